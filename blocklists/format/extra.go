@@ -1,0 +1,38 @@
+package format
+
+import "net/netip"
+
+// Extra is what few rules have.
+type Extra struct {
+	Text      string       // the line as its author wrote it, without comment
+	Types     []uint16     // $dnstype, ;querytype=: the types it holds for
+	NotTypes  []uint16     // ... or those it does not hold for
+	DenyAllow [][]byte     // $denyallow: wire names below which it does not hold
+	Clients   []string     // $client, as written, ~ kept
+	Tags      []string     // $ctag, as written, ~ kept
+	Reply     Reply        // how to answer, when the rule says so itself
+	Records   []Record     // for Reply == Records
+	Invert    bool         // Pi-hole's ;invert: the pattern matches all other names
+	Prefix    netip.Prefix // for Match == Address
+}
+
+// A Reply is how a rule wants its names answered.
+type Reply uint8
+
+const (
+	Default Reply = iota // as the list or the configuration says
+	NullIP               // 0.0.0.0 and ::
+	NXDomain
+	NoData
+	Refuse
+	Drop
+	Truncate
+	Records // the rule's own records
+)
+
+// A Record is a resource record to answer with.
+type Record struct {
+	Type uint16
+	TTL  uint32 // seconds; 0 for the blocking TTL
+	Data []byte // RDATA, names uncompressed
+}

@@ -1,0 +1,114 @@
+// Package blocklists turns list files into a Policy, and keeps the current
+// Policy in step with the files and subscriptions. It knows names and rules,
+// not packets. Decide is the only place where a name is judged.
+package blocklists
+
+import (
+	"telltale/blocklists/format"
+)
+
+// A Group is who asks, as far as rules care: 0 is everyone without settings of
+// their own. The numbers are those of Options.Groups, from 1.
+type Group uint16
+
+// Action is what to do with a query.
+type Action uint8
+
+const (
+	Pass    Action = iota // no enforcing rule matched
+	Allow                 // an exception overrode a block, or would have
+	Block                 // answered by us as Verdict.Mode says
+	Observe               // would be blocked; answered normally, and recorded
+	Answer                // a local record or a special name: Policy.Records has the data
+)
+
+// String returns the action as the query log writes it.
+func (a Action) String() string {
+	switch a {
+	case Pass:
+		return "pass"
+	case Allow:
+		return "allow"
+	case Block:
+		return "block"
+	case Observe:
+		return "observe"
+	case Answer:
+		return "answer"
+	}
+	return "unknown"
+}
+
+// A Mode is how a blocked name is answered.
+type Mode uint8
+
+const (
+	Null     Mode = iota // 0.0.0.0 and ::, NODATA for other types
+	NXDomain             // NXDOMAIN with an SOA
+	NoData               // NOERROR without records, with an SOA
+	Refuse               // REFUSED
+	Custom               // the addresses of Settings.Custom; NODATA where there is none of the family
+	Drop                 // no answer at all (RPZ's rpz-drop)
+	Truncate             // TC over UDP, normal over TCP (RPZ's rpz-tcp-only)
+	Records              // the records of Policy.Records
+)
+
+// A Level says how specific an attribution is. It is never shown as stronger
+// than it is.
+type Level uint8
+
+const (
+	Unattributed Level = iota
+	ByOwner            // who owns the registrable domain; says nothing about telemetry
+	ByList             // the annotation of a whole list
+	ByRule             // an annotation of this very rule
+)
+
+// String returns the level as the query log writes it; "" for none.
+func (l Level) String() string {
+	switch l {
+	case ByOwner:
+		return "owner"
+	case ByList:
+		return "list"
+	case ByRule:
+		return "rule"
+	}
+	return ""
+}
+
+// A RuleID names a rule within one Policy; 0 is no rule.
+type RuleID uint32
+
+// A Verdict is a Policy's decision with its reason. It is a small value without
+// text: Policy.Rule makes the text where it is shown.
+type Verdict struct {
+	Policy *Policy // nil where nothing was decided by lists
+	Rule   RuleID  // the deciding rule; for Observe the rule that would block
+	Attr   RuleID  // the attributing rule; 0 with ByList: the deciding rule's list
+	Action Action
+	Mode   Mode  // for Block (and Answer: Records)
+	Level  Level // of the attribution
+}
+
+// Listed reports whether the lookup is of a listed name, whose rows are kept
+// for long: verdict block or observe, an allow that overrode a block, or an
+// attribution by rule or list.
+func (v *Verdict) Listed() bool {
+	return v.Action == Block || v.Action == Observe || v.Action == Allow || v.Level >= ByList
+}
+
+// A Rule is a rule of a policy, made for showing.
+type Rule struct {
+	List       string             // name of the list: the file name without its ending
+	Line       int                // from 1; 0 for built-in rules
+	Text       string             // the rule in canonical spelling, e.g. "||ads.example^"
+	Annotation *format.Annotation // nil for none
+}
+
+// A Record is one resource record that a local answer is made of.
+type Record struct {
+	Type uint16
+	TTL  uint32 // seconds
+	Data []byte // RDATA, names in it uncompressed
+}
