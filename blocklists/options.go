@@ -1,0 +1,104 @@
+package blocklists
+
+import (
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"telltale/blocklists/format"
+)
+
+// Options says where lists are and what is done with what they match. Zero
+// fields mean defaults.
+type Options struct {
+	Dir      string // list files; own.txt in it is the user's own
+	CacheDir string // last good rules and compiled lists; "" for none
+	StateDir string // pauses are kept here; CacheDir where empty
+
+	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
+	Subscribed []Source       // downloaded lists, watched like those of Dir
+	Lists      []ListSettings // by name; a list without settings is enforced as it is
+	Groups     []GroupSettings
+
+	Mode    Mode          // how blocked names are answered
+	Custom4 netip.Addr    // for Mode Custom
+	Custom6 netip.Addr    // likewise
+	TTL     time.Duration // of blocked answers and local records; 0 for 10 s
+	Tier    string        // "telemetry" (or ""), or "mixed" to enforce both
+	Observe bool          // nothing is blocked, everything is recorded
+
+	// Report is told what belongs into the quality ledger: a kind such as
+	// list-failed, list-held, list-mended, list-accepted, reload, reload-failed,
+	// pause or resume, the list it is about, and a sentence. It must not call
+	// back into the Store.
+	Report func(kind, subject, detail string)
+	Logger *slog.Logger     // nil for none
+	Now    func() time.Time // nil for time.Now
+	Poll   time.Duration    // between looks at files no event told of; 0 for 10 s, negative for never
+}
+
+// A Source is a list file outside of Options.Dir.
+type Source struct {
+	Name string // the list's name
+	Path string
+}
+
+// ListSettings are what the user says about one list. Zero fields leave the
+// list as it is.
+type ListSettings struct {
+	Name       string
+	Enabled    *bool // nil for yes
+	Observe    bool
+	Mode       *Mode // nil for Options.Mode
+	Custom4    netip.Addr
+	Custom6    netip.Addr
+	Exact      bool               // plain domain lines match the name alone
+	Format     string             // "" for detection per line; "regex", "zone", ...
+	Answers    bool               // may answer with addresses and names of its own
+	Suffixes   bool               // may block public suffixes
+	Tier       string             // instead of Options.Tier
+	Annotation *format.Annotation // of the whole list
+	Order      int                // lists of a lower order win ties; then by name
+}
+
+// GroupSettings are what differs for a group of devices.
+type GroupSettings struct {
+	Name         string
+	Observe      bool
+	ObserveUntil time.Time // observe until then; zero for never
+	Mode         *Mode     // nil for the list's
+	Lists        []GroupList
+
+	// What $client and $ctag of a rule are compared with.
+	ClientNames []string
+	Addresses   []netip.Prefix
+	Tags        []string
+}
+
+// A GroupList switches a list on or off for a group.
+type GroupList struct {
+	Name string
+	On   bool
+}
+
+func (o *Options) now() time.Time {
+	if o.Now != nil {
+		return o.Now()
+	}
+	return time.Now()
+}
+
+func (o *Options) report(kind, subject, detail string) {
+	if o.Report != nil {
+		o.Report(kind, subject, detail)
+	}
+}
+
+// ttl returns the blocking TTL in seconds.
+func (o *Options) ttl() uint32 {
+	if o.TTL <= 0 {
+		return 10
+	}
+	return uint32(max(1, min(o.TTL/time.Second, 1<<31-1)))
+}
