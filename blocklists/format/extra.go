@@ -12,6 +12,7 @@ type Extra struct {
 	Tags      []string     // $ctag, as written, ~ kept
 	Reply     Reply        // how to answer, when the rule says so itself
 	Records   []Record     // for Reply == Records
+	Cancels   Action       // for Cancel: the action of the rule to remove
 	Invert    bool         // Pi-hole's ;invert: the pattern matches all other names
 	Prefix    netip.Prefix // for Match == Address
 }

@@ -19,7 +19,36 @@ const (
 	Zone                  // an RPZ record
 	RegexForm             // /regex/
 	Comment               // #@ name=example.com
+
+	NumForms = int(Comment) + 1
 )
+
+// String names the form, for counts.
+func (f Form) String() string {
+	switch f {
+	case Domain:
+		return "domain"
+	case Exactly:
+		return "exact"
+	case Wildcard:
+		return "wildcard"
+	case Hosts:
+		return "hosts"
+	case AdBlock:
+		return "adblock"
+	case Dnsmasq:
+		return "dnsmasq"
+	case Unbound:
+		return "unbound"
+	case Zone:
+		return "rpz"
+	case RegexForm:
+		return "regex"
+	case Comment:
+		return "known"
+	}
+	return "unknown"
+}
 
 // A Match is which names a rule matches.
 type Match uint8
@@ -36,11 +65,12 @@ const (
 type Action uint8
 
 const (
-	Block  Action = iota
-	Allow         // an exception
-	Known         // attributes, never blocks (#@ name=...)
-	Answer        // answers with Extra.Records
-	Cancel        // $badfilter: removes the rule that is otherwise the same
+	Block    Action = iota
+	Allow           // an exception
+	Known           // attributes, never blocks (#@ name=...)
+	Answer          // answers with Extra.Records
+	Cancel          // $badfilter: removes the rule that is otherwise the same (Rule.Key)
+	Unanswer        // @@...$dnsrewrite: rules with a Reply of their own do not hold; others do
 )
 
 // An Annotation says who wants a name, for what, and who says so. Empty fields
@@ -67,6 +97,7 @@ type Rule struct {
 	Important bool        // $important
 	Name      []byte      // wire form, lower case; valid until emit returns; nil for Pattern and Address
 	Regex     string      // RE2 on the presentation form without trailing dot, for Pattern
+	Literal   string      // for Pattern: a text that every name it matches contains; "" for none known
 	Extra     *Extra      // nil for nearly every rule
 	Note      *Annotation // nil for none
 }
