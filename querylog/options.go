@@ -1,0 +1,45 @@
+package querylog
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"telltale/devices"
+)
+
+// Defaults of Options.
+const (
+	DefaultListed    = 365 * 24 * time.Hour
+	DefaultUnlisted  = 24 * time.Hour
+	DefaultMaxBytes  = 1 << 30
+	DefaultMaxMemory = 6 << 20
+)
+
+// Options say where and how long to keep the log. Zero fields mean the
+// defaults.
+type Options struct {
+	Dir       string    // the data directory; made with mode 0700 if it is not there
+	Node      string    // id of this node, kept with each row; "local" unless set
+	Retention Retention // how long, and how much
+
+	Off        bool // lookups are not kept at all; the ledger is
+	NoUnlisted bool // lookups of unlisted names are counted by device and hour, and their names never kept
+
+	// Bind names the holder of an address that came without a binding. It is
+	// asked within a second of the lookup, by the writer, so it may ask the
+	// kernel. Nil, or a nil result, leaves such rows with the bare address.
+	Bind func(netip.Addr) *devices.Binding
+
+	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory
+	Logger    *slog.Logger // nil for slog.Default()
+	Now       func() time.Time
+}
+
+// Retention says when rows are deleted. In each field 0 means the default and
+// a negative value no limit.
+type Retention struct {
+	Listed   time.Duration // rows of listed names, hourly totals, and the ledger
+	Unlisted time.Duration // rows of all other names; hourly totals by device remain
+	MaxBytes int64         // size of the store; the oldest unlisted rows go first, then the oldest listed ones
+}
