@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// A Source is what a binding rests on, the strongest first (DESIGN.md,
-// "Identity order").
+// A Source is what a binding rests on. The first five are in the order in which
+// they are asked, the strongest first; ThisHost stands between a configured
+// prefix and the neighbour table.
 type Source uint8
 
 const (
@@ -17,6 +18,7 @@ const (
 	ConfiguredPrefix
 	Neighbour   // the MAC in the kernel's neighbour table
 	BareAddress // nothing is known but the address itself
+	ThisHost    // an address of this machine: loopback, or on one of its interfaces
 )
 
 // A Confidence is how far a binding may be relied on.
@@ -32,7 +34,7 @@ const (
 // never changes once handed out: another MAC at the address makes another one.
 type Binding struct {
 	ID         uint64     // unique within the data directory, never reused
-	Device     string     // stable identity: configured name, else "mac:aa:bb:...", else "addr:192.0.2.7"
+	Device     string     // stable identity: configured name, else "mac:aa:bb:...", else "addr:192.0.2.7", or "this-host"
 	Name       string     // what to show: the configured name, else the vendor-free short form of Device
 	Addr       netip.Addr // the address bound
 	MAC        string     // lower case with colons; "" where unknown
@@ -41,4 +43,15 @@ type Binding struct {
 	From       time.Time
 	Group      uint16 // blocklists.Group of the device; 0 for none
 	NoLog      bool   // the device opted out of the query log
+
+	// Prefix is set where one binding covers more than one address: a configured
+	// prefix, loopback, or all the addresses beyond the bound of new ones. Addr is
+	// then its first address.
+	Prefix netip.Prefix
+
+	// Until is when the binding ended and Seen when it was last known to be in
+	// use. Both are zero in what Lookup and Ask return: they are set where Keep is
+	// told of the end, and Known brings them back (Seen also for a binding that
+	// has not ended, where the store knows it).
+	Until, Seen time.Time
 }
