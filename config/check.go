@@ -1,0 +1,187 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// derive fills in what follows from other settings.
+func (c *Config) derive() {
+	if c.Cache.Dir == "" {
+		c.Cache.Dir = filepath.Join(c.Data.Dir, "cache")
+	}
+	if c.Control.Socket == "" {
+		c.Control.Socket = filepath.Join(c.Data.Dir, "telltale.sock")
+	}
+}
+
+// check finds what is wrong with values that are right one by one.
+func (c *Config) check(d *decoding) {
+	c.checkAddresses(d)
+	c.checkNumbers(d)
+	c.checkLists(d)
+	c.checkDevices(d)
+}
+
+func (c *Config) checkAddresses(d *decoding) {
+	if len(c.Listen.DNS) == 0 {
+		d.mistake("listen.dns", "no address", "at least one ADDRESS:PORT")
+	}
+	first := make(map[string]string)
+	for i, a := range c.Listen.DNS {
+		if key := fmt.Sprintf("listen.dns[%d]", i); a.IsValid() && a.Port() != 0 {
+			unique(d, first, a.String(), key, "address")
+		}
+	}
+	clear(first)
+	for i, u := range c.Upstreams {
+		key := fmt.Sprintf("upstreams[%d]", i)
+		a := u.Address
+		switch {
+		case !a.IsValid():
+			d.missing(key, "address")
+		case a.Port() == 0 || a.Addr().IsUnspecified() || a.Addr().IsMulticast():
+			d.mistake(key, fmt.Sprintf("found %q", a), "the address and port of a resolver")
+		default:
+			unique(d, first, a.String(), key, "address")
+		}
+	}
+	for i, p := range c.Access.Allow {
+		if p.IsValid() && p.Bits() == 0 {
+			d.mistake(fmt.Sprintf("access.allow[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the networks to be served: an open resolver is used for attacks on others")
+		}
+	}
+}
+
+func (c *Config) checkNumbers(d *decoding) {
+	if ttl := c.Blocking.TTL; ttl%time.Second != 0 || ttl > 24*time.Hour {
+		d.mistake("blocking.ttl", "found "+ttl.String(), "whole seconds, at most 24h")
+	}
+	if c.Blocking.Mode == "custom" && len(c.Blocking.Custom) == 0 {
+		d.mistake("blocking.mode", "custom without addresses", "the addresses to answer with in blocking.custom")
+	}
+	if n := c.Limits.Waiting; n < 1 {
+		d.mistake("limits.waiting", fmt.Sprintf("found %d", n), "at least 1")
+	}
+	if n := c.Limits.TCPConnections; n < 1 {
+		d.mistake("limits.tcp_connections", fmt.Sprintf("found %d", n), "at least 1")
+	}
+	if n := c.Log.Size; n < 1e6 {
+		d.mistake("log.size", "found "+n.String(), "at least 1MB")
+	}
+}
+
+func (c *Config) checkLists(d *decoding) {
+	first := make(map[string]string)
+	for i, s := range c.Lists.Subscriptions {
+		key := fmt.Sprintf("lists.subscriptions[%d]", i)
+		c.checkList(d, &s.List, key, first)
+		if s.URL == "" {
+			d.missing(key, "url")
+		}
+		if s.Refresh < time.Minute {
+			d.mistake(key+".refresh", "found "+s.Refresh.String(), "at least 1m")
+		}
+	}
+	for i := range c.Lists.Settings {
+		c.checkList(d, &c.Lists.Settings[i], fmt.Sprintf("lists.settings[%d]", i), first)
+	}
+}
+
+func (c *Config) checkList(d *decoding, l *List, key string, first map[string]string) {
+	if l.Name == "" {
+		d.missing(key, "name")
+	} else {
+		unique(d, first, strings.ToLower(l.Name), key+".name", "name")
+	}
+	c.checkMode(d, l.Mode, key)
+}
+
+func (c *Config) checkMode(d *decoding, mode, key string) {
+	if mode == "custom" && len(c.Blocking.Custom) == 0 {
+		d.mistake(key+".mode", "custom without addresses", "the addresses to answer with in blocking.custom")
+	}
+}
+
+func (c *Config) checkDevices(d *decoding) {
+	groups := make(map[string]string)
+	for i, g := range c.Groups {
+		key := fmt.Sprintf("groups[%d]", i)
+		if g.Name == "" {
+			d.missing(key, "name")
+		} else {
+			unique(d, groups, g.Name, key+".name", "name")
+		}
+		c.checkMode(d, g.Mode, key)
+	}
+	devices, held := make(map[string]string), make(map[string]string)
+	for i := range c.Devices {
+		c.checkDevice(d, &c.Devices[i], fmt.Sprintf("devices[%d]", i), groups, devices, held)
+	}
+}
+
+func (c *Config) checkDevice(d *decoding, v *Device, key string, groups, devices, held map[string]string) {
+	if v.Name == "" {
+		d.missing(key, "name")
+	} else {
+		unique(d, devices, v.Name, key+".name", "name")
+	}
+	if len(v.MACs)+len(v.Addresses)+len(v.Prefixes) == 0 {
+		d.mistake(key, "nothing to know the device by", "mac, address or prefix")
+	}
+	for _, mac := range v.MACs {
+		unique(d, held, mac, key+".mac", "MAC")
+	}
+	for _, a := range v.Addresses {
+		unique(d, held, a.String(), key+".address", "address")
+	}
+	for _, p := range v.Prefixes {
+		unique(d, held, p.String(), key+".prefix", "prefix")
+	}
+	if _, ok := groups[v.Group]; v.Group != "" && !ok {
+		d.mistakes.add(Mistake{
+			Key:      key + ".group",
+			Where:    d.place(key + ".group"),
+			Found:    "found " + quote(v.Group),
+			Expected: "the name of an entry of groups",
+			Nearest:  nearest(v.Group, slices.Sorted(maps.Keys(groups))),
+		})
+	}
+	c.checkMode(d, v.Mode, key)
+}
+
+// missing reports an entry without a setting it must have, unless that setting
+// was given and found wrong.
+func (d *decoding) missing(key, name string) {
+	if _, given := d.where[key+"."+name]; given || d.wrong(key) {
+		return
+	}
+	d.mistake(key, "no "+name, "one in every entry")
+}
+
+// wrong reports whether key, or something in it, already has its mistake.
+func (d *decoding) wrong(key string) bool {
+	for i := range d.mistakes {
+		if k := d.mistakes[i].Key; k == key || strings.HasPrefix(k, key+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// unique reports a value that another key, in first, already has. The zero
+// value, left where something was wrong, is nobody's.
+func unique(d *decoding, first map[string]string, value, key, what string) {
+	if value == "" || strings.HasPrefix(value, "invalid") {
+		return
+	}
+	if other, taken := first[value]; taken {
+		d.mistake(key, "found "+quote(value)+" a second time, first as "+other, "each "+what+" once")
+		return
+	}
+	first[value] = key
+}

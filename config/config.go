@@ -1,0 +1,212 @@
+// Package config reads Telltale's settings: defaults, then the file, then the
+// environment, then flags, the later ones winning. Everything is checked at
+// once, and every mistake is reported by its key and place. Only the command
+// sees a Config; every other package takes an Options of its own.
+//
+// No setting has names or domains as keys: viper lower-cases keys and splits
+// them at dots. What has a name is a list entry with a name in it.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// DefaultFile is read when neither --config nor TELLTALE_CONFIG names a file.
+// Where it does not exist the defaults apply.
+const DefaultFile = "/etc/telltale/telltale.yaml"
+
+// A Config is every setting, checked. It never changes once loaded. The tag
+// `key` is the setting's name in the file; "live" says that a change applies
+// without a restart, "flag" that there is a command line flag, "path", "name",
+// "domain", "mac" and "url" what kind of text it is. `words` are the only
+// values a setting takes.
+type Config struct {
+	File string // the file it was read from; "" where there is none
+
+	Listen    Listen     `key:"listen"`
+	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
+	Lists     Lists      `key:"lists"`
+	Data      Data       `key:"data"`
+	Cache     Cache      `key:"cache"`
+	Blocking  Blocking   `key:"blocking"`
+	Access    Access     `key:"access"`
+	Rebind    Rebind     `key:"rebind"`
+	Special   Special    `key:"special"`
+	Limits    Limits     `key:"limits"`
+	Log       Log        `key:"log"`
+	Messages  Messages   `key:"messages"`
+	Devices   []Device   `key:"devices,live"`
+	Groups    []Group    `key:"groups,live"`
+	Control   Control    `key:"control"`
+	Node      string     `key:"node,name,flag"` // empty: the host's name
+
+	given map[string]string // where each key was set; a key not in it has its default
+}
+
+// Listen is where questions come in.
+type Listen struct {
+	DNS []netip.AddrPort `key:"dns,flag"` // port 0: one that is free
+}
+
+// An Upstream is a resolver that unlisted names are asked of.
+type Upstream struct {
+	Address netip.AddrPort `key:"address"`
+	TrustAD bool           `key:"trust_ad"` // its AD bit is passed on to clients that ask for it
+}
+
+// Lists is where block lists come from.
+type Lists struct {
+	Dir           string         `key:"dir,path,flag"`
+	Settings      []List         `key:"settings,live"`
+	Subscriptions []Subscription `key:"subscriptions,live"`
+}
+
+// A List is how one list of the directory, or a shipped one, is used.
+type List struct {
+	Name    string  `key:"name,name"` // the file name without its ending
+	Enabled bool    `key:"enabled"`
+	Observe Observe `key:"observe"`
+	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
+	Match   string  `key:"match" words:"subtree exact"`                      // "": subtree
+	Format  string  `key:"format" words:"auto domains hosts adblock dnsmasq unbound rpz regex"`
+	Answers bool    `key:"answers"`                      // its lines may answer with addresses of their own
+	Tier    string  `key:"tier" words:"telemetry mixed"` // "": Blocking.Tier
+	Order   int     `key:"order"`                        // the lower first where rules tie
+}
+
+// A Subscription is a list that is fetched by URL.
+type Subscription struct {
+	List       `key:",inline"`
+	URL        string        `key:"url,url"`
+	Refresh    time.Duration `key:"refresh"`
+	Annotation Annotation    `key:"annotation"`
+}
+
+// An Annotation holds for every line of a list that has none of its own.
+type Annotation struct {
+	Vendor  string `key:"vendor"`
+	Product string `key:"product"`
+	Purpose string `key:"purpose"`
+	Tier    string `key:"tier" words:"telemetry mixed essential"`
+	Region  string `key:"region"`
+	Source  string `key:"source"`
+	Breaks  string `key:"breaks"`
+}
+
+// Data is where the query log, the keys, the lock and the control socket live.
+type Data struct {
+	Dir string `key:"dir,path,flag"`
+}
+
+// Cache is what could be made again: files in Dir, answers in memory.
+type Cache struct {
+	Dir  string `key:"dir,path,flag"` // downloads and compiled lists; unless set, "cache" in Data.Dir
+	Size Bytes  `key:"size"`          // of the answers kept in memory; 0: none
+}
+
+// Blocking is how a blocked name is answered.
+type Blocking struct {
+	Mode    string        `key:"mode,live" words:"null nxdomain nodata refused custom"`
+	Custom  []netip.Addr  `key:"custom,live"` // for the mode custom
+	TTL     time.Duration `key:"ttl,live"`    // whole seconds
+	Tier    string        `key:"tier,live" words:"telemetry mixed"`
+	Observe Observe       `key:"observe,live"` // nothing is blocked, all is recorded
+}
+
+// Access is who may ask, beside the networks this machine is on.
+type Access struct {
+	Allow []netip.Prefix `key:"allow,live"`
+}
+
+// Rebind is which public names may lead to private addresses.
+type Rebind struct {
+	Allow []string `key:"allow,domain,live"` // lower case A-labels without trailing dot
+}
+
+// Special says which special names are answered here and not upstream.
+type Special struct {
+	Test     bool `key:"test,live"`
+	Local    bool `key:"local,live"`
+	Canaries bool `key:"canaries,live"` // use-application-dns.net, mask.icloud.com, mask-h2.icloud.com
+}
+
+// Limits bound what strangers can make us hold.
+type Limits struct {
+	Waiting        int `key:"waiting"`         // queries waiting for an upstream; more are shed
+	TCPConnections int `key:"tcp_connections"` // open at once
+}
+
+// Log is the query log, which `telltale log` shows.
+type Log struct {
+	Enabled  bool          `key:"enabled"`
+	Listed   time.Duration `key:"listed,live"`   // how long rows of listed names are kept
+	Unlisted time.Duration `key:"unlisted,live"` // rows of all other names; 0: only hourly totals
+	Size     Bytes         `key:"size,live"`     // of the store on disk; the oldest unlisted rows go first
+}
+
+// Messages is what Telltale says about itself, on standard error.
+type Messages struct {
+	Level  string `key:"level,live,flag" words:"debug info warn error"`
+	Format string `key:"format,flag" words:"text json"`
+}
+
+// A Device is something that asks, known by any of its MACs, addresses or
+// prefixes. All addresses of a prefix are the one device.
+type Device struct {
+	Name      string         `key:"name,name"`
+	MACs      []string       `key:"mac,mac"` // lower case with colons
+	Addresses []netip.Addr   `key:"address"`
+	Prefixes  []netip.Prefix `key:"prefix"`
+	Group     string         `key:"group,name"` // the name of a Group; "" for none
+	Observe   Observe        `key:"observe"`
+	Mode      string         `key:"mode" words:"null nxdomain nodata refused custom"` // "": its group's, or Blocking.Mode
+	Log       bool           `key:"log"`                                              // false: nothing of it is kept
+}
+
+// A Group is devices with the same settings.
+type Group struct {
+	Name    string  `key:"name,name"`
+	Observe Observe `key:"observe"`
+	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
+}
+
+// Control is how the other commands reach the running server.
+type Control struct {
+	Socket string `key:"socket,path,flag"` // unless set, "telltale.sock" in Data.Dir
+}
+
+// Default returns the settings that hold where nothing else is said.
+func Default() *Config {
+	c := defaults()
+	c.derive()
+	return c
+}
+
+func defaults() *Config {
+	return &Config{
+		Listen: Listen{DNS: []netip.AddrPort{
+			netip.AddrPortFrom(netip.IPv4Unspecified(), 53),
+			netip.AddrPortFrom(netip.IPv6Unspecified(), 53),
+		}},
+		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
+		Data:     Data{Dir: "/var/lib/telltale"},
+		Cache:    Cache{Size: 16 << 20},
+		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
+		Rebind:   Rebind{Allow: []string{"plex.direct"}},
+		Special:  Special{Test: true, Local: true, Canaries: true},
+		Limits:   Limits{Waiting: 1000, TCPConnections: 256},
+		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Size: 1 << 30},
+		Messages: Messages{Level: "info", Format: "text"},
+	}
+}
+
+// Given reports whether key, such as "listen.dns", was set and is not a default.
+func (c *Config) Given(key string) bool {
+	_, ok := c.given[key]
+	return ok
+}
+
+func (l *List) defaults()         { l.Enabled = true }
+func (s *Subscription) defaults() { s.Enabled, s.Refresh = true, 24*time.Hour }
+func (d *Device) defaults()       { d.Log = true }
