@@ -1,0 +1,428 @@
+package resolver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// An Upstream is a server that answers for the names Telltale does not answer
+// itself.
+type Upstream struct {
+	Addr    netip.AddrPort
+	TrustAD bool // it validates, and the way to it is trusted: its AD bit may be passed on
+}
+
+// UpstreamOptions says whom to ask. The zero value asks the system's resolvers
+// as they change, and never anybody else.
+type UpstreamOptions struct {
+	Servers    []Upstream // in order of preference; empty: those of ResolvConf
+	ResolvConf string     // a resolv.conf(5) to follow; default /etc/resolv.conf
+
+	// Self returns where this server listens, so that an upstream that is this
+	// server is dropped. It is called whenever the upstreams change.
+	Self func() []netip.AddrPort
+
+	Patience time.Duration // how long an upstream may be silent before the next is asked; default 800 ms
+	Budget   time.Duration // how long one query may take in all; default 1.8 s
+
+	Logger *slog.Logger
+	Report func(kind, subject, detail string) // what a person should hear of; may be nil
+	Now    func() time.Time
+
+	pace pace
+}
+
+// maxTries bounds the times one query is asked of upstreams, whoever they are.
+// Each try is one UDP query, and at most one more without EDNS and one by TCP.
+const maxTries = 6
+
+// upstreams asks the first upstream that is up, and the next when one is silent,
+// refuses or fails. All methods may be called by any goroutine at any time.
+//
+// Queries share nothing but the counters of an upstream: each has its own socket
+// and its own buffer, so a slow upstream holds up only those who asked it.
+type upstreams struct {
+	patience time.Duration
+	budget   time.Duration
+	pace     pace
+	self     func() []netip.AddrPort
+	log      *slog.Logger
+	report   func(kind, subject, detail string)
+	now      func() time.Time
+	file     string // the resolv.conf to follow
+
+	set    atomic.Pointer[upstreamSet]
+	probes probeBook
+	ctx    context.Context // ends with close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu         sync.Mutex
+	stopFollow context.CancelFunc // nil while the servers are configured ones
+}
+
+// An upstreamSet is whom to ask at one time. It never changes; the health of its
+// members does.
+type upstreamSet struct {
+	all     []*upstream
+	private []*upstream      // those of all with a private address
+	dropped []UpstreamStatus // listed, but never to be asked
+	none    *exchangeError   // what exchange says when all is empty
+}
+
+// An upstream is a member of a set.
+type upstream struct {
+	*health
+	trustAD bool
+	private bool
+	source  string // "configured", or the path of a resolv.conf
+}
+
+// An answer is an upstream's reply, checked by checkReply but otherwise as it
+// came: with the upstream's OPT and whatever it added of its own accord.
+type answer struct {
+	wire    []byte // not truncated; valid until release
+	server  netip.AddrPort
+	trustAD bool
+	private bool // the server's address is a private one, as isLocalServer says
+
+	buffer *exchangeBuffer
+}
+
+// release gives the answer's memory back. Nothing may refer to wire afterwards,
+// and of several copies of an answer only one may be released. An answer that
+// is never released costs the pool one buffer and does no harm.
+func (a *answer) release() {
+	if a.buffer != nil {
+		a.buffer.release()
+	}
+	a.wire, a.buffer = nil, nil
+}
+
+// An exchangeError says why no upstream gave an answer, as the client is told by
+// an Extended DNS Error (RFC 8914).
+type exchangeError struct {
+	code uint16
+	text string
+}
+
+func (e *exchangeError) Error() string { return e.text }
+
+// errNone means that there is no upstream with a private address.
+var errNone = errors.New("no upstream has a private address")
+
+// newUpstreams returns upstreams that are already in use: they are taken to be
+// up until a probe says otherwise. Only an address that cannot be one is an
+// error; that there is no upstream at all is not.
+func newUpstreams(o UpstreamOptions) (*upstreams, error) {
+	for _, s := range o.Servers {
+		if !s.Addr.IsValid() || s.Addr.Port() == 0 || s.Addr.Addr().IsUnspecified() || s.Addr.Addr().IsMulticast() {
+			return nil, fmt.Errorf("upstream %v: not the address and port of a server", s.Addr)
+		}
+	}
+	u := &upstreams{
+		patience: cmp.Or(o.Patience, 800*time.Millisecond),
+		budget:   cmp.Or(o.Budget, 1800*time.Millisecond),
+		pace:     o.pace.orDefault(),
+		self:     o.Self,
+		log:      o.Logger,
+		report:   o.Report,
+		now:      o.Now,
+		file:     o.ResolvConf,
+	}
+	if u.self == nil {
+		u.self = func() []netip.AddrPort { return nil }
+	}
+	if u.log == nil {
+		u.log = slog.New(slog.DiscardHandler)
+	}
+	if u.report == nil {
+		u.report = func(kind, subject, detail string) {}
+	}
+	if u.now == nil {
+		u.now = time.Now
+	}
+	if u.file == "" {
+		u.file = resolvConf
+	}
+	u.ctx, u.cancel = context.WithCancel(context.Background())
+	u.set.Store(&upstreamSet{none: noUpstream("")})
+	u.setServers(o.Servers)
+	return u, nil
+}
+
+// setServers asks these from now on, or the system's resolvers if there are
+// none. What is known of a server that stays is kept; all are probed again.
+func (u *upstreams) setServers(servers []Upstream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ctx.Err() != nil {
+		return
+	}
+	if u.stopFollow != nil {
+		u.stopFollow()
+		u.stopFollow = nil
+	}
+	if len(servers) > 0 {
+		u.swapLocked(servers, "configured")
+		return
+	}
+	var ctx context.Context
+	ctx, u.stopFollow = context.WithCancel(u.ctx)
+	found, source := readResolvers(u.file)
+	u.swapLocked(found, source)
+	u.tasks.Go(func() { u.follow(ctx, found, source) })
+}
+
+// close ends the probes and the watch of resolv.conf, and waits for them.
+// Queries in flight end by their own context or budget.
+func (u *upstreams) close() {
+	u.mu.Lock()
+	u.cancel()
+	u.mu.Unlock()
+	u.tasks.Wait()
+}
+
+// swapLocked replaces the set.
+func (u *upstreams) swapLocked(servers []Upstream, source string) {
+	old := u.set.Load()
+	next := &upstreamSet{none: noUpstream(source)}
+	self := u.self()
+	seen := make(map[netip.AddrPort]bool)
+	for _, s := range servers {
+		addr := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+		if seen[addr] || !addr.IsValid() {
+			continue
+		}
+		seen[addr] = true
+		if isSelf(addr, self) {
+			next.dropped = append(next.dropped, UpstreamStatus{
+				Addr: addr, Source: source, State: UpstreamSelf, Why: "it is this server", Since: u.now(),
+			})
+			u.log.Error("upstream dropped: it is this server itself", "upstream", addr, "from", source)
+			u.report("upstream-self", addr.String(), "listed in "+source+", but it is this server itself; not asked")
+			continue
+		}
+		h := old.health(addr)
+		if h == nil {
+			h = u.startHealth(addr)
+		} else {
+			h.hurry()
+		}
+		m := &upstream{health: h, trustAD: s.TrustAD, private: isLocalServer(addr.Addr()), source: source}
+		next.all = append(next.all, m)
+		if m.private {
+			next.private = append(next.private, m)
+		}
+	}
+	u.set.Store(next)
+	for _, m := range old.all {
+		if next.health(m.addr) == nil {
+			m.stop()
+		}
+	}
+	if len(next.all) == 0 {
+		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "mend", addUpstreams)
+		u.report("upstream-none", source, next.none.text)
+		return
+	}
+	u.log.Info("upstreams", "ask", next.addrs(), "from", source)
+}
+
+// addrs returns the addresses in order of preference, for the log.
+func (s *upstreamSet) addrs() []string {
+	var list []string
+	for _, m := range s.all {
+		list = append(list, m.addr.String())
+	}
+	return list
+}
+
+// health returns what is known of a member; nil if addr is none.
+func (s *upstreamSet) health(addr netip.AddrPort) *health {
+	for _, m := range s.all {
+		if m.addr == addr {
+			return m.health
+		}
+	}
+	return nil
+}
+
+// addUpstreams is the line that mends a server without upstreams.
+const addUpstreams = `add "upstreams: [ADDRESS:PORT]" to telltale.yaml`
+
+func noUpstream(source string) *exchangeError {
+	text := "no upstream: " + addUpstreams
+	if source != "" && source != "configured" {
+		text = "no usable upstream in " + source + ": " + addUpstreams
+	}
+	return &exchangeError{dnswire.EDENotReady, text}
+}
+
+// exchange asks for q and returns the first upstream's answer that is one. Any
+// error is an *exchangeError, or that of ctx.
+//
+// It is where batches of sockets may come in later: what it promises is that
+// the answer fits the question and came from one of the servers, and that an
+// answer or an error is there within the budget.
+func (u *upstreams) exchange(ctx context.Context, q *dnswire.Question) (answer, error) {
+	set := u.set.Load()
+	if len(set.all) == 0 {
+		return answer{}, set.none
+	}
+	return u.ask(ctx, q, set.all)
+}
+
+// exchangePrivate is exchange for names that only a server of this network may
+// hear of (RFC 6303, RFC 8375). It returns errNone if there is none.
+func (u *upstreams) exchangePrivate(ctx context.Context, q *dnswire.Question) (answer, error) {
+	set := u.set.Load()
+	if len(set.private) == 0 {
+		return answer{}, errNone
+	}
+	return u.ask(ctx, q, set.private)
+}
+
+// hasPrivate reports whether exchangePrivate has anybody to ask.
+func (u *upstreams) hasPrivate() bool { return len(u.set.Load().private) > 0 }
+
+// A candidate is an upstream as one query sees it.
+type candidate struct {
+	*upstream
+	outcome outcome
+	done    bool // asking it again would bring nothing new
+}
+
+// ask asks the members that are up in order, then those that are failing, and
+// those that were silent once more while the budget lasts.
+func (u *upstreams) ask(ctx context.Context, q *dnswire.Question, members []*upstream) (answer, error) {
+	var room [8]candidate
+	list := appendCandidates(room[:0], members)
+	if len(list) == 0 {
+		return answer{}, u.allDown(members)
+	}
+	deadline := time.Now().Add(u.budget)
+	var servFail answer // handed on if nobody does better
+	for try, at := 0, 0; try < maxTries; try, at = try+1, at+1 {
+		if at = nextCandidate(list, at); at < 0 {
+			break
+		}
+		c := &list[at%len(list)]
+		began := time.Now()
+		patience := u.patienceFor(deadline.Sub(began), len(list)-at)
+		if patience <= 0 {
+			break
+		}
+		var a answer
+		a, c.outcome = u.try(ctx, c.upstream, q, began.Add(patience))
+		if c.outcome != answered && ctx.Err() != nil {
+			a.release()
+			servFail.release()
+			return answer{}, ctx.Err()
+		}
+		c.queries.Add(1)
+		switch c.outcome {
+		case answered:
+			c.answeredAfter(time.Since(began))
+			servFail.release()
+			return a, nil
+		case servFailed:
+			servFail.release()
+			servFail = a
+		}
+		c.failed(c.outcome)
+		c.done = c.outcome != silent
+	}
+	if servFail.wire != nil {
+		return servFail, nil
+	}
+	return answer{}, whyNone(list)
+}
+
+// appendCandidates appends those to ask, best first.
+func appendCandidates(list []candidate, members []*upstream) []candidate {
+	for _, state := range [...]UpstreamState{UpstreamUp, UpstreamFailing} {
+		for _, m := range members {
+			if m.is(state) {
+				list = append(list, candidate{upstream: m})
+			}
+		}
+	}
+	return list
+}
+
+// nextCandidate returns the first index from at on, counted round and round,
+// that is not done; -1 if all are.
+func nextCandidate(list []candidate, at int) int {
+	for i := at; i < at+len(list); i++ {
+		if !list[i%len(list)].done {
+			return i
+		}
+	}
+	return -1
+}
+
+// patienceFor shares what is left of the budget among those not asked yet.
+func (u *upstreams) patienceFor(left time.Duration, unasked int) time.Duration {
+	const least = 10 * time.Millisecond // below that no answer is to be expected
+	if left < least {
+		return 0
+	}
+	return min(u.patience, max(left/time.Duration(max(unasked, 1)), u.patience/4), left)
+}
+
+// allDown returns why none of the members is asked, and hastens their probes.
+func (u *upstreams) allDown(members []*upstream) error {
+	var b strings.Builder
+	b.WriteString("all upstreams are down: ")
+	for i, m := range members {
+		if m.is(UpstreamDown) {
+			m.hurry()
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.addr.String() + " " + m.reason())
+	}
+	return &exchangeError{dnswire.EDENoReachable, b.String()}
+}
+
+// whyNone says what became of each candidate.
+func whyNone(list []candidate) error {
+	code := uint16(dnswire.EDENetworkError)
+	var b strings.Builder
+	for i := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		c := &list[i]
+		b.WriteString(c.addr.String() + " " + c.outcome.String())
+		if c.outcome != unreachable && c.outcome != notSent {
+			code = dnswire.EDENoReachable
+		}
+	}
+	return &exchangeError{code, b.String()}
+}
+
+// status returns a line for each upstream, in order of preference, then those
+// that were dropped.
+func (u *upstreams) status() []UpstreamStatus {
+	set := u.set.Load()
+	list := make([]UpstreamStatus, 0, len(set.all)+len(set.dropped))
+	for _, m := range set.all {
+		s := m.status()
+		s.Source, s.TrustAD, s.Private = m.source, m.trustAD, m.private
+		list = append(list, s)
+	}
+	return append(list, set.dropped...)
+}
