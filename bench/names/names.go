@@ -114,22 +114,22 @@ func (g *Generator) sub() {
 func (g *Generator) registrable() {
 	start := len(g.name)
 	switch p := g.rng.IntN(100); {
-	case p < 30:
+	case p < 22:
 		g.word()
 		g.word()
-	case p < 44:
+	case p < 36:
 		g.word()
 		g.syllables(1 + g.rng.IntN(2))
-	case p < 66:
+	case p < 60:
 		g.syllables(2 + g.rng.IntN(4))
-	case p < 72:
+	case p < 69:
 		g.word()
 		g.digits(1 + g.rng.IntN(4))
-	case p < 76:
+	case p < 72:
 		g.word()
 		g.name = append(g.name, '-')
 		g.word()
-	case p < 90:
+	case p < 91:
 		g.word()
 		g.word()
 		g.word()
@@ -151,7 +151,7 @@ func (g *Generator) syllables(n int) {
 	for range n {
 		g.name = append(g.name, onsets[g.rng.IntN(len(onsets))]...)
 		g.name = append(g.name, nuclei[g.rng.IntN(len(nuclei))]...)
-		if g.rng.IntN(3) == 0 {
+		if g.rng.IntN(2) == 0 {
 			g.name = append(g.name, codas[g.rng.IntN(len(codas))])
 		}
 	}
