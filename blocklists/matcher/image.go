@@ -1,0 +1,314 @@
+package matcher
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+
+	"telltale/dnswire"
+)
+
+// An Image is a set of entries, in memory or mapped from a file. It never
+// changes, may be used by all goroutines, and is unmapped when nothing refers to
+// it any more.
+type Image struct {
+	*header
+	symbols *symbols
+	data    []byte // all of it; the next four are parts
+	records []byte
+	index   []byte // where the records of each group begin, and the last one's end
+	filter  filter
+	meta    []byte
+	mapped  bool
+}
+
+// Open maps the image at path, or reads it where files cannot be mapped. Any
+// error means to build it again; it is ErrFile when the file could be read and
+// is not an intact image of this version.
+func Open(path string) (*Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	im, err := open(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return im, nil
+}
+
+func open(f *os.File) (*Image, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is not a regular file", ErrFile)
+	}
+	var first [headerSize + symbolsSize]byte
+	n, err := f.ReadAt(first[:], 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	h, err := readHeader(first[:n], info.Size())
+	if err != nil {
+		return nil, err
+	}
+	// By read(2) and not through the map: what is only checked need not become
+	// resident.
+	sum := crc32.New(castagnoli)
+	body := io.NewSectionReader(f, headerSize, info.Size()-headerSize)
+	if _, err := io.CopyBuffer(sum, body, make([]byte, 64<<10)); err != nil {
+		return nil, err
+	}
+	if sum.Sum32() != h.body {
+		return nil, fmt.Errorf("%w: its checksum is wrong", ErrFile)
+	}
+	data, mapped, err := mapFile(f, int(info.Size()))
+	if err != nil {
+		return nil, err
+	}
+	var im *Image
+	fault := guard(func() { im, err = newImage(h, data) })
+	if fault != nil {
+		err = fault
+	}
+	if err != nil {
+		unmap(data)
+		return nil, err
+	}
+	if mapped {
+		im.mapped = true
+		runtime.AddCleanup(im, unmap, data)
+	}
+	return im, nil
+}
+
+// fromBytes returns the image that data holds, without copying it.
+func fromBytes(data []byte) (*Image, error) {
+	h, err := readHeader(data, int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(data[headerSize:], castagnoli) != h.body {
+		return nil, fmt.Errorf("%w: its checksum is wrong", ErrFile)
+	}
+	return newImage(h, data)
+}
+
+// newImage returns the image of a checked header.
+func newImage(h *header, data []byte) (*Image, error) {
+	part := func(i int) []byte {
+		s := h.sections[i]
+		return data[s.off : s.off+s.len : s.off+s.len]
+	}
+	table, err := readSymbols(part(symbolSection))
+	if err != nil {
+		return nil, err
+	}
+	return &Image{
+		header:  h,
+		symbols: table,
+		data:    data,
+		records: part(recordSection),
+		index:   part(indexSection),
+		filter:  part(filterSection),
+		meta:    part(metaSection),
+	}, nil
+}
+
+// Len returns the number of entries.
+func (im *Image) Len() int { return int(im.entries) }
+
+// Bytes returns the size of the image, whether in memory or mapped.
+func (im *Image) Bytes() int { return len(im.data) }
+
+// Mapped reports whether the image is mapped from a file.
+func (im *Image) Mapped() bool { return im.mapped }
+
+// Refs is greater than every Ref of the image.
+func (im *Image) Refs() uint32 { return uint32(len(im.records)) }
+
+// Meta returns a copy of the octets given to Builder.SetMeta.
+func (im *Image) Meta() (meta []byte, err error) {
+	err = guard(func() { meta = slices.Clone(im.meta) })
+	runtime.KeepAlive(im)
+	return meta, err
+}
+
+// Entry returns the entry that ref names: buf with its wire name appended, and
+// its payload. It is not ok for a ref that is not of this image, and where the
+// file can no longer be read.
+func (im *Image) Entry(ref Ref, buf []byte) (name []byte, p Payload, ok bool) {
+	fault := guard(func() { name, p, ok = im.entry(ref, buf) })
+	runtime.KeepAlive(im)
+	if fault != nil || !ok {
+		return buf, 0, false
+	}
+	return name, p, true
+}
+
+// entry goes through the group that ref lies in.
+func (im *Image) entry(ref Ref, buf []byte) ([]byte, Payload, bool) {
+	lo, hi := uint64(0), im.groups // the last group that begins at or before ref
+	for lo+1 < hi {
+		if mid := (lo + hi) / 2; im.start(mid) <= uint64(ref) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	var codes []byte
+	for r := im.group(lo); r.next(); {
+		if !r.same {
+			codes = r.codes
+		}
+		if r.at == ref {
+			name, ok := im.name(buf, codes)
+			return name, r.load(), ok
+		}
+	}
+	return buf, 0, false
+}
+
+// name appends the wire name that codes stand for.
+func (im *Image) name(buf, codes []byte) ([]byte, bool) {
+	name, ok := im.symbols.decode(buf, codes, dnswire.MaxName)
+	return name, ok && checkName(name[len(buf):]) == nil
+}
+
+// Each calls yield with all entries, equal names together and in the order they
+// were added, until it returns false. The name is valid until yield returns. The
+// error is that the file can no longer be read, or holds what is not a name.
+func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err error) {
+	// What yield panics with is its caller's: only reading is guarded, a group
+	// at a time.
+	type entry struct {
+		ref      Ref
+		from, to int // of names
+		payload  Payload
+	}
+	var entries []entry
+	var names []byte
+	for g := range im.groups {
+		entries, names = entries[:0], names[:0]
+		bad := false
+		fault := guard(func() {
+			from := 0
+			for r := im.group(g); r.next(); {
+				if !r.same {
+					var ok bool
+					from = len(names)
+					if names, ok = im.name(names, r.codes); !ok {
+						bad = true
+						return
+					}
+				}
+				entries = append(entries, entry{r.at, from, len(names), r.load()})
+			}
+		})
+		if fault != nil {
+			return fault
+		}
+		if bad {
+			return fmt.Errorf("%w: it holds what is not a name", ErrFile)
+		}
+		for _, e := range entries {
+			if !yield(e.ref, names[e.from:e.to], e.payload) {
+				return nil
+			}
+		}
+	}
+	runtime.KeepAlive(im)
+	return nil
+}
+
+// start returns where the records of group g begin.
+func (im *Image) start(g uint64) uint64 {
+	return uint64(binary.LittleEndian.Uint32(im.index[4*g:]))
+}
+
+// find appends the entries whose name is w[at:end], of hash h; slack follows.
+func (im *Image) find(hits []Hit, h uint64, w []byte, at, end int) []Hit {
+	first := binary.LittleEndian.Uint64(w[at:])
+	for r := im.group(reduce(h, im.groups)); r.next(); {
+		if r.same || len(r.codes) == 0 {
+			continue
+		}
+		if s := &im.symbols[r.codes[0]]; (first^s.word)&s.mask != 0 {
+			continue
+		}
+		if !im.symbols.equal(r.codes, w, at, end) {
+			continue
+		}
+		hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
+		for r.next() && r.same {
+			hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
+		}
+		break
+	}
+	return hits
+}
+
+// A cursor goes through the records of a group.
+type cursor struct {
+	records []byte // of the image
+	width   int    // of a payload
+	off     int    // of the record after this one
+	end     int    // of the group
+
+	at      Ref
+	same    bool // the name is that of the record before
+	codes   []byte
+	payload int // offset
+}
+
+// group returns a cursor before the first record of group g. The index is not
+// trusted: of a group that is not within the records it finds nothing.
+func (im *Image) group(g uint64) cursor {
+	off, end := im.start(g), im.start(g+1)
+	if limit := uint64(len(im.records) - tail); off > end || end > limit {
+		off, end = 0, 0
+	}
+	return cursor{records: im.records, width: int(im.width), off: int(off), end: int(end)}
+}
+
+// next goes to the next record, and returns false where there is none.
+func (r *cursor) next() bool {
+	off := r.off
+	if off >= r.end {
+		return false
+	}
+	r.at = Ref(off)
+	n := int(r.records[off])
+	off++
+	r.same = n == sameName
+	switch {
+	case n < longRecord:
+	case n == sameName:
+		n = 0
+	case n == longRecord:
+		n = int(binary.LittleEndian.Uint16(r.records[off:])) // within tail, if not within the group
+		off += 2
+	default:
+		return false
+	}
+	if off+n+r.width > r.end {
+		return false
+	}
+	r.codes = r.records[off : off+n]
+	r.payload = off + n
+	r.off = off + n + r.width
+	return true
+}
+
+// load returns the payload of the record.
+func (r *cursor) load() Payload {
+	word := binary.LittleEndian.Uint64(r.records[r.payload:]) // tail makes the last whole
+	return Payload(word & (^uint64(0) >> (64 - 8*r.width)))
+}

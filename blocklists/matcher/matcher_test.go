@@ -1,0 +1,346 @@
+package matcher
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"telltale/bench/names"
+	"telltale/dnswire"
+)
+
+var many = flag.Int("names", 200_000, "how many names the parity test uses")
+
+// A twin is the slow and obvious matcher: a map.
+type twin map[string][]Payload
+
+func (m twin) add(name []byte, p Payload) { m[string(name)] = append(m[string(name)], p) }
+
+// lookup returns what Set.Lookup should, without refs.
+func (m twin) lookup(n *dnswire.Name, image uint8, hits []Hit) []Hit {
+	for k := n.Labels(); k >= 0; k-- {
+		for _, p := range m[string(n.Suffix(k))] {
+			hits = append(hits, Hit{Payload: p, Labels: uint8(k), Image: image})
+		}
+	}
+	return hits
+}
+
+func name(t testing.TB, s string) *dnswire.Name {
+	t.Helper()
+	n, err := dnswire.ParseName(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &n
+}
+
+func add(t testing.TB, b *Builder, s string, p Payload) {
+	t.Helper()
+	if err := b.Add(name(t, s).Wire(), p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func build(t testing.TB, b *Builder) *Image {
+	t.Helper()
+	im, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return im
+}
+
+func newSet(t testing.TB, l Layers) *Set {
+	t.Helper()
+	s, err := NewSet(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestLookup(t *testing.T) {
+	b := NewBuilder(Options{})
+	add(t, b, "example.com", 10)
+	add(t, b, "ads.example.com", 11)
+	add(t, b, "example.com", 20)
+	add(t, b, "a.b.c.d.e.f.g.h.i.example.net", 30)
+	add(t, b, "net", 31)
+	add(t, b, `\000\255.\046.example.org`, 40)
+	base := build(t, b)
+
+	b = NewBuilder(Options{Like: base})
+	add(t, b, "ads.example.com", 5)
+	add(t, b, "new.example", 6)
+	one := build(t, b)
+	b = NewBuilder(Options{Like: base})
+	add(t, b, "example.com", 7)
+	two := build(t, b)
+
+	all := newSet(t, Layers{Base: base, Overlays: []*Image{one, nil, two}})
+	masked := newSet(t, Layers{Base: base, Masked: []Range{{11, 20}, {31, 31}}})
+	none := newSet(t, Layers{})
+	over := newSet(t, Layers{Overlays: []*Image{one}})
+
+	for _, c := range []struct {
+		fact string
+		set  *Set
+		name string
+		want []Hit
+	}{
+		{"equal names come back in the order added", masked, "example.com", []Hit{{10, 0, 2, 0}}},
+		{"a name below matches", all, "www.Example.COM", []Hit{{10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
+		{"the most specific comes first, the base before overlays", all, "x.ads.example.com",
+			[]Hit{{11, 0, 3, 0}, {5, 0, 3, 1}, {10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
+		{"a sibling does not match", all, "notexample.com", nil},
+		{"a parent does not match", all, "com", nil},
+		{"the root does not match", all, ".", nil},
+		{"masked payloads are void", masked, "ads.example.com", []Hit{{10, 0, 2, 0}}},
+		{"a long name matches", all, "z.a.b.c.d.e.f.g.h.i.example.net", []Hit{{30, 0, 11, 0}, {31, 0, 1, 0}}},
+		{"a name of odd octets matches", all, `x.\000\255.\046.example.org`, []Hit{{40, 0, 4, 0}}},
+		{"no images, no hits", none, "example.com", nil},
+		{"overlays need no base", over, "new.example", []Hit{{6, 0, 2, 1}}},
+	} {
+		got := c.set.Lookup(name(t, c.name), nil)
+		for i := range got {
+			got[i].Ref = 0
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %s: got %v, want %v", c.fact, c.name, got, c.want)
+		}
+	}
+}
+
+func TestAnEntryForTheRootMatchesEverything(t *testing.T) {
+	b := NewBuilder(Options{})
+	add(t, b, ".", 1)
+	s := newSet(t, Layers{Base: build(t, b)})
+	for _, n := range []string{".", "com", "a.b.c"} {
+		if got := s.Lookup(name(t, n), nil); len(got) != 1 || got[0].Labels != 0 || got[0].Payload != 1 {
+			t.Errorf("%s: got %v", n, got)
+		}
+	}
+}
+
+func TestRedundantEntriesAreLeftOut(t *testing.T) {
+	b := NewBuilder(Options{Redundant: func(kept, next Payload) bool { return kept/10 == next/10 }})
+	add(t, b, "a.example", 10)
+	add(t, b, "a.example", 11) // next to it
+	add(t, b, "b.example", 12)
+	add(t, b, "a.example", 20)
+	add(t, b, "a.example", 13) // further away
+	im := build(t, b)
+	if im.Len() != 3 {
+		t.Errorf("%d entries, want 3", im.Len())
+	}
+	got := newSet(t, Layers{Base: im}).Lookup(name(t, "a.example"), nil)
+	if len(got) != 2 || got[0].Payload != 10 || got[1].Payload != 20 {
+		t.Errorf("got %v, want payloads 10 and 20", got)
+	}
+}
+
+// mixed calls f with names that are in the set, below, beside and above those
+// that are, and nearly those.
+func mixed(listed []string, n int, rng *rand.Rand, f func(*dnswire.Name)) {
+	for i := range n {
+		s := listed[rng.IntN(len(listed))]
+		switch i % 8 {
+		case 0:
+		case 1:
+			s = "www." + s
+		case 2:
+			s = "x" + s
+		case 3:
+			s = mutated(s, rng)
+		case 4:
+			s = "zq9" + s[max(0, indexDot(s)):]
+		case 5:
+			s = s[indexDot(s)+1:]
+		case 6:
+			s = "a.b." + mutated(s, rng)
+		case 7:
+			s = s[1+rng.IntN(3):]
+		}
+		if q, err := dnswire.ParseName(s); err == nil {
+			f(&q)
+		}
+	}
+}
+
+func indexDot(s string) int { return slices.Index([]byte(s), '.') }
+
+// mutated replaces letters of the label before the last.
+func mutated(s string, rng *rand.Rand) string {
+	b := []byte(s)
+	for range 3 {
+		if i := rng.IntN(len(b)); b[i] != '.' {
+			b[i] = "abcdefghijklmnopqrstuvwxyz0123456789"[rng.IntN(36)]
+		}
+	}
+	return string(b)
+}
+
+// TestTheMapAgrees checks a large base, built in memory and by way of a file,
+// with and without overlays and masks, against a map for names of all kinds.
+func TestTheMapAgrees(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	gen := names.New(3)
+	dir := t.TempDir()
+	inMemory := NewBuilder(Options{})
+	toFile := NewBuilder(Options{Dir: dir})
+	base := twin{}
+	var listed []string
+	for i := range *many {
+		s := string(gen.Next())
+		if i%9 == 8 { // again, from another list
+			s = listed[rng.IntN(len(listed))]
+		}
+		listed = append(listed, s)
+		p := Payload(i)<<6 | Payload(rng.IntN(64))
+		base.add(name(t, s).Wire(), p)
+		add(t, inMemory, s, p)
+		add(t, toFile, s, p)
+	}
+	built := build(t, inMemory)
+	mapped, err := toFile.WriteFile(filepath.Join(dir, "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+
+	var overlays []*Image
+	var overs []twin
+	for i := range 3 {
+		b, m := NewBuilder(Options{Like: mapped}), twin{}
+		for j := range 2000 {
+			s := string(gen.Next())
+			if j%3 == 0 {
+				s = listed[rng.IntN(len(listed))]
+			}
+			listed = append(listed, s)
+			m.add(name(t, s).Wire(), Payload(i*10_000+j))
+			add(t, b, s, Payload(i*10_000+j))
+		}
+		overlays, overs = append(overlays, build(t, b)), append(overs, m)
+	}
+	masked := []Range{{1000 << 6, 3000<<6 - 1}, {Payload(*many/2) << 6, Payload(*many*2/3) << 6}}
+
+	for _, c := range []struct {
+		what   string
+		layers Layers
+	}{
+		{"in memory", Layers{Base: built}},
+		{"mapped", Layers{Base: mapped}},
+		{"mapped, overlays, masks", Layers{Base: mapped, Overlays: overlays, Masked: masked}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s := newSet(t, c.layers)
+			var got, want, kept []Hit
+			buf := make([]byte, 0, 255)
+			found := 0
+			mixed(listed, *many, rng, func(n *dnswire.Name) {
+				got = s.Lookup(n, got[:0])
+				want = base.lookup(n, 0, want[:0])
+				kept = kept[:0]
+				for _, h := range want {
+					if !s.masked(h.Payload) {
+						kept = append(kept, h)
+					}
+				}
+				for i := range c.layers.Overlays {
+					kept = overs[i].lookup(n, uint8(i+1), kept)
+				}
+				slices.SortStableFunc(kept, func(a, b Hit) int { return int(b.Labels) - int(a.Labels) })
+				found += len(got)
+				for i, h := range got {
+					wire, p, ok := s.Image(h.Image).Entry(h.Ref, buf)
+					if !ok || p != h.Payload || string(wire) != string(n.Suffix(int(h.Labels))) {
+						t.Fatalf("%s: entry %v is %q, %d, %v", n, h, wire, p, ok)
+					}
+					got[i].Ref = 0
+				}
+				if !slices.Equal(got, kept) {
+					t.Fatalf("%s: got %v, want %v", n, got, kept)
+				}
+			})
+			if found == 0 {
+				t.Error("nothing was found at all")
+			}
+		})
+	}
+
+	t.Run("each", func(t *testing.T) {
+		for _, im := range []*Image{built, mapped} {
+			seen := twin{}
+			refs := map[Ref]bool{}
+			if err := im.Each(func(ref Ref, name []byte, p Payload) bool {
+				seen.add(name, p)
+				refs[ref] = true
+				return true
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if len(refs) != *many || im.Len() != *many {
+				t.Errorf("%d refs, Len %d, want %d", len(refs), im.Len(), *many)
+			}
+			for name, want := range base {
+				if !slices.Equal(seen[name], want) {
+					t.Fatalf("%q: got %v, want %v", name, seen[name], want)
+				}
+			}
+		}
+	})
+}
+
+func TestPayloadsOfEveryWidth(t *testing.T) {
+	for width := range 9 {
+		b := NewBuilder(Options{})
+		max := Payload(1)<<(8*width) - 1 // all ones where width is 8
+		if width == 0 {
+			max = 0
+		}
+		add(t, b, "a.example", max)
+		add(t, b, "a.example", 0)
+		got := newSet(t, Layers{Base: build(t, b)}).Lookup(name(t, "a.example"), nil)
+		if len(got) != 2 || got[0].Payload != max || got[1].Payload != 0 {
+			t.Errorf("%d octets: got %v, want %d and 0", width, got, max)
+		}
+	}
+}
+
+func TestWhatIsNoNameIsRefused(t *testing.T) {
+	b := NewBuilder(Options{})
+	for _, wire := range []string{"", "\x03com", "\x03co\x00", "\x03com\x00\x00", "\xc0\x0c",
+		"\x40" + fmt.Sprintf("%064d", 0) + "\x00"} {
+		if err := b.Add([]byte(wire), 1); err == nil {
+			t.Errorf("%q is taken for a name", wire)
+		}
+	}
+}
+
+func TestLookupDoesNotAllocate(t *testing.T) {
+	b := NewBuilder(Options{})
+	long := "a.b.c.d.e.f.g.h.i.j.k.example.com"
+	for n := long; indexDot(n) > 0; n = n[indexDot(n)+1:] {
+		add(t, b, n, 1)
+	}
+	path := filepath.Join(t.TempDir(), "image")
+	base, err := b.WriteFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSet(t, Layers{Base: base})
+	hits := make([]Hit, 0, 16)
+	for _, s2 := range []string{"www.example.com", long, "x.test", "."} {
+		n := name(t, s2)
+		if got := testing.AllocsPerRun(1000, func() { hits = s.Lookup(n, hits[:0]) }); got != 0 {
+			t.Errorf("%s: %v allocations", s2, got)
+		}
+	}
+}

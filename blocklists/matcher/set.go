@@ -1,0 +1,220 @@
+package matcher
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+
+	"telltale/dnswire"
+)
+
+// MaxOverlays is how many overlays a Set can have.
+const MaxOverlays = 16
+
+// Layers are what a Set is made of.
+type Layers struct {
+	Base     *Image   // nil for none
+	Masked   []Range  // entries of Base with these payloads are void
+	Overlays []*Image // small images with the hash key of Base; nil ones are skipped
+
+	// Fault is called once, by the goroutine that was looking up, when a
+	// mapped file can no longer be read. It must not wait.
+	Fault func(error)
+}
+
+// A Set looks names up in one large image and some small ones at once. It never
+// changes and may be used by all goroutines.
+type Set struct {
+	layers Layers
+	key    key
+	mapped bool
+	base   filter // of the base
+	over   filter // of all overlays together
+	fault  atomic.Pointer[error]
+}
+
+// NewSet returns the set of the given layers. The error is that an image was
+// built with another hash key, that there are too many, or that one of them can
+// no longer be read.
+func NewSet(l Layers) (*Set, error) {
+	if len(l.Overlays) > MaxOverlays {
+		return nil, fmt.Errorf("%d overlays, at most %d", len(l.Overlays), MaxOverlays)
+	}
+	s := &Set{layers: l, base: newFilter(0), over: newFilter(0)}
+	var first *Image
+	entries := 0
+	for i, im := range append([]*Image{l.Base}, l.Overlays...) {
+		if im == nil {
+			continue
+		}
+		if first == nil {
+			first, s.key = im, im.key
+		}
+		if im.key != s.key {
+			return nil, fmt.Errorf("overlay %d has another hash key than its base", i-1)
+		}
+		s.mapped = s.mapped || im.mapped
+		if i > 0 {
+			entries += im.Len()
+		}
+	}
+	if l.Base != nil {
+		s.base = l.Base.filter
+	}
+	if entries == 0 {
+		return s, nil
+	}
+	s.over = newFilter(entries)
+	var padded [dnswire.MaxName + slack]byte
+	for _, im := range l.Overlays {
+		if im == nil {
+			continue
+		}
+		err := im.Each(func(_ Ref, name []byte, _ Payload) bool {
+			s.over.add(s.key.name(padded[:], copy(padded[:], name)))
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Image returns the image that Hit.Image names; nil for none.
+func (s *Set) Image(i uint8) *Image {
+	if i == 0 {
+		return s.layers.Base
+	}
+	return s.layers.Overlays[i-1]
+}
+
+// Err returns why a file of the set could not be read, nil while all can. From
+// the first fault on, entries may be missing: build from text again.
+func (s *Set) Err() error {
+	if err := s.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Lookup appends all entries that equal n or a name above it, up to the root:
+// the most specific first, of equal names the base's before the overlays', and
+// within an image in the order they were added. It allocates nothing when hits
+// has room. When a file can no longer be read it appends nothing, and Err says
+// so from then on.
+func (s *Set) Lookup(n *dnswire.Name, hits []Hit) []Hit {
+	if s.mapped {
+		return s.guarded(n, hits)
+	}
+	return s.lookup(n, hits)
+}
+
+// guarded is lookup where reading can fail, see guard.
+func (s *Set) guarded(n *dnswire.Name, hits []Hit) (found []Hit) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	found = hits
+	defer func() {
+		if r := recover(); r != nil {
+			s.failed(faultError(r))
+		}
+	}()
+	return s.lookup(n, hits)
+}
+
+func (s *Set) failed(err error) {
+	if s.fault.CompareAndSwap(nil, &err) && s.layers.Fault != nil {
+		s.layers.Fault(err)
+	}
+}
+
+func (s *Set) lookup(n *dnswire.Name, hits []Hit) []Hit {
+	wire := n.Wire()
+	if cap(wire) >= len(wire)+slack && n.Labels() < fewLabels {
+		var passed [fewLabels]candidate
+		return s.search(n, wire[:len(wire)+slack], len(wire), passed[:0], hits)
+	}
+	return s.lookupLong(n, hits)
+}
+
+// fewLabels is more than nearly all names have.
+const fewLabels = 8
+
+// lookupLong is lookup for all names.
+func (s *Set) lookupLong(n *dnswire.Name, hits []Hit) []Hit {
+	var padded [dnswire.MaxName + slack]byte
+	var passed [128]candidate // 127 labels and the root
+	end := copy(padded[:], n.Wire())
+	return s.search(n, padded[:], end, passed[:0], hits)
+}
+
+// A candidate is a suffix of the name that a filter let pass.
+type candidate struct {
+	hash       uint64
+	at, labels uint8
+	base, over bool
+}
+
+// search looks up the name w[:end], whose labels n knows. Suffixes are hashed
+// from the root on; what passes the filters is looked up in the other direction. There must be room
+// in passed for every suffix.
+func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hits []Hit) []Hit {
+	h := s.key.root()
+	labels := n.Labels()
+	for k, at := 0, end-1; ; {
+		base, over := s.base.has(h), s.over.has(h)
+		if base || over {
+			passed = append(passed, candidate{h, uint8(at), uint8(k), base, over})
+		}
+		if k == labels {
+			break
+		}
+		k++
+		at = end - len(n.Suffix(k))
+		h = s.key.label(h, w, at)
+	}
+	for i := len(passed) - 1; i >= 0; i-- {
+		hits = s.collect(&passed[i], w, end, hits)
+	}
+	runtime.KeepAlive(s)
+	return hits
+}
+
+// collect appends the entries of all images for one suffix.
+func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
+	if c.base {
+		from := len(hits)
+		hits = s.layers.Base.find(hits, c.hash, w, int(c.at), end)
+		kept := hits[:from]
+		for _, hit := range hits[from:] {
+			if !s.masked(hit.Payload) {
+				hit.Labels = c.labels
+				kept = append(kept, hit)
+			}
+		}
+		hits = kept
+	}
+	if c.over {
+		for i, im := range s.layers.Overlays {
+			if im == nil || !im.filter.has(c.hash) {
+				continue
+			}
+			from := len(hits)
+			hits = im.find(hits, c.hash, w, int(c.at), end)
+			for j := from; j < len(hits); j++ {
+				hits[j].Labels, hits[j].Image = c.labels, uint8(i+1)
+			}
+		}
+	}
+	return hits
+}
+
+func (s *Set) masked(p Payload) bool {
+	for _, r := range s.layers.Masked {
+		if p >= r.First && p <= r.Last {
+			return true
+		}
+	}
+	return false
+}
