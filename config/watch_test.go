@@ -1,0 +1,209 @@
+package config
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestABurstIsReadOnce(t *testing.T) {
+	for _, f := range []struct {
+		name   string
+		events []time.Duration // after the start
+		want   []time.Duration
+	}{
+		{"one event, after 200 ms", []time.Duration{0}, []time.Duration{200}},
+		{"two close together, after the second", []time.Duration{0, 100}, []time.Duration{300}},
+		{"two apart, each", []time.Duration{0, 500}, []time.Duration{200, 700}},
+		{"without end, after 600 ms", []time.Duration{0, 150, 300, 450, 590, 650}, []time.Duration{600, 850}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			start := time.Now()
+			var got []time.Duration
+			events := make(chan fsnotify.Event)
+			done := make(chan struct{})
+			go func() {
+				settle(ctx, events, nil, nil, func() { got = append(got, time.Since(start)/time.Millisecond) })
+				close(done)
+			}()
+			for _, at := range f.events {
+				time.Sleep(time.Until(start.Add(at * time.Millisecond)))
+				events <- fsnotify.Event{}
+			}
+			time.Sleep(time.Minute)
+			cancel()
+			<-done
+			if len(got) != len(f.want) {
+				t.Errorf("%s: got %d, want %d", f.name, got, f.want)
+				return
+			}
+			for i := range got {
+				if got[i] != f.want[i] {
+					t.Errorf("%s: got %d, want %d", f.name, got, f.want)
+				}
+			}
+		})
+	}
+}
+
+func TestThePollFindsWhatEventsDoNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+		defer cancel()
+		tick := time.NewTicker(poll)
+		defer tick.Stop()
+		looks := 0
+		settle(ctx, nil, nil, tick.C, func() { looks++ })
+		if looks != 3 {
+			t.Errorf("got %d looks in 35 s, want 3", looks)
+		}
+	})
+}
+
+type change struct {
+	c   *Config
+	err error
+}
+
+// watched starts Watch on file and returns what it reports.
+func watched(t *testing.T, file string) <-chan change {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, done := make(chan change, 100), make(chan struct{})
+	ready := make(chan struct{})
+	go func() {
+		defer close(done)
+		close(ready)
+		Watch(ctx, file, nil, nil, func(c *Config, err error) { changes <- change{c, err} })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	<-ready
+	time.Sleep(50 * time.Millisecond) // the poll would find what happens before Watch listens, only later
+	return changes
+}
+
+func next(t *testing.T, changes <-chan change) change {
+	t.Helper()
+	select {
+	case got := <-changes:
+		return got
+	case <-time.After(30 * time.Second): // the poll, three times
+		t.Fatal("no change was reported")
+		return change{}
+	}
+}
+
+func TestWaysToChangeTheFile(t *testing.T) {
+	write := func(t *testing.T, path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []struct {
+		name string
+		edit func(t *testing.T, dir, file, text string)
+	}{
+		{"in place", func(t *testing.T, dir, file, text string) { write(t, file, text) }},
+		{"by a rename over it", func(t *testing.T, dir, file, text string) {
+			write(t, file+"~", text)
+			if err := os.Rename(file+"~", file); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"by removing and writing it anew", func(t *testing.T, dir, file, text string) {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			write(t, file, text)
+		}},
+		{"by a link to another directory", func(t *testing.T, dir, file, text string) {
+			elsewhere := t.TempDir()
+			write(t, filepath.Join(elsewhere, "new"), text)
+			if err := os.Symlink(filepath.Join(elsewhere, "new"), file+"~"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(file+"~", file); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "telltale.yaml")
+		write(t, file, "node: before")
+		changes := watched(t, file)
+		f.edit(t, dir, file, "node: after")
+		if got := next(t, changes); got.err != nil || got.c.Node != "after" {
+			t.Errorf("%s: got %+v", f.name, got)
+		}
+	}
+}
+
+func TestAConfigMapIsSwapped(t *testing.T) {
+	dir := t.TempDir()
+	version := func(name, text string) {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "telltale.yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(name, filepath.Join(dir, "..tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", "node: one")
+	file := filepath.Join(dir, "telltale.yaml")
+	if err := os.Symlink("..data/telltale.yaml", file); err != nil {
+		t.Fatal(err)
+	}
+	changes := watched(t, file)
+	for _, name := range []string{"two", "three"} {
+		version(".."+name, "node: "+name)
+		if got := next(t, changes); got.err != nil || got.c.Node != name {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
+func TestABrokenFileChangesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "telltale.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("node: one")
+	changes := watched(t, file)
+
+	write("nod: two")
+	if got := next(t, changes); got.c != nil || got.err == nil || !strings.Contains(got.err.Error(), "did you mean node?") {
+		t.Errorf("broken: got %+v", got)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, changes); got.c != nil || got.err == nil || !strings.Contains(got.err.Error(), "no such file") {
+		t.Errorf("gone: got %+v", got)
+	}
+	write("node: three")
+	if got := next(t, changes); got.err != nil || got.c.Node != "three" {
+		t.Errorf("mended: got %+v", got)
+	}
+	if len(changes) != 0 {
+		t.Errorf("got %d changes more, want none", len(changes))
+	}
+}
