@@ -2,41 +2,332 @@ package blocklists
 
 import (
 	"net/netip"
+	"regexp"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"telltale/blocklists/format"
-	"telltale/dnswire"
+	"telltale/blocklists/matcher"
 )
 
 // A Policy decides which names to block. It never changes, and any number of
 // goroutines may use it. A nil Policy passes everything.
-type Policy struct{}
+type Policy struct {
+	generation uint32
+	ttl        uint32
+	mode       Mode
+	observe    bool // everything: by configuration, or paused
+	custom4    netip.Addr
+	custom6    netip.Addr
 
-// Decide judges the question (name, qtype) asked by a member of g.
-func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict { return Verdict{Policy: p} }
+	lists  []policyList // the order in which they win ties
+	firsts []RuleID     // ascending: the first id of each span
+	spans  []span       // beside firsts
+	groups []policyGroup
 
-// DecideAddress judges an address that an answer holds, by the lists' rules on
-// addresses (RPZ's rpz-ip). It passes nearly always, and fast.
-func (p *Policy) DecideAddress(addr netip.Addr, g Group) Verdict { return Verdict{Policy: p} }
+	names     *matcher.Set // payloads are RuleID<<kindBits | kind
+	patterns  []pattern
+	addresses *addressRules          // nil for none
+	answers   map[RuleID]*answer     // of rules with Action Answer
+	limited   map[RuleID]groupSet    // the groups for which a rule with $client or $ctag holds
+	dead      map[RuleID]struct{}    // rules that have ended, or that a $badfilter removes
+	custom    map[uint16]customAddrs // by list
+}
+
+// A policyList is what Decide needs to know of a list.
+type policyList struct {
+	name       string
+	path       string
+	set        *ruleSet
+	first      RuleID // of its rule 0
+	kind       Kind
+	observe    bool
+	mixed      bool     // rules of tier mixed are enforced
+	plainBlock standing // of its plain blocks
+	note       *format.Annotation
+	mode       Mode
+	hasMode    bool
+}
+
+// A span is the ids of one list's rules, or of none that is in force.
+type span struct {
+	list int // -1 for none
+	end  RuleID
+}
+
+type customAddrs struct{ v4, v6 netip.Addr }
+
+type policyGroup struct {
+	observe bool
+	mode    Mode
+	hasMode bool
+	off     []bool // by list; nil for none
+}
+
+// A groupSet says for each group whether it is in.
+type groupSet []bool
+
+func (s groupSet) has(g Group) bool { return int(g) < len(s) && s[g] }
+
+// A pattern is a rule with a regular expression.
+type pattern struct {
+	re *regexp.Regexp
+	id RuleID
+}
+
+var generations atomic.Uint32
+
+// An activeList is a list that goes into a policy.
+type activeList struct {
+	name     string
+	path     string
+	kind     Kind
+	settings ListSettings
+	set      *ruleSet
+	first    RuleID
+}
+
+// compile makes the policy of the given lists, in the order in which they win
+// ties. Names has all their rules with names.
+func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, paused bool) *Policy {
+	p := &Policy{
+		generation: generations.Add(1),
+		ttl:        o.ttl(),
+		mode:       o.Mode,
+		observe:    o.Observe || paused,
+		custom4:    o.Custom4,
+		custom6:    o.Custom6,
+		names:      names,
+		answers:    map[RuleID]*answer{},
+		limited:    map[RuleID]groupSet{},
+		dead:       map[RuleID]struct{}{},
+		custom:     map[uint16]customAddrs{},
+	}
+	for i := range lists {
+		p.addList(o, uint16(i), &lists[i])
+	}
+	p.sortSpans()
+	p.addGroups(o, now)
+	for i := range p.lists {
+		p.addDetails(o, &p.lists[i], now)
+		p.addPatterns(&p.lists[i])
+	}
+	p.mergeAnswers()
+	p.cancel()
+	return p
+}
+
+func (p *Policy) addList(o *Options, i uint16, a *activeList) {
+	l := policyList{
+		name: a.name, path: a.path, set: a.set, first: a.first, kind: a.kind,
+		observe: a.settings.Observe, note: a.settings.Annotation,
+	}
+	tier := a.settings.Tier
+	if tier == "" {
+		tier = o.Tier
+	}
+	l.mixed = tier == "mixed"
+	if a.settings.Mode != nil {
+		l.mode, l.hasMode = *a.settings.Mode, true
+	}
+	if a.settings.Custom4.IsValid() || a.settings.Custom6.IsValid() {
+		p.custom[i] = customAddrs{a.settings.Custom4, a.settings.Custom6}
+	}
+	l.plainBlock = l.standing(nil)
+	p.lists = append(p.lists, l)
+}
+
+func (p *Policy) sortSpans() {
+	order := make([]int, len(p.lists))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return int(p.lists[a].first) - int(p.lists[b].first) })
+	for _, i := range order {
+		l := &p.lists[i]
+		p.firsts = append(p.firsts, l.first)
+		p.spans = append(p.spans, span{list: i, end: l.first + RuleID(l.set.records)})
+	}
+}
+
+func (p *Policy) addGroups(o *Options, now time.Time) {
+	p.groups = make([]policyGroup, len(o.Groups)+1)
+	for i, s := range o.Groups {
+		g := &p.groups[i+1]
+		g.observe = s.Observe || s.ObserveUntil.After(now)
+		if s.Mode != nil {
+			g.mode, g.hasMode = *s.Mode, true
+		}
+		for _, l := range s.Lists {
+			at := slices.IndexFunc(p.lists, func(pl policyList) bool { return pl.name == l.Name })
+			if at < 0 || l.On {
+				continue
+			}
+			if g.off == nil {
+				g.off = make([]bool, len(p.lists))
+			}
+			g.off[at] = true
+		}
+	}
+}
+
+// addDetails looks at every rule that is not plain.
+func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
+	addresses := p.addresses
+	for _, d := range l.set.details {
+		id := l.first + RuleID(d.rule)
+		if n := l.set.noteOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
+			p.dead[id] = struct{}{}
+			continue
+		}
+		x := l.set.extraOf(d)
+		if x == nil {
+			continue
+		}
+		if len(x.Clients)+len(x.Tags) > 0 {
+			p.limited[id] = groupsOf(x, o.Groups)
+		}
+		if d.action == format.Answer {
+			p.answers[id] = newAnswer(x.Records, p.ttl)
+		}
+		if d.match == format.Address {
+			if addresses == nil {
+				addresses = &addressRules{ids: map[netip.Prefix][]RuleID{}}
+			}
+			addresses.add(x.Prefix, id)
+		}
+	}
+	p.addresses = addresses
+}
+
+// maxPatterns bounds what a question can cost.
+const maxPatterns = 2000
+
+func (p *Policy) addPatterns(l *policyList) {
+	for _, r := range l.set.Patterns {
+		id := l.first + RuleID(r.Rule)
+		if _, dead := p.dead[id]; dead || len(p.patterns) >= maxPatterns {
+			continue
+		}
+		re, err := regexp.Compile(r.Regex)
+		if err != nil {
+			continue // the parser has compiled it: it cannot happen
+		}
+		p.patterns = append(p.patterns, pattern{re: re, id: id})
+	}
+}
+
+// find returns the index of the list that has the rule; -1 for none.
+func (p *Policy) find(id RuleID) int {
+	lo, hi := 0, len(p.firsts)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if p.firsts[mid] <= id {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == 0 || id >= p.spans[lo-1].end {
+		return -1
+	}
+	return p.spans[lo-1].list
+}
 
 // Generation is a number no other policy of this process has; 0 for a nil Policy.
-func (p *Policy) Generation() uint32 { return 0 }
+func (p *Policy) Generation() uint32 {
+	if p == nil {
+		return 0
+	}
+	return p.generation
+}
 
 // TTL returns the TTL of blocked answers, in seconds.
-func (p *Policy) TTL() uint32 { return 10 }
+func (p *Policy) TTL() uint32 {
+	if p == nil {
+		return 10
+	}
+	return p.ttl
+}
 
-// Custom returns the addresses a verdict with Mode Custom is answered with.
-func (p *Policy) Custom(v Verdict) (v4, v6 netip.Addr) { return }
-
-// Rule returns the rule that id names, for showing.
-func (p *Policy) Rule(id RuleID) Rule { r, _ := special(id); return r }
+// Custom returns the addresses a verdict with Mode Custom is answered with; an
+// invalid one where there is none of the family.
+func (p *Policy) Custom(v Verdict) (v4, v6 netip.Addr) {
+	if p == nil {
+		return
+	}
+	if i := p.find(v.Rule); i >= 0 {
+		if c, ok := p.custom[uint16(i)]; ok {
+			return c.v4, c.v6
+		}
+	}
+	return p.custom4, p.custom6
+}
 
 // ListName returns the name of the list that a rule is in; "" for no rule. It
 // does not allocate.
-func (p *Policy) ListName(id RuleID) string { return "" }
+func (p *Policy) ListName(id RuleID) string {
+	if _, ok := special(id); ok {
+		return specialList
+	}
+	if p == nil {
+		return ""
+	}
+	if i := p.find(id); i >= 0 {
+		return p.lists[i].name
+	}
+	return ""
+}
+
+// Rule returns the rule that id names, for showing. It may read a file.
+func (p *Policy) Rule(id RuleID) Rule {
+	if r, ok := special(id); ok {
+		return r
+	}
+	if p == nil {
+		return Rule{}
+	}
+	i := p.find(id)
+	if i < 0 {
+		return Rule{}
+	}
+	l := &p.lists[i]
+	rec, err := l.set.record(uint32(id - l.first))
+	if err != nil {
+		return Rule{List: l.name}
+	}
+	d, _ := l.set.detail(rec.rule)
+	r := Rule{List: l.name, Line: rec.line, Text: l.set.text(&rec, d), Annotation: l.set.noteOf(d)}
+	return r
+}
 
 // Records returns the records a verdict with Mode Records is answered with:
 // those of type qtype, or else a CNAME. It does not allocate.
-func (p *Policy) Records(v Verdict, qtype uint16) []Record { return nil }
+func (p *Policy) Records(v Verdict, qtype uint16) []Record {
+	if p == nil {
+		return nil
+	}
+	return p.answers[v.Rule].records(qtype)
+}
 
 // Attribution returns the annotation behind v.Attr and v.Level; nil for none.
-func (p *Policy) Attribution(v Verdict) *format.Annotation { return nil }
+func (p *Policy) Attribution(v Verdict) *format.Annotation {
+	if p == nil || v.Level == Unattributed {
+		return nil
+	}
+	id := v.Attr
+	if id == 0 {
+		id = v.Rule
+	}
+	i := p.find(id)
+	if i < 0 {
+		return nil
+	}
+	l := &p.lists[i]
+	if v.Level == ByList {
+		return l.note
+	}
+	d, _ := l.set.detail(uint32(id - l.first))
+	return l.set.noteOf(d)
+}

@@ -1,6 +1,11 @@
 package blocklists
 
-import "time"
+import (
+	"time"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
+)
 
 // A Kind is where a list comes from.
 type Kind uint8
@@ -53,4 +58,93 @@ type BadLine struct {
 	Line int
 	Text string // the beginning of the line, for showing
 	Why  string
+}
+
+// publishStatusLocked makes what Status returns.
+func (s *Store) publishStatusLocked() {
+	all := make([]ListStatus, 0, len(s.sources))
+	for _, src := range s.sources {
+		all = append(all, src.status())
+	}
+	s.status.Store(&all)
+}
+
+func (src *source) status() ListStatus {
+	st := ListStatus{
+		Name: src.name, Path: src.path, Kind: src.kind,
+		Enabled: src.settings.enabled(), Observe: src.settings.Observe,
+		Modified: src.modified, Reloaded: src.reloaded, Added: src.added, Removed: src.removed,
+		Failed: src.failed, Warnings: src.warnings,
+	}
+	if src.settings.Mode != nil {
+		st.Mode = src.settings.Mode.String()
+	}
+	if src.held {
+		st.Held, st.HeldSince = src.whyHeld(), src.oddSince
+	}
+	if src.set == nil {
+		return st
+	}
+	if st.Enabled {
+		st.Rules = src.set.Rules
+	}
+	st.Bad, st.BadSeen = src.set.Bad, src.set.BadSeen
+	st.ByForm = make(map[string]int, len(src.set.Forms))
+	for form, n := range src.set.Forms {
+		st.ByForm[form.String()] = n
+	}
+	return st
+}
+
+// warnLocked notes in which lists a name is blocked that the shipped lists call
+// essential, and what breaks.
+func (s *Store) warnLocked(p *Policy) {
+	for _, src := range s.sources {
+		src.warnings = nil
+	}
+	const most = 50 // for one list
+	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
+		v := p.Decide(name, dnswire.TypeA, 0)
+		if v.Action != Block {
+			return
+		}
+		list := p.ListName(v.Rule)
+		for _, src := range s.sources {
+			if src.name == list && len(src.warnings) < most {
+				src.warnings = append(src.warnings, essentialWarning(name, note))
+			}
+		}
+	})
+}
+
+func essentialWarning(name *dnswire.Name, note *format.Annotation) string {
+	breaks := note.Breaks
+	if breaks == "" {
+		breaks = "something that must work"
+	}
+	return name.String() + " is blocked, which breaks: " + breaks
+}
+
+// eachEssential calls yield with every name that a shipped list calls essential.
+func (p *Policy) eachEssential(yield func(*dnswire.Name, *format.Annotation)) {
+	var name dnswire.Name
+	for i := range p.lists {
+		l := &p.lists[i]
+		if l.kind != Shipped {
+			continue
+		}
+		for _, d := range l.set.details {
+			note := l.set.noteOf(d)
+			if note == nil || note.Tier != "essential" || d.action == format.Allow {
+				continue
+			}
+			rec, err := l.set.record(d.rule)
+			if err != nil || len(rec.name) == 0 {
+				continue
+			}
+			if _, err := name.Read(rec.name, 0); err == nil {
+				yield(&name, note)
+			}
+		}
+	}
 }

@@ -1,53 +1,335 @@
 package blocklists
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
 )
 
-// A Store keeps the current Policy in step with the list files. Current may be
-// called by anybody at any time; everything else by one goroutine at a time.
+// A Store keeps the current Policy in step with the list files. All its methods
+// may be called by any goroutine.
 type Store struct {
 	current atomic.Pointer[Policy]
+	status  atomic.Pointer[[]ListStatus]
+	paused  atomic.Pointer[time.Time] // nil for no pause
+
+	mu      sync.Mutex
+	opts    Options
+	write   bool      // the cache is ours to write
+	sources []*source // in the order in which they win ties
+	index   index
+	names   *matcher.Set
+	due     time.Time // when the policy changes by itself; zero for never
+
+	log     *slog.Logger
+	wake    chan struct{} // something is due at another time than before
+	faults  chan error
+	done    chan struct{}
+	closing sync.Once
+	running sync.WaitGroup
 }
 
 // Open loads the lists and watches them until Close. Only this first load may
-// fail.
-func Open(o Options) (*Store, error) { return openStore(o, true) }
+// fail: because the directory cannot be read, or the cache not be used.
+func Open(o Options) (*Store, error) {
+	s, err := load(o, true)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWatcher(s)
+	if err != nil {
+		s.log.Warn("list files are only polled", "err", err)
+	}
+	s.running.Go(func() { s.run(w) })
+	return s, nil
+}
 
 // OpenReadOnly loads the lists as Open does, but watches nothing and writes
 // nothing: for commands that run beside or without the server.
-func OpenReadOnly(o Options) (*Store, error) { return openStore(o, false) }
+func OpenReadOnly(o Options) (*Store, error) { return load(o, false) }
 
-func openStore(o Options, watch bool) (*Store, error) {
-	s := &Store{}
-	s.current.Store(&Policy{})
-	return s, nil
+func load(o Options, write bool) (*Store, error) {
+	s := &Store{
+		opts: o, write: write, log: o.Logger,
+		wake: make(chan struct{}, 1), faults: make(chan error, 1), done: make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if write && o.CacheDir != "" {
+		if err := s.prepareCache(); err != nil {
+			return nil, fmt.Errorf("cache directory: %w", err)
+		}
+	}
+	s.index = index{dir: o.CacheDir, readOnly: !write, fault: s.fault}
+	if err := s.index.load(); err != nil {
+		s.log.Info("compiled names cannot be used and are built again", "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loadPause()
+	if err := s.scanLocked(); err != nil {
+		return nil, err
+	}
+	for _, src := range s.sources {
+		s.refreshLocked(src)
+	}
+	return s, s.publishLocked()
+}
+
+// fault is told by a lookup that a mapped file cannot be read any more.
+func (s *Store) fault(err error) {
+	select {
+	case s.faults <- err:
+	default:
+	}
 }
 
 // Current returns the policy in force.
 func (s *Store) Current() *Policy { return s.current.Load() }
 
-// Configure puts other options in force; Dir, CacheDir and StateDir may not
-// change. What is not affected is not read again.
-func (s *Store) Configure(o Options) error { return nil }
-
-// Status returns how each list stands, in the order in which they win ties.
-func (s *Store) Status() []ListStatus { return nil }
-
-// Accept puts in force what the file of a held list holds now.
-func (s *Store) Accept(name string) error { return nil }
-
-// Pause blocks nothing until the given time: blocked names are answered
-// normally and recorded as observed. It survives a restart.
-func (s *Store) Pause(until time.Time) error { return nil }
-
-// Resume ends a pause.
-func (s *Store) Resume() error { return nil }
-
-// Paused returns until when nothing is blocked; ok is false where there is no
-// pause.
-func (s *Store) Paused() (until time.Time, ok bool) { return time.Time{}, false }
+// Status returns how each list stands, in the order in which they win ties. It
+// never waits for a reload.
+func (s *Store) Status() []ListStatus {
+	if st := s.status.Load(); st != nil {
+		return slices.Clone(*st)
+	}
+	return nil
+}
 
 // Close stops watching. The current policy stays valid.
-func (s *Store) Close() error { return nil }
+func (s *Store) Close() error {
+	s.closing.Do(func() { close(s.done) })
+	s.running.Wait()
+	return nil
+}
+
+var errReadOnly = errors.New("lists are opened for reading only")
+
+// Configure puts other options in force. Dir, CacheDir, StateDir and the
+// functions stay as they were at Open. A list whose settings change what its
+// lines mean is read again, the others are not. On an error what was in force
+// stays in force.
+func (s *Store) Configure(o Options) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.opts
+	o.Dir, o.CacheDir, o.StateDir = old.Dir, old.CacheDir, old.StateDir
+	o.Report, o.Logger, o.Now, o.Poll = old.Report, old.Logger, old.Now, old.Poll
+	s.opts = o
+	if err := s.scanLocked(); err != nil {
+		s.opts = old
+		return err
+	}
+	for _, src := range s.sources {
+		s.refreshLocked(src)
+	}
+	return s.publishLocked()
+}
+
+// reload looks at all files, reads those that have changed, and puts the
+// outcome in force.
+func (s *Store) reload() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reloadLocked()
+}
+
+func (s *Store) reloadLocked() {
+	if err := s.scanLocked(); err != nil {
+		s.failLocked("lists", err)
+	}
+	s.endDuePauseLocked()
+	changed := false
+	for _, src := range s.sources {
+		changed = s.refreshLocked(src) || changed
+	}
+	if changed || s.isDueLocked() || s.listsChangedLocked() {
+		if err := s.publishLocked(); err != nil {
+			s.failLocked("lists", err)
+		}
+		return
+	}
+	s.publishStatusLocked()
+}
+
+// failLocked says that a reload failed; what was in force stays in force.
+func (s *Store) failLocked(subject string, err error) {
+	s.log.Error("reload failed, the lists stay as they were", "list", subject, "err", err)
+	s.opts.report("reload-failed", subject, err.Error())
+}
+
+// listsChangedLocked reports whether other lists are there than in the policy.
+func (s *Store) listsChangedLocked() bool {
+	p := s.current.Load()
+	if p == nil {
+		return true
+	}
+	n := 0
+	for _, src := range s.sources {
+		if !src.inForce() {
+			continue
+		}
+		if n >= len(p.lists) || p.lists[n].set != src.set || p.lists[n].name != src.name {
+			return true
+		}
+		n++
+	}
+	return n != len(p.lists)
+}
+
+// publishLocked makes a policy of what is loaded and puts it in force.
+func (s *Store) publishLocked() error {
+	names, lists, err := s.placeLocked()
+	if err != nil {
+		return err
+	}
+	s.names = names
+	s.recompileLocked(lists)
+	return nil
+}
+
+// placeLocked brings the index in step. A list whose compiled file has become
+// unreadable is read from its text again, once.
+func (s *Store) placeLocked() (*matcher.Set, []activeList, error) {
+	for try := 0; ; try++ {
+		lists := s.activeLocked()
+		names, err := s.index.place(lists)
+		var broken *listError
+		if err == nil || !errors.As(err, &broken) || try > len(lists) {
+			return names, lists, err
+		}
+		s.opts.report("cache-damaged", broken.list, broken.err.Error())
+		s.log.Warn("compiled list is damaged and is read again from its text", "list", broken.list, "err", broken.err)
+		i := slices.IndexFunc(s.sources, func(src *source) bool { return src.name == broken.list })
+		s.rereadLocked(s.sources[i])
+	}
+}
+
+// recompileLocked swaps the policy; the names are the same.
+func (s *Store) recompileLocked(lists []activeList) {
+	now := s.opts.now()
+	until, paused := s.Paused()
+	s.due = time.Time{}
+	if paused {
+		s.becomesDue(until)
+	}
+	for i := range s.opts.Groups {
+		if t := s.opts.Groups[i].ObserveUntil; t.After(now) {
+			s.becomesDue(t)
+		}
+	}
+	for i := range lists {
+		if t := lists[i].set.nextUntil(now); !t.IsZero() {
+			s.becomesDue(t)
+		}
+	}
+	p := compile(&s.opts, lists, s.names, now, paused)
+	s.current.Store(p)
+	s.warnLocked(p)
+	s.publishStatusLocked()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Store) becomesDue(t time.Time) {
+	if s.due.IsZero() || t.Before(s.due) {
+		s.due = t
+	}
+}
+
+func (s *Store) isDueLocked() bool {
+	return !s.due.IsZero() && !s.opts.now().Before(s.due)
+}
+
+func (s *Store) activeLocked() []activeList {
+	var lists []activeList
+	for _, src := range s.sources {
+		if src.inForce() {
+			lists = append(lists, activeList{
+				name: src.name, path: src.path, kind: src.kind, settings: src.settings, set: src.set,
+			})
+		}
+	}
+	return lists
+}
+
+// placedLocked returns the lists of the current policy with their ids.
+func (s *Store) placedLocked() []activeList {
+	lists := s.activeLocked()
+	s.index.keep(lists)
+	return lists
+}
+
+// Accept puts in force what the file of a held list holds now.
+func (s *Store) Accept(name string) error {
+	if !s.write {
+		return errReadOnly
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.sources, func(src *source) bool { return src.name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no list %q", name)
+	}
+	src := s.sources[i]
+	if src.oddSince.IsZero() {
+		return fmt.Errorf("list %s is not held back", name)
+	}
+	src.accepted = true
+	s.readFileLocked(src, lookAt(src.path))
+	src.accepted = false
+	if src.failed != "" {
+		return fmt.Errorf("list %s: %s", name, src.failed)
+	}
+	s.opts.report("list-accepted", name, fmt.Sprintf("%d rules", src.set.Rules))
+	return s.publishLocked()
+}
+
+// prepareCache makes the cache directory, and removes what a crash left there.
+func (s *Store) prepareCache() error {
+	dir := s.setDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(dir, tempPattern))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		os.Remove(path) // no harm where it stays
+	}
+	return nil
+}
+
+const tempPattern = ".new-*"
+
+func (s *Store) setDir() string { return filepath.Join(s.opts.CacheDir, "lists") }
+
+// settingsFor returns the user's settings for a list.
+func (o *Options) settingsFor(name string) ListSettings {
+	for _, l := range o.Lists {
+		if l.Name == name {
+			return l
+		}
+	}
+	return ListSettings{Name: name}
+}
+
+func (l *ListSettings) enabled() bool { return l.Enabled == nil || *l.Enabled }
+
+// formatOptions returns how the lines of a list are to be read.
+func (l *ListSettings) formatOptions(name string, kind Kind) format.Options {
+	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers}
+}

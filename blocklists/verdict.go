@@ -16,7 +16,7 @@ type Action uint8
 
 const (
 	Pass    Action = iota // no enforcing rule matched
-	Allow                 // an exception overrode a block, or would have
+	Allow                 // an exception decided; Verdict.Overrode says whether over a block
 	Block                 // answered by us as Verdict.Mode says
 	Observe               // would be blocked; answered normally, and recorded
 	Answer                // a local record or a special name: Policy.Records has the data
@@ -52,6 +52,29 @@ const (
 	Truncate             // TC over UDP, normal over TCP (RPZ's rpz-tcp-only)
 	Records              // the records of Policy.Records
 )
+
+// String returns the mode as the configuration writes it.
+func (m Mode) String() string {
+	switch m {
+	case Null:
+		return "null"
+	case NXDomain:
+		return "nxdomain"
+	case NoData:
+		return "nodata"
+	case Refuse:
+		return "refused"
+	case Custom:
+		return "custom"
+	case Drop:
+		return "drop"
+	case Truncate:
+		return "truncate"
+	case Records:
+		return "records"
+	}
+	return "unknown"
+}
 
 // A Level says how specific an attribution is. It is never shown as stronger
 // than it is.
@@ -89,13 +112,17 @@ type Verdict struct {
 	Action Action
 	Mode   Mode  // for Block (and Answer: Records)
 	Level  Level // of the attribution
+
+	// Overrode says of an Allow that there was a block, enforced or observed,
+	// that the exception won over.
+	Overrode bool
 }
 
 // Listed reports whether the lookup is of a listed name, whose rows are kept
 // for long: verdict block or observe, an allow that overrode a block, or an
 // attribution by rule or list.
 func (v *Verdict) Listed() bool {
-	return v.Action == Block || v.Action == Observe || v.Action == Allow || v.Level >= ByList
+	return v.Action == Block || v.Action == Observe || v.Action == Allow && v.Overrode || v.Level >= ByList
 }
 
 // A Rule is a rule of a policy, made for showing.

@@ -1,0 +1,82 @@
+package blocklists
+
+import (
+	"net/netip"
+	"slices"
+
+	"telltale/blocklists/format"
+)
+
+// addressRules are the rules on addresses, by prefix.
+type addressRules struct {
+	ids   map[netip.Prefix][]RuleID
+	bits4 []int // the lengths that occur, the longest first
+	bits6 []int
+}
+
+func (a *addressRules) add(prefix netip.Prefix, id RuleID) {
+	prefix = prefix.Masked()
+	a.ids[prefix] = append(a.ids[prefix], id)
+	lengths := &a.bits6
+	if prefix.Addr().Is4() {
+		lengths = &a.bits4
+	}
+	if !slices.Contains(*lengths, prefix.Bits()) {
+		*lengths = append(*lengths, prefix.Bits())
+		slices.SortFunc(*lengths, func(a, b int) int { return b - a })
+	}
+}
+
+// DecideAddress judges an address that an answer holds, by the lists' rules on
+// addresses (RPZ's rpz-ip). The longest prefix is the most specific. It does
+// not allocate.
+func (p *Policy) DecideAddress(addr netip.Addr, g Group) Verdict {
+	if p == nil || p.addresses == nil {
+		return Verdict{Policy: p}
+	}
+	var room [24]match
+	ms := p.matchAddress(addr, g, room[:0])
+	if len(ms) == 0 {
+		return Verdict{Policy: p}
+	}
+	return p.judge(ms, g)
+}
+
+func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
+	addr = addr.Unmap().WithZone("")
+	lengths := p.addresses.bits6
+	if addr.Is4() {
+		lengths = p.addresses.bits4
+	}
+	for _, bits := range lengths {
+		prefix, err := addr.Prefix(bits)
+		if err != nil {
+			continue
+		}
+		for _, id := range p.addresses.ids[prefix] {
+			ms = p.matchAddressRule(id, bits, g, ms)
+		}
+	}
+	return ms
+}
+
+func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []match {
+	at := p.find(id)
+	l := &p.lists[at]
+	d, ok := l.set.detail(uint32(id - l.first))
+	if !ok {
+		return ms
+	}
+	if x := l.set.extraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
+		return ms
+	}
+	m := match{id: id, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}
+	l.weigh(&m, &d)
+	if d.action == format.Answer {
+		m.action = format.Block // there is no name here whose records it could be
+	}
+	if off := p.group(g).off; off != nil && off[at] {
+		m.state = silent
+	}
+	return append(ms, m)
+}

@@ -1,0 +1,528 @@
+package blocklists
+
+import (
+	"bytes"
+	"sync"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
+	"telltale/dnswire"
+)
+
+// A match is a rule that matches a question, with what it takes to weigh it.
+type match struct {
+	id     RuleID
+	note   uint32 // in its list's notes, from 1; 0 for none
+	list   uint16
+	rank   uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
+	action format.Action
+	state  standing
+	flags  uint8
+}
+
+const (
+	important uint8 = 1 << iota
+	own             // of the user's own file
+	shipped         // of a shipped list
+	scoped          // an exception that a more specific block of its own list limits
+	essential       // a shipped list says that it must work
+	owner           // says only who owns it
+)
+
+// A standing is whether a rule has a say.
+type standing uint8
+
+const (
+	silent    standing = iota // it attributes at most
+	observing                 // it would block, and that is recorded
+	enforced
+)
+
+// The classes of rules in the order in which they win. This is the precedence
+// that DESIGN.md and docs/lists.md describe, and its only place.
+const (
+	byOwn                = iota // the user's own rules
+	byImportantException        // @@...$important
+	byImportant                 // $important
+	byException                 // @@
+	byBlock                     // all other rules
+	classes                     //
+	noClass              = classes
+)
+
+// class returns the class of an enforced rule. Guard is the rank of the most
+// specific entry that a shipped list calls essential.
+func (m *match) class(ms []match, guard int) int {
+	switch {
+	case m.state != enforced:
+		return noClass
+	case m.flags&own != 0:
+		return byOwn
+	case m.action == format.Allow:
+		if m.flags&scoped != 0 && m.limitedBy(ms) {
+			return noClass
+		}
+		if m.flags&important != 0 {
+			return byImportantException
+		}
+		return byException
+	case m.flags&shipped != 0 && int(m.rank) <= guard:
+		return noClass
+	case m.flags&important != 0:
+		return byImportant
+	}
+	return byBlock
+}
+
+// limitedBy reports whether the list of an exception has a more specific block.
+func (m *match) limitedBy(ms []match) bool {
+	for i := range ms {
+		o := &ms[i]
+		if o.list == m.list && o.rank > m.rank && (o.action == format.Block || o.action == format.Answer) && o.state != silent {
+			return true
+		}
+	}
+	return false
+}
+
+// outweighs reports whether m goes before o, both being of one class.
+func (m *match) outweighs(o *match) bool {
+	if m.rank != o.rank {
+		return m.rank > o.rank
+	}
+	if m.flags&o.flags&own != 0 && (m.action == format.Allow) != (o.action == format.Allow) {
+		return m.action == format.Allow
+	}
+	if m.list != o.list {
+		return m.list < o.list
+	}
+	return m.id < o.id
+}
+
+// Decide judges the question (name, qtype) asked by a member of g. It neither
+// allocates nor waits, and the same question to the same policy is judged the
+// same for ever.
+func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
+	if p == nil {
+		return Verdict{}
+	}
+	var room [24]match
+	ms := p.matches(name, qtype, g, room[:0])
+	if len(ms) == 0 {
+		return Verdict{Policy: p}
+	}
+	return p.judge(ms, g)
+}
+
+// judge weighs the rules that match.
+func (p *Policy) judge(ms []match, g Group) Verdict {
+	v := Verdict{Policy: p}
+	i, blocked := decider(ms)
+	v.Attr, v.Level = p.attribute(ms, i)
+	if i < 0 {
+		if i = observer(ms); i >= 0 {
+			v.Action, v.Rule = Observe, ms[i].id
+			p.attributeByList(&v, ms, i)
+		} else {
+			p.attributeByList(&v, ms, -1)
+		}
+		return v
+	}
+	m := &ms[i]
+	v.Rule = m.id
+	p.attributeByList(&v, ms, i)
+	switch {
+	case m.action == format.Allow:
+		v.Action, v.Overrode = Allow, blocked
+	case m.action == format.Answer:
+		v.Action, v.Mode = Answer, Records
+	case p.observe || p.group(g).observe:
+		v.Action = Observe
+	default:
+		v.Action, v.Mode = Block, p.modeOf(m, g)
+	}
+	return v
+}
+
+// decider returns the rule that decides, -1 where no enforced one does, and
+// whether any rule, also an observing one, would block.
+func decider(ms []match) (at int, blocked bool) {
+	guard := -1
+	for i := range ms {
+		if ms[i].flags&essential != 0 {
+			guard = max(guard, int(ms[i].rank))
+		}
+	}
+	best := [classes]int{-1, -1, -1, -1, -1}
+	for i := range ms {
+		m := &ms[i]
+		if m.state != silent && m.action != format.Allow {
+			blocked = true
+		}
+		c := m.class(ms, guard)
+		if c != noClass && (best[c] < 0 || m.outweighs(&ms[best[c]])) {
+			best[c] = i
+		}
+	}
+	for _, i := range best {
+		if i >= 0 {
+			return i, blocked
+		}
+	}
+	return -1, blocked
+}
+
+// observer returns the most specific rule that would block if it were enforced,
+// -1 for none. The exceptions of its own list are the only ones it knows.
+func observer(ms []match) int {
+	best := -1
+	guard := -1
+	for i := range ms {
+		if ms[i].flags&essential != 0 {
+			guard = max(guard, int(ms[i].rank))
+		}
+	}
+	for i := range ms {
+		m := &ms[i]
+		if m.state != observing || m.action == format.Allow || m.excepted(ms) {
+			continue
+		}
+		if m.flags&shipped != 0 && int(m.rank) <= guard {
+			continue
+		}
+		if best < 0 || m.outweighs(&ms[best]) {
+			best = i
+		}
+	}
+	return best
+}
+
+// excepted reports whether a rule's own list has an exception that wins over it.
+func (m *match) excepted(ms []match) bool {
+	for i := range ms {
+		e := &ms[i]
+		switch {
+		case e.list != m.list || e.action != format.Allow || e.state == silent:
+		case e.flags&own != 0:
+			if e.rank >= m.rank {
+				return true
+			}
+		case e.flags&scoped != 0 && e.limitedBy(ms):
+		case e.flags&important != 0 || m.flags&important == 0:
+			return true
+		}
+	}
+	return false
+}
+
+// attribute returns the rule that says most specifically who wants the name:
+// the annotated one, or else the one that names the owner.
+func (p *Policy) attribute(ms []match, decider int) (RuleID, Level) {
+	best := -1
+	for i := range ms {
+		m := &ms[i]
+		if m.note == 0 {
+			continue
+		}
+		if best < 0 || m.tellsMore(&ms[best]) {
+			best = i
+		}
+	}
+	switch {
+	case best < 0:
+		return 0, Unattributed
+	case ms[best].flags&owner != 0:
+		return ms[best].id, ByOwner
+	}
+	return ms[best].id, ByRule
+}
+
+// tellsMore reports whether m attributes rather than o, both being annotated.
+func (m *match) tellsMore(o *match) bool {
+	if (m.flags^o.flags)&owner != 0 {
+		return o.flags&owner != 0
+	}
+	if m.rank != o.rank {
+		return m.rank > o.rank
+	}
+	if (m.flags^o.flags)&shipped != 0 {
+		return m.flags&shipped != 0
+	}
+	return m.outweighs(o)
+}
+
+// attributeByList attributes by a whole list's annotation where no rule does:
+// the deciding rule's list, or else that of the most specific match.
+func (p *Policy) attributeByList(v *Verdict, ms []match, decider int) {
+	if v.Level == ByRule {
+		return
+	}
+	if decider >= 0 && p.lists[ms[decider].list].note != nil {
+		v.Attr, v.Level = 0, ByList
+		return
+	}
+	best := -1
+	for i := range ms {
+		if p.lists[ms[i].list].note != nil && (best < 0 || ms[i].outweighs(&ms[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		v.Attr, v.Level = ms[best].id, ByList
+	}
+}
+
+func (p *Policy) group(g Group) *policyGroup {
+	if int(g) >= len(p.groups) {
+		return &p.groups[0]
+	}
+	return &p.groups[g]
+}
+
+// modeOf returns how a block is answered: as the rule says, else as the group,
+// the list or the configuration does.
+func (p *Policy) modeOf(m *match, g Group) Mode {
+	l := &p.lists[m.list]
+	if d, ok := l.set.detail(uint32(m.id - l.first)); ok && d.extra != 0 {
+		switch l.set.Extras[d.extra-1].Reply {
+		case format.NullIP:
+			return Null
+		case format.NXDomain:
+			return NXDomain
+		case format.NoData:
+			return NoData
+		case format.Refuse:
+			return Refuse
+		case format.Drop:
+			return Drop
+		case format.Truncate:
+			return Truncate
+		}
+	}
+	switch pg := p.group(g); {
+	case pg.hasMode:
+		return pg.mode
+	case l.hasMode:
+		return l.mode
+	}
+	return p.mode
+}
+
+// standing returns whether a block rule with the given annotation is enforced.
+func (l *policyList) standing(n *format.Annotation) standing {
+	if n == nil {
+		n = l.note
+	}
+	if n != nil && l.kind != OwnList {
+		switch n.Tier {
+		case "mixed":
+			if !l.mixed {
+				return observing
+			}
+		case "essential", "owner":
+			if l.kind == Shipped {
+				return silent
+			}
+		}
+	}
+	if l.observe {
+		return observing
+	}
+	return enforced
+}
+
+// exceptions returns the standing of the list's exceptions.
+func (l *policyList) exceptions() standing {
+	if l.observe {
+		return observing
+	}
+	return enforced
+}
+
+// matches appends every rule that matches the question.
+func (p *Policy) matches(name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	if p.names != nil {
+		var room [24]matcher.Hit
+		for _, h := range p.names.Lookup(name, room[:0]) {
+			ms = p.matchHit(h, name, qtype, g, ms)
+		}
+	}
+	if len(p.patterns) > 0 {
+		ms = p.matchPatterns(name, qtype, g, ms)
+	}
+	return ms
+}
+
+func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	kind, id := h.Payload&(1<<kindBits-1), RuleID(h.Payload>>kindBits)
+	whole := int(h.Labels) == name.Labels()
+	switch kind {
+	case blockExact, allowExact:
+		if !whole {
+			return ms
+		}
+	case blockBelow, allowBelow:
+		if whole {
+			return ms
+		}
+	}
+	at := p.find(id)
+	if at < 0 {
+		return ms
+	}
+	l := &p.lists[at]
+	m := match{id: id, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
+	switch kind {
+	case blockBelowToo, blockBelow:
+		m.state = l.plainBlock
+	case blockExact:
+		m.state = l.plainBlock
+		m.rank++
+	case notPlain:
+		d, ok := l.set.detail(uint32(id - l.first))
+		if !ok || !p.holds(id, &d, l, whole, name, qtype, g) {
+			return ms
+		}
+		if d.match == format.Exact {
+			m.rank++
+		}
+		l.weigh(&m, &d)
+	case allowExact:
+		m.rank++
+		fallthrough
+	default:
+		m.action, m.state = format.Allow, l.exceptions()
+		if kind == allowScoped {
+			m.flags |= scoped
+		}
+	}
+	if off := p.group(g).off; off != nil && off[at] {
+		m.state = silent
+	}
+	return append(ms, m)
+}
+
+func (l *policyList) flags() uint8 {
+	switch l.kind {
+	case OwnList:
+		return own
+	case Shipped:
+		return shipped
+	}
+	return 0
+}
+
+// weigh fills in what a rule's details say.
+func (l *policyList) weigh(m *match, d *detail) {
+	m.action, m.note = d.action, d.note
+	if d.important {
+		m.flags |= important
+	}
+	n := l.set.noteOf(*d)
+	if n != nil {
+		switch n.Tier {
+		case "essential":
+			if l.kind == Shipped {
+				m.flags |= essential
+			}
+		case "owner":
+			m.flags |= owner
+		}
+	}
+	switch d.action {
+	case format.Known, format.Cancel:
+		m.state = silent
+	case format.Allow:
+		m.state = l.exceptions()
+		if isScoped(d.form) {
+			m.flags |= scoped
+		}
+	default:
+		m.state = l.standing(n)
+	}
+}
+
+// holds reports whether a rule with details matches the question.
+func (p *Policy) holds(id RuleID, d *detail, l *policyList, whole bool, name *dnswire.Name, qtype uint16, g Group) bool {
+	if d.match == format.Exact && !whole || d.match == format.Below && whole {
+		return false
+	}
+	if _, dead := p.dead[id]; dead {
+		return false
+	}
+	x := l.set.extraOf(*d)
+	if x == nil {
+		return true
+	}
+	if !holdsForType(x, qtype) {
+		return false
+	}
+	for _, below := range x.DenyAllow {
+		if isBelow(name, below) {
+			return false
+		}
+	}
+	if len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
+		return false
+	}
+	return true
+}
+
+func holdsForType(x *format.Extra, qtype uint16) bool {
+	for _, t := range x.NotTypes {
+		if t == qtype {
+			return false
+		}
+	}
+	if len(x.Types) == 0 {
+		return true
+	}
+	for _, t := range x.Types {
+		if t == qtype {
+			return true
+		}
+	}
+	return false
+}
+
+// isBelow reports whether a name is zone or below it.
+func isBelow(name *dnswire.Name, zone []byte) bool {
+	for k := name.Labels(); k >= 0; k-- {
+		if s := name.Suffix(k); len(s) <= len(zone) {
+			return bytes.Equal(s, zone)
+		}
+	}
+	return false
+}
+
+// texts lends the room in which patterns read a name.
+var texts = sync.Pool{New: func() any { b := make([]byte, 0, 4*dnswire.MaxName); return &b }}
+
+func (p *Policy) matchPatterns(name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	room := texts.Get().(*[]byte)
+	text := dnswire.AppendText((*room)[:0], name.Wire())
+	for i := range p.patterns {
+		ms = p.matchPattern(&p.patterns[i], text, name, qtype, g, ms)
+	}
+	texts.Put(room)
+	return ms
+}
+
+func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	at := p.find(r.id)
+	l := &p.lists[at]
+	d, ok := l.set.detail(uint32(r.id - l.first))
+	if !ok {
+		return ms
+	}
+	x := l.set.extraOf(d)
+	if r.re.Match(text) == (x != nil && x.Invert) || !p.holds(r.id, &d, l, true, name, qtype, g) {
+		return ms
+	}
+	m := match{id: r.id, list: uint16(at), state: enforced, flags: l.flags()}
+	l.weigh(&m, &d)
+	if off := p.group(g).off; off != nil && off[at] {
+		m.state = silent
+	}
+	return append(ms, m)
+}

@@ -1,0 +1,161 @@
+package blocklists
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const pauseFile = "pause.json"
+
+type pauseState struct {
+	Until time.Time `json:"until"`
+}
+
+// ErrPauseEnds means that a pause was asked for that is over already.
+var ErrPauseEnds = errors.New("a pause must end in the future")
+
+// Pause blocks nothing until the given time: blocked names are answered
+// normally and recorded as observed. It survives a restart and ends by itself.
+func (s *Store) Pause(until time.Time) error {
+	if !s.write {
+		return errReadOnly
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !until.After(s.opts.now()) {
+		return ErrPauseEnds
+	}
+	if err := s.savePause(until); err != nil {
+		return fmt.Errorf("the pause would not survive a restart: %w", err)
+	}
+	s.paused.Store(&until)
+	s.opts.report("pause", "everything", "until "+until.UTC().Format(time.RFC3339))
+	s.recompileLocked(s.placedLocked())
+	return nil
+}
+
+// Resume ends a pause; where there is none it does nothing.
+func (s *Store) Resume() error {
+	if !s.write {
+		return errReadOnly
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused.Load() == nil {
+		return nil
+	}
+	err := s.endPauseLocked("by hand")
+	s.recompileLocked(s.placedLocked())
+	return err
+}
+
+// Paused returns until when nothing is blocked; ok is false where there is no
+// pause.
+func (s *Store) Paused() (until time.Time, ok bool) {
+	p := s.paused.Load()
+	if p == nil || !p.After(s.opts.now()) {
+		return time.Time{}, false
+	}
+	return *p, true
+}
+
+func (s *Store) endPauseLocked(how string) error {
+	s.paused.Store(nil)
+	s.opts.report("resume", "everything", how)
+	path := s.pausePath()
+	if path == "" {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the pause is over but may come back with a restart: %w", err)
+	}
+	return nil
+}
+
+// endDuePauseLocked ends a pause whose time has come.
+func (s *Store) endDuePauseLocked() {
+	if p := s.paused.Load(); p == nil || p.After(s.opts.now()) {
+		return
+	}
+	if err := s.endPauseLocked("its time was over"); err != nil {
+		s.log.Warn("pause file", "err", err)
+	}
+}
+
+// loadPause takes up the pause of an earlier run.
+func (s *Store) loadPause() {
+	path := s.pausePath()
+	if path == "" {
+		return
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var st pauseState
+	if err == nil {
+		err = json.Unmarshal(b, &st)
+	}
+	if err != nil {
+		s.log.Warn("pause file cannot be read and is not obeyed", "path", path, "err", err)
+		return
+	}
+	s.paused.Store(&st.Until)
+	if s.write {
+		s.endDuePauseLocked()
+	}
+}
+
+func (s *Store) savePause(until time.Time) error {
+	path := s.pausePath()
+	if path == "" {
+		return nil
+	}
+	b, err := json.Marshal(pauseState{Until: until})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'), 0o600)
+}
+
+func (s *Store) pausePath() string {
+	dir := cmp.Or(s.opts.StateDir, s.opts.CacheDir)
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, pauseFile)
+}
+
+// writeFile replaces a file by way of a new one, so that it is never half written.
+func writeFile(path string, b []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

@@ -1,0 +1,540 @@
+package blocklists
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sort"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
+	"telltale/dnswire"
+)
+
+// A ruleSet is the rules of one list in a compact form: a byte or two and the
+// name for a plain rule, in the order of the file. It is kept in the cache
+// directory and read from there when a rule is to be shown or names are merged
+// into an index; only what is not plain is in memory. It never changes.
+//
+// Rules are numbered from 0 in the order in which they were added. The file is
+// a header, the records, the details, and a JSON object with the rest.
+type ruleSet struct {
+	records     int
+	recordsSize int64
+	sum         uint64 // of all of it: equal sets have equal sums
+	marks       []mark
+	details     []detail // in ascending order of their rule
+	setMeta
+
+	body io.ReaderAt // the records; a file stays open even when it is replaced
+}
+
+// A mark says where every markEvery-th record begins.
+type mark struct{ off, line uint32 }
+
+const markEvery = 64
+
+// A detail is what a rule has that is not plain: it is no rule for a name and
+// perhaps what is below, to block or allow, and nothing else.
+type detail struct {
+	rule      uint32
+	note      uint32 // in notes, from 1; 0 for none
+	extra     uint32 // in extras, from 1; 0 for none
+	match     format.Match
+	action    format.Action
+	form      format.Form
+	important bool
+	synthetic bool // made by us (a PTR of a local record), not a rule of the file
+}
+
+// setMeta is the part of a ruleSet that is kept as JSON.
+type setMeta struct {
+	Rules    int // without synthetic ones
+	Forms    map[format.Form]int
+	Bad      []BadLine
+	BadSeen  int
+	Notes    []*format.Annotation
+	Extras   []*format.Extra
+	Patterns []patternRule
+	Blocks   int // enforceable rules; what is only known is not counted
+}
+
+// A patternRule is a rule with a regular expression instead of a name.
+type patternRule struct {
+	Rule  uint32
+	Regex string
+}
+
+// A record is one rule as a ruleSet holds it.
+type record struct {
+	rule     uint32
+	line     int
+	name     []byte // wire form; nil for Pattern and Address; valid until the next record
+	form     format.Form
+	match    format.Match
+	allow    bool
+	detailed bool
+}
+
+// The octet before a record's name.
+const (
+	headForm     = 0x0f
+	headMatch    = 0x30 // Subtree, Exact or Below; for others the detail says
+	headAllow    = 0x40
+	headDetailed = 0x80
+)
+
+// What a rule wants, as far as the low bits of its payload in an index say it,
+// so that nothing else need be looked at for nearly all rules.
+const (
+	blockBelowToo = iota // the name and what is below
+	blockExact
+	blockBelow
+	allowBelowToo
+	allowExact
+	allowBelow
+	allowScoped // as allowBelowToo, limited by more specific blocks of its list
+	notPlain    // the list's details say
+	kindBits    = 3
+)
+
+// isScoped reports whether an exception written in form is limited by more
+// specific blocks of the same list, as in the programs the form comes from.
+func isScoped(form format.Form) bool {
+	return form == format.Dnsmasq || form == format.Unbound || form == format.Zone
+}
+
+// kind returns the low bits of the rule's payload in an index.
+func (r *record) kind() matcher.Payload {
+	switch {
+	case r.detailed:
+		return notPlain
+	case r.allow && isScoped(r.form):
+		return allowScoped
+	case r.allow:
+		return allowBelowToo + matcher.Payload(r.match)
+	}
+	return blockBelowToo + matcher.Payload(r.match)
+}
+
+// detail returns what is not plain about a rule.
+func (s *ruleSet) detail(rule uint32) (d detail, ok bool) {
+	i := sort.Search(len(s.details), func(i int) bool { return s.details[i].rule >= rule })
+	if i == len(s.details) || s.details[i].rule != rule {
+		return detail{}, false
+	}
+	return s.details[i], true
+}
+
+func (s *ruleSet) noteOf(d detail) *format.Annotation {
+	if d.note == 0 {
+		return nil
+	}
+	return s.Notes[d.note-1]
+}
+
+func (s *ruleSet) extraOf(d detail) *format.Extra {
+	if d.extra == 0 {
+		return nil
+	}
+	return s.Extras[d.extra-1]
+}
+
+// record reads one rule. The name is the caller's.
+func (s *ruleSet) record(rule uint32) (record, error) {
+	if int64(rule) >= int64(s.records) {
+		return record{}, fmt.Errorf("no rule %d among %d", rule, s.records)
+	}
+	m := s.marks[rule/markEvery]
+	r := s.readerAt(int64(m.off), 4096)
+	r.next, r.line = rule/markEvery*markEvery, int(m.line)
+	for {
+		rec, err := r.read()
+		if err != nil || rec.rule == rule {
+			return rec, err
+		}
+	}
+}
+
+// each calls yield with every record in turn.
+func (s *ruleSet) each(yield func(record) error) error {
+	r := s.readerAt(0, 64<<10)
+	for range s.records {
+		rec, err := r.read()
+		if err != nil {
+			return err
+		}
+		if err := yield(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A setReader reads records one after another.
+type setReader struct {
+	r    *bufio.Reader
+	next uint32
+	line int
+	name [dnswire.MaxName]byte
+}
+
+func (s *ruleSet) readerAt(off int64, buffer int) *setReader {
+	return &setReader{r: bufio.NewReaderSize(io.NewSectionReader(s.body, off, s.recordsSize-off), buffer)}
+}
+
+var errCut = errors.New("compiled list is cut short")
+
+func (r *setReader) read() (record, error) {
+	delta, err := binary.ReadUvarint(r.r)
+	if err != nil {
+		return record{}, errCut
+	}
+	head, err := r.r.ReadByte()
+	if err != nil {
+		return record{}, errCut
+	}
+	size, err := r.r.ReadByte()
+	if err != nil {
+		return record{}, errCut
+	}
+	if _, err := io.ReadFull(r.r, r.name[:size]); err != nil {
+		return record{}, errCut
+	}
+	r.line += int(delta)
+	rec := record{
+		rule:     r.next,
+		line:     r.line,
+		name:     r.name[:size],
+		form:     format.Form(head & headForm),
+		match:    format.Match(head & headMatch >> 4),
+		allow:    head&headAllow != 0,
+		detailed: head&headDetailed != 0,
+	}
+	r.next++
+	return rec, nil
+}
+
+// A stamp says which file a ruleSet was read from, and how.
+type stamp struct {
+	Size     int64
+	Modified int64  // Unix nanoseconds
+	Inode    uint64 // 0 where there are none
+	Hash     uint64 // of the content
+	Settings uint64 // hash of the settings that change what lines mean
+}
+
+const (
+	setMagic  = "TLrules2"
+	setHeader = 8 + 8*12
+)
+
+// A setWriter makes a ruleSet. Records go to a file as they come where there is
+// one, so that a large list is never on the heap.
+type setWriter struct {
+	file    *os.File // nil: in memory
+	memory  bytes.Buffer
+	w       *bufio.Writer
+	sum     *xxhash.Digest
+	set     ruleSet
+	line    int
+	noteOf  map[*format.Annotation]uint32
+	scratch [binary.MaxVarintLen64 + 2]byte
+	err     error
+}
+
+func newSetWriter(file *os.File) *setWriter {
+	w := &setWriter{file: file, sum: xxhash.New(), noteOf: map[*format.Annotation]uint32{}}
+	w.set.Forms = map[format.Form]int{}
+	if file == nil {
+		w.w = bufio.NewWriterSize(&w.memory, 4096)
+		return w
+	}
+	_, w.err = file.Seek(setHeader, io.SeekStart)
+	w.w = bufio.NewWriterSize(file, 128<<10)
+	return w
+}
+
+// add appends a rule. It copies what it keeps.
+func (w *setWriter) add(r *format.Rule, synthetic bool) {
+	if w.err != nil {
+		return
+	}
+	if w.set.records%markEvery == 0 {
+		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
+	}
+	rule := uint32(w.set.records)
+	head := byte(r.Form) & headForm
+	if r.Match <= format.Below {
+		head |= byte(r.Match) << 4
+	}
+	if r.Action == format.Allow {
+		head |= headAllow
+	}
+	plain := r.Action <= format.Allow && r.Match <= format.Below && r.Extra == nil && r.Note == nil && !r.Important && !synthetic &&
+		!(r.Action == format.Allow && isScoped(r.Form) && r.Match != format.Subtree)
+	if !plain {
+		head |= headDetailed
+		w.set.details = append(w.set.details, detail{
+			rule: rule, note: w.note(r.Note), extra: w.extra(r.Extra),
+			match: r.Match, action: r.Action, form: r.Form, important: r.Important, synthetic: synthetic,
+		})
+	}
+	if r.Match == format.Pattern {
+		w.set.Patterns = append(w.set.Patterns, patternRule{Rule: rule, Regex: r.Regex})
+	}
+	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
+	w.line = max(w.line, r.Line)
+	b = append(b, head, byte(len(r.Name)))
+	w.write(b)
+	w.write(r.Name)
+	w.set.recordsSize += int64(len(b) + len(r.Name))
+	w.set.records++
+	if w.set.recordsSize > maxSet {
+		w.err = fmt.Errorf("over %d MB of rules", maxSet>>20)
+	}
+	if synthetic {
+		return
+	}
+	w.set.Rules++
+	w.set.Forms[r.Form]++
+	if r.Action == format.Block || r.Action == format.Answer {
+		w.set.Blocks++
+	}
+}
+
+// maxSet is the most octets of rules that one list may have.
+const maxSet = 1 << 30
+
+func (w *setWriter) write(b []byte) {
+	w.sum.Write(b)
+	if _, err := w.w.Write(b); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *setWriter) note(n *format.Annotation) uint32 {
+	if n == nil {
+		return 0
+	}
+	if i, ok := w.noteOf[n]; ok {
+		return i
+	}
+	w.set.Notes = append(w.set.Notes, n)
+	i := uint32(len(w.set.Notes))
+	w.noteOf[n] = i
+	return i
+}
+
+func (w *setWriter) extra(x *format.Extra) uint32 {
+	if x == nil {
+		return 0
+	}
+	w.set.Extras = append(w.set.Extras, x)
+	return uint32(len(w.set.Extras))
+}
+
+// bad notes a line that is no rule; the first maxBad are kept.
+func (w *setWriter) bad(b BadLine) {
+	w.set.BadSeen++
+	if len(w.set.Bad) < maxBad {
+		w.set.Bad = append(w.set.Bad, b)
+	}
+}
+
+const maxBad = 200
+
+// finish returns the set. Where there is a file, it holds the whole set.
+func (w *setWriter) finish(st stamp) (*ruleSet, error) {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	set := w.set
+	tail, err := set.tail()
+	if err != nil {
+		return nil, err
+	}
+	w.sum.Write(tail)
+	set.sum = w.sum.Sum64()
+	if w.file == nil {
+		set.body = bytes.NewReader(bytes.Clone(w.memory.Bytes()))
+		return &set, nil
+	}
+	if err := set.writeTo(w.file, tail, st); err != nil {
+		return nil, err
+	}
+	set.body = io.NewSectionReader(w.file, setHeader, set.recordsSize)
+	return &set, set.settle()
+}
+
+const settled = 256 << 10
+
+// settle reads the records of a small set into memory, so that it holds no file
+// open.
+func (s *ruleSet) settle() error {
+	if s.recordsSize > settled {
+		return nil
+	}
+	b := make([]byte, s.recordsSize)
+	if _, err := s.body.ReadAt(b, 0); err != nil && err != io.EOF {
+		return err
+	}
+	s.body = bytes.NewReader(b)
+	return nil
+}
+
+// tail returns what follows the records in a file.
+func (s *ruleSet) tail() ([]byte, error) {
+	tail := make([]byte, 0, 8*len(s.marks)+detailSize*len(s.details)+1024)
+	for _, m := range s.marks {
+		tail = binary.LittleEndian.AppendUint32(tail, m.off)
+		tail = binary.LittleEndian.AppendUint32(tail, m.line)
+	}
+	for _, d := range s.details {
+		tail = d.append(tail)
+	}
+	meta, err := json.Marshal(&s.setMeta)
+	return append(tail, meta...), err
+}
+
+// writeTo completes the file that has the records already.
+func (s *ruleSet) writeTo(f *os.File, tail []byte, st stamp) error {
+	meta := len(tail) - 8*len(s.marks) - detailSize*len(s.details)
+	head := append(make([]byte, 0, setHeader), setMagic...)
+	for _, v := range [...]uint64{
+		buildStamp(), uint64(st.Size), uint64(st.Modified), st.Inode, st.Hash, st.Settings,
+		uint64(s.records), uint64(s.recordsSize), uint64(len(s.details)), uint64(meta), s.sum,
+	} {
+		head = binary.LittleEndian.AppendUint64(head, v)
+	}
+	head = binary.LittleEndian.AppendUint64(head, xxhash.Sum64(head))
+	if _, err := f.WriteAt(tail, setHeader+s.recordsSize); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(head, 0)
+	return err
+}
+
+const detailSize = 16
+
+func (d detail) append(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, d.rule)
+	b = le.AppendUint32(b, d.note)
+	b = le.AppendUint32(b, d.extra)
+	flags := byte(d.form)
+	if d.important {
+		flags |= 0x40
+	}
+	if d.synthetic {
+		flags |= 0x80
+	}
+	return append(b, byte(d.match), byte(d.action), flags, 0)
+}
+
+func readDetail(b []byte) detail {
+	le := binary.LittleEndian
+	return detail{
+		rule: le.Uint32(b), note: le.Uint32(b[4:]), extra: le.Uint32(b[8:]),
+		match: format.Match(b[12]), action: format.Action(b[13]), form: format.Form(b[14] & 0x3f),
+		important: b[14]&0x40 != 0, synthetic: b[14]&0x80 != 0,
+	}
+}
+
+var errNotCompiled = errors.New("not a compiled list of this program")
+
+// openSet reads a compiled list. It returns errNotCompiled, or what is wrong,
+// for whatever is not wholly as this very program wrote it.
+func openSet(path string) (set *ruleSet, st stamp, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, st, err
+	}
+	defer func() {
+		if err != nil || set.recordsSize <= settled {
+			f.Close()
+		}
+	}()
+	head := make([]byte, setHeader)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, st, errNotCompiled
+	}
+	le := binary.LittleEndian
+	if string(head[:8]) != setMagic || xxhash.Sum64(head[:setHeader-8]) != le.Uint64(head[setHeader-8:]) {
+		return nil, st, errNotCompiled
+	}
+	word := func(i int) uint64 { return le.Uint64(head[8+8*i:]) }
+	if word(0) != buildStamp() {
+		return nil, st, errNotCompiled
+	}
+	st = stamp{Size: int64(word(1)), Modified: int64(word(2)), Inode: word(3), Hash: word(4), Settings: word(5)}
+	set = &ruleSet{records: int(word(6)), recordsSize: int64(word(7))}
+	details, meta := int(word(8)), int64(word(9))
+	marks := (set.records + markEvery - 1) / markEvery
+	tailSize := int64(marks)*8 + int64(details)*detailSize + meta
+	info, err := f.Stat()
+	if err != nil {
+		return nil, st, err
+	}
+	if info.Size() != setHeader+set.recordsSize+tailSize {
+		return nil, st, errCut
+	}
+	sum := xxhash.New()
+	if _, err := io.CopyBuffer(sum, io.NewSectionReader(f, setHeader, set.recordsSize), make([]byte, 128<<10)); err != nil {
+		return nil, st, err
+	}
+	tail := make([]byte, tailSize)
+	if _, err := f.ReadAt(tail, setHeader+set.recordsSize); err != nil {
+		return nil, st, err
+	}
+	sum.Write(tail)
+	if set.sum = sum.Sum64(); set.sum != word(10) {
+		return nil, st, errors.New("compiled list is damaged")
+	}
+	set.marks = make([]mark, marks)
+	for i := range set.marks {
+		set.marks[i] = mark{off: le.Uint32(tail[8*i:]), line: le.Uint32(tail[8*i+4:])}
+	}
+	tail = tail[8*marks:]
+	set.details = make([]detail, details)
+	for i := range set.details {
+		set.details[i] = readDetail(tail[detailSize*i:])
+	}
+	if err := json.Unmarshal(tail[detailSize*details:], &set.setMeta); err != nil {
+		return nil, st, err
+	}
+	set.body = io.NewSectionReader(f, setHeader, set.recordsSize)
+	return set, st, set.settle()
+}
+
+// nextUntil returns when the first rule after now ends by its annotation; zero
+// for never.
+func (s *ruleSet) nextUntil(now time.Time) (first time.Time) {
+	for _, n := range s.Notes {
+		if n.Until.After(now) && (first.IsZero() || n.Until.Before(first)) {
+			first = n.Until
+		}
+	}
+	return first
+}
+
+// prefixes calls yield with each rule on addresses.
+func (s *ruleSet) prefixes(yield func(rule uint32, prefix netip.Prefix)) {
+	for _, d := range s.details {
+		if d.match == format.Address && d.extra != 0 {
+			yield(d.rule, s.Extras[d.extra-1].Prefix)
+		}
+	}
+}

@@ -1,0 +1,423 @@
+package blocklists
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+)
+
+// A source is one list as the Store keeps it. It belongs to Store.mu.
+type source struct {
+	name     string
+	path     string // "" for a shipped list
+	kind     Kind
+	settings ListSettings
+
+	set   *ruleSet // in force; nil for none yet
+	stamp stamp    // of what set was read from
+	look  look     // of the file when it was last read, or failed to be
+	read  bool     // look is of something
+
+	failed    string
+	odd       format.Content // what the file has become instead of a list
+	oddSince  time.Time      // zero where the file is a list
+	held      bool           // and that for longer than patience
+	reloaded  time.Time
+	modified  time.Time
+	added     int
+	removed   int
+	warnings  []string
+	announced string // the last failure told, so that it is told once
+	accepted  bool   // by hand: the next reading is in force whatever it is
+}
+
+const (
+	heldFrom = 100             // rules a list must have had to be held back
+	patience = 2 * time.Second // an editor may take for its second write
+)
+
+const ownFile = "own.txt"
+
+func (src *source) inForce() bool { return src.set != nil && src.settings.enabled() }
+
+// isList reports whether a directory entry is to be read as a list: neither
+// hidden nor what editors leave behind.
+func isList(name string) bool {
+	switch {
+	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "~"), name == "4913":
+		return false
+	}
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".swp", ".swo", ".swx", ".tmp", ".bak", ".orig", ".rej", ".part", ".md", ".lock":
+		return false
+	}
+	return true
+}
+
+// listName returns the name of a file's list: without its ending.
+func listName(file string) string {
+	for _, packed := range []string{".gz", ".xz", ".zip"} {
+		file = strings.TrimSuffix(file, packed)
+	}
+	if stem := strings.TrimSuffix(file, filepath.Ext(file)); stem != "" {
+		return stem
+	}
+	return file
+}
+
+// scanLocked brings the sources in step with the directory, the shipped lists and
+// the settings. It reads no list.
+func (s *Store) scanLocked() error {
+	var found []*source
+	byName := map[string]bool{}
+	old := map[string]*source{}
+	for _, src := range s.sources {
+		old[src.key()] = src
+	}
+	take := func(name, path string, kind Kind) {
+		if byName[name] && path != "" {
+			name = filepath.Base(path) // foo.txt and foo.hosts are two lists
+		}
+		if byName[name] {
+			name = path
+		}
+		byName[name] = true
+		src := &source{name: name, path: path, kind: kind}
+		if have := old[src.key()]; have != nil && have.name == name {
+			src = have
+		}
+		settings := s.opts.settingsFor(name)
+		if src.read && settingsHash(&settings, kind) != settingsHash(&src.settings, kind) {
+			src.read = false
+		}
+		src.settings = settings
+		found = append(found, src)
+	}
+	if err := s.scanShipped(take); err != nil {
+		return err
+	}
+	if err := s.scanDir(take); err != nil {
+		return err
+	}
+	for _, sub := range s.opts.Subscribed {
+		take(sub.Name, sub.Path, Subscribed)
+	}
+	slices.SortStableFunc(found, func(a, b *source) int {
+		return cmp.Or(
+			cmp.Compare(a.settings.Order, b.settings.Order),
+			cmp.Compare(a.name, b.name))
+	})
+	s.forgetLocked(found)
+	s.sources = found
+	return nil
+}
+
+func (src *source) key() string { return src.kind.String() + "\x00" + cmp.Or(src.path, src.name) }
+
+func (s *Store) scanShipped(take func(name, path string, kind Kind)) error {
+	if s.opts.Shipped == nil {
+		return nil
+	}
+	entries, err := fs.ReadDir(s.opts.Shipped, ".")
+	if err != nil {
+		return fmt.Errorf("shipped lists: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() && filepath.Ext(e.Name()) == ".txt" {
+			take(listName(e.Name()), "", Shipped)
+		}
+	}
+	return nil
+}
+
+func (s *Store) scanDir(take func(name, path string, kind Kind)) error {
+	if s.opts.Dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(s.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("list directory: %w", err)
+	}
+	for _, e := range entries {
+		if !isList(e.Name()) {
+			continue
+		}
+		kind, path := UserList, filepath.Join(s.opts.Dir, e.Name())
+		if e.Name() == ownFile {
+			kind = OwnList
+		}
+		take(listName(e.Name()), path, kind)
+	}
+	return nil
+}
+
+// forgetLocked reports the lists that are gone, and removes their last good rules.
+func (s *Store) forgetLocked(found []*source) {
+	for _, src := range s.sources {
+		if slices.Contains(found, src) {
+			continue
+		}
+		if s.write && s.opts.CacheDir != "" && src.path != "" {
+			os.Remove(s.setPath(src)) // no harm where it stays
+		}
+		if src.set != nil {
+			s.log.Info("list removed", "list", src.name)
+			s.opts.report("reload", src.name, fmt.Sprintf("removed with its %d rules", src.set.Rules))
+		}
+	}
+}
+
+// setPath returns where the compiled rules of a list are kept.
+func (s *Store) setPath(src *source) string {
+	return filepath.Join(s.setDir(), src.kind.String()+"-"+url.PathEscape(src.name)+".rules")
+}
+
+// settingsHash covers the settings that change what a list's lines mean.
+func settingsHash(l *ListSettings, kind Kind) uint64 {
+	return xxhash.Sum64String(fmt.Sprintf("%v %q %v %v %v", l.Exact, l.Format, l.Answers, l.Suffixes, kind))
+}
+
+// refreshLocked reads a list again where it has changed, and reports whether
+// other rules are to be put in force.
+func (s *Store) refreshLocked(src *source) bool {
+	if !src.settings.enabled() {
+		return false
+	}
+	if src.kind == Shipped {
+		if src.read {
+			return false
+		}
+		return s.readShippedLocked(src)
+	}
+	seen := lookAt(src.path)
+	waiting := !src.oddSince.IsZero() && !src.held
+	if src.read && seen == src.look && !waiting {
+		return false
+	}
+	first := !src.read && src.set == nil
+	if first && s.takeCachedLocked(src, seen) {
+		return true
+	}
+	return s.readFileLocked(src, seen)
+}
+
+func (s *Store) readShippedLocked(src *source) bool {
+	src.read = true
+	b, err := fs.ReadFile(s.opts.Shipped, src.name+".txt")
+	if err != nil {
+		s.failedLocked(src, err)
+		return false
+	}
+	o := src.settings.formatOptions(src.name, Shipped)
+	r, err := readList(bytes.NewReader(b), o, true, nil, stamp{})
+	if err != nil {
+		s.failedLocked(src, err)
+		return false
+	}
+	s.takeLocked(src, r)
+	return true
+}
+
+// readFileLocked reads a list from its file.
+func (s *Store) readFileLocked(src *source, seen look) bool {
+	src.look, src.read = seen, true
+	r, err := s.readFile(src)
+	if err != nil {
+		s.failedLocked(src, err)
+		return false
+	}
+	src.modified = time.Unix(0, r.stamp.Modified)
+	if s.isOddLocked(src, r) {
+		return false
+	}
+	s.mendedLocked(src)
+	if src.set != nil && src.set.sum == r.set.sum {
+		src.stamp = r.stamp
+		return false
+	}
+	s.takeLocked(src, r)
+	return true
+}
+
+// readFile reads and compiles a list file.
+func (s *Store) readFile(src *source) (reading, error) {
+	f, seen, err := openList(src.path)
+	if err != nil {
+		return reading{}, err
+	}
+	defer f.Close()
+	o := src.settings.formatOptions(src.name, src.kind)
+	st := stamp{
+		Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind),
+	}
+	if !s.write || s.opts.CacheDir == "" {
+		return readList(f, o, src.settings.Suffixes, nil, st)
+	}
+	into, err := os.CreateTemp(s.setDir(), tempPattern)
+	if err != nil {
+		s.cacheFailedLocked(src, err)
+		return readList(f, o, src.settings.Suffixes, nil, st)
+	}
+	r, err := readList(f, o, src.settings.Suffixes, into, st)
+	if err != nil {
+		into.Close()
+		os.Remove(into.Name())
+		return r, err
+	}
+	r.file = into
+	return r, nil
+}
+
+func (s *Store) cacheFailedLocked(src *source, err error) {
+	s.log.Warn("compiled list cannot be kept", "list", src.name, "err", err)
+	s.opts.report("cache-failed", src.name, err.Error())
+}
+
+// takeLocked puts what was read in force with the next policy.
+func (s *Store) takeLocked(src *source, r reading) {
+	src.added, src.removed = changes(src.set, r.set)
+	first := src.set == nil
+	src.set, src.stamp, src.reloaded = r.set, r.stamp, s.opts.now()
+	s.keepLocked(src, r)
+	if first {
+		return
+	}
+	s.log.Info("list reloaded", "list", src.name, "rules", r.set.Rules, "added", src.added, "removed", src.removed, "bad", r.set.BadSeen)
+	s.opts.report("reload", src.name, fmt.Sprintf("%d rules, %d added, %d removed, %d bad lines", r.set.Rules, src.added, src.removed, r.set.BadSeen))
+}
+
+// keepLocked gives the compiled file its name.
+func (s *Store) keepLocked(src *source, r reading) {
+	if r.file == nil {
+		return
+	}
+	if err := os.Rename(r.file.Name(), s.setPath(src)); err != nil {
+		os.Remove(r.file.Name())
+		s.cacheFailedLocked(src, err)
+	}
+	if r.set.recordsSize <= settled {
+		r.file.Close()
+	}
+}
+
+// discard removes the compiled file of a reading that is not taken.
+func (r *reading) discard() {
+	if r.file != nil {
+		r.file.Close()
+		os.Remove(r.file.Name())
+	}
+}
+
+// failedLocked notes that a list cannot be read; its last good rules stay.
+func (s *Store) failedLocked(src *source, err error) {
+	src.failed = err.Error()
+	if src.announced == src.failed {
+		return
+	}
+	src.announced = src.failed
+	s.log.Error("list cannot be read", "list", src.name, "path", src.path, "err", err)
+	s.opts.report("list-failed", src.name, src.failed)
+}
+
+// mendedLocked notes that a list can be read, and is one.
+func (s *Store) mendedLocked(src *source) {
+	was := src.held || src.announced != ""
+	src.failed, src.announced, src.held, src.oddSince = "", "", false, time.Time{}
+	if was {
+		s.log.Info("list mended", "list", src.name)
+		s.opts.report("list-mended", src.name, "it is read again")
+	}
+}
+
+// isOddLocked reports whether a reading must not be put in force, because the
+// file of a large list has turned into something else.
+func (s *Store) isOddLocked(src *source, r reading) bool {
+	if r.content == format.Text || src.accepted || src.kind == OwnList || src.set == nil || src.set.Rules < heldFrom {
+		return false
+	}
+	r.discard()
+	now := s.opts.now()
+	if src.oddSince.IsZero() {
+		src.oddSince = now
+	}
+	src.odd = r.content
+	if !src.held && now.Sub(src.oddSince) >= patience {
+		src.held = true
+		s.log.Error("list held back", "list", src.name, "path", src.path, "why", src.whyHeld())
+		s.opts.report("list-held", src.name, src.whyHeld())
+	}
+	return true
+}
+
+func (src *source) whyHeld() string {
+	return fmt.Sprintf("the file is %v now; its last %d rules stay in force until it is mended or accepted", src.odd, src.set.Rules)
+}
+
+// takeCachedLocked takes the compiled rules of an earlier run, where they are
+// those of the file as it is, or where the file cannot be read as a list.
+func (s *Store) takeCachedLocked(src *source, seen look) bool {
+	if s.opts.CacheDir == "" {
+		return false
+	}
+	path := s.setPath(src)
+	compiled := lookAt(path)
+	set, st, err := openSet(path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.log.Info("compiled list cannot be used and is read from its text", "list", src.name, "err", err)
+		}
+		return false
+	}
+	src.set, src.stamp = set, st
+	src.reloaded = time.Unix(0, compiled.modified)
+	if st.Settings == settingsHash(&src.settings, src.kind) && isSame(src, seen, st, compiled) {
+		src.look, src.read = seen, true
+		src.modified = time.Unix(0, seen.modified)
+		return true
+	}
+	s.readFileLocked(src, seen) // its text decides; the old rules are for when it is none
+	return true
+}
+
+// isSame reports whether a file is what was compiled, by its looks where it was
+// compiled well after it was written, and else by its content.
+func isSame(src *source, seen look, st stamp, compiled look) bool {
+	if seen.err != "" || seen.size != st.Size {
+		return false
+	}
+	f, _, err := openList(src.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	old := compiled.modified-seen.modified > int64(patience)
+	if old && seen.modified == st.Modified && seen.inode == st.Inode {
+		return true
+	}
+	sum := xxhash.New()
+	_, err = io.Copy(sum, f)
+	return err == nil && sum.Sum64() == st.Hash
+}
+
+// rereadLocked reads a list from its text whatever it looks like.
+func (s *Store) rereadLocked(src *source) {
+	src.set = nil
+	if src.kind == Shipped {
+		s.readShippedLocked(src)
+		return
+	}
+	s.readFileLocked(src, lookAt(src.path))
+}
