@@ -86,53 +86,98 @@ func parseResolvConf(text []byte) (addrs []netip.Addr) {
 }
 
 // follow asks what resolv.conf names, as it changes, until ctx ends. It looks
-// when the directory tells of a change and, as bind mounts and network file
-// systems do not tell, from time to time.
+// when a directory tells of a change and, as bind mounts and network file
+// systems do not tell, from time to time. servers and source are what is asked
+// now.
 func (u *upstreams) follow(ctx context.Context, servers []Upstream, source string) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		u.log.Warn("resolv.conf is only looked at from time to time", "every", u.pace.poll, "error", err)
-		w = &fsnotify.Watcher{} // its nil channels never tell of anything
 	} else {
 		defer w.Close()
-		for _, dir := range resolvConfDirs(u.file) {
-			_ = w.Add(dir) // one that is not there is left to the poll
-		}
 	}
 	poll := time.NewTicker(u.pace.poll)
 	defer poll.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		// Links may lead elsewhere by now. What changes before the watch stands
+		// is seen by the look behind it.
+		paths := resolvConfPaths(u.file)
+		watchDirs(w, paths)
+		if found, from := readResolvers(u.file); from != source || !slices.Equal(found, servers) {
+			servers, source = found, from
+			u.follows(ctx, servers, source)
+		}
+		if !nextLook(ctx, poll.C, w, paths) {
 			return
-		case <-poll.C:
-		case e := <-w.Events:
-			if filepath.Base(e.Name) != filepath.Base(u.file) && !strings.Contains(e.Name, "resolv") {
-				continue
-			}
-		case <-w.Errors:
 		}
-		found, from := readResolvers(u.file)
-		if from == source && slices.Equal(found, servers) {
-			continue
+		// Many write in two steps: the file is empty for a moment.
+		if !sleepFor(ctx, u.pace.settle) {
+			return
 		}
-		servers, source = found, from
-		u.mu.Lock()
-		if ctx.Err() == nil {
-			u.log.Info("the system's resolvers have changed", "file", source)
-			u.swapLocked(servers, source)
-		}
-		u.mu.Unlock()
 	}
 }
 
-// resolvConfDirs returns the directories in which a change of the file shows:
-// its own, and where its links lead.
-func resolvConfDirs(path string) []string {
-	dirs := []string{filepath.Dir(path), filepath.Dir(resolvedUpstreams)}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		dirs = append(dirs, filepath.Dir(real))
+// sleepFor waits; false when ctx has ended.
+func sleepFor(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+}
+
+// follows swaps the set, unless configured servers have been set meanwhile.
+func (u *upstreams) follows(ctx context.Context, servers []Upstream, source string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if ctx.Err() == nil {
+		u.log.Info("the system's resolvers have changed", "file", source)
+		u.swapLocked(servers, source)
+	}
+}
+
+// nextLook waits until one of paths may have changed; false when ctx has ended.
+// w may be nil.
+func nextLook(ctx context.Context, poll <-chan time.Time, w *fsnotify.Watcher, paths []string) bool {
+	var events chan fsnotify.Event
+	var faults chan error
+	if w != nil {
+		events, faults = w.Events, w.Errors
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-poll:
+			return true
+		case <-faults: // events may have been lost
+			return true
+		case e := <-events:
+			if slices.Contains(paths, e.Name) {
+				return true
+			}
+		}
+	}
+}
+
+// watchDirs watches the directories of paths: the files themselves are replaced.
+func watchDirs(w *fsnotify.Watcher, paths []string) {
+	if w == nil {
+		return
+	}
+	for _, p := range paths {
+		_ = w.Add(filepath.Dir(p)) // one that is not there is left to the poll
+	}
+}
+
+// resolvConfPaths returns the files in which a change shows: the one at path,
+// the one its links lead to, and systemd-resolved's.
+func resolvConfPaths(path string) []string {
+	paths := []string{filepath.Clean(path), resolvedUpstreams}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		paths = append(paths, real)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }

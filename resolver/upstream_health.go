@@ -48,18 +48,20 @@ type UpstreamStatus struct {
 
 // A pace is how often upstreams are probed.
 type pace struct {
-	least time.Duration // between two probes of one upstream, and the first pause when it is down
-	most  time.Duration // the longest pause while it is down or failing
-	loop  time.Duration // the pause while it is looped
-	poll  time.Duration // between two looks at resolv.conf
+	least  time.Duration // between two probes of one upstream, and the first pause when it is down
+	most   time.Duration // the longest pause while it is down or failing
+	loop   time.Duration // the pause while it is looped
+	poll   time.Duration // between two looks at resolv.conf
+	settle time.Duration // between a change of resolv.conf and the look at it
 }
 
 func (p pace) orDefault() pace {
 	return pace{
-		least: cmp.Or(p.least, time.Second),
-		most:  cmp.Or(p.most, 15*time.Second),
-		loop:  cmp.Or(p.loop, time.Minute),
-		poll:  cmp.Or(p.poll, 10*time.Second),
+		least:  cmp.Or(p.least, time.Second),
+		most:   cmp.Or(p.most, 15*time.Second),
+		loop:   cmp.Or(p.loop, time.Minute),
+		poll:   cmp.Or(p.poll, 10*time.Second),
+		settle: cmp.Or(p.settle, 200*time.Millisecond),
 	}
 }
 

@@ -1,0 +1,79 @@
+package resolver
+
+import (
+	"telltale/blocklists"
+	"telltale/dnswire"
+	"telltale/querylog"
+)
+
+// serve answers one packet: parse, decide, answer, finish. It never waits; a
+// query that must wait is copied, and goes on in answerLater.
+func (s *Server) serve(packet []byte, q *query, dst []byte, now, later outlet) {
+	if reply, ok := s.parse(packet, q, dst); !ok {
+		now.send(q, reply) // counted, but no lookup: it is not logged
+		return
+	}
+	reply, source := s.answerNow(dst, q)
+	if source == 0 {
+		s.wait(q, now, later) // the one place where a query changes goroutine
+		return
+	}
+	s.finish(q, reply, source, now)
+}
+
+// answerNow appends the reply to q if it can be had without waiting; otherwise
+// it returns source 0.
+func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.Source) {
+	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group())
+	if reply, ok := s.answerSpecial(dst, q); ok {
+		return reply, querylog.FromPolicy
+	}
+	switch q.verdict.Action {
+	case blocklists.Block, blocklists.Answer:
+		if reply, ok := s.answerPolicy(dst, q); ok {
+			return reply, querylog.FromPolicy
+		}
+	}
+	if q.Type == dnswire.TypeANY {
+		return appendMinimalANY(dst, q), querylog.FromPolicy
+	}
+	if e, ok := s.cache.get(&q.Question, q.received); ok {
+		return s.answerFrom(dst, q, e, e.cached())
+	}
+	return dst, 0
+}
+
+// answerLater asks an upstream once for all who wait for the same question, and
+// answers each of them by its own lights.
+func (s *Server) answerLater(f *flight) {
+	e := s.resolve(f)
+	s.cache.put(&f.question, e)
+	for _, w := range s.flights.land(f) {
+		reply, source := s.answerFrom(w.dst[:0], &w.query, e, e.fresh())
+		s.finish(&w.query, reply, source, w.out)
+		s.release(w)
+	}
+}
+
+// answerFrom appends e as the reply to q, unless a name or an address that e
+// leads to is blocked. e holds what an upstream said, never what lists say: they
+// are asked each time it is served.
+func (s *Server) answerFrom(dst []byte, q *query, e *entry, source querylog.Source) ([]byte, querylog.Source) {
+	if q.verdict.Action != blocklists.Allow && e.judge(q) {
+		if reply, ok := s.answerPolicy(dst, q); ok {
+			return reply, querylog.FromPolicy
+		}
+	}
+	if e.private && !s.settings.Load().mayRebind(&q.Name, e) {
+		s.stats.rebound.Add(1)
+		return appendRebind(dst, q, s), querylog.FromRebind
+	}
+	return e.append(dst, q, s), source
+}
+
+// finish sends reply and logs q. Every query that was understood ends here, also
+// one that is shed or dropped: then reply is empty.
+func (s *Server) finish(q *query, reply []byte, source querylog.Source, out outlet) {
+	out.send(q, reply)
+	out.log(q, reply, source)
+}

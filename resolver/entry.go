@@ -1,0 +1,169 @@
+package resolver
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/dnswire"
+	"telltale/querylog"
+)
+
+// An entry is what an upstream said, kept as bytes, or that none said anything.
+// It is policy-free: what the lists say about it is decided each time it is
+// served. All but the atomic fields never change.
+type entry struct {
+	dnswire.Stored
+	key     key
+	stored  time.Time
+	dies    time.Time // served from the cache until then
+	served  uint32    // the largest TTL in it when stored, seconds
+	aliases []byte    // the names the answer leads to, one wire name after another
+	private bool      // a public upstream gave a private address
+	addrs   bool      // it holds addresses
+	failure bool      // no upstream gave an answer (RFC 9520)
+	failed  uint8     // how many times in a row
+
+	// passed is the policy and the group by which nothing the answer leads to is
+	// blocked or observed: 0 for none, else generation<<16 | group, plus 1<<48.
+	passed  atomic.Uint64
+	visited atomic.Bool // served since the cache's hand last came by
+}
+
+// Failures are remembered for 1 s, doubled each time in a row up to 30 s
+// (RFC 9520, 3.2).
+const (
+	firstFailure = time.Second
+	lastFailure  = 30 * time.Second
+)
+
+// newEntry makes the scrubbed reply of an upstream an entry.
+func newEntry(c *dnswire.Clean, a *answer, now time.Time) *entry {
+	e := &entry{
+		Stored: c.Stored, stored: now, dies: now.Add(time.Duration(c.TTL) * time.Second),
+		served: c.Served, aliases: c.Aliases, addrs: len(c.Addresses) > 0,
+	}
+	e.AD = c.AD && a.trustAD
+	if !a.private {
+		for _, addr := range c.Addresses {
+			e.private = e.private || isPrivate(addr)
+		}
+	}
+	return e
+}
+
+// newFailure makes an entry that says why there is no answer. last is what the
+// cache held before, if anything.
+func newFailure(ede dnswire.EDE, last *entry, now time.Time) *entry {
+	e := &entry{stored: now, failure: true, failed: 1}
+	e.Rcode, e.EDE = dnswire.ServFail, ede
+	if last != nil && last.failure {
+		e.failed = min(last.failed+1, 6)
+	}
+	e.dies = now.Add(min(firstFailure<<(e.failed-1), lastFailure))
+	return e
+}
+
+// fresh and cached say where a reply from e came from.
+func (e *entry) fresh() querylog.Source {
+	if e.failure {
+		return querylog.FromError
+	}
+	return querylog.FromUpstream
+}
+
+func (e *entry) cached() querylog.Source {
+	if e.failure {
+		return querylog.FromFailure
+	}
+	return querylog.FromCache
+}
+
+// append appends e as the reply to q, or what sends the client to TCP if it does
+// not fit.
+func (e *entry) append(dst []byte, q *query, s *Server) []byte {
+	cookie := s.cookies.answer(q)
+	if e.Wire == nil {
+		q.ttl = 0
+		return dnswire.AppendEmpty(dst, &q.Question, e.Rcode, cookie, e.EDE)
+	}
+	age := uint32(max(q.received.Sub(e.stored), 0) / time.Second)
+	q.ttl = e.served - min(e.served, age)
+	at := len(dst)
+	dst = dnswire.AppendStored(dst, &q.Question, &e.Stored, age, cookie)
+	if len(dst)-at > q.limit() {
+		s.stats.truncated.Add(1)
+		return dnswire.AppendTruncated(dst[:at], &q.Question, cookie)
+	}
+	return dst
+}
+
+// judge reports whether a name or an address that e leads to is blocked for q,
+// and if so makes that q's verdict. An alias that is only observed makes the
+// verdict observe where the name itself passed.
+func (e *entry) judge(q *query) (blocked bool) {
+	if len(e.aliases) == 0 && !e.addrs || q.policy == nil {
+		return false
+	}
+	by := 1<<48 | uint64(q.policy.Generation())<<16 | uint64(q.group())
+	if e.passed.Load() == by {
+		return false
+	}
+	clean := true
+	consider := func(v blocklists.Verdict, alias []byte) bool {
+		switch {
+		case v.Action == blocklists.Block:
+			q.verdict, q.alias = v, alias
+			return true
+		case v.Action == blocklists.Observe:
+			if clean = false; q.verdict.Action == blocklists.Pass {
+				q.verdict, q.alias = v, alias
+			}
+		}
+		return false
+	}
+	var name dnswire.Name
+	for off := 0; off < len(e.aliases); {
+		end, err := name.Read(e.aliases, off)
+		if err != nil {
+			break
+		}
+		if consider(q.policy.Decide(&name, q.Type, q.group()), e.aliases[off:end]) {
+			return true
+		}
+		off = end
+	}
+	if e.addrs {
+		for addr := range e.addresses {
+			if consider(q.policy.DecideAddress(addr, q.group()), nil) {
+				return true
+			}
+		}
+	}
+	if clean {
+		e.passed.Store(by)
+	}
+	return false
+}
+
+// addresses yields the addresses of e's A and AAAA records.
+func (e *entry) addresses(yield func(netip.Addr) bool) {
+	for _, off := range e.TTLs {
+		size := int(binary.BigEndian.Uint16(e.Wire[off+4:]))
+		data := e.Wire[int(off)+6 : int(off)+6+size]
+		switch binary.BigEndian.Uint16(e.Wire[off-4:]) {
+		case dnswire.TypeA, dnswire.TypeAAAA:
+			if a, ok := netip.AddrFromSlice(data); ok && !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// size is about what e costs in memory, in bytes.
+func (e *entry) size() int64 {
+	const fixed = 360 // the entry, its key's and map's share, slice headers
+	return fixed + int64(len(e.Wire)+len(e.aliases)+2*len(e.TTLs)+len(e.key.name)+len(e.EDE.Text))
+}

@@ -1,0 +1,152 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"telltale/dnswire"
+	"telltale/querylog"
+)
+
+// A flight is one question under way to the upstreams, and all who wait for it.
+// However often a question is asked meanwhile, and with whatever options, there
+// is one query upstream (CVE-2023-30464).
+type flight struct {
+	question dnswire.Question // as its first asker put it
+	private  bool
+	key      key
+	waiters  []*waiter // guarded by flights.mu until landed
+}
+
+// A waiter is a query that waits, copied from its reader.
+type waiter struct {
+	query
+	out outlet
+	dst []byte
+}
+
+// flights are all questions under way. Any goroutine may use them.
+type flights struct {
+	max, maxClient int
+
+	mu      sync.Mutex
+	under   map[key]*flight
+	clients map[netip.Addr]int // waiting queries of each client
+	waiting int
+}
+
+func newFlights(maxWaiting int) *flights {
+	// A quarter for one client: enough for a router that forwards for a whole
+	// house, and not all of it for one device that has gone mad.
+	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), under: map[key]*flight{}, clients: map[netip.Addr]int{}}
+}
+
+// board makes w wait. It returns the flight to start if w is the first with its
+// question, and false if there is no room.
+func (f *flights) board(w *waiter) (start *flight, ok bool) {
+	client := w.client.Addr()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting >= f.max || f.clients[client] >= f.maxClient {
+		return nil, false
+	}
+	f.waiting++
+	f.clients[client]++
+	k := newKey(&w.Question)
+	fl := f.under[k]
+	if fl == nil {
+		fl = &flight{question: w.Question, private: w.private, key: k}
+		f.under[k] = fl
+		start = fl
+	}
+	fl.waiters = append(fl.waiters, w)
+	return start, true
+}
+
+// land ends a flight and returns who waited for it.
+func (f *flights) land(fl *flight) []*waiter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.under, fl.key)
+	for _, w := range fl.waiters {
+		client := w.client.Addr()
+		if f.clients[client]--; f.clients[client] == 0 {
+			delete(f.clients, client)
+		}
+	}
+	f.waiting -= len(fl.waiters)
+	return fl.waiters
+}
+
+// count returns how many queries wait.
+func (f *flights) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting
+}
+
+var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }}
+
+// wait hands q, which needs an upstream, to another goroutine, or sheds it.
+func (s *Server) wait(q *query, now, later outlet) {
+	w := waiterPool.Get().(*waiter)
+	w.query, w.out = *q, later
+	w.Detach()
+	start, ok := s.flights.board(w)
+	if !ok {
+		s.release(w)
+		s.stats.shed.Add(1)
+		s.finish(q, nil, querylog.Shed, now)
+		return
+	}
+	if start != nil {
+		s.work.Go(func() { s.answerLater(start) })
+	}
+}
+
+// release gives w back. Nothing of it may be in use any more.
+func (s *Server) release(w *waiter) {
+	w.query, w.out = query{}, nil
+	waiterPool.Put(w)
+}
+
+// exchangeBudget bounds the time a query may take upstream, all tries counted.
+const exchangeBudget = 3 * time.Second
+
+// resolve asks the upstreams, and always returns an entry.
+func (s *Server) resolve(f *flight) *entry {
+	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
+	defer cancel()
+	exchange := s.upstreams.exchange
+	if f.private {
+		exchange = s.upstreams.exchangePrivate
+	}
+	a, err := exchange(ctx, &f.question)
+	now := s.now()
+	if err != nil {
+		return newFailure(errorEDE(err), s.cache.peek(&f.question), now)
+	}
+	defer a.release()
+	sc := scrubberPool.Get().(*dnswire.Scrubber)
+	defer scrubberPool.Put(sc)
+	c, err := sc.Scrub(a.wire, &f.question)
+	if err != nil {
+		s.stats.invalid.Add(1)
+		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.cache.peek(&f.question), now)
+	}
+	return newEntry(&c, &a, now)
+}
+
+var scrubberPool = sync.Pool{New: func() any { return new(dnswire.Scrubber) }}
+
+// errorEDE says to the client why no upstream answered.
+func errorEDE(err error) dnswire.EDE {
+	var e *exchangeError
+	if errors.As(err, &e) {
+		return dnswire.EDE{Code: e.code, Text: e.text}
+	}
+	return dnswire.EDE{Code: dnswire.EDENoReachable, Text: err.Error()}
+}

@@ -1,0 +1,175 @@
+package resolver
+
+// This file holds the package's only unsafe code. recvmmsg and sendmmsg take
+// arrays of structures that point to each other, for which x/sys has no
+// wrapper; x/net's allocates for each packet. All memory is made once, reachable
+// from a messages value and never moved: Go's collector does not move heap
+// objects, and runtime.KeepAlive holds it over each call.
+
+import (
+	"net/netip"
+	"runtime"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A mmsghdr is the kernel's struct mmsghdr; Go pads it as C does.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+}
+
+const controlSize = 64 // an in6_pktinfo with its header, and room
+
+// messages are the buffers of one socket's batches.
+type messages struct {
+	in, out   [batchSize]mmsghdr
+	inv, outv [batchSize]unix.Iovec
+	names     [batchSize]unix.RawSockaddrInet6 // of clients; an RawSockaddrInet4 fits in it
+	control   [batchSize][controlSize]byte
+	packets   [batchSize][maxPacket]byte
+	zones     map[uint32]string // interface index as a zone
+	v6        bool
+}
+
+func newMessages(v6, wildcard bool) *messages {
+	m := &messages{v6: v6, zones: map[uint32]string{}}
+	for i := range m.in {
+		m.inv[i].Base = &m.packets[i][0]
+		m.inv[i].SetLen(maxPacket)
+		h := &m.in[i].hdr
+		h.Name, h.Iov = (*byte)(unsafe.Pointer(&m.names[i])), &m.inv[i]
+		h.SetIovlen(1)
+		if wildcard {
+			h.Control = &m.control[i][0]
+		}
+	}
+	return m
+}
+
+// receive waits for packets and returns how many came. It tries first without
+// telling the scheduler, which is cheaper and right while there is load; when
+// nothing is there, it blocks in a way that lets others have the processor.
+func (m *messages) receive(fd int) (int, error) {
+	for i := range m.in {
+		h := &m.in[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if h.Control != nil {
+			h.SetControllen(controlSize)
+		}
+	}
+	first := uintptr(unsafe.Pointer(&m.in[0]))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), first, batchSize, unix.MSG_DONTWAIT, 0, 0)
+	if errno == unix.EAGAIN {
+		n, _, errno = syscall.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), first, batchSize, unix.MSG_WAITFORONE, 0, 0)
+	}
+	runtime.KeepAlive(m)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// packet returns the i-th packet and its sender. A packet that was cut short, or
+// that woke us without being one, is not ok.
+func (m *messages) packet(i int) (packet []byte, from netip.AddrPort, ok bool) {
+	h := &m.in[i]
+	if h.hdr.Flags&unix.MSG_TRUNC != 0 || h.n == 0 {
+		return nil, from, false
+	}
+	name := &m.names[i]
+	port := (*[2]byte)(unsafe.Pointer(&name.Port))
+	if !m.v6 {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		from = netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), uint16(port[0])<<8|uint16(port[1]))
+	} else {
+		a := netip.AddrFrom16(name.Addr)
+		if a.IsLinkLocalUnicast() {
+			a = a.WithZone(m.zone(name.Scope_id))
+		}
+		from = netip.AddrPortFrom(a, uint16(port[0])<<8|uint16(port[1]))
+	}
+	return m.packets[i][:h.n], from, true
+}
+
+// zone returns an interface index as text, without allocating each time.
+func (m *messages) zone(index uint32) string {
+	z, ok := m.zones[index]
+	if !ok {
+		z = strconv.FormatUint(uint64(index), 10)
+		m.zones[index] = z
+	}
+	return z
+}
+
+// local returns the address the i-th packet came to, and the interface.
+func (m *messages) local(i int) (addr netip.Addr, ifindex uint32) {
+	if m.in[i].hdr.Controllen < unix.SizeofCmsghdr {
+		return addr, 0
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&m.control[i]))
+	data := unsafe.Pointer(&m.control[i][unix.CmsgLen(0)])
+	switch {
+	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
+		info := (*unix.Inet4Pktinfo)(data)
+		return netip.AddrFrom4(info.Spec_dst), uint32(info.Ifindex)
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
+		info := (*unix.Inet6Pktinfo)(data)
+		return netip.AddrFrom16(info.Addr), info.Ifindex
+	}
+	return addr, 0
+}
+
+// send sends replies, each to whom and from where its query came, in as few
+// system calls as the kernel allows, and returns how many it took.
+func (m *messages) send(fd int, replies []outgoing, wildcard bool) (sent int) {
+	for k := range replies {
+		i, reply := replies[k].q.slot, replies[k].reply
+		m.outv[k].Base = &reply[0]
+		m.outv[k].SetLen(len(reply))
+		h := &m.out[k].hdr
+		*h = unix.Msghdr{Name: m.in[i].hdr.Name, Namelen: m.in[i].hdr.Namelen, Iov: &m.outv[k]}
+		h.SetIovlen(1)
+		if wildcard {
+			h.Control = &m.control[i][0]
+			h.SetControllen(int(m.in[i].hdr.Controllen))
+			m.forget(i)
+		}
+	}
+	for total := len(replies); sent < total; {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.out[sent])),
+			uintptr(total-sent), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN { // wait for room, up to SO_SNDTIMEO
+			n, _, errno = syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.out[sent])),
+				uintptr(total-sent), 0, 0, 0)
+		}
+		switch errno {
+		case 0:
+			sent += int(n)
+		case unix.EINTR:
+		default:
+			// The first reply could not be sent (its client is unreachable, say);
+			// the others may.
+			total--
+			copy(m.out[sent:total], m.out[sent+1:])
+		}
+	}
+	runtime.KeepAlive(m)
+	runtime.KeepAlive(replies)
+	return sent
+}
+
+// forget clears the interface in the i-th control message, so that routing
+// chooses the way out; a link-local address needs it.
+func (m *messages) forget(i int) {
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&m.control[i]))
+	data := unsafe.Pointer(&m.control[i][unix.CmsgLen(0)])
+	if h.Level == unix.IPPROTO_IP {
+		(*unix.Inet4Pktinfo)(data).Ifindex = 0
+	} else if info := (*unix.Inet6Pktinfo)(data); !netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() {
+		info.Ifindex = 0
+	}
+}

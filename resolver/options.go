@@ -1,0 +1,101 @@
+package resolver
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/devices"
+	"telltale/querylog"
+)
+
+// Options are what a Server needs. The zero value of a field means its default.
+type Options struct {
+	// Listen are the addresses to answer on, over UDP and TCP; a zero port is
+	// chosen by the kernel, the same for both.
+	Listen []netip.AddrPort
+	// Readers is how many sockets share each UDP address; 0: one for each
+	// processor, at most 4.
+	Readers int
+
+	// Policy returns the policy in force; it is asked once per batch. nil: none.
+	Policy func() *blocklists.Policy
+	// Log takes a batch of records and must not keep it. nil: no log.
+	Log func([]querylog.Record)
+	// Binding returns who holds an address now, nil if nobody knows yet. It must
+	// not wait. nil: nobody is known.
+	Binding func(netip.Addr) *devices.Binding
+	// Allowed reports whether a client may ask at all. nil: loopback only.
+	Allowed func(netip.Addr) bool
+
+	Upstreams UpstreamOptions
+	// CacheSize bounds the cache, in bytes; 0: 16 MiB; negative: no cache.
+	CacheSize int64
+	// Waiting bounds the queries that wait for an upstream; what comes beyond is
+	// shed and counted. 0: 4096.
+	Waiting int
+	// Streams bounds the TCP connections. 0: 512.
+	Streams int
+
+	Settings Settings
+
+	// Report tells the quality ledger what bears on the log's completeness.
+	Report func(kind, subject, detail string)
+	// Fault is told when a list's compiled file could not be read.
+	Fault   func()
+	Logger  *slog.Logger
+	Now     func() time.Time
+	Version string
+}
+
+// Settings are the options that Configure can change while serving.
+type Settings struct {
+	// RebindAllow are domains below which an answer may hold private addresses.
+	RebindAllow []string
+	// ForwardTest and ForwardLocal send names under .test and .local upstream
+	// instead of answering NXDOMAIN (RFC 6761, RFC 6762).
+	ForwardTest, ForwardLocal bool
+	// ForwardCanaries resolves the names by which browsers and phones ask
+	// whether to use their own encrypted DNS, instead of answering NXDOMAIN.
+	ForwardCanaries bool
+}
+
+func (o *Options) setDefaults() {
+	if o.Policy == nil {
+		o.Policy = func() *blocklists.Policy { return nil }
+	}
+	if o.Log == nil {
+		o.Log = func([]querylog.Record) {}
+	}
+	if o.Binding == nil {
+		o.Binding = func(netip.Addr) *devices.Binding { return nil }
+	}
+	if o.Allowed == nil {
+		o.Allowed = netip.Addr.IsLoopback
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = 16 << 20
+	}
+	if o.Waiting == 0 {
+		o.Waiting = 4096
+	}
+	if o.Streams == 0 {
+		o.Streams = 512
+	}
+	if o.Report == nil {
+		o.Report = func(kind, subject, detail string) {}
+	}
+	if o.Fault == nil {
+		o.Fault = func() {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "unknown"
+	}
+}

@@ -1,0 +1,160 @@
+package resolver
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"telltale/blocklists"
+	"telltale/devices"
+	"telltale/dnswire"
+	"telltale/querylog"
+)
+
+// A query is one question on its way through the server. A reader reuses its
+// own for every packet; a query that must wait is copied first.
+type query struct {
+	dnswire.Question
+	client    netip.AddrPort // unmapped; with its zone
+	local     netip.Addr     // the address the query came to, where the socket is a wildcard
+	ifindex   uint32         // and the interface, for link-local addresses
+	slot      int            // its place in the reader's batch
+	transport querylog.Transport
+	received  time.Time
+	binding   *devices.Binding
+	policy    *blocklists.Policy // the one policy this query is judged by
+	verdict   blocklists.Verdict
+	alias     []byte // the alias that decided, if not the name itself
+	ttl       uint32 // the largest TTL served, seconds
+	private   bool   // only for upstreams with a private address
+}
+
+// An outlet is where a query leaves the server: the reply to the client, the
+// record to the log. A reader has one that batches both, for itself alone, and
+// one that any goroutine may use. Neither waits. An empty reply is none; the one
+// given to a reader's own outlet stays in use until its batch ends.
+type outlet interface {
+	send(q *query, reply []byte)
+	log(q *query, reply []byte, source querylog.Source)
+}
+
+// group returns the settings the client's device has of its own.
+func (q *query) group() blocklists.Group {
+	if q.binding == nil {
+		return 0
+	}
+	return blocklists.Group(q.binding.Group)
+}
+
+// limit is the largest reply the client can take.
+func (q *query) limit() int {
+	if q.transport == querylog.UDP {
+		return int(min(q.UDPSize, dnswire.PayloadSize))
+	}
+	return 0xffff
+}
+
+// record returns what the log keeps of q. It refers to q's memory.
+func (q *query) record(reply []byte, source querylog.Source, now time.Time) querylog.Record {
+	rec := querylog.Record{
+		Time: q.received, Elapsed: now.Sub(q.received), Client: q.client.Addr().WithZone(""), Binding: q.binding,
+		Name: q.Name.Wire(), Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
+	}
+	if len(reply) > 3 {
+		rec.Rcode = reply[3] & 0xf
+	}
+	return rec
+}
+
+// parse fills q from packet, through either door. If it returns false, reply is
+// what to send, which may be nothing.
+func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
+	q.alias, q.ttl, q.private, q.verdict = nil, 0, false, blocklists.Verdict{}
+	err := dnswire.ParseQuestion(packet, &q.Question)
+	if err == dnswire.ErrUnusual {
+		err = parseUnusual(packet, &q.Question)
+	}
+	if err == dnswire.ErrNotQuery {
+		s.stats.dropped.Add(1)
+		return nil, false
+	}
+	if !s.allowed(q.client.Addr()) {
+		s.stats.refused.Add(1)
+		return dnswire.AppendEmpty(dst, &q.Question, dnswire.Refused, nil, dnswire.EDE{Code: dnswire.EDEProhibited}), false
+	}
+	switch err {
+	case nil:
+		return s.checkTypeAndClass(q, dst)
+	case dnswire.ErrOpcode:
+		s.stats.notImplemented.Add(1)
+		return dnswire.AppendError(dst, &q.Question, dnswire.Opcode(packet), dnswire.NotImp), false
+	case dnswire.ErrVersion:
+		return dnswire.AppendError(dst, &q.Question, 0, dnswire.BadVers), false
+	case dnswire.ErrCookieOnly:
+		return dnswire.AppendEmpty(dst, &q.Question, dnswire.Success, s.cookies.answer(q), dnswire.EDE{}), false
+	}
+	s.stats.malformed.Add(1)
+	return dnswire.AppendError(dst, &q.Question, 0, dnswire.FormErr), false
+}
+
+// checkTypeAndClass turns away the questions that no cache or list may answer.
+func (s *Server) checkTypeAndClass(q *query, dst []byte) (reply []byte, ok bool) {
+	rcode := uint16(dnswire.Success)
+	switch {
+	case q.Class != dnswire.ClassIN:
+		rcode = dnswire.Refused
+	case q.Type == 0 || q.Type == dnswire.TypeOPT:
+		rcode = dnswire.FormErr
+	case q.Type == dnswire.TypeAXFR || q.Type == dnswire.TypeIXFR || q.Type == dnswire.TypeRRSIG:
+		rcode = dnswire.Refused // RRSIG: RFC 8482, 7 calls it as unfit as ANY
+	case q.Type >= 128 && q.Type < dnswire.TypeANY:
+		rcode = dnswire.NotImp // QTYPEs and Meta-TYPEs (RFC 6895, 3.1)
+	default:
+		return nil, true
+	}
+	s.stats.notImplemented.Add(1)
+	return dnswire.AppendEmpty(dst, &q.Question, rcode, s.cookies.answer(q), dnswire.EDE{Code: dnswire.EDENotSupported}), false
+}
+
+// maxUnusual bounds the records beside the question that the second door looks
+// at: TSIG, SIG(0), an OPT and an SOA.
+const maxUnusual = 4
+
+// parseUnusual re-packs in the plain shape what miekg/dns understood.
+func parseUnusual(packet []byte, q *dnswire.Question) error {
+	if beside(packet) > maxUnusual {
+		return dnswire.ErrFormat
+	}
+	var m dns.Msg
+	if m.Unpack(packet) != nil || len(m.Question) != 1 {
+		return dnswire.ErrFormat
+	}
+	plain := dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
+	for _, rr := range m.Extra {
+		if opt, ok := rr.(*dns.OPT); ok {
+			if plain.IsEdns0() != nil {
+				return dnswire.ErrFormat // RFC 6891, 6.1.1
+			}
+			plain.Extra = append(plain.Extra, opt)
+		}
+	}
+	b, err := plain.Pack()
+	if err != nil {
+		return dnswire.ErrFormat
+	}
+	if err := dnswire.ParseQuestion(b, q); !errors.Is(err, dnswire.ErrUnusual) {
+		return err
+	}
+	return dnswire.ErrFormat
+}
+
+// beside returns how many records a packet claims to have beside its question.
+func beside(packet []byte) int {
+	n := 0
+	for i := 6; i < dnswire.HeaderLen; i += 2 {
+		n += int(packet[i])<<8 | int(packet[i+1])
+	}
+	return n
+}

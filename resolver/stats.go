@@ -1,0 +1,57 @@
+package resolver
+
+import "sync/atomic"
+
+// stats count what happens to queries beside the log.
+type stats struct {
+	queries        atomic.Uint64 // packets and messages received
+	dropped        atomic.Uint64 // no query at all, no reply
+	malformed      atomic.Uint64 // FORMERR
+	notImplemented atomic.Uint64 // opcodes, types and classes not served
+	refused        atomic.Uint64 // clients that may not ask
+	shed           atomic.Uint64 // too many were waiting
+	truncated      atomic.Uint64 // sent to TCP
+	rebound        atomic.Uint64 // private addresses refused
+	invalid        atomic.Uint64 // upstream replies that could not be used
+	unsent         atomic.Uint64 // replies the kernel did not take
+	streamsRefused atomic.Uint64 // connections beyond the bound
+	streamsCut     atomic.Uint64 // connections closed on slow or wrong clients
+	faults         atomic.Uint64 // read faults in mapped lists
+	defects        atomic.Uint64 // recovered panics
+}
+
+// Stats are a server's counters since its start.
+type Stats struct {
+	Queries        uint64 `json:"queries"`
+	Dropped        uint64 `json:"dropped"`
+	Malformed      uint64 `json:"malformed"`
+	NotImplemented uint64 `json:"not_implemented"`
+	Refused        uint64 `json:"refused"`
+	Shed           uint64 `json:"shed"`
+	Truncated      uint64 `json:"truncated"`
+	Rebound        uint64 `json:"rebound"`
+	Invalid        uint64 `json:"invalid_upstream_replies"`
+	Unsent         uint64 `json:"unsent"`
+	StreamsRefused uint64 `json:"streams_refused"`
+	StreamsCut     uint64 `json:"streams_cut"`
+	Faults         uint64 `json:"list_faults"`
+	Defects        uint64 `json:"defects"`
+	Waiting        int    `json:"waiting"`
+	Streams        int    `json:"streams"`
+	CacheEntries   int    `json:"cache_entries"`
+	CacheBytes     int64  `json:"cache_bytes"`
+}
+
+// Stats returns the counters as they stand.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	st := Stats{
+		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
+		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
+		Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: c.unsent.Load(),
+		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Faults: c.faults.Load(), Defects: c.defects.Load(),
+		Waiting: s.flights.count(), Streams: s.streams.count(),
+	}
+	st.CacheEntries, st.CacheBytes = s.cache.usage()
+	return st
+}

@@ -1,0 +1,597 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/goleak"
+
+	"telltale/dnswire"
+)
+
+// A loopbackUpstream is a real DNS server on UDP and TCP of one loopback port.
+// It answers probes with NXDOMAIN without counting them, unless probes is set.
+type loopbackUpstream struct {
+	addr   netip.AddrPort
+	asked  atomic.Int64 // queries but for probes, UDP and TCP
+	tcp    atomic.Int64 // those by TCP
+	probes atomic.Pointer[dns.HandlerFunc]
+}
+
+// silence leaves a query unanswered.
+func silence(dns.ResponseWriter, *dns.Msg) {}
+
+// answerRcode answers every query with a response code.
+func answerRcode(code int) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(new(dns.Msg).SetRcode(q, code)) }
+}
+
+// answerA answers every query with an A record.
+func answerA(a string) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = append(m.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.ParseIP(a),
+		})
+		w.WriteMsg(m)
+	}
+}
+
+func isProbeQuestion(q *dns.Msg) bool {
+	return len(q.Question) == 1 && strings.Contains(q.Question[0].Name, "."+probeLabel)
+}
+
+func startUpstream(t testing.TB, handle dns.HandlerFunc) *loopbackUpstream {
+	t.Helper()
+	s := &loopbackUpstream{}
+	mux := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		if isProbeQuestion(q) {
+			if h := s.probes.Load(); h != nil {
+				(*h)(w, q)
+			} else {
+				answerRcode(dns.RcodeNameError)(w, q)
+			}
+			return
+		}
+		s.asked.Add(1)
+		if w.LocalAddr().Network() == "tcp" {
+			s.tcp.Add(1)
+		}
+		handle(w, q)
+	})
+	udp, tcp := listenBoth(t)
+	s.addr = udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	serveDNS(t, &dns.Server{PacketConn: udp, Handler: mux})
+	serveDNS(t, &dns.Server{Listener: tcp, Handler: mux})
+	return s
+}
+
+// listenBoth opens the same loopback port for UDP and TCP.
+func listenBoth(t testing.TB) (*net.UDPConn, *net.TCPListener) {
+	t.Helper()
+	for range 20 {
+		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Addr().(*net.TCPAddr).Port})
+		if err == nil {
+			return udp, tcp
+		}
+		tcp.Close()
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil, nil
+}
+
+func serveDNS(t testing.TB, s *dns.Server) {
+	started := make(chan struct{})
+	s.NotifyStartedFunc = func() { close(started) }
+	var done sync.WaitGroup
+	done.Go(func() { s.ActivateAndServe() })
+	<-started
+	t.Cleanup(func() { s.Shutdown(); done.Wait() })
+}
+
+// checkLeaks fails the test if it leaves goroutines behind. Call it first.
+func checkLeaks(t testing.TB) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+}
+
+// quick is a pace for tests: many probes, no waiting.
+var quick = pace{least: time.Millisecond, most: 5 * time.Millisecond, loop: 5 * time.Millisecond, poll: 5 * time.Millisecond, settle: time.Millisecond}
+
+// startUpstreams starts upstreams of these servers, with a budget that a loaded machine
+// cannot use up.
+func startUpstreams(t testing.TB, o UpstreamOptions, servers ...netip.AddrPort) *upstreams {
+	t.Helper()
+	for _, s := range servers {
+		o.Servers = append(o.Servers, Upstream{Addr: s})
+	}
+	if o.Budget == 0 {
+		o.Budget = 20 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
+	if o.pace == (pace{}) {
+		o.pace = quick
+	}
+	u, err := newUpstreams(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.close)
+	return u
+}
+
+func questionOf(t testing.TB, name string, typ uint16) *dnswire.Question {
+	t.Helper()
+	q := &dnswire.Question{ID: 1, Type: typ, Class: dnswire.ClassIN, RD: true}
+	if err := q.Name.Set(name); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// lookup asks for the A records of name and returns what came, as text.
+func lookupA(t testing.TB, u *upstreams, name string) string {
+	t.Helper()
+	a, err := u.exchange(t.Context(), questionOf(t, name, dnswire.TypeA))
+	return describe(t, a, err)
+}
+
+func describe(t testing.TB, a answer, err error) string {
+	t.Helper()
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	defer a.release()
+	var m dns.Msg
+	if err := m.Unpack(a.wire); err != nil {
+		t.Fatalf("answer does not unpack: %v", err)
+	}
+	text := dns.RcodeToString[m.Rcode]
+	for _, rr := range m.Answer {
+		text += " " + rr.(*dns.A).A.String()
+	}
+	return text
+}
+
+// waitState waits until an upstream is in a state.
+func waitState(t testing.TB, u *upstreams, addr netip.AddrPort, want UpstreamState) UpstreamStatus {
+	t.Helper()
+	var last UpstreamStatus
+	waitFor(t, func() bool {
+		for _, s := range u.status() {
+			if s.Addr == addr {
+				last = s
+			}
+		}
+		return last.State == want
+	}, func() string { return fmt.Sprintf("upstream %v is %+v, want %v", addr, last, want) })
+	return last
+}
+
+// waitFor waits for what other goroutines bring about. Its limit is for a test
+// that would never end, not a measure.
+func waitFor(t testing.TB, done func() bool, otherwise func() string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(otherwise())
+		}
+	}
+}
+
+func TestChoiceOfUpstream(t *testing.T) {
+	withEDE := func(code uint16) dns.HandlerFunc {
+		return func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: code})
+			w.WriteMsg(m)
+		}
+	}
+	referral := func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Ns = append(m.Ns, &dns.NS{Hdr: dns.RR_Header{Name: "example.", Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: 60}, Ns: "ns.example."})
+		w.WriteMsg(m)
+	}
+	cutTCP := func(w dns.ResponseWriter, q *dns.Msg) {
+		if w.LocalAddr().Network() == "tcp" {
+			w.Close()
+			return
+		}
+		m := new(dns.Msg).SetReply(q)
+		m.Truncated = true
+		w.WriteMsg(m)
+	}
+	for _, test := range []struct {
+		name          string
+		first, second dns.HandlerFunc
+		want          string
+		wantSecond    int64 // how often the second is asked
+	}{
+		{"the first answers, the second is not asked", answerA("192.0.2.1"), answerA("192.0.2.2"), "NOERROR 192.0.2.1", 0},
+		{"NXDOMAIN is an answer", answerRcode(dns.RcodeNameError), answerA("192.0.2.2"), "NXDOMAIN", 0},
+		{"YXDOMAIN is an answer", answerRcode(dns.RcodeYXDomain), answerA("192.0.2.2"), "YXDOMAIN", 0},
+		{"the second is asked when the first refuses", answerRcode(dns.RcodeRefused), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first implements nothing", answerRcode(dns.RcodeNotImplemented), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first finds a format error", answerRcode(dns.RcodeFormatError), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first is not authoritative", answerRcode(dns.RcodeNotAuth), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first only refers", referral, answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first fails", answerRcode(dns.RcodeServerFailure), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first is silent", silence, answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"the second is asked when the first breaks off TCP", cutTCP, answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"a validator's verdict is the answer: bogus", withEDE(dns.ExtendedErrorCodeDNSBogus), answerA("192.0.2.2"), "SERVFAIL", 0},
+		{"a validator's verdict is the answer: algorithm", withEDE(dns.ExtendedErrorCodeUnsupportedDNSKEYAlgorithm), answerA("192.0.2.2"), "SERVFAIL", 0},
+		{"a validator's verdict is the answer: NSEC missing", withEDE(dns.ExtendedErrorCodeNSECMissing), answerA("192.0.2.2"), "SERVFAIL", 0},
+		{"an EDE of another kind is a failure: stale", withEDE(dns.ExtendedErrorCodeStaleAnswer), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"an EDE of another kind is a failure: no authority", withEDE(dns.ExtendedErrorCodeNoReachableAuthority), answerA("192.0.2.2"), "NOERROR 192.0.2.2", 1},
+		{"if all fail, a failure is the answer", withEDE(dns.ExtendedErrorCodeNoReachableAuthority), answerRcode(dns.RcodeServerFailure), "SERVFAIL", 1},
+		{"a failure is the answer if the others refuse", answerRcode(dns.RcodeServerFailure), answerRcode(dns.RcodeRefused), "SERVFAIL", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			checkLeaks(t)
+			first, second := startUpstream(t, test.first), startUpstream(t, test.second)
+			o := UpstreamOptions{}
+			if test.name == "the second is asked when the first is silent" {
+				o.Patience = 200 * time.Millisecond
+			}
+			u := startUpstreams(t, o, first.addr, second.addr)
+			if got := lookupA(t, u, "www.example"); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			if got := second.asked.Load(); got != test.wantSecond {
+				t.Errorf("second asked %d times, want %d", got, test.wantSecond)
+			}
+		})
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	closed := func() netip.AddrPort { // a port that nobody listens on
+		udp, tcp := listenBoth(t)
+		udp.Close()
+		tcp.Close()
+		return udp.LocalAddr().(*net.UDPAddr).AddrPort()
+	}
+	for _, test := range []struct {
+		name    string
+		handle  dns.HandlerFunc // nil: a closed port
+		code    uint16
+		text    string
+		atMost  int64
+		atLeast int64
+	}{
+		{"a silent one is asked again while the budget lasts", silence, dnswire.EDENoReachable, "was silent", maxTries, 2},
+		{"one that refuses is asked once", answerRcode(dns.RcodeRefused), dnswire.EDENoReachable, "refused", 1, 1},
+		{"one that cannot read the query is asked with and without EDNS", answerRcode(dns.RcodeFormatError), dnswire.EDENoReachable, "could not read", 2, 2},
+		{"nobody there", nil, dnswire.EDENetworkError, "is unreachable", 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			checkLeaks(t)
+			s := &loopbackUpstream{}
+			if test.handle == nil {
+				s.addr = closed()
+			} else {
+				s = startUpstream(t, test.handle)
+			}
+			// No probe after the first: this is about queries.
+			u := startUpstreams(t, UpstreamOptions{
+				Patience: 20 * time.Millisecond, Budget: 200 * time.Millisecond,
+				pace: pace{least: time.Hour, most: time.Hour, loop: time.Hour, poll: time.Hour},
+			}, s.addr)
+			if test.handle == nil {
+				waitState(t, u, s.addr, UpstreamDown)
+				u.set.Load().all[0].state.Store(uint32(UpstreamUp)) // not yet known
+			}
+			_, err := u.exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA))
+			var why *exchangeError
+			if !errors.As(err, &why) || why.code != test.code || !strings.Contains(why.text, test.text) || !strings.Contains(why.text, s.addr.String()) {
+				t.Errorf("got %#v, want code %d and %q", err, test.code, s.addr.String()+" "+test.text)
+			}
+			if got := s.asked.Load(); got > test.atMost || got < test.atLeast {
+				t.Errorf("asked %d times, want %d to %d", got, test.atLeast, test.atMost)
+			}
+		})
+	}
+}
+
+func TestEveryUpstreamIsAskedWithinTheBudget(t *testing.T) {
+	checkLeaks(t)
+	var servers []*loopbackUpstream
+	var addrs []netip.AddrPort
+	for range maxTries {
+		s := startUpstream(t, silence)
+		servers, addrs = append(servers, s), append(addrs, s.addr)
+	}
+	u := startUpstreams(t, UpstreamOptions{Patience: time.Second, Budget: 600 * time.Millisecond}, addrs...)
+	if got := lookupA(t, u, "www.example"); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %s, want an error", got)
+	}
+	total := int64(0)
+	for i, s := range servers {
+		total += s.asked.Load()
+		if i < 2 && s.asked.Load() == 0 {
+			t.Errorf("server %d was not asked", i)
+		}
+	}
+	if total > maxTries {
+		t.Errorf("%d upstream queries for one query, want at most %d", total, maxTries)
+	}
+}
+
+func TestPatienceIsShared(t *testing.T) {
+	u := &upstreams{patience: 800 * time.Millisecond, budget: 1800 * time.Millisecond}
+	for _, test := range []struct {
+		left    time.Duration
+		unasked int
+		want    time.Duration
+	}{
+		{1800 * time.Millisecond, 1, 800 * time.Millisecond},
+		{1800 * time.Millisecond, 2, 800 * time.Millisecond},
+		{1800 * time.Millisecond, 3, 600 * time.Millisecond},
+		{1800 * time.Millisecond, 20, 200 * time.Millisecond},
+		{200 * time.Millisecond, 0, 200 * time.Millisecond},
+		{100 * time.Millisecond, 1, 100 * time.Millisecond},
+		{5 * time.Millisecond, 1, 0},
+	} {
+		if got := u.patienceFor(test.left, test.unasked); got != test.want {
+			t.Errorf("%v left, %d unasked: got %v, want %v", test.left, test.unasked, got, test.want)
+		}
+	}
+}
+
+func TestPrivateUpstreams(t *testing.T) {
+	checkLeaks(t)
+	s := startUpstream(t, answerA("192.168.1.9"))
+	u := startUpstreams(t, UpstreamOptions{}, s.addr)
+	q := questionOf(t, "nas.home.arpa", dnswire.TypeA)
+	a, err := u.exchangePrivate(t.Context(), q)
+	if !a.private || a.server != s.addr || !u.hasPrivate() {
+		t.Errorf("got private %t from %v, want true from %v", a.private, a.server, s.addr)
+	}
+	if got := describe(t, a, err); got != "NOERROR 192.168.1.9" {
+		t.Errorf("got %s", got)
+	}
+
+	// A public upstream never hears of such a name.
+	old := u.set.Load()
+	public := *old.all[0]
+	public.private = false
+	u.set.Store(&upstreamSet{all: []*upstream{&public}, none: old.none})
+	if _, err := u.exchangePrivate(t.Context(), q); err != errNone || u.hasPrivate() {
+		t.Errorf("got %v, want errNone", err)
+	}
+	if got := s.asked.Load(); got != 1 {
+		t.Errorf("asked %d times, want 1", got)
+	}
+	u.set.Store(old)
+
+	for addr, want := range map[string]bool{
+		"127.0.0.1": true, "::1": true, "10.0.0.1": true, "192.168.1.1": true, "fd00::1": true, "fe80::1%eth0": true,
+		"100.64.0.1": false, "9.9.9.9": false, "2620:fe::fe": false, "172.32.0.1": false,
+	} {
+		if got := isLocalServer(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: private %t, want %t", addr, got, want)
+		}
+	}
+}
+
+// A reply that leaves a query hanging must not hang others: 200 queries wait for
+// a slow name, and another name is answered meanwhile.
+func TestSlowNamesHoldUpNobody(t *testing.T) {
+	checkLeaks(t)
+	free := make(chan struct{})
+	s := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if strings.HasPrefix(q.Question[0].Name, "slow") {
+			<-free
+		}
+		answerA("192.0.2.1")(w, q)
+	})
+	u := startUpstreams(t, UpstreamOptions{}, s.addr)
+	var slow sync.WaitGroup
+	const many = 200
+	for i := range many {
+		slow.Go(func() {
+			if got := lookupA(t, u, fmt.Sprintf("slow%d.example", i)); got != "NOERROR 192.0.2.1" {
+				t.Errorf("slow: got %s", got)
+			}
+		})
+	}
+	waitFor(t, func() bool { return s.asked.Load() == many }, func() string { return "the slow ones were not asked for" })
+	if got := lookupA(t, u, "fast.example"); got != "NOERROR 192.0.2.1" {
+		t.Errorf("fast: got %s", got)
+	}
+	close(free)
+	slow.Wait()
+}
+
+func TestExchangeEndsWithItsContext(t *testing.T) {
+	checkLeaks(t)
+	asked := make(chan struct{}, maxTries)
+	s := startUpstream(t, func(dns.ResponseWriter, *dns.Msg) { asked <- struct{}{} })
+	u := startUpstreams(t, UpstreamOptions{Patience: time.Hour, Budget: time.Hour}, s.addr)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := u.exchange(ctx, questionOf(t, "www.example", dnswire.TypeA)); err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if got := u.status()[0].Failures; got != 0 {
+		t.Errorf("%d failures, want 0: the client went away, the upstream did nothing wrong", got)
+	}
+}
+
+func TestUpstreamQuery(t *testing.T) {
+	checkLeaks(t)
+	var last atomic.Pointer[dns.Msg]
+	s := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		last.Store(q.Copy())
+		answerA("192.0.2.1")(w, q)
+	})
+	for _, test := range []struct {
+		name                   string
+		do, cd, ad             bool
+		trustAD                bool
+		wantDO, wantCD, wantAD bool
+	}{
+		{name: "plain"},
+		{name: "DO is copied", do: true, wantDO: true},
+		{name: "CD is copied", cd: true, wantCD: true},
+		{name: "AD of a client means nothing to an upstream that is not trusted", ad: true},
+		{name: "a trusted validator is asked for AD whoever asks", trustAD: true, wantAD: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			u := startUpstreams(t, UpstreamOptions{Servers: []Upstream{{Addr: s.addr, TrustAD: test.trustAD}}})
+			q := questionOf(t, "WWW.Example", dnswire.TypeA)
+			q.DO, q.CD, q.AD = test.do, test.cd, test.ad
+			a, err := u.exchange(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.trustAD != test.trustAD {
+				t.Errorf("answer trusted %t, want %t", a.trustAD, test.trustAD)
+			}
+			a.release()
+			got := last.Load()
+			opt := got.IsEdns0()
+			if opt == nil || opt.UDPSize() != 1232 || opt.Version() != 0 || len(opt.Option) != 0 {
+				t.Fatalf("OPT %v, want one of 1232 octets without options", opt)
+			}
+			if opt.Do() != test.wantDO || got.CheckingDisabled != test.wantCD || got.AuthenticatedData != test.wantAD {
+				t.Errorf("DO %t CD %t AD %t, want %t %t %t", opt.Do(), got.CheckingDisabled, got.AuthenticatedData, test.wantDO, test.wantCD, test.wantAD)
+			}
+			if !got.RecursionDesired || got.Question[0] != (dns.Question{Name: "www.example.", Qtype: dns.TypeA, Qclass: dns.ClassINET}) {
+				t.Errorf("RD %t, question %v", got.RecursionDesired, got.Question)
+			}
+		})
+	}
+}
+
+// The longest name fits the query buffer, so that it is never reallocated.
+func TestLongestQueryFits(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	q := questionOf(t, strings.Join([]string{label, label, label, label[:61]}, "."), dnswire.TypeA)
+	var b exchangeBuffer
+	query, asked := b.writeQuery(q, 1, true, false)
+	if len(query) != maxQuery-2 || &query[0] != &b.query[2] || len(asked) != len(query)-11 {
+		t.Errorf("query of %d octets, asked %d, want %d and 11 less, in place", len(query), len(asked), maxQuery-2)
+	}
+}
+
+func TestServerWithoutEDNS(t *testing.T) {
+	for _, code := range []int{dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers} {
+		t.Run(dns.RcodeToString[code], func(t *testing.T) {
+			checkLeaks(t)
+			s := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+				if q.IsEdns0() == nil {
+					answerA("192.0.2.1")(w, q)
+					return
+				}
+				m := new(dns.Msg).SetRcode(q, code)
+				if code == dns.RcodeBadVers {
+					m.SetEdns0(1232, false)
+				}
+				w.WriteMsg(m)
+			})
+			u := startUpstreams(t, UpstreamOptions{}, s.addr)
+			for i, want := range []int64{2, 3} {
+				if got := lookupA(t, u, "www.example"); got != "NOERROR 192.0.2.1" {
+					t.Errorf("query %d: got %s", i, got)
+				}
+				if got := s.asked.Load(); got != want {
+					t.Errorf("after query %d: asked %d times, want %d: once in vain, then it is known", i, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHeaderOnlyFailureIsAFailure(t *testing.T) {
+	checkLeaks(t)
+	s := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.IsEdns0() == nil {
+			answerA("192.0.2.1")(w, q)
+			return
+		}
+		w.WriteMsg(&dns.Msg{MsgHdr: dns.MsgHdr{Id: q.Id, Response: true, Rcode: dns.RcodeFormatError}})
+	})
+	u := startUpstreams(t, UpstreamOptions{}, s.addr)
+	if got := lookupA(t, u, "www.example"); got != "NOERROR 192.0.2.1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestSetServers(t *testing.T) {
+	checkLeaks(t)
+	first, second := startUpstream(t, answerA("192.0.2.1")), startUpstream(t, answerA("192.0.2.2"))
+	u := startUpstreams(t, UpstreamOptions{}, first.addr)
+	if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+		t.Errorf("before: got %s", got)
+	}
+	u.setServers([]Upstream{{Addr: second.addr, TrustAD: true}, {Addr: first.addr}, {Addr: second.addr}})
+	if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.2" {
+		t.Errorf("after: got %s", got)
+	}
+	list := u.status()
+	if len(list) != 2 || list[0].Addr != second.addr || !list[0].TrustAD || list[1].Queries != 1 {
+		t.Errorf("got %+v, want the second, then the first with its count kept, each once", list)
+	}
+}
+
+func TestImpossibleUpstreams(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:53", "[::]:53", "192.0.2.1:0", "224.0.0.1:53"} {
+		if _, err := newUpstreams(UpstreamOptions{Servers: []Upstream{{Addr: netip.MustParseAddrPort(addr)}}}); err == nil {
+			t.Errorf("%s was taken", addr)
+		}
+	}
+	if _, err := newUpstreams(UpstreamOptions{Servers: []Upstream{{}}}); err == nil {
+		t.Error("the zero address was taken")
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	member := func(s UpstreamState) *upstream {
+		h := &health{}
+		h.state.Store(uint32(s))
+		return &upstream{health: h}
+	}
+	down, failing, up1, looped, up2 := member(UpstreamDown), member(UpstreamFailing), member(UpstreamUp), member(UpstreamLooped), member(UpstreamUp)
+	var got []*upstream
+	for _, c := range appendCandidates(nil, []*upstream{down, failing, up1, looped, up2}) {
+		got = append(got, c.upstream)
+	}
+	if want := []*upstream{up1, up2, failing}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want those up, then those failing", got)
+	}
+}
+
+func BenchmarkExchange(b *testing.B) {
+	s := startUpstream(b, answerA("192.0.2.1"))
+	u := startUpstreams(b, UpstreamOptions{pace: pace{least: time.Hour}}, s.addr)
+	q := &dnswire.Question{Type: dnswire.TypeA, Class: dnswire.ClassIN}
+	if err := q.Name.Set("www.example.com"); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := u.exchange(context.Background(), q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.release()
+	}
+}
