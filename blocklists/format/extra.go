@@ -2,9 +2,10 @@ package format
 
 import "net/netip"
 
-// Extra is what few rules have.
+// Extra is what few rules have. It may be kept, and is shared between rules: it
+// is never changed once emitted.
 type Extra struct {
-	Text      string       // the line as its author wrote it, without comment
+	Text      string       // the rule as its author wrote it, without comment; "" where AppendText can make it
 	Types     []uint16     // $dnstype, ;querytype=: the types it holds for
 	NotTypes  []uint16     // ... or those it does not hold for
 	DenyAllow [][]byte     // $denyallow: wire names below which it does not hold

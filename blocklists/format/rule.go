@@ -97,7 +97,7 @@ type Rule struct {
 	Important bool        // $important
 	Name      []byte      // wire form, lower case; valid until emit returns; nil for Pattern and Address
 	Regex     string      // RE2 on the presentation form without trailing dot, for Pattern
-	Literal   string      // for Pattern: a text that every name it matches contains; "" for none known
+	Literal   string      // a text that every name Regex matches contains; "" for none known
 	Extra     *Extra      // nil for nearly every rule
 	Note      *Annotation // nil for none
 }

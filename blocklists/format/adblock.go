@@ -1,0 +1,202 @@
+package format
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// adBlock reads a rule of the AdBlock syntax as DNS blockers read it: a pattern
+// for the name, and modifiers behind "$". A pattern that can only match part of
+// a URL, and a rule with a modifier that is not honoured, are refused: without
+// that part they would match more than their author wrote.
+func (p *parser) adBlock(r Rule, s string) {
+	r.Form = AdBlock
+	pattern, modifiers, found := strings.Cut(s, "$")
+	if found && !p.modifiers(&r, s, modifiers) {
+		return
+	}
+	pattern = strings.TrimSpace(pattern)
+	if strings.ContainsAny(pattern, " \t") {
+		p.bad(NotARule, s, "several words: write one rule a line, or # before a comment")
+		return
+	}
+	if r.Extra != nil {
+		r.Extra.Text = strings.Clone(s)
+	}
+	p.pattern(r, pattern)
+}
+
+// anchor says where in a name a pattern must begin.
+type anchor uint8
+
+const (
+	anywhere anchor = iota
+	atStart         // |x
+	atLabel         // ||x
+)
+
+// pattern reads what stands before "$" and emits the rule.
+func (p *parser) pattern(r Rule, s string) {
+	whole := s
+	s, from := cutAnchor(s)
+	s, ends := cutEnd(s)
+	if strings.ContainsAny(s, "/:^|") {
+		p.bad(URLPart, whole, "matches a path, a port or a scheme: a DNS server sees only names, write ||example.com^")
+		return
+	}
+	if strings.HasPrefix(s, "*") && !strings.HasPrefix(s, "*.") {
+		from = anywhere
+	}
+	if from == anywhere && !ends && whole == s && strings.Contains(s, "*") {
+		p.glob(r, s) // no sign of AdBlock syntax but a star: "ads*.example.com"
+		return
+	}
+	bare := strings.Trim(s, "*")
+	switch {
+	case bare == "" || bare == ".":
+		p.bad(EveryName, whole, "matches every name: name what is to be blocked")
+	case isAddressPart(bare):
+		p.address(r, whole, bare)
+	case from == atLabel && strings.HasPrefix(s, "*.") && ends && !strings.Contains(s[2:], "*"):
+		r.Match = Below // ||*.example.com^
+		p.putName(r, s[2:], oneLabel)
+	case strings.Contains(bare, "*"), len(bare) < len(s), startsOpen(bare, from), !ends && endsOpen(bare):
+		p.wildcard(r, whole, s, from, ends)
+	case from == anywhere && ends && bare[0] == '.':
+		r.Match = Below // .example.com^
+		p.putName(r, bare[1:], oneLabel)
+	default:
+		if from == atStart {
+			r.Match = Exact
+		}
+		var how nameRules
+		if ends && from != anywhere {
+			how = oneLabel // ||zip^
+		}
+		p.putName(r, bare, how)
+	}
+}
+
+// cutAnchor cuts off the beginning of a pattern. A scheme stands before a name,
+// as "|" does.
+func cutAnchor(s string) (rest string, from anchor) {
+	if rest, ok := strings.CutPrefix(s, "||"); ok {
+		return rest, atLabel
+	}
+	rest, ok := strings.CutPrefix(s, "|")
+	if ok {
+		from = atStart
+	}
+	for _, scheme := range []string{"https://", "http://", "://", "//"} {
+		if r, ok := strings.CutPrefix(rest, scheme); ok {
+			return r, atStart
+		}
+	}
+	return rest, from
+}
+
+// cutEnd cuts off what stands for the end of a name: "^", "|", "^|", "^*", and
+// "/", which means every page of a host.
+func cutEnd(s string) (rest string, ends bool) {
+	t := strings.TrimSuffix(s, "|")
+	ends = t != s
+	t = strings.TrimSuffix(t, "*")
+	if r, ok := strings.CutSuffix(t, "^"); ok {
+		return r, true
+	}
+	if r, ok := strings.CutSuffix(s, "/"); ok {
+		return r, true
+	}
+	return strings.TrimSuffix(s, "|"), ends
+}
+
+// startsOpen and endsOpen report whether a text cannot be a whole name at that
+// side: "||discord-give." is the beginning of many names.
+func startsOpen(s string, from anchor) bool { return from == anywhere && s[0] == '-' }
+func endsOpen(s string) bool                { return s[len(s)-1] == '.' || s[len(s)-1] == '-' }
+
+// address emits a rule for answers that lead to an address.
+func (p *parser) address(r Rule, whole, s string) {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		p.bad(IPAddress, whole, "part of an address: write the whole, such as ||192.0.2.1^")
+		return
+	}
+	if r.Extra == nil {
+		r.Extra = &Extra{Text: strings.Clone(whole)}
+	}
+	r.Match, r.Extra.Prefix = Address, netip.PrefixFrom(a, a.BitLen())
+	p.put(r)
+}
+
+// isAddressPart reports whether a pattern is made of digits and dots, as no
+// name is.
+func isAddressPart(s string) bool {
+	return strings.Trim(s, "0123456789.*") == ""
+}
+
+// wildcard emits a pattern with stars, or one that is open at an end.
+func (p *parser) wildcard(r Rule, whole, s string, from anchor, ends bool) {
+	var re strings.Builder
+	if !strings.HasPrefix(s, "*") {
+		re.WriteString([]string{anywhere: "", atStart: "^", atLabel: `(?:^|\.)`}[from])
+	}
+	literal, ok := p.globText(&re, whole, strings.Trim(s, "*"))
+	if !ok {
+		return
+	}
+	if ends && !strings.HasSuffix(s, "*") {
+		re.WriteByte('$')
+	}
+	p.putPattern(r, whole, re.String(), literal)
+}
+
+// glob emits a star within a bare name: the whole name must fit, and a leading
+// "*." may be missing.
+func (p *parser) glob(r Rule, s string) {
+	r.Form = Wildcard
+	var re strings.Builder
+	rest, open := strings.CutPrefix(s, "*.")
+	switch {
+	case open:
+		re.WriteString(`(?:^|\.)`)
+	case rest[0] != '*':
+		re.WriteByte('^')
+	}
+	bare := strings.Trim(rest, "*")
+	if bare == "" || bare == "." {
+		p.bad(EveryName, s, "matches every name: name what is to be blocked")
+		return
+	}
+	literal, ok := p.globText(&re, s, bare)
+	if !ok {
+		return
+	}
+	if !strings.HasSuffix(s, "*") {
+		re.WriteByte('$')
+	}
+	p.putPattern(r, s, re.String(), literal)
+}
+
+// globText writes the expression for a text whose stars stand for anything, and
+// returns the longest part between them.
+func (p *parser) globText(re *strings.Builder, whole, s string) (literal string, ok bool) {
+	s = strings.ToLower(s)
+	for i := range len(s) {
+		if lowered[s[i]] == 0 && s[i] != '.' && s[i] != '*' {
+			p.bad(NotAName, whole, "the character %s cannot stand in a pattern with stars: write a regular expression between slashes", printable(s[i:i+1]))
+			return "", false
+		}
+	}
+	for i, part := range strings.FieldsFunc(s, func(c rune) bool { return c == '*' }) {
+		if i > 0 {
+			re.WriteString(".*")
+		}
+		re.WriteString(regexp.QuoteMeta(part))
+		if len(part) > len(literal) {
+			literal = part
+		}
+	}
+	return literal, true
+}

@@ -1,0 +1,132 @@
+package format
+
+// Nearly every line of a large list is one of five spellings of one lower-case
+// ASCII name. fast reads those in one pass over the bytes and without
+// allocation; whatever it does not know for certain it leaves to general, which
+// reads the same lines to the same rules.
+
+// maxFast is the longest line the fast path takes: a name of 253 octets and what
+// may stand around it.
+const maxFast = 253 + len("127.0.0.1 ")
+
+// lowered holds, for each octet that stands for itself in a name, its lower
+// case; 0 for all others.
+var lowered = func() (t [256]byte) {
+	for c := byte('a'); c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = c, c
+	}
+	for c := byte('0'); c <= '9'; c++ {
+		t[c] = c
+	}
+	t['-'], t['_'] = '-', '_'
+	return t
+}()
+
+// fast reads a line and reports whether it could.
+func (p *parser) fast(text []byte) bool {
+	n := len(text)
+	if n == 0 {
+		return true
+	}
+	form, match := Domain, Subtree
+	switch c := text[0]; c {
+	case '#', '!':
+		return p.fastComment(text)
+	case '|':
+		if n < 3 || text[1] != '|' || text[n-1] != '^' {
+			return false
+		}
+		text, form = text[2:n-1], AdBlock
+	case '*':
+		if n < 2 || text[1] != '.' {
+			return false
+		}
+		text, form = text[2:], Wildcard
+	case '0':
+		if n > 8 && string(text[:8]) == "0.0.0.0 " {
+			text, form, match = text[8:], Hosts, Exact
+		}
+	case '1':
+		if n > 10 && string(text[:10]) == "127.0.0.1 " {
+			text, form, match = text[10:], Hosts, Exact
+		}
+	case ':':
+		if n < 3 || string(text[:3]) != ":: " {
+			return false
+		}
+		text, form, match = text[3:], Hosts, Exact
+	case 'l':
+		if n > 7 && string(text[:7]) == "local=/" {
+			if text[n-1] != '/' {
+				return false
+			}
+			text, form = text[7:n-1], Dnsmasq
+		}
+	}
+	if form == Domain && p.Exact {
+		match = Exact
+	}
+	name := p.fastName(text)
+	if name == nil || form == Hosts && isLocaldomain(name) {
+		return false
+	}
+	p.rule.Line, p.rule.Form, p.rule.Match, p.rule.Action = p.line, form, match, Block
+	p.rule.Important, p.rule.Name, p.rule.Note = false, name, p.block
+	if p.rule.Extra != nil || p.rule.Regex != "" {
+		p.rule.Extra, p.rule.Regex, p.rule.Literal = nil, "", ""
+	}
+	p.report.Rules++
+	p.report.Forms[form]++
+	p.emit(&p.rule)
+	return true
+}
+
+// fastName writes the wire form of a name of at least two labels of letters,
+// digits, hyphens and underscores, the last of which does not begin with a
+// digit; nil for any other text.
+func (p *parser) fastName(text []byte) []byte {
+	if len(text) > 253 {
+		return nil
+	}
+	buf := &p.buf
+	label, at := uint8(0), uint8(1) // offsets of the label's length and of its next octet
+	for _, c := range text {
+		l := lowered[c]
+		if l == 0 {
+			n := at - label - 1
+			if c != '.' || n == 0 || n > 63 {
+				return nil
+			}
+			buf[label] = n
+			label, l = at, 0
+		}
+		buf[at] = l
+		at++
+	}
+	n := at - label - 1
+	if n == 0 || n > 63 || label == 0 || buf[label+1]-'0' < 10 {
+		return nil
+	}
+	buf[label] = n
+	buf[at] = 0
+	return buf[:int(at)+1]
+}
+
+// isLocaldomain knows the "localhost.localdomain" of a system's hosts file.
+func isLocaldomain(wire []byte) bool {
+	const end = "\x0blocaldomain\x00"
+	return len(wire) > len(end) && string(wire[len(wire)-len(end):]) == end
+}
+
+// fastComment reports whether the line is a comment that says nothing to us.
+func (p *parser) fastComment(text []byte) bool {
+	if len(text) > 1 && text[1] == '@' {
+		return false
+	}
+	for _, c := range text {
+		if c == '\r' || c == ':' { // another line in it; a head such as "Number of entries: 5"
+			return false
+		}
+	}
+	return true
+}

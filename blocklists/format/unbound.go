@@ -1,0 +1,233 @@
+package format
+
+import (
+	"net/netip"
+	"strings"
+
+	"telltale/dnswire"
+)
+
+// A redirect is a local-zone of type redirect: how its names are answered stands
+// in the local-data lines that follow.
+type redirect struct {
+	rule  Rule
+	name  []byte
+	whole string
+	data  bool // a local-data line was seen, and refused or taken
+}
+
+// unbound reads local-zone and local-data and reports whether the line was one
+// of unbound's configuration.
+func (p *parser) unbound(s string) bool {
+	key, value, ok := strings.Cut(s, ":")
+	if !ok || !isSetting(key) {
+		return false
+	}
+	switch key {
+	case "local-zone", "local-data", "local-data-ptr":
+	default:
+		if value != "" && value[0] != ' ' && value[0] != '\t' {
+			return false // a scheme, a port, another tool's "domain:example.com"
+		}
+		value, _ = cutHash(" " + value)
+		if value == "" {
+			p.report.Ignored++ // "server:"
+		} else {
+			p.bad(NotHonoured, s, "the setting %s: blocks no name: only local-zone and local-data are read", key)
+		}
+		return true
+	}
+	words, comment, ok := quotedWords(value)
+	p.annotate(comment)
+	switch {
+	case !ok:
+		p.bad(NotARule, s, "a quote is not closed: close it")
+	case key == "local-zone":
+		p.localZone(s, words)
+	case key == "local-data":
+		p.localData(s, words)
+	default:
+		p.localPointer(s, words)
+	}
+	return true
+}
+
+func isSetting(key string) bool {
+	return key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz-0123456789") == "" && key[0] > '9'
+}
+
+// quotedWords splits a value at spaces that are not within quotes, and cuts off
+// a comment.
+func quotedWords(s string) (words []string, comment string, ok bool) {
+	for {
+		s = strings.TrimLeft(s, " \t")
+		switch {
+		case s == "":
+			return words, "", true
+		case s[0] == '#':
+			return words, s, true
+		case s[0] == '"' || s[0] == '\'':
+			end := strings.IndexByte(s[1:], s[0])
+			if end < 0 {
+				return words, "", false
+			}
+			words = append(words, s[1:1+end])
+			s = s[end+2:]
+		default:
+			end := strings.IndexAny(s, " \t")
+			if end < 0 {
+				end = len(s)
+			}
+			words = append(words, s[:end])
+			s = s[end:]
+		}
+	}
+}
+
+// localZone reads NAME and TYPE. Every type that has a meaning here holds for
+// the name and everything below it.
+func (p *parser) localZone(whole string, words []string) {
+	p.endRedirect()
+	if len(words) != 2 {
+		p.bad(NotARule, whole, `a local-zone is a name and a type: write local-zone: "example.com" always_null`)
+		return
+	}
+	r := Rule{Form: Unbound}
+	switch typ := words[1]; typ {
+	case "always_null":
+		r.Extra = repliesNullIP
+	case "static", "always_nxdomain", "inform_deny":
+		r.Extra = repliesNXDomain
+		if typ == "inform_deny" {
+			r.Extra = repliesDrop
+		}
+	case "always_nodata":
+		r.Extra = repliesNoData
+	case "refuse", "always_refuse":
+		r.Extra = repliesRefuse
+	case "deny", "always_deny":
+		r.Extra = repliesDrop
+	case "block_a", "block_a_wdata":
+		r.Extra = &Extra{Text: strings.Clone(whole), Types: []uint16{dnswire.TypeA}, Reply: NoData}
+	case "block_aaaa", "block_aaaa_wdata":
+		r.Extra = &Extra{Text: strings.Clone(whole), Types: []uint16{dnswire.TypeAAAA}, Reply: NoData}
+	case "transparent", "typetransparent", "always_transparent":
+		r.Action = Allow
+	case "redirect", "inform_redirect":
+		if name, ok := p.name(words[0], oneLabel); ok {
+			r.Line, r.Note = p.line, p.note
+			p.redirect = &redirect{rule: r, name: append([]byte(nil), name...), whole: strings.Clone(whole)}
+		}
+		return
+	case "inform", "nodefault", "noview":
+		p.bad(NotHonoured, whole, "the type %s neither blocks nor allows: remove the line", typ)
+		return
+	default:
+		p.bad(NotHonoured, whole, "the type %s is unknown: always_null, always_nxdomain, refuse and the like block, transparent allows", printable(typ))
+		return
+	}
+	p.putName(r, words[0], oneLabel)
+}
+
+// localData reads a record. Within the redirect zone just above it says how the
+// whole zone is answered, elsewhere how the name alone is.
+func (p *parser) localData(whole string, words []string) {
+	if len(words) == 1 {
+		words, _, _ = quotedWords(words[0])
+	}
+	rr, problem := parseRecord(words)
+	if problem != "" {
+		p.bad(BadRecord, whole, "%s", problem)
+		return
+	}
+	name, ok := p.name(rr.owner, oneLabel)
+	if !ok {
+		return
+	}
+	x := &Extra{Text: strings.Clone(whole)}
+	if z := p.redirect; z != nil && string(z.name) == string(name) {
+		z.data = true
+		if z.rule.Extra != nil {
+			x = z.rule.Extra
+		}
+		if p.nowhere(x, rr.record) || p.reply(x, whole, rr.record, p.mayAnswer()) {
+			z.rule.Extra = x
+		}
+		return
+	}
+	r := Rule{Form: Unbound, Match: Exact, Name: name, Extra: x}
+	if p.nowhere(x, rr.record) {
+		p.put(r)
+		return
+	}
+	if !p.reply(x, whole, rr.record, p.mayAnswer()) {
+		return
+	}
+	r.Action = Answer
+	p.put(r)
+}
+
+// nowhere makes an address that leads nowhere the null reply of a rule that has
+// no other.
+func (p *parser) nowhere(x *Extra, rec Record) bool {
+	a, ok := recordAddr(rec)
+	if !ok || !isNowhere(a.Unmap()) || x.Reply == Records {
+		return false
+	}
+	x.Reply = NullIP
+	return true
+}
+
+// endRedirect emits the redirect zone whose data are complete.
+func (p *parser) endRedirect() {
+	z := p.redirect
+	if z == nil {
+		return
+	}
+	p.redirect = nil
+	switch {
+	case z.rule.Extra == nil && z.data:
+		return // its answer was refused, and reported
+	case z.rule.Extra == nil:
+		z.rule.Extra = repliesNoData // as unbound answers a zone without data
+	case z.rule.Extra.Reply == Records:
+		z.rule.Action = Answer
+	case z.rule.Extra.Reply == NullIP:
+		z.rule.Extra = repliesNullIP
+	}
+	z.rule.Name = z.name
+	line := p.line
+	p.line = z.rule.Line
+	p.put(z.rule)
+	p.line = line
+}
+
+// localPointer reads "ADDRESS NAME".
+func (p *parser) localPointer(whole string, words []string) {
+	if len(words) == 1 {
+		words = strings.Fields(words[0])
+	}
+	if len(words) == 3 { // a TTL between
+		words = []string{words[0], words[2]}
+	}
+	if len(words) != 2 {
+		p.bad(BadRecord, whole, `an address and a name: write local-data-ptr: "192.0.2.1 host.example.com"`)
+		return
+	}
+	a, err := netip.ParseAddr(words[0])
+	if err != nil || a.Zone() != "" {
+		p.bad(BadRecord, whole, "%s is no address: write one", printable(words[0]))
+		return
+	}
+	if !p.mayAnswer() {
+		p.refuseAnswer(whole)
+		return
+	}
+	name, ok := p.name(words[1], oneLabel)
+	if !ok {
+		return
+	}
+	target := append([]byte(nil), name...)
+	p.put(Rule{Form: Unbound, Match: Exact, Action: Answer, Name: reverseName(a.Unmap()),
+		Extra: &Extra{Text: strings.Clone(whole), Reply: Records, Records: []Record{{Type: dnswire.TypePTR, Data: target}}}})
+}
