@@ -27,6 +27,7 @@ const (
 	scoped          // an exception that a more specific block of its own list limits
 	essential       // a shipped list says that it must work
 	owner           // says only who owns it
+	replies         // has a reply of its own
 )
 
 // A standing is whether a rule has a say.
@@ -117,6 +118,7 @@ func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
 // judge weighs the rules that match.
 func (p *Policy) judge(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
+	unanswer(ms)
 	i, blocked := decider(ms)
 	v.Attr, v.Level = p.attribute(ms, i)
 	if i < 0 {
@@ -144,15 +146,30 @@ func (p *Policy) judge(ms []match, g Group) Verdict {
 	return v
 }
 
+// unanswer obeys @@...$dnsrewrite: it silences the rules that reply in a way of
+// their own. An observing list silences only its own, and only the user's own
+// file those of the user's own file.
+func unanswer(ms []match) {
+	for i := range ms {
+		by := &ms[i]
+		if by.action != format.Unanswer {
+			continue
+		}
+		for j := range ms {
+			m := &ms[j]
+			mine := m.list == by.list
+			if m.flags&replies != 0 && (mine || by.state == enforced && m.flags&own == 0) {
+				m.state = silent
+			}
+		}
+		by.state = silent
+	}
+}
+
 // decider returns the rule that decides, -1 where no enforced one does, and
 // whether any rule, also an observing one, would block.
 func decider(ms []match) (at int, blocked bool) {
-	guard := -1
-	for i := range ms {
-		if ms[i].flags&essential != 0 {
-			guard = max(guard, int(ms[i].rank))
-		}
-	}
+	guard := guardOf(ms)
 	best := [classes]int{-1, -1, -1, -1, -1}
 	for i := range ms {
 		m := &ms[i]
@@ -172,22 +189,25 @@ func decider(ms []match) (at int, blocked bool) {
 	return -1, blocked
 }
 
-// observer returns the most specific rule that would block if it were enforced,
-// -1 for none. The exceptions of its own list are the only ones it knows.
-func observer(ms []match) int {
-	best := -1
+// guardOf returns the rank of the most specific entry that a shipped list calls
+// essential, -1 for none: shipped lists do not block what is no more specific.
+func guardOf(ms []match) int {
 	guard := -1
 	for i := range ms {
 		if ms[i].flags&essential != 0 {
 			guard = max(guard, int(ms[i].rank))
 		}
 	}
+	return guard
+}
+
+// observer returns the most specific rule that would block if it were enforced,
+// -1 for none. The exceptions of its own list are the only ones it knows.
+func observer(ms []match) int {
+	best, guard := -1, guardOf(ms)
 	for i := range ms {
 		m := &ms[i]
-		if m.state != observing || m.action == format.Allow || m.excepted(ms) {
-			continue
-		}
-		if m.flags&shipped != 0 && int(m.rank) <= guard {
+		if m.state != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= guard || m.excepted(ms) {
 			continue
 		}
 		if best < 0 || m.outweighs(&ms[best]) {
@@ -367,7 +387,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		}
 	}
 	at := p.find(id)
-	if at < 0 {
+	if at < 0 || p.isCancelled(id) {
 		return ms
 	}
 	l := &p.lists[at]
@@ -402,6 +422,14 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	return append(ms, m)
 }
 
+func (p *Policy) isCancelled(id RuleID) bool {
+	if len(p.cancelled) == 0 {
+		return false
+	}
+	_, ok := p.cancelled[id]
+	return ok
+}
+
 func (l *policyList) flags() uint8 {
 	switch l.kind {
 	case OwnList:
@@ -415,6 +443,9 @@ func (l *policyList) flags() uint8 {
 // weigh fills in what a rule's details say.
 func (l *policyList) weigh(m *match, d *detail) {
 	m.action, m.note = d.action, d.note
+	if x := l.set.extraOf(*d); x != nil && x.Reply != format.Default {
+		m.flags |= replies
+	}
 	if d.important {
 		m.flags |= important
 	}
@@ -432,6 +463,8 @@ func (l *policyList) weigh(m *match, d *detail) {
 	switch d.action {
 	case format.Known, format.Cancel:
 		m.state = silent
+	case format.Unanswer:
+		m.state = l.exceptions()
 	case format.Allow:
 		m.state = l.exceptions()
 		if isScoped(d.form) {
@@ -516,7 +549,8 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 		return ms
 	}
 	x := l.set.extraOf(d)
-	if r.re.Match(text) == (x != nil && x.Invert) || !p.holds(r.id, &d, l, true, name, qtype, g) {
+	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
+	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
 	m := match{id: r.id, list: uint16(at), state: enforced, flags: l.flags()}

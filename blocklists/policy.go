@@ -31,7 +31,8 @@ type Policy struct {
 	addresses *addressRules          // nil for none
 	answers   map[RuleID]*answer     // of rules with Action Answer
 	limited   map[RuleID]groupSet    // the groups for which a rule with $client or $ctag holds
-	dead      map[RuleID]struct{}    // rules that have ended, or that a $badfilter removes
+	dead      map[RuleID]struct{}    // rules that have ended
+	cancelled map[RuleID]struct{}    // rules that a $badfilter removes
 	custom    map[uint16]customAddrs // by list
 }
 
@@ -72,8 +73,9 @@ func (s groupSet) has(g Group) bool { return int(g) < len(s) && s[g] }
 
 // A pattern is a rule with a regular expression.
 type pattern struct {
-	re *regexp.Regexp
-	id RuleID
+	re      *regexp.Regexp
+	literal []byte // that every name it matches contains; empty for none known
+	id      RuleID
 }
 
 var generations atomic.Uint32
@@ -102,6 +104,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		answers:    map[RuleID]*answer{},
 		limited:    map[RuleID]groupSet{},
 		dead:       map[RuleID]struct{}{},
+		cancelled:  map[RuleID]struct{}{},
 		custom:     map[uint16]customAddrs{},
 	}
 	for i := range lists {
@@ -214,7 +217,7 @@ func (p *Policy) addPatterns(l *policyList) {
 		if err != nil {
 			continue // the parser has compiled it: it cannot happen
 		}
-		p.patterns = append(p.patterns, pattern{re: re, id: id})
+		p.patterns = append(p.patterns, pattern{re: re, literal: []byte(r.Literal), id: id})
 	}
 }
 

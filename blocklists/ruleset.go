@@ -70,8 +70,9 @@ type setMeta struct {
 
 // A patternRule is a rule with a regular expression instead of a name.
 type patternRule struct {
-	Rule  uint32
-	Regex string
+	Rule    uint32
+	Regex   string
+	Literal string // that every name it matches contains; "" for none known
 }
 
 // A record is one rule as a ruleSet holds it.
@@ -290,7 +291,7 @@ func (w *setWriter) add(r *format.Rule, synthetic bool) {
 		})
 	}
 	if r.Match == format.Pattern {
-		w.set.Patterns = append(w.set.Patterns, patternRule{Rule: rule, Regex: r.Regex})
+		w.set.Patterns = append(w.set.Patterns, patternRule{Rule: rule, Regex: r.Regex, Literal: r.Literal})
 	}
 	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
 	w.line = max(w.line, r.Line)

@@ -12,11 +12,7 @@ func (s *ruleSet) text(r *record, d detail) string {
 		return x.Text
 	}
 	if r.detailed && d.match == format.Pattern {
-		for _, p := range s.Patterns {
-			if p.Rule == d.rule {
-				return "/" + p.Regex + "/"
-			}
-		}
+		return "/" + s.regex(d.rule) + "/"
 	}
 	action := format.Block
 	if r.allow {
