@@ -21,6 +21,16 @@ const (
 	ThisHost    // an address of this machine: loopback, or on one of its interfaces
 )
 
+var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host"}
+
+// String returns the word the log and the command line use.
+func (s Source) String() string {
+	if int(s) >= len(sourceNames) {
+		s = 0
+	}
+	return sourceNames[s]
+}
+
 // A Confidence is how far a binding may be relied on.
 type Confidence uint8
 
@@ -29,6 +39,16 @@ const (
 	Medium
 	High
 )
+
+var confidenceNames = [...]string{"unknown", "low", "medium", "high"}
+
+// String returns the word the log and the command line use.
+func (c Confidence) String() string {
+	if int(c) >= len(confidenceNames) {
+		c = 0
+	}
+	return confidenceNames[c]
+}
 
 // A Binding says which device held an address, from when, and how we know. It
 // never changes once handed out: another MAC at the address makes another one.
@@ -54,4 +74,11 @@ type Binding struct {
 	// told of the end, and Known brings them back (Seen also for a binding that
 	// has not ended, where the store knows it).
 	Until, Seen time.Time
+}
+
+// alike reports whether b and c say the same but for when and under which
+// number.
+func (b *Binding) alike(c *Binding) bool {
+	return b.Device == c.Device && b.Name == c.Name && b.Addr == c.Addr && b.Prefix == c.Prefix && b.MAC == c.MAC &&
+		b.Source == c.Source && b.Confidence == c.Confidence && b.Group == c.Group && b.NoLog == c.NoLog
 }

@@ -1,9 +1,33 @@
 package devices
 
 import (
+	"cmp"
+	"context"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	publishEvery = 100 * time.Millisecond // at most so often does Lookup see something new
+	tickLength   = 10 * time.Second       // how exactly the last use of a binding is known
+	openWait     = 2 * time.Second        // for the first look at the neighbour table
+	askWait      = 250 * time.Millisecond // for one question to the kernel
+	askRate      = 500                    // questions to the kernel in a second
+
+	unseenTicks    = uint32(24 * time.Hour / tickLength)   // a binding unseen for so long ends
+	sweepTicks     = uint32(time.Minute / tickLength)      // between two searches for such bindings
+	contestedTicks = uint32(10 * time.Minute / tickLength) // an address is contested for so long after the last change of MAC
+	contestedAfter = 4                                     // changes of MAC, each within that time of the one before
+
+	defaultMaxAddresses = 1 << 17
+	maxPast             = 8192 // ended bindings kept for List; the store has all
 )
 
 // Options says what a Ledger starts from. The zero value follows the kernel's
@@ -13,53 +37,326 @@ type Options struct {
 	Known   []Binding // bindings of earlier runs, from the store
 	NextID  uint64    // first free binding id; 0 means one more than the largest in Known
 
-	// Keep is told once of each new binding, and once more with Until set when it
-	// ends. It is never called from Lookup, one call at a time, and must not wait
-	// for a caller of Ask.
+	// Keep is told once of each new binding, before Lookup or Ask returns it, and
+	// once more with Until set when it ends. It is called from one goroutine at a
+	// time, never from Lookup, and must neither call Ask nor wait for a caller of it.
 	Keep func(Binding)
 
-	// Report takes what limits the trust in bindings, for the quality ledger.
+	// Report takes what limits the trust in bindings, for the quality ledger. It
+	// is called as Keep is. Kinds: neighbours-unavailable, neighbours-back,
+	// neighbours-lost, address-contested, mac-shared, bindings-evicted,
+	// bindings-limited.
 	Report func(kind, subject, detail string)
 
-	Logger       *slog.Logger
-	Now          func() time.Time
-	MaxAddresses int        // addresses held in memory; 0 means 131072
-	Neighbours   Neighbours // where neighbours come from; nil means the kernel, over netlink on Linux
+	Logger *slog.Logger
+	Now    func() time.Time
+
+	// MaxAddresses bounds the addresses held in memory, and in a day the new
+	// bindings of addresses nobody configured; 0 means 131072.
+	MaxAddresses int
+
+	Neighbours Neighbours // where neighbours come from; nil means the kernel, over netlink on Linux
 }
 
 // A Ledger knows which device holds which address. All its methods may be
 // called from any goroutine.
 type Ledger struct {
+	// Read by Lookup and Local, and seldom written.
+	published atomic.Pointer[snapshot]
+	links     atomic.Pointer[links]
+	tick      atomic.Uint32
+
+	neighbours Neighbours
+	keep       func(Binding)
+	report     func(kind, subject, detail string)
+	logger     *slog.Logger
+	now        func() time.Time
+	started    time.Time
+	max        int
+	asks       *rate.Limiter // questions to the kernel
+	context    context.Context
+	stop       context.CancelFunc
+	running    sync.WaitGroup
+	wake       chan struct{} // of one: there is something to publish
+
+	// telling is held while Keep and Report are called, and taken before mu.
+	telling sync.Mutex
+
+	mu sync.Mutex // guards what follows
+	book
 }
+
+// tickBase leaves room for the ticks of bindings seen before the start.
+const tickBase = 2 * unseenTicks
 
 // Open reads the neighbour table once, waiting at most two seconds for it, and
 // follows it until Close.
-func Open(o Options) (*Ledger, error) { return &Ledger{}, nil }
+func Open(o Options) (*Ledger, error) {
+	config, err := configure(o.Devices)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{
+		neighbours: o.Neighbours,
+		keep:       o.Keep,
+		report:     o.Report,
+		logger:     o.Logger,
+		now:        o.Now,
+		max:        cmp.Or(o.MaxAddresses, defaultMaxAddresses),
+		asks:       rate.NewLimiter(askRate, askRate),
+		wake:       make(chan struct{}, 1),
+	}
+	if l.neighbours == nil {
+		l.neighbours = kernelNeighbours()
+	}
+	if l.keep == nil {
+		l.keep = func(Binding) {}
+	}
+	if l.report == nil {
+		l.report = func(kind, subject, detail string) {}
+	}
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	l.started = l.now()
+	l.tick.Store(tickBase)
+	l.links.Store(&links{})
+	l.published.Store(newSnapshot(maphash.MakeSeed()))
+	l.book = newBook(config, l.max)
+	l.remember(o.Known, o.NextID, l.moment())
+	l.context, l.stop = context.WithCancel(context.Background())
+
+	known := make(chan struct{})
+	l.running.Go(func() { l.follow(sync.OnceFunc(func() { close(known) })) })
+	patience := time.NewTimer(openWait)
+	defer patience.Stop()
+	select {
+	case <-known:
+	case <-patience.C:
+		l.logger.Warn("the neighbour table has not been read yet", "waited", openWait)
+	}
+	l.mu.Lock()
+	l.begin(l.moment())
+	l.mu.Unlock()
+	l.publish()
+	l.running.Go(l.run)
+	return l, nil
+}
 
 // Close stops following the neighbour table. Lookup and Ask go on to answer
 // from what was known.
-func (l *Ledger) Close() error { return nil }
+func (l *Ledger) Close() error {
+	l.stop()
+	l.running.Wait()
+	l.publish()
+	return nil
+}
 
 // Lookup returns the binding of a in force now, nil when nothing is known of a
 // yet. It neither locks nor allocates, and marks the binding as seen.
-func (l *Ledger) Lookup(a netip.Addr) *Binding { return nil }
+func (l *Ledger) Lookup(a netip.Addr) *Binding {
+	if !a.IsValid() {
+		return nil
+	}
+	h := l.published.Load().find(a.Unmap())
+	if h == nil {
+		return nil
+	}
+	h.mark(l.tick.Load())
+	return &h.Binding
+}
 
 // Ask returns the binding of a, never nil: where none is in force it asks the
-// kernel once, for at most 250 ms, and else binds the bare address.
-func (l *Ledger) Ask(a netip.Addr) *Binding { return nil }
+// kernel once, for at most 250 ms, and else binds the bare address. It takes an
+// address with its zone, which tells link-local neighbours apart.
+func (l *Ledger) Ask(a netip.Addr) *Binding {
+	bare := plain(a)
+	l.mu.Lock()
+	h := l.holder(bare)
+	l.mu.Unlock()
+	if h == nil {
+		e, known := l.askKernel(a)
+		l.mu.Lock()
+		m := l.moment()
+		if known {
+			e.Addr = bare
+			l.hear(e, m)
+		}
+		h = l.ask(bare, m)
+		l.mu.Unlock()
+		l.ring()
+	}
+	h.mark(l.tick.Load())
+	l.tell(nil) // also where h is an earlier caller's: it must have been kept before it is used
+	return &h.Binding
+}
+
+// askKernel looks a up in the kernel's table, unless that was asked too often
+// within a second: strangers must not keep the log writer busy.
+func (l *Ledger) askKernel(a netip.Addr) (Entry, bool) {
+	if !a.IsValid() || l.context.Err() != nil || !l.asks.AllowN(l.now(), 1) {
+		return Entry{}, false
+	}
+	ctx, cancel := context.WithTimeout(l.context, askWait)
+	defer cancel()
+	return l.neighbours.Ask(ctx, a)
+}
 
 // Configure puts another set of configured devices in force. Bindings that are
 // no longer right end and others begin; none is changed. An error names every
-// mistake in d and changes nothing.
-func (l *Ledger) Configure(d []Device) error { return nil }
+// mistake in devices, and then nothing has changed.
+func (l *Ledger) Configure(devices []Device) error {
+	config, err := configure(devices)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.reconfigure(config, l.moment())
+	l.mu.Unlock()
+	l.publish()
+	return nil
+}
 
-// List returns every device the ledger knows, with its bindings, by name.
-func (l *Ledger) List() []DeviceStatus { return nil }
+// run publishes what has changed, and lets time pass.
+func (l *Ledger) run() {
+	ticker := time.NewTicker(tickLength)
+	defer ticker.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	for {
+		select {
+		case <-l.context.Done():
+			return
+		case <-ticker.C:
+			l.mu.Lock()
+			m := l.moment()
+			l.tick.Store(m.tick)
+			l.pass(m)
+			l.mu.Unlock()
+			l.ring()
+		case <-l.wake:
+			l.publish()
+			pause.Reset(publishEvery)
+			select {
+			case <-l.context.Done():
+				return
+			case <-pause.C:
+			}
+		}
+	}
+}
 
-// Local reports whether a is an address a home's client may have: loopback,
-// private (RFC 1918, RFC 4193), link-local, or IPv6 inside an on-link prefix of
-// this machine's interfaces as they are now. It neither locks nor allocates.
-func (l *Ledger) Local(a netip.Addr) bool { return false }
+// moment returns the time as the book counts it. Ticks go by the monotonic
+// clock, so that setting the clock ends no binding.
+func (l *Ledger) moment() moment {
+	now := l.now()
+	return moment{now, tickBase + uint32(max(0, now.Sub(l.started)/tickLength))}
+}
 
-// Gateways returns the next hops of this machine's default routes.
-func (l *Ledger) Gateways() []netip.Addr { return nil }
+// ring says that there is something to publish.
+func (l *Ledger) ring() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// publish lets Lookup see what the book says, after Keep was told of it.
+func (l *Ledger) publish() {
+	l.tell(func() func() {
+		if len(l.changed) == 0 && !l.prefixesChanged {
+			return nil
+		}
+		next := l.published.Load().with(l.changed)
+		clear(l.changed)
+		next.prefixes, l.prefixesChanged = l.prefixTable, false
+		return func() { l.published.Store(next) }
+	})
+}
+
+// tell calls Keep and Report with what waits for them, in order. Under the same
+// lock it calls prepare, which may be nil, and last what that returned.
+func (l *Ledger) tell(prepare func() func()) {
+	l.telling.Lock()
+	defer l.telling.Unlock()
+	l.mu.Lock()
+	bindings, news := l.untold, l.news
+	l.untold, l.news = nil, nil
+	var then func()
+	if prepare != nil {
+		then = prepare()
+	}
+	l.mu.Unlock()
+	for _, b := range bindings {
+		l.keep(b)
+	}
+	for _, n := range news {
+		l.logger.Warn("devices: "+n.kind, "subject", n.subject, "detail", n.detail)
+		l.report(n.kind, n.subject, n.detail)
+	}
+	if then != nil {
+		then()
+	}
+}
+
+// apply takes news from Neighbours. It is called with mu held.
+func (l *Ledger) apply(c Change, m moment) {
+	if c.Links != nil {
+		l.links.Store(newLinks(c.Links))
+	}
+	l.book.apply(c, m)
+}
+
+// follow keeps the book in step with the neighbour table, and does with the
+// addresses of the interfaces alone while there is none. It calls known when
+// the first news have come.
+func (l *Ledger) follow(known func()) {
+	const longest = time.Minute
+	wait, missing := time.Second, false
+	for l.context.Err() == nil {
+		err := l.neighbours.Follow(l.context, func(c Change) {
+			l.mu.Lock()
+			if missing && c.Whole {
+				l.tellOf(l.moment(), "neighbours-back", "", "the neighbour table is followed again")
+				wait, missing = time.Second, false
+			}
+			l.apply(c, l.moment())
+			l.mu.Unlock()
+			known()
+			l.ring()
+		})
+		if l.context.Err() != nil {
+			return
+		}
+		l.mu.Lock()
+		if !missing {
+			missing = true
+			l.tellOf(l.moment(), "neighbours-unavailable", "", "new addresses are bound bare: "+err.Error())
+		}
+		if links, ok := interfaceLinks(); ok {
+			l.apply(Change{Links: links}, l.moment())
+		}
+		l.mu.Unlock()
+		known()
+		l.ring()
+		select {
+		case <-l.context.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longest)
+	}
+}
+
+// List returns every device the ledger knows, by name, with the bindings in
+// force and as many of the past ones as it remembers.
+func (l *Ledger) List() []DeviceStatus {
+	l.mu.Lock()
+	m := l.moment()
+	current, past, config := l.inForce(m), slices.Clone(l.past), l.config
+	l.mu.Unlock()
+	return status(current, past, config)
+}
