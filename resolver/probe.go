@@ -89,7 +89,7 @@ func (u *upstreams) isProbe(name []byte) bool {
 	return true
 }
 
-const whyLooped = "it asks this server in turn"
+const whyLooped = "asks this server in turn"
 
 // probe asks h once and returns the state that follows. A server that is silent
 // is asked for an address too: there are proxies that drop what they do not
@@ -108,8 +108,10 @@ func (u *upstreams) probe(ctx context.Context, h *health) (UpstreamState, string
 	switch {
 	case u.probes.hasReturned(p):
 		return UpstreamLooped, whyLooped
-	case how == answered, how == unsupported, how == notSent:
+	case how == answered, how == unsupported:
 		return UpstreamUp, ""
+	case how == notSent:
+		return UpstreamState(h.state.Load()), h.reason() // nothing was learnt
 	case how == servFailed, how == refused:
 		return UpstreamFailing, how.String()
 	case h.answers.Load() != before:

@@ -46,6 +46,10 @@ type UpstreamOptions struct {
 // Each try is one UDP query, and at most one more without EDNS and one by TCP.
 const maxTries = 6
 
+// maxTriesEach bounds the times one query is asked of one upstream (RFC 9520,
+// 3.1).
+const maxTriesEach = 3
+
 // upstreams asks the first upstream that is up, and the next when one is silent,
 // refuses or fails. All methods may be called by any goroutine at any time.
 //
@@ -300,6 +304,7 @@ func (u *upstreams) hasPrivate() bool { return len(u.set.Load().private) > 0 }
 type candidate struct {
 	*upstream
 	outcome outcome
+	tries   uint8
 	done    bool // asking it again would bring nothing new
 }
 
@@ -331,6 +336,7 @@ func (u *upstreams) ask(ctx context.Context, q *dnswire.Question, members []*ups
 			return answer{}, ctx.Err()
 		}
 		c.queries.Add(1)
+		c.tries++
 		switch c.outcome {
 		case answered:
 			c.answeredAfter(time.Since(began))
@@ -341,7 +347,7 @@ func (u *upstreams) ask(ctx context.Context, q *dnswire.Question, members []*ups
 			servFail = a
 		}
 		c.failed(c.outcome)
-		c.done = c.outcome != silent
+		c.done = c.outcome != silent || c.tries == maxTriesEach
 	}
 	if servFail.wire != nil {
 		return servFail, nil

@@ -112,7 +112,7 @@ func (u *upstreams) try(ctx context.Context, m *upstream, q *dnswire.Question, d
 		a.release()
 		edns = false
 		a, kind, err = tryUDP(ctx, m, q, edns, deadline)
-		if err == nil && kind != replyUnsupported {
+		if err == nil && kind == replyGood {
 			m.plain.Store(time.Now().Add(plainFor).Unix())
 		}
 	}
