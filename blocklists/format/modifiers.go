@@ -114,14 +114,14 @@ func (p *parser) dnsType(x *Extra, whole, value string) bool {
 }
 
 // values takes a modifier's value apart at "|". Quotes around one are taken
-// off; \, and \| and the like stand for themselves.
+// off; \, and \| and the like stand for themselves, and ” within quotes for '.
 func values(s string) (all []string) {
 	for _, v := range splitEscaped(s, '|') {
 		v = strings.TrimSpace(v)
 		not := strings.HasPrefix(v, "~")
 		v = strings.TrimPrefix(v, "~")
 		if n := len(v); n >= 2 && (v[0] == '\'' || v[0] == '"') && v[n-1] == v[0] {
-			v = v[1 : n-1]
+			v = strings.ReplaceAll(v[1:n-1], v[:1]+v[:1], v[:1])
 		}
 		if v = unescape(v); v == "" {
 			continue
@@ -144,7 +144,9 @@ func splitEscaped(s string, sep byte) (parts []string) {
 		case c == '\\':
 			i++
 		case quote != 0:
-			if c == quote {
+			if c == quote && i+1 < len(s) && s[i+1] == quote { // a quote within quotes is written twice
+				i++
+			} else if c == quote {
 				quote = 0
 			}
 		case (c == '\'' || c == '"') && (i == start || s[i-1] == '=' || s[i-1] == '|' || s[i-1] == '~'):
