@@ -24,7 +24,7 @@ type entry struct {
 	private bool      // a public upstream gave a private address
 	addrs   bool      // it holds addresses
 	failure bool      // no upstream gave an answer (RFC 9520)
-	failed  uint8     // how many times in a row
+	failed  uint8     // how many times in a row it was a resolution failure
 
 	// passed is the policy and the group by which nothing the answer leads to is
 	// blocked or observed: 0 for none, else generation<<16 | group, plus 1<<48.
@@ -40,12 +40,16 @@ const (
 )
 
 // newEntry makes the scrubbed reply of an upstream an entry.
-func newEntry(c *dnswire.Clean, a *answer, now time.Time) *entry {
+// last is what the cache held before, if anything.
+func newEntry(c *dnswire.Clean, a *answer, last *entry, now time.Time) *entry {
 	e := &entry{
 		Stored: c.Stored, stored: now, dies: now.Add(time.Duration(c.TTL) * time.Second),
 		served: c.Served, aliases: c.Aliases, addrs: len(c.Addresses) > 0,
 	}
 	e.AD = c.AD && a.trustAD
+	if c.Rcode != dnswire.Success && c.Rcode != dnswire.NXDomain {
+		e.fail(last)
+	}
 	if !a.private {
 		for _, addr := range c.Addresses {
 			e.private = e.private || isPrivate(addr)
@@ -57,13 +61,18 @@ func newEntry(c *dnswire.Clean, a *answer, now time.Time) *entry {
 // newFailure makes an entry that says why there is no answer. last is what the
 // cache held before, if anything.
 func newFailure(ede dnswire.EDE, last *entry, now time.Time) *entry {
-	e := &entry{stored: now, failure: true, failed: 1}
+	e := &entry{stored: now, failure: true}
 	e.Rcode, e.EDE = dnswire.ServFail, ede
-	if last != nil && last.failure {
+	e.fail(last)
+	return e
+}
+
+// fail gives e the lifetime of a resolution failure.
+func (e *entry) fail(last *entry) {
+	if e.failed = 1; last != nil {
 		e.failed = min(last.failed+1, 6)
 	}
-	e.dies = now.Add(min(firstFailure<<(e.failed-1), lastFailure))
-	return e
+	e.dies = e.stored.Add(min(firstFailure<<(e.failed-1), lastFailure))
 }
 
 // fresh and cached say where a reply from e came from.

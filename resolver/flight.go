@@ -125,9 +125,9 @@ func (s *Server) resolve(f *flight) *entry {
 		exchange = s.upstreams.exchangePrivate
 	}
 	a, err := exchange(ctx, &f.question)
-	now := s.now()
+	now, last := s.now(), s.cache.peek(&f.question)
 	if err != nil {
-		return newFailure(errorEDE(err), s.cache.peek(&f.question), now)
+		return newFailure(errorEDE(err), last, now)
 	}
 	defer a.release()
 	sc := scrubberPool.Get().(*dnswire.Scrubber)
@@ -135,9 +135,9 @@ func (s *Server) resolve(f *flight) *entry {
 	c, err := sc.Scrub(a.wire, &f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
-		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.cache.peek(&f.question), now)
+		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, last, now)
 	}
-	return newEntry(&c, &a, now)
+	return newEntry(&c, &a, last, now)
 }
 
 var scrubberPool = sync.Pool{New: func() any { return new(dnswire.Scrubber) }}

@@ -91,8 +91,11 @@ func (s *Server) Start() {
 }
 
 // Close stops answering, lets queries under way end, and returns when nothing
-// of the server runs any more.
+// of the server runs any more. It may be called more than once.
 func (s *Server) Close() error {
+	if s.ctx.Err() != nil {
+		return nil
+	}
 	s.stop()
 	s.wakeListeners()
 	s.work.Wait()
