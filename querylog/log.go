@@ -1,45 +1,221 @@
 package querylog
 
 import (
-	"telltale/devices"
+	"cmp"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
 	"time"
+
+	"telltale/devices"
 )
 
-// A Log is the writing side of the query log.
-type Log struct{}
+// A Log is the writing side of the query log. Its methods may be called by any
+// number of goroutines; those that take something never wait for a disk.
+type Log struct {
+	o       Options
+	some    chan struct{} // there is something to journal
+	much    chan struct{} // there is a lot
+	stop    chan struct{}
+	stopped chan struct{}
+	err     error // of closing; set before stopped is closed
+
+	mu       sync.Mutex
+	fold     *fold
+	limit    int // bytes the fold may take
+	hits     hitBuffer
+	torn     bool // the journal lacks something: it must be written anew from the fold
+	closed   bool
+	events   []Note
+	bindings []devices.Binding
+	stats    Stats
+	kept     []devices.Binding // as found in the store
+	nextID   uint64
+	keptErr  error
+}
 
 // Stats are a Log's figures since it was opened.
 type Stats struct {
 	Appended   uint64    `json:"appended"`    // lookups taken
-	Stored     uint64    `json:"stored"`      // lookups in committed rows
+	Stored     uint64    `json:"stored"`      // lookups in committed rows, those of an earlier process included
 	GivenUp    uint64    `json:"given_up"`    // lookups that could not be kept
 	OptedOut   uint64    `json:"opted_out"`   // lookups of devices that opted out; nothing else is kept of them
 	Folded     uint64    `json:"folded"`      // lookups counted without their name, for want of memory
+	Rows       uint64    `json:"rows"`        // rows committed
 	OpenRows   int       `json:"open_rows"`   // rows not yet committed
-	Rows       uint64    `json:"rows"`        // rows committed since the start
 	Journal    int64     `json:"journal"`     // bytes in the journal
-	Bytes      int64     `json:"bytes"`       // size of the store
+	Bytes      int64     `json:"bytes"`       // of the store in use
 	LastCommit time.Time `json:"last_commit"` // zero for never
 	LastError  string    `json:"last_error"`  // "" while all is well
 }
 
-// Open opens the log.
-func Open(o Options) (*Log, error) { return &Log{}, nil }
+// Sizes and times of the journal.
+const (
+	hitsFull   = 64 << 10  // bytes at which the writer is called early
+	hitsMax    = 512 << 10 // bytes at which the journal is given up until it can be written anew
+	eventsMax  = 10_000
+	flushEvery = 100 * time.Millisecond
+)
 
-// Append takes lookups.
-func (l *Log) Append(recs []Record) {}
+// Open opens the log in a data directory, stores what an earlier process left
+// in the journal, and records the start, and the crash if there was one. The
+// error is an *InUseError, with which no second server must start. Whatever
+// else is wrong (a directory that cannot be written, a full disk, a store of a
+// newer version) does not stop the service: the Log counts in memory and tries
+// again every ten seconds, and Stats.LastError says what is the matter.
+func Open(o Options) (*Log, error) {
+	o.Node = cmp.Or(o.Node, "local")
+	o.MaxMemory = cmp.Or(o.MaxMemory, DefaultMaxMemory)
+	o.Retention.Listed = cmp.Or(o.Retention.Listed, DefaultListed)
+	o.Retention.Unlisted = cmp.Or(o.Retention.Unlisted, DefaultUnlisted)
+	o.Retention.MaxBytes = cmp.Or(o.Retention.MaxBytes, DefaultMaxBytes)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	l := &Log{
+		o: o, limit: o.MaxMemory, fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
+		some: make(chan struct{}, 1), much: make(chan struct{}, 1),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	w := newWriter(l)
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	go w.run()
+	return l, nil
+}
 
-// Note records an event.
-func (l *Log) Note(kind, subject, detail string) {}
+// Append takes lookups. It copies what it keeps and does not allocate but to
+// grow; where memory runs short it counts more coarsely.
+func (l *Log) Append(recs []Record) {
+	if l.o.Off || len(recs) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.Appended += uint64(len(recs))
+	if l.closed {
+		l.stats.GivenUp += uint64(len(recs))
+		return
+	}
+	before := len(l.hits.buf)
+	for i := range recs {
+		l.addLocked(&recs[i])
+	}
+	l.wakeLocked(before)
+}
 
-// KeepBinding keeps a binding.
-func (l *Log) KeepBinding(b devices.Binding) {}
+func (l *Log) addLocked(r *Record) {
+	if r.Binding != nil && r.Binding.NoLog {
+		l.stats.OptedOut++
+		return
+	}
+	finest := byName
+	if l.o.NoUnlisted && !r.Verdict.Listed() {
+		finest = byRule
+	}
+	ms := r.Time.UnixMilli()
+	at := l.fold.add(r, ms, finest, l.limit)
+	row := &l.fold.rows[at]
+	elapsed := uint32(min(max(r.Elapsed.Microseconds(), 0), math.MaxUint32))
+	more := elapsed > row.elapsed || r.TTL > row.ttl
+	if more {
+		row.elapsed, row.ttl = max(row.elapsed, elapsed), max(row.ttl, r.TTL)
+	}
+	if l.torn {
+		return
+	}
+	l.hits.add(at, ms, more, elapsed, r.TTL)
+	if len(l.hits.buf) > hitsMax {
+		l.hits.reset(0)
+		l.torn = true
+	}
+}
 
-// Bindings returns the bindings kept.
-func (l *Log) Bindings() (kept []devices.Binding, nextID uint64, err error) { return nil, 1, nil }
+// wakeLocked calls the writer when the first lookup has come, and when many
+// have.
+func (l *Log) wakeLocked(before int) {
+	n := len(l.hits.buf)
+	if before < hitsFull && n >= hitsFull {
+		wake(l.much)
+	} else if before == 0 && n > 0 {
+		wake(l.some)
+	}
+}
 
-// Stats returns the figures.
-func (l *Log) Stats() Stats { return Stats{} }
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // called already
+	}
+}
 
-// Close ends the log.
-func (l *Log) Close() error { return nil }
+// Note records an event in the quality ledger: what kind, what it is about (a
+// list, an upstream), and the rest in words.
+func (l *Log) Note(kind, subject, detail string) {
+	l.note(Note{Kind: kind, Subject: subject, Detail: detail})
+}
+
+func (l *Log) note(n Note) {
+	n.Time, n.Node = Time{l.o.Now()}, l.o.Node
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.events) >= eventsMax {
+		l.o.Logger.Warn("query log: an event is not in the ledger", "kind", n.Kind, "subject", n.Subject, "detail", n.Detail)
+		return
+	}
+	l.events = append(l.events, n)
+	wake(l.some)
+}
+
+// KeepBinding keeps a binding for as long as rows refer to it.
+func (l *Log) KeepBinding(b devices.Binding) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.bindings) >= eventsMax {
+		return // the rows that need it bring it along
+	}
+	l.bindings = append(l.bindings, b)
+	wake(l.some)
+}
+
+// Bindings returns the bindings found in the store when it was opened, and the
+// first number that was never given to a binding. With an error there are none
+// and the number is far above any that may have been given.
+func (l *Log) Bindings() (kept []devices.Binding, nextID uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keptErr != nil {
+		return nil, uint64(l.o.Now().UnixMilli()), l.keptErr
+	}
+	kept, l.kept = l.kept, nil
+	return kept, l.nextID, nil
+}
+
+// Stats returns the figures so far.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.OpenRows += len(l.fold.rows)
+	s.Folded += l.fold.coarse
+	return s
+}
+
+// Close stores what is left, records the clean stop and gives the directory
+// back. Lookups appended later are given up.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if first {
+		close(l.stop)
+	}
+	<-l.stopped
+	return l.err
+}

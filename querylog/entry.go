@@ -1,0 +1,64 @@
+package querylog
+
+import (
+	"net/netip"
+
+	"telltale/blocklists"
+	"telltale/blocklists/format"
+	"telltale/devices"
+)
+
+// An entry is a row on its way from a fold or a journal to the store or to a
+// reader: texts made, numbers not yet.
+type entry struct {
+	Count       uint64
+	First, Last int64 // Unix milliseconds
+	Elapsed     uint32
+	TTL         uint32
+	Addr        netip.Addr
+	Binding     *devices.Binding // nil for none
+	Rule, Attr  ruleText         // deciding and attributing
+	Note        *format.Annotation
+	Name, Alias []byte // wire form; empty for none
+	Type        uint16
+	Rcode       uint8
+	Action      blocklists.Action
+	Level       blocklists.Level
+	Source      Source
+	Transport   Transport
+	Grain       grain
+}
+
+// A ruleText is what a row says of a rule; the zero value is no rule.
+type ruleText struct {
+	List string
+	Line int
+	Text string
+}
+
+// listed reports whether the row is of a listed name, as Verdict.Listed does.
+func (e *entry) listed() bool {
+	v := blocklists.Verdict{Action: e.Action, Level: e.Level}
+	return v.Listed()
+}
+
+// setTexts copies out of the policy what the row says of the verdict, so that
+// the policy can go.
+func (e *entry) setTexts(v blocklists.Verdict) {
+	if v.Rule != 0 {
+		e.Rule = textOf(v.Policy, v.Rule)
+	}
+	if v.Attr != 0 {
+		e.Attr = textOf(v.Policy, v.Attr)
+	} else if v.Level == blocklists.ByList {
+		e.Attr = ruleText{List: v.Policy.ListName(v.Rule)}
+	}
+	if v.Level != blocklists.Unattributed {
+		e.Note = v.Policy.Attribution(v)
+	}
+}
+
+func textOf(p *blocklists.Policy, id blocklists.RuleID) ruleText {
+	r := p.Rule(id)
+	return ruleText{r.List, r.Line, r.Text}
+}

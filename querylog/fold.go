@@ -1,0 +1,359 @@
+package querylog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"net/netip"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/devices"
+)
+
+// A grain is how finely a row tells lookups apart. Where memory is short,
+// lookups go to a coarser row: they are still counted, and the row says so.
+type grain uint8
+
+const (
+	byName   grain = iota // everything the row has columns for
+	byRule                // listed: without name, alias and type; unlisted: by device alone
+	byDevice              // listed: without rule and attribution too
+	byNobody              // all devices together
+)
+
+// A fold counts the lookups of one window: one row for all that are alike. It
+// is guarded by Log.mu while it is open, and owned by the writer once closed.
+// Rows are only ever added, so that the writer can read those it has seen.
+type fold struct {
+	start int64 // Unix milliseconds
+	rows  []foldRow
+	keys  []byte   // of the rows, one behind the other
+	table []uint32 // open addressing by hash: place in rows + 1, or 0
+	seed  maphash.Seed
+	key   [keyFixed + 2*256]byte // of the lookup at hand
+
+	clients  []client // 0 stands for all devices
+	byClient map[clientKey]uint32
+	last     clientKey // of the lookup before, and its place in clients
+	lastSlot uint32
+	policies []*blocklists.Policy // 0 is none: what passed without a rule is the same under any
+
+	lookups    uint64 // all counted
+	coarse     uint64 // of them in rows coarser than byName for want of memory
+	unresolved []uint32
+}
+
+// A foldRow is one row. Its key holds what all its lookups have in common.
+type foldRow struct {
+	hash        uint32
+	key         uint32 // offset in keys; of a moved row, the place of the row it went to
+	size        uint16 // of the key
+	state       rowState
+	count       uint64
+	first, last int64  // Unix milliseconds
+	elapsed     uint32 // the longest, microseconds
+	ttl         uint32 // the largest
+}
+
+type rowState uint8
+
+const (
+	live   rowState = iota
+	moved           // counted in the row at key: its client turned out to be one already known
+	hidden          // of a device that opted out; never written anywhere
+)
+
+// A client is an address as far as one device held it.
+type client struct {
+	addr    netip.Addr // the zero Addr for all devices together
+	binding *devices.Binding
+}
+
+type clientKey struct {
+	addr    netip.Addr
+	binding uint64 // 0: none yet
+}
+
+// Sizes that count towards Options.MaxMemory, bookkeeping included.
+const (
+	keyFixed   = 20
+	maxRows    = 1 << rowBits
+	rowBytes   = 56 + 8 // and its share of the table
+	clientSize = 192
+)
+
+func newFold(now time.Time) *fold {
+	return &fold{
+		start:    now.UnixMilli(),
+		table:    make([]uint32, 64),
+		seed:     maphash.MakeSeed(),
+		clients:  make([]client, 1, 8),
+		byClient: make(map[clientKey]uint32),
+		policies: make([]*blocklists.Policy, 1, 2),
+	}
+}
+
+// memory returns about how many bytes the fold takes.
+func (f *fold) memory() int {
+	return len(f.rows)*rowBytes + len(f.keys) + len(f.clients)*clientSize
+}
+
+// add counts one lookup and returns its row. At finest g, and coarser where the
+// fold would outgrow limit bytes.
+func (f *fold) add(r *Record, ms int64, g grain, limit int) uint32 {
+	f.lookups++
+	finest := g
+	slot, known := f.client(r.Client, r.Binding, limit)
+	if !known {
+		g = byNobody
+	}
+	policy := uint8(0)
+	if v := &r.Verdict; v.Policy != nil && (v.Rule != 0 || v.Attr != 0 || v.Level != blocklists.Unattributed) {
+		policy = f.policy(v.Policy)
+	}
+	for ; ; g++ {
+		key := f.makeKey(r, slot, policy, g)
+		hash := uint32(maphash.Bytes(f.seed, key))
+		at := f.find(key, hash)
+		if at < 0 && (g == byNobody || f.room(g, limit)) {
+			at = f.insert(key, hash)
+		}
+		if at >= 0 {
+			if g > finest {
+				f.coarse++
+			}
+			f.rows[at].add(ms)
+			return uint32(at)
+		}
+	}
+}
+
+func (row *foldRow) add(ms int64) {
+	if row.count == 0 {
+		row.first, row.last = ms, ms
+	}
+	row.count++
+	row.first, row.last = min(row.first, ms), max(row.last, ms)
+}
+
+// room reports whether one more row of grain g fits: names may take three
+// quarters of the memory, what is coarser the rest.
+func (f *fold) room(g grain, limit int) bool {
+	switch g {
+	case byName:
+		limit = limit / 4 * 3
+	case byRule:
+		limit = limit / 8 * 7
+	}
+	return f.memory() < limit && len(f.rows) < maxRows
+}
+
+// client returns the place of the client in f.clients, or false where there is
+// no memory for one more.
+func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint32, ok bool) {
+	key := clientKey{addr: addr}
+	if b != nil {
+		key.binding = b.ID
+	}
+	if key == f.last && f.lastSlot != 0 {
+		return f.lastSlot, true
+	}
+	slot, ok = f.byClient[key]
+	if !ok {
+		if !f.room(byRule, limit) {
+			return 0, false
+		}
+		slot = uint32(len(f.clients))
+		f.clients = append(f.clients, client{addr: addr, binding: b})
+		f.byClient[key] = slot
+		if b == nil {
+			f.unresolved = append(f.unresolved, slot)
+		}
+	}
+	f.last, f.lastSlot = key, slot
+	return slot, true
+}
+
+// policy returns the number of p within the fold. Policies beyond 255 in one
+// window share a number only with "none", which the caller avoids by closing
+// the fold soon after the second.
+func (f *fold) policy(p *blocklists.Policy) uint8 {
+	for i := len(f.policies) - 1; i > 0; i-- {
+		if f.policies[i] == p {
+			return uint8(i)
+		}
+	}
+	if len(f.policies) == 256 {
+		return 0
+	}
+	f.policies = append(f.policies, p)
+	return uint8(len(f.policies) - 1)
+}
+
+// makeKey returns what lookups must share to be counted in one row of grain g,
+// in f.key.
+func (f *fold) makeKey(r *Record, slot uint32, policy uint8, g grain) []byte {
+	k := f.key[:]
+	v := &r.Verdict
+	binary.LittleEndian.PutUint32(k[0:], slot)
+	binary.LittleEndian.PutUint32(k[4:], uint32(v.Rule))
+	binary.LittleEndian.PutUint32(k[8:], uint32(v.Attr))
+	binary.LittleEndian.PutUint16(k[12:], r.Type)
+	k[14] = policy
+	k[15] = byte(v.Action)<<4 | byte(v.Level)
+	k[16] = r.Rcode
+	k[17] = byte(r.Source)<<4 | byte(r.Transport)
+	k[18] = byte(g)
+	k[19] = byte(len(r.Name))
+	if g == byName {
+		n := keyFixed + copy(k[keyFixed:], r.Name)
+		n += copy(k[n:], r.Alias)
+		return k[:n]
+	}
+	binary.LittleEndian.PutUint16(k[12:], 0)
+	k[19] = 0
+	if g >= byDevice || !v.Listed() {
+		clear(k[4:12])
+		k[14] = 0
+	}
+	if g == byNobody {
+		clear(k[0:4])
+	}
+	return k[:keyFixed]
+}
+
+// find returns the place of the row with this key, or -1.
+func (f *fold) find(key []byte, hash uint32) int {
+	mask := uint32(len(f.table) - 1)
+	for i := hash & mask; f.table[i] != 0; i = (i + 1) & mask {
+		at := f.table[i] - 1
+		row := &f.rows[at]
+		if row.hash == hash && row.state != moved && bytes.Equal(f.keyOf(row), key) {
+			return int(at)
+		}
+	}
+	return -1
+}
+
+func (f *fold) insert(key []byte, hash uint32) int {
+	at := len(f.rows)
+	f.rows = append(f.rows, foldRow{hash: hash, key: uint32(len(f.keys)), size: uint16(len(key))})
+	f.keys = append(f.keys, key...)
+	if len(f.rows)*4 > len(f.table)*3 {
+		f.grow()
+	} else {
+		f.index(at)
+	}
+	return at
+}
+
+func (f *fold) grow() {
+	f.table = make([]uint32, 2*len(f.table))
+	for at := range f.rows {
+		f.index(at)
+	}
+}
+
+func (f *fold) index(at int) {
+	mask := uint32(len(f.table) - 1)
+	i := f.rows[at].hash & mask
+	for f.table[i] != 0 {
+		i = (i + 1) & mask
+	}
+	f.table[i] = uint32(at + 1)
+}
+
+func (f *fold) keyOf(row *foldRow) []byte { return f.keys[row.key : row.key+uint32(row.size)] }
+
+// resolve gives a client its binding. Where that makes it a client already
+// known, its rows move there. Only rows from place `from` on can be its own: a
+// client is resolved before its first rows are written.
+func (f *fold) resolve(slot uint32, b *devices.Binding, from int) {
+	c := &f.clients[slot]
+	delete(f.byClient, clientKey{addr: c.addr}) // asked anew when it comes again
+	f.last, f.lastSlot = clientKey{}, 0
+	c.binding = b
+	key := clientKey{addr: c.addr}
+	if b != nil {
+		key.binding = b.ID
+	}
+	to, known := f.byClient[key]
+	if !known {
+		f.byClient[key] = slot
+		to = slot
+	}
+	for at := from; at < len(f.rows); at++ {
+		row := &f.rows[at]
+		if row.state == moved || binary.LittleEndian.Uint32(f.keys[row.key:]) != slot {
+			continue
+		}
+		if b != nil && b.NoLog {
+			row.state = hidden
+		} else if known {
+			f.move(at, to)
+		}
+	}
+}
+
+// move gives the row at place `at` to another client.
+func (f *fold) move(at int, to uint32) {
+	key := append([]byte(nil), f.keyOf(&f.rows[at])...)
+	binary.LittleEndian.PutUint32(key, to)
+	hash := uint32(maphash.Bytes(f.seed, key))
+	target := f.find(key, hash)
+	if target < 0 {
+		target = f.insert(key, hash)
+	}
+	old, row := &f.rows[at], &f.rows[target]
+	if row.count == 0 {
+		row.first, row.last = old.first, old.last
+	}
+	row.count += old.count
+	row.first, row.last = min(row.first, old.first), max(row.last, old.last)
+	row.elapsed, row.ttl = max(row.elapsed, old.elapsed), max(row.ttl, old.ttl)
+	old.state, old.key, old.count = moved, uint32(target), 0
+}
+
+// entries returns each row that is to be written, with its place.
+func (f *fold) entries(yield func(int, *entry) bool) {
+	for i := range f.rows {
+		row := &f.rows[i]
+		if row.state != live || row.count == 0 {
+			continue
+		}
+		e := f.describe(i)
+		e.Count, e.First, e.Last, e.Elapsed, e.TTL = row.count, row.first, row.last, row.elapsed, row.ttl
+		if !yield(i, &e) {
+			return
+		}
+	}
+}
+
+// describe returns all that the key of the row at place i says. It reads
+// nothing that Append changes, so the writer may call it on a fold's header
+// copied under the lock.
+func (f *fold) describe(i int) entry {
+	k := f.keyOf(&f.rows[i])
+	c := f.clients[binary.LittleEndian.Uint32(k)]
+	e := entry{
+		Addr: c.addr, Binding: c.binding,
+		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[16],
+		Action: blocklists.Action(k[15] >> 4), Level: blocklists.Level(k[15] & 15),
+		Source: Source(k[17] >> 4), Transport: Transport(k[17] & 15), Grain: grain(k[18]),
+		Name: k[keyFixed : keyFixed+int(k[19])], Alias: k[keyFixed+int(k[19]):],
+	}
+	if p := f.policies[k[14]]; p != nil {
+		e.setTexts(blocklists.Verdict{
+			Policy: p, Action: e.Action, Level: e.Level,
+			Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
+			Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
+		})
+	}
+	return e
+}
+
+// header returns what describe reads. It stays as it is while rows are added.
+func (f *fold) header() fold {
+	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies}
+}

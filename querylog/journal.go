@@ -1,0 +1,349 @@
+package querylog
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"net/netip"
+	"time"
+
+	"telltale/blocklists/format"
+	"telltale/devices"
+)
+
+// The journal is one file for each window that is not yet in the store:
+// journalMagic, then frames. A frame is frameMagic, the length of its payload
+// and the payload's CRC-32C (each 4 octets, little endian), and the payload:
+// its number within the file, the lookups counted in the file before it, and
+// entries. docs/querylog.md has the whole of it.
+const (
+	journalMagic = "TELLTALE JOURNAL 1\n"
+	frameMagic   = "\xf7TJ\x01"
+	frameHeader  = 12
+	maxFrame     = 1 << 20
+	frameFull    = 256 << 10 // a frame is closed when it has grown so far
+)
+
+// Kinds of entries. Rows, clients, rules, annotations and strings are numbered
+// from 0 (strings from 2) in the order in which they come in the file.
+const (
+	entryWindow  = 'W' // window number, start, node
+	entryClient  = 'C'
+	entryRule    = 'R'
+	entryNote    = 'A' // an annotation
+	entryRow     = 'L' // a row of which nothing is counted yet
+	entryState   = 'S' // a row with what it has counted so far
+	entryMoved   = 'M' // a row that is another by now
+	entryHidden  = 'X' // a row that is not kept
+	entryHits    = 'H' // lookups, each a row and a time
+	entryEvent   = 'E' // a line of the quality ledger
+	entryBinding = 'B' // a binding that no row needs yet
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// An encoder makes frames. What it remembers to keep them small is bounded.
+type encoder struct {
+	out     []byte // whole frames
+	at      int    // where the open frame begins in out; -1 for none
+	seq     uint64 // of the next frame
+	lookups uint64 // in the frames before the open one
+	inFrame uint64
+
+	texts      map[string]uint64
+	rules      map[ruleText]uint64
+	notes      map[format.Annotation]uint64
+	nextRule   uint64 // numbers given out, not the size of the maps
+	nextNote   uint64
+	nextClient uint64
+	clients    map[uint32]uint64 // place in the fold -> number
+}
+
+const remembered = 2048 // rules, annotations and texts an encoder knows again
+
+func newEncoder() *encoder {
+	e := &encoder{at: -1, texts: make(map[string]uint64), clients: make(map[uint32]uint64)}
+	e.rules, e.notes = make(map[ruleText]uint64), make(map[format.Annotation]uint64)
+	return e
+}
+
+// begin opens a frame where none is open, or the open one is full.
+func (e *encoder) begin() {
+	if e.at >= 0 && len(e.out)-e.at < frameFull {
+		return
+	}
+	e.end()
+	e.at = len(e.out)
+	e.out = append(e.out, frameMagic+"\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	e.uint(e.seq)
+	e.uint(e.lookups)
+	e.seq++
+}
+
+// end closes the open frame.
+func (e *encoder) end() {
+	if e.at < 0 {
+		return
+	}
+	payload := e.out[e.at+frameHeader:]
+	binary.LittleEndian.PutUint32(e.out[e.at+4:], uint32(len(payload)))
+	binary.LittleEndian.PutUint32(e.out[e.at+8:], crc32.Checksum(payload, castagnoli))
+	e.lookups += e.inFrame
+	e.at, e.inFrame = -1, 0
+}
+
+// take returns the frames made so far, valid until the next call.
+func (e *encoder) take() []byte {
+	e.end()
+	out := e.out
+	e.out = e.out[:0]
+	if cap(e.out) > frameFull {
+		e.out = nil
+	}
+	return out
+}
+
+func (e *encoder) uint(v uint64) { e.out = binary.AppendUvarint(e.out, v) }
+func (e *encoder) int(v int64)   { e.out = binary.AppendVarint(e.out, v) }
+func (e *encoder) kind(k byte)   { e.out = append(e.out, k) }
+
+func (e *encoder) bytes(b []byte) {
+	e.uint(uint64(len(b)))
+	e.out = append(e.out, b...)
+}
+
+func (e *encoder) string(s string) {
+	e.uint(uint64(len(s)))
+	e.out = append(e.out, s...)
+}
+
+// text writes a string that is likely to come again: its number; or 0, then
+// the string, which takes the next number; or 1, then the string alone.
+func (e *encoder) text(s string) {
+	if n, ok := e.texts[s]; ok {
+		e.uint(n)
+		return
+	}
+	if len(e.texts) >= remembered {
+		e.uint(1)
+	} else {
+		e.texts[s] = uint64(len(e.texts)) + 2
+		e.uint(0)
+	}
+	e.string(s)
+}
+
+func (e *encoder) window(number, start int64, node string) {
+	e.begin()
+	e.kind(entryWindow)
+	e.int(number)
+	e.int(start)
+	e.string(node)
+}
+
+func (e *encoder) binding(b *devices.Binding) {
+	e.uint(b.ID)
+	e.text(b.Device)
+	e.text(b.Name)
+	addr, _ := b.Addr.MarshalBinary()
+	e.bytes(addr)
+	e.text(b.MAC)
+	e.uint(uint64(b.Source))
+	e.uint(uint64(b.Confidence))
+	e.int(b.From.UnixMilli())
+	e.uint(uint64(b.Group))
+}
+
+func (e *encoder) keptBinding(b *devices.Binding) {
+	e.begin()
+	e.kind(entryBinding)
+	e.binding(b)
+	e.bool(b.NoLog)
+}
+
+func (e *encoder) bool(b bool) {
+	if b {
+		e.kind(1)
+	} else {
+		e.kind(0)
+	}
+}
+
+// client returns the number of the fold's client at slot, written before if it
+// had none.
+func (e *encoder) client(slot uint32, c client) uint64 {
+	if n, ok := e.clients[slot]; ok {
+		return n
+	}
+	e.kind(entryClient)
+	addr, _ := c.addr.MarshalBinary()
+	e.bytes(addr)
+	e.bool(c.binding != nil)
+	if c.binding != nil {
+		e.binding(c.binding)
+	}
+	n := e.nextClient
+	e.nextClient++
+	e.clients[slot] = n
+	return n
+}
+
+// rule returns the number of a rule plus one, written before if it had none; 0
+// for no rule.
+func (e *encoder) rule(r ruleText) uint64 {
+	if r == (ruleText{}) {
+		return 0
+	}
+	if n, ok := e.rules[r]; ok {
+		return n
+	}
+	e.kind(entryRule)
+	e.text(r.List)
+	e.uint(uint64(r.Line))
+	e.string(r.Text)
+	if len(e.rules) >= remembered {
+		clear(e.rules)
+	}
+	e.nextRule++
+	e.rules[r] = e.nextRule
+	return e.nextRule
+}
+
+func (e *encoder) note(a *format.Annotation) uint64 {
+	if a == nil {
+		return 0
+	}
+	if n, ok := e.notes[*a]; ok {
+		return n
+	}
+	e.kind(entryNote)
+	for _, s := range annotationTexts(a) {
+		e.text(*s)
+	}
+	if len(e.notes) >= remembered {
+		clear(e.notes)
+	}
+	e.nextNote++
+	e.notes[*a] = e.nextNote
+	return e.nextNote
+}
+
+// annotationTexts returns the fields that are kept, in the order in which the
+// journal and the store have them.
+func annotationTexts(a *format.Annotation) [10]*string {
+	return [...]*string{&a.Vendor, &a.Product, &a.Purpose, &a.Tier, &a.Region, &a.Source, &a.Breaks, &a.Since,
+		&a.Confidence, &a.Software}
+}
+
+// row writes the fold's row at place i. With state it writes what the row has
+// counted too.
+func (e *encoder) row(f *fold, i int, state bool) {
+	e.begin()
+	switch row := &f.rows[i]; row.state {
+	case moved:
+		e.kind(entryMoved)
+		e.uint(uint64(row.key))
+		return
+	case hidden:
+		e.kind(entryHidden)
+		return
+	}
+	r := f.describe(i)
+	c := e.client(binary.LittleEndian.Uint32(f.keyOf(&f.rows[i])), client{r.Addr, r.Binding})
+	rule, attr, note := e.rule(r.Rule), e.rule(r.Attr), e.note(r.Note)
+	if state {
+		e.kind(entryState)
+		e.inFrame += f.rows[i].count
+	} else {
+		e.kind(entryRow)
+	}
+	e.uint(c)
+	e.uint(rule)
+	e.uint(attr)
+	e.uint(note)
+	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Grain))
+	e.uint(uint64(r.Type))
+	e.bytes(r.Name)
+	e.bytes(r.Alias)
+	if state {
+		row := &f.rows[i]
+		e.uint(row.count)
+		e.int(row.first)
+		e.int(row.last)
+		e.uint(uint64(row.elapsed))
+		e.uint(uint64(row.ttl))
+	}
+}
+
+// A hitBuffer holds lookups for the journal as Append made them.
+type hitBuffer struct {
+	buf  []byte
+	n    uint64
+	last int64 // Unix milliseconds of the last one
+}
+
+// add notes a lookup of row at ms. A lookup that was slower, or was told a
+// larger TTL, than any other of its row carries both.
+func (h *hitBuffer) add(row uint32, ms int64, more bool, elapsed, ttl uint32) {
+	v := uint64(row) << 1
+	if more {
+		v |= 1
+	}
+	h.buf = binary.AppendUvarint(h.buf, v)
+	h.buf = binary.AppendVarint(h.buf, ms-h.last)
+	if more {
+		h.buf = binary.AppendUvarint(h.buf, uint64(elapsed))
+		h.buf = binary.AppendUvarint(h.buf, uint64(ttl))
+	}
+	h.last = ms
+	h.n++
+}
+
+// hits writes what a buffer holds. Its times are relative to start.
+func (e *encoder) hits(h *hitBuffer, start int64) {
+	if h.n == 0 {
+		return
+	}
+	e.begin()
+	e.kind(entryHits)
+	e.int(start)
+	e.uint(h.n)
+	e.bytes(h.buf)
+	e.inFrame += h.n
+}
+
+func (e *encoder) event(n *Note) {
+	e.begin()
+	e.kind(entryEvent)
+	e.int(n.Time.UnixMilli())
+	e.int(milli(n.Since.Time))
+	e.int(milli(n.Until.Time))
+	e.text(n.Kind)
+	e.string(n.Subject)
+	e.string(n.Detail)
+}
+
+// milli is UnixMilli, with 0 for the zero time.
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// addrFrom is the reverse of Addr.MarshalBinary, without error.
+func addrFrom(b []byte) netip.Addr {
+	addr, _ := netip.AddrFromSlice(b)
+	return addr
+}
+
+// reset empties the buffer; the times to come are relative to start.
+func (h *hitBuffer) reset(start int64) {
+	h.buf, h.n, h.last = h.buf[:0], 0, start
+}

@@ -1,0 +1,27 @@
+package querylog
+
+// Kinds of notes that the log itself makes. Others come from Note.
+const (
+	KindStart     = "start"     // a server began to keep the log
+	KindStop      = "stop"      // it ended in an orderly way
+	KindCrash     = "crash"     // it had ended without notice: nothing was recorded between Since and Until
+	KindFailure   = "failure"   // something cannot be written; lookups are counted in memory meanwhile
+	KindMended    = "mended"    // it can be again
+	KindLost      = "lost"      // lookups are missing, and how many
+	KindFolded    = "folded"    // lookups are counted without their names
+	KindStore     = "store"     // a damaged store was set aside
+	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
+	KindRetention = "retention" // rows were deleted
+)
+
+// A Note is one line of the quality ledger, which says where the log has gaps
+// and what else bears on how far it can be relied on.
+type Note struct {
+	Time    Time   `json:"time"`
+	Node    string `json:"node"`
+	Kind    string `json:"kind"`
+	Subject string `json:"subject,omitempty"` // what it is about: a list, a file
+	Detail  string `json:"detail,omitempty"`
+	Since   Time   `json:"since,omitzero"` // the time it speaks of
+	Until   Time   `json:"until,omitzero"`
+}

@@ -1,0 +1,97 @@
+package querylog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	journalDir    = "journal"
+	journalEnding = ".journal"
+	journalMax    = 64 << 20 // bytes at which a journal is written anew, without what is repeated in it
+)
+
+// A segment is the journal of one window. The writer owns it.
+type segment struct {
+	f    *os.File
+	path string
+	size int64 // of the whole frames in it
+	enc  *encoder
+	rows int // rows of the fold written so far
+}
+
+func segmentPath(dir string, window int64) string {
+	return filepath.Join(dir, journalDir, fmt.Sprintf("%016d%s", window, journalEnding))
+}
+
+// segments returns the windows that have a journal, in order.
+func segments(dir string) ([]int64, error) {
+	files, err := os.ReadDir(filepath.Join(dir, journalDir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var all []int64
+	for _, f := range files {
+		digits, ok := strings.CutSuffix(f.Name(), journalEnding)
+		if n, e := strconv.ParseInt(digits, 10, 64); ok && e == nil && n > 0 && n <= maxWindow {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all, err
+}
+
+// maxWindow is the largest number of a window.
+const maxWindow = 1<<(63-rowBits) - 1
+
+// createSegment makes the journal of a window under a name that readers and
+// later starts do not look at, until rename.
+func createSegment(dir string, window int64) (*segment, error) {
+	if err := os.MkdirAll(filepath.Join(dir, journalDir), 0o700); err != nil {
+		return nil, err
+	}
+	path := segmentPath(dir, window)
+	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{f: f, path: path, enc: newEncoder()}
+	return s, s.write([]byte(journalMagic))
+}
+
+// rename gives the segment its name, in place of an earlier one of the window.
+func (s *segment) rename() error { return os.Rename(s.path+".new", s.path) }
+
+// write appends to the file, or leaves it as it was.
+func (s *segment) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := s.f.WriteAt(b, s.size)
+	if err != nil {
+		if n > 0 {
+			s.f.Truncate(s.size)
+		}
+		return err
+	}
+	s.size += int64(n)
+	return nil
+}
+
+func (s *segment) close() { s.f.Close() }
+
+// readSegment reads the journal of a window whole.
+func readSegment(dir string, window int64) (*replay, error) {
+	b, err := os.ReadFile(segmentPath(dir, window))
+	if err != nil {
+		return nil, err
+	}
+	p := &replay{}
+	p.feed(b)
+	return p, nil
+}

@@ -1,0 +1,445 @@
+package querylog
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists/format"
+	"telltale/devices"
+	"telltale/dnswire"
+)
+
+const storeName = "querylog.db"
+
+// A store is the writing connection to the SQLite file. One goroutine owns it.
+type store struct {
+	conn     *sqlite3.Conn
+	path     string
+	position int64 // the last window that is in it
+	created  bool  // by this open
+
+	insert      map[string]*sqlite3.Stmt
+	nodes       map[string]int64
+	rules       map[ruleText]int64
+	annotations map[format.Annotation]int64
+	bound       map[uint64]bool // bindings known to be in it
+	name        []byte          // of the row at hand
+}
+
+// openStore opens the store in dir, made if it is not there, and brings its
+// schema up to date. The error is a *NewerError where that cannot be done.
+func openStore(dir string) (*store, error) {
+	s := &store{path: filepath.Join(dir, storeName)}
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable by others
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	if s.conn, err = sqlite3.Open(s.path); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", s.path, err)
+	}
+	if err := s.prepare(); err != nil {
+		s.conn.Close()
+		return nil, fmt.Errorf("opening %s: %w", s.path, err)
+	}
+	return s, nil
+}
+
+func (s *store) prepare() error {
+	s.conn.BusyTimeout(5 * time.Second)
+	version, err := s.number(`PRAGMA user_version`)
+	if err != nil {
+		return err
+	}
+	if version > schemaVersion {
+		return &NewerError{s.path, int(version), schemaVersion}
+	}
+	s.created = version == 0
+	if s.created {
+		if err := s.conn.Exec(`PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL`); err != nil {
+			return err
+		}
+	}
+	err = s.conn.Exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -512;
+		PRAGMA journal_size_limit = 4194304; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY`)
+	if err != nil {
+		return err
+	}
+	for ; version < schemaVersion; version++ {
+		err := s.transact(func() error {
+			return s.conn.Exec(migrations[version] + fmt.Sprintf(`; PRAGMA user_version = %d`, version+1))
+		})
+		if err != nil {
+			return fmt.Errorf("schema %d: %w", version+1, err)
+		}
+	}
+	s.forget()
+	if s.insert, err = s.statements(); err != nil {
+		return err
+	}
+	s.position, err = s.number(`SELECT coalesce((SELECT value FROM meta WHERE key = 'position'), 0)`)
+	return err
+}
+
+const insertRow = ` VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+
+func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
+	all := map[string]*sqlite3.Stmt{}
+	for name, sql := range map[string]string{
+		"listed":   `INSERT OR IGNORE INTO listed` + insertRow,
+		"unlisted": `INSERT OR IGNORE INTO unlisted` + insertRow,
+		"rule":     `INSERT INTO rule (list, line, text) VALUES (?,?,?) ON CONFLICT DO UPDATE SET line = line RETURNING id`,
+		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
+			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
+		"node":    `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"binding": `INSERT OR IGNORE INTO binding VALUES (?,?,?,?,?,?,?,?,?,?)`,
+		"ledger":  `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
+		"window":  `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
+		"meta":    `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+	} {
+		stmt, _, err := s.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = stmt
+	}
+	return all, nil
+}
+
+// forget drops the numbers remembered from earlier transactions.
+func (s *store) forget() {
+	s.nodes, s.rules = map[string]int64{}, map[ruleText]int64{}
+	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
+}
+
+func (s *store) close() error {
+	for _, stmt := range s.insert {
+		stmt.Close()
+	}
+	return s.conn.Close()
+}
+
+// transact runs do in one transaction, or leaves the store as it was.
+func (s *store) transact(do func() error) error {
+	if err := s.conn.Exec(`BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		err = s.conn.Exec(`COMMIT`)
+	}
+	if err != nil && !s.conn.GetAutocommit() {
+		s.conn.Exec(`ROLLBACK`)
+	}
+	return err
+}
+
+// number runs a query that gives one number.
+func (s *store) number(sql string, args ...int64) (int64, error) {
+	stmt, _, err := s.conn.Prepare(sql)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Close()
+	for i, a := range args {
+		stmt.BindInt64(i+1, a)
+	}
+	var n int64
+	if stmt.Step() {
+		n = stmt.ColumnInt64(0)
+	}
+	return n, stmt.Err()
+}
+
+// exec runs a statement with numbers as its arguments.
+func (s *store) exec(sql string, args ...int64) error {
+	_, err := s.number(sql, args...)
+	return err
+}
+
+// A windowData is a window on its way into the store.
+type windowData struct {
+	number   int64
+	node     string
+	entries  iter.Seq2[int, *entry]
+	events   []Note
+	bindings []devices.Binding
+}
+
+// commit stores a window and the position behind it in one transaction. A
+// window that is in the store already is left as it is.
+func (s *store) commit(w *windowData) (rows, lookups uint64, err error) {
+	if w.number <= s.position {
+		return 0, 0, nil
+	}
+	if len(s.rules) > 4*remembered || len(s.annotations) > remembered || len(s.bound) > 4*remembered {
+		s.forget()
+	}
+	err = s.transact(func() (err error) {
+		rows, lookups, err = s.write(w)
+		return err
+	})
+	if err != nil {
+		s.forget() // what the transaction made is gone
+		return 0, 0, err
+	}
+	s.position = w.number
+	return rows, lookups, nil
+}
+
+func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
+	node, err := s.node(w.node)
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := range w.bindings {
+		if err := s.binding(&w.bindings[i]); err != nil {
+			return 0, 0, err
+		}
+	}
+	var first, last int64
+	for i, e := range w.entries {
+		if err := s.row(w.number<<rowBits|int64(i), node, e); err != nil {
+			return 0, 0, err
+		}
+		if rows == 0 {
+			first, last = e.First, e.Last
+		}
+		first, last = min(first, e.First), max(last, e.Last)
+		rows++
+		lookups += e.Count
+	}
+	for i := range w.events {
+		if err := s.event(w.number<<rowBits|int64(i), node, &w.events[i]); err != nil {
+			return 0, 0, err
+		}
+	}
+	if rows > 0 {
+		err = s.run("window", w.number, first, last, int64(rows), int64(lookups))
+	}
+	if err == nil {
+		err = s.setMeta("position", w.number)
+	}
+	return rows, lookups, err
+}
+
+// run executes a prepared insert with numbers as its first arguments; the rest
+// is bound already.
+func (s *store) run(name string, args ...int64) error {
+	stmt := s.insert[name]
+	for i, a := range args {
+		stmt.BindInt64(i+1, a)
+	}
+	return stmt.Exec()
+}
+
+func (s *store) setMeta(key string, value int64) error {
+	stmt := s.insert["meta"]
+	stmt.BindText(1, key)
+	stmt.BindInt64(2, value)
+	return stmt.Exec()
+}
+
+func (s *store) meta(key string) (int64, error) {
+	return s.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + key + `'), 0)`)
+}
+
+func (s *store) row(id, node int64, e *entry) error {
+	rule, err := s.rule(e.Rule)
+	if err != nil {
+		return err
+	}
+	attr, err := s.rule(e.Attr)
+	if err != nil {
+		return err
+	}
+	note, err := s.annotation(e.Note)
+	if err != nil {
+		return err
+	}
+	name := "unlisted"
+	if e.listed() {
+		name = "listed"
+	}
+	stmt, binding := s.insert[name], int64(0)
+	stmt.BindNull(7)
+	if e.Binding != nil {
+		if err := s.binding(e.Binding); err != nil {
+			return err
+		}
+		binding = int64(e.Binding.ID)
+	}
+	if e.Addr.IsValid() && (e.Binding == nil || e.Binding.Addr != e.Addr) {
+		stmt.BindText(7, e.Addr.String())
+	}
+	s.bindName(stmt, 8, e.Name)
+	s.bindName(stmt, 9, e.Alias)
+	for i, v := range [...]int64{int64(e.Type), int64(e.Action), rule, attr, int64(e.Level), note, int64(e.Rcode),
+		int64(e.Source), int64(e.Transport), int64(e.TTL), int64(e.Elapsed), int64(e.Grain)} {
+		stmt.BindInt64(10+i, v)
+	}
+	return s.run(name, id, node, e.First, e.Last, int64(e.Count), binding)
+}
+
+func (s *store) bindName(stmt *sqlite3.Stmt, param int, wire []byte) {
+	if len(wire) == 0 {
+		stmt.BindNull(param)
+		return
+	}
+	s.name = dnswire.AppendText(s.name[:0], wire)
+	stmt.BindRawText(param, s.name)
+}
+
+// returned runs a prepared insert that returns an id.
+func (s *store) returned(stmt *sqlite3.Stmt) (id int64, err error) {
+	if stmt.Step() {
+		id = stmt.ColumnInt64(0)
+	}
+	err = stmt.Err()
+	return id, errors.Join(err, stmt.Reset())
+}
+
+func (s *store) node(name string) (int64, error) {
+	if id, ok := s.nodes[name]; ok {
+		return id, nil
+	}
+	s.insert["node"].BindText(1, name)
+	id, err := s.returned(s.insert["node"])
+	if err == nil {
+		s.nodes[name] = id
+	}
+	return id, err
+}
+
+func (s *store) rule(r ruleText) (int64, error) {
+	if r == (ruleText{}) {
+		return 0, nil
+	}
+	if id, ok := s.rules[r]; ok {
+		return id, nil
+	}
+	stmt := s.insert["rule"]
+	stmt.BindText(1, r.List)
+	stmt.BindInt64(2, int64(r.Line))
+	stmt.BindText(3, r.Text)
+	id, err := s.returned(stmt)
+	if err == nil && len(s.rules) <= 4*remembered {
+		s.rules[r] = id
+	}
+	return id, err
+}
+
+func (s *store) annotation(a *format.Annotation) (int64, error) {
+	if a == nil {
+		return 0, nil
+	}
+	key := *a
+	key.Until = time.Time{}
+	if id, ok := s.annotations[key]; ok {
+		return id, nil
+	}
+	stmt := s.insert["annotation"]
+	for i, text := range annotationTexts(&key) {
+		stmt.BindText(i+1, *text)
+	}
+	id, err := s.returned(stmt)
+	if err == nil && len(s.annotations) <= remembered {
+		s.annotations[key] = id
+	}
+	return id, err
+}
+
+func (s *store) binding(b *devices.Binding) error {
+	if s.bound[b.ID] {
+		return nil
+	}
+	stmt := s.insert["binding"]
+	stmt.BindText(2, b.Device)
+	stmt.BindText(3, b.Name)
+	stmt.BindText(4, addrText(b.Addr))
+	stmt.BindText(5, b.MAC)
+	stmt.BindInt64(6, int64(b.Source))
+	stmt.BindInt64(7, int64(b.Confidence))
+	stmt.BindInt64(8, b.From.UnixMilli())
+	stmt.BindInt64(9, int64(b.Group))
+	stmt.BindBool(10, b.NoLog)
+	err := s.run("binding", int64(b.ID))
+	if err == nil {
+		s.bound[b.ID] = true
+	}
+	return err
+}
+
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func (s *store) event(id, node int64, n *Note) error {
+	stmt := s.insert["ledger"]
+	stmt.BindText(6, n.Kind)
+	stmt.BindText(7, n.Subject)
+	stmt.BindText(8, n.Detail)
+	return s.run("ledger", id, node, milli(n.Time.Time), milli(n.Since.Time), milli(n.Until.Time))
+}
+
+// bindings returns the bindings kept and the first id never given out.
+func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
+	stmt, _, err := s.conn.Prepare(`SELECT id, device, name, addr, mac, source, confidence, since, grp, nolog FROM binding ORDER BY id`)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer stmt.Close()
+	next = 1
+	for stmt.Step() {
+		b := scanBinding(stmt)
+		kept = append(kept, b)
+		next = b.ID + 1
+	}
+	return kept, next, stmt.Err()
+}
+
+func scanBinding(stmt *sqlite3.Stmt) devices.Binding {
+	addr, _ := netip.ParseAddr(stmt.ColumnText(3))
+	return devices.Binding{
+		ID: uint64(stmt.ColumnInt64(0)), Device: stmt.ColumnText(1), Name: stmt.ColumnText(2), Addr: addr, MAC: stmt.ColumnText(4),
+		Source: devices.Source(stmt.ColumnInt(5)), Confidence: devices.Confidence(stmt.ColumnInt(6)),
+		From: time.UnixMilli(stmt.ColumnInt64(7)), Group: uint16(stmt.ColumnInt(8)), NoLog: stmt.ColumnBool(9),
+	}
+}
+
+// size returns the bytes of the store that are in use.
+func (s *store) size() (int64, error) {
+	return s.number(`SELECT (page_count - freelist_count) * page_size
+		FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`)
+}
+
+// isCorrupt reports whether err says that the file is not a sound database.
+func isCorrupt(err error) bool {
+	return errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB)
+}
+
+// setAside gives a damaged file a name that says so and since when, together
+// with the files that belong to it.
+func setAside(path string, now time.Time, with ...string) (to string, err error) {
+	to = path + ".corrupt-" + now.UTC().Format("20060102T150405.000Z")
+	err = os.Rename(path, to)
+	for _, suffix := range with {
+		if e := os.Rename(path+suffix, to+suffix); e != nil && !os.IsNotExist(e) {
+			err = errors.Join(err, e)
+		}
+	}
+	return to, err
+}
+
+// joinClose closes f and joins its error to err.
+func joinClose(err error, f *os.File) error { return errors.Join(err, f.Close()) }

@@ -1,0 +1,128 @@
+package querylog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
+)
+
+// A TopRow is one line of Top.
+type TopRow struct {
+	Key     string `json:"key"`             // the name, device or vendor; "" for names not kept
+	Label   string `json:"label,omitempty"` // of a device: the name it was last shown by
+	Count   uint64 `json:"count"`           // lookups
+	Blocked uint64 `json:"blocked"`         // of them blocked
+	Rows    uint64 `json:"rows"`            // windows in which there was one, by each name and device
+	First   Time   `json:"first"`
+	Last    Time   `json:"last"`
+}
+
+// Top counts the lookups f chooses by what ("names", "devices" or "vendors")
+// and returns the n largest; 0 for all. f.Limit has no effect. Vendors are those
+// of which a rule or a list says so: that a company owns a domain does not make
+// it a vendor's telemetry.
+func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRow, error) {
+	f, err := f.normal()
+	if err != nil {
+		return nil, err
+	}
+	f.Limit = 0
+	c, ok := topColumns[what]
+	if !ok {
+		return nil, fmt.Errorf("no top of %q: there are names, devices and vendors", what)
+	}
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	all := map[string]*TopRow{}
+	if s.conn != nil {
+		if err := s.top(c, &f, all); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range s.openRows(&f) {
+		if key, ok := c.of(&row); ok {
+			t := TopRow{Key: key, Count: row.Count, Rows: 1, First: row.Time, Last: row.Last}
+			if what == "devices" {
+				t.Label = row.DeviceName
+			}
+			if row.Verdict == verdicts[blocklists.Block] {
+				t.Blocked = row.Count
+			}
+			merge(all, t)
+		}
+	}
+	top := make([]TopRow, 0, len(all))
+	for _, t := range all {
+		top = append(top, *t)
+	}
+	slices.SortFunc(top, func(a, b TopRow) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+	})
+	if n > 0 && len(top) > n {
+		top = top[:n]
+	}
+	return top, nil
+}
+
+// A topColumn is what Top counts by: in the store and of a row.
+type topColumn struct {
+	key, label, where string
+	of                func(*Row) (key string, ok bool)
+}
+
+var topColumns = map[string]topColumn{
+	"names":   {`coalesce(r.name, '')`, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
+	"devices": {deviceSQL, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
+	"vendors": {`a.vendor`, `''`, ` AND r.level >= 2 AND a.vendor <> ''`, func(r *Row) (string, bool) {
+		return r.Vendor, r.Vendor != "" && (r.Attribution == blocklists.ByRule.String() || r.Attribution == blocklists.ByList.String())
+	}},
+}
+
+func (s *snapshot) top(c topColumn, f *Filter, all map[string]*TopRow) error {
+	low, high, err := s.bounds(f)
+	if err != nil {
+		return err
+	}
+	where, args := f.where()
+	args = append([]any{low - 1, min(high, (s.position+1)<<rowBits)}, args...)
+	for _, table := range []string{"listed", "unlisted"} {
+		sql := fmt.Sprintf(`SELECT %s, %s, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END), count(*), min(r.first), max(r.last)
+			FROM %s r %s %s %s GROUP BY 1`, c.key, c.label, table, joins, where, c.where)
+		err := s.query(sql, args, func(stmt *sqlite3.Stmt) bool {
+			merge(all, TopRow{
+				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: uint64(stmt.ColumnInt64(2)), Blocked: uint64(stmt.ColumnInt64(3)),
+				Rows: uint64(stmt.ColumnInt64(4)), First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))},
+			})
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func merge(all map[string]*TopRow, t TopRow) {
+	have := all[t.Key]
+	if have == nil {
+		all[t.Key] = &t
+		return
+	}
+	have.Count += t.Count
+	have.Blocked += t.Blocked
+	have.Rows += t.Rows
+	if t.First.Before(have.First.Time) {
+		have.First = t.First
+	}
+	if !t.Last.Before(have.Last.Time) {
+		have.Last, have.Label = t.Last, cmp.Or(t.Label, have.Label)
+	}
+}
