@@ -12,7 +12,10 @@ import (
 // that part they would match more than their author wrote.
 func (p *parser) adBlock(r Rule, s string) {
 	r.Form = AdBlock
-	pattern, modifiers, found := strings.Cut(s, "$")
+	if r.Action == Allow {
+		s = "@@" + s
+	}
+	pattern, modifiers, found := strings.Cut(strings.TrimPrefix(s, "@@"), "$")
 	if found && !p.modifiers(&r, s, modifiers) {
 		return
 	}
@@ -24,7 +27,7 @@ func (p *parser) adBlock(r Rule, s string) {
 	if r.Extra != nil {
 		r.Extra.Text = strings.Clone(s)
 	}
-	p.pattern(r, pattern)
+	p.pattern(r, s, pattern)
 }
 
 // anchor says where in a name a pattern must begin.
@@ -37,8 +40,8 @@ const (
 )
 
 // pattern reads what stands before "$" and emits the rule.
-func (p *parser) pattern(r Rule, s string) {
-	whole := s
+func (p *parser) pattern(r Rule, whole, s string) {
+	written := s
 	s, from := cutAnchor(s)
 	s, ends := cutEnd(s)
 	if strings.ContainsAny(s, "/:^|") {
@@ -48,8 +51,8 @@ func (p *parser) pattern(r Rule, s string) {
 	if strings.HasPrefix(s, "*") && !strings.HasPrefix(s, "*.") {
 		from = anywhere
 	}
-	if from == anywhere && !ends && whole == s && strings.Contains(s, "*") {
-		p.glob(r, s) // no sign of AdBlock syntax but a star: "ads*.example.com"
+	if from == anywhere && !ends && written == s && strings.Contains(s, "*") {
+		p.glob(r, whole, s) // no sign of AdBlock syntax but a star: "ads*.example.com"
 		return
 	}
 	bare := strings.Trim(s, "*")
@@ -154,7 +157,7 @@ func (p *parser) wildcard(r Rule, whole, s string, from anchor, ends bool) {
 
 // glob emits a star within a bare name: the whole name must fit, and a leading
 // "*." may be missing.
-func (p *parser) glob(r Rule, s string) {
+func (p *parser) glob(r Rule, whole, s string) {
 	r.Form = Wildcard
 	var re strings.Builder
 	rest, open := strings.CutPrefix(s, "*.")
@@ -166,17 +169,17 @@ func (p *parser) glob(r Rule, s string) {
 	}
 	bare := strings.Trim(rest, "*")
 	if bare == "" || bare == "." {
-		p.bad(EveryName, s, "matches every name: name what is to be blocked")
+		p.bad(EveryName, whole, "matches every name: name what is to be blocked")
 		return
 	}
-	literal, ok := p.globText(&re, s, bare)
+	literal, ok := p.globText(&re, whole, bare)
 	if !ok {
 		return
 	}
 	if !strings.HasSuffix(s, "*") {
 		re.WriteByte('$')
 	}
-	p.putPattern(r, s, re.String(), literal)
+	p.putPattern(r, whole, re.String(), literal)
 }
 
 // globText writes the expression for a text whose stars stand for anything, and

@@ -289,7 +289,7 @@ regex block pattern /(?i)AD[A-Z]/ with "ad"`},
 regex block pattern /^ad[0-9]+\./ with "ad" important type=A`},
 		{"what RE2 lacks is reported", `/(?=a)b/` + "\n" + `/(a)\1/` + "\n" + `/a(/` + "\n" + `/(a{1000}){1000}/`, Options{}, `
 bad regular expression: (?= is not in RE2 (no look-around, no comments): write the pattern without it
-bad regular expression: \\1 is not in RE2 (no back-references): write the pattern without it
+bad regular expression: \1 is not in RE2 (no back-references): write the pattern without it
 bad regular expression: not a regular expression, missing closing ) at a(: mend it
 bad regular expression: a pattern that is too large ({1000}): make it simpler`},
 		{"a pattern for every name is refused in a stranger's list", "/.*/\n/./\n/a*/\n/^/", Options{}, `

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ulikunitz/xz"
 	"golang.org/x/text/encoding/unicode"
 )
 
@@ -39,7 +38,7 @@ func OpenLimit(r io.Reader, most int64) (io.Reader, error) {
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
 		unpacked, err = gzip.NewReader(b)
 	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
-		unpacked, err = xz.ReaderConfig{DictCap: 1 << 26}.NewReader(b)
+		unpacked, err = newXZReader(b)
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		unpacked, err = openZip(b)
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
@@ -51,6 +50,23 @@ func OpenLimit(r io.Reader, most int64) (io.Reader, error) {
 		return nil, fmt.Errorf("the list cannot be unpacked: %w", err)
 	}
 	return &expanding{r: unpacked, left: most}, nil
+}
+
+// exactly reads so many bytes, and no fewer.
+type exactly struct {
+	r    io.Reader
+	left int64
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.r.Read(p[:min(int64(len(p)), e.left)])
+	if e.left -= int64(n); err == io.EOF && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // expanding ends a bomb.
@@ -93,7 +109,7 @@ func openZip(b *bufio.Reader) (io.Reader, error) {
 	case method == 8:
 		return flate.NewReader(b), nil
 	case method == 0 && flags&sizeFollows == 0:
-		return io.LimitReader(b, size), nil
+		return &exactly{b, size}, nil
 	}
 	return nil, fmt.Errorf("the zip file uses method %d: only stored and deflated files are read", method)
 }

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"errors"
 	"io"
 	"time"
 )
@@ -72,7 +73,7 @@ func ParseLine(s string, o Options) ([]Rule, error) {
 	p.lines([]byte(s))
 	p.finish()
 	if p.report.BadTotal > 0 {
-		return rules, p.report.Bad[0]
+		return rules, errors.New(p.report.Bad[0].Problem)
 	}
 	return rules, nil
 }

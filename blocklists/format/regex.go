@@ -28,12 +28,14 @@ func (p *parser) slashRegex(s string) {
 		return
 	}
 	re, rest := body[1:end], body[end+1:]
+	s = s[:len(s)-len(rest)]
 	if modifiers, ok := strings.CutPrefix(rest, "$"); ok {
 		modifiers, comment, ok := p.cutComment(modifiers)
 		if !ok {
 			return
 		}
 		p.annotate(comment)
+		s += "$" + modifiers
 		if !p.modifiers(&r, s, modifiers) {
 			return
 		}
@@ -74,11 +76,11 @@ func (p *parser) piholeRegex(s string) {
 		s = strings.TrimSpace(s[:i])
 	}
 	r := Rule{Form: RegexForm}
-	s, exception := strings.CutPrefix(s, "@@")
+	re, extensions, found := strings.Cut(s, ";")
+	re, exception := strings.CutPrefix(re, "@@")
 	if exception {
 		r.Action = Allow
 	}
-	re, extensions, found := strings.Cut(s, ";")
 	if found {
 		x := &Extra{Text: strings.Clone(s)}
 		for e := range strings.SplitSeq(extensions, ";") {

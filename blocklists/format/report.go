@@ -3,6 +3,8 @@ package format
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // A Report says what Parse found.
@@ -78,9 +80,6 @@ type BadLine struct {
 	Reason  Reason
 }
 
-// Error makes a BadLine the error of ParseLine.
-func (b BadLine) Error() string { return b.Problem }
-
 // String is "LINE: what is wrong: what to do", for behind a file's name and a
 // colon.
 func (b BadLine) String() string { return strconv.Itoa(b.Line) + ": " + b.Problem }
@@ -108,10 +107,17 @@ func printable(s string) string {
 	if cut {
 		s = s[:most]
 	}
-	q := strconv.QuoteToGraphic(s)
-	q = q[1 : len(q)-1]
-	if cut {
-		q += "..."
+	var b strings.Builder
+	for _, c := range strings.ToValidUTF8(s, "\ufffd") {
+		if unicode.IsPrint(c) {
+			b.WriteRune(c)
+			continue
+		}
+		q := strconv.QuoteRune(c)
+		b.WriteString(q[1 : len(q)-1])
 	}
-	return q
+	if cut {
+		b.WriteString("...")
+	}
+	return b.String()
 }

@@ -353,7 +353,7 @@ func (z *zoneReader) target(whole, name string) (Rule, bool) {
 			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1")
 			return r, false
 		}
-		r.Match, r.Extra = Address, &Extra{Prefix: prefix}
+		r.Match, r.Extra = Address, &Extra{Text: strings.Clone(whole), Prefix: prefix}
 		return r, true
 	case "rpz-client-ip", "rpz-nsdname", "rpz-nsip":
 		z.p.bad(NotHonoured, whole, "%s triggers are not honoured: remove the line", last)
