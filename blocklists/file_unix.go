@@ -20,3 +20,23 @@ func inodeOf(info fs.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// lockDir keeps other processes that call it out of a directory.
+func lockDir(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		d.Close()
+		return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
+	}
+	return func() { d.Close() }, nil
+}
+
+// keepOwner gives a file the owner of another, where that is allowed.
+func keepOwner(f *os.File, like fs.FileInfo) {
+	if st, ok := like.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(st.Uid), int(st.Gid)) // else it belongs to who edits
+	}
+}

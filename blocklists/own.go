@@ -1,19 +1,233 @@
 package blocklists
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"telltale/blocklists/format"
 	"telltale/dnswire"
 )
 
-// EditOwn adds the rule that allows or blocks name and everything below it to
-// the user's own file, or changes the one that is there. No other line is
-// touched. A zero until is forever.
+// EditOwn adds to the user's own file the rule that allows or blocks name and
+// everything below it, for all devices. Plain rules for this very name are
+// replaced by it, where they stand; every other line and comment stays as it
+// is. A zero until is for ever.
 func EditOwn(path string, action Action, name *dnswire.Name, comment string, until time.Time) error {
-	return errors.New("not built yet")
+	return EditOwnFor(path, "", action, name, comment, until)
 }
 
-// RemoveOwn removes the rules for exactly name from the user's own file and
-// returns how many they were.
-func RemoveOwn(path string, name *dnswire.Name) (int, error) { return 0, errors.New("not built yet") }
+// EditOwnFor is EditOwn for one client, by the name or address that $client
+// takes; "" is all of them.
+func EditOwnFor(path, client string, action Action, name *dnswire.Name, comment string, until time.Time) error {
+	if action != Allow && action != Block {
+		return fmt.Errorf("a rule can allow or block, not %v", action)
+	}
+	if name.Labels() == 0 {
+		return errors.New("a rule for the root would hold for every name")
+	}
+	line := ownLine(client, action, name, comment, until)
+	if err := sameRule(line, action, name); err != nil {
+		return err
+	}
+	return editFile(path, func(f *ownText) error {
+		at, err := f.remove(client, name)
+		if err != nil {
+			return err
+		}
+		f.insert(at, line)
+		return nil
+	})
+}
+
+// RemoveOwn removes from the user's own file the plain rules for this very name
+// and returns how many they were.
+func RemoveOwn(path string, name *dnswire.Name) (removed int, err error) {
+	return RemoveOwnFor(path, "", name)
+}
+
+// RemoveOwnFor is RemoveOwn for the rules of one client.
+func RemoveOwnFor(path, client string, name *dnswire.Name) (removed int, err error) {
+	err = editFile(path, func(f *ownText) error {
+		before := len(f.lines)
+		_, err := f.remove(client, name)
+		removed = before - len(f.lines)
+		return err
+	})
+	return removed, err
+}
+
+// ownLine writes the rule.
+func ownLine(client string, action Action, name *dnswire.Name, comment string, until time.Time) string {
+	text := name.String()
+	if client != "" {
+		quoted := strings.ReplaceAll(client, `\`, `\\`)
+		text = "||" + text + "^$client='" + strings.ReplaceAll(quoted, "'", `\'`) + "'"
+	}
+	if action == Allow {
+		text = "@@" + text
+	}
+	if !until.IsZero() {
+		text += "  #@ until=" + until.UTC().Format(time.RFC3339)
+	}
+	comment = strings.Join(strings.Fields(strings.Map(printableRune, comment)), " ")
+	if comment != "" {
+		text += "  # " + strings.TrimLeft(comment, "#@ ")
+	}
+	return text
+}
+
+func printableRune(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return ' '
+	}
+	return r
+}
+
+// sameRule checks that a line says what it was written for.
+func sameRule(line string, action Action, name *dnswire.Name) error {
+	rules, err := format.ParseLine(line, format.Options{Own: true})
+	if err != nil {
+		return err
+	}
+	want := format.Block
+	if action == Allow {
+		want = format.Allow
+	}
+	if len(rules) != 1 || rules[0].Action != want || rules[0].Match != format.Subtree || !bytes.Equal(rules[0].Name, name.Wire()) {
+		return fmt.Errorf("%s cannot be written as a rule of one line", name)
+	}
+	return nil
+}
+
+// An ownText is the user's own file, line by line, each with its line end.
+type ownText struct {
+	lines []string
+	end   string // of lines, as the file has it
+}
+
+func newOwnText(b []byte) *ownText {
+	f := &ownText{end: "\n"}
+	if bytes.Contains(b, []byte("\r\n")) {
+		f.end = "\r\n"
+	}
+	f.lines = strings.SplitAfter(string(b), "\n")
+	if f.lines[len(f.lines)-1] == "" {
+		f.lines = f.lines[:len(f.lines)-1]
+	}
+	return f
+}
+
+// insert puts a line before the line with index at; at -1 behind the last.
+func (f *ownText) insert(at int, line string) {
+	if at >= 0 {
+		f.lines = slices.Insert(f.lines, at, line+f.end)
+		return
+	}
+	if n := len(f.lines); n > 0 && !strings.HasSuffix(f.lines[n-1], "\n") {
+		f.lines[n-1] += f.end
+	}
+	f.lines = append(f.lines, line+f.end)
+}
+
+// remove takes out the plain rules for this very name and client, and returns
+// the index of the first; -1 for none.
+func (f *ownText) remove(client string, name *dnswire.Name) (first int, err error) {
+	first = -1
+	kept := f.lines[:0:0]
+	for i, line := range f.lines {
+		is, err := isRuleFor(line, client, name)
+		if err != nil {
+			return -1, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		if !is {
+			kept = append(kept, line)
+			continue
+		}
+		if first < 0 {
+			first = len(kept)
+		}
+	}
+	f.lines = kept
+	return first, nil
+}
+
+var errSharedLine = errors.New("holds this name together with others: change it by hand")
+
+// isRuleFor reports whether a line is a rule that allows or blocks this very name
+// for this client, and nothing else.
+func isRuleFor(line, client string, name *dnswire.Name) (bool, error) {
+	rules, _ := format.ParseLine(strings.TrimRight(line, "\r\n"), format.Options{Own: true})
+	found := 0
+	for i := range rules {
+		if isPlainFor(&rules[i], client, name) {
+			found++
+		}
+	}
+	if found > 0 && found < len(rules) {
+		return false, errSharedLine
+	}
+	return found > 0, nil
+}
+
+func isPlainFor(r *format.Rule, client string, name *dnswire.Name) bool {
+	if r.Action != format.Block && r.Action != format.Allow || r.Match != format.Subtree && r.Match != format.Exact {
+		return false
+	}
+	if !bytes.Equal(r.Name, name.Wire()) {
+		return false
+	}
+	x := r.Extra
+	if x == nil {
+		return client == ""
+	}
+	if len(x.Types)+len(x.NotTypes)+len(x.DenyAllow)+len(x.Tags) > 0 || x.Reply != format.Default {
+		return false
+	}
+	if client == "" {
+		return len(x.Clients) == 0
+	}
+	return len(x.Clients) == 1 && strings.EqualFold(x.Clients[0], client)
+}
+
+// editFile reads, changes and replaces a file. The new one is complete before it
+// takes the place of the old, whose mode it has; a link stays a link.
+func editFile(path string, change func(*ownText) error) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mode := fs.FileMode(0o644)
+	info, err := os.Stat(path)
+	if err == nil {
+		mode = info.Mode().Perm()
+	}
+	f := newOwnText(before)
+	if err := change(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	after := []byte(strings.Join(f.lines, ""))
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	err = replaceFile(path, after, mode, info)
+	if err == nil || info == nil {
+		return err
+	}
+	// A file that is mounted by itself can only be written in place.
+	return os.WriteFile(path, after, mode)
+}

@@ -124,7 +124,7 @@ func (s *Store) savePause(until time.Time) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writeFile(path, append(b, '\n'), 0o600)
+	return replaceFile(path, append(b, '\n'), 0o600, nil)
 }
 
 func (s *Store) pausePath() string {
@@ -133,29 +133,4 @@ func (s *Store) pausePath() string {
 		return ""
 	}
 	return filepath.Join(dir, pauseFile)
-}
-
-// writeFile replaces a file by way of a new one, so that it is never half written.
-func writeFile(path string, b []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
