@@ -343,13 +343,11 @@ func (f *fold) describe(i int) entry {
 		Source: Source(k[17] >> 4), Transport: Transport(k[17] & 15), Grain: grain(k[18]),
 		Name: k[keyFixed : keyFixed+int(k[19])], Alias: k[keyFixed+int(k[19]):],
 	}
-	if p := f.policies[k[14]]; p != nil {
-		e.setTexts(blocklists.Verdict{
-			Policy: p, Action: e.Action, Level: e.Level,
-			Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
-			Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
-		})
-	}
+	e.setTexts(blocklists.Verdict{
+		Policy: f.policies[k[14]], Action: e.Action, Level: e.Level,
+		Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
+		Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
+	})
 	return e
 }
 

@@ -70,6 +70,7 @@ func Open(o Options) (*Log, error) {
 	o.Retention.Listed = cmp.Or(o.Retention.Listed, DefaultListed)
 	o.Retention.Unlisted = cmp.Or(o.Retention.Unlisted, DefaultUnlisted)
 	o.Retention.MaxBytes = cmp.Or(o.Retention.MaxBytes, DefaultMaxBytes)
+	o.window = cmp.Or(o.window, windowMin)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

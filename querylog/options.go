@@ -34,6 +34,8 @@ type Options struct {
 	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory
 	Logger    *slog.Logger // nil for slog.Default()
 	Now       func() time.Time
+
+	window time.Duration // instead of windowMin, for tests
 }
 
 // Retention says when rows are deleted. In each field 0 means the default and

@@ -84,7 +84,10 @@ func (s *store) prepare() error {
 	if s.insert, err = s.statements(); err != nil {
 		return err
 	}
-	s.position, err = s.number(`SELECT coalesce((SELECT value FROM meta WHERE key = 'position'), 0)`)
+	for _, suffix := range []string{"-wal", "-shm"} { // the library makes them readable by others
+		os.Chmod(s.path+suffix, 0o600)
+	}
+	s.position, err = s.meta("position")
 	return err
 }
 

@@ -310,7 +310,7 @@ func (w *writer) run() {
 func (w *writer) next() time.Duration {
 	wait := beatEvery
 	if !w.since.IsZero() {
-		wait = min(wait, max(windowMin-time.Since(w.since), flushEvery))
+		wait = min(wait, max(w.l.o.window-time.Since(w.since), flushEvery))
 	}
 	if w.torn() {
 		wait = min(wait, tornRetry)
@@ -373,7 +373,7 @@ func (w *writer) due() bool {
 	if w.store == nil {
 		return age >= windowMax && w.seg != nil && len(w.backlog) < backlogMax
 	}
-	if age >= min(max(windowMin, rest), windowMax) {
+	if age >= min(max(w.l.o.window, rest), windowMax) {
 		return true
 	}
 	return w.full && age >= time.Second && time.Since(w.lastCommit) >= rest

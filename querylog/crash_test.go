@@ -1,0 +1,152 @@
+package querylog
+
+import (
+	"bufio"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// writeUntilKilled is the child process of TestKilledUnderLoad: it looks up one
+// new name after the other and prints how many it has appended.
+func writeUntilKilled(dir string) {
+	l, err := Open(Options{Dir: dir, Logger: quiet(), window: 150 * time.Millisecond})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	first, _ := strconv.Atoi(os.Getenv("QUERYLOG_TEST_FIRST"))
+	for n := first; ; {
+		batch := make([]Record, 32)
+		for i := range batch {
+			name, _ := dnswire.ParseName(fmt.Sprintf("n%d.example", n))
+			batch[i] = Record{Time: time.Now(), Client: netip.MustParseAddr("192.168.1.7"), Name: name.Wire(), Type: dnswire.TypeA,
+				Source: FromUpstream, Transport: UDP}
+			n++
+		}
+		l.Append(batch)
+		fmt.Println(n, time.Now().UnixMilli())
+		time.Sleep(3 * time.Millisecond)
+	}
+}
+
+func TestKilledUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	next := 0 // the first name not yet looked up
+	var missing int
+	for round := range 6 {
+		appended := killedChild(t, dir, next, 400*time.Millisecond+time.Duration(round)*130*time.Millisecond)
+		stopped := total(rows(t, dir, Filter{}))
+		l := open(t, Options{Dir: dir})
+		replayed := total(rows(t, dir, Filter{}))
+		closeLog(t, l)
+		if len(stopped) != len(replayed) {
+			t.Errorf("round %d: got %d names after the replay and %d before", round, len(replayed), len(stopped))
+		}
+		end := next
+		for ; replayed[fmt.Sprintf("n%d.example", end)] == 1; end++ {
+		}
+		// One second of lookups may be missing, never one in the middle.
+		if known := appended.before(time.Second); end < known {
+			t.Errorf("round %d: got names %d to %d, want at least to %d", round, next, end, known)
+		}
+		missing += appended.last - end
+		if got := len(replayed); got != end-missingBefore(replayed, end) {
+			t.Errorf("round %d: got %d names, want those up to %d and no other", round, got, end)
+		}
+		next = end
+		for name, n := range replayed {
+			if n != 1 {
+				t.Errorf("round %d: %s is counted %d times", round, name, n)
+			}
+		}
+	}
+	if got := kinds(notes(t, dir)); strings.Count(got, "crash") != 6 {
+		t.Errorf("got ledger %q, want a crash found at each start", got)
+	}
+	t.Logf("%d names looked up, %d missing after six kills", next, missing)
+}
+
+// missingBefore is how many of the names up to end are not there.
+func missingBefore(names map[string]uint64, end int) (n int) {
+	for i := range end {
+		if names[fmt.Sprintf("n%d.example", i)] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// progress is what a child said it had appended, and when.
+type progress struct {
+	counts []int
+	times  []int64
+	killed int64
+	last   int
+}
+
+// before returns how many were appended d before the kill.
+func (p *progress) before(d time.Duration) (n int) {
+	for i, at := range p.times {
+		if at < p.killed-d.Milliseconds() {
+			n = p.counts[i]
+		}
+	}
+	return n
+}
+
+// killedChild runs a child for a while and kills it.
+func killedChild(t *testing.T, dir string, first int, after time.Duration) (p progress) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "QUERYLOG_TEST_CHILD="+dir, "QUERYLOG_TEST_FIRST="+strconv.Itoa(first))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() {
+		p.killed = time.Now().UnixMilli()
+		cmd.Process.Kill()
+	})
+	defer timer.Stop()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var n int
+		var at int64
+		if _, err := fmt.Sscan(lines.Text(), &n, &at); err != nil {
+			continue // cut short by the kill
+		}
+		p.counts, p.times, p.last = append(p.counts, n), append(p.times, at), n
+	}
+	cmd.Wait()
+	if p.last == 0 {
+		t.Fatal("the child appended nothing")
+	}
+	return p
+}
+
+func TestACrashIsRecordedWithItsGap(t *testing.T) {
+	dir := t.TempDir()
+	killedChild(t, dir, 0, 500*time.Millisecond)
+	before := time.Now()
+	closeLog(t, open(t, Options{Dir: dir}))
+	var crash Note
+	for _, n := range notes(t, dir) {
+		if n.Kind == KindCrash {
+			crash = n
+		}
+	}
+	if gap := crash.Until.Sub(crash.Since.Time); gap <= 0 || gap > 2*time.Second || crash.Since.After(before) {
+		t.Errorf("got a gap from %v to %v, want it to begin at the kill and end at the start", crash.Since, crash.Until)
+	}
+}

@@ -1,0 +1,208 @@
+package querylog
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/devices"
+	"telltale/dnswire"
+)
+
+// slowFold is the obvious fold: a map by everything that tells rows apart.
+type slowFold map[string]*entry
+
+func (f slowFold) add(r *Record) {
+	id := uint64(0)
+	if r.Binding != nil {
+		id = r.Binding.ID
+	}
+	key := fmt.Sprint(r.Client, id, r.Name, r.Alias, r.Type, r.Rcode, r.Source, r.Transport,
+		r.Verdict.Action, r.Verdict.Level, r.Verdict.Rule, r.Verdict.Attr)
+	e := f[key]
+	ms := r.Time.UnixMilli()
+	if e == nil {
+		e = &entry{First: ms, Last: ms}
+		f[key] = e
+	}
+	e.Count++
+	e.First, e.Last = min(e.First, ms), max(e.Last, ms)
+	e.Elapsed, e.TTL = max(e.Elapsed, uint32(r.Elapsed.Microseconds())), max(e.TTL, r.TTL)
+}
+
+func sums(entries func(func(int, *entry) bool)) map[string]int {
+	all := map[string]int{}
+	for _, e := range entries {
+		all[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL)]++
+	}
+	return all
+}
+
+// somebody makes lookups of few names by few devices, so that many fold.
+func somebody(rng *rand.Rand, p *blocklists.Policy, at time.Time) Record {
+	names := []string{"tracker.example", "a.tracker.example", "allowed.tracker.example", "exact.example", "x.example", "y.example"}
+	name, _ := dnswire.ParseName(names[rng.IntN(len(names))])
+	b := &devices.Binding{ID: uint64(1 + rng.IntN(3)), Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(rng.IntN(3))})}
+	b.Device = fmt.Sprint("device", b.ID)
+	r := Record{Time: at.Add(time.Duration(rng.IntN(5000)) * time.Millisecond), Elapsed: time.Duration(rng.IntN(1e6)) * time.Microsecond,
+		Client: b.Addr, Binding: b, Name: name.Wire(), Type: uint16(1 + 27*rng.IntN(2)), Rcode: uint8(rng.IntN(2)),
+		Source: Source(1 + rng.IntN(3)), Transport: Transport(1 + rng.IntN(2)), TTL: uint32(rng.IntN(100))}
+	r.Verdict = p.Decide(&name, r.Type, 0)
+	if rng.IntN(10) == 0 {
+		r.Alias = []byte("\x07tracker\x07example\x00")
+	}
+	return r
+}
+
+func TestFoldAgreesWithItsSlowTwin(t *testing.T) {
+	p := policy(t, testList)
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		at := time.UnixMilli(1_700_000_000_000)
+		fast, slow := newFold(at), slowFold{}
+		var enc = newEncoder()
+		var h hitBuffer
+		h.reset(fast.start)
+		enc.window(9, fast.start, "n")
+		file := []byte(journalMagic)
+		written := 0
+		for i := range 1 + rng.IntN(4000) {
+			r := somebody(rng, p, at)
+			slow.add(&r)
+			l := Log{fold: fast, limit: 1 << 30, hits: h}
+			l.addLocked(&r)
+			h = l.hits
+			if i%97 == 0 {
+				for ; written < len(fast.rows); written++ {
+					enc.row(fast, written, false)
+				}
+				enc.hits(&h, fast.start)
+				h.reset(fast.start)
+				file = append(file, enc.take()...)
+			}
+		}
+		for ; written < len(fast.rows); written++ {
+			enc.row(fast, written, false)
+		}
+		enc.hits(&h, fast.start)
+		file = append(file, enc.take()...)
+
+		want := map[string]int{}
+		for _, e := range slow {
+			want[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL)]++
+		}
+		if got := sums(fast.entries); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("seed %d: got %v, want %v", seed, got, want)
+		}
+		var read replay
+		if n := read.feed(file); n != len(file) || read.bad != 0 || read.lost != 0 {
+			t.Fatalf("seed %d: got %d of %d bytes, %d bad, %d lost", seed, n, len(file), read.bad, read.lost)
+		}
+		if got := sums(read.entries); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("seed %d: got %v from the journal, want %v", seed, got, want)
+		}
+		compareEntries(t, fast, &read)
+	}
+}
+
+// compareEntries checks that a journal says of each row what the fold says.
+func compareEntries(t *testing.T, f *fold, p *replay) {
+	t.Helper()
+	want := map[int]string{}
+	for i, e := range f.entries {
+		want[i] = fmt.Sprintf("%+v", e.row(0, ""))
+	}
+	for i, e := range p.entries {
+		if got := fmt.Sprintf("%+v", e.row(0, "")); got != want[i] {
+			t.Fatalf("row %d: got %s\nwant %s", i, got, want[i])
+		}
+		delete(want, i)
+	}
+	if len(want) != 0 {
+		t.Fatalf("got no rows %v", want)
+	}
+}
+
+func TestAFullFoldCountsMoreCoarselyAndStaysBounded(t *testing.T) {
+	p := policy(t, "tracker.example\n")
+	const limit, n = 256 << 10, 60_000
+	for _, c := range []struct {
+		name    string
+		lookup  func(i int) Record
+		bounded bool
+	}{
+		{"one device, ever new names below a listed one", func(i int) Record {
+			return lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.tracker.example", i))
+		}, true},
+		{"one device, ever new unlisted names", func(i int) Record {
+			return lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.example", i))
+		}, true},
+		{"ever new addresses", func(i int) Record {
+			r := lookup(t, p, time.Now(), nil, "tracker.example")
+			r.Client = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			return r
+		}, true},
+		{"ever new rules", func(i int) Record {
+			r := lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.tracker.example", i))
+			r.Verdict.Rule = blocklists.RuleID(i + 1)
+			return r
+		}, true},
+	} {
+		f := newFold(time.Now())
+		listed := uint64(0)
+		for i := range n {
+			r := c.lookup(i)
+			if r.Verdict.Listed() {
+				listed++
+			}
+			f.add(&r, r.Time.UnixMilli(), byName, limit)
+		}
+		var count, countListed uint64
+		for i := range f.rows {
+			k := f.keyOf(&f.rows[i])
+			v := blocklists.Verdict{Action: blocklists.Action(k[15] >> 4), Level: blocklists.Level(k[15] & 15)}
+			count += f.rows[i].count
+			if v.Listed() {
+				countListed += f.rows[i].count
+			}
+		}
+		if count != n || countListed != listed {
+			t.Errorf("%s: got %d lookups, %d of them listed, want %d and %d", c.name, count, countListed, n, listed)
+		}
+		if got := f.memory(); got > limit+64<<10 {
+			t.Errorf("%s: got %d bytes, want about %d", c.name, got, limit)
+		}
+		if f.coarse == 0 {
+			t.Errorf("%s: nothing was folded", c.name)
+		}
+	}
+}
+
+func TestFoldedLookupsAreInTheLedger(t *testing.T) {
+	p := policy(t, "tracker.example\n")
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, MaxMemory: 64 << 10})
+	for i := range 2000 {
+		l.Append([]Record{lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.tracker.example", i))})
+	}
+	closeLog(t, l)
+	var count, folded uint64
+	for _, r := range rows(t, dir, Filter{Verdict: "block"}) {
+		count += r.Count
+		if r.Folded {
+			folded += r.Count
+			if r.Name != "" || r.List != "ads" || r.Rule != "tracker.example" {
+				t.Errorf("got %+v, want a row of the rule without a name", r)
+			}
+		}
+	}
+	if count != 2000 || folded == 0 || folded != l.Stats().Folded {
+		t.Errorf("got %d lookups, %d folded; Stats say %d", count, folded, l.Stats().Folded)
+	}
+	if got := kinds(notes(t, dir)); got != "start stop folded" {
+		t.Errorf("got ledger %q, want a line that lookups were folded", got)
+	}
+}
