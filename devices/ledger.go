@@ -3,8 +3,8 @@ package devices
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -124,7 +124,7 @@ func Open(o Options) (*Ledger, error) {
 	l.started = l.now()
 	l.tick.Store(tickBase)
 	l.links.Store(&links{})
-	l.published.Store(newSnapshot(maphash.MakeSeed()))
+	l.published.Store(newSnapshot(seed{rand.Uint64(), rand.Uint64()}))
 	l.book = newBook(config, l.max)
 	l.remember(o.Known, o.NextID, l.moment())
 	l.context, l.stop = context.WithCancel(context.Background())
@@ -202,7 +202,7 @@ func (l *Ledger) askKernel(a netip.Addr) (Entry, bool) {
 	}
 	ctx, cancel := context.WithTimeout(l.context, askWait)
 	defer cancel()
-	return l.neighbours.Ask(ctx, a)
+	return l.neighbours.Ask(ctx, a.Unmap())
 }
 
 // Configure puts another set of configured devices in force. Bindings that are

@@ -14,8 +14,8 @@ type Neighbours interface {
 	// goroutines, none of which outlives it.
 	Follow(ctx context.Context, change func(Change)) error
 
-	// Ask looks up one address now, as long as ctx allows. A zone says which
-	// interface is meant.
+	// Ask looks up one address now, as long as ctx allows. The address is unmapped;
+	// its zone, if it has one, says which interface is meant.
 	Ask(ctx context.Context, a netip.Addr) (Entry, bool)
 }
 

@@ -302,7 +302,7 @@ func (k *kernel) Ask(ctx context.Context, a netip.Addr) (Entry, bool) {
 
 	var found Entry
 	for _, link := range k.linksOf(c, a) {
-		e, ok := ask(c, a.Unmap().WithZone(""), link)
+		e, ok := ask(c, a, link)
 		switch {
 		case !ok:
 		case found.MAC != "" && found.MAC != e.MAC:
@@ -326,7 +326,6 @@ func (k *kernel) linksOf(c *netlink.Conn, a netip.Addr) []int {
 		}
 		return nil
 	}
-	a = a.Unmap()
 	if a.Is6() && a.IsLinkLocalUnicast() {
 		if links := k.linkLocal.Load(); links != nil {
 			return *links

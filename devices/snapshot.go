@@ -1,15 +1,17 @@
 package devices
 
 import (
-	"hash/maphash"
+	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 )
 
-// held is a binding in force together with when it was last in use.
+// held is a binding in force together with when it was last in use. The two are
+// neighbours in memory: who looks a binding up reads its first fields.
 type held struct {
-	Binding
 	seen atomic.Uint32 // tick of the last lookup
+	Binding
 }
 
 // mark notes a use at tick. It writes once a tick at most, so that lookups of
@@ -25,22 +27,29 @@ func (h *held) mark(tick uint32) {
 // shards without a change, so that one new binding among 100,000 costs two small
 // copies and not a new table.
 type snapshot struct {
-	seed     maphash.Seed
-	shards   []*shard // a power of two of them
-	size     int      // addresses in all shards
+	seed     seed
+	shards   []shard // a power of two of them
+	size     int     // addresses in all shards
 	prefixes prefixTable[*held]
 }
 
-// A shard is an open-addressing hash table of at most three quarters of its
-// slots, a power of two of them.
-type shard struct {
-	slots []slot
-	size  int
-}
+// A shard is an open-addressing hash table: a power of two of slots, at most
+// three quarters of them taken.
+type shard []slot
 
 type slot struct {
-	key  [16]byte
+	key  point
 	held *held // nil: empty
+}
+
+// A seed keeps strangers from choosing addresses that meet in one shard.
+type seed [2]uint64
+
+// hash mixes as wyhash does: the two halves of a product of 128 bits, twice.
+func (s *seed) hash(p point) uint64 {
+	hi, lo := bits.Mul64(p.hi^s[0], p.lo^s[1])
+	hi, lo = bits.Mul64(hi^s[1], lo^0x9e3779b97f4a7c15)
+	return hi ^ lo
 }
 
 const (
@@ -49,9 +58,9 @@ const (
 	shardLimit = 2 * shardSize
 )
 
-func newSnapshot(seed maphash.Seed) *snapshot {
-	s := &snapshot{seed: seed, shards: make([]*shard, fewShards)}
-	empty := &shard{slots: make([]slot, 1)}
+func newSnapshot(random seed) *snapshot {
+	s := &snapshot{seed: random, shards: make([]shard, fewShards)}
+	empty := make(shard, 1)
 	for i := range s.shards {
 		s.shards[i] = empty
 	}
@@ -60,8 +69,8 @@ func newSnapshot(seed maphash.Seed) *snapshot {
 
 // find returns what holds a, which is valid and unmapped.
 func (s *snapshot) find(a netip.Addr) *held {
-	key := a.As16()
-	hash := maphash.Bytes(s.seed, key[:])
+	key := pointOf(a)
+	hash := s.seed.hash(key)
 	if h := s.shards[hash&uint64(len(s.shards)-1)].find(key, hash); h != nil {
 		return h
 	}
@@ -70,10 +79,10 @@ func (s *snapshot) find(a netip.Addr) *held {
 }
 
 // find uses the upper half of the hash, as the lower one has chosen the shard.
-func (s *shard) find(key [16]byte, hash uint64) *held {
-	mask := uint32(len(s.slots) - 1)
+func (s shard) find(key point, hash uint64) *held {
+	mask := uint32(len(s) - 1)
 	for i := uint32(hash>>32) & mask; ; i = (i + 1) & mask {
-		slot := &s.slots[i]
+		slot := &s[i]
 		if slot.held == nil || slot.key == key {
 			return slot.held
 		}
@@ -84,21 +93,21 @@ func (s *shard) find(key [16]byte, hash uint64) *held {
 // value, by nobody where that is nil.
 func (s *snapshot) with(changes map[netip.Addr]*held) *snapshot {
 	type change struct {
-		key  [16]byte
+		key  point
 		hash uint64
 		held *held
 	}
-	next := &snapshot{seed: s.seed, shards: append([]*shard(nil), s.shards...), size: s.size, prefixes: s.prefixes}
+	next := &snapshot{seed: s.seed, shards: slices.Clone(s.shards), size: s.size, prefixes: s.prefixes}
 	byShard := make(map[uint64][]change)
 	for a, h := range changes {
-		key := a.As16()
-		hash := maphash.Bytes(s.seed, key[:])
+		key := pointOf(a)
+		hash := s.seed.hash(key)
 		i := hash & uint64(len(s.shards)-1)
 		byShard[i] = append(byShard[i], change{key, hash, h})
 	}
 	for i, list := range byShard {
 		old := s.shards[i]
-		gone := make(map[[16]byte]bool, len(list))
+		gone := make(map[point]bool, len(list))
 		grow := 0
 		for _, c := range list {
 			gone[c.key] = true
@@ -106,10 +115,10 @@ func (s *snapshot) with(changes map[netip.Addr]*held) *snapshot {
 				grow++
 			}
 		}
-		fresh := newShard(old.size + grow)
-		for _, slot := range old.slots {
+		fresh := newShard(old.size() + grow)
+		for _, slot := range old {
 			if slot.held != nil && !gone[slot.key] {
-				fresh.put(slot.key, maphash.Bytes(s.seed, slot.key[:]), slot.held)
+				fresh.put(slot.key, s.seed.hash(slot.key), slot.held)
 			}
 		}
 		for _, c := range list {
@@ -118,7 +127,7 @@ func (s *snapshot) with(changes map[netip.Addr]*held) *snapshot {
 			}
 		}
 		next.shards[i] = fresh
-		next.size += fresh.size - old.size
+		next.size += fresh.size() - old.size()
 	}
 	if n := len(next.shards); next.size > n*shardLimit || n > fewShards && next.size < n*shardSize/8 {
 		next.cut()
@@ -134,38 +143,46 @@ func (s *snapshot) cut() {
 	}
 	sizes := make([]int, n)
 	old := s.shards
-	each := func(f func(key [16]byte, hash uint64, h *held)) {
+	each := func(f func(key point, hash uint64, h *held)) {
 		for _, shard := range old {
-			for _, slot := range shard.slots {
+			for _, slot := range shard {
 				if slot.held != nil {
-					f(slot.key, maphash.Bytes(s.seed, slot.key[:]), slot.held)
+					f(slot.key, s.seed.hash(slot.key), slot.held)
 				}
 			}
 		}
 	}
-	each(func(_ [16]byte, hash uint64, _ *held) { sizes[hash&uint64(n-1)]++ })
-	s.shards = make([]*shard, n)
+	each(func(_ point, hash uint64, _ *held) { sizes[hash&uint64(n-1)]++ })
+	s.shards = make([]shard, n)
 	for i, size := range sizes {
 		s.shards[i] = newShard(size)
 	}
-	each(func(key [16]byte, hash uint64, h *held) { s.shards[hash&uint64(n-1)].put(key, hash, h) })
+	each(func(key point, hash uint64, h *held) { s.shards[hash&uint64(n-1)].put(key, hash, h) })
 }
 
 // newShard returns a shard with room for size addresses and an empty slot more.
-func newShard(size int) *shard {
+func newShard(size int) shard {
 	n := 1
 	for n*3 < size*4+3 {
 		n *= 2
 	}
-	return &shard{slots: make([]slot, n)}
+	return make(shard, n)
 }
 
-func (s *shard) put(key [16]byte, hash uint64, h *held) {
-	mask := uint32(len(s.slots) - 1)
+func (s shard) put(key point, hash uint64, h *held) {
+	mask := uint32(len(s) - 1)
 	i := uint32(hash>>32) & mask
-	for s.slots[i].held != nil {
+	for s[i].held != nil {
 		i = (i + 1) & mask
 	}
-	s.slots[i] = slot{key, h}
-	s.size++
+	s[i] = slot{key, h}
+}
+
+func (s shard) size() (n int) {
+	for i := range s {
+		if s[i].held != nil {
+			n++
+		}
+	}
+	return n
 }
