@@ -17,8 +17,8 @@ import (
 
 const (
 	// groupSize is how many entries a group has on average: more of them make
-	// the index smaller and the search in a group longer.
-	groupSize = 8
+	// the index smaller, the filter weaker and the search in a group longer.
+	groupSize = 5
 
 	// ownSymbols is how many names an image needs to be worth symbols of its
 	// own when those of another can be had.
@@ -202,8 +202,7 @@ func (b *Builder) write(f interface {
 	bodies := [sectionCount]func() error{
 		symbolSection: func() error { return w.write(m.table.append(nil)) },
 		recordSection: func() error { return m.records(w) },
-		indexSection:  func() error { return m.writeIndex(w) },
-		filterSection: func() error { return w.write(m.filter) },
+		indexSection:  func() error { return w.write(m.index) },
 		metaSection:   func() error { return w.write(b.meta) },
 	}
 	for i, body := range bodies {
@@ -219,14 +218,14 @@ func (b *Builder) write(f interface {
 	return err
 }
 
-// A maker turns runs into records, and notes their groups and hashes.
+// A maker turns runs into records and an index.
 type maker struct {
 	*Builder
 	header *header
 	table  *symbols
 	enc    *encoder
-	index  []uint32 // where each group begins
-	filter filter
+	index  []byte
+	word   uint64 // of the filter, for the group being written
 	out    []byte
 }
 
@@ -243,8 +242,7 @@ func newMaker(b *Builder, h *header) *maker {
 		header:  h,
 		table:   table,
 		enc:     newEncoder(table),
-		index:   make([]uint32, 0, groups+1),
-		filter:  newFilter(b.count),
+		index:   make([]byte, 0, (groups+1)*cellSize),
 	}
 }
 
@@ -265,7 +263,7 @@ func (m *maker) records(w *writer) error {
 	} else if err := m.parts(w, start); err != nil {
 		return err
 	}
-	m.index = append(m.index, uint32(w.off-start))
+	m.cell(0, w.off-start)
 	m.header.entries, m.header.octets = uint64(m.count), m.octets
 	return w.write(make([]byte, tail))
 }
@@ -319,10 +317,11 @@ func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) e
 		if w.off-start > math.MaxUint32-tail {
 			return fmt.Errorf("%w: its records are over 4 GiB", ErrBuild)
 		}
-		m.index = append(m.index, uint32(w.off-start))
+		off := w.off - start
 		if err := m.group(entries, sorted[begin:ends[g]], w); err != nil {
 			return err
 		}
+		m.cell(m.word, off)
 		begin = ends[g]
 	}
 	return nil
@@ -336,7 +335,7 @@ func (m *maker) group(entries []byte, group []pending, w *writer) error {
 		}
 		return bytes.Compare(nameAt(entries, a.at), nameAt(entries, b.at))
 	})
-	m.out = m.out[:0]
+	m.out, m.word = m.out[:0], 0
 	var kept []Payload // of the name
 	for i, e := range group {
 		name := nameAt(entries, e.at)
@@ -344,7 +343,7 @@ func (m *maker) group(entries []byte, group []pending, w *writer) error {
 		same := i > 0 && group[i-1].hash == e.hash && bytes.Equal(nameAt(entries, group[i-1].at), name)
 		if !same {
 			kept = kept[:0]
-			m.filter.add(e.hash)
+			m.word |= fiveBits(e.hash)
 		}
 		if m.redundant(kept, Payload(p)) {
 			m.count--
@@ -387,16 +386,8 @@ func nameAt(entries []byte, at uint32) []byte {
 	return entries[at+1 : at+1+uint32(entries[at])]
 }
 
-func (m *maker) writeIndex(w *writer) error {
-	buf := make([]byte, 0, 16<<10)
-	for _, off := range m.index {
-		buf = binary.LittleEndian.AppendUint32(buf, off)
-		if len(buf) == cap(buf) {
-			if err := w.write(buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
-		}
-	}
-	return w.write(buf)
+// cell adds a group to the index: its word of the filter, and where it begins.
+func (m *maker) cell(word, off uint64) {
+	m.index = binary.LittleEndian.AppendUint64(m.index, word)
+	m.index = binary.LittleEndian.AppendUint32(m.index, uint32(off))
 }

@@ -27,11 +27,12 @@ func (k key) append(b []byte) []byte {
 // root is the hash of the root, with which the hash of every name begins.
 func (k key) root() uint64 { return k.seed }
 
-// keep masks what of two words belongs to a label of that many octets.
-var keep = func() (m [32][2]uint64) {
+// keep masks what of two words belongs to a label of so many octets, its length
+// octet not counted.
+var keep = func() (m [16][2]uint64) {
 	for n := range m {
 		for i := range m[n] {
-			if have := n - 8*i; have >= 8 {
+			if have := 1 + n - 8*i; have >= 8 {
 				m[n][i] = ^uint64(0)
 			} else if have > 0 {
 				m[n][i] = 1<<(8*have) - 1
@@ -44,12 +45,21 @@ var keep = func() (m [32][2]uint64) {
 // label returns the hash of a name from that of its parent h and its first
 // label, whose length octet is w[at] and which slack octets follow.
 func (k key) label(h uint64, w []byte, at int) uint64 {
-	n := int(w[at]) + 1
-	for n > 16 {
-		h = fold(h^binary.LittleEndian.Uint64(w[at:]), k.mix^binary.LittleEndian.Uint64(w[at+8:]))
-		at, n = at+16, n-16
+	b := (*[16]byte)(w[at:])
+	if b[0] >= 16 {
+		return k.longLabel(h, w, at)
 	}
-	m := &keep[n&31]
+	m := &keep[b[0]]
+	return fold(h^binary.LittleEndian.Uint64(b[:])&m[0], k.mix^binary.LittleEndian.Uint64(b[8:])&m[1])
+}
+
+// longLabel is label for what is longer than two words.
+func (k key) longLabel(h uint64, w []byte, at int) uint64 {
+	n := int(w[at]) + 1
+	for ; n > 16; at, n = at+16, n-16 {
+		h = fold(h^binary.LittleEndian.Uint64(w[at:]), k.mix^binary.LittleEndian.Uint64(w[at+8:]))
+	}
+	m := &keep[n-1]
 	return fold(h^binary.LittleEndian.Uint64(w[at:])&m[0], k.mix^binary.LittleEndian.Uint64(w[at+8:])&m[1])
 }
 

@@ -18,10 +18,9 @@ import (
 type Image struct {
 	*header
 	symbols *symbols
-	data    []byte // all of it; the next four are parts
+	data    []byte // all of it; the next three are parts
 	records []byte
-	index   []byte // where the records of each group begin, and the last one's end
-	filter  filter
+	index   []byte // a cell for each group, and one for the last one's end
 	meta    []byte
 	mapped  bool
 }
@@ -117,7 +116,6 @@ func newImage(h *header, data []byte) (*Image, error) {
 		data:    data,
 		records: part(recordSection),
 		index:   part(indexSection),
-		filter:  part(filterSection),
 		meta:    part(metaSection),
 	}, nil
 }
@@ -230,27 +228,51 @@ func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err err
 
 // start returns where the records of group g begin.
 func (im *Image) start(g uint64) uint64 {
-	return uint64(binary.LittleEndian.Uint32(im.index[4*g:]))
+	return uint64(binary.LittleEndian.Uint32(im.index[cellSize*g+8:]))
 }
 
-// find appends the entries whose name is w[at:end], of hash h; slack follows.
+// has reports whether there may be a name of this hash.
+func (im *Image) has(h uint64) bool {
+	return passes(binary.LittleEndian.Uint64(im.index[cellSize*reduce(h, im.groups):]), h)
+}
+
+// find appends the entries whose name is w[at:end], of hash h; slack follows. It
+// goes through the group as a cursor does, and is written out because nearly all
+// of a listed lookup's time is spent here.
 func (im *Image) find(hits []Hit, h uint64, w []byte, at, end int) []Hit {
 	first := binary.LittleEndian.Uint64(w[at:])
-	for r := im.group(reduce(h, im.groups)); r.next(); {
-		if r.same || len(r.codes) == 0 {
+	r := im.group(reduce(h, im.groups))
+	for {
+		off := r.off
+		if off >= r.end {
+			return hits
+		}
+		n := int(r.records[off])
+		if n == 0 || n >= longRecord { // for the cursor
+			if !r.next() {
+				return hits
+			}
+			if r.same || !im.symbols.equal(r.codes, w, at, end) {
+				continue
+			}
+			break
+		}
+		payload := off + 1 + n
+		r.off = payload + r.width
+		if r.off > r.end {
+			return hits
+		}
+		if s := &im.symbols[r.records[off+1]]; (first^s.word)&s.mask != 0 {
 			continue
 		}
-		if s := &im.symbols[r.codes[0]]; (first^s.word)&s.mask != 0 {
-			continue
+		if im.symbols.equal(r.records[off+1:payload], w, at, end) {
+			r.at, r.payload = Ref(off), payload
+			break
 		}
-		if !im.symbols.equal(r.codes, w, at, end) {
-			continue
-		}
+	}
+	hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
+	for r.next() && r.same {
 		hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
-		for r.next() && r.same {
-			hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
-		}
-		break
 	}
 	return hits
 }

@@ -14,6 +14,10 @@ const (
 	headerSize = 192
 	align      = 64 // sections begin at multiples of it
 
+	// cellSize is what the index has for each group: its word of the filter,
+	// and 32 bits of where its records begin.
+	cellSize = 12
+
 	// tail is how many zero octets follow the last record, so that a payload
 	// can be read as a word.
 	tail = 8
@@ -24,7 +28,6 @@ const (
 	symbolSection = iota
 	recordSection
 	indexSection
-	filterSection
 	metaSection
 	sectionCount
 )
@@ -114,14 +117,13 @@ func readHeader(b []byte, size int64) (*header, error) {
 		}
 		end = s.off + s.len
 	}
-	records, index, filter := h.sections[recordSection].len, h.sections[indexSection].len, h.sections[filterSection].len
+	records, index := h.sections[recordSection].len, h.sections[indexSection].len
 	switch {
 	case h.width < 1 || h.width > 8,
 		h.entries > math.MaxInt32,
 		h.sections[symbolSection].len != symbolsSize,
 		records < tail || records > math.MaxUint32,
-		h.groups < 1 || h.groups > math.MaxUint32 || index != 4*(h.groups+1),
-		filter < 8 || filter%8 != 0:
+		h.groups < 1 || h.groups > math.MaxUint32 || index != cellSize*(h.groups+1):
 		return bad("a size is wrong")
 	}
 	return h, nil

@@ -29,9 +29,18 @@ type Set struct {
 	layers Layers
 	key    key
 	mapped bool
-	base   filter // of the base
+	base   *Image // never nil
 	over   filter // of all overlays together
+	root   candidate
 	fault  atomic.Pointer[error]
+}
+
+// nothing is an image without entries, which stands for a base that is missing.
+var nothing = &Image{
+	header:  &header{groups: 1, width: 1},
+	symbols: new(symbols),
+	records: make([]byte, tail),
+	index:   make([]byte, 2*cellSize),
 }
 
 // NewSet returns the set of the given layers. The error is that an image was
@@ -41,7 +50,7 @@ func NewSet(l Layers) (*Set, error) {
 	if len(l.Overlays) > MaxOverlays {
 		return nil, fmt.Errorf("%d overlays, at most %d", len(l.Overlays), MaxOverlays)
 	}
-	s := &Set{layers: l, base: newFilter(0), over: newFilter(0)}
+	s := &Set{layers: l, base: nothing, over: newFilter(0)}
 	var first *Image
 	entries := 0
 	for i, im := range append([]*Image{l.Base}, l.Overlays...) {
@@ -60,12 +69,11 @@ func NewSet(l Layers) (*Set, error) {
 		}
 	}
 	if l.Base != nil {
-		s.base = l.Base.filter
+		s.base = l.Base
 	}
-	if entries == 0 {
-		return s, nil
+	if entries > 0 {
+		s.over = newFilter(entries)
 	}
-	s.over = newFilter(entries)
 	var padded [dnswire.MaxName + slack]byte
 	for _, im := range l.Overlays {
 		if im == nil {
@@ -79,7 +87,9 @@ func NewSet(l Layers) (*Set, error) {
 			return nil, err
 		}
 	}
-	return s, nil
+	h := s.key.root()
+	err := guard(func() { s.root = candidate{hash: h, base: s.base.has(h), over: s.over.has(h)} })
+	return s, err
 }
 
 // Image returns the image that Hit.Image names; nil for none.
@@ -157,22 +167,21 @@ type candidate struct {
 }
 
 // search looks up the name w[:end], whose labels n knows. Suffixes are hashed
-// from the root on; what passes the filters is looked up in the other direction. There must be room
-// in passed for every suffix.
+// from the root on; what passes the filters is looked up in the other direction.
+// There must be room in passed for every suffix.
 func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hits []Hit) []Hit {
+	if s.root.base || s.root.over {
+		passed = append(passed, s.root)
+		passed[0].at = uint8(end - 1)
+	}
 	h := s.key.root()
-	labels := n.Labels()
-	for k, at := 0, end-1; ; {
+	for k, labels := 1, n.Labels(); k <= labels; k++ {
+		at := end - len(n.Suffix(k))
+		h = s.key.label(h, w, at)
 		base, over := s.base.has(h), s.over.has(h)
 		if base || over {
 			passed = append(passed, candidate{h, uint8(at), uint8(k), base, over})
 		}
-		if k == labels {
-			break
-		}
-		k++
-		at = end - len(n.Suffix(k))
-		h = s.key.label(h, w, at)
 	}
 	for i := len(passed) - 1; i >= 0; i-- {
 		hits = s.collect(&passed[i], w, end, hits)
@@ -185,7 +194,7 @@ func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hit
 func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	if c.base {
 		from := len(hits)
-		hits = s.layers.Base.find(hits, c.hash, w, int(c.at), end)
+		hits = s.base.find(hits, c.hash, w, int(c.at), end)
 		kept := hits[:from]
 		for _, hit := range hits[from:] {
 			if !s.masked(hit.Payload) {
@@ -197,7 +206,7 @@ func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	}
 	if c.over {
 		for i, im := range s.layers.Overlays {
-			if im == nil || !im.filter.has(c.hash) {
+			if im == nil || !im.has(c.hash) {
 				continue
 			}
 			from := len(hits)
