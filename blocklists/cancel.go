@@ -101,16 +101,6 @@ func ruleKey(r *record, x *format.Extra, m format.Match, action format.Action, i
 var noExtra = fmt.Sprintf(" %v %v %x %q %q %v %v %v %v", []uint16(nil), []uint16(nil), [][]byte(nil), []string(nil), []string(nil),
 	format.Default, []format.Record(nil), false, format.Extra{}.Prefix)
 
-// regex returns the expression of a rule that is a pattern.
-func (s *ruleSet) regex(rule uint32) string {
-	for _, p := range s.Patterns {
-		if p.Rule == rule {
-			return p.Regex
-		}
-	}
-	return ""
-}
-
 // detailOf returns the details of any rule, plain ones included.
 func (s *ruleSet) detailOf(r *record) detail {
 	if d, ok := s.detail(r.rule); ok {

@@ -2,9 +2,7 @@ package blocklists
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
-	"strconv"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -96,41 +94,9 @@ func (p *Policy) mergeAnswers() {
 	}
 }
 
-// reverse returns the PTR rules of a local record's addresses.
-func reverse(r *format.Rule) []format.Rule {
-	var rules []format.Rule
-	for _, rec := range r.Extra.Records {
-		addr, ok := netip.AddrFromSlice(rec.Data)
-		if !ok || rec.Type != dnswire.TypeA && rec.Type != dnswire.TypeAAAA {
-			continue
-		}
-		ptr := format.Record{Type: dnswire.TypePTR, TTL: rec.TTL, Data: slices.Clone(r.Name)}
-		rules = append(rules, format.Rule{
-			Line: r.Line, Form: r.Form, Match: format.Exact, Action: format.Answer,
-			Name:  reverseName(addr),
-			Extra: &format.Extra{Text: r.Extra.Text, Reply: format.Records, Records: []format.Record{ptr}},
-			Note:  r.Note,
-		})
-	}
-	return rules
-}
-
-// reverseName returns the wire name under in-addr.arpa or ip6.arpa of an address
-// (RFC 1035, 3.5; RFC 3596, 2.5).
-func reverseName(addr netip.Addr) []byte {
-	var wire []byte
-	if addr.Is4() {
-		b := addr.As4()
-		for _, octet := range slices.Backward(b[:]) {
-			digits := strconv.Itoa(int(octet))
-			wire = append(append(wire, byte(len(digits))), digits...)
-		}
-		return append(wire, "\x07in-addr\x04arpa\x00"...)
-	}
-	b := addr.As16()
-	const hex = "0123456789abcdef"
-	for _, octet := range slices.Backward(b[:]) {
-		wire = append(wire, 1, hex[octet&15], 1, hex[octet>>4])
-	}
-	return append(wire, "\x03ip6\x04arpa\x00"...)
+// isReverse reports whether a rule is the PTR record that comes with a local
+// record, and not a rule that anybody wrote.
+func isReverse(r *format.Rule) bool {
+	return r.Form == format.Hosts && r.Action == format.Answer && r.Extra != nil && len(r.Extra.Records) > 0 &&
+		r.Extra.Records[0].Type == dnswire.TypePTR
 }

@@ -213,12 +213,24 @@ func (p *Policy) addPatterns(l *policyList) {
 		if _, dead := p.dead[id]; dead || len(p.patterns) >= maxPatterns {
 			continue
 		}
-		re, err := regexp.Compile(r.Regex)
-		if err != nil {
-			continue // the parser has compiled it: it cannot happen
+		if re, literal := l.set.compiled(r.Rule); re != nil {
+			p.patterns = append(p.patterns, pattern{re: re, literal: literal, id: id})
 		}
-		p.patterns = append(p.patterns, pattern{re: re, literal: []byte(r.Literal), id: id})
 	}
+}
+
+// compiled returns the expression of a pattern, and what every name it matches
+// contains; nil for what is no pattern.
+func (s *ruleSet) compiled(rule uint32) (re *regexp.Regexp, literal []byte) {
+	r, ok := s.pattern(rule)
+	if !ok {
+		return nil, nil
+	}
+	re, err := regexp.Compile(r.Regex)
+	if err != nil {
+		return nil, nil // the parser has compiled it: it cannot happen
+	}
+	return re, []byte(r.Literal)
 }
 
 // find returns the index of the list that has the rule; -1 for none.

@@ -111,12 +111,7 @@ func readList(text io.Reader, o format.Options, suffixes bool, into *os.File, st
 			w.bad(BadLine{Line: rule.Line, Text: dnswireText(rule.Name), Why: "would block a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"})
 			return
 		}
-		w.add(rule, false)
-		if o.Own && rule.Action == format.Answer && rule.Form == format.Hosts && rule.Extra != nil {
-			for _, ptr := range reverse(rule) {
-				w.add(&ptr, true)
-			}
-		}
+		w.add(rule)
 	})
 	if report.Err != nil {
 		return reading{}, report.Err

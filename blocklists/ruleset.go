@@ -53,7 +53,7 @@ type detail struct {
 	action    format.Action
 	form      format.Form
 	important bool
-	synthetic bool // made by us (a PTR of a local record), not a rule of the file
+	synthetic bool // the PTR of a local record, which nobody wrote
 }
 
 // setMeta is the part of a ruleSet that is kept as JSON.
@@ -148,6 +148,21 @@ func (s *ruleSet) extraOf(d detail) *format.Extra {
 		return nil
 	}
 	return s.Extras[d.extra-1]
+}
+
+// pattern returns the expression of a rule that is one.
+func (s *ruleSet) pattern(rule uint32) (p patternRule, ok bool) {
+	i := sort.Search(len(s.Patterns), func(i int) bool { return s.Patterns[i].Rule >= rule })
+	if i == len(s.Patterns) || s.Patterns[i].Rule != rule {
+		return patternRule{}, false
+	}
+	return s.Patterns[i], true
+}
+
+// regex is pattern, for its text alone.
+func (s *ruleSet) regex(rule uint32) string {
+	p, _ := s.pattern(rule)
+	return p.Regex
 }
 
 // record reads one rule. The name is the caller's.
@@ -266,14 +281,14 @@ func newSetWriter(file *os.File) *setWriter {
 }
 
 // add appends a rule. It copies what it keeps.
-func (w *setWriter) add(r *format.Rule, synthetic bool) {
+func (w *setWriter) add(r *format.Rule) {
 	if w.err != nil {
 		return
 	}
 	if w.set.records%markEvery == 0 {
 		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
 	}
-	rule := uint32(w.set.records)
+	rule, synthetic := uint32(w.set.records), isReverse(r)
 	head := byte(r.Form) & headForm
 	if r.Match <= format.Below {
 		head |= byte(r.Match) << 4

@@ -1,0 +1,372 @@
+package blocklists
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
+	"telltale/dnswire"
+)
+
+// A FindingKind is what is odd about a rule.
+type FindingKind string
+
+const (
+	Redundant     FindingKind = "redundant"      // another rule matches all that it matches, to the same end
+	Shadowed      FindingKind = "shadowed"       // an exception takes all that it matches
+	DeadException FindingKind = "dead exception" // nothing is blocked that it would allow
+	Risky         FindingKind = "risky"          // it blocks more than its author may think
+)
+
+// A Finding is a rule that its author may want to look at.
+type Finding struct {
+	Line int
+	Text string
+	Kind FindingKind
+	Why  string
+}
+
+// A LintReport is what Lint has to say of one file.
+type LintReport struct {
+	Path     string
+	Failed   string // why it cannot be read; nothing else is said then
+	Rules    int
+	ByForm   map[string]int
+	Bad      []BadLine // the first of them
+	BadSeen  int
+	Findings []Finding           // the first maxFindings
+	Seen     map[FindingKind]int // all of them
+}
+
+const maxFindings = 1000
+
+// Lint reads list files as one set of lists, and says what is wrong with their
+// lines and odd about their rules. Shipped has the shipped lists, which know what
+// must not be blocked; nil for none.
+func Lint(paths []string, shipped fs.FS) ([]LintReport, error) {
+	l := &linter{reports: make([]LintReport, len(paths))}
+	for i, path := range paths {
+		l.reports[i] = LintReport{Path: path, ByForm: map[string]int{}, Seen: map[FindingKind]int{}}
+		if err := l.read(path, &l.reports[i]); err != nil {
+			l.reports[i].Failed = err.Error()
+		}
+	}
+	lists := make([]activeList, 0, len(l.files))
+	for _, f := range l.files {
+		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, set: f.set})
+	}
+	var x index
+	if err := x.load(); err != nil {
+		return nil, err
+	}
+	names, err := x.place(lists)
+	if err != nil {
+		return nil, err
+	}
+	l.names = names
+	for i := range lists {
+		l.files[i].first = lists[i].first
+	}
+	if err := l.collect(); err != nil {
+		return nil, err
+	}
+	for i := range l.files {
+		if err := l.check(i); err != nil {
+			return nil, err
+		}
+	}
+	return l.reports, l.checkEssential(shipped, lists)
+}
+
+type linter struct {
+	reports []LintReport
+	files   []lintFile
+	names   *matcher.Set
+	parents map[uint64]bool // hashes of all names above a blocked one
+	blocks  int
+}
+
+type lintFile struct {
+	report *LintReport
+	set    *ruleSet
+	first  RuleID
+}
+
+func (l *linter) read(path string, r *LintReport) error {
+	f, _, err := openList(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	o := format.Options{Name: listName(filepath.Base(path)), Own: filepath.Base(path) == ownFile}
+	got, err := readList(f, o, true, nil, stamp{})
+	if err != nil {
+		return err
+	}
+	r.Rules, r.Bad, r.BadSeen = got.set.Rules, got.set.Bad, got.set.BadSeen
+	for form, n := range got.set.Forms {
+		r.ByForm[form.String()] = n
+	}
+	l.files = append(l.files, lintFile{report: r, set: got.set})
+	return nil
+}
+
+// collect notes below which names something is blocked.
+func (l *linter) collect() error {
+	l.parents = map[uint64]bool{}
+	var name dnswire.Name
+	for _, f := range l.files {
+		err := f.set.each(func(r record) error {
+			d := f.set.detailOf(&r)
+			if len(r.name) == 0 || d.action != format.Block && d.action != format.Answer {
+				return nil
+			}
+			l.blocks++
+			if _, err := name.Read(r.name, 0); err != nil {
+				return nil
+			}
+			for k := range name.Labels() {
+				l.parents[xxhash.Sum64(name.Suffix(k))] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check looks at each rule of a file beside all rules.
+func (l *linter) check(at int) error {
+	f := &l.files[at]
+	var name dnswire.Name
+	return f.set.each(func(r record) error {
+		d := f.set.detailOf(&r)
+		if d.synthetic {
+			return nil
+		}
+		if len(r.name) == 0 {
+			l.checkPattern(f, &r, d)
+			return nil
+		}
+		if _, err := name.Read(r.name, 0); err != nil {
+			return nil
+		}
+		switch d.action {
+		case format.Block:
+			l.checkBlock(f, &r, d, &name)
+		case format.Allow:
+			l.checkAllow(f, &r, d, &name)
+		}
+		return nil
+	})
+}
+
+func (l *linter) find(f *lintFile, r *record, d detail, kind FindingKind, why string) {
+	f.report.Seen[kind]++
+	if len(f.report.Findings) < maxFindings {
+		f.report.Findings = append(f.report.Findings, Finding{Line: r.line, Text: f.set.text(r, d), Kind: kind, Why: why})
+	}
+}
+
+func (l *linter) checkBlock(f *lintFile, r *record, d detail, name *dnswire.Name) {
+	if d.match != format.Exact && isPublicSuffix(r.name) {
+		l.find(f, r, d, Risky, "blocks a public suffix: all names under it belong to others")
+	} else if name.Labels() == 1 && d.match != format.Exact {
+		l.find(f, r, d, Risky, "blocks a whole top-level domain")
+	}
+	if other, where := l.covering(f, r, d, name, format.Block); other != nil {
+		l.find(f, r, d, Redundant, "matches nothing that "+where+" does not")
+		return
+	}
+	if d.important {
+		return
+	}
+	if other, where := l.covering(f, r, d, name, format.Allow); other != nil {
+		l.find(f, r, d, Shadowed, "never blocks, because of the exception of "+where)
+	}
+}
+
+func (l *linter) checkAllow(f *lintFile, r *record, d detail, name *dnswire.Name) {
+	if other, where := l.covering(f, r, d, name, format.Allow); other != nil {
+		l.find(f, r, d, Redundant, "matches nothing that "+where+" does not")
+		return
+	}
+	if l.blocks == 0 || len(l.patterns()) > 0 {
+		return // an allow list by itself, or what it allows cannot be told
+	}
+	if d.match != format.Exact && l.parents[xxhash.Sum64(r.name)] {
+		return
+	}
+	for _, h := range l.names.Lookup(name, nil) {
+		if _, od := l.rule(h); od.action == format.Block || od.action == format.Answer {
+			return
+		}
+	}
+	l.find(f, r, d, DeadException, "nothing in these files blocks what it allows")
+}
+
+// patterns returns the first patterns there are.
+func (l *linter) patterns() []patternRule {
+	for _, f := range l.files {
+		if len(f.set.Patterns) > 0 {
+			return f.set.Patterns
+		}
+	}
+	return nil
+}
+
+// rule returns the rule that a lookup has found.
+func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
+	id := RuleID(h.Payload >> kindBits)
+	for i := range l.files {
+		f := &l.files[i]
+		if id < f.first || id >= f.first+RuleID(f.set.records) {
+			continue
+		}
+		rule := uint32(id - f.first)
+		if d, ok := f.set.detail(rule); ok {
+			return f, d
+		}
+		return f, plainDetail(rule, h.Payload&(1<<kindBits-1))
+	}
+	return nil, detail{action: format.Known}
+}
+
+// plainDetail returns what the kind of a plain rule says. Of its form it knows
+// only whether exceptions written in it are scoped.
+func plainDetail(rule uint32, kind matcher.Payload) detail {
+	d := detail{rule: rule}
+	switch kind {
+	case blockExact:
+		d.match = format.Exact
+	case blockBelow:
+		d.match = format.Below
+	case allowBelowToo:
+		d.action = format.Allow
+	case allowExact:
+		d.action, d.match = format.Allow, format.Exact
+	case allowBelow:
+		d.action, d.match = format.Allow, format.Below
+	case allowScoped:
+		d.action, d.form = format.Allow, format.Dnsmasq
+	}
+	return d
+}
+
+// covering returns another rule with the given action, and where it stands, that
+// matches all that this one does: a name above it with its subtree, or the same
+// name on an earlier line.
+func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, action format.Action) (*detail, string) {
+	if d.extra != 0 && action == d.action {
+		return nil, "" // it has conditions, or an answer, of its own
+	}
+	for _, h := range l.names.Lookup(name, nil) {
+		id := RuleID(h.Payload >> kindBits)
+		if id == f.first+RuleID(r.rule) {
+			continue
+		}
+		of, od := l.rule(h)
+		if of == nil || od.action != action || od.extra != 0 || od.important != d.important && !od.important {
+			continue
+		}
+		if action == format.Allow && d.action == format.Block && (od.important || isScoped(od.form)) {
+			continue
+		}
+		if !covers(od, d, int(h.Labels) == name.Labels(), id < f.first+RuleID(r.rule) || action != d.action) {
+			continue
+		}
+		return &od, l.place(f, of, od.rule)
+	}
+	return nil, ""
+}
+
+// covers reports whether a rule of the same name, or of one above, matches all
+// that another one does. Of two that are equal, only the earlier one does.
+func covers(od, d detail, same, earlier bool) bool {
+	if !same {
+		return od.match == format.Subtree || od.match == format.Below
+	}
+	switch {
+	case od.match == d.match:
+		return earlier
+	case od.match == format.Subtree:
+		return true
+	}
+	return false
+}
+
+func (l *linter) place(f, of *lintFile, rule uint32) string {
+	rec, err := of.set.record(rule)
+	if err != nil {
+		return "another rule"
+	}
+	if of == f {
+		return fmt.Sprintf("line %d", rec.line)
+	}
+	return fmt.Sprintf("%s:%d", of.report.Path, rec.line)
+}
+
+// innocent are names that a pattern should not match all of.
+var innocent = [][]byte{[]byte("example.com"), []byte("www.wikipedia.org"), []byte("mail.heise.de"), []byte("cdn.bbc.co.uk"), []byte("nic.fr")}
+
+func (l *linter) checkPattern(f *lintFile, r *record, d detail) {
+	if d.match != format.Pattern || d.action != format.Block {
+		return
+	}
+	re, literal := f.set.compiled(r.rule)
+	if re == nil {
+		return
+	}
+	x := f.set.extraOf(d)
+	hits := 0
+	for _, n := range innocent {
+		if (bytes.Contains(n, literal) && re.Match(n)) != (x != nil && x.Invert) {
+			hits++
+		}
+	}
+	if hits > 1 {
+		l.find(f, r, d, Risky, "matches names at random")
+	}
+}
+
+// checkEssential notes the rules that block what the shipped lists call essential.
+func (l *linter) checkEssential(shipped fs.FS, lists []activeList) error {
+	if shipped == nil {
+		return nil
+	}
+	known, err := OpenReadOnly(Options{Shipped: shipped})
+	if err != nil {
+		return err
+	}
+	var x index
+	if err := x.load(); err != nil {
+		return err
+	}
+	names, err := x.place(lists)
+	if err != nil {
+		return err
+	}
+	p := compile(&Options{}, lists, names, (&Options{}).now(), false)
+	known.Current().eachEssential(func(name *dnswire.Name, note *format.Annotation) {
+		v := p.Decide(name, dnswire.TypeA, 0)
+		if v.Action != Block {
+			return
+		}
+		at := p.find(v.Rule)
+		f := &l.files[at]
+		rec, err := f.set.record(uint32(v.Rule - p.lists[at].first))
+		if err != nil {
+			return
+		}
+		l.find(f, &rec, f.set.detailOf(&rec), Risky, essentialWarning(name, note))
+	})
+	return errors.Join(known.Close())
+}
