@@ -1,0 +1,70 @@
+# run     build, and start on 127.0.0.1:5300 with its data in ./data
+# test    what a change must pass; installs what the tests need where it may
+# check   test, and what else CI looks at: format, lint, fuzz, cross builds, modules
+# bench   Telltale against its peers, into docs/benchmarks.md
+# build   ./bin/telltale
+# cross   ./dist/telltale-... for every machine it is meant for
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO          ?= go
+GOBUILD      = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+TARGETS      = linux/amd64 linux/arm64 linux/arm linux/mips linux/mipsle
+
+.PHONY: run test check bench build cross tools vet format lint fuzz tidy clean
+
+build:
+	$(GOBUILD) -o bin/telltale ./cmd/telltale
+
+run: build data/telltale.yaml
+	./bin/telltale serve --config data/telltale.yaml
+
+# Made once, then yours.
+data/telltale.yaml: | packaging/run.yaml
+	mkdir -p -m 0700 data
+	mkdir -p data/lists.d
+	install -m 0644 packaging/run.yaml $@
+
+# The race detector needs a C compiler and a 64-bit machine.
+test: tools vet
+	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
+	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; CGO_ENABLED=1 $(GO) test -race -timeout 10m ./... ;; \
+	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
+	esac
+
+check: format lint test fuzz cross tidy
+
+tools:
+	@.ci/tools
+
+vet:
+	$(GO) vet ./...
+
+format:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi
+
+lint: vet
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+tidy:
+	$(GO) mod tidy -diff
+
+bench:
+	bench/run.sh
+
+# MIPS routers seldom have a floating-point unit; 32-bit ARM here means armv7.
+cross:
+	@for target in $(TARGETS); do \
+		os=$${target%/*} arch=$${target#*/}; \
+		out=dist/telltale-$$os-$$arch; \
+		if [ $$arch = arm ]; then out=$${out}v7; fi; \
+		echo $$out; \
+		GOOS=$$os GOARCH=$$arch GOARM=7 GOMIPS=softfloat $(GOBUILD) -o $$out ./cmd/telltale || exit 1; \
+	done
+
+clean:
+	rm -rf bin dist
