@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "telltale/"
+	tree   = "../.." // the module's root, from here
+)
+
+// mayImport is the floor plan: what each package may import beside the standard
+// library, tests not counted. A module of others stands for all its packages.
+// Change it on purpose or not at all.
+var mayImport = map[string]string{
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver " +
+		"github.com/spf13/cobra github.com/spf13/pflag",
+	"config": "github.com/fsnotify/fsnotify github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
+
+	"dnswire": "",
+
+	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe " +
+		"github.com/cespare/xxhash/v2 github.com/fsnotify/fsnotify golang.org/x/net golang.org/x/sys",
+	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
+	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
+	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
+	"blocklists/subscribe": "dnswire blocklists/format github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
+
+	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
+
+	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/sys",
+
+	"resolver": "blocklists devices dnswire querylog " +
+		"github.com/dchest/siphash github.com/fsnotify/fsnotify github.com/miekg/dns golang.org/x/net golang.org/x/sync golang.org/x/sys golang.org/x/time",
+
+	// Rooms to come; see docs/decisions.
+	"evidence": "blocklists devices querylog",
+	"web":      "blocklists devices evidence querylog",
+}
+
+// Programs and packages of the benchmarks measure from outside, and may use the
+// few rooms that have functions to be measured alone.
+const benchMayImport = "bench/names blocklists blocklists/format blocklists/matcher dnswire github.com/miekg/dns golang.org/x/net golang.org/x/sys"
+
+func TestImports(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go list takes a second")
+	}
+	for _, goos := range []string{"linux", "darwin"} {
+		for _, pkg := range packages(t, goos) {
+			name := strings.TrimPrefix(pkg.ImportPath, module)
+			allowed, ok := mayImport[name]
+			if strings.HasPrefix(name, "bench/") {
+				allowed, ok = benchMayImport, true
+			}
+			if !ok {
+				t.Errorf("%s is not in the floor plan", name)
+				continue
+			}
+			for _, path := range pkg.Imports {
+				if !standard(path) && !mayUse(allowed, strings.TrimPrefix(path, module)) {
+					t.Errorf("%s must not import %s", name, path)
+				}
+			}
+		}
+	}
+}
+
+func mayUse(allowed, path string) bool {
+	for a := range strings.FieldsSeq(allowed) {
+		theirs := strings.Contains(a, ".")
+		if path == a || theirs && strings.HasPrefix(path, a+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// standard reports whether path is of the standard library: the modules of
+// others begin with a host name, ours with the module's name.
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.HasPrefix(path, module) && !strings.Contains(first, ".")
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T, goos string) []listed {
+	t.Helper()
+	list := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
+	list.Dir = tree
+	list.Env = append(list.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg listed
+		if err := d.Decode(&pkg); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, pkg)
+	}
+}
+
+// What runs before main cannot be given its dependencies, fails without a way
+// to say so, and costs every command its time.
+func TestNothingRunsBeforeMain(t *testing.T) {
+	files := token.NewFileSet()
+	err := filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != tree && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s: a function init", files.Position(f.Pos()))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
