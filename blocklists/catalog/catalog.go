@@ -1,16 +1,229 @@
 // Package catalog is what Telltale ships: one annotated list file per vendor,
 // and sets that cut across vendors. Each entry says who wants a name, for what,
-// who says so, and what breaks without it. The package reads its own files and
-// nothing else; what a name's match means for a query is for blocklists to say.
+// who says so, and what breaks without it. The package reads list files and says
+// what they hold; what a match means for a query is for blocklists to decide.
 package catalog
 
 import (
 	"embed"
+	"fmt"
 	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
 )
+
+//go:generate go test -run TestPages -update
 
 //go:embed *.txt
 var files embed.FS
 
 // FS returns the list files: one NAME.txt per vendor or set at its root.
 func FS() fs.FS { return files }
+
+// An Entry is what the catalogue knows of one name, or of a name and everything
+// below it. Empty fields are unknown.
+type Entry struct {
+	Name  string // lower case, without trailing dot
+	Exact bool   // Name alone, not what is below it
+
+	Vendor, Product string
+	Purpose         string   // one of Purposes; "" for an owner
+	Tier            string   // telemetry, mixed, essential or owner
+	Region          string   // see Regions; "" where the name does not tell
+	Sources         []string // who says so: URLs, or owner/repository:path
+	Breaks          string   // what breaks when blocked
+	Since           string   // YYYY, YYYY-MM or YYYY-MM-DD of the oldest dated source
+	Confidence      string   // stated, or name: the purpose is read off the name
+	Software        string   // whose collector it is, when not the vendor's own
+
+	File string // the list file, e.g. "xiaomi.txt"
+	Line int    // from 1
+
+	listed bool // a plain line, which blocks; else a comment line
+}
+
+// Listed reports whether the entry is a line that blocks, for every program that
+// reads the file as a plain list. Whether Telltale enforces or observes it is up
+// to its tier.
+func (e *Entry) Listed() bool { return e.listed }
+
+// String returns the entry's name as a list writes it.
+func (e *Entry) String() string {
+	if e.Exact {
+		return "=" + e.Name
+	}
+	return e.Name
+}
+
+// Covers reports whether the entry speaks of name, a domain name in lower case
+// without trailing dot.
+func (e *Entry) Covers(name string) bool {
+	return name == e.Name || !e.Exact && below(name, e.Name)
+}
+
+// below reports whether name is a name below parent.
+func below(name, parent string) bool {
+	n := len(name) - len(parent)
+	return n > 0 && name[n-1] == '.' && name[n:] == parent
+}
+
+// A Catalog is the parsed form of list files. It never changes.
+type Catalog struct {
+	entries []Entry          // in the order of files and lines
+	byName  map[string][]int // entries by Name
+}
+
+// Load reads the shipped files.
+func Load() (*Catalog, error) { return Read(FS()) }
+
+// Read reads the files *.txt at the root of fsys. A line that cannot be read is
+// an error that names file and line: the shipped files have none.
+func Read(fsys fs.FS) (*Catalog, error) {
+	names, err := fs.Glob(fsys, "*.txt")
+	if err != nil {
+		return nil, err
+	}
+	c := &Catalog{byName: map[string][]int{}}
+	for _, name := range names {
+		if err := c.read(fsys, name); err != nil {
+			return nil, fmt.Errorf("catalogue: %w", err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Catalog) read(fsys fs.FS, name string) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	report := format.Parse(f, format.Options{Name: strings.TrimSuffix(name, path.Ext(name))}, func(r *format.Rule) {
+		e := entry(r)
+		e.File = name
+		c.byName[e.Name] = append(c.byName[e.Name], len(c.entries))
+		c.entries = append(c.entries, e)
+	})
+	if report.Err != nil {
+		return fmt.Errorf("%s: %w", name, report.Err)
+	}
+	if len(report.Bad) > 0 {
+		return fmt.Errorf("%s:%s", name, report.Bad[0])
+	}
+	return nil
+}
+
+// entry makes an entry of a rule, of which it keeps nothing but the texts.
+func entry(r *format.Rule) Entry {
+	e := Entry{
+		Name:   string(dnswire.AppendText(nil, r.Name)),
+		Exact:  r.Match == format.Exact,
+		Line:   r.Line,
+		listed: r.Action == format.Block,
+	}
+	if n := r.Note; n != nil {
+		e.Vendor, e.Product, e.Purpose, e.Tier, e.Region = n.Vendor, n.Product, n.Purpose, n.Tier, n.Region
+		e.Sources = strings.Fields(n.Source)
+		e.Breaks, e.Since, e.Confidence, e.Software = n.Breaks, n.Since, n.Confidence, n.Software
+	}
+	return e
+}
+
+// Entries returns all entries in the order of files and lines. Callers do not
+// change them.
+func (c *Catalog) Entries() []Entry { return c.entries }
+
+// Name returns the entries that speak of a name, the most specific first: its
+// own, then those of the domains above it, owners last among equals.
+func (c *Catalog) Name(name string) []Entry {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	var found []Entry
+	for at := name; at != ""; _, at, _ = strings.Cut(at, ".") {
+		first := len(found)
+		for _, i := range c.byName[at] {
+			if c.entries[i].Covers(name) {
+				found = append(found, c.entries[i])
+			}
+		}
+		slices.SortStableFunc(found[first:], func(a, b Entry) int { return specificity(b) - specificity(a) })
+	}
+	return found
+}
+
+// specificity orders entries of one name: the name alone before the subtree,
+// what is known of it before who owns it.
+func specificity(e Entry) int {
+	n := 0
+	if e.Tier != "owner" {
+		n += 2
+	}
+	if e.Exact {
+		n++
+	}
+	return n
+}
+
+// Vendor returns the entries of a vendor, its name in any case.
+func (c *Catalog) Vendor(vendor string) []Entry {
+	var found []Entry
+	for _, e := range c.entries {
+		if strings.EqualFold(e.Vendor, vendor) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// Find returns what is known of a vendor or, where there is none of that name,
+// of a domain name; nil for nothing.
+func (c *Catalog) Find(vendorOrName string) []Entry {
+	if found := c.Vendor(vendorOrName); found != nil {
+		return found
+	}
+	return c.Name(vendorOrName)
+}
+
+// A Count says how much the catalogue knows of a vendor, in entries by tier.
+type Count struct {
+	Vendor                             string
+	Telemetry, Mixed, Essential, Owner int
+}
+
+// Total is the number of the vendor's entries.
+func (n Count) Total() int { return n.Telemetry + n.Mixed + n.Essential + n.Owner }
+
+// Vendors returns the vendors in alphabetical order, case aside.
+func (c *Catalog) Vendors() []Count {
+	at := map[string]int{}
+	var counts []Count
+	for _, e := range c.entries {
+		i, ok := at[e.Vendor]
+		if !ok {
+			i = len(counts)
+			at[e.Vendor] = i
+			counts = append(counts, Count{Vendor: e.Vendor})
+		}
+		counts[i].add(e.Tier)
+	}
+	slices.SortFunc(counts, func(a, b Count) int {
+		return strings.Compare(strings.ToLower(a.Vendor), strings.ToLower(b.Vendor))
+	})
+	return counts
+}
+
+func (n *Count) add(tier string) {
+	switch tier {
+	case "telemetry":
+		n.Telemetry++
+	case "mixed":
+		n.Mixed++
+	case "essential":
+		n.Essential++
+	case "owner":
+		n.Owner++
+	}
+}
