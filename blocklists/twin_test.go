@@ -1,0 +1,428 @@
+package blocklists
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"regexp"
+	"sort"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
+)
+
+// A twin judges like a Policy, slowly and by the book: every rule of every list
+// is held against the name, and the words of DESIGN.md are followed one by one.
+type twin struct {
+	lists   []twinList // in the order in which they win ties
+	observe bool
+	mixed   bool
+}
+
+type twinList struct {
+	name    string
+	kind    Kind
+	observe bool
+	rules   []format.Rule
+}
+
+type twinMatch struct {
+	list *twinList
+	rule *format.Rule
+	at   int // of the list
+}
+
+func (tw *twin) matching(name *dnswire.Name, qtype uint16) (ms []twinMatch) {
+	for i := range tw.lists {
+		for j := range tw.lists[i].rules {
+			if r := &tw.lists[i].rules[j]; twinMatches(r, name, qtype) {
+				ms = append(ms, twinMatch{&tw.lists[i], r, i})
+			}
+		}
+	}
+	return ms
+}
+
+func twinMatches(r *format.Rule, name *dnswire.Name, qtype uint16) bool {
+	text, rule := "."+name.String(), "."+string(dnswire.AppendText(nil, r.Name))
+	switch r.Match {
+	case format.Exact:
+		if text != rule {
+			return false
+		}
+	case format.Subtree:
+		if !strings.HasSuffix(text, rule) {
+			return false
+		}
+	case format.Below:
+		if !strings.HasSuffix(text, rule) || text == rule {
+			return false
+		}
+	case format.Pattern:
+		if !regexp.MustCompile(r.Regex).MatchString(name.String()) {
+			return false
+		}
+	}
+	if r.Extra == nil {
+		return true
+	}
+	for _, deny := range r.Extra.DenyAllow {
+		if strings.HasSuffix(text, "."+string(dnswire.AppendText(nil, deny))) {
+			return false
+		}
+	}
+	for _, no := range r.Extra.NotTypes {
+		if no == qtype {
+			return false
+		}
+	}
+	if len(r.Extra.Types) == 0 {
+		return true
+	}
+	return bytes.Contains([]byte(fmt.Sprint(r.Extra.Types)), []byte(fmt.Sprint(qtype)))
+}
+
+// specificity is more labels, then the name alone, then a subtree, then a regex.
+func (m *twinMatch) specificity() int {
+	if m.rule.Match == format.Pattern {
+		return 0
+	}
+	labels := strings.Count(string(dnswire.AppendText(nil, m.rule.Name)), ".") + 1
+	if m.rule.Match == format.Exact {
+		return 10*labels + 2
+	}
+	return 10*labels + 1
+}
+
+func (m *twinMatch) tier() string {
+	if m.rule.Note == nil {
+		return ""
+	}
+	return m.rule.Note.Tier
+}
+
+func (tw *twin) enforced(m *twinMatch) bool {
+	if m.list.observe {
+		return false
+	}
+	return m.rule.Action != format.Block || m.list.kind == OwnList || m.tier() != "mixed" || tw.mixed
+}
+
+// blocks reports whether a rule would block, enforced or observing.
+func (tw *twin) blocks(m *twinMatch, ms []twinMatch) bool {
+	if m.rule.Action != format.Block {
+		return false
+	}
+	if m.list.kind != Shipped {
+		return true
+	}
+	if m.tier() == "essential" || m.tier() == "owner" {
+		return false
+	}
+	for i := range ms { // a shipped list never blocks what is essential
+		e := &ms[i]
+		if e.list.kind == Shipped && e.tier() == "essential" && e.specificity() >= m.specificity() {
+			return false
+		}
+	}
+	return true
+}
+
+// reaches reports whether an exception holds here.
+func (tw *twin) reaches(m *twinMatch, ms []twinMatch) bool {
+	if m.rule.Form != format.Dnsmasq && m.rule.Form != format.Unbound && m.rule.Form != format.Zone {
+		return true
+	}
+	for i := range ms {
+		b := &ms[i]
+		known := b.list.kind == Shipped && (b.tier() == "essential" || b.tier() == "owner")
+		if b.at == m.at && b.rule.Action == format.Block && !known && b.specificity() > m.specificity() {
+			return false
+		}
+	}
+	return true
+}
+
+// best returns the weightiest of the matches that are wanted.
+func best(ms []twinMatch, wanted func(*twinMatch) bool, less func(a, b *twinMatch) bool) *twinMatch {
+	var found []*twinMatch
+	for i := range ms {
+		if wanted(&ms[i]) {
+			found = append(found, &ms[i])
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	sort.SliceStable(found, func(i, j int) bool { return less(found[i], found[j]) })
+	return found[0]
+}
+
+// bySpecificity leaves ties in the order of lists and lines.
+func bySpecificity(a, b *twinMatch) bool { return a.specificity() > b.specificity() }
+
+func (tw *twin) decide(name *dnswire.Name, qtype uint16) string {
+	ms := tw.matching(name, qtype)
+	ownOf := func(m *twinMatch) bool { return m.list.kind == OwnList }
+	isAllow := func(m *twinMatch) bool { return m.rule.Action == format.Allow }
+	for _, step := range []struct {
+		wanted func(*twinMatch) bool
+		less   func(a, b *twinMatch) bool
+	}{
+		{func(m *twinMatch) bool { return ownOf(m) && (isAllow(m) || m.rule.Action == format.Block) },
+			func(a, b *twinMatch) bool {
+				if a.specificity() != b.specificity() {
+					return a.specificity() > b.specificity()
+				}
+				return isAllow(a) && !isAllow(b)
+			}},
+		{func(m *twinMatch) bool { return isAllow(m) && m.rule.Important && tw.reaches(m, ms) }, bySpecificity},
+		{func(m *twinMatch) bool { return tw.blocks(m, ms) && m.rule.Important }, bySpecificity},
+		{func(m *twinMatch) bool { return isAllow(m) && tw.reaches(m, ms) }, bySpecificity},
+		{func(m *twinMatch) bool { return tw.blocks(m, ms) }, bySpecificity},
+	} {
+		m := best(ms, func(m *twinMatch) bool { return tw.enforced(m) && step.wanted(m) }, step.less)
+		switch {
+		case m == nil:
+			continue
+		case isAllow(m):
+			return tw.say("allow", m)
+		case tw.observe:
+			return tw.say("observe", m)
+		}
+		return tw.say("block", m)
+	}
+	m := best(ms, func(m *twinMatch) bool {
+		return !tw.enforced(m) && tw.blocks(m, ms) && !tw.spared(m, ms)
+	}, bySpecificity)
+	if m != nil {
+		return tw.say("observe", m)
+	}
+	return "pass"
+}
+
+// spared reports whether an exception of the rule's own list wins over it.
+func (tw *twin) spared(m *twinMatch, ms []twinMatch) bool {
+	for i := range ms {
+		e := &ms[i]
+		if e.at != m.at || e.rule.Action != format.Allow {
+			continue
+		}
+		if m.list.kind == OwnList {
+			if e.specificity() >= m.specificity() {
+				return true
+			}
+			continue
+		}
+		if tw.reaches(e, ms) && (e.rule.Important || !m.rule.Important) {
+			return true
+		}
+	}
+	return false
+}
+
+func (tw *twin) attribute(name *dnswire.Name, qtype uint16) string {
+	ms := tw.matching(name, qtype)
+	for _, owner := range []bool{false, true} {
+		m := best(ms, func(m *twinMatch) bool { return m.rule.Note != nil && (m.tier() == "owner") == owner },
+			func(a, b *twinMatch) bool {
+				if a.specificity() != b.specificity() {
+					return a.specificity() > b.specificity()
+				}
+				if (a.list.kind == Shipped) != (b.list.kind == Shipped) {
+					return a.list.kind == Shipped
+				}
+				if a.list.kind == OwnList && b.list.kind == OwnList && a.rule.Action != b.rule.Action {
+					return a.rule.Action == format.Allow
+				}
+				return false
+			})
+		if m != nil {
+			return fmt.Sprintf("%s:%d", m.list.name, m.rule.Line)
+		}
+	}
+	return ""
+}
+
+func (tw *twin) say(action string, m *twinMatch) string {
+	return fmt.Sprintf("%s %s:%d", action, m.list.name, m.rule.Line)
+}
+
+// randomLists makes lists that are full of conflicts.
+func randomLists(r *rand.Rand) map[string]string {
+	lists := map[string]string{}
+	labels := []string{"a", "b", "c", "ads"}
+	domain := func() string {
+		n := "test.example"
+		for range r.IntN(4) {
+			n = labels[r.IntN(len(labels))] + "." + n
+		}
+		return n
+	}
+	tiers := []string{"telemetry", "mixed", "essential", "owner"}
+	for _, file := range []string{"own.txt", "a.txt", "b.txt", "c.txt", "s1.txt", "s2.txt"} {
+		var b strings.Builder
+		for range r.IntN(8) {
+			note := ""
+			if r.IntN(3) == 0 || file[0] == 's' {
+				note = " #@ vendor=V tier=" + tiers[r.IntN(len(tiers))]
+			}
+			n := domain()
+			switch r.IntN(16) {
+			case 0, 1, 2:
+				fmt.Fprintf(&b, "%s%s\n", n, note)
+			case 3:
+				fmt.Fprintf(&b, "=%s%s\n", n, note)
+			case 4:
+				fmt.Fprintf(&b, "0.0.0.0 %s%s\n", n, note)
+			case 5, 6:
+				fmt.Fprintf(&b, "@@%s%s\n", n, note)
+			case 7:
+				fmt.Fprintf(&b, "@@=%s\n", n)
+			case 8:
+				fmt.Fprintf(&b, "||%s^$important\n", n)
+			case 9:
+				fmt.Fprintf(&b, "@@||%s^$important\n", n)
+			case 10:
+				fmt.Fprintf(&b, "server=/%s/#\n", n)
+			case 11:
+				fmt.Fprintf(&b, "address=/%s/\n", n)
+			case 12:
+				fmt.Fprintf(&b, "||%s^$dnstype=AAAA\n", n)
+			case 13:
+				fmt.Fprintf(&b, "||%s^$denyallow=%s\n", n, domain())
+			case 14:
+				fmt.Fprintf(&b, "/^%s\\..*example$/\n", labels[r.IntN(len(labels))])
+			case 15:
+				fmt.Fprintf(&b, "#@ name=%s vendor=V tier=%s\n", n, tiers[2+r.IntN(2)])
+			}
+		}
+		lists[file] = b.String()
+	}
+	return lists
+}
+
+// pair makes a policy and its twin of the same lists.
+func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
+	shipped := fstest.MapFS{}
+	s := &Store{opts: o, write: true, log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	_ = s.index.load()
+	tw := &twin{observe: o.Observe, mixed: o.Tier == "mixed"}
+	for _, file := range []string{"a.txt", "b.txt", "c.txt", "own.txt", "s1.txt", "s2.txt"} { // as they win ties
+		kind := UserList
+		switch {
+		case file == "own.txt":
+			kind = OwnList
+		case file[0] == 's':
+			kind = Shipped
+			shipped[file] = &fstest.MapFile{Data: []byte(lists[file])}
+		}
+		settings := o.settingsFor(listName(file))
+		fo := settings.formatOptions(listName(file), kind)
+		got, err := readList(strings.NewReader(lists[file]), fo, true, nil, stamp{})
+		check(t, err)
+		s.sources = append(s.sources, &source{name: listName(file), kind: kind, settings: settings, set: got.set})
+		tl := twinList{name: listName(file), kind: kind, observe: settings.Observe}
+		format.Parse(strings.NewReader(lists[file]), fo, func(r *format.Rule) {
+			c := *r
+			c.Name = bytes.Clone(r.Name)
+			tl.rules = append(tl.rules, c)
+		})
+		tw.lists = append(tw.lists, tl)
+	}
+	names, active, err := s.placeLocked()
+	check(t, err)
+	return compile(&s.opts, active, names, time.Now(), false), tw
+}
+
+func compareTwins(t testing.TB, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 7))
+	lists := randomLists(r)
+	o := Options{Observe: r.IntN(8) == 0}
+	if r.IntN(3) == 0 {
+		o.Tier = "mixed"
+	}
+	for _, l := range []string{"a", "b", "own"} {
+		o.Lists = append(o.Lists, ListSettings{Name: l, Observe: r.IntN(4) == 0})
+	}
+	p, tw := pair(t, lists, o)
+	labels := []string{"a", "b", "c", "ads", "x"}
+	for range 60 {
+		ask := "test.example"
+		for range r.IntN(4) {
+			ask = labels[r.IntN(len(labels))] + "." + ask
+		}
+		n := name(t, ask)
+		qtype := []uint16{dnswire.TypeA, dnswire.TypeAAAA}[r.IntN(2)]
+		v := p.Decide(n, qtype, 0)
+		got, want := v.Action.String(), tw.decide(n, qtype)
+		if v.Rule != 0 {
+			rule := p.Rule(v.Rule)
+			got += fmt.Sprintf(" %s:%d", rule.List, rule.Line)
+		}
+		if got != want {
+			t.Fatalf("seed %d: %s %s: got %q, want %q\n%v\n%+v", seed, ask, dnswire.TypeString(qtype), got, want, show(lists), o)
+		}
+		attr := ""
+		if v.Attr != 0 {
+			rule := p.Rule(v.Attr)
+			attr = fmt.Sprintf("%s:%d", rule.List, rule.Line)
+		}
+		if want := tw.attribute(n, qtype); attr != want {
+			t.Fatalf("seed %d: %s: attributed to %q, want %q\n%v", seed, ask, attr, want, show(lists))
+		}
+		e := p.Explain(n, qtype, 0)
+		if e.Verdict != v || (v.Rule != 0) != (e.Decider != nil) {
+			t.Fatalf("seed %d: %s: Explain says otherwise than Decide: %+v", seed, ask, e)
+		}
+	}
+}
+
+func show(lists map[string]string) string {
+	var b strings.Builder
+	for file, text := range lists {
+		fmt.Fprintf(&b, "-- %s --\n%s", file, text)
+	}
+	return b.String()
+}
+
+func TestDecideAgreesWithItsTwin(t *testing.T) {
+	for seed := range uint64(150) {
+		compareTwins(t, seed)
+	}
+}
+
+func FuzzDecide(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { compareTwins(t, seed) })
+}
+
+func TestDecideDoesNotAllocate(t *testing.T) {
+	dir := files(t, map[string]string{
+		"a.txt":   "ads.example\n||imp.example^$important\n||t.example^$dnstype=A\n/^track[0-9]+\\.example$/\n",
+		"own.txt": "@@ok.ads.example\n192.168.1.9 nas.lan\n",
+		"z.txt":   "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n24.0.2.0.192.rpz-ip CNAME .\n",
+	})
+	shipped := shippedFS(map[string]string{"vendor.txt": "#@ name=example tier=owner vendor=V\nads.example #@ vendor=V tier=telemetry\n"})
+	p := policyOf(t, Options{Dir: dir, Shipped: shipped, Groups: []GroupSettings{{Observe: true}}})
+	for _, ask := range []string{"ads.example", "x.y.ads.example", "ok.ads.example", "nas.lan", "imp.example", "t.example", "track7.example", "www.unlisted.org"} {
+		n := name(t, ask)
+		if got := testing.AllocsPerRun(1000, func() { p.Decide(n, dnswire.TypeA, 1) }); got != 0 {
+			t.Errorf("%s: %v allocations", ask, got)
+		}
+	}
+	v := p.Decide(name(t, "nas.lan"), dnswire.TypeA, 0)
+	if got := testing.AllocsPerRun(1000, func() {
+		p.Records(v, dnswire.TypeA)
+		p.ListName(v.Rule)
+		p.Custom(v)
+		p.DecideAddress(addr("192.0.2.7"), 0)
+	}); got != 0 {
+		t.Errorf("what an answer is made of: %v allocations", got)
+	}
+}
