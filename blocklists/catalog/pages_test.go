@@ -1,0 +1,293 @@
+package catalog
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+var update = flag.Bool("update", false, "write docs/catalogue anew")
+
+const pagesDir = "../../docs/catalogue"
+
+// The pages are the catalogue for people: one per list file, and an index.
+func TestPages(t *testing.T) {
+	want := pages(t, load(t))
+	if *update {
+		writePages(t, want)
+	}
+	have, err := filepath.Glob(filepath.Join(pagesDir, "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range have {
+		if want[filepath.Base(file)] == nil {
+			t.Errorf("%s is of no list file: remove it, or run go generate ./blocklists/catalog", file)
+		}
+	}
+	for name, page := range want {
+		if got, _ := os.ReadFile(filepath.Join(pagesDir, name)); !bytes.Equal(got, page) {
+			t.Errorf("docs/catalogue/%s is out of date: run go generate ./blocklists/catalog", name)
+		}
+	}
+}
+
+func writePages(t *testing.T, pages map[string][]byte) {
+	t.Helper()
+	if err := os.MkdirAll(pagesDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := filepath.Glob(filepath.Join(pagesDir, "*.md"))
+	for _, file := range old {
+		if pages[filepath.Base(file)] == nil {
+			os.Remove(file)
+		}
+	}
+	for name, page := range pages {
+		if err := os.WriteFile(filepath.Join(pagesDir, name), page, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const generated = "<!-- Made by go generate ./blocklists/catalog: edit the list files instead. -->\n\n"
+
+// pages renders the catalogue, by file name.
+func pages(t *testing.T, c *Catalog) map[string][]byte {
+	t.Helper()
+	byFile := map[string][]Entry{}
+	for _, e := range c.Entries() {
+		byFile[e.File] = append(byFile[e.File], e)
+	}
+	result := map[string][]byte{"README.md": index(c)}
+	for _, file := range slices.Sorted(maps.Keys(byFile)) {
+		text, err := fs.ReadFile(FS(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		title, note := head(string(text))
+		p := &page{links: map[string]int{}}
+		fmt.Fprintf(p, "%s# %s\n\n%sThe list file is [%s](../../blocklists/catalog/%s); what the words mean is in [docs/catalogue.md](../catalogue.md).\n", generated, title, note, file, file)
+		p.vendors(byFile[file])
+		p.references()
+		result[strings.TrimSuffix(file, ".txt")+".md"] = p.Bytes()
+	}
+	return result
+}
+
+// head returns the title of a list file, and the paragraph that is its own.
+func head(text string) (title, note string) {
+	rest := strings.Split(text, "\n")
+	title = strings.TrimPrefix(rest[0], "# ")
+	if len(rest) < 3 || strings.HasPrefix(rest[2], "# Which names") {
+		return title, ""
+	}
+	var b strings.Builder
+	for _, line := range rest[2:] {
+		if line = strings.TrimPrefix(line, "#"); strings.TrimSpace(line) == "" {
+			break
+		}
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return title, b.String() + "\n"
+}
+
+// index is the page of all vendors and of the words.
+func index(c *Catalog) []byte {
+	var b bytes.Buffer
+	vendors := c.Vendors()
+	var all Count
+	of := map[string][]string{} // pages of a vendor
+	for _, e := range c.Entries() {
+		all.add(e.Tier)
+		if name := strings.TrimSuffix(e.File, ".txt"); !slices.Contains(of[e.Vendor], name) {
+			of[e.Vendor] = append(of[e.Vendor], name)
+		}
+	}
+	fmt.Fprintf(&b, "%s# The catalogue\n\n%d names of %d vendors: %d blocked by default, %d observed, %d essential; and %d domains with their owners.\n"+
+		"[How to read it and how to add to it](../catalogue.md).\n\n", generated, all.Total()-all.Owner, len(vendors), all.Telemetry, all.Mixed, all.Essential, all.Owner)
+	fmt.Fprint(&b, "| vendor | blocked | observed | essential | domains owned | page |\n|---|--:|--:|--:|--:|---|\n")
+	for _, n := range vendors {
+		links := make([]string, 0, 2)
+		for _, name := range of[n.Vendor] {
+			links = append(links, fmt.Sprintf("[%s](%s.md)", name, name))
+		}
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %s |\n", n.Vendor, n.Telemetry, n.Mixed, n.Essential, n.Owner, strings.Join(links, ", "))
+	}
+	fmt.Fprint(&b, "\n## Sets across vendors\n\n| set | what | names |\n|---|---|--:|\n")
+	for _, s := range Sets {
+		entries, _ := c.Set(s.Name)
+		fmt.Fprintf(&b, "| %s | %s | %d |\n", s.Name, s.Meaning, len(entries))
+	}
+	fmt.Fprint(&b, "\n## Purposes\n\n| purpose | what | names |\n|---|---|--:|\n")
+	for _, p := range Purposes {
+		n := 0
+		for _, e := range c.Entries() {
+			if e.Purpose == p.Name {
+				n++
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %d |\n", p.Name, p.Meaning, n)
+	}
+	return b.Bytes()
+}
+
+// A page is one file of docs/catalogue being written.
+type page struct {
+	bytes.Buffer
+	links map[string]int // addresses of sources, by number
+	order []string
+}
+
+// vendors writes the entries of one list file, those that share all but the name
+// in one row.
+func (p *page) vendors(entries []Entry) {
+	vendor, tier := "", ""
+	for len(entries) > 0 {
+		e := entries[0]
+		n := 1
+		for n < len(entries) && sameRow(&e, &entries[n]) {
+			n++
+		}
+		owner := e.Tier == "owner"
+		if e.Vendor != vendor || owner != (tier == "owner") {
+			if e.Vendor != vendor {
+				fmt.Fprintf(p, "\n## %s\n", e.Vendor)
+			}
+			if owner {
+				fmt.Fprint(p, "\n| domains owned | source |\n|---|---|\n")
+			} else {
+				fmt.Fprint(p, "\n| names | product | purpose | tier | since | breaks when blocked | sources |\n|---|---|---|---|---|---|---|\n")
+			}
+			vendor, tier = e.Vendor, e.Tier
+		}
+		p.row(entries[:n])
+		entries = entries[n:]
+	}
+}
+
+// sameRow reports whether two entries differ in nothing but name and region.
+func sameRow(a, b *Entry) bool {
+	return a.Vendor == b.Vendor && a.Product == b.Product && a.Purpose == b.Purpose && a.Tier == b.Tier && a.Breaks == b.Breaks &&
+		a.Since == b.Since && a.Confidence == b.Confidence && a.Software == b.Software && slices.Equal(a.Sources, b.Sources)
+}
+
+func (p *page) row(entries []Entry) {
+	e := entries[0]
+	written := make([]string, len(entries))
+	for i := range entries {
+		written[i] = "`" + entries[i].String() + "`"
+		if r := entries[i].Region; r != "" {
+			written[i] += " " + r
+		}
+	}
+	all := strings.Join(written, "<br>")
+	if e.Tier == "owner" {
+		fmt.Fprintf(p, "| %s | %s |\n", all, p.sources(e.Sources))
+		return
+	}
+	product, purpose := e.Product, e.Purpose
+	if e.Software != "" {
+		product += " (runs " + e.Software + ")"
+	}
+	if e.Confidence == "name" {
+		purpose += ", by its name"
+	}
+	fmt.Fprintf(p, "| %s | %s | %s | %s | %s | %s | %s |\n", all, product, purpose, e.Tier, e.Since, e.Breaks, p.sources(e.Sources))
+}
+
+// sources writes sources as links to the references at the end of the page.
+func (p *page) sources(sources []string) string {
+	var b strings.Builder
+	for i, s := range sources {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if !strings.HasPrefix(s, "https://") {
+			b.WriteString("`" + s + "`")
+			continue
+		}
+		n, ok := p.links[s]
+		if !ok {
+			p.order = append(p.order, s)
+			n = len(p.order)
+			p.links[s] = n
+		}
+		fmt.Fprintf(&b, "[%s][%d]", label(s), n)
+	}
+	return b.String()
+}
+
+func (p *page) references() {
+	if len(p.order) > 0 {
+		io.WriteString(p, "\n")
+	}
+	for i, s := range p.order {
+		fmt.Fprintf(p, "[%d]: %s\n", i+1, s)
+	}
+}
+
+// label is a source's short name: the repository, with an issue's number, or the
+// host.
+func label(source string) string {
+	s := strings.TrimPrefix(source, "https://")
+	host, path, _ := strings.Cut(s, "/")
+	if host != "github.com" {
+		return host
+	}
+	parts := strings.Split(path, "/")
+	if len(parts) > 3 && (parts[2] == "issues" || parts[2] == "pull") {
+		return parts[0] + "/" + parts[1] + "#" + parts[3]
+	}
+	return parts[0] + "/" + parts[1]
+}
+
+// docs/catalogue.md is written by hand, but for its two vocabularies.
+func TestTheDocumentedWordsAreThoseOfTheCode(t *testing.T) {
+	b, err := os.ReadFile("../../docs/catalogue.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(b)
+	for _, p := range Purposes {
+		if row := fmt.Sprintf("\n| `%s` | %s |\n", p.Name, p.Meaning); !strings.Contains(doc, row) {
+			t.Errorf("docs/catalogue.md is without the row %q", row)
+		}
+	}
+	for _, s := range Sets {
+		if row := fmt.Sprintf("\n| `%s` | %s |\n", s.Name, s.Meaning); !strings.Contains(doc, row) {
+			t.Errorf("docs/catalogue.md is without the row %q", row)
+		}
+	}
+	for _, r := range Regions {
+		if !strings.Contains(doc, "`"+r+"`") {
+			t.Errorf("docs/catalogue.md is without the region %s", r)
+		}
+	}
+}
+
+// What docs/catalogue.md shows of a file is a file.
+func TestTheDocumentedExampleIsRead(t *testing.T) {
+	b, err := os.ReadFile("../../docs/catalogue.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "\n```\n")
+	example, _, ok := strings.Cut(rest, "\n```\n")
+	if !ok {
+		t.Fatal("docs/catalogue.md is without its example")
+	}
+	problems, err := Check(fstest.MapFS{"xiaomi.txt": {Data: []byte(strings.ReplaceAll(example, "https://...", "https://xiaomi.example/"))}})
+	if err != nil || len(problems) > 0 {
+		t.Errorf("got %v %v", problems, err)
+	}
+}
