@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/devices"
+	"telltale/dnswire"
+	"telltale/querylog"
+	"telltale/resolver"
+)
+
+// A control is the socket by which the other commands ask what only the running
+// server knows: HTTP and JSON, for this user alone (0600).
+type control struct {
+	server *http.Server
+	done   chan struct{}
+}
+
+// A status is what `telltale doctor` wants to know.
+type status struct {
+	Version   string                    `json:"version"`
+	PID       int                       `json:"pid"`
+	Started   time.Time                 `json:"started"`
+	Config    string                    `json:"config"`
+	Listen    []string                  `json:"listen"`
+	Paused    *time.Time                `json:"paused,omitempty"`
+	Server    resolver.Stats            `json:"server"`
+	Upstreams []resolver.UpstreamStatus `json:"upstreams"`
+	Log       querylog.Stats            `json:"log"`
+	Gateways  []string                  `json:"gateways"`
+}
+
+// A command to the server, as the body of a POST.
+type order struct {
+	List  string    `json:"list,omitempty"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// errRefused is what a client gets with status 409: the order cannot be done.
+type errRefused struct{ err error }
+
+func (e errRefused) Error() string { return e.err.Error() }
+
+// listenControl opens the socket. A socket left by a server that was killed is
+// taken over; the lock of the data directory says that it is nobody's.
+func (h *house) listenControl() (*control, error) {
+	path := h.cfg.Load().Control.Socket
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("control.socket: another server answers on %s", path)
+		}
+		os.Remove(path)
+	}
+	l, err := listenPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("control.socket: %w", err)
+	}
+	c := &control{server: &http.Server{Handler: h.routes(), ReadTimeout: 10 * time.Second}, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			h.logger.Error("the control socket does not answer any more", "error", err)
+		}
+	}()
+	return c, nil
+}
+
+// listenPrivate makes the socket in a directory of this user alone, so that
+// nobody can connect before its mode is set.
+func listenPrivate(path string) (net.Listener, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".control")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(filepath.Join(dir, "s"), 0o600); err == nil {
+		err = os.Rename(filepath.Join(dir, "s"), path)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (c *control) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if c.server.Shutdown(ctx) != nil {
+		c.server.Close()
+	}
+	<-c.done
+}
+
+func (h *house) routes() http.Handler {
+	mux := http.NewServeMux()
+	get := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("GET "+path, answer(f)) }
+	post := func(path string, f func(context.Context, order) error) {
+		mux.HandleFunc("POST "+path, answer(func(r *http.Request) (any, error) {
+			var o order
+			if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<16)).Decode(&o); err != nil {
+				return nil, errRefused{err}
+			}
+			return struct{}{}, f(r.Context(), o)
+		}))
+	}
+	get("/status", func(*http.Request) (any, error) { return h.status(), nil })
+	get("/lists", func(*http.Request) (any, error) { return h.lists.Status(), nil })
+	get("/devices", func(*http.Request) (any, error) { return h.ledger.Load().List(), nil })
+	get("/explain", h.explain)
+	post("/lists/accept", func(_ context.Context, o order) error { return h.lists.Accept(o.List) })
+	post("/pause", func(_ context.Context, o order) error { return h.lists.Pause(o.Until) })
+	post("/resume", func(context.Context, order) error { return h.lists.Resume() })
+	return mux
+}
+
+// answer makes a function an HTTP handler that speaks JSON.
+func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r)
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			w.WriteHeader(http.StatusConflict)
+			v = map[string]string{"error": err.Error()}
+		}
+		json.NewEncoder(w).Encode(v)
+	}
+}
+
+func (h *house) status() status {
+	st := status{
+		Version: buildVersion(), PID: os.Getpid(), Started: h.started, Config: h.cfg.Load().File,
+		Server: h.server.Stats(), Upstreams: h.server.Upstreams(), Log: h.log.Stats(),
+	}
+	for _, a := range h.server.Addrs() {
+		st.Listen = append(st.Listen, a.String())
+	}
+	for _, a := range h.ledger.Load().Gateways() {
+		st.Gateways = append(st.Gateways, a.String())
+	}
+	if until, ok := h.lists.Paused(); ok {
+		st.Paused = &until
+	}
+	return st
+}
+
+// explain judges a name as the running server does.
+func (h *house) explain(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	var name dnswire.Name
+	if err := name.Set(q.Get("name")); err != nil {
+		return nil, errRefused{err}
+	}
+	typ, ok := dnswire.ParseType(q.Get("type"))
+	if !ok {
+		return nil, errRefused{fmt.Errorf("%q is no record type", q.Get("type"))}
+	}
+	var group uint16
+	if who := q.Get("device"); who != "" {
+		d, ok := findDevice(h.ledger.Load().List(), who)
+		if !ok {
+			return nil, errRefused{fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)}
+		}
+		group = d.Group
+	}
+	return explanationOf(h.lists.Current().Explain(&name, typ, blocklists.Group(group))), nil
+}
+
+// findDevice finds a device by identity, shown name, MAC or address.
+func findDevice(all []devices.DeviceStatus, who string) (devices.DeviceStatus, bool) {
+	for _, d := range all {
+		if d.Device == who || d.Name == who {
+			return d, true
+		}
+		for _, b := range d.Bindings {
+			if b.Addr.String() == who || b.MAC == who {
+				return d, true
+			}
+		}
+	}
+	return devices.DeviceStatus{}, false
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+	"telltale/querylog"
+	"telltale/resolver"
+)
+
+// A finding is one thing the doctor looked at.
+type finding struct {
+	What  string `json:"what"`
+	State string `json:"state"` // ok, warning, wrong
+	Says  string `json:"says"`
+}
+
+func (a *app) newDoctor() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what keeps Telltale from answering, or its log from being true",
+		Long: `Check the settings, the port, the upstreams (also for loops), the clock, the lists,
+the data directory, and whether all clients hide behind one address, as they do
+when a router forwards for them. Exit status 1 if something is wrong.`,
+		Example: "  telltale doctor",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := &doctor{}
+			d.examine(c.Context(), a)
+			if a.json {
+				enc := json.NewEncoder(a.out)
+				for _, f := range d.findings {
+					if err := enc.Encode(f); err != nil {
+						return err
+					}
+				}
+			} else {
+				for _, f := range d.findings {
+					fmt.Fprintf(a.out, "%-8s %-10s %s\n", f.State, f.What, printable(f.Says))
+				}
+			}
+			for _, f := range d.findings {
+				if f.State == "wrong" {
+					return errSilent
+				}
+			}
+			return nil
+		},
+	})
+}
+
+type doctor struct {
+	findings []finding
+}
+
+func (d *doctor) say(state, what, format string, args ...any) {
+	d.findings = append(d.findings, finding{what, state, fmt.Sprintf(format, args...)})
+}
+
+func (d *doctor) examine(ctx context.Context, a *app) {
+	cfg, err := a.load()
+	if err != nil {
+		d.say("wrong", "settings", "%v", err)
+		return
+	}
+	d.say("ok", "settings", "%s", fileOrDefaults(cfg))
+	var st status
+	err = newClient(cfg).get(ctx, "/status", &st)
+	switch {
+	case errors.Is(err, errStopped):
+		d.say("warning", "server", "%v: what follows is about the next start", err)
+		d.port(cfg)
+	case err != nil:
+		d.say("wrong", "server", "%v", err)
+	default:
+		d.say("ok", "server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
+		d.answers(ctx, cfg, &st)
+		d.upstreams(&st)
+		d.server(&st)
+	}
+	d.clock()
+	d.lists(ctx, cfg)
+	d.data(cfg)
+	d.clients(ctx, cfg, &st)
+}
+
+func fileOrDefaults(cfg *config.Config) string {
+	if cfg.File == "" {
+		return "no file; the defaults, the environment and the flags are right"
+	}
+	return cfg.File + " is right"
+}
+
+// port says whether the addresses could be listened on.
+func (d *doctor) port(cfg *config.Config) {
+	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: resolver.UpstreamOptions{ResolvConf: os.DevNull}})
+	if err != nil {
+		d.say("wrong", "port", "%v", err)
+		return
+	}
+	s.Close()
+	d.say("ok", "port", "all addresses of listen.dns are free")
+}
+
+func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *status) {
+	text, err := health(ctx, cfg)
+	if err != nil {
+		d.say("wrong", "port", "%v", err)
+		return
+	}
+	d.say("ok", "port", "%s answers on %s", text, strings.Join(st.Listen, ", "))
+	if st.Paused != nil {
+		d.say("warning", "pause", "nothing is blocked until %s ('telltale resume' ends it)", when(*st.Paused))
+	}
+}
+
+func (d *doctor) upstreams(st *status) {
+	if len(st.Upstreams) == 0 {
+		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
+	}
+	up := 0
+	for _, u := range st.Upstreams {
+		if u.State == resolver.UpstreamUp {
+			up++
+			d.say("ok", "upstreams", "%s (%s) is up, answers in %v", u.Addr, u.Source, u.SRTT.Round(100*time.Microsecond))
+		} else {
+			d.say("warning", "upstreams", "%s (%s): %s", u.Addr, u.Source, u.Why)
+		}
+	}
+	if len(st.Upstreams) > 0 && up == 0 {
+		d.say("wrong", "upstreams", "none is up")
+	}
+}
+
+func (d *doctor) server(st *status) {
+	if n := st.Server.Refused; n > 0 {
+		d.say("warning", "access", "%d queries of clients outside this network were refused; access.allow lets them in", n)
+	}
+	if n := st.Server.Shed; n > 0 {
+		d.say("warning", "load", "%d queries were shed because too many were waiting for upstreams", n)
+	}
+	if n := st.Server.Defects; n > 0 {
+		d.say("wrong", "defects", "%d queries caused a defect; the messages on standard error have the places: please report them", n)
+	}
+	if st.Log.LastError != "" {
+		d.say("wrong", "log", "%s", st.Log.LastError)
+	}
+	if n := st.Log.GivenUp; n > 0 {
+		d.say("warning", "log", "%d lookups could not be kept; the quality ledger says when", n)
+	}
+}
+
+// clock says whether times in the log can be believed.
+func (d *doctor) clock() {
+	const built = 1780000000 // a clock before this is not set: 2026-05-28
+	if time.Now().Unix() < built {
+		d.say("wrong", "clock", "it says %s, which is before this program was written", when(time.Now()))
+		return
+	}
+	if synced, known := clockSynced(); known && !synced {
+		d.say("warning", "clock", "it is not synchronised (NTP): times in the log may be wrong, and nothing is deleted from it for now")
+		return
+	}
+	d.say("ok", "clock", "%s", time.Now().Format(time.RFC3339))
+}
+
+func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
+	all, err := listStatus(ctx, cfg)
+	if err != nil {
+		d.say("wrong", "lists", "%v", err)
+		return
+	}
+	rules := 0
+	for i := range all {
+		l := &all[i]
+		rules += l.Rules
+		if l.Held != "" || l.Failed != "" {
+			d.say("wrong", "lists", "%s: %s", l.Name, listState(l))
+		}
+		if l.BadSeen > 0 {
+			d.say("warning", "lists", "%s has %d bad lines ('telltale lists --bad' shows them)", l.Name, l.BadSeen)
+		}
+		for _, w := range l.Warnings {
+			d.say("warning", "lists", "%s: %s", l.Name, w)
+		}
+	}
+	d.say("ok", "lists", "%d lists with %d rules", len(all), rules)
+}
+
+// data says whether the data directory can be written.
+func (d *doctor) data(cfg *config.Config) {
+	f, err := os.CreateTemp(cfg.Data.Dir, ".doctor")
+	if err != nil {
+		d.say("wrong", "data", "data.dir cannot be written, so nothing is logged: %v", err)
+		return
+	}
+	f.Close()
+	os.Remove(f.Name())
+	text := cfg.Data.Dir
+	if free, ok := freeBytes(cfg.Data.Dir); ok {
+		const little = 64 << 20
+		text += fmt.Sprintf(", %s free", config.Bytes(free))
+		if free < little {
+			d.say("warning", "data", "%s", text)
+			return
+		}
+	}
+	store := int64(0)
+	files, _ := filepath.Glob(filepath.Join(cfg.Data.Dir, "*"))
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			store += info.Size()
+		}
+	}
+	d.say("ok", "data", "%s, %s used", text, config.Bytes(store))
+}
+
+// clients says whether the log can tell devices apart.
+func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *status) {
+	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if err != nil {
+		d.say("warning", "clients", "the log cannot be read: %v", err)
+		return
+	}
+	defer r.Close()
+	seen := map[string]uint64{}
+	for row, err := range r.Rows(ctx, querylog.Filter{Since: time.Now().Add(-24 * time.Hour), Limit: 100_000}) {
+		if err != nil {
+			d.say("warning", "clients", "the log cannot be read: %v", err)
+			return
+		}
+		seen[row.Client] += row.Count
+	}
+	const enough = 100 // lookups from which one client alone is odd
+	for client, n := range seen {
+		addr, err := netip.ParseAddr(client)
+		if len(seen) != 1 || n < enough || err != nil || addr.IsLoopback() {
+			continue
+		}
+		who := "one address"
+		for _, g := range st.Gateways {
+			if g == client {
+				who = "the router"
+			}
+		}
+		d.say("warning", "clients", "all %d lookups of the last day came from %s, %s: a router that forwards hides the devices. "+
+			"Let its DHCP server hand out this machine's address as DNS server instead (README, \"Set it as your router's DNS\")", n, who, client)
+		return
+	}
+	d.say("ok", "clients", "%d addresses asked in the last day", len(seen))
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists"
+	"telltale/blocklists/format"
+	"telltale/config"
+	"telltale/dnswire"
+)
+
+// An explanation is blocklists' own, as the socket and --json carry it.
+type explanation struct {
+	Name        string            `json:"name"`
+	Type        string            `json:"type"`
+	Verdict     string            `json:"verdict"`
+	Mode        string            `json:"mode,omitempty"` // how a block is answered
+	Why         string            `json:"why"`
+	Decider     *matchJSON        `json:"decider,omitempty"`
+	Attribution string            `json:"attribution,omitempty"` // its level: rule, list or owner
+	Attributing *matchJSON        `json:"attributing,omitempty"`
+	About       map[string]string `json:"about,omitempty"`
+	Matches     []matchJSON       `json:"matches"`
+	Shipped     map[string]string `json:"shipped,omitempty"` // what the shipped lists say of the name
+	User        map[string]string `json:"user,omitempty"`    // what the user's lists say
+}
+
+type matchJSON struct {
+	List     string            `json:"list"`
+	Line     int               `json:"line"`
+	Rule     string            `json:"rule"`
+	Action   string            `json:"action"`
+	Kind     string            `json:"kind"`
+	Enforced bool              `json:"enforced"`
+	Note     string            `json:"note,omitempty"`
+	About    map[string]string `json:"about,omitempty"`
+}
+
+func (a *app) newExplain() *cobra.Command {
+	device, typ := "", "A"
+	c := a.addJSON(&cobra.Command{
+		Use:   "explain NAME",
+		Short: "Say what would be decided for a name, and why",
+		Long: `Show every rule that matches a name, in the order of their weight, which one
+decides, and who says what the name is for. With --device, as that device would
+be answered. It works with the server stopped, too: then by the lists as they
+are on disk.`,
+		Example: `  telltale explain data.mistat.xiaomi.com
+  telltale explain --device living-room-tv --type AAAA ads.example`,
+		Args: oneArg("name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			var name dnswire.Name
+			if err := name.Set(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			qtype, ok := dnswire.ParseType(typ)
+			if !ok {
+				return usage("%q is no record type", typ)
+			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			var e explanation
+			query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}}
+			err = newClient(cfg).get(c.Context(), "/explain?"+query.Encode(), &e)
+			if errors.Is(err, errStopped) {
+				e, err = explainStopped(cfg, &name, qtype, device)
+			}
+			if err != nil {
+				return err
+			}
+			if a.json {
+				enc := json.NewEncoder(a.out)
+				enc.SetEscapeHTML(false)
+				return enc.Encode(e)
+			}
+			return a.printExplanation(&e)
+		},
+	})
+	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity, MAC or address")
+	c.Flags().StringVar(&typ, "type", typ, "record type")
+	return c
+}
+
+// explainStopped explains without a server. Only configured devices have
+// settings of their own.
+func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (explanation, error) {
+	o := listOptions(cfg, time.Now())
+	group := slices.IndexFunc(cfg.Devices, func(d config.Device) bool {
+		return d.Name == device || slices.Contains(d.MACs, device) ||
+			slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return a.String() == device })
+	})
+	if device != "" && group < 0 {
+		return explanation{}, fmt.Errorf("no device %q is configured, and the server that could know it is not running", device)
+	}
+	lists, err := blocklists.OpenReadOnly(o)
+	if err != nil {
+		return explanation{}, err
+	}
+	defer lists.Close()
+	return explanationOf(lists.Current().Explain(name, qtype, blocklists.Group(group+1))), nil
+}
+
+func explanationOf(e blocklists.Explanation) explanation {
+	out := explanation{
+		Name: e.Name, Type: e.Type, Verdict: e.Verdict.Action.String(), Why: e.Why, Attribution: e.Verdict.Level.String(),
+		Matches: []matchJSON{}, Shipped: noteJSON(e.Shipped), User: noteJSON(e.User),
+	}
+	if e.Verdict.Action == blocklists.Block {
+		out.Mode = e.Verdict.Mode.String()
+	}
+	for i := range e.Matches {
+		out.Matches = append(out.Matches, *matchOf(&e.Matches[i]))
+	}
+	if e.Decider != nil {
+		out.Decider = matchOf(e.Decider)
+	}
+	if e.Attr != nil {
+		out.Attributing = matchOf(e.Attr)
+	}
+	if p := e.Verdict.Policy; p != nil {
+		out.About = noteJSON(p.Attribution(e.Verdict))
+	}
+	return out
+}
+
+func matchOf(m *blocklists.Match) *matchJSON {
+	return &matchJSON{
+		List: m.Rule.List, Line: m.Rule.Line, Rule: m.Rule.Text, Action: actionWord(m.Action), Kind: m.Kind.String(),
+		Enforced: m.Enforced, Note: m.Note, About: noteJSON(m.Rule.Annotation),
+	}
+}
+
+// actionWord says what a rule wants.
+func actionWord(a format.Action) string {
+	switch a {
+	case format.Block:
+		return "block"
+	case format.Allow:
+		return "allow"
+	case format.Known:
+		return "known"
+	case format.Answer:
+		return "answer"
+	}
+	return "cancel"
+}
+
+// noteJSON returns what an annotation says, without what it does not say.
+func noteJSON(n *format.Annotation) map[string]string {
+	if n == nil {
+		return nil
+	}
+	m := map[string]string{}
+	for k, v := range map[string]string{
+		"vendor": n.Vendor, "product": n.Product, "purpose": n.Purpose, "tier": n.Tier, "region": n.Region, "source": n.Source,
+		"breaks": n.Breaks, "since": n.Since, "confidence": n.Confidence, "software": n.Software,
+	} {
+		if v != "" {
+			m[k] = v
+		}
+	}
+	return m
+}
+
+func (a *app) printExplanation(e *explanation) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: %s", e.Name, e.Type, e.Verdict)
+	if e.Mode != "" {
+		fmt.Fprintf(&b, " (answered %s)", e.Mode)
+	}
+	fmt.Fprintf(&b, "\n  %s\n", printable(e.Why))
+	if len(e.About) > 0 {
+		fmt.Fprintf(&b, "\nAttributed by %s:\n", e.Attribution)
+		printNote(&b, e.About)
+	}
+	if e.Shipped != nil && e.User != nil {
+		b.WriteString("\nThe shipped lists say:\n")
+		printNote(&b, e.Shipped)
+		b.WriteString("Your lists say:\n")
+		printNote(&b, e.User)
+	}
+	if len(e.Matches) > 0 {
+		b.WriteString("\nRules that match, the weightiest first:\n")
+	}
+	for i := range e.Matches {
+		m := &e.Matches[i]
+		mark := " "
+		if e.Decider != nil && m.List == e.Decider.List && m.Line == e.Decider.Line && m.Rule == e.Decider.Rule {
+			mark = "*"
+		}
+		fmt.Fprintf(&b, "%s %-28s %-7s %s", mark, printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
+		if m.Note != "" {
+			fmt.Fprintf(&b, "  (%s)", printable(m.Note))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := a.out.Write([]byte(b.String()))
+	return err
+}
+
+// printNote prints an annotation in the order in which people ask.
+func printNote(b *strings.Builder, note map[string]string) {
+	for _, k := range []string{"vendor", "product", "purpose", "tier", "region", "software", "breaks", "since", "confidence", "source"} {
+		if v := note[k]; v != "" {
+			fmt.Fprintf(b, "  %-11s %s\n", k, printable(v))
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+	"telltale/dnswire"
+	"telltale/resolver"
+)
+
+func (a *app) newHealthcheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the server of these settings for a name of ours; exit status 0 if it answers",
+		Long: `Ask the listener of these settings over UDP for ` + resolver.HealthName + `, which
+any Telltale answers itself, without an upstream. Exit status 0 if a Telltale
+answers within two seconds, 1 otherwise.`,
+		Example: "  telltale healthcheck",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			text, err := health(c.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, text)
+			return err
+		},
+	}
+}
+
+// health asks the first configured listener who it is.
+func health(ctx context.Context, cfg *config.Config) (string, error) {
+	if len(cfg.Listen.DNS) == 0 {
+		return "", errors.New("listen.dns names no address to ask")
+	}
+	addr := cfg.Listen.DNS[0]
+	if addr.Addr().IsUnspecified() {
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if addr.Addr().Is6() {
+			loopback = netip.IPv6Loopback()
+		}
+		addr = netip.AddrPortFrom(loopback, addr.Port())
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", addr.String())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	query := healthQuery()
+	if _, err := conn.Write(query); err != nil {
+		return "", err
+	}
+	for reply := make([]byte, 512); ; {
+		n, err := conn.Read(reply)
+		if err != nil {
+			return "", fmt.Errorf("nobody answers on %s: %w", addr, err)
+		}
+		if text, ok := healthText(query, reply[:n]); ok {
+			return text, nil
+		}
+	}
+}
+
+// healthQuery makes a TXT question for the name of ours.
+func healthQuery() []byte {
+	b := make([]byte, dnswire.HeaderLen, 64)
+	rand.Read(b[:2])
+	b[5] = 1
+	b, _ = dnswire.AppendName(b, resolver.HealthName)
+	b = binary.BigEndian.AppendUint16(b, dnswire.TypeTXT)
+	return binary.BigEndian.AppendUint16(b, dnswire.ClassIN)
+}
+
+// healthText returns the text of the reply, if it is one to query.
+func healthText(query, reply []byte) (string, bool) {
+	const record = 2 + 2 + 2 + 4 + 2 // owner (a pointer), type, class, TTL, size
+	at := len(query) + record
+	if len(reply) <= at || reply[0] != query[0] || reply[1] != query[1] || reply[2]&0x80 == 0 || reply[7] != 1 {
+		return "", false
+	}
+	n := int(reply[at])
+	if len(reply) < at+1+n {
+		return "", false
+	}
+	return string(reply[at+1 : at+1+n]), true
+}

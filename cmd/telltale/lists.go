@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists"
+	"telltale/config"
+)
+
+func (a *app) newLists() *cobra.Command {
+	bad := false
+	c := a.addJSON(&cobra.Command{
+		Use:   "lists",
+		Short: "Show the lists: rules, bad lines, age, what is held back",
+		Long: `Show every list with its rules, its bad lines, its age, and what its last reload
+changed. A file that suddenly turned empty, binary or HTML is held back: its
+last good rules stay in force until it is mended or accepted by hand.`,
+		Example: "  telltale lists\n  telltale lists --bad\n  telltale lists accept mylist",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			all, err := listStatus(c.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				enc := json.NewEncoder(a.out)
+				for i := range all {
+					if err := enc.Encode(listJSON(&all[i])); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return a.printLists(all, bad)
+		},
+	})
+	c.Flags().BoolVar(&bad, "bad", false, "show the bad lines, too")
+	c.AddCommand(a.newListsAccept())
+	return c
+}
+
+// listStatus asks the running server, or else reads the lists as it would.
+func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListStatus, err error) {
+	err = newClient(cfg).get(ctx, "/lists", &all)
+	if !errors.Is(err, errStopped) {
+		return all, err
+	}
+	lists, err := blocklists.OpenReadOnly(listOptions(cfg, time.Now()))
+	if err != nil {
+		return nil, err
+	}
+	defer lists.Close()
+	return lists.Status(), nil
+}
+
+func (a *app) newListsAccept() *cobra.Command {
+	return &cobra.Command{
+		Use:     "accept NAME",
+		Short:   "Put a list in force that is held back",
+		Example: "  telltale lists accept mylist",
+		Args:    oneArg("name of a list"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			if err := newClient(cfg).post(c.Context(), "/lists/accept", order{List: args[0]}); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s is in force as it is.\n", args[0])
+			return err
+		},
+	}
+}
+
+func (a *app) printLists(all []blocklists.ListStatus, bad bool) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "LIST\tKIND\tRULES\tBAD LINES\tIN FORCE SINCE\tLAST CHANGE\tSTATE")
+	for i := range all {
+		l := &all[i]
+		change := "-"
+		if l.Added+l.Removed > 0 {
+			change = fmt.Sprintf("+%d -%d", l.Added, l.Removed)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(l.Name), l.Kind, l.Rules, l.BadSeen, when(l.Reloaded), change, listState(l))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i := range all {
+		l := &all[i]
+		for _, warning := range l.Warnings {
+			fmt.Fprintf(a.out, "warning: %s: %s\n", printable(l.Name), printable(warning))
+		}
+		if !bad {
+			continue
+		}
+		for _, b := range l.Bad {
+			fmt.Fprintf(a.out, "%s:%d: %s\n", printable(fileOf(l)), b.Line, printable(b.Why))
+		}
+		if more := l.BadSeen - len(l.Bad); more > 0 {
+			fmt.Fprintf(a.out, "%s: and %d more\n", printable(fileOf(l)), more)
+		}
+	}
+	return nil
+}
+
+func fileOf(l *blocklists.ListStatus) string {
+	if l.Path != "" {
+		return l.Path
+	}
+	return l.Name
+}
+
+func listState(l *blocklists.ListStatus) string {
+	var s []string
+	switch {
+	case l.Held != "":
+		s = append(s, "held back: "+printable(l.Held))
+	case l.Failed != "":
+		s = append(s, "cannot be read: "+printable(l.Failed))
+	case !l.Enabled:
+		s = append(s, "off")
+	case l.Observe:
+		s = append(s, "observing")
+	default:
+		s = append(s, "in force")
+	}
+	if l.Mode != "" {
+		s = append(s, "answers "+l.Mode)
+	}
+	if n := len(l.Warnings); n > 0 {
+		s = append(s, strconv.Itoa(n)+" warnings")
+	}
+	return strings.Join(s, ", ")
+}
+
+func listJSON(l *blocklists.ListStatus) any {
+	type badJSON struct {
+		Line int    `json:"line"`
+		Text string `json:"text"`
+		Why  string `json:"why"`
+	}
+	out := struct {
+		Name     string         `json:"name"`
+		Path     string         `json:"path,omitempty"`
+		Kind     string         `json:"kind"`
+		State    string         `json:"state"`
+		Enabled  bool           `json:"enabled"`
+		Observe  bool           `json:"observe"`
+		Rules    int            `json:"rules"`
+		Forms    map[string]int `json:"forms"`
+		BadLines int            `json:"bad_lines"`
+		Bad      []badJSON      `json:"bad"`
+		Modified time.Time      `json:"modified,omitzero"`
+		Reloaded time.Time      `json:"reloaded,omitzero"`
+		Added    int            `json:"added"`
+		Removed  int            `json:"removed"`
+		Held     string         `json:"held,omitempty"`
+		Failed   string         `json:"failed,omitempty"`
+		Warnings []string       `json:"warnings,omitempty"`
+	}{
+		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe, Rules: l.Rules,
+		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []badJSON{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
+		Added: l.Added, Removed: l.Removed, Held: l.Held, Failed: l.Failed, Warnings: l.Warnings,
+	}
+	for _, b := range l.Bad {
+		out.Bad = append(out.Bad, badJSON{b.Line, b.Text, b.Why})
+	}
+	return out
+}

@@ -1,0 +1,130 @@
+// Telltale is a DNS server that does not answer for vendors' telemetry, and
+// keeps the evidence of who asked.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+)
+
+// version is set when a release is built (-ldflags "-X main.version=...").
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Environ()))
+}
+
+// An app is what the commands have in common.
+type app struct {
+	out, err io.Writer
+	env      []string
+	json     bool
+	root     *cobra.Command
+}
+
+// errSilent ends a command with exit status 1 when all has been said.
+var errSilent = errors.New("")
+
+// command runs one command line and returns its exit status: 0, 1 for a failure,
+// 2 for a wrong command line.
+func command(ctx context.Context, args []string, out, err io.Writer, env []string) int {
+	a := &app{out: out, err: err, env: env}
+	a.root = a.newRoot()
+	a.root.SetArgs(args)
+	a.root.SetOut(out)
+	a.root.SetErr(err)
+	switch e := a.root.ExecuteContext(ctx); {
+	case e == nil:
+		return 0
+	case errors.Is(e, errUsage):
+		fmt.Fprintf(err, "telltale: %v\nSee 'telltale --help'.\n", e)
+		return 2
+	case e != errSilent:
+		fmt.Fprintf(err, "telltale: %v\n", e)
+	}
+	return 1
+}
+
+// errUsage marks mistakes of the command line.
+var errUsage = errors.New("wrong command line")
+
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
+}
+
+func (a *app) newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "telltale",
+		Short: "A DNS server that does not answer for vendors' telemetry, and logs who asked",
+		Long: `Telltale is a DNS server for your network. It resolves like any other, does not
+answer for the names vendors use for telemetry, and keeps a log of which device
+asked for which of them, when and how often.
+
+Set it as your router's DNS server, edit the lists as plain files, read the log.`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	config.AddFlags(root.PersistentFlags())
+	root.AddCommand(
+		a.newServe(), a.newValidate(), a.newLog(), a.newTop(), a.newExplain(), a.newDevices(), a.newLists(),
+		a.newPause(), a.newResume(), a.newDoctor(), a.newHealthcheck(), a.newVersion(),
+	)
+	return root
+}
+
+// load reads the settings that the command line, the environment and the file
+// give together.
+func (a *app) load() (*config.Config, error) {
+	flags := a.root.PersistentFlags()
+	path, err := flags.GetString("config")
+	if err != nil {
+		return nil, err
+	}
+	return config.Load(path, flags, a.env)
+}
+
+// addJSON adds --json to a command that has output.
+func (a *app) addJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return c
+}
+
+// noArgs, oneArg: cobra's own, as mistakes of the command line.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%q is not expected here", args[0])
+	}
+	return nil
+}
+
+func oneArg(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage("exactly one %s is expected", what)
+		}
+		return nil
+	}
+}
+
+// buildVersion returns the version of this binary.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
+}

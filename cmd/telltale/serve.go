@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+)
+
+func (a *app) newServe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Answer DNS queries, until told to stop",
+		Long: `Answer DNS queries by the lists, the cache and the upstreams, and log who asked.
+
+Settings come from the file (--config, TELLTALE_CONFIG, or ` + config.DefaultFile + `),
+from the environment (TELLTALE_LISTEN_DNS and so on), and from the flags below.
+Without any, Telltale answers on port 53 of all addresses, asks the system's
+resolvers, and blocks what the shipped lists call telemetry. List files and
+settings are watched: save a file, and it is in force.`,
+		Example: `  telltale serve
+  telltale serve --listen-dns 127.0.0.1:5300 --upstreams 192.0.2.53:53 --data-dir ./data --lists-dir ./lists.d`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), nil) },
+	}
+}
+
+// serve runs the server until ctx ends. ready, if not nil, is called once it
+// answers.
+func (a *app) serve(ctx context.Context, ready func(*house)) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	logger, level, err := a.newLogger(cfg)
+	if err != nil {
+		return err
+	}
+	// A reader holds a processor of Go's scheduler while it looks for packets:
+	// leave two for all others.
+	if n := 4; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+	h, err := build(cfg, logger, level)
+	if err != nil {
+		return err
+	}
+	control, err := h.listenControl()
+	if err != nil {
+		h.close()
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	flags := a.root.PersistentFlags()
+	path, _ := flags.GetString("config")
+	tasks.Go(func() { config.Watch(ctx, path, flags, a.env, h.apply) })
+	tasks.Go(func() { h.keepTime(ctx) })
+	h.server.Start()
+	h.welcome(a)
+	if ready != nil {
+		ready(h)
+	}
+	<-ctx.Done()
+	stop()
+	control.close()
+	tasks.Wait()
+	return h.close()
+}
+
+// newLogger returns what Telltale speaks of itself by, on standard error.
+func (a *app) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, error) {
+	level := new(slog.LevelVar)
+	if err := setLevel(level, cfg.Messages.Level); err != nil {
+		return nil, nil, err
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.Messages.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, options)), level, nil
+	}
+	return slog.New(slog.NewTextHandler(a.err, options)), level, nil
+}
+
+// welcome says where the server answers, and what to type next.
+func (h *house) welcome(a *app) {
+	cfg := h.cfg.Load()
+	var on []string
+	for _, addr := range h.server.Addrs() {
+		on = append(on, addr.String())
+	}
+	rules := 0
+	for _, l := range h.lists.Status() {
+		rules += l.Rules
+	}
+	fmt.Fprintf(a.out, "Telltale %s answers on %s with %d rules.\n", buildVersion(), strings.Join(on, ", "), rules)
+	if len(on) == 0 {
+		return
+	}
+	at := h.server.Addrs()[0]
+	server := at.Addr()
+	if server.IsUnspecified() {
+		server = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	self, flags := a.self()
+	fmt.Fprintf(a.out, `
+See a block:       dig @%s -p %d data.mistat.xiaomi.com
+See who asked:     %s log%s
+See why:           %s explain data.mistat.xiaomi.com%s
+Your own rules:    %s
+`, server, at.Port(), self, flags, self, flags, filepath.Join(cfg.Lists.Dir, ownFile))
+}
+
+// self returns how to call this binary, and the flags that lead another command
+// to the same settings.
+func (a *app) self() (command, flags string) {
+	command = "telltale"
+	if exe, err := os.Executable(); err == nil {
+		if dir, err := os.Getwd(); err == nil {
+			if rel, err := filepath.Rel(dir, exe); err == nil && !strings.HasPrefix(rel, "..") {
+				command = "./" + rel
+			}
+		}
+	}
+	for _, name := range []string{"config", "data-dir", "lists-dir", "cache-dir", "control-socket"} {
+		if f := a.root.PersistentFlags().Lookup(name); f != nil && f.Changed {
+			flags += " --" + name + " " + f.Value.String()
+		}
+	}
+	return command, flags
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+)
+
+func (a *app) newValidate() *cobra.Command {
+	example := false
+	c := a.addJSON(&cobra.Command{
+		Use:   "validate",
+		Short: "Check the settings, as the server would at its start",
+		Long: `Check the settings that the file, the environment and the flags give together.
+Every mistake is reported by its key, with what was expected. Exit status 1 if
+there is one.`,
+		Example: `  telltale validate
+  telltale validate --config ./telltale.yaml
+  telltale validate --example > telltale.yaml`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if example {
+				_, err := a.out.Write(config.Example())
+				return err
+			}
+			return a.validate()
+		},
+	})
+	c.Flags().BoolVar(&example, "example", false, "print a settings file with every key and its default, to begin with")
+	return c
+}
+
+func (a *app) validate() error {
+	cfg, err := a.load()
+	mistakes, many := errors.AsType[config.Mistakes](err)
+	switch {
+	case a.json:
+		report := struct {
+			File     string   `json:"file"`
+			Mistakes []string `json:"mistakes"`
+		}{Mistakes: []string{}}
+		for _, m := range mistakes {
+			report.Mistakes = append(report.Mistakes, m.String())
+		}
+		if err == nil {
+			report.File = cfg.File
+		} else if !many {
+			report.Mistakes = append(report.Mistakes, err.Error())
+		}
+		if e := json.NewEncoder(a.out).Encode(report); e != nil || err == nil {
+			return e
+		}
+		return errSilent
+	case err != nil:
+		return err
+	case cfg.File == "":
+		fmt.Fprintln(a.out, "no settings file: the defaults, the environment and the flags are right")
+	default:
+		fmt.Fprintf(a.out, "%s is right\n", cfg.File)
+	}
+	return nil
+}

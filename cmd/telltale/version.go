@@ -1,0 +1,27 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) newVersion() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  telltale version --json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				return json.NewEncoder(a.out).Encode(map[string]string{
+					"version": buildVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+				})
+			}
+			_, err := fmt.Fprintf(a.out, "telltale %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	})
+}
