@@ -11,6 +11,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/blocklists/suffixes"
 	"telltale/dnswire"
 )
 
@@ -177,7 +178,7 @@ func (l *linter) find(f *lintFile, r *record, d detail, kind FindingKind, why st
 }
 
 func (l *linter) checkBlock(f *lintFile, r *record, d detail, name *dnswire.Name) {
-	if d.match != format.Exact && isPublicSuffix(r.name) {
+	if d.match != format.Exact && suffixes.Is(r.name) {
 		l.find(f, r, d, Risky, "blocks a public suffix: all names under it belong to others")
 	} else if name.Labels() == 1 && d.match != format.Exact {
 		l.find(f, r, d, Risky, "blocks a whole top-level domain")

@@ -9,9 +9,9 @@ import (
 	"os"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/net/publicsuffix"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/suffixes"
 	"telltale/dnswire"
 )
 
@@ -97,7 +97,7 @@ type reading struct {
 
 // readList reads a list's text into a new set. Rules that would block a public
 // suffix are left out and noted as bad lines, unless the list may have them.
-func readList(text io.Reader, o format.Options, suffixes bool, into *os.File, st stamp) (reading, error) {
+func readList(text io.Reader, o format.Options, anySuffix bool, into *os.File, st stamp) (reading, error) {
 	sum := xxhash.New()
 	limited := &io.LimitedReader{R: text, N: maxFile + 1}
 	r, err := format.Open(io.TeeReader(limited, sum))
@@ -105,9 +105,9 @@ func readList(text io.Reader, o format.Options, suffixes bool, into *os.File, st
 		return reading{}, err
 	}
 	w := newSetWriter(into)
-	check := suffixes || o.Own
+	anySuffix = anySuffix || o.Own
 	report := format.Parse(r, o, func(rule *format.Rule) {
-		if !check && isWide(rule) {
+		if !anySuffix && isWide(rule) {
 			w.bad(BadLine{Line: rule.Line, Text: dnswireText(rule.Name), Why: "would block a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"})
 			return
 		}
@@ -147,18 +147,7 @@ func isWide(r *format.Rule) bool {
 	if r.Action != format.Block || r.Match != format.Subtree && r.Match != format.Below {
 		return false
 	}
-	return isPublicSuffix(r.Name)
-}
-
-func isPublicSuffix(wire []byte) bool {
-	var room [4 * dnswire.MaxName]byte
-	name := dnswire.AppendText(room[:0], wire)
-	suffix, icann := publicsuffix.PublicSuffix(string(name))
-	if len(suffix) != len(name) {
-		return false
-	}
-	// A single label that is in no list is taken for a suffix: lan, fritz.
-	return icann || len(wire) > int(wire[0])+2
+	return suffixes.Is(r.Name)
 }
 
 func dnswireText(wire []byte) string { return string(dnswire.AppendText(nil, wire)) }
