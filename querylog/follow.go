@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -25,7 +26,7 @@ func (r *Reader) Follow(ctx context.Context, f Filter, fn func(Row) error) error
 	defer ticker.Stop()
 	for {
 		if after, err = r.followOnce(ctx, f, after, shown, tails, fn); err != nil {
-			return err
+			return cmp.Or(ctx.Err(), err) // an interrupted query has an error of its own
 		}
 		f.Limit = 0 // holds for what was there at first
 		select {

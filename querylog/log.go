@@ -64,7 +64,10 @@ const (
 // else is wrong (a directory that cannot be written, a full disk, a store of a
 // newer version) does not stop the service: the Log counts in memory and tries
 // again every ten seconds, and Stats.LastError says what is the matter.
-func Open(o Options) (*Log, error) {
+func Open(o Options) (*Log, error) { return openWith(o, clockSynchronised) }
+
+// openWith is Open with another way to ask whether the clock is synchronised.
+func openWith(o Options, synced func() bool) (*Log, error) {
 	o.Node = cmp.Or(o.Node, "local")
 	o.MaxMemory = cmp.Or(o.MaxMemory, DefaultMaxMemory)
 	o.Retention.Listed = cmp.Or(o.Retention.Listed, DefaultListed)
@@ -83,6 +86,7 @@ func Open(o Options) (*Log, error) {
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	w := newWriter(l)
+	w.clock.synced = synced
 	if err := w.open(); err != nil {
 		return nil, err
 	}

@@ -45,13 +45,12 @@ func (r *Reader) Rows(ctx context.Context, f Filter) iter.Seq2[Row, error] {
 			return
 		}
 		s, err := r.look(ctx, nil)
-		if err != nil {
-			yield(Row{}, err)
-			return
+		if err == nil {
+			defer s.close()
+			err = s.rows(f, 0, func(row Row) bool { return yield(row, nil) })
 		}
-		defer s.close()
-		if err := s.rows(f, 0, func(row Row) bool { return yield(row, nil) }); err != nil {
-			yield(Row{}, err)
+		if err != nil {
+			yield(Row{}, cmp.Or(ctx.Err(), err)) // an interrupted query has an error of its own
 		}
 	}
 }

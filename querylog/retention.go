@@ -21,6 +21,10 @@ func (w *writer) retain() {
 	if d.detail() != "" {
 		w.l.note(Note{Kind: KindRetention, Detail: d.detail()})
 	}
+	if d.held != w.held && d.held != "" {
+		w.l.note(Note{Kind: KindClock, Detail: "nothing is deleted by age for now: " + d.held})
+	}
+	w.held = d.held
 	if err != nil {
 		w.failed("store", err)
 	}
@@ -28,8 +32,8 @@ func (w *writer) retain() {
 
 // deleted says what a run of retain has deleted.
 type deleted struct {
-	listed, crowded int64 // rows by age; rows of any kind by the size cap
-	held            string
+	listed, crowded int64  // rows by age; rows of any kind by the size cap
+	held            string // why nothing was deleted by age; "" if it was
 }
 
 func (d *deleted) detail() string {

@@ -53,6 +53,7 @@ type writer struct {
 	lastTry    time.Time // of what failed
 	lastTorn   time.Time
 	lastRetain time.Time
+	held       string        // why nothing is deleted by age
 	took       time.Duration // by the last commit
 	failures   map[string]string
 	crashed    time.Time // when the process before was last alive, if it crashed

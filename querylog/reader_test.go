@@ -1,0 +1,258 @@
+package querylog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// some fills a log with rows in the store and in the journal and returns its
+// directory, the first lookup's time, and the log.
+func some(t *testing.T) (string, time.Time, *Log) {
+	t.Helper()
+	p := policy(t, testList)
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, Node: "n"})
+	rng := rand.New(rand.NewPCG(1, 2))
+	start := time.Now()
+	for range 12 {
+		for range 300 {
+			l.Append([]Record{somebody(rng, p, time.Now())})
+		}
+		time.Sleep(9 * time.Second)
+	}
+	for range 50 {
+		l.Append([]Record{somebody(rng, p, time.Now())})
+	}
+	time.Sleep(200 * time.Millisecond)
+	return dir, start, l
+}
+
+func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, start, l := some(t)
+		defer l.Close()
+		all := rows(t, dir, Filter{})
+		open := 0
+		for i, r := range all {
+			if r.Open {
+				open++
+			}
+			if i > 0 && all[i-1].ID >= r.ID {
+				t.Fatalf("row %d is not behind the one before", i)
+			}
+		}
+		if open == 0 || open == len(all) {
+			t.Fatalf("got %d open rows of %d, want some", open, len(all))
+		}
+		for _, f := range []Filter{
+			{}, {Verdict: "block"}, {Verdict: "ALLOW"}, {Verdict: "pass", Limit: 7}, {Limit: 1}, {Limit: open}, {Limit: open + 5}, {Limit: 100_000},
+			{Vendor: "xiaomi"}, {Vendor: "nobody"}, {Device: "device1"}, {Device: "DEVICE2"}, {Device: "10.0.0.1"}, {Device: "nobody"},
+			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
+			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
+			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
+			{Since: start.Add(time.Hour)}, {Until: start.Add(-time.Hour)}, {Since: start.Add(105 * time.Second)},
+		} {
+			norm, err := f.normal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []Row
+			for _, r := range all {
+				if norm.matches(&r) {
+					want = append(want, r)
+				}
+			}
+			if f.Limit > 0 {
+				want = want[max(0, len(want)-f.Limit):]
+			}
+			if got := rows(t, dir, f); !slices.Equal(got, want) {
+				t.Errorf("%+v: got %d rows, want %d", f, len(got), len(want))
+			}
+			checkTops(t, dir, f, norm, all)
+		}
+		r, _ := OpenReader(dir)
+		for _, err := range r.Rows(context.Background(), Filter{Verdict: "maybe"}) {
+			if err == nil || !strings.Contains(err.Error(), "observe") {
+				t.Errorf("got %v for a verdict that there is not, want the ones that there are", err)
+			}
+		}
+	})
+}
+
+func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
+	t.Helper()
+	r, _ := OpenReader(dir)
+	for what, column := range topColumns {
+		want := map[string]uint64{}
+		for _, row := range all {
+			if key, ok := column.of(&row); ok && norm.matches(&row) {
+				want[key] += row.Count
+			}
+		}
+		top, err := r.Top(context.Background(), what, f, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]uint64{}
+		for i, row := range top {
+			got[row.Key] = row.Count
+			if i > 0 && top[i-1].Count < row.Count {
+				t.Errorf("top %s: line %d is larger than the one before", what, i)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%+v: top %s: got %v, want %v", f, what, got, want)
+		}
+	}
+}
+
+func TestFollowShowsEachClosedRowOnceAndOpenOnesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		ctx, cancel := context.WithCancel(context.Background())
+		closed, seen := map[int64]int{}, map[string]uint64{}
+		firstSeen := map[string]time.Duration{}
+		counts := map[string]uint64{}
+		asked := map[string]time.Time{}
+		done := make(chan error)
+		r, _ := OpenReader(dir)
+		go func() {
+			done <- r.Follow(ctx, Filter{}, func(row Row) error {
+				if seen[row.Name] == 0 {
+					firstSeen[row.Name] = time.Since(asked[row.Name])
+				}
+				seen[row.Name]++
+				if !row.Open {
+					closed[row.ID]++
+					counts[row.Name] += row.Count
+				}
+				return nil
+			})
+		}()
+		for i := range 40 {
+			name := fmt.Sprintf("n%d.example", i)
+			asked[name] = time.Now()
+			for range 3 {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(1), name)})
+				time.Sleep(700 * time.Millisecond)
+			}
+		}
+		time.Sleep(15 * time.Second)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+		for id, n := range closed {
+			if n != 1 {
+				t.Errorf("row %d came %d times closed, want once", id, n)
+			}
+		}
+		for i := range 40 {
+			name := fmt.Sprintf("n%d.example", i)
+			if counts[name] != 3 {
+				t.Errorf("%s: got %d lookups in closed rows, want 3", name, counts[name])
+			}
+			if firstSeen[name] > time.Second {
+				t.Errorf("%s was shown after %v, want within a second", name, firstSeen[name])
+			}
+		}
+		closeLog(t, l)
+	})
+}
+
+func TestFollowEndsWithTheErrorOfItsFunction(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+	closeLog(t, l)
+	r, _ := OpenReader(dir)
+	want := errors.New("enough")
+	if got := r.Follow(context.Background(), Filter{}, func(Row) error { return want }); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestReadingWhileWindowsAreStored(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, window: 20 * time.Millisecond})
+	stop, done := make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	var last uint64
+	for range 100 {
+		n := total(rows(t, dir, Filter{}))["x.example"]
+		if n < last {
+			t.Fatalf("got %d lookups after %d, want none to vanish", n, last)
+		}
+		last = n
+		time.Sleep(5 * time.Millisecond)
+	}
+	close(stop)
+	<-done
+	closeLog(t, l)
+	if got, want := total(rows(t, dir, Filter{}))["x.example"], l.Stats().Appended; got != want || want == 0 {
+		t.Errorf("got %d lookups, want %d", got, want)
+	}
+}
+
+func TestReadingLeavesNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+	closeLog(t, l)
+	before, _ := filepath.Glob(filepath.Join(dir, "*"))
+	rows(t, dir, Filter{})
+	if after, _ := filepath.Glob(filepath.Join(dir, "*")); !slices.Equal(before, after) {
+		t.Errorf("got files %v after reading, want %v", after, before)
+	}
+	if os.Getuid() != 0 {
+		os.Chmod(dir, 0o500)
+		defer os.Chmod(dir, 0o700)
+		if got := len(rows(t, dir, Filter{})); got != 1 {
+			t.Errorf("got %d rows from a directory that cannot be written, want 1", got)
+		}
+	}
+}
+
+func TestAnEmptyDirectoryHasNoRows(t *testing.T) {
+	if got := rows(t, t.TempDir(), Filter{Since: time.Now()}); len(got) != 0 {
+		t.Errorf("got %v, want none", got)
+	}
+	if _, err := OpenReader(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("got no error from a directory that is not there")
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"*", "", true}, {"*", "a.b", true}, {"a*", "a", true}, {"a*c", "abbc", true}, {"a*c", "abbd", false}, {"?", "", false},
+		{"?b", "ab", true}, {"*.x.*", "a.x.b.x.c", true}, {"a*a*a", "aa", false}, {"a*a*a", "aaa", true}, {"[a]", "a", false},
+	} {
+		if got := glob(c.pattern, c.s); got != c.want {
+			t.Errorf("glob(%q, %q) = %v, want %v", c.pattern, c.s, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package querylog
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A hand-set clock: the wall clock is this far ahead of the running one.
+type wallClock struct{ ahead time.Duration }
+
+func (c *wallClock) now() time.Time { return time.Now().Add(c.ahead) }
+
+func TestRetentionByTier(t *testing.T) {
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir, Retention: Retention{Listed: 10 * 24 * time.Hour}})
+		start := time.Now()
+		for hour := range 24 * 14 {
+			for _, name := range []string{"tracker.example", "x.example", "y.example"} {
+				l.Append([]Record{lookup(t, p, time.Now(), phone(6), name)})
+			}
+			_ = hour
+			time.Sleep(time.Hour)
+		}
+		synctest.Wait()
+		got := map[string]int{}
+		oldest := map[string]time.Time{}
+		for _, r := range rows(t, dir, Filter{}) {
+			if got[r.Name]++; got[r.Name] == 1 {
+				oldest[r.Name] = r.Time.Time
+			}
+		}
+		if n := got["x.example"]; n < 23 || n > 26 {
+			t.Errorf("got %d hours of an unlisted name, want a day", n)
+		}
+		if n := got["tracker.example"]; n < 24*10-1 || n > 24*11+1 {
+			t.Errorf("got %d hours of a listed name, want ten days to eleven", n)
+		}
+		r, _ := OpenReader(dir)
+		hours, err := r.Hours(context.Background(), time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var totals uint64
+		for _, h := range hours {
+			if h.Lookups != 2 || h.Device != "mac:02:00:00:00:00:01" {
+				t.Errorf("got %+v, want the two lookups of the device in each hour", h)
+			}
+			totals += h.Lookups
+		}
+		if totals < 2*24*9 || hours[0].Hour.Before(start.Add(3*24*time.Hour)) {
+			t.Errorf("got totals of %d lookups from %v on, want those of some ten days", totals, hours[0].Hour)
+		}
+		closeLog(t, l)
+	})
+}
+
+func TestRetentionWaitsForAClockThatCanBeRelied(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ahead  time.Duration // the wall clock jumps by so much
+		synced bool
+		after  time.Duration // and after so much more time
+		want   int           // rows left of the one that is old by then
+	}{
+		{"a steady clock", 0, true, 26 * time.Hour, 0},
+		{"an hour forward", time.Hour, true, 26 * time.Hour, 0},
+		{"a week forward, at once", 7 * 24 * time.Hour, true, 3 * time.Hour, 1},
+		{"a week forward, almost a day later", 7 * 24 * time.Hour, true, 22 * time.Hour, 1},
+		{"a week forward, more than a day later", 7 * 24 * time.Hour, true, 26 * time.Hour, 0},
+		{"never synchronised, less than a day after the start", 23*time.Hour + 30*time.Minute, false, 21 * time.Hour, 1},
+		{"never synchronised, more than a day after the start", 0, false, 28 * time.Hour, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				clock := &wallClock{}
+				l, err := openWith(Options{Dir: dir, Logger: quiet(), Now: clock.now}, func() bool { return c.synced })
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.Append([]Record{lookup(t, nil, clock.now(), phone(6), "old.example")})
+				time.Sleep(time.Minute)
+				clock.ahead = c.ahead
+				time.Sleep(c.after)
+				synctest.Wait()
+				if got := len(rows(t, dir, Filter{Name: "old.example"})); got != c.want {
+					t.Errorf("got %d rows, want %d", got, c.want)
+				}
+				closeLog(t, l)
+			})
+		})
+	}
+}
+
+func TestAJumpWhileTheServerWasDownHoldsDeletionToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		l.Append([]Record{lookup(t, nil, time.Now(), phone(6), "old.example")})
+		closeLog(t, l)
+		time.Sleep(3 * 24 * time.Hour)
+		for _, c := range []struct {
+			after time.Duration
+			want  int
+		}{{time.Hour, 1}, {12 * time.Hour, 1}, {13 * time.Hour, 0}} {
+			l, err := openWith(Options{Dir: dir, Logger: quiet()}, func() bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(c.after)
+			closeLog(t, l)
+			if got := len(rows(t, dir, Filter{Name: "old.example"})); got != c.want {
+				t.Errorf("after another %v: got %d rows, want %d", c.after, got, c.want)
+			}
+		}
+	})
+}
+
+func TestClockJumpsAreInTheLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		clock := &wallClock{}
+		l := open(t, Options{Dir: dir, Now: clock.now})
+		for _, ahead := range []time.Duration{time.Second, time.Hour, -time.Hour} {
+			time.Sleep(time.Minute)
+			clock.ahead += ahead
+		}
+		time.Sleep(time.Minute)
+		closeLog(t, l)
+		var jumps []string
+		for _, n := range notes(t, dir) {
+			if n.Kind == KindClock {
+				jumps = append(jumps, n.Detail)
+			}
+		}
+		want := []string{"the clock went forward by 1h0m0s: it was set, or the machine slept", "the clock went back by 1h0m0s: it was set, or the machine slept"}
+		if fmt.Sprint(jumps) != fmt.Sprint(want) {
+			t.Errorf("got %q, want %q", jumps, want)
+		}
+	})
+}
+
+func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
+	p := policy(t, "listed.example\n")
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	at := time.UnixMilli(1_700_000_000_000)
+	for window := range int64(4) {
+		f := newFold(at)
+		for i := range 30_000 {
+			name := fmt.Sprintf("a-name-of-some-length-%d.x%d.example", i, window)
+			if i%10 == 0 {
+				name = fmt.Sprintf("n%d.x%d.listed.example", i, window)
+			}
+			r := lookup(t, p, at, phone(1), name)
+			f.add(&r, r.Time.UnixMilli(), byName, 1<<30)
+		}
+		if _, _, err := s.commit(&windowData{number: window + 1, node: "n", entries: f.entries}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(table string, window int64) int64 {
+		n, err := s.number(fmt.Sprintf(`SELECT count(*) FROM %s WHERE id >> %d = %d`, table, rowBits, window))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	size, err := s.size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := newClockGuard(time.Now)
+	d, err := s.retain(Retention{MaxBytes: size - size/4, Listed: -1, Unlisted: -1}, at, &clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _ := s.size()
+	if after > size-size/4 || d.crowded == 0 || d.detail() == "" {
+		t.Errorf("got %d bytes of %d, %+v, want a quarter less and that it is said", after, size, d)
+	}
+	if n := count("unlisted", 1); n != 0 {
+		t.Errorf("got %d of the oldest unlisted rows, want none", n)
+	}
+	if n := count("unlisted", 4); n != 27_000 {
+		t.Errorf("got %d of the newest unlisted rows, want all 27000", n)
+	}
+	if n := count("listed", 1); n != 3000 {
+		t.Errorf("got %d of the oldest listed rows, want all 3000 while there were unlisted ones", n)
+	}
+	if _, err := s.retain(Retention{MaxBytes: 64 << 10, Listed: -1, Unlisted: -1}, at, &clock); err != nil {
+		t.Fatal(err)
+	}
+	if n := count("listed", 1) + count("listed", 4); n != 0 {
+		t.Errorf("got %d listed rows, want none when there is no other way", n)
+	}
+	totals, err := s.number(`SELECT sum(lookups) FROM hour`)
+	if err != nil || totals != 4*27_000 {
+		t.Errorf("got totals of %d unlisted lookups, %v, want %d", totals, err, 4*27_000)
+	}
+	if files, _ := filepath.Glob(s.path + "*"); len(files) == 0 {
+		t.Error("no store")
+	}
+}
