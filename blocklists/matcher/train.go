@@ -16,12 +16,17 @@ type encoder struct {
 	table   *symbols
 	class   [256]uint16 // of an octet; 0 is in no symbol
 	classes int
-	next    []uint16 // node*classes+class: the node below; 0 is none
-	code    []uint8  // of a node; escape is none
+	next    []uint16        // node*classes+class: the node below; 0 is none
+	code    []uint8         // of a node; escape is none
+	single  [256]uint8      // code of a symbol of one octet
+	pair    [1 << 16]uint16 // the node below two octets, little endian
 }
 
 func newEncoder(t *symbols) *encoder {
 	e := &encoder{table: t, classes: 1}
+	for c := range e.single {
+		e.single[c] = escape
+	}
 	for i := range maxSymbols {
 		for j := range t[i].n {
 			if c := byte(t[i].word >> (8 * j)); e.class[c] == 0 {
@@ -48,11 +53,18 @@ func (e *encoder) insert(code uint8, s symbol) {
 	for j := range s.n {
 		at := node*e.classes + int(e.class[byte(s.word>>(8*j))])
 		if e.next[at] == 0 {
-			e.next[at] = e.grow()
+			node := e.grow() // moves e.next
+			e.next[at] = node
 		}
 		node = int(e.next[at])
+		if j == 1 {
+			e.pair[uint16(s.word)] = uint16(node)
+		}
 	}
 	e.code[node] = code
+	if s.n == 1 {
+		e.single[byte(s.word)] = code
+	}
 }
 
 // encode appends the codes of name.
@@ -71,20 +83,23 @@ func (e *encoder) encode(dst, name []byte) []byte {
 // longest returns the code of the longest symbol that b begins with, and its
 // length; escape and 1 when there is none.
 func (e *encoder) longest(b []byte) (code uint8, n int) {
-	code, n = escape, 1
-	node := 0
-	for i, c := range b {
-		class := e.class[c]
+	code, n = e.single[b[0]], 1
+	if len(b) < 2 {
+		return code, n
+	}
+	node := int(e.pair[uint16(b[0])|uint16(b[1])<<8])
+	for i := 2; node != 0; i++ {
+		if c := e.code[node]; c != escape {
+			code, n = c, i
+		}
+		if i == len(b) {
+			break
+		}
+		class := e.class[b[i]]
 		if class == 0 {
 			break
 		}
 		node = int(e.next[node*e.classes+int(class)])
-		if node == 0 {
-			break
-		}
-		if c := e.code[node]; c != escape {
-			code, n = c, i+1
-		}
 	}
 	return code, n
 }
