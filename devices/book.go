@@ -604,21 +604,21 @@ func (l *book) remember(known []Binding, nextID uint64, m moment) {
 		}
 	}
 	l.nextID = max(l.nextID, nextID)
-	slices.SortFunc(l.past, func(b, c Binding) int { return b.Until.Compare(c.Until) })
-	l.past = l.past[max(0, len(l.past)-maxPast):]
 	for _, b := range known {
 		if !b.Until.IsZero() {
 			continue
 		}
 		at := place{b.Addr, b.Prefix}
-		if double, ok := l.resumable[at]; ok { // the end of one was lost
+		if double, ok := l.resumable[at]; ok { // the end of the earlier was lost: it ended when the later began
 			if double.ID > b.ID {
 				b, double = double, b
 			}
-			l.endBinding(double, m)
+			l.endBinding(double, moment{later(double.From, b.From), m.tick})
 		}
 		l.resumable[at] = b
 	}
+	slices.SortFunc(l.past, func(b, c Binding) int { return b.Until.Compare(c.Until) })
+	l.past = l.past[max(0, len(l.past)-maxPast):]
 	for _, b := range l.resumable {
 		l.recall(b, m)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -26,8 +27,11 @@ const (
 	contestedTicks = uint32(10 * time.Minute / tickLength) // an address is contested for so long after the last change of MAC
 	contestedAfter = 4                                     // changes of MAC, each within that time of the one before
 
-	defaultMaxAddresses = 1 << 17
-	maxPast             = 8192 // ended bindings kept for List; the store has all
+	// An address costs about 600 octets: 10 MB on a small router of 32 bits, 80 MB
+	// on a machine of 64.
+	defaultMaxAddresses = 1 << (14 + 3*(bits.UintSize/64))
+
+	maxPast = 8192 // ended bindings kept for List; the store has all
 )
 
 // Options says what a Ledger starts from. The zero value follows the kernel's
@@ -52,7 +56,7 @@ type Options struct {
 	Now    func() time.Time
 
 	// MaxAddresses bounds the addresses held in memory, and in a day the new
-	// bindings of addresses nobody configured; 0 means 131072.
+	// bindings of addresses nobody configured; 0 means 131072, on 32-bit machines 16384.
 	MaxAddresses int
 
 	Neighbours Neighbours // where neighbours come from; nil means the kernel, over netlink on Linux

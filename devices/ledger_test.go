@@ -377,6 +377,23 @@ func TestARestartGoesOnWithTheSameBindings(t *testing.T) {
 	})
 }
 
+func TestABindingWhoseEndWasNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now().Add(-time.Hour)
+		known := []Binding{
+			{ID: 7, Device: "mac:" + macTV, Name: macTV, Addr: addr("192.168.1.5"), MAC: macTV, Source: Neighbour, Confidence: High, From: began},
+			{ID: 5, Device: "mac:" + macLaptop, Name: macLaptop, Addr: addr("192.168.1.5"), MAC: macLaptop, Source: Neighbour, Confidence: High, From: began.Add(-time.Hour)},
+		}
+		l, k := open(t, newTable(), Options{Known: known})
+		if b := l.Lookup(addr("192.168.1.5")); b == nil || b.ID != 7 {
+			t.Errorf("got %+v, want the later binding to go on", b)
+		}
+		if told := k.at("192.168.1.5"); len(told) != 1 || told[0].ID != 5 || !told[0].Until.Equal(began) {
+			t.Errorf("told: got %+v, want the end of the earlier when the later began", told)
+		}
+	})
+}
+
 func TestWithoutANeighbourTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTable(entry("192.168.1.5", macLaptop))
