@@ -147,17 +147,13 @@ func TestHealth(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkLeaks(t)
-			s := startUpstream(t, answerRcode(dns.RcodeServerFailure))
-			probed := make(chan struct{}, 1)
-			setProbes(s, func(w dns.ResponseWriter, q *dns.Msg) {
-				test.probe(w, q)
-				select {
-				case probed <- struct{}{}:
-				default:
-				}
-			})
+			s := startUpstream(t, answerA("192.0.2.1"))
+			setProbes(s, test.probe)
 			u := startUpstreams(t, UpstreamOptions{Patience: 300 * time.Millisecond}, s.addr)
-			<-probed
+			h := u.set.Load().all[0].health
+			if got, why := u.probe(t.Context(), h); got != test.want {
+				t.Errorf("got %v (%s), want %v", got, why, test.want)
+			}
 			waitState(t, u, s.addr, test.want)
 			setProbes(s, answerRcode(dns.RcodeSuccess))
 			u.setServers([]Upstream{{Addr: s.addr}})
@@ -224,18 +220,21 @@ func TestDownUpstreamsAreNotAskedUntilTheyAnswer(t *testing.T) {
 // A query that finds all upstreams down hastens the next probe, so that the
 // first who asks after an outage does not wait for the longest pause.
 func TestDemandHastensProbes(t *testing.T) {
-	checkLeaks(t)
-	s := startUpstream(t, silence)
-	setProbes(s, silence)
-	u := startUpstreams(t, UpstreamOptions{
-		Patience: 20 * time.Millisecond,
-		pace:     pace{least: time.Millisecond, most: time.Hour, loop: time.Hour, poll: time.Hour},
-	}, s.addr)
-	waitState(t, u, s.addr, UpstreamDown)
-	setProbes(s, answerRcode(dns.RcodeNameError))
-	u.set.Load().all[0].state.Store(uint32(UpstreamDown))
-	lookupA(t, u, "www.example")
-	waitState(t, u, s.addr, UpstreamUp)
+	u := &upstreams{}
+	down, looped := &health{nudge: make(chan struct{}, 1)}, &health{nudge: make(chan struct{}, 1)}
+	down.state.Store(uint32(UpstreamDown))
+	looped.state.Store(uint32(UpstreamLooped))
+	for range 3 {
+		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*upstream{{health: down}, {health: looped}}); err == nil {
+			t.Error("got an answer")
+		}
+	}
+	if len(down.nudge) != 1 || len(looped.nudge) != 0 {
+		t.Errorf("%d and %d probes wanted, want 1 and 0", len(down.nudge), len(looped.nudge))
+	}
+	if !down.rest(t.Context(), quick, time.Hour) || len(down.nudge) != 0 {
+		t.Error("the pause was not cut short")
+	}
 }
 
 func TestFailingUpstreamsAreAskedLast(t *testing.T) {

@@ -71,6 +71,7 @@ func answerTo(query []byte, a string) []byte {
 	}
 	r := new(dns.Msg).SetReply(&m)
 	r.Answer = append(r.Answer, &dns.A{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.ParseIP(a)})
+	r.Compress = true
 	b, err := r.Pack()
 	if err != nil {
 		panic(err)
@@ -120,6 +121,7 @@ var strays = []struct {
 	{"no question and NXDOMAIN", func(q []byte) []byte { return []byte{q[0], q[1], 0x81, 0x83, 0, 0, 0, 0, 0, 0, 0, 0} }},
 	{"no question, and a truncation mark", func(q []byte) []byte { return []byte{q[0], q[1], 0x83, 0x80, 0, 0, 0, 0, 0, 0, 0, 0} }},
 	{"two questions", func(q []byte) []byte { return changed(answerTo(q, "203.0.113.6"), 5, func(byte) byte { return 2 }) }},
+	{"two questions counted, none there, and a failure", func(q []byte) []byte { return []byte{q[0], q[1], 0x81, 0x82, 0, 2, 0, 0, 0, 0, 0, 0} }},
 	{"a question cut short", func(q []byte) []byte { return replyTo(q, 0)[:20] }},
 	{"an answer cut short", func(q []byte) []byte { b := answerTo(q, "203.0.113.6"); return b[:len(b)-1] }},
 	{"more answers counted than there are", func(q []byte) []byte {
@@ -372,6 +374,9 @@ func TestTruncatedAnswersComeByTCP(t *testing.T) {
 			}
 			if got := lookupA(t, u, "www.example"); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
+			}
+			if got := u.status()[0].Strays; got > maxStrays {
+				t.Errorf("%d strays were read, want %d at most", got, maxStrays)
 			}
 		})
 	}
