@@ -1,0 +1,181 @@
+package subscribe
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// An entry is one list as it is kept. Its fields belong to Subscriber.mu, but
+// for fetching, which is held while a download runs.
+type entry struct {
+	fetching chan struct{} // one at a time; a channel, so that waiting can end
+	list     List
+	known    known
+	due      time.Time
+	taken    bool // Run has begun on it
+}
+
+// known is what is remembered about a list between runs, as JSON beside its
+// copy.
+type known struct {
+	URL          string // of which all this is known
+	ETag         string
+	LastModified string
+	Fetched      time.Time
+	Checked      time.Time
+	Tried        time.Time
+	Rules        int // in the copy; 0 for no copy
+	Bad          int
+	Size         int64
+	Failures     int
+	Err          string
+	RetryAfter   time.Time // the server asked for patience
+	Foreign      bool      // the copy is another URL's, or of unknown origin
+	Held         *Held
+	HeldETag     string // the validators of the held copy
+	HeldModified string
+}
+
+// load makes an entry from what an earlier run left.
+func (s *Subscriber) load(l List) *entry {
+	e := &entry{list: l, fetching: make(chan struct{}, 1)}
+	text, err := os.ReadFile(s.statePath(l.Name))
+	if err == nil {
+		err = json.Unmarshal(text, &e.known)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Logger.Warn("subscription: what was known is lost", "list", l.Name, "error", err)
+	}
+	if err != nil || e.known.URL != l.URL {
+		e.known = known{URL: l.URL}
+		s.adopt(e)
+		return e
+	}
+	if _, err := os.Stat(s.path(l.Name)); err != nil {
+		e.known = known{URL: l.URL, Held: e.known.Held} // without a copy nothing is current
+	}
+	return e
+}
+
+// adopt takes a copy whose state is lost, or that came from another URL, as the
+// last good one, if it still is a list.
+func (s *Subscriber) adopt(e *entry) {
+	r, err := s.inspect(s.path(e.list.Name), e.list)
+	if err != nil || r.problem() != "" {
+		return
+	}
+	e.known.Foreign = true
+	e.known.Rules, e.known.Bad, e.known.Size = r.report.Rules, r.report.BadTotal, r.size
+}
+
+// save writes what is known about a list. It is called with mu held.
+func (s *Subscriber) saveLocked(e *entry) {
+	text, err := json.MarshalIndent(&e.known, "", "\t")
+	if err == nil {
+		err = writeFile(s.statePath(e.list.Name), text)
+	}
+	if err != nil {
+		s.Logger.Warn("subscription: state not written", "list", e.list.Name, "error", err)
+	}
+}
+
+// schedule decides when a list is due. Lists are spread over a tenth of their
+// interval, so that not every Telltale asks at the same second; failures are
+// repeated after 15 s, 30 s and so on, up to the interval or six hours.
+func (s *Subscriber) schedule(e *entry) {
+	k := &e.known
+	spread := func(d time.Duration) time.Duration {
+		return d - d/10 + time.Duration(s.Jitter()*float64(d/5))
+	}
+	switch {
+	case k.Failures > 0:
+		wait := min(15*time.Second<<min(k.Failures-1, 20), e.list.Refresh, 6*time.Hour)
+		e.due = k.Tried.Add(spread(wait))
+		if k.RetryAfter.After(e.due) {
+			e.due = k.RetryAfter
+		}
+	case k.Tried.IsZero():
+		e.due = s.Now()
+	default:
+		e.due = k.Tried.Add(spread(e.list.Refresh))
+	}
+	if now := s.Now(); k.Tried.After(now) || e.due.After(now.Add(2*e.list.Refresh)) {
+		e.due = now // the clock went back
+	}
+}
+
+// Files of a list: NAME.list is the copy as it was sent, NAME.previous the one
+// before it, NAME.held one that waits to be accepted, NAME.json what is known.
+func (s *Subscriber) path(name string) string { return filepath.Join(s.Dir, fileName(name)+".list") }
+
+func (s *Subscriber) previousPath(name string) string {
+	return filepath.Join(s.Dir, fileName(name)+".previous")
+}
+
+func (s *Subscriber) heldPath(name string) string {
+	return filepath.Join(s.Dir, fileName(name)+".held")
+}
+
+func (s *Subscriber) statePath(name string) string {
+	return filepath.Join(s.Dir, fileName(name)+".json")
+}
+
+// fileName makes a file's name out of a list's: whatever might lead out of the
+// directory, or be the same elsewhere in another case, is written as %XX.
+func fileName(name string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		plain := c-'a' < 26 || c-'0' < 10 || c == '-' || c == '_' || c == '.' && i > 0
+		if plain {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}
+
+// writeFile replaces a small file.
+func writeFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "part-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return putInPlace(f, path, err)
+}
+
+// putInPlace gives a finished temporary file, 0600, its name, or removes it.
+func putInPlace(f *os.File, path string, err error) error {
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		d.Sync() // the rename survives a power cut; where it cannot be synced, it is not
+		d.Close()
+	}
+	return nil
+}
+
+// removeParts clears what a killed process left.
+func removeParts(dir string) {
+	parts, _ := filepath.Glob(filepath.Join(dir, "part-*"))
+	for _, p := range parts {
+		os.Remove(p)
+	}
+}

@@ -1,0 +1,327 @@
+package subscribe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// An update is what a server sent.
+type update struct {
+	file     *os.File // nil where the server's copy is ours
+	etag     string
+	modified string
+	reading  reading
+}
+
+// errStatus is an answer other than 200 or 304.
+type errStatus struct {
+	status string
+	retry  time.Duration // what Retry-After asks for; 0 for nothing
+}
+
+func (e *errStatus) Error() string { return "the server says " + e.status }
+
+// refresh fetches one list, judges what came, and puts it in place or not.
+func (s *Subscriber) refresh(ctx context.Context, e *entry, tell func(Progress)) {
+	select {
+	case e.fetching <- struct{}{}:
+	case <-ctx.Done():
+		s.release(e)
+		return
+	}
+	defer func() { <-e.fetching }()
+	defer s.release(e)
+
+	s.mu.Lock()
+	l, k := e.list, e.known
+	s.mu.Unlock()
+	p := Progress{Name: l.Name}
+	report := func() {
+		if tell != nil {
+			tell(p)
+		}
+	}
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		return
+	}
+	u, err := s.get(ctx, l, k, func(bytes, total int64) {
+		p.Bytes, p.Total = bytes, total
+		report()
+	})
+	s.slots.Release(1)
+	if ctx.Err() != nil { // told to stop: no failure of the list
+		u.discard()
+		p.Done, p.Err = true, ctx.Err()
+		report()
+		return
+	}
+	p.Done = true
+	p.Outcome, p.Rules, p.Err = s.conclude(e, l, u, err)
+	if p.Outcome == Updated {
+		s.Changed(l.Name)
+	}
+	report()
+}
+
+// release lets Run take the list again.
+func (s *Subscriber) release(e *entry) {
+	s.mu.Lock()
+	e.taken = false
+	s.mu.Unlock()
+}
+
+// get asks for a list and reads what comes into a temporary file.
+func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(bytes, total int64)) (u update, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("took longer than %v", s.Timeout))
+	defer cancel()
+	stall := newStall(ctx, s.Stall)
+	defer stall.stop()
+	req, err := newRequest(stall.ctx, l, k)
+	if err != nil {
+		return u, err
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return u, because(stall.ctx, err)
+	}
+	defer res.Body.Close()
+	switch {
+	case res.StatusCode == http.StatusNotModified && k.Rules > 0:
+		return u, nil
+	case res.StatusCode != http.StatusOK:
+		return u, &errStatus{res.Status, s.retryAfter(res)}
+	case res.ContentLength > s.MaxSize:
+		return u, fmt.Errorf("is %d bytes long, over the limit of %d", res.ContentLength, s.MaxSize)
+	}
+	u.etag, u.modified = res.Header.Get("ETag"), res.Header.Get("Last-Modified")
+	if u.file, err = os.CreateTemp(s.Dir, "part-*"); err != nil {
+		return u, err
+	}
+	body := &metered{r: res.Body, left: s.MaxSize, total: max(res.ContentLength, 0), moved: stall.moved, progress: progress}
+	if _, err = io.Copy(u.file, body); err != nil {
+		err = because(stall.ctx, err)
+	} else {
+		u.reading, err = s.inspect(u.file.Name(), l)
+	}
+	if err != nil {
+		u.discard()
+		u.file = nil
+	}
+	return u, err
+}
+
+// newRequest makes a request that asks only for what has changed.
+func newRequest(ctx context.Context, l List, k known) (*http.Request, error) {
+	u, err := parseURL(l.URL)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(withList(ctx, u), http.MethodGet, l.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "Telltale")
+	etag, modified := k.ETag, k.LastModified
+	if k.Rules == 0 {
+		return req, nil
+	}
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	if modified != "" {
+		req.Header.Set("If-Modified-Since", modified)
+	}
+	return req, nil
+}
+
+// retryAfter reads the header of that name (RFC 9110, 10.2.3), up to a day.
+func (s *Subscriber) retryAfter(res *http.Response) time.Duration {
+	v := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(v); err == nil && seconds > 0 {
+		return min(time.Duration(seconds)*time.Second, 24*time.Hour)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, min(at.Sub(s.Now()), 24*time.Hour))
+	}
+	return 0
+}
+
+// conclude judges an update and puts it in place, holds it, or counts a failure.
+func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome, rules int, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.entries, e) { // the list was taken away, or given another URL
+		u.discard()
+		return Failed, 0, errors.New("the list was changed meanwhile")
+	}
+	k := &e.known
+	now := s.Now()
+	k.Tried, k.RetryAfter = now, time.Time{}
+	defer func() {
+		s.schedule(e)
+		s.saveLocked(e)
+	}()
+	if err != nil {
+		return Failed, 0, s.failLocked(e, err)
+	}
+	if u.file == nil {
+		k.Checked = now
+		s.dropHeldLocked(e)
+		s.mendLocked(e)
+		return Unchanged, k.Rules, nil
+	}
+	have := k.Rules
+	if k.Foreign {
+		have = 0 // another URL's list may well be shorter
+	}
+	if refusal := u.reading.refusal(have); refusal != "" {
+		return HeldBack, 0, s.holdLocked(e, u, refusal)
+	}
+	if err := s.replace(l.Name, u.file); err != nil {
+		return Failed, 0, s.failLocked(e, err)
+	}
+	s.dropHeldLocked(e)
+	k.ETag, k.LastModified = u.etag, u.modified
+	k.Fetched, k.Checked, k.Foreign = now, now, false
+	k.Rules, k.Bad, k.Size = u.reading.report.Rules, u.reading.report.BadTotal, u.reading.size
+	s.mendLocked(e)
+	s.Logger.Info("subscription updated", "list", l.Name, "rules", k.Rules, "bad", k.Bad)
+	return Updated, k.Rules, nil
+}
+
+// replace puts a download in place of the copy, which becomes the previous one.
+// There is a whole copy under its name at any moment.
+func (s *Subscriber) replace(name string, f *os.File) error {
+	path, previous := s.path(name), s.previousPath(name)
+	os.Remove(previous)
+	if err := os.Link(path, previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.Logger.Debug("subscription: the previous copy is not kept", "list", name, "error", err)
+	}
+	return putInPlace(f, path, nil)
+}
+
+// failLocked counts a failure. The copy stays.
+func (s *Subscriber) failLocked(e *entry, err error) error {
+	k := &e.known
+	var status *errStatus
+	if errors.As(err, &status) && status.retry > 0 {
+		k.RetryAfter = s.Now().Add(status.retry)
+	}
+	first := k.Err != err.Error()
+	k.Failures++
+	k.Err = err.Error()
+	s.Logger.Warn("subscription failed", "list", e.list.Name, "failures", k.Failures, "error", err)
+	if first {
+		s.Report("list-failed", e.list.Name, k.Err)
+	}
+	return err
+}
+
+// holdLocked keeps a refused update beside the copy. It is asked for again as
+// often as any other, and not as a failure: the server works.
+func (s *Subscriber) holdLocked(e *entry, u update, refusal string) error {
+	k := &e.known
+	now := s.Now()
+	if err := putInPlace(u.file, s.heldPath(e.list.Name), nil); err != nil {
+		return s.failLocked(e, err)
+	}
+	again := k.Held != nil && k.Held.Reason == refusal
+	k.Held = &Held{Reason: refusal, At: now, Rules: u.reading.report.Rules, Size: u.reading.size}
+	k.HeldETag, k.HeldModified = u.etag, u.modified
+	if k.Rules == 0 { // nothing to fall back on: soon again
+		k.Failures++
+		k.Err = "the list " + refusal
+	} else {
+		k.Failures, k.Err = 0, ""
+	}
+	if !again {
+		s.Logger.Warn("subscription held back", "list", e.list.Name, "why", refusal)
+		s.Report("list-held", e.list.Name, "the update "+refusal)
+	}
+	return errors.New(refusal)
+}
+
+// mendLocked ends a time of failures.
+func (s *Subscriber) mendLocked(e *entry) {
+	k := &e.known
+	if k.Err != "" {
+		s.Report("list-mended", e.list.Name, "after: "+k.Err)
+	}
+	k.Failures, k.Err = 0, ""
+}
+
+func (s *Subscriber) dropHeldLocked(e *entry) {
+	if e.known.Held != nil {
+		os.Remove(s.heldPath(e.list.Name))
+		s.Report("list-mended", e.list.Name, "after an update that "+e.known.Held.Reason)
+	}
+	e.known.Held, e.known.HeldETag, e.known.HeldModified = nil, "", ""
+}
+
+// Accept puts the update that was held back in place, whatever was wrong with
+// it.
+func (s *Subscriber) Accept(name string) error {
+	entries, err := s.named([]string{name})
+	if err != nil {
+		return err
+	}
+	if err := s.accept(entries[0]); err != nil {
+		return fmt.Errorf("list %s: %w", name, err)
+	}
+	s.Changed(name)
+	return nil
+}
+
+func (s *Subscriber) accept(e *entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := &e.known
+	if k.Held == nil {
+		return errors.New("no update is held back")
+	}
+	r, err := s.inspect(s.heldPath(e.list.Name), e.list)
+	if err != nil {
+		return err
+	}
+	if r.report.Rules == 0 {
+		return fmt.Errorf("the update %s: turn the list off instead", r.problem())
+	}
+	f, err := os.Open(s.heldPath(e.list.Name))
+	if err != nil {
+		return err
+	}
+	if err := s.replace(e.list.Name, f); err != nil {
+		return err
+	}
+	s.Report("list-accepted", e.list.Name, "an update that "+k.Held.Reason)
+	k.ETag, k.LastModified = k.HeldETag, k.HeldModified
+	k.Fetched, k.Foreign, k.Failures, k.Err = k.Held.At, false, 0, ""
+	k.Rules, k.Bad, k.Size = r.report.Rules, r.report.BadTotal, r.size
+	k.Held, k.HeldETag, k.HeldModified = nil, "", ""
+	s.schedule(e)
+	s.saveLocked(e)
+	return nil
+}
+
+func (u *update) discard() {
+	if u.file != nil {
+		u.file.Close()
+		os.Remove(u.file.Name())
+	}
+}
+
+// because prefers the reason a context was ended for to what the network made of
+// it.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package subscribe
+
+import (
+	"fmt"
+	"os"
+
+	"telltale/blocklists/format"
+)
+
+// A reading is what a download turned out to be.
+type reading struct {
+	report format.Report
+	size   int64
+}
+
+// inspect reads a file as the list it claims to be.
+func (s *Subscriber) inspect(path string, l List) (reading, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return reading{}, err
+	}
+	defer f.Close()
+	r := reading{}
+	if info, err := f.Stat(); err == nil {
+		r.size = info.Size()
+	}
+	text, err := format.OpenLimit(f, 10*s.MaxSize)
+	if err != nil {
+		r.report.Err = err
+		return r, nil
+	}
+	r.report = format.Parse(text, l.options(), func(*format.Rule) {})
+	return r, nil
+}
+
+func (l *List) options() format.Options {
+	return format.Options{Name: l.Name, Format: l.Format, Exact: l.Exact, Answers: l.Answers}
+}
+
+// problem says why a file is no list at all; "" if it is one.
+func (r *reading) problem() string {
+	switch {
+	case r.report.Err != nil:
+		return fmt.Sprintf("cannot be read: %v", r.report.Err)
+	case r.report.Content != format.Text:
+		return fmt.Sprintf("is no list but %s", r.report.Content)
+	case r.report.Rules == 0 && r.report.BadTotal > 0:
+		return fmt.Sprintf("has no line that can be read as a rule (%d bad lines, the first: %s)", r.report.BadTotal, r.report.Bad[0].Problem)
+	case r.report.Rules == 0:
+		return "has no rules"
+	}
+	return ""
+}
+
+// refusal says why an update is not put in place of a copy with so many rules;
+// "" if it is.
+func (r *reading) refusal(have int) string {
+	if p := r.problem(); p != "" {
+		return p
+	}
+	found := r.report.Rules + r.report.BadTotal
+	switch {
+	case r.report.Declared > found+found/50+10:
+		return fmt.Sprintf("says that it has %d entries but ends after %d: cut short", r.report.Declared, found)
+	case have > 0 && r.report.Rules < have/10:
+		return fmt.Sprintf("shrank from %d rules to %d", have, r.report.Rules)
+	}
+	return ""
+}

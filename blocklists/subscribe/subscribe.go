@@ -1,0 +1,344 @@
+// Package subscribe keeps lists that are published by URL: it fetches them when
+// they are due, refuses what is no better than the copy it has, and keeps the
+// last good copy on disk. It does not know what lists are for: the Store of
+// package blocklists reads the files.
+package subscribe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Options say where copies are kept and what a download may cost. Zero fields
+// mean defaults.
+type Options struct {
+	Dir   string // copies, and what is known about them; made if missing, 0700
+	Lists []List
+
+	// Dial opens connections, so that names are resolved by our own upstreams
+	// though this may be its host's only DNS. With Lookup set it is given
+	// addresses; otherwise names, and the address it chose is judged once it is
+	// connected and before anything is sent. nil for a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Lookup resolves a list's host. nil for the system's resolver, or for Dial
+	// where that is given.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	AllowPrivate bool          // hosts may resolve to private and loopback addresses
+	AtOnce       int           // downloads at a time; 0 for 2
+	MaxSize      int64         // bytes of a download, and ten times that unpacked; 0 for 128 MiB
+	Timeout      time.Duration // of a whole download; 0 for 10 min
+	Stall        time.Duration // longest wait for the next byte; 0 for 30 s
+
+	Changed func(name string) // a copy was replaced; called without any lock held
+	// Report is told what belongs into the quality ledger: list-failed,
+	// list-held, list-mended or list-accepted, the list, and a sentence.
+	Report func(kind, subject, detail string)
+	Logger *slog.Logger     // nil for none
+	Now    func() time.Time // nil for time.Now
+	Jitter func() float64   // in [0,1); nil for a random one
+}
+
+// A List is one subscription.
+type List struct {
+	Name    string // unique; the list's name in the log
+	URL     string // http or https
+	Enabled bool
+	Refresh time.Duration // between looks at the server; 0 for 24 h, at least 1 min
+	Format  string        // how lines are read, as format.Options has it
+	Exact   bool          // likewise
+	Answers bool          // likewise
+}
+
+// A File is a list's copy on disk.
+type File struct {
+	Name string
+	Path string
+	List List // as it is configured
+}
+
+// Status is what there is to say about one list.
+type Status struct {
+	List
+	URL      string    // without its password
+	Path     string    // of the copy; "" for none yet
+	Rules    int       // in the copy
+	Bad      int       // lines of it that cannot be read
+	Size     int64     // bytes of the copy, as they were sent
+	Fetched  time.Time // when the copy was sent
+	Checked  time.Time // when the server last said that it is current
+	Next     time.Time // when it is due; zero for a list that is off
+	Failures int       // attempts since the last success
+	Err      string    // of the last attempt; "" after a success
+	Held     *Held     // an update that waits for Accept; nil for none
+}
+
+// Held is an update that was refused and may be accepted by hand.
+type Held struct {
+	Reason string
+	At     time.Time
+	Rules  int
+	Size   int64
+}
+
+// Outcome is how one refresh ended.
+type Outcome uint8
+
+const (
+	Failed    Outcome = iota // nothing came: Progress.Err says why
+	Unchanged                // the server's copy is ours
+	Updated                  // a new copy is in place
+	HeldBack                 // a new copy waits for Accept: Progress.Err says why
+)
+
+// String names the outcome for a person.
+func (o Outcome) String() string {
+	return [...]string{"failed", "unchanged", "updated", "held back"}[o]
+}
+
+// Progress tells how far a refresh is. Calls for one list come in order.
+type Progress struct {
+	Name    string
+	Bytes   int64 // received so far
+	Total   int64 // expected; 0 where the server does not say
+	Done    bool
+	Outcome Outcome // when Done
+	Rules   int     // when Updated
+	Err     error
+}
+
+// A Subscriber keeps the copies. Its methods may be called by any goroutine.
+type Subscriber struct {
+	Options
+	client *http.Client
+	slots  *semaphore.Weighted
+	wake   chan struct{} // Run looks again at what is due
+
+	mu      sync.Mutex
+	entries []*entry // in configured order
+}
+
+// New reads what earlier runs left in Dir, so that Files can be served at once.
+// It does not use the network.
+func New(o Options) (*Subscriber, error) {
+	if o.Dir == "" {
+		return nil, errors.New("subscriptions: no directory for downloads")
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("subscriptions: %w", err)
+	}
+	o = o.withDefaults()
+	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
+	s.client = s.newClient()
+	removeParts(o.Dir)
+	s.Set(o.Lists)
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	o.AtOnce = cmp.Or(o.AtOnce, 2)
+	o.MaxSize = cmp.Or(o.MaxSize, 128<<20)
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
+	o.Stall = cmp.Or(o.Stall, 30*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
+	}
+	if o.Report == nil {
+		o.Report = func(string, string, string) {}
+	}
+	return o
+}
+
+// Set replaces the lists. What is known about a list stays with its name and
+// URL; copies of lists that are gone stay on disk until Prune.
+func (s *Subscriber) Set(lists []List) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.entries
+	s.entries = nil
+	for _, l := range lists {
+		l.Refresh = max(cmp.Or(l.Refresh, 24*time.Hour), time.Minute)
+		i := slices.IndexFunc(old, func(e *entry) bool { return e.list.Name == l.Name && e.list.URL == l.URL })
+		var e *entry
+		if i >= 0 {
+			e = old[i]
+			e.list = l
+		} else {
+			e = s.load(l)
+		}
+		s.schedule(e)
+		s.entries = append(s.entries, e)
+	}
+	s.poke()
+}
+
+// Files returns the enabled lists that have a copy, in configured order.
+func (s *Subscriber) Files() []File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var files []File
+	for _, e := range s.entries {
+		if e.list.Enabled && e.known.Rules > 0 {
+			files = append(files, File{Name: e.list.Name, Path: s.path(e.list.Name), List: e.list})
+		}
+	}
+	return files
+}
+
+// Status returns what there is to say about each list, in configured order.
+func (s *Subscriber) Status() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Status, 0, len(s.entries))
+	for _, e := range s.entries {
+		k := &e.known
+		st := Status{List: e.list, URL: redacted(e.list.URL), Rules: k.Rules, Bad: k.Bad, Size: k.Size,
+			Fetched: k.Fetched, Checked: k.Checked, Failures: k.Failures, Err: k.Err, Held: k.Held.copy()}
+		if k.Rules > 0 {
+			st.Path = s.path(e.list.Name)
+		}
+		if e.list.Enabled {
+			st.Next = e.due
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+// Run fetches lists as they become due, until ctx ends. It returns once every
+// download has ended.
+func (s *Subscriber) Run(ctx context.Context) error {
+	var downloads sync.WaitGroup
+	defer downloads.Wait()
+	for {
+		due, next := s.due()
+		for _, e := range due {
+			downloads.Go(func() {
+				s.refresh(ctx, e, nil)
+				s.poke()
+			})
+		}
+		var timer <-chan time.Time
+		stop := func() bool { return false }
+		if !next.IsZero() {
+			t := time.NewTimer(max(next.Sub(s.Now()), time.Second))
+			timer, stop = t.C, t.Stop
+		}
+		select {
+		case <-ctx.Done():
+			stop()
+			return ctx.Err()
+		case <-s.wake:
+		case <-timer:
+		}
+		stop()
+	}
+}
+
+// due marks the lists that are due as taken and returns them, and when the next
+// will be.
+func (s *Subscriber) due() (now []*entry, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.Now()
+	for _, e := range s.entries {
+		switch {
+		case !e.list.Enabled || e.taken:
+		case !e.due.After(at):
+			e.taken = true
+			now = append(now, e)
+		case next.IsZero() || e.due.Before(next):
+			next = e.due
+		}
+	}
+	return now, next
+}
+
+// Refresh fetches the named lists now, or every enabled one where names is
+// empty, and returns when all have ended. A list that is refused or fails is no
+// error of Refresh: progress and Status tell. The error says that a name is
+// unknown, or that ctx ended. progress may be nil; it is called by several
+// goroutines, but one at a time.
+func (s *Subscriber) Refresh(ctx context.Context, names []string, progress func(Progress)) error {
+	entries, err := s.named(names)
+	if err != nil {
+		return err
+	}
+	var telling sync.Mutex
+	tell := func(p Progress) {
+		if progress == nil {
+			return
+		}
+		telling.Lock()
+		defer telling.Unlock()
+		progress(p)
+	}
+	var downloads sync.WaitGroup
+	for _, e := range entries {
+		downloads.Go(func() { s.refresh(ctx, e, tell) })
+	}
+	downloads.Wait()
+	s.poke()
+	return ctx.Err()
+}
+
+// named finds entries by name; all enabled ones for no names.
+func (s *Subscriber) named(names []string) ([]*entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*entry
+	if len(names) == 0 {
+		for _, e := range s.entries {
+			if e.list.Enabled {
+				found = append(found, e)
+			}
+		}
+		return found, nil
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(s.entries, func(e *entry) bool { return e.list.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no subscription is named %q", name)
+		}
+		found = append(found, s.entries[i])
+	}
+	return found, nil
+}
+
+// poke makes Run look again.
+func (s *Subscriber) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Held) copy() *Held {
+	if h == nil {
+		return nil
+	}
+	c := *h
+	return &c
+}
