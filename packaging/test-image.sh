@@ -30,6 +30,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 store=(--root "$work/storage" --runroot "$work/run" --storage-driver vfs)
 fail() {
+	cat "$work/messages" >&2 2>/dev/null || true
 	echo "FAIL: $*" >&2
 	exit 1
 }
@@ -53,15 +54,16 @@ files=$(buildah "${store[@]}" mount "$container")
 [ "$(stat -c %u:%a "$files/telltale")" = 0:755 ] || fail 'the program is not root'"'"'s alone'
 [ "$(stat -c %u:%a "$files/var/lib/telltale")" = 65532:700 ] || fail 'the data directory is not the user'"'"'s alone'
 PATH="$PATH:/usr/sbin:/sbin" getcap "$files/telltale" | grep -q cap_net_bind_service=ep || fail 'the program may not listen on port 53'
+[ "$(stat -c %u "$files/etc/telltale/lists.d")" = 65532 ] || fail 'the list directory is not the user'"'"'s'
 if find "$files" -xdev -type f -perm /0111 ! -path "$files/telltale" | grep .; then
 	fail 'there is another program in the image'
 fi
 
 in_container() { buildah "${store[@]}" run --isolation chroot "$container" -- "$@"; }
 in_container /telltale version
-in_container /telltale serve &
+in_container /telltale serve >"$work/messages" 2>&1 &
 for try in $(seq 50); do
-	if in_container /telltale healthcheck; then
+	if in_container /telltale healthcheck >"$work/health" 2>&1; then
 		echo "PASS: healthy on port 53 after try $try, $(du -sh "$files" | cut -f1) in all"
 		exit 0
 	fi

@@ -24,17 +24,20 @@ const (
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
 	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver " +
-		"github.com/spf13/cobra github.com/spf13/pflag",
+		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "github.com/fsnotify/fsnotify github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
 	"dnswire": "",
 
-	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe " +
+	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe blocklists/suffixes " +
 		"github.com/cespare/xxhash/v2 github.com/fsnotify/fsnotify golang.org/x/net golang.org/x/sys",
 	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
 	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
 	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
 	"blocklists/subscribe": "dnswire blocklists/format github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
+
+	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",
+	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
 
 	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
