@@ -3,9 +3,10 @@ package resolver
 import (
 	"cmp"
 	"context"
-	"encoding"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,14 +23,22 @@ const (
 	UpstreamSelf                         // is this server: never asked
 )
 
-func (s UpstreamState) String() string {
-	return [...]string{"up", "failing", "down", "looped", "self"}[s]
-}
+var stateNames = []string{"up", "failing", "down", "looped", "self"}
 
-var _ encoding.TextMarshaler = UpstreamUp
+func (s UpstreamState) String() string { return stateNames[s] }
 
 // MarshalText returns what String returns.
 func (s UpstreamState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *UpstreamState) UnmarshalText(text []byte) error {
+	at := slices.Index(stateNames, string(text))
+	if at < 0 {
+		return fmt.Errorf("%q is no state of an upstream", text)
+	}
+	*s = UpstreamState(at)
+	return nil
+}
 
 // An UpstreamStatus is what is known of an upstream.
 type UpstreamStatus struct {

@@ -119,9 +119,6 @@ func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *status) {
 		return
 	}
 	d.say("ok", "port", "%s answers on %s", text, strings.Join(st.Listen, ", "))
-	if st.Paused != nil {
-		d.say("warning", "pause", "nothing is blocked until %s ('telltale resume' ends it)", when(*st.Paused))
-	}
 }
 
 func (d *doctor) upstreams(st *status) {
@@ -143,6 +140,9 @@ func (d *doctor) upstreams(st *status) {
 }
 
 func (d *doctor) server(st *status) {
+	if st.Paused != nil {
+		d.say("warning", "pause", "nothing is blocked until %s ('telltale resume' ends it)", when(*st.Paused))
+	}
 	if n := st.Server.Refused; n > 0 {
 		d.say("warning", "access", "%d queries of clients outside this network were refused; access.allow lets them in", n)
 	}
@@ -209,7 +209,7 @@ func (d *doctor) data(cfg *config.Config) {
 	text := cfg.Data.Dir
 	if free, ok := freeBytes(cfg.Data.Dir); ok {
 		const little = 64 << 20
-		text += fmt.Sprintf(", %s free", config.Bytes(free))
+		text += fmt.Sprintf(", %s free", bytesText(free))
 		if free < little {
 			d.say("warning", "data", "%s", text)
 			return
@@ -222,7 +222,7 @@ func (d *doctor) data(cfg *config.Config) {
 			store += info.Size()
 		}
 	}
-	d.say("ok", "data", "%s, %s used", text, config.Bytes(store))
+	d.say("ok", "data", "%s, %s used", text, bytesText(store))
 }
 
 // clients says whether the log can tell devices apart.
@@ -258,4 +258,16 @@ func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *status) {
 		return
 	}
 	d.say("ok", "clients", "%d addresses asked in the last day", len(seen))
+}
+
+// bytesText writes a size for people: three digits and a unit.
+func bytesText(n int64) string {
+	size, unit := float64(n), 0
+	for units := "KMGTPE"; size >= 1000 && unit < len(units); unit++ {
+		size /= 1024
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.3g %ciB", size, "KMGTPE"[unit-1])
 }

@@ -47,6 +47,13 @@ func health(ctx context.Context, cfg *config.Config) (string, error) {
 		return "", errors.New("listen.dns names no address to ask")
 	}
 	addr := cfg.Listen.DNS[0]
+	if addr.Port() == 0 { // the kernel chose one: only the server knows
+		var st status
+		if err := newClient(cfg).get(ctx, "/status", &st); err != nil {
+			return "", err
+		}
+		addr, _ = netip.ParseAddrPort(st.Listen[0])
+	}
 	if addr.Addr().IsUnspecified() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		if addr.Addr().Is6() {

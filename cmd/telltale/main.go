@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,7 @@ func command(ctx context.Context, args []string, out, err io.Writer, env []strin
 	switch e := a.root.ExecuteContext(ctx); {
 	case e == nil:
 		return 0
-	case errors.Is(e, errUsage):
+	case errors.Is(e, errUsage), strings.HasPrefix(e.Error(), "unknown command"): // cobra's own
 		fmt.Fprintf(err, "telltale: %v\nSee 'telltale --help'.\n", e)
 		return 2
 	case e != errSilent:

@@ -1,0 +1,434 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/goleak"
+
+	"telltale/bench/zone"
+)
+
+// TestScenarios runs each file of testdata/scenarios through the front door: the
+// real serve on a port of its own, with real list files, a real upstream server
+// on loopback and real commands. A file has parts, each behind a line "-- name --":
+//
+//	config.yaml     settings beside those every scenario has
+//	upstream.zone   what the upstream knows
+//	steps           what happens, a step a line; "#" begins a comment
+//	anything else   a file below the scenario's directory, such as lists/ads.txt
+//
+// Steps:
+//
+//	query NAME TYPE [tcp] [do] [noedns] [from=ADDR]   ask; what is wanted follows
+//	want RCODE                     the reply's rcode, with no record
+//	want NAME TYPE DATA            one of its records; all must be named
+//	want ttl N / ede N TEXT / asked N   its TTL; its Extended DNS Error; queries upstream since the last query
+//	log KEY=VALUE ...              the log has a row for the name asked last, with these fields
+//	file PART PATH                 write a part to a file
+//	remove PATH                    remove a file
+//	eventually                     repeat the last query until the wants that follow it hold
+//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runScenario(t, file, string(text))
+		})
+	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A part is one of a scenario's files.
+type part struct {
+	text string
+	line int // of its first line in the scenario
+}
+
+func partsOf(text string) map[string]part {
+	parts := map[string]part{}
+	name, n := "", 0
+	for line := range strings.Lines(text) {
+		n++
+		if s := strings.TrimRight(line, "\n"); strings.HasPrefix(s, "-- ") && strings.HasSuffix(s, " --") {
+			name = strings.TrimSpace(s[3 : len(s)-3])
+			parts[name] = part{line: n + 1}
+			continue
+		}
+		if name != "" {
+			p := parts[name]
+			p.text += line
+			parts[name] = p
+		}
+	}
+	return parts
+}
+
+// A scene is one scenario under way.
+type scene struct {
+	t     *testing.T
+	dir   string
+	at    string // file and line of the step
+	parts map[string]part
+	srv   *testServer
+	asked func() int64
+
+	question []string // of the last query
+	reply    *dns.Msg
+	before   int64 // queries upstream before the last query
+	out      string
+	exit     int
+}
+
+func runScenario(t *testing.T, file, text string) {
+	s := &scene{t: t, dir: t.TempDir(), parts: partsOf(text)}
+	handle, err := zone.Parse(s.parts["upstream.zone"].text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var asked int64
+	upstream, stop, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Qtype != dns.TypeHINFO { // a probe for loops
+			mu.Lock()
+			asked++
+			mu.Unlock()
+		}
+		handle(w, q)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	s.asked = func() int64 { mu.Lock(); defer mu.Unlock(); return asked }
+	for name, p := range s.parts {
+		if strings.Contains(name, "/") {
+			s.write(name, p.text)
+		}
+	}
+	s.srv = startTestServer(t, s.dir, upstream, s.parts["config.yaml"].text)
+	steps := s.parts["steps"]
+	lines := strings.Split(steps.text, "\n")
+	for i := 0; i < len(lines); i++ {
+		s.at = fmt.Sprintf("%s:%d", file, steps.line+i)
+		words := fields(lines[i])
+		if len(words) == 0 {
+			continue
+		}
+		if words[0] == "eventually" {
+			i = s.eventually(lines, i+1)
+			continue
+		}
+		if err := s.step(words); err != nil {
+			t.Fatalf("%s: %v", s.at, err)
+		}
+	}
+}
+
+// fields splits a step into words; quotes hold words together.
+func fields(line string) []string {
+	var words []string
+	var b strings.Builder
+	quoted, open := false, false
+	for _, r := range line + " " {
+		switch {
+		case r == '"':
+			quoted, open = !quoted, true
+		case r == '#' && !quoted && !open:
+			return words
+		case (r == ' ' || r == '\t') && !quoted:
+			if open {
+				words = append(words, b.String())
+			}
+			b.Reset()
+			open = false
+		default:
+			b.WriteRune(r)
+			open = true
+		}
+	}
+	return words
+}
+
+// patience is how long a test waits for what must come; only a failure takes it.
+const patience = 15 * time.Second
+
+// eventually repeats the last query until the wants in lines[from:] hold, and
+// returns the line of the last of them.
+func (s *scene) eventually(lines []string, from int) (last int) {
+	s.t.Helper()
+	end := time.Now().Add(patience)
+	for {
+		var err error
+		for last = from; last < len(lines); last++ {
+			words := fields(lines[last])
+			if len(words) == 0 || words[0] != "want" {
+				break
+			}
+			if err = s.step(words); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			return last - 1
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("%s: never: %v", s.at, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		if err := s.step(s.question); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *scene) write(path, text string) {
+	s.t.Helper()
+	path = filepath.Join(s.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *scene) step(words []string) error {
+	s.t.Helper()
+	switch args := words[1:]; words[0] {
+	case "query":
+		s.question, s.before = words, s.asked()
+		var err error
+		s.reply, err = s.srv.ask(args)
+		return err
+	case "want":
+		return s.want(args)
+	case "log":
+		return s.wantLog(args)
+	case "file":
+		s.write(args[1], s.parts[args[0]].text)
+	case "remove":
+		return os.Remove(filepath.Join(s.dir, args[0]))
+	case "run":
+		s.out, s.exit = s.srv.run(args...)
+	case "out":
+		if !strings.Contains(s.out, strings.Join(args, " ")) {
+			return fmt.Errorf("output\n%s\nwant %q in it", s.out, strings.Join(args, " "))
+		}
+	case "exit":
+		if strconv.Itoa(s.exit) != args[0] {
+			return fmt.Errorf("exit status %d, want %s; output\n%s", s.exit, args[0], s.out)
+		}
+	default:
+		return fmt.Errorf("no step %q", words[0])
+	}
+	return nil
+}
+
+func (s *scene) want(args []string) error {
+	switch {
+	case args[0] == "ttl":
+		for _, rr := range slices.Concat(s.reply.Answer, s.reply.Ns) {
+			if got := strconv.Itoa(int(rr.Header().Ttl)); got != args[1] {
+				return fmt.Errorf("TTL %s, want %s: %v", got, args[1], rr)
+			}
+		}
+	case args[0] == "asked":
+		if got := s.asked() - s.before; strconv.Itoa(int(got)) != args[1] {
+			return fmt.Errorf("asked upstream %d times, want %s", got, args[1])
+		}
+	case args[0] == "ede":
+		code, text := edeOf(s.reply)
+		if code != args[1] || !strings.Contains(text, strings.Join(args[2:], " ")) {
+			return fmt.Errorf("EDE %s %q, want %q", code, text, args[1:])
+		}
+	case len(args) == 1:
+		if got := dns.RcodeToString[s.reply.Rcode]; got != args[0] || len(s.reply.Answer) != 0 {
+			return fmt.Errorf("%s with %v, want %s", got, s.reply.Answer, args[0])
+		}
+	default:
+		want := strings.ToLower(strings.Join(args, " "))
+		for i, rr := range s.reply.Answer {
+			h := rr.Header()
+			got := strings.ToLower(fmt.Sprintf("%s %s %s", h.Name, dns.TypeToString[h.Rrtype], strings.TrimPrefix(rr.String(), h.String())))
+			if got == want {
+				s.reply.Answer = slices.Delete(s.reply.Answer, i, i+1)
+				return nil
+			}
+		}
+		return fmt.Errorf("%s with %v, want %s", dns.RcodeToString[s.reply.Rcode], s.reply.Answer, want)
+	}
+	return nil
+}
+
+func edeOf(m *dns.Msg) (code, text string) {
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if e, ok := o.(*dns.EDNS0_EDE); ok {
+				return strconv.Itoa(int(e.InfoCode)), e.ExtraText
+			}
+		}
+	}
+	return "none", ""
+}
+
+// wantLog waits for a row of the name asked last that has all fields.
+func (s *scene) wantLog(args []string) error {
+	name := strings.ToLower(strings.TrimSuffix(s.question[1], "."))
+	var seen string
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		seen, _ = s.srv.run("log", "--json", "--limit", "0")
+		for line := range strings.Lines(seen) {
+			var row map[string]any
+			if err := json.Unmarshal([]byte(line), &row); err != nil {
+				return fmt.Errorf("log printed %q: %v", line, err)
+			}
+			if row["name"] != name {
+				continue
+			}
+			all := true
+			for _, arg := range args {
+				key, value, _ := strings.Cut(arg, "=")
+				got, ok := row[key]
+				all = all && (ok && fmt.Sprint(got) == value || !ok && value == "")
+			}
+			if all {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("no row for %s with %q in\n%s", name, args, seen)
+}
+
+// A testServer is a serve command that runs in this process.
+type testServer struct {
+	t     testing.TB
+	flags []string
+	addr  netip.AddrPort
+	stop  func()
+}
+
+// startTestServer starts serve with its files below dir. more are settings in
+// YAML.
+func startTestServer(t testing.TB, dir string, upstream netip.AddrPort, more string) *testServer {
+	t.Helper()
+	cfg := filepath.Join(dir, "telltale.yaml")
+	settings := more
+	for _, d := range []string{"lists", "data"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(cfg, []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	srv := &testServer{t: t, flags: []string{"--config", cfg, "--listen-dns", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data"),
+		"--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}}
+	if upstream.IsValid() {
+		srv.flags = append(srv.flags, "--upstreams", upstream.String())
+	}
+	srv.start()
+	t.Cleanup(func() { srv.stop() })
+	return srv
+}
+
+// start starts the server, again if it was stopped.
+func (srv *testServer) start() {
+	srv.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var out, errs lockedBuffer
+	ready, done := make(chan *house, 1), make(chan error, 1)
+	a := &app{out: &out, err: &errs, env: nil}
+	a.root = a.newRoot()
+	if err := a.root.PersistentFlags().Parse(srv.flags); err != nil {
+		srv.t.Fatal(err)
+	}
+	go func() { done <- a.serve(ctx, func(h *house) { ready <- h }) }()
+	select {
+	case h := <-ready:
+		srv.addr = h.server.Addrs()[0]
+	case err := <-done:
+		cancel()
+		srv.t.Fatalf("serve: %v\n%s", err, errs.String())
+	}
+	srv.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			srv.t.Errorf("serve ended with %v", err)
+		}
+		if srv.t.Failed() {
+			srv.t.Logf("the server said:\n%s", errs.String())
+		}
+	})
+}
+
+// run runs another command with the server's settings.
+func (srv *testServer) run(args ...string) (out string, exit int) {
+	var b lockedBuffer
+	exit = command(context.Background(), append(slices.Clone(args), srv.flags...), &b, &b, nil)
+	return b.String(), exit
+}
+
+// ask sends a query: NAME TYPE [tcp] [do] [noedns] [from=ADDR].
+func (srv *testServer) ask(args []string) (*dns.Msg, error) {
+	typ, ok := dns.StringToType[args[1]]
+	if !ok {
+		return nil, fmt.Errorf("no type %q", args[1])
+	}
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), typ)
+	m.SetEdns0(1232, slices.Contains(args, "do"))
+	if slices.Contains(args, "noedns") {
+		m.Extra = nil
+	}
+	c := dns.Client{Timeout: patience}
+	for _, arg := range args[2:] {
+		if arg == "tcp" {
+			c.Net = "tcp"
+		}
+		if from, ok := strings.CutPrefix(arg, "from="); ok {
+			c.Dialer = &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+		}
+	}
+	r, _, err := c.Exchange(m, srv.addr.String())
+	return r, err
+}
+
+// A lockedBuffer takes what a server says while it runs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
