@@ -82,3 +82,11 @@ func (b *Binding) alike(c *Binding) bool {
 	return b.Device == c.Device && b.Name == c.Name && b.Addr == c.Addr && b.Prefix == c.Prefix && b.MAC == c.MAC &&
 		b.Source == c.Source && b.Confidence == c.Confidence && b.Group == c.Group && b.NoLog == c.NoLog
 }
+
+// Covers returns what the binding is of, to be shown: an address or a prefix.
+func (b *Binding) Covers() string {
+	if b.Prefix.IsValid() {
+		return b.Prefix.String()
+	}
+	return b.Addr.String()
+}

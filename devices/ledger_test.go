@@ -475,6 +475,91 @@ func TestStrangersCannotFillTheBook(t *testing.T) {
 	})
 }
 
+func TestABindingIsKeptBeforeItIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l *Ledger
+		kept := 0
+		keep := func(b Binding) {
+			if l == nil || !b.Until.IsZero() {
+				return
+			}
+			kept++
+			if seen := l.Lookup(b.Addr); seen != nil && seen.ID == b.ID {
+				t.Errorf("%v: Lookup knew binding %d before the store did", b.Addr, b.ID)
+			}
+		}
+		f := newTable()
+		opened, _ := open(t, f, Options{Keep: keep})
+		l = opened
+		f.show(entry("192.168.1.5", macLaptop))
+		f.show(entry("192.168.1.5", macTV))
+		l.Ask(addr("192.168.1.6"))
+		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}); err != nil {
+			t.Fatal(err)
+		}
+		if kept != 4 {
+			t.Errorf("bindings kept: got %d, want 4", kept)
+		}
+	})
+}
+
+func TestLookupLearnsWithin100Milliseconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable()
+		l, _ := open(t, f, Options{})
+		for i := range 20 {
+			a := netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
+			f.changes <- Change{Entries: []Entry{{Addr: a, MAC: macOf(i + 1), Interface: 1}}}
+			time.Sleep(publishEvery)
+			synctest.Wait()
+			if l.Lookup(a) == nil {
+				t.Fatalf("%v is not known 100 ms after its neighbour was", a)
+			}
+		}
+	})
+}
+
+func TestReportsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable()
+		l, k := open(t, f, Options{})
+		for i := range 500 {
+			a := fmt.Sprintf("fe80::%x", i+1)
+			f.changes <- Change{Entries: []Entry{entry(a, macLaptop), entry(a, macTV).on(2)}}
+		}
+		time.Sleep(time.Second)
+		if n := k.reports("address-contested"); n != 60 {
+			t.Errorf("reports: got %d, want 60", n)
+		}
+		time.Sleep(2 * time.Minute)
+		f.show(entry("fe80::f00", macLaptop), entry("fe80::f00", macTV).on(2))
+		l.mu.Lock()
+		withheld := l.withheld
+		l.mu.Unlock()
+		if n := k.reports("address-contested"); n != 61 || withheld != 0 {
+			t.Errorf("minutes later: got %d reports, %d still withheld, want 61 and 0", n, withheld)
+		}
+	})
+}
+
+func TestWords(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{ConfiguredMAC.String(), "configured-mac"},
+		{BareAddress.String(), "bare-address"},
+		{ThisHost.String(), "this-host"},
+		{Source(99).String(), "unknown"},
+		{Low.String(), "low"},
+		{High.String(), "high"},
+		{Confidence(99).String(), "unknown"},
+		{(&Binding{Addr: addr("10.0.0.1")}).Covers(), "10.0.0.1"},
+		{(&Binding{Addr: addr("10.0.0.0"), Prefix: netip.MustParsePrefix("10.0.0.0/8")}).Covers(), "10.0.0.0/8"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
 func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTable(entry("192.168.1.5", macLaptop), entry("fd00::5", macLaptop))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,7 @@ func (ns namespace) ip(t *testing.T, commands string, args ...any) {
 type home struct {
 	server  namespace
 	devices []namespace
+	unable  bool // to make a bridge
 }
 
 // newHome links n devices to the server. Their MACs are 02:00:00:00:00:0N, their
@@ -87,8 +89,17 @@ type home struct {
 func newHome(t *testing.T, n int) home {
 	t.Helper()
 	h := home{server: newNamespace(t)}
+	h.server.do(t, func() error {
+		if out, err := exec.Command("ip", "link", "add", "br0", "type", "bridge").CombinedOutput(); err != nil {
+			t.Logf("ip link add br0 type bridge: %v: %s", err, out)
+			h.unable = true
+		}
+		return nil
+	})
+	if h.unable {
+		t.Skip("skipped: this kernel has no bridges")
+	}
 	h.server.ip(t, `link set lo up
-		link add br0 type bridge
 		link set br0 address 00:1b:21:00:00:77
 		link set br0 up
 		addr add 192.168.77.1/24 dev br0
@@ -106,6 +117,19 @@ func newHome(t *testing.T, n int) home {
 			addr add 2001:db8:77::1%d/64 dev eth0 nodad`, i, i, i, i)
 	}
 	return h
+}
+
+// link returns the index of one of the server's interfaces.
+func (h home) link(t *testing.T, name string) (index string) {
+	t.Helper()
+	h.server.do(t, func() error {
+		i, err := net.InterfaceByName(name)
+		if err == nil {
+			index = strconv.Itoa(i.Index)
+		}
+		return err
+	})
+	return index
 }
 
 // send sends a datagram from a device to the server, from where the server's
@@ -190,6 +214,9 @@ func TestAskTheKernel(t *testing.T) {
 		{"nobody has the address", "192.168.77.51", ""},
 		{"an address behind the router is no neighbour", "10.9.9.9", ""},
 		{"this machine", "192.168.77.1", ""},
+		{"a zone by number", "fe80::50%" + h.link(t, "br0"), "00:1b:21:00:00:50"},
+		{"a zone where it is not", "fe80::50%" + h.link(t, "lo"), ""},
+		{"a zone that is none", "fe80::50%nowhere", ""},
 	} {
 		if e, ok := k.Ask(t.Context(), addr(c.addr)); ok != (c.want != "") || e.MAC != c.want {
 			t.Errorf("%s: got %+v, %v, want %q", c.name, e, ok, c.want)
