@@ -61,16 +61,16 @@ func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
 }
 
 func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []match {
-	at := p.find(id)
+	at, rule := p.find(id)
 	l := &p.lists[at]
-	d, ok := l.set.detail(uint32(id - l.first))
+	d, ok := l.set.detail(rule)
 	if !ok {
 		return ms
 	}
 	if x := l.set.extraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
 		return ms
 	}
-	m := match{id: id, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}
+	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}
 	l.weigh(&m, &d)
 	if d.action == format.Answer {
 		m.action = format.Block // there is no name here whose records it could be

@@ -15,7 +15,7 @@ func (p *Policy) cancel() {
 	for i := range p.lists {
 		l := &p.lists[i]
 		for _, d := range l.set.details {
-			if _, dead := p.dead[l.first+RuleID(d.rule)]; dead || d.action != format.Cancel {
+			if _, dead := p.dead[l.id(d.rule)]; dead || d.action != format.Cancel {
 				continue
 			}
 			p.cancelRule(i, d)
@@ -31,12 +31,11 @@ func (p *Policy) cancelRule(by int, d detail) {
 	}
 	want := ruleKey(&rec, l.set.extraOf(d), d.match, cancels(l.set.extraOf(d)), d.important, l.set.regex(d.rule))
 	for _, id := range p.rulesAt(&rec, d.match) {
-		at := p.find(id)
+		at, rule := p.find(id)
 		if at < 0 || !p.mayCancel(by, at) {
 			continue
 		}
 		other := p.lists[at].set
-		rule := uint32(id - p.lists[at].first)
 		found, err := other.record(rule)
 		if err != nil {
 			continue

@@ -12,6 +12,7 @@ import (
 // A match is a rule that matches a question, with what it takes to weigh it.
 type match struct {
 	id     RuleID
+	rule   uint32 // in its list
 	note   uint32 // in its list's notes, from 1; 0 for none
 	list   uint16
 	rank   uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
@@ -97,7 +98,7 @@ func (m *match) outweighs(o *match) bool {
 	if m.list != o.list {
 		return m.list < o.list
 	}
-	return m.id < o.id
+	return m.rule < o.rule
 }
 
 // Decide judges the question (name, qtype) asked by a member of g. It neither
@@ -303,7 +304,7 @@ func (p *Policy) group(g Group) *policyGroup {
 // the list or the configuration does.
 func (p *Policy) modeOf(m *match, g Group) Mode {
 	l := &p.lists[m.list]
-	if d, ok := l.set.detail(uint32(m.id - l.first)); ok && d.extra != 0 {
+	if d, ok := l.set.detail(m.rule); ok && d.extra != 0 {
 		switch l.set.Extras[d.extra-1].Reply {
 		case format.NullIP:
 			return Null
@@ -386,12 +387,12 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 			return ms
 		}
 	}
-	at := p.find(id)
+	at, rule := p.find(id)
 	if at < 0 || p.isCancelled(id) {
 		return ms
 	}
 	l := &p.lists[at]
-	m := match{id: id, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
+	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
 	switch kind {
 	case blockBelowToo, blockBelow:
 		m.state = l.plainBlock
@@ -399,7 +400,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		m.state = l.plainBlock
 		m.rank++
 	case notPlain:
-		d, ok := l.set.detail(uint32(id - l.first))
+		d, ok := l.set.detail(rule)
 		if !ok || !p.holds(id, &d, l, whole, name, qtype, g) {
 			return ms
 		}
@@ -542,9 +543,9 @@ func (p *Policy) matchPatterns(name *dnswire.Name, qtype uint16, g Group, ms []m
 }
 
 func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
-	at := p.find(r.id)
+	at, rule := p.find(r.id)
 	l := &p.lists[at]
-	d, ok := l.set.detail(uint32(r.id - l.first))
+	d, ok := l.set.detail(rule)
 	if !ok {
 		return ms
 	}
@@ -553,7 +554,7 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
-	m := match{id: r.id, list: uint16(at), state: enforced, flags: l.flags()}
+	m := match{id: r.id, rule: rule, list: uint16(at), state: enforced, flags: l.flags()}
 	l.weigh(&m, &d)
 	if off := p.group(g).off; off != nil && off[at] {
 		m.state = silent

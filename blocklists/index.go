@@ -2,47 +2,63 @@ package blocklists
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"telltale/blocklists/matcher"
 )
 
 // An index has the names of all lists: one large image, and small ones over it
-// with the lists that have changed since it was built. It is for one goroutine;
-// the sets it gives out are for all.
+// with what has changed since it was built. It is for one goroutine; the sets it
+// gives out are for all.
 type index struct {
 	dir      string // for the image; "" keeps it in memory
 	readOnly bool
 	fault    func(error)
+	log      *slog.Logger
 
 	base     *matcher.Image
-	inBase   []placed
+	inBase   []placed // as it was built
 	overlays []overlay
-	next     RuleID // the first id not in use
+	current  []placement // of the lists as they were placed last
+	next     RuleID      // the first id not in use
 }
 
-// placed is where the rules of a list are.
+// placed is where the base has the rules of a list.
 type placed struct {
 	Sum   uint64 // of the set
 	First RuleID
 	Count int
 }
 
+func (p placed) part() part { return part{count: uint32(p.Count), id: p.First} }
+
+// A placement is where all the rules of a list are.
+type placement struct {
+	sum   uint64 // of the set
+	count int
+	parts []part
+}
+
+// An overlay is a small image with the rules of some parts.
 type overlay struct {
-	image *matcher.Image
-	lists []placed
+	image    *matcher.Image
+	from, to RuleID // ids in it; to is behind the last
 }
 
 const (
 	imageName   = "names.image"
-	maxOverlay  = 50_000          // rules of lists that go into an overlay
-	maxOverlays = 10              // merged into one from then on
-	maxRuleID   = RuleID(1) << 29 // so that an id with its kind fits into 32 bits
+	maxOverlay  = 50_000 // rules that go into one overlay
+	maxOverlays = 10     // merged into one from then on
+	idleMost    = 4      // overlays that stay when there is time to build a new base
+	idleRules   = 20_000 // rules likewise
 	firstRuleID = RuleID(1)
-	metaVersion = 1
-	smallerBase = 4 // a base of which so many parts in one are void is built again
+	maxRuleID   = RuleID(1) << 29 // so that an id with its kind fits into 32 bits
+	metaVersion = 2
 )
 
 type imageMeta struct {
@@ -72,196 +88,266 @@ func (x *index) load() error {
 	if err := json.Unmarshal(b, &meta); err != nil || meta.Version != metaVersion || meta.Build != buildStamp() {
 		return nil
 	}
-	x.base, x.inBase = image, meta.Lists
-	for _, p := range meta.Lists {
-		x.next = max(x.next, p.First+RuleID(p.Count))
-	}
+	x.install(image, meta.Lists)
 	return nil
+}
+
+// install makes an image the base. What is over it goes.
+func (x *index) install(image *matcher.Image, lists []placed) {
+	x.base, x.inBase, x.overlays, x.current = image, lists, nil, nil
+	x.next = x.baseEnd()
+}
+
+// baseEnd is the first id behind those of the base.
+func (x *index) baseEnd() RuleID {
+	end := firstRuleID
+	for _, p := range x.inBase {
+		end = max(end, p.part().end())
+	}
+	return end
 }
 
 // drop forgets all images, so that the next place builds them again.
 func (x *index) drop() {
-	x.base, x.inBase, x.overlays, x.next = nil, nil, nil, firstRuleID
+	x.install(nil, nil)
 	if x.dir != "" && !x.readOnly {
 		os.Remove(filepath.Join(x.dir, imageName)) // it is replaced in any case
 	}
 }
 
-// place gives each list its ids, builds what is missing and returns the set of
-// all names.
+// place gives all rules of the lists their ids, builds what is missing and
+// returns the set of all names.
 func (x *index) place(lists []activeList) (*matcher.Set, error) {
 	fresh := x.keep(lists)
 	var err error
 	switch {
-	case len(fresh) == 0 && x.base != nil:
-	case x.wantsBase(lists, fresh):
+	case x.base == nil || x.next+RuleID(fresh) > maxRuleID || fresh > maxOverlay || x.void(lists) > x.base.Len()/4+maxOverlay:
 		err = x.rebuild(lists)
-	default:
-		err = x.overlay(lists, fresh)
+	case fresh > 0 || !allPlaced(lists):
+		err = x.cover(lists)
 	}
 	if err != nil {
 		return nil, err
 	}
+	x.remember(lists)
 	return x.set(lists)
 }
 
-// keep gives each list that is placed already its ids, drops overlays that no
-// list needs, and returns the indices of the other lists.
-func (x *index) keep(lists []activeList) (fresh []int) {
+// keep gives each list the parts that are placed already and returns how many
+// rules are not. A list without a part that is placed is one part as a whole.
+func (x *index) keep(lists []activeList) (fresh int) {
 	used := map[RuleID]bool{}
-	needed := make([]bool, len(x.overlays))
 	for i := range lists {
-		lists[i].first = 0
-		for at := range x.overlays {
-			if first, ok := find(x.overlays[at].lists, lists[i].set, used); ok {
-				lists[i].first, needed[at] = first, true
-				break
+		l := &lists[i]
+		l.parts = x.known(l.set, used)
+		if l.parts == nil && l.before != nil {
+			if old := x.known(l.before, used); old != nil {
+				l.parts = patch(old, l.before.records, l.set.records, l.same)
 			}
 		}
-		if lists[i].first == 0 {
-			lists[i].first, _ = find(x.inBase, lists[i].set, used)
+		if l.parts == nil {
+			l.parts = whole(l.set)
 		}
-		if lists[i].first == 0 {
-			fresh = append(fresh, i)
-		}
-		used[lists[i].first] = true
-	}
-	kept := x.overlays[:0:0]
-	for i, o := range x.overlays {
-		if needed[i] {
-			kept = append(kept, o)
+		for _, p := range l.parts {
+			if p.id == 0 {
+				fresh += int(p.count)
+			} else {
+				used[p.id] = true
+			}
 		}
 	}
-	x.overlays = kept
 	return fresh
 }
 
-func find(in []placed, set *ruleSet, used map[RuleID]bool) (RuleID, bool) {
-	for _, p := range in {
-		if p.Sum == set.sum && p.Count == set.records && !used[p.First] {
-			return p.First, true
+// known returns the parts in which the rules of a set are placed; nil for none,
+// or where another list has them.
+func (x *index) known(set *ruleSet, used map[RuleID]bool) []part {
+	for _, p := range x.current {
+		if p.sum == set.sum && p.count == set.records && !used[p.parts[0].id] {
+			return p.parts
 		}
 	}
-	return 0, false
-}
-
-// wantsBase reports whether the whole is better built again than covered.
-func (x *index) wantsBase(lists []activeList, fresh []int) bool {
-	count := 0
-	for _, i := range fresh {
-		count += lists[i].set.records
-	}
-	return x.base == nil || count > maxOverlay || x.next+RuleID(count) > maxRuleID || x.stale(lists) > x.base.Len()/smallerBase+maxOverlay
-}
-
-// stale returns how many entries of the base are void.
-func (x *index) stale(lists []activeList) int {
-	n := 0
 	for _, p := range x.inBase {
-		n += p.Count
+		if p.Sum == set.sum && p.Count == set.records && !used[p.First] {
+			return []part{p.part()}
+		}
 	}
+	return nil
+}
+
+func allPlaced(lists []activeList) bool {
 	for i := range lists {
-		if lists[i].first != 0 && x.isInBase(lists[i].first) {
-			n -= lists[i].set.records
+		for _, p := range lists[i].parts {
+			if p.id == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// void returns how many entries of the base no list has any more.
+func (x *index) void(lists []activeList) int {
+	n := x.base.Len()
+	end := x.baseEnd()
+	for i := range lists {
+		for _, p := range lists[i].parts {
+			if p.id != 0 && p.id < end {
+				n -= int(p.count)
+			}
 		}
 	}
 	return n
 }
 
-func (x *index) isInBase(first RuleID) bool {
-	for _, p := range x.inBase {
-		if p.First == first {
+// cover puts over the base what is not placed yet; when there are too many
+// overlays already, one with all that is not in the base.
+func (x *index) cover(lists []activeList) error {
+	x.dropUnused(lists)
+	end := x.baseEnd()
+	if len(x.overlays) >= maxOverlays {
+		count := 0
+		for i := range lists {
+			lists[i].parts = slices.Clone(lists[i].parts) // the placement in force keeps its own
+			for j := range lists[i].parts {
+				if p := &lists[i].parts[j]; p.id >= end || p.id == 0 {
+					p.id = 0
+					count += int(p.count)
+				}
+			}
+		}
+		if count > maxOverlay {
+			return x.rebuild(lists)
+		}
+		x.overlays = nil
+	}
+	b := matcher.NewBuilder(matcher.Options{Like: x.base})
+	defer b.Close()
+	o := overlay{from: x.next}
+	next := x.next
+	for i := range lists {
+		lists[i].parts = slices.Clone(lists[i].parts)
+		for j := range lists[i].parts {
+			p := &lists[i].parts[j]
+			if p.id != 0 {
+				continue
+			}
+			p.id = next
+			if err := addPart(b, &lists[i], *p); err != nil {
+				return err
+			}
+			next = p.end()
+		}
+	}
+	image, err := b.Build()
+	if err != nil {
+		return err
+	}
+	o.image, o.to = image, next
+	x.overlays, x.next = append(x.overlays, o), next
+	return nil
+}
+
+// dropUnused drops the overlays of which no list has anything.
+func (x *index) dropUnused(lists []activeList) {
+	x.overlays = slices.DeleteFunc(slices.Clone(x.overlays), func(o overlay) bool {
+		for i := range lists {
+			for _, p := range lists[i].parts {
+				if p.id >= o.from && p.id < o.to {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// rebuild makes a new base of all lists.
+func (x *index) rebuild(lists []activeList) error {
+	image, in, err := buildBase(x.spill(), lists)
+	var broken *listError
+	if err != nil && !errors.As(err, &broken) && x.spill() != "" {
+		x.log.Warn("compiled names cannot be kept in the cache directory and are kept in memory", "err", err)
+		image, in, err = buildBase("", lists)
+	}
+	if err != nil {
+		return err
+	}
+	x.install(image, in)
+	for i := range lists {
+		lists[i].parts = []part{in[i].part()}
+	}
+	return nil
+}
+
+// spill returns where a base is built; "" is in memory.
+func (x *index) spill() string {
+	if x.readOnly {
+		return ""
+	}
+	return x.dir
+}
+
+// isUntidy reports whether a new base would be worth its time when there is
+// nothing else to do.
+func (x *index) isUntidy() bool {
+	rules := 0
+	for _, o := range x.overlays {
+		rules += int(o.to - o.from)
+	}
+	if len(x.overlays) > idleMost || rules > idleRules {
+		return true
+	}
+	for _, p := range x.current {
+		if len(p.parts) > 1 {
 			return true
 		}
 	}
 	return false
 }
 
-// overlay covers the base with the given lists; when there are too many
-// overlays already, with one for all that they have.
-func (x *index) overlay(lists []activeList, fresh []int) error {
-	if len(x.overlays) >= maxOverlays {
-		x.overlays = nil
-		fresh = fresh[:0]
-		count := 0
-		for i := range lists {
-			if !x.isInBase(lists[i].first) {
-				fresh = append(fresh, i)
-				count += lists[i].set.records
-			}
-		}
-		if count > maxOverlay {
-			return x.rebuild(lists)
-		}
-	}
-	b := matcher.NewBuilder(matcher.Options{Like: x.base})
+// buildBase makes an image of all rules of the lists. It touches nothing else, so
+// any goroutine may do it.
+func buildBase(dir string, lists []activeList) (*matcher.Image, []placed, error) {
+	b := matcher.NewBuilder(matcher.Options{Dir: dir})
 	defer b.Close()
-	o := overlay{}
-	for _, i := range fresh {
-		p, err := x.add(b, &lists[i])
-		if err != nil {
-			return err
-		}
-		o.lists = append(o.lists, p)
-	}
-	image, err := b.Build()
-	if err != nil {
-		return err
-	}
-	o.image = image
-	x.overlays = append(x.overlays, o)
-	return nil
-}
-
-// rebuild makes a new base of all lists.
-func (x *index) rebuild(lists []activeList) error {
-	spill := x.dir
-	if x.readOnly {
-		spill = ""
-	}
-	b := matcher.NewBuilder(matcher.Options{Dir: spill})
-	defer b.Close()
-	x.next = firstRuleID
-	meta := imageMeta{Version: metaVersion, Build: buildStamp()}
+	meta := imageMeta{Version: metaVersion, Build: buildStamp(), Lists: []placed{}}
+	next := firstRuleID
 	for i := range lists {
-		p, err := x.add(b, &lists[i])
-		if err != nil {
-			return err
+		set := lists[i].set
+		p := placed{Sum: set.sum, First: next, Count: set.records}
+		if err := addPart(b, &lists[i], p.part()); err != nil {
+			return nil, nil, err
 		}
+		next = p.part().end()
 		meta.Lists = append(meta.Lists, p)
 	}
 	text, err := json.Marshal(meta)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	b.SetMeta(text)
 	var image *matcher.Image
-	if spill == "" {
+	if dir == "" {
 		image, err = b.Build()
 	} else {
-		image, err = b.WriteFile(filepath.Join(spill, imageName))
+		image, err = b.WriteFile(filepath.Join(dir, imageName))
 	}
-	if err != nil {
-		return err
-	}
-	x.base, x.inBase, x.overlays = image, meta.Lists, nil
-	return nil
+	return image, meta.Lists, err
 }
 
-// add adds the names of a list under new ids.
-func (x *index) add(b *matcher.Builder, l *activeList) (placed, error) {
-	l.first = x.next
-	err := l.set.each(func(r record) error {
+// addPart adds the names of a run of a list's rules.
+func addPart(b *matcher.Builder, l *activeList, p part) error {
+	err := l.set.eachOf(p.rule, p.count, func(r record) error {
 		if len(r.name) == 0 {
 			return nil
 		}
-		return b.Add(r.name, matcher.Payload(l.first+RuleID(r.rule))<<kindBits|r.kind())
+		return b.Add(r.name, matcher.Payload(p.id+RuleID(r.rule-p.rule))<<kindBits|r.kind())
 	})
 	if err != nil {
-		return placed{}, &listError{list: l.name, err: err}
+		return &listError{list: l.name, err: err}
 	}
-	x.next += RuleID(max(1, l.set.records)) // an empty list has an id of its own, too
-	return placed{Sum: l.set.sum, First: l.first, Count: l.set.records}, nil
+	return nil
 }
 
 // A listError is an error of one list, which is then read again from its text.
@@ -273,25 +359,44 @@ type listError struct {
 func (e *listError) Error() string { return fmt.Sprintf("list %s: %v", e.list, e.err) }
 func (e *listError) Unwrap() error { return e.err }
 
-// set returns all layers as one set.
-func (x *index) set(lists []activeList) (*matcher.Set, error) {
-	l := matcher.Layers{Base: x.base, Fault: x.fault}
-	inForce := map[RuleID]bool{}
+// remember keeps where the lists are.
+func (x *index) remember(lists []activeList) {
+	x.current = x.current[:0:0]
 	for i := range lists {
-		inForce[lists[i].first] = true
+		x.current = append(x.current, placement{lists[i].set.sum, lists[i].set.records, lists[i].parts})
 	}
-	for _, p := range x.inBase {
-		if p.Count > 0 && !inForce[p.First] {
-			l.Masked = append(l.Masked, payloads(p))
-		}
-	}
+	x.dropUnused(lists)
+}
+
+// set returns all layers as one set. What no list has any more is masked.
+func (x *index) set(lists []activeList) (*matcher.Set, error) {
+	l := matcher.Layers{Base: x.base, Fault: x.fault, Masked: x.masked(lists)}
 	for _, o := range x.overlays {
 		l.Overlays = append(l.Overlays, o.image)
 	}
 	return matcher.NewSet(l)
 }
 
-func payloads(p placed) matcher.Range {
-	first := matcher.Payload(p.First) << kindBits
-	return matcher.Range{First: first, Last: first + matcher.Payload(p.Count)<<kindBits - 1}
+// masked returns the ids of the base between those that lists have.
+func (x *index) masked(lists []activeList) (void []matcher.Range) {
+	var have []part
+	end := x.baseEnd()
+	for i := range lists {
+		for _, p := range lists[i].parts {
+			if p.id < end {
+				have = append(have, p)
+			}
+		}
+	}
+	slices.SortFunc(have, func(a, b part) int { return int(a.id) - int(b.id) })
+	from := firstRuleID
+	for _, p := range append(have, part{id: end}) {
+		if p.id > from {
+			void = append(void, matcher.Range{
+				First: matcher.Payload(from) << kindBits, Last: matcher.Payload(p.id)<<kindBits - 1,
+			})
+		}
+		from = p.end()
+	}
+	return void
 }

@@ -72,7 +72,7 @@ func Lint(paths []string, shipped fs.FS) ([]LintReport, error) {
 	}
 	l.names = names
 	for i := range lists {
-		l.files[i].first = lists[i].first
+		l.files[i].first = lists[i].parts[0].id
 	}
 	if err := l.collect(); err != nil {
 		return nil, err
@@ -361,9 +361,9 @@ func (l *linter) checkEssential(shipped fs.FS, lists []activeList) error {
 		if v.Action != Block {
 			return
 		}
-		at := p.find(v.Rule)
+		at, rule := p.find(v.Rule)
 		f := &l.files[at]
-		rec, err := f.set.record(uint32(v.Rule - p.lists[at].first))
+		rec, err := f.set.record(rule)
 		if err != nil {
 			return
 		}

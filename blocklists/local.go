@@ -67,7 +67,7 @@ func (p *Policy) mergeAnswers() {
 	for i := range p.lists {
 		l := &p.lists[i]
 		for _, d := range l.set.details {
-			id := l.first + RuleID(d.rule)
+			id := l.id(d.rule)
 			a := p.answers[id]
 			if a == nil {
 				continue

@@ -36,7 +36,7 @@ func (s *Store) Pause(until time.Time) error {
 	}
 	s.paused.Store(&until)
 	s.opts.report("pause", "everything", "until "+until.UTC().Format(time.RFC3339))
-	s.recompileLocked(s.placedLocked())
+	s.recompileLocked()
 	return nil
 }
 
@@ -51,7 +51,7 @@ func (s *Store) Resume() error {
 		return nil
 	}
 	err := s.endPauseLocked("by hand")
-	s.recompileLocked(s.placedLocked())
+	s.recompileLocked()
 	return err
 }
 

@@ -41,7 +41,7 @@ type policyList struct {
 	name       string
 	path       string
 	set        *ruleSet
-	first      RuleID // of its rule 0
+	parts      []part // where its ids are
 	kind       Kind
 	observe    bool
 	mixed      bool     // rules of tier mixed are enforced
@@ -51,11 +51,15 @@ type policyList struct {
 	hasMode    bool
 }
 
-// A span is the ids of one list's rules, or of none that is in force.
+// A span is a run of ids of one list.
 type span struct {
-	list int // -1 for none
+	list int
+	rule uint32 // that its first id names
 	end  RuleID
 }
+
+// id returns the id of a rule.
+func (l *policyList) id(rule uint32) RuleID { return idOf(l.parts, rule) }
 
 type customAddrs struct{ v4, v6 netip.Addr }
 
@@ -87,7 +91,10 @@ type activeList struct {
 	kind     Kind
 	settings ListSettings
 	set      *ruleSet
-	first    RuleID
+	parts    []part // where its rules are; given by index.place
+
+	before *ruleSet // what it was when it was placed last; nil for nothing
+	same   ends     // of before and set
 }
 
 // compile makes the policy of the given lists, in the order in which they win
@@ -123,7 +130,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 
 func (p *Policy) addList(o *Options, i uint16, a *activeList) {
 	l := policyList{
-		name: a.name, path: a.path, set: a.set, first: a.first, kind: a.kind,
+		name: a.name, path: a.path, set: a.set, parts: a.parts, kind: a.kind,
 		observe: a.settings.Observe, note: a.settings.Annotation,
 	}
 	tier := a.settings.Tier
@@ -142,15 +149,20 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList) {
 }
 
 func (p *Policy) sortSpans() {
-	order := make([]int, len(p.lists))
-	for i := range order {
-		order[i] = i
+	type run struct {
+		first RuleID
+		span
 	}
-	slices.SortFunc(order, func(a, b int) int { return int(p.lists[a].first) - int(p.lists[b].first) })
-	for _, i := range order {
-		l := &p.lists[i]
-		p.firsts = append(p.firsts, l.first)
-		p.spans = append(p.spans, span{list: i, end: l.first + RuleID(l.set.records)})
+	var runs []run
+	for i := range p.lists {
+		for _, part := range p.lists[i].parts {
+			runs = append(runs, run{part.id, span{list: i, rule: part.rule, end: part.id + RuleID(part.count)}})
+		}
+	}
+	slices.SortFunc(runs, func(a, b run) int { return int(a.first) - int(b.first) })
+	for _, r := range runs {
+		p.firsts = append(p.firsts, r.first)
+		p.spans = append(p.spans, r.span)
 	}
 }
 
@@ -179,7 +191,7 @@ func (p *Policy) addGroups(o *Options, now time.Time) {
 func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
 	addresses := p.addresses
 	for _, d := range l.set.details {
-		id := l.first + RuleID(d.rule)
+		id := l.id(d.rule)
 		if n := l.set.noteOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
 			p.dead[id] = struct{}{}
 			continue
@@ -209,7 +221,7 @@ const maxPatterns = 2000
 
 func (p *Policy) addPatterns(l *policyList) {
 	for _, r := range l.set.Patterns {
-		id := l.first + RuleID(r.Rule)
+		id := l.id(r.Rule)
 		if _, dead := p.dead[id]; dead || len(p.patterns) >= maxPatterns {
 			continue
 		}
@@ -233,8 +245,9 @@ func (s *ruleSet) compiled(rule uint32) (re *regexp.Regexp, literal []byte) {
 	return re, []byte(r.Literal)
 }
 
-// find returns the index of the list that has the rule; -1 for none.
-func (p *Policy) find(id RuleID) int {
+// find returns the index of the list that has the rule, -1 for none, and the
+// number of the rule in it.
+func (p *Policy) find(id RuleID) (list int, rule uint32) {
 	lo, hi := 0, len(p.firsts)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
@@ -245,9 +258,10 @@ func (p *Policy) find(id RuleID) int {
 		}
 	}
 	if lo == 0 || id >= p.spans[lo-1].end {
-		return -1
+		return -1, 0
 	}
-	return p.spans[lo-1].list
+	s := &p.spans[lo-1]
+	return s.list, s.rule + uint32(id-p.firsts[lo-1])
 }
 
 // Generation is a number no other policy of this process has; 0 for a nil Policy.
@@ -272,7 +286,7 @@ func (p *Policy) Custom(v Verdict) (v4, v6 netip.Addr) {
 	if p == nil {
 		return
 	}
-	if i := p.find(v.Rule); i >= 0 {
+	if i, _ := p.find(v.Rule); i >= 0 {
 		if c, ok := p.custom[uint16(i)]; ok {
 			return c.v4, c.v6
 		}
@@ -289,7 +303,7 @@ func (p *Policy) ListName(id RuleID) string {
 	if p == nil {
 		return ""
 	}
-	if i := p.find(id); i >= 0 {
+	if i, _ := p.find(id); i >= 0 {
 		return p.lists[i].name
 	}
 	return ""
@@ -303,12 +317,12 @@ func (p *Policy) Rule(id RuleID) Rule {
 	if p == nil {
 		return Rule{}
 	}
-	i := p.find(id)
+	i, rule := p.find(id)
 	if i < 0 {
 		return Rule{}
 	}
 	l := &p.lists[i]
-	rec, err := l.set.record(uint32(id - l.first))
+	rec, err := l.set.record(rule)
 	if err != nil {
 		return Rule{List: l.name}
 	}
@@ -335,7 +349,7 @@ func (p *Policy) Attribution(v Verdict) *format.Annotation {
 	if id == 0 {
 		id = v.Rule
 	}
-	i := p.find(id)
+	i, rule := p.find(id)
 	if i < 0 {
 		return nil
 	}
@@ -343,6 +357,6 @@ func (p *Policy) Attribution(v Verdict) *format.Annotation {
 	if v.Level == ByList {
 		return l.note
 	}
-	d, _ := l.set.detail(uint32(id - l.first))
+	d, _ := l.set.detail(rule)
 	return l.set.noteOf(d)
 }

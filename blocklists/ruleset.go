@@ -183,11 +183,24 @@ func (s *ruleSet) record(rule uint32) (record, error) {
 
 // each calls yield with every record in turn.
 func (s *ruleSet) each(yield func(record) error) error {
-	r := s.readerAt(0, 64<<10)
-	for range s.records {
+	return s.eachOf(0, uint32(s.records), yield)
+}
+
+// eachOf calls yield with count records from rule from on.
+func (s *ruleSet) eachOf(from, count uint32, yield func(record) error) error {
+	if count == 0 {
+		return nil
+	}
+	m := s.marks[from/markEvery]
+	r := s.readerAt(int64(m.off), 64<<10)
+	r.next, r.line = from/markEvery*markEvery, int(m.line)
+	for r.next < from+count {
 		rec, err := r.read()
 		if err != nil {
 			return err
+		}
+		if rec.rule < from {
+			continue
 		}
 		if err := yield(rec); err != nil {
 			return err

@@ -62,14 +62,14 @@ func TestScale(t *testing.T) {
 	}
 	for i := range 3 {
 		edit("small.txt", fmt.Sprintf("edit%d.example\n", i))
-		from("edit of the small list", s.reload)
+		from("edit of the small list", func() { s.reload() })
 	}
 	edit("big1.txt", "edit-of-the-big-one.example\n")
-	from("edit of a large list", s.reload)
+	from("edit of a large list", func() { s.reload() })
 	if got := s.says(t, "edit-of-the-big-one.example"); got != "block big1 edit-of-the-big-one.example" {
 		t.Error(got)
 	}
-	from("nothing has changed", s.reload)
+	from("nothing has changed", func() { s.reload() })
 	s.Close()
 	s = nil
 	time.Sleep(3 * time.Second) // until the files' looks can be relied on

@@ -26,10 +26,12 @@ type source struct {
 	kind     Kind
 	settings ListSettings
 
-	set   *ruleSet // in force; nil for none yet
-	stamp stamp    // of what set was read from
-	look  look     // of the file when it was last read, or failed to be
-	read  bool     // look is of something
+	set    *ruleSet // in force; nil for none yet
+	stamp  stamp    // of what set was read from
+	placed *ruleSet // what was put in force last; it has a place in the index
+	same   ends     // of placed and set
+	look   look     // of the file when it was last read, or failed to be
+	read   bool     // look is of something
 
 	failed    string
 	odd       format.Content // what the file has become instead of a list
@@ -288,8 +290,11 @@ func (s *Store) cacheFailedLocked(src *source, err error) {
 
 // takeLocked puts what was read in force with the next policy.
 func (s *Store) takeLocked(src *source, r reading) {
-	src.added, src.removed = changes(src.set, r.set)
 	first := src.set == nil
+	src.added, src.removed, src.same = changes(src.set, r.set)
+	if src.placed != src.set {
+		src.same = ends{}
+	}
 	src.set, src.stamp, src.reloaded = r.set, r.stamp, s.opts.now()
 	s.keepLocked(src, r)
 	if first {

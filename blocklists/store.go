@@ -28,7 +28,8 @@ type Store struct {
 	sources []*source // in the order in which they win ties
 	index   index
 	names   *matcher.Set
-	due     time.Time // when the policy changes by itself; zero for never
+	lists   []activeList // of the current policy
+	due     time.Time    // when the policy changes by itself; zero for never
 
 	log     *slog.Logger
 	wake    chan struct{} // something is due at another time than before
@@ -70,7 +71,7 @@ func load(o Options, write bool) (*Store, error) {
 			return nil, fmt.Errorf("cache directory: %w", err)
 		}
 	}
-	s.index = index{dir: o.CacheDir, readOnly: !write, fault: s.fault}
+	s.index = index{dir: o.CacheDir, readOnly: !write, fault: s.fault, log: s.log}
 	if err := s.index.load(); err != nil {
 		s.log.Info("compiled names cannot be used and are built again", "err", err)
 	}
@@ -128,7 +129,7 @@ func (s *Store) Configure(o Options) error {
 	s.opts = o
 	if err := s.scanLocked(); err != nil {
 		s.opts = old
-		return err
+		return errors.Join(err, s.scanLocked())
 	}
 	for _, src := range s.sources {
 		s.refreshLocked(src)
@@ -136,20 +137,37 @@ func (s *Store) Configure(o Options) error {
 	return s.publishLocked()
 }
 
-// reload looks at all files, reads those that have changed, and puts the
-// outcome in force.
-func (s *Store) reload() {
+// tidy builds a new base of all lists where the index has become a patchwork. It
+// does so beside everything else.
+func (s *Store) tidy() {
+	s.mu.Lock()
+	lists, dir, untidy := slices.Clone(s.lists), s.index.spill(), s.index.isUntidy()
+	s.mu.Unlock()
+	if !untidy {
+		return
+	}
+	image, in, err := buildBase(dir, lists)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reloadLocked()
+	if err == nil {
+		s.index.install(image, in)
+		err = s.publishLocked()
+	}
+	if err != nil {
+		s.log.Warn("compiled names stay a patchwork", "err", err)
+	}
 }
 
-func (s *Store) reloadLocked() {
+// reload looks at all files, reads those that have changed, puts the outcome in
+// force, and reports whether there was any.
+func (s *Store) reload() (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
 	if err := s.scanLocked(); err != nil {
 		s.failLocked("lists", err)
 	}
 	s.endDuePauseLocked()
-	changed := false
 	for _, src := range s.sources {
 		changed = s.refreshLocked(src) || changed
 	}
@@ -157,9 +175,10 @@ func (s *Store) reloadLocked() {
 		if err := s.publishLocked(); err != nil {
 			s.failLocked("lists", err)
 		}
-		return
+		return true
 	}
 	s.publishStatusLocked()
+	return false
 }
 
 // failLocked says that a reload failed; what was in force stays in force.
@@ -193,8 +212,11 @@ func (s *Store) publishLocked() error {
 	if err != nil {
 		return err
 	}
-	s.names = names
-	s.recompileLocked(lists)
+	s.names, s.lists = names, lists
+	for _, src := range s.sources {
+		src.placed, src.same = src.set, ends{}
+	}
+	s.recompileLocked()
 	return nil
 }
 
@@ -216,7 +238,7 @@ func (s *Store) placeLocked() (*matcher.Set, []activeList, error) {
 }
 
 // recompileLocked swaps the policy; the names are the same.
-func (s *Store) recompileLocked(lists []activeList) {
+func (s *Store) recompileLocked() {
 	now := s.opts.now()
 	until, paused := s.Paused()
 	s.due = time.Time{}
@@ -228,12 +250,12 @@ func (s *Store) recompileLocked(lists []activeList) {
 			s.becomesDue(t)
 		}
 	}
-	for i := range lists {
-		if t := lists[i].set.nextUntil(now); !t.IsZero() {
+	for i := range s.lists {
+		if t := s.lists[i].set.nextUntil(now); !t.IsZero() {
 			s.becomesDue(t)
 		}
 	}
-	p := compile(&s.opts, lists, s.names, now, paused)
+	p := compile(&s.opts, s.lists, s.names, now, paused)
 	s.current.Store(p)
 	s.warnLocked(p)
 	s.publishStatusLocked()
@@ -259,16 +281,10 @@ func (s *Store) activeLocked() []activeList {
 		if src.inForce() {
 			lists = append(lists, activeList{
 				name: src.name, path: src.path, kind: src.kind, settings: src.settings, set: src.set,
+				before: src.placed, same: src.same,
 			})
 		}
 	}
-	return lists
-}
-
-// placedLocked returns the lists of the current policy with their ids.
-func (s *Store) placedLocked() []activeList {
-	lists := s.activeLocked()
-	s.index.keep(lists)
 	return lists
 }
 

@@ -311,6 +311,7 @@ func randomLists(r *rand.Rand) map[string]string {
 func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 	shipped := fstest.MapFS{}
 	s := &Store{opts: o, write: true, log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s.index.log = s.log
 	_ = s.index.load()
 	tw := &twin{observe: o.Observe, mixed: o.Tier == "mixed"}
 	for _, file := range []string{"a.txt", "b.txt", "c.txt", "own.txt", "s1.txt", "s2.txt"} { // as they win ties

@@ -13,6 +13,7 @@ const (
 	quiet    = 200 * time.Millisecond // without an event, before files are read
 	longest  = 600 * time.Millisecond // after the first event, whatever else comes
 	pollTime = 10 * time.Second       // between looks at files no event told of
+	idleTime = 30 * time.Second       // without a change, before the index is tidied
 )
 
 // A watcher tells of changes in the directories of the list files. It belongs
@@ -144,9 +145,15 @@ func (s *Store) run(w *watcher) {
 	var settling *time.Timer // while events come
 	var settled <-chan time.Time
 	var began time.Time
+	idle := time.NewTimer(idleTime)
+	defer idle.Stop()
+	tidied := make(chan struct{}, 1)
+	tidied <- struct{}{}
 	look := func() {
 		settling, settled = nil, nil
-		s.reload()
+		if s.reload() {
+			idle.Reset(idleTime)
+		}
 		w.follow(s.watched())
 		timer.Reset(s.untilDue())
 	}
@@ -179,6 +186,12 @@ func (s *Store) run(w *watcher) {
 			timer.Reset(s.untilDue())
 		case <-timer.C:
 			look()
+		case <-idle.C:
+			select {
+			case <-tidied:
+				s.running.Go(func() { s.tidy(); tidied <- struct{}{} })
+			default: // still at it
+			}
 		case err := <-s.faults:
 			s.rebuild(err)
 		}
