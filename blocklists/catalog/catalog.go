@@ -27,21 +27,22 @@ func FS() fs.FS { return files }
 // An Entry is what the catalogue knows of one name, or of a name and everything
 // below it. Empty fields are unknown.
 type Entry struct {
-	Name  string // lower case, without trailing dot
-	Exact bool   // Name alone, not what is below it
+	Name  string `json:"name"`            // lower case, without trailing dot
+	Exact bool   `json:"exact,omitempty"` // Name alone, not what is below it
 
-	Vendor, Product string
-	Purpose         string   // one of Purposes; "" for an owner
-	Tier            string   // telemetry, mixed, essential or owner
-	Region          string   // see Regions; "" where the name does not tell
-	Sources         []string // who says so: URLs, or owner/repository:path
-	Breaks          string   // what breaks when blocked
-	Since           string   // YYYY, YYYY-MM or YYYY-MM-DD of the oldest dated source
-	Confidence      string   // stated, or name: the purpose is read off the name
-	Software        string   // whose collector it is, when not the vendor's own
+	Vendor     string   `json:"vendor"`
+	Product    string   `json:"product,omitempty"`
+	Purpose    string   `json:"purpose,omitempty"`    // one of Purposes; "" for an owner
+	Tier       string   `json:"tier"`                 // telemetry, mixed, essential or owner
+	Region     string   `json:"region,omitempty"`     // see Regions; "" where the name does not tell
+	Sources    []string `json:"sources"`              // who says so: URLs, or owner/repository:path
+	Breaks     string   `json:"breaks,omitempty"`     // what breaks when blocked
+	Since      string   `json:"since,omitempty"`      // YYYY, YYYY-MM or YYYY-MM-DD of the oldest dated source
+	Confidence string   `json:"confidence,omitempty"` // stated, or name: the purpose is read off the name
+	Software   string   `json:"software,omitempty"`   // whose collector it is, when not the vendor's own
 
-	File string // the list file, e.g. "xiaomi.txt"
-	Line int    // from 1
+	File string `json:"file"` // the list file, e.g. "xiaomi.txt"
+	Line int    `json:"line"` // from 1
 
 	listed bool // a plain line, which blocks; else a comment line
 }
@@ -189,8 +190,11 @@ func (c *Catalog) Find(vendorOrName string) []Entry {
 
 // A Count says how much the catalogue knows of a vendor, in entries by tier.
 type Count struct {
-	Vendor                             string
-	Telemetry, Mixed, Essential, Owner int
+	Vendor    string `json:"vendor"`
+	Telemetry int    `json:"telemetry"`
+	Mixed     int    `json:"mixed"`
+	Essential int    `json:"essential"`
+	Owner     int    `json:"owner"`
 }
 
 // Total is the number of the vendor's entries.

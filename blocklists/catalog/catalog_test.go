@@ -67,6 +67,33 @@ func TestSelfHostedCollectorsNameSoftwareAndOperator(t *testing.T) {
 	}
 }
 
+// The obvious way: look at every entry.
+func TestNameFindsWhatCoversTheName(t *testing.T) {
+	c := load(t)
+	for i, e := range c.Entries() {
+		if i%7 != 0 {
+			continue
+		}
+		for _, name := range []string{e.Name, "a." + e.Name, "a-" + e.Name} {
+			var want []Entry
+			for _, o := range c.Entries() {
+				if o.Covers(name) {
+					want = append(want, o)
+				}
+			}
+			got := c.Name(name)
+			if len(got) != len(want) {
+				t.Errorf("%s: got %v, want %v", name, got, want)
+			}
+			for j := range got {
+				if !got[j].Covers(name) || j > 0 && len(got[j].Name) > len(got[j-1].Name) {
+					t.Errorf("%s: got %v, want the most specific first", name, got)
+				}
+			}
+		}
+	}
+}
+
 func TestFindTakesAVendorOrAName(t *testing.T) {
 	c := load(t)
 	if found := c.Find("xiaomi"); len(found) < 200 || found[0].File != "xiaomi.txt" {
