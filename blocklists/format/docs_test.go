@@ -41,7 +41,6 @@ func TestDocs(t *testing.T) {
 		if strings.Contains(line, "lists:") || strings.HasPrefix(line, "  ") {
 			continue // the configuration
 		}
-		line, _, _ = strings.Cut(line, "            ") // an explanation follows
 		if _, err := ParseLine(line, Options{Own: true}); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
