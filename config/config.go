@@ -69,7 +69,7 @@ type List struct {
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
 	Match   string  `key:"match" words:"subtree exact"`                      // "": subtree
-	Format  string  `key:"format" words:"auto domains hosts adblock dnsmasq unbound rpz regex"`
+	Format  string  `key:"format" words:"auto domains hosts wildcard adblock dnsmasq unbound rpz regex"`
 	Answers bool    `key:"answers"`                      // its lines may answer with addresses of their own
 	Tier    string  `key:"tier" words:"telemetry mixed"` // "": Blocking.Tier
 	Order   int     `key:"order"`                        // the lower first where rules tie
@@ -140,9 +140,9 @@ type Limits struct {
 // Log is the query log, which `telltale log` shows.
 type Log struct {
 	Enabled  bool          `key:"enabled"`
-	Listed   time.Duration `key:"listed,live"`   // how long rows of listed names are kept
-	Unlisted time.Duration `key:"unlisted,live"` // rows of all other names; 0: only hourly totals
-	Size     Bytes         `key:"size,live"`     // of the store on disk; the oldest unlisted rows go first
+	Listed   time.Duration `key:"listed"`   // how long rows of listed names are kept
+	Unlisted time.Duration `key:"unlisted"` // rows of all other names; 0: only hourly totals
+	Size     Bytes         `key:"size"`     // of the store on disk; the oldest unlisted rows go first
 }
 
 // Messages is what Telltale says about itself, on standard error.
