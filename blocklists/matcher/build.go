@@ -83,10 +83,11 @@ func (b *Builder) Add(name []byte, p Payload) error {
 	if b.count == math.MaxInt32 {
 		return fmt.Errorf("%w: more than %d entries", ErrBuild, math.MaxInt32)
 	}
-	if err := b.runs.add(b.key, name, p); err != nil {
+	h := b.key.name(b.padded[:], copy(b.padded[:], name))
+	if err := b.runs.add(h, name, p); err != nil {
 		return err
 	}
-	b.sample.offer(name, b.key.name(b.padded[:], copy(b.padded[:], name)))
+	b.sample.offer(name, h)
 	b.count++
 	b.octets += uint64(len(name))
 	b.max = max(b.max, p)
@@ -226,6 +227,7 @@ type maker struct {
 	enc    *encoder
 	index  []byte
 	word   uint64 // of the filter, for the group being written
+	list   []pending
 	out    []byte
 }
 
@@ -269,7 +271,7 @@ func (m *maker) records(w *writer) error {
 }
 
 func (m *maker) parts(w *writer, start uint64) error {
-	if err := m.runs.flush(m.key); err != nil {
+	if err := m.runs.flush(); err != nil {
 		return err
 	}
 	each := m.header.groups / partCount
@@ -294,20 +296,19 @@ type pending struct {
 
 // part writes the records of the groups from..to, to which the entries belong.
 func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) error {
-	entries = padded(entries)
-	var list []pending
+	m.list = m.list[:0]
 	for e := (reader{b: entries}); e.next(); {
-		list = append(list, pending{m.key.name(e.name, e.n), uint32(e.start)})
+		m.list = append(m.list, pending{e.hash(), uint32(e.start)})
 	}
 	ends := make([]uint32, to-from+1) // of each group in sorted, when all are in
-	for _, e := range list {
+	for _, e := range m.list {
 		ends[reduce(e.hash, m.header.groups)-from+1]++
 	}
 	for i := range to - from {
 		ends[i+1] += ends[i]
 	}
-	sorted := make([]pending, len(list))
-	for _, e := range list {
+	sorted := make([]pending, len(m.list))
+	for _, e := range m.list {
 		g := reduce(e.hash, m.header.groups) - from
 		sorted[ends[g]] = e
 		ends[g]++
@@ -329,31 +330,51 @@ func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) e
 
 // group writes the records of one group: equal names together.
 func (m *maker) group(entries []byte, group []pending, w *writer) error {
-	slices.SortStableFunc(group, func(a, b pending) int {
-		if a.hash != b.hash {
-			return cmp.Compare(a.hash, b.hash)
-		}
-		return bytes.Compare(nameAt(entries, a.at), nameAt(entries, b.at))
-	})
+	sortGroup(entries, group)
 	m.out, m.word = m.out[:0], 0
+	var last []byte    // the name before
 	var kept []Payload // of the name
 	for i, e := range group {
-		name := nameAt(entries, e.at)
-		p, _ := binary.Uvarint(entries[int(e.at)+1+len(name):])
-		same := i > 0 && group[i-1].hash == e.hash && bytes.Equal(nameAt(entries, group[i-1].at), name)
+		name, p := entryAt(entries, e.at)
+		same := i > 0 && group[i-1].hash == e.hash && bytes.Equal(last, name)
 		if !same {
 			kept = kept[:0]
 			m.word |= fiveBits(e.hash)
 		}
-		if m.redundant(kept, Payload(p)) {
+		last = name
+		if m.redundant(kept, p) {
 			m.count--
 			m.octets -= uint64(len(name))
 			continue
 		}
-		kept = append(kept, Payload(p))
-		m.record(name, Payload(p), same)
+		if m.opts.Redundant != nil {
+			kept = append(kept, p)
+		}
+		m.record(name, p, same)
 	}
 	return w.write(m.out)
+}
+
+// sortGroup puts equal names beside each other, in the order they were added.
+func sortGroup(entries []byte, group []pending) {
+	if len(group) > 20 {
+		slices.SortStableFunc(group, func(a, b pending) int { return compare(entries, a, b) })
+		return
+	}
+	for i := 1; i < len(group); i++ {
+		for j := i; j > 0 && compare(entries, group[j], group[j-1]) < 0; j-- {
+			group[j], group[j-1] = group[j-1], group[j]
+		}
+	}
+}
+
+func compare(entries []byte, a, b pending) int {
+	if a.hash != b.hash {
+		return cmp.Compare(a.hash, b.hash)
+	}
+	one, _ := entryAt(entries, a.at)
+	other, _ := entryAt(entries, b.at)
+	return bytes.Compare(one, other)
 }
 
 func (m *maker) redundant(kept []Payload, next Payload) bool {
@@ -380,10 +401,6 @@ func (m *maker) record(name []byte, p Payload, same bool) {
 	var word [8]byte
 	binary.LittleEndian.PutUint64(word[:], uint64(p))
 	m.out = append(m.out, word[:m.header.width]...)
-}
-
-func nameAt(entries []byte, at uint32) []byte {
-	return entries[at+1 : at+1+uint32(entries[at])]
 }
 
 // cell adds a group to the index: its word of the filter, and where it begins.

@@ -120,7 +120,7 @@ func readHeader(b []byte, size int64) (*header, error) {
 	records, index := h.sections[recordSection].len, h.sections[indexSection].len
 	switch {
 	case h.width < 1 || h.width > 8,
-		h.entries > math.MaxInt32,
+		h.entries > records/uint64(1+h.width) || h.entries > math.MaxInt32,
 		h.sections[symbolSection].len != symbolsSize,
 		records < tail || records > math.MaxUint32,
 		h.groups < 1 || h.groups > math.MaxUint32 || index != cellSize*(h.groups+1):

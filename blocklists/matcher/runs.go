@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// What is added waits as plain entries (length octet, name, payload as a
+// What is added waits as plain entries (hash, length octet, name, payload as a
 // varint) in a buffer of fixed size. A full buffer is put in order of parts,
 // by the upper bits of the hash, and set aside as a run: in a file, so that the
 // memory needed does not grow with the number of names, or in memory where
@@ -29,15 +29,17 @@ type runs struct {
 	size   int64
 	all    []run
 	buffer []byte
+	spare  []byte // for the next run to be written to the file
 }
 
 // add appends an entry.
-func (r *runs) add(k key, name []byte, p Payload) error {
-	if len(r.buffer)+1+len(name)+binary.MaxVarintLen64+slack > runSize {
-		if err := r.flush(k); err != nil {
+func (r *runs) add(h uint64, name []byte, p Payload) error {
+	if len(r.buffer)+9+len(name)+binary.MaxVarintLen64 > runSize {
+		if err := r.flush(); err != nil {
 			return err
 		}
 	}
+	r.buffer = binary.LittleEndian.AppendUint64(r.buffer, h)
 	r.buffer = append(r.buffer, byte(len(name)))
 	r.buffer = append(r.buffer, name...)
 	r.buffer = binary.AppendUvarint(r.buffer, uint64(p))
@@ -45,23 +47,19 @@ func (r *runs) add(k key, name []byte, p Payload) error {
 }
 
 // flush sets the buffer aside as a run.
-func (r *runs) flush(k key) error {
-	entries := padded(r.buffer)
+func (r *runs) flush() error {
 	var n run
-	parts := make([]uint8, 0, len(entries)/16)
-	for e := (reader{b: entries}); e.next(); {
-		part := k.name(e.name, e.n) >> (64 - partBits)
-		parts = append(parts, uint8(part))
-		n.parts[part+1] += uint32(e.end - e.start)
+	for e := (reader{b: r.buffer}); e.next(); {
+		n.parts[e.part()+1] += uint32(e.end - e.start)
 	}
 	for i := range partCount {
 		n.parts[i+1] += n.parts[i]
 	}
 	to := n.parts
-	sorted := make([]byte, len(entries))
-	i := 0
-	for e := (reader{b: entries}); e.next(); i++ {
-		to[parts[i]] += uint32(copy(sorted[to[parts[i]]:], entries[e.start:e.end]))
+	sorted := r.sorted(len(r.buffer))
+	for e := (reader{b: r.buffer}); e.next(); {
+		part := e.part()
+		to[part] += uint32(copy(sorted[to[part]:], r.buffer[e.start:e.end]))
 	}
 	r.buffer = r.buffer[:0]
 	if r.dir == "" {
@@ -116,31 +114,45 @@ func (r *runs) close() {
 	*r = runs{}
 }
 
-// padded returns b with slack octets behind it in its capacity.
-func padded(b []byte) []byte {
-	var zero [slack]byte
-	return append(b, zero[:]...)[:len(b)]
+// sorted returns memory for a run: the same again when runs go to a file.
+func (r *runs) sorted(n int) []byte {
+	if r.dir == "" {
+		return make([]byte, n)
+	}
+	if r.spare == nil {
+		r.spare = make([]byte, runSize)
+	}
+	return r.spare[:n]
 }
 
-// A reader goes through plain entries. Slack follows them in the capacity.
+// A reader goes through plain entries.
 type reader struct {
 	b          []byte
-	start, end int    // of the entry
-	name       []byte // of n octets, with slack behind it
-	n          int
-	payload    Payload
+	start, end int // of the entry
 }
 
 func (e *reader) next() bool {
-	if e.end >= len(e.b) {
+	e.start = e.end
+	if e.start >= len(e.b) {
 		return false
 	}
-	e.start = e.end
-	e.n = int(e.b[e.start])
-	at := e.start + 1
-	e.name = e.b[at : at+e.n+slack]
-	p, size := binary.Uvarint(e.b[at+e.n:])
-	e.payload = Payload(p)
-	e.end = at + e.n + size
+	at := e.start + 9 + int(e.b[e.start+8])
+	for e.b[at] >= 0x80 {
+		at++
+	}
+	e.end = at + 1
 	return true
+}
+
+// part is which part the entry belongs to.
+func (e *reader) part() int { return int(e.hash() >> (64 - partBits)) }
+
+func (e *reader) hash() uint64 { return binary.LittleEndian.Uint64(e.b[e.start:]) }
+
+// entryAt returns the name and the payload of the entry at an offset.
+func entryAt(b []byte, at uint32) (name []byte, p Payload) {
+	b = b[at+8:]
+	n := 1 + int(b[0])
+	word, _ := binary.Uvarint(b[n:])
+	return b[1:n], Payload(word)
 }
