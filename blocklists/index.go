@@ -23,6 +23,7 @@ type index struct {
 
 	base     *matcher.Image
 	inBase   []placed // as it was built
+	baseID   uint64
 	overlays []overlay
 	current  []placement // of the lists as they were placed last
 	next     RuleID      // the first id not in use
@@ -35,13 +36,13 @@ type placed struct {
 	Count int
 }
 
-func (p placed) part() part { return part{count: uint32(p.Count), id: p.First} }
+func (p placed) part() part { return part{Count: uint32(p.Count), ID: p.First} }
 
 // A placement is where all the rules of a list are.
 type placement struct {
-	sum   uint64 // of the set
-	count int
-	parts []part
+	Sum   uint64 // of the set
+	Count int
+	Parts []part
 }
 
 // An overlay is a small image with the rules of some parts.
@@ -64,6 +65,7 @@ const (
 type imageMeta struct {
 	Version int
 	Build   uint64
+	ID      uint64 // no other image has it
 	Lists   []placed
 }
 
@@ -88,13 +90,14 @@ func (x *index) load() error {
 	if err := json.Unmarshal(b, &meta); err != nil || meta.Version != metaVersion || meta.Build != buildStamp() {
 		return nil
 	}
-	x.install(image, meta.Lists)
+	x.install(image, meta)
+	x.loadPatches()
 	return nil
 }
 
 // install makes an image the base. What is over it goes.
-func (x *index) install(image *matcher.Image, lists []placed) {
-	x.base, x.inBase, x.overlays, x.current = image, lists, nil, nil
+func (x *index) install(image *matcher.Image, meta imageMeta) {
+	x.base, x.inBase, x.baseID, x.overlays, x.current = image, meta.Lists, meta.ID, nil, nil
 	x.next = x.baseEnd()
 }
 
@@ -109,7 +112,7 @@ func (x *index) baseEnd() RuleID {
 
 // drop forgets all images, so that the next place builds them again.
 func (x *index) drop() {
-	x.install(nil, nil)
+	x.install(nil, imageMeta{})
 	if x.dir != "" && !x.readOnly {
 		os.Remove(filepath.Join(x.dir, imageName)) // it is replaced in any case
 	}
@@ -130,6 +133,7 @@ func (x *index) place(lists []activeList) (*matcher.Set, error) {
 		return nil, err
 	}
 	x.remember(lists)
+	x.savePatches()
 	return x.set(lists)
 }
 
@@ -149,10 +153,10 @@ func (x *index) keep(lists []activeList) (fresh int) {
 			l.parts = whole(l.set)
 		}
 		for _, p := range l.parts {
-			if p.id == 0 {
-				fresh += int(p.count)
+			if p.ID == 0 {
+				fresh += int(p.Count)
 			} else {
-				used[p.id] = true
+				used[p.ID] = true
 			}
 		}
 	}
@@ -163,8 +167,8 @@ func (x *index) keep(lists []activeList) (fresh int) {
 // or where another list has them.
 func (x *index) known(set *ruleSet, used map[RuleID]bool) []part {
 	for _, p := range x.current {
-		if p.sum == set.sum && p.count == set.records && !used[p.parts[0].id] {
-			return p.parts
+		if p.Sum == set.sum && p.Count == set.records && !isTaken(p.Parts, used) {
+			return p.Parts
 		}
 	}
 	for _, p := range x.inBase {
@@ -175,10 +179,14 @@ func (x *index) known(set *ruleSet, used map[RuleID]bool) []part {
 	return nil
 }
 
+func isTaken(parts []part, used map[RuleID]bool) bool {
+	return slices.ContainsFunc(parts, func(p part) bool { return used[p.ID] })
+}
+
 func allPlaced(lists []activeList) bool {
 	for i := range lists {
 		for _, p := range lists[i].parts {
-			if p.id == 0 {
+			if p.ID == 0 {
 				return false
 			}
 		}
@@ -192,8 +200,8 @@ func (x *index) void(lists []activeList) int {
 	end := x.baseEnd()
 	for i := range lists {
 		for _, p := range lists[i].parts {
-			if p.id != 0 && p.id < end {
-				n -= int(p.count)
+			if p.ID != 0 && p.ID < end {
+				n -= int(p.Count)
 			}
 		}
 	}
@@ -210,9 +218,9 @@ func (x *index) cover(lists []activeList) error {
 		for i := range lists {
 			lists[i].parts = slices.Clone(lists[i].parts) // the placement in force keeps its own
 			for j := range lists[i].parts {
-				if p := &lists[i].parts[j]; p.id >= end || p.id == 0 {
-					p.id = 0
-					count += int(p.count)
+				if p := &lists[i].parts[j]; p.ID >= end || p.ID == 0 {
+					p.ID = 0
+					count += int(p.Count)
 				}
 			}
 		}
@@ -229,10 +237,10 @@ func (x *index) cover(lists []activeList) error {
 		lists[i].parts = slices.Clone(lists[i].parts)
 		for j := range lists[i].parts {
 			p := &lists[i].parts[j]
-			if p.id != 0 {
+			if p.ID != 0 {
 				continue
 			}
-			p.id = next
+			p.ID = next
 			if err := addPart(b, &lists[i], *p); err != nil {
 				return err
 			}
@@ -253,7 +261,7 @@ func (x *index) dropUnused(lists []activeList) {
 	x.overlays = slices.DeleteFunc(slices.Clone(x.overlays), func(o overlay) bool {
 		for i := range lists {
 			for _, p := range lists[i].parts {
-				if p.id >= o.from && p.id < o.to {
+				if p.ID >= o.from && p.ID < o.to {
 					return false
 				}
 			}
@@ -264,18 +272,18 @@ func (x *index) dropUnused(lists []activeList) {
 
 // rebuild makes a new base of all lists.
 func (x *index) rebuild(lists []activeList) error {
-	image, in, err := buildBase(x.spill(), lists)
+	image, meta, err := buildBase(x.spill(), lists)
 	var broken *listError
 	if err != nil && !errors.As(err, &broken) && x.spill() != "" {
 		x.log.Warn("compiled names cannot be kept in the cache directory and are kept in memory", "err", err)
-		image, in, err = buildBase("", lists)
+		image, meta, err = buildBase("", lists)
 	}
 	if err != nil {
 		return err
 	}
-	x.install(image, in)
+	x.install(image, meta)
 	for i := range lists {
-		lists[i].parts = []part{in[i].part()}
+		lists[i].parts = []part{meta.Lists[i].part()}
 	}
 	return nil
 }
@@ -299,7 +307,7 @@ func (x *index) isUntidy() bool {
 		return true
 	}
 	for _, p := range x.current {
-		if len(p.parts) > 1 {
+		if len(p.Parts) > 1 {
 			return true
 		}
 	}
@@ -308,23 +316,23 @@ func (x *index) isUntidy() bool {
 
 // buildBase makes an image of all rules of the lists. It touches nothing else, so
 // any goroutine may do it.
-func buildBase(dir string, lists []activeList) (*matcher.Image, []placed, error) {
+func buildBase(dir string, lists []activeList) (*matcher.Image, imageMeta, error) {
 	b := matcher.NewBuilder(matcher.Options{Dir: dir})
 	defer b.Close()
-	meta := imageMeta{Version: metaVersion, Build: buildStamp(), Lists: []placed{}}
+	meta := imageMeta{Version: metaVersion, Build: buildStamp(), ID: newImageID()}
 	next := firstRuleID
 	for i := range lists {
 		set := lists[i].set
 		p := placed{Sum: set.sum, First: next, Count: set.records}
 		if err := addPart(b, &lists[i], p.part()); err != nil {
-			return nil, nil, err
+			return nil, meta, err
 		}
 		next = p.part().end()
 		meta.Lists = append(meta.Lists, p)
 	}
 	text, err := json.Marshal(meta)
 	if err != nil {
-		return nil, nil, err
+		return nil, meta, err
 	}
 	b.SetMeta(text)
 	var image *matcher.Image
@@ -333,16 +341,16 @@ func buildBase(dir string, lists []activeList) (*matcher.Image, []placed, error)
 	} else {
 		image, err = b.WriteFile(filepath.Join(dir, imageName))
 	}
-	return image, meta.Lists, err
+	return image, meta, err
 }
 
 // addPart adds the names of a run of a list's rules.
 func addPart(b *matcher.Builder, l *activeList, p part) error {
-	err := l.set.eachOf(p.rule, p.count, func(r record) error {
+	err := l.set.eachOf(p.Rule, p.Count, func(r record) error {
 		if len(r.name) == 0 {
 			return nil
 		}
-		return b.Add(r.name, matcher.Payload(p.id+RuleID(r.rule-p.rule))<<kindBits|r.kind())
+		return b.Add(r.name, matcher.Payload(p.ID+RuleID(r.rule-p.Rule))<<kindBits|r.kind())
 	})
 	if err != nil {
 		return &listError{list: l.name, err: err}
@@ -383,17 +391,17 @@ func (x *index) masked(lists []activeList) (void []matcher.Range) {
 	end := x.baseEnd()
 	for i := range lists {
 		for _, p := range lists[i].parts {
-			if p.id < end {
+			if p.ID < end {
 				have = append(have, p)
 			}
 		}
 	}
-	slices.SortFunc(have, func(a, b part) int { return int(a.id) - int(b.id) })
+	slices.SortFunc(have, func(a, b part) int { return int(a.ID) - int(b.ID) })
 	from := firstRuleID
-	for _, p := range append(have, part{id: end}) {
-		if p.id > from {
+	for _, p := range append(have, part{ID: end}) {
+		if p.ID > from {
 			void = append(void, matcher.Range{
-				First: matcher.Payload(from) << kindBits, Last: matcher.Payload(p.id)<<kindBits - 1,
+				First: matcher.Payload(from) << kindBits, Last: matcher.Payload(p.ID)<<kindBits - 1,
 			})
 		}
 		from = p.end()

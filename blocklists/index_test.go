@@ -54,7 +54,7 @@ func TestEditsOfALargeListAgreeWithANewStart(t *testing.T) {
 		}
 		s.reload()
 		for _, p := range s.index.current {
-			if len(p.parts) > 1 {
+			if len(p.Parts) > 1 {
 				patched++
 			}
 		}

@@ -72,7 +72,7 @@ func Lint(paths []string, shipped fs.FS) ([]LintReport, error) {
 	}
 	l.names = names
 	for i := range lists {
-		l.files[i].first = lists[i].parts[0].id
+		l.files[i].first = lists[i].parts[0].ID
 	}
 	if err := l.collect(); err != nil {
 		return nil, err

@@ -4,34 +4,34 @@ package blocklists
 // part until it is edited: then only what has changed gets new ids and goes into
 // a small image, and the names before and behind it stay where they are.
 type part struct {
-	rule  uint32 // its first
-	count uint32
-	id    RuleID // of its first; 0 for not placed yet
+	Rule  uint32 // its first
+	Count uint32
+	ID    RuleID // of its first; 0 for not placed yet
 }
 
 // end returns the id behind the last. An empty list has an id of its own, too.
-func (p part) end() RuleID { return p.id + RuleID(max(1, p.count)) }
+func (p part) end() RuleID { return p.ID + RuleID(max(1, p.Count)) }
 
 // whole is the only part of a list that is not placed yet.
-func whole(set *ruleSet) []part { return []part{{count: uint32(set.records)}} }
+func whole(set *ruleSet) []part { return []part{{Count: uint32(set.records)}} }
 
 // idOf returns the id of a rule.
 func idOf(parts []part, rule uint32) RuleID {
 	for i := len(parts) - 1; i > 0; i-- {
-		if parts[i].rule <= rule {
-			return parts[i].id + RuleID(rule-parts[i].rule)
+		if parts[i].Rule <= rule {
+			return parts[i].ID + RuleID(rule-parts[i].Rule)
 		}
 	}
-	return parts[0].id + RuleID(rule)
+	return parts[0].ID + RuleID(rule)
 }
 
 // cut returns the parts of count rules from rule from on, renumbered so that the
 // first of them is rule to.
 func cut(parts []part, from, count, to uint32) (found []part) {
 	for _, p := range parts {
-		lo, hi := max(p.rule, from), min(p.rule+p.count, from+count)
+		lo, hi := max(p.Rule, from), min(p.Rule+p.Count, from+count)
 		if lo < hi {
-			found = append(found, part{rule: lo - from + to, count: hi - lo, id: p.id + RuleID(lo-p.rule)})
+			found = append(found, part{Rule: lo - from + to, Count: hi - lo, ID: p.ID + RuleID(lo-p.Rule)})
 		}
 	}
 	return found
@@ -53,7 +53,7 @@ func patch(parts []part, before, now int, same ends) []part {
 	}
 	fresh := cut(parts, 0, uint32(same.head), 0)
 	if changed > 0 {
-		fresh = append(fresh, part{rule: uint32(same.head), count: uint32(changed)})
+		fresh = append(fresh, part{Rule: uint32(same.head), Count: uint32(changed)})
 	}
 	return append(fresh, cut(parts, uint32(before-same.tail), uint32(same.tail), uint32(now-same.tail))...)
 }

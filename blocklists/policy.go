@@ -156,7 +156,7 @@ func (p *Policy) sortSpans() {
 	var runs []run
 	for i := range p.lists {
 		for _, part := range p.lists[i].parts {
-			runs = append(runs, run{part.id, span{list: i, rule: part.rule, end: part.id + RuleID(part.count)}})
+			runs = append(runs, run{part.ID, span{list: i, rule: part.Rule, end: part.ID + RuleID(part.Count)}})
 		}
 	}
 	slices.SortFunc(runs, func(a, b run) int { return int(a.first) - int(b.first) })

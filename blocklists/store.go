@@ -146,11 +146,11 @@ func (s *Store) tidy() {
 	if !untidy {
 		return
 	}
-	image, in, err := buildBase(dir, lists)
+	image, meta, err := buildBase(dir, lists)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.index.install(image, in)
+		s.index.install(image, meta)
 		err = s.publishLocked()
 	}
 	if err != nil {
