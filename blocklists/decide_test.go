@@ -73,6 +73,18 @@ var precedence = []struct {
 		options: func(o *Options) { o.Groups = []GroupSettings{{ObserveUntil: time.Now().Add(-time.Second)}} }, want: "block a ads.example"},
 	{fact: "a list may be off for a group", a: "ads.example", b: "ads.example", ask: "ads.example", group: 1,
 		options: func(o *Options) { o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a"}}}} }, want: "block b ads.example"},
+	{fact: "a list may be on for a group alone", a: "ads.example", ask: "ads.example", group: 1,
+		options: func(o *Options) {
+			off := false
+			o.Lists = []ListSettings{{Name: "a", Enabled: &off}}
+			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", On: true}}}}
+		}, want: "block a ads.example"},
+	{fact: "a list that is on for a group alone has no say for others", a: "ads.example", ask: "ads.example",
+		options: func(o *Options) {
+			off := false
+			o.Lists = []ListSettings{{Name: "a", Enabled: &off}}
+			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", On: true}}}}
+		}, want: "pass"},
 	{fact: "a list that is not enabled has no say", a: "ads.example", ask: "ads.example",
 		options: func(o *Options) { off := false; o.Lists = []ListSettings{{Name: "a", Enabled: &off}} }, want: "pass"},
 	{fact: "match: exact takes domain lines for the name alone", a: "ads.example", ask: "x.ads.example",

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telltale/dnswire"
 )
 
 func TestEditOwn(t *testing.T) {
@@ -98,4 +100,39 @@ func TestEditOwnMakesTheFile(t *testing.T) {
 	if got, want := s.says(t, "x.ads.example"), "block own ads.example"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// FuzzEditOwn holds that an edit changes no line that it does not have to, and
+// that removing the rule again leaves what was there.
+func FuzzEditOwn(f *testing.F) {
+	f.Add("# mine\nads.example\n@@x.example # why\r\n192.168.1.9 nas.lan nas\n", "ads.example", "a comment", true)
+	f.Add("\xef\xbb\xbfads.example", "other.example", "#@ vendor=x", false)
+	f.Fuzz(func(t *testing.T, text, ask, comment string, allow bool) {
+		n, err := dnswire.ParseName(ask)
+		if err != nil || n.Labels() == 0 {
+			return
+		}
+		path := filepath.Join(t.TempDir(), "own.txt")
+		write(t, path, text)
+		action := Block
+		if allow {
+			action = Allow
+		}
+		before := newOwnText([]byte(text))
+		if _, err := before.remove("", &n); err != nil {
+			return
+		}
+		if EditOwn(path, action, &n, comment, time.Time{}) != nil {
+			return
+		}
+		if _, err := RemoveOwn(path, &n); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		check(t, err)
+		want := strings.Join(before.lines, "")
+		if g := string(got); g != want && strings.TrimRight(g, "\r\n") != want {
+			t.Errorf("got %q, want %q", g, want)
+		}
+	})
 }

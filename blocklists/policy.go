@@ -44,6 +44,7 @@ type policyList struct {
 	parts      []part // where its ids are
 	kind       Kind
 	observe    bool
+	off        bool     // but for groups that have it on
 	mixed      bool     // rules of tier mixed are enforced
 	plainBlock standing // of its plain blocks
 	note       *format.Annotation
@@ -131,7 +132,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 func (p *Policy) addList(o *Options, i uint16, a *activeList) {
 	l := policyList{
 		name: a.name, path: a.path, set: a.set, parts: a.parts, kind: a.kind,
-		observe: a.settings.Observe, note: a.settings.Annotation,
+		observe: a.settings.Observe, off: !a.settings.enabled(), note: a.settings.Annotation,
 	}
 	tier := a.settings.Tier
 	if tier == "" {
@@ -174,17 +175,31 @@ func (p *Policy) addGroups(o *Options, now time.Time) {
 		if s.Mode != nil {
 			g.mode, g.hasMode = *s.Mode, true
 		}
-		for _, l := range s.Lists {
-			at := slices.IndexFunc(p.lists, func(pl policyList) bool { return pl.name == l.Name })
-			if at < 0 || l.On {
-				continue
+	}
+	for at := range p.lists {
+		for i := range p.groups {
+			if p.isOff(o, at, i) {
+				p.groups[i].switchOff(at, len(p.lists))
 			}
-			if g.off == nil {
-				g.off = make([]bool, len(p.lists))
-			}
-			g.off[at] = true
 		}
 	}
+}
+
+// isOff reports whether a list has no say for a group.
+func (p *Policy) isOff(o *Options, list, group int) bool {
+	if group > 0 {
+		if on, said := o.Groups[group-1].list(p.lists[list].name); said {
+			return !on
+		}
+	}
+	return p.lists[list].off
+}
+
+func (g *policyGroup) switchOff(list, lists int) {
+	if g.off == nil {
+		g.off = make([]bool, lists)
+	}
+	g.off[list] = true
 }
 
 // addDetails looks at every rule that is not plain.

@@ -75,6 +75,8 @@ func openList(path string) (*os.File, look, error) {
 
 func readable(info fs.FileInfo) error {
 	switch mode := info.Mode(); {
+	case info.Size() > maxFile && mode.IsRegular():
+		return fmt.Errorf("is over %d MB: split it", maxFile>>20)
 	case mode.IsDir():
 		return errors.New("is a directory, not a list: move its files up or remove it")
 	case mode&fs.ModeNamedPipe != 0:

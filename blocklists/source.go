@@ -25,6 +25,7 @@ type source struct {
 	path     string // "" for a shipped list
 	kind     Kind
 	settings ListSettings
+	used     bool // enabled, or on for a group
 
 	set    *ruleSet // in force; nil for none yet
 	stamp  stamp    // of what set was read from
@@ -53,7 +54,7 @@ const (
 
 const ownFile = "own.txt"
 
-func (src *source) inForce() bool { return src.set != nil && src.settings.enabled() }
+func (src *source) inForce() bool { return src.set != nil && src.used }
 
 // isList reports whether a directory entry is to be read as a list: neither
 // hidden nor what editors leave behind.
@@ -105,7 +106,7 @@ func (s *Store) scanLocked() error {
 		if src.read && settingsHash(&settings, kind) != settingsHash(&src.settings, kind) {
 			src.read = false
 		}
-		src.settings = settings
+		src.settings, src.used = settings, s.opts.isUsed(&settings)
 		found = append(found, src)
 	}
 	if err := s.scanShipped(take); err != nil {
@@ -195,7 +196,7 @@ func settingsHash(l *ListSettings, kind Kind) uint64 {
 // refreshLocked reads a list again where it has changed, and reports whether
 // other rules are to be put in force.
 func (s *Store) refreshLocked(src *source) bool {
-	if !src.settings.enabled() {
+	if !src.used {
 		return false
 	}
 	if src.kind == Shipped {

@@ -35,7 +35,7 @@ type ListStatus struct {
 	Name    string
 	Path    string // "" for a shipped list
 	Kind    Kind
-	Enabled bool
+	Enabled bool // for everyone; a group may have it on or off
 	Observe bool
 	Mode    string         // of its blocked answers, where it has one of its own
 	Rules   int            // in force
@@ -85,7 +85,7 @@ func (src *source) status() ListStatus {
 	if src.set == nil {
 		return st
 	}
-	if st.Enabled {
+	if src.used {
 		st.Rules = src.set.Rules
 	}
 	st.Bad, st.BadSeen = src.set.Bad, src.set.BadSeen

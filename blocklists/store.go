@@ -22,14 +22,15 @@ type Store struct {
 	status  atomic.Pointer[[]ListStatus]
 	paused  atomic.Pointer[time.Time] // nil for no pause
 
-	mu      sync.Mutex
-	opts    Options
-	write   bool      // the cache is ours to write
-	sources []*source // in the order in which they win ties
-	index   index
-	names   *matcher.Set
-	lists   []activeList // of the current policy
-	due     time.Time    // when the policy changes by itself; zero for never
+	mu        sync.Mutex
+	opts      Options
+	write     bool      // the cache is ours to write
+	sources   []*source // in the order in which they win ties
+	index     index
+	names     *matcher.Set
+	lists     []activeList // of the current policy
+	announced string       // the last failure of a reload, so that it is told once
+	due       time.Time    // when the policy changes by itself; zero for never
 
 	log     *slog.Logger
 	wake    chan struct{} // something is due at another time than before
@@ -164,8 +165,11 @@ func (s *Store) reload() (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	if err := s.scanLocked(); err != nil {
-		s.failLocked("lists", err)
+	scanned := s.scanLocked()
+	if scanned != nil {
+		s.failLocked("lists", scanned)
+	} else {
+		s.announced = ""
 	}
 	s.endDuePauseLocked()
 	for _, src := range s.sources {
@@ -183,6 +187,10 @@ func (s *Store) reload() (changed bool) {
 
 // failLocked says that a reload failed; what was in force stays in force.
 func (s *Store) failLocked(subject string, err error) {
+	if s.announced == err.Error() {
+		return // it is tried again at every poll
+	}
+	s.announced = err.Error()
 	s.log.Error("reload failed, the lists stay as they were", "list", subject, "err", err)
 	s.opts.report("reload-failed", subject, err.Error())
 }
@@ -212,7 +220,7 @@ func (s *Store) publishLocked() error {
 	if err != nil {
 		return err
 	}
-	s.names, s.lists = names, lists
+	s.names, s.lists, s.announced = names, lists, ""
 	for _, src := range s.sources {
 		src.placed, src.same = src.set, ends{}
 	}
@@ -332,6 +340,30 @@ func (s *Store) prepareCache() error {
 const tempPattern = ".new-*"
 
 func (s *Store) setDir() string { return filepath.Join(s.opts.CacheDir, "lists") }
+
+// isUsed reports whether a list is loaded: where it is enabled, or on for a group.
+func (o *Options) isUsed(l *ListSettings) bool {
+	if l.enabled() {
+		return true
+	}
+	for i := range o.Groups {
+		if on, said := o.Groups[i].list(l.Name); said && on {
+			return true
+		}
+	}
+	return false
+}
+
+// list returns whether the group has a list on or off; said is false where it
+// is as for everyone.
+func (g *GroupSettings) list(name string) (on, said bool) {
+	for _, l := range g.Lists {
+		if l.Name == name {
+			return l.On, true
+		}
+	}
+	return false, false
+}
 
 // settingsFor returns the user's settings for a list.
 func (o *Options) settingsFor(name string) ListSettings {

@@ -327,7 +327,7 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 		fo := settings.formatOptions(listName(file), kind)
 		got, err := readList(strings.NewReader(lists[file]), fo, true, nil, stamp{})
 		check(t, err)
-		s.sources = append(s.sources, &source{name: listName(file), kind: kind, settings: settings, set: got.set})
+		s.sources = append(s.sources, &source{name: listName(file), kind: kind, settings: settings, used: true, set: got.set})
 		tl := twinList{name: listName(file), kind: kind, observe: settings.Observe}
 		format.Parse(strings.NewReader(lists[file]), fo, func(r *format.Rule) {
 			c := *r
