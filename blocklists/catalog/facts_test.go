@@ -300,3 +300,80 @@ func share(n, of int) string {
 	}
 	return fmt.Sprintf("%d (%.1f %%)", n, 100*float64(n)/float64(of))
 }
+
+// A link to a list says that the name stands there: itself, a name above it, or
+// one below it.
+func TestCitedListsHaveTheName(t *testing.T) {
+	corpus, _, _ := outside(t)
+	lists := citable(t, corpus)
+	texts := map[string]map[string]bool{}
+	checked := 0
+	for _, e := range load(t).Entries() {
+		for _, source := range e.Sources {
+			file, ok := lists[source]
+			if !ok {
+				continue
+			}
+			if texts[file] == nil {
+				texts[file] = words(t, file)
+			}
+			checked++
+			if !cited(texts[file], e.Name) {
+				t.Errorf("%s:%d: %s does not stand in %s", e.File, e.Line, &e, source)
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no source could be looked at")
+	}
+	t.Logf("%d citations of %d lists looked up", checked, len(texts))
+}
+
+// citable returns the files of the corpus by the addresses of the files that they
+// are copies of, as the table in its README says.
+func citable(t *testing.T, corpus string) map[string]string {
+	t.Helper()
+	lists := map[string]string{}
+	for _, line := range lines(t, filepath.Join(corpus, "README.md")) {
+		cell := strings.Split(line, "|")
+		if len(cell) < 6 || strings.Contains(line, "regex.list") {
+			continue
+		}
+		repo, _, _ := strings.Cut(strings.TrimSpace(cell[2]), " ")
+		commit, _, _ := strings.Cut(strings.TrimSpace(cell[4]), " ")
+		if strings.Count(repo, "/") != 1 || len(commit) != 40 {
+			continue
+		}
+		lists["https://github.com/"+repo+"/blob/"+commit+"/"+strings.TrimSpace(cell[3])] = filepath.Join(corpus, strings.TrimSpace(cell[1]))
+	}
+	return lists
+}
+
+// words returns what looks like names in a file, and the domains above them.
+func words(t *testing.T, file string) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	for _, line := range lines(t, file) {
+		for _, word := range strings.FieldsFunc(strings.ToLower(line), func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+		}) {
+			all[word] = true // the name itself
+			for _, at, ok := strings.Cut(word, "."); ok && !all["."+at]; _, at, ok = strings.Cut(at, ".") {
+				all["."+at] = true // something stands below it
+			}
+		}
+	}
+	return all
+}
+
+func cited(words map[string]bool, name string) bool {
+	if words["."+name] {
+		return true
+	}
+	for at := name; strings.Contains(at, "."); _, at, _ = strings.Cut(at, ".") {
+		if words[at] {
+			return true
+		}
+	}
+	return false
+}
