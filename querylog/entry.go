@@ -42,20 +42,30 @@ func (e *entry) listed() bool {
 	return v.Listed()
 }
 
-// setTexts copies out of the policy what the row says of the verdict, so that
-// the policy can go.
-func (e *entry) setTexts(v blocklists.Verdict) {
+// A verdictTexts is what a row says of its verdict.
+type verdictTexts struct {
+	rule, attr ruleText
+	note       *format.Annotation
+}
+
+// textsOf copies out of the policy what a row says of the verdict, so that the
+// policy can go.
+func textsOf(v *blocklists.Verdict) (t verdictTexts) {
 	if v.Rule != 0 {
-		e.Rule = textOf(v.Policy, v.Rule)
+		t.rule = textOf(v.Policy, v.Rule)
 	}
-	if v.Attr != 0 {
-		e.Attr = textOf(v.Policy, v.Attr)
-	} else if v.Level == blocklists.ByList {
-		e.Attr = ruleText{List: v.Policy.ListName(v.Rule)}
+	switch {
+	case v.Attr != 0 && v.Attr == v.Rule:
+		t.attr = t.rule
+	case v.Attr != 0:
+		t.attr = textOf(v.Policy, v.Attr)
+	case v.Level == blocklists.ByList:
+		t.attr = ruleText{List: v.Policy.ListName(v.Rule)}
 	}
 	if v.Level != blocklists.Unattributed {
-		e.Note = v.Policy.Attribution(v)
+		t.note = v.Policy.Attribution(*v)
 	}
+	return t
 }
 
 func textOf(p *blocklists.Policy, id blocklists.RuleID) ruleText {

@@ -62,12 +62,24 @@ func (w *writer) take(end bool) (b batch) {
 	if end {
 		b.old, l.torn = f, false
 		l.stats.Folded += f.coarse
-		f = newFold(l.o.Now())
+		f = w.nextFold()
 		l.fold, l.limit = f, max(l.o.MaxMemory-b.old.memory(), l.o.MaxMemory/4)
 	}
 	l.hits = hitBuffer{buf: w.spare[:0], last: f.start}
 	w.spare = nil
 	return b
+}
+
+// nextFold returns an empty fold, in the memory of an earlier one if there is
+// one.
+func (w *writer) nextFold() *fold {
+	f := w.spareFold
+	if f == nil {
+		return newFold(w.l.o.Now())
+	}
+	w.spareFold = nil
+	f.start = w.l.o.Now().UnixMilli()
+	return f
 }
 
 // resolve asks who has the addresses that came without a binding.

@@ -39,9 +39,11 @@ type fold struct {
 	lastSlot uint32
 	policies []*blocklists.Policy // 0 is none: what passed without a rule is the same under any
 
-	lookups    uint64 // all counted
-	coarse     uint64 // of them in rows coarser than byName for want of memory
-	unresolved []uint32
+	lookups    uint64   // all counted
+	coarse     uint64   // of them in rows coarser than byName for want of memory
+	unresolved []uint32 // clients whose binding nobody was asked for yet
+
+	texts map[blocklists.Verdict]verdictTexts // the writer's alone
 }
 
 // A foldRow is one row. Its key holds what all its lookups have in common.
@@ -91,6 +93,24 @@ func newFold(now time.Time) *fold {
 		clients:  make([]client, 1, 8),
 		byClient: make(map[clientKey]uint32),
 		policies: make([]*blocklists.Policy, 1, 2),
+		texts:    make(map[blocklists.Verdict]verdictTexts),
+	}
+}
+
+// reset empties a fold so that its memory serves another window; one that has
+// grown far beyond its use gives the memory back instead.
+func (f *fold) reset(now time.Time) *fold {
+	if len(f.rows) < cap(f.rows)/8 || len(f.rows) < 64 {
+		return newFold(now)
+	}
+	clear(f.table)
+	clear(f.clients)
+	clear(f.policies)
+	clear(f.byClient)
+	return &fold{
+		start: now.UnixMilli(), seed: f.seed, rows: f.rows[:0], keys: f.keys[:0], table: f.table,
+		clients: f.clients[:1], byClient: f.byClient, policies: f.policies[:1],
+		texts: make(map[blocklists.Verdict]verdictTexts),
 	}
 }
 
@@ -343,15 +363,32 @@ func (f *fold) describe(i int) entry {
 		Source: Source(k[17] >> 4), Transport: Transport(k[17] & 15), Grain: grain(k[18]),
 		Name: k[keyFixed : keyFixed+int(k[19])], Alias: k[keyFixed+int(k[19]):],
 	}
-	e.setTexts(blocklists.Verdict{
+	t := f.textsOf(&blocklists.Verdict{
 		Policy: f.policies[k[14]], Action: e.Action, Level: e.Level,
 		Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
 		Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
 	})
+	e.Rule, e.Attr, e.Note = t.rule, t.attr, t.note
 	return e
+}
+
+// textsOf is textsOf, which may read a file, with a memory.
+func (f *fold) textsOf(v *blocklists.Verdict) verdictTexts {
+	if v.Rule == 0 && v.Attr == 0 && v.Level == blocklists.Unattributed {
+		return verdictTexts{}
+	}
+	t, known := f.texts[*v]
+	if !known {
+		if len(f.texts) >= remembered {
+			clear(f.texts)
+		}
+		t = textsOf(v)
+		f.texts[*v] = t
+	}
+	return t
 }
 
 // header returns what describe reads. It stays as it is while rows are added.
 func (f *fold) header() fold {
-	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies}
+	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies, texts: f.texts}
 }

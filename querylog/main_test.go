@@ -90,7 +90,7 @@ func open(t testing.TB, o Options) *Log {
 	if o.Logger == nil {
 		o.Logger = quiet()
 	}
-	l, err := Open(o)
+	l, err := openWith(o, func() bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}

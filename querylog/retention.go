@@ -7,7 +7,7 @@ import (
 
 const (
 	retainEvery = time.Hour
-	deleteRows  = 20_000 // in one transaction, so that a commit never waits long
+	deleteRows  = 5_000 // in one transaction, so that a commit never waits long
 	vacuumPages = 2_000
 )
 

@@ -3,16 +3,16 @@ package querylog
 import (
 	"context"
 	"fmt"
-	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // A hand-set clock: the wall clock is this far ahead of the running one.
-type wallClock struct{ ahead time.Duration }
+type wallClock struct{ ahead atomic.Int64 }
 
-func (c *wallClock) now() time.Time { return time.Now().Add(c.ahead) }
+func (c *wallClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 func TestRetentionByTier(t *testing.T) {
 	p := policy(t, testList)
@@ -20,11 +20,10 @@ func TestRetentionByTier(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir, Retention: Retention{Listed: 10 * 24 * time.Hour}})
 		start := time.Now()
-		for hour := range 24 * 14 {
+		for range 24 * 14 {
 			for _, name := range []string{"tracker.example", "x.example", "y.example"} {
 				l.Append([]Record{lookup(t, p, time.Now(), phone(6), name)})
 			}
-			_ = hour
 			time.Sleep(time.Hour)
 		}
 		synctest.Wait()
@@ -86,7 +85,7 @@ func TestRetentionWaitsForAClockThatCanBeRelied(t *testing.T) {
 				}
 				l.Append([]Record{lookup(t, nil, clock.now(), phone(6), "old.example")})
 				time.Sleep(time.Minute)
-				clock.ahead = c.ahead
+				clock.ahead.Store(int64(c.ahead))
 				time.Sleep(c.after)
 				synctest.Wait()
 				if got := len(rows(t, dir, Filter{Name: "old.example"})); got != c.want {
@@ -109,10 +108,7 @@ func TestAJumpWhileTheServerWasDownHoldsDeletionToo(t *testing.T) {
 			after time.Duration
 			want  int
 		}{{time.Hour, 1}, {12 * time.Hour, 1}, {13 * time.Hour, 0}} {
-			l, err := openWith(Options{Dir: dir, Logger: quiet()}, func() bool { return true })
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := open(t, Options{Dir: dir})
 			time.Sleep(c.after)
 			closeLog(t, l)
 			if got := len(rows(t, dir, Filter{Name: "old.example"})); got != c.want {
@@ -129,7 +125,7 @@ func TestClockJumpsAreInTheLedger(t *testing.T) {
 		l := open(t, Options{Dir: dir, Now: clock.now})
 		for _, ahead := range []time.Duration{time.Second, time.Hour, -time.Hour} {
 			time.Sleep(time.Minute)
-			clock.ahead += ahead
+			clock.ahead.Add(int64(ahead))
 		}
 		time.Sleep(time.Minute)
 		closeLog(t, l)
@@ -156,7 +152,7 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_000)
 	for window := range int64(4) {
 		f := newFold(at)
-		for i := range 30_000 {
+		for i := range 6_000 {
 			name := fmt.Sprintf("a-name-of-some-length-%d.x%d.example", i, window)
 			if i%10 == 0 {
 				name = fmt.Sprintf("n%d.x%d.listed.example", i, window)
@@ -191,23 +187,20 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 	if n := count("unlisted", 1); n != 0 {
 		t.Errorf("got %d of the oldest unlisted rows, want none", n)
 	}
-	if n := count("unlisted", 4); n != 27_000 {
-		t.Errorf("got %d of the newest unlisted rows, want all 27000", n)
+	if n := count("unlisted", 4); n != 5_400 {
+		t.Errorf("got %d of the newest unlisted rows, want all 5400", n)
 	}
-	if n := count("listed", 1); n != 3000 {
-		t.Errorf("got %d of the oldest listed rows, want all 3000 while there were unlisted ones", n)
+	if n := count("listed", 1); n != 600 {
+		t.Errorf("got %d of the oldest listed rows, want all 600 while there were unlisted ones", n)
 	}
-	if _, err := s.retain(Retention{MaxBytes: 64 << 10, Listed: -1, Unlisted: -1}, at, &clock); err != nil {
+	if _, err := s.retain(Retention{MaxBytes: 32 << 10, Listed: -1, Unlisted: -1}, at, &clock); err != nil {
 		t.Fatal(err)
 	}
 	if n := count("listed", 1) + count("listed", 4); n != 0 {
 		t.Errorf("got %d listed rows, want none when there is no other way", n)
 	}
 	totals, err := s.number(`SELECT sum(lookups) FROM hour`)
-	if err != nil || totals != 4*27_000 {
-		t.Errorf("got totals of %d unlisted lookups, %v, want %d", totals, err, 4*27_000)
-	}
-	if files, _ := filepath.Glob(s.path + "*"); len(files) == 0 {
-		t.Error("no store")
+	if err != nil || totals != 4*5_400 {
+		t.Errorf("got totals of %d unlisted lookups, %v, want %d", totals, err, 4*5_400)
 	}
 }

@@ -18,7 +18,8 @@ import (
 const (
 	windowMin   = 10 * time.Second
 	windowMax   = 60 * time.Second
-	restFactor  = 30 // after a commit the store rests so many times as long as that took
+	restFactor  = 30 // after a commit the store rests so many times as long as that took,
+	fullFactor  = 20 // or so many times when names would be lost otherwise
 	retryEvery  = 10 * time.Second
 	tornRetry   = time.Second
 	beatEvery   = 10 * time.Second
@@ -47,6 +48,7 @@ type writer struct {
 	done    []doneFile  // journals of stored windows
 
 	spare      []byte // the hit buffer not in use
+	spareFold  *fold  // an empty one, with the memory of a stored one
 	lastFlush  time.Time
 	lastCommit time.Time
 	lastBeat   time.Time
@@ -377,7 +379,7 @@ func (w *writer) due() bool {
 	if age >= min(max(w.l.o.window, rest), windowMax) {
 		return true
 	}
-	return w.full && age >= time.Second && time.Since(w.lastCommit) >= rest
+	return w.full && age >= time.Second && time.Since(w.lastCommit) >= fullFactor*w.took
 }
 
 // closeWindow ends the open window and stores it. What the store does not take
@@ -413,6 +415,7 @@ func (w *writer) closeWindow() error {
 	switch {
 	case err == nil:
 		w.done = append(w.done, doneFile{path, time.Now().Add(keepJournal)})
+		w.spareFold = b.old.reset(w.l.o.Now()) // lets go of the policies too
 		w.setLimit(0)
 	case whole:
 		w.failed("store", err)
