@@ -74,6 +74,10 @@ func (s *Server) listen(addrs []netip.AddrPort, readers int) error {
 				break
 			}
 		}
+		if errors.Is(err, syscall.EAFNOSUPPORT) && addr.Addr().IsUnspecified() && len(addrs) > 1 {
+			s.logger.Warn("this machine has no such addresses: not listening there", "listen", addr)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -91,8 +95,12 @@ func bindBoth(addr netip.AddrPort, readers int) (*listener, error) {
 		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("udp", addr)}
 	}
 	l := &listener{addr: bound, udp: udp}
-	config := net.ListenConfig{Control: only6(addr), KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
-	tcp, err := config.Listen(context.Background(), "tcp", bound.String())
+	network := "tcp4"
+	if addr.Addr().Is6() {
+		network = "tcp6" // and IPv6 alone: IPv4 has a socket of its own
+	}
+	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
+	tcp, err := config.Listen(context.Background(), network, bound.String())
 	if err != nil {
 		l.close()
 		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("tcp", bound)}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -50,8 +49,8 @@ func listenUDP(addr netip.AddrPort, readers int) (conns []udpConn, bound netip.A
 	return conns, bound, nil
 }
 
-func bindUDP(addr netip.AddrPort, share bool) (c udpConn, bound netip.AddrPort, err error) {
-	c = &batchConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
+func bindUDP(addr netip.AddrPort, share bool) (_ udpConn, bound netip.AddrPort, err error) {
+	c := &batchConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
 	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
 	if c.v6 {
 		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
@@ -115,18 +114,6 @@ func sockaddr(addr netip.AddrPort) (unix.Sockaddr, error) {
 		sa.ZoneId = uint32(iface.Index)
 	}
 	return sa, nil
-}
-
-// only6 keeps an IPv6 wildcard socket from taking IPv4 as well, which has a
-// socket of its own.
-func only6(addr netip.AddrPort) func(network, address string, c syscall.RawConn) error {
-	if !addr.Addr().Is6() {
-		return nil
-	}
-	return func(_, _ string, c syscall.RawConn) (err error) {
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1) })
-		return err
-	}
 }
 
 // serve receives and answers batches until the server stops. It locks its

@@ -5,7 +5,6 @@ package resolver
 import (
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -56,9 +55,6 @@ func listenUDP(addr netip.AddrPort, readers int) (conns []udpConn, bound netip.A
 	bound = netip.AddrPortFrom(addr.Addr(), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	return []udpConn{c}, bound, nil
 }
-
-// only6 has nothing to do: the net package binds a family at a time.
-func only6(addr netip.AddrPort) func(network, address string, c syscall.RawConn) error { return nil }
 
 func (c *singleConn) serve(r *reader) error {
 	for r.srv.ctx.Err() == nil {

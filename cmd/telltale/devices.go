@@ -42,7 +42,11 @@ both.`,
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN")
 			for _, d := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), strings.Join(held(&d), " "), d.Source, d.Confidence, when(d.Last))
+				rests, confidence := "-", "-"
+				if d.Source != 0 {
+					rests, confidence = d.Source.String(), d.Confidence.String()
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), strings.Join(held(&d), " "), rests, confidence, when(d.Last))
 			}
 			return w.Flush()
 		},
@@ -54,7 +58,7 @@ func held(d *devices.DeviceStatus) []string {
 	var addrs []string
 	for _, b := range d.Bindings {
 		if b.Until.IsZero() {
-			addrs = append(addrs, b.Addr.String())
+			addrs = append(addrs, b.Covers())
 		}
 	}
 	if len(addrs) == 0 {
@@ -91,7 +95,7 @@ func deviceJSON(d *devices.DeviceStatus) any {
 		Bindings   []bindingJSON `json:"bindings"`
 	}{d.Device, d.Name, d.Configured, d.First.UTC(), d.Last.UTC(), []bindingJSON{}}
 	for _, b := range d.Bindings {
-		out.Bindings = append(out.Bindings, bindingJSON{b.ID, b.Addr.String(), b.MAC, b.Source.String(), b.Confidence.String(), b.From.UTC(), b.Until.UTC()})
+		out.Bindings = append(out.Bindings, bindingJSON{b.ID, b.Covers(), b.MAC, b.Source.String(), b.Confidence.String(), b.From.UTC(), b.Until.UTC()})
 	}
 	return out
 }

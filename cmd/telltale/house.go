@@ -23,7 +23,8 @@ import (
 
 // A house is a running Telltale: every room built from its part of the settings.
 type house struct {
-	cfg     atomic.Pointer[config.Config]
+	first   *config.Config                // those of the start
+	cfg     atomic.Pointer[config.Config] // those in force, but for what needs a restart
 	allow   atomic.Pointer[[]netip.Prefix]
 	logger  *slog.Logger
 	level   *slog.LevelVar
@@ -37,8 +38,8 @@ type house struct {
 
 // build builds the house in the order in which rooms need each other. What it
 // has built when something fails is torn down again.
-func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (h *house, err error) {
-	h = &house{logger: logger, level: level, started: time.Now()}
+func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *house, err error) {
+	h := &house{first: cfg, logger: logger, level: level, started: time.Now()}
 	h.cfg.Store(cfg)
 	h.allow.Store(&cfg.Access.Allow)
 	defer func() {
@@ -235,11 +236,8 @@ func listSettings(l *config.List, now time.Time) blocklists.ListSettings {
 		Name: l.Name, Enabled: &l.Enabled, Observe: l.Observe.At(now), Mode: modeOf(l.Mode), Exact: l.Match == "exact",
 		Format: l.Format, Answers: l.Answers, Tier: l.Tier, Order: l.Order,
 	}
-	switch s.Format {
-	case "auto":
+	if s.Format == "auto" {
 		s.Format = ""
-	case "rpz":
-		s.Format = "zone"
 	}
 	return s
 }
@@ -316,10 +314,11 @@ func (h *house) apply(cfg *config.Config, err error) {
 		return
 	}
 	old := h.cfg.Load()
-	live, restart := config.Diff(old, cfg)
-	if len(live)+len(restart) == 0 {
+	live, changed := config.Diff(old, cfg)
+	if len(live)+len(changed) == 0 {
 		return
 	}
+	_, restart := config.Diff(h.first, cfg)
 	if err := h.applyLive(old, cfg, live); err != nil {
 		h.logger.Error("the changed settings are not wholly in force", "error", err)
 		h.log.Note("config-refused", "settings", err.Error())
@@ -330,9 +329,9 @@ func (h *house) apply(cfg *config.Config, err error) {
 		h.logger.Info("changed settings are in force", "keys", live)
 	}
 	if len(restart) > 0 {
-		h.logger.Warn("changed settings come into force at the next start", "keys", restart)
+		h.logger.Warn("changed settings come into force with a restart", "keys", restart)
 	}
-	h.log.Note("config-changed", "settings", fmt.Sprintf("in force: %v; at the next start: %v", live, restart))
+	h.log.Note("config-changed", "settings", fmt.Sprintf("in force: %v; with a restart: %v", live, restart))
 }
 
 func (h *house) applyLive(old, cfg *config.Config, live []string) error {

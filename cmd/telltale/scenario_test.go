@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"go.uber.org/goleak"
 
 	"telltale/bench/zone"
 )
@@ -58,8 +57,6 @@ func TestScenarios(t *testing.T) {
 		})
 	}
 }
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A part is one of a scenario's files.
 type part struct {

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/goleak"
+)
+
+// asTelltale makes this test binary behave as telltale itself, for tests that
+// need a process of its own.
+const asTelltale = "TELLTALE_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTelltale) != "" {
+		os.Unsetenv(asTelltale)
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// A process is a telltale serve in a process of its own.
+type process struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	addr netip.AddrPort
+	dir  string
+	args []string
+	errs lockedBuffer
+}
+
+// startProcess starts serve with its files below dir and waits until it answers.
+// wrap are words that go before the command, such as "ip netns exec NAME".
+func startProcess(t testing.TB, dir string, wrap []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, args: append([]string{"--data-dir", filepath.Join(dir, "data"), "--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}, args...)}
+	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	words := append(append(wrap, os.Args[0], "serve"), p.args...)
+	p.cmd = exec.Command(words[0], words[1:]...)
+	p.cmd.Env = append(os.Environ(), asTelltale+"=1")
+	p.cmd.Stderr = &p.errs
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	in := bufio.NewScanner(out)
+	for in.Scan() {
+		// "Telltale VERSION answers on ADDRESS, ... with N rules."
+		if _, rest, ok := strings.Cut(in.Text(), " answers on "); ok {
+			first, _, _ := strings.Cut(strings.Fields(rest)[0], ",")
+			if p.addr, err = netip.ParseAddrPort(first); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for in.Scan() {
+				}
+			}()
+			return p
+		}
+	}
+	t.Fatalf("serve did not start:\n%s", p.errs.String())
+	return nil
+}
+
+// kill ends the process as a power cut would.
+func (p *process) kill() {
+	if p.cmd.ProcessState == nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
+}
+
+// stop ends it as systemd would.
+func (p *process) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("serve ended with %v\n%s", err, p.errs.String())
+	}
+}
+
+// rows reads the log as `telltale log --json` prints it.
+func (p *process) rows(args ...string) []map[string]any {
+	p.t.Helper()
+	var out, errs lockedBuffer
+	if exit := command(context.Background(), append(append([]string{"log", "--json", "--limit", "0"}, args...), p.args...), &out, &errs, nil); exit != 0 {
+		p.t.Fatalf("log: %s", errs.String())
+	}
+	var rows []map[string]any
+	for line := range strings.Lines(out.String()) {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			p.t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (p *process) ask(name string) error {
+	c := dns.Client{Timeout: patience}
+	_, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), p.addr.String())
+	return err
+}
+
+// TestKilledServerLosesAtMostASecond asks for numbered names, kills the server
+// in the middle, and looks which are in the log after the next start.
+func TestKilledServerLosesAtMostASecond(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "lists"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "lists", "ads.txt"), []byte("tracker.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")
+	var answered []time.Time // when the n-th was
+	stop := time.Now().Add(3 * time.Second)
+	for n := 0; time.Now().Before(stop); n++ {
+		if err := p.ask(fmt.Sprintf("n%d.tracker.example.", n)); err != nil {
+			t.Fatal(err)
+		}
+		answered = append(answered, time.Now())
+	}
+	killed := time.Now()
+	p.kill()
+
+	p = startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")
+	logged := map[string]float64{}
+	for _, row := range p.rows("--verdict", "block") {
+		logged[row["name"].(string)] += row["count"].(float64)
+	}
+	missing := 0
+	for n, at := range answered {
+		name := fmt.Sprintf("n%d.tracker.example", n)
+		switch count := logged[name]; {
+		case count > 1:
+			t.Errorf("%s is in the log %v times", name, count)
+		case count == 0:
+			missing++
+			if killed.Sub(at) > time.Second {
+				t.Errorf("%s is missing, answered %v before the end", name, killed.Sub(at))
+			}
+		}
+	}
+	t.Logf("%d of %d lookups missing", missing, len(answered))
+	if len(answered) < 20 || missing == len(answered) {
+		t.Errorf("%d lookups, %d missing: nothing was tested", len(answered), missing)
+	}
+	p.stop()
+}
+
+func TestSecondServerIsTurnedAway(t *testing.T) {
+	p := startProcess(t, t.TempDir(), nil, "--listen-dns", "127.0.0.1:0")
+	for name, args := range map[string][]string{
+		"of the same data directory": {"--data-dir", filepath.Join(p.dir, "data"), "--listen-dns", "127.0.0.1:0"},
+		"of the same port":           {"--data-dir", t.TempDir(), "--listen-dns", p.addr.String()},
+	} {
+		var out, errs lockedBuffer
+		exit := command(context.Background(), append([]string{"serve", "--lists-dir", t.TempDir()}, args...), &out, &errs, nil)
+		pid := fmt.Sprint(p.cmd.Process.Pid)
+		if exit != 1 || !strings.Contains(errs.String(), pid) {
+			t.Errorf("a second server %s: exit status %d, want 1 and the first one's process %s in:\n%s", name, exit, pid, errs.String())
+		}
+	}
+	p.stop()
+}
