@@ -162,7 +162,7 @@ func (im *Image) entry(ref Ref, buf []byte) ([]byte, Payload, bool) {
 		}
 	}
 	var codes []byte
-	for r := im.group(lo); r.next(); {
+	for r := im.cursor(im.span(lo)); r.next(); {
 		if !r.same {
 			codes = r.codes
 		}
@@ -198,7 +198,7 @@ func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err err
 		bad := false
 		fault := guard(func() {
 			from := 0
-			for r := im.group(g); r.next(); {
+			for r := im.cursor(im.span(g)); r.next(); {
 				if !r.same {
 					var ok bool
 					from = len(names)
@@ -236,12 +236,25 @@ func (im *Image) has(h uint64) bool {
 	return passes(binary.LittleEndian.Uint64(im.index[cellSize*reduce(h, im.groups):]), h)
 }
 
-// find appends the entries whose name is w[at:end], of hash h; slack follows. It
-// goes through the group as a cursor does, and is written out because nearly all
-// of a listed lookup's time is spent here.
-func (im *Image) find(hits []Hit, h uint64, w []byte, at, end int) []Hit {
+// A span is where the records of a group are.
+type span struct{ off, end uint32 }
+
+// span returns that of group g. The index is not trusted: of what is not within
+// the records, there is none.
+func (im *Image) span(g uint64) span {
+	off, end := im.start(g), im.start(g+1)
+	if off > end || end > uint64(len(im.records)-tail) {
+		return span{}
+	}
+	return span{uint32(off), uint32(end)}
+}
+
+// find appends the entries of group g whose name is w[at:end]; slack follows. It
+// goes through the group as a cursor does, and is written out because much of a
+// listed lookup's time is spent here.
+func (im *Image) find(hits []Hit, g span, w []byte, at, end int) []Hit {
 	first := binary.LittleEndian.Uint64(w[at:])
-	r := im.group(reduce(h, im.groups))
+	r := im.cursor(g)
 	for {
 		off := r.off
 		if off >= r.end {
@@ -290,14 +303,9 @@ type cursor struct {
 	payload int // offset
 }
 
-// group returns a cursor before the first record of group g. The index is not
-// trusted: of a group that is not within the records it finds nothing.
-func (im *Image) group(g uint64) cursor {
-	off, end := im.start(g), im.start(g+1)
-	if limit := uint64(len(im.records) - tail); off > end || end > limit {
-		off, end = 0, 0
-	}
-	return cursor{records: im.records, width: int(im.width), off: int(off), end: int(end)}
+// cursor returns one before the first record of a group.
+func (im *Image) cursor(g span) cursor {
+	return cursor{records: im.records, width: int(im.width), off: int(g.off), end: int(g.end)}
 }
 
 // next goes to the next record, and returns false where there is none.

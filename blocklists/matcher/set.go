@@ -88,7 +88,10 @@ func NewSet(l Layers) (*Set, error) {
 		}
 	}
 	h := s.key.root()
-	err := guard(func() { s.root = candidate{hash: h, base: s.base.has(h), over: s.over.has(h)} })
+	err := guard(func() {
+		s.root = candidate{hash: h, base: s.base.has(h), over: s.over.has(h)}
+		s.root.group = s.base.span(reduce(h, s.base.groups))
+	})
 	return s, err
 }
 
@@ -162,6 +165,8 @@ func (s *Set) lookupLong(n *dnswire.Name, hits []Hit) []Hit {
 // A candidate is a suffix of the name that a filter let pass.
 type candidate struct {
 	hash       uint64
+	group      span // of the base
+	touched    uint8
 	at, labels uint8
 	base, over bool
 }
@@ -174,13 +179,21 @@ func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hit
 		passed = append(passed, s.root)
 		passed[0].at = uint8(end - 1)
 	}
+	image, overlaid := s.base, len(s.layers.Overlays) > 0
 	h := s.key.root()
 	for k, labels := 1, n.Labels(); k <= labels; k++ {
 		at := end - len(n.Suffix(k))
 		h = s.key.label(h, w, at)
-		base, over := s.base.has(h), s.over.has(h)
+		base, over := image.has(h), overlaid && s.over.has(h)
 		if base || over {
-			passed = append(passed, candidate{h, uint8(at), uint8(k), base, over})
+			c := candidate{hash: h, at: uint8(at), labels: uint8(k), base: base, over: over}
+			if base {
+				// Read now, so that the processor fetches the group while it
+				// hashes the labels that remain.
+				c.group = image.span(reduce(h, image.groups))
+				c.touched = image.records[c.group.off] + image.records[c.group.end]
+			}
+			passed = append(passed, c)
 		}
 	}
 	for i := len(passed) - 1; i >= 0; i-- {
@@ -194,7 +207,7 @@ func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hit
 func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	if c.base {
 		from := len(hits)
-		hits = s.base.find(hits, c.hash, w, int(c.at), end)
+		hits = s.base.find(hits, c.group, w, int(c.at), end)
 		kept := hits[:from]
 		for _, hit := range hits[from:] {
 			if !s.masked(hit.Payload) {
@@ -210,7 +223,7 @@ func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 				continue
 			}
 			from := len(hits)
-			hits = im.find(hits, c.hash, w, int(c.at), end)
+			hits = im.find(hits, im.span(reduce(c.hash, im.groups)), w, int(c.at), end)
 			for j := from; j < len(hits); j++ {
 				hits[j].Labels, hits[j].Image = c.labels, uint8(i+1)
 			}
