@@ -15,7 +15,6 @@ var (
 	repliesRefuse   = &Extra{Reply: Refuse}
 	repliesDrop     = &Extra{Reply: Drop}
 	repliesTruncate = &Extra{Reply: Truncate}
-	repliesNullIP   = &Extra{Reply: NullIP}
 )
 
 // dnsRewrite reads $dnsrewrite: a keyword, an address or a name, or

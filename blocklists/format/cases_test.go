@@ -368,7 +368,7 @@ dnsmasq block subtree a.example`},
 
 		// unbound.
 		{"blocking zone types block, each in its way", "server:\nlocal-zone: \"a.example.\" always_null\nlocal-zone: b.example static\nlocal-zone: \"c.example\" refuse # note\nlocal-zone: 'd.example' always_deny\nlocal-zone: \"e.example\" always_nodata\nlocal-zone:\"f.example\" always_nxdomain\nlocal-zone: \"g.example\" block_a\nlocal-zone: \"h.example\" inform_deny", Options{}, `
-unbound block subtree a.example reply=null
+unbound block subtree a.example
 unbound block subtree b.example reply=nxdomain
 unbound block subtree c.example reply=refuse
 unbound block subtree d.example reply=drop
@@ -381,15 +381,15 @@ unbound allow subtree a.example
 unbound allow subtree b.example
 unbound allow subtree c.example`},
 		{"a redirect to nowhere blocks with all below", "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 0.0.0.0\"\nlocal-data: \"a.example. 60 IN AAAA ::\"\nlocal-zone: \"b.example\" redirect", Options{}, `
-unbound block subtree a.example reply=null
+unbound block subtree a.example
 unbound block subtree b.example reply=nodata`},
 		{"a redirect to somewhere is refused in a stranger's list", "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 192.0.2.1\"", Options{}, `
 bad answer of its own: an answer of the list's own: only own.txt, or a list with answers: true, may give one`},
 		{"a redirect to somewhere answers where the list may", "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 192.0.2.1\"", Options{Answers: true}, `
 unbound answer subtree a.example reply=records A:c0000201`},
 		{"local-data to nowhere blocks the name alone", "local-data: \"a.example. 60 IN A 0.0.0.0\"\nlocal-data: 'b.example A 127.0.0.1'", Options{}, `
-unbound block exact a.example reply=null
-unbound block exact b.example reply=null`},
+unbound block exact a.example
+unbound block exact b.example`},
 		{"local-data to somewhere answers where the list may", "local-data: \"a.example A 192.0.2.1\"\nlocal-data: 'a.example TXT \"hello world\"'\nlocal-data-ptr: \"192.0.2.1 a.example\"", own, `
 unbound answer exact a.example reply=records A:c0000201
 unbound answer exact a.example reply=records TXT:0b68656c6c6f20776f726c64
@@ -434,8 +434,8 @@ rpz answer exact b.example reply=records A:c0000201 A:c0000202 AAAA:20010db80000
 rpz answer exact c.example reply=records TXT:03782079017a
 rpz answer exact d.example reply=records CNAME:0667617264656e0372707a056c6f63616c00`},
 		{"data that leads nowhere blocks", "$TTL 60\na.example A 0.0.0.0\na.example AAAA ::\nb.example A 127.0.0.1", Options{}, `
-rpz block exact a.example reply=null
-rpz block exact b.example reply=null`},
+rpz block exact a.example
+rpz block exact b.example`},
 		{"names are relative to the zone, or absolute within it", "$ORIGIN rpz.local.\n@ SOA a. b. 1 2 3 4 5\na.example CNAME .\nb.example.rpz.local. CNAME .\n$ORIGIN sub.rpz.local.\nc CNAME .\nd.example. CNAME .", Options{}, `
 rpz block exact a.example reply=nxdomain
 rpz block exact b.example reply=nxdomain

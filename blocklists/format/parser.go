@@ -95,10 +95,15 @@ func (p *parser) read(r io.Reader) {
 
 // fill reads until the buffer is full or the text ends.
 func fill(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
+	for empty := 0; n < len(buf) && err == nil; {
 		var k int
 		k, err = r.Read(buf[n:])
 		n += k
+		if k > 0 {
+			empty = 0
+		} else if empty++; empty > 100 && err == nil {
+			err = io.ErrNoProgress
+		}
 	}
 	return n, err
 }
@@ -128,8 +133,10 @@ func (p *parser) lines(text []byte) {
 	}
 	p.line++
 	p.report.Lines++
-	if p.plain && len(text) <= maxFast && p.fast(text) {
-		return
+	if p.plain && len(text) <= maxFast {
+		if p.zone == nil && p.fast(text) || p.zone != nil && p.zone.fast(text) {
+			return
+		}
 	}
 	for {
 		i := bytes.IndexByte(text, '\r')

@@ -53,7 +53,7 @@ func (r *Rule) AppendText(dst []byte) []byte {
 		if r.Match == Below {
 			before = "*."
 		}
-		after = " CNAME " + rpzTarget(r)
+		after = " " + rpzRecord(r)
 	case RegexForm:
 		return append(append(append(dst, '/'), r.Regex...), '/')
 	case Comment:
@@ -85,19 +85,21 @@ func unboundType(r *Rule) string {
 	return "always_null"
 }
 
-func rpzTarget(r *Rule) string {
+func rpzRecord(r *Rule) string {
 	if r.Action == Allow {
-		return "rpz-passthru."
+		return "CNAME rpz-passthru."
 	}
 	switch replyOf(r.Extra) {
 	case NoData:
-		return "*."
+		return "CNAME *."
 	case Drop:
-		return "rpz-drop."
+		return "CNAME rpz-drop."
 	case Truncate:
-		return "rpz-tcp-only."
+		return "CNAME rpz-tcp-only."
+	case NXDomain:
+		return "CNAME ."
 	}
-	return "."
+	return "A 0.0.0.0"
 }
 
 // Key is the same for two rules that mean the same, however they are written:

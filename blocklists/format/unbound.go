@@ -14,6 +14,7 @@ type redirect struct {
 	name  []byte
 	whole string
 	data  bool // a local-data line was seen, and refused or taken
+	null  bool // one of them leads nowhere
 }
 
 // unbound reads local-zone and local-data and reports whether the line was one
@@ -95,7 +96,6 @@ func (p *parser) localZone(whole string, words []string) {
 	r := Rule{Form: Unbound}
 	switch typ := words[1]; typ {
 	case "always_null":
-		r.Extra = repliesNullIP
 	case "static", "always_nxdomain", "inform_deny":
 		r.Extra = repliesNXDomain
 		if typ == "inform_deny" {
@@ -150,32 +150,29 @@ func (p *parser) localData(whole string, words []string) {
 		if z.rule.Extra != nil {
 			x = z.rule.Extra
 		}
-		if p.nowhere(x, rr.record) || p.reply(x, whole, rr.record, p.mayAnswer()) {
+		if x.Reply != Records && leadsNowhere(rr.record) {
+			z.null = true
+		} else if p.reply(x, whole, rr.record, p.mayAnswer()) {
 			z.rule.Extra = x
 		}
 		return
 	}
-	r := Rule{Form: Unbound, Match: Exact, Name: name, Extra: x}
-	if p.nowhere(x, rr.record) {
+	r := Rule{Form: Unbound, Match: Exact, Name: name}
+	if leadsNowhere(rr.record) {
 		p.put(r)
 		return
 	}
 	if !p.reply(x, whole, rr.record, p.mayAnswer()) {
 		return
 	}
-	r.Action = Answer
+	r.Action, r.Extra = Answer, x
 	p.put(r)
 }
 
-// nowhere makes an address that leads nowhere the null reply of a rule that has
-// no other.
-func (p *parser) nowhere(x *Extra, rec Record) bool {
+// leadsNowhere reports whether answering with the record blocks a name.
+func leadsNowhere(rec Record) bool {
 	a, ok := recordAddr(rec)
-	if !ok || !isNowhere(a.Unmap()) || x.Reply == Records {
-		return false
-	}
-	x.Reply = NullIP
-	return true
+	return ok && isNowhere(a.Unmap())
 }
 
 // endRedirect emits the redirect zone whose data are complete.
@@ -186,14 +183,13 @@ func (p *parser) endRedirect() {
 	}
 	p.redirect = nil
 	switch {
-	case z.rule.Extra == nil && z.data:
-		return // its answer was refused, and reported
-	case z.rule.Extra == nil:
-		z.rule.Extra = repliesNoData // as unbound answers a zone without data
-	case z.rule.Extra.Reply == Records:
+	case z.rule.Extra != nil:
 		z.rule.Action = Answer
-	case z.rule.Extra.Reply == NullIP:
-		z.rule.Extra = repliesNullIP
+	case z.null: // a plain block
+	case z.data:
+		return // its answer was refused, and reported
+	default:
+		z.rule.Extra = repliesNoData // as unbound answers a zone without data
 	}
 	z.rule.Name = z.name
 	line := p.line

@@ -24,7 +24,8 @@ type zoneReader struct {
 	first  int    // the record's first line
 	bytes  int    // length of the record so far
 
-	set owned // the records of one owner, gathered until another comes
+	set  owned     // the records of one owner, gathered until another comes
+	name [256]byte // set.rule.Name of the fast path
 }
 
 // A word is one field of a record.
@@ -47,7 +48,6 @@ const maxRecord = 64 << 10 // bytes of one record in parentheses
 
 func (p *parser) startZone() {
 	p.zone = &zoneReader{p: p}
-	p.plain = false
 }
 
 // startsZone knows the lines that only a zone file has.
@@ -109,6 +109,29 @@ func (z *zoneReader) line(s string) {
 	if len(z.words) > 0 {
 		z.record()
 	}
+}
+
+// fast reads the line that zones are full of, "NAME CNAME .", without taking it
+// apart, and reports whether it could.
+func (z *zoneReader) fast(text []byte) bool {
+	owner, ok := bytes.CutSuffix(text, []byte(" CNAME ."))
+	if !ok || z.open > 0 || z.origin != z.apex {
+		return false
+	}
+	owner = bytes.TrimSuffix(owner, []byte(" IN"))
+	name, below := bytes.CutPrefix(owner, []byte("*."))
+	wire := z.p.fastName(name)
+	if wire == nil || bytes.HasPrefix(lastLabel(wire), []byte("rpz-")) || strings.EqualFold(z.set.key, string(owner)) {
+		return false
+	}
+	z.flush()
+	z.owner = string(owner)
+	r := Rule{Form: Zone, Match: Exact, Extra: repliesNXDomain, Name: z.name[:copy(z.name[:], wire)]}
+	if below {
+		r.Match = Below
+	}
+	z.set = owned{key: strings.ToLower(z.owner), line: z.p.line, note: z.p.block, rule: r, taken: true, decided: true}
+	return true
 }
 
 // comment reads a comment line, which may hold an annotation as ";@ ...".
@@ -394,18 +417,19 @@ func (z *zoneReader) decide(whole string, a Action, x *Extra) {
 // data takes a record to answer with.
 func (z *zoneReader) data(whole string, rec Record) {
 	s := &z.set
-	x := &Extra{}
-	if s.rule.Extra != nil {
-		x = s.rule.Extra
-	}
-	x.Text = strings.Clone(whole)
-	if !z.p.nowhere(x, rec) && !z.p.reply(x, whole, rec, z.p.mayAnswer()) {
+	x := s.rule.Extra
+	if leadsNowhere(rec) && replyOf(x) != Records {
+		s.taken = true
 		return
 	}
-	s.taken, s.rule.Extra = true, x
-	if x.Reply == Records {
-		s.rule.Action = Answer
+	if x == nil {
+		x = &Extra{}
 	}
+	if !z.p.reply(x, whole, rec, z.p.mayAnswer()) {
+		return
+	}
+	x.Text = strings.Clone(whole)
+	s.taken, s.rule.Extra, s.rule.Action = true, x, Answer
 }
 
 func replyOf(x *Extra) Reply {
