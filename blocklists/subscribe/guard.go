@@ -31,7 +31,6 @@ func (s *Subscriber) newClient() *http.Client {
 		IdleConnTimeout:        10 * time.Second,
 		DisableKeepAlives:      true, // asked once a day
 		TLSHandshakeTimeout:    15 * time.Second,
-		ResponseHeaderTimeout:  s.Stall,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &http.Client{Transport: t, CheckRedirect: checkRedirect}
