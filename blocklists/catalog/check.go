@@ -69,10 +69,10 @@ func (c *checker) file(fsys fs.FS, name string) error {
 	defer f.Close()
 	all := &c.catalog
 	report := format.Parse(f, format.Options{Limits: format.Limits{Bad: 1 << 20}}, func(r *format.Rule) {
-		switch r.Form {
-		case format.Domain, format.Exactly, format.Comment:
+		switch {
+		case len(r.Name) > 1 && (r.Form == format.Domain || r.Form == format.Exactly || r.Form == format.Comment):
 		default:
-			c.say(name, r.Line, "%s is not a form of this catalogue: write example.com, =example.com, or #@ name=example.com", r.AppendText(nil))
+			c.say(name, max(r.Line, 1), "%s is not a form of this catalogue: write example.com, =example.com, or #@ name=example.com", r.AppendText(nil))
 			return
 		}
 		e := entry(r)

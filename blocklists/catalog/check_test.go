@@ -83,3 +83,36 @@ log.acme.example
 		t.Errorf("got %v %v, want no problems", problems, err)
 	}
 }
+
+// Whatever a file holds, the checker says where, and what it passes can be read.
+func FuzzCheck(f *testing.F) {
+	f.Add("#@ vendor=Acme purpose=crash tier=telemetry confidence=name source=a/b:c\nlog.acme.example\n=acme.example\n")
+	f.Add("#@ name==acme.example tier=owner\n0.0.0.0 a.example\n||b.example^\n/c/\n")
+	f.Add("$ORIGIN rpz.example.\n*.a CNAME .\n")
+	f.Add("#@ tier=mixed breaks=\"\n@@=a.example\n.\n*\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		fsys := fstest.MapFS{"acme.txt": {Data: []byte(text)}}
+		problems, err := Check(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1
+		for _, p := range problems {
+			if p.File != "acme.txt" || p.Line < 1 || p.Line > lines || p.What == "" {
+				t.Errorf("a problem without its place: %+v", p)
+			}
+		}
+		if len(problems) > 0 {
+			return
+		}
+		c, err := Read(fsys)
+		if err != nil {
+			t.Fatalf("passed by the checker, and not read: %v", err)
+		}
+		for _, e := range c.Entries() {
+			if e.Vendor == "" || len(e.Sources) == 0 || e.Tier == "" {
+				t.Errorf("passed by the checker: %+v", e)
+			}
+		}
+	})
+}
