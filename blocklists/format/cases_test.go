@@ -151,11 +151,13 @@ bad not a domain name: not a domain name: escapes are \. and \046`},
 		{"JSON and CSV are not lines of a list", `"ads.example",` + "\na.example,b.example", Options{}, `
 bad not a rule: not a list's line (JSON, CSV or a program?): subscribe to the list's plain rendering
 bad not a rule: not a list's line (JSON, CSV or a program?): subscribe to the list's plain rendering`},
-		{"other tools' rules are refused", "DOMAIN-SUFFIX,ads.example\ndomain:ads.example\nfull:ads.example\nzone \"x\" { type master; };", Options{}, `
+		{"other tools' rules are refused", "DOMAIN-SUFFIX,ads.example\ndomain:ads.example\nfull:ads.example\nzone \"x\" { type master; };\n[inline] a.example @work\n{+block{ads}}", Options{}, `
 bad not a rule: not a list's line (JSON, CSV or a program?): subscribe to the list's plain rendering
-bad path, port or scheme: a port or a scheme: a DNS server sees only names, write the name
-bad path, port or scheme: a port or a scheme: a DNS server sees only names, write the name
-bad not a rule: several words, and the first is no address: write one name a line, or # before a comment`},
+bad not a rule: a line of v2ray's lists: subscribe to the list's plain rendering
+bad not a rule: a line of v2ray's lists: subscribe to the list's plain rendering
+bad not a rule: several words, and the first is no address: write one name a line, or # before a comment
+bad not a rule: begins with a bracket: write the name alone
+bad not a rule: not a list's line (JSON, CSV or a program?): subscribe to the list's plain rendering`},
 
 		// Exact and wildcard.
 		{"= is the name alone", "=ads.example\n=wpad", Options{}, `
@@ -316,6 +318,10 @@ bad not honoured: reply=IP is not honoured: write the address that is to be answ
 bad answer of its own: an answer of the list's own: only own.txt, or a list with answers: true, may give one
 bad modifier not honoured: reply=x is no answer: write NXDOMAIN, NODATA, REFUSED, an address or CNAME,example.com
 bad modifier not honoured: ;foo is not honoured: known are querytype, invert and reply`},
+		{"Pi-hole's approximate matching is reported", "ads{#1}.example\nads{+1~2}\nads{2}", Options{Format: "regex"}, `
+regex block pattern /ads{2}/ with "ad"
+bad regular expression: approximate matching ({...}) is not in RE2: write the pattern without it
+bad regular expression: approximate matching ({...}) is not in RE2: write the pattern without it`},
 		{"an inverted pattern is the user's own affair", `(^|\.)example\.com$;invert`, Options{Format: "regex"}, `
 bad matches every name: matches every name, or nearly: only own.txt may hold such a pattern`},
 		{"an inverted pattern is taken from own.txt", `(^|\.)example\.com$;invert;querytype=A;reply=CNAME,other.example`, Options{Format: "regex", Own: true}, `
@@ -452,6 +458,9 @@ rpz block exact a.example reply=nxdomain`},
 		{"a parenthesis that stays open swallows only so much", "$TTL 60\na.example CNAME (\n" + strings.Repeat("; filler filler filler filler filler\n", 2000) + "b.example CNAME .\n", Options{}, `
 rpz block exact b.example reply=nxdomain
 bad zone record: a parenthesis opened on line 2 is not closed: close it`},
+		{"tabs and upper case make no difference in a zone", "$TTL 60\nA.Example\tIN\tCNAME\t.\n*.A.Example\tin\tcname\tRPZ-PASSTHRU.", Options{}, `
+rpz block exact a.example reply=nxdomain
+rpz allow below a.example`},
 		{"the first of two policies for a name counts", "$TTL 60\na.example CNAME .\na.example CNAME rpz-passthru.\na.example CNAME .", Options{}, `
 rpz block exact a.example reply=nxdomain
 bad zone record: a second policy for the same name: the first counts, remove one`},

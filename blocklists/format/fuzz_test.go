@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"telltale/dnswire"
@@ -57,8 +58,14 @@ func checkRule(t *testing.T, r *Rule, o Options) {
 	}
 	switch r.Match {
 	case Pattern:
-		if _, err := regexp.Compile(r.Regex); err != nil || r.Regex == "" || r.Extra == nil {
+		x, err := regexp.Compile(r.Regex)
+		if err != nil || r.Regex == "" || r.Extra == nil {
 			t.Fatalf("pattern %q: %v", r.Regex, err)
+		}
+		for _, name := range append(strangers, "ads.example", "ad0-x_y.tracker.example.com", "example.com") {
+			if x.MatchString(name) && !strings.Contains(name, r.Literal) {
+				t.Fatalf("pattern %q matches %q, which lacks %q", r.Regex, name, r.Literal)
+			}
 		}
 	case Address:
 		if r.Extra == nil || !r.Extra.Prefix.IsValid() || r.Extra.Prefix.Bits() == 0 {

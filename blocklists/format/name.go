@@ -77,6 +77,8 @@ func badOctet(s string) (Reason, string) {
 			i++ // AppendName judges the escape
 		case c == '/':
 			return URLPart, "a path or a URL: a DNS server sees only names, write the name"
+		case c == ':' && isRouterSyntax(s[:i]):
+			return NotARule, "a line of v2ray's lists: subscribe to the list's plain rendering"
 		case c == ':':
 			return URLPart, "a port or a scheme: a DNS server sees only names, write the name"
 		case c == '*':
@@ -88,6 +90,15 @@ func badOctet(s string) (Reason, string) {
 		}
 	}
 	return "", ""
+}
+
+// isRouterSyntax knows the words that v2ray's domain lists begin lines with.
+func isRouterSyntax(key string) bool {
+	switch key {
+	case "domain", "full", "keyword", "regexp", "include":
+		return true
+	}
+	return false
 }
 
 // longOrEmpty says why AppendName refused a name.

@@ -81,6 +81,10 @@ func (p *parser) piholeRegex(s string) {
 	if exception {
 		r.Action = Allow
 	}
+	if approximate.MatchString(re) {
+		p.bad(BadRegex, s, "approximate matching ({...}) is not in RE2: write the pattern without it")
+		return
+	}
 	if found {
 		x := &Extra{Text: strings.Clone(s)}
 		for e := range strings.SplitSeq(extensions, ";") {
@@ -95,6 +99,10 @@ func (p *parser) piholeRegex(s string) {
 	}
 	p.regex(r, s, re)
 }
+
+// approximate finds TRE's {#1}, {+1}, {~2} and the like, which RE2 would take for
+// ordinary text.
+var approximate = regexp.MustCompile(`[^\\]\{[#+~-]`)
 
 // extension reads one of Pi-hole's ";key=value".
 func (p *parser) extension(x *Extra, whole, s string) bool {
@@ -235,8 +243,10 @@ func regexProblem(err error) string {
 	switch {
 	case e.Code == syntax.ErrInvalidPerlOp || e.Code == "invalid or unsupported Perl syntax":
 		return printable(e.Expr) + " is not in RE2 (no look-around, no comments): write the pattern without it"
-	case e.Code == syntax.ErrInvalidEscape:
+	case e.Code == syntax.ErrInvalidEscape && strings.Trim(e.Expr, `\0123456789`) == "":
 		return printable(e.Expr) + " is not in RE2 (no back-references): write the pattern without it"
+	case e.Code == syntax.ErrInvalidEscape:
+		return printable(e.Expr) + " is not in RE2: write the pattern without it"
 	case e.Code == syntax.ErrInvalidRepeatSize || e.Code == syntax.ErrLarge || e.Code == syntax.ErrNestingDepth:
 		return "a pattern that is too large (" + printable(e.Expr) + "): make it simpler"
 	}

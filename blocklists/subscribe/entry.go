@@ -172,6 +172,30 @@ func putInPlace(f *os.File, path string, err error) error {
 	return nil
 }
 
+// Prune removes the files of lists that are not configured any more.
+func (s *Subscriber) Prune() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := map[string]bool{}
+	for _, e := range s.entries {
+		known[fileName(e.list.Name)] = true
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range entries {
+		ext := filepath.Ext(f.Name())
+		switch ext {
+		case ".list", ".previous", ".held", ".json":
+			if !known[strings.TrimSuffix(f.Name(), ext)] {
+				err = errors.Join(err, os.Remove(filepath.Join(s.Dir, f.Name())))
+			}
+		}
+	}
+	return err
+}
+
 // removeParts clears what a killed process left.
 func removeParts(dir string) {
 	parts, _ := filepath.Glob(filepath.Join(dir, "part-*"))

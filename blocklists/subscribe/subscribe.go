@@ -45,7 +45,8 @@ type Options struct {
 
 	Changed func(name string) // a copy was replaced; called without any lock held
 	// Report is told what belongs into the quality ledger: list-failed,
-	// list-held, list-mended or list-accepted, the list, and a sentence.
+	// list-held, list-mended or list-accepted, the list, and a sentence. It must
+	// not call back into the Subscriber.
 	Report func(kind, subject, detail string)
 	Logger *slog.Logger     // nil for none
 	Now    func() time.Time // nil for time.Now
@@ -172,7 +173,8 @@ func (o Options) withDefaults() Options {
 }
 
 // Set replaces the lists. What is known about a list stays with its name and
-// URL; copies of lists that are gone stay on disk until Prune.
+// URL; copies of lists that are gone stay on disk, in case they come back, until
+// Prune.
 func (s *Subscriber) Set(lists []List) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -403,3 +403,19 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 }
+
+func TestPruneRemovesWhatIsNotConfigured(t *testing.T) {
+	p := publish(t, text(list(3)))
+	s := subscribed(t, p.URL, nil)
+	refreshed(t, s)
+	if err := s.Prune(); err != nil || copyOf(t, s) == "" {
+		t.Errorf("a configured list was removed: %v", err)
+	}
+	s.Set(nil)
+	if err := s.Prune(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(s.Dir); len(left) != 0 {
+		t.Errorf("left behind %v", left)
+	}
+}
