@@ -150,6 +150,32 @@ func TestAFileCutShortUnderneathIsAFaultAndNoCrash(t *testing.T) {
 	}
 }
 
+func TestANameCostsFewOctets(t *testing.T) {
+	im, listed := write(t, filepath.Join(t.TempDir(), "image"), 100_000)
+	if got := float64(im.Bytes()) / float64(len(listed)); got > 24 {
+		t.Errorf("%.1f octets a name, want at most 24", got)
+	}
+}
+
+func TestADirectoryThatCannotBeWrittenIsAnError(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	b := NewBuilder(Options{Dir: gone})
+	gen := names.New(1)
+	var err error
+	for i := 0; err == nil && i < 100_000; i++ {
+		err = b.Add(name(t, string(gen.Next())).Wire(), 1)
+	}
+	if err == nil {
+		t.Error("Add: no error where a run cannot be written")
+	}
+	b.Close()
+	b = NewBuilder(Options{})
+	add(t, b, "a.example", 1)
+	if _, err := b.WriteFile(filepath.Join(gone, "image")); err == nil {
+		t.Error("WriteFile: no error where the image cannot be written")
+	}
+}
+
 func TestOtherPanicsGoOn(t *testing.T) {
 	defer func() {
 		if r := recover(); r != "mine" {

@@ -92,8 +92,8 @@ func TestLookup(t *testing.T) {
 		name string
 		want []Hit
 	}{
-		{"equal names come back in the order added", masked, "example.com", []Hit{{10, 0, 2, 0}}},
-		{"a name below matches", all, "www.Example.COM", []Hit{{10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
+		{"of equal names one can be masked", masked, "example.com", []Hit{{10, 0, 2, 0}}},
+		{"a name below matches, equal names in the order added", all, "www.Example.COM", []Hit{{10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
 		{"the most specific comes first, the base before overlays", all, "x.ads.example.com",
 			[]Hit{{11, 0, 3, 0}, {5, 0, 3, 1}, {10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
 		{"a sibling does not match", all, "notexample.com", nil},
@@ -140,6 +140,24 @@ func TestRedundantEntriesAreLeftOut(t *testing.T) {
 	got := newSet(t, Layers{Base: im}).Lookup(name(t, "a.example"), nil)
 	if len(got) != 2 || got[0].Payload != 10 || got[1].Payload != 20 {
 		t.Errorf("got %v, want payloads 10 and 20", got)
+	}
+}
+
+func TestMasksInAnyOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for range 300 {
+		var ranges []Range
+		for range rng.IntN(12) {
+			first := Payload(rng.IntN(100))
+			ranges = append(ranges, Range{first, first + Payload(rng.IntN(12)) - 2})
+		}
+		s := newSet(t, Layers{Masked: ranges})
+		for p := range Payload(120) {
+			want := slices.ContainsFunc(ranges, func(r Range) bool { return r.First <= p && p <= r.Last })
+			if got := s.masked(p); got != want {
+				t.Fatalf("%v: %d: got %v, want %v", ranges, p, got, want)
+			}
+		}
 	}
 }
 

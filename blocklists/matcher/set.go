@@ -1,9 +1,11 @@
 package matcher
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"telltale/dnswire"
@@ -15,7 +17,7 @@ const MaxOverlays = 16
 // Layers are what a Set is made of.
 type Layers struct {
 	Base     *Image   // nil for none
-	Masked   []Range  // entries of Base with these payloads are void
+	Masked   []Range  // entries of Base with these payloads are void; in any order
 	Overlays []*Image // small images with the hash key of Base; nil ones are skipped
 
 	// Fault is called once, by the goroutine that was looking up, when a
@@ -32,6 +34,7 @@ type Set struct {
 	base   *Image // never nil
 	over   filter // of all overlays together
 	root   candidate
+	void   []Range // Layers.Masked, ascending and apart
 	fault  atomic.Pointer[error]
 }
 
@@ -50,7 +53,7 @@ func NewSet(l Layers) (*Set, error) {
 	if len(l.Overlays) > MaxOverlays {
 		return nil, fmt.Errorf("%d overlays, at most %d", len(l.Overlays), MaxOverlays)
 	}
-	s := &Set{layers: l, base: nothing, over: newFilter(0)}
+	s := &Set{layers: l, base: nothing, over: newFilter(0), void: joined(l.Masked)}
 	var first *Image
 	entries := 0
 	for i, im := range append([]*Image{l.Base}, l.Overlays...) {
@@ -232,11 +235,32 @@ func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	return hits
 }
 
+// masked reports whether an entry of the base with this payload is void.
 func (s *Set) masked(p Payload) bool {
-	for _, r := range s.layers.Masked {
-		if p >= r.First && p <= r.Last {
-			return true
+	lo, hi := 0, len(s.void) // the first range that ends at or behind p
+	for lo < hi {
+		if mid := int(uint(lo+hi) / 2); s.void[mid].Last < p {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
 	}
-	return false
+	return lo < len(s.void) && s.void[lo].First <= p
+}
+
+// joined returns the ranges in ascending order, those that meet made one.
+func joined(ranges []Range) []Range {
+	sorted := slices.Clone(ranges)
+	slices.SortFunc(sorted, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	out := sorted[:0]
+	for _, r := range sorted {
+		switch last := len(out) - 1; {
+		case r.First > r.Last:
+		case last >= 0 && r.First <= out[last].Last:
+			out[last].Last = max(out[last].Last, r.Last)
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
 }
