@@ -1,6 +1,7 @@
 package subscribe
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -181,6 +182,13 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 	if k.Foreign {
 		have = 0 // another URL's list may well be shorter
 	}
+	if k.Rules > 0 && s.isCopy(l.Name, u) { // a server without conditions
+		u.discard()
+		k.ETag, k.LastModified, k.Checked, k.Foreign = u.etag, u.modified, now, false
+		s.dropHeldLocked(e)
+		s.mendLocked(e)
+		return Unchanged, k.Rules, nil
+	}
 	if refusal := u.reading.refusal(have); refusal != "" {
 		return HeldBack, 0, s.holdLocked(e, u, refusal)
 	}
@@ -194,6 +202,32 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 	s.mendLocked(e)
 	s.Logger.Info("subscription updated", "list", l.Name, "rules", k.Rules, "bad", k.Bad)
 	return Updated, k.Rules, nil
+}
+
+// isCopy reports whether an update is what we have, byte for byte.
+func (s *Subscriber) isCopy(name string, u update) bool {
+	have, err := os.Open(s.path(name))
+	if err != nil {
+		return false
+	}
+	defer have.Close()
+	if info, err := have.Stat(); err != nil || info.Size() != u.reading.size {
+		return false
+	}
+	if _, err := u.file.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, err := io.ReadFull(have, a)
+		m, _ := io.ReadFull(u.file, b)
+		if !bytes.Equal(a[:n], b[:m]) {
+			return false
+		}
+		if err != nil {
+			return err == io.EOF || err == io.ErrUnexpectedEOF
+		}
+	}
 }
 
 // replace puts a download in place of the copy, which becomes the previous one.

@@ -73,8 +73,7 @@ type File struct {
 
 // Status is what there is to say about one list.
 type Status struct {
-	List
-	URL      string    // without its password
+	List               // its URL without the password
 	Path     string    // of the copy; "" for none yet
 	Rules    int       // in the copy
 	Bad      int       // lines of it that cannot be read
@@ -216,8 +215,9 @@ func (s *Subscriber) Status() []Status {
 	all := make([]Status, 0, len(s.entries))
 	for _, e := range s.entries {
 		k := &e.known
-		st := Status{List: e.list, URL: redacted(e.list.URL), Rules: k.Rules, Bad: k.Bad, Size: k.Size,
+		st := Status{List: e.list, Rules: k.Rules, Bad: k.Bad, Size: k.Size,
 			Fetched: k.Fetched, Checked: k.Checked, Failures: k.Failures, Err: k.Err, Held: k.Held.copy()}
+		st.URL = redacted(st.URL)
 		if k.Rules > 0 {
 			st.Path = s.path(e.list.Name)
 		}

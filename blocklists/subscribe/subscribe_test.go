@@ -25,6 +25,7 @@ type publisher struct {
 	mu      sync.Mutex
 	serve   http.HandlerFunc
 	asked   int
+	changed int
 	asNewer []string // the conditions of the last request
 }
 
@@ -417,5 +418,22 @@ func TestPruneRemovesWhatIsNotConfigured(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(s.Dir); len(left) != 0 {
 		t.Errorf("left behind %v", left)
+	}
+}
+
+func TestTheSameAgainIsNoUpdate(t *testing.T) {
+	served := list(100_000)
+	p := publish(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, served) }) // knows no conditions
+	s := subscribed(t, p.URL, func(o *Options) { o.Changed = func(string) { p.changed++ } })
+	for i, want := range []Outcome{Updated, Unchanged, Updated} {
+		if i == 2 {
+			served = strings.Replace(served, "host-9.", "host-x.", 1)
+		}
+		if got := refreshed(t, s); got.Outcome != want {
+			t.Errorf("download %d: %+v, want %v", i, got, want)
+		}
+	}
+	if p.changed != 2 {
+		t.Errorf("%d changes were told, want 2", p.changed)
 	}
 }
