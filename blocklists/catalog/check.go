@@ -179,11 +179,11 @@ func (c *checker) neighbours(i int) {
 			c.say(e.File, e.Line, "%s stands at %s:%d already: keep one", e, o.File, o.Line)
 		}
 	}
-	if e.Tier != "essential" {
-		return
-	}
 	for _, o := range c.catalog.Name(e.Name) {
-		if o.listed {
+		switch {
+		case o.Tier == "telemetry" && o.listed && e.Tier == "mixed":
+			c.say(e.File, e.Line, "%s is to be observed, but %s blocks it (%s:%d): list names below that one by one", e, &o, o.File, o.Line)
+		case o.listed && e.Tier == "essential":
 			c.say(o.File, o.Line, "%s blocks %s, which is essential (%s:%d): list names below it one by one", &o, e, e.File, e.Line)
 		}
 	}

@@ -45,6 +45,8 @@ func TestWhatTheCheckerRefuses(t *testing.T) {
 			"acme.txt:3: log.acme.example is under Other here and under Acme at acme.txt:2"},
 		{"a subtree with an essential name in it", head + "acme.example\n#@ name==time.acme.example purpose=time tier=essential breaks=clock\n",
 			"acme.txt:2: acme.example blocks =time.acme.example, which is essential (acme.txt:3): list names below it one by one"},
+		{"an observed name in a blocked subtree", head + "acme.example\nlog.acme.example #@ tier=mixed breaks=mail\n",
+			"acme.txt:3: log.acme.example is to be observed, but acme.example blocks it (acme.txt:2)"},
 		{"the domain of a hoster", head + "web.app\n", "acme.txt:2: web.app: is a public suffix"},
 		{"a hosts line", head + "0.0.0.0 log.acme.example\n", "acme.txt:2: 0.0.0.0 log.acme.example is not a form of this catalogue"},
 		{"an exception", head + "@@||log.acme.example^\n", "acme.txt:2: @@||log.acme.example^ is not a form of this catalogue"},
