@@ -15,8 +15,9 @@ import (
 // number of goroutines; those that take something never wait for a disk.
 type Log struct {
 	o       Options
-	some    chan struct{} // there is something to journal
-	much    chan struct{} // there is a lot
+	some    chan struct{}      // there is something to journal
+	much    chan struct{}      // there is a lot
+	flushes chan chan struct{} // who waits until all so far is in the journal
 	stop    chan struct{}
 	stopped chan struct{}
 	err     error // of closing; set before stopped is closed
@@ -83,7 +84,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 	l := &Log{
 		o: o, limit: o.MaxMemory, fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
 		some: make(chan struct{}, 1), much: make(chan struct{}, 1),
-		stop: make(chan struct{}), stopped: make(chan struct{}),
+		flushes: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	w := newWriter(l)
 	w.clock.synced = synced
@@ -199,6 +200,17 @@ func (l *Log) Bindings() (kept []devices.Binding, nextID uint64, err error) {
 	}
 	kept, l.kept = l.kept, nil
 	return kept, l.nextID, nil
+}
+
+// Flush returns when all that was appended before is where a Reader sees it, as
+// far as it can be written at all.
+func (l *Log) Flush() {
+	done := make(chan struct{})
+	select {
+	case l.flushes <- done:
+		<-done
+	case <-l.stopped:
+	}
 }
 
 // Stats returns the figures so far.

@@ -299,6 +299,11 @@ func (w *writer) run() {
 				continue
 			}
 		case <-w.l.much:
+		case done := <-w.l.flushes:
+			w.step()
+			close(done)
+			timer.Reset(w.next())
+			continue
 		case <-timer.C:
 		case <-w.l.stop:
 			w.l.err = w.finish()

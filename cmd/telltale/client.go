@@ -27,7 +27,7 @@ type client struct {
 func newClient(cfg *config.Config) *client {
 	c := &client{socket: cfg.Control.Socket}
 	c.http = http.Client{
-		Timeout: 5 * time.Minute, // a refresh of lists takes its time
+		Timeout: 30 * time.Minute, // a refresh of lists takes its time
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", c.socket)
@@ -51,29 +51,58 @@ func (c *client) post(ctx context.Context, path string, o order) error {
 }
 
 func (c *client) do(ctx context.Context, method, path string, body []byte, v any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+path, bytes.NewReader(body))
+	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w (looked for %s; --config or --data-dir say where another one is)", errStopped, c.socket)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s belongs to another user: ask as that user or as root", c.socket)
-	case err != nil:
-		return err
-	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var refusal struct{ Error string }
-		if err := json.NewDecoder(resp.Body).Decode(&refusal); err != nil || refusal.Error == "" {
-			return fmt.Errorf("the server answered %s", resp.Status)
-		}
-		return errors.New(refusal.Error)
-	}
 	if v == nil {
 		return nil
 	}
 	return json.NewDecoder(resp.Body).Decode(v)
+}
+
+// stream gives an order whose answer comes line by line.
+func (c *client) stream(ctx context.Context, path string, o order, each func(*json.Decoder) error) error {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	resp, err := c.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for d := json.NewDecoder(resp.Body); d.More(); {
+		if err := each(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send returns the answer to a request that the server did not refuse.
+func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w (looked for %s; --config or --data-dir say where another one is)", errStopped, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s belongs to another user: ask as that user or as root", c.socket)
+	case err != nil:
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		var refusal struct{ Error string }
+		if err := json.NewDecoder(resp.Body).Decode(&refusal); err != nil || refusal.Error == "" {
+			return nil, fmt.Errorf("the server answered %s", resp.Status)
+		}
+		return nil, errors.New(refusal.Error)
+	}
+	return resp, nil
 }

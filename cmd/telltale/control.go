@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
 	"telltale/querylog"
@@ -43,6 +44,7 @@ type status struct {
 // A command to the server, as the body of a POST.
 type order struct {
 	List  string    `json:"list,omitempty"`
+	Lists []string  `json:"lists,omitempty"`
 	Until time.Time `json:"until,omitzero"`
 }
 
@@ -124,7 +126,11 @@ func (h *house) routes() http.Handler {
 	get("/lists", func(*http.Request) (any, error) { return h.lists.Status(), nil })
 	get("/devices", func(*http.Request) (any, error) { return h.ledger.Load().List(), nil })
 	get("/explain", h.explain)
-	post("/lists/accept", func(_ context.Context, o order) error { return h.lists.Accept(o.List) })
+	get("/subscriptions", func(*http.Request) (any, error) { return h.subscriptions.Status(), nil })
+	get("/lists/diff", h.diff)
+	mux.HandleFunc("POST /lists/refresh", h.refresh)
+	post("/log/flush", func(context.Context, order) error { h.log.Flush(); return nil })
+	post("/lists/accept", func(_ context.Context, o order) error { return h.accept(o.List) })
 	post("/pause", func(_ context.Context, o order) error { return h.lists.Pause(o.Until) })
 	post("/resume", func(context.Context, order) error { return h.lists.Resume() })
 	return mux
@@ -195,4 +201,60 @@ func findDevice(all []devices.DeviceStatus, who string) (devices.DeviceStatus, b
 		}
 	}
 	return devices.DeviceStatus{}, false
+}
+
+// accept puts in force what is held back of a list: an update that was fetched,
+// or what its file holds now.
+func (h *house) accept(name string) error {
+	for _, s := range h.subscriptions.Status() {
+		if s.Name == name && s.Held != nil {
+			return h.subscriptions.Accept(name)
+		}
+	}
+	return h.lists.Accept(name)
+}
+
+// diff returns what the last update of a subscribed list changed; with held=1
+// what the update that waits would.
+func (h *house) diff(r *http.Request) (any, error) {
+	name := r.URL.Query().Get("name")
+	if r.URL.Query().Get("held") != "" {
+		return h.subscriptions.HeldDiff(name)
+	}
+	return h.subscriptions.Diff(name)
+}
+
+// A refreshed is one line of the answer to a refresh.
+type refreshed struct {
+	Name    string `json:"name"`
+	Bytes   int64  `json:"bytes"`
+	Total   int64  `json:"total,omitempty"`
+	Done    bool   `json:"done,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
+	Rules   int    `json:"rules,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+// refresh fetches lists now, and answers with a line for each step.
+func (h *house) refresh(w http.ResponseWriter, r *http.Request) {
+	var o order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&o); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	err := h.subscriptions.Refresh(r.Context(), o.Lists, func(p subscribe.Progress) {
+		line := refreshed{Name: p.Name, Bytes: p.Bytes, Total: p.Total, Done: p.Done, Rules: p.Rules}
+		if p.Done {
+			line.Outcome = p.Outcome.String()
+		}
+		if p.Err != nil {
+			line.Error = p.Err.Error()
+		}
+		enc.Encode(line)
+		flush.Flush()
+	})
+	if err != nil {
+		enc.Encode(refreshed{Done: true, Error: err.Error()})
+	}
 }

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
 	"telltale/blocklists/format"
+	"telltale/blocklists/subscribe"
 	"telltale/config"
 	"telltale/devices"
 	"telltale/querylog"
@@ -34,6 +36,10 @@ type house struct {
 	ledger atomic.Pointer[devices.Ledger]
 	lists  *blocklists.Store
 	server *resolver.Server
+
+	subscriptions *subscribe.Subscriber
+	fetched       chan struct{} // of one: a list was fetched
+	work          sync.WaitGroup
 }
 
 // build builds the house in the order in which rooms need each other. What it
@@ -64,9 +70,10 @@ func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *ho
 		return nil, err
 	}
 	h.ledger.Store(ledger)
-	listOptions := listOptions(cfg, time.Now())
-	listOptions.Report, listOptions.Logger = h.log.Note, logger
-	if h.lists, err = blocklists.Open(listOptions); err != nil {
+	if err := h.openSubscriptions(cfg); err != nil {
+		return nil, err
+	}
+	if h.lists, err = blocklists.Open(h.listOptions(cfg)); err != nil {
 		return nil, err
 	}
 	h.server, err = resolver.New(h.serverOptions(cfg))
@@ -352,9 +359,15 @@ func (h *house) applyLive(old, cfg *config.Config, live []string) error {
 }
 
 func (h *house) configureLists(cfg *config.Config) error {
+	h.subscriptions.Set(subscriptionLists(cfg))
+	return h.lists.Configure(h.listOptions(cfg))
+}
+
+func (h *house) listOptions(cfg *config.Config) blocklists.Options {
 	o := listOptions(cfg, time.Now())
+	o.Subscribed = subscribed(h.subscriptions)
 	o.Report, o.Logger = h.log.Note, h.logger
-	return h.lists.Configure(o)
+	return o
 }
 
 // keepTime puts the lists' settings in force anew whenever an observation ends.

@@ -48,7 +48,7 @@ last good rules stay in force until it is mended or accepted by hand.`,
 		},
 	})
 	c.Flags().BoolVar(&bad, "bad", false, "show the bad lines, too")
-	c.AddCommand(a.newListsAccept())
+	c.AddCommand(a.newListsAccept(), a.newListsCheck(), a.newListsLookup(), a.newListsDiff(), a.newListsRefresh(), a.newListsExport(), a.newListsPresets())
 	return c
 }
 

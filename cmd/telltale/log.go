@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -73,7 +74,7 @@ docs/querylog.md says what each field means.`,
 			if err != nil {
 				return err
 			}
-			r, err := a.openLog()
+			r, err := a.openLog(c.Context())
 			if err != nil {
 				return err
 			}
@@ -103,12 +104,16 @@ docs/querylog.md says what each field means.`,
 	return c
 }
 
-// openLog opens the log of the settings for reading.
-func (a *app) openLog() (*querylog.Reader, error) {
+// openLog opens the log of the settings for reading, up to now: a running server
+// is asked to write down what it has. One that does not answer is no obstacle.
+func (a *app) openLog(ctx context.Context) (*querylog.Reader, error) {
 	cfg, err := a.load()
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	newClient(cfg).post(ctx, "/log/flush", order{})
 	return querylog.OpenReader(cfg.Data.Dir)
 }
 

@@ -80,7 +80,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		a.newServe(), a.newValidate(), a.newLog(), a.newTop(), a.newExplain(), a.newDevices(), a.newLists(),
-		a.newPause(), a.newResume(), a.newDoctor(), a.newHealthcheck(), a.newVersion(),
+		a.newAllow(), a.newBlock(), a.newCatalog(), a.newPause(), a.newResume(), a.newDoctor(), a.newHealthcheck(), a.newVersion(),
 	)
 	return root
 }

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -25,7 +28,7 @@ import (
 // real serve on a port of its own, with real list files, a real upstream server
 // on loopback and real commands. A file has parts, each behind a line "-- name --":
 //
-//	config.yaml     settings beside those every scenario has
+//	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/
 //	upstream.zone   what the upstream knows
 //	steps           what happens, a step a line; "#" begins a comment
 //	anything else   a file below the scenario's directory, such as lists/ads.txt
@@ -125,7 +128,9 @@ func runScenario(t *testing.T, file, text string) {
 			s.write(name, p.text)
 		}
 	}
-	s.srv = startTestServer(t, s.dir, upstream, s.parts["config.yaml"].text)
+	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
+	defer web.Close()
+	s.srv = startTestServer(t, s.dir, upstream, strings.ReplaceAll(s.parts["config.yaml"].text, "{http}", web.URL))
 	steps := s.parts["steps"]
 	lines := strings.Split(steps.text, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -141,6 +146,20 @@ func runScenario(t *testing.T, file, text string) {
 		if err := s.step(words); err != nil {
 			t.Fatalf("%s: %v", s.at, err)
 		}
+	}
+}
+
+// fileServer serves files with an ETag of their content: what http.FileServer
+// tells by is a time in seconds, in which a test changes a file more than once.
+func fileServer(dir string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		text, err := os.ReadFile(filepath.Join(dir, filepath.Base(r.URL.Path)))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprint(crc32.ChecksumIEEE(text))))
+		http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(text))
 	}
 }
 

@@ -66,6 +66,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	tasks.Go(func() { config.Watch(ctx, path, flags, a.env, h.apply) })
 	tasks.Go(func() { h.keepTime(ctx) })
 	h.server.Start()
+	tasks.Go(func() { h.fetch(ctx) })
 	h.welcome(a)
 	if ready != nil {
 		ready(h)
@@ -74,6 +75,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	stop()
 	control.close()
 	tasks.Wait()
+	h.work.Wait()
 	return h.close()
 }
 

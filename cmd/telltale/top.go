@@ -33,7 +33,7 @@ func (a *app) newTop() *cobra.Command {
 			}
 			n := f.Limit
 			f.Limit = 0
-			r, err := a.openLog()
+			r, err := a.openLog(c.Context())
 			if err != nil {
 				return err
 			}

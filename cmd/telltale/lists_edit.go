@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists"
+	"telltale/dnswire"
+)
+
+func (a *app) newAllow() *cobra.Command {
+	return a.newOwnRule("allow", blocklists.Allow, "Let a name and everything below it through, whatever lists say",
+		"  telltale allow cdn.example\n  telltale allow login.example --for 1h --comment \"guest's phone\"\n  telltale allow --remove cdn.example")
+}
+
+func (a *app) newBlock() *cobra.Command {
+	return a.newOwnRule("block", blocklists.Block, "Block a name and everything below it",
+		"  telltale block ads.example\n  telltale block ads.example --device living-room-tv\n  telltale block --remove ads.example")
+}
+
+// newOwnRule makes a command that writes a rule of the user's own.
+func (a *app) newOwnRule(word string, action blocklists.Action, short, example string) *cobra.Command {
+	device, comment, remove := "", "", false
+	age := ""
+	c := &cobra.Command{
+		Use:   word + " NAME",
+		Short: short,
+		Long: short + `.
+
+The rule is a line in your own file (own.txt in lists.dir), which you may as
+well edit by hand: all other lines and comments stay as they are. A rule for
+the same name is replaced.`,
+		Example: example,
+		Args:    oneArg("name"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var name dnswire.Name
+			if err := name.Set(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			var until time.Time
+			if age != "" {
+				d, err := parseAge(age)
+				if err != nil || d <= 0 {
+					return usage("--for: %q is no duration; 30m, 2h or 1d are", age)
+				}
+				until = time.Now().Add(d)
+			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(cfg.Lists.Dir, ownFile)
+			if remove {
+				n, err := blocklists.RemoveOwnFor(path, device, &name)
+				if err == nil && n == 0 {
+					err = fmt.Errorf("%s has no rule for %s", path, name.String())
+				}
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(a.out, "%s: %d lines removed\n", path, n)
+				return err
+			}
+			if err := blocklists.EditOwnFor(path, device, action, &name, comment, until); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s: %s %s\n", path, word, name.String())
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&device, "device", "", "for one device only: its configured name, or its address")
+	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
+	f.StringVar(&comment, "comment", "", "why, as a comment behind the rule")
+	f.BoolVar(&remove, "remove", false, "remove your own rule for the name instead")
+	return c
+}

@@ -1,0 +1,379 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists"
+	"telltale/blocklists/catalog"
+	"telltale/blocklists/subscribe"
+	"telltale/dnswire"
+)
+
+func (a *app) newListsCheck() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "check FILE...",
+		Short: "Look list files over: bad lines, redundant rules, risky rules",
+		Long: `Read list files as Telltale would, together, and say what each holds: rules by
+form, bad lines, rules that another one makes redundant, exceptions from nothing,
+and rules that block more than their author may think. Nothing is put in force.
+Exit status 1 if there is a bad line.`,
+		Example: "  telltale lists check ./mylist.txt\n  telltale lists check --json /etc/telltale/lists.d/*.txt",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("at least one file is expected")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			reports, err := blocklists.Lint(args, catalog.FS())
+			if err != nil {
+				return err
+			}
+			bad := false
+			for i := range reports {
+				r := &reports[i]
+				bad = bad || r.Failed != "" || r.BadSeen > 0
+				if a.json {
+					err = json.NewEncoder(a.out).Encode(r)
+				} else {
+					err = a.printLint(r)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if bad {
+				return errSilent
+			}
+			return nil
+		},
+	})
+}
+
+func (a *app) printLint(r *blocklists.LintReport) error {
+	if r.Failed != "" {
+		_, err := fmt.Fprintf(a.out, "%s: %s\n", printable(r.Path), printable(r.Failed))
+		return err
+	}
+	var forms []string
+	for form, n := range r.ByForm {
+		forms = append(forms, fmt.Sprintf("%d %s", n, form))
+	}
+	slices.Sort(forms)
+	fmt.Fprintf(a.out, "%s: %d rules (%s), %d bad lines\n", printable(r.Path), r.Rules, strings.Join(forms, ", "), r.BadSeen)
+	for _, b := range r.Bad {
+		fmt.Fprintf(a.out, "%s:%d: %s\n", printable(r.Path), b.Line, printable(b.Why))
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(a.out, "%s:%d: %s: %s (%s)\n", printable(r.Path), f.Line, f.Kind, printable(f.Text), printable(f.Why))
+	}
+	for kind, n := range r.Seen {
+		shown := 0
+		for _, f := range r.Findings {
+			if f.Kind == kind {
+				shown++
+			}
+		}
+		if n > shown {
+			fmt.Fprintf(a.out, "%s: and %d more %s\n", printable(r.Path), n-shown, kind)
+		}
+	}
+	return nil
+}
+
+func (a *app) newListsLookup() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:     "lookup NAME",
+		Short:   "Say which lists have a rule for a name",
+		Long:    "Show every rule that matches a name, with its list and line. 'telltale explain' says which of them decides, and why.",
+		Example: "  telltale lists lookup ads.example",
+		Args:    oneArg("name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			var name dnswire.Name
+			if err := name.Set(args[0]); err != nil {
+				return usage("%v", err)
+			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			var e explanation
+			err = newClient(cfg).get(c.Context(), "/explain?"+url.Values{"name": {name.String()}, "type": {"A"}}.Encode(), &e)
+			if errors.Is(err, errStopped) {
+				e, err = explainStopped(cfg, &name, dnswire.TypeA, "")
+			}
+			if err != nil {
+				return err
+			}
+			for i := range e.Matches {
+				m := &e.Matches[i]
+				if a.json {
+					err = json.NewEncoder(a.out).Encode(m)
+				} else {
+					_, err = fmt.Fprintf(a.out, "%-28s %-7s %s\n", printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if len(e.Matches) == 0 && !a.json {
+				fmt.Fprintln(a.err, "no list has a rule for it")
+			}
+			return nil
+		},
+	})
+}
+
+func (a *app) newListsDiff() *cobra.Command {
+	held := false
+	c := a.addJSON(&cobra.Command{
+		Use:     "diff NAME",
+		Short:   "Show what the last update of a subscribed list added and removed",
+		Example: "  telltale lists diff mylist\n  telltale lists diff --held mylist",
+		Args:    oneArg("name of a subscribed list"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			q := url.Values{"name": {args[0]}}
+			if held {
+				q.Set("held", "1")
+			}
+			var d subscribe.Diff
+			if err := newClient(cfg).get(c.Context(), "/lists/diff?"+q.Encode(), &d); err != nil {
+				return err
+			}
+			if a.json {
+				return json.NewEncoder(a.out).Encode(d)
+			}
+			for _, s := range d.Removed {
+				fmt.Fprintln(a.out, "- "+printable(s))
+			}
+			for _, s := range d.Added {
+				fmt.Fprintln(a.out, "+ "+printable(s))
+			}
+			_, err = fmt.Fprintf(a.err, "%d added, %d removed\n", d.AddedTotal, d.RemovedTotal)
+			return err
+		},
+	})
+	c.Flags().BoolVar(&held, "held", false, "what the update that is held back would change")
+	return c
+}
+
+func (a *app) newListsRefresh() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:     "refresh [NAME...]",
+		Short:   "Fetch subscribed lists now",
+		Long:    "Fetch the named subscribed lists, or all of them, now instead of when they are due. Exit status 1 if one failed or was held back.",
+		Example: "  telltale lists refresh\n  telltale lists refresh mylist",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			if len(cfg.Lists.Subscriptions) == 0 {
+				return errors.New("no list is subscribed: lists.subscriptions in the settings says which are; 'telltale lists presets' offers some")
+			}
+			well := true
+			err = newClient(cfg).stream(c.Context(), "/lists/refresh", order{Lists: args}, func(d *json.Decoder) error {
+				var r refreshed
+				if err := d.Decode(&r); err != nil {
+					return err
+				}
+				well = well && r.Error == ""
+				return a.printRefreshed(&r)
+			})
+			if err == nil && !well {
+				return errSilent
+			}
+			return err
+		},
+	})
+}
+
+func (a *app) printRefreshed(r *refreshed) error {
+	if a.json {
+		return json.NewEncoder(a.out).Encode(r)
+	}
+	switch {
+	case !r.Done && r.Total > 0:
+		fmt.Fprintf(a.err, "%s: %s of %s\n", printable(r.Name), bytesText(r.Bytes), bytesText(r.Total))
+	case !r.Done:
+		fmt.Fprintf(a.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
+	case r.Error != "":
+		fmt.Fprintf(a.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
+	case r.Rules > 0:
+		fmt.Fprintf(a.out, "%s: %s, %d rules\n", printable(r.Name), r.Outcome, r.Rules)
+	default:
+		fmt.Fprintf(a.out, "%s: %s\n", printable(r.Name), r.Outcome)
+	}
+	return nil
+}
+
+func (a *app) newListsPresets() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "presets",
+		Short: "Show wide lists of others that can be subscribed to",
+		Long: `Show wide lists that others maintain. None is on unless you ask for it: a wide list
+blocks what its authors think right, which is more than telemetry. Copy the line
+of one into lists.subscriptions of the settings.`,
+		Example: "  telltale lists presets",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, p := range subscribe.Presets {
+				var err error
+				if a.json {
+					err = json.NewEncoder(a.out).Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
+				} else {
+					_, err = fmt.Fprintf(a.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+func (a *app) newListsExport() *cobra.Command {
+	tier, set, vendor, out := "telemetry", "", "", ""
+	c := &cobra.Command{
+		Use:   "export",
+		Short: "Write shipped names as a plain list for other programs",
+		Long: `Write the names that the shipped lists block as a plain domain list, which any
+other program reads: a tier of them (telemetry, or mixed for both), one vendor's,
+or a set that cuts across vendors.`,
+		Example: "  telltale lists export > telemetry.txt\n  telltale lists export --tier mixed --output mixed.txt\n  telltale lists export --set doh\n  telltale lists export --vendor Xiaomi",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			known, err := catalog.Load()
+			if err != nil {
+				return err
+			}
+			entries, ok := known.Tier(tier)
+			title := "tier " + tier
+			switch {
+			case set != "":
+				entries, ok = known.Set(set)
+				title = "set " + set
+			case vendor != "":
+				entries, title = known.Vendor(vendor), "vendor "+vendor
+				ok = len(entries) > 0
+			}
+			if !ok {
+				return usage("there is no %s; tiers are telemetry and mixed, sets are %s", title, strings.Join(setNames(), ", "))
+			}
+			if out == "" {
+				return catalog.Export(a.out, "Telltale: "+title, entries, false)
+			}
+			f, err := os.Create(out)
+			if err != nil {
+				return err
+			}
+			return errors.Join(catalog.Export(f, "Telltale: "+title, entries, false), f.Close())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&tier, "tier", tier, "telemetry, or mixed for both")
+	f.StringVar(&set, "set", "", "a set instead of a tier: "+strings.Join(setNames(), ", "))
+	f.StringVar(&vendor, "vendor", "", "one vendor's names instead of a tier")
+	f.StringVarP(&out, "output", "o", "", "write to this file")
+	c.MarkFlagsMutuallyExclusive("set", "vendor", "tier")
+	return c
+}
+
+func setNames() []string {
+	var all []string
+	for _, s := range catalog.Sets {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+func (a *app) newCatalog() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "catalog [VENDOR|NAME]",
+		Short: "Show what the shipped lists know of a vendor or a name, and from where",
+		Long: `Without an argument, list the vendors the shipped lists know, with how many of their
+names are telemetry, mixed (a feature may break) and essential (never blocked),
+and how many domains are only known as theirs. With a vendor or a name, show
+each entry with what it is for and who says so.`,
+		Example: "  telltale catalog\n  telltale catalog Xiaomi\n  telltale catalog data.mistat.xiaomi.com --json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("one vendor or name is expected (quote a vendor of several words)")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			known, err := catalog.Load()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return a.printVendors(known.Vendors())
+			}
+			entries := known.Find(args[0])
+			if len(entries) == 0 {
+				return fmt.Errorf("the shipped lists know nothing of %q", args[0])
+			}
+			return a.printEntries(entries)
+		},
+	})
+}
+
+func (a *app) printVendors(all []catalog.Count) error {
+	if a.json {
+		enc := json.NewEncoder(a.out)
+		for _, n := range all {
+			if err := enc.Encode(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "VENDOR\tTELEMETRY\tMIXED\tESSENTIAL\tOWNED DOMAINS")
+	for _, n := range all {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", n.Vendor, n.Telemetry, n.Mixed, n.Essential, n.Owner)
+	}
+	return w.Flush()
+}
+
+func (a *app) printEntries(entries []catalog.Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if a.json {
+			if err := json.NewEncoder(a.out).Encode(e); err != nil {
+				return err
+			}
+			continue
+		}
+		name := e.Name
+		if e.Exact {
+			name = "=" + name
+		}
+		fmt.Fprintf(a.out, "%s\n", name)
+		note := map[string]string{
+			"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
+			"since": e.Since, "confidence": e.Confidence, "software": e.Software, "source": strings.Join(e.Sources, " "),
+		}
+		var b strings.Builder
+		printNote(&b, note)
+		if _, err := fmt.Fprintf(a.out, "%s  %-11s %s:%d\n", b.String(), "listed in", e.File, e.Line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

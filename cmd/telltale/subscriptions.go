@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+
+	"telltale/blocklists"
+	"telltale/blocklists/subscribe"
+	"telltale/config"
+)
+
+// subscriptionDir is where copies of subscribed lists are kept.
+func subscriptionDir(cfg *config.Config) string { return filepath.Join(cfg.Cache.Dir, "subscriptions") }
+
+// subscriptionLists are the lists by URL of the settings.
+func subscriptionLists(cfg *config.Config) []subscribe.List {
+	var all []subscribe.List
+	for i := range cfg.Lists.Subscriptions {
+		s := &cfg.Lists.Subscriptions[i]
+		l := listSettings(&s.List, zeroTime)
+		all = append(all, subscribe.List{
+			Name: s.Name, URL: s.URL, Enabled: s.Enabled, Refresh: s.Refresh, Format: l.Format, Exact: l.Exact, Answers: l.Answers,
+		})
+	}
+	return all
+}
+
+// openSubscriptions reads what earlier runs fetched. It does not use the
+// network; fetch does.
+func (h *house) openSubscriptions(cfg *config.Config) (err error) {
+	h.subscriptions, err = subscribe.New(subscribe.Options{
+		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg),
+		// Hosts of lists are resolved by our own upstreams: this may be the only
+		// DNS its host has.
+		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return h.server.Lookup(ctx, host) },
+		Dial:    new(net.Dialer).DialContext,
+		Changed: func(string) { h.wakeFetched() }, Report: h.log.Note, Logger: h.logger,
+	})
+	h.fetched = make(chan struct{}, 1)
+	return err
+}
+
+func (h *house) wakeFetched() {
+	select {
+	case h.fetched <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// subscribed are the copies there are, for the lists to watch.
+func subscribed(s *subscribe.Subscriber) []blocklists.Source {
+	var all []blocklists.Source
+	for _, f := range s.Files() {
+		all = append(all, blocklists.Source{Name: f.Name, Path: f.Path})
+	}
+	return all
+}
+
+// fetch fetches lists as they become due, and puts what has come in force.
+func (h *house) fetch(ctx context.Context) {
+	h.work.Go(func() {
+		if err := h.subscriptions.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			h.logger.Error("lists are not fetched any more", "error", err)
+		}
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.fetched:
+		}
+		if err := h.lists.Configure(h.listOptions(h.cfg.Load())); err != nil {
+			h.logger.Error("a fetched list is not in force", "error", err)
+		}
+	}
+}
