@@ -2,7 +2,6 @@ package blocklists
 
 import (
 	"fmt"
-	"strings"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -29,7 +28,7 @@ func (p *Policy) cancelRule(by int, d detail) {
 	if err != nil {
 		return
 	}
-	want := ruleKey(&rec, l.set.extraOf(d), d.match, cancels(l.set.extraOf(d)), d.important, l.set.regex(d.rule))
+	want := l.set.key(&rec, d, cancels(l.set.extraOf(d)))
 	for _, id := range p.rulesAt(&rec, d.match) {
 		at, rule := p.find(id)
 		if at < 0 || !p.mayCancel(by, at) {
@@ -41,7 +40,7 @@ func (p *Policy) cancelRule(by int, d detail) {
 			continue
 		}
 		fd := other.detailOf(&found)
-		if ruleKey(&found, other.extraOf(fd), fd.match, fd.action, fd.important, other.regex(rule)) == want {
+		if other.key(&found, fd, fd.action) == want {
 			p.cancelled[id] = struct{}{}
 		}
 	}
@@ -85,29 +84,12 @@ func cancels(x *format.Extra) format.Action {
 	return x.Cancels
 }
 
-// ruleKey is equal for rules that say the same.
-func ruleKey(r *record, x *format.Extra, m format.Match, action format.Action, important bool, regex string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%x %v %v %v %q", r.name, m, action, important, regex)
-	if x != nil {
-		fmt.Fprintf(&b, " %v %v %x %q %q %v %v %v %v", x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, x.Reply, x.Records, x.Invert, x.Prefix)
-		return b.String()
+// key is equal for rules that say the same with the given action.
+func (s *ruleSet) key(r *record, d detail, action format.Action) string {
+	var x format.Extra
+	if have := s.extraOf(d); have != nil {
+		x = *have
 	}
-	b.WriteString(noExtra)
-	return b.String()
-}
-
-var noExtra = fmt.Sprintf(" %v %v %x %q %q %v %v %v %v", []uint16(nil), []uint16(nil), [][]byte(nil), []string(nil), []string(nil),
-	format.Default, []format.Record(nil), false, format.Extra{}.Prefix)
-
-// detailOf returns the details of any rule, plain ones included.
-func (s *ruleSet) detailOf(r *record) detail {
-	if d, ok := s.detail(r.rule); ok {
-		return d
-	}
-	d := detail{rule: r.rule, match: r.match, form: r.form}
-	if r.allow {
-		d.action = format.Allow
-	}
-	return d
+	return fmt.Sprintf("%x %v %v %v %q %v %v %x %q %q %v %v %v %v", r.name, d.match, action, d.important, s.regex(d.rule),
+		x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, s.replyOf(r.kind, d), x.Records, x.Invert, x.Prefix)
 }

@@ -54,8 +54,11 @@ func (s *ruleSet) hashes() []uint64 {
 	_ = s.each(func(r record) error {
 		b = append(b[:0], seed()...)
 		b = append(b, r.name...)
-		b = append(b, byte(r.form), byte(r.match), boolByte(r.allow))
-		if r.detailed {
+		b = append(b, byte(r.form), byte(r.kind))
+		if r.kind.isReply() {
+			b = append(b, byte(s.Reply))
+		}
+		if r.kind == notPlain {
 			d, _ := s.detail(r.rule)
 			if d.synthetic {
 				return nil

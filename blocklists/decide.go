@@ -17,6 +17,7 @@ type match struct {
 	list   uint16
 	rank   uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
 	action format.Action
+	reply  format.Reply
 	state  standing
 	flags  uint8
 }
@@ -304,21 +305,19 @@ func (p *Policy) group(g Group) *policyGroup {
 // the list or the configuration does.
 func (p *Policy) modeOf(m *match, g Group) Mode {
 	l := &p.lists[m.list]
-	if d, ok := l.set.detail(m.rule); ok && d.extra != 0 {
-		switch l.set.Extras[d.extra-1].Reply {
-		case format.NullIP:
-			return Null
-		case format.NXDomain:
-			return NXDomain
-		case format.NoData:
-			return NoData
-		case format.Refuse:
-			return Refuse
-		case format.Drop:
-			return Drop
-		case format.Truncate:
-			return Truncate
-		}
+	switch m.reply {
+	case format.NullIP:
+		return Null
+	case format.NXDomain:
+		return NXDomain
+	case format.NoData:
+		return NoData
+	case format.Refuse:
+		return Refuse
+	case format.Drop:
+		return Drop
+	case format.Truncate:
+		return Truncate
 	}
 	switch pg := p.group(g); {
 	case pg.hasMode:
@@ -375,14 +374,14 @@ func (p *Policy) matches(name *dnswire.Name, qtype uint16, g Group, ms []match) 
 }
 
 func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
-	kind, id := h.Payload&(1<<kindBits-1), RuleID(h.Payload>>kindBits)
+	k, id := kind(h.Payload&kindMask), RuleID(h.Payload>>kindBits)
 	whole := int(h.Labels) == name.Labels()
-	switch kind {
-	case blockExact, allowExact:
+	switch k {
+	case blockExact, replyExact, allowExact:
 		if !whole {
 			return ms
 		}
-	case blockBelow, allowBelow:
+	case blockBelow, replyBelow, allowBelow:
 		if whole {
 			return ms
 		}
@@ -393,13 +392,8 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	}
 	l := &p.lists[at]
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
-	switch kind {
-	case blockBelowToo, blockBelow:
-		m.state = l.plainBlock
-	case blockExact:
-		m.state = l.plainBlock
-		m.rank++
-	case notPlain:
+	switch {
+	case k == notPlain:
 		d, ok := l.set.detail(rule)
 		if !ok || !p.holds(id, &d, l, whole, name, qtype, g) {
 			return ms
@@ -408,14 +402,20 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 			m.rank++
 		}
 		l.weigh(&m, &d)
-	case allowExact:
-		m.rank++
-		fallthrough
-	default:
+	case k >= allowBelowToo:
 		m.action, m.state = format.Allow, l.exceptions()
-		if kind == allowScoped {
+		if k == allowScoped {
 			m.flags |= scoped
 		}
+	default:
+		m.state = l.plainBlock
+		if k.isReply() {
+			m.reply = l.set.Reply
+			m.flags |= replies
+		}
+	}
+	if k == blockExact || k == replyExact || k == allowExact {
+		m.rank++
 	}
 	if off := p.group(g).off; off != nil && off[at] {
 		m.state = silent
@@ -445,6 +445,7 @@ func (l *policyList) flags() uint8 {
 func (l *policyList) weigh(m *match, d *detail) {
 	m.action, m.note = d.action, d.note
 	if x := l.set.extraOf(*d); x != nil && x.Reply != format.Default {
+		m.reply = x.Reply
 		m.flags |= replies
 	}
 	if d.important {

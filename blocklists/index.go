@@ -350,7 +350,7 @@ func addPart(b *matcher.Builder, l *activeList, p part) error {
 		if len(r.name) == 0 {
 			return nil
 		}
-		return b.Add(r.name, matcher.Payload(p.ID+RuleID(r.rule-p.Rule))<<kindBits|r.kind())
+		return b.Add(r.name, matcher.Payload(p.ID+RuleID(r.rule-p.Rule))<<kindBits|matcher.Payload(r.kind))
 	})
 	if err != nil {
 		return &listError{list: l.name, err: err}

@@ -180,3 +180,45 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("TTL: got %d, want %d", got, want)
 	}
 }
+
+func TestImageCutShortUnderneath(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(dir, "a.txt"), numbered(60_000))
+	told := &reports{}
+	s := openStoreT(t, Options{Dir: dir, CacheDir: cache, Report: told.add, Poll: -1})
+	check(t, os.Truncate(filepath.Join(cache, imageName), 4096))
+	eventually(t, "all names are blocked again", func() bool {
+		for i := 0; i < 60_000; i += 997 {
+			n := name(t, fmt.Sprintf("n%d.example", i))
+			if s.Current().Decide(n, dnswire.TypeA, 0).Action != Block {
+				return false
+			}
+		}
+		return true
+	})
+	if !told.has("cache-damaged names") {
+		t.Error("not reported")
+	}
+}
+
+// TestZonesAreSmallInMemory holds that the rules of a zone, which all say how to
+// answer, are as plain as others.
+func TestZonesAreSmallInMemory(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n")
+	for i := range 1000 {
+		fmt.Fprintf(&b, "n%d.example CNAME .\n*.n%d.example CNAME .\n", i, i)
+	}
+	b.WriteString("x.example CNAME *.\ny.example CNAME *.\n")
+	s := loaded(t, Options{Dir: files(t, map[string]string{"zone.txt": b.String()})})
+	set := s.sources[0].set
+	if len(set.details) != 2 || len(set.Extras) != 1 {
+		t.Errorf("got %d rules with details and %d extras, want 2 and 1", len(set.details), len(set.Extras))
+	}
+	for ask, want := range map[string]string{"n7.example": "n7.example CNAME .", "a.n7.example": "*.n7.example CNAME .", "x.example": "x.example CNAME *."} {
+		v := s.Current().Decide(name(t, ask), dnswire.TypeA, 0)
+		if got := s.Current().Rule(v.Rule).Text; got != want {
+			t.Errorf("%s: got %q, want %q", ask, got, want)
+		}
+	}
+}

@@ -236,30 +236,14 @@ func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
 		if d, ok := f.set.detail(rule); ok {
 			return f, d
 		}
-		return f, plainDetail(rule, h.Payload&(1<<kindBits-1))
+		k := kind(h.Payload & kindMask)
+		d := k.detail(rule, format.Domain)
+		if k == allowScoped {
+			d.form = format.Dnsmasq // or another one whose exceptions are scoped
+		}
+		return f, d
 	}
 	return nil, detail{action: format.Known}
-}
-
-// plainDetail returns what the kind of a plain rule says. Of its form it knows
-// only whether exceptions written in it are scoped.
-func plainDetail(rule uint32, kind matcher.Payload) detail {
-	d := detail{rule: rule}
-	switch kind {
-	case blockExact:
-		d.match = format.Exact
-	case blockBelow:
-		d.match = format.Below
-	case allowBelowToo:
-		d.action = format.Allow
-	case allowExact:
-		d.action, d.match = format.Allow, format.Exact
-	case allowBelow:
-		d.action, d.match = format.Allow, format.Below
-	case allowScoped:
-		d.action, d.form = format.Allow, format.Dnsmasq
-	}
-	return d
 }
 
 // covering returns another rule with the given action, and where it stands, that

@@ -341,7 +341,7 @@ func (p *Policy) Rule(id RuleID) Rule {
 	if err != nil {
 		return Rule{List: l.name}
 	}
-	d, _ := l.set.detail(rec.rule)
+	d := l.set.detailOf(&rec)
 	r := Rule{List: l.name, Line: rec.line, Text: l.set.text(&rec, d), Annotation: l.set.noteOf(d)}
 	return r
 }

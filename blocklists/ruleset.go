@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"sort"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"telltale/blocklists/format"
-	"telltale/blocklists/matcher"
 	"telltale/dnswire"
 )
 
@@ -65,7 +63,7 @@ type setMeta struct {
 	Notes    []*format.Annotation
 	Extras   []*format.Extra
 	Patterns []patternRule
-	Blocks   int // enforceable rules; what is only known is not counted
+	Reply    format.Reply // of all rules whose kind says that they reply
 }
 
 // A patternRule is a rule with a regular expression instead of a name.
@@ -77,54 +75,31 @@ type patternRule struct {
 
 // A record is one rule as a ruleSet holds it.
 type record struct {
-	rule     uint32
-	line     int
-	name     []byte // wire form; nil for Pattern and Address; valid until the next record
-	form     format.Form
-	match    format.Match
-	allow    bool
-	detailed bool
+	rule uint32
+	line int
+	name []byte // wire form; empty for Pattern and Address; valid until the next record
+	form format.Form
+	kind kind
 }
 
-// The octet before a record's name.
-const (
-	headForm     = 0x0f
-	headMatch    = 0x30 // Subtree, Exact or Below; for others the detail says
-	headAllow    = 0x40
-	headDetailed = 0x80
-)
-
-// What a rule wants, as far as the low bits of its payload in an index say it,
-// so that nothing else need be looked at for nearly all rules.
-const (
-	blockBelowToo = iota // the name and what is below
-	blockExact
-	blockBelow
-	allowBelowToo
-	allowExact
-	allowBelow
-	allowScoped // as allowBelowToo, limited by more specific blocks of its list
-	notPlain    // the list's details say
-	kindBits    = 3
-)
-
-// isScoped reports whether an exception written in form is limited by more
-// specific blocks of the same list, as in the programs the form comes from.
-func isScoped(form format.Form) bool {
-	return form == format.Dnsmasq || form == format.Unbound || form == format.Zone
-}
-
-// kind returns the low bits of the rule's payload in an index.
-func (r *record) kind() matcher.Payload {
-	switch {
-	case r.detailed:
-		return notPlain
-	case r.allow && isScoped(r.form):
-		return allowScoped
-	case r.allow:
-		return allowBelowToo + matcher.Payload(r.match)
+// detailOf returns what any rule says, plain or not.
+func (s *ruleSet) detailOf(r *record) detail {
+	if r.kind != notPlain {
+		return r.kind.detail(r.rule, r.form)
 	}
-	return blockBelowToo + matcher.Payload(r.match)
+	d, _ := s.detail(r.rule)
+	return d
+}
+
+// replyOf returns how a rule wants its names answered.
+func (s *ruleSet) replyOf(k kind, d detail) format.Reply {
+	if k.isReply() {
+		return s.Reply
+	}
+	if x := s.extraOf(d); x != nil {
+		return x.Reply
+	}
+	return format.Default
 }
 
 // detail returns what is not plain about a rule.
@@ -241,13 +216,11 @@ func (r *setReader) read() (record, error) {
 	}
 	r.line += int(delta)
 	rec := record{
-		rule:     r.next,
-		line:     r.line,
-		name:     r.name[:size],
-		form:     format.Form(head & headForm),
-		match:    format.Match(head & headMatch >> 4),
-		allow:    head&headAllow != 0,
-		detailed: head&headDetailed != 0,
+		rule: r.next,
+		line: r.line,
+		name: r.name[:size],
+		form: format.Form(head >> kindBits),
+		kind: kind(head & kindMask),
 	}
 	r.next++
 	return rec, nil
@@ -263,7 +236,7 @@ type stamp struct {
 }
 
 const (
-	setMagic  = "TLrules2"
+	setMagic  = "TLrules3"
 	setHeader = 8 + 8*12
 )
 
@@ -277,6 +250,7 @@ type setWriter struct {
 	set     ruleSet
 	line    int
 	noteOf  map[*format.Annotation]uint32
+	replies [format.Records]uint32 // the extra that says so and nothing else
 	scratch [binary.MaxVarintLen64 + 2]byte
 	err     error
 }
@@ -302,17 +276,11 @@ func (w *setWriter) add(r *format.Rule) {
 		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
 	}
 	rule, synthetic := uint32(w.set.records), isReverse(r)
-	head := byte(r.Form) & headForm
-	if r.Match <= format.Below {
-		head |= byte(r.Match) << 4
+	if w.set.Reply == format.Default && isReply(r.Extra) {
+		w.set.Reply = r.Extra.Reply
 	}
-	if r.Action == format.Allow {
-		head |= headAllow
-	}
-	plain := r.Action <= format.Allow && r.Match <= format.Below && r.Extra == nil && r.Note == nil && !r.Important && !synthetic &&
-		!(r.Action == format.Allow && isScoped(r.Form) && r.Match != format.Subtree)
-	if !plain {
-		head |= headDetailed
+	k := kindOf(r, w.set.Reply)
+	if k == notPlain {
 		w.set.details = append(w.set.details, detail{
 			rule: rule, note: w.note(r.Note), extra: w.extra(r.Extra),
 			match: r.Match, action: r.Action, form: r.Form, important: r.Important, synthetic: synthetic,
@@ -323,7 +291,7 @@ func (w *setWriter) add(r *format.Rule) {
 	}
 	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
 	w.line = max(w.line, r.Line)
-	b = append(b, head, byte(len(r.Name)))
+	b = append(b, byte(r.Form)<<kindBits|byte(k), byte(len(r.Name)))
 	w.write(b)
 	w.write(r.Name)
 	w.set.recordsSize += int64(len(b) + len(r.Name))
@@ -336,9 +304,6 @@ func (w *setWriter) add(r *format.Rule) {
 	}
 	w.set.Rules++
 	w.set.Forms[r.Form]++
-	if r.Action == format.Block || r.Action == format.Answer {
-		w.set.Blocks++
-	}
 }
 
 // maxSet is the most octets of rules that one list may have.
@@ -368,8 +333,15 @@ func (w *setWriter) extra(x *format.Extra) uint32 {
 	if x == nil {
 		return 0
 	}
+	if isReply(x) && w.replies[x.Reply] != 0 {
+		return w.replies[x.Reply]
+	}
 	w.set.Extras = append(w.set.Extras, x)
-	return uint32(len(w.set.Extras))
+	i := uint32(len(w.set.Extras))
+	if isReply(x) {
+		w.replies[x.Reply] = i
+	}
+	return i
 }
 
 // bad notes a line that is no rule; the first maxBad are kept.
@@ -557,13 +529,4 @@ func (s *ruleSet) nextUntil(now time.Time) (first time.Time) {
 		}
 	}
 	return first
-}
-
-// prefixes calls yield with each rule on addresses.
-func (s *ruleSet) prefixes(yield func(rule uint32, prefix netip.Prefix)) {
-	for _, d := range s.details {
-		if d.match == format.Address && d.extra != 0 {
-			yield(d.rule, s.Extras[d.extra-1].Prefix)
-		}
-	}
 }

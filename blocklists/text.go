@@ -11,19 +11,10 @@ func (s *ruleSet) text(r *record, d detail) string {
 	if x := s.extraOf(d); x != nil && x.Text != "" {
 		return x.Text
 	}
-	if r.detailed && d.match == format.Pattern {
+	if d.match == format.Pattern {
 		return "/" + s.regex(d.rule) + "/"
 	}
-	action := format.Block
-	if r.allow {
-		action = format.Allow
-	}
-	m := r.match
-	if r.detailed {
-		action, m = d.action, d.match
-	}
-	name := string(dnswire.AppendText(nil, r.name))
-	text := spell(name, r.form, m, action)
+	text := spell(string(dnswire.AppendText(nil, r.name)), r.form, d.match, d.action, s.replyOf(r.kind, d))
 	if d.important {
 		text += "$important"
 	}
@@ -31,7 +22,7 @@ func (s *ruleSet) text(r *record, d detail) string {
 }
 
 // spell writes a rule in its author's form.
-func spell(name string, form format.Form, m format.Match, action format.Action) string {
+func spell(name string, form format.Form, m format.Match, action format.Action, reply format.Reply) string {
 	allow := action == format.Allow
 	switch form {
 	case format.Exactly:
@@ -54,7 +45,7 @@ func spell(name string, form format.Form, m format.Match, action format.Action) 
 		if allow {
 			return `local-zone: "` + name + `." always_transparent`
 		}
-		return `local-zone: "` + name + `." always_null`
+		return `local-zone: "` + name + `." ` + zoneTypes[reply]
 	case format.Zone:
 		if m == format.Below {
 			name = "*." + name
@@ -62,7 +53,7 @@ func spell(name string, form format.Form, m format.Match, action format.Action) 
 		if allow {
 			return name + " CNAME rpz-passthru."
 		}
-		return name + " CNAME ."
+		return name + " " + zoneTargets[reply]
 	case format.Comment:
 		return "#@ name=" + name
 	}
@@ -75,3 +66,17 @@ func except(allow bool) string {
 	}
 	return ""
 }
+
+// zoneTypes are unbound's words for a reply, zoneTargets those of an RPZ.
+var (
+	zoneTypes = map[format.Reply]string{
+		format.Default: "always_null", format.NullIP: "always_null", format.NXDomain: "always_nxdomain",
+		format.NoData: "always_nodata", format.Refuse: "always_refuse", format.Drop: "always_deny",
+		format.Truncate: "always_null", format.Records: "redirect",
+	}
+	zoneTargets = map[format.Reply]string{
+		format.Default: "A 0.0.0.0", format.NullIP: "A 0.0.0.0", format.NXDomain: "CNAME .",
+		format.NoData: "CNAME *.", format.Refuse: "CNAME .", format.Drop: "CNAME rpz-drop.",
+		format.Truncate: "CNAME rpz-tcp-only.", format.Records: "local data",
+	}
+)

@@ -273,7 +273,7 @@ func randomLists(r *rand.Rand) map[string]string {
 				note = " #@ vendor=V tier=" + tiers[r.IntN(len(tiers))]
 			}
 			n := domain()
-			switch r.IntN(16) {
+			switch r.IntN(20) {
 			case 0, 1, 2:
 				fmt.Fprintf(&b, "%s%s\n", n, note)
 			case 3:
@@ -299,6 +299,14 @@ func randomLists(r *rand.Rand) map[string]string {
 			case 14:
 				fmt.Fprintf(&b, "/^%s\\..*example$/\n", labels[r.IntN(len(labels))])
 			case 15:
+				fmt.Fprintf(&b, "%s CNAME .\n*.%s CNAME .\n", n, n)
+			case 16:
+				fmt.Fprintf(&b, "*.%s CNAME *.\n", n)
+			case 17:
+				fmt.Fprintf(&b, "%s CNAME rpz-passthru.\n", n)
+			case 18:
+				fmt.Fprintf(&b, "local-zone: \"%s\" always_nxdomain\n", n)
+			case 19:
 				fmt.Fprintf(&b, "#@ name=%s vendor=V tier=%s\n", n, tiers[2+r.IntN(2)])
 			}
 		}
