@@ -1,15 +1,14 @@
 package format
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // Nearly every line of a large list is one of a few spellings of one lower-case
 // ASCII name. fast reads those in one pass over the bytes and without
 // allocation; whatever it does not know for certain it leaves to general, which
 // reads the same lines to the same rules.
-
-// maxFast is the longest line the fast path takes: a name of 253 octets and what
-// may stand around it.
-const maxFast = 253 + len(zoneBefore+zoneAfter)
 
 // What stands around a name in unbound's most frequent line.
 const (
@@ -50,19 +49,10 @@ func (p *parser) fast(text []byte) bool {
 			return false
 		}
 		text, form = text[2:], Wildcard
-	case '0':
-		if n > 8 && string(text[:8]) == "0.0.0.0 " {
-			text, form, match = text[8:], Hosts, Exact
+	case '0', '1', ':':
+		if names, ok := cutNowhere(text); ok {
+			return p.fastHosts(names)
 		}
-	case '1':
-		if n > 10 && string(text[:10]) == "127.0.0.1 " {
-			text, form, match = text[10:], Hosts, Exact
-		}
-	case ':':
-		if n < 3 || string(text[:3]) != ":: " {
-			return false
-		}
-		text, form, match = text[3:], Hosts, Exact
 	case 'l':
 		switch {
 		case n > 7 && string(text[:7]) == "local=/":
@@ -82,9 +72,15 @@ func (p *parser) fast(text []byte) bool {
 		match = Exact
 	}
 	name := p.fastName(text)
-	if name == nil || form == Hosts && isLocaldomain(name) {
+	if name == nil {
 		return false
 	}
+	p.fastPut(form, match, name)
+	return true
+}
+
+// fastPut emits a plain block.
+func (p *parser) fastPut(form Form, match Match, name []byte) {
 	p.rule.Line, p.rule.Form, p.rule.Match, p.rule.Action = p.line, form, match, Block
 	p.rule.Important, p.rule.Name, p.rule.Note = false, name, p.block
 	if p.rule.Extra != nil || p.rule.Regex != "" {
@@ -93,7 +89,59 @@ func (p *parser) fast(text []byte) bool {
 	p.report.Rules++
 	p.report.Forms[form]++
 	p.emit(&p.rule)
-	return true
+}
+
+// cutNowhere cuts off the three addresses that hosts lists begin lines with.
+func cutNowhere(text []byte) (names []byte, ok bool) {
+	n := 2 // ::
+	switch text[0] {
+	case '0':
+		n = len("0.0.0.0")
+	case '1':
+		n = len("127.0.0.1")
+	}
+	if len(text) <= n || text[n] != ' ' && text[n] != '\t' {
+		return nil, false
+	}
+	switch string(text[:n]) {
+	case "0.0.0.0", "127.0.0.1", "::":
+		return text[n:], true
+	}
+	return nil, false
+}
+
+// fastHosts reads the names of a hosts line that holds nothing else. Those it
+// does not know are judged on the general path, one by one.
+func (p *parser) fastHosts(names []byte) bool {
+	if name := p.fastName(names[1:]); name != nil && !isLocaldomain(name) { // one name, as nearly always
+		p.fastPut(Hosts, Exact, name)
+		return true
+	}
+	for _, c := range names {
+		if lowered[c] == 0 && c != '.' && c != ' ' && c != '\t' {
+			return false // a comment, Unicode, an escape, a mistake
+		}
+	}
+	found := false
+	for len(names) > 0 {
+		if names[0] == ' ' || names[0] == '\t' {
+			names = names[1:]
+			continue
+		}
+		end := 1
+		for end < len(names) && names[end] != ' ' && names[end] != '\t' {
+			end++
+		}
+		word := names[:end]
+		names, found = names[end:], true
+		if name := p.fastName(word); name != nil && !isLocaldomain(name) {
+			p.fastPut(Hosts, Exact, name)
+			continue
+		}
+		p.note = p.block
+		p.hosts(Rule{}, netip.IPv4Unspecified(), []string{string(word)})
+	}
+	return found
 }
 
 // fastName writes the wire form of a name of at least two labels of letters,

@@ -133,7 +133,7 @@ func (p *parser) lines(text []byte) {
 	}
 	p.line++
 	p.report.Lines++
-	if p.plain && len(text) <= maxFast {
+	if p.plain && len(text) <= p.limits.Line {
 		if p.zone == nil && p.fast(text) || p.zone != nil && p.zone.fast(text) {
 			return
 		}
