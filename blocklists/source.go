@@ -27,12 +27,13 @@ type source struct {
 	settings ListSettings
 	used     bool // enabled, or on for a group
 
-	set    *ruleSet // in force; nil for none yet
-	stamp  stamp    // of what set was read from
-	placed *ruleSet // what was put in force last; it has a place in the index
-	same   ends     // of placed and set
-	look   look     // of the file when it was last read, or failed to be
-	read   bool     // look is of something
+	set    *ruleSet  // in force; nil for none yet
+	stamp  stamp     // of what set was read from
+	placed *ruleSet  // what was put in force last; it has a place in the index
+	same   ends      // of placed and set
+	look   look      // of the file when it was last read, or failed to be
+	read   bool      // look is of something
+	readAt time.Time // when it was, by the machine's clock
 
 	failed    string
 	odd       format.Content // what the file has become instead of a list
@@ -207,7 +208,7 @@ func (s *Store) refreshLocked(src *source) bool {
 	}
 	seen := lookAt(src.path)
 	waiting := !src.oddSince.IsZero() && !src.held
-	if src.read && seen == src.look && !waiting {
+	if src.read && seen == src.look && !waiting && !src.isFresh() {
 		return false
 	}
 	first := !src.read && src.set == nil
@@ -215,6 +216,13 @@ func (s *Store) refreshLocked(src *source) bool {
 		return true
 	}
 	return s.readFileLocked(src, seen)
+}
+
+// isFresh reports whether a file was written so shortly before it was read that
+// it may have been written again since and look the same.
+func (src *source) isFresh() bool {
+	const tick = 50 * time.Millisecond // more than what file systems round to
+	return src.look.err == "" && src.readAt.Sub(time.Unix(0, src.look.modified)).Abs() < tick
 }
 
 func (s *Store) readShippedLocked(src *source) bool {
@@ -236,7 +244,7 @@ func (s *Store) readShippedLocked(src *source) bool {
 
 // readFileLocked reads a list from its file.
 func (s *Store) readFileLocked(src *source, seen look) bool {
-	src.look, src.read = seen, true
+	src.look, src.read, src.readAt = seen, true, time.Now()
 	r, err := s.readFile(src)
 	if err != nil {
 		s.failedLocked(src, err)

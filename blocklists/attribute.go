@@ -1,0 +1,58 @@
+package blocklists
+
+// attribute returns the rule that says most specifically who wants the name:
+// the annotated one, or else the one that names the owner.
+func (p *Policy) attribute(ms []match, decider int) (RuleID, Level) {
+	best := -1
+	for i := range ms {
+		m := &ms[i]
+		if m.note == 0 {
+			continue
+		}
+		if best < 0 || m.tellsMore(&ms[best]) {
+			best = i
+		}
+	}
+	switch {
+	case best < 0:
+		return 0, Unattributed
+	case ms[best].flags&owner != 0:
+		return ms[best].id, ByOwner
+	}
+	return ms[best].id, ByRule
+}
+
+// tellsMore reports whether m attributes rather than o, both being annotated.
+func (m *match) tellsMore(o *match) bool {
+	if (m.flags^o.flags)&owner != 0 {
+		return o.flags&owner != 0
+	}
+	if m.rank != o.rank {
+		return m.rank > o.rank
+	}
+	if (m.flags^o.flags)&shipped != 0 {
+		return m.flags&shipped != 0
+	}
+	return m.outweighs(o)
+}
+
+// attributeByList attributes by a whole list's annotation where no rule does:
+// the deciding rule's list, or else that of the most specific match.
+func (p *Policy) attributeByList(v *Verdict, ms []match, decider int) {
+	if v.Level == ByRule {
+		return
+	}
+	if decider >= 0 && p.lists[ms[decider].list].note != nil {
+		v.Attr, v.Level = 0, ByList
+		return
+	}
+	best := -1
+	for i := range ms {
+		if p.lists[ms[i].list].note != nil && (best < 0 || ms[i].outweighs(&ms[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		v.Attr, v.Level = ms[best].id, ByList
+	}
+}

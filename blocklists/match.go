@@ -1,0 +1,214 @@
+package blocklists
+
+import (
+	"bytes"
+	"sync"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
+	"telltale/dnswire"
+)
+
+// matches appends every rule that matches the question.
+func (p *Policy) matches(name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	if p.names != nil {
+		var room [24]matcher.Hit
+		for _, h := range p.names.Lookup(name, room[:0]) {
+			ms = p.matchHit(h, name, qtype, g, ms)
+		}
+	}
+	if len(p.patterns) > 0 {
+		ms = p.matchPatterns(name, qtype, g, ms)
+	}
+	return ms
+}
+
+func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	k, id := kind(h.Payload&kindMask), RuleID(h.Payload>>kindBits)
+	whole := int(h.Labels) == name.Labels()
+	switch k {
+	case blockExact, replyExact, allowExact:
+		if !whole {
+			return ms
+		}
+	case blockBelow, replyBelow, allowBelow:
+		if whole {
+			return ms
+		}
+	}
+	at, rule := p.find(id)
+	if at < 0 || p.isCancelled(id) {
+		return ms
+	}
+	l := &p.lists[at]
+	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
+	switch {
+	case k == notPlain:
+		d, ok := l.set.detail(rule)
+		if !ok || !p.holds(id, &d, l, whole, name, qtype, g) {
+			return ms
+		}
+		if d.match == format.Exact {
+			m.rank++
+		}
+		l.weigh(&m, &d)
+	case k >= allowBelowToo:
+		m.action, m.state = format.Allow, l.exceptions()
+		if k == allowScoped {
+			m.flags |= scoped
+		}
+	default:
+		m.state = l.plainBlock
+		if k.isReply() {
+			m.reply = l.set.Reply
+			m.flags |= replies
+		}
+	}
+	if k == blockExact || k == replyExact || k == allowExact {
+		m.rank++
+	}
+	if off := p.group(g).off; off != nil && off[at] {
+		m.state = silent
+	}
+	return append(ms, m)
+}
+
+func (p *Policy) isCancelled(id RuleID) bool {
+	if len(p.cancelled) == 0 {
+		return false
+	}
+	_, ok := p.cancelled[id]
+	return ok
+}
+
+func (l *policyList) flags() uint8 {
+	switch l.kind {
+	case OwnList:
+		return own
+	case Shipped:
+		return shipped
+	}
+	return 0
+}
+
+// weigh fills in what a rule's details say.
+func (l *policyList) weigh(m *match, d *detail) {
+	m.action, m.note = d.action, d.note
+	if x := l.set.extraOf(*d); x != nil && x.Reply != format.Default {
+		m.reply = x.Reply
+		m.flags |= replies
+	}
+	if d.important {
+		m.flags |= important
+	}
+	n := l.set.noteOf(*d)
+	if n != nil {
+		switch n.Tier {
+		case "essential":
+			if l.kind == Shipped {
+				m.flags |= essential
+			}
+		case "owner":
+			m.flags |= owner
+		}
+	}
+	switch d.action {
+	case format.Known, format.Cancel:
+		m.state = silent
+	case format.Unanswer:
+		m.state = l.exceptions()
+	case format.Allow:
+		m.state = l.exceptions()
+		if isScoped(d.form) {
+			m.flags |= scoped
+		}
+	default:
+		m.state = l.standing(n)
+	}
+}
+
+// holds reports whether a rule with details matches the question.
+func (p *Policy) holds(id RuleID, d *detail, l *policyList, whole bool, name *dnswire.Name, qtype uint16, g Group) bool {
+	if d.match == format.Exact && !whole || d.match == format.Below && whole {
+		return false
+	}
+	if _, dead := p.dead[id]; dead {
+		return false
+	}
+	x := l.set.extraOf(*d)
+	if x == nil {
+		return true
+	}
+	if !holdsForType(x, qtype) {
+		return false
+	}
+	for _, below := range x.DenyAllow {
+		if isBelow(name, below) {
+			return false
+		}
+	}
+	if len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
+		return false
+	}
+	return true
+}
+
+func holdsForType(x *format.Extra, qtype uint16) bool {
+	for _, t := range x.NotTypes {
+		if t == qtype {
+			return false
+		}
+	}
+	if len(x.Types) == 0 {
+		return true
+	}
+	for _, t := range x.Types {
+		if t == qtype {
+			return true
+		}
+	}
+	return false
+}
+
+// isBelow reports whether a name is zone or below it.
+func isBelow(name *dnswire.Name, zone []byte) bool {
+	for k := name.Labels(); k >= 0; k-- {
+		if s := name.Suffix(k); len(s) <= len(zone) {
+			return bytes.Equal(s, zone)
+		}
+	}
+	return false
+}
+
+// texts lends the room in which patterns read a name.
+var texts = sync.Pool{New: func() any { b := make([]byte, 0, 4*dnswire.MaxName); return &b }}
+
+func (p *Policy) matchPatterns(name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	room := texts.Get().(*[]byte)
+	text := dnswire.AppendText((*room)[:0], name.Wire())
+	for i := range p.patterns {
+		ms = p.matchPattern(&p.patterns[i], text, name, qtype, g, ms)
+	}
+	texts.Put(room)
+	return ms
+}
+
+func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	at, rule := p.find(r.id)
+	l := &p.lists[at]
+	d, ok := l.set.detail(rule)
+	if !ok {
+		return ms
+	}
+	x := l.set.extraOf(d)
+	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
+	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
+		return ms
+	}
+	m := match{id: r.id, rule: rule, list: uint16(at), state: enforced, flags: l.flags()}
+	l.weigh(&m, &d)
+	if off := p.group(g).off; off != nil && off[at] {
+		m.state = silent
+	}
+	return append(ms, m)
+}

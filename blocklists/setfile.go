@@ -1,0 +1,168 @@
+package blocklists
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+)
+
+// A stamp says which file a ruleSet was read from, and how.
+type stamp struct {
+	Size     int64
+	Modified int64  // Unix nanoseconds
+	Inode    uint64 // 0 where there are none
+	Hash     uint64 // of the content
+	Settings uint64 // hash of the settings that change what lines mean
+}
+
+const (
+	setMagic  = "TLrules3"
+	setHeader = 8 + 8*12
+)
+
+const settled = 256 << 10
+
+// settle reads the records of a small set into memory, so that it holds no file
+// open.
+func (s *ruleSet) settle() error {
+	if s.recordsSize > settled {
+		return nil
+	}
+	b := make([]byte, s.recordsSize)
+	if _, err := s.body.ReadAt(b, 0); err != nil && err != io.EOF {
+		return err
+	}
+	s.body = bytes.NewReader(b)
+	return nil
+}
+
+// tail returns what follows the records in a file.
+func (s *ruleSet) tail() ([]byte, error) {
+	tail := make([]byte, 0, 8*len(s.marks)+detailSize*len(s.details)+1024)
+	for _, m := range s.marks {
+		tail = binary.LittleEndian.AppendUint32(tail, m.off)
+		tail = binary.LittleEndian.AppendUint32(tail, m.line)
+	}
+	for _, d := range s.details {
+		tail = d.append(tail)
+	}
+	meta, err := json.Marshal(&s.setMeta)
+	return append(tail, meta...), err
+}
+
+// writeTo completes the file that has the records already.
+func (s *ruleSet) writeTo(f *os.File, tail []byte, st stamp) error {
+	meta := len(tail) - 8*len(s.marks) - detailSize*len(s.details)
+	head := append(make([]byte, 0, setHeader), setMagic...)
+	for _, v := range [...]uint64{
+		buildStamp(), uint64(st.Size), uint64(st.Modified), st.Inode, st.Hash, st.Settings,
+		uint64(s.records), uint64(s.recordsSize), uint64(len(s.details)), uint64(meta), s.sum,
+	} {
+		head = binary.LittleEndian.AppendUint64(head, v)
+	}
+	head = binary.LittleEndian.AppendUint64(head, xxhash.Sum64(head))
+	if _, err := f.WriteAt(tail, setHeader+s.recordsSize); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(head, 0)
+	return err
+}
+
+const detailSize = 16
+
+func (d detail) append(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, d.rule)
+	b = le.AppendUint32(b, d.note)
+	b = le.AppendUint32(b, d.extra)
+	flags := byte(d.form)
+	if d.important {
+		flags |= 0x40
+	}
+	if d.synthetic {
+		flags |= 0x80
+	}
+	return append(b, byte(d.match), byte(d.action), flags, 0)
+}
+
+func readDetail(b []byte) detail {
+	le := binary.LittleEndian
+	return detail{
+		rule: le.Uint32(b), note: le.Uint32(b[4:]), extra: le.Uint32(b[8:]),
+		match: format.Match(b[12]), action: format.Action(b[13]), form: format.Form(b[14] & 0x3f),
+		important: b[14]&0x40 != 0, synthetic: b[14]&0x80 != 0,
+	}
+}
+
+var errNotCompiled = errors.New("not a compiled list of this program")
+
+// openSet reads a compiled list. It returns errNotCompiled, or what is wrong,
+// for whatever is not wholly as this very program wrote it.
+func openSet(path string) (set *ruleSet, st stamp, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, st, err
+	}
+	defer func() {
+		if err != nil || set.recordsSize <= settled {
+			f.Close()
+		}
+	}()
+	head := make([]byte, setHeader)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, st, errNotCompiled
+	}
+	le := binary.LittleEndian
+	if string(head[:8]) != setMagic || xxhash.Sum64(head[:setHeader-8]) != le.Uint64(head[setHeader-8:]) {
+		return nil, st, errNotCompiled
+	}
+	word := func(i int) uint64 { return le.Uint64(head[8+8*i:]) }
+	if word(0) != buildStamp() {
+		return nil, st, errNotCompiled
+	}
+	st = stamp{Size: int64(word(1)), Modified: int64(word(2)), Inode: word(3), Hash: word(4), Settings: word(5)}
+	set = &ruleSet{records: int(word(6)), recordsSize: int64(word(7))}
+	details, meta := int(word(8)), int64(word(9))
+	marks := (set.records + markEvery - 1) / markEvery
+	tailSize := int64(marks)*8 + int64(details)*detailSize + meta
+	info, err := f.Stat()
+	if err != nil {
+		return nil, st, err
+	}
+	if info.Size() != setHeader+set.recordsSize+tailSize {
+		return nil, st, errCut
+	}
+	sum := xxhash.New()
+	if _, err := io.CopyBuffer(sum, io.NewSectionReader(f, setHeader, set.recordsSize), make([]byte, 128<<10)); err != nil {
+		return nil, st, err
+	}
+	tail := make([]byte, tailSize)
+	if _, err := f.ReadAt(tail, setHeader+set.recordsSize); err != nil {
+		return nil, st, err
+	}
+	sum.Write(tail)
+	if set.sum = sum.Sum64(); set.sum != word(10) {
+		return nil, st, errors.New("compiled list is damaged")
+	}
+	set.marks = make([]mark, marks)
+	for i := range set.marks {
+		set.marks[i] = mark{off: le.Uint32(tail[8*i:]), line: le.Uint32(tail[8*i+4:])}
+	}
+	tail = tail[8*marks:]
+	set.details = make([]detail, details)
+	for i := range set.details {
+		set.details[i] = readDetail(tail[detailSize*i:])
+	}
+	if err := json.Unmarshal(tail[detailSize*details:], &set.setMeta); err != nil {
+		return nil, st, err
+	}
+	set.body = io.NewSectionReader(f, setHeader, set.recordsSize)
+	return set, st, set.settle()
+}

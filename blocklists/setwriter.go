@@ -1,0 +1,154 @@
+package blocklists
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+)
+
+// A setWriter makes a ruleSet. Records go to a file as they come where there is
+// one, so that a large list is never on the heap.
+type setWriter struct {
+	file    *os.File // nil: in memory
+	memory  bytes.Buffer
+	w       *bufio.Writer
+	sum     *xxhash.Digest
+	set     ruleSet
+	line    int
+	noteOf  map[*format.Annotation]uint32
+	replies [format.Records]uint32 // the extra that says so and nothing else
+	scratch [binary.MaxVarintLen64 + 2]byte
+	err     error
+}
+
+func newSetWriter(file *os.File) *setWriter {
+	w := &setWriter{file: file, sum: xxhash.New(), noteOf: map[*format.Annotation]uint32{}}
+	w.set.Forms = map[format.Form]int{}
+	if file == nil {
+		w.w = bufio.NewWriterSize(&w.memory, 4096)
+		return w
+	}
+	_, w.err = file.Seek(setHeader, io.SeekStart)
+	w.w = bufio.NewWriterSize(file, 128<<10)
+	return w
+}
+
+// add appends a rule. It copies what it keeps.
+func (w *setWriter) add(r *format.Rule) {
+	if w.err != nil {
+		return
+	}
+	if w.set.records%markEvery == 0 {
+		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
+	}
+	rule, synthetic := uint32(w.set.records), isReverse(r)
+	if w.set.Reply == format.Default && isReply(r.Extra) {
+		w.set.Reply = r.Extra.Reply
+	}
+	k := kindOf(r, w.set.Reply)
+	if k == notPlain {
+		w.set.details = append(w.set.details, detail{
+			rule: rule, note: w.note(r.Note), extra: w.extra(r.Extra),
+			match: r.Match, action: r.Action, form: r.Form, important: r.Important, synthetic: synthetic,
+		})
+	}
+	if r.Match == format.Pattern {
+		w.set.Patterns = append(w.set.Patterns, patternRule{Rule: rule, Regex: r.Regex, Literal: r.Literal})
+	}
+	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
+	w.line = max(w.line, r.Line)
+	b = append(b, byte(r.Form)<<kindBits|byte(k), byte(len(r.Name)))
+	w.write(b)
+	w.write(r.Name)
+	w.set.recordsSize += int64(len(b) + len(r.Name))
+	w.set.records++
+	if w.set.recordsSize > maxSet {
+		w.err = fmt.Errorf("over %d MB of rules", maxSet>>20)
+	}
+	if synthetic {
+		return
+	}
+	w.set.Rules++
+	w.set.Forms[r.Form]++
+}
+
+// maxSet is the most octets of rules that one list may have.
+const maxSet = 1 << 30
+
+func (w *setWriter) write(b []byte) {
+	w.sum.Write(b)
+	if _, err := w.w.Write(b); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *setWriter) note(n *format.Annotation) uint32 {
+	if n == nil {
+		return 0
+	}
+	if i, ok := w.noteOf[n]; ok {
+		return i
+	}
+	w.set.Notes = append(w.set.Notes, n)
+	i := uint32(len(w.set.Notes))
+	w.noteOf[n] = i
+	return i
+}
+
+func (w *setWriter) extra(x *format.Extra) uint32 {
+	if x == nil {
+		return 0
+	}
+	if isReply(x) && w.replies[x.Reply] != 0 {
+		return w.replies[x.Reply]
+	}
+	w.set.Extras = append(w.set.Extras, x)
+	i := uint32(len(w.set.Extras))
+	if isReply(x) {
+		w.replies[x.Reply] = i
+	}
+	return i
+}
+
+// bad notes a line that is no rule; the first maxBad are kept.
+func (w *setWriter) bad(b BadLine) {
+	w.set.BadSeen++
+	if len(w.set.Bad) < maxBad {
+		w.set.Bad = append(w.set.Bad, b)
+	}
+}
+
+const maxBad = 200
+
+// finish returns the set. Where there is a file, it holds the whole set.
+func (w *setWriter) finish(st stamp) (*ruleSet, error) {
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	set := w.set
+	tail, err := set.tail()
+	if err != nil {
+		return nil, err
+	}
+	w.sum.Write(tail)
+	set.sum = w.sum.Sum64()
+	if w.file == nil {
+		set.body = bytes.NewReader(bytes.Clone(w.memory.Bytes()))
+		return &set, nil
+	}
+	if err := set.writeTo(w.file, tail, st); err != nil {
+		return nil, err
+	}
+	set.body = io.NewSectionReader(w.file, setHeader, set.recordsSize)
+	return &set, set.settle()
+}
