@@ -2,7 +2,7 @@ package blocklists
 
 // attribute returns the rule that says most specifically who wants the name:
 // the annotated one, or else the one that names the owner.
-func (p *Policy) attribute(ms []match, decider int) (RuleID, Level) {
+func (p *Policy) attribute(ms []match) (RuleID, Level) {
 	best := -1
 	for i := range ms {
 		m := &ms[i]

@@ -118,7 +118,7 @@ func (p *Policy) judge(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
 	unanswer(ms)
 	i, blocked := decider(ms)
-	v.Attr, v.Level = p.attribute(ms, i)
+	v.Attr, v.Level = p.attribute(ms)
 	if i < 0 {
 		if i = observer(ms); i >= 0 {
 			v.Action, v.Rule = Observe, ms[i].id

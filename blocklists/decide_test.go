@@ -1,7 +1,9 @@
 package blocklists
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,5 +159,19 @@ func TestPrecedence(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", c.ask, got, c.want)
 			}
 		})
+	}
+}
+
+func TestPatternsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range maxPatterns + 10 {
+		fmt.Fprintf(&b, "/^p%d-[0-9]+\\.example$/\n", i)
+	}
+	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": b.String()})})
+	if got, want := s.says(t, "p7-1.example"), `block a /^p7-[0-9]+\.example$/`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := s.of(t, "a").Warnings; len(got) != 1 || !strings.HasPrefix(got[0], "10 patterns are not in force") {
+		t.Errorf("warnings: got %q", got)
 	}
 }

@@ -42,6 +42,7 @@ type policyList struct {
 	path       string
 	set        *ruleSet
 	parts      []part // where its ids are
+	tooMany    int    // of its patterns, which are not in force
 	kind       Kind
 	observe    bool
 	off        bool     // but for groups that have it on
@@ -237,7 +238,11 @@ const maxPatterns = 2000
 func (p *Policy) addPatterns(l *policyList) {
 	for _, r := range l.set.Patterns {
 		id := l.id(r.Rule)
-		if _, dead := p.dead[id]; dead || len(p.patterns) >= maxPatterns {
+		if _, dead := p.dead[id]; dead {
+			continue
+		}
+		if len(p.patterns) >= maxPatterns {
+			l.tooMany++
 			continue
 		}
 		if re, literal := l.set.compiled(r.Rule); re != nil {

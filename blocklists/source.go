@@ -338,6 +338,9 @@ func (r *reading) discard() {
 // failedLocked notes that a list cannot be read; its last good rules stay.
 func (s *Store) failedLocked(src *source, err error) {
 	src.failed = err.Error()
+	if !src.held {
+		src.oddSince = time.Time{}
+	}
 	if src.announced == src.failed {
 		return
 	}

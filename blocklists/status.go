@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"fmt"
 	"time"
 
 	"telltale/blocklists/format"
@@ -50,7 +51,7 @@ type ListStatus struct {
 	Held      string // why what the file holds now is not in force; "" where it is
 	HeldSince time.Time
 	Failed    string   // why the file cannot be read; its last good rules are in force
-	Warnings  []string // essential names that it blocks, and what breaks
+	Warnings  []string // essential names that it blocks and what breaks; rules that are too many
 }
 
 // A BadLine is a line that is no rule.
@@ -102,19 +103,27 @@ func (s *Store) warnLocked(p *Policy) {
 	for _, src := range s.sources {
 		src.warnings = nil
 	}
-	const most = 50 // for one list
+	for i := range p.lists {
+		if n := p.lists[i].tooMany; n > 0 {
+			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", n, maxPatterns))
+		}
+	}
 	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
 		v := p.Decide(name, dnswire.TypeA, 0)
 		if v.Action != Block {
 			return
 		}
-		list := p.ListName(v.Rule)
-		for _, src := range s.sources {
-			if src.name == list && len(src.warnings) < most {
-				src.warnings = append(src.warnings, essentialWarning(name, note))
-			}
-		}
+		s.warnListLocked(p.ListName(v.Rule), essentialWarning(name, note))
 	})
+}
+
+func (s *Store) warnListLocked(list, warning string) {
+	const most = 50
+	for _, src := range s.sources {
+		if src.name == list && len(src.warnings) < most {
+			src.warnings = append(src.warnings, warning)
+		}
+	}
 }
 
 func essentialWarning(name *dnswire.Name, note *format.Annotation) string {

@@ -178,6 +178,7 @@ func (s *Store) reload() (changed bool) {
 	if changed || s.isDueLocked() || s.listsChangedLocked() {
 		if err := s.publishLocked(); err != nil {
 			s.failLocked("lists", err)
+			s.due = s.opts.now().Add(time.Minute) // to try again
 		}
 		return true
 	}
