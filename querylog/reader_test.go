@@ -24,12 +24,12 @@ func some(t *testing.T) (string, time.Time, *Log) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	start := time.Now()
 	for range 12 {
-		for range 300 {
+		for range 80 {
 			l.Append([]Record{somebody(rng, p, time.Now())})
 		}
 		time.Sleep(9 * time.Second)
 	}
-	for range 50 {
+	for range 20 {
 		l.Append([]Record{somebody(rng, p, time.Now())})
 	}
 	time.Sleep(200 * time.Millisecond)

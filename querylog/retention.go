@@ -57,7 +57,7 @@ func (s *store) retain(r Retention, now time.Time, clock *clockGuard) (d deleted
 			return d, err
 		}
 	}
-	return d, s.exec(fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages))
+	return d, s.conn.Exec(fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)) // a row for each page: exec would stop at the first
 }
 
 // retainAges deletes by age: unlisted rows, of which hourly totals remain, then

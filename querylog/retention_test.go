@@ -3,6 +3,7 @@ package querylog
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -198,6 +199,12 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 	}
 	if n := count("listed", 1) + count("listed", 4); n != 0 {
 		t.Errorf("got %d listed rows, want none when there is no other way", n)
+	}
+	if err := s.conn.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(s.path); err != nil || info.Size() > size/2 {
+		t.Errorf("got a file of %d bytes, %v, want it to have shrunk from %d", info.Size(), err, size)
 	}
 	totals, err := s.number(`SELECT sum(lookups) FROM hour`)
 	if err != nil || totals != 4*5_400 {
