@@ -487,6 +487,9 @@ bad not honoured: rpz-nsip triggers are not honoured: remove the line`},
 		{"a star for every name is refused", "$TTL 60\n* CNAME .\na.*.example CNAME .", Options{}, `
 bad matches every name: matches every name: name what is to be blocked
 bad not a domain name: a star within a name: write *.example.com, or a pattern between slashes`},
+		{"the root is no trigger", "$TTL 60\n. CNAME .\n. A 192.0.2.1", Options{}, `
+bad not a domain name: is the root: name what is to be blocked
+bad not a domain name: is the root: name what is to be blocked`},
 		{"a zone's own records are no policy", "$TTL 60\n@ NS a.\n@ A 192.0.2.1\na.example DNAME b.example.\na.example RRSIG x\n", Options{}, ""},
 		{"other directives are refused", "$TTL 60\n$INCLUDE x\n$GENERATE 1-9 a$ CNAME .\na.example CNAME .", Options{}, `
 rpz block exact a.example reply=nxdomain

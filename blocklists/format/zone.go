@@ -300,6 +300,10 @@ func (z *zoneReader) trigger(whole string) (name string, ok bool) {
 // policy reads one record of a trigger. Records of one owner belong together;
 // where they want different things, the first counts.
 func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
+	if name == "" {
+		z.p.bad(NotAName, whole, "is the root: name what is to be blocked")
+		return
+	}
 	if z.set.key != name {
 		z.flush()
 		rule, ok := z.target(whole, name)
