@@ -6,12 +6,13 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -125,17 +126,21 @@ func (b *Builder) Build() (*Image, error) {
 	if err := b.write(&out); err != nil {
 		return nil, err
 	}
-	return fromBytes(slices.Clip(out.b))
+	return fromBytes(slices.Clone(out.b)) // without the room it grew into
 }
 
-// WriteFile writes the image to a new file, which is renamed to path, so that
-// whoever has an old one mapped keeps it, and ends the builder's use. It returns
-// the image, mapped.
+// WriteFile writes the image to a new file, path with ".tmp" added, which is then
+// renamed to path, so that whoever has an old one mapped keeps it, and ends the
+// builder's use. It returns the image, mapped. Only one builder at a time may
+// write to a path.
 func (b *Builder) WriteFile(path string) (*Image, error) {
 	defer b.Close()
-	// Not synced: what a power cut leaves has a wrong checksum, and is built
-	// again.
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*.tmp")
+	// One name, so that builds which are killed leave no more than one file. Not
+	// synced: what a power cut leaves has a wrong checksum, and is built again.
+	if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}

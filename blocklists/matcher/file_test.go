@@ -60,6 +60,9 @@ func TestTheOldImageOutlivesANewOneOfItsPath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image")
 	old, listed := write(t, path, 2000)
 	s := newSet(t, Layers{Base: old})
+	if err := os.WriteFile(path+".tmp", []byte("left by a build that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	write(t, path, 10)
 	for i, n := range listed {
 		if got := s.Lookup(name(t, n), nil); len(got) == 0 {
@@ -227,6 +230,35 @@ func sealed(b []byte) []byte {
 	le.PutUint32(b[12:], 0)
 	le.PutUint32(b[12:], crc32.Checksum(b[:headerSize], castagnoli))
 	return b
+}
+
+func TestAForgedHeaderIsRefused(t *testing.T) {
+	b := NewBuilder(Options{})
+	add(t, b, "a.example", 1)
+	whole := build(t, b).data
+	for _, c := range []struct {
+		what  string
+		at    int
+		value uint64
+	}{
+		{"more entries than records can hold", 32, 1<<31 - 1},
+		{"no groups", 40, 0},
+		{"more groups than the index has", 40, 1 << 31},
+		{"groups whose index would overflow", 40, 1<<64 - 1},
+		{"a payload of no octets", 56, 0},
+		{"a payload of nine octets", 56, 9},
+		{"symbols within the header", 64, 0},
+		{"symbols out of place", 64, headerSize + 1},
+		{"a section beyond the end", 80, 1 << 40},
+		{"a section whose end overflows", 88, 1<<64 - 8},
+		{"records shorter than their tail", 88, 4},
+	} {
+		forged := slices.Clone(whole)
+		binary.LittleEndian.PutUint64(forged[c.at:], c.value)
+		if _, err := fromBytes(sealed(forged)); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: got %v, want ErrFile", c.what, err)
+		}
+	}
 }
 
 // FuzzForgedImage: an image of any contents, even with right checksums, is
