@@ -172,7 +172,7 @@ func about(r *querylog.Row) string {
 	}
 	parts := []string{r.Vendor}
 	for _, p := range []string{r.Product, r.Purpose, r.Tier} {
-		if p != "" {
+		if p != "" && p != parts[len(parts)-1] { // the word telemetry is a purpose and a tier
 			parts = append(parts, p)
 		}
 	}
