@@ -143,6 +143,23 @@ func TestRedundantEntriesAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestLayersThatDoNotBelongTogetherAreRefused(t *testing.T) {
+	one, other := build(t, NewBuilder(Options{})), build(t, NewBuilder(Options{}))
+	if _, err := NewSet(Layers{Base: one, Overlays: []*Image{other}}); err == nil {
+		t.Error("an overlay with another key is taken")
+	}
+	if _, err := NewSet(Layers{Overlays: []*Image{one, other}}); err == nil {
+		t.Error("overlays of two keys are taken")
+	}
+	if _, err := NewSet(Layers{Base: one, Overlays: make([]*Image, MaxOverlays+1)}); err == nil {
+		t.Error("more overlays than allowed are taken")
+	}
+	like := build(t, NewBuilder(Options{Like: one}))
+	if _, err := NewSet(Layers{Base: one, Overlays: []*Image{nil, like}}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMasksInAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for range 300 {

@@ -53,6 +53,7 @@ func NewSet(l Layers) (*Set, error) {
 	if len(l.Overlays) > MaxOverlays {
 		return nil, fmt.Errorf("%d overlays, at most %d", len(l.Overlays), MaxOverlays)
 	}
+	l.Overlays = slices.Clone(l.Overlays)
 	s := &Set{layers: l, base: nothing, over: newFilter(0), void: joined(l.Masked)}
 	var first *Image
 	entries := 0
@@ -95,7 +96,10 @@ func NewSet(l Layers) (*Set, error) {
 		s.root = candidate{hash: h, base: s.base.has(h), over: s.over.has(h)}
 		s.root.group = s.base.span(reduce(h, s.base.groups))
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Image returns the image that Hit.Image names; nil for none.
