@@ -1,6 +1,9 @@
 package dnswire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // PayloadSize is the UDP payload size this server offers and never exceeds
 // (DNS flag day 2020).
@@ -9,7 +12,7 @@ const PayloadSize = 1232
 // An EDE is an Extended DNS Error (RFC 8914). The zero value is none.
 type EDE struct {
 	Code uint16 // info-code; with no Text and Code 0 there is no option
-	Text string // UTF-8; cut to 200 octets
+	Text string // UTF-8; cut to what maxEDEText allows
 }
 
 // Extended DNS Error codes this server gives (RFC 8914, 4).
@@ -25,7 +28,7 @@ const (
 	EDENoReachable   = 22
 	EDENetworkError  = 23
 	EDEInvalidData   = 24
-	maxEDEText       = 200
+	EDEInvalidType   = 30
 	maxCookieOption  = 40
 	optHeader        = 11
 	flagQR           = 0x80
@@ -36,6 +39,12 @@ const (
 	flagCD           = 0x10
 	compressQuestion = 0xc000 | HeaderLen // a pointer to the question's name
 )
+
+// maxEDEText bounds the text of an EDE so that no reply of ours without records
+// of others is above 512 octets, what every client can receive: header, longest
+// question, SOA, OPT, cookie and EDE with this text are 507 (RFC 8914, 3: the
+// text must not be what truncates a reply).
+const maxEDEText = 128
 
 // A Reply is a message being appended to a slice: Begin, then records in the
 // order of the sections, then End. The slice stays the caller's.
@@ -216,12 +225,24 @@ func appendRecord(dst []byte, typ uint16, ttl uint32, size int) []byte {
 		byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), byte(size>>8), byte(size))
 }
 
+// cutText cuts text to maxEDEText octets, not within a character.
+func cutText(text string) string {
+	if len(text) <= maxEDEText {
+		return text
+	}
+	end := maxEDEText
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}
+
 func appendOPT(dst []byte, q *Question, rcode uint16, cookie []byte, ede EDE) []byte {
 	size := 0
 	if len(cookie) > 0 {
 		size += 4 + len(cookie)
 	}
-	text := ede.Text[:min(len(ede.Text), maxEDEText)]
+	text := cutText(ede.Text)
 	hasEDE := ede.Code != 0 || text != ""
 	if hasEDE {
 		size += 6 + len(text)

@@ -306,13 +306,9 @@ func (s *Scrubber) collect() error {
 			if err := s.collectSVCB(data); err != nil {
 				return err
 			}
-		case TypeNS, TypeCNAME, TypePTR, TypeDNAME:
-			if end, err := skipName(s.msg, r.data); err != nil || end != r.end {
-				return ErrReply
-			}
-		case TypeMX:
-			if end, err := skipName(s.msg, r.data+2); err != nil || end != r.end {
-				return ErrReply
+		default:
+			if err := s.checkNames(r); err != nil {
+				return err
 			}
 		}
 	}
@@ -366,14 +362,17 @@ func (s *Scrubber) lifetime(negative bool) {
 		if !r.keep {
 			continue
 		}
-		s.clean.Served = max(s.clean.Served, r.ttl)
 		switch {
 		case r.section == sectionAnswer:
 			ttl = min(ttl, r.ttl)
-		case r.typ == TypeSOA && r.end-r.data >= 4:
+		case r.typ == TypeSOA:
+			// Who gets the answer from the cache must not keep it for another
+			// MINIMUM: its TTL counts down from there (RFC 2308, 3 and 5).
 			proven = true
-			ttl = min(ttl, r.ttl, binary.BigEndian.Uint32(s.msg[r.end-4:]), maxNegativeTTL)
+			r.ttl = min(r.ttl, binary.BigEndian.Uint32(s.msg[r.end-4:]), maxNegativeTTL)
+			ttl = min(ttl, r.ttl)
 		}
+		s.clean.Served = max(s.clean.Served, r.ttl)
 	}
 	switch {
 	case s.clean.Rcode != Success && s.clean.Rcode != NXDomain:
@@ -457,31 +456,10 @@ func (s *Scrubber) rewrite(question int) error {
 }
 
 // rewriteData appends r's data with the names that may be compressed there
-// (RFC 3597, 4) written out.
+// written out.
 func (s *Scrubber) rewriteData(r *record) error {
-	before, names := 0, 0
-	switch r.typ {
-	case TypeNS, TypeCNAME, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // ..., MD, MF, MB, MG, MR
-		names = 1
-	case TypeSOA, 14, 17: // MINFO, RP
-		names = 2
-	case TypeMX, 18, 21, 36: // AFSDB, RT, KX
-		before, names = 2, 1
-	case TypeSRV:
-		before, names = 6, 1
-	case 26: // PX
-		before, names = 2, 2
-	case 35: // NAPTR: order, preference, then three strings
-		before, names = 4, 1
-		for range 3 {
-			if r.data+before >= r.end {
-				return ErrReply
-			}
-			before += 1 + int(s.msg[r.data+before])
-		}
-	}
-	off := r.data + before
-	if off > r.end {
+	off, names, _, ok := s.namesIn(r)
+	if !ok {
 		return ErrReply
 	}
 	c := &s.clean
@@ -495,4 +473,53 @@ func (s *Scrubber) rewriteData(r *record) error {
 	}
 	c.Wire = append(c.Wire, s.msg[off:r.end]...)
 	return nil
+}
+
+// checkNames checks the names in r's data that may be compressed, so that none
+// is passed on that a client could stumble over.
+func (s *Scrubber) checkNames(r *record) error {
+	off, names, behind, ok := s.namesIn(r)
+	if !ok {
+		return ErrReply
+	}
+	for range names {
+		var err error
+		if off, err = readName(s.msg, off, &s.name); err != nil {
+			return ErrReply
+		}
+	}
+	if names > 0 && off+behind != r.end {
+		return ErrReply
+	}
+	return nil
+}
+
+// namesIn returns where in r's data the names begin that may be compressed
+// (RFC 3597, 4), how many there are, and how many octets follow them.
+func (s *Scrubber) namesIn(r *record) (off, names, behind int, ok bool) {
+	before := 0
+	switch r.typ {
+	case TypeNS, TypeCNAME, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // ..., MD, MF, MB, MG, MR
+		names = 1
+	case TypeSOA:
+		names, behind = 2, 5*4
+	case 14, 17: // MINFO, RP
+		names = 2
+	case TypeMX, 18, 21, 36: // AFSDB, RT, KX
+		before, names = 2, 1
+	case TypeSRV:
+		before, names = 6, 1
+	case 26: // PX
+		before, names = 2, 2
+	case 35: // NAPTR: order, preference, then three strings
+		before, names = 4, 1
+		for range 3 {
+			if r.data+before >= r.end {
+				return 0, 0, 0, false
+			}
+			before += 1 + int(s.msg[r.data+before])
+		}
+	}
+	off = r.data + before
+	return off, names, behind, off <= r.end
 }

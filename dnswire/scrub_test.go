@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 )
@@ -68,7 +69,7 @@ func lines(m *dns.Msg) string {
 }
 
 func TestScrubKeepsTheAnswerAlone(t *testing.T) {
-	const soa = "example. 300 IN SOA ns.example. host.example. 1 2 3 4 60\n"
+	const soa = "example. 60 IN SOA ns.example. host.example. 1 2 3 4 60\n"
 	for _, test := range []struct {
 		name, reply string
 		qname       string
@@ -95,6 +96,13 @@ func TestScrubKeepsTheAnswerAlone(t *testing.T) {
 		{name: "a DNAME elsewhere goes", qname: "www.example.", typ: dns.TypeA, ttl: 60,
 			reply: "com. 300 IN DNAME evil.\nwww.example. 60 IN A 192.0.2.1\n--\n--\n", want: "www.example. 60 IN A 192.0.2.1\n--\n--\n"},
 		{name: "no data keeps its SOA", qname: "www.example.", typ: dns.TypeA, ttl: 60, reply: "--\n" + soa + "--\n"},
+		{name: "an SOA counts down from its MINIMUM (RFC 2308)", qname: "www.example.", typ: dns.TypeA, ttl: 60,
+			reply: "--\nexample. 86400 IN SOA ns.example. host.example. 1 2 3 4 60\n--\n", want: "--\n" + soa + "--\n"},
+		{name: "a negative answer is kept for three hours at most", qname: "www.example.", typ: dns.TypeA, ttl: 10800,
+			reply: "--\nexample. 86400 IN SOA ns.example. host.example. 1 2 3 4 86400\n--\n",
+			want:  "--\nexample. 10800 IN SOA ns.example. host.example. 1 2 3 4 86400\n--\n"},
+		{name: "MINIMUM 0 is not kept", qname: "www.example.", typ: dns.TypeA, ttl: 0,
+			reply: "--\nexample. 0 IN SOA ns.example. host.example. 1 2 3 4 0\n--\n"},
 		{name: "an SOA of another zone goes, and then nothing is kept", qname: "www.example.", typ: dns.TypeA, ttl: 0,
 			reply: "--\nevil. 300 IN SOA ns.evil. host.evil. 1 2 3 4 60\n--\n", want: "--\n--\n"},
 		{name: "no data at the end of a chain", qname: "www.example.", typ: dns.TypeA, ttl: 20, aliases: "a.example",
@@ -259,6 +267,68 @@ func TestRepliesOfOurOwn(t *testing.T) {
 				t.Errorf("OPT %v", opt)
 			}
 		})
+	}
+}
+
+// Names in data that lead nowhere would make clients stumble; they are refused
+// also where the record is copied as it stands.
+func TestNamesInDataAreChecked(t *testing.T) {
+	q := question(t, "a.example.", dns.TypeMX, false)
+	head := message(t, "a.example.", dns.TypeMX, false, "--\n--\n")
+	head[7] = 1
+	rr := func(typ uint16, data ...byte) []byte {
+		q.Type = typ
+		b := append(head[:len(head):len(head)], 0xc0, 12, byte(typ>>8), byte(typ), 0, 1, 0, 0, 1, 0, 0, byte(len(data)))
+		b[len(head)-4], b[len(head)-3] = byte(typ>>8), byte(typ)
+		return append(b, data...)
+	}
+	for _, test := range []struct {
+		name string
+		msg  []byte
+		err  error
+	}{
+		{"a mail server by a pointer", rr(dns.TypeMX, 0, 10, 0xc0, 12), nil},
+		{"a mail server that points at itself", rr(dns.TypeMX, 0, 10, 0xc0, byte(len(head)+14)), ErrReply},
+		{"a mail server that points forwards", rr(dns.TypeMX, 0, 10, 0xc1, 0), ErrReply},
+		{"a mail server with octets behind it", rr(dns.TypeMX, 0, 10, 0xc0, 12, 0), ErrReply},
+		{"a name server that points at itself", rr(dns.TypeNS, 0xc0, byte(len(head)+12)), ErrReply},
+		{"a service without a target", rr(dns.TypeSRV, 0, 1, 0, 1, 0, 80), ErrReply},
+		{"a service cut short", rr(dns.TypeSRV, 0, 1), ErrReply},
+		{"an SOA without its numbers", rr(dns.TypeSOA, 0xc0, 12, 0xc0, 12), ErrReply},
+		{"a NAPTR whose strings are longer than it", rr(dns.TypeNAPTR, 0, 1, 0, 1, 200, 1), ErrReply},
+		{"an address of three octets", rr(dns.TypeA, 1, 2, 3), ErrReply},
+	} {
+		var s Scrubber
+		q.Type = uint16(test.msg[len(head)-4])<<8 | uint16(test.msg[len(head)-3])
+		if _, err := s.Scrub(test.msg, q); err != test.err {
+			t.Errorf("%s: error %v, want %v", test.name, err, test.err)
+		}
+	}
+}
+
+// What is said beside an answer must not be what sends a client to TCP
+// (RFC 8914, 3).
+func TestRepliesOfOurOwnFitEveryClient(t *testing.T) {
+	label := strings.Repeat("x", 63)
+	q := question(t, label+"."+label+"."+label+"."+label[:61]+".", dns.TypeHTTPS, true)
+	if len(q.Name.Wire()) != MaxName {
+		t.Fatalf("a name of %d octets, want %d", len(q.Name.Wire()), MaxName)
+	}
+	cookie := make([]byte, 24)
+	for _, text := range []string{"list", strings.Repeat("a long name of a list ", 20), strings.Repeat("ü", 150), "x" + strings.Repeat("ü", 150)} {
+		b := AppendNull(nil, q, 10, cookie, EDE{Code: EDEBlocked, Text: text})
+		if len(b) > minUDPSize {
+			t.Errorf("%d octets, want at most %d", len(b), minUDPSize)
+		}
+		var m dns.Msg
+		if err := m.Unpack(b); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range m.IsEdns0().Option {
+			if e, ok := o.(*dns.EDNS0_EDE); ok && (!utf8.ValidString(e.ExtraText) || !strings.HasPrefix(text, e.ExtraText) || len(e.ExtraText) < min(len(text), maxEDEText-1)) {
+				t.Errorf("text %q of %q", e.ExtraText, text)
+			}
+		}
 	}
 }
 

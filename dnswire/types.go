@@ -7,29 +7,30 @@ import (
 
 // Record types this server gives a meaning of its own (IANA DNS parameters).
 const (
-	TypeA     = 1
-	TypeNS    = 2
-	TypeCNAME = 5
-	TypeSOA   = 6
-	TypePTR   = 12
-	TypeHINFO = 13
-	TypeMX    = 15
-	TypeTXT   = 16
-	TypeAAAA  = 28
-	TypeSRV   = 33
-	TypeDNAME = 39
-	TypeOPT   = 41
-	TypeDS    = 43
-	TypeRRSIG = 46
-	TypeSVCB  = 64
-	TypeHTTPS = 65
-	TypeTKEY  = 249
-	TypeTSIG  = 250
-	TypeIXFR  = 251
-	TypeAXFR  = 252
-	TypeMAILB = 253
-	TypeMAILA = 254
-	TypeANY   = 255
+	TypeA      = 1
+	TypeNS     = 2
+	TypeCNAME  = 5
+	TypeSOA    = 6
+	TypePTR    = 12
+	TypeHINFO  = 13
+	TypeMX     = 15
+	TypeTXT    = 16
+	TypeAAAA   = 28
+	TypeSRV    = 33
+	TypeDNAME  = 39
+	TypeOPT    = 41
+	TypeDS     = 43
+	TypeRRSIG  = 46
+	TypeSVCB   = 64
+	TypeHTTPS  = 65
+	TypeNXNAME = 128
+	TypeTKEY   = 249
+	TypeTSIG   = 250
+	TypeIXFR   = 251
+	TypeAXFR   = 252
+	TypeMAILB  = 253
+	TypeMAILA  = 254
+	TypeANY    = 255
 )
 
 // ClassIN is the Internet class.
@@ -53,7 +54,7 @@ var typeNames = map[uint16]string{
 	39: "DNAME", 41: "OPT", 42: "APL", 43: "DS", 44: "SSHFP", 45: "IPSECKEY", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY",
 	49: "DHCID", 50: "NSEC3", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 55: "HIP", 59: "CDS", 60: "CDNSKEY",
 	61: "OPENPGPKEY", 62: "CSYNC", 63: "ZONEMD", 64: "SVCB", 65: "HTTPS", 99: "SPF", 104: "NID", 105: "L32", 106: "L64",
-	107: "LP", 108: "EUI48", 109: "EUI64", 249: "TKEY", 250: "TSIG", 251: "IXFR", 252: "AXFR", 253: "MAILB", 254: "MAILA",
+	107: "LP", 108: "EUI48", 109: "EUI64", 128: "NXNAME", 249: "TKEY", 250: "TSIG", 251: "IXFR", 252: "AXFR", 253: "MAILB", 254: "MAILA",
 	255: "ANY", 256: "URI", 257: "CAA", 258: "AVC", 260: "AMTRELAY", 261: "RESINFO", 32768: "TA", 32769: "DLV",
 }
 
