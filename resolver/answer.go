@@ -35,7 +35,7 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 		}
 	}
 	if q.Type == dnswire.TypeANY {
-		return appendMinimalANY(dst, q), querylog.FromPolicy
+		return s.appendMinimalANY(dst, q), querylog.FromPolicy
 	}
 	if e, ok := s.cache.get(&q.Question, q.received); ok {
 		return s.answerFrom(dst, q, e, e.cached())
@@ -49,8 +49,11 @@ func (s *Server) answerLater(f *flight) {
 	e := s.resolve(f)
 	s.cache.put(&f.question, e)
 	for _, w := range s.flights.land(f) {
-		reply, source := s.answerFrom(w.dst[:0], &w.query, e, e.fresh())
-		s.finish(&w.query, reply, source, w.out)
+		s.guard(func() {
+			reply, source := s.answerFrom(w.dst[:0], &w.query, e, e.fresh())
+			w.answered = true
+			s.finish(&w.query, reply, source, w.out)
+		})
 		s.release(w)
 	}
 }

@@ -3,6 +3,7 @@ package resolver
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telltale/dnswire"
@@ -43,8 +44,9 @@ const cacheShards = 16
 // what was not served since the hand last came by goes first (SIEVE: Zhang et
 // al., NSDI 2024). Any goroutine may use it.
 type cache struct {
-	seed   maphash.Seed
-	shards [cacheShards]cacheShard
+	seed    maphash.Seed
+	shards  [cacheShards]cacheShard
+	weather *atomic.Uint32 // of the upstreams: failures hold as long as it does
 }
 
 type cacheShard struct {
@@ -64,8 +66,9 @@ type node struct {
 	prev, next *node // towards the head, towards the tail
 }
 
-func newCache(size int64) *cache {
-	c := &cache{seed: maphash.MakeSeed()}
+// newCache returns a cache of size bytes at most; of none if size is negative.
+func newCache(size int64, weather *atomic.Uint32) *cache {
+	c := &cache{seed: maphash.MakeSeed(), weather: weather}
 	for i := range c.shards {
 		c.shards[i] = cacheShard{m: map[uint64]*node{}, max: size / cacheShards}
 	}
@@ -84,7 +87,7 @@ func (c *cache) shard(hash uint64) *cacheShard { return &c.shards[hash>>32%cache
 // get returns what is known of q and still holds at now.
 func (c *cache) get(q *dnswire.Question, now time.Time) (*entry, bool) {
 	e := c.peek(q)
-	if e == nil || !now.Before(e.dies) {
+	if e == nil || !now.Before(e.dies) || e.failed > 0 && e.weather != c.weather.Load() {
 		return nil, false
 	}
 	if !e.visited.Load() { // a line that is only read stays shared between processors

@@ -18,13 +18,16 @@ type entry struct {
 	dnswire.Stored
 	key     key
 	stored  time.Time
-	dies    time.Time // served from the cache until then
-	served  uint32    // the largest TTL in it when stored, seconds
-	aliases []byte    // the names the answer leads to, one wire name after another
-	private bool      // a public upstream gave a private address
-	addrs   bool      // it holds addresses
-	failure bool      // no upstream gave an answer (RFC 9520)
-	failed  uint8     // how many times in a row it was a resolution failure
+	dies    time.Time    // served from the cache until then
+	served  uint32       // the largest TTL in it when stored, seconds
+	aliases []byte       // the names the answer leads to, one wire name after another
+	hints   []netip.Addr // the addresses in SVCB and HTTPS records
+	private bool         // a public upstream gave a private address
+	lan     bool         // and one that is not of 127.0.0.0/8
+	addrs   bool         // it holds addresses
+	failure bool         // no upstream gave an answer (RFC 9520)
+	failed  uint8        // how many times in a row it was a resolution failure
+	weather uint32       // what upstreams.weather was when they were asked
 
 	// passed is the policy and the group by which nothing the answer leads to is
 	// blocked or observed: 0 for none, else generation<<16 | group, plus 1<<48.
@@ -39,37 +42,45 @@ const (
 	lastFailure  = 30 * time.Second
 )
 
-// newEntry makes the scrubbed reply of an upstream an entry.
-// last is what the cache held before, if anything.
-func newEntry(c *dnswire.Clean, a *answer, last *entry, now time.Time) *entry {
+// newEntry makes the scrubbed reply of an upstream to a question of type typ an
+// entry. It is not kept longer than the reply allows; a failure, not at all
+// unless keepFailure says so.
+func newEntry(c *dnswire.Clean, a *answer, typ uint16, now time.Time) *entry {
 	e := &entry{
 		Stored: c.Stored, stored: now, dies: now.Add(time.Duration(c.TTL) * time.Second),
 		served: c.Served, aliases: c.Aliases, addrs: len(c.Addresses) > 0,
 	}
 	e.AD = c.AD && a.trustAD
-	if c.Rcode != dnswire.Success && c.Rcode != dnswire.NXDomain {
-		e.fail(last)
+	if typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS {
+		e.hints = c.Addresses
 	}
-	if !a.private {
-		for _, addr := range c.Addresses {
-			e.private = e.private || isPrivate(addr)
+	for _, addr := range c.Addresses {
+		if !a.private && isPrivate(addr) {
+			e.private, e.lan = true, e.lan || !addr.Is4() || !addr.IsLoopback()
 		}
 	}
 	return e
 }
 
-// newFailure makes an entry that says why there is no answer. last is what the
-// cache held before, if anything.
-func newFailure(ede dnswire.EDE, last *entry, now time.Time) *entry {
-	e := &entry{stored: now, failure: true}
+// newFailure makes an entry that says why there is no answer.
+func newFailure(ede dnswire.EDE, now time.Time) *entry {
+	e := &entry{stored: now, dies: now, failure: true}
 	e.Rcode, e.EDE = dnswire.ServFail, ede
-	e.fail(last)
 	return e
 }
 
-// fail gives e the lifetime of a resolution failure.
-func (e *entry) fail(last *entry) {
-	if e.failed = 1; last != nil {
+// isFailure reports whether e is a resolution failure (RFC 9520, 2), as no
+// answer or as an answer.
+func (e *entry) isFailure() bool {
+	return e.failure || e.Rcode != dnswire.Success && e.Rcode != dnswire.NXDomain
+}
+
+// keepFailure gives e the lifetime of a resolution failure under the weather
+// there was when upstreams were asked. last is what the cache held before, if
+// anything.
+func (e *entry) keepFailure(last *entry, weather uint32) {
+	e.failed, e.weather = 1, weather
+	if last != nil && last.failed > 0 && last.weather == weather && e.stored.Sub(last.dies) < lastFailure {
 		e.failed = min(last.failed+1, 6)
 	}
 	e.dies = e.stored.Add(min(firstFailure<<(e.failed-1), lastFailure))
@@ -94,17 +105,19 @@ func (e *entry) cached() querylog.Source {
 // not fit.
 func (e *entry) append(dst []byte, q *query, s *Server) []byte {
 	cookie := s.cookies.answer(q)
-	if e.Wire == nil {
+	switch {
+	case e.Wire == nil:
 		q.ttl = 0
 		return dnswire.AppendEmpty(dst, &q.Question, e.Rcode, cookie, e.EDE)
+	case len(e.Wire) > q.limit(): // without copying it first
+		return s.truncate(dst, q, cookie)
 	}
 	age := uint32(max(q.received.Sub(e.stored), 0) / time.Second)
 	q.ttl = e.served - min(e.served, age)
 	at := len(dst)
 	dst = dnswire.AppendStored(dst, &q.Question, &e.Stored, age, cookie)
 	if len(dst)-at > q.limit() {
-		s.stats.truncated.Add(1)
-		return dnswire.AppendTruncated(dst[:at], &q.Question, cookie)
+		return s.truncate(dst[:at], q, cookie)
 	}
 	return dst
 }
@@ -157,8 +170,13 @@ func (e *entry) judge(q *query) (blocked bool) {
 	return false
 }
 
-// addresses yields the addresses of e's A and AAAA records.
+// addresses yields the addresses of e's records.
 func (e *entry) addresses(yield func(netip.Addr) bool) {
+	for _, a := range e.hints {
+		if !yield(a) {
+			return
+		}
+	}
 	for _, off := range e.TTLs {
 		size := int(binary.BigEndian.Uint16(e.Wire[off+4:]))
 		data := e.Wire[int(off)+6 : int(off)+6+size]
@@ -174,5 +192,5 @@ func (e *entry) addresses(yield func(netip.Addr) bool) {
 // size is about what e costs in memory, in bytes.
 func (e *entry) size() int64 {
 	const fixed = 360 // the entry, its key's and map's share, slice headers
-	return fixed + int64(len(e.Wire)+len(e.aliases)+2*len(e.TTLs)+len(e.key.name)+len(e.EDE.Text))
+	return fixed + int64(len(e.Wire)+len(e.aliases)+2*len(e.TTLs)+24*len(e.hints)+len(e.key.name)+len(e.EDE.Text))
 }

@@ -24,8 +24,9 @@ type flight struct {
 // A waiter is a query that waits, copied from its reader.
 type waiter struct {
 	query
-	out outlet
-	dst []byte
+	out      outlet
+	dst      []byte
+	answered bool // its reply is made; what is left is to send it
 }
 
 // flights are all questions under way. Any goroutine may use them.
@@ -97,6 +98,7 @@ func (s *Server) wait(q *query, now, later outlet) {
 	w.Detach()
 	start, ok := s.flights.board(w)
 	if !ok {
+		w.answered = true // by the reader
 		s.release(w)
 		s.stats.shed.Add(1)
 		s.finish(q, nil, querylog.Shed, now)
@@ -107,9 +109,13 @@ func (s *Server) wait(q *query, now, later outlet) {
 	}
 }
 
-// release gives w back. Nothing of it may be in use any more.
+// release gives w back. Nothing of it may be in use any more. One that a defect
+// left without a reply gets SERVFAIL first: it may hold up a stream.
 func (s *Server) release(w *waiter) {
-	w.query, w.out = query{}, nil
+	if !w.answered {
+		s.finish(&w.query, dnswire.AppendEmpty(w.dst[:0], &w.Question, dnswire.ServFail, nil, dnswire.EDE{}), querylog.FromError, w.out)
+	}
+	w.query, w.out, w.answered = query{}, nil, false
 	waiterPool.Put(w)
 }
 
@@ -117,7 +123,14 @@ func (s *Server) release(w *waiter) {
 const exchangeBudget = 3 * time.Second
 
 // resolve asks the upstreams, and always returns an entry.
-func (s *Server) resolve(f *flight) *entry {
+func (s *Server) resolve(f *flight) (e *entry) {
+	e = newFailure(dnswire.EDE{}, s.now()) // of a defect
+	s.guard(func() { e = s.askUpstreams(f) })
+	return e
+}
+
+func (s *Server) askUpstreams(f *flight) *entry {
+	weather := s.upstreams.weather.Load()
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
 	defer cancel()
 	exchange := s.upstreams.exchange
@@ -125,9 +138,17 @@ func (s *Server) resolve(f *flight) *entry {
 		exchange = s.upstreams.exchangePrivate
 	}
 	a, err := exchange(ctx, &f.question)
-	now, last := s.now(), s.cache.peek(&f.question)
+	e := s.newEntryOf(&a, err, f)
+	if e.isFailure() && !wasNotAsked(err) {
+		e.keepFailure(s.cache.peek(&f.question), weather)
+	}
+	return e
+}
+
+// newEntryOf makes an entry of what the upstreams said, or why they did not.
+func (s *Server) newEntryOf(a *answer, err error, f *flight) *entry {
 	if err != nil {
-		return newFailure(errorEDE(err), last, now)
+		return newFailure(errorEDE(err), s.now())
 	}
 	defer a.release()
 	sc := scrubberPool.Get().(*dnswire.Scrubber)
@@ -135,9 +156,16 @@ func (s *Server) resolve(f *flight) *entry {
 	c, err := sc.Scrub(a.wire, &f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
-		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, last, now)
+		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
 	}
-	return newEntry(&c, &a, last, now)
+	return newEntry(&c, a, f.question.Type, s.now())
+}
+
+// wasNotAsked reports whether err says that there was nobody to ask. That is
+// known at once each time, and a memory of it would outlive the trouble.
+func wasNotAsked(err error) bool {
+	var e *exchangeError
+	return err == errNone || errors.As(err, &e) && e.unasked
 }
 
 var scrubberPool = sync.Pool{New: func() any { return new(dnswire.Scrubber) }}

@@ -150,6 +150,8 @@ func (m *messages) send(fd int, replies []outgoing, wildcard bool) (sent int) {
 		case 0:
 			sent += int(n)
 		case unix.EINTR:
+		case unix.EAGAIN: // no room for that long: waiting for each would stop the reader
+			total = sent
 		default:
 			// The first reply could not be sent (its client is unreachable, say);
 			// the others may.

@@ -41,9 +41,7 @@ type Options struct {
 	Settings Settings
 
 	// Report tells the quality ledger what bears on the log's completeness.
-	Report func(kind, subject, detail string)
-	// Fault is told when a list's compiled file could not be read.
-	Fault   func()
+	Report  func(kind, subject, detail string)
 	Logger  *slog.Logger
 	Now     func() time.Time
 	Version string
@@ -85,9 +83,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Report == nil {
 		o.Report = func(kind, subject, detail string) {}
-	}
-	if o.Fault == nil {
-		o.Fault = func() {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

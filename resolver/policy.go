@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"cmp"
+
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
@@ -33,6 +35,7 @@ func (s *Server) answerPolicy(dst []byte, q *query) (reply []byte, ok bool) {
 		return dst[:0], true
 	case blocklists.Truncate:
 		if q.transport != querylog.UDP {
+			v.Action = blocklists.Observe // and so the log says: answered all the same
 			return dst, false
 		}
 		q.ttl = 0
@@ -59,28 +62,37 @@ func (s *Server) answerCustom(dst []byte, q *query, cookie []byte, ede dnswire.E
 }
 
 // answerRecords appends the records the deciding rule has for q's type.
-func (s *Server) answerRecords(dst []byte, q *query, cookie []byte, ede dnswire.EDE) []byte {
+func (s *Server) answerRecords(dst []byte, q *query, cookie []byte, ede dnswire.EDE) (reply []byte) {
 	records := q.policy.Records(q.verdict, q.Type)
+	at := len(dst)
 	r := dnswire.Begin(dst, &q.Question, dnswire.Success)
 	for i := range records {
-		ttl := records[i].TTL
-		if ttl == 0 {
-			ttl = q.policy.TTL()
-		}
+		ttl := cmp.Or(records[i].TTL, q.policy.TTL())
 		r.Answer(records[i].Type, ttl, records[i].Data)
 		q.ttl = max(q.ttl, ttl)
 	}
 	if len(records) == 0 {
 		r.SOA(q.ttl)
 	}
-	return r.End(cookie, ede)
+	reply = r.End(cookie, ede)
+	if len(reply)-at > q.limit() {
+		return s.truncate(dst, q, cookie)
+	}
+	return reply
+}
+
+// truncate appends the reply that sends the client to TCP.
+func (s *Server) truncate(dst []byte, q *query, cookie []byte) []byte {
+	s.stats.truncated.Add(1)
+	q.ttl = 0
+	return dnswire.AppendTruncated(dst, &q.Question, cookie)
 }
 
 // appendMinimalANY answers ANY with one small record (RFC 8482, 4.2).
-func appendMinimalANY(dst []byte, q *query) []byte {
+func (s *Server) appendMinimalANY(dst []byte, q *query) []byte {
 	const ttl = 3600
 	q.ttl = ttl
 	r := dnswire.Begin(dst, &q.Question, dnswire.Success)
 	r.Answer(dnswire.TypeHINFO, ttl, []byte("\x07RFC8482\x00"))
-	return r.End(nil, dnswire.EDE{})
+	return r.End(s.cookies.answer(q), dnswire.EDE{})
 }

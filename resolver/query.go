@@ -73,16 +73,16 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
 	q.alias, q.ttl, q.private, q.verdict = nil, 0, false, blocklists.Verdict{}
 	err := dnswire.ParseQuestion(packet, &q.Question)
-	if err == dnswire.ErrUnusual {
-		err = parseUnusual(packet, &q.Question)
-	}
 	if err == dnswire.ErrNotQuery {
 		s.stats.dropped.Add(1)
 		return nil, false
 	}
 	if !s.allowed(q.client.Addr()) {
 		s.stats.refused.Add(1)
-		return dnswire.AppendEmpty(dst, &q.Question, dnswire.Refused, nil, dnswire.EDE{Code: dnswire.EDEProhibited}), false
+		return refuse(dst, packet, &q.Question), false
+	}
+	if err == dnswire.ErrUnusual {
+		err = parseUnusual(packet, &q.Question)
 	}
 	switch err {
 	case nil:
@@ -91,6 +91,7 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 		s.stats.notImplemented.Add(1)
 		return dnswire.AppendError(dst, &q.Question, dnswire.Opcode(packet), dnswire.NotImp), false
 	case dnswire.ErrVersion:
+		s.stats.notImplemented.Add(1)
 		return dnswire.AppendError(dst, &q.Question, 0, dnswire.BadVers), false
 	case dnswire.ErrCookieOnly:
 		return dnswire.AppendEmpty(dst, &q.Question, dnswire.Success, s.cookies.answer(q), dnswire.EDE{}), false
@@ -99,14 +100,24 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 	return dnswire.AppendError(dst, &q.Question, 0, dnswire.FormErr), false
 }
 
+// refuse appends the reply to a client that may not ask: the same for whatever
+// it sent, and never more octets than that.
+func refuse(dst, packet []byte, q *dnswire.Question) []byte {
+	reply := dnswire.AppendEmpty(dst, q, dnswire.Refused, nil, dnswire.EDE{Code: dnswire.EDEProhibited})
+	if len(reply)-len(dst) > len(packet) {
+		reply = dnswire.AppendEmpty(dst, q, dnswire.Refused, nil, dnswire.EDE{})
+	}
+	return reply
+}
+
 // checkTypeAndClass turns away the questions that no cache or list may answer.
 func (s *Server) checkTypeAndClass(q *query, dst []byte) (reply []byte, ok bool) {
-	rcode := uint16(dnswire.Success)
+	rcode, ede := uint16(dnswire.Success), dnswire.EDE{Code: dnswire.EDENotSupported}
 	switch {
 	case q.Class != dnswire.ClassIN:
 		rcode = dnswire.Refused
-	case q.Type == 0 || q.Type == dnswire.TypeOPT:
-		rcode = dnswire.FormErr
+	case q.Type == 0 || q.Type == dnswire.TypeOPT || q.Type == dnswire.TypeNXNAME: // RFC 9824, 3.5
+		rcode, ede.Code = dnswire.FormErr, dnswire.EDEInvalidType
 	case q.Type == dnswire.TypeAXFR || q.Type == dnswire.TypeIXFR || q.Type == dnswire.TypeRRSIG:
 		rcode = dnswire.Refused // RRSIG: RFC 8482, 7 calls it as unfit as ANY
 	case q.Type >= 128 && q.Type < dnswire.TypeANY:
@@ -115,7 +126,7 @@ func (s *Server) checkTypeAndClass(q *query, dst []byte) (reply []byte, ok bool)
 		return nil, true
 	}
 	s.stats.notImplemented.Add(1)
-	return dnswire.AppendEmpty(dst, &q.Question, rcode, s.cookies.answer(q), dnswire.EDE{Code: dnswire.EDENotSupported}), false
+	return dnswire.AppendEmpty(dst, &q.Question, rcode, s.cookies.answer(q), ede), false
 }
 
 // maxUnusual bounds the records beside the question that the second door looks

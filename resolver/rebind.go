@@ -38,10 +38,14 @@ func (s *settings) mayRebind(name *dnswire.Name, e *entry) bool {
 		}
 	}
 	text := name.String()
-	if _, icann := publicsuffix.PublicSuffix(text); !icann {
-		return true
-	}
-	return beginsReversed(text) && onlyLoopback4(e)
+	return !underICANN(text) || !e.lan && beginsReversed(text)
+}
+
+// underICANN reports whether a name is in the public tree. Domains that sell or
+// give away names below them (duckdns.org) are: anybody may have one.
+func underICANN(name string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	return icann || strings.Contains(suffix, ".")
 }
 
 // beginsReversed reports whether a name begins with an IPv4 address in four
@@ -64,19 +68,11 @@ func beginsReversed(name string) bool {
 	return true
 }
 
-func onlyLoopback4(e *entry) bool {
-	for a := range e.addresses {
-		if isPrivate(a) && !(a.Is4() && a.IsLoopback()) {
-			return false
-		}
-	}
-	return true
-}
-
 var nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
 
 // isPrivate reports whether an address is one that a public name has no business
-// with: private, link-local or loopback, also inside an IPv6 address.
+// with: private, link-local or loopback, also inside an IPv6 address. 0.0.0.0 and
+// :: pass: they are how upstreams that filter say no.
 func isPrivate(a netip.Addr) bool {
 	if nat64.Contains(a) {
 		b := a.As16()

@@ -24,7 +24,6 @@ type Server struct {
 	append     func([]querylog.Record)
 	binding    func(netip.Addr) *devices.Binding
 	allowed    func(netip.Addr) bool
-	fault      func()
 	now        func() time.Time
 	logger     *slog.Logger
 	healthText []byte // RDATA of the health name's TXT
@@ -51,8 +50,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, fault: o.Fault, now: o.Now, logger: o.Logger,
-		cookies: newCookies(), cache: newCache(o.CacheSize), flights: newFlights(o.Waiting), streams: newStreams(o.Streams),
+		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, now: o.Now, logger: o.Logger,
+		cookies: newCookies(), flights: newFlights(o.Waiting), streams: newStreams(o.Streams),
 	}
 	text := "telltale " + o.Version
 	s.healthText = append([]byte{byte(len(text))}, text...)
@@ -77,6 +76,7 @@ func New(o Options) (*Server, error) {
 		s.closeListeners()
 		return nil, err
 	}
+	s.cache = newCache(o.CacheSize, &s.upstreams.weather)
 	return s, nil
 }
 
@@ -142,28 +142,15 @@ func (s *Server) prepare(q *query, policy *blocklists.Policy, now time.Time) {
 
 // guard runs f, and counts a panic in it as a defect instead of ending the
 // process: a defect must not take a household's DNS down, and is no defence.
-func (s *Server) guard(f func()) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // compiled lists are mapped files
+func (s *Server) guard(f func()) (ok bool) {
 	defer func() {
-		switch r := recover(); {
-		case r == nil:
-		case isFault(r):
-			s.stats.faults.Add(1)
-			s.logger.Error("a compiled list could not be read; it is built again from its text", "error", r)
-			s.fault()
-		default:
+		if r := recover(); r != nil {
 			s.stats.defects.Add(1)
 			s.logger.Error("a query caused a defect; please report it", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
 	f()
-}
-
-// isFault reports whether a panic is a fault at an address, as reading a mapped
-// file that was cut short makes.
-func isFault(r any) bool {
-	e, ok := r.(interface{ Addr() uintptr })
-	return ok && e != nil
+	return true
 }
 
 // maxPacket is the largest query this server reads, in octets. A question with

@@ -16,7 +16,6 @@ type stats struct {
 	unsent         atomic.Uint64 // replies the kernel did not take
 	streamsRefused atomic.Uint64 // connections beyond the bound
 	streamsCut     atomic.Uint64 // connections closed on slow or wrong clients
-	faults         atomic.Uint64 // read faults in mapped lists
 	defects        atomic.Uint64 // recovered panics
 }
 
@@ -34,7 +33,6 @@ type Stats struct {
 	Unsent         uint64 `json:"unsent"`
 	StreamsRefused uint64 `json:"streams_refused"`
 	StreamsCut     uint64 `json:"streams_cut"`
-	Faults         uint64 `json:"list_faults"`
 	Defects        uint64 `json:"defects"`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`
@@ -49,7 +47,7 @@ func (s *Server) Stats() Stats {
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: c.unsent.Load(),
-		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Faults: c.faults.Load(), Defects: c.defects.Load(),
+		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Defects: c.defects.Load(),
 		Waiting: s.flights.count(), Streams: s.streams.count(),
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.usage()

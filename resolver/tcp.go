@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telltale/dnswire"
@@ -20,11 +21,15 @@ const (
 	streamQuery    = 3 * time.Second  // from a query's first octet to its last
 	streamWrite    = 3 * time.Second  // for one answer
 	streamInFlight = 64               // answers not yet written
+	streamOwed     = 256 << 10        // octets of answers not yet written
 )
 
-// streams are the open connections. A client gets at most a quarter of them.
+// streams are the open connections. A client gets at most a quarter of them,
+// and so do all together who may not ask.
 type streams struct {
 	max, maxClient int
+	idle           time.Duration // streamIdle, streamQuery and streamWrite, shorter in tests
+	query, write   time.Duration
 
 	mu      sync.Mutex
 	stopped bool
@@ -33,7 +38,7 @@ type streams struct {
 }
 
 func newStreams(limit int) *streams {
-	return &streams{max: limit, maxClient: max(limit/4, 1), open: map[*stream]struct{}{}, clients: map[netip.Addr]int{}}
+	return &streams{max: limit, maxClient: max(limit/4, 1), idle: streamIdle, query: streamQuery, write: streamWrite, open: map[*stream]struct{}{}, clients: map[netip.Addr]int{}}
 }
 
 func (t *streams) count() int {
@@ -46,7 +51,7 @@ func (t *streams) count() int {
 func (t *streams) admit(st *stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	client := st.client.Addr()
+	client := st.account
 	if t.stopped || len(t.open) >= t.max || t.clients[client] >= t.maxClient {
 		return false
 	}
@@ -69,25 +74,28 @@ func (t *streams) remove(st *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.open, st)
-	client := st.client.Addr()
+	client := st.account
 	if t.clients[client]--; t.clients[client] <= 0 {
 		delete(t.clients, client)
 	}
 }
 
-// idle returns how long a stream may wait for its next query.
-func (t *streams) idle() time.Duration {
+// mayIdle returns how long a stream may wait for its next query.
+func (t *streams) mayIdle() time.Duration {
 	if t.count() > t.max/2 {
-		return streamIdle / 2
+		return t.idle / 2
 	}
-	return streamIdle
+	return t.idle
 }
 
 // A stream is one TCP connection: one goroutine reads it, one writes it.
 type stream struct {
-	srv    *Server
-	conn   *net.TCPConn
-	client netip.AddrPort
+	srv     *Server
+	conn    *net.TCPConn
+	client  netip.AddrPort
+	account netip.Addr   // whom it counts for: its client; none for all who may not ask
+	owed    atomic.Int64 // octets of answers not yet written
+	cut     atomic.Bool  // closed for what its client did, and counted
 
 	answers chan []byte   // complete, with their length; never full: see slots
 	slots   chan struct{} // one for each query not yet answered
@@ -111,6 +119,9 @@ func (s *Server) serveTCP(l *net.TCPListener) {
 			srv: s, conn: conn, client: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()),
 			answers: make(chan []byte, streamInFlight), slots: make(chan struct{}, streamInFlight), gone: make(chan struct{}),
 		}
+		if s.allowed(st.client.Addr()) {
+			st.account = st.client.Addr()
+		}
 		if !s.streams.admit(st) {
 			s.stats.streamsRefused.Add(1)
 			conn.Close()
@@ -130,18 +141,31 @@ func (st *stream) read() {
 	for {
 		packet, err := st.next(buf)
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				st.srv.stats.streamsCut.Add(1)
+			if !errors.Is(err, errIdle) && !errors.Is(err, net.ErrClosed) {
+				st.cutOff()
 			}
 			return
 		}
 		st.slots <- struct{}{}
 		st.srv.stats.queries.Add(1)
-		st.srv.guard(func() {
+		ok := st.srv.guard(func() {
 			q.client, q.transport = st.client, querylog.TCP
 			st.srv.prepare(q, st.srv.policy(), st.srv.now())
 			st.srv.serve(packet, q, out, st, st)
 		})
+		if !ok { // nobody knows whether its slot comes back
+			return
+		}
+	}
+}
+
+// errIdle means that a client has no more queries.
+var errIdle = errors.New("no more queries")
+
+// cutOff counts a client that is slow or wrong, once.
+func (st *stream) cutOff() {
+	if !st.cut.Swap(true) {
+		st.srv.stats.streamsCut.Add(1)
 	}
 }
 
@@ -149,11 +173,11 @@ func (st *stream) read() {
 // only the beginning is kept, which is enough to say FORMERR.
 func (st *stream) next(buf []byte) ([]byte, error) {
 	var length [2]byte
-	st.conn.SetReadDeadline(time.Now().Add(st.srv.streams.idle()))
+	st.conn.SetReadDeadline(time.Now().Add(st.srv.streams.mayIdle()))
 	if _, err := io.ReadFull(st.conn, length[:1]); err != nil {
-		return nil, err
+		return nil, errIdle
 	}
-	st.conn.SetReadDeadline(time.Now().Add(streamQuery))
+	st.conn.SetReadDeadline(time.Now().Add(st.srv.streams.query))
 	if _, err := io.ReadFull(st.conn, length[1:]); err != nil {
 		return nil, err
 	}
@@ -182,7 +206,7 @@ func (st *stream) write() {
 			st.writeOne(answer)
 			<-st.slots
 		case <-gone:
-			gone, late = nil, time.After(exchangeBudget+streamWrite)
+			gone, late = nil, time.After(exchangeBudget+st.srv.streams.write)
 		case <-late:
 			return
 		}
@@ -191,19 +215,27 @@ func (st *stream) write() {
 
 // writeOne writes an answer with its length in one call.
 func (st *stream) writeOne(answer []byte) {
-	if len(answer) == 0 {
+	defer st.owed.Add(-int64(len(answer)))
+	if len(answer) == 0 || st.cut.Load() {
 		return
 	}
-	st.conn.SetWriteDeadline(time.Now().Add(streamWrite))
+	st.conn.SetWriteDeadline(time.Now().Add(st.srv.streams.write))
 	if _, err := st.conn.Write(answer); err != nil {
-		st.srv.stats.streamsCut.Add(1)
-		st.conn.Close() // what follows fails at once, and the reader ends
+		st.cutOff()
+		st.conn.Close() // the reader ends
 	}
 }
 
 // send hands a reply to the writer; an empty one only gives the slot back. It
-// does not wait: there is room for as many answers as there are slots.
+// does not wait: there is room for as many answers as there are slots. A client
+// that asks for much and reads nothing is cut off.
 func (st *stream) send(q *query, reply []byte) {
+	if len(reply) > 0 && st.owed.Add(int64(2+len(reply))) > streamOwed+int64(2+len(reply)) {
+		st.owed.Add(-int64(2 + len(reply)))
+		st.cutOff()
+		st.conn.Close()
+		reply = nil
+	}
 	if len(reply) == 0 {
 		st.answers <- nil
 		return

@@ -3,6 +3,7 @@ package resolver
 import (
 	"time"
 
+	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
 )
@@ -22,6 +23,12 @@ type reader struct {
 	out     []outgoing        // replies of this batch
 	space   []byte            // what the replies lie in
 	used    int
+
+	now       time.Time          // of this batch
+	policy    *blocklists.Policy // likewise
+	next, end int                // packets of this batch: the one to serve, and how many there are
+	left      bool               // its replies and records are on their way
+	rest      func()             // serveRest
 }
 
 // An outgoing is a reply that waits for the end of its batch.
@@ -36,11 +43,7 @@ const replySpace = dnswire.PayloadSize + 512
 
 // serveUDP answers queries from conn until it is closed.
 func (s *Server) serveUDP(conn udpConn) {
-	r := &reader{srv: s, conn: conn, records: make([]querylog.Record, 0, batchSize), out: make([]outgoing, 0, batchSize),
-		space: make([]byte, batchSize*replySpace)}
-	for i := range r.queries {
-		r.queries[i].transport, r.queries[i].slot = querylog.UDP, i
-	}
+	r := s.newReader(conn)
 	for s.ctx.Err() == nil {
 		if err := conn.serve(r); err != nil {
 			if s.ctx.Err() == nil {
@@ -51,35 +54,66 @@ func (s *Server) serveUDP(conn udpConn) {
 	}
 }
 
+// newReader returns a reader of conn.
+func (s *Server) newReader(conn udpConn) *reader {
+	r := &reader{srv: s, conn: conn, records: make([]querylog.Record, 0, batchSize), out: make([]outgoing, 0, batchSize),
+		space: make([]byte, batchSize*replySpace)}
+	r.rest = r.serveRest
+	for i := range r.queries {
+		r.queries[i].transport, r.queries[i].slot = querylog.UDP, i
+	}
+	return r
+}
+
 // batch answers the n packets that conn holds: the clock and the policy are
 // read once, and replies and records leave together.
 func (r *reader) batch(n int) {
-	s := r.srv
-	s.stats.queries.Add(uint64(n))
+	r.srv.stats.queries.Add(uint64(n))
 	r.records, r.out, r.used = r.records[:0], r.out[:0], 0
-	s.guard(func() {
-		now, policy := s.now(), s.policy()
-		for i := range n {
-			q := &r.queries[i]
-			packet, ok := r.conn.packet(i, q)
-			if !ok {
-				s.stats.dropped.Add(1)
-				continue
-			}
-			s.prepare(q, policy, now)
-			s.serve(packet, q, r.space[r.used:r.used], r, r.conn)
+	r.now, r.policy = r.srv.now(), r.srv.policy()
+	r.next, r.end, r.left = 0, n, false
+	for !r.left { // goes on behind a packet that caused a defect
+		r.srv.guard(r.rest)
+	}
+}
+
+// serveRest answers what is left of the batch, and lets it leave.
+func (r *reader) serveRest() {
+	for r.next < r.end {
+		i := r.next
+		r.next++
+		q := &r.queries[i]
+		packet, ok := r.conn.packet(i, q)
+		if !ok {
+			r.srv.stats.dropped.Add(1)
+			continue
 		}
-	})
+		r.srv.prepare(q, r.policy, r.now)
+		r.srv.serve(packet, q, r.space[r.used:r.used], r, r.conn)
+	}
+	r.left = true
 	if len(r.out) > 0 {
 		r.conn.flush(r.out)
 	}
 	if len(r.records) > 0 {
-		elapsed := s.now()
+		elapsed := r.srv.now()
 		for i := range r.records {
 			r.records[i].Elapsed = elapsed.Sub(r.records[i].Time)
 		}
-		s.append(r.records)
+		r.srv.append(r.records)
 	}
+	r.letGo()
+}
+
+// letGo forgets what the batch referred to: a reader without packets must not
+// keep an old policy in memory.
+func (r *reader) letGo() {
+	for i := range r.end {
+		q := &r.queries[i]
+		q.policy, q.verdict, q.alias, q.binding = nil, blocklists.Verdict{}, nil, nil
+	}
+	clear(r.records)
+	r.policy = nil
 }
 
 // send keeps reply for the end of the batch. It lies in r.space unless it was

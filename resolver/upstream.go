@@ -65,7 +65,12 @@ type upstreams struct {
 	now      func() time.Time
 	file     string // the resolv.conf to follow
 
-	set    atomic.Pointer[upstreamSet]
+	set atomic.Pointer[upstreamSet]
+
+	// weather changes whenever there may be answers where there were none: an
+	// upstream has come up, or there are others. Failures from before are forgotten.
+	weather atomic.Uint32
+
 	probes probeBook
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
@@ -116,8 +121,9 @@ func (a *answer) release() {
 // An exchangeError says why no upstream gave an answer, as the client is told by
 // an Extended DNS Error (RFC 8914).
 type exchangeError struct {
-	code uint16
-	text string
+	code    uint16
+	text    string
+	unasked bool // nobody was asked
 }
 
 func (e *exchangeError) Error() string { return e.text }
@@ -230,6 +236,7 @@ func (u *upstreams) swapLocked(servers []Upstream, source string) {
 		}
 	}
 	u.set.Store(next)
+	u.weather.Add(1)
 	for _, m := range old.all {
 		if next.health(m.addr) == nil {
 			m.stop()
@@ -270,7 +277,7 @@ func noUpstream(source string) *exchangeError {
 	if source != "" && source != "configured" {
 		text = "no usable upstream in " + source + ": " + addUpstreams
 	}
-	return &exchangeError{dnswire.EDENotReady, text}
+	return &exchangeError{dnswire.EDENotReady, text, true}
 }
 
 // exchange asks for q and returns the first upstream's answer that is one. Any
@@ -400,7 +407,7 @@ func (u *upstreams) allDown(members []*upstream) error {
 		}
 		b.WriteString(m.addr.String() + " " + m.reason())
 	}
-	return &exchangeError{dnswire.EDENoReachable, b.String()}
+	return &exchangeError{dnswire.EDENoReachable, b.String(), true}
 }
 
 // whyNone says what became of each candidate.
@@ -417,7 +424,7 @@ func whyNone(list []candidate) error {
 			code = dnswire.EDENoReachable
 		}
 	}
-	return &exchangeError{code, b.String()}
+	return &exchangeError{code, b.String(), false}
 }
 
 // status returns a line for each upstream, in order of preference, then those

@@ -222,6 +222,9 @@ func (u *upstreams) judge(h *health, state UpstreamState, why string) {
 	if old == state {
 		return
 	}
+	if state == UpstreamUp {
+		u.weather.Add(1)
+	}
 	switch state {
 	case UpstreamUp:
 		u.log.Info("upstream is up again", "upstream", h.addr)
