@@ -292,3 +292,17 @@ func TestBindingsAreKept(t *testing.T) {
 		t.Errorf("got %+v, want %+v", kept[0], *b)
 	}
 }
+
+func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	for i := range 5 {
+		l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+		l.Flush()
+		if got := total(rows(t, dir, Filter{}))["x.example"]; got != uint64(i+1) {
+			t.Errorf("got %d lookups, want %d", got, i+1)
+		}
+	}
+	closeLog(t, l)
+	l.Flush() // of a closed log does nothing
+}
