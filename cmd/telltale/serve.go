@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -50,6 +51,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	if n := 4; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
+	boundMemory(a.env, logger)
 	h, err := build(cfg, logger, level)
 	if err != nil {
 		return err
@@ -71,6 +73,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	if ready != nil {
 		ready(h)
 	}
+	debug.FreeOSMemory() // what the start needed, nothing needs any more
 	<-ctx.Done()
 	stop()
 	control.close()
