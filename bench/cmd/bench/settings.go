@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings come from the environment, so that they pass through make.
+type settings struct {
+	telltale string // the program
+	tools    string // where echo and blast are
+	page     string // what is written in the end
+	results  string // where the raw figures go
+
+	sizes    []int         // names listed
+	seconds  float64       // of one load
+	runs     int           // medians are of so many
+	peers    []string      // beside Telltale and the echo
+	sections []string      // parts of the page; empty: all
+	idle     time.Duration // of one query a second
+	rate     int           // queries a second where it is held
+	edits    int           // of each list file
+	limit    time.Duration // of everything
+
+	serverCore, loadCore string // as taskset takes them
+	editCores            string // of the server while lists are edited
+}
+
+func readSettings() (*settings, error) {
+	e := &environment{}
+	s := &settings{
+		telltale:   e.text("BENCH_TELLTALE", "bin/telltale"),
+		tools:      e.text("BENCH_TOOLS", "bench/bin"),
+		page:       e.text("BENCH_PAGE", "docs/benchmarks.md"),
+		results:    e.text("BENCH_RESULTS", "bench/results"),
+		sizes:      e.numbers("BENCH_SIZES", "600000 1200000"),
+		seconds:    e.number("BENCH_SECONDS", 3),
+		runs:       int(e.number("BENCH_RUNS", 3)),
+		peers:      e.words("BENCH_PEERS", "unbound dnsmasq"),
+		sections:   e.words("BENCH_SECTIONS", ""),
+		idle:       e.seconds("BENCH_IDLE", 30),
+		rate:       int(e.number("BENCH_RATE", 20_000)),
+		edits:      int(e.number("BENCH_EDITS", 50)),
+		limit:      e.seconds("BENCH_LIMIT", 20*60),
+		serverCore: e.text("BENCH_SERVER_CORE", "0"),
+		loadCore:   e.text("BENCH_LOAD_CORE", "1"),
+		editCores:  e.text("BENCH_EDIT_CORES", "0,1"),
+	}
+	if slices.Equal(s.peers, []string{"all"}) {
+		s.peers = []string{"unbound", "dnsmasq", "dnsdist", "knot-resolver", "pdns-recursor"}
+	}
+	for _, name := range s.peers {
+		if _, ok := kinds[name]; !ok {
+			e.fail("BENCH_PEERS: %q is none of unbound dnsmasq dnsdist knot-resolver pdns-recursor all", name)
+		}
+	}
+	for _, name := range s.sections {
+		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == name }) {
+			e.fail("BENCH_SECTIONS: there is no section %q", name)
+		}
+	}
+	if s.runs < 1 || s.seconds <= 0 || len(s.sizes) == 0 {
+		e.fail("BENCH_RUNS, BENCH_SECONDS and BENCH_SIZES must be above zero")
+	}
+	return s, errors.Join(e.errs...)
+}
+
+// An environment reads variables and collects what is wrong with them.
+type environment struct{ errs []error }
+
+func (e *environment) fail(format string, args ...any) {
+	e.errs = append(e.errs, fmt.Errorf(format, args...))
+}
+
+func (e *environment) text(key, otherwise string) string {
+	if v := os.Getenv(key); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func (e *environment) words(key, otherwise string) []string {
+	v, ok := os.LookupEnv(key)
+	if !ok {
+		v = otherwise
+	}
+	return strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == ',' })
+}
+
+func (e *environment) number(key string, otherwise float64) float64 {
+	v := os.Getenv(key)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseFloat(v, 64)
+	if err != nil || n < 0 {
+		e.fail("%s: %q is not a number", key, v)
+	}
+	return n
+}
+
+func (e *environment) seconds(key string, otherwise float64) time.Duration {
+	return time.Duration(e.number(key, otherwise) * float64(time.Second))
+}
+
+func (e *environment) numbers(key, otherwise string) []int {
+	var all []int
+	for _, word := range e.words(key, otherwise) {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1000 {
+			e.fail("%s: %q is not a number of names from 1000 on", key, word)
+		}
+		all = append(all, n)
+	}
+	return all
+}
