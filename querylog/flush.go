@@ -84,17 +84,30 @@ func (w *writer) nextFold() *fold {
 
 // resolve asks who has the addresses that came without a binding.
 func (w *writer) resolve() {
-	bind, l := w.l.o.Bind, w.l
-	if bind == nil {
-		return
-	}
+	l := w.l
 	l.mu.Lock()
 	f := l.fold // only the writer puts another in its place
 	slots, clients := f.unresolved, f.clients
 	f.unresolved = nil
 	l.mu.Unlock()
-	if len(slots) == 0 {
-		return
+	found := w.ask(slots, clients)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.answer(f, slots, found)
+}
+
+// resolveClosed is resolve for those that came just before the window's end.
+func (w *writer) resolveClosed(b *batch) {
+	f := b.old
+	w.answer(f, f.unresolved, w.ask(f.unresolved, f.clients))
+	b.fold = f.header()
+}
+
+// ask returns the binding of each client, nil where there is none.
+func (w *writer) ask(slots []uint32, clients []client) []*devices.Binding {
+	bind := w.l.o.Bind
+	if bind == nil || len(slots) == 0 {
+		return nil
 	}
 	found := make([]*devices.Binding, len(slots))
 	begun := time.Now()
@@ -104,14 +117,17 @@ func (w *writer) resolve() {
 		}
 		found[i] = bind(clients[slot].addr)
 	}
+	return found
+}
+
+// answer gives clients what ask found.
+func (w *writer) answer(f *fold, slots []uint32, found []*devices.Binding) {
 	from := 0
 	if w.seg != nil {
 		from = w.seg.rows
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, slot := range slots {
-		f.resolve(slot, found[i], from)
+	for i := range found {
+		f.resolve(slots[i], found[i], from)
 	}
 }
 

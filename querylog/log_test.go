@@ -306,3 +306,23 @@ func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
 	closeLog(t, l)
 	l.Flush() // of a closed log does nothing
 }
+
+func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, Bind: func(netip.Addr) *devices.Binding { return phone(9) }})
+	r := lookup(t, nil, time.Now(), phone(9), "x.example")
+	l.Append([]Record{r})
+	r.Binding = nil
+	f := l.fold
+	w := &writer{l: l}
+	l.mu.Lock() // as the writer does between asking and taking the fold
+	f.add(&r, r.Time.UnixMilli(), byName, l.limit)
+	b := batch{old: f, fold: f.header()}
+	w.resolveClosed(&b)
+	l.mu.Unlock()
+	closeLog(t, l)
+	got := rows(t, dir, Filter{})
+	if len(got) != 1 || got[0].Count != 2 || got[0].Binding != 9 {
+		t.Errorf("got %v, want one row of the device", got)
+	}
+}

@@ -392,6 +392,7 @@ func (w *writer) due() bool {
 func (w *writer) closeWindow() error {
 	w.resolve()
 	b := w.take(true)
+	w.resolveClosed(&b)
 	w.full = false
 	whole := w.lock != nil && !b.torn && w.writeBatch(&b) == nil
 	w.forgetHidden(b.old)
