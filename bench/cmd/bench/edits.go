@@ -71,7 +71,7 @@ func editedLists(at site, c *catalogue) ([]*edited, error) {
 		return nil, err
 	}
 	targets := []*edited{
-		{name: "small", path: filepath.Join(lists, "small.txt"), base: []byte("small.edited.example\n")},
+		{name: "small", path: filepath.Join(lists, "small.txt"), base: []byte("kept.example\n")},
 		{name: "large", path: filepath.Join(lists, "names.txt"), base: large},
 	}
 	for _, t := range targets {

@@ -66,8 +66,8 @@ func valueOf(path, key, separator string) string {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%d cores (%s), %d MiB of memory, %s, Linux %s, built with %s",
-		m.cores, m.processor, m.ram>>20, m.system, m.kernel, runtime.Version())
+	return fmt.Sprintf("%d cores (%s), %s MiB of memory, %s, Linux %s, built with %s",
+		m.cores, m.processor, thousands(int(m.ram>>20)), m.system, m.kernel, runtime.Version())
 }
 
 // beginNoise begins to watch how busy the machine is. The function it returns

@@ -165,8 +165,8 @@ func (s *shape) add(name string) {
 }
 
 func (s shape) String() string {
-	return fmt.Sprintf("%d names, %.2f octets on the wire on average, %.1f %% registrable domains",
-		s.names, float64(s.octets)/float64(s.names), 100*float64(s.registrable)/float64(s.names))
+	return fmt.Sprintf("%s names, %.2f octets on the wire on average, %.1f %% registrable domains",
+		thousands(s.names), float64(s.octets)/float64(s.names), 100*float64(s.registrable)/float64(s.names))
 }
 
 // describeFiles prints the shape of plain domain lists, each name counted once.

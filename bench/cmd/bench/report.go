@@ -107,8 +107,9 @@ load: only "What the log costs" is long enough to hold all of it.
 	}
 }
 
-// corpusShape is what `bench names` printed for public lists.
-const corpusShape = ""
+// corpusShape is what `bench names` printed for a collection of public lists.
+const corpusShape = `- For comparison, 432,743 different names of public lists in all formats: 22.60 octets on average, 49.6 % registrable domains.
+`
 
 func dnsperfVersion() string {
 	out, _ := exec.Command("dnsperf", "-h").CombinedOutput()
