@@ -1,0 +1,5 @@
+//go:build !race
+
+package blocklists
+
+const raced = false
