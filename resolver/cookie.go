@@ -3,7 +3,6 @@ package resolver
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"time"
 
 	"github.com/dchest/siphash"
 )
@@ -26,20 +25,24 @@ func newCookies() cookies {
 	return cookies{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
 }
 
-// answer returns the COOKIE option for the reply to q; nil if q has none.
+// answer returns the COOKIE option for the reply to q; nil if q has none. It
+// lies in q.
 func (c *cookies) answer(q *query) []byte {
 	sent := q.Cookie()
 	if len(sent) == 0 {
 		return nil
 	}
-	return c.make([clientCookie]byte(sent), q.client.Addr().AsSlice(), q.received)
-}
-
-func (c *cookies) make(client [clientCookie]byte, addr []byte, now time.Time) []byte {
-	b := make([]byte, 0, fullCookie+16)
-	b = append(b, client[:]...)
+	b := append(q.serverCookie[:0], sent[:clientCookie]...)
 	b = append(b, 1, 0, 0, 0) // version, reserved
-	b = binary.BigEndian.AppendUint32(b, uint32(now.Unix()))
-	hash := siphash.Hash(c.key0, c.key1, append(b, addr...))
-	return binary.LittleEndian.AppendUint64(b[:16], hash)
+	b = binary.BigEndian.AppendUint32(b, uint32(q.received.Unix()))
+	var room [fullCookie + 16]byte
+	signed, client := append(room[:0], b...), q.client.Addr()
+	if client.Is4() {
+		a := client.As4()
+		signed = append(signed, a[:]...)
+	} else {
+		a := client.As16()
+		signed = append(signed, a[:]...)
+	}
+	return binary.LittleEndian.AppendUint64(b, siphash.Hash(c.key0, c.key1, signed))
 }

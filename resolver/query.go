@@ -29,6 +29,8 @@ type query struct {
 	alias     []byte // the alias that decided, if not the name itself
 	ttl       uint32 // the largest TTL served, seconds
 	private   bool   // only for upstreams with a private address
+
+	serverCookie [fullCookie]byte // room for the COOKIE option of the reply
 }
 
 // An outlet is where a query leaves the server: the reply to the client, the
