@@ -11,7 +11,7 @@
 #	BENCH_IDLE=30                   seconds of one query each; 0: not
 #	BENCH_RATE=20000                queries a second where latency is measured
 #	BENCH_LIMIT=1200                seconds after which it gives up
-#	BENCH_PAGE=docs/benchmarks.md   what it writes
+#	BENCH_PAGE=docs/benchmarks.md   what it writes; bench/results/part.md where BENCH_SECTIONS is set
 #	BENCH_SERVER_CORE=0  BENCH_LOAD_CORE=1
 #
 # Every single figure is kept in bench/results.

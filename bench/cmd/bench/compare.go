@@ -51,20 +51,32 @@ func (b *bench) compare() error {
 	}
 	page := b.page()
 	fmt.Print("\n", page)
-	errs = append(errs, os.WriteFile(b.set.page, []byte(page), 0o644), b.keepRaw())
+	errs = append(errs, b.keepRaw())
+	if b.ctx.Err() != nil {
+		errs = append(errs, b.keepText("partial", ".md", page)) // what stands in the page's place stays
+	} else {
+		errs = append(errs, os.WriteFile(b.set.page, []byte(page), 0o644))
+	}
 	return errors.Join(errs...)
 }
 
 // keepRaw writes every single figure behind the medians.
 func (b *bench) keepRaw() error {
-	text, err := json.MarshalIndent(b.report.rounds, "", " ")
+	text, err := json.MarshalIndent(map[string]any{
+		"machine": b.machine.String(), "rounds": b.report.rounds, "footprints": b.report.footprints, "days": b.report.days,
+	}, "", " ")
 	if err != nil {
 		return err
 	}
+	return b.keepText("compare", ".json", string(text)+"\n")
+}
+
+// keepText writes a file of this run beside those of others.
+func (b *bench) keepText(what, ending, text string) error {
 	if err := os.MkdirAll(b.set.results, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(b.set.results, b.begun.UTC().Format("20060102-150405")+".json"), text, 0o644)
+	return os.WriteFile(filepath.Join(b.set.results, what+"-"+b.begun.UTC().Format("20060102-150405")+ending), []byte(text), 0o644)
 }
 
 var loadNames = []string{"blocked", "cached", "mix", "miss"}
@@ -74,7 +86,7 @@ type round struct {
 	Section, Server string
 	Size, Run       int
 	Ready, Again    time.Duration // to the first right answer: from text, and at the second start
-	Start, End      memory        `json:"-"`
+	Start, End      memory        // before and after the loads
 	Loads           map[string]cost
 }
 
@@ -146,7 +158,7 @@ func (b *bench) round(name string, c *catalogue, files loads) (r round, err erro
 	}
 	r.End, err = s.memory()
 	b.say("%-14s %8d names: first answer %5.2f s, RSS %4d MB, thousand queries per CPU-second: blocked %.0f, cached %.0f, mix %.0f, miss %.0f",
-		name, c.size, r.Ready.Seconds(), r.End.rss>>20, r.Loads["blocked"].perCPUSecond()/1e3, r.Loads["cached"].perCPUSecond()/1e3,
+		name, c.size, r.Ready.Seconds(), r.End.RSS>>20, r.Loads["blocked"].perCPUSecond()/1e3, r.Loads["cached"].perCPUSecond()/1e3,
 		r.Loads["mix"].perCPUSecond()/1e3, r.Loads["miss"].perCPUSecond()/1e3)
 	return r, err
 }

@@ -44,7 +44,11 @@ func (b *bench) edits() error {
 	took, editErr := b.editAll(s, targets)
 	wrong := watch.stop()
 	asked, loadErr := load.stop()
-	b.reportEdits(took, asked, watch)
+	text := b.editsText(took, asked, watch)
+	fmt.Print("\n", text)
+	if err := b.keepText("edits", ".txt", text); err != nil {
+		return err
+	}
 	if !s.alive() {
 		return fmt.Errorf("the server ended: %s", s.lastMessages())
 	}
@@ -325,8 +329,11 @@ func (w *verdictWatch) stop() error {
 	return errors.Join(errs...)
 }
 
-func (b *bench) reportEdits(took []delay, asked cost, watch *verdictWatch) {
-	fmt.Printf("\n%d names; in force after, ms:\n\n%-8s%-22s%6s%8s%8s%8s%8s\n", b.set.sizes[0], "list", "way", "edits", "least", "median", "95 %", "most")
+// editsText is how long edits of each list and way took, and what the clients saw.
+func (b *bench) editsText(took []delay, asked cost, watch *verdictWatch) string {
+	var p strings.Builder
+	fmt.Fprintf(&p, "%v\n%s names; an edit is in force after, ms:\n\n", b.machine, thousands(b.set.sizes[0]))
+	fmt.Fprintf(&p, "%-8s%-20s%6s%8s%8s%8s%8s\n", "list", "way", "edits", "least", "median", "95 %", "most")
 	for _, list := range []string{"small", "large"} {
 		for _, way := range ways {
 			var ms []float64
@@ -339,13 +346,14 @@ func (b *bench) reportEdits(took []delay, asked cost, watch *verdictWatch) {
 				continue
 			}
 			slices.Sort(ms)
-			fmt.Printf("%-8s%-22s%6d%8.0f%8.0f%8.0f%8.0f\n", list, way.name, len(ms), ms[0], median(ms), ms[(len(ms)*95-1)/100], ms[len(ms)-1])
+			fmt.Fprintf(&p, "%-8s%-20s%6d%8.0f%8.0f%8.0f%8.0f\n", list, way.name, len(ms), ms[0], median(ms), ms[(len(ms)*95-1)/100], ms[len(ms)-1])
 		}
 	}
-	fmt.Printf("\ndnsperf: %d queries answered at %.0f/s, %d lost, %d with another code, longest %.1f ms\n",
+	fmt.Fprintf(&p, "\ndnsperf: %d queries answered at %.0f/s, %d lost, %d with another code, longest %.1f ms\n",
 		asked.Queries, asked.perSecond(), asked.Lost, asked.Wrong, float64(asked.Max)/1e6)
-	fmt.Printf("checking client: %d queries, %d lost, %d wrong\nload average before %s, after %s\n",
-		watch.asked, watch.lost, len(watch.wrong), b.machine.loadBefore, loadAverage())
+	fmt.Fprintf(&p, "checking client: %d queries, %d lost, %d wrong\n", watch.asked, watch.lost, len(watch.wrong))
+	fmt.Fprintf(&p, "load average before %s, after %s\n", b.machine.loadBefore, loadAverage())
+	return p.String()
 }
 
 func slow(took []delay) error {

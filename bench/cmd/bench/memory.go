@@ -10,10 +10,10 @@ import (
 // A footprint is what Telltale occupies with a warm cache and its log on, in
 // one run.
 type footprint struct {
-	size, run      int
-	text, compiled memory        // started from text, and from compiled lists
-	reloading      memory        // after the whole list was reloaded; its peak is that of the reload
-	inForce        time.Duration // from the edit that caused it
+	Size, Run      int
+	Text, Compiled memory        // started from text, and from compiled lists
+	Reloading      memory        // after the whole list was reloaded; its peak is that of the reload
+	InForce        time.Duration // from the edit that caused it
 }
 
 // memoryOfNames reads what the lists cost at rest and while they are replaced.
@@ -28,10 +28,10 @@ func (b *bench) memoryOfNames() error {
 			if err != nil {
 				return err
 			}
-			f.size, f.run = size, run
+			f.Size, f.Run = size, run
 			b.report.footprints = append(b.report.footprints, f)
 			b.say("telltale %8d names, 20,000 answers cached: RSS %d MB from text, %d MB (anonymous %d) from compiled lists; peak while reloading %d MB",
-				size, f.text.rss>>20, f.compiled.rss>>20, f.compiled.anon>>20, f.reloading.peak>>20)
+				size, f.Text.RSS>>20, f.Compiled.RSS>>20, f.Compiled.Anon>>20, f.Reloading.Peak>>20)
 		}
 	}
 	return nil
@@ -43,26 +43,26 @@ func (b *bench) footprint(c *catalogue, files loads) (f footprint, err error) {
 		return f, err
 	}
 	defer func() { b.shut(s) }()
-	if f.text, err = b.warmMemory(s, files); err != nil {
+	if f.Text, err = b.warmMemory(s, files); err != nil {
 		return f, err
 	}
 	b.shut(s)
 	if s, err = b.open("telltale", c, at, b.set.serverCore); err != nil {
 		return f, err
 	}
-	if f.compiled, err = b.warmMemory(s, files); err != nil {
+	if f.Compiled, err = b.warmMemory(s, files); err != nil {
 		return f, err
 	}
 	if err := s.resetPeak(); err != nil {
 		return f, err
 	}
-	if f.inForce, err = b.reload(s, at, 0); err != nil {
+	if f.InForce, err = b.reload(s, at, 0); err != nil {
 		return f, err
 	}
 	if err := b.letCompile(s); err != nil {
 		return f, err
 	}
-	f.reloading, err = s.memory()
+	f.Reloading, err = s.memory()
 	return f, err
 }
 
@@ -132,7 +132,7 @@ func (b *bench) day() error {
 		}
 		b.report.days = append(b.report.days, m)
 		b.say("86,400 queries, time %d: %.1f s, %d lost, RSS %.1f MB, anonymous %.1f MB", n+1, got.Took.Seconds(), got.Lost,
-			megabytes(m.rss), megabytes(m.anon))
+			megabytes(m.RSS), megabytes(m.Anon))
 	}
 	return nil
 }

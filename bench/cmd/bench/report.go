@@ -205,8 +205,8 @@ func (b *bench) pageServers(p *strings.Builder, size int) {
 			first += fmt.Sprintf("; %.2f compiled", middle(rounds, func(r round) float64 { return r.Again.Seconds() }))
 		}
 		row(p, append(cells, share(rounds, func(c cost) int { return c.Lost }), share(rounds, func(c cost) int { return c.Wrong }), first,
-			mega(middle(rounds, func(r round) float64 { return float64(r.End.rss) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.pss) })),
-			mega(middle(rounds, func(r round) float64 { return float64(r.End.anon) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.peak) })))...)
+			mega(middle(rounds, func(r round) float64 { return float64(r.End.RSS) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.PSS) })),
+			mega(middle(rounds, func(r round) float64 { return float64(r.End.Anon) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.Peak) })))...)
 	}
 	fmt.Fprint(p, "\nThe first answer is from text; Telltale starts a second time from the lists it has compiled, and is then put under load.\n\n")
 }
@@ -260,7 +260,7 @@ func (b *bench) pageMemory(p *strings.Builder) {
 	for _, size := range b.set.sizes {
 		var all []footprint
 		for _, f := range b.report.footprints {
-			if f.size == size {
+			if f.Size == size {
 				all = append(all, f)
 			}
 		}
@@ -268,11 +268,11 @@ func (b *bench) pageMemory(p *strings.Builder) {
 			continue
 		}
 		row(p, thousands(size),
-			mega(middle(all, func(f footprint) float64 { return float64(f.text.rss) })), mega(middle(all, func(f footprint) float64 { return float64(f.compiled.rss) })),
-			mega(middle(all, func(f footprint) float64 { return float64(f.compiled.anon) })), mega(middle(all, func(f footprint) float64 { return float64(f.compiled.pss) })),
-			mega(middle(all, func(f footprint) float64 { return float64(f.reloading.peak) })),
-			fmt.Sprintf("%.2f", middle(all, func(f footprint) float64 { return float64(f.reloading.peak) / float64(f.compiled.rss) })),
-			fmt.Sprintf("%.2f", middle(all, func(f footprint) float64 { return f.inForce.Seconds() })))
+			mega(middle(all, func(f footprint) float64 { return float64(f.Text.RSS) })), mega(middle(all, func(f footprint) float64 { return float64(f.Compiled.RSS) })),
+			mega(middle(all, func(f footprint) float64 { return float64(f.Compiled.Anon) })), mega(middle(all, func(f footprint) float64 { return float64(f.Compiled.PSS) })),
+			mega(middle(all, func(f footprint) float64 { return float64(f.Reloading.Peak) })),
+			fmt.Sprintf("%.2f", middle(all, func(f footprint) float64 { return float64(f.Reloading.Peak) / float64(f.Compiled.RSS) })),
+			fmt.Sprintf("%.2f", middle(all, func(f footprint) float64 { return f.InForce.Seconds() })))
 	}
 	fmt.Fprintln(p)
 }
@@ -310,7 +310,7 @@ func (b *bench) pageRest(p *strings.Builder) {
 	if d := b.report.days; len(d) > 1 {
 		first, last := d[0], d[len(d)-1]
 		fmt.Fprintf(p, "- 86,400 queries of the mix at full speed, once and then %d times more: RSS %.1f MB, then %.1f MB; anonymous %.1f MB, then %.1f MB.\n",
-			len(d)-1, megabytes(first.rss), megabytes(last.rss), megabytes(first.anon), megabytes(last.anon))
+			len(d)-1, megabytes(first.RSS), megabytes(last.RSS), megabytes(first.Anon), megabytes(last.Anon))
 	}
 	if b.report.idleFor > 0 {
 		fmt.Fprintf(p, "- One query a second for %.0f s: %.2f %% of one core.\n", b.report.idleFor.Seconds(), 100*b.report.idleCPU.Seconds()/b.report.idleFor.Seconds())

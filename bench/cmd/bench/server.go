@@ -116,7 +116,7 @@ func (s *server) cpu() (time.Duration, error) {
 }
 
 // memory of a process, in bytes.
-type memory struct{ rss, pss, anon, peak int64 }
+type memory struct{ RSS, PSS, Anon, Peak int64 }
 
 func (s *server) memory() (memory, error) {
 	m := memory{}
@@ -124,9 +124,9 @@ func (s *server) memory() (memory, error) {
 	if err != nil {
 		return m, err
 	}
-	m.rss, m.anon, m.peak = kilobytes(status, "VmRSS:"), kilobytes(status, "RssAnon:"), kilobytes(status, "VmHWM:")
+	m.RSS, m.Anon, m.Peak = kilobytes(status, "VmRSS:"), kilobytes(status, "RssAnon:"), kilobytes(status, "VmHWM:")
 	if rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.pid())); err == nil {
-		m.pss = kilobytes(rollup, "Pss:")
+		m.PSS = kilobytes(rollup, "Pss:")
 	}
 	return m, nil
 }

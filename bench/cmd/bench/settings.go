@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ func readSettings() (*settings, error) {
 	}
 	if slices.Equal(s.peers, []string{"all"}) {
 		s.peers = []string{"unbound", "dnsmasq", "dnsdist", "knot-resolver", "pdns-recursor"}
+	}
+	if len(s.sections) > 0 && os.Getenv("BENCH_PAGE") == "" {
+		s.page = filepath.Join(s.results, "part.md")
 	}
 	for _, name := range s.peers {
 		if _, ok := kinds[name]; !ok {
