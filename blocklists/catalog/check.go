@@ -92,6 +92,7 @@ func (c *checker) file(fsys fs.FS, name string) error {
 var (
 	since = regexp.MustCompile(`^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$`)
 	repo  = regexp.MustCompile(`^[\w.-]+/[\w.-]+:[^\s:]+$`)
+	bare  = regexp.MustCompile(`\bhagezi/dns-blocklists(/blob/[0-9a-f]{40}/|:)wildcard/|\bnextdns/native-tracking-domains\b`)
 	blob  = regexp.MustCompile(`^https://github\.com/[\w.-]+/[\w.-]+/blob/[0-9a-f]{40}/\S+$`)
 )
 
@@ -132,6 +133,9 @@ func (c *checker) entry(e *Entry) {
 	if e.Confidence != "stated" && e.Confidence != "name" {
 		say("confidence=%s: write stated where a source says the purpose, name where it is read off the name", e.Confidence)
 	}
+	if e.Confidence == "stated" && !slices.ContainsFunc(e.Sources, saysMore) {
+		say("confidence=stated, but its sources are lists of names alone: write confidence=name, or add the source that says the purpose")
+	}
 	if e.Breaks == "" && (e.Tier == "mixed" || e.Tier == "essential") {
 		say("tier=%s without breaks: say what stops working", e.Tier)
 	}
@@ -158,6 +162,12 @@ func sourceProblem(s string) string {
 		return "is neither https://... nor owner/repository:path: write it as one of them"
 	}
 	return ""
+}
+
+// saysMore reports whether a source can say what a name is for. Known lists of
+// names alone cannot, but for the one whose title is the purpose.
+func saysMore(s string) bool {
+	return !bare.MatchString(s) || strings.Contains(s, "/wildcard/doh")
 }
 
 func regionKnown(s string) bool {

@@ -29,6 +29,8 @@ func TestWhatTheCheckerRefuses(t *testing.T) {
 			"acme.txt:2: tier=bad is unknown: write telemetry, mixed, essential or owner"},
 		{"an unknown key", head + "log.acme.example #@ colour=red\n", "acme.txt:2: the key colour is unknown"},
 		{"an unknown confidence", head + "log.acme.example #@ confidence=sure\n", "acme.txt:2: log.acme.example: confidence=sure: write stated"},
+		{"a purpose stated by a list of names alone", head + "log.acme.example #@ source=hagezi/dns-blocklists:wildcard/native.acme-onlydomains.txt\n",
+			"acme.txt:2: log.acme.example: confidence=stated, but its sources are lists of names alone: write confidence=name"},
 		{"an unknown region", head + "log.acme.example #@ region=Europe\n", "acme.txt:2: log.acme.example: region=Europe is unknown"},
 		{"a date that is none", head + "log.acme.example #@ since=May\n", "acme.txt:2: log.acme.example: since=May is no date"},
 		{"a source that is no address", head + "log.acme.example #@ source=everybody\n", "acme.txt:2: log.acme.example: source=everybody is neither"},
