@@ -148,8 +148,13 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 	dir := files(t, map[string]string{"a.txt": "ads.example\n"})
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "")
-	if _, err := Open(Options{Dir: dir, CacheDir: file}); err == nil {
-		t.Error("a cache directory that is a file: got no error")
+	told := &reports{}
+	s := loaded(t, Options{Dir: dir, CacheDir: file, Report: told.add})
+	if got, want := s.says(t, "ads.example"), "block a ads.example"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !told.has("cache-failed lists") {
+		t.Errorf("not reported: %v", told.seen)
 	}
 }
 

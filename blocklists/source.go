@@ -283,13 +283,21 @@ func (s *Store) readFile(src *source) (reading, error) {
 		return readList(f, o, src.settings.Suffixes, nil, st)
 	}
 	r, err := readList(f, o, src.settings.Suffixes, into, st)
-	if err != nil {
-		into.Close()
-		os.Remove(into.Name())
+	if err == nil {
+		r.file = into
+		return r, nil
+	}
+	into.Close()
+	os.Remove(into.Name())
+	// The disk may be full: a list needs none to be in force.
+	if _, seekErr := f.Seek(0, io.SeekStart); seekErr != nil {
 		return r, err
 	}
-	r.file = into
-	return r, nil
+	inMemory, readErr := readList(f, o, src.settings.Suffixes, nil, st)
+	if readErr == nil {
+		s.cacheFailedLocked(src, err)
+	}
+	return inMemory, readErr
 }
 
 func (s *Store) cacheFailedLocked(src *source, err error) {

@@ -69,7 +69,9 @@ func load(o Options, write bool) (*Store, error) {
 	}
 	if write && o.CacheDir != "" {
 		if err := s.prepareCache(); err != nil {
-			return nil, fmt.Errorf("cache directory: %w", err)
+			s.log.Error("compiled lists are not kept, each start reads their text", "err", err)
+			o.report("cache-failed", "lists", err.Error())
+			o.CacheDir, s.opts.CacheDir = "", ""
 		}
 	}
 	s.index = index{dir: o.CacheDir, readOnly: !write, fault: s.fault, log: s.log}

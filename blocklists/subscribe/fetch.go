@@ -102,6 +102,9 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 		return u, fmt.Errorf("is %d bytes long, over the limit of %d", res.ContentLength, s.MaxSize)
 	}
 	u.etag, u.modified = res.Header.Get("ETag"), res.Header.Get("Last-Modified")
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return u, err
+	}
 	if u.file, err = os.CreateTemp(s.Dir, "part-*"); err != nil {
 		return u, err
 	}

@@ -132,15 +132,15 @@ type Subscriber struct {
 }
 
 // New reads what earlier runs left in Dir, so that Files can be served at once.
-// It does not use the network.
+// It does not use the network. Where Dir cannot be made, each fetch tries again.
 func New(o Options) (*Subscriber, error) {
 	if o.Dir == "" {
 		return nil, errors.New("subscriptions: no directory for downloads")
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("subscriptions: %w", err)
-	}
 	o = o.withDefaults()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
+		o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
+	}
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
 	s.client = s.newClient()
 	removeParts(o.Dir)

@@ -23,6 +23,7 @@ import (
 // A control is the socket by which the other commands ask what only the running
 // server knows: HTTP and JSON, for this user alone (0600).
 type control struct {
+	socket string
 	server *http.Server
 	done   chan struct{}
 }
@@ -53,6 +54,9 @@ type errRefused struct{ err error }
 
 func (e errRefused) Error() string { return e.err.Error() }
 
+// errAnswered means that the socket is not ours to take over.
+var errAnswered = errors.New("another server answers")
+
 // listenControl opens the socket. A socket left by a server that was killed is
 // taken over; the lock of the data directory says that it is nobody's.
 func (h *house) listenControl() (*control, error) {
@@ -60,7 +64,7 @@ func (h *house) listenControl() (*control, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
 		if c, err := net.Dial("unix", path); err == nil {
 			c.Close()
-			return nil, fmt.Errorf("control.socket: another server answers on %s", path)
+			return nil, fmt.Errorf("control.socket: %w on %s", errAnswered, path)
 		}
 		os.Remove(path)
 	}
@@ -68,7 +72,7 @@ func (h *house) listenControl() (*control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control.socket: %w", err)
 	}
-	c := &control{server: &http.Server{Handler: h.routes(), ReadTimeout: 10 * time.Second}, done: make(chan struct{})}
+	c := &control{socket: path, server: &http.Server{Handler: h.routes(), ReadTimeout: 10 * time.Second}, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -108,6 +112,7 @@ func (c *control) close() {
 		c.server.Close()
 	}
 	<-c.done
+	os.Remove(c.socket) // no harm where it stays
 }
 
 func (h *house) routes() http.Handler {

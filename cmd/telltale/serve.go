@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -57,9 +59,12 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 		return err
 	}
 	control, err := h.listenControl()
-	if err != nil {
+	if errors.Is(err, errAnswered) {
 		h.close()
 		return err
+	}
+	if err != nil {
+		logger.Error("pause, lists, devices and doctor cannot ask this server", "error", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
@@ -76,7 +81,9 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	debug.FreeOSMemory() // what the start needed, nothing needs any more
 	<-ctx.Done()
 	stop()
-	control.close()
+	if control != nil {
+		control.close()
+	}
 	tasks.Wait()
 	h.work.Wait()
 	return h.close()
@@ -127,18 +134,31 @@ Your own rules:    %s
 // self returns how to call this binary, and the flags that lead another command
 // to the same settings.
 func (a *app) self() (command, flags string) {
-	command = "telltale"
-	if exe, err := os.Executable(); err == nil {
-		if dir, err := os.Getwd(); err == nil {
-			if rel, err := filepath.Rel(dir, exe); err == nil && !strings.HasPrefix(rel, "..") {
-				command = "./" + rel
-			}
-		}
-	}
+	command = ownCommand()
 	for _, name := range []string{"config", "data-dir", "lists-dir", "cache-dir", "control-socket"} {
 		if f := a.root.PersistentFlags().Lookup(name); f != nil && f.Changed {
 			flags += " --" + name + " " + f.Value.String()
 		}
 	}
 	return command, flags
+}
+
+// ownCommand returns what to type for this binary: its name where the shell finds
+// it, else its place.
+func ownCommand() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "telltale"
+	}
+	if found, err := exec.LookPath(filepath.Base(exe)); err == nil && found == exe {
+		return filepath.Base(exe)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return exe
+	}
+	if rel, err := filepath.Rel(dir, exe); err == nil && !strings.HasPrefix(rel, "..") {
+		return "./" + rel
+	}
+	return exe
 }
