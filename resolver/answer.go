@@ -46,16 +46,7 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 // answerLater asks an upstream once for all who wait for the same question, and
 // answers each of them by its own lights.
 func (s *Server) answerLater(f *flight) {
-	e := s.resolve(f)
-	s.cache.put(&f.question, e)
-	for _, w := range s.flights.land(f) {
-		s.guard(func() {
-			reply, source := s.answerFrom(w.dst[:0], &w.query, e, e.fresh())
-			w.answered = true
-			s.finish(&w.query, reply, source, w.out)
-		})
-		s.release(w)
-	}
+	s.arrive(f, s.resolve(f), (*waiter).outlet, s.release)
 }
 
 // answerFrom appends e as the reply to q, unless a name or an address that e

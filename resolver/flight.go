@@ -17,6 +17,7 @@ import (
 type flight struct {
 	question dnswire.Question // as its first asker put it
 	private  bool
+	tried    *upstream // was asked in vain already; nil for none
 	key      key
 	waiters  []*waiter // guarded by flights.mu until landed
 }
@@ -91,10 +92,11 @@ func (f *flights) count() int {
 
 var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }}
 
-// wait hands q, which needs an upstream, to another goroutine, or sheds it.
+// wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later outlet) {
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
+	w.asking = nil // is the reader's
 	w.Detach()
 	start, ok := s.flights.board(w)
 	if !ok {
@@ -104,8 +106,8 @@ func (s *Server) wait(q *query, now, later outlet) {
 		s.finish(q, nil, querylog.Shed, now)
 		return
 	}
-	if start != nil {
-		s.work.Go(func() { s.answerLater(start) })
+	if start != nil && (q.asking == nil || !s.short.take(start, q.asking)) {
+		s.goLong(start, nil)
 	}
 }
 
@@ -133,11 +135,13 @@ func (s *Server) askUpstreams(f *flight) *entry {
 	weather := s.upstreams.weather.Load()
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
 	defer cancel()
-	exchange := s.upstreams.exchange
+	var a answer
+	var err error
 	if f.private {
-		exchange = s.upstreams.exchangePrivate
+		a, err = s.upstreams.exchangePrivate(ctx, &f.question)
+	} else {
+		a, err = s.upstreams.exchangeAfter(ctx, &f.question, f.tried)
 	}
-	a, err := exchange(ctx, &f.question)
 	e := s.newEntryOf(&a, err, f)
 	if e.isFailure() && !wasNotAsked(err) {
 		e.keepFailure(s.cache.peek(&f.question), weather)

@@ -139,26 +139,7 @@ func (m *messages) send(fd int, replies []outgoing, wildcard bool) (sent int) {
 			m.forget(i)
 		}
 	}
-	for total := len(replies); sent < total; {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.out[sent])),
-			uintptr(total-sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EAGAIN { // wait for room, up to SO_SNDTIMEO
-			n, _, errno = syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.out[sent])),
-				uintptr(total-sent), 0, 0, 0)
-		}
-		switch errno {
-		case 0:
-			sent += int(n)
-		case unix.EINTR:
-		case unix.EAGAIN: // no room for that long: waiting for each would stop the reader
-			total = sent
-		default:
-			// The first reply could not be sent (its client is unreachable, say);
-			// the others may.
-			total--
-			copy(m.out[sent:total], m.out[sent+1:])
-		}
-	}
+	sent = sendHeaders(fd, m.out[:len(replies)])
 	runtime.KeepAlive(m)
 	runtime.KeepAlive(replies)
 	return sent
@@ -174,4 +155,113 @@ func (m *messages) forget(i int) {
 	} else if info := (*unix.Inet6Pktinfo)(data); !netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() {
 		info.Ifindex = 0
 	}
+}
+
+// sendHeaders sends messages in as few system calls as the kernel allows, and
+// returns how many it took. It may change their order.
+func sendHeaders(fd int, out []mmsghdr) (sent int) {
+	for total := len(out); sent < total; {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[sent])),
+			uintptr(total-sent), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN { // wait for room, up to SO_SNDTIMEO
+			n, _, errno = syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[sent])),
+				uintptr(total-sent), 0, 0, 0)
+		}
+		switch errno {
+		case 0:
+			sent += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN: // no room for that long: waiting for each would stop the reader
+			total = sent
+		default:
+			// The first reply could not be sent (its client is unreachable, say);
+			// the others may.
+			total--
+			copy(out[sent:total], out[sent+1:])
+		}
+	}
+	return sent
+}
+
+// An outbox is messages to be sent together, each with where it goes. Data lies
+// with whoever added it until flush returns.
+type outbox struct {
+	n       int
+	headers [batchSize]mmsghdr
+	data    [batchSize]unix.Iovec
+	names   [batchSize]unix.RawSockaddrInet6 // an RawSockaddrInet4 fits in it
+	control [batchSize][controlSize]byte
+}
+
+// add adds a message on a connected socket. There must be room: n < batchSize.
+func (o *outbox) add(data []byte) *unix.Msghdr {
+	i := o.n
+	o.n++
+	o.data[i].Base = &data[0]
+	o.data[i].SetLen(len(data))
+	h := &o.headers[i].hdr
+	*h = unix.Msghdr{Iov: &o.data[i]}
+	h.SetIovlen(1)
+	return h
+}
+
+// addTo adds a reply to q's client, from the address q came to. It returns false
+// where the client's zone is none.
+func (o *outbox) addTo(data []byte, q *query, wildcard bool) bool {
+	i := o.n
+	name := &o.names[i]
+	addr := q.client.Addr()
+	size := unix.SizeofSockaddrInet6
+	if addr.Is4() {
+		size = unix.SizeofSockaddrInet4
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		*v4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr.As4()}
+	} else {
+		*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: addr.As16()}
+		if zone := addr.Zone(); zone != "" {
+			index, err := strconv.ParseUint(zone, 10, 32) // as packet made it
+			if err != nil {
+				return false
+			}
+			name.Scope_id = uint32(index)
+		}
+	}
+	port := (*[2]byte)(unsafe.Pointer(&name.Port)) // at the same place in both
+	port[0], port[1] = byte(q.client.Port()>>8), byte(q.client.Port())
+	h := o.add(data)
+	h.Name, h.Namelen = (*byte)(unsafe.Pointer(name)), uint32(size)
+	if wildcard && q.local.IsValid() {
+		h.Control = &o.control[i][0]
+		h.SetControllen(o.source(i, q))
+	}
+	return true
+}
+
+// source writes the control message that names the address q came to, and
+// returns its size.
+func (o *outbox) source(i int, q *query) int {
+	head := (*unix.Cmsghdr)(unsafe.Pointer(&o.control[i]))
+	data := unsafe.Pointer(&o.control[i][unix.CmsgLen(0)])
+	if q.local.Is4() {
+		head.Level, head.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+		head.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		*(*unix.Inet4Pktinfo)(data) = unix.Inet4Pktinfo{Spec_dst: q.local.As4()}
+		return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+	}
+	head.Level, head.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+	head.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+	info := unix.Inet6Pktinfo{Addr: q.local.As16()}
+	if q.local.IsLinkLocalUnicast() {
+		info.Ifindex = q.ifindex
+	}
+	*(*unix.Inet6Pktinfo)(data) = info
+	return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+}
+
+// flush sends all and returns how many the kernel took.
+func (o *outbox) flush(fd int) (sent int) {
+	sent = sendHeaders(fd, o.headers[:o.n])
+	runtime.KeepAlive(o)
+	o.n = 0
+	return sent
 }

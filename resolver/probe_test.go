@@ -225,7 +225,7 @@ func TestDemandHastensProbes(t *testing.T) {
 	down.state.Store(uint32(UpstreamDown))
 	looped.state.Store(uint32(UpstreamLooped))
 	for range 3 {
-		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*upstream{{health: down}, {health: looped}}); err == nil {
+		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*upstream{{health: down}, {health: looped}}, nil); err == nil {
 			t.Error("got an answer")
 		}
 	}

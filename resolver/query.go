@@ -21,6 +21,7 @@ type query struct {
 	local     netip.Addr     // the address the query came to, where the socket is a wildcard
 	ifindex   uint32         // and the interface, for link-local addresses
 	slot      int            // its place in the reader's batch
+	asking    *asking        // what its reader's batch asks of upstreams; nil where there is none
 	transport querylog.Transport
 	received  time.Time
 	binding   *devices.Binding

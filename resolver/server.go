@@ -33,6 +33,7 @@ type Server struct {
 	cache     *cache
 	flights   *flights
 	upstreams *upstreams
+	short     *shortWay
 	streams   *streams
 	stats     stats
 
@@ -72,6 +73,7 @@ func New(o Options) (*Server, error) {
 	if up.Now == nil {
 		up.Now = o.Now
 	}
+	s.short = newShortWay(s)
 	if s.upstreams, err = newUpstreams(up); err != nil {
 		s.closeListeners()
 		return nil, err
@@ -98,6 +100,7 @@ func (s *Server) Close() error {
 	}
 	s.stop()
 	s.wakeListeners()
+	s.short.close()
 	s.work.Wait()
 	s.closeListeners()
 	s.upstreams.close()

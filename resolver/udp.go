@@ -26,6 +26,7 @@ type reader struct {
 
 	now       time.Time          // of this batch
 	policy    *blocklists.Policy // likewise
+	asking    *asking            // what is asked of upstreams
 	next, end int                // packets of this batch: the one to serve, and how many there are
 	left      bool               // its replies and records are on their way
 	rest      func()             // serveRest
@@ -57,10 +58,10 @@ func (s *Server) serveUDP(conn udpConn) {
 // newReader returns a reader of conn.
 func (s *Server) newReader(conn udpConn) *reader {
 	r := &reader{srv: s, conn: conn, records: make([]querylog.Record, 0, batchSize), out: make([]outgoing, 0, batchSize),
-		space: make([]byte, batchSize*replySpace)}
+		space: make([]byte, batchSize*replySpace), asking: new(asking)}
 	r.rest = r.serveRest
 	for i := range r.queries {
-		r.queries[i].transport, r.queries[i].slot = querylog.UDP, i
+		r.queries[i].transport, r.queries[i].slot, r.queries[i].asking = querylog.UDP, i, r.asking
 	}
 	return r
 }
@@ -92,6 +93,7 @@ func (r *reader) serveRest() {
 		r.srv.serve(packet, q, r.space[r.used:r.used], r, r.conn)
 	}
 	r.left = true
+	r.asking.leave()
 	if len(r.out) > 0 {
 		r.conn.flush(r.out)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,11 +288,17 @@ func noUpstream(source string) *exchangeError {
 // the answer fits the question and came from one of the servers, and that an
 // answer or an error is there within the budget.
 func (u *upstreams) exchange(ctx context.Context, q *dnswire.Question) (answer, error) {
+	return u.exchangeAfter(ctx, q, nil)
+}
+
+// exchangeAfter is exchange where tried was silent already: it is asked again
+// after all others, in what time is left. nil for none.
+func (u *upstreams) exchangeAfter(ctx context.Context, q *dnswire.Question, tried *upstream) (answer, error) {
 	set := u.set.Load()
 	if len(set.all) == 0 {
 		return answer{}, set.none
 	}
-	return u.ask(ctx, q, set.all)
+	return u.ask(ctx, q, set.all, tried)
 }
 
 // exchangePrivate is exchange for names that only a server of this network may
@@ -301,7 +308,7 @@ func (u *upstreams) exchangePrivate(ctx context.Context, q *dnswire.Question) (a
 	if len(set.private) == 0 {
 		return answer{}, errNone
 	}
-	return u.ask(ctx, q, set.private)
+	return u.ask(ctx, q, set.private, nil)
 }
 
 // hasPrivate reports whether exchangePrivate has anybody to ask.
@@ -317,15 +324,19 @@ type candidate struct {
 
 // ask asks the members that are up in order, then those that are failing, and
 // those that were silent once more while the budget lasts.
-func (u *upstreams) ask(ctx context.Context, q *dnswire.Question, members []*upstream) (answer, error) {
+func (u *upstreams) ask(ctx context.Context, q *dnswire.Question, members []*upstream, tried *upstream) (answer, error) {
 	var room [8]candidate
 	list := appendCandidates(room[:0], members)
 	if len(list) == 0 {
 		return answer{}, u.allDown(members)
 	}
-	deadline := time.Now().Add(u.budget)
+	deadline, first := time.Now().Add(u.budget), 0
+	if i := slices.IndexFunc(list, func(c candidate) bool { return c.upstream == tried }); i >= 0 {
+		deadline, first = deadline.Add(-u.patienceFor(u.budget, len(list))), i+1
+		list[i].tries++
+	}
 	var servFail answer // handed on if nobody does better
-	for try, at := 0, 0; try < maxTries; try, at = try+1, at+1 {
+	for try, at := 0, first; try < maxTries; try, at = try+1, at+1 {
 		if at = nextCandidate(list, at); at < 0 {
 			break
 		}
