@@ -139,3 +139,6 @@ func dialerFrom(ip, network string) *net.Dialer {
 	}
 	return &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(ip)}}
 }
+
+// says is what waitFor says in vain.
+func says(text string) func() string { return func() string { return "in vain: " + text } }
