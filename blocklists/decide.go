@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"telltale/blocklists/format"
+	"telltale/blocklists/matcher"
 	"telltale/dnswire"
 )
 
@@ -105,8 +106,18 @@ func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	if p == nil {
 		return Verdict{}
 	}
+	var room [24]matcher.Hit
+	hits := p.lookup(name, room[:0])
+	if len(hits) == 0 && len(p.patterns) == 0 {
+		return Verdict{Policy: p} // nearly every name
+	}
+	return p.decide(hits, name, qtype, g)
+}
+
+// decide is Decide for what some rule may match.
+func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g Group) Verdict {
 	var room [24]match
-	ms := p.matches(name, qtype, g, room[:0])
+	ms := p.matchesOf(hits, name, qtype, g, room[:0])
 	if len(ms) == 0 {
 		return Verdict{Policy: p}
 	}

@@ -11,11 +11,23 @@ import (
 
 // matches appends every rule that matches the question.
 func (p *Policy) matches(name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
-	if p.names != nil {
-		var room [24]matcher.Hit
-		for _, h := range p.names.Lookup(name, room[:0]) {
-			ms = p.matchHit(h, name, qtype, g, ms)
-		}
+	var room [24]matcher.Hit
+	return p.matchesOf(p.lookup(name, room[:0]), name, qtype, g, ms)
+}
+
+// lookup appends the rules with this name or one above it.
+func (p *Policy) lookup(name *dnswire.Name, hits []matcher.Hit) []matcher.Hit {
+	if p.names == nil {
+		return hits
+	}
+	return p.names.Lookup(name, hits)
+}
+
+// matchesOf appends every rule that matches the question: those of hits which do,
+// and patterns.
+func (p *Policy) matchesOf(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	for _, h := range hits {
+		ms = p.matchHit(h, name, qtype, g, ms)
 	}
 	if len(p.patterns) > 0 {
 		ms = p.matchPatterns(name, qtype, g, ms)
