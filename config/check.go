@@ -125,9 +125,12 @@ func (c *Config) checkDevices(d *decoding) {
 }
 
 func (c *Config) checkDevice(d *decoding, v *Device, key string, groups, devices, held map[string]string) {
-	if v.Name == "" {
+	switch {
+	case v.Name == "":
 		d.missing(key, "name")
-	} else {
+	case v.Name == "this-host", strings.HasPrefix(v.Name, "mac:"), strings.HasPrefix(v.Name, "addr:"):
+		d.mistake(key+".name", "found "+quote(v.Name)+", as devices without a name are called", "another name")
+	default:
 		unique(d, devices, v.Name, key+".name", "name")
 	}
 	if len(v.MACs)+len(v.Addresses)+len(v.Prefixes) == 0 {
