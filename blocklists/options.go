@@ -54,7 +54,7 @@ type ListSettings struct {
 	Custom4    netip.Addr
 	Custom6    netip.Addr
 	Exact      bool               // plain domain lines match the name alone
-	Format     string             // "" for detection per line; "regex", "zone", ...
+	Format     string             // "" for detection per line; "regex", "rpz", ...
 	Answers    bool               // may answer with addresses and names of its own
 	Suffixes   bool               // may block public suffixes
 	Tier       string             // instead of Options.Tier
