@@ -147,6 +147,8 @@ func (e *encoder) binding(b *devices.Binding) {
 	addr, _ := b.Addr.MarshalBinary()
 	e.bytes(addr)
 	e.text(b.MAC)
+	prefix, _ := b.Prefix.MarshalBinary()
+	e.bytes(prefix)
 	e.uint(uint64(b.Source))
 	e.uint(uint64(b.Confidence))
 	e.int(b.From.UnixMilli())
@@ -158,6 +160,8 @@ func (e *encoder) keptBinding(b *devices.Binding) {
 	e.kind(entryBinding)
 	e.binding(b)
 	e.bool(b.NoLog)
+	e.int(milli(b.Until))
+	e.int(milli(b.Seen))
 }
 
 func (e *encoder) bool(b bool) {

@@ -293,6 +293,38 @@ func TestBindingsAreKept(t *testing.T) {
 	}
 }
 
+// TestEndsOfBindingsAreKept ends a binding that is in the store, and reads it
+// back from the journal of a server that was killed, then from the store.
+func TestEndsOfBindingsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	b := *phone(7)
+	b.Prefix = netip.MustParsePrefix("192.168.1.0/24")
+	l.KeepBinding(b)
+	closeLog(t, l)
+
+	l = open(t, Options{Dir: dir})
+	b.Until, b.Seen = b.From.Add(2*time.Hour), b.From.Add(time.Hour)
+	l.KeepBinding(b)
+	l.Flush()
+	killed := t.TempDir()
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+	for name, dir := range map[string]string{"journal": killed, "store": dir} {
+		l := open(t, Options{Dir: dir})
+		kept, next, err := l.Bindings()
+		if err != nil || next != 8 || len(kept) != 1 {
+			t.Fatalf("%s: got %v, %d, %v, want one binding and 8", name, kept, next, err)
+		}
+		if k := kept[0]; !k.Until.Equal(b.Until) || !k.Seen.Equal(b.Seen) || k.Prefix != b.Prefix || k.Device != b.Device {
+			t.Errorf("%s: got %+v, want %+v", name, k, b)
+		}
+		closeLog(t, l)
+	}
+}
+
 func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})

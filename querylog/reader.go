@@ -377,15 +377,17 @@ func (r *Reader) Bindings(ctx context.Context) (all []devices.Binding, err error
 		return nil, err
 	}
 	defer s.close()
-	known := map[uint64]bool{}
+	known := map[uint64]int{} // place in all
 	add := func(b devices.Binding) {
-		if !known[b.ID] {
-			known[b.ID] = true
+		if i, ok := known[b.ID]; !ok {
+			known[b.ID] = len(all)
 			all = append(all, b)
+		} else if !b.Until.IsZero() {
+			all[i].Until, all[i].Seen = b.Until, b.Seen
 		}
 	}
 	if s.conn != nil {
-		err = s.query(`SELECT id, device, name, addr, mac, source, confidence, since, grp, nolog FROM binding ORDER BY id`, nil,
+		err = s.query(selectBindings, nil,
 			func(stmt *sqlite3.Stmt) bool {
 				add(scanBinding(stmt))
 				return true

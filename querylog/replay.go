@@ -168,6 +168,7 @@ func (p *replay) entry(c *cursor) {
 	case entryBinding:
 		b := p.binding(c)
 		b.NoLog = c.byte() == 1
+		b.Until, b.Seen = fromMilli(c.int()), fromMilli(c.int())
 		p.bindings = append(p.bindings, b)
 	default:
 		c.err = errEntry
@@ -178,6 +179,7 @@ func (p *replay) binding(c *cursor) (b devices.Binding) {
 	b.ID, b.Device, b.Name = c.uint(), p.text(c), p.text(c)
 	b.Addr = addrFrom(c.bytes())
 	b.MAC = p.text(c)
+	b.Prefix.UnmarshalBinary(c.bytes()) // one that is damaged stays invalid
 	b.Source, b.Confidence = devices.Source(c.uint()), devices.Confidence(c.uint())
 	b.From, b.Group = time.UnixMilli(c.int()), uint16(c.uint())
 	return b

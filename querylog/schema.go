@@ -64,9 +64,12 @@ CREATE TABLE binding (
 	name       TEXT NOT NULL,
 	addr       TEXT NOT NULL,
 	mac        TEXT NOT NULL,
-	source     INTEGER NOT NULL, -- 1 configured MAC, 2 configured address, 3 configured prefix, 4 neighbour, 5 bare address
+	prefix     TEXT NOT NULL,    -- what it covers where that is more than addr, else ''
+	source     INTEGER NOT NULL, -- 1 configured MAC, 2 configured address, 3 configured prefix, 4 neighbour, 5 bare address, 6 this host
 	confidence INTEGER NOT NULL, -- 1 low, 2 medium, 3 high
 	since      INTEGER NOT NULL,
+	until      INTEGER NOT NULL, -- 0 while it lasts
+	seen       INTEGER NOT NULL, -- when it was last known to be in use; 0 while it lasts
 	grp        INTEGER NOT NULL,
 	nolog      INTEGER NOT NULL
 ) STRICT;

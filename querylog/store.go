@@ -102,7 +102,8 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node":    `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
-		"binding": `INSERT OR IGNORE INTO binding VALUES (?,?,?,?,?,?,?,?,?,?)`,
+		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
+			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
 		"ledger":  `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
 		"window":  `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
 		"meta":    `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
@@ -359,8 +360,9 @@ func (s *store) annotation(a *format.Annotation) (int64, error) {
 	return id, err
 }
 
+// binding keeps a binding, or its end. What rows say of it never changes.
 func (s *store) binding(b *devices.Binding) error {
-	if s.bound[b.ID] {
+	if s.bound[b.ID] && b.Until.IsZero() {
 		return nil
 	}
 	stmt := s.insert["binding"]
@@ -368,11 +370,14 @@ func (s *store) binding(b *devices.Binding) error {
 	stmt.BindText(3, b.Name)
 	stmt.BindText(4, addrText(b.Addr))
 	stmt.BindText(5, b.MAC)
-	stmt.BindInt64(6, int64(b.Source))
-	stmt.BindInt64(7, int64(b.Confidence))
-	stmt.BindInt64(8, b.From.UnixMilli())
-	stmt.BindInt64(9, int64(b.Group))
-	stmt.BindBool(10, b.NoLog)
+	stmt.BindText(6, prefixText(b.Prefix))
+	stmt.BindInt64(7, int64(b.Source))
+	stmt.BindInt64(8, int64(b.Confidence))
+	stmt.BindInt64(9, b.From.UnixMilli())
+	stmt.BindInt64(10, milli(b.Until))
+	stmt.BindInt64(11, milli(b.Seen))
+	stmt.BindInt64(12, int64(b.Group))
+	stmt.BindBool(13, b.NoLog)
 	err := s.run("binding", int64(b.ID))
 	if err == nil {
 		s.bound[b.ID] = true
@@ -387,6 +392,13 @@ func addrText(a netip.Addr) string {
 	return a.String()
 }
 
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
+
 func (s *store) event(id, node int64, n *Note) error {
 	stmt := s.insert["ledger"]
 	stmt.BindText(6, n.Kind)
@@ -397,7 +409,7 @@ func (s *store) event(id, node int64, n *Note) error {
 
 // bindings returns the bindings kept and the first id never given out.
 func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
-	stmt, _, err := s.conn.Prepare(`SELECT id, device, name, addr, mac, source, confidence, since, grp, nolog FROM binding ORDER BY id`)
+	stmt, _, err := s.conn.Prepare(selectBindings)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -411,12 +423,16 @@ func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
 	return kept, next, stmt.Err()
 }
 
+const selectBindings = `SELECT id, device, name, addr, mac, prefix, source, confidence, since, until, seen, grp, nolog FROM binding ORDER BY id`
+
 func scanBinding(stmt *sqlite3.Stmt) devices.Binding {
 	addr, _ := netip.ParseAddr(stmt.ColumnText(3))
+	prefix, _ := netip.ParsePrefix(stmt.ColumnText(5))
 	return devices.Binding{
-		ID: uint64(stmt.ColumnInt64(0)), Device: stmt.ColumnText(1), Name: stmt.ColumnText(2), Addr: addr, MAC: stmt.ColumnText(4),
-		Source: devices.Source(stmt.ColumnInt(5)), Confidence: devices.Confidence(stmt.ColumnInt(6)),
-		From: time.UnixMilli(stmt.ColumnInt64(7)), Group: uint16(stmt.ColumnInt(8)), NoLog: stmt.ColumnBool(9),
+		ID: uint64(stmt.ColumnInt64(0)), Device: stmt.ColumnText(1), Name: stmt.ColumnText(2), Addr: addr, MAC: stmt.ColumnText(4), Prefix: prefix,
+		Source: devices.Source(stmt.ColumnInt(6)), Confidence: devices.Confidence(stmt.ColumnInt(7)),
+		From: time.UnixMilli(stmt.ColumnInt64(8)), Until: fromMilli(stmt.ColumnInt64(9)), Seen: fromMilli(stmt.ColumnInt64(10)),
+		Group: uint16(stmt.ColumnInt(11)), NoLog: stmt.ColumnBool(12),
 	}
 }
 

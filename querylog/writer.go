@@ -256,7 +256,8 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-// numberBindings sees to it that no number found in the journal is given again.
+// numberBindings sees to it that no number found in the journal is given again,
+// and that what ended there has ended.
 func (w *writer) numberBindings(p *replay) {
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
@@ -270,6 +271,8 @@ func (w *writer) numberBindings(p *replay) {
 		if b.ID >= w.l.nextID {
 			w.l.nextID = b.ID + 1
 			w.l.kept = append(w.l.kept, b)
+		} else if i := slices.IndexFunc(w.l.kept, func(k devices.Binding) bool { return k.ID == b.ID }); i >= 0 && !b.Until.IsZero() {
+			w.l.kept[i].Until, w.l.kept[i].Seen = b.Until, b.Seen
 		}
 	}
 }
