@@ -126,17 +126,32 @@ func (d *doctor) upstreams(st *status) {
 		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
 	}
 	up := 0
-	for _, u := range st.Upstreams {
+	for i := range st.Upstreams {
+		u := &st.Upstreams[i]
 		if u.State == resolver.UpstreamUp {
 			up++
-			d.say("ok", "upstreams", "%s (%s) is up, answers in %v", u.Addr, u.Source, u.SRTT.Round(100*time.Microsecond))
+			d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, u.Source, speed(u))
 		} else {
-			d.say("warning", "upstreams", "%s (%s): %s", u.Addr, u.Source, u.Why)
+			d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
+		}
+		if u.Strays > 0 {
+			d.say("warning", "upstreams", "%d packets from %s fitted no query: somebody may be forging answers", u.Strays, u.Addr)
 		}
 	}
 	if len(st.Upstreams) > 0 && up == 0 {
 		d.say("wrong", "upstreams", "none is up")
 	}
+}
+
+// speed says how fast an upstream answered so far, and how often it did not.
+func speed(u *resolver.UpstreamStatus) (text string) {
+	if u.SRTT > 0 {
+		text += fmt.Sprintf(", answers in %v", max(u.SRTT.Round(100*time.Microsecond), 100*time.Microsecond))
+	}
+	if u.Failures > 0 {
+		text += fmt.Sprintf(", failed %d of %d queries", u.Failures, u.Queries)
+	}
+	return text
 }
 
 func (d *doctor) server(st *status) {

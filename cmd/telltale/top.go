@@ -60,5 +60,6 @@ func (a *app) newTop() *cobra.Command {
 		},
 	})
 	s.add(c, "24h", 10)
+	c.Flags().Lookup("limit").Usage = "the busiest so many; 0 for all"
 	return c
 }
