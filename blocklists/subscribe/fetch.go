@@ -192,7 +192,11 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 		s.mendLocked(e)
 		return Unchanged, k.Rules, nil
 	}
-	if refusal := u.reading.refusal(have); refusal != "" {
+	refusal := u.reading.refusal(have)
+	if refusal == "" && have > 0 {
+		refusal = s.newlyBlocked(l, &u.reading)
+	}
+	if refusal != "" {
 		return HeldBack, 0, s.holdLocked(e, u, refusal)
 	}
 	if err := s.replace(l.Name, u.file); err != nil {

@@ -11,6 +11,7 @@ import (
 type reading struct {
 	report format.Report
 	size   int64
+	toll   *toll // what it blocks that must work
 }
 
 // inspect reads a file as the list it claims to be.
@@ -20,7 +21,7 @@ func (s *Subscriber) inspect(path string, l List) (reading, error) {
 		return reading{}, err
 	}
 	defer f.Close()
-	r := reading{}
+	r := reading{toll: newToll()}
 	if info, err := f.Stat(); err == nil {
 		r.size = info.Size()
 	}
@@ -29,7 +30,7 @@ func (s *Subscriber) inspect(path string, l List) (reading, error) {
 		r.report.Err = err
 		return r, nil
 	}
-	r.report = format.Parse(text, l.options(), func(*format.Rule) {})
+	r.report = format.Parse(text, l.options(), func(rule *format.Rule) { s.essentials.add(r.toll, rule) })
 	return r, nil
 }
 

@@ -37,6 +37,10 @@ type Options struct {
 	// where that is given.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
+	// Essential are names that must work: an update that newly blocks more than
+	// 20 of them waits for Accept.
+	Essential []string
+
 	AllowPrivate bool          // hosts may resolve to private and loopback addresses
 	AtOnce       int           // downloads at a time; 0 for 2
 	MaxSize      int64         // bytes of a download, and ten times that unpacked; 0 for 128 MiB
@@ -123,9 +127,10 @@ type Progress struct {
 // A Subscriber keeps the copies. Its methods may be called by any goroutine.
 type Subscriber struct {
 	Options
-	client *http.Client
-	slots  *semaphore.Weighted
-	wake   chan struct{} // Run looks again at what is due
+	client     *http.Client
+	slots      *semaphore.Weighted
+	wake       chan struct{} // Run looks again at what is due
+	essentials *essentials
 
 	mu      sync.Mutex
 	entries []*entry // in configured order
@@ -142,7 +147,7 @@ func New(o Options) (*Subscriber, error) {
 		o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
 	}
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
-	s.client = s.newClient()
+	s.client, s.essentials = s.newClient(), newEssentials(o.Essential)
 	removeParts(o.Dir)
 	s.Set(o.Lists)
 	return s, nil
