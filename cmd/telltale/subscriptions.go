@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"telltale/blocklists"
+	"telltale/blocklists/catalog"
 	"telltale/blocklists/subscribe"
 	"telltale/config"
 )
@@ -30,9 +31,13 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 
 // openSubscriptions reads what earlier runs fetched. It does not use the
 // network; fetch does.
-func (h *house) openSubscriptions(cfg *config.Config) (err error) {
+func (h *house) openSubscriptions(cfg *config.Config) error {
+	essential, err := essentialNames()
+	if err != nil {
+		return err
+	}
 	h.subscriptions, err = subscribe.New(subscribe.Options{
-		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg),
+		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), Essential: essential,
 		// Hosts of lists are resolved by our own upstreams: this may be the only
 		// DNS its host has.
 		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return h.server.Lookup(ctx, host) },
@@ -41,6 +46,20 @@ func (h *house) openSubscriptions(cfg *config.Config) (err error) {
 	})
 	h.fetched = make(chan struct{}, 1)
 	return err
+}
+
+// essentialNames are what the catalogue says must work.
+func essentialNames() (names []string, err error) {
+	c, err := catalog.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range c.Entries() {
+		if e.Tier == "essential" {
+			names = append(names, e.Name)
+		}
+	}
+	return names, nil
 }
 
 func (h *house) wakeFetched() {
