@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -42,12 +44,25 @@ func (e *PortError) Error() string {
 
 func (e *PortError) Unwrap() error { return e.Err }
 
+// resolved reports whether it is systemd-resolved's stub that has the port. Where
+// the holder cannot be known, it is taken to be that if it runs and something is
+// at the stub's address.
 func (e *PortError) resolved() bool {
-	return errors.Is(e.Err, syscall.EADDRINUSE) && e.Addr.Port() == 53 && stubRuns()
+	switch {
+	case !errors.Is(e.Err, syscall.EADDRINUSE) || e.Addr.Port() != 53:
+		return false
+	case e.Holder != "":
+		return strings.HasPrefix(e.Holder, "systemd-resolve")
+	}
+	_, err := os.Stat(stubResolvers)
+	return err == nil && stubRuns()
 }
 
-// stubRuns reports whether something answers on the address of systemd-resolved's
-// stub listener.
+// stubResolvers is written by systemd-resolved while it runs.
+const stubResolvers = "/run/systemd/resolve/stub-resolv.conf"
+
+// stubRuns reports whether something is at the address of systemd-resolved's stub
+// listener.
 func stubRuns() bool {
 	c, err := net.ListenPacket("udp", "127.0.0.53:53")
 	if err == nil {

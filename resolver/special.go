@@ -154,10 +154,11 @@ func isPrivateReverse(n *dnswire.Name) bool {
 		b, hasB := reverseOctet(n, arpa+2)
 		c, hasC := reverseOctet(n, arpa+3)
 		switch {
-		case a == 10, a == 127, a == 0 && l == arpa+1, a == 255 && l == arpa+4:
+		case a == 0, a == 10, a == 127:
 			return true
-		case a == 0:
-			return true
+		case a == 255:
+			d, hasD := reverseOctet(n, arpa+4)
+			return hasB && b == 255 && hasC && c == 255 && hasD && d == 255
 		case a == 172:
 			return hasB && b >= 16 && b <= 31
 		case a == 192:

@@ -203,7 +203,7 @@ func TestMorePipelinedQueriesThanSlots(t *testing.T) {
 	}
 }
 
-func TestCloseAnswersWhatIsUnderWay(t *testing.T) {
+func TestCloseTellsThoseWhoWait(t *testing.T) {
 	checkLeaks(t)
 	open := make(chan struct{})
 	up := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; answerA("192.0.2.1")(w, q) })
