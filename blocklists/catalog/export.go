@@ -87,6 +87,7 @@ func Export(w io.Writer, title string, entries []Entry, all bool) error {
 	lines = slices.Compact(lines)
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "# %s\n# From Telltale's catalogue. Apache-2.0.\n", title)
+	fmt.Fprint(b, "# name: it and everything below it; =name: it alone (a program without this form skips it)\n")
 	for _, line := range lines {
 		fmt.Fprintln(b, line)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"slices"
@@ -247,14 +248,16 @@ of one into lists.subscriptions of the settings.`,
 }
 
 func (a *app) newListsExport() *cobra.Command {
-	tier, set, vendor, out := "telemetry", "", "", ""
+	tier, set, vendor, out, everything := "telemetry", "", "", "", false
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Write shipped names as a plain list for other programs",
 		Long: `Write the names that the shipped lists block as a plain domain list, which any
 other program reads: a tier of them (telemetry, or mixed for both), one vendor's,
-or a set that cuts across vendors.`,
-		Example: "  telltale lists export > telemetry.txt\n  telltale lists export --tier mixed --output mixed.txt\n  telltale lists export --set doh\n  telltale lists export --vendor Xiaomi",
+or a set that cuts across vendors. What is known but never blocked is written as a
+comment; with --all as a line like the others, for uses other than blocking: to
+answer canaries, or to tell devices by their connectivity checks.`,
+		Example: "  telltale lists export > telemetry.txt\n  telltale lists export --tier mixed --output mixed.txt\n  telltale lists export --set doh\n  telltale lists export --set canary --all\n  telltale lists export --vendor Xiaomi",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			known, err := catalog.Load()
@@ -262,32 +265,34 @@ or a set that cuts across vendors.`,
 				return err
 			}
 			entries, ok := known.Tier(tier)
-			title := "tier " + tier
+			title, choice := "tier "+tier, "tiers are telemetry and mixed"
 			switch {
 			case set != "":
 				entries, ok = known.Set(set)
-				title = "set " + set
+				title, choice = "set "+set, "sets are "+strings.Join(setNames(), ", ")
 			case vendor != "":
-				entries, title = known.Vendor(vendor), "vendor "+vendor
+				entries = known.Vendor(vendor)
 				ok = len(entries) > 0
+				title, choice = "vendor "+vendor, "'telltale catalog' lists the vendors"
 			}
 			if !ok {
-				return usage("there is no %s; tiers are telemetry and mixed, sets are %s", title, strings.Join(setNames(), ", "))
+				return usage("there is no %s; %s", title, choice)
 			}
 			if out == "" {
-				return catalog.Export(a.out, "Telltale: "+title, entries, false)
+				return catalog.Export(a.out, "Telltale: "+title, entries, everything)
 			}
 			f, err := os.Create(out)
 			if err != nil {
 				return err
 			}
-			return errors.Join(catalog.Export(f, "Telltale: "+title, entries, false), f.Close())
+			return errors.Join(catalog.Export(f, "Telltale: "+title, entries, everything), f.Close())
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&tier, "tier", tier, "telemetry, or mixed for both")
 	f.StringVar(&set, "set", "", "a set instead of a tier: "+strings.Join(setNames(), ", "))
 	f.StringVar(&vendor, "vendor", "", "one vendor's names instead of a tier")
+	f.BoolVar(&everything, "all", false, "also what is never blocked, as lines")
 	f.StringVarP(&out, "output", "o", "", "write to this file")
 	c.MarkFlagsMutuallyExclusive("set", "vendor", "tier")
 	return c
@@ -326,7 +331,7 @@ each entry with what it is for and who says so.`,
 			}
 			entries := known.Find(args[0])
 			if len(entries) == 0 {
-				return fmt.Errorf("the shipped lists know nothing of %q", args[0])
+				return fmt.Errorf("the shipped lists know nothing of %q: 'telltale catalog' lists the vendors", args[0])
 			}
 			return a.printEntries(entries)
 		},
@@ -336,6 +341,7 @@ each entry with what it is for and who says so.`,
 func (a *app) printVendors(all []catalog.Count) error {
 	if a.json {
 		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
 		for _, n := range all {
 			if err := enc.Encode(n); err != nil {
 				return err
@@ -352,28 +358,43 @@ func (a *app) printVendors(all []catalog.Count) error {
 }
 
 func (a *app) printEntries(entries []catalog.Entry) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
 	for i := range entries {
-		e := &entries[i]
+		var err error
 		if a.json {
-			if err := json.NewEncoder(a.out).Encode(e); err != nil {
-				return err
-			}
-			continue
+			err = enc.Encode(&entries[i])
+		} else {
+			err = printEntry(a.out, &entries[i])
 		}
-		name := e.Name
-		if e.Exact {
-			name = "=" + name
-		}
-		fmt.Fprintf(a.out, "%s\n", name)
-		note := map[string]string{
-			"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
-			"since": e.Since, "confidence": e.Confidence, "software": e.Software, "source": strings.Join(e.Sources, " "),
-		}
-		var b strings.Builder
-		printNote(&b, note)
-		if _, err := fmt.Fprintf(a.out, "%s  %-11s %s:%d\n", b.String(), "listed in", e.File, e.Line); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printEntry prints what is known of a name, each source on a line of its own.
+func printEntry(w io.Writer, e *catalog.Entry) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
+	printNote(&b, map[string]string{
+		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
+		"since": e.Since, "confidence": e.Confidence, "software": e.Software,
+	})
+	for _, source := range e.Sources {
+		printNote(&b, map[string]string{"source": source})
+	}
+	fmt.Fprintf(&b, "  %-11s %s:%d\n", "listed in", e.File, e.Line)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// reach says what an entry speaks of, and what is done about it by default.
+func reach(e *catalog.Entry) string {
+	done := map[string]string{"telemetry": "blocked", "mixed": "observed", "essential": "never blocked", "owner": "whose it is"}[e.Tier]
+	if e.Exact {
+		return "alone; " + done
+	}
+	return "with all below it; " + done
 }
