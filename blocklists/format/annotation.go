@@ -26,7 +26,9 @@ func (p *parser) comment(s string) {
 	}
 	pairs, name := p.pairs(s[2:])
 	if name != "" {
-		p.note = p.annotation(pairs, p.block)
+		if p.note = p.block; p.note == nil || len(pairs) > 0 {
+			p.note = p.annotation(pairs, p.block)
+		}
 		p.known(name)
 		return
 	}
