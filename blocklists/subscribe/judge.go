@@ -43,6 +43,8 @@ func (r *reading) problem() string {
 	switch {
 	case r.report.Err != nil:
 		return fmt.Sprintf("cannot be read: %v", r.report.Err)
+	case r.report.Content == format.Empty:
+		return "is empty"
 	case r.report.Content != format.Text:
 		return fmt.Sprintf("is no list but %s", r.report.Content)
 	case r.report.Rules == 0 && r.report.BadTotal > 0:

@@ -41,6 +41,9 @@ type Options struct {
 	// 20 of them waits for Accept.
 	Essential []string
 
+	// ReadOnly only reads what another process keeps in Dir.
+	ReadOnly bool
+
 	AllowPrivate bool          // hosts may resolve to private and loopback addresses
 	AtOnce       int           // downloads at a time; 0 for 2
 	MaxSize      int64         // bytes of a download, and ten times that unpacked; 0 for 128 MiB
@@ -143,12 +146,14 @@ func New(o Options) (*Subscriber, error) {
 		return nil, errors.New("subscriptions: no directory for downloads")
 	}
 	o = o.withDefaults()
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
-		o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
-	}
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
 	s.client, s.essentials = s.newClient(), newEssentials(o.Essential)
-	removeParts(o.Dir)
+	if !o.ReadOnly {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
+			o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
+		}
+		removeParts(o.Dir)
+	}
 	s.Set(o.Lists)
 	return s, nil
 }

@@ -128,7 +128,7 @@ func (h *house) routes() http.Handler {
 		}))
 	}
 	get("/status", func(*http.Request) (any, error) { return h.status(), nil })
-	get("/lists", func(*http.Request) (any, error) { return h.lists.Status(), nil })
+	get("/lists", func(*http.Request) (any, error) { return withUpdates(h.lists.Status(), h.subscriptions.Status()), nil })
 	get("/devices", func(*http.Request) (any, error) { return h.ledger.Load().List(), nil })
 	get("/explain", h.explain)
 	get("/subscriptions", func(*http.Request) (any, error) { return h.subscriptions.Status(), nil })

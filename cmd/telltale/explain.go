@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +94,7 @@ are on disk.`,
 // explainStopped explains without a server. Only configured devices have
 // settings of their own.
 func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (explanation, error) {
-	o := listOptions(cfg, time.Now())
+	o := stoppedListOptions(cfg)
 	group := slices.IndexFunc(cfg.Devices, func(d config.Device) bool {
 		return d.Name == device || slices.Contains(d.MACs, device) ||
 			slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return a.String() == device })

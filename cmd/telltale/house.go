@@ -238,10 +238,17 @@ func listOptions(cfg *config.Config, now time.Time) blocklists.Options {
 	return o
 }
 
+// stoppedListOptions are those of commands where no server runs.
+func stoppedListOptions(cfg *config.Config) blocklists.Options {
+	o := listOptions(cfg, time.Now())
+	o.Subscribed = copies(cfg)
+	return o
+}
+
 func listSettings(l *config.List, now time.Time) blocklists.ListSettings {
 	s := blocklists.ListSettings{
 		Name: l.Name, Enabled: &l.Enabled, Observe: l.Observe.At(now), Mode: modeOf(l.Mode), Exact: l.Match == "exact",
-		Format: l.Format, Answers: l.Answers, Tier: l.Tier, Order: l.Order,
+		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Tier: l.Tier, Order: l.Order,
 	}
 	if s.Format == "auto" {
 		s.Format = ""

@@ -58,7 +58,7 @@ func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListS
 	if !errors.Is(err, errStopped) {
 		return all, err
 	}
-	lists, err := blocklists.OpenReadOnly(listOptions(cfg, time.Now()))
+	lists, err := blocklists.OpenReadOnly(stoppedListOptions(cfg))
 	if err != nil {
 		return nil, err
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
@@ -76,6 +78,40 @@ func subscribed(s *subscribe.Subscriber) []blocklists.Source {
 		all = append(all, blocklists.Source{Name: f.Name, Path: f.Path})
 	}
 	return all
+}
+
+// copies are the copies that the server has fetched, for commands that run beside
+// or without it.
+func copies(cfg *config.Config) []blocklists.Source {
+	s, err := subscribe.New(subscribe.Options{Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), ReadOnly: true})
+	if err != nil {
+		return nil // it has no directory: then there are none
+	}
+	return subscribed(s)
+}
+
+// withUpdates says of each subscribed list, too, why its last update is not in
+// force.
+func withUpdates(lists []blocklists.ListStatus, subscriptions []subscribe.Status) []blocklists.ListStatus {
+	for i := range subscriptions {
+		u := &subscriptions[i]
+		at := slices.IndexFunc(lists, func(l blocklists.ListStatus) bool { return l.Kind == blocklists.Subscribed && l.Name == u.Name })
+		if at < 0 {
+			lists = append(lists, blocklists.ListStatus{Name: u.Name, Kind: blocklists.Subscribed, Enabled: u.Enabled})
+			at = len(lists) - 1
+		}
+		l := &lists[at]
+		switch {
+		case !u.Enabled:
+		case u.Held != nil:
+			l.Held = fmt.Sprintf("the update of %s %s ('telltale lists accept %s' takes it)", when(u.Held.At), u.Held.Reason, u.Name)
+		case u.Err != "" && u.Path == "":
+			l.Failed = "nothing could be fetched yet: " + u.Err
+		case u.Err != "":
+			l.Warnings = append(slices.Clip(l.Warnings), fmt.Sprintf("not fetched (%d attempts): %s; its copy of %s is in force", u.Failures, u.Err, when(u.Fetched)))
+		}
+	}
+	return lists
 }
 
 // fetch fetches lists as they become due, and puts what has come in force.
