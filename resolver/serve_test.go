@@ -334,3 +334,27 @@ func TestRandomPacketsGetTheRFCsAnswerOrNone(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for an answer that a defect prevents is told so, and a stream gets
+// its slot back.
+func TestWhoWaitsOutADefectIsTold(t *testing.T) {
+	d := newDesk(t, Options{})
+	f := &flight{}
+	w := &waiter{out: d, dst: make([]byte, 0, 512)}
+	if err := dnswire.ParseQuestion(packetOf(t, "www.example.", dns.TypeA), &w.Question); err != nil {
+		t.Fatal(err)
+	}
+	w.Detach()
+	f.waiters, f.question, f.key = []*waiter{w}, w.Question, newKey(&w.Question)
+	broken := &entry{addrs: true, private: true, lan: true, stored: d.now, dies: d.now}
+	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
+	w.policy = everyMode(t)
+	d.s.flights.waiting, d.s.flights.clients[w.client.Addr()] = 1, 1
+	d.s.arrive(f, broken, (*waiter).outlet, d.s.release)
+	if d.sent != 1 || len(d.reply) < 4 || d.reply[3]&0xf != dns.RcodeServerFailure || d.last().Source != querylog.FromError {
+		t.Errorf("%d replies: %x, want SERVFAIL", d.sent, d.reply)
+	}
+	if got := d.s.Stats(); got.Defects != 1 || got.Waiting != 0 {
+		t.Errorf("%d defects, %d waiting", got.Defects, got.Waiting)
+	}
+}
