@@ -140,7 +140,7 @@ func TestBadUpdates(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}, Failed, "took longer than"},
-		{"the update is empty", text(""), HeldBack, "is no list but empty"},
+		{"the update is empty", text(""), HeldBack, "is empty"},
 		{"the update has only comments", text("# nothing here\n"), HeldBack, "has no rules"},
 		{"the update is a page", text("<!doctype html><html><body>Please log in</body></html>\n"), HeldBack, "is no list but HTML"},
 		{"the update is an error in JSON", text(`{"message":"rate limit"}`), HeldBack, "is no list but JSON"},
