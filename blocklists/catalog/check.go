@@ -171,8 +171,7 @@ func saysMore(s string) bool {
 }
 
 func regionKnown(s string) bool {
-	return s == "" || slices.Contains(Regions, s) ||
-		len(s) == 2 && s[0] >= 'a' && s[0] <= 'z' && s[1] >= 'a' && s[1] <= 'z'
+	return s == "" || slices.Contains(Regions, s) || slices.Contains(countries, s)
 }
 
 // neighbours checks an entry against the others of its name and above it.

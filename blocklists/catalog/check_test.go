@@ -32,6 +32,7 @@ func TestWhatTheCheckerRefuses(t *testing.T) {
 		{"a purpose stated by a list of names alone", head + "log.acme.example #@ source=hagezi/dns-blocklists:wildcard/native.acme-onlydomains.txt\n",
 			"acme.txt:2: log.acme.example: confidence=stated, but its sources are lists of names alone: write confidence=name"},
 		{"an unknown region", head + "log.acme.example #@ region=Europe\n", "acme.txt:2: log.acme.example: region=Europe is unknown"},
+		{"a country that is none", head + "client-uc.acme.example #@ region=uc\n", "acme.txt:2: client-uc.acme.example: region=uc is unknown"},
 		{"a date that is none", head + "log.acme.example #@ since=May\n", "acme.txt:2: log.acme.example: since=May is no date"},
 		{"a source that is no address", head + "log.acme.example #@ source=everybody\n", "acme.txt:2: log.acme.example: source=everybody is neither"},
 		{"a source that will change", head + "log.acme.example #@ source=https://github.com/a/b/blob/main/c\n", "acme.txt:2: log.acme.example: source=https://github.com/a/b/blob/main/c points to a file that changes"},

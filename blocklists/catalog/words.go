@@ -1,6 +1,9 @@
 package catalog
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A Purpose is one of the closed vocabulary of purposes, with its meaning for
 // people who read reports.
@@ -41,6 +44,16 @@ var Purposes = []Purpose{
 // Regions are the values of region= beside the two letters of a country (ISO
 // 3166, in lower case; eu too).
 var Regions = []string{"intl", "apac", "mea", "africa", "latam", "na", "oceania"}
+
+// countries are the codes of ISO 3166, and the European Union's.
+var countries = strings.Fields(`
+ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bv bw by bz ca cc cd
+cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee eg eh er es et fi fj fk fm fo fr ga gb gd ge gf
+gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht hu id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn
+kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn mo mp mq mr ms mt mu mv mw mx my mz na
+nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si
+sj sk sl sm sn so sr ss st sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi
+vn vu wf ws ye yt za zm zw eu`)
 
 // isPurpose reports whether s is in the vocabulary.
 func isPurpose(s string) bool {
