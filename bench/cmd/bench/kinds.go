@@ -89,6 +89,9 @@ func (k kind) look(s *settings) (version string, err error) {
 	}
 	out, _ := exec.Command(path, k.version...).CombinedOutput()
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if k.program == "" {
+		return strings.Fields(first + " unknown")[1], nil // "telltale VERSION ..."
+	}
 	for word := range strings.FieldsSeq(first) {
 		if strings.ContainsAny(word, "0123456789") && (strings.Contains(word, ".") || strings.Contains(word, "-")) {
 			return strings.Trim(word, ",()"), nil
