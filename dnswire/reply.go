@@ -85,19 +85,15 @@ func (r *Reply) Answer(typ uint16, ttl uint32, data []byte) {
 	r.buf = append(r.buf, data...)
 }
 
-// AnswerOf is Answer for a record of another name.
-func (r *Reply) AnswerOf(owner []byte, typ uint16, ttl uint32, data []byte) {
-	r.counts[0]++
-	r.buf = append(r.buf, owner...)
-	r.buf = binary.BigEndian.AppendUint16(r.buf, typ)
-	r.buf = binary.BigEndian.AppendUint16(r.buf, ClassIN)
-	r.buf = binary.BigEndian.AppendUint32(r.buf, ttl)
-	r.buf = binary.BigEndian.AppendUint16(r.buf, uint16(len(data)))
-	r.buf = append(r.buf, data...)
-}
-
 // soaNames are MNAME and RNAME of the SOA in our own negative answers.
 const soaNames = "\x08telltale\x07invalid\x00\x0ahostmaster\xc0"
+
+// AnswerPacked appends a complete record, its names uncompressed, to the answer
+// section.
+func (r *Reply) AnswerPacked(record []byte) {
+	r.counts[0]++
+	r.buf = append(r.buf, record...)
+}
 
 // SOA appends to the authority section the SOA that lets a client cache a
 // negative answer for ttl seconds (RFC 2308, 3 and 5).

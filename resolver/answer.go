@@ -15,7 +15,7 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later outlet) {
 	}
 	reply, source := s.answerNow(dst, q)
 	if source == 0 {
-		s.wait(q, now, later) // the one place where a query changes goroutine
+		s.wait(q, now, later) // it goes on elsewhere
 		return
 	}
 	s.finish(q, reply, source, now)
@@ -30,6 +30,9 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	}
 	switch q.verdict.Action {
 	case blocklists.Block, blocklists.Answer:
+		if q.redirects() {
+			return dst, 0
+		}
 		if reply, ok := s.answerPolicy(dst, q); ok {
 			return reply, querylog.FromPolicy
 		}

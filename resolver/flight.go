@@ -94,6 +94,10 @@ var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0,
 
 // wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later outlet) {
+	if q.redirects() {
+		s.redirect(q, now, later)
+		return
+	}
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
 	w.asking = nil // is the reader's

@@ -28,14 +28,15 @@ type Server struct {
 	logger     *slog.Logger
 	healthText []byte // RDATA of the health name's TXT
 
-	settings  atomic.Pointer[settings]
-	cookies   cookies
-	cache     *cache
-	flights   *flights
-	upstreams *upstreams
-	short     *shortWay
-	streams   *streams
-	stats     stats
+	settings    atomic.Pointer[settings]
+	cookies     cookies
+	cache       *cache
+	flights     *flights
+	upstreams   *upstreams
+	short       *shortWay
+	redirecting chan struct{} // a place for each redirected query that waits
+	streams     *streams
+	stats       stats
 
 	listeners []*listener
 	ctx       context.Context // ends when the server stops
@@ -52,7 +53,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, now: o.Now, logger: o.Logger,
-		cookies: newCookies(), flights: newFlights(o.Waiting), streams: newStreams(o.Streams),
+		cookies: newCookies(), flights: newFlights(o.Waiting), streams: newStreams(o.Streams), redirecting: make(chan struct{}, maxRedirects),
 	}
 	text := "telltale " + o.Version
 	s.healthText = append([]byte{byte(len(text))}, text...)

@@ -19,6 +19,7 @@ var (
 	wireArpa         = []byte("\x04arpa\x00")
 	wireHomeArpa     = []byte("\x04home\x04arpa\x00")
 	wireResolverArpa = []byte("\x08resolver\x04arpa\x00")
+	wireReverse4     = []byte("\x011\x010\x010\x03127\x07in-addr\x04arpa\x00")
 	wireHealth       = []byte("\x06health\x08telltale\x07invalid\x00")
 	wireFirefox      = []byte("\x13use-application-dns\x03net\x00")
 	wireRelay        = []byte("\x04mask\x06icloud\x03com\x00")
@@ -81,6 +82,9 @@ func (s *Server) arpa(dst []byte, q *query) (reply []byte, ok bool) {
 	if q.verdict.Action == blocklists.Block {
 		return dst, false
 	}
+	if q.Type == dnswire.TypePTR && isLocalhostReverse(&q.Name) {
+		return s.loopback(dst, q), true
+	}
 	if s.upstreams.hasPrivate() {
 		q.private = true
 		return dst, false
@@ -100,7 +104,12 @@ func isCanary(wire []byte) bool {
 	return false
 }
 
-// loopback answers localhost and all below it (RFC 6761, 6.3).
+// isLocalhostReverse reports whether n is the reverse name of 127.0.0.1 or ::1.
+func isLocalhostReverse(n *dnswire.Name) bool {
+	return bytes.Equal(n.Wire(), wireReverse4) || n.Labels() == 34 && n.Wire()[1] == '1' && isPrivateReverse(n)
+}
+
+// loopback answers localhost and all below it (RFC 6761, 6.3), and its reverse.
 func (s *Server) loopback(dst []byte, q *query) []byte {
 	q.ttl = s.decideSpecial(q, blocklists.SpecialLocalhost)
 	cookie := s.cookies.answer(q)
@@ -110,6 +119,12 @@ func (s *Server) loopback(dst []byte, q *query) []byte {
 		r.Answer(dnswire.TypeA, q.ttl, []byte{127, 0, 0, 1})
 	case dnswire.TypeAAAA:
 		r.Answer(dnswire.TypeAAAA, q.ttl, []byte{15: 1})
+	case dnswire.TypePTR:
+		if bytes.Equal(q.Name.Suffix(1), wireArpa) {
+			r.Answer(dnswire.TypePTR, q.ttl, wireLocalhost)
+			break
+		}
+		fallthrough
 	default:
 		r.SOA(q.ttl)
 	}
