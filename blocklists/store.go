@@ -382,5 +382,5 @@ func (l *ListSettings) enabled() bool { return l.Enabled == nil || *l.Enabled }
 
 // formatOptions returns how the lines of a list are to be read.
 func (l *ListSettings) formatOptions(name string, kind Kind) format.Options {
-	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers}
+	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers, Suffixes: l.Suffixes}
 }

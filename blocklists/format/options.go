@@ -14,6 +14,7 @@ type Options struct {
 	Exact    bool           // a plain domain line means the name alone (match: exact)
 	Own      bool           // the user's own file: local records, answers, broad patterns
 	Answers  bool           // the list may answer with addresses and names of its own (answers: true)
+	Suffixes bool           // the list may have patterns that match all below a public suffix (suffixes: true)
 	Location *time.Location // in which until= dates end; nil for time.Local
 	Limits   Limits
 

@@ -203,9 +203,11 @@ func (p *parser) putPattern(r Rule, whole, re, literal string) {
 	case p.regexes >= p.limits.Regexes, p.cost+cost > p.limits.Cost:
 		p.bad(TooManyRegexes, whole, "one pattern too many (%d taken, %d steps): patterns are slow, write names", p.regexes, p.cost)
 		return
-	case !p.Own && r.Action != Allow && tooBroad(re, r.Extra != nil && r.Extra.Invert):
-		p.bad(EveryName, whole, "matches every name, or nearly: only own.txt may hold such a pattern")
-		return
+	case !p.Own && r.Action != Allow:
+		if problem := p.tooBroad(re, literal, r.Extra != nil && r.Extra.Invert); problem != "" {
+			p.bad(EveryName, whole, "%s", problem)
+			return
+		}
 	}
 	if r.Extra == nil {
 		r.Extra = &Extra{Text: strings.Clone(whole)}
@@ -214,24 +216,6 @@ func (p *parser) putPattern(r Rule, whole, re, literal string) {
 	p.cost += cost
 	r.Match, r.Regex, r.Literal = Pattern, re, literal
 	p.put(r)
-}
-
-// strangers are names that no list means: a pattern that matches all of them
-// matches nearly everything.
-var strangers = []string{"a", "localhost", "xq-7.example", "0.9.in-addr.arpa", "www.z_k.museum", "b.c.d.e.f.g.h.j", "example-0.co.uk"}
-
-func tooBroad(re string, invert bool) bool {
-	x, err := regexp.Compile(re)
-	if err != nil {
-		return true
-	}
-	hits := 0
-	for _, s := range strangers {
-		if x.MatchString(s) != invert {
-			hits++
-		}
-	}
-	return hits >= len(strangers)-1
 }
 
 // regexProblem says in a person's words what RE2 lacks.
