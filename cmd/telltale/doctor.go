@@ -125,21 +125,25 @@ func (d *doctor) upstreams(st *status) {
 	if len(st.Upstreams) == 0 {
 		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
 	}
-	up := 0
+	asked := 0
 	for i := range st.Upstreams {
 		u := &st.Upstreams[i]
-		if u.State == resolver.UpstreamUp {
-			up++
+		switch u.State {
+		case resolver.UpstreamUp:
+			asked++
 			d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, u.Source, speed(u))
-		} else {
+		case resolver.UpstreamFailing:
+			asked++
+			d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
+		default:
 			d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
 		}
 		if u.Strays > 0 {
 			d.say("warning", "upstreams", "%d packets from %s fitted no query: somebody may be forging answers", u.Strays, u.Addr)
 		}
 	}
-	if len(st.Upstreams) > 0 && up == 0 {
-		d.say("wrong", "upstreams", "none is up")
+	if len(st.Upstreams) > 0 && asked == 0 {
+		d.say("wrong", "upstreams", "none can be asked: only listed names and those of your own are answered")
 	}
 }
 
