@@ -85,15 +85,15 @@ func (r *Reply) Answer(typ uint16, ttl uint32, data []byte) {
 	r.buf = append(r.buf, data...)
 }
 
-// soaNames are MNAME and RNAME of the SOA in our own negative answers.
-const soaNames = "\x08telltale\x07invalid\x00\x0ahostmaster\xc0"
-
 // AnswerPacked appends a complete record, its names uncompressed, to the answer
 // section.
 func (r *Reply) AnswerPacked(record []byte) {
 	r.counts[0]++
 	r.buf = append(r.buf, record...)
 }
+
+// soaNames are MNAME and RNAME of the SOA in our own negative answers.
+const soaNames = "\x08telltale\x07invalid\x00\x0ahostmaster\xc0"
 
 // SOA appends to the authority section the SOA that lets a client cache a
 // negative answer for ttl seconds (RFC 2308, 3 and 5).
