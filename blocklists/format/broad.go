@@ -2,6 +2,7 @@ package format
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -9,12 +10,14 @@ import (
 // all but one, matches nearly everything.
 var strangers = []string{"a", "localhost", "xq-7.example", "0.9.in-addr.arpa", "www.z_k.museum", "b.c.d.e.f.g.h.j", "example-0.co.uk"}
 
-// Every letter and digit is in one of these names, and no word that lists look
+// A name begins with every letter and digit, and none has a word that lists look
 // for. A pattern that matches one of them below every suffix is about letters
 // and not about names; one that matches all of them below one suffix blocks that
 // suffix.
-var strangeNames = []string{
-	"brovik", "lemanu", "quazeo", "x7jy", "hofty.dwick", "a.kijhu", "ow9.zwampos", "f-gront", "n1k0.ulvr3", "t54.e8-6zoo2",
+var strangeNames = [...]string{
+	"a.kijhu", "brovik", "czelmo", "dwyckel", "elbrwyno", "f-grwnt", "gyrulq", "hyfty.dwyck", "ixolme", "jwmbrek", "kolvurt", "lemwynu",
+	"mirquez", "n1k0.ulvr3", "ow9.zwompos", "pelvrig", "quazeo", "rulmek", "sylvkoth", "t54.e8-6zoo2", "uvfryn", "vonkwyp", "wexlynd",
+	"x7jy", "ybrynt", "zovndryk", "0plim", "1xuv", "2kresh", "3mavo", "4gwynd", "5tohl", "6brolq", "7wylde", "8fnyck", "9jarp",
 }
 
 var strangeSuffixes = []string{
@@ -41,21 +44,21 @@ func (p *parser) tooBroad(re, literal string, invert bool) string {
 	if hits >= len(strangers)-1 {
 		return "matches every name, or nearly: only own.txt may hold such a pattern"
 	}
-	all := 0
+	var everywhere [len(strangeNames)]int // below how many suffixes a name matches
 	for _, suffix := range strangeSuffixes {
 		hits := 0
-		for _, name := range strangeNames {
+		for i, name := range strangeNames {
 			if x.MatchString(name+"."+suffix) != invert {
 				hits++
+				everywhere[i]++
 			}
 		}
 		if hits == len(strangeNames) && !p.Suffixes {
 			return "matches every name below " + suffix + ": set suffixes: true for this list if that is meant"
 		}
-		all += hits
 	}
-	if all >= len(strangeSuffixes) {
-		return "matches one name in ten, whatever it is: only own.txt may hold such a pattern"
+	if slices.Max(everywhere[:]) > len(strangeSuffixes)/2 {
+		return "matches by a letter or two, whatever the name: only own.txt may hold such a pattern"
 	}
 	return ""
 }

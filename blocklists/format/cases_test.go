@@ -523,12 +523,12 @@ domain block subtree f.example`},
 domain block subtree a.example vendor="X" purpose="ads" tier="mixed"
 domain block subtree b.example tier="telemetry"
 domain block subtree c.example vendor="X" tier="telemetry"`},
-		{"an annotation stands behind every form", "||a.example^ #@ vendor=X\n0.0.0.0 b.example #@ vendor=X\nlocal=/c.example/ #@ vendor=X\nlocal-zone: \"d.example\" static #@ vendor=X\n/^e/ #@ vendor=X\n*.f.example#@ vendor=X\n@@g.example #@ vendor=X", Options{}, `
+		{"an annotation stands behind every form", "||a.example^ #@ vendor=X\n0.0.0.0 b.example #@ vendor=X\nlocal=/c.example/ #@ vendor=X\nlocal-zone: \"d.example\" static #@ vendor=X\n/^e-ads/ #@ vendor=X\n*.f.example#@ vendor=X\n@@g.example #@ vendor=X", Options{}, `
 adblock block subtree a.example vendor="X"
 hosts block exact b.example vendor="X"
 dnsmasq block subtree c.example vendor="X"
 unbound block subtree d.example reply=nxdomain vendor="X"
-regex block pattern /^e/ with "e" vendor="X"
+regex block pattern /^e-ads/ with "e-ads" vendor="X"
 wildcard block subtree f.example vendor="X"
 domain allow subtree g.example vendor="X"`},
 		{"name= is known and never blocked", "#@ vendor=X\n#@ name=a.example tier=essential breaks=\"the \\\"back\\\" button\"\n#@ name==b.example\n#@ name=*.c.example\nd.example\n#@ name=com tier=owner", Options{}, `
