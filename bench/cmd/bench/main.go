@@ -28,7 +28,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what: compare, edits or names FILE...")
+		return errors.New("say what: compare, edits, or names and its files")
 	}
 	if args[0] == "names" {
 		return describeFiles(args[1:])
