@@ -1,6 +1,8 @@
 package blocklists
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"telltale/blocklists/format"
@@ -96,4 +98,19 @@ func TestEssentialNamesThatAreBlockedAreWarnedOf(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+func TestManyBlockedEssentialNamesAreCounted(t *testing.T) {
+	var shipped strings.Builder
+	for i := range 23 {
+		fmt.Fprintf(&shipped, "#@ name=n%d.vendor.example vendor=Vendor tier=essential\n", i)
+	}
+	s := loaded(t, Options{
+		Dir:     files(t, map[string]string{"a.txt": "vendor.example\n"}),
+		Shipped: shippedFS(map[string]string{"vendor.txt": shipped.String()}),
+	})
+	got := s.of(t, "a").Warnings
+	if len(got) != 21 || got[20] != "and 3 more names that must work are blocked" {
+		t.Errorf("got %d, the last %q", len(got), got[len(got)-1])
+	}
+}
+
 func annotation(vendor string) *format.Annotation { return &format.Annotation{Vendor: vendor} }

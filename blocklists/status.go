@@ -108,19 +108,30 @@ func (s *Store) warnLocked(p *Policy) {
 			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", n, maxPatterns))
 		}
 	}
+	blocked := map[string]int{}
 	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
 		v := p.Decide(name, dnswire.TypeA, 0)
 		if v.Action != Block {
 			return
 		}
-		s.warnListLocked(p.ListName(v.Rule), essentialWarning(name, note))
+		list := p.ListName(v.Rule)
+		if blocked[list]++; blocked[list] <= maxWarnings {
+			s.warnListLocked(list, essentialWarning(name, note))
+		}
 	})
+	for list, n := range blocked {
+		if n > maxWarnings {
+			s.warnListLocked(list, fmt.Sprintf("and %d more names that must work are blocked", n-maxWarnings))
+		}
+	}
 }
 
+// maxWarnings is how many essential names that a list blocks are named.
+const maxWarnings = 20
+
 func (s *Store) warnListLocked(list, warning string) {
-	const most = 50
 	for _, src := range s.sources {
-		if src.name == list && len(src.warnings) < most {
+		if src.name == list {
 			src.warnings = append(src.warnings, warning)
 		}
 	}
