@@ -37,7 +37,7 @@ a restart, and stands in the log's quality ledger.`,
 			if err := newClient(cfg).post(c.Context(), "/pause", order{Until: until}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", until.Format("15:04:05"))
+			_, err = fmt.Fprintf(a.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", when(until))
 			return err
 		},
 	}
