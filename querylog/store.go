@@ -101,12 +101,12 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"rule":     `INSERT INTO rule (list, line, text) VALUES (?,?,?) ON CONFLICT DO UPDATE SET line = line RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
-		"node":    `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
-		"ledger":  `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
-		"window":  `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
-		"meta":    `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+		"ledger": `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
+		"window": `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
+		"meta":   `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
 	} {
 		stmt, _, err := s.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
