@@ -268,20 +268,22 @@ func (s *ruleSet) compiled(rule uint32) (re *regexp.Regexp, literal []byte) {
 // find returns the index of the list that has the rule, -1 for none, and the
 // number of the rule in it.
 func (p *Policy) find(id RuleID) (list int, rule uint32) {
-	lo, hi := 0, len(p.firsts)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if p.firsts[mid] <= id {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == 0 || id >= p.spans[lo-1].end {
+	if len(p.firsts) == 0 || id < p.firsts[0] {
 		return -1, 0
 	}
-	s := &p.spans[lo-1]
-	return s.list, s.rule + uint32(id-p.firsts[lo-1])
+	at := 0 // the last run that begins at or before id; always as many steps, which processors guess
+	for n := len(p.firsts); n > 1; {
+		half := n / 2
+		if next := at + half; p.firsts[next] <= id {
+			at = next
+		}
+		n -= half
+	}
+	s := &p.spans[at]
+	if id >= s.end {
+		return -1, 0
+	}
+	return s.list, s.rule + uint32(id-p.firsts[at])
 }
 
 // Generation is a number no other policy of this process has; 0 for a nil Policy.
