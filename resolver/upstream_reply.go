@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"telltale/dnswire"
 )
@@ -53,7 +54,8 @@ func checkReply(packet, asked []byte) (kind replyKind, end int) {
 		}
 		end = len(asked)
 	case 0:
-		if binary.BigEndian.Uint32(packet[6:]) != 0 || kindOf(rcode) == replyGood {
+		records := packet[6:dnswire.HeaderLen] // their counts, of all three sections
+		if slices.Max(records) != 0 || kindOf(rcode) == replyGood {
 			return replyStray, 0
 		}
 	default:
