@@ -2,11 +2,13 @@ package blocklists
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 	"time"
 
 	"telltale/blocklists/format"
@@ -141,15 +143,23 @@ func (s *ruleSet) record(rule uint32) (record, error) {
 		return record{}, fmt.Errorf("no rule %d among %d", rule, s.records)
 	}
 	m := s.marks[rule/markEvery]
-	r := s.readerAt(int64(m.off), 4096)
+	r := oneRecord.Get().(*setReader)
+	defer oneRecord.Put(r)
+	r.section = *io.NewSectionReader(s.body, int64(m.off), s.recordsSize-int64(m.off))
+	r.r.Reset(&r.section)
 	r.next, r.line = rule/markEvery*markEvery, int(m.line)
 	for {
 		rec, err := r.read()
 		if err != nil || rec.rule == rule {
+			rec.name = bytes.Clone(rec.name)
 			return rec, err
 		}
 	}
 }
+
+// oneRecord are readers for one record at a time, which begins within the next
+// markEvery records.
+var oneRecord = sync.Pool{New: func() any { return &setReader{r: bufio.NewReaderSize(nil, 2048)} }}
 
 // each calls yield with every record in turn.
 func (s *ruleSet) each(yield func(record) error) error {
@@ -181,10 +191,11 @@ func (s *ruleSet) eachOf(from, count uint32, yield func(record) error) error {
 
 // A setReader reads records one after another.
 type setReader struct {
-	r    *bufio.Reader
-	next uint32
-	line int
-	name [dnswire.MaxName]byte
+	r       *bufio.Reader
+	section io.SectionReader // what r reads, in a reader that is used again
+	next    uint32
+	line    int
+	name    [dnswire.MaxName]byte
 }
 
 func (s *ruleSet) readerAt(off int64, buffer int) *setReader {
