@@ -79,7 +79,7 @@ const portTries = 20
 // listen binds all addresses, so that a server that starts answers on all.
 func (s *Server) listen(addrs []netip.AddrPort, readers int) error {
 	if readers == 0 {
-		readers = min(runtime.GOMAXPROCS(0), 4)
+		readers = min(runtime.NumCPU(), 4) // not GOMAXPROCS, which leaves room for others
 	}
 	for _, addr := range addrs {
 		var l *listener
