@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"fmt"
+	"slices"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -90,6 +91,9 @@ func (s *ruleSet) key(r *record, d detail, action format.Action) string {
 	if have := s.extraOf(d); have != nil {
 		x = *have
 	}
+	sorted := func(types []uint16) []uint16 { return slices.Sorted(slices.Values(types)) }
+	x.Types, x.NotTypes = sorted(x.Types), sorted(x.NotTypes)
+	x.Clients, x.Tags = slices.Sorted(slices.Values(x.Clients)), slices.Sorted(slices.Values(x.Tags))
 	return fmt.Sprintf("%x %v %v %v %q %v %v %x %q %q %v %v %v %v", r.name, d.match, action, d.important, s.regex(d.rule),
 		x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, s.replyOf(r.kind, d), x.Records, x.Invert, x.Prefix)
 }

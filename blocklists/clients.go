@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"telltale/blocklists/format"
@@ -17,7 +18,7 @@ func groupsOf(x *format.Extra, groups []GroupSettings) groupSet {
 		if i > 0 {
 			s = groups[i-1]
 		}
-		in[i] = chosen(x.Clients, s.isClient) && chosen(x.Tags, s.hasTag)
+		in[i] = chosen(x.Clients, s.isClient) && chosen(x.Tags, s.hasTag) && !s.mayBeExcluded(x.Clients)
 	}
 	return in
 }
@@ -36,6 +37,17 @@ func chosen(values []string, is func(string) bool) bool {
 		wanted = wanted || is(v)
 	}
 	return wanted || !only
+}
+
+// mayBeExcluded reports whether values exclude addresses, and the group's are not
+// known: then a rule must not hold for it, lest it hold for whom it excludes.
+func (s *GroupSettings) mayBeExcluded(values []string) bool {
+	return len(s.Addresses) == 0 && slices.ContainsFunc(values, func(v string) bool {
+		v, no := strings.CutPrefix(v, "~")
+		_, addr := netip.ParseAddr(v)
+		_, prefix := netip.ParsePrefix(v)
+		return no && (addr == nil || prefix == nil)
+	})
 }
 
 func (s *GroupSettings) isClient(v string) bool {

@@ -249,6 +249,8 @@ func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
 // covering returns another rule with the given action, and where it stands, that
 // matches all that this one does: a name above it with its subtree, or the same
 // name on an earlier line.
+func isOwnFile(f *lintFile) bool { return filepath.Base(f.report.Path) == ownFile }
+
 func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, action format.Action) (*detail, string) {
 	if d.extra != 0 && action == d.action {
 		return nil, "" // it has conditions, or an answer, of its own
@@ -261,6 +263,9 @@ func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, 
 		of, od := l.rule(h)
 		if of == nil || od.action != action || od.extra != 0 || od.important != d.important && !od.important {
 			continue
+		}
+		if (isOwnFile(f) || isScoped(d.form)) && (of != f || int(h.Labels) != name.Labels()) {
+			continue // there the more specific rule decides, so it is never idle
 		}
 		if action == format.Allow && d.action == format.Block && (od.important || isScoped(od.form)) {
 			continue

@@ -44,6 +44,10 @@ func (p *parser) pattern(r Rule, whole, s string) {
 	written := s
 	s, from := cutAnchor(s)
 	s, ends := cutEnd(s)
+	if a := strings.Trim(s, "[]"); from == atLabel && strings.Contains(a, ":") && isIPv6(a) {
+		p.address(r, whole, a) // ||2001:db8::1^
+		return
+	}
 	if strings.ContainsAny(s, "/:^|") {
 		p.bad(URLPart, whole, "matches a path, a port or a scheme: a DNS server sees only names, write ||example.com^")
 		return
@@ -58,7 +62,7 @@ func (p *parser) pattern(r Rule, whole, s string) {
 	bare := strings.Trim(s, "*")
 	switch {
 	case bare == "" || bare == ".":
-		p.bad(EveryName, whole, "matches every name: name what is to be blocked")
+		p.everyName(r, whole)
 	case isAddressPart(bare):
 		p.address(r, whole, bare)
 	case from == atLabel && strings.HasPrefix(s, "*.") && ends && !strings.Contains(s[2:], "*"):
@@ -129,8 +133,23 @@ func (p *parser) address(r Rule, whole, s string) {
 	if r.Extra == nil {
 		r.Extra = &Extra{Text: strings.Clone(whole)}
 	}
+	a = a.Unmap()
 	r.Match, r.Extra.Prefix = Address, netip.PrefixFrom(a, a.BitLen())
 	p.put(r)
+}
+
+// everyName takes a rule for all names, which only the user's own file may hold.
+func (p *parser) everyName(r Rule, whole string) {
+	if p.Own {
+		p.putPattern(r, whole, ".", "")
+		return
+	}
+	p.bad(EveryName, whole, "matches every name: name what is to be blocked")
+}
+
+func isIPv6(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == ""
 }
 
 // isAddressPart reports whether a pattern is made of digits and dots, as no
@@ -169,7 +188,7 @@ func (p *parser) glob(r Rule, whole, s string) {
 	}
 	bare := strings.Trim(rest, "*")
 	if bare == "" || bare == "." {
-		p.bad(EveryName, whole, "matches every name: name what is to be blocked")
+		p.everyName(r, whole)
 		return
 	}
 	literal, ok := p.globText(&re, whole, bare)

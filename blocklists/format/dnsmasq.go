@@ -115,7 +115,7 @@ func (p *parser) dnsmasqName(r Rule, whole, name string) {
 	case name == "":
 		p.bad(NotHonoured, whole, "// means all names of one label: name them")
 	case name == "#", name == "*":
-		p.bad(EveryName, whole, "matches every name: name what is to be blocked")
+		p.everyName(r, whole)
 	case strings.HasPrefix(name, "*."):
 		r.Match = Below
 		p.putName(r, name[2:], oneLabel)

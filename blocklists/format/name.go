@@ -155,3 +155,14 @@ func isNumber(b []byte) bool {
 	}
 	return len(b) > 0
 }
+
+// ASCII returns a name as it stands in a packet: one in other letters as its
+// A-labels (IDNA 2008), any other as it is.
+func ASCII(name string) (string, error) {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			return lookup.ToASCII(name)
+		}
+	}
+	return name, nil
+}

@@ -174,8 +174,8 @@ func (h *house) status() status {
 // explain judges a name as the running server does.
 func (h *house) explain(r *http.Request) (any, error) {
 	q := r.URL.Query()
-	var name dnswire.Name
-	if err := name.Set(q.Get("name")); err != nil {
+	name, err := parseName(q.Get("name"))
+	if err != nil {
 		return nil, errRefused{err}
 	}
 	typ, ok := dnswire.ParseType(q.Get("type"))

@@ -57,8 +57,8 @@ are on disk.`,
   telltale explain --device living-room-tv --type AAAA ads.example`,
 		Args: oneArg("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			var name dnswire.Name
-			if err := name.Set(args[0]); err != nil {
+			name, err := parseName(args[0])
+			if err != nil {
 				return usage("%v", err)
 			}
 			qtype, ok := dnswire.ParseType(typ)

@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
-	"telltale/dnswire"
+	"telltale/config"
 )
 
 func (a *app) newAllow() *cobra.Command {
@@ -36,8 +39,8 @@ the same name is replaced.`,
 		Example: example,
 		Args:    oneArg("name"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var name dnswire.Name
-			if err := name.Set(args[0]); err != nil {
+			name, err := parseName(args[0])
+			if err != nil {
 				return usage("%v", err)
 			}
 			var until time.Time
@@ -50,6 +53,9 @@ the same name is replaced.`,
 			}
 			cfg, err := a.load()
 			if err != nil {
+				return err
+			}
+			if device, err = deviceInRules(cfg, device); err != nil {
 				return err
 			}
 			path := filepath.Join(cfg.Lists.Dir, ownFile)
@@ -72,9 +78,25 @@ the same name is replaced.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&device, "device", "", "for one device only: its configured name, or its address")
+	f.StringVar(&device, "device", "", "for one configured device only: its name, MAC or address")
 	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
 	f.StringVar(&comment, "comment", "", "why, as a comment behind the rule")
 	f.BoolVar(&remove, "remove", false, "remove your own rule for the name instead")
 	return c
+}
+
+// deviceInRules returns the name by which rules know a device. Only devices of
+// the settings have one: a rule for any other would never hold.
+func deviceInRules(cfg *config.Config, who string) (string, error) {
+	if who == "" {
+		return "", nil
+	}
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		if strings.EqualFold(d.Name, who) || slices.Contains(d.MACs, strings.ToLower(who)) ||
+			slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return a.String() == who }) {
+			return d.Name, nil
+		}
+	}
+	return "", fmt.Errorf("no device %q is configured: name it under devices in the settings first", who)
 }

@@ -99,8 +99,8 @@ func (a *app) newListsLookup() *cobra.Command {
 		Example: "  telltale lists lookup ads.example",
 		Args:    oneArg("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			var name dnswire.Name
-			if err := name.Set(args[0]); err != nil {
+			name, err := parseName(args[0])
+			if err != nil {
 				return usage("%v", err)
 			}
 			cfg, err := a.load()

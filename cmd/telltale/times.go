@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
 )
 
 // zeroTime is for settings that do not depend on when it is.
@@ -50,4 +53,12 @@ func ignoreCancel(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// parseName reads a name as a person types it, in any script.
+func parseName(s string) (n dnswire.Name, err error) {
+	if s, err = format.ASCII(s); err != nil {
+		return n, err
+	}
+	return dnswire.ParseName(s)
 }
