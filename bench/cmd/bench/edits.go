@@ -62,7 +62,6 @@ type edited struct {
 	base       []byte // the other lines
 	count      int    // edits so far
 	slot       string // the name in the slot
-	appended   string // the name appended last, or empty
 }
 
 func editedLists(at site, c *catalogue) ([]*edited, error) {
@@ -110,19 +109,15 @@ var ways = []struct {
 	{"append", (*edited).append},
 }
 
-// replaceSlot takes a new name, and returns what is then no longer listed.
+// replaceSlot takes a new name for the first line, and returns what is then no
+// longer listed. The rest stays as it is: an edit is in one place.
 func (t *edited) replaceSlot() (removed []string) {
 	removed = []string{t.slot}
-	if t.appended != "" {
-		removed = append(removed, t.appended)
-		t.appended = ""
-	}
 	t.slot = t.next("slot")
 	return removed
 }
 
-// inPlace writes over the first line and leaves the rest, the name appended
-// last included.
+// inPlace writes over the first line and leaves the rest.
 func (t *edited) inPlace() (string, []string, error) {
 	removed := []string{t.slot}
 	t.slot = t.next("slot")
@@ -174,9 +169,10 @@ func (t *edited) append() (string, []string, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	t.appended = t.next("more")
-	_, err = f.WriteString(t.appended + "\n")
-	return t.appended, nil, errors.Join(err, f.Close())
+	more := t.next("more")
+	t.base = append(t.base, more+"\n"...) // what the other ways write has it, too
+	_, err = f.WriteString(more + "\n")
+	return more, nil, errors.Join(err, f.Close())
 }
 
 // A delay is how long one edit took to be in force.
