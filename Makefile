@@ -32,6 +32,8 @@ test: tools vet
 	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; CGO_ENABLED=1 $(GO) test -race -timeout 10m ./... ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
+	@# With the race detector the large lists of the corpus would take minutes.
+	@if [ -n "$$TELLTALE_CORPUS" ]; then set -x; $(GO) test -run TestSameList ./blocklists; fi
 
 check: format lint test fuzz cross tidy
 
