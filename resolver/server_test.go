@@ -12,64 +12,18 @@ import (
 
 	"github.com/miekg/dns"
 
+	benchzone "telltale/bench/zone"
 	"telltale/querylog"
 )
 
-// zone answers from records in presentation form, following no alias: what
-// stands under the question's name is answered, whatever its type where it is
-// a CNAME.
+// zone answers from records in presentation form.
 func zone(t testing.TB, text string) dns.HandlerFunc {
 	t.Helper()
-	records := map[string][]dns.RR{}
-	for p := dns.NewZoneParser(strings.NewReader(text), ".", ""); ; {
-		rr, ok := p.Next()
-		if !ok {
-			if p.Err() != nil {
-				t.Fatal(p.Err())
-			}
-			break
-		}
-		name := strings.ToLower(rr.Header().Name)
-		records[name] = append(records[name], rr)
+	handle, err := benchzone.Parse(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		m.RecursionAvailable = true
-		name := strings.ToLower(q.Question[0].Name)
-		for range 20 {
-			next := ""
-			for _, rr := range records[name] {
-				if c, ok := rr.(*dns.CNAME); ok && q.Question[0].Qtype != dns.TypeCNAME {
-					next = strings.ToLower(c.Target)
-				} else if rr.Header().Rrtype != q.Question[0].Qtype {
-					continue
-				}
-				m.Answer = append(m.Answer, rr)
-			}
-			if name = next; name == "" {
-				break
-			}
-		}
-		if len(m.Answer) == 0 {
-			soa, _ := dns.NewRR("example. 300 IN SOA ns.example. host.example. 1 3600 600 86400 60")
-			m.Ns = append(m.Ns, soa)
-			if _, ok := records[name]; !ok {
-				m.Rcode = dns.RcodeNameError
-			}
-		}
-		m.Truncate(size(w, q))
-		w.WriteMsg(m)
-	}
-}
-
-func size(w dns.ResponseWriter, q *dns.Msg) int {
-	if w.LocalAddr().Network() == "tcp" {
-		return dns.MaxMsgSize
-	}
-	if opt := q.IsEdns0(); opt != nil {
-		return int(opt.UDPSize())
-	}
-	return dns.MinMsgSize
+	return handle
 }
 
 // A logbook keeps records with their texts, for tests to read.

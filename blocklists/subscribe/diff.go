@@ -23,14 +23,7 @@ const MaxDiff = 10_000
 
 // Diff compares a list's copy with the one before it.
 func (s *Subscriber) Diff(name string) (Diff, error) {
-	entries, err := s.named([]string{name})
-	if err != nil {
-		return Diff{}, err
-	}
-	s.mu.Lock()
-	l := entries[0].list
-	s.mu.Unlock()
-	d, err := s.compare(l, s.previousPath(name), s.path(name))
+	d, err := s.compareFiles(name, s.previousPath(name), s.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Diff{}, fmt.Errorf("list %s was not updated yet: there is nothing to compare", name)
 	}
@@ -39,6 +32,15 @@ func (s *Subscriber) Diff(name string) (Diff, error) {
 
 // HeldDiff compares the update that waits for Accept with the copy in place.
 func (s *Subscriber) HeldDiff(name string) (Diff, error) {
+	d, err := s.compareFiles(name, s.path(name), s.heldPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Diff{}, fmt.Errorf("list %s: no update is held back", name)
+	}
+	return d, err
+}
+
+// compareFiles compares two copies of a list, read as the list is configured.
+func (s *Subscriber) compareFiles(name, before, after string) (Diff, error) {
 	entries, err := s.named([]string{name})
 	if err != nil {
 		return Diff{}, err
@@ -46,11 +48,7 @@ func (s *Subscriber) HeldDiff(name string) (Diff, error) {
 	s.mu.Lock()
 	l := entries[0].list
 	s.mu.Unlock()
-	d, err := s.compare(l, s.path(name), s.heldPath(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Diff{}, fmt.Errorf("list %s: no update is held back", name)
-	}
-	return d, err
+	return s.compare(l, before, after)
 }
 
 // compare needs eight bytes for each rule of a list, not its text.
