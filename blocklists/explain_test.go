@@ -88,6 +88,21 @@ func TestAttribution(t *testing.T) {
 	}
 }
 
+func TestAttributionStaysWhenTheServerAnswersByItself(t *testing.T) {
+	p := policyOf(t, Options{
+		Dir:   files(t, map[string]string{"a.txt": "vendor.test\n"}),
+		Lists: []ListSettings{{Name: "a", Annotation: annotation("Listed")}},
+	})
+	v := p.Decide(name(t, "vendor.test"), dnswire.TypeA, 0)
+	v.AnswerBy(p, SpecialTest)
+	if n := p.Attribution(v); n == nil || n.Vendor != "Listed" || v.Level != ByList {
+		t.Errorf("got %+v by %q, want Listed by list", n, v.Level)
+	}
+	if got := said(v); got != "answer special test (RFC 6761)" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestEssentialNamesThatAreBlockedAreWarnedOf(t *testing.T) {
 	s := loaded(t, Options{
 		Dir:     files(t, map[string]string{"a.txt": "vendor.example\n"}),

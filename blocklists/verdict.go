@@ -125,6 +125,15 @@ func (v *Verdict) Listed() bool {
 	return v.Action == Block || v.Action == Observe || v.Action == Allow && v.Overrode || v.Level >= ByList
 }
 
+// AnswerBy makes a built-in rule of p the deciding one: the server answers by
+// itself. What lists attribute the name to stays.
+func (v *Verdict) AnswerBy(p *Policy, rule RuleID) {
+	if v.Level == ByList && v.Attr == 0 {
+		v.Attr = v.Rule // the deciding rule's list, while it decides
+	}
+	v.Policy, v.Rule, v.Action = p, rule, Answer
+}
+
 // A Rule is a rule of a policy, made for showing.
 type Rule struct {
 	List       string             // name of the list: the file name without its ending

@@ -30,66 +30,97 @@ var (
 // by any Telltale.
 const HealthName = "health.telltale.invalid"
 
-// answerSpecial appends the reply to a name that has a meaning of its own, and
-// sets the verdict to say so.
-func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
-	if q.Type == dnswire.TypeHINFO && s.upstreams.isProbe(q.Name.Wire()) {
-		return s.negative(dst, q, blocklists.SpecialServer, dnswire.NXDomain), true
-	}
-	// A local record of the user's own is stronger than what we would make up
-	// for a private zone, and weaker than the names below that are never real.
-	local := q.verdict.Action == blocklists.Answer
-	set := s.settings.Load()
-	switch tld := q.Name.Suffix(1); {
-	case bytes.Equal(tld, wireLocalhost):
-		return s.loopback(dst, q), true
-	case bytes.Equal(tld, wireInvalid):
-		if bytes.Equal(q.Name.Wire(), wireHealth) && q.Type == dnswire.TypeTXT {
-			return s.health(dst, q), true
-		}
-		return s.negative(dst, q, blocklists.SpecialInvalid, dnswire.NXDomain), true
-	case bytes.Equal(tld, wireOnion):
-		return s.negative(dst, q, blocklists.SpecialOnion, dnswire.NXDomain), true
-	case bytes.Equal(tld, wireAlt):
-		return s.negative(dst, q, blocklists.SpecialAlt, dnswire.NXDomain), true
-	case local:
-		return dst, false
-	case bytes.Equal(tld, wireTest) && !set.ForwardTest:
-		return s.negative(dst, q, blocklists.SpecialTest, dnswire.NXDomain), true
-	case bytes.Equal(tld, wireLocal) && !set.ForwardLocal:
-		return s.negative(dst, q, blocklists.SpecialLocal, dnswire.NXDomain), true
-	case bytes.Equal(tld, wireArpa):
-		return s.arpa(dst, q)
-	case isCanary(q.Name.Wire()) && !set.ForwardCanaries:
-		return s.negative(dst, q, blocklists.SpecialCanary, dnswire.NXDomain), true
-	}
-	return dst, false
+// A Special is what the server makes of a name by itself, whatever lists say.
+type Special struct {
+	Rule  blocklists.RuleID // the built-in rule that decides; 0 where none does
+	Reply SpecialReply
 }
 
-// arpa answers resolver.arpa (RFC 9462, 8.2) and, where there is nobody private
-// to ask, home.arpa (RFC 8375) and the reverse zones of private addresses
-// (RFC 6303). With somebody to ask it only marks the query.
-func (s *Server) arpa(dst []byte, q *query) (reply []byte, ok bool) {
+// A SpecialReply is how a special name is answered.
+type SpecialReply uint8
+
+const (
+	NotSpecial  SpecialReply = iota // a name like any other
+	NameError                       // NXDOMAIN
+	NoData                          // it is there, and has nothing of the type
+	Loopback                        // this machine: 127.0.0.1, ::1, and the name localhost for them
+	Health                          // what a health check asks for
+	PrivateOnly                     // a name like any other, but no public upstream is to hear of it
+)
+
+// String returns the reply as explain shows it.
+func (r SpecialReply) String() string {
+	switch r {
+	case NotSpecial:
+		return ""
+	case NameError:
+		return "nxdomain"
+	case NoData:
+		return "nodata"
+	case Loopback:
+		return "loopback"
+	case Health:
+		return "health"
+	case PrivateOnly:
+		return "private"
+	}
+	return "unknown"
+}
+
+// SpecialOf says what the server makes of a question by itself. Lists is what
+// lists decide of it: a local record of the user's own is stronger than what we
+// would make up for a private zone, and weaker than names that are never real.
+// Private says whether there is an upstream with a private address to ask.
+func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool) Special {
+	local := lists == blocklists.Answer
+	switch tld := name.Suffix(1); {
+	case bytes.Equal(tld, wireLocalhost):
+		return Special{blocklists.SpecialLocalhost, Loopback}
+	case bytes.Equal(tld, wireInvalid):
+		if bytes.Equal(name.Wire(), wireHealth) && qtype == dnswire.TypeTXT {
+			return Special{blocklists.SpecialServer, Health}
+		}
+		return Special{blocklists.SpecialInvalid, NameError}
+	case bytes.Equal(tld, wireOnion):
+		return Special{blocklists.SpecialOnion, NameError}
+	case bytes.Equal(tld, wireAlt):
+		return Special{blocklists.SpecialAlt, NameError}
+	case local:
+		return Special{}
+	case bytes.Equal(tld, wireTest) && !o.ForwardTest:
+		return Special{blocklists.SpecialTest, NameError}
+	case bytes.Equal(tld, wireLocal) && !o.ForwardLocal:
+		return Special{blocklists.SpecialLocal, NameError}
+	case bytes.Equal(tld, wireArpa):
+		return specialOfArpa(name, qtype, lists, private)
+	case isCanary(name.Wire()) && !o.ForwardCanaries:
+		return Special{blocklists.SpecialCanary, NameError}
+	}
+	return Special{}
+}
+
+// specialOfArpa is SpecialOf for resolver.arpa (RFC 9462, 8.2), home.arpa
+// (RFC 8375) and the reverse zones of private addresses (RFC 6303), which do not
+// exist where nobody private can be asked.
+func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, private bool) Special {
 	rule := blocklists.SpecialPrivateReverse
 	switch {
-	case bytes.Equal(q.Name.Suffix(2), wireResolverArpa):
-		return s.negative(dst, q, blocklists.SpecialResolverArpa, dnswire.Success), true
-	case bytes.Equal(q.Name.Suffix(2), wireHomeArpa):
+	case bytes.Equal(name.Suffix(2), wireResolverArpa):
+		return Special{blocklists.SpecialResolverArpa, NoData}
+	case bytes.Equal(name.Suffix(2), wireHomeArpa):
 		rule = blocklists.SpecialHomeArpa
-	case !isPrivateReverse(&q.Name):
-		return dst, false
+	case !isPrivateReverse(name):
+		return Special{}
 	}
-	if q.verdict.Action == blocklists.Block {
-		return dst, false
+	switch {
+	case lists == blocklists.Block:
+		return Special{}
+	case qtype == dnswire.TypePTR && isLocalhostReverse(name):
+		return Special{blocklists.SpecialLocalhost, Loopback}
+	case private:
+		return Special{Reply: PrivateOnly}
 	}
-	if q.Type == dnswire.TypePTR && isLocalhostReverse(&q.Name) {
-		return s.loopback(dst, q), true
-	}
-	if s.upstreams.hasPrivate() {
-		q.private = true
-		return dst, false
-	}
-	return s.negative(dst, q, rule, dnswire.NXDomain), true
+	return Special{rule, NameError}
 }
 
 func isCanary(wire []byte) bool {
@@ -107,49 +138,6 @@ func isCanary(wire []byte) bool {
 // isLocalhostReverse reports whether n is the reverse name of 127.0.0.1 or ::1.
 func isLocalhostReverse(n *dnswire.Name) bool {
 	return bytes.Equal(n.Wire(), wireReverse4) || n.Labels() == 34 && n.Wire()[1] == '1' && isPrivateReverse(n)
-}
-
-// loopback answers localhost and all below it (RFC 6761, 6.3), and its reverse.
-func (s *Server) loopback(dst []byte, q *query) []byte {
-	q.ttl = s.decideSpecial(q, blocklists.SpecialLocalhost)
-	cookie := s.cookies.answer(q)
-	r := dnswire.Begin(dst, &q.Question, dnswire.Success)
-	switch q.Type {
-	case dnswire.TypeA:
-		r.Answer(dnswire.TypeA, q.ttl, []byte{127, 0, 0, 1})
-	case dnswire.TypeAAAA:
-		r.Answer(dnswire.TypeAAAA, q.ttl, []byte{15: 1})
-	case dnswire.TypePTR:
-		if bytes.Equal(q.Name.Suffix(1), wireArpa) {
-			r.Answer(dnswire.TypePTR, q.ttl, wireLocalhost)
-			break
-		}
-		fallthrough
-	default:
-		r.SOA(q.ttl)
-	}
-	return r.End(cookie, dnswire.EDE{})
-}
-
-// health answers the question by which a health check knows this server.
-func (s *Server) health(dst []byte, q *query) []byte {
-	q.ttl = s.decideSpecial(q, blocklists.SpecialServer)
-	r := dnswire.Begin(dst, &q.Question, dnswire.Success)
-	r.Answer(dnswire.TypeTXT, 0, s.healthText)
-	return r.End(s.cookies.answer(q), dnswire.EDE{})
-}
-
-// negative answers NXDOMAIN or NODATA by a built-in rule.
-func (s *Server) negative(dst []byte, q *query, rule blocklists.RuleID, rcode uint16) []byte {
-	q.ttl = s.decideSpecial(q, rule)
-	return dnswire.AppendNegative(dst, &q.Question, rcode, q.ttl, s.cookies.answer(q), dnswire.EDE{})
-}
-
-// decideSpecial makes rule the deciding one, and returns the TTL to serve. What
-// the lists attribute the name to stays.
-func (s *Server) decideSpecial(q *query, rule blocklists.RuleID) uint32 {
-	q.verdict.Policy, q.verdict.Rule, q.verdict.Action = q.policy, rule, blocklists.Answer
-	return q.policy.TTL()
 }
 
 // isPrivateReverse reports whether n lies in a reverse zone that must not be
