@@ -1,10 +1,40 @@
+//go:build unix
+
 package querylog
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"telltale/blocklists"
 )
+
+// cpu is the time the process has had, user and system: what a benchmark beside
+// other programs can be compared by.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// listed makes records of n names that are rules of a list each.
+func listed(b testing.TB, n int) []Record {
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, "host%d.some.tracker.example\n", i)
+	}
+	p := policy(b, list.String())
+	recs := make([]Record, n)
+	for i := range recs {
+		j := i * 7919 % n // neither list nor log are asked in order
+		recs[i] = lookup(b, p, time.Now(), phone(1), fmt.Sprintf("host%d.some.tracker.example", j))
+	}
+	return recs
+}
 
 // batches makes records of n names, in batches as a reader of packets has them.
 func batches(b testing.TB, n int) [][]Record {
@@ -64,29 +94,63 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-func BenchmarkCommit(b *testing.B) {
-	all := batches(b, 49_984)
-	s, err := openStore(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.close()
-	f := newFold(time.Now())
-	for _, batch := range all {
-		for i := range batch {
-			f.add(&batch[i], batch[i].Time.UnixMilli(), byName, 1<<30)
-		}
-	}
-	n := int64(0)
+// BenchmarkJournal is the cost of a new row to the writer, before it is stored.
+func BenchmarkJournal(b *testing.B) {
+	recs := listed(b, 50_000)
+	f := foldOf(recs)
+	begun := cpu()
+	var size int
 	for b.Loop() {
-		n++
-		if _, _, err := s.commit(&windowData{number: n, node: "n", entries: f.entries}); err != nil {
-			b.Fatal(err)
+		f.texts = map[blocklists.Verdict]verdictTexts{}
+		enc := newEncoder()
+		size = 0
+		for i := range f.rows {
+			enc.row(f, i, false)
+			if len(enc.out) > frameFull {
+				size += len(enc.take())
+			}
 		}
+		size += len(enc.take())
 	}
-	b.ReportMetric(float64(len(f.rows))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-	size, _ := s.size()
-	b.ReportMetric(float64(size)/float64(len(f.rows)*b.N), "B/row")
+	b.ReportMetric(float64(cpu()-begun)/float64(len(recs)*b.N), "cpu-ns/row")
+	b.ReportMetric(float64(size)/float64(len(recs)), "B/row")
+}
+
+func foldOf(recs []Record) *fold {
+	f := newFold(time.Now())
+	for i := range recs {
+		f.add(&recs[i], recs[i].Time.UnixMilli(), byName, 1<<30)
+	}
+	return f
+}
+
+// BenchmarkCommit is the cost of a row to the store, where few rules decided
+// all and where each row has its own.
+func BenchmarkCommit(b *testing.B) {
+	few := slices.Concat(batches(b, 49_984)...)
+	for _, c := range []struct {
+		name string
+		recs []Record
+	}{{"few-rules", few}, {"a-rule-each", listed(b, 50_000)}} {
+		b.Run(c.name, func(b *testing.B) {
+			s, err := openStore(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.close()
+			f := foldOf(c.recs)
+			n, begun := int64(0), cpu()
+			for b.Loop() {
+				n++
+				if _, _, err := s.commit(&windowData{number: n, node: "n", entries: f.entries}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu()-begun)/float64(len(f.rows)*b.N), "cpu-ns/row")
+			size, _ := s.size()
+			b.ReportMetric(float64(size)/float64(len(f.rows)*b.N), "B/row")
+		})
+	}
 }
 
 func BenchmarkRead(b *testing.B) {

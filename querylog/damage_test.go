@@ -192,6 +192,7 @@ func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		time.Sleep(2 * time.Hour) // until old rows are looked for
 		for i := range 3 {
 			l.Append([]Record{lookup(t, p, time.Now(), phone(6), fmt.Sprintf("n%d.example", rules-1-i))})
 			time.Sleep(2 * time.Minute)

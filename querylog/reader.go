@@ -274,15 +274,15 @@ func (s *snapshot) bounds(f *Filter) (low, end int64, err error) {
 }
 
 const selectRow = `SELECT r.id, r.first, r.last, r.count, n.name, coalesce(r.client, b.addr), r.name, r.type, r.verdict,
-	u.list, u.line, u.text, a.vendor, a.product, a.purpose, a.tier, a.source, r.rcode, r.source, r.transport, r.ttl, r.elapsed,
-	a.region, a.confidence, a.breaks, r.level, t.list, t.line, r.alias, ` + deviceSQL + `, b.name, b.mac, r.binding, b.source, b.confidence,
+	u.name, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.name) END, a.vendor, a.product, a.purpose, a.tier, a.source, r.rcode, r.source, r.transport, r.ttl, r.elapsed,
+	a.region, a.confidence, a.breaks, r.level, t.name, r.attr_line, r.alias, ` + deviceSQL + `, b.name, b.mac, r.binding, b.source, b.confidence,
 	r.folded`
 
 const joins = `
 	LEFT JOIN node n ON n.id = r.node
 	LEFT JOIN binding b ON b.id = r.binding
-	LEFT JOIN rule u ON u.id = r.rule
-	LEFT JOIN rule t ON t.id = r.attr
+	LEFT JOIN list u ON u.id = r.list
+	LEFT JOIN list t ON t.id = r.attr_list
 	LEFT JOIN annotation a ON a.id = r.note
 	WHERE r.id > ? AND r.id < ?`
 

@@ -25,6 +25,9 @@ func (w *writer) retain() {
 		w.l.note(Note{Kind: KindClock, Detail: "nothing is deleted by age for now: " + d.held})
 	}
 	w.held = d.held
+	if isCorrupt(err) {
+		err = w.replaceStore(err)
+	}
 	if err != nil {
 		w.failed("store", err)
 	}

@@ -17,13 +17,12 @@ const rowColumns = `(
 	last      INTEGER NOT NULL,
 	count     INTEGER NOT NULL,    -- lookups, as received
 	binding   INTEGER NOT NULL,    -- binding.id; 0 for none
-	client    TEXT,                -- address that asked; NULL: the binding's
-	name      TEXT,                -- lower case, no trailing dot; NULL in a folded row
-	alias     TEXT,                -- the alias in the answer that decided
 	type      INTEGER NOT NULL,    -- of the question; 0 in a folded row
 	verdict   INTEGER NOT NULL,    -- 0 pass, 1 allow, 2 block, 3 observe, 4 answer
-	rule      INTEGER NOT NULL,    -- rule.id of the deciding rule; 0 for none
-	attr      INTEGER NOT NULL,    -- rule.id of the attributing rule; 0 for none
+	list      INTEGER NOT NULL,    -- of the deciding rule: list.id; 0 for none
+	line      INTEGER NOT NULL,
+	attr_list INTEGER NOT NULL,    -- of the attributing rule: list.id; 0 for none
+	attr_line INTEGER NOT NULL,
 	level     INTEGER NOT NULL,    -- of the attribution: 0 none, 1 owner, 2 list, 3 rule
 	note      INTEGER NOT NULL,    -- annotation.id; 0 for none
 	rcode     INTEGER NOT NULL,
@@ -31,19 +30,17 @@ const rowColumns = `(
 	transport INTEGER NOT NULL,    -- 1 udp, 2 tcp
 	ttl       INTEGER NOT NULL,    -- the largest served, seconds
 	elapsed   INTEGER NOT NULL,    -- the longest, microseconds
-	folded    INTEGER NOT NULL     -- 0 no, 1 by rule (unlisted: by device), 2 by device and verdict, 3 by verdict
+	folded    INTEGER NOT NULL,    -- 0 no, 1 by rule (unlisted: by device), 2 by device and verdict, 3 by verdict
+	client    TEXT,                -- address that asked; NULL: the binding's
+	name      TEXT,                -- lower case, no trailing dot; NULL in a folded row
+	alias     TEXT,                -- the alias in the answer that decided
+	rule      TEXT                 -- the deciding rule as written; NULL: the name itself, or no rule
 ) STRICT;`
 
 var migrations = [schemaVersion]string{`
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE rule (
-	id   INTEGER PRIMARY KEY,
-	list TEXT NOT NULL,
-	line INTEGER NOT NULL,
-	text TEXT NOT NULL,
-	UNIQUE (list, line, text)
-) STRICT;
+CREATE TABLE list (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE annotation (
 	id         INTEGER PRIMARY KEY,
 	vendor     TEXT NOT NULL,
@@ -105,12 +102,12 @@ SELECT r.id, n.name AS node, strftime('%Y-%m-%dT%H:%M:%fZ', r.first / 1000.0, 'u
 	strftime('%Y-%m-%dT%H:%M:%fZ', r.last / 1000.0, 'unixepoch') AS last, r.count,
 	coalesce(b.device, 'addr:' || r.client) AS device, coalesce(r.client, b.addr) AS client, r.name, r.type,
 	CASE r.verdict WHEN 0 THEN 'pass' WHEN 1 THEN 'allow' WHEN 2 THEN 'block' WHEN 3 THEN 'observe' WHEN 4 THEN 'answer' END AS verdict,
-	u.list, u.line, u.text AS rule, a.vendor, a.product, a.purpose, a.tier, a.source,
+	u.name AS list, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.name) END AS rule, a.vendor, a.product, a.purpose, a.tier, a.source,
 	CASE r.level WHEN 1 THEN 'owner' WHEN 2 THEN 'list' WHEN 3 THEN 'rule' END AS attribution, r.rcode, r.alias, r.folded
 FROM (SELECT * FROM listed UNION ALL SELECT * FROM unlisted) r
 	JOIN node n ON n.id = r.node
 	LEFT JOIN binding b ON b.id = r.binding
-	LEFT JOIN rule u ON u.id = r.rule
+	LEFT JOIN list u ON u.id = r.list
 	LEFT JOIN annotation a ON a.id = r.note;
 `}
 

@@ -27,7 +27,7 @@ type store struct {
 
 	insert      map[string]*sqlite3.Stmt
 	nodes       map[string]int64
-	rules       map[ruleText]int64
+	lists       map[string]int64
 	annotations map[format.Annotation]int64
 	bound       map[uint64]bool // bindings known to be in it
 	name        []byte          // of the row at hand
@@ -91,14 +91,14 @@ func (s *store) prepare() error {
 	return err
 }
 
-const insertRow = ` VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+const insertRow = ` VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all := map[string]*sqlite3.Stmt{}
 	for name, sql := range map[string]string{
 		"listed":   `INSERT OR IGNORE INTO listed` + insertRow,
 		"unlisted": `INSERT OR IGNORE INTO unlisted` + insertRow,
-		"rule":     `INSERT INTO rule (list, line, text) VALUES (?,?,?) ON CONFLICT DO UPDATE SET line = line RETURNING id`,
+		"list":     `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
@@ -119,7 +119,7 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 
 // forget drops the numbers remembered from earlier transactions.
 func (s *store) forget() {
-	s.nodes, s.rules = map[string]int64{}, map[ruleText]int64{}
+	s.nodes, s.lists = map[string]int64{}, map[string]int64{}
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
 }
 
@@ -183,7 +183,7 @@ func (s *store) commit(w *windowData) (rows, lookups uint64, err error) {
 	if w.number <= s.position {
 		return 0, 0, nil
 	}
-	if len(s.rules) > 4*remembered || len(s.annotations) > remembered || len(s.bound) > 4*remembered {
+	if len(s.lists) > remembered || len(s.annotations) > remembered || len(s.bound) > 4*remembered {
 		s.forget()
 	}
 	err = s.transact(func() (err error) {
@@ -199,7 +199,7 @@ func (s *store) commit(w *windowData) (rows, lookups uint64, err error) {
 }
 
 func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
-	node, err := s.node(w.node)
+	node, err := s.numbered("node", s.nodes, w.node)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -256,11 +256,11 @@ func (s *store) meta(key string) (int64, error) {
 }
 
 func (s *store) row(id, node int64, e *entry) error {
-	rule, err := s.rule(e.Rule)
+	list, err := s.list(e.Rule.List)
 	if err != nil {
 		return err
 	}
-	attr, err := s.rule(e.Attr)
+	attr, err := s.list(e.Attr.List)
 	if err != nil {
 		return err
 	}
@@ -268,32 +268,43 @@ func (s *store) row(id, node int64, e *entry) error {
 	if err != nil {
 		return err
 	}
-	name := "unlisted"
-	if e.listed() {
-		name = "listed"
-	}
-	stmt, binding := s.insert[name], int64(0)
-	stmt.BindNull(7)
+	binding := int64(0)
 	if e.Binding != nil {
 		if err := s.binding(e.Binding); err != nil {
 			return err
 		}
 		binding = int64(e.Binding.ID)
 	}
-	if e.Addr.IsValid() && (e.Binding == nil || e.Binding.Addr != e.Addr) {
-		stmt.BindText(7, e.Addr.String())
+	table := "unlisted"
+	if e.listed() {
+		table = "listed"
 	}
-	s.bindName(stmt, 8, e.Name)
-	s.bindName(stmt, 9, e.Alias)
-	for i, v := range [...]int64{int64(e.Type), int64(e.Action), rule, attr, int64(e.Level), note, int64(e.Rcode),
-		int64(e.Source), int64(e.Transport), int64(e.TTL), int64(e.Elapsed), int64(e.Grain)} {
-		stmt.BindInt64(10+i, v)
-	}
-	return s.run(name, id, node, e.First, e.Last, int64(e.Count), binding)
+	s.bindTexts(s.insert[table], e)
+	return s.run(table, id, node, e.First, e.Last, int64(e.Count), binding, int64(e.Type), int64(e.Action),
+		list, int64(e.Rule.Line), attr, int64(e.Attr.Line), int64(e.Level), note, int64(e.Rcode), int64(e.Source),
+		int64(e.Transport), int64(e.TTL), int64(e.Elapsed), int64(e.Grain))
 }
 
+// bindTexts binds the last columns of a row: client, name, alias and rule.
+func (s *store) bindTexts(stmt *sqlite3.Stmt, e *entry) {
+	const client, name, alias, rule = 21, 22, 23, 24
+	stmt.BindNull(client)
+	if e.Addr.IsValid() && (e.Binding == nil || e.Binding.Addr != e.Addr) {
+		stmt.BindText(client, e.Addr.String())
+	}
+	s.bindName(stmt, alias, e.Alias)
+	s.bindName(stmt, name, e.Name)
+	if e.Rule.List == "" || e.Rule.Text == string(s.name) { // most rules are a name alone
+		stmt.BindNull(rule)
+	} else {
+		stmt.BindText(rule, e.Rule.Text)
+	}
+}
+
+// bindName binds a name in text form, which s.name then holds.
 func (s *store) bindName(stmt *sqlite3.Stmt, param int, wire []byte) {
 	if len(wire) == 0 {
+		s.name = s.name[:0]
 		stmt.BindNull(param)
 		return
 	}
@@ -310,32 +321,23 @@ func (s *store) returned(stmt *sqlite3.Stmt) (id int64, err error) {
 	return id, errors.Join(err, stmt.Reset())
 }
 
-func (s *store) node(name string) (int64, error) {
-	if id, ok := s.nodes[name]; ok {
-		return id, nil
-	}
-	s.insert["node"].BindText(1, name)
-	id, err := s.returned(s.insert["node"])
-	if err == nil {
-		s.nodes[name] = id
-	}
-	return id, err
-}
-
-func (s *store) rule(r ruleText) (int64, error) {
-	if r == (ruleText{}) {
+// list returns the number of a list; 0 for none.
+func (s *store) list(name string) (int64, error) {
+	if name == "" {
 		return 0, nil
 	}
-	if id, ok := s.rules[r]; ok {
+	return s.numbered("list", s.lists, name)
+}
+
+// numbered returns the number of a name in a table of names.
+func (s *store) numbered(table string, known map[string]int64, name string) (int64, error) {
+	if id, ok := known[name]; ok {
 		return id, nil
 	}
-	stmt := s.insert["rule"]
-	stmt.BindText(1, r.List)
-	stmt.BindInt64(2, int64(r.Line))
-	stmt.BindText(3, r.Text)
-	id, err := s.returned(stmt)
-	if err == nil && len(s.rules) <= 4*remembered {
-		s.rules[r] = id
+	s.insert[table].BindText(1, name)
+	id, err := s.returned(s.insert[table])
+	if err == nil {
+		known[name] = id
 	}
 	return id, err
 }

@@ -202,6 +202,14 @@ func (w *writer) setStoreAside(why error) error {
 	return nil
 }
 
+// replaceStore sets a damaged store aside and begins a new one.
+func (w *writer) replaceStore(why error) error {
+	if err := w.setStoreAside(why); err != nil {
+		return err
+	}
+	return w.openStore()
+}
+
 // storeBacklog stores the windows that are in the journal alone.
 func (w *writer) storeBacklog() error {
 	for len(w.backlog) > 0 {
@@ -492,10 +500,7 @@ func (w *writer) commit(data *windowData) error {
 	begun := time.Now()
 	rows, lookups, err := w.store.commit(data)
 	if isCorrupt(err) {
-		if err = w.setStoreAside(err); err == nil {
-			err = w.openStore()
-		}
-		if err == nil {
+		if err = w.replaceStore(err); err == nil {
 			rows, lookups, err = w.store.commit(data)
 		}
 	}
