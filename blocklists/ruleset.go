@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -142,24 +143,34 @@ func (s *ruleSet) record(rule uint32) (record, error) {
 	if int64(rule) >= int64(s.records) {
 		return record{}, fmt.Errorf("no rule %d among %d", rule, s.records)
 	}
-	m := s.marks[rule/markEvery]
-	r := oneRecord.Get().(*setReader)
-	defer oneRecord.Put(r)
-	r.section = *io.NewSectionReader(s.body, int64(m.off), s.recordsSize-int64(m.off))
-	r.r.Reset(&r.section)
-	r.next, r.line = rule/markEvery*markEvery, int(m.line)
-	for {
-		rec, err := r.read()
-		if err != nil || rec.rule == rule {
-			rec.name = bytes.Clone(rec.name)
-			return rec, err
+	i := int(rule / markEvery)
+	m, end := s.marks[i], s.recordsSize
+	if i+1 < len(s.marks) {
+		end = int64(s.marks[i+1].off)
+	}
+	block := oneBlock.Get().(*[]byte)
+	defer oneBlock.Put(block)
+	size := int(end) - int(m.off)
+	*block = slices.Grow((*block)[:0], size)[:size]
+	if n, err := s.body.ReadAt(*block, int64(m.off)); n < size {
+		return record{}, errors.Join(errCut, err)
+	}
+	at := place{next: rule / markEvery * markEvery, line: int(m.line)}
+	for b := *block; ; {
+		rec, n := at.read(b)
+		if n == 0 {
+			return record{}, errCut
 		}
+		if rec.rule == rule {
+			rec.name = bytes.Clone(rec.name)
+			return rec, nil
+		}
+		b = b[n:]
 	}
 }
 
-// oneRecord are readers for one record at a time, which begins within the next
-// markEvery records.
-var oneRecord = sync.Pool{New: func() any { return &setReader{r: bufio.NewReaderSize(nil, 2048)} }}
+// oneBlock are buffers for the records between two marks.
+var oneBlock = sync.Pool{New: func() any { return new([]byte) }}
 
 // each calls yield with every record in turn.
 func (s *ruleSet) each(yield func(record) error) error {
@@ -172,13 +183,15 @@ func (s *ruleSet) eachOf(from, count uint32, yield func(record) error) error {
 		return nil
 	}
 	m := s.marks[from/markEvery]
-	r := s.readerAt(int64(m.off), 64<<10)
-	r.next, r.line = from/markEvery*markEvery, int(m.line)
-	for r.next < from+count {
-		rec, err := r.read()
-		if err != nil {
-			return err
+	r := bufio.NewReaderSize(io.NewSectionReader(s.body, int64(m.off), s.recordsSize-int64(m.off)), 64<<10)
+	at := place{next: from / markEvery * markEvery, line: int(m.line)}
+	for at.next < from+count {
+		b, _ := r.Peek(maxRecord) // less at the end
+		rec, n := at.read(b)
+		if n == 0 {
+			return errCut
 		}
+		r.Discard(n)
 		if rec.rule < from {
 			continue
 		}
@@ -189,47 +202,39 @@ func (s *ruleSet) eachOf(from, count uint32, yield func(record) error) error {
 	return nil
 }
 
-// A setReader reads records one after another.
-type setReader struct {
-	r       *bufio.Reader
-	section io.SectionReader // what r reads, in a reader that is used again
-	next    uint32
-	line    int
-	name    [dnswire.MaxName]byte
-}
-
-func (s *ruleSet) readerAt(off int64, buffer int) *setReader {
-	return &setReader{r: bufio.NewReaderSize(io.NewSectionReader(s.body, off, s.recordsSize-off), buffer)}
-}
-
 var errCut = errors.New("compiled list is cut short")
 
-func (r *setReader) read() (record, error) {
-	delta, err := binary.ReadUvarint(r.r)
-	if err != nil {
-		return record{}, errCut
+// maxRecord is the most that a record takes.
+const maxRecord = binary.MaxVarintLen64 + 2 + dnswire.MaxName
+
+// A place is where a reader of records stands: at a rule, behind a line.
+type place struct {
+	next uint32
+	line int
+}
+
+// read returns the record that b begins with, its name within b, and its
+// length; 0 if b is cut short.
+func (p *place) read(b []byte) (rec record, n int) {
+	delta, n := binary.Uvarint(b)
+	if n <= 0 || len(b) < n+2 {
+		return record{}, 0
 	}
-	head, err := r.r.ReadByte()
-	if err != nil {
-		return record{}, errCut
+	head, size := b[n], int(b[n+1])
+	n += 2
+	if len(b) < n+size {
+		return record{}, 0
 	}
-	size, err := r.r.ReadByte()
-	if err != nil {
-		return record{}, errCut
-	}
-	if _, err := io.ReadFull(r.r, r.name[:size]); err != nil {
-		return record{}, errCut
-	}
-	r.line += int(delta)
-	rec := record{
-		rule: r.next,
-		line: r.line,
-		name: r.name[:size],
+	p.line += int(delta)
+	rec = record{
+		rule: p.next,
+		line: p.line,
+		name: b[n : n+size],
 		form: format.Form(head >> kindBits),
 		kind: kind(head & kindMask),
 	}
-	r.next++
-	return rec, nil
+	p.next++
+	return rec, n + size
 }
 
 // nextUntil returns when the first rule after now ends by its annotation; zero
