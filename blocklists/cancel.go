@@ -42,7 +42,7 @@ func (p *Policy) cancelRule(by int, d detail) {
 		}
 		fd := other.detailOf(&found)
 		if other.key(&found, fd, fd.action) == want {
-			p.cancelled[id] = struct{}{}
+			p.cancelled[id] = l.id(d.rule)
 		}
 	}
 }

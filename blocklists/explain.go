@@ -29,13 +29,19 @@ type Match struct {
 	Kind      Kind   // of the list
 	Action    format.Action
 	Important bool
-	Enforced  bool   // false where the rule only observes, or attributes
+	Enforced  bool   // false where the rule only observes, or attributes, or has no say
 	Note      string // why it has no say, or how far, where that is not all
+	More      int    // further rules of the list to the same end, on later lines
 }
 
 // Explain judges the question like Decide, and says why. It reads the texts of
 // the rules, so it may wait for a disk.
 func (p *Policy) Explain(name *dnswire.Name, qtype uint16, g Group) Explanation {
+	return p.explain(name, qtype, g, nil)
+}
+
+// explain is Explain with matches of lists that are not in the policy.
+func (p *Policy) explain(name *dnswire.Name, qtype uint16, g Group, off []Match) Explanation {
 	e := Explanation{Name: name.String(), Type: dnswire.TypeString(qtype)}
 	if p == nil {
 		e.Why = "no lists are loaded"
@@ -47,25 +53,95 @@ func (p *Policy) Explain(name *dnswire.Name, qtype uint16, g Group) Explanation 
 	e.Why = p.why(ms, at, &e.Verdict, g)
 	e.Shipped, e.User = p.annotations(ms)
 
+	ms, more := p.fold(ms)
 	guard := guardOf(ms)
 	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, guard, e.Verdict.Rule) })
 	for i := range ms {
-		e.Matches = append(e.Matches, p.show(&ms[i], ms, guard, g))
+		m := p.show(&ms[i])
+		m.Enforced, m.Note, m.More = ms[i].class(ms, guard) != noClass, p.limits(&ms[i], ms, guard, g), more[m.ID]
+		e.Matches = append(e.Matches, m)
 	}
+	e.Matches = append(e.Matches, p.idle(name, qtype, g)...)
+	e.Matches = append(e.Matches, off...)
+	e.point()
+	return e
+}
+
+// point finds the rules that decide and attribute among the matches.
+func (e *Explanation) point() {
 	attr := e.Verdict.Attr
 	if attr == 0 && e.Verdict.Level == ByList {
 		attr = e.Verdict.Rule
 	}
 	for i := range e.Matches {
 		m := &e.Matches[i]
-		if m.ID == e.Verdict.Rule {
+		switch {
+		case m.ID == 0:
+			continue
+		case m.ID == e.Verdict.Rule:
 			e.Decider = m
 		}
 		if m.ID == attr {
 			e.Attr = m
 		}
 	}
-	return e
+}
+
+// AnswerBy says that the server answers by itself, by a built-in rule, and how.
+// No rule of a list has a say then.
+func (e *Explanation) AnswerBy(rule RuleID, how string) {
+	e.Verdict.AnswerBy(e.Verdict.Policy, rule)
+	for i := range e.Matches {
+		m := &e.Matches[i]
+		if m.Enforced {
+			m.Enforced, m.Note = false, "the server answers this name by itself"
+		}
+	}
+	r, _ := special(rule)
+	e.Matches = slices.Insert(e.Matches, 0, Match{ID: rule, Rule: r, Kind: Shipped, Action: format.Answer, Enforced: true})
+	e.Why = "answered by this server itself (" + how + "), whatever lists say: " + r.Text
+	e.Decider, e.Attr = nil, nil
+	e.point()
+}
+
+// fold leaves one rule, the first, of those of a list that say the same of a
+// name, and returns by its id how many more there were.
+func (p *Policy) fold(ms []match) (kept []match, more map[RuleID]int) {
+	type key struct {
+		list, rank uint16
+		note       uint32
+		action     format.Action
+		reply      format.Reply
+		state      standing
+		flags      uint8
+	}
+	more = map[RuleID]int{}
+	at := map[key]int{}
+	for _, m := range ms {
+		k := key{m.list, m.rank, m.note, m.action, m.reply, m.state, m.flags}
+		i, seen := at[k]
+		if !seen || !p.isPlain(&m) {
+			if !seen && p.isPlain(&m) {
+				at[k] = len(kept)
+			}
+			kept = append(kept, m)
+			continue
+		}
+		first := &kept[i]
+		n := more[first.id] + 1
+		if m.rule < first.rule {
+			delete(more, first.id)
+			*first = m
+		}
+		more[first.id] = n
+	}
+	return kept, more
+}
+
+// isPlain reports whether a rule is a name, and holds without conditions.
+func (p *Policy) isPlain(m *match) bool {
+	d, ok := p.lists[m.list].set.detail(m.rule)
+	return !ok || d.extra == 0 && d.match != format.Pattern
 }
 
 // inOrder compares two rules by what they weigh: the decider, then the others by
@@ -89,19 +165,19 @@ func (p *Policy) inOrder(a, b *match, ms []match, guard int, decider RuleID) int
 	return 1
 }
 
-func (p *Policy) show(m *match, ms []match, guard int, g Group) Match {
+// show returns what can be said of a rule by itself.
+func (p *Policy) show(m *match) Match {
 	l := &p.lists[m.list]
-	return Match{
-		ID: m.id, Rule: p.Rule(m.id), Path: l.path, Kind: l.kind, Action: m.action,
-		Important: m.flags&important != 0, Enforced: m.class(ms, guard) != noClass,
-		Note: p.limits(m, ms, guard, g),
-	}
+	return Match{ID: m.id, Rule: p.Rule(m.id), Path: l.path, Kind: l.kind, Action: m.action, Important: m.flags&important != 0}
 }
 
 // limits says why a rule does not have the say that its text claims.
 func (p *Policy) limits(m *match, ms []match, guard int, g Group) string {
 	l := &p.lists[m.list]
 	if off := p.group(g).off; off != nil && off[m.list] {
+		if g == 0 {
+			return listOff
+		}
 		return "the list is off for this group"
 	}
 	switch {

@@ -32,7 +32,7 @@ type Policy struct {
 	answers   map[RuleID]*answer     // of rules with Action Answer
 	limited   map[RuleID]groupSet    // the groups for which a rule with $client or $ctag holds
 	dead      map[RuleID]struct{}    // rules that have ended
-	cancelled map[RuleID]struct{}    // rules that a $badfilter removes
+	cancelled map[RuleID]RuleID      // rules that a $badfilter removes, and which one
 	custom    map[uint16]customAddrs // by list
 }
 
@@ -113,7 +113,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		answers:    map[RuleID]*answer{},
 		limited:    map[RuleID]groupSet{},
 		dead:       map[RuleID]struct{}{},
-		cancelled:  map[RuleID]struct{}{},
+		cancelled:  map[RuleID]RuleID{},
 		custom:     map[uint16]customAddrs{},
 	}
 	for i := range lists {
@@ -208,16 +208,16 @@ func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
 	addresses := p.addresses
 	for _, d := range l.set.details {
 		id := l.id(d.rule)
+		x := l.set.extraOf(d)
+		if x != nil && len(x.Clients)+len(x.Tags) > 0 {
+			p.limited[id] = groupsOf(x, o.Groups)
+		}
 		if n := l.set.noteOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
 			p.dead[id] = struct{}{}
 			continue
 		}
-		x := l.set.extraOf(d)
 		if x == nil {
 			continue
-		}
-		if len(x.Clients)+len(x.Tags) > 0 {
-			p.limited[id] = groupsOf(x, o.Groups)
 		}
 		if d.action == format.Answer {
 			p.answers[id] = newAnswer(x.Records, p.ttl)

@@ -8,9 +8,9 @@ import (
 // Tiers are the values of tier=.
 var Tiers = []string{"telemetry", "mixed", "essential", "owner"}
 
-// ended is the end of a rule whose until= cannot be read: it is not in force,
+// Ended is the end of a rule whose until= cannot be read: it is not in force,
 // rather than in force for ever.
-var ended = time.Unix(0, 0)
+var Ended = time.Unix(0, 0)
 
 // noteKey finds an annotation again that many lines carry.
 type noteKey struct {
@@ -207,7 +207,7 @@ func parseUntil(s string, at *time.Location) (time.Time, bool) {
 		}
 		return t, true
 	}
-	return ended, false
+	return Ended, false
 }
 
 func (p *parser) location() *time.Location {

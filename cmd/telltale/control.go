@@ -190,7 +190,8 @@ func (h *house) explain(r *http.Request) (any, error) {
 		}
 		group = d.Group
 	}
-	return explanationOf(h.lists.Current().Explain(&name, typ, blocklists.Group(group))), nil
+	e := h.lists.Explain(&name, typ, blocklists.Group(group))
+	return explanationOf(e, h.server.Special(&name, typ, e.Verdict.Action)), nil
 }
 
 // findDevice finds a device by identity, shown name, MAC or address.

@@ -15,6 +15,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/config"
 	"telltale/dnswire"
+	"telltale/resolver"
 )
 
 // An explanation is blocklists' own, as the socket and --json carry it.
@@ -22,7 +23,7 @@ type explanation struct {
 	Name        string            `json:"name"`
 	Type        string            `json:"type"`
 	Verdict     string            `json:"verdict"`
-	Mode        string            `json:"mode,omitempty"` // how a block is answered
+	Mode        string            `json:"mode,omitempty"` // how a block, or a special name, is answered
 	Why         string            `json:"why"`
 	Decider     *matchJSON        `json:"decider,omitempty"`
 	Attribution string            `json:"attribution,omitempty"` // its level: rule, list or owner
@@ -41,6 +42,7 @@ type matchJSON struct {
 	Kind     string            `json:"kind"`
 	Enforced bool              `json:"enforced"`
 	Note     string            `json:"note,omitempty"`
+	More     int               `json:"more,omitempty"` // rules of the list to the same end, on later lines
 	About    map[string]string `json:"about,omitempty"`
 }
 
@@ -50,9 +52,11 @@ func (a *app) newExplain() *cobra.Command {
 		Use:   "explain NAME",
 		Short: "Say what would be decided for a name, and why",
 		Long: `Show every rule that matches a name, in the order of their weight, which one
-decides, and who says what the name is for. With --device, as that device would
-be answered. It works with the server stopped, too: then by the lists as they
-are on disk.`,
+decides, and who says what the name is for. Rules that match but have ended, were
+removed by a $badfilter or stand in a list that is off come last, each with why it
+does not count. Names that the server answers by itself, such as localhost, say so.
+With --device, as that device would be answered. It works with the server stopped,
+too: then by the lists as they are on disk.`,
 		Example: `  telltale explain data.mistat.xiaomi.com
   telltale explain --device living-room-tv --type AAAA ads.example`,
 		Args: oneArg("name"),
@@ -107,15 +111,29 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 		return explanation{}, err
 	}
 	defer lists.Close()
-	return explanationOf(lists.Current().Explain(name, qtype, blocklists.Group(group+1))), nil
+	e := lists.Explain(name, qtype, blocklists.Group(group+1))
+	settings, asked := serverSettings(cfg), resolver.UpstreamOptions{Servers: upstreams(cfg)}
+	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &settings, asked.HasPrivate(cfg.Listen.DNS))
+	return explanationOf(e, special), nil
 }
 
-func explanationOf(e blocklists.Explanation) explanation {
+// explanationOf puts together what lists say of a name and what the server makes
+// of it by itself.
+func explanationOf(e blocklists.Explanation, special resolver.Special) explanation {
+	switch {
+	case special.Rule != 0:
+		e.AnswerBy(special.Rule, special.Reply.String())
+	case special.Reply == resolver.PrivateOnly:
+		e.Why += "; only upstreams with a private address are asked"
+	}
 	out := explanation{
 		Name: e.Name, Type: e.Type, Verdict: e.Verdict.Action.String(), Why: e.Why, Attribution: e.Verdict.Level.String(),
 		Matches: []matchJSON{}, Shipped: noteJSON(e.Shipped), User: noteJSON(e.User),
 	}
-	if e.Verdict.Action == blocklists.Block {
+	switch {
+	case special.Rule != 0:
+		out.Mode = special.Reply.String()
+	case e.Verdict.Action == blocklists.Block:
 		out.Mode = e.Verdict.Mode.String()
 	}
 	for i := range e.Matches {
@@ -136,7 +154,7 @@ func explanationOf(e blocklists.Explanation) explanation {
 func matchOf(m *blocklists.Match) *matchJSON {
 	return &matchJSON{
 		List: m.Rule.List, Line: m.Rule.Line, Rule: m.Rule.Text, Action: actionWord(m.Action), Kind: m.Kind.String(),
-		Enforced: m.Enforced, Note: m.Note, About: noteJSON(m.Rule.Annotation),
+		Enforced: m.Enforced, Note: m.Note, More: m.More, About: noteJSON(m.Rule.Annotation),
 	}
 }
 
@@ -198,21 +216,43 @@ func (a *app) printExplanation(e *explanation) error {
 		if e.Decider != nil && m.List == e.Decider.List && m.Line == e.Decider.Line && m.Rule == e.Decider.Rule {
 			mark = "*"
 		}
-		fmt.Fprintf(&b, "%s %-28s %-7s %s", mark, printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
-		if m.Note != "" {
-			fmt.Fprintf(&b, "  (%s)", printable(m.Note))
-		}
-		b.WriteByte('\n')
+		b.WriteString(mark + " ")
+		printMatch(&b, m)
 	}
 	_, err := a.out.Write([]byte(b.String()))
 	return err
 }
 
-// printNote prints an annotation in the order in which people ask.
+// printMatch prints a rule that matches, with its place and what limits it.
+func printMatch(b *strings.Builder, m *matchJSON) {
+	fmt.Fprintf(b, "%-28s %-7s %s", printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
+	if m.Note != "" {
+		fmt.Fprintf(b, "  (%s)", printable(m.Note))
+	}
+	if m.More > 0 {
+		fmt.Fprintf(b, "  and %d more of this list to the same end", m.More)
+	}
+	b.WriteByte('\n')
+}
+
+// printNote prints an annotation in the order in which people ask, each source on
+// a line of its own.
 func printNote(b *strings.Builder, note map[string]string) {
 	for _, k := range []string{"vendor", "product", "purpose", "tier", "region", "software", "breaks", "since", "confidence", "source"} {
-		if v := note[k]; v != "" {
-			fmt.Fprintf(b, "  %-11s %s\n", k, printable(v))
+		v := note[k]
+		if k != "source" {
+			printPair(b, k, v)
+			continue
 		}
+		for _, source := range strings.Fields(v) {
+			printPair(b, k, source)
+			k = ""
+		}
+	}
+}
+
+func printPair(b *strings.Builder, key, value string) {
+	if value != "" {
+		fmt.Fprintf(b, "  %-11s %s\n", key, printable(value))
 	}
 }

@@ -120,7 +120,9 @@ func (a *app) newListsLookup() *cobra.Command {
 				if a.json {
 					err = json.NewEncoder(a.out).Encode(m)
 				} else {
-					_, err = fmt.Fprintf(a.out, "%-28s %-7s %s\n", printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
+					var b strings.Builder
+					printMatch(&b, m)
+					_, err = io.WriteString(a.out, b.String())
 				}
 				if err != nil {
 					return err
@@ -380,11 +382,8 @@ func printEntry(w io.Writer, e *catalog.Entry) error {
 	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
 	printNote(&b, map[string]string{
 		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
-		"since": e.Since, "confidence": e.Confidence, "software": e.Software,
+		"since": e.Since, "confidence": e.Confidence, "software": e.Software, "source": strings.Join(e.Sources, " "),
 	})
-	for _, source := range e.Sources {
-		printNote(&b, map[string]string{"source": source})
-	}
 	fmt.Fprintf(&b, "  %-11s %s:%d\n", "listed in", e.File, e.Line)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -43,7 +43,8 @@ import (
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	eventually                     repeat the last query until the wants that follow it hold
-//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status
+//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status; {dir} is the scenario's directory
+//	stop                           stop the server: commands find none from then on
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {
@@ -248,7 +249,12 @@ func (s *scene) step(words []string) error {
 	case "remove":
 		return os.Remove(filepath.Join(s.dir, args[0]))
 	case "run":
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
+		}
 		s.out, s.exit = s.srv.run(args...)
+	case "stop":
+		s.srv.stop()
 	case "out":
 		if !strings.Contains(s.out, strings.Join(args, " ")) {
 			return fmt.Errorf("output\n%s\nwant %q in it", s.out, strings.Join(args, " "))
