@@ -14,6 +14,9 @@ import (
 func (p *Policy) cancel() {
 	for i := range p.lists {
 		l := &p.lists[i]
+		if l.outside != "" {
+			continue
+		}
 		for _, d := range l.set.details {
 			if _, dead := p.dead[l.id(d.rule)]; dead || d.action != format.Cancel {
 				continue

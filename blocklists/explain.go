@@ -174,6 +174,9 @@ func (p *Policy) show(m *match) Match {
 // limits says why a rule does not have the say that its text claims.
 func (p *Policy) limits(m *match, ms []match, guard int, g Group) string {
 	l := &p.lists[m.list]
+	if l.outside != "" {
+		return "the list is " + l.outside
+	}
 	if off := p.group(g).off; off != nil && off[m.list] {
 		if g == 0 {
 			return listOff
@@ -235,6 +238,9 @@ func (p *Policy) why(ms []match, at int, v *Verdict, g Group) string {
 	}
 	if p.observe {
 		return why + "; everything is only observed now"
+	}
+	if outside := p.group(g).outside; outside != "" {
+		return why + "; for this group lists are " + outside
 	}
 	return why + "; the group is only observed now"
 }

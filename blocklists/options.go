@@ -28,10 +28,12 @@ type Options struct {
 	Tier    string        // "telemetry" (or ""), or "mixed" to enforce both
 	Observe bool          // nothing is blocked, everything is recorded
 
+	ObserveUntil time.Time // likewise until then; zero for never
+
 	// Report is told what belongs into the quality ledger: a kind such as
 	// list-failed, list-held, list-mended, list-accepted, reload, reload-failed,
-	// pause or resume, the list it is about, and a sentence. It must not call
-	// back into the Store.
+	// pause, resume, observe-ended or schedule, the list it is about, and a
+	// sentence. It must not call back into the Store.
 	Report func(kind, subject, detail string)
 	Logger *slog.Logger     // nil for none
 	Now    func() time.Time // nil for time.Now
@@ -60,13 +62,19 @@ type ListSettings struct {
 	Tier       string             // instead of Options.Tier
 	Annotation *format.Annotation // of the whole list
 	Order      int                // lists of a lower order win ties; then by name
+
+	ObserveUntil time.Time // observe until then; zero for never
+	Schedule     Schedule  // when it has a say; at other times its annotations alone do
 }
+
+func (l *ListSettings) observes(now time.Time) bool { return l.Observe || l.ObserveUntil.After(now) }
 
 // GroupSettings are what differs for a group of devices.
 type GroupSettings struct {
 	Name         string
 	Observe      bool
 	ObserveUntil time.Time // observe until then; zero for never
+	Schedule     Schedule  // when its names are blocked; at other times it is observed
 	Mode         *Mode     // nil for the list's
 	Lists        []GroupList
 

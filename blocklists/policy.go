@@ -46,6 +46,7 @@ type policyList struct {
 	kind       Kind
 	observe    bool
 	off        bool     // but for groups that have it on
+	outside    string   // why it has no say now: its schedule; "" where it has
 	mixed      bool     // rules of tier mixed are enforced
 	plainBlock standing // of its plain blocks
 	note       *format.Annotation
@@ -67,6 +68,7 @@ type customAddrs struct{ v4, v6 netip.Addr }
 
 type policyGroup struct {
 	observe bool
+	outside string // that it observes by its schedule; "" where it does not
 	mode    Mode
 	hasMode bool
 	off     []bool // by list; nil for none
@@ -106,7 +108,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		generation: generations.Add(1),
 		ttl:        o.ttl(),
 		mode:       o.Mode,
-		observe:    o.Observe || paused,
+		observe:    o.Observe || o.ObserveUntil.After(now) || paused,
 		custom4:    o.Custom4,
 		custom6:    o.Custom6,
 		names:      names,
@@ -117,7 +119,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		custom:     map[uint16]customAddrs{},
 	}
 	for i := range lists {
-		p.addList(o, uint16(i), &lists[i])
+		p.addList(o, uint16(i), &lists[i], now)
 	}
 	p.sortSpans()
 	p.addGroups(o, now)
@@ -130,10 +132,11 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 	return p
 }
 
-func (p *Policy) addList(o *Options, i uint16, a *activeList) {
+func (p *Policy) addList(o *Options, i uint16, a *activeList, now time.Time) {
 	l := policyList{
 		name: a.name, path: a.path, set: a.set, parts: a.parts, kind: a.kind,
-		observe: a.settings.Observe, off: !a.settings.enabled(), note: a.settings.Annotation,
+		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
+		outside: a.settings.Schedule.outside(now),
 	}
 	tier := a.settings.Tier
 	if tier == "" {
@@ -172,7 +175,8 @@ func (p *Policy) addGroups(o *Options, now time.Time) {
 	p.groups = make([]policyGroup, len(o.Groups)+1)
 	for i, s := range o.Groups {
 		g := &p.groups[i+1]
-		g.observe = s.Observe || s.ObserveUntil.After(now)
+		g.outside = s.Schedule.outside(now)
+		g.observe = s.Observe || s.ObserveUntil.After(now) || g.outside != ""
 		if s.Mode != nil {
 			g.mode, g.hasMode = *s.Mode, true
 		}
@@ -188,6 +192,9 @@ func (p *Policy) addGroups(o *Options, now time.Time) {
 
 // isOff reports whether a list has no say for a group.
 func (p *Policy) isOff(o *Options, list, group int) bool {
+	if p.lists[list].outside != "" {
+		return true
+	}
 	if group > 0 {
 		if on, said := o.Groups[group-1].list(p.lists[list].name); said {
 			return !on

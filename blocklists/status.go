@@ -33,16 +33,19 @@ func (k Kind) String() string {
 
 // A ListStatus is how one list stands.
 type ListStatus struct {
-	Name    string
-	Path    string // "" for a shipped list
-	Kind    Kind
-	Enabled bool // for everyone; a group may have it on or off
-	Observe bool
-	Mode    string         // of its blocked answers, where it has one of its own
-	Rules   int            // in force
-	ByForm  map[string]int // rules by the form they are written in
-	Bad     []BadLine      // the first of them
-	BadSeen int            // how many there are
+	Name     string
+	Path     string // "" for a shipped list
+	Kind     Kind
+	Enabled  bool // for everyone; a group may have it on or off
+	Observe  bool
+	Schedule string         // when it is in force; "" for always
+	Outside  bool           // its schedule says that it is not in force now
+	Turns    time.Time      // when its schedule says otherwise next; zero for never
+	Mode     string         // of its blocked answers, where it has one of its own
+	Rules    int            // in force
+	ByForm   map[string]int // rules by the form they are written in
+	Bad      []BadLine      // the first of them
+	BadSeen  int            // how many there are
 
 	Modified  time.Time // of the file; zero for a shipped list
 	Reloaded  time.Time // when its rules came in force
@@ -65,15 +68,16 @@ type BadLine struct {
 func (s *Store) publishStatusLocked() {
 	all := make([]ListStatus, 0, len(s.sources))
 	for _, src := range s.sources {
-		all = append(all, src.status())
+		all = append(all, src.status(s.asOf))
 	}
 	s.status.Store(&all)
 }
 
-func (src *source) status() ListStatus {
+func (src *source) status(now time.Time) ListStatus {
 	st := ListStatus{
 		Name: src.name, Path: src.path, Kind: src.kind,
-		Enabled: src.settings.enabled(), Observe: src.settings.Observe,
+		Enabled: src.settings.enabled(), Observe: src.settings.observes(now),
+		Schedule: src.settings.Schedule.Text, Outside: !src.settings.Schedule.holds(now), Turns: src.settings.Schedule.next(now),
 		Modified: src.modified, Reloaded: src.reloaded, Added: src.added, Removed: src.removed,
 		Failed: src.failed, Warnings: src.warnings,
 	}
@@ -92,7 +96,7 @@ func (src *source) status() ListStatus {
 	st.Bad, st.BadSeen = src.set.Bad, src.set.BadSeen
 	st.ByForm = make(map[string]int, len(src.set.Forms))
 	for form, n := range src.set.Forms {
-		st.ByForm[form.String()] = n
+		st.ByForm[form.String()] += n
 	}
 	return st
 }

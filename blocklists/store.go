@@ -30,7 +30,8 @@ type Store struct {
 	names     *matcher.Set
 	lists     []activeList // of the current policy
 	announced string       // the last failure of a reload, so that it is told once
-	due       time.Time    // when the policy changes by itself; zero for never
+	asOf      time.Time    // of which time the policy is
+	due       time.Time    // when it changes by itself; zero for never
 
 	log     *slog.Logger
 	wake    chan struct{} // something is due at another time than before
@@ -250,21 +251,12 @@ func (s *Store) placeLocked() (*matcher.Set, []activeList, error) {
 
 // recompileLocked swaps the policy; the names are the same.
 func (s *Store) recompileLocked() {
-	now := s.opts.now()
+	now := s.opts.now().Round(0) // by the wall clock, as all that becomes due
 	until, paused := s.Paused()
-	s.due = time.Time{}
+	s.tellTurnsLocked(now)
+	s.asOf, s.due = now, s.nextTurnLocked(now)
 	if paused {
-		s.becomesDue(until)
-	}
-	for i := range s.opts.Groups {
-		if t := s.opts.Groups[i].ObserveUntil; t.After(now) {
-			s.becomesDue(t)
-		}
-	}
-	for i := range s.lists {
-		if t := s.lists[i].set.nextUntil(now); !t.IsZero() {
-			s.becomesDue(t)
-		}
+		s.due = sooner(s.due, until)
 	}
 	p := compile(&s.opts, s.lists, s.names, now, paused)
 	s.current.Store(p)
@@ -274,16 +266,6 @@ func (s *Store) recompileLocked() {
 	case s.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (s *Store) becomesDue(t time.Time) {
-	if s.due.IsZero() || t.Before(s.due) {
-		s.due = t
-	}
-}
-
-func (s *Store) isDueLocked() bool {
-	return !s.due.IsZero() && !s.opts.now().Before(s.due)
 }
 
 func (s *Store) activeLocked() []activeList {

@@ -74,6 +74,8 @@ type List struct {
 	Suffixes bool    `key:"suffixes"`                     // its lines may block public suffixes
 	Tier     string  `key:"tier" words:"telemetry mixed"` // "": Blocking.Tier
 	Order    int     `key:"order"`                        // the lower first where rules tie
+
+	Schedule Schedule `key:"schedule"` // when it is in force
 }
 
 // A Subscription is a list that is fetched by URL.
@@ -170,6 +172,8 @@ type Group struct {
 	Name    string  `key:"name,name"`
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
+
+	Schedule Schedule `key:"schedule"` // when names are blocked for them
 }
 
 // Control is how the other commands reach the running server.

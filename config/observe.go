@@ -9,11 +9,6 @@ type Observe struct {
 	Until time.Time // zero: without end
 }
 
-// At reports whether observing is on at the time now.
-func (o Observe) At(now time.Time) bool {
-	return o.On && (o.Until.IsZero() || now.Before(o.Until))
-}
-
 // String returns o as it is written in the file.
 func (o Observe) String() string {
 	switch {

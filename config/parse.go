@@ -213,6 +213,9 @@ func parse(text string, s *setting, v reflect.Value) (ok bool, expected, near st
 	case *Observe:
 		*p, ok = parseObserve(text)
 		return ok, "true, false, or until when, such as 2026-12-31 or 2026-12-31T20:00:00Z", ""
+	case *Schedule:
+		*p, expected = parseSchedule(text)
+		return expected == "", expected, ""
 	case *netip.AddrPort:
 		*p, ok = parseAddrPort(text)
 		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53", ""

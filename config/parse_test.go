@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -44,22 +45,67 @@ func TestDurationsAreWrittenAsTheyAreRead(t *testing.T) {
 	}
 }
 
-func TestObserveEnds(t *testing.T) {
-	noon := time.Date(2026, 12, 31, 12, 0, 0, 0, time.UTC)
-	for _, f := range []struct {
-		name string
-		o    Observe
-		want bool
-	}{
-		{"off", Observe{}, false},
-		{"on", Observe{On: true}, true},
-		{"before its end", Observe{On: true, Until: noon.Add(time.Second)}, true},
-		{"at its end", Observe{On: true, Until: noon}, false},
+func TestParseSchedule(t *testing.T) {
+	const weekdays = 1<<time.Monday | 1<<time.Tuesday | 1<<time.Wednesday | 1<<time.Thursday | 1<<time.Friday
+	for text, want := range map[string][]Window{
+		"mon-fri 16:00-20:00, sat 10:00-12:00": {{weekdays, 16 * 60, 20 * 60}, {1 << time.Saturday, 10 * 60, 12 * 60}},
+		" Mon-Fri  16:00-20:00 ":               {{weekdays, 16 * 60, 20 * 60}},
+		"22:00-06:00":                          {{everyDay, 22 * 60, 6 * 60}},
+		"8:00-9:30, 12:00-13:00":               {{everyDay, 8 * 60, 9*60 + 30}, {everyDay, 12 * 60, 13 * 60}},
+		"mon, wed 16:00-18:00":                 {{1<<time.Monday | 1<<time.Wednesday, 16 * 60, 18 * 60}},
+		"monday wednesday 16:00-18:00":         {{1<<time.Monday | 1<<time.Wednesday, 16 * 60, 18 * 60}},
+		"fri-mon 00:00-24:00":                  {{1<<time.Friday | 1<<time.Saturday | 1<<time.Sunday | 1<<time.Monday, 0, 24 * 60}},
+		"sun-sat 20:00-24:00":                  {{everyDay, 20 * 60, 24 * 60}},
 	} {
-		if got := f.o.At(noon); got != f.want {
-			t.Errorf("%s: got %v, want %v", f.name, got, f.want)
+		got, expected := parseSchedule(text)
+		if expected != "" || !slices.Equal(got.Windows, want) {
+			t.Errorf("%q: got %v, expected %q, want %v", text, got.Windows, expected, want)
+		}
+		if again, _ := parseSchedule(got.String()); !slices.Equal(again.Windows, want) {
+			t.Errorf("%q: written as %q it is another", text, got)
 		}
 	}
+	for text, want := range map[string]string{
+		"":                                 scheduleShape,
+		"evenings":                         scheduleShape,
+		"mon 25:00-26:00":                  scheduleShape,
+		"mon 16:00":                        scheduleShape,
+		"mon 16-20":                        scheduleShape,
+		"mon 16:00-20:60":                  scheduleShape,
+		"mon 24:00-06:00":                  scheduleShape,
+		"mon -1:00-06:00":                  scheduleShape,
+		"mon-fry 16:00-20:00":              scheduleShape,
+		"mon 16:00-16:00":                  "a time that ends later than it begins: for the whole day write 00:00-24:00",
+		"mon-fri 16:00-20:00, sat":         `a time behind "sat": for the whole day write 00:00-24:00`,
+		"mon 16:00-18:00, 19:00-20:00":     "days before each time, or before none",
+		"22:00-06:00, sat-sun 00:00-24:00": "days before each time, or before none",
+	} {
+		if got, expected := parseSchedule(text); expected != want {
+			t.Errorf("%q: got %v, expected %q, want %q", text, got.Windows, expected, want)
+		}
+	}
+}
+
+func FuzzParseSchedule(f *testing.F) {
+	f.Add("mon-fri 16:00-20:00, sat 10:00-12:00")
+	f.Add("22:00-06:00")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, expected := parseSchedule(text)
+		if expected != "" {
+			return
+		}
+		if len(s.Windows) == 0 {
+			t.Error("a schedule without windows is one that is always in force")
+		}
+		for _, w := range s.Windows {
+			if w.Days == 0 || w.Days > everyDay || w.From < 0 || w.From >= 24*60 || w.To < 0 || w.To > 24*60 || w.From == w.To {
+				t.Errorf("%q: got %+v", text, w)
+			}
+		}
+		if again, expected := parseSchedule(s.String()); expected != "" || !slices.Equal(again.Windows, s.Windows) {
+			t.Errorf("%q: written as %q it is another", text, s)
+		}
+	})
 }
 
 func TestDiffKnowsWhatNeedsARestart(t *testing.T) {

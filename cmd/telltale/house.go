@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -209,13 +208,13 @@ func modeOf(words ...string) *blocklists.Mode {
 	return nil
 }
 
-// listOptions are the settings of the lists as they are at a time: what is
-// observed until some time is observed or not.
-func listOptions(cfg *config.Config, now time.Time) blocklists.Options {
+// listOptions are the settings of the lists.
+func listOptions(cfg *config.Config) blocklists.Options {
 	o := blocklists.Options{
 		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(),
-		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier, Observe: cfg.Blocking.Observe.At(now),
+		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
+	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)
 	for _, a := range cfg.Blocking.Custom {
 		if a.Is4() {
 			o.Custom4 = a
@@ -224,36 +223,50 @@ func listOptions(cfg *config.Config, now time.Time) blocklists.Options {
 		}
 	}
 	for i := range cfg.Lists.Settings {
-		o.Lists = append(o.Lists, listSettings(&cfg.Lists.Settings[i], now))
+		o.Lists = append(o.Lists, listSettings(&cfg.Lists.Settings[i]))
 	}
 	for i := range cfg.Lists.Subscriptions {
 		s := &cfg.Lists.Subscriptions[i]
-		l := listSettings(&s.List, now)
+		l := listSettings(&s.List)
 		l.Annotation = annotation(&s.Annotation)
 		o.Lists = append(o.Lists, l)
 	}
 	for i := range cfg.Devices {
-		o.Groups = append(o.Groups, deviceGroup(cfg, &cfg.Devices[i], now))
+		o.Groups = append(o.Groups, deviceGroup(cfg, &cfg.Devices[i]))
 	}
 	return o
 }
 
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg, time.Now())
+	o := listOptions(cfg)
 	o.Subscribed = copies(cfg)
 	return o
 }
 
-func listSettings(l *config.List, now time.Time) blocklists.ListSettings {
+func listSettings(l *config.List) blocklists.ListSettings {
 	s := blocklists.ListSettings{
-		Name: l.Name, Enabled: &l.Enabled, Observe: l.Observe.At(now), Mode: modeOf(l.Mode), Exact: l.Match == "exact",
-		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Tier: l.Tier, Order: l.Order,
+		Name: l.Name, Enabled: &l.Enabled, Mode: modeOf(l.Mode), Exact: l.Match == "exact",
+		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Tier: l.Tier, Order: l.Order, Schedule: schedule(&l.Schedule),
 	}
+	s.Observe, s.ObserveUntil = observe(l.Observe)
 	if s.Format == "auto" {
 		s.Format = ""
 	}
 	return s
+}
+
+// observe says whether to observe for good, or else until when; zero for not at all.
+func observe(o config.Observe) (always bool, until time.Time) {
+	return o.On && o.Until.IsZero(), o.Until
+}
+
+func schedule(s *config.Schedule) blocklists.Schedule {
+	out := blocklists.Schedule{Text: s.Text}
+	for _, w := range s.Windows {
+		out.Windows = append(out.Windows, blocklists.Window(w))
+	}
+	return out
 }
 
 func annotation(a *config.Annotation) *format.Annotation {
@@ -267,8 +280,9 @@ func annotation(a *config.Annotation) *format.Annotation {
 
 // deviceGroup makes a configured device a group of its own, the n-th device
 // group n: it has settings, and rules may name it.
-func deviceGroup(cfg *config.Config, d *config.Device, now time.Time) blocklists.GroupSettings {
-	g := blocklists.GroupSettings{Name: d.Name, Observe: d.Observe.At(now), Mode: modeOf(d.Mode), ClientNames: []string{d.Name}}
+func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings {
+	g := blocklists.GroupSettings{Name: d.Name, Mode: modeOf(d.Mode), ClientNames: []string{d.Name}}
+	g.Observe, g.ObserveUntil = observe(d.Observe)
 	for _, a := range d.Addresses {
 		g.Addresses = append(g.Addresses, netip.PrefixFrom(a, a.BitLen()))
 	}
@@ -278,7 +292,12 @@ func deviceGroup(cfg *config.Config, d *config.Device, now time.Time) blocklists
 		return g
 	}
 	of := cfg.Groups[at]
-	g.Observe = g.Observe || of.Observe.At(now)
+	always, until := observe(of.Observe)
+	g.Observe = g.Observe || always
+	if until.After(g.ObserveUntil) {
+		g.ObserveUntil = until
+	}
+	g.Schedule = schedule(&of.Schedule)
 	g.Mode = modeOf(d.Mode, of.Mode)
 	g.Tags = []string{of.Name}
 	return g
@@ -293,30 +312,6 @@ func deviceList(cfg *config.Config) []devices.Device {
 		})
 	}
 	return all
-}
-
-// nextEnd returns when the first observation that has an end is over; zero for
-// none.
-func nextEnd(cfg *config.Config, now time.Time) (next time.Time) {
-	consider := func(o config.Observe) {
-		if o.At(now) && !o.Until.IsZero() && (next.IsZero() || o.Until.Before(next)) {
-			next = o.Until
-		}
-	}
-	consider(cfg.Blocking.Observe)
-	for i := range cfg.Lists.Settings {
-		consider(cfg.Lists.Settings[i].Observe)
-	}
-	for i := range cfg.Lists.Subscriptions {
-		consider(cfg.Lists.Subscriptions[i].Observe)
-	}
-	for i := range cfg.Devices {
-		consider(cfg.Devices[i].Observe)
-	}
-	for i := range cfg.Groups {
-		consider(cfg.Groups[i].Observe)
-	}
-	return next
 }
 
 // apply puts changed settings in force as far as that is possible while
@@ -371,32 +366,10 @@ func (h *house) configureLists(cfg *config.Config) error {
 }
 
 func (h *house) listOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg, time.Now())
+	o := listOptions(cfg)
 	o.Subscribed = subscribed(h.subscriptions)
 	o.Report, o.Logger = h.log.Note, h.logger
 	return o
-}
-
-// keepTime puts the lists' settings in force anew whenever an observation ends.
-func (h *house) keepTime(ctx context.Context) {
-	const look = 10 * time.Second // settings may change meanwhile, and clocks may jump
-	for last := time.Now(); ; {
-		next := nextEnd(h.cfg.Load(), last)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(look):
-		}
-		now := time.Now()
-		if !next.IsZero() && !now.Before(next) {
-			if err := h.configureLists(h.cfg.Load()); err != nil {
-				h.logger.Error("an observation is over but goes on", "error", err)
-			} else {
-				h.log.Note("observe-ended", "settings", next.UTC().Format(time.RFC3339))
-			}
-		}
-		last = now
-	}
 }
 
 func setLevel(level *slog.LevelVar, word string) error {

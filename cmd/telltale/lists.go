@@ -134,10 +134,15 @@ func listState(l *blocklists.ListStatus) string {
 		s = append(s, "cannot be read: "+printable(l.Failed))
 	case !l.Enabled:
 		s = append(s, "off")
+	case l.Outside:
+		s = append(s, "not in force now")
 	case l.Observe:
 		s = append(s, "observing")
 	default:
 		s = append(s, "in force")
+	}
+	if l.Schedule != "" {
+		s = append(s, schedulePhrase(l))
 	}
 	if l.Mode != "" {
 		s = append(s, "answers "+l.Mode)
@@ -146,6 +151,14 @@ func listState(l *blocklists.ListStatus) string {
 		s = append(s, strconv.Itoa(n)+" warnings")
 	}
 	return strings.Join(s, ", ")
+}
+
+// schedulePhrase says when the list's schedule turns, and what it is.
+func schedulePhrase(l *blocklists.ListStatus) string {
+	if l.Turns.IsZero() {
+		return "schedule " + printable(l.Schedule)
+	}
+	return fmt.Sprintf("until %s (schedule %s)", l.Turns.Local().Format("Mon 2006-01-02 15:04 MST"), printable(l.Schedule))
 }
 
 func listJSON(l *blocklists.ListStatus) any {
@@ -161,6 +174,9 @@ func listJSON(l *blocklists.ListStatus) any {
 		State    string         `json:"state"`
 		Enabled  bool           `json:"enabled"`
 		Observe  bool           `json:"observe"`
+		Schedule string         `json:"schedule,omitempty"`
+		Outside  bool           `json:"outside,omitempty"`
+		Turns    time.Time      `json:"turns,omitzero"`
 		Rules    int            `json:"rules"`
 		Forms    map[string]int `json:"forms"`
 		BadLines int            `json:"bad_lines"`
@@ -173,7 +189,8 @@ func listJSON(l *blocklists.ListStatus) any {
 		Failed   string         `json:"failed,omitempty"`
 		Warnings []string       `json:"warnings,omitempty"`
 	}{
-		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe, Rules: l.Rules,
+		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe,
+		Schedule: l.Schedule, Outside: l.Outside, Turns: l.Turns.UTC(), Rules: l.Rules,
 		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []badJSON{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
 		Added: l.Added, Removed: l.Removed, Held: l.Held, Failed: l.Failed, Warnings: l.Warnings,
 	}

@@ -101,7 +101,6 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	flags := a.root.PersistentFlags()
 	path, _ := flags.GetString("config")
 	tasks.Go(func() { config.Watch(ctx, path, flags, a.env, h.apply) })
-	tasks.Go(func() { h.keepTime(ctx) })
 	h.server.Start()
 	tasks.Go(func() { h.fetch(ctx) })
 	h.welcome(a)

@@ -23,7 +23,7 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 	var all []subscribe.List
 	for i := range cfg.Lists.Subscriptions {
 		s := &cfg.Lists.Subscriptions[i]
-		l := listSettings(&s.List, zeroTime)
+		l := listSettings(&s.List)
 		all = append(all, subscribe.List{
 			Name: s.Name, URL: s.URL, Enabled: s.Enabled, Refresh: s.Refresh, Format: l.Format, Exact: l.Exact, Answers: l.Answers,
 		})

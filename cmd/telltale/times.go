@@ -12,9 +12,6 @@ import (
 	"telltale/dnswire"
 )
 
-// zeroTime is for settings that do not depend on when it is.
-var zeroTime time.Time
-
 // parseAge reads a duration as Go does, and days (7d).
 func parseAge(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
