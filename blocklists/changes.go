@@ -3,6 +3,7 @@ package blocklists
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync"
 
@@ -10,40 +11,146 @@ import (
 )
 
 // changes returns how many rules the new set has that the old one has not, and
-// the other way round, and how much of both is the same at their ends. A rule is
-// the same on whatever line it stands.
-func changes(old, set *ruleSet) (added, removed int, same ends) {
+// the other way round, and which runs of rules both have. A rule is the same on
+// whatever line it stands.
+func changes(old, set *ruleSet) (added, removed int, same []shared) {
 	if old == nil {
-		return set.Rules, 0, ends{}
+		return set.Rules, 0, nil
 	}
 	was, is := old.hashes(), set.hashes()
 	all := len(was) == old.records && len(is) == set.records
-	for len(was) > 0 && len(is) > 0 && was[0] == is[0] { // most edits are local
-		was, is = was[1:], is[1:]
-		same.head++
+	same = sharedRuns(was, is)
+	var gone, come []uint64
+	i, j := 0, 0
+	for _, r := range append(slices.Clone(same), shared{len(was), len(is), 0}) {
+		gone, come = append(gone, was[i:r.was]...), append(come, is[j:r.is]...)
+		i, j = r.was+r.count, r.is+r.count
 	}
-	for len(was) > 0 && len(is) > 0 && was[len(was)-1] == is[len(is)-1] {
-		was, is = was[:len(was)-1], is[:len(is)-1]
-		same.tail++
-	}
+	added, removed = differences(gone, come)
 	if !all {
-		same = ends{} // what is not counted is in between
+		same = nil // what is not counted is in between
 	}
-	slices.Sort(was)
-	slices.Sort(is)
-	for len(was) > 0 && len(is) > 0 {
+	return added, removed, same
+}
+
+// differences returns how many of come are not in gone, and the other way round,
+// as often as they are there. It puts both in order.
+func differences(gone, come []uint64) (added, removed int) {
+	slices.Sort(gone)
+	slices.Sort(come)
+	for len(gone) > 0 && len(come) > 0 {
 		switch {
-		case was[0] == is[0]:
-			was, is = was[1:], is[1:]
-		case was[0] < is[0]:
+		case gone[0] == come[0]:
+			gone, come = gone[1:], come[1:]
+		case gone[0] < come[0]:
 			removed++
-			was = was[1:]
+			gone = gone[1:]
 		default:
 			added++
-			is = is[1:]
+			come = come[1:]
 		}
 	}
-	return added + len(is), removed + len(was), same
+	return added + len(come), removed + len(gone)
+}
+
+// A shared run of count rules begins at rule was of a list's old set, and at rule
+// is of its new one.
+type shared struct{ was, is, count int }
+
+const (
+	anchorMask = 63 // one rule in 64 is an anchor
+	anchorsTry = 32 // of which the nearest is taken
+)
+
+// sharedRuns returns runs of equal hashes, ascending in both and apart. It need not
+// find all: after a difference both are in step again at an anchor, a hash that
+// is rare by its value and unique in was, so that the time it takes grows with
+// the length alone.
+func sharedRuns(was, is []uint64) (runs []shared) {
+	add := func(i, j, n int) {
+		if n > 0 {
+			runs = append(runs, shared{i, j, n})
+		}
+	}
+	i := alike(was, is)
+	j := i
+	add(0, 0, i)
+	tail := 0
+	for tail < min(len(was), len(is))-i && was[len(was)-1-tail] == is[len(is)-1-tail] {
+		tail++
+	}
+	ends := shared{len(was) - tail, len(is) - tail, tail}
+	was, is = was[:ends.was], is[:ends.is]
+	anchors := anchorsOf(was, i)
+	for {
+		var ok bool
+		if i, j, ok = nextMeeting(anchors, is, i, j); !ok {
+			break
+		}
+		back := 0
+		for last := end(runs); i-back > last.was && j-back > last.is && was[i-back-1] == is[j-back-1]; {
+			back++
+		}
+		i, j = i-back, j-back
+		n := alike(was[i:], is[j:])
+		add(i, j, n)
+		i, j = i+n, j+n
+	}
+	add(ends.was, ends.is, ends.count)
+	return runs
+}
+
+// end returns where both are behind the last run.
+func end(runs []shared) shared {
+	if len(runs) == 0 {
+		return shared{}
+	}
+	r := runs[len(runs)-1]
+	return shared{was: r.was + r.count, is: r.is + r.count}
+}
+
+// alike returns how many hashes are equal at the beginning of both.
+func alike(a, b []uint64) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// anchorsOf returns where the anchors of all from from on are.
+func anchorsOf(all []uint64, from int) map[uint64]int {
+	at := map[uint64]int{}
+	for i := from; i < len(all); i++ {
+		if h := all[i]; h&anchorMask == 0 {
+			if _, twice := at[h]; twice {
+				at[h] = -1
+			} else {
+				at[h] = i
+			}
+		}
+	}
+	return at
+}
+
+// nextMeeting returns the place of the anchor that is nearest to i and j, and
+// behind both.
+func nextMeeting(anchors map[uint64]int, is []uint64, i, j int) (atWas, atIs int, ok bool) {
+	nearest := math.MaxInt
+	for k, tried := j, 0; k < len(is) && k-j < nearest && tried < anchorsTry; k++ {
+		if is[k]&anchorMask != 0 {
+			continue
+		}
+		at, known := anchors[is[k]]
+		if !known || at < i {
+			continue
+		}
+		tried++
+		if far := at - i + k - j; far < nearest {
+			nearest, atWas, atIs, ok = far, at, k, true
+		}
+	}
+	return atWas, atIs, ok
 }
 
 // hashes returns a hash of each rule, in the order of the file. What cannot be

@@ -146,7 +146,7 @@ func (x *index) keep(lists []activeList) (fresh int) {
 		l.parts = x.known(l.set, used)
 		if l.parts == nil && l.before != nil {
 			if old := x.known(l.before, used); old != nil {
-				l.parts = patch(old, l.before.records, l.set.records, l.same)
+				l.parts = patch(old, l.set.records, l.same)
 			}
 		}
 		if l.parts == nil {

@@ -32,7 +32,11 @@ func TestEditsOfALargeListAgreeWithANewStart(t *testing.T) {
 	s := loaded(t, Options{Dir: dir, CacheDir: cache, Now: clk.now})
 	patched := 0
 	for round := range 40 {
-		switch r.IntN(5) {
+		switch r.IntN(6) {
+		case 5: // lines in many places
+			for range 1 + r.IntN(9) {
+				lines[r.IntN(len(lines))] = name1()
+			}
 		case 0: // one line in the middle
 			lines[r.IntN(len(lines))] = name1()
 		case 1: // lines go

@@ -1,8 +1,13 @@
 package blocklists
 
+import (
+	"cmp"
+	"slices"
+)
+
 // A part is a run of a list's rules whose ids follow one another. A list is one
-// part until it is edited: then only what has changed gets new ids and goes into
-// a small image, and the names before and behind it stay where they are.
+// part until it is edited: then only what has changed, in any number of places, gets
+// new ids and goes into a small image; all other names stay where they are.
 type part struct {
 	Rule  uint32 // its first
 	Count uint32
@@ -17,12 +22,11 @@ func whole(set *ruleSet) []part { return []part{{Count: uint32(set.records)}} }
 
 // idOf returns the id of a rule.
 func idOf(parts []part, rule uint32) RuleID {
-	for i := len(parts) - 1; i > 0; i-- {
-		if parts[i].Rule <= rule {
-			return parts[i].ID + RuleID(rule-parts[i].Rule)
-		}
+	at, found := slices.BinarySearchFunc(parts, rule, func(p part, rule uint32) int { return cmp.Compare(p.Rule, rule) })
+	if !found && at > 0 {
+		at--
 	}
-	return parts[0].ID + RuleID(rule)
+	return parts[at].ID + RuleID(rule-parts[at].Rule)
 }
 
 // cut returns the parts of count rules from rule from on, renumbered so that the
@@ -38,25 +42,32 @@ func cut(parts []part, from, count, to uint32) (found []part) {
 }
 
 const (
-	maxParts   = 24     // of a list; from then on it is built again
+	maxParts   = 128    // of a list; with more of them it is built again
 	patchFrom  = 5_000  // rules of a list that is worth it
 	mostToSkip = 50_000 // rules that may change in a list that is patched
 )
 
-// patch returns the parts of a list of which only the middle is new: same says
-// how many rules at its two ends are those of a list that has the given parts and
-// so many rules. It returns nil where it is not worth it.
-func patch(parts []part, before, now int, same ends) []part {
-	changed := now - same.head - same.tail
-	if now < patchFrom || len(parts) >= maxParts || same.head+same.tail < now/2 || changed > mostToSkip {
+// patch returns the parts of a list of now rules, which shares runs with one that
+// has the given parts. It returns nil where it is not worth it.
+func patch(parts []part, now int, same []shared) []part {
+	kept := 0
+	for _, r := range same {
+		kept += r.count
+	}
+	if now < patchFrom || kept < now/2 || now-kept > mostToSkip || len(same) > maxParts {
 		return nil
 	}
-	fresh := cut(parts, 0, uint32(same.head), 0)
-	if changed > 0 {
-		fresh = append(fresh, part{Rule: uint32(same.head), Count: uint32(changed)})
+	var fresh []part
+	next := 0 // the first rule that has no place yet
+	for _, r := range append(slices.Clone(same), shared{is: now}) {
+		if r.is > next {
+			fresh = append(fresh, part{Rule: uint32(next), Count: uint32(r.is - next)})
+		}
+		fresh = append(fresh, cut(parts, uint32(r.was), uint32(r.count), uint32(r.is))...)
+		next = r.is + r.count
 	}
-	return append(fresh, cut(parts, uint32(before-same.tail), uint32(same.tail), uint32(now-same.tail))...)
+	if len(fresh) > maxParts {
+		return nil
+	}
+	return fresh
 }
-
-// ends says how many rules at the beginning and the end of two lists are equal.
-type ends struct{ head, tail int }

@@ -98,7 +98,7 @@ type activeList struct {
 	parts    []part // where its rules are; given by index.place
 
 	before *ruleSet // what it was when it was placed last; nil for nothing
-	same   ends     // of before and set
+	same   []shared // by before and set
 }
 
 // compile makes the policy of the given lists, in the order in which they win

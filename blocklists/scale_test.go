@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,26 @@ func TestScale(t *testing.T) {
 	if got := s.says(t, "edit-of-the-big-one.example"); got != "block big1 edit-of-the-big-one.example" {
 		t.Error(got)
 	}
+	change := func(at ...int) {
+		path := filepath.Join(dir, "big1.txt")
+		b, err := os.ReadFile(path)
+		check(t, err)
+		lines := strings.SplitAfter(string(b), "\n")
+		for _, i := range at {
+			lines[i] = fmt.Sprintf("edit-of-line-%d.example\n", i)
+		}
+		write(t, path, strings.Join(lines, ""))
+	}
+	change(300_000)
+	from("edit of a line in the middle of it", func() { s.reload() })
+	change(100, 599_000)
+	from("edit of two distant lines of it", func() { s.reload() })
+	var many []int
+	for i := range 20 {
+		many = append(many, 7_000+29_000*i)
+	}
+	change(many...)
+	from("edit of 20 distant lines of it", func() { s.reload() })
 	from("nothing has changed", func() { s.reload() })
 	s.Close()
 	s = nil

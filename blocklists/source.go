@@ -30,7 +30,7 @@ type source struct {
 	set    *ruleSet  // in force; nil for none yet
 	stamp  stamp     // of what set was read from
 	placed *ruleSet  // what was put in force last; it has a place in the index
-	same   ends      // of placed and set
+	same   []shared  // by placed and set
 	look   look      // of the file when it was last read, or failed to be
 	read   bool      // look is of something
 	readAt time.Time // when it was, by the machine's clock
@@ -310,7 +310,7 @@ func (s *Store) takeLocked(src *source, r reading) {
 	first := src.set == nil
 	src.added, src.removed, src.same = changes(src.set, r.set)
 	if src.placed != src.set {
-		src.same = ends{}
+		src.same = nil
 	}
 	src.set, src.stamp, src.reloaded = r.set, r.stamp, s.opts.now()
 	s.keepLocked(src, r)

@@ -226,7 +226,7 @@ func (s *Store) publishLocked() error {
 	}
 	s.names, s.lists, s.announced = names, lists, ""
 	for _, src := range s.sources {
-		src.placed, src.same = src.set, ends{}
+		src.placed, src.same = src.set, nil
 	}
 	s.recompileLocked()
 	return nil
