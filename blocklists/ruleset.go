@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sort"
@@ -139,37 +138,85 @@ func (s *ruleSet) regex(rule uint32) string {
 }
 
 // record reads one rule. The name is the caller's.
-func (s *ruleSet) record(rule uint32) (record, error) {
-	if int64(rule) >= int64(s.records) {
-		return record{}, fmt.Errorf("no rule %d among %d", rule, s.records)
-	}
-	i := int(rule / markEvery)
-	m, end := s.marks[i], s.recordsSize
-	if i+1 < len(s.marks) {
-		end = int64(s.marks[i+1].off)
-	}
+func (s *ruleSet) record(rule uint32) (r record, err error) {
+	s.recordsOf([]uint32{rule}, func(_ int, found record, e error) {
+		r, err = found, e
+		r.name = bytes.Clone(r.name)
+	})
+	return r, err
+}
+
+// Sizes by which recordsOf reads.
+const (
+	readGap = 8 << 10 // what is read in vain rather than by another call
+	readMax = 64 << 10
+)
+
+// recordsOf calls yield with the record of each of some rules, which ascend,
+// and its place among them. Those that are near each other are read at once.
+func (s *ruleSet) recordsOf(rules []uint32, yield func(i int, r record, err error)) {
 	block := oneBlock.Get().(*[]byte)
 	defer oneBlock.Put(block)
-	size := int(end) - int(m.off)
-	*block = slices.Grow((*block)[:0], size)[:size]
-	if n, err := s.body.ReadAt(*block, int64(m.off)); n < size {
-		return record{}, errors.Join(errCut, err)
-	}
-	at := place{next: rule / markEvery * markEvery, line: int(m.line)}
-	for b := *block; ; {
-		rec, n := at.read(b)
-		if n == 0 {
-			return record{}, errCut
-		}
-		if rec.rule == rule {
-			rec.name = bytes.Clone(rec.name)
-			return rec, nil
-		}
-		b = b[n:]
+	for i := 0; i < len(rules); {
+		n := s.near(rules[i:])
+		s.readNear(rules[i:i+n], block, func(k int, r record, err error) { yield(i+k, r, err) })
+		i += n
 	}
 }
 
-// oneBlock are buffers for the records between two marks.
+// near returns how many of some rules are to be read at once, the first one
+// at least.
+func (s *ruleSet) near(rules []uint32) int {
+	begin, end := s.markedAt(rules[0]/markEvery), s.markedAt(rules[0]/markEvery+1)
+	for i, rule := range rules[1:] {
+		mark := rule / markEvery
+		next := s.markedAt(mark + 1)
+		if s.markedAt(mark)-end > readGap || next-begin > readMax {
+			return i + 1
+		}
+		end = next
+	}
+	return len(rules)
+}
+
+// markedAt returns where the records from a mark on begin.
+func (s *ruleSet) markedAt(mark uint32) int64 {
+	if int64(mark) < int64(len(s.marks)) {
+		return int64(s.marks[mark].off)
+	}
+	return s.recordsSize
+}
+
+// readNear is recordsOf for rules that are near each other.
+func (s *ruleSet) readNear(rules []uint32, block *[]byte, yield func(i int, r record, err error)) {
+	first, last := rules[0]/markEvery, rules[len(rules)-1]/markEvery
+	begin := s.markedAt(first)
+	size := int(s.markedAt(last+1) - begin)
+	*block = slices.Grow((*block)[:0], size)[:size]
+	n, err := s.body.ReadAt(*block, begin)
+	if n == size {
+		err = nil
+	}
+	b, at := *block, place{next: first * markEvery}
+	if int(first) < len(s.marks) {
+		at.line = int(s.marks[first].line)
+	}
+	var rec record
+	for i, rule := range rules {
+		for err == nil && at.next <= rule {
+			if rec, n = at.read(b); n == 0 {
+				err = errCut
+			}
+			b = b[n:]
+		}
+		if err != nil {
+			rec = record{}
+		}
+		yield(i, rec, err)
+	}
+}
+
+// oneBlock are buffers for records.
 var oneBlock = sync.Pool{New: func() any { return new([]byte) }}
 
 // each calls yield with every record in turn.
