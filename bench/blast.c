@@ -1,12 +1,15 @@
 /*
- * blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] PORT FILE
+ * blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] [-w MS]
+ *       [-a SERVER] [-b SOURCE]... PORT FILE
  *
- * A load generator for DNS over UDP on 127.0.0.1 that costs less a query than
+ * A load generator for DNS over UDP that costs less a query than
  * dnsperf, by sendmmsg and recvmmsg, so that one core can saturate a fast
  * server. FILE is dnsperf's: a name and a type a line; it is repeated.
  *
  * Without -r as many queries are kept outstanding as -o says (closed loop);
  * with it, RATE queries a second are sent at even distances, come what may.
+ * SERVER is 127.0.0.1 unless said otherwise; the sockets are bound to the SOURCEs
+ * in turn. An answer is in time when it comes within MS (1000) milliseconds.
  * It ends after SECONDS or QUERIES, and prints one line of JSON. Latency is the
  * time from before a query is sent to the kernel's stamp on its reply, so that
  * this program's own delays in reading are not in it.
@@ -27,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 32, SOCKETS = 64, QUERY = 12 + 255 + 4, REPLY = 2048, PATIENCE_MS = 500 };
+enum { BATCH = 32, SOCKETS = 64, SOURCES = 64, QUERY = 12 + 255 + 4, REPLY = 2048, PATIENCE_MS = 500 };
 
 /* Latencies: 64 steps to each power of two of nanoseconds. */
 enum { STEPS = 64, BUCKETS = 64 * STEPS };
@@ -45,11 +48,12 @@ static uint32_t *query_at;
 static size_t query_count, next_query;
 
 static struct lane *lanes[SOCKETS];
-static int lane_count = 8, outstanding = 512;
-static double rate, seconds = 3600;
+static int lane_count = 8, outstanding = 512, source_count;
+static struct in_addr server, sources[SOURCES];
+static double rate, seconds = 3600, in_time_ms = 1000;
 static uint64_t limit = UINT64_MAX;
 
-static uint64_t sent, received, lost, stray, rcodes[16], latency[BUCKETS], slowest;
+static uint64_t sent, received, in_time, truncated, lost, stray, rcodes[16], latency[BUCKETS], slowest;
 
 static void die(const char *what)
 {
@@ -132,15 +136,21 @@ static void read_queries(const char *path)
 	}
 }
 
-static struct lane *open_lane(int port)
+static struct lane *open_lane(int port, int number)
 {
 	struct lane *l = calloc(1, sizeof *l);
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = server};
+	struct sockaddr_in from = {.sin_family = AF_INET};
 	int room = 4 << 20, on = 1;
 
 	l->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 	setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
 	setsockopt(l->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+	if (source_count > 0) {
+		from.sin_addr = sources[number % source_count];
+		if (bind(l->fd, (void *)&from, sizeof from))
+			die("bind");
+	}
 	if (connect(l->fd, (void *)&to, sizeof to))
 		die("connect");
 	return l;
@@ -239,7 +249,10 @@ static int receive_some(struct lane *l)
 			stray++;
 			continue;
 		}
-		count_latency(stamp(&message[i].msg_hdr, at) - l->sent[id]);
+		int64_t took = stamp(&message[i].msg_hdr, at) - l->sent[id];
+		count_latency(took);
+		in_time += took <= in_time_ms * 1e6;
+		truncated += packet[i][2] >> 1 & 1;
 		l->sent[id] = 0;
 		l->waiting--;
 		received++;
@@ -333,28 +346,47 @@ static void drain(void)
 		give_up(lanes[i], last);
 }
 
+static struct in_addr address(const char *text)
+{
+	struct in_addr a;
+
+	if (inet_pton(AF_INET, text, &a) != 1) {
+		fprintf(stderr, "blast: %s is no IPv4 address\n", text);
+		exit(2);
+	}
+	return a;
+}
+
 int main(int argc, char **argv)
 {
 	struct rusage used;
 	int64_t start, took;
 
-	for (int c; (c = getopt(argc, argv, "r:n:t:s:o:")) != -1;) {
+	server.s_addr = htonl(INADDR_LOOPBACK);
+	for (int c; (c = getopt(argc, argv, "r:n:t:s:o:w:a:b:")) != -1;) {
 		switch (c) {
 		case 'r': rate = atof(optarg); break;
 		case 'n': limit = strtoull(optarg, NULL, 10); break;
 		case 't': seconds = atof(optarg); break;
 		case 's': lane_count = atoi(optarg); break;
 		case 'o': outstanding = atoi(optarg); break;
+		case 'w': in_time_ms = atof(optarg); break;
+		case 'a': server = address(optarg); break;
+		case 'b':
+			if (source_count == SOURCES)
+				return 2;
+			sources[source_count++] = address(optarg);
+			break;
 		default: return 2;
 		}
 	}
 	if (argc - optind != 2 || lane_count < 1 || lane_count > SOCKETS || outstanding < lane_count || outstanding > 65535) {
-		fprintf(stderr, "usage: blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] PORT FILE\n");
+		fprintf(stderr, "usage: blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] [-w MS] [-a SERVER] [-b SOURCE]... PORT FILE\n");
 		return 2;
 	}
 	read_queries(argv[optind + 1]);
 	for (int i = 0; i < lane_count; i++)
-		lanes[i] = open_lane(atoi(argv[optind]));
+		lanes[i] = open_lane(atoi(argv[optind]), i);
 
 	start = now();
 	if (rate > 0)
@@ -365,10 +397,11 @@ int main(int argc, char **argv)
 	drain();
 
 	getrusage(RUSAGE_SELF, &used);
-	printf("{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"stray\":%llu,"
+	printf("{\"seconds\":%.3f,\"sent\":%llu,\"received\":%llu,\"in_time\":%llu,\"truncated\":%llu,\"lost\":%llu,\"stray\":%llu,"
 	       "\"noerror\":%llu,\"servfail\":%llu,\"nxdomain\":%llu,\"refused\":%llu,"
 	       "\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"cpu_seconds\":%.3f}\n",
-	       took / 1e9, (unsigned long long)sent, (unsigned long long)received, (unsigned long long)lost, (unsigned long long)stray,
+	       took / 1e9, (unsigned long long)sent, (unsigned long long)received, (unsigned long long)in_time,
+	       (unsigned long long)truncated, (unsigned long long)lost, (unsigned long long)stray,
 	       (unsigned long long)rcodes[0], (unsigned long long)rcodes[2], (unsigned long long)rcodes[3], (unsigned long long)rcodes[5],
 	       percentile(.5) / 1e3, percentile(.9) / 1e3, percentile(.99) / 1e3, percentile(.999) / 1e3, slowest / 1e3,
 	       used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
