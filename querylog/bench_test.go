@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"telltale/blocklists"
 )
 
 // cpu is the time the process has had, user and system: what a benchmark beside
@@ -101,7 +99,7 @@ func BenchmarkJournal(b *testing.B) {
 	begun := cpu()
 	var size int
 	for b.Loop() {
-		f.texts = map[blocklists.Verdict]verdictTexts{}
+		f.texts.forget()
 		enc := newEncoder()
 		size = 0
 		for i := range f.rows {

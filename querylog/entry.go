@@ -41,34 +41,3 @@ func (e *entry) listed() bool {
 	v := blocklists.Verdict{Action: e.Action, Level: e.Level}
 	return v.Listed()
 }
-
-// A verdictTexts is what a row says of its verdict.
-type verdictTexts struct {
-	rule, attr ruleText
-	note       *format.Annotation
-}
-
-// textsOf copies out of the policy what a row says of the verdict, so that the
-// policy can go.
-func textsOf(v *blocklists.Verdict) (t verdictTexts) {
-	if v.Rule != 0 {
-		t.rule = textOf(v.Policy, v.Rule)
-	}
-	switch {
-	case v.Attr != 0 && v.Attr == v.Rule:
-		t.attr = t.rule
-	case v.Attr != 0:
-		t.attr = textOf(v.Policy, v.Attr)
-	case v.Level == blocklists.ByList:
-		t.attr = ruleText{List: v.Policy.ListName(v.Rule)}
-	}
-	if v.Level != blocklists.Unattributed {
-		t.note = v.Policy.Attribution(*v)
-	}
-	return t
-}
-
-func textOf(p *blocklists.Policy, id blocklists.RuleID) ruleText {
-	r := p.Rule(id)
-	return ruleText{r.List, r.Line, r.Text}
-}

@@ -147,6 +147,7 @@ func (w *writer) writeBatch(b *batch) error {
 	for ; w.seg.rows < len(b.fold.rows); w.seg.rows++ {
 		w.seg.enc.row(&b.fold, w.seg.rows, false)
 	}
+	b.fold.texts.forget()
 	w.seg.enc.hits(&b.hits, b.fold.start)
 	err := w.seg.write(w.seg.enc.take())
 	if err == nil && fresh {
@@ -247,6 +248,7 @@ func (w *writer) rewrite() error {
 			}
 		}
 	}
+	f.texts.forget()
 	if err := w.seg.write(w.seg.enc.take()); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type fold struct {
 	coarse     uint64   // of them in rows coarser than byName for want of memory
 	unresolved []uint32 // clients whose binding nobody was asked for yet
 
-	texts map[blocklists.Verdict]verdictTexts // the writer's alone
+	texts *ruleTexts // the writer's alone
 }
 
 // A foldRow is one row. Its key holds what all its lookups have in common.
@@ -93,7 +93,7 @@ func newFold(now time.Time) *fold {
 		clients:  make([]client, 1, 8),
 		byClient: make(map[clientKey]uint32),
 		policies: make([]*blocklists.Policy, 1, 2),
-		texts:    make(map[blocklists.Verdict]verdictTexts),
+		texts:    new(ruleTexts),
 	}
 }
 
@@ -110,7 +110,7 @@ func (f *fold) reset(now time.Time) *fold {
 	return &fold{
 		start: now.UnixMilli(), seed: f.seed, rows: f.rows[:0], keys: f.keys[:0], table: f.table,
 		clients: f.clients[:1], byClient: f.byClient, policies: f.policies[:1],
-		texts: make(map[blocklists.Verdict]verdictTexts),
+		texts: new(ruleTexts),
 	}
 }
 
@@ -335,14 +335,17 @@ func (f *fold) move(at int, to uint32) {
 	old.state, old.key, old.count = moved, uint32(target), 0
 }
 
-// entries returns each row that is to be written, with its place.
+// entries returns each row that is to be written, with its place. It is valid
+// until the next one.
 func (f *fold) entries(yield func(int, *entry) bool) {
+	defer f.texts.forget()
+	var e entry
 	for i := range f.rows {
 		row := &f.rows[i]
 		if row.state != live || row.count == 0 {
 			continue
 		}
-		e := f.describe(i)
+		e = f.describe(i)
 		e.Count, e.First, e.Last, e.Elapsed, e.TTL = row.count, row.first, row.last, row.elapsed, row.ttl
 		if !yield(i, &e) {
 			return
@@ -363,29 +366,19 @@ func (f *fold) describe(i int) entry {
 		Source: Source(k[17] >> 4), Transport: Transport(k[17] & 15), Grain: grain(k[18]),
 		Name: k[keyFixed : keyFixed+int(k[19])], Alias: k[keyFixed+int(k[19]):],
 	}
-	t := f.textsOf(&blocklists.Verdict{
+	v := blocklists.Verdict{
 		Policy: f.policies[k[14]], Action: e.Action, Level: e.Level,
 		Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
 		Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
-	})
-	e.Rule, e.Attr, e.Note = t.rule, t.attr, t.note
+	}
+	e.Rule, e.Attr = f.rulesOf(i)
+	if v.Attr == 0 && v.Level == blocklists.ByList {
+		e.Attr = ruleText{List: v.Policy.ListName(v.Rule)}
+	}
+	if v.Level != blocklists.Unattributed {
+		e.Note = v.Policy.Attribution(v)
+	}
 	return e
-}
-
-// textsOf is textsOf, which may read a file, with a memory.
-func (f *fold) textsOf(v *blocklists.Verdict) verdictTexts {
-	if v.Rule == 0 && v.Attr == 0 && v.Level == blocklists.Unattributed {
-		return verdictTexts{}
-	}
-	t, known := f.texts[*v]
-	if !known {
-		if len(f.texts) >= remembered {
-			clear(f.texts)
-		}
-		t = textsOf(v)
-		f.texts[*v] = t
-	}
-	return t
 }
 
 // header returns what describe reads. It stays as it is while rows are added.
