@@ -1,6 +1,6 @@
 /*
  * blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] [-w MS]
- *       [-a SERVER] [-b SOURCE]... PORT FILE
+ *       [-a SERVER] [-b SOURCE]... [-c CLIENTS] PORT FILE
  *
  * A load generator for DNS over UDP that costs less a query than
  * dnsperf, by sendmmsg and recvmmsg, so that one core can saturate a fast
@@ -9,7 +9,9 @@
  * Without -r as many queries are kept outstanding as -o says (closed loop);
  * with it, RATE queries a second are sent at even distances, come what may.
  * SERVER is 127.0.0.1 unless said otherwise; the sockets are bound to the SOURCEs
- * in turn. An answer is in time when it comes within MS (1000) milliseconds.
+ * in turn. With -c each
+ * query is from the next of so many addresses from 127.1.0.0 on, whatever its
+ * socket. An answer is in time when it comes within MS (1000) milliseconds.
  * It ends after SECONDS or QUERIES, and prints one line of JSON. Latency is the
  * time from before a query is sent to the kernel's stamp on its reply, so that
  * this program's own delays in reading are not in it.
@@ -48,7 +50,8 @@ static uint32_t *query_at;
 static size_t query_count, next_query;
 
 static struct lane *lanes[SOCKETS];
-static int lane_count = 8, outstanding = 512, source_count;
+static int lane_count = 8, outstanding = 512, source_count, clients, next_client;
+static struct sockaddr_in to;
 static struct in_addr server, sources[SOURCES];
 static double rate, seconds = 3600, in_time_ms = 1000;
 static uint64_t limit = UINT64_MAX;
@@ -136,10 +139,9 @@ static void read_queries(const char *path)
 	}
 }
 
-static struct lane *open_lane(int port, int number)
+static struct lane *open_lane(int number)
 {
 	struct lane *l = calloc(1, sizeof *l);
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = server};
 	struct sockaddr_in from = {.sin_family = AF_INET};
 	int room = 4 << 20, on = 1;
 
@@ -151,9 +153,26 @@ static struct lane *open_lane(int port, int number)
 		if (bind(l->fd, (void *)&from, sizeof from))
 			die("bind");
 	}
-	if (connect(l->fd, (void *)&to, sizeof to))
+	if (clients == 0 && connect(l->fd, (void *)&to, sizeof to))
 		die("connect");
 	return l;
+}
+
+/* Lets the message come from the next client's address. */
+static void from_next_client(struct msghdr *m, void *control, size_t room)
+{
+	struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl((127 << 24 | 1 << 16) + next_client)};
+
+	next_client = (next_client + 1) % clients;
+	m->msg_name = &to;
+	m->msg_namelen = sizeof to;
+	m->msg_control = control;
+	m->msg_controllen = room;
+	struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	c->cmsg_level = IPPROTO_IP;
+	c->cmsg_type = IP_PKTINFO;
+	c->cmsg_len = CMSG_LEN(sizeof info);
+	memcpy(CMSG_DATA(c), &info, sizeof info);
 }
 
 /* Sends n queries of the file. Returns how many the kernel took. */
@@ -162,6 +181,10 @@ static int send_some(struct lane *l, int n)
 	static uint8_t packet[BATCH][QUERY];
 	static struct iovec part[BATCH];
 	static struct mmsghdr message[BATCH];
+	static union { /* aligned */
+		char room[CMSG_SPACE(sizeof(struct in_pktinfo))];
+		struct cmsghdr head;
+	} control[BATCH];
 	int64_t at = now();
 
 	for (int i = 0; i < n; i++) {
@@ -174,6 +197,8 @@ static int send_some(struct lane *l, int n)
 		packet[i][1] = id;
 		part[i] = (struct iovec){packet[i], len};
 		message[i].msg_hdr = (struct msghdr){.msg_iov = &part[i], .msg_iovlen = 1};
+		if (clients > 0)
+			from_next_client(&message[i].msg_hdr, &control[i], sizeof control[i].room);
 	}
 	n = sendmmsg(l->fd, message, n, 0);
 	if (n <= 0)
@@ -363,7 +388,7 @@ int main(int argc, char **argv)
 	int64_t start, took;
 
 	server.s_addr = htonl(INADDR_LOOPBACK);
-	for (int c; (c = getopt(argc, argv, "r:n:t:s:o:w:a:b:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "r:n:t:s:o:w:a:b:c:")) != -1;) {
 		switch (c) {
 		case 'r': rate = atof(optarg); break;
 		case 'n': limit = strtoull(optarg, NULL, 10); break;
@@ -371,6 +396,7 @@ int main(int argc, char **argv)
 		case 's': lane_count = atoi(optarg); break;
 		case 'o': outstanding = atoi(optarg); break;
 		case 'w': in_time_ms = atof(optarg); break;
+		case 'c': clients = atoi(optarg); break;
 		case 'a': server = address(optarg); break;
 		case 'b':
 			if (source_count == SOURCES)
@@ -380,13 +406,15 @@ int main(int argc, char **argv)
 		default: return 2;
 		}
 	}
-	if (argc - optind != 2 || lane_count < 1 || lane_count > SOCKETS || outstanding < lane_count || outstanding > 65535) {
-		fprintf(stderr, "usage: blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] [-w MS] [-a SERVER] [-b SOURCE]... PORT FILE\n");
+	if (argc - optind != 2 || lane_count < 1 || lane_count > SOCKETS || outstanding < lane_count || outstanding > 65535 ||
+	    clients < 0 || clients > 1 << 23) {
+		fprintf(stderr, "usage: blast [-r RATE] [-n QUERIES] [-t SECONDS] [-s SOCKETS] [-o OUTSTANDING] [-w MS] [-a SERVER] [-b SOURCE]... [-c CLIENTS] PORT FILE\n");
 		return 2;
 	}
+	to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(argv[optind])), .sin_addr = server};
 	read_queries(argv[optind + 1]);
 	for (int i = 0; i < lane_count; i++)
-		lanes[i] = open_lane(atoi(argv[optind]), i);
+		lanes[i] = open_lane(i);
 
 	start = now();
 	if (rate > 0)
