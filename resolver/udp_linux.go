@@ -21,6 +21,7 @@ type batchConn struct {
 	v6       bool
 	wildcard bool // replies must name the address the query came to
 	batch    *messages
+	thread   chan int // the id of the thread that reads it, once
 }
 
 // receiveBuffer is what the kernel should hold while a reader is busy, in bytes.
@@ -50,7 +51,7 @@ func listenUDP(addr netip.AddrPort, readers int) (conns []udpConn, bound netip.A
 }
 
 func bindUDP(addr netip.AddrPort, share bool) (_ udpConn, bound netip.AddrPort, err error) {
-	c := &batchConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified()}
+	c := &batchConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified(), thread: make(chan int, 1)}
 	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
 	if c.v6 {
 		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
@@ -122,6 +123,10 @@ func sockaddr(addr netip.AddrPort) (unix.Sockaddr, error) {
 func (c *batchConn) serve(r *reader) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	select {
+	case c.thread <- unix.Gettid():
+	default: // not its first time
+	}
 	for r.srv.ctx.Err() == nil {
 		n, err := c.batch.receive(c.fd)
 		if err != nil && err != unix.EINTR {

@@ -40,7 +40,7 @@ settings are watched: save a file, and it is in force.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(a.serve(c.Context(), nil), stop())
+			return errors.Join(a.serve(c.Context(), (*house).favourReaders), stop())
 		},
 	}
 	c.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file at the end, for those who make Telltale faster")
@@ -67,7 +67,7 @@ func profileTo(file string) (stop func() error, err error) {
 	}, nil
 }
 
-// serve runs the server until ctx ends. ready, if not nil, is called once it
+// serve runs the server until ctx ends. ready is called once it
 // answers.
 func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	cfg, err := a.load()
@@ -104,9 +104,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	h.server.Start()
 	tasks.Go(func() { h.fetch(ctx) })
 	h.welcome(a)
-	if ready != nil {
-		ready(h)
-	}
+	ready(h)
 	debug.FreeOSMemory() // what the start needed, nothing needs any more
 	<-ctx.Done()
 	stop()
@@ -191,3 +189,6 @@ func ownCommand() string {
 	}
 	return exe
 }
+
+// favourReaders is for a process that is this server alone.
+func (h *house) favourReaders() { h.server.FavourReaders() }
