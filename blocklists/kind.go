@@ -29,7 +29,11 @@ const (
 // isScoped reports whether an exception written in form is limited by more
 // specific blocks of the same list, as in the programs the form comes from.
 func isScoped(form format.Form) bool {
-	return form == format.Dnsmasq || form == format.Unbound || form == format.Zone
+	switch form {
+	case format.Dnsmasq, format.DnsmasqAddress, format.Unbound, format.Zone:
+		return true
+	}
+	return false
 }
 
 // kindOf returns the kind of a rule in a set whose common reply is reply.

@@ -112,7 +112,7 @@ func (l *linter) read(path string, r *LintReport) error {
 	}
 	r.Rules, r.Bad, r.BadSeen = got.set.Rules, got.set.Bad, got.set.BadSeen
 	for form, n := range got.set.Forms {
-		r.ByForm[form.String()] = n
+		r.ByForm[form.String()] += n
 	}
 	l.files = append(l.files, lintFile{report: r, set: got.set})
 	return nil

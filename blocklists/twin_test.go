@@ -135,7 +135,7 @@ func (tw *twin) blocks(m *twinMatch, ms []twinMatch) bool {
 
 // reaches reports whether an exception holds here.
 func (tw *twin) reaches(m *twinMatch, ms []twinMatch) bool {
-	if m.rule.Form != format.Dnsmasq && m.rule.Form != format.Unbound && m.rule.Form != format.Zone {
+	if m.rule.Form != format.Dnsmasq && m.rule.Form != format.DnsmasqAddress && m.rule.Form != format.Unbound && m.rule.Form != format.Zone {
 		return true
 	}
 	for i := range ms {

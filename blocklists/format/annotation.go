@@ -104,6 +104,9 @@ func (p *parser) pairs(s string) (pairs []pair, name string) {
 	for {
 		s = strings.TrimLeft(s, " \t")
 		if s == "" || s[0] == '#' {
+			if isAnnotation(s) {
+				p.bad(BadAnnotation, s, "a second #@ in a line is a comment, and says nothing: write its keys behind the first")
+			}
 			return pairs, name
 		}
 		end := strings.IndexAny(s, "= \t")

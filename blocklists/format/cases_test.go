@@ -336,7 +336,7 @@ dnsmasq block subtree d.example`},
 		{"several names stand between the slashes", "address=/a.example/b.example/0.0.0.0", Options{}, `
 dnsmasq block subtree a.example
 dnsmasq block subtree b.example`},
-		{"an address that leads nowhere blocks", "address=/a.example/0.0.0.0\naddress=/a.example/::\naddress=/a.example/127.0.0.1\nserver=/b.example/127.0.0.1", Options{}, `
+		{"an address that leads nowhere blocks", "address=/a.example/0.0.0.0\naddress=/a.example/::\naddress=/a.example/127.0.0.1\naddress=/b.example/::1", Options{}, `
 dnsmasq block subtree a.example
 dnsmasq block subtree a.example
 dnsmasq block subtree a.example
@@ -365,10 +365,25 @@ dnsmasq block address reply=nxdomain 192.0.2.0/24
 bad matches every name: matches every answer: write a longer prefix
 bad IP address: bogus-nxdomain needs an address: write bogus-nxdomain=192.0.2.1`},
 		{"other settings block nothing", "conf-file=/etc/x\nipset=/a.example/x\ncname=a.example,b.example\naddn-hosts=/etc/h", Options{}, `
-bad not honoured: conf-file= blocks no name: put the file itself into lists.d
-bad not honoured: ipset= blocks no name: remove the line
-bad not honoured: cname= blocks no name: write @@ or a local record in own.txt
-bad not honoured: addn-hosts= blocks no name: put the hosts file itself into lists.d`},
+bad not honoured: conf-file= is an option of dnsmasq, not a rule: put the file itself into lists.d
+bad not honoured: ipset= is an option of dnsmasq, not a rule: it is ignored
+bad not honoured: cname= is an option of dnsmasq, not a rule: write @@ or a local record in own.txt
+bad not honoured: addn-hosts= is an option of dnsmasq, not a rule: put the hosts file itself into lists.d`},
+		{"dnsmasq's options are no rules", "no-hosts\ndomain-needed\nbogus-priv # note\nport=53\n--cache-size=1000\nno-hosts.example\nport", Options{}, `
+domain block subtree no-hosts.example
+bad not honoured: no-hosts is an option of dnsmasq, not a rule: it is ignored
+bad not honoured: domain-needed is an option of dnsmasq, not a rule: it is ignored
+bad not honoured: bogus-priv is an option of dnsmasq, not a rule: it is ignored
+bad not honoured: port= is an option of dnsmasq, not a rule: it is ignored
+bad not honoured: cache-size= is an option of dnsmasq, not a rule: it is ignored
+bad single label: a single label: write =port for this name alone, ||port^ for everything below it`},
+		{"dnsmasq forwards to an address, whatever address it is", "server=/a.example/127.0.0.1\nlocal=/b.example/127.0.0.1#5353\nserver=/c.example/::\nserver=/d.example/0.0.0.0", Options{}, `
+bad not honoured: sends names to another server, it blocks none: leave out 127.0.0.1 to block them
+bad not honoured: sends names to another server, it blocks none: leave out 127.0.0.1#5353 to block them
+bad not honoured: sends names to another server, it blocks none: leave out :: to block them
+bad not honoured: dnsmasq asks its usual servers where 0.0.0.0 stands: leave it out to block, write # to allow`},
+		{"local with # allows, as server does", "local=/a.example/#", Options{}, `
+dnsmasq allow subtree a.example`},
 		{"a comment may follow a dnsmasq line", "local=/a.example/ # note", Options{}, `
 dnsmasq block subtree a.example`},
 
@@ -555,6 +570,12 @@ domain block subtree a.example
 bad annotation: name= behind a rule: it belongs on a line of its own`},
 		{"a comment behind an annotation is none of it", "a.example #@ vendor=X # note", Options{}, `
 domain block subtree a.example vendor="X"`},
+		{"a second annotation in a line is reported", "a.example #@ vendor=X #@ purpose=ads\n#@ name=b.example vendor=Y #@ purpose=ads\n#@ vendor=Z #@ tier=mixed", Options{}, `
+domain block subtree a.example vendor="X"
+known known subtree b.example vendor="Y"
+bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first
+bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first
+bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first`},
 		{"an annotation needs a space after its sign", "#@vendor=X\na.example", Options{}, `
 domain block subtree a.example`},
 	} {
@@ -568,6 +589,7 @@ domain block subtree a.example`},
 			if slow := rules(c.text, c.o); slow != got {
 				t.Errorf("the general path reads\n%s\nthe fast path\n%s", slow, got)
 			}
+			readBack(t, []byte(c.text), c.o)
 		})
 	}
 }

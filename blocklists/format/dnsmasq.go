@@ -6,36 +6,62 @@ import (
 	"strings"
 )
 
-// dnsmasqSettings are dnsmasq's settings that lists are seen to hold but that
-// block no name.
-var dnsmasqSettings = map[string]string{
+// dnsmasqAdvice says what to do instead of some options of dnsmasq that block no
+// name.
+var dnsmasqAdvice = map[string]string{
 	"addn-hosts": "put the hosts file itself into lists.d", "conf-file": "put the file itself into lists.d", "conf-dir": "put the files themselves into lists.d",
+	"hostsdir": "put the hosts files themselves into lists.d", "servers-file": "put the file itself into lists.d",
 	"cname": "write @@ or a local record in own.txt", "ptr-record": "write a local record in own.txt", "host-record": "write a local record in own.txt",
-	"address-record": "", "ipset": "", "nftset": "", "rev-server": "", "alias": "", "txt-record": "", "srv-host": "", "mx-host": "",
-	"ignore-address": "", "rebind-domain-ok": "", "no-resolv": "", "filter-rr": "", "domain": "", "interface-name": "",
+	"resolv-file": "servers go into the setting upstreams",
+}
+
+// dnsmasqOptions are the options of dnsmasq 2.90, by name; lists are seen to
+// begin with some.
+var dnsmasqOptions = wordSet(`add-cpe-id add-mac add-subnet addn-hosts address-record alias all-servers auth-peer auth-sec-servers auth-server
+	auth-soa auth-ttl auth-zone bind-dynamic bind-interfaces bogus-priv bootp-dynamic bridge-interface caa-record cache-rr cache-size
+	clear-on-reload cname conf-dir conf-file conf-script connmark-allowlist connmark-allowlist-enable conntrack dhcp-alternate-port
+	dhcp-authoritative dhcp-boot dhcp-broadcast dhcp-circuitid dhcp-client-update dhcp-duid dhcp-fqdn dhcp-generate-names dhcp-host
+	dhcp-hostsdir dhcp-hostsfile dhcp-ignore dhcp-ignore-clid dhcp-ignore-names dhcp-lease-max dhcp-leasefile dhcp-luascript dhcp-mac
+	dhcp-match dhcp-name-match dhcp-no-override dhcp-option dhcp-option-force dhcp-optsdir dhcp-optsfile dhcp-proxy dhcp-pxe-vendor
+	dhcp-range dhcp-rapid-commit dhcp-relay dhcp-remoteid dhcp-reply-delay dhcp-script dhcp-scriptuser dhcp-sequential-ip dhcp-subscrid
+	dhcp-ttl dhcp-userclass dhcp-vendorclass dns-forward-max dns-loop-detect dns-rr dnssec dnssec-check-unsigned dnssec-debug dnssec-limits
+	dnssec-no-timecheck dnssec-timestamp domain domain-needed dumpfile dumpmask dynamic-host edns-packet-max enable-dbus enable-ra
+	enable-tftp enable-ubus except-interface expand-hosts fast-dns-retry filter-A filter-AAAA filter-rr filterwin2k group host-record
+	hostsdir ignore-address interface interface-name ipset keep-in-foreground leasefile-ro listen-address local-service local-ttl
+	localise-queries localmx log-async log-debug log-dhcp log-facility log-queries max-cache-ttl max-port max-tcp-connections max-ttl
+	min-cache-ttl min-port mx-host mx-target naptr-record neg-ttl nftset no-daemon no-dhcp-interface no-dhcpv4-interface
+	no-dhcpv6-interface no-hosts no-ident no-negcache no-ping no-poll no-resolv no-round-robin pid-file port port-limit proxy-dnssec
+	ptr-record pxe-prompt pxe-service query-port quiet-dhcp quiet-dhcp6 quiet-ra quiet-tftp ra-param read-ethers rebind-domain-ok
+	rebind-localhost-ok resolv-file rev-server script-arp script-on-renewal selfmx servers-file shared-network srv-host stop-dns-rebind
+	strict-order strip-mac strip-subnet synth-domain tag-if tftp-lowercase tftp-max tftp-mtu tftp-no-blocksize tftp-no-fail
+	tftp-port-range tftp-root tftp-secure tftp-single-port tftp-unique-root trust-anchor txt-record umbrella use-stale-cache user`)
+
+func wordSet(s string) map[string]bool {
+	set := map[string]bool{}
+	for _, w := range strings.Fields(s) {
+		set[w] = true
+	}
+	return set
 }
 
 // dnsmasq reads address=, server=, local= and bogus-nxdomain= and reports
 // whether the line was one of dnsmasq's.
 func (p *parser) dnsmasq(s string) bool {
-	key, value, ok := strings.Cut(s, "=")
-	if !ok {
+	if s[0] != '-' && (s[0] < 'a' || s[0] > 'z') {
 		return false
 	}
+	rule, comment := cutHash(s)
+	key, value, valued := strings.Cut(rule, "=")
 	key = strings.TrimSpace(strings.TrimPrefix(key, "--"))
-	do, known := dnsmasqSettings[key]
 	switch key {
 	case "address", "server", "local", "bogus-nxdomain":
-	default:
-		if known {
-			if do == "" {
-				do = "remove the line"
-			}
-			p.bad(NotHonoured, s, "%s= blocks no name: %s", key, do)
+		if !valued {
+			return false
 		}
-		return known
+	default:
+		return p.dnsmasqOption(s, key, valued)
 	}
-	value, comment := cutHash(value)
+	s, value = rule, strings.TrimSpace(value)
 	p.annotate(comment)
 	if key == "bogus-nxdomain" {
 		p.bogus(s, value)
@@ -51,8 +77,29 @@ func (p *parser) dnsmasq(s string) bool {
 		return true
 	}
 	for _, name := range names {
-		p.dnsmasqName(r, s, name)
+		one := key + "=/" + name + "/" + target
+		if r.Action == Answer {
+			x := *r.Extra
+			x.Text, r.Extra = one, &x
+		}
+		p.dnsmasqName(r, one, name)
 	}
+	return true
+}
+
+// dnsmasqOption refuses an option that is no rule, and reports whether key is one.
+func (p *parser) dnsmasqOption(s, key string, valued bool) bool {
+	if !dnsmasqOptions[key] || !valued && !strings.Contains(key, "-") && key != "dnssec" {
+		return false // a word such as "port", "domain" or "user" alone is anybody's
+	}
+	do, known := dnsmasqAdvice[key]
+	if !known {
+		do = "it is ignored"
+	}
+	if valued {
+		key += "="
+	}
+	p.bad(NotHonoured, s, "%s is an option of dnsmasq, not a rule: %s", key, do)
 	return true
 }
 
@@ -81,30 +128,44 @@ func domains(value string) (names []string, target string, ok bool) {
 
 // dnsmasqTarget decides what a line does with its names.
 func (p *parser) dnsmasqTarget(s, key, target string) (r Rule, ok bool) {
-	r = Rule{Form: Dnsmasq}
-	if target == "" || key == "address" && target == "#" {
-		return r, true
+	if key == "address" {
+		return p.dnsmasqAddress(s, target)
 	}
-	if target == "#" { // server=/x/#: the usual upstreams
+	r = Rule{Form: Dnsmasq}
+	switch target {
+	case "":
+		return r, true
+	case "#": // the usual upstreams
 		r.Action = Allow
+		return r, true
+	case "0.0.0.0": // dnsmasq 2.90 takes it for "#", who writes it hardly does
+		p.bad(NotHonoured, s, "dnsmasq asks its usual servers where 0.0.0.0 stands: leave it out to block, write # to allow")
+		return r, false
+	}
+	p.bad(NotHonoured, s, "sends names to another server, it blocks none: leave out %s to block them", printable(target))
+	return r, false
+}
+
+// dnsmasqAddress reads the target of address=, with which dnsmasq answers by
+// itself.
+func (p *parser) dnsmasqAddress(s, target string) (r Rule, ok bool) {
+	r = Rule{Form: DnsmasqAddress}
+	if target == "" || target == "#" {
 		return r, true
 	}
 	a, err := netip.ParseAddr(target)
 	switch {
-	case err != nil && key == "address":
+	case err != nil:
 		p.bad(NotHonoured, s, "%s is no address: write one, or nothing to block", printable(target))
 		return r, false
-	case err == nil && isNowhere(a.Unmap()):
+	case isNowhere(a.Unmap()):
 		return r, true
-	case key != "address":
-		p.bad(NotHonoured, s, "sends names to another server, it blocks none: leave out %s to block them", printable(target))
-		return r, false
 	case !p.mayAnswer():
 		p.refuseAnswer(s)
 		return r, false
 	}
 	r.Action = Answer
-	r.Extra = &Extra{Text: strings.Clone(s), Reply: Records, Records: []Record{addressRecord(a.Unmap())}}
+	r.Extra = &Extra{Reply: Records, Records: []Record{addressRecord(a.Unmap())}}
 	return r, true
 }
 

@@ -48,7 +48,7 @@ func TestGolden(t *testing.T) {
 			if slow := golden(text, o); slow != got {
 				t.Errorf("the general path reads\n%s\nthe fast path\n%s", slow, got)
 			}
-			own(t, text, o)
+			readBack(t, text, o)
 		})
 	}
 }
@@ -63,25 +63,4 @@ func golden(text []byte, o Options) string {
 	fmt.Fprintf(&b, "%s: %d lines, %d rules, %d bad, %d ignored, declared %d\n",
 		report.Content, report.Lines, report.Rules, report.BadTotal, report.Ignored, report.Declared)
 	return b.String()
-}
-
-// own reads each rule's own text again and finds the same rule.
-func own(t *testing.T, text []byte, o Options) {
-	t.Helper()
-	Parse(bytes.NewReader(text), o, func(r *Rule) {
-		again := o
-		again.Own, again.Answers = true, true
-		if r.Form == Zone {
-			again.Format = "rpz"
-		}
-		written := string(r.AppendText(nil))
-		rules, err := ParseLine(written, again)
-		if err != nil || len(rules) != 1 {
-			t.Errorf("line %d: %q is read back as %d rules, %v", r.Line, written, len(rules), err)
-			return
-		}
-		if got, want := rules[0].Key(), r.Key(); got != want {
-			t.Errorf("line %d: %q is read back as\n%s, want\n%s", r.Line, written, got, want)
-		}
-	})
 }

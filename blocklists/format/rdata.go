@@ -33,12 +33,8 @@ func appendRDATA(dst []byte, t uint16, fields []string, origin string) ([]byte, 
 			return nil, errAddress
 		}
 		return append(dst, a.AsSlice()...), nil
-	case dnswire.TypeCNAME, dnswire.TypePTR, dnswire.TypeNS:
-		return appendFields(dst, fields, 0, origin)
-	case dnswire.TypeMX:
-		return appendFields(dst, fields, 1, origin)
-	case dnswire.TypeSRV:
-		return appendFields(dst, fields, 3, origin)
+	case dnswire.TypeCNAME, dnswire.TypePTR, dnswire.TypeNS, dnswire.TypeMX, dnswire.TypeSRV:
+		return appendFields(dst, fields, nameField(t), origin)
 	case dnswire.TypeTXT:
 		if len(fields) == 0 {
 			return nil, errFields
@@ -55,13 +51,26 @@ func appendRDATA(dst []byte, t uint16, fields []string, origin string) ([]byte, 
 		if len(fields) < 2 {
 			return nil, errFields
 		}
-		dst, err := appendFields(dst, fields[:2], 1, origin)
+		dst, err := appendFields(dst, fields[:2], nameField(t), origin)
 		if err != nil {
 			return nil, err
 		}
 		return appendParams(dst, fields[2:])
 	}
 	return nil, errType
+}
+
+// nameField returns which field of a record's data is a name; -1 for none.
+func nameField(t uint16) int {
+	switch t {
+	case dnswire.TypeCNAME, dnswire.TypePTR, dnswire.TypeNS:
+		return 0
+	case dnswire.TypeMX, dnswire.TypeHTTPS, dnswire.TypeSVCB:
+		return 1
+	case dnswire.TypeSRV:
+		return 3
+	}
+	return -1
 }
 
 // appendFields appends so many 16-bit numbers and then a name.

@@ -9,21 +9,22 @@ import "time"
 type Form uint8
 
 const (
-	Domain    Form = iota // example.com
-	Exactly               // =example.com
-	Wildcard              // *.example.com
-	Hosts                 // 0.0.0.0 example.com
-	AdBlock               // ||example.com^ and its relatives
-	Dnsmasq               // address=/example.com/
-	Unbound               // local-zone: "example.com" always_null
-	Zone                  // an RPZ record
-	RegexForm             // /regex/
-	Comment               // #@ name=example.com
+	Domain         Form = iota // example.com
+	Exactly                    // =example.com
+	Wildcard                   // *.example.com
+	Hosts                      // 0.0.0.0 example.com
+	AdBlock                    // ||example.com^ and its relatives
+	Dnsmasq                    // local=/example.com/, or server=, which is the same option
+	DnsmasqAddress             // address=/example.com/
+	Unbound                    // local-zone: "example.com" always_null
+	Zone                       // an RPZ record
+	RegexForm                  // /regex/
+	Comment                    // #@ name=example.com
 
 	NumForms = int(Comment) + 1
 )
 
-// String names the form, for counts.
+// String names the form, for counts. Forms of one program share a name.
 func (f Form) String() string {
 	switch f {
 	case Domain:
@@ -36,7 +37,7 @@ func (f Form) String() string {
 		return "hosts"
 	case AdBlock:
 		return "adblock"
-	case Dnsmasq:
+	case Dnsmasq, DnsmasqAddress:
 		return "dnsmasq"
 	case Unbound:
 		return "unbound"

@@ -3,69 +3,97 @@ package format
 import (
 	"fmt"
 	"slices"
-
-	"telltale/dnswire"
 )
 
 // AppendText appends the rule in the spelling of its form: as its author wrote
-// it where that was kept, else in canonical spelling, which is read back to the
-// same rule.
+// it where that was kept, else in canonical spelling. Either is read back to the
+// same rule, by the options of its list. It is one line, but for rules that take
+// several to write.
 func (r *Rule) AppendText(dst []byte) []byte {
 	if r.Extra != nil && r.Extra.Text != "" {
 		return append(dst, r.Extra.Text...)
 	}
-	if r.Action == Allow && r.Form != Dnsmasq && r.Form != Unbound && r.Form != Zone {
-		dst = append(dst, "@@"...)
+	before, after := r.around()
+	return append(appendPlain(append(dst, before...), r.Name), after...)
+}
+
+// around returns what stands before and behind the name.
+func (r *Rule) around() (before, after string) {
+	except := ""
+	if r.Action == Allow {
+		except = "@@"
 	}
-	before, after := "", ""
 	switch r.Form {
 	case Exactly:
-		before = "="
+		return except + "=", ""
 	case Wildcard:
-		before = "*."
+		return except + "*.", ""
 	case Hosts:
-		before = "0.0.0.0 "
+		return except + "0.0.0.0 ", ""
 	case AdBlock:
-		before, after = "||", "^"
-		switch r.Match {
-		case Exact:
-			before = "|"
-		case Below:
-			before = "||*."
-		}
-		if r.Important {
-			after = "^$important"
-		}
-	case Dnsmasq:
-		before, after = "local=/", "/"
-		if r.Action == Allow {
-			before, after = "server=/", "/#"
-		}
-		if r.Match == Below {
-			before += "*."
-		}
+		return except + adBlockAnchors[r.Match], r.adBlockEnd()
+	case Dnsmasq, DnsmasqAddress:
+		return r.aroundDnsmasq()
 	case Unbound:
-		before, after = `local-zone: "`, `" `+unboundType(r)
 		if r.Match == Exact {
-			before, after = `local-data: "`, ` A 0.0.0.0"`
+			return `local-data: "`, ` A 0.0.0.0"`
 		}
+		return `local-zone: "`, `" ` + unboundType(r)
 	case Zone:
 		if r.Match == Below {
-			before = "*."
+			return "*.", " " + rpzRecord(r)
 		}
-		after = " " + rpzRecord(r)
-	case RegexForm:
-		return append(append(append(dst, '/'), r.Regex...), '/')
+		return "", " " + rpzRecord(r)
 	case Comment:
-		before = "#@ name="
 		if r.Match == Exact {
-			before = "#@ name=="
+			return "#@ name==", ""
 		}
+		return "#@ name=", ""
 	}
-	if r.Match == Address && r.Extra != nil {
-		return append(append(dst, r.Extra.Prefix.String()...), after...)
+	return except, ""
+}
+
+var adBlockAnchors = map[Match]string{Subtree: "||", Exact: "|", Below: "||*."}
+
+func (r *Rule) adBlockEnd() string {
+	if r.Important {
+		return "^$important"
 	}
-	return append(dnswire.AppendText(append(dst, before...), r.Name), after...)
+	return "^"
+}
+
+func (r *Rule) aroundDnsmasq() (before, after string) {
+	before, after = "local=/", "/"
+	switch {
+	case r.Action == Allow:
+		before, after = "server=/", "/#"
+	case r.Form == DnsmasqAddress:
+		before = "address=/"
+	}
+	if r.Match == Below {
+		before += "*."
+	}
+	return before, after
+}
+
+// appendPlain appends a wire name in presentation form, with every octet escaped
+// that would have a meaning in a list.
+func appendPlain(dst, wire []byte) []byte {
+	for off := 0; off < len(wire) && wire[off] != 0; {
+		if off > 0 {
+			dst = append(dst, '.')
+		}
+		end := off + 1 + int(wire[off])
+		for _, c := range wire[off+1 : end] {
+			if lowered[c] == c {
+				dst = append(dst, c)
+				continue
+			}
+			dst = append(dst, '\\', '0'+c/100, '0'+c/10%10, '0'+c%10)
+		}
+		off = end
+	}
+	return dst
 }
 
 func unboundType(r *Rule) string {

@@ -12,9 +12,9 @@ import (
 type redirect struct {
 	rule  Rule
 	name  []byte
-	whole string
-	data  bool // a local-data line was seen, and refused or taken
-	null  bool // one of them leads nowhere
+	texts []string // its line, and those of data it answers with
+	data  bool     // a local-data line was seen, and refused or taken
+	null  bool     // one of them leads nowhere
 }
 
 // unbound reads local-zone and local-data and reports whether the line was one
@@ -39,6 +39,7 @@ func (p *parser) unbound(s string) bool {
 		return true
 	}
 	words, comment, ok := quotedWords(value)
+	s = strings.TrimSpace(strings.TrimSuffix(s, comment))
 	p.annotate(comment)
 	switch {
 	case !ok:
@@ -116,7 +117,7 @@ func (p *parser) localZone(whole string, words []string) {
 	case "redirect", "inform_redirect":
 		if name, ok := p.name(words[0], oneLabel); ok {
 			r.Line, r.Note = p.line, p.note
-			p.redirect = &redirect{rule: r, name: append([]byte(nil), name...), whole: strings.Clone(whole)}
+			p.redirect = &redirect{rule: r, name: append([]byte(nil), name...), texts: []string{strings.Clone(whole)}}
 		}
 		return
 	case "inform", "nodefault", "noview":
@@ -144,19 +145,11 @@ func (p *parser) localData(whole string, words []string) {
 	if !ok {
 		return
 	}
-	x := &Extra{Text: strings.Clone(whole)}
 	if z := p.redirect; z != nil && string(z.name) == string(name) {
-		z.data = true
-		if z.rule.Extra != nil {
-			x = z.rule.Extra
-		}
-		if x.Reply != Records && leadsNowhere(rr.record) {
-			z.null = true
-		} else if p.reply(x, whole, rr.record, p.mayAnswer()) {
-			z.rule.Extra = x
-		}
+		p.redirectData(z, whole, rr.record)
 		return
 	}
+	x := &Extra{Text: strings.Clone(whole)}
 	r := Rule{Form: Unbound, Match: Exact, Name: name}
 	if leadsNowhere(rr.record) {
 		p.put(r)
@@ -167,6 +160,21 @@ func (p *parser) localData(whole string, words []string) {
 	}
 	r.Action, r.Extra = Answer, x
 	p.put(r)
+}
+
+// redirectData takes a record that a redirect zone answers with.
+func (p *parser) redirectData(z *redirect, whole string, rec Record) {
+	z.data = true
+	x := z.rule.Extra
+	if x == nil {
+		x = &Extra{}
+	}
+	if x.Reply != Records && leadsNowhere(rec) {
+		z.null = true
+	} else if p.reply(x, whole, rec, p.mayAnswer()) {
+		z.rule.Extra = x
+		z.texts = append(z.texts, strings.Clone(whole))
+	}
 }
 
 // leadsNowhere reports whether answering with the record blocks a name.
@@ -184,7 +192,7 @@ func (p *parser) endRedirect() {
 	p.redirect = nil
 	switch {
 	case z.rule.Extra != nil:
-		z.rule.Action = Answer
+		z.rule.Action, z.rule.Extra.Text = Answer, strings.Join(z.texts, "\n")
 	case z.null: // a plain block
 	case z.data:
 		return // its answer was refused, and reported

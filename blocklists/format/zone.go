@@ -40,8 +40,9 @@ type owned struct {
 	line    int
 	note    *Annotation
 	rule    Rule
-	taken   bool // a policy or data was taken
-	decided bool // by an action; what follows is refused
+	texts   []string // the records to answer with
+	taken   bool     // a policy or data was taken
+	decided bool     // by an action; what follows is refused
 }
 
 const maxRecord = 64 << 10 // bytes of one record in parentheses
@@ -310,6 +311,9 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 		if !ok {
 			return
 		}
+		if rule.Match == Address {
+			rule.Extra.Text = recordText(name, typ, rdata, z.origin)
+		}
 		z.set = owned{key: strings.Clone(name), line: z.first, note: z.p.note, rule: rule}
 	}
 	if typ == dnswire.TypeCNAME {
@@ -331,7 +335,23 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 		z.p.bad(BadRecord, whole, "the %s record %v", dnswire.TypeString(typ), err)
 		return
 	}
-	z.data(whole, Record{Type: typ, Data: data})
+	z.data(whole, recordText(name, typ, rdata, z.origin), Record{Type: typ, Data: data})
+}
+
+// recordText writes a record without its zone: names are complete, strings
+// quoted.
+func recordText(name string, typ uint16, rdata []string, origin string) string {
+	words := []string{name, dnswire.TypeString(typ)}
+	for i, w := range rdata {
+		switch {
+		case typ == dnswire.TypeTXT:
+			w = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
+		case i == nameField(typ):
+			w = absolute(w, origin)
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
 }
 
 // action reads the target of a CNAME (draft-vixie-dnsop-dns-rpz, 3). data means
@@ -380,7 +400,7 @@ func (z *zoneReader) target(whole, name string) (Rule, bool) {
 			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1")
 			return r, false
 		}
-		r.Match, r.Extra = Address, &Extra{Text: strings.Clone(whole), Prefix: prefix}
+		r.Match, r.Extra = Address, &Extra{Prefix: prefix}
 		return r, true
 	case "rpz-client-ip", "rpz-nsdname", "rpz-nsip":
 		z.p.bad(NotHonoured, whole, "%s triggers are not honoured: remove the line", last)
@@ -418,8 +438,8 @@ func (z *zoneReader) decide(whole string, a Action, x *Extra) {
 	s.rule.Extra = x
 }
 
-// data takes a record to answer with.
-func (z *zoneReader) data(whole string, rec Record) {
+// data takes a record to answer with, which text writes.
+func (z *zoneReader) data(whole, text string, rec Record) {
 	s := &z.set
 	x := s.rule.Extra
 	if leadsNowhere(rec) && replyOf(x) != Records {
@@ -432,7 +452,7 @@ func (z *zoneReader) data(whole string, rec Record) {
 	if !z.p.reply(x, whole, rec, z.p.mayAnswer()) {
 		return
 	}
-	x.Text = strings.Clone(whole)
+	s.texts = append(s.texts, text)
 	s.taken, s.rule.Extra, s.rule.Action = true, x, Answer
 }
 
@@ -449,6 +469,9 @@ func (z *zoneReader) flush() {
 	z.set = owned{}
 	if !s.taken {
 		return
+	}
+	if s.texts != nil {
+		s.rule.Extra.Text = strings.Join(s.texts, "\n")
 	}
 	line, note := z.p.line, z.p.note
 	z.p.line, z.p.note = s.line, s.note

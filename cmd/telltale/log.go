@@ -194,7 +194,10 @@ func place(list string, line int) string {
 // printable keeps what others chose (names, rules) from controlling a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
+		switch {
+		case r == '\n': // between the lines of a rule that takes several
+			return ' '
+		case !strconv.IsPrint(r):
 			return '?'
 		}
 		return r
