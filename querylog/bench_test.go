@@ -92,6 +92,33 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkFold is the cost of counting a lookup: names come again and again,
+// more of them than have room in the last case.
+func BenchmarkFold(b *testing.B) {
+	recs := listed(b, 100_000)
+	for _, c := range []struct {
+		name         string
+		names, limit int
+	}{{"32-names", 32, 1 << 30}, {"10000-names", 10_000, 1 << 30}, {"100000-names", 100_000, 1 << 30}, {"full", 100_000, DefaultMaxMemory}} {
+		b.Run(c.name, func(b *testing.B) {
+			f := newFold(time.Now())
+			for i := range c.names {
+				f.add(&recs[i], recs[i].Time.UnixMilli(), byName, c.limit)
+			}
+			i, begun := 0, cpu()
+			for b.Loop() {
+				r := &recs[i]
+				if i++; i == c.names {
+					i = 0
+				}
+				f.add(r, 0, byName, c.limit)
+			}
+			b.ReportMetric(float64(cpu()-begun)/float64(b.N), "cpu-ns/lookup")
+			b.ReportMetric(float64(f.memory())/float64(len(f.rows)), "B/row")
+		})
+	}
+}
+
 // BenchmarkJournal is the cost of a new row to the writer, before it is stored.
 func BenchmarkJournal(b *testing.B) {
 	recs := listed(b, 50_000)

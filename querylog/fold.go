@@ -29,7 +29,7 @@ type fold struct {
 	start int64 // Unix milliseconds
 	rows  []foldRow
 	keys  []byte   // of the rows, one behind the other
-	table []uint32 // open addressing by hash: place in rows + 1, or 0
+	table []uint32 // open addressing by hash: place in rows + 1 and some bits of the hash, or 0
 	seed  maphash.Seed
 	key   [keyFixed + 2*256]byte // of the lookup at hand
 
@@ -80,8 +80,9 @@ type clientKey struct {
 // Sizes that count towards Options.MaxMemory, bookkeeping included.
 const (
 	keyFixed   = 20
-	maxRows    = 1 << rowBits
-	rowBytes   = 56 + 8 // and its share of the table
+	placeMask  = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
+	maxRows    = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
+	rowBytes   = 56 + 8             // and its share of the table
 	clientSize = 192
 )
 
@@ -247,7 +248,10 @@ func (f *fold) makeKey(r *Record, slot uint32, policy uint8, g grain) []byte {
 func (f *fold) find(key []byte, hash uint32) int {
 	mask := uint32(len(f.table) - 1)
 	for i := hash & mask; f.table[i] != 0; i = (i + 1) & mask {
-		at := f.table[i] - 1
+		if (f.table[i]^hash)&^placeMask != 0 { // another hash: a distant read saved
+			continue
+		}
+		at := f.table[i]&placeMask - 1
 		row := &f.rows[at]
 		if row.hash == hash && row.state != moved && bytes.Equal(f.keyOf(row), key) {
 			return int(at)
@@ -281,7 +285,7 @@ func (f *fold) index(at int) {
 	for f.table[i] != 0 {
 		i = (i + 1) & mask
 	}
-	f.table[i] = uint32(at + 1)
+	f.table[i] = uint32(at+1) | f.rows[at].hash&^placeMask
 }
 
 func (f *fold) keyOf(row *foldRow) []byte { return f.keys[row.key : row.key+uint32(row.size)] }
