@@ -2,7 +2,6 @@ package blocklists
 
 import (
 	"net/netip"
-	"slices"
 
 	"telltale/blocklists/format"
 )
@@ -21,10 +20,7 @@ func (a *addressRules) add(prefix netip.Prefix, id RuleID) {
 	if prefix.Addr().Is4() {
 		lengths = &a.bits4
 	}
-	if !slices.Contains(*lengths, prefix.Bits()) {
-		*lengths = append(*lengths, prefix.Bits())
-		slices.SortFunc(*lengths, func(a, b int) int { return b - a })
-	}
+	*lengths = addLength(*lengths, prefix.Bits())
 }
 
 // DecideAddress judges an address that an answer holds, by the lists' rules on
@@ -67,7 +63,7 @@ func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []ma
 	if !ok {
 		return ms
 	}
-	if x := l.set.extraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
+	if x := l.set.extraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
 		return ms
 	}
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}

@@ -245,10 +245,10 @@ func (m *match) excepted(ms []match) bool {
 }
 
 func (p *Policy) group(g Group) *policyGroup {
-	if int(g) >= len(p.groups) {
+	if g.settings() >= len(p.groups) {
 		return &p.groups[0]
 	}
-	return &p.groups[g]
+	return &p.groups[g.settings()]
 }
 
 // modeOf returns how a block is answered: as the rule says, else as the group,

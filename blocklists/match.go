@@ -159,7 +159,7 @@ func (p *Policy) holds(id RuleID, d *detail, l *policyList, whole bool, name *dn
 			return false
 		}
 	}
-	if len(x.Clients)+len(x.Tags) > 0 && !p.limited[id].has(g) {
+	if len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
 		return false
 	}
 	return true

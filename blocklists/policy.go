@@ -30,7 +30,8 @@ type Policy struct {
 	patterns  []pattern
 	addresses *addressRules          // nil for none
 	answers   map[RuleID]*answer     // of rules with Action Answer
-	limited   map[RuleID]groupSet    // the groups for which a rule with $client or $ctag holds
+	limited   map[RuleID]*limit      // for whom a rule with $client or $ctag holds
+	ranges    clientRanges           // the addresses that those rules name
 	dead      map[RuleID]struct{}    // rules that have ended
 	cancelled map[RuleID]RuleID      // rules that a $badfilter removes, and which one
 	custom    map[uint16]customAddrs // by list
@@ -43,6 +44,7 @@ type policyList struct {
 	set        *ruleSet
 	parts      []part // where its ids are
 	tooMany    int    // of its patterns, which are not in force
+	unlimited  int    // of its rules for clients, which hold for nobody
 	kind       Kind
 	observe    bool
 	off        bool     // but for groups that have it on
@@ -73,11 +75,6 @@ type policyGroup struct {
 	hasMode bool
 	off     []bool // by list; nil for none
 }
-
-// A groupSet says for each group whether it is in.
-type groupSet []bool
-
-func (s groupSet) has(g Group) bool { return int(g) < len(s) && s[g] }
 
 // A pattern is a rule with a regular expression.
 type pattern struct {
@@ -113,7 +110,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		custom6:    o.Custom6,
 		names:      names,
 		answers:    map[RuleID]*answer{},
-		limited:    map[RuleID]groupSet{},
+		limited:    map[RuleID]*limit{},
 		dead:       map[RuleID]struct{}{},
 		cancelled:  map[RuleID]RuleID{},
 		custom:     map[uint16]customAddrs{},
@@ -217,7 +214,9 @@ func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
 		id := l.id(d.rule)
 		x := l.set.extraOf(d)
 		if x != nil && len(x.Clients)+len(x.Tags) > 0 {
-			p.limited[id] = groupsOf(x, o.Groups)
+			if !p.addLimit(id, x, o.Groups) {
+				l.unlimited++
+			}
 		}
 		if n := l.set.noteOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
 			p.dead[id] = struct{}{}

@@ -59,9 +59,9 @@ type ListStatus struct {
 
 // A BadLine is a line that is no rule.
 type BadLine struct {
-	Line int
-	Text string // the beginning of the line, for showing
-	Why  string
+	Line int    `json:"line"` // 0 for the file as a whole
+	Text string `json:"text"` // the beginning of the line, for showing
+	Why  string `json:"why"`
 }
 
 // publishStatusLocked makes what Status returns.
@@ -110,6 +110,11 @@ func (s *Store) warnLocked(p *Policy) {
 	for i := range p.lists {
 		if n := p.lists[i].tooMany; n > 0 {
 			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", n, maxPatterns))
+		}
+	}
+	for i := range p.lists {
+		if n := p.lists[i].unlimited; n > 0 {
+			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d rules for some clients are not in force: lists name over %d addresses and prefixes of clients", n, maxRanges))
 		}
 	}
 	blocked := map[string]int{}

@@ -7,9 +7,10 @@ import (
 	"telltale/blocklists/format"
 )
 
-// A Group is who asks, as far as rules care: 0 is everyone without settings of
-// their own. The numbers are those of Options.Groups, from 1.
-type Group uint16
+// A Group is who asks, as far as rules care. The lower half is the number of
+// their settings in Options.Groups, from 1, 0 for everyone without; the upper
+// half says which addresses that rules name theirs is among (Policy.GroupOf).
+type Group uint32
 
 // Action is what to do with a query.
 type Action uint8

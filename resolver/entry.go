@@ -129,7 +129,8 @@ func (e *entry) judge(q *query) (blocked bool) {
 	if len(e.aliases) == 0 && !e.addrs || q.policy == nil {
 		return false
 	}
-	by := 1<<48 | uint64(q.policy.Generation())<<16 | uint64(q.group())
+	group := q.group()
+	by := uint64(q.policy.Generation())<<32 | uint64(group)
 	if e.passed.Load() == by {
 		return false
 	}
@@ -152,14 +153,14 @@ func (e *entry) judge(q *query) (blocked bool) {
 		if err != nil {
 			break
 		}
-		if consider(q.policy.Decide(&name, q.Type, q.group()), e.aliases[off:end]) {
+		if consider(q.policy.Decide(&name, q.Type, group), e.aliases[off:end]) {
 			return true
 		}
 		off = end
 	}
 	if e.addrs {
 		for addr := range e.addresses {
-			if consider(q.policy.DecideAddress(addr, q.group()), nil) {
+			if consider(q.policy.DecideAddress(addr, group), nil) {
 				return true
 			}
 		}

@@ -43,12 +43,13 @@ type outlet interface {
 	log(q *query, reply []byte, source querylog.Source)
 }
 
-// group returns the settings the client's device has of its own.
+// group returns who asks, as far as the lists care.
 func (q *query) group() blocklists.Group {
-	if q.binding == nil {
-		return 0
+	settings := uint16(0)
+	if q.binding != nil {
+		settings = q.binding.Group
 	}
-	return blocklists.Group(q.binding.Group)
+	return q.policy.GroupOf(settings, q.client.Addr())
 }
 
 // limit is the largest reply the client can take.

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
-	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
@@ -182,16 +182,34 @@ func (h *house) explain(r *http.Request) (any, error) {
 	if !ok {
 		return nil, errRefused{fmt.Errorf("%q is no record type", q.Get("type"))}
 	}
-	var group uint16
-	if who := q.Get("device"); who != "" {
-		d, ok := findDevice(h.ledger.Load().List(), who)
-		if !ok {
-			return nil, errRefused{fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)}
-		}
-		group = d.Group
+	settings, addr, err := h.asker(q.Get("device"))
+	if err != nil {
+		return nil, errRefused{err}
 	}
-	e := h.lists.Explain(&name, typ, blocklists.Group(group))
+	e := h.lists.Explain(&name, typ, h.lists.Current().GroupOf(settings, addr))
 	return explanationOf(e, h.server.Special(&name, typ, e.Verdict.Action)), nil
+}
+
+// asker returns the settings and the address with which somebody asks: an
+// address, or a device by what findDevice takes; "" is anybody.
+func (h *house) asker(who string) (settings uint16, addr netip.Addr, err error) {
+	if who == "" {
+		return 0, addr, nil
+	}
+	if addr, err := netip.ParseAddr(who); err == nil {
+		if b := h.ledger.Load().Lookup(addr); b != nil {
+			settings = b.Group
+		}
+		return settings, addr, nil
+	}
+	d, ok := findDevice(h.ledger.Load().List(), who)
+	if !ok {
+		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
+	}
+	if len(d.Bindings) > 0 {
+		addr = d.Bindings[0].Addr
+	}
+	return d.Group, addr, nil
 }
 
 // findDevice finds a device by identity, shown name, MAC or address.

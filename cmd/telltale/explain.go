@@ -90,30 +90,46 @@ too: then by the lists as they are on disk.`,
 			return a.printExplanation(&e)
 		},
 	})
-	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity, MAC or address")
+	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity or MAC, or an address")
 	c.Flags().StringVar(&typ, "type", typ, "record type")
 	return c
+}
+
+// askerStopped returns the settings and the address with which a device asks, by
+// the settings alone; "" is anybody.
+func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.Addr, err error) {
+	addr, notAddr := netip.ParseAddr(who)
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		named := d.Name == who || slices.Contains(d.MACs, who)
+		if named && len(d.Addresses) > 0 {
+			addr = d.Addresses[0]
+		}
+		if named || slices.Contains(d.Addresses, addr) || slices.ContainsFunc(d.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			return uint16(i + 1), addr, nil
+		}
+	}
+	if who != "" && notAddr != nil {
+		return 0, addr, fmt.Errorf("no device %q is configured, and the server that could know it is not running", who)
+	}
+	return 0, addr, nil
 }
 
 // explainStopped explains without a server. Only configured devices have
 // settings of their own.
 func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (explanation, error) {
-	o := stoppedListOptions(cfg)
-	group := slices.IndexFunc(cfg.Devices, func(d config.Device) bool {
-		return d.Name == device || slices.Contains(d.MACs, device) ||
-			slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return a.String() == device })
-	})
-	if device != "" && group < 0 {
-		return explanation{}, fmt.Errorf("no device %q is configured, and the server that could know it is not running", device)
+	settings, addr, err := askerStopped(cfg, device)
+	if err != nil {
+		return explanation{}, err
 	}
-	lists, err := blocklists.OpenReadOnly(o)
+	lists, err := blocklists.OpenReadOnly(stoppedListOptions(cfg))
 	if err != nil {
 		return explanation{}, err
 	}
 	defer lists.Close()
-	e := lists.Explain(name, qtype, blocklists.Group(group+1))
-	settings, asked := serverSettings(cfg), resolver.UpstreamOptions{Servers: upstreams(cfg)}
-	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &settings, asked.HasPrivate(cfg.Listen.DNS))
+	e := lists.Explain(name, qtype, lists.Current().GroupOf(settings, addr))
+	server, asked := serverSettings(cfg), resolver.UpstreamOptions{Servers: upstreams(cfg)}
+	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS))
 	return explanationOf(e, special), nil
 }
 

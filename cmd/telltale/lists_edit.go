@@ -78,15 +78,15 @@ the same name is replaced.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&device, "device", "", "for one configured device only: its name, MAC or address")
+	f.StringVar(&device, "device", "", "for one device only: its name or MAC in the settings, or an address")
 	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
 	f.StringVar(&comment, "comment", "", "why, as a comment behind the rule")
 	f.BoolVar(&remove, "remove", false, "remove your own rule for the name instead")
 	return c
 }
 
-// deviceInRules returns the name by which rules know a device. Only devices of
-// the settings have one: a rule for any other would never hold.
+// deviceInRules returns the name by which rules know a device: that of the
+// settings, or an address. By anything else a rule would never hold.
 func deviceInRules(cfg *config.Config, who string) (string, error) {
 	if who == "" {
 		return "", nil
@@ -98,5 +98,8 @@ func deviceInRules(cfg *config.Config, who string) (string, error) {
 			return d.Name, nil
 		}
 	}
-	return "", fmt.Errorf("no device %q is configured: name it under devices in the settings first", who)
+	if addr, err := netip.ParseAddr(who); err == nil {
+		return addr.Unmap().WithZone("").String(), nil
+	}
+	return "", fmt.Errorf("no device %q is configured: name it under devices in the settings first, or give its address", who)
 }
