@@ -7,16 +7,26 @@ import (
 	"strings"
 )
 
-// boundMemory makes the garbage collector work harder: it lets the heap grow by a
-// half, not to its double, which costs little where so little is allocated; and
-// hardest before a small machine, or a small container, runs out of memory. A
-// half of that is left to what Go does not count: mapped lists, the kernel's
-// buffers, and others. GOGC and GOMEMLIMIT of the environment are stronger.
-func boundMemory(env []string, logger *slog.Logger) {
-	const growth = 50 // percent
+// By how much of itself the heap may grow before the garbage collector runs, in
+// percent. A start fills a heap that is nearly empty: collected at each half
+// more, it takes four times the CPU.
+const (
+	startGrowth = 250
+	growth      = 50
+)
+
+// grow says how much the heap may grow, unless GOGC of the environment does.
+func grow(env []string, percent int) {
 	if !isSet(env, "GOGC") {
-		debug.SetGCPercent(growth)
+		debug.SetGCPercent(percent)
 	}
+}
+
+// boundMemory makes the garbage collector work hardest before a small machine, or
+// a small container, runs out of memory. A half of that is left to what Go does
+// not count: mapped lists, the kernel's buffers, and others. GOMEMLIMIT of the
+// environment is stronger.
+func boundMemory(env []string, logger *slog.Logger) {
 	if isSet(env, "GOMEMLIMIT") {
 		return
 	}
@@ -25,6 +35,13 @@ func boundMemory(env []string, logger *slog.Logger) {
 		debug.SetMemoryLimit(max(bound/2, least))
 		logger.Debug("memory is bounded", "machine", bound, "limit", max(bound/2, least))
 	}
+}
+
+// settle gives back what the start needed and nothing needs any more, and keeps
+// the heap small from now on.
+func settle(env []string) {
+	grow(env, growth)
+	debug.FreeOSMemory()
 }
 
 func isSet(env []string, name string) bool {

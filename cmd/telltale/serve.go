@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -70,6 +69,7 @@ func profileTo(file string) (stop func() error, err error) {
 // serve runs the server until ctx ends. ready is called once it
 // answers.
 func (a *app) serve(ctx context.Context, ready func(*house)) error {
+	grow(a.env, startGrowth)
 	cfg, err := a.load()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	tasks.Go(func() { h.fetch(ctx) })
 	h.welcome(a)
 	ready(h)
-	debug.FreeOSMemory() // what the start needed, nothing needs any more
+	settle(a.env)
 	<-ctx.Done()
 	stop()
 	if control != nil {
