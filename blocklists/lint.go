@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
@@ -27,40 +28,77 @@ const (
 
 // A Finding is a rule that its author may want to look at.
 type Finding struct {
-	Line int
-	Text string
-	Kind FindingKind
-	Why  string
+	Line int         `json:"line"`
+	Text string      `json:"text"`
+	Kind FindingKind `json:"kind"`
+	Why  string      `json:"why"`
 }
 
 // A LintReport is what Lint has to say of one file.
 type LintReport struct {
-	Path     string
-	Failed   string // why it cannot be read; nothing else is said then
-	Rules    int
-	ByForm   map[string]int
-	Bad      []BadLine // the first of them
-	BadSeen  int
-	Findings []Finding           // the first maxFindings
-	Seen     map[FindingKind]int // all of them
+	Path     string              `json:"path"`
+	List     string              `json:"list,omitempty"`   // by whose settings it was read; "" for those of no list
+	Failed   string              `json:"failed,omitempty"` // why it cannot be read; nothing else is said then
+	Rules    int                 `json:"rules"`
+	ByForm   map[string]int      `json:"forms"`
+	Missing  int                 `json:"missing,omitempty"` // entries that it says it has, and has not
+	Bad      []BadLine           `json:"bad"`               // the first of them
+	BadSeen  int                 `json:"bad_lines"`
+	Findings []Finding           `json:"findings"` // the first maxFindings
+	Seen     map[FindingKind]int `json:"seen"`     // all of them
 }
 
 const maxFindings = 1000
 
+// A LintFile is a file that Lint is to look over, and how it is read.
+type LintFile struct {
+	Path     string
+	Kind     Kind
+	Settings ListSettings // named, where they are those of a list
+}
+
+// FileOf returns how a file is read: by the settings of the list that it belongs
+// to, or else as a list that has those given.
+func (o *Options) FileOf(path string, settings ListSettings) LintFile {
+	f := LintFile{Path: path, Kind: UserList, Settings: settings}
+	if filepath.Base(path) == ownFile {
+		f.Kind = OwnList
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return f
+	}
+	s := &Store{opts: *o}
+	s.opts.Shipped = nil
+	if s.scanLocked() != nil {
+		return f
+	}
+	for _, src := range s.sources {
+		if is, err := os.Stat(src.path); err == nil && os.SameFile(info, is) {
+			f.Kind, f.Settings = src.kind, src.settings
+			f.Settings.Name = src.name
+		}
+	}
+	return f
+}
+
 // Lint reads list files as one set of lists, and says what is wrong with their
 // lines and odd about their rules. Shipped has the shipped lists, which know what
 // must not be blocked; nil for none.
-func Lint(paths []string, shipped fs.FS) ([]LintReport, error) {
-	l := &linter{reports: make([]LintReport, len(paths))}
-	for i, path := range paths {
-		l.reports[i] = LintReport{Path: path, ByForm: map[string]int{}, Seen: map[FindingKind]int{}}
-		if err := l.read(path, &l.reports[i]); err != nil {
+func Lint(files []LintFile, shipped fs.FS) ([]LintReport, error) {
+	l := &linter{reports: make([]LintReport, len(files))}
+	for i := range files {
+		l.reports[i] = LintReport{
+			Path: files[i].Path, List: files[i].Settings.Name, ByForm: map[string]int{}, Bad: []BadLine{}, Findings: []Finding{},
+			Seen: map[FindingKind]int{},
+		}
+		if err := l.read(&files[i], &l.reports[i]); err != nil {
 			l.reports[i].Failed = err.Error()
 		}
 	}
 	lists := make([]activeList, 0, len(l.files))
 	for _, f := range l.files {
-		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, set: f.set})
+		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, kind: f.kind, set: f.set})
 	}
 	var x index
 	if err := x.load(); err != nil {
@@ -95,26 +133,28 @@ type linter struct {
 
 type lintFile struct {
 	report *LintReport
+	kind   Kind
 	set    *ruleSet
 	first  RuleID
 }
 
-func (l *linter) read(path string, r *LintReport) error {
-	f, _, err := openList(path)
+func (l *linter) read(file *LintFile, r *LintReport) error {
+	f, _, err := openList(file.Path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	o := format.Options{Name: listName(filepath.Base(path)), Own: filepath.Base(path) == ownFile}
-	got, err := readList(f, o, true, nil, stamp{})
+	s := &file.Settings
+	got, err := readList(f, s.formatOptions(listName(filepath.Base(file.Path)), file.Kind), s.Suffixes, nil, stamp{})
 	if err != nil {
 		return err
 	}
-	r.Rules, r.Bad, r.BadSeen = got.set.Rules, got.set.Bad, got.set.BadSeen
+	r.Rules, r.Missing, r.BadSeen = got.set.Rules, got.missing, got.set.BadSeen
+	r.Bad = append(r.Bad, got.set.Bad...)
 	for form, n := range got.set.Forms {
 		r.ByForm[form.String()] += n
 	}
-	l.files = append(l.files, lintFile{report: r, set: got.set})
+	l.files = append(l.files, lintFile{report: r, kind: file.Kind, set: got.set})
 	return nil
 }
 
@@ -249,8 +289,6 @@ func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
 // covering returns another rule with the given action, and where it stands, that
 // matches all that this one does: a name above it with its subtree, or the same
 // name on an earlier line.
-func isOwnFile(f *lintFile) bool { return filepath.Base(f.report.Path) == ownFile }
-
 func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, action format.Action) (*detail, string) {
 	if d.extra != 0 && action == d.action {
 		return nil, "" // it has conditions, or an answer, of its own
@@ -264,7 +302,7 @@ func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, 
 		if of == nil || od.action != action || od.extra != 0 || od.important != d.important && !od.important {
 			continue
 		}
-		if (isOwnFile(f) || isScoped(d.form)) && (of != f || int(h.Labels) != name.Labels()) {
+		if (f.kind == OwnList || isScoped(d.form)) && (of != f || int(h.Labels) != name.Labels()) {
 			continue // there the more specific rule decides, so it is never idle
 		}
 		if action == format.Allow && d.action == format.Block && (od.important || isScoped(od.form)) {

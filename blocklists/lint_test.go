@@ -25,13 +25,12 @@ func TestLint(t *testing.T) {
 		{"an exception from a block above", "ads.example\n@@x.ads.example\n", nil},
 		{"an exception from a block below is shadowing", "x.ads.example\n@@ads.example\n", []string{"1: shadowed"}},
 		{"an allow list by itself", "@@other.example\n", nil},
-		{"a public suffix", "co.uk\n", []string{"1: risky"}},
 		{"an essential name", "vendor.example\n", []string{"1: risky"}},
 		{"a condition of its own is not redundant", "ads.example\n||x.ads.example^$dnstype=A\n", nil},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
 			path := filepath.Join(files(t, map[string]string{"a.txt": c.text}), "a.txt")
-			r, err := Lint([]string{path}, shipped)
+			r, err := Lint([]LintFile{new(Options).FileOf(path, ListSettings{})}, shipped)
 			check(t, err)
 			var got []string
 			for _, f := range r[0].Findings {
@@ -46,7 +45,7 @@ func TestLint(t *testing.T) {
 
 func TestLintOfTheUsersOwnFile(t *testing.T) {
 	path := filepath.Join(files(t, map[string]string{"own.txt": "/./\n192.168.1.9 nas.lan\n"}), "own.txt")
-	r, err := Lint([]string{path, filepath.Join(t.TempDir(), "none")}, nil)
+	r, err := Lint([]LintFile{new(Options).FileOf(path, ListSettings{}), {Path: filepath.Join(t.TempDir(), "none")}}, nil)
 	check(t, err)
 	if len(r[0].Findings) != 1 || r[0].Findings[0].Kind != Risky {
 		t.Errorf("a pattern that matches everything: got %+v", r[0].Findings)
@@ -56,5 +55,56 @@ func TestLintOfTheUsersOwnFile(t *testing.T) {
 	}
 	if r[1].Failed == "" {
 		t.Error("a file that is not there: got no failure")
+	}
+}
+
+func TestLintReadsAFileAsItsListIs(t *testing.T) {
+	o := Options{
+		Dir: files(t, map[string]string{
+			"exact.txt": "ads.example\nx.ads.example\n", "patterns.txt": "^ads[0-9]\\.\n", "wide.txt": "co.uk\n", "plain.txt": "co.uk\n",
+			"walled.txt": "address=/a.example/192.0.2.1\n", "own.txt": "192.168.1.9 nas.lan\n",
+		}),
+		Lists: []ListSettings{
+			{Name: "exact", Exact: true}, {Name: "patterns", Format: "regex"}, {Name: "wide", Suffixes: true}, {Name: "walled", Answers: true},
+		},
+	}
+	for _, c := range []struct {
+		fact, file string
+		findings   string
+		bad        int
+	}{
+		{"a name below another is needed where both match alone", "exact.txt", "", 0},
+		{"a bare pattern is one where the list says so", "patterns.txt", "", 0},
+		{"a public suffix is only risky where it is allowed", "wide.txt", "risky", 0},
+		{"a public suffix is held back elsewhere", "plain.txt", "", 1},
+		{"an answer is taken where the list may give one", "walled.txt", "", 0},
+		{"the user's own file holds local records", "own.txt", "", 0},
+	} {
+		t.Run(c.fact, func(t *testing.T) {
+			r, err := Lint([]LintFile{o.FileOf(filepath.Join(o.Dir, c.file), ListSettings{})}, nil)
+			check(t, err)
+			got := ""
+			for _, f := range r[0].Findings {
+				got += string(f.Kind)
+			}
+			if got != c.findings || r[0].BadSeen != c.bad || r[0].List != listName(c.file) {
+				t.Errorf("of %q: got %q, bad lines %v", r[0].List, got, r[0].Bad)
+			}
+		})
+	}
+}
+
+func TestLintOfAFileThatIsNoList(t *testing.T) {
+	dir := files(t, map[string]string{"a.txt": "^ads[0-9]\\.\n", "cut.txt": "# Number of entries: 500\na.example\n"})
+	var o Options
+	r, err := Lint([]LintFile{
+		o.FileOf(filepath.Join(dir, "a.txt"), ListSettings{Format: "regex"}), o.FileOf(filepath.Join(dir, "cut.txt"), ListSettings{}),
+	}, nil)
+	check(t, err)
+	if r[0].BadSeen > 0 || r[0].Rules != 1 || r[0].List != "" {
+		t.Errorf("by settings for it alone: got %+v", r[0])
+	}
+	if r[1].Missing != 499 {
+		t.Errorf("it says that it has 500 entries: got %d missing, want 499", r[1].Missing)
 	}
 }

@@ -94,6 +94,7 @@ type reading struct {
 	set     *ruleSet
 	stamp   stamp
 	content format.Content
+	missing int      // entries that the list says it has beside those that were found
 	file    *os.File // where set is kept, under a name for the time being; nil for in memory
 }
 
@@ -134,7 +135,11 @@ func readList(text io.Reader, o format.Options, anySuffix bool, into *os.File, s
 	w.set.BadSeen = held + report.BadTotal
 	st.Hash = sum.Sum64()
 	set, err := w.finish(st)
-	return reading{set: set, stamp: st, content: report.Content}, err
+	got := reading{set: set, stamp: st, content: report.Content}
+	if report.EndsEarly() {
+		got.missing = report.Declared - report.Rules - report.BadTotal
+	}
+	return got, err
 }
 
 // drain reads what the parser left, so that the hash is of the whole file.

@@ -61,10 +61,9 @@ func (r *reading) refusal(have int) string {
 	if p := r.problem(); p != "" {
 		return p
 	}
-	found := r.report.Rules + r.report.BadTotal
 	switch {
-	case r.report.Declared > found+found/50+10:
-		return fmt.Sprintf("says that it has %d entries but ends after %d: cut short", r.report.Declared, found)
+	case r.report.EndsEarly():
+		return fmt.Sprintf("says that it has %d entries but ends after %d: cut short", r.report.Declared, r.report.Rules+r.report.BadTotal)
 	case have > 0 && r.report.Rules < have/10:
 		return fmt.Sprintf("shrank from %d rules to %d", have, r.report.Rules)
 	}

@@ -109,7 +109,7 @@ func (a *app) printLists(all []blocklists.ListStatus, bad bool) error {
 			continue
 		}
 		for _, b := range l.Bad {
-			fmt.Fprintf(a.out, "%s:%d: %s\n", printable(fileOf(l)), b.Line, printable(b.Why))
+			fmt.Fprintf(a.out, "%s: %s\n", lineOf(printable(fileOf(l)), b.Line), printable(b.Why))
 		}
 		if more := l.BadSeen - len(l.Bad); more > 0 {
 			fmt.Fprintf(a.out, "%s: and %d more\n", printable(fileOf(l)), more)

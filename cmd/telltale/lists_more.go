@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -15,19 +17,22 @@ import (
 
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
+	"telltale/blocklists/format"
 	"telltale/blocklists/subscribe"
 	"telltale/dnswire"
 )
 
 func (a *app) newListsCheck() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+	form, match := "auto", "subtree"
+	c := a.addJSON(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Look list files over: bad lines, redundant rules, risky rules",
 		Long: `Read list files as Telltale would, together, and say what each holds: rules by
 form, bad lines, rules that another one makes redundant, exceptions from nothing,
 and rules that block more than their author may think. Nothing is put in force.
-Exit status 1 if there is a bad line.`,
-		Example: "  telltale lists check ./mylist.txt\n  telltale lists check --json /etc/telltale/lists.d/*.txt",
+A file of a list is read by that list's settings; any other by --format and
+--match. Exit status 1 if there is a bad line.`,
+		Example: "  telltale lists check ./mylist.txt\n  telltale lists check --format regex ./patterns.txt\n  telltale lists check --json /etc/telltale/lists.d/*.txt",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("at least one file is expected")
@@ -35,60 +40,124 @@ Exit status 1 if there is a bad line.`,
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			reports, err := blocklists.Lint(args, catalog.FS())
+			other, err := otherSettings(form, match)
 			if err != nil {
 				return err
 			}
-			bad := false
-			for i := range reports {
-				r := &reports[i]
-				bad = bad || r.Failed != "" || r.BadSeen > 0
-				if a.json {
-					err = json.NewEncoder(a.out).Encode(r)
-				} else {
-					err = a.printLint(r)
-				}
-				if err != nil {
-					return err
-				}
+			cfg, err := a.load()
+			if err != nil {
+				return err
 			}
-			if bad {
-				return errSilent
+			o := stoppedListOptions(cfg)
+			var files []blocklists.LintFile
+			for _, path := range args {
+				files = append(files, o.FileOf(path, other))
 			}
-			return nil
+			reports, err := blocklists.Lint(files, catalog.FS())
+			if err != nil {
+				return err
+			}
+			return a.showLint(reports)
 		},
 	})
+	c.Flags().StringVar(&form, "format", form, "of files that are none of your lists: auto, regex, rpz, ...")
+	c.Flags().StringVar(&match, "match", match, "what a plain domain matches in such files: subtree, or exact")
+	return c
+}
+
+// otherSettings are the settings of a file that belongs to no list.
+func otherSettings(form, match string) (blocklists.ListSettings, error) {
+	var s blocklists.ListSettings
+	if form != "auto" {
+		s.Format = form
+	}
+	if !slices.Contains(format.Formats, s.Format) {
+		return s, usage("--format: %q is none of auto%s", form, strings.Join(format.Formats, ", "))
+	}
+	if match != "subtree" && match != "exact" {
+		return s, usage("--match: %q is neither subtree nor exact", match)
+	}
+	s.Exact = match == "exact"
+	return s, nil
+}
+
+// showLint prints reports, and fails where there is a bad line.
+func (a *app) showLint(reports []blocklists.LintReport) error {
+	bad := false
+	for i := range reports {
+		r := &reports[i]
+		bad = bad || r.Failed != "" || r.BadSeen > 0
+		var err error
+		if a.json {
+			enc := json.NewEncoder(a.out)
+			enc.SetEscapeHTML(false)
+			err = enc.Encode(r)
+		} else {
+			err = a.printLint(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if bad {
+		return errSilent
+	}
+	return nil
 }
 
 func (a *app) printLint(r *blocklists.LintReport) error {
+	var b strings.Builder
+	path := printable(r.Path)
 	if r.Failed != "" {
-		_, err := fmt.Fprintf(a.out, "%s: %s\n", printable(r.Path), printable(r.Failed))
+		_, err := fmt.Fprintf(a.out, "%s: %s\n", path, printable(r.Failed))
 		return err
 	}
-	var forms []string
-	for form, n := range r.ByForm {
-		forms = append(forms, fmt.Sprintf("%d %s", n, form))
+	fmt.Fprintf(&b, "%s: %d rules%s, %d bad lines", path, r.Rules, formsOf(r.ByForm), r.BadSeen)
+	if r.List != "" {
+		fmt.Fprintf(&b, "; read as the list %s is", printable(r.List))
 	}
-	slices.Sort(forms)
-	fmt.Fprintf(a.out, "%s: %d rules (%s), %d bad lines\n", printable(r.Path), r.Rules, strings.Join(forms, ", "), r.BadSeen)
-	for _, b := range r.Bad {
-		fmt.Fprintf(a.out, "%s:%d: %s\n", printable(r.Path), b.Line, printable(b.Why))
+	b.WriteByte('\n')
+	if r.Missing > 0 {
+		fmt.Fprintf(&b, "%s: says that it has %d entries more: cut short?\n", path, r.Missing)
 	}
+	for _, bad := range r.Bad {
+		fmt.Fprintf(&b, "%s: %s\n", lineOf(path, bad.Line), printable(bad.Why))
+	}
+	if more := r.BadSeen - len(r.Bad); more > 0 {
+		fmt.Fprintf(&b, "%s: and %d more bad lines\n", path, more)
+	}
+	shown := map[blocklists.FindingKind]int{}
 	for _, f := range r.Findings {
-		fmt.Fprintf(a.out, "%s:%d: %s: %s (%s)\n", printable(r.Path), f.Line, f.Kind, printable(f.Text), printable(f.Why))
+		shown[f.Kind]++
+		fmt.Fprintf(&b, "%s:%d: %s: %s (%s)\n", path, f.Line, f.Kind, printable(f.Text), printable(f.Why))
 	}
-	for kind, n := range r.Seen {
-		shown := 0
-		for _, f := range r.Findings {
-			if f.Kind == kind {
-				shown++
-			}
-		}
-		if n > shown {
-			fmt.Fprintf(a.out, "%s: and %d more %s\n", printable(r.Path), n-shown, kind)
+	for _, kind := range slices.Sorted(maps.Keys(r.Seen)) {
+		if more := r.Seen[kind] - shown[kind]; more > 0 {
+			fmt.Fprintf(&b, "%s: and %d more %s\n", path, more, kind)
 		}
 	}
-	return nil
+	_, err := io.WriteString(a.out, b.String())
+	return err
+}
+
+// lineOf is a line of a file as compilers write it, or the file as a whole.
+func lineOf(path string, line int) string {
+	if line == 0 {
+		return path
+	}
+	return path + ":" + strconv.Itoa(line)
+}
+
+// formsOf counts rules by their form, as " (3 domain, 2 hosts)"; "" for none.
+func formsOf(forms map[string]int) string {
+	if len(forms) == 0 {
+		return ""
+	}
+	var all []string
+	for _, form := range slices.Sorted(maps.Keys(forms)) {
+		all = append(all, fmt.Sprintf("%d %s", forms[form], form))
+	}
+	return " (" + strings.Join(all, ", ") + ")"
 }
 
 func (a *app) newListsLookup() *cobra.Command {
