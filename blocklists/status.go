@@ -112,6 +112,11 @@ func (s *Store) warnLocked(p *Policy) {
 			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", n, maxPatterns))
 		}
 	}
+	for i := range p.lists {
+		if n := p.lists[i].unlimited; n > 0 {
+			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d rules for some clients are not in force: lists name over %d addresses and prefixes of clients", n, maxRanges))
+		}
+	}
 	blocked := map[string]int{}
 	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
 		v := p.Decide(name, dnswire.TypeA, 0)
