@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"telltale/blocklists/format"
+	"telltale/dnswire"
 )
 
 // GroupOf returns the group of who asks from an address, with the settings of
@@ -162,6 +163,25 @@ func (s *GroupSettings) reachedBy(x *format.Extra) reach {
 		return byRange
 	}
 	return wherever
+}
+
+// rangesFor returns the addresses that rules which may match a name want.
+func (p *Policy) rangesFor(name *dnswire.Name) (all []netip.Prefix) {
+	if len(p.ranges.prefixes) == 0 {
+		return nil
+	}
+	add := func(id RuleID) {
+		if l := p.limited[id]; l != nil {
+			all = append(all, l.wanted...)
+		}
+	}
+	for _, h := range p.lookup(name, nil) {
+		add(RuleID(h.Payload >> kindBits))
+	}
+	for i := range p.patterns {
+		add(p.patterns[i].id)
+	}
+	return all
 }
 
 // A choice is what a list of values, where ~ excludes, says of something.

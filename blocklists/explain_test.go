@@ -135,6 +135,28 @@ func TestEssentialNamesThatAreBlockedAreWarnedOf(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestEssentialNamesThatAreBlockedForSomeAreWarnedOf(t *testing.T) {
+	groups := []GroupSettings{{Name: "tv", ClientNames: []string{"tv"}}, {Name: "phone", Lists: []GroupList{{Name: "b", On: true}}}, {Name: "tablet"}}
+	off := false
+	s := loaded(t, Options{
+		Dir: files(t, map[string]string{
+			"a.txt": "||ok.vendor.example^$client=tv|192.168.1.5\n||six.vendor.example^$dnstype=AAAA,client=tablet\n",
+			"b.txt": "ok.vendor.example\n",
+		}),
+		Groups: groups, Lists: []ListSettings{{Name: "b", Enabled: &off}},
+		Shipped: shippedFS(map[string]string{"vendor.txt": "#@ name=ok.vendor.example vendor=Vendor tier=essential breaks=\"signing in\"\n#@ name=six.vendor.example vendor=Vendor tier=essential breaks=updates\n"}),
+	})
+	for list, want := range map[string][]string{
+		"a": {"ok.vendor.example is blocked for tv, 192.168.1.5, which breaks: signing in", "six.vendor.example is blocked for tablet, which breaks: updates"},
+		"b": {"ok.vendor.example is blocked for phone, which breaks: signing in"},
+	} {
+		if got := s.of(t, list).Warnings; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", list, got, want)
+		}
+	}
+}
+
 func TestManyBlockedEssentialNamesAreCounted(t *testing.T) {
 	var shipped strings.Builder
 	for i := range 23 {

@@ -394,7 +394,7 @@ func (l *linter) checkEssential(shipped fs.FS, lists []activeList) error {
 		if err != nil {
 			return
 		}
-		l.find(f, &rec, f.set.detailOf(&rec), Risky, essentialWarning(name, note))
+		l.find(f, &rec, f.set.detailOf(&rec), Risky, essentialWarning(name, nil, note))
 	})
 	return errors.Join(known.Close())
 }

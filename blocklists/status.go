@@ -1,12 +1,6 @@
 package blocklists
 
-import (
-	"fmt"
-	"time"
-
-	"telltale/blocklists/format"
-	"telltale/dnswire"
-)
+import "time"
 
 // A Kind is where a list comes from.
 type Kind uint8
@@ -99,81 +93,4 @@ func (src *source) status(now time.Time) ListStatus {
 		st.ByForm[form.String()] += n
 	}
 	return st
-}
-
-// warnLocked notes in which lists a name is blocked that the shipped lists call
-// essential, and what breaks.
-func (s *Store) warnLocked(p *Policy) {
-	for _, src := range s.sources {
-		src.warnings = nil
-	}
-	for i := range p.lists {
-		if n := p.lists[i].tooMany; n > 0 {
-			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", n, maxPatterns))
-		}
-	}
-	for i := range p.lists {
-		if n := p.lists[i].unlimited; n > 0 {
-			s.warnListLocked(p.lists[i].name, fmt.Sprintf("%d rules for some clients are not in force: lists name over %d addresses and prefixes of clients", n, maxRanges))
-		}
-	}
-	blocked := map[string]int{}
-	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
-		v := p.Decide(name, dnswire.TypeA, 0)
-		if v.Action != Block {
-			return
-		}
-		list := p.ListName(v.Rule)
-		if blocked[list]++; blocked[list] <= maxWarnings {
-			s.warnListLocked(list, essentialWarning(name, note))
-		}
-	})
-	for list, n := range blocked {
-		if n > maxWarnings {
-			s.warnListLocked(list, fmt.Sprintf("and %d more names that must work are blocked", n-maxWarnings))
-		}
-	}
-}
-
-// maxWarnings is how many essential names that a list blocks are named.
-const maxWarnings = 20
-
-func (s *Store) warnListLocked(list, warning string) {
-	for _, src := range s.sources {
-		if src.name == list {
-			src.warnings = append(src.warnings, warning)
-		}
-	}
-}
-
-func essentialWarning(name *dnswire.Name, note *format.Annotation) string {
-	breaks := note.Breaks
-	if breaks == "" {
-		breaks = "something that must work"
-	}
-	return name.String() + " is blocked, which breaks: " + breaks
-}
-
-// eachEssential calls yield with every name that a shipped list calls essential.
-func (p *Policy) eachEssential(yield func(*dnswire.Name, *format.Annotation)) {
-	var name dnswire.Name
-	for i := range p.lists {
-		l := &p.lists[i]
-		if l.kind != Shipped {
-			continue
-		}
-		for _, d := range l.set.details {
-			note := l.set.noteOf(d)
-			if note == nil || note.Tier != "essential" || d.action == format.Allow {
-				continue
-			}
-			rec, err := l.set.record(d.rule)
-			if err != nil || len(rec.name) == 0 {
-				continue
-			}
-			if _, err := name.Read(rec.name, 0); err == nil {
-				yield(&name, note)
-			}
-		}
-	}
 }

@@ -1,0 +1,131 @@
+package blocklists
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
+)
+
+// maxWarnings is how many essential names that a list blocks are named.
+const maxWarnings = 20
+
+// warnLocked notes what is odd about lists in the policy: rules that are too
+// many, and names that the shipped lists call essential and that they block.
+func (s *Store) warnLocked(p *Policy) {
+	for _, src := range s.sources {
+		src.warnings = nil
+	}
+	for i := range p.lists {
+		l := &p.lists[i]
+		if l.tooMany > 0 {
+			s.warnListLocked(l.name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", l.tooMany, maxPatterns))
+		}
+		if l.unlimited > 0 {
+			s.warnListLocked(l.name, fmt.Sprintf("%d rules for some clients are not in force: lists name over %d addresses and prefixes of clients", l.unlimited, maxRanges))
+		}
+	}
+	blocked := map[string]int{}
+	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
+		for list, whom := range p.blockers(name, s.opts.Groups) {
+			if blocked[list]++; blocked[list] <= maxWarnings {
+				s.warnListLocked(list, essentialWarning(name, whom, note))
+			}
+		}
+	})
+	for list, n := range blocked {
+		if n > maxWarnings {
+			s.warnListLocked(list, fmt.Sprintf("and %d more names that must work are blocked", n-maxWarnings))
+		}
+	}
+}
+
+func (s *Store) warnListLocked(list, warning string) {
+	for _, src := range s.sources {
+		if src.name == list {
+			src.warnings = append(src.warnings, warning)
+		}
+	}
+}
+
+func essentialWarning(name *dnswire.Name, whom []string, note *format.Annotation) string {
+	const named = 3
+	breaks := note.Breaks
+	if breaks == "" {
+		breaks = "something that must work"
+	}
+	text := name.String() + " is blocked"
+	if len(whom) > 0 {
+		text += " for " + strings.Join(whom[:min(named, len(whom))], ", ")
+	}
+	if more := len(whom) - named; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text + ", which breaks: " + breaks
+}
+
+// blockers returns the lists that block a name, and for whom; nobody in
+// particular where it is for everyone.
+func (p *Policy) blockers(name *dnswire.Name, settings []GroupSettings) map[string][]string {
+	if list := p.blockerFor(name, 0); list != "" {
+		return map[string][]string{list: nil}
+	}
+	var lists map[string][]string
+	add := func(g Group, whom string) {
+		list := p.blockerFor(name, g)
+		if list == "" || slices.Contains(lists[list], whom) {
+			return
+		}
+		if lists == nil {
+			lists = map[string][]string{}
+		}
+		lists[list] = append(lists[list], whom)
+	}
+	for i := range settings {
+		add(Group(i+1), settings[i].Name)
+	}
+	for _, prefix := range p.rangesFor(name) {
+		whom := prefix.String()
+		if prefix.IsSingleIP() {
+			whom = prefix.Addr().String()
+		}
+		add(Group(p.ranges.numbers[prefix])<<16, whom)
+	}
+	return lists
+}
+
+// blockerFor returns the list that blocks addresses of a name for a group.
+func (p *Policy) blockerFor(name *dnswire.Name, g Group) string {
+	for _, qtype := range []uint16{dnswire.TypeA, dnswire.TypeAAAA} {
+		if v := p.Decide(name, qtype, g); v.Action == Block {
+			return p.ListName(v.Rule)
+		}
+	}
+	return ""
+}
+
+// eachEssential calls yield with every name that a shipped list calls essential.
+func (p *Policy) eachEssential(yield func(*dnswire.Name, *format.Annotation)) {
+	var name dnswire.Name
+	for i := range p.lists {
+		l := &p.lists[i]
+		if l.kind != Shipped {
+			continue
+		}
+		for _, d := range l.set.details {
+			note := l.set.noteOf(d)
+			if note == nil || note.Tier != "essential" || d.action == format.Allow {
+				continue
+			}
+			rec, err := l.set.record(d.rule)
+			if err != nil || len(rec.name) == 0 {
+				continue
+			}
+			if _, err := name.Read(rec.name, 0); err == nil {
+				yield(&name, note)
+			}
+		}
+	}
+}
