@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Measures Telltale beside other servers and writes docs/benchmarks.md; `make
-# bench` runs it. About a quarter of an hour, on two cores, on 127.0.0.1 only.
-# The environment says otherwise:
+# bench` runs it. Twenty minutes at most, on two cores, on 127.0.0.1 only. The
+# environment says otherwise:
 #
-#	BENCH_SIZES="600000 1200000"    names listed
-#	BENCH_SECONDS=3                 of each load
-#	BENCH_RUNS=3                    medians are of so many rounds
-#	BENCH_PEERS="unbound dnsmasq"   also dnsdist knot-resolver pdns-recursor; all; or nothing
-#	BENCH_SECTIONS=                 of servers saturated log memory latency day idle instructions; all if empty
-#	BENCH_IDLE=30                   seconds of one query each; 0: not
-#	BENCH_RATE=20000                queries a second where latency is measured
-#	BENCH_LIMIT=1200                seconds after which it gives up
-#	BENCH_PAGE=docs/benchmarks.md   what it writes; bench/results/part.md where BENCH_SECTIONS is set
+#	BENCH_SIZES="600000 1200000"   names listed
+#	BENCH_SECONDS="10 5"           of each load with each of the sizes
+#	BENCH_RUNS=5                   medians are of so many rounds
+#	BENCH_PEERS=all                or some of unbound dnsmasq dnsdist knot-resolver pdns-recursor; or nothing
+#	BENCH_SECTIONS=                of servers saturated memory latency day idle instructions profile readers
+#	                               small overload growth; all if empty
+#	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
+#	BENCH_IDLE=30                  seconds of one query each; 0: not
+#	BENCH_RATE=20000               queries a second where latency is measured
+#	BENCH_LIMIT=1170               seconds after which it writes what it has, from the start of this script on
+#	BENCH_PAGE=docs/benchmarks.md  what it writes; bench/results/part.md where BENCH_SECTIONS is set
 #	BENCH_SERVER_CORE=0  BENCH_LOAD_CORE=1
 #
 # Every single figure is kept in bench/results.
@@ -19,21 +21,22 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PATH:/usr/sbin:/sbin"
 
-peers=${BENCH_PEERS-unbound dnsmasq}
-if [ "$peers" = all ]; then
-	peers='unbound dnsmasq dnsdist knot-resolver pdns-recursor'
-fi
-programs=()
+bench/tools.sh cc taskset dnsperf
+# There are other ways without these, and the page says which servers are missing.
+optional=(knotd perf valgrind)
+peers=${BENCH_PEERS-all}
 for peer in ${peers//,/ }; do
 	case $peer in
-	knot-resolver) programs+=(kresd) ;;
-	pdns-recursor) programs+=(pdns_recursor) ;;
-	*) programs+=("$peer") ;;
+	all) optional+=(unbound dnsmasq dnsdist kresd pdns_recursor) ;;
+	knot-resolver) optional+=(kresd) ;;
+	pdns-recursor) optional+=(pdns_recursor) ;;
+	*) optional+=("$peer") ;;
 	esac
 done
-bench/tools.sh cc taskset dnsperf "${programs[@]}"
-for optional in knotd perf; do # there are other ways without
-	bench/tools.sh $optional 2>/dev/null || true
-done
+bench/tools.sh "${optional[@]}" || true
 bench/build.sh
+for package in resolver querylog; do # whose Go benchmarks are a part
+	CGO_ENABLED=0 ${GO:-go} test -c -o bench/bin/$package.test ./$package
+done
+export BENCH_LIMIT=$((${BENCH_LIMIT:-1170} - SECONDS))
 exec taskset -c "${BENCH_LOAD_CORE:-1}" bench/bin/bench compare

@@ -9,6 +9,7 @@ declare -A package=(
 	[taskset]=util-linux
 	[dnsperf]=dnsperf
 	[perf]=linux-perf
+	[valgrind]=valgrind
 	[knotd]=knot
 	[unbound]=unbound
 	[dnsmasq]=dnsmasq-base
@@ -32,7 +33,13 @@ install_packages() {
 		chmod 755 $policy
 		made=yes
 	fi
-	DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' install "$@" >/dev/null </dev/null || true
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq >/dev/null </dev/null || true
+	if ! apt-get install -y -qq --no-install-recommends "$@" >/dev/null </dev/null; then
+		for name in "$@"; do # one that cannot be had must not keep the others away
+			apt-get install -y -qq --no-install-recommends "$name" >/dev/null </dev/null || true
+		done
+	fi
 	if [ -n "$made" ]; then
 		rm -f $policy
 	fi

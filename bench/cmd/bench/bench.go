@@ -23,6 +23,9 @@ type bench struct {
 	running  []*server
 	sites    int
 
+	end  time.Time                // by when all should be measured
+	took map[string]time.Duration // a round of each part, at most
+
 	catalogues map[int]*catalogue
 	loads      map[int]loads
 	machine    machine
@@ -41,9 +44,11 @@ func newBench(ctx context.Context, set *settings) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	end, _ := ctx.Deadline()
 	b := &bench{
+		end: end,
 		ctx: ctx, set: set, dir: dir, begun: time.Now(), machine: readMachine(),
-		catalogues: map[int]*catalogue{}, loads: map[int]loads{},
+		took: map[string]time.Duration{}, catalogues: map[int]*catalogue{}, loads: map[int]loads{},
 	}
 	if err := errors.Join(os.Chmod(dir, 0o755), b.checkPrograms(), b.startUpstream()); err != nil {
 		b.close()
@@ -182,7 +187,7 @@ func (b *bench) names(size int) (*catalogue, loads, error) {
 		return nil, nil, err
 	}
 	b.say("%v", c.shape)
-	l, err := c.writeLoads(b.set.seconds)
+	l, err := c.writeLoads(b.set.secondsOf(size))
 	b.catalogues[size], b.loads[size] = c, l
 	return c, l, err
 }

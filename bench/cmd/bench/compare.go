@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,60 +11,176 @@ import (
 	"time"
 )
 
-// A section is a part of the page: it measures and adds to the report.
-type section struct {
-	name    string
-	measure func(*bench) error
+// errLimit is why a run ends that has used up its time.
+var errLimit = errors.New("the time limit is reached")
+
+// A part is something to measure, once or in several rounds. Rounds of all
+// parts alternate, so that what disturbs one disturbs all, and the time limit
+// takes rounds from all alike.
+type part struct {
+	section string        // of BENCH_SECTIONS
+	name    string        // on the page, where it failed or was cut
+	rounds  int           // at most
+	guess   time.Duration // of one round, until one has been measured
+	extra   bool          // only after all rounds of the others, where time is left
+	peer    bool          // of a peer: that it fails is said and is no failure
+	measure func(b *bench, run int) error
 }
 
-// sections in the order in which they are run and printed.
-var sections = []section{
-	{"servers", (*bench).servers},
-	{"saturated", (*bench).saturated},
-	{"log", (*bench).logCost},
-	{"memory", (*bench).memoryOfNames},
-	{"latency", (*bench).latency},
-	{"day", (*bench).day},
-	{"idle", (*bench).idle},
-	{"instructions", (*bench).instructions},
+// sectionNames are the values of BENCH_SECTIONS.
+var sectionNames = []string{
+	"servers", "saturated", "memory", "latency", "day", "idle", "instructions", "profile", "readers", "small", "overload", "growth",
 }
 
-// compare runs the sections and writes the page. One that fails is named on
-// the page and does not stop the others.
+// parts are what is measured, in the order of a round.
+func (b *bench) parts() []part {
+	var all, extra []part
+	several := min(b.set.runs, 3) // of what differs little between rounds
+	for i, size := range b.set.sizes {
+		all = append(all, part{
+			section: "servers", name: thousands(size) + " names", rounds: b.set.runs, guess: b.loadTime(size, 2),
+			measure: func(b *bench, run int) error { return b.servers(size, run) },
+		})
+		for _, peer := range b.set.peers {
+			p := part{
+				section: "servers", name: fmt.Sprintf("%s with %s names", peer, thousands(size)), rounds: 1, guess: b.loadTime(size, 1), peer: true,
+				measure: func(b *bench, run int) error { return b.serve(peer, size, run) },
+			}
+			if i == 0 {
+				all = append(all, p)
+			} else {
+				p.extra = true
+				extra = append(extra, p)
+			}
+		}
+	}
+	all = append(all,
+		part{section: "saturated", name: "saturated", rounds: b.set.runs, guess: 20 * time.Second, measure: (*bench).saturated},
+		part{section: "memory", name: "memory", rounds: several, guess: 20 * time.Second, measure: (*bench).memoryOfNames},
+		part{section: "latency", name: "latency", rounds: several, guess: 25 * time.Second, measure: (*bench).latency},
+		part{section: "readers", name: "two readers", rounds: several, guess: 15 * time.Second, measure: (*bench).twoReaders},
+		once("day", 15*time.Second, (*bench).day),
+		once("instructions", 20*time.Second, (*bench).instructions),
+		once("profile", 15*time.Second, (*bench).profile),
+		once("small", 30*time.Second, (*bench).small),
+		once("overload", 60*time.Second, (*bench).overload),
+		once("growth", 90*time.Second, (*bench).growth),
+		once("idle", b.set.idle, (*bench).idle),
+	)
+	for _, peer := range b.set.peers {
+		extra = append(extra, part{
+			section: "saturated", name: peer + " saturated", rounds: 1, guess: 15 * time.Second, extra: true, peer: true,
+			measure: func(b *bench, run int) error { return b.saturate(peer, run) },
+		}, part{
+			section: "latency", name: "latency of " + peer, rounds: 1, guess: 15 * time.Second, extra: true, peer: true,
+			measure: func(b *bench, run int) error { return b.holdRate(peer, run) },
+		})
+	}
+	slices.SortStableFunc(extra, func(p, q part) int {
+		return slices.Index(sectionNames, q.section) - slices.Index(sectionNames, p.section)
+	})
+	return append(all, extra...)
+}
+
+func once(section string, guess time.Duration, measure func(*bench) error) part {
+	return part{section: section, name: section, rounds: 1, guess: guess, measure: func(b *bench, _ int) error { return measure(b) }}
+}
+
+// loadTime is about how long so many servers are under all loads once.
+func (b *bench) loadTime(size, servers int) time.Duration {
+	return time.Duration(servers) * fromSeconds(float64(len(loadNames))*b.set.secondsOf(size)+5)
+}
+
+// compare measures all parts and writes the page.
 func (b *bench) compare() error {
 	if err := b.describe(); err != nil {
 		return err
 	}
+	parts := slices.DeleteFunc(b.parts(), func(p part) bool {
+		return len(b.set.sections) > 0 && !slices.Contains(b.set.sections, p.section)
+	})
+	return errors.Join(b.measureAll(parts), b.write())
+}
+
+// measureAll takes the rounds of all parts in turn. A part that fails is named on
+// the page and does not stop the others; nor does the time limit.
+func (b *bench) measureAll(parts []part) error {
 	var errs []error
-	for _, s := range sections {
-		if len(b.set.sections) > 0 && !slices.Contains(b.set.sections, s.name) {
-			continue
-		}
-		if err := s.measure(b); err != nil {
-			err = fmt.Errorf("%s: %w", s.name, err)
-			b.say("FAILED %v", err)
-			b.report.failed = append(b.report.failed, err.Error())
-			errs = append(errs, err)
-		}
-		if b.ctx.Err() != nil {
-			break
+	rounds := 0
+	for _, p := range parts {
+		rounds = max(rounds, p.rounds)
+	}
+	for run := range rounds {
+		for _, p := range parts {
+			if !p.extra && run < p.rounds {
+				errs = append(errs, b.take(p, run))
+			}
 		}
 	}
-	page := b.page()
-	fmt.Print("\n", page)
-	errs = append(errs, b.keepRaw())
-	if b.ctx.Err() != nil {
-		errs = append(errs, b.keepText("partial", ".md", page)) // what stands in the page's place stays
-	} else {
-		errs = append(errs, os.WriteFile(b.set.page, []byte(page), 0o644))
+	for _, p := range parts {
+		if p.extra {
+			errs = append(errs, b.take(p, 0))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// write writes the page and the figures behind it.
+func (b *bench) write() error {
+	page := b.page()
+	fmt.Print("\n", page)
+	if b.interrupted() {
+		return errors.Join(b.keepRaw(), b.keepText("partial", ".md", page)) // what stands in the page's place stays
+	}
+	return errors.Join(b.keepRaw(), os.WriteFile(b.set.page, []byte(page), 0o644))
+}
+
+// interrupted reports whether somebody has ended the run, and not the limit.
+func (b *bench) interrupted() bool {
+	cause := context.Cause(b.ctx)
+	return cause != nil && !errors.Is(cause, errLimit)
+}
+
+// take measures a round of a part where there is time for it. What goes wrong
+// is said on the page; it is an error where it is not a peer's.
+func (b *bench) take(p part, run int) error {
+	if b.interrupted() {
+		return nil
+	}
+	need, known := b.took[p.name]
+	if !known {
+		need = p.guess
+	}
+	if time.Until(b.end) < need {
+		b.say("no time for %s, round %d", p.name, run+1)
+		b.report.cut(p.name, run)
+		return nil
+	}
+	b.say("%s, round %d", p.name, run+1)
+	begun := time.Now()
+	err := p.measure(b, run)
+	b.took[p.name] = max(b.took[p.name], time.Since(begun))
+	if errors.Is(context.Cause(b.ctx), errLimit) {
+		b.report.cut(p.name, run)
+		return nil
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s: %w", p.name, err)
+	b.say("FAILED %v", err)
+	b.report.failed = append(b.report.failed, err.Error())
+	if p.peer {
+		return nil
+	}
+	return err
 }
 
 // keepRaw writes every single figure behind the medians.
 func (b *bench) keepRaw() error {
 	text, err := json.MarshalIndent(map[string]any{
 		"machine": b.machine.String(), "rounds": b.report.rounds, "footprints": b.report.footprints, "days": b.report.days,
+		"growth": b.report.growth,
 	}, "", " ")
 	if err != nil {
 		return err
@@ -77,193 +194,4 @@ func (b *bench) keepText(what, ending, text string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(b.set.results, what+"-"+b.begun.UTC().Format("20060102-150405")+ending), []byte(text), 0o644)
-}
-
-var loadNames = []string{"blocked", "cached", "mix", "miss"}
-
-// A round is one server, started anew and put under each load once.
-type round struct {
-	Section, Server string
-	Size, Run       int
-	Ready, Again    time.Duration // to the first right answer: from text, and at the second start
-	Start, End      memory        // before and after the loads
-	Loads           map[string]cost
-}
-
-// servers puts every server under every load, one after another and then
-// again, so that what disturbs one disturbs all.
-func (b *bench) servers() error {
-	var errs []error
-	for _, size := range b.set.sizes {
-		c, files, err := b.names(size)
-		if err != nil {
-			return err
-		}
-		for run := range b.set.runs {
-			for _, name := range b.serverNames() {
-				r, err := b.round(name, c, files)
-				if err != nil {
-					errs = append(errs, fmt.Errorf("%s with %d names: %w", name, size, err))
-					b.say("FAILED %s: %v", name, err)
-					if b.ctx.Err() != nil {
-						return errors.Join(errs...)
-					}
-					continue
-				}
-				r.Section, r.Size, r.Run = "servers", size, run
-				b.report.rounds = append(b.report.rounds, r)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (b *bench) serverNames() []string {
-	return append([]string{"echo", "telltale"}, b.set.peers...)
-}
-
-func (b *bench) round(name string, c *catalogue, files loads) (r round, err error) {
-	r = round{Server: name, Loads: map[string]cost{}}
-	s, at, err := b.fresh(name, c)
-	if err != nil {
-		return r, err
-	}
-	r.Ready = s.ready
-	if name == "telltale" {
-		if err := b.letCompile(s); err != nil {
-			b.shut(s)
-			return r, err
-		}
-		b.shut(s)
-		if s, err = b.open(name, c, at, b.set.serverCore); err != nil {
-			return r, fmt.Errorf("second start: %w", err)
-		}
-		r.Again = s.ready
-	}
-	defer b.shut(s)
-	if r.Start, err = s.memory(); err != nil {
-		return r, err
-	}
-	for _, load := range loadNames {
-		if load == "cached" {
-			if err := b.warm(s, files["cached"]); err != nil {
-				return r, err
-			}
-		}
-		got, err := b.measure(s, func() (cost, time.Duration, error) { return b.dnsperf(s.port, files[load], b.set.seconds) })
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", load, err)
-		}
-		r.Loads[load] = got
-	}
-	r.End, err = s.memory()
-	b.say("%-14s %8d names: first answer %5.2f s, RSS %4d MB, thousand queries per CPU-second: blocked %.0f, cached %.0f, mix %.0f, miss %.0f",
-		name, c.size, r.Ready.Seconds(), r.End.RSS>>20, r.Loads["blocked"].perCPUSecond()/1e3, r.Loads["cached"].perCPUSecond()/1e3,
-		r.Loads["mix"].perCPUSecond()/1e3, r.Loads["miss"].perCPUSecond()/1e3)
-	return r, err
-}
-
-// warm asks for each name of a file twice: what was dropped the first time is
-// in the cache after the second.
-func (b *bench) warm(s *server, file string) error {
-	for range 2 {
-		if _, _, err := b.dnsperf(s.port, file, -1, "-q", "100"); err != nil {
-			return fmt.Errorf("warming the cache: %w", err)
-		}
-	}
-	return nil
-}
-
-// letCompile waits until a server that has just started has no work left, so
-// that its lists are compiled.
-func (b *bench) letCompile(s *server) error {
-	const quiet, longest = 300 * time.Millisecond, 20 * time.Second
-	last, err := s.cpu()
-	for begun := time.Now(); err == nil && time.Since(begun) < longest; {
-		time.Sleep(quiet)
-		now, failed := s.cpu()
-		if now-last <= tick || failed != nil {
-			return failed
-		}
-		last = now
-	}
-	return err
-}
-
-// saturated asks the servers without pause, so that batches form.
-func (b *bench) saturated() error {
-	size := b.set.sizes[0]
-	c, files, err := b.names(size)
-	if err != nil {
-		return err
-	}
-	for run := range b.set.runs {
-		for _, name := range b.serverNames() {
-			s, _, err := b.fresh(name, c)
-			if err != nil {
-				return err
-			}
-			r := round{Section: "saturated", Server: name, Size: size, Run: run, Loads: map[string]cost{}}
-			err = b.saturate(s, files, r.Loads)
-			b.shut(s)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			b.say("%-14s saturated, thousand queries per CPU-second: blocked %.0f, cached %.0f, mix %.0f", name,
-				r.Loads["blocked"].perCPUSecond()/1e3, r.Loads["cached"].perCPUSecond()/1e3, r.Loads["mix"].perCPUSecond()/1e3)
-			b.report.rounds = append(b.report.rounds, r)
-		}
-	}
-	return nil
-}
-
-func (b *bench) saturate(s *server, files loads, into map[string]cost) error {
-	if err := errors.Join(b.letCompile(s), b.warm(s, files["cached"])); err != nil {
-		return err
-	}
-	for _, load := range []string{"blocked", "cached", "mix"} {
-		got, err := b.measure(s, func() (cost, time.Duration, error) {
-			return b.blast(s.port, files[load], "-t", fmt.Sprint(b.set.seconds))
-		})
-		if err != nil {
-			return err
-		}
-		into[load] = got
-	}
-	return nil
-}
-
-// logCost asks long enough that the log writes what it has gathered.
-func (b *bench) logCost() error {
-	const window = 10 // seconds, in which the log folds
-	size := b.set.sizes[0]
-	c, files, err := b.names(size)
-	if err != nil {
-		return err
-	}
-	seconds := max(b.set.seconds, min(window+1, 4*b.set.seconds))
-	for run := range b.set.runs {
-		for _, name := range []string{"telltale", "telltale-nolog"} {
-			s, _, err := b.fresh(name, c)
-			if err != nil {
-				return err
-			}
-			r := round{Section: "log", Server: name, Size: size, Run: run, Loads: map[string]cost{}}
-			err = errors.Join(b.letCompile(s), b.warm(s, files["cached"]))
-			for _, load := range []string{"blocked", "cached"} {
-				if err != nil {
-					break
-				}
-				r.Loads[load], err = b.measure(s, func() (cost, time.Duration, error) { return b.dnsperf(s.port, files[load], seconds) })
-			}
-			b.shut(s)
-			if err != nil {
-				return err
-			}
-			b.say("%-14s %.0f s each, thousand queries per CPU-second: blocked %.0f, cached %.0f", name, seconds,
-				r.Loads["blocked"].perCPUSecond()/1e3, r.Loads["cached"].perCPUSecond()/1e3)
-			b.report.rounds = append(b.report.rounds, r)
-		}
-	}
-	return nil
 }

@@ -25,7 +25,12 @@ type site struct {
 	port, upstream int
 	telltale       string // the program
 	tools          string // where echo is
+	settings       string // Telltale's file, where it has one
+	profile        string // what Telltale writes a profile of itself to, likewise
 }
+
+// peers are the servers of Debian that Telltale is measured beside.
+var peers = []string{"unbound", "dnsmasq", "dnsdist", "knot-resolver", "pdns-recursor"}
 
 // kinds are all servers that can be measured, by name.
 var kinds = map[string]kind{
@@ -119,10 +124,17 @@ func setupTelltale(at site) (words, env []string, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, err
 	}
-	return []string{
+	words = []string{
 		at.telltale, "serve", "--lists-dir", lists, "--data-dir", data,
 		"--listen-dns", fmt.Sprintf("127.0.0.1:%d", at.port), "--upstreams", fmt.Sprintf("127.0.0.1:%d", at.upstream),
-	}, nil, nil
+	}
+	if at.settings != "" {
+		words = append(words, "--config", at.settings)
+	}
+	if at.profile != "" {
+		words = append(words, "--cpuprofile", at.profile)
+	}
+	return words, nil, nil
 }
 
 func setupTelltaleWithoutLog(at site) (words, env []string, err error) {

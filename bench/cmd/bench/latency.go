@@ -2,65 +2,73 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
+// Telltale is held to the rate in three ways: with names its log has a row for,
+// with each name new to its log, and while its lists are reloaded.
+const (
+	writing   = "telltale, log writing"
+	reloading = "telltale, reloading"
+)
+
 // latency holds the load at a rate that no server here is strained by, half of
 // it blocked names and half cached ones.
-func (b *bench) latency() error {
-	largest := b.set.sizes[len(b.set.sizes)-1]
-	for run := range b.set.runs {
-		for _, name := range append(b.serverNames(), "reloading") {
-			size := b.set.sizes[0]
-			if name == "reloading" {
-				size = largest
-			}
-			got, reloads, err := b.heldRate(name, size)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			b.report.rounds = append(b.report.rounds, round{
-				Section: "latency", Server: name, Size: size, Run: run, Loads: map[string]cost{"half": got},
-			})
-			b.report.reloads += reloads
-			b.say("%-14s at %d/s: 99 %% within %v, half within %v, longest %v, %d lost", name, b.set.rate, got.P99, got.P50, got.Max, got.Lost)
-		}
+func (b *bench) latency(run int) error {
+	var errs []error
+	for _, name := range []string{"echo", "telltale", writing, reloading} {
+		errs = append(errs, b.holdRate(name, run))
 	}
+	return errors.Join(errs...)
+}
+
+func (b *bench) holdRate(name string, run int) error {
+	size := b.set.sizes[0]
+	if name == reloading {
+		size = b.set.sizes[len(b.set.sizes)-1]
+	}
+	got, reloads, err := b.heldRate(name, size)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	b.report.rounds = append(b.report.rounds, round{
+		Section: "latency", Server: name, Size: size, Run: run, Loads: map[string]cost{"half": got},
+	})
+	b.report.reloads += reloads
+	b.say("%-22s at %d/s: half within %v, 99 %% within %v, 99.9 %% within %v, longest %v, %d lost", name, b.set.rate, got.P50, got.P99, got.P999, got.Max, got.Lost)
 	return nil
 }
 
-// heldRate measures a server; "reloading" is Telltale, whose whole list is
-// reloaded again and again meanwhile.
+// heldRate measures a server. Its log has the names already, save where it is
+// to be busy.
 func (b *bench) heldRate(name string, size int) (got cost, reloads int, err error) {
 	c, files, err := b.names(size)
 	if err != nil {
 		return got, 0, err
 	}
-	kind := name
-	if name == "reloading" {
-		kind = "telltale"
-	}
+	kind, _, _ := strings.Cut(name, ",")
 	s, at, err := b.fresh(kind, c)
 	if err != nil {
 		return got, 0, err
 	}
 	defer b.shut(s)
-	if err := b.warm(s, files["cached"]); err != nil {
-		return got, 0, err
+	load := "half"
+	warmed := files["half"]
+	if name == writing {
+		load, warmed = "fresh", files["cached"]
 	}
-	if err := b.letCompile(s); err != nil {
+	if err := errors.Join(b.warm(s, warmed), b.letCompile(s)); err != nil {
 		return got, 0, err
 	}
 	ctx, stop := context.WithCancel(b.ctx)
 	var editing sync.WaitGroup
 	var failed error
-	if name == "reloading" {
+	if name == reloading {
 		editing.Go(func() {
 			for failed == nil && ctx.Err() == nil {
 				if _, failed = b.reload(s, at, reloads); failed == nil {
@@ -70,7 +78,7 @@ func (b *bench) heldRate(name string, size int) (got cost, reloads int, err erro
 		})
 	}
 	got, err = b.measure(s, func() (cost, time.Duration, error) {
-		return b.blast(s.port, files["half"], "-r", strconv.Itoa(b.set.rate), "-t", fmt.Sprint(b.set.seconds))
+		return b.blast(s.port, files[load], "-r", strconv.Itoa(b.set.rate), "-t", fmt.Sprint(min(4, b.set.secondsOf(size))))
 	})
 	stop()
 	editing.Wait()
@@ -78,58 +86,4 @@ func (b *bench) heldRate(name string, size int) (got cost, reloads int, err erro
 		err = failed
 	}
 	return got, reloads, err
-}
-
-// instructions counts them by the processor's counter, where there is one.
-func (b *bench) instructions() error {
-	if _, err := exec.LookPath("perf"); err != nil {
-		b.report.instructions = "not counted: there is no perf (Debian: linux-perf)"
-		return nil
-	}
-	c, files, err := b.names(b.set.sizes[0])
-	if err != nil {
-		return err
-	}
-	s, _, err := b.fresh("telltale", c)
-	if err != nil {
-		return err
-	}
-	defer b.shut(s)
-	if err := b.warm(s, files["cached"]); err != nil {
-		return err
-	}
-	var said []string
-	for _, load := range []string{"blocked", "cached"} {
-		n, got, err := b.count(s, files[load])
-		if err != nil {
-			b.report.instructions = "not counted: " + err.Error()
-			b.say("instructions %s", b.report.instructions)
-			return nil
-		}
-		said = append(said, fmt.Sprintf("%s %.0f", load, float64(n)/float64(got.Queries)))
-	}
-	b.report.instructions = strings.Join(said, ", ")
-	b.say("instructions a query: %s", b.report.instructions)
-	return nil
-}
-
-func (b *bench) count(s *server, file string) (instructions int64, got cost, err error) {
-	perf := exec.CommandContext(b.ctx, "perf", "stat", "-x,", "-e", "instructions", "-p", strconv.Itoa(s.pid()))
-	var out strings.Builder
-	perf.Stderr = &out
-	if err := perf.Start(); err != nil {
-		return 0, got, err
-	}
-	time.Sleep(100 * time.Millisecond)
-	got, _, err = b.blast(s.port, file, "-t", "1")
-	perf.Process.Signal(os.Interrupt)
-	perf.Wait()
-	if err != nil {
-		return 0, got, err
-	}
-	first, _, _ := strings.Cut(strings.TrimSpace(out.String()), ",")
-	if instructions, err = strconv.ParseInt(first, 10, 64); err != nil || got.Queries == 0 {
-		return 0, got, fmt.Errorf("this machine offers no counter of instructions (perf stat says %q)", strings.TrimSpace(first))
-	}
-	return instructions, got, nil
 }

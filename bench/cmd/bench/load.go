@@ -22,7 +22,8 @@ type cost struct {
 	Took          time.Duration // of the load
 	CPU           time.Duration // of the server, user and system
 	Latency       time.Duration // average, closed loop
-	P50, P99, Max time.Duration // where blast measured
+	P50, P99      time.Duration // where blast measured
+	P999, Max     time.Duration // likewise
 	Noise         float64       // share of both cores that others took
 }
 
@@ -123,6 +124,7 @@ func (b *bench) blast(port int, file string, more ...string) (cost, time.Duratio
 		Received, Lost, NoError, NXDomain int
 		P50                               float64 `json:"p50_us"`
 		P99                               float64 `json:"p99_us"`
+		P999                              float64 `json:"p999_us"`
 		Max                               float64 `json:"max_us"`
 	}
 	if err := json.Unmarshal([]byte(out), &said); err != nil {
@@ -130,7 +132,7 @@ func (b *bench) blast(port int, file string, more ...string) (cost, time.Duratio
 	}
 	return cost{
 		Queries: said.Received, Lost: said.Lost, Wrong: said.Received - said.NoError - said.NXDomain, Took: fromSeconds(said.Seconds),
-		P50: fromSeconds(said.P50 / 1e6), P99: fromSeconds(said.P99 / 1e6), Max: fromSeconds(said.Max / 1e6),
+		P50: fromSeconds(said.P50 / 1e6), P99: fromSeconds(said.P99 / 1e6), P999: fromSeconds(said.P999 / 1e6), Max: fromSeconds(said.Max / 1e6),
 	}, used, nil
 }
 

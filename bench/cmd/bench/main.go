@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, settings.limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, settings.limit, errLimit)
 	defer cancel()
 	b, err := newBench(ctx, settings)
 	if err != nil {
@@ -52,8 +52,8 @@ func run(ctx context.Context, args []string) error {
 	default:
 		err = fmt.Errorf("%q is neither compare, edits nor names", args[0])
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("stopped before the end (%w)", ctx.Err())
+	if cause := context.Cause(ctx); cause != nil && !(args[0] == "compare" && errors.Is(cause, errLimit)) {
+		return fmt.Errorf("stopped before the end (%w)", cause)
 	}
-	return err
+	return err // what the limit has cut off, the page says
 }

@@ -17,22 +17,20 @@ type footprint struct {
 }
 
 // memoryOfNames reads what the lists cost at rest and while they are replaced.
-func (b *bench) memoryOfNames() error {
+func (b *bench) memoryOfNames(run int) error {
 	for _, size := range b.set.sizes {
 		c, files, err := b.names(size)
 		if err != nil {
 			return err
 		}
-		for run := range b.set.runs {
-			f, err := b.footprint(c, files)
-			if err != nil {
-				return err
-			}
-			f.Size, f.Run = size, run
-			b.report.footprints = append(b.report.footprints, f)
-			b.say("telltale %8d names, 20,000 answers cached: RSS %d MB from text, %d MB (anonymous %d) from compiled lists; peak while reloading %d MB",
-				size, f.Text.RSS>>20, f.Compiled.RSS>>20, f.Compiled.Anon>>20, f.Reloading.Peak>>20)
+		f, err := b.footprint(c, files)
+		if err != nil {
+			return err
 		}
+		f.Size, f.Run = size, run
+		b.report.footprints = append(b.report.footprints, f)
+		b.say("telltale %8d names, 20,000 answers cached: RSS %d MB from text, %d MB (anonymous %d) from compiled lists; peak while reloading %d MB",
+			size, f.Text.RSS>>20, f.Compiled.RSS>>20, f.Compiled.Anon>>20, f.Reloading.Peak>>20)
 	}
 	return nil
 }
@@ -108,7 +106,7 @@ func (b *bench) reload(s *server, at site, count int) (time.Duration, error) {
 // day asks as many queries as a day has seconds, again and again. Only the
 // first time finds anything new.
 func (b *bench) day() error {
-	const more = 3
+	const more = 8
 	c, files, err := b.names(b.set.sizes[0])
 	if err != nil {
 		return err

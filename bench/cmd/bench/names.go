@@ -95,7 +95,8 @@ func (c *catalogue) writeLoads(seconds float64) (loads, error) {
 		"warm":    c.unlisted,
 		"miss":    c.freshNames(int(75_000*seconds) + 10_000),
 		"mix":     c.mix(int(200_000*seconds)+10_000, cached),
-		"half":    c.half(cached),
+		"half":    half(c.listed[:min(cachedNames, len(c.listed))], cached),
+		"fresh":   half(c.listed, cached),
 		"day":     c.mix(86_400, cached),
 	}
 	written := loads{}
@@ -129,11 +130,12 @@ func (c *catalogue) mix(n int, known []string) []string {
 	return lines
 }
 
-// half is one listed name, one cached one, and so on.
-func (c *catalogue) half(known []string) []string {
-	lines := make([]string, 0, 2*len(known))
-	for i, name := range known {
-		lines = append(lines, name, c.listed[i%len(c.listed)])
+// half is one listed name, one cached one, and so on, until all listed names
+// have had their turn.
+func half(listed, known []string) []string {
+	lines := make([]string, 0, 2*len(listed))
+	for i, name := range listed {
+		lines = append(lines, name, known[i%len(known)])
 	}
 	return lines
 }

@@ -21,23 +21,38 @@ type report struct {
 	idleCPU      time.Duration
 	reloads      int
 	instructions string
+	growth       []point
+	profiles     []profile
+	checks       map[string]check
 	failed       []string
+	missing      []string // peers that are not here
+	cuts         []string // what the time limit took
+}
+
+// cut notes that a part ended after so many rounds.
+func (r *report) cut(name string, rounds int) {
+	if rounds > 0 {
+		name = fmt.Sprintf("%s (after %d rounds)", name, rounds)
+	}
+	r.cuts = append(r.cuts, name)
 }
 
 // describe finds all programs before anything is measured.
 func (b *bench) describe() error {
 	b.report.versions = map[string]string{"echo": "recvmmsg, sendmmsg"}
-	var missing []string
 	for _, name := range append([]string{"telltale"}, b.set.peers...) {
 		version, err := kinds[name].look(b.set)
-		if err != nil {
-			missing = append(missing, fmt.Sprintf("%s (%v)", name, err))
+		if err == nil {
+			b.report.versions[name] = version
+			continue
 		}
-		b.report.versions[name] = version
+		if name == "telltale" {
+			return err
+		}
+		b.say("%s is not here: %v", name, err)
+		b.report.missing = append(b.report.missing, name)
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("not here: %s; leave them out by BENCH_PEERS, or install them", strings.Join(missing, ", "))
-	}
+	b.set.peers = slices.DeleteFunc(b.set.peers, func(name string) bool { return slices.Contains(b.report.missing, name) })
 	if info, err := os.Stat(b.set.telltale); err == nil {
 		b.report.binary = info.Size()
 	}
@@ -49,6 +64,7 @@ func (b *bench) describe() error {
 func (b *bench) page() string {
 	var p strings.Builder
 	b.pageHead(&p)
+	b.pageReach(&p)
 	for _, size := range b.set.sizes {
 		b.pageServers(&p, size)
 	}
@@ -56,6 +72,9 @@ func (b *bench) page() string {
 	b.pageLog(&p)
 	b.pageMemory(&p)
 	b.pageLatency(&p)
+	b.pageGrowth(&p)
+	b.pageProfiles(&p)
+	b.pageChecks(&p)
 	b.pageRest(&p)
 	return p.String()
 }
@@ -77,9 +96,12 @@ taken within one round and hold better than absolute figures.
 		b.report.versions["telltale"], float64(b.report.binary)/1e6)
 	fmt.Fprintf(p, "- Server on core %s; load (dnsperf %s, `-c 8 -T 1 -q 200`) and upstream (%s) on core %s. UDP on 127.0.0.1, without EDNS.\n",
 		b.set.serverCore, dnsperfVersion(), b.answers, b.set.loadCore)
-	fmt.Fprintf(p, "- Loads of %g s: *blocked*, %s listed names; *cached*, %s unlisted ones, asked before; *mix*, 30 %% listed, 60 %% asked before with\n"+
-		"  some far more popular than others, 10 %% new; *miss*, new ones only. Medians of %d rounds, in each of which every server is started anew.\n",
-		b.set.seconds, thousands(blockedNames), thousands(cachedNames), b.set.runs)
+	fmt.Fprintf(p, "- Loads of %s s (with %s names): *blocked*, %s listed names; *cached*, %s unlisted ones, asked before; *mix*, 30 %% listed,\n"+
+		"  60 %% asked before with some far more popular than others, 10 %% new; *miss*, new ones only. Of the echo %d s at most and of other servers\n"+
+		"  %d s: a query costs them the same from the first on, while a name that is new to Telltale's log costs more than one it has a row for.\n",
+		join(b.set.seconds), joinThousands(b.set.sizes), thousands(blockedNames), thousands(cachedNames), echoSeconds, peerSeconds)
+	fmt.Fprintf(p, "- Medians of %d rounds for the echo and Telltale, in each of which both are started anew; %d for Telltale without its log, memory and\n"+
+		"  latency; one for the other servers, beside the first round of the echo.\n", b.set.runs, min(b.set.runs, noLogRounds))
 	for _, size := range b.set.sizes {
 		if c, ok := b.catalogues[size]; ok {
 			fmt.Fprintf(p, "- Lists: made-up names (`bench/names`): %v.\n", c.shape)
@@ -92,19 +114,26 @@ taken within one round and hold better than absolute figures.
 To measure again: `+"`make bench`"+`, or a part of it, such as
 
 `+"```sh\n"+`BENCH_SIZES=20000 BENCH_SECONDS=1 BENCH_RUNS=1 BENCH_PEERS=unbound BENCH_PAGE=/tmp/page.md make bench
-BENCH_PEERS=all BENCH_SECTIONS=servers make bench
+BENCH_SECTIONS="saturated profile" make bench
+BENCH_SECTIONS=idle BENCH_IDLE=600 make bench
 `+"```"+`
 
 `+"`bench/run.sh`"+` lists all settings. It takes two cores, dnsperf and the servers named (installed from Debian's packages by root), a C compiler and Go.
 
-**Left out**: DNS over TCP, TLS and HTTPS; IPv6; EDNS; many client addresses; a real network, whose interrupts and driver would be added to every
+**Left out**: DNS over TCP, TLS and HTTPS; IPv6; EDNS; a real network, whose interrupts and driver would be added to every
 server alike; more than one core for the server; names that peers treat differently (below a listed one). dnsperf with one thread does not
 saturate the fastest servers: their batches stay at one packet, and so do the echo's. A part of the work that the log does falls into the time after a
-load: only "What the log costs" is long enough to hold all of it.
+load, and into the next.
 
 `)
 	for _, f := range b.report.failed {
 		fmt.Fprintf(p, "**Failed**: %s\n\n", f)
+	}
+	if len(b.report.missing) > 0 {
+		fmt.Fprintf(p, "**Not here**: %s.\n\n", strings.Join(b.report.missing, ", "))
+	}
+	if len(b.report.cuts) > 0 {
+		fmt.Fprintf(p, "**Cut off** by the limit of %s: %s.\n\n", b.set.limit, strings.Join(b.report.cuts, ", "))
 	}
 }
 
@@ -178,6 +207,11 @@ func perCPU(load string) func(round) float64 {
 	return func(r round) float64 { return r.Loads[load].perCPUSecond() }
 }
 
+// serverNames are those of the tables of servers.
+func (b *bench) serverNames() []string {
+	return append([]string{"echo", "telltale"}, b.set.peers...)
+}
+
 func (b *bench) pageServers(p *strings.Builder, size int) {
 	if len(b.report.of("servers", "telltale", size)) == 0 {
 		return
@@ -214,7 +248,7 @@ func (b *bench) pageServers(p *strings.Builder, size int) {
 		if name == "telltale" {
 			first += fmt.Sprintf("; %.2f compiled", middle(rounds, func(r round) float64 { return r.Again.Seconds() }))
 		}
-		row(p, append(cells, share(rounds, func(c cost) int { return c.Lost }), share(rounds, func(c cost) int { return c.Wrong }), first,
+		row(p, append(cells, lostShare(rounds, func(c cost) int { return c.Lost }), lostShare(rounds, func(c cost) int { return c.Wrong }), first,
 			mega(middle(rounds, func(r round) float64 { return float64(r.End.RSS) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.PSS) })),
 			mega(middle(rounds, func(r round) float64 { return float64(r.End.Anon) })), mega(middle(rounds, func(r round) float64 { return float64(r.End.Peak) })))...)
 	}
@@ -230,6 +264,9 @@ func (b *bench) pageSaturated(p *strings.Builder) {
 	table(p, "server", "blocked", "cached", "mix", "ratio blocked", "cached", "mix", "queries per second, cached")
 	for _, name := range b.serverNames() {
 		rounds := b.report.of("saturated", name, 0)
+		if len(rounds) == 0 {
+			continue
+		}
 		cells := []string{name}
 		for _, load := range loadNames[:3] {
 			cells = append(cells, kilo(middle(rounds, perCPU(load))))
@@ -243,20 +280,18 @@ func (b *bench) pageSaturated(p *strings.Builder) {
 }
 
 func (b *bench) pageLog(p *strings.Builder) {
-	if len(b.report.of("log", "telltale-nolog", 0)) == 0 {
+	size := b.set.sizes[0]
+	if len(b.report.of("servers", "telltale-nolog", size)) == 0 {
 		return
 	}
-	fmt.Fprint(p, "## What the log costs\n\nQueries per CPU-second, thousands, under loads long enough that the log writes what it has gathered:\n\n")
+	fmt.Fprintf(p, "## What the log costs\n\nQueries per CPU-second, thousands, with %s names, in the rounds in which Telltale was also measured without its log:\n\n",
+		thousands(size))
 	table(p, "", "blocked", "cached")
 	for _, name := range []string{"telltale", "telltale-nolog"} {
-		rounds := b.report.of("log", name, 0)
+		rounds := slices.DeleteFunc(b.report.of("servers", name, size), func(r round) bool { return r.Run >= noLogRounds })
 		row(p, map[string]string{"telltale": "log on", "telltale-nolog": "log off"}[name], kilo(middle(rounds, perCPU("blocked"))), kilo(middle(rounds, perCPU("cached"))))
 	}
-	more := func(load string) string {
-		// CPU for one query with the log to that without.
-		return percent(1/b.report.ratio("log", "telltale", "telltale-nolog", b.set.sizes[0], perCPU(load)) - 1)
-	}
-	row(p, "more CPU for a query", more("blocked"), more("cached"))
+	row(p, "more CPU for a query", percent(b.logShare("blocked")), percent(b.logShare("cached")))
 	fmt.Fprintln(p)
 }
 
@@ -268,12 +303,7 @@ func (b *bench) pageMemory(p *strings.Builder) {
 		"large list, so that all of it is read and compiled again under way:\n\n", thousands(warmNames))
 	table(p, "names", "RSS from text", "RSS from compiled", "of it anonymous", "PSS", "peak while reloading", "to RSS before", "in force after s")
 	for _, size := range b.set.sizes {
-		var all []footprint
-		for _, f := range b.report.footprints {
-			if f.Size == size {
-				all = append(all, f)
-			}
-		}
+		all := b.report.footprintsOf(size)
 		if len(all) == 0 {
 			continue
 		}
@@ -292,10 +322,10 @@ func (b *bench) pageLatency(p *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(p, "## Latency at %s queries a second\n\nHalf blocked, half cached, evenly spaced (`blast -r`), from before the query is sent to the kernel's stamp on its "+
-		"reply. \"telltale, reloading\" reads and compiles a list of %s names %d times meanwhile:\n\n",
-		thousands(b.set.rate), thousands(b.set.sizes[len(b.set.sizes)-1]), b.report.reloads)
-	table(p, "server", "half within µs", "99 % within µs", "longest ms", "lost", "99 % to the echo's", "noise")
-	for _, name := range append(b.serverNames(), "reloading") {
+		"reply. \"telltale\" has a row in its log for each name; \"%s\" gets %s names that are new to it; \"%s\" reads and compiles a list of %s names %d times "+
+		"meanwhile:\n\n", thousands(b.set.rate), writing, thousands(blockedNames), reloading, thousands(b.set.sizes[len(b.set.sizes)-1]), b.report.reloads)
+	table(p, "server", "half within µs", "99 % within µs", "99.9 % within µs", "longest ms", "lost", "99 % to the echo's", "noise")
+	for _, name := range append([]string{"echo", "telltale", writing, reloading}, b.set.peers...) {
 		rounds := b.report.of("latency", name, 0)
 		if len(rounds) == 0 {
 			continue
@@ -303,20 +333,24 @@ func (b *bench) pageLatency(p *strings.Builder) {
 		half := func(figure func(cost) float64) func(round) float64 {
 			return func(r round) float64 { return figure(r.Loads["half"]) }
 		}
-		shown := name
-		if name == "reloading" {
-			shown = "telltale, reloading"
+		micro := func(figure func(cost) time.Duration) string {
+			return fmt.Sprintf("%.0f", 1e6*middle(rounds, half(func(c cost) float64 { return figure(c).Seconds() })))
 		}
-		p99 := half(func(c cost) float64 { return c.P99.Seconds() })
-		row(p, shown, fmt.Sprintf("%.0f", 1e6*middle(rounds, half(func(c cost) float64 { return c.P50.Seconds() }))), fmt.Sprintf("%.0f", 1e6*middle(rounds, p99)),
-			fmt.Sprintf("%.1f", 1e3*middle(rounds, half(func(c cost) float64 { return c.Max.Seconds() }))), share(rounds, func(c cost) int { return c.Lost }),
-			fmt.Sprintf("%.2f", b.report.ratio("latency", name, "echo", 0, p99)), percent(middle(rounds, half(func(c cost) float64 { return c.Noise }))))
+		row(p, name, micro(func(c cost) time.Duration { return c.P50 }), micro(func(c cost) time.Duration { return c.P99 }),
+			micro(func(c cost) time.Duration { return c.P999 }), fmt.Sprintf("%.1f", 1e3*middle(rounds, half(func(c cost) float64 { return c.Max.Seconds() }))),
+			lostShare(rounds, func(c cost) int { return c.Lost }), fmt.Sprintf("%.2f", b.report.ratio("latency", name, "echo", 0, p99OfHalf)),
+			percent(middle(rounds, half(func(c cost) float64 { return c.Noise }))))
 	}
 	fmt.Fprintln(p)
 }
 
 func (b *bench) pageRest(p *strings.Builder) {
 	fmt.Fprint(p, "## And\n\n")
+	if more, ok := b.report.secondReader(); ok {
+		rounds := b.report.of("readers", "two readers", 0)
+		fmt.Fprintf(p, "- Two readers on one core (started on two, then held to one): %s thousand queries per CPU-second against %s with one, %s more CPU a query.\n",
+			kilo(middle(rounds, perCPU("half"))), kilo(middle(b.report.of("readers", "one reader", 0), perCPU("half"))), percent(more))
+	}
 	if d := b.report.days; len(d) > 1 {
 		first, last := d[0], d[len(d)-1]
 		fmt.Fprintf(p, "- 86,400 queries of the mix at full speed, once and then %d times more: RSS %.1f MB, then %.1f MB; anonymous %.1f MB, then %.1f MB.\n",
@@ -332,6 +366,22 @@ func (b *bench) pageRest(p *strings.Builder) {
 		"- Lists edited under load, nothing lost and nothing wrong: `bench/edits.sh`.\n")
 }
 
+func join(all []float64) string {
+	var words []string
+	for _, v := range all {
+		words = append(words, fmt.Sprintf("%g", v))
+	}
+	return strings.Join(words, " and ")
+}
+
+func joinThousands(all []int) string {
+	var words []string
+	for _, v := range all {
+		words = append(words, thousands(v))
+	}
+	return strings.Join(words, " and ")
+}
+
 func table(p *strings.Builder, columns ...string) {
 	row(p, columns...)
 	row(p, slices.Repeat([]string{"---"}, len(columns))...)
@@ -341,8 +391,8 @@ func row(p *strings.Builder, cells ...string) {
 	fmt.Fprintf(p, "| %s |\n", strings.Join(cells, " | "))
 }
 
-// share of queries over all loads, per cent.
-func share(rounds []round, figure func(cost) int) string {
+// lostShare of queries over all loads, per cent.
+func lostShare(rounds []round, figure func(cost) int) string {
 	part, all := 0, 0
 	for _, r := range rounds {
 		for _, c := range r.Loads {

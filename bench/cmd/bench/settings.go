@@ -19,10 +19,11 @@ type settings struct {
 	results  string // where the raw figures go
 
 	sizes    []int         // names listed
-	seconds  float64       // of one load
+	seconds  []float64     // of one load with each of the sizes, the last for the rest
 	runs     int           // medians are of so many
 	peers    []string      // beside Telltale and the echo
 	sections []string      // parts of the page; empty: all
+	growth   []int         // names listed, where it is shown how costs grow
 	idle     time.Duration // of one query a second
 	rate     int           // queries a second where it is held
 	edits    int           // of each list file
@@ -40,10 +41,11 @@ func readSettings() (*settings, error) {
 		page:       e.text("BENCH_PAGE", "docs/benchmarks.md"),
 		results:    e.text("BENCH_RESULTS", "bench/results"),
 		sizes:      e.numbers("BENCH_SIZES", "600000 1200000"),
-		seconds:    e.number("BENCH_SECONDS", 3),
-		runs:       int(e.number("BENCH_RUNS", 3)),
-		peers:      e.words("BENCH_PEERS", "unbound dnsmasq"),
+		seconds:    e.durations("BENCH_SECONDS", "10 5"),
+		runs:       int(e.number("BENCH_RUNS", 5)),
+		peers:      e.words("BENCH_PEERS", "all"),
 		sections:   e.words("BENCH_SECTIONS", ""),
+		growth:     e.numbers("BENCH_GROWTH", "10000 100000 1000000 10000000"),
 		idle:       e.seconds("BENCH_IDLE", 30),
 		rate:       int(e.number("BENCH_RATE", 20_000)),
 		edits:      int(e.number("BENCH_EDITS", 50)),
@@ -53,25 +55,31 @@ func readSettings() (*settings, error) {
 		editCores:  e.text("BENCH_EDIT_CORES", "0,1"),
 	}
 	if slices.Equal(s.peers, []string{"all"}) {
-		s.peers = []string{"unbound", "dnsmasq", "dnsdist", "knot-resolver", "pdns-recursor"}
+		s.peers = slices.Clone(peers)
 	}
 	if len(s.sections) > 0 && os.Getenv("BENCH_PAGE") == "" {
 		s.page = filepath.Join(s.results, "part.md")
 	}
 	for _, name := range s.peers {
-		if _, ok := kinds[name]; !ok {
-			e.fail("BENCH_PEERS: %q is none of unbound dnsmasq dnsdist knot-resolver pdns-recursor all", name)
+		if !slices.Contains(peers, name) {
+			e.fail("BENCH_PEERS: %q is none of %s all", name, strings.Join(peers, " "))
 		}
 	}
 	for _, name := range s.sections {
-		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == name }) {
-			e.fail("BENCH_SECTIONS: there is no section %q", name)
+		if !slices.Contains(sectionNames, name) {
+			e.fail("BENCH_SECTIONS: %q is none of %s", name, strings.Join(sectionNames, " "))
 		}
 	}
-	if s.runs < 1 || s.seconds <= 0 || len(s.sizes) == 0 {
+	if s.runs < 1 || len(s.seconds) == 0 || len(s.sizes) == 0 {
 		e.fail("BENCH_RUNS, BENCH_SECONDS and BENCH_SIZES must be above zero")
 	}
 	return s, errors.Join(e.errs...)
+}
+
+// secondsOf is how long a load lasts with so many names listed.
+func (s *settings) secondsOf(size int) float64 {
+	i := max(0, slices.Index(s.sizes, size))
+	return s.seconds[min(i, len(s.seconds)-1)]
 }
 
 // An environment reads variables and collects what is wrong with them.
@@ -110,6 +118,19 @@ func (e *environment) number(key string, otherwise float64) float64 {
 
 func (e *environment) seconds(key string, otherwise float64) time.Duration {
 	return time.Duration(e.number(key, otherwise) * float64(time.Second))
+}
+
+// durations are seconds.
+func (e *environment) durations(key, otherwise string) []float64 {
+	var all []float64
+	for _, word := range e.words(key, otherwise) {
+		n, err := strconv.ParseFloat(word, 64)
+		if err != nil || n <= 0 {
+			e.fail("%s: %q is not a number of seconds", key, word)
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 func (e *environment) numbers(key, otherwise string) []int {
