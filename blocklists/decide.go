@@ -127,9 +127,12 @@ func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g 
 // judge weighs the rules that match.
 func (p *Policy) judge(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
-	unanswer(ms)
-	i, blocked := decider(ms)
-	v.Attr, v.Level = p.attribute(ms)
+	i, blocked := 0, true
+	if len(ms) > 1 || !ms[0].blocksAlone() { // as nearly every listed name
+		unanswer(ms)
+		i, blocked = decider(ms)
+		v.Attr, v.Level = p.attribute(ms)
+	}
 	if i < 0 {
 		if i = observer(ms); i >= 0 {
 			v.Action, v.Rule = Observe, ms[i].id
@@ -153,6 +156,12 @@ func (p *Policy) judge(ms []match, g Group) Verdict {
 		v.Action, v.Mode = Block, p.modeOf(m, g)
 	}
 	return v
+}
+
+// blocksAlone reports whether the rule blocks and attributes nothing, whoever asks,
+// where it is the only one that matches.
+func (m *match) blocksAlone() bool {
+	return m.state == enforced && m.action == format.Block && m.note == 0
 }
 
 // unanswer obeys @@...$dnsrewrite: it silences the rules that reply in a way of
