@@ -55,7 +55,7 @@ func (w *writer) take(end bool) (b batch) {
 	f := l.fold
 	b.fold = f.header()
 	b.hits, b.torn = l.hits, l.torn
-	w.full = f.memory() > l.limit/2 || len(f.policies) > 2
+	w.full, w.rows = f.memory() > l.limit/2 || len(f.policies) > 2, len(f.rows)
 	w.window.events = append(w.window.events, l.events...)
 	w.window.bindings = append(w.window.bindings, l.bindings...)
 	l.events, l.bindings = nil, nil

@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -356,5 +357,36 @@ func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
 	got := rows(t, dir, Filter{})
 	if len(got) != 1 || got[0].Count != 2 || got[0].Binding != 9 {
 		t.Errorf("got %v, want one row of the device", got)
+	}
+}
+
+func TestAWindowOfManyRowsLastsLonger(t *testing.T) {
+	p := policy(t, testList)
+	for _, c := range []struct {
+		name string
+		rows int
+		open time.Duration // until so long after the first lookup
+	}{
+		{"a few", 100, 10 * time.Second},
+		{"many", 100_000, 20 * time.Second},
+		{"very many", 320_000, 60 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := open(t, Options{Dir: t.TempDir(), MaxMemory: 256 << 20})
+			defer l.Close()
+			for i := range c.rows {
+				l.Append([]Record{lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.example", i))})
+			}
+			time.Sleep(c.open - time.Second)
+			synctest.Wait()
+			if got := l.Stats(); got.Rows != 0 {
+				t.Errorf("%s: got %d rows stored after %v, want none", c.name, got.Rows, c.open-time.Second)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if got := l.Stats(); got.Rows != uint64(c.rows) {
+				t.Errorf("%s: got %d rows stored after %v, want %d", c.name, got.Rows, c.open+time.Second, c.rows)
+			}
+		})
 	}
 }

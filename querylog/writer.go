@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -16,16 +17,17 @@ import (
 
 // Times of the writer.
 const (
-	windowMin   = 10 * time.Second
-	windowMax   = 60 * time.Second
-	restFactor  = 30 // after a commit the store rests so many times as long as that took,
-	fullFactor  = 20 // or so many times when names would be lost otherwise
-	retryEvery  = 10 * time.Second
-	tornRetry   = time.Second
-	beatEvery   = 10 * time.Second
-	keepJournal = time.Minute // after the commit: a power cut may undo what SQLite has not yet synced
-	bindBudget  = 50 * time.Millisecond
-	backlogMax  = 16 // windows that may wait on disk for the store
+	windowMin    = 10 * time.Second
+	windowMax    = 60 * time.Second
+	storeShare   = 40                   // a window lasts so many times as long as storing it will take
+	perRowFirst  = 5 * time.Microsecond // what a row takes, until it was measured
+	rowsMeasured = 1000                 // rows from which on a commit is a measure of what a row takes
+	retryEvery   = 10 * time.Second
+	tornRetry    = time.Second
+	beatEvery    = 10 * time.Second
+	keepJournal  = time.Minute // after the commit: a power cut may undo what SQLite has not yet synced
+	bindBudget   = 50 * time.Millisecond
+	backlogMax   = 16 // windows that may wait on disk for the store
 )
 
 // A writer journals, folds and stores. It is one goroutine's; what it shares
@@ -50,13 +52,13 @@ type writer struct {
 	spare      []byte // the hit buffer not in use
 	spareFold  *fold  // an empty one, with the memory of a stored one
 	lastFlush  time.Time
-	lastCommit time.Time
 	lastBeat   time.Time
 	lastTry    time.Time // of what failed
 	lastTorn   time.Time
 	lastRetain time.Time
 	held       string        // why nothing is deleted by age
-	took       time.Duration // by the last commit
+	rows       int           // of the open window, at the last flush
+	perRow     time.Duration // that storing takes the processor
 	failures   map[string]string
 	crashed    time.Time // when the process before was last alive, if it crashed
 }
@@ -76,7 +78,7 @@ type doneFile struct {
 }
 
 func newWriter(l *Log) *writer {
-	return &writer{l: l, failures: make(map[string]string), clock: newClockGuard(l.o.Now)}
+	return &writer{l: l, failures: make(map[string]string), clock: newClockGuard(l.o.Now), perRow: perRowFirst}
 }
 
 // open takes the directory and the store as far as they can be had. The error
@@ -381,21 +383,22 @@ func (w *writer) sweep() {
 	})
 }
 
-// due reports whether the open window is to be closed: after 10 s; under load
-// after so much more, up to 60 s, that the store rests most of the time; and
-// earlier where memory or held policies ask for it.
+// due reports whether the open window is to be closed: after 10 s, or earlier
+// where memory or held policies ask for it; but with many rows as late, up to
+// 60 s, as keeps the store's share of the processor small.
 func (w *writer) due() bool {
 	if w.since.IsZero() || w.lock == nil || w.waiting != nil {
 		return false
 	}
-	age, rest := time.Since(w.since), restFactor*w.took
+	age := time.Since(w.since)
 	if w.store == nil {
 		return age >= windowMax && w.seg != nil && len(w.backlog) < backlogMax
 	}
-	if age >= min(max(w.l.o.window, rest), windowMax) {
-		return true
+	least := w.l.o.window
+	if w.full {
+		least = min(least, time.Second)
 	}
-	return w.full && age >= time.Second && time.Since(w.lastCommit) >= fullFactor*w.took
+	return age >= min(max(least, storeShare*time.Duration(w.rows)*w.perRow), windowMax)
 }
 
 // closeWindow ends the open window and stores it. What the store does not take
@@ -497,7 +500,9 @@ func (w *writer) commit(data *windowData) error {
 	if w.store == nil {
 		return errNoStore
 	}
-	begun := time.Now()
+	runtime.LockOSThread() // threadTime is the commit's alone
+	defer runtime.UnlockOSThread()
+	begun := threadTime()
 	rows, lookups, err := w.store.commit(data)
 	if isCorrupt(err) {
 		if err = w.replaceStore(err); err == nil {
@@ -507,8 +512,9 @@ func (w *writer) commit(data *windowData) error {
 	if err != nil {
 		return fmt.Errorf("storing a window of the log: %w", err)
 	}
-	w.lastCommit = time.Now()
-	w.took = w.lastCommit.Sub(begun)
+	if rows >= rowsMeasured {
+		w.perRow = (threadTime() - begun) / time.Duration(rows)
+	}
 	size, _ := w.store.size()
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
