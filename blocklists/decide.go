@@ -128,7 +128,7 @@ func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g 
 func (p *Policy) judge(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
 	i, blocked := 0, true
-	if len(ms) > 1 || !ms[0].blocksAlone() { // as nearly every listed name
+	if len(ms) != 1 || !ms[0].blocksAlone() { // as nearly every listed name
 		unanswer(ms)
 		i, blocked = decider(ms)
 		v.Attr, v.Level = p.attribute(ms)
