@@ -33,7 +33,7 @@ test: tools vet
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 	@# With the race detector the large lists of the corpus would take minutes.
-	@if [ -n "$$TELLTALE_CORPUS" ]; then set -x; $(GO) test -run TestSameList ./blocklists; fi
+	@if [ -n "$$TELLTALE_CORPUS" ]; then set -x; $(GO) test -run 'TestSameList|TestCorpus' ./blocklists ./blocklists/format; fi
 
 check: format lint test fuzz cross tidy
 

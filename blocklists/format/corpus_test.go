@@ -1,7 +1,9 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
+	"hash/maphash"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,18 +129,21 @@ func TestCorpus(t *testing.T) {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
+		if info, err := d.Info(); raced && err == nil && info.Size() > 256<<10 {
+			t.Logf("%-50s skipped: with the race detector it would take too long", name)
+			return nil
+		}
 		text := corpus(t, strings.TrimSuffix(name, ".xz"))
 		o := Options{}
 		if strings.Contains(name, "regex") {
 			o.Format = "regex"
 		}
-		fast := list(text, o)
+		fast := digest(text, o)
 		o.general = true
-		slow := list(text, o)
-		if fast != slow {
+		if slow := digest(text, o); fast != slow {
 			t.Errorf("%s: the fast path reads other rules than the general path", name)
 		}
-		_, report := names(t, text, o)
+		report := Parse(bytes.NewReader(text), o, func(*Rule) {})
 		t.Logf("%-50s rules %7d bad %6d declared %d %v %v", name, report.Rules, report.BadTotal, report.Declared, report.Forms, report.Reasons)
 		if testing.Verbose() {
 			for i, b := range report.Bad {
@@ -153,6 +158,29 @@ func TestCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// digest is one number for all rules of a list, however many.
+func digest(text []byte, o Options) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	b := bufio.NewWriter(&h)
+	Parse(bytes.NewReader(text), o, func(r *Rule) {
+		if r.Extra != nil || r.Note != nil || r.Regex != "" {
+			writeRule(b, r)
+			return
+		}
+		head := [...]byte{byte(r.Form), byte(r.Match), byte(r.Action), byte(len(r.Name)), byte(r.Line), byte(r.Line >> 8), byte(r.Line >> 16)}
+		b.Write(head[:])
+		b.Write(r.Name)
+		if r.Important {
+			b.WriteByte(1)
+		}
+	})
+	b.Flush()
+	return h.Sum64()
+}
+
+var seed = maphash.MakeSeed()
 
 // list writes a list's rules out, for comparison.
 func list(text []byte, o Options) string {
