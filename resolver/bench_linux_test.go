@@ -1,0 +1,114 @@
+package resolver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"telltale/querylog"
+)
+
+// A bursts is a reader with a real socket, and a client that sends it as many
+// packets as it takes at once. Both belong to one goroutine, so that each burst
+// is one batch and nothing depends on time.
+type bursts struct {
+	conn    *batchConn
+	reader  *reader
+	client  int // file descriptor
+	packets [batchSize][]byte
+	buf     []byte
+}
+
+// newBursts returns a rig that asks for name, spelt out by a number where it has
+// a verb for that, with log as its log.
+func newBursts(t testing.TB, name string, log func([]querylog.Record)) *bursts {
+	t.Helper()
+	d := newDesk(t, Options{Policy: withPolicy(everyMode(t)), Log: log})
+	r := &bursts{buf: make([]byte, 2048)}
+	for i := range r.packets {
+		asked := fmt.Sprintf(name, i)
+		d.teach(asked, dns.TypeA, asked+" 300 IN A 192.0.2.1", true)
+		r.packets[i] = packetOf(t, asked, dns.TypeA, func(m *dns.Msg) { m.Extra = nil })
+		binary.BigEndian.PutUint16(r.packets[i], uint16(i))
+	}
+	conn, client := socketPair(t, d.s, "127.0.0.1:0")
+	file, err := client.File() // blocking, and not of the poller
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	r.conn, r.reader, r.client = conn, d.s.newReader(conn), int(file.Fd())
+	wait := unix.NsecToTimeval((10 * time.Second).Nanoseconds())
+	if err := unix.SetsockoptTimeval(r.client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// round sends a burst, has it answered, and takes the replies.
+func (r *bursts) round() error {
+	for _, p := range r.packets {
+		if _, err := unix.Write(r.client, p); err != nil {
+			return err
+		}
+	}
+	for left := batchSize; left > 0; {
+		n, err := r.conn.batch.receive(r.conn.fd)
+		if err != nil {
+			return err
+		}
+		r.reader.batch(n)
+		left -= n
+	}
+	for range r.packets {
+		if n, err := unix.Read(r.client, r.buf); err != nil || n < 12 {
+			return fmt.Errorf("no reply: %d octets, %w", n, err)
+		}
+	}
+	return nil
+}
+
+var burstNames = []struct{ load, name string }{
+	{"blocked", "host%d.null.example."},
+	{"cached", "host%d.site.example."},
+}
+
+// BenchmarkBatch is the whole way of a query that is answered at once, through
+// the real system calls and without the log; the client's part is in it.
+func BenchmarkBatch(b *testing.B) {
+	for _, test := range burstNames {
+		b.Run(test.load, func(b *testing.B) {
+			r := newBursts(b, test.name, func([]querylog.Record) {})
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range (b.N + batchSize - 1) / batchSize {
+				if err := r.round(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkForward is the whole way of a query that no one has asked before: to
+// an upstream, which answers at once, and back. 32 are under way at a time; the
+// client's and the upstream's parts are in it.
+func BenchmarkForward(b *testing.B) {
+	s, _ := startServer(b, Options{Readers: 1, CacheSize: -1}, startBareUpstream(b))
+	client := newAsker(b, s.Addrs()[0])
+	client.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	b.ReportAllocs()
+	for range batchSize {
+		client.ask()
+	}
+	for b.Loop() {
+		if !client.hear() {
+			b.Fatal("no answer")
+		}
+		client.ask()
+	}
+}
