@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -136,6 +137,7 @@ func (w *setWriter) finish(st stamp) (*ruleSet, error) {
 		return nil, w.err
 	}
 	set := w.set
+	slices.SortStableFunc(set.Bad, func(a, b BadLine) int { return a.Line - b.Line })
 	tail, err := set.tail()
 	if err != nil {
 		return nil, err

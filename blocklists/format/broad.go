@@ -45,6 +45,7 @@ func (p *parser) tooBroad(re, literal string, invert bool) string {
 		return "matches every name, or nearly: only own.txt may hold such a pattern"
 	}
 	var everywhere [len(strangeNames)]int // below how many suffixes a name matches
+	whole := ""                           // a suffix below which all match
 	for _, suffix := range strangeSuffixes {
 		hits := 0
 		for i, name := range strangeNames {
@@ -53,12 +54,15 @@ func (p *parser) tooBroad(re, literal string, invert bool) string {
 				everywhere[i]++
 			}
 		}
-		if hits == len(strangeNames) && !p.Suffixes {
-			return "matches every name below " + suffix + ": set suffixes: true for this list if that is meant"
+		if hits == len(strangeNames) && whole == "" {
+			whole = suffix
 		}
 	}
-	if slices.Max(everywhere[:]) > len(strangeSuffixes)/2 {
+	switch {
+	case slices.Max(everywhere[:]) > len(strangeSuffixes)/2:
 		return "matches by a letter or two, whatever the name: only own.txt may hold such a pattern"
+	case whole != "" && !p.Suffixes:
+		return "matches every name below " + whole + ": set suffixes: true for this list if that is meant"
 	}
 	return ""
 }

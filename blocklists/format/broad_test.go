@@ -12,16 +12,16 @@ func TestBroadPatterns(t *testing.T) {
 		line string
 		want string // what the refusal says; "" for none
 	}{
-		{"*m*", "every name below com"},
+		{"*m*", "letter or two"},
 		{"*g", "every name below org"},
-		{"|*l", "every name below nl"},
+		{"|*l", "letter or two"},
 		{"*e", "every name below de"},
-		{"p*^", "every name below jp"},
+		{"p*^", "letter or two"},
 		{"*.co*", "every name below com"},
-		{"*x*", "every name below xyz"},
+		{"*x*", "letter or two"},
 		{"*q*", "letter or two"},
 		{"*7*", "letter or two"},
-		{"/k/", "every name below co.uk"},
+		{"/k/", "letter or two"},
 		{"/[0-9]/", "letter or two"},
 		{"e*", "letter or two"},
 		{"|w*^", "letter or two"},
