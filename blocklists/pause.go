@@ -22,6 +22,8 @@ var ErrPauseEnds = errors.New("a pause must end in the future")
 
 // Pause blocks nothing until the given time: blocked names are answered
 // normally and recorded as observed. It survives a restart and ends by itself.
+// Where it cannot be kept on disk it is in force nevertheless, and the error
+// says that a restart ends it.
 func (s *Store) Pause(until time.Time) error {
 	if !s.write {
 		return errReadOnly
@@ -31,12 +33,13 @@ func (s *Store) Pause(until time.Time) error {
 	if !until.After(s.opts.now()) {
 		return ErrPauseEnds
 	}
-	if err := s.savePause(until); err != nil {
-		return fmt.Errorf("the pause would not survive a restart: %w", err)
-	}
 	s.paused.Store(&until)
 	s.opts.report("pause", "everything", "until "+until.UTC().Format(time.RFC3339))
 	s.recompileLocked()
+	if err := s.savePause(until); err != nil {
+		return fmt.Errorf("nothing is blocked until %s, but a restart would end that: %s cannot be written: %s",
+			until.Local().Format(time.DateTime), s.pausePath(), reason(err))
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,6 +44,19 @@ func TestPause(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(state, pauseFile)); err == nil {
 		t.Error("the pause is over and its file is still there")
+	}
+}
+
+func TestAPauseThatCannotBeKeptIsInForce(t *testing.T) {
+	clk, state := newClock(), filepath.Join(t.TempDir(), "state")
+	write(t, state, "no directory")
+	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": "ads.example\n"}), StateDir: state, Now: clk.now})
+	err := s.Pause(clk.now().Add(time.Hour))
+	if want := "but a restart would end that: " + filepath.Join(state, pauseFile) + " cannot be written: not a directory"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got, want := s.says(t, "ads.example"), "observe a ads.example"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -83,10 +83,29 @@ func readable(info fs.FileInfo) error {
 		return errors.New("is a FIFO, not a list: remove it")
 	case !mode.IsRegular():
 		return fmt.Errorf("is not a regular file (%v): remove it", mode.Type())
-	case mode.Perm()&0o002 != 0:
+	}
+	return mayTrust(info)
+}
+
+// mayTrust refuses what others may write to: whoever may write to a directory can
+// put lists there, whatever the modes of those that are there.
+func mayTrust(info fs.FileInfo) error {
+	if info.Mode().Perm()&0o002 != 0 {
 		return errors.New("can be written by every user of this machine: run chmod o-w on it")
 	}
 	return nil
+}
+
+// readDir returns what is in a directory that only its owner and group may write to.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayTrust(info); err != nil {
+		return nil, fmt.Errorf("%s %w", dir, err)
+	}
+	return os.ReadDir(dir)
 }
 
 // A reading is what came of reading a list.

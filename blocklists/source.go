@@ -55,6 +55,9 @@ const (
 
 const ownFile = "own.txt"
 
+// inDir reports whether it is a file of Options.Dir.
+func (src *source) inDir() bool { return src.kind == UserList || src.kind == OwnList }
+
 func (src *source) inForce() bool { return src.set != nil && src.used }
 
 // isList reports whether a directory entry is to be read as a list: neither
@@ -151,7 +154,7 @@ func (s *Store) scanDir(take func(name, path string, kind Kind)) error {
 	if s.opts.Dir == "" {
 		return nil
 	}
-	entries, err := os.ReadDir(s.opts.Dir)
+	entries, err := readDir(s.opts.Dir)
 	if err != nil {
 		return fmt.Errorf("list directory: %w", err)
 	}

@@ -176,6 +176,11 @@ func (s *Store) reload() (changed bool) {
 	}
 	s.endDuePauseLocked()
 	for _, src := range s.sources {
+		if scanned != nil && src.inDir() {
+			s.failedLocked(src, scanned)
+			src.read = false // it may have changed by the time it can be read again
+			continue
+		}
 		changed = s.refreshLocked(src) || changed
 	}
 	if changed || s.isDueLocked() || s.listsChangedLocked() {

@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,7 +83,7 @@ func (s *Store) watched() map[string]bool {
 	dirs := map[string]bool{}
 	if s.opts.Dir != "" {
 		addLinks(dirs, filepath.Join(s.opts.Dir, "."))
-		dirs[s.opts.Dir] = true
+		dirs[existing(s.opts.Dir)] = true
 	}
 	for _, src := range s.sources {
 		if src.path != "" {
@@ -91,6 +92,17 @@ func (s *Store) watched() map[string]bool {
 		}
 	}
 	return dirs
+}
+
+// existing returns dir, or the lowest directory above it that is there: what
+// has been removed may come back in it.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // addLinks adds the directory of each symbolic link that path goes through, and
@@ -151,12 +163,18 @@ func (s *Store) run(w *watcher) {
 	tidied <- struct{}{}
 	look := func() {
 		settling, settled = nil, nil
+		dirs := s.watched() // before the files are read, lest a change in between be missed
+		w.follow(dirs)
 		if s.reload() {
 			idle.Reset(idleTime)
 		}
-		w.follow(s.watched())
+		if !maps.Equal(dirs, s.watched()) { // there are others now
+			began, settling = time.Now(), time.NewTimer(quiet)
+			settled = settling.C
+		}
 		timer.Reset(s.untilDue())
 	}
+	look() // files may have changed since they were loaded
 	for {
 		select {
 		case <-s.done:

@@ -181,3 +181,47 @@ func TestOnlyChangedFilesAreReadAgain(t *testing.T) {
 		t.Error("the file that nobody touched was read again")
 	}
 }
+
+func TestADirectoryThatComesBackIsWatched(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lists.d")
+	check(t, os.MkdirAll(dir, 0o755))
+	write(t, filepath.Join(dir, "a.txt"), "one.example\n")
+	s := openStoreT(t, Options{Dir: dir, Poll: -1})
+	check(t, os.Rename(dir, dir+".away"))
+	eventually(t, "its absence is seen", func() bool { return s.of(t, "a").Failed != "" })
+	if got, want := s.says(t, "one.example"), "block a one.example"; got != want {
+		t.Errorf("while it is gone: got %q, want %q", got, want)
+	}
+	check(t, os.MkdirAll(dir, 0o755))
+	write(t, filepath.Join(dir, "a.txt"), "two.example\n")
+	eventually(t, "what is in it then is in force", func() bool {
+		return s.says(t, "two.example") == "block a two.example" && s.says(t, "one.example") == "pass" && s.of(t, "a").Failed == ""
+	})
+	write(t, filepath.Join(dir, "a.txt"), "three.example\n")
+	eventually(t, "it is watched as before", func() bool { return s.says(t, "three.example") == "block a three.example" })
+}
+
+func TestADirectoryThatAllMayWriteToIsRefused(t *testing.T) {
+	dir := files(t, map[string]string{"a.txt": "one.example\n"})
+	check(t, os.Chmod(dir, 0o777))
+	const want = "can be written by every user of this machine: run chmod o-w on it"
+	if _, err := OpenReadOnly(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir+" "+want) {
+		t.Errorf("at the start: got %v, want %s %s", err, dir, want)
+	}
+	check(t, os.Chmod(dir, 0o775))
+	told := &reports{}
+	s := openStoreT(t, Options{Dir: dir, Poll: -1, Report: told.add})
+	check(t, os.Chmod(dir, 0o777))
+	write(t, filepath.Join(dir, "a.txt"), "two.example\n")
+	write(t, filepath.Join(dir, "b.txt"), "@@one.example\n")
+	eventually(t, "it is refused while running", func() bool { return strings.Contains(s.of(t, "a").Failed, want) })
+	if got, want := s.says(t, "one.example"), "block a one.example"; got != want {
+		t.Errorf("what was in force: got %q, want %q", got, want)
+	}
+	if !told.has("reload-failed lists") || !told.has("list-failed a") {
+		t.Errorf("reported: got %v", told.seen)
+	}
+	check(t, os.Remove(filepath.Join(dir, "b.txt")))
+	check(t, os.Chmod(dir, 0o755))
+	eventually(t, "it is mended", func() bool { return s.says(t, "two.example") == "block a two.example" && s.of(t, "a").Failed == "" })
+}

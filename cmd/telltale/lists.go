@@ -142,7 +142,7 @@ func listState(l *blocklists.ListStatus) string {
 		s = append(s, "in force")
 	}
 	if l.Schedule != "" {
-		s = append(s, schedulePhrase(l))
+		s[0] += " " + schedulePhrase(l)
 	}
 	if l.Mode != "" {
 		s = append(s, "answers "+l.Mode)
@@ -156,7 +156,7 @@ func listState(l *blocklists.ListStatus) string {
 // schedulePhrase says when the list's schedule turns, and what it is.
 func schedulePhrase(l *blocklists.ListStatus) string {
 	if l.Turns.IsZero() {
-		return "schedule " + printable(l.Schedule)
+		return "(schedule " + printable(l.Schedule) + ")"
 	}
 	return fmt.Sprintf("until %s (schedule %s)", l.Turns.Local().Format("Mon 2006-01-02 15:04 MST"), printable(l.Schedule))
 }
