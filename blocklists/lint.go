@@ -2,11 +2,13 @@ package blocklists
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -84,9 +86,9 @@ func (o *Options) FileOf(path string, settings ListSettings) LintFile {
 
 // Lint reads list files as one set of lists, and says what is wrong with their
 // lines and odd about their rules. Shipped has the shipped lists, which know what
-// must not be blocked; nil for none.
-func Lint(files []LintFile, shipped fs.FS) ([]LintReport, error) {
-	l := &linter{reports: make([]LintReport, len(files))}
+// must not be blocked; nil for none. It ends early with the error of ctx.
+func Lint(ctx context.Context, files []LintFile, shipped fs.FS) ([]LintReport, error) {
+	l := &linter{ctx: ctx, reports: make([]LintReport, len(files)), often: map[string][]matcher.Hit{}}
 	for i := range files {
 		l.reports[i] = LintReport{
 			Path: files[i].Path, List: files[i].Settings.Name, ByForm: map[string]int{}, Bad: []BadLine{}, Findings: []Finding{},
@@ -96,21 +98,8 @@ func Lint(files []LintFile, shipped fs.FS) ([]LintReport, error) {
 			l.reports[i].Failed = err.Error()
 		}
 	}
-	lists := make([]activeList, 0, len(l.files))
-	for _, f := range l.files {
-		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, kind: f.kind, set: f.set})
-	}
-	var x index
-	if err := x.load(); err != nil {
+	if err := l.index(); err != nil {
 		return nil, err
-	}
-	names, err := x.place(lists)
-	if err != nil {
-		return nil, err
-	}
-	l.names = names
-	for i := range lists {
-		l.files[i].first = lists[i].parts[0].ID
 	}
 	if err := l.collect(); err != nil {
 		return nil, err
@@ -120,15 +109,19 @@ func Lint(files []LintFile, shipped fs.FS) ([]LintReport, error) {
 			return nil, err
 		}
 	}
-	return l.reports, l.checkEssential(shipped, lists)
+	return l.reports, l.checkEssential(shipped)
 }
 
 type linter struct {
+	ctx     context.Context
 	reports []LintReport
 	files   []lintFile
 	names   *matcher.Set
-	parents map[uint64]bool // hashes of all names above a blocked one
+	hits    []matcher.Hit            // of the name looked at last
+	often   map[string][]matcher.Hit // of names with more than mostHits
+	parents map[uint64]bool          // hashes of all names above a blocked one
 	blocks  int
+	checked int
 }
 
 type lintFile struct {
@@ -156,6 +149,78 @@ func (l *linter) read(file *LintFile, r *LintReport) error {
 	}
 	l.files = append(l.files, lintFile{report: r, kind: file.Kind, set: got.set})
 	return nil
+}
+
+// index places the names of all files. What a file says of a name again and again
+// is in it once, the first time: of a million equal lines each would else be
+// compared with each.
+func (l *linter) index() error {
+	b := matcher.NewBuilder(matcher.Options{})
+	defer b.Close()
+	next := firstRuleID
+	for i := range l.files {
+		f := &l.files[i]
+		f.first, next = next, next+RuleID(f.set.records)
+		if err := f.addTo(b); err != nil {
+			return err
+		}
+	}
+	image, err := b.Build()
+	if err != nil {
+		return err
+	}
+	l.names, err = matcher.NewSet(matcher.Layers{Base: image})
+	return err
+}
+
+func (f *lintFile) addTo(b *matcher.Builder) error {
+	type plain struct {
+		hash uint64
+		kind kind
+	}
+	seen := map[plain]bool{}
+	return f.set.each(func(r record) error {
+		if len(r.name) == 0 {
+			return nil
+		}
+		if k := (plain{xxhash.Sum64(r.name), r.kind}); r.kind != notPlain {
+			if seen[k] {
+				return nil
+			}
+			seen[k] = true
+		}
+		return b.Add(r.name, matcher.Payload(f.first+RuleID(r.rule))<<kindBits|matcher.Payload(r.kind))
+	})
+}
+
+// fileOf returns the file that has a rule; nil for none.
+func (l *linter) fileOf(id RuleID) *lintFile {
+	for i := range l.files {
+		if f := &l.files[i]; id >= f.first && id < f.first+RuleID(f.set.records) {
+			return f
+		}
+	}
+	return nil
+}
+
+// mostHits is with how many rules for a name a rule is compared. Only a file that
+// repeats itself under conditions has more.
+const mostHits = 200
+
+// lookup returns the rules with a name or one above it, until the next call.
+func (l *linter) lookup(name *dnswire.Name) []matcher.Hit {
+	if hits, ok := l.often[string(name.Wire())]; ok {
+		return hits
+	}
+	l.hits = l.names.Lookup(name, l.hits[:0])
+	if len(l.hits) <= mostHits {
+		return l.hits
+	}
+	hits := slices.Clone(l.hits[:mostHits])
+	if len(l.often) < mostHits {
+		l.often[string(name.Wire())] = hits
+	}
+	return hits
 }
 
 // collect notes below which names something is blocked.
@@ -189,6 +254,9 @@ func (l *linter) check(at int) error {
 	f := &l.files[at]
 	var name dnswire.Name
 	return f.set.each(func(r record) error {
+		if l.checked++; l.checked%1024 == 0 && l.ctx.Err() != nil {
+			return l.ctx.Err()
+		}
 		d := f.set.detailOf(&r)
 		if d.synthetic {
 			return nil
@@ -246,7 +314,7 @@ func (l *linter) checkAllow(f *lintFile, r *record, d detail, name *dnswire.Name
 	if d.match != format.Exact && l.parents[xxhash.Sum64(r.name)] {
 		return
 	}
-	for _, h := range l.names.Lookup(name, nil) {
+	for _, h := range l.lookup(name) {
 		if _, od := l.rule(h); od.action == format.Block || od.action == format.Answer {
 			return
 		}
@@ -267,23 +335,20 @@ func (l *linter) patterns() []patternRule {
 // rule returns the rule that a lookup has found.
 func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
 	id := RuleID(h.Payload >> kindBits)
-	for i := range l.files {
-		f := &l.files[i]
-		if id < f.first || id >= f.first+RuleID(f.set.records) {
-			continue
-		}
-		rule := uint32(id - f.first)
-		if d, ok := f.set.detail(rule); ok {
-			return f, d
-		}
-		k := kind(h.Payload & kindMask)
-		d := k.detail(rule, format.Domain)
-		if k == allowScoped {
-			d.form = format.Dnsmasq // or another one whose exceptions are scoped
-		}
+	f := l.fileOf(id)
+	if f == nil {
+		return nil, detail{action: format.Known}
+	}
+	rule := uint32(id - f.first)
+	if d, ok := f.set.detail(rule); ok {
 		return f, d
 	}
-	return nil, detail{action: format.Known}
+	k := kind(h.Payload & kindMask)
+	d := k.detail(rule, format.Domain)
+	if k == allowScoped {
+		d.form = format.Dnsmasq // or another one whose exceptions are scoped
+	}
+	return f, d
 }
 
 // covering returns another rule with the given action, and where it stands, that
@@ -293,7 +358,7 @@ func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, 
 	if d.extra != 0 && action == d.action {
 		return nil, "" // it has conditions, or an answer, of its own
 	}
-	for _, h := range l.names.Lookup(name, nil) {
+	for _, h := range l.lookup(name) {
 		id := RuleID(h.Payload >> kindBits)
 		if id == f.first+RuleID(r.rule) {
 			continue
@@ -366,9 +431,13 @@ func (l *linter) checkPattern(f *lintFile, r *record, d detail) {
 }
 
 // checkEssential notes the rules that block what the shipped lists call essential.
-func (l *linter) checkEssential(shipped fs.FS, lists []activeList) error {
+func (l *linter) checkEssential(shipped fs.FS) error {
 	if shipped == nil {
 		return nil
+	}
+	lists := make([]activeList, 0, len(l.files))
+	for _, f := range l.files {
+		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, kind: f.kind, set: f.set})
 	}
 	known, err := OpenReadOnly(Options{Shipped: shipped})
 	if err != nil {

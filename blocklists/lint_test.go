@@ -1,9 +1,12 @@
 package blocklists
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -30,7 +33,7 @@ func TestLint(t *testing.T) {
 	} {
 		t.Run(c.fact, func(t *testing.T) {
 			path := filepath.Join(files(t, map[string]string{"a.txt": c.text}), "a.txt")
-			r, err := Lint([]LintFile{new(Options).FileOf(path, ListSettings{})}, shipped)
+			r, err := Lint(t.Context(), []LintFile{new(Options).FileOf(path, ListSettings{})}, shipped)
 			check(t, err)
 			var got []string
 			for _, f := range r[0].Findings {
@@ -45,7 +48,7 @@ func TestLint(t *testing.T) {
 
 func TestLintOfTheUsersOwnFile(t *testing.T) {
 	path := filepath.Join(files(t, map[string]string{"own.txt": "/./\n192.168.1.9 nas.lan\n"}), "own.txt")
-	r, err := Lint([]LintFile{new(Options).FileOf(path, ListSettings{}), {Path: filepath.Join(t.TempDir(), "none")}}, nil)
+	r, err := Lint(t.Context(), []LintFile{new(Options).FileOf(path, ListSettings{}), {Path: filepath.Join(t.TempDir(), "none")}}, nil)
 	check(t, err)
 	if len(r[0].Findings) != 1 || r[0].Findings[0].Kind != Risky {
 		t.Errorf("a pattern that matches everything: got %+v", r[0].Findings)
@@ -81,7 +84,7 @@ func TestLintReadsAFileAsItsListIs(t *testing.T) {
 		{"the user's own file holds local records", "own.txt", "", 0},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
-			r, err := Lint([]LintFile{o.FileOf(filepath.Join(o.Dir, c.file), ListSettings{})}, nil)
+			r, err := Lint(t.Context(), []LintFile{o.FileOf(filepath.Join(o.Dir, c.file), ListSettings{})}, nil)
 			check(t, err)
 			got := ""
 			for _, f := range r[0].Findings {
@@ -97,7 +100,7 @@ func TestLintReadsAFileAsItsListIs(t *testing.T) {
 func TestLintOfAFileThatIsNoList(t *testing.T) {
 	dir := files(t, map[string]string{"a.txt": "^ads[0-9]\\.\n", "cut.txt": "# Number of entries: 500\na.example\n"})
 	var o Options
-	r, err := Lint([]LintFile{
+	r, err := Lint(t.Context(), []LintFile{
 		o.FileOf(filepath.Join(dir, "a.txt"), ListSettings{Format: "regex"}), o.FileOf(filepath.Join(dir, "cut.txt"), ListSettings{}),
 	}, nil)
 	check(t, err)
@@ -106,5 +109,28 @@ func TestLintOfAFileThatIsNoList(t *testing.T) {
 	}
 	if r[1].Missing != 499 {
 		t.Errorf("it says that it has 500 entries: got %d missing, want 499", r[1].Missing)
+	}
+}
+
+// A file of one line over and over is read in a time that grows with it, and not
+// with its square.
+func TestLintOfAFileThatRepeatsItself(t *testing.T) {
+	const lines = 50_000
+	path := filepath.Join(files(t, map[string]string{
+		"a.txt": "first.example\n" + strings.Repeat("ads.example\n", lines) + strings.Repeat("||ads.example^$dnstype=A\n", lines),
+	}), "a.txt")
+	file := []LintFile{new(Options).FileOf(path, ListSettings{})}
+	r, err := Lint(t.Context(), file, nil)
+	check(t, err)
+	if got := r[0].Seen[Redundant]; got != lines-1 {
+		t.Errorf("got %d redundant, want %d", got, lines-1)
+	}
+	if got, want := r[0].Findings[0].Why, "matches nothing that line 2 does not"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := Lint(ended, file, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits any more: got %v", err)
 	}
 }

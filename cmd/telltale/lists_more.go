@@ -39,7 +39,7 @@ A file of a list is read by that list's settings; any other by --format and
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			other, err := otherSettings(form, match)
 			if err != nil {
 				return err
@@ -53,7 +53,7 @@ A file of a list is read by that list's settings; any other by --format and
 			for _, path := range args {
 				files = append(files, o.FileOf(path, other))
 			}
-			reports, err := blocklists.Lint(files, catalog.FS())
+			reports, err := blocklists.Lint(c.Context(), files, catalog.FS())
 			if err != nil {
 				return err
 			}
