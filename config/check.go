@@ -70,6 +70,9 @@ func (c *Config) checkNumbers(d *decoding) {
 	if n := c.Limits.TCPConnections; n < 1 {
 		d.mistake("limits.tcp_connections", fmt.Sprintf("found %d", n), "at least 1")
 	}
+	if n := c.Limits.ClientPrefix; n < 1 || n > 128 {
+		d.mistake("limits.client_prefix", fmt.Sprintf("found %d", n), "1 to 128")
+	}
 	if n := c.Log.Size; n < 1e6 {
 		d.mistake("log.size", "found "+n.String(), "at least 1MB")
 	}

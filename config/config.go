@@ -138,6 +138,7 @@ type Special struct {
 type Limits struct {
 	Waiting        int `key:"waiting"`         // queries waiting for an upstream; more are shed
 	TCPConnections int `key:"tcp_connections"` // open at once
+	ClientPrefix   int `key:"client_prefix"`   // bits that tell IPv6 clients apart
 }
 
 // Log is the query log, which `telltale log` shows.
@@ -200,7 +201,7 @@ func defaults() *Config {
 		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
 		Rebind:   Rebind{Allow: []string{"plex.direct"}},
 		Special:  Special{Test: true, Local: true, Canaries: true},
-		Limits:   Limits{Waiting: 1000, TCPConnections: 256},
+		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Size: 1 << 30},
 		Messages: Messages{Level: "info", Format: "text"},
 	}

@@ -151,6 +151,7 @@ func TestMistakes(t *testing.T) {
 		{"neither true nor false", "special: {test: maybe}", `1: special.test: found "maybe"; expected true or false`},
 		{"a number that is none", "limits: {waiting: many}", `1: limits.waiting: found "many"; expected a whole number`},
 		{"too few", "limits: {waiting: 0, tcp_connections: 0}", "1: limits.waiting: found 0; expected at least 1\n1: limits.tcp_connections: found 0; expected at least 1"},
+		{"more bits than there are", "limits: {client_prefix: 129}", "1: limits.client_prefix: found 129; expected 1 to 128"},
 		{"a host name to listen on", "listen: {dns: [localhost]}", `1: listen.dns[0]: found "localhost"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53`},
 		{"a port that is none", "listen: {dns: ['192.0.2.1:99999']}", `1: listen.dns[0]: found "192.0.2.1:99999"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53`},
 		{"nothing to listen on", "listen: {dns: []}", "1: listen.dns: no address; expected at least one ADDRESS:PORT"},

@@ -33,6 +33,7 @@ type waiter struct {
 // flights are all questions under way. Any goroutine may use them.
 type flights struct {
 	max, maxClient int
+	prefix6        int // bits that tell IPv6 clients apart
 
 	mu      sync.Mutex
 	under   map[key]*flight
@@ -40,19 +41,26 @@ type flights struct {
 	waiting int
 }
 
-func newFlights(maxWaiting int) *flights {
+func newFlights(maxWaiting, prefix6 int) *flights {
 	// A quarter for one client: enough for a router that forwards for a whole
 	// house, and not all of it for one device that has gone mad.
-	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), under: map[key]*flight{}, clients: map[netip.Addr]int{}}
+	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), prefix6: prefix6, under: map[key]*flight{}, clients: map[netip.Addr]int{}}
+}
+
+// roomLocked reports whether one more query of client may wait. No client has
+// more than there is room left: so many that have gone mad come to equal parts,
+// and leave as much to the others (the dynamic thresholds of Choudhury and Hahne).
+func (f *flights) roomLocked(client netip.Addr) bool {
+	return f.clients[client] < min(f.maxClient, f.max-f.waiting)
 }
 
 // board makes w wait. It returns the flight to start if w is the first with its
 // question, and false if there is no room.
 func (f *flights) board(w *waiter) (start *flight, ok bool) {
-	client := w.client.Addr()
+	client := clientOf(w.client.Addr(), f.prefix6)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.waiting >= f.max || f.clients[client] >= f.maxClient {
+	if !f.roomLocked(client) {
 		return nil, false
 	}
 	f.waiting++
@@ -74,7 +82,7 @@ func (f *flights) land(fl *flight) []*waiter {
 	defer f.mu.Unlock()
 	delete(f.under, fl.key)
 	for _, w := range fl.waiters {
-		client := w.client.Addr()
+		client := clientOf(w.client.Addr(), f.prefix6)
 		if f.clients[client]--; f.clients[client] == 0 {
 			delete(f.clients, client)
 		}

@@ -77,11 +77,7 @@ func (m *messages) receive(fd int) (int, error) {
 // packet returns the i-th packet and its sender. A packet that was cut short, or
 // that woke us without being one, is not ok.
 func (m *messages) packet(i int) (packet []byte, from netip.AddrPort, ok bool) {
-	h := &m.in[i]
-	if h.hdr.Flags&unix.MSG_TRUNC != 0 || h.n == 0 {
-		return nil, from, false
-	}
-	name := &m.names[i]
+	h, name := &m.in[i], &m.names[i]
 	port := (*[2]byte)(unsafe.Pointer(&name.Port))
 	if !m.v6 {
 		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
@@ -92,6 +88,9 @@ func (m *messages) packet(i int) (packet []byte, from netip.AddrPort, ok bool) {
 			a = a.WithZone(m.zone(name.Scope_id))
 		}
 		from = netip.AddrPortFrom(a, uint16(port[0])<<8|uint16(port[1]))
+	}
+	if h.hdr.Flags&unix.MSG_TRUNC != 0 || h.n == 0 {
+		return nil, from, false
 	}
 	return m.packets[i][:h.n], from, true
 }
@@ -182,6 +181,24 @@ func sendHeaders(fd int, out []mmsghdr) (sent int) {
 		}
 	}
 	return sent
+}
+
+// What socketMemory returns (linux/sock_diag.h, SK_MEMINFO_*).
+const (
+	memoryQueued = 0 // octets received and not read
+	memoryRoom   = 1 // octets that may be
+	memoryDrops  = 8 // packets that were dropped
+)
+
+// socketMemory returns what the kernel keeps for a socket (SO_MEMINFO, Linux 4.12).
+func socketMemory(fd int) (m [9]uint32, err error) {
+	size := uint32(unsafe.Sizeof(m))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return m, errno
+	}
+	return m, nil
 }
 
 // An outbox is messages to be sent together, each with where it goes. Data lies

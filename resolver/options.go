@@ -37,6 +37,9 @@ type Options struct {
 	Waiting int
 	// Streams bounds the TCP connections. 0: 512.
 	Streams int
+	// ClientPrefix is how many bits tell IPv6 clients apart where each gets a
+	// share. 0: 128, since all devices of a home have the first 64 in common.
+	ClientPrefix int
 
 	Settings Settings
 
@@ -80,6 +83,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Streams == 0 {
 		o.Streams = 512
+	}
+	if o.ClientPrefix == 0 {
+		o.ClientPrefix = 128
 	}
 	if o.Report == nil {
 		o.Report = func(kind, subject, detail string) {}

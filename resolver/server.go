@@ -24,9 +24,11 @@ type Server struct {
 	append     func([]querylog.Record)
 	binding    func(netip.Addr) *devices.Binding
 	allowed    func(netip.Addr) bool
+	report     func(kind, subject, detail string)
 	now        func() time.Time
 	logger     *slog.Logger
 	healthText []byte // RDATA of the health name's TXT
+	prefix6    int    // bits that tell IPv6 clients apart
 
 	settings    atomic.Pointer[settings]
 	cookies     cookies
@@ -52,8 +54,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, now: o.Now, logger: o.Logger,
-		cookies: newCookies(), flights: newFlights(o.Waiting), streams: newStreams(o.Streams), redirecting: make(chan struct{}, maxRedirects),
+		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger, prefix6: o.ClientPrefix,
+		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix), streams: newStreams(o.Streams), redirecting: make(chan struct{}, maxRedirects),
 	}
 	text := "telltale " + o.Version
 	s.healthText = append([]byte{byte(len(text))}, text...)

@@ -10,6 +10,7 @@ type stats struct {
 	notImplemented atomic.Uint64 // opcodes, types and classes not served
 	refused        atomic.Uint64 // clients that may not ask
 	shed           atomic.Uint64 // too many were waiting
+	unread         atomic.Uint64 // dropped by the kernel: more came than could be answered
 	truncated      atomic.Uint64 // sent to TCP
 	rebound        atomic.Uint64 // private addresses refused
 	invalid        atomic.Uint64 // upstream replies that could not be used
@@ -27,6 +28,7 @@ type Stats struct {
 	NotImplemented uint64 `json:"not_implemented"`
 	Refused        uint64 `json:"refused"`
 	Shed           uint64 `json:"shed"`
+	Unread         uint64 `json:"dropped_unread"`
 	Truncated      uint64 `json:"truncated"`
 	Rebound        uint64 `json:"rebound"`
 	Invalid        uint64 `json:"invalid_upstream_replies"`
@@ -46,7 +48,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
-		Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: c.unsent.Load(),
+		Unread: c.unread.Load(), Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: c.unsent.Load(),
 		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Defects: c.defects.Load(),
 		Waiting: s.flights.count(), Streams: s.streams.count(),
 	}

@@ -120,7 +120,7 @@ func (s *Server) serveTCP(l *net.TCPListener) {
 			answers: make(chan []byte, streamInFlight), slots: make(chan struct{}, streamInFlight), gone: make(chan struct{}),
 		}
 		if s.allowed(st.client.Addr()) {
-			st.account = st.client.Addr()
+			st.account = clientOf(st.client.Addr(), s.prefix6)
 		}
 		if !s.streams.admit(st) {
 			s.stats.streamsRefused.Add(1)

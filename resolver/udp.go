@@ -26,6 +26,7 @@ type reader struct {
 
 	now       time.Time          // of this batch
 	policy    *blocklists.Policy // likewise
+	load      load               // whether more comes than can be answered
 	asking    *asking            // what is asked of upstreams
 	next, end int                // packets of this batch: the one to serve, and how many there are
 	left      bool               // its replies and records are on their way
@@ -53,12 +54,13 @@ func (s *Server) serveUDP(conn udpConn) {
 			}
 		}
 	}
+	r.noteOverload()
 }
 
 // newReader returns a reader of conn.
 func (s *Server) newReader(conn udpConn) *reader {
 	r := &reader{srv: s, conn: conn, records: make([]querylog.Record, 0, batchSize), out: make([]outgoing, 0, batchSize),
-		space: make([]byte, batchSize*replySpace), asking: new(asking)}
+		space: make([]byte, batchSize*replySpace), asking: new(asking), load: newLoad(s.prefix6)}
 	r.rest = r.serveRest
 	for i := range r.queries {
 		r.queries[i].transport, r.queries[i].slot, r.queries[i].asking = querylog.UDP, i, r.asking
@@ -76,6 +78,7 @@ func (r *reader) batch(n int) {
 	for !r.left { // goes on behind a packet that caused a defect
 		r.srv.guard(r.rest)
 	}
+	r.weigh(n)
 }
 
 // serveRest answers what is left of the batch, and lets it leave.

@@ -24,9 +24,13 @@ type batchConn struct {
 	thread   chan int // the id of the thread that reads it, once
 }
 
-// receiveBuffer is what the kernel should hold while a reader is busy, in bytes.
-// It gives what net.core.rmem_max allows.
-const receiveBuffer = 4 << 20
+// What the kernel should hold while a reader is busy, in octets of SO_RCVBUF, of
+// which it gives twice as much, if net.core.rmem_max allows. It is as much as a
+// slow machine answers in time, until overload.go knows how fast this one is.
+const (
+	receiveBuffer    = 1 << 20
+	maxReceiveBuffer = 4 << 20
+)
 
 // listenUDP binds addr for as many readers, and returns the address bound.
 func listenUDP(addr netip.AddrPort, readers int) (conns []udpConn, bound netip.AddrPort, err error) {
@@ -129,12 +133,10 @@ func (c *batchConn) serve(r *reader) error {
 	}
 	for r.srv.ctx.Err() == nil {
 		n, err := c.batch.receive(c.fd)
-		if err != nil && err != unix.EINTR {
+		if err != nil && err != unix.EINTR && err != unix.EAGAIN {
 			return err
 		}
-		if n > 0 {
-			r.batch(n)
-		}
+		r.batch(n)
 	}
 	return nil
 }

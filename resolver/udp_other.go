@@ -3,6 +3,7 @@
 package resolver
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"time"
@@ -127,6 +128,12 @@ func (c *singleConn) send(q *query, reply []byte) {
 func (c *singleConn) log(q *query, reply []byte, source querylog.Source) {
 	c.srv.append([]querylog.Record{q.record(reply, source, c.srv.now())})
 }
+
+// An overload is not known of here, and nothing is done about it.
+func (c *singleConn) backlog() backlog       { return backlog{room: math.MaxUint32} }
+func (c *singleConn) setRoom(int)            {}
+func (c *singleConn) patience(time.Duration) {}
+func (c *singleConn) thin([]thinning, int)   {}
 
 // wake makes a blocked reader return.
 func (c *singleConn) wake() { c.conn.SetReadDeadline(time.Unix(1, 0)) }

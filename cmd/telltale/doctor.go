@@ -168,6 +168,9 @@ func (d *doctor) server(st *status) {
 	if n := st.Server.Shed; n > 0 {
 		d.say("warning", "load", "%d queries were shed because too many were waiting for upstreams", n)
 	}
+	if n := st.Server.Unread; n > 0 {
+		d.say("warning", "load", "%d queries were dropped unread because more came than could be answered; the quality ledger says when, and whose", n)
+	}
 	if n := st.Server.Defects; n > 0 {
 		d.say("wrong", "defects", "%d queries caused a defect; the messages on standard error have the places: please report them", n)
 	}

@@ -146,7 +146,7 @@ func (h *house) serverOptions(cfg *config.Config) resolver.Options {
 	return resolver.Options{
 		Listen: cfg.Listen.DNS, Policy: h.lists.Current, Log: h.log.Append, Binding: h.ledger.Load().Lookup, Allowed: h.allowed,
 		Upstreams: resolver.UpstreamOptions{Servers: upstreams(cfg)}, CacheSize: size,
-		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, Settings: serverSettings(cfg),
+		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
 		Report: h.log.Note, Logger: h.logger, Version: buildVersion(),
 	}
 }
