@@ -2,7 +2,9 @@ package querylog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,7 +81,11 @@ func TestDamagedJournals(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			l := open(t, Options{Dir: dir})
+			var said strings.Builder
+			l := open(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+			if strings.Contains(said.String(), "damaged") != c.aside || strings.Contains(said.String(), "nil") {
+				t.Errorf("got messages %q, want the damage in them %v, and nothing that is not wrong", &said, c.aside)
+			}
 			if l.Stats().GivenUp < c.lost {
 				t.Errorf("got %d lookups given up, want %d or more", l.Stats().GivenUp, c.lost)
 			}
@@ -282,6 +288,21 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 			t.Errorf("got ledger %q, want the failure and its end", got)
 		}
 	})
+}
+
+func TestADirectoryThatCanNeverBeWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	l := open(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	if err := l.Close(); err == nil || errors.Is(err, errNoStore) {
+		t.Errorf("got %v, want what is wrong with the directory", err)
+	}
+	if got := said.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "directory fails") {
+		t.Errorf("got messages %q, want one: nothing else is wrong, and no lookup was lost", got)
+	}
 }
 
 func FuzzReplay(f *testing.F) {

@@ -248,9 +248,9 @@ func (w *writer) storeJournal(n int64) error {
 		w.done = append(w.done, doneFile{path, time.Now().Add(keepJournal)})
 		return nil
 	}
-	to, err := setAside(path, w.l.o.Now())
+	to, err := setAside(path, w.l.o.Now()) // whoever gets the error says so
 	w.l.o.Logger.Error("query log: a journal is damaged; what could be read is stored and the file set aside",
-		"file", to, "lookups lost", p.lost, "unreadable bytes", p.bad, "error", err)
+		"file", to, "lookups lost", p.lost, "unreadable bytes", p.bad)
 	w.l.note(Note{Kind: KindLost, Subject: filepath.Base(to), Since: Time{time.UnixMilli(p.start)}, Until: Time{fromMilli(p.last)},
 		Detail: fmt.Sprintf("the journal of a window is damaged: %d lookups read, %d or more lost, %d bytes unreadable", p.lookups, p.lost, p.bad)})
 	w.l.mu.Lock()
@@ -438,11 +438,11 @@ func (w *writer) closeWindow() error {
 		w.spareFold = b.old.reset(w.l.o.Now()) // lets go of the policies too
 		w.setLimit(0)
 	case whole:
-		w.failed("store", err)
+		w.storeFailed(err)
 		w.backlog = append(w.backlog, data.number)
 		w.setLimit(0)
 	default:
-		w.failed("store", err)
+		w.storeFailed(err)
 		w.waiting = data
 		w.setLimit(b.old.memory())
 	}
@@ -557,6 +557,13 @@ func (w *writer) failed(what string, err error) error {
 	return err
 }
 
+// storeFailed is failed for a commit. Why there is no store is known already.
+func (w *writer) storeFailed(err error) {
+	if !errors.Is(err, errNoStore) {
+		w.failed("store", err)
+	}
+}
+
 // mended forgets a failure.
 func (w *writer) mended(what string) {
 	if _, failing := w.failures[what]; !failing {
@@ -591,7 +598,7 @@ func (w *writer) finish() error {
 	if w.waiting != nil {
 		w.giveUp(w.waiting)
 	}
-	if e := w.closeWindow(); e != nil {
+	if e := w.closeWindow(); e != nil && err == nil {
 		err = e
 	}
 	if w.waiting != nil {
@@ -620,6 +627,9 @@ func (w *writer) giveUp(data *windowData) {
 		n += e.Count
 	}
 	w.waiting = nil
+	if n == 0 {
+		return
+	}
 	w.l.o.Logger.Error("query log: lookups are lost: neither the store nor the journal took them", "lookups", n)
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
