@@ -135,7 +135,7 @@ func TestAPolicyWithoutRulesForAddressesLooksAtNone(t *testing.T) {
 func TestMoreClientsThanCanBeToldApart(t *testing.T) {
 	var text strings.Builder
 	for i := range maxRanges {
-		fmt.Fprintf(&text, "||ads.example^$client=10.%d.%d.%d\n", i>>16, i>>8&0xff, i&0xff)
+		fmt.Fprintf(&text, "||ads%d.example^$client=10.%d.%d.%d\n", i>>9, i>>16, i>>8&0xff, i&0xff)
 	}
 	text.WriteString("||late.example^$client=~192.168.1.5\n||early.example^$client=10.0.0.1\n")
 	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": text.String()})})

@@ -254,9 +254,10 @@ func (l *linter) check(at int) error {
 	f := &l.files[at]
 	var name dnswire.Name
 	return f.set.each(func(r record) error {
-		if l.checked++; l.checked%1024 == 0 && l.ctx.Err() != nil {
+		if l.checked%1024 == 0 && l.ctx.Err() != nil {
 			return l.ctx.Err()
 		}
+		l.checked++
 		d := f.set.detailOf(&r)
 		if d.synthetic {
 			return nil

@@ -24,13 +24,14 @@ type setWriter struct {
 	set     ruleSet
 	line    int
 	noteOf  map[*format.Annotation]uint32
+	repeats *repeats
 	replies [format.Records]uint32 // the extra that says so and nothing else
 	scratch [binary.MaxVarintLen64 + 2]byte
 	err     error
 }
 
 func newSetWriter(file *os.File) *setWriter {
-	w := &setWriter{file: file, sum: xxhash.New(), noteOf: map[*format.Annotation]uint32{}}
+	w := &setWriter{file: file, sum: xxhash.New(), noteOf: map[*format.Annotation]uint32{}, repeats: newRepeats()}
 	w.set.Forms = map[format.Form]int{}
 	if file == nil {
 		w.w = bufio.NewWriterSize(&w.memory, 4096)
@@ -44,6 +45,10 @@ func newSetWriter(file *os.File) *setWriter {
 // add appends a rule. It copies what it keeps.
 func (w *setWriter) add(r *format.Rule) {
 	if w.err != nil {
+		return
+	}
+	if w.repeats.isOver(r) {
+		w.bad(overRepeated(r))
 		return
 	}
 	if w.set.records%markEvery == 0 {
