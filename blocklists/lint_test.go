@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,6 +95,15 @@ func TestLintReadsAFileAsItsListIs(t *testing.T) {
 				t.Errorf("of %q: got %q, bad lines %v", r[0].List, got, r[0].Bad)
 			}
 		})
+	}
+}
+
+func TestAFileOfAListIsKnownByALink(t *testing.T) {
+	o := Options{Dir: files(t, map[string]string{"patterns.txt": "^ads\\.\n"}), Lists: []ListSettings{{Name: "patterns", Format: "regex"}}}
+	link := filepath.Join(t.TempDir(), "link.txt")
+	check(t, os.Symlink(filepath.Join(o.Dir, "patterns.txt"), link))
+	if f := o.FileOf(link, ListSettings{}); f.Settings.Name != "patterns" || f.Settings.Format != "regex" {
+		t.Errorf("got %+v", f)
 	}
 }
 

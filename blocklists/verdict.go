@@ -139,7 +139,7 @@ func (v *Verdict) AnswerBy(p *Policy, rule RuleID) {
 type Rule struct {
 	List       string             // name of the list: the file name without its ending
 	Line       int                // from 1; 0 for built-in rules
-	Text       string             // the rule in canonical spelling, e.g. "||ads.example^"
+	Text       string             // as its author wrote it, or in canonical spelling: "||ads.example^"; a line, or several
 	Annotation *format.Annotation // nil for none
 }
 

@@ -37,6 +37,8 @@ func TestSpecialOf(t *testing.T) {
 		{fact: "unless canaries are forwarded", name: "mask.icloud.com", set: forward},
 		{fact: "a name below a canary is none", name: "x.mask.icloud.com"},
 		{fact: "resolver.arpa has nothing", name: "_dns.resolver.arpa", lists: block, want: Special{blocklists.SpecialResolverArpa, NoData}},
+		{fact: "unless it has a local record", name: "_dns.resolver.arpa", lists: local},
+		{fact: "a canary may have a local record", name: "mask.icloud.com", lists: local},
 		{fact: "home.arpa does not exist without a private upstream", name: "nas.home.arpa", want: Special{blocklists.SpecialHomeArpa, NameError}},
 		{fact: "home.arpa is asked of a private upstream alone", name: "nas.home.arpa", private: true, want: Special{Reply: PrivateOnly}},
 		{fact: "a list may block home.arpa", name: "nas.home.arpa", lists: block},
