@@ -378,9 +378,9 @@ bad not honoured: port= is an option of dnsmasq, not a rule: it is ignored
 bad not honoured: cache-size= is an option of dnsmasq, not a rule: it is ignored
 bad single label: a single label: write =port for this name alone, ||port^ for everything below it`},
 		{"dnsmasq forwards to an address, whatever address it is", "server=/a.example/127.0.0.1\nlocal=/b.example/127.0.0.1#5353\nserver=/c.example/::\nserver=/d.example/0.0.0.0", Options{}, `
-bad not honoured: sends names to another server, it blocks none: leave out 127.0.0.1 to block them
+bad not honoured: dnsmasq looks for a server at 127.0.0.1, and blocks nothing: write address=, or leave out 127.0.0.1, to block
 bad not honoured: sends names to another server, it blocks none: leave out 127.0.0.1#5353 to block them
-bad not honoured: sends names to another server, it blocks none: leave out :: to block them
+bad not honoured: dnsmasq looks for a server at ::, and blocks nothing: write address=, or leave out ::, to block
 bad not honoured: dnsmasq asks its usual servers where 0.0.0.0 stands: leave it out to block, write # to allow`},
 		{"local with # allows, as server does", "local=/a.example/#", Options{}, `
 dnsmasq allow subtree a.example`},

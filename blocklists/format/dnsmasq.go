@@ -142,6 +142,10 @@ func (p *parser) dnsmasqTarget(s, key, target string) (r Rule, ok bool) {
 		p.bad(NotHonoured, s, "dnsmasq asks its usual servers where 0.0.0.0 stands: leave it out to block, write # to allow")
 		return r, false
 	}
+	if a, err := netip.ParseAddr(target); err == nil && isNowhere(a.Unmap()) {
+		p.bad(NotHonoured, s, "dnsmasq looks for a server at %s, and blocks nothing: write address=, or leave out %s, to block", target, target)
+		return r, false
+	}
 	p.bad(NotHonoured, s, "sends names to another server, it blocks none: leave out %s to block them", printable(target))
 	return r, false
 }
