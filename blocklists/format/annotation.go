@@ -124,6 +124,9 @@ func (p *parser) pairs(s string) (pairs []pair, name string) {
 			s = ""
 		}
 		if key == "name" {
+			if name != "" {
+				p.bad(BadAnnotation, key+"="+name, "a second name= in a line: write a line for each name")
+			}
 			name = value
 			continue
 		}

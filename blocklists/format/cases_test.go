@@ -576,6 +576,9 @@ known known subtree b.example vendor="Y"
 bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first
 bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first
 bad annotation: a second #@ in a line is a comment, and says nothing: write its keys behind the first`},
+		{"a line names one name", "#@ name=a.example name=b.example vendor=X", Options{}, `
+known known subtree b.example vendor="X"
+bad annotation: a second name= in a line: write a line for each name`},
 		{"an annotation needs a space after its sign", "#@vendor=X\na.example", Options{}, `
 domain block subtree a.example`},
 	} {
