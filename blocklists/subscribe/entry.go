@@ -7,13 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
 // An entry is one list as it is kept. Its fields belong to Subscriber.mu, but
-// for fetching, which is held while a download runs.
+// for fetching, which is held while a download runs, and files.
 type entry struct {
 	fetching chan struct{} // one at a time; a channel, so that waiting can end
+	files    sync.Mutex    // held while copies are read and replaced; locked before Subscriber.mu
 	list     List
 	known    known
 	due      time.Time
@@ -39,6 +41,7 @@ type known struct {
 	Held         *Held
 	HeldETag     string // the validators of the held copy
 	HeldModified string
+	HeldAs       string // how it was read
 }
 
 // load makes an entry from what an earlier run left.

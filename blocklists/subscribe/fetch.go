@@ -10,12 +10,14 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // An update is what a server sent.
 type update struct {
-	file     *os.File // nil where the server's copy is ours
+	file     *os.File // nil where the server's copy is ours, or the held one
+	held     bool     // it is the held one
 	etag     string
 	modified string
 	reading  reading
@@ -84,6 +86,9 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 	defer cancel()
 	stall := newStall(ctx, s.Stall)
 	defer stall.stop()
+	if _, err := os.Stat(s.heldPath(l.Name)); err != nil || k.HeldAs != l.readAs() {
+		k.Held = nil // it is gone, or may be no worse than ours as it would be read now: it is asked for again
+	}
 	req, err := newRequest(stall.ctx, l, k)
 	if err != nil {
 		return u, err
@@ -94,6 +99,9 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 	}
 	defer res.Body.Close()
 	switch {
+	case res.StatusCode == http.StatusNotModified && k.Held != nil:
+		u.held = !k.isOurs(res.Header.Get("ETag"))
+		return u, nil
 	case res.StatusCode == http.StatusNotModified && k.Rules > 0:
 		return u, nil
 	case res.StatusCode != http.StatusOK:
@@ -121,7 +129,16 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 	return u, err
 }
 
-// newRequest makes a request that asks only for what has changed.
+// isOurs reports whether a server that had the choice between our copy and the
+// held one means ours by an ETag. One that sends none (RFC 9110, 15.4.5 has it
+// send one) means what it sent last.
+func (k *known) isOurs(etag string) bool {
+	opaque := func(s string) string { return strings.TrimPrefix(s, "W/") }
+	return etag != "" && k.Rules > 0 && opaque(etag) == opaque(k.ETag) && opaque(etag) != opaque(k.HeldETag)
+}
+
+// newRequest makes a request that asks only for what is neither our copy nor the
+// held one.
 func newRequest(ctx context.Context, l List, k known) (*http.Request, error) {
 	u, err := parseURL(l.URL)
 	if err != nil {
@@ -132,12 +149,22 @@ func newRequest(ctx context.Context, l List, k known) (*http.Request, error) {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", "Telltale")
-	etag, modified := k.ETag, k.LastModified
-	if k.Rules == 0 {
-		return req, nil
+	var etags []string
+	modified := ""
+	if k.Rules > 0 && k.ETag != "" {
+		etags = append(etags, k.ETag)
 	}
-	if etag != "" {
-		req.Header.Set("If-None-Match", etag)
+	if k.Rules > 0 {
+		modified = k.LastModified
+	}
+	if k.Held != nil {
+		modified = k.HeldModified
+		if k.HeldETag != "" && k.HeldETag != k.ETag {
+			etags = append(etags, k.HeldETag)
+		}
+	}
+	if len(etags) > 0 {
+		req.Header.Set("If-None-Match", strings.Join(etags, ", "))
 	}
 	if modified != "" {
 		req.Header.Set("If-Modified-Since", modified)
@@ -157,8 +184,38 @@ func (s *Subscriber) retryAfter(res *http.Response) time.Duration {
 	return 0
 }
 
+// A judgement is what is to be done with an update.
+type judgement struct {
+	same    bool   // it is our copy
+	refusal string // why it is held back; "" where it is not
+}
+
+// judge compares an update with our copy, without holding mu: that reads both.
+func (s *Subscriber) judge(e *entry, l List, u *update) (j judgement) {
+	s.mu.Lock()
+	have, foreign := e.known.Rules, e.known.Foreign
+	s.mu.Unlock()
+	if have > 0 && s.isCopy(l.Name, u) { // a server without conditions
+		return judgement{same: true}
+	}
+	if foreign {
+		have = 0 // another URL's list may well be shorter
+	}
+	j.refusal = u.reading.refusal(have)
+	if j.refusal == "" && have > 0 {
+		j.refusal = s.newlyBlocked(l, &u.reading)
+	}
+	return j
+}
+
 // conclude judges an update and puts it in place, holds it, or counts a failure.
 func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome, rules int, why error) {
+	e.files.Lock()
+	defer e.files.Unlock()
+	var j judgement
+	if err == nil && u.file != nil {
+		j = s.judge(e, l, &u)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.entries, e) { // the list was taken away, or given another URL
@@ -175,29 +232,24 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 	if err != nil {
 		return Failed, 0, s.failLocked(e, err)
 	}
+	if u.held && k.Held != nil {
+		return HeldBack, 0, s.holdOnLocked(e, k.Held.Reason)
+	}
 	if u.file == nil {
 		k.Checked = now
 		s.dropHeldLocked(e)
 		s.mendLocked(e)
 		return Unchanged, k.Rules, nil
 	}
-	have := k.Rules
-	if k.Foreign {
-		have = 0 // another URL's list may well be shorter
-	}
-	if k.Rules > 0 && s.isCopy(l.Name, u) { // a server without conditions
+	if j.same {
 		u.discard()
 		k.ETag, k.LastModified, k.Checked, k.Foreign = u.etag, u.modified, now, false
 		s.dropHeldLocked(e)
 		s.mendLocked(e)
 		return Unchanged, k.Rules, nil
 	}
-	refusal := u.reading.refusal(have)
-	if refusal == "" && have > 0 {
-		refusal = s.newlyBlocked(l, &u.reading)
-	}
-	if refusal != "" {
-		return HeldBack, 0, s.holdLocked(e, u, refusal)
+	if j.refusal != "" {
+		return HeldBack, 0, s.holdLocked(e, u, j.refusal)
 	}
 	if err := s.replace(l.Name, u.file); err != nil {
 		return Failed, 0, s.failLocked(e, err)
@@ -212,7 +264,7 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 }
 
 // isCopy reports whether an update is what we have, byte for byte.
-func (s *Subscriber) isCopy(name string, u update) bool {
+func (s *Subscriber) isCopy(name string, u *update) bool {
 	have, err := os.Open(s.path(name))
 	if err != nil {
 		return false
@@ -275,16 +327,22 @@ func (s *Subscriber) holdLocked(e *entry, u update, refusal string) error {
 	}
 	again := k.Held != nil && k.Held.Reason == refusal
 	k.Held = &Held{Reason: refusal, At: now, Rules: u.reading.report.Rules, Size: u.reading.size}
-	k.HeldETag, k.HeldModified = u.etag, u.modified
+	k.HeldETag, k.HeldModified, k.HeldAs = u.etag, u.modified, e.list.readAs()
+	if !again {
+		s.Logger.Warn("subscription held back", "list", e.list.Name, "why", refusal)
+		s.Report("list-held", e.list.Name, "the update "+refusal)
+	}
+	return s.holdOnLocked(e, refusal)
+}
+
+// holdOnLocked notes that what the server has is still what is held.
+func (s *Subscriber) holdOnLocked(e *entry, refusal string) error {
+	k := &e.known
 	if k.Rules == 0 { // nothing to fall back on: soon again
 		k.Failures++
 		k.Err = "the list " + refusal
 	} else {
 		k.Failures, k.Err = 0, ""
-	}
-	if !again {
-		s.Logger.Warn("subscription held back", "list", e.list.Name, "why", refusal)
-		s.Report("list-held", e.list.Name, "the update "+refusal)
 	}
 	return errors.New(refusal)
 }
@@ -303,7 +361,7 @@ func (s *Subscriber) dropHeldLocked(e *entry) {
 		os.Remove(s.heldPath(e.list.Name))
 		s.Report("list-mended", e.list.Name, "after an update that "+e.known.Held.Reason)
 	}
-	e.known.Held, e.known.HeldETag, e.known.HeldModified = nil, "", ""
+	e.known.Held, e.known.HeldETag, e.known.HeldModified, e.known.HeldAs = nil, "", "", ""
 }
 
 // Accept puts the update that was held back in place, whatever was wrong with
@@ -321,16 +379,21 @@ func (s *Subscriber) Accept(name string) error {
 }
 
 func (s *Subscriber) accept(e *entry) error {
+	e.files.Lock() // what is held stays what it is
+	defer e.files.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := &e.known
-	if k.Held == nil {
+	l, held := e.list, e.known.Held
+	s.mu.Unlock()
+	if held == nil {
 		return errors.New("no update is held back")
 	}
-	r, err := s.inspect(s.heldPath(e.list.Name), e.list)
+	r, err := s.inspect(s.heldPath(l.Name), l)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := &e.known
 	if r.report.Rules == 0 {
 		return fmt.Errorf("the update %s: turn the list off instead", r.problem())
 	}
@@ -345,7 +408,7 @@ func (s *Subscriber) accept(e *entry) error {
 	k.ETag, k.LastModified = k.HeldETag, k.HeldModified
 	k.Fetched, k.Foreign, k.Failures, k.Err = k.Held.At, false, 0, ""
 	k.Rules, k.Bad, k.Size = r.report.Rules, r.report.BadTotal, r.size
-	k.Held, k.HeldETag, k.HeldModified = nil, "", ""
+	k.Held, k.HeldETag, k.HeldModified, k.HeldAs = nil, "", "", ""
 	s.schedule(e)
 	s.saveLocked(e)
 	return nil

@@ -38,6 +38,9 @@ func (l *List) options() format.Options {
 	return format.Options{Name: l.Name, Format: l.Format, Exact: l.Exact, Answers: l.Answers}
 }
 
+// readAs says how its lines are read, to be compared.
+func (l *List) readAs() string { return fmt.Sprintf("%q %v %v", l.Format, l.Exact, l.Answers) }
+
 // problem says why a file is no list at all; "" if it is one.
 func (r *reading) problem() string {
 	switch {

@@ -54,7 +54,7 @@ func text(s string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		etag := fmt.Sprintf(`"%d"`, len(s))
 		w.Header().Set("ETag", etag)
-		if r.Header.Get("If-None-Match") == etag {
+		if strings.Contains(r.Header.Get("If-None-Match"), etag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -284,6 +284,41 @@ func TestWhatWasHeldCanBeAccepted(t *testing.T) {
 	refreshed(t, again)
 	if err := again.Accept("ads"); err == nil {
 		t.Error("a list without rules was accepted")
+	}
+}
+
+func TestWhatIsHeldIsNotSentAgain(t *testing.T) {
+	p := publish(t, text(list(1000)))
+	s := subscribed(t, p.URL, nil)
+	refreshed(t, s)
+	p.now(text(list(5)))
+	first := refreshed(t, s)
+	sent := func() (ask []string) { p.mu.Lock(); defer p.mu.Unlock(); return p.asNewer }
+	for range 2 {
+		got := refreshed(t, s)
+		if got.Outcome != HeldBack || got.Err == nil || got.Err.Error() != first.Err.Error() || got.Bytes != 0 {
+			t.Errorf("asked again: got %+v, want what was said first: %v", got, first.Err)
+		}
+	}
+	if ask := sent(); !strings.Contains(ask[0], ", ") {
+		t.Errorf("asked with %q, want the ETags of both copies", ask)
+	}
+	s.Set([]List{{Name: "ads", URL: p.URL, Enabled: true, Exact: true}})
+	if got := refreshed(t, s); got.Outcome != HeldBack || got.Bytes == 0 {
+		t.Errorf("read in another way: got %+v, want it judged anew", got)
+	}
+	if err := os.Remove(s.heldPath("ads")); err != nil {
+		t.Fatal(err)
+	}
+	if got := refreshed(t, s); got.Outcome != HeldBack || got.Bytes == 0 {
+		t.Errorf("with the held copy gone: got %+v, want it sent again", got)
+	}
+	p.now(func(w http.ResponseWriter, r *http.Request) { // the server has the old one again, and says so
+		w.Header().Set("ETag", fmt.Sprintf(`W/"%d"`, len(list(1000))))
+		w.WriteHeader(http.StatusNotModified)
+	})
+	if got := refreshed(t, s); got.Outcome != Unchanged || s.Status()[0].Held != nil {
+		t.Errorf("the old one again: got %+v, held %+v", got, s.Status()[0].Held)
 	}
 }
 

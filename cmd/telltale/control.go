@@ -255,7 +255,8 @@ type refreshed struct {
 	Total   int64  `json:"total,omitempty"`
 	Done    bool   `json:"done,omitempty"`
 	Outcome string `json:"outcome,omitempty"`
-	Rules   int    `json:"rules,omitempty"`
+	Rules   int    `json:"rules,omitempty"`     // in force
+	Bad     int    `json:"bad_lines,omitempty"` // that are not
 	Error   string `json:"error,omitempty"`
 }
 
@@ -271,6 +272,13 @@ func (h *house) refresh(w http.ResponseWriter, r *http.Request) {
 		line := refreshed{Name: p.Name, Bytes: p.Bytes, Total: p.Total, Done: p.Done, Rules: p.Rules}
 		if p.Done {
 			line.Outcome = p.Outcome.String()
+		}
+		switch p.Outcome {
+		case subscribe.Updated:
+			h.configureFetched() // so that what is said is so
+			line.Rules, line.Bad = h.inForce(p)
+		case subscribe.Unchanged:
+			line.Rules, line.Bad = h.inForce(p)
 		}
 		if p.Err != nil {
 			line.Error = p.Err.Error()

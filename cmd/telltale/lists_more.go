@@ -284,6 +284,8 @@ func (a *app) printRefreshed(r *refreshed) error {
 		fmt.Fprintf(a.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
 	case r.Error != "":
 		fmt.Fprintf(a.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
+	case r.Bad > 0:
+		fmt.Fprintf(a.out, "%s: %s, %d rules, %d lines not in force ('telltale lists --bad' shows them)\n", printable(r.Name), r.Outcome, r.Rules, r.Bad)
 	case r.Rules > 0:
 		fmt.Fprintf(a.out, "%s: %s, %d rules\n", printable(r.Name), r.Outcome, r.Rules)
 	default:

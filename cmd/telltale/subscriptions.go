@@ -127,8 +127,23 @@ func (h *house) fetch(ctx context.Context) {
 			return
 		case <-h.fetched:
 		}
-		if err := h.lists.Configure(h.listOptions(h.cfg.Load())); err != nil {
-			h.logger.Error("a fetched list is not in force", "error", err)
+		h.configureFetched()
+	}
+}
+
+func (h *house) configureFetched() {
+	if err := h.lists.Configure(h.listOptions(h.cfg.Load())); err != nil {
+		h.logger.Error("a fetched list is not in force", "error", err)
+	}
+}
+
+// inForce returns how many rules of a fetched list are in force, and how many of
+// its lines are not: some may be held back.
+func (h *house) inForce(p subscribe.Progress) (rules, bad int) {
+	for _, l := range h.lists.Status() {
+		if l.Name == p.Name && l.Kind == blocklists.Subscribed {
+			return l.Rules, l.BadSeen
 		}
 	}
+	return p.Rules, 0 // the list is off
 }
