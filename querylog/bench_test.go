@@ -192,3 +192,46 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(49_984*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// BenchmarkCurve is what depends on how many rows the store has: a window of
+// 1000 rows more, the newest 20 rows, and a name looked for in all of them.
+func BenchmarkCurve(b *testing.B) {
+	few := slices.Concat(batches(b, 49_984)...)
+	window := foldOf(few[:1000])
+	for _, rows := range []int{10_000, 100_000, 1_000_000} {
+		dir := b.TempDir()
+		s, err := openStore(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		number := int64(0)
+		commit := func(f *fold) {
+			number++
+			if _, _, err := s.commit(&windowData{number: number, node: "n", entries: f.entries}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for have := 0; have < rows; have += 10_000 {
+			commit(foldOf(few[:10_000]))
+		}
+		measure := func(what string, do func()) {
+			b.Run(fmt.Sprintf("%s/%d-rows", what, rows), func(b *testing.B) {
+				begun := cpu()
+				for b.Loop() {
+					do()
+				}
+				b.ReportMetric(float64(cpu()-begun)/1e3/float64(b.N), "cpu-us/op")
+			})
+		}
+		measure("commit", func() { commit(window) })
+		measure("newest", func() { read(b, dir, Filter{Limit: 20}) })
+		measure("search", func() { read(b, dir, Filter{Name: "host77.some", Limit: 20}) })
+		s.close()
+	}
+}
+
+func read(b *testing.B, dir string, f Filter) {
+	if got := len(rows(b, dir, f)); got == 0 {
+		b.Fatal("no rows")
+	}
+}

@@ -18,7 +18,7 @@ type batch struct {
 // flush journals what came since the last one.
 func (w *writer) flush() {
 	w.resolve()
-	b := w.take(false)
+	b := w.take(nil)
 	if len(b.fold.rows)+len(w.window.events)+len(w.window.bindings) > 0 && w.since.IsZero() {
 		w.since = time.Now()
 	}
@@ -45,9 +45,9 @@ func (w *writer) journal(b *batch) {
 	}
 }
 
-// take takes what came since the last flush. With end the window is over, and
-// a new fold begins.
-func (w *writer) take(end bool) (b batch) {
+// take takes what came since the last flush. With a next fold the window is
+// over.
+func (w *writer) take(next *fold) (b batch) {
 	l := w.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,10 +59,10 @@ func (w *writer) take(end bool) (b batch) {
 	w.window.events = append(w.window.events, l.events...)
 	w.window.bindings = append(w.window.bindings, l.bindings...)
 	l.events, l.bindings = nil, nil
-	if end {
+	if next != nil {
 		b.old, l.torn = f, false
 		l.stats.Folded += f.coarse
-		f = w.nextFold()
+		f = next
 		l.fold, l.limit = f, max(l.o.MaxMemory-b.old.memory(), l.o.MaxMemory/4)
 	}
 	l.hits = hitBuffer{buf: w.spare[:0], last: f.start}
@@ -70,16 +70,26 @@ func (w *writer) take(end bool) (b batch) {
 	return b
 }
 
-// nextFold returns an empty fold, in the memory of an earlier one if there is
-// one.
+// nextFold returns an empty fold with memory for as much as the open one holds.
 func (w *writer) nextFold() *fold {
-	f := w.spareFold
-	if f == nil {
-		return newFold(w.l.o.Now())
+	w.l.mu.Lock()
+	rows, keys := len(w.l.fold.rows), len(w.l.fold.keys)
+	w.l.mu.Unlock()
+	return newFoldFor(w.l.o.Now(), rows, keys)
+}
+
+// giveBack lets go of memory for which there is no use while nobody asks.
+func (w *writer) giveBack() {
+	if !w.since.IsZero() {
+		return
 	}
-	w.spareFold = nil
-	f.start = w.l.o.Now().UnixMilli()
-	return f
+	w.spare = nil
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	if w.l.fold.roomy() && time.Since(w.lastClose) >= windowMin {
+		w.l.fold = newFold(w.l.o.Now())
+		w.l.hits = hitBuffer{last: w.l.fold.start}
+	}
 }
 
 // resolve asks who has the addresses that came without a binding.

@@ -98,21 +98,18 @@ func newFold(now time.Time) *fold {
 	}
 }
 
-// reset empties a fold so that its memory serves another window; one that has
-// grown far beyond its use gives the memory back instead.
-func (f *fold) reset(now time.Time) *fold {
-	if len(f.rows) < cap(f.rows)/8 || len(f.rows) < 64 {
-		return newFold(now)
+// roomy reports whether a fold without rows has memory for many.
+func (f *fold) roomy() bool { return len(f.rows) == 0 && cap(f.rows) > 1024 }
+
+// newFoldFor is newFold with memory for so many rows and bytes of keys: nobody
+// who appends has to wait while it grows.
+func newFoldFor(now time.Time, rows, keys int) *fold {
+	f := newFold(now)
+	for len(f.table)*3 < rows*4 {
+		f.table = make([]uint32, 2*len(f.table))
 	}
-	clear(f.table)
-	clear(f.clients)
-	clear(f.policies)
-	clear(f.byClient)
-	return &fold{
-		start: now.UnixMilli(), seed: f.seed, rows: f.rows[:0], keys: f.keys[:0], table: f.table,
-		clients: f.clients[:1], byClient: f.byClient, policies: f.policies[:1],
-		texts: new(ruleTexts),
-	}
+	f.rows, f.keys = make([]foldRow, 0, rows), make([]byte, 0, keys)
+	return f
 }
 
 // memory returns about how many bytes the fold takes.

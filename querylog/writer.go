@@ -50,8 +50,8 @@ type writer struct {
 	done    []doneFile  // journals of stored windows
 
 	spare      []byte // the hit buffer not in use
-	spareFold  *fold  // an empty one, with the memory of a stored one
 	lastFlush  time.Time
+	lastClose  time.Time // of a window
 	lastBeat   time.Time
 	lastTry    time.Time // of what failed
 	lastTorn   time.Time
@@ -349,6 +349,7 @@ func (w *writer) step() {
 	if w.due() {
 		w.closeWindow()
 	}
+	w.giveBack()
 	w.mendJournal()
 	w.beat()
 	w.retain()
@@ -405,7 +406,7 @@ func (w *writer) due() bool {
 // stays in the journal, or in memory where the journal is not whole.
 func (w *writer) closeWindow() error {
 	w.resolve()
-	b := w.take(true)
+	b := w.take(w.nextFold())
 	w.resolveClosed(&b)
 	w.full = false
 	whole := w.lock != nil && !b.torn && w.writeBatch(&b) == nil
@@ -420,6 +421,7 @@ func (w *writer) closeWindow() error {
 		path = w.seg.path
 	}
 	w.seg, w.number, w.since, w.window = nil, 0, time.Time{}, content{}
+	w.lastClose = time.Now()
 	if data.number == 0 { // never journaled: take the number now
 		data.number = w.newNumber()
 	}
@@ -435,7 +437,6 @@ func (w *writer) closeWindow() error {
 	switch {
 	case err == nil:
 		w.done = append(w.done, doneFile{path, time.Now().Add(keepJournal)})
-		w.spareFold = b.old.reset(w.l.o.Now()) // lets go of the policies too
 		w.setLimit(0)
 	case whole:
 		w.storeFailed(err)
