@@ -40,7 +40,7 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	if q.Type == dnswire.TypeANY {
 		return s.appendMinimalANY(dst, q), querylog.FromPolicy
 	}
-	if e, ok := s.cache.get(&q.Question, q.received); ok {
+	if e, ok := s.cache.get(&q.Question, q.received, q.cached); ok {
 		return s.answerFrom(dst, q, e, e.cached())
 	}
 	return dst, 0

@@ -3,7 +3,10 @@ package resolver
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,10 +27,21 @@ func cacheQuestion(t testing.TB, name string) *dnswire.Question {
 	return q
 }
 
-// keptFor returns an entry of some octets that lives for d.
-func keptFor(d time.Duration, octets int) *entry {
+// keptFor returns an answer to q, with so many octets behind the question, that
+// lives for d.
+func keptFor(q *dnswire.Question, d time.Duration, octets int) *entry {
 	now := time.Now()
-	return &entry{stored: now, dies: now.Add(d), Stored: dnswire.Stored{Wire: make([]byte, octets), TTLs: make([]uint16, 2)}}
+	e := &entry{stored: now, dies: now.Add(d)}
+	e.Wire = append(make([]byte, dnswire.HeaderLen), q.Name.Wire()...)
+	e.Wire = append(e.Wire, make([]byte, 4+octets)...)
+	e.Question, e.TTLs = len(q.Name.Wire())+4, make([]uint16, 2)
+	return e
+}
+
+// has reports whether c keeps an answer to q.
+func has(c *cache, q *dnswire.Question) bool {
+	_, ok := c.get(q, time.Now(), nil)
+	return ok
 }
 
 func newTestCache(size int64) *cache { return newCache(size, new(atomic.Uint32)) }
@@ -45,27 +59,20 @@ func oneShard(t testing.TB, c *cache, n int) []*dnswire.Question {
 }
 
 func TestEvictionPassesOverWhatWasServed(t *testing.T) {
-	c := newTestCache(cacheShards * 4000)
-	qs := oneShard(t, c, 12)
-	for _, q := range qs[:4] { // four of about 500 octets each, eight have room
-		c.put(q, keptFor(time.Hour, 100))
+	c := newTestCache(cacheShards * 4 * (recordCost + 2*cellSize))
+	qs := oneShard(t, c, 7)
+	for _, q := range qs[:4] {
+		c.put(q, keptFor(q, time.Hour, 10))
 	}
-	c.get(qs[0], time.Now())
-	c.get(qs[2], time.Now())
-	before := len(c.shards[0].m)
-	for _, q := range qs[4:] {
-		c.put(q, keptFor(time.Hour, 100))
+	has(c, qs[0])
+	has(c, qs[2])
+	for _, q := range qs[4:6] {
+		c.put(q, keptFor(q, time.Hour, 10))
 	}
-	if before != 4 || len(c.shards[0].m) >= 12 {
-		t.Fatalf("%d, then %d entries: the test's sizes are off", before, len(c.shards[0].m))
-	}
-	for i, want := range []bool{true, false, true, false} {
+	for i, want := range []bool{true, false, true, false, true, true} {
 		if got := c.peek(qs[i]) != nil; got != want {
 			t.Errorf("entry %d is kept: %v, want %v", i, got, want)
 		}
-	}
-	if c.peek(qs[11]) == nil {
-		t.Error("the newest entry is gone")
 	}
 }
 
@@ -88,60 +95,48 @@ func (s *sieve) get(k string) bool {
 }
 
 func (s *sieve) put(k string) {
-	s.queue = append([]string{k}, s.queue...)
-	s.hand++ // it stays at its entry
-	if len(s.queue) <= s.room {
-		return
-	}
-	if s.hand >= len(s.queue) || s.hand < 0 {
-		s.hand = len(s.queue) - 1
-	}
-	for s.seen[s.queue[s.hand]] {
-		delete(s.seen, s.queue[s.hand])
-		if s.hand--; s.hand < 0 {
-			s.hand = len(s.queue) - 1
+	if len(s.queue) == s.room {
+		for s.seen[s.queue[s.hand]] {
+			delete(s.seen, s.queue[s.hand])
+			s.back()
+		}
+		gone := s.hand
+		s.back()
+		s.queue = append(s.queue[:gone:gone], s.queue[gone+1:]...)
+		if s.hand > gone {
+			s.hand--
 		}
 	}
-	s.queue = append(s.queue[:s.hand:s.hand], s.queue[s.hand+1:]...)
+	s.queue = append([]string{k}, s.queue...)
+	s.hand = min(s.hand+1, s.room-1) // it stays at its entry
+}
+
+// back takes the hand one entry on towards the newest, and from there to the
+// oldest.
+func (s *sieve) back() {
 	if s.hand--; s.hand < 0 {
-		s.hand = len(s.queue) // none: begin at the oldest
+		s.hand = len(s.queue) - 1
 	}
 }
 
 func TestEvictionAgreesWithSlowTwin(t *testing.T) {
-	c := newTestCache(cacheShards * 20_000)
-	qs := oneShard(t, c, 100)
-	one := keptFor(time.Hour, 100)
-	size := func() int64 { e := *keptEntry(one, qs[10]); return e.size() }()
-	c.shards[0].max = 20 * size // names of like length
-	qs = qs[10:90]
-	twin := &sieve{seen: map[string]bool{}, room: 20, hand: 1 << 30}
+	const room = 20
+	c := newTestCache(cacheShards * room * (recordCost + 2*cellSize))
+	qs := oneShard(t, c, 90)
+	twin := &sieve{seen: map[string]bool{}, room: room, hand: room - 1}
 	random := rand.New(rand.NewPCG(3, 4))
 	for step := range 5000 {
 		q := qs[min(random.IntN(len(qs)), random.IntN(len(qs)))]
-		if len(q.Name.Wire()) != len(qs[0].Name.Wire()) {
-			continue
-		}
 		k := q.Name.String()
-		_, got := c.get(q, time.Now())
-		want := twin.get(k)
+		got, want := has(c, q), twin.get(k)
 		if got != want {
 			t.Fatalf("step %d: %s is kept: %v, want %v", step, k, got, want)
 		}
 		if !got {
-			c.put(q, keptFor(time.Hour, 100))
+			c.put(q, keptFor(q, time.Hour, 10))
 			twin.put(k)
-			if twin.hand > len(twin.queue) {
-				twin.hand = 1 << 30
-			}
 		}
 	}
-}
-
-func keptEntry(e *entry, q *dnswire.Question) *entry {
-	c := newTestCache(1 << 20)
-	c.put(q, e)
-	return c.peek(q)
 }
 
 func TestBytesAreBoundedAsMeasured(t *testing.T) {
@@ -149,68 +144,202 @@ func TestBytesAreBoundedAsMeasured(t *testing.T) {
 		t.Skip("measures the heap")
 	}
 	const bound = 8 << 20
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	c := newTestCache(bound)
-	for i := range 60_000 {
-		c.put(cacheQuestion(t, fmt.Sprintf("host-%d.some-domain.example.", i)), keptFor(time.Hour, 90))
+	for _, test := range []struct {
+		name            string
+		entries, octets int
+	}{
+		{"many small answers", 60_000, 16},
+		{"answers of all sizes", 60_000, 90},
+		{"few large answers", 4000, 4000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			c := newTestCache(bound)
+			for i := range test.entries {
+				q := cacheQuestion(t, fmt.Sprintf("host-%d.some-domain.example.", i))
+				c.put(q, keptFor(q, time.Hour, test.octets))
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			entries, bytes := c.usage()
+			heap := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+			if bytes > bound {
+				t.Errorf("%d bytes counted, want at most %d", bytes, bound)
+			}
+			if heap > bound+bound/20 { // chunks are taken whole
+				t.Errorf("%d bytes of heap, want at most %d", heap, bound)
+			}
+			if bytes < bound/2 {
+				t.Errorf("%d bytes in %d entries, though there is room for %d", bytes, entries, bound)
+			}
+			runtime.KeepAlive(c)
+		})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	_, bytes := c.usage()
-	heap := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	if bytes > bound {
-		t.Errorf("%d bytes counted, want at most %d", bytes, bound)
+}
+
+// A record's cost is what it takes, and there is nothing in it to follow.
+func TestCacheMemoryIsAsCounted(t *testing.T) {
+	if got := reflect.TypeFor[record]().Size(); got+8 > recordCost {
+		t.Errorf("a record takes %d octets, and up to 8 of the table; counted are %d", got, recordCost)
 	}
-	if heap > bytes+bytes/4 {
-		t.Errorf("%d bytes of heap for %d counted", heap, bytes)
+	if got := reflect.TypeFor[cell]().Size(); got != cellSize {
+		t.Errorf("a cell takes %d octets, counted are %d", got, cellSize)
 	}
-	runtime.KeepAlive(c)
+}
+
+func randomEntry(random *rand.Rand, q *dnswire.Question, epoch time.Time) *entry {
+	some := func(n int) []byte {
+		b := make([]byte, random.IntN(n))
+		for i := range b {
+			b[i] = byte(random.Uint32())
+		}
+		return b
+	}
+	e := keptFor(q, time.Duration(1+random.IntN(100_000))*time.Second, random.IntN(400))
+	e.stored = epoch.Add(time.Duration(random.Int64N(int64(time.Hour))))
+	e.dies = e.stored.Add(time.Duration(1+random.IntN(1<<30)) * time.Second)
+	copy(e.Wire[dnswire.HeaderLen+e.Question:], some(500))
+	e.TTLs = e.TTLs[:0]
+	for range random.IntN(20) {
+		e.TTLs = append(e.TTLs, uint16(random.Uint32()))
+	}
+	if random.IntN(4) == 0 { // no answer
+		e.Wire, e.TTLs, e.failure = nil, nil, true
+	}
+	e.aliases = some(300)
+	for range random.IntN(3) {
+		e.hints = append(e.hints, netip.AddrFrom4([4]byte{192, 0, 2, byte(random.Uint32())}), netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Uint32())}))
+	}
+	e.served, e.weather, e.failed = random.Uint32(), random.Uint32(), uint8(random.IntN(7))
+	e.Rcode, e.AD, e.private, e.lan, e.addrs = uint16(random.IntN(1<<12)), random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0
+	if random.IntN(2) == 0 {
+		e.EDE = dnswire.EDE{Code: uint16(random.Uint32()), Text: string(some(200))}
+	}
+	return e
+}
+
+// entryText is all that an entry says, the places where the cache has it left out.
+func entryText(e *entry) string {
+	return fmt.Sprintf("%x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
+		e.stored.UnixNano(), e.dies.UnixNano(), e.served, e.aliases, e.hints, e.private, e.lan, e.addrs, e.failure, e.failed, e.weather)
+}
+
+func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
+	c := newTestCache(4 << 20)
+	random := rand.New(rand.NewPCG(5, 6))
+	twin := map[string]string{}
+	var qs []*dnswire.Question
+	for i := range 300 {
+		qs = append(qs, cacheQuestion(t, strings.Repeat("long-label.", random.IntN(20))+fmt.Sprintf("n%d.example.", i)))
+	}
+	into, found := new(entry), 0
+	for step := range 20_000 {
+		q := qs[random.IntN(len(qs))]
+		k := q.Name.String()
+		if random.IntN(3) == 0 {
+			e := randomEntry(random, q, c.epoch)
+			c.put(q, e)
+			twin[k] = entryText(e)
+		}
+		var got *entry
+		if step%2 == 0 {
+			got = c.peek(q)
+		} else if hash := c.hash(q); c.shard(hash).findLocked(uint32(hash), q) != 0 {
+			got = c.copyLocked(c.shard(hash), c.shard(hash).findLocked(uint32(hash), q), into)
+		}
+		if got == nil && twin[k] == "" {
+			continue
+		}
+		found++
+		if got == nil || entryText(got) != twin[k] {
+			t.Fatalf("step %d, %s:\n got %s\nwant %s", step, k, entryText(got), twin[k])
+		}
+	}
+	if found < 10_000 {
+		t.Errorf("only %d were there: the test's sizes are off", found)
+	}
 }
 
 func TestQuestionsOfOneHashAreTold(t *testing.T) {
+	s := &cacheShard{cacheMemory: newCacheMemory(1 << 20)}
 	c := newTestCache(1 << 20)
-	a, b := cacheQuestion(t, "a.example."), cacheQuestion(t, "b.example.")
-	c.put(a, keptFor(time.Hour, 100))
-	hash := c.hash(b)
-	c.shard(hash).m[hash] = c.shard(c.hash(a)).m[c.hash(a)] // as if the hashes were the same
-	if _, ok := c.get(b, time.Now()); ok {
-		t.Error("the answer to another question")
+	var qs []*dnswire.Question
+	for i := range 200 {
+		qs = append(qs, cacheQuestion(t, fmt.Sprintf("n%d.example.", i)))
+		f, data, _ := encodeEntry(nil, qs[i], keptFor(qs[i], time.Hour, i))
+		s.putLocked(7, qs[i], &f, data) // as if the hashes were the same
+	}
+	for i, q := range qs {
+		at := s.findLocked(7, q)
+		if at == 0 {
+			t.Fatalf("%s is not found", q.Name.String())
+		}
+		if e := c.copyLocked(s, at, nil); len(e.Wire) != dnswire.HeaderLen+e.Question+i || e.Question != len(q.Name.Wire())+4 {
+			t.Errorf("%s: the answer to another question", q.Name.String())
+		}
 	}
 	for _, change := range []func(*dnswire.Question){
 		func(q *dnswire.Question) { q.Type = dnswire.TypeAAAA }, func(q *dnswire.Question) { q.DO = true }, func(q *dnswire.Question) { q.CD = true },
+		func(q *dnswire.Question) { q.Name.Set("n200.example.") }, func(q *dnswire.Question) { q.Name.Set("example.") },
 	} {
-		q := cacheQuestion(t, "a.example.")
+		q := cacheQuestion(t, "n100.example.")
 		change(q)
-		if e := c.peek(a); e == nil || e.key.holds(q) {
-			t.Errorf("%v is taken for %v", q.Type, a.Type)
+		if s.findLocked(7, q) != 0 {
+			t.Errorf("%v %s is taken for another", q.Type, q.Name.String())
 		}
+	}
+}
+
+// What is judged clean is what was judged, not what has come into its place.
+func TestOnlyWhatWasJudgedIsRememberedAsClean(t *testing.T) {
+	c := newTestCache(1 << 20)
+	q := cacheQuestion(t, "a.example.")
+	c.put(q, keptFor(q, time.Hour, 10))
+	old := c.peek(q)
+	old.kept.pass(5)
+	if got := c.peek(q).passed; got != 5 {
+		t.Errorf("passed by %d, want 5", got)
+	}
+	c.put(q, keptFor(q, time.Hour, 10))
+	old.kept.pass(6)
+	if got := c.peek(q).passed; got != 0 {
+		t.Errorf("a new answer passed by %d, want 0: nobody has looked at it", got)
+	}
+	c.flush()
+	old.kept.pass(7)
+	c.put(q, keptFor(q, time.Hour, 10))
+	old.kept.pass(7)
+	if got := c.peek(q).passed; got != 0 {
+		t.Errorf("after a flush passed by %d, want 0", got)
 	}
 }
 
 func TestWhatMayNotBeKeptIsNot(t *testing.T) {
 	q := cacheQuestion(t, "a.example.")
 	c := newTestCache(1 << 20)
-	c.put(q, keptFor(0, 100))
+	c.put(q, keptFor(q, 0, 100))
 	if c.peek(q) != nil {
 		t.Error("TTL 0 is kept")
 	}
-	c.put(q, keptFor(time.Hour, 60_000))
+	c.put(q, keptFor(q, time.Hour, 60_000))
 	if c.peek(q) != nil {
 		t.Error("an answer larger than a quarter of its shard is kept")
 	}
-	c.put(q, keptFor(time.Minute, 100))
-	if _, ok := c.get(q, time.Now().Add(59*time.Second)); !ok {
+	c.put(q, keptFor(q, time.Minute, 100))
+	if _, ok := c.get(q, time.Now().Add(59*time.Second), nil); !ok {
 		t.Error("gone before its time")
 	}
-	if _, ok := c.get(q, time.Now().Add(time.Minute)); ok {
+	if _, ok := c.get(q, time.Now().Add(time.Minute), nil); ok {
 		t.Error("served after its time")
 	}
-	off := newTestCache(-1)
-	off.put(q, keptFor(time.Hour, 100))
-	if off.peek(q) != nil {
-		t.Error("kept, though there is to be no cache")
+	for _, size := range []int64{-1, 1, 1000} {
+		off := newTestCache(size)
+		off.put(q, keptFor(q, time.Hour, 100))
+		if off.peek(q) != nil {
+			t.Errorf("kept in %d bytes", size)
+		}
 	}
 }
 
@@ -224,12 +353,15 @@ func TestCacheUnderManyHands(t *testing.T) {
 	for h := range 4 {
 		hands.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(h), 0))
+			into := new(entry)
 			for range 5000 {
 				q := qs[random.IntN(len(qs))]
-				if e, ok := c.get(q, time.Now()); !ok {
-					c.put(q, keptFor(time.Hour, random.IntN(500)))
-				} else if !e.key.holds(q) {
+				if e, ok := c.get(q, time.Now(), into); !ok {
+					c.put(q, keptFor(q, time.Hour, random.IntN(500)))
+				} else if name := q.Name.Wire(); string(e.Wire[dnswire.HeaderLen:][:len(name)]) != string(name) {
 					t.Error("the answer to another question")
+				} else {
+					e.kept.pass(uint64(h))
 				}
 				if random.IntN(1000) == 0 {
 					c.flush()
@@ -238,15 +370,35 @@ func TestCacheUnderManyHands(t *testing.T) {
 		})
 	}
 	hands.Wait()
-	entries, bytes := 0, int64(0)
 	for i := range c.shards {
-		for n := c.shards[i].head; n != nil; n = n.next {
-			entries++
-			bytes += n.size()
+		checkShard(t, &c.shards[i])
+	}
+}
+
+// checkShard walks everything a shard has.
+func checkShard(t *testing.T, s *cacheShard) {
+	t.Helper()
+	records, cells, older := 0, 0, uint32(0)
+	for at := s.tail; at != 0; at = s.record(at).newer {
+		r := s.record(at)
+		records++
+		cells += cellsOf(r.size())
+		if r.older != older || r.serial == 0 {
+			t.Fatalf("record %d: older is %d, want %d; serial %d", at, r.older, older, r.serial)
+		}
+		older = at
+	}
+	if s.head != older {
+		t.Errorf("the head is %d, want %d", s.head, older)
+	}
+	chained := 0
+	for i := range s.table {
+		for at := s.table[i]; at != 0; at = s.record(at).chain {
+			chained++
 		}
 	}
-	if e, b := c.usage(); e != entries || b != bytes {
-		t.Errorf("%d entries, %d bytes counted; %d, %d in the queues", e, b, entries, bytes)
+	if records != s.records.used || chained != records || cells != s.cells.used {
+		t.Errorf("%d records in the queue, %d in chains, %d counted; %d cells, %d counted", records, chained, s.records.used, cells, s.cells.used)
 	}
 }
 
@@ -272,7 +424,7 @@ func TestFailuresDoubleAndAreForgotten(t *testing.T) {
 	if e := fail(at+time.Hour, last, 1); e.failed != 1 {
 		t.Error("an hour later: that is no failure in a row")
 	}
-	good := keptFor(time.Hour, 100)
+	good := keptFor(cacheQuestion(t, "a.example."), time.Hour, 100)
 	if e := fail(at, good, 0); e.failed != 1 {
 		t.Error("there was an answer: that is no failure in a row")
 	}

@@ -36,7 +36,7 @@ func newDesk(t testing.TB, o Options) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return &desk{t: t, s: s, client: netip.MustParseAddrPort("127.0.0.1:5000"), udp: true, now: time.Now(), dst: make([]byte, 0, replySpace)}
+	return &desk{t: t, s: s, q: query{cached: new(entry)}, client: netip.MustParseAddrPort("127.0.0.1:5000"), udp: true, now: time.Now(), dst: make([]byte, 0, replySpace)}
 }
 
 func (d *desk) send(q *query, reply []byte) {

@@ -3,7 +3,6 @@ package resolver
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"telltale/blocklists"
@@ -13,10 +12,9 @@ import (
 
 // An entry is what an upstream said, kept as bytes, or that none said anything.
 // It is policy-free: what the lists say about it is decided each time it is
-// served. All but the atomic fields never change.
+// served. One goroutine has it.
 type entry struct {
 	dnswire.Stored
-	key     key
 	stored  time.Time
 	dies    time.Time    // served from the cache until then
 	served  uint32       // the largest TTL in it when stored, seconds
@@ -30,9 +28,12 @@ type entry struct {
 	weather uint32       // what upstreams.weather was when they were asked
 
 	// passed is the policy and the group by which nothing the answer leads to is
-	// blocked or observed: 0 for none, else generation<<16 | group, plus 1<<48.
-	passed  atomic.Uint64
-	visited atomic.Bool // served since the cache's hand last came by
+	// blocked or observed: 0 for none, else generation<<32 | group.
+	passed uint64
+
+	kept keptAt // where the cache has it
+	room []byte // what the cache puts it in
+	text string // the last that was in EDE
 }
 
 // Failures are remembered for 1 s, doubled each time in a row up to 30 s
@@ -131,18 +132,20 @@ func (e *entry) judge(q *query) (blocked bool) {
 	}
 	group := q.group()
 	by := uint64(q.policy.Generation())<<32 | uint64(group)
-	if e.passed.Load() == by {
+	if e.passed == by {
 		return false
 	}
 	clean := true
 	consider := func(v blocklists.Verdict, alias []byte) bool {
 		switch {
 		case v.Action == blocklists.Block:
-			q.verdict, q.alias = v, alias
+			q.verdict = v
+			q.setAlias(alias)
 			return true
 		case v.Action == blocklists.Observe:
 			if clean = false; q.verdict.Action == blocklists.Pass {
-				q.verdict, q.alias = v, alias
+				q.verdict = v
+				q.setAlias(alias)
 			}
 		}
 		return false
@@ -166,7 +169,8 @@ func (e *entry) judge(q *query) (blocked bool) {
 		}
 	}
 	if clean {
-		e.passed.Store(by)
+		e.passed = by
+		e.kept.pass(by)
 	}
 	return false
 }
@@ -188,10 +192,4 @@ func (e *entry) addresses(yield func(netip.Addr) bool) {
 			}
 		}
 	}
-}
-
-// size is about what e costs in memory, in bytes.
-func (e *entry) size() int64 {
-	const fixed = 360 // the entry, its key's and map's share, slice headers
-	return fixed + int64(len(e.Wire)+len(e.aliases)+2*len(e.TTLs)+24*len(e.hints)+len(e.key.name)+len(e.EDE.Text))
 }

@@ -108,7 +108,7 @@ func (s *Server) wait(q *query, now, later outlet) {
 	}
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
-	w.asking = nil // is the reader's
+	w.asking, w.cached = nil, nil // are the reader's
 	w.Detach()
 	start, ok := s.flights.board(w)
 	if !ok {

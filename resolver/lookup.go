@@ -39,7 +39,7 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*entry, e
 	if err := f.question.Name.Set(host); err != nil {
 		return nil, err
 	}
-	if e, ok := s.cache.get(&f.question, s.now()); ok {
+	if e, ok := s.cache.get(&f.question, s.now(), nil); ok {
 		return e, nil
 	}
 	done := make(chan *entry, 1)

@@ -22,6 +22,7 @@ type query struct {
 	ifindex   uint32         // and the interface, for link-local addresses
 	slot      int            // its place in the reader's batch
 	asking    *asking        // what its reader's batch asks of upstreams; nil where there is none
+	cached    *entry         // its reader's, for what the cache has; nil: a new one each time
 	transport querylog.Transport
 	received  time.Time
 	binding   *devices.Binding
@@ -32,6 +33,14 @@ type query struct {
 	private   bool   // only for upstreams with a private address
 
 	serverCookie [fullCookie]byte // room for the COOKIE option of the reply
+	aliasRoom    [dnswire.MaxName]byte
+}
+
+// setAlias makes name the alias that decided; nil: none did.
+func (q *query) setAlias(name []byte) {
+	if q.alias = nil; name != nil {
+		q.alias = append(q.aliasRoom[:0], name...)
+	}
 }
 
 // An outlet is where a query leaves the server: the reply to the client, the

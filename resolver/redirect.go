@@ -39,7 +39,7 @@ func (s *Server) redirect(q *query, now, later outlet) {
 	}
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
-	w.asking = nil // is the reader's
+	w.asking, w.cached = nil, nil // are the reader's
 	w.Detach()
 	s.work.Go(func() {
 		defer func() { <-s.redirecting }()
@@ -61,7 +61,7 @@ func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) 
 	if _, err := target.Read(alias.Data, 0); err != nil {
 		return dnswire.AppendEmpty(dst, &q.Question, dnswire.ServFail, cookie, dnswire.EDE{Code: dnswire.EDEOther, Text: err.Error()}), querylog.FromError
 	}
-	e, ok := s.cache.get(&f.question, q.received)
+	e, ok := s.cache.get(&f.question, q.received, nil)
 	if !ok {
 		e = s.resolve(f)
 		s.cache.put(&f.question, e)

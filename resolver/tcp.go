@@ -136,7 +136,7 @@ func (s *Server) serveTCP(l *net.TCPListener) {
 func (st *stream) read() {
 	defer st.srv.streams.remove(st)
 	defer close(st.gone)
-	q := new(query)
+	q := &query{cached: new(entry)}
 	buf, out := make([]byte, maxPacket), make([]byte, 0, 4096)
 	for {
 		packet, err := st.next(buf)

@@ -62,7 +62,9 @@ func (s *Server) newReader(conn udpConn) *reader {
 	r := &reader{srv: s, conn: conn, records: make([]querylog.Record, 0, batchSize), out: make([]outgoing, 0, batchSize),
 		space: make([]byte, batchSize*replySpace), asking: new(asking), load: newLoad(s.prefix6)}
 	r.rest = r.serveRest
+	cached := new(entry)
 	for i := range r.queries {
+		r.queries[i].cached = cached
 		r.queries[i].transport, r.queries[i].slot, r.queries[i].asking = querylog.UDP, i, r.asking
 	}
 	return r
