@@ -12,7 +12,7 @@
 #	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
 #	BENCH_IDLE=30                  seconds of one query each; 0: not
 #	BENCH_RATE=20000               queries a second where latency is measured
-#	BENCH_LIMIT=1170               seconds after which it writes what it has, from the start of this script on
+#	BENCH_LIMIT=1185               seconds after which it writes what it has, from the start of this script on
 #	BENCH_PAGE=docs/benchmarks.md  what it writes; bench/results/part.md where BENCH_SECTIONS is set
 #	BENCH_SERVER_CORE=0  BENCH_LOAD_CORE=1
 #
@@ -38,5 +38,5 @@ bench/build.sh
 for package in resolver querylog; do # whose Go benchmarks are a part
 	CGO_ENABLED=0 ${GO:-go} test -c -o bench/bin/$package.test ./$package
 done
-export BENCH_LIMIT=$((${BENCH_LIMIT:-1170} - SECONDS))
+export BENCH_LIMIT=$((${BENCH_LIMIT:-1185} - SECONDS))
 exec taskset -c "${BENCH_LOAD_CORE:-1}" bench/bin/bench compare

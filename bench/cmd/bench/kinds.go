@@ -27,6 +27,7 @@ type site struct {
 	tools          string // where echo is
 	settings       string // Telltale's file, where it has one
 	profile        string // what Telltale writes a profile of itself to, likewise
+	group          string // the directory of the control group it is in, likewise
 }
 
 // peers are the servers of Debian that Telltale is measured beside.
@@ -133,6 +134,9 @@ func setupTelltale(at site) (words, env []string, err error) {
 	}
 	if at.profile != "" {
 		words = append(words, "--cpuprofile", at.profile)
+	}
+	if at.group != "" {
+		words = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, at.group}, words...)
 	}
 	return words, nil, nil
 }

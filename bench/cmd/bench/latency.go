@@ -78,7 +78,7 @@ func (b *bench) heldRate(name string, size int) (got cost, reloads int, err erro
 		})
 	}
 	got, err = b.measure(s, func() (cost, time.Duration, error) {
-		return b.blast(s.port, files[load], "-r", strconv.Itoa(b.set.rate), "-t", fmt.Sprint(min(4, b.set.secondsOf(size))))
+		return b.blast(s.port, files[load], "-r", strconv.Itoa(b.set.rate), "-t", fmt.Sprint(min(3, b.set.secondsOf(size))))
 	})
 	stop()
 	editing.Wait()

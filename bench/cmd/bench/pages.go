@@ -54,12 +54,12 @@ func (b *bench) pageGrowth(p *strings.Builder) {
 		}
 	}
 	if len(rows) > 0 {
-		fmt.Fprintf(p, "Rows that the log has, and what a look-up costs who appends it (`go test -bench %s ./querylog`):\n\n```\n%s\n```\n\n", logBenchmark, strings.Join(rows, "\n"))
+		fmt.Fprintf(p, "Rows that the log has, and what a look-up costs with all that the writer does (`go test -bench %s ./querylog`):\n\n```\n%s\n```\n\n", logBenchmark, strings.Join(rows, "\n"))
 	}
 }
 
-// flat is what a curve may grow by between its ends and still be called flat:
-// figures of one second differ by as much.
+// flat is what a curve may grow by and still be called flat: figures of loads so
+// short differ by as much.
 const flat = 1.25
 
 func (b *bench) pageProfiles(p *strings.Builder) {
@@ -83,7 +83,7 @@ func (b *bench) pageProfiles(p *strings.Builder) {
 func (b *bench) pageChecks(p *strings.Builder) {
 	for _, one := range []struct{ name, title string }{{"small", "A small machine"}, {"overload", "Overload"}} {
 		if c, ok := b.report.checks[one.name]; ok {
-			fmt.Fprintf(p, "## %s\n\n%s. `%s` says:\n\n```\n%s\n```\n\n", one.title, upperFirst(checkGoals[one.name]), c.command, c.said)
+			fmt.Fprintf(p, "## %s\n\n%s: %s. What was found:\n\n```\n%s\n```\n\n", one.title, upperFirst(checkGoals[one.name]), c.command, c.said)
 		}
 	}
 }

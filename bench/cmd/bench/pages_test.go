@@ -119,3 +119,18 @@ Showing nodes accounting for 1230ms, 100% of 1230ms total
 		}
 	}
 }
+
+func TestOverloadIsReadFromItsLastLine(t *testing.T) {
+	const line = `{"quota_percent":25,"most":40000,"one":{"asked":3.0,"in_time":0.91,"p50_ms":3.1,"p99_ms":9.0},` +
+		`"noisy_3":{"asked":3.0,"others_in_time":1.000,"others_p99_ms":8.1,"in_time":0.93},` +
+		`"noisy_10":{"asked":9.8,"others_in_time":%s,"others_p99_ms":9.5,"in_time":0.9},"dropped_unread":12}`
+	for others, held := range map[string]bool{"0.999": true, "0.4": false} {
+		got, err := readOverload("held to 25 %\nasked much\n" + strings.Replace(line, "%s", others, 1) + "\n")
+		if err != nil || got.held != held || got.said != "held to 25 %\nasked much" || !strings.HasPrefix(got.short, "0.91 in time when asked 3.0 times") {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	if _, err := readOverload("overload: control groups need root"); err == nil {
+		t.Error("no figures are no error")
+	}
+}

@@ -14,7 +14,7 @@ const noLogRounds = 3
 // Most that a load is worth, in seconds, to those whose cost a query is the
 // same from the first on: the echo, and peers, which keep no log.
 const (
-	echoSeconds = 3
+	echoSeconds = 2
 	peerSeconds = 5
 )
 
@@ -157,7 +157,7 @@ func (b *bench) saturate(name string, run int) error {
 	}
 	seconds := min(1.5, b.set.secondsOf(size))
 	if name == "telltale" {
-		seconds = min(4, b.set.secondsOf(size))
+		seconds = min(3, b.set.secondsOf(size))
 	}
 	s, _, err := b.fresh(name, c)
 	if err != nil {
