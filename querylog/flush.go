@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -84,12 +85,22 @@ func (w *writer) giveBack() {
 		return
 	}
 	w.spare = nil
+	if w.dropRoom() {
+		debug.FreeOSMemory() // the runtime would keep it for minutes, as nothing is allocated now
+	}
+}
+
+// dropRoom puts a small fold in the place of one that has memory for many rows
+// and has had none since the last window.
+func (w *writer) dropRoom() bool {
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
-	if w.l.fold.roomy() && time.Since(w.lastClose) >= windowMin {
-		w.l.fold = newFold(w.l.o.Now())
-		w.l.hits = hitBuffer{last: w.l.fold.start}
+	if !w.l.fold.roomy() || time.Since(w.lastClose) < windowMin {
+		return false
 	}
+	w.l.fold = newFold(w.l.o.Now())
+	w.l.hits = hitBuffer{last: w.l.fold.start}
+	return true
 }
 
 // resolve asks who has the addresses that came without a binding.
