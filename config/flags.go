@@ -24,6 +24,17 @@ func AddFlags(flags *pflag.FlagSet) {
 	}
 }
 
+// FlagWords returns the values of each flag that takes none but those.
+func FlagWords() map[string][]string {
+	all := make(map[string][]string)
+	for _, s := range leaves() {
+		if s.is("flag") && len(s.words) > 0 {
+			all[flagName(s.key)] = s.words
+		}
+	}
+	return all
+}
+
 func flagName(key string) string { return strings.ReplaceAll(key, ".", "-") }
 
 // bindFlags lays the flags that were given over the other layers.

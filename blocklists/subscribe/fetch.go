@@ -117,9 +117,12 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 		return u, err
 	}
 	body := &metered{r: res.Body, left: s.MaxSize, total: max(res.ContentLength, 0), moved: stall.moved, progress: progress}
-	if _, err = io.Copy(u.file, body); err != nil {
-		err = because(stall.ctx, err)
-	} else {
+	switch n, copyErr := io.Copy(u.file, body); {
+	case errors.Is(copyErr, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("was cut short by the server, or on the way, after %d bytes", n)
+	case copyErr != nil:
+		err = because(stall.ctx, copyErr)
+	default:
 		u.reading, err = s.inspect(u.file.Name(), l)
 	}
 	if err != nil {

@@ -149,14 +149,14 @@ func TestBadUpdates(t *testing.T) {
 		{"the connection ends before the text", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "20000")
 			fmt.Fprint(w, list(500))
-		}, Failed, "unexpected EOF"},
+		}, Failed, "cut short by the server"},
 		{"the chunks end before the text", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, list(500))
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		}, Failed, "EOF"},
+		}, Failed, "cut short by the server"},
 		{"the text ends before its own count", text("# Number of entries: 1,000\n" + list(600)), HeldBack, "says that it has 1000 entries but ends after 600"},
-		{"the packed text is cut short", text(string(packed(good)[:2000])), HeldBack, "unexpected EOF"},
+		{"the packed text is cut short", text(string(packed(good)[:2000])), HeldBack, "cut short by the server"},
 		{"the update shrank", text(list(99)), HeldBack, "shrank from 1000 rules to 99"},
 		{"the update is too long", func(w http.ResponseWriter, _ *http.Request) {
 			hundred := list(100)

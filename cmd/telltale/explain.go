@@ -92,6 +92,7 @@ too: then by the lists as they are on disk.`,
 	})
 	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity or MAC, or an address")
 	c.Flags().StringVar(&typ, "type", typ, "record type")
+	complete(c, "type", "A", "AAAA", "HTTPS", "SVCB", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 	return c
 }
 

@@ -62,6 +62,8 @@ A file of a list is read by that list's settings; any other by --format and
 	})
 	c.Flags().StringVar(&form, "format", form, "of files that are none of your lists: auto, regex, rpz, ...")
 	c.Flags().StringVar(&match, "match", match, "what a plain domain matches in such files: subtree, or exact")
+	complete(c, "match", "subtree", "exact")
+	complete(c, "format", "auto", "domains", "hosts", "wildcard", "adblock", "dnsmasq", "unbound", "rpz", "regex")
 	return c
 }
 
@@ -368,6 +370,8 @@ answer canaries, or to tell devices by their connectivity checks.`,
 	f.BoolVar(&everything, "all", false, "also what is never blocked, as lines")
 	f.StringVarP(&out, "output", "o", "", "write to this file")
 	c.MarkFlagsMutuallyExclusive("set", "vendor", "tier")
+	complete(c, "tier", "telemetry", "mixed")
+	complete(c, "set", setNames()...)
 	return c
 }
 

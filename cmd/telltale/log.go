@@ -29,6 +29,7 @@ func (s *selection) add(c *cobra.Command, since string, limit int) {
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
 	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe or answer")
 	f.IntVar(&s.limit, "limit", limit, "the newest so many; 0 for all")
+	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
 }
 
 // filter makes the flags a filter, and checks them.

@@ -78,6 +78,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	config.AddFlags(root.PersistentFlags())
+	completeSettings(root)
 	root.AddCommand(
 		a.newServe(), a.newValidate(), a.newLog(), a.newTop(), a.newExplain(), a.newDevices(), a.newLists(),
 		a.newAllow(), a.newBlock(), a.newCatalog(), a.newPause(), a.newResume(), a.newDoctor(), a.newHealthcheck(), a.newVersion(),
