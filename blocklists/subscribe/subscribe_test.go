@@ -156,7 +156,7 @@ func TestBadUpdates(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}, Failed, "cut short by the server"},
 		{"the text ends before its own count", text("# Number of entries: 1,000\n" + list(600)), HeldBack, "says that it has 1000 entries but ends after 600"},
-		{"the packed text is cut short", text(string(packed(good)[:2000])), HeldBack, "cut short by the server"},
+		{"the packed text is cut short", text(string(packed(good)[:2000])), HeldBack, "unexpected EOF"},
 		{"the update shrank", text(list(99)), HeldBack, "shrank from 1000 rules to 99"},
 		{"the update is too long", func(w http.ResponseWriter, _ *http.Request) {
 			hundred := list(100)
