@@ -32,8 +32,8 @@ func TestAllocationsOfMisses(t *testing.T) {
 		cached  int
 		most    float64 // allocations a query
 	}{
-		{"misses", 0, 0, 13.5},
-		{"the mix", 9, 18, 1.5},
+		{"misses", 0, 0, 9.5},
+		{"the mix", 9, 18, 1.1},
 	} {
 		client := newAsker(t, startWithoutLog(t, startBareUpstream(t)))
 		client.conn.SetDeadline(time.Now().Add(time.Minute))

@@ -127,7 +127,8 @@ func (d *desk) teach(name string, typ uint16, records string, private bool, chan
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	e := newEntry(&clean, &answer{private: private, trustAD: true}, typ, d.now)
+	e := new(entry)
+	e.set(&clean, &answer{private: private, trustAD: true}, typ, d.now)
 	d.s.cache.put(&q, e)
 	return e
 }

@@ -43,11 +43,11 @@ const (
 	lastFailure  = 30 * time.Second
 )
 
-// newEntry makes the scrubbed reply of an upstream to a question of type typ an
-// entry. It is not kept longer than the reply allows; a failure, not at all
-// unless keepFailure says so.
-func newEntry(c *dnswire.Clean, a *answer, typ uint16, now time.Time) *entry {
-	e := &entry{
+// set makes e the scrubbed reply of an upstream to a question of type typ. It is
+// not kept longer than the reply allows; a failure, not at all unless keepFailure
+// says so.
+func (e *entry) set(c *dnswire.Clean, a *answer, typ uint16, now time.Time) {
+	*e = entry{
 		Stored: c.Stored, stored: now, dies: now.Add(time.Duration(c.TTL) * time.Second),
 		served: c.Served, aliases: c.Aliases, addrs: len(c.Addresses) > 0,
 	}
@@ -60,7 +60,6 @@ func newEntry(c *dnswire.Clean, a *answer, typ uint16, now time.Time) *entry {
 			e.private, e.lan = true, e.lan || !addr.Is4() || !addr.IsLoopback()
 		}
 	}
-	return e
 }
 
 // newFailure makes an entry that says why there is no answer.

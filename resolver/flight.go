@@ -15,7 +15,7 @@ import (
 // However often a question is asked meanwhile, and with whatever options, there
 // is one query upstream (CVE-2023-30464).
 type flight struct {
-	question dnswire.Question // as its first asker put it
+	question *dnswire.Question // of its first waiter, who stays until it has landed
 	private  bool
 	tried    *upstream // was asked in vain already; nil for none
 	key      key
@@ -68,7 +68,7 @@ func (f *flights) board(w *waiter) (start *flight, ok bool) {
 	k := newKey(&w.Question)
 	fl := f.under[k]
 	if fl == nil {
-		fl = &flight{question: w.Question, private: w.private, key: k}
+		fl = &flight{question: &w.Question, private: w.private, key: k}
 		f.under[k] = fl
 		start = fl
 	}
@@ -150,31 +150,33 @@ func (s *Server) askUpstreams(f *flight) *entry {
 	var a answer
 	var err error
 	if f.private {
-		a, err = s.upstreams.exchangePrivate(ctx, &f.question)
+		a, err = s.upstreams.exchangePrivate(ctx, f.question)
 	} else {
-		a, err = s.upstreams.exchangeAfter(ctx, &f.question, f.tried)
+		a, err = s.upstreams.exchangeAfter(ctx, f.question, f.tried)
 	}
-	e := s.newEntryOf(&a, err, f)
+	e := s.newEntryOf(&a, err, f, new(entry))
 	if e.isFailure() && !wasNotAsked(err) {
-		e.keepFailure(s.cache.peek(&f.question), weather)
+		e.keepFailure(s.cache.peek(f.question), weather)
 	}
 	return e
 }
 
-// newEntryOf makes an entry of what the upstreams said, or why they did not.
-func (s *Server) newEntryOf(a *answer, err error, f *flight) *entry {
+// newEntryOf makes an entry, in into, of what the upstreams said, or why they did
+// not.
+func (s *Server) newEntryOf(a *answer, err error, f *flight, into *entry) *entry {
 	if err != nil {
 		return newFailure(errorEDE(err), s.now())
 	}
 	defer a.release()
 	sc := scrubberPool.Get().(*dnswire.Scrubber)
 	defer scrubberPool.Put(sc)
-	c, err := sc.Scrub(a.wire, &f.question)
+	c, err := sc.Scrub(a.wire, f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
 		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
 	}
-	return newEntry(&c, a, f.question.Type, s.now())
+	into.set(&c, a, f.question.Type, s.now())
+	return into
 }
 
 // wasNotAsked reports whether err says that there was nobody to ask. That is

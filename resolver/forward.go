@@ -16,7 +16,7 @@ import (
 // arrive keeps e as the answer to f, and answers all who wait for it through
 // out. Each may be let go of only when out has done with it.
 func (s *Server) arrive(f *flight, e *entry, out func(*waiter) outlet, done func(*waiter)) {
-	s.cache.put(&f.question, e)
+	s.cache.put(f.question, e)
 	for _, w := range s.flights.land(f) {
 		s.guard(func() {
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, e.fresh())
@@ -36,6 +36,7 @@ type arrivals struct {
 	srv     *Server
 	now     time.Time
 	conn    outlet // of the waiter being answered
+	entry   entry  // what is being answered with
 	waiters []*waiter
 	replies []departure
 	records []querylog.Record

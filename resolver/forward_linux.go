@@ -112,12 +112,13 @@ func (w *shortWay) take(f *flight, a *asking) bool {
 		}
 		a.socket = socket
 	}
+	b := &a.query[a.box.n]
+	query, _ := b.writeQuery(f.question, 0, true, socket.member.trustAD) // f may land as soon as it has entered
 	id, ok := socket.enter(f, a, now)
 	if !ok {
 		return false
 	}
-	b := &a.query[a.box.n]
-	query, _ := b.writeQuery(&f.question, id, true, socket.member.trustAD)
+	binary.BigEndian.PutUint16(query, id)
 	a.box.add(query)
 	return true
 }
@@ -301,7 +302,7 @@ func (s *upstreamSocket) packet(m *messages, i int, query *exchangeBuffer, a *ar
 		return
 	}
 	srv, f := s.way.srv, c.flight
-	_, asked := query.writeQuery(&f.question, id, true, s.member.trustAD)
+	_, asked := query.writeQuery(f.question, id, true, s.member.trustAD)
 	kind, end := checkReply(packet, asked)
 	if kind == replyStray {
 		s.stray(id)
@@ -317,10 +318,13 @@ func (s *upstreamSocket) packet(m *messages, i int, query *exchangeBuffer, a *ar
 	s.member.queries.Add(1)
 	s.member.answeredAfter(now.Sub(c.began))
 	reply := answer{wire: packet[:end], server: s.member.addr, trustAD: s.member.trustAD, private: s.member.private}
-	e := newFailure(dnswire.EDE{}, now) // of a defect
-	srv.guard(func() { e = srv.newEntryOf(&reply, nil, f) })
+	var e *entry
+	srv.guard(func() { e = srv.newEntryOf(&reply, nil, f, &a.entry) })
+	if e == nil { // for a defect
+		e = newFailure(dnswire.EDE{}, now)
+	}
 	if e.isFailure() {
-		e.keepFailure(srv.cache.peek(&f.question), c.weather)
+		e.keepFailure(srv.cache.peek(f.question), c.weather)
 	}
 	a.now = now
 	srv.arrive(f, e, a.outletOf, a.hold)

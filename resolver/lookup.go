@@ -35,18 +35,18 @@ func (s *Server) Lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 }
 
 func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*entry, error) {
-	f := &flight{question: dnswire.Question{Type: typ, Class: dnswire.ClassIN, RD: true}}
-	if err := f.question.Name.Set(host); err != nil {
+	q := &dnswire.Question{Type: typ, Class: dnswire.ClassIN, RD: true}
+	if err := q.Name.Set(host); err != nil {
 		return nil, err
 	}
-	if e, ok := s.cache.get(&f.question, s.now(), nil); ok {
+	if e, ok := s.cache.get(q, s.now(), nil); ok {
 		return e, nil
 	}
 	done := make(chan *entry, 1)
-	s.work.Go(func() { done <- s.resolve(f) })
+	s.work.Go(func() { done <- s.resolve(&flight{question: q}) })
 	select {
 	case e := <-done:
-		s.cache.put(&f.question, e)
+		s.cache.put(q, e)
 		return e, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()

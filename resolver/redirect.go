@@ -56,17 +56,16 @@ func (s *Server) redirect(q *query, now, later outlet) {
 func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) {
 	alias := q.policy.Records(q.verdict, q.Type)[0]
 	cookie := s.cookies.answer(q)
-	f := &flight{question: dnswire.Question{Type: q.Type, Class: dnswire.ClassIN, RD: true, CD: q.CD}}
-	target := &f.question.Name
-	if _, err := target.Read(alias.Data, 0); err != nil {
+	asked := &dnswire.Question{Type: q.Type, Class: dnswire.ClassIN, RD: true, CD: q.CD}
+	if _, err := asked.Name.Read(alias.Data, 0); err != nil {
 		return dnswire.AppendEmpty(dst, &q.Question, dnswire.ServFail, cookie, dnswire.EDE{Code: dnswire.EDEOther, Text: err.Error()}), querylog.FromError
 	}
-	e, ok := s.cache.get(&f.question, q.received, nil)
+	e, ok := s.cache.get(asked, q.received, nil)
 	if !ok {
-		e = s.resolve(f)
-		s.cache.put(&f.question, e)
+		e = s.resolve(&flight{question: asked})
+		s.cache.put(asked, e)
 	}
-	if e.private && !s.settings.Load().mayRebind(target, e) {
+	if e.private && !s.settings.Load().mayRebind(&asked.Name, e) {
 		s.stats.rebound.Add(1)
 		return appendRebind(dst, q, s), querylog.FromRebind
 	}

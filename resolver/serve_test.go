@@ -211,7 +211,8 @@ func TestDNSSECBits(t *testing.T) {
 		}
 	}
 	clean := dnswire.Clean{Stored: dnswire.Stored{AD: true}}
-	if newEntry(&clean, &answer{trustAD: false}, dns.TypeA, time.Now()).AD {
+	e := new(entry)
+	if e.set(&clean, &answer{trustAD: false}, dns.TypeA, time.Now()); e.AD {
 		t.Error("AD of an upstream that is not trusted is kept")
 	}
 }
@@ -345,7 +346,7 @@ func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Detach()
-	f.waiters, f.question, f.key = []*waiter{w}, w.Question, newKey(&w.Question)
+	f.waiters, f.question, f.key = []*waiter{w}, &w.Question, newKey(&w.Question)
 	broken := &entry{addrs: true, private: true, lan: true, stored: d.now, dies: d.now}
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)
