@@ -20,7 +20,7 @@ import (
 //     sends more than its share the kernel lets only its share through (thin). The
 //     others find room.
 //
-// Until a queue is half full, all of this costs a system call for every eighth
+// Until a queue is nearly full, all of this costs a system call for every eighth
 // batch that is full.
 const (
 	queueTime  = 200 * time.Millisecond
@@ -58,12 +58,14 @@ type load struct {
 	active  bool // an overload lasts
 	spell   spell
 	drops   uint32 // at the last look
+	room    int    // likewise, octets
+	lossy   bool   // much was lost in the turn before for want of room
 
 	began   time.Time // of this turn
 	taken   int       // packets read
 	dropped int       // packets not read
 	busy    bool      // no batch was short: there was always more
-	pressed bool      // the queue was half full
+	pressed bool      // the queue was nearly full
 	heavy   map[netip.Addr]int
 
 	share   float64    // packets a client may send in a turn; infinite while all may send all
@@ -98,8 +100,8 @@ func clientOf(a netip.Addr, prefix6 int) netip.Addr {
 // turn, and reports whether there is an overload.
 func (l *load) look(b backlog, now time.Time) bool {
 	dropped := int(b.drops - l.drops)
-	l.drops = b.drops
-	pressed := b.used >= b.room/2
+	l.drops, l.room = b.drops, int(b.room)
+	pressed := b.used >= b.room/4*3
 	if !l.active {
 		if !pressed && dropped == 0 {
 			return false
@@ -145,16 +147,21 @@ func (l *load) count(a netip.Addr) {
 }
 
 // end ends a turn that is over by now: it sets the share, and whom to thin, and
-// reports whether that changed. room is what the socket's queue should have, 0 for
-// what it has.
+// reports whether that changed. room is what the socket's queue should have.
 func (l *load) end(now time.Time) (room int, changed bool) {
-	if l.busy {
-		rate := float64(l.taken) / now.Sub(l.began).Seconds()
-		room = max(int(rate*queueTime.Seconds()*queryRoom), smallRoom)
+	asked, light, lost := l.demand()
+	lossy := lost*8 > float64(l.taken)
+	// What was read is all that can be, where the queue was never empty. Where the
+	// processor is taken away at times it may be, and yet much is lost.
+	loaded := l.busy || lossy && l.lossy
+	l.lossy = lossy
+	rate := float64(l.taken) / now.Sub(l.began).Seconds()
+	room = max(int(rate*queueTime.Seconds()*queryRoom), smallRoom)
+	if !l.busy {
+		room = max(room, l.room) // more may be possible
 	}
-	asked, light := l.demand()
 	switch {
-	case l.pressed && l.busy:
+	case l.pressed && loaded:
 		l.share = fairShare(asked, light, float64(l.taken)*fullUse)
 	case !l.pressed:
 		l.share *= moreShare
@@ -172,8 +179,9 @@ type wish struct {
 }
 
 // demand returns what clients sent in this turn, read or not, the heaviest first;
-// light is what all others sent together.
-func (l *load) demand() (asked []wish, light float64) {
+// light is what all others sent together, and lost what was dropped for want of
+// room and not by thinning.
+func (l *load) demand() (asked []wish, light, lost float64) {
 	sent := float64(l.taken)
 	light = sent
 	for c, n := range l.heavy {
@@ -185,15 +193,15 @@ func (l *load) demand() (asked []wish, light float64) {
 			l.spell.by[c] += all - float64(n)
 		}
 	}
-	// What was dropped beyond that, was dropped of all alike.
-	alike := max(1, float64(l.taken+l.dropped)/sent)
+	lost = max(0, float64(l.taken+l.dropped)-sent)
+	alike := 1 + lost/max(sent, 1) // who finds no room is chance
 	for i := range asked {
 		asked[i].packets *= alike
 	}
 	slices.SortFunc(asked, func(a, b wish) int {
 		return cmp.Or(cmp.Compare(b.packets, a.packets), a.client.Compare(b.client))
 	})
-	return asked, light * alike
+	return asked, light * alike, lost
 }
 
 // passOf returns the part of c's packets that comes through.
@@ -304,7 +312,7 @@ func (r *reader) endTurn() {
 	l := &r.load
 	r.look()
 	room, changed := l.end(r.now)
-	if room != 0 {
+	if room != l.room {
 		r.conn.setRoom(room)
 	}
 	if changed {

@@ -101,6 +101,7 @@ type street struct {
 	l        load
 	now      time.Time
 	rate     int   // packets a second that the reader can answer
+	quota    int   // per cent of each tenth of a second in which it runs, that much faster; 0: always
 	room     int   // packets
 	coming   []int // clients, as the next two
 	queue    []int
@@ -130,7 +131,7 @@ func (s *street) run(d time.Duration) {
 	for end := s.now.Add(d); s.now.Before(end); {
 		s.now = s.now.Add(time.Millisecond)
 		s.come()
-		packets, able := len(s.coming), s.share(s.rate)
+		packets, able := len(s.coming), s.share(s.speed())
 		for done := 0; len(s.coming) > 0 || done < able && len(s.queue) > 0; {
 			for n := min(batchSize, len(s.coming)); n > 0; n-- {
 				s.arrive(s.coming[0])
@@ -145,6 +146,17 @@ func (s *street) run(d time.Duration) {
 			s.endTurn()
 		}
 	}
+}
+
+// speed is how many packets a second the reader can answer at this moment.
+func (s *street) speed() int {
+	switch {
+	case s.quota == 0:
+		return s.rate
+	case s.now.UnixMilli()%100 < int64(s.quota):
+		return s.rate * 100 / s.quota
+	}
+	return 0
 }
 
 // come makes up, in random order, who sends in this millisecond.
@@ -183,11 +195,15 @@ func (s *street) arrive(client int) {
 	s.queue, s.arrivals = append(s.queue, client), append(s.arrivals, s.now)
 }
 
+func (s *street) backlog() backlog {
+	return backlog{used: uint32(len(s.queue)) * queryRoom, room: uint32(s.room) * queryRoom, drops: s.drops}
+}
+
 // batch reads at most n packets as a reader would, and returns how many.
 func (s *street) batch(n int) int {
 	n = min(n, len(s.queue))
 	full := n == batchSize || len(s.queue) > n // the reader would have taken more
-	look := backlog{used: uint32(len(s.queue)), room: uint32(s.room), drops: s.drops}
+	look := s.backlog()
 	if full && s.l.look(look, s.now) || s.l.active {
 		s.l.busy = s.l.busy && full
 		for _, c := range s.queue[:n] {
@@ -203,11 +219,9 @@ func (s *street) batch(n int) int {
 }
 
 func (s *street) endTurn() {
-	s.l.look(backlog{used: uint32(len(s.queue)), room: uint32(s.room), drops: s.drops}, s.now)
+	s.l.look(s.backlog(), s.now)
 	room, changed := s.l.end(s.now)
-	if room != 0 {
-		s.room = room / queryRoom
-	}
+	s.room = room / queryRoom
 	if changed {
 		s.filter = slices.Clone(s.l.thinned)
 	}
@@ -285,6 +299,31 @@ func TestWhoSendsLessThanAnEqualPartIsNeverThinned(t *testing.T) {
 	}
 }
 
+// TestSharesWhereTheProcessorIsTakenAway has a CPU quota, by which the queue is
+// empty at times though more comes than can be answered.
+func TestSharesWhereTheProcessorIsTakenAway(t *testing.T) {
+	for _, quota := range []int{5, 25, 80} {
+		for _, room := range []int{smallRoom, 2 * receiveBufferForTests, 8 << 20} {
+			const capacity = 10_000
+			s := newStreet(1, capacity, append(residents(0, 1, 3*capacity), residents(1, 20, capacity/100)...)...)
+			s.quota, s.room = quota, room/queryRoom
+			s.run(3 * time.Second)
+			s.forget()
+			s.run(5 * time.Second)
+			sent, answered := 0, 0
+			for _, c := range s.clients[1:] {
+				sent, answered = sent+c.sent, answered+c.answered
+			}
+			if float64(answered) < .95*float64(sent) {
+				t.Errorf("%d %%, room %d: the others got %d answers for %d queries", quota, room, answered, sent)
+			}
+			if all := answered + s.clients[0].answered; all < 5*capacity*80/100 {
+				t.Errorf("%d %%, room %d: %d were answered in all, of %d that could have been", quota, room, all, 5*capacity)
+			}
+		}
+	}
+}
+
 func TestNobodyIsThinned(t *testing.T) {
 	for name, clients := range map[string][]resident{
 		"while all send alike":           residents(0, 30, 2000),
@@ -324,11 +363,11 @@ func TestThinningEndsWithTheNoise(t *testing.T) {
 		t.Fatalf("%d are thinned", len(s.filter))
 	}
 	s.clients[0].rate = 500
-	s.run(2 * turnTime)
+	s.run(3 * turnTime)
 	if len(s.filter) != 0 {
 		t.Errorf("%v are thinned for what they did before", s.filter)
 	}
-	s.run(spellTime)
+	s.run(spellTime + turnTime)
 	if s.l.active {
 		t.Error("the overload has no end")
 	}
