@@ -20,7 +20,7 @@ import (
 //     sends more than its share the kernel lets only its share through (thin). The
 //     others find room.
 //
-// Until a queue is nearly full, all of this costs a system call for every eighth
+// Until a queue is half full, all of this costs a system call for every eighth
 // batch that is full.
 const (
 	queueTime  = 200 * time.Millisecond
@@ -65,7 +65,7 @@ type load struct {
 	taken   int       // packets read
 	dropped int       // packets not read
 	busy    bool      // no batch was short: there was always more
-	pressed bool      // the queue was nearly full
+	pressed bool      // the queue was half full
 	heavy   map[netip.Addr]int
 
 	share   float64    // packets a client may send in a turn; infinite while all may send all
@@ -101,7 +101,7 @@ func clientOf(a netip.Addr, prefix6 int) netip.Addr {
 func (l *load) look(b backlog, now time.Time) bool {
 	dropped := int(b.drops - l.drops)
 	l.drops, l.room = b.drops, int(b.room)
-	pressed := b.used >= b.room/4*3
+	pressed := b.used >= b.room/2
 	if !l.active {
 		if !pressed && dropped == 0 {
 			return false
