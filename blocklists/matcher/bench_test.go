@@ -171,9 +171,6 @@ func BenchmarkLookup(b *testing.B) {
 				ask(b, q, func(n *dnswire.Name) { hits = s.Lookup(n, hits[:0]) })
 				b.ReportMetric(float64(im.Bytes())/float64(size), "B/name")
 			})
-			b.Run(fmt.Sprintf("names=%d/%s/unguarded", size, kind), func(b *testing.B) {
-				ask(b, q, func(n *dnswire.Name) { hits = s.lookup(n, hits[:0]) })
-			})
 			b.Run(fmt.Sprintf("names=%d/%s/16overlays", size, kind), func(b *testing.B) {
 				ask(b, q, func(n *dnswire.Name) { hits = layered.Lookup(n, hits[:0]) })
 			})

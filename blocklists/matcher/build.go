@@ -19,7 +19,7 @@ import (
 const (
 	// groupSize is how many entries a group has on average: more of them make
 	// the index smaller, the filter weaker and the search in a group longer.
-	groupSize = 5
+	groupSize = 4
 
 	// ownSymbols is how many names an image needs to be worth symbols of its
 	// own when those of another can be had.
@@ -208,6 +208,7 @@ func (b *Builder) write(f interface {
 	bodies := [sectionCount]func() error{
 		symbolSection: func() error { return w.write(m.table.append(nil)) },
 		recordSection: func() error { return m.records(w) },
+		filterSection: func() error { return w.write(m.filter) },
 		indexSection:  func() error { return w.write(m.index) },
 		metaSection:   func() error { return w.write(b.meta) },
 	}
@@ -230,8 +231,9 @@ type maker struct {
 	header *header
 	table  *symbols
 	enc    *encoder
+	filter filter
 	index  []byte
-	word   uint64 // of the filter, for the group being written
+	bits   uint32 // of the index, for the group being written
 	list   []pending
 	out    []byte
 }
@@ -249,6 +251,7 @@ func newMaker(b *Builder, h *header) *maker {
 		header:  h,
 		table:   table,
 		enc:     newEncoder(table),
+		filter:  newFilter(b.count),
 		index:   make([]byte, 0, (groups+1)*cellSize),
 	}
 }
@@ -327,7 +330,7 @@ func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) e
 		if err := m.group(entries, sorted[begin:ends[g]], w); err != nil {
 			return err
 		}
-		m.cell(m.word, off)
+		m.cell(m.bits, off)
 		begin = ends[g]
 	}
 	return nil
@@ -336,7 +339,7 @@ func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) e
 // group writes the records of one group: equal names together.
 func (m *maker) group(entries []byte, group []pending, w *writer) error {
 	sortGroup(entries, group)
-	m.out, m.word = m.out[:0], 0
+	m.out, m.bits = m.out[:0], 0
 	var last []byte    // the name before
 	var kept []Payload // of the name
 	for i, e := range group {
@@ -344,7 +347,8 @@ func (m *maker) group(entries []byte, group []pending, w *writer) error {
 		same := i > 0 && group[i-1].hash == e.hash && bytes.Equal(last, name)
 		if !same {
 			kept = kept[:0]
-			m.word |= fiveBits(e.hash)
+			m.filter.add(e.hash)
+			m.bits |= groupBits(e.hash)
 		}
 		last = name
 		if m.redundant(kept, p) {
@@ -408,8 +412,8 @@ func (m *maker) record(name []byte, p Payload, same bool) {
 	m.out = append(m.out, word[:m.header.width]...)
 }
 
-// cell adds a group to the index: its word of the filter, and where it begins.
-func (m *maker) cell(word, off uint64) {
-	m.index = binary.LittleEndian.AppendUint64(m.index, word)
+// cell adds a group to the index: its bits, and where it begins.
+func (m *maker) cell(bits uint32, off uint64) {
+	m.index = binary.LittleEndian.AppendUint32(m.index, bits)
 	m.index = binary.LittleEndian.AppendUint32(m.index, uint32(off))
 }

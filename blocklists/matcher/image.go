@@ -18,11 +18,15 @@ import (
 type Image struct {
 	*header
 	symbols *symbols
-	data    []byte // all of it; the next three are parts
+	data    []byte // all of it; the next two are parts
 	records []byte
-	index   []byte // a cell for each group, and one for the last one's end
 	meta    []byte
 	mapped  bool
+
+	// Never mapped: reading them cannot fail, and nearly all questions need
+	// nothing else.
+	filter filter
+	index  []byte // a cell for each group, and one for the last one's end
 }
 
 // Open maps the image at path, or reads it where files cannot be mapped. Any
@@ -73,7 +77,15 @@ func open(f *os.File) (*Image, error) {
 		return nil, err
 	}
 	var im *Image
-	fault := guard(func() { im, err = newImage(h, data) })
+	filter, err := readSection(f, h.sections[filterSection])
+	if err != nil {
+		return nil, err
+	}
+	index, err := readSection(f, h.sections[indexSection])
+	if err != nil {
+		return nil, err
+	}
+	fault := guard(func() { im, err = newImage(h, data, filter, index) })
 	if fault != nil {
 		err = fault
 	}
@@ -97,11 +109,18 @@ func fromBytes(data []byte) (*Image, error) {
 	if crc32.Checksum(data[headerSize:], castagnoli) != h.body {
 		return nil, fmt.Errorf("%w: its checksum is wrong", ErrFile)
 	}
-	return newImage(h, data)
+	part := func(s section) []byte { return data[s.off : s.off+s.len : s.off+s.len] }
+	return newImage(h, data, part(h.sections[filterSection]), part(h.sections[indexSection]))
+}
+
+func readSection(f *os.File, s section) ([]byte, error) {
+	b := make([]byte, s.len)
+	_, err := f.ReadAt(b, int64(s.off))
+	return b, err
 }
 
 // newImage returns the image of a checked header.
-func newImage(h *header, data []byte) (*Image, error) {
+func newImage(h *header, data, filter, index []byte) (*Image, error) {
 	part := func(i int) []byte {
 		s := h.sections[i]
 		return data[s.off : s.off+s.len : s.off+s.len]
@@ -115,8 +134,9 @@ func newImage(h *header, data []byte) (*Image, error) {
 		symbols: table,
 		data:    data,
 		records: part(recordSection),
-		index:   part(indexSection),
 		meta:    part(metaSection),
+		filter:  filter,
+		index:   index,
 	}, nil
 }
 
@@ -228,12 +248,12 @@ func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err err
 
 // start returns where the records of group g begin.
 func (im *Image) start(g uint64) uint64 {
-	return uint64(binary.LittleEndian.Uint32(im.index[cellSize*g+8:]))
+	return uint64(binary.LittleEndian.Uint32(im.index[cellSize*g+4:]))
 }
 
-// has reports whether there may be a name of this hash.
-func (im *Image) has(h uint64) bool {
-	return passes(binary.LittleEndian.Uint64(im.index[cellSize*reduce(h, im.groups):]), h)
+// has reports whether there may be a name of this hash in group g, which is its.
+func (im *Image) has(h, g uint64) bool {
+	return groupBits(h)&^binary.LittleEndian.Uint32(im.index[cellSize*g:]) == 0
 }
 
 // A span is where the records of a group are.

@@ -10,13 +10,13 @@ import (
 // The file begins with a header of fixed size; docs/matcher.md has the table.
 const (
 	magic      = "TTnames\n"
-	version    = 1
+	version    = 2
 	headerSize = 192
 	align      = 64 // sections begin at multiples of it
 
-	// cellSize is what the index has for each group: its word of the filter,
-	// and 32 bits of where its records begin.
-	cellSize = 12
+	// cellSize is what the index has for each group: 32 bits that say which hashes
+	// may be in it, and 32 bits of where its records begin.
+	cellSize = 8
 
 	// tail is how many zero octets follow the last record, so that a payload
 	// can be read as a word.
@@ -27,6 +27,7 @@ const (
 const (
 	symbolSection = iota
 	recordSection
+	filterSection
 	indexSection
 	metaSection
 	sectionCount
@@ -117,13 +118,14 @@ func readHeader(b []byte, size int64) (*header, error) {
 		}
 		end = s.off + s.len
 	}
-	records, index := h.sections[recordSection].len, h.sections[indexSection].len
+	records, index, filter := h.sections[recordSection].len, h.sections[indexSection].len, h.sections[filterSection].len
 	switch {
 	case h.width < 1 || h.width > 8,
 		h.entries > records/uint64(1+h.width) || h.entries > math.MaxInt32,
 		h.sections[symbolSection].len != symbolsSize,
 		records < tail || records > math.MaxUint32,
-		h.groups < 1 || h.groups > math.MaxUint32 || index != cellSize*(h.groups+1):
+		h.groups < 1 || h.groups > math.MaxUint32 || index != cellSize*(h.groups+1),
+		filter < wordSize || filter%wordSize != 0:
 		return bad("a size is wrong")
 	}
 	return h, nil

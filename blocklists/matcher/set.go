@@ -44,6 +44,7 @@ var nothing = &Image{
 	symbols: new(symbols),
 	records: make([]byte, tail),
 	index:   make([]byte, 2*cellSize),
+	filter:  newFilter(0),
 }
 
 // NewSet returns the set of the given layers. The error is that an image was
@@ -91,13 +92,14 @@ func NewSet(l Layers) (*Set, error) {
 			return nil, err
 		}
 	}
-	h := s.key.root()
-	err := guard(func() {
-		s.root = candidate{hash: h, base: s.base.has(h), over: s.over.has(h)}
-		s.root.group = s.base.span(reduce(h, s.base.groups))
-	})
-	if err != nil {
+	// A file that was cut short is found here, not by the first question.
+	if err := guard(func() { s.root.touched = s.base.records[len(s.base.records)-1] }); err != nil {
 		return nil, err
+	}
+	h := s.key.root()
+	s.root = candidate{hash: h, base: s.base.filter.has(h, s.base.filter.words()), over: s.over.has(h, s.over.words())}
+	if s.root.base {
+		s.root.group = s.base.span(reduce(h, s.base.groups))
 	}
 	return s, nil
 }
@@ -125,51 +127,31 @@ func (s *Set) Err() error {
 // has room. When a file can no longer be read it appends nothing, and Err says
 // so from then on.
 func (s *Set) Lookup(n *dnswire.Name, hits []Hit) []Hit {
-	if s.mapped {
-		return s.guarded(n, hits)
-	}
-	return s.lookup(n, hits)
-}
-
-// guarded is lookup where reading can fail, see guard.
-func (s *Set) guarded(n *dnswire.Name, hits []Hit) (found []Hit) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	found = hits
-	defer func() {
-		if r := recover(); r != nil {
-			s.failed(faultError(r))
-		}
-	}()
-	return s.lookup(n, hits)
-}
-
-func (s *Set) failed(err error) {
-	if s.fault.CompareAndSwap(nil, &err) && s.layers.Fault != nil {
-		s.layers.Fault(err)
-	}
-}
-
-func (s *Set) lookup(n *dnswire.Name, hits []Hit) []Hit {
 	wire := n.Wire()
-	if cap(wire) >= len(wire)+slack && n.Labels() < fewLabels {
-		var passed [fewLabels]candidate
-		return s.search(n, wire[:len(wire)+slack], len(wire), passed[:0], hits)
+	if cap(wire) < len(wire)+slack || n.Labels() >= fewLabels {
+		return s.lookupLong(n, hits)
 	}
-	return s.lookupLong(n, hits)
+	var room [fewLabels]candidate
+	w := wire[:len(wire)+slack]
+	passed := s.walk(n, w, len(wire), room[:0])
+	if len(passed) == 0 {
+		return hits // nearly every name
+	}
+	return s.collect(passed, w, len(wire), hits)
 }
 
 // fewLabels is more than nearly all names have.
 const fewLabels = 8
 
-// lookupLong is lookup for all names.
+// lookupLong is Lookup for all names.
 func (s *Set) lookupLong(n *dnswire.Name, hits []Hit) []Hit {
 	var padded [dnswire.MaxName + slack]byte
-	var passed [128]candidate // 127 labels and the root
+	var room [128]candidate // 127 labels and the root
 	end := copy(padded[:], n.Wire())
-	return s.search(n, padded[:], end, passed[:0], hits)
+	return s.collect(s.walk(n, padded[:], end, room[:0]), padded[:], end, hits)
 }
 
-// A candidate is a suffix of the name that a filter let pass.
+// A candidate is a suffix of the name that may be in an image.
 type candidate struct {
 	hash       uint64
 	group      span // of the base
@@ -178,40 +160,80 @@ type candidate struct {
 	base, over bool
 }
 
-// search looks up the name w[:end], whose labels n knows. Suffixes are hashed
-// from the root on; what passes the filters is looked up in the other direction.
-// There must be room in passed for every suffix.
-func (s *Set) search(n *dnswire.Name, w []byte, end int, passed []candidate, hits []Hit) []Hit {
+// walk appends the suffixes of the name w[:end], whose labels n knows, that may be
+// in an image, the shortest first. It reads nothing that could fail. There must be
+// room in passed for every suffix.
+func (s *Set) walk(n *dnswire.Name, w []byte, end int, passed []candidate) []candidate {
 	if s.root.base || s.root.over {
 		passed = append(passed, s.root)
 		passed[0].at = uint8(end - 1)
 	}
-	image, overlaid := s.base, len(s.layers.Overlays) > 0
+	base, over := s.base.filter, s.over
+	baseWords, overWords, overlaid := base.words(), over.words(), len(s.layers.Overlays) > 0
 	h := s.key.root()
 	for k, labels := 1, n.Labels(); k <= labels; k++ {
 		at := end - len(n.Suffix(k))
 		h = s.key.label(h, w, at)
-		base, over := image.has(h), overlaid && s.over.has(h)
-		if base || over {
-			c := candidate{hash: h, at: uint8(at), labels: uint8(k), base: base, over: over}
-			if base {
-				// Read now, so that the processor fetches the group while it
-				// hashes the labels that remain.
-				c.group = image.span(reduce(h, image.groups))
-				c.touched = image.records[c.group.off] + image.records[c.group.end]
+		inBase, inOver := base.has(h, baseWords), overlaid && over.has(h, overWords)
+		if !inBase && !inOver {
+			continue
+		}
+		c := candidate{hash: h, at: uint8(at), labels: uint8(k), over: inOver}
+		if inBase {
+			if g := reduce(h, s.base.groups); s.base.has(h, g) {
+				c.base, c.group = true, s.base.span(g)
+			} else if !inOver {
+				continue
 			}
-			passed = append(passed, c)
+		}
+		passed = append(passed, c)
+	}
+	return passed
+}
+
+// collect appends the entries of the suffixes that passed, the longest first.
+func (s *Set) collect(passed []candidate, w []byte, end int, hits []Hit) []Hit {
+	if s.mapped {
+		return s.guarded(passed, w, end, hits)
+	}
+	return s.collectAll(passed, w, end, hits)
+}
+
+// guarded is collectAll where reading can fail, see guard.
+func (s *Set) guarded(passed []candidate, w []byte, end int, hits []Hit) (found []Hit) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	found = hits
+	defer func() {
+		if r := recover(); r != nil {
+			s.failed(faultError(r))
+		}
+	}()
+	return s.collectAll(passed, w, end, hits)
+}
+
+func (s *Set) failed(err error) {
+	if s.fault.CompareAndSwap(nil, &err) && s.layers.Fault != nil {
+		s.layers.Fault(err)
+	}
+}
+
+func (s *Set) collectAll(passed []candidate, w []byte, end int, hits []Hit) []Hit {
+	for i := range passed {
+		if c := &passed[i]; c.base {
+			// Read now, so that the processor fetches all groups at once.
+			b := s.base.records
+			c.touched = b[c.group.off] + b[(c.group.off+c.group.end)/2] + b[c.group.end]
 		}
 	}
 	for i := len(passed) - 1; i >= 0; i-- {
-		hits = s.collect(&passed[i], w, end, hits)
+		hits = s.collectOne(&passed[i], w, end, hits)
 	}
 	runtime.KeepAlive(s)
 	return hits
 }
 
-// collect appends the entries of all images for one suffix.
-func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
+// collectOne appends the entries of all images for one suffix.
+func (s *Set) collectOne(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	if c.base {
 		from := len(hits)
 		hits = s.base.find(hits, c.group, w, int(c.at), end)
@@ -226,11 +248,15 @@ func (s *Set) collect(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	}
 	if c.over {
 		for i, im := range s.layers.Overlays {
-			if im == nil || !im.has(c.hash) {
+			if im == nil {
+				continue
+			}
+			g := reduce(c.hash, im.groups)
+			if !im.has(c.hash, g) {
 				continue
 			}
 			from := len(hits)
-			hits = im.find(hits, im.span(reduce(c.hash, im.groups)), w, int(c.at), end)
+			hits = im.find(hits, im.span(g), w, int(c.at), end)
 			for j := from; j < len(hits); j++ {
 				hits[j].Labels, hits[j].Image = c.labels, uint8(i+1)
 			}
