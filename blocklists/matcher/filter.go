@@ -8,9 +8,8 @@ import "encoding/binary"
 // small: that it stays in the processor's caches is worth more than that it lets
 // fewer pass.
 //
-// An image has one that is never mapped, so that reading it cannot fail; what
-// passes is looked for in the image's index, which has 32 more bits for each
-// group. A Set has one for all its overlays, too.
+// An image has one; what passes is looked for in the image's index, which has 32
+// more bits for each group. A Set has one for all its overlays, too.
 type filter []byte
 
 const (

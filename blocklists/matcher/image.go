@@ -18,15 +18,12 @@ import (
 type Image struct {
 	*header
 	symbols *symbols
-	data    []byte // all of it; the next two are parts
+	data    []byte // all of it; the next four are parts
+	filter  filter // of all names
+	index   []byte // a cell for each group, and one for the last one's end
 	records []byte
 	meta    []byte
 	mapped  bool
-
-	// Never mapped: reading them cannot fail, and nearly all questions need
-	// nothing else.
-	filter filter
-	index  []byte // a cell for each group, and one for the last one's end
 }
 
 // Open maps the image at path, or reads it where files cannot be mapped. Any
@@ -77,15 +74,7 @@ func open(f *os.File) (*Image, error) {
 		return nil, err
 	}
 	var im *Image
-	filter, err := readSection(f, h.sections[filterSection])
-	if err != nil {
-		return nil, err
-	}
-	index, err := readSection(f, h.sections[indexSection])
-	if err != nil {
-		return nil, err
-	}
-	fault := guard(func() { im, err = newImage(h, data, filter, index) })
+	fault := guard(func() { im, err = newImage(h, data) })
 	if fault != nil {
 		err = fault
 	}
@@ -109,18 +98,11 @@ func fromBytes(data []byte) (*Image, error) {
 	if crc32.Checksum(data[headerSize:], castagnoli) != h.body {
 		return nil, fmt.Errorf("%w: its checksum is wrong", ErrFile)
 	}
-	part := func(s section) []byte { return data[s.off : s.off+s.len : s.off+s.len] }
-	return newImage(h, data, part(h.sections[filterSection]), part(h.sections[indexSection]))
-}
-
-func readSection(f *os.File, s section) ([]byte, error) {
-	b := make([]byte, s.len)
-	_, err := f.ReadAt(b, int64(s.off))
-	return b, err
+	return newImage(h, data)
 }
 
 // newImage returns the image of a checked header.
-func newImage(h *header, data, filter, index []byte) (*Image, error) {
+func newImage(h *header, data []byte) (*Image, error) {
 	part := func(i int) []byte {
 		s := h.sections[i]
 		return data[s.off : s.off+s.len : s.off+s.len]
@@ -135,8 +117,8 @@ func newImage(h *header, data, filter, index []byte) (*Image, error) {
 		data:    data,
 		records: part(recordSection),
 		meta:    part(metaSection),
-		filter:  filter,
-		index:   index,
+		filter:  part(filterSection),
+		index:   part(indexSection),
 	}, nil
 }
 

@@ -93,13 +93,16 @@ func NewSet(l Layers) (*Set, error) {
 		}
 	}
 	// A file that was cut short is found here, not by the first question.
-	if err := guard(func() { s.root.touched = s.base.records[len(s.base.records)-1] }); err != nil {
-		return nil, err
-	}
 	h := s.key.root()
-	s.root = candidate{hash: h, base: s.base.filter.has(h, s.base.filter.words()), over: s.over.has(h, s.over.words())}
-	if s.root.base {
-		s.root.group = s.base.span(reduce(h, s.base.groups))
+	s.root = candidate{hash: h, over: s.over.has(h, s.over.words())}
+	err := guard(func() {
+		s.root.touched = s.base.records[len(s.base.records)-1]
+		if s.base.filter.has(h, s.base.filter.words()) {
+			s.root.base, s.root.group = true, s.base.span(reduce(h, s.base.groups))
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -127,6 +130,31 @@ func (s *Set) Err() error {
 // has room. When a file can no longer be read it appends nothing, and Err says
 // so from then on.
 func (s *Set) Lookup(n *dnswire.Name, hits []Hit) []Hit {
+	if s.mapped {
+		return s.guarded(n, hits)
+	}
+	return s.lookup(n, hits)
+}
+
+// guarded is lookup where reading can fail, see guard.
+func (s *Set) guarded(n *dnswire.Name, hits []Hit) (found []Hit) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	found = hits
+	defer func() {
+		if r := recover(); r != nil {
+			s.failed(faultError(r))
+		}
+	}()
+	return s.lookup(n, hits)
+}
+
+func (s *Set) failed(err error) {
+	if s.fault.CompareAndSwap(nil, &err) && s.layers.Fault != nil {
+		s.layers.Fault(err)
+	}
+}
+
+func (s *Set) lookup(n *dnswire.Name, hits []Hit) []Hit {
 	wire := n.Wire()
 	if cap(wire) < len(wire)+slack || n.Labels() >= fewLabels {
 		return s.lookupLong(n, hits)
@@ -143,7 +171,7 @@ func (s *Set) Lookup(n *dnswire.Name, hits []Hit) []Hit {
 // fewLabels is more than nearly all names have.
 const fewLabels = 8
 
-// lookupLong is Lookup for all names.
+// lookupLong is lookup for all names.
 func (s *Set) lookupLong(n *dnswire.Name, hits []Hit) []Hit {
 	var padded [dnswire.MaxName + slack]byte
 	var room [128]candidate // 127 labels and the root
@@ -161,8 +189,7 @@ type candidate struct {
 }
 
 // walk appends the suffixes of the name w[:end], whose labels n knows, that may be
-// in an image, the shortest first. It reads nothing that could fail. There must be
-// room in passed for every suffix.
+// in an image, the shortest first. There must be room in passed for every suffix.
 func (s *Set) walk(n *dnswire.Name, w []byte, end int, passed []candidate) []candidate {
 	if s.root.base || s.root.over {
 		passed = append(passed, s.root)
@@ -193,31 +220,6 @@ func (s *Set) walk(n *dnswire.Name, w []byte, end int, passed []candidate) []can
 
 // collect appends the entries of the suffixes that passed, the longest first.
 func (s *Set) collect(passed []candidate, w []byte, end int, hits []Hit) []Hit {
-	if s.mapped {
-		return s.guarded(passed, w, end, hits)
-	}
-	return s.collectAll(passed, w, end, hits)
-}
-
-// guarded is collectAll where reading can fail, see guard.
-func (s *Set) guarded(passed []candidate, w []byte, end int, hits []Hit) (found []Hit) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	found = hits
-	defer func() {
-		if r := recover(); r != nil {
-			s.failed(faultError(r))
-		}
-	}()
-	return s.collectAll(passed, w, end, hits)
-}
-
-func (s *Set) failed(err error) {
-	if s.fault.CompareAndSwap(nil, &err) && s.layers.Fault != nil {
-		s.layers.Fault(err)
-	}
-}
-
-func (s *Set) collectAll(passed []candidate, w []byte, end int, hits []Hit) []Hit {
 	for i := range passed {
 		if c := &passed[i]; c.base {
 			// Read now, so that the processor fetches all groups at once.
