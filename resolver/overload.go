@@ -327,8 +327,13 @@ func (r *reader) endTurn() {
 	}
 }
 
-// noteOverload ends the overload there is, if any, and has it recorded.
+// noteOverload ends the overload there is, if any, and has it recorded, but
+// nothing of a device that opted out of the log.
 func (r *reader) noteOverload() {
+	maps.DeleteFunc(r.load.spell.by, func(c netip.Addr, _ float64) bool {
+		b := r.srv.binding(c)
+		return b != nil && b.NoLog
+	})
 	for _, n := range r.load.close(r.now) {
 		r.srv.logger.Warn("overload: "+n.detail, "client", n.subject)
 		r.srv.report("overload", n.subject, n.detail)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telltale/devices"
 )
 
 func TestFairShareIsWhatDealingOutOneByOneGives(t *testing.T) {
@@ -389,5 +391,27 @@ func TestAnOverloadIsNoted(t *testing.T) {
 	}
 	if again := s.l.close(s.now); len(again) != 0 {
 		t.Errorf("noted again: %q", again)
+	}
+}
+
+// TestOverloadKeepsOptedOutDevicesToItself: nothing is written of a device that
+// opted out of the log, also not in the quality ledger.
+func TestOverloadKeepsOptedOutDevicesToItself(t *testing.T) {
+	out, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	var noted []string
+	s, err := New(Options{
+		Binding: func(a netip.Addr) *devices.Binding { return &devices.Binding{Addr: a, NoLog: a == out} },
+		Report:  func(_, subject, _ string) { noted = append(noted, subject) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := &reader{srv: s, load: newLoad(128)}
+	r.load.active = true
+	r.load.spell = spell{dropped: 9, by: map[netip.Addr]float64{out: 5, other: 4}}
+	r.noteOverload()
+	if want := []string{"", other.String()}; !slices.Equal(noted, want) {
+		t.Errorf("noted %q, want %q", noted, want)
 	}
 }
