@@ -351,12 +351,7 @@ func (p *Policy) Rule(id RuleID) Rule {
 	}
 	l := &p.lists[i]
 	rec, err := l.set.record(rule)
-	if err != nil {
-		return Rule{List: l.name}
-	}
-	d := l.set.detailOf(&rec)
-	r := Rule{List: l.name, Line: rec.line, Text: l.set.text(&rec, d), Annotation: l.set.noteOf(d)}
-	return r
+	return l.rule(&rec, err)
 }
 
 // Records returns the records a verdict with Mode Records is answered with:

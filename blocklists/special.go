@@ -16,8 +16,6 @@ const (
 	SpecialPrivateReverse                      // reverse zones of private addresses, likewise
 	SpecialResolverArpa                        // resolver.arpa
 	SpecialCanary                              // use-application-dns.net, mask.icloud.com, mask-h2.icloud.com
-	SpecialVersion                             // version.bind and its kin
-	SpecialAny                                 // ANY queries, answered minimally
 	SpecialServer                              // names of this server itself
 	specialEnd
 )
@@ -35,8 +33,6 @@ var specialTexts = [...]string{
 	"private reverse zone (RFC 6303)",
 	"resolver.arpa (RFC 9462)",
 	"canary name",
-	"version of this server",
-	"minimal answer to ANY (RFC 8482)",
 	"name of this server",
 }
 
