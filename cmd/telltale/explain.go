@@ -97,23 +97,33 @@ too: then by the lists as they are on disk.`,
 }
 
 // askerStopped returns the settings and the address with which a device asks, by
-// the settings alone; "" is anybody.
+// the settings alone and in the order in which the server knows devices: an
+// address, then the longest prefix; "" is anybody.
 func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.Addr, err error) {
+	if who == "" {
+		return 0, addr, nil
+	}
 	addr, notAddr := netip.ParseAddr(who)
+	longest := -1
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		named := d.Name == who || slices.Contains(d.MACs, who)
 		if named && len(d.Addresses) > 0 {
 			addr = d.Addresses[0]
 		}
-		if named || slices.Contains(d.Addresses, addr) || slices.ContainsFunc(d.Prefixes, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		if named || slices.Contains(d.Addresses, addr) {
 			return uint16(i + 1), addr, nil
 		}
+		for _, p := range d.Prefixes {
+			if p.Contains(addr) && p.Bits() > longest {
+				settings, longest = uint16(i+1), p.Bits()
+			}
+		}
 	}
-	if who != "" && notAddr != nil {
+	if notAddr != nil {
 		return 0, addr, fmt.Errorf("no device %q is configured, and the server that could know it is not running", who)
 	}
-	return 0, addr, nil
+	return settings, addr, nil
 }
 
 // explainStopped explains without a server. Only configured devices have
