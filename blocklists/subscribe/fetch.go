@@ -368,7 +368,7 @@ func (s *Subscriber) dropHeldLocked(e *entry) {
 }
 
 // Accept puts the update that was held back in place, whatever was wrong with
-// it.
+// it, unless it has no rules or cannot be read to its end.
 func (s *Subscriber) Accept(name string) error {
 	entries, err := s.named([]string{name})
 	if err != nil {
@@ -397,7 +397,7 @@ func (s *Subscriber) accept(e *entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := &e.known
-	if r.report.Rules == 0 {
+	if r.report.Err != nil || r.report.Rules == 0 {
 		return fmt.Errorf("the update %s: turn the list off instead", r.problem())
 	}
 	f, err := os.Open(s.heldPath(e.list.Name))

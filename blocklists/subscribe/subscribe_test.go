@@ -287,6 +287,30 @@ func TestWhatWasHeldCanBeAccepted(t *testing.T) {
 	}
 }
 
+// A list that cannot be read to its end would not be in force after all.
+func TestAnUpdateThatExpandsTooFarIsNotAccepted(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write([]byte(list(100)))
+	p := publish(t, text(list(1000)))
+	s := subscribed(t, p.URL, func(o *Options) { o.MaxSize = int64(len(list(1000))) })
+	refreshed(t, s)
+	for range 11 {
+		z.Write([]byte(list(1000)))
+	}
+	z.Close()
+	p.now(text(packed.String()))
+	if got := refreshed(t, s); got.Outcome != HeldBack {
+		t.Fatalf("got %+v, want it held back", got)
+	}
+	if err := s.Accept("ads"); err == nil || !strings.Contains(err.Error(), "too many bytes") {
+		t.Errorf("got %v, want it refused", err)
+	}
+	if copyOf(t, s) != list(1000) || s.Status()[0].Held == nil {
+		t.Errorf("afterwards: %+v", s.Status()[0])
+	}
+}
+
 func TestWhatIsHeldIsNotSentAgain(t *testing.T) {
 	p := publish(t, text(list(1000)))
 	s := subscribed(t, p.URL, nil)
