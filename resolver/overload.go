@@ -302,8 +302,12 @@ func (r *reader) weigh(n int) {
 // look looks at what waits at the socket, and reports whether there is an
 // overload.
 func (r *reader) look() bool {
+	b := r.conn.backlog()
+	if b.room == math.MaxUint32 {
+		return r.load.active // the kernel cannot say: the next look takes all in
+	}
 	before := r.load.drops
-	active := r.load.look(r.conn.backlog(), r.now)
+	active := r.load.look(b, r.now)
 	r.srv.stats.unread.Add(uint64(r.load.drops - before))
 	return active
 }

@@ -54,6 +54,7 @@ func (s *Server) serveUDP(conn udpConn) {
 			}
 		}
 	}
+	r.look() // what was dropped since the last time
 	r.noteOverload()
 }
 
