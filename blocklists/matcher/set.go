@@ -77,7 +77,7 @@ func NewSet(l Layers) (*Set, error) {
 		s.base = l.Base
 	}
 	if entries > 0 {
-		s.over = newFilter(entries)
+		s.over = newFilter(4 * entries) // what passes is looked for in every overlay: few may
 	}
 	var padded [dnswire.MaxName + slack]byte
 	for _, im := range l.Overlays {
