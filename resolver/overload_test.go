@@ -250,6 +250,15 @@ func residents(from byte, n, rate int) (all []resident) {
 	return all
 }
 
+// others returns how many queries all but the first client sent, and how many of
+// them were answered.
+func (s *street) others() (sent, answered int) {
+	for _, c := range s.clients[1:] {
+		sent, answered = sent+c.sent, answered+c.answered
+	}
+	return sent, answered
+}
+
 func TestOneNoisyClientLeavesTheOthersTheirs(t *testing.T) {
 	for _, times := range []int{2, 3, 30} {
 		for _, n := range []int{1, 20, 100} {
@@ -260,10 +269,7 @@ func TestOneNoisyClientLeavesTheOthersTheirs(t *testing.T) {
 				s.run(2 * time.Second)
 				s.forget()
 				s.run(6 * time.Second)
-				sent, answered := 0, 0
-				for _, c := range s.clients[1:] {
-					sent, answered = sent+c.sent, answered+c.answered
-				}
+				sent, answered := s.others()
 				if float64(answered) < .98*float64(sent) {
 					t.Errorf("the others got %d answers for %d queries", answered, sent)
 				}
@@ -312,10 +318,7 @@ func TestSharesWhereTheProcessorIsTakenAway(t *testing.T) {
 			s.run(3 * time.Second)
 			s.forget()
 			s.run(5 * time.Second)
-			sent, answered := 0, 0
-			for _, c := range s.clients[1:] {
-				sent, answered = sent+c.sent, answered+c.answered
-			}
+			sent, answered := s.others()
 			if float64(answered) < .95*float64(sent) {
 				t.Errorf("%d %%, room %d: the others got %d answers for %d queries", quota, room, answered, sent)
 			}
