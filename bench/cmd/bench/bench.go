@@ -120,6 +120,15 @@ func (b *bench) site(name string, c *catalogue) (site, error) {
 	return at, errors.Join(err, os.MkdirAll(at.dir, 0o755))
 }
 
+// firstSite returns the first size of names, and a place for Telltale with them.
+func (b *bench) firstSite() (c *catalogue, files loads, at site, err error) {
+	if c, files, err = b.names(b.set.sizes[0]); err != nil {
+		return nil, nil, site{}, err
+	}
+	at, err = b.site("telltale", c)
+	return c, files, at, err
+}
+
 func (b *bench) start(name string, port int, cores, dir string, words, env []string) (*server, error) {
 	s, err := start(name, port, cores, dir, words, env)
 	if err == nil {

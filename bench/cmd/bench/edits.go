@@ -19,11 +19,7 @@ const inForceWithin = time.Second // of every edit
 // and edits a small list and the large one in five ways. Every edit must be in
 // force within a second, no query lost, no answer wrong.
 func (b *bench) edits() error {
-	c, files, err := b.names(b.set.sizes[0])
-	if err != nil {
-		return err
-	}
-	at, err := b.site("telltale", c)
+	c, files, at, err := b.firstSite()
 	if err != nil {
 		return err
 	}

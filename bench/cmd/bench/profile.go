@@ -33,12 +33,7 @@ func (b *bench) profile() error {
 }
 
 func (b *bench) profileOf(load string) error {
-	size := b.set.sizes[0]
-	c, files, err := b.names(size)
-	if err != nil {
-		return err
-	}
-	at, err := b.site("telltale", c)
+	c, files, at, err := b.firstSite()
 	if err != nil {
 		return err
 	}
@@ -49,7 +44,7 @@ func (b *bench) profileOf(load string) error {
 	}
 	err = errors.Join(b.letCompile(s), b.warm(s, files["cached"]))
 	if err == nil {
-		_, _, err = b.blast(s.port, files[load], "-t", fmt.Sprint(min(4, b.set.secondsOf(size))))
+		_, _, err = b.blast(s.port, files[load], "-t", fmt.Sprint(min(4, b.set.secondsOf(b.set.sizes[0]))))
 	}
 	b.shut(s)
 	if err != nil {

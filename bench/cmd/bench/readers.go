@@ -22,12 +22,7 @@ func (b *bench) twoReaders(run int) error {
 }
 
 func (b *bench) withReaders(name string, run int) error {
-	size := b.set.sizes[0]
-	c, files, err := b.names(size)
-	if err != nil {
-		return err
-	}
-	at, err := b.site("telltale", c)
+	c, files, at, err := b.firstSite()
 	if err != nil {
 		return err
 	}
@@ -44,12 +39,12 @@ func (b *bench) withReaders(name string, run int) error {
 		return err
 	}
 	got, err := b.measure(s, func() (cost, time.Duration, error) {
-		return b.dnsperf(s.port, files["half"], min(4, b.set.secondsOf(size)))
+		return b.dnsperf(s.port, files["half"], min(4, b.set.secondsOf(b.set.sizes[0])))
 	})
 	if err != nil {
 		return err
 	}
-	b.report.rounds = append(b.report.rounds, round{Section: "readers", Server: name, Size: size, Run: run, Loads: map[string]cost{"half": got}})
+	b.report.rounds = append(b.report.rounds, round{Section: "readers", Server: name, Size: b.set.sizes[0], Run: run, Loads: map[string]cost{"half": got}})
 	b.say("%-14s on one core, thousand queries per CPU-second: %.0f", name, got.perCPUSecond()/1e3)
 	return nil
 }

@@ -22,11 +22,7 @@ func (b *bench) small() error {
 		return nil
 	}
 	defer os.Remove(group.dir)
-	c, files, err := b.names(b.set.sizes[0])
-	if err != nil {
-		return err
-	}
-	at, err := b.site("telltale", c)
+	c, files, at, err := b.firstSite()
 	if err != nil {
 		return err
 	}
