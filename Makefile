@@ -1,6 +1,7 @@
 # run     build, and start on 127.0.0.1:5300 with its data in ./data
 # test    what a change must pass; installs what the tests need where it may
-# check   test, and what else CI looks at: format, lint, fuzz, cross builds, modules
+# e2e     tests with many real servers, or of long duration; CI runs them after test
+# check   test and e2e, and what else CI looks at: format, lint, fuzz, cross builds, modules
 # bench   Telltale against its peers, into docs/benchmarks.md
 # build   ./bin/telltale
 # cross   ./dist/telltale-... for every machine it is meant for
@@ -12,12 +13,17 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 TARGETS      = linux/amd64 linux/arm64 linux/arm linux/mips linux/mipsle
 
-.PHONY: run test check bench build cross tools vet format lint fuzz tidy clean
+# What `make run` says before it builds for the first time.
+FIRST = The first build takes about a minute, later ones take seconds.
+
+.PHONY: run test e2e check bench build cross tools vet format lint fuzz tidy clean
 
 build:
 	$(GOBUILD) -o bin/telltale ./cmd/telltale
 
-run: build data/telltale.yaml
+run: data/telltale.yaml
+	@[ -x bin/telltale ] || echo '$(FIRST)'
+	@$(MAKE) --no-print-directory build
 	./bin/telltale serve --config data/telltale.yaml
 
 # Made once, then yours.
@@ -35,13 +41,17 @@ test: tools vet
 	@# With the race detector the large lists of the corpus would take minutes.
 	@if [ -n "$$TELLTALE_CORPUS" ]; then set -x; $(GO) test -run 'TestSameList|TestCorpus' ./blocklists ./blocklists/format; fi
 
-check: format lint test fuzz cross tidy
+# Without the race detector: these measure what a user would, on real processes.
+e2e: tools
+	$(GO) test -tags e2e -timeout 15m -run '^TestE2E' ./...
+
+check: format lint test e2e fuzz cross tidy
 
 tools:
 	@.ci/tools
 
 vet:
-	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
 
 format:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists/catalog"
+)
+
+func (a *app) newCatalog() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "catalog [VENDOR|NAME]",
+		Short: "Show what the shipped lists know of a vendor or a name, and from where",
+		Long: `Without an argument, list the vendors the shipped lists know, with how many of their
+names are telemetry, mixed (a feature may break) and essential (never blocked),
+and how many domains are only known as theirs. With a vendor or a name, show
+each entry with what it is for and who says so.`,
+		Example: "  telltale catalog\n  telltale catalog Xiaomi\n  telltale catalog data.mistat.xiaomi.com --json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("one vendor or name is expected (quote a vendor of several words)")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			known, err := catalog.Load()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return a.printVendors(known.Vendors())
+			}
+			entries := known.Find(args[0])
+			if len(entries) == 0 {
+				return fmt.Errorf("the shipped lists know nothing of %q: 'telltale catalog' lists the vendors", args[0])
+			}
+			return a.printEntries(entries)
+		},
+	})
+}
+
+func (a *app) printVendors(all []catalog.Count) error {
+	if a.json {
+		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
+		for _, n := range all {
+			if err := enc.Encode(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "VENDOR\tTELEMETRY\tMIXED\tESSENTIAL\tOWNED DOMAINS")
+	for _, n := range all {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", n.Vendor, n.Telemetry, n.Mixed, n.Essential, n.Owner)
+	}
+	return w.Flush()
+}
+
+func (a *app) printEntries(entries []catalog.Entry) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	for i := range entries {
+		var err error
+		if a.json {
+			err = enc.Encode(&entries[i])
+		} else {
+			err = printEntry(a.out, &entries[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printEntry prints what is known of a name, each source on a line of its own.
+func printEntry(w io.Writer, e *catalog.Entry) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
+	printNote(&b, map[string]string{
+		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
+		"since": e.Since, "confidence": e.Confidence, "software": e.Software, "source": strings.Join(e.Sources, " "),
+	})
+	fmt.Fprintf(&b, "  %-11s %s:%d\n", "listed in", e.File, e.Line)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// reach says what an entry speaks of, and what is done about it by default.
+func reach(e *catalog.Entry) string {
+	done := map[string]string{"telemetry": "blocked", "mixed": "observed", "essential": "never blocked", "owner": "whose it is"}[e.Tier]
+	if e.Exact {
+		return "alone; " + done
+	}
+	return "with all below it; " + done
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists/subscribe"
+)
+
+func (a *app) newListsDiff() *cobra.Command {
+	held := false
+	c := a.addJSON(&cobra.Command{
+		Use:     "diff NAME",
+		Short:   "Show what the last update of a subscribed list added and removed",
+		Example: "  telltale lists diff mylist\n  telltale lists diff --held mylist",
+		Args:    oneArg("name of a subscribed list"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			q := url.Values{"name": {args[0]}}
+			if held {
+				q.Set("held", "1")
+			}
+			var d subscribe.Diff
+			if err := newClient(cfg).get(c.Context(), "/lists/diff?"+q.Encode(), &d); err != nil {
+				return err
+			}
+			if a.json {
+				return json.NewEncoder(a.out).Encode(d)
+			}
+			for _, s := range d.Removed {
+				fmt.Fprintln(a.out, "- "+printable(s))
+			}
+			for _, s := range d.Added {
+				fmt.Fprintln(a.out, "+ "+printable(s))
+			}
+			_, err = fmt.Fprintf(a.err, "%d added, %d removed\n", d.AddedTotal, d.RemovedTotal)
+			return err
+		},
+	})
+	c.Flags().BoolVar(&held, "held", false, "what the update that is held back would change")
+	return c
+}
+
+func (a *app) newListsRefresh() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:     "refresh [NAME...]",
+		Short:   "Fetch subscribed lists now",
+		Long:    "Fetch the named subscribed lists, or all of them, now instead of when they are due. Exit status 1 if one failed or was held back.",
+		Example: "  telltale lists refresh\n  telltale lists refresh mylist",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			if len(cfg.Lists.Subscriptions) == 0 {
+				return errors.New("no list is subscribed: lists.subscriptions in the settings says which are; 'telltale lists presets' offers some")
+			}
+			well := true
+			err = newClient(cfg).stream(c.Context(), "/lists/refresh", order{Lists: args}, func(d *json.Decoder) error {
+				var r refreshed
+				if err := d.Decode(&r); err != nil {
+					return err
+				}
+				well = well && r.Error == ""
+				return a.printRefreshed(&r)
+			})
+			if err == nil && !well {
+				return errSilent
+			}
+			return err
+		},
+	})
+}
+
+func (a *app) printRefreshed(r *refreshed) error {
+	if a.json {
+		return json.NewEncoder(a.out).Encode(r)
+	}
+	switch {
+	case !r.Done && r.Total > 0:
+		fmt.Fprintf(a.err, "%s: %s of %s\n", printable(r.Name), bytesText(r.Bytes), bytesText(r.Total))
+	case !r.Done:
+		fmt.Fprintf(a.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
+	case r.Error != "":
+		fmt.Fprintf(a.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
+	case r.Bad > 0:
+		fmt.Fprintf(a.out, "%s: %s, %d rules, %d lines not in force ('telltale lists --bad' shows them)\n", printable(r.Name), r.Outcome, r.Rules, r.Bad)
+	case r.Rules > 0:
+		fmt.Fprintf(a.out, "%s: %s, %d rules\n", printable(r.Name), r.Outcome, r.Rules)
+	default:
+		fmt.Fprintf(a.out, "%s: %s\n", printable(r.Name), r.Outcome)
+	}
+	return nil
+}
+
+func (a *app) newListsPresets() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:   "presets",
+		Short: "Show wide lists of others that can be subscribed to",
+		Long: `Show wide lists that others maintain. None is on unless you ask for it: a wide list
+blocks what its authors think right, which is more than telemetry. Copy the line
+of one into lists.subscriptions of the settings.`,
+		Example: "  telltale lists presets",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, p := range subscribe.Presets {
+				var err error
+				if a.json {
+					err = json.NewEncoder(a.out).Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
+				} else {
+					_, err = fmt.Fprintf(a.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"telltale/dnswire"
+)
+
+func (a *app) newListsLookup() *cobra.Command {
+	return a.addJSON(&cobra.Command{
+		Use:     "lookup NAME",
+		Short:   "Say which lists have a rule for a name",
+		Long:    "Show every rule that matches a name, with its list and line. 'telltale explain' says which of them decides, and why.",
+		Example: "  telltale lists lookup ads.example",
+		Args:    oneArg("name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseName(args[0])
+			if err != nil {
+				return usage("%v", err)
+			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			var e explanation
+			err = newClient(cfg).get(c.Context(), "/explain?"+url.Values{"name": {name.String()}, "type": {"A"}}.Encode(), &e)
+			if errors.Is(err, errStopped) {
+				e, err = explainStopped(cfg, &name, dnswire.TypeA, "")
+			}
+			if err != nil {
+				return err
+			}
+			for i := range e.Matches {
+				m := &e.Matches[i]
+				if a.json {
+					err = json.NewEncoder(a.out).Encode(m)
+				} else {
+					var b strings.Builder
+					printMatch(&b, m)
+					_, err = io.WriteString(a.out, b.String())
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if len(e.Matches) == 0 && !a.json {
+				fmt.Fprintln(a.err, "no list has a rule for it")
+			}
+			return nil
+		},
+	})
+}
