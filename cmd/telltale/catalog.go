@@ -12,8 +12,8 @@ import (
 	"telltale/blocklists/catalog"
 )
 
-func (a *app) newCatalog() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newCatalog() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:   "catalog [VENDOR|NAME]",
 		Short: "Show what the shipped lists know of a vendor or a name, and from where",
 		Long: `Without an argument, list the vendors the shipped lists know, with how many of their
@@ -33,20 +33,20 @@ each entry with what it is for and who says so.`,
 				return err
 			}
 			if len(args) == 0 {
-				return a.printVendors(known.Vendors())
+				return cl.printVendors(known.Vendors())
 			}
 			entries := known.Find(args[0])
 			if len(entries) == 0 {
 				return fmt.Errorf("the shipped lists know nothing of %q: 'telltale catalog' lists the vendors", args[0])
 			}
-			return a.printEntries(entries)
+			return cl.printEntries(entries)
 		},
 	})
 }
 
-func (a *app) printVendors(all []catalog.Count) error {
-	if a.json {
-		enc := json.NewEncoder(a.out)
+func (cl *cli) printVendors(all []catalog.Count) error {
+	if cl.json {
+		enc := json.NewEncoder(cl.out)
 		enc.SetEscapeHTML(false)
 		for _, n := range all {
 			if err := enc.Encode(n); err != nil {
@@ -55,7 +55,7 @@ func (a *app) printVendors(all []catalog.Count) error {
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "VENDOR\tTELEMETRY\tMIXED\tESSENTIAL\tOWNED DOMAINS")
 	for _, n := range all {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", n.Vendor, n.Telemetry, n.Mixed, n.Essential, n.Owner)
@@ -63,15 +63,15 @@ func (a *app) printVendors(all []catalog.Count) error {
 	return w.Flush()
 }
 
-func (a *app) printEntries(entries []catalog.Entry) error {
-	enc := json.NewEncoder(a.out)
+func (cl *cli) printEntries(entries []catalog.Entry) error {
+	enc := json.NewEncoder(cl.out)
 	enc.SetEscapeHTML(false)
 	for i := range entries {
 		var err error
-		if a.json {
+		if cl.json {
 			err = enc.Encode(&entries[i])
 		} else {
-			err = printEntry(a.out, &entries[i])
+			err = printEntry(cl.out, &entries[i])
 		}
 		if err != nil {
 			return err

@@ -59,8 +59,8 @@ var errAnswered = errors.New("another server answers")
 
 // listenControl opens the socket. A socket left by a server that was killed is
 // taken over; the lock of the data directory says that it is nobody's.
-func (h *house) listenControl() (*control, error) {
-	path := h.cfg.Load().Control.Socket
+func (a *app) listenControl() (*control, error) {
+	path := a.cfg.Load().Control.Socket
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
 		if c, err := net.Dial("unix", path); err == nil {
 			c.Close()
@@ -72,11 +72,11 @@ func (h *house) listenControl() (*control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control.socket: %w", err)
 	}
-	c := &control{socket: path, server: &http.Server{Handler: h.routes(), ReadTimeout: 10 * time.Second}, done: make(chan struct{})}
+	c := &control{socket: path, server: &http.Server{Handler: a.routes(), ReadTimeout: 10 * time.Second}, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			h.logger.Error("the control socket does not answer any more", "error", err)
+			a.logger.Error("the control socket does not answer any more", "error", err)
 		}
 	}()
 	return c, nil
@@ -115,7 +115,7 @@ func (c *control) close() {
 	os.Remove(c.socket) // no harm where it stays
 }
 
-func (h *house) routes() http.Handler {
+func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	get := func(path string, f func(*http.Request) (any, error)) { mux.HandleFunc("GET "+path, answer(f)) }
 	post := func(path string, f func(context.Context, order) error) {
@@ -127,17 +127,17 @@ func (h *house) routes() http.Handler {
 			return struct{}{}, f(r.Context(), o)
 		}))
 	}
-	get("/status", func(*http.Request) (any, error) { return h.status(), nil })
-	get("/lists", func(*http.Request) (any, error) { return withUpdates(h.lists.Status(), h.subscriptions.Status()), nil })
-	get("/devices", func(*http.Request) (any, error) { return h.ledger.Load().List(), nil })
-	get("/explain", h.explain)
-	get("/subscriptions", func(*http.Request) (any, error) { return h.subscriptions.Status(), nil })
-	get("/lists/diff", h.diff)
-	mux.HandleFunc("POST /lists/refresh", h.refresh)
-	post("/log/flush", func(context.Context, order) error { h.log.Flush(); return nil })
-	post("/lists/accept", func(_ context.Context, o order) error { return h.accept(o.List) })
-	post("/pause", func(_ context.Context, o order) error { return h.lists.Pause(o.Until) })
-	post("/resume", func(context.Context, order) error { return h.lists.Resume() })
+	get("/status", func(*http.Request) (any, error) { return a.status(), nil })
+	get("/lists", func(*http.Request) (any, error) { return withUpdates(a.lists.Status(), a.subscriptions.Status()), nil })
+	get("/devices", func(*http.Request) (any, error) { return a.ledger.Load().List(), nil })
+	get("/explain", a.explain)
+	get("/subscriptions", func(*http.Request) (any, error) { return a.subscriptions.Status(), nil })
+	get("/lists/diff", a.diff)
+	mux.HandleFunc("POST /lists/refresh", a.refresh)
+	post("/log/flush", func(context.Context, order) error { a.log.Flush(); return nil })
+	post("/lists/accept", func(_ context.Context, o order) error { return a.accept(o.List) })
+	post("/pause", func(_ context.Context, o order) error { return a.lists.Pause(o.Until) })
+	post("/resume", func(context.Context, order) error { return a.lists.Resume() })
 	return mux
 }
 
@@ -154,25 +154,25 @@ func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
-func (h *house) status() status {
+func (a *app) status() status {
 	st := status{
-		Version: buildVersion(), PID: os.Getpid(), Started: h.started, Config: h.cfg.Load().File,
-		Server: h.server.Stats(), Upstreams: h.server.Upstreams(), Log: h.log.Stats(),
+		Version: buildVersion(), PID: os.Getpid(), Started: a.started, Config: a.cfg.Load().File,
+		Server: a.server.Stats(), Upstreams: a.server.Upstreams(), Log: a.log.Stats(),
 	}
-	for _, a := range h.server.Addrs() {
-		st.Listen = append(st.Listen, a.String())
+	for _, addr := range a.server.Addrs() {
+		st.Listen = append(st.Listen, addr.String())
 	}
-	for _, a := range h.ledger.Load().Gateways() {
-		st.Gateways = append(st.Gateways, a.String())
+	for _, addr := range a.ledger.Load().Gateways() {
+		st.Gateways = append(st.Gateways, addr.String())
 	}
-	if until, ok := h.lists.Paused(); ok {
+	if until, ok := a.lists.Paused(); ok {
 		st.Paused = &until
 	}
 	return st
 }
 
 // explain judges a name as the running server does.
-func (h *house) explain(r *http.Request) (any, error) {
+func (a *app) explain(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	name, err := parseName(q.Get("name"))
 	if err != nil {
@@ -182,27 +182,27 @@ func (h *house) explain(r *http.Request) (any, error) {
 	if !ok {
 		return nil, errRefused{fmt.Errorf("%q is no record type", q.Get("type"))}
 	}
-	settings, addr, err := h.asker(q.Get("device"))
+	settings, addr, err := a.asker(q.Get("device"))
 	if err != nil {
 		return nil, errRefused{err}
 	}
-	e := h.lists.Explain(&name, typ, h.lists.Current().GroupOf(settings, addr))
-	return explanationOf(e, h.server.Special(&name, typ, e.Verdict.Action)), nil
+	e := a.lists.Explain(&name, typ, a.lists.Current().GroupOf(settings, addr))
+	return explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action)), nil
 }
 
 // asker returns the settings and the address with which somebody asks: an
 // address, or a device by what findDevice takes; "" is anybody.
-func (h *house) asker(who string) (settings uint16, addr netip.Addr, err error) {
+func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	if who == "" {
 		return 0, addr, nil
 	}
 	if addr, err := netip.ParseAddr(who); err == nil {
-		if b := h.ledger.Load().Lookup(addr); b != nil {
+		if b := a.ledger.Load().Lookup(addr); b != nil {
 			settings = b.Group
 		}
 		return settings, addr, nil
 	}
-	d, ok := findDevice(h.ledger.Load().List(), who)
+	d, ok := findDevice(a.ledger.Load().List(), who)
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}
@@ -229,23 +229,23 @@ func findDevice(all []devices.DeviceStatus, who string) (devices.DeviceStatus, b
 
 // accept puts in force what is held back of a list: an update that was fetched,
 // or what its file holds now.
-func (h *house) accept(name string) error {
-	for _, s := range h.subscriptions.Status() {
+func (a *app) accept(name string) error {
+	for _, s := range a.subscriptions.Status() {
 		if s.Name == name && s.Held != nil {
-			return h.subscriptions.Accept(name)
+			return a.subscriptions.Accept(name)
 		}
 	}
-	return h.lists.Accept(name)
+	return a.lists.Accept(name)
 }
 
 // diff returns what the last update of a subscribed list changed; with held=1
 // what the update that waits would.
-func (h *house) diff(r *http.Request) (any, error) {
+func (a *app) diff(r *http.Request) (any, error) {
 	name := r.URL.Query().Get("name")
 	if r.URL.Query().Get("held") != "" {
-		return h.subscriptions.HeldDiff(name)
+		return a.subscriptions.HeldDiff(name)
 	}
-	return h.subscriptions.Diff(name)
+	return a.subscriptions.Diff(name)
 }
 
 // A refreshed is one line of the answer to a refresh.
@@ -261,24 +261,24 @@ type refreshed struct {
 }
 
 // refresh fetches lists now, and answers with a line for each step.
-func (h *house) refresh(w http.ResponseWriter, r *http.Request) {
+func (a *app) refresh(w http.ResponseWriter, r *http.Request) {
 	var o order
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&o); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
-	err := h.subscriptions.Refresh(r.Context(), o.Lists, func(p subscribe.Progress) {
+	err := a.subscriptions.Refresh(r.Context(), o.Lists, func(p subscribe.Progress) {
 		line := refreshed{Name: p.Name, Bytes: p.Bytes, Total: p.Total, Done: p.Done, Rules: p.Rules}
 		if p.Done {
 			line.Outcome = p.Outcome.String()
 		}
 		switch p.Outcome {
 		case subscribe.Updated:
-			h.configureFetched() // so that what is said is so
-			line.Rules, line.Bad = h.inForce(p)
+			a.configureFetched() // so that what is said is so
+			line.Rules, line.Bad = a.inForce(p)
 		case subscribe.Unchanged:
-			line.Rules, line.Bad = h.inForce(p)
+			line.Rules, line.Bad = a.inForce(p)
 		}
 		if p.Err != nil {
 			line.Error = p.Err.Error()

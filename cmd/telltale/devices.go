@@ -12,8 +12,8 @@ import (
 	"telltale/devices"
 )
 
-func (a *app) newDevices() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newDevices() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:   "devices",
 		Short: "Show who is known: devices, their addresses, and what that rests on",
 		Long: `Show the devices the running server knows, with the addresses they hold, what
@@ -22,7 +22,7 @@ both.`,
 		Example: "  telltale devices\n  telltale devices --json",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -30,8 +30,8 @@ both.`,
 			if err := newClient(cfg).get(c.Context(), "/devices", &all); err != nil {
 				return err
 			}
-			if a.json {
-				enc := json.NewEncoder(a.out)
+			if cl.json {
+				enc := json.NewEncoder(cl.out)
 				for _, d := range all {
 					if err := enc.Encode(deviceJSON(&d)); err != nil {
 						return err
@@ -39,7 +39,7 @@ both.`,
 				}
 				return nil
 			}
-			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN")
 			for _, d := range all {
 				rests, confidence := "-", "-"

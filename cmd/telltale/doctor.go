@@ -25,8 +25,8 @@ type finding struct {
 	Says  string `json:"says"`
 }
 
-func (a *app) newDoctor() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newDoctor() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps Telltale from answering, or its log from being true",
 		Long: `Check the settings, the port, the upstreams (also for loops), the clock, the lists,
@@ -36,9 +36,9 @@ when a router forwards for them. Exit status 1 if something is wrong.`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := &doctor{}
-			d.examine(c.Context(), a)
-			if a.json {
-				enc := json.NewEncoder(a.out)
+			d.examine(c.Context(), cl)
+			if cl.json {
+				enc := json.NewEncoder(cl.out)
 				for _, f := range d.findings {
 					if err := enc.Encode(f); err != nil {
 						return err
@@ -46,7 +46,7 @@ when a router forwards for them. Exit status 1 if something is wrong.`,
 				}
 			} else {
 				for _, f := range d.findings {
-					fmt.Fprintf(a.out, "%-8s %-10s %s\n", f.State, f.What, printable(f.Says))
+					fmt.Fprintf(cl.out, "%-8s %-10s %s\n", f.State, f.What, printable(f.Says))
 				}
 			}
 			for _, f := range d.findings {
@@ -67,7 +67,7 @@ func (d *doctor) say(state, what, format string, args ...any) {
 	d.findings = append(d.findings, finding{what, state, fmt.Sprintf(format, args...)})
 }
 
-func (d *doctor) examine(ctx context.Context, a *app) {
+func (d *doctor) examine(ctx context.Context, a *cli) {
 	cfg, err := a.load()
 	if err != nil {
 		d.say("wrong", "settings", "%v", err)

@@ -46,9 +46,9 @@ type matchJSON struct {
 	About    map[string]string `json:"about,omitempty"`
 }
 
-func (a *app) newExplain() *cobra.Command {
+func (cl *cli) newExplain() *cobra.Command {
 	device, typ := "", "A"
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "explain NAME",
 		Short: "Say what would be decided for a name, and why",
 		Long: `Show every rule that matches a name, in the order of their weight, which one
@@ -69,7 +69,7 @@ too: then by the lists as they are on disk.`,
 			if !ok {
 				return usage("%q is no record type", typ)
 			}
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -82,12 +82,12 @@ too: then by the lists as they are on disk.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				enc := json.NewEncoder(a.out)
+			if cl.json {
+				enc := json.NewEncoder(cl.out)
 				enc.SetEscapeHTML(false)
 				return enc.Encode(e)
 			}
-			return a.printExplanation(&e)
+			return cl.printExplanation(&e)
 		},
 	})
 	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity or MAC, or an address")
@@ -217,7 +217,7 @@ func noteJSON(n *format.Annotation) map[string]string {
 	return m
 }
 
-func (a *app) printExplanation(e *explanation) error {
+func (cl *cli) printExplanation(e *explanation) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s", e.Name, e.Type, e.Verdict)
 	if e.Mode != "" {
@@ -246,7 +246,7 @@ func (a *app) printExplanation(e *explanation) error {
 		b.WriteString(mark + " ")
 		printMatch(&b, m)
 	}
-	_, err := a.out.Write([]byte(b.String()))
+	_, err := cl.out.Write([]byte(b.String()))
 	return err
 }
 

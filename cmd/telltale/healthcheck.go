@@ -17,7 +17,7 @@ import (
 	"telltale/resolver"
 )
 
-func (a *app) newHealthcheck() *cobra.Command {
+func (cl *cli) newHealthcheck() *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server of these settings for a name of ours; exit status 0 if it answers",
@@ -27,7 +27,7 @@ answers within two seconds, 1 otherwise.`,
 		Example: "  telltale healthcheck",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -35,7 +35,7 @@ answers within two seconds, 1 otherwise.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, text)
+			_, err = fmt.Fprintln(cl.out, text)
 			return err
 		},
 	}

@@ -46,13 +46,13 @@ var mayImport = map[string]string{
 	"resolver": "blocklists devices dnswire querylog " +
 		"github.com/dchest/siphash github.com/fsnotify/fsnotify github.com/miekg/dns golang.org/x/net golang.org/x/sync golang.org/x/sys golang.org/x/time",
 
-	// Rooms to come; see docs/decisions.
+	// Packages to come; see docs/decisions.
 	"evidence": "blocklists devices querylog",
 	"web":      "blocklists devices evidence querylog",
 }
 
 // Programs and packages of the benchmarks measure from outside, and may use the
-// few rooms that have functions to be measured alone.
+// few packages that have functions to be measured alone.
 const benchMayImport = "bench/names blocklists blocklists/format blocklists/matcher dnswire github.com/miekg/dns golang.org/x/net golang.org/x/sys"
 
 func TestImports(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 	"telltale/config"
 )
 
-func (a *app) newLists() *cobra.Command {
+func (cl *cli) newLists() *cobra.Command {
 	bad := false
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "lists",
 		Short: "Show the lists: rules, bad lines, age, what is held back",
 		Long: `Show every list with its rules, its bad lines, its age, and what its last reload
@@ -27,7 +27,7 @@ last good rules stay in force until it is mended or accepted by hand.`,
 		Example: "  telltale lists\n  telltale lists --bad\n  telltale lists accept mylist",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -35,8 +35,8 @@ last good rules stay in force until it is mended or accepted by hand.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				enc := json.NewEncoder(a.out)
+			if cl.json {
+				enc := json.NewEncoder(cl.out)
 				for i := range all {
 					if err := enc.Encode(listJSON(&all[i])); err != nil {
 						return err
@@ -44,11 +44,11 @@ last good rules stay in force until it is mended or accepted by hand.`,
 				}
 				return nil
 			}
-			return a.printLists(all, bad)
+			return cl.printLists(all, bad)
 		},
 	})
 	c.Flags().BoolVar(&bad, "bad", false, "show the bad lines, too")
-	c.AddCommand(a.newListsAccept(), a.newListsCheck(), a.newListsLookup(), a.newListsDiff(), a.newListsRefresh(), a.newListsExport(), a.newListsPresets())
+	c.AddCommand(cl.newListsAccept(), cl.newListsCheck(), cl.newListsLookup(), cl.newListsDiff(), cl.newListsRefresh(), cl.newListsExport(), cl.newListsPresets())
 	return c
 }
 
@@ -66,28 +66,28 @@ func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListS
 	return lists.Status(), nil
 }
 
-func (a *app) newListsAccept() *cobra.Command {
+func (cl *cli) newListsAccept() *cobra.Command {
 	return &cobra.Command{
 		Use:     "accept NAME",
 		Short:   "Put a list in force that is held back",
 		Example: "  telltale lists accept mylist",
 		Args:    oneArg("name of a list"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
 			if err := newClient(cfg).post(c.Context(), "/lists/accept", order{List: args[0]}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s is in force as it is.\n", args[0])
+			_, err = fmt.Fprintf(cl.out, "%s is in force as it is.\n", args[0])
 			return err
 		},
 	}
 }
 
-func (a *app) printLists(all []blocklists.ListStatus, bad bool) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+func (cl *cli) printLists(all []blocklists.ListStatus, bad bool) error {
+	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LIST\tKIND\tRULES\tBAD LINES\tIN FORCE SINCE\tLAST CHANGE\tSTATE")
 	for i := range all {
 		l := &all[i]
@@ -103,16 +103,16 @@ func (a *app) printLists(all []blocklists.ListStatus, bad bool) error {
 	for i := range all {
 		l := &all[i]
 		for _, warning := range l.Warnings {
-			fmt.Fprintf(a.out, "warning: %s: %s\n", printable(l.Name), printable(warning))
+			fmt.Fprintf(cl.out, "warning: %s: %s\n", printable(l.Name), printable(warning))
 		}
 		if !bad {
 			continue
 		}
 		for _, b := range l.Bad {
-			fmt.Fprintf(a.out, "%s: %s\n", lineOf(printable(fileOf(l)), b.Line), printable(b.Why))
+			fmt.Fprintf(cl.out, "%s: %s\n", lineOf(printable(fileOf(l)), b.Line), printable(b.Why))
 		}
 		if more := l.BadSeen - len(l.Bad); more > 0 {
-			fmt.Fprintf(a.out, "%s: and %d more\n", printable(fileOf(l)), more)
+			fmt.Fprintf(cl.out, "%s: and %d more\n", printable(fileOf(l)), more)
 		}
 	}
 	return nil

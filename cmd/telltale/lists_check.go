@@ -16,9 +16,9 @@ import (
 	"telltale/blocklists/format"
 )
 
-func (a *app) newListsCheck() *cobra.Command {
+func (cl *cli) newListsCheck() *cobra.Command {
 	form, match := "auto", "subtree"
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Look list files over: bad lines, redundant rules, risky rules",
 		Long: `Read list files as Telltale would, together, and say what each holds: rules by
@@ -38,7 +38,7 @@ A file of a list is read by that list's settings; any other by --format and
 			if err != nil {
 				return err
 			}
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ A file of a list is read by that list's settings; any other by --format and
 			if err != nil {
 				return err
 			}
-			return a.showLint(reports)
+			return cl.showLint(reports)
 		},
 	})
 	c.Flags().StringVar(&form, "format", form, "of files that are none of your lists: auto, regex, rpz, ...")
@@ -78,18 +78,18 @@ func otherSettings(form, match string) (blocklists.ListSettings, error) {
 }
 
 // showLint prints reports, and fails where there is a bad line.
-func (a *app) showLint(reports []blocklists.LintReport) error {
+func (cl *cli) showLint(reports []blocklists.LintReport) error {
 	bad := false
 	for i := range reports {
 		r := &reports[i]
 		bad = bad || r.Failed != "" || r.BadSeen > 0
 		var err error
-		if a.json {
-			enc := json.NewEncoder(a.out)
+		if cl.json {
+			enc := json.NewEncoder(cl.out)
 			enc.SetEscapeHTML(false)
 			err = enc.Encode(r)
 		} else {
-			err = a.printLint(r)
+			err = cl.printLint(r)
 		}
 		if err != nil {
 			return err
@@ -101,11 +101,11 @@ func (a *app) showLint(reports []blocklists.LintReport) error {
 	return nil
 }
 
-func (a *app) printLint(r *blocklists.LintReport) error {
+func (cl *cli) printLint(r *blocklists.LintReport) error {
 	var b strings.Builder
 	path := printable(r.Path)
 	if r.Failed != "" {
-		_, err := fmt.Fprintf(a.out, "%s: %s\n", path, printable(r.Failed))
+		_, err := fmt.Fprintf(cl.out, "%s: %s\n", path, printable(r.Failed))
 		return err
 	}
 	fmt.Fprintf(&b, "%s: %d rules%s, %d bad lines", path, r.Rules, formsOf(r.ByForm), r.BadSeen)
@@ -132,7 +132,7 @@ func (a *app) printLint(r *blocklists.LintReport) error {
 			fmt.Fprintf(&b, "%s: and %d more %s\n", path, more, kind)
 		}
 	}
-	_, err := io.WriteString(a.out, b.String())
+	_, err := io.WriteString(cl.out, b.String())
 	return err
 }
 

@@ -14,18 +14,18 @@ import (
 	"telltale/config"
 )
 
-func (a *app) newAllow() *cobra.Command {
-	return a.newOwnRule("allow", blocklists.Allow, "Let a name and everything below it through, whatever lists say",
+func (cl *cli) newAllow() *cobra.Command {
+	return cl.newOwnRule("allow", blocklists.Allow, "Let a name and everything below it through, whatever lists say",
 		"  telltale allow cdn.example\n  telltale allow login.example --for 1h --comment \"guest's phone\"\n  telltale allow --remove cdn.example")
 }
 
-func (a *app) newBlock() *cobra.Command {
-	return a.newOwnRule("block", blocklists.Block, "Block a name and everything below it",
+func (cl *cli) newBlock() *cobra.Command {
+	return cl.newOwnRule("block", blocklists.Block, "Block a name and everything below it",
 		"  telltale block ads.example\n  telltale block ads.example --device living-room-tv\n  telltale block --remove ads.example")
 }
 
 // newOwnRule makes a command that writes a rule of the user's own.
-func (a *app) newOwnRule(word string, action blocklists.Action, short, example string) *cobra.Command {
+func (cl *cli) newOwnRule(word string, action blocklists.Action, short, example string) *cobra.Command {
 	device, comment, remove := "", "", false
 	age := ""
 	c := &cobra.Command{
@@ -51,7 +51,7 @@ the same name is replaced.`,
 				}
 				until = time.Now().Add(d)
 			}
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -67,13 +67,13 @@ the same name is replaced.`,
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(a.out, "%s: %d lines removed\n", path, n)
+				_, err = fmt.Fprintf(cl.out, "%s: %d lines removed\n", path, n)
 				return err
 			}
 			if err := blocklists.EditOwnFor(path, device, action, &name, comment, until); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s: %s %s\n", path, word, name.String())
+			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", path, word, name.String())
 			return err
 		},
 	}

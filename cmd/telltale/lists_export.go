@@ -10,7 +10,7 @@ import (
 	"telltale/blocklists/catalog"
 )
 
-func (a *app) newListsExport() *cobra.Command {
+func (cl *cli) newListsExport() *cobra.Command {
 	tier, set, vendor, out, everything := "telemetry", "", "", "", false
 	c := &cobra.Command{
 		Use:   "export",
@@ -42,7 +42,7 @@ answer canaries, or to tell devices by their connectivity checks.`,
 				return usage("there is no %s; %s", title, choice)
 			}
 			if out == "" {
-				return catalog.Export(a.out, "Telltale: "+title, entries, everything)
+				return catalog.Export(cl.out, "Telltale: "+title, entries, everything)
 			}
 			f, err := os.Create(out)
 			if err != nil {

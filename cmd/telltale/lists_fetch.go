@@ -11,15 +11,15 @@ import (
 	"telltale/blocklists/subscribe"
 )
 
-func (a *app) newListsDiff() *cobra.Command {
+func (cl *cli) newListsDiff() *cobra.Command {
 	held := false
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:     "diff NAME",
 		Short:   "Show what the last update of a subscribed list added and removed",
 		Example: "  telltale lists diff mylist\n  telltale lists diff --held mylist",
 		Args:    oneArg("name of a subscribed list"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -31,16 +31,16 @@ func (a *app) newListsDiff() *cobra.Command {
 			if err := newClient(cfg).get(c.Context(), "/lists/diff?"+q.Encode(), &d); err != nil {
 				return err
 			}
-			if a.json {
-				return json.NewEncoder(a.out).Encode(d)
+			if cl.json {
+				return json.NewEncoder(cl.out).Encode(d)
 			}
 			for _, s := range d.Removed {
-				fmt.Fprintln(a.out, "- "+printable(s))
+				fmt.Fprintln(cl.out, "- "+printable(s))
 			}
 			for _, s := range d.Added {
-				fmt.Fprintln(a.out, "+ "+printable(s))
+				fmt.Fprintln(cl.out, "+ "+printable(s))
 			}
-			_, err = fmt.Fprintf(a.err, "%d added, %d removed\n", d.AddedTotal, d.RemovedTotal)
+			_, err = fmt.Fprintf(cl.err, "%d added, %d removed\n", d.AddedTotal, d.RemovedTotal)
 			return err
 		},
 	})
@@ -48,14 +48,14 @@ func (a *app) newListsDiff() *cobra.Command {
 	return c
 }
 
-func (a *app) newListsRefresh() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newListsRefresh() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:     "refresh [NAME...]",
 		Short:   "Fetch subscribed lists now",
 		Long:    "Fetch the named subscribed lists, or all of them, now instead of when they are due. Exit status 1 if one failed or was held back.",
 		Example: "  telltale lists refresh\n  telltale lists refresh mylist",
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -69,7 +69,7 @@ func (a *app) newListsRefresh() *cobra.Command {
 					return err
 				}
 				well = well && r.Error == ""
-				return a.printRefreshed(&r)
+				return cl.printRefreshed(&r)
 			})
 			if err == nil && !well {
 				return errSilent
@@ -79,29 +79,29 @@ func (a *app) newListsRefresh() *cobra.Command {
 	})
 }
 
-func (a *app) printRefreshed(r *refreshed) error {
-	if a.json {
-		return json.NewEncoder(a.out).Encode(r)
+func (cl *cli) printRefreshed(r *refreshed) error {
+	if cl.json {
+		return json.NewEncoder(cl.out).Encode(r)
 	}
 	switch {
 	case !r.Done && r.Total > 0:
-		fmt.Fprintf(a.err, "%s: %s of %s\n", printable(r.Name), bytesText(r.Bytes), bytesText(r.Total))
+		fmt.Fprintf(cl.err, "%s: %s of %s\n", printable(r.Name), bytesText(r.Bytes), bytesText(r.Total))
 	case !r.Done:
-		fmt.Fprintf(a.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
+		fmt.Fprintf(cl.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
 	case r.Error != "":
-		fmt.Fprintf(a.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
+		fmt.Fprintf(cl.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
 	case r.Bad > 0:
-		fmt.Fprintf(a.out, "%s: %s, %d rules, %d lines not in force ('telltale lists --bad' shows them)\n", printable(r.Name), r.Outcome, r.Rules, r.Bad)
+		fmt.Fprintf(cl.out, "%s: %s, %d rules, %d lines not in force ('telltale lists --bad' shows them)\n", printable(r.Name), r.Outcome, r.Rules, r.Bad)
 	case r.Rules > 0:
-		fmt.Fprintf(a.out, "%s: %s, %d rules\n", printable(r.Name), r.Outcome, r.Rules)
+		fmt.Fprintf(cl.out, "%s: %s, %d rules\n", printable(r.Name), r.Outcome, r.Rules)
 	default:
-		fmt.Fprintf(a.out, "%s: %s\n", printable(r.Name), r.Outcome)
+		fmt.Fprintf(cl.out, "%s: %s\n", printable(r.Name), r.Outcome)
 	}
 	return nil
 }
 
-func (a *app) newListsPresets() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newListsPresets() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:   "presets",
 		Short: "Show wide lists of others that can be subscribed to",
 		Long: `Show wide lists that others maintain. None is on unless you ask for it: a wide list
@@ -112,10 +112,10 @@ of one into lists.subscriptions of the settings.`,
 		RunE: func(*cobra.Command, []string) error {
 			for _, p := range subscribe.Presets {
 				var err error
-				if a.json {
-					err = json.NewEncoder(a.out).Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
+				if cl.json {
+					err = json.NewEncoder(cl.out).Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
 				} else {
-					_, err = fmt.Fprintf(a.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
+					_, err = fmt.Fprintf(cl.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
 				}
 				if err != nil {
 					return err

@@ -13,8 +13,8 @@ import (
 	"telltale/dnswire"
 )
 
-func (a *app) newListsLookup() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newListsLookup() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:     "lookup NAME",
 		Short:   "Say which lists have a rule for a name",
 		Long:    "Show every rule that matches a name, with its list and line. 'telltale explain' says which of them decides, and why.",
@@ -25,7 +25,7 @@ func (a *app) newListsLookup() *cobra.Command {
 			if err != nil {
 				return usage("%v", err)
 			}
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -39,19 +39,19 @@ func (a *app) newListsLookup() *cobra.Command {
 			}
 			for i := range e.Matches {
 				m := &e.Matches[i]
-				if a.json {
-					err = json.NewEncoder(a.out).Encode(m)
+				if cl.json {
+					err = json.NewEncoder(cl.out).Encode(m)
 				} else {
 					var b strings.Builder
 					printMatch(&b, m)
-					_, err = io.WriteString(a.out, b.String())
+					_, err = io.WriteString(cl.out, b.String())
 				}
 				if err != nil {
 					return err
 				}
 			}
-			if len(e.Matches) == 0 && !a.json {
-				fmt.Fprintln(a.err, "no list has a rule for it")
+			if len(e.Matches) == 0 && !cl.json {
+				fmt.Fprintln(cl.err, "no list has a rule for it")
 			}
 			return nil
 		},

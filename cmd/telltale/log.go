@@ -52,10 +52,10 @@ func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
 	return f, nil
 }
 
-func (a *app) newLog() *cobra.Command {
+func (cl *cli) newLog() *cobra.Command {
 	var s selection
 	follow := false
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "log",
 		Short: "Show who asked for what, which vendor's it is, and why it was blocked",
 		Long: `Show the query log up to now, the newest row last. A row is the lookups of one
@@ -75,12 +75,12 @@ docs/querylog.md says what each field means.`,
 			if err != nil {
 				return err
 			}
-			r, err := a.openLog(c.Context())
+			r, err := cl.openLog(c.Context())
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			print := a.rowPrinter()
+			print := cl.rowPrinter()
 			if follow {
 				return ignoreCancel(c.Context(), r.Follow(c.Context(), f, print))
 			}
@@ -94,8 +94,8 @@ docs/querylog.md says what each field means.`,
 				}
 				n++
 			}
-			if n == 0 && !a.json {
-				fmt.Fprintln(a.err, "no rows: nobody asked yet, or the flags leave none")
+			if n == 0 && !cl.json {
+				fmt.Fprintln(cl.err, "no rows: nobody asked yet, or the flags leave none")
 			}
 			return nil
 		},
@@ -107,8 +107,8 @@ docs/querylog.md says what each field means.`,
 
 // openLog opens the log of the settings for reading, up to now: a running server
 // is asked to write down what it has. One that does not answer is no obstacle.
-func (a *app) openLog(ctx context.Context) (*querylog.Reader, error) {
-	cfg, err := a.load()
+func (cl *cli) openLog(ctx context.Context) (*querylog.Reader, error) {
+	cfg, err := cl.load()
 	if err != nil {
 		return nil, err
 	}
@@ -119,13 +119,13 @@ func (a *app) openLog(ctx context.Context) (*querylog.Reader, error) {
 }
 
 // rowPrinter prints rows for people, or as JSON.
-func (a *app) rowPrinter() func(querylog.Row) error {
-	if a.json {
-		enc := json.NewEncoder(a.out)
+func (cl *cli) rowPrinter() func(querylog.Row) error {
+	if cl.json {
+		enc := json.NewEncoder(cl.out)
 		enc.SetEscapeHTML(false)
 		return func(r querylog.Row) error { return enc.Encode(r) }
 	}
-	return func(r querylog.Row) error { return printRow(a.out, &r) }
+	return func(r querylog.Row) error { return printRow(cl.out, &r) }
 }
 
 // printRow prints a row as one line: when, who, what was decided, what was asked

@@ -27,8 +27,8 @@ func main() {
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Environ()))
 }
 
-// An app is what the commands have in common.
-type app struct {
+// A cli is what the commands have in common.
+type cli struct {
 	out, err io.Writer
 	env      []string
 	json     bool
@@ -41,12 +41,12 @@ var errSilent = errors.New("")
 // command runs one command line and returns its exit status: 0, 1 for a failure,
 // 2 for a wrong command line.
 func command(ctx context.Context, args []string, out, err io.Writer, env []string) int {
-	a := &app{out: out, err: err, env: env}
-	a.root = a.newRoot()
-	a.root.SetArgs(args)
-	a.root.SetOut(out)
-	a.root.SetErr(err)
-	switch e := a.root.ExecuteContext(ctx); {
+	cl := &cli{out: out, err: err, env: env}
+	cl.root = cl.newRoot()
+	cl.root.SetArgs(args)
+	cl.root.SetOut(out)
+	cl.root.SetErr(err)
+	switch e := cl.root.ExecuteContext(ctx); {
 	case e == nil:
 		return 0
 	case errors.Is(e, errUsage), strings.HasPrefix(e.Error(), "unknown command"): // cobra's own
@@ -65,7 +65,7 @@ func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
 }
 
-func (a *app) newRoot() *cobra.Command {
+func (cl *cli) newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "telltale",
 		Short: "A DNS server that does not answer for vendors' telemetry, and logs who asked",
@@ -80,26 +80,26 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	config.AddFlags(root.PersistentFlags())
 	completeSettings(root)
 	root.AddCommand(
-		a.newServe(), a.newValidate(), a.newLog(), a.newTop(), a.newExplain(), a.newDevices(), a.newLists(),
-		a.newAllow(), a.newBlock(), a.newCatalog(), a.newPause(), a.newResume(), a.newDoctor(), a.newHealthcheck(), a.newVersion(),
+		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newTop(), cl.newExplain(), cl.newDevices(), cl.newLists(),
+		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newVersion(),
 	)
 	return root
 }
 
 // load reads the settings that the command line, the environment and the file
 // give together.
-func (a *app) load() (*config.Config, error) {
-	flags := a.root.PersistentFlags()
+func (cl *cli) load() (*config.Config, error) {
+	flags := cl.root.PersistentFlags()
 	path, err := flags.GetString("config")
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path, flags, a.env)
+	return config.Load(path, flags, cl.env)
 }
 
 // addJSON adds --json to a command that has output.
-func (a *app) addJSON(c *cobra.Command) *cobra.Command {
-	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
+func (cl *cli) addJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&cl.json, "json", false, "print JSON")
 	return c
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) newPause() *cobra.Command {
+func (cl *cli) newPause() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pause [DURATION]",
 		Short: "Block nothing for a while; everything is still recorded",
@@ -29,7 +29,7 @@ a restart, and stands in the log's quality ledger.`,
 					return usage("%q is no duration; 30m, 2h or 1d are", args[0])
 				}
 			}
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
@@ -37,27 +37,27 @@ a restart, and stands in the log's quality ledger.`,
 			if err := newClient(cfg).post(c.Context(), "/pause", order{Until: until}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", when(until))
+			_, err = fmt.Fprintf(cl.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", when(until))
 			return err
 		},
 	}
 }
 
-func (a *app) newResume() *cobra.Command {
+func (cl *cli) newResume() *cobra.Command {
 	return &cobra.Command{
 		Use:     "resume",
 		Short:   "End a pause",
 		Example: "  telltale resume",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
 			if err := newClient(cfg).post(c.Context(), "/resume", order{}); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.out, "The lists are in force.")
+			_, err = fmt.Fprintln(cl.out, "The lists are in force.")
 			return err
 		},
 	}

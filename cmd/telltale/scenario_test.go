@@ -381,16 +381,16 @@ func (srv *testServer) start() {
 	srv.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var out, errs lockedBuffer
-	ready, done := make(chan *house, 1), make(chan error, 1)
-	a := &app{out: &out, err: &errs, env: nil}
-	a.root = a.newRoot()
-	if err := a.root.PersistentFlags().Parse(srv.flags); err != nil {
+	ready, done := make(chan *app, 1), make(chan error, 1)
+	cl := &cli{out: &out, err: &errs, env: nil}
+	cl.root = cl.newRoot()
+	if err := cl.root.PersistentFlags().Parse(srv.flags); err != nil {
 		srv.t.Fatal(err)
 	}
-	go func() { done <- a.serve(ctx, func(h *house) { ready <- h }) }()
+	go func() { done <- cl.serve(ctx, func(a *app) { ready <- a }) }()
 	select {
-	case h := <-ready:
-		srv.addr = h.server.Addrs()[0]
+	case a := <-ready:
+		srv.addr = a.server.Addrs()[0]
 	case err := <-done:
 		cancel()
 		srv.t.Fatalf("serve: %v\n%s", err, errs.String())

@@ -19,7 +19,7 @@ import (
 	"telltale/config"
 )
 
-func (a *app) newServe() *cobra.Command {
+func (cl *cli) newServe() *cobra.Command {
 	profile := ""
 	c := &cobra.Command{
 		Use:   "serve",
@@ -39,7 +39,7 @@ settings are watched: save a file, and it is in force.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(a.serve(c.Context(), (*house).favourReaders), stop())
+			return errors.Join(cl.serve(c.Context(), (*app).favourReaders), stop())
 		},
 	}
 	c.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file at the end, for those who make Telltale faster")
@@ -68,13 +68,13 @@ func profileTo(file string) (stop func() error, err error) {
 
 // serve runs the server until ctx ends. ready is called once it
 // answers.
-func (a *app) serve(ctx context.Context, ready func(*house)) error {
-	grow(a.env, startGrowth)
-	cfg, err := a.load()
+func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
+	grow(cl.env, startGrowth)
+	cfg, err := cl.load()
 	if err != nil {
 		return err
 	}
-	logger, level, err := a.newLogger(cfg)
+	logger, level, err := cl.newLogger(cfg)
 	if err != nil {
 		return err
 	}
@@ -83,14 +83,14 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	if n := 4; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
-	boundMemory(a.env, logger)
-	h, err := build(cfg, logger, level)
+	boundMemory(cl.env, logger)
+	a, err := build(cfg, logger, level)
 	if err != nil {
 		return err
 	}
-	control, err := h.listenControl()
+	control, err := a.listenControl()
 	if errors.Is(err, errAnswered) {
-		h.close()
+		a.close()
 		return err
 	}
 	if err != nil {
@@ -98,59 +98,59 @@ func (a *app) serve(ctx context.Context, ready func(*house)) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	flags := a.root.PersistentFlags()
+	flags := cl.root.PersistentFlags()
 	path, _ := flags.GetString("config")
-	tasks.Go(func() { config.Watch(ctx, path, flags, a.env, h.apply) })
-	h.server.Start()
-	tasks.Go(func() { h.fetch(ctx) })
-	h.welcome(a)
-	ready(h)
-	settle(a.env)
+	tasks.Go(func() { config.Watch(ctx, path, flags, cl.env, a.apply) })
+	a.server.Start()
+	tasks.Go(func() { a.fetch(ctx) })
+	a.welcome(cl)
+	ready(a)
+	settle(cl.env)
 	<-ctx.Done()
 	stop()
 	if control != nil {
 		control.close()
 	}
 	tasks.Wait()
-	h.work.Wait()
-	return h.close()
+	a.work.Wait()
+	return a.close()
 }
 
 // newLogger returns what Telltale speaks of itself by, on standard error.
-func (a *app) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, error) {
+func (cl *cli) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, error) {
 	level := new(slog.LevelVar)
 	if err := setLevel(level, cfg.Messages.Level); err != nil {
 		return nil, nil, err
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if cfg.Messages.Format == "json" {
-		return slog.New(slog.NewJSONHandler(a.err, options)), level, nil
+		return slog.New(slog.NewJSONHandler(cl.err, options)), level, nil
 	}
-	return slog.New(slog.NewTextHandler(a.err, options)), level, nil
+	return slog.New(slog.NewTextHandler(cl.err, options)), level, nil
 }
 
 // welcome says where the server answers, and what to type next.
-func (h *house) welcome(a *app) {
-	cfg := h.cfg.Load()
+func (a *app) welcome(cl *cli) {
+	cfg := a.cfg.Load()
 	var on []string
-	for _, addr := range h.server.Addrs() {
+	for _, addr := range a.server.Addrs() {
 		on = append(on, addr.String())
 	}
 	rules := 0
-	for _, l := range h.lists.Status() {
+	for _, l := range a.lists.Status() {
 		rules += l.Rules
 	}
-	fmt.Fprintf(a.out, "Telltale %s answers on %s with %d rules.\n", buildVersion(), strings.Join(on, ", "), rules)
+	fmt.Fprintf(cl.out, "Telltale %s answers on %s with %d rules.\n", buildVersion(), strings.Join(on, ", "), rules)
 	if len(on) == 0 {
 		return
 	}
-	at := h.server.Addrs()[0]
+	at := a.server.Addrs()[0]
 	server := at.Addr()
 	if server.IsUnspecified() {
 		server = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	self, flags := a.self()
-	fmt.Fprintf(a.out, `
+	self, flags := cl.self()
+	fmt.Fprintf(cl.out, `
 See a block:       dig @%s -p %d data.mistat.xiaomi.com
 See who asked:     %s log%s
 See why:           %s explain data.mistat.xiaomi.com%s
@@ -160,10 +160,10 @@ Your own rules:    %s
 
 // self returns how to call this binary, and the flags that lead another command
 // to the same settings.
-func (a *app) self() (command, flags string) {
+func (cl *cli) self() (command, flags string) {
 	command = ownCommand()
 	for _, name := range []string{"config", "data-dir", "lists-dir", "cache-dir", "control-socket"} {
-		if f := a.root.PersistentFlags().Lookup(name); f != nil && f.Changed {
+		if f := cl.root.PersistentFlags().Lookup(name); f != nil && f.Changed {
 			flags += " --" + name + " " + f.Value.String()
 		}
 	}
@@ -191,4 +191,4 @@ func ownCommand() string {
 }
 
 // favourReaders is for a process that is this server alone.
-func (h *house) favourReaders() { h.server.FavourReaders() }
+func (a *app) favourReaders() { a.server.FavourReaders() }

@@ -33,20 +33,20 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 
 // openSubscriptions reads what earlier runs fetched. It does not use the
 // network; fetch does.
-func (h *house) openSubscriptions(cfg *config.Config) error {
+func (a *app) openSubscriptions(cfg *config.Config) error {
 	essential, err := essentialNames()
 	if err != nil {
 		return err
 	}
-	h.subscriptions, err = subscribe.New(subscribe.Options{
+	a.subscriptions, err = subscribe.New(subscribe.Options{
 		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), Essential: essential,
 		// Hosts of lists are resolved by our own upstreams: this may be the only
 		// DNS its host has.
-		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return h.server.Lookup(ctx, host) },
+		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) },
 		Dial:    new(net.Dialer).DialContext,
-		Changed: func(string) { h.wakeFetched() }, Report: h.log.Note, Logger: h.logger,
+		Changed: func(string) { a.wakeFetched() }, Report: a.log.Note, Logger: a.logger,
 	})
-	h.fetched = make(chan struct{}, 1)
+	a.fetched = make(chan struct{}, 1)
 	return err
 }
 
@@ -64,9 +64,9 @@ func essentialNames() (names []string, err error) {
 	return names, nil
 }
 
-func (h *house) wakeFetched() {
+func (a *app) wakeFetched() {
 	select {
-	case h.fetched <- struct{}{}:
+	case a.fetched <- struct{}{}:
 	default: // it is awake
 	}
 }
@@ -115,32 +115,32 @@ func withUpdates(lists []blocklists.ListStatus, subscriptions []subscribe.Status
 }
 
 // fetch fetches lists as they become due, and puts what has come in force.
-func (h *house) fetch(ctx context.Context) {
-	h.work.Go(func() {
-		if err := h.subscriptions.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			h.logger.Error("lists are not fetched any more", "error", err)
+func (a *app) fetch(ctx context.Context) {
+	a.work.Go(func() {
+		if err := a.subscriptions.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			a.logger.Error("lists are not fetched any more", "error", err)
 		}
 	})
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.fetched:
+		case <-a.fetched:
 		}
-		h.configureFetched()
+		a.configureFetched()
 	}
 }
 
-func (h *house) configureFetched() {
-	if err := h.lists.Configure(h.listOptions(h.cfg.Load())); err != nil {
-		h.logger.Error("a fetched list is not in force", "error", err)
+func (a *app) configureFetched() {
+	if err := a.lists.Configure(a.listOptions(a.cfg.Load())); err != nil {
+		a.logger.Error("a fetched list is not in force", "error", err)
 	}
 }
 
 // inForce returns how many rules of a fetched list are in force, and how many of
 // its lines are not: some may be held back.
-func (h *house) inForce(p subscribe.Progress) (rules, bad int) {
-	for _, l := range h.lists.Status() {
+func (a *app) inForce(p subscribe.Progress) (rules, bad int) {
+	for _, l := range a.lists.Status() {
 		if l.Name == p.Name && l.Kind == blocklists.Subscribed {
 			return l.Rules, l.BadSeen
 		}

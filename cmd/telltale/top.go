@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) newTop() *cobra.Command {
+func (cl *cli) newTop() *cobra.Command {
 	var s selection
 	kinds := []string{"names", "devices", "vendors"}
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "top names|devices|vendors",
 		Short: "Count lookups by name, device or vendor",
 		Example: `  telltale top vendors
@@ -33,7 +33,7 @@ func (a *app) newTop() *cobra.Command {
 			}
 			n := f.Limit
 			f.Limit = 0
-			r, err := a.openLog(c.Context())
+			r, err := cl.openLog(c.Context())
 			if err != nil {
 				return err
 			}
@@ -42,8 +42,8 @@ func (a *app) newTop() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				enc := json.NewEncoder(a.out)
+			if cl.json {
+				enc := json.NewEncoder(cl.out)
 				for _, row := range rows {
 					if err := enc.Encode(row); err != nil {
 						return err
@@ -51,7 +51,7 @@ func (a *app) newTop() *cobra.Command {
 				}
 				return nil
 			}
-			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "LOOKUPS\tBLOCKED\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[args[0]])
 			for _, row := range rows {
 				fmt.Fprintf(w, "%d\t%d\t%s\t%s\n", row.Count, row.Blocked, row.Last.Local().Format("2006-01-02 15:04:05"), printable(row.Key))

@@ -10,9 +10,9 @@ import (
 	"telltale/config"
 )
 
-func (a *app) newValidate() *cobra.Command {
+func (cl *cli) newValidate() *cobra.Command {
 	example := false
-	c := a.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "validate",
 		Short: "Check the settings, as the server would at its start",
 		Long: `Check the settings that the file, the environment and the flags give together.
@@ -24,21 +24,21 @@ there is one.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if example {
-				_, err := a.out.Write(config.Example())
+				_, err := cl.out.Write(config.Example())
 				return err
 			}
-			return a.validate()
+			return cl.validate()
 		},
 	})
 	c.Flags().BoolVar(&example, "example", false, "print a settings file with every key and its default, to begin with")
 	return c
 }
 
-func (a *app) validate() error {
-	cfg, err := a.load()
+func (cl *cli) validate() error {
+	cfg, err := cl.load()
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
-	case a.json:
+	case cl.json:
 		report := struct {
 			File     string   `json:"file"`
 			Mistakes []string `json:"mistakes"`
@@ -51,16 +51,16 @@ func (a *app) validate() error {
 		} else if !many {
 			report.Mistakes = append(report.Mistakes, err.Error())
 		}
-		if e := json.NewEncoder(a.out).Encode(report); e != nil || err == nil {
+		if e := json.NewEncoder(cl.out).Encode(report); e != nil || err == nil {
 			return e
 		}
 		return errSilent
 	case err != nil:
 		return err
 	case cfg.File == "":
-		fmt.Fprintln(a.out, "no settings file: the defaults, the environment and the flags are right")
+		fmt.Fprintln(cl.out, "no settings file: the defaults, the environment and the flags are right")
 	default:
-		fmt.Fprintf(a.out, "%s is right\n", cfg.File)
+		fmt.Fprintf(cl.out, "%s is right\n", cfg.File)
 	}
 	return nil
 }

@@ -8,19 +8,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) newVersion() *cobra.Command {
-	return a.addJSON(&cobra.Command{
+func (cl *cli) newVersion() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  telltale version --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.json {
-				return json.NewEncoder(a.out).Encode(map[string]string{
+			if cl.json {
+				return json.NewEncoder(cl.out).Encode(map[string]string{
 					"version": buildVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 				})
 			}
-			_, err := fmt.Fprintf(a.out, "telltale %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cl.out, "telltale %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	})

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/blocklists/subscribe"
+	"telltale/config"
+	"telltale/devices"
+	"telltale/querylog"
+	"telltale/resolver"
+)
+
+// An app is a running Telltale: every part built from its settings.
+type app struct {
+	first   *config.Config                // those of the start
+	cfg     atomic.Pointer[config.Config] // those in force, but for what needs a restart
+	allow   atomic.Pointer[[]netip.Prefix]
+	logger  *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+
+	log    *querylog.Log
+	ledger atomic.Pointer[devices.Ledger]
+	lists  *blocklists.Store
+	server *resolver.Server
+
+	subscriptions *subscribe.Subscriber
+	fetched       chan struct{} // of one: a list was fetched
+	work          sync.WaitGroup
+}
+
+// build makes the parts in the order in which they need each other. When one
+// fails, those made before it are closed.
+func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
+	a := &app{first: cfg, logger: logger, level: level, started: time.Now()}
+	a.cfg.Store(cfg)
+	a.allow.Store(&cfg.Access.Allow)
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if err := makeLists(cfg.Lists.Dir); err != nil {
+		return nil, err
+	}
+	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
+		return nil, err
+	}
+	known, next, err := a.log.Bindings()
+	if err != nil {
+		a.logger.Warn("earlier devices are not known", "error", err)
+	}
+	ledger, err := devices.Open(devices.Options{
+		Devices: deviceList(cfg), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Note, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.ledger.Store(ledger)
+	if err := a.openSubscriptions(cfg); err != nil {
+		return nil, err
+	}
+	if a.lists, err = blocklists.Open(a.listOptions(cfg)); err != nil {
+		return nil, err
+	}
+	a.server, err = resolver.New(a.serverOptions(cfg))
+	return a, err
+}
+
+// close closes the parts, the last one made first.
+func (a *app) close() error {
+	var errs []error
+	if a.server != nil {
+		errs = append(errs, a.server.Close())
+	}
+	if a.lists != nil {
+		errs = append(errs, a.lists.Close())
+	}
+	if ledger := a.ledger.Load(); ledger != nil {
+		errs = append(errs, ledger.Close())
+	}
+	if a.log != nil {
+		errs = append(errs, a.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// allowed reports whether a client may ask at all.
+func (a *app) allowed(client netip.Addr) bool {
+	if a.ledger.Load().Local(client) {
+		return true
+	}
+	client = client.WithZone("")
+	for _, p := range *a.allow.Load() {
+		if p.Contains(client) {
+			return true
+		}
+	}
+	return false
+}
+
+// bind is the log writer's question who holds an address.
+func (a *app) bind(addr netip.Addr) *devices.Binding {
+	if ledger := a.ledger.Load(); ledger != nil {
+		return ledger.Ask(addr)
+	}
+	return nil
+}
+
+func (a *app) logOptions(cfg *config.Config) querylog.Options {
+	return querylog.Options{
+		Dir: cfg.Data.Dir, Node: nodeName(cfg), Bind: a.bind, Off: !cfg.Log.Enabled, NoUnlisted: cfg.Log.Unlisted == 0,
+		Retention: retention(cfg), Logger: a.logger,
+	}
+}
+
+func (a *app) serverOptions(cfg *config.Config) resolver.Options {
+	size := int64(cfg.Cache.Size)
+	if size == 0 {
+		size = -1
+	}
+	return resolver.Options{
+		Listen: cfg.Listen.DNS, Policy: a.lists.Current, Log: a.log.Append, Binding: a.ledger.Load().Lookup, Allowed: a.allowed,
+		Upstreams: resolver.UpstreamOptions{Servers: upstreams(cfg)}, CacheSize: size,
+		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
+		Report: a.log.Note, Logger: a.logger, Version: buildVersion(),
+	}
+}
+
+// makeLists makes the directory of list files and the user's own file in it, if
+// they are not there yet.
+func makeLists(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("lists.dir: %w (make it, or set lists.dir to a directory of yours)", err)
+	}
+	own := filepath.Join(dir, ownFile)
+	f, err := os.OpenFile(own, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil // it is there, or may not be: then there are no rules of the user's own
+	}
+	_, err = f.WriteString(ownTemplate)
+	return errors.Join(err, f.Close())
+}
+
+const (
+	ownFile     = "own.txt"
+	ownTemplate = `# Your own rules. They win over all other lists. Save, and they are in force.
+#
+#   ads.example            blocks the name and everything below it
+#   =ads.example           blocks the name alone
+#   @@good.ads.example     allows it, whatever other lists say
+#   192.168.1.9 nas.lan    a name of your own network, and its reverse
+`
+)

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/blocklists/catalog"
+	"telltale/blocklists/format"
+	"telltale/config"
+	"telltale/devices"
+	"telltale/querylog"
+	"telltale/resolver"
+)
+
+func retention(cfg *config.Config) querylog.Retention {
+	return querylog.Retention{Listed: cfg.Log.Listed, Unlisted: cfg.Log.Unlisted, MaxBytes: int64(cfg.Log.Size)}
+}
+
+func nodeName(cfg *config.Config) string {
+	if cfg.Node != "" {
+		return cfg.Node
+	}
+	name, _ := os.Hostname()
+	return name
+}
+
+func serverSettings(cfg *config.Config) resolver.Settings {
+	return resolver.Settings{
+		RebindAllow: cfg.Rebind.Allow,
+		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
+	}
+}
+
+func upstreams(cfg *config.Config) []resolver.Upstream {
+	var all []resolver.Upstream
+	for _, u := range cfg.Upstreams {
+		all = append(all, resolver.Upstream{Addr: u.Address, TrustAD: u.TrustAD})
+	}
+	return all
+}
+
+// modes are the words of the settings for how a blocked name is answered.
+var modes = map[string]blocklists.Mode{
+	"null": blocklists.Null, "nxdomain": blocklists.NXDomain, "nodata": blocklists.NoData, "refused": blocklists.Refuse,
+	"custom": blocklists.Custom,
+}
+
+// modeOf returns the first mode that is set; nil for none.
+func modeOf(words ...string) *blocklists.Mode {
+	for _, w := range words {
+		if m, ok := modes[w]; ok {
+			return &m
+		}
+	}
+	return nil
+}
+
+// listOptions are the settings of the lists.
+func listOptions(cfg *config.Config) blocklists.Options {
+	o := blocklists.Options{
+		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(),
+		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
+	}
+	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)
+	for _, a := range cfg.Blocking.Custom {
+		if a.Is4() {
+			o.Custom4 = a
+		} else {
+			o.Custom6 = a
+		}
+	}
+	for i := range cfg.Lists.Settings {
+		o.Lists = append(o.Lists, listSettings(&cfg.Lists.Settings[i]))
+	}
+	for i := range cfg.Lists.Subscriptions {
+		s := &cfg.Lists.Subscriptions[i]
+		l := listSettings(&s.List)
+		l.Annotation = annotation(&s.Annotation)
+		o.Lists = append(o.Lists, l)
+	}
+	for i := range cfg.Devices {
+		o.Groups = append(o.Groups, deviceGroup(cfg, &cfg.Devices[i]))
+	}
+	return o
+}
+
+// stoppedListOptions are those of commands where no server runs.
+func stoppedListOptions(cfg *config.Config) blocklists.Options {
+	o := listOptions(cfg)
+	o.Subscribed = copies(cfg)
+	return o
+}
+
+func listSettings(l *config.List) blocklists.ListSettings {
+	s := blocklists.ListSettings{
+		Name: l.Name, Enabled: &l.Enabled, Mode: modeOf(l.Mode), Exact: l.Match == "exact",
+		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Tier: l.Tier, Order: l.Order, Schedule: schedule(&l.Schedule),
+	}
+	s.Observe, s.ObserveUntil = observe(l.Observe)
+	if s.Format == "auto" {
+		s.Format = ""
+	}
+	return s
+}
+
+// observe says whether to observe for good, or else until when; zero for not at all.
+func observe(o config.Observe) (always bool, until time.Time) {
+	return o.On && o.Until.IsZero(), o.Until
+}
+
+func schedule(s *config.Schedule) blocklists.Schedule {
+	out := blocklists.Schedule{Text: s.Text}
+	for _, w := range s.Windows {
+		out.Windows = append(out.Windows, blocklists.Window(w))
+	}
+	return out
+}
+
+func annotation(a *config.Annotation) *format.Annotation {
+	if *a == (config.Annotation{}) {
+		return nil
+	}
+	return &format.Annotation{
+		Vendor: a.Vendor, Product: a.Product, Purpose: a.Purpose, Tier: a.Tier, Region: a.Region, Source: a.Source, Breaks: a.Breaks,
+	}
+}
+
+// deviceGroup makes a configured device a group of its own, the n-th device
+// group n: it has settings, and rules may name it.
+func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings {
+	g := blocklists.GroupSettings{Name: d.Name, Mode: modeOf(d.Mode), ClientNames: []string{d.Name}}
+	g.Observe, g.ObserveUntil = observe(d.Observe)
+	for _, a := range d.Addresses {
+		g.Addresses = append(g.Addresses, netip.PrefixFrom(a, a.BitLen()))
+	}
+	g.Addresses = append(g.Addresses, d.Prefixes...)
+	at := slices.IndexFunc(cfg.Groups, func(c config.Group) bool { return c.Name == d.Group })
+	if d.Group == "" || at < 0 {
+		return g
+	}
+	of := cfg.Groups[at]
+	always, until := observe(of.Observe)
+	g.Observe = g.Observe || always
+	if until.After(g.ObserveUntil) {
+		g.ObserveUntil = until
+	}
+	g.Schedule = schedule(&of.Schedule)
+	g.Mode = modeOf(d.Mode, of.Mode)
+	g.Tags = []string{of.Name}
+	return g
+}
+
+func deviceList(cfg *config.Config) []devices.Device {
+	var all []devices.Device
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		all = append(all, devices.Device{
+			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, Group: uint16(i + 1), NoLog: !d.Log,
+		})
+	}
+	return all
+}
