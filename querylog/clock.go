@@ -55,14 +55,14 @@ func (g *clockGuard) save(s *store) error { return s.setMeta(clockKey, milli(g.d
 
 // watch looks at the clock. A difference of more than two seconds from the
 // running clock since the last look is a jump; the note says so.
-func (g *clockGuard) watch() (n Note, jumped bool) {
+func (g *clockGuard) watch() (e Event, jumped bool) {
 	wall, ran := g.now().Round(0), g.running()
 	before := g.wall
 	expected := before.Add(ran - g.ran)
 	g.wall, g.ran = wall, ran
 	jump := wall.Sub(expected)
 	if jump.Abs() < jumpNoted {
-		return n, false
+		return e, false
 	}
 	if jump > jumpFeared {
 		g.doubted = wall
@@ -71,7 +71,7 @@ func (g *clockGuard) watch() (n Note, jumped bool) {
 	if jump < 0 {
 		direction = "back"
 	}
-	return Note{
+	return Event{
 		Kind: KindClock, Since: Time{expected}, Until: Time{wall},
 		Detail: fmt.Sprintf("the clock went %s by %v: it was set, or the machine slept", direction, jump.Abs().Round(time.Millisecond)),
 	}, true

@@ -68,7 +68,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			}
 		}
 	}
-	if got := kinds(notes(t, dir)); strings.Count(got, "crash") != 4 {
+	if got := kinds(events(t, dir)); strings.Count(got, "crash") != 4 {
 		t.Errorf("got ledger %q, want a crash found at each start", got)
 	}
 	t.Logf("%d names looked up, %d missing after four kills", next, missing)
@@ -133,8 +133,8 @@ func TestACrashIsRecordedWithItsGap(t *testing.T) {
 	killedChild(t, dir, 0, 500*time.Millisecond)
 	before := time.Now()
 	closeLog(t, open(t, Options{Dir: dir}))
-	var crash Note
-	for _, n := range notes(t, dir) {
+	var crash Event
+	for _, n := range events(t, dir) {
 		if n.Kind == KindCrash {
 			crash = n
 		}

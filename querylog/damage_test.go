@@ -109,8 +109,8 @@ func TestDamagedJournals(t *testing.T) {
 					t.Errorf("the file set aside is not as it was found")
 				}
 			}
-			if got := strings.Contains(kinds(notes(t, dir)), KindLost); got != c.aside {
-				t.Errorf("got ledger %v, want the loss in it: %v", notes(t, dir), c.aside)
+			if got := strings.Contains(kinds(events(t, dir)), KindLost); got != c.aside {
+				t.Errorf("got ledger %v, want the loss in it: %v", events(t, dir), c.aside)
 			}
 		})
 	}
@@ -165,7 +165,7 @@ func TestDamagedStores(t *testing.T) {
 			if aside, _ := filepath.Glob(filepath.Join(dir, storeName+".corrupt-*")); len(aside) == 0 {
 				t.Error("the damaged store was not set aside")
 			}
-			if got := kinds(notes(t, dir)); !strings.Contains(got, KindStore) {
+			if got := kinds(events(t, dir)); !strings.Contains(got, KindStore) {
 				t.Errorf("got ledger %q, want it to tell of the damage", got)
 			}
 		})
@@ -213,7 +213,7 @@ func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
 				t.Errorf("got %s %d times, want what came after the damage", name, got[name])
 			}
 		}
-		if got := kinds(notes(t, dir)); !strings.Contains(got, KindStore) {
+		if got := kinds(events(t, dir)); !strings.Contains(got, KindStore) {
 			t.Errorf("got ledger %q, want it to tell of the damage", got)
 		}
 	})
@@ -284,7 +284,7 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 		if n != 1000 {
 			t.Errorf("got %d lookups once the directory could be made, want all 1000", n)
 		}
-		if got := kinds(notes(t, dir)); got != "failure start mended stop" {
+		if got := kinds(events(t, dir)); got != "failure start mended stop" {
 			t.Errorf("got ledger %q, want the failure and its end", got)
 		}
 	})
@@ -318,7 +318,7 @@ func FuzzReplay(f *testing.F) {
 		enc.row(fold, i, i == 2)
 	}
 	enc.hits(&l.hits, fold.start)
-	enc.event(&Note{Kind: KindStart})
+	enc.event(&Event{Kind: KindStart})
 	enc.keptBinding(phone(4))
 	whole := append([]byte(journalMagic), enc.take()...)
 	f.Add(whole)

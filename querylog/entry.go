@@ -18,7 +18,7 @@ type entry struct {
 	Addr        netip.Addr
 	Binding     *devices.Binding // nil for none
 	Rule, Attr  ruleText         // deciding and attributing
-	Note        *format.Annotation
+	Annotation  *format.Annotation
 	Name, Alias []byte // wire form; empty for none
 	Type        uint16
 	Rcode       uint8

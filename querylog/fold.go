@@ -377,7 +377,7 @@ func (f *fold) describe(i int) entry {
 		e.Attr = ruleText{List: v.Policy.ListName(v.Rule)}
 	}
 	if v.Level != blocklists.Unattributed {
-		e.Note = v.Policy.Attribution(v)
+		e.Annotation = v.Policy.Attribution(v)
 	}
 	return e
 }

@@ -202,7 +202,7 @@ func TestFoldedLookupsAreInTheLedger(t *testing.T) {
 	if count != 2000 || folded == 0 || folded != l.Stats().Folded {
 		t.Errorf("got %d lookups, %d folded; Stats say %d", count, folded, l.Stats().Folded)
 	}
-	if got := kinds(notes(t, dir)); got != "start stop folded" {
+	if got := kinds(events(t, dir)); got != "start stop folded" {
 		t.Errorf("got ledger %q, want a line that lookups were folded", got)
 	}
 }

@@ -26,17 +26,17 @@ const (
 // Kinds of entries. Rows, clients, rules, annotations and strings are numbered
 // from 0 (strings from 2) in the order in which they come in the file.
 const (
-	entryWindow  = 'W' // window number, start, node
-	entryClient  = 'C'
-	entryRule    = 'R'
-	entryNote    = 'A' // an annotation
-	entryRow     = 'L' // a row of which nothing is counted yet
-	entryState   = 'S' // a row with what it has counted so far
-	entryMoved   = 'M' // a row that is another by now
-	entryHidden  = 'X' // a row that is not kept
-	entryHits    = 'H' // lookups, each a row and a time
-	entryEvent   = 'E' // a line of the quality ledger
-	entryBinding = 'B' // a binding that no row needs yet
+	entryWindow     = 'W' // window number, start, node
+	entryClient     = 'C'
+	entryRule       = 'R'
+	entryAnnotation = 'A' // an annotation
+	entryRow        = 'L' // a row of which nothing is counted yet
+	entryState      = 'S' // a row with what it has counted so far
+	entryMoved      = 'M' // a row that is another by now
+	entryHidden     = 'X' // a row that is not kept
+	entryHits       = 'H' // lookups, each a row and a time
+	entryEvent      = 'E' // a line of the quality ledger
+	entryBinding    = 'B' // a binding that no row needs yet
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -49,20 +49,20 @@ type encoder struct {
 	lookups uint64 // in the frames before the open one
 	inFrame uint64
 
-	texts      map[string]uint64
-	rules      map[ruleText]uint64
-	notes      map[format.Annotation]uint64
-	nextRule   uint64 // numbers given out, not the size of the maps
-	nextNote   uint64
-	nextClient uint64
-	clients    map[uint32]uint64 // place in the fold -> number
+	texts          map[string]uint64
+	rules          map[ruleText]uint64
+	annotations    map[format.Annotation]uint64
+	nextRule       uint64 // numbers given out, not the size of the maps
+	nextAnnotation uint64
+	nextClient     uint64
+	clients        map[uint32]uint64 // place in the fold -> number
 }
 
 const remembered = 2048 // rules, annotations and texts an encoder knows again
 
 func newEncoder() *encoder {
 	e := &encoder{at: -1, texts: make(map[string]uint64), clients: make(map[uint32]uint64)}
-	e.rules, e.notes = make(map[ruleText]uint64), make(map[format.Annotation]uint64)
+	e.rules, e.annotations = make(map[ruleText]uint64), make(map[format.Annotation]uint64)
 	return e
 }
 
@@ -212,23 +212,23 @@ func (e *encoder) rule(r ruleText) uint64 {
 	return e.nextRule
 }
 
-func (e *encoder) note(a *format.Annotation) uint64 {
+func (e *encoder) annotation(a *format.Annotation) uint64 {
 	if a == nil {
 		return 0
 	}
-	if n, ok := e.notes[*a]; ok {
+	if n, ok := e.annotations[*a]; ok {
 		return n
 	}
-	e.kind(entryNote)
+	e.kind(entryAnnotation)
 	for _, s := range annotationTexts(a) {
 		e.text(*s)
 	}
-	if len(e.notes) >= remembered {
-		clear(e.notes)
+	if len(e.annotations) >= remembered {
+		clear(e.annotations)
 	}
-	e.nextNote++
-	e.notes[*a] = e.nextNote
-	return e.nextNote
+	e.nextAnnotation++
+	e.annotations[*a] = e.nextAnnotation
+	return e.nextAnnotation
 }
 
 // annotationTexts returns the fields that are kept, in the order in which the
@@ -253,7 +253,7 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	}
 	r := f.describe(i)
 	c := e.client(binary.LittleEndian.Uint32(f.keyOf(&f.rows[i])), client{r.Addr, r.Binding})
-	rule, attr, note := e.rule(r.Rule), e.rule(r.Attr), e.note(r.Note)
+	rule, attr, annotation := e.rule(r.Rule), e.rule(r.Attr), e.annotation(r.Annotation)
 	if state {
 		e.kind(entryState)
 		e.inFrame += f.rows[i].count
@@ -263,7 +263,7 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	e.uint(c)
 	e.uint(rule)
 	e.uint(attr)
-	e.uint(note)
+	e.uint(annotation)
 	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Grain))
 	e.uint(uint64(r.Type))
 	e.bytes(r.Name)
@@ -315,15 +315,15 @@ func (e *encoder) hits(h *hitBuffer, start int64) {
 	e.inFrame += h.n
 }
 
-func (e *encoder) event(n *Note) {
+func (e *encoder) event(v *Event) {
 	e.begin()
 	e.kind(entryEvent)
-	e.int(n.Time.UnixMilli())
-	e.int(milli(n.Since.Time))
-	e.int(milli(n.Until.Time))
-	e.text(n.Kind)
-	e.string(n.Subject)
-	e.string(n.Detail)
+	e.int(v.Time.UnixMilli())
+	e.int(milli(v.Since.Time))
+	e.int(milli(v.Until.Time))
+	e.text(v.Kind)
+	e.string(v.Subject)
+	e.string(v.Detail)
 }
 
 // milli is UnixMilli, with 0 for the zero time.

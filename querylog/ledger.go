@@ -1,6 +1,6 @@
 package querylog
 
-// Kinds of notes that the log itself makes. Others come from Note.
+// Kinds of events that the log itself records. Others come from Log.Report.
 const (
 	KindStart     = "start"     // a server began to keep the log
 	KindStop      = "stop"      // it ended in an orderly way
@@ -14,9 +14,9 @@ const (
 	KindRetention = "retention" // rows were deleted
 )
 
-// A Note is one line of the quality ledger, which says where the log has gaps
+// An Event is one line of the quality ledger, which says where the log has gaps
 // and what else bears on how far it can be relied on.
-type Note struct {
+type Event struct {
 	Time    Time   `json:"time"`
 	Node    string `json:"node"`
 	Kind    string `json:"kind"`

@@ -28,7 +28,7 @@ type Log struct {
 	hits     hitBuffer
 	torn     bool // the journal lacks something: it must be written anew from the fold
 	closed   bool
-	events   []Note
+	events   []Event
 	bindings []devices.Binding
 	stats    Stats
 	kept     []devices.Binding // as found in the store
@@ -160,21 +160,21 @@ func wake(c chan<- struct{}) {
 	}
 }
 
-// Note records an event in the quality ledger: what kind, what it is about (a
+// Report records an event in the quality ledger: what kind, what it is about (a
 // list, an upstream), and the rest in words.
-func (l *Log) Note(kind, subject, detail string) {
-	l.note(Note{Kind: kind, Subject: subject, Detail: detail})
+func (l *Log) Report(kind, subject, detail string) {
+	l.addEvent(Event{Kind: kind, Subject: subject, Detail: detail})
 }
 
-func (l *Log) note(n Note) {
-	n.Time, n.Node = Time{l.o.Now()}, l.o.Node
+func (l *Log) addEvent(e Event) {
+	e.Time, e.Node = Time{l.o.Now()}, l.o.Node
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.events) >= eventsMax {
-		l.o.Logger.Warn("query log: an event is not in the ledger", "kind", n.Kind, "subject", n.Subject, "detail", n.Detail)
+		l.o.Logger.Warn("query log: an event is not in the ledger", "kind", e.Kind, "subject", e.Subject, "detail", e.Detail)
 		return
 	}
-	l.events = append(l.events, n)
+	l.events = append(l.events, e)
 	wake(l.some)
 }
 

@@ -56,7 +56,7 @@ func TestALookupIsReadBack(t *testing.T) {
 		check("after the window", false)
 		closeLog(t, l)
 		check("with the server stopped", false)
-		if got := kinds(notes(t, dir)); got != "start stop" {
+		if got := kinds(events(t, dir)); got != "start stop" {
 			t.Errorf("got ledger %q, want start and stop", got)
 		}
 		if left, _ := filepath.Glob(filepath.Join(dir, "journal", "*")); len(left) != 0 {

@@ -119,7 +119,7 @@ func rows(t testing.TB, dir string, f Filter) (all []Row) {
 	return all
 }
 
-func notes(t testing.TB, dir string) (all []Note) {
+func events(t testing.TB, dir string) (all []Event) {
 	t.Helper()
 	r, err := OpenReader(dir)
 	if err != nil {
@@ -132,8 +132,8 @@ func notes(t testing.TB, dir string) (all []Note) {
 	return all
 }
 
-// kinds returns the kinds of notes in order.
-func kinds(all []Note) string {
+// kinds returns the kinds of events in order.
+func kinds(all []Event) string {
 	var kinds []string
 	for _, n := range all {
 		kinds = append(kinds, n.Kind)

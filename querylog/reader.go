@@ -344,7 +344,7 @@ func readTail(f *os.File, window int64, tails map[int64]*tail) (*replay, error) 
 
 // Ledger returns the quality ledger's lines between two times, in order; a zero
 // time is no bound.
-func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (notes []Note, err error) {
+func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (events []Event, err error) {
 	s, err := r.look(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -353,7 +353,7 @@ func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (notes []No
 	if s.conn != nil {
 		err = s.query(`SELECT l.time, n.name, l.kind, l.subject, l.detail, l.since, l.until FROM ledger l
 			LEFT JOIN node n ON n.id = l.node WHERE l.id < ? ORDER BY l.id`, []any{(s.position + 1) << rowBits}, func(stmt *sqlite3.Stmt) bool {
-			notes = append(notes, Note{
+			events = append(events, Event{
 				Time: Time{time.UnixMilli(stmt.ColumnInt64(0))}, Node: stmt.ColumnText(1), Kind: stmt.ColumnText(2),
 				Subject: stmt.ColumnText(3), Detail: stmt.ColumnText(4),
 				Since: Time{fromMilli(stmt.ColumnInt64(5))}, Until: Time{fromMilli(stmt.ColumnInt64(6))},
@@ -362,12 +362,12 @@ func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (notes []No
 		})
 	}
 	for _, p := range s.open {
-		notes = append(notes, p.events...)
+		events = append(events, p.events...)
 	}
-	notes = slices.DeleteFunc(notes, func(n Note) bool {
-		return !since.IsZero() && n.Time.Before(since) || !until.IsZero() && n.Time.After(until)
+	events = slices.DeleteFunc(events, func(e Event) bool {
+		return !since.IsZero() && e.Time.Before(since) || !until.IsZero() && e.Time.After(until)
 	})
-	return notes, err
+	return events, err
 }
 
 // Bindings returns every binding the log knows, in the order of their numbers.

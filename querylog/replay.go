@@ -23,13 +23,13 @@ type replay struct {
 	node   string
 
 	rows     []replayRow
-	events   []Note
+	events   []Event
 	bindings []devices.Binding
 
-	clients []replayClient
-	rules   []ruleText
-	notes   []*format.Annotation
-	texts   []string
+	clients     []replayClient
+	rules       []ruleText
+	annotations []*format.Annotation
+	texts       []string
 
 	frames  uint64
 	next    uint64 // number of the frame to come
@@ -143,12 +143,12 @@ func (p *replay) entry(c *cursor) {
 		p.clients = append(p.clients, r)
 	case entryRule:
 		p.rules = append(p.rules, ruleText{p.text(c), int(min(c.uint(), math.MaxInt32)), string(c.bytes())})
-	case entryNote:
+	case entryAnnotation:
 		var a format.Annotation
 		for _, s := range annotationTexts(&a) {
 			*s = p.text(c)
 		}
-		p.notes = append(p.notes, &a)
+		p.annotations = append(p.annotations, &a)
 	case entryRow:
 		p.row(c, false)
 	case entryState:
@@ -160,11 +160,11 @@ func (p *replay) entry(c *cursor) {
 	case entryHits:
 		p.hits(c)
 	case entryEvent:
-		n := Note{Time: Time{fromMilli(c.int())}, Since: Time{fromMilli(c.int())}, Until: Time{fromMilli(c.int())}}
-		n.Kind, n.Subject, n.Detail = p.text(c), string(c.bytes()), string(c.bytes())
-		n.Node = p.node
-		p.last = max(p.last, milli(n.Time.Time))
-		p.events = append(p.events, n)
+		v := Event{Time: Time{fromMilli(c.int())}, Since: Time{fromMilli(c.int())}, Until: Time{fromMilli(c.int())}}
+		v.Kind, v.Subject, v.Detail = p.text(c), string(c.bytes()), string(c.bytes())
+		v.Node = p.node
+		p.last = max(p.last, milli(v.Time.Time))
+		p.events = append(p.events, v)
 	case entryBinding:
 		b := p.binding(c)
 		b.NoLog = c.byte() == 1
@@ -187,7 +187,7 @@ func (p *replay) binding(c *cursor) (b devices.Binding) {
 
 func (p *replay) row(c *cursor, state bool) {
 	var r replayRow
-	client, rule, attr, note := c.uint(), c.uint(), c.uint(), c.uint()
+	client, rule, attr, annotation := c.uint(), c.uint(), c.uint(), c.uint()
 	verdict, rcode, from, g := c.byte(), c.byte(), c.byte(), c.byte()
 	r.Type = uint16(c.uint())
 	r.Name, r.Alias = bytes.Clone(c.bytes()), bytes.Clone(c.bytes())
@@ -202,8 +202,8 @@ func (p *replay) row(c *cursor, state bool) {
 	if attr--; attr < uint64(len(p.rules)) {
 		r.Attr = p.rules[attr]
 	}
-	if note--; note < uint64(len(p.notes)) {
-		r.Note = p.notes[note]
+	if annotation--; annotation < uint64(len(p.annotations)) {
+		r.Annotation = p.annotations[annotation]
 	}
 	if state {
 		r.Count, r.First, r.Last = c.uint(), c.int(), c.int()

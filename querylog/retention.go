@@ -19,10 +19,10 @@ func (w *writer) retain() {
 	w.lastRetain = time.Now()
 	d, err := w.store.retain(w.l.o.Retention, w.l.o.Now(), &w.clock)
 	if d.detail() != "" {
-		w.l.note(Note{Kind: KindRetention, Detail: d.detail()})
+		w.l.addEvent(Event{Kind: KindRetention, Detail: d.detail()})
 	}
 	if d.held != w.held && d.held != "" {
-		w.l.note(Note{Kind: KindClock, Detail: "nothing is deleted by age for now: " + d.held})
+		w.l.addEvent(Event{Kind: KindClock, Detail: "nothing is deleted by age for now: " + d.held})
 	}
 	w.held = d.held
 	if isCorrupt(err) {

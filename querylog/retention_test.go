@@ -131,7 +131,7 @@ func TestClockJumpsAreInTheLedger(t *testing.T) {
 		time.Sleep(time.Minute)
 		closeLog(t, l)
 		var jumps []string
-		for _, n := range notes(t, dir) {
+		for _, n := range events(t, dir) {
 			if n.Kind == KindClock {
 				jumps = append(jumps, n.Detail)
 			}

@@ -129,7 +129,7 @@ func (e *entry) row(id int64, node string) Row {
 	if len(e.Alias) > 0 {
 		r.Alias = string(dnswire.AppendText(nil, e.Alias))
 	}
-	if a := e.Note; a != nil {
+	if a := e.Annotation; a != nil {
 		r.Vendor, r.Product, r.Purpose, r.Tier, r.Source = a.Vendor, a.Product, a.Purpose, a.Tier, a.Source
 		r.Region, r.Confidence, r.Breaks = a.Region, a.Confidence, a.Breaks
 	}

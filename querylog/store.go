@@ -173,7 +173,7 @@ type windowData struct {
 	number   int64
 	node     string
 	entries  iter.Seq2[int, *entry]
-	events   []Note
+	events   []Event
 	bindings []devices.Binding
 }
 
@@ -264,7 +264,7 @@ func (s *store) row(id, node int64, e *entry) error {
 	if err != nil {
 		return err
 	}
-	note, err := s.annotation(e.Note)
+	note, err := s.annotation(e.Annotation)
 	if err != nil {
 		return err
 	}
@@ -401,12 +401,12 @@ func prefixText(p netip.Prefix) string {
 	return p.String()
 }
 
-func (s *store) event(id, node int64, n *Note) error {
+func (s *store) event(id, node int64, v *Event) error {
 	stmt := s.insert["ledger"]
-	stmt.BindText(6, n.Kind)
-	stmt.BindText(7, n.Subject)
-	stmt.BindText(8, n.Detail)
-	return s.run("ledger", id, node, milli(n.Time.Time), milli(n.Since.Time), milli(n.Until.Time))
+	stmt.BindText(6, v.Kind)
+	stmt.BindText(7, v.Subject)
+	stmt.BindText(8, v.Detail)
+	return s.run("ledger", id, node, milli(v.Time.Time), milli(v.Since.Time), milli(v.Until.Time))
 }
 
 // bindings returns the bindings kept and the first id never given out.

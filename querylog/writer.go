@@ -66,7 +66,7 @@ type writer struct {
 // content is what a window has besides its fold, and how much of it is in the
 // journal.
 type content struct {
-	events   []Note
+	events   []Event
 	bindings []devices.Binding
 	written  struct{ events, bindings int }
 }
@@ -90,7 +90,7 @@ func (w *writer) open() error {
 		return err
 	}
 	w.reportCrash() // also where there is no store yet
-	w.l.note(Note{Kind: KindStart, Detail: fmt.Sprintf("process %d", os.Getpid())})
+	w.l.addEvent(Event{Kind: KindStart, Detail: fmt.Sprintf("process %d", os.Getpid())})
 	w.flush()
 	return nil
 }
@@ -200,7 +200,7 @@ func (w *writer) setStoreAside(why error) error {
 		return errors.Join(why, err)
 	}
 	w.l.o.Logger.Error("query log: the store is damaged; it was set aside and a new one begun", "file", to, "error", why)
-	w.l.note(Note{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: " + why.Error()})
+	w.l.addEvent(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: " + why.Error()})
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (w *writer) storeJournal(n int64) error {
 	to, err := setAside(path, w.l.o.Now()) // whoever gets the error says so
 	w.l.o.Logger.Error("query log: a journal is damaged; what could be read is stored and the file set aside",
 		"file", to, "lookups lost", p.lost, "unreadable bytes", p.bad)
-	w.l.note(Note{Kind: KindLost, Subject: filepath.Base(to), Since: Time{time.UnixMilli(p.start)}, Until: Time{fromMilli(p.last)},
+	w.l.addEvent(Event{Kind: KindLost, Subject: filepath.Base(to), Since: Time{time.UnixMilli(p.start)}, Until: Time{fromMilli(p.last)},
 		Detail: fmt.Sprintf("the journal of a window is damaged: %d lookups read, %d or more lost, %d bytes unreadable", p.lookups, p.lost, p.bad)})
 	w.l.mu.Lock()
 	w.l.stats.GivenUp += p.lost
@@ -294,7 +294,7 @@ func (w *writer) reportCrash() {
 	}
 	now := w.l.o.Now()
 	w.l.o.Logger.Warn("query log: the server before did not stop in an orderly way", "last sign of life", w.crashed)
-	w.l.note(Note{Kind: KindCrash, Since: Time{w.crashed}, Until: Time{now},
+	w.l.addEvent(Event{Kind: KindCrash, Since: Time{w.crashed}, Until: Time{now},
 		Detail: "the server before ended without notice; lookups of its last second may be missing, and none were seen until this start"})
 	w.crashed = time.Time{}
 }
@@ -357,12 +357,12 @@ func (w *writer) step() {
 }
 
 func (w *writer) watchClock() {
-	note, jumped := w.clock.watch()
+	event, jumped := w.clock.watch()
 	if !jumped {
 		return
 	}
-	w.l.o.Logger.Warn("query log: " + note.Detail)
-	w.l.note(note)
+	w.l.o.Logger.Warn("query log: " + event.Detail)
+	w.l.addEvent(event)
 	if w.store != nil {
 		w.clock.save(w.store)
 	}
@@ -413,7 +413,7 @@ func (w *writer) closeWindow() error {
 	w.forgetHidden(b.old)
 	data := &windowData{number: w.number, node: w.l.o.Node, entries: b.old.entries, events: w.window.events, bindings: w.window.bindings}
 	if b.old.coarse > 0 {
-		data.events = append(data.events, w.foldedNote(b.old))
+		data.events = append(data.events, w.foldedEvent(b.old))
 	}
 	path := ""
 	if w.seg != nil {
@@ -487,9 +487,9 @@ func (w *writer) forgetHidden(f *fold) {
 	w.l.stats.OptedOut += n
 }
 
-func (w *writer) foldedNote(f *fold) Note {
+func (w *writer) foldedEvent(f *fold) Event {
 	now := w.l.o.Now()
-	return Note{
+	return Event{
 		Time: Time{now}, Node: w.l.o.Node, Kind: KindFolded, Since: Time{time.UnixMilli(f.start)}, Until: Time{now},
 		Detail: fmt.Sprintf("%d of %d lookups are counted without their name, as there was no memory for more rows", f.coarse, f.lookups),
 	}
@@ -553,7 +553,7 @@ func (w *writer) failed(what string, err error) error {
 	w.setError()
 	if !known {
 		w.l.o.Logger.Error("query log: the "+what+" fails; lookups are counted in memory meanwhile", "error", err)
-		w.l.note(Note{Kind: KindFailure, Subject: what, Detail: text})
+		w.l.addEvent(Event{Kind: KindFailure, Subject: what, Detail: text})
 	}
 	return err
 }
@@ -573,7 +573,7 @@ func (w *writer) mended(what string) {
 	delete(w.failures, what)
 	w.setError()
 	w.l.o.Logger.Info("query log: the " + what + " works again")
-	w.l.note(Note{Kind: KindMended, Subject: what, Detail: "works again"})
+	w.l.addEvent(Event{Kind: KindMended, Subject: what, Detail: "works again"})
 }
 
 func (w *writer) setError() {
@@ -590,7 +590,7 @@ func (w *writer) setError() {
 // finish stores what is left, records the stop and gives everything back.
 func (w *writer) finish() error {
 	w.l.mu.Lock()
-	w.l.events = append(w.l.events, Note{Time: Time{w.l.o.Now()}, Node: w.l.o.Node, Kind: KindStop, Detail: "in an orderly way"})
+	w.l.events = append(w.l.events, Event{Time: Time{w.l.o.Now()}, Node: w.l.o.Node, Kind: KindStop, Detail: "in an orderly way"})
 	w.l.mu.Unlock()
 	var err error
 	if len(w.failures) > 0 {

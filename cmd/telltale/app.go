@@ -60,7 +60,7 @@ func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *ap
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	ledger, err := devices.Open(devices.Options{
-		Devices: deviceList(cfg), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Note, Logger: logger,
+		Devices: deviceList(cfg), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Report, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 		Listen: cfg.Listen.DNS, Policy: a.lists.Current, Log: a.log.Append, Binding: a.ledger.Load().Lookup, Allowed: a.allowed,
 		Upstreams: resolver.UpstreamOptions{Servers: upstreams(cfg)}, CacheSize: size,
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
-		Report: a.log.Note, Logger: a.logger, Version: buildVersion(),
+		Report: a.log.Report, Logger: a.logger, Version: buildVersion(),
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func (a *app) apply(cfg *config.Config, err error) {
 	if err != nil {
 		a.logger.Error("the changed settings are not in force: what was in force stays", "error", err)
-		a.log.Note("config-refused", "settings", err.Error())
+		a.log.Report("config-refused", "settings", err.Error())
 		return
 	}
 	old := a.cfg.Load()
@@ -25,7 +25,7 @@ func (a *app) apply(cfg *config.Config, err error) {
 	_, restart := config.Diff(a.first, cfg)
 	if err := a.applyLive(old, cfg, live); err != nil {
 		a.logger.Error("the changed settings are not wholly in force", "error", err)
-		a.log.Note("config-refused", "settings", err.Error())
+		a.log.Report("config-refused", "settings", err.Error())
 		return
 	}
 	a.cfg.Store(cfg)
@@ -35,7 +35,7 @@ func (a *app) apply(cfg *config.Config, err error) {
 	if len(restart) > 0 {
 		a.logger.Warn("changed settings come into force with a restart", "keys", restart)
 	}
-	a.log.Note("config-changed", "settings", fmt.Sprintf("in force: %v; with a restart: %v", live, restart))
+	a.log.Report("config-changed", "settings", fmt.Sprintf("in force: %v; with a restart: %v", live, restart))
 }
 
 func (a *app) applyLive(old, cfg *config.Config, live []string) error {
@@ -63,7 +63,7 @@ func (a *app) configureLists(cfg *config.Config) error {
 func (a *app) listOptions(cfg *config.Config) blocklists.Options {
 	o := listOptions(cfg)
 	o.Subscribed = subscribed(a.subscriptions)
-	o.Report, o.Logger = a.log.Note, a.logger
+	o.Report, o.Logger = a.log.Report, a.logger
 	return o
 }
 

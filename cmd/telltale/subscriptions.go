@@ -44,7 +44,7 @@ func (a *app) openSubscriptions(cfg *config.Config) error {
 		// DNS its host has.
 		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) },
 		Dial:    new(net.Dialer).DialContext,
-		Changed: func(string) { a.wakeFetched() }, Report: a.log.Note, Logger: a.logger,
+		Changed: func(string) { a.wakeFetched() }, Report: a.log.Report, Logger: a.logger,
 	})
 	a.fetched = make(chan struct{}, 1)
 	return err
