@@ -13,6 +13,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/watch"
 )
 
 // A Store keeps the current Policy in step with the list files. All its methods
@@ -34,7 +35,8 @@ type Store struct {
 	due       time.Time    // when it changes by itself; zero for never
 
 	log     *slog.Logger
-	wake    chan struct{} // something is due at another time than before
+	watch   *watch.Watcher // nil where nothing is watched
+	wake    chan struct{}  // something is due at another time than before
 	faults  chan error
 	done    chan struct{}
 	closing sync.Once
@@ -48,11 +50,8 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWatcher(s)
-	if err != nil {
-		s.log.Warn("list files are only polled", "err", err)
-	}
-	s.running.Go(func() { s.run(w) })
+	s.watch = watch.New(watch.Options{Poll: o.Poll, Failed: s.watchFailed})
+	s.running.Go(func() { s.run(s.watch) })
 	return s, nil
 }
 
@@ -109,6 +108,15 @@ func (s *Store) Status() []ListStatus {
 		return slices.Clone(*st)
 	}
 	return nil
+}
+
+// WatchErr returns why edits of list files are only found by polling, or nil
+// where they are found at once.
+func (s *Store) WatchErr() error {
+	if s.watch == nil {
+		return nil
+	}
+	return s.watch.Err()
 }
 
 // Close stops watching. The current policy stays valid.

@@ -6,69 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func TestABurstIsReadOnce(t *testing.T) {
-	for _, f := range []struct {
-		name   string
-		events []time.Duration // after the start
-		want   []time.Duration
-	}{
-		{"one event, after 200 ms", []time.Duration{0}, []time.Duration{200}},
-		{"two close together, after the second", []time.Duration{0, 100}, []time.Duration{300}},
-		{"two apart, each", []time.Duration{0, 500}, []time.Duration{200, 700}},
-		{"without end, after 600 ms", []time.Duration{0, 150, 300, 450, 590, 650}, []time.Duration{600, 850}},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			start := time.Now()
-			var got []time.Duration
-			events := make(chan fsnotify.Event)
-			done := make(chan struct{})
-			go func() {
-				settle(ctx, events, nil, nil, func() { got = append(got, time.Since(start)/time.Millisecond) })
-				close(done)
-			}()
-			for _, at := range f.events {
-				time.Sleep(time.Until(start.Add(at * time.Millisecond)))
-				events <- fsnotify.Event{}
-			}
-			time.Sleep(time.Minute)
-			cancel()
-			<-done
-			if len(got) != len(f.want) {
-				t.Errorf("%s: got %d, want %d", f.name, got, f.want)
-				return
-			}
-			for i := range got {
-				if got[i] != f.want[i] {
-					t.Errorf("%s: got %d, want %d", f.name, got, f.want)
-				}
-			}
-		})
-	}
-}
-
-func TestThePollFindsWhatEventsDoNot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
-		defer cancel()
-		tick := time.NewTicker(poll)
-		defer tick.Stop()
-		looks := 0
-		settle(ctx, nil, nil, tick.C, func() { looks++ })
-		if looks != 3 {
-			t.Errorf("got %d looks in 35 s, want 3", looks)
-		}
-	})
-}
 
 type change struct {
 	c   *Config
@@ -84,7 +27,7 @@ func watched(t *testing.T, file string) <-chan change {
 	go func() {
 		defer close(done)
 		close(ready)
-		Watch(ctx, file, nil, nil, func(c *Config, err error) { changes <- change{c, err} })
+		Watch(ctx, file, nil, nil, nil, func(c *Config, err error) { changes <- change{c, err} })
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	<-ready

@@ -7,12 +7,10 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"telltale/watch"
 )
 
 const resolvConf = "/etc/resolv.conf"
@@ -85,46 +83,25 @@ func parseResolvConf(text []byte) (addrs []netip.Addr) {
 	return addrs
 }
 
-// follow asks what resolv.conf names, as it changes, until ctx ends. It looks
-// when a directory tells of a change and, as bind mounts and network file
-// systems do not tell, from time to time. servers and source are what is asked
-// now.
+// follow asks what resolv.conf names, as it changes, until ctx ends. servers and
+// source are what is asked now.
 func (u *upstreams) follow(ctx context.Context, servers []Upstream, source string) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		u.log.Warn("resolv.conf is only looked at from time to time", "every", u.pace.poll, "error", err)
-	} else {
-		defer w.Close()
-	}
-	poll := time.NewTicker(u.pace.poll)
-	defer poll.Stop()
-	for {
-		// Links may lead elsewhere by now. What changes before the watch stands
-		// is seen by the look behind it.
-		paths := resolvConfPaths(u.file)
-		watchDirs(w, paths)
+	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.settle, Failed: u.watchFailed}
+	watch.Run(ctx, o, func() []string { return []string{u.file, resolvedUpstreams} }, func() {
 		if found, from := readResolvers(u.file); from != source || !slices.Equal(found, servers) {
 			servers, source = found, from
 			u.follows(ctx, servers, source)
 		}
-		if !nextLook(ctx, poll.C, w, paths) {
-			return
-		}
-		// Many write in two steps: the file is empty for a moment.
-		if !sleepFor(ctx, u.pace.settle) {
-			return
-		}
-	}
+	})
 }
 
-// sleepFor waits; false when ctx has ended.
-func sleepFor(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
+// watchFailed says that a changed resolv.conf is found late, or no longer.
+func (u *upstreams) watchFailed(err error) {
+	if err == nil {
+		u.log.Info("resolv.conf is watched again")
+		return
 	}
+	u.log.Warn("resolv.conf cannot be watched", "error", err)
 }
 
 // follows swaps the set, unless configured servers have been set meanwhile.
@@ -135,49 +112,4 @@ func (u *upstreams) follows(ctx context.Context, servers []Upstream, source stri
 		u.log.Info("the system's resolvers have changed", "file", source)
 		u.swapLocked(servers, source)
 	}
-}
-
-// nextLook waits until one of paths may have changed; false when ctx has ended.
-// w may be nil.
-func nextLook(ctx context.Context, poll <-chan time.Time, w *fsnotify.Watcher, paths []string) bool {
-	var events chan fsnotify.Event
-	var faults chan error
-	if w != nil {
-		events, faults = w.Events, w.Errors
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-poll:
-			return true
-		case <-faults: // events may have been lost
-			return true
-		case e := <-events:
-			if slices.Contains(paths, e.Name) {
-				return true
-			}
-		}
-	}
-}
-
-// watchDirs watches the directories of paths: the files themselves are replaced.
-func watchDirs(w *fsnotify.Watcher, paths []string) {
-	if w == nil {
-		return
-	}
-	for _, p := range paths {
-		_ = w.Add(filepath.Dir(p)) // one that is not there is left to the poll
-	}
-}
-
-// resolvConfPaths returns the files in which a change shows: the one at path,
-// the one its links lead to, and systemd-resolved's.
-func resolvConfPaths(path string) []string {
-	paths := []string{filepath.Clean(path), resolvedUpstreams}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		paths = append(paths, real)
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths)
 }

@@ -167,14 +167,6 @@ func TestLinkedResolvConfIsFollowed(t *testing.T) {
 	}
 }
 
-func TestPollNeedsNoWatcher(t *testing.T) {
-	poll := make(chan time.Time, 1)
-	poll <- time.Time{}
-	if !nextLook(t.Context(), poll, nil, nil) {
-		t.Error("the poll did not lead to a look")
-	}
-}
-
 func TestOwnAddressIsNoUpstream(t *testing.T) {
 	checkLeaks(t)
 	file := filepath.Join(t.TempDir(), "resolv.conf")

@@ -60,8 +60,8 @@ type pace struct {
 	least  time.Duration // between two probes of one upstream, and the first pause when it is down
 	most   time.Duration // the longest pause while it is down or failing
 	loop   time.Duration // the pause while it is looped
-	poll   time.Duration // between two looks at resolv.conf
-	settle time.Duration // between a change of resolv.conf and the look at it
+	poll   time.Duration // between two readings of resolv.conf without an event
+	settle time.Duration // without an event, before a changed resolv.conf is read
 }
 
 func (p pace) orDefault() pace {

@@ -9,6 +9,15 @@ import (
 	"telltale/config"
 )
 
+// watchFailed says that changed settings are found late, or no longer.
+func (a *app) watchFailed(err error) {
+	if err == nil {
+		a.logger.Info("the settings file is watched again")
+		return
+	}
+	a.logger.Warn("the settings file cannot be watched", "error", err)
+}
+
 // apply puts changed settings in force as far as that is possible while
 // serving, and says what is not.
 func (a *app) apply(cfg *config.Config, err error) {

@@ -25,12 +25,12 @@ const (
 var mayImport = map[string]string{
 	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
-	"config": "github.com/fsnotify/fsnotify github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
+	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
 	"dnswire": "",
 
-	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe blocklists/suffixes " +
-		"github.com/cespare/xxhash/v2 github.com/fsnotify/fsnotify golang.org/x/net golang.org/x/sys",
+	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe blocklists/suffixes watch " +
+		"github.com/cespare/xxhash/v2 golang.org/x/net golang.org/x/sys",
 	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
 	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
 	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
@@ -43,8 +43,10 @@ var mayImport = map[string]string{
 
 	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/sys",
 
-	"resolver": "blocklists devices dnswire querylog " +
-		"github.com/dchest/siphash github.com/fsnotify/fsnotify github.com/miekg/dns golang.org/x/net golang.org/x/sync golang.org/x/sys golang.org/x/time",
+	"resolver": "blocklists devices dnswire querylog watch " +
+		"github.com/dchest/siphash github.com/miekg/dns golang.org/x/net golang.org/x/sync golang.org/x/sys golang.org/x/time",
+
+	"watch": "github.com/fsnotify/fsnotify",
 
 	// Packages to come; see docs/decisions.
 	"evidence": "blocklists devices querylog",

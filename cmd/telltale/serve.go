@@ -100,7 +100,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	var tasks sync.WaitGroup
 	flags := cl.root.PersistentFlags()
 	path, _ := flags.GetString("config")
-	tasks.Go(func() { config.Watch(ctx, path, flags, cl.env, a.apply) })
+	tasks.Go(func() { config.Watch(ctx, path, flags, cl.env, a.watchFailed, a.apply) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
 	a.welcome(cl)
