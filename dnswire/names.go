@@ -5,17 +5,35 @@ package dnswire
 // cost millions of steps.
 const maxJumps = 64
 
-// skipName returns the offset behind the name at off, which may end in a
-// compression pointer.
-func skipName(msg []byte, off int) (int, error) {
-	for start := off; off < len(msg) && off-start < MaxName; {
+// checkName returns the offset behind the name at off. It is an error where
+// readName would find one: a message with a name that leads nowhere is malformed
+// wherever it stands.
+func checkName(msg []byte, off int) (end int, err error) {
+	size, limit, jumps := 0, off, 0
+	for off < len(msg) {
 		switch l := int(msg[off]); {
 		case l == 0:
-			return off + 1, nil
+			if end == 0 {
+				end = off + 1
+			}
+			return end, nil
 		case l < 64:
+			if size += 1 + l; off+1+l > len(msg) || size >= MaxName {
+				return 0, ErrReply
+			}
 			off += 1 + l
 		case l >= 0xc0 && off+1 < len(msg):
-			return off + 2, nil
+			to := l&0x3f<<8 | int(msg[off+1])
+			if end == 0 {
+				end = off + 2
+				if to == HeaderLen && size == 0 && limit > to {
+					return end, nil // the question's name, which was checked before
+				}
+			}
+			if jumps++; to >= limit || jumps > maxJumps {
+				return 0, ErrReply
+			}
+			off, limit = to, to
 		default:
 			return 0, ErrReply
 		}
@@ -29,38 +47,47 @@ func skipName(msg []byte, off int) (int, error) {
 // the message.
 func readName(msg []byte, off int, n *Name) (end int, err error) {
 	var flat [MaxName]byte
-	size, limit, jumps := 0, off, 0
+	size, end, err := flatten(msg, off, &flat)
+	if err == nil {
+		_, err = n.Read(flat[:size], 0)
+	}
+	if err != nil {
+		return 0, ErrReply
+	}
+	return end, nil
+}
+
+// flatten is readName for the octets of a name in the case in which it was sent.
+func flatten(msg []byte, off int, flat *[MaxName]byte) (size, end int, err error) {
+	limit, jumps := off, 0
 	for off < len(msg) {
 		switch l := int(msg[off]); {
 		case l == 0:
 			flat[size] = 0
-			if _, err := n.Read(flat[:size+1], 0); err != nil {
-				return 0, ErrReply
-			}
 			if end == 0 {
 				end = off + 1
 			}
-			return end, nil
+			return size + 1, end, nil
 		case l < 64:
 			if off+1+l > len(msg) || size+1+l >= MaxName {
-				return 0, ErrReply
+				return 0, 0, ErrReply
 			}
 			size += copy(flat[size:], msg[off:off+1+l])
 			off += 1 + l
 		case l >= 0xc0 && off+1 < len(msg):
 			to := l&0x3f<<8 | int(msg[off+1])
 			if jumps++; to >= limit || jumps > maxJumps {
-				return 0, ErrReply
+				return 0, 0, ErrReply
 			}
 			if end == 0 {
 				end = off + 2
 			}
 			off, limit = to, to
 		default:
-			return 0, ErrReply
+			return 0, 0, ErrReply
 		}
 	}
-	return 0, ErrReply
+	return 0, 0, ErrReply
 }
 
 // readsTo is readName for when only success matters.

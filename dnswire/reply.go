@@ -9,6 +9,10 @@ import (
 // (DNS flag day 2020).
 const PayloadSize = 1232
 
+// MaxMessage is the largest message there can be: TCP counts it in two octets
+// (RFC 1035, 4.2.2).
+const MaxMessage = 0xffff
+
 // An EDE is an Extended DNS Error (RFC 8914). The zero value is none.
 type EDE struct {
 	Code uint16 // info-code; with no Text and Code 0 there is no option
@@ -184,7 +188,9 @@ type Stored struct {
 }
 
 // AppendStored appends s as the reply to q, with every TTL lowered by age
-// seconds and a new OPT. The question of s must be q's but for its case.
+// seconds and a new OPT. The question of s must be q's but for its case. Where
+// there is no room within MaxMessage, the OPT goes without what it may hold, or is
+// left out: a client on TCP has nowhere to turn to for the answer.
 func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte) []byte {
 	at := len(dst)
 	dst = append(dst, s.Wire...)
@@ -209,7 +215,14 @@ func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte)
 		}
 	}
 	if q.EDNS {
-		dst = appendOPT(dst, q, s.Rcode, cookie, s.EDE)
+		ede, room := s.EDE, MaxMessage-len(s.Wire)
+		if room < optHeader {
+			return dst
+		}
+		if room < optHeader+4+len(cookie)+6+len(ede.Text) {
+			cookie, ede = nil, EDE{}
+		}
+		dst = appendOPT(dst, q, s.Rcode, cookie, ede)
 		dst[at+11]++ // additional: the stored count is below 255, see Scrub
 	}
 	return dst

@@ -1,17 +1,19 @@
 package dnswire
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 )
 
 // MaxAliases is how many steps an alias chain may have before the answer is
 // refused.
 const MaxAliases = 12
 
-// How long an answer may be kept, in seconds, whatever its TTLs say (RFC 8767,
-// 4; RFC 2308, 5).
+// How long an answer may be kept, here and by clients, in seconds, whatever its
+// TTLs say (RFC 8767, 4; RFC 2308, 5).
 const (
 	maxTTL         = 86400
 	maxNegativeTTL = 10800
@@ -41,7 +43,7 @@ const (
 	sectionAdditional
 )
 
-// a record is where a resource record lies in a message.
+// A record is where a resource record lies in a message.
 type record struct {
 	owner   int // offset of the owner name
 	typ     uint16
@@ -52,7 +54,18 @@ type record struct {
 	ttl     uint32
 	section int
 	keep    bool
+	link    uint8 // in the answer section: the name of the chain it belongs to
+	set     uint8 // and the RRset of that name
 }
+
+// The RRsets that a name of the chain may have, in the order in which they
+// belong into an answer, each with its signatures.
+const (
+	setDNAME = iota // by which the CNAME was made
+	setCNAME
+	setAsked // of the type asked for
+	setCount
+)
 
 // A Scrubber turns upstreams' replies into Cleans. It keeps its working memory
 // between calls; it belongs to one goroutine at a time.
@@ -60,18 +73,22 @@ type Scrubber struct {
 	msg     []byte
 	records []record
 	chain   []Name
+	aliases []int // the record that leads from each name of the chain to the next
 	name    Name
+	flat    [MaxName]byte
 	clean   Clean
+	written suffixes
 }
 
 // Scrub reads reply, an upstream's answer to q whose id and question are known
 // to fit, and keeps of it only the answer: the alias chain from the question's
 // name, the records of the type asked for at its end, and for a negative answer
 // the SOA (with DNSSEC records where q.DO). Nothing outside the question is
-// kept, nor is what an upstream adds of its own accord. The result refers to
-// memory of its own.
+// kept, nor is what an upstream adds of its own accord. The chain is put in the
+// order in which it leads (RFC 1034, 4.3.2): stub resolvers read it once. The
+// result refers to memory of its own.
 func (s *Scrubber) Scrub(reply []byte, q *Question) (Clean, error) {
-	s.msg, s.records, s.chain = reply, s.records[:0], s.chain[:0]
+	s.msg, s.records, s.chain, s.aliases = reply, s.records[:0], s.chain[:0], s.aliases[:0]
 	s.clean = Clean{}
 	if err := s.read(); err != nil {
 		return Clean{}, err
@@ -88,7 +105,9 @@ func (s *Scrubber) Scrub(reply []byte, q *Question) (Clean, error) {
 	if err := s.collect(); err != nil {
 		return Clean{}, err
 	}
+	s.alignTTLs()
 	s.lifetime(negative)
+	s.order()
 	if err := s.write(question); err != nil {
 		return Clean{}, err
 	}
@@ -112,7 +131,7 @@ func (s *Scrubber) read() error {
 	for section := range 3 {
 		for range binary.BigEndian.Uint16(m[6+2*section:]) {
 			r := record{owner: off, section: section}
-			if off, err = skipName(m, off); err != nil {
+			if off, err = checkName(m, off); err != nil {
 				return err
 			}
 			if off+10 > len(m) {
@@ -120,9 +139,7 @@ func (s *Scrubber) read() error {
 			}
 			r.fixed = off
 			r.typ, r.class = binary.BigEndian.Uint16(m[off:]), binary.BigEndian.Uint16(m[off+2:])
-			if r.ttl = binary.BigEndian.Uint32(m[off+4:]); r.ttl > 1<<31-1 {
-				r.ttl = 0 // RFC 2181, 8
-			}
+			r.ttl = min(binary.BigEndian.Uint32(m[off+4:]), maxTTL) // RFC 8767, 4: also with the highest bit set
 			r.data = off + 10
 			if r.end = r.data + int(binary.BigEndian.Uint16(m[off+8:])); r.end > len(m) {
 				return ErrReply
@@ -173,7 +190,7 @@ func printable(b []byte) string {
 
 // questionSize returns the size of the question section.
 func (s *Scrubber) questionSize() (int, error) {
-	off, err := skipName(s.msg, HeaderLen)
+	off, err := checkName(s.msg, HeaderLen)
 	if err != nil || off+4 > len(s.msg) {
 		return 0, ErrReply
 	}
@@ -217,6 +234,7 @@ func (s *Scrubber) follow(q *Question) error {
 			}
 		}
 		s.chain = append(s.chain, s.name)
+		s.aliases = append(s.aliases, next)
 		from = next + 1
 	}
 }
@@ -226,8 +244,9 @@ func (s *Scrubber) owns(r *record, n *Name) bool {
 	return equalName(s.msg, r.owner, n.Wire())
 }
 
-// keepAnswers marks the records of the answer section to keep, and reports
-// whether none of the type asked for is among them.
+// keepAnswers marks the records of the answer section to keep, with the name of
+// the chain and the RRset that each belongs to, and reports whether none of the
+// type asked for is among them.
 func (s *Scrubber) keepAnswers(q *Question) (negative bool) {
 	negative = true
 	for i := range s.records {
@@ -235,22 +254,53 @@ func (s *Scrubber) keepAnswers(q *Question) (negative bool) {
 		if r.section != sectionAnswer || r.class != ClassIN {
 			continue
 		}
-		for j := range s.chain {
-			n := &s.chain[j]
-			last := j == len(s.chain)-1
-			switch {
-			case r.typ == TypeDNAME && q.Type != TypeDNAME:
-				// A DNAME belongs to the chain if a name of it lies below.
-				r.keep = r.keep || readsTo(s.msg, r.owner, &s.name) && isBelow(n, &s.name)
-			case !s.owns(r, n):
-			case r.typ == q.Type && last:
-				r.keep, negative = true, false
-			case r.typ == TypeCNAME && !last, r.typ == TypeRRSIG && q.DO:
-				r.keep = true
-			}
+		link, set, ok := s.belongs(i, q)
+		if !ok {
+			continue
+		}
+		r.keep, r.link, r.set = true, uint8(link), uint8(set)
+		if r.typ == q.Type && set == setAsked {
+			negative = false
 		}
 	}
 	return negative
+}
+
+// belongs returns the name of the chain and the RRset that the i-th record is of.
+func (s *Scrubber) belongs(i int, q *Question) (link, set int, ok bool) {
+	r := &s.records[i]
+	typ := r.typ
+	if typ == TypeRRSIG { // belongs to what it signs
+		if !q.DO || r.end-r.data < 2 {
+			return 0, 0, false
+		}
+		typ = binary.BigEndian.Uint16(s.msg[r.data:])
+	}
+	last := len(s.chain) - 1
+	switch {
+	case typ == q.Type && s.owns(r, &s.chain[last]):
+		return last, setAsked, true
+	case typ == TypeDNAME:
+		// It is of the chain if a name there lies below it.
+		if readsTo(s.msg, r.owner, &s.name) {
+			for j := range s.chain {
+				if isBelow(&s.chain[j], &s.name) {
+					return j, setDNAME, true
+				}
+			}
+		}
+	case r.typ == TypeCNAME:
+		// Of several for a name, the one that was followed: no other is judged.
+		j := slices.Index(s.aliases, i)
+		return j, setCNAME, j >= 0
+	case typ == TypeCNAME:
+		for j := range s.aliases {
+			if s.owns(r, &s.chain[j]) {
+				return j, setCNAME, true
+			}
+		}
+	}
+	return 0, 0, false
 }
 
 // keepAuthority keeps what proves a negative answer.
@@ -315,42 +365,40 @@ func (s *Scrubber) collect() error {
 	return nil
 }
 
-// collectSVCB reads the target and the address hints of an SVCB or HTTPS record
-// (RFC 9460, 2.2).
-func (s *Scrubber) collectSVCB(data []byte) error {
-	if len(data) < 3 {
-		return ErrReply
+// alignTTLs gives all records of an RRset, and its signatures, the least TTL
+// among them (RFC 2181, 5.2; RFC 4034, 3).
+func (s *Scrubber) alignTTLs() {
+	var least [MaxAliases + 1][setCount]uint32
+	for i := range least {
+		least[i] = [setCount]uint32{maxTTL, maxTTL, maxTTL}
 	}
-	off, err := s.name.Read(data, 2)
-	if err != nil {
-		return ErrReply
-	}
-	if s.name.Labels() > 0 {
-		s.clean.Aliases = append(s.clean.Aliases, s.name.Wire()...)
-	}
-	const ipv4hint, ipv6hint = 4, 6
-	for data = data[off:]; len(data) >= 4; {
-		key, n := binary.BigEndian.Uint16(data), int(binary.BigEndian.Uint16(data[2:]))
-		if len(data) < 4+n {
-			return ErrReply
+	for i := range s.records {
+		if r := &s.records[i]; r.keep && r.section == sectionAnswer {
+			least[r.link][r.set] = min(least[r.link][r.set], r.ttl)
 		}
-		size := 0
-		switch key {
-		case ipv4hint:
-			size = 4
-		case ipv6hint:
-			size = 16
-		}
-		for v := data[4 : 4+n]; size > 0 && len(v) >= size; v = v[size:] {
-			a, _ := netip.AddrFromSlice(v[:size])
-			s.clean.Addresses = append(s.clean.Addresses, a)
-		}
-		data = data[4+n:]
 	}
-	if len(data) != 0 {
-		return ErrReply
+	for i := range s.records {
+		if r := &s.records[i]; r.keep && r.section == sectionAnswer {
+			r.ttl = least[r.link][r.set]
+		}
 	}
-	return nil
+}
+
+// order puts the kept answers in the order of the chain.
+func (s *Scrubber) order() {
+	answers := len(s.records)
+	for i := range s.records {
+		if s.records[i].section != sectionAnswer {
+			answers = i
+			break
+		}
+	}
+	byChain := func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.link, b.link), cmp.Compare(a.set, b.set))
+	}
+	if !slices.IsSortedFunc(s.records[:answers], byChain) {
+		slices.SortStableFunc(s.records[:answers], byChain)
+	}
 }
 
 // lifetime sets TTL and Served.
@@ -381,145 +429,4 @@ func (s *Scrubber) lifetime(negative bool) {
 		ttl = 0 // RFC 2308, 5
 	}
 	s.clean.TTL = ttl
-}
-
-// write makes the kept records a message. Where they are the beginning of the
-// reply, as is usual, that beginning is copied as it stands; its pointers only
-// point backwards. Otherwise names are written anew.
-func (s *Scrubber) write(question int) error {
-	kept, end, prefix := 0, HeaderLen+question, true
-	var counts [3]uint16
-	for i := range s.records {
-		r := &s.records[i]
-		if !r.keep {
-			continue
-		}
-		prefix = prefix && r.owner == end
-		end = r.end
-		counts[r.section]++
-		kept++
-	}
-	c := &s.clean
-	c.Question = question
-	c.TTLs = make([]uint16, 0, kept)
-	if prefix {
-		c.Wire = append(make([]byte, 0, end), s.msg[:end]...)
-		for i := range s.records {
-			if r := &s.records[i]; r.keep {
-				c.TTLs = append(c.TTLs, uint16(r.fixed+4))
-				binary.BigEndian.PutUint32(c.Wire[r.fixed+4:], r.ttl)
-			}
-		}
-	} else if err := s.rewrite(question); err != nil {
-		return err
-	}
-	for i, n := range counts {
-		binary.BigEndian.PutUint16(c.Wire[6+2*i:], n)
-	}
-	return nil
-}
-
-// rewrite writes the kept records with their names uncompressed, but for the
-// question's own name.
-func (s *Scrubber) rewrite(question int) error {
-	c := &s.clean
-	c.Wire = append(c.Wire, s.msg[:HeaderLen+question]...)
-	for i := range s.records {
-		r := &s.records[i]
-		if !r.keep {
-			continue
-		}
-		if s.owns(r, &s.chain[0]) {
-			c.Wire = append(c.Wire, compressQuestion>>8, compressQuestion&0xff)
-		} else if !readsTo(s.msg, r.owner, &s.name) {
-			return ErrReply
-		} else {
-			c.Wire = append(c.Wire, s.name.Wire()...)
-		}
-		c.Wire = append(c.Wire, s.msg[r.fixed:r.fixed+4]...)
-		if len(c.Wire) > 0xffff-16 {
-			return ErrReply
-		}
-		c.TTLs = append(c.TTLs, uint16(len(c.Wire)))
-		c.Wire = binary.BigEndian.AppendUint32(c.Wire, r.ttl)
-		size := len(c.Wire)
-		c.Wire = append(c.Wire, 0, 0)
-		if err := s.rewriteData(r); err != nil {
-			return err
-		}
-		if len(c.Wire) > 0xffff {
-			return ErrReply
-		}
-		binary.BigEndian.PutUint16(c.Wire[size:], uint16(len(c.Wire)-size-2))
-	}
-	return nil
-}
-
-// rewriteData appends r's data with the names that may be compressed there
-// written out.
-func (s *Scrubber) rewriteData(r *record) error {
-	off, names, _, ok := s.namesIn(r)
-	if !ok {
-		return ErrReply
-	}
-	c := &s.clean
-	c.Wire = append(c.Wire, s.msg[r.data:off]...)
-	for range names {
-		var err error
-		if off, err = readName(s.msg, off, &s.name); err != nil || off > r.end {
-			return ErrReply
-		}
-		c.Wire = append(c.Wire, s.name.Wire()...)
-	}
-	c.Wire = append(c.Wire, s.msg[off:r.end]...)
-	return nil
-}
-
-// checkNames checks the names in r's data that may be compressed, so that none
-// is passed on that a client could stumble over.
-func (s *Scrubber) checkNames(r *record) error {
-	off, names, behind, ok := s.namesIn(r)
-	if !ok {
-		return ErrReply
-	}
-	for range names {
-		var err error
-		if off, err = readName(s.msg, off, &s.name); err != nil {
-			return ErrReply
-		}
-	}
-	if names > 0 && off+behind != r.end {
-		return ErrReply
-	}
-	return nil
-}
-
-// namesIn returns where in r's data the names begin that may be compressed
-// (RFC 3597, 4), how many there are, and how many octets follow them.
-func (s *Scrubber) namesIn(r *record) (off, names, behind int, ok bool) {
-	before := 0
-	switch r.typ {
-	case TypeNS, TypeCNAME, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // ..., MD, MF, MB, MG, MR
-		names = 1
-	case TypeSOA:
-		names, behind = 2, 5*4
-	case 14, 17: // MINFO, RP
-		names = 2
-	case TypeMX, 18, 21, 36: // AFSDB, RT, KX
-		before, names = 2, 1
-	case TypeSRV:
-		before, names = 6, 1
-	case 26: // PX
-		before, names = 2, 2
-	case 35: // NAPTR: order, preference, then three strings
-		before, names = 4, 1
-		for range 3 {
-			if r.data+before >= r.end {
-				return 0, 0, 0, false
-			}
-			before += 1 + int(s.msg[r.data+before])
-		}
-	}
-	off = r.data + before
-	return off, names, behind, off <= r.end
 }

@@ -2,7 +2,10 @@ package dnswire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,11 +84,26 @@ func TestScrubKeepsTheAnswerAlone(t *testing.T) {
 		err         error
 	}{
 		{name: "a plain answer stays", qname: "www.example.", typ: dns.TypeA, ttl: 300,
-			reply: "www.example. 300 IN A 192.0.2.1\nwww.example. 400 IN A 192.0.2.2\n--\n--\n"},
+			reply: "www.example. 300 IN A 192.0.2.1\nwww.example. 300 IN A 192.0.2.2\n--\n--\n"},
+		{name: "an RRset has one TTL, the least (RFC 2181, 5.2)", qname: "www.example.", typ: dns.TypeA, ttl: 200, do: true,
+			reply: "www.example. 300 IN A 192.0.2.1\nwww.example. 200 IN A 192.0.2.2\nwww.example. 400 IN RRSIG A 8 2 300 20300101000000 20200101000000 1 example. AAAA\n--\n--\n",
+			want:  "www.example. 200 IN A 192.0.2.1\nwww.example. 200 IN A 192.0.2.2\nwww.example. 200 IN RRSIG A 8 2 300 20300101000000 20200101000000 1 example. AAAA\n--\n--\n"},
 		{name: "a chain stays, and its least TTL counts", qname: "www.example.", typ: dns.TypeA, ttl: 20, aliases: "a.example b.example",
 			reply: "www.example. 300 IN CNAME a.example.\na.example. 20 IN CNAME b.example.\nb.example. 60 IN A 192.0.2.1\n--\n--\n"},
-		{name: "a chain out of order stays", qname: "www.example.", typ: dns.TypeA, ttl: 20, aliases: "a.example b.example",
-			reply: "b.example. 60 IN A 192.0.2.1\na.example. 20 IN CNAME b.example.\nwww.example. 300 IN CNAME a.example.\n--\n--\n"},
+		{name: "a chain out of order is put in order", qname: "www.example.", typ: dns.TypeA, ttl: 20, aliases: "a.example b.example",
+			reply: "b.example. 60 IN A 192.0.2.1\na.example. 20 IN CNAME b.example.\nwww.example. 300 IN CNAME a.example.\n--\n--\n",
+			want:  "www.example. 300 IN CNAME a.example.\na.example. 20 IN CNAME b.example.\nb.example. 60 IN A 192.0.2.1\n--\n--\n"},
+		{name: "a DNAME stands before what it makes, each before its signature", qname: "www.old.example.", typ: dns.TypeA, ttl: 60, aliases: "www.new.example", do: true,
+			reply: "www.new.example. 60 IN A 192.0.2.1\nwww.old.example. 300 IN CNAME www.new.example.\nold.example. 300 IN RRSIG DNAME 8 2 300 20300101000000 20200101000000 1 example. AAAA\n" +
+				"www.new.example. 60 IN RRSIG A 8 3 60 20300101000000 20200101000000 1 example. AAAA\nold.example. 300 IN DNAME new.example.\n--\n--\n",
+			want: "old.example. 300 IN RRSIG DNAME 8 2 300 20300101000000 20200101000000 1 example. AAAA\nold.example. 300 IN DNAME new.example.\nwww.old.example. 300 IN CNAME www.new.example.\n" +
+				"www.new.example. 60 IN A 192.0.2.1\nwww.new.example. 60 IN RRSIG A 8 3 60 20300101000000 20200101000000 1 example. AAAA\n--\n--\n"},
+		{name: "of two aliases of a name, only the one that is followed stays", qname: "www.example.", typ: dns.TypeA, ttl: 60, aliases: "a.example",
+			reply: "www.example. 300 IN CNAME a.example.\nwww.example. 300 IN CNAME evil.example.\na.example. 60 IN A 192.0.2.1\nevil.example. 60 IN A 192.0.2.66\n--\n--\n",
+			want:  "www.example. 300 IN CNAME a.example.\na.example. 60 IN A 192.0.2.1\n--\n--\n"},
+		{name: "signatures of what is not asked for go", qname: "www.example.", typ: dns.TypeA, ttl: 60, do: true,
+			reply: "www.example. 60 IN A 192.0.2.1\nwww.example. 60 IN RRSIG TXT 8 2 300 20300101000000 20200101000000 1 example. AAAA\n--\n--\n",
+			want:  "www.example. 60 IN A 192.0.2.1\n--\n--\n"},
 		{name: "what nobody asked for goes", qname: "www.example.", typ: dns.TypeA, ttl: 300,
 			reply: "evil.example. 300 IN A 192.0.2.66\nwww.example. 300 IN A 192.0.2.1\nbank.example. 9 IN A 192.0.2.66\n--\nexample. 300 IN NS ns.evil.\n--\nns.evil. 300 IN A 192.0.2.66\n",
 			want:  "www.example. 300 IN A 192.0.2.1\n--\n--\n"},
@@ -112,7 +130,12 @@ func TestScrubKeepsTheAnswerAlone(t *testing.T) {
 		{name: "a question for the alias itself is not followed", qname: "www.example.", typ: dns.TypeCNAME, ttl: 300,
 			reply: "www.example. 300 IN CNAME a.example.\na.example. 20 IN A 192.0.2.1\n--\n--\n", want: "www.example. 300 IN CNAME a.example.\n--\n--\n"},
 		{name: "TTL 0 is not kept", qname: "www.example.", typ: dns.TypeA, ttl: 0, reply: "www.example. 0 IN A 192.0.2.1\n--\n--\n"},
-		{name: "a TTL of days is bounded", qname: "www.example.", typ: dns.TypeA, ttl: 86400, reply: "www.example. 999999 IN A 192.0.2.1\n--\n--\n"},
+		{name: "a TTL of days is bounded", qname: "www.example.", typ: dns.TypeA, ttl: 86400, reply: "www.example. 999999 IN A 192.0.2.1\n--\n--\n",
+			want: "www.example. 86400 IN A 192.0.2.1\n--\n--\n"},
+		{name: "a TTL of 2^31-1 is bounded", qname: "www.example.", typ: dns.TypeA, ttl: 86400, reply: "www.example. 2147483647 IN A 192.0.2.1\n--\n--\n",
+			want: "www.example. 86400 IN A 192.0.2.1\n--\n--\n"},
+		{name: "a TTL with its highest bit set is a large one (RFC 8767, 4)", qname: "www.example.", typ: dns.TypeA, ttl: 86400, reply: "www.example. 2147483649 IN A 192.0.2.1\n--\n--\n",
+			want: "www.example. 86400 IN A 192.0.2.1\n--\n--\n"},
 		{name: "signatures stay with DO", qname: "www.example.", typ: dns.TypeA, do: true, ttl: 300,
 			reply: "www.example. 300 IN A 192.0.2.1\nwww.example. 300 IN RRSIG A 8 2 300 20300101000000 20200101000000 1 example. AAAA\n--\n--\n"},
 		{name: "signatures go without DO", qname: "www.example.", typ: dns.TypeA, ttl: 300, want: "www.example. 300 IN A 192.0.2.1\n--\n--\n",
@@ -156,6 +179,140 @@ func TestScrubKeepsTheAnswerAlone(t *testing.T) {
 					t.Errorf("aliases %q, want %q", aliases, test.aliases)
 				}
 			})
+		}
+	}
+}
+
+// A reply that is nearly full must fit when it is written anew: as it came, its
+// names were compressed.
+func TestAFullReplyIsRewrittenWithinItsSize(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		typ  uint16
+		line string
+	}{
+		{"name servers", dns.TypeNS, "a-rather-long-label-of-a-zone.example. 300 IN NS ns%d.a-rather-long-label-of-a-zone.example.\n"},
+		{"mail servers", dns.TypeMX, "a-rather-long-label-of-a-zone.example. 300 IN MX 10 mx%d.a-rather-long-label-of-a-zone.example.\n"},
+		{"addresses", dns.TypeA, "a-rather-long-label-of-a-zone.example. 300 IN A 192.0.%d.1\n"},
+	} {
+		var text strings.Builder
+		text.WriteString("stray.example. 300 IN A 192.0.2.66\n")
+		n := 2800
+		if test.typ == dns.TypeA {
+			n = 250
+		}
+		for i := range n {
+			fmt.Fprintf(&text, test.line, i)
+		}
+		const qname = "a-rather-long-label-of-a-zone.example."
+		reply := message(t, qname, test.typ, true, text.String()+"--\n--\n")
+		var s Scrubber
+		got, err := s.Scrub(reply, question(t, qname, test.typ, false))
+		if err != nil {
+			t.Errorf("%s: %d octets: %v", test.name, len(reply), err)
+			continue
+		}
+		var m dns.Msg
+		if err := m.Unpack(got.Wire); err != nil || len(m.Answer) != n || len(got.Wire) > len(reply) {
+			t.Errorf("%s: %d octets became %d, %d records: %v", test.name, len(reply), len(got.Wire), len(m.Answer), err)
+		}
+	}
+}
+
+// A name that leads nowhere makes the whole message malformed, whether or not its
+// record would be kept: an answer that cannot be read is not an empty one.
+func TestNamesThatLeadNowhere(t *testing.T) {
+	q := question(t, "www.example.", dns.TypeA, false)
+	head := append([]byte{0, 1, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, q.raw...)
+	at := len(head)
+	fixed := []byte{0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1}
+	for _, test := range []struct {
+		name  string
+		owner []byte
+		err   error
+	}{
+		{"the question's name by a pointer", []byte{0xc0, HeaderLen}, nil},
+		{"a pointer to itself", []byte{0xc0, byte(at)}, ErrReply},
+		{"a pointer forwards", []byte{0xc0, byte(at + 4)}, ErrReply},
+		{"a label and a pointer to it", []byte{1, 'x', 0xc0, byte(at)}, ErrReply},
+		{"a label of an unknown kind", []byte{0x80, 1, 0}, ErrReply},
+		{"a pointer into the header, to what is no name", []byte{0xc0, 2}, ErrReply},
+	} {
+		for section := range 3 {
+			reply := append(append(head[:len(head):len(head)], test.owner...), fixed...)
+			reply[7], reply[7+2*section] = 0, 1
+			var s Scrubber
+			if _, err := s.Scrub(reply, q); err != test.err {
+				t.Errorf("%s in section %d: error %v, want %v", test.name, section, err, test.err)
+			}
+		}
+	}
+}
+
+// slowAnswer is the answer section that Scrub must keep, made of parsed records by
+// the definition alone.
+func slowAnswer(m *dns.Msg) (kept []string) {
+	q := m.Question[0]
+	at := strings.ToLower(q.Name)
+	for range MaxAliases + 1 {
+		var set []dns.RR
+		least := uint32(maxTTL)
+		for _, rr := range m.Answer {
+			if strings.ToLower(rr.Header().Name) == at && rr.Header().Rrtype == q.Qtype {
+				set, least = append(set, rr), min(least, rr.Header().Ttl)
+			}
+		}
+		for _, rr := range set {
+			rr.Header().Ttl = least
+			kept = append(kept, strings.ToLower(rr.String()))
+		}
+		next := ""
+		for _, rr := range m.Answer {
+			if c, ok := rr.(*dns.CNAME); ok && strings.ToLower(c.Hdr.Name) == at && next == "" {
+				c.Hdr.Ttl = min(c.Hdr.Ttl, maxTTL)
+				kept, next = append(kept, strings.ToLower(c.String())), strings.ToLower(c.Target)
+			}
+		}
+		if at = next; next == "" {
+			return kept
+		}
+	}
+	return kept
+}
+
+// TestAnswersAgreeWithASlowTwin shuffles chains among strays, and compares.
+func TestAnswersAgreeWithASlowTwin(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 2000 {
+		var rrs []string
+		links := random.IntN(6)
+		for i := range links {
+			rrs = append(rrs, fmt.Sprintf("N%d.example. %d IN CNAME n%d.example.\n", i, random.Uint32(), i+1))
+		}
+		for i := range 1 + random.IntN(4) {
+			rrs = append(rrs, fmt.Sprintf("n%d.Example. %d IN MX %d mail.n%d.example.\n", links, random.IntN(90000), i, i))
+		}
+		for range random.IntN(4) {
+			rrs = append(rrs, fmt.Sprintf("stray%d.example. 60 IN MX 5 n0.example.\n", random.IntN(3)))
+		}
+		random.Shuffle(len(rrs), func(i, j int) { rrs[i], rrs[j] = rrs[j], rrs[i] })
+		reply := message(t, "n0.example.", dns.TypeMX, round%2 == 0, strings.Join(rrs, "")+"--\n--\n")
+		q := question(t, "n0.example.", dns.TypeMX, false)
+		var s Scrubber
+		got, err := s.Scrub(reply, q)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, strings.Join(rrs, ""))
+		}
+		var before, after dns.Msg
+		if err := errors.Join(before.Unpack(reply), after.Unpack(got.Wire)); err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, rr := range after.Answer {
+			kept = append(kept, strings.ToLower(rr.String()))
+		}
+		if want := slowAnswer(&before); !slices.Equal(kept, want) {
+			t.Fatalf("of\n%s\ngot\n%s\nwant\n%s", strings.Join(rrs, ""), strings.Join(kept, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }
@@ -332,6 +489,29 @@ func TestRepliesOfOurOwnFitEveryClient(t *testing.T) {
 	}
 }
 
+// An answer that fills a message by itself is served whole: the OPT is what
+// gives way.
+func TestAFullAnswerIsServedWhole(t *testing.T) {
+	q := question(t, "www.example.", dns.TypeTXT, true)
+	cookie := make([]byte, 24)
+	for _, test := range []struct {
+		left int // octets of the message that the answer leaves
+		opt  bool
+		ede  bool
+	}{{0, false, false}, {optHeader - 1, false, false}, {optHeader, true, false}, {60, true, true}} {
+		s := Stored{Wire: make([]byte, MaxMessage-test.left), EDE: EDE{Code: EDEOther, Text: "x"}}
+		got := AppendStored([]byte{1, 2, 3}, q, &s, 0, cookie)[3:]
+		switch opt := got[len(s.Wire):]; {
+		case len(got) > MaxMessage:
+			t.Errorf("%d octets left: %d octets, want at most %d", test.left, len(got), MaxMessage)
+		case got[11] == 1 != test.opt || len(opt) > 0 != test.opt:
+			t.Errorf("%d octets left: an OPT of %d, counted %d, want %v", test.left, len(opt), got[11], test.opt)
+		case len(opt) > optHeader != test.ede:
+			t.Errorf("%d octets left: an OPT of %d octets, want what it may hold: %v", test.left, len(opt), test.ede)
+		}
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	q := question(t, "www.ads.example.", dns.TypeA, false)
 	packet, _ := new(dns.Msg).SetQuestion("www.ads.example.", dns.TypeA).SetEdns0(1232, false).Pack()
@@ -351,4 +531,42 @@ func TestNoAllocation(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// FuzzNamesInMessages checks that a name is accepted exactly where it can be read,
+// and that what is written of it is the same name.
+func FuzzNamesInMessages(f *testing.F) {
+	head := "\x00\x01\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x00\x00\x01\x00\x01"
+	f.Add([]byte(head+"\xc0\x0c"), len(head))
+	f.Add([]byte(head+"\x01X\xc0\x10\x02yy\xc0\x1d"), len(head)+4)
+	f.Fuzz(func(t *testing.T, msg []byte, off int) {
+		var n Name
+		if len(msg) <= HeaderLen || off < 0 || off > len(msg) {
+			return
+		}
+		if _, err := readName(msg, HeaderLen, &n); err != nil {
+			return // checkName is for messages whose question can be read
+		}
+		end, err := checkName(msg, off)
+		readEnd, readErr := readName(msg, off, &n)
+		if (err == nil) != (readErr == nil) || end != readEnd {
+			t.Fatalf("checked %d %v, read %d %v", end, err, readEnd, readErr)
+		}
+		if err != nil {
+			return
+		}
+		var s Scrubber
+		s.written.reset()
+		s.msg, s.clean.Wire = msg, append([]byte(nil), head[:HeaderLen]...)
+		for range 2 { // the second time by a pointer
+			at := len(s.clean.Wire)
+			if _, err := s.appendName(off, true); err != nil {
+				t.Fatal(err)
+			}
+			var again Name
+			if _, err := readName(s.clean.Wire, at, &again); err != nil || !again.Equal(&n) {
+				t.Fatalf("%s became %s: %v", n.String(), again.String(), err)
+			}
+		}
+	})
 }
