@@ -12,13 +12,14 @@ import (
 // prefix and the neighbour table.
 type Source uint8
 
+// The numbers are stored in the query log and never change.
 const (
-	ConfiguredMAC Source = iota + 1
-	ConfiguredAddress
-	ConfiguredPrefix
-	Neighbour   // the MAC in the kernel's neighbour table
-	BareAddress // nothing is known but the address itself
-	ThisHost    // an address of this machine: loopback, or on one of its interfaces
+	ConfiguredMAC     Source = 1
+	ConfiguredAddress Source = 2
+	ConfiguredPrefix  Source = 3
+	Neighbour         Source = 4 // the MAC in the kernel's neighbour table
+	BareAddress       Source = 5 // nothing is known but the address itself
+	ThisHost          Source = 6 // an address of this machine: loopback, or on one of its interfaces
 )
 
 var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host"}
@@ -34,10 +35,11 @@ func (s Source) String() string {
 // A Confidence is how far a binding may be relied on.
 type Confidence uint8
 
+// The numbers are stored in the query log and never change.
 const (
-	Low Confidence = iota + 1
-	Medium
-	High
+	Low    Confidence = 1
+	Medium Confidence = 2
+	High   Confidence = 3
 )
 
 var confidenceNames = [...]string{"unknown", "low", "medium", "high"}

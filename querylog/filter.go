@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-
-	"telltale/blocklists"
 )
 
 // A Filter chooses rows. Zero fields choose all.
@@ -19,12 +17,6 @@ type Filter struct {
 	Limit        int       // the newest so many; 0 for all
 }
 
-// verdicts are the actions by the number under which the store keeps them.
-var verdicts = [...]string{
-	blocklists.Pass: "pass", blocklists.Allow: "allow", blocklists.Block: "block", blocklists.Observe: "observe",
-	blocklists.Answer: "answer",
-}
-
 func (f *Filter) normal() (Filter, error) {
 	n := *f
 	n.Name = strings.TrimSuffix(strings.ToLower(f.Name), ".")
@@ -32,19 +24,10 @@ func (f *Filter) normal() (Filter, error) {
 	if addr, err := netip.ParseAddr(f.Device); err == nil {
 		n.Device = addr.Unmap().WithZone("").String()
 	}
-	if n.Verdict != "" && verdictNumber(n.Verdict) < 0 {
-		return n, fmt.Errorf("verdict %q is none of %s", f.Verdict, strings.Join(verdicts[:], ", "))
+	if n.Verdict != "" && verdictWords.number(n.Verdict) < 0 {
+		return n, fmt.Errorf("verdict %q is none of %s", f.Verdict, strings.Join(verdictWords, ", "))
 	}
 	return n, nil
-}
-
-func verdictNumber(s string) int64 {
-	for i, v := range verdicts {
-		if v == s {
-			return int64(i)
-		}
-	}
-	return -1
 }
 
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?") }
@@ -121,7 +104,7 @@ func (f *Filter) where() (sql string, args []any) {
 		add(`r.first <= ?`, f.Until.UnixMilli())
 	}
 	if f.Verdict != "" {
-		add(`r.verdict = ?`, verdictNumber(f.Verdict))
+		add(`r.verdict = ?`, verdictWords.number(f.Verdict))
 	}
 	if f.Vendor != "" {
 		add(`a.vendor = ? COLLATE NOCASE`, f.Vendor)

@@ -15,11 +15,12 @@ import (
 // lookups go to a coarser row: they are still counted, and the row says so.
 type grain uint8
 
+// The numbers are stored and never change.
 const (
-	byName   grain = iota // everything the row has columns for
-	byRule                // listed: without name, alias and type; unlisted: by device alone
-	byDevice              // listed: without rule and attribution too
-	byNobody              // all devices together
+	byName   grain = 0 // everything the row has columns for
+	byRule   grain = 1 // listed: without name, alias and type; unlisted: by device alone
+	byDevice grain = 2 // listed: without rule and attribution too
+	byNobody grain = 3 // all devices together
 )
 
 // A fold counts the lookups of one window: one row for all that are alike. It

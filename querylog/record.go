@@ -14,23 +14,34 @@ import (
 // A Source says where an answer came from.
 type Source uint8
 
+// The numbers are stored and never change.
 const (
-	FromPolicy Source = iota + 1 // a list, a local record or a special name
-	FromCache
-	FromUpstream
-	FromError   // no upstream gave an answer
-	FromRebind  // the upstream's answer was refused: a private address in a public name
-	Shed        // too many queries were waiting; no reply was sent
-	FromFailure // a cached resolution failure (RFC 9520)
+	FromPolicy   Source = 1 // a list, a local record or a special name
+	FromCache    Source = 2
+	FromUpstream Source = 3
+	FromError    Source = 4 // no upstream gave an answer
+	FromRebind   Source = 5 // the upstream's answer was refused: a private address in a public name
+	Shed         Source = 6 // too many queries were waiting; no reply was sent
+	FromFailure  Source = 7 // a cached resolution failure (RFC 9520)
 )
+
+// String returns the source as a row has it.
+func (s Source) String() string { return sourceWords.of(int64(s)) }
 
 // A Transport is how a query came.
 type Transport uint8
 
+// The numbers are stored and never change.
 const (
-	UDP Transport = iota + 1
-	TCP
+	UDP   Transport = 1
+	TCP   Transport = 2
+	TLS   Transport = 3
+	HTTPS Transport = 4
+	QUIC  Transport = 5
 )
+
+// String returns the transport as a row has it.
+func (t Transport) String() string { return transportWords.of(int64(t)) }
 
 // A Record is one lookup. Its Name refers to the caller's memory: Append copies
 // what it keeps.

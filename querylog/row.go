@@ -7,7 +7,6 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"telltale/blocklists"
-	"telltale/devices"
 	"telltale/dnswire"
 )
 
@@ -84,39 +83,11 @@ func (t *Time) UnmarshalJSON(b []byte) error { return t.Time.UnmarshalJSON(b) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (t *Time) UnmarshalText(b []byte) error { return t.Time.UnmarshalText(b) }
 
-var sources = [...]string{
-	FromPolicy: "policy", FromCache: "cache", FromUpstream: "upstream", FromError: "error", FromRebind: "rebind",
-	Shed: "shed", FromFailure: "failure",
-}
-
-// String returns the source as a row has it.
-func (s Source) String() string { return nameOf(sources[:], int(s)) }
-
-var transports = [...]string{UDP: "udp", TCP: "tcp"}
-
-// String returns the transport as a row has it.
-func (t Transport) String() string { return nameOf(transports[:], int(t)) }
-
-var bindingSources = [...]string{
-	devices.ConfiguredMAC: "configured-mac", devices.ConfiguredAddress: "configured-address",
-	devices.ConfiguredPrefix: "configured-prefix", devices.Neighbour: "neighbour", devices.BareAddress: "address",
-}
-
-var confidences = [...]string{devices.Low: "low", devices.Medium: "medium", devices.High: "high"}
-
-// nameOf returns names[i], or "" where there is none.
-func nameOf(names []string, i int) string {
-	if i < 0 || i >= len(names) {
-		return ""
-	}
-	return names[i]
-}
-
 // row returns the entry as a reader sees it.
 func (e *entry) row(id int64, node string) Row {
 	r := Row{
 		ID: id, Time: Time{time.UnixMilli(e.First)}, Last: Time{time.UnixMilli(e.Last)}, Count: e.Count, Node: node,
-		Client: addrText(e.Addr), Verdict: nameOf(verdicts[:], int(e.Action)),
+		Client: addrText(e.Addr), Verdict: verdictWords.of(int64(e.Action)),
 		List: e.Rule.List, Line: e.Rule.Line, Rule: e.Rule.Text,
 		Rcode: dnswire.RcodeString(e.Rcode), AnsweredFrom: e.Source.String(), Transport: e.Transport.String(),
 		TTL: e.TTL, Elapsed: float64(e.Elapsed) / 1000,
@@ -135,7 +106,7 @@ func (e *entry) row(id int64, node string) Row {
 	}
 	if b := e.Binding; b != nil {
 		r.Device, r.DeviceName, r.MAC, r.Binding = b.Device, b.Name, b.MAC, b.ID
-		r.BindingSource, r.BindingConfidence = nameOf(bindingSources[:], int(b.Source)), nameOf(confidences[:], int(b.Confidence))
+		r.BindingSource, r.BindingConfidence = bindingSourceWords.of(int64(b.Source)), confidenceWords.of(int64(b.Confidence))
 	} else if e.Addr.IsValid() {
 		r.Device = bareDevice(e.Addr)
 	}
@@ -150,7 +121,7 @@ func scanRow(s *sqlite3.Stmt) Row {
 	r := Row{
 		ID: s.ColumnInt64(0), Time: Time{time.UnixMilli(s.ColumnInt64(1))}, Last: Time{time.UnixMilli(s.ColumnInt64(2))},
 		Count: uint64(s.ColumnInt64(3)), Node: s.ColumnText(4), Client: s.ColumnText(5), Name: s.ColumnText(6),
-		Verdict: nameOf(verdicts[:], s.ColumnInt(8)),
+		Verdict: verdictWords.of(s.ColumnInt64(8)),
 		List:    s.ColumnText(9), Line: s.ColumnInt(10), Rule: s.ColumnText(11),
 		Vendor: s.ColumnText(12), Product: s.ColumnText(13), Purpose: s.ColumnText(14), Tier: s.ColumnText(15), Source: s.ColumnText(16),
 		Rcode: dnswire.RcodeString(uint8(s.ColumnInt(17))), AnsweredFrom: Source(s.ColumnInt(18)).String(),
@@ -158,8 +129,8 @@ func scanRow(s *sqlite3.Stmt) Row {
 		Region: s.ColumnText(22), Confidence: s.ColumnText(23), Breaks: s.ColumnText(24),
 		Attribution: blocklists.Level(s.ColumnInt(25)).String(), AttributionList: s.ColumnText(26), AttributionLine: s.ColumnInt(27),
 		Alias: s.ColumnText(28), Device: s.ColumnText(29), DeviceName: s.ColumnText(30), MAC: s.ColumnText(31),
-		Binding: uint64(s.ColumnInt64(32)), BindingSource: nameOf(bindingSources[:], s.ColumnInt(33)),
-		BindingConfidence: nameOf(confidences[:], s.ColumnInt(34)), Folded: s.ColumnInt(35) != 0,
+		Binding: uint64(s.ColumnInt64(32)), BindingSource: bindingSourceWords.of(s.ColumnInt64(33)),
+		BindingConfidence: confidenceWords.of(s.ColumnInt64(34)), Folded: s.ColumnInt(35) != 0,
 	}
 	if r.Name != "" {
 		r.Type = dnswire.TypeString(uint16(s.ColumnInt(7)))

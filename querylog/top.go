@@ -53,7 +53,7 @@ func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRo
 			if what == "devices" {
 				t.Label = row.DeviceName
 			}
-			if row.Verdict == verdicts[blocklists.Block] {
+			if row.Verdict == blocklists.Block.String() {
 				t.Blocked = row.Count
 			}
 			merge(all, t)
