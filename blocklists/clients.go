@@ -20,7 +20,7 @@ func (p *Policy) GroupOf(settings uint16, client netip.Addr) Group {
 }
 
 func (g Group) settings() int { return int(g & 0xffff) }
-func (g Group) inRange() int  { return int(g >> 16) }
+func (g Group) inRange() int  { return int(g &^ overStream >> 16) }
 
 // A clientRanges numbers the address ranges that rules name, from 1. All that
 // rules can tell of an address is the smallest range that it is in: any other
@@ -32,7 +32,7 @@ type clientRanges struct {
 	bits6    []int
 }
 
-const maxRanges = 1<<16 - 1
+const maxRanges = 1<<15 - 1
 
 // add numbers a range, and reports whether there was room for it.
 func (r *clientRanges) add(prefix netip.Prefix) bool {

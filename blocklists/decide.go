@@ -38,40 +38,43 @@ const (
 	enforced
 )
 
-// The classes of rules in the order in which they win. This is the precedence
-// that DESIGN.md and docs/lists.md describe, and its only place.
-const (
-	byOwn                = iota // the user's own rules
-	byImportantException        // @@...$important
-	byImportant                 // $important
-	byException                 // @@
-	byBlock                     // all other rules
-	classes                     //
-	noClass              = classes
-)
+// classOrder is the classes in the order in which they win, as DESIGN.md and
+// docs/lists.md describe it. This is its only place.
+var classOrder = [...]Class{OwnRule, ImportantException, ImportantBlock, Exception, ListBlock}
 
-// class returns the class of an enforced rule. Guard is the rank of the most
-// specific entry that a shipped list calls essential.
-func (m *match) class(ms []match, guard int) int {
-	switch {
-	case m.state != enforced:
-		return noClass
-	case m.flags&own != 0:
-		return byOwn
-	case m.action == format.Allow:
-		if m.flags&scoped != 0 && m.limitedBy(ms) {
-			return noClass
-		}
-		if m.flags&important != 0 {
-			return byImportantException
-		}
-		return byException
-	case m.flags&shipped != 0 && int(m.rank) <= guard:
-		return noClass
-	case m.flags&important != 0:
-		return byImportant
+// classes is one more than the highest number of a class.
+const classes = ListException + 1
+
+// class returns the class of an enforced rule, NoClass for one that does not take
+// part. Guard is the rank of the most specific entry that a shipped list calls
+// essential.
+func (m *match) class(ms []match, guard int) Class {
+	if m.state != enforced {
+		return NoClass
 	}
-	return byBlock
+	if m.action == format.Allow {
+		if m.flags&(scoped|own) == scoped && m.limitedBy(ms) {
+			return NoClass
+		}
+	} else if m.flags&shipped != 0 && int(m.rank) <= guard {
+		return NoClass
+	}
+	return m.ofClass()
+}
+
+// ofClass returns the class that a rule has by itself.
+func (m *match) ofClass() Class {
+	switch {
+	case m.flags&own != 0:
+		return OwnRule
+	case m.action == format.Allow && m.flags&important != 0:
+		return ImportantException
+	case m.action == format.Allow:
+		return Exception
+	case m.flags&important != 0:
+		return ImportantBlock
+	}
+	return ListBlock
 }
 
 // limitedBy reports whether the list of an exception has a more specific block.
@@ -135,7 +138,11 @@ func (p *Policy) judge(ms []match, g Group) Verdict {
 	}
 	if i < 0 {
 		if i = observer(ms); i >= 0 {
-			v.Action, v.Rule = Observe, ms[i].id
+			m := &ms[i]
+			v.Action, v.Rule, v.Class, v.ObservedBy = Observe, m.id, m.ofClass(), ByTier
+			if p.lists[m.list].observe {
+				v.ObservedBy = ByListObserve
+			}
 			p.attributeByList(&v, ms, i)
 		} else {
 			p.attributeByList(&v, ms, -1)
@@ -143,19 +150,35 @@ func (p *Policy) judge(ms []match, g Group) Verdict {
 		return v
 	}
 	m := &ms[i]
-	v.Rule = m.id
+	v.Rule, v.Class = m.id, m.ofClass()
 	p.attributeByList(&v, ms, i)
-	switch {
-	case m.action == format.Allow:
+	switch m.action {
+	case format.Allow:
 		v.Action, v.Overrode = Allow, blocked
-	case m.action == format.Answer:
+	case format.Answer:
 		v.Action, v.Mode = Answer, Records
-	case p.observe || p.group(g).observe:
-		v.Action = Observe
 	default:
-		v.Action, v.Mode = Block, p.modeOf(m, g)
+		if v.ObservedBy = p.observes(m, g); v.ObservedBy != NotObserved {
+			v.Action = Observe
+		} else {
+			v.Action, v.Mode = Block, p.modeOf(m, g)
+		}
 	}
 	return v
+}
+
+// observes returns what makes an enforced block one that is only observed for a
+// group; NotObserved where nothing does.
+func (p *Policy) observes(m *match, g Group) ObservedBy {
+	switch by := p.group(g).observedBy; {
+	case p.observedBy != NotObserved:
+		return p.observedBy
+	case by != NotObserved:
+		return by
+	case g&overStream != 0 && m.reply == format.Truncate:
+		return ByStreamAnswer
+	}
+	return NotObserved
 }
 
 // blocksAlone reports whether the rule blocks and attributes nothing, whoever asks,
@@ -188,20 +211,20 @@ func unanswer(ms []match) {
 // whether any rule, also an observing one, would block.
 func decider(ms []match) (at int, blocked bool) {
 	guard := guardOf(ms)
-	best := [classes]int{-1, -1, -1, -1, -1}
+	var best [classes]int // by class, from 1; 0 for none
 	for i := range ms {
 		m := &ms[i]
 		if m.state != silent && m.action != format.Allow {
 			blocked = true
 		}
 		c := m.class(ms, guard)
-		if c != noClass && (best[c] < 0 || m.outweighs(&ms[best[c]])) {
-			best[c] = i
+		if c != NoClass && (best[c] == 0 || m.outweighs(&ms[best[c]-1])) {
+			best[c] = i + 1
 		}
 	}
-	for _, i := range best {
-		if i >= 0 {
-			return i, blocked
+	for _, c := range classOrder {
+		if best[c] > 0 {
+			return best[c] - 1, blocked
 		}
 	}
 	return -1, blocked

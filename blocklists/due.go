@@ -55,6 +55,7 @@ func (s *Store) eachObservation(yield func(whose string, until time.Time)) {
 	}
 	for i := range s.opts.Groups {
 		yield(s.opts.Groups[i].Name, s.opts.Groups[i].ObserveUntil)
+		yield(s.opts.Groups[i].Name, s.opts.Groups[i].GroupObserveUntil)
 	}
 }
 

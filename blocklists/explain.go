@@ -58,7 +58,7 @@ func (p *Policy) explain(name *dnswire.Name, qtype uint16, g Group, off []Match)
 	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, guard, e.Verdict.Rule) })
 	for i := range ms {
 		m := p.show(&ms[i])
-		m.Enforced, m.Note, m.More = ms[i].class(ms, guard) != noClass, p.limits(&ms[i], ms, guard, g), more[m.ID]
+		m.Enforced, m.Note, m.More = ms[i].class(ms, guard) != NoClass, p.limits(&ms[i], ms, guard, g), more[m.ID]
 		e.Matches = append(e.Matches, m)
 	}
 	e.Matches = append(e.Matches, p.idle(name, qtype, g)...)
@@ -90,7 +90,7 @@ func (e *Explanation) point() {
 // AnswerBy says that the server answers by itself, by a built-in rule, and how.
 // No rule of a list has a say then.
 func (e *Explanation) AnswerBy(rule RuleID, how string) {
-	e.Verdict.AnswerBy(e.Verdict.Policy, rule)
+	e.Verdict = e.Verdict.Policy.DecideSpecial(e.Verdict, rule)
 	for i := range e.Matches {
 		m := &e.Matches[i]
 		if m.Enforced {
@@ -145,16 +145,16 @@ func (p *Policy) isPlain(m *match) bool {
 }
 
 // inOrder compares two rules by what they weigh: the decider, then the others by
-// precedence, then those that observe, then those that have no say.
+// classOrder, then those that observe, then those that have no say.
 func (p *Policy) inOrder(a, b *match, ms []match, guard int, decider RuleID) int {
 	weight := func(m *match) int {
 		if m.id == decider {
 			return -1
 		}
-		if c := m.class(ms, guard); c != noClass {
-			return c
+		if i := slices.Index(classOrder[:], m.class(ms, guard)); i >= 0 {
+			return i
 		}
-		return classes + int(enforced-m.state)
+		return len(classOrder) + int(enforced-m.state)
 	}
 	if c := cmp.Compare(weight(a), weight(b)); c != 0 {
 		return c
@@ -216,33 +216,44 @@ func (p *Policy) why(ms []match, at int, v *Verdict, g Group) string {
 	case at < 0:
 		return "rules match, but none of them blocks or allows"
 	}
-	m := &ms[at]
-	var why string
-	switch m.class(ms, guardOf(ms)) {
-	case byOwn:
-		why = "the user's own rules go before all others, and this is the most specific of them"
-	case byImportantException:
-		why = "an important exception goes before all rules but the user's own"
-	case byImportant:
-		why = "an important rule goes before exceptions that are not"
-	case byException:
-		why = "an exception goes before a block"
-		if !v.Overrode {
-			why = "an exception matches, and nothing that it would have to win over"
+	return v.Class.reason(v.Overrode) + p.reasonObserved(v, g)
+}
+
+// reason says why a rule of the class decided.
+func (c Class) reason(overrode bool) string {
+	switch c {
+	case OwnRule:
+		return "the user's own rules go before all others, and this is the most specific of them"
+	case ImportantException:
+		return "an important exception goes before all rules but the user's own"
+	case ImportantBlock:
+		return "an important rule goes before exceptions that are not"
+	case Exception:
+		if !overrode {
+			return "an exception matches, and nothing that it would have to win over"
 		}
-	default:
-		why = "no exception matches, and this is the most specific block"
+		return "an exception goes before a block"
 	}
-	if v.Action != Observe {
-		return why
+	return "no exception matches, and this is the most specific block"
+}
+
+// reasonObserved continues the sentence of a verdict with what made it Observe.
+func (p *Policy) reasonObserved(v *Verdict, g Group) string {
+	switch v.ObservedBy {
+	case ByPause:
+		return "; blocking is paused now"
+	case ByEverything:
+		return "; everything is only observed now"
+	case ByDevice:
+		return "; the device is only observed now"
+	case ByGroup:
+		return "; the device's group is only observed now"
+	case BySchedule:
+		return "; for this device's group lists are " + p.group(g).outside
+	case ByStreamAnswer:
+		return "; the rule only sends clients to TCP, and the question did not come by UDP"
 	}
-	if p.observe {
-		return why + "; everything is only observed now"
-	}
-	if outside := p.group(g).outside; outside != "" {
-		return why + "; for this group lists are " + outside
-	}
-	return why + "; the group is only observed now"
+	return ""
 }
 
 // annotations returns what the shipped lists and the others say most

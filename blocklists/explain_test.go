@@ -95,7 +95,7 @@ func TestAttributionStaysWhenTheServerAnswersByItself(t *testing.T) {
 		Lists: []ListSettings{{Name: "a", Annotation: annotation("Listed")}},
 	})
 	v := p.Decide(name(t, "vendor.test"), dnswire.TypeA, 0)
-	v.AnswerBy(p, SpecialTest)
+	v = p.DecideSpecial(v, SpecialTest)
 	if n := p.Attribution(v); n == nil || n.Vendor != "Listed" || v.Level != ByList {
 		t.Errorf("got %+v by %q, want Listed by list", n, v.Level)
 	}

@@ -69,19 +69,47 @@ type ListSettings struct {
 
 func (l *ListSettings) observes(now time.Time) bool { return l.Observe || l.ObserveUntil.After(now) }
 
-// GroupSettings are what differs for a group of devices.
+// observedBy returns what makes everything observed at now.
+func (o *Options) observedBy(now time.Time, paused bool) ObservedBy {
+	switch {
+	case paused:
+		return ByPause
+	case o.Observe || o.ObserveUntil.After(now):
+		return ByEverything
+	}
+	return NotObserved
+}
+
+// GroupSettings are what differs for a device, or for devices with the same settings.
 type GroupSettings struct {
 	Name         string
-	Observe      bool
+	Observe      bool      // said of the device itself
 	ObserveUntil time.Time // observe until then; zero for never
-	Schedule     Schedule  // when its names are blocked; at other times it is observed
-	Mode         *Mode     // nil for the list's
-	Lists        []GroupList
+
+	GroupObserve      bool      // said of the group that the device is in
+	GroupObserveUntil time.Time // observe until then; zero for never
+
+	Schedule Schedule // when its names are blocked; at other times it is observed
+	Mode     *Mode    // nil for the list's
+	Lists    []GroupList
 
 	// What $client and $ctag of a rule are compared with.
 	ClientNames []string
 	Addresses   []netip.Prefix
 	Tags        []string
+}
+
+// observedBy returns what makes the group observed at now.
+func (g *GroupSettings) observedBy(now time.Time) ObservedBy {
+	switch {
+	case g.Observe || g.ObserveUntil.After(now):
+		return ByDevice
+	case g.GroupObserve || g.GroupObserveUntil.After(now):
+		return ByGroup
+	case !g.Schedule.holds(now):
+		return BySchedule
+	}
+	return NotObserved
 }
 
 // A GroupList switches a list on or off for a group.

@@ -17,7 +17,7 @@ type Policy struct {
 	generation uint32
 	ttl        uint32
 	mode       Mode
-	observe    bool // everything: by configuration, or paused
+	observedBy ObservedBy // everything: ByEverything or ByPause; else NotObserved
 	custom4    netip.Addr
 	custom6    netip.Addr
 
@@ -69,11 +69,11 @@ func (l *policyList) id(rule uint32) RuleID { return idOf(l.parts, rule) }
 type customAddrs struct{ v4, v6 netip.Addr }
 
 type policyGroup struct {
-	observe bool
-	outside string // that it observes by its schedule; "" where it does not
-	mode    Mode
-	hasMode bool
-	off     []bool // by list; nil for none
+	observedBy ObservedBy
+	outside    string // that it observes by its schedule; "" where it does not
+	mode       Mode
+	hasMode    bool
+	off        []bool // by list; nil for none
 }
 
 // A pattern is a rule with a regular expression.
@@ -105,7 +105,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		generation: generations.Add(1),
 		ttl:        o.ttl(),
 		mode:       o.Mode,
-		observe:    o.Observe || o.ObserveUntil.After(now) || paused,
+		observedBy: o.observedBy(now, paused),
 		custom4:    o.Custom4,
 		custom6:    o.Custom6,
 		names:      names,
@@ -173,7 +173,7 @@ func (p *Policy) addGroups(o *Options, now time.Time) {
 	for i, s := range o.Groups {
 		g := &p.groups[i+1]
 		g.outside = s.Schedule.outside(now)
-		g.observe = s.Observe || s.ObserveUntil.After(now) || g.outside != ""
+		g.observedBy = s.observedBy(now)
 		if s.Mode != nil {
 			g.mode, g.hasMode = *s.Mode, true
 		}

@@ -7,10 +7,17 @@ import (
 	"telltale/blocklists/format"
 )
 
-// A Group is who asks, as far as rules care. The lower half is the number of
-// their settings in Options.Groups, from 1, 0 for everyone without; the upper
-// half says which addresses that rules name theirs is among (Policy.GroupOf).
+// A Group is who asks and how, as far as rules care. The lower half is the number
+// of their settings in Options.Groups, from 1, 0 for everyone without; the upper
+// half says which addresses that rules name theirs is among (Policy.GroupOf), and
+// its highest bit that the question came over a stream (Group.OverStream).
 type Group uint32
+
+const overStream Group = 1 << 31
+
+// OverStream returns the group of the same client asking over TCP, TLS, HTTPS or
+// QUIC: it cannot be sent to TCP any more.
+func (g Group) OverStream() Group { return g | overStream }
 
 // Action is what to do with a query.
 type Action uint8
@@ -105,7 +112,8 @@ func (l Level) String() string {
 type RuleID uint32
 
 // A Verdict is a Policy's decision with its reason. It is a small value without
-// text: Policy.Rule makes the text where it is shown.
+// text: Policy.Rule makes the text where it is shown. Only this package makes
+// verdicts; nobody edits one.
 type Verdict struct {
 	Policy *Policy // nil where nothing was decided by lists
 	Rule   RuleID  // the deciding rule; for Observe the rule that would block
@@ -113,6 +121,9 @@ type Verdict struct {
 	Action Action
 	Mode   Mode  // for Block (and Answer: Records)
 	Level  Level // of the attribution
+
+	Class      Class      // of the deciding rule
+	ObservedBy ObservedBy // for Observe: what made it so
 
 	// Overrode says of an Allow that there was a block, enforced or observed,
 	// that the exception won over.
@@ -126,13 +137,15 @@ func (v *Verdict) Listed() bool {
 	return v.Action == Block || v.Action == Observe || v.Action == Allow && v.Overrode || v.Level >= ByList
 }
 
-// AnswerBy makes a built-in rule of p the deciding one: the server answers by
-// itself. What lists attribute the name to stays.
-func (v *Verdict) AnswerBy(p *Policy, rule RuleID) {
+// DecideSpecial returns the verdict for a name that the server answers by itself,
+// by a built-in rule. Lists is what lists decide of the name: what they attribute
+// it to stays.
+func (p *Policy) DecideSpecial(lists Verdict, rule RuleID) Verdict {
+	v := Verdict{Policy: p, Rule: rule, Attr: lists.Attr, Level: lists.Level, Action: Answer, Class: SpecialName}
 	if v.Level == ByList && v.Attr == 0 {
-		v.Attr = v.Rule // the deciding rule's list, while it decides
+		v.Attr = lists.Rule // the deciding rule's list, while it decides
 	}
-	v.Policy, v.Rule, v.Action = p, rule, Answer
+	return v
 }
 
 // A Rule is a rule of a policy, made for showing.

@@ -5,12 +5,10 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
-	"telltale/querylog"
 )
 
 // answerPolicy appends the reply that q's verdict asks for: how a blocked name
-// is answered, or a local record. It returns false where the query is to go on
-// (RPZ's tcp-only, over TCP).
+// is answered, or a local record.
 func (s *Server) answerPolicy(dst []byte, q *query) (reply []byte, ok bool) {
 	v := &q.verdict
 	q.ttl = q.policy.TTL()
@@ -34,10 +32,6 @@ func (s *Server) answerPolicy(dst []byte, q *query) (reply []byte, ok bool) {
 		q.ttl = 0
 		return dst[:0], true
 	case blocklists.Truncate:
-		if q.transport != querylog.UDP {
-			v.Action = blocklists.Observe // and so the log says: answered all the same
-			return dst, false
-		}
 		q.ttl = 0
 		return dnswire.AppendTruncated(dst, &q.Question, cookie), true
 	case blocklists.Records:

@@ -58,7 +58,11 @@ func (q *query) group() blocklists.Group {
 	if q.binding != nil {
 		settings = q.binding.Group
 	}
-	return q.policy.GroupOf(settings, q.client.Addr())
+	g := q.policy.GroupOf(settings, q.client.Addr())
+	if q.transport != querylog.UDP {
+		g = g.OverStream()
+	}
+	return g
 }
 
 // limit is the largest reply the client can take.

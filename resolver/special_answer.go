@@ -87,6 +87,6 @@ func (s *Server) negative(dst []byte, q *query, rule blocklists.RuleID, rcode ui
 
 // decideSpecial makes rule the deciding one, and returns the TTL to serve.
 func (s *Server) decideSpecial(q *query, rule blocklists.RuleID) uint32 {
-	q.verdict.AnswerBy(q.policy, rule)
+	q.verdict = q.policy.DecideSpecial(q.verdict, rule)
 	return q.policy.TTL()
 }

@@ -142,11 +142,7 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 		return g
 	}
 	of := cfg.Groups[at]
-	always, until := observe(of.Observe)
-	g.Observe = g.Observe || always
-	if until.After(g.ObserveUntil) {
-		g.ObserveUntil = until
-	}
+	g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
 	g.Schedule = schedule(&of.Schedule)
 	g.Mode = modeOf(d.Mode, of.Mode)
 	g.Tags = []string{of.Name}
