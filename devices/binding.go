@@ -73,7 +73,7 @@ type Binding struct {
 
 	// Until is when the binding ended and Seen when it was last known to be in
 	// use. Both are zero in what Lookup and Ask return: they are set where Keep is
-	// told of the end, and Known brings them back (Seen also for a binding that
+	// called at the end, and Known brings them back (Seen also for a binding that
 	// has not ended, where the store knows it).
 	Until, Seen time.Time
 }

@@ -85,26 +85,26 @@ func gone(addr string) Entry {
 	return Entry{Addr: netip.MustParseAddr(addr), Interface: 1, Gone: true}
 }
 
-// told is everything Keep and Report were told.
-type told struct {
+// reported is everything that was given to Keep and Report.
+type reported struct {
 	mu       sync.Mutex
 	bindings []Binding
 	kinds    []string
 }
 
-func (k *told) keep(b Binding) {
+func (k *reported) keep(b Binding) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.bindings = append(k.bindings, b)
 }
 
-func (k *told) report(kind, _, _ string) {
+func (k *reported) report(kind, _, _ string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.kinds = append(k.kinds, kind)
 }
 
-func (k *told) reports(kind string) (n int) {
+func (k *reported) reports(kind string) (n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, got := range k.kinds {
@@ -115,8 +115,8 @@ func (k *told) reports(kind string) (n int) {
 	return n
 }
 
-// at returns what was told of addr, but of loopback and prefixes.
-func (k *told) at(addr string) []Binding {
+// at returns the bindings reported of addr, without those of loopback and prefixes.
+func (k *reported) at(addr string) []Binding {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(k.bindings), func(b Binding) bool {
@@ -124,8 +124,8 @@ func (k *told) at(addr string) []Binding {
 	})
 }
 
-// all returns everything told so far, as a later run would find it in the store.
-func (k *told) all() []Binding {
+// all returns everything reported so far, as a later run would find it in the store.
+func (k *reported) all() []Binding {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	byID := make(map[uint64]Binding)
@@ -140,9 +140,9 @@ func (k *told) all() []Binding {
 }
 
 // open opens a ledger over f and closes it with the test.
-func open(t testing.TB, f Neighbours, o Options) (*Ledger, *told) {
+func open(t testing.TB, f Neighbours, o Options) (*Ledger, *reported) {
 	t.Helper()
-	k := new(told)
+	k := new(reported)
 	o.Neighbours = f
 	if o.Keep == nil {
 		o.Keep = k.keep

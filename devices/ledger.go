@@ -41,7 +41,7 @@ type Options struct {
 	Known   []Binding // bindings of earlier runs, from the store
 	NextID  uint64    // first free binding id; 0 means one more than the largest in Known
 
-	// Keep is told once of each new binding, before Lookup or Ask returns it, and
+	// Keep is called once with each new binding, before Lookup or Ask returns it, and
 	// once more with Until set when it ends. It is called from one goroutine at a
 	// time, never from Lookup, and must neither call Ask nor wait for a caller of it.
 	Keep func(Binding)
@@ -83,11 +83,11 @@ type Ledger struct {
 	running    sync.WaitGroup
 	wake       chan struct{} // of one: there is something to publish
 
-	// telling is held while Keep and Report are called, and taken before mu.
-	telling sync.Mutex
+	// reporting is held while Keep and Report are called, and taken before mu.
+	reporting sync.Mutex
 
 	mu sync.Mutex // guards what follows
-	book
+	state
 }
 
 // tickBase leaves room for the ticks of bindings seen before the start.
@@ -129,21 +129,21 @@ func Open(o Options) (*Ledger, error) {
 	l.tick.Store(tickBase)
 	l.links.Store(&links{})
 	l.published.Store(newSnapshot(seed{rand.Uint64(), rand.Uint64()}))
-	l.book = newBook(config, l.max)
-	l.remember(o.Known, o.NextID, l.moment())
+	l.state = newState(config, l.max)
+	l.restore(o.Known, o.NextID, l.currentTick())
 	l.context, l.stop = context.WithCancel(context.Background())
 
 	known := make(chan struct{})
 	l.running.Go(func() { l.follow(sync.OnceFunc(func() { close(known) })) })
-	patience := time.NewTimer(openWait)
-	defer patience.Stop()
+	timeout := time.NewTimer(openWait)
+	defer timeout.Stop()
 	select {
 	case <-known:
-	case <-patience.C:
+	case <-timeout.C:
 		l.logger.Warn("the neighbour table has not been read yet", "waited", openWait)
 	}
 	l.mu.Lock()
-	l.begin(l.moment())
+	l.begin(l.currentTick())
 	l.mu.Unlock()
 	l.publish()
 	l.running.Go(l.run)
@@ -184,17 +184,17 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	if h == nil {
 		e, known := l.askKernel(a)
 		l.mu.Lock()
-		m := l.moment()
+		t := l.currentTick()
 		if known {
 			e.Addr = bare
-			l.hear(e, m)
+			l.applyEntry(e, t)
 		}
-		h = l.ask(bare, m)
+		h = l.ask(bare, t)
 		l.mu.Unlock()
-		l.ring()
+		l.wakePublisher()
 	}
 	h.mark(l.tick.Load())
-	l.tell(nil) // also where h is an earlier caller's: it must have been kept before it is used
+	l.flushReports(nil) // also where h is an earlier caller's: it must have been kept before it is used
 	return &h.Binding
 }
 
@@ -218,7 +218,7 @@ func (l *Ledger) Configure(devices []Device) error {
 		return err
 	}
 	l.mu.Lock()
-	l.reconfigure(config, l.moment())
+	l.reconfigure(config, l.currentTick())
 	l.mu.Unlock()
 	l.publish()
 	return nil
@@ -237,11 +237,11 @@ func (l *Ledger) run() {
 			return
 		case <-ticker.C:
 			l.mu.Lock()
-			m := l.moment()
-			l.tick.Store(m.tick)
-			l.pass(m)
+			t := l.currentTick()
+			l.tick.Store(t.number)
+			l.expire(t)
 			l.mu.Unlock()
-			l.ring()
+			l.wakePublisher()
 		case <-l.wake:
 			l.publish()
 			pause.Reset(publishEvery)
@@ -254,24 +254,24 @@ func (l *Ledger) run() {
 	}
 }
 
-// moment returns the time as the book counts it. Ticks go by the monotonic
+// currentTick returns the time as the state counts it. Ticks go by the monotonic
 // clock, so that setting the clock ends no binding.
-func (l *Ledger) moment() moment {
+func (l *Ledger) currentTick() tick {
 	now := l.now()
-	return moment{now, tickBase + uint32(max(0, now.Sub(l.started)/tickLength))}
+	return tick{now, tickBase + uint32(max(0, now.Sub(l.started)/tickLength))}
 }
 
-// ring says that there is something to publish.
-func (l *Ledger) ring() {
+// wakePublisher says that there is something to publish.
+func (l *Ledger) wakePublisher() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// publish lets Lookup see what the book says, after Keep was told of it.
+// publish lets Lookup see what the state says, after Keep was called with it.
 func (l *Ledger) publish() {
-	l.tell(func() func() {
+	l.flushReports(func() func() {
 		if len(l.changed) == 0 && !l.prefixesChanged {
 			return nil
 		}
@@ -282,14 +282,14 @@ func (l *Ledger) publish() {
 	})
 }
 
-// tell calls Keep and Report with what waits for them, in order. Under the same
-// lock it calls prepare, which may be nil, and last what that returned.
-func (l *Ledger) tell(prepare func() func()) {
-	l.telling.Lock()
-	defer l.telling.Unlock()
+// flushReports calls Keep and Report with what waits for them, in order. Under the
+// same lock it calls prepare, which may be nil, and last what that returned.
+func (l *Ledger) flushReports(prepare func() func()) {
+	l.reporting.Lock()
+	defer l.reporting.Unlock()
 	l.mu.Lock()
-	bindings, news := l.untold, l.news
-	l.untold, l.news = nil, nil
+	bindings, reports := l.pending, l.pendingReports
+	l.pending, l.pendingReports = nil, nil
 	var then func()
 	if prepare != nil {
 		then = prepare()
@@ -298,7 +298,7 @@ func (l *Ledger) tell(prepare func() func()) {
 	for _, b := range bindings {
 		l.keep(b)
 	}
-	for _, n := range news {
+	for _, n := range reports {
 		l.logger.Warn("devices: "+n.kind, "subject", n.subject, "detail", n.detail)
 		l.report(n.kind, n.subject, n.detail)
 	}
@@ -307,17 +307,17 @@ func (l *Ledger) tell(prepare func() func()) {
 	}
 }
 
-// apply takes news from Neighbours. It is called with mu held.
-func (l *Ledger) apply(c Change, m moment) {
+// apply takes a change from Neighbours. It is called with mu held.
+func (l *Ledger) apply(c Change, t tick) {
 	if c.Links != nil {
 		l.links.Store(newLinks(c.Links))
 	}
-	l.book.apply(c, m)
+	l.state.apply(c, t)
 }
 
-// follow keeps the book in step with the neighbour table, and does with the
+// follow keeps the state in step with the neighbour table, and does with the
 // addresses of the interfaces alone while there is none. It calls known when
-// the first news have come.
+// the first change has come.
 func (l *Ledger) follow(known func()) {
 	const longest = time.Minute
 	wait, missing := time.Second, false
@@ -325,13 +325,13 @@ func (l *Ledger) follow(known func()) {
 		err := l.neighbours.Follow(l.context, func(c Change) {
 			l.mu.Lock()
 			if missing && c.Whole {
-				l.tellOf(l.moment(), "neighbours-back", "", "the neighbour table is followed again")
+				l.addReport(l.currentTick(), "neighbours-back", "", "the neighbour table is followed again")
 				wait, missing = time.Second, false
 			}
-			l.apply(c, l.moment())
+			l.apply(c, l.currentTick())
 			l.mu.Unlock()
 			known()
-			l.ring()
+			l.wakePublisher()
 		})
 		if l.context.Err() != nil {
 			return
@@ -339,14 +339,14 @@ func (l *Ledger) follow(known func()) {
 		l.mu.Lock()
 		if !missing {
 			missing = true
-			l.tellOf(l.moment(), "neighbours-unavailable", "", "new addresses are bound bare: "+err.Error())
+			l.addReport(l.currentTick(), "neighbours-unavailable", "", "new addresses are bound bare: "+err.Error())
 		}
 		if links, ok := interfaceLinks(); ok {
-			l.apply(Change{Links: links}, l.moment())
+			l.apply(Change{Links: links}, l.currentTick())
 		}
 		l.mu.Unlock()
 		known()
-		l.ring()
+		l.wakePublisher()
 		select {
 		case <-l.context.Done():
 		case <-time.After(wait):
@@ -359,8 +359,8 @@ func (l *Ledger) follow(known func()) {
 // force and as many of the past ones as it remembers.
 func (l *Ledger) List() []DeviceStatus {
 	l.mu.Lock()
-	m := l.moment()
-	current, past, config := l.inForce(m), slices.Clone(l.past), l.config
+	t := l.currentTick()
+	current, past, config := l.inForce(t), slices.Clone(l.past), l.config
 	l.mu.Unlock()
 	return status(current, past, config)
 }

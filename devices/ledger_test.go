@@ -73,7 +73,7 @@ func TestABindingEndsWhenAnotherMACHasTheAddress(t *testing.T) {
 		}
 		history := k.at("192.168.1.5")
 		if len(history) != 3 || history[1].ID != first.ID || history[1].Until.IsZero() || history[1].Seen.IsZero() || history[2].ID != second.ID {
-			t.Errorf("told: got %+v, want begin, end, begin", history)
+			t.Errorf("reported: got %+v, want begin, end, begin", history)
 		}
 	})
 }
@@ -93,7 +93,7 @@ func TestABindingEndsAfter24HoursUnseen(t *testing.T) {
 		wantDevice(t, l, "configured and never seen", "192.168.1.9", "nas")
 		ended := k.at("192.168.1.6")
 		if len(ended) != 2 || ended[1].Until.Sub(ended[1].Seen) < 24*time.Hour || ended[1].Until.Sub(ended[1].Seen) > 24*time.Hour+2*time.Minute {
-			t.Errorf("told: got %+v, want an end 24 hours after it was seen", ended)
+			t.Errorf("reported: got %+v, want an end 24 hours after it was seen", ended)
 		}
 		f.silent[addr("192.168.1.6")] = entry("192.168.1.6", macTV)
 		if b := l.Ask(addr("192.168.1.6")); b.Device != "mac:"+macTV || b.ID == ended[1].ID {
@@ -184,7 +184,7 @@ func TestAnAddressTwoMACsFightFor(t *testing.T) {
 		}
 		wantDevice(t, l, "contested", "192.168.1.5", "addr:192.168.1.5")
 		if n := len(k.at("192.168.1.5")); n > 10 {
-			t.Errorf("bindings told: got %d, want few", n)
+			t.Errorf("bindings reported: got %d, want few", n)
 		}
 		if n := k.reports("address-contested"); n != 1 {
 			t.Errorf("reports: got %d, want 1", n)
@@ -213,8 +213,8 @@ func TestAsk(t *testing.T) {
 		if b.Device != "mac:"+macLaptop || b.Addr != addr("192.168.1.5") {
 			t.Errorf("the kernel knew: got %+v", b)
 		}
-		if told := k.at("192.168.1.5"); len(told) != 1 || told[0].ID != b.ID {
-			t.Errorf("a binding is kept before it is used: got %+v", told)
+		if reported := k.at("192.168.1.5"); len(reported) != 1 || reported[0].ID != b.ID {
+			t.Errorf("a binding is kept before it is used: got %+v", reported)
 		}
 		bare := l.Ask(addr("192.168.1.6"))
 		if bare.Device != "addr:192.168.1.6" || bare.Source != BareAddress {
@@ -357,11 +357,11 @@ func TestARestartGoesOnWithTheSameBindings(t *testing.T) {
 		if b := l.Lookup(addr("192.168.1.6")); b.ID <= largest || b.Device != "mac:"+macLaptop {
 			t.Errorf("another MAC meanwhile: got %+v, want a new binding", b)
 		}
-		if told := k.at("192.168.1.6"); len(told) != 2 || told[0].ID != ids["192.168.1.6"] || told[0].Until.IsZero() {
-			t.Errorf("told: got %+v, want an end and a beginning", told)
+		if reported := k.at("192.168.1.6"); len(reported) != 2 || reported[0].ID != ids["192.168.1.6"] || reported[0].Until.IsZero() {
+			t.Errorf("reported: got %+v, want an end and a beginning", reported)
 		}
 		if n := len(k.bindings); n != 2 {
-			t.Errorf("told of %d bindings, want 2: what goes on is not new", n)
+			t.Errorf("reported of %d bindings, want 2: what goes on is not new", n)
 		}
 		l.Close()
 
@@ -388,8 +388,8 @@ func TestABindingWhoseEndWasNotKept(t *testing.T) {
 		if b := l.Lookup(addr("192.168.1.5")); b == nil || b.ID != 7 {
 			t.Errorf("got %+v, want the later binding to go on", b)
 		}
-		if told := k.at("192.168.1.5"); len(told) != 1 || told[0].ID != 5 || !told[0].Until.Equal(began) {
-			t.Errorf("told: got %+v, want the end of the earlier when the later began", told)
+		if reported := k.at("192.168.1.5"); len(reported) != 1 || reported[0].ID != 5 || !reported[0].Until.Equal(began) {
+			t.Errorf("reported: got %+v, want the end of the earlier when the later began", reported)
 		}
 	})
 }

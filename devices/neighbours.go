@@ -19,7 +19,7 @@ type Neighbours interface {
 	Ask(ctx context.Context, a netip.Addr) (Entry, bool)
 }
 
-// A Change is news from Neighbours.
+// A Change is what has changed at Neighbours.
 type Change struct {
 	Whole   bool    // Entries are the whole table: what is not in it is gone
 	Lost    bool    // changes before this one were lost

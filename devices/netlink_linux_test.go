@@ -162,7 +162,7 @@ func eventually(t *testing.T, what string, true func() bool) {
 func TestThreeDevicesWithTwoFamilies(t *testing.T) {
 	h := newHome(t, 3)
 	k := &kernel{namespace: int(h.server.file.Fd())}
-	l, told := open(t, k, Options{Devices: []Device{{Name: "tv", MACs: []string{"02:00:00:00:00:01"}}}})
+	l, reported := open(t, k, Options{Devices: []Device{{Name: "tv", MACs: []string{"02:00:00:00:00:01"}}}})
 
 	want := []string{"tv", "mac:02:00:00:00:00:02", "mac:02:00:00:00:00:03"}
 	for i, device := range want {
@@ -189,7 +189,7 @@ func TestThreeDevicesWithTwoFamilies(t *testing.T) {
 		neigh flush all`)
 	h.send(t, 2, "192.168.77.12", "192.168.77.1")
 	eventually(t, "another device at the address left", func() bool { return l.who("192.168.77.12") == want[2] })
-	for _, b := range told.at("192.168.77.12") {
+	for _, b := range reported.at("192.168.77.12") {
 		if b.ID == before.ID && (b.Device != before.Device || b.MAC != before.MAC || !b.From.Equal(before.From)) {
 			t.Errorf("history was relabelled: got %+v, want %+v", b, before)
 		}
@@ -269,7 +269,7 @@ func TestLostKernelEvents(t *testing.T) {
 	k := &kernel{namespace: int(h.server.file.Fd())}
 	hold, resume := make(chan struct{}), make(chan struct{})
 	slow := &slowTable{kernel: k, hold: hold, resume: resume}
-	l, told := open(t, slow, Options{})
+	l, reported := open(t, slow, Options{})
 	h.server.ip(t, "neigh add 192.168.77.50 lladdr 00:1b:21:00:00:50 dev br0 nud stale")
 	<-hold // the reader is in the callback
 	var batch strings.Builder
@@ -287,7 +287,7 @@ func TestLostKernelEvents(t *testing.T) {
 	h.server.ip(t, "neigh replace 192.168.77.52 lladdr 00:1b:21:00:00:52 dev br0 nud stale")
 	close(resume)
 	eventually(t, "the table is read again", func() bool { return l.who("192.168.77.52") == "mac:00:1b:21:00:00:52" })
-	eventually(t, "the loss is reported", func() bool { return told.reports("neighbours-lost") > 0 })
+	eventually(t, "the loss is reported", func() bool { return reported.reports("neighbours-lost") > 0 })
 }
 
 // slowTable is the kernel, read by somebody who stops at the second change.
