@@ -18,8 +18,7 @@ type batch struct {
 
 // flush journals what came since the last one.
 func (w *writer) flush() {
-	w.resolve()
-	b := w.take(nil)
+	b := w.takeResolved()
 	if len(b.fold.rows)+len(w.window.events)+len(w.window.bindings) > 0 && w.since.IsZero() {
 		w.since = time.Now()
 	}
@@ -49,9 +48,41 @@ func (w *writer) journal(b *batch) {
 // take takes what came since the last flush. With a next fold the window is
 // over.
 func (w *writer) take(next *fold) (b batch) {
-	l := w.l
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	return w.takeLocked(next)
+}
+
+// takeResolved is take where the window goes on.
+func (w *writer) takeResolved() batch {
+	w.lockResolved()
+	defer w.l.mu.Unlock()
+	return w.takeLocked(nil)
+}
+
+// lockResolved takes the log's lock at a moment when the binding of every client
+// has been asked for: a row that is written cannot move to another client. The
+// clients that come while others are asked for follow, until bindBudget is used
+// up; then they keep the bare address.
+func (w *writer) lockResolved() {
+	l, begun := w.l, time.Now()
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	for len(l.fold.unresolved) > 0 {
+		f := l.fold // only the writer puts another in its place
+		slots, clients := f.unresolved, f.clients
+		f.unresolved = nil
+		found := make([]*devices.Binding, len(slots))
+		if time.Since(begun) < bindBudget {
+			l.mu.Unlock()
+			copy(found, w.ask(slots, clients))
+			l.mu.Lock()
+		}
+		w.answer(f, slots, found)
+	}
+}
+
+func (w *writer) takeLocked(next *fold) (b batch) {
+	l := w.l
 	w.lastFlush = time.Now()
 	f := l.fold
 	b.fold = f.header()
@@ -103,21 +134,8 @@ func (w *writer) dropRoom() bool {
 	return true
 }
 
-// resolve asks who has the addresses that came without a binding.
-func (w *writer) resolve() {
-	l := w.l
-	l.mu.Lock()
-	f := l.fold // only the writer puts another in its place
-	slots, clients := f.unresolved, f.clients
-	f.unresolved = nil
-	l.mu.Unlock()
-	found := w.ask(slots, clients)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w.answer(f, slots, found)
-}
-
-// resolveClosed is resolve for those that came just before the window's end.
+// resolveClosed gives the clients that came just before the window's end their
+// bindings.
 func (w *writer) resolveClosed(b *batch) {
 	f := b.old
 	w.answer(f, f.unresolved, w.ask(f.unresolved, f.clients))
@@ -246,9 +264,8 @@ func (w *writer) torn() bool {
 }
 
 func (w *writer) rewrite() error {
-	w.resolve()
+	w.lockResolved()
 	l := w.l
-	l.mu.Lock()
 	f := l.fold.header()
 	f.rows = slices.Clone(f.rows)
 	l.torn = false

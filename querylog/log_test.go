@@ -193,8 +193,40 @@ func TestABindingThatComesLateMovesTheRow(t *testing.T) {
 		l.Append([]Record{with})
 		l.Append([]Record{without, without})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		for _, when := range []string{"from the journal", "from the store"} {
 			got := rows(t, dir, Filter{})
+			if len(got) != 1 || got[0].Count != 3 {
+				t.Errorf("%s: got %v, want one row of 3", when, got)
+			}
+			l.Close()
+		}
+	})
+}
+
+// A row that is written cannot move: clients that come while the writer asks for
+// another's binding are asked for as well before their rows are written.
+func TestABindingIsAskedForBeforeARowIsWritten(t *testing.T) {
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		known := lookup(t, p, time.Now(), phone(9), "tracker.example")
+		unknown := known
+		unknown.Binding = nil
+		stranger := lookup(t, p, time.Now(), nil, "tracker.example")
+		var l *Log
+		l = open(t, Options{Dir: dir, Bind: func(a netip.Addr) *devices.Binding {
+			if a == stranger.Client {
+				l.Append([]Record{known, unknown, unknown})
+				return nil
+			}
+			return phone(9)
+		}})
+		l.Append([]Record{stranger})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, when := range []string{"from the journal", "from the store"} {
+			got := rows(t, dir, Filter{Device: "phone"})
 			if len(got) != 1 || got[0].Count != 3 {
 				t.Errorf("%s: got %v, want one row of 3", when, got)
 			}

@@ -405,7 +405,6 @@ func (w *writer) due() bool {
 // closeWindow ends the open window and stores it. What the store does not take
 // stays in the journal, or in memory where the journal is not whole.
 func (w *writer) closeWindow() error {
-	w.resolve()
 	b := w.take(w.nextFold())
 	w.resolveClosed(&b)
 	w.full = false
