@@ -164,47 +164,59 @@ func (p *parser) wildcard(r Rule, whole, s string, from anchor, ends bool) {
 	if !strings.HasPrefix(s, "*") {
 		re.WriteString([]string{anywhere: "", atStart: "^", atLabel: `(?:^|\.)`}[from])
 	}
-	literal, ok := p.globText(&re, whole, strings.Trim(s, "*"))
+	tied := from != anywhere && !strings.HasPrefix(s, "*")
+	literal, ok := p.globText(&re, whole, strings.TrimLeft(s, "*"), tied, ends)
 	if !ok {
 		return
-	}
-	if ends && !strings.HasSuffix(s, "*") {
-		re.WriteByte('$')
 	}
 	p.putPattern(r, whole, re.String(), literal)
 }
 
 // glob emits a star within a bare name: the whole name must fit, and a leading
-// "*." may be missing.
+// "*." or "." may be missing. Each further "*." stands for a label at least.
 func (p *parser) glob(r Rule, whole, s string) {
 	r.Form = Wildcard
 	var re strings.Builder
 	rest, open := strings.CutPrefix(s, "*.")
-	switch {
-	case open:
-		re.WriteString(`(?:^|\.)`)
-	case rest[0] != '*':
-		re.WriteByte('^')
+	if !open {
+		rest, open = strings.CutPrefix(s, ".")
 	}
-	bare := strings.Trim(rest, "*")
-	if bare == "" || bare == "." {
+	bare := strings.TrimLeft(rest, "*")
+	switch {
+	case strings.Trim(bare, "*.") == "":
 		p.everyName(r, whole)
 		return
+	case open && strings.HasPrefix(rest, "*."):
+		bare = "." + rest
+	case rest[0] == '*':
+	case open:
+		re.WriteString(`(?:^|\.)`)
+	default:
+		re.WriteByte('^')
 	}
-	literal, ok := p.globText(&re, whole, bare)
+	literal, ok := p.globText(&re, whole, bare, rest[0] != '*', true)
 	if !ok {
 		return
-	}
-	if !strings.HasSuffix(s, "*") {
-		re.WriteByte('$')
 	}
 	p.putPattern(r, whole, re.String(), literal)
 }
 
 // globText writes the expression for a text whose stars stand for anything, and
-// returns the longest part between them.
-func (p *parser) globText(re *strings.Builder, whole, s string) (literal string, ok bool) {
+// returns the longest part between them. tied says that a label begins where the
+// text does, ends that it reaches to the end of the name, unless a star does.
+// What no name can match is refused: it has an empty label.
+func (p *parser) globText(re *strings.Builder, whole, s string, tied, ends bool) (literal string, ok bool) {
 	s = strings.ToLower(s)
+	if strings.Contains(s, "..") || tied && s[0] == '.' {
+		p.bad(NotAName, whole, "an empty label: remove the extra dot")
+		return "", false
+	}
+	if ends {
+		s = strings.TrimSuffix(s, ".")
+	}
+	open := strings.TrimRight(s, "*")
+	ends = ends && open == s
+	s = open
 	for i := range len(s) {
 		if lowered[s[i]] == 0 && s[i] != '.' && s[i] != '*' {
 			p.bad(NotAName, whole, "the character %s cannot stand in a pattern with stars: write a regular expression between slashes", printable(s[i:i+1]))
@@ -219,6 +231,9 @@ func (p *parser) globText(re *strings.Builder, whole, s string) (literal string,
 		if len(part) > len(literal) {
 			literal = part
 		}
+	}
+	if ends {
+		re.WriteByte('$')
 	}
 	return literal, true
 }

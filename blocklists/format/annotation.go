@@ -1,6 +1,7 @@
 package format
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,6 +12,9 @@ var Tiers = []string{"telemetry", "mixed", "essential", "owner"}
 // Ended is the end of a rule whose until= cannot be read: it is not in force,
 // rather than in force for ever.
 var Ended = time.Unix(0, 0)
+
+// maxValue is the longest value of a key, in octets.
+const maxValue = 1000
 
 // noteKey finds an annotation again that many lines carry.
 type noteKey struct {
@@ -157,6 +161,12 @@ func cutValue(s string) (value, rest string, ok bool) {
 
 // set gives a field its value, or says what is wrong with it.
 func (a *Annotation) set(key, value string, at *time.Location) (problem string) {
+	if len(value) > maxValue {
+		if key == "until" {
+			a.Until = Ended
+		}
+		return printable(key) + "= has " + strconv.Itoa(len(value)) + " octets, over the limit of " + strconv.Itoa(maxValue) + ", and is not taken: shorten it"
+	}
 	switch key {
 	case "vendor":
 		a.Vendor = value

@@ -34,3 +34,21 @@ blocked.acme.example
 		t.Errorf("with nothing above it: got %+v, want an empty annotation", n)
 	}
 }
+
+func TestALongValueIsNotTaken(t *testing.T) {
+	long := strings.Repeat("x", maxValue+1)
+	report := Parse(strings.NewReader("a.example #@ vendor=V purpose="+long+"\nb.example #@ until="+long+"\nc.example #@ source="+long[1:]), Options{}, func(r *Rule) {
+		switch {
+		case r.Line == 1 && (r.Note.Vendor != "V" || r.Note.Purpose != ""):
+			t.Errorf("line 1: got %+v, want the vendor alone", r.Note)
+		case r.Line == 2 && r.Note.Until != Ended:
+			t.Errorf("line 2: got until %v, want a rule that is not in force", r.Note.Until)
+		case r.Line == 3 && len(r.Note.Source) != maxValue:
+			t.Errorf("line 3: got %d octets, want all", len(r.Note.Source))
+		}
+	})
+	const want = "purpose= has 1001 octets, over the limit of 1000, and is not taken: shorten it"
+	if report.BadTotal != 2 || report.Bad[0].Problem != want {
+		t.Errorf("got %d bad lines, the first %q, want 2, %q", report.BadTotal, report.Bad[0].Problem, want)
+	}
+}

@@ -93,6 +93,11 @@ bad not a domain name: an empty label: remove the extra dot`},
 bad single label: a single label: write =mybox for this name alone, ||mybox^ for everything below it`},
 		{"a hosts line of one label is taken from own.txt", "0.0.0.0 wpad", own, `
 hosts block exact wpad`},
+		{"a hosts line names no subtree", "127.0.0.1 *.ads.example\n@@0.0.0.0 *.ads.example", Options{}, `
+bad not a domain name: a hosts line names no subtree: write *.ads.example alone
+bad not a domain name: a hosts line names no subtree: write @@*.ads.example alone`},
+		{"a local record is for no subtree", "192.168.1.5 *.dev.lan", own, `
+bad not a domain name: a hosts line names no subtree: write address=/dev.lan/192.168.1.5`},
 		{"an exception with an address allows the name", "@@0.0.0.0 a.example", Options{}, `
 hosts allow exact a.example`},
 		{"an exception with an address of its own says nothing", "@@192.168.1.1 a.example", own, `
@@ -170,6 +175,19 @@ wildcard block subtree zip`},
 wildcard block pattern /^ads.*\.example\.com$/ with ".example.com"
 wildcard block pattern /(?:^|\.)ads.*\.example\.com$/ with ".example.com"
 wildcard block pattern /tracker/ with "tracker"`},
+		{"each further star with a dot is a label more", "*.*.one.example\n*.*.*.two.example\n*.*-ads.three.example\n||*.*.one.example^", Options{}, `
+wildcard block pattern /\..*\.one\.example$/ with ".one.example"
+wildcard block pattern /\..*\..*\.two\.example$/ with ".two.example"
+wildcard block pattern /-ads\.three\.example$/ with "-ads.three.example"
+adblock block pattern /\..*\.one\.example$/ with ".one.example"`},
+		{"a dot before or behind a name with stars changes nothing", ".ads*.example\n*.ads*.example.\n||ads*.example.^", Options{}, `
+wildcard block pattern /(?:^|\.)ads.*\.example$/ with ".example"
+wildcard block pattern /(?:^|\.)ads.*\.example$/ with ".example"
+adblock block pattern /(?:^|\.)ads.*\.example$/ with ".example"`},
+		{"a shape with an empty label is no name's", "*..a*.example\nads*..example\n||.ads*.example^", Options{}, `
+bad not a domain name: an empty label: remove the extra dot
+bad not a domain name: an empty label: remove the extra dot
+bad not a domain name: an empty label: remove the extra dot`},
 		{"a star alone is refused", "*\n*.\n*.*\n**", Options{}, `
 bad matches every name: matches every name: name what is to be blocked
 bad not a domain name: no name: write one
@@ -226,6 +244,12 @@ bad not a domain name: nothing stands behind @@: write the name it is to allow`}
 		{"$important is kept", "||a.example^$important\n@@||a.example^$important", Options{}, `
 adblock block subtree a.example important
 adblock allow subtree a.example important`},
+		{"$all is the name and $document a part of what is loaded from it", "||a.example^$all\n||b.example^$all,important\n@@||c.example^$all\n||d.example^$doc\n||e.example^$all,third-party", Options{}, `
+adblock block subtree a.example
+adblock block subtree b.example important
+bad modifier not honoured: $all is for blocking: leave it out
+bad modifier not honoured: $doc blocks a page that is opened, not what other pages load from there: leave it out to block the name for both
+bad modifier not honoured: the modifier $third-party is not honoured in DNS: without it the rule would block more than its author meant`},
 		{"$badfilter cancels the rule of the same text", "||a.example^$badfilter\n@@||a.example^$badfilter,important", Options{}, `
 adblock cancel subtree a.example
 adblock cancel subtree a.example important cancels=allow`},
@@ -270,9 +294,9 @@ bad not honoured: $dnsrewrite=SERVFAIL is not honoured: write NXDOMAIN, REFUSED 
 adblock unanswer subtree a.example
 adblock unanswer subtree a.example reply=records A:c0000201`},
 		{"a modifier that is not honoured refuses the rule by its name", "||a.example^$third-party\n||a.example^$all\n||a.example^$document,important\n||a.example^$domain=b.example\n||a.example^$~important\n||a.example^$", Options{}, `
+adblock block subtree a.example
 bad modifier not honoured: the modifier $third-party is not honoured in DNS: without it the rule would block more than its author meant
-bad modifier not honoured: the modifier $all is not honoured in DNS: without it the rule would block more than its author meant
-bad modifier not honoured: the modifier $document is not honoured in DNS: without it the rule would block more than its author meant
+bad modifier not honoured: $document blocks a page that is opened, not what other pages load from there: leave it out to block the name for both
 bad modifier not honoured: the modifier $domain=b.example is not honoured in DNS: without it the rule would block more than its author meant
 bad modifier not honoured: the modifier $~important is not honoured in DNS: without it the rule would block more than its author meant
 bad modifier not honoured: the modifier $ is not honoured in DNS: without it the rule would block more than its author meant`},
@@ -289,10 +313,14 @@ regex block pattern /^ads?\./ with "ad"
 regex block pattern /(?i)AD[A-Z]/ with "ad"`},
 		{"a regular expression may have modifiers", `/^ad[0-9]+\./$important,dnstype=A`, Options{}, `
 regex block pattern /^ad[0-9]+\./ with "ad" important type=A`},
+		{"flags behind a pattern are named", "/\\.ads\\.example/i\n@@/^ad/gi$important\n/path/index", Options{}, `
+bad regular expression: flags behind a pattern (i) are not read: leave them out (upper and lower case are the same in any case)
+bad regular expression: flags behind a pattern (gi) are not read: leave them out (upper and lower case are the same in any case)
+bad path, port or scheme: a path, or a regular expression without its closing slash: close it`},
 		{"what RE2 lacks is reported", `/(?=a)b/` + "\n" + `/(a)\1/` + "\n" + `/a(/` + "\n" + `/(a{1000}){1000}/`, Options{}, `
 bad regular expression: (?= is not in RE2 (no look-around, no comments): write the pattern without it
 bad regular expression: \1 is not in RE2 (no back-references): write the pattern without it
-bad regular expression: not a regular expression, missing closing ) at a(: mend it
+bad regular expression: not a regular expression, missing closing ) at a(: correct it
 bad regular expression: a pattern that is too large ({1000}): make it simpler`},
 		{"a pattern for every name is refused in a stranger's list", "/.*/\n/./\n/a*/\n/^/", Options{}, `
 bad matches every name: matches every name, or nearly: only own.txt may hold such a pattern
@@ -356,6 +384,26 @@ dnsmasq answer subtree a.example reply=records A:c0000201`},
 bad matches every name: matches every name: name what is to be blocked
 bad not honoured: // means all names of one label: name them
 bad matches every name: matches every name: name what is to be blocked`},
+		{"a dot before a dnsmasq name changes nothing", "address=/.one.example/\nlocal=/.two.example/\nserver=/.three.example/#\naddress=/.four.example/0.0.0.0\nlocal=/..five.example/\nlocal=/./", Options{}, `
+dnsmasq block subtree one.example
+dnsmasq block subtree two.example
+dnsmasq allow subtree three.example
+dnsmasq block subtree four.example
+bad not a domain name: an empty label: remove the extra dot
+bad not a domain name: no name: write one`},
+		{"a dot before a dnsmasq name changes nothing in own.txt", "address=/.dev.lan/192.168.1.5", own, `
+dnsmasq answer subtree dev.lan reply=records A:c0a80105`},
+		{"only one's own file blocks the answers of a large part of the Internet", "bogus-nxdomain=128.0.0.0/1\nbogus-nxdomain=127.0.0.0/8\nbogus-nxdomain=2000::/3\nbogus-nxdomain=2001:d00::/24\n1.0.0.0.128.rpz-ip CNAME .\n8.0.0.0.10.rpz-ip CNAME .\n3.zz.2000.rpz-ip CNAME .", Options{}, `
+dnsmasq block address reply=nxdomain 127.0.0.0/8
+dnsmasq block address reply=nxdomain 2001:d00::/24
+rpz block address reply=nxdomain 10.0.0.0/8
+bad matches every name: blocks answers of a large part of the Internet (128.0.0.0/1): write prefixes of 8 bits or more, or put the line into own.txt
+bad matches every name: blocks answers of a large part of the Internet (2000::/3): write prefixes of 24 bits or more, or put the line into own.txt
+bad matches every name: blocks answers of a large part of the Internet (128.0.0.0/1): write prefixes of 8 bits or more, or put the line into own.txt
+bad matches every name: blocks answers of a large part of the Internet (2000::/3): write prefixes of 24 bits or more, or put the line into own.txt`},
+		{"one's own file may block them", "bogus-nxdomain=128.0.0.0/1\n1.0.0.0.128.rpz-ip CNAME .", own, `
+dnsmasq block address reply=nxdomain 128.0.0.0/1
+rpz block address reply=nxdomain 128.0.0.0/1`},
 		{"a star before a dnsmasq name matches any beginning", "local=/*ads.example/\nlocal=/*.ads.example/", Options{}, `
 dnsmasq block pattern /ads\.example$/ with "ads.example"
 dnsmasq block below ads.example`},

@@ -184,6 +184,8 @@ func (p *parser) dnsmasqName(r Rule, whole, name string) {
 	case strings.HasPrefix(name, "*."):
 		r.Match = Below
 		p.putName(r, name[2:], oneLabel)
+	case name[0] == '.': // dnsmasq 2.90 reads /.example.com/ as /example.com/
+		p.putName(r, name[1:], oneLabel)
 	case name[0] == '*':
 		wire, ok := p.name(name[1:], oneLabel)
 		if ok && len(wire) > 0 {
@@ -206,9 +208,12 @@ func (p *parser) bogus(s, value string) {
 		}
 		prefix = netip.PrefixFrom(a, a.BitLen())
 	}
-	if prefix.Bits() == 0 {
+	if prefix = prefix.Masked(); prefix.Bits() == 0 {
 		p.bad(EveryName, s, "matches every answer: write a longer prefix")
 		return
 	}
-	p.put(Rule{Form: Dnsmasq, Match: Address, Extra: &Extra{Text: strings.Clone(s), Prefix: prefix.Masked(), Reply: NXDomain}})
+	if !p.mayBlockPrefix(s, prefix) {
+		return
+	}
+	p.put(Rule{Form: Dnsmasq, Match: Address, Extra: &Extra{Text: strings.Clone(s), Prefix: prefix, Reply: NXDomain}})
 }

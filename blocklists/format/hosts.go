@@ -18,12 +18,20 @@ func (p *parser) hosts(r Rule, addr netip.Addr, names []string) {
 		switch {
 		case isSystemName(s):
 			p.report.Ignored++
+		case isNowhere(addr) && strings.HasPrefix(s, "*."):
+			at := ""
+			if r.Action == Allow {
+				at = "@@"
+			}
+			p.bad(NotAName, addr.String()+" "+s, "a hosts line names no subtree: write %s%s alone", at, printable(s))
 		case isNowhere(addr):
 			var how nameRules
 			if p.Own {
 				how = oneLabel
 			}
 			p.putName(r, s, how)
+		case strings.HasPrefix(s, "*.") && !strings.Contains(s[2:], "*"):
+			p.bad(NotAName, addr.String()+" "+s, "a hosts line names no subtree: write address=/%s/%s", printable(s[2:]), addr)
 		case r.Action == Allow:
 			p.bad(NotARule, s, "an exception with an address: write @@%s", s)
 		case !p.Own && !p.Answers:

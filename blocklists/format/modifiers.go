@@ -37,6 +37,14 @@ func (p *parser) modifiers(r *Rule, whole, s string) bool {
 			x.Clients = values(value)
 		case "ctag":
 			x.Tags = values(value)
+		case "all":
+			if r.Action == Allow || valued {
+				p.bad(Modifier, whole, "$all is for blocking: leave it out")
+				return false
+			}
+		case "document", "doc":
+			p.bad(Modifier, whole, "$%s blocks a page that is opened, not what other pages load from there: leave it out to block the name for both", name)
+			return false
 		case "dnsrewrite":
 			rewrite = true
 			if !p.dnsRewrite(x, whole, value, r.Action) {

@@ -24,6 +24,10 @@ func (p *parser) slashRegex(s string) {
 			p.named(s)
 			return
 		}
+		if flags := flagsBehind(body); flags != "" {
+			p.bad(BadRegex, s, "flags behind a pattern (%s) are not read: leave them out (upper and lower case are the same in any case)", flags)
+			return
+		}
 		p.bad(URLPart, s, "a path, or a regular expression without its closing slash: close it")
 		return
 	}
@@ -62,6 +66,17 @@ func closingSlash(s string) int {
 		}
 	}
 	return -1
+}
+
+// flagsBehind returns what stands behind the last slash of a pattern, where that
+// is one or more of the flags that JavaScript and Perl have there.
+func flagsBehind(s string) string {
+	i := strings.LastIndexByte(s, '/')
+	flags, _, _ := strings.Cut(s[i+1:], "$")
+	if i < 2 || s[i-1] == '\\' || len(flags) > 6 || strings.Trim(flags, "dgimnsuvxy") != "" {
+		return ""
+	}
+	return flags
 }
 
 // piholeRegex reads a line of a list of patterns: bare, or between slashes, with
@@ -234,7 +249,7 @@ func regexProblem(err error) string {
 	case e.Code == syntax.ErrInvalidRepeatSize || e.Code == syntax.ErrLarge || e.Code == syntax.ErrNestingDepth:
 		return "a pattern that is too large (" + printable(e.Expr) + "): make it simpler"
 	}
-	return "not a regular expression, " + string(e.Code) + " at " + printable(e.Expr) + ": mend it"
+	return "not a regular expression, " + string(e.Code) + " at " + printable(e.Expr) + ": correct it"
 }
 
 func hasUpper(s string) bool {

@@ -400,6 +400,9 @@ func (z *zoneReader) target(whole, name string) (Rule, bool) {
 			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1")
 			return r, false
 		}
+		if !z.p.mayBlockPrefix(whole, prefix) {
+			return r, false
+		}
 		r.Match, r.Extra = Address, &Extra{Prefix: prefix}
 		return r, true
 	case "rpz-client-ip", "rpz-nsdname", "rpz-nsip":
@@ -546,6 +549,27 @@ func parseRecord(words []string) (dataRecord, string) {
 		return dataRecord{}, "the " + dnswire.TypeString(typ) + " record " + err.Error()
 	}
 	return dataRecord{words[0], Record{Type: typ, TTL: ttl, Data: data}}, ""
+}
+
+// The shortest prefixes that a list of others may block: more would be a large
+// part of the Internet.
+const (
+	shortestIPv4 = 8
+	shortestIPv6 = 24
+)
+
+// mayBlockPrefix reports whether the list may block all answers within a prefix,
+// and says why not.
+func (p *parser) mayBlockPrefix(whole string, prefix netip.Prefix) bool {
+	shortest := shortestIPv6
+	if prefix.Addr().Is4() {
+		shortest = shortestIPv4
+	}
+	if p.Own || prefix.Bits() >= shortest {
+		return true
+	}
+	p.bad(EveryName, whole, "blocks answers of a large part of the Internet (%v): write prefixes of %d bits or more, or put the line into own.txt", prefix, shortest)
+	return false
 }
 
 // rpzPrefix reads the owner of an rpz-ip record: prefix length and address, the
