@@ -69,16 +69,6 @@ func TestDNSGoesOnWithAFullDisk(t *testing.T) {
 	}
 }
 
-func writeFile(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // fill writes to a file until its disk is full.
 func fill(t *testing.T, path string) {
 	t.Helper()

