@@ -22,7 +22,8 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // "domain", "mac" and "url" what kind of text it is. `words` are the only
 // values a setting takes.
 type Config struct {
-	File string // the file it was read from; "" where there is none
+	File    string // the file it was read from; "" where there is none
+	Overlay string // the file of what commands set; it may not be there
 
 	Listen    Listen     `key:"listen"`
 	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
@@ -41,8 +42,14 @@ type Config struct {
 	Control   Control    `key:"control"`
 	Node      string     `key:"node,name,flag"` // empty: the host's name
 
-	given map[string]string // where each key was set; a key not in it has its default
+	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
+
+	given  map[string]string // where each key was set; a key not in it has its default
+	origin origin
 }
+
+// An origin is the texts that a Config was read from.
+type origin struct{ text, overlay []byte }
 
 // Listen is where questions come in.
 type Listen struct {

@@ -18,3 +18,17 @@ func Diff(old, new *Config) (live, restart []string) {
 	}
 	return live, restart
 }
+
+// Live returns the settings that are in force once new is applied while serving:
+// those of old, with all of new that applies at once.
+func Live(old, new *Config) *Config {
+	c := *old
+	is, with := reflect.ValueOf(&c).Elem(), reflect.ValueOf(new).Elem()
+	for _, s := range leaves() {
+		if s.is("live") {
+			is.FieldByIndex(s.index).Set(with.FieldByIndex(s.index))
+		}
+	}
+	c.File, c.LastGood, c.origin, c.given = new.File, new.LastGood, new.origin, new.given
+	return &c
+}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -23,26 +21,30 @@ const (
 
 // read returns the text of the settings file. A missing file is fs.ErrNotExist.
 func read(file string) ([]byte, error) {
-	info, err := os.Stat(file) // before opening: a FIFO would wait for its writer
+	f, err := openRegular(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, Mistakes{{Where: file, Found: "not a regular file", Expected: "a YAML file"}}
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, err
-	}
-	if writableByOthers(info.Mode()) {
+	if info.Mode().Perm()&0o002 != 0 {
 		return nil, Mistakes{{
 			Where:    file,
 			Found:    fmt.Sprintf("everybody may write to it (mode %04o)", info.Mode().Perm()),
 			Expected: fmt.Sprintf("only its owner may: chmod o-w %s", file),
+		}}
+	}
+	if dir, mode, ok := replaceableByOthers(file); ok {
+		return nil, Mistakes{{
+			Where:    file,
+			Found:    fmt.Sprintf("everybody may replace it, since everybody may write to %s (mode %04o)", dir, mode),
+			Expected: fmt.Sprintf("only its owner may: chmod o-w %s", dir),
 		}}
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -63,6 +65,7 @@ type reading struct {
 	where    map[string]string // key -> "file:line"
 	mistakes Mistakes
 	nodes    int
+	only     string // the one key that the file may have; "" for all
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:unmarshal errors:\n\s*)?(.*)`)
@@ -168,6 +171,10 @@ func (r *reading) pairs(n *yaml.Node, t reflect.Type, key, schema string, tree m
 		s, ok := find(t, name)
 		if k.Kind != yaml.ScalarNode || !ok {
 			r.unknown(k, schema, key)
+			continue
+		}
+		if path := join(schema, name); r.only != "" && path != r.only && !strings.HasPrefix(path, r.only+"[") && !strings.HasPrefix(r.only, path+".") {
+			r.mistake(join(key, name), k.Line, "cannot be set in this file", "only "+r.only+"; all else goes into the settings file")
 			continue
 		}
 		if own[name] {
@@ -323,5 +330,3 @@ func kindName(n *yaml.Node) string {
 	}
 	return "found " + quote(n.Value)
 }
-
-func writableByOthers(m fs.FileMode) bool { return m.Perm()&0o002 != 0 }

@@ -12,20 +12,22 @@ import (
 	"github.com/spf13/viper"
 )
 
-// Load reads the settings from the file, env ("NAME=value" each, as os.Environ
-// has it) and the flags that AddFlags made; flags may be nil. The file is path,
-// else that of TELLTALE_CONFIG, else DefaultFile, which alone may be missing.
-// The error is a Mistakes with everything that is wrong.
+// Load reads the settings from the file and the overlay beside its lists, from
+// env ("NAME=value" each, as os.Environ has it) and from the flags that AddFlags
+// made; flags may be nil. The file is path, else that of TELLTALE_CONFIG, else
+// DefaultFile, which alone may be missing. The error is a Mistakes with
+// everything that is wrong.
 func Load(path string, flags *pflag.FlagSet, env []string) (*Config, error) {
 	file, named := locate(path, env)
 	text, err := read(file)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return build("", nil, flags, env)
+		file, text, err = "", nil, nil
 	}
 	if err != nil {
 		return nil, unreadable(file, err)
 	}
-	return build(file, text, flags, env)
+	b := building{file: file, text: text, flags: flags, env: env, readOverlay: readOverlay}
+	return b.build()
 }
 
 // locate returns the settings file, and whether it was asked for by name.
@@ -55,33 +57,55 @@ func unreadable(file string, err error) Mistakes {
 	return Mistakes{{Where: file, Found: "cannot be read: " + err.Error()}}
 }
 
-// build makes a Config of a file's text, the environment and the flags.
-func build(file string, text []byte, flags *pflag.FlagSet, env []string) (*Config, error) {
-	r := reading{file: file, where: make(map[string]string)}
-	d := decoding{layers: viper.New(), file: file, where: r.where, given: make(map[string]string)}
+// building is what a Config is made of.
+type building struct {
+	file  string
+	text  []byte
+	flags *pflag.FlagSet
+	env   []string
 
-	if err := d.layers.MergeConfigMap(r.tree(text)); err != nil {
-		r.mistakes.add(Mistake{Where: file, Found: err.Error()})
+	// readOverlay returns the overlay's text; nil for no overlay.
+	readOverlay func(file string) ([]byte, error)
+}
+
+// build makes a Config of a file's text, its overlay, the environment and the
+// flags.
+func (b *building) build() (*Config, error) {
+	c, mistakes := b.decode()
+	if len(mistakes) > 0 {
+		return nil, mistakes
 	}
-	variables := environment(env, d.given, &r.mistakes)
+	return c, nil
+}
+
+// decode is build that also returns the Config that has mistakes.
+func (b *building) decode() (*Config, Mistakes) {
+	r := reading{file: b.file, where: make(map[string]string)}
+	d := decoding{layers: viper.New(), file: b.file, where: r.where, given: make(map[string]string)}
+
+	if err := d.layers.MergeConfigMap(r.tree(b.text)); err != nil {
+		r.mistakes.add(Mistake{Where: b.file, Found: err.Error()})
+	}
+	variables := environment(b.env, d.given, &r.mistakes)
 	if err := d.layers.MergeConfigMap(variables); err != nil {
 		r.mistakes.add(Mistake{Found: err.Error()})
 	}
-	if err := bindFlags(d.layers, flags, d.given); err != nil {
+	if err := bindFlags(d.layers, b.flags, d.given); err != nil {
 		r.mistakes.add(Mistake{Found: err.Error()})
 	}
 
 	d.mistakes = r.mistakes
 	c := defaults()
-	c.File, c.given = file, d.given
+	c.File, c.given = b.file, d.given
+	c.origin.text = b.text
+	if b.readOverlay != nil {
+		d.overlay(c, b.readOverlay)
+	}
 	d.config(c)
 	c.derive()
 	c.check(&d)
-	if len(d.mistakes) > 0 {
-		d.mistakes.sort()
-		return nil, d.mistakes
-	}
-	return c, nil
+	d.mistakes.sort()
+	return c, d.mistakes
 }
 
 // decoding puts the values of viper's layers, all of them text, into a Config.

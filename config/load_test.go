@@ -20,6 +20,11 @@ func load(t *testing.T, text string) (*Config, error) {
 	return build("telltale.yaml", []byte(text), nil, nil)
 }
 
+// build makes a Config without an overlay.
+func build(file string, text []byte, flags *pflag.FlagSet, env []string) (*Config, error) {
+	return (&building{file: file, text: text, flags: flags, env: env}).build()
+}
+
 func TestNothingGivenIsEnough(t *testing.T) {
 	for name, text := range map[string]string{
 		"an empty file":          "",
@@ -36,7 +41,7 @@ func TestNothingGivenIsEnough(t *testing.T) {
 			continue
 		}
 		want := Default()
-		want.File, want.given = c.File, c.given
+		want.File, want.given, want.origin = c.File, c.given, c.origin
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("%s: got %+v, want the defaults", name, c)
 		}
@@ -165,7 +170,7 @@ func TestMistakes(t *testing.T) {
 		{"a list without name", "lists: {settings: [{enabled: false}]}", "1: lists.settings[0]: no name; expected one in every entry"},
 		{"a list's name that leads elsewhere", "lists: {settings: [{name: ../a}]}", `1: lists.settings[0].name: found "../a"; expected a name of at most 100 bytes without slashes`},
 		{"a list in two places", "lists:\n  settings: [{name: a}]\n  subscriptions: [{name: A, url: http://a.example/}]", `2: lists.settings[0].name: found "a" a second time, first as lists.subscriptions[0].name; expected each name once`},
-		{"a subscription to a file", "lists: {subscriptions: [{name: a, url: file:///etc/passwd}]}", `1: lists.subscriptions[0].url: found "file:///etc/passwd"; expected an http or https URL`},
+		{"a subscription to a file", "lists: {subscriptions: [{name: a, url: file:///etc/passwd}]}", `1: lists.subscriptions[0].url: found "file:///etc/passwd"; expected an http or https URL without a user and password`},
 		{"a subscription without URL", "lists: {subscriptions: [{name: a}]}", "1: lists.subscriptions[0]: no url; expected one in every entry"},
 		{"a refresh every second", "lists: {subscriptions: [{name: a, url: http://a.example/, refresh: 1s}]}", "1: lists.subscriptions[0].refresh: found 1s; expected at least 1m"},
 		{"a device of no kind", "devices: [{name: a}]", "1: devices[0]: nothing to know the device by; expected mac, address or prefix"},

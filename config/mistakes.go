@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,7 @@ func (m Mistakes) Error() string {
 const maxMistakes = 100 // enough for a person; a file of noise has more
 
 func (m *Mistakes) add(one Mistake) {
+	one.Key = withoutPassword(one.Key)
 	switch {
 	case len(*m) < maxMistakes:
 		*m = append(*m, one)
@@ -125,8 +127,15 @@ func distance(a, b string) int {
 	return above[len(b)]
 }
 
+var credentials = regexp.MustCompile(`(?s)//.*@`)
+
+// withoutPassword returns text without the user and password of a URL in it: a
+// message may be read by others than the settings.
+func withoutPassword(text string) string { return credentials.ReplaceAllString(text, "//***@") }
+
 // quote returns text for a message, shortened where it is long.
 func quote(text string) string {
+	text = withoutPassword(text)
 	if len(text) > 80 {
 		return fmt.Sprintf("%q and %d bytes more", text[:80], len(text)-80)
 	}

@@ -242,7 +242,7 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 		return value, ok, "a domain such as plex.direct"
 	case s.is("url"):
 		value, ok = parseURL(text)
-		return value, ok, "an http or https URL"
+		return value, ok, "an http or https URL without a user and password"
 	case s.is("name"):
 		value, ok = parseName(text)
 		return value, ok, "a name of at most 100 bytes without slashes"

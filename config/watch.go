@@ -2,54 +2,98 @@ package config
 
 import (
 	"context"
-
-	"github.com/spf13/pflag"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"telltale/watch"
 )
 
-// Watch calls onChange with the new settings each time the file that Load
-// would read has changed, until ctx is done. When the changed file is broken or
-// gone it calls onChange with the error, once: what is in force stays. The calls
-// come one after another, from the goroutine of Watch. failed is called with the
+// Watch calls onChange each time the settings file or the overlay of c differs
+// from what it was, until ctx is done. What c was read from is what they were at
+// first, so that a change before Watch is called is reported, too. The calls come
+// one after another, from the goroutine of Watch. failed is called with the
 // reason when changes are only found by polling, and with nil when that is over.
-func Watch(ctx context.Context, path string, flags *pflag.FlagSet, env []string, failed func(error), onChange func(*Config, error)) {
+func Watch(ctx context.Context, path string, env []string, c *Config, failed func(error), onChange func()) {
 	file, _ := locate(path, env)
-	w := watching{file: file, flags: flags, env: env, onChange: onChange}
-	w.text, w.failure = read(file)
-	watch.Run(ctx, watch.Options{Failed: failed}, func() []string { return []string{file} }, w.look)
+	w := watching{onChange: onChange, files: []watched{{path: file, text: c.origin.text, missing: c.File == ""}}}
+	if c.Overlay != "" {
+		w.files = append(w.files, watched{path: c.Overlay, text: c.origin.overlay, missing: c.origin.overlay == nil})
+	}
+	watch.Run(ctx, watch.Options{Failed: failed}, w.paths, w.look)
 }
 
 // watching is the state of one Watch. Its goroutine alone uses it.
 type watching struct {
-	file     string
-	flags    *pflag.FlagSet
-	env      []string
-	onChange func(*Config, error)
-	text     []byte // as last seen
-	failure  error  // why it could not be read then
+	files    []watched
+	begun    bool
+	onChange func()
 }
 
-// look reads the file, and reports when it differs from what was last seen.
+// watched is one file, as last seen.
+type watched struct {
+	path    string
+	text    []byte
+	failure string // why it could not be read then; "" where it could
+	missing bool   // it may be missing, and was
+}
+
+func (w *watching) paths() []string {
+	var all []string
+	for i := range w.files {
+		all = append(all, w.files[i].path)
+	}
+	return all
+}
+
+// look compares the files, but not at its first call: an edit may be under way
+// then, and another call follows once the directories have been quiet.
 func (w *watching) look() {
-	text, failure := read(w.file)
-	if string(text) == string(w.text) && message(failure) == message(w.failure) {
-		return
+	if w.begun {
+		w.compare()
 	}
-	was := w.failure
-	w.failure = failure
-	switch {
-	case failure == nil:
-		w.text = text
-		w.onChange(build(w.file, text, w.flags, w.env))
-	case message(failure) != message(was):
-		w.onChange(nil, unreadable(w.file, failure))
+	w.begun = true
+}
+
+// compare reads the files, and reports when one differs from what was last seen.
+func (w *watching) compare() {
+	changed := false
+	for i := range w.files {
+		f := &w.files[i]
+		now := watched{path: f.path}
+		text, err := read(f.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && f.missing:
+			now.missing = true
+		case err != nil:
+			now.failure = err.Error()
+		default:
+			now.text = text
+		}
+		if string(now.text) != string(f.text) || now.failure != f.failure || now.missing != f.missing {
+			*f, changed = now, true
+		}
+	}
+	if changed {
+		w.onChange()
 	}
 }
 
-func message(err error) string {
-	if err == nil {
-		return ""
+// steps returns file and, where that is a symbolic link, the path of each file
+// that it leads over.
+func steps(file string) []string {
+	var all []string
+	for range 40 { // as many links as Linux follows
+		all = append(all, file)
+		target, err := os.Readlink(file)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(file), target)
+		}
+		file = target
 	}
-	return err.Error()
+	return all
 }

@@ -18,20 +18,24 @@ type change struct {
 	err error
 }
 
-// watched starts Watch on file and returns what it reports.
-func watched(t *testing.T, file string) <-chan change {
+// follow starts Watch on file, and returns what Load makes of it after each
+// change.
+func follow(t *testing.T, file string) <-chan change {
 	t.Helper()
+	first, err := Load(file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	changes, done := make(chan change, 100), make(chan struct{})
-	ready := make(chan struct{})
 	go func() {
 		defer close(done)
-		close(ready)
-		Watch(ctx, file, nil, nil, nil, func(c *Config, err error) { changes <- change{c, err} })
+		Watch(ctx, file, nil, first, nil, func() {
+			c, err := Load(file, nil, nil)
+			changes <- change{c, err}
+		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	<-ready
-	time.Sleep(50 * time.Millisecond) // the poll would find what happens before Watch listens, only later
 	return changes
 }
 
@@ -43,6 +47,26 @@ func next(t *testing.T, changes <-chan change) change {
 	case <-time.After(30 * time.Second): // the poll, three times
 		t.Fatal("no change was reported")
 		return change{}
+	}
+}
+
+func TestAnEditBeforeTheWatchBeginsIsReported(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "telltale.yaml")
+	for _, text := range []string{"node: before", "node: after"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := build(file, []byte("node: before"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the poll
+	defer cancel()
+	reported := false
+	Watch(ctx, file, nil, old, nil, func() { reported = true; cancel() })
+	if !reported {
+		t.Error("an edit between reading and watching was not reported")
 	}
 }
 
@@ -84,7 +108,7 @@ func TestWaysToChangeTheFile(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "telltale.yaml")
 		write(t, file, "node: before")
-		changes := watched(t, file)
+		changes := follow(t, file)
 		f.edit(t, dir, file, "node: after")
 		if got := next(t, changes); got.err != nil || got.c.Node != "after" {
 			t.Errorf("%s: got %+v", f.name, got)
@@ -113,7 +137,7 @@ func TestAConfigMapIsSwapped(t *testing.T) {
 	if err := os.Symlink("..data/telltale.yaml", file); err != nil {
 		t.Fatal(err)
 	}
-	changes := watched(t, file)
+	changes := follow(t, file)
 	for _, name := range []string{"two", "three"} {
 		version(".."+name, "node: "+name)
 		if got := next(t, changes); got.err != nil || got.c.Node != name {
@@ -130,7 +154,7 @@ func TestABrokenFileChangesNothing(t *testing.T) {
 		}
 	}
 	write("node: one")
-	changes := watched(t, file)
+	changes := follow(t, file)
 
 	write("nod: two")
 	if got := next(t, changes); got.c != nil || got.err == nil || !strings.Contains(got.err.Error(), "did you mean node?") {
@@ -144,7 +168,7 @@ func TestABrokenFileChangesNothing(t *testing.T) {
 	}
 	write("node: three")
 	if got := next(t, changes); got.err != nil || got.c.Node != "three" {
-		t.Errorf("mended: got %+v", got)
+		t.Errorf("repaired: got %+v", got)
 	}
 	if len(changes) != 0 {
 		t.Errorf("got %d changes more, want none", len(changes))

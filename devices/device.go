@@ -46,6 +46,12 @@ type configuration struct {
 	longest   prefixTable[*Device]
 }
 
+// Check returns what Open and Configure would refuse of devices.
+func Check(devices []Device) error {
+	_, err := configure(devices)
+	return err
+}
+
 // configure checks devices and returns all their mistakes as one error.
 func configure(devices []Device) (*configuration, error) {
 	c := &configuration{

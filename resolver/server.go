@@ -110,6 +110,12 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// Check returns what New and Configure would refuse of settings.
+func (o *Settings) Check() error {
+	_, err := newSettings(*o)
+	return err
+}
+
 // Configure changes the settings in force.
 func (s *Server) Configure(o Settings) error {
 	set, err := newSettings(o)

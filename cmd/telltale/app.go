@@ -21,8 +21,8 @@ import (
 
 // An app is a running Telltale: every part built from its settings.
 type app struct {
-	first   *config.Config                // those of the start
-	cfg     atomic.Pointer[config.Config] // those in force, but for what needs a restart
+	load    func() (*config.Config, error) // reads the settings anew
+	cfg     atomic.Pointer[config.Config]  // those in force
 	allow   atomic.Pointer[[]netip.Prefix]
 	logger  *slog.Logger
 	level   *slog.LevelVar
@@ -33,6 +33,11 @@ type app struct {
 	lists  *blocklists.Store
 	server *resolver.Server
 
+	applying sync.Mutex     // held while anything is put in force
+	loaded   *config.Config // as read last: also what needs a restart
+	refused  atomic.Value   // a string: why those on disk are not in force; "" where they are
+	groups   *groupNumbers
+
 	subscriptions *subscribe.Subscriber
 	fetched       chan struct{} // of one: a list was fetched
 	work          sync.WaitGroup
@@ -40,8 +45,9 @@ type app struct {
 
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
-func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{first: cfg, logger: logger, level: level, started: time.Now()}
+func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
+	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now()}
+	a.refused.Store("")
 	a.cfg.Store(cfg)
 	a.allow.Store(&cfg.Access.Allow)
 	defer func() {
@@ -60,7 +66,7 @@ func build(cfg *config.Config, logger *slog.Logger, level *slog.LevelVar) (_ *ap
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	ledger, err := devices.Open(devices.Options{
-		Devices: deviceList(cfg), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Report, Logger: logger,
+		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Report, Logger: logger,
 	})
 	if err != nil {
 		return nil, err

@@ -1,13 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"telltale/blocklists"
 	"telltale/config"
+	"telltale/devices"
 )
+
+// Applying settings. Whatever changes what is in force (a saved file, SIGHUP, a
+// command, a finished download) holds applying for the whole of it, reads what is
+// to be in force then, and puts all of it in force or nothing.
 
 // watchFailed says that changed settings are found late, or no longer.
 func (a *app) watchFailed(err error) {
@@ -18,26 +25,54 @@ func (a *app) watchFailed(err error) {
 	a.logger.Warn("the settings file cannot be watched", "error", err)
 }
 
-// apply puts changed settings in force as far as that is possible while
-// serving, and says what is not.
-func (a *app) apply(cfg *config.Config, err error) {
+// reload puts the settings in force that the file, the overlay, the environment
+// and the flags give now. On an error what was in force stays in force.
+func (a *app) reload() error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	return a.reloadLocked()
+}
+
+func (a *app) reloadLocked() error {
+	cfg, err := a.load()
+	if err == nil {
+		err = a.applyLocked(cfg)
+	}
 	if err != nil {
-		a.logger.Error("the changed settings are not in force: what was in force stays", "error", err)
-		a.log.Report("config-refused", "settings", err.Error())
+		a.refuseLocked(err)
+		return fmt.Errorf("the changed settings are not in force, what was in force stays: %w", err)
+	}
+	a.refused.Store("")
+	return nil
+}
+
+// refuseLocked says why changed settings are not in force, once for each reason.
+func (a *app) refuseLocked(err error) {
+	if a.refusal() == err.Error() {
 		return
 	}
-	old := a.cfg.Load()
-	live, changed := config.Diff(old, cfg)
-	if len(live)+len(changed) == 0 {
-		return
+	a.refused.Store(err.Error())
+	a.logger.Error("the changed settings are not in force: what was in force stays", "error", err)
+	a.log.Report("config-refused", "settings", err.Error())
+}
+
+// refusal returns why the settings on disk are not in force; "" where they are. It
+// does not wait for what is being applied.
+func (a *app) refusal() string { return a.refused.Load().(string) }
+
+// applyLocked puts cfg in force as far as that is possible while serving, and says
+// what is not.
+func (a *app) applyLocked(cfg *config.Config) error {
+	live, changed := config.Diff(a.loaded, cfg)
+	if len(live)+len(changed) == 0 && a.refusal() == "" {
+		a.loaded = cfg // it may be of other files
+		return nil
 	}
-	_, restart := config.Diff(a.first, cfg)
-	if err := a.applyLive(old, cfg, live); err != nil {
-		a.logger.Error("the changed settings are not wholly in force", "error", err)
-		a.log.Report("config-refused", "settings", err.Error())
-		return
+	if err := a.swapLocked(config.Live(a.cfg.Load(), cfg)); err != nil {
+		return err
 	}
-	a.cfg.Store(cfg)
+	a.loaded = cfg
+	_, restart := config.Diff(a.cfg.Load(), cfg)
 	if len(live) > 0 {
 		a.logger.Info("changed settings are in force", "keys", live)
 	}
@@ -45,42 +80,72 @@ func (a *app) apply(cfg *config.Config, err error) {
 		a.logger.Warn("changed settings come into force with a restart", "keys", restart)
 	}
 	a.log.Report("config-changed", "settings", fmt.Sprintf("in force: %v; with a restart: %v", live, restart))
+	a.keepLastGood(cfg)
+	return nil
 }
 
-func (a *app) applyLive(old, cfg *config.Config, live []string) error {
-	if err := a.ledger.Load().Configure(deviceList(cfg)); err != nil {
+// swapLocked checks all parts of cfg, and then puts them in force. The lists come
+// first: their new policy knows the settings of every device, old and new, so that
+// none is ever judged by those of another.
+func (a *app) swapLocked(cfg *config.Config) error {
+	level, err := checkParts(cfg)
+	if err != nil {
 		return err
 	}
-	if err := a.configureLists(cfg); err != nil {
+	if !a.groups.add(cfg) {
+		return fmt.Errorf("more than %d names of devices since the start: restart Telltale", maxGroups)
+	}
+	old := a.cfg.Load()
+	a.subscriptions.Set(subscriptionLists(cfg))
+	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+		a.subscriptions.Set(subscriptionLists(old))
+		return errors.Join(err, a.lists.Configure(a.listOptions(old)))
+	}
+	if err := a.ledger.Load().Configure(deviceList(cfg, a.groups)); err != nil {
 		return err
 	}
 	if err := a.server.Configure(serverSettings(cfg)); err != nil {
 		return err
 	}
-	if slices.Contains(live, "upstreams") {
+	if !slices.Equal(old.Upstreams, cfg.Upstreams) {
 		a.server.SetUpstreams(upstreams(cfg))
 	}
 	a.allow.Store(&cfg.Access.Allow)
-	return setLevel(a.level, cfg.Messages.Level)
+	a.level.Set(level)
+	a.cfg.Store(cfg)
+	return nil
 }
 
-func (a *app) configureLists(cfg *config.Config) error {
-	a.subscriptions.Set(subscriptionLists(cfg))
-	return a.lists.Configure(a.listOptions(cfg))
+// checkParts finds what a part would refuse, before any is changed.
+func checkParts(cfg *config.Config) (level slog.Level, err error) {
+	settings := serverSettings(cfg)
+	return level, errors.Join(
+		devices.Check(deviceList(cfg, newGroupNumbers(cfg))),
+		settings.Check(),
+		level.UnmarshalText([]byte(cfg.Messages.Level)),
+	)
 }
 
+// applyFetched puts fetched lists in force.
+func (a *app) applyFetched() {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	if err := a.lists.Configure(a.listOptions(a.cfg.Load())); err != nil {
+		a.logger.Error("a fetched list is not in force", "error", err)
+	}
+}
+
+// keepLastGood keeps settings that work for a start with broken ones.
+func (a *app) keepLastGood(cfg *config.Config) {
+	if err := cfg.KeepAsLastGood(time.Now()); err != nil {
+		a.logger.Warn("these settings are not kept for a start with broken ones", "error", err)
+	}
+}
+
+// listOptions are those of the running lists.
 func (a *app) listOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg)
+	o := listOptions(cfg, a.cfg.Load(), a.groups)
 	o.Subscribed = subscribed(a.subscriptions)
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
-}
-
-func setLevel(level *slog.LevelVar, word string) error {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(word)); err != nil {
-		return err
-	}
-	level.Set(l)
-	return nil
 }

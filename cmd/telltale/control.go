@@ -33,13 +33,21 @@ type status struct {
 	Version   string                    `json:"version"`
 	PID       int                       `json:"pid"`
 	Started   time.Time                 `json:"started"`
-	Config    string                    `json:"config"`
+	Settings  settingsStatus            `json:"settings"`
 	Listen    []string                  `json:"listen"`
 	Paused    *time.Time                `json:"paused,omitempty"`
 	Server    resolver.Stats            `json:"server"`
 	Upstreams []resolver.UpstreamStatus `json:"upstreams"`
 	Log       querylog.Stats            `json:"log"`
 	Gateways  []string                  `json:"gateways"`
+}
+
+// A settingsStatus says which settings are in force.
+type settingsStatus struct {
+	File     string     `json:"file,omitempty"`
+	Overlay  string     `json:"overlay"`
+	LastGood *time.Time `json:"last_good,omitempty"` // those kept then are in force, since those on disk had mistakes at the start
+	Refused  string     `json:"refused,omitempty"`   // why those on disk are not in force
 }
 
 // A command to the server, as the body of a POST.
@@ -156,7 +164,7 @@ func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 
 func (a *app) status() status {
 	st := status{
-		Version: buildVersion(), PID: os.Getpid(), Started: a.started, Config: a.cfg.Load().File,
+		Version: buildVersion(), PID: os.Getpid(), Started: a.started, Settings: a.settingsStatus(),
 		Server: a.server.Stats(), Upstreams: a.server.Upstreams(), Log: a.log.Stats(),
 	}
 	for _, addr := range a.server.Addrs() {
@@ -169,6 +177,15 @@ func (a *app) status() status {
 		st.Paused = &until
 	}
 	return st
+}
+
+func (a *app) settingsStatus() settingsStatus {
+	cfg := a.cfg.Load()
+	s := settingsStatus{File: cfg.File, Overlay: cfg.Overlay, Refused: a.refusal()}
+	if !cfg.LastGood.IsZero() {
+		s.LastGood = &cfg.LastGood
+	}
+	return s
 }
 
 // explain judges a name as the running server does.
@@ -275,7 +292,7 @@ func (a *app) refresh(w http.ResponseWriter, r *http.Request) {
 		}
 		switch p.Outcome {
 		case subscribe.Updated:
-			a.configureFetched() // so that what is said is so
+			a.applyFetched() // so that what is said is so
 			line.Rules, line.Bad = a.inForce(p)
 		case subscribe.Unchanged:
 			line.Rules, line.Bad = a.inForce(p)

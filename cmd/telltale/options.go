@@ -58,8 +58,10 @@ func modeOf(words ...string) *blocklists.Mode {
 	return nil
 }
 
-// listOptions are the settings of the lists.
-func listOptions(cfg *config.Config) blocklists.Options {
+// listOptions are the settings of the lists. before are the settings that are
+// still in force: a device that cfg has no more keeps its settings while queries
+// may still be under way that know it.
+func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.Options {
 	o := blocklists.Options{
 		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(),
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
@@ -81,15 +83,13 @@ func listOptions(cfg *config.Config) blocklists.Options {
 		l.Annotation = annotation(&s.Annotation)
 		o.Lists = append(o.Lists, l)
 	}
-	for i := range cfg.Devices {
-		o.Groups = append(o.Groups, deviceGroup(cfg, &cfg.Devices[i]))
-	}
+	o.Groups = groupSettings(cfg, before, numbers)
 	return o
 }
 
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg)
+	o := listOptions(cfg, cfg, newGroupNumbers(cfg))
 	o.Subscribed = copies(cfg)
 	return o
 }
@@ -128,8 +128,50 @@ func annotation(a *config.Annotation) *format.Annotation {
 	}
 }
 
-// deviceGroup makes a configured device a group of its own, the n-th device
-// group n: it has settings, and rules may name it.
+// A groupNumbers gives each device's name a group number, from 1, for as long as
+// the process lives: whoever has looked up a number may use it with an older or
+// newer policy, and never gets the settings of another device.
+type groupNumbers struct{ byName map[string]uint16 }
+
+const maxGroups = 1<<16 - 1
+
+// newGroupNumbers returns numbers for the devices of cfg, by their order.
+func newGroupNumbers(cfg *config.Config) *groupNumbers {
+	g := &groupNumbers{byName: make(map[string]uint16)}
+	g.add(cfg)
+	return g
+}
+
+// add gives numbers to the devices of cfg that have none, and reports whether
+// there were enough.
+func (g *groupNumbers) add(cfg *config.Config) bool {
+	for i := range cfg.Devices {
+		if _, ok := g.byName[cfg.Devices[i].Name]; ok {
+			continue
+		}
+		if len(g.byName) == maxGroups {
+			return false
+		}
+		g.byName[cfg.Devices[i].Name] = uint16(len(g.byName) + 1)
+	}
+	return true
+}
+
+// groupSettings returns the settings of each group, by its number less one. Those
+// of devices that were configured once are empty: as for everyone.
+func groupSettings(cfg, before *config.Config, numbers *groupNumbers) []blocklists.GroupSettings {
+	all := make([]blocklists.GroupSettings, len(numbers.byName))
+	for _, c := range []*config.Config{before, cfg} {
+		for i := range c.Devices {
+			d := &c.Devices[i]
+			all[numbers.byName[d.Name]-1] = deviceGroup(c, d)
+		}
+	}
+	return all
+}
+
+// deviceGroup makes a configured device a group of its own: it has settings, and
+// rules may name it.
 func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings {
 	g := blocklists.GroupSettings{Name: d.Name, Mode: modeOf(d.Mode), ClientNames: []string{d.Name}}
 	g.Observe, g.ObserveUntil = observe(d.Observe)
@@ -149,12 +191,12 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 	return g
 }
 
-func deviceList(cfg *config.Config) []devices.Device {
+func deviceList(cfg *config.Config, numbers *groupNumbers) []devices.Device {
 	var all []devices.Device
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		all = append(all, devices.Device{
-			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, Group: uint16(i + 1), NoLog: !d.Log,
+			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, Group: numbers.byName[d.Name], NoLog: !d.Log,
 		})
 	}
 	return all

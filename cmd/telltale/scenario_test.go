@@ -349,6 +349,7 @@ type testServer struct {
 	t     testing.TB
 	flags []string
 	addr  netip.AddrPort
+	app   *app
 	stop  func()
 }
 
@@ -390,7 +391,7 @@ func (srv *testServer) start() {
 	go func() { done <- cl.serve(ctx, func(a *app) { ready <- a }) }()
 	select {
 	case a := <-ready:
-		srv.addr = a.server.Addrs()[0]
+		srv.app, srv.addr = a, a.server.Addrs()[0]
 	case err := <-done:
 		cancel()
 		srv.t.Fatalf("serve: %v\n%s", err, errs.String())

@@ -8,11 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -69,8 +72,11 @@ func profileTo(file string) (stop func() error, err error) {
 // serve runs the server until ctx ends. ready is called once it
 // answers.
 func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before it could end a start
+	defer signal.Stop(hangups)
 	grow(cl.env, startGrowth)
-	cfg, err := cl.load()
+	cfg, broken, err := cl.startSettings()
 	if err != nil {
 		return err
 	}
@@ -84,9 +90,14 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		runtime.GOMAXPROCS(n)
 	}
 	boundMemory(cl.env, logger)
-	a, err := build(cfg, logger, level)
+	a, err := build(cfg, cl.load, logger, level)
 	if err != nil {
-		return err
+		return errors.Join(broken, err)
+	}
+	if broken != nil {
+		a.startedWithLastGood(cfg, broken)
+	} else {
+		a.keepLastGood(cfg)
 	}
 	control, err := a.listenControl()
 	if errors.Is(err, errAnswered) {
@@ -98,9 +109,9 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	flags := cl.root.PersistentFlags()
-	path, _ := flags.GetString("config")
-	tasks.Go(func() { config.Watch(ctx, path, flags, cl.env, a.watchFailed, a.apply) })
+	path, _ := cl.root.PersistentFlags().GetString("config")
+	tasks.Go(func() { config.Watch(ctx, path, cl.env, cfg, a.watchFailed, func() { a.reload() }) })
+	tasks.Go(func() { a.reloadOn(ctx, hangups) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
 	a.welcome(cl)
@@ -116,10 +127,50 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	return a.close()
 }
 
+// startSettings reads the settings of a start. Where they have mistakes it returns
+// the settings that worked last, and the mistakes as broken.
+func (cl *cli) startSettings() (cfg *config.Config, broken, err error) {
+	cfg, broken = cl.load()
+	if broken == nil {
+		return cfg, nil, nil
+	}
+	flags := cl.root.PersistentFlags()
+	path, _ := flags.GetString("config")
+	cfg, err = config.LoadLastGood(path, flags, cl.env)
+	switch {
+	case errors.Is(err, config.ErrNoLastGood):
+		return nil, nil, broken
+	case err != nil:
+		return nil, nil, errors.Join(broken, err)
+	}
+	return cfg, broken, nil
+}
+
+// startedWithLastGood says that other settings are in force than those on disk.
+func (a *app) startedWithLastGood(cfg *config.Config, broken error) {
+	a.refused.Store(broken.Error())
+	a.logger.Error("THE SETTINGS HAVE MISTAKES: those that worked last are in force instead", "kept", cfg.LastGood, "error", broken)
+	a.log.Report("config-last-good", "settings", fmt.Sprintf("in force are those kept %s, since today's have mistakes: %v", cfg.LastGood.Format(time.RFC3339), broken))
+}
+
+// reloadOn reads the settings anew at each of the signals.
+func (a *app) reloadOn(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			a.logger.Info("SIGHUP: the settings and the lists are read again")
+			a.reload()
+			a.applyFetched()
+		}
+	}
+}
+
 // newLogger returns what Telltale speaks of itself by, on standard error.
 func (cl *cli) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, error) {
 	level := new(slog.LevelVar)
-	if err := setLevel(level, cfg.Messages.Level); err != nil {
+	if err := level.UnmarshalText([]byte(cfg.Messages.Level)); err != nil {
 		return nil, nil, err
 	}
 	options := &slog.HandlerOptions{Level: level}

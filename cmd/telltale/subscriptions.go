@@ -127,13 +127,7 @@ func (a *app) fetch(ctx context.Context) {
 			return
 		case <-a.fetched:
 		}
-		a.configureFetched()
-	}
-}
-
-func (a *app) configureFetched() {
-	if err := a.lists.Configure(a.listOptions(a.cfg.Load())); err != nil {
-		a.logger.Error("a fetched list is not in force", "error", err)
+		a.applyFetched()
 	}
 }
 
