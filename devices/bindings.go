@@ -74,6 +74,10 @@ func (l *state) bind(a *address, b Binding, t tick) {
 	}
 	a.holder.seen.Store(a.confirmed)
 	l.changed[a.addr] = a.holder
+	if c := l.awaited[a.addr]; c != nil {
+		close(c)
+		delete(l.awaited, a.addr)
+	}
 }
 
 // start begins b or takes up the binding of an earlier run that says the same.

@@ -19,6 +19,8 @@ type table struct {
 	mu     sync.Mutex
 	silent map[netip.Addr]Entry // what only Ask finds
 	asked  int
+	probed []netip.Addr
+	probe  func(netip.Addr) bool // what Probe does
 }
 
 func newTable(entries ...Entry) *table {
@@ -53,6 +55,13 @@ func (f *table) Ask(_ context.Context, a netip.Addr) (Entry, bool) {
 	f.asked++
 	e, ok := f.silent[a]
 	return e, ok
+}
+
+func (f *table) Probe(a netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.probed = append(f.probed, a)
+	return f.probe != nil && f.probe(a)
 }
 
 func (f *table) setFailure(err error) {

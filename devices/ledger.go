@@ -20,6 +20,7 @@ const (
 	tickLength   = 10 * time.Second       // how exactly the last use of a binding is known
 	openWait     = 2 * time.Second        // for the first look at the neighbour table
 	askWait      = 250 * time.Millisecond // for one question to the kernel
+	identifyWait = 100 * time.Millisecond // for the kernel to resolve an address that a query waits for
 	askRate      = 500                    // questions to the kernel in a second
 
 	unseenTicks    = uint32(24 * time.Hour / tickLength)   // a binding unseen for so long ends
@@ -69,6 +70,7 @@ type Ledger struct {
 	published atomic.Pointer[snapshot]
 	links     atomic.Pointer[links]
 	tick      atomic.Uint32
+	byMAC     atomic.Bool
 
 	neighbours Neighbours
 	keep       func(Binding)
@@ -130,6 +132,7 @@ func Open(o Options) (*Ledger, error) {
 	l.links.Store(&links{})
 	l.published.Store(newSnapshot(seed{rand.Uint64(), rand.Uint64()}))
 	l.state = newState(config, l.max)
+	l.byMAC.Store(len(config.macs) > 0)
 	l.restore(o.Known, o.NextID, l.currentTick())
 	l.context, l.stop = context.WithCancel(context.Background())
 
@@ -182,7 +185,11 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	h := l.holder(bare)
 	l.mu.Unlock()
 	if h == nil {
-		e, known := l.askKernel(a)
+		var e Entry
+		known := false
+		if l.mayAsk(a) {
+			e, known = l.askKernel(a)
+		}
 		l.mu.Lock()
 		t := l.currentTick()
 		if known {
@@ -198,12 +205,81 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	return &h.Binding
 }
 
-// askKernel looks a up in the kernel's table, unless that was asked too often
-// within a second: strangers must not keep the log writer busy.
-func (l *Ledger) askKernel(a netip.Addr) (Entry, bool) {
-	if !a.IsValid() || l.context.Err() != nil || !l.asks.AllowN(l.now(), 1) {
-		return Entry{}, false
+// ByMAC reports whether a device is configured by its MAC, so that who holds an
+// address that nobody has used before may decide how it is answered.
+func (l *Ledger) ByMAC() bool { return l.byMAC.Load() }
+
+// Identify is Ask for a query that waits for its decision: it returns nil where
+// the kernel cannot say within 100 ms who holds a, and then binds nothing, since a
+// moment later the kernel may know.
+func (l *Ledger) Identify(a netip.Addr) *Binding {
+	bare := plain(a)
+	l.mu.Lock()
+	h := l.holder(bare)
+	l.mu.Unlock()
+	if h == nil && l.mayAsk(a) {
+		if h = l.bindKnown(a, bare); h == nil {
+			h = l.await(a, bare)
+		}
 	}
+	if h == nil {
+		return nil
+	}
+	h.mark(l.tick.Load())
+	l.flushReports(nil)
+	return &h.Binding
+}
+
+// bindKnown binds a, whose bare form is bare, if the kernel knows its MAC.
+func (l *Ledger) bindKnown(a, bare netip.Addr) *held {
+	e, ok := l.askKernel(a)
+	if !ok {
+		return nil
+	}
+	e.Addr = bare
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.currentTick()
+	l.applyEntry(e, t)
+	l.updateGateways(t)
+	l.wakePublisher()
+	return l.holder(bare)
+}
+
+// await makes the kernel resolve a, and waits until it has.
+func (l *Ledger) await(a, bare netip.Addr) *held {
+	l.mu.Lock()
+	bound, already := l.awaited[bare]
+	if !already {
+		bound = make(chan struct{})
+		l.awaited[bare] = bound
+	}
+	l.mu.Unlock()
+	if already || l.neighbours.Probe(a.Unmap()) {
+		timeout := time.NewTimer(identifyWait)
+		defer timeout.Stop()
+		select {
+		case <-bound:
+		case <-timeout.C:
+		case <-l.context.Done():
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.awaited[bare] == bound && !already {
+		delete(l.awaited, bare)
+	}
+	return l.holder(bare)
+}
+
+// mayAsk reports whether the kernel may be asked of a once more: not too often
+// within a second, so that strangers keep nobody busy.
+func (l *Ledger) mayAsk(a netip.Addr) bool {
+	return a.IsValid() && l.context.Err() == nil && l.asks.AllowN(l.now(), 1)
+}
+
+// askKernel looks a up in the kernel's table. mayAsk must have allowed it.
+func (l *Ledger) askKernel(a netip.Addr) (Entry, bool) {
 	ctx, cancel := context.WithTimeout(l.context, askWait)
 	defer cancel()
 	return l.neighbours.Ask(ctx, a.Unmap())
@@ -220,6 +296,7 @@ func (l *Ledger) Configure(devices []Device) error {
 	l.mu.Lock()
 	l.reconfigure(config, l.currentTick())
 	l.mu.Unlock()
+	l.byMAC.Store(len(config.macs) > 0)
 	l.publish()
 	return nil
 }

@@ -204,6 +204,83 @@ func TestALinkLocalAddressOnTwoLinks(t *testing.T) {
 	})
 }
 
+// A query from an address that is new waits until the kernel knows whose it is.
+func TestIdentify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable()
+		f.silent[addr("192.168.1.5")] = entry("192.168.1.5", macTV)
+		l, k := open(t, f, Options{Devices: []Device{{Name: "tv", MACs: []string{macTV}}}})
+		if !l.ByMAC() {
+			t.Error("a device is configured by its MAC, and ByMAC says no")
+		}
+		if b := l.Identify(addr("192.168.1.5")); b == nil || b.Device != "tv" {
+			t.Errorf("the kernel knew: got %+v", b)
+		} else if kept := k.at("192.168.1.5"); len(kept) != 1 || kept[0].ID != b.ID {
+			t.Errorf("a binding is kept before it is used: got %+v", kept)
+		}
+		if len(f.probed) != 0 {
+			t.Errorf("probed %v, want nothing: the kernel knew", f.probed)
+		}
+
+		f.probe = func(a netip.Addr) bool {
+			go func() { // the device answers a moment later
+				time.Sleep(3 * time.Millisecond)
+				f.changes <- Change{Entries: []Entry{entry(a.String(), macTV)}}
+			}()
+			return true
+		}
+		start := time.Now()
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if b := l.Identify(addr("192.168.1.6")); b == nil || b.Device != "tv" {
+					t.Errorf("the kernel had to resolve it: got %+v", b)
+				}
+			})
+		}
+		both.Wait()
+		if took := time.Since(start); took > 10*time.Millisecond || len(f.probed) != 1 {
+			t.Errorf("took %v and %d probes, want 3 ms and 1", took, len(f.probed))
+		}
+
+		f.probe = func(netip.Addr) bool { return true } // nobody answers
+		start = time.Now()
+		if b := l.Identify(addr("192.168.1.7")); b != nil {
+			t.Errorf("nobody answered: got %+v", b)
+		}
+		if took := time.Since(start); took < identifyWait || took > 2*identifyWait {
+			t.Errorf("nobody answered: waited %v, want %v", took, identifyWait)
+		}
+		f.probe = nil // not on a link
+		start = time.Now()
+		if b := l.Identify(addr("10.9.9.9")); b != nil || time.Since(start) != 0 {
+			t.Errorf("behind a router: got %+v after %v, want nothing at once", b, time.Since(start))
+		}
+		f.show(entry("192.168.1.7", macTV))
+		wantDevice(t, l, "the neighbour came later", "192.168.1.7", "tv")
+		if len(l.awaited) != 0 {
+			t.Errorf("%d addresses are still awaited", len(l.awaited))
+		}
+		if err := l.Configure([]Device{{Name: "tv", Addresses: []netip.Addr{addr("192.168.1.5")}}}); err != nil || l.ByMAC() {
+			t.Errorf("no device is configured by its MAC any more, and ByMAC says yes (%v)", err)
+		}
+	})
+}
+
+// Strangers who make up addresses cost a bounded number of questions.
+func TestIdentifyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable()
+		l, _ := open(t, f, Options{Devices: []Device{{Name: "tv", MACs: []string{macTV}}}})
+		for i := range 4 * askRate {
+			l.Identify(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		}
+		if f.asked > askRate || len(f.probed) > askRate {
+			t.Errorf("%d questions and %d probes at once, want at most %d", f.asked, len(f.probed), askRate)
+		}
+	})
+}
+
 func TestAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTable()

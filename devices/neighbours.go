@@ -17,6 +17,11 @@ type Neighbours interface {
 	// Ask looks up one address now, as long as ctx allows. The address is unmapped;
 	// its zone, if it has one, says which interface is meant.
 	Ask(ctx context.Context, a netip.Addr) (Entry, bool)
+
+	// Probe makes a's hardware address known if there is one on a link of this
+	// machine: a Change comes when it is. It returns false where none can come. The
+	// address is as in Ask.
+	Probe(a netip.Addr) bool
 }
 
 // A Change is what has changed at Neighbours.

@@ -18,3 +18,5 @@ var errNoTable = errors.New("the neighbour table is not read on this platform")
 func (none) Follow(context.Context, func(Change)) error { return errNoTable }
 
 func (none) Ask(context.Context, netip.Addr) (Entry, bool) { return Entry{}, false }
+
+func (none) Probe(netip.Addr) bool { return false }

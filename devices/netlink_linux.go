@@ -314,6 +314,35 @@ func (k *kernel) Ask(ctx context.Context, a netip.Addr) (Entry, bool) {
 	return found, found.MAC != ""
 }
 
+// discard is the port of the datagrams by which Probe makes the kernel resolve an
+// address (RFC 863).
+const discard = 9
+
+// Probe sends an empty datagram to a, if it is on a link: the kernel must resolve
+// the address for that. A device that has just taken an address may ask from it
+// before the kernel has had a reason to.
+func (k *kernel) Probe(a netip.Addr) bool {
+	c, err := k.dial()
+	if err != nil {
+		return false
+	}
+	links := k.linksOf(c, a)
+	c.Close()
+	if len(links) != 1 {
+		return false
+	}
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		a = a.WithZone(strconv.Itoa(links[0]))
+	}
+	u, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, discard)))
+	if err != nil {
+		return false
+	}
+	defer u.Close()
+	_, err = u.Write(nil)
+	return err == nil
+}
+
 // linksOf returns the interfaces a may be a neighbour on: one, but for
 // link-local addresses without a zone.
 func (k *kernel) linksOf(c *netlink.Conn, a netip.Addr) []int {

@@ -56,7 +56,8 @@ type state struct {
 	evicted  uint32 // tick of the last report of an eviction
 
 	// What waits to be published, and reported by Keep and Report.
-	changed         map[netip.Addr]*held // nil: nobody holds it any more
+	changed         map[netip.Addr]*held         // nil: nobody holds it any more
+	awaited         map[netip.Addr]chan struct{} // addresses that Identify waits for; closed when bound
 	prefixesChanged bool
 	pending         []Binding
 	pendingReports  []report
@@ -78,6 +79,7 @@ func newState(c *configuration, limit int) state {
 		fresh:       rate.NewLimiter(rate.Limit(float64(limit)/(24*time.Hour).Seconds()), limit),
 		reports:     rate.NewLimiter(rate.Every(time.Minute), 60),
 		changed:     make(map[netip.Addr]*held),
+		awaited:     make(map[netip.Addr]chan struct{}),
 	}
 }
 
