@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +202,22 @@ func TestALinkLocalAddressOnTwoLinks(t *testing.T) {
 		wantDevice(t, l, "two MACs on two links", "fe80::1", "addr:fe80::1")
 		wantDevice(t, l, "with a zone it is the same", "fe80::1%eth0", "addr:fe80::1")
 		wantDevice(t, l, "one MAC on two links", "fe80::2", "mac:"+macLaptop)
+	})
+}
+
+// A clock that is set back while a binding is in force does not let it end before
+// it began.
+func TestABindingEndsAfterItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var setBack atomic.Int64
+		f := newTable(entry("192.168.1.5", macTV))
+		_, k := open(t, f, Options{Now: func() time.Time { return time.Now().Add(-time.Duration(setBack.Load())) }})
+		setBack.Store(int64(3 * time.Hour))
+		f.show(entry("192.168.1.5", macLaptop))
+		history := k.at("192.168.1.5")
+		if len(history) != 3 || history[1].Until.Before(history[1].From) {
+			t.Errorf("got %+v, want begin, an end not before it, begin", history)
+		}
 	})
 }
 

@@ -358,6 +358,42 @@ func TestEndsOfBindingsAreKept(t *testing.T) {
 	}
 }
 
+// TestAnEndedBindingStaysEnded logs a lookup with a binding as it was before it
+// ended, as one does that waited for an upstream meanwhile. It must not open the
+// binding again, neither in the store nor from the journal of a killed server.
+func TestAnEndedBindingStaysEnded(t *testing.T) {
+	for _, where := range []string{"store", "journal"} {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		b := *phone(7)
+		ended := b
+		ended.Until, ended.Seen = b.From.Add(2*time.Hour), b.From.Add(time.Hour)
+		l.KeepBinding(b)
+		l.KeepBinding(ended)
+		closeLog(t, l)
+
+		l = open(t, Options{Dir: dir})
+		l.Append([]Record{lookup(t, nil, b.From, &b, "x.example")})
+		l.Flush()
+		if where == "journal" {
+			killed := t.TempDir()
+			if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			closeLog(t, l)
+			dir = killed
+			l = open(t, Options{Dir: dir})
+		}
+		closeLog(t, l)
+		l = open(t, Options{Dir: dir})
+		kept, _, err := l.Bindings()
+		if err != nil || len(kept) != 1 || !kept[0].Until.Equal(ended.Until) || !kept[0].Seen.Equal(ended.Seen) {
+			t.Errorf("%s: got %+v, %v, want it ended", where, kept, err)
+		}
+		closeLog(t, l)
+	}
+}
+
 func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
