@@ -3,6 +3,7 @@ package querylog
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 type Filter struct {
 	Since, Until time.Time // rows with a lookup in between
 	Device       string    // identity, shown name, MAC or address; case does not matter
+	Devices      []string  // identities: rows of these are chosen as well as those of Device
 	Vendor       string    // case does not matter
 	Name         string    // part of the name or alias; with * or ? a pattern of the whole
 	Verdict      string    // pass, allow, block, observe or answer
@@ -44,8 +46,15 @@ func (f *Filter) matches(r *Row) bool {
 	if f.Name != "" && !matchName(f.Name, r.Name) && !matchName(f.Name, r.Alias) {
 		return false
 	}
-	return f.Device == "" || equalFold(r.Device, f.Device) || equalFold(r.DeviceName, f.Device) ||
-		equalFold(r.MAC, f.Device) || equalFold(r.Client, f.Device)
+	return f.matchesDevice(r)
+}
+
+func (f *Filter) matchesDevice(r *Row) bool {
+	if f.Device == "" && len(f.Devices) == 0 || slices.Contains(f.Devices, r.Device) {
+		return true
+	}
+	return f.Device != "" && (equalFold(r.Device, f.Device) || equalFold(r.DeviceName, f.Device) ||
+		equalFold(r.MAC, f.Device) || equalFold(r.Client, f.Device))
 }
 
 // equalFold compares as SQLite's NOCASE does: ASCII letters alone have case.
@@ -115,11 +124,25 @@ func (f *Filter) where() (sql string, args []any) {
 	} else if f.Name != "" {
 		add(`(instr(r.name, ?) > 0 OR instr(r.alias, ?) > 0)`, f.Name, f.Name)
 	}
-	if d := f.Device; d != "" {
-		add(`(`+deviceSQL+` = ? COLLATE NOCASE OR b.name = ? COLLATE NOCASE OR b.mac = ? COLLATE NOCASE
-			OR coalesce(r.client, b.addr) = ? COLLATE NOCASE)`, d, d, d, d)
+	if f.Device != "" || len(f.Devices) > 0 {
+		condition, of := f.whereDevice()
+		add(condition, of...)
 	}
 	return sql, args
+}
+
+func (f *Filter) whereDevice() (sql string, args []any) {
+	var one []string
+	if d := f.Device; d != "" {
+		one = append(one, deviceSQL+` = ? COLLATE NOCASE OR b.name = ? COLLATE NOCASE OR b.mac = ? COLLATE NOCASE
+			OR coalesce(r.client, b.addr) = ? COLLATE NOCASE`)
+		args = append(args, d, d, d, d)
+	}
+	for _, d := range f.Devices {
+		one = append(one, deviceSQL+` = ?`)
+		args = append(args, d)
+	}
+	return `(` + strings.Join(one, ` OR `) + `)`, args
 }
 
 // deviceSQL is the device of a row as Row.Device has it.

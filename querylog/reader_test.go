@@ -56,6 +56,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 		for _, f := range []Filter{
 			{}, {Verdict: "block"}, {Verdict: "ALLOW"}, {Verdict: "pass", Limit: 7}, {Limit: 1}, {Limit: open}, {Limit: open + 5}, {Limit: 100_000},
 			{Vendor: "xiaomi"}, {Vendor: "nobody"}, {Device: "device1"}, {Device: "DEVICE2"}, {Device: "10.0.0.1"}, {Device: "nobody"},
+			{Devices: []string{"device1", "nobody"}}, {Device: "device2", Devices: []string{"device1"}}, {Devices: []string{"nobody"}},
 			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
 			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
@@ -80,6 +81,10 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			checkTops(t, dir, f, norm, all)
 		}
 		r, _ := OpenReader(dir)
+		listed, unlisted, err := r.Coverage(context.Background())
+		if end := start.Add(windowMin); err != nil || listed.Before(start) || listed.After(end) || unlisted.Before(start) || unlisted.After(end) {
+			t.Errorf("got rows from %v and %v on, and %v; want both within the first window from %v on", listed, unlisted, err, start)
+		}
 		for _, err := range r.Rows(context.Background(), Filter{Verdict: "maybe"}) {
 			if err == nil || !strings.Contains(err.Error(), "observe") {
 				t.Errorf("got %v for a verdict that there is not, want the ones that there are", err)
@@ -93,9 +98,11 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 	r, _ := OpenReader(dir)
 	for what, column := range topColumns {
 		want := map[string]uint64{}
+		var wantTiers, gotTiers Tiers
 		for _, row := range all {
 			if key, ok := column.of(&row); ok && norm.matches(&row) {
 				want[key] += row.Count
+				wantTiers.add(tiersOf(&row))
 			}
 		}
 		top, err := r.Top(context.Background(), what, f, 0)
@@ -105,12 +112,16 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 		got := map[string]uint64{}
 		for i, row := range top {
 			got[row.Key] = row.Count
+			gotTiers.add(row.Tiers)
 			if i > 0 && top[i-1].Count < row.Count {
 				t.Errorf("top %s: line %d is larger than the one before", what, i)
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%+v: top %s: got %v, want %v", f, what, got, want)
+		}
+		if gotTiers != wantTiers {
+			t.Errorf("%+v: top %s: got tiers %v, want %v", f, what, gotTiers, wantTiers)
 		}
 	}
 }

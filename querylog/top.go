@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -17,10 +18,46 @@ type TopRow struct {
 	Label   string `json:"label,omitempty"` // of a device: the name it was last shown by
 	Count   uint64 `json:"count"`           // lookups
 	Blocked uint64 `json:"blocked"`         // of them blocked
+	Tiers   Tiers  `json:"tiers"`           // of them by what is said of the name
 	Rows    uint64 `json:"rows"`            // windows in which there was one, by each name and device
 	First   Time   `json:"first"`
 	Last    Time   `json:"last"`
 }
+
+// Tiers counts lookups by the tier of the rule or the list that attributes them.
+// Names of no tier are in none.
+type Tiers struct {
+	Telemetry uint64 `json:"telemetry"`
+	Mixed     uint64 `json:"mixed"`
+	Essential uint64 `json:"essential"`
+}
+
+func (t *Tiers) add(u Tiers) {
+	t.Telemetry += u.Telemetry
+	t.Mixed += u.Mixed
+	t.Essential += u.Essential
+}
+
+// tiersOf counts a row by its tier.
+func tiersOf(r *Row) (t Tiers) {
+	if r.Attribution == blocklists.ByOwner.String() {
+		return t
+	}
+	switch r.Tier {
+	case "telemetry":
+		t.Telemetry = r.Count
+	case "mixed":
+		t.Mixed = r.Count
+	case "essential":
+		t.Essential = r.Count
+	}
+	return t
+}
+
+// tierSQL counts the rows of a group by tier.
+const tierSQL = `sum(CASE WHEN r.level >= 2 AND a.tier = 'telemetry' THEN r.count ELSE 0 END),
+			sum(CASE WHEN r.level >= 2 AND a.tier = 'mixed' THEN r.count ELSE 0 END),
+			sum(CASE WHEN r.level >= 2 AND a.tier = 'essential' THEN r.count ELSE 0 END)`
 
 // Top counts the lookups f chooses by what ("names", "devices" or "vendors")
 // and returns the n largest; 0 for all. f.Limit has no effect. Vendors are those
@@ -49,7 +86,7 @@ func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRo
 	}
 	for _, row := range s.openRows(&f) {
 		if key, ok := c.of(&row); ok {
-			t := TopRow{Key: key, Count: row.Count, Rows: 1, First: row.Time, Last: row.Last}
+			t := TopRow{Key: key, Count: row.Count, Tiers: tiersOf(&row), Rows: 1, First: row.Time, Last: row.Last}
 			if what == "devices" {
 				t.Label = row.DeviceName
 			}
@@ -94,12 +131,14 @@ func (s *snapshot) top(c topColumn, f *Filter, all map[string]*TopRow) error {
 	where, args := f.where()
 	args = append([]any{low - 1, min(high, (s.position+1)<<rowBits)}, args...)
 	for _, table := range []string{"listed", "unlisted"} {
-		sql := fmt.Sprintf(`SELECT %s, %s, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END), count(*), min(r.first), max(r.last)
-			FROM %s r %s %s %s GROUP BY 1`, c.key, c.label, table, joins, where, c.where)
+		sql := fmt.Sprintf(`SELECT %s, %s, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END), count(*), min(r.first), max(r.last),
+			%s
+			FROM %s r %s %s %s GROUP BY 1`, c.key, c.label, tierSQL, table, joins, where, c.where)
 		err := s.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 			merge(all, TopRow{
 				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: uint64(stmt.ColumnInt64(2)), Blocked: uint64(stmt.ColumnInt64(3)),
 				Rows: uint64(stmt.ColumnInt64(4)), First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))},
+				Tiers: Tiers{uint64(stmt.ColumnInt64(7)), uint64(stmt.ColumnInt64(8)), uint64(stmt.ColumnInt64(9))},
 			})
 			return true
 		})
@@ -119,10 +158,42 @@ func merge(all map[string]*TopRow, t TopRow) {
 	have.Count += t.Count
 	have.Blocked += t.Blocked
 	have.Rows += t.Rows
+	have.Tiers.add(t.Tiers)
 	if t.First.Before(have.First.Time) {
 		have.First = t.First
 	}
 	if !t.Last.Before(have.Last.Time) {
 		have.Last, have.Label = t.Last, cmp.Or(t.Label, have.Label)
 	}
+}
+
+// Coverage returns the time of the oldest row of listed names and of all others;
+// zero where there is none.
+func (r *Reader) Coverage(ctx context.Context) (listed, unlisted time.Time, err error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return listed, unlisted, err
+	}
+	defer s.close()
+	if s.conn != nil {
+		for table, t := range map[string]*time.Time{"listed": &listed, "unlisted": &unlisted} {
+			first, err := s.number(`SELECT first FROM ` + table + ` ORDER BY id LIMIT 1`)
+			if err != nil {
+				return listed, unlisted, err
+			}
+			*t = fromMilli(first)
+		}
+	}
+	for _, p := range s.open {
+		for _, e := range p.entries {
+			t := &unlisted
+			if e.listed() {
+				t = &listed
+			}
+			if row := e.row(0, ""); t.IsZero() || row.Time.Before(*t) {
+				*t = row.Time.Time
+			}
+		}
+	}
+	return listed, unlisted, nil
 }
