@@ -4,11 +4,12 @@ import (
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
 )
 
 // serve answers one packet: parse, decide, answer, finish. It never waits; a
 // query that must wait is copied, and goes on in answerLater.
-func (s *Server) serve(packet []byte, q *query, dst []byte, now, later outlet) {
+func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWriter) {
 	if reply, ok := s.parse(packet, q, dst); !ok {
 		now.send(q, reply) // counted, but no lookup: it is not logged
 		return
@@ -40,37 +41,37 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	if q.Type == dnswire.TypeANY {
 		return s.appendMinimalANY(dst, q), querylog.FromPolicy
 	}
-	if e, ok := s.cache.get(&q.Question, q.received, q.cached); ok {
-		return s.answerFrom(dst, q, e, e.cached())
+	if e, ok := s.cache.Get(&q.Question, q.received, q.cached); ok {
+		return s.answerFrom(dst, q, e, cachedSource(e))
 	}
 	return dst, 0
 }
 
 // answerLater asks an upstream once for all who wait for the same question, and
-// answers each of them by its own lights.
+// answers each of them by its own policy.
 func (s *Server) answerLater(f *flight) {
-	s.arrive(f, s.resolve(f), (*waiter).outlet, s.release)
+	s.deliver(f, s.resolve(f), (*waiter).writer, s.release)
 }
 
 // answerFrom appends e as the reply to q, unless a name or an address that e
 // leads to is blocked. e holds what an upstream said, never what lists say: they
 // are asked each time it is served.
-func (s *Server) answerFrom(dst []byte, q *query, e *entry, source querylog.Source) ([]byte, querylog.Source) {
-	if q.verdict.Action != blocklists.Allow && e.judge(q) {
+func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylog.Source) ([]byte, querylog.Source) {
+	if q.verdict.Action != blocklists.Allow && judge(e, q) {
 		if reply, ok := s.answerPolicy(dst, q); ok {
 			return reply, querylog.FromPolicy
 		}
 	}
-	if e.private && !s.settings.Load().mayRebind(&q.Name, e) {
+	if e.Private && !s.settings.Load().mayRebind(&q.Name, e) {
 		s.stats.rebound.Add(1)
 		return appendRebind(dst, q, s), querylog.FromRebind
 	}
-	return e.append(dst, q, s), source
+	return s.appendEntry(dst, q, e), source
 }
 
 // finish sends reply and logs q. Every query that was understood ends here, also
 // one that is shed or dropped: then reply is empty.
-func (s *Server) finish(q *query, reply []byte, source querylog.Source, out outlet) {
+func (s *Server) finish(q *query, reply []byte, source querylog.Source, out replyWriter) {
 	out.send(q, reply)
 	out.log(q, reply, source)
 }

@@ -3,6 +3,8 @@ package resolver
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -10,24 +12,46 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telltale/querylog"
+	"telltale/resolver/dnstest"
+	"telltale/resolver/listen"
+	"telltale/resolver/packets"
 )
 
 // A bursts is a reader with a real socket, and a client that sends it as many
 // packets as it takes at once. Both belong to one goroutine, so that each burst
 // is one batch and nothing depends on time.
 type bursts struct {
-	conn    *batchConn
+	conn    *listen.UDPConn
 	reader  *reader
 	client  int // file descriptor
-	packets [batchSize][]byte
+	packets [packets.BatchSize][]byte
 	buf     []byte
+}
+
+// socketPair returns a bound socket and a client connected to it.
+func socketPair(t testing.TB, address string) (*listen.UDPConn, *net.UDPConn) {
+	t.Helper()
+	c, bound, err := listen.BindUDP(netip.MustParseAddrPort(address), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if bound.Addr().IsUnspecified() {
+		bound = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), bound.Port())
+	}
+	client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(bound))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return c, client
 }
 
 // newBursts returns a rig that asks for name, spelt out by a number where it has
 // a verb for that, with log as its log.
 func newBursts(t testing.TB, name string, log func([]querylog.Record)) *bursts {
 	t.Helper()
-	d := newDesk(t, Options{Policy: withPolicy(everyMode(t)), Log: log})
+	d := newHarness(t, Options{Policy: withPolicy(everyMode(t)), Log: log})
 	r := &bursts{buf: make([]byte, 2048)}
 	for i := range r.packets {
 		asked := fmt.Sprintf(name, i)
@@ -35,7 +59,7 @@ func newBursts(t testing.TB, name string, log func([]querylog.Record)) *bursts {
 		r.packets[i] = packetOf(t, asked, dns.TypeA, func(m *dns.Msg) { m.Extra = nil })
 		binary.BigEndian.PutUint16(r.packets[i], uint16(i))
 	}
-	conn, client := socketPair(t, d.s, "127.0.0.1:0")
+	conn, client := socketPair(t, "127.0.0.1:0")
 	file, err := client.File() // blocking, and not of the poller
 	if err != nil {
 		t.Fatal(err)
@@ -56,12 +80,12 @@ func (r *bursts) round() error {
 			return err
 		}
 	}
-	for left := batchSize; left > 0; {
-		n, err := r.conn.batch.receive(r.conn.fd)
+	for left := packets.BatchSize; left > 0; {
+		n, err := r.conn.Receive()
 		if err != nil {
 			return err
 		}
-		r.reader.batch(n)
+		r.reader.ServeBatch(n)
 		left -= n
 	}
 	for range r.packets {
@@ -85,7 +109,7 @@ func BenchmarkBatch(b *testing.B) {
 			r := newBursts(b, test.name, func([]querylog.Record) {})
 			b.ReportAllocs()
 			b.ResetTimer()
-			for range (b.N + batchSize - 1) / batchSize {
+			for range (b.N + packets.BatchSize - 1) / packets.BatchSize {
 				if err := r.round(); err != nil {
 					b.Fatal(err)
 				}
@@ -98,11 +122,11 @@ func BenchmarkBatch(b *testing.B) {
 // an upstream, which answers at once, and back. 32 are under way at a time; the
 // client's and the upstream's parts are in it.
 func BenchmarkForward(b *testing.B) {
-	s, _ := startServer(b, Options{Readers: 1, CacheSize: -1}, startBareUpstream(b))
+	s, _ := startServer(b, Options{Readers: 1, CacheSize: -1}, dnstest.StartBare(b))
 	client := newAsker(b, s.Addrs()[0])
 	client.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	b.ReportAllocs()
-	for range batchSize {
+	for range packets.BatchSize {
 		client.ask()
 	}
 	for b.Loop() {

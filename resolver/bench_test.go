@@ -9,11 +9,12 @@ import (
 
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
 )
 
 // BenchmarkServe is parse, decide, answer and finish, without sockets and log.
 func BenchmarkServe(b *testing.B) {
-	d := newDesk(b, Options{Policy: withPolicy(everyMode(b))})
+	d := newHarness(b, Options{Policy: withPolicy(everyMode(b))})
 	d.teach("www.site.example.", dns.TypeA, "www.site.example. 300 IN A 192.0.2.1", true)
 	d.teach("alias.site.example.", dns.TypeA, "alias.site.example. 300 IN CNAME www.cdn.example.\nwww.cdn.example. 300 IN A 192.0.2.1", true)
 	for _, test := range []struct{ load, name string }{
@@ -21,8 +22,8 @@ func BenchmarkServe(b *testing.B) {
 	} {
 		b.Run(test.load, func(b *testing.B) {
 			packet := packetOf(b, test.name, dns.TypeA)
-			r := &countingOutlet{records: make([]querylog.Record, 0, 1)}
-			d.q.client, d.q.transport = d.client, querylog.UDP
+			r := &countingWriter{records: make([]querylog.Record, 0, 1)}
+			d.q.path.Client, d.q.transport = d.client, querylog.UDP
 			b.ReportAllocs()
 			for b.Loop() {
 				r.records = r.records[:0]
@@ -40,8 +41,8 @@ func BenchmarkServe(b *testing.B) {
 func BenchmarkCache(b *testing.B) {
 	const answers = 100_000
 	now := time.Now()
-	d := newDesk(b, Options{CacheSize: 256 << 20})
-	questions, entries := make([]dnswire.Question, answers), make([]*entry, answers)
+	d := newHarness(b, Options{CacheSize: 256 << 20})
+	questions, entries := make([]dnswire.Question, answers), make([]*cache.Entry, answers)
 	for i := range questions {
 		questions[i] = dnswire.Question{Type: dnswire.TypeA, Class: dnswire.ClassIN}
 		name := fmt.Sprintf("host%d.site%d.example.", i, i%97)
@@ -53,9 +54,9 @@ func BenchmarkCache(b *testing.B) {
 	const step = 7919 // prime, so that none comes after its neighbour
 	b.Run("get", func(b *testing.B) {
 		b.ReportAllocs()
-		into := new(entry)
+		into := new(cache.Entry)
 		for i := 0; b.Loop(); i = (i + step) % answers {
-			if _, ok := d.s.cache.get(&questions[i], now, into); !ok {
+			if _, ok := d.s.cache.Get(&questions[i], now, into); !ok {
 				b.Fatal("an answer is gone")
 			}
 		}
@@ -63,7 +64,7 @@ func BenchmarkCache(b *testing.B) {
 	b.Run("put", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i = (i + step) % answers {
-			d.s.cache.put(&questions[i], entries[i])
+			d.s.cache.Put(&questions[i], entries[i])
 		}
 	})
 }

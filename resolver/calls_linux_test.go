@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telltale/querylog"
+	"telltale/resolver/dnstest"
+	"telltale/resolver/packets"
+	"telltale/resolver/upstream"
 )
 
 // How much may be spent on a query is guarded by what does not depend on time:
@@ -35,7 +38,7 @@ func TestAllocationsOfMisses(t *testing.T) {
 		{"misses", 0, 0, 9.5},
 		{"the mix", 9, 18, 1.1},
 	} {
-		client := newAsker(t, startWithoutLog(t, startBareUpstream(t)))
+		client := newAsker(t, startWithoutLog(t, dnstest.StartBare(t)))
 		client.conn.SetDeadline(time.Now().Add(time.Minute))
 		blocked, cached := packetOf(t, "host.null.example.", 1), packetOf(t, "www.site.example.", 1)
 		burst := func() {
@@ -67,11 +70,11 @@ func TestAllocationsOfMisses(t *testing.T) {
 }
 
 // startWithoutLog starts a server that logs nothing, and returns its address.
-func startWithoutLog(t *testing.T, up *loopbackUpstream) netip.AddrPort {
+func startWithoutLog(t *testing.T, up *dnstest.Upstream) netip.AddrPort {
 	t.Helper()
 	s, err := New(Options{
 		Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, Readers: 1, Policy: withPolicy(everyMode(t)),
-		Upstreams: UpstreamOptions{Servers: []Upstream{{Addr: up.addr}}},
+		Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: up.Addr}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 		{"cached", map[string]float64{"recvmmsg": 1, "sendmmsg": 1, "futex": 2}, .25},
 		// What comes back comes one by one. A socket is worn after thousands of queries or two seconds.
 		{"misses", map[string]float64{
-			"recvmmsg": 4 * batchSize, "sendmmsg": 2 * batchSize, "futex": 4 * batchSize,
+			"recvmmsg": 4 * packets.BatchSize, "sendmmsg": 2 * packets.BatchSize, "futex": 4 * packets.BatchSize,
 			"socket": .5, "setsockopt": 1, "getsockopt": .5, "bind": 1, "connect": .5, "close": .5,
 		}, .5},
 	}
@@ -120,7 +123,7 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 				most, ok := test.most[call]
 				switch {
 				case ok && each > most:
-					t.Errorf("%s: %.2f for a batch of %d, at most %v", call, each, batchSize, most)
+					t.Errorf("%s: %.2f for a batch of %d, at most %v", call, each, packets.BatchSize, most)
 				case !ok && !slices.Contains(others, call):
 					rest += each
 				}
@@ -131,7 +134,7 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 				}
 			}
 			if rest > test.rest {
-				t.Errorf("%.2f other calls for a batch of %d, at most %v", rest, batchSize, test.rest)
+				t.Errorf("%.2f other calls for a batch of %d, at most %v", rest, packets.BatchSize, test.rest)
 			}
 			t.Logf("in %d batches: %v", rounds, got)
 		})
@@ -167,14 +170,14 @@ func TestCountedCalls(t *testing.T) {
 
 func roundOf(t *testing.T, load string) func() {
 	if load == "misses" {
-		s, _ := startServer(t, Options{Readers: 1}, startBareUpstream(t))
+		s, _ := startServer(t, Options{Readers: 1}, dnstest.StartBare(t))
 		client := newAsker(t, s.Addrs()[0])
 		client.conn.SetDeadline(time.Now().Add(time.Minute))
 		return func() {
-			for range batchSize {
+			for range packets.BatchSize {
 				client.ask()
 			}
-			for range batchSize {
+			for range packets.BatchSize {
 				if !client.hear() {
 					t.Fatal("no answer")
 				}

@@ -36,7 +36,7 @@ func (c *cookies) answer(q *query) []byte {
 	b = append(b, 1, 0, 0, 0) // version, reserved
 	b = binary.BigEndian.AppendUint32(b, uint32(q.received.Unix()))
 	var room [fullCookie + 16]byte
-	signed, client := append(room[:0], b...), q.client.Addr()
+	signed, client := append(room[:0], b...), q.path.Client.Addr()
 	if client.Is4() {
 		a := client.As4()
 		signed = append(signed, a[:]...)

@@ -1,109 +1,51 @@
 package resolver
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"time"
 
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
 )
 
-// An entry is what an upstream said, kept as bytes, or that none said anything.
-// It is policy-free: what the lists say about it is decided each time it is
-// served. One goroutine has it.
-type entry struct {
-	dnswire.Stored
-	stored  time.Time
-	dies    time.Time    // served from the cache until then
-	served  uint32       // the largest TTL in it when stored, seconds
-	aliases []byte       // the names the answer leads to, one wire name after another
-	hints   []netip.Addr // the addresses in SVCB and HTTPS records
-	private bool         // a public upstream gave a private address
-	lan     bool         // and one that is not of 127.0.0.0/8
-	addrs   bool         // it holds addresses
-	failure bool         // no upstream gave an answer (RFC 9520)
-	failed  uint8        // how many times in a row it was a resolution failure
-	weather uint32       // what upstreams.weather was when they were asked
-
-	// passed is the policy and the group by which nothing the answer leads to is
-	// blocked or observed: 0 for none, else generation<<32 | group.
-	passed uint64
-
-	kept keptAt // where the cache has it
-	room []byte // what the cache puts it in
-	text string // the last that was in EDE
-}
-
-// Failures are remembered for 1 s, doubled each time in a row up to 30 s
-// (RFC 9520, 3.2).
-const (
-	firstFailure = time.Second
-	lastFailure  = 30 * time.Second
-)
-
-// set makes e the scrubbed reply of an upstream to a question of type typ. It is
-// not kept longer than the reply allows; a failure, not at all unless keepFailure
-// says so.
-func (e *entry) set(c *dnswire.Clean, a *answer, typ uint16, now time.Time) {
-	*e = entry{
-		Stored: c.Stored, stored: now, dies: now.Add(time.Duration(c.TTL) * time.Second),
-		served: c.Served, aliases: c.Aliases, addrs: len(c.Addresses) > 0,
+// setEntry makes e the scrubbed reply of an upstream to a question of type typ. It
+// is not kept longer than the reply allows; a failure, not at all unless
+// KeepFailure says so.
+func setEntry(e *cache.Entry, c *dnswire.Clean, typ uint16, trustAD, private bool, now time.Time) {
+	*e = cache.Entry{
+		Stored: c.Stored, StoredAt: now, ExpiresAt: now.Add(time.Duration(c.TTL) * time.Second),
+		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0,
 	}
-	e.AD = c.AD && a.trustAD
+	e.AD = c.AD && trustAD
 	if typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS {
-		e.hints = c.Addresses
+		e.Hints = c.Addresses
 	}
 	for _, addr := range c.Addresses {
-		if !a.private && isPrivate(addr) {
-			e.private, e.lan = true, e.lan || !addr.Is4() || !addr.IsLoopback()
+		if !private && isPrivate(addr) {
+			e.Private, e.LAN = true, e.LAN || !addr.Is4() || !addr.IsLoopback()
 		}
 	}
 }
 
-// newFailure makes an entry that says why there is no answer.
-func newFailure(ede dnswire.EDE, now time.Time) *entry {
-	e := &entry{stored: now, dies: now, failure: true}
-	e.Rcode, e.EDE = dnswire.ServFail, ede
-	return e
-}
-
-// isFailure reports whether e is a resolution failure (RFC 9520, 2), as no
-// answer or as an answer.
-func (e *entry) isFailure() bool {
-	return e.failure || e.Rcode != dnswire.Success && e.Rcode != dnswire.NXDomain
-}
-
-// keepFailure gives e the lifetime of a resolution failure under the weather
-// there was when upstreams were asked. last is what the cache held before, if
-// anything.
-func (e *entry) keepFailure(last *entry, weather uint32) {
-	e.failed, e.weather = 1, weather
-	if last != nil && last.failed > 0 && last.weather == weather && e.stored.Sub(last.dies) < lastFailure {
-		e.failed = min(last.failed+1, 6)
-	}
-	e.dies = e.stored.Add(min(firstFailure<<(e.failed-1), lastFailure))
-}
-
-// fresh and cached say where a reply from e came from.
-func (e *entry) fresh() querylog.Source {
-	if e.failure {
+// freshSource and cachedSource say where a reply from e came from.
+func freshSource(e *cache.Entry) querylog.Source {
+	if e.Unanswered {
 		return querylog.FromError
 	}
 	return querylog.FromUpstream
 }
 
-func (e *entry) cached() querylog.Source {
-	if e.failure {
+func cachedSource(e *cache.Entry) querylog.Source {
+	if e.Unanswered {
 		return querylog.FromFailure
 	}
 	return querylog.FromCache
 }
 
-// append appends e as the reply to q, or what sends the client to TCP if it does
+// appendEntry appends e as the reply to q, or what sends the client to TCP if it does
 // not fit.
-func (e *entry) append(dst []byte, q *query, s *Server) []byte {
+func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 	cookie := s.cookies.answer(q)
 	switch {
 	case e.Wire == nil:
@@ -112,8 +54,8 @@ func (e *entry) append(dst []byte, q *query, s *Server) []byte {
 	case len(e.Wire) > q.limit(): // without copying it first
 		return s.truncate(dst, q, cookie)
 	}
-	age := uint32(max(q.received.Sub(e.stored), 0) / time.Second)
-	q.ttl = e.served - min(e.served, age)
+	age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
+	q.ttl = e.MaxTTL - min(e.MaxTTL, age)
 	at := len(dst)
 	dst = dnswire.AppendStored(dst, &q.Question, &e.Stored, age, cookie)
 	if len(dst)-at > q.limit() {
@@ -125,13 +67,13 @@ func (e *entry) append(dst []byte, q *query, s *Server) []byte {
 // judge reports whether a name or an address that e leads to is blocked for q,
 // and if so makes that q's verdict. An alias that is only observed makes the
 // verdict observe where the name itself passed.
-func (e *entry) judge(q *query) (blocked bool) {
-	if len(e.aliases) == 0 && !e.addrs || q.policy == nil {
+func judge(e *cache.Entry, q *query) (blocked bool) {
+	if len(e.Aliases) == 0 && !e.HasAddresses || q.policy == nil {
 		return false
 	}
 	group := q.group()
 	by := uint64(q.policy.Generation())<<32 | uint64(group)
-	if e.passed == by {
+	if e.Passed == by {
 		return false
 	}
 	clean := true
@@ -150,45 +92,25 @@ func (e *entry) judge(q *query) (blocked bool) {
 		return false
 	}
 	var name dnswire.Name
-	for off := 0; off < len(e.aliases); {
-		end, err := name.Read(e.aliases, off)
+	for off := 0; off < len(e.Aliases); {
+		end, err := name.Read(e.Aliases, off)
 		if err != nil {
 			break
 		}
-		if consider(q.policy.Decide(&name, q.Type, group), e.aliases[off:end]) {
+		if consider(q.policy.Decide(&name, q.Type, group), e.Aliases[off:end]) {
 			return true
 		}
 		off = end
 	}
-	if e.addrs {
-		for addr := range e.addresses {
+	if e.HasAddresses {
+		for addr := range e.Addresses {
 			if consider(q.policy.DecideAddress(addr, group), nil) {
 				return true
 			}
 		}
 	}
 	if clean {
-		e.passed = by
-		e.kept.pass(by)
+		e.SetPassed(by)
 	}
 	return false
-}
-
-// addresses yields the addresses of e's records.
-func (e *entry) addresses(yield func(netip.Addr) bool) {
-	for _, a := range e.hints {
-		if !yield(a) {
-			return
-		}
-	}
-	for _, off := range e.TTLs {
-		size := int(binary.BigEndian.Uint16(e.Wire[off+4:]))
-		data := e.Wire[int(off)+6 : int(off)+6+size]
-		switch binary.BigEndian.Uint16(e.Wire[off-4:]) {
-		case dnswire.TypeA, dnswire.TypeAAAA:
-			if a, ok := netip.AddrFromSlice(data); ok && !yield(a) {
-				return
-			}
-		}
-	}
 }

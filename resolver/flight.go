@@ -9,23 +9,29 @@ import (
 
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/overload"
+	"telltale/resolver/upstream"
 )
 
 // A flight is one question under way to the upstreams, and all who wait for it.
 // However often a question is asked meanwhile, and with whatever options, there
 // is one query upstream (CVE-2023-30464).
 type flight struct {
-	question *dnswire.Question // of its first waiter, who stays until it has landed
+	question *dnswire.Question // of its first waiter, who stays until it is finished
 	private  bool
-	tried    *upstream // was asked in vain already; nil for none
-	key      key
-	waiters  []*waiter // guarded by flights.mu until landed
+	tried    *upstream.Upstream // was asked in vain already; nil for none
+	key      cache.Key
+	waiters  []*waiter // guarded by flights.mu until it is finished
 }
+
+// Question returns what is asked.
+func (f *flight) Question() *dnswire.Question { return f.question }
 
 // A waiter is a query that waits, copied from its reader.
 type waiter struct {
 	query
-	out      outlet
+	out      replyWriter
 	dst      []byte
 	answered bool // its reply is made; what is left is to send it
 }
@@ -36,15 +42,15 @@ type flights struct {
 	prefix6        int // bits that tell IPv6 clients apart
 
 	mu      sync.Mutex
-	under   map[key]*flight
+	current map[cache.Key]*flight
 	clients map[netip.Addr]int // waiting queries of each client
 	waiting int
 }
 
 func newFlights(maxWaiting, prefix6 int) *flights {
 	// A quarter for one client: enough for a router that forwards for a whole
-	// house, and not all of it for one device that has gone mad.
-	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), prefix6: prefix6, under: map[key]*flight{}, clients: map[netip.Addr]int{}}
+	// home, and not all of it for one device that has gone mad.
+	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), prefix6: prefix6, current: map[cache.Key]*flight{}, clients: map[netip.Addr]int{}}
 }
 
 // roomLocked reports whether one more query of client may wait. No client has
@@ -54,10 +60,10 @@ func (f *flights) roomLocked(client netip.Addr) bool {
 	return f.clients[client] < min(f.maxClient, f.max-f.waiting)
 }
 
-// board makes w wait. It returns the flight to start if w is the first with its
+// join makes w wait. It returns the flight to start if w is the first with its
 // question, and false if there is no room.
-func (f *flights) board(w *waiter) (start *flight, ok bool) {
-	client := clientOf(w.client.Addr(), f.prefix6)
+func (f *flights) join(w *waiter) (start *flight, ok bool) {
+	client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.roomLocked(client) {
@@ -65,24 +71,24 @@ func (f *flights) board(w *waiter) (start *flight, ok bool) {
 	}
 	f.waiting++
 	f.clients[client]++
-	k := newKey(&w.Question)
-	fl := f.under[k]
+	k := cache.NewKey(&w.Question)
+	fl := f.current[k]
 	if fl == nil {
 		fl = &flight{question: &w.Question, private: w.private, key: k}
-		f.under[k] = fl
+		f.current[k] = fl
 		start = fl
 	}
 	fl.waiters = append(fl.waiters, w)
 	return start, true
 }
 
-// land ends a flight and returns who waited for it.
-func (f *flights) land(fl *flight) []*waiter {
+// finish ends a flight and returns who waited for it.
+func (f *flights) finish(fl *flight) []*waiter {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.under, fl.key)
+	delete(f.current, fl.key)
 	for _, w := range fl.waiters {
-		client := clientOf(w.client.Addr(), f.prefix6)
+		client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
 		if f.clients[client]--; f.clients[client] == 0 {
 			delete(f.clients, client)
 		}
@@ -101,16 +107,16 @@ func (f *flights) count() int {
 var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }}
 
 // wait sends q, which needs an upstream, on its way, or sheds it.
-func (s *Server) wait(q *query, now, later outlet) {
+func (s *Server) wait(q *query, now, later replyWriter) {
 	if q.redirects() {
 		s.redirect(q, now, later)
 		return
 	}
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
-	w.asking, w.cached = nil, nil // are the reader's
+	w.batch, w.cached = nil, nil // are the reader's
 	w.Detach()
-	start, ok := s.flights.board(w)
+	start, ok := s.flights.join(w)
 	if !ok {
 		w.answered = true // by the reader
 		s.release(w)
@@ -118,13 +124,13 @@ func (s *Server) wait(q *query, now, later outlet) {
 		s.finish(q, nil, querylog.Shed, now)
 		return
 	}
-	if start != nil && (q.asking == nil || !s.short.take(start, q.asking)) {
-		s.goLong(start, nil)
+	if start != nil && (q.batch == nil || start.private || !s.shared.Ask(start, q.batch)) {
+		s.fallback(start, nil)
 	}
 }
 
-// release gives w back. Nothing of it may be in use any more. One that a defect
-// left without a reply gets SERVFAIL first: it may hold up a stream.
+// release gives w back. Nothing of it may be in use any more. One that an internal
+// error left without a reply gets SERVFAIL first: it may hold up a stream.
 func (s *Server) release(w *waiter) {
 	if !w.answered {
 		s.finish(&w.query, dnswire.AppendEmpty(w.dst[:0], &w.Question, dnswire.ServFail, nil, dnswire.EDE{}), querylog.FromError, w.out)
@@ -137,62 +143,62 @@ func (s *Server) release(w *waiter) {
 const exchangeBudget = 3 * time.Second
 
 // resolve asks the upstreams, and always returns an entry.
-func (s *Server) resolve(f *flight) (e *entry) {
-	e = newFailure(dnswire.EDE{}, s.now()) // of a defect
+func (s *Server) resolve(f *flight) (e *cache.Entry) {
+	e = cache.NewFailure(dnswire.EDE{}, s.now()) // for an internal error
 	s.guard(func() { e = s.askUpstreams(f) })
 	return e
 }
 
-func (s *Server) askUpstreams(f *flight) *entry {
-	weather := s.upstreams.weather.Load()
+func (s *Server) askUpstreams(f *flight) *cache.Entry {
+	epoch := s.upstreams.Epoch().Load()
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
 	defer cancel()
-	var a answer
+	var a upstream.Answer
 	var err error
 	if f.private {
-		a, err = s.upstreams.exchangePrivate(ctx, f.question)
+		a, err = s.upstreams.ExchangePrivate(ctx, f.question)
 	} else {
-		a, err = s.upstreams.exchangeAfter(ctx, f.question, f.tried)
+		a, err = s.upstreams.Exchange(ctx, f.question, f.tried)
 	}
-	e := s.newEntryOf(&a, err, f, new(entry))
-	if e.isFailure() && !wasNotAsked(err) {
-		e.keepFailure(s.cache.peek(f.question), weather)
+	e := s.newEntry(&a, err, f, new(cache.Entry))
+	if e.IsFailure() && !wasNotAsked(err) {
+		e.KeepFailure(s.cache.Peek(f.question), epoch)
 	}
 	return e
 }
 
-// newEntryOf makes an entry, in into, of what the upstreams said, or why they did
+// newEntry makes an entry, in into, of what the upstreams said, or why they did
 // not.
-func (s *Server) newEntryOf(a *answer, err error, f *flight, into *entry) *entry {
+func (s *Server) newEntry(a *upstream.Answer, err error, f *flight, into *cache.Entry) *cache.Entry {
 	if err != nil {
-		return newFailure(errorEDE(err), s.now())
+		return cache.NewFailure(errorEDE(err), s.now())
 	}
-	defer a.release()
+	defer a.Release()
 	sc := scrubberPool.Get().(*dnswire.Scrubber)
 	defer scrubberPool.Put(sc)
-	c, err := sc.Scrub(a.wire, f.question)
+	c, err := sc.Scrub(a.Wire, f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
-		return newFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
+		return cache.NewFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
 	}
-	into.set(&c, a, f.question.Type, s.now())
+	setEntry(into, &c, f.question.Type, a.Upstream.TrustAD(), a.Upstream.Private(), s.now())
 	return into
 }
 
 // wasNotAsked reports whether err says that there was nobody to ask. That is
 // known at once each time, and a memory of it would outlive the trouble.
 func wasNotAsked(err error) bool {
-	var e *exchangeError
-	return err == errNone || errors.As(err, &e) && e.unasked
+	var e *upstream.Error
+	return err == upstream.ErrNoPrivate || errors.As(err, &e) && e.Unasked
 }
 
 var scrubberPool = sync.Pool{New: func() any { return new(dnswire.Scrubber) }}
 
 // errorEDE says to the client why no upstream answered.
 func errorEDE(err error) dnswire.EDE {
-	var e *exchangeError
+	var e *upstream.Error
 	if errors.As(err, &e) {
-		return dnswire.EDE{Code: e.code, Text: e.text}
+		return dnswire.EDE{Code: e.Code, Text: e.Text}
 	}
 	return dnswire.EDE{Code: dnswire.EDENoReachable, Text: err.Error()}
 }

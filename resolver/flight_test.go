@@ -12,11 +12,11 @@ func fill(t *testing.T, f *flights, client string, round int) (n int) {
 	t.Helper()
 	for ; ; n++ {
 		w := &waiter{}
-		w.client = netip.AddrPortFrom(netip.MustParseAddr(client), 53)
+		w.path.Client = netip.AddrPortFrom(netip.MustParseAddr(client), 53)
 		if err := w.Name.Set(fmt.Sprintf("n%d.%d.%x.example", n, round, client)); err != nil {
 			t.Fatal(err)
 		}
-		start, ok := f.board(w)
+		start, ok := f.join(w)
 		if !ok {
 			return n
 		}
@@ -38,12 +38,12 @@ func TestManyMadClientsLeaveRoomForOthers(t *testing.T) {
 		for i := range mad {
 			fill(t, f, fmt.Sprintf("192.168.1.%d", i), round)
 		}
-		landed := 100
-		for _, fl := range f.under {
-			if landed--; landed < 0 {
+		finished := 100
+		for _, fl := range f.current {
+			if finished--; finished < 0 {
 				break
 			}
-			f.land(fl)
+			f.finish(fl)
 		}
 	}
 	for client, n := range f.clients {
@@ -54,8 +54,8 @@ func TestManyMadClientsLeaveRoomForOthers(t *testing.T) {
 	if got := fill(t, f, "192.168.3.1", 0); got < 1000/(mad+1)/2 {
 		t.Errorf("who comes last has %d waiting, want about an equal part", got)
 	}
-	for _, fl := range f.under {
-		f.land(fl)
+	for _, fl := range f.current {
+		f.finish(fl)
 	}
 	if f.waiting != 0 || len(f.clients) != 0 {
 		t.Errorf("%d of %d clients wait when all is over", f.waiting, len(f.clients))

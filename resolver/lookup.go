@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"telltale/dnswire"
+	"telltale/resolver/cache"
 )
 
 // Lookup returns the addresses of a host by the cache and the upstreams, for
@@ -21,7 +22,7 @@ func (s *Server) Lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 		if e.Rcode != dnswire.Success {
 			why = fmt.Errorf("%s: %s %s", host, dnswire.RcodeString(uint8(e.Rcode)), e.EDE.Text)
 		}
-		for a := range e.addresses {
+		for a := range e.Addresses {
 			addrs = append(addrs, a)
 		}
 	}
@@ -34,19 +35,19 @@ func (s *Server) Lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return nil, why
 }
 
-func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*entry, error) {
+func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.Entry, error) {
 	q := &dnswire.Question{Type: typ, Class: dnswire.ClassIN, RD: true}
 	if err := q.Name.Set(host); err != nil {
 		return nil, err
 	}
-	if e, ok := s.cache.get(q, s.now(), nil); ok {
+	if e, ok := s.cache.Get(q, s.now(), nil); ok {
 		return e, nil
 	}
-	done := make(chan *entry, 1)
+	done := make(chan *cache.Entry, 1)
 	s.work.Go(func() { done <- s.resolve(&flight{question: q}) })
 	select {
 	case e := <-done:
-		s.cache.put(q, e)
+		s.cache.Put(q, e)
 		return e, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()

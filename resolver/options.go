@@ -8,6 +8,8 @@ import (
 	"telltale/blocklists"
 	"telltale/devices"
 	"telltale/querylog"
+	"telltale/resolver/listen"
+	"telltale/resolver/upstream"
 )
 
 // Options are what a Server needs. The zero value of a field means its default.
@@ -29,7 +31,7 @@ type Options struct {
 	// Allowed reports whether a client may ask at all. nil: loopback only.
 	Allowed func(netip.Addr) bool
 
-	Upstreams UpstreamOptions
+	Upstreams upstream.Options
 	// CacheSize bounds the cache, in bytes; 0: 16 MiB; negative: no cache.
 	CacheSize int64
 	// Waiting bounds the queries that wait for an upstream; what comes beyond is
@@ -37,6 +39,8 @@ type Options struct {
 	Waiting int
 	// Streams bounds the TCP connections. 0: 512.
 	Streams int
+	// streamTimes bound how long a connection may take; shorter in tests.
+	streamTimes listen.StreamTimes
 	// ClientPrefix is how many bits tell IPv6 clients apart where each gets a
 	// share. 0: 128, since all devices of a home have the first 64 in common.
 	ClientPrefix int

@@ -15,6 +15,7 @@ import (
 	"telltale/blocklists"
 	"telltale/devices"
 	"telltale/querylog"
+	"telltale/resolver/dnstest"
 )
 
 // openLists compiles list files, by name.
@@ -62,7 +63,7 @@ func everyMode(t testing.TB) *blocklists.Policy {
 }
 
 func TestEveryWayToAnswer(t *testing.T) {
-	up := startUpstream(t, answerA("192.0.2.1"))
+	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
 	s, book := startServer(t, Options{Policy: withPolicy(everyMode(t))}, up)
 	n := 0
 	for _, test := range []struct {
@@ -183,7 +184,7 @@ plain.example. 300 IN A 192.0.2.7`
 
 func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 	var now atomic.Pointer[blocklists.Policy]
-	up := startUpstream(t, zone(t, chains))
+	up := dnstest.Start(t, zone(t, chains))
 	s, book := startServer(t, Options{Policy: now.Load}, up)
 	rows := 0
 	for _, test := range []struct {
@@ -230,7 +231,7 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 			})
 		}
 	}
-	if got := up.asked.Load(); got != 5 {
+	if got := up.Asked.Load(); got != 5 {
 		t.Errorf("asked upstream %d times, want 5: lists need no flush", got)
 	}
 }
@@ -241,7 +242,7 @@ func TestCleanIsRememberedForOnePolicyAndOneGroup(t *testing.T) {
 	off := blocklists.GroupSettings{Name: "off", Lists: []blocklists.GroupList{{Name: "ads", On: false}}}
 	p := openLists(t, blocklists.Options{Groups: []blocklists.GroupSettings{off}}, map[string]string{"ads.txt": "three.example\n"})
 	var binding atomic.Pointer[devices.Binding]
-	s, _ := startServer(t, Options{Policy: withPolicy(p), Binding: func(netip.Addr) *devices.Binding { return binding.Load() }}, startUpstream(t, zone(t, chains)))
+	s, _ := startServer(t, Options{Policy: withPolicy(p), Binding: func(netip.Addr) *devices.Binding { return binding.Load() }}, dnstest.Start(t, zone(t, chains)))
 	for i, test := range []struct {
 		group uint16
 		want  string
@@ -292,9 +293,9 @@ func TestRebinding(t *testing.T) {
 		{"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.zen.spamhaus.org.", dns.TypeA, "127.0.0.2", false},
 	} {
 		t.Run(test.name+" "+test.data, func(t *testing.T) {
-			d := newDesk(t, Options{Settings: Settings{RebindAllow: []string{"plex.direct"}}})
+			d := newHarness(t, Options{Settings: Settings{RebindAllow: []string{"plex.direct"}}})
 			for _, private := range []bool{false, true} {
-				d.s.cache.flush()
+				d.s.cache.Flush()
 				d.teach(test.name, test.typ, fmt.Sprintf("%s 300 IN %s %s", test.name, dns.TypeToString[test.typ], test.data), private)
 				r := d.ask(test.name, test.typ)
 				refused := test.refused && !private // a private upstream may say so
@@ -316,7 +317,7 @@ func TestRebinding(t *testing.T) {
 // What a listed alias leads to in the network is blocked, and not called a
 // rebinding: the list is the reason to show.
 func TestListsGoBeforeRebinding(t *testing.T) {
-	d := newDesk(t, Options{Policy: withPolicy(openLists(t, blocklists.Options{}, map[string]string{"ads.txt": "tracker.example\n"}))})
+	d := newHarness(t, Options{Policy: withPolicy(openLists(t, blocklists.Options{}, map[string]string{"ads.txt": "tracker.example\n"}))})
 	d.teach("www.example.com.", dns.TypeA, "www.example.com. 300 IN CNAME tracker.example.\ntracker.example. 300 IN A 192.168.1.1", false)
 	if r := d.ask("www.example.com.", dns.TypeA); data(r) != "A 0.0.0.0" || d.last().Verdict.Action != blocklists.Block {
 		t.Errorf("%q, logged %v", data(r), d.last().Verdict.Action)
@@ -324,7 +325,7 @@ func TestListsGoBeforeRebinding(t *testing.T) {
 }
 
 func TestNamesOfAnyOctetsReachTheLog(t *testing.T) {
-	s, book := startServer(t, Options{}, startUpstream(t, answerA("192.0.2.1")))
+	s, book := startServer(t, Options{}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	long := strings.Repeat("A", 63)
 	for i, name := range []string{
 		`a\.b.example.`, `nul\000.example.`, `back\\slash.example.`, `UPPER.Example.`, `\255\128.example.`, `sp\ ace.example.`,

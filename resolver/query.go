@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/miekg/dns"
@@ -11,18 +10,19 @@ import (
 	"telltale/devices"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/packets"
+	"telltale/resolver/upstream"
 )
 
 // A query is one question on its way through the server. A reader reuses its
 // own for every packet; a query that must wait is copied first.
 type query struct {
 	dnswire.Question
-	client    netip.AddrPort // unmapped; with its zone
-	local     netip.Addr     // the address the query came to, where the socket is a wildcard
-	ifindex   uint32         // and the interface, for link-local addresses
-	slot      int            // its place in the reader's batch
-	asking    *asking        // what its reader's batch asks of upstreams; nil where there is none
-	cached    *entry         // its reader's, for what the cache has; nil: a new one each time
+	path      packets.Path         // where it came from
+	slot      int                  // its place in the reader's batch
+	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none
+	cached    *cache.Entry         // its reader's, for what the cache has; nil: a new one each time
 	transport querylog.Transport
 	received  time.Time
 	binding   *devices.Binding
@@ -43,11 +43,11 @@ func (q *query) setAlias(name []byte) {
 	}
 }
 
-// An outlet is where a query leaves the server: the reply to the client, the
-// record to the log. A reader has one that batches both, for itself alone, and
-// one that any goroutine may use. Neither waits. An empty reply is none; the one
-// given to a reader's own outlet stays in use until its batch ends.
-type outlet interface {
+// A replyWriter is where a query leaves the server: the reply to the client, the
+// record to the log. A reader has one that batches both, for itself alone, and one
+// that any goroutine may use. Neither waits. An empty reply is none; the one given
+// to a reader's own stays in use until its batch ends.
+type replyWriter interface {
 	send(q *query, reply []byte)
 	log(q *query, reply []byte, source querylog.Source)
 }
@@ -58,7 +58,7 @@ func (q *query) group() blocklists.Group {
 	if q.binding != nil {
 		settings = q.binding.Group
 	}
-	g := q.policy.GroupOf(settings, q.client.Addr())
+	g := q.policy.GroupOf(settings, q.path.Client.Addr())
 	if q.transport != querylog.UDP {
 		g = g.OverStream()
 	}
@@ -76,7 +76,7 @@ func (q *query) limit() int {
 // record returns what the log keeps of q. It refers to q's memory.
 func (q *query) record(reply []byte, source querylog.Source, now time.Time) querylog.Record {
 	rec := querylog.Record{
-		Time: q.received, Elapsed: now.Sub(q.received), Client: q.client.Addr().WithZone(""), Binding: q.binding,
+		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), Binding: q.binding,
 		Name: q.Name.Wire(), Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
 	}
 	if len(reply) > 3 {
@@ -94,7 +94,7 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 		s.stats.dropped.Add(1)
 		return nil, false
 	}
-	if !s.allowed(q.client.Addr()) {
+	if !s.allowed(q.path.Client.Addr()) {
 		s.stats.refused.Add(1)
 		return refuse(dst, packet, &q.Question), false
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"telltale/dnswire"
+	"telltale/resolver/cache"
 )
 
 // settings are Settings as the query path uses them. They never change.
@@ -31,14 +32,14 @@ func newSettings(o Settings) (*settings, error) {
 // it is not under an ICANN suffix (a company's own zone), where the user allows
 // it, and where only 127.0.0.0/8 is meant and the name begins with a reversed
 // address, as in DNS lists (RFC 5782, 2.1).
-func (s *settings) mayRebind(name *dnswire.Name, e *entry) bool {
+func (s *settings) mayRebind(name *dnswire.Name, e *cache.Entry) bool {
 	for i := range s.rebindAllow {
 		if d := &s.rebindAllow[i]; string(name.Suffix(d.Labels())) == string(d.Wire()) {
 			return true
 		}
 	}
 	text := name.String()
-	return !underICANN(text) || !e.lan && beginsReversed(text)
+	return !underICANN(text) || !e.LAN && beginsReversed(text)
 }
 
 // underICANN reports whether a name is in the public tree. Domains that sell or

@@ -9,6 +9,7 @@ import (
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
 )
 
 // A rule may answer with an alias: $dnsrewrite=other.example, or a CNAME in a
@@ -29,7 +30,7 @@ func (q *query) redirects() bool {
 }
 
 // redirect answers q, which waits, with its alias and what that leads to.
-func (s *Server) redirect(q *query, now, later outlet) {
+func (s *Server) redirect(q *query, now, later replyWriter) {
 	select {
 	case s.redirecting <- struct{}{}:
 	default:
@@ -39,7 +40,7 @@ func (s *Server) redirect(q *query, now, later outlet) {
 	}
 	w := waiterPool.Get().(*waiter)
 	w.query, w.out = *q, later
-	w.asking, w.cached = nil, nil // are the reader's
+	w.batch, w.cached = nil, nil // are the reader's
 	w.Detach()
 	s.work.Go(func() {
 		defer func() { <-s.redirecting }()
@@ -60,31 +61,31 @@ func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) 
 	if _, err := asked.Name.Read(alias.Data, 0); err != nil {
 		return dnswire.AppendEmpty(dst, &q.Question, dnswire.ServFail, cookie, dnswire.EDE{Code: dnswire.EDEOther, Text: err.Error()}), querylog.FromError
 	}
-	e, ok := s.cache.get(asked, q.received, nil)
+	e, ok := s.cache.Get(asked, q.received, nil)
 	if !ok {
 		e = s.resolve(&flight{question: asked})
-		s.cache.put(asked, e)
+		s.cache.Put(asked, e)
 	}
-	if e.private && !s.settings.Load().mayRebind(&asked.Name, e) {
+	if e.Private && !s.settings.Load().mayRebind(&asked.Name, e) {
 		s.stats.rebound.Add(1)
 		return appendRebind(dst, q, s), querylog.FromRebind
 	}
-	if e.isFailure() {
+	if e.IsFailure() {
 		q.ttl = 0
-		return dnswire.AppendEmpty(dst, &q.Question, e.Rcode, cookie, e.EDE), e.fresh()
+		return dnswire.AppendEmpty(dst, &q.Question, e.Rcode, cookie, e.EDE), freshSource(e)
 	}
 	return s.appendRedirect(dst, q, cmp.Or(alias.TTL, q.policy.TTL()), alias.Data, e, cookie), querylog.FromPolicy
 }
 
 // appendRedirect appends an alias and the answer e that it leads to.
-func (s *Server) appendRedirect(dst []byte, q *query, ttl uint32, alias []byte, e *entry, cookie []byte) []byte {
+func (s *Server) appendRedirect(dst []byte, q *query, ttl uint32, alias []byte, e *cache.Entry, cookie []byte) []byte {
 	at := len(dst)
 	q.ttl = ttl
 	r := dnswire.Begin(dst, &q.Question, e.Rcode)
 	r.Answer(dnswire.TypeCNAME, ttl, alias)
 	var m dns.Msg
 	if m.Unpack(e.Wire) == nil {
-		age := uint32(max(q.received.Sub(e.stored), 0) / time.Second)
+		age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
 		buf := make([]byte, 0xffff)
 		for _, rr := range m.Answer {
 			h := rr.Header()

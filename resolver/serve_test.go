@@ -13,16 +13,19 @@ import (
 
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/dnstest"
+	"telltale/resolver/packets"
 )
 
 // A blocked or cached answer costs no allocation, whatever the client sent.
 func TestAnswersAtOnceAllocateNothing(t *testing.T) {
-	d := newDesk(t, Options{Policy: withPolicy(everyMode(t))})
+	d := newHarness(t, Options{Policy: withPolicy(everyMode(t))})
 	d.teach("www.example.", dns.TypeA, "www.example. 300 IN CNAME a.example.\na.example. 300 IN A 192.0.2.1", true)
 	d.teach("www.example.", dns.TypeAAAA, "--\nexample. 300 IN SOA ns.example. host.example. 1 2 3 4 60", true)
 	d.teach("watched.example.", dns.TypeA, "watched.example. 300 IN A 192.0.2.1", true)
 	d.teach("www.example.", dns.TypeA, "www.example. 300 IN A 192.0.2.1", true, func(m *dns.Msg) { m.SetEdns0(1232, true) })
-	r := &countingOutlet{records: make([]querylog.Record, 0, 1)}
+	r := &countingWriter{records: make([]querylog.Record, 0, 1)}
 	plain := func(m *dns.Msg) { m.Extra = nil }
 	cookie := func(m *dns.Msg) {
 		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 10, Data: []byte("01234567")}}
@@ -42,7 +45,7 @@ func TestAnswersAtOnceAllocateNothing(t *testing.T) {
 		{"www.example.", dns.TypeAAAA, cookie}, {"watched.example.", dns.TypeA, cookie}, {"Www.eXample.", dns.TypeA, cookie},
 	} {
 		packet := packetOf(t, test.name, test.typ, test.change)
-		d.q.client, d.q.transport = d.client, querylog.UDP
+		d.q.path.Client, d.q.transport = d.client, querylog.UDP
 		serve := func() {
 			r.records = r.records[:0]
 			d.s.prepare(&d.q, d.s.policy(), d.now)
@@ -58,18 +61,18 @@ func TestAnswersAtOnceAllocateNothing(t *testing.T) {
 	}
 }
 
-// A countingOutlet is a reader's without its socket.
-type countingOutlet struct{ records []querylog.Record }
+// A countingWriter is a reader's without its socket.
+type countingWriter struct{ records []querylog.Record }
 
-func (c *countingOutlet) send(q *query, reply []byte) {}
-func (c *countingOutlet) log(q *query, reply []byte, source querylog.Source) {
+func (c *countingWriter) send(q *query, reply []byte) {}
+func (c *countingWriter) log(q *query, reply []byte, source querylog.Source) {
 	c.records = append(c.records, q.record(reply, source, q.received))
 }
 
 // A legal query of a shape that the strict parser does not take gets the same
 // verdict, answer and record as the plain one.
 func TestUnusualSharesTheMiddle(t *testing.T) {
-	d := newDesk(t, Options{Policy: withPolicy(everyMode(t))})
+	d := newHarness(t, Options{Policy: withPolicy(everyMode(t))})
 	d.teach("www.example.", dns.TypeA, "www.example. 300 IN A 192.0.2.1", true)
 	soa, _ := dns.NewRR("example. 300 IN SOA ns.example. host.example. 1 2 3 4 60")
 	sig := &dns.TSIG{Hdr: dns.RR_Header{Name: "key.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256, TimeSigned: 1, Fudge: 300}
@@ -119,7 +122,7 @@ func dropEDNS(m *dns.Msg, keep bool) {
 
 // Strangers get the same for whatever they send, and no more octets than that.
 func TestStrangersLearnNothing(t *testing.T) {
-	d := newDesk(t, Options{Allowed: func(netip.Addr) bool { return false }, Policy: withPolicy(everyMode(t))})
+	d := newHarness(t, Options{Allowed: func(netip.Addr) bool { return false }, Policy: withPolicy(everyMode(t))})
 	long := strings.Repeat("x.", 127)
 	for name, packet := range map[string][]byte{
 		"a listed name":   packetOf(t, "null.example.", dns.TypeA, func(m *dns.Msg) { m.Extra = nil }),
@@ -151,7 +154,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 
 // What an unproven source gets is little more than what it sent.
 func TestAmplification(t *testing.T) {
-	d := newDesk(t, Options{Policy: withPolicy(everyMode(t))})
+	d := newHarness(t, Options{Policy: withPolicy(everyMode(t))})
 	var big strings.Builder
 	for i := range 200 {
 		fmt.Fprintf(&big, "big.example. 300 IN A 198.51.100.%d\n", i)
@@ -182,7 +185,7 @@ func TestAmplification(t *testing.T) {
 // DNSSEC: AD only where the upstream is trusted and the client asked, DO only
 // from what was asked with DO, CD copied.
 func TestDNSSECBits(t *testing.T) {
-	d := newDesk(t, Options{})
+	d := newHarness(t, Options{})
 	const sig = "www.example. 300 IN RRSIG A 8 2 300 20300101000000 20200101000000 1 example. AAAA"
 	authentic := func(m *dns.Msg) { m.AuthenticatedData = true }
 	do := func(m *dns.Msg) { m.SetEdns0(1232, true) }
@@ -211,15 +214,15 @@ func TestDNSSECBits(t *testing.T) {
 		}
 	}
 	clean := dnswire.Clean{Stored: dnswire.Stored{AD: true}}
-	e := new(entry)
-	if e.set(&clean, &answer{trustAD: false}, dns.TypeA, time.Now()); e.AD {
+	e := new(cache.Entry)
+	if setEntry(e, &clean, dns.TypeA, false, false, time.Now()); e.AD {
 		t.Error("AD of an upstream that is not trusted is kept")
 	}
 }
 
 // A panic is a defect; it costs its own query and nobody else's.
 func TestADefectCostsOneQuery(t *testing.T) {
-	up := startUpstream(t, answerA("192.0.2.1"))
+	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
 	defective := netip.MustParseAddr("127.0.0.66")
 	s, _ := startServer(t, Options{
 		Readers: 1,
@@ -250,14 +253,14 @@ func TestADefectCostsOneQuery(t *testing.T) {
 			t.Fatalf("answer %d: %v", i, err)
 		}
 	}
-	for s.Stats().Defects < 20 {
+	for s.Stats().InternalErrors < 20 {
 		time.Sleep(time.Millisecond)
 	}
 }
 
 // FuzzServe hands any octets to the server's front door.
 func FuzzServe(f *testing.F) {
-	d := newDesk(f, Options{Policy: withPolicy(everyMode(f))})
+	d := newHarness(f, Options{Policy: withPolicy(everyMode(f))})
 	d.teach("www.example.", dns.TypeA, "www.example. 300 IN CNAME a.example.\na.example. 300 IN A 192.0.2.1", true)
 	var big strings.Builder
 	for i := range 200 {
@@ -274,12 +277,12 @@ func FuzzServe(f *testing.F) {
 		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 10, Data: make([]byte, 40)}}
 	}), true)
 	f.Fuzz(func(t *testing.T, packet []byte, udp bool) {
-		if len(packet) > maxPacket {
+		if len(packet) > packets.MaxSize {
 			return
 		}
-		later := &desk{t: t} // what must wait is not what is tested here
+		later := &harness{t: t} // what must wait is not what is tested here
 		d.udp = udp
-		d.q.client, d.q.transport = d.client, querylog.TCP
+		d.q.path.Client, d.q.transport = d.client, querylog.TCP
 		if udp {
 			d.q.transport = querylog.UDP
 		}
@@ -319,7 +322,7 @@ func checkFuzzed(t *testing.T, packet, reply []byte, limit int) {
 }
 
 func TestRandomPacketsGetTheRFCsAnswerOrNone(t *testing.T) {
-	d := newDesk(t, Options{Policy: withPolicy(everyMode(t))})
+	d := newHarness(t, Options{Policy: withPolicy(everyMode(t))})
 	random := rand.New(rand.NewPCG(1, 2))
 	seed := packetOf(t, "x.null.example.", dns.TypeA)
 	for range 20000 {
@@ -339,23 +342,23 @@ func TestRandomPacketsGetTheRFCsAnswerOrNone(t *testing.T) {
 // Who waits for an answer that a defect prevents is told so, and a stream gets
 // its slot back.
 func TestWhoWaitsOutADefectIsTold(t *testing.T) {
-	d := newDesk(t, Options{})
+	d := newHarness(t, Options{})
 	f := &flight{}
 	w := &waiter{out: d, dst: make([]byte, 0, 512)}
 	if err := dnswire.ParseQuestion(packetOf(t, "www.example.", dns.TypeA), &w.Question); err != nil {
 		t.Fatal(err)
 	}
 	w.Detach()
-	f.waiters, f.question, f.key = []*waiter{w}, &w.Question, newKey(&w.Question)
-	broken := &entry{addrs: true, private: true, lan: true, stored: d.now, dies: d.now}
+	f.waiters, f.question, f.key = []*waiter{w}, &w.Question, cache.NewKey(&w.Question)
+	broken := &cache.Entry{HasAddresses: true, Private: true, LAN: true, StoredAt: d.now, ExpiresAt: d.now}
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)
-	d.s.flights.waiting, d.s.flights.clients[w.client.Addr()] = 1, 1
-	d.s.arrive(f, broken, (*waiter).outlet, d.s.release)
+	d.s.flights.waiting, d.s.flights.clients[w.path.Client.Addr()] = 1, 1
+	d.s.deliver(f, broken, (*waiter).writer, d.s.release)
 	if d.sent != 1 || len(d.reply) < 4 || d.reply[3]&0xf != dns.RcodeServerFailure || d.last().Source != querylog.FromError {
 		t.Errorf("%d replies: %x, want SERVFAIL", d.sent, d.reply)
 	}
-	if got := d.s.Stats(); got.Defects != 1 || got.Waiting != 0 {
-		t.Errorf("%d defects, %d waiting", got.Defects, got.Waiting)
+	if got := d.s.Stats(); got.InternalErrors != 1 || got.Waiting != 0 {
+		t.Errorf("%d defects, %d waiting", got.InternalErrors, got.Waiting)
 	}
 }

@@ -1,6 +1,7 @@
-// Package resolver is the DNS server: listeners, the story of a query, the
-// cache and the upstreams. The story is told in answer.go: parse, decide,
-// answer, finish.
+// Package resolver is the DNS server. It has the story of a query, told in
+// answer.go: parse, decide, answer, finish. The packages below it have what the
+// story needs: listen (sockets and connections of clients), upstream (whom to
+// ask), cache, overload, and packets (batches of UDP packets).
 package resolver
 
 import (
@@ -16,6 +17,9 @@ import (
 	"telltale/blocklists"
 	"telltale/devices"
 	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/listen"
+	"telltale/resolver/upstream"
 )
 
 // A Server answers queries. Its methods may be called by any goroutine.
@@ -28,22 +32,20 @@ type Server struct {
 	now        func() time.Time
 	logger     *slog.Logger
 	healthText []byte // RDATA of the health name's TXT
-	prefix6    int    // bits that tell IPv6 clients apart
 
 	settings    atomic.Pointer[settings]
 	cookies     cookies
-	cache       *cache
+	cache       *cache.Cache
 	flights     *flights
-	upstreams   *upstreams
-	short       *shortWay
+	upstreams   *upstream.Client
+	shared      *upstream.Shared
+	listeners   *listen.Listeners
 	redirecting chan struct{} // a place for each redirected query that waits
-	streams     *streams
 	stats       stats
 
-	listeners []*listener
-	ctx       context.Context // ends when the server stops
-	stop      context.CancelFunc
-	work      sync.WaitGroup // readers, connections and flights
+	ctx  context.Context // ends when the server stops
+	stop context.CancelFunc
+	work sync.WaitGroup // flights
 }
 
 // New binds the addresses of o and returns a Server that does not answer yet.
@@ -54,15 +56,18 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger, prefix6: o.ClientPrefix,
-		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix), streams: newStreams(o.Streams), redirecting: make(chan struct{}, maxRedirects),
+		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger,
+		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix), redirecting: make(chan struct{}, maxRedirects),
 	}
 	text := "telltale " + o.Version
 	s.healthText = append([]byte{byte(len(text))}, text...)
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	if err := s.listen(o.Listen, o.Readers); err != nil {
-		s.closeListeners()
+	s.listeners, err = listen.Open(listen.Options{
+		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix, AnswerTime: exchangeBudget,
+		Handler: s, Allowed: o.Allowed, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
+	})
+	if err != nil {
 		return nil, err
 	}
 	up := o.Upstreams
@@ -76,24 +81,20 @@ func New(o Options) (*Server, error) {
 	if up.Now == nil {
 		up.Now = o.Now
 	}
-	s.short = newShortWay(s)
-	if s.upstreams, err = newUpstreams(up); err != nil {
-		s.closeListeners()
+	if s.upstreams, err = upstream.New(up); err != nil {
+		s.listeners.Close()
 		return nil, err
 	}
-	s.cache = newCache(o.CacheSize, &s.upstreams.weather)
+	s.shared = upstream.NewShared(upstream.SharedOptions{
+		Client: s.upstreams, NewReceiver: func() upstream.Receiver { return &deliveries{srv: s} }, Fallback: s.fallback, Guard: s.guard,
+	})
+	s.cache = cache.New(o.CacheSize, s.upstreams.Epoch())
+	s.work.Add(1) // until Close: readers may begin flights
 	return s, nil
 }
 
 // Start begins to answer.
-func (s *Server) Start() {
-	for _, l := range s.listeners {
-		for _, conn := range l.udp {
-			s.work.Go(func() { s.serveUDP(conn) })
-		}
-		s.work.Go(func() { s.serveTCP(l.tcp) })
-	}
-}
+func (s *Server) Start() { s.listeners.Start() }
 
 // Close stops answering, lets queries under way end, and returns when nothing
 // of the server runs any more. It may be called more than once.
@@ -102,11 +103,13 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.stop()
-	s.wakeListeners()
-	s.short.close()
+	s.listeners.Stop()
+	s.shared.Close()
+	s.listeners.WaitReaders()
+	s.work.Done()
 	s.work.Wait()
-	s.closeListeners()
-	s.upstreams.close()
+	s.listeners.Close()
+	s.upstreams.Close()
 	return nil
 }
 
@@ -115,6 +118,14 @@ func (o *Settings) Check() error {
 	_, err := newSettings(*o)
 	return err
 }
+
+// LowerOtherThreads gives the threads that read queries a higher priority than
+// all others of the process. On a machine of one core a reader has to compete
+// with the log's writer, a list being compiled and as many of the collector's
+// workers as GOMAXPROCS allows; once it has used up an equal share it would wait
+// for whole time slices of theirs. It needs no privilege, and what is not
+// permitted is left as it is.
+func (s *Server) LowerOtherThreads() { s.listeners.LowerOtherThreads() }
 
 // Configure changes the settings in force.
 func (s *Server) Configure(o Settings) error {
@@ -128,43 +139,45 @@ func (s *Server) Configure(o Settings) error {
 
 // SetUpstreams changes the upstreams in force, and forgets what the old ones
 // said.
-func (s *Server) SetUpstreams(servers []Upstream) {
-	s.upstreams.setServers(servers)
-	s.cache.flush()
+func (s *Server) SetUpstreams(servers []upstream.Server) {
+	s.upstreams.SetServers(servers)
+	s.cache.Flush()
 }
 
 // Upstreams returns how the upstreams do.
-func (s *Server) Upstreams() []UpstreamStatus { return s.upstreams.status() }
+func (s *Server) Upstreams() []upstream.Status { return s.upstreams.Status() }
 
 // Addrs returns the addresses the server answers on.
-func (s *Server) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, 0, len(s.listeners))
-	for _, l := range s.listeners {
-		addrs = append(addrs, l.addr)
-	}
-	return addrs
-}
+func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
 
 // prepare fills in what a query has beside its packet. policy is that of its
 // batch.
 func (s *Server) prepare(q *query, policy *blocklists.Policy, now time.Time) {
 	q.policy, q.received = policy, now
-	q.binding = s.binding(q.client.Addr())
+	q.binding = s.binding(q.path.Client.Addr())
 }
 
-// guard runs f, and counts a panic in it as a defect instead of ending the
-// process: a defect must not take a household's DNS down, and is no defence.
+// guard runs f, and counts a panic in it as an internal error instead of ending
+// the process: it must not take a household's DNS down, and is no defence.
 func (s *Server) guard(f func()) (ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.stats.defects.Add(1)
-			s.logger.Error("a query caused a defect; please report it", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			s.stats.internalErrors.Add(1)
+			s.logger.Error("a query caused an internal error; please report it", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
 	f()
 	return true
 }
 
-// maxPacket is the largest query this server reads, in octets. A question with
-// an OPT of padding and cookies takes some hundreds.
-const maxPacket = 4096
+// reportOverload has what an overload cost recorded.
+func (s *Server) reportOverload(client, detail string) {
+	s.logger.Warn("overload: "+detail, "client", client)
+	s.report("overload", client, detail)
+}
+
+// isUnlogged reports whether nothing may be recorded of who has an address.
+func (s *Server) isUnlogged(a netip.Addr) bool {
+	b := s.binding(a)
+	return b != nil && b.NoLog
+}

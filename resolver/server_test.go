@@ -14,6 +14,8 @@ import (
 
 	benchzone "telltale/bench/zone"
 	"telltale/querylog"
+	"telltale/resolver/dnstest"
+	"telltale/resolver/upstream"
 )
 
 // zone answers from records in presentation form.
@@ -68,7 +70,7 @@ func (l *logbook) last(t testing.TB, n int) logged {
 }
 
 // startServer starts a server on a loopback port of its own.
-func startServer(t testing.TB, o Options, upstreams ...*loopbackUpstream) (*Server, *logbook) {
+func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Server, *logbook) {
 	t.Helper()
 	book := &logbook{}
 	if o.Listen == nil {
@@ -76,7 +78,7 @@ func startServer(t testing.TB, o Options, upstreams ...*loopbackUpstream) (*Serv
 	}
 	o.Log = book.append
 	for _, u := range upstreams {
-		o.Upstreams.Servers = append(o.Upstreams.Servers, Upstream{Addr: u.addr})
+		o.Upstreams.Servers = append(o.Upstreams.Servers, upstream.Server{Addr: u.Addr})
 	}
 	if len(upstreams) == 0 {
 		o.Upstreams.ResolvConf = t.TempDir() + "/none"
@@ -126,8 +128,8 @@ func data(m *dns.Msg) string {
 }
 
 func TestAnswersFromUpstreamThenCache(t *testing.T) {
-	checkLeaks(t)
-	up := startUpstream(t, zone(t, "www.example. 300 IN A 192.0.2.1"))
+	dnstest.CheckLeaks(t)
+	up := dnstest.Start(t, zone(t, "www.example. 300 IN A 192.0.2.1"))
 	s, book := startServer(t, Options{}, up)
 	for i, want := range []querylog.Source{querylog.FromUpstream, querylog.FromCache, querylog.FromCache} {
 		name := []string{"www.example.", "WwW.example.", "www.EXAMPLE."}[i]
@@ -146,13 +148,13 @@ func TestAnswersFromUpstreamThenCache(t *testing.T) {
 			t.Errorf("logged %+v, want source %v", row, want)
 		}
 	}
-	if got := up.asked.Load(); got != 1 {
+	if got := up.Asked.Load(); got != 1 {
 		t.Errorf("asked upstream %d times, want 1", got)
 	}
 }
 
 func TestTTLsCountDown(t *testing.T) {
-	up := startUpstream(t, zone(t, "www.example. 300 IN CNAME a.example.\na.example. 100 IN A 192.0.2.1"))
+	up := dnstest.Start(t, zone(t, "www.example. 300 IN CNAME a.example.\na.example. 100 IN A 192.0.2.1"))
 	var clock struct {
 		sync.Mutex
 		ahead time.Duration
@@ -176,14 +178,14 @@ func TestTTLsCountDown(t *testing.T) {
 		if got := r.Answer[1].Header().Ttl; got > test.ttl || got+1 < test.ttl {
 			t.Errorf("after %v: TTL %d, want %d", test.ahead, got, test.ttl)
 		}
-		if got := up.asked.Load(); got != test.asked {
+		if got := up.Asked.Load(); got != test.asked {
 			t.Errorf("after %v: asked %d times, want %d", test.ahead, got, test.asked)
 		}
 	}
 }
 
 func TestSpecialNames(t *testing.T) {
-	up := startUpstream(t, answerA("192.0.2.1")) // a public name's answer, for whatever is asked
+	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1")) // a public name's answer, for whatever is asked
 	s, _ := startServer(t, Options{}, up)
 	for _, test := range []struct {
 		name  string
@@ -214,12 +216,12 @@ func TestSpecialNames(t *testing.T) {
 		{"www.example.", dns.TypeANY, dns.RcodeSuccess, `HINFO "RFC8482" ""`, 0},
 	} {
 		t.Run(fmt.Sprint(test.name, dns.TypeToString[test.typ]), func(t *testing.T) {
-			before := up.asked.Load()
+			before := up.Asked.Load()
 			r := ask(t, s, "udp", test.name, test.typ)
 			if r.Rcode != test.rcode || data(r) != test.data {
 				t.Errorf("%s %q, want %s %q", dns.RcodeToString[r.Rcode], data(r), dns.RcodeToString[test.rcode], test.data)
 			}
-			if got := up.asked.Load() - before; got != test.asked {
+			if got := up.Asked.Load() - before; got != test.asked {
 				t.Errorf("asked upstream %d times, want %d", got, test.asked)
 			}
 			if len(r.Answer) == 0 {
@@ -279,7 +281,7 @@ func exchangeRaw(t testing.TB, s *Server, packet []byte) []byte {
 }
 
 func TestUnfitPackets(t *testing.T) {
-	s, book := startServer(t, Options{Readers: 1}, startUpstream(t, answerA("192.0.2.1")))
+	s, book := startServer(t, Options{Readers: 1}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	ask(t, s, "udp", "www.example.", dns.TypeA) // from now on answered at once, from the cache
 	query := func(change func(*dns.Msg)) []byte {
 		m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)
@@ -400,7 +402,7 @@ func TestTruncation(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&zoneText, "big.example. 300 IN A 192.0.2.%d\n", i)
 	}
-	s, _ := startServer(t, Options{}, startUpstream(t, zone(t, zoneText.String())))
+	s, _ := startServer(t, Options{}, dnstest.Start(t, zone(t, zoneText.String())))
 	for range 2 { // from the upstream and from the cache
 		r := ask(t, s, "udp", "big.example.", dns.TypeA)
 		if !r.Truncated || len(r.Answer) != 0 || r.Len() > 1232 {
@@ -418,7 +420,7 @@ func TestTruncation(t *testing.T) {
 
 func TestStrangersAreRefused(t *testing.T) {
 	var strangers atomic.Bool
-	s, book := startServer(t, Options{Allowed: func(netip.Addr) bool { return !strangers.Load() }}, startUpstream(t, answerA("192.0.2.1")))
+	s, book := startServer(t, Options{Allowed: func(netip.Addr) bool { return !strangers.Load() }}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	for _, network := range []string{"udp", "tcp"} {
 		strangers.Store(false)
 		if r := ask(t, s, network, "a.example.", dns.TypeA); r.Rcode != dns.RcodeSuccess {
@@ -452,11 +454,11 @@ func TestWithoutUpstreamSaysWhy(t *testing.T) {
 }
 
 func TestQueriesInFlightShareOneUpstreamQuery(t *testing.T) {
-	checkLeaks(t)
+	dnstest.CheckLeaks(t)
 	open := make(chan struct{})
-	up := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		<-open
-		answerA("192.0.2.1")(w, q)
+		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
 	s, _ := startServer(t, Options{}, up)
 	var done sync.WaitGroup
@@ -480,14 +482,14 @@ func TestQueriesInFlightShareOneUpstreamQuery(t *testing.T) {
 	}
 	close(open)
 	done.Wait()
-	if got := up.asked.Load(); got != 1 {
+	if got := up.Asked.Load(); got != 1 {
 		t.Errorf("asked upstream %d times, want once", got)
 	}
 }
 
 func TestTooManyWaitingAreShedAndCounted(t *testing.T) {
 	open := make(chan struct{})
-	up := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; answerA("192.0.2.1")(w, q) })
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; dnstest.AnswerA("192.0.2.1")(w, q) })
 	s, book := startServer(t, Options{Waiting: 8, Readers: 1}, up) // 2 of them for one client
 	c, err := net.Dial("udp", s.Addrs()[0].String())
 	if err != nil {
@@ -510,13 +512,13 @@ func TestTooManyWaitingAreShedAndCounted(t *testing.T) {
 }
 
 func TestTCPAnswersOutOfOrder(t *testing.T) {
-	checkLeaks(t)
+	dnstest.CheckLeaks(t)
 	open := make(chan struct{})
-	up := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		if strings.HasPrefix(q.Question[0].Name, "slow") {
 			<-open
 		}
-		answerA("192.0.2.1")(w, q)
+		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
 	s, _ := startServer(t, Options{}, up)
 	c, err := dns.Dial("tcp", s.Addrs()[0].String())
@@ -542,7 +544,7 @@ func TestTCPAnswersOutOfOrder(t *testing.T) {
 }
 
 func TestTCPClientsAreBounded(t *testing.T) {
-	checkLeaks(t)
+	dnstest.CheckLeaks(t)
 	s, _ := startServer(t, Options{Streams: 8}) // 2 of them for one client
 	var conns []net.Conn
 	for range 4 {
@@ -593,7 +595,7 @@ func TestOversizedTCPQuery(t *testing.T) {
 }
 
 func TestServfailWithValidatorsVerdictIsTheAnswer(t *testing.T) {
-	up := startUpstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
 		opt := m.SetEdns0(1232, false).IsEdns0()
 		opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeDNSBogus, ExtraText: "bad\x07 signature"})
@@ -604,7 +606,7 @@ func TestServfailWithValidatorsVerdictIsTheAnswer(t *testing.T) {
 	if code, text, _ := ede(r); r.Rcode != dns.RcodeServerFailure || code != dns.ExtendedErrorCodeDNSBogus || text != "bad? signature" {
 		t.Errorf("%s, EDE %d %q", dns.RcodeToString[r.Rcode], code, text)
 	}
-	if ask(t, s, "udp", "bogus.example.", dns.TypeA); up.asked.Load() != 1 {
-		t.Errorf("asked %d times: a resolution failure is cached (RFC 9520)", up.asked.Load())
+	if ask(t, s, "udp", "bogus.example.", dns.TypeA); up.Asked.Load() != 1 {
+		t.Errorf("asked %d times: a resolution failure is cached (RFC 9520)", up.Asked.Load())
 	}
 }

@@ -2,9 +2,6 @@ package resolver
 
 import (
 	"bytes"
-	"cmp"
-	"net/netip"
-	"slices"
 
 	"telltale/blocklists"
 	"telltale/dnswire"
@@ -12,26 +9,13 @@ import (
 
 // Special is SpecialOf by what is in force now.
 func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Action) Special {
-	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.hasPrivate())
-}
-
-// HasPrivate reports whether a server that listens at self would have an upstream
-// with a private address to ask.
-func (o *UpstreamOptions) HasPrivate(self []netip.AddrPort) bool {
-	servers := o.Servers
-	if len(servers) == 0 {
-		servers, _ = readResolvers(cmp.Or(o.ResolvConf, resolvConf))
-	}
-	return slices.ContainsFunc(servers, func(u Upstream) bool {
-		addr := netip.AddrPortFrom(u.Addr.Addr().Unmap(), u.Addr.Port())
-		return isLocalServer(addr.Addr()) && !isSelf(addr, self)
-	})
+	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate())
 }
 
 // answerSpecial appends the reply to a name that has a meaning of its own, and
 // sets the verdict to say so.
 func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
-	if q.Type == dnswire.TypeHINFO && s.upstreams.isProbe(q.Name.Wire()) {
+	if q.Type == dnswire.TypeHINFO && s.upstreams.IsProbe(q.Name.Wire()) {
 		return s.negative(dst, q, blocklists.SpecialServer, dnswire.NXDomain), true
 	}
 	switch special := s.Special(&q.Name, q.Type, q.verdict.Action); special.Reply {

@@ -6,6 +6,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
+	"telltale/resolver/upstream"
 )
 
 func TestSpecialOf(t *testing.T) {
@@ -72,7 +73,7 @@ func TestUpstreamsHavePrivateOnes(t *testing.T) {
 	}{
 		{"192.168.1.1:53", true}, {"[fe80::1]:53", true}, {"9.9.9.9:53", false}, {"127.0.0.1:53", false}, {"127.0.0.1:5353", true},
 	} {
-		o := UpstreamOptions{Servers: []Upstream{{Addr: netip.MustParseAddrPort(c.upstream)}}}
+		o := upstream.Options{Servers: []upstream.Server{{Addr: netip.MustParseAddrPort(c.upstream)}}}
 		if got := o.HasPrivate(self); got != c.want {
 			t.Errorf("%s: got %t, want %t", c.upstream, got, c.want)
 		}

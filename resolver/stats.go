@@ -10,14 +10,10 @@ type stats struct {
 	notImplemented atomic.Uint64 // opcodes, types and classes not served
 	refused        atomic.Uint64 // clients that may not ask
 	shed           atomic.Uint64 // too many were waiting
-	unread         atomic.Uint64 // dropped by the kernel: more came than could be answered
 	truncated      atomic.Uint64 // sent to TCP
 	rebound        atomic.Uint64 // private addresses refused
 	invalid        atomic.Uint64 // upstream replies that could not be used
-	unsent         atomic.Uint64 // replies the kernel did not take
-	streamsRefused atomic.Uint64 // connections beyond the bound
-	streamsCut     atomic.Uint64 // connections closed on slow or wrong clients
-	defects        atomic.Uint64 // recovered panics
+	internalErrors atomic.Uint64 // recovered panics
 }
 
 // Stats are a server's counters since its start.
@@ -35,7 +31,7 @@ type Stats struct {
 	Unsent         uint64 `json:"unsent"`
 	StreamsRefused uint64 `json:"streams_refused"`
 	StreamsCut     uint64 `json:"streams_cut"`
-	Defects        uint64 `json:"defects"`
+	InternalErrors uint64 `json:"internal_errors"`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`
 	CacheEntries   int    `json:"cache_entries"`
@@ -44,14 +40,14 @@ type Stats struct {
 
 // Stats returns the counters as they stand.
 func (s *Server) Stats() Stats {
-	c := &s.stats
+	c, l := &s.stats, s.listeners.Stats()
 	st := Stats{
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
-		Unread: c.unread.Load(), Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: c.unsent.Load(),
-		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Defects: c.defects.Load(),
-		Waiting: s.flights.count(), Streams: s.streams.count(),
+		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
+		StreamsRefused: l.StreamsRefused, StreamsCut: l.StreamsCut, InternalErrors: c.internalErrors.Load(),
+		Waiting: s.flights.count(), Streams: l.Streams,
 	}
-	st.CacheEntries, st.CacheBytes = s.cache.usage()
+	st.CacheEntries, st.CacheBytes = s.cache.Usage()
 	return st
 }

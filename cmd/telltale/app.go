@@ -17,6 +17,7 @@ import (
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/upstream"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -136,7 +137,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	}
 	return resolver.Options{
 		Listen: cfg.Listen.DNS, Policy: a.lists.Current, Log: a.log.Append, Binding: a.ledger.Load().Lookup, Allowed: a.allowed,
-		Upstreams: resolver.UpstreamOptions{Servers: upstreams(cfg)}, CacheSize: size,
+		Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size,
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
 		Report: a.log.Report, Logger: a.logger, Version: buildVersion(),
 	}

@@ -18,6 +18,7 @@ import (
 	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/upstream"
 )
 
 // A control is the socket by which the other commands ask what only the running
@@ -37,7 +38,7 @@ type status struct {
 	Listen    []string                  `json:"listen"`
 	Paused    *time.Time                `json:"paused,omitempty"`
 	Server    resolver.Stats            `json:"server"`
-	Upstreams []resolver.UpstreamStatus `json:"upstreams"`
+	Upstreams []upstream.Status `json:"upstreams"`
 	Log       querylog.Stats            `json:"log"`
 	Gateways  []string                  `json:"gateways"`
 }

@@ -16,6 +16,7 @@ import (
 	"telltale/config"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/upstream"
 )
 
 // A finding is one thing the doctor looked at.
@@ -103,7 +104,7 @@ func fileOrDefaults(cfg *config.Config) string {
 
 // port says whether the addresses could be listened on.
 func (d *doctor) port(cfg *config.Config) {
-	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: resolver.UpstreamOptions{ResolvConf: os.DevNull}})
+	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
 	if err != nil {
 		d.say("wrong", "port", "%v", err)
 		return
@@ -129,10 +130,10 @@ func (d *doctor) upstreams(st *status) {
 	for i := range st.Upstreams {
 		u := &st.Upstreams[i]
 		switch u.State {
-		case resolver.UpstreamUp:
+		case upstream.Up:
 			asked++
 			d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, u.Source, speed(u))
-		case resolver.UpstreamFailing:
+		case upstream.Failing:
 			asked++
 			d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
 		default:
@@ -148,7 +149,7 @@ func (d *doctor) upstreams(st *status) {
 }
 
 // speed says how fast an upstream answered so far, and how often it did not.
-func speed(u *resolver.UpstreamStatus) (text string) {
+func speed(u *upstream.Status) (text string) {
 	if u.SRTT > 0 {
 		text += fmt.Sprintf(", answers in %v", max(u.SRTT.Round(100*time.Microsecond), 100*time.Microsecond))
 	}
@@ -171,8 +172,8 @@ func (d *doctor) server(st *status) {
 	if n := st.Server.Unread; n > 0 {
 		d.say("warning", "load", "%d queries were dropped unread because more came than could be answered; the quality ledger says when, and whose", n)
 	}
-	if n := st.Server.Defects; n > 0 {
-		d.say("wrong", "defects", "%d queries caused a defect; the messages on standard error have the places: please report them", n)
+	if n := st.Server.InternalErrors; n > 0 {
+		d.say("wrong", "internal errors", "%d queries caused an internal error; the messages on standard error have the places: please report them", n)
 	}
 	if st.Log.LastError != "" {
 		d.say("wrong", "log", "%s", st.Log.LastError)

@@ -16,6 +16,7 @@ import (
 	"telltale/config"
 	"telltale/dnswire"
 	"telltale/resolver"
+	"telltale/resolver/upstream"
 )
 
 // An explanation is blocklists' own, as the socket and --json carry it.
@@ -139,7 +140,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	}
 	defer lists.Close()
 	e := lists.Explain(name, qtype, lists.Current().GroupOf(settings, addr))
-	server, asked := serverSettings(cfg), resolver.UpstreamOptions{Servers: upstreams(cfg)}
+	server, asked := serverSettings(cfg), upstream.Options{Servers: upstreams(cfg)}
 	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS))
 	return explanationOf(e, special), nil
 }

@@ -23,7 +23,7 @@ const (
 // library, tests not counted. A module of others stands for all its packages.
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver " +
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -43,12 +43,17 @@ var mayImport = map[string]string{
 
 	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/sys",
 
-	"resolver": "blocklists devices dnswire querylog watch " +
-		"github.com/dchest/siphash github.com/miekg/dns golang.org/x/net golang.org/x/sync golang.org/x/sys golang.org/x/time",
+	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/overload resolver/packets resolver/upstream " +
+		"github.com/dchest/siphash github.com/miekg/dns golang.org/x/net",
+	"resolver/cache":    "dnswire",
+	"resolver/dnstest":  "github.com/miekg/dns go.uber.org/goleak", // beside tests
+	"resolver/listen":   "dnswire resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
+	"resolver/overload": "golang.org/x/net",
+	"resolver/packets":  "golang.org/x/sys",
+	"resolver/upstream": "dnswire resolver/packets watch golang.org/x/sys",
 
 	"watch": "github.com/fsnotify/fsnotify",
 
-	// Packages to come; see docs/decisions.
 	"evidence": "blocklists devices querylog",
 	"web":      "blocklists devices evidence querylog",
 }

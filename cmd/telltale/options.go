@@ -13,6 +13,7 @@ import (
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/upstream"
 )
 
 func retention(cfg *config.Config) querylog.Retention {
@@ -34,10 +35,10 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 	}
 }
 
-func upstreams(cfg *config.Config) []resolver.Upstream {
-	var all []resolver.Upstream
+func upstreams(cfg *config.Config) []upstream.Server {
+	var all []upstream.Server
 	for _, u := range cfg.Upstreams {
-		all = append(all, resolver.Upstream{Addr: u.Address, TrustAD: u.TrustAD})
+		all = append(all, upstream.Server{Addr: u.Address, TrustAD: u.TrustAD})
 	}
 	return all
 }

@@ -42,7 +42,7 @@ settings are watched: save a file, and it is in force.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(cl.serve(c.Context(), (*app).favourReaders), stop())
+			return errors.Join(cl.serve(c.Context(), (*app).lowerOtherThreads), stop())
 		},
 	}
 	c.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file at the end, for those who make Telltale faster")
@@ -241,5 +241,5 @@ func ownCommand() string {
 	return exe
 }
 
-// favourReaders is for a process that is this server alone.
-func (a *app) favourReaders() { a.server.FavourReaders() }
+// lowerOtherThreads is for a process that is this server alone.
+func (a *app) lowerOtherThreads() { a.server.LowerOtherThreads() }

@@ -1,0 +1,286 @@
+// Package cache keeps what upstreams said, in memory of a fixed size that the
+// garbage collector does not look into.
+package cache
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// A Key is what decides an upstream's answer: a question, and whether the client
+// wants DNSSEC records (DO) or validates itself (CD). No option of a client is
+// part of it, so that none can split or poison it.
+type Key struct {
+	name string // wire form
+	typ  uint16
+	bits uint8 // 1: DO, 2: CD
+}
+
+// keyBits returns the bits of q's key.
+func keyBits(q *dnswire.Question) (bits uint8) {
+	if q.DO {
+		bits |= 1
+	}
+	if q.CD {
+		bits |= 2
+	}
+	return bits
+}
+
+// NewKey returns the key of q.
+func NewKey(q *dnswire.Question) Key {
+	return Key{name: string(q.Name.Wire()), typ: q.Type, bits: keyBits(q)}
+}
+
+const shardCount = 16
+
+// A Cache holds entries by question, in memory of a fixed size that has no
+// pointers. When it is full, what was not served since the hand last came by
+// goes first (SIEVE: Zhang et al., NSDI 2024). Any goroutine may use it.
+type Cache struct {
+	seed    maphash.Seed
+	start   time.Time // what times in records are counted from
+	shards  [shardCount]shard
+	current *atomic.Uint32 // the availability epoch: failures hold as long as it does
+}
+
+// A shard is the records of the questions whose hash leads to it: each in a
+// chain of those with the same hash, and in the queue for eviction.
+type shard struct {
+	mu sync.RWMutex
+	memory
+	table  []uint32 // the first record of each chain, by hash; a power of two
+	serial uint32   // of the entry put last
+	head   uint32   // newest
+	tail   uint32   // oldest
+	hand   uint32   // where eviction goes on, towards the head
+}
+
+// New returns a cache of size bytes at most; of none if size is negative.
+func New(size int64, current *atomic.Uint32) *Cache {
+	c := &Cache{seed: maphash.MakeSeed(), start: time.Now(), current: current}
+	for i := range c.shards {
+		c.shards[i].memory = newMemory(size / shardCount)
+	}
+	return c
+}
+
+// hash returns a keyed hash of q, so that clients cannot make keys collide.
+func (c *Cache) hash(q *dnswire.Question) uint64 {
+	h := maphash.Bytes(c.seed, q.Name.Wire())
+	h ^= (uint64(q.Type)<<2 | uint64(keyBits(q))) * 0x9e3779b97f4a7c15
+	return h
+}
+
+func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount] }
+
+// Get returns what is known of q and still holds at now, in into if that is not
+// nil. It holds until into is used again.
+func (c *Cache) Get(q *dnswire.Question, now time.Time, into *Entry) (*Entry, bool) {
+	hash := c.hash(q)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at := s.findLocked(uint32(hash), q)
+	if at == 0 {
+		return nil, false
+	}
+	r := s.record(at)
+	if now.Sub(c.start) >= r.expires() || r.failures > 0 && r.epoch != c.current.Load() {
+		return nil, false
+	}
+	if !r.visited.Load() { // a line that is only read stays shared between processors
+		r.visited.Store(true)
+	}
+	return c.copyLocked(s, at, into), true
+}
+
+// Peek returns the entry of q even if its time is over; nil if there is none.
+func (c *Cache) Peek(q *dnswire.Question) *Entry {
+	hash := c.hash(q)
+	s := c.shard(hash)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if at := s.findLocked(uint32(hash), q); at != 0 {
+		return c.copyLocked(s, at, nil)
+	}
+	return nil
+}
+
+func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
+	if into == nil {
+		into = new(Entry)
+	}
+	r := s.record(at)
+	s.load(r, into)
+	into.StoredAt, into.ExpiresAt = c.start.Add(r.storedAt), c.start.Add(r.expires())
+	into.kept = keptAt{s, at, r.serial}
+	return into
+}
+
+// Put keeps e as the answer to q, if it may be kept at all.
+func (c *Cache) Put(q *dnswire.Question, e *Entry) {
+	if e.ExpiresAt.Sub(e.StoredAt) < time.Second {
+		return
+	}
+	var room [512]byte
+	f, data, ok := encodeEntry(room[:0], q, e)
+	if !ok {
+		return
+	}
+	f.storedAt = e.StoredAt.Sub(c.start)
+	hash := c.hash(q)
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.putLocked(uint32(hash), q, &f, data); at != 0 {
+		e.kept = keptAt{s, at, s.serial}
+	}
+}
+
+// putLocked keeps f and its data as what is known of q, in the place in the queue
+// that q has. It returns the record, or 0 if there is no room for it.
+func (s *shard) putLocked(hash uint32, q *dnswire.Question, f *facts, data []byte) (at uint32) {
+	if len(data) > s.largest() {
+		return 0
+	}
+	if s.serial++; s.serial == 0 {
+		s.serial = 1 // 0 is of records that hold nothing
+	}
+	if at = s.findLocked(hash, q); at != 0 {
+		s.drop(s.record(at))
+	}
+	for at == 0 && s.records.left() == 0 || s.cells.left() < cellsOf(len(data)) {
+		s.evictLocked(at)
+	}
+	if at == 0 {
+		at = s.appendLocked(hash)
+	}
+	s.store(s.record(at), s.serial, f, data)
+	return at
+}
+
+// appendLocked puts a new record at the head of the queue. There must be one left.
+func (s *shard) appendLocked(hash uint32) (at uint32) {
+	at = s.records.take()
+	s.growLocked()
+	chain, r := s.chain(hash), s.record(at)
+	r.hash, r.chain, r.newer, r.older = hash, *chain, 0, s.head
+	*chain = at
+	if s.head != 0 {
+		s.record(s.head).newer = at
+	}
+	if s.head = at; s.tail == 0 {
+		s.tail = at
+	}
+	return at
+}
+
+// findLocked returns the record of q, 0 if there is none.
+func (s *shard) findLocked(hash uint32, q *dnswire.Question) uint32 {
+	if len(s.table) == 0 {
+		return 0
+	}
+	for at := *s.chain(hash); at != 0; at = s.record(at).chain {
+		if r := s.record(at); r.hash == hash && r.typ == q.Type && r.bits == keyBits(q) && s.named(r, q.Name.Wire()) {
+			return at
+		}
+	}
+	return 0
+}
+
+func (s *shard) chain(hash uint32) *uint32 { return &s.table[int(hash)&(len(s.table)-1)] }
+
+// growLocked doubles the table when there are more records than chains.
+func (s *shard) growLocked() {
+	if s.records.used <= len(s.table) {
+		return
+	}
+	s.table = make([]uint32, max(64, 2*len(s.table)))
+	for at := s.head; at != 0; at = s.record(at).older {
+		r := s.record(at)
+		chain := s.chain(r.hash)
+		r.chain, *chain = *chain, at
+	}
+}
+
+// evictLocked lets the next record go that is not the one to keep.
+func (s *shard) evictLocked(keep uint32) {
+	at := s.hand
+	if at == 0 {
+		at = s.tail
+	}
+	for r := s.record(at); at == keep || r.visited.Load(); r = s.record(at) {
+		r.visited.Store(false)
+		if at = r.newer; at == 0 {
+			at = s.tail
+		}
+	}
+	r := s.record(at)
+	s.hand = r.newer
+	if r.newer != 0 {
+		s.record(r.newer).older = r.older
+	} else {
+		s.head = r.older
+	}
+	if r.older != 0 {
+		s.record(r.older).newer = r.newer
+	} else {
+		s.tail = r.newer
+	}
+	chain := s.chain(r.hash)
+	for *chain != at {
+		chain = &s.record(*chain).chain
+	}
+	*chain = r.chain
+	s.drop(r)
+	s.records.giveBack(at)
+}
+
+// A keptAt is where an entry is kept, as long as that has its serial.
+type keptAt struct {
+	shard  *shard // nil: nowhere
+	record uint32
+	serial uint32
+}
+
+// setPassed remembers with what is kept by what policy and group it passed.
+func (k keptAt) setPassed(by uint64) {
+	if k.shard == nil {
+		return
+	}
+	k.shard.mu.RLock()
+	defer k.shard.mu.RUnlock()
+	if k.shard.records.has(k.record) {
+		if r := k.shard.record(k.record); r.serial == k.serial {
+			r.passed.Store(by)
+		}
+	}
+}
+
+// Flush forgets everything.
+func (c *Cache) Flush() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.memory = s.emptied()
+		s.table, s.head, s.tail, s.hand = nil, 0, 0, 0
+		s.mu.Unlock()
+	}
+}
+
+// Usage returns how many entries there are, and the bytes they take.
+func (c *Cache) Usage() (entries int, bytes int64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		entries += s.records.used
+		bytes += s.bytes()
+		s.mu.RUnlock()
+	}
+	return entries, bytes
+}

@@ -1,0 +1,428 @@
+package cache
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telltale/dnswire"
+)
+
+func cacheQuestion(t testing.TB, name string) *dnswire.Question {
+	t.Helper()
+	q := &dnswire.Question{Type: dnswire.TypeA, Class: dnswire.ClassIN}
+	if err := q.Name.Set(name); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// keptFor returns an answer to q, with so many octets behind the question, that
+// lives for d.
+func keptFor(q *dnswire.Question, d time.Duration, octets int) *Entry {
+	now := time.Now()
+	e := &Entry{StoredAt: now, ExpiresAt: now.Add(d)}
+	e.Wire = append(make([]byte, dnswire.HeaderLen), q.Name.Wire()...)
+	e.Wire = append(e.Wire, make([]byte, 4+octets)...)
+	e.Question, e.TTLs = len(q.Name.Wire())+4, make([]uint16, 2)
+	return e
+}
+
+// has reports whether c keeps an answer to q.
+func has(c *Cache, q *dnswire.Question) bool {
+	_, ok := c.Get(q, time.Now(), nil)
+	return ok
+}
+
+func newTestCache(size int64) *Cache { return New(size, new(atomic.Uint32)) }
+
+// oneShard sees to it that all questions of a test lie in one shard.
+func oneShard(t testing.TB, c *Cache, n int) []*dnswire.Question {
+	var list []*dnswire.Question
+	for i := 0; len(list) < n; i++ {
+		q := cacheQuestion(t, fmt.Sprintf("n%d.example.", i))
+		if c.shard(c.hash(q)) == &c.shards[0] {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+func TestEvictionPassesOverWhatWasServed(t *testing.T) {
+	c := newTestCache(shardCount * 4 * (recordCost + 2*cellSize))
+	qs := oneShard(t, c, 7)
+	for _, q := range qs[:4] {
+		c.Put(q, keptFor(q, time.Hour, 10))
+	}
+	has(c, qs[0])
+	has(c, qs[2])
+	for _, q := range qs[4:6] {
+		c.Put(q, keptFor(q, time.Hour, 10))
+	}
+	for i, want := range []bool{true, false, true, false, true, true} {
+		if got := c.Peek(qs[i]) != nil; got != want {
+			t.Errorf("entry %d is kept: %v, want %v", i, got, want)
+		}
+	}
+}
+
+// sieve is the algorithm as its authors wrote it down, on a slice.
+type sieve struct {
+	queue []string // newest first
+	seen  map[string]bool
+	hand  int
+	room  int
+}
+
+func (s *sieve) get(k string) bool {
+	for _, have := range s.queue {
+		if have == k {
+			s.seen[k] = true
+			return true
+		}
+	}
+	return false
+}
+
+func (s *sieve) put(k string) {
+	if len(s.queue) == s.room {
+		for s.seen[s.queue[s.hand]] {
+			delete(s.seen, s.queue[s.hand])
+			s.back()
+		}
+		gone := s.hand
+		s.back()
+		s.queue = append(s.queue[:gone:gone], s.queue[gone+1:]...)
+		if s.hand > gone {
+			s.hand--
+		}
+	}
+	s.queue = append([]string{k}, s.queue...)
+	s.hand = min(s.hand+1, s.room-1) // it stays at its entry
+}
+
+// back takes the hand one entry on towards the newest, and from there to the
+// oldest.
+func (s *sieve) back() {
+	if s.hand--; s.hand < 0 {
+		s.hand = len(s.queue) - 1
+	}
+}
+
+func TestEvictionAgreesWithSlowTwin(t *testing.T) {
+	const room = 20
+	c := newTestCache(shardCount * room * (recordCost + 2*cellSize))
+	qs := oneShard(t, c, 90)
+	twin := &sieve{seen: map[string]bool{}, room: room, hand: room - 1}
+	random := rand.New(rand.NewPCG(3, 4))
+	for step := range 5000 {
+		q := qs[min(random.IntN(len(qs)), random.IntN(len(qs)))]
+		k := q.Name.String()
+		got, want := has(c, q), twin.get(k)
+		if got != want {
+			t.Fatalf("step %d: %s is kept: %v, want %v", step, k, got, want)
+		}
+		if !got {
+			c.Put(q, keptFor(q, time.Hour, 10))
+			twin.put(k)
+		}
+	}
+}
+
+func TestBytesAreBoundedAsMeasured(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures the heap")
+	}
+	const bound = 8 << 20
+	for _, test := range []struct {
+		name            string
+		entries, octets int
+	}{
+		{"many small answers", 60_000, 16},
+		{"answers of all sizes", 60_000, 90},
+		{"few large answers", 4000, 4000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			c := newTestCache(bound)
+			for i := range test.entries {
+				q := cacheQuestion(t, fmt.Sprintf("host-%d.some-domain.example.", i))
+				c.Put(q, keptFor(q, time.Hour, test.octets))
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			entries, bytes := c.Usage()
+			heap := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+			if bytes > bound {
+				t.Errorf("%d bytes counted, want at most %d", bytes, bound)
+			}
+			if heap > bound+bound/20 { // chunks are taken whole
+				t.Errorf("%d bytes of heap, want at most %d", heap, bound)
+			}
+			if bytes < bound/2 {
+				t.Errorf("%d bytes in %d entries, though there is room for %d", bytes, entries, bound)
+			}
+			runtime.KeepAlive(c)
+		})
+	}
+}
+
+// A record's cost is what it takes, and there is nothing in it to follow.
+func TestCacheMemoryIsAsCounted(t *testing.T) {
+	if got := reflect.TypeFor[record]().Size(); got+8 > recordCost {
+		t.Errorf("a record takes %d octets, and up to 8 of the table; counted are %d", got, recordCost)
+	}
+	if got := reflect.TypeFor[cell]().Size(); got != cellSize {
+		t.Errorf("a cell takes %d octets, counted are %d", got, cellSize)
+	}
+}
+
+func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry {
+	some := func(n int) []byte {
+		b := make([]byte, random.IntN(n))
+		for i := range b {
+			b[i] = byte(random.Uint32())
+		}
+		return b
+	}
+	e := keptFor(q, time.Duration(1+random.IntN(100_000))*time.Second, random.IntN(400))
+	e.StoredAt = start.Add(time.Duration(random.Int64N(int64(time.Hour))))
+	e.ExpiresAt = e.StoredAt.Add(time.Duration(1+random.IntN(1<<30)) * time.Second)
+	copy(e.Wire[dnswire.HeaderLen+e.Question:], some(500))
+	e.TTLs = e.TTLs[:0]
+	for range random.IntN(20) {
+		e.TTLs = append(e.TTLs, uint16(random.Uint32()))
+	}
+	if random.IntN(4) == 0 { // no answer
+		e.Wire, e.TTLs, e.Unanswered = nil, nil, true
+	}
+	e.Aliases = some(300)
+	for range random.IntN(3) {
+		e.Hints = append(e.Hints, netip.AddrFrom4([4]byte{192, 0, 2, byte(random.Uint32())}), netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Uint32())}))
+	}
+	e.MaxTTL, e.Epoch, e.Failures = random.Uint32(), random.Uint32(), uint8(random.IntN(7))
+	e.Rcode, e.AD, e.Private, e.LAN, e.HasAddresses = uint16(random.IntN(1<<12)), random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0
+	if random.IntN(2) == 0 {
+		e.EDE = dnswire.EDE{Code: uint16(random.Uint32()), Text: string(some(200))}
+	}
+	return e
+}
+
+// entryText is all that an entry says, the places where the cache has it left out.
+func entryText(e *Entry) string {
+	return fmt.Sprintf("%x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
+		e.StoredAt.UnixNano(), e.ExpiresAt.UnixNano(), e.MaxTTL, e.Aliases, e.Hints, e.Private, e.LAN, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
+}
+
+func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
+	c := newTestCache(4 << 20)
+	random := rand.New(rand.NewPCG(5, 6))
+	twin := map[string]string{}
+	var qs []*dnswire.Question
+	for i := range 300 {
+		qs = append(qs, cacheQuestion(t, strings.Repeat("long-label.", random.IntN(20))+fmt.Sprintf("n%d.example.", i)))
+	}
+	into, found := new(Entry), 0
+	for step := range 20_000 {
+		q := qs[random.IntN(len(qs))]
+		k := q.Name.String()
+		if random.IntN(3) == 0 {
+			e := randomEntry(random, q, c.start)
+			c.Put(q, e)
+			twin[k] = entryText(e)
+		}
+		var got *Entry
+		if step%2 == 0 {
+			got = c.Peek(q)
+		} else if hash := c.hash(q); c.shard(hash).findLocked(uint32(hash), q) != 0 {
+			got = c.copyLocked(c.shard(hash), c.shard(hash).findLocked(uint32(hash), q), into)
+		}
+		if got == nil && twin[k] == "" {
+			continue
+		}
+		found++
+		if got == nil || entryText(got) != twin[k] {
+			t.Fatalf("step %d, %s:\n got %s\nwant %s", step, k, entryText(got), twin[k])
+		}
+	}
+	if found < 10_000 {
+		t.Errorf("only %d were there: the test's sizes are off", found)
+	}
+}
+
+func TestQuestionsOfOneHashAreTold(t *testing.T) {
+	s := &shard{memory: newMemory(1 << 20)}
+	c := newTestCache(1 << 20)
+	var qs []*dnswire.Question
+	for i := range 200 {
+		qs = append(qs, cacheQuestion(t, fmt.Sprintf("n%d.example.", i)))
+		f, data, _ := encodeEntry(nil, qs[i], keptFor(qs[i], time.Hour, i))
+		s.putLocked(7, qs[i], &f, data) // as if the hashes were the same
+	}
+	for i, q := range qs {
+		at := s.findLocked(7, q)
+		if at == 0 {
+			t.Fatalf("%s is not found", q.Name.String())
+		}
+		if e := c.copyLocked(s, at, nil); len(e.Wire) != dnswire.HeaderLen+e.Question+i || e.Question != len(q.Name.Wire())+4 {
+			t.Errorf("%s: the answer to another question", q.Name.String())
+		}
+	}
+	for _, change := range []func(*dnswire.Question){
+		func(q *dnswire.Question) { q.Type = dnswire.TypeAAAA }, func(q *dnswire.Question) { q.DO = true }, func(q *dnswire.Question) { q.CD = true },
+		func(q *dnswire.Question) { q.Name.Set("n200.example.") }, func(q *dnswire.Question) { q.Name.Set("example.") },
+	} {
+		q := cacheQuestion(t, "n100.example.")
+		change(q)
+		if s.findLocked(7, q) != 0 {
+			t.Errorf("%v %s is taken for another", q.Type, q.Name.String())
+		}
+	}
+}
+
+// What is judged clean is what was judged, not what has come into its place.
+func TestOnlyWhatWasJudgedIsRememberedAsClean(t *testing.T) {
+	c := newTestCache(1 << 20)
+	q := cacheQuestion(t, "a.example.")
+	c.Put(q, keptFor(q, time.Hour, 10))
+	old := c.Peek(q)
+	old.kept.setPassed(5)
+	if got := c.Peek(q).Passed; got != 5 {
+		t.Errorf("passed by %d, want 5", got)
+	}
+	c.Put(q, keptFor(q, time.Hour, 10))
+	old.kept.setPassed(6)
+	if got := c.Peek(q).Passed; got != 0 {
+		t.Errorf("a new answer passed by %d, want 0: nobody has looked at it", got)
+	}
+	c.Flush()
+	old.kept.setPassed(7)
+	c.Put(q, keptFor(q, time.Hour, 10))
+	old.kept.setPassed(7)
+	if got := c.Peek(q).Passed; got != 0 {
+		t.Errorf("after a flush passed by %d, want 0", got)
+	}
+}
+
+func TestWhatMayNotBeKeptIsNot(t *testing.T) {
+	q := cacheQuestion(t, "a.example.")
+	c := newTestCache(1 << 20)
+	c.Put(q, keptFor(q, 0, 100))
+	if c.Peek(q) != nil {
+		t.Error("TTL 0 is kept")
+	}
+	c.Put(q, keptFor(q, time.Hour, 60_000))
+	if c.Peek(q) != nil {
+		t.Error("an answer larger than a quarter of its shard is kept")
+	}
+	c.Put(q, keptFor(q, time.Minute, 100))
+	if _, ok := c.Get(q, time.Now().Add(59*time.Second), nil); !ok {
+		t.Error("gone before its time")
+	}
+	if _, ok := c.Get(q, time.Now().Add(time.Minute), nil); ok {
+		t.Error("served after its time")
+	}
+	for _, size := range []int64{-1, 1, 1000} {
+		off := newTestCache(size)
+		off.Put(q, keptFor(q, time.Hour, 100))
+		if off.Peek(q) != nil {
+			t.Errorf("kept in %d bytes", size)
+		}
+	}
+}
+
+func TestCacheUnderManyHands(t *testing.T) {
+	c := newTestCache(1 << 17)
+	var qs []*dnswire.Question
+	for i := range 500 {
+		qs = append(qs, cacheQuestion(t, fmt.Sprintf("n%d.example.", i)))
+	}
+	var hands sync.WaitGroup
+	for h := range 4 {
+		hands.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(h), 0))
+			into := new(Entry)
+			for range 5000 {
+				q := qs[random.IntN(len(qs))]
+				if e, ok := c.Get(q, time.Now(), into); !ok {
+					c.Put(q, keptFor(q, time.Hour, random.IntN(500)))
+				} else if name := q.Name.Wire(); string(e.Wire[dnswire.HeaderLen:][:len(name)]) != string(name) {
+					t.Error("the answer to another question")
+				} else {
+					e.SetPassed(uint64(h))
+				}
+				if random.IntN(1000) == 0 {
+					c.Flush()
+				}
+			}
+		})
+	}
+	hands.Wait()
+	for i := range c.shards {
+		checkShard(t, &c.shards[i])
+	}
+}
+
+// checkShard walks everything a shard has.
+func checkShard(t *testing.T, s *shard) {
+	t.Helper()
+	records, cells, older := 0, 0, uint32(0)
+	for at := s.tail; at != 0; at = s.record(at).newer {
+		r := s.record(at)
+		records++
+		cells += cellsOf(r.size())
+		if r.older != older || r.serial == 0 {
+			t.Fatalf("record %d: older is %d, want %d; serial %d", at, r.older, older, r.serial)
+		}
+		older = at
+	}
+	if s.head != older {
+		t.Errorf("the head is %d, want %d", s.head, older)
+	}
+	chained := 0
+	for i := range s.table {
+		for at := s.table[i]; at != 0; at = s.record(at).chain {
+			chained++
+		}
+	}
+	if records != s.records.used || chained != records || cells != s.cells.used {
+		t.Errorf("%d records in the queue, %d in chains, %d counted; %d cells, %d counted", records, chained, s.records.used, cells, s.cells.used)
+	}
+}
+
+func TestFailuresDoubleAndAreForgotten(t *testing.T) {
+	start := time.Now()
+	fail := func(at time.Duration, last *Entry, epoch uint32) *Entry {
+		e := NewFailure(dnswire.EDE{}, start.Add(at))
+		e.KeepFailure(last, epoch)
+		return e
+	}
+	var last *Entry
+	at := time.Duration(0)
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		last = fail(at, last, 1)
+		if got := last.ExpiresAt.Sub(last.StoredAt); got != want*time.Second {
+			t.Errorf("failure %d lives for %v, want %v", i+1, got, want*time.Second)
+		}
+		at += last.ExpiresAt.Sub(last.StoredAt)
+	}
+	if e := fail(at, last, 2); e.Failures != 1 {
+		t.Error("upstreams have come up since: that is no failure in a row")
+	}
+	if e := fail(at+time.Hour, last, 1); e.Failures != 1 {
+		t.Error("an hour later: that is no failure in a row")
+	}
+	good := keptFor(cacheQuestion(t, "a.example."), time.Hour, 100)
+	if e := fail(at, good, 0); e.Failures != 1 {
+		t.Error("there was an answer: that is no failure in a row")
+	}
+}

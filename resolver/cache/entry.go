@@ -1,0 +1,91 @@
+package cache
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// An Entry is what an upstream said, kept as bytes, or that none said anything.
+// It is policy-free: what the lists say about it is decided each time it is
+// served. One goroutine has it.
+type Entry struct {
+	dnswire.Stored
+	StoredAt     time.Time
+	ExpiresAt    time.Time    // served from the cache until then
+	MaxTTL       uint32       // the largest TTL in it when stored, seconds
+	Aliases      []byte       // the names the answer leads to, one wire name after another
+	Hints        []netip.Addr // the addresses in SVCB and HTTPS records
+	Private      bool         // a public upstream gave a private address
+	LAN          bool         // and one that is not of 127.0.0.0/8
+	HasAddresses bool
+	Unanswered   bool   // no upstream gave an answer (RFC 9520)
+	Failures     uint8  // how many times in a row it was a resolution failure
+	Epoch        uint32 // the availability epoch in which upstreams were asked
+
+	// Passed is the policy and the group by which nothing the answer leads to is
+	// blocked or observed: 0 for none, else generation<<32 | group.
+	Passed uint64
+
+	kept keptAt // where the cache has it
+	room []byte // what the cache puts it in
+	text string // the last that was in EDE
+}
+
+// Failures are remembered for 1 s, doubled each time in a row up to 30 s
+// (RFC 9520, 3.2).
+const (
+	firstFailure = time.Second
+	lastFailure  = 30 * time.Second
+)
+
+// NewFailure makes an entry that says why there is no answer.
+func NewFailure(ede dnswire.EDE, now time.Time) *Entry {
+	e := &Entry{StoredAt: now, ExpiresAt: now, Unanswered: true}
+	e.Rcode, e.EDE = dnswire.ServFail, ede
+	return e
+}
+
+// IsFailure reports whether e is a resolution failure (RFC 9520, 2), as no
+// answer or as an answer.
+func (e *Entry) IsFailure() bool {
+	return e.Unanswered || e.Rcode != dnswire.Success && e.Rcode != dnswire.NXDomain
+}
+
+// KeepFailure gives e the lifetime of a resolution failure in the availability
+// epoch in which upstreams were asked. last is what the cache held before, if
+// anything.
+func (e *Entry) KeepFailure(last *Entry, epoch uint32) {
+	e.Failures, e.Epoch = 1, epoch
+	if last != nil && last.Failures > 0 && last.Epoch == epoch && e.StoredAt.Sub(last.ExpiresAt) < lastFailure {
+		e.Failures = min(last.Failures+1, 6)
+	}
+	e.ExpiresAt = e.StoredAt.Add(min(firstFailure<<(e.Failures-1), lastFailure))
+}
+
+// SetPassed remembers, also in the cache, by what policy and group e passed.
+func (e *Entry) SetPassed(by uint64) {
+	e.Passed = by
+	e.kept.setPassed(by)
+}
+
+// Addresses yields the addresses of e's records.
+func (e *Entry) Addresses(yield func(netip.Addr) bool) {
+	for _, a := range e.Hints {
+		if !yield(a) {
+			return
+		}
+	}
+	for _, off := range e.TTLs {
+		size := int(binary.BigEndian.Uint16(e.Wire[off+4:]))
+		data := e.Wire[int(off)+6 : int(off)+6+size]
+		switch binary.BigEndian.Uint16(e.Wire[off-4:]) {
+		case dnswire.TypeA, dnswire.TypeAAAA:
+			if a, ok := netip.AddrFromSlice(data); ok && !yield(a) {
+				return
+			}
+		}
+	}
+}

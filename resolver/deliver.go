@@ -1,0 +1,117 @@
+package resolver
+
+import (
+	"time"
+
+	"telltale/dnswire"
+	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/listen"
+	"telltale/resolver/upstream"
+)
+
+// A query for an upstream goes one of two ways. Nearly all go by a shared socket:
+// the reader writes the query to it, and whoever reads that socket answers the
+// client, without a goroutine of the query's own (upstream.Shared). Whatever that
+// cannot settle with one packet each way goes on by the fallback, answerLater,
+// with all upstreams, TCP, and time to wait.
+
+// fallback ends q on a goroutine of its own. tried is an upstream that was asked
+// in vain and is to be asked last; nil for none.
+func (s *Server) fallback(q upstream.Query, tried *upstream.Upstream) {
+	f := q.(*flight)
+	f.tried = tried
+	s.work.Go(func() { s.answerLater(f) })
+}
+
+// deliver keeps e as the answer to f, and answers all who wait for it through
+// out. Each is done only when out is done with it.
+func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWriter, done func(*waiter)) {
+	s.cache.Put(f.question, e)
+	for _, w := range s.flights.finish(f) {
+		s.guard(func() {
+			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))
+			w.answered = true
+			s.finish(&w.query, reply, source, out(w))
+		})
+		done(w)
+	}
+}
+
+// writer is where w's reply goes at once.
+func (w *waiter) writer() replyWriter { return w.out }
+
+// deliveries are answers to waiters that are sent together: a replyWriter that
+// holds replies and records back until the packets that came together have all
+// been looked at. They belong to one goroutine.
+type deliveries struct {
+	srv     *Server
+	now     time.Time
+	writer  replyWriter // of the waiter being answered
+	entry   cache.Entry // what is being answered with
+	waiters []*waiter
+	replies []outgoingReply
+	records []querylog.Record
+	outbox  listen.Outbox
+}
+
+// An outgoingReply is a reply on its way to a client.
+type outgoingReply struct {
+	writer replyWriter
+	q      *query
+	reply  []byte
+}
+
+// Answered ends q with a.
+func (d *deliveries) Answered(q upstream.Query, a *upstream.Answer, epoch uint32, now time.Time) {
+	f := q.(*flight)
+	var e *cache.Entry
+	d.srv.guard(func() { e = d.srv.newEntry(a, nil, f, &d.entry) })
+	if e == nil { // for an internal error
+		e = cache.NewFailure(dnswire.EDE{}, now)
+	}
+	if e.IsFailure() {
+		e.KeepFailure(d.srv.cache.Peek(f.question), epoch)
+	}
+	d.now = now
+	d.srv.deliver(f, e, d.writerOf, d.hold)
+}
+
+// writerOf is where w's reply goes for now.
+func (d *deliveries) writerOf(w *waiter) replyWriter {
+	d.writer = w.out
+	return d
+}
+
+// hold keeps w until its reply has been sent.
+func (d *deliveries) hold(w *waiter) { d.waiters = append(d.waiters, w) }
+
+func (d *deliveries) send(q *query, reply []byte) {
+	d.replies = append(d.replies, outgoingReply{d.writer, q, reply})
+}
+
+func (d *deliveries) log(q *query, reply []byte, source querylog.Source) {
+	d.records = append(d.records, q.record(reply, source, d.now))
+}
+
+// Flush sends all replies and records.
+func (d *deliveries) Flush() {
+	for _, r := range d.replies {
+		if w, ok := r.writer.(*udpWriter); ok && len(r.reply) > 0 {
+			d.outbox.Add(w.conn, &r.q.path, r.reply)
+		} else {
+			r.writer.send(r.q, r.reply)
+		}
+	}
+	d.outbox.Flush()
+	if len(d.records) > 0 {
+		d.srv.append(d.records)
+	}
+	for _, w := range d.waiters {
+		d.srv.release(w)
+	}
+	clear(d.waiters)
+	clear(d.replies)
+	clear(d.records)
+	d.waiters, d.replies, d.records, d.writer = d.waiters[:0], d.replies[:0], d.records[:0], nil
+}

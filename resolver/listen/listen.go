@@ -1,0 +1,246 @@
+// Package listen receives queries over UDP and TCP and sends replies: the sockets,
+// their batches, who is admitted, and what is left unread in an overload. What is
+// in a query, and what its answer is, its Handler knows.
+package listen
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"telltale/resolver/overload"
+)
+
+// A Handler answers what is received. Its methods may be called by any goroutine.
+type Handler interface {
+	// NewBatchHandler returns what answers the packets of one UDP socket.
+	NewBatchHandler(*UDPConn) BatchHandler
+	// NewStreamHandler returns what answers the messages of one connection.
+	NewStreamHandler(*Stream) StreamHandler
+}
+
+// A BatchHandler answers packets of a UDP socket. It is called by the socket's
+// reader alone, and must not wait.
+type BatchHandler interface {
+	// ServeBatch answers the n packets that the socket holds, and returns the time
+	// at which it began.
+	ServeBatch(n int) (began time.Time)
+}
+
+// A StreamHandler answers messages of a connection. It is called by the
+// connection's reader alone, and must not wait for upstreams.
+type StreamHandler interface {
+	// ServeMessage answers a message by exactly one Stream.Send, now or later. It
+	// returns false where nobody knows any more whether that will come.
+	ServeMessage(packet []byte) (ok bool)
+}
+
+// Options are what listeners need. The zero value of a func does nothing.
+type Options struct {
+	// Addrs are the addresses to answer on, over UDP and TCP; a zero port is chosen
+	// by the kernel, the same for both.
+	Addrs []netip.AddrPort
+	// Readers is how many sockets share each UDP address; 0: one for each
+	// processor, at most 4.
+	Readers int
+	// Streams bounds the TCP connections.
+	Streams int
+	// StreamTimes bound how long a connection may take.
+	StreamTimes StreamTimes
+	// ClientPrefix is how many bits tell IPv6 clients apart.
+	ClientPrefix int
+	// AnswerTime is the longest that an answer may take.
+	AnswerTime time.Duration
+
+	Handler Handler
+	// Allowed reports whether a client may ask; those who may not are refused by
+	// the handler, and share one part of the connections.
+	Allowed func(netip.Addr) bool
+	// ReportOverload tells what an overload cost; client is "" for all together.
+	ReportOverload func(client, detail string)
+	// Unnamed reports whether a client must not be named in such reports.
+	Unnamed func(netip.Addr) bool
+	Logger  *slog.Logger
+}
+
+// Listeners are all addresses to answer on. Methods may be called by any
+// goroutine.
+type Listeners struct {
+	options Options
+	all     []*listener
+	streams *streams
+	stats   counters
+
+	stopped context.Context // ended by Stop
+	stop    context.CancelFunc
+	readers sync.WaitGroup // of sockets and connections
+	writers sync.WaitGroup // of connections
+}
+
+// A listener is one address to answer on, over UDP and TCP.
+type listener struct {
+	addr netip.AddrPort
+	udp  []*UDPConn
+	tcp  *net.TCPListener
+}
+
+type counters struct {
+	unread, unsent, streamsRefused, streamsCut atomic.Uint64
+}
+
+// Stats are counters since the start, and the connections open now.
+type Stats struct {
+	Unread         uint64 // packets that the kernel dropped: more came than could be answered
+	Unsent         uint64 // replies that the kernel did not take
+	StreamsRefused uint64 // connections beyond the bound
+	StreamsCut     uint64 // connections closed on slow or wrong clients
+	Streams        int
+}
+
+// portTries is how often a port is chosen anew that is free for UDP and taken
+// for TCP.
+const portTries = 20
+
+// Open binds all addresses, so that a server that starts answers on all. Nothing
+// is read before Start.
+func Open(o Options) (*Listeners, error) {
+	if o.Readers == 0 {
+		o.Readers = min(runtime.NumCPU(), 4) // not GOMAXPROCS, which leaves room for others
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Listeners{options: o}
+	l.streams = newStreams(o.Streams, o.StreamTimes, &l.stats)
+	l.stopped, l.stop = context.WithCancel(context.Background())
+	for _, addr := range o.Addrs {
+		var one *listener
+		var err error
+		for try := 0; one == nil && try < portTries; try++ {
+			if one, err = bindBoth(addr, o.Readers, &l.stats); err != nil && addr.Port() != 0 {
+				break
+			}
+		}
+		if errors.Is(err, syscall.EAFNOSUPPORT) && addr.Addr().IsUnspecified() && len(o.Addrs) > 1 {
+			o.Logger.Warn("this machine has no such addresses: not listening there", "listen", addr)
+			continue
+		}
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		l.all = append(l.all, one)
+	}
+	return l, nil
+}
+
+func bindBoth(addr netip.AddrPort, readers int, stats *counters) (*listener, error) {
+	udp, bound, err := listenUDP(addr, readers, stats)
+	if err != nil {
+		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("udp", addr)}
+	}
+	l := &listener{addr: bound, udp: udp}
+	network := "tcp4"
+	if addr.Addr().Is6() {
+		network = "tcp6" // and IPv6 alone: IPv4 has a socket of its own
+	}
+	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
+	tcp, err := config.Listen(context.Background(), network, bound.String())
+	if err != nil {
+		l.close()
+		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("tcp", bound)}
+	}
+	l.tcp = tcp.(*net.TCPListener)
+	return l, nil
+}
+
+func (l *listener) close() {
+	for _, c := range l.udp {
+		c.Close()
+	}
+	if l.tcp != nil {
+		l.tcp.Close()
+	}
+}
+
+// Addrs returns the addresses bound.
+func (l *Listeners) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, 0, len(l.all))
+	for _, one := range l.all {
+		addrs = append(addrs, one.addr)
+	}
+	return addrs
+}
+
+// Stats returns the counters as they stand.
+func (l *Listeners) Stats() Stats {
+	c := &l.stats
+	return Stats{
+		Unread: c.unread.Load(), Unsent: c.unsent.Load(),
+		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
+	}
+}
+
+// Start begins to read.
+func (l *Listeners) Start() {
+	for _, one := range l.all {
+		for _, conn := range one.udp {
+			l.readers.Go(func() { l.readUDP(conn) })
+		}
+		l.readers.Go(func() { l.accept(one.tcp) })
+	}
+}
+
+// Stop ends all reading. Sockets stay open for replies under way.
+func (l *Listeners) Stop() {
+	l.stop()
+	for _, one := range l.all {
+		for _, c := range one.udp {
+			c.wake()
+		}
+		one.tcp.Close()
+	}
+	l.streams.stop()
+}
+
+// WaitReaders returns when, after Stop, nothing is read any more.
+func (l *Listeners) WaitReaders() { l.readers.Wait() }
+
+// Close closes the sockets; after Start, Stop must have been called. Answers to
+// connections are still written; nothing else may use a socket any more.
+func (l *Listeners) Close() {
+	l.stop()
+	l.readers.Wait()
+	l.writers.Wait()
+	for _, one := range l.all {
+		one.close()
+	}
+}
+
+// readUDP answers queries from conn until Stop.
+func (l *Listeners) readUDP(conn *UDPConn) {
+	handler := l.options.Handler.NewBatchHandler(conn)
+	monitor := l.newMonitor(conn)
+	for l.stopped.Err() == nil {
+		if err := conn.read(l.stopped, handler, monitor); err != nil && l.stopped.Err() == nil {
+			l.options.Logger.Error("cannot receive queries", "error", err)
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	monitor.Close(time.Now())
+}
+
+func (l *Listeners) newMonitor(conn *UDPConn) *overload.Monitor {
+	return overload.NewMonitor(overload.Options{
+		Socket: conn, Prefix6: l.options.ClientPrefix,
+		Dropped: func(packets uint64) { l.stats.unread.Add(packets) },
+		Report:  l.options.ReportOverload, Unnamed: l.options.Unnamed,
+	})
+}

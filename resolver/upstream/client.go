@@ -1,0 +1,484 @@
+// Package upstream asks the servers that answer for the names Telltale does not
+// answer itself: whom, how, for how long, and what a reply must be to be believed.
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// A Server is a server to ask.
+type Server struct {
+	// ID names the server in status, log and reports. It stays when the address
+	// does not; empty: the address.
+	ID      string
+	Addr    netip.AddrPort
+	TrustAD bool // it validates, and the way to it is trusted: its AD bit may be passed on
+}
+
+// Options says whom to ask. The zero value asks the system's resolvers
+// as they change, and never anybody else.
+type Options struct {
+	Servers    []Server // in order of preference; empty: those of ResolvConf
+	ResolvConf string   // a resolv.conf(5) to follow; default /etc/resolv.conf
+
+	// Self returns where this server listens, so that an upstream that is this
+	// server is dropped. It is called whenever the upstreams change.
+	Self func() []netip.AddrPort
+
+	Patience time.Duration // how long an upstream may be silent before the next is asked; default 800 ms
+	Budget   time.Duration // how long one query may take in all; default 1.8 s
+
+	Logger *slog.Logger
+	Report func(kind, subject, detail string) // what a person should hear of; may be nil
+	Now    func() time.Time
+
+	pace pace
+}
+
+// maxTries bounds the times one query is asked of upstreams, whoever they are.
+// Each try is one UDP query, and at most one more without EDNS and one by TCP.
+const maxTries = 6
+
+// maxTriesEach bounds the times one query is asked of one upstream (RFC 9520,
+// 3.1).
+const maxTriesEach = 3
+
+// A Client asks the first upstream that is up, and the next when one is silent,
+// refuses or fails. All methods may be called by any goroutine at any time.
+//
+// Queries share nothing but the counters of an upstream: each has its own socket
+// and its own buffer, so a slow upstream holds up only those who asked it.
+type Client struct {
+	patience time.Duration
+	budget   time.Duration
+	pace     pace
+	self     func() []netip.AddrPort
+	log      *slog.Logger
+	report   func(kind, subject, detail string)
+	now      func() time.Time
+	file     string // the resolv.conf to follow
+
+	set atomic.Pointer[serverSet]
+
+	epoch atomic.Uint32 // see Epoch
+
+	probes probeLog
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu         sync.Mutex
+	stopFollow context.CancelFunc // nil while the servers are configured ones
+}
+
+// A serverSet is whom to ask at one time. It never changes; the health of its
+// members does.
+type serverSet struct {
+	all     []*Upstream
+	private []*Upstream // those of all with a private address
+	dropped []Status    // listed, but never to be asked
+	none    *Error      // what exchange says when all is empty
+}
+
+// An Upstream is a server in use: a member of a set.
+type Upstream struct {
+	*health
+	trustAD bool
+	private bool
+	source  string // "configured", or the path of a resolv.conf
+}
+
+// ID names the upstream; it is not its address.
+func (u *Upstream) ID() string { return u.id }
+
+// TrustAD reports whether the upstream validates, and the way to it is trusted.
+func (u *Upstream) TrustAD() bool { return u.trustAD }
+
+// Private reports whether the upstream's address is a private one, as
+// isLocalServer says.
+func (u *Upstream) Private() bool { return u.private }
+
+// An Answer is an upstream's reply, checked by checkReply but otherwise as it
+// came: with the upstream's OPT and whatever it added of its own accord.
+type Answer struct {
+	Wire     []byte // not truncated; valid until Release
+	Upstream *Upstream
+
+	buffer *exchangeBuffer
+}
+
+// Release gives the answer's memory back. Nothing may refer to wire afterwards,
+// and of several copies of an answer only one may be released. An answer that
+// is never released costs the pool one buffer and does no harm.
+func (a *Answer) Release() {
+	if a.buffer != nil {
+		a.buffer.release()
+	}
+	a.Wire, a.buffer = nil, nil
+}
+
+// An Error says why no upstream gave an answer, as the client is told by
+// an Extended DNS Error (RFC 8914).
+type Error struct {
+	Code    uint16
+	Text    string
+	Unasked bool // nobody was asked
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// ErrNoPrivate means that there is no upstream with a private address.
+var ErrNoPrivate = errors.New("no upstream has a private address")
+
+// New returns a client whose upstreams are already in use: they are taken to be
+// up until a probe says otherwise. Only an address that cannot be one is an
+// error; that there is no upstream at all is not.
+func New(o Options) (*Client, error) {
+	for _, s := range o.Servers {
+		if !s.Addr.IsValid() || s.Addr.Port() == 0 || s.Addr.Addr().IsUnspecified() || s.Addr.Addr().IsMulticast() {
+			return nil, fmt.Errorf("upstream %v: not the address and port of a server", s.Addr)
+		}
+	}
+	u := &Client{
+		patience: cmp.Or(o.Patience, 800*time.Millisecond),
+		budget:   cmp.Or(o.Budget, 1800*time.Millisecond),
+		pace:     o.pace.orDefault(),
+		self:     o.Self,
+		log:      o.Logger,
+		report:   o.Report,
+		now:      o.Now,
+		file:     o.ResolvConf,
+	}
+	if u.self == nil {
+		u.self = func() []netip.AddrPort { return nil }
+	}
+	if u.log == nil {
+		u.log = slog.New(slog.DiscardHandler)
+	}
+	if u.report == nil {
+		u.report = func(kind, subject, detail string) {}
+	}
+	if u.now == nil {
+		u.now = time.Now
+	}
+	if u.file == "" {
+		u.file = resolvConf
+	}
+	u.ctx, u.cancel = context.WithCancel(context.Background())
+	u.set.Store(&serverSet{none: noUpstream("")})
+	u.SetServers(o.Servers)
+	return u, nil
+}
+
+// SetServers asks these from now on, or the system's resolvers if there are
+// none. What is known of a server that stays is kept; all are probed again.
+func (u *Client) SetServers(servers []Server) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ctx.Err() != nil {
+		return
+	}
+	if u.stopFollow != nil {
+		u.stopFollow()
+		u.stopFollow = nil
+	}
+	if len(servers) > 0 {
+		u.swapLocked(servers, "configured")
+		return
+	}
+	var ctx context.Context
+	ctx, u.stopFollow = context.WithCancel(u.ctx)
+	found, source := readResolvers(u.file)
+	u.swapLocked(found, source)
+	u.tasks.Go(func() { u.follow(ctx, found, source) })
+}
+
+// Close ends the probes and the watch of resolv.conf, and waits for them.
+// Queries in flight end by their own context or budget.
+func (u *Client) Close() {
+	u.mu.Lock()
+	u.cancel()
+	u.mu.Unlock()
+	u.tasks.Wait()
+}
+
+// swapLocked replaces the set.
+func (u *Client) swapLocked(servers []Server, source string) {
+	old := u.set.Load()
+	next := &serverSet{none: noUpstream(source)}
+	self := u.self()
+	seen := make(map[Server]bool)
+	for _, s := range servers {
+		addr := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+		id := cmp.Or(s.ID, addr.String())
+		once := Server{ID: id, Addr: addr}
+		if seen[once] || !addr.IsValid() {
+			continue
+		}
+		seen[once] = true
+		if isSelf(addr, self) {
+			next.dropped = append(next.dropped, Status{
+				ID: id, Addr: addr, Source: source, State: Self, Why: "it is this server", Since: u.now(),
+			})
+			u.log.Error("upstream dropped: it is this server itself", "upstream", id, "from", source)
+			u.report("upstream-self", id, "listed in "+source+", but it is this server itself; not asked")
+			continue
+		}
+		h := old.health(id, addr)
+		if h == nil {
+			h = u.startHealth(id, addr)
+		} else {
+			h.requestProbe()
+		}
+		m := &Upstream{health: h, trustAD: s.TrustAD, private: isLocalServer(addr.Addr()), source: source}
+		next.all = append(next.all, m)
+		if m.private {
+			next.private = append(next.private, m)
+		}
+	}
+	u.set.Store(next)
+	u.epoch.Add(1)
+	for _, m := range old.all {
+		if next.health(m.id, m.addr) == nil {
+			m.stop()
+		}
+	}
+	if len(next.all) == 0 {
+		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "remedy", addUpstreams)
+		u.report("upstream-none", source, next.none.Text)
+		return
+	}
+	u.log.Info("upstreams", "ask", next.ids(), "from", source)
+}
+
+// ids returns the upstreams in order of preference, for the log.
+func (s *serverSet) ids() []string {
+	var list []string
+	for _, m := range s.all {
+		list = append(list, m.id)
+	}
+	return list
+}
+
+// health returns what is known of a member; nil if it is none.
+func (s *serverSet) health(id string, addr netip.AddrPort) *health {
+	for _, m := range s.all {
+		if m.id == id && m.addr == addr {
+			return m.health
+		}
+	}
+	return nil
+}
+
+// addUpstreams is the line that a server without upstreams needs.
+const addUpstreams = `add "upstreams: [ADDRESS:PORT]" to telltale.yaml`
+
+func noUpstream(source string) *Error {
+	text := "no upstream: " + addUpstreams
+	if source != "" && source != "configured" {
+		text = "no usable upstream in " + source + ": " + addUpstreams
+	}
+	return &Error{dnswire.EDENotReady, text, true}
+}
+
+// Exchange asks for q and returns the first upstream's answer that is one. Any
+// error is an *Error, or that of ctx. tried was silent already: it is asked again
+// after all others, in what time is left; nil for none.
+//
+// What it promises is that the answer fits the question and came from one of the
+// servers, and that an answer or an error is there within the budget.
+func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, tried *Upstream) (Answer, error) {
+	set := u.set.Load()
+	if len(set.all) == 0 {
+		return Answer{}, set.none
+	}
+	return u.ask(ctx, q, set.all, tried)
+}
+
+// ExchangePrivate is Exchange for names that only a server of this network may
+// hear of (RFC 6303, RFC 8375). It returns ErrNoPrivate if there is none.
+func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answer, error) {
+	set := u.set.Load()
+	if len(set.private) == 0 {
+		return Answer{}, ErrNoPrivate
+	}
+	return u.ask(ctx, q, set.private, nil)
+}
+
+// Epoch is the availability epoch. It changes whenever there may be answers where
+// there were none: an upstream has come up, or there are others. Failures from
+// before are forgotten.
+func (u *Client) Epoch() *atomic.Uint32 { return &u.epoch }
+
+// HasPrivate reports whether ExchangePrivate has anybody to ask.
+func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
+
+// A candidate is an upstream as one query sees it.
+type candidate struct {
+	*Upstream
+	outcome outcome
+	tries   uint8
+	done    bool // asking it again would bring nothing new
+}
+
+// ask asks the members that are up in order, then those that are failing, and
+// those that were silent once more while the budget lasts.
+func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstream, tried *Upstream) (Answer, error) {
+	var room [8]candidate
+	list := appendCandidates(room[:0], members)
+	if len(list) == 0 {
+		return Answer{}, u.allDown(members)
+	}
+	deadline, first := time.Now().Add(u.budget), 0
+	if i := slices.IndexFunc(list, func(c candidate) bool { return c.Upstream == tried }); i >= 0 {
+		deadline, first = deadline.Add(-u.patienceFor(u.budget, len(list))), i+1
+		list[i].tries++
+	}
+	var servFail Answer // handed on if nobody does better
+	for try, at := 0, first; try < maxTries; try, at = try+1, at+1 {
+		if at = nextCandidate(list, at); at < 0 {
+			break
+		}
+		c := &list[at%len(list)]
+		began := time.Now()
+		patience := u.patienceFor(deadline.Sub(began), len(list)-at)
+		if patience <= 0 {
+			break
+		}
+		var a Answer
+		a, c.outcome = u.try(ctx, c.Upstream, q, began.Add(patience))
+		if c.outcome != answered && ctx.Err() != nil {
+			a.Release()
+			servFail.Release()
+			return Answer{}, ctx.Err()
+		}
+		c.queries.Add(1)
+		c.tries++
+		switch c.outcome {
+		case answered:
+			c.answeredAfter(time.Since(began))
+			servFail.Release()
+			return a, nil
+		case servFailed:
+			servFail.Release()
+			servFail = a
+		}
+		c.failed(c.outcome)
+		c.done = c.outcome != silent || c.tries == maxTriesEach
+	}
+	if servFail.Wire != nil {
+		return servFail, nil
+	}
+	return Answer{}, whyNone(list)
+}
+
+// appendCandidates appends those to ask, best first.
+func appendCandidates(list []candidate, members []*Upstream) []candidate {
+	for _, state := range [...]State{Up, Failing} {
+		for _, m := range members {
+			if m.is(state) {
+				list = append(list, candidate{Upstream: m})
+			}
+		}
+	}
+	return list
+}
+
+// nextCandidate returns the first index from at on, counted round and round,
+// that is not done; -1 if all are.
+func nextCandidate(list []candidate, at int) int {
+	for i := at; i < at+len(list); i++ {
+		if !list[i%len(list)].done {
+			return i
+		}
+	}
+	return -1
+}
+
+// patienceFor shares what is left of the budget among those not asked yet.
+func (u *Client) patienceFor(left time.Duration, unasked int) time.Duration {
+	const least = 10 * time.Millisecond // below that no answer is to be expected
+	if left < least {
+		return 0
+	}
+	return min(u.patience, max(left/time.Duration(max(unasked, 1)), u.patience/4), left)
+}
+
+// allDown returns why none of the members is asked, and hastens their probes.
+func (u *Client) allDown(members []*Upstream) error {
+	var b strings.Builder
+	b.WriteString("all upstreams are down: ")
+	for i, m := range members {
+		if m.is(Down) {
+			m.requestProbe()
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.id + " " + m.reason())
+	}
+	return &Error{dnswire.EDENoReachable, b.String(), true}
+}
+
+// whyNone says what became of each candidate.
+func whyNone(list []candidate) error {
+	code := uint16(dnswire.EDENetworkError)
+	var b strings.Builder
+	for i := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		c := &list[i]
+		b.WriteString(c.id + " " + c.outcome.String())
+		if c.outcome != unreachable && c.outcome != notSent {
+			code = dnswire.EDENoReachable
+		}
+	}
+	return &Error{code, b.String(), false}
+}
+
+// Status returns a line for each upstream, in order of preference, then those
+// that were dropped.
+func (u *Client) Status() []Status {
+	set := u.set.Load()
+	list := make([]Status, 0, len(set.all)+len(set.dropped))
+	for _, m := range set.all {
+		s := m.status()
+		s.Source, s.TrustAD, s.Private = m.source, m.trustAD, m.private
+		list = append(list, s)
+	}
+	return append(list, set.dropped...)
+}
+
+// firstUp returns the upstream that is asked first, as ask has it; nil where
+// there is none, or where it is not known to understand EDNS.
+func (u *Client) firstUp(now time.Time) *Upstream {
+	all := u.set.Load().all
+	for _, state := range [...]State{Up, Failing} {
+		for _, m := range all {
+			if m.is(state) && m.plain.Load() < now.Unix() {
+				return m
+			} else if m.is(state) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// sharedPatience is how long an upstream may be silent on a shared socket.
+func (u *Client) sharedPatience() time.Duration {
+	return u.patienceFor(u.budget, len(u.set.Load().all))
+}

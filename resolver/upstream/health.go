@@ -1,0 +1,282 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An State says whether an upstream is asked.
+type State uint8
+
+const (
+	Up      State = iota // asked in its turn
+	Failing              // answers, but with failures: asked after those that are up
+	Down                 // does not answer: not asked until a probe is answered
+	Looped               // asks this server in turn: not asked
+	Self                 // is this server: never asked
+)
+
+var stateNames = []string{"up", "failing", "down", "looped", "self"}
+
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText returns what String returns.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *State) UnmarshalText(text []byte) error {
+	at := slices.Index(stateNames, string(text))
+	if at < 0 {
+		return fmt.Errorf("%q is no state of an upstream", text)
+	}
+	*s = State(at)
+	return nil
+}
+
+// An Status is what is known of an upstream.
+type Status struct {
+	ID       string         `json:"id"`
+	Addr     netip.AddrPort `json:"addr"`
+	Source   string         `json:"from"` // "configured", or the path of a resolv.conf
+	TrustAD  bool           `json:"trust_ad"`
+	Private  bool           `json:"private"`
+	State    State          `json:"state"`
+	Why      string         `json:"why,omitempty"` // why it is not up
+	Since    time.Time      `json:"since"`         // the last change of State
+	Queries  uint64         `json:"queries"`       // clients' queries it was asked, probes not counted
+	Failures uint64         `json:"failures"`      // those of Queries it gave no answer to
+	Strays   uint64         `json:"strays"`        // packets that came from its address but did not fit the query
+	SRTT     time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
+}
+
+// A pace is how often upstreams are probed.
+type pace struct {
+	least  time.Duration // between two probes of one upstream, and the first pause when it is down
+	most   time.Duration // the longest pause while it is down or failing
+	loop   time.Duration // the pause while it is looped
+	poll   time.Duration // between two readings of resolv.conf without an event
+	settle time.Duration // without an event, before a changed resolv.conf is read
+}
+
+func (p pace) orDefault() pace {
+	return pace{
+		least:  cmp.Or(p.least, time.Second),
+		most:   cmp.Or(p.most, 15*time.Second),
+		loop:   cmp.Or(p.loop, time.Minute),
+		poll:   cmp.Or(p.poll, 10*time.Second),
+		settle: cmp.Or(p.settle, 200*time.Millisecond),
+	}
+}
+
+// suspectAfter failures in a row, an upstream is probed.
+const suspectAfter = 3
+
+// A health is what is known of an upstream. Queries only count; the state is
+// changed by the upstream's one watcher, so that no name a client can ask for
+// decides whether an upstream is up.
+type health struct {
+	id       string
+	addr     netip.AddrPort
+	queries  atomic.Uint64
+	failures atomic.Uint64
+	strays   atomic.Uint64
+	answers  atomic.Uint64 // good ones
+	srtt     atomic.Int64  // smoothed, in nanoseconds
+	streak   atomic.Int32  // failures since the last good answer
+	plain    atomic.Int64  // until this Unix second it is asked without EDNS
+	state    atomic.Uint32 // an State
+	wanted   chan struct{} // holds one while a probe is wanted
+	stop     context.CancelFunc
+
+	mu    sync.Mutex
+	why   string
+	since time.Time
+}
+
+// startHealth begins to watch a server.
+func (u *Client) startHealth(id string, addr netip.AddrPort) *health {
+	ctx, stop := context.WithCancel(u.ctx)
+	h := &health{id: id, addr: addr, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
+	u.tasks.Go(func() { u.watch(ctx, h) })
+	return h
+}
+
+func (h *health) is(s State) bool { return h.state.Load() == uint32(s) }
+
+// requestProbe asks for a probe as soon as the pace allows one.
+func (h *health) requestProbe() {
+	select {
+	case h.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// answeredAfter counts a good answer.
+func (h *health) answeredAfter(took time.Duration) {
+	h.answers.Add(1)
+	if h.streak.Load() != 0 {
+		h.streak.Store(0)
+	}
+	if old := h.srtt.Load(); old != 0 {
+		took = time.Duration(old) + (took-time.Duration(old))/8 // RFC 6298, 2.3
+	}
+	h.srtt.Store(int64(took))
+	if h.is(Down) {
+		h.requestProbe()
+	}
+}
+
+// failed counts a query that got no answer. What is our own fault, or may be
+// the question's, does not speak against the upstream.
+func (h *health) failed(how outcome) {
+	h.failures.Add(1)
+	switch how {
+	case unsupported, notSent:
+		return
+	case unreachable:
+		h.requestProbe()
+	}
+	if h.streak.Add(1) >= suspectAfter {
+		h.requestProbe()
+	}
+}
+
+// reason returns why the upstream is not up.
+func (h *health) reason() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.why
+}
+
+func (h *health) status() Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Status{
+		ID: h.id, Addr: h.addr, State: State(h.state.Load()), Why: h.why, Since: h.since,
+		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(),
+		SRTT: time.Duration(h.srtt.Load()),
+	}
+}
+
+// watch probes a server at the start, whenever somebody doubts it, and while it
+// is not up; it ends with ctx.
+func (u *Client) watch(ctx context.Context, h *health) {
+	pause := u.pace.least
+	for {
+		state, why := u.probe(ctx, h)
+		if ctx.Err() != nil {
+			return
+		}
+		u.setState(h, state, why)
+		if state == Up {
+			pause = u.pace.least
+		}
+		if !h.waitForProbe(ctx, u.pace, pause) {
+			return
+		}
+		pause = min(2*pause, u.pace.most)
+	}
+}
+
+// waitForProbe waits until the next probe is due, and returns false when ctx has ended.
+func (h *health) waitForProbe(ctx context.Context, p pace, pause time.Duration) bool {
+	soonest := time.After(p.least)
+	var due <-chan time.Time // never, while it is up
+	switch {
+	case h.is(Looped):
+		due = time.After(p.loop)
+	case !h.is(Up):
+		due = time.After(pause)
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-due:
+	case <-h.wanted:
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-soonest:
+		return true
+	}
+}
+
+// setState sets the state, and says so where it changes.
+func (u *Client) setState(h *health, state State, why string) {
+	h.mu.Lock()
+	old := State(h.state.Swap(uint32(state)))
+	h.why = why
+	if old != state {
+		h.since = u.now()
+	}
+	h.mu.Unlock()
+	if state == Up {
+		h.streak.Store(0)
+	}
+	if old == state {
+		return
+	}
+	if state == Up {
+		u.epoch.Add(1)
+	}
+	switch state {
+	case Up:
+		u.log.Info("upstream is up again", "upstream", h.id)
+	case Looped:
+		u.log.Error("upstream dropped: it asks this server in turn; give Telltale another upstream",
+			"upstream", h.id, "remedy", addUpstreams)
+	default:
+		u.log.Warn("upstream is "+state.String(), "upstream", h.id, "why", why)
+	}
+	u.report("upstream-"+state.String(), h.id, why)
+}
+
+// isLocalServer reports whether an address can only be a server of this machine or
+// its network. Shared space (100.64.0.0/10, RFC 6598) is a provider's, and so
+// is not private.
+func isLocalServer(a netip.Addr) bool {
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast()
+}
+
+// isSelf reports whether a server at addr is this one, which listens at self. Of
+// the loopback addresses a wildcard listener covers, only the usual one counts:
+// 127.0.0.11 in a container is another server behind the same port.
+func isSelf(addr netip.AddrPort, self []netip.AddrPort) bool {
+	for _, l := range self {
+		l = netip.AddrPortFrom(l.Addr().Unmap(), l.Port())
+		if l == addr {
+			return true
+		}
+		if l.Addr().IsUnspecified() && l.Port() == addr.Port() && isOwnAddress(addr.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOwnAddress(a netip.Addr) bool {
+	if a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback() {
+		return true
+	}
+	if a.IsLoopback() {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false // the loop probe will tell
+	}
+	for _, n := range own {
+		if p, err := netip.ParsePrefix(n.String()); err == nil && p.Addr() == a.WithZone("") {
+			return true
+		}
+	}
+	return false
+}
