@@ -31,16 +31,16 @@ type control struct {
 
 // A status is what `telltale doctor` wants to know.
 type status struct {
-	Version   string                    `json:"version"`
-	PID       int                       `json:"pid"`
-	Started   time.Time                 `json:"started"`
-	Settings  settingsStatus            `json:"settings"`
-	Listen    []string                  `json:"listen"`
-	Paused    *time.Time                `json:"paused,omitempty"`
-	Server    resolver.Stats            `json:"server"`
+	Version   string            `json:"version"`
+	PID       int               `json:"pid"`
+	Started   time.Time         `json:"started"`
+	Settings  settingsStatus    `json:"settings"`
+	Listen    []string          `json:"listen"`
+	Paused    *time.Time        `json:"paused,omitempty"`
+	Server    resolver.Stats    `json:"server"`
 	Upstreams []upstream.Status `json:"upstreams"`
-	Log       querylog.Stats            `json:"log"`
-	Gateways  []string                  `json:"gateways"`
+	Log       querylog.Stats    `json:"log"`
+	Gateways  []string          `json:"gateways"`
 }
 
 // A settingsStatus says which settings are in force.
