@@ -127,7 +127,7 @@ func BenchmarkJournal(b *testing.B) {
 	var size int
 	for b.Loop() {
 		f.texts.forget()
-		enc := newEncoder()
+		enc := newEncoder(9)
 		size = 0
 		for i := range f.rows {
 			enc.row(f, i, false)

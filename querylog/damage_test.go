@@ -26,7 +26,7 @@ func leave(t *testing.T, dir string, n int) string {
 	at := time.Now() // or retention would delete it
 	l := Log{fold: newFold(at), limit: 1 << 20}
 	l.hits.reset(l.fold.start)
-	seg.enc.window(5, l.fold.start, "local")
+	seg.enc.window(l.fold.start, "local")
 	for i := range n {
 		r := lookup(t, nil, at.Add(time.Duration(i)*time.Millisecond), phone(1), fmt.Sprintf("n%d.example", i))
 		l.addLocked(&r)
@@ -310,8 +310,8 @@ func FuzzReplay(f *testing.F) {
 	fold := newFold(at)
 	l := Log{fold: fold, limit: 1 << 20}
 	l.hits.reset(fold.start)
-	enc := newEncoder()
-	enc.window(9, fold.start, "node")
+	enc := newEncoder(9)
+	enc.window(fold.start, "node")
 	for i := range 3 {
 		r := Record{Time: at, Binding: phone(uint64(i + 1)), Client: phone(1).Addr, Name: []byte("\x01a\x07example\x00"), Type: 1}
 		l.addLocked(&r)
@@ -325,13 +325,13 @@ func FuzzReplay(f *testing.F) {
 	f.Add(whole[:len(whole)-1])
 	f.Add([]byte(journalMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var p replay
+		p := replay{window: 9}
 		if n := p.feed(b); n > len(b) {
 			t.Fatalf("read %d of %d bytes", n, len(b))
 		}
 		// The same payload behind a good checksum: what a liar would write.
 		if len(b) < maxFrame {
-			var q replay
+			q := replay{window: 9, version: 2}
 			q.frame(b)
 			for i, e := range q.entries {
 				e.row(int64(i), q.node)

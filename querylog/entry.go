@@ -12,7 +12,8 @@ import (
 // reader: texts made, numbers not yet.
 type entry struct {
 	Count       uint64
-	First, Last int64 // Unix milliseconds
+	Attempts    uint32 // begun in the row; 0 where they were not counted
+	First, Last int64  // Unix milliseconds
 	Elapsed     uint32
 	TTL         uint32
 	Addr        netip.Addr
@@ -24,6 +25,9 @@ type entry struct {
 	Rcode       uint8
 	Action      blocklists.Action
 	Level       blocklists.Level
+	Class       blocklists.Class
+	ObservedBy  blocklists.ObservedBy
+	Overrode    bool // of an Allow: over a block
 	Source      Source
 	Transport   Transport
 	Grain       grain
@@ -38,6 +42,6 @@ type ruleText struct {
 
 // listed reports whether the row is of a listed name, as Verdict.Listed does.
 func (e *entry) listed() bool {
-	v := blocklists.Verdict{Action: e.Action, Level: e.Level}
+	v := blocklists.Verdict{Action: e.Action, Level: e.Level, Overrode: e.Overrode}
 	return v.Listed()
 }

@@ -165,9 +165,7 @@ func (w *writer) answer(f *fold, slots []uint32, found []*devices.Binding) {
 	if w.seg != nil {
 		from = w.seg.rows
 	}
-	for i := range found {
-		f.resolve(slots[i], found[i], from)
-	}
+	f.resolve(slots, found, from)
 }
 
 // writeBatch appends a batch to the segment of the open window, which it makes
@@ -208,7 +206,7 @@ func (w *writer) beginSegment(start int64) error {
 	}
 	w.seg = seg
 	w.window.written.events, w.window.written.bindings = 0, 0
-	seg.enc.window(w.number, start, w.l.o.Node)
+	seg.enc.window(start, w.l.o.Node)
 	return nil
 }
 

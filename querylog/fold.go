@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"time"
 
@@ -38,13 +39,14 @@ type fold struct {
 	byClient map[clientKey]uint32
 	last     clientKey // of the lookup before, and its place in clients
 	lastSlot uint32
-	policies []*blocklists.Policy // 0 is none: what passed without a rule is the same under any
+	policies []foldPolicy // 0 is none: what passed without a rule is the same under any
 
 	lookups    uint64   // all counted
 	coarse     uint64   // of them in rows coarser than byName for want of memory
 	unresolved []uint32 // clients whose binding nobody was asked for yet
 
-	texts *ruleTexts // the writer's alone
+	texts    *ruleTexts // the writer's alone
+	released int        // bytes of the texts of released policies
 }
 
 // A foldRow is one row. Its key holds what all its lookups have in common.
@@ -53,6 +55,7 @@ type foldRow struct {
 	key         uint32 // offset in keys; of a moved row, the place of the row it went to
 	size        uint16 // of the key
 	state       rowState
+	attempts    uint32 // begun in it; 0 where they are not counted
 	count       uint64
 	first, last int64  // Unix milliseconds
 	elapsed     uint32 // the longest, microseconds
@@ -80,7 +83,7 @@ type clientKey struct {
 
 // Sizes that count towards Options.MaxMemory, bookkeeping included.
 const (
-	keyFixed   = 20
+	keyFixed   = 23
 	placeMask  = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
 	maxRows    = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
 	rowBytes   = 56 + 8             // and its share of the table
@@ -94,7 +97,7 @@ func newFold(now time.Time) *fold {
 		seed:     maphash.MakeSeed(),
 		clients:  make([]client, 1, 8),
 		byClient: make(map[clientKey]uint32),
-		policies: make([]*blocklists.Policy, 1, 2),
+		policies: make([]foldPolicy, 1, 2),
 		texts:    new(ruleTexts),
 	}
 }
@@ -115,7 +118,7 @@ func newFoldFor(now time.Time, rows, keys int) *fold {
 
 // memory returns about how many bytes the fold takes.
 func (f *fold) memory() int {
-	return len(f.rows)*rowBytes + len(f.keys) + len(f.clients)*clientSize
+	return len(f.rows)*rowBytes + len(f.keys) + len(f.clients)*clientSize + f.released
 }
 
 // add counts one lookup and returns its row. At finest g, and coarser where the
@@ -127,9 +130,12 @@ func (f *fold) add(r *Record, ms int64, g grain, limit int) uint32 {
 	if !known {
 		g = byNobody
 	}
-	policy := uint8(0)
+	policy := uint16(0)
 	if v := &r.Verdict; v.Policy != nil && (v.Rule != 0 || v.Attr != 0 || v.Level != blocklists.Unattributed) {
-		policy = f.policy(v.Policy)
+		var ok bool
+		if policy, ok = f.policy(v.Policy); !ok {
+			g = max(g, byDevice)
+		}
 	}
 	for ; ; g++ {
 		key := f.makeKey(r, slot, policy, g)
@@ -194,47 +200,37 @@ func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint
 	return slot, true
 }
 
-// policy returns the number of p within the fold. Policies beyond 255 in one
-// window share a number only with "none", which the caller avoids by closing
-// the fold soon after the second.
-func (f *fold) policy(p *blocklists.Policy) uint8 {
-	for i := len(f.policies) - 1; i > 0; i-- {
-		if f.policies[i] == p {
-			return uint8(i)
-		}
-	}
-	if len(f.policies) == 256 {
-		return 0
-	}
-	f.policies = append(f.policies, p)
-	return uint8(len(f.policies) - 1)
-}
-
 // makeKey returns what lookups must share to be counted in one row of grain g,
 // in f.key.
-func (f *fold) makeKey(r *Record, slot uint32, policy uint8, g grain) []byte {
+func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g grain) []byte {
 	k := f.key[:]
 	v := &r.Verdict
 	binary.LittleEndian.PutUint32(k[0:], slot)
 	binary.LittleEndian.PutUint32(k[4:], uint32(v.Rule))
 	binary.LittleEndian.PutUint32(k[8:], uint32(v.Attr))
 	binary.LittleEndian.PutUint16(k[12:], r.Type)
-	k[14] = policy
-	k[15] = byte(v.Action)<<4 | byte(v.Level)
-	k[16] = r.Rcode
-	k[17] = byte(r.Source)<<4 | byte(r.Transport)
-	k[18] = byte(g)
-	k[19] = byte(len(r.Name))
+	binary.LittleEndian.PutUint16(k[14:], policy)
+	k[16] = byte(v.Action)<<4 | byte(v.Level)
+	k[17] = r.Rcode
+	k[18] = byte(r.Source)<<4 | byte(r.Transport)
+	k[19] = byte(g)
+	k[20] = byte(len(r.Name))
+	k[21] = byte(v.Class)<<4 | byte(v.ObservedBy)
+	k[22] = 0
+	if v.Overrode {
+		k[22] = flagOverrode
+	}
 	if g == byName {
 		n := keyFixed + copy(k[keyFixed:], r.Name)
 		n += copy(k[n:], r.Alias)
 		return k[:n]
 	}
-	binary.LittleEndian.PutUint16(k[12:], 0)
-	k[19] = 0
+	clear(k[12:14])
+	k[20] = 0
 	if g >= byDevice || !v.Listed() {
 		clear(k[4:12])
-		k[14] = 0
+		clear(k[14:16])
+		k[21] = 0
 	}
 	if g == byNobody {
 		clear(k[0:4])
@@ -288,35 +284,52 @@ func (f *fold) index(at int) {
 
 func (f *fold) keyOf(row *foldRow) []byte { return f.keys[row.key : row.key+uint32(row.size)] }
 
-// resolve gives a client its binding. Where that makes it a client already
-// known, its rows move there. Only rows from place `from` on can be its own: a
-// client is resolved before its first rows are written.
-func (f *fold) resolve(slot uint32, b *devices.Binding, from int) {
-	c := &f.clients[slot]
-	delete(f.byClient, clientKey{addr: c.addr}) // asked anew when it comes again
+// resolve gives clients their bindings, nil for none. Where that makes one a
+// client already known, its rows move there. Only rows from place from on can be
+// theirs: a client is resolved before its first rows are written. It takes one
+// pass over these rows, however many clients there are.
+func (f *fold) resolve(slots []uint32, bindings []*devices.Binding, from int) {
+	to := make(map[uint32]uint32) // clients whose rows change: the client to move to, or hideRows
+	for i, b := range bindings {
+		if b == nil {
+			continue // it stays a client of its own
+		}
+		slot := slots[i]
+		c := &f.clients[slot]
+		delete(f.byClient, clientKey{addr: c.addr}) // it is asked for again when it comes again
+		c.binding = b
+		key := clientKey{addr: c.addr, binding: b.ID}
+		known, ok := f.byClient[key]
+		if !ok {
+			f.byClient[key] = slot
+		}
+		switch {
+		case b.NoLog:
+			to[slot] = hideRows
+		case ok:
+			to[slot] = known
+		}
+	}
 	f.last, f.lastSlot = clientKey{}, 0
-	c.binding = b
-	key := clientKey{addr: c.addr}
-	if b != nil {
-		key.binding = b.ID
+	if len(to) == 0 {
+		return
 	}
-	to, known := f.byClient[key]
-	if !known {
-		f.byClient[key] = slot
-		to = slot
-	}
-	for at := from; at < len(f.rows); at++ {
+	for at, end := from, len(f.rows); at < end; at++ {
 		row := &f.rows[at]
-		if row.state == moved || binary.LittleEndian.Uint32(f.keys[row.key:]) != slot {
+		if row.state == moved {
 			continue
 		}
-		if b != nil && b.NoLog {
+		switch slot, ok := to[binary.LittleEndian.Uint32(f.keys[row.key:])]; {
+		case !ok:
+		case slot == hideRows:
 			row.state = hidden
-		} else if known {
-			f.move(at, to)
+		default:
+			f.move(at, slot)
 		}
 	}
 }
+
+const hideRows = math.MaxUint32
 
 // move gives the row at place `at` to another client.
 func (f *fold) move(at int, to uint32) {
@@ -334,7 +347,8 @@ func (f *fold) move(at int, to uint32) {
 	row.count += old.count
 	row.first, row.last = min(row.first, old.first), max(row.last, old.last)
 	row.elapsed, row.ttl = max(row.elapsed, old.elapsed), max(row.ttl, old.ttl)
-	old.state, old.key, old.count = moved, uint32(target), 0
+	row.attempts += old.attempts
+	old.state, old.key, old.count, old.attempts = moved, uint32(target), 0, 0
 }
 
 // entries returns each row that is to be written, with its place. It is valid
@@ -348,7 +362,7 @@ func (f *fold) entries(yield func(int, *entry) bool) {
 			continue
 		}
 		e = f.describe(i)
-		e.Count, e.First, e.Last, e.Elapsed, e.TTL = row.count, row.first, row.last, row.elapsed, row.ttl
+		e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Attempts = row.count, row.first, row.last, row.elapsed, row.ttl, row.attempts
 		if !yield(i, &e) {
 			return
 		}
@@ -363,23 +377,20 @@ func (f *fold) describe(i int) entry {
 	c := f.clients[binary.LittleEndian.Uint32(k)]
 	e := entry{
 		Addr: c.addr, Binding: c.binding,
-		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[16],
-		Action: blocklists.Action(k[15] >> 4), Level: blocklists.Level(k[15] & 15),
-		Source: Source(k[17] >> 4), Transport: Transport(k[17] & 15), Grain: grain(k[18]),
-		Name: k[keyFixed : keyFixed+int(k[19])], Alias: k[keyFixed+int(k[19]):],
+		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
+		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
+		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&flagOverrode != 0,
+		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Grain: grain(k[19]),
+		Name: k[keyFixed : keyFixed+int(k[20])], Alias: k[keyFixed+int(k[20]):],
 	}
-	v := blocklists.Verdict{
-		Policy: f.policies[k[14]], Action: e.Action, Level: e.Level,
-		Rule: blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])),
-		Attr: blocklists.RuleID(binary.LittleEndian.Uint32(k[8:])),
+	p := &f.policies[binary.LittleEndian.Uint16(k[14:])]
+	rule, attr := blocklists.RuleID(binary.LittleEndian.Uint32(k[4:])), blocklists.RuleID(binary.LittleEndian.Uint32(k[8:]))
+	if p.texts != nil {
+		p.texts.fill(&e, rule, attr)
+		return e
 	}
 	e.Rule, e.Attr = f.rulesOf(i)
-	if v.Attr == 0 && v.Level == blocklists.ByList {
-		e.Attr = ruleText{List: v.Policy.ListName(v.Rule)}
-	}
-	if v.Level != blocklists.Unattributed {
-		e.Annotation = v.Policy.Attribution(v)
-	}
+	describeRule(p.policy, &e, rule, attr)
 	return e
 }
 

@@ -11,20 +11,23 @@ import (
 )
 
 // The journal is one file for each window that is not yet in the store:
-// journalMagic, then frames. A frame is frameMagic, the length of its payload
-// and the payload's CRC-32C (each 4 octets, little endian), and the payload:
-// its number within the file, the lookups counted in the file before it, and
-// entries. docs/querylog.md has the whole of it.
+// journalMagic, then frames. A frame is frameMagic, the length of its payload and
+// a CRC-32C (each 4 octets, little endian), and the payload: its number within
+// the file, the lookups counted in the file before it, and entries. The CRC is
+// of the window's number (8 octets, little endian) and the payload, so that a
+// frame of another window is never taken. docs/querylog.md has the whole of it.
 const (
-	journalMagic = "TELLTALE JOURNAL 1\n"
-	frameMagic   = "\xf7TJ\x01"
-	frameHeader  = 12
-	maxFrame     = 1 << 20
-	frameFull    = 256 << 10 // a frame is closed when it has grown so far
+	journalMagic  = "TELLTALE JOURNAL 2\n"
+	journalMagic1 = "TELLTALE JOURNAL 1\n" // read only: entries are numbered by their order, the CRC is of the payload alone
+	frameMagic    = "\xf7TJ\x01"
+	frameHeader   = 12
+	maxFrame      = 1 << 20
+	frameFull     = 256 << 10 // a frame is closed when it has grown so far
 )
 
-// Kinds of entries. Rows, clients, rules, annotations and strings are numbered
-// from 0 (strings from 2) in the order in which they come in the file.
+// Kinds of entries. The letters never change. Rows, clients, rules, annotations
+// and strings carry their numbers, so that one that is lost never gives another
+// its meaning.
 const (
 	entryWindow     = 'W' // window number, start, node
 	entryClient     = 'C'
@@ -41,8 +44,27 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// An encoder makes frames. What it remembers to keep them small is bounded.
+// Bits of a lookup's first number in entryHits, below the row's number.
+const (
+	hitMore    = 1 << 0 // its time to an answer and its TTL follow
+	hitAttempt = 1 << 1 // an attempt begins with it
+	hitShift   = 2
+)
+
+// Bits of a row's flags.
+const flagOverrode = 1 << 0 // blocklists.Verdict.Overrode
+
+// frameSum returns the checksum of a frame's payload in the journal of a window.
+func frameSum(window int64, payload []byte) uint32 {
+	var number [8]byte
+	binary.LittleEndian.PutUint64(number[:], uint64(window))
+	return crc32.Update(crc32.Checksum(number[:], castagnoli), castagnoli, payload)
+}
+
+// An encoder makes the frames of a window's journal. What it remembers to keep
+// them small is bounded.
 type encoder struct {
+	number  int64  // of the window
 	out     []byte // whole frames
 	at      int    // where the open frame begins in out; -1 for none
 	seq     uint64 // of the next frame
@@ -60,8 +82,8 @@ type encoder struct {
 
 const remembered = 2048 // rules, annotations and texts an encoder knows again
 
-func newEncoder() *encoder {
-	e := &encoder{at: -1, texts: make(map[string]uint64), clients: make(map[uint32]uint64)}
+func newEncoder(window int64) *encoder {
+	e := &encoder{number: window, at: -1, texts: make(map[string]uint64), clients: make(map[uint32]uint64)}
 	e.rules, e.annotations = make(map[ruleText]uint64), make(map[format.Annotation]uint64)
 	return e
 }
@@ -86,7 +108,7 @@ func (e *encoder) end() {
 	}
 	payload := e.out[e.at+frameHeader:]
 	binary.LittleEndian.PutUint32(e.out[e.at+4:], uint32(len(payload)))
-	binary.LittleEndian.PutUint32(e.out[e.at+8:], crc32.Checksum(payload, castagnoli))
+	binary.LittleEndian.PutUint32(e.out[e.at+8:], frameSum(e.number, payload))
 	e.lookups += e.inFrame
 	e.at, e.inFrame = -1, 0
 }
@@ -116,8 +138,9 @@ func (e *encoder) string(s string) {
 	e.out = append(e.out, s...)
 }
 
-// text writes a string that is likely to come again: its number; or 0, then
-// the string, which takes the next number; or 1, then the string alone.
+// text writes a string that is likely to come again: its number, from 2 on; or 0,
+// then the number that it has from now on and the string; or 1, then the string
+// alone.
 func (e *encoder) text(s string) {
 	if n, ok := e.texts[s]; ok {
 		e.uint(n)
@@ -126,16 +149,18 @@ func (e *encoder) text(s string) {
 	if len(e.texts) >= remembered {
 		e.uint(1)
 	} else {
-		e.texts[s] = uint64(len(e.texts)) + 2
+		n := uint64(len(e.texts)) + 2
+		e.texts[s] = n
 		e.uint(0)
+		e.uint(n)
 	}
 	e.string(s)
 }
 
-func (e *encoder) window(number, start int64, node string) {
+func (e *encoder) window(start int64, node string) {
 	e.begin()
 	e.kind(entryWindow)
-	e.int(number)
+	e.int(e.number)
 	e.int(start)
 	e.string(node)
 }
@@ -178,20 +203,21 @@ func (e *encoder) client(slot uint32, c client) uint64 {
 	if n, ok := e.clients[slot]; ok {
 		return n
 	}
+	n := e.nextClient
+	e.nextClient++
+	e.clients[slot] = n
 	e.kind(entryClient)
+	e.uint(n)
 	addr, _ := c.addr.MarshalBinary()
 	e.bytes(addr)
 	e.bool(c.binding != nil)
 	if c.binding != nil {
 		e.binding(c.binding)
 	}
-	n := e.nextClient
-	e.nextClient++
-	e.clients[slot] = n
 	return n
 }
 
-// rule returns the number of a rule plus one, written before if it had none; 0
+// rule returns the number of a rule, from 1 on, written before if it had none; 0
 // for no rule.
 func (e *encoder) rule(r ruleText) uint64 {
 	if r == (ruleText{}) {
@@ -200,15 +226,16 @@ func (e *encoder) rule(r ruleText) uint64 {
 	if n, ok := e.rules[r]; ok {
 		return n
 	}
-	e.kind(entryRule)
-	e.text(r.List)
-	e.uint(uint64(r.Line))
-	e.string(r.Text)
 	if len(e.rules) >= remembered {
 		clear(e.rules)
 	}
 	e.nextRule++
 	e.rules[r] = e.nextRule
+	e.kind(entryRule)
+	e.uint(e.nextRule)
+	e.text(r.List)
+	e.uint(uint64(r.Line))
+	e.string(r.Text)
 	return e.nextRule
 }
 
@@ -219,15 +246,16 @@ func (e *encoder) annotation(a *format.Annotation) uint64 {
 	if n, ok := e.annotations[*a]; ok {
 		return n
 	}
-	e.kind(entryAnnotation)
-	for _, s := range annotationTexts(a) {
-		e.text(*s)
-	}
 	if len(e.annotations) >= remembered {
 		clear(e.annotations)
 	}
 	e.nextAnnotation++
 	e.annotations[*a] = e.nextAnnotation
+	e.kind(entryAnnotation)
+	e.uint(e.nextAnnotation)
+	for _, s := range annotationTexts(a) {
+		e.text(*s)
+	}
 	return e.nextAnnotation
 }
 
@@ -245,10 +273,12 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	switch row := &f.rows[i]; row.state {
 	case moved:
 		e.kind(entryMoved)
+		e.uint(uint64(i))
 		e.uint(uint64(row.key))
 		return
 	case hidden:
 		e.kind(entryHidden)
+		e.uint(uint64(i))
 		return
 	}
 	r := f.describe(i)
@@ -260,11 +290,13 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	} else {
 		e.kind(entryRow)
 	}
+	e.uint(uint64(i))
 	e.uint(c)
 	e.uint(rule)
 	e.uint(attr)
 	e.uint(annotation)
-	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Grain))
+	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Grain),
+		byte(r.Class), byte(r.ObservedBy), r.flags())
 	e.uint(uint64(r.Type))
 	e.bytes(r.Name)
 	e.bytes(r.Alias)
@@ -275,7 +307,15 @@ func (e *encoder) row(f *fold, i int, state bool) {
 		e.int(row.last)
 		e.uint(uint64(row.elapsed))
 		e.uint(uint64(row.ttl))
+		e.uint(uint64(row.attempts))
 	}
+}
+
+func (e *entry) flags() (f byte) {
+	if e.Overrode {
+		f |= flagOverrode
+	}
+	return f
 }
 
 // A hitBuffer holds lookups for the journal as Append made them.
@@ -285,12 +325,12 @@ type hitBuffer struct {
 	last int64 // Unix milliseconds of the last one
 }
 
-// add notes a lookup of row at ms. A lookup that was slower, or was told a
+// add appends a lookup of row at ms. A lookup that was slower, or was told a
 // larger TTL, than any other of its row carries both.
 func (h *hitBuffer) add(row uint32, ms int64, more bool, elapsed, ttl uint32) {
-	v := uint64(row) << 1
+	v := uint64(row) << hitShift
 	if more {
-		v |= 1
+		v |= hitMore
 	}
 	h.buf = binary.AppendUvarint(h.buf, v)
 	h.buf = binary.AppendVarint(h.buf, ms-h.last)

@@ -328,7 +328,7 @@ func readTail(f *os.File, window int64, tails map[int64]*tail) (*replay, error) 
 	}
 	t := tails[window]
 	if t == nil || !os.SameFile(t.file, info) || info.Size() < t.read {
-		t = &tail{}
+		t = &tail{replay: replay{window: window}}
 	}
 	t.file = info
 	b, err := io.ReadAll(io.NewSectionReader(f, t.read, info.Size()-t.read))

@@ -14,36 +14,41 @@ import (
 	"telltale/devices"
 )
 
-// A replay reads a journal file, all at once or as it grows, and counts as the
-// fold did that wrote it. It takes any bytes and never fails: what cannot be
-// read is left out and counted as lost.
+// A replay reads the journal of a window, all at once or as it grows, and counts
+// as the fold did that wrote it. It takes any bytes and never fails: what cannot
+// be read, and what refers to something that could not be read, is left out and
+// counted as lost. So a row never has more lookups than were made, and never
+// another device, name or rule than they had.
 type replay struct {
-	window int64
+	window int64 // set before the first feed
 	start  int64
 	node   string
 
-	rows     []replayRow
+	rows     []*replayRow // by number; nil for one that was not read
 	events   []Event
 	bindings []devices.Binding
 
-	clients     []replayClient
-	rules       []ruleText
-	annotations []*format.Annotation
-	texts       []string
+	clients     map[uint64]*replayClient
+	rules       map[uint64]ruleText
+	annotations map[uint64]*format.Annotation
+	texts       map[uint64]string
 
 	frames  uint64
 	next    uint64 // number of the frame to come
 	lookups uint64 // counted
-	lost    uint64 // lookups of the file that are not counted
-	bad     int    // bytes that are no frames, a torn end left out
+	lost    uint64 // lookups of the file that are not counted; at least so many
+	bad     int    // bytes that are no frames, an incomplete end left out
 	last    int64  // Unix milliseconds of the latest lookup or event
-	begun   bool   // journalMagic was there
+	version int    // of the format; 0 until journalMagic was read
+
+	numbers struct{ clients, rules, annotations, texts, rows uint64 } // version 1: given by order
+	gap     bool                                                      // version 1: a frame is missing, and no later number can be relied on
 }
 
 type replayRow struct {
 	entry
 	state rowState
-	to    uint32 // of a moved row
+	to    uint64 // of a moved row
 }
 
 type replayClient struct {
@@ -56,24 +61,29 @@ type replayClient struct {
 // or was when the writer ended. What is damaged is passed over where whole
 // frames follow it.
 func (p *replay) feed(b []byte) (read int) {
-	if !p.begun {
+	if p.version == 0 {
 		if len(b) < len(journalMagic) {
 			return 0
 		}
-		if !bytes.HasPrefix(b, []byte(journalMagic)) {
-			p.bad = len(b)
+		switch string(b[:len(journalMagic)]) {
+		case journalMagic:
+			p.version = 2
+		case journalMagic1:
+			p.version = 1
+		default:
+			p.bad += len(b)
 			return len(b)
 		}
-		p.begun, read = true, len(journalMagic)
+		read = len(journalMagic)
 	}
 	for read < len(b) {
-		n, whole := frame(b[read:])
+		n, whole := p.whole(b[read:])
 		if whole {
 			p.frame(b[read+frameHeader : read+n])
 			read += n
 			continue
 		}
-		next := nextFrame(b[read+1:])
+		next := p.nextFrame(b[read+1:])
 		if next < 0 {
 			break
 		}
@@ -83,29 +93,51 @@ func (p *replay) feed(b []byte) (read int) {
 	return read
 }
 
-// frame returns the length of the frame that b begins with, and whether it is
-// whole.
-func frame(b []byte) (n int, whole bool) {
-	if len(b) < frameHeader || string(b[:4]) != frameMagic {
-		return 0, false
+// end says that nothing follows rest, what feed left of the last bytes. A frame
+// that is there in its full length was damaged, one that is cut short was being
+// written when the writer ended.
+func (p *replay) end(rest []byte) {
+	if n, _ := frameLength(rest); n > 0 {
+		p.bad += len(rest)
+	}
+}
+
+// frameLength returns the length of the frame that b begins with, 0 where b does
+// not hold all of it or begins with something else, and its checksum.
+func frameLength(b []byte) (n int, sum uint32) {
+	if len(b) < frameHeader || string(b[:len(frameMagic)]) != frameMagic {
+		return 0, 0
 	}
 	size := binary.LittleEndian.Uint32(b[4:])
 	if size > maxFrame || int(size) > len(b)-frameHeader {
+		return 0, 0
+	}
+	return frameHeader + int(size), binary.LittleEndian.Uint32(b[8:])
+}
+
+// whole returns the length of the frame that b begins with, and whether it is
+// whole and valid.
+func (p *replay) whole(b []byte) (n int, whole bool) {
+	n, sum := frameLength(b)
+	if n == 0 {
 		return 0, false
 	}
-	n = frameHeader + int(size)
-	return n, crc32.Checksum(b[frameHeader:n], castagnoli) == binary.LittleEndian.Uint32(b[8:])
+	payload := b[frameHeader:n]
+	if p.version == 1 {
+		return n, crc32.Checksum(payload, castagnoli) == sum
+	}
+	return n, frameSum(p.window, payload) == sum
 }
 
 // nextFrame returns where the next whole frame begins in b, or -1.
-func nextFrame(b []byte) int {
+func (p *replay) nextFrame(b []byte) int {
 	for off := 0; ; off++ {
 		i := bytes.Index(b[off:], []byte(frameMagic))
 		if i < 0 {
 			return -1
 		}
 		off += i
-		if _, whole := frame(b[off:]); whole {
+		if _, whole := p.whole(b[off:]); whole {
 			return off
 		}
 	}
@@ -118,6 +150,9 @@ func (p *replay) frame(payload []byte) {
 	if c.err != nil || seq < p.next {
 		return // one that was read already
 	}
+	if seq > p.next {
+		p.gap = true
+	}
 	p.next = seq + 1
 	p.frames++
 	if before > p.lookups+p.lost && before-p.lookups < 1<<48 {
@@ -129,50 +164,98 @@ func (p *replay) frame(payload []byte) {
 }
 
 func (p *replay) entry(c *cursor) {
+	c.unknown = false
 	switch c.byte() {
 	case entryWindow:
-		p.window, p.start = c.int(), c.int()
+		if n := c.int(); p.version == 1 {
+			p.window = n
+		}
+		p.start = c.int()
 		p.node = string(c.bytes())
 	case entryClient:
-		r := replayClient{addr: c.bytes()}
-		r.addr = bytes.Clone(r.addr)
+		n := p.number(c, &p.numbers.clients)
+		r := replayClient{addr: bytes.Clone(c.bytes())}
 		if c.byte() == 1 {
 			b := p.binding(c)
 			r.binding = &b
 		}
-		p.clients = append(p.clients, r)
+		if c.known() {
+			put(&p.clients, n, &r)
+		}
 	case entryRule:
-		p.rules = append(p.rules, ruleText{p.text(c), int(min(c.uint(), math.MaxInt32)), string(c.bytes())})
+		n := p.number(c, &p.numbers.rules)
+		r := ruleText{p.text(c), int(min(c.uint(), math.MaxInt32)), string(c.bytes())}
+		if c.known() {
+			put(&p.rules, n, r)
+		}
 	case entryAnnotation:
+		n := p.number(c, &p.numbers.annotations)
 		var a format.Annotation
 		for _, s := range annotationTexts(&a) {
 			*s = p.text(c)
 		}
-		p.annotations = append(p.annotations, &a)
+		if c.known() {
+			put(&p.annotations, n, &a)
+		}
 	case entryRow:
 		p.row(c, false)
 	case entryState:
 		p.row(c, true)
 	case entryMoved:
-		p.rows = append(p.rows, replayRow{state: moved, to: uint32(min(c.uint(), math.MaxUint32))})
+		n := p.number(c, &p.numbers.rows)
+		p.put(n, &replayRow{state: moved, to: c.uint()})
 	case entryHidden:
-		p.rows = append(p.rows, replayRow{state: hidden})
+		p.put(p.number(c, &p.numbers.rows), &replayRow{state: hidden})
 	case entryHits:
 		p.hits(c)
 	case entryEvent:
 		v := Event{Time: Time{fromMilli(c.int())}, Since: Time{fromMilli(c.int())}, Until: Time{fromMilli(c.int())}}
 		v.Kind, v.Subject, v.Detail = p.text(c), string(c.bytes()), string(c.bytes())
 		v.Node = p.node
-		p.last = max(p.last, milli(v.Time.Time))
-		p.events = append(p.events, v)
+		if c.known() {
+			p.last = max(p.last, milli(v.Time.Time))
+			p.events = append(p.events, v)
+		}
 	case entryBinding:
 		b := p.binding(c)
 		b.NoLog = c.byte() == 1
 		b.Until, b.Seen = fromMilli(c.int()), fromMilli(c.int())
-		p.bindings = append(p.bindings, b)
+		if c.known() {
+			p.bindings = append(p.bindings, b)
+		}
 	default:
 		c.err = errEntry
 	}
+}
+
+// number reads the number of an entry; in version 1 it is next's.
+func (p *replay) number(c *cursor, next *uint64) uint64 {
+	if p.version != 1 {
+		return c.uint()
+	}
+	if p.gap {
+		c.unknown = true
+	}
+	*next++
+	return *next - 1
+}
+
+func put[V any](m *map[uint64]V, n uint64, v V) {
+	if *m == nil {
+		*m = make(map[uint64]V)
+	}
+	(*m)[n] = v
+}
+
+// put keeps a row under its number.
+func (p *replay) put(n uint64, r *replayRow) {
+	if n >= 1<<rowBits || p.version == 1 && p.gap {
+		return
+	}
+	if n >= uint64(len(p.rows)) {
+		p.rows = append(p.rows, make([]*replayRow, n+1-uint64(len(p.rows)))...)
+	}
+	p.rows[n] = r
 }
 
 func (p *replay) binding(c *cursor) (b devices.Binding) {
@@ -185,33 +268,64 @@ func (p *replay) binding(c *cursor) (b devices.Binding) {
 	return b
 }
 
+// referred returns what an entry refers to by its number. One that was not read
+// makes the entry unknown.
+func referred[V any](c *cursor, m map[uint64]V, n uint64) (v V) {
+	v, ok := m[n]
+	if !ok {
+		c.unknown = true
+	}
+	return v
+}
+
 func (p *replay) row(c *cursor, state bool) {
 	var r replayRow
+	n := p.number(c, &p.numbers.rows)
 	client, rule, attr, annotation := c.uint(), c.uint(), c.uint(), c.uint()
 	verdict, rcode, from, g := c.byte(), c.byte(), c.byte(), c.byte()
-	r.Type = uint16(c.uint())
-	r.Name, r.Alias = bytes.Clone(c.bytes()), bytes.Clone(c.bytes())
 	r.Action, r.Level = blocklists.Action(verdict>>4), blocklists.Level(verdict&15)
 	r.Rcode, r.Source, r.Transport, r.Grain = rcode, Source(from>>4), Transport(from&15), min(grain(g), byNobody)
-	if client < uint64(len(p.clients)) {
-		r.Addr, r.Binding = addrFrom(p.clients[client].addr), p.clients[client].binding
+	if p.version != 1 {
+		r.Class, r.ObservedBy = blocklists.Class(c.byte()), blocklists.ObservedBy(c.byte())
+		r.Overrode = c.byte()&flagOverrode != 0
 	}
-	if rule--; rule < uint64(len(p.rules)) {
-		r.Rule = p.rules[rule]
+	r.Type = uint16(c.uint())
+	r.Name, r.Alias = bytes.Clone(c.bytes()), bytes.Clone(c.bytes())
+	if client := referred(c, p.clients, client); client != nil {
+		r.Addr, r.Binding = addrFrom(client.addr), client.binding
 	}
-	if attr--; attr < uint64(len(p.rules)) {
-		r.Attr = p.rules[attr]
+	base := uint64(0) // of the numbers of rules and annotations that are referred to
+	if p.version == 1 {
+		base = 1
 	}
-	if annotation--; annotation < uint64(len(p.annotations)) {
-		r.Annotation = p.annotations[annotation]
+	if rule != 0 {
+		r.Rule = referred(c, p.rules, rule-base)
+	}
+	if attr != 0 {
+		r.Attr = referred(c, p.rules, attr-base)
+	}
+	if annotation != 0 {
+		r.Annotation = referred(c, p.annotations, annotation-base)
 	}
 	if state {
 		r.Count, r.First, r.Last = c.uint(), c.int(), c.int()
 		r.Elapsed, r.TTL = uint32(c.uint()), uint32(c.uint())
-		p.lookups += r.Count
-		p.last = max(p.last, r.Last)
+		if p.version != 1 {
+			r.Attempts = uint32(c.uint())
+		}
 	}
-	p.rows = append(p.rows, r)
+	if !c.known() || p.version == 1 && p.gap {
+		p.skip(r.Count)
+		return
+	}
+	p.lookups += r.Count
+	p.last = max(p.last, r.Last)
+	p.put(n, &r)
+}
+
+// skip counts lookups that were read but cannot be told what they were of.
+func (p *replay) skip(n uint64) {
+	p.lost += min(n, 1<<48)
 }
 
 func (p *replay) hits(c *cursor) {
@@ -220,16 +334,20 @@ func (p *replay) hits(c *cursor) {
 	if c.err != nil {
 		return
 	}
+	shift := hitShift
+	if p.version == 1 {
+		shift = 1
+	}
 	for ; n > 0 && h.err == nil; n-- {
 		v := h.uint()
 		ms += h.int()
 		var elapsed, ttl uint64
-		if v&1 == 1 {
+		if v&hitMore != 0 {
 			elapsed, ttl = h.uint(), h.uint()
 		}
-		row := p.target(v >> 1)
-		if h.err != nil || row == nil {
-			p.lost++
+		row := p.target(v >> shift)
+		if h.err != nil || row == nil || p.version == 1 && p.gap {
+			p.skip(1)
 			continue
 		}
 		if row.Count == 0 {
@@ -238,32 +356,35 @@ func (p *replay) hits(c *cursor) {
 		row.Count++
 		row.First, row.Last = min(row.First, ms), max(row.Last, ms)
 		row.Elapsed, row.TTL = max(row.Elapsed, uint32(elapsed)), max(row.TTL, uint32(ttl))
+		if p.version != 1 && v&hitAttempt != 0 {
+			row.Attempts++
+		}
 		p.lookups++
 		p.last = max(p.last, ms)
 	}
-	p.lost += min(n, 1<<32) // the buffer was shorter than it said
+	p.skip(min(n, 1<<32)) // the buffer was shorter than it said
 }
 
-// target returns the row that counts the lookups of the row at place i, or nil.
-func (p *replay) target(i uint64) *replayRow {
+// target returns the row that counts the lookups of the row with a number, or
+// nil where it was not read.
+func (p *replay) target(n uint64) *replayRow {
 	for range 8 { // moves of moves; never a loop
-		if i >= uint64(len(p.rows)) {
+		if n >= uint64(len(p.rows)) || p.rows[n] == nil {
 			return nil
 		}
-		row := &p.rows[i]
+		row := p.rows[n]
 		if row.state != moved {
 			return row
 		}
-		i = uint64(row.to)
+		n = row.to
 	}
 	return nil
 }
 
-// entries returns a row with its place for each that is to be written.
+// entries returns a row with its number for each that is to be written.
 func (p *replay) entries(yield func(int, *entry) bool) {
-	for i := range p.rows {
-		row := &p.rows[i]
-		if row.state == live && row.Count > 0 && !yield(i, &row.entry) {
+	for i, row := range p.rows {
+		if row != nil && row.state == live && row.Count > 0 && !yield(i, &row.entry) {
 			return
 		}
 	}
@@ -273,16 +394,19 @@ func (p *replay) entries(yield func(int, *entry) bool) {
 func (p *replay) text(c *cursor) string {
 	switch n := c.uint(); n {
 	case 0:
+		if p.version == 1 {
+			n = p.numbers.texts + 2
+			p.numbers.texts++
+		} else {
+			n = c.uint()
+		}
 		s := strings.Clone(string(c.bytes()))
-		p.texts = append(p.texts, s)
+		put(&p.texts, n, s)
 		return s
 	case 1:
 		return string(c.bytes())
 	default:
-		if n-2 >= uint64(len(p.texts)) {
-			return ""
-		}
-		return p.texts[n-2]
+		return referred(c, p.texts, n)
 	}
 }
 
@@ -291,9 +415,13 @@ var errEntry = errors.New("not a journal entry")
 // A cursor reads from the front of b; after the first mistake everything is
 // zero.
 type cursor struct {
-	b   []byte
-	err error
+	b       []byte
+	err     error
+	unknown bool // the entry refers to a number that was not read
 }
+
+// known reports whether the entry at hand was read with all it refers to.
+func (c *cursor) known() bool { return c.err == nil && !c.unknown }
 
 func (c *cursor) byte() byte {
 	if len(c.b) == 0 {

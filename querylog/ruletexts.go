@@ -19,17 +19,17 @@ type ruleTexts struct {
 	uses     []uint16 // of each row the deciding rule and the attributing one: place in rules + 1, or 0
 }
 
-// A ruleUse is a rule to be read and what for: number of the policy (8 bits),
-// rule (32), row (23) and whether it attributes (1).
+// A ruleUse is a rule to be read and what for: number of the policy (16 bits),
+// rule (32), row (15) and whether it attributes (1).
 type ruleUse uint64
 
-func useOf(policy uint8, rule uint32, row int, attr uint64) ruleUse {
-	return ruleUse(policy)<<56 | ruleUse(rule)<<24 | ruleUse(row)<<1 | ruleUse(attr)
+func useOf(policy uint16, rule uint32, row int, attr uint64) ruleUse {
+	return ruleUse(policy)<<48 | ruleUse(rule)<<16 | ruleUse(row)<<1 | ruleUse(attr)
 }
 
-func (u ruleUse) policy() uint8           { return uint8(u >> 56) }
-func (u ruleUse) rule() blocklists.RuleID { return blocklists.RuleID(u >> 24) }
-func (u ruleUse) use() int                { return int(u & (1<<24 - 1)) }
+func (u ruleUse) policy() uint16          { return uint16(u >> 48) }
+func (u ruleUse) rule() blocklists.RuleID { return blocklists.RuleID(u >> 16) }
+func (u ruleUse) use() int                { return int(u & (1<<16 - 1)) }
 
 // rulesOf returns the deciding and the attributing rule of the row at place i.
 // It may read files, for this row and those that follow.
@@ -63,7 +63,7 @@ func (t *ruleTexts) read(f *fold, from int) {
 			}
 			t.uses[wanted[n].use()] = uint16(len(t.rules) + len(ids))
 		}
-		f.policies[policy].Rules(ids, func(_ int, r blocklists.Rule) {
+		f.policies[policy].policy.Rules(ids, func(_ int, r blocklists.Rule) {
 			t.rules = append(t.rules, ruleText{r.List, r.Line, r.Text})
 		})
 		wanted = wanted[n:]
@@ -78,12 +78,15 @@ func (f *fold) uses(from, to int) []ruleUse {
 			continue
 		}
 		k := f.keyOf(&f.rows[at])
-		rule, attr := binary.LittleEndian.Uint32(k[4:]), binary.LittleEndian.Uint32(k[8:])
+		policy, rule, attr := binary.LittleEndian.Uint16(k[14:]), binary.LittleEndian.Uint32(k[4:]), binary.LittleEndian.Uint32(k[8:])
+		if f.policies[policy].texts != nil {
+			continue
+		}
 		if rule != 0 {
-			wanted = append(wanted, useOf(k[14], rule, at-from, 0))
+			wanted = append(wanted, useOf(policy, rule, at-from, 0))
 		}
 		if attr != 0 {
-			wanted = append(wanted, useOf(k[14], attr, at-from, 1))
+			wanted = append(wanted, useOf(policy, attr, at-from, 1))
 		}
 	}
 	return wanted

@@ -3,6 +3,7 @@ package querylog
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,7 +61,7 @@ func createSegment(dir string, window int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &segment{f: f, path: path, enc: newEncoder()}
+	s := &segment{f: f, path: path, enc: newEncoder(window)}
 	return s, s.write([]byte(journalMagic))
 }
 
@@ -85,13 +86,31 @@ func (s *segment) write(b []byte) error {
 
 func (s *segment) close() { s.f.Close() }
 
-// readSegment reads the journal of a window whole.
+// readSegment reads the journal of a window, a part at a time.
 func readSegment(dir string, window int64) (*replay, error) {
-	b, err := os.ReadFile(segmentPath(dir, window))
+	f, err := os.Open(segmentPath(dir, window))
 	if err != nil {
 		return nil, err
 	}
-	p := &replay{}
-	p.feed(b)
+	defer f.Close()
+	p := &replay{window: window}
+	var b []byte
+	for err == nil {
+		var n int
+		b = slices.Grow(b, readPart)
+		n, err = f.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		b = append(b[:0], b[p.feed(b):]...)
+		if len(b) > 2*(frameHeader+maxFrame) { // no frame begins in its first half, and is whole
+			p.bad += len(b) / 2
+			b = append(b[:0], b[len(b)/2:]...)
+		}
+	}
+	if err != io.EOF {
+		return nil, err
+	}
+	p.end(b)
 	return p, nil
 }
+
+const readPart = 256 << 10

@@ -19,6 +19,7 @@ import (
 const (
 	windowMin    = 10 * time.Second
 	windowMax    = 60 * time.Second
+	windowFull   = time.Second          // where memory or policies that are held ask for an early end
 	storeShare   = 40                   // a window lasts so many times as long as storing it will take
 	perRowFirst  = 5 * time.Microsecond // what a row takes, until it was measured
 	rowsMeasured = 1000                 // rows from which on a commit is a measure of what a row takes
@@ -395,11 +396,10 @@ func (w *writer) due() bool {
 	if w.store == nil {
 		return age >= windowMax && w.seg != nil && len(w.backlog) < backlogMax
 	}
-	least := w.l.o.window
 	if w.full {
-		least = min(least, time.Second)
+		return age >= min(windowFull, w.l.o.window)
 	}
-	return age >= min(max(least, storeShare*time.Duration(w.rows)*w.perRow), windowMax)
+	return age >= min(max(w.l.o.window, storeShare*time.Duration(w.rows)*w.perRow), windowMax)
 }
 
 // closeWindow ends the open window and stores it. What the store does not take
