@@ -35,7 +35,7 @@ func (p *Policy) DecideAddress(addr netip.Addr, g Group) Verdict {
 	if len(ms) == 0 {
 		return Verdict{Policy: p}
 	}
-	return p.judge(ms, g)
+	return p.decideAmong(ms, g)
 }
 
 func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
@@ -59,16 +59,16 @@ func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
 func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []match {
 	at, rule := p.find(id)
 	l := &p.lists[at]
-	d, ok := l.set.detail(rule)
+	d, ok := l.set.Detail(rule)
 	if !ok {
 		return ms
 	}
-	if x := l.set.extraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
+	if x := l.set.ExtraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
 		return ms
 	}
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}
 	l.weigh(&m, &d)
-	if d.action == format.Answer {
+	if d.Action == format.Answer {
 		m.action = format.Block // there is no name here whose records it could be
 	}
 	if off := p.group(g).off; off != nil && off[at] {

@@ -126,7 +126,7 @@ func BenchmarkDecide(b *testing.B) {
 		pool := benchQuestions(all, inPolicy, kind == "listed")
 		b.Run(kind+"/policy", func(b *testing.B) {
 			askAll(b, pool, func(n *dnswire.Name) { p.Decide(n, dnswire.TypeA, 0) })
-			b.ReportMetric(float64(s.index.base.Bytes())/float64(s.index.base.Len()), "B/name")
+			b.ReportMetric(float64(s.index.Image().Bytes())/float64(s.index.Image().Len()), "B/name")
 		})
 		b.Run(kind+"/names", func(b *testing.B) {
 			askAll(b, pool, func(n *dnswire.Name) { hits = p.names.Lookup(n, hits[:0]) })

@@ -1,10 +1,8 @@
 package blocklists
 
 import (
-	"fmt"
-	"slices"
-
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -17,8 +15,8 @@ func (p *Policy) cancel() {
 		if l.outside != "" {
 			continue
 		}
-		for _, d := range l.set.details {
-			if _, dead := p.dead[l.id(d.rule)]; dead || d.action != format.Cancel {
+		for _, d := range l.set.Details {
+			if _, dead := p.dead[l.id(d.Rule)]; dead || d.Action != format.Cancel {
 				continue
 			}
 			p.cancelRule(i, d)
@@ -26,26 +24,26 @@ func (p *Policy) cancel() {
 	}
 }
 
-func (p *Policy) cancelRule(by int, d detail) {
+func (p *Policy) cancelRule(by int, d rules.Detail) {
 	l := &p.lists[by]
-	rec, err := l.set.record(d.rule)
+	rec, err := l.set.Record(d.Rule)
 	if err != nil {
 		return
 	}
-	want := l.set.key(&rec, d, cancels(l.set.extraOf(d)))
-	for _, id := range p.rulesAt(&rec, d.match) {
+	want := l.set.Key(&rec, d, cancels(l.set.ExtraOf(d)))
+	for _, id := range p.rulesAt(&rec, d.Match) {
 		at, rule := p.find(id)
 		if at < 0 || !p.mayCancel(by, at) {
 			continue
 		}
 		other := p.lists[at].set
-		found, err := other.record(rule)
+		found, err := other.Record(rule)
 		if err != nil {
 			continue
 		}
-		fd := other.detailOf(&found)
-		if other.key(&found, fd, fd.action) == want {
-			p.cancelled[id] = l.id(d.rule)
+		fd := other.DetailOf(&found)
+		if other.Key(&found, fd, fd.Action) == want {
+			p.cancelled[id] = l.id(d.Rule)
 		}
 	}
 }
@@ -62,7 +60,7 @@ func (p *Policy) mayCancel(by, at int) bool {
 
 // rulesAt returns the rules that have the very name of a record, or, for
 // patterns, all patterns.
-func (p *Policy) rulesAt(rec *record, m format.Match) (ids []RuleID) {
+func (p *Policy) rulesAt(rec *rules.Record, m format.Match) (ids []RuleID) {
 	if m == format.Pattern {
 		for i := range p.patterns {
 			ids = append(ids, p.patterns[i].id)
@@ -70,33 +68,22 @@ func (p *Policy) rulesAt(rec *record, m format.Match) (ids []RuleID) {
 		return ids
 	}
 	var name dnswire.Name
-	if _, err := name.Read(rec.name, 0); err != nil {
+	if _, err := name.Read(rec.Name, 0); err != nil {
 		return nil
 	}
 	for _, h := range p.names.Lookup(&name, nil) {
 		if int(h.Labels) == name.Labels() {
-			ids = append(ids, RuleID(h.Payload>>kindBits))
+			id, _ := rules.Split(h.Payload)
+			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
+// cancels returns what the rules do that a $badfilter removes.
 func cancels(x *format.Extra) format.Action {
 	if x == nil {
 		return format.Block
 	}
 	return x.Cancels
-}
-
-// key is equal for rules that say the same with the given action.
-func (s *ruleSet) key(r *record, d detail, action format.Action) string {
-	var x format.Extra
-	if have := s.extraOf(d); have != nil {
-		x = *have
-	}
-	sorted := func(types []uint16) []uint16 { return slices.Sorted(slices.Values(types)) }
-	x.Types, x.NotTypes = sorted(x.Types), sorted(x.NotTypes)
-	x.Clients, x.Tags = slices.Sorted(slices.Values(x.Clients)), slices.Sorted(slices.Values(x.Tags))
-	return fmt.Sprintf("%x %v %v %v %q %v %v %x %q %q %v %v %v %v", r.name, d.match, action, d.important, s.regex(d.rule),
-		x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, s.replyOf(r.kind, d), x.Records, x.Invert, x.Prefix)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -176,7 +177,8 @@ func (p *Policy) rangesFor(name *dnswire.Name) (all []netip.Prefix) {
 		}
 	}
 	for _, h := range p.lookup(name, nil) {
-		add(RuleID(h.Payload >> kindBits))
+		id, _ := rules.Split(h.Payload)
+		add(id)
 	}
 	for i := range p.patterns {
 		add(p.patterns[i].id)

@@ -124,11 +124,11 @@ func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g 
 	if len(ms) == 0 {
 		return Verdict{Policy: p}
 	}
-	return p.judge(ms, g)
+	return p.decideAmong(ms, g)
 }
 
-// judge weighs the rules that match.
-func (p *Policy) judge(ms []match, g Group) Verdict {
+// decideAmong weighs the rules that match.
+func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
 	i, blocked := 0, true
 	if len(ms) != 1 || !ms[0].blocksAlone() { // as nearly every listed name

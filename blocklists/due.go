@@ -17,7 +17,7 @@ func (s *Store) isDueLocked() bool {
 // turns; zero for never.
 func (s *Store) nextTurnLocked(now time.Time) (first time.Time) {
 	for i := range s.lists {
-		first = sooner(first, s.lists[i].set.nextUntil(now))
+		first = sooner(first, s.lists[i].Set.NextUntil(now))
 	}
 	s.eachObservation(func(_ string, until time.Time) {
 		if until.After(now) {

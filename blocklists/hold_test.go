@@ -72,7 +72,7 @@ func TestHolds(t *testing.T) {
 		t.Run(c.fact, func(t *testing.T) {
 			clk, told := newClock(), &reports{}
 			dir := files(t, map[string]string{c.file: numbered(c.before)})
-			path, list := filepath.Join(dir, c.file), listName(c.file)
+			path, list := filepath.Join(dir, c.file), ListName(c.file)
 			s := loaded(t, Options{Dir: dir, CacheDir: t.TempDir(), Now: clk.now, Report: told.add})
 			if c.becomes == "-" {
 				check(t, os.Remove(path))

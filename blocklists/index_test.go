@@ -54,11 +54,11 @@ func TestEditsOfALargeListAgreeWithANewStart(t *testing.T) {
 		}
 		save()
 		if round%7 == 6 {
-			s.tidy()
+			s.compact()
 		}
 		s.reload()
-		for _, p := range s.index.current {
-			if len(p.Parts) > 1 {
+		for _, l := range s.lists {
+			if len(l.Extents) > 1 {
 				patched++
 			}
 		}
@@ -100,8 +100,8 @@ func TestDamagedCacheIsBuiltAgain(t *testing.T) {
 		fact string
 		harm func(t *testing.T, cache string)
 	}{
-		{"the image is cut short", func(t *testing.T, cache string) { check(t, os.Truncate(filepath.Join(cache, imageName), 100)) }},
-		{"the image is something else", func(t *testing.T, cache string) { write(t, filepath.Join(cache, imageName), "hello") }},
+		{"the image is cut short", func(t *testing.T, cache string) { check(t, os.Truncate(filepath.Join(cache, "names.image"), 100)) }},
+		{"the image is something else", func(t *testing.T, cache string) { write(t, filepath.Join(cache, "names.image"), "hello") }},
 		{"a compiled list is cut short", func(t *testing.T, cache string) {
 			check(t, os.Truncate(filepath.Join(cache, "lists", "user-a.rules"), 500))
 		}},
@@ -109,7 +109,7 @@ func TestDamagedCacheIsBuiltAgain(t *testing.T) {
 			path := filepath.Join(cache, "lists", "user-a.rules")
 			b, err := os.ReadFile(path)
 			check(t, err)
-			b[setHeader+20] ^= 1
+			b[200] ^= 1
 			check(t, os.WriteFile(path, b, 0o600))
 		}},
 		{"the cache is gone", func(t *testing.T, cache string) { check(t, os.RemoveAll(cache)) }},
@@ -137,7 +137,7 @@ func TestCompiledListCutShortUnderneath(t *testing.T) {
 		t.Errorf("a decision needs no rule's text: got %v, want %v", got, want)
 	}
 	s.mu.Lock()
-	s.index.drop()
+	s.index.Drop()
 	check(t, s.publishLocked())
 	s.mu.Unlock()
 	if got, want := s.says(t, "n39999.example"), "block a n39999.example"; got != want {
@@ -195,7 +195,7 @@ func TestImageCutShortUnderneath(t *testing.T) {
 	write(t, filepath.Join(dir, "a.txt"), numbered(60_000))
 	told := &reports{}
 	s := openStoreT(t, Options{Dir: dir, CacheDir: cache, Report: told.add, Poll: -1})
-	check(t, os.Truncate(filepath.Join(cache, imageName), 4096))
+	check(t, os.Truncate(filepath.Join(cache, "names.image"), 4096))
 	eventually(t, "all names are blocked again", func() bool {
 		for i := 0; i < 60_000; i += 997 {
 			n := name(t, fmt.Sprintf("n%d.example", i))
@@ -221,13 +221,47 @@ func TestZonesAreSmallInMemory(t *testing.T) {
 	b.WriteString("x.example CNAME *.\ny.example CNAME *.\n")
 	s := loaded(t, Options{Dir: files(t, map[string]string{"zone.txt": b.String()})})
 	set := s.sources[0].set
-	if len(set.details) != 2 || len(set.Extras) != 1 {
-		t.Errorf("got %d rules with details and %d extras, want 2 and 1", len(set.details), len(set.Extras))
+	if len(set.Details) != 2 || len(set.Extras) != 1 {
+		t.Errorf("got %d rules with details and %d extras, want 2 and 1", len(set.Details), len(set.Extras))
 	}
 	for ask, want := range map[string]string{"n7.example": "n7.example CNAME .", "a.n7.example": "*.n7.example CNAME .", "x.example": "x.example CNAME *."} {
 		v := s.Current().Decide(name(t, ask), dnswire.TypeA, 0)
 		if got := s.Current().Rule(v.Rule).Text; got != want {
 			t.Errorf("%s: got %q, want %q", ask, got, want)
+		}
+	}
+}
+
+// TestEditsAtDistantPlacesLeaveTheBase holds that a large list that is edited in
+// some places is not built again, and judges as one that was read afresh.
+func TestEditsAtDistantPlacesLeaveTheBase(t *testing.T) {
+	dir := t.TempDir()
+	lines := strings.Split(strings.TrimSpace(numbered(60_000)), "\n")
+	path := filepath.Join(dir, "a.txt")
+	write(t, path, strings.Join(lines, "\n"))
+	s := loaded(t, Options{Dir: dir, CacheDir: t.TempDir()})
+	base := s.index.Image()
+	lines[3] = "first.example"
+	lines = slices.Delete(lines, 20_000, 20_003)
+	lines = slices.Insert(lines, 40_000, "third.example", "n12.example")
+	lines = append(lines, "last.example")
+	write(t, path, strings.Join(lines, "\n"))
+	s.reload()
+	if s.index.Image() != base {
+		t.Error("the base was built again")
+	}
+	if got := len(s.lists[0].Extents); got < 5 || got > 9 {
+		t.Errorf("got %d extents, want about 8", got)
+	}
+	fresh := policyOf(t, Options{Dir: dir})
+	ask := append(slices.Clone(lines), "n3.example", "n20001.example")
+	for i := range 60_000 {
+		ask = append(ask, fmt.Sprintf("x.n%d.example", i))
+	}
+	for _, a := range ask {
+		got, want := full(s.Current().Decide(name(t, a), dnswire.TypeA, 0)), full(fresh.Decide(name(t, a), dnswire.TypeA, 0))
+		if got != want {
+			t.Fatalf("%s: got %q, want %q", a, got, want)
 		}
 	}
 }

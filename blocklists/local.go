@@ -66,23 +66,23 @@ func (p *Policy) mergeAnswers() {
 	merged := map[key]*answer{}
 	for i := range p.lists {
 		l := &p.lists[i]
-		for _, d := range l.set.details {
-			id := l.id(d.rule)
+		for _, d := range l.set.Details {
+			id := l.id(d.Rule)
 			a := p.answers[id]
 			if a == nil {
 				continue
 			}
-			rec, err := l.set.record(d.rule)
+			rec, err := l.set.Record(d.Rule)
 			if err != nil {
 				continue
 			}
-			k := key{i, d.match, string(rec.name)}
+			k := key{i, d.Match, string(rec.Name)}
 			first := merged[k]
 			if first == nil {
 				merged[k] = a
 				continue
 			}
-			if d.synthetic {
+			if d.Synthetic {
 				p.answers[id] = first // an address has one name: the first
 				continue
 			}
@@ -92,11 +92,4 @@ func (p *Policy) mergeAnswers() {
 			p.answers[id] = first
 		}
 	}
-}
-
-// isReverse reports whether a rule is the PTR record that comes with a local
-// record, and not a rule that anybody wrote.
-func isReverse(r *format.Rule) bool {
-	return r.Form == format.Hosts && r.Action == format.Answer && r.Extra != nil && len(r.Extra.Records) > 0 &&
-		r.Extra.Records[0].Type == dnswire.TypePTR
 }

@@ -6,6 +6,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -36,14 +37,14 @@ func (p *Policy) matchesOf(hits []matcher.Hit, name *dnswire.Name, qtype uint16,
 }
 
 func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
-	k, id := kind(h.Payload&kindMask), RuleID(h.Payload>>kindBits)
+	id, k := rules.Split(h.Payload)
 	whole := int(h.Labels) == name.Labels()
 	switch k {
-	case blockExact, replyExact, allowExact:
+	case rules.BlockExact, rules.ReplyExact, rules.AllowExact:
 		if !whole {
 			return ms
 		}
-	case blockBelow, replyBelow, allowBelow:
+	case rules.BlockBelow, rules.ReplyBelow, rules.AllowBelow:
 		if whole {
 			return ms
 		}
@@ -55,28 +56,28 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	l := &p.lists[at]
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
 	switch {
-	case k == notPlain:
-		d, ok := l.set.detail(rule)
+	case k == rules.Detailed:
+		d, ok := l.set.Detail(rule)
 		if !ok || !p.holds(id, &d, l, whole, name, qtype, g) {
 			return ms
 		}
-		if d.match == format.Exact {
+		if d.Match == format.Exact {
 			m.rank++
 		}
 		l.weigh(&m, &d)
-	case k >= allowBelowToo:
+	case k >= rules.AllowSubtree:
 		m.action, m.state = format.Allow, l.exceptions()
-		if k == allowScoped {
+		if k == rules.AllowScoped {
 			m.flags |= scoped
 		}
 	default:
 		m.state = l.plainBlock
-		if k.isReply() {
+		if k.IsReply() {
 			m.reply = l.set.Reply
 			m.flags |= replies
 		}
 	}
-	if k == blockExact || k == replyExact || k == allowExact {
+	if k == rules.BlockExact || k == rules.ReplyExact || k == rules.AllowExact {
 		m.rank++
 	}
 	if off := p.group(g).off; off != nil && off[at] {
@@ -104,16 +105,16 @@ func (l *policyList) flags() uint8 {
 }
 
 // weigh fills in what a rule's details say.
-func (l *policyList) weigh(m *match, d *detail) {
-	m.action, m.note = d.action, d.note
-	if x := l.set.extraOf(*d); x != nil && x.Reply != format.Default {
+func (l *policyList) weigh(m *match, d *rules.Detail) {
+	m.action, m.note = d.Action, d.Annotation
+	if x := l.set.ExtraOf(*d); x != nil && x.Reply != format.Default {
 		m.reply = x.Reply
 		m.flags |= replies
 	}
-	if d.important {
+	if d.Important {
 		m.flags |= important
 	}
-	n := l.set.noteOf(*d)
+	n := l.set.AnnotationOf(*d)
 	if n != nil {
 		switch n.Tier {
 		case "essential":
@@ -124,14 +125,14 @@ func (l *policyList) weigh(m *match, d *detail) {
 			m.flags |= owner
 		}
 	}
-	switch d.action {
+	switch d.Action {
 	case format.Known, format.Cancel:
 		m.state = silent
 	case format.Unanswer:
 		m.state = l.exceptions()
 	case format.Allow:
 		m.state = l.exceptions()
-		if isScoped(d.form) {
+		if rules.IsScoped(d.Form) {
 			m.flags |= scoped
 		}
 	default:
@@ -140,22 +141,22 @@ func (l *policyList) weigh(m *match, d *detail) {
 }
 
 // holds reports whether a rule with details matches the question.
-func (p *Policy) holds(id RuleID, d *detail, l *policyList, whole bool, name *dnswire.Name, qtype uint16, g Group) bool {
-	if d.match == format.Exact && !whole || d.match == format.Below && whole {
+func (p *Policy) holds(id RuleID, d *rules.Detail, l *policyList, whole bool, name *dnswire.Name, qtype uint16, g Group) bool {
+	if d.Match == format.Exact && !whole || d.Match == format.Below && whole {
 		return false
 	}
 	if _, dead := p.dead[id]; dead {
 		return false
 	}
-	x := l.set.extraOf(*d)
+	x := l.set.ExtraOf(*d)
 	if x == nil {
 		return true
 	}
-	if !holdsForType(x, qtype) {
+	if !rules.HoldsForType(x, qtype) {
 		return false
 	}
 	for _, below := range x.DenyAllow {
-		if isBelow(name, below) {
+		if rules.IsBelow(name, below) {
 			return false
 		}
 	}
@@ -163,33 +164,6 @@ func (p *Policy) holds(id RuleID, d *detail, l *policyList, whole bool, name *dn
 		return false
 	}
 	return true
-}
-
-func holdsForType(x *format.Extra, qtype uint16) bool {
-	for _, t := range x.NotTypes {
-		if t == qtype {
-			return false
-		}
-	}
-	if len(x.Types) == 0 {
-		return true
-	}
-	for _, t := range x.Types {
-		if t == qtype {
-			return true
-		}
-	}
-	return false
-}
-
-// isBelow reports whether a name is zone or below it.
-func isBelow(name *dnswire.Name, zone []byte) bool {
-	for k := name.Labels(); k >= 0; k-- {
-		if s := name.Suffix(k); len(s) <= len(zone) {
-			return bytes.Equal(s, zone)
-		}
-	}
-	return false
 }
 
 // texts lends the room in which patterns read a name.
@@ -208,11 +182,11 @@ func (p *Policy) matchPatterns(name *dnswire.Name, qtype uint16, g Group, ms []m
 func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
 	at, rule := p.find(r.id)
 	l := &p.lists[at]
-	d, ok := l.set.detail(rule)
+	d, ok := l.set.Detail(rule)
 	if !ok {
 		return ms
 	}
-	x := l.set.extraOf(d)
+	x := l.set.ExtraOf(d)
 	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
 	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms

@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"log/slog"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/blocklists/rules"
 )
 
 // A Policy decides which names to block. It never changes, and any number of
@@ -41,10 +43,10 @@ type Policy struct {
 type policyList struct {
 	name       string
 	path       string
-	set        *ruleSet
-	parts      []part // where its ids are
-	tooMany    int    // of its patterns, which are not in force
-	unlimited  int    // of its rules for clients, which hold for nobody
+	set        *rules.Set
+	extents    []rules.Extent // where its ids are
+	tooMany    int            // of its patterns, which are not in force
+	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
 	observe    bool
 	off        bool     // but for groups that have it on
@@ -64,7 +66,7 @@ type span struct {
 }
 
 // id returns the id of a rule.
-func (l *policyList) id(rule uint32) RuleID { return idOf(l.parts, rule) }
+func (l *policyList) id(rule uint32) RuleID { return rules.IDOf(l.extents, rule) }
 
 type customAddrs struct{ v4, v6 netip.Addr }
 
@@ -87,15 +89,30 @@ var generations atomic.Uint32
 
 // An activeList is a list that goes into a policy.
 type activeList struct {
-	name     string
+	rules.List
 	path     string
 	kind     Kind
 	settings ListSettings
-	set      *ruleSet
-	parts    []part // where its rules are; given by index.place
+}
 
-	before *ruleSet // what it was when it was placed last; nil for nothing
-	same   []shared // by before and set
+// A NamedSet is the rules of one list.
+type NamedSet struct {
+	Name string
+	Kind Kind
+	Set  *rules.Set
+}
+
+// PolicyOf makes a policy of sets alone, all of them enforced by default settings.
+func PolicyOf(sets []NamedSet) (*Policy, error) {
+	lists := make([]activeList, len(sets))
+	for i, s := range sets {
+		lists[i] = activeList{List: rules.List{Name: s.Name, Set: s.Set}, path: s.Name, kind: s.Kind}
+	}
+	names, err := assignIDs(rules.NewIndex("", true, nil, slog.New(slog.DiscardHandler)), lists)
+	if err != nil {
+		return nil, err
+	}
+	return compile(&Options{}, lists, names, time.Now(), false), nil
 }
 
 // compile makes the policy of the given lists, in the order in which they win
@@ -131,7 +148,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 
 func (p *Policy) addList(o *Options, i uint16, a *activeList, now time.Time) {
 	l := policyList{
-		name: a.name, path: a.path, set: a.set, parts: a.parts, kind: a.kind,
+		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
 		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
 		outside: a.settings.Schedule.outside(now),
 	}
@@ -157,8 +174,8 @@ func (p *Policy) sortSpans() {
 	}
 	var runs []run
 	for i := range p.lists {
-		for _, part := range p.lists[i].parts {
-			runs = append(runs, run{part.ID, span{list: i, rule: part.Rule, end: part.ID + RuleID(part.Count)}})
+		for _, e := range p.lists[i].extents {
+			runs = append(runs, run{e.ID, span{list: i, rule: e.Rule, end: e.ID + RuleID(e.Count)}})
 		}
 	}
 	slices.SortFunc(runs, func(a, b run) int { return int(a.first) - int(b.first) })
@@ -210,25 +227,25 @@ func (g *policyGroup) switchOff(list, lists int) {
 // addDetails looks at every rule that is not plain.
 func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
 	addresses := p.addresses
-	for _, d := range l.set.details {
-		id := l.id(d.rule)
-		x := l.set.extraOf(d)
+	for _, d := range l.set.Details {
+		id := l.id(d.Rule)
+		x := l.set.ExtraOf(d)
 		if x != nil && len(x.Clients)+len(x.Tags) > 0 {
 			if !p.addLimit(id, x, o.Groups) {
 				l.unlimited++
 			}
 		}
-		if n := l.set.noteOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
+		if n := l.set.AnnotationOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
 			p.dead[id] = struct{}{}
 			continue
 		}
 		if x == nil {
 			continue
 		}
-		if d.action == format.Answer {
+		if d.Action == format.Answer {
 			p.answers[id] = newAnswer(x.Records, p.ttl)
 		}
-		if d.match == format.Address {
+		if d.Match == format.Address {
 			if addresses == nil {
 				addresses = &addressRules{ids: map[netip.Prefix][]RuleID{}}
 			}
@@ -251,24 +268,10 @@ func (p *Policy) addPatterns(l *policyList) {
 			l.tooMany++
 			continue
 		}
-		if re, literal := l.set.compiled(r.Rule); re != nil {
+		if re, literal := l.set.Compiled(r.Rule); re != nil {
 			p.patterns = append(p.patterns, pattern{re: re, literal: literal, id: id})
 		}
 	}
-}
-
-// compiled returns the expression of a pattern, and what every name it matches
-// contains; nil for what is no pattern.
-func (s *ruleSet) compiled(rule uint32) (re *regexp.Regexp, literal []byte) {
-	r, ok := s.pattern(rule)
-	if !ok {
-		return nil, nil
-	}
-	re, err := regexp.Compile(r.Regex)
-	if err != nil {
-		return nil, nil // the parser has compiled it: it cannot happen
-	}
-	return re, []byte(r.Literal)
 }
 
 // find returns the index of the list that has the rule, -1 for none, and the
@@ -350,7 +353,7 @@ func (p *Policy) Rule(id RuleID) Rule {
 		return Rule{}
 	}
 	l := &p.lists[i]
-	rec, err := l.set.record(rule)
+	rec, err := l.set.Record(rule)
 	return l.rule(&rec, err)
 }
 
@@ -380,6 +383,6 @@ func (p *Policy) Attribution(v Verdict) *format.Annotation {
 	if v.Level == ByList {
 		return l.note
 	}
-	d, _ := l.set.detail(rule)
-	return l.set.noteOf(d)
+	d, _ := l.set.Detail(rule)
+	return l.set.AnnotationOf(d)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -17,7 +18,7 @@ func TestAListHasOnlySoManyRulesForAName(t *testing.T) {
 	text.WriteString("@@||ok.ads.example^\n@@||more.example^\nlast.example\n")
 	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": text.String()})})
 	st := s.of(t, "a")
-	if got, want := st.Rules, 20_000+2*mostSame+3; got < want || got > want+100 { // others that share a slot count against it
+	if got, want := st.Rules, 20_000+2*rules.MostSame+3; got < want || got > want+100 { // others that share a slot count against it
 		t.Errorf("got %d rules, want %d, or a few more", got, want)
 	}
 	if got, want := st.Rules+st.BadSeen, 60_003; got != want {

@@ -17,6 +17,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 )
 
 // A source is one list as the Store keeps it. It belongs to Store.mu.
@@ -27,13 +28,13 @@ type source struct {
 	settings ListSettings
 	used     bool // enabled, or on for a group
 
-	set    *ruleSet  // in force; nil for none yet
-	stamp  stamp     // of what set was read from
-	placed *ruleSet  // what was put in force last; it has a place in the index
-	same   []shared  // by placed and set
-	look   look      // of the file when it was last read, or failed to be
-	read   bool      // look is of something
-	readAt time.Time // when it was, by the machine's clock
+	set    *rules.Set  // in force; nil for none yet
+	stamp  rules.Stamp // of what set was read from
+	placed *rules.Set  // what was put in force last; it has a place in the index
+	same   []rules.Run // by placed and set
+	look   look        // of the file when it was last read, or failed to be
+	read   bool        // look is of something
+	readAt time.Time   // when it was, by the machine's clock
 
 	failed    string
 	odd       format.Content // what the file has become instead of a list
@@ -74,8 +75,10 @@ func isList(name string) bool {
 	return true
 }
 
-// listName returns the name of a file's list: without its ending.
-func listName(file string) string {
+// ListName returns the name of the list that a file holds: the file's, without its
+// ending.
+func ListName(path string) string {
+	file := filepath.Base(path)
 	for _, packed := range []string{".gz", ".xz", ".zip"} {
 		file = strings.TrimSuffix(file, packed)
 	}
@@ -144,7 +147,7 @@ func (s *Store) scanShipped(take func(name, path string, kind Kind)) error {
 	}
 	for _, e := range entries {
 		if !e.IsDir() && filepath.Ext(e.Name()) == ".txt" {
-			take(listName(e.Name()), "", Shipped)
+			take(ListName(e.Name()), "", Shipped)
 		}
 	}
 	return nil
@@ -166,7 +169,7 @@ func (s *Store) scanDir(take func(name, path string, kind Kind)) error {
 		if e.Name() == ownFile {
 			kind = OwnList
 		}
-		take(listName(e.Name()), path, kind)
+		take(ListName(e.Name()), path, kind)
 	}
 	return nil
 }
@@ -235,13 +238,12 @@ func (s *Store) readShippedLocked(src *source) bool {
 		s.failedLocked(src, err)
 		return false
 	}
-	o := src.settings.formatOptions(src.name, Shipped)
-	r, err := readList(bytes.NewReader(b), o, true, nil, stamp{})
+	r, err := rules.Read(bytes.NewReader(b), rules.ReadOptions{Format: src.settings.FormatOptions(src.name, Shipped), AnySuffix: true})
 	if err != nil {
 		s.failedLocked(src, err)
 		return false
 	}
-	s.takeLocked(src, r)
+	s.takeLocked(src, reading{Reading: r})
 	return true
 }
 
@@ -253,17 +255,23 @@ func (s *Store) readFileLocked(src *source, seen look) bool {
 		s.failedLocked(src, err)
 		return false
 	}
-	src.modified = time.Unix(0, r.stamp.Modified)
+	src.modified = time.Unix(0, r.Stamp.Modified)
 	if s.isOddLocked(src, r) {
 		return false
 	}
 	s.mendedLocked(src)
-	if src.set != nil && src.set.sum == r.set.sum {
-		src.stamp = r.stamp
+	if src.set != nil && src.set.Equal(r.Set) {
+		src.stamp = r.Stamp
 		return false
 	}
 	s.takeLocked(src, r)
 	return true
+}
+
+// A reading is what came of reading a list.
+type reading struct {
+	rules.Reading
+	file *os.File // where the set is kept, under a name for the time being; nil for in memory
 }
 
 // readFile reads and compiles a list file.
@@ -273,34 +281,39 @@ func (s *Store) readFile(src *source) (reading, error) {
 		return reading{}, err
 	}
 	defer f.Close()
-	o := src.settings.formatOptions(src.name, src.kind)
-	st := stamp{
-		Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind),
+	o := rules.ReadOptions{
+		Format: src.settings.FormatOptions(src.name, src.kind), AnySuffix: src.settings.Suffixes,
+		Stamp: rules.Stamp{Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind)},
+	}
+	inMemory := func() (reading, error) {
+		r, err := rules.Read(f, o)
+		return reading{Reading: r}, err
 	}
 	if !s.write || s.opts.CacheDir == "" {
-		return readList(f, o, src.settings.Suffixes, nil, st)
+		return inMemory()
 	}
 	into, err := os.CreateTemp(s.setDir(), tempPattern)
 	if err != nil {
 		s.cacheFailedLocked(src, err)
-		return readList(f, o, src.settings.Suffixes, nil, st)
+		return inMemory()
 	}
-	r, err := readList(f, o, src.settings.Suffixes, into, st)
+	inFile := o
+	inFile.Into = into
+	r, err := rules.Read(f, inFile)
 	if err == nil {
-		r.file = into
-		return r, nil
+		return reading{r, into}, nil
 	}
 	into.Close()
 	os.Remove(into.Name())
 	// The disk may be full: a list needs none to be in force.
 	if _, seekErr := f.Seek(0, io.SeekStart); seekErr != nil {
-		return r, err
+		return reading{}, err
 	}
-	inMemory, readErr := readList(f, o, src.settings.Suffixes, nil, st)
+	got, readErr := inMemory()
 	if readErr == nil {
 		s.cacheFailedLocked(src, err)
 	}
-	return inMemory, readErr
+	return got, readErr
 }
 
 func (s *Store) cacheFailedLocked(src *source, err error) {
@@ -311,17 +324,17 @@ func (s *Store) cacheFailedLocked(src *source, err error) {
 // takeLocked puts what was read in force with the next policy.
 func (s *Store) takeLocked(src *source, r reading) {
 	first := src.set == nil
-	src.added, src.removed, src.same = changes(src.set, r.set)
+	src.added, src.removed, src.same = rules.Changes(src.set, r.Set)
 	if src.placed != src.set {
 		src.same = nil
 	}
-	src.set, src.stamp, src.reloaded = r.set, r.stamp, s.opts.now()
+	src.set, src.stamp, src.reloaded = r.Set, r.Stamp, s.opts.now()
 	s.keepLocked(src, r)
 	if first {
 		return
 	}
-	s.log.Info("list reloaded", "list", src.name, "rules", r.set.Rules, "added", src.added, "removed", src.removed, "bad", r.set.BadSeen)
-	s.opts.report("reload", src.name, fmt.Sprintf("%d rules, %d added, %d removed, %d bad lines", r.set.Rules, src.added, src.removed, r.set.BadSeen))
+	s.log.Info("list reloaded", "list", src.name, "rules", r.Set.Rules, "added", src.added, "removed", src.removed, "bad", r.Set.BadSeen)
+	s.opts.report("reload", src.name, fmt.Sprintf("%d rules, %d added, %d removed, %d bad lines", r.Set.Rules, src.added, src.removed, r.Set.BadSeen))
 }
 
 // keepLocked gives the compiled file its name.
@@ -333,7 +346,7 @@ func (s *Store) keepLocked(src *source, r reading) {
 		os.Remove(r.file.Name())
 		s.cacheFailedLocked(src, err)
 	}
-	if r.set.recordsSize <= settled {
+	if !r.Set.IsInFile() {
 		r.file.Close()
 	}
 }
@@ -373,7 +386,7 @@ func (s *Store) mendedLocked(src *source) {
 // isOddLocked reports whether a reading must not be put in force, because the
 // file of a large list has turned into something else.
 func (s *Store) isOddLocked(src *source, r reading) bool {
-	if r.content == format.Text || src.accepted || src.kind == OwnList || src.set == nil || src.set.Rules < heldFrom {
+	if r.Content == format.Text || src.accepted || src.kind == OwnList || src.set == nil || src.set.Rules < heldFrom {
 		return false
 	}
 	r.discard()
@@ -381,7 +394,7 @@ func (s *Store) isOddLocked(src *source, r reading) bool {
 	if src.oddSince.IsZero() {
 		src.oddSince = now
 	}
-	src.odd = r.content
+	src.odd = r.Content
 	if !src.held && now.Sub(src.oddSince) >= patience {
 		src.held = true
 		s.log.Error("list held back", "list", src.name, "path", src.path, "why", src.whyHeld())
@@ -402,7 +415,7 @@ func (s *Store) takeCachedLocked(src *source, seen look) bool {
 	}
 	path := s.setPath(src)
 	compiled := lookAt(path)
-	set, st, err := openSet(path)
+	set, st, err := rules.Open(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.log.Info("compiled list cannot be used and is read from its text", "list", src.name, "err", err)
@@ -422,7 +435,7 @@ func (s *Store) takeCachedLocked(src *source, seen look) bool {
 
 // isSame reports whether a file is what was compiled, by its looks where it was
 // compiled well after it was written, and else by its content.
-func isSame(src *source, seen look, st stamp, compiled look) bool {
+func isSame(src *source, seen look, st rules.Stamp, compiled look) bool {
 	if seen.err != "" || seen.size != st.Size {
 		return false
 	}

@@ -1,6 +1,10 @@
 package blocklists
 
-import "time"
+import (
+	"time"
+
+	"telltale/blocklists/rules"
+)
 
 // A Kind is where a list comes from.
 type Kind uint8
@@ -52,11 +56,7 @@ type ListStatus struct {
 }
 
 // A BadLine is a line that is no rule.
-type BadLine struct {
-	Line int    `json:"line"` // 0 for the file as a whole
-	Text string `json:"text"` // the beginning of the line, for showing
-	Why  string `json:"why"`
-}
+type BadLine = rules.BadLine
 
 // publishStatusLocked makes what Status returns.
 func (s *Store) publishStatusLocked() {

@@ -13,6 +13,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/blocklists/rules"
 	"telltale/watch"
 )
 
@@ -27,7 +28,7 @@ type Store struct {
 	opts      Options
 	write     bool      // the cache is ours to write
 	sources   []*source // in the order in which they win ties
-	index     index
+	index     *rules.Index
 	names     *matcher.Set
 	lists     []activeList // of the current policy
 	announced string       // the last failure of a reload, so that it is told once
@@ -74,8 +75,8 @@ func load(o Options, write bool) (*Store, error) {
 			o.CacheDir, s.opts.CacheDir = "", ""
 		}
 	}
-	s.index = index{dir: o.CacheDir, readOnly: !write, fault: s.fault, log: s.log}
-	if err := s.index.load(); err != nil {
+	s.index = rules.NewIndex(o.CacheDir, !write, s.fault, s.log)
+	if err := s.index.Load(); err != nil {
 		s.log.Info("compiled names cannot be used and are built again", "err", err)
 	}
 	s.mu.Lock()
@@ -149,25 +150,44 @@ func (s *Store) Configure(o Options) error {
 	return s.publishLocked()
 }
 
-// tidy builds a new base of all lists where the index has become a patchwork. It
+// compact builds a new base of all lists where the index has become fragmented. It
 // does so beside everything else.
-func (s *Store) tidy() {
+func (s *Store) compact() {
 	s.mu.Lock()
-	lists, dir, untidy := slices.Clone(s.lists), s.index.spill(), s.index.isUntidy()
+	lists, dir, fragmented := rulesOf(s.lists), s.index.ImageDir(), s.index.IsFragmented()
 	s.mu.Unlock()
-	if !untidy {
+	if !fragmented {
 		return
 	}
-	image, meta, err := buildBase(dir, lists)
+	base, err := rules.BuildBase(dir, lists)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.index.install(image, meta)
+		s.index.Install(base)
 		err = s.publishLocked()
 	}
 	if err != nil {
-		s.log.Warn("compiled names stay a patchwork", "err", err)
+		s.log.Warn("compiled names stay fragmented: look-ups take longer until they can be built again", "err", err)
 	}
+}
+
+// rulesOf returns the rules of lists alone.
+func rulesOf(lists []activeList) []rules.List {
+	only := make([]rules.List, len(lists))
+	for i := range lists {
+		only[i] = lists[i].List
+	}
+	return only
+}
+
+// assignIDs gives the rules of the lists their ids and returns the set of all names.
+func assignIDs(x *rules.Index, lists []activeList) (*matcher.Set, error) {
+	only := rulesOf(lists)
+	names, err := x.AssignIDs(only)
+	for i := range lists {
+		lists[i].List = only[i]
+	}
+	return names, err
 }
 
 // reload looks at all files, reads those that have changed, puts the outcome in
@@ -233,7 +253,7 @@ func (s *Store) listsChangedLocked() bool {
 
 // publishLocked makes a policy of what is loaded and puts it in force.
 func (s *Store) publishLocked() error {
-	names, lists, err := s.placeLocked()
+	names, lists, err := s.assignIDsLocked()
 	if err != nil {
 		return err
 	}
@@ -245,19 +265,19 @@ func (s *Store) publishLocked() error {
 	return nil
 }
 
-// placeLocked brings the index in step. A list whose compiled file has become
+// assignIDsLocked brings the index in step. A list whose compiled file has become
 // unreadable is read from its text again, once.
-func (s *Store) placeLocked() (*matcher.Set, []activeList, error) {
+func (s *Store) assignIDsLocked() (*matcher.Set, []activeList, error) {
 	for try := 0; ; try++ {
 		lists := s.activeLocked()
-		names, err := s.index.place(lists)
-		var broken *listError
+		names, err := assignIDs(s.index, lists)
+		var broken *rules.ListError
 		if err == nil || !errors.As(err, &broken) || try > len(lists) {
 			return names, lists, err
 		}
-		s.opts.report("cache-damaged", broken.list, broken.err.Error())
-		s.log.Warn("compiled list is damaged and is read again from its text", "list", broken.list, "err", broken.err)
-		i := slices.IndexFunc(s.sources, func(src *source) bool { return src.name == broken.list })
+		s.opts.report("cache-damaged", broken.List, broken.Err.Error())
+		s.log.Warn("compiled list is damaged and is read again from its text", "list", broken.List, "err", broken.Err)
+		i := slices.IndexFunc(s.sources, func(src *source) bool { return src.name == broken.List })
 		s.rereadLocked(s.sources[i])
 	}
 }
@@ -286,8 +306,8 @@ func (s *Store) activeLocked() []activeList {
 	for _, src := range s.sources {
 		if src.inForce() {
 			lists = append(lists, activeList{
-				name: src.name, path: src.path, kind: src.kind, settings: src.settings, set: src.set,
-				before: src.placed, same: src.same,
+				List: rules.List{Name: src.name, Set: src.set, Before: src.placed, Same: src.same},
+				path: src.path, kind: src.kind, settings: src.settings,
 			})
 		}
 	}
@@ -325,12 +345,14 @@ func (s *Store) prepareCache() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	left, err := filepath.Glob(filepath.Join(dir, tempPattern))
-	if err != nil {
-		return err
-	}
-	for _, path := range left {
-		os.Remove(path) // no harm where it stays
+	for _, pattern := range []string{filepath.Join(dir, tempPattern), rules.Leftovers(s.opts.CacheDir)} {
+		left, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		for _, path := range left {
+			os.Remove(path) // no harm where it stays
+		}
 	}
 	return nil
 }
@@ -375,7 +397,7 @@ func (o *Options) settingsFor(name string) ListSettings {
 
 func (l *ListSettings) enabled() bool { return l.Enabled == nil || *l.Enabled }
 
-// formatOptions returns how the lines of a list are to be read.
-func (l *ListSettings) formatOptions(name string, kind Kind) format.Options {
+// FormatOptions returns how the lines of a list are to be read.
+func (l *ListSettings) FormatOptions(name string, kind Kind) format.Options {
 	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers, Suffixes: l.Suffixes}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -319,8 +320,7 @@ func randomLists(r *rand.Rand) map[string]string {
 func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 	shipped := fstest.MapFS{}
 	s := &Store{opts: o, write: true, log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1), done: make(chan struct{})}
-	s.index.log = s.log
-	_ = s.index.load()
+	s.index = rules.NewIndex("", false, nil, s.log)
 	tw := &twin{observe: o.Observe, mixed: o.Tier == "mixed"}
 	for _, file := range []string{"a.txt", "b.txt", "c.txt", "own.txt", "s1.txt", "s2.txt"} { // as they win ties
 		kind := UserList
@@ -331,12 +331,12 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 			kind = Shipped
 			shipped[file] = &fstest.MapFile{Data: []byte(lists[file])}
 		}
-		settings := o.settingsFor(listName(file))
-		fo := settings.formatOptions(listName(file), kind)
-		got, err := readList(strings.NewReader(lists[file]), fo, true, nil, stamp{})
+		settings := o.settingsFor(ListName(file))
+		fo := settings.FormatOptions(ListName(file), kind)
+		got, err := rules.Read(strings.NewReader(lists[file]), rules.ReadOptions{Format: fo, AnySuffix: true})
 		check(t, err)
-		s.sources = append(s.sources, &source{name: listName(file), kind: kind, settings: settings, used: true, set: got.set})
-		tl := twinList{name: listName(file), kind: kind, observe: settings.Observe}
+		s.sources = append(s.sources, &source{name: ListName(file), kind: kind, settings: settings, used: true, set: got.Set})
+		tl := twinList{name: ListName(file), kind: kind, observe: settings.Observe}
 		format.Parse(strings.NewReader(lists[file]), fo, func(r *format.Rule) {
 			c := *r
 			c.Name = bytes.Clone(r.Name)
@@ -344,7 +344,7 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 		})
 		tw.lists = append(tw.lists, tl)
 	}
-	names, active, err := s.placeLocked()
+	names, active, err := s.assignIDsLocked()
 	check(t, err)
 	return compile(&s.opts, active, names, time.Now(), false), tw
 }
@@ -385,9 +385,9 @@ func compareTwins(t testing.TB, seed uint64) {
 		if want := tw.attribute(n, qtype); attr != want {
 			t.Fatalf("seed %d: %s: attributed to %q, want %q\n%v", seed, ask, attr, want, show(lists))
 		}
-		e := p.Explain(n, qtype, 0)
-		if e.Verdict != v || (v.Rule != 0) != (e.Decider != nil) {
-			t.Fatalf("seed %d: %s: Explain says otherwise than Decide: %+v", seed, ask, e)
+		c := p.Consider(n, qtype, 0)
+		if c.Verdict != v || v.Rule != 0 && c.Matches[0].ID != v.Rule {
+			t.Fatalf("seed %d: %s: Consider says otherwise than Decide: %+v", seed, ask, c)
 		}
 	}
 }

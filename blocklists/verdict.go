@@ -5,6 +5,7 @@ package blocklists
 
 import (
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 )
 
 // A Group is who asks and how, as far as rules care. The lower half is the number
@@ -109,7 +110,7 @@ func (l Level) String() string {
 }
 
 // A RuleID names a rule within one Policy; 0 is no rule.
-type RuleID uint32
+type RuleID = rules.ID
 
 // A Verdict is a Policy's decision with its reason. It is a small value without
 // text: Policy.Rule makes the text where it is shown. Only this package makes

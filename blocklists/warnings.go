@@ -28,10 +28,10 @@ func (s *Store) warnLocked(p *Policy) {
 		}
 	}
 	blocked := map[string]int{}
-	p.eachEssential(func(name *dnswire.Name, note *format.Annotation) {
+	p.EachEssential(func(name *dnswire.Name, note *format.Annotation) {
 		for list, whom := range p.blockers(name, s.opts.Groups) {
 			if blocked[list]++; blocked[list] <= maxWarnings {
-				s.warnListLocked(list, essentialWarning(name, whom, note))
+				s.warnListLocked(list, EssentialWarning(name, whom, note))
 			}
 		}
 	})
@@ -50,7 +50,9 @@ func (s *Store) warnListLocked(list, warning string) {
 	}
 }
 
-func essentialWarning(name *dnswire.Name, whom []string, note *format.Annotation) string {
+// EssentialWarning says that a name which must work is blocked, for whom, and what
+// that breaks; whom is nobody in particular where it is for everyone.
+func EssentialWarning(name *dnswire.Name, whom []string, note *format.Annotation) string {
 	const named = 3
 	breaks := note.Breaks
 	if breaks == "" {
@@ -106,24 +108,24 @@ func (p *Policy) blockerFor(name *dnswire.Name, g Group) string {
 	return ""
 }
 
-// eachEssential calls yield with every name that a shipped list calls essential.
-func (p *Policy) eachEssential(yield func(*dnswire.Name, *format.Annotation)) {
+// EachEssential calls yield with every name that a shipped list calls essential.
+func (p *Policy) EachEssential(yield func(*dnswire.Name, *format.Annotation)) {
 	var name dnswire.Name
 	for i := range p.lists {
 		l := &p.lists[i]
 		if l.kind != Shipped {
 			continue
 		}
-		for _, d := range l.set.details {
-			note := l.set.noteOf(d)
-			if note == nil || note.Tier != "essential" || d.action == format.Allow {
+		for _, d := range l.set.Details {
+			note := l.set.AnnotationOf(d)
+			if note == nil || note.Tier != "essential" || d.Action == format.Allow {
 				continue
 			}
-			rec, err := l.set.record(d.rule)
-			if err != nil || len(rec.name) == 0 {
+			rec, err := l.set.Record(d.Rule)
+			if err != nil || len(rec.Name) == 0 {
 				continue
 			}
-			if _, err := name.Read(rec.name, 0); err == nil {
+			if _, err := name.Read(rec.Name, 0); err == nil {
 				yield(&name, note)
 			}
 		}

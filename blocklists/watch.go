@@ -44,8 +44,8 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 	defer timer.Stop()
 	idle := time.NewTimer(idleTime)
 	defer idle.Stop()
-	tidied := make(chan struct{}, 1)
-	tidied <- struct{}{}
+	compacted := make(chan struct{}, 1)
+	compacted <- struct{}{}
 	look := func() {
 		follow(s.watchedPaths()...) // before the files are read, lest a change in between be missed
 		if s.reload() {
@@ -67,8 +67,8 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 			look()
 		case <-idle.C:
 			select {
-			case <-tidied:
-				s.running.Go(func() { s.tidy(); tidied <- struct{}{} })
+			case <-compacted:
+				s.running.Go(func() { s.compact(); compacted <- struct{}{} })
 			default: // still at it
 			}
 		case err := <-s.faults:
@@ -83,7 +83,7 @@ func (s *Store) rebuild(fault error) {
 	defer s.mu.Unlock()
 	s.log.Error("compiled names cannot be read any more and are built again", "err", fault)
 	s.opts.report("cache-damaged", "names", fault.Error())
-	s.index.drop()
+	s.index.Drop()
 	if err := s.publishLocked(); err != nil {
 		s.failLocked("names", err)
 	}

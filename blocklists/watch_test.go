@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -174,7 +175,7 @@ func TestNewRemovedAndRenamedFiles(t *testing.T) {
 func TestOnlyChangedFilesAreReadAgain(t *testing.T) {
 	dir := files(t, map[string]string{"a.txt": "one.example\n", "b.txt": "two.example\n"})
 	s := openStoreT(t, Options{Dir: dir, Poll: -1})
-	var before *ruleSet
+	var before *rules.Set
 	s.mu.Lock()
 	before = s.sources[1].set
 	s.mu.Unlock()

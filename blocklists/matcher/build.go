@@ -6,13 +6,12 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -129,22 +128,18 @@ func (b *Builder) Build() (*Image, error) {
 	return fromBytes(slices.Clone(out.b)) // without the room it grew into
 }
 
-// WriteFile writes the image to a new file, path with ".tmp" added, which is then
-// renamed to path, so that whoever has an old one mapped keeps it, and ends the
-// builder's use. It returns the image, mapped. Only one builder at a time may
-// write to a path.
+// WriteFile writes the image to a new file with a name of its own, as Leftovers
+// matches it, which is then renamed to path, so that whoever has an old one mapped
+// keeps it, and ends the builder's use. It returns the image, mapped. Any number of
+// builders may write to a path: the last one that ends is found there.
 func (b *Builder) WriteFile(path string) (*Image, error) {
 	defer b.Close()
-	// One name, so that builds which are killed leave no more than one file. Not
-	// synced: what a power cut leaves has a wrong checksum, and is built again.
-	if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	// Not synced: what a power cut leaves has a wrong checksum, and is built again.
 	err = b.write(f)
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -155,6 +150,10 @@ func (b *Builder) WriteFile(path string) (*Image, error) {
 	}
 	return open(f)
 }
+
+// Leftovers returns the pattern of the files that builds of path leave when they
+// are killed.
+func Leftovers(path string) string { return path + ".*.tmp" }
 
 // memory is a file in memory.
 type memory struct{ b []byte }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"telltale/blocklists/inspect"
 	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
@@ -204,7 +205,7 @@ func (a *app) explain(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, errRefused{err}
 	}
-	e := a.lists.Explain(&name, typ, a.lists.Current().GroupOf(settings, addr))
+	e := inspect.Explain(a.lists, &name, typ, a.lists.Current().GroupOf(settings, addr))
 	return explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action)), nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/blocklists/format"
+	"telltale/blocklists/inspect"
 	"telltale/config"
 	"telltale/dnswire"
 	"telltale/resolver"
@@ -139,7 +140,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 		return explanation{}, err
 	}
 	defer lists.Close()
-	e := lists.Explain(name, qtype, lists.Current().GroupOf(settings, addr))
+	e := inspect.Explain(lists, name, qtype, lists.Current().GroupOf(settings, addr))
 	server, asked := serverSettings(cfg), upstream.Options{Servers: upstreams(cfg)}
 	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS))
 	return explanationOf(e, special), nil
@@ -147,7 +148,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 
 // explanationOf puts together what lists say of a name and what the server makes
 // of it by itself.
-func explanationOf(e blocklists.Explanation, special resolver.Special) explanation {
+func explanationOf(e inspect.Explanation, special resolver.Special) explanation {
 	switch {
 	case special.Rule != 0:
 		e.AnswerBy(special.Rule, special.Reply.String())
@@ -182,7 +183,7 @@ func explanationOf(e blocklists.Explanation, special resolver.Special) explanati
 func matchOf(m *blocklists.Match) *matchJSON {
 	return &matchJSON{
 		List: m.Rule.List, Line: m.Rule.Line, Rule: m.Rule.Text, Action: actionWord(m.Action), Kind: m.Kind.String(),
-		Enforced: m.Enforced, Note: m.Note, More: m.More, About: noteJSON(m.Rule.Annotation),
+		Enforced: m.Enforced, Note: inspect.Limit(m), More: m.More, About: noteJSON(m.Rule.Annotation),
 	}
 }
 

@@ -23,17 +23,18 @@ const (
 // library, tests not counted. A module of others stands for all its packages.
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream " +
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
 	"dnswire": "",
 
-	"blocklists": "dnswire blocklists/catalog blocklists/format blocklists/matcher blocklists/subscribe blocklists/suffixes watch " +
-		"github.com/cespare/xxhash/v2 golang.org/x/net golang.org/x/sys",
+	"blocklists":           "dnswire blocklists/format blocklists/matcher blocklists/rules watch github.com/cespare/xxhash/v2",
 	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
 	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
+	"blocklists/inspect":   "dnswire blocklists blocklists/format blocklists/matcher blocklists/rules blocklists/suffixes github.com/cespare/xxhash/v2",
 	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
+	"blocklists/rules":     "dnswire blocklists/format blocklists/matcher blocklists/suffixes github.com/cespare/xxhash/v2",
 	"blocklists/subscribe": "dnswire blocklists/format github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
 
 	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",

@@ -14,6 +14,7 @@ import (
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
 	"telltale/blocklists/format"
+	"telltale/blocklists/inspect"
 )
 
 func (cl *cli) newListsCheck() *cobra.Command {
@@ -43,11 +44,11 @@ A file of a list is read by that list's settings; any other by --format and
 				return err
 			}
 			o := stoppedListOptions(cfg)
-			var files []blocklists.LintFile
+			var files []blocklists.ListFile
 			for _, path := range args {
 				files = append(files, o.FileOf(path, other))
 			}
-			reports, err := blocklists.Lint(c.Context(), files, catalog.FS())
+			reports, err := inspect.Lint(c.Context(), files, catalog.FS())
 			if err != nil {
 				return err
 			}
@@ -78,7 +79,7 @@ func otherSettings(form, match string) (blocklists.ListSettings, error) {
 }
 
 // showLint prints reports, and fails where there is a bad line.
-func (cl *cli) showLint(reports []blocklists.LintReport) error {
+func (cl *cli) showLint(reports []inspect.LintReport) error {
 	bad := false
 	for i := range reports {
 		r := &reports[i]
@@ -101,7 +102,7 @@ func (cl *cli) showLint(reports []blocklists.LintReport) error {
 	return nil
 }
 
-func (cl *cli) printLint(r *blocklists.LintReport) error {
+func (cl *cli) printLint(r *inspect.LintReport) error {
 	var b strings.Builder
 	path := printable(r.Path)
 	if r.Failed != "" {
@@ -122,7 +123,7 @@ func (cl *cli) printLint(r *blocklists.LintReport) error {
 	if more := r.BadSeen - len(r.Bad); more > 0 {
 		fmt.Fprintf(&b, "%s: and %d more bad lines\n", path, more)
 	}
-	shown := map[blocklists.FindingKind]int{}
+	shown := map[inspect.FindingKind]int{}
 	for _, f := range r.Findings {
 		shown[f.Kind]++
 		fmt.Fprintf(&b, "%s:%d: %s: %s (%s)\n", path, f.Line, f.Kind, printable(f.Text), printable(f.Why))

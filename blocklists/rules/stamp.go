@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"encoding/binary"
@@ -8,9 +8,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// buildStamp tells this program from every other: another one may read the same
+// programStamp tells this program from every other: another one may read the same
 // text in another way, so that what it compiled is not to be relied on.
-var buildStamp = sync.OnceValue(func() uint64 {
+var programStamp = sync.OnceValue(func() uint64 {
 	path, err := os.Executable()
 	if err != nil {
 		return 1

@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"crypto/rand"
@@ -10,19 +10,19 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// changes returns how many rules the new set has that the old one has not, and
+// Changes returns how many rules the new set has that the old one has not, and
 // the other way round, and which runs of rules both have. A rule is the same on
 // whatever line it stands.
-func changes(old, set *ruleSet) (added, removed int, same []shared) {
+func Changes(old, set *Set) (added, removed int, same []Run) {
 	if old == nil {
 		return set.Rules, 0, nil
 	}
 	was, is := old.hashes(), set.hashes()
-	all := len(was) == old.records && len(is) == set.records
+	all := len(was) == old.count && len(is) == set.count
 	same = sharedRuns(was, is)
 	var gone, come []uint64
 	i, j := 0, 0
-	for _, r := range append(slices.Clone(same), shared{len(was), len(is), 0}) {
+	for _, r := range append(slices.Clone(same), Run{len(was), len(is), 0}) {
 		gone, come = append(gone, was[i:r.was]...), append(come, is[j:r.is]...)
 		i, j = r.was+r.count, r.is+r.count
 	}
@@ -53,9 +53,9 @@ func differences(gone, come []uint64) (added, removed int) {
 	return added + len(come), removed + len(gone)
 }
 
-// A shared run of count rules begins at rule was of a list's old set, and at rule
+// A Run run of count rules begins at rule was of a list's old set, and at rule
 // is of its new one.
-type shared struct{ was, is, count int }
+type Run struct{ was, is, count int }
 
 const (
 	anchorMask = 63 // one rule in 64 is an anchor
@@ -66,10 +66,10 @@ const (
 // find all: after a difference both are in step again at an anchor, a hash that
 // is rare by its value and unique in was, so that the time it takes grows with
 // the length alone.
-func sharedRuns(was, is []uint64) (runs []shared) {
+func sharedRuns(was, is []uint64) (runs []Run) {
 	add := func(i, j, n int) {
 		if n > 0 {
-			runs = append(runs, shared{i, j, n})
+			runs = append(runs, Run{i, j, n})
 		}
 	}
 	i := alike(was, is)
@@ -79,7 +79,7 @@ func sharedRuns(was, is []uint64) (runs []shared) {
 	for tail < min(len(was), len(is))-i && was[len(was)-1-tail] == is[len(is)-1-tail] {
 		tail++
 	}
-	ends := shared{len(was) - tail, len(is) - tail, tail}
+	ends := Run{len(was) - tail, len(is) - tail, tail}
 	was, is = was[:ends.was], is[:ends.is]
 	anchors := anchorsOf(was, i)
 	for {
@@ -101,12 +101,12 @@ func sharedRuns(was, is []uint64) (runs []shared) {
 }
 
 // end returns where both are behind the last run.
-func end(runs []shared) shared {
+func end(runs []Run) Run {
 	if len(runs) == 0 {
-		return shared{}
+		return Run{}
 	}
 	r := runs[len(runs)-1]
-	return shared{was: r.was + r.count, is: r.is + r.count}
+	return Run{was: r.was + r.count, is: r.is + r.count}
 }
 
 // alike returns how many hashes are equal at the beginning of both.
@@ -155,26 +155,26 @@ func nextMeeting(anchors map[uint64]int, is []uint64, i, j int) (atWas, atIs int
 
 // hashes returns a hash of each rule, in the order of the file. What cannot be
 // read is left out: this is for counting.
-func (s *ruleSet) hashes() []uint64 {
-	all := make([]uint64, 0, s.records)
+func (s *Set) hashes() []uint64 {
+	all := make([]uint64, 0, s.count)
 	b := make([]byte, 0, 512)
-	_ = s.each(func(r record) error {
+	_ = s.Each(func(r Record) error {
 		b = append(b[:0], seed()...)
-		b = append(b, r.name...)
-		b = append(b, byte(r.form), byte(r.kind))
-		if r.kind.isReply() {
+		b = append(b, r.Name...)
+		b = append(b, byte(r.Form), byte(r.Kind))
+		if r.Kind.IsReply() {
 			b = append(b, byte(s.Reply))
 		}
-		if r.kind == notPlain {
-			d, _ := s.detail(r.rule)
-			if d.synthetic {
+		if r.Kind == Detailed {
+			d, _ := s.Detail(r.Rule)
+			if d.Synthetic {
 				return nil
 			}
-			b = append(b, byte(d.match), byte(d.action), boolByte(d.important))
-			if x := s.extraOf(d); x != nil {
+			b = append(b, byte(d.Match), byte(d.Action), boolByte(d.Important))
+			if x := s.ExtraOf(d); x != nil {
 				b = append(b, x.Text...)
 			}
-			if n := s.noteOf(d); n != nil {
+			if n := s.AnnotationOf(d); n != nil {
 				b = append(b, n.Tier...)
 				b = binary.LittleEndian.AppendUint64(b, uint64(n.Until.Unix()))
 			}

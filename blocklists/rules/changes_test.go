@@ -1,14 +1,9 @@
-package blocklists
+package rules
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-
-	"telltale/dnswire"
 )
 
 // TestSharedRunsAreWhatBothHave edits made-up lists in many places and holds the
@@ -36,7 +31,7 @@ func TestSharedRunsAreWhatBothHave(t *testing.T) {
 				is = slices.Insert(slices.Delete(is, at, to), r.IntN(len(is)-len(moved)+1), moved...)
 			}
 		}
-		last := shared{}
+		last := Run{}
 		for _, run := range sharedRuns(was, is) {
 			if run.was < last.was+last.count || run.is < last.is+last.count || run.count < 1 {
 				t.Fatalf("round %d: %v after %v", round, run, last)
@@ -89,40 +84,6 @@ func TestDistantEditsShareWhatIsBetween(t *testing.T) {
 		}
 		if kept < c.least {
 			t.Errorf("%s: got %d rules that are shared, want %d or more", c.fact, kept, c.least)
-		}
-	}
-}
-
-// TestEditsAtDistantPlacesLeaveTheBase holds that a large list that is edited in
-// some places is not built again, and judges as one that was read afresh.
-func TestEditsAtDistantPlacesLeaveTheBase(t *testing.T) {
-	dir := t.TempDir()
-	lines := strings.Split(strings.TrimSpace(numbered(60_000)), "\n")
-	path := filepath.Join(dir, "a.txt")
-	write(t, path, strings.Join(lines, "\n"))
-	s := loaded(t, Options{Dir: dir, CacheDir: t.TempDir()})
-	base := s.index.base
-	lines[3] = "first.example"
-	lines = slices.Delete(lines, 20_000, 20_003)
-	lines = slices.Insert(lines, 40_000, "third.example", "n12.example")
-	lines = append(lines, "last.example")
-	write(t, path, strings.Join(lines, "\n"))
-	s.reload()
-	if s.index.base != base {
-		t.Error("the base was built again")
-	}
-	if got := len(s.index.current[0].Parts); got < 5 || got > 9 {
-		t.Errorf("got %d parts, want about 8", got)
-	}
-	fresh := policyOf(t, Options{Dir: dir})
-	ask := append(slices.Clone(lines), "n3.example", "n20001.example")
-	for i := range 60_000 {
-		ask = append(ask, fmt.Sprintf("x.n%d.example", i))
-	}
-	for _, a := range ask {
-		got, want := full(s.Current().Decide(name(t, a), dnswire.TypeA, 0)), full(fresh.Decide(name(t, a), dnswire.TypeA, 0))
-		if got != want {
-			t.Fatalf("%s: got %q, want %q", a, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"fmt"
@@ -7,10 +7,10 @@ import (
 	"telltale/blocklists/format"
 )
 
-// mostSame is how many rules of one list for one name are in force: each of them is
+// MostSame is how many rules of one list for one name are in force: each of them is
 // looked at whenever the name is asked for. Exceptions and what takes rules back
 // are counted apart from blocks.
-const mostSame = 1000
+const MostSame = 1000
 
 // repeats counts how often a list comes back to a name, in a memory that does not
 // grow with the list. Each slot counts for one name until others have had the slot
@@ -48,12 +48,12 @@ func (r *repeats) isOver(rule *format.Rule) bool {
 	default:
 		*s = repeated{h, 1}
 	}
-	return s.hash == h && s.count > mostSame
+	return s.hash == h && s.count > MostSame
 }
 
 func overRepeated(rule *format.Rule) BadLine {
 	return BadLine{
-		Line: rule.Line, Text: dnswireText(rule.Name),
-		Why: fmt.Sprintf("one of over %d rules for %s: remove what repeats itself", mostSame, dnswireText(rule.Name)),
+		Line: rule.Line, Text: nameText(rule.Name),
+		Why: fmt.Sprintf("one of over %d rules for %s: remove what repeats itself", MostSame, nameText(rule.Name)),
 	}
 }

@@ -1,4 +1,4 @@
-package blocklists
+package inspect
 
 import (
 	"bytes"
@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
+	"telltale/blocklists"
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
+	"telltale/blocklists/rules"
 	"telltale/blocklists/suffixes"
 	"telltale/dnswire"
 )
@@ -38,60 +38,28 @@ type Finding struct {
 
 // A LintReport is what Lint has to say of one file.
 type LintReport struct {
-	Path     string              `json:"path"`
-	List     string              `json:"list,omitempty"`   // by whose settings it was read; "" for those of no list
-	Failed   string              `json:"failed,omitempty"` // why it cannot be read; nothing else is said then
-	Rules    int                 `json:"rules"`
-	ByForm   map[string]int      `json:"forms"`
-	Missing  int                 `json:"missing,omitempty"` // entries that it says it has, and has not
-	Bad      []BadLine           `json:"bad"`               // the first of them
-	BadSeen  int                 `json:"bad_lines"`
-	Findings []Finding           `json:"findings"` // the first maxFindings
-	Seen     map[FindingKind]int `json:"seen"`     // all of them
+	Path     string               `json:"path"`
+	List     string               `json:"list,omitempty"`   // by whose settings it was read; "" for those of no list
+	Failed   string               `json:"failed,omitempty"` // why it cannot be read; nothing else is said then
+	Rules    int                  `json:"rules"`
+	ByForm   map[string]int       `json:"forms"`
+	Missing  int                  `json:"missing,omitempty"` // entries that it says it has, and has not
+	Bad      []blocklists.BadLine `json:"bad"`               // the first of them
+	BadSeen  int                  `json:"bad_lines"`
+	Findings []Finding            `json:"findings"` // the first maxFindings
+	Seen     map[FindingKind]int  `json:"seen"`     // all of them
 }
 
 const maxFindings = 1000
 
-// A LintFile is a file that Lint is to look over, and how it is read.
-type LintFile struct {
-	Path     string
-	Kind     Kind
-	Settings ListSettings // named, where they are those of a list
-}
-
-// FileOf returns how a file is read: by the settings of the list that it belongs
-// to, or else as a list that has those given.
-func (o *Options) FileOf(path string, settings ListSettings) LintFile {
-	f := LintFile{Path: path, Kind: UserList, Settings: settings}
-	if filepath.Base(path) == ownFile {
-		f.Kind = OwnList
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return f
-	}
-	s := &Store{opts: *o}
-	s.opts.Shipped = nil
-	if s.scanLocked() != nil {
-		return f
-	}
-	for _, src := range s.sources {
-		if is, err := os.Stat(src.path); err == nil && os.SameFile(info, is) {
-			f.Kind, f.Settings = src.kind, src.settings
-			f.Settings.Name = src.name
-		}
-	}
-	return f
-}
-
 // Lint reads list files as one set of lists, and says what is wrong with their
 // lines and odd about their rules. Shipped has the shipped lists, which know what
 // must not be blocked; nil for none. It ends early with the error of ctx.
-func Lint(ctx context.Context, files []LintFile, shipped fs.FS) ([]LintReport, error) {
+func Lint(ctx context.Context, files []blocklists.ListFile, shipped fs.FS) ([]LintReport, error) {
 	l := &linter{ctx: ctx, reports: make([]LintReport, len(files)), often: map[string][]matcher.Hit{}}
 	for i := range files {
 		l.reports[i] = LintReport{
-			Path: files[i].Path, List: files[i].Settings.Name, ByForm: map[string]int{}, Bad: []BadLine{}, Findings: []Finding{},
+			Path: files[i].Path, List: files[i].Settings.Name, ByForm: map[string]int{}, Bad: []blocklists.BadLine{}, Findings: []Finding{},
 			Seen: map[FindingKind]int{},
 		}
 		if err := l.read(&files[i], &l.reports[i]); err != nil {
@@ -126,28 +94,28 @@ type linter struct {
 
 type lintFile struct {
 	report *LintReport
-	kind   Kind
-	set    *ruleSet
-	first  RuleID
+	kind   blocklists.Kind
+	set    *rules.Set
+	first  rules.ID
 }
 
-func (l *linter) read(file *LintFile, r *LintReport) error {
-	f, _, err := openList(file.Path)
+func (l *linter) read(file *blocklists.ListFile, r *LintReport) error {
+	f, err := blocklists.OpenList(file.Path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	s := &file.Settings
-	got, err := readList(f, s.formatOptions(listName(filepath.Base(file.Path)), file.Kind), s.Suffixes, nil, stamp{})
+	got, err := rules.Read(f, rules.ReadOptions{Format: s.FormatOptions(blocklists.ListName(file.Path), file.Kind), AnySuffix: s.Suffixes})
 	if err != nil {
 		return err
 	}
-	r.Rules, r.Missing, r.BadSeen = got.set.Rules, got.missing, got.set.BadSeen
-	r.Bad = append(r.Bad, got.set.Bad...)
-	for form, n := range got.set.Forms {
+	r.Rules, r.Missing, r.BadSeen = got.Set.Rules, got.Missing, got.Set.BadSeen
+	r.Bad = append(r.Bad, got.Set.Bad...)
+	for form, n := range got.Set.Forms {
 		r.ByForm[form.String()] += n
 	}
-	l.files = append(l.files, lintFile{report: r, kind: file.Kind, set: got.set})
+	l.files = append(l.files, lintFile{report: r, kind: file.Kind, set: got.Set})
 	return nil
 }
 
@@ -157,10 +125,10 @@ func (l *linter) read(file *LintFile, r *LintReport) error {
 func (l *linter) index() error {
 	b := matcher.NewBuilder(matcher.Options{})
 	defer b.Close()
-	next := firstRuleID
+	next := rules.FirstID
 	for i := range l.files {
 		f := &l.files[i]
-		f.first, next = next, next+RuleID(f.set.records)
+		f.first, next = next, next+rules.ID(f.set.Len())
 		if err := f.addTo(b); err != nil {
 			return err
 		}
@@ -176,27 +144,27 @@ func (l *linter) index() error {
 func (f *lintFile) addTo(b *matcher.Builder) error {
 	type plain struct {
 		hash uint64
-		kind kind
+		kind rules.Kind
 	}
 	seen := map[plain]bool{}
-	return f.set.each(func(r record) error {
-		if len(r.name) == 0 {
+	return f.set.Each(func(r rules.Record) error {
+		if len(r.Name) == 0 {
 			return nil
 		}
-		if k := (plain{xxhash.Sum64(r.name), r.kind}); r.kind != notPlain {
+		if k := (plain{xxhash.Sum64(r.Name), r.Kind}); r.Kind != rules.Detailed {
 			if seen[k] {
 				return nil
 			}
 			seen[k] = true
 		}
-		return b.Add(r.name, matcher.Payload(f.first+RuleID(r.rule))<<kindBits|matcher.Payload(r.kind))
+		return b.Add(r.Name, rules.Payload(f.first+rules.ID(r.Rule), r.Kind))
 	})
 }
 
 // fileOf returns the file that has a rule; nil for none.
-func (l *linter) fileOf(id RuleID) *lintFile {
+func (l *linter) fileOf(id rules.ID) *lintFile {
 	for i := range l.files {
-		if f := &l.files[i]; id >= f.first && id < f.first+RuleID(f.set.records) {
+		if f := &l.files[i]; id >= f.first && id < f.first+rules.ID(f.set.Len()) {
 			return f
 		}
 	}
@@ -228,13 +196,13 @@ func (l *linter) collect() error {
 	l.parents = map[uint64]bool{}
 	var name dnswire.Name
 	for _, f := range l.files {
-		err := f.set.each(func(r record) error {
-			d := f.set.detailOf(&r)
-			if len(r.name) == 0 || d.action != format.Block && d.action != format.Answer {
+		err := f.set.Each(func(r rules.Record) error {
+			d := f.set.DetailOf(&r)
+			if len(r.Name) == 0 || d.Action != format.Block && d.Action != format.Answer {
 				return nil
 			}
 			l.blocks++
-			if _, err := name.Read(r.name, 0); err != nil {
+			if _, err := name.Read(r.Name, 0); err != nil {
 				return nil
 			}
 			for k := range name.Labels() {
@@ -253,23 +221,23 @@ func (l *linter) collect() error {
 func (l *linter) check(at int) error {
 	f := &l.files[at]
 	var name dnswire.Name
-	return f.set.each(func(r record) error {
+	return f.set.Each(func(r rules.Record) error {
 		if l.checked%1024 == 0 && l.ctx.Err() != nil {
 			return l.ctx.Err()
 		}
 		l.checked++
-		d := f.set.detailOf(&r)
-		if d.synthetic {
+		d := f.set.DetailOf(&r)
+		if d.Synthetic {
 			return nil
 		}
-		if len(r.name) == 0 {
+		if len(r.Name) == 0 {
 			l.checkPattern(f, &r, d)
 			return nil
 		}
-		if _, err := name.Read(r.name, 0); err != nil {
+		if _, err := name.Read(r.Name, 0); err != nil {
 			return nil
 		}
-		switch d.action {
+		switch d.Action {
 		case format.Block:
 			l.checkBlock(f, &r, d, &name)
 		case format.Allow:
@@ -279,24 +247,28 @@ func (l *linter) check(at int) error {
 	})
 }
 
-func (l *linter) find(f *lintFile, r *record, d detail, kind FindingKind, why string) {
-	f.report.Seen[kind]++
-	if len(f.report.Findings) < maxFindings {
-		f.report.Findings = append(f.report.Findings, Finding{Line: r.line, Text: f.set.text(r, d), Kind: kind, Why: why})
+func (l *linter) find(f *lintFile, r *rules.Record, d rules.Detail, kind FindingKind, why string) {
+	f.report.add(Finding{Line: r.Line, Text: f.set.Text(r, d), Kind: kind, Why: why})
+}
+
+func (r *LintReport) add(f Finding) {
+	r.Seen[f.Kind]++
+	if len(r.Findings) < maxFindings {
+		r.Findings = append(r.Findings, f)
 	}
 }
 
-func (l *linter) checkBlock(f *lintFile, r *record, d detail, name *dnswire.Name) {
-	if d.match != format.Exact && suffixes.Is(r.name) {
+func (l *linter) checkBlock(f *lintFile, r *rules.Record, d rules.Detail, name *dnswire.Name) {
+	if d.Match != format.Exact && suffixes.Is(r.Name) {
 		l.find(f, r, d, Risky, "blocks a public suffix: all names under it belong to others")
-	} else if name.Labels() == 1 && d.match != format.Exact {
+	} else if name.Labels() == 1 && d.Match != format.Exact {
 		l.find(f, r, d, Risky, "blocks a whole top-level domain")
 	}
 	if other, where := l.covering(f, r, d, name, format.Block); other != nil {
 		l.find(f, r, d, Redundant, "matches nothing that "+where+" does not")
 		return
 	}
-	if d.important {
+	if d.Important {
 		return
 	}
 	if other, where := l.covering(f, r, d, name, format.Allow); other != nil {
@@ -304,7 +276,7 @@ func (l *linter) checkBlock(f *lintFile, r *record, d detail, name *dnswire.Name
 	}
 }
 
-func (l *linter) checkAllow(f *lintFile, r *record, d detail, name *dnswire.Name) {
+func (l *linter) checkAllow(f *lintFile, r *rules.Record, d rules.Detail, name *dnswire.Name) {
 	if other, where := l.covering(f, r, d, name, format.Allow); other != nil {
 		l.find(f, r, d, Redundant, "matches nothing that "+where+" does not")
 		return
@@ -312,11 +284,11 @@ func (l *linter) checkAllow(f *lintFile, r *record, d detail, name *dnswire.Name
 	if l.blocks == 0 || len(l.patterns()) > 0 {
 		return // an allow list by itself, or what it allows cannot be told
 	}
-	if d.match != format.Exact && l.parents[xxhash.Sum64(r.name)] {
+	if d.Match != format.Exact && l.parents[xxhash.Sum64(r.Name)] {
 		return
 	}
 	for _, h := range l.lookup(name) {
-		if _, od := l.rule(h); od.action == format.Block || od.action == format.Answer {
+		if _, od := l.rule(h); od.Action == format.Block || od.Action == format.Answer {
 			return
 		}
 	}
@@ -324,7 +296,7 @@ func (l *linter) checkAllow(f *lintFile, r *record, d detail, name *dnswire.Name
 }
 
 // patterns returns the first patterns there are.
-func (l *linter) patterns() []patternRule {
+func (l *linter) patterns() []rules.PatternRule {
 	for _, f := range l.files {
 		if len(f.set.Patterns) > 0 {
 			return f.set.Patterns
@@ -334,20 +306,19 @@ func (l *linter) patterns() []patternRule {
 }
 
 // rule returns the rule that a lookup has found.
-func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
-	id := RuleID(h.Payload >> kindBits)
+func (l *linter) rule(h matcher.Hit) (*lintFile, rules.Detail) {
+	id, k := rules.Split(h.Payload)
 	f := l.fileOf(id)
 	if f == nil {
-		return nil, detail{action: format.Known}
+		return nil, rules.Detail{Action: format.Known}
 	}
 	rule := uint32(id - f.first)
-	if d, ok := f.set.detail(rule); ok {
+	if d, ok := f.set.Detail(rule); ok {
 		return f, d
 	}
-	k := kind(h.Payload & kindMask)
-	d := k.detail(rule, format.Domain)
-	if k == allowScoped {
-		d.form = format.Dnsmasq // or another one whose exceptions are scoped
+	d := k.Detail(rule, format.Domain)
+	if k == rules.AllowScoped {
+		d.Form = format.Dnsmasq // or another one whose exceptions are scoped
 	}
 	return f, d
 }
@@ -355,71 +326,71 @@ func (l *linter) rule(h matcher.Hit) (*lintFile, detail) {
 // covering returns another rule with the given action, and where it stands, that
 // matches all that this one does: a name above it with its subtree, or the same
 // name on an earlier line.
-func (l *linter) covering(f *lintFile, r *record, d detail, name *dnswire.Name, action format.Action) (*detail, string) {
-	if d.extra != 0 && action == d.action {
+func (l *linter) covering(f *lintFile, r *rules.Record, d rules.Detail, name *dnswire.Name, action format.Action) (*rules.Detail, string) {
+	if d.Extra != 0 && action == d.Action {
 		return nil, "" // it has conditions, or an answer, of its own
 	}
 	for _, h := range l.lookup(name) {
-		id := RuleID(h.Payload >> kindBits)
-		if id == f.first+RuleID(r.rule) {
+		id, _ := rules.Split(h.Payload)
+		if id == f.first+rules.ID(r.Rule) {
 			continue
 		}
 		of, od := l.rule(h)
-		if of == nil || od.action != action || od.extra != 0 || od.important != d.important && !od.important {
+		if of == nil || od.Action != action || od.Extra != 0 || od.Important != d.Important && !od.Important {
 			continue
 		}
-		if (f.kind == OwnList || isScoped(d.form)) && (of != f || int(h.Labels) != name.Labels()) {
+		if (f.kind == blocklists.OwnList || rules.IsScoped(d.Form)) && (of != f || int(h.Labels) != name.Labels()) {
 			continue // there the more specific rule decides, so it is never idle
 		}
-		if action == format.Allow && d.action == format.Block && (od.important || isScoped(od.form)) {
+		if action == format.Allow && d.Action == format.Block && (od.Important || rules.IsScoped(od.Form)) {
 			continue
 		}
-		if !covers(od, d, int(h.Labels) == name.Labels(), id < f.first+RuleID(r.rule) || action != d.action) {
+		if !covers(od, d, int(h.Labels) == name.Labels(), id < f.first+rules.ID(r.Rule) || action != d.Action) {
 			continue
 		}
-		return &od, l.place(f, of, od.rule)
+		return &od, l.place(f, of, od.Rule)
 	}
 	return nil, ""
 }
 
 // covers reports whether a rule of the same name, or of one above, matches all
 // that another one does. Of two that are equal, only the earlier one does.
-func covers(od, d detail, same, earlier bool) bool {
+func covers(od, d rules.Detail, same, earlier bool) bool {
 	if !same {
-		return od.match == format.Subtree || od.match == format.Below
+		return od.Match == format.Subtree || od.Match == format.Below
 	}
 	switch {
-	case od.match == d.match:
+	case od.Match == d.Match:
 		return earlier
-	case od.match == format.Subtree:
+	case od.Match == format.Subtree:
 		return true
 	}
 	return false
 }
 
 func (l *linter) place(f, of *lintFile, rule uint32) string {
-	rec, err := of.set.record(rule)
+	rec, err := of.set.Record(rule)
 	if err != nil {
 		return "another rule"
 	}
 	if of == f {
-		return fmt.Sprintf("line %d", rec.line)
+		return fmt.Sprintf("line %d", rec.Line)
 	}
-	return fmt.Sprintf("%s:%d", of.report.Path, rec.line)
+	return fmt.Sprintf("%s:%d", of.report.Path, rec.Line)
 }
 
 // innocent are names that a pattern should not match all of.
 var innocent = [][]byte{[]byte("example.com"), []byte("www.wikipedia.org"), []byte("mail.heise.de"), []byte("cdn.bbc.co.uk"), []byte("nic.fr")}
 
-func (l *linter) checkPattern(f *lintFile, r *record, d detail) {
-	if d.match != format.Pattern || d.action != format.Block {
+func (l *linter) checkPattern(f *lintFile, r *rules.Record, d rules.Detail) {
+	if d.Match != format.Pattern || d.Action != format.Block {
 		return
 	}
-	re, literal := f.set.compiled(r.rule)
+	re, literal := f.set.Compiled(r.Rule)
 	if re == nil {
 		return
 	}
-	x := f.set.extraOf(d)
+	x := f.set.ExtraOf(d)
 	hits := 0
 	for _, n := range innocent {
 		if (bytes.Contains(n, literal) && re.Match(n)) != (x != nil && x.Invert) {
@@ -436,35 +407,30 @@ func (l *linter) checkEssential(shipped fs.FS) error {
 	if shipped == nil {
 		return nil
 	}
-	lists := make([]activeList, 0, len(l.files))
+	sets := make([]blocklists.NamedSet, 0, len(l.files))
 	for _, f := range l.files {
-		lists = append(lists, activeList{name: f.report.Path, path: f.report.Path, kind: f.kind, set: f.set})
+		sets = append(sets, blocklists.NamedSet{Name: f.report.Path, Kind: f.kind, Set: f.set})
 	}
-	known, err := OpenReadOnly(Options{Shipped: shipped})
+	p, err := blocklists.PolicyOf(sets)
 	if err != nil {
 		return err
 	}
-	var x index
-	if err := x.load(); err != nil {
-		return err
-	}
-	names, err := x.place(lists)
+	known, err := blocklists.OpenReadOnly(blocklists.Options{Shipped: shipped})
 	if err != nil {
 		return err
 	}
-	p := compile(&Options{}, lists, names, (&Options{}).now(), false)
-	known.Current().eachEssential(func(name *dnswire.Name, note *format.Annotation) {
+	known.Current().EachEssential(func(name *dnswire.Name, a *format.Annotation) {
 		v := p.Decide(name, dnswire.TypeA, 0)
-		if v.Action != Block {
+		if v.Action != blocklists.Block {
 			return
 		}
-		at, rule := p.find(v.Rule)
-		f := &l.files[at]
-		rec, err := f.set.record(rule)
-		if err != nil {
-			return
+		r := p.Rule(v.Rule)
+		for _, f := range l.files {
+			if f.report.Path == r.List {
+				f.report.add(Finding{Line: r.Line, Text: r.Text, Kind: Risky, Why: blocklists.EssentialWarning(name, nil, a)})
+				return
+			}
 		}
-		l.find(f, &rec, f.set.detailOf(&rec), Risky, essentialWarning(name, nil, note))
 	})
 	return errors.Join(known.Close())
 }

@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 // A compiled rule is shown as the parser would show it, which reads it back.
 func TestACompiledRuleKeepsItsText(t *testing.T) {
-	lists, err := filepath.Glob("format/testdata/*.txt")
+	lists, err := filepath.Glob("../format/testdata/*.txt")
 	check(t, err)
 	for _, path := range lists {
 		list, err := os.ReadFile(path)
@@ -24,14 +24,21 @@ func TestACompiledRuleKeepsItsText(t *testing.T) {
 		}
 		var want, got []string
 		format.Parse(bytes.NewReader(list), o, func(r *format.Rule) { want = append(want, string(r.AppendText(nil))) })
-		read, err := readList(bytes.NewReader(list), o, true, nil, stamp{})
+		read, err := Read(bytes.NewReader(list), ReadOptions{Format: o, AnySuffix: true})
 		check(t, err)
-		check(t, read.set.each(func(r record) error {
-			got = append(got, read.set.text(&r, read.set.detailOf(&r)))
+		check(t, read.Set.Each(func(r Record) error {
+			got = append(got, read.Set.Text(&r, read.Set.DetailOf(&r)))
 			return nil
 		}))
 		if len(want) == 0 || !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"telltale/blocklists/format"
 )
 
-// A stamp says which file a ruleSet was read from, and how.
-type stamp struct {
+// A Stamp says which file a Set was read from, and how.
+type Stamp struct {
 	Size     int64
 	Modified int64  // Unix nanoseconds
 	Inode    uint64 // 0 where there are none
@@ -27,12 +27,13 @@ const (
 	setHeader = 8 + 8*12
 )
 
-const settled = 256 << 10
+// inMemory is the most octets of records that are kept in memory.
+const inMemory = 256 << 10
 
-// settle reads the records of a small set into memory, so that it holds no file
+// loadSmall reads the records of a small set into memory, so that it holds no file
 // open.
-func (s *ruleSet) settle() error {
-	if s.recordsSize > settled {
+func (s *Set) loadSmall() error {
+	if s.recordsSize > inMemory {
 		return nil
 	}
 	b := make([]byte, s.recordsSize)
@@ -44,26 +45,26 @@ func (s *ruleSet) settle() error {
 }
 
 // tail returns what follows the records in a file.
-func (s *ruleSet) tail() ([]byte, error) {
-	tail := make([]byte, 0, 8*len(s.marks)+detailSize*len(s.details)+1024)
+func (s *Set) tail() ([]byte, error) {
+	tail := make([]byte, 0, 8*len(s.marks)+detailSize*len(s.Details)+1024)
 	for _, m := range s.marks {
 		tail = binary.LittleEndian.AppendUint32(tail, m.off)
 		tail = binary.LittleEndian.AppendUint32(tail, m.line)
 	}
-	for _, d := range s.details {
+	for _, d := range s.Details {
 		tail = d.append(tail)
 	}
-	meta, err := json.Marshal(&s.setMeta)
+	meta, err := json.Marshal(&s.Meta)
 	return append(tail, meta...), err
 }
 
 // writeTo completes the file that has the records already.
-func (s *ruleSet) writeTo(f *os.File, tail []byte, st stamp) error {
-	meta := len(tail) - 8*len(s.marks) - detailSize*len(s.details)
+func (s *Set) writeTo(f *os.File, tail []byte, st Stamp) error {
+	meta := len(tail) - 8*len(s.marks) - detailSize*len(s.Details)
 	head := append(make([]byte, 0, setHeader), setMagic...)
 	for _, v := range [...]uint64{
-		buildStamp(), uint64(st.Size), uint64(st.Modified), st.Inode, st.Hash, st.Settings,
-		uint64(s.records), uint64(s.recordsSize), uint64(len(s.details)), uint64(meta), s.sum,
+		programStamp(), uint64(st.Size), uint64(st.Modified), st.Inode, st.Hash, st.Settings,
+		uint64(s.count), uint64(s.recordsSize), uint64(len(s.Details)), uint64(meta), s.sum,
 	} {
 		head = binary.LittleEndian.AppendUint64(head, v)
 	}
@@ -77,41 +78,41 @@ func (s *ruleSet) writeTo(f *os.File, tail []byte, st stamp) error {
 
 const detailSize = 16
 
-func (d detail) append(b []byte) []byte {
+func (d Detail) append(b []byte) []byte {
 	le := binary.LittleEndian
-	b = le.AppendUint32(b, d.rule)
-	b = le.AppendUint32(b, d.note)
-	b = le.AppendUint32(b, d.extra)
-	flags := byte(d.form)
-	if d.important {
+	b = le.AppendUint32(b, d.Rule)
+	b = le.AppendUint32(b, d.Annotation)
+	b = le.AppendUint32(b, d.Extra)
+	flags := byte(d.Form)
+	if d.Important {
 		flags |= 0x40
 	}
-	if d.synthetic {
+	if d.Synthetic {
 		flags |= 0x80
 	}
-	return append(b, byte(d.match), byte(d.action), flags, 0)
+	return append(b, byte(d.Match), byte(d.Action), flags, 0)
 }
 
-func readDetail(b []byte) detail {
+func readDetail(b []byte) Detail {
 	le := binary.LittleEndian
-	return detail{
-		rule: le.Uint32(b), note: le.Uint32(b[4:]), extra: le.Uint32(b[8:]),
-		match: format.Match(b[12]), action: format.Action(b[13]), form: format.Form(b[14] & 0x3f),
-		important: b[14]&0x40 != 0, synthetic: b[14]&0x80 != 0,
+	return Detail{
+		Rule: le.Uint32(b), Annotation: le.Uint32(b[4:]), Extra: le.Uint32(b[8:]),
+		Match: format.Match(b[12]), Action: format.Action(b[13]), Form: format.Form(b[14] & 0x3f),
+		Important: b[14]&0x40 != 0, Synthetic: b[14]&0x80 != 0,
 	}
 }
 
 var errNotCompiled = errors.New("not a compiled list of this program")
 
-// openSet reads a compiled list. It returns errNotCompiled, or what is wrong,
+// Open reads a compiled list. It returns errNotCompiled, or what is wrong,
 // for whatever is not wholly as this very program wrote it.
-func openSet(path string) (set *ruleSet, st stamp, err error) {
+func Open(path string) (set *Set, st Stamp, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, st, err
 	}
 	defer func() {
-		if err != nil || set.recordsSize <= settled {
+		if err != nil || set.recordsSize <= inMemory {
 			f.Close()
 		}
 	}()
@@ -124,13 +125,13 @@ func openSet(path string) (set *ruleSet, st stamp, err error) {
 		return nil, st, errNotCompiled
 	}
 	word := func(i int) uint64 { return le.Uint64(head[8+8*i:]) }
-	if word(0) != buildStamp() {
+	if word(0) != programStamp() {
 		return nil, st, errNotCompiled
 	}
-	st = stamp{Size: int64(word(1)), Modified: int64(word(2)), Inode: word(3), Hash: word(4), Settings: word(5)}
-	set = &ruleSet{records: int(word(6)), recordsSize: int64(word(7))}
+	st = Stamp{Size: int64(word(1)), Modified: int64(word(2)), Inode: word(3), Hash: word(4), Settings: word(5)}
+	set = &Set{count: int(word(6)), recordsSize: int64(word(7))}
 	details, meta := int(word(8)), int64(word(9))
-	marks := (set.records + markEvery - 1) / markEvery
+	marks := (set.count + markEvery - 1) / markEvery
 	tailSize := int64(marks)*8 + int64(details)*detailSize + meta
 	info, err := f.Stat()
 	if err != nil {
@@ -156,13 +157,13 @@ func openSet(path string) (set *ruleSet, st stamp, err error) {
 		set.marks[i] = mark{off: le.Uint32(tail[8*i:]), line: le.Uint32(tail[8*i+4:])}
 	}
 	tail = tail[8*marks:]
-	set.details = make([]detail, details)
-	for i := range set.details {
-		set.details[i] = readDetail(tail[detailSize*i:])
+	set.Details = make([]Detail, details)
+	for i := range set.Details {
+		set.Details[i] = readDetail(tail[detailSize*i:])
 	}
-	if err := json.Unmarshal(tail[detailSize*details:], &set.setMeta); err != nil {
+	if err := json.Unmarshal(tail[detailSize*details:], &set.Meta); err != nil {
 		return nil, st, err
 	}
 	set.body = io.NewSectionReader(f, setHeader, set.recordsSize)
-	return set, st, set.settle()
+	return set, st, set.loadSmall()
 }

@@ -10,49 +10,6 @@ import (
 	"telltale/dnswire"
 )
 
-func TestExplain(t *testing.T) {
-	p := policyOf(t, Options{
-		Dir: files(t, map[string]string{
-			"a.txt": "x.vendor.example #@ vendor=Mine purpose=ads\n@@||vendor.example^\n",
-			"b.txt": "||vendor.example^$important\n",
-		}),
-		Shipped: shippedFS(map[string]string{"vendor.txt": "#@ vendor=Vendor source=https://vendor.example/doc tier=telemetry\nx.vendor.example #@ purpose=analytics\n#@ name=vendor.example tier=owner\n"}),
-		Lists:   []ListSettings{{Name: "c", Observe: true}},
-	})
-	e := p.Explain(name(t, "x.vendor.example"), dnswire.TypeA, 0)
-	if got, want := said(e.Verdict), "block b ||vendor.example^$important"; got != want {
-		t.Errorf("verdict: got %q, want %q", got, want)
-	}
-	if e.Decider == nil || e.Decider != &e.Matches[0] {
-		t.Errorf("the decider is not the first match: %+v", e.Matches)
-	}
-	var order []string
-	for _, m := range e.Matches {
-		order = append(order, m.Rule.List+" "+m.Rule.Text)
-	}
-	want := []string{"b ||vendor.example^$important", "a @@||vendor.example^", "a x.vendor.example", "vendor x.vendor.example", "vendor #@ name=vendor.example"}
-	if len(order) != len(want) {
-		t.Fatalf("matches: got %q, want %q", order, want)
-	}
-	for i := range want {
-		if order[i] != want[i] {
-			t.Errorf("match %d: got %q, want %q", i, order[i], want[i])
-		}
-	}
-	if e.Shipped == nil || e.Shipped.Vendor != "Vendor" || e.Shipped.Purpose != "analytics" {
-		t.Errorf("what the shipped lists say: got %+v", e.Shipped)
-	}
-	if e.User == nil || e.User.Vendor != "Mine" {
-		t.Errorf("what the user's lists say: got %+v", e.User)
-	}
-	if e.Attr == nil || e.Attr.Kind != Shipped {
-		t.Errorf("the shipped annotation attributes on a tie: got %+v", e.Attr)
-	}
-	if got, want := e.Why, "an important rule goes before exceptions that are not"; got != want {
-		t.Errorf("why: got %q, want %q", got, want)
-	}
-}
-
 func TestAttribution(t *testing.T) {
 	shipped := shippedFS(map[string]string{"vendor.txt": "t.vendor.example #@ vendor=Vendor purpose=analytics tier=telemetry\n#@ name=vendor.example vendor=Vendor tier=owner\n#@ name=ok.vendor.example vendor=Vendor tier=essential breaks=sign-in\n"})
 	for _, c := range []struct {
@@ -101,27 +58,6 @@ func TestAttributionStaysWhenTheServerAnswersByItself(t *testing.T) {
 	}
 	if got := said(v); got != "answer special test (RFC 6761)" {
 		t.Errorf("got %q", got)
-	}
-}
-
-func TestExplainFoldsWhatAListRepeats(t *testing.T) {
-	p := policyOf(t, Options{Dir: files(t, map[string]string{
-		"a.txt": "# a\n" + strings.Repeat("x.example\n||x.example^\n", 200) + "=x.example\n||x.example^$dnstype=A\n/^x\\./\n/^x.e/\n",
-		"b.txt": "x.example #@ until=2020-01-01\nx.example #@ until=2020-01-01\n",
-	})})
-	e := p.Explain(name(t, "x.example"), dnswire.TypeA, 0)
-	var got []string
-	for _, m := range e.Matches {
-		got = append(got, fmt.Sprintf("%s:%d %s +%d", m.Rule.List, m.Rule.Line, m.Rule.Text, m.More))
-	}
-	want := []string{
-		"a:402 =x.example +0", "a:2 x.example +399", "a:403 ||x.example^$dnstype=A +0", "a:404 /^x\\./ +0", "a:405 /^x.e/ +0", "b:1 x.example +1",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if e.Decider == nil || e.Decider.Rule.Line != 402 {
-		t.Errorf("decider: got %+v", e.Decider)
 	}
 }
 

@@ -1,4 +1,4 @@
-package blocklists
+package inspect
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"telltale/blocklists"
+	"telltale/blocklists/rules"
 )
 
 func TestLint(t *testing.T) {
@@ -34,7 +37,7 @@ func TestLint(t *testing.T) {
 	} {
 		t.Run(c.fact, func(t *testing.T) {
 			path := filepath.Join(files(t, map[string]string{"a.txt": c.text}), "a.txt")
-			r, err := Lint(t.Context(), []LintFile{new(Options).FileOf(path, ListSettings{})}, shipped)
+			r, err := Lint(t.Context(), []blocklists.ListFile{new(blocklists.Options).FileOf(path, blocklists.ListSettings{})}, shipped)
 			check(t, err)
 			var got []string
 			for _, f := range r[0].Findings {
@@ -49,7 +52,7 @@ func TestLint(t *testing.T) {
 
 func TestLintOfTheUsersOwnFile(t *testing.T) {
 	path := filepath.Join(files(t, map[string]string{"own.txt": "/./\n192.168.1.9 nas.lan\n"}), "own.txt")
-	r, err := Lint(t.Context(), []LintFile{new(Options).FileOf(path, ListSettings{}), {Path: filepath.Join(t.TempDir(), "none")}}, nil)
+	r, err := Lint(t.Context(), []blocklists.ListFile{new(blocklists.Options).FileOf(path, blocklists.ListSettings{}), {Path: filepath.Join(t.TempDir(), "none")}}, nil)
 	check(t, err)
 	if len(r[0].Findings) != 1 || r[0].Findings[0].Kind != Risky {
 		t.Errorf("a pattern that matches everything: got %+v", r[0].Findings)
@@ -63,12 +66,12 @@ func TestLintOfTheUsersOwnFile(t *testing.T) {
 }
 
 func TestLintReadsAFileAsItsListIs(t *testing.T) {
-	o := Options{
+	o := blocklists.Options{
 		Dir: files(t, map[string]string{
 			"exact.txt": "ads.example\nx.ads.example\n", "patterns.txt": "^ads[0-9]\\.\n", "wide.txt": "co.uk\n", "plain.txt": "co.uk\n",
 			"walled.txt": "address=/a.example/192.0.2.1\n", "own.txt": "192.168.1.9 nas.lan\n",
 		}),
-		Lists: []ListSettings{
+		Lists: []blocklists.ListSettings{
 			{Name: "exact", Exact: true}, {Name: "patterns", Format: "regex"}, {Name: "wide", Suffixes: true}, {Name: "walled", Answers: true},
 		},
 	}
@@ -85,13 +88,13 @@ func TestLintReadsAFileAsItsListIs(t *testing.T) {
 		{"the user's own file holds local records", "own.txt", "", 0},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
-			r, err := Lint(t.Context(), []LintFile{o.FileOf(filepath.Join(o.Dir, c.file), ListSettings{})}, nil)
+			r, err := Lint(t.Context(), []blocklists.ListFile{o.FileOf(filepath.Join(o.Dir, c.file), blocklists.ListSettings{})}, nil)
 			check(t, err)
 			got := ""
 			for _, f := range r[0].Findings {
 				got += string(f.Kind)
 			}
-			if got != c.findings || r[0].BadSeen != c.bad || r[0].List != listName(c.file) {
+			if got != c.findings || r[0].BadSeen != c.bad || r[0].List != blocklists.ListName(c.file) {
 				t.Errorf("of %q: got %q, bad lines %v", r[0].List, got, r[0].Bad)
 			}
 		})
@@ -99,19 +102,19 @@ func TestLintReadsAFileAsItsListIs(t *testing.T) {
 }
 
 func TestAFileOfAListIsKnownByALink(t *testing.T) {
-	o := Options{Dir: files(t, map[string]string{"patterns.txt": "^ads\\.\n"}), Lists: []ListSettings{{Name: "patterns", Format: "regex"}}}
+	o := blocklists.Options{Dir: files(t, map[string]string{"patterns.txt": "^ads\\.\n"}), Lists: []blocklists.ListSettings{{Name: "patterns", Format: "regex"}}}
 	link := filepath.Join(t.TempDir(), "link.txt")
 	check(t, os.Symlink(filepath.Join(o.Dir, "patterns.txt"), link))
-	if f := o.FileOf(link, ListSettings{}); f.Settings.Name != "patterns" || f.Settings.Format != "regex" {
+	if f := o.FileOf(link, blocklists.ListSettings{}); f.Settings.Name != "patterns" || f.Settings.Format != "regex" {
 		t.Errorf("got %+v", f)
 	}
 }
 
 func TestLintOfAFileThatIsNoList(t *testing.T) {
 	dir := files(t, map[string]string{"a.txt": "^ads[0-9]\\.\n", "cut.txt": "# Number of entries: 500\na.example\n"})
-	var o Options
-	r, err := Lint(t.Context(), []LintFile{
-		o.FileOf(filepath.Join(dir, "a.txt"), ListSettings{Format: "regex"}), o.FileOf(filepath.Join(dir, "cut.txt"), ListSettings{}),
+	var o blocklists.Options
+	r, err := Lint(t.Context(), []blocklists.ListFile{
+		o.FileOf(filepath.Join(dir, "a.txt"), blocklists.ListSettings{Format: "regex"}), o.FileOf(filepath.Join(dir, "cut.txt"), blocklists.ListSettings{}),
 	}, nil)
 	check(t, err)
 	if r[0].BadSeen > 0 || r[0].Rules != 1 || r[0].List != "" {
@@ -129,14 +132,14 @@ func TestLintOfAFileThatRepeatsItself(t *testing.T) {
 	path := filepath.Join(files(t, map[string]string{
 		"a.txt": "first.example\n" + strings.Repeat("ads.example\n", lines) + strings.Repeat("||ads.example^$dnstype=A\n", lines),
 	}), "a.txt")
-	file := []LintFile{new(Options).FileOf(path, ListSettings{})}
+	file := []blocklists.ListFile{new(blocklists.Options).FileOf(path, blocklists.ListSettings{})}
 	r, err := Lint(t.Context(), file, nil)
 	check(t, err)
-	if got := r[0].Seen[Redundant]; got != mostSame-1 {
-		t.Errorf("got %d redundant, want %d", got, mostSame-1)
+	if got := r[0].Seen[Redundant]; got != rules.MostSame-1 {
+		t.Errorf("got %d redundant, want %d", got, rules.MostSame-1)
 	}
-	if got := r[0].BadSeen; got != 2*lines-mostSame {
-		t.Errorf("got %d bad lines, want %d", got, 2*lines-mostSame)
+	if got := r[0].BadSeen; got != 2*lines-rules.MostSame {
+		t.Errorf("got %d bad lines, want %d", got, 2*lines-rules.MostSame)
 	}
 	if got, want := r[0].Findings[0].Why, "matches nothing that line 2 does not"; got != want {
 		t.Errorf("got %q, want %q", got, want)

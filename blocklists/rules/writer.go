@@ -1,4 +1,4 @@
-package blocklists
+package rules
 
 import (
 	"bufio"
@@ -12,26 +12,27 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"telltale/blocklists/format"
+	"telltale/dnswire"
 )
 
-// A setWriter makes a ruleSet. Records go to a file as they come where there is
+// A writer makes a Set. Records go to a file as they come where there is
 // one, so that a large list is never on the heap.
-type setWriter struct {
+type writer struct {
 	file    *os.File // nil: in memory
 	memory  bytes.Buffer
 	w       *bufio.Writer
 	sum     *xxhash.Digest
-	set     ruleSet
+	set     Set
 	line    int
-	noteOf  map[*format.Annotation]uint32
+	noted   map[*format.Annotation]uint32
 	repeats *repeats
 	replies [format.Records]uint32 // the extra that says so and nothing else
 	scratch [binary.MaxVarintLen64 + 2]byte
 	err     error
 }
 
-func newSetWriter(file *os.File) *setWriter {
-	w := &setWriter{file: file, sum: xxhash.New(), noteOf: map[*format.Annotation]uint32{}, repeats: newRepeats()}
+func newWriter(file *os.File) *writer {
+	w := &writer{file: file, sum: xxhash.New(), noted: map[*format.Annotation]uint32{}, repeats: newRepeats()}
 	w.set.Forms = map[format.Form]int{}
 	if file == nil {
 		w.w = bufio.NewWriterSize(&w.memory, 4096)
@@ -43,7 +44,7 @@ func newSetWriter(file *os.File) *setWriter {
 }
 
 // add appends a rule. It copies what it keeps.
-func (w *setWriter) add(r *format.Rule) {
+func (w *writer) add(r *format.Rule) {
 	if w.err != nil {
 		return
 	}
@@ -51,22 +52,22 @@ func (w *setWriter) add(r *format.Rule) {
 		w.bad(overRepeated(r))
 		return
 	}
-	if w.set.records%markEvery == 0 {
+	if w.set.count%markEvery == 0 {
 		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
 	}
-	rule, synthetic := uint32(w.set.records), isReverse(r)
+	rule, synthetic := uint32(w.set.count), IsReverse(r)
 	if w.set.Reply == format.Default && isReply(r.Extra) {
 		w.set.Reply = r.Extra.Reply
 	}
 	k := kindOf(r, w.set.Reply)
-	if k == notPlain {
-		w.set.details = append(w.set.details, detail{
-			rule: rule, note: w.note(r.Note), extra: w.extra(r.Extra),
-			match: r.Match, action: r.Action, form: r.Form, important: r.Important, synthetic: synthetic,
+	if k == Detailed {
+		w.set.Details = append(w.set.Details, Detail{
+			Rule: rule, Annotation: w.annotation(r.Note), Extra: w.extra(r.Extra),
+			Match: r.Match, Action: r.Action, Form: r.Form, Important: r.Important, Synthetic: synthetic,
 		})
 	}
 	if r.Match == format.Pattern {
-		w.set.Patterns = append(w.set.Patterns, patternRule{Rule: rule, Regex: r.Regex, Literal: r.Literal})
+		w.set.Patterns = append(w.set.Patterns, PatternRule{Rule: rule, Regex: r.Regex, Literal: r.Literal})
 	}
 	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
 	w.line = max(w.line, r.Line)
@@ -74,7 +75,7 @@ func (w *setWriter) add(r *format.Rule) {
 	w.write(b)
 	w.write(r.Name)
 	w.set.recordsSize += int64(len(b) + len(r.Name))
-	w.set.records++
+	w.set.count++
 	if w.set.recordsSize > maxSet {
 		w.err = fmt.Errorf("over %d MB of rules", maxSet>>20)
 	}
@@ -88,27 +89,27 @@ func (w *setWriter) add(r *format.Rule) {
 // maxSet is the most octets of rules that one list may have.
 const maxSet = 1 << 30
 
-func (w *setWriter) write(b []byte) {
+func (w *writer) write(b []byte) {
 	w.sum.Write(b)
 	if _, err := w.w.Write(b); err != nil && w.err == nil {
 		w.err = err
 	}
 }
 
-func (w *setWriter) note(n *format.Annotation) uint32 {
+func (w *writer) annotation(n *format.Annotation) uint32 {
 	if n == nil {
 		return 0
 	}
-	if i, ok := w.noteOf[n]; ok {
+	if i, ok := w.noted[n]; ok {
 		return i
 	}
-	w.set.Notes = append(w.set.Notes, n)
-	i := uint32(len(w.set.Notes))
-	w.noteOf[n] = i
+	w.set.Annotations = append(w.set.Annotations, n)
+	i := uint32(len(w.set.Annotations))
+	w.noted[n] = i
 	return i
 }
 
-func (w *setWriter) extra(x *format.Extra) uint32 {
+func (w *writer) extra(x *format.Extra) uint32 {
 	if x == nil {
 		return 0
 	}
@@ -124,7 +125,7 @@ func (w *setWriter) extra(x *format.Extra) uint32 {
 }
 
 // bad notes a line that is no rule; the first maxBad are kept.
-func (w *setWriter) bad(b BadLine) {
+func (w *writer) bad(b BadLine) {
 	w.set.BadSeen++
 	if len(w.set.Bad) < maxBad {
 		w.set.Bad = append(w.set.Bad, b)
@@ -133,8 +134,8 @@ func (w *setWriter) bad(b BadLine) {
 
 const maxBad = 200
 
-// finish returns the set. Where there is a file, it holds the whole set.
-func (w *setWriter) finish(st stamp) (*ruleSet, error) {
+// finish returns the set. Where there is a file, it holds the wholeList set.
+func (w *writer) finish(st Stamp) (*Set, error) {
 	if w.err == nil {
 		w.err = w.w.Flush()
 	}
@@ -157,5 +158,12 @@ func (w *setWriter) finish(st stamp) (*ruleSet, error) {
 		return nil, err
 	}
 	set.body = io.NewSectionReader(w.file, setHeader, set.recordsSize)
-	return &set, set.settle()
+	return &set, set.loadSmall()
+}
+
+// IsReverse reports whether a rule is the PTR record that comes with a local
+// record, and not a rule that anybody wrote.
+func IsReverse(r *format.Rule) bool {
+	return r.Form == format.Hosts && r.Action == format.Answer && r.Extra != nil && len(r.Extra.Records) > 0 &&
+		r.Extra.Records[0].Type == dnswire.TypePTR
 }

@@ -1,0 +1,254 @@
+package blocklists
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"telltale/blocklists/format"
+	"telltale/dnswire"
+)
+
+// A Consideration is a decision with everything it was made of, for showing.
+type Consideration struct {
+	Verdict Verdict
+	Matches []Match            // every rule that matches, the weightiest first; those not in force last
+	Shipped *format.Annotation // what the shipped lists say of the name; nil for nothing
+	User    *format.Annotation // what the user's lists say; nil for nothing
+	Outside string             // for BySchedule: until when lists are not in force
+}
+
+// A Match is one rule that matches a name.
+type Match struct {
+	ID        RuleID
+	Rule      Rule
+	Path      string // of the list's file; "" for a shipped list
+	Kind      Kind   // of the list
+	Action    format.Action
+	Important bool
+	Enforced  bool   // false where the rule only observes, or attributes, or takes no part
+	Limit     Limit  // why it takes no part, or how far it reaches, where that is not all
+	Detail    string // of the limit
+	More      int    // further rules of the list to the same end, on later lines
+}
+
+// A Limit is why a rule does not do what its text says.
+type Limit uint8
+
+const (
+	Unlimited         Limit = iota
+	ListOutside             // its list's schedule; Detail says until when
+	ListOff                 // its list is off
+	ListOffForGroup         // its list is off for who asks
+	AnnotatesOnly           // it is known and not blocked
+	CancelsRule             // $badfilter: it removes the rule that is otherwise the same
+	RemovesRewrites         // @@...$dnsrewrite: it removes rules that answer in a way of their own
+	RewriteRemoved          // by such an exception
+	NeverBlocks             // shipped as essential or as an owner
+	YieldsToEssential       // to an entry of a shipped list
+	LimitedByOwnList        // its list has a more specific block
+	ListObserves            // its list only observes
+	TierObserves            // tier mixed, which is not enforced
+	Cancelled               // by the $badfilter that Detail names
+	Ended                   // at the time that Detail says
+	EndUnreadable           // its until= cannot be read
+	AnsweredByServer        // the server answers the name by itself
+)
+
+// Consider decides the question like Decide and says what it did so by. It reads
+// the texts of the rules, so it may wait for a disk.
+func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Consideration {
+	if p == nil {
+		return Consideration{}
+	}
+	ms := p.matches(name, qtype, g, nil)
+	c := Consideration{Verdict: p.decideAmong(ms, g), Outside: p.group(g).outside}
+	c.Shipped, c.User = p.annotations(ms)
+
+	ms, more := p.fold(ms)
+	guard := guardOf(ms)
+	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, guard, c.Verdict.Rule) })
+	for i := range ms {
+		m := p.show(&ms[i])
+		m.Enforced, m.More = ms[i].class(ms, guard) != NoClass, more[m.ID]
+		m.Limit = p.limit(&ms[i], ms, guard, g)
+		if m.Limit == ListOutside {
+			m.Detail = p.lists[ms[i].list].outside
+		}
+		c.Matches = append(c.Matches, m)
+	}
+	c.Matches = append(c.Matches, p.idle(name, qtype, g)...)
+	return c
+}
+
+// fold leaves one rule, the first, of those of a list that say the same of a
+// name, and returns by its id how many more there were.
+func (p *Policy) fold(ms []match) (kept []match, more map[RuleID]int) {
+	type key struct {
+		list, rank uint16
+		note       uint32
+		action     format.Action
+		reply      format.Reply
+		state      standing
+		flags      uint8
+	}
+	more = map[RuleID]int{}
+	at := map[key]int{}
+	for _, m := range ms {
+		k := key{m.list, m.rank, m.note, m.action, m.reply, m.state, m.flags}
+		i, seen := at[k]
+		if !seen || !p.isPlain(&m) {
+			if !seen && p.isPlain(&m) {
+				at[k] = len(kept)
+			}
+			kept = append(kept, m)
+			continue
+		}
+		first := &kept[i]
+		n := more[first.id] + 1
+		if m.rule < first.rule {
+			delete(more, first.id)
+			*first = m
+		}
+		more[first.id] = n
+	}
+	return kept, more
+}
+
+// isPlain reports whether a rule is a name, and holds without conditions.
+func (p *Policy) isPlain(m *match) bool {
+	d, ok := p.lists[m.list].set.Detail(m.rule)
+	return !ok || d.Extra == 0 && d.Match != format.Pattern
+}
+
+// inOrder compares two rules by what they weigh: the decider, then the others by
+// classOrder, then those that observe, then those that have no say.
+func (p *Policy) inOrder(a, b *match, ms []match, guard int, decider RuleID) int {
+	weight := func(m *match) int {
+		if m.id == decider {
+			return -1
+		}
+		if i := slices.Index(classOrder[:], m.class(ms, guard)); i >= 0 {
+			return i
+		}
+		return len(classOrder) + int(enforced-m.state)
+	}
+	if c := cmp.Compare(weight(a), weight(b)); c != 0 {
+		return c
+	}
+	if a.outweighs(b) {
+		return -1
+	}
+	return 1
+}
+
+// show returns what can be said of a rule by itself.
+func (p *Policy) show(m *match) Match {
+	l := &p.lists[m.list]
+	return Match{ID: m.id, Rule: p.Rule(m.id), Path: l.path, Kind: l.kind, Action: m.action, Important: m.flags&important != 0}
+}
+
+// limit says why a rule does not do what its text says.
+func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
+	l := &p.lists[m.list]
+	if l.outside != "" {
+		return ListOutside
+	}
+	if off := p.group(g).off; off != nil && off[m.list] {
+		if g.settings() == 0 {
+			return ListOff
+		}
+		return ListOffForGroup
+	}
+	switch {
+	case m.action == format.Known:
+		return AnnotatesOnly
+	case m.action == format.Cancel:
+		return CancelsRule
+	case m.action == format.Unanswer:
+		return RemovesRewrites
+	case m.state == silent && m.flags&replies != 0:
+		return RewriteRemoved
+	case m.state == silent:
+		return NeverBlocks
+	case m.flags&shipped != 0 && m.action != format.Allow && int(m.rank) <= guard:
+		return YieldsToEssential
+	case m.action == format.Allow && m.flags&scoped != 0 && m.limitedBy(ms):
+		return LimitedByOwnList
+	case m.state == observing && l.observe:
+		return ListObserves
+	case m.state == observing:
+		return TierObserves
+	}
+	return Unlimited
+}
+
+// idle returns the rules of the policy's lists that match but have ended, or are
+// removed by a $badfilter.
+func (p *Policy) idle(name *dnswire.Name, qtype uint16, g Group) (found []Match) {
+	if len(p.dead)+len(p.cancelled) == 0 {
+		return nil
+	}
+	all := *p
+	all.dead, all.cancelled = nil, nil
+	all.patterns = slices.Clone(p.patterns)
+	for id := range p.dead {
+		if at, rule := p.find(id); at >= 0 {
+			if re, literal := p.lists[at].set.Compiled(rule); re != nil {
+				all.patterns = append(all.patterns, pattern{re: re, literal: literal, id: id})
+			}
+		}
+	}
+	ms := slices.DeleteFunc(all.matches(name, qtype, g, nil), func(m match) bool { why, _ := p.whyIdle(m.id); return why == Unlimited })
+	ms, more := p.fold(ms)
+	slices.SortFunc(ms, func(a, b match) int { return int(a.id) - int(b.id) })
+	for i := range ms {
+		m := p.show(&ms[i])
+		m.More = more[m.ID]
+		m.Limit, m.Detail = p.whyIdle(m.ID)
+		found = append(found, m)
+	}
+	return found
+}
+
+// whyIdle says why a rule is not in force; Unlimited where it is.
+func (p *Policy) whyIdle(id RuleID) (why Limit, detail string) {
+	if by, cancelled := p.cancelled[id]; cancelled {
+		r := p.Rule(by)
+		return Cancelled, fmt.Sprintf("%s:%d", r.List, r.Line)
+	}
+	if _, dead := p.dead[id]; !dead {
+		return Unlimited, ""
+	}
+	at, rule := p.find(id)
+	l := &p.lists[at]
+	d, _ := l.set.Detail(rule)
+	a := l.set.AnnotationOf(d)
+	if a == nil || a.Until.Equal(format.Ended) {
+		return EndUnreadable, ""
+	}
+	return Ended, a.Until.Local().Format(time.DateTime)
+}
+
+// annotations returns what the shipped lists and the others say most
+// specifically of a name.
+func (p *Policy) annotations(ms []match) (ours, theirs *format.Annotation) {
+	best := [2]int{-1, -1}
+	for i := range ms {
+		m, who := &ms[i], 1
+		if m.flags&shipped != 0 {
+			who = 0
+		}
+		if m.note != 0 && (best[who] < 0 || m.tellsMore(&ms[best[who]])) {
+			best[who] = i
+		}
+	}
+	note := func(i int) *format.Annotation {
+		if i < 0 {
+			return nil
+		}
+		return p.lists[ms[i].list].set.Annotations[ms[i].note-1]
+	}
+	return note(best[0]), note(best[1])
+}

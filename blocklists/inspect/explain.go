@@ -1,0 +1,176 @@
+// Package inspect says for people what lists are and do: why a name is decided as
+// it is, and what is odd about the rules of a file. Nothing of it is on a query's way.
+package inspect
+
+import (
+	"slices"
+
+	"telltale/blocklists"
+	"telltale/blocklists/format"
+	"telltale/dnswire"
+)
+
+// An Explanation says why a name is decided as it is.
+type Explanation struct {
+	blocklists.Consideration
+
+	Name    string
+	Type    string
+	Why     string            // one sentence: why the decider won
+	Decider *blocklists.Match // in Matches; nil where nothing decided
+	Attr    *blocklists.Match // in Matches: the rule, or a rule of the list, that attributes; nil for none
+}
+
+// Explain decides the question by the policy in force and says why, with what the
+// lists say that are off. It reads those as a whole, so it may take a second.
+func Explain(s *blocklists.Store, name *dnswire.Name, qtype uint16, g blocklists.Group) Explanation {
+	e := ExplainPolicy(s.Current(), name, qtype, g)
+	e.Matches = append(e.Matches, matchesOff(s.Off(), name, qtype)...)
+	e.point()
+	return e
+}
+
+// ExplainPolicy decides the question by a policy and says why.
+func ExplainPolicy(p *blocklists.Policy, name *dnswire.Name, qtype uint16, g blocklists.Group) Explanation {
+	e := Explanation{Consideration: p.Consider(name, qtype, g), Name: name.String(), Type: dnswire.TypeString(qtype)}
+	e.Why = why(&e.Consideration)
+	if p == nil {
+		e.Why = "no lists are loaded"
+	}
+	e.point()
+	return e
+}
+
+// point finds the rules that decide and attribute among the matches.
+func (e *Explanation) point() {
+	e.Decider, e.Attr = nil, nil
+	attr := e.Verdict.Attr
+	if attr == 0 && e.Verdict.Level == blocklists.ByList {
+		attr = e.Verdict.Rule
+	}
+	for i := range e.Matches {
+		m := &e.Matches[i]
+		switch {
+		case m.ID == 0:
+			continue
+		case m.ID == e.Verdict.Rule:
+			e.Decider = m
+		}
+		if m.ID == attr {
+			e.Attr = m
+		}
+	}
+}
+
+// AnswerBy says that the server answers by itself, by a built-in rule, and how.
+// Rules of lists take no part then.
+func (e *Explanation) AnswerBy(rule blocklists.RuleID, how string) {
+	e.Verdict = e.Verdict.Policy.DecideSpecial(e.Verdict, rule)
+	for i := range e.Matches {
+		if m := &e.Matches[i]; m.Enforced {
+			m.Enforced, m.Limit = false, blocklists.AnsweredByServer
+		}
+	}
+	r := e.Verdict.Policy.Rule(rule)
+	e.Matches = slices.Insert(e.Matches, 0, blocklists.Match{ID: rule, Rule: r, Kind: blocklists.Shipped, Action: format.Answer, Enforced: true})
+	e.Why = "answered by this server itself (" + how + "), whatever lists say: " + r.Text
+	e.point()
+}
+
+// why says in one sentence why the decider won.
+func why(c *blocklists.Consideration) string {
+	v := &c.Verdict
+	switch {
+	case v.Rule == 0 && !slices.ContainsFunc(c.Matches, isInForce):
+		return "no rule matches"
+	case v.Rule == 0:
+		return "rules match, but none of them blocks or allows"
+	case v.ObservedBy == blocklists.ByListObserve, v.ObservedBy == blocklists.ByTier:
+		return "no enforced rule matches, and the most specific observing one would block"
+	}
+	return reason(v) + observed(v, c.Outside)
+}
+
+func isInForce(m blocklists.Match) bool {
+	switch m.Limit {
+	case blocklists.Cancelled, blocklists.Ended, blocklists.EndUnreadable:
+		return false
+	}
+	return true
+}
+
+// reason says why a rule of the verdict's class decided.
+func reason(v *blocklists.Verdict) string {
+	switch v.Class {
+	case blocklists.OwnRule:
+		return "the user's own rules go before all others, and this is the most specific of them"
+	case blocklists.ImportantException:
+		return "an important exception goes before all rules but the user's own"
+	case blocklists.ImportantBlock:
+		return "an important rule goes before exceptions that are not"
+	case blocklists.Exception:
+		if !v.Overrode {
+			return "an exception matches, and nothing that it would have to win over"
+		}
+		return "an exception goes before a block"
+	}
+	return "no exception matches, and this is the most specific block"
+}
+
+// observed continues the sentence of a verdict with what made it Observe.
+func observed(v *blocklists.Verdict, outside string) string {
+	switch v.ObservedBy {
+	case blocklists.ByPause:
+		return "; blocking is paused now"
+	case blocklists.ByEverything:
+		return "; everything is only observed now"
+	case blocklists.ByDevice:
+		return "; the device is only observed now"
+	case blocklists.ByGroup:
+		return "; the device's group is only observed now"
+	case blocklists.BySchedule:
+		return "; for this device's group lists are " + outside
+	case blocklists.ByStreamAnswer:
+		return "; the rule only sends clients to TCP, and the question did not come by UDP"
+	}
+	return ""
+}
+
+// Limit says why a rule does not do what its text says; "" where it does.
+func Limit(m *blocklists.Match) string {
+	switch m.Limit {
+	case blocklists.ListOutside:
+		return "the list is " + m.Detail
+	case blocklists.ListOff:
+		return "the list is off"
+	case blocklists.ListOffForGroup:
+		return "the list is off for this group"
+	case blocklists.AnnotatesOnly:
+		return "attributes only: known, not blocked"
+	case blocklists.CancelsRule:
+		return "removes the rule that is otherwise the same"
+	case blocklists.RemovesRewrites:
+		return "removes rules that answer in a way of their own"
+	case blocklists.RewriteRemoved:
+		return "removed by an exception with $dnsrewrite"
+	case blocklists.NeverBlocks:
+		return "shipped as essential or as an owner, so never blocked"
+	case blocklists.YieldsToEssential:
+		return "yields to an entry that is essential"
+	case blocklists.LimitedByOwnList:
+		return "does not reach here: its list has a more specific block"
+	case blocklists.ListObserves:
+		return "the list only observes"
+	case blocklists.TierObserves:
+		return "tier mixed, which only observes unless blocking.tier is mixed"
+	case blocklists.Cancelled:
+		return "removed by the $badfilter of " + m.Detail
+	case blocklists.Ended:
+		return "ended " + m.Detail
+	case blocklists.EndUnreadable:
+		return "not in force: its until= cannot be read"
+	case blocklists.AnsweredByServer:
+		return "the server answers this name by itself"
+	}
+	return ""
+}

@@ -1,0 +1,94 @@
+package rules
+
+import (
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/cespare/xxhash/v2"
+
+	"telltale/blocklists/format"
+	"telltale/blocklists/suffixes"
+	"telltale/dnswire"
+)
+
+// A Reading is what came of reading a list.
+type Reading struct {
+	Set     *Set
+	Stamp   Stamp
+	Content format.Content
+	Missing int // entries that the list says it has beside those that were found
+}
+
+// MaxFile is the most octets of one list file that are read, packed or not.
+const MaxFile = format.MaxExpanded
+
+// ReadOptions say how a list is read.
+type ReadOptions struct {
+	Format    format.Options
+	AnySuffix bool     // rules may block public suffixes
+	Into      *os.File // for the set; nil keeps it in memory
+	Stamp     Stamp    // of the text; Read fills in the hash
+}
+
+// Read reads a list's text into a new set. Rules that would block a public
+// suffix are left out and noted as bad lines, unless the list may have them.
+func Read(text io.Reader, o ReadOptions) (Reading, error) {
+	sum := xxhash.New()
+	limited := &io.LimitedReader{R: text, N: MaxFile + 1}
+	r, err := format.Open(io.TeeReader(limited, sum))
+	if err != nil {
+		return Reading{}, err
+	}
+	w := newWriter(o.Into)
+	anySuffix := o.AnySuffix || o.Format.Own
+	report := format.Parse(r, o.Format, func(rule *format.Rule) {
+		if !anySuffix && isWide(rule) {
+			w.bad(BadLine{Line: rule.Line, Text: nameText(rule.Name), Why: "would block a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"})
+			return
+		}
+		w.add(rule)
+	})
+	if report.Err != nil {
+		return Reading{}, report.Err
+	}
+	if err := drain(sum, limited); err != nil {
+		return Reading{}, err
+	}
+	if limited.N <= 0 {
+		return Reading{}, fmt.Errorf("is over %d MB: split it", MaxFile>>20)
+	}
+	if report.Content != format.Text && report.Content != format.Empty {
+		w.bad(BadLine{Text: report.Content.String(), Why: fmt.Sprintf("the file is %v, not a list", report.Content)})
+	}
+	held := w.set.BadSeen
+	for _, b := range report.Bad {
+		w.bad(BadLine{Line: b.Line, Text: b.Text, Why: b.Problem})
+	}
+	w.set.BadSeen = held + report.BadTotal
+	o.Stamp.Hash = sum.Sum64()
+	set, err := w.finish(o.Stamp)
+	got := Reading{Set: set, Stamp: o.Stamp, Content: report.Content}
+	if report.EndsEarly() {
+		got.Missing = report.Declared - report.Rules - report.BadTotal
+	}
+	return got, err
+}
+
+// drain reads what the parser left, so that the hash is of the whole file.
+func drain(sum hash.Hash, r io.Reader) error {
+	_, err := io.Copy(sum, r)
+	return err
+}
+
+// isWide reports whether a rule blocks a public suffix: a name under which
+// unrelated people have theirs.
+func isWide(r *format.Rule) bool {
+	if r.Action != format.Block || r.Match != format.Subtree && r.Match != format.Below {
+		return false
+	}
+	return suffixes.Is(r.Name)
+}
+
+func nameText(wire []byte) string { return string(dnswire.AppendText(nil, wire)) }
