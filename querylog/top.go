@@ -150,20 +150,24 @@ func (s *snapshot) top(c topColumn, f *Filter, all map[string]*TopRow) error {
 }
 
 func merge(all map[string]*TopRow, t TopRow) {
-	have := all[t.Key]
-	if have == nil {
-		all[t.Key] = &t
+	if have := all[t.Key]; have != nil {
+		have.Add(t)
 		return
 	}
-	have.Count += t.Count
-	have.Blocked += t.Blocked
-	have.Rows += t.Rows
-	have.Tiers.add(t.Tiers)
-	if t.First.Before(have.First.Time) {
-		have.First = t.First
+	all[t.Key] = &t
+}
+
+// Add adds the lookups of another line of the same thing.
+func (t *TopRow) Add(u TopRow) {
+	t.Count += u.Count
+	t.Blocked += u.Blocked
+	t.Rows += u.Rows
+	t.Tiers.add(u.Tiers)
+	if u.First.Before(t.First.Time) {
+		t.First = u.First
 	}
-	if !t.Last.Before(have.Last.Time) {
-		have.Last, have.Label = t.Last, cmp.Or(t.Label, have.Label)
+	if !u.Last.Before(t.Last.Time) {
+		t.Last, t.Label = u.Last, cmp.Or(u.Label, t.Label)
 	}
 }
 

@@ -1,9 +1,17 @@
 package main
 
 import (
+	"context"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
+	"telltale/blocklists"
+	"telltale/blocklists/catalog"
 	"telltale/config"
+	"telltale/devices"
+	"telltale/querylog"
 )
 
 // complete lets shells offer the values that a flag takes.
@@ -11,6 +19,68 @@ func complete(c *cobra.Command, flag string, words ...string) {
 	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic(err) // there is no such flag: any test finds it
+	}
+}
+
+// completeBy does so with values that are found when they are asked for.
+func completeBy(c *cobra.Command, flag string, words func() ([]string, error)) {
+	if err := c.RegisterFlagCompletionFunc(flag, completion(words)); err != nil {
+		panic(err) // there is no such flag: any test finds it
+	}
+}
+
+func completion(words func() ([]string, error)) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		all, err := words()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveError
+		}
+		return slices.DeleteFunc(all, func(w string) bool {
+			return len(w) < len(begun) || !strings.EqualFold(w[:len(begun)], begun)
+		}), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// deviceWords are the devices of the settings and of the log.
+func (cl *cli) deviceWords() ([]string, error) {
+	cfg, err := cl.load()
+	if err != nil {
+		return nil, err
+	}
+	var bindings []devices.Binding
+	if r, err := querylog.OpenReader(cfg.Data.Dir); err == nil {
+		defer r.Close()
+		bindings, _ = r.Bindings(context.Background()) // none where there is no log yet
+	}
+	return newIdentities(cfg, bindings).names, nil
+}
+
+// vendorWords are the vendors of the shipped lists.
+func vendorWords() (names []string, err error) {
+	known, err := catalog.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range known.Vendors() {
+		names = append(names, v.Vendor)
+	}
+	return sorted(names), nil
+}
+
+// listWords are the lists there are; with a kind, those of it.
+func (cl *cli) listWords(kinds ...blocklists.Kind) func() ([]string, error) {
+	return func() (names []string, err error) {
+		cfg, err := cl.load()
+		if err != nil {
+			return nil, err
+		}
+		all, err := listStatus(context.Background(), cfg)
+		for i := range all {
+			if len(kinds) == 0 || slices.Contains(kinds, all[i].Kind) {
+				names = append(names, all[i].Name)
+			}
+		}
+		return sorted(names), err
 	}
 }
 

@@ -72,6 +72,8 @@ func (cl *cli) newListsAccept() *cobra.Command {
 		Short:   "Put a list in force that is held back",
 		Example: "  telltale lists accept mylist",
 		Args:    oneArg("name of a list"),
+
+		ValidArgsFunction: completion(cl.listWords()),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := cl.load()
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
 )
 
@@ -18,6 +19,8 @@ func (cl *cli) newListsDiff() *cobra.Command {
 		Short:   "Show what the last update of a subscribed list added and removed",
 		Example: "  telltale lists diff mylist\n  telltale lists diff --held mylist",
 		Args:    oneArg("name of a subscribed list"),
+
+		ValidArgsFunction: completion(cl.listWords(blocklists.Subscribed)),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := cl.load()
 			if err != nil {
@@ -54,6 +57,8 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 		Short:   "Fetch subscribed lists now",
 		Long:    "Fetch the named subscribed lists, or all of them, now instead of when they are due. Exit status 1 if one failed or was held back.",
 		Example: "  telltale lists refresh\n  telltale lists refresh mylist",
+
+		ValidArgsFunction: completion(cl.listWords(blocklists.Subscribed)),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := cl.load()
 			if err != nil {

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"telltale/config"
 	"telltale/querylog"
 )
 
@@ -20,7 +24,7 @@ type selection struct {
 	limit                                       int
 }
 
-func (s *selection) add(c *cobra.Command, since string, limit int) {
+func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 	f := c.Flags()
 	f.StringVar(&s.since, "since", since, "from then on: 2h, 7d, 15:04, 2006-01-02 or RFC 3339")
 	f.StringVar(&s.until, "until", "", "until then")
@@ -28,18 +32,23 @@ func (s *selection) add(c *cobra.Command, since string, limit int) {
 	f.StringVar(&s.vendor, "vendor", "", "of one vendor")
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
 	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe or answer")
-	f.IntVar(&s.limit, "limit", limit, "the newest so many; 0 for all")
+	f.IntVar(&s.limit, "limit", 0, "the newest so many; 0 for all")
 	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
+	completeBy(c, "device", cl.deviceWords)
+	completeBy(c, "vendor", vendorWords)
 }
 
 // filter makes the flags a filter, and checks them.
 func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
-	f = querylog.Filter{Device: s.device, Vendor: s.vendor, Name: strings.ToLower(strings.TrimSuffix(s.name, ".")), Verdict: s.verdict, Limit: s.limit}
+	f = querylog.Filter{Device: s.device, Vendor: s.vendor, Verdict: s.verdict, Limit: s.limit}
 	if f.Since, err = parseTime(s.since, now); err != nil {
 		return f, usage("--since: %v", err)
 	}
 	if f.Until, err = parseTime(s.until, now); err != nil {
 		return f, usage("--until: %v", err)
+	}
+	if f.Name, err = parseNamePart(s.name); err != nil {
+		return f, usage("--name: %v", err)
 	}
 	switch s.verdict {
 	case "", "pass", "allow", "block", "observe", "answer":
@@ -62,9 +71,13 @@ func (cl *cli) newLog() *cobra.Command {
 name by one device that were decided and answered alike within some seconds,
 with their count. It works with the server stopped, too.
 
+On a terminal it is the newest 100 rows, unless --since or --limit says
+otherwise; with --json, or in a pipe, all. A device is all that it was known by:
+its name, the names it had before, and its MAC.
+
 With --follow, each row is printed once when it is closed, and while it is open
-once a second, marked open. With --json, a row is one JSON object on one line;
-docs/querylog.md says what each field means.`,
+once a second, marked open; it begins with the newest 100. With --json, a row is
+one JSON object on one line; docs/querylog.md says what each field means.`,
 		Example: `  telltale log
   telltale log --since 1d --vendor Xiaomi
   telltale log --device living-room-tv --verdict block --json
@@ -75,47 +88,151 @@ docs/querylog.md says what each field means.`,
 			if err != nil {
 				return err
 			}
-			r, err := cl.openLog(c.Context())
+			l, err := cl.openLog(c.Context())
 			if err != nil {
 				return err
 			}
-			defer r.Close()
-			print := cl.rowPrinter()
-			if follow {
-				return ignoreCancel(c.Context(), r.Follow(c.Context(), f, print))
+			defer l.Close()
+			if err := l.choose(&f); err != nil {
+				return err
 			}
-			n := 0
-			for row, err := range r.Rows(c.Context(), f) {
-				if err == nil {
-					err = print(row)
-				}
-				if err != nil {
+			chosen := c.Flags().Changed("limit") || f.Since != (time.Time{})
+			if follow {
+				if err := l.checkVendor(c.Context(), f.Vendor); err != nil {
 					return err
 				}
-				n++
+				if !chosen {
+					f.Limit = 100
+				}
+				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter()))
 			}
-			if n == 0 && !cl.json {
-				fmt.Fprintln(cl.err, "no rows: nobody asked yet, or the flags leave none")
+			if !chosen && !cl.json && isTerminal(cl.out) {
+				return cl.showNewest(c.Context(), l, f, 100)
 			}
-			return nil
+			return cl.showRows(c.Context(), l, f)
 		},
 	})
-	s.add(c, "", 100)
+	s.add(cl, c, "")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing as lookups come")
 	return c
 }
 
+// showRows prints all rows that f chooses.
+func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter) error {
+	print, n := cl.rowPrinter(), 0
+	for row, err := range l.Rows(ctx, f) {
+		if err == nil {
+			err = print(row)
+		}
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	if n > 0 {
+		return nil
+	}
+	if err := l.checkVendor(ctx, f.Vendor); err != nil {
+		return err
+	}
+	if !cl.json {
+		fmt.Fprintln(cl.err, "no rows: nobody asked yet, or the flags leave none")
+	}
+	return nil
+}
+
+// showNewest prints the newest n rows that f chooses, and says when there are more.
+func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, n int) error {
+	f.Limit = n + 1
+	var rows []querylog.Row
+	for row, err := range l.Rows(ctx, f) {
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) <= n {
+		f.Limit = n
+		return cl.showRows(ctx, l, f)
+	}
+	print := cl.rowPrinter()
+	for _, row := range rows[len(rows)-n:] {
+		if err := print(row); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(cl.err, "these are the newest %d rows; there are older ones: --since 1d, or --limit 0 for all\n", n)
+	return err
+}
+
+// isTerminal reports whether a person sees w as it is written.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&fs.ModeCharDevice != 0
+}
+
+// An openedLog is the log of the settings, and who is in it.
+type openedLog struct {
+	*querylog.Reader
+	cfg *config.Config
+	ids *identities
+}
+
 // openLog opens the log of the settings for reading, up to now: a running server
 // is asked to write down what it has. One that does not answer is no obstacle.
-func (cl *cli) openLog(ctx context.Context) (*querylog.Reader, error) {
+func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 	cfg, err := cl.load()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	asked, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	newClient(cfg).post(ctx, "/log/flush", order{})
-	return querylog.OpenReader(cfg.Data.Dir)
+	newClient(cfg).post(asked, "/log/flush", order{})
+	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := r.Bindings(ctx)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &openedLog{r, cfg, newIdentities(cfg, bindings)}, nil
+}
+
+// choose gives f all identities of the device it names.
+func (l *openedLog) choose(f *querylog.Filter) (err error) {
+	if f.Device != "" {
+		f.Devices, err = l.ids.find(f.Device)
+	}
+	return err
+}
+
+// checkVendor fails where nobody knows a vendor: neither the shipped lists nor a
+// row of the log.
+func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
+	if vendor == "" {
+		return nil
+	}
+	known, err := vendorWords()
+	if err != nil {
+		return err
+	}
+	seen, err := l.Top(ctx, "vendors", querylog.Filter{}, 0)
+	if err != nil {
+		return err
+	}
+	for i := range seen {
+		known = append(known, seen[i].Key)
+	}
+	if slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, vendor) }) {
+		return nil
+	}
+	return unknown("vendor", vendor, known, "telltale catalog")
 }
 
 // rowPrinter prints rows for people, or as JSON.

@@ -74,13 +74,16 @@ answer for the names vendors use for telemetry, and keeps a log of which device
 asked for which of them, when and how often.
 
 Set it as your router's DNS server, edit the lists as plain files, read the log.`,
+		Version:       versionText(),
 		SilenceErrors: true, SilenceUsage: true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.InitDefaultVersionFlag() // cobra makes it too late to know that it takes no value
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	config.AddFlags(root.PersistentFlags())
 	completeSettings(root)
 	root.AddCommand(
-		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newTop(), cl.newExplain(), cl.newDevices(), cl.newLists(),
+		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newTop(), cl.newLedger(), cl.newExplain(), cl.newDevices(), cl.newLists(),
 		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newVersion(),
 	)
 	return root

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -21,8 +22,8 @@ func parseAge(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// parseTime reads a point in time: a duration before now, a time of today, a
-// date, or RFC 3339. "" is no time.
+// parseTime reads a point in time: a duration before now, the last time the clock
+// showed a time of day, a date, or RFC 3339. "" is no time.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -38,7 +39,13 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{"15:04", "15:04:05"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			y, m, d := now.Date()
-			return time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, now.Location()), nil
+			at := func(day int) time.Time {
+				return time.Date(y, m, day, t.Hour(), t.Minute(), t.Second(), 0, now.Location())
+			}
+			if at(d).After(now) {
+				return at(d - 1), nil
+			}
+			return at(d), nil
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is no time; 2h, 7d, 15:04, 2006-01-02 and RFC 3339 are", s)
@@ -50,6 +57,27 @@ func ignoreCancel(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// parseNamePart reads a part of a name, or a pattern, as a person types it. A
+// label in another script than Latin is one of the wire's only as a whole.
+func parseNamePart(s string) (string, error) {
+	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
+	for i, l := range labels {
+		ascii := strings.IndexFunc(l, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+		if ascii {
+			labels[i] = strings.ToLower(l)
+			continue
+		}
+		if strings.ContainsAny(l, "*?") {
+			return "", fmt.Errorf("%q: a part of a name between two dots must be whole where it has letters outside ASCII", l)
+		}
+		var err error
+		if labels[i], err = format.ASCII(l); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(labels, "."), nil
 }
 
 // parseName reads a name as a person types it, in any script.

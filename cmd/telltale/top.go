@@ -1,13 +1,25 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"telltale/querylog"
 )
+
+// A topLine is what top prints of a name, a device, a vendor or an hour.
+type topLine struct {
+	querylog.TopRow
+	Totals uint64 `json:"totals,omitempty"` // of Count, lookups of which only the hour is kept
+}
 
 func (cl *cli) newTop() *cobra.Command {
 	var s selection
@@ -15,51 +27,182 @@ func (cl *cli) newTop() *cobra.Command {
 	c := cl.addJSON(&cobra.Command{
 		Use:   "top names|devices|vendors",
 		Short: "Count lookups by name, device or vendor",
+		Long: `Count lookups by name, device or vendor in a period: the last 24 hours, unless
+--since says otherwise. What the lists call telemetry, mixed or essential is
+counted apart: essential names, such as connectivity checks, are the vendor's, but
+not its telemetry. Rows of names that no list has are kept for a day; where the
+period goes back further, only their number by device and hour is left, and
+'top devices' counts it.
+
+On a terminal it is the first 10; with --json, or in a pipe, all.`,
 		Example: `  telltale top vendors
   telltale top names --device living-room-tv --since 7d --limit 20`,
 		ValidArgs: kinds,
 		Args: func(_ *cobra.Command, args []string) error {
-			for _, k := range kinds {
-				if len(args) == 1 && args[0] == k {
-					return nil
-				}
+			if len(args) != 1 || !slices.Contains(kinds, args[0]) {
+				return usage("one of names, devices and vendors is expected")
 			}
-			return usage("one of names, devices and vendors is expected")
+			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := s.filter(time.Now())
 			if err != nil {
 				return err
 			}
-			n := f.Limit
-			f.Limit = 0
-			r, err := cl.openLog(c.Context())
+			limit := f.Limit
+			if !c.Flags().Changed("limit") && !cl.json && isTerminal(cl.out) {
+				limit = 10
+			}
+			l, err := cl.openLog(c.Context())
 			if err != nil {
 				return err
 			}
-			defer r.Close()
-			rows, err := r.Top(c.Context(), args[0], f, n)
+			defer l.Close()
+			if err := l.choose(&f); err != nil {
+				return err
+			}
+			lines, err := l.top(c.Context(), args[0], f)
 			if err != nil {
 				return err
 			}
-			if cl.json {
-				enc := json.NewEncoder(cl.out)
-				for _, row := range rows {
-					if err := enc.Encode(row); err != nil {
-						return err
-					}
+			if len(lines) == 0 {
+				if err := l.checkVendor(c.Context(), f.Vendor); err != nil {
+					return err
 				}
-				return nil
 			}
-			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "LOOKUPS\tBLOCKED\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[args[0]])
-			for _, row := range rows {
-				fmt.Fprintf(w, "%d\t%d\t%s\t%s\n", row.Count, row.Blocked, row.Last.Local().Format("2006-01-02 15:04:05"), printable(row.Key))
-			}
-			return w.Flush()
+			return cl.showTop(c.Context(), l, args[0], f, lines, limit)
 		},
 	})
-	s.add(c, "24h", 10)
+	s.add(cl, c, "24h")
 	c.Flags().Lookup("limit").Usage = "the busiest so many; 0 for all"
 	return c
+}
+
+// top counts what f chooses. A device is one line, whatever it was known by.
+func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]topLine, error) {
+	rows, err := l.Top(ctx, what, f, 0)
+	if err != nil || what != "devices" {
+		lines := make([]topLine, len(rows))
+		for i := range rows {
+			lines[i].TopRow = rows[i]
+		}
+		return lines, err
+	}
+	all := map[string]*topLine{}
+	for _, r := range rows {
+		r.Key = l.ids.now(r.Key)
+		if have := all[r.Key]; have != nil {
+			have.Add(r)
+		} else {
+			all[r.Key] = &topLine{TopRow: r}
+		}
+	}
+	if err := l.addHours(ctx, f, all); err != nil {
+		return nil, err
+	}
+	lines := make([]topLine, 0, len(all))
+	for key, line := range all {
+		if !strings.HasPrefix(key, "mac:") && !strings.HasPrefix(key, "addr:") {
+			line.Label = key // a name is shown as it is today
+		}
+		lines = append(lines, *line)
+	}
+	slices.SortFunc(lines, func(a, b topLine) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key)) })
+	return lines, nil
+}
+
+// addHours adds the hourly totals of lookups whose rows are deleted. They have no
+// name, vendor or verdict.
+func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[string]*topLine) error {
+	if f.Name != "" || f.Vendor != "" || f.Verdict != "" {
+		return nil
+	}
+	hours, err := l.Hours(ctx, f.Since, f.Until)
+	if err != nil {
+		return err
+	}
+	for _, h := range hours {
+		if f.Device != "" && !slices.Contains(f.Devices, h.Device) {
+			continue
+		}
+		key := l.ids.now(h.Device)
+		t := querylog.TopRow{Key: key, Count: h.Lookups, First: h.Hour, Last: querylog.Time{Time: h.Hour.Add(time.Hour)}}
+		if have := all[key]; have != nil {
+			have.Add(t)
+		} else {
+			all[key] = &topLine{TopRow: t}
+		}
+		all[key].Totals += h.Lookups
+	}
+	return nil
+}
+
+func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, limit int) error {
+	more := 0
+	if limit > 0 && len(lines) > limit {
+		more, lines = len(lines)-limit, lines[:limit]
+	}
+	if cl.json {
+		enc := json.NewEncoder(cl.out)
+		enc.SetEscapeHTML(false)
+		for i := range lines {
+			if err := enc.Encode(&lines[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "LOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[what])
+	totals := uint64(0)
+	for i := range lines {
+		t := &lines[i]
+		totals += t.Totals
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
+			when(t.Last.Time), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if more > 0 {
+		fmt.Fprintf(cl.err, "and %d more: --limit 0 shows all\n", more)
+	}
+	if totals > 0 {
+		fmt.Fprintf(cl.err, "%d lookups are of names that no list has; only their hour and device are kept\n", totals)
+	}
+	return cl.sayPeriod(ctx, l, what, &f)
+}
+
+// sayPeriod says which period was counted, and where rows do not go back as far.
+func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *querylog.Filter) error {
+	listed, unlisted, err := l.Coverage(ctx)
+	if err != nil {
+		return err
+	}
+	end := "now"
+	if !f.Until.IsZero() {
+		end = when(f.Until)
+	}
+	text := fmt.Sprintf("from %s to %s", when(f.Since), end)
+	if f.Since.IsZero() {
+		text = "up to " + end
+	}
+	late := func(t time.Time) bool { return t.IsZero() || t.After(f.Since.Add(time.Minute)) }
+	switch {
+	case listed.IsZero() && unlisted.IsZero():
+		text += "; there are no rows yet"
+	case what == "vendors" && late(listed):
+		text += "; the rows of listed names " + begin(listed)
+	case what != "vendors" && late(listed) || late(unlisted):
+		text += fmt.Sprintf("; the rows of listed names %s, those of all others %s", begin(listed), begin(unlisted))
+	}
+	_, err = fmt.Fprintln(cl.err, text)
+	return err
+}
+
+func begin(t time.Time) string {
+	if t.IsZero() {
+		return "are none"
+	}
+	return "begin " + when(t)
 }

@@ -20,8 +20,13 @@ func (cl *cli) newVersion() *cobra.Command {
 					"version": buildVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 				})
 			}
-			_, err := fmt.Fprintf(cl.out, "telltale %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cl.out, versionText())
 			return err
 		},
 	})
+}
+
+// versionText is what version and --version print.
+func versionText() string {
+	return fmt.Sprintf("telltale %s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

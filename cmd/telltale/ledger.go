@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/querylog"
+)
+
+func (cl *cli) newLedger() *cobra.Command {
+	since, until, kinds := "", "", []string(nil)
+	c := cl.addJSON(&cobra.Command{
+		Use:   "ledger",
+		Short: "Show what bears on how far the log can be relied on: gaps, pauses, lists that failed",
+		Long: `Show the quality ledger: starts and crashes, lookups that were lost or counted
+without their names, clocks that jumped, lists that were reloaded, failed or are
+held back, pauses, changed settings. docs/querylog.md explains each kind. It works
+with the server stopped, too.`,
+		Example: `  telltale ledger
+  telltale ledger --since 7d --kind crash,lost,overload
+  telltale ledger --json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			now := time.Now()
+			from, err := parseTime(since, now)
+			if err != nil {
+				return usage("--since: %v", err)
+			}
+			to, err := parseTime(until, now)
+			if err != nil {
+				return usage("--until: %v", err)
+			}
+			l, err := cl.openLog(c.Context())
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			events, err := l.Ledger(c.Context(), time.Time{}, time.Time{})
+			if err != nil {
+				return err
+			}
+			if err := checkKinds(kinds, events); err != nil {
+				return err
+			}
+			events = slices.DeleteFunc(events, func(e querylog.Event) bool {
+				return len(kinds) > 0 && !slices.Contains(kinds, e.Kind) ||
+					!from.IsZero() && e.Time.Before(from) || !to.IsZero() && e.Time.After(to)
+			})
+			return cl.showEvents(events)
+		},
+	})
+	f := c.Flags()
+	f.StringVar(&since, "since", "", "from then on: 2h, 7d, 15:04, 2006-01-02 or RFC 3339")
+	f.StringVar(&until, "until", "", "until then")
+	f.StringSliceVar(&kinds, "kind", nil, "of these kinds alone, such as crash,lost")
+	complete(c, "kind", ledgerKinds...)
+	return c
+}
+
+// ledgerKinds are the kinds of events there are; docs/querylog.md explains them.
+var ledgerKinds = []string{
+	querylog.KindStart, querylog.KindStop, querylog.KindCrash, querylog.KindFailure, querylog.KindMended, querylog.KindLost,
+	querylog.KindFolded, querylog.KindStore, querylog.KindClock, querylog.KindRetention,
+}
+
+// checkKinds fails for a kind that is neither known nor in the ledger.
+func checkKinds(kinds []string, events []querylog.Event) error {
+	known := slices.Clone(ledgerKinds)
+	for i := range events {
+		known = append(known, events[i].Kind)
+	}
+	known = sorted(known)
+	for _, k := range kinds {
+		if !slices.Contains(known, k) {
+			return unknown("kind of event", k, known, "telltale ledger")
+		}
+	}
+	return nil
+}
+
+func (cl *cli) showEvents(events []querylog.Event) error {
+	if cl.json {
+		enc := json.NewEncoder(cl.out)
+		enc.SetEscapeHTML(false)
+		for i := range events {
+			if err := enc.Encode(&events[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range events {
+		if _, err := fmt.Fprintln(cl.out, eventText(&events[i])); err != nil {
+			return err
+		}
+	}
+	if len(events) == 0 {
+		fmt.Fprintln(cl.err, "no events: nothing happened in that time, or the flags leave none")
+	}
+	return nil
+}
+
+// eventText writes an event as one line: when, what, about what, and which time
+// it speaks of.
+func eventText(e *querylog.Event) string {
+	var parts []string
+	for _, p := range []string{e.Subject, e.Detail} {
+		if p != "" {
+			parts = append(parts, printable(p))
+		}
+	}
+	text := fmt.Sprintf("%s  %-14s %s", when(e.Time.Time), e.Kind, strings.Join(parts, ": "))
+	switch {
+	case !e.Since.IsZero() && !e.Until.IsZero():
+		text += fmt.Sprintf("  (from %s to %s)", when(e.Since.Time), when(e.Until.Time))
+	case !e.Since.IsZero():
+		text += fmt.Sprintf("  (since %s)", when(e.Since.Time))
+	case !e.Until.IsZero():
+		text += fmt.Sprintf("  (until %s)", when(e.Until.Time))
+	}
+	return strings.TrimRight(text, " ")
+}
