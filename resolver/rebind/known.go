@@ -36,28 +36,25 @@ var exceptions = []exception{
 
 	// Lists of domains and of hashes kept in DNS; lists of addresses are known by the
 	// shape of the question.
-	{domain: "dbl.spamhaus.org", addresses: []netip.Prefix{loopback}, source: "https://www.spamhaus.org/faqs/domain-blocklist/"},
-	{domain: "dq.spamhaus.net", addresses: []netip.Prefix{loopback}, source: "https://docs.spamhaus.com/datasets/docs/source/40-real-world-usage/PublicMirrors/MTAs/020-Postfix.html"},
-	{domain: "multi.surbl.org", addresses: []netip.Prefix{loopback}, source: "https://www.surbl.org/lists"},
-	{domain: "multi.uribl.com", addresses: []netip.Prefix{loopback}, source: "https://uribl.com/about.shtml"},
-	{domain: "avqs.mcafee.com", addresses: []netip.Prefix{loopback}, source: "https://kcm.trellix.com/corporate/index?page=content&id=KB53782"},
-	{domain: "avts.mcafee.com", addresses: []netip.Prefix{loopback}, source: "https://kcm.trellix.com/corporate/index?page=content&id=KB53782"},
+	{domain: "dbl.spamhaus.org", addresses: []netip.Prefix{loopback}, source: spamhaus},
+	{domain: "dq.spamhaus.net", addresses: []netip.Prefix{loopback}, source: spamhaus},
+	{domain: "multi.surbl.org", addresses: []netip.Prefix{loopback}, source: "https://tamingdns.com/rbl/surbl"},
+	{domain: "avqs.mcafee.com", addresses: []netip.Prefix{loopback}, source: mcafee},
+	{domain: "avts.mcafee.com", addresses: []netip.Prefix{loopback}, source: mcafee},
 
 	// Routers.
-	{domain: "fritz.box", inside: true, source: "https://fritz.com/en/apps/knowledge-base/FRITZ-Box-7590/1_Opening-the-FRITZ-Box-user-interface/"},
-	{domain: "router.asus.com", inside: true, source: "https://www.asus.com/support/faq/1005263/"},
-	{domain: "asusrouter.com", inside: true, source: "https://www.asus.com/support/faq/1005263/"},
-	{domain: "routerlogin.net", inside: true, source: "https://kb.netgear.com/119/What-is-routerlogin-net"},
-	{domain: "routerlogin.com", inside: true, source: "https://kb.netgear.com/119/What-is-routerlogin-net"},
-	{domain: "orbilogin.com", inside: true, source: "https://kb.netgear.com/000036078/How-do-I-log-in-to-my-Orbi-WiFi-System"},
-	{domain: "orbilogin.net", inside: true, source: "https://kb.netgear.com/000036078/How-do-I-log-in-to-my-Orbi-WiFi-System"},
-	{domain: "tplinkwifi.net", inside: true, source: "https://www.tp-link.com/us/support/faq/87/"},
-	{domain: "tplinkmodem.net", inside: true, source: "https://www.tp-link.com/us/support/faq/87/"},
-	{domain: "tplinkrepeater.net", inside: true, source: "https://www.tp-link.com/us/support/faq/87/"},
-	{domain: "miwifi.com", inside: true, source: "https://www.mi.com/global/support/faq/details/KA-06763/"},
-	{domain: "my.keenetic.net", inside: true, source: "https://help.keenetic.com/hc/en-us/articles/360000422000"},
-	{domain: "router.synology.com", inside: true, source: "https://kb.synology.com/en-global/SRM/tutorial/How_do_I_connect_to_my_Synology_Router"},
+	{domain: "fritz.box", inside: true, source: "https://www.heise.de/ratgeber/Gefaehrdete-Router-Verkehr-mit-dubiosen-Internetdomains-verhindern-9720655.html"},
+	{domain: "router.asus.com", inside: true, source: "https://github.com/gwarser/filter-lists/issues/26"},
+	{domain: "routerlogin.net", inside: true, source: netgear},
+	{domain: "routerlogin.com", inside: true, source: netgear},
+	{domain: "tplinkwifi.net", inside: true, source: "https://www.manualowl.com/m/TP-Link/Archer-AX6000/Manual/531428?page=94"},
 }
+
+const (
+	spamhaus = "https://docs.spamhaus.com/datasets/docs/source/10-data-type-documentation/datasets/040-zones.html"
+	mcafee   = "https://kcm.trellix.com/corporate/index?page=content&id=KB53782"
+	netgear  = "https://www.manualowl.com/m/Netgear/WNDR4700/Manual/437597?page=19"
+)
 
 // byName are exceptions by the wire form of their domain.
 var byName = func() map[string]*exception {
