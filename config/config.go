@@ -131,7 +131,7 @@ type Access struct {
 
 // Rebind is which public names may lead to private addresses.
 type Rebind struct {
-	Allow []string `key:"allow,domain,live"` // lower case A-labels without trailing dot
+	Allow []string `key:"allow,domain,live"` // lower case A-labels without trailing dot; "." is all of them
 }
 
 // Special says which special names are answered here and not upstream.
@@ -206,7 +206,6 @@ func defaults() *Config {
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20},
 		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
-		Rebind:   Rebind{Allow: []string{"plex.direct"}},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Size: 1 << 30},

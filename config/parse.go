@@ -149,8 +149,12 @@ func parseMAC(text string) (string, bool) {
 	return mac.String(), true
 }
 
-// parseDomain returns a domain in lower case A-labels without trailing dot.
+// parseDomain returns a domain in lower case A-labels without trailing dot; "." is
+// the root.
 func parseDomain(text string) (string, bool) {
+	if text == "." {
+		return text, true
+	}
 	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(text, "."))
 	if err != nil || name == "" || len(name) > 253 {
 		return "", false

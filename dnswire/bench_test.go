@@ -32,7 +32,7 @@ func BenchmarkParseQuestion(b *testing.B) {
 
 func BenchmarkAppend(b *testing.B) {
 	q := question(b, "www.ads.example.", dns.TypeA, false)
-	kept, err := new(Scrubber).Scrub(message(b, "www.ads.example.", dns.TypeA, true,
+	kept, err := new(Sanitizer).Sanitize(message(b, "www.ads.example.", dns.TypeA, true,
 		"www.ads.example. 300 IN CNAME a.cdn.example.\na.cdn.example. 300 IN A 192.0.2.1\na.cdn.example. 300 IN A 192.0.2.2\n--\n--\n"), q)
 	if err != nil {
 		b.Fatal(err)
@@ -57,14 +57,14 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-func BenchmarkScrub(b *testing.B) {
+func BenchmarkSanitize(b *testing.B) {
 	q := question(b, "www.ads.example.", dns.TypeA, false)
 	reply := message(b, "www.ads.example.", dns.TypeA, true,
 		"www.ads.example. 300 IN CNAME a.cdn.example.\na.cdn.example. 300 IN A 192.0.2.1\na.cdn.example. 300 IN A 192.0.2.2\n--\n--\n")
-	var s Scrubber
+	var s Sanitizer
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Scrub(reply, q); err != nil {
+		if _, err := s.Sanitize(reply, q); err != nil {
 			b.Fatal(err)
 		}
 	}

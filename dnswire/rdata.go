@@ -7,7 +7,7 @@ import (
 
 // collectSVCB reads the target and the address hints of an SVCB or HTTPS record
 // (RFC 9460, 2.2).
-func (s *Scrubber) collectSVCB(data []byte) error {
+func (s *Sanitizer) collectSVCB(data []byte) error {
 	if len(data) < 3 {
 		return ErrReply
 	}
@@ -16,7 +16,7 @@ func (s *Scrubber) collectSVCB(data []byte) error {
 		return ErrReply
 	}
 	if s.name.Labels() > 0 {
-		s.clean.Aliases = append(s.clean.Aliases, s.name.Wire()...)
+		s.out.Aliases = append(s.out.Aliases, s.name.Wire()...)
 	}
 	const ipv4hint, ipv6hint = 4, 6
 	for data = data[off:]; len(data) >= 4; {
@@ -33,7 +33,7 @@ func (s *Scrubber) collectSVCB(data []byte) error {
 		}
 		for v := data[4 : 4+n]; size > 0 && len(v) >= size; v = v[size:] {
 			a, _ := netip.AddrFromSlice(v[:size])
-			s.clean.Addresses = append(s.clean.Addresses, a)
+			s.out.Addresses = append(s.out.Addresses, a)
 		}
 		data = data[4+n:]
 	}
@@ -45,7 +45,7 @@ func (s *Scrubber) collectSVCB(data []byte) error {
 
 // checkNames checks the names in r's data that may be compressed, so that none
 // is passed on that a client could stumble over.
-func (s *Scrubber) checkNames(r *record) error {
+func (s *Sanitizer) checkNames(r *record) error {
 	off, names, behind, ok := s.namesIn(r)
 	if !ok {
 		return ErrReply
@@ -64,7 +64,7 @@ func (s *Scrubber) checkNames(r *record) error {
 
 // namesIn returns where in r's data the names begin that may be compressed
 // (RFC 3597, 4), how many there are, and how many octets follow them.
-func (s *Scrubber) namesIn(r *record) (off, names, behind int, ok bool) {
+func (s *Sanitizer) namesIn(r *record) (off, names, behind int, ok bool) {
 	before := 0
 	switch r.typ {
 	case TypeNS, TypeCNAME, TypePTR, TypeDNAME, 3, 4, 7, 8, 9: // ..., MD, MF, MB, MG, MR

@@ -223,7 +223,7 @@ func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte)
 			cookie, ede = nil, EDE{}
 		}
 		dst = appendOPT(dst, q, s.Rcode, cookie, ede)
-		dst[at+11]++ // additional: the stored count is below 255, see Scrub
+		dst[at+11]++ // additional: the stored count is below 255, see Sanitize
 	}
 	return dst
 }

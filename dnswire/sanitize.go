@@ -26,8 +26,8 @@ var (
 	ErrChain = errors.New("alias chain too long")
 )
 
-// A Clean is an upstream's reply reduced to what the question asked for.
-type Clean struct {
+// A Sanitized is an upstream's reply reduced to what the question asked for.
+type Sanitized struct {
 	Stored
 	TTL     uint32 // how long it may be kept, seconds; 0: not at all
 	Served  uint32 // the largest TTL in it, seconds
@@ -67,62 +67,62 @@ const (
 	setCount
 )
 
-// A Scrubber turns upstreams' replies into Cleans. It keeps its working memory
-// between calls; it belongs to one goroutine at a time.
-type Scrubber struct {
+// A Sanitizer sanitizes upstreams' replies. It keeps its working memory between
+// calls; it belongs to one goroutine at a time.
+type Sanitizer struct {
 	msg     []byte
 	records []record
 	chain   []Name
 	aliases []int // the record that leads from each name of the chain to the next
 	name    Name
 	flat    [MaxName]byte
-	clean   Clean
+	out     Sanitized
 	written suffixes
 }
 
-// Scrub reads reply, an upstream's answer to q whose id and question are known
+// Sanitize reads reply, an upstream's answer to q whose id and question are known
 // to fit, and keeps of it only the answer: the alias chain from the question's
 // name, the records of the type asked for at its end, and for a negative answer
 // the SOA (with DNSSEC records where q.DO). Nothing outside the question is
 // kept, nor is what an upstream adds of its own accord. The chain is put in the
 // order in which it leads (RFC 1034, 4.3.2): stub resolvers read it once. The
 // result refers to memory of its own.
-func (s *Scrubber) Scrub(reply []byte, q *Question) (Clean, error) {
+func (s *Sanitizer) Sanitize(reply []byte, q *Question) (Sanitized, error) {
 	s.msg, s.records, s.chain, s.aliases = reply, s.records[:0], s.chain[:0], s.aliases[:0]
-	s.clean = Clean{}
+	s.out = Sanitized{}
 	if err := s.read(); err != nil {
-		return Clean{}, err
+		return Sanitized{}, err
 	}
 	question, err := s.questionSize()
 	if err != nil {
-		return Clean{}, err
+		return Sanitized{}, err
 	}
 	if err := s.follow(q); err != nil {
-		return Clean{}, err
+		return Sanitized{}, err
 	}
 	negative := s.keepAnswers(q)
 	s.keepAuthority(q, negative)
 	if err := s.collect(); err != nil {
-		return Clean{}, err
+		return Sanitized{}, err
 	}
 	s.alignTTLs()
 	s.lifetime(negative)
 	s.order()
 	if err := s.write(question); err != nil {
-		return Clean{}, err
+		return Sanitized{}, err
 	}
-	return s.clean, nil
+	return s.out, nil
 }
 
 // read finds all records and reads the OPT. Section counts are not trusted: what
 // does not fit the message's length is an error, never an allocation.
-func (s *Scrubber) read() error {
+func (s *Sanitizer) read() error {
 	m := s.msg
 	if len(m) < HeaderLen || binary.BigEndian.Uint16(m[4:]) != 1 {
 		return ErrReply
 	}
-	s.clean.Rcode = uint16(m[3] & 0xf)
-	s.clean.AD = m[3]&flagAD != 0
+	s.out.Rcode = uint16(m[3] & 0xf)
+	s.out.AD = m[3]&flagAD != 0
 	off, err := s.questionSize()
 	if err != nil {
 		return err
@@ -159,16 +159,16 @@ func (s *Scrubber) read() error {
 }
 
 // readOPT takes the extended rcode and the first Extended DNS Error.
-func (s *Scrubber) readOPT(r *record) {
-	s.clean.Rcode |= uint16(s.msg[r.fixed+4]) << 4
+func (s *Sanitizer) readOPT(r *record) {
+	s.out.Rcode |= uint16(s.msg[r.fixed+4]) << 4
 	for b := s.msg[r.data:r.end]; len(b) >= 4; {
 		code, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
 		if len(b) < 4+n {
 			return
 		}
 		if code == optionEDE && n >= 2 {
-			s.clean.EDE.Code = binary.BigEndian.Uint16(b[4:])
-			s.clean.EDE.Text = printable(b[6 : 4+n])
+			s.out.EDE.Code = binary.BigEndian.Uint16(b[4:])
+			s.out.EDE.Text = printable(b[6 : 4+n])
 			return
 		}
 		b = b[4+n:]
@@ -189,7 +189,7 @@ func printable(b []byte) string {
 }
 
 // questionSize returns the size of the question section.
-func (s *Scrubber) questionSize() (int, error) {
+func (s *Sanitizer) questionSize() (int, error) {
 	off, err := checkName(s.msg, HeaderLen)
 	if err != nil || off+4 > len(s.msg) {
 		return 0, ErrReply
@@ -199,7 +199,7 @@ func (s *Scrubber) questionSize() (int, error) {
 
 // follow builds the chain of names from the question's name along the CNAMEs of
 // the answer section, in whatever order they stand.
-func (s *Scrubber) follow(q *Question) error {
+func (s *Sanitizer) follow(q *Question) error {
 	s.chain = append(s.chain, q.Name)
 	if q.Type == TypeCNAME {
 		return nil
@@ -240,14 +240,14 @@ func (s *Scrubber) follow(q *Question) error {
 }
 
 // owns reports whether r's owner is n, without expanding more than is needed.
-func (s *Scrubber) owns(r *record, n *Name) bool {
+func (s *Sanitizer) owns(r *record, n *Name) bool {
 	return equalName(s.msg, r.owner, n.Wire())
 }
 
 // keepAnswers marks the records of the answer section to keep, with the name of
 // the chain and the RRset that each belongs to, and reports whether none of the
 // type asked for is among them.
-func (s *Scrubber) keepAnswers(q *Question) (negative bool) {
+func (s *Sanitizer) keepAnswers(q *Question) (negative bool) {
 	negative = true
 	for i := range s.records {
 		r := &s.records[i]
@@ -267,7 +267,7 @@ func (s *Scrubber) keepAnswers(q *Question) (negative bool) {
 }
 
 // belongs returns the name of the chain and the RRset that the i-th record is of.
-func (s *Scrubber) belongs(i int, q *Question) (link, set int, ok bool) {
+func (s *Sanitizer) belongs(i int, q *Question) (link, set int, ok bool) {
 	r := &s.records[i]
 	typ := r.typ
 	if typ == TypeRRSIG { // belongs to what it signs
@@ -304,7 +304,7 @@ func (s *Scrubber) belongs(i int, q *Question) (link, set int, ok bool) {
 }
 
 // keepAuthority keeps what proves a negative answer.
-func (s *Scrubber) keepAuthority(q *Question, negative bool) {
+func (s *Sanitizer) keepAuthority(q *Question, negative bool) {
 	end := &s.chain[len(s.chain)-1]
 	soa := false
 	for i := range s.records {
@@ -329,9 +329,9 @@ const (
 )
 
 // collect checks the data of what is kept, and gathers aliases and addresses.
-func (s *Scrubber) collect() error {
+func (s *Sanitizer) collect() error {
 	for i := range s.chain[1:] {
-		s.clean.Aliases = append(s.clean.Aliases, s.chain[1+i].Wire()...)
+		s.out.Aliases = append(s.out.Aliases, s.chain[1+i].Wire()...)
 	}
 	for i := range s.records {
 		r := &s.records[i]
@@ -345,13 +345,13 @@ func (s *Scrubber) collect() error {
 			if !ok || !a.Is4() {
 				return ErrReply
 			}
-			s.clean.Addresses = append(s.clean.Addresses, a)
+			s.out.Addresses = append(s.out.Addresses, a)
 		case TypeAAAA:
 			a, ok := netip.AddrFromSlice(data)
 			if !ok || !a.Is6() {
 				return ErrReply
 			}
-			s.clean.Addresses = append(s.clean.Addresses, a)
+			s.out.Addresses = append(s.out.Addresses, a)
 		case TypeSVCB, TypeHTTPS:
 			if err := s.collectSVCB(data); err != nil {
 				return err
@@ -367,7 +367,7 @@ func (s *Scrubber) collect() error {
 
 // alignTTLs gives all records of an RRset, and its signatures, the least TTL
 // among them (RFC 2181, 5.2; RFC 4034, 3).
-func (s *Scrubber) alignTTLs() {
+func (s *Sanitizer) alignTTLs() {
 	var least [MaxAliases + 1][setCount]uint32
 	for i := range least {
 		least[i] = [setCount]uint32{maxTTL, maxTTL, maxTTL}
@@ -385,7 +385,7 @@ func (s *Scrubber) alignTTLs() {
 }
 
 // order puts the kept answers in the order of the chain.
-func (s *Scrubber) order() {
+func (s *Sanitizer) order() {
 	answers := len(s.records)
 	for i := range s.records {
 		if s.records[i].section != sectionAnswer {
@@ -402,7 +402,7 @@ func (s *Scrubber) order() {
 }
 
 // lifetime sets TTL and Served.
-func (s *Scrubber) lifetime(negative bool) {
+func (s *Sanitizer) lifetime(negative bool) {
 	ttl := uint32(maxTTL)
 	proven := false
 	for i := range s.records {
@@ -420,13 +420,13 @@ func (s *Scrubber) lifetime(negative bool) {
 			r.ttl = min(r.ttl, binary.BigEndian.Uint32(s.msg[r.end-4:]), maxNegativeTTL)
 			ttl = min(ttl, r.ttl)
 		}
-		s.clean.Served = max(s.clean.Served, r.ttl)
+		s.out.Served = max(s.out.Served, r.ttl)
 	}
 	switch {
-	case s.clean.Rcode != Success && s.clean.Rcode != NXDomain:
+	case s.out.Rcode != Success && s.out.Rcode != NXDomain:
 		ttl = 0 // a failure has its own lifetime (RFC 9520)
 	case negative && !proven:
 		ttl = 0 // RFC 2308, 5
 	}
-	s.clean.TTL = ttl
+	s.out.TTL = ttl
 }

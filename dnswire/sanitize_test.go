@@ -71,7 +71,7 @@ func lines(m *dns.Msg) string {
 	return b.String()
 }
 
-func TestScrubKeepsTheAnswerAlone(t *testing.T) {
+func TestSanitizeKeepsTheAnswerAlone(t *testing.T) {
 	const soa = "example. 60 IN SOA ns.example. host.example. 1 2 3 4 60\n"
 	for _, test := range []struct {
 		name, reply string
@@ -153,8 +153,8 @@ func TestScrubKeepsTheAnswerAlone(t *testing.T) {
 		for _, compress := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
 				q := question(t, test.qname, test.typ, test.do)
-				var s Scrubber
-				got, err := s.Scrub(message(t, test.qname, test.typ, compress, test.reply), q)
+				var s Sanitizer
+				got, err := s.Sanitize(message(t, test.qname, test.typ, compress, test.reply), q)
 				if err != test.err {
 					t.Fatalf("error %v, want %v", err, test.err)
 				}
@@ -206,8 +206,8 @@ func TestAFullReplyIsRewrittenWithinItsSize(t *testing.T) {
 		}
 		const qname = "a-rather-long-label-of-a-zone.example."
 		reply := message(t, qname, test.typ, true, text.String()+"--\n--\n")
-		var s Scrubber
-		got, err := s.Scrub(reply, question(t, qname, test.typ, false))
+		var s Sanitizer
+		got, err := s.Sanitize(reply, question(t, qname, test.typ, false))
 		if err != nil {
 			t.Errorf("%s: %d octets: %v", test.name, len(reply), err)
 			continue
@@ -241,15 +241,15 @@ func TestNamesThatLeadNowhere(t *testing.T) {
 		for section := range 3 {
 			reply := append(append(head[:len(head):len(head)], test.owner...), fixed...)
 			reply[7], reply[7+2*section] = 0, 1
-			var s Scrubber
-			if _, err := s.Scrub(reply, q); err != test.err {
+			var s Sanitizer
+			if _, err := s.Sanitize(reply, q); err != test.err {
 				t.Errorf("%s in section %d: error %v, want %v", test.name, section, err, test.err)
 			}
 		}
 	}
 }
 
-// slowAnswer is the answer section that Scrub must keep, made of parsed records by
+// slowAnswer is the answer section that Sanitize must keep, made of parsed records by
 // the definition alone.
 func slowAnswer(m *dns.Msg) (kept []string) {
 	q := m.Question[0]
@@ -298,8 +298,8 @@ func TestAnswersAgreeWithASlowTwin(t *testing.T) {
 		random.Shuffle(len(rrs), func(i, j int) { rrs[i], rrs[j] = rrs[j], rrs[i] })
 		reply := message(t, "n0.example.", dns.TypeMX, round%2 == 0, strings.Join(rrs, "")+"--\n--\n")
 		q := question(t, "n0.example.", dns.TypeMX, false)
-		var s Scrubber
-		got, err := s.Scrub(reply, q)
+		var s Sanitizer
+		got, err := s.Sanitize(reply, q)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, strings.Join(rrs, ""))
 		}
@@ -339,10 +339,10 @@ func textOf(wire []byte) string {
 	return strings.Join(out, " ")
 }
 
-// FuzzScrub checks that nothing of an upstream's reply but the answer gets
+// FuzzSanitize checks that nothing of an upstream's reply but the answer gets
 // through, whatever the octets: what is kept must be readable by miekg/dns, hold
 // only names of the chain, and cost no more than the reply did.
-func FuzzScrub(f *testing.F) {
+func FuzzSanitize(f *testing.F) {
 	for _, text := range []string{
 		"www.example. 300 IN A 192.0.2.1\n--\n--\n",
 		"www.example. 300 IN CNAME a.example.\nx.example. 1 IN A 192.0.2.66\na.example. 20 IN A 192.0.2.1\n--\n--\n",
@@ -356,8 +356,8 @@ func FuzzScrub(f *testing.F) {
 		head := append([]byte{0, 1, 0x81, 0x80, 0, 1}, make([]byte, 6)...)
 		copy(head[6:], reply[min(len(reply), 6):min(len(reply), 12)])
 		reply = append(append(head, q.raw...), reply[min(len(reply), HeaderLen+len(q.raw)):]...)
-		var s Scrubber
-		got, err := s.Scrub(reply, q)
+		var s Sanitizer
+		got, err := s.Sanitize(reply, q)
 		if err != nil {
 			return
 		}
@@ -376,7 +376,7 @@ func FuzzScrub(f *testing.F) {
 	})
 }
 
-// TestNamesOfPointers scrubs 64 KiB of names that are all pointers to pointers.
+// TestNamesOfPointers sanitizes 64 KiB of names that are all pointers to pointers.
 func TestNamesOfPointers(t *testing.T) {
 	q := question(t, "www.example.", dns.TypeA, false)
 	b := append([]byte{0, 1, 0x81, 0x80, 0, 1, 0xff, 0xff, 0, 0, 0, 0}, q.raw...)
@@ -385,12 +385,12 @@ func TestNamesOfPointers(t *testing.T) {
 		b = append(b, 0xc0|byte(at>>8), byte(at), 0, 1, 0, 1, 0, 0, 0, 1, 0, 0)
 		at = len(b) - 12
 	}
-	var s Scrubber
-	if _, err := s.Scrub(b, q); err != ErrReply {
+	var s Sanitizer
+	if _, err := s.Sanitize(b, q); err != ErrReply {
 		t.Errorf("error %v, want %v: the counts promise more than there is", err, ErrReply)
 	}
 	b[6], b[7] = byte((len(b)-HeaderLen-len(q.raw))/12>>8), byte((len(b)-HeaderLen-len(q.raw))/12)
-	if got, err := s.Scrub(b, q); err == nil && len(got.Wire) > len(b) {
+	if got, err := s.Sanitize(b, q); err == nil && len(got.Wire) > len(b) {
 		t.Errorf("%d octets became %d", len(b), len(got.Wire))
 	}
 }
@@ -455,9 +455,9 @@ func TestNamesInDataAreChecked(t *testing.T) {
 		{"a NAPTR whose strings are longer than it", rr(dns.TypeNAPTR, 0, 1, 0, 1, 200, 1), ErrReply},
 		{"an address of three octets", rr(dns.TypeA, 1, 2, 3), ErrReply},
 	} {
-		var s Scrubber
+		var s Sanitizer
 		q.Type = uint16(test.msg[len(head)-4])<<8 | uint16(test.msg[len(head)-3])
-		if _, err := s.Scrub(test.msg, q); err != test.err {
+		if _, err := s.Sanitize(test.msg, q); err != test.err {
 			t.Errorf("%s: error %v, want %v", test.name, err, test.err)
 		}
 	}
@@ -515,8 +515,8 @@ func TestAFullAnswerIsServedWhole(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	q := question(t, "www.ads.example.", dns.TypeA, false)
 	packet, _ := new(dns.Msg).SetQuestion("www.ads.example.", dns.TypeA).SetEdns0(1232, false).Pack()
-	var s Scrubber
-	stored, err := s.Scrub(message(t, "www.ads.example.", dns.TypeA, true, "www.ads.example. 300 IN A 192.0.2.1\n--\n--\n"), q)
+	var s Sanitizer
+	stored, err := s.Sanitize(message(t, "www.ads.example.", dns.TypeA, true, "www.ads.example. 300 IN A 192.0.2.1\n--\n--\n"), q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -555,16 +555,16 @@ func FuzzNamesInMessages(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var s Scrubber
+		var s Sanitizer
 		s.written.reset()
-		s.msg, s.clean.Wire = msg, append([]byte(nil), head[:HeaderLen]...)
+		s.msg, s.out.Wire = msg, append([]byte(nil), head[:HeaderLen]...)
 		for range 2 { // the second time by a pointer
-			at := len(s.clean.Wire)
+			at := len(s.out.Wire)
 			if _, err := s.appendName(off, true); err != nil {
 				t.Fatal(err)
 			}
 			var again Name
-			if _, err := readName(s.clean.Wire, at, &again); err != nil || !again.Equal(&n) {
+			if _, err := readName(s.out.Wire, at, &again); err != nil || !again.Equal(&n) {
 				t.Fatalf("%s became %s: %v", n.String(), again.String(), err)
 			}
 		}

@@ -5,7 +5,7 @@ import "encoding/binary"
 // write makes the kept records a message. Where they are the beginning of the
 // reply, as is usual, that beginning is copied as it stands; its pointers only
 // point backwards. Otherwise names are written anew.
-func (s *Scrubber) write(question int) error {
+func (s *Sanitizer) write(question int) error {
 	kept, end, prefix := 0, HeaderLen+question, true
 	var counts [3]uint16
 	for i := range s.records {
@@ -18,7 +18,7 @@ func (s *Scrubber) write(question int) error {
 		counts[r.section]++
 		kept++
 	}
-	c := &s.clean
+	c := &s.out
 	c.Question = question
 	c.TTLs = make([]uint16, 0, kept)
 	if prefix {
@@ -40,8 +40,8 @@ func (s *Scrubber) write(question int) error {
 
 // rewrite writes the kept records with names compressed anew, so that what fitted
 // a message with more in it fits now.
-func (s *Scrubber) rewrite(question int) error {
-	c := &s.clean
+func (s *Sanitizer) rewrite(question int) error {
+	c := &s.out
 	c.Wire = append(c.Wire, s.msg[:HeaderLen+question]...)
 	s.written.reset()
 	s.written.add(&s.chain[0], s.chain[0].Labels(), HeaderLen)
@@ -73,12 +73,12 @@ func (s *Scrubber) rewrite(question int) error {
 }
 
 // rewriteData appends r's data with the names in it written anew.
-func (s *Scrubber) rewriteData(r *record) error {
+func (s *Sanitizer) rewriteData(r *record) error {
 	off, names, _, ok := s.namesIn(r)
 	if !ok {
 		return ErrReply
 	}
-	c := &s.clean
+	c := &s.out
 	c.Wire = append(c.Wire, s.msg[r.data:off]...)
 	for range names {
 		var err error
@@ -103,7 +103,7 @@ func mayCompress(typ uint16) bool {
 // appendName appends the name at off of the message that is read, by a pointer
 // where its end was written before and compress allows it, and returns the offset
 // behind it.
-func (s *Scrubber) appendName(off int, compress bool) (end int, err error) {
+func (s *Sanitizer) appendName(off int, compress bool) (end int, err error) {
 	size, end, err := flatten(s.msg, off, &s.flat)
 	if err != nil {
 		return 0, err
@@ -111,7 +111,7 @@ func (s *Scrubber) appendName(off int, compress bool) (end int, err error) {
 	if _, err := s.name.Read(s.flat[:size], 0); err != nil {
 		return 0, ErrReply
 	}
-	c := &s.clean
+	c := &s.out
 	known, to := 0, 0
 	if compress {
 		known, to = s.written.longest(&s.name)

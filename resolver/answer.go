@@ -5,6 +5,7 @@ import (
 	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver/cache"
+	"telltale/resolver/rebind"
 )
 
 // serve answers one packet: parse, decide, answer, finish. It never waits; a
@@ -62,9 +63,8 @@ func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylo
 			return reply, querylog.FromPolicy
 		}
 	}
-	if e.Private && !s.settings.Load().mayRebind(&q.Name, e) {
-		s.stats.rebound.Add(1)
-		return appendRebind(dst, q, s), querylog.FromRebind
+	if e.Private && s.mayLeadInside(&q.Name, e) == rebind.Refused {
+		return s.refuseRebind(dst, q), querylog.FromRebind
 	}
 	return s.appendEntry(dst, q, e), source
 }

@@ -1,31 +1,29 @@
 package resolver
 
 import (
+	"slices"
 	"time"
 
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver/cache"
+	"telltale/resolver/rebind"
 )
 
-// setEntry makes e the scrubbed reply of an upstream to a question of type typ. It
+// setEntry makes e the sanitized reply of an upstream to a question of type typ. It
 // is not kept longer than the reply allows; a failure, not at all unless
 // KeepFailure says so.
-func setEntry(e *cache.Entry, c *dnswire.Clean, typ uint16, trustAD, private bool, now time.Time) {
+func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside bool, now time.Time) {
 	*e = cache.Entry{
 		Stored: c.Stored, StoredAt: now, ExpiresAt: now.Add(time.Duration(c.TTL) * time.Second),
-		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0,
+		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0, Inside: inside,
 	}
 	e.AD = c.AD && trustAD
 	if typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS {
 		e.Hints = c.Addresses
 	}
-	for _, addr := range c.Addresses {
-		if !private && isPrivate(addr) {
-			e.Private, e.LAN = true, e.LAN || !addr.Is4() || !addr.IsLoopback()
-		}
-	}
+	e.Private = slices.ContainsFunc(c.Addresses, rebind.IsPrivate)
 }
 
 // freshSource and cachedSource say where a reply from e came from.

@@ -174,9 +174,9 @@ func (s *Server) newEntry(a *upstream.Answer, err error, f *flight, into *cache.
 		return cache.NewFailure(errorEDE(err), s.now())
 	}
 	defer a.Release()
-	sc := scrubberPool.Get().(*dnswire.Scrubber)
-	defer scrubberPool.Put(sc)
-	c, err := sc.Scrub(a.Wire, f.question)
+	sz := sanitizerPool.Get().(*dnswire.Sanitizer)
+	defer sanitizerPool.Put(sz)
+	c, err := sz.Sanitize(a.Wire, f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
 		return cache.NewFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
@@ -192,7 +192,7 @@ func wasNotAsked(err error) bool {
 	return err == upstream.ErrNoPrivate || errors.As(err, &e) && e.Unasked
 }
 
-var scrubberPool = sync.Pool{New: func() any { return new(dnswire.Scrubber) }}
+var sanitizerPool = sync.Pool{New: func() any { return new(dnswire.Sanitizer) }}
 
 // errorEDE says to the client why no upstream answered.
 func errorEDE(err error) dnswire.EDE {

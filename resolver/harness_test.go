@@ -124,7 +124,7 @@ func (d *harness) teach(name string, typ uint16, records string, private bool, c
 	if err := q.Name.Set(name); err != nil {
 		d.t.Fatal(err)
 	}
-	clean, err := new(dnswire.Scrubber).Scrub(wire, &q)
+	clean, err := new(dnswire.Sanitizer).Sanitize(wire, &q)
 	if err != nil {
 		d.t.Fatal(err)
 	}

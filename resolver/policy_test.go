@@ -267,8 +267,8 @@ func TestRebinding(t *testing.T) {
 		{"www.example.com.", dns.TypeA, "172.16.0.1", true},
 		{"www.example.com.", dns.TypeA, "169.254.169.254", true},
 		{"www.example.com.", dns.TypeA, "127.0.0.1", true},
-		{"www.example.com.", dns.TypeA, "100.64.0.1", false}, // a provider's (RFC 6598)
-		{"www.example.com.", dns.TypeA, "0.0.0.0", false},    // an upstream that filters
+		{"www.example.com.", dns.TypeA, "100.64.0.1", true}, // of a carrier's customers (RFC 6598)
+		{"www.example.com.", dns.TypeA, "0.0.0.0", false},   // an upstream that filters
 		{"www.example.com.", dns.TypeAAAA, "fd00::1", true},
 		{"www.example.com.", dns.TypeAAAA, "fe80::1", true},
 		{"www.example.com.", dns.TypeAAAA, "::1", true},
@@ -281,11 +281,13 @@ func TestRebinding(t *testing.T) {
 		{"www.example.com.", dns.TypeHTTPS, `1 . ipv4hint="192.0.2.1"`, false},
 		{"evil.duckdns.org.", dns.TypeA, "192.168.1.1", true}, // a public suffix of a company
 		{"evil.github.io.", dns.TypeA, "192.168.1.1", true},
-		{"nas.plex.direct.", dns.TypeA, "192.168.1.1", false},          // allowed
-		{"a.nas.plex.direct.", dns.TypeA, "192.168.1.1", false},        // and below
-		{"notplex.direct.", dns.TypeA, "192.168.1.1", true},            // and not beside
+		{"nas.example.net.", dns.TypeA, "192.168.1.1", false},          // allowed
+		{"a.nas.example.net.", dns.TypeA, "192.168.1.1", false},        // and below
+		{"bnas.example.net.", dns.TypeA, "192.168.1.1", true},          // and not beside
+		{"a.plex.direct.", dns.TypeA, "192.168.1.1", false},            // known to do so
 		{"files.corp.", dns.TypeA, "10.0.0.1", false},                  // not public
 		{"2.0.0.127.zen.spamhaus.org.", dns.TypeA, "127.0.0.2", false}, // a DNS list
+		{"2.0.0.127.zen.spamhaus.org.", dns.TypeA, "127.0.0.1", true},
 		{"2.0.0.127.zen.spamhaus.org.", dns.TypeA, "192.168.1.1", true},
 		{"2.0.0.127.zen.spamhaus.org.", dns.TypeHTTPS, `1 . ipv4hint="192.168.1.1"`, true},
 		{"2.0.0.127.zen.spamhaus.org.", dns.TypeAAAA, "::1", true},
@@ -293,12 +295,12 @@ func TestRebinding(t *testing.T) {
 		{"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.zen.spamhaus.org.", dns.TypeA, "127.0.0.2", false},
 	} {
 		t.Run(test.name+" "+test.data, func(t *testing.T) {
-			d := newHarness(t, Options{Settings: Settings{RebindAllow: []string{"plex.direct"}}})
+			d := newHarness(t, Options{Settings: Settings{RebindAllow: []string{"nas.example.net"}}})
 			for _, private := range []bool{false, true} {
 				d.s.cache.Flush()
 				d.teach(test.name, test.typ, fmt.Sprintf("%s 300 IN %s %s", test.name, dns.TypeToString[test.typ], test.data), private)
 				r := d.ask(test.name, test.typ)
-				refused := test.refused && !private // a private upstream may say so
+				refused := test.refused // whoever says so
 				if got := r.Rcode == dns.RcodeServerFailure; got != refused {
 					t.Fatalf("private upstream %v: refused %v, want %v", private, got, refused)
 				}

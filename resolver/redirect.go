@@ -66,10 +66,6 @@ func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) 
 		e = s.resolve(&flight{question: asked})
 		s.cache.Put(asked, e)
 	}
-	if e.Private && !s.settings.Load().mayRebind(&asked.Name, e) {
-		s.stats.rebound.Add(1)
-		return appendRebind(dst, q, s), querylog.FromRebind
-	}
 	if e.IsFailure() {
 		q.ttl = 0
 		return dnswire.AppendEmpty(dst, &q.Question, e.Rcode, cookie, e.EDE), freshSource(e)

@@ -213,7 +213,7 @@ func TestDNSSECBits(t *testing.T) {
 			t.Errorf("%s: %v", test.name, r)
 		}
 	}
-	clean := dnswire.Clean{Stored: dnswire.Stored{AD: true}}
+	clean := dnswire.Sanitized{Stored: dnswire.Stored{AD: true}}
 	e := new(cache.Entry)
 	if setEntry(e, &clean, dns.TypeA, false, false, time.Now()); e.AD {
 		t.Error("AD of an upstream that is not trusted is kept")
@@ -350,7 +350,7 @@ func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 	}
 	w.Detach()
 	f.waiters, f.question, f.key = []*waiter{w}, &w.Question, cache.NewKey(&w.Question)
-	broken := &cache.Entry{HasAddresses: true, Private: true, LAN: true, StoredAt: d.now, ExpiresAt: d.now}
+	broken := &cache.Entry{HasAddresses: true, Private: true, StoredAt: d.now, ExpiresAt: d.now}
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)
 	d.s.flights.waiting, d.s.flights.clients[w.path.Client.Addr()] = 1, 1

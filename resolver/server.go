@@ -1,7 +1,8 @@
 // Package resolver is the DNS server. It has the story of a query, told in
 // answer.go: parse, decide, answer, finish. The packages below it have what the
 // story needs: listen (sockets and connections of clients), upstream (whom to
-// ask), cache, overload, and packets (batches of UDP packets).
+// ask), cache, overload, rebind (private addresses in answers), and packets (batches
+// of UDP packets).
 package resolver
 
 import (

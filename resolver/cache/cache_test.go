@@ -210,7 +210,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 		e.Hints = append(e.Hints, netip.AddrFrom4([4]byte{192, 0, 2, byte(random.Uint32())}), netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Uint32())}))
 	}
 	e.MaxTTL, e.Epoch, e.Failures = random.Uint32(), random.Uint32(), uint8(random.IntN(7))
-	e.Rcode, e.AD, e.Private, e.LAN, e.HasAddresses = uint16(random.IntN(1<<12)), random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0
+	e.Rcode, e.AD, e.Private, e.Inside, e.HasAddresses = uint16(random.IntN(1<<12)), random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0
 	if random.IntN(2) == 0 {
 		e.EDE = dnswire.EDE{Code: uint16(random.Uint32()), Text: string(some(200))}
 	}
@@ -220,7 +220,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 // entryText is all that an entry says, the places where the cache has it left out.
 func entryText(e *Entry) string {
 	return fmt.Sprintf("%x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
-		e.StoredAt.UnixNano(), e.ExpiresAt.UnixNano(), e.MaxTTL, e.Aliases, e.Hints, e.Private, e.LAN, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
+		e.StoredAt.UnixNano(), e.ExpiresAt.UnixNano(), e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
 }
 
 func TestWhatIsKeptComesBackAsItWas(t *testing.T) {

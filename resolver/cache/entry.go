@@ -18,8 +18,8 @@ type Entry struct {
 	MaxTTL       uint32       // the largest TTL in it when stored, seconds
 	Aliases      []byte       // the names the answer leads to, one wire name after another
 	Hints        []netip.Addr // the addresses in SVCB and HTTPS records
-	Private      bool         // a public upstream gave a private address
-	LAN          bool         // and one that is not of 127.0.0.0/8
+	Private      bool         // it holds private addresses
+	Inside       bool         // an upstream with a private address gave it
 	HasAddresses bool
 	Unanswered   bool   // no upstream gave an answer (RFC 9520)
 	Failures     uint8  // how many times in a row it was a resolution failure

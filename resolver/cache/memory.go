@@ -56,7 +56,7 @@ type flags uint8
 const (
 	flagAD flags = 1 << iota
 	flagPrivate
-	flagLAN
+	flagInside
 	flagAddrs
 	flagUnanswered
 )
@@ -156,7 +156,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 	f.bits, f.failures = keyBits(q), e.Failures
 	f.flags.set(flagAD, e.AD)
 	f.flags.set(flagPrivate, e.Private)
-	f.flags.set(flagLAN, e.LAN)
+	f.flags.set(flagInside, e.Inside)
 	f.flags.set(flagAddrs, e.HasAddresses)
 	f.flags.set(flagUnanswered, e.Unanswered)
 	return f, data, true
@@ -168,7 +168,7 @@ func (m *memory) load(r *record, e *Entry) {
 	e.room = m.data(e.room[:0], r)
 	e.MaxTTL, e.Epoch, e.Failures, e.Passed = r.maxTTL, r.epoch, r.failures, r.passed.Load()
 	e.Rcode, e.EDE.Code, e.Question = r.rcode, r.ede, int(r.name)+4
-	e.AD, e.Private, e.LAN, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagLAN), r.is(flagAddrs), r.is(flagUnanswered)
+	e.AD, e.Private, e.Inside, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagInside), r.is(flagAddrs), r.is(flagUnanswered)
 	data := e.room
 	if r.wire > 0 {
 		e.Wire, data = data[:r.wire], data[r.wire:]
