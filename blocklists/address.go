@@ -23,21 +23,6 @@ func (a *addressRules) add(prefix netip.Prefix, id RuleID) {
 	*lengths = addLength(*lengths, prefix.Bits())
 }
 
-// DecideAddress judges an address that an answer holds, by the lists' rules on
-// addresses (RPZ's rpz-ip). The longest prefix is the most specific. It does
-// not allocate.
-func (p *Policy) DecideAddress(addr netip.Addr, g Group) Verdict {
-	if p == nil || p.addresses == nil {
-		return Verdict{Policy: p}
-	}
-	var room [24]match
-	ms := p.matchAddress(addr, g, room[:0])
-	if len(ms) == 0 {
-		return Verdict{Policy: p}
-	}
-	return p.decideAmong(ms, g)
-}
-
 func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
 	addr = addr.Unmap().WithZone("")
 	lengths := p.addresses.bits6
@@ -72,7 +57,7 @@ func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []ma
 		m.action = format.Block // there is no name here whose records it could be
 	}
 	if off := p.group(g).off; off != nil && off[at] {
-		m.state = silent
+		m.effect = silent
 	}
 	return append(ms, m)
 }

@@ -90,13 +90,13 @@ func (p *Policy) fold(ms []match) (kept []match, more map[RuleID]int) {
 		note       uint32
 		action     format.Action
 		reply      format.Reply
-		state      standing
+		effect     effect
 		flags      uint8
 	}
 	more = map[RuleID]int{}
 	at := map[key]int{}
 	for _, m := range ms {
-		k := key{m.list, m.rank, m.note, m.action, m.reply, m.state, m.flags}
+		k := key{m.list, m.rank, m.note, m.action, m.reply, m.effect, m.flags}
 		i, seen := at[k]
 		if !seen || !p.isPlain(&m) {
 			if !seen && p.isPlain(&m) {
@@ -132,7 +132,7 @@ func (p *Policy) inOrder(a, b *match, ms []match, guard int, decider RuleID) int
 		if i := slices.Index(classOrder[:], m.class(ms, guard)); i >= 0 {
 			return i
 		}
-		return len(classOrder) + int(enforced-m.state)
+		return len(classOrder) + int(enforced-m.effect)
 	}
 	if c := cmp.Compare(weight(a), weight(b)); c != 0 {
 		return c
@@ -168,17 +168,17 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 		return CancelsRule
 	case m.action == format.Unanswer:
 		return RemovesRewrites
-	case m.state == silent && m.flags&replies != 0:
+	case m.effect == silent && m.flags&replies != 0:
 		return RewriteRemoved
-	case m.state == silent:
+	case m.effect == silent:
 		return NeverBlocks
 	case m.flags&shipped != 0 && m.action != format.Allow && int(m.rank) <= guard:
 		return YieldsToEssential
 	case m.action == format.Allow && m.flags&scoped != 0 && m.limitedBy(ms):
 		return LimitedByOwnList
-	case m.state == observing && l.observe:
+	case m.effect == observing && l.observe:
 		return ListObserves
-	case m.state == observing:
+	case m.effect == observing:
 		return TierObserves
 	}
 	return Unlimited

@@ -15,7 +15,7 @@ type match struct {
 	rank   uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
 	action format.Action
 	reply  format.Reply
-	state  standing
+	effect effect
 	flags  uint8
 }
 
@@ -29,12 +29,12 @@ const (
 	replies         // has a reply of its own
 )
 
-// A standing is whether a rule has a say.
-type standing uint8
+// An effect is what a rule does where it matches.
+type effect uint8
 
 const (
-	silent    standing = iota // it attributes at most
-	observing                 // it would block, and that is recorded
+	silent    effect = iota // it attributes at most
+	observing               // it would block, and that is recorded
 	enforced
 )
 
@@ -49,7 +49,7 @@ const classes = ListException + 1
 // part. Guard is the rank of the most specific entry that a shipped list calls
 // essential.
 func (m *match) class(ms []match, guard int) Class {
-	if m.state != enforced {
+	if m.effect != enforced {
 		return NoClass
 	}
 	if m.action == format.Allow {
@@ -81,7 +81,7 @@ func (m *match) ofClass() Class {
 func (m *match) limitedBy(ms []match) bool {
 	for i := range ms {
 		o := &ms[i]
-		if o.list == m.list && o.rank > m.rank && (o.action == format.Block || o.action == format.Answer) && o.state != silent {
+		if o.list == m.list && o.rank > m.rank && (o.action == format.Block || o.action == format.Answer) && o.effect != silent {
 			return true
 		}
 	}
@@ -132,7 +132,7 @@ func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
 	i, blocked := 0, true
 	if len(ms) != 1 || !ms[0].blocksAlone() { // as nearly every listed name
-		unanswer(ms)
+		exceptRewrites(ms)
 		i, blocked = decider(ms)
 		v.Attr, v.Level = p.attribute(ms)
 	}
@@ -184,13 +184,13 @@ func (p *Policy) observes(m *match, g Group) ObservedBy {
 // blocksAlone reports whether the rule blocks and attributes nothing, whoever asks,
 // where it is the only one that matches.
 func (m *match) blocksAlone() bool {
-	return m.state == enforced && m.action == format.Block && m.note == 0
+	return m.effect == enforced && m.action == format.Block && m.note == 0
 }
 
-// unanswer obeys @@...$dnsrewrite: it silences the rules that reply in a way of
+// exceptRewrites obeys @@...$dnsrewrite: it silences the rules that reply in a way of
 // their own. An observing list silences only its own, and only the user's own
 // file those of the user's own file.
-func unanswer(ms []match) {
+func exceptRewrites(ms []match) {
 	for i := range ms {
 		by := &ms[i]
 		if by.action != format.Unanswer {
@@ -199,11 +199,11 @@ func unanswer(ms []match) {
 		for j := range ms {
 			m := &ms[j]
 			mine := m.list == by.list
-			if m.flags&replies != 0 && (mine || by.state == enforced && m.flags&own == 0) {
-				m.state = silent
+			if m.flags&replies != 0 && (mine || by.effect == enforced && m.flags&own == 0) {
+				m.effect = silent
 			}
 		}
-		by.state = silent
+		by.effect = silent
 	}
 }
 
@@ -214,7 +214,7 @@ func decider(ms []match) (at int, blocked bool) {
 	var best [classes]int // by class, from 1; 0 for none
 	for i := range ms {
 		m := &ms[i]
-		if m.state != silent && m.action != format.Allow {
+		if m.effect != silent && m.action != format.Allow {
 			blocked = true
 		}
 		c := m.class(ms, guard)
@@ -248,7 +248,7 @@ func observer(ms []match) int {
 	best, guard := -1, guardOf(ms)
 	for i := range ms {
 		m := &ms[i]
-		if m.state != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= guard || m.excepted(ms) {
+		if m.effect != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= guard || m.excepted(ms) {
 			continue
 		}
 		if best < 0 || m.outweighs(&ms[best]) {
@@ -263,7 +263,7 @@ func (m *match) excepted(ms []match) bool {
 	for i := range ms {
 		e := &ms[i]
 		switch {
-		case e.list != m.list || e.action != format.Allow || e.state == silent:
+		case e.list != m.list || e.action != format.Allow || e.effect == silent:
 		case e.flags&own != 0:
 			if e.rank >= m.rank {
 				return true

@@ -66,12 +66,12 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		}
 		l.weigh(&m, &d)
 	case k >= rules.AllowSubtree:
-		m.action, m.state = format.Allow, l.exceptions()
+		m.action, m.effect = format.Allow, l.exceptionEffect()
 		if k == rules.AllowScoped {
 			m.flags |= scoped
 		}
 	default:
-		m.state = l.plainBlock
+		m.effect = l.plainBlock
 		if k.IsReply() {
 			m.reply = l.set.Reply
 			m.flags |= replies
@@ -81,7 +81,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		m.rank++
 	}
 	if off := p.group(g).off; off != nil && off[at] {
-		m.state = silent
+		m.effect = silent
 	}
 	return append(ms, m)
 }
@@ -127,16 +127,16 @@ func (l *policyList) weigh(m *match, d *rules.Detail) {
 	}
 	switch d.Action {
 	case format.Known, format.Cancel:
-		m.state = silent
+		m.effect = silent
 	case format.Unanswer:
-		m.state = l.exceptions()
+		m.effect = l.exceptionEffect()
 	case format.Allow:
-		m.state = l.exceptions()
+		m.effect = l.exceptionEffect()
 		if rules.IsScoped(d.Form) {
 			m.flags |= scoped
 		}
 	default:
-		m.state = l.standing(n)
+		m.effect = l.blockEffect(n)
 	}
 }
 
@@ -191,10 +191,10 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
-	m := match{id: r.id, rule: rule, list: uint16(at), state: enforced, flags: l.flags()}
+	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags()}
 	l.weigh(&m, &d)
 	if off := p.group(g).off; off != nil && off[at] {
-		m.state = silent
+		m.effect = silent
 	}
 	return append(ms, m)
 }

@@ -49,10 +49,10 @@ type policyList struct {
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
 	observe    bool
-	off        bool     // but for groups that have it on
-	outside    string   // why it has no say now: its schedule; "" where it has
-	mixed      bool     // rules of tier mixed are enforced
-	plainBlock standing // of its plain blocks
+	off        bool   // but for groups that have it on
+	outside    string // why it has no say now: its schedule; "" where it has
+	mixed      bool   // rules of tier mixed are enforced
+	plainBlock effect // of its plain blocks
 	note       *format.Annotation
 	mode       Mode
 	hasMode    bool
@@ -163,7 +163,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now time.Time) {
 	if a.settings.Custom4.IsValid() || a.settings.Custom6.IsValid() {
 		p.custom[i] = customAddrs{a.settings.Custom4, a.settings.Custom6}
 	}
-	l.plainBlock = l.standing(nil)
+	l.plainBlock = l.blockEffect(nil)
 	p.lists = append(p.lists, l)
 }
 

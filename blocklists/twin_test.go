@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -167,8 +168,30 @@ func best(ms []twinMatch, wanted func(*twinMatch) bool, less func(a, b *twinMatc
 // bySpecificity leaves ties in the order of lists and lines.
 func bySpecificity(a, b *twinMatch) bool { return a.specificity() > b.specificity() }
 
+// A twinVerdict is what a twin decides.
+type twinVerdict struct {
+	action   string
+	m        *twinMatch // nil for none
+	enforced bool       // it is an enforced rule that decides
+}
+
+func (v twinVerdict) String() string {
+	if v.m == nil {
+		return v.action
+	}
+	return fmt.Sprintf("%s %s:%d", v.action, v.m.list.name, v.m.rule.Line)
+}
+
 func (tw *twin) decide(name *dnswire.Name, qtype uint16) string {
+	return tw.decided(name, qtype, false).String()
+}
+
+// decided decides a name; spare leaves the blocks of shipped lists out.
+func (tw *twin) decided(name *dnswire.Name, qtype uint16, spare bool) twinVerdict {
 	ms := tw.matching(name, qtype)
+	if spare {
+		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Action == format.Block })
+	}
 	ownOf := func(m *twinMatch) bool { return m.list.kind == OwnList }
 	isAllow := func(m *twinMatch) bool { return m.rule.Action == format.Allow }
 	for _, step := range []struct {
@@ -192,19 +215,62 @@ func (tw *twin) decide(name *dnswire.Name, qtype uint16) string {
 		case m == nil:
 			continue
 		case isAllow(m):
-			return tw.say("allow", m)
+			return twinVerdict{"allow", m, true}
 		case tw.observe:
-			return tw.say("observe", m)
+			return twinVerdict{"observe", m, true}
 		}
-		return tw.say("block", m)
+		return twinVerdict{"block", m, true}
 	}
 	m := best(ms, func(m *twinMatch) bool {
 		return !tw.enforced(m) && tw.blocks(m, ms) && !tw.spared(m, ms)
 	}, bySpecificity)
 	if m != nil {
-		return tw.say("observe", m)
+		return twinVerdict{"observe", m, false}
 	}
-	return "pass"
+	return twinVerdict{action: "pass"}
+}
+
+// strength is the place of a rule among those of DESIGN.md's list of precedence.
+func strength(m *twinMatch) int {
+	allow := m.rule.Action == format.Allow
+	switch {
+	case m.list.kind == OwnList:
+		return 1
+	case allow && m.rule.Important:
+		return 2
+	case m.rule.Important:
+		return 3
+	case allow:
+		return 4
+	}
+	return 5
+}
+
+// decideAlias decides a question that is not blocked by itself together with one
+// alias. An exception for the question spares it from what it is stronger than; what
+// a shipped list knows of the question goes before what shipped lists say of the alias.
+func (tw *twin) decideAlias(name, alias *dnswire.Name, qtype uint16) string {
+	asked := tw.decided(name, qtype, false)
+	known := false
+	for _, m := range tw.matching(name, qtype) {
+		if m.list.kind == Shipped && (m.tier() == "essential" || m.tier() == "mixed" && m.rule.Action == format.Block && !tw.enforced(&m)) {
+			known = true
+		}
+	}
+	led := tw.decided(alias, qtype, known)
+	would := led.action == "block" || led.action == "observe"
+	switch {
+	case !would:
+	case asked.action == "pass":
+		return led.String() + " by alias"
+	case asked.action == "allow":
+		if led.enforced && strength(led.m) < strength(asked.m) {
+			return led.String() + " by alias"
+		}
+	case asked.action == "observe" && led.enforced && !asked.enforced:
+		return led.String() + " by alias"
+	}
+	return asked.String()
 }
 
 // spared reports whether an exception of the rule's own list wins over it.
@@ -248,10 +314,6 @@ func (tw *twin) attribute(name *dnswire.Name, qtype uint16) string {
 		}
 	}
 	return ""
-}
-
-func (tw *twin) say(action string, m *twinMatch) string {
-	return fmt.Sprintf("%s %s:%d", action, m.list.name, m.rule.Line)
 }
 
 // randomLists makes lists that are full of conflicts.
@@ -377,6 +439,13 @@ func compareTwins(t testing.TB, seed uint64) {
 		if got != want {
 			t.Fatalf("seed %d: %s %s: got %q, want %q\n%v\n%+v", seed, ask, dnswire.TypeString(qtype), got, want, show(lists), o)
 		}
+		if v.Action != Block {
+			led := "test.example"
+			for range r.IntN(4) {
+				led = labels[r.IntN(len(labels))] + "." + led
+			}
+			compareAlias(t, p, tw, v, n, name(t, led), qtype, fmt.Sprintf("seed %d: %v\n%+v", seed, show(lists), o))
+		}
 		attr := ""
 		if v.Attr != 0 {
 			rule := p.Rule(v.Attr)
@@ -389,6 +458,23 @@ func compareTwins(t testing.TB, seed uint64) {
 		if c.Verdict != v || v.Rule != 0 && c.Matches[0].ID != v.Rule {
 			t.Fatalf("seed %d: %s: Consider says otherwise than Decide: %+v", seed, ask, c)
 		}
+	}
+}
+
+// compareAlias compares what is decided of a question together with an alias.
+func compareAlias(t testing.TB, p *Policy, tw *twin, v Verdict, n, alias *dnswire.Name, qtype uint16, where string) {
+	t.Helper()
+	joint, decides := p.DecideAlias(v, n, alias, qtype, 0)
+	got, want := joint.Action.String(), tw.decideAlias(n, alias, qtype)
+	if joint.Rule != 0 {
+		rule := p.Rule(joint.Rule)
+		got += fmt.Sprintf(" %s:%d", rule.List, rule.Line)
+	}
+	if decides {
+		got += " by alias"
+	}
+	if got != want {
+		t.Fatalf("%s -> %s %s: got %q, want %q\n%s", n, alias, dnswire.TypeString(qtype), got, want, where)
 	}
 }
 
@@ -425,12 +511,14 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations", ask, got)
 		}
 	}
-	v := p.Decide(name(t, "nas.lan"), dnswire.TypeA, 0)
+	nas, www, ads := name(t, "nas.lan"), name(t, "www.unlisted.org"), name(t, "x.y.ads.example")
+	v := p.Decide(nas, dnswire.TypeA, 0)
 	if got := testing.AllocsPerRun(1000, func() {
 		p.Records(v, dnswire.TypeA)
 		p.ListName(v.Rule)
 		p.Custom(v)
-		p.DecideAddress(addr("192.0.2.7"), 0)
+		p.DecideAddress(v, nas, addr("192.0.2.7"), dnswire.TypeA, 0)
+		p.DecideAlias(Verdict{}, www, ads, dnswire.TypeA, 0)
 	}); got != 0 {
 		t.Errorf("what an answer is made of: %v allocations", got)
 	}

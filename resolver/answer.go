@@ -58,7 +58,7 @@ func (s *Server) answerLater(f *flight) {
 // leads to is blocked. e holds what an upstream said, never what lists say: they
 // are asked each time it is served.
 func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylog.Source) ([]byte, querylog.Source) {
-	if q.verdict.Action != blocklists.Allow && judge(e, q) {
+	if decideAnswer(e, q) {
 		if reply, ok := s.answerPolicy(dst, q); ok {
 			return reply, querylog.FromPolicy
 		}

@@ -62,10 +62,9 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 	return dst
 }
 
-// judge reports whether a name or an address that e leads to is blocked for q,
-// and if so makes that q's verdict. An alias that is only observed makes the
-// verdict observe where the name itself passed.
-func judge(e *cache.Entry, q *query) (blocked bool) {
+// decideAnswer decides q together with the names and addresses that e leads to, and
+// reports whether that blocks it.
+func decideAnswer(e *cache.Entry, q *query) (blocked bool) {
 	if len(e.Aliases) == 0 && !e.HasAddresses || q.policy == nil {
 		return false
 	}
@@ -74,39 +73,34 @@ func judge(e *cache.Entry, q *query) (blocked bool) {
 	if e.Passed == by {
 		return false
 	}
-	clean := true
-	consider := func(v blocklists.Verdict, alias []byte) bool {
-		switch {
-		case v.Action == blocklists.Block:
-			q.verdict = v
-			q.setAlias(alias)
-			return true
-		case v.Action == blocklists.Observe:
-			if clean = false; q.verdict.Action == blocklists.Pass {
-				q.verdict = v
-				q.setAlias(alias)
-			}
-		}
-		return false
-	}
-	var name dnswire.Name
+	before := q.verdict
+	var alias dnswire.Name
 	for off := 0; off < len(e.Aliases); {
-		end, err := name.Read(e.Aliases, off)
+		end, err := alias.Read(e.Aliases, off)
 		if err != nil {
 			break
 		}
-		if consider(q.policy.Decide(&name, q.Type, group), e.Aliases[off:end]) {
+		v, decides := q.policy.DecideAlias(q.verdict, &q.Name, &alias, q.Type, group)
+		if q.verdict = v; decides {
+			q.setAlias(e.Aliases[off:end])
+		}
+		if v.Action == blocklists.Block {
 			return true
 		}
 		off = end
 	}
 	if e.HasAddresses {
 		for addr := range e.Addresses {
-			if consider(q.policy.DecideAddress(addr, group), nil) {
+			v, decides := q.policy.DecideAddress(q.verdict, &q.Name, addr, q.Type, group)
+			if q.verdict = v; decides {
+				q.setAlias(nil)
+			}
+			if v.Action == blocklists.Block {
 				return true
 			}
 		}
 	}
+	clean := q.verdict == before
 	if clean {
 		e.SetPassed(by)
 	}

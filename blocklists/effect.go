@@ -4,8 +4,8 @@ import (
 	"telltale/blocklists/format"
 )
 
-// standing returns whether a block rule with the given annotation is enforced.
-func (l *policyList) standing(n *format.Annotation) standing {
+// blockEffect returns the effect of a block rule with the given annotation.
+func (l *policyList) blockEffect(n *format.Annotation) effect {
 	if n == nil {
 		n = l.note
 	}
@@ -27,8 +27,8 @@ func (l *policyList) standing(n *format.Annotation) standing {
 	return enforced
 }
 
-// exceptions returns the standing of the list's exceptions.
-func (l *policyList) exceptions() standing {
+// exceptionEffect returns the effect of the list's exceptions.
+func (l *policyList) exceptionEffect() effect {
 	if l.observe {
 		return observing
 	}
