@@ -32,6 +32,7 @@ type cli struct {
 	out, err io.Writer
 	env      []string
 	json     bool
+	serving  bool // this is serve
 	root     *cobra.Command
 }
 
@@ -90,14 +91,22 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 }
 
 // load reads the settings that the command line, the environment and the file
-// give together.
+// give together. A command other than serve that is not told which settings are
+// meant takes those of the server that this user runs.
 func (cl *cli) load() (*config.Config, error) {
+	env := cl.env
+	if !cl.serving {
+		var err error
+		if env, err = cl.follow(); err != nil {
+			return nil, err
+		}
+	}
 	flags := cl.root.PersistentFlags()
 	path, err := flags.GetString("config")
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path, flags, cl.env)
+	return config.Load(path, flags, env)
 }
 
 // addJSON adds --json to a command that has output.

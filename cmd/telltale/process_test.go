@@ -44,13 +44,21 @@ type process struct {
 // wrap are words that go before the command, such as "ip netns exec NAME".
 func startProcess(t testing.TB, dir string, wrap []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, args: append([]string{"--data-dir", filepath.Join(dir, "data"), "--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}, args...)}
 	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	args = append([]string{"--data-dir", filepath.Join(dir, "data"), "--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}, args...)
+	return startServe(t, dir, wrap, args...)
+}
+
+// startServe starts serve with these arguments alone and waits until it answers.
+// Other commands find it by way of dir.
+func startServe(t testing.TB, dir string, wrap []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, args: args}
 	words := append(append(wrap, os.Args[0], "serve"), p.args...)
 	p.cmd = exec.Command(words[0], words[1:]...)
-	p.cmd.Env = append(os.Environ(), asTelltale+"=1")
+	p.cmd.Env = append(os.Environ(), asTelltale+"=1", "XDG_RUNTIME_DIR="+dir)
 	p.cmd.Stderr = &p.errs
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

@@ -348,6 +348,7 @@ func (s *scene) wantLog(args []string) error {
 type testServer struct {
 	t     testing.TB
 	flags []string
+	env   []string
 	addr  netip.AddrPort
 	app   *app
 	stop  func()
@@ -368,7 +369,7 @@ func startTestServer(t testing.TB, dir string, upstream netip.AddrPort, more str
 		t.Fatal(err)
 	}
 	srv := &testServer{t: t, flags: []string{"--config", cfg, "--listen-dns", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data"),
-		"--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}}
+		"--lists-dir", filepath.Join(dir, "lists"), "--node", "test"}, env: []string{"XDG_RUNTIME_DIR=" + dir}}
 	if upstream.IsValid() {
 		srv.flags = append(srv.flags, "--upstreams", upstream.String())
 	}
@@ -383,7 +384,7 @@ func (srv *testServer) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var out, errs lockedBuffer
 	ready, done := make(chan *app, 1), make(chan error, 1)
-	cl := &cli{out: &out, err: &errs, env: nil}
+	cl := &cli{out: &out, err: &errs, env: srv.env}
 	cl.root = cl.newRoot()
 	if err := cl.root.PersistentFlags().Parse(srv.flags); err != nil {
 		srv.t.Fatal(err)
@@ -414,7 +415,7 @@ func (srv *testServer) run(args ...string) (out string, exit int) {
 	if args[0] == "__complete" { // what stands last is what a person has typed so far; cobra reads flags twice, so that upstreams are named twice
 		line = slices.Concat(args[:2], srv.flags[:8], args[2:])
 	}
-	exit = command(context.Background(), line, &b, &b, nil)
+	exit = command(context.Background(), line, &b, &b, srv.env)
 	return b.String(), exit
 }
 

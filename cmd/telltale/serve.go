@@ -75,6 +75,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // before it could end a start
 	defer signal.Stop(hangups)
+	cl.serving = true
 	grow(cl.env, startGrowth)
 	cfg, broken, err := cl.startSettings()
 	if err != nil {
@@ -114,7 +115,13 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.reloadOn(ctx, hangups) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
-	a.welcome(cl)
+	withdraw, err := cl.announce()
+	if err != nil {
+		logger.Debug("other commands need to be told the settings of this server", "error", err)
+	} else {
+		defer withdraw()
+	}
+	a.welcome(cl, err == nil)
 	ready(a)
 	settle(cl.env)
 	<-ctx.Done()
@@ -180,8 +187,9 @@ func (cl *cli) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, erro
 	return slog.New(slog.NewTextHandler(cl.err, options)), level, nil
 }
 
-// welcome says where the server answers, and what to type next.
-func (a *app) welcome(cl *cli) {
+// welcome says where the server answers, and what to type next. found says that
+// other commands of this user find its settings without flags.
+func (a *app) welcome(cl *cli, found bool) {
 	cfg := a.cfg.Load()
 	var on []string
 	for _, addr := range a.server.Addrs() {
@@ -201,6 +209,9 @@ func (a *app) welcome(cl *cli) {
 		server = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	self, flags := cl.self()
+	if found {
+		flags = ""
+	}
 	fmt.Fprintf(cl.out, `
 See a block:       dig @%s -p %d data.mistat.xiaomi.com
 See who asked:     %s log%s
