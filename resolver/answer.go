@@ -15,6 +15,9 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 		now.send(q, reply) // counted, but no lookup: it is not logged
 		return
 	}
+	if s.identify(q, later) {
+		return // it goes on elsewhere, when its client is known
+	}
 	reply, source := s.answerNow(dst, q)
 	if source == 0 {
 		s.wait(q, now, later) // it goes on elsewhere

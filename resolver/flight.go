@@ -106,16 +106,22 @@ func (f *flights) count() int {
 
 var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }}
 
+// newWaiter copies q, so that it can wait.
+func newWaiter(q *query, out replyWriter) *waiter {
+	w := waiterPool.Get().(*waiter)
+	w.query, w.out = *q, out
+	w.batch, w.cached = nil, nil // are the reader's
+	w.Detach()
+	return w
+}
+
 // wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later replyWriter) {
 	if q.redirects() {
 		s.redirect(q, now, later)
 		return
 	}
-	w := waiterPool.Get().(*waiter)
-	w.query, w.out = *q, later
-	w.batch, w.cached = nil, nil // are the reader's
-	w.Detach()
+	w := newWaiter(q, later)
 	start, ok := s.flights.join(w)
 	if !ok {
 		w.answered = true // by the reader

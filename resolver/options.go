@@ -28,6 +28,11 @@ type Options struct {
 	// Binding returns who holds an address now, nil if nobody knows yet. It must
 	// not wait. nil: nobody is known.
 	Binding func(netip.Addr) *devices.Binding
+	// Identify returns who holds an address that Binding does not know, nil where
+	// that cannot be found out. It may wait some milliseconds. It is used while
+	// ByDevice reports that answers may depend on it. nil: never.
+	Identify func(netip.Addr) *devices.Binding
+	ByDevice func() bool
 	// Allowed reports whether a client may ask at all. nil: loopback only.
 	Allowed func(netip.Addr) bool
 
@@ -75,6 +80,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Binding == nil {
 		o.Binding = func(netip.Addr) *devices.Binding { return nil }
+	}
+	if o.ByDevice == nil {
+		o.ByDevice = func() bool { return o.Identify != nil }
 	}
 	if o.Allowed == nil {
 		o.Allowed = netip.Addr.IsLoopback

@@ -38,10 +38,7 @@ func (s *Server) redirect(q *query, now, later replyWriter) {
 		s.finish(q, nil, querylog.Shed, now)
 		return
 	}
-	w := waiterPool.Get().(*waiter)
-	w.query, w.out = *q, later
-	w.batch, w.cached = nil, nil // are the reader's
-	w.Detach()
+	w := newWaiter(q, later)
 	s.work.Go(func() {
 		defer func() { <-s.redirecting }()
 		s.guard(func() {

@@ -25,14 +25,16 @@ import (
 
 // A Server answers queries. Its methods may be called by any goroutine.
 type Server struct {
-	policy     func() *blocklists.Policy
-	append     func([]querylog.Record)
-	binding    func(netip.Addr) *devices.Binding
-	allowed    func(netip.Addr) bool
-	report     func(kind, subject, detail string)
-	now        func() time.Time
-	logger     *slog.Logger
-	healthText []byte // RDATA of the health name's TXT
+	policy         func() *blocklists.Policy
+	append         func([]querylog.Record)
+	binding        func(netip.Addr) *devices.Binding
+	byDevice       func() bool
+	allowed        func(netip.Addr) bool
+	report         func(kind, subject, detail string)
+	now            func() time.Time
+	logger         *slog.Logger
+	identifyClient func(netip.Addr) *devices.Binding // may wait; nil: nobody can say
+	healthText     []byte                            // RDATA of the health name's TXT
 
 	settings    atomic.Pointer[settings]
 	cookies     cookies
@@ -42,6 +44,7 @@ type Server struct {
 	shared      *upstream.Shared
 	listeners   *listen.Listeners
 	redirecting chan struct{} // a place for each redirected query that waits
+	identifying chan struct{} // a place for each query whose client is being identified
 	stats       stats
 
 	ctx  context.Context // ends when the server stops
@@ -59,6 +62,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger,
 		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix), redirecting: make(chan struct{}, maxRedirects),
+		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
 	text := "telltale " + o.Version
 	s.healthText = append([]byte{byte(len(text))}, text...)

@@ -137,6 +137,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	}
 	return resolver.Options{
 		Listen: cfg.Listen.DNS, Policy: a.lists.Current, Log: a.log.Append, Binding: a.ledger.Load().Lookup, Allowed: a.allowed,
+		Identify: a.ledger.Load().Identify, ByDevice: a.ledger.Load().ByMAC,
 		Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size,
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
 		Report: a.log.Report, Logger: a.logger, Version: buildVersion(),

@@ -179,3 +179,47 @@ func TestRepliesLeaveFromTheAddressAsked(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestTheFirstQueryFromANewAddress has a device of known MAC, with a rule of its
+// own, take new addresses as phones do, and ask from each at once: it must never
+// be answered as a stranger, which here gets an address. Its lookups are under its
+// name.
+func TestTheFirstQueryFromANewAddress(t *testing.T) {
+	n := newNetwork(t)
+	const mac = "00:1b:21:aa:bb:01"
+	device := n.device(0, mac)
+	dir := t.TempDir()
+	cfg := filepath.Join(dir, "telltale.yaml")
+	if err := os.WriteFile(cfg, []byte("devices:\n  - {name: tablet, mac: \""+mac+"\"}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "lists"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	own := "||game.example^$client='tablet',important\n||game.example^$dnsrewrite=192.168.77.7\n"
+	if err := os.WriteFile(filepath.Join(dir, "lists", "own.txt"), []byte(own), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, dir, []string{"ip", "netns", "exec", n.server}, "--config", cfg, "--listen-dns", "0.0.0.0:53,[::]:53")
+	ask := func(from, at string, options ...string) string {
+		t.Helper()
+		return strings.TrimSpace(n.in(device, "dig +short +tries=1 +time=10 "+strings.Join(options, " ")+" -b "+from+" @"+at+" game.example"))
+	}
+	for i := range 4 {
+		for family, at := range map[string]string{"192.168.77.%d/24": server4, "fd77::%d/64": server6} {
+			address := fmt.Sprintf(family, 100+i)
+			n.in(device, "ip addr add "+address+" dev eth0 nodad")
+			from, _, _ := strings.Cut(address, "/")
+			transport := []string{"+notcp", "+tcp"}[i%2]
+			if got := ask(from, at, transport); got != "0.0.0.0" {
+				t.Errorf("the first query from %s, %s: %q, want the null address", from, transport, got)
+			}
+		}
+	}
+	for _, row := range p.rows() {
+		if row["device"] != "tablet" {
+			t.Errorf("a lookup from %v is under %v, want tablet", row["client"], row["device"])
+		}
+	}
+	p.stop()
+}
