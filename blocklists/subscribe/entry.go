@@ -1,8 +1,10 @@
 package subscribe
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,7 +21,8 @@ type entry struct {
 	list     List
 	known    known
 	due      time.Time
-	taken    bool // Run has begun on it
+	taken    bool      // Run has begun on it
+	seen     time.Time // when the copy that was last found to be whole was modified
 }
 
 // known is what is remembered about a list between runs, as JSON beside its
@@ -34,10 +37,12 @@ type known struct {
 	Rules        int // in the copy; 0 for no copy
 	Bad          int
 	Size         int64
+	Hash         uint64 // XXH64 of the copy; 0 where an older program kept it
 	Failures     int
 	Err          string
 	RetryAfter   time.Time // the server asked for patience
 	Foreign      bool      // the copy is another URL's, or of unknown origin
+	OldURL       string    // where a foreign copy is from; "" for unknown
 	Held         *Held
 	HeldETag     string // the validators of the held copy
 	HeldModified string
@@ -55,13 +60,14 @@ func (s *Subscriber) load(l List) *entry {
 		s.Logger.Warn("subscription: what was known is lost", "list", l.Name, "error", err)
 	}
 	if err != nil || e.known.URL != l.URL {
-		e.known = known{URL: l.URL}
+		e.known = known{URL: l.URL, OldURL: cmp.Or(e.known.OldURL, e.known.URL)}
 		s.adopt(e)
 		return e
 	}
 	if _, err := os.Stat(s.path(l.Name)); err != nil {
 		e.known = known{URL: l.URL, Held: e.known.Held} // without a copy nothing is current
 	}
+	s.verifyLocked(e)
 	return e
 }
 
@@ -73,7 +79,53 @@ func (s *Subscriber) adopt(e *entry) {
 		return
 	}
 	e.known.Foreign = true
-	e.known.Rules, e.known.Bad, e.known.Size = r.report.Rules, r.report.BadTotal, r.size
+	e.known.Rules, e.known.Bad, e.known.Size, e.known.Hash = r.report.Rules, r.report.BadTotal, r.size, r.hash
+}
+
+// verifyLocked looks whether the copy on disk is still what was fetched. One that
+// is not, for example because it was cut, is fetched again as if there were none.
+func (s *Subscriber) verifyLocked(e *entry) {
+	k := &e.known
+	if k.Rules == 0 || k.Foreign || s.ReadOnly {
+		return
+	}
+	problem := s.damage(e)
+	if problem == "" {
+		return
+	}
+	k.ETag, k.LastModified, k.Foreign, k.OldURL, k.Tried = "", "", true, k.URL, time.Time{}
+	s.Logger.Error("a subscription's copy is damaged and is fetched again", "list", e.list.Name, "why", problem)
+	s.Report("list-failed", e.list.Name, "its copy on disk "+problem+": it is fetched again")
+	k.Err = "its copy on disk " + problem
+	s.schedule(e)
+	s.saveLocked(e)
+}
+
+// damage says how the copy on disk differs from what was fetched; "" where it
+// does not, or where nobody can know. A copy that has been looked at is read
+// again only when it looks otherwise.
+func (s *Subscriber) damage(e *entry) string {
+	path := s.path(e.list.Name)
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	if info.Size() != e.known.Size {
+		return fmt.Sprintf("has %d of %d bytes", info.Size(), e.known.Size)
+	}
+	if e.known.Hash == 0 || info.ModTime().Equal(e.seen) {
+		return ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if _, hash, err := contentOf(f); err != nil || hash == e.known.Hash {
+		e.seen = info.ModTime()
+		return ""
+	}
+	return "is not what was fetched"
 }
 
 // save writes what is known about a list. It is called with mu held.

@@ -43,6 +43,7 @@ func (s *Subscriber) refresh(ctx context.Context, e *entry, tell func(Progress))
 	defer s.release(e)
 
 	s.mu.Lock()
+	s.verifyLocked(e)
 	l, k := e.list, e.known
 	s.mu.Unlock()
 	p := Progress{Name: l.Name}
@@ -84,7 +85,7 @@ func (s *Subscriber) release(e *entry) {
 func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(bytes, total int64)) (u update, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("took longer than %v", s.Timeout))
 	defer cancel()
-	stall := newStall(ctx, s.Stall)
+	stall := newStall(ctx, s.Stall, s.MinRate)
 	defer stall.stop()
 	if _, err := os.Stat(s.heldPath(l.Name)); err != nil || k.HeldAs != l.readAs() {
 		k.Held = nil // it is gone, or may be no worse than ours as it would be read now: it is asked for again
@@ -206,7 +207,7 @@ func (s *Subscriber) judge(e *entry, l List, u *update) (j judgement) {
 	}
 	j.refusal = u.reading.refusal(have)
 	if j.refusal == "" && have > 0 {
-		j.refusal = s.newlyBlocked(l, &u.reading)
+		j.refusal = s.harm(l, u.reading.impact)
 	}
 	return j
 }
@@ -241,14 +242,15 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 	if u.file == nil {
 		k.Checked = now
 		s.dropHeldLocked(e)
-		s.mendLocked(e)
+		s.recoverLocked(e)
 		return Unchanged, k.Rules, nil
 	}
 	if j.same {
 		u.discard()
-		k.ETag, k.LastModified, k.Checked, k.Foreign = u.etag, u.modified, now, false
+		k.ETag, k.LastModified, k.Checked, k.Foreign, k.OldURL = u.etag, u.modified, now, false, ""
+		k.Size, k.Hash = u.reading.size, u.reading.hash
 		s.dropHeldLocked(e)
-		s.mendLocked(e)
+		s.recoverLocked(e)
 		return Unchanged, k.Rules, nil
 	}
 	if j.refusal != "" {
@@ -259,23 +261,23 @@ func (s *Subscriber) conclude(e *entry, l List, u update, err error) (o Outcome,
 	}
 	s.dropHeldLocked(e)
 	k.ETag, k.LastModified = u.etag, u.modified
-	k.Fetched, k.Checked, k.Foreign = now, now, false
-	k.Rules, k.Bad, k.Size = u.reading.report.Rules, u.reading.report.BadTotal, u.reading.size
-	s.mendLocked(e)
+	k.Fetched, k.Checked, k.Foreign, k.OldURL = now, now, false, ""
+	k.Rules, k.Bad, k.Size, k.Hash = u.reading.report.Rules, u.reading.report.BadTotal, u.reading.size, u.reading.hash
+	s.recoverLocked(e)
 	s.Logger.Info("subscription updated", "list", l.Name, "rules", k.Rules, "bad", k.Bad)
 	return Updated, k.Rules, nil
 }
 
 // isCopy reports whether an update is what we have, byte for byte.
 func (s *Subscriber) isCopy(name string, u *update) bool {
+	if info, err := os.Stat(s.path(name)); err != nil || info.Size() != u.reading.size {
+		return false
+	}
 	have, err := os.Open(s.path(name))
 	if err != nil {
 		return false
 	}
 	defer have.Close()
-	if info, err := have.Stat(); err != nil || info.Size() != u.reading.size {
-		return false
-	}
 	if _, err := u.file.Seek(0, io.SeekStart); err != nil {
 		return false
 	}
@@ -329,7 +331,7 @@ func (s *Subscriber) holdLocked(e *entry, u update, refusal string) error {
 		return s.failLocked(e, err)
 	}
 	again := k.Held != nil && k.Held.Reason == refusal
-	k.Held = &Held{Reason: refusal, At: now, Rules: u.reading.report.Rules, Size: u.reading.size}
+	k.Held = &Held{Reason: refusal, NoList: u.reading.problem() != "", At: now, Rules: u.reading.report.Rules, Size: u.reading.size, Hash: u.reading.hash}
 	k.HeldETag, k.HeldModified, k.HeldAs = u.etag, u.modified, e.list.readAs()
 	if !again {
 		s.Logger.Warn("subscription held back", "list", e.list.Name, "why", refusal)
@@ -350,8 +352,8 @@ func (s *Subscriber) holdOnLocked(e *entry, refusal string) error {
 	return errors.New(refusal)
 }
 
-// mendLocked ends a time of failures.
-func (s *Subscriber) mendLocked(e *entry) {
+// recoverLocked ends a time of failures.
+func (s *Subscriber) recoverLocked(e *entry) {
 	k := &e.known
 	if k.Err != "" {
 		s.Report("list-mended", e.list.Name, "after: "+k.Err)
@@ -397,8 +399,11 @@ func (s *Subscriber) accept(e *entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := &e.known
-	if r.report.Err != nil || r.report.Rules == 0 {
-		return fmt.Errorf("the update %s: turn the list off instead", r.problem())
+	if r.size != held.Size || held.Hash != 0 && r.hash != held.Hash {
+		return fmt.Errorf("the update is damaged on disk: fetch it again with 'telltale lists refresh %s'", l.Name)
+	}
+	if p := r.problem(); p != "" {
+		return fmt.Errorf("the update %s: nothing in it can be put in force", p)
 	}
 	f, err := os.Open(s.heldPath(e.list.Name))
 	if err != nil {
@@ -409,8 +414,8 @@ func (s *Subscriber) accept(e *entry) error {
 	}
 	s.Report("list-accepted", e.list.Name, "an update that "+k.Held.Reason)
 	k.ETag, k.LastModified = k.HeldETag, k.HeldModified
-	k.Fetched, k.Foreign, k.Failures, k.Err = k.Held.At, false, 0, ""
-	k.Rules, k.Bad, k.Size = r.report.Rules, r.report.BadTotal, r.size
+	k.Fetched, k.Foreign, k.OldURL, k.Failures, k.Err = k.Held.At, false, "", 0, ""
+	k.Rules, k.Bad, k.Size, k.Hash = r.report.Rules, r.report.BadTotal, r.size, r.hash
 	k.Held, k.HeldETag, k.HeldModified, k.HeldAs = nil, "", "", ""
 	s.schedule(e)
 	s.saveLocked(e)

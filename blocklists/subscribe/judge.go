@@ -2,7 +2,10 @@ package subscribe
 
 import (
 	"fmt"
+	"io"
 	"os"
+
+	"github.com/cespare/xxhash/v2"
 
 	"telltale/blocklists/format"
 )
@@ -11,7 +14,8 @@ import (
 type reading struct {
 	report format.Report
 	size   int64
-	toll   *toll // what it blocks that must work
+	hash   uint64  // of all bytes
+	impact *impact // what it does to names that are known
 }
 
 // inspect reads a file as the list it claims to be.
@@ -21,17 +25,28 @@ func (s *Subscriber) inspect(path string, l List) (reading, error) {
 		return reading{}, err
 	}
 	defer f.Close()
-	r := reading{toll: newToll()}
-	if info, err := f.Stat(); err == nil {
-		r.size = info.Size()
+	r := reading{impact: newImpact()}
+	if r.size, r.hash, err = contentOf(f); err != nil {
+		return reading{}, err
 	}
 	text, err := format.OpenLimit(f, 10*s.MaxSize)
 	if err != nil {
 		r.report.Err = err
 		return r, nil
 	}
-	r.report = format.Parse(text, l.options(), func(rule *format.Rule) { s.essentials.add(r.toll, rule) })
+	r.report = format.Parse(text, l.options(), func(rule *format.Rule) { r.impact.add(s, rule) })
 	return r, nil
+}
+
+// contentOf returns the size and the hash of a file, which is then read from its
+// start again.
+func contentOf(f *os.File) (size int64, hash uint64, err error) {
+	sum := xxhash.New()
+	if size, err = io.Copy(sum, f); err != nil {
+		return 0, 0, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return size, sum.Sum64(), err
 }
 
 func (l *List) options() format.Options {

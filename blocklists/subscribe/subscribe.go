@@ -38,8 +38,13 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Essential are names that must work: an update that newly blocks more than
-	// 20 of them waits for Accept.
+	// 20 of them, or something below so many, waits for Accept. One that begins
+	// with "=" is meant without what is below it.
 	Essential []string
+	// Listed are names that shipped lists block: an update that newly excepts one,
+	// or something below it, waits for Accept where the list's exceptions hold for
+	// other lists. They are written like those of Essential.
+	Listed []string
 
 	// ReadOnly only reads what another process keeps in Dir.
 	ReadOnly bool
@@ -48,7 +53,8 @@ type Options struct {
 	AtOnce       int           // downloads at a time; 0 for 2
 	MaxSize      int64         // bytes of a download, and ten times that unpacked; 0 for 128 MiB
 	Timeout      time.Duration // of a whole download; 0 for 10 min
-	Stall        time.Duration // longest wait for the next byte; 0 for 30 s
+	Stall        time.Duration // in which so much of MinRate must come as it says; 0 for 30 s
+	MinRate      int64         // bytes a second at least; 0 for 2048
 
 	Changed func(name string) // a copy was replaced; called without any lock held
 	// Report is told what belongs into the quality ledger: list-failed,
@@ -69,13 +75,16 @@ type List struct {
 	Format  string        // how lines are read, as format.Options has it
 	Exact   bool          // likewise
 	Answers bool          // likewise
+
+	Exceptions bool // its exceptions hold for other lists, too
 }
 
 // A File is a list's copy on disk.
 type File struct {
 	Name string
 	Path string
-	List List // as it is configured
+	Hash uint64 // XXH64 of what was fetched; 0 where that is not known
+	List List   // as it is configured
 }
 
 // Status is what there is to say about one list.
@@ -90,15 +99,19 @@ type Status struct {
 	Next     time.Time // when it is due; zero for a list that is off
 	Failures int       // attempts since the last success
 	Err      string    // of the last attempt; "" after a success
-	Held     *Held     // an update that waits for Accept; nil for none
+	Held     *Held     // an update that is not in force; nil for none
+	OldURL   string    // where the copy is from, without a password, if not from URL; "" for unknown
+	Foreign  bool      // the copy is not known to be from URL
 }
 
-// Held is an update that was refused and may be accepted by hand.
+// Held is an update that was refused.
 type Held struct {
 	Reason string
+	NoList bool // nothing in it can be read as a rule: Accept refuses it
 	At     time.Time
 	Rules  int
 	Size   int64
+	Hash   uint64 // XXH64 of it; 0 where an older program kept it
 }
 
 // Outcome is how one refresh ended.
@@ -130,10 +143,11 @@ type Progress struct {
 // A Subscriber keeps the copies. Its methods may be called by any goroutine.
 type Subscriber struct {
 	Options
-	client     *http.Client
-	slots      *semaphore.Weighted
-	wake       chan struct{} // Run looks again at what is due
-	essentials *essentials
+	client    *http.Client
+	slots     *semaphore.Weighted
+	wake      chan struct{} // Run looks again at what is due
+	essential *nameSet      // Options.Essential
+	listed    *nameSet      // Options.Listed
 
 	mu      sync.Mutex
 	entries []*entry // in configured order
@@ -147,7 +161,7 @@ func New(o Options) (*Subscriber, error) {
 	}
 	o = o.withDefaults()
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
-	s.client, s.essentials = s.newClient(), newEssentials(o.Essential)
+	s.client, s.essential, s.listed = s.newClient(), newNameSet(o.Essential), newNameSet(o.Listed)
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
 			o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
@@ -163,6 +177,7 @@ func (o Options) withDefaults() Options {
 	o.MaxSize = cmp.Or(o.MaxSize, 128<<20)
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
 	o.Stall = cmp.Or(o.Stall, 30*time.Second)
+	o.MinRate = cmp.Or(o.MinRate, 2048)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -212,7 +227,7 @@ func (s *Subscriber) Files() []File {
 	var files []File
 	for _, e := range s.entries {
 		if e.list.Enabled && e.known.Rules > 0 {
-			files = append(files, File{Name: e.list.Name, Path: s.path(e.list.Name), List: e.list})
+			files = append(files, File{Name: e.list.Name, Path: s.path(e.list.Name), Hash: e.known.Hash, List: e.list})
 		}
 	}
 	return files
@@ -228,6 +243,7 @@ func (s *Subscriber) Status() []Status {
 		st := Status{List: e.list, Rules: k.Rules, Bad: k.Bad, Size: k.Size,
 			Fetched: k.Fetched, Checked: k.Checked, Failures: k.Failures, Err: k.Err, Held: k.Held.copy()}
 		st.URL = redacted(st.URL)
+		st.Foreign, st.OldURL = k.Foreign, redacted(k.OldURL)
 		if k.Rules > 0 {
 			st.Path = s.path(e.list.Name)
 		}
@@ -244,6 +260,8 @@ func (s *Subscriber) Status() []Status {
 func (s *Subscriber) Run(ctx context.Context) error {
 	var downloads sync.WaitGroup
 	defer downloads.Wait()
+	check := time.NewTicker(time.Minute)
+	defer check.Stop()
 	for {
 		due, next := s.due()
 		for _, e := range due {
@@ -263,9 +281,22 @@ func (s *Subscriber) Run(ctx context.Context) error {
 			stop()
 			return ctx.Err()
 		case <-s.wake:
+		case <-check.C:
+			s.verify()
 		case <-timer:
 		}
 		stop()
+	}
+}
+
+// verify looks whether all copies on disk are still what was fetched.
+func (s *Subscriber) verify() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		if !e.taken { // a download puts another copy in place
+			s.verifyLocked(e)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ var mayImport = map[string]string{
 	"blocklists/inspect":   "dnswire blocklists blocklists/format blocklists/matcher blocklists/rules blocklists/suffixes github.com/cespare/xxhash/v2",
 	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
 	"blocklists/rules":     "dnswire blocklists/format blocklists/matcher blocklists/suffixes github.com/cespare/xxhash/v2",
-	"blocklists/subscribe": "dnswire blocklists/format github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
+	"blocklists/subscribe": "dnswire blocklists/format github.com/cespare/xxhash/v2 github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
 
 	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
