@@ -284,7 +284,7 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 		if n != 1000 {
 			t.Errorf("got %d lookups once the directory could be made, want all 1000", n)
 		}
-		if got := kinds(events(t, dir)); got != "failure start mended stop" {
+		if got := kinds(events(t, dir)); got != "failure start recovered stop" {
 			t.Errorf("got ledger %q, want the failure and its end", got)
 		}
 	})

@@ -14,14 +14,18 @@ type Filter struct {
 	Device       string    // identity, shown name, MAC or address; case does not matter
 	Devices      []string  // identities: rows of these are chosen as well as those of Device
 	Vendor       string    // case does not matter
-	Name         string    // part of the name or alias; with * or ? a pattern of the whole
+	Name         string    // of the question or the alias: see docs/querylog.md for its forms
 	Verdict      string    // pass, allow, block, observe or answer
 	Limit        int       // the newest so many; 0 for all
+
+	name nameFilter
 }
 
+// normal returns the filter with its words as rows have them, or says what is
+// wrong with one.
 func (f *Filter) normal() (Filter, error) {
 	n := *f
-	n.Name = strings.TrimSuffix(strings.ToLower(f.Name), ".")
+	n.name = newNameFilter(f.Name)
 	n.Verdict = strings.ToLower(f.Verdict)
 	if addr, err := netip.ParseAddr(f.Device); err == nil {
 		n.Device = addr.Unmap().WithZone("").String()
@@ -32,8 +36,6 @@ func (f *Filter) normal() (Filter, error) {
 	return n, nil
 }
 
-func isPattern(name string) bool { return strings.ContainsAny(name, "*?") }
-
 // matches reports whether r is chosen. It agrees with where, which asks the
 // same of the store.
 func (f *Filter) matches(r *Row) bool {
@@ -43,7 +45,7 @@ func (f *Filter) matches(r *Row) bool {
 	if f.Verdict != "" && r.Verdict != f.Verdict || f.Vendor != "" && !equalFold(r.Vendor, f.Vendor) {
 		return false
 	}
-	if f.Name != "" && !matchName(f.Name, r.Name) && !matchName(f.Name, r.Alias) {
+	if !f.name.matches(r.Name) && !f.name.matches(r.Alias) {
 		return false
 	}
 	return f.matchesDevice(r)
@@ -69,39 +71,9 @@ func asciiLower(s string) string {
 	}, s)
 }
 
-func matchName(pattern, name string) bool {
-	if name == "" {
-		return false
-	}
-	if !isPattern(pattern) {
-		return strings.Contains(name, pattern)
-	}
-	return glob(pattern, name)
-}
-
-// glob matches * to any run of octets and ? to any one.
-func glob(pattern, s string) bool {
-	star, mark := -1, 0
-	p, i := 0, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p, i = p+1, i+1
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
-}
-
-// where returns the conditions on the query of rows, and their arguments.
-func (f *Filter) where() (sql string, args []any) {
+// where returns the conditions on the query of a table's rows within a span,
+// and their arguments.
+func (f *Filter) where(l *layout, table string, in span) (sql string, args []any) {
 	add := func(condition string, a ...any) {
 		sql += " AND " + condition
 		args = append(args, a...)
@@ -118,11 +90,9 @@ func (f *Filter) where() (sql string, args []any) {
 	if f.Vendor != "" {
 		add(`a.vendor = ? COLLATE NOCASE`, f.Vendor)
 	}
-	if f.Name != "" && isPattern(f.Name) {
-		pattern := strings.ReplaceAll(f.Name, "[", "[[]") // SQLite has classes of characters
-		add(`(r.name GLOB ? OR r.alias GLOB ?)`, pattern, pattern)
-	} else if f.Name != "" {
-		add(`(instr(r.name, ?) > 0 OR instr(r.alias, ?) > 0)`, f.Name, f.Name)
+	if !f.name.empty() {
+		condition, a := f.whereName(l, table, in)
+		add(condition, a...)
 	}
 	if f.Device != "" || len(f.Devices) > 0 {
 		condition, of := f.whereDevice()
@@ -145,5 +115,18 @@ func (f *Filter) whereDevice() (sql string, args []any) {
 	return `(` + strings.Join(one, ` OR `) + `)`, args
 }
 
-// deviceSQL is the device of a row as Row.Device has it.
-const deviceSQL = `coalesce(b.device, 'addr:' || r.client, '')`
+// whereName is the condition on name and alias. Where names stand in a table of
+// their own, those of the span's period are looked through once, and rows are
+// compared by number.
+func (f *Filter) whereName(l *layout, table string, in span) (sql string, args []any) {
+	name, a := f.name.where(l.name())
+	alias, b := f.name.where(l.alias())
+	if !l.names {
+		return `(` + name + ` OR ` + alias + `)`, append(a, b...)
+	}
+	period := (in.end - 1) >> periodRows
+	chosen, c := f.name.where(`s.name`)
+	numbers := fmt.Sprintf(`(SELECT s.id & %d FROM %s_name s WHERE s.id BETWEEN ? AND ? AND %s)`, 1<<nameBits-1, table, chosen)
+	c = append([]any{period << nameBits, period<<nameBits | (1<<nameBits - 1)}, c...)
+	return `(r.name IN ` + numbers + ` OR r.alias IN ` + numbers + `)`, append(c, c...)
+}

@@ -15,10 +15,7 @@ const followEvery = 500 * time.Millisecond
 // comes marked open, when it is new and whenever it has grown, at most every
 // half second. The error is ctx's or fn's, or says what could not be read.
 func (r *Reader) Follow(ctx context.Context, f Filter, fn func(Row) error) error {
-	f, err := f.normal()
-	if err != nil {
-		return err
-	}
+	var err error
 	var after int64 // the last closed row shown
 	shown := map[int64]uint64{}
 	tails := map[int64]*tail{}
@@ -44,6 +41,9 @@ func (r *Reader) followOnce(ctx context.Context, f Filter, after int64, shown ma
 		return after, err
 	}
 	defer s.close()
+	if f, err = f.normal(); err != nil {
+		return after, err
+	}
 	var failed error
 	err = s.rows(f, after, func(row Row) bool {
 		if row.Open && shown[row.ID] == row.Count {

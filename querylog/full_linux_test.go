@@ -86,7 +86,7 @@ func TestAFullDisk(t *testing.T) {
 		if l.Stats().GivenUp != 0 {
 			t.Errorf("got %d given up, want none", l.Stats().GivenUp)
 		}
-		if got := kinds(events(t, dir)); !strings.Contains(got, KindFailure) || !strings.Contains(got, KindMended) {
+		if got := kinds(events(t, dir)); !strings.Contains(got, KindFailure) || !strings.Contains(got, KindRecovered) {
 			t.Errorf("got ledger %q, want the failure and its end", got)
 		}
 	})

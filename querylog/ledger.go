@@ -6,12 +6,14 @@ const (
 	KindStop      = "stop"      // it ended in an orderly way
 	KindCrash     = "crash"     // it had ended without notice: nothing was recorded between Since and Until
 	KindFailure   = "failure"   // something cannot be written; lookups are counted in memory meanwhile
-	KindMended    = "mended"    // it can be again
+	KindRecovered = "recovered" // it can be again
 	KindLost      = "lost"      // lookups are missing, and how many
 	KindFolded    = "folded"    // lookups are counted without their names
 	KindStore     = "store"     // a damaged store was set aside
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
+
+	KindListRecovered = "list-recovered"
 )
 
 // An Event is one line of the quality ledger, which says where the log has gaps

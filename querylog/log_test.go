@@ -36,12 +36,15 @@ func TestALookupIsReadBack(t *testing.T) {
 			want := Row{
 				Time: Time{at}, Last: Time{at.Add(2 * time.Second)}, Count: 2, Node: "attic",
 				Device: "mac:02:00:00:00:00:01", Client: "192.168.1.23", Name: "a.tracker.example", Type: "A",
-				Verdict: "block", List: "ads", Line: 2, Rule: "tracker.example",
+				Verdict: "block", Reason: got[0].Reason, List: "ads", Line: 2, Rule: "tracker.example",
 				Vendor: "Xiaomi", Product: "MIUI", Purpose: "analytics", Tier: "telemetry", Source: "https://example.org/claims",
 				Rcode: "NOERROR", AnsweredFrom: "policy", Transport: "udp", TTL: 10, Elapsed: 2.5, Region: "intl",
 				Attribution: "rule", AttributionList: "ads", AttributionLine: 2,
 				DeviceName: "phone", MAC: "02:00:00:00:00:01", Binding: 7, BindingSource: "neighbour", BindingConfidence: "high",
-				Open: open, ID: got[0].ID,
+				Open: open, Store: got[0].Store, ID: got[0].ID,
+			}
+			if len(want.Store) != 16 {
+				t.Errorf("%s: got store %q, want 16 digits", when, want.Store)
 			}
 			got[0].Time, got[0].Last = Time{got[0].Time.UTC()}, Time{got[0].Last.UTC()}
 			if got[0] != want {

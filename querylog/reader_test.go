@@ -58,6 +58,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			{Vendor: "xiaomi"}, {Vendor: "nobody"}, {Device: "device1"}, {Device: "DEVICE2"}, {Device: "10.0.0.1"}, {Device: "nobody"},
 			{Devices: []string{"device1", "nobody"}}, {Device: "device2", Devices: []string{"device1"}}, {Devices: []string{"nobody"}},
 			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
+			{Name: ".tracker.example"}, {Name: ".Example."}, {Name: ".racker.example"}, {Name: "trücker"}, {Name: ".trücker.example"},
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
 			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
 			{Since: start.Add(time.Hour)}, {Until: start.Add(-time.Hour)}, {Since: start.Add(105 * time.Second)},

@@ -137,7 +137,7 @@ func (s *store) deleteChunk(table string, below, lastBefore int64) (n int64, err
 			return err
 		}
 		n = s.conn.Changes()
-		return nil
+		return s.deleteNames(table)
 	})
 	return n, err
 }

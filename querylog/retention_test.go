@@ -161,12 +161,12 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 			r := lookup(t, p, at, phone(1), name)
 			f.add(&r, r.Time.UnixMilli(), byName, 1<<30)
 		}
-		if _, _, err := s.commit(&windowData{number: window + 1, node: "n", entries: f.entries}); err != nil {
+		if _, _, err := s.commit(&windowData{number: (window + 1) << periodBits, node: "n", entries: f.entries}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	count := func(table string, window int64) int64 {
-		n, err := s.number(fmt.Sprintf(`SELECT count(*) FROM %s WHERE id >> %d = %d`, table, rowBits, window))
+		n, err := s.number(fmt.Sprintf(`SELECT count(*) FROM %s WHERE id >> %d = %d`, table, periodRows, window))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,6 +205,9 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 	}
 	if info, err := os.Stat(s.path); err != nil || info.Size() > size/2 {
 		t.Errorf("got a file of %d bytes, %v, want it to have shrunk from %d", info.Size(), err, size)
+	}
+	if names, err := s.number(`SELECT (SELECT count(*) FROM listed_name) + (SELECT count(*) FROM unlisted_name)`); err != nil || names != 0 {
+		t.Errorf("got %d names, %v, want none without a row", names, err)
 	}
 	totals, err := s.number(`SELECT sum(lookups) FROM hour`)
 	if err != nil || totals != 4*5_400 {

@@ -2,43 +2,23 @@ package querylog
 
 import "fmt"
 
-// schemaVersion is kept in the store's user_version. Step i of migrations
-// brings a store from version i to i+1; a step, once released, never changes.
-const schemaVersion = 1
+// schemaVersion is kept in the store's user_version. Version 1 was another file
+// (see version1.go); steps[i] brings a store from version i+2 to i+3, in place;
+// a step, once released, never changes.
+const schemaVersion = 2
+
+var steps = [schemaVersion - 2]string{}
 
 // rowBits is how many bits of a row's id its place in the window takes. The
 // rest is the window's number.
 const rowBits = 20
 
-const rowColumns = `(
-	id        INTEGER PRIMARY KEY, -- window << 20 | place in it
-	node      INTEGER NOT NULL,    -- node.id
-	first     INTEGER NOT NULL,    -- Unix milliseconds, as all times here
-	last      INTEGER NOT NULL,
-	count     INTEGER NOT NULL,    -- lookups, as received
-	binding   INTEGER NOT NULL,    -- binding.id; 0 for none
-	type      INTEGER NOT NULL,    -- of the question; 0 in a folded row
-	verdict   INTEGER NOT NULL,    -- 0 pass, 1 allow, 2 block, 3 observe, 4 answer
-	list      INTEGER NOT NULL,    -- of the deciding rule: list.id; 0 for none
-	line      INTEGER NOT NULL,
-	attr_list INTEGER NOT NULL,    -- of the attributing rule: list.id; 0 for none
-	attr_line INTEGER NOT NULL,
-	level     INTEGER NOT NULL,    -- of the attribution: 0 none, 1 owner, 2 list, 3 rule
-	note      INTEGER NOT NULL,    -- annotation.id; 0 for none
-	rcode     INTEGER NOT NULL,
-	source    INTEGER NOT NULL,    -- 1 policy, 2 cache, 3 upstream, 4 error, 5 rebind, 6 shed, 7 failure
-	transport INTEGER NOT NULL,    -- 1 udp, 2 tcp
-	ttl       INTEGER NOT NULL,    -- the largest served, seconds
-	elapsed   INTEGER NOT NULL,    -- the longest, microseconds
-	folded    INTEGER NOT NULL,    -- 0 no, 1 by rule (unlisted: by device), 2 by device and verdict, 3 by verdict
-	client    TEXT,                -- address that asked; NULL: the binding's
-	name      TEXT,                -- lower case, no trailing dot; NULL in a folded row
-	alias     TEXT,                -- the alias in the answer that decided
-	rule      TEXT                 -- the deciding rule as written; NULL: the name itself, or no rule
-) STRICT;`
+// schema is the text of a new store.
+func schema() string {
+	return createTables + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+}
 
-var migrations = [schemaVersion]string{`
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE list (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE annotation (
@@ -70,8 +50,11 @@ CREATE TABLE binding (
 	grp        INTEGER NOT NULL,
 	nolog      INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE listed ` + rowColumns + `
-CREATE TABLE unlisted ` + rowColumns + `
+CREATE TABLE listed_name (
+	id   INTEGER PRIMARY KEY, -- (listed.id >> 30) << 26 | listed.name: a name is here once for each quarter of an hour that has it
+	name TEXT NOT NULL        -- lower case, no trailing dot
+) STRICT;
+CREATE TABLE unlisted_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT; -- as listed_name
 CREATE TABLE window (
 	id      INTEGER PRIMARY KEY,
 	first   INTEGER NOT NULL, -- of its lookups
@@ -97,19 +80,31 @@ CREATE TABLE ledger (
 	subject TEXT NOT NULL,
 	detail  TEXT NOT NULL
 ) STRICT;
-CREATE VIEW lookup AS
-SELECT r.id, n.name AS node, strftime('%Y-%m-%dT%H:%M:%fZ', r.first / 1000.0, 'unixepoch') AS time,
-	strftime('%Y-%m-%dT%H:%M:%fZ', r.last / 1000.0, 'unixepoch') AS last, r.count,
-	coalesce(b.device, 'addr:' || r.client) AS device, coalesce(r.client, b.addr) AS client, r.name, r.type,
+`
+
+const createView = `CREATE VIEW lookup AS
+SELECT (SELECT value FROM meta WHERE key = 'store') AS store, r.id, n.name AS node,
+	strftime('%Y-%m-%dT%H:%M:%fZ', r.first / 1000.0, 'unixepoch') AS time,
+	strftime('%Y-%m-%dT%H:%M:%fZ', r.last / 1000.0, 'unixepoch') AS last, r.count, r.attempts,
+	coalesce(b.device, 'addr:' || r.client) AS device, coalesce(r.client, b.addr) AS client, r.qname AS name, r.type,
 	CASE r.verdict WHEN 0 THEN 'pass' WHEN 1 THEN 'allow' WHEN 2 THEN 'block' WHEN 3 THEN 'observe' WHEN 4 THEN 'answer' END AS verdict,
-	u.name AS list, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.name) END AS rule, a.vendor, a.product, a.purpose, a.tier, a.source,
-	CASE r.level WHEN 1 THEN 'owner' WHEN 2 THEN 'list' WHEN 3 THEN 'rule' END AS attribution, r.rcode, r.alias, r.folded
-FROM (SELECT * FROM listed UNION ALL SELECT * FROM unlisted) r
+	r.class, r.observed_by, u.name AS list, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.qname) END AS rule,
+	a.vendor, a.product, a.purpose, a.tier, a.source,
+	CASE r.level WHEN 1 THEN 'owner' WHEN 2 THEN 'list' WHEN 3 THEN 'rule' END AS attribution, r.rcode, r.qalias AS alias, r.folded
+FROM (
+	SELECT l.*, m.name AS qname, c.name AS qalias FROM listed l
+		LEFT JOIN listed_name m ON m.id = ((l.id >> 30) << 26) + l.name
+		LEFT JOIN listed_name c ON c.id = ((l.id >> 30) << 26) + l.alias
+	UNION ALL
+	SELECT l.*, m.name AS qname, c.name AS qalias FROM unlisted l
+		LEFT JOIN unlisted_name m ON m.id = ((l.id >> 30) << 26) + l.name
+		LEFT JOIN unlisted_name c ON c.id = ((l.id >> 30) << 26) + l.alias
+	) r
 	JOIN node n ON n.id = r.node
 	LEFT JOIN binding b ON b.id = r.binding
 	LEFT JOIN list u ON u.id = r.list
-	LEFT JOIN annotation a ON a.id = r.note;
-`}
+	LEFT JOIN annotation a ON a.id = r.annotation;
+`
 
 // A NewerError says that the store was written by a later version of this
 // program, which this one leaves alone.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,24 +14,28 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/devices"
-	"telltale/dnswire"
 )
 
-const storeName = "querylog.db"
+// storeName is the store's file. Version 1 of the schema had another, so that
+// both can be there while one is copied to the other: see migrate.go.
+const storeName = "lookups.db"
 
 // A store is the writing connection to the SQLite file. One goroutine owns it.
 type store struct {
 	conn     *sqlite3.Conn
 	path     string
-	position int64 // the last window that is in it
-	created  bool  // by this open
+	id       string // random, made with the store: with a row's number its key among the rows of all stores
+	position int64  // the last window that is in it
+	created  bool   // by this open
 
 	insert      map[string]*sqlite3.Stmt
 	nodes       map[string]int64
 	lists       map[string]int64
 	annotations map[format.Annotation]int64
-	bound       map[uint64]bool // bindings known to be in it
-	name        []byte          // of the row at hand
+	bound       map[uint64]bool       // bindings known to be in it
+	names       map[string]*nameTable // by the table whose rows have them
+	writing     rowWriter
+	name        []byte // of the row at hand, as text
 }
 
 // openStore opens the store in dir, made if it is not there, and brings its
@@ -72,33 +77,56 @@ func (s *store) prepare() error {
 	if err != nil {
 		return err
 	}
-	for ; version < schemaVersion; version++ {
-		err := s.transact(func() error {
-			return s.conn.Exec(migrations[version] + fmt.Sprintf(`; PRAGMA user_version = %d`, version+1))
-		})
-		if err != nil {
-			return fmt.Errorf("schema %d: %w", version+1, err)
-		}
+	if err := s.bringForward(version); err != nil {
+		return err
 	}
 	s.forget()
 	if s.insert, err = s.statements(); err != nil {
 		return err
 	}
+	s.names = map[string]*nameTable{}
+	for _, table := range rowTables {
+		s.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
+	}
 	for _, suffix := range []string{"-wal", "-shm"} { // the library makes them readable by others
 		os.Chmod(s.path+suffix, 0o600)
+	}
+	if s.id, err = s.metaText("store"); err != nil {
+		return err
 	}
 	s.position, err = s.meta("position")
 	return err
 }
 
-const insertRow = ` VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+// bringForward makes the tables of a new store, or changes those of an older
+// version, a step in each transaction.
+func (s *store) bringForward(version int64) error {
+	if s.created {
+		return s.transact(func() error {
+			return s.conn.Exec(schema() + fmt.Sprintf(`INSERT INTO meta VALUES ('store', '%016x')`, rand.Uint64()))
+		})
+	}
+	for ; version < schemaVersion; version++ {
+		err := s.transact(func() error {
+			return s.conn.Exec(steps[version-2] + fmt.Sprintf(`; PRAGMA user_version = %d`, version+1))
+		})
+		if err != nil {
+			return fmt.Errorf("schema %d: %w", version+1, err)
+		}
+	}
+	return nil
+}
 
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all := map[string]*sqlite3.Stmt{}
 	for name, sql := range map[string]string{
-		"listed":   `INSERT OR IGNORE INTO listed` + insertRow,
-		"unlisted": `INSERT OR IGNORE INTO unlisted` + insertRow,
-		"list":     `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"listed":        insertRow("listed"),
+		"unlisted":      insertRow("unlisted"),
+		"listed_name":   `INSERT INTO listed_name VALUES (?,?)`,
+		"unlisted_name": `INSERT INTO unlisted_name VALUES (?,?)`,
+		"listed_last":   lastName("listed"),
+		"unlisted_last": lastName("unlisted"),
+		"list":          `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
@@ -121,6 +149,9 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 func (s *store) forget() {
 	s.nodes, s.lists = map[string]int64{}, map[string]int64{}
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
+	for _, t := range s.names {
+		t.forget()
+	}
 }
 
 func (s *store) close() error {
@@ -251,162 +282,21 @@ func (s *store) setMeta(key string, value int64) error {
 	return stmt.Exec()
 }
 
+func (s *store) metaText(key string) (string, error) {
+	stmt, _, err := s.conn.Prepare(`SELECT value FROM meta WHERE key = '` + key + `'`)
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Close()
+	var text string
+	if stmt.Step() {
+		text = stmt.ColumnText(0)
+	}
+	return text, stmt.Err()
+}
+
 func (s *store) meta(key string) (int64, error) {
 	return s.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + key + `'), 0)`)
-}
-
-func (s *store) row(id, node int64, e *entry) error {
-	list, err := s.list(e.Rule.List)
-	if err != nil {
-		return err
-	}
-	attr, err := s.list(e.Attr.List)
-	if err != nil {
-		return err
-	}
-	note, err := s.annotation(e.Annotation)
-	if err != nil {
-		return err
-	}
-	binding := int64(0)
-	if e.Binding != nil {
-		if err := s.binding(e.Binding); err != nil {
-			return err
-		}
-		binding = int64(e.Binding.ID)
-	}
-	table := "unlisted"
-	if e.listed() {
-		table = "listed"
-	}
-	s.bindTexts(s.insert[table], e)
-	return s.run(table, id, node, e.First, e.Last, int64(e.Count), binding, int64(e.Type), int64(e.Action),
-		list, int64(e.Rule.Line), attr, int64(e.Attr.Line), int64(e.Level), note, int64(e.Rcode), int64(e.Source),
-		int64(e.Transport), int64(e.TTL), int64(e.Elapsed), int64(e.Grain))
-}
-
-// bindTexts binds the last columns of a row: client, name, alias and rule.
-func (s *store) bindTexts(stmt *sqlite3.Stmt, e *entry) {
-	const client, name, alias, rule = 21, 22, 23, 24
-	stmt.BindNull(client)
-	if e.Addr.IsValid() && (e.Binding == nil || e.Binding.Addr != e.Addr) {
-		stmt.BindText(client, e.Addr.String())
-	}
-	s.bindName(stmt, alias, e.Alias)
-	s.bindName(stmt, name, e.Name)
-	if e.Rule.List == "" || e.Rule.Text == string(s.name) { // most rules are a name alone
-		stmt.BindNull(rule)
-	} else {
-		stmt.BindText(rule, e.Rule.Text)
-	}
-}
-
-// bindName binds a name in text form, which s.name then holds.
-func (s *store) bindName(stmt *sqlite3.Stmt, param int, wire []byte) {
-	if len(wire) == 0 {
-		s.name = s.name[:0]
-		stmt.BindNull(param)
-		return
-	}
-	s.name = dnswire.AppendText(s.name[:0], wire)
-	stmt.BindRawText(param, s.name)
-}
-
-// returned runs a prepared insert that returns an id.
-func (s *store) returned(stmt *sqlite3.Stmt) (id int64, err error) {
-	if stmt.Step() {
-		id = stmt.ColumnInt64(0)
-	}
-	err = stmt.Err()
-	return id, errors.Join(err, stmt.Reset())
-}
-
-// list returns the number of a list; 0 for none.
-func (s *store) list(name string) (int64, error) {
-	if name == "" {
-		return 0, nil
-	}
-	return s.numbered("list", s.lists, name)
-}
-
-// numbered returns the number of a name in a table of names.
-func (s *store) numbered(table string, known map[string]int64, name string) (int64, error) {
-	if id, ok := known[name]; ok {
-		return id, nil
-	}
-	s.insert[table].BindText(1, name)
-	id, err := s.returned(s.insert[table])
-	if err == nil {
-		known[name] = id
-	}
-	return id, err
-}
-
-func (s *store) annotation(a *format.Annotation) (int64, error) {
-	if a == nil {
-		return 0, nil
-	}
-	key := *a
-	key.Until = time.Time{}
-	if id, ok := s.annotations[key]; ok {
-		return id, nil
-	}
-	stmt := s.insert["annotation"]
-	for i, text := range annotationTexts(&key) {
-		stmt.BindText(i+1, *text)
-	}
-	id, err := s.returned(stmt)
-	if err == nil && len(s.annotations) <= remembered {
-		s.annotations[key] = id
-	}
-	return id, err
-}
-
-// binding keeps a binding, or its end. What rows say of it never changes.
-func (s *store) binding(b *devices.Binding) error {
-	if s.bound[b.ID] && b.Until.IsZero() {
-		return nil
-	}
-	stmt := s.insert["binding"]
-	stmt.BindText(2, b.Device)
-	stmt.BindText(3, b.Name)
-	stmt.BindText(4, addrText(b.Addr))
-	stmt.BindText(5, b.MAC)
-	stmt.BindText(6, prefixText(b.Prefix))
-	stmt.BindInt64(7, int64(b.Source))
-	stmt.BindInt64(8, int64(b.Confidence))
-	stmt.BindInt64(9, b.From.UnixMilli())
-	stmt.BindInt64(10, milli(b.Until))
-	stmt.BindInt64(11, milli(b.Seen))
-	stmt.BindInt64(12, int64(b.Group))
-	stmt.BindBool(13, b.NoLog)
-	err := s.run("binding", int64(b.ID))
-	if err == nil {
-		s.bound[b.ID] = true
-	}
-	return err
-}
-
-func addrText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
-}
-
-func prefixText(p netip.Prefix) string {
-	if !p.IsValid() {
-		return ""
-	}
-	return p.String()
-}
-
-func (s *store) event(id, node int64, v *Event) error {
-	stmt := s.insert["ledger"]
-	stmt.BindText(6, v.Kind)
-	stmt.BindText(7, v.Subject)
-	stmt.BindText(8, v.Detail)
-	return s.run("ledger", id, node, milli(v.Time.Time), milli(v.Since.Time), milli(v.Until.Time))
 }
 
 // bindings returns the bindings kept and the first id never given out.
@@ -425,7 +315,11 @@ func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
 	return kept, next, stmt.Err()
 }
 
-const selectBindings = `SELECT id, device, name, addr, mac, prefix, source, confidence, since, until, seen, grp, nolog FROM binding ORDER BY id`
+const (
+	bindingColumns = `SELECT id, device, name, addr, mac, prefix, source, confidence, since, until, seen, grp, nolog FROM binding `
+	selectBindings = bindingColumns + `ORDER BY id`
+	selectBinding  = bindingColumns + `WHERE id = ?`
+)
 
 func scanBinding(stmt *sqlite3.Stmt) devices.Binding {
 	addr, _ := netip.ParseAddr(stmt.ColumnText(3))

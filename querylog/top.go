@@ -56,19 +56,14 @@ func tiersOf(r *Row) (t Tiers) {
 
 // tierSQL counts the rows of a group by tier.
 const tierSQL = `sum(CASE WHEN r.level >= 2 AND a.tier = 'telemetry' THEN r.count ELSE 0 END),
-			sum(CASE WHEN r.level >= 2 AND a.tier = 'mixed' THEN r.count ELSE 0 END),
-			sum(CASE WHEN r.level >= 2 AND a.tier = 'essential' THEN r.count ELSE 0 END)`
+	sum(CASE WHEN r.level >= 2 AND a.tier = 'mixed' THEN r.count ELSE 0 END),
+	sum(CASE WHEN r.level >= 2 AND a.tier = 'essential' THEN r.count ELSE 0 END)`
 
 // Top counts the lookups f chooses by what ("names", "devices" or "vendors")
 // and returns the n largest; 0 for all. f.Limit has no effect. Vendors are those
 // of which a rule or a list says so: that a company owns a domain does not make
 // it a vendor's telemetry.
 func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRow, error) {
-	f, err := f.normal()
-	if err != nil {
-		return nil, err
-	}
-	f.Limit = 0
 	c, ok := topColumns[what]
 	if !ok {
 		return nil, fmt.Errorf("no top of %q: there are names, devices and vendors", what)
@@ -78,67 +73,94 @@ func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRo
 		return nil, err
 	}
 	defer s.close()
-	all := map[string]*TopRow{}
-	if s.conn != nil {
-		if err := s.top(c, &f, all); err != nil {
-			return nil, err
-		}
+	if f, err = f.normal(); err != nil {
+		return nil, err
+	}
+	f.Limit = 0
+	t := tops{}
+	if err := s.topStored(c, &f, t); err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
 	}
 	for _, row := range s.openRows(&f) {
 		if key, ok := c.of(&row); ok {
-			t := TopRow{Key: key, Count: row.Count, Tiers: tiersOf(&row), Rows: 1, First: row.Time, Last: row.Last}
-			if what == "devices" {
-				t.Label = row.DeviceName
-			}
-			if row.Verdict == blocklists.Block.String() {
-				t.Blocked = row.Count
-			}
-			merge(all, t)
+			t.add(topOf(key, &row, what == "devices"))
 		}
 	}
-	top := make([]TopRow, 0, len(all))
-	for _, t := range all {
-		top = append(top, *t)
+	return t.largest(n), nil
+}
+
+func topOf(key string, row *Row, labelled bool) TopRow {
+	t := TopRow{Key: key, Count: row.Count, Tiers: tiersOf(row), Rows: 1, First: row.Time, Last: row.Last}
+	if labelled {
+		t.Label = row.DeviceName
 	}
-	slices.SortFunc(top, func(a, b TopRow) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
-	})
-	if n > 0 && len(top) > n {
-		top = top[:n]
+	if row.Verdict == blocklists.Block.String() {
+		t.Blocked = row.Count
 	}
-	return top, nil
+	return t
 }
 
 // A topColumn is what Top counts by: in the store and of a row.
 type topColumn struct {
-	key, label, where string
-	of                func(*Row) (key string, ok bool)
+	key   func(*layout) string
+	label string
+	where string
+	of    func(*Row) (key string, ok bool)
 }
 
 var topColumns = map[string]topColumn{
-	"names":   {`coalesce(r.name, '')`, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
-	"devices": {deviceSQL, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
-	"vendors": {`a.vendor`, `''`, ` AND r.level >= 2 AND a.vendor <> ''`, func(r *Row) (string, bool) {
+	"names":   {func(l *layout) string { return `coalesce(` + l.name() + `, '')` }, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
+	"devices": {func(*layout) string { return deviceSQL }, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
+	"vendors": {func(*layout) string { return `a.vendor` }, `''`, ` AND r.level >= 2 AND a.vendor <> ''`, func(r *Row) (string, bool) {
 		return r.Vendor, r.Vendor != "" && (r.Attribution == blocklists.ByRule.String() || r.Attribution == blocklists.ByList.String())
 	}},
 }
 
-func (s *snapshot) top(c topColumn, f *Filter, all map[string]*TopRow) error {
-	low, high, err := s.bounds(f)
-	if err != nil {
-		return err
+// tops are the lines of Top by key.
+type tops map[string]*TopRow
+
+// topStored counts what is in the stores. While one is copied to the other, how
+// far that went and the counts must be of one moment.
+func (s *snapshot) topStored(c topColumn, f *Filter, t tops) error {
+	if s.store != nil && s.begun {
+		if err := s.store.conn.Exec(`BEGIN`); err != nil {
+			return err
+		}
+		defer s.store.conn.Exec(`COMMIT`)
+		var err error
+		if s.copied, err = s.store.number(`SELECT coalesce((SELECT value FROM meta WHERE key = 'copied'), 0)`); err != nil {
+			return err
+		}
 	}
-	where, args := f.where()
-	args = append([]any{low - 1, min(high, (s.position+1)<<rowBits)}, args...)
-	for _, table := range []string{"listed", "unlisted"} {
-		sql := fmt.Sprintf(`SELECT %s, %s, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END), count(*), min(r.first), max(r.last),
-			%s
-			FROM %s r %s %s %s GROUP BY 1`, c.key, c.label, tierSQL, table, joins, where, c.where)
-		err := s.query(sql, args, func(stmt *sqlite3.Stmt) bool {
-			merge(all, TopRow{
-				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: uint64(stmt.ColumnInt64(2)), Blocked: uint64(stmt.ColumnInt64(3)),
-				Rows: uint64(stmt.ColumnInt64(4)), First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))},
-				Tiers: Tiers{uint64(stmt.ColumnInt64(7)), uint64(stmt.ColumnInt64(8)), uint64(stmt.ColumnInt64(9))},
+	for _, db := range s.databases() {
+		after := int64(-1)
+		if db == s.old {
+			after = s.copied
+		}
+		spans, err := s.spans(db, f, after)
+		if err != nil {
+			return err
+		}
+		for _, in := range spans {
+			if err := db.top(c, f, in, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
+	for _, table := range rowTables {
+		where, args := f.where(db.layout, table, in)
+		args = append([]any{in.after, in.end}, args...)
+		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
+			count(*), min(r.first), max(r.last), ` + tierSQL + db.layout.from(table, where) + c.where + ` GROUP BY 1`
+		err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
+			n := func(i int) uint64 { return uint64(stmt.ColumnInt64(i)) }
+			t.add(TopRow{
+				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: n(2), Blocked: n(3), Rows: n(4),
+				First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))}, Tiers: Tiers{n(7), n(8), n(9)},
 			})
 			return true
 		})
@@ -149,12 +171,28 @@ func (s *snapshot) top(c topColumn, f *Filter, all map[string]*TopRow) error {
 	return nil
 }
 
-func merge(all map[string]*TopRow, t TopRow) {
-	if have := all[t.Key]; have != nil {
-		have.Add(t)
+// largest returns the n largest lines, the largest first; 0 for all.
+func (t tops) largest(n int) []TopRow {
+	all := make([]TopRow, 0, len(t))
+	for _, row := range t {
+		all = append(all, *row)
+	}
+	slices.SortFunc(all, func(a, b TopRow) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+	})
+	if n > 0 && len(all) > n {
+		all = all[:n]
+	}
+	return all
+}
+
+// add counts a line to the one of the same key.
+func (t tops) add(row TopRow) {
+	if have := t[row.Key]; have != nil {
+		have.Add(row)
 		return
 	}
-	all[t.Key] = &t
+	t[row.Key] = &row
 }
 
 // Add adds the lookups of another line of the same thing.
@@ -172,20 +210,22 @@ func (t *TopRow) Add(u TopRow) {
 }
 
 // Coverage returns the time of the oldest row of listed names and of all others;
-// zero where there is none.
+// zero where there is none. What was asked before is not, or no longer, in rows.
 func (r *Reader) Coverage(ctx context.Context) (listed, unlisted time.Time, err error) {
 	s, err := r.look(ctx, nil)
 	if err != nil {
 		return listed, unlisted, err
 	}
 	defer s.close()
-	if s.conn != nil {
-		for table, t := range map[string]*time.Time{"listed": &listed, "unlisted": &unlisted} {
-			first, err := s.number(`SELECT first FROM ` + table + ` ORDER BY id LIMIT 1`)
+	for i, t := range []*time.Time{&listed, &unlisted} {
+		for _, db := range s.databases() {
+			first, err := db.number(`SELECT first FROM ` + rowTables[i] + ` ORDER BY id LIMIT 1`)
 			if err != nil {
-				return listed, unlisted, err
+				return listed, unlisted, cmp.Or(ctx.Err(), err)
 			}
-			*t = fromMilli(first)
+			if at := fromMilli(first); t.IsZero() || !at.IsZero() && at.Before(*t) {
+				*t = at
+			}
 		}
 	}
 	for _, p := range s.open {
@@ -194,8 +234,8 @@ func (r *Reader) Coverage(ctx context.Context) (listed, unlisted time.Time, err 
 			if e.listed() {
 				t = &listed
 			}
-			if row := e.row(0, ""); t.IsZero() || row.Time.Before(*t) {
-				*t = row.Time.Time
+			if first := fromMilli(e.First); t.IsZero() || first.Before(*t) {
+				*t = first
 			}
 		}
 	}

@@ -41,3 +41,9 @@ var bindingSourceWords = words{1: "configured-mac", 2: "configured-address", 3: 
 
 // The numbers of devices.Confidence.
 var confidenceWords = words{1: "low", 2: "medium", 3: "high"}
+
+// The numbers of blocklists.Class: what kind of rule decided.
+var classWords = words{0: "", 1: "own", 2: "important-exception", 3: "important-block", 4: "exception", 5: "block", 6: "special", 7: "list-exception"}
+
+// The numbers of blocklists.ObservedBy: what made a block an observe.
+var observedByWords = words{0: "", 1: "list", 2: "schedule", 3: "tier", 4: "device", 5: "group", 6: "pause", 7: "everything", 8: "tcp-only"}

@@ -572,7 +572,7 @@ func (w *writer) mended(what string) {
 	delete(w.failures, what)
 	w.setError()
 	w.l.o.Logger.Info("query log: the " + what + " works again")
-	w.l.addEvent(Event{Kind: KindMended, Subject: what, Detail: "works again"})
+	w.l.addEvent(Event{Kind: KindRecovered, Subject: what, Detail: "works again"})
 }
 
 func (w *writer) setError() {

@@ -42,7 +42,7 @@ var mayImport = map[string]string{
 
 	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
-	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/sys",
+	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 
 	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",

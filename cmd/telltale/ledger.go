@@ -64,7 +64,7 @@ with the server stopped, too.`,
 
 // ledgerKinds are the kinds of events there are; docs/querylog.md explains them.
 var ledgerKinds = []string{
-	querylog.KindStart, querylog.KindStop, querylog.KindCrash, querylog.KindFailure, querylog.KindMended, querylog.KindLost,
+	querylog.KindStart, querylog.KindStop, querylog.KindCrash, querylog.KindFailure, querylog.KindRecovered, querylog.KindLost,
 	querylog.KindFolded, querylog.KindStore, querylog.KindClock, querylog.KindRetention,
 }
 

@@ -1,0 +1,166 @@
+package querylog
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists/format"
+	"telltale/devices"
+)
+
+// A layout is how a version of the schema keeps rows: what SQL reads them with.
+type layout struct {
+	version int
+	exprs   map[string]string // of columns, where they are not just the column
+	names   bool              // names stand in tables of their own
+	joins   string            // of the tables that rows refer to; %[1]s is the table of rows
+}
+
+var layout2 = layout{
+	version: 2,
+	names:   true,
+	joins: `
+	LEFT JOIN binding b ON b.id = r.binding
+	LEFT JOIN annotation a ON a.id = r.annotation
+	LEFT JOIN %[1]s_name m ON m.id = ` + nameOfRow("name") + `
+	LEFT JOIN %[1]s_name l ON l.id = ` + nameOfRow("alias"),
+}
+
+// name and alias are the texts of a row's name and alias.
+func (l *layout) name() string  { return l.expr("name of a row", `m.name`) }
+func (l *layout) alias() string { return l.expr("alias of a row", `l.name`) }
+
+func (l *layout) expr(of, otherwise string) string {
+	if e, ok := l.exprs[of]; ok {
+		return e
+	}
+	return otherwise
+}
+
+// selectRows is the query of the rows of a table between two numbers, both
+// excluded: the number, the table, then what columns say.
+func (l *layout) selectRows(table int, where string) string {
+	exprs := []string{`r.id`, strconv.Itoa(table)}
+	for i := range columns {
+		if c := &columns[i]; c.scan != nil {
+			exprs = append(exprs, l.expr(c.name, `r.`+c.name))
+		}
+	}
+	return `SELECT ` + strings.Join(exprs, `, `) + l.from(rowTables[table], where)
+}
+
+// from is the part of a query of rows behind what it selects. SQLite leaves out
+// the joins that nothing refers to.
+func (l *layout) from(table, where string) string {
+	return fmt.Sprintf(` FROM %[1]s r`+l.joins+` WHERE r.id > ? AND r.id < ?`, table) + where
+}
+
+// row returns the entry as a reader sees it.
+func (e *entry) row(id int64, node string) Row {
+	r := Row{ID: id, Node: node, Open: true}
+	for i := range columns {
+		if open := columns[i].open; open != nil {
+			open(e, &r)
+		}
+	}
+	return r
+}
+
+// A rowReader makes rows from the result of selectRows. What many rows refer to
+// is read once and kept, within bounds: a join would read it for each row.
+type rowReader struct {
+	db          *database
+	table       int
+	nodes       map[int64]string
+	lists       map[int64]string
+	bindings    map[int64]*devices.Binding
+	annotations map[int64]*format.Annotation
+	names       [len(rowTables)]map[int64]string
+	err         error // the first one
+}
+
+// read reads one row.
+func (d *rowReader) read(stmt *sqlite3.Stmt) (r Row) {
+	d.table = stmt.ColumnInt(1)
+	at := 2
+	for i := range columns {
+		if scan := columns[i].scan; scan != nil {
+			scan(d, value{stmt, at}, &r)
+			at++
+		}
+	}
+	return r
+}
+
+// lookUp returns what a number stands for, asked of the database the first time.
+func lookUp[V any](d *rowReader, known *map[int64]V, id int64, sql string, scan func(*sqlite3.Stmt) V) (v V) {
+	if id == 0 {
+		return v
+	}
+	v, ok := (*known)[id]
+	if ok {
+		return v
+	}
+	err := d.db.query(sql, []any{id}, func(stmt *sqlite3.Stmt) bool {
+		v = scan(stmt)
+		return false
+	})
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+	if *known == nil || len(*known) >= readerKnows {
+		*known = map[int64]V{}
+	}
+	(*known)[id] = v
+	return v
+}
+
+const readerKnows = 4096 // of each kind that a rowReader keeps
+
+func firstText(stmt *sqlite3.Stmt) string { return stmt.ColumnText(0) }
+
+func (d *rowReader) node(id int64) string {
+	return lookUp(d, &d.nodes, id, `SELECT name FROM node WHERE id = ?`, firstText)
+}
+
+func (d *rowReader) list(id int64) string {
+	return lookUp(d, &d.lists, id, `SELECT name FROM list WHERE id = ?`, firstText)
+}
+
+func (d *rowReader) binding(id int64) *devices.Binding {
+	return lookUp(d, &d.bindings, id, selectBinding, func(stmt *sqlite3.Stmt) *devices.Binding {
+		b := scanBinding(stmt)
+		return &b
+	})
+}
+
+func (d *rowReader) annotation(id int64) *format.Annotation {
+	return lookUp(d, &d.annotations, id, selectAnnotation, func(stmt *sqlite3.Stmt) *format.Annotation {
+		a := &format.Annotation{}
+		for i, text := range annotationTexts(a) {
+			*text = stmt.ColumnText(i)
+		}
+		return a
+	})
+}
+
+const selectAnnotation = `SELECT vendor, product, purpose, tier, region, source, breaks, since, confidence, software FROM annotation WHERE id = ?`
+
+// name returns the name that a column of the row with this number has.
+func (d *rowReader) name(v value, row int64) string {
+	if !d.db.layout.names {
+		return v.text()
+	}
+	n := v.int()
+	if n == 0 {
+		return ""
+	}
+	return lookUp(d, &d.names[d.table], row>>periodRows<<nameBits+n, selectName[d.table], firstText)
+}
+
+var selectName = [len(rowTables)]string{
+	`SELECT name FROM ` + rowTables[0] + `_name WHERE id = ?`, `SELECT name FROM ` + rowTables[1] + `_name WHERE id = ?`,
+}

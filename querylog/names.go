@@ -1,0 +1,105 @@
+package querylog
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Names stand in tables of their own, one beside each table of rows, so that
+// they are deleted with their rows. A name is stored once for each period of
+// 2^periodBits windows' numbers (about 17 minutes) in which rows have it: its
+// number is the period << nameBits | a number within the period, and a row has
+// the lower part alone, as its own number tells the period. So names are only
+// ever appended, nobody has to look whether a name is there already (a name
+// that stands there twice does no harm), a search that has found a name knows
+// in which periods its rows are, and the names of deleted rows are a range.
+const (
+	periodBits = 10
+	nameBits   = 26
+	periodRows = rowBits + periodBits // bits of a row's number below its period
+	namesKnown = 8192                 // that are remembered within a period, for each table
+)
+
+// nameOfRow is the number of the name of a row's column, in SQL.
+func nameOfRow(column string) string {
+	return fmt.Sprintf(`((r.id >> %d) << %d) + r.%s`, periodRows, nameBits, column)
+}
+
+// A nameTable gives names their numbers within a period. The zero value knows
+// none.
+type nameTable struct {
+	insert *sqlite3.Stmt // of a number and a name
+	last   *sqlite3.Stmt // the largest number below one
+	period int64
+	next   int64 // within the period
+	known  map[string]int64
+}
+
+var errNames = errors.New("more names in a quarter of an hour than can be numbered")
+
+// number returns the number of a name within the period of a row, and stores
+// the name where it is not known to be stored.
+func (t *nameTable) number(row int64, name []byte) (int64, error) {
+	if period := row >> periodRows; period != t.period || t.known == nil {
+		if err := t.begin(period); err != nil {
+			return 0, err
+		}
+	}
+	if n, ok := t.known[string(name)]; ok {
+		return n, nil
+	}
+	n := t.next
+	if n >= 1<<nameBits {
+		return 0, errNames
+	}
+	t.insert.BindInt64(1, t.period<<nameBits|n)
+	t.insert.BindRawText(2, name)
+	if err := t.insert.Exec(); err != nil {
+		return 0, err
+	}
+	t.next++
+	if len(t.known) >= namesKnown {
+		clear(t.known)
+	}
+	t.known[string(name)] = n
+	return n, nil
+}
+
+// begin turns to a period and finds how far its numbers are given.
+func (t *nameTable) begin(period int64) error {
+	t.forget()
+	t.last.BindInt64(1, (period+1)<<nameBits)
+	next := int64(1)
+	if t.last.Step() {
+		if last := t.last.ColumnInt64(0); last>>nameBits == period {
+			next = last&(1<<nameBits-1) + 1
+		}
+	}
+	if err := errors.Join(t.last.Err(), t.last.Reset()); err != nil {
+		return err
+	}
+	t.period, t.next, t.known = period, next, make(map[string]int64)
+	return nil
+}
+
+// forget drops what was remembered: a transaction in which names were stored
+// was undone, or memory is wanted.
+func (t *nameTable) forget() { t.known = nil }
+
+// lastName is the statement that finds the largest number below one.
+func lastName(table string) string {
+	return `SELECT id FROM ` + table + `_name WHERE id < ? ORDER BY id DESC LIMIT 1`
+}
+
+// deleteNames deletes names of a table that no row has any more: those of the
+// periods before the oldest row's. Names are overwritten as rows are.
+func (s *store) deleteNames(table string) error {
+	for _, t := range s.names {
+		t.forget() // they might be among those that are deleted
+	}
+	return s.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id IN (SELECT id FROM %[1]s_name
+		WHERE id < (SELECT coalesce(min(id) >> %[2]d, 1 << %[3]d) FROM %[1]s) << %[4]d LIMIT %[5]d)`,
+		table, periodRows, 62-nameBits, nameBits, 2*deleteRows))
+}

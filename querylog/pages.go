@@ -1,0 +1,261 @@
+package querylog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// pageRows are read in one transaction: the writer must not wait for whoever
+// looks at the rows.
+const pageRows = 1000
+
+// rows calls each with the rows f chooses whose number is above after, in order,
+// until it returns false. f.Limit are the newest of them.
+func (s *snapshot) rows(f Filter, after int64, each func(Row) bool) error {
+	open := s.openRows(&f)
+	if f.Limit > 0 {
+		open = open[max(0, len(open)-f.Limit):]
+	}
+	more, err := s.storedRows(&f, after, len(open), each)
+	if err != nil || !more {
+		return err
+	}
+	for i := range open {
+		if !each(open[i]) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// openRows returns the rows of the journal that f chooses, in order.
+func (s *snapshot) openRows(f *Filter) (open []Row) {
+	for _, p := range s.open {
+		for i, e := range p.entries {
+			row := e.row(p.window<<rowBits|int64(i), p.node)
+			row.Store = s.id
+			if f.matches(&row) {
+				open = append(open, row)
+			}
+		}
+	}
+	return open
+}
+
+// storedRows is rows for those in the store. open is how many follow.
+func (s *snapshot) storedRows(f *Filter, after int64, open int, each func(Row) bool) (more bool, err error) {
+	if f.Limit > 0 && open >= f.Limit {
+		return true, nil
+	}
+	m, err := s.merge(f, after, f.Limit > 0)
+	if err != nil {
+		return false, err
+	}
+	if f.Limit > 0 {
+		var newest []Row
+		for len(newest) < f.Limit-open {
+			row, err := m.next()
+			if err != nil {
+				return false, err
+			}
+			if row == nil {
+				break
+			}
+			newest = append(newest, *row)
+		}
+		for _, row := range slices.Backward(newest) {
+			if !each(row) {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+	for {
+		row, err := m.next()
+		if err != nil || row == nil {
+			return err == nil, err
+		}
+		if !each(*row) {
+			return false, nil
+		}
+	}
+}
+
+// A merged is the rows of both stores in the order of their numbers. A row that
+// was copied meanwhile comes from both and is told once.
+type merged struct {
+	cursors []*cursorOfRows
+	down    bool
+	last    int64
+	begun   bool
+}
+
+// merge begins to read the rows f chooses behind after, downwards from the
+// newest or upwards.
+func (s *snapshot) merge(f *Filter, after int64, down bool) (*merged, error) {
+	m := &merged{down: down}
+	for _, db := range s.databases() {
+		from := after
+		if db == s.old {
+			from = max(after, s.copied)
+		}
+		spans, err := s.spans(db, f, from)
+		if err != nil {
+			return nil, err
+		}
+		if down {
+			slices.Reverse(spans)
+		}
+		m.cursors = append(m.cursors, &cursorOfRows{db: db, f: f, spans: spans, down: down, store: s.id})
+	}
+	return m, nil
+}
+
+// next returns the next row, nil behind the last.
+func (m *merged) next() (*Row, error) {
+	for {
+		var first *cursorOfRows
+		for _, c := range m.cursors {
+			if err := c.fill(); err != nil {
+				return nil, err
+			}
+			if len(c.page) > 0 && (first == nil || (c.page[0].ID < first.page[0].ID) != m.down) {
+				first = c
+			}
+		}
+		if first == nil {
+			return nil, nil
+		}
+		row := &first.page[0]
+		first.page = first.page[1:]
+		if m.begun && row.ID == m.last {
+			continue
+		}
+		m.begun, m.last = true, row.ID
+		return row, nil
+	}
+}
+
+// A span is a range of rows' numbers, both ends excluded.
+type span struct{ after, end int64 }
+
+// spans returns where the rows f chooses can be in a store, upwards.
+func (s *snapshot) spans(db *database, f *Filter, after int64) ([]span, error) {
+	low, high, err := db.bounds(f)
+	if err != nil {
+		return nil, err
+	}
+	whole := span{max(after, low-1), min((s.position+1)<<rowBits, high)}
+	if whole.after >= whole.end {
+		return nil, nil
+	}
+	if f.name.empty() || !db.layout.names {
+		return []span{whole}, nil
+	}
+	var spans []span
+	periods, err := db.periods(f, whole)
+	for _, p := range periods {
+		spans = append(spans, span{max(whole.after, p<<periodRows-1), min(whole.end, (p+1)<<periodRows)})
+	}
+	return spans, err
+}
+
+// bounds returns the numbers between which the rows of f's time can be.
+func (db *database) bounds(f *Filter) (low, end int64, err error) {
+	end = 1<<63 - 1
+	if !f.Since.IsZero() {
+		if low, err = db.number(`SELECT coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) FROM window WHERE last >= ?`, f.Since.UnixMilli()); err != nil {
+			return 0, 0, err
+		}
+		low <<= rowBits
+	}
+	if !f.Until.IsZero() {
+		if end, err = db.number(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), 0) + 1`, f.Until.UnixMilli()); err != nil {
+			return 0, 0, err
+		}
+		end <<= rowBits
+	}
+	return low, end, nil
+}
+
+// periods returns the periods in which a name that f chooses was asked for,
+// upwards. Every name within the span is looked at, but no row.
+func (db *database) periods(f *Filter, in span) (all []int64, err error) {
+	low, high := max(in.after, 0)>>periodRows<<nameBits, (in.end-1)>>periodRows<<nameBits|(1<<nameBits-1)
+	for _, table := range rowTables {
+		where, args := f.name.where(`m.name`)
+		sql := fmt.Sprintf(`SELECT DISTINCT m.id >> %d FROM %s_name m WHERE m.id BETWEEN ? AND ? AND %s`, nameBits, table, where)
+		err = db.query(sql, append([]any{low, high}, args...), func(stmt *sqlite3.Stmt) bool {
+			all = append(all, stmt.ColumnInt64(0))
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// A cursorOfRows reads the rows of one store in pages.
+type cursorOfRows struct {
+	db    *database
+	f     *Filter
+	spans []span // still to be read, the next one first
+	down  bool
+	store string
+	page  []Row
+}
+
+// fill reads the next page where the one at hand is used up.
+func (c *cursorOfRows) fill() error {
+	for len(c.page) == 0 && len(c.spans) > 0 {
+		n := pageRows
+		if c.f.Limit > 0 {
+			n = min(n, c.f.Limit)
+		}
+		in := &c.spans[0]
+		page, err := c.read(*in, n)
+		if err != nil {
+			return err
+		}
+		c.page = page
+		if len(page) < n {
+			c.spans = c.spans[1:]
+		} else if last := page[len(page)-1].ID; c.down {
+			in.end = last
+		} else {
+			in.after = last
+		}
+	}
+	return nil
+}
+
+// read returns up to n rows of a span.
+func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
+	var sql string
+	var args []any
+	for i, table := range rowTables {
+		where, a := c.f.where(c.db.layout, table, in)
+		if sql != "" {
+			sql += ` UNION ALL `
+		}
+		sql += c.db.layout.selectRows(i, where)
+		args = append(append(args, in.after, in.end), a...)
+	}
+	order := "ASC"
+	if c.down {
+		order = "DESC"
+	}
+	sql += fmt.Sprintf(` ORDER BY 1 %s LIMIT %d`, order, n)
+	err = c.db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
+		row := c.db.rows.read(stmt)
+		row.Store = c.store
+		page = append(page, row)
+		return c.db.rows.err == nil
+	})
+	return page, cmp.Or(err, c.db.rows.err)
+}
