@@ -30,7 +30,7 @@ func (p *Policy) cancelRule(by int, d rules.Detail) {
 	if err != nil {
 		return
 	}
-	want := l.set.Key(&rec, d, cancels(l.set.ExtraOf(d)))
+	want := l.set.Key(&rec, d)
 	for _, id := range p.rulesAt(&rec, d.Match) {
 		at, rule := p.find(id)
 		if at < 0 || !p.mayCancel(by, at) {
@@ -41,8 +41,7 @@ func (p *Policy) cancelRule(by int, d rules.Detail) {
 		if err != nil {
 			continue
 		}
-		fd := other.DetailOf(&found)
-		if other.Key(&found, fd, fd.Action) == want {
+		if other.Key(&found, other.DetailOf(&found)) == want {
 			p.cancelled[id] = l.id(d.Rule)
 		}
 	}
@@ -78,12 +77,4 @@ func (p *Policy) rulesAt(rec *rules.Record, m format.Match) (ids []RuleID) {
 		}
 	}
 	return ids
-}
-
-// cancels returns what the rules do that a $badfilter removes.
-func cancels(x *format.Extra) format.Action {
-	if x == nil {
-		return format.Block
-	}
-	return x.Cancels
 }

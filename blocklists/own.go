@@ -16,16 +16,10 @@ import (
 )
 
 // EditOwn adds to the user's own file the rule that allows or blocks name and
-// everything below it, for all devices. Plain rules for this very name are
-// replaced by it, where they stand; every other line and comment stays as it
-// is. A zero until is for ever.
-func EditOwn(path string, action Action, name *dnswire.Name, comment string, until time.Time) error {
-	return EditOwnFor(path, "", action, name, comment, until)
-}
-
-// EditOwnFor is EditOwn for one client, by the name or address that $client
-// takes; "" is all of them.
-func EditOwnFor(path, client string, action Action, name *dnswire.Name, comment string, until time.Time) error {
+// everything below it. Plain rules for this very name are replaced by it, where they
+// stand; every other line and comment stays as it is. A zero until is for ever.
+// Client is whom it is for, by the name or address that $client takes; "" is everyone.
+func EditOwn(path, client string, action Action, name *dnswire.Name, comment string, until time.Time) error {
 	if action != Allow && action != Block {
 		return fmt.Errorf("a rule can allow or block, not %v", action)
 	}
@@ -48,12 +42,7 @@ func EditOwnFor(path, client string, action Action, name *dnswire.Name, comment 
 
 // RemoveOwn removes from the user's own file the plain rules for this very name
 // and returns how many they were.
-func RemoveOwn(path string, name *dnswire.Name) (removed int, err error) {
-	return RemoveOwnFor(path, "", name)
-}
-
-// RemoveOwnFor is RemoveOwn for the rules of one client.
-func RemoveOwnFor(path, client string, name *dnswire.Name) (removed int, err error) {
+func RemoveOwn(path, client string, name *dnswire.Name) (removed int, err error) {
 	err = editFile(path, func(f *ownText) error {
 		before := len(f.lines)
 		_, err := f.remove(client, name)

@@ -20,41 +20,41 @@ func TestEditOwn(t *testing.T) {
 		mistake string // what the error contains
 	}{
 		{"a rule is added behind the last line", "# mine\nx.example\n",
-			func(p string) error { return EditOwn(p, Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"# mine\nx.example\nads.example\n", ""},
 		{"a last line without an end gets one", "x.example",
-			func(p string) error { return EditOwn(p, Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"x.example\nads.example\n", ""},
 		{"a comment and an end go with the rule", "",
 			func(p string) error {
-				return EditOwn(p, Allow, name(t, "ok.example"), "Anna's\nschool # 3", until)
+				return EditOwn(p, "", Allow, name(t, "ok.example"), "Anna's\nschool # 3", until)
 			},
 			"@@ok.example  #@ until=2026-12-31T10:00:00Z  # Anna's school # 3\n", ""},
 		{"what says otherwise is replaced where it stands", "# a\nads.example # old\n\n# b\n",
-			func(p string) error { return EditOwn(p, Allow, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Allow, name(t, "ads.example"), "", time.Time{}) },
 			"# a\n@@ads.example\n\n# b\n", ""},
 		{"all of it is replaced", "||ads.example^\nx.example\n@@=ads.example\n0.0.0.0 ads.example\n",
-			func(p string) error { return EditOwn(p, Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"ads.example\nx.example\n", ""},
 		{"other names, conditions and records stay", "x.ads.example\n||ads.example^$dnstype=A\n192.168.1.9 ads.example\nexample\n",
-			func(p string) error { return EditOwn(p, Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"x.ads.example\n||ads.example^$dnstype=A\n192.168.1.9 ads.example\nexample\nads.example\n", ""},
 		{"line ends are kept", "x.example\r\n",
-			func(p string) error { return EditOwn(p, Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"x.example\r\nads.example\r\n", ""},
 		{"a rule for a client leaves the rule for all", "ads.example\n",
-			func(p string) error { return EditOwnFor(p, "Kid's TV", Allow, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "Kid's TV", Allow, name(t, "ads.example"), "", time.Time{}) },
 			"ads.example\n@@||ads.example^$client='Kid\\'s TV'\n", ""},
 		{"a rule for a client is replaced", "@@||ads.example^$client='TV'\n",
-			func(p string) error { return EditOwnFor(p, "tv", Block, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "tv", Block, name(t, "ads.example"), "", time.Time{}) },
 			"||ads.example^$client='tv'\n", ""},
 		{"a line with more names is left to its author", "0.0.0.0 ads.example other.example\n",
-			func(p string) error { return EditOwn(p, Allow, name(t, "ads.example"), "", time.Time{}) },
+			func(p string) error { return EditOwn(p, "", Allow, name(t, "ads.example"), "", time.Time{}) },
 			"0.0.0.0 ads.example other.example\n", "line 1: holds this name together with others"},
 		{"a rule for the root is refused", "",
-			func(p string) error { return EditOwn(p, Block, name(t, "."), "", time.Time{}) }, "", "every name"},
+			func(p string) error { return EditOwn(p, "", Block, name(t, "."), "", time.Time{}) }, "", "every name"},
 		{"removal takes the rule and nothing else", "# a\nads.example # why\n@@ads.example\nx.ads.example\n",
-			func(p string) error { _, err := RemoveOwn(p, name(t, "ads.example")); return err },
+			func(p string) error { _, err := RemoveOwn(p, "", name(t, "ads.example")); return err },
 			"# a\nx.ads.example\n", ""},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestEditOwnKeepsLinksAndModes(t *testing.T) {
 	check(t, os.Chmod(real, 0o640))
 	link := filepath.Join(dir, "own.txt")
 	check(t, os.Symlink(real, link))
-	check(t, EditOwn(link, Block, name(t, "ads.example"), "", time.Time{}))
+	check(t, EditOwn(link, "", Block, name(t, "ads.example"), "", time.Time{}))
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Error("the link is no link any more")
 	}
@@ -95,7 +95,7 @@ func TestEditOwnKeepsLinksAndModes(t *testing.T) {
 
 func TestEditOwnMakesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own.txt")
-	check(t, EditOwn(path, Block, name(t, "ads.example"), "", time.Time{}))
+	check(t, EditOwn(path, "", Block, name(t, "ads.example"), "", time.Time{}))
 	s := loaded(t, Options{Dir: filepath.Dir(path)})
 	if got, want := s.says(t, "x.ads.example"), "block own ads.example"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -122,10 +122,10 @@ func FuzzEditOwn(f *testing.F) {
 		if _, err := before.remove("", &n); err != nil {
 			return
 		}
-		if EditOwn(path, action, &n, comment, time.Time{}) != nil {
+		if EditOwn(path, "", action, &n, comment, time.Time{}) != nil {
 			return
 		}
-		if _, err := RemoveOwn(path, &n); err != nil {
+		if _, err := RemoveOwn(path, "", &n); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"slices"
 	"strings"
 )
 
@@ -54,8 +53,3 @@ kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn
 nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si
 sj sk sl sm sn so sr ss st sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi
 vn vu wf ws ye yt za zm zw eu`)
-
-// isPurpose reports whether s is in the vocabulary.
-func isPurpose(s string) bool {
-	return slices.ContainsFunc(Purposes, func(p Purpose) bool { return p.Name == s })
-}

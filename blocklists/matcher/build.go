@@ -36,10 +36,6 @@ type Options struct {
 	// Dir is where what has been added waits when it does not fit into a
 	// buffer of 1 MiB; nothing stays there. Empty keeps all in memory.
 	Dir string
-
-	// Redundant reports whether an entry adds nothing beside an earlier one of
-	// the same name; it is left out then. Without it nothing is left out.
-	Redundant func(kept, next Payload) bool
 }
 
 // A Builder collects entries for an image. It is for one goroutine.
@@ -53,8 +49,6 @@ type Builder struct {
 	octets uint64
 	max    Payload
 	padded [255 + slack]byte
-	last   []byte // the name added last
-	lastP  Payload
 }
 
 // NewBuilder returns an empty Builder.
@@ -77,9 +71,6 @@ func (b *Builder) Add(name []byte, p Payload) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if b.repeats(name, p) {
-		return nil
-	}
 	if b.count == math.MaxInt32 {
 		return fmt.Errorf("%w: more than %d entries", ErrBuild, math.MaxInt32)
 	}
@@ -94,25 +85,8 @@ func (b *Builder) Add(name []byte, p Payload) error {
 	return nil
 }
 
-// repeats reports whether the entry is redundant beside the one before, so that
-// a line a million times over is not kept until the end.
-func (b *Builder) repeats(name []byte, p Payload) bool {
-	if b.opts.Redundant == nil {
-		return false
-	}
-	if b.last != nil && bytes.Equal(b.last, name) && b.opts.Redundant(b.lastP, p) {
-		return true
-	}
-	b.last, b.lastP = append(b.last[:0], name...), p
-	return false
-}
-
 // SetMeta gives the image octets of the caller's own, see Image.Meta.
 func (b *Builder) SetMeta(meta []byte) { b.meta = bytes.Clone(meta) }
-
-// Len returns the number of entries added so far; the image may have fewer when
-// Options.Redundant is set.
-func (b *Builder) Len() int { return b.count }
 
 // Close frees what an unfinished build holds. After Build and WriteFile it does
 // nothing.
@@ -339,25 +313,15 @@ func (m *maker) part(entries []byte, from, to uint64, w *writer, start uint64) e
 func (m *maker) group(entries []byte, group []pending, w *writer) error {
 	sortGroup(entries, group)
 	m.out, m.bits = m.out[:0], 0
-	var last []byte    // the name before
-	var kept []Payload // of the name
+	var last []byte // the name before
 	for i, e := range group {
 		name, p := entryAt(entries, e.at)
 		same := i > 0 && group[i-1].hash == e.hash && bytes.Equal(last, name)
 		if !same {
-			kept = kept[:0]
 			m.filter.add(e.hash)
 			m.bits |= groupBits(e.hash)
 		}
 		last = name
-		if m.redundant(kept, p) {
-			m.count--
-			m.octets -= uint64(len(name))
-			continue
-		}
-		if m.opts.Redundant != nil {
-			kept = append(kept, p)
-		}
 		m.record(name, p, same)
 	}
 	return w.write(m.out)
@@ -383,13 +347,6 @@ func compare(entries []byte, a, b pending) int {
 	one, _ := entryAt(entries, a.at)
 	other, _ := entryAt(entries, b.at)
 	return bytes.Compare(one, other)
-}
-
-func (m *maker) redundant(kept []Payload, next Payload) bool {
-	if m.opts.Redundant == nil {
-		return false
-	}
-	return slices.ContainsFunc(kept, func(k Payload) bool { return m.opts.Redundant(k, next) })
 }
 
 // record appends a record to out.

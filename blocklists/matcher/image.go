@@ -128,52 +128,11 @@ func (im *Image) Len() int { return int(im.entries) }
 // Bytes returns the size of the image, whether in memory or mapped.
 func (im *Image) Bytes() int { return len(im.data) }
 
-// Mapped reports whether the image is mapped from a file.
-func (im *Image) Mapped() bool { return im.mapped }
-
-// Refs is greater than every Ref of the image.
-func (im *Image) Refs() uint32 { return uint32(len(im.records)) }
-
 // Meta returns a copy of the octets given to Builder.SetMeta.
 func (im *Image) Meta() (meta []byte, err error) {
 	err = guard(func() { meta = slices.Clone(im.meta) })
 	runtime.KeepAlive(im)
 	return meta, err
-}
-
-// Entry returns the entry that ref names: buf with its wire name appended, and
-// its payload. It is not ok for a ref that is not of this image, and where the
-// file can no longer be read.
-func (im *Image) Entry(ref Ref, buf []byte) (name []byte, p Payload, ok bool) {
-	fault := guard(func() { name, p, ok = im.entry(ref, buf) })
-	runtime.KeepAlive(im)
-	if fault != nil || !ok {
-		return buf, 0, false
-	}
-	return name, p, true
-}
-
-// entry goes through the group that ref lies in.
-func (im *Image) entry(ref Ref, buf []byte) ([]byte, Payload, bool) {
-	lo, hi := uint64(0), im.groups // the last group that begins at or before ref
-	for lo+1 < hi {
-		if mid := (lo + hi) / 2; im.start(mid) <= uint64(ref) {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	var codes []byte
-	for r := im.cursor(im.span(lo)); r.next(); {
-		if !r.same {
-			codes = r.codes
-		}
-		if r.at == ref {
-			name, ok := im.name(buf, codes)
-			return name, r.load(), ok
-		}
-	}
-	return buf, 0, false
 }
 
 // name appends the wire name that codes stand for.
@@ -185,11 +144,10 @@ func (im *Image) name(buf, codes []byte) ([]byte, bool) {
 // Each calls yield with all entries, equal names together and in the order they
 // were added, until it returns false. The name is valid until yield returns. The
 // error is that the file can no longer be read, or holds what is not a name.
-func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err error) {
+func (im *Image) Each(yield func(name []byte, p Payload) bool) (err error) {
 	// What yield panics with is its caller's: only reading is guarded, a group
 	// at a time.
 	type entry struct {
-		ref      Ref
 		from, to int // of names
 		payload  Payload
 	}
@@ -209,7 +167,7 @@ func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err err
 						return
 					}
 				}
-				entries = append(entries, entry{r.at, from, len(names), r.load()})
+				entries = append(entries, entry{from, len(names), r.load()})
 			}
 		})
 		if fault != nil {
@@ -219,7 +177,7 @@ func (im *Image) Each(yield func(ref Ref, name []byte, p Payload) bool) (err err
 			return fmt.Errorf("%w: it holds what is not a name", ErrFile)
 		}
 		for _, e := range entries {
-			if !yield(e.ref, names[e.from:e.to], e.payload) {
+			if !yield(names[e.from:e.to], e.payload) {
 				return nil
 			}
 		}
@@ -281,13 +239,13 @@ func (im *Image) find(hits []Hit, g span, w []byte, at, end int) []Hit {
 			continue
 		}
 		if im.symbols.equal(r.records[off+1:payload], w, at, end) {
-			r.at, r.payload = Ref(off), payload
+			r.payload = payload
 			break
 		}
 	}
-	hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
+	hits = append(hits, Hit{Payload: r.load()})
 	for r.next() && r.same {
-		hits = append(hits, Hit{Ref: r.at, Payload: r.load()})
+		hits = append(hits, Hit{Payload: r.load()})
 	}
 	return hits
 }
@@ -299,7 +257,6 @@ type cursor struct {
 	off     int    // of the record after this one
 	end     int    // of the group
 
-	at      Ref
 	same    bool // the name is that of the record before
 	codes   []byte
 	payload int // offset
@@ -316,7 +273,6 @@ func (r *cursor) next() bool {
 	if off >= r.end {
 		return false
 	}
-	r.at = Ref(off)
 	n := int(r.records[off])
 	off++
 	r.same = n == sameName

@@ -17,21 +17,12 @@ var ErrFile = errors.New("not a usable image of names")
 // ErrBuild means that what was added cannot become an image.
 var ErrBuild = errors.New("cannot build an image of names")
 
-// A Payload is what an entry says about its name. It is opaque here, but for
-// Range. An image stores it in as few octets as its largest one needs.
+// A Payload is what an entry says about its name. It is opaque here. An image
+// stores it in as few octets as its largest one needs.
 type Payload uint64
-
-// A Range is the payloads from First to Last, both included.
-type Range struct{ First, Last Payload }
-
-// A Ref names one entry of one image. Refs are not dense; all of an image are
-// below Image.Refs.
-type Ref uint32
 
 // A Hit is an entry that equals the name looked up, or a name above it.
 type Hit struct {
 	Payload Payload
-	Ref     Ref
 	Labels  uint8 // of the entry's name, the root not counted
-	Image   uint8 // 0 for the base, i+1 for Layers.Overlays[i]
 }

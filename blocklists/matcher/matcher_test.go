@@ -20,10 +20,10 @@ type twin map[string][]Payload
 func (m twin) add(name []byte, p Payload) { m[string(name)] = append(m[string(name)], p) }
 
 // lookup returns what Set.Lookup should, without refs.
-func (m twin) lookup(n *dnswire.Name, image uint8, hits []Hit) []Hit {
+func (m twin) lookup(n *dnswire.Name, hits []Hit) []Hit {
 	for k := n.Labels(); k >= 0; k-- {
 		for _, p := range m[string(n.Suffix(k))] {
-			hits = append(hits, Hit{Payload: p, Labels: uint8(k), Image: image})
+			hits = append(hits, Hit{Payload: p, Labels: uint8(k)})
 		}
 	}
 	return hits
@@ -82,7 +82,6 @@ func TestLookup(t *testing.T) {
 	two := build(t, b)
 
 	all := newSet(t, Layers{Base: base, Overlays: []*Image{one, nil, two}})
-	masked := newSet(t, Layers{Base: base, Masked: []Range{{11, 20}, {31, 31}}})
 	none := newSet(t, Layers{})
 	over := newSet(t, Layers{Overlays: []*Image{one}})
 
@@ -92,23 +91,18 @@ func TestLookup(t *testing.T) {
 		name string
 		want []Hit
 	}{
-		{"of equal names one can be masked", masked, "example.com", []Hit{{10, 0, 2, 0}}},
-		{"a name below matches, equal names in the order added", all, "www.Example.COM", []Hit{{10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
+		{"a name below matches, equal names in the order added", all, "www.Example.COM", []Hit{{10, 2}, {20, 2}, {7, 2}}},
 		{"the most specific comes first, the base before overlays", all, "x.ads.example.com",
-			[]Hit{{11, 0, 3, 0}, {5, 0, 3, 1}, {10, 0, 2, 0}, {20, 0, 2, 0}, {7, 0, 2, 3}}},
+			[]Hit{{11, 3}, {5, 3}, {10, 2}, {20, 2}, {7, 2}}},
 		{"a sibling does not match", all, "notexample.com", nil},
 		{"a parent does not match", all, "com", nil},
 		{"the root does not match", all, ".", nil},
-		{"masked payloads are void", masked, "ads.example.com", []Hit{{10, 0, 2, 0}}},
-		{"a long name matches", all, "z.a.b.c.d.e.f.g.h.i.example.net", []Hit{{30, 0, 11, 0}, {31, 0, 1, 0}}},
-		{"a name of odd octets matches", all, `x.\000\255.\046.example.org`, []Hit{{40, 0, 4, 0}}},
+		{"a long name matches", all, "z.a.b.c.d.e.f.g.h.i.example.net", []Hit{{30, 11}, {31, 1}}},
+		{"a name of odd octets matches", all, `x.\000\255.\046.example.org`, []Hit{{40, 4}}},
 		{"no images, no hits", none, "example.com", nil},
-		{"overlays need no base", over, "new.example", []Hit{{6, 0, 2, 1}}},
+		{"overlays need no base", over, "new.example", []Hit{{6, 2}}},
 	} {
 		got := c.set.Lookup(name(t, c.name), nil)
-		for i := range got {
-			got[i].Ref = 0
-		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %s: got %v, want %v", c.fact, c.name, got, c.want)
 		}
@@ -126,23 +120,6 @@ func TestAnEntryForTheRootMatchesEverything(t *testing.T) {
 	}
 }
 
-func TestRedundantEntriesAreLeftOut(t *testing.T) {
-	b := NewBuilder(Options{Redundant: func(kept, next Payload) bool { return kept/10 == next/10 }})
-	add(t, b, "a.example", 10)
-	add(t, b, "a.example", 11) // next to it
-	add(t, b, "b.example", 12)
-	add(t, b, "a.example", 20)
-	add(t, b, "a.example", 13) // further away
-	im := build(t, b)
-	if im.Len() != 3 {
-		t.Errorf("%d entries, want 3", im.Len())
-	}
-	got := newSet(t, Layers{Base: im}).Lookup(name(t, "a.example"), nil)
-	if len(got) != 2 || got[0].Payload != 10 || got[1].Payload != 20 {
-		t.Errorf("got %v, want payloads 10 and 20", got)
-	}
-}
-
 func TestLayersThatDoNotBelongTogetherAreRefused(t *testing.T) {
 	one, other := build(t, NewBuilder(Options{})), build(t, NewBuilder(Options{}))
 	if _, err := NewSet(Layers{Base: one, Overlays: []*Image{other}}); err == nil {
@@ -157,24 +134,6 @@ func TestLayersThatDoNotBelongTogetherAreRefused(t *testing.T) {
 	like := build(t, NewBuilder(Options{Like: one}))
 	if _, err := NewSet(Layers{Base: one, Overlays: []*Image{nil, like}}); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestMasksInAnyOrder(t *testing.T) {
-	rng := rand.New(rand.NewPCG(4, 4))
-	for range 300 {
-		var ranges []Range
-		for range rng.IntN(12) {
-			first := Payload(rng.IntN(100))
-			ranges = append(ranges, Range{first, first + Payload(rng.IntN(12)) - 2})
-		}
-		s := newSet(t, Layers{Masked: ranges})
-		for p := range Payload(120) {
-			want := slices.ContainsFunc(ranges, func(r Range) bool { return r.First <= p && p <= r.Last })
-			if got := s.masked(p); got != want {
-				t.Fatalf("%v: %d: got %v, want %v", ranges, p, got, want)
-			}
-		}
 	}
 }
 
@@ -264,7 +223,6 @@ func TestTheMapAgrees(t *testing.T) {
 		}
 		overlays, overs = append(overlays, build(t, b)), append(overs, m)
 	}
-	masked := []Range{{1000 << 6, 3000<<6 - 1}, {Payload(*many/2) << 6, Payload(*many*2/3) << 6}}
 
 	for _, c := range []struct {
 		what   string
@@ -272,36 +230,22 @@ func TestTheMapAgrees(t *testing.T) {
 	}{
 		{"in memory", Layers{Base: built}},
 		{"mapped", Layers{Base: mapped}},
-		{"mapped, overlays, masks", Layers{Base: mapped, Overlays: overlays, Masked: masked}},
+		{"mapped, overlays", Layers{Base: mapped, Overlays: overlays}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			s := newSet(t, c.layers)
-			var got, want, kept []Hit
-			buf := make([]byte, 0, 255)
+			var got, want []Hit
 			found := 0
 			mixed(listed, *many, rng, func(n *dnswire.Name) {
 				got = s.Lookup(n, got[:0])
-				want = base.lookup(n, 0, want[:0])
-				kept = kept[:0]
-				for _, h := range want {
-					if !s.masked(h.Payload) {
-						kept = append(kept, h)
-					}
-				}
+				want = base.lookup(n, want[:0])
 				for i := range c.layers.Overlays {
-					kept = overs[i].lookup(n, uint8(i+1), kept)
+					want = overs[i].lookup(n, want)
 				}
-				slices.SortStableFunc(kept, func(a, b Hit) int { return int(b.Labels) - int(a.Labels) })
+				slices.SortStableFunc(want, func(a, b Hit) int { return int(b.Labels) - int(a.Labels) })
 				found += len(got)
-				for i, h := range got {
-					wire, p, ok := s.Image(h.Image).Entry(h.Ref, buf)
-					if !ok || p != h.Payload || string(wire) != string(n.Suffix(int(h.Labels))) {
-						t.Fatalf("%s: entry %v is %q, %d, %v", n, h, wire, p, ok)
-					}
-					got[i].Ref = 0
-				}
-				if !slices.Equal(got, kept) {
-					t.Fatalf("%s: got %v, want %v", n, got, kept)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s: got %v, want %v", n, got, want)
 				}
 			})
 			if found == 0 {
@@ -313,16 +257,16 @@ func TestTheMapAgrees(t *testing.T) {
 	t.Run("each", func(t *testing.T) {
 		for _, im := range []*Image{built, mapped} {
 			seen := twin{}
-			refs := map[Ref]bool{}
-			if err := im.Each(func(ref Ref, name []byte, p Payload) bool {
+			count := 0
+			if err := im.Each(func(name []byte, p Payload) bool {
 				seen.add(name, p)
-				refs[ref] = true
+				count++
 				return true
 			}); err != nil {
 				t.Fatal(err)
 			}
-			if len(refs) != *many || im.Len() != *many {
-				t.Errorf("%d refs, Len %d, want %d", len(refs), im.Len(), *many)
+			if count != *many || im.Len() != *many {
+				t.Errorf("%d entries, Len %d, want %d", count, im.Len(), *many)
 			}
 			for name, want := range base {
 				if !slices.Equal(seen[name], want) {

@@ -1,7 +1,6 @@
 package matcher
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -17,7 +16,6 @@ const MaxOverlays = 16
 // Layers are what a Set is made of.
 type Layers struct {
 	Base     *Image   // nil for none
-	Masked   []Range  // entries of Base with these payloads are void; in any order
 	Overlays []*Image // small images with the hash key of Base; nil ones are skipped
 
 	// Fault is called once, by the goroutine that was looking up, when a
@@ -34,7 +32,6 @@ type Set struct {
 	base   *Image // never nil
 	over   filter // of all overlays together
 	root   candidate
-	void   []Range // Layers.Masked, ascending and apart
 	fault  atomic.Pointer[error]
 }
 
@@ -55,7 +52,7 @@ func NewSet(l Layers) (*Set, error) {
 		return nil, fmt.Errorf("%d overlays, at most %d", len(l.Overlays), MaxOverlays)
 	}
 	l.Overlays = slices.Clone(l.Overlays)
-	s := &Set{layers: l, base: nothing, over: newFilter(0), void: joined(l.Masked)}
+	s := &Set{layers: l, base: nothing, over: newFilter(0)}
 	var first *Image
 	entries := 0
 	for i, im := range append([]*Image{l.Base}, l.Overlays...) {
@@ -84,7 +81,7 @@ func NewSet(l Layers) (*Set, error) {
 		if im == nil {
 			continue
 		}
-		err := im.Each(func(_ Ref, name []byte, _ Payload) bool {
+		err := im.Each(func(name []byte, _ Payload) bool {
 			s.over.add(s.key.name(padded[:], copy(padded[:], name)))
 			return true
 		})
@@ -107,28 +104,11 @@ func NewSet(l Layers) (*Set, error) {
 	return s, nil
 }
 
-// Image returns the image that Hit.Image names; nil for none.
-func (s *Set) Image(i uint8) *Image {
-	if i == 0 {
-		return s.layers.Base
-	}
-	return s.layers.Overlays[i-1]
-}
-
-// Err returns why a file of the set could not be read, nil while all can. From
-// the first fault on, entries may be missing: build from text again.
-func (s *Set) Err() error {
-	if err := s.fault.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
 // Lookup appends all entries that equal n or a name above it, up to the root:
 // the most specific first, of equal names the base's before the overlays', and
 // within an image in the order they were added. It allocates nothing when hits
-// has room. When a file can no longer be read it appends nothing, and Err says
-// so from then on.
+// has room. When a file can no longer be read it appends nothing, and Layers.Fault
+// is told: build from text again.
 func (s *Set) Lookup(n *dnswire.Name, hits []Hit) []Hit {
 	if s.mapped {
 		return s.guarded(n, hits)
@@ -239,17 +219,12 @@ func (s *Set) collectOne(c *candidate, w []byte, end int, hits []Hit) []Hit {
 	if c.base {
 		from := len(hits)
 		hits = s.base.find(hits, c.group, w, int(c.at), end)
-		kept := hits[:from]
-		for _, hit := range hits[from:] {
-			if !s.masked(hit.Payload) {
-				hit.Labels = c.labels
-				kept = append(kept, hit)
-			}
+		for j := from; j < len(hits); j++ {
+			hits[j].Labels = c.labels
 		}
-		hits = kept
 	}
 	if c.over {
-		for i, im := range s.layers.Overlays {
+		for _, im := range s.layers.Overlays {
 			if im == nil {
 				continue
 			}
@@ -260,39 +235,9 @@ func (s *Set) collectOne(c *candidate, w []byte, end int, hits []Hit) []Hit {
 			from := len(hits)
 			hits = im.find(hits, im.span(g), w, int(c.at), end)
 			for j := from; j < len(hits); j++ {
-				hits[j].Labels, hits[j].Image = c.labels, uint8(i+1)
+				hits[j].Labels = c.labels
 			}
 		}
 	}
 	return hits
-}
-
-// masked reports whether an entry of the base with this payload is void.
-func (s *Set) masked(p Payload) bool {
-	lo, hi := 0, len(s.void) // the first range that ends at or behind p
-	for lo < hi {
-		if mid := int(uint(lo+hi) / 2); s.void[mid].Last < p {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo < len(s.void) && s.void[lo].First <= p
-}
-
-// joined returns the ranges in ascending order, those that meet made one.
-func joined(ranges []Range) []Range {
-	sorted := slices.Clone(ranges)
-	slices.SortFunc(sorted, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
-	out := sorted[:0]
-	for _, r := range sorted {
-		switch last := len(out) - 1; {
-		case r.First > r.Last:
-		case last >= 0 && r.First <= out[last].Last:
-			out[last].Last = max(out[last].Last, r.Last)
-		default:
-			out = append(out, r)
-		}
-	}
-	return out
 }

@@ -60,7 +60,7 @@ the same name is replaced.`,
 			}
 			path := filepath.Join(cfg.Lists.Dir, ownFile)
 			if remove {
-				n, err := blocklists.RemoveOwnFor(path, device, &name)
+				n, err := blocklists.RemoveOwn(path, device, &name)
 				if err == nil && n == 0 {
 					err = fmt.Errorf("%s has no rule for %s", path, name.String())
 				}
@@ -70,7 +70,7 @@ the same name is replaced.`,
 				_, err = fmt.Fprintf(cl.out, "%s: %d lines removed\n", path, n)
 				return err
 			}
-			if err := blocklists.EditOwnFor(path, device, action, &name, comment, until); err != nil {
+			if err := blocklists.EditOwn(path, device, action, &name, comment, until); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", path, word, name.String())

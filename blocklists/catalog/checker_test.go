@@ -197,3 +197,8 @@ func (c *checker) neighbours(i int) {
 		}
 	}
 }
+
+// isPurpose reports whether s is in the vocabulary.
+func isPurpose(s string) bool {
+	return slices.ContainsFunc(Purposes, func(p Purpose) bool { return p.Name == s })
+}
