@@ -76,6 +76,7 @@ func (p *Policy) mergeAnswers() {
 			if err != nil {
 				continue
 			}
+			p.addParents(rec.Name)
 			k := key{i, d.Match, string(rec.Name)}
 			first := merged[k]
 			if first == nil {
@@ -92,4 +93,25 @@ func (p *Policy) mergeAnswers() {
 			p.answers[id] = first
 		}
 	}
+}
+
+// addParents notes that the names above a name, in wire form, have something below
+// them.
+func (p *Policy) addParents(name []byte) {
+	for len(name) > 1 && int(name[0]) < len(name) {
+		if name = name[1+int(name[0]):]; len(name) > 1 {
+			p.parents[string(name)] = struct{}{}
+		}
+	}
+}
+
+// HasAnswersBelow reports whether a rule answers for a name below name. Whatever
+// others say, name is there then: a resolver that hears of NXDOMAIN may conclude
+// that there is nothing below it either (RFC 8020).
+func (p *Policy) HasAnswersBelow(name *dnswire.Name) bool {
+	if p == nil || len(p.parents) == 0 {
+		return false
+	}
+	_, ok := p.parents[string(name.Wire())]
+	return ok
 }

@@ -32,6 +32,7 @@ type Policy struct {
 	patterns  []pattern
 	addresses *addressRules          // nil for none
 	answers   map[RuleID]*answer     // of rules with Action Answer
+	parents   map[string]struct{}    // names above theirs, in wire form
 	limited   map[RuleID]*limit      // for whom a rule with $client or $ctag holds
 	ranges    clientRanges           // the addresses that those rules name
 	dead      map[RuleID]struct{}    // rules that have ended
@@ -127,6 +128,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 		custom6:    o.Custom6,
 		names:      names,
 		answers:    map[RuleID]*answer{},
+		parents:    map[string]struct{}{},
 		limited:    map[RuleID]*limit{},
 		dead:       map[RuleID]struct{}{},
 		cancelled:  map[RuleID]RuleID{},

@@ -1,6 +1,7 @@
 package dnswire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf8"
 )
@@ -86,6 +87,18 @@ func Begin(dst []byte, q *Question, rcode uint16) Reply {
 func (r *Reply) Answer(typ uint16, ttl uint32, data []byte) {
 	r.counts[0]++
 	r.buf = appendRecord(r.buf, typ, ttl, len(data))
+	r.buf = append(r.buf, data...)
+}
+
+// AnswerOf appends a record of owner, a wire name, to the answer section.
+func (r *Reply) AnswerOf(owner []byte, typ uint16, ttl uint32, data []byte) {
+	if bytes.Equal(owner, r.q.Name.Wire()) {
+		r.Answer(typ, ttl, data)
+		return
+	}
+	r.counts[0]++
+	r.buf = append(r.buf, owner...)
+	r.buf = appendFixed(r.buf, typ, ttl, len(data))
 	r.buf = append(r.buf, data...)
 }
 
@@ -231,6 +244,12 @@ func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte)
 // appendRecord appends a record of the question's name up to its data.
 func appendRecord(dst []byte, typ uint16, ttl uint32, size int) []byte {
 	return append(dst, compressQuestion>>8, compressQuestion&0xff, byte(typ>>8), byte(typ), 0, ClassIN,
+		byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), byte(size>>8), byte(size))
+}
+
+// appendFixed appends what stands between a record's owner and its data.
+func appendFixed(dst []byte, typ uint16, ttl uint32, size int) []byte {
+	return append(dst, byte(typ>>8), byte(typ), 0, ClassIN,
 		byte(ttl>>24), byte(ttl>>16), byte(ttl>>8), byte(ttl), byte(size>>8), byte(size))
 }
 

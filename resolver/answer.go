@@ -35,8 +35,8 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	}
 	switch q.verdict.Action {
 	case blocklists.Block, blocklists.Answer:
-		if q.redirects() {
-			return dst, 0
+		if redirects(q.policy, q.verdict, q.Type) {
+			return s.answerRedirect(dst, q)
 		}
 		if reply, ok := s.answerPolicy(dst, q); ok {
 			return reply, querylog.FromPolicy
@@ -61,13 +61,20 @@ func (s *Server) answerLater(f *flight) {
 // leads to is blocked. e holds what an upstream said, never what lists say: they
 // are asked each time it is served.
 func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylog.Source) ([]byte, querylog.Source) {
-	if decideAnswer(e, q) {
+	if q.redirection != nil {
+		return s.answerRedirected(dst, q, q.redirection, e)
+	}
+	if q.decideAnswer(e) {
 		if reply, ok := s.answerPolicy(dst, q); ok {
 			return reply, querylog.FromPolicy
 		}
 	}
 	if e.Private && s.mayLeadInside(&q.Name, e) == rebind.Refused {
 		return s.refuseRebind(dst, q), querylog.FromRebind
+	}
+	if e.Rcode == dnswire.NXDomain && q.policy.HasAnswersBelow(&q.Name) {
+		q.ttl = q.policy.TTL()
+		return dnswire.AppendNegative(dst, &q.Question, dnswire.Success, q.ttl, s.cookies.answer(q), dnswire.EDE{}), source
 	}
 	return s.appendEntry(dst, q, e), source
 }

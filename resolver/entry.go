@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -64,45 +65,60 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 
 // decideAnswer decides q together with the names and addresses that e leads to, and
 // reports whether that blocks it.
-func decideAnswer(e *cache.Entry, q *query) (blocked bool) {
-	if len(e.Aliases) == 0 && !e.HasAddresses || q.policy == nil {
-		return false
+func (q *query) decideAnswer(e *cache.Entry) (blocked bool) {
+	v, by := decideAnswer(e, q.policy, q.group(), q.verdict, &q.Question)
+	if v != q.verdict {
+		q.verdict = v
+		q.setAlias(by.alias)
 	}
-	group := q.group()
-	by := uint64(q.policy.Generation())<<32 | uint64(group)
-	if e.Passed == by {
-		return false
+	return v.Action == blocklists.Block
+}
+
+// A cause is what in an answer decided a question; zero where its own name did.
+type cause struct {
+	alias []byte // a wire name within the entry
+	addr  netip.Addr
+}
+
+// decideAnswer decides a question, so far v, together with the names and addresses
+// that its answer e leads to.
+func decideAnswer(e *cache.Entry, p *blocklists.Policy, group blocklists.Group, v blocklists.Verdict, q *dnswire.Question) (_ blocklists.Verdict, by cause) {
+	if len(e.Aliases) == 0 && !e.HasAddresses || p == nil {
+		return v, by
 	}
-	before := q.verdict
+	key := uint64(p.Generation())<<32 | uint64(group)
+	if e.Passed == key {
+		return v, by
+	}
+	before := v
 	var alias dnswire.Name
 	for off := 0; off < len(e.Aliases); {
 		end, err := alias.Read(e.Aliases, off)
 		if err != nil {
 			break
 		}
-		v, decides := q.policy.DecideAlias(q.verdict, &q.Name, &alias, q.Type, group)
-		if q.verdict = v; decides {
-			q.setAlias(e.Aliases[off:end])
+		decides := false
+		if v, decides = p.DecideAlias(v, &q.Name, &alias, q.Type, group); decides {
+			by = cause{alias: e.Aliases[off:end]}
 		}
 		if v.Action == blocklists.Block {
-			return true
+			return v, by
 		}
 		off = end
 	}
 	if e.HasAddresses {
 		for addr := range e.Addresses {
-			v, decides := q.policy.DecideAddress(q.verdict, &q.Name, addr, q.Type, group)
-			if q.verdict = v; decides {
-				q.setAlias(nil)
+			decides := false
+			if v, decides = p.DecideAddress(v, &q.Name, addr, q.Type, group); decides {
+				by = cause{addr: addr}
 			}
 			if v.Action == blocklists.Block {
-				return true
+				return v, by
 			}
 		}
 	}
-	clean := q.verdict == before
-	if clean {
-		e.SetPassed(by)
+	if v == before {
+		e.SetPassed(key)
 	}
-	return false
+	return v, by
 }

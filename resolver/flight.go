@@ -71,10 +71,11 @@ func (f *flights) join(w *waiter) (start *flight, ok bool) {
 	}
 	f.waiting++
 	f.clients[client]++
-	k := cache.NewKey(&w.Question)
+	question := w.asked()
+	k := cache.NewKey(question)
 	fl := f.current[k]
 	if fl == nil {
-		fl = &flight{question: &w.Question, private: w.private, key: k}
+		fl = &flight{question: question, private: w.private, key: k}
 		f.current[k] = fl
 		start = fl
 	}
@@ -117,10 +118,6 @@ func newWaiter(q *query, out replyWriter) *waiter {
 
 // wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later replyWriter) {
-	if q.redirects() {
-		s.redirect(q, now, later)
-		return
-	}
 	w := newWaiter(q, later)
 	start, ok := s.flights.join(w)
 	if !ok {

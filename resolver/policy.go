@@ -20,7 +20,7 @@ func (s *Server) answerPolicy(dst []byte, q *query) (reply []byte, ok bool) {
 	case blocklists.Null:
 		return dnswire.AppendNull(dst, &q.Question, q.ttl, cookie, ede), true
 	case blocklists.NXDomain:
-		return dnswire.AppendNegative(dst, &q.Question, dnswire.NXDomain, q.ttl, cookie, ede), true
+		return dnswire.AppendNegative(dst, &q.Question, q.nameError(), q.ttl, cookie, ede), true
 	case blocklists.NoData:
 		return dnswire.AppendNegative(dst, &q.Question, dnswire.Success, q.ttl, cookie, ede), true
 	case blocklists.Refuse:

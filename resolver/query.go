@@ -32,6 +32,8 @@ type query struct {
 	ttl       uint32 // the largest TTL served, seconds
 	private   bool   // only for upstreams with a private address
 
+	redirection *redirection // where rules lead it, if they do; nil: nowhere else
+
 	serverCookie [fullCookie]byte // room for the COOKIE option of the reply
 	aliasRoom    [dnswire.MaxName]byte
 }
@@ -65,6 +67,23 @@ func (q *query) group() blocklists.Group {
 	return g
 }
 
+// asked returns the question that q waits for: its own, or that to which rules lead.
+func (q *query) asked() *dnswire.Question {
+	if q.redirection != nil {
+		return &q.redirection.question
+	}
+	return &q.Question
+}
+
+// nameError returns the rcode by which we say ourselves that there is no such name:
+// NODATA where something below it is answered here.
+func (q *query) nameError() uint16 {
+	if q.policy.HasAnswersBelow(&q.Name) {
+		return dnswire.Success
+	}
+	return dnswire.NXDomain
+}
+
 // limit is the largest reply the client can take.
 func (q *query) limit() int {
 	if q.transport == querylog.UDP {
@@ -88,7 +107,7 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 // parse fills q from packet, through either door. If it returns false, reply is
 // what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
-	q.alias, q.ttl, q.private, q.verdict = nil, 0, false, blocklists.Verdict{}
+	q.alias, q.ttl, q.private, q.verdict, q.redirection = nil, 0, false, blocklists.Verdict{}, nil
 	err := dnswire.ParseQuestion(packet, &q.Question)
 	if err == dnswire.ErrNotQuery {
 		s.stats.dropped.Add(1)

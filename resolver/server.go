@@ -43,7 +43,6 @@ type Server struct {
 	upstreams   *upstream.Client
 	shared      *upstream.Shared
 	listeners   *listen.Listeners
-	redirecting chan struct{} // a place for each redirected query that waits
 	identifying chan struct{} // a place for each query whose client is being identified
 	stats       stats
 
@@ -61,7 +60,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger,
-		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix), redirecting: make(chan struct{}, maxRedirects),
+		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
 	text := "telltale " + o.Version

@@ -20,7 +20,7 @@ func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
 	}
 	switch special := s.Special(&q.Name, q.Type, q.verdict.Action); special.Reply {
 	case NameError:
-		return s.negative(dst, q, special.Rule, dnswire.NXDomain), true
+		return s.negative(dst, q, special.Rule, q.nameError()), true
 	case NoData:
 		return s.negative(dst, q, special.Rule, dnswire.Success), true
 	case Loopback:
