@@ -66,7 +66,11 @@ func TestHolds(t *testing.T) {
 		{"a large list of only comments is obeyed", 100, "a.txt", "# nothing today\n", false},
 		{"a large list that is removed is obeyed", 100, "a.txt", "-", false},
 		{"a large list that shrinks is obeyed", 1000, "a.txt", "other.example\n", false},
-		{"a small list that becomes empty is obeyed", 99, "a.txt", "", false},
+		{"a small list that becomes empty is held", 1, "a.txt", "", true},
+		{"a small list that becomes HTML is held", 3, "a.txt", "<!DOCTYPE html><html><body>n1.example</body></html>\n", true},
+		{"a small list that becomes JSON is held", 3, "a.txt", "{\"n1.example\": 1}\n", true},
+		{"a small list that becomes zeros is held", 3, "a.txt", "\x00\x00\x00\x00\x00\x00\x00\x00", true},
+		{"a small list of only comments is obeyed", 3, "a.txt", "# nothing today\n", false},
 		{"the user's own file is obeyed when empty", 100, "own.txt", "", false},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
@@ -80,7 +84,7 @@ func TestHolds(t *testing.T) {
 				write(t, path, c.becomes)
 			}
 			s.reload()
-			inForce := strings.HasPrefix(s.says(t, "n1.example"), "block")
+			inForce := strings.HasPrefix(s.says(t, "n0.example"), "block")
 			if inForce != c.held {
 				t.Fatalf("at once: old rules in force: got %v, want %v", inForce, c.held)
 			}
@@ -101,7 +105,7 @@ func TestHolds(t *testing.T) {
 			write(t, path, numbered(c.before+1))
 			s.reload()
 			if !told.has("list-mended "+list) || s.of(t, list).Held != "" {
-				t.Error("mended, and still held")
+				t.Error("repaired, and still held")
 			}
 			if got, want := s.of(t, list).Added, 1; got != want {
 				t.Errorf("added: got %d, want %d", got, want)
@@ -123,7 +127,7 @@ func TestHeldListIsAccepted(t *testing.T) {
 	clk.advance(3 * time.Second)
 	s.reload()
 	check(t, s.Accept("a"))
-	if got, want := s.says(t, "n1.example"), "pass"; got != want {
+	if got, want := s.says(t, "n0.example"), "pass"; got != want {
 		t.Errorf("after: got %q, want %q", got, want)
 	}
 	if !told.has("list-accepted a") || s.of(t, "a").Held != "" {

@@ -3,7 +3,60 @@ package blocklists
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
+
+// ListEndings are the endings by which a file of the lists directory is known to
+// be a list. Behind them may stand that of a packed file.
+const ListEndings = ".txt .list .hosts .conf .zone .rpz"
+
+// subscriptionsFile lies beside the lists and is read by others.
+const subscriptionsFile = "subscriptions.yaml"
+
+// isListFile reports whether a directory entry is to be read as a list, by its
+// name alone.
+func isListFile(name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") {
+		return false
+	}
+	end := filepath.Ext(unpackedName(name))
+	return end != "" && slices.Contains(strings.Fields(ListEndings), strings.ToLower(end))
+}
+
+// isLeftOver reports whether a directory entry that is no list is nobody's
+// mistake: hidden, what editors leave behind, or somebody else's.
+func isLeftOver(name string) bool {
+	switch {
+	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "~"), name == "4913", name == subscriptionsFile:
+		return true
+	}
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".swp", ".swo", ".swx", ".tmp", ".part", ".lock":
+		return true
+	}
+	return false
+}
+
+// ListName returns the name of the list that a file holds: the file's, without its
+// ending.
+func ListName(path string) string {
+	file := unpackedName(filepath.Base(path))
+	if stem := strings.TrimSuffix(file, filepath.Ext(file)); stem != "" {
+		return stem
+	}
+	return file
+}
+
+// unpackedName returns a file's name without the ending of a packed one.
+func unpackedName(file string) string {
+	for _, packed := range []string{".gz", ".xz", ".zip"} {
+		if len(file) > len(packed) && strings.EqualFold(file[len(file)-len(packed):], packed) {
+			return file[:len(file)-len(packed)]
+		}
+	}
+	return file
+}
 
 // A ListFile is a file, and how it is read.
 type ListFile struct {

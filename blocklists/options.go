@@ -44,6 +44,7 @@ type Options struct {
 type Source struct {
 	Name string // the list's name
 	Path string
+	Hash uint64 // XXH64 of what was put there; another text is held back. 0 for unknown
 }
 
 // ListSettings are what the user says about one list. Zero fields leave the

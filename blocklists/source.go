@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -37,9 +36,10 @@ type source struct {
 	readAt time.Time   // when it was, by the machine's clock
 
 	failed    string
-	odd       format.Content // what the file has become instead of a list
-	oddSince  time.Time      // zero where the file is a list
-	held      bool           // and that for longer than patience
+	odd       string    // what the file has become instead of a list
+	oddSince  time.Time // zero where the file is a list
+	held      bool      // and that for longer than patience
+	want      uint64    // hash of what was fetched; 0 for none, or unknown
 	reloaded  time.Time
 	modified  time.Time
 	added     int
@@ -49,10 +49,7 @@ type source struct {
 	accepted  bool   // by hand: the next reading is in force whatever it is
 }
 
-const (
-	heldFrom = 100             // rules a list must have had to be held back
-	patience = 2 * time.Second // an editor may take for its second write
-)
+const patience = 2 * time.Second // an editor may take for its second write
 
 const ownFile = "own.txt"
 
@@ -60,33 +57,6 @@ const ownFile = "own.txt"
 func (src *source) inDir() bool { return src.kind == UserList || src.kind == OwnList }
 
 func (src *source) inForce() bool { return src.set != nil && src.used }
-
-// isList reports whether a directory entry is to be read as a list: neither
-// hidden nor what editors leave behind.
-func isList(name string) bool {
-	switch {
-	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "~"), name == "4913":
-		return false
-	}
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".swp", ".swo", ".swx", ".tmp", ".bak", ".orig", ".rej", ".part", ".md", ".lock":
-		return false
-	}
-	return true
-}
-
-// ListName returns the name of the list that a file holds: the file's, without its
-// ending.
-func ListName(path string) string {
-	file := filepath.Base(path)
-	for _, packed := range []string{".gz", ".xz", ".zip"} {
-		file = strings.TrimSuffix(file, packed)
-	}
-	if stem := strings.TrimSuffix(file, filepath.Ext(file)); stem != "" {
-		return stem
-	}
-	return file
-}
 
 // scanLocked brings the sources in step with the directory, the shipped lists and
 // the settings. It reads no list.
@@ -97,7 +67,7 @@ func (s *Store) scanLocked() error {
 	for _, src := range s.sources {
 		old[src.key()] = src
 	}
-	take := func(name, path string, kind Kind) {
+	take := func(name, path string, kind Kind) *source {
 		if byName[name] && path != "" {
 			name = filepath.Base(path) // foo.txt and foo.hosts are two lists
 		}
@@ -115,6 +85,7 @@ func (s *Store) scanLocked() error {
 		}
 		src.settings, src.used = settings, s.opts.isUsed(&settings)
 		found = append(found, src)
+		return src
 	}
 	if err := s.scanShipped(take); err != nil {
 		return err
@@ -123,7 +94,7 @@ func (s *Store) scanLocked() error {
 		return err
 	}
 	for _, sub := range s.opts.Subscribed {
-		take(sub.Name, sub.Path, Subscribed)
+		take(sub.Name, sub.Path, Subscribed).want = sub.Hash
 	}
 	slices.SortStableFunc(found, func(a, b *source) int {
 		return cmp.Or(
@@ -137,7 +108,7 @@ func (s *Store) scanLocked() error {
 
 func (src *source) key() string { return src.kind.String() + "\x00" + cmp.Or(src.path, src.name) }
 
-func (s *Store) scanShipped(take func(name, path string, kind Kind)) error {
+func (s *Store) scanShipped(take func(name, path string, kind Kind) *source) error {
 	if s.opts.Shipped == nil {
 		return nil
 	}
@@ -153,7 +124,7 @@ func (s *Store) scanShipped(take func(name, path string, kind Kind)) error {
 	return nil
 }
 
-func (s *Store) scanDir(take func(name, path string, kind Kind)) error {
+func (s *Store) scanDir(take func(name, path string, kind Kind) *source) error {
 	if s.opts.Dir == "" {
 		return nil
 	}
@@ -161,8 +132,12 @@ func (s *Store) scanDir(take func(name, path string, kind Kind)) error {
 	if err != nil {
 		return fmt.Errorf("list directory: %w", err)
 	}
+	s.unread = nil
 	for _, e := range entries {
-		if !isList(e.Name()) {
+		if !isListFile(e.Name()) {
+			if !isLeftOver(e.Name()) {
+				s.unread = append(s.unread, e.Name())
+			}
 			continue
 		}
 		kind, path := UserList, filepath.Join(s.opts.Dir, e.Name())
@@ -259,7 +234,7 @@ func (s *Store) readFileLocked(src *source, seen look) bool {
 	if s.isOddLocked(src, r) {
 		return false
 	}
-	s.mendedLocked(src)
+	s.recoveredLocked(src)
 	if src.set != nil && src.set.Equal(r.Set) {
 		src.stamp = r.Stamp
 		return false
@@ -373,20 +348,21 @@ func (s *Store) failedLocked(src *source, err error) {
 	s.opts.report("list-failed", src.name, src.failed)
 }
 
-// mendedLocked notes that a list can be read, and is one.
-func (s *Store) mendedLocked(src *source) {
+// recoveredLocked notes that a list can be read, and is one.
+func (s *Store) recoveredLocked(src *source) {
 	was := src.held || src.announced != ""
 	src.failed, src.announced, src.held, src.oddSince = "", "", false, time.Time{}
 	if was {
-		s.log.Info("list mended", "list", src.name)
+		s.log.Info("list recovered", "list", src.name)
 		s.opts.report("list-mended", src.name, "it is read again")
 	}
 }
 
 // isOddLocked reports whether a reading must not be put in force, because the
-// file of a large list has turned into something else.
+// file of a list has turned into something else.
 func (s *Store) isOddLocked(src *source, r reading) bool {
-	if r.Content == format.Text || src.accepted || src.kind == OwnList || src.set == nil || src.set.Rules < heldFrom {
+	odd := src.oddness(r)
+	if odd == "" || src.accepted || src.kind == OwnList || src.set == nil || src.set.Rules == 0 {
 		return false
 	}
 	r.discard()
@@ -394,7 +370,7 @@ func (s *Store) isOddLocked(src *source, r reading) bool {
 	if src.oddSince.IsZero() {
 		src.oddSince = now
 	}
-	src.odd = r.Content
+	src.odd = odd
 	if !src.held && now.Sub(src.oddSince) >= patience {
 		src.held = true
 		s.log.Error("list held back", "list", src.name, "path", src.path, "why", src.whyHeld())
@@ -403,8 +379,19 @@ func (s *Store) isOddLocked(src *source, r reading) bool {
 	return true
 }
 
+// oddness says what a file is instead of the list that it was; "" for a list.
+func (src *source) oddness(r reading) string {
+	switch {
+	case r.Content != format.Text:
+		return r.Content.String()
+	case src.want != 0 && src.want != r.Stamp.Hash:
+		return "not what was fetched"
+	}
+	return ""
+}
+
 func (src *source) whyHeld() string {
-	return fmt.Sprintf("the file is %v now; its last %d rules stay in force until it is mended or accepted", src.odd, src.set.Rules)
+	return fmt.Sprintf("the file is %s now; its last %d rules stay in force until it is repaired or accepted", src.odd, src.set.Rules)
 }
 
 // takeCachedLocked takes the compiled rules of an earlier run, where they are

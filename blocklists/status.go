@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"path/filepath"
 	"time"
 
 	"telltale/blocklists/rules"
@@ -51,6 +52,8 @@ type ListStatus struct {
 	Removed   int
 	Held      string // why what the file holds now is not in force; "" where it is
 	HeldSince time.Time
+	Unread    bool     // the file's name is no list's
+	Missing   string   // why there are no rules of it yet; "" where there are
 	Failed    string   // why the file cannot be read; its last good rules are in force
 	Warnings  []string // essential names that it blocks and what breaks; rules that are too many
 }
@@ -63,6 +66,9 @@ func (s *Store) publishStatusLocked() {
 	all := make([]ListStatus, 0, len(s.sources))
 	for _, src := range s.sources {
 		all = append(all, src.status(s.asOf))
+	}
+	for _, file := range s.unread {
+		all = append(all, ListStatus{Name: file, Path: filepath.Join(s.opts.Dir, file), Kind: UserList, Unread: true})
 	}
 	s.status.Store(&all)
 }

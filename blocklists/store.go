@@ -28,6 +28,7 @@ type Store struct {
 	opts      Options
 	write     bool      // the cache is ours to write
 	sources   []*source // in the order in which they win ties
+	unread    []string  // files of Dir that are no lists by their names
 	index     *rules.Index
 	names     *matcher.Set
 	lists     []activeList // of the current policy

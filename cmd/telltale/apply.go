@@ -113,6 +113,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.allow.Store(&cfg.Access.Allow)
 	a.level.Set(level)
 	a.cfg.Store(cfg)
+	a.pruneSubscriptions()
 	return nil
 }
 

@@ -22,8 +22,9 @@ func (cl *cli) newLists() *cobra.Command {
 		Use:   "lists",
 		Short: "Show the lists: rules, bad lines, age, what is held back",
 		Long: `Show every list with its rules, its bad lines, its age, and what its last reload
-changed. A file that suddenly turned empty, binary or HTML is held back: its
-last good rules stay in force until it is mended or accepted by hand.`,
+changed. A file that suddenly turned empty, binary, JSON or HTML is held back: its
+last good rules stay in force until it is repaired or accepted by hand. Files of
+lists.d that are not read are named.`,
 		Example: "  telltale lists\n  telltale lists --bad\n  telltale lists accept mylist",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -63,7 +64,7 @@ func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListS
 		return nil, err
 	}
 	defer lists.Close()
-	return lists.Status(), nil
+	return withUpdates(lists.Status(), copiesStatus(cfg)), nil
 }
 
 func (cl *cli) newListsAccept() *cobra.Command {
@@ -132,10 +133,14 @@ func listState(l *blocklists.ListStatus) string {
 	switch {
 	case l.Held != "":
 		s = append(s, "held back: "+printable(l.Held))
+	case l.Unread:
+		return "not read: the name ends in none of " + blocklists.ListEndings
 	case l.Failed != "":
 		s = append(s, "cannot be read: "+printable(l.Failed))
 	case !l.Enabled:
 		s = append(s, "off")
+	case l.Missing != "":
+		s = append(s, printable(l.Missing))
 	case l.Outside:
 		s = append(s, "not in force now")
 	case l.Observe:
@@ -188,13 +193,15 @@ func listJSON(l *blocklists.ListStatus) any {
 		Added    int            `json:"added"`
 		Removed  int            `json:"removed"`
 		Held     string         `json:"held,omitempty"`
+		Missing  string         `json:"missing,omitempty"`
+		Unread   bool           `json:"unread,omitempty"`
 		Failed   string         `json:"failed,omitempty"`
 		Warnings []string       `json:"warnings,omitempty"`
 	}{
 		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe,
 		Schedule: l.Schedule, Outside: l.Outside, Turns: l.Turns.UTC(), Rules: l.Rules,
 		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []badJSON{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
-		Added: l.Added, Removed: l.Removed, Held: l.Held, Failed: l.Failed, Warnings: l.Warnings,
+		Added: l.Added, Removed: l.Removed, Held: l.Held, Missing: l.Missing, Unread: l.Unread, Failed: l.Failed, Warnings: l.Warnings,
 	}
 	for _, b := range l.Bad {
 		out.Bad = append(out.Bad, badJSON{b.Line, b.Text, b.Why})

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -75,7 +77,7 @@ func (a *app) wakeFetched() {
 func subscribed(s *subscribe.Subscriber) []blocklists.Source {
 	var all []blocklists.Source
 	for _, f := range s.Files() {
-		all = append(all, blocklists.Source{Name: f.Name, Path: f.Path})
+		all = append(all, blocklists.Source{Name: f.Name, Path: f.Path, Hash: f.Hash})
 	}
 	return all
 }
@@ -83,11 +85,24 @@ func subscribed(s *subscribe.Subscriber) []blocklists.Source {
 // copies are the copies that the server has fetched, for commands that run beside
 // or without it.
 func copies(cfg *config.Config) []blocklists.Source {
-	s, err := subscribe.New(subscribe.Options{Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), ReadOnly: true})
+	s, err := readCopies(cfg)
 	if err != nil {
 		return nil // it has no directory: then there are none
 	}
 	return subscribed(s)
+}
+
+// copiesStatus is what the server knew of its subscriptions when it stopped.
+func copiesStatus(cfg *config.Config) []subscribe.Status {
+	s, err := readCopies(cfg)
+	if err != nil {
+		return nil
+	}
+	return s.Status()
+}
+
+func readCopies(cfg *config.Config) (*subscribe.Subscriber, error) {
+	return subscribe.New(subscribe.Options{Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), ReadOnly: true})
 }
 
 // withUpdates says of each subscribed list, too, why its last update is not in
@@ -100,22 +115,39 @@ func withUpdates(lists []blocklists.ListStatus, subscriptions []subscribe.Status
 			lists = append(lists, blocklists.ListStatus{Name: u.Name, Kind: blocklists.Subscribed, Enabled: u.Enabled})
 			at = len(lists) - 1
 		}
-		l := &lists[at]
-		switch {
-		case !u.Enabled:
-		case u.Held != nil:
-			l.Held = fmt.Sprintf("the update of %s %s ('telltale lists accept %s' takes it)", when(u.Held.At), u.Held.Reason, u.Name)
-		case u.Err != "" && u.Path == "":
-			l.Failed = "nothing could be fetched yet: " + u.Err
-		case u.Err != "":
-			l.Warnings = append(slices.Clip(l.Warnings), fmt.Sprintf("not fetched (%d attempts): %s; its copy of %s is in force", u.Failures, u.Err, when(u.Fetched)))
+		if u.Enabled {
+			withUpdate(&lists[at], u)
 		}
 	}
 	return lists
 }
 
+func withUpdate(l *blocklists.ListStatus, u *subscribe.Status) {
+	warn := func(format string, args ...any) {
+		l.Warnings = append(slices.Clip(l.Warnings), fmt.Sprintf(format, args...))
+	}
+	switch {
+	case u.Held != nil && u.Held.NoList:
+		l.Held = fmt.Sprintf("the update of %s %s: it is asked for again %s", when(u.Held.At), u.Held.Reason, when(u.Next))
+	case u.Held != nil:
+		l.Held = fmt.Sprintf("the update of %s %s ('telltale lists accept %s' takes it)", when(u.Held.At), u.Held.Reason, u.Name)
+	case u.Err != "" && u.Path == "":
+		l.Missing = "nothing could be fetched yet: " + u.Err
+	case u.Path == "":
+		l.Missing = "not fetched yet"
+	case u.Err != "" && u.Failures == 0: // the copy is damaged, and nothing was asked for since
+		warn("%s: it is fetched again", u.Err)
+	case u.Err != "":
+		warn("not fetched (%d attempts): %s; its copy of %s is in force", u.Failures, u.Err, when(u.Fetched))
+	}
+	if u.Path != "" && u.Foreign && u.OldURL != u.URL {
+		warn("its rules are those of %s: nothing could be fetched from %s yet", cmp.Or(u.OldURL, "another URL"), u.URL)
+	}
+}
+
 // fetch fetches lists as they become due, and puts what has come in force.
 func (a *app) fetch(ctx context.Context) {
+	a.pruneSubscriptions()
 	a.work.Go(func() {
 		if err := a.subscriptions.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 			a.logger.Error("lists are not fetched any more", "error", err)
@@ -128,6 +160,13 @@ func (a *app) fetch(ctx context.Context) {
 		case <-a.fetched:
 		}
 		a.applyFetched()
+	}
+}
+
+// pruneSubscriptions removes the copies of lists that are no longer subscribed.
+func (a *app) pruneSubscriptions() {
+	if err := a.subscriptions.Prune(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.logger.Warn("copies of removed subscriptions stay on disk", "error", err)
 	}
 }
 
