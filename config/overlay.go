@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -194,4 +195,16 @@ func overlayText(document *yaml.Node) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), e.Close()
+}
+
+// RestoreOverlay writes the overlay as it was when c was read.
+func (c *Config) RestoreOverlay() error {
+	if c.origin.overlay == nil {
+		err := os.Remove(c.Overlay)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return ReplaceFile(c.Overlay, c.origin.overlay, 0o644)
 }

@@ -80,8 +80,11 @@ func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylo
 }
 
 // finish sends reply and logs q. Every query that was understood ends here, also
-// one that is shed or dropped: then reply is empty.
+// one that is shed or dropped: then reply is empty. What Telltale asks itself, its
+// health and whether it is its own upstream, is no lookup of anybody's.
 func (s *Server) finish(q *query, reply []byte, source querylog.Source, out replyWriter) {
 	out.send(q, reply)
-	out.log(q, reply, source)
+	if q.verdict.Rule != blocklists.SpecialServer {
+		out.log(q, reply, source)
+	}
 }

@@ -53,10 +53,9 @@ type Options struct {
 	Settings Settings
 
 	// Report tells the quality ledger what bears on the log's completeness.
-	Report  func(kind, subject, detail string)
-	Logger  *slog.Logger
-	Now     func() time.Time
-	Version string
+	Report func(kind, subject, detail string)
+	Logger *slog.Logger
+	Now    func() time.Time
 }
 
 // Settings are the options that Configure can change while serving.
@@ -107,8 +106,5 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.Version == "" {
-		o.Version = "unknown"
 	}
 }

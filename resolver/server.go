@@ -34,7 +34,6 @@ type Server struct {
 	now            func() time.Time
 	logger         *slog.Logger
 	identifyClient func(netip.Addr) *devices.Binding // may wait; nil: nobody can say
-	healthText     []byte                            // RDATA of the health name's TXT
 
 	settings    atomic.Pointer[settings]
 	cookies     cookies
@@ -63,8 +62,6 @@ func New(o Options) (*Server, error) {
 		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
-	text := "telltale " + o.Version
-	s.healthText = append([]byte{byte(len(text))}, text...)
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.listeners, err = listen.Open(listen.Options{

@@ -140,7 +140,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 		Identify: a.ledger.Load().Identify, ByDevice: a.ledger.Load().ByMAC,
 		Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size,
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
-		Report: a.log.Report, Logger: a.logger, Version: buildVersion(),
+		Report: a.log.Report, Logger: a.logger,
 	}
 }
 

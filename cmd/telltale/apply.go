@@ -127,13 +127,11 @@ func checkParts(cfg *config.Config) (level slog.Level, err error) {
 	)
 }
 
-// applyFetched puts fetched lists in force.
-func (a *app) applyFetched() {
+// applyLists puts in force what list files and fetched copies hold now.
+func (a *app) applyLists() error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	if err := a.lists.Configure(a.listOptions(a.cfg.Load())); err != nil {
-		a.logger.Error("a fetched list is not in force", "error", err)
-	}
+	return a.lists.Configure(a.listOptions(a.cfg.Load()))
 }
 
 // keepLastGood keeps settings that work for a start with broken ones.

@@ -16,6 +16,7 @@ import (
 
 	"telltale/bench/zone"
 	"telltale/config"
+	"telltale/web"
 )
 
 // everything is an upstream for which each name below example and com has the address 192.0.2.4.
@@ -205,7 +206,7 @@ func TestBrokenSettingsDoNotEndTheServer(t *testing.T) {
 }
 
 // statusOf asks the server of a directory for its status.
-func statusOf(t testing.TB, dir string) (st status) {
+func statusOf(t testing.TB, dir string) (st web.Status) {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Control.Socket = filepath.Join(dir, "data", "telltale.sock")

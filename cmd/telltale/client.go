@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"telltale/config"
+	"telltale/web"
 )
 
 // errStopped means that no server runs with these settings.
 var errStopped = errors.New("no server is running with these settings")
 
-// A client asks the running server over its socket.
+// A client asks the running server over its socket. Paths are below web.Prefix.
 type client struct {
 	http   http.Client
 	socket string
@@ -41,16 +42,9 @@ func (c *client) get(ctx context.Context, path string, v any) error {
 	return c.do(ctx, http.MethodGet, path, nil, v)
 }
 
-// post gives an order.
-func (c *client) post(ctx context.Context, path string, o order) error {
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, http.MethodPost, path, body, nil)
-}
-
-func (c *client) do(ctx context.Context, method, path string, body []byte, v any) error {
+// do sends a request with a body, or none where it is nil, and decodes the response
+// into v, unless that is nil.
+func (c *client) do(ctx context.Context, method, path string, body, v any) error {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -62,12 +56,8 @@ func (c *client) do(ctx context.Context, method, path string, body []byte, v any
 	return json.NewDecoder(resp.Body).Decode(v)
 }
 
-// stream gives an order whose answer comes line by line.
-func (c *client) stream(ctx context.Context, path string, o order, each func(*json.Decoder) error) error {
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
+// stream posts a request whose response comes line by line.
+func (c *client) stream(ctx context.Context, path string, body any, each func(*json.Decoder) error) error {
 	resp, err := c.send(ctx, http.MethodPost, path, body)
 	if err != nil {
 		return err
@@ -81,11 +71,21 @@ func (c *client) stream(ctx context.Context, path string, o order, each func(*js
 	return nil
 }
 
-// send returns the answer to a request that the server did not refuse.
-func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+path, bytes.NewReader(body))
+// send returns the response to a request that the server did not refuse.
+func (c *client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+web.Prefix+path, bytes.NewReader(text))
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	switch {
@@ -96,13 +96,25 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	case err != nil:
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
-		var refusal struct{ Error string }
-		if err := json.NewDecoder(resp.Body).Decode(&refusal); err != nil || refusal.Error == "" {
-			return nil, fmt.Errorf("the server answered %s", resp.Status)
-		}
-		return nil, errors.New(refusal.Error)
+		return nil, refusalOf(resp)
 	}
 	return resp, nil
+}
+
+// refusalOf returns the error of a response (RFC 9457).
+func refusalOf(resp *http.Response) error {
+	var problem struct {
+		Detail string
+		Errors []struct{ Message, Location string }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil || problem.Detail == "" {
+		return fmt.Errorf("the server answered %s", resp.Status)
+	}
+	err := errors.New(problem.Detail)
+	for _, e := range problem.Errors {
+		err = fmt.Errorf("%w; %s: %s", err, e.Location, e.Message)
+	}
+	return err
 }

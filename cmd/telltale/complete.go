@@ -76,7 +76,7 @@ func (cl *cli) listWords(kinds ...blocklists.Kind) func() ([]string, error) {
 		}
 		all, err := listStatus(context.Background(), cfg)
 		for i := range all {
-			if len(kinds) == 0 || slices.Contains(kinds, all[i].Kind) {
+			if len(kinds) == 0 || slices.ContainsFunc(kinds, func(k blocklists.Kind) bool { return k.String() == all[i].Kind }) {
 				names = append(names, all[i].Name)
 			}
 		}

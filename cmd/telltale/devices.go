@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/devices"
+	"telltale/web"
 )
 
 func (cl *cli) newDevices() *cobra.Command {
@@ -26,14 +27,14 @@ both.`,
 			if err != nil {
 				return err
 			}
-			var all []devices.DeviceStatus
+			var all []web.Device
 			if err := newClient(cfg).get(c.Context(), "/devices", &all); err != nil {
 				return err
 			}
 			if cl.json {
 				enc := json.NewEncoder(cl.out)
 				for _, d := range all {
-					if err := enc.Encode(deviceJSON(&d)); err != nil {
+					if err := enc.Encode(d); err != nil {
 						return err
 					}
 				}
@@ -43,8 +44,8 @@ both.`,
 			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN")
 			for _, d := range all {
 				rests, confidence := "-", "-"
-				if d.Source != 0 {
-					rests, confidence = d.Source.String(), d.Confidence.String()
+				if d.Source != "" {
+					rests, confidence = d.Source, d.Confidence
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), strings.Join(held(&d), " "), rests, confidence, when(d.Last))
 			}
@@ -54,11 +55,11 @@ both.`,
 }
 
 // held returns the addresses that a device holds now.
-func held(d *devices.DeviceStatus) []string {
+func held(d *web.Device) []string {
 	var addrs []string
 	for _, b := range d.Bindings {
 		if b.Until.IsZero() {
-			addrs = append(addrs, b.Covers())
+			addrs = append(addrs, b.Addr)
 		}
 	}
 	if len(addrs) == 0 {
@@ -74,28 +75,18 @@ func when(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
-// A bindingJSON is a binding as --json prints it.
-type bindingJSON struct {
-	ID         uint64    `json:"id"`
-	Addr       string    `json:"addr"`
-	MAC        string    `json:"mac,omitempty"`
-	Source     string    `json:"source"`
-	Confidence string    `json:"confidence"`
-	From       time.Time `json:"from"`
-	Until      time.Time `json:"until,omitzero"`
-}
-
-func deviceJSON(d *devices.DeviceStatus) any {
-	out := struct {
-		Device     string        `json:"device"`
-		Name       string        `json:"name"`
-		Configured bool          `json:"configured"`
-		First      time.Time     `json:"first,omitzero"`
-		Last       time.Time     `json:"last,omitzero"`
-		Bindings   []bindingJSON `json:"bindings"`
-	}{d.Device, d.Name, d.Configured, d.First.UTC(), d.Last.UTC(), []bindingJSON{}}
+// deviceOf returns a device as the API and --json have it.
+func deviceOf(d *devices.DeviceStatus) web.Device {
+	out := web.Device{
+		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
+	}
+	if d.Source != 0 {
+		out.Source, out.Confidence = d.Source.String(), d.Confidence.String()
+	}
 	for _, b := range d.Bindings {
-		out.Bindings = append(out.Bindings, bindingJSON{b.ID, b.Covers(), b.MAC, b.Source.String(), b.Confidence.String(), b.From.UTC(), b.Until.UTC()})
+		out.Bindings = append(out.Bindings, web.Binding{
+			ID: b.ID, Addr: b.Covers(), MAC: b.MAC, Source: b.Source.String(), Confidence: b.Confidence.String(), From: b.From.UTC(), Until: b.Until.UTC(),
+		})
 	}
 	return out
 }

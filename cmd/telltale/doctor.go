@@ -17,6 +17,7 @@ import (
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
+	"telltale/web"
 )
 
 // A finding is one thing the doctor looked at.
@@ -75,7 +76,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 		return
 	}
 	d.say("ok", "settings", "%s", fileOrDefaults(cfg))
-	var st status
+	var st web.Status
 	err = newClient(cfg).get(ctx, "/status", &st)
 	switch {
 	case errors.Is(err, errStopped):
@@ -113,16 +114,15 @@ func (d *doctor) port(cfg *config.Config) {
 	d.say("ok", "port", "all addresses of listen.dns are free")
 }
 
-func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *status) {
-	text, err := health(ctx, cfg)
-	if err != nil {
+func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status) {
+	if _, err := health(ctx, cfg); err != nil {
 		d.say("wrong", "port", "%v", err)
 		return
 	}
-	d.say("ok", "port", "%s answers on %s", text, strings.Join(st.Listen, ", "))
+	d.say("ok", "port", "Telltale answers on %s", strings.Join(st.Listen, ", "))
 }
 
-func (d *doctor) upstreams(st *status) {
+func (d *doctor) upstreams(st *web.Status) {
 	if len(st.Upstreams) == 0 {
 		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
 	}
@@ -130,10 +130,10 @@ func (d *doctor) upstreams(st *status) {
 	for i := range st.Upstreams {
 		u := &st.Upstreams[i]
 		switch u.State {
-		case upstream.Up:
+		case upstream.Up.String():
 			asked++
 			d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, u.Source, speed(u))
-		case upstream.Failing:
+		case upstream.Failing.String():
 			asked++
 			d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
 		default:
@@ -149,7 +149,7 @@ func (d *doctor) upstreams(st *status) {
 }
 
 // speed says how fast an upstream answered so far, and how often it did not.
-func speed(u *upstream.Status) (text string) {
+func speed(u *web.Upstream) (text string) {
 	if u.SRTT > 0 {
 		text += fmt.Sprintf(", answers in %v", max(u.SRTT.Round(100*time.Microsecond), 100*time.Microsecond))
 	}
@@ -159,7 +159,7 @@ func speed(u *upstream.Status) (text string) {
 	return text
 }
 
-func (d *doctor) server(st *status) {
+func (d *doctor) server(st *web.Status) {
 	if st.Paused != nil {
 		d.say("warning", "pause", "nothing is blocked until %s ('telltale resume' ends it)", when(*st.Paused))
 	}
@@ -208,10 +208,10 @@ func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
 		l := &all[i]
 		rules += l.Rules
 		if l.Held != "" || l.Failed != "" {
-			d.say("wrong", "lists", "%s: %s", l.Name, listState(l))
+			d.say("wrong", "lists", "%s: %s", l.Name, l.State)
 		}
-		if l.BadSeen > 0 {
-			d.say("warning", "lists", "%s has %d bad lines ('telltale lists --bad' shows them)", l.Name, l.BadSeen)
+		if l.BadLines > 0 {
+			d.say("warning", "lists", "%s has %d bad lines ('telltale lists --bad' shows them)", l.Name, l.BadLines)
 		}
 		for _, w := range l.Warnings {
 			d.say("warning", "lists", "%s: %s", l.Name, w)
@@ -249,7 +249,7 @@ func (d *doctor) data(cfg *config.Config) {
 }
 
 // clients says whether the log can tell devices apart.
-func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *status) {
+func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *web.Status) {
 	r, err := querylog.OpenReader(cfg.Data.Dir)
 	if err != nil {
 		d.say("warning", "clients", "the log cannot be read: %v", err)

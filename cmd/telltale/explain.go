@@ -18,35 +18,8 @@ import (
 	"telltale/dnswire"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
+	"telltale/web"
 )
-
-// An explanation is blocklists' own, as the socket and --json carry it.
-type explanation struct {
-	Name        string            `json:"name"`
-	Type        string            `json:"type"`
-	Verdict     string            `json:"verdict"`
-	Mode        string            `json:"mode,omitempty"` // how a block, or a special name, is answered
-	Why         string            `json:"why"`
-	Decider     *matchJSON        `json:"decider,omitempty"`
-	Attribution string            `json:"attribution,omitempty"` // its level: rule, list or owner
-	Attributing *matchJSON        `json:"attributing,omitempty"`
-	About       map[string]string `json:"about,omitempty"`
-	Matches     []matchJSON       `json:"matches"`
-	Shipped     map[string]string `json:"shipped,omitempty"` // what the shipped lists say of the name
-	User        map[string]string `json:"user,omitempty"`    // what the user's lists say
-}
-
-type matchJSON struct {
-	List     string            `json:"list"`
-	Line     int               `json:"line"`
-	Rule     string            `json:"rule"`
-	Action   string            `json:"action"`
-	Kind     string            `json:"kind"`
-	Enforced bool              `json:"enforced"`
-	Note     string            `json:"note,omitempty"`
-	More     int               `json:"more,omitempty"` // rules of the list to the same end, on later lines
-	About    map[string]string `json:"about,omitempty"`
-}
 
 func (cl *cli) newExplain() *cobra.Command {
 	device, typ := "", "A"
@@ -75,7 +48,7 @@ too: then by the lists as they are on disk.`,
 			if err != nil {
 				return err
 			}
-			var e explanation
+			var e web.Explanation
 			query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}}
 			err = newClient(cfg).get(c.Context(), "/explain?"+query.Encode(), &e)
 			if errors.Is(err, errStopped) {
@@ -130,14 +103,14 @@ func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.A
 
 // explainStopped explains without a server. Only configured devices have
 // settings of their own.
-func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (explanation, error) {
+func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (web.Explanation, error) {
 	settings, addr, err := askerStopped(cfg, device)
 	if err != nil {
-		return explanation{}, err
+		return web.Explanation{}, err
 	}
 	lists, err := blocklists.OpenReadOnly(stoppedListOptions(cfg))
 	if err != nil {
-		return explanation{}, err
+		return web.Explanation{}, err
 	}
 	defer lists.Close()
 	e := inspect.Explain(lists, name, qtype, lists.Current().GroupOf(settings, addr))
@@ -148,16 +121,16 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 
 // explanationOf puts together what lists say of a name and what the server makes
 // of it by itself.
-func explanationOf(e inspect.Explanation, special resolver.Special) explanation {
+func explanationOf(e inspect.Explanation, special resolver.Special) web.Explanation {
 	switch {
 	case special.Rule != 0:
 		e.AnswerBy(special.Rule, special.Reply.String())
 	case special.Reply == resolver.PrivateOnly:
 		e.Why += "; only upstreams with a private address are asked"
 	}
-	out := explanation{
+	out := web.Explanation{
 		Name: e.Name, Type: e.Type, Verdict: e.Verdict.Action.String(), Why: e.Why, Attribution: e.Verdict.Level.String(),
-		Matches: []matchJSON{}, Shipped: noteJSON(e.Shipped), User: noteJSON(e.User),
+		Matches: []web.Match{}, Shipped: noteJSON(e.Shipped), User: noteJSON(e.User),
 	}
 	switch {
 	case special.Rule != 0:
@@ -180,8 +153,8 @@ func explanationOf(e inspect.Explanation, special resolver.Special) explanation 
 	return out
 }
 
-func matchOf(m *blocklists.Match) *matchJSON {
-	return &matchJSON{
+func matchOf(m *blocklists.Match) *web.Match {
+	return &web.Match{
 		List: m.Rule.List, Line: m.Rule.Line, Rule: m.Rule.Text, Action: actionWord(m.Action), Kind: m.Kind.String(),
 		Enforced: m.Enforced, Note: inspect.Limit(m), More: m.More, About: noteJSON(m.Rule.Annotation),
 	}
@@ -219,7 +192,7 @@ func noteJSON(n *format.Annotation) map[string]string {
 	return m
 }
 
-func (cl *cli) printExplanation(e *explanation) error {
+func (cl *cli) printExplanation(e *web.Explanation) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s", e.Name, e.Type, e.Verdict)
 	if e.Mode != "" {
@@ -253,7 +226,7 @@ func (cl *cli) printExplanation(e *explanation) error {
 }
 
 // printMatch prints a rule that matches, with its place and what limits it.
-func printMatch(b *strings.Builder, m *matchJSON) {
+func printMatch(b *strings.Builder, m *web.Match) {
 	fmt.Fprintf(b, "%-28s %-7s %s", printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
 	if m.Note != "" {
 		fmt.Fprintf(b, "  (%s)", printable(m.Note))

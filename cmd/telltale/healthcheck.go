@@ -15,6 +15,7 @@ import (
 	"telltale/config"
 	"telltale/dnswire"
 	"telltale/resolver"
+	"telltale/web"
 )
 
 func (cl *cli) newHealthcheck() *cobra.Command {
@@ -23,7 +24,8 @@ func (cl *cli) newHealthcheck() *cobra.Command {
 		Short: "Ask the server of these settings for a name of ours; exit status 0 if it answers",
 		Long: `Ask the listener of these settings over UDP for ` + resolver.HealthName + `, which
 any Telltale answers itself, without an upstream. Exit status 0 if a Telltale
-answers within two seconds, 1 otherwise.`,
+answers within two seconds, 1 otherwise. The question is not logged, and the
+answer tells nobody which version this is.`,
 		Example: "  telltale healthcheck",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -31,29 +33,36 @@ answers within two seconds, 1 otherwise.`,
 			if err != nil {
 				return err
 			}
-			text, err := health(c.Context(), cfg)
+			addr, err := health(c.Context(), cfg)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cl.out, text)
+			_, err = fmt.Fprintf(cl.out, "Telltale answers on %s\n", addr)
 			return err
 		},
 	}
 }
 
-// health asks the first configured listener who it is.
-func health(ctx context.Context, cfg *config.Config) (string, error) {
+// health asks the first configured listener whether it is a Telltale's, and
+// returns its address.
+func health(ctx context.Context, cfg *config.Config) (netip.AddrPort, error) {
 	if len(cfg.Listen.DNS) == 0 {
-		return "", errors.New("listen.dns names no address to ask")
+		return netip.AddrPort{}, errors.New("listen.dns names no address to ask")
 	}
 	addr := cfg.Listen.DNS[0]
 	if addr.Port() == 0 { // the kernel chose one: only the server knows
-		var st status
+		var st web.Status
 		if err := newClient(cfg).get(ctx, "/status", &st); err != nil {
-			return "", err
+			return addr, err
 		}
 		addr, _ = netip.ParseAddrPort(st.Listen[0])
 	}
+	return addr, askHealth(ctx, addr)
+}
+
+// askHealth asks a listener the question that any Telltale answers by itself, and
+// that no Telltale logs.
+func askHealth(ctx context.Context, addr netip.AddrPort) error {
 	if addr.Addr().IsUnspecified() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		if addr.Addr().Is6() {
@@ -65,22 +74,25 @@ func health(ctx context.Context, cfg *config.Config) (string, error) {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", addr.String())
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	query := healthQuery()
 	if _, err := conn.Write(query); err != nil {
-		return "", err
+		return err
 	}
 	for reply := make([]byte, 512); ; {
 		n, err := conn.Read(reply)
 		if err != nil {
-			return "", fmt.Errorf("nobody answers on %s: %w", addr, err)
+			return fmt.Errorf("nobody answers on %s: %w", addr, err)
 		}
 		if text, ok := healthText(query, reply[:n]); ok {
-			return text, nil
+			if text != resolver.HealthText {
+				return fmt.Errorf("what answers on %s is no Telltale: it says %q", addr, text)
+			}
+			return nil
 		}
 	}
 }

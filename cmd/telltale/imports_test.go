@@ -23,7 +23,7 @@ const (
 // library, tests not counted. A module of others stands for all its packages.
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream " +
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -56,8 +56,9 @@ var mayImport = map[string]string{
 
 	"watch": "github.com/fsnotify/fsnotify",
 
+	"web": "blocklists devices evidence querylog github.com/danielgtaylor/huma/v2",
+
 	"evidence": "blocklists devices querylog",
-	"web":      "blocklists devices evidence querylog",
 }
 
 // Programs and packages of the benchmarks measure from outside, and may use the

@@ -5,15 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
 	"telltale/config"
+	"telltale/web"
 )
 
 func (cl *cli) newLists() *cobra.Command {
@@ -39,7 +40,7 @@ lists.d that are not read are named.`,
 			if cl.json {
 				enc := json.NewEncoder(cl.out)
 				for i := range all {
-					if err := enc.Encode(listJSON(&all[i])); err != nil {
+					if err := enc.Encode(&all[i]); err != nil {
 						return err
 					}
 				}
@@ -49,12 +50,12 @@ lists.d that are not read are named.`,
 		},
 	})
 	c.Flags().BoolVar(&bad, "bad", false, "show the bad lines, too")
-	c.AddCommand(cl.newListsAccept(), cl.newListsCheck(), cl.newListsLookup(), cl.newListsDiff(), cl.newListsRefresh(), cl.newListsExport(), cl.newListsPresets())
+	c.AddCommand(cl.newListsAdd(), cl.newListsRemove(), cl.newListsAccept(), cl.newListsCheck(), cl.newListsLookup(), cl.newListsDiff(), cl.newListsRefresh(), cl.newListsExport(), cl.newListsPresets())
 	return c
 }
 
 // listStatus asks the running server, or else reads the lists as it would.
-func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListStatus, err error) {
+func listStatus(ctx context.Context, cfg *config.Config) (all []web.List, err error) {
 	err = newClient(cfg).get(ctx, "/lists", &all)
 	if !errors.Is(err, errStopped) {
 		return all, err
@@ -64,7 +65,7 @@ func listStatus(ctx context.Context, cfg *config.Config) (all []blocklists.ListS
 		return nil, err
 	}
 	defer lists.Close()
-	return withUpdates(lists.Status(), copiesStatus(cfg)), nil
+	return listsOf(withUpdates(lists.Status(), copiesStatus(cfg))), nil
 }
 
 func (cl *cli) newListsAccept() *cobra.Command {
@@ -80,7 +81,7 @@ func (cl *cli) newListsAccept() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := newClient(cfg).post(c.Context(), "/lists/accept", order{List: args[0]}); err != nil {
+			if err := newClient(cfg).do(c.Context(), http.MethodPost, "/lists/accept", web.ListName{Name: args[0]}, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "%s is in force as it is.\n", args[0])
@@ -89,7 +90,7 @@ func (cl *cli) newListsAccept() *cobra.Command {
 	}
 }
 
-func (cl *cli) printLists(all []blocklists.ListStatus, bad bool) error {
+func (cl *cli) printLists(all []web.List, bad bool) error {
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LIST\tKIND\tRULES\tBAD LINES\tIN FORCE SINCE\tLAST CHANGE\tSTATE")
 	for i := range all {
@@ -98,7 +99,7 @@ func (cl *cli) printLists(all []blocklists.ListStatus, bad bool) error {
 		if l.Added+l.Removed > 0 {
 			change = fmt.Sprintf("+%d -%d", l.Added, l.Removed)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(l.Name), l.Kind, l.Rules, l.BadSeen, when(l.Reloaded), change, listState(l))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", printable(l.Name), l.Kind, l.Rules, l.BadLines, when(l.Reloaded), change, printable(l.State))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -114,14 +115,14 @@ func (cl *cli) printLists(all []blocklists.ListStatus, bad bool) error {
 		for _, b := range l.Bad {
 			fmt.Fprintf(cl.out, "%s: %s\n", lineOf(printable(fileOf(l)), b.Line), printable(b.Why))
 		}
-		if more := l.BadSeen - len(l.Bad); more > 0 {
+		if more := l.BadLines - len(l.Bad); more > 0 {
 			fmt.Fprintf(cl.out, "%s: and %d more\n", printable(fileOf(l)), more)
 		}
 	}
 	return nil
 }
 
-func fileOf(l *blocklists.ListStatus) string {
+func fileOf(l *web.List) string {
 	if l.Path != "" {
 		return l.Path
 	}
@@ -168,43 +169,24 @@ func schedulePhrase(l *blocklists.ListStatus) string {
 	return fmt.Sprintf("until %s (schedule %s)", l.Turns.Local().Format("Mon 2006-01-02 15:04 MST"), printable(l.Schedule))
 }
 
-func listJSON(l *blocklists.ListStatus) any {
-	type badJSON struct {
-		Line int    `json:"line"`
-		Text string `json:"text"`
-		Why  string `json:"why"`
+// listsOf returns lists as the API and --json have them.
+func listsOf(all []blocklists.ListStatus) []web.List {
+	out := []web.List{}
+	for i := range all {
+		out = append(out, listOf(&all[i]))
 	}
-	out := struct {
-		Name     string         `json:"name"`
-		Path     string         `json:"path,omitempty"`
-		Kind     string         `json:"kind"`
-		State    string         `json:"state"`
-		Enabled  bool           `json:"enabled"`
-		Observe  bool           `json:"observe"`
-		Schedule string         `json:"schedule,omitempty"`
-		Outside  bool           `json:"outside,omitempty"`
-		Turns    time.Time      `json:"turns,omitzero"`
-		Rules    int            `json:"rules"`
-		Forms    map[string]int `json:"forms"`
-		BadLines int            `json:"bad_lines"`
-		Bad      []badJSON      `json:"bad"`
-		Modified time.Time      `json:"modified,omitzero"`
-		Reloaded time.Time      `json:"reloaded,omitzero"`
-		Added    int            `json:"added"`
-		Removed  int            `json:"removed"`
-		Held     string         `json:"held,omitempty"`
-		Missing  string         `json:"missing,omitempty"`
-		Unread   bool           `json:"unread,omitempty"`
-		Failed   string         `json:"failed,omitempty"`
-		Warnings []string       `json:"warnings,omitempty"`
-	}{
-		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe,
+	return out
+}
+
+func listOf(l *blocklists.ListStatus) web.List {
+	out := web.List{
+		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe, Mode: l.Mode,
 		Schedule: l.Schedule, Outside: l.Outside, Turns: l.Turns.UTC(), Rules: l.Rules,
-		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []badJSON{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
+		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []web.BadLine{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
 		Added: l.Added, Removed: l.Removed, Held: l.Held, Missing: l.Missing, Unread: l.Unread, Failed: l.Failed, Warnings: l.Warnings,
 	}
 	for _, b := range l.Bad {
-		out.Bad = append(out.Bad, badJSON{b.Line, b.Text, b.Why})
+		out.Bad = append(out.Bad, web.BadLine(b))
 	}
 	return out
 }

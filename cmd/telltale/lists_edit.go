@@ -1,88 +1,101 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
-	"path/filepath"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"telltale/blocklists"
 	"telltale/config"
+	"telltale/web"
 )
 
 func (cl *cli) newAllow() *cobra.Command {
-	return cl.newOwnRule("allow", blocklists.Allow, "Let a name and everything below it through, whatever lists say",
+	return cl.newOwnRule("allow", "Let a name and everything below it through, whatever lists say",
 		"  telltale allow cdn.example\n  telltale allow login.example --for 1h --comment \"guest's phone\"\n  telltale allow --remove cdn.example")
 }
 
 func (cl *cli) newBlock() *cobra.Command {
-	return cl.newOwnRule("block", blocklists.Block, "Block a name and everything below it",
+	return cl.newOwnRule("block", "Block a name and everything below it",
 		"  telltale block ads.example\n  telltale block ads.example --device living-room-tv\n  telltale block --remove ads.example")
 }
 
 // newOwnRule makes a command that writes a rule of the user's own.
-func (cl *cli) newOwnRule(word string, action blocklists.Action, short, example string) *cobra.Command {
-	device, comment, remove := "", "", false
-	age := ""
+func (cl *cli) newOwnRule(word, short, example string) *cobra.Command {
+	r, remove, age := web.Rule{Action: word}, false, ""
 	c := &cobra.Command{
 		Use:   word + " NAME",
 		Short: short,
 		Long: short + `.
 
-The rule is a line in your own file (own.txt in lists.dir), which you may as
-well edit by hand: all other lines and comments stay as they are. A rule for
-the same name is replaced.`,
+The rule is a line in your own file (own.txt in lists.dir), which you can edit
+by hand, too: all other lines and comments stay as they are. A rule for the
+same name is replaced. The running server writes it, and the rule is in force
+when this command ends. With the server stopped the command writes the file.`,
 		Example: example,
 		Args:    oneArg("name"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseName(args[0])
 			if err != nil {
 				return usage("%v", err)
 			}
-			var until time.Time
+			r.Name = name.String()
 			if age != "" {
 				d, err := parseAge(age)
 				if err != nil || d <= 0 {
 					return usage("--for: %q is no duration; 30m, 2h or 1d are", age)
 				}
-				until = time.Now().Add(d)
+				r.Seconds = seconds(d)
 			}
 			cfg, err := cl.load()
 			if err != nil {
 				return err
 			}
-			if device, err = deviceInRules(cfg, device); err != nil {
-				return err
-			}
-			path := filepath.Join(cfg.Lists.Dir, ownFile)
-			if remove {
-				n, err := blocklists.RemoveOwn(path, device, &name)
-				if err == nil && n == 0 {
-					err = fmt.Errorf("%s has no rule for %s", path, name.String())
-				}
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(cl.out, "%s: %d lines removed\n", path, n)
-				return err
-			}
-			if err := blocklists.EditOwn(path, device, action, &name, comment, until); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", path, word, name.String())
-			return err
+			return cl.changeOwnRule(c.Context(), cfg, r, remove)
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&device, "device", "", "for one device only: its name or MAC in the settings, or an address")
+	f.StringVar(&r.Device, "device", "", "for one device only: its name or MAC in the settings, or an address")
 	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
-	f.StringVar(&comment, "comment", "", "why, as a comment behind the rule")
+	f.StringVar(&r.Comment, "comment", "", "why, as a comment behind the rule")
 	f.BoolVar(&remove, "remove", false, "remove your own rule for the name instead")
 	return c
+}
+
+// changeOwnRule has the server write or remove a rule, or does so itself where
+// none runs.
+func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule, remove bool) error {
+	var c web.Change
+	var err error
+	if remove {
+		q := url.Values{"name": {r.Name}, "device": {r.Device}}
+		err = newClient(cfg).do(ctx, http.MethodDelete, "/rules?"+q.Encode(), nil, &c)
+	} else {
+		err = newClient(cfg).do(ctx, http.MethodPost, "/rules", r, &c)
+	}
+	stopped := errors.Is(err, errStopped)
+	if stopped {
+		c, err = ownRule(cfg, r, remove, time.Now())
+	}
+	if err != nil {
+		return err
+	}
+	if remove {
+		fmt.Fprintf(cl.out, "%s: %d lines removed\n", c.File, c.Removed)
+	} else {
+		fmt.Fprintf(cl.out, "%s: %s %s\n", c.File, r.Action, r.Name)
+	}
+	if stopped {
+		fmt.Fprintln(cl.err, "No server is running: the file is written, and in force once one starts.")
+	}
+	return nil
 }
 
 // deviceInRules returns the name by which rules know a device: that of the

@@ -10,6 +10,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
+	"telltale/web"
 )
 
 func (cl *cli) newListsDiff() *cobra.Command {
@@ -28,9 +29,9 @@ func (cl *cli) newListsDiff() *cobra.Command {
 			}
 			q := url.Values{"name": {args[0]}}
 			if held {
-				q.Set("held", "1")
+				q.Set("held", "true")
 			}
-			var d subscribe.Diff
+			var d web.Diff
 			if err := newClient(cfg).get(c.Context(), "/lists/diff?"+q.Encode(), &d); err != nil {
 				return err
 			}
@@ -68,8 +69,8 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 				return errors.New("no list is subscribed: lists.subscriptions in the settings says which are; 'telltale lists presets' offers some")
 			}
 			well := true
-			err = newClient(cfg).stream(c.Context(), "/lists/refresh", order{Lists: args}, func(d *json.Decoder) error {
-				var r refreshed
+			err = newClient(cfg).stream(c.Context(), "/lists/refresh", web.ListNames{Names: args}, func(d *json.Decoder) error {
+				var r web.Refreshed
 				if err := d.Decode(&r); err != nil {
 					return err
 				}
@@ -84,7 +85,7 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 	})
 }
 
-func (cl *cli) printRefreshed(r *refreshed) error {
+func (cl *cli) printRefreshed(r *web.Refreshed) error {
 	if cl.json {
 		return json.NewEncoder(cl.out).Encode(r)
 	}

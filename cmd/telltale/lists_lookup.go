@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/dnswire"
+	"telltale/web"
 )
 
 func (cl *cli) newListsLookup() *cobra.Command {
@@ -29,7 +30,7 @@ func (cl *cli) newListsLookup() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var e explanation
+			var e web.Explanation
 			err = newClient(cfg).get(c.Context(), "/explain?"+url.Values{"name": {name.String()}, "type": {"A"}}.Encode(), &e)
 			if errors.Is(err, errStopped) {
 				e, err = explainStopped(cfg, &name, dnswire.TypeA, "")

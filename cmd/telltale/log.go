@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -191,7 +192,7 @@ func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 	}
 	asked, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	newClient(cfg).post(asked, "/log/flush", order{})
+	newClient(cfg).do(asked, http.MethodPost, "/log/flush", nil, nil)
 	r, err := querylog.OpenReader(cfg.Data.Dir)
 	if err != nil {
 		return nil, err

@@ -75,11 +75,10 @@ answer for the names vendors use for telemetry, and keeps a log of which device
 asked for which of them, when and how often.
 
 Set it as your router's DNS server, edit the lists as plain files, read the log.`,
-		Version:       versionText(),
+		Version:       versionDetails(),
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
-	root.InitDefaultVersionFlag() // cobra makes it too late to know that it takes no value
+	root.InitDefaultVersionFlag() // cobra makes it too late to know that it takes no value; a template of ours would add 3 MB
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	config.AddFlags(root.PersistentFlags())
 	completeSettings(root)

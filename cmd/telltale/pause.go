@@ -2,10 +2,16 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"telltale/web"
 )
+
+// seconds rounds a duration up to whole seconds.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 func (cl *cli) newPause() *cobra.Command {
 	return &cobra.Command{
@@ -33,11 +39,11 @@ a restart, and stands in the log's quality ledger.`,
 			if err != nil {
 				return err
 			}
-			until := time.Now().Add(d)
-			if err := newClient(cfg).post(c.Context(), "/pause", order{Until: until}); err != nil {
+			var p web.Paused
+			if err := newClient(cfg).do(c.Context(), http.MethodPut, "/pause", web.Pause{Seconds: seconds(d)}, &p); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cl.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", when(until))
+			_, err = fmt.Fprintf(cl.out, "Nothing is blocked until %s. 'telltale resume' ends the pause now.\n", when(p.Until))
 			return err
 		},
 	}
@@ -54,7 +60,7 @@ func (cl *cli) newResume() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := newClient(cfg).post(c.Context(), "/resume", order{}); err != nil {
+			if err := newClient(cfg).do(c.Context(), http.MethodDelete, "/pause", nil, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cl.out, "The lists are in force.")

@@ -43,7 +43,7 @@ import (
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	eventually                     repeat the last query until the wants that follow it hold
-//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status; {dir} is the scenario's directory
+//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	stop                           stop the server: commands find none from then on
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
@@ -92,6 +92,7 @@ type scene struct {
 	t     *testing.T
 	dir   string
 	at    string // file and line of the step
+	http  string
 	parts map[string]part
 	srv   *testServer
 	asked func() int64
@@ -131,6 +132,7 @@ func runScenario(t *testing.T, file, text string) {
 	}
 	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
 	defer web.Close()
+	s.http = web.URL
 	s.srv = startTestServer(t, s.dir, upstream, strings.ReplaceAll(s.parts["config.yaml"].text, "{http}", web.URL))
 	steps := s.parts["steps"]
 	lines := strings.Split(steps.text, "\n")
@@ -250,7 +252,7 @@ func (s *scene) step(words []string) error {
 		return os.Remove(filepath.Join(s.dir, args[0]))
 	case "run":
 		for i := range args {
-			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
+			args[i] = strings.NewReplacer("{dir}", s.dir, "{http}", s.http).Replace(args[i])
 		}
 		s.out, s.exit = s.srv.run(args...)
 	case "stop":

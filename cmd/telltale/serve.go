@@ -169,7 +169,9 @@ func (a *app) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 		case <-signals:
 			a.logger.Info("SIGHUP: the settings and the lists are read again")
 			a.reload()
-			a.applyFetched()
+			if err := a.applyLists(); err != nil {
+				a.logger.Error("the lists stay as they were", "error", err)
+			}
 		}
 	}
 }

@@ -159,7 +159,9 @@ func (a *app) fetch(ctx context.Context) {
 			return
 		case <-a.fetched:
 		}
-		a.applyFetched()
+		if err := a.applyLists(); err != nil {
+			a.logger.Error("a fetched list is not in force", "error", err)
+		}
 	}
 }
 

@@ -26,7 +26,10 @@ func (cl *cli) newVersion() *cobra.Command {
 	})
 }
 
-// versionText is what version and --version print.
-func versionText() string {
-	return fmt.Sprintf("telltale %s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+// versionText is what version and --version print: cobra puts the words before
+// the details.
+func versionText() string { return "telltale version " + versionDetails() }
+
+func versionDetails() string {
+	return fmt.Sprintf("%s (%s, %s/%s)", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"telltale/blocklists/inspect"
+	"telltale/blocklists/subscribe"
+	"telltale/devices"
+	"telltale/dnswire"
+	"telltale/web"
+)
+
+// What the API is answered by. A function here gathers what the parts say, and
+// makes of it what the API speaks of.
+
+func (a *app) apiOptions() web.Options {
+	return web.Options{
+		Status: a.status, Health: a.health,
+		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
+		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
+		AddRule: a.addRule, RemoveRule: a.removeRule,
+		Devices: a.deviceStatus, Explain: a.explain,
+		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
+	}
+}
+
+func (a *app) status() web.Status {
+	st := web.Status{
+		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(),
+		Listen: []string{}, Server: web.Counters(a.server.Stats()), Upstreams: []web.Upstream{}, Log: a.log.Stats(), Gateways: []string{},
+	}
+	for _, addr := range a.server.Addrs() {
+		st.Listen = append(st.Listen, addr.String())
+	}
+	for _, u := range a.server.Upstreams() {
+		st.Upstreams = append(st.Upstreams, web.Upstream{
+			Addr: u.Addr.String(), Source: u.Source, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Strays: u.Strays, SRTT: u.SRTT,
+		})
+	}
+	for _, addr := range a.ledger.Load().Gateways() {
+		st.Gateways = append(st.Gateways, addr.String())
+	}
+	if until, ok := a.lists.Paused(); ok {
+		until = until.UTC()
+		st.Paused = &until
+	}
+	return st
+}
+
+func (a *app) settingsStatus() web.Settings {
+	cfg := a.cfg.Load()
+	s := web.Settings{File: cfg.File, Overlay: cfg.Overlay, Refused: a.refusal()}
+	if !cfg.LastGood.IsZero() {
+		s.LastGood = &cfg.LastGood
+	}
+	return s
+}
+
+func (a *app) listStatus() []web.List {
+	return listsOf(withUpdates(a.lists.Status(), a.subscriptions.Status()))
+}
+
+func (a *app) deviceStatus() []web.Device {
+	all := []web.Device{}
+	for _, d := range a.ledger.Load().List() {
+		all = append(all, deviceOf(&d))
+	}
+	return all
+}
+
+// explain judges a name as the running server does.
+func (a *app) explain(_ context.Context, q web.Question) (web.Explanation, error) {
+	name, err := parseName(q.Name)
+	if err != nil {
+		return web.Explanation{}, web.Invalid(err)
+	}
+	typ, ok := dnswire.ParseType(q.Type)
+	if !ok {
+		return web.Explanation{}, web.Invalid(fmt.Errorf("%q is no record type", q.Type))
+	}
+	settings, addr, err := a.asker(q.Device)
+	if err != nil {
+		return web.Explanation{}, web.NotFound(err)
+	}
+	e := inspect.Explain(a.lists, &name, typ, a.lists.Current().GroupOf(settings, addr))
+	return explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action)), nil
+}
+
+// asker returns the settings and the address with which somebody asks: an
+// address, or a device by what findDevice takes; "" is anybody.
+func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
+	if who == "" {
+		return 0, addr, nil
+	}
+	if addr, err := netip.ParseAddr(who); err == nil {
+		if b := a.ledger.Load().Lookup(addr); b != nil {
+			settings = b.Group
+		}
+		return settings, addr, nil
+	}
+	d, ok := findDevice(a.ledger.Load().List(), who)
+	if !ok {
+		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
+	}
+	if len(d.Bindings) > 0 {
+		addr = d.Bindings[0].Addr
+	}
+	return d.Group, addr, nil
+}
+
+// findDevice finds a device by identity, shown name, MAC or address.
+func findDevice(all []devices.DeviceStatus, who string) (devices.DeviceStatus, bool) {
+	for _, d := range all {
+		if d.Device == who || d.Name == who {
+			return d, true
+		}
+		for _, b := range d.Bindings {
+			if b.Addr.String() == who || b.MAC == who {
+				return d, true
+			}
+		}
+	}
+	return devices.DeviceStatus{}, false
+}
+
+// acceptList puts in force what is held back of a list: an update that was
+// fetched, or what its file holds now.
+func (a *app) acceptList(name string) error {
+	for _, s := range a.subscriptions.Status() {
+		if s.Name == name && s.Held != nil {
+			if err := a.subscriptions.Accept(name); err != nil {
+				return err
+			}
+			return a.applyLists()
+		}
+	}
+	return a.lists.Accept(name)
+}
+
+// listDiff returns what the last update of a subscribed list changed; or what the
+// update that is held back would.
+func (a *app) listDiff(name string, held bool) (web.Diff, error) {
+	compare := a.subscriptions.Diff
+	if held {
+		compare = a.subscriptions.HeldDiff
+	}
+	d, err := compare(name)
+	return web.Diff{
+		Added: append([]string{}, d.Added...), Removed: append([]string{}, d.Removed...), AddedTotal: d.AddedTotal, RemovedTotal: d.RemovedTotal,
+	}, err
+}
+
+// refreshLists fetches lists now, and tells each step.
+func (a *app) refreshLists(ctx context.Context, names []string, step func(web.Refreshed)) error {
+	return a.subscriptions.Refresh(ctx, names, func(p subscribe.Progress) {
+		line := web.Refreshed{Name: p.Name, Bytes: p.Bytes, Total: p.Total, Done: p.Done, Rules: p.Rules}
+		if p.Done {
+			line.Outcome = p.Outcome.String()
+		}
+		switch p.Outcome {
+		case subscribe.Updated:
+			if err := a.applyLists(); err != nil { // so that what is said is so
+				line.Error = err.Error()
+			}
+			line.Rules, line.Bad = a.inForce(p)
+		case subscribe.Unchanged:
+			line.Rules, line.Bad = a.inForce(p)
+		}
+		if p.Err != nil {
+			line.Error = p.Err.Error()
+		}
+		step(line)
+	})
+}
+
+func (a *app) pause(p web.Pause) (web.Paused, error) {
+	until := time.Now().Add(time.Duration(p.Seconds) * time.Second)
+	return web.Paused{Until: until.UTC()}, a.lists.Pause(until)
+}
+
+// health asks the server's own listeners, as a client does.
+func (a *app) health(ctx context.Context) (web.Health, error) {
+	start := time.Now()
+	addrs := a.server.Addrs()
+	if len(addrs) == 0 {
+		return web.Health{}, errors.New("listen.dns names no address to ask")
+	}
+	for _, addr := range addrs {
+		if err := askHealth(ctx, addr); err != nil {
+			return web.Health{}, err
+		}
+	}
+	return web.Health{Version: buildVersion(), Listener: addrs[0].String(), Took: time.Since(start)}, nil
+}

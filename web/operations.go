@@ -1,0 +1,150 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// of is a response with a body.
+type of[T any] struct{ Body T }
+
+// with is a request with a body.
+type with[T any] struct{ Body T }
+
+type nothing struct{}
+
+// register adds all operations to api.
+func register(api huma.API, o *Options) {
+	registerServer(api, o)
+	registerLists(api, o)
+	registerRules(api, o)
+	registerDevices(api, o)
+}
+
+// operation returns what the OpenAPI document says of an operation. Status is that
+// of success.
+func operation(method, path, id, summary string, status int) huma.Operation {
+	op := huma.Operation{Method: method, Path: Prefix + path, OperationID: id, Summary: summary, DefaultStatus: status}
+	op.MaxBodyBytes = 64 << 10
+	if method != http.MethodGet {
+		op.Errors = []int{http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
+	}
+	return op
+}
+
+func registerServer(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodGet, "/status", "get-status", "How the server does", http.StatusOK),
+		func(context.Context, *nothing) (*of[Status], error) { return &of[Status]{o.Status()}, nil })
+	huma.Register(api, operation(http.MethodGet, "/health", "get-health", "Ask the server's own listeners a DNS question", http.StatusOK),
+		func(ctx context.Context, _ *nothing) (*of[Health], error) {
+			h, err := o.Health(ctx)
+			if err != nil {
+				return nil, huma.Error503ServiceUnavailable(err.Error())
+			}
+			return &of[Health]{h}, nil
+		})
+	huma.Register(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),
+		func(_ context.Context, r *with[Pause]) (*of[Paused], error) {
+			p, err := o.Pause(r.Body)
+			return &of[Paused]{p}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodDelete, "/pause", "resume", "End a pause", http.StatusNoContent),
+		func(context.Context, *nothing) (*nothing, error) { return nil, problem(o.Resume()) })
+	huma.Register(api, operation(http.MethodPost, "/log/flush", "flush-log", "Store what the log holds in memory, so that it can be read", http.StatusNoContent),
+		func(context.Context, *nothing) (*nothing, error) { o.FlushLog(); return nil, nil })
+}
+
+type diffRequest struct {
+	Name string `query:"name" required:"true" doc:"The list."`
+	Held bool   `query:"held" doc:"What the update that is held back would change, instead of what the last one did."`
+}
+
+type nameRequest struct {
+	Name string `query:"name" required:"true" doc:"The list."`
+}
+
+func registerLists(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodGet, "/lists", "get-lists", "How each list stands, in the order in which they win ties", http.StatusOK),
+		func(context.Context, *nothing) (*of[[]List], error) { return &of[[]List]{o.Lists()}, nil })
+	huma.Register(api, operation(http.MethodGet, "/lists/diff", "get-list-diff", "What the last update of a subscribed list changed", http.StatusOK),
+		func(_ context.Context, r *diffRequest) (*of[Diff], error) {
+			d, err := o.ListDiff(r.Name, r.Held)
+			return &of[Diff]{d}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodPost, "/lists/accept", "accept-list", "Put in force what is held back of a list", http.StatusNoContent),
+		func(_ context.Context, r *with[ListName]) (*nothing, error) {
+			return nil, problem(o.AcceptList(r.Body.Name))
+		})
+	refresh := operation(http.MethodPost, "/lists/refresh", "refresh-lists", "Fetch subscribed lists now; a line of JSON for each step", http.StatusOK)
+	refresh.Responses = linesOf[Refreshed](api, "Steps, each a line. The last of a list has done, and outcome or error.")
+	huma.Register(api, refresh, func(_ context.Context, r *with[ListNames]) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(c huma.Context) { o.refresh(c, r.Body.Names) }}, nil
+	})
+	huma.Register(api, operation(http.MethodPost, "/subscriptions", "subscribe", "Subscribe to a list by URL, fetch it, and put it in force", http.StatusCreated),
+		func(ctx context.Context, r *with[Subscription]) (*of[Change], error) {
+			c, err := o.Subscribe(ctx, r.Body)
+			return &of[Change]{c}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodDelete, "/subscriptions", "unsubscribe", "End a subscription that this API made", http.StatusOK),
+		func(_ context.Context, r *nameRequest) (*of[Change], error) {
+			c, err := o.Unsubscribe(r.Name)
+			return &of[Change]{c}, problem(err)
+		})
+}
+
+// linesOf describes a response whose body is a line of JSON for each T.
+func linesOf[T any](api huma.API, description string) map[string]*huma.Response {
+	schema := huma.SchemaFromType(api.OpenAPI().Components.Schemas, typeOf[T]())
+	return map[string]*huma.Response{"200": {
+		Description: description,
+		Content:     map[string]*huma.MediaType{"application/jsonl": {Schema: schema}},
+	}}
+}
+
+// refresh writes a line for each step of a refresh as it happens.
+func (o *Options) refresh(c huma.Context, names []string) {
+	c.SetHeader("Content-Type", "application/jsonl")
+	w := c.BodyWriter()
+	encoder := json.NewEncoder(w)
+	step := func(r Refreshed) {
+		encoder.Encode(r) // a client that is gone hears no more
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		}
+	}
+	if err := o.RefreshList(c.Context(), names, step); err != nil {
+		step(Refreshed{Done: true, Error: err.Error()})
+	}
+}
+
+type ruleRequest struct {
+	Name   string `query:"name" required:"true" doc:"The domain name."`
+	Device string `query:"device" doc:"The device whose rule it is; without it, the rule for all."`
+}
+
+func registerRules(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodPost, "/rules", "add-rule", "Write a rule of the user's own; it is in force when this returns", http.StatusCreated),
+		func(_ context.Context, r *with[Rule]) (*of[Change], error) {
+			c, err := o.AddRule(r.Body)
+			return &of[Change]{c}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodDelete, "/rules", "remove-rule", "Remove the user's own rules for a name; they are out of force when this returns", http.StatusOK),
+		func(_ context.Context, r *ruleRequest) (*of[Change], error) {
+			c, err := o.RemoveRule(Rule{Name: r.Name, Device: r.Device})
+			return &of[Change]{c}, problem(err)
+		})
+}
+
+func registerDevices(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodGet, "/devices", "get-devices", "Who is known", http.StatusOK),
+		func(context.Context, *nothing) (*of[[]Device], error) { return &of[[]Device]{o.Devices()}, nil })
+	explain := operation(http.MethodGet, "/explain", "explain", "What is decided for a name, and why", http.StatusOK)
+	explain.Errors = []int{http.StatusNotFound, http.StatusUnprocessableEntity}
+	huma.Register(api, explain, func(ctx context.Context, q *Question) (*of[Explanation], error) {
+		e, err := o.Explain(ctx, *q)
+		return &of[Explanation]{e}, problem(err)
+	})
+}

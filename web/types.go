@@ -1,0 +1,235 @@
+package web
+
+import (
+	"reflect"
+	"time"
+
+	"telltale/querylog"
+)
+
+// What requests and responses hold. The keys are the API's: they do not change
+// within a version of it.
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// A Status is how the server does.
+type Status struct {
+	Version   string         `json:"version"`
+	PID       int            `json:"pid" doc:"The server's process."`
+	Started   time.Time      `json:"started"`
+	Settings  Settings       `json:"settings"`
+	Listen    []string       `json:"listen" doc:"Addresses and ports that DNS is answered on."`
+	Paused    *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
+	Server    Counters       `json:"server"`
+	Upstreams []Upstream     `json:"upstreams"`
+	Log       querylog.Stats `json:"log"`
+	Gateways  []string       `json:"gateways" doc:"Addresses of this network's routers."`
+}
+
+// Settings says which settings are in force.
+type Settings struct {
+	File     string     `json:"file,omitempty" doc:"The settings file; none where there is none."`
+	Overlay  string     `json:"overlay" doc:"The file of what commands set. It may not be there."`
+	LastGood *time.Time `json:"last_good,omitempty" doc:"The settings kept then are in force, since those on disk had mistakes at the start."`
+	Refused  string     `json:"refused,omitempty" doc:"Why the settings on disk are not in force."`
+}
+
+// Counters count since the start of the server.
+type Counters struct {
+	Queries        uint64 `json:"queries"`
+	Dropped        uint64 `json:"dropped" doc:"Packets that were no query."`
+	Malformed      uint64 `json:"malformed"`
+	NotImplemented uint64 `json:"not_implemented"`
+	Refused        uint64 `json:"refused" doc:"Queries of clients that may not ask."`
+	Shed           uint64 `json:"shed" doc:"Queries dropped because too many were waiting."`
+	Unread         uint64 `json:"dropped_unread" doc:"Queries dropped by the kernel, because more came than could be answered."`
+	Truncated      uint64 `json:"truncated"`
+	Rebound        uint64 `json:"rebound" doc:"Answers with private addresses that were refused."`
+	Invalid        uint64 `json:"invalid_upstream_replies"`
+	Unsent         uint64 `json:"unsent"`
+	StreamsRefused uint64 `json:"streams_refused"`
+	StreamsCut     uint64 `json:"streams_cut"`
+	InternalErrors uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
+	Waiting        int    `json:"waiting"`
+	Streams        int    `json:"streams"`
+	CacheEntries   int    `json:"cache_entries"`
+	CacheBytes     int64  `json:"cache_bytes"`
+}
+
+// An Upstream is a resolver that is asked.
+type Upstream struct {
+	Addr     string        `json:"addr"`
+	Source   string        `json:"from" doc:"configured, or the path of a resolv.conf."`
+	TrustAD  bool          `json:"trust_ad"`
+	Private  bool          `json:"private" doc:"It has an address of a private network."`
+	State    string        `json:"state" doc:"up, failing, down or looped."`
+	Why      string        `json:"why,omitempty" doc:"Why it is not up."`
+	Since    time.Time     `json:"since" doc:"When the state last changed."`
+	Queries  uint64        `json:"queries"`
+	Failures uint64        `json:"failures"`
+	Strays   uint64        `json:"strays" doc:"Packets from its address that fitted no query."`
+	SRTT     time.Duration `json:"srtt" doc:"Smoothed time to an answer in nanoseconds; 0 for none yet."`
+}
+
+// A Health is the answer of the server's own listeners.
+type Health struct {
+	Version  string        `json:"version"`
+	Listener string        `json:"listener" doc:"The address that was asked."`
+	Took     time.Duration `json:"took" doc:"Nanoseconds until the answer."`
+}
+
+// A List is how one list stands.
+type List struct {
+	Name     string         `json:"name"`
+	Path     string         `json:"path,omitempty"`
+	Kind     string         `json:"kind" doc:"user, own, shipped or subscription."`
+	State    string         `json:"state" doc:"For people."`
+	Enabled  bool           `json:"enabled"`
+	Observe  bool           `json:"observe"`
+	Mode     string         `json:"mode,omitempty" doc:"How its names are answered, where that is its own."`
+	Schedule string         `json:"schedule,omitempty"`
+	Outside  bool           `json:"outside,omitempty" doc:"Its schedule says that it is not in force now."`
+	Turns    time.Time      `json:"turns,omitzero" doc:"When its schedule says otherwise next."`
+	Rules    int            `json:"rules"`
+	Forms    map[string]int `json:"forms" doc:"Rules by the form they are written in."`
+	BadLines int            `json:"bad_lines"`
+	Bad      []BadLine      `json:"bad" doc:"The first bad lines."`
+	Modified time.Time      `json:"modified,omitzero"`
+	Reloaded time.Time      `json:"reloaded,omitzero" doc:"When its rules came in force."`
+	Added    int            `json:"added" doc:"Rules, at the last reload."`
+	Removed  int            `json:"removed"`
+	Held     string         `json:"held,omitempty" doc:"Why what there is now is not in force."`
+	Missing  string         `json:"missing,omitempty" doc:"Why nothing of it is in force: it was never fetched."`
+	Unread   bool           `json:"unread,omitempty" doc:"A file of lists.dir that is not read, by its ending."`
+	Failed   string         `json:"failed,omitempty" doc:"Why it cannot be read; its last good rules are in force."`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+// A BadLine is a line of a list that is no rule.
+type BadLine struct {
+	Line int    `json:"line" doc:"0 for the file as a whole."`
+	Text string `json:"text"`
+	Why  string `json:"why"`
+}
+
+// A ListName names a list.
+type ListName struct {
+	Name string `json:"name"`
+}
+
+// ListNames names lists; none stands for all.
+type ListNames struct {
+	Names []string `json:"names,omitempty" doc:"None: all."`
+}
+
+// A Diff is what an update of a list changed.
+type Diff struct {
+	Added        []string `json:"added" doc:"The first rules of them."`
+	Removed      []string `json:"removed"`
+	AddedTotal   int      `json:"added_total"`
+	RemovedTotal int      `json:"removed_total"`
+}
+
+// A Refreshed is one step of a refresh.
+type Refreshed struct {
+	Name    string `json:"name"`
+	Bytes   int64  `json:"bytes"`
+	Total   int64  `json:"total,omitempty"`
+	Done    bool   `json:"done,omitempty" doc:"The last step of this list."`
+	Outcome string `json:"outcome,omitempty"`
+	Rules   int    `json:"rules,omitempty" doc:"In force."`
+	Bad     int    `json:"bad_lines,omitempty" doc:"Lines that are not in force."`
+	Error   string `json:"error,omitempty"`
+}
+
+// A Subscription is a list that is fetched by URL.
+type Subscription struct {
+	Name string `json:"name" minLength:"1"`
+	URL  string `json:"url" minLength:"1"`
+}
+
+// A Change says what was written, and that it is in force.
+type Change struct {
+	File    string `json:"file" doc:"The file that was changed."`
+	Removed int    `json:"removed,omitempty" doc:"How many rules or entries were removed."`
+	Rules   int    `json:"rules,omitempty" doc:"How many rules of a list are in force."`
+	Note    string `json:"note,omitempty" doc:"What else is to be known, for people."`
+}
+
+// A Rule is a rule of the user's own.
+type Rule struct {
+	Name    string `json:"name" minLength:"1" doc:"The domain name. The rule holds for it and everything below it."`
+	Action  string `json:"action" enum:"allow,block"`
+	Device  string `json:"device,omitempty" doc:"For this device alone: its name or MAC in the settings, or an address."`
+	Comment string `json:"comment,omitempty"`
+	Seconds int64  `json:"seconds,omitempty" minimum:"0" doc:"How long it holds; 0 for good."`
+}
+
+// A Pause asks for a time in which nothing is blocked.
+type Pause struct {
+	Seconds int64 `json:"seconds" minimum:"1" doc:"How long."`
+}
+
+// Paused is a time in which nothing is blocked.
+type Paused struct {
+	Until time.Time `json:"until"`
+}
+
+// A Device is who is known.
+type Device struct {
+	Device     string    `json:"device" doc:"Its identity."`
+	Name       string    `json:"name"`
+	Configured bool      `json:"configured"`
+	First      time.Time `json:"first,omitzero"`
+	Last       time.Time `json:"last,omitzero"`
+	Source     string    `json:"source,omitempty" doc:"What its strongest binding in force rests on."`
+	Confidence string    `json:"confidence,omitempty"`
+	Bindings   []Binding `json:"bindings"`
+}
+
+// A Binding is an address that a device has, or had.
+type Binding struct {
+	ID         uint64    `json:"id"`
+	Addr       string    `json:"addr" doc:"An address, or a prefix."`
+	MAC        string    `json:"mac,omitempty"`
+	Source     string    `json:"source"`
+	Confidence string    `json:"confidence"`
+	From       time.Time `json:"from"`
+	Until      time.Time `json:"until,omitzero" doc:"Not there while it is in force."`
+}
+
+// A Question is what to explain.
+type Question struct {
+	Name   string `query:"name" required:"true" doc:"The domain name."`
+	Type   string `query:"type" default:"A" doc:"The record type."`
+	Device string `query:"device" doc:"As this device: its name, identity or MAC, or an address."`
+}
+
+// An Explanation is what is decided for a name, and why.
+type Explanation struct {
+	Name        string            `json:"name"`
+	Type        string            `json:"type"`
+	Verdict     string            `json:"verdict"`
+	Mode        string            `json:"mode,omitempty" doc:"How a block, or a special name, is answered."`
+	Why         string            `json:"why"`
+	Decider     *Match            `json:"decider,omitempty"`
+	Attribution string            `json:"attribution,omitempty" doc:"Its level: rule, list or owner."`
+	Attributing *Match            `json:"attributing,omitempty"`
+	About       map[string]string `json:"about,omitempty"`
+	Matches     []Match           `json:"matches"`
+	Shipped     map[string]string `json:"shipped,omitempty" doc:"What the shipped lists say of the name."`
+	User        map[string]string `json:"user,omitempty" doc:"What the user's lists say."`
+}
+
+// A Match is a rule that matches.
+type Match struct {
+	List     string            `json:"list"`
+	Line     int               `json:"line"`
+	Rule     string            `json:"rule"`
+	Action   string            `json:"action"`
+	Kind     string            `json:"kind"`
+	Enforced bool              `json:"enforced"`
+	Note     string            `json:"note,omitempty"`
+	More     int               `json:"more,omitempty" doc:"Rules of the list to the same end, on later lines."`
+	About    map[string]string `json:"about,omitempty"`
+}

@@ -1,0 +1,101 @@
+// Package web is the API of a running server: HTTP and JSON below /api/v1, as its
+// OpenAPI document says. It knows nothing of how the server works; it is given a
+// function for each operation. Commands are its clients.
+//
+// Times are RFC 3339 in UTC, errors are those of RFC 9457.
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Prefix is what the path of every operation begins with.
+const Prefix = "/api/v1"
+
+// Options are the functions that answer. One that is nil is not to be asked.
+type Options struct {
+	Status func() Status
+	Health func(context.Context) (Health, error)
+
+	Lists       func() []List
+	ListDiff    func(name string, held bool) (Diff, error)
+	AcceptList  func(name string) error
+	RefreshList func(ctx context.Context, names []string, step func(Refreshed)) error
+	Subscribe   func(ctx context.Context, s Subscription) (Change, error)
+	Unsubscribe func(name string) (Change, error)
+
+	AddRule    func(Rule) (Change, error)
+	RemoveRule func(Rule) (Change, error)
+
+	Devices func() []Device
+	Explain func(ctx context.Context, q Question) (Explanation, error)
+
+	Pause    func(Pause) (Paused, error)
+	Resume   func() error
+	FlushLog func()
+}
+
+// ErrNotFound marks errors about what is not there, ErrInvalid errors about what
+// was asked. All others mean that what was asked could not be done.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrInvalid  = errors.New("not valid")
+)
+
+// marked is an error with one of the marks, which its text does not show.
+type marked struct {
+	error
+	mark error
+}
+
+func (m marked) Unwrap() []error { return []error{m.error, m.mark} }
+
+// NotFound marks an error with ErrNotFound.
+func NotFound(err error) error { return marked{err, ErrNotFound} }
+
+// Invalid marks an error with ErrInvalid.
+func Invalid(err error) error { return marked{err, ErrInvalid} }
+
+// problem returns err as the client gets it (RFC 9457).
+func problem(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, ErrInvalid):
+		return huma.Error422UnprocessableEntity(err.Error())
+	}
+	return huma.Error409Conflict(err.Error())
+}
+
+// Handler answers requests of the API.
+func Handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	register(humago.New(mux, document()), &o)
+	return mux
+}
+
+// OpenAPI returns the OpenAPI 3.1 document of the API, as
+// /api/v1/openapi.json has it.
+func OpenAPI() ([]byte, error) {
+	api := humago.New(http.NewServeMux(), document())
+	register(api, &Options{})
+	return api.OpenAPI().MarshalJSON()
+}
+
+// document describes the API as a whole. There is no page of documentation: it
+// would load scripts of another site.
+func document() huma.Config {
+	c := huma.DefaultConfig("Telltale", "1")
+	c.Info.Description = "What a running Telltale knows and does. It answers on its control socket, for its own user alone."
+	c.Info.License = nil
+	c.OpenAPIPath = Prefix + "/openapi"
+	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil
+	return c
+}

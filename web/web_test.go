@@ -1,0 +1,137 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var update = flag.Bool("update", false, "write openapi.json anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// openapi.json is what others write clients by: a change of it is a change of the
+// API.
+func TestTheDocumentIsAsCheckedIn(t *testing.T) {
+	got, err := OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, got, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteByte('\n')
+	if *update {
+		if err := os.WriteFile("openapi.json", b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.Bytes(), want) {
+		t.Error("the API is not as web/openapi.json says: `go test ./web -update` writes it; a key that goes or changes its meaning needs another version of the API")
+	}
+	var document struct {
+		OpenAPI string
+		Paths   map[string]any
+	}
+	if err := json.Unmarshal(got, &document); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(document.OpenAPI, "3.1") {
+		t.Errorf("got OpenAPI %s", document.OpenAPI)
+	}
+	for path := range document.Paths {
+		if !strings.HasPrefix(path, Prefix+"/") {
+			t.Errorf("%s is not below %s", path, Prefix)
+		}
+	}
+}
+
+// Each line is a request and what it is answered with.
+func TestRequests(t *testing.T) {
+	var paused int64
+	var rule Rule
+	handler := Handler(Options{
+		Status: func() Status {
+			return Status{Started: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Listen: []string{}, Upstreams: []Upstream{}, Gateways: []string{}}
+		},
+		Health:     func(context.Context) (Health, error) { return Health{}, errors.New("nobody answers") },
+		Lists:      func() []List { return []List{} },
+		ListDiff:   func(string, bool) (Diff, error) { return Diff{}, NotFound(errors.New("no list")) },
+		AcceptList: func(name string) error { return errors.New(name + " is not held back") },
+		RefreshList: func(_ context.Context, names []string, step func(Refreshed)) error {
+			step(Refreshed{Name: strings.Join(names, "+")})
+			step(Refreshed{Name: "a", Done: true, Outcome: "updated"})
+			return errors.New("out of disk")
+		},
+		AddRule: func(r Rule) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
+		Explain: func(_ context.Context, q Question) (Explanation, error) {
+			return Explanation{Name: q.Name, Type: q.Type, Matches: []Match{}}, nil
+		},
+		Pause: func(p Pause) (Paused, error) {
+			paused = p.Seconds
+			return Paused{Until: time.Unix(0, 0).UTC()}, nil
+		},
+		Resume: func() error { return nil },
+	})
+	for _, f := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/status", "", 200, `"started":"2026-05-01T12:00:00Z"`},
+		{"GET", "/openapi.json", "", 200, `"openapi":"3.1`},
+		{"GET", "/health", "", 503, `"detail":"nobody answers"`},
+		{"GET", "/lists", "", 200, "[]"},
+		{"GET", "/lists/diff?name=x", "", 404, `"detail":"no list"`},
+		{"GET", "/lists/diff", "", 422, "required query parameter is missing"},
+		{"POST", "/lists/accept", `{"name":"x"}`, 409, `"detail":"x is not held back"`},
+		{"POST", "/lists/accept", `{"nam":"x"}`, 422, "unexpected property"},
+		{"POST", "/lists/accept", `{`, 400, "unexpected end of JSON input"},
+		{"POST", "/lists/accept", `{"name":"` + strings.Repeat("x", 1<<17) + `"}`, 413, "Request Entity Too Large"},
+		{"POST", "/lists/refresh", `{"names":["a","b"]}`, 200, "{\"name\":\"a+b\",\"bytes\":0}\n{\"name\":\"a\",\"bytes\":0,\"done\":true,\"outcome\":\"updated\"}\n{\"name\":\"\",\"bytes\":0,\"done\":true,\"error\":\"out of disk\"}\n"},
+		{"POST", "/rules", `{"name":"x.example","action":"block","device":"tv","seconds":60}`, 201, `"file":"own.txt"`},
+		{"POST", "/rules", `{"name":"x.example","action":"deny"}`, 422, "expected value to be one of"},
+		{"GET", "/explain?name=x.example&device=tv", "", 200, `"type":"A"`},
+		{"PUT", "/pause", `{"seconds":60}`, 200, `"until":"1970-01-01T00:00:00Z"`},
+		{"PUT", "/pause", `{"seconds":0}`, 422, "expected number >= 1"},
+		{"DELETE", "/pause", "", 204, ""},
+		{"GET", "/nothing", "", 404, ""},
+		{"POST", "/status", "", 405, ""},
+	} {
+		r := httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body))
+		if f.body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code != f.status || !strings.Contains(w.Body.String(), f.want) {
+			t.Errorf("%s %s: got %d %s, want %d %s", f.method, f.path, w.Code, w.Body.String(), f.status, f.want)
+		}
+		if kind := w.Header().Get("Content-Type"); f.status >= 400 && f.want != "" && kind != "application/problem+json" {
+			t.Errorf("%s %s: got an error of type %q", f.method, f.path, kind)
+		}
+	}
+	if want := (Rule{Name: "x.example", Action: "block", Device: "tv", Seconds: 60}); paused != 60 || rule != want {
+		t.Errorf("got %d seconds and %+v", paused, rule)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if w.Code != 404 {
+		t.Errorf("/: got %d", w.Code)
+	}
+}
