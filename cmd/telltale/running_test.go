@@ -47,7 +47,7 @@ func TestCommandsFindTheServerThatRuns(t *testing.T) {
 	for _, args := range []string{"log", "doctor --json", "lists", "explain data.mistat.xiaomi.com", "devices", "healthcheck", "validate"} {
 		out, _ := commandIn(t, dir, strings.Fields(args)...)
 		want := map[string]string{"log": "mistat.xiaomi.com", "doctor --json": filepath.Join(dir, "data", "store"), "lists": "xiaomi",
-			"explain data.mistat.xiaomi.com": "block", "devices": "this-host", "healthcheck": "telltale ", "validate": filepath.Join(dir, "data", "telltale.yaml")}[args]
+			"explain data.mistat.xiaomi.com": "block", "devices": "this-host", "healthcheck": "Telltale answers on ", "validate": filepath.Join(dir, "data", "telltale.yaml")}[args]
 		if !strings.Contains(out, want) {
 			t.Errorf("telltale %s, in another directory and without a flag: got %q, want %q in it", args, out, want)
 		}
