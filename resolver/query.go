@@ -31,6 +31,7 @@ type query struct {
 	alias     []byte // the alias that decided, if not the name itself
 	ttl       uint32 // the largest TTL served, seconds
 	private   bool   // only for upstreams with a private address
+	explained bool   // it is no lookup: nothing counts it, and it has no limit of size
 
 	redirection *redirection // where rules lead it, if they do; nil: nowhere else
 
@@ -86,10 +87,10 @@ func (q *query) nameError() uint16 {
 
 // limit is the largest reply the client can take.
 func (q *query) limit() int {
-	if q.transport == querylog.UDP {
+	if q.transport == querylog.UDP && !q.explained {
 		return int(min(q.UDPSize, dnswire.PayloadSize))
 	}
-	return 0xffff
+	return dnswire.MaxMessage
 }
 
 // record returns what the log keeps of q. It refers to q's memory.

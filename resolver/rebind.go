@@ -27,7 +27,9 @@ func (s *Server) mayLeadInside(name *dnswire.Name, e *cache.Entry) rebind.Reason
 
 // refuseRebind appends the refusal of a private address.
 func (s *Server) refuseRebind(dst []byte, q *query) []byte {
-	s.stats.rebound.Add(1)
+	if !q.explained {
+		s.stats.rebound.Add(1)
+	}
 	q.ttl = 0
 	return dnswire.AppendEmpty(dst, &q.Question, dnswire.ServFail, s.cookies.answer(q),
 		dnswire.EDE{Code: dnswire.EDEFiltered, Text: "private address in a public name (rebind.allow)"})

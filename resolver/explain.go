@@ -1,0 +1,137 @@
+package resolver
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"telltale/blocklists"
+	"telltale/devices"
+	"telltale/dnswire"
+	"telltale/querylog"
+	"telltale/resolver/cache"
+	"telltale/resolver/rebind"
+)
+
+// A Story is how a question is answered now, and why: what Explain saw when it
+// went the way of a query.
+type Story struct {
+	Lists   blocklists.Verdict // what lists decide of the question's own name
+	Verdict blocklists.Verdict // what was decided in the end
+	Special Special            // what the server makes of the name by itself
+
+	Redirects []string   // where rules of the user's own lead, by aliases
+	Leads     []string   // the names that the answer leads to, also where it is not given
+	Alias     string     // the one of Redirects and Leads that decided; "" for none
+	Address   netip.Addr // the address in the answer that decided, where none of the names did
+
+	Private []netip.Addr  // private addresses in the answer
+	Rebind  rebind.Reason // why the name may lead to them, or may not
+
+	Source querylog.Source // where the reply is from
+	Rcode  uint8
+	EDE    dnswire.EDE // that goes with it
+	Answer []string    // its records in presentation form
+}
+
+// Explain answers a question as a client's that the device of binding asks from
+// client: by the policy, the cache and the upstreams. It is no lookup: nothing is
+// logged or counted. Binding is nil for an unknown device.
+func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, binding *devices.Binding, client netip.Addr) (*Story, error) {
+	q := &query{policy: s.policy(), binding: binding, received: s.now(), transport: querylog.UDP, explained: true}
+	q.path.Client = netip.AddrPortFrom(client, 0)
+	if err := q.setQuestion(name, qtype); err != nil {
+		return nil, err
+	}
+	story := &Story{Lists: q.policy.Decide(&q.Name, q.Type, q.group())}
+	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action)
+	reply, source := s.answerNow(nil, q)
+	e, _ := s.cache.Get(q.asked(), q.received, nil)
+	if source == 0 {
+		var err error
+		if e, err = s.resolveFor(ctx, q.asked(), q.private); err != nil {
+			return nil, err
+		}
+		reply, source = s.answerFrom(nil, q, e, freshSource(e))
+	}
+	story.Verdict, story.Source = q.verdict, source
+	if q.alias != nil {
+		story.Alias = string(dnswire.AppendText(nil, q.alias))
+	}
+	s.tellRedirects(story, q)
+	if e != nil && story.Special.Rule == 0 && (story.Lists.Action != blocklists.Block || len(story.Redirects) > 0) {
+		s.tellEntry(story, q, e)
+	}
+	story.tellReply(reply)
+	return story, nil
+}
+
+// setQuestion makes q a question as clients send it: over UDP, with EDNS.
+func (q *query) setQuestion(name *dnswire.Name, qtype uint16) error {
+	m := new(dns.Msg).SetQuestion(dns.Fqdn(name.String()), qtype).SetEdns0(dnswire.PayloadSize, false)
+	packet, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	return dnswire.ParseQuestion(packet, &q.Question)
+}
+
+// tellRedirects notes where rules lead q.
+func (s *Server) tellRedirects(story *Story, q *query) {
+	if !redirects(q.policy, story.Lists, q.Type) {
+		return
+	}
+	before := q.verdict
+	q.verdict = story.Lists
+	r, _ := s.follow(q)
+	q.verdict = before
+	for _, a := range r.aliases {
+		story.Redirects = append(story.Redirects, string(dnswire.AppendText(nil, a.target)))
+	}
+}
+
+// tellEntry notes what e, the answer to q before it was decided, leads to.
+func (s *Server) tellEntry(story *Story, q *query, e *cache.Entry) {
+	for off := 0; off < len(e.Aliases); {
+		var n dnswire.Name
+		end, err := n.Read(e.Aliases, off)
+		if err != nil {
+			break
+		}
+		story.Leads = append(story.Leads, n.String())
+		off = end
+	}
+	if story.Alias == "" && story.Redirects == nil {
+		_, by := decideAnswer(e, q.policy, q.group(), story.Lists, &q.Question)
+		story.Address = by.addr
+	}
+	for a := range e.Addresses {
+		if rebind.IsPrivate(a) {
+			story.Private = append(story.Private, a)
+		}
+	}
+	if e.Private {
+		story.Rebind = s.mayLeadInside(&q.asked().Name, e)
+	}
+}
+
+// tellReply notes what the client gets.
+func (story *Story) tellReply(reply []byte) {
+	var m dns.Msg
+	if len(reply) == 0 || m.Unpack(reply) != nil {
+		return
+	}
+	story.Rcode = uint8(m.Rcode)
+	for _, rr := range m.Answer {
+		story.Answer = append(story.Answer, strings.ReplaceAll(rr.String(), "\t", " "))
+	}
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if e, ok := o.(*dns.EDNS0_EDE); ok {
+				story.EDE = dnswire.EDE{Code: e.InfoCode, Text: e.ExtraText}
+			}
+		}
+	}
+}
