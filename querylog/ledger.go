@@ -12,6 +12,7 @@ const (
 	KindStore     = "store"     // a damaged store was set aside
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
+	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
 
 	KindListRecovered = "list-recovered"
 )

@@ -49,6 +49,8 @@ type Stats struct {
 	Bytes      int64     `json:"bytes"`       // of the store in use
 	LastCommit time.Time `json:"last_commit"` // zero for never
 	LastError  string    `json:"last_error"`  // "" while all is well
+
+	Migration *Migration `json:"migration,omitempty"` // of a store of version 1; nil where there is none
 }
 
 // Sizes and times of the journal.

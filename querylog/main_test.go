@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(dir)
 		return
 	}
+	if dir := os.Getenv("QUERYLOG_COPY_CHILD"); dir != "" {
+		copyUntilKilled(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

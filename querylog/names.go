@@ -96,9 +96,7 @@ func lastName(table string) string {
 // deleteNames deletes names of a table that no row has any more: those of the
 // periods before the oldest row's. Names are overwritten as rows are.
 func (s *store) deleteNames(table string) error {
-	for _, t := range s.names {
-		t.forget() // they might be among those that are deleted
-	}
+	s.forgetNames() // they might be among those that are deleted
 	return s.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id IN (SELECT id FROM %[1]s_name
 		WHERE id < (SELECT coalesce(min(id) >> %[2]d, 1 << %[3]d) FROM %[1]s) << %[4]d LIMIT %[5]d)`,
 		table, periodRows, 62-nameBits, nameBits, 2*deleteRows))

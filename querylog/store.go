@@ -34,6 +34,8 @@ type store struct {
 	annotations map[format.Annotation]int64
 	bound       map[uint64]bool       // bindings known to be in it
 	names       map[string]*nameTable // by the table whose rows have them
+	old         *oldStore             // the store of version 1 while it is copied; nil for none
+	reported    []Event               // that no ledger has yet
 	writing     rowWriter
 	name        []byte // of the row at hand, as text
 }
@@ -94,8 +96,10 @@ func (s *store) prepare() error {
 	if s.id, err = s.metaText("store"); err != nil {
 		return err
 	}
-	s.position, err = s.meta("position")
-	return err
+	if s.position, err = s.meta("position"); err != nil {
+		return err
+	}
+	return s.openOld()
 }
 
 // bringForward makes the tables of a new store, or changes those of an older
@@ -149,12 +153,23 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 func (s *store) forget() {
 	s.nodes, s.lists = map[string]int64{}, map[string]int64{}
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
+	s.forgetNames()
+}
+
+// forgetNames makes all names to come be stored again.
+func (s *store) forgetNames() {
 	for _, t := range s.names {
 		t.forget()
+	}
+	if s.old != nil {
+		for _, t := range s.old.names {
+			t.forget()
+		}
 	}
 }
 
 func (s *store) close() error {
+	s.closeOld()
 	for _, stmt := range s.insert {
 		stmt.Close()
 	}

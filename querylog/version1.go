@@ -34,10 +34,15 @@ var columns1 = strings.Fields(`id node first last count binding type verdict lis
 // renamed1 are the columns that have another name since.
 var renamed1 = map[string]string{"note": "annotation", "source": "answered_from"}
 
-// selectRows1 is the query of the rows of a table of version 1 behind a number,
-// as they are to be copied.
-func selectRows1(table string) string {
-	return fmt.Sprintf(`SELECT %s FROM %s WHERE id > ? ORDER BY id LIMIT ?`, strings.Join(columns1, `, `), table)
+var (
+	ledgerColumns = strings.Fields(`id node time since until kind subject detail`)
+	windowColumns = strings.Fields(`id first last rows lookups`)
+)
+
+// selectOld is the query of a table of version 1 between two numbers, the first
+// one excluded.
+func selectOld(table string, columns []string) string {
+	return fmt.Sprintf(`SELECT %s FROM %s WHERE id > ? AND id <= ? ORDER BY id`, strings.Join(columns, `, `), table)
 }
 
 // currentKind returns the present word for a kind of the ledger: version 1 had

@@ -181,6 +181,7 @@ func (w *writer) openStore() error {
 		return err
 	}
 	w.store = s
+	w.takeReported()
 	w.latest = max(w.latest, s.position)
 	if w.number != 0 && w.number <= s.position { // begun while the store could not be read
 		w.renumber()
@@ -337,6 +338,9 @@ func (w *writer) next() time.Duration {
 	if w.torn() {
 		wait = min(wait, tornRetry)
 	}
+	if w.store != nil && w.store.old != nil {
+		wait = min(wait, migrateEvery)
+	}
 	return wait
 }
 
@@ -354,7 +358,35 @@ func (w *writer) step() {
 	w.mendJournal()
 	w.beat()
 	w.retain()
+	w.migrate()
 	w.sweep()
+}
+
+// migrate copies some more of a store of version 1.
+func (w *writer) migrate() {
+	if w.store == nil {
+		return
+	}
+	_, err := w.store.migrateStep()
+	w.takeReported()
+	if isCorrupt(err) {
+		err = w.replaceStore(err)
+	}
+	if err != nil {
+		w.failed("migration", err)
+	} else {
+		w.mended("migration")
+	}
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	w.l.stats.Migration = w.store.migration()
+}
+
+func (w *writer) takeReported() {
+	for _, e := range w.store.takeReported() {
+		w.l.o.Logger.Info("query log: "+e.Detail, "file", e.Subject)
+		w.l.addEvent(e)
+	}
 }
 
 func (w *writer) watchClock() {
