@@ -56,7 +56,7 @@ func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []ma
 	if d.Action == format.Answer {
 		m.action = format.Block // there is no name here whose records it could be
 	}
-	if off := p.group(g).off; off != nil && off[at] {
+	if p.isOut(id, at, g) {
 		m.effect = silent
 	}
 	return append(ms, m)

@@ -54,9 +54,11 @@ func (p *Policy) decideWith(v Verdict, name *dnswire.Name, answer []match, qtype
 		return v, false
 	}
 	var room [24]match
-	if p.saysMixedOrEssential(p.matches(name, qtype, g, room[:0])) {
+	asked := p.matches(name, qtype, g, room[:0])
+	if p.saysMixedOrEssential(asked) {
 		silenceShipped(answer)
 	}
+	silenceExcepted(asked, answer)
 	return v.with(p.decideAmong(answer, g))
 }
 
@@ -89,6 +91,23 @@ func silenceShipped(ms []match) {
 	for i := range ms {
 		if m := &ms[i]; m.flags&shipped != 0 && m.action != format.Allow {
 			m.effect = silent
+		}
+	}
+}
+
+// silenceExcepted takes out the blocks of lists whose exceptions hold for their own
+// blocks alone, where such an exception matches what was asked.
+func silenceExcepted(asked, answer []match) {
+	for i := range asked {
+		e := &asked[i]
+		if e.action != format.Allow || e.flags&confined == 0 || e.effect == silent || e.flags&scoped != 0 && e.limitedBy(asked) {
+			continue
+		}
+		for j := range answer {
+			b := &answer[j]
+			if b.list == e.list && b.action != format.Allow && (e.flags&important != 0 || b.flags&important == 0) {
+				b.effect = silent
+			}
 		}
 	}
 }

@@ -3,10 +3,10 @@ package blocklists
 // attribute returns the rule that says most specifically who wants the name:
 // the annotated one, or else the one that names the owner.
 func (p *Policy) attribute(ms []match) (RuleID, Level) {
-	best := -1
+	best, known := -1, p.shippedSay(ms)
 	for i := range ms {
 		m := &ms[i]
-		if m.note == 0 {
+		if m.note == 0 || known && p.lists[m.list].kind == Subscribed {
 			continue
 		}
 		if best < 0 || m.tellsMore(&ms[best]) {
@@ -20,6 +20,17 @@ func (p *Policy) attribute(ms []match) (RuleID, Level) {
 		return ms[best].id, ByOwner
 	}
 	return ms[best].id, ByRule
+}
+
+// shippedSay reports whether a shipped list annotates a name or one above it as more
+// than somebody's: subscriptions do not say otherwise then.
+func (p *Policy) shippedSay(ms []match) bool {
+	for i := range ms {
+		if m := &ms[i]; m.note != 0 && m.flags&(shipped|owner) == shipped {
+			return true
+		}
+	}
+	return false
 }
 
 // tellsMore reports whether m attributes rather than o, both being annotated.

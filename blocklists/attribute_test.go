@@ -2,6 +2,7 @@ package blocklists
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,35 @@ func TestAttribution(t *testing.T) {
 			}
 			if got != c.want || v.Level != c.level {
 				t.Errorf("got %q by %q, want %q by %q", got, v.Level, c.want, c.level)
+			}
+		})
+	}
+}
+
+func TestSubscriptionsDoNotRelabelWhatIsShipped(t *testing.T) {
+	for _, c := range []struct{ fact, shipped, sub, own, ask, want string }{
+		{fact: "below a shipped entry", shipped: "t.example #@ vendor=Xiaomi tier=telemetry",
+			sub: "#@ name=x.t.example vendor=Apple tier=essential", ask: "x.t.example", want: "Xiaomi rule"},
+		{fact: "at a shipped entry", shipped: "t.example #@ vendor=Xiaomi tier=telemetry", sub: "t.example #@ vendor=Apple", ask: "t.example", want: "Xiaomi rule"},
+		{fact: "elsewhere a subscription says it", shipped: "t.example #@ vendor=Xiaomi tier=telemetry", sub: "u.example #@ vendor=Apple", ask: "u.example", want: "Apple rule"},
+		{fact: "who owns a domain says nothing of what is below", shipped: "#@ name=example vendor=Xiaomi tier=owner",
+			sub: "x.example #@ vendor=Xiaomi purpose=ads", ask: "x.example", want: "Xiaomi rule"},
+		{fact: "the user's own file may say otherwise", shipped: "t.example #@ vendor=Xiaomi tier=telemetry", own: "x.t.example #@ vendor=Mine",
+			sub: "y.x.t.example #@ vendor=Apple", ask: "y.x.t.example", want: "Mine rule"},
+		{fact: "a rule that a $badfilter removes keeps attributing", shipped: "||t.example^ #@ vendor=Xiaomi tier=telemetry", own: "||t.example^$badfilter",
+			ask: "t.example", want: "Xiaomi rule"},
+	} {
+		t.Run(c.fact, func(t *testing.T) {
+			o := Options{Dir: files(t, map[string]string{"own.txt": c.own + "\n"}), Shipped: shippedFS(map[string]string{"vendor.txt": c.shipped})}
+			o.Subscribed = []Source{{Name: "sub", Path: filepath.Join(files(t, map[string]string{"sub.txt": c.sub + "\n"}), "sub.txt")}}
+			p := policyOf(t, o)
+			v := p.Decide(name(t, c.ask), dnswire.TypeA, 0)
+			got := ""
+			if a := p.Attribution(v); a != nil {
+				got = a.Vendor + " " + v.Level.String()
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
 	}

@@ -6,9 +6,8 @@ import (
 	"telltale/dnswire"
 )
 
-// cancel obeys $badfilter: it finds the rules that are otherwise the same. An
-// observing list cancels only rules of its own, and only the user's own file
-// those of the user's own file.
+// cancel obeys $badfilter: it finds the rules that are otherwise the same. A list
+// cancels rules of its own; the user's own file those of every list.
 func (p *Policy) cancel() {
 	for i := range p.lists {
 		l := &p.lists[i]
@@ -48,13 +47,7 @@ func (p *Policy) cancelRule(by int, d rules.Detail) {
 }
 
 func (p *Policy) mayCancel(by, at int) bool {
-	switch {
-	case by == at:
-		return true
-	case p.lists[by].observe:
-		return false
-	}
-	return p.lists[at].kind != OwnList
+	return by == at || p.lists[by].kind == OwnList && !p.lists[by].observe
 }
 
 // rulesAt returns the rules that have the very name of a record, or, for

@@ -48,6 +48,8 @@ const (
 	NeverBlocks             // shipped as essential or as an owner
 	YieldsToEssential       // to an entry of a shipped list
 	LimitedByOwnList        // its list has a more specific block
+	OwnBlocksOnly           // its list's exceptions hold for its own blocks alone, and none matches
+	SparedByOwnList         // its list has an exception
 	ListObserves            // its list only observes
 	TierObserves            // tier mixed, which is not enforced
 	Cancelled               // by the $badfilter that Detail names
@@ -73,12 +75,16 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 		m := p.show(&ms[i])
 		m.Enforced, m.More = ms[i].class(ms, guard) != NoClass, more[m.ID]
 		m.Limit = p.limit(&ms[i], ms, guard, g)
-		if m.Limit == ListOutside {
+		switch m.Limit {
+		case ListOutside:
 			m.Detail = p.lists[ms[i].list].outside
+		case Cancelled:
+			by := p.Rule(p.cancelled[m.ID])
+			m.Detail = fmt.Sprintf("%s:%d", by.List, by.Line)
 		}
 		c.Matches = append(c.Matches, m)
 	}
-	c.Matches = append(c.Matches, p.idle(name, qtype, g)...)
+	c.Matches = append(c.Matches, p.ended(name, qtype, g)...)
 	return c
 }
 
@@ -155,6 +161,9 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 	if l.outside != "" {
 		return ListOutside
 	}
+	if p.isCancelled(m.id) {
+		return Cancelled
+	}
 	if off := p.group(g).off; off != nil && off[m.list] {
 		if g.settings() == 0 {
 			return ListOff
@@ -168,7 +177,7 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 		return CancelsRule
 	case m.action == format.Unanswer:
 		return RemovesRewrites
-	case m.effect == silent && m.flags&replies != 0:
+	case m.effect == silent && m.reply != format.Default:
 		return RewriteRemoved
 	case m.effect == silent:
 		return NeverBlocks
@@ -176,6 +185,10 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 		return YieldsToEssential
 	case m.action == format.Allow && m.flags&scoped != 0 && m.limitedBy(ms):
 		return LimitedByOwnList
+	case m.action == format.Allow && m.flags&confined != 0 && !m.sparesOwn(ms):
+		return OwnBlocksOnly
+	case m.action != format.Allow && m.flags&confined != 0 && m.excepted(ms):
+		return SparedByOwnList
 	case m.effect == observing && l.observe:
 		return ListObserves
 	case m.effect == observing:
@@ -184,14 +197,13 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 	return Unlimited
 }
 
-// idle returns the rules of the policy's lists that match but have ended, or are
-// removed by a $badfilter.
-func (p *Policy) idle(name *dnswire.Name, qtype uint16, g Group) (found []Match) {
-	if len(p.dead)+len(p.cancelled) == 0 {
+// ended returns the rules that match but have ended.
+func (p *Policy) ended(name *dnswire.Name, qtype uint16, g Group) (found []Match) {
+	if len(p.dead) == 0 {
 		return nil
 	}
 	all := *p
-	all.dead, all.cancelled = nil, nil
+	all.dead = nil
 	all.patterns = slices.Clone(p.patterns)
 	for id := range p.dead {
 		if at, rule := p.find(id); at >= 0 {
@@ -200,27 +212,20 @@ func (p *Policy) idle(name *dnswire.Name, qtype uint16, g Group) (found []Match)
 			}
 		}
 	}
-	ms := slices.DeleteFunc(all.matches(name, qtype, g, nil), func(m match) bool { why, _ := p.whyIdle(m.id); return why == Unlimited })
+	ms := slices.DeleteFunc(all.matches(name, qtype, g, nil), func(m match) bool { _, dead := p.dead[m.id]; return !dead })
 	ms, more := p.fold(ms)
 	slices.SortFunc(ms, func(a, b match) int { return int(a.id) - int(b.id) })
 	for i := range ms {
 		m := p.show(&ms[i])
 		m.More = more[m.ID]
-		m.Limit, m.Detail = p.whyIdle(m.ID)
+		m.Limit, m.Detail = p.whenEnded(m.ID)
 		found = append(found, m)
 	}
 	return found
 }
 
-// whyIdle says why a rule is not in force; Unlimited where it is.
-func (p *Policy) whyIdle(id RuleID) (why Limit, detail string) {
-	if by, cancelled := p.cancelled[id]; cancelled {
-		r := p.Rule(by)
-		return Cancelled, fmt.Sprintf("%s:%d", r.List, r.Line)
-	}
-	if _, dead := p.dead[id]; !dead {
-		return Unlimited, ""
-	}
+// whenEnded says when a rule that is no longer in force ended.
+func (p *Policy) whenEnded(id RuleID) (why Limit, detail string) {
 	at, rule := p.find(id)
 	l := &p.lists[at]
 	d, _ := l.set.Detail(rule)

@@ -26,7 +26,8 @@ const (
 	scoped          // an exception that a more specific block of its own list limits
 	essential       // a shipped list says that it must work
 	owner           // says only who owns it
-	replies         // has a reply of its own
+	confined        // of a list whose exceptions hold for its own blocks alone
+	byType          // holds for some types of record alone
 )
 
 // An effect is what a rule does where it matches.
@@ -52,11 +53,12 @@ func (m *match) class(ms []match, guard int) Class {
 	if m.effect != enforced {
 		return NoClass
 	}
-	if m.action == format.Allow {
-		if m.flags&(scoped|own) == scoped && m.limitedBy(ms) {
+	switch {
+	case m.action == format.Allow:
+		if m.flags&(scoped|own) == scoped && m.limitedBy(ms) || m.flags&confined != 0 && !m.sparesOwn(ms) {
 			return NoClass
 		}
-	} else if m.flags&shipped != 0 && int(m.rank) <= guard {
+	case m.flags&shipped != 0 && int(m.rank) <= guard, m.flags&confined != 0 && m.excepted(ms):
 		return NoClass
 	}
 	return m.ofClass()
@@ -67,6 +69,8 @@ func (m *match) ofClass() Class {
 	switch {
 	case m.flags&own != 0:
 		return OwnRule
+	case m.action == format.Allow && m.flags&confined != 0:
+		return ListException
 	case m.action == format.Allow && m.flags&important != 0:
 		return ImportantException
 	case m.action == format.Allow:
@@ -130,10 +134,10 @@ func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g 
 // decideAmong weighs the rules that match.
 func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
-	i, blocked := 0, true
+	i, spared, blocked := 0, -1, true
 	if len(ms) != 1 || !ms[0].blocksAlone() { // as nearly every listed name
 		exceptRewrites(ms)
-		i, blocked = decider(ms)
+		i, spared, blocked = decider(ms)
 		v.Attr, v.Level = p.attribute(ms)
 	}
 	if i < 0 {
@@ -144,10 +148,12 @@ func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 				v.ObservedBy = ByListObserve
 			}
 			p.attributeByList(&v, ms, i)
-		} else {
-			p.attributeByList(&v, ms, -1)
+			return v
 		}
-		return v
+		if i = spared; i < 0 {
+			p.attributeByList(&v, ms, -1)
+			return v
+		}
 	}
 	m := &ms[i]
 	v.Rule, v.Class = m.id, m.ofClass()
@@ -188,8 +194,8 @@ func (m *match) blocksAlone() bool {
 }
 
 // exceptRewrites obeys @@...$dnsrewrite: it silences the rules that reply in a way of
-// their own. An observing list silences only its own, and only the user's own
-// file those of the user's own file.
+// their own. A list that observes, or whose exceptions hold for itself, silences only
+// its own, and only the user's own file those of the user's own file.
 func exceptRewrites(ms []match) {
 	for i := range ms {
 		by := &ms[i]
@@ -199,7 +205,7 @@ func exceptRewrites(ms []match) {
 		for j := range ms {
 			m := &ms[j]
 			mine := m.list == by.list
-			if m.flags&replies != 0 && (mine || by.effect == enforced && m.flags&own == 0) {
+			if m.reply != format.Default && (mine || by.effect == enforced && by.flags&confined == 0 && m.flags&own == 0) {
 				m.effect = silent
 			}
 		}
@@ -207,9 +213,10 @@ func exceptRewrites(ms []match) {
 	}
 }
 
-// decider returns the rule that decides, -1 where no enforced one does, and
-// whether any rule, also an observing one, would block.
-func decider(ms []match) (at int, blocked bool) {
+// decider returns the rule that decides, -1 where no enforced one does; the exception
+// that spares a name from its own list's blocks, -1 for none; and whether any rule,
+// also an observing one, would block.
+func decider(ms []match) (at, spared int, blocked bool) {
 	guard := guardOf(ms)
 	var best [classes]int // by class, from 1; 0 for none
 	for i := range ms {
@@ -224,10 +231,10 @@ func decider(ms []match) (at int, blocked bool) {
 	}
 	for _, c := range classOrder {
 		if best[c] > 0 {
-			return best[c] - 1, blocked
+			return best[c] - 1, best[ListException] - 1, blocked
 		}
 	}
-	return -1, blocked
+	return -1, best[ListException] - 1, blocked
 }
 
 // guardOf returns the rank of the most specific entry that a shipped list calls
@@ -256,6 +263,17 @@ func observer(ms []match) int {
 		}
 	}
 	return best
+}
+
+// sparesOwn reports whether an exception wins over a block of its own list.
+func (m *match) sparesOwn(ms []match) bool {
+	for i := range ms {
+		b := &ms[i]
+		if b.list == m.list && b.effect != silent && b.action != format.Allow && (m.flags&important != 0 || b.flags&important == 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // excepted reports whether a rule's own list has an exception that wins over it.

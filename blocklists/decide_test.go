@@ -3,6 +3,7 @@ package blocklists
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ var precedence = []struct {
 	own     string
 	shipped string
 	a, b    string // user lists a.txt and b.txt
+	sub     string // a subscribed list, sub
 	options func(*Options)
 	ask     string
 	qtype   uint16
@@ -111,9 +113,11 @@ var precedence = []struct {
 	{fact: "$dnstype names its type", a: "||ads.example^$dnstype=AAAA", ask: "ads.example", qtype: dnswire.TypeAAAA, want: "block a ||ads.example^$dnstype=AAAA"},
 	{fact: "$denyallow spares what it names", a: "||example.org^$denyallow=good.example.org", ask: "x.good.example.org", want: "pass"},
 	{fact: "$denyallow spares nothing else", a: "||example.org^$denyallow=good.example.org", ask: "bad.example.org", want: "block a ||example.org^$denyallow=good.example.org"},
-	{fact: "$badfilter removes the rule", a: "||ads.example^", b: "||ads.example^$badfilter", ask: "ads.example", want: "pass"},
-	{fact: "$badfilter removes only the same rule", a: "||ads.example^$important", b: "||ads.example^$badfilter", ask: "ads.example", want: "block a ||ads.example^$important"},
-	{fact: "$badfilter does not remove an exception", a: "@@||ads.example^", b: "||ads.example^\n||ads.example^$badfilter", ask: "ads.example", want: "allow a @@||ads.example^"},
+	{fact: "$badfilter removes the rule of its own list", a: "||ads.example^\n||ads.example^$badfilter", ask: "ads.example", want: "pass"},
+	{fact: "$badfilter removes no rule of another list", a: "||ads.example^", b: "||ads.example^$badfilter", ask: "ads.example", want: "block a ||ads.example^"},
+	{fact: "$badfilter of the user's own file removes rules of every list", a: "||ads.example^", own: "||ads.example^$badfilter", ask: "ads.example", want: "pass"},
+	{fact: "$badfilter removes only the same rule", a: "||ads.example^$important\n||ads.example^$badfilter", ask: "ads.example", want: "block a ||ads.example^$important"},
+	{fact: "$badfilter does not remove an exception", a: "@@||ads.example^", own: "||ads.example^$badfilter", ask: "ads.example", want: "allow a @@||ads.example^"},
 	{fact: "$client holds for its group", a: "||ads.example^$client=tv", ask: "ads.example", group: 1,
 		options: func(o *Options) { o.Groups = []GroupSettings{{Name: "x", ClientNames: []string{"TV"}}} }, want: "block a ||ads.example^$client=tv"},
 	{fact: "$client does not hold for others", a: "||ads.example^$client=tv", ask: "ads.example",
@@ -128,6 +132,25 @@ var precedence = []struct {
 		options: func(o *Options) { o.Groups = []GroupSettings{{Tags: []string{"device_tv"}}} }, want: "block a ||ads.example^$ctag=device_tv"},
 	{fact: "until= ends a rule", a: "ads.example #@ until=2020-01-01", ask: "ads.example", want: "pass"},
 	{fact: "a rule holds before its until=", a: "ads.example #@ until=2999-01-01", ask: "ads.example", want: "block a ads.example"},
+
+	{fact: "an exception of a subscription holds for its own blocks", sub: "ads.example\n@@ok.ads.example", ask: "ok.ads.example", want: "allow sub @@ok.ads.example"},
+	{fact: "an exception of a subscription does not hold for another list's", a: "ads.example", sub: "@@ads.example", ask: "ads.example", want: "block a ads.example"},
+	{fact: "nor does it where it spares a block of its own", a: "ads.example", sub: "ads.example\n@@ads.example", ask: "ads.example", want: "block a ads.example"},
+	{fact: "nor does an important one", shipped: "t.example #@ vendor=V tier=telemetry", sub: "@@||t.example^$important", ask: "t.example", want: "block vendor t.example"},
+	{fact: "nor does a pattern", shipped: "t.example #@ vendor=V tier=telemetry", sub: "@@/^t\\.example$/", ask: "t.example", want: "block vendor t.example"},
+	{fact: "an exception of a subscription that nothing of its own blocks does nothing", sub: "@@ads.example", ask: "ads.example", want: "pass"},
+	{fact: "an exception of a subscription does not hold for an important block of its own", sub: "||ads.example^$important\n@@ads.example", ask: "ads.example", want: "block sub ||ads.example^$important"},
+	{fact: "an important one does", sub: "||ads.example^$important\n@@||ads.example^$important", ask: "ads.example", want: "allow sub @@||ads.example^$important"},
+	{fact: "an exception of a subscription does not hide what another list observes", a: "ads.example", sub: "ads.example\n@@ads.example", ask: "ads.example",
+		options: func(o *Options) { o.Lists = []ListSettings{{Name: "a", Observe: true}} }, want: "observe a ads.example"},
+	{fact: "exceptions: true lets them hold for all lists", a: "ads.example", sub: "@@ads.example", ask: "ads.example",
+		options: func(o *Options) { o.Lists = []ListSettings{{Name: "sub", Exceptions: true}} }, want: "allow sub @@ads.example"},
+	{fact: "a user's own list file excepts for all lists", a: "ads.example", b: "@@ads.example", ask: "ads.example", want: "allow b @@ads.example"},
+	{fact: "a $badfilter of a subscription removes no shipped rule", shipped: "||t.example^", sub: "||t.example^$badfilter", ask: "t.example", want: "block vendor ||t.example^"},
+	{fact: "an exception of a public suffix is held back", a: "ads.co.uk", b: "@@||co.uk^", ask: "ads.co.uk", want: "block a ads.co.uk"},
+	{fact: "an exception of everything is held back", a: "ads.example", b: "@@/.*/\n@@*", ask: "ads.example", want: "block a ads.example"},
+	{fact: "an exception of a public suffix holds where the list may", a: "ads.co.uk", b: "@@||co.uk^", ask: "ads.co.uk",
+		options: func(o *Options) { o.Lists = []ListSettings{{Name: "b", Suffixes: true}} }, want: "allow b @@||co.uk^"},
 
 	{fact: "a local record answers", own: "192.168.1.9 nas.lan", ask: "nas.lan", want: "answer own 192.168.1.9 nas.lan"},
 	{fact: "a local record does not answer below", own: "192.168.1.9 nas.lan", ask: "x.nas.lan", want: "pass"},
@@ -149,6 +172,9 @@ func TestPrecedence(t *testing.T) {
 				}
 			}
 			o := Options{Dir: files(t, contents), Shipped: shippedFS(map[string]string{"vendor.txt": c.shipped})}
+			if c.sub != "" {
+				o.Subscribed = []Source{{Name: "sub", Path: filepath.Join(files(t, map[string]string{"sub.txt": c.sub + "\n"}), "sub.txt")}}
+			}
 			if c.options != nil {
 				c.options(&o)
 			}

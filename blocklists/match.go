@@ -50,7 +50,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		}
 	}
 	at, rule := p.find(id)
-	if at < 0 || p.isCancelled(id) {
+	if at < 0 {
 		return ms
 	}
 	l := &p.lists[at]
@@ -74,16 +74,24 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		m.effect = l.plainBlock
 		if k.IsReply() {
 			m.reply = l.set.Reply
-			m.flags |= replies
 		}
 	}
 	if k == rules.BlockExact || k == rules.ReplyExact || k == rules.AllowExact {
 		m.rank++
 	}
-	if off := p.group(g).off; off != nil && off[at] {
+	if p.isOut(id, at, g) {
 		m.effect = silent
 	}
 	return append(ms, m)
+}
+
+// isOut reports whether a rule does nothing but attribute for a group: its list is
+// off for it, or a $badfilter removes the rule.
+func (p *Policy) isOut(id RuleID, list int, g Group) bool {
+	if off := p.group(g).off; off != nil && off[list] {
+		return true
+	}
+	return p.isCancelled(id)
 }
 
 func (p *Policy) isCancelled(id RuleID) bool {
@@ -95,11 +103,13 @@ func (p *Policy) isCancelled(id RuleID) bool {
 }
 
 func (l *policyList) flags() uint8 {
-	switch l.kind {
-	case OwnList:
+	switch {
+	case l.kind == OwnList:
 		return own
-	case Shipped:
+	case l.kind == Shipped:
 		return shipped
+	case l.confined:
+		return confined
 	}
 	return 0
 }
@@ -107,9 +117,11 @@ func (l *policyList) flags() uint8 {
 // weigh fills in what a rule's details say.
 func (l *policyList) weigh(m *match, d *rules.Detail) {
 	m.action, m.note = d.Action, d.Annotation
-	if x := l.set.ExtraOf(*d); x != nil && x.Reply != format.Default {
+	if x := l.set.ExtraOf(*d); x != nil {
 		m.reply = x.Reply
-		m.flags |= replies
+		if len(x.Types)+len(x.NotTypes) > 0 {
+			m.flags |= byType
+		}
 	}
 	if d.Important {
 		m.flags |= important
@@ -188,12 +200,12 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 	}
 	x := l.set.ExtraOf(d)
 	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
-	if matches == (x != nil && x.Invert) || p.isCancelled(r.id) || !p.holds(r.id, &d, l, true, name, qtype, g) {
+	if matches == (x != nil && x.Invert) || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
 	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags()}
 	l.weigh(&m, &d)
-	if off := p.group(g).off; off != nil && off[at] {
+	if p.isOut(r.id, at, g) {
 		m.effect = silent
 	}
 	return append(ms, m)

@@ -59,7 +59,8 @@ type ListSettings struct {
 	Exact      bool               // plain domain lines match the name alone
 	Format     string             // "" for detection per line; "regex", "rpz", ...
 	Answers    bool               // may answer with addresses and names of its own
-	Suffixes   bool               // may block public suffixes
+	Suffixes   bool               // may block, or except, public suffixes
+	Exceptions bool               // of a subscription: its exceptions hold for other lists' blocks, too
 	Tier       string             // instead of Options.Tier
 	Annotation *format.Annotation // of the whole list
 	Order      int                // lists of a lower order win ties; then by name

@@ -50,6 +50,7 @@ type policyList struct {
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
 	observe    bool
+	confined   bool   // its exceptions hold for its own blocks alone
 	off        bool   // but for groups that have it on
 	outside    string // why it has no say now: its schedule; "" where it has
 	mixed      bool   // rules of tier mixed are enforced
@@ -152,7 +153,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now time.Time) {
 	l := policyList{
 		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
 		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
-		outside: a.settings.Schedule.outside(now),
+		outside: a.settings.Schedule.outside(now), confined: a.kind == Subscribed && !a.settings.Exceptions,
 	}
 	tier := a.settings.Tier
 	if tier == "" {

@@ -121,18 +121,18 @@ func TestAListIsInForceByItsSchedule(t *testing.T) {
 	clk := newClock()
 	clk.advance(at(t, time.UTC, "2026-03-04 15:00:00").Sub(clk.now()))
 	dir := files(t, map[string]string{
-		"a.txt":   "ads.example #@ vendor=Xiaomi\nboth.example\n||twice.example^$badfilter\n@@other.example\n",
-		"b.txt":   "both.example\n||twice.example^\nother.example\n",
+		"a.txt":   "ads.example #@ vendor=Xiaomi\nboth.example\n@@other.example\n",
+		"b.txt":   "both.example\nother.example\n",
 		"own.txt": "",
 	})
 	s := loaded(t, Options{Dir: dir, Now: clk.now, Report: told.add, Lists: []ListSettings{{Name: "a", Schedule: evenings()}}})
 	outside := map[string]string{
 		"ads.example": "pass", "both.example": "block b both.example",
-		"twice.example": "block b ||twice.example^", "other.example": "block b other.example",
+		"other.example": "block b other.example",
 	}
 	inside := map[string]string{
 		"ads.example": "block a ads.example", "both.example": "block a both.example",
-		"twice.example": "pass", "other.example": "allow a @@other.example",
+		"other.example": "allow a @@other.example",
 	}
 	expect := func(when string, all map[string]string) {
 		t.Helper()

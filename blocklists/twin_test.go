@@ -30,6 +30,7 @@ type twinList struct {
 	name    string
 	kind    Kind
 	observe bool
+	alone   bool // its exceptions hold for its own blocks alone
 	rules   []format.Rule
 }
 
@@ -183,17 +184,20 @@ func (v twinVerdict) String() string {
 }
 
 func (tw *twin) decide(name *dnswire.Name, qtype uint16) string {
-	return tw.decided(name, qtype, false).String()
+	return tw.decided(name, qtype, nil).String()
 }
 
-// decided decides a name; spare leaves the blocks of shipped lists out.
-func (tw *twin) decided(name *dnswire.Name, qtype uint16, spare bool) twinVerdict {
+// decided decides a name; blocks that are spared are left out.
+func (tw *twin) decided(name *dnswire.Name, qtype uint16, spared func(twinMatch) bool) twinVerdict {
 	ms := tw.matching(name, qtype)
-	if spare {
-		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Action == format.Block })
+	if spared != nil {
+		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.rule.Action == format.Block && spared(m) })
 	}
 	ownOf := func(m *twinMatch) bool { return m.list.kind == OwnList }
 	isAllow := func(m *twinMatch) bool { return m.rule.Action == format.Allow }
+	// The exceptions of a list that is alone with them are looked at first: what they
+	// spare is no block any more, and for others they are not there.
+	sparedOf := func(m *twinMatch) bool { return m.list.alone && !m.list.observe && tw.spared(m, ms) }
 	for _, step := range []struct {
 		wanted func(*twinMatch) bool
 		less   func(a, b *twinMatch) bool
@@ -210,7 +214,12 @@ func (tw *twin) decided(name *dnswire.Name, qtype uint16, spare bool) twinVerdic
 		{func(m *twinMatch) bool { return isAllow(m) && tw.reaches(m, ms) }, bySpecificity},
 		{func(m *twinMatch) bool { return tw.blocks(m, ms) }, bySpecificity},
 	} {
-		m := best(ms, func(m *twinMatch) bool { return tw.enforced(m) && step.wanted(m) }, step.less)
+		m := best(ms, func(m *twinMatch) bool {
+			if m.list.alone && isAllow(m) || sparedOf(m) {
+				return false
+			}
+			return tw.enforced(m) && step.wanted(m)
+		}, step.less)
 		switch {
 		case m == nil:
 			continue
@@ -227,6 +236,14 @@ func (tw *twin) decided(name *dnswire.Name, qtype uint16, spare bool) twinVerdic
 	if m != nil {
 		return twinVerdict{"observe", m, false}
 	}
+	m = best(ms, func(m *twinMatch) bool {
+		return m.list.alone && isAllow(m) && tw.enforced(m) && tw.reaches(m, ms) && slices.ContainsFunc(ms, func(b twinMatch) bool {
+			return b.at == m.at && b.rule.Action == format.Block && (m.rule.Important || !b.rule.Important)
+		})
+	}, bySpecificity)
+	if m != nil {
+		return twinVerdict{"allow", m, true}
+	}
 	return twinVerdict{action: "pass"}
 }
 
@@ -236,6 +253,8 @@ func strength(m *twinMatch) int {
 	switch {
 	case m.list.kind == OwnList:
 		return 1
+	case allow && m.list.alone:
+		return 6
 	case allow && m.rule.Important:
 		return 2
 	case m.rule.Important:
@@ -250,14 +269,18 @@ func strength(m *twinMatch) int {
 // alias. An exception for the question spares it from what it is stronger than; what
 // a shipped list knows of the question goes before what shipped lists say of the alias.
 func (tw *twin) decideAlias(name, alias *dnswire.Name, qtype uint16) string {
-	asked := tw.decided(name, qtype, false)
-	known := false
-	for _, m := range tw.matching(name, qtype) {
+	asked := tw.decided(name, qtype, nil)
+	known, ms := false, tw.matching(name, qtype)
+	for _, m := range ms {
 		if m.list.kind == Shipped && (m.tier() == "essential" || m.tier() == "mixed" && m.rule.Action == format.Block && !tw.enforced(&m)) {
 			known = true
 		}
 	}
-	led := tw.decided(alias, qtype, known)
+	led := tw.decided(alias, qtype, func(b twinMatch) bool {
+		return known && b.list.kind == Shipped || b.list.alone && slices.ContainsFunc(ms, func(e twinMatch) bool {
+			return e.at == b.at && e.rule.Action == format.Allow && tw.reaches(&e, ms) && (e.rule.Important || !b.rule.Important)
+		})
+	})
 	would := led.action == "block" || led.action == "observe"
 	switch {
 	case !would:
@@ -295,6 +318,9 @@ func (tw *twin) spared(m *twinMatch, ms []twinMatch) bool {
 
 func (tw *twin) attribute(name *dnswire.Name, qtype uint16) string {
 	ms := tw.matching(name, qtype)
+	if slices.ContainsFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Note != nil && m.tier() != "owner" }) {
+		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.list.kind == Subscribed })
+	}
 	for _, owner := range []bool{false, true} {
 		m := best(ms, func(m *twinMatch) bool { return m.rule.Note != nil && (m.tier() == "owner") == owner },
 			func(a, b *twinMatch) bool {
@@ -328,7 +354,7 @@ func randomLists(r *rand.Rand) map[string]string {
 		return n
 	}
 	tiers := []string{"telemetry", "mixed", "essential", "owner"}
-	for _, file := range []string{"own.txt", "a.txt", "b.txt", "c.txt", "s1.txt", "s2.txt"} {
+	for _, file := range []string{"own.txt", "a.txt", "b.txt", "c.txt", "d.txt", "s1.txt", "s2.txt"} {
 		var b strings.Builder
 		for range r.IntN(8) {
 			note := ""
@@ -384,11 +410,13 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 	s := &Store{opts: o, write: true, log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.index = rules.NewIndex("", false, nil, s.log)
 	tw := &twin{observe: o.Observe, mixed: o.Tier == "mixed"}
-	for _, file := range []string{"a.txt", "b.txt", "c.txt", "own.txt", "s1.txt", "s2.txt"} { // as they win ties
+	for _, file := range []string{"a.txt", "b.txt", "c.txt", "d.txt", "own.txt", "s1.txt", "s2.txt"} { // as they win ties
 		kind := UserList
 		switch {
 		case file == "own.txt":
 			kind = OwnList
+		case file == "c.txt" || file == "d.txt":
+			kind = Subscribed
 		case file[0] == 's':
 			kind = Shipped
 			shipped[file] = &fstest.MapFile{Data: []byte(lists[file])}
@@ -398,7 +426,7 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 		got, err := rules.Read(strings.NewReader(lists[file]), rules.ReadOptions{Format: fo, AnySuffix: true})
 		check(t, err)
 		s.sources = append(s.sources, &source{name: ListName(file), kind: kind, settings: settings, used: true, set: got.Set})
-		tl := twinList{name: ListName(file), kind: kind, observe: settings.Observe}
+		tl := twinList{name: ListName(file), kind: kind, observe: settings.Observe, alone: kind == Subscribed && !settings.Exceptions}
 		format.Parse(strings.NewReader(lists[file]), fo, func(r *format.Rule) {
 			c := *r
 			c.Name = bytes.Clone(r.Name)
@@ -418,8 +446,8 @@ func compareTwins(t testing.TB, seed uint64) {
 	if r.IntN(3) == 0 {
 		o.Tier = "mixed"
 	}
-	for _, l := range []string{"a", "b", "own"} {
-		o.Lists = append(o.Lists, ListSettings{Name: l, Observe: r.IntN(4) == 0})
+	for _, l := range []string{"a", "b", "d", "own"} {
+		o.Lists = append(o.Lists, ListSettings{Name: l, Observe: r.IntN(4) == 0, Exceptions: r.IntN(3) == 0})
 	}
 	p, tw := pair(t, lists, o)
 	labels := []string{"a", "b", "c", "ads", "x"}

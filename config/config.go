@@ -71,16 +71,17 @@ type Lists struct {
 
 // A List is how one list of the directory, or a shipped one, is used.
 type List struct {
-	Name     string  `key:"name,name"` // the file name without its ending
-	Enabled  bool    `key:"enabled"`
-	Observe  Observe `key:"observe"`
-	Mode     string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
-	Match    string  `key:"match" words:"subtree exact"`                      // "": subtree
-	Format   string  `key:"format" words:"auto domains hosts wildcard adblock dnsmasq unbound rpz regex"`
-	Answers  bool    `key:"answers"`                      // its lines may answer with addresses of their own
-	Suffixes bool    `key:"suffixes"`                     // its lines may block public suffixes
-	Tier     string  `key:"tier" words:"telemetry mixed"` // "": Blocking.Tier
-	Order    int     `key:"order"`                        // the lower first where rules tie
+	Name       string  `key:"name,name"` // the file name without its ending
+	Enabled    bool    `key:"enabled"`
+	Observe    Observe `key:"observe"`
+	Mode       string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
+	Match      string  `key:"match" words:"subtree exact"`                      // "": subtree
+	Format     string  `key:"format" words:"auto domains hosts wildcard adblock dnsmasq unbound rpz regex"`
+	Answers    bool    `key:"answers"`                      // its lines may answer with addresses of their own
+	Suffixes   bool    `key:"suffixes"`                     // its lines may block public suffixes, or except them
+	Exceptions bool    `key:"exceptions"`                   // of a subscription: its exceptions hold for other lists' blocks, too
+	Tier       string  `key:"tier" words:"telemetry mixed"` // "": Blocking.Tier
+	Order      int     `key:"order"`                        // the lower first where rules tie
 
 	Schedule Schedule `key:"schedule"` // when it is in force
 }

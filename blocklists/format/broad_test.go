@@ -34,7 +34,9 @@ func TestBroadPatterns(t *testing.T) {
 		{"/(^|\\.)lgsmartad\\.com/", ""},
 		{"/^[a-rt-z][a-z]{10,14}$/", ""},
 		{"/^(.+[-_.])?adse?rv(er?|ice)?s?[0-9]*[-_.]/", ""},
-		{"@@*m*", ""},
+		{"@@*m*", "letter or two"},
+		{"@@/.*/", "matches every name"},
+		{"@@/^ad[sx]?[0-9]*[-._]/", ""},
 	} {
 		report := Parse(strings.NewReader(c.line+"\n"), Options{}, func(*Rule) {})
 		got := ""

@@ -218,7 +218,7 @@ func (p *parser) putPattern(r Rule, whole, re, literal string) {
 	case p.regexes >= p.limits.Regexes, p.cost+cost > p.limits.Cost:
 		p.bad(TooManyRegexes, whole, "one pattern too many (%d taken, %d steps): patterns are slow, write names", p.regexes, p.cost)
 		return
-	case !p.Own && r.Action != Allow:
+	case !p.Own:
 		if problem := p.tooBroad(re, literal, r.Extra != nil && r.Extra.Invert); problem != "" {
 			p.bad(EveryName, whole, "%s", problem)
 			return

@@ -108,6 +108,8 @@ func reason(v *blocklists.Verdict) string {
 		return "an important exception goes before all rules but the user's own"
 	case blocklists.ImportantBlock:
 		return "an important rule goes before exceptions that are not"
+	case blocklists.ListException:
+		return "its list has an exception for it, and no other list blocks it"
 	case blocklists.Exception:
 		if !v.Overrode {
 			return "an exception matches, and nothing that it would have to win over"
@@ -159,6 +161,10 @@ func Limit(m *blocklists.Match) string {
 		return "yields to an entry that is essential"
 	case blocklists.LimitedByOwnList:
 		return "does not reach here: its list has a more specific block"
+	case blocklists.OwnBlocksOnly:
+		return "does not reach here: the exceptions of a subscription hold for its own blocks, unless it has exceptions: true"
+	case blocklists.SparedByOwnList:
+		return "spared by an exception of its own list"
 	case blocklists.ListObserves:
 		return "the list only observes"
 	case blocklists.TierObserves:

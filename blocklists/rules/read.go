@@ -45,7 +45,7 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 	anySuffix := o.AnySuffix || o.Format.Own
 	report := format.Parse(r, o.Format, func(rule *format.Rule) {
 		if !anySuffix && isWide(rule) {
-			w.bad(BadLine{Line: rule.Line, Text: nameText(rule.Name), Why: "would block a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"})
+			w.bad(BadLine{Line: rule.Line, Text: nameText(rule.Name), Why: wide(rule)})
 			return
 		}
 		w.add(rule)
@@ -82,13 +82,26 @@ func drain(sum hash.Hash, r io.Reader) error {
 	return err
 }
 
-// isWide reports whether a rule blocks a public suffix: a name under which
+// isWide reports whether a rule blocks or excepts a public suffix: a name under which
 // unrelated people have theirs.
 func isWide(r *format.Rule) bool {
-	if r.Action != format.Block || r.Match != format.Subtree && r.Match != format.Below {
+	switch {
+	case r.Action != format.Block && r.Action != format.Allow && r.Action != format.Unanswer:
+		return false
+	case r.Match != format.Subtree && r.Match != format.Below:
 		return false
 	}
-	return suffixes.Is(r.Name)
+	isRoot := len(r.Name) == 1
+	return suffixes.Is(r.Name) || isRoot && r.Action != format.Block
+}
+
+// wide says why a rule that is too wide is left out.
+func wide(r *format.Rule) string {
+	does := "block"
+	if r.Action != format.Block {
+		does = "except"
+	}
+	return "would " + does + " a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"
 }
 
 func nameText(wire []byte) string { return string(dnswire.AppendText(nil, wire)) }

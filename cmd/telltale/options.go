@@ -98,7 +98,7 @@ func stoppedListOptions(cfg *config.Config) blocklists.Options {
 func listSettings(l *config.List) blocklists.ListSettings {
 	s := blocklists.ListSettings{
 		Name: l.Name, Enabled: &l.Enabled, Mode: modeOf(l.Mode), Exact: l.Match == "exact",
-		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Tier: l.Tier, Order: l.Order, Schedule: schedule(&l.Schedule),
+		Format: l.Format, Answers: l.Answers, Suffixes: l.Suffixes, Exceptions: l.Exceptions, Tier: l.Tier, Order: l.Order, Schedule: schedule(&l.Schedule),
 	}
 	s.Observe, s.ObserveUntil = observe(l.Observe)
 	if s.Format == "auto" {
