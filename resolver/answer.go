@@ -45,7 +45,7 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	if q.Type == dnswire.TypeANY {
 		return s.appendMinimalANY(dst, q), querylog.FromPolicy
 	}
-	if e, ok := s.cache.Get(&q.Question, q.received, q.cached); ok {
+	if e, ok := s.fromCache(&q.Question, q.received, q.cached); ok {
 		return s.answerFrom(dst, q, e, cachedSource(e))
 	}
 	return dst, 0

@@ -27,6 +27,36 @@ func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside 
 	e.Private = slices.ContainsFunc(c.Addresses, rebind.IsPrivate)
 }
 
+// fromCache returns what the cache has for q, in into if that is not nil. A question
+// without DO is served also by what one with DO brought.
+func (s *Server) fromCache(q *dnswire.Question, now time.Time, into *cache.Entry) (*cache.Entry, bool) {
+	if e, ok := s.cache.Get(q, now, into); ok || q.DO {
+		return e, ok
+	}
+	signed, ok := s.cache.GetSigned(q, now)
+	if !ok || signed.Wire == nil || signed.IsFailure() {
+		return nil, false
+	}
+	return s.keepUnsigned(q, signed)
+}
+
+// keepUnsigned makes of a signed answer the one to q, without DNSSEC records, and
+// keeps it for the next who asks.
+func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) (*cache.Entry, bool) {
+	sz := sanitizerPool.Get().(*dnswire.Sanitizer)
+	defer sanitizerPool.Put(sz)
+	c, err := sz.Sanitize(signed.Wire, q)
+	if err != nil {
+		return nil, false
+	}
+	c.AD = signed.AD
+	e := new(cache.Entry)
+	setEntry(e, &c, q.Type, true, signed.Inside, signed.StoredAt)
+	e.ExpiresAt = signed.ExpiresAt
+	s.cache.Put(q, e)
+	return e, true
+}
+
 // freshSource and cachedSource say where a reply from e came from.
 func freshSource(e *cache.Entry) querylog.Source {
 	if e.Unanswered {

@@ -40,7 +40,7 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.En
 	if err := q.Name.Set(host); err != nil {
 		return nil, err
 	}
-	if e, ok := s.cache.Get(q, s.now(), nil); ok {
+	if e, ok := s.fromCache(q, s.now(), nil); ok {
 		return e, nil
 	}
 	return s.resolveFor(ctx, q, false)

@@ -82,7 +82,7 @@ func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) 
 	case r.verdict.Action == blocklists.Block:
 		return s.blockRedirect(dst, q, r.verdict, r.question.Name.Wire()), querylog.FromPolicy
 	}
-	if e, ok := s.cache.Get(&r.question, q.received, nil); ok {
+	if e, ok := s.fromCache(&r.question, q.received, nil); ok {
 		return s.answerRedirected(dst, q, r, e)
 	}
 	q.redirection, q.private = r, r.private

@@ -36,6 +36,18 @@ func NewKey(q *dnswire.Question) Key {
 	return Key{name: string(q.Name.Wire()), typ: q.Type, bits: keyBits(q)}
 }
 
+// A variant is what tells the entries of a name apart.
+type variant struct {
+	typ  uint16 // 0: of all types
+	bits uint8
+}
+
+// allTypes is the type of an NXDOMAIN: it says of the name that it does not exist
+// (RFC 2308, 5; RFC 8020, 2). No question has it.
+const allTypes = 0
+
+func variantOf(q *dnswire.Question) variant { return variant{q.Type, keyBits(q)} }
+
 const shardCount = 16
 
 // A Cache holds entries by question, in memory of a fixed size that has no
@@ -69,11 +81,12 @@ func New(size int64, current *atomic.Uint32) *Cache {
 	return c
 }
 
-// hash returns a keyed hash of q, so that clients cannot make keys collide.
-func (c *Cache) hash(q *dnswire.Question) uint64 {
-	h := maphash.Bytes(c.seed, q.Name.Wire())
-	h ^= (uint64(q.Type)<<2 | uint64(keyBits(q))) * 0x9e3779b97f4a7c15
-	return h
+// hash returns a keyed hash of a name, so that clients cannot make keys collide.
+func (c *Cache) hash(n *dnswire.Name) uint64 { return maphash.Bytes(c.seed, n.Wire()) }
+
+// mix makes the hash of a name that of one of its variants.
+func (v variant) mix(hash uint64) uint64 {
+	return hash ^ (uint64(v.typ)<<2|uint64(v.bits))*0x9e3779b97f4a7c15
 }
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount] }
@@ -81,11 +94,31 @@ func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount
 // Get returns what is known of q and still holds at now, in into if that is not
 // nil. It holds until into is used again.
 func (c *Cache) Get(q *dnswire.Question, now time.Time, into *Entry) (*Entry, bool) {
-	hash := c.hash(q)
+	return c.get(&q.Name, variantOf(q), now, into)
+}
+
+// GetSigned is Get for what a question with DO brought, which has all that q asks
+// for, and DNSSEC records beside.
+func (c *Cache) GetSigned(q *dnswire.Question, now time.Time) (*Entry, bool) {
+	v := variantOf(q)
+	v.bits |= 1
+	return c.get(&q.Name, v, now, nil)
+}
+
+func (c *Cache) get(n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, bool) {
+	hash := c.hash(n)
+	if e, ok := c.getVariant(v.mix(hash), n, v, now, into); ok {
+		return e, true
+	}
+	v.typ = allTypes
+	return c.getVariant(v.mix(hash), n, v, now, into)
+}
+
+func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, bool) {
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	at := s.findLocked(uint32(hash), q)
+	at := s.findLocked(uint32(hash), n, v)
 	if at == 0 {
 		return nil, false
 	}
@@ -101,11 +134,12 @@ func (c *Cache) Get(q *dnswire.Question, now time.Time, into *Entry) (*Entry, bo
 
 // Peek returns the entry of q even if its time is over; nil if there is none.
 func (c *Cache) Peek(q *dnswire.Question) *Entry {
-	hash := c.hash(q)
+	v := variantOf(q)
+	hash := v.mix(c.hash(&q.Name))
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if at := s.findLocked(uint32(hash), q); at != 0 {
+	if at := s.findLocked(uint32(hash), &q.Name, v); at != 0 {
 		return c.copyLocked(s, at, nil)
 	}
 	return nil
@@ -133,25 +167,25 @@ func (c *Cache) Put(q *dnswire.Question, e *Entry) {
 		return
 	}
 	f.storedAt = e.StoredAt.Sub(c.start)
-	hash := c.hash(q)
+	hash := f.variant.mix(c.hash(&q.Name))
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at := s.putLocked(uint32(hash), q, &f, data); at != 0 {
+	if at := s.putLocked(uint32(hash), &q.Name, &f, data); at != 0 {
 		e.kept = keptAt{s, at, s.serial}
 	}
 }
 
 // putLocked keeps f and its data as what is known of q, in the place in the queue
 // that q has. It returns the record, or 0 if there is no room for it.
-func (s *shard) putLocked(hash uint32, q *dnswire.Question, f *facts, data []byte) (at uint32) {
+func (s *shard) putLocked(hash uint32, n *dnswire.Name, f *facts, data []byte) (at uint32) {
 	if len(data) > s.largest() {
 		return 0
 	}
 	if s.serial++; s.serial == 0 {
 		s.serial = 1 // 0 is of records that hold nothing
 	}
-	if at = s.findLocked(hash, q); at != 0 {
+	if at = s.findLocked(hash, n, f.variant); at != 0 {
 		s.drop(s.record(at))
 	}
 	for at == 0 && s.records.left() == 0 || s.cells.left() < cellsOf(len(data)) {
@@ -181,12 +215,12 @@ func (s *shard) appendLocked(hash uint32) (at uint32) {
 }
 
 // findLocked returns the record of q, 0 if there is none.
-func (s *shard) findLocked(hash uint32, q *dnswire.Question) uint32 {
+func (s *shard) findLocked(hash uint32, n *dnswire.Name, v variant) uint32 {
 	if len(s.table) == 0 {
 		return 0
 	}
 	for at := *s.chain(hash); at != 0; at = s.record(at).chain {
-		if r := s.record(at); r.hash == hash && r.typ == q.Type && r.bits == keyBits(q) && s.named(r, q.Name.Wire()) {
+		if r := s.record(at); r.hash == hash && r.variant == v && s.named(r, n.Wire()) {
 			return at
 		}
 	}

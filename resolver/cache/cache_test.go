@@ -41,6 +41,11 @@ func has(c *Cache, q *dnswire.Question) bool {
 	return ok
 }
 
+// find is findLocked for one goroutine.
+func (s *shard) find(hash uint32, q *dnswire.Question) uint32 {
+	return s.findLocked(hash, &q.Name, variantOf(q))
+}
+
 func newTestCache(size int64) *Cache { return New(size, new(atomic.Uint32)) }
 
 // oneShard sees to it that all questions of a test lie in one shard.
@@ -48,7 +53,7 @@ func oneShard(t testing.TB, c *Cache, n int) []*dnswire.Question {
 	var list []*dnswire.Question
 	for i := 0; len(list) < n; i++ {
 		q := cacheQuestion(t, fmt.Sprintf("n%d.example.", i))
-		if c.shard(c.hash(q)) == &c.shards[0] {
+		if c.shard(variantOf(q).mix(c.hash(&q.Name))) == &c.shards[0] {
 			list = append(list, q)
 		}
 	}
@@ -243,8 +248,8 @@ func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
 		var got *Entry
 		if step%2 == 0 {
 			got = c.Peek(q)
-		} else if hash := c.hash(q); c.shard(hash).findLocked(uint32(hash), q) != 0 {
-			got = c.copyLocked(c.shard(hash), c.shard(hash).findLocked(uint32(hash), q), into)
+		} else if hash := variantOf(q).mix(c.hash(&q.Name)); c.shard(hash).find(uint32(hash), q) != 0 {
+			got = c.copyLocked(c.shard(hash), c.shard(hash).find(uint32(hash), q), into)
 		}
 		if got == nil && twin[k] == "" {
 			continue
@@ -266,10 +271,10 @@ func TestQuestionsOfOneHashAreTold(t *testing.T) {
 	for i := range 200 {
 		qs = append(qs, cacheQuestion(t, fmt.Sprintf("n%d.example.", i)))
 		f, data, _ := encodeEntry(nil, qs[i], keptFor(qs[i], time.Hour, i))
-		s.putLocked(7, qs[i], &f, data) // as if the hashes were the same
+		s.putLocked(7, &qs[i].Name, &f, data) // as if the hashes were the same
 	}
 	for i, q := range qs {
-		at := s.findLocked(7, q)
+		at := s.find(7, q)
 		if at == 0 {
 			t.Fatalf("%s is not found", q.Name.String())
 		}
@@ -283,7 +288,7 @@ func TestQuestionsOfOneHashAreTold(t *testing.T) {
 	} {
 		q := cacheQuestion(t, "n100.example.")
 		change(q)
-		if s.findLocked(7, q) != 0 {
+		if s.find(7, q) != 0 {
 			t.Errorf("%v %s is taken for another", q.Type, q.Name.String())
 		}
 	}
@@ -424,5 +429,65 @@ func TestFailuresDoubleAndAreForgotten(t *testing.T) {
 	good := keptFor(cacheQuestion(t, "a.example."), time.Hour, 100)
 	if e := fail(at, good, 0); e.Failures != 1 {
 		t.Error("there was an answer: that is no failure in a row")
+	}
+}
+
+// An NXDOMAIN says of a name that it does not exist, whatever type it was asked
+// for (RFC 2308, 5), but of the name at the end of an alias chain it says nothing
+// about the first.
+func TestNXDOMAINIsForAllTypes(t *testing.T) {
+	c := newTestCache(1 << 20)
+	q := cacheQuestion(t, "gone.example.")
+	e := keptFor(q, time.Hour, 10)
+	e.Rcode = dnswire.NXDomain
+	c.Put(q, e)
+	of := func(change func(*dnswire.Question)) *dnswire.Question {
+		q := cacheQuestion(t, "gone.example.")
+		change(q)
+		return q
+	}
+	for _, test := range []struct {
+		name string
+		q    *dnswire.Question
+		want bool
+	}{
+		{"the same", q, true},
+		{"another type", of(func(q *dnswire.Question) { q.Type = dnswire.TypeAAAA }), true},
+		{"with DO", of(func(q *dnswire.Question) { q.DO = true }), false},
+		{"with CD", of(func(q *dnswire.Question) { q.CD = true }), false},
+		{"another name", cacheQuestion(t, "here.example."), false},
+		{"a name below", cacheQuestion(t, "x.gone.example."), false},
+	} {
+		if got := has(c, test.q); got != test.want {
+			t.Errorf("%s: found %v, want %v", test.name, got, test.want)
+		}
+	}
+	if _, ok := c.Get(q, time.Now().Add(2*time.Hour), nil); ok {
+		t.Error("an NXDOMAIN is served when its time is over")
+	}
+
+	q = cacheQuestion(t, "alias.example.")
+	e = keptFor(q, time.Hour, 10)
+	e.Rcode, e.Aliases = dnswire.NXDomain, []byte("\x04gone\x07example\x00")
+	c.Put(q, e)
+	other := cacheQuestion(t, "alias.example.")
+	if other.Type = dnswire.TypeAAAA; !has(c, q) || has(c, other) {
+		t.Errorf("an alias that leads to no name: A %v, AAAA %v, want A alone", has(c, q), has(c, other))
+	}
+}
+
+// What a question with DO brought is found for one without, and not the other way.
+func TestSignedAnswersAreFound(t *testing.T) {
+	c := newTestCache(1 << 20)
+	plain, signed := cacheQuestion(t, "a.example."), cacheQuestion(t, "a.example.")
+	signed.DO = true
+	c.Put(signed, keptFor(signed, time.Hour, 10))
+	if _, ok := c.GetSigned(plain, time.Now()); !ok || has(c, plain) {
+		t.Errorf("found %v as signed and %v as plain, want true and false", ok, has(c, plain))
+	}
+	other := cacheQuestion(t, "b.example.")
+	c.Put(other, keptFor(other, time.Hour, 10))
+	if _, ok := c.GetSigned(other, time.Now()); ok {
+		t.Error("an answer without signatures is found as one with them")
 	}
 }

@@ -44,9 +44,10 @@ type facts struct {
 	// What the data is: the reply with the question's name in lower case, or that
 	// name where there is no reply; then so many octets of each of these.
 	wire, aliases, ttls, hints uint16
-	typ, rcode, ede            uint16
+	rcode, ede                 uint16
+	variant                    variant
 	name, text                 uint8
-	bits, failures             uint8
+	failures                   uint8
 	flags                      flags
 }
 
@@ -152,8 +153,11 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 	}
 	f.life, f.maxTTL, f.epoch = uint32(e.ExpiresAt.Sub(e.StoredAt)/time.Second), e.MaxTTL, e.Epoch
 	f.wire, f.aliases, f.ttls, f.hints = uint16(len(e.Wire)), uint16(len(e.Aliases)), uint16(2*len(e.TTLs)), uint16(hints)
-	f.typ, f.rcode, f.ede, f.name, f.text = q.Type, e.Rcode, e.EDE.Code, uint8(len(name)), uint8(len(e.EDE.Text))
-	f.bits, f.failures = keyBits(q), e.Failures
+	f.rcode, f.ede, f.name, f.text = e.Rcode, e.EDE.Code, uint8(len(name)), uint8(len(e.EDE.Text))
+	f.variant, f.failures = variantOf(q), e.Failures
+	if e.Rcode == dnswire.NXDomain && e.Wire != nil && len(e.Aliases) == 0 { // else it is of the last alias
+		f.variant.typ = allTypes
+	}
 	f.flags.set(flagAD, e.AD)
 	f.flags.set(flagPrivate, e.Private)
 	f.flags.set(flagInside, e.Inside)

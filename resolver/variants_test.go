@@ -1,0 +1,89 @@
+package resolver
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"telltale/resolver/dnstest"
+)
+
+// What an upstream said once serves all questions that it answers: a name that does
+// not exist has no type, and an answer with signatures is one without.
+func TestAnAnswerServesAllQuestionsItAnswers(t *testing.T) {
+	const sig = " 8 2 300 20300101000000 20200101000000 1 example. AAAA"
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m, do := new(dns.Msg).SetReply(q), q.IsEdns0() != nil && q.IsEdns0().Do()
+		add := func(section *[]dns.RR, lines ...string) {
+			for _, line := range lines {
+				rr, err := dns.NewRR(line)
+				if err != nil {
+					t.Error(err)
+				}
+				*section = append(*section, rr)
+			}
+		}
+		name := strings.ToLower(q.Question[0].Name)
+		switch name {
+		case "www.example.":
+			add(&m.Answer, "www.example. 300 IN CNAME a.example.")
+			if do {
+				add(&m.Answer, "www.example. 300 IN RRSIG CNAME"+sig)
+			}
+			add(&m.Answer, "a.example. 200 IN A 192.0.2.1")
+			if do {
+				add(&m.Answer, "a.example. 200 IN RRSIG A"+sig)
+			}
+		case "empty.example.", "gone.example.":
+			add(&m.Ns, "example. 60 IN SOA ns.example. host.example. 1 2 3 4 60")
+			if do {
+				add(&m.Ns, "example. 60 IN RRSIG SOA"+sig, name+" 60 IN NSEC z.example. TXT RRSIG NSEC")
+			}
+			if name == "gone.example." {
+				m.Rcode = dns.RcodeNameError
+			}
+		}
+		w.WriteMsg(m)
+	})
+	s, _ := startServer(t, Options{}, up)
+	for _, test := range []struct {
+		name   string
+		typ    uint16
+		do     bool
+		rcode  int
+		want   string // answer and authority
+		asked  int64  // upstream, until now
+		reason string
+	}{
+		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, 1, "with DO"},
+		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", 1, "without, from what DO brought"},
+		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", 1, "once more"},
+		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, 1, "with DO once more"},
+		{"empty.example.", dns.TypeA, true, 0, "SOA, RRSIG, NSEC", 2, "no data with DO"},
+		{"empty.example.", dns.TypeA, false, 0, "SOA", 2, "no data without"},
+		{"empty.example.", dns.TypeAAAA, false, 0, "SOA", 3, "no data says nothing of another type"},
+		{"gone.example.", dns.TypeA, false, 3, "SOA", 4, "no such name"},
+		{"gone.example.", dns.TypeAAAA, false, 3, "SOA", 4, "nor with another type"},
+		{"gone.example.", dns.TypeTXT, false, 3, "SOA", 4, "nor another"},
+		{"gone.example.", dns.TypeA, true, 3, "SOA, RRSIG, NSEC", 5, "DO needs the proof"},
+		{"gone.example.", dns.TypeMX, true, 3, "SOA, RRSIG, NSEC", 5, "for all types"},
+	} {
+		r := ask(t, s, "tcp", test.name, test.typ, func(m *dns.Msg) {
+			m.Extra = nil
+			m.SetEdns0(1232, test.do)
+		})
+		got := data(r)
+		if len(r.Answer) == 0 {
+			var types []string
+			for _, rr := range r.Ns {
+				types = append(types, dns.TypeToString[rr.Header().Rrtype])
+			}
+			got = strings.Join(types, ", ")
+		}
+		if got != test.want || r.Rcode != test.rcode || up.Asked.Load() != test.asked || r.Question[0].Qtype != test.typ {
+			t.Errorf("%s: %s %s: got %s, rcode %d, type %d, %d asked upstream; want %s, %d, %d, %d", test.reason, test.name, dns.TypeToString[test.typ],
+				got, r.Rcode, r.Question[0].Qtype, up.Asked.Load(), test.want, test.rcode, test.typ, test.asked)
+		}
+	}
+}
