@@ -31,7 +31,7 @@ const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n"
 // lockDir takes the lock of dir. crashed is when the process that had it last
 // was seen alive, if that did not stop in an orderly way; else zero.
 func lockDir(dir string, now time.Time) (lock *dirLock, crashed time.Time, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, crashed, err
 	}

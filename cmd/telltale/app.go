@@ -56,6 +56,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 			a.close()
 		}
 	}()
+	if err := checkDataDir(cfg.Data.Dir); err != nil {
+		return nil, err
+	}
 	if err := makeLists(cfg.Lists.Dir); err != nil {
 		return nil, err
 	}

@@ -112,3 +112,30 @@ func TestASocketLeftBehindIsTakenOver(t *testing.T) {
 	}
 	srv.stop()
 }
+
+func TestADataDirectoryOfEverybodyIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	for _, f := range []struct {
+		mode os.FileMode
+		want string
+	}{
+		{0o777, "everybody may write to"}, {os.ModeSticky | 0o777, "everybody may write to"}, {0o702, "everybody may write to"},
+	} {
+		os.Mkdir(data, 0o700)
+		if err := os.Chmod(data, f.mode); err != nil {
+			t.Fatal(err)
+		}
+		var out lockedBuffer
+		exit := command(t.Context(), []string{"serve", "--data-dir", data, "--lists-dir", filepath.Join(dir, "lists"), "--listen-dns", "127.0.0.1:0"}, &out, &out, nil)
+		if exit != 1 || !strings.Contains(out.String(), f.want) {
+			t.Errorf("%v: got %d %s", f.mode, exit, out.String())
+		}
+	}
+	save(t, filepath.Join(dir, "file"), "")
+	var out lockedBuffer
+	exit := command(t.Context(), []string{"serve", "--data-dir", filepath.Join(dir, "file"), "--lists-dir", filepath.Join(dir, "lists")}, &out, &out, nil)
+	if exit != 1 || !strings.Contains(out.String(), "is no directory") {
+		t.Errorf("a file: got %d %s", exit, out.String())
+	}
+}

@@ -223,3 +223,29 @@ func TestTheFirstQueryFromANewAddress(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestAnAddressThatComesLate starts the server before the machine has one of its
+// addresses, as at boot: it answers on the other, and on this one once it is there.
+func TestAnAddressThatComesLate(t *testing.T) {
+	n := newNetwork(t)
+	device := n.device(1, "00:1a:11:00:00:01")
+	n.in(n.server, "ip addr add 192.168.77.2/24 dev br0")
+	startProcess(t, t.TempDir(), []string{"ip", "netns", "exec", n.server}, "--listen-dns", "192.168.77.2:53,192.168.77.3:53")
+	ask := func(server string) string {
+		n.nameserver(device, server)
+		out, _ := exec.Command("ip", "netns", "exec", device, "timeout", "2", "getent", "ahostsv4", "data.mistat.xiaomi.com").CombinedOutput()
+		return string(out)
+	}
+	if got := ask("192.168.77.2"); !strings.Contains(got, "0.0.0.0") {
+		t.Errorf("on the address that is there: got %q", got)
+	}
+	if got := ask("192.168.77.3"); strings.Contains(got, "0.0.0.0") {
+		t.Fatalf("an address that nobody has: got %q", got)
+	}
+	n.in(n.server, "ip addr add 192.168.77.3/24 dev br0")
+	for end := time.Now().Add(patience); !strings.Contains(ask("192.168.77.3"), "0.0.0.0"); {
+		if time.Now().After(end) {
+			t.Fatal("no answer on the address that came late")
+		}
+	}
+}

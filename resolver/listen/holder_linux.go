@@ -54,6 +54,9 @@ func inodeHolder(inode string) string {
 			continue
 		}
 		pid := strings.Split(fd, "/")[2]
+		if pid == strconv.Itoa(os.Getpid()) {
+			return "this server itself: two of its addresses overlap"
+		}
 		name, _ := os.ReadFile("/proc/" + pid + "/comm")
 		return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -136,9 +137,25 @@ func Open(o Options) (*Listeners, error) {
 			l.Close()
 			return nil, err
 		}
+		if !isOfThisMachine(addr.Addr()) {
+			o.Logger.Warn("this machine does not have the address yet: queries to it are answered once it does", "listen", addr)
+		}
 		l.all = append(l.all, one)
 	}
 	return l, nil
+}
+
+// isOfThisMachine reports whether an interface has the address, as far as that can
+// be known.
+func isOfThisMachine(addr netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	if err != nil || addr.IsUnspecified() || addr.IsLoopback() {
+		return true
+	}
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().WithZone("") == addr.WithZone("")
+	})
 }
 
 func bindBoth(addr netip.AddrPort, readers int, stats *counters) (*listener, error) {
@@ -151,7 +168,7 @@ func bindBoth(addr netip.AddrPort, readers int, stats *counters) (*listener, err
 	if addr.Addr().Is6() {
 		network = "tcp6" // and IPv6 alone: IPv4 has a socket of its own
 	}
-	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
+	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Control: controlEarly(addr.Addr())}
 	tcp, err := config.Listen(context.Background(), network, bound.String())
 	if err != nil {
 		l.close()

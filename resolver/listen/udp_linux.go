@@ -93,6 +93,7 @@ func BindUDP(addr netip.AddrPort, share bool) (_ *UDPConn, bound netip.AddrPort,
 			return nil, bound, err
 		}
 	}
+	bindEarly(c.fd, addr.Addr())
 	sa, err := packets.Sockaddr(addr)
 	if err != nil {
 		return nil, bound, err
