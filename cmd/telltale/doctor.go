@@ -105,13 +105,20 @@ func fileOrDefaults(cfg *config.Config) string {
 
 // port says whether the addresses could be listened on.
 func (d *doctor) port(cfg *config.Config) {
-	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
-	if err != nil {
+	if err := canListen(cfg); err != nil {
 		d.say("wrong", "port", "%v", err)
 		return
 	}
-	s.Close()
 	d.say("ok", "port", "all addresses of listen.dns are free")
+}
+
+// canListen returns why the addresses cannot be listened on.
+func canListen(cfg *config.Config) error {
+	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status) {

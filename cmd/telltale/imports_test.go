@@ -23,7 +23,9 @@ const (
 // library, tests not counted. A module of others stands for all its packages.
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire querylog resolver resolver/upstream web " +
+	"packaging": "",
+
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire packaging querylog resolver resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 

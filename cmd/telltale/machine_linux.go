@@ -1,6 +1,22 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// isTerminalInput reports whether a person can answer what is asked. What is not
+// a file is somebody's own.
+func isTerminalInput(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return r != nil
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
 
 // clockSynced reports whether the kernel's clock is synchronised.
 func clockSynced() (synced, known bool) {

@@ -29,6 +29,7 @@ func main() {
 
 // A cli is what the commands have in common.
 type cli struct {
+	in       io.Reader
 	out, err io.Writer
 	env      []string
 	json     bool
@@ -42,7 +43,12 @@ var errSilent = errors.New("")
 // command runs one command line and returns its exit status: 0, 1 for a failure,
 // 2 for a wrong command line.
 func command(ctx context.Context, args []string, out, err io.Writer, env []string) int {
-	cl := &cli{out: out, err: err, env: env}
+	return commandWith(ctx, os.Stdin, args, out, err, env)
+}
+
+// commandWith is command with somebody who answers what it asks.
+func commandWith(ctx context.Context, in io.Reader, args []string, out, err io.Writer, env []string) int {
+	cl := &cli{in: in, out: out, err: err, env: env}
 	cl.root = cl.newRoot()
 	cl.root.SetArgs(args)
 	cl.root.SetOut(out)
@@ -84,7 +90,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	completeSettings(root)
 	root.AddCommand(
 		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newTop(), cl.newLedger(), cl.newExplain(), cl.newDevices(), cl.newLists(),
-		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newVersion(),
+		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newInstall(), cl.newVersion(),
 	)
 	return root
 }
