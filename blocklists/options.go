@@ -38,6 +38,8 @@ type Options struct {
 	Logger *slog.Logger     // nil for none
 	Now    func() time.Time // nil for time.Now
 	Poll   time.Duration    // between looks at files no event told of; 0 for 10 s, negative for never
+
+	FileTimeout time.Duration // for one stat, open or read of a file; 0 for 5 s
 }
 
 // A Source is a list file outside of Options.Dir.

@@ -9,8 +9,6 @@ import (
 	"telltale/blocklists/rules"
 )
 
-//
-
 // A look is what can be seen of a file without reading it. A file whose look
 // has not changed is not read again.
 type look struct {

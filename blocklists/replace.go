@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // replaceFile replaces a file by way of a new one, so that it is never half
@@ -33,4 +34,21 @@ func replaceFile(path string, b []byte, mode fs.FileMode, like fs.FileInfo) erro
 		os.Remove(f.Name())
 	}
 	return err
+}
+
+// removeHalfWritten removes the new files in dir that a killed process left. One
+// that is younger than a minute may be in the making.
+func removeHalfWritten(dir string) {
+	if dir == "" {
+		return
+	}
+	left, err := filepath.Glob(filepath.Join(dir, tempPattern))
+	if err != nil {
+		return
+	}
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > time.Minute {
+			os.Remove(path) // no harm where it stays
+		}
+	}
 }

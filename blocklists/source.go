@@ -39,6 +39,7 @@ type source struct {
 	odd       string    // what the file has become instead of a list
 	oddSince  time.Time // zero where the file is a list
 	held      bool      // and that for longer than patience
+	unkept    string    // why what is in force is in memory alone; "" where it is in the cache
 	want      uint64    // hash of what was fetched; 0 for none, or unknown
 	reloaded  time.Time
 	modified  time.Time
@@ -128,7 +129,7 @@ func (s *Store) scanDir(take func(name, path string, kind Kind) *source) error {
 	if s.opts.Dir == "" {
 		return nil
 	}
-	entries, err := readDir(s.opts.Dir)
+	entries, err := s.files.readDir(s.opts.Dir)
 	if err != nil {
 		return fmt.Errorf("list directory: %w", err)
 	}
@@ -187,7 +188,7 @@ func (s *Store) refreshLocked(src *source) bool {
 		}
 		return s.readShippedLocked(src)
 	}
-	seen := lookAt(src.path)
+	seen := s.files.lookAt(src.path)
 	waiting := !src.oddSince.IsZero() && !src.held
 	if src.read && seen == src.look && !waiting && !src.isFresh() {
 		return false
@@ -251,7 +252,7 @@ type reading struct {
 
 // readFile reads and compiles a list file.
 func (s *Store) readFile(src *source) (reading, error) {
-	f, seen, err := openList(src.path)
+	f, seen, err := s.files.open(src.path)
 	if err != nil {
 		return reading{}, err
 	}
@@ -260,39 +261,51 @@ func (s *Store) readFile(src *source) (reading, error) {
 		Format: src.settings.FormatOptions(src.name, src.kind), AnySuffix: src.settings.Suffixes,
 		Stamp: rules.Stamp{Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind)},
 	}
-	inMemory := func() (reading, error) {
+	if !s.write || s.opts.CacheDir == "" {
 		r, err := rules.Read(f, o)
 		return reading{Reading: r}, err
 	}
-	if !s.write || s.opts.CacheDir == "" {
-		return inMemory()
+	r, err := s.readIntoFile(f, o)
+	if err == nil || !errors.Is(err, rules.ErrWrite) {
+		return r, err
 	}
-	into, err := os.CreateTemp(s.setDir(), tempPattern)
-	if err != nil {
-		s.cacheFailedLocked(src, err)
-		return inMemory()
-	}
-	inFile := o
-	inFile.Into = into
-	r, err := rules.Read(f, inFile)
-	if err == nil {
-		return reading{r, into}, nil
-	}
-	into.Close()
-	os.Remove(into.Name())
 	// The disk may be full: a list needs none to be in force.
-	if _, seekErr := f.Seek(0, io.SeekStart); seekErr != nil {
-		return reading{}, err
+	s.cacheFailedLocked(src, err)
+	again, seen, openErr := s.files.open(src.path)
+	if openErr != nil {
+		return reading{}, openErr
 	}
-	got, readErr := inMemory()
-	if readErr == nil {
-		s.cacheFailedLocked(src, err)
-	}
-	return got, readErr
+	defer again.Close()
+	o.Stamp.Size, o.Stamp.Modified, o.Stamp.Inode = seen.size, seen.modified, seen.inode
+	inMemory, err := rules.Read(again, o)
+	return reading{Reading: inMemory}, err
 }
 
+// readIntoFile reads a list into a new file of the cache directory.
+func (s *Store) readIntoFile(text io.Reader, o rules.ReadOptions) (reading, error) {
+	into, err := os.CreateTemp(s.setDir(), tempPattern)
+	if err != nil {
+		return reading{}, fmt.Errorf("%w: %w", rules.ErrWrite, err)
+	}
+	o.Into = into
+	r, err := rules.Read(text, o)
+	if err != nil {
+		into.Close()
+		os.Remove(into.Name())
+		return reading{}, err
+	}
+	return reading{r, into}, nil
+}
+
+// cacheFailedLocked says that a compiled list is in memory alone, once for each
+// reason.
 func (s *Store) cacheFailedLocked(src *source, err error) {
-	s.log.Warn("compiled list cannot be kept", "list", src.name, "err", err)
+	src.unkept = reason(err)
+	if s.unkept == src.unkept {
+		return
+	}
+	s.unkept = src.unkept
+	s.log.Warn("compiled lists cannot be kept in the cache directory and are in memory alone", "list", src.name, "err", err)
 	s.opts.report("cache-failed", src.name, err.Error())
 }
 
@@ -320,6 +333,8 @@ func (s *Store) keepLocked(src *source, r reading) {
 	if err := os.Rename(r.file.Name(), s.setPath(src)); err != nil {
 		os.Remove(r.file.Name())
 		s.cacheFailedLocked(src, err)
+	} else {
+		src.unkept, s.unkept = "", ""
 	}
 	if !r.Set.IsInFile() {
 		r.file.Close()
@@ -411,7 +426,7 @@ func (s *Store) takeCachedLocked(src *source, seen look) bool {
 	}
 	src.set, src.stamp = set, st
 	src.reloaded = time.Unix(0, compiled.modified)
-	if st.Settings == settingsHash(&src.settings, src.kind) && isSame(src, seen, st, compiled) {
+	if st.Settings == settingsHash(&src.settings, src.kind) && s.isSame(src, seen, st, compiled) {
 		src.look, src.read = seen, true
 		src.modified = time.Unix(0, seen.modified)
 		return true
@@ -422,11 +437,11 @@ func (s *Store) takeCachedLocked(src *source, seen look) bool {
 
 // isSame reports whether a file is what was compiled, by its looks where it was
 // compiled well after it was written, and else by its content.
-func isSame(src *source, seen look, st rules.Stamp, compiled look) bool {
+func (s *Store) isSame(src *source, seen look, st rules.Stamp, compiled look) bool {
 	if seen.err != "" || seen.size != st.Size {
 		return false
 	}
-	f, _, err := openList(src.path)
+	f, _, err := s.files.open(src.path)
 	if err != nil {
 		return false
 	}
@@ -447,5 +462,5 @@ func (s *Store) rereadLocked(src *source) {
 		s.readShippedLocked(src)
 		return
 	}
-	s.readFileLocked(src, lookAt(src.path))
+	s.readFileLocked(src, s.files.lookAt(src.path))
 }

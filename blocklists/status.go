@@ -55,6 +55,7 @@ type ListStatus struct {
 	Unread    bool     // the file's name is no list's
 	Missing   string   // why there are no rules of it yet; "" where there are
 	Failed    string   // why the file cannot be read; its last good rules are in force
+	Unkept    string   // why its rules are in memory alone, and read from the text at each start
 	Warnings  []string // essential names that it blocks and what breaks; rules that are too many
 }
 
@@ -79,7 +80,7 @@ func (src *source) status(now time.Time) ListStatus {
 		Enabled: src.settings.enabled(), Observe: src.settings.observes(now),
 		Schedule: src.settings.Schedule.Text, Outside: !src.settings.Schedule.holds(now), Turns: src.settings.Schedule.next(now),
 		Modified: src.modified, Reloaded: src.reloaded, Added: src.added, Removed: src.removed,
-		Failed: src.failed, Warnings: src.warnings,
+		Failed: src.failed, Unkept: src.unkept, Warnings: src.warnings,
 	}
 	if src.settings.Mode != nil {
 		st.Mode = src.settings.Mode.String()

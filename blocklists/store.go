@@ -26,12 +26,14 @@ type Store struct {
 
 	mu        sync.Mutex
 	opts      Options
-	write     bool      // the cache is ours to write
+	write     bool // the cache is ours to write
+	files     *access
 	sources   []*source // in the order in which they win ties
 	unread    []string  // files of Dir that are no lists by their names
 	index     *rules.Index
 	names     *matcher.Set
 	lists     []activeList // of the current policy
+	unkept    string       // why a list could not be kept in the cache, so that it is told once
 	announced string       // the last failure of a reload, so that it is told once
 	asOf      time.Time    // of which time the policy is
 	due       time.Time    // when it changes by itself; zero for never
@@ -69,6 +71,7 @@ func load(o Options, write bool) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.files = newAccess(o.FileTimeout, s.done)
 	if write && o.CacheDir != "" {
 		if err := s.prepareCache(); err != nil {
 			s.log.Error("compiled lists are not kept, each start reads their text", "err", err)
@@ -331,7 +334,7 @@ func (s *Store) Accept(name string) error {
 		return fmt.Errorf("list %s is not held back", name)
 	}
 	src.accepted = true
-	s.readFileLocked(src, lookAt(src.path))
+	s.readFileLocked(src, s.files.lookAt(src.path))
 	src.accepted = false
 	if src.failed != "" {
 		return fmt.Errorf("list %s: %s", name, src.failed)
@@ -346,6 +349,7 @@ func (s *Store) prepareCache() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	removeHalfWritten(s.opts.Dir)
 	for _, pattern := range []string{filepath.Join(dir, tempPattern), rules.Leftovers(s.opts.CacheDir)} {
 		left, err := filepath.Glob(pattern)
 		if err != nil {

@@ -55,8 +55,10 @@ type Watcher struct {
 	opts    Options
 
 	// What follows belongs to the goroutine that calls Follow and Close.
-	notify  *fsnotify.Watcher // nil where the system gives none
-	watched map[string]bool
+	notify    *fsnotify.Watcher // nil where the system gives none
+	following chan error        // of a call of follow that has not returned; nil for none
+
+	watched map[string]bool // belongs to follow, of which one call runs at a time
 
 	mu  sync.Mutex
 	err error // why nothing is watched
@@ -95,11 +97,12 @@ func (w *Watcher) Err() error {
 // which may be files or directories, and no others. It is to be called before
 // the files are read, each time, since links may lead elsewhere and directories
 // may have been replaced. Where a directory is new, a change is told afterwards:
-// what happens in it before it is watched is not missed.
+// what happens in it before it is watched is not missed. A file system that hangs
+// is waited for a second; then what is watched stays as it is until it answers.
 func (w *Watcher) Follow(paths ...string) {
 	err := w.start()
 	if err == nil {
-		err = w.follow(directories(paths))
+		err = w.followInTime(paths)
 	}
 	w.mu.Lock()
 	before := w.err
@@ -107,6 +110,39 @@ func (w *Watcher) Follow(paths ...string) {
 	w.mu.Unlock()
 	if w.opts.Failed != nil && text(err) != text(before) {
 		w.opts.Failed(err)
+	}
+}
+
+// followTime is how long Follow waits for a file system.
+const followTime = time.Second
+
+var errHangs = errors.New("a file system does not answer: files are only watched where they were before")
+
+// followInTime calls follow, and waits for it for a while. While an earlier call
+// has not returned, nothing is changed.
+func (w *Watcher) followInTime(paths []string) error {
+	late := w.following != nil
+	if !late {
+		w.following = make(chan error, 1)
+		go func(done chan error) { done <- w.follow(directories(paths)) }(w.following)
+	}
+	wait := followTime
+	if late {
+		wait = 0 // it has been waited for
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case err := <-w.following:
+		w.following = nil
+		if late { // it was about the paths of then
+			return w.followInTime(paths)
+		}
+		return err
+	case <-timer.C:
+		return errHangs
+	case <-w.done:
+		return nil
 	}
 }
 

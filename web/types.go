@@ -100,6 +100,7 @@ type List struct {
 	Removed  int            `json:"removed"`
 	Held     string         `json:"held,omitempty" doc:"Why what there is now is not in force."`
 	Missing  string         `json:"missing,omitempty" doc:"Why nothing of it is in force: it was never fetched."`
+	Unkept   string         `json:"unkept,omitempty" doc:"Why its rules are in memory alone and not in the cache directory."`
 	Unread   bool           `json:"unread,omitempty" doc:"A file of lists.dir that is not read, by its ending."`
 	Failed   string         `json:"failed,omitempty" doc:"Why it cannot be read; its last good rules are in force."`
 	Warnings []string       `json:"warnings,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"telltale/blocklists/matcher"
+	"telltale/dnswire"
 )
 
 // An Index has the names of all lists: one large image, and small ones over it
@@ -373,13 +374,21 @@ func BuildBase(dir string, lists []List) (base Base, err error) {
 
 // addExtent adds the names of a run of a list's rules.
 func addExtent(b *matcher.Builder, l *List, p Extent) error {
+	var full error // the builder has no room
 	err := l.Set.eachFrom(p.Rule, p.Count, func(r Record) error {
 		if len(r.Name) == 0 {
 			return nil
 		}
-		return b.Add(r.Name, Payload(p.ID+ID(r.Rule-p.Rule), r.Kind))
+		err := b.Add(r.Name, Payload(p.ID+ID(r.Rule-p.Rule), r.Kind))
+		if err != nil && !errors.Is(err, dnswire.ErrName) {
+			full = err
+		}
+		return err
 	})
-	if err != nil {
+	switch {
+	case full != nil:
+		return full
+	case err != nil:
 		return &ListError{List: l.Name, Err: err}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +39,8 @@ func newWriter(file *os.File) *writer {
 		w.w = bufio.NewWriterSize(&w.memory, 4096)
 		return w
 	}
-	_, w.err = file.Seek(setHeader, io.SeekStart)
+	_, err := file.Seek(setHeader, io.SeekStart)
+	w.err = writeError(err)
 	w.w = bufio.NewWriterSize(file, 128<<10)
 	return w
 }
@@ -92,8 +94,19 @@ const maxSet = 1 << 30
 func (w *writer) write(b []byte) {
 	w.sum.Write(b)
 	if _, err := w.w.Write(b); err != nil && w.err == nil {
-		w.err = err
+		w.err = writeError(err)
 	}
+}
+
+// ErrWrite is what a set's file could not be written for. In memory there may be
+// room for it.
+var ErrWrite = errors.New("the compiled list cannot be written")
+
+func writeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrWrite, err)
 }
 
 func (w *writer) annotation(n *format.Annotation) uint32 {
@@ -134,10 +147,10 @@ func (w *writer) bad(b BadLine) {
 
 const maxBad = 200
 
-// finish returns the set. Where there is a file, it holds the wholeList set.
+// finish returns the set. Where there is a file, it holds the whole set.
 func (w *writer) finish(st Stamp) (*Set, error) {
 	if w.err == nil {
-		w.err = w.w.Flush()
+		w.err = writeError(w.w.Flush())
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -155,7 +168,7 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 		return &set, nil
 	}
 	if err := set.writeTo(w.file, tail, st); err != nil {
-		return nil, err
+		return nil, writeError(err)
 	}
 	set.body = io.NewSectionReader(w.file, setHeader, set.recordsSize)
 	return &set, set.loadSmall()

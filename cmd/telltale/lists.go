@@ -155,6 +155,9 @@ func listState(l *blocklists.ListStatus) string {
 	if l.Mode != "" {
 		s = append(s, "answers "+l.Mode)
 	}
+	if l.Unkept != "" {
+		s = append(s, "not kept in the cache directory: "+printable(l.Unkept))
+	}
 	if n := len(l.Warnings); n > 0 {
 		s = append(s, strconv.Itoa(n)+" warnings")
 	}
@@ -183,7 +186,7 @@ func listOf(l *blocklists.ListStatus) web.List {
 		Name: l.Name, Path: l.Path, Kind: l.Kind.String(), State: listState(l), Enabled: l.Enabled, Observe: l.Observe, Mode: l.Mode,
 		Schedule: l.Schedule, Outside: l.Outside, Turns: l.Turns.UTC(), Rules: l.Rules,
 		Forms: l.ByForm, BadLines: l.BadSeen, Bad: []web.BadLine{}, Modified: l.Modified.UTC(), Reloaded: l.Reloaded.UTC(),
-		Added: l.Added, Removed: l.Removed, Held: l.Held, Missing: l.Missing, Unread: l.Unread, Failed: l.Failed, Warnings: l.Warnings,
+		Added: l.Added, Removed: l.Removed, Held: l.Held, Missing: l.Missing, Unkept: l.Unkept, Unread: l.Unread, Failed: l.Failed, Warnings: l.Warnings,
 	}
 	for _, b := range l.Bad {
 		out.Bad = append(out.Bad, web.BadLine(b))
