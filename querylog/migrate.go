@@ -114,7 +114,7 @@ func (s *store) openOld() error {
 // beginOld returns the old store, nil where nothing of it is to be copied.
 func (s *store) beginOld(path string, state int64) (o *oldStore, err error) {
 	o = &oldStore{path: path, limit: migrateRowsMin, plan: newCopyPlan(), read: map[string]*sqlite3.Stmt{}, behind: map[string]*sqlite3.Stmt{}, names: map[string]*nameTable{}}
-	if o.conn, err = sqlite3.Open(path); err != nil {
+	if o.conn, err = openSQLite(path, 0); err != nil {
 		return nil, err
 	}
 	o.conn.BusyTimeout(5 * time.Second)

@@ -179,9 +179,9 @@ func openDatabase(ctx context.Context, path string, l *layout) (*database, error
 	var conn *sqlite3.Conn
 	_, err := os.Stat(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
-		conn, err = sqlite3.OpenFlags(uri+"?immutable=1", sqlite3.OPEN_READONLY|sqlite3.OPEN_URI)
+		conn, err = openSQLite(uri+"?immutable=1", sqlite3.OPEN_READONLY|sqlite3.OPEN_URI)
 	} else {
-		conn, err = sqlite3.OpenFlags(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+		conn, err = openSQLite(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)

@@ -49,7 +49,7 @@ func openStore(dir string) (*store, error) {
 		return nil, err
 	}
 	f.Close()
-	if s.conn, err = sqlite3.Open(s.path); err != nil {
+	if s.conn, err = openSQLite(s.path, 0); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", s.path, err)
 	}
 	if err := s.prepare(); err != nil {
