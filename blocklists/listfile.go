@@ -76,7 +76,7 @@ func (o *Options) FileOf(path string, settings ListSettings) ListFile {
 	if err != nil {
 		return f
 	}
-	s := &Store{opts: *o}
+	s := &Store{opts: *o, files: newAccess(o.FileTimeout, nil)}
 	s.opts.Shipped = nil
 	if s.scanLocked() != nil {
 		return f
