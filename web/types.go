@@ -201,9 +201,10 @@ type Binding struct {
 
 // A Question is what to explain.
 type Question struct {
-	Name   string `query:"name" required:"true" doc:"The domain name."`
-	Type   string `query:"type" default:"A" doc:"The record type."`
-	Device string `query:"device" doc:"As this device: its name, identity or MAC, or an address."`
+	Name    string `query:"name" required:"true" doc:"The domain name."`
+	Type    string `query:"type" default:"A" doc:"The record type."`
+	Device  string `query:"device" doc:"As this device: its name, identity or MAC, or an address."`
+	Offline bool   `query:"offline" doc:"By rules alone: neither the cache nor an upstream is asked, so that names and addresses in the answer are not known."`
 }
 
 // An Explanation is what is decided for a name, and why.
@@ -213,6 +214,10 @@ type Explanation struct {
 	Verdict     string            `json:"verdict"`
 	Mode        string            `json:"mode,omitempty" doc:"How a block, or a special name, is answered."`
 	Why         string            `json:"why"`
+	Class       string            `json:"class,omitempty" doc:"The class of the rule that decided, as in a row of the log."`
+	ObservedBy  string            `json:"observed_by,omitempty" doc:"What turned a block into observe, as in a row of the log."`
+	Alias       string            `json:"alias,omitempty" doc:"The name in the answer that decided."`
+	Address     string            `json:"address,omitempty" doc:"The address in the answer that decided."`
 	Decider     *Match            `json:"decider,omitempty"`
 	Attribution string            `json:"attribution,omitempty" doc:"Its level: rule, list or owner."`
 	Attributing *Match            `json:"attributing,omitempty"`
@@ -220,6 +225,21 @@ type Explanation struct {
 	Matches     []Match           `json:"matches"`
 	Shipped     map[string]string `json:"shipped,omitempty" doc:"What the shipped lists say of the name."`
 	User        map[string]string `json:"user,omitempty" doc:"What the user's lists say."`
+
+	AliasMatches []Match `json:"alias_matches,omitempty" doc:"The rules that match the alias that decided."`
+	Reply        *Reply  `json:"reply,omitempty" doc:"What a client gets now. Not there where rules alone were looked at."`
+}
+
+// A Reply is what a client gets for a question.
+type Reply struct {
+	From      string   `json:"answered_from" doc:"As in a row of the log."`
+	Rcode     string   `json:"rcode"`
+	Error     string   `json:"error,omitempty" doc:"The text of its Extended DNS Error."`
+	Answer    []string `json:"answer" doc:"Its records."`
+	Redirects []string `json:"redirects,omitempty" doc:"The names to which rules of the user's own lead, one after another."`
+	LeadsTo   []string `json:"leads_to,omitempty" doc:"The names to which the upstream's answer leads."`
+	Private   []string `json:"private,omitempty" doc:"The private addresses in the upstream's answer."`
+	Rebind    string   `json:"rebind,omitempty" doc:"Why the name may lead to private addresses, or may not."`
 }
 
 // A Match is a rule that matches.

@@ -85,10 +85,18 @@ func why(c *blocklists.Consideration) string {
 		return "no rule matches"
 	case v.Rule == 0:
 		return "rules match, but none of them blocks or allows"
-	case v.ObservedBy == blocklists.ByListObserve, v.ObservedBy == blocklists.ByTier:
+	}
+	return Reason(v, c.Outside)
+}
+
+// Reason says why the rule of a verdict decided. Outside is what the schedule of the
+// device's group says, for a verdict it made.
+func Reason(v *blocklists.Verdict, outside string) string {
+	switch v.ObservedBy {
+	case blocklists.ByListObserve, blocklists.ByTier:
 		return "no enforced rule matches, and the most specific observing one would block"
 	}
-	return reason(v) + observed(v, c.Outside)
+	return reason(v) + observed(v, outside)
 }
 
 func isInForce(m blocklists.Match) bool {

@@ -75,7 +75,7 @@ func (a *app) deviceStatus() []web.Device {
 }
 
 // explain judges a name as the running server does.
-func (a *app) explain(_ context.Context, q web.Question) (web.Explanation, error) {
+func (a *app) explain(ctx context.Context, q web.Question) (web.Explanation, error) {
 	name, err := parseName(q.Name)
 	if err != nil {
 		return web.Explanation{}, web.Invalid(err)
@@ -88,8 +88,18 @@ func (a *app) explain(_ context.Context, q web.Question) (web.Explanation, error
 	if err != nil {
 		return web.Explanation{}, web.NotFound(err)
 	}
-	e := inspect.Explain(a.lists, &name, typ, a.lists.Current().GroupOf(settings, addr))
-	return explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action)), nil
+	group := a.lists.Current().GroupOf(settings, addr)
+	e := inspect.Explain(a.lists, &name, typ, group)
+	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action))
+	if q.Offline {
+		return out, nil
+	}
+	story, err := a.server.Explain(ctx, &name, typ, &devices.Binding{Group: settings}, addr)
+	if err != nil {
+		return out, err
+	}
+	addStory(&out, story, group)
+	return out, nil
 }
 
 // asker returns the settings and the address with which somebody asks: an

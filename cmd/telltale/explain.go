@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,27 +18,36 @@ import (
 	"telltale/blocklists/inspect"
 	"telltale/config"
 	"telltale/dnswire"
+	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
 	"telltale/web"
 )
 
 func (cl *cli) newExplain() *cobra.Command {
-	device, typ := "", "A"
+	device, typ, offline := "", "A", false
 	c := cl.addJSON(&cobra.Command{
 		Use:   "explain NAME",
-		Short: "Say what would be decided for a name, and why",
-		Long: `Show every rule that matches a name, in the order of their weight, which one
+		Short: "Say how a name is answered, and why",
+		Long: `Ask the running server how it answers a name now, and why: by a rule for the name,
+by one for a name or an address that its answer leads to, by itself (localhost), or
+not at all (a public name that leads into the home, an upstream that fails). It goes
+the way of a query, by the cache and the upstreams, and leaves no row in the log.
+
+Then every rule that matches the name, in the order of their weight, which one
 decides, and who says what the name is for. Rules that match but have ended, were
 removed by a $badfilter or stand in a list that is off come last, each with why it
-does not count. Names that the server answers by itself, such as localhost, say so.
-With --device, as that device would be answered. It works with the server stopped,
-too: then by the lists as they are on disk.`,
+does not count. With --device, as that device is answered. NAME may be the address
+of a page.
+
+With --offline, and with the server stopped, by rules alone: what the answer leads
+to is not known then, and may decide too.`,
 		Example: `  telltale explain data.mistat.xiaomi.com
+  telltale explain https://shop.example/cart
   telltale explain --device living-room-tv --type AAAA ads.example`,
 		Args: oneArg("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseName(args[0])
+			name, err := parseHost(args[0])
 			if err != nil {
 				return usage("%v", err)
 			}
@@ -49,7 +60,7 @@ too: then by the lists as they are on disk.`,
 				return err
 			}
 			var e web.Explanation
-			query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}}
+			query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}, "offline": {strconv.FormatBool(offline)}}
 			err = newClient(cfg).get(c.Context(), "/explain?"+query.Encode(), &e)
 			if errors.Is(err, errStopped) {
 				e, err = explainStopped(cfg, &name, qtype, device)
@@ -67,6 +78,7 @@ too: then by the lists as they are on disk.`,
 	})
 	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity or MAC, or an address")
 	c.Flags().StringVar(&typ, "type", typ, "record type")
+	c.Flags().BoolVar(&offline, "offline", false, "by rules alone: do not ask what the answer leads to")
 	complete(c, "type", "A", "AAAA", "HTTPS", "SVCB", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 	return c
 }
@@ -138,6 +150,7 @@ func explanationOf(e inspect.Explanation, special resolver.Special) web.Explanat
 	case e.Verdict.Action == blocklists.Block:
 		out.Mode = e.Verdict.Mode.String()
 	}
+	out.Class, out.ObservedBy = e.Verdict.Class.String(), e.Verdict.ObservedBy.String()
 	for i := range e.Matches {
 		out.Matches = append(out.Matches, *matchOf(&e.Matches[i]))
 	}
@@ -151,6 +164,94 @@ func explanationOf(e inspect.Explanation, special resolver.Special) web.Explanat
 		out.About = noteJSON(p.Attribution(e.Verdict))
 	}
 	return out
+}
+
+// addStory adds to what rules say of a name how the running server answers it, for
+// a member of group.
+func addStory(out *web.Explanation, story *resolver.Story, group blocklists.Group) {
+	v := &story.Verdict
+	out.Reply = replyOf(story)
+	switch {
+	case story.Alias != "":
+		explainAlias(out, story, group)
+	case story.Address.IsValid():
+		r := v.Policy.Rule(v.Rule)
+		out.Address = story.Address.String()
+		out.Decider = &web.Match{List: r.List, Line: r.Line, Rule: r.Text, Action: actionWord(format.Block), Enforced: true, About: noteJSON(r.Annotation)}
+		out.Why = fmt.Sprintf("the answer holds %s, and a rule for it decides: %s", story.Address, inspect.Reason(v, ""))
+	}
+	if story.Alias != "" || story.Address.IsValid() {
+		out.Verdict, out.Class, out.ObservedBy, out.Mode = v.Action.String(), v.Class.String(), v.ObservedBy.String(), ""
+		if v.Action == blocklists.Block {
+			out.Mode = v.Mode.String()
+		}
+	}
+	out.Why += after(story)
+}
+
+// explainAlias says that a name to which the answer leads decided.
+func explainAlias(out *web.Explanation, story *resolver.Story, group blocklists.Group) {
+	v := &story.Verdict
+	out.Alias = story.Alias
+	out.Why = fmt.Sprintf("the answer leads to %s, and a rule for that name decides: %s", story.Alias, inspect.Reason(v, ""))
+	alias, err := dnswire.ParseName(story.Alias)
+	qtype, ok := dnswire.ParseType(out.Type)
+	if err != nil || !ok {
+		return
+	}
+	e := inspect.ExplainPolicy(v.Policy, &alias, qtype, group)
+	for i := range e.Matches {
+		m := matchOf(&e.Matches[i])
+		out.AliasMatches = append(out.AliasMatches, *m)
+		if e.Matches[i].ID == v.Rule {
+			out.Decider = m
+		}
+	}
+	out.Attribution, out.About = v.Level.String(), noteJSON(v.Policy.Attribution(*v))
+}
+
+// replyOf is what a client gets.
+func replyOf(story *resolver.Story) *web.Reply {
+	r := &web.Reply{
+		From: story.Source.String(), Rcode: dnswire.RcodeString(story.Rcode), Error: story.EDE.Text, Answer: []string{},
+		Redirects: story.Redirects, LeadsTo: story.Leads,
+	}
+	r.Answer = append(r.Answer, story.Answer...)
+	for _, a := range story.Private {
+		r.Private = append(r.Private, a.String())
+	}
+	if len(r.Private) > 0 {
+		r.Rebind = story.Rebind.String()
+	}
+	return r
+}
+
+// after continues the sentence of an explanation with what happens where no rule
+// blocks.
+func after(story *resolver.Story) string {
+	var b strings.Builder
+	if n := len(story.Redirects); n > 0 && story.Alias == "" {
+		fmt.Fprintf(&b, "; it leads to %s", strings.Join(story.Redirects, ", then to "))
+	}
+	switch {
+	case story.Source == querylog.FromRebind:
+		fmt.Fprintf(&b, "; the answer leads to %v, a private address, and a public name must not: if that is meant, put its domain into rebind.allow", story.Private[0])
+	case story.Source == querylog.FromError, story.Source == querylog.FromFailure:
+		fmt.Fprintf(&b, "; no upstream gave an answer: %s", cmp.Or(story.EDE.Text, "no reason is known"))
+	case story.Verdict.Action != blocklists.Block && story.Rcode == dnswire.ServFail:
+		fmt.Fprintf(&b, "; the upstream itself says SERVFAIL%s: it cannot answer this name. A name that only servers of a company or of the home know "+
+			"must be asked of those (split horizon)", inBrackets(story.EDE.Text))
+	case len(story.Private) > 0 && story.Verdict.Action != blocklists.Block:
+		fmt.Fprintf(&b, "; the answer leads to %v, a private address: %s", story.Private[0], story.Rebind)
+	}
+	return b.String()
+}
+
+func inBrackets(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 func matchOf(m *blocklists.Match) *web.Match {
@@ -190,71 +291,4 @@ func noteJSON(n *format.Annotation) map[string]string {
 		}
 	}
 	return m
-}
-
-func (cl *cli) printExplanation(e *web.Explanation) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s", e.Name, e.Type, e.Verdict)
-	if e.Mode != "" {
-		fmt.Fprintf(&b, " (answered %s)", e.Mode)
-	}
-	fmt.Fprintf(&b, "\n  %s\n", printable(e.Why))
-	if len(e.About) > 0 {
-		fmt.Fprintf(&b, "\nAttributed by %s:\n", e.Attribution)
-		printNote(&b, e.About)
-	}
-	if e.Shipped != nil && e.User != nil {
-		b.WriteString("\nThe shipped lists say:\n")
-		printNote(&b, e.Shipped)
-		b.WriteString("Your lists say:\n")
-		printNote(&b, e.User)
-	}
-	if len(e.Matches) > 0 {
-		b.WriteString("\nRules that match, the weightiest first:\n")
-	}
-	for i := range e.Matches {
-		m := &e.Matches[i]
-		mark := " "
-		if e.Decider != nil && m.List == e.Decider.List && m.Line == e.Decider.Line && m.Rule == e.Decider.Rule {
-			mark = "*"
-		}
-		b.WriteString(mark + " ")
-		printMatch(&b, m)
-	}
-	_, err := cl.out.Write([]byte(b.String()))
-	return err
-}
-
-// printMatch prints a rule that matches, with its place and what limits it.
-func printMatch(b *strings.Builder, m *web.Match) {
-	fmt.Fprintf(b, "%-28s %-7s %s", printable(place(m.List, m.Line)), m.Action, printable(m.Rule))
-	if m.Note != "" {
-		fmt.Fprintf(b, "  (%s)", printable(m.Note))
-	}
-	if m.More > 0 {
-		fmt.Fprintf(b, "  and %d more of this list to the same end", m.More)
-	}
-	b.WriteByte('\n')
-}
-
-// printNote prints an annotation in the order in which people ask, each source on
-// a line of its own.
-func printNote(b *strings.Builder, note map[string]string) {
-	for _, k := range []string{"vendor", "product", "purpose", "tier", "region", "software", "breaks", "since", "confidence", "source"} {
-		v := note[k]
-		if k != "source" {
-			printPair(b, k, v)
-			continue
-		}
-		for _, source := range strings.Fields(v) {
-			printPair(b, k, source)
-			k = ""
-		}
-	}
-}
-
-func printPair(b *strings.Builder, key, value string) {
-	if value != "" {
-		fmt.Fprintf(b, "  %-11s %s\n", key, printable(value))
-	}
 }

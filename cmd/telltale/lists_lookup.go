@@ -22,7 +22,7 @@ func (cl *cli) newListsLookup() *cobra.Command {
 		Example: "  telltale lists lookup ads.example",
 		Args:    oneArg("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseName(args[0])
+			name, err := parseHost(args[0])
 			if err != nil {
 				return usage("%v", err)
 			}
@@ -31,7 +31,7 @@ func (cl *cli) newListsLookup() *cobra.Command {
 				return err
 			}
 			var e web.Explanation
-			err = newClient(cfg).get(c.Context(), "/explain?"+url.Values{"name": {name.String()}, "type": {"A"}}.Encode(), &e)
+			err = newClient(cfg).get(c.Context(), "/explain?"+url.Values{"name": {name.String()}, "type": {"A"}, "offline": {"true"}}.Encode(), &e)
 			if errors.Is(err, errStopped) {
 				e, err = explainStopped(cfg, &name, dnswire.TypeA, "")
 			}

@@ -43,7 +43,7 @@ import (
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	eventually                     repeat the last query until the wants that follow it hold
-//	run ARGS                       run a command; out TEXT wants TEXT in its output, exit N its status; {dir} is the scenario's directory, {http} its web server
+//	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	stop                           stop the server: commands find none from then on
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
@@ -258,8 +258,9 @@ func (s *scene) step(words []string) error {
 	case "stop":
 		s.srv.stop()
 	case "out":
-		if !strings.Contains(s.out, strings.Join(args, " ")) {
-			return fmt.Errorf("output\n%s\nwant %q in it", s.out, strings.Join(args, " "))
+		text, without := strings.CutPrefix(strings.Join(args, " "), "!")
+		if strings.Contains(s.out, text) == without {
+			return fmt.Errorf("output\n%s\nwant %q in it: %v", s.out, text, !without)
 		}
 	case "exit":
 		if strconv.Itoa(s.exit) != args[0] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,19 @@ func parseNamePart(s string) (string, error) {
 		}
 	}
 	return strings.Join(labels, "."), nil
+}
+
+// parseHost is parseName for what may be the address of a page: then its host is
+// meant.
+func parseHost(s string) (n dnswire.Name, err error) {
+	if strings.Contains(s, "://") {
+		u, err := url.Parse(s)
+		if err != nil || u.Hostname() == "" {
+			return n, fmt.Errorf("%q has no name of a host in it", s)
+		}
+		s = u.Hostname()
+	}
+	return parseName(s)
 }
 
 // parseName reads a name as a person types it, in any script.
