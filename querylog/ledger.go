@@ -13,6 +13,7 @@ const (
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
 	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
+	KindPause     = "pause"     // the process did not run between Since and Until
 
 	KindListRecovered = "list-recovered"
 )
