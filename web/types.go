@@ -20,6 +20,7 @@ type Status struct {
 	Settings  Settings       `json:"settings"`
 	Listen    []string       `json:"listen" doc:"Addresses and ports that DNS is answered on."`
 	Paused    *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
+	Watching  string         `json:"watching,omitempty" doc:"Why changes of list files are only found by polling."`
 	Server    Counters       `json:"server"`
 	Upstreams []Upstream     `json:"upstreams"`
 	Log       querylog.Stats `json:"log"`

@@ -46,6 +46,9 @@ func (a *app) status() web.Status {
 	for _, addr := range a.ledger.Load().Gateways() {
 		st.Gateways = append(st.Gateways, addr.String())
 	}
+	if err := a.lists.WatchErr(); err != nil {
+		st.Watching = err.Error()
+	}
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
 		st.Paused = &until

@@ -63,13 +63,20 @@ func (cl *cli) printVendors(all []catalog.Count) error {
 	return w.Flush()
 }
 
+// An entryJSON has its sources as the log and explain have them.
+type entryJSON struct {
+	*catalog.Entry
+	Sources []string `json:"sources,omitempty"` // hides the entry's
+	Source  string   `json:"source"`
+}
+
 func (cl *cli) printEntries(entries []catalog.Entry) error {
 	enc := json.NewEncoder(cl.out)
 	enc.SetEscapeHTML(false)
 	for i := range entries {
 		var err error
 		if cl.json {
-			err = enc.Encode(&entries[i])
+			err = enc.Encode(entryJSON{&entries[i], nil, strings.Join(entries[i].Sources, " ")})
 		} else {
 			err = printEntry(cl.out, &entries[i])
 		}

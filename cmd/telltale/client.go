@@ -19,6 +19,9 @@ import (
 // errStopped means that no server runs with these settings.
 var errStopped = errors.New("no server is running with these settings")
 
+// errForeign means that the server is another user's.
+var errForeign = errors.New("the server belongs to another user")
+
 // A client asks the running server over its socket. Paths are below web.Prefix.
 type client struct {
 	http   http.Client
@@ -92,7 +95,7 @@ func (c *client) send(ctx context.Context, method, path string, body any) (*http
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (looked for %s; --config or --data-dir say where another one is)", errStopped, c.socket)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s belongs to another user: ask as that user or as root", c.socket)
+		return nil, fmt.Errorf("%w (%s): ask as that user or as root", errForeign, c.socket)
 	case err != nil:
 		return nil, err
 	}

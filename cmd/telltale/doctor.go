@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"telltale/config"
 	"telltale/querylog"
@@ -78,7 +80,12 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 	d.say("ok", "settings", "%s", fileOrDefaults(cfg))
 	var st web.Status
 	err = newClient(cfg).get(ctx, "/status", &st)
+	d.clock()
 	switch {
+	case errors.Is(err, errForeign):
+		d.say("warning", "server", "%v; its lists, its data and its clients are not looked at", err)
+		d.answers(ctx, cfg, nil)
+		return
 	case errors.Is(err, errStopped):
 		d.say("warning", "server", "%v: what follows is about the next start", err)
 		d.port(cfg)
@@ -86,14 +93,40 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 		d.say("wrong", "server", "%v", err)
 	default:
 		d.say("ok", "server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
-		d.answers(ctx, cfg, &st)
-		d.upstreams(&st)
-		d.server(&st)
+		d.running(ctx, cfg, &st)
 	}
-	d.clock()
 	d.lists(ctx, cfg)
-	d.data(cfg)
+	d.data(cfg, &st)
 	d.clients(ctx, cfg, &st)
+}
+
+// running looks at what only the running server knows.
+func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status) {
+	if st.Settings.Refused != "" {
+		d.say("wrong", "settings", "those on disk are not in force: %s", st.Settings.Refused)
+	}
+	if st.Settings.LastGood != nil {
+		d.say("wrong", "settings", "those kept on %s are in force, since those on disk had mistakes at the start", when(*st.Settings.LastGood))
+	}
+	d.answers(ctx, cfg, st)
+	d.upstreams(st)
+	d.server(st)
+	if st.Watching != "" {
+		d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s%s", st.Watching, watchesHint(st.Watching))
+	}
+}
+
+// watchesHint says how to get more of what the kernel gives each user only so
+// much of.
+func watchesHint(why string) string {
+	for says, key := range map[string]string{
+		unix.ENOSPC.Error(): "fs.inotify.max_user_watches", unix.EMFILE.Error(): "fs.inotify.max_user_instances",
+	} {
+		if strings.Contains(why, says) {
+			return "; 'sysctl -w " + key + "=65536' allows more"
+		}
+	}
+	return ""
 }
 
 func fileOrDefaults(cfg *config.Config) string {
@@ -122,11 +155,16 @@ func canListen(cfg *config.Config) error {
 }
 
 func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status) {
-	if _, err := health(ctx, cfg); err != nil {
+	addr, err := health(ctx, cfg)
+	if err != nil {
 		d.say("wrong", "port", "%v", err)
 		return
 	}
-	d.say("ok", "port", "Telltale answers on %s", strings.Join(st.Listen, ", "))
+	on := addr.String()
+	if st != nil {
+		on = strings.Join(st.Listen, ", ")
+	}
+	d.say("ok", "port", "Telltale answers on %s", on)
 }
 
 func (d *doctor) upstreams(st *web.Status) {
@@ -205,6 +243,10 @@ func (d *doctor) clock() {
 }
 
 func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
+	if _, err := os.Stat(cfg.Lists.Dir); errors.Is(err, fs.ErrNotExist) {
+		d.willBeMade("lists", "lists.dir", cfg.Lists.Dir)
+		return
+	}
 	all, err := listStatus(ctx, cfg)
 	if err != nil {
 		d.say("wrong", "lists", "%v", err)
@@ -218,7 +260,7 @@ func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
 			d.say("wrong", "lists", "%s: %s", l.Name, l.State)
 		}
 		if l.BadLines > 0 {
-			d.say("warning", "lists", "%s has %d bad lines ('telltale lists --bad' shows them)", l.Name, l.BadLines)
+			d.say("warning", "lists", "%s has %s ('telltale lists --bad' shows them)", l.Name, number(uint64(l.BadLines), "bad line"))
 		}
 		for _, w := range l.Warnings {
 			d.say("warning", "lists", "%s: %s", l.Name, w)
@@ -227,15 +269,41 @@ func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
 	d.say("ok", "lists", "%d lists with %d rules", len(all), rules)
 }
 
-// data says whether the data directory can be written.
-func (d *doctor) data(cfg *config.Config) {
-	f, err := os.CreateTemp(cfg.Data.Dir, ".doctor")
-	if err != nil {
-		d.say("wrong", "data", "data.dir cannot be written, so nothing is logged: %v", err)
+// willBeMade says of a directory that is missing whether the server can make it.
+func (d *doctor) willBeMade(what, key, dir string) {
+	above := filepath.Dir(dir)
+	for above != "/" {
+		if _, err := os.Stat(above); err == nil {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	if err := unix.Access(above, unix.W_OK); err != nil {
+		d.say("warning", what, "%s (%s) is not there, and this user cannot make it: make it, or start the server as a user who can", key, dir)
 		return
 	}
-	f.Close()
-	os.Remove(f.Name())
+	d.say("ok", what, "%s (%s) is made at the first start", key, dir)
+}
+
+// data says whether the data directory can be written. Of a server that runs, it
+// is the server that knows.
+func (d *doctor) data(cfg *config.Config, st *web.Status) {
+	_, err := os.Stat(cfg.Data.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.willBeMade("data", "data.dir", cfg.Data.Dir)
+		return
+	case st.PID == 0:
+		err = canWrite(cfg.Data.Dir)
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		d.say("warning", "data", "data.dir (%s) is another user's: run this as root, or as that user, to look at it", cfg.Data.Dir)
+		return
+	case err != nil:
+		d.say("wrong", "data", "data.dir cannot be written, so that nothing would be logged: %v", err)
+		return
+	}
 	text := cfg.Data.Dir
 	if free, ok := freeBytes(cfg.Data.Dir); ok {
 		const little = 64 << 20
@@ -255,9 +323,20 @@ func (d *doctor) data(cfg *config.Config) {
 	d.say("ok", "data", "%s, %s used", text, bytesText(store))
 }
 
+func canWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".doctor")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // clients says whether the log can tell devices apart.
 func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *web.Status) {
 	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return // data has said so
+	}
 	if err != nil {
 		d.say("warning", "clients", "the log cannot be read: %v", err)
 		return

@@ -157,6 +157,12 @@ func TestE2EInstall(t *testing.T) {
 	m.sh("groupadd -f people && setpriv --reuid 65534 --regid 65534 --groups $(getent group telltale | cut -d: -f3) sh -c 'echo more.example > " + settingsDir + "/lists.d/more.txt'")
 	m.want("block", "telltale", "explain", "more.example")
 
+	// Who may not ask the server is told so, and nothing that is not known.
+	out, _ := m.try("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "telltale", "doctor")
+	if !strings.Contains(out, "another user") || strings.Contains(out, "nothing") && strings.Contains(out, "logged") {
+		t.Errorf("doctor of another user: got\n%s", out)
+	}
+
 	// A reload keeps the process, and so does a broken settings file.
 	pid := m.run("systemctl", "show", "--property=MainPID", "--value", "telltale")
 	m.sh("printf 'blocking:\\n  mode: nxdomain\\n' > " + settingsDir + "/telltale.yaml && systemctl reload telltale")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -81,6 +82,9 @@ func (cl *cli) newListsAccept() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := knownList(c.Context(), cfg, args[0]); err != nil {
+				return err
+			}
 			if err := newClient(cfg).do(c.Context(), http.MethodPost, "/lists/accept", web.ListName{Name: args[0]}, nil); err != nil {
 				return err
 			}
@@ -88,6 +92,22 @@ func (cl *cli) newListsAccept() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// knownList fails for a name that no list has.
+func knownList(ctx context.Context, cfg *config.Config, name string) error {
+	all, err := listStatus(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for i := range all {
+		known = append(known, all[i].Name)
+	}
+	if !slices.Contains(known, name) {
+		return unknown("list", name, known, "telltale lists")
+	}
+	return nil
 }
 
 func (cl *cli) printLists(all []web.List, bad bool) error {

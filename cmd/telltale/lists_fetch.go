@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
+	"telltale/config"
 	"telltale/web"
 )
 
@@ -25,6 +28,9 @@ func (cl *cli) newListsDiff() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := cl.load()
 			if err != nil {
+				return err
+			}
+			if err := knownSubscriptions(cfg, args); err != nil {
 				return err
 			}
 			q := url.Values{"name": {args[0]}}
@@ -52,6 +58,20 @@ func (cl *cli) newListsDiff() *cobra.Command {
 	return c
 }
 
+// knownSubscriptions fails for a name that no subscribed list has.
+func knownSubscriptions(cfg *config.Config, names []string) error {
+	var known []string
+	for i := range cfg.Lists.Subscriptions {
+		known = append(known, cfg.Lists.Subscriptions[i].Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return unknown("subscribed list", name, known, "telltale lists")
+		}
+	}
+	return nil
+}
+
 func (cl *cli) newListsRefresh() *cobra.Command {
 	return cl.addJSON(&cobra.Command{
 		Use:     "refresh [NAME...]",
@@ -67,6 +87,9 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 			}
 			if len(cfg.Lists.Subscriptions) == 0 {
 				return errors.New("no list is subscribed: lists.subscriptions in the settings says which are; 'telltale lists presets' offers some")
+			}
+			if err := knownSubscriptions(cfg, args); err != nil {
+				return err
 			}
 			well := true
 			err = newClient(cfg).stream(c.Context(), "/lists/refresh", web.ListNames{Names: args}, func(d *json.Decoder) error {
@@ -95,7 +118,8 @@ func (cl *cli) printRefreshed(r *web.Refreshed) error {
 	case !r.Done:
 		fmt.Fprintf(cl.err, "%s: %s\n", printable(r.Name), bytesText(r.Bytes))
 	case r.Error != "":
-		fmt.Fprintf(cl.out, "%s: %s: %s\n", printable(r.Name), r.Outcome, printable(r.Error))
+		parts := slices.DeleteFunc([]string{r.Name, r.Outcome, r.Error}, func(p string) bool { return p == "" })
+		fmt.Fprintln(cl.out, printable(strings.Join(parts, ": ")))
 	case r.Bad > 0:
 		fmt.Fprintf(cl.out, "%s: %s, %d rules, %d lines not in force ('telltale lists --bad' shows them)\n", printable(r.Name), r.Outcome, r.Rules, r.Bad)
 	case r.Rules > 0:

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/querylog"
+	"telltale/web"
+)
+
+// An overview is what status says, on one screen.
+type overview struct {
+	Running   bool             `json:"running"`
+	Version   string           `json:"version,omitempty"`
+	PID       int              `json:"pid,omitempty"`
+	Started   time.Time        `json:"started,omitzero"`
+	Listen    []string         `json:"listen,omitempty"`
+	Settings  string           `json:"settings"` // the file; "" for none
+	Today     *dayCounts       `json:"today,omitempty"`
+	Vendors   []topLine        `json:"vendors"` // today's
+	Gaps      []querylog.Event `json:"gaps"`    // of the last 7 days
+	Attention []finding        `json:"attention"`
+}
+
+// dayCounts are the look-ups since midnight.
+type dayCounts struct {
+	Since   time.Time `json:"since"`
+	Count   uint64    `json:"count"` // look-ups
+	Blocked uint64    `json:"blocked"`
+	Devices int       `json:"devices"`
+}
+
+const gapDays = 7
+
+func (cl *cli) newStatus() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
+		Use:   "status",
+		Short: "Show on one screen how Telltale does: today's look-ups, gaps, what needs attention",
+		Long: `Show since when the server runs, how many look-ups of how many devices there were
+today and how many were blocked, whose telemetry was asked for, gaps of the log in
+the last 7 days, and what 'telltale doctor' finds that needs attention. Exit status
+1 if no server runs, or if something is wrong.`,
+		Example: "  telltale status\n  telltale status --json",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, err := cl.overview(c.Context(), time.Now())
+			if err != nil {
+				return err
+			}
+			if cl.json {
+				err = json.NewEncoder(cl.out).Encode(o)
+			} else {
+				err = o.print(cl.out)
+			}
+			wrong := func(f finding) bool { return f.State == "wrong" }
+			if err == nil && (!o.Running || slices.ContainsFunc(o.Attention, wrong)) {
+				return errSilent
+			}
+			return err
+		},
+	})
+}
+
+func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
+	cfg, err := cl.load()
+	if err != nil {
+		return nil, err
+	}
+	o := &overview{Settings: cfg.File, Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []finding{}}
+	var st web.Status
+	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
+		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
+	} else if !errors.Is(err, errStopped) {
+		return nil, err
+	}
+	d := &doctor{}
+	d.examine(ctx, cl)
+	for _, f := range d.findings {
+		if f.State != "ok" && f.What != "server" {
+			o.Attention = append(o.Attention, f)
+		}
+	}
+	if l, err := cl.openLog(ctx); err == nil { // else doctor says why not
+		defer l.Close()
+		err = o.read(ctx, l, now)
+		return o, err
+	}
+	return o, nil
+}
+
+// read counts what the log has of today, and its gaps.
+func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error {
+	y, m, d := now.Date()
+	midnight := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
+	devices, err := l.top(ctx, "devices", querylog.Filter{Since: midnight})
+	if err != nil {
+		return err
+	}
+	o.Today = &dayCounts{Since: midnight, Devices: len(devices)}
+	for i := range devices {
+		o.Today.Count += devices[i].Count
+		o.Today.Blocked += devices[i].Blocked
+	}
+	if o.Vendors, err = l.top(ctx, "vendors", querylog.Filter{Since: midnight}); err != nil {
+		return err
+	}
+	events, err := l.Ledger(ctx, now.AddDate(0, 0, -gapDays), time.Time{})
+	o.Gaps = append(o.Gaps, slices.DeleteFunc(events, func(e querylog.Event) bool { return !isGap(e.Kind) })...)
+	return err
+}
+
+// isGap reports whether look-ups may be missing for an event of this kind, or were
+// counted without what they asked for.
+func isGap(kind string) bool {
+	switch kind {
+	case querylog.KindCrash, querylog.KindLost, querylog.KindFolded, querylog.KindStore, querylog.KindFailure, "overload":
+		return true
+	}
+	return false
+}
+
+// print writes the overview for a person, the longest lists cut.
+func (o *overview) print(w io.Writer) error {
+	var b strings.Builder
+	if o.Running {
+		fmt.Fprintf(&b, "Telltale %s answers on %s since %s (process %d).\n", o.Version, strings.Join(o.Listen, ", "), when(o.Started), o.PID)
+	} else {
+		b.WriteString("No server is running with these settings.\n")
+	}
+	fmt.Fprintf(&b, "Settings   %s\n", cmp.Or(o.Settings, "no file: the defaults, the environment and the flags"))
+	if t := o.Today; t != nil {
+		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "look-up"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))
+	}
+	o.printVendors(&b)
+	o.printGaps(&b)
+	if len(o.Attention) == 0 {
+		b.WriteString("Attention  nothing needs any\n")
+	}
+	for i, f := range o.Attention {
+		fmt.Fprintf(&b, "%-10s %s: %s: %s\n", headed("Attention", i), f.State, f.What, printable(f.Says))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (o *overview) printVendors(b *strings.Builder) {
+	const most = 5
+	shown := 0
+	for i := range o.Vendors {
+		v := &o.Vendors[i]
+		if v.Tiers.Telemetry == 0 {
+			continue
+		}
+		if shown == most {
+			fmt.Fprintf(b, "%-10s and more: 'telltale top vendors'\n", "")
+			return
+		}
+		fmt.Fprintf(b, "%-10s %s: %s of names listed as telemetry\n", headed("Vendors", shown), printable(v.Key), number(v.Tiers.Telemetry, "look-up"))
+		shown++
+	}
+	if shown == 0 {
+		b.WriteString("Vendors    nobody asked for a name listed as telemetry today\n")
+	}
+}
+
+func (o *overview) printGaps(b *strings.Builder) {
+	const most = 3
+	if len(o.Gaps) == 0 {
+		fmt.Fprintf(b, "Gaps       none in the log of the last %d days\n", gapDays)
+	}
+	newest := o.Gaps[max(0, len(o.Gaps)-most):]
+	for i := range newest {
+		fmt.Fprintf(b, "%-10s %s\n", headed("Gaps", i), eventText(&newest[i]))
+	}
+	if more := len(o.Gaps) - len(newest); more > 0 {
+		fmt.Fprintf(b, "%-10s and %d more in the last %d days: 'telltale ledger'\n", "", more, gapDays)
+	}
+}
+
+// headed returns a heading for the first of several lines.
+func headed(text string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return text
+}
+
+func number(n uint64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func share(part, whole uint64) string {
+	if whole == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.0f%%)", 100*float64(part)/float64(whole))
+}
