@@ -16,19 +16,22 @@ import (
 // cannot settle with one packet each way goes on by the fallback, answerLater,
 // with all upstreams, TCP, and time to wait.
 
-// fallback ends q on a goroutine of its own. tried is an upstream that was asked
-// in vain and is to be asked last; nil for none.
-func (s *Server) fallback(q upstream.Query, tried *upstream.Upstream) {
+// fallback ends q on a goroutine of its own.
+func (s *Server) fallback(q upstream.Query, start upstream.Start) {
 	f := q.(*flight)
-	f.tried = tried
+	f.start = start
 	s.work.Go(func() { s.answerLater(f) })
 }
 
 // deliver keeps e as the answer to f, and answers all who wait for it through
-// out. Each is done only when out is done with it.
+// out. Each is done only when out is done with it. Where f has ended before, an
+// answer is late: it is kept, and no more; a failure is nothing new.
 func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWriter, done func(*waiter)) {
-	s.cache.Put(f.question, e)
-	for _, w := range s.flights.finish(f) {
+	waiters, first := s.flights.finish(f)
+	if first || !e.IsFailure() {
+		s.cache.Put(&f.question, e)
+	}
+	for _, w := range waiters {
 		s.guard(func() {
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))
 			w.answered = true
@@ -36,6 +39,17 @@ func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWrite
 		})
 		done(w)
 	}
+}
+
+// keepLate keeps an answer that came when nobody waited for it any more: who asks
+// again has it at once.
+func (s *Server) keepLate(q *dnswire.Question, a *upstream.Answer) {
+	f := &flight{question: *q, over: true}
+	s.guard(func() {
+		if e := s.newEntry(a, nil, f, new(cache.Entry)); !e.IsFailure() {
+			s.cache.Put(q, e)
+		}
+	})
 }
 
 // writer is where w's reply goes at once.
@@ -71,7 +85,7 @@ func (d *deliveries) Answered(q upstream.Query, a *upstream.Answer, epoch uint32
 		e = cache.NewFailure(dnswire.EDE{}, now)
 	}
 	if e.IsFailure() {
-		e.KeepFailure(d.srv.cache.Peek(f.question), epoch)
+		e.KeepFailure(d.srv.cache.Peek(&f.question), epoch)
 	}
 	d.now = now
 	d.srv.deliver(f, e, d.writerOf, d.hold)

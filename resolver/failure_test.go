@@ -42,7 +42,7 @@ func TestFailuresEndWhenUpstreamsComeUp(t *testing.T) {
 	ahead.Add(int64(29 * time.Second))
 	ask(querylog.FromCache)
 	broken.Store(false)
-	s.upstreams.Epoch().Add(1) // an upstream has come up
+	s.epoch.Add(1) // an upstream has come up
 	if r := ask(querylog.FromUpstream); data(r) != "A 192.0.2.1" {
 		t.Errorf("after the upstream is back: %v", r)
 	}

@@ -18,15 +18,18 @@ import (
 // However often a question is asked meanwhile, and with whatever options, there
 // is one query upstream (CVE-2023-30464).
 type flight struct {
-	question *dnswire.Question // of its first waiter, who stays until it is finished
+	question dnswire.Question // of its first waiter
 	private  bool
-	tried    *upstream.Upstream // was asked in vain already; nil for none
 	key      cache.Key
-	waiters  []*waiter // guarded by flights.mu until it is finished
+	start    upstream.Start     // of the fallback
+	cancel   context.CancelFunc // of the fallback; nil where there is none. Guarded by flights.mu, as the next
+
+	waiters []*waiter // until it is finished
+	over    bool      // it is finished
 }
 
 // Question returns what is asked.
-func (f *flight) Question() *dnswire.Question { return f.question }
+func (f *flight) Question() *dnswire.Question { return &f.question }
 
 // A waiter is a query that waits, copied from its reader.
 type waiter struct {
@@ -75,7 +78,7 @@ func (f *flights) join(w *waiter) (start *flight, ok bool) {
 	k := cache.NewKey(question)
 	fl := f.current[k]
 	if fl == nil {
-		fl = &flight{question: question, private: w.private, key: k}
+		fl = &flight{question: *question, private: w.private, key: k}
 		f.current[k] = fl
 		start = fl
 	}
@@ -83,10 +86,18 @@ func (f *flights) join(w *waiter) (start *flight, ok bool) {
 	return start, true
 }
 
-// finish ends a flight and returns who waited for it.
-func (f *flights) finish(fl *flight) []*waiter {
+// finish ends a flight and returns who waited for it. first is false where it has
+// ended before: an answer may come by a shared socket and by the fallback.
+func (f *flights) finish(fl *flight) (waiters []*waiter, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if fl.over {
+		return nil, false
+	}
+	fl.over = true
+	if fl.cancel != nil {
+		fl.cancel()
+	}
 	delete(f.current, fl.key)
 	for _, w := range fl.waiters {
 		client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
@@ -95,7 +106,17 @@ func (f *flights) finish(fl *flight) []*waiter {
 		}
 	}
 	f.waiting -= len(fl.waiters)
-	return fl.waiters
+	waiters, fl.waiters = fl.waiters, nil
+	return waiters, true
+}
+
+// setCancel says how the fallback of a flight is ended when it is finished.
+func (f *flights) setCancel(fl *flight, cancel context.CancelFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.cancel = cancel; fl.over {
+		cancel()
+	}
 }
 
 // count returns how many queries wait.
@@ -128,7 +149,7 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 		return
 	}
 	if start != nil && (q.batch == nil || start.private || !s.shared.Ask(start, q.batch)) {
-		s.fallback(start, nil)
+		s.fallback(start, upstream.Start{})
 	}
 }
 
@@ -143,7 +164,7 @@ func (s *Server) release(w *waiter) {
 }
 
 // exchangeBudget bounds the time a query may take upstream, all tries counted.
-const exchangeBudget = 3 * time.Second
+const exchangeBudget = 6 * time.Second
 
 // resolve asks the upstreams, and always returns an entry.
 func (s *Server) resolve(f *flight) (e *cache.Entry) {
@@ -153,19 +174,20 @@ func (s *Server) resolve(f *flight) (e *cache.Entry) {
 }
 
 func (s *Server) askUpstreams(f *flight) *cache.Entry {
-	epoch := s.upstreams.Epoch().Load()
+	epoch := s.epoch.Load()
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
 	defer cancel()
+	s.flights.setCancel(f, cancel)
 	var a upstream.Answer
 	var err error
 	if f.private {
-		a, err = s.upstreams.ExchangePrivate(ctx, f.question)
+		a, err = s.upstreams.ExchangePrivate(ctx, &f.question)
 	} else {
-		a, err = s.upstreams.Exchange(ctx, f.question, f.tried)
+		a, err = s.upstreams.Exchange(ctx, &f.question, f.start)
 	}
 	e := s.newEntry(&a, err, f, new(cache.Entry))
 	if e.IsFailure() && !wasNotAsked(err) {
-		e.KeepFailure(s.cache.Peek(f.question), epoch)
+		e.KeepFailure(s.cache.Peek(&f.question), epoch)
 	}
 	return e
 }
@@ -179,7 +201,7 @@ func (s *Server) newEntry(a *upstream.Answer, err error, f *flight, into *cache.
 	defer a.Release()
 	sz := sanitizerPool.Get().(*dnswire.Sanitizer)
 	defer sanitizerPool.Put(sz)
-	c, err := sz.Sanitize(a.Wire, f.question)
+	c, err := sz.Sanitize(a.Wire, &f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)
 		return cache.NewFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())

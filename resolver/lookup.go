@@ -49,7 +49,7 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.En
 // resolveFor asks the upstreams a question of our own, and keeps the answer.
 func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool) (*cache.Entry, error) {
 	done := make(chan *cache.Entry, 1)
-	s.work.Go(func() { done <- s.resolve(&flight{question: q, private: private}) })
+	s.work.Go(func() { done <- s.resolve(&flight{question: *q, private: private}) })
 	select {
 	case e := <-done:
 		s.cache.Put(q, e)

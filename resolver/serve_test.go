@@ -354,7 +354,7 @@ func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Detach()
-	f.waiters, f.question, f.key = []*waiter{w}, &w.Question, cache.NewKey(&w.Question)
+	f.waiters, f.question, f.key = []*waiter{w}, w.Question, cache.NewKey(&w.Question)
 	broken := &cache.Entry{HasAddresses: true, Private: true, StoredAt: d.now, ExpiresAt: d.now}
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)

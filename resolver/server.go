@@ -6,6 +6,7 @@
 package resolver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -40,6 +41,7 @@ type Server struct {
 	cache       *cache.Cache
 	flights     *flights
 	upstreams   *upstream.Client
+	epoch       atomic.Uint32 // see upstream.Options
 	shared      *upstream.Shared
 	listeners   *listen.Listeners
 	identifying chan struct{} // a place for each query whose client is being identified
@@ -64,8 +66,9 @@ func New(o Options) (*Server, error) {
 	}
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
-		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix, AnswerTime: exchangeBudget,
+		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
 		Handler: s, Allowed: o.Allowed, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
 	})
 	if err != nil {
@@ -82,6 +85,8 @@ func New(o Options) (*Server, error) {
 	if up.Now == nil {
 		up.Now = o.Now
 	}
+	up.Epoch, up.Late, up.Changed = &s.epoch, s.keepLate, func() { s.cache.Flush() }
+	s.cache = cache.New(o.CacheSize, &s.epoch)
 	if s.upstreams, err = upstream.New(up); err != nil {
 		s.listeners.Close()
 		return nil, err
@@ -89,7 +94,6 @@ func New(o Options) (*Server, error) {
 	s.shared = upstream.NewShared(upstream.SharedOptions{
 		Client: s.upstreams, NewReceiver: func() upstream.Receiver { return &deliveries{srv: s} }, Fallback: s.fallback, Guard: s.guard,
 	})
-	s.cache = cache.New(o.CacheSize, s.upstreams.Epoch())
 	s.work.Add(1) // until Close: readers may begin flights
 	return s, nil
 }

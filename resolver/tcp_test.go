@@ -220,7 +220,7 @@ func TestADefectEndsItsStream(t *testing.T) {
 			panic("a defect")
 		}
 		return nil
-	}}, listen.StreamTimes{Write: time.Millisecond})
+	}}, listen.StreamTimes{Write: time.Millisecond, Answer: time.Millisecond})
 	c := dialStream(t, s)
 	for range 64 + 1 {
 		c.Write(dnstest.Framed(packetOf(t, "localhost.", dns.TypeA)))

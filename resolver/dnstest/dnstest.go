@@ -52,8 +52,9 @@ func AnswerA(a string) dns.HandlerFunc {
 	}
 }
 
+// isProbe reports whether q is one of Telltale's own: for a loop, or for the root.
 func isProbe(q *dns.Msg) bool {
-	return len(q.Question) == 1 && strings.Contains(q.Question[0].Name, "."+ProbeLabel)
+	return len(q.Question) == 1 && (strings.Contains(q.Question[0].Name, "."+ProbeLabel) || q.Question[0].Name == "." && q.Question[0].Qtype == dns.TypeNS)
 }
 
 // Start starts an upstream that handles queries, until the test ends.
@@ -124,7 +125,7 @@ func StartRaw(t testing.TB, handle func(query []byte, send func([]byte)), stream
 			}
 			query := bytes.Clone(b[:n])
 			send := func(p []byte) { udp.WriteToUDPAddrPort(p, from) }
-			if bytes.Contains(query, []byte(ProbeLabel)) {
+			if bytes.Contains(query, []byte(ProbeLabel)) || isRootQuery(query) {
 				send(ReplyTo(query, dns.RcodeNameError))
 				continue
 			}
@@ -147,6 +148,9 @@ func StartRaw(t testing.TB, handle func(query []byte, send func([]byte)), stream
 	t.Cleanup(func() { udp.Close(); tcp.Close(); tasks.Wait() })
 	return udp.LocalAddr().(*net.UDPAddr).AddrPort()
 }
+
+// isRootQuery reports whether query asks for the servers of the root.
+func isRootQuery(query []byte) bool { return len(query) > 14 && string(query[12:15]) == "\x00\x00\x02" }
 
 // StartBare starts an upstream that costs as little as can be, so that what is
 // counted and measured beside it is ours: it allocates nothing, and answers each

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 )
 
 // 192.0.2.77 and 2001:db8::77 are of nobody (RFC 5737, RFC 3849).
@@ -17,8 +16,7 @@ func TestAnAddressThatIsNotThereYetIsBound(t *testing.T) {
 		addrs = append(addrs, v6)
 	}
 	l, err := Open(Options{
-		Addrs: addrs, Readers: 2, Streams: 1, StreamTimes: StreamTimes{},
-		AnswerTime: time.Second, Logger: slog.New(slog.NewTextHandler(&said, nil)),
+		Addrs: addrs, Readers: 2, Streams: 1, Logger: slog.New(slog.NewTextHandler(&said, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -57,8 +57,6 @@ type Options struct {
 	StreamTimes StreamTimes
 	// ClientPrefix is how many bits tell IPv6 clients apart.
 	ClientPrefix int
-	// AnswerTime is the longest that an answer may take.
-	AnswerTime time.Duration
 
 	Handler Handler
 	// Allowed reports whether a client may ask; those who may not are refused by

@@ -23,6 +23,8 @@ type StreamTimes struct {
 	Idle  time.Duration // between queries, and half of that when connections are scarce; default 10 s
 	Query time.Duration // from a query's first octet to its last; default 3 s
 	Write time.Duration // for one answer; default 3 s
+	// Answer is the longest that an answer may be waited for after the last query.
+	Answer time.Duration
 }
 
 func (t *StreamTimes) setDefaults() {
@@ -109,10 +111,9 @@ type Stream struct {
 	conn    *net.TCPConn
 	client  netip.AddrPort
 	handler StreamHandler
-	within  time.Duration // the longest that an answer may take
-	account netip.Addr    // whom it counts for: its client; none for all who may not ask
-	owed    atomic.Int64  // octets of answers not yet written
-	cut     atomic.Bool   // closed for what its client did, and counted
+	account netip.Addr   // whom it counts for: its client; none for all who may not ask
+	owed    atomic.Int64 // octets of answers not yet written
+	cut     atomic.Bool  // closed for what its client did, and counted
 
 	answers chan []byte   // complete, with their length; never full: see slots
 	slots   chan struct{} // one for each query not yet answered
@@ -136,7 +137,6 @@ func (l *Listeners) accept(tcp *net.TCPListener) {
 		}
 		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 		st := newStream(l.streams, conn, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
-		st.within = l.options.AnswerTime
 		if l.options.Allowed(st.client.Addr()) {
 			st.account = overload.ClientOf(st.client.Addr(), l.options.ClientPrefix)
 		}
@@ -225,7 +225,7 @@ func (st *Stream) write() {
 			st.writeOne(answer)
 			<-st.slots
 		case <-gone:
-			gone, late = nil, time.After(st.within+st.streams.times.Write)
+			gone, late = nil, time.After(st.streams.times.Answer+st.streams.times.Write)
 		case <-late:
 			return
 		}

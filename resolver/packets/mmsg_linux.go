@@ -58,13 +58,7 @@ func NewReceiver(v6, wildcard bool) *Receiver {
 // costs less than it saves (dnsperf, cached: 10 % more per CPU-second). When
 // nothing is there, it blocks in a way that lets others have the processor.
 func (m *Receiver) Receive(fd int) (int, error) {
-	for i := range m.in {
-		h := &m.in[i].hdr
-		h.Namelen = unix.SizeofSockaddrInet6
-		if h.Control != nil {
-			h.SetControllen(controlSize)
-		}
-	}
+	m.prepare()
 	first := uintptr(unsafe.Pointer(&m.in[0]))
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), first, BatchSize, unix.MSG_DONTWAIT, 0, 0)
 	if errno == unix.EAGAIN {
@@ -76,6 +70,31 @@ func (m *Receiver) Receive(fd int) (int, error) {
 	}
 	return int(n), nil
 }
+
+// ReceiveNow returns how many packets there are, without waiting for any.
+func (m *Receiver) ReceiveNow(fd int) (int, error) {
+	m.prepare()
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.in[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
+	runtime.KeepAlive(m)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+func (m *Receiver) prepare() {
+	for i := range m.in {
+		h := &m.in[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if h.Control != nil {
+			h.SetControllen(controlSize)
+		}
+	}
+}
+
+// Beginning returns what was received of the i-th packet, whether it was cut short
+// or not.
+func (m *Receiver) Beginning(i int) []byte { return m.packets[i][:min(int(m.in[i].n), MaxSize)] }
 
 // Packet returns the i-th packet and its sender. A packet that was cut short, to
 // which nobody could reply, or that woke us without being one, is not ok.

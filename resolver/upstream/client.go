@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,8 +35,19 @@ type Options struct {
 	// server is dropped. It is called whenever the upstreams change.
 	Self func() []netip.AddrPort
 
-	Patience time.Duration // how long an upstream may be silent before the next is asked; default 800 ms
-	Budget   time.Duration // how long one query may take in all; default 1.8 s
+	Patience time.Duration // how long an upstream may be silent of which nothing is known; default 400 ms
+	Budget   time.Duration // how long one query may take in all; default 4.8 s
+
+	// Epoch is the availability epoch. It changes whenever there may be answers where
+	// there were none: an upstream has come up, or there are others. Failures from
+	// before are to be forgotten. nil: nobody looks at it.
+	Epoch *atomic.Uint32
+	// Late takes an answer that came when nobody waited for it any more. It must not
+	// keep it. nil: nobody waits for such.
+	Late func(q *dnswire.Question, a *Answer)
+	// Changed is called when other servers are asked than before, but not for the
+	// first; nil: nobody is told.
+	Changed func()
 
 	Logger *slog.Logger
 	Report func(kind, subject, detail string) // what a person should hear of; may be nil
@@ -47,19 +56,11 @@ type Options struct {
 	pace pace
 }
 
-// maxTries bounds the times one query is asked of upstreams, whoever they are.
-// Each try is one UDP query, and at most one more without EDNS and one by TCP.
-const maxTries = 6
-
-// maxTriesEach bounds the times one query is asked of one upstream (RFC 9520,
-// 3.1).
-const maxTriesEach = 3
-
 // A Client asks the first upstream that is up, and the next when one is silent,
 // refuses or fails. All methods may be called by any goroutine at any time.
 //
-// Queries share nothing but the counters of an upstream: each has its own socket
-// and its own buffer, so a slow upstream holds up only those who asked it.
+// By Exchange queries share nothing but what is known of an upstream: each has its
+// own socket and its own buffer, so a slow upstream holds up only those who asked it.
 type Client struct {
 	patience time.Duration
 	budget   time.Duration
@@ -69,10 +70,13 @@ type Client struct {
 	report   func(kind, subject, detail string)
 	now      func() time.Time
 	file     string // the resolv.conf to follow
+	onLate   func(*dnswire.Question, *Answer)
+	changed  func()
+	late     atomic.Int64 // conversations that wait for late replies
 
 	set atomic.Pointer[serverSet]
 
-	epoch atomic.Uint32 // see Epoch
+	epoch *atomic.Uint32 // see Options.Epoch
 
 	probes probeLog
 	ctx    context.Context // ends with Close
@@ -152,14 +156,17 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	u := &Client{
-		patience: cmp.Or(o.Patience, 800*time.Millisecond),
-		budget:   cmp.Or(o.Budget, 1800*time.Millisecond),
+		patience: cmp.Or(o.Patience, 400*time.Millisecond),
+		budget:   cmp.Or(o.Budget, 4800*time.Millisecond),
 		pace:     o.pace.orDefault(),
 		self:     o.Self,
 		log:      o.Logger,
 		report:   o.Report,
 		now:      o.Now,
 		file:     o.ResolvConf,
+		epoch:    o.Epoch,
+		onLate:   o.Late,
+		changed:  o.Changed,
 	}
 	if u.self == nil {
 		u.self = func() []netip.AddrPort { return nil }
@@ -172,6 +179,12 @@ func New(o Options) (*Client, error) {
 	}
 	if u.now == nil {
 		u.now = time.Now
+	}
+	if u.epoch == nil {
+		u.epoch = new(atomic.Uint32)
+	}
+	if u.changed == nil {
+		u.changed = func() {}
 	}
 	if u.file == "" {
 		u.file = resolvConf
@@ -294,17 +307,16 @@ func noUpstream(source string) *Error {
 }
 
 // Exchange asks for q and returns the first upstream's answer that is one. Any
-// error is an *Error, or that of ctx. tried was silent already: it is asked again
-// after all others, in what time is left; nil for none.
+// error is an *Error, or that of ctx.
 //
 // What it promises is that the answer fits the question and came from one of the
 // servers, and that an answer or an error is there within the budget.
-func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, tried *Upstream) (Answer, error) {
+func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
 	set := u.set.Load()
 	if len(set.all) == 0 {
 		return Answer{}, set.none
 	}
-	return u.ask(ctx, q, set.all, tried)
+	return u.ask(ctx, q, set.all, start)
 }
 
 // ExchangePrivate is Exchange for names that only a server of this network may
@@ -314,140 +326,11 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answ
 	if len(set.private) == 0 {
 		return Answer{}, ErrNoPrivate
 	}
-	return u.ask(ctx, q, set.private, nil)
+	return u.ask(ctx, q, set.private, Start{})
 }
-
-// Epoch is the availability epoch. It changes whenever there may be answers where
-// there were none: an upstream has come up, or there are others. Failures from
-// before are forgotten.
-func (u *Client) Epoch() *atomic.Uint32 { return &u.epoch }
 
 // HasPrivate reports whether ExchangePrivate has anybody to ask.
 func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
-
-// A candidate is an upstream as one query sees it.
-type candidate struct {
-	*Upstream
-	outcome outcome
-	tries   uint8
-	done    bool // asking it again would bring nothing new
-}
-
-// ask asks the members that are up in order, then those that are failing, and
-// those that were silent once more while the budget lasts.
-func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstream, tried *Upstream) (Answer, error) {
-	var room [8]candidate
-	list := appendCandidates(room[:0], members)
-	if len(list) == 0 {
-		return Answer{}, u.allDown(members)
-	}
-	deadline, first := time.Now().Add(u.budget), 0
-	if i := slices.IndexFunc(list, func(c candidate) bool { return c.Upstream == tried }); i >= 0 {
-		deadline, first = deadline.Add(-u.patienceFor(u.budget, len(list))), i+1
-		list[i].tries++
-	}
-	var servFail Answer // handed on if nobody does better
-	for try, at := 0, first; try < maxTries; try, at = try+1, at+1 {
-		if at = nextCandidate(list, at); at < 0 {
-			break
-		}
-		c := &list[at%len(list)]
-		began := time.Now()
-		patience := u.patienceFor(deadline.Sub(began), len(list)-at)
-		if patience <= 0 {
-			break
-		}
-		var a Answer
-		a, c.outcome = u.try(ctx, c.Upstream, q, began.Add(patience))
-		if c.outcome != answered && ctx.Err() != nil {
-			a.Release()
-			servFail.Release()
-			return Answer{}, ctx.Err()
-		}
-		c.queries.Add(1)
-		c.tries++
-		switch c.outcome {
-		case answered:
-			c.answeredAfter(time.Since(began))
-			servFail.Release()
-			return a, nil
-		case servFailed:
-			servFail.Release()
-			servFail = a
-		}
-		c.failed(c.outcome)
-		c.done = c.outcome != silent || c.tries == maxTriesEach
-	}
-	if servFail.Wire != nil {
-		return servFail, nil
-	}
-	return Answer{}, whyNone(list)
-}
-
-// appendCandidates appends those to ask, best first.
-func appendCandidates(list []candidate, members []*Upstream) []candidate {
-	for _, state := range [...]State{Up, Failing} {
-		for _, m := range members {
-			if m.is(state) {
-				list = append(list, candidate{Upstream: m})
-			}
-		}
-	}
-	return list
-}
-
-// nextCandidate returns the first index from at on, counted round and round,
-// that is not done; -1 if all are.
-func nextCandidate(list []candidate, at int) int {
-	for i := at; i < at+len(list); i++ {
-		if !list[i%len(list)].done {
-			return i
-		}
-	}
-	return -1
-}
-
-// patienceFor shares what is left of the budget among those not asked yet.
-func (u *Client) patienceFor(left time.Duration, unasked int) time.Duration {
-	const least = 10 * time.Millisecond // below that no answer is to be expected
-	if left < least {
-		return 0
-	}
-	return min(u.patience, max(left/time.Duration(max(unasked, 1)), u.patience/4), left)
-}
-
-// allDown returns why none of the members is asked, and hastens their probes.
-func (u *Client) allDown(members []*Upstream) error {
-	var b strings.Builder
-	b.WriteString("all upstreams are down: ")
-	for i, m := range members {
-		if m.is(Down) {
-			m.requestProbe()
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(m.id + " " + m.reason())
-	}
-	return &Error{dnswire.EDENoReachable, b.String(), true}
-}
-
-// whyNone says what became of each candidate.
-func whyNone(list []candidate) error {
-	code := uint16(dnswire.EDENetworkError)
-	var b strings.Builder
-	for i := range list {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		c := &list[i]
-		b.WriteString(c.id + " " + c.outcome.String())
-		if c.outcome != unreachable && c.outcome != notSent {
-			code = dnswire.EDENoReachable
-		}
-	}
-	return &Error{code, b.String(), false}
-}
 
 // Status returns a line for each upstream, in order of preference, then those
 // that were dropped.
@@ -462,23 +345,15 @@ func (u *Client) Status() []Status {
 	return append(list, set.dropped...)
 }
 
-// firstUp returns the upstream that is asked first, as ask has it; nil where
-// there is none, or where it is not known to understand EDNS.
-func (u *Client) firstUp(now time.Time) *Upstream {
-	all := u.set.Load().all
-	for _, state := range [...]State{Up, Failing} {
-		for _, m := range all {
-			if m.is(state) && m.plain.Load() < now.Unix() {
-				return m
-			} else if m.is(state) {
-				return nil
+// first returns the upstream that is asked first; nil where there is none.
+func (u *Client) first() *Upstream {
+	var best *Upstream
+	for _, m := range u.set.Load().all {
+		if r := m.rank(); r < ranks && (best == nil || r < best.rank()) {
+			if best = m; r == 0 {
+				break
 			}
 		}
 	}
-	return nil
-}
-
-// sharedPatience is how long an upstream may be silent on a shared socket.
-func (u *Client) sharedPatience() time.Duration {
-	return u.patienceFor(u.budget, len(u.set.Load().all))
+	return best
 }

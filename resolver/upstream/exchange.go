@@ -2,282 +2,438 @@ package upstream
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"errors"
-	"io"
-	"net"
-	"net/netip"
-	"os"
-	"sync"
-	"syscall"
+	"slices"
+	"strings"
 	"time"
 
 	"telltale/dnswire"
 )
 
+// Bounds of one exchange, whoever is asked: how often its query is sent, and how
+// often to one upstream.
 const (
-	// queryPayload is the UDP payload size offered to upstreams: what passes
-	// everywhere without fragments, which a spoofer could replace (DNS flag day
-	// 2020).
-	queryPayload = 1232
-	// receiveSize holds more than was offered, as some servers send more. What
-	// fills it whole was perhaps cut and is asked for again by TCP.
-	receiveSize = 2048
-	// maxStrays packets that do not fit the query look like somebody guessing:
-	// the query turns to TCP, where there is nothing to guess.
-	maxStrays = 4
-	// maxQuery is the longest query: length prefix, header, question, OPT.
-	maxQuery = 2 + dnswire.HeaderLen + dnswire.MaxName + 4 + 11
-	// plainFor is how long a server that knows no EDNS is asked without.
-	plainFor = 10 * time.Minute
+	maxSendings     = 16
+	maxSendingsEach = 12
 )
 
-// An outcome is what became of one try of one upstream.
-type outcome uint8
+// A Start says how an exchange begins. The zero value asks the first that is up.
+type Start struct {
+	Tried *Upstream // was asked already, at Began; nil: none
+	Began time.Time
+	How   StartMode
+}
+
+// A StartMode says how Tried is asked again.
+type StartMode uint8
 
 const (
-	answered    outcome = iota
-	servFailed          // SERVFAIL that is no validator's verdict; the answer holds it
-	refused             // will not answer this, or anything
-	unsupported         // could not read the question
-	silent              // no reply that fits in time
-	unreachable         // the network says that nobody is there
-	notSent             // this machine could not send: no descriptors, no memory
+	AskLast   StartMode = iota // it was silent: the others first
+	AskOthers                  // it has failed, and that is counted: again only where there are no others
+	AskPlain                   // it could not read the query: without EDNS
+	AskTCP                     // its reply was truncated, or somebody seems to guess: by TCP
 )
 
-func (o outcome) String() string {
-	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked"}[o]
+// A candidate is an upstream as one exchange sees it.
+type candidate struct {
+	*Upstream
+	outcome  outcome
+	sent     int           // by UDP, all conversations
+	timeout  time.Duration // in force when it was sent first
+	udp      *conversation // the last; nil: not asked by UDP
+	waiting  bool          // for a reply to udp
+	plain    bool          // it could not read a query with EDNS
+	wantTCP  bool          // it is to be asked by TCP now
+	tcp      bool          // it was asked by TCP
+	tcpWaits bool          // for a reply by TCP
+	counted  bool          // in its queries
+	failed   bool          // that is counted
+	done     bool          // asking it again would bring nothing new
 }
 
-// An exchangeBuffer is the memory of one try: the query, behind room for TCP's
-// length prefix, and the reply. Whoever holds it owns it whole.
-type exchangeBuffer struct {
-	query [maxQuery]byte
-	reply []byte
-	home  *sync.Pool
+// An exchange is one question on its way to upstreams. One goroutine has it.
+type exchange struct {
+	client   *Client
+	q        *dnswire.Question
+	list     []candidate
+	results  chan result
+	deadline time.Time
+	sendings int
+	servFail Answer          // handed on if nobody does better
+	probe    bool            // it is the watcher's: it counts for nothing
+	ctx      context.Context // of its connections
 }
 
-var (
-	udpBuffers = sync.Pool{New: func() any { return &exchangeBuffer{reply: make([]byte, receiveSize)} }}
-	tcpBuffers = sync.Pool{New: func() any { return &exchangeBuffer{reply: make([]byte, 0xffff)} }}
-)
-
-func getBuffer(home *sync.Pool) *exchangeBuffer {
-	b := home.Get().(*exchangeBuffer)
-	b.home = home
-	return b
+// ask asks the members that are up in order, then those that are failing. One that
+// is silent for longer than it ever needs is not given up: the next is asked, and
+// the first again, while the budget lasts, and whichever answers first has answered.
+func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstream, start Start) (Answer, error) {
+	x := u.newExchange(q, appendCandidates(nil, members))
+	if len(x.list) == 0 {
+		return Answer{}, u.allDown(q, members)
+	}
+	at := 0
+	if i := slices.IndexFunc(x.list, func(c candidate) bool { return c.Upstream == start.Tried }); i >= 0 {
+		waited := time.Since(start.Began)
+		x.deadline = x.deadline.Add(-waited)
+		at = x.resume(i, start.How, waited)
+	}
+	return x.run(ctx, at)
 }
 
-func (b *exchangeBuffer) release() { b.home.Put(b) }
+func (u *Client) newExchange(q *dnswire.Question, list []candidate) *exchange {
+	return &exchange{client: u, q: q, list: list, results: make(chan result, maxSendings+1), deadline: time.Now().Add(u.budget)}
+}
 
-// writeQuery writes the query for q with an id of its own, and returns it whole
-// and as far as a reply must repeat it. Of the client's query only name, type,
-// class, DO and CD go out, in lower case: no option, no letter case, no id.
-func (b *exchangeBuffer) writeQuery(q *dnswire.Question, id uint16, edns, trustAD bool) (query, asked []byte) {
-	m := binary.BigEndian.AppendUint16(b.query[:2], id)
-	flags := byte(0)
-	if q.CD {
-		flags |= bitCD
+// run asks until there is an answer, the budget is spent, or ctx ends. at is the
+// candidate to begin with.
+func (x *exchange) run(ctx context.Context, at int) (Answer, error) {
+	var cancel context.CancelFunc
+	x.ctx, cancel = context.WithDeadline(ctx, x.deadline)
+	defer cancel()
+	defer x.leave()
+	return x.askInTurn(ctx, at)
+}
+
+// resume takes in that the i-th candidate was asked already, so long ago, and
+// returns whose turn is next.
+func (x *exchange) resume(i int, how StartMode, waited time.Duration) (at int) {
+	c := &x.list[i]
+	c.sent, c.counted, c.outcome = 1, true, silent
+	c.timeout = min(max(waited, leastTimeout), c.timing.current())
+	switch how {
+	case AskPlain:
+		c.plain = true
+	case AskTCP:
+		c.wantTCP = true
+	case AskOthers:
+		c.outcome, c.failed, c.done = refused, true, len(x.list) > 1
+		return i + 1
+	default:
+		return i + 1
 	}
-	if trustAD {
-		flags |= bitAD // RFC 6840, 5.7
-	}
-	extra := byte(0)
-	if edns {
-		extra = 1
-	}
-	m = append(m, bitRD, flags, 0, 1, 0, 0, 0, 0, 0, extra)
-	m = append(m, q.Name.Wire()...)
-	m = binary.BigEndian.AppendUint16(m, q.Type)
-	m = binary.BigEndian.AppendUint16(m, q.Class)
-	asked = m[2:]
-	if edns {
-		do := byte(0)
-		if q.DO {
-			do = 0x80
+	return i
+}
+
+func (x *exchange) askInTurn(ctx context.Context, at int) (Answer, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		left := time.Until(x.deadline)
+		if left <= 0 {
+			return x.nobody()
 		}
-		m = append(m, 0, 0, dnswire.TypeOPT, queryPayload>>8, queryPayload&0xff, 0, 0, do, 0, 0, 0)
-	}
-	binary.BigEndian.PutUint16(b.query[:], uint16(len(m)-2))
-	return m[2:], asked
-}
-
-// try asks one upstream once: by UDP, again without EDNS if it seems not to know
-// it, and by TCP if the reply is truncated.
-func (u *Client) try(ctx context.Context, m *Upstream, q *dnswire.Question, deadline time.Time) (Answer, outcome) {
-	edns := m.plain.Load() < time.Now().Unix()
-	a, kind, err := tryUDP(ctx, m, q, edns, deadline)
-	if err == nil && kind == replyUnsupported && edns {
-		a.Release()
-		edns = false
-		a, kind, err = tryUDP(ctx, m, q, edns, deadline)
-		if err == nil && kind == replyGood {
-			m.plain.Store(time.Now().Add(plainFor).Unix())
+		wait, i := left, x.next(at)
+		if i >= 0 {
+			at = i + 1
+			wait = min(x.ask(i), left)
+		} else if !x.isWaiting() {
+			return x.nobody()
+		}
+		timer.Reset(wait)
+		for moveOn := false; !moveOn; {
+			select {
+			case <-ctx.Done():
+				return Answer{}, ctx.Err()
+			case <-timer.C:
+				moveOn = true
+				if i >= 0 {
+					x.timedOut(i, wait)
+				}
+			case r := <-x.results:
+				if x.take(&r) {
+					return r.answer, nil
+				}
+				if c := &x.list[r.from]; c.wantTCP || c.plain && !c.done {
+					at = r.from
+				}
+				moveOn = true
+			}
 		}
 	}
-	if err == nil && kind == replyTruncated {
-		a.Release()
-		a, kind, err = tryTCP(ctx, m, q, edns, deadline)
-	}
-	if err != nil {
-		return Answer{}, outcomeOf(err)
-	}
-	switch kind {
-	case replyGood:
-		return a, answered
-	case replyServFail:
-		if len(a.Wire) >= dnswire.HeaderLen && a.Wire[5] == 1 {
-			return a, servFailed
-		}
-		a.Release()
-		return Answer{}, servFailed
-	}
-	a.Release()
-	if kind == replyUnsupported {
-		return Answer{}, unsupported
-	}
-	return Answer{}, refused
 }
 
-// outcomeOf reads an error of the socket.
-func outcomeOf(err error) outcome {
+// next returns the first candidate from at on, counted round and round, that can be
+// asked again now; -1 if none can.
+func (x *exchange) next(at int) int {
+	if x.sendings >= maxSendings {
+		return -1
+	}
+	now := time.Now()
+	for i := at; i < at+len(x.list); i++ {
+		if x.list[i%len(x.list)].canBeAsked(now) {
+			return i % len(x.list)
+		}
+	}
+	return -1
+}
+
+// canBeAsked reports whether asking c once more may bring something new.
+func (c *candidate) canBeAsked(now time.Time) bool {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return silent
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS),
-		errors.Is(err, syscall.ENOMEM), errors.Is(err, context.Canceled):
-		return notSent
-	case errors.Is(err, errStrays), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return refused
+	case c.done || c.tcpWaits:
+		return false
+	case c.wantTCP || !c.tcp || c.sent < maxSilent:
+		return true
 	}
-	return unreachable
+	return c.sent < maxSendingsEach && c.modes.isAlive(now)
 }
 
-// errStrays means that a server sent messages over TCP that do not fit.
-var errStrays = errors.New("replies do not fit the query")
-
-// tryUDP asks over a socket of its own, bound to a random port and connected, so
-// that the kernel takes packets from the upstream's address and port only. What
-// does not fit the query is counted and waited past.
-func tryUDP(ctx context.Context, m *Upstream, q *dnswire.Question, edns bool, deadline time.Time) (Answer, replyKind, error) {
-	conn, id, err := dialUDP(m.addr)
-	if err != nil {
-		return Answer{}, 0, err
+// ask sends the query to the i-th candidate, and returns how long to wait before
+// somebody is asked again.
+func (x *exchange) ask(i int) time.Duration {
+	c, now := &x.list[i], time.Now()
+	if !c.counted {
+		c.counted = true
+		c.queries.Add(1)
 	}
-	defer conn.Close()
-	defer interrupt(ctx, conn)()
-	if err := conn.SetReadDeadline(deadline); err != nil {
-		return Answer{}, 0, err
+	x.sendings++
+	tcp := c.wantTCP || c.sent == 0 && c.modes.current(now) == modeTCP && !c.tcp ||
+		!c.tcp && c.sent >= maxSilent && !c.modes.isAlive(now)
+	if tcp {
+		x.askTCP(i)
+		return x.share(i, max(2*c.timeout, steadyResend)) // others may be asked meanwhile
 	}
-	b := getBuffer(&udpBuffers)
-	query, asked := b.writeQuery(q, id, edns, m.trustAD)
-	if _, err := conn.Write(query); err != nil {
-		b.release()
-		return Answer{}, 0, err
+	how := c.modes.forSending(c.sent, now)
+	if c.plain {
+		how = modePlain
 	}
-	for strays := 0; strays < maxStrays; strays++ {
-		n, err := conn.Read(b.reply)
-		if err != nil {
-			b.release()
-			return Answer{}, 0, err
-		}
-		kind, end := checkReply(b.reply[:n], asked)
-		if n == len(b.reply) && kind != replyStray {
-			kind = replyTruncated
-		}
-		if kind != replyStray {
-			return m.answer(b, end), kind, nil
-		}
-		m.strays.Add(1)
+	if c.sent++; c.timeout == 0 {
+		c.timeout = c.timing.current()
 	}
-	b.release()
-	return Answer{}, replyTruncated, nil
+	var err error
+	if c.udp == nil {
+		c.udp, err = x.client.converse(c.Upstream, i, x.results)
+	}
+	if err == nil {
+		c.waiting, c.outcome = true, silent
+		err = c.udp.send(x.client, x.q, how, now)
+	}
+	if err != nil && !c.waiting {
+		x.giveUp(c, outcomeOf(err))
+		return 0
+	}
+	// An error of a socket that is read reaches its reader too.
+	return x.share(i, resendAfter(c.timeout, c.sent))
 }
 
-// tryTCP asks over a connection of its own: truncation is rare, and an idle
-// connection kept for it would be one more thing to go stale. The reply's
-// memory is bounded by its length prefix, the wait by deadline.
-func tryTCP(ctx context.Context, m *Upstream, q *dnswire.Question, edns bool, deadline time.Time) (Answer, replyKind, error) {
-	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, "tcp", m.addr.String())
-	if err != nil {
-		return Answer{}, 0, err
-	}
-	defer conn.Close()
-	defer interrupt(ctx, conn)()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return Answer{}, 0, err
-	}
-	var random [2]byte
-	rand.Read(random[:])
-	b := getBuffer(&tcpBuffers)
-	query, asked := b.writeQuery(q, binary.BigEndian.Uint16(random[:]), edns, m.trustAD)
-	if _, err := conn.Write(b.query[:2+len(query)]); err != nil {
-		b.release()
-		return Answer{}, 0, err
-	}
-	for range maxStrays {
-		n, err := readMessage(conn, b.reply)
-		if err != nil {
-			b.release()
-			return Answer{}, 0, err
-		}
-		kind, end := checkReply(b.reply[:n], asked)
-		if kind == replyTruncated {
-			break
-		}
-		if kind != replyStray {
-			return m.answer(b, end), kind, nil
-		}
-		m.strays.Add(1)
-	}
-	b.release()
-	return Answer{}, 0, errStrays
-}
-
-// readMessage reads one length-prefixed message (RFC 1035, 4.2.2) into b, which
-// holds the longest.
-func readMessage(r io.Reader, b []byte) (int, error) {
-	if _, err := io.ReadFull(r, b[:2]); err != nil {
-		return 0, err
-	}
-	return io.ReadFull(r, b[:binary.BigEndian.Uint16(b)])
-}
-
-// answer makes the reply in b an answer, which owns b.
-func (m *Upstream) answer(b *exchangeBuffer, end int) Answer {
-	return Answer{Wire: b.reply[:end], Upstream: m, buffer: b}
-}
-
-// interrupt ends what conn waits for when ctx ends, until the function it
-// returns is called.
-func interrupt(ctx context.Context, conn net.Conn) (stop func()) {
-	if ctx.Done() == nil {
-		return func() {}
-	}
-	s := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { s() }
-}
-
-// Source ports are taken from firstPort up. Below, registered services may want
-// to listen.
-const firstPort = 10240
-
-// dialUDP returns a socket connected to addr, and the id of the one query it is
-// for. Port and id come from the system's cryptographic source, 31.7 bits that a
-// spoofer has to guess (RFC 5452, 4.5 and 9.1).
-func dialUDP(addr netip.AddrPort) (conn *net.UDPConn, id uint16, err error) {
-	to := net.UDPAddrFromAddrPort(addr)
-	for range 16 {
-		var random [6]byte
-		rand.Read(random[:]) // never fails: it ends the process rather than be weak
-		id = binary.BigEndian.Uint16(random[4:])
-		port := firstPort + int(binary.BigEndian.Uint32(random[:])%(1<<16-firstPort))
-		conn, err = net.DialUDP("udp", &net.UDPAddr{Port: port}, to)
-		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
-			return conn, id, err
+// share bounds a wait so that all who were not asked yet get their turn.
+func (x *exchange) share(i int, wait time.Duration) time.Duration {
+	unasked := 1
+	for k := range x.list {
+		if c := &x.list[k]; k != i && !c.done && c.sent == 0 && !c.tcp {
+			unasked++
 		}
 	}
-	return conn, id, err
+	if unasked == 1 {
+		return wait
+	}
+	return min(wait, max(time.Until(x.deadline)/time.Duration(unasked), leastTimeout))
+}
+
+// askTCP asks the i-th candidate by TCP, on a goroutine of its own.
+func (x *exchange) askTCP(i int) {
+	c := &x.list[i]
+	c.wantTCP, c.tcp, c.tcpWaits = false, true, true
+	how := modeFull
+	if c.plain || c.modes.current(time.Now()) == modePlain {
+		how = modePlain
+	}
+	q, ctx, deadline, results, member := *x.q, x.ctx, x.deadline, x.results, c.Upstream
+	x.client.tasks.Go(func() {
+		a, kind, err := askTCP(ctx, member, &q, how, deadline)
+		results <- result{from: i, kind: kind, answer: a, err: err}
+	})
+}
+
+// take takes in a result, and reports whether it is the answer.
+func (x *exchange) take(r *result) (answered bool) {
+	c := &x.list[r.from]
+	if r.udp == nil {
+		c.tcpWaits = false
+	} else if r.udp == c.udp {
+		c.waiting, c.udp = false, nil
+	}
+	if r.err != nil {
+		how := outcomeOf(r.err)
+		if r.udp == nil && (c.waiting || c.sent < maxSilent && how != notSent) {
+			c.outcome = how // it may do better by UDP
+			return false
+		}
+		x.giveUp(c, how)
+		return false
+	}
+	if r.kind != replyGood {
+		defer r.answer.Release()
+	}
+	switch r.kind {
+	case replyGood:
+		x.answeredBy(c, r)
+		return true
+	case replyTruncated:
+		if c.tcp && !c.tcpWaits {
+			x.giveUp(c, refused)
+		} else if !c.tcp {
+			c.wantTCP = true
+		}
+	case replyUnsupported:
+		if c.plain || c.modes.current(time.Now()) == modePlain {
+			x.giveUp(c, unsupported)
+		} else {
+			c.plain = true
+		}
+	case replyServFail:
+		if len(r.answer.Wire) >= dnswire.HeaderLen && r.answer.Wire[5] == 1 {
+			x.servFail, r.answer = r.answer, x.servFail
+		}
+		x.giveUp(c, servFailed)
+	default:
+		x.giveUp(c, refused)
+	}
+	return false
+}
+
+// answeredBy learns from an answer.
+func (x *exchange) answeredBy(c *candidate, r *result) {
+	now := time.Now()
+	c.outcome = answered
+	if !x.probe {
+		c.answered()
+		for i := range x.list {
+			if other := &x.list[i]; other != c && other.counted && !other.failed {
+				other.failures.Add(1) // it gave no answer in time
+			}
+		}
+	}
+	if r.udp == nil {
+		x.client.setUp(c.health)
+		if c.sent >= maxSilent && !c.modes.isAlive(now) {
+			c.modes.learn(modeTCP, now)
+		}
+	}
+	if c.plain && !c.modes.knowsEDNS(now) {
+		c.doubtEDNS(x.q)
+	}
+}
+
+// giveUp ends asking c.
+func (x *exchange) giveUp(c *candidate, how outcome) {
+	c.outcome, c.done = how, true
+	if !x.probe && !c.failed {
+		c.failed = true
+		c.health.failed(how)
+	}
+}
+
+// timedOut takes in that the i-th candidate was silent for so long.
+func (x *exchange) timedOut(i int, waited time.Duration) {
+	c := &x.list[i]
+	if !c.waiting {
+		return
+	}
+	if waited >= c.timing.current() {
+		c.timing.timedOut(waited)
+		if !x.probe {
+			c.silentOnce()
+		}
+	}
+}
+
+// isWaiting reports whether a reply may still come.
+func (x *exchange) isWaiting() bool {
+	return slices.ContainsFunc(x.list, func(c candidate) bool { return c.waiting || c.tcpWaits })
+}
+
+// nobody is what there is to say when nobody has answered.
+func (x *exchange) nobody() (Answer, error) {
+	for i := range x.list {
+		if c := &x.list[i]; c.counted && !c.done {
+			x.giveUp(c, c.outcome)
+		}
+	}
+	if a := x.servFail; a.Wire != nil {
+		x.servFail = Answer{}
+		return a, nil
+	}
+	return Answer{}, whyNone(x.list)
+}
+
+// leave ends the exchange. What was asked and is still silent may answer late.
+func (x *exchange) leave() {
+	x.servFail.Release()
+	var q *dnswire.Question
+	for i := range x.list {
+		c := &x.list[i]
+		if c.udp == nil {
+			continue
+		}
+		if q == nil {
+			q = new(dnswire.Question)
+			*q = *x.q
+		}
+		x.client.leave(c.udp, q)
+	}
+	for {
+		select {
+		case r := <-x.results:
+			r.answer.Release()
+		default:
+			return
+		}
+	}
+}
+
+// leave lets c wait for a late reply to q, if not too many do.
+func (u *Client) leave(c *conversation, q *dnswire.Question) {
+	if u.onLate == nil || u.late.Load() >= maxLate {
+		c.leave(nil, func() {})
+		return
+	}
+	u.late.Add(1)
+	c.leave(func(a *Answer) { u.onLate(q, a) }, func() { u.late.Add(-1) })
+}
+
+// appendCandidates appends those to ask, best first: of those that are up, the ones
+// that were silent lately come last.
+func appendCandidates(list []candidate, members []*Upstream) []candidate {
+	for rank := range uint8(ranks) {
+		for _, m := range members {
+			if m.rank() == rank {
+				list = append(list, candidate{Upstream: m, outcome: silent})
+			}
+		}
+	}
+	return list
+}
+
+// allDown returns why none of the members is asked, and hastens their probes.
+func (u *Client) allDown(q *dnswire.Question, members []*Upstream) error {
+	var b strings.Builder
+	b.WriteString("all upstreams are down: ")
+	for i, m := range members {
+		if m.is(Down) {
+			m.wantAnswerTo(q)
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.id + " " + m.reason())
+	}
+	return &Error{dnswire.EDENoReachable, b.String(), true}
+}
+
+// whyNone says what became of each candidate.
+func whyNone(list []candidate) error {
+	code := uint16(dnswire.EDENetworkError)
+	var b strings.Builder
+	for i := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		c := &list[i]
+		b.WriteString(c.id + " " + c.outcome.String())
+		if c.outcome != unreachable && c.outcome != notSent {
+			code = dnswire.EDENoReachable
+		}
+	}
+	return &Error{code, b.String(), false}
 }

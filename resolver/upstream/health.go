@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"telltale/dnswire"
 )
 
 // An State says whether an upstream is asked.
@@ -78,32 +80,61 @@ func (p pace) orDefault() pace {
 // suspectAfter failures in a row, an upstream is probed.
 const suspectAfter = 3
 
-// A health is what is known of an upstream. Queries only count; the state is
-// changed by the upstream's one watcher, so that no name a client can ask for
-// decides whether an upstream is up.
+// A health is what is known of an upstream. It goes down, or fails, only when its
+// one watcher finds so: no name that a client can ask for decides that. It is up as
+// soon as it replies to anything.
 type health struct {
 	id       string
 	addr     netip.AddrPort
 	queries  atomic.Uint64
 	failures atomic.Uint64
 	strays   atomic.Uint64
+	replies  atomic.Uint64 // of any kind
 	answers  atomic.Uint64 // good ones
-	srtt     atomic.Int64  // smoothed, in nanoseconds
 	streak   atomic.Int32  // failures since the last good answer
-	plain    atomic.Int64  // until this Unix second it is asked without EDNS
-	state    atomic.Uint32 // an State
+	silences atomic.Int32  // time-outs since the last reply
+	state    atomic.Uint32 // a State
 	wanted   chan struct{} // holds one while a probe is wanted
 	stop     context.CancelFunc
+	timing   timing
+	modes    modes
+
+	probedAnswers atomic.Uint64 // answers when last probed
 
 	mu    sync.Mutex
 	why   string
 	since time.Time
+	asked *dnswire.Question // a client's, that a probe is to ask; nil: none
+	doubt *dnswire.Question // was answered without EDNS after silence with it; nil: none
+}
+
+// Ranks order upstreams: the lowest is asked first, and those above ranks not at all.
+const (
+	rankUp      = 0
+	rankSilent  = 1 // up, but silent lately
+	rankFailing = 2
+	ranks       = 3
+)
+
+// rank returns when the upstream's turn is.
+func (h *health) rank() uint8 {
+	switch State(h.state.Load()) {
+	case Up:
+		if h.silences.Load() >= suspectAfter {
+			return rankSilent
+		}
+		return rankUp
+	case Failing:
+		return rankFailing
+	}
+	return ranks
 }
 
 // startHealth begins to watch a server.
 func (u *Client) startHealth(id string, addr netip.AddrPort) *health {
 	ctx, stop := context.WithCancel(u.ctx)
 	h := &health{id: id, addr: addr, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
+	h.timing.begin(u.patience)
 	u.tasks.Go(func() { u.watch(ctx, h) })
 	return h
 }
@@ -118,17 +149,38 @@ func (h *health) requestProbe() {
 	}
 }
 
-// answeredAfter counts a good answer.
-func (h *health) answeredAfter(took time.Duration) {
+// heard takes in a reply by UDP to a query that was sent at these times and in these
+// modes, and reports whether EDNS may be in the way (see modes.replied).
+func (u *Client) heard(h *health, sent []time.Time, how []mode, kind replyKind, opt bool, size int, now time.Time) (doubtful bool) {
+	h.timing.replied(sent, now)
+	doubtful = h.modes.replied(how, kind, opt, size, now)
+	u.setUp(h)
+	return doubtful
+}
+
+// setUp takes in a reply: nothing is down that replies.
+func (u *Client) setUp(h *health) {
+	h.replies.Add(1)
+	if h.silences.Load() != 0 {
+		h.silences.Store(0)
+	}
+	if h.is(Down) {
+		u.setState(h, Up, "")
+		h.requestProbe() // its watcher must learn of it
+	}
+}
+
+// answered counts a good answer.
+func (h *health) answered() {
 	h.answers.Add(1)
 	if h.streak.Load() != 0 {
 		h.streak.Store(0)
 	}
-	if old := h.srtt.Load(); old != 0 {
-		took = time.Duration(old) + (took-time.Duration(old))/8 // RFC 6298, 2.3
-	}
-	h.srtt.Store(int64(took))
-	if h.is(Down) {
+}
+
+// silentOnce counts that there was no reply in the time that the upstream needs.
+func (h *health) silentOnce() {
+	if h.silences.Add(1) >= suspectAfter {
 		h.requestProbe()
 	}
 }
@@ -148,6 +200,40 @@ func (h *health) failed(how outcome) {
 	}
 }
 
+// wantAnswerTo has a client's question asked by a probe.
+func (h *health) wantAnswerTo(q *dnswire.Question) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.asked == nil {
+		h.asked = bare(q)
+	}
+	h.requestProbe()
+}
+
+// doubtEDNS has a probe find out whether the upstream answers queries with EDNS at
+// all. q was answered without.
+func (h *health) doubtEDNS(q *dnswire.Question) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.doubt == nil {
+		h.doubt = bare(q)
+	}
+	h.requestProbe()
+}
+
+// questions returns what wantAnswerTo and doubtEDNS were given since the last time.
+func (h *health) questions() (asked, doubt *dnswire.Question) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	asked, doubt, h.asked, h.doubt = h.asked, h.doubt, nil, nil
+	return asked, doubt
+}
+
+// bare returns what of q goes to upstreams.
+func bare(q *dnswire.Question) *dnswire.Question {
+	return &dnswire.Question{Name: q.Name, Type: q.Type, Class: q.Class, CD: q.CD}
+}
+
 // reason returns why the upstream is not up.
 func (h *health) reason() string {
 	h.mu.Lock()
@@ -161,7 +247,7 @@ func (h *health) status() Status {
 	return Status{
 		ID: h.id, Addr: h.addr, State: State(h.state.Load()), Why: h.why, Since: h.since,
 		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(),
-		SRTT: time.Duration(h.srtt.Load()),
+		SRTT: h.timing.srtt(),
 	}
 }
 
@@ -220,6 +306,7 @@ func (u *Client) setState(h *health, state State, why string) {
 	h.mu.Unlock()
 	if state == Up {
 		h.streak.Store(0)
+		h.silences.Store(0)
 	}
 	if old == state {
 		return

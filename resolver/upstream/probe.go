@@ -91,31 +91,115 @@ func (u *Client) IsProbe(name []byte) bool {
 
 const whyLooped = "asks this server in turn"
 
-// probe asks h once and returns the state that follows. A server that is silent
-// is asked for an address too: there are proxies that drop what they do not
-// know.
+// probe asks h and returns the state that follows. The question for loops has a
+// made-up name, which an upstream may drop, refuse or take long for: then one that
+// is not made up decides, a client's where one waits for h to come up.
 func (u *Client) probe(ctx context.Context, h *health) (State, string) {
-	before := h.answers.Load()
-	p, q := u.probes.begin(h)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	m := &Upstream{health: h}
-	a, how := u.try(ctx, m, &q, time.Now().Add(u.patience))
-	a.Release()
-	if how == silent && !u.probes.hasReturned(p) {
-		q.Type = dnswire.TypeA
-		a, how = u.try(ctx, m, &q, time.Now().Add(u.patience))
-		a.Release()
+	replies, answers := h.replies.Load(), h.answers.Load()
+	asked, doubt := h.questions()
+	if asked == nil {
+		asked = rootServers()
 	}
+	p, loopQuestion := u.probes.begin(h)
+	loop := make(chan outcome, 1)
+	u.tasks.Go(func() { loop <- u.askOne(ctx, m, &loopQuestion) })
+	if doubt != nil {
+		u.checkEDNS(ctx, m, doubt)
+	}
+	looped, known := silent, false
+	select {
+	case looped = <-loop:
+		known = true
+	case <-time.After(h.timing.current()):
+	}
+	how := looped
+	if !known || how != answered && how != unsupported && how != notSent {
+		how = u.askOne(ctx, m, asked)
+	}
+	if how == silent && !known {
+		looped = <-loop
+		how = looped
+	}
+	answeredClients := answers != h.probedAnswers.Swap(answers) && h.is(Failing)
 	switch {
 	case u.probes.hasReturned(p):
 		return Looped, whyLooped
-	case how == answered, how == unsupported:
+	case how == answered, how == unsupported, answeredClients:
 		return Up, ""
 	case how == notSent:
 		return State(h.state.Load()), h.reason() // nothing was learnt
 	case how == servFailed, how == refused:
 		return Failing, how.String()
-	case h.answers.Load() != before:
+	case h.replies.Load() != replies:
 		return Up, "" // it answers clients
 	}
 	return Down, how.String()
+}
+
+// rootServers is the question that any server can answer.
+func rootServers() *dnswire.Question {
+	q := &dnswire.Question{Type: dnswire.TypeNS, Class: dnswire.ClassIN}
+	if err := q.Name.Set("."); err != nil {
+		panic(err) // it is a name
+	}
+	return q
+}
+
+// askOne asks one upstream, whatever its state, and counts nothing.
+func (u *Client) askOne(ctx context.Context, m *Upstream, q *dnswire.Question) outcome {
+	x := u.newExchange(q, []candidate{{Upstream: m, outcome: silent, counted: true}})
+	x.probe = true
+	a, _ := x.run(ctx, 0)
+	a.Release()
+	return x.list[0].outcome
+}
+
+// ednsTries is how often each question with EDNS is sent before EDNS is given up:
+// on a bad line most of them may get lost.
+const ednsTries = 5
+
+// checkEDNS finds out whether m answers queries with EDNS: for the root or, as some
+// drop that, for what it has just answered without.
+func (u *Client) checkEDNS(ctx context.Context, m *Upstream, doubt *dnswire.Question) {
+	results := make(chan result, 2)
+	var open []*conversation
+	for i, q := range []*dnswire.Question{rootServers(), doubt} {
+		c, err := u.converse(m, i, results)
+		if err != nil {
+			return // nothing is learnt
+		}
+		defer c.leave(nil, func() {})
+		c.send(u, q, modeFull, time.Now())
+		open = append(open, c)
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	unsure, timeout := 0, m.timing.current()
+	for sent := 1; ; {
+		timer.Reset(resendAfter(timeout, sent))
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-results:
+			r.answer.Release()
+			if r.err != nil || r.kind != replyUnsupported {
+				return // it does, whatever it says of other names; or nothing is learnt
+			}
+			if unsure++; unsure == len(open) {
+				m.modes.learn(modePlain, time.Now())
+				return
+			}
+		case <-timer.C:
+			if sent++; sent > ednsTries {
+				m.modes.learn(modePlain, time.Now())
+				return
+			}
+			for i, q := range []*dnswire.Question{rootServers(), doubt} {
+				open[i].send(u, q, modeFull, time.Now())
+			}
+		}
+	}
 }

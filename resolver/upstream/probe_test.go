@@ -36,7 +36,7 @@ func (l *reports) has(line string) bool {
 	return false
 }
 
-func TestLoopIsFoundAndMended(t *testing.T) {
+func TestLoopIsFoundAndRepaired(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	var u atomic.Pointer[Client]
 	looped := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
@@ -71,10 +71,10 @@ func TestLoopIsFoundAndMended(t *testing.T) {
 		t.Errorf("got %s, want why", got)
 	}
 
-	looped.SetProbes(dnstest.AnswerRcode(dns.RcodeNameError)) // its owner has mended it
+	looped.SetProbes(dnstest.AnswerRcode(dns.RcodeNameError)) // its owner has repaired it
 	waitState(t, up, looped.Addr, Up)
 	if got := lookupA(t, up, "www.example"); got != "NOERROR 192.0.2.1" {
-		t.Errorf("mended: got %s", got)
+		t.Errorf("repaired: got %s", got)
 	}
 }
 
@@ -128,27 +128,36 @@ func TestIsProbe(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	aOnly := func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Qtype == dns.TypeA || q.Question[0].Qtype == dns.TypeNS {
+			dnstest.AnswerRcode(dns.RcodeNameError)(w, q)
+		}
+	}
 	for _, test := range []struct {
-		name  string
-		probe dns.HandlerFunc
-		want  State
+		name          string
+		loops, others dns.HandlerFunc // questions for loops, and all others
+		want          State
 	}{
-		{"any answer will do", dnstest.AnswerRcode(dns.RcodeNameError), Up},
-		{"one that implements no HINFO is up", dnstest.AnswerRcode(dns.RcodeNotImplemented), Up},
-		{"one that refuses is failing", dnstest.AnswerRcode(dns.RcodeRefused), Failing},
-		{"one that fails is failing", dnstest.AnswerRcode(dns.RcodeServerFailure), Failing},
-		{"one that is silent is down", dnstest.Silence, Down},
-		{"one that drops HINFO but knows A is up", func(w dns.ResponseWriter, q *dns.Msg) {
-			if q.Question[0].Qtype == dns.TypeA {
-				dnstest.AnswerRcode(dns.RcodeNameError)(w, q)
-			}
-		}, Up},
+		{"any answer will do", dnstest.AnswerRcode(dns.RcodeNameError), dnstest.Silence, Up},
+		{"one that implements no HINFO is up", dnstest.AnswerRcode(dns.RcodeNotImplemented), dnstest.Silence, Up},
+		{"one that refuses all is failing", dnstest.AnswerRcode(dns.RcodeRefused), dnstest.AnswerRcode(dns.RcodeRefused), Failing},
+		{"one that fails all is failing", dnstest.AnswerRcode(dns.RcodeServerFailure), dnstest.AnswerRcode(dns.RcodeServerFailure), Failing},
+		{"one that is silent to all is down", dnstest.Silence, dnstest.Silence, Down},
+		{"one that refuses made-up names is up", dnstest.AnswerRcode(dns.RcodeRefused), aOnly, Up},
+		{"one that fails for made-up names is up", dnstest.AnswerRcode(dns.RcodeServerFailure), aOnly, Up},
+		{"one that drops made-up names is up", dnstest.Silence, aOnly, Up},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dnstest.CheckLeaks(t)
 			s := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
-			s.SetProbes(test.probe)
-			u := startClient(t, Options{Patience: 300 * time.Millisecond}, s.Addr)
+			s.SetProbes(func(w dns.ResponseWriter, q *dns.Msg) {
+				if q.Question[0].Qtype == dns.TypeHINFO {
+					test.loops(w, q)
+				} else {
+					test.others(w, q)
+				}
+			})
+			u := startClient(t, Options{Patience: 50 * time.Millisecond, Budget: 600 * time.Millisecond}, s.Addr)
 			h := u.set.Load().all[0].health
 			if got, why := u.probe(t.Context(), h); got != test.want {
 				t.Errorf("got %v (%s), want %v", got, why, test.want)
@@ -173,7 +182,7 @@ func TestDeadNamesTakeNobodyDown(t *testing.T) {
 	var said reports
 	var probes atomic.Int64
 	s.SetProbes(func(w dns.ResponseWriter, q *dns.Msg) { probes.Add(1); dnstest.AnswerRcode(dns.RcodeNameError)(w, q) })
-	u := startClient(t, Options{Patience: 300 * time.Millisecond, Budget: 700 * time.Millisecond, Report: said.report}, s.Addr)
+	u := startClient(t, Options{Patience: 100 * time.Millisecond, Budget: 700 * time.Millisecond, Report: said.report}, s.Addr)
 	dnstest.WaitFor(t, func() bool { return probes.Load() == 1 }, func() string { return "not probed at the start" })
 	for range 2 {
 		if got := lookupA(t, u, "dead.example"); !strings.HasPrefix(got, "error: ") {
@@ -194,7 +203,7 @@ func TestDownUpstreamsAreNotAskedUntilTheyAnswer(t *testing.T) {
 	first, second := dnstest.Start(t, dnstest.Silence), dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
 	first.SetProbes(dnstest.Silence)
 	var said reports
-	u := startClient(t, Options{Patience: 100 * time.Millisecond, Report: said.report}, first.Addr, second.Addr)
+	u := startClient(t, Options{Patience: 50 * time.Millisecond, Budget: 600 * time.Millisecond, Report: said.report}, first.Addr, second.Addr)
 	st := waitState(t, u, first.Addr, Down)
 	if st.Why != "was silent" || !said.has("upstream-down "+first.Addr.String()) {
 		t.Errorf("why %q, reported %v", st.Why, said.lines)
@@ -224,7 +233,7 @@ func TestDemandHastensProbes(t *testing.T) {
 	down.state.Store(uint32(Down))
 	looped.state.Store(uint32(Looped))
 	for range 3 {
-		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*Upstream{{health: down}, {health: looped}}, nil); err == nil {
+		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*Upstream{{health: down}, {health: looped}}, Start{}); err == nil {
 			t.Error("got an answer")
 		}
 	}
@@ -238,7 +247,8 @@ func TestDemandHastensProbes(t *testing.T) {
 
 func TestFailingUpstreamsAreAskedLast(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	first, second := dnstest.Start(t, dnstest.AnswerA("192.0.2.1")), dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+	first := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
+	second := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
 	first.SetProbes(dnstest.AnswerRcode(dns.RcodeRefused))
 	u := startClient(t, Options{}, first.Addr, second.Addr)
 	waitState(t, u, first.Addr, Failing)

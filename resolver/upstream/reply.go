@@ -34,49 +34,56 @@ const (
 const yxDomain = 6 // a DNAME made the name too long (RFC 6672, 2.2): an answer
 
 // checkReply says what packet is to a query whose header and question are asked,
-// and where the message in it ends. It checks id, QR, opcode and question, that
+// where the message in it ends, and whether it has an OPT. It checks id, QR, opcode and question, that
 // the records fill the message as its counts say, and that there is one OPT at
 // most. It follows no pointers, so its cost is linear in the packet.
 //
 // A reply without question fits only if it is nothing but a failure, as servers
 // send that could not read the query.
-func checkReply(packet, asked []byte) (kind replyKind, end int) {
+func checkReply(packet, asked []byte) (kind replyKind, end int, opt bool) {
 	if len(packet) < dnswire.HeaderLen || packet[0] != asked[0] || packet[1] != asked[1] ||
 		packet[2]&bitQR == 0 || packet[2]&bitsOpcode != 0 {
-		return replyStray, 0
+		return replyStray, 0, false
 	}
 	rcode := uint16(packet[3] & 0xf)
 	end = dnswire.HeaderLen
 	switch binary.BigEndian.Uint16(packet[4:]) {
 	case 1:
 		if !sameQuestion(packet, asked) {
-			return replyStray, 0
+			return replyStray, 0, false
 		}
 		end = len(asked)
 	case 0:
 		records := packet[6:dnswire.HeaderLen] // their counts, of all three sections
 		if slices.Max(records) != 0 || kindOf(rcode) == replyGood {
-			return replyStray, 0
+			return replyStray, 0, false
 		}
 	default:
-		return replyStray, 0
+		return replyStray, 0, false
 	}
 	if packet[2]&bitTC != 0 {
-		return replyTruncated, end // it may end in the middle of a record
+		return replyTruncated, end, false // it may end in the middle of a record
 	}
 	var seen seenRecords
 	if end = seen.read(packet, end); end == 0 {
-		return replyStray, 0
+		return replyStray, 0, false
 	}
 	rcode |= uint16(seen.extendedRcode) << 4
 	kind = kindOf(rcode)
 	switch {
 	case kind == replyServFail && seen.verdict:
-		return replyGood, end
+		kind = replyGood
 	case rcode == dnswire.Success && seen.referral && packet[2]&bitAA == 0 && packet[3]&bitRA == 0:
-		return replyRefused, end
+		kind = replyRefused
 	}
-	return kind, end
+	return kind, end, seen.opts > 0
+}
+
+// isReplyTo reports whether packet, which may be cut anywhere behind its question,
+// is the beginning of the reply to a query.
+func isReplyTo(packet, asked []byte) bool {
+	return len(packet) >= len(asked) && packet[0] == asked[0] && packet[1] == asked[1] && packet[2]&bitQR != 0 &&
+		packet[2]&bitsOpcode == 0 && binary.BigEndian.Uint16(packet[4:]) == 1 && sameQuestion(packet, asked)
 }
 
 func kindOf(rcode uint16) replyKind {

@@ -20,7 +20,7 @@ func askedFor(name string) []byte {
 		panic(err)
 	}
 	var b exchangeBuffer
-	_, asked := b.writeQuery(&q, 0x1234, true, false)
+	_, asked := b.writeQuery(&q, 0x1234, modeFull, false)
 	return bytes.Clone(asked)
 }
 
@@ -29,7 +29,7 @@ func askedFor(name string) []byte {
 func TestQuestionInAnotherCase(t *testing.T) {
 	asked := askedFor("www.example")
 	packet := bytes.ReplaceAll(dnstest.AnswerTo(asked[:len(asked):len(asked)], "192.0.2.1"), []byte("www"), []byte("wWW"))
-	if kind, end := checkReply(packet, asked); kind != replyGood || end != len(packet) {
+	if kind, end, _ := checkReply(packet, asked); kind != replyGood || end != len(packet) {
 		t.Errorf("got %d and %d, want %d and %d", kind, end, replyGood, len(packet))
 	}
 }
@@ -43,7 +43,7 @@ func TestCheckReplyAllocatesNothing(t *testing.T) {
 	}
 	binary.BigEndian.PutUint16(b[6:], uint16(n))
 	binary.BigEndian.PutUint16(b[10:], 0)
-	if kind, _ := checkReply(b, asked); kind != replyGood {
+	if kind, _, _ := checkReply(b, asked); kind != replyGood {
 		t.Fatalf("got %d, want %d", kind, replyGood)
 	}
 	if n := testing.AllocsPerRun(100, func() { checkReply(b, asked) }); n != 0 {
@@ -93,11 +93,14 @@ func FuzzCheckReply(f *testing.F) {
 	f.Add([]byte{0x12, 0x34, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		before := bytes.Clone(packet)
-		kind, end := checkReply(packet, asked)
+		kind, end, opt := checkReply(packet, asked)
 		if !bytes.Equal(packet, before) {
 			t.Fatal("the packet was changed")
 		}
 		if kind == replyStray || kind == replyTruncated {
+			if opt {
+				t.Fatal("an OPT in what was not read")
+			}
 			return
 		}
 		if end < dnswire.HeaderLen || end > len(packet) {

@@ -85,13 +85,26 @@ func parseResolvConf(text []byte) (addrs []netip.Addr) {
 }
 
 // follow asks what resolv.conf names, as it changes, until ctx ends. servers and
-// source are what is asked now.
+// source are what is asked now. While a file that named servers names none, or is
+// gone, those stay in use: programs that rewrite it leave it so for a moment, and
+// whoever removes it for good had better name others.
 func (u *Client) follow(ctx context.Context, servers []Server, source string) {
+	kept := false
 	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.settle, Failed: u.watchFailed}
 	watch.Run(ctx, o, func() []string { return []string{u.file, resolvedUpstreams} }, func() {
-		if found, from := readResolvers(u.file); from != source || !slices.Equal(found, servers) {
+		found, from := readResolvers(u.file)
+		if len(found) == 0 && len(servers) > 0 {
+			if !kept {
+				u.log.Warn("the file names no DNS server any more; the last ones stay in use", "file", from)
+			}
+			kept = true
+			return
+		}
+		kept = false
+		if from != source || !slices.Equal(found, servers) {
+			others := !slices.Equal(found, servers)
 			servers, source = found, from
-			u.follows(ctx, servers, source)
+			u.follows(ctx, servers, source, others)
 		}
 	})
 }
@@ -105,13 +118,18 @@ func (u *Client) watchFailed(err error) {
 	u.log.Warn("resolv.conf cannot be watched", "error", err)
 }
 
-// follows swaps the set, unless configured servers have been set meanwhile.
-func (u *Client) follows(ctx context.Context, servers []Server, source string) {
+// follows swaps the set, unless configured servers have been set meanwhile. others
+// says that the servers are not those of before.
+func (u *Client) follows(ctx context.Context, servers []Server, source string, others bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if ctx.Err() == nil {
-		u.log.Info("the system's resolvers have changed", "file", source)
-		u.swapLocked(servers, source)
+	if ctx.Err() != nil {
+		return
+	}
+	u.log.Info("the system's resolvers have changed", "file", source)
+	u.swapLocked(servers, source)
+	if others {
+		u.changed() // what the old network said of its own names is not so in the new one
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,7 +118,8 @@ func TestResolvConfIsFollowed(t *testing.T) {
 			var said reports
 			pace := quick
 			pace.poll = test.poll
-			u := startClient(t, Options{ResolvConf: file, Report: said.report, pace: pace})
+			var changes atomic.Int64
+			u := startClient(t, Options{ResolvConf: file, Report: said.report, pace: pace, Changed: func() { changes.Add(1) }})
 			if got := lookupA(t, u, "www.example"); !strings.Contains(got, addUpstreams) || !said.has("upstream-none "+file) {
 				t.Errorf("got %s, reported %v, want what to add", got, said.lines)
 			}
@@ -142,10 +144,21 @@ func TestResolvConfIsFollowed(t *testing.T) {
 			u.SetServers(nil)
 			waitAddrs(t, u, "127.0.0.94:53")
 
+			// A file that is gone or empty for a moment ends nothing.
+			before := changes.Load()
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
 			}
-			waitAddrs(t, u, "")
+			time.Sleep(20 * time.Millisecond)
+			writeConf(t, file, "# rewritten\n")
+			time.Sleep(20 * time.Millisecond)
+			if got := addrsOf(u); got != "127.0.0.94:53" || changes.Load() != before {
+				t.Errorf("asking %s after %d changes, want the last server that was named, after none", got, changes.Load()-before)
+			}
+			writeConf(t, file, "nameserver 127.0.0.95\n")
+			waitAddrs(t, u, "127.0.0.95:53")
+			// What the old servers said is to be forgotten, once.
+			dnstest.WaitFor(t, func() bool { return changes.Load()-before == 1 }, func() string { return "no change was told" })
 		})
 	}
 }
@@ -177,7 +190,7 @@ func TestOwnAddressIsNoUpstream(t *testing.T) {
 		ResolvConf: file, Report: said.report,
 		Self: func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")} },
 	})
-	_, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), nil)
+	_, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), Start{})
 	why, ok := err.(*Error)
 	if !ok || why.Code != dnswire.EDENotReady || !strings.Contains(why.Text, addUpstreams) {
 		t.Errorf("got %v, want what to add", err)

@@ -8,15 +8,15 @@ import (
 
 // A Query is a question under way on a shared socket.
 type Query interface {
-	// Question returns what is asked. It is called until the query is answered or
-	// given up.
+	// Question returns what is asked, also when the query has ended already.
 	Question() *dnswire.Question
 }
 
 // A Receiver takes answers from shared sockets. It belongs to one goroutine.
 type Receiver interface {
 	// Answered ends q with a, which is valid until it returns. epoch is the
-	// availability epoch in which q was asked.
+	// availability epoch in which q was asked. q may have been given to the fallback
+	// before, and may even have ended: then a is late.
 	Answered(q Query, a *Answer, epoch uint32, now time.Time)
 	// Flush is called when all packets that came together have been looked at.
 	Flush()
@@ -27,9 +27,8 @@ type SharedOptions struct {
 	Client *Client
 	// NewReceiver returns a receiver for a goroutine of its own.
 	NewReceiver func() Receiver
-	// Fallback ends a query by Exchange, on a goroutine of its own. tried was asked
-	// in vain; nil for none.
-	Fallback func(q Query, tried *Upstream)
+	// Fallback ends a query by Exchange, on a goroutine of its own.
+	Fallback func(q Query, start Start)
 	// Guard runs f and survives a panic in it.
 	Guard func(f func()) (ok bool)
 }

@@ -16,31 +16,35 @@ import (
 	"telltale/resolver/packets"
 )
 
-// Bounds of one socket to an upstream. Its port is random and known to nobody;
-// it is given up long before a spoofer could find it out, and at once when
-// somebody seems to guess (RFC 5452, 9.1 and 9.2).
+// Bounds of shared sockets. The port of each is random and known to nobody; it is
+// given up long before a spoofer could find it out, and at once when somebody
+// seems to guess (RFC 5452, 9.1 and 9.2).
 const (
-	socketQueries = 8192
+	sharedPorts   = 8 // sockets that are asked on at a time
+	socketQueries = 512
 	socketAge     = 2 * time.Second
-	socketStrays  = 64
-	sweepEvery    = 100 * time.Millisecond
+	sweepEvery    = 20 * time.Millisecond  // while queries are pending
+	wakeEvery     = 100 * time.Millisecond // while none is
 )
 
-// A Shared asks the first upstream that is up, by a socket that queries share.
-// What one packet each way does not settle goes on by the fallback.
+// A Shared asks the first upstream that is up, by sockets that queries share.
+// What one packet each way does not settle goes on by the fallback; a late reply is
+// used all the same.
 type Shared struct {
 	options SharedOptions
 	client  *Client
-	current atomic.Pointer[sharedSocket] // nil while there is none
+	current [sharedPorts]atomic.Pointer[sharedSocket] // those to ask on; nil: none
 
 	mu      sync.Mutex
-	stopped atomic.Bool // set under mu
-	all     map[*sharedSocket]struct{}
-	readers sync.WaitGroup
+	stopped bool
+	reading bool                    // the reader runs
+	epoll   int                     // of the reader, while it runs
+	open    map[int32]*sharedSocket // by descriptor
+	reader  sync.WaitGroup
 }
 
 // A sharedSocket is a UDP socket connected to one upstream, on a random port. Any
-// goroutine may ask on it; one goroutine reads it.
+// goroutine may ask on it; one goroutine reads those of all.
 type sharedSocket struct {
 	shared *Shared
 	member *Upstream
@@ -49,23 +53,25 @@ type sharedSocket struct {
 
 	mu      sync.Mutex
 	pending map[uint16]pendingQuery // by id
+	settled map[uint16]struct{}     // ids of queries that have ended: what comes for them is a repetition
 	asked   int
 	strays  int
-	users   int  // readers about to send on it
+	users   int  // batches about to be sent on it
 	retired bool // asked no more; closed when nothing is pending
 }
 
 // A pendingQuery is a query that was sent on a shared socket.
 type pendingQuery struct {
-	query  Query
-	sent   time.Time
-	epoch  uint32 // the availability epoch, then
-	strays int
+	query Query
+	sent  time.Time
+	epoch uint32 // the availability epoch, then
+	how   mode
+	late  bool // the fallback has it
 }
 
 // NewShared returns shared sockets of a client; none is open yet.
 func NewShared(o SharedOptions) *Shared {
-	return &Shared{options: o, client: o.Client, all: map[*sharedSocket]struct{}{}}
+	return &Shared{options: o, client: o.Client, open: map[int32]*sharedSocket{}}
 }
 
 // A QueryBatch is queries to upstreams that leave together. It belongs to one
@@ -74,12 +80,12 @@ type QueryBatch struct {
 	socket *sharedSocket
 	sender packets.Sender
 	query  [packets.BatchSize]exchangeBuffer
-	random [128]byte // ids from the system's cryptographic source
+	random [128]byte // from the system's cryptographic source
 	unused int       // octets of random not used yet
 }
 
-// id returns an id that nobody can guess.
-func (b *QueryBatch) id() uint16 {
+// number returns a number that nobody can guess.
+func (b *QueryBatch) number() uint16 {
 	if b.unused == 0 {
 		rand.Read(b.random[:])
 		b.unused = len(b.random)
@@ -103,20 +109,17 @@ func (b *QueryBatch) Flush() {
 // fallback ends q, perhaps before Ask returns.
 func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 	now := time.Now()
-	socket := s.socket(now)
-	if socket == nil {
+	m := s.client.first()
+	if m == nil {
 		return false
 	}
-	if b.socket != socket || b.sender.Len() == packets.BatchSize {
-		b.Flush()
-		if !socket.use() {
-			return false
-		}
-		b.socket = socket
+	how := m.modes.current(now)
+	if how == modeTCP || !s.use(m, b, now) {
+		return false
 	}
 	buffer := &b.query[b.sender.Len()]
-	packet, _ := buffer.writeQuery(q.Question(), 0, true, socket.member.trustAD) // q may end as soon as it has been added
-	id, ok := socket.add(q, b, now)
+	packet, _ := buffer.writeQuery(q.Question(), 0, how, m.trustAD) // q may end as soon as it has been added
+	id, ok := b.socket.add(q, b, how, now)
 	if !ok {
 		return false
 	}
@@ -125,56 +128,81 @@ func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 	return true
 }
 
-// socket returns the socket to ask on, a new one where the last is worn.
-func (s *Shared) socket(now time.Time) *sharedSocket {
-	m := s.client.firstUp(now)
-	if m == nil {
-		return nil
+// use sees to it that b has a socket to m that may be asked on.
+func (s *Shared) use(m *Upstream, b *QueryBatch, now time.Time) bool {
+	if b.socket != nil && b.socket.member == m && b.sender.Len() < packets.BatchSize && !b.socket.worn(now) {
+		return true
 	}
-	if current := s.current.Load(); current != nil && current.member == m && !current.worn(now) {
-		return current
+	b.Flush()
+	place := &s.current[b.number()%sharedPorts]
+	socket := place.Load()
+	if socket == nil || socket.member != m || socket.worn(now) {
+		socket = s.renew(place, m, now)
 	}
-	return s.renew(m, now)
+	if socket == nil || !socket.use() {
+		return false
+	}
+	b.socket = socket
+	return true
 }
 
-// renew opens another socket and retires the last.
-func (s *Shared) renew(m *Upstream, now time.Time) *sharedSocket {
+// renew opens another socket for a place and retires the last.
+func (s *Shared) renew(place *atomic.Pointer[sharedSocket], m *Upstream, now time.Time) *sharedSocket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.current.Load()
+	last := place.Load()
 	if last != nil && last.member == m && !last.worn(now) {
 		return last // somebody else did it
 	}
-	if s.stopped.Load() {
+	if s.stopped || !s.readLocked() {
 		return nil
 	}
 	fd, err := connectRandom(m.addr)
+	if err == nil {
+		if err = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err != nil {
 		return nil
 	}
-	socket := &sharedSocket{shared: s, member: m, fd: fd, opened: now, pending: map[uint16]pendingQuery{}}
-	s.all[socket] = struct{}{}
-	s.current.Store(socket)
+	socket := &sharedSocket{shared: s, member: m, fd: fd, opened: now, pending: map[uint16]pendingQuery{}, settled: map[uint16]struct{}{}}
+	s.open[int32(fd)] = socket
+	place.Store(socket)
 	if last != nil {
 		last.retire()
 	}
-	s.readers.Go(socket.read)
 	return socket
+}
+
+// readLocked sees to it that the reader runs, and returns false where that cannot
+// be.
+func (s *Shared) readLocked() bool {
+	if s.reading {
+		return true
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	s.reading, s.epoll = true, epoll
+	s.reader.Go(s.read)
+	return true
 }
 
 // Close ends all sockets. What is pending goes to the fallback.
 func (s *Shared) Close() {
 	s.mu.Lock()
-	s.stopped.Store(true)
-	for socket := range s.all {
+	s.stopped = true
+	for _, socket := range s.open {
 		socket.retire()
 	}
 	s.mu.Unlock()
-	s.readers.Wait()
+	s.reader.Wait()
 }
 
-// connectRandom returns a blocking socket on a random port, connected to addr,
-// so that the kernel takes packets from there only.
+// connectRandom returns a socket on a random port, connected to addr, so that the
+// kernel takes packets from there only.
 func connectRandom(addr netip.AddrPort) (fd int, err error) {
 	to, err := packets.Sockaddr(addr)
 	if err != nil {
@@ -184,12 +212,10 @@ func connectRandom(addr netip.AddrPort) (fd int, err error) {
 	if addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	if fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return -1, err
 	}
-	wait := unix.NsecToTimeval(sweepEvery.Nanoseconds())
-	err = errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20))
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20)
 	for range 16 {
 		if err == nil {
 			err = bindRandom(fd, family)
@@ -223,7 +249,7 @@ func bindRandom(fd, family int) error {
 func (s *sharedSocket) worn(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.retired || s.asked >= socketQueries || s.strays >= socketStrays || now.Sub(s.opened) > socketAge || now.Before(s.opened)
+	return s.retired || s.asked >= socketQueries || now.Sub(s.opened) > socketAge || now.Before(s.opened)
 }
 
 func (s *sharedSocket) retire() {
@@ -250,14 +276,19 @@ func (s *sharedSocket) done() {
 }
 
 // add makes q pending and returns the id to ask it by.
-func (s *sharedSocket) add(q Query, b *QueryBatch, now time.Time) (id uint16, ok bool) {
+func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, now time.Time) (id uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.retired {
+		return 0, false
+	}
 	for range 8 {
-		id = b.id()
-		if _, taken := s.pending[id]; !taken {
-			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load()}
+		id = b.number()
+		_, pending := s.pending[id]
+		if _, settled := s.settled[id]; !pending && !settled {
+			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how}
 			s.asked++
+			s.member.queries.Add(1)
 			return id, true
 		}
 	}
@@ -266,122 +297,257 @@ func (s *sharedSocket) add(q Query, b *QueryBatch, now time.Time) (id uint16, ok
 
 var receiverPool = sync.Pool{New: func() any { return packets.NewReceiver(true, false) }}
 
-// read takes replies until s is retired and nothing is pending on it.
-func (s *sharedSocket) read() {
-	m := receiverPool.Get().(*packets.Receiver)
-	defer receiverPool.Put(m)
-	receiver := s.shared.options.NewReceiver()
-	query := new(exchangeBuffer)
-	for swept := s.opened; !s.ends(); {
-		n, err := m.Receive(s.fd)
-		now := time.Now()
-		for i := range n {
-			s.shared.options.Guard(func() { s.reply(m, i, query, receiver, now) })
+// read takes replies, until no socket is open any more.
+func (s *Shared) read() {
+	r := socketReader{shared: s, batch: receiverPool.Get().(*packets.Receiver), receiver: s.options.NewReceiver()}
+	defer receiverPool.Put(r.batch)
+	defer unix.Close(s.epoll)
+	events := make([]unix.EpollEvent, sharedPorts)
+	for wait, swept := sweepEvery, time.Now(); ; {
+		n, err := unix.EpollWait(s.epoll, events, int(wait/time.Millisecond))
+		if err != nil && err != unix.EINTR {
+			time.Sleep(sweepEvery) // cannot be; replies are then late
 		}
-		receiver.Flush()
-		switch {
-		case err != nil && err != unix.EAGAIN && err != unix.EINTR:
-			s.giveUp(unreachable, func(pendingQuery) bool { return true })
-		case now.Sub(swept) >= sweepEvery || n == 0:
-			s.sweep(now)
+		for i := range max(n, 0) {
+			s.mu.Lock()
+			socket := s.open[events[i].Fd]
+			s.mu.Unlock()
+			if socket != nil {
+				r.receive(socket)
+			}
+		}
+		if now := time.Now(); n <= 0 || now.Sub(swept) >= sweepEvery {
 			swept = now
+			pending, over := s.sweep(now)
+			if over {
+				return
+			}
+			if wait = wakeEvery; pending {
+				wait = sweepEvery
+			}
+		} else {
+			wait = sweepEvery
 		}
+	}
+}
+
+// sweep gives queries that are not answered in time to the fallback, and closes
+// sockets that nobody needs. It reports whether queries are pending, and whether
+// the reader is over.
+func (s *Shared) sweep(now time.Time) (pending, over bool) {
+	s.mu.Lock()
+	sockets := make([]*sharedSocket, 0, sharedPorts)
+	for _, socket := range s.open {
+		sockets = append(sockets, socket)
+	}
+	stopped := s.stopped
+	s.mu.Unlock()
+	for _, socket := range sockets {
+		if socket.worn(now) {
+			socket.retire()
+			for i := range s.current {
+				s.current[i].CompareAndSwap(socket, nil)
+			}
+		}
+		if socket.sweep(now, stopped) {
+			pending = true
+		}
+		s.mu.Lock()
+		if socket.isOver(stopped) {
+			delete(s.open, int32(socket.fd))
+			unix.Close(socket.fd)
+		}
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if over = len(s.open) == 0; over {
+		s.reading = false
+	}
+	return pending, over
+}
+
+// sweep gives queries that are not answered in time to the fallback, and forgets
+// those whose replies would be too late. It reports whether any wait in time.
+func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
+	var silent []pendingQuery
+	timeout := s.member.timing.current()
+	s.mu.Lock()
+	for id, p := range s.pending {
+		waited := now.Sub(p.sent)
+		switch {
+		case p.late && waited < lateWithin && !stopped:
+		case p.late:
+			delete(s.pending, id)
+			s.settled[id] = struct{}{}
+		case stopped || waited >= timeout:
+			p.late = true
+			s.pending[id] = p
+			silent = append(silent, p)
+		default:
+			pending = true
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range silent {
+		if !stopped {
+			s.member.timing.timedOut(timeout)
+			s.member.silentOnce()
+		}
+		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent})
+	}
+	return pending || len(silent) > 0
+}
+
+// isOver reports whether nobody needs s any more.
+func (s *sharedSocket) isOver(stopped bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.retired || s.users > 0 {
+		return false
+	}
+	for _, p := range s.pending {
+		if !p.late || !stopped {
+			return false
+		}
+	}
+	return true
+}
+
+// A socketReader is what the one goroutine that reads all shared sockets has.
+type socketReader struct {
+	shared   *Shared
+	batch    *packets.Receiver
+	receiver Receiver
+	query    exchangeBuffer // to compare replies with
+}
+
+// receive takes what waits at a socket.
+func (r *socketReader) receive(s *sharedSocket) {
+	n, err := r.batch.ReceiveNow(s.fd)
+	now := time.Now()
+	for i := range n {
+		r.shared.options.Guard(func() { r.reply(s, i, now) })
+	}
+	r.receiver.Flush()
+	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
+		s.unreachable()
 	}
 }
 
 // reply ends what the i-th packet received answers.
-func (s *sharedSocket) reply(m *packets.Receiver, i int, query *exchangeBuffer, receiver Receiver, now time.Time) {
-	packet, _, ok := m.Packet(i)
-	if !ok || len(packet) < dnswire.HeaderLen {
+func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
+	packet, _, whole := r.batch.Packet(i)
+	if !whole {
+		packet = r.batch.Beginning(i)
+	}
+	if len(packet) < dnswire.HeaderLen {
+		s.stray()
 		return
 	}
 	id := binary.BigEndian.Uint16(packet)
-	s.mu.Lock()
-	p, ok := s.pending[id]
-	s.mu.Unlock()
-	if !ok {
-		s.stray(id)
+	p, found := s.find(id)
+	if !found {
 		return
 	}
-	_, asked := query.writeQuery(p.query.Question(), id, true, s.member.trustAD)
-	kind, end := checkReply(packet, asked)
+	if p.query == nil {
+		s.stray()
+		return
+	}
+	_, asked := r.query.writeQuery(p.query.Question(), id, p.how, s.member.trustAD)
+	kind, end, opt := checkReply(packet, asked)
+	if !whole && isReplyTo(packet, asked) {
+		kind = replyTruncated
+	}
 	if kind == replyStray {
-		s.stray(id)
+		s.stray()
 		return
 	}
-	s.mu.Lock()
-	delete(s.pending, id)
-	s.mu.Unlock()
-	if kind != replyGood {
-		s.shared.options.Fallback(p.query, nil)
-		return
+	s.settle(id)
+	sent, how := [1]time.Time{p.sent}, [1]mode{p.how}
+	s.shared.client.heard(s.member.health, sent[:], how[:], kind, opt, len(packet), now)
+	switch {
+	case kind == replyGood:
+		s.member.answered()
+		a := Answer{Wire: packet[:end], Upstream: s.member}
+		r.receiver.Answered(p.query, &a, p.epoch, now)
+	case p.late: // the fallback has it
+	default:
+		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent, How: s.startAfter(kind, p.how)})
 	}
-	s.member.queries.Add(1)
-	s.member.answeredAfter(now.Sub(p.sent))
-	a := Answer{Wire: packet[:end], Upstream: s.member}
-	receiver.Answered(p.query, &a, p.epoch, now)
 }
 
-// stray counts a packet that answers nothing. Where many come for one query,
-// somebody may be guessing: it goes on by the fallback.
-func (s *sharedSocket) stray(id uint16) {
-	s.member.strays.Add(1)
+// startAfter says how to go on after a reply that is no answer.
+func (s *sharedSocket) startAfter(kind replyKind, how mode) StartMode {
+	switch {
+	case kind == replyTruncated:
+		return AskTCP
+	case kind == replyUnsupported && how != modePlain:
+		return AskPlain
+	case kind == replyServFail:
+		s.member.health.failed(servFailed)
+	default:
+		s.member.health.failed(refused)
+	}
+	return AskOthers
+}
+
+// find returns the query of an id. There is none where nobody has asked by that id;
+// found is false where it has ended, so that the packet is a repetition.
+func (s *sharedSocket) find(id uint16) (p pendingQuery, found bool) {
 	s.mu.Lock()
-	s.strays++
-	p, ok := s.pending[id]
-	if ok {
-		if p.strays++; p.strays < maxStrays {
-			s.pending[id] = p
-			ok = false
-		} else {
+	defer s.mu.Unlock()
+	if _, settled := s.settled[id]; settled {
+		return p, false
+	}
+	return s.pending[id], true
+}
+
+func (s *sharedSocket) settle(id uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, id)
+	s.settled[id] = struct{}{}
+}
+
+// stray counts a packet that answers nothing. Where many come, somebody may be
+// guessing, and knows the port: all that is pending goes on by TCP, where there is
+// nothing to guess, and nothing that comes to this port is believed any more.
+func (s *sharedSocket) stray() {
+	s.member.strays.Add(1)
+	var pending []pendingQuery
+	s.mu.Lock()
+	if s.strays++; s.strays >= maxStrays {
+		s.retired = true
+		for id, p := range s.pending {
 			delete(s.pending, id)
+			s.settled[id] = struct{}{}
+			if !p.late {
+				pending = append(pending, p)
+			}
 		}
 	}
 	s.mu.Unlock()
-	if ok {
-		s.shared.options.Fallback(p.query, nil)
+	for _, p := range pending {
+		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent, How: AskTCP})
 	}
 }
 
-// sweep gives up what was not answered in time.
-func (s *sharedSocket) sweep(now time.Time) {
-	if s.worn(now) {
-		s.shared.current.CompareAndSwap(s, nil)
-		s.retire()
-	}
-	patience, stopped := s.shared.client.sharedPatience(), s.shared.stopped.Load()
-	s.giveUp(silent, func(p pendingQuery) bool { return stopped || now.Sub(p.sent) >= patience })
-}
-
-// giveUp sends those pending for which over holds to the fallback.
-func (s *sharedSocket) giveUp(how outcome, over func(pendingQuery) bool) {
-	var late []Query
+// unreachable gives what is pending to the fallback: the network says that nobody
+// is there.
+func (s *sharedSocket) unreachable() {
+	var pending []pendingQuery
 	s.mu.Lock()
 	for id, p := range s.pending {
-		if over(p) {
-			delete(s.pending, id)
-			late = append(late, p.query)
+		if !p.late {
+			p.late = true
+			s.pending[id] = p
+			pending = append(pending, p)
 		}
 	}
 	s.mu.Unlock()
-	for _, q := range late {
-		s.member.queries.Add(1)
-		s.member.failed(how)
-		s.shared.options.Fallback(q, s.member)
+	for _, p := range pending {
+		s.member.health.failed(unreachable)
+		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent})
 	}
-}
-
-// ends closes s where nobody needs it any more, and reports whether it did.
-func (s *sharedSocket) ends() bool {
-	s.mu.Lock()
-	over := s.retired && len(s.pending) == 0 && s.users == 0
-	s.mu.Unlock()
-	if !over {
-		return false
-	}
-	s.shared.mu.Lock()
-	delete(s.shared.all, s)
-	s.shared.mu.Unlock()
-	unix.Close(s.fd)
-	return true
 }

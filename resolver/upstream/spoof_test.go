@@ -277,7 +277,7 @@ func TestTruncatedAnswersComeByTCP(t *testing.T) {
 			u := startClient(t, Options{}, dnstest.StartRaw(t, test.udp, test.tcp), second.Addr)
 			if test.want == "64 KiB" {
 				// It is well-formed as far as is checked here; the scrubber refuses it.
-				a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), nil)
+				a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), Start{})
 				if err != nil || len(a.Wire) < 65000 {
 					t.Errorf("got %d octets, %v", len(a.Wire), err)
 				}
@@ -315,7 +315,7 @@ func TestTrailingOctetsAreCut(t *testing.T) {
 		send(append(dnstest.AnswerTo(query, "192.0.2.1"), "rubbish"...))
 	}, nil)
 	u := startClient(t, Options{}, addr)
-	a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), nil)
+	a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), Start{})
 	if err != nil || strings.Contains(string(a.Wire), "rubbish") {
 		t.Errorf("got %q, %v", a.Wire, err)
 	}

@@ -1,0 +1,43 @@
+//go:build e2e
+
+package resolver
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"telltale/resolver/dnstest"
+)
+
+// TestE2ELoss asks by and by where three in ten packets are lost each way: of one
+// upstream at least 198 of 200 names are answered within 5 s, of two all of 100.
+func TestE2ELoss(t *testing.T) {
+	for _, test := range []struct{ upstreams, names, want int }{{1, 200, 198}, {2, 100, 100}} {
+		t.Run(fmt.Sprint(test.upstreams), func(t *testing.T) {
+			t.Parallel()
+			var ups []*dnstest.Upstream
+			for i := range test.upstreams {
+				up := dnstest.Start(t, lossy(.3, uint64(time.Now().UnixNano()), dnstest.AnswerA("192.0.2.1")))
+				up.SetProbes(lossy(.3, uint64(i)+9, dnstest.AnswerRcode(dns.RcodeNameError)))
+				ups = append(ups, up)
+			}
+			s, _ := startServer(t, Options{}, ups...)
+			answered, slowest := 0, time.Duration(0)
+			for i := range test.names {
+				began := time.Now()
+				ok := data(ask(t, s, "udp", fmt.Sprintf("n%d.example.", i), dns.TypeA)) == "A 192.0.2.1"
+				took := time.Since(began)
+				if slowest = max(slowest, took); ok && took < 5*time.Second {
+					answered++
+				}
+			}
+			t.Logf("%d of %d, the slowest after %v", answered, test.names, slowest)
+			if answered < test.want {
+				t.Errorf("%d of %d answered within 5 s, want %d", answered, test.names, test.want)
+			}
+		})
+	}
+}

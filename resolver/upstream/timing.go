@@ -1,0 +1,82 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of how long an upstream may be silent before a query is sent again.
+const (
+	leastTimeout = 100 * time.Millisecond // forwarders answer from a cache or ask on: their times vary
+	mostTimeout  = 3 * time.Second        // so that something else is tried within a query's budget
+	steadyResend = 600 * time.Millisecond // the pause between sendings grows to this, or to the time-out
+)
+
+// A timing is how long an upstream takes to answer, and so how long it may be
+// silent: the smoothed time and four times its spread (RFC 6298), doubled for each
+// time-out in a row until there is an answer. Any goroutine may use it.
+type timing struct {
+	timeout  atomic.Int64 // in force, nanoseconds
+	smoothed atomic.Int64 // time to an answer, nanoseconds; 0: none yet
+
+	mu       sync.Mutex
+	spread   time.Duration
+	quickest time.Duration // of all answers to what was sent once; 0: none yet
+}
+
+// begin sets the time-out of an upstream of which nothing is known.
+func (t *timing) begin(timeout time.Duration) { t.timeout.Store(int64(timeout)) }
+
+// current returns how long the upstream may be silent.
+func (t *timing) current() time.Duration { return time.Duration(t.timeout.Load()) }
+
+// srtt returns the smoothed time to an answer; 0: none yet.
+func (t *timing) srtt() time.Duration { return time.Duration(t.smoothed.Load()) }
+
+// replied takes in that a reply came at now to what was sent at these times.
+func (t *timing) replied(sent []time.Time, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	took := max(now.Sub(t.sendingLocked(sent, now)), 1)
+	if len(sent) == 1 && (t.quickest == 0 || took < t.quickest) {
+		t.quickest = took
+	}
+	smoothed := t.srtt()
+	if smoothed == 0 {
+		smoothed, t.spread = took, took/2
+	} else {
+		off := took - smoothed
+		t.spread += (max(off, -off) - t.spread) / 4
+		smoothed += off / 8
+	}
+	t.smoothed.Store(int64(max(smoothed, 1)))
+	t.timeout.Store(int64(min(max(smoothed+4*t.spread, leastTimeout), mostTimeout)))
+}
+
+// sendingLocked returns which sending it was that was answered: the last, unless
+// the upstream was never nearly that quick.
+func (t *timing) sendingLocked(sent []time.Time, now time.Time) time.Time {
+	for i := len(sent) - 1; i > 0; i-- {
+		if now.Sub(sent[i]) >= t.quickest/2 {
+			return sent[i]
+		}
+	}
+	return sent[0]
+}
+
+// timedOut takes in that there was no answer for so long. Of many queries that
+// waited at the same time only the first counts.
+func (t *timing) timedOut(waited time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.current(); waited >= now {
+		t.timeout.Store(int64(min(2*now, mostTimeout)))
+	}
+}
+
+// resendAfter returns the pause before a query that was sent so many times is sent
+// again. timeout was in force when it was sent first.
+func resendAfter(timeout time.Duration, sent int) time.Duration {
+	return min(timeout<<min(max(sent, 1)-1, 8), max(timeout, steadyResend))
+}
