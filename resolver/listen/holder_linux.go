@@ -55,7 +55,7 @@ func inodeHolder(inode string) string {
 		}
 		pid := strings.Split(fd, "/")[2]
 		if pid == strconv.Itoa(os.Getpid()) {
-			return "this server itself: two of its addresses overlap"
+			return fmt.Sprintf("this server itself (process %s): two of its addresses overlap", pid)
 		}
 		name, _ := os.ReadFile("/proc/" + pid + "/comm")
 		return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid)

@@ -300,6 +300,7 @@ var receiverPool = sync.Pool{New: func() any { return packets.NewReceiver(true, 
 // read takes replies, until no socket is open any more.
 func (s *Shared) read() {
 	r := socketReader{shared: s, batch: receiverPool.Get().(*packets.Receiver), receiver: s.options.NewReceiver()}
+	r.rest = r.takeRest
 	defer receiverPool.Put(r.batch)
 	defer unix.Close(s.epoll)
 	events := make([]unix.EpollEvent, sharedPorts)
@@ -420,18 +421,33 @@ type socketReader struct {
 	batch    *packets.Receiver
 	receiver Receiver
 	query    exchangeBuffer // to compare replies with
+	answer   Answer
+
+	socket  *sharedSocket // that packets were received from
+	now     time.Time     // when
+	next, n int           // of them: the one to look at, and how many there are
+	rest    func()        // takeRest
 }
 
 // receive takes what waits at a socket.
 func (r *socketReader) receive(s *sharedSocket) {
 	n, err := r.batch.ReceiveNow(s.fd)
-	now := time.Now()
-	for i := range n {
-		r.shared.options.Guard(func() { r.reply(s, i, now) })
+	r.socket, r.now, r.next, r.n = s, time.Now(), 0, n
+	for r.next < r.n { // goes on behind a packet that caused an internal error
+		r.shared.options.Guard(r.rest)
 	}
 	r.receiver.Flush()
 	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
 		s.unreachable()
+	}
+}
+
+// takeRest takes the packets that are left.
+func (r *socketReader) takeRest() {
+	for r.next < r.n {
+		i := r.next
+		r.next++
+		r.reply(r.socket, i, r.now)
 	}
 }
 
@@ -469,8 +485,8 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 	switch {
 	case kind == replyGood:
 		s.member.answered()
-		a := Answer{Wire: packet[:end], Upstream: s.member}
-		r.receiver.Answered(p.query, &a, p.epoch, now)
+		r.answer = Answer{Wire: packet[:end], Upstream: s.member}
+		r.receiver.Answered(p.query, &r.answer, p.epoch, now)
 	case p.late: // the fallback has it
 	default:
 		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent, How: s.startAfter(kind, p.how)})
