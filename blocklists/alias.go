@@ -22,6 +22,11 @@ func (p *Policy) DecideAlias(v Verdict, name, alias *dnswire.Name, qtype uint16,
 	if p == nil {
 		return v, false
 	}
+	if qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB {
+		if owner, ok := alias.PortOwner(); ok {
+			alias = &owner
+		}
+	}
 	var room [24]matcher.Hit
 	hits := p.lookup(alias, room[:0])
 	if len(hits) == 0 && len(p.patterns) == 0 {
@@ -53,6 +58,11 @@ func (p *Policy) decideWith(v Verdict, name *dnswire.Name, answer []match, qtype
 	if len(answer) == 0 {
 		return v, false
 	}
+	if qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB {
+		if owner, ok := name.PortOwner(); ok {
+			name = &owner
+		}
+	}
 	var room [24]match
 	asked := p.matches(name, qtype, g, room[:0])
 	if p.saysMixedOrEssential(asked) {
@@ -67,7 +77,7 @@ func (p *Policy) decideWith(v Verdict, name *dnswire.Name, answer []match, qtype
 func (p *Policy) saysMixedOrEssential(ms []match) bool {
 	for i := range ms {
 		m := &ms[i]
-		if m.flags&essential != 0 || m.flags&shipped != 0 && m.effect == observing && p.annotationOf(m).Tier == "mixed" {
+		if m.flags&essential != 0 || m.flags&shipped != 0 && m.action == format.Block && p.annotationOf(m).Tier == "mixed" {
 			return true
 		}
 	}

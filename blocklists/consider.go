@@ -64,6 +64,11 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 	if p == nil {
 		return Consideration{}
 	}
+	if qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB {
+		if owner, ok := name.PortOwner(); ok {
+			name = &owner
+		}
+	}
 	ms := p.matches(name, qtype, g, nil)
 	c := Consideration{Verdict: p.decideAmong(ms, g), Outside: p.group(g).outside}
 	c.Shipped, c.User = p.annotations(ms)

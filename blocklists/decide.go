@@ -108,11 +108,22 @@ func (m *match) outweighs(o *match) bool {
 
 // Decide judges the question (name, qtype) asked by a member of g. It neither
 // allocates nor waits, and the same question to the same policy is judged the
-// same for ever.
+// same for ever. HTTPS and SVCB of _PORT._https.NAME (RFC 9460, 2.3) are judged as
+// those of NAME.
 func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	if p == nil {
 		return Verdict{}
 	}
+	if qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB {
+		if owner, ok := name.PortOwner(); ok {
+			return p.decideName(&owner, qtype, g)
+		}
+	}
+	return p.decideName(name, qtype, g)
+}
+
+// decideName is Decide for a name that is what it is.
+func (p *Policy) decideName(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	var room [24]matcher.Hit
 	hits := p.lookup(name, room[:0])
 	if len(hits) == 0 && len(p.patterns) == 0 {
@@ -319,6 +330,14 @@ func (p *Policy) modeOf(m *match, g Group) Mode {
 	case format.Truncate:
 		return Truncate
 	}
+	if m.flags&byType != 0 {
+		return NoData // answers of one name must agree across types
+	}
+	return p.modeFor(l, g)
+}
+
+// modeFor returns how a list's blocks are answered for a group.
+func (p *Policy) modeFor(l *policyList, g Group) Mode {
 	switch pg := p.group(g); {
 	case pg.hasMode:
 		return pg.mode

@@ -61,7 +61,8 @@ func TestAnswersOfLists(t *testing.T) {
 func TestModes(t *testing.T) {
 	nodata, nx := NoData, NXDomain
 	dir := files(t, map[string]string{
-		"a.txt": "ads.example\n", "b.txt": "b.example\n",
+		"a.txt":    "ads.example\n||typed.example^$dnstype=A\n||typed.b.example^$dnstype=~AAAA\n||said.example^$dnstype=A,dnsrewrite=NXDOMAIN\n",
+		"b.txt":    "b.example\n||typed.b.example^$dnstype=A|AAAA\n",
 		"zone.txt": "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\ndrop.example CNAME rpz-drop.\ntcp.example CNAME rpz-tcp-only.\nempty.example CNAME *.\n",
 	})
 	o := Options{Dir: dir, Mode: Refuse, Lists: []ListSettings{{Name: "b", Mode: &nodata}}, Groups: []GroupSettings{{Mode: &nx}}}
@@ -77,9 +78,35 @@ func TestModes(t *testing.T) {
 		{"the rule's own mode before that", "drop.example", 1, Drop},
 		{"rpz-tcp-only", "tcp.example", 0, Truncate},
 		{"no data in a zone", "empty.example", 0, NoData},
+		{"a block for one type has no data whatever the mode", "typed.example", 0, NoData},
+		{"whatever the group's, too", "typed.example", 1, NoData},
+		{"whatever the list's, too", "typed.b.example", 0, NoData},
+		{"unless the rule names its answer", "said.example", 0, NXDomain},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
 			if v := p.Decide(name(t, c.ask), dnswire.TypeA, c.group); v.Action != Block || v.Mode != c.want {
+				t.Errorf("got %v %v, want block %v", v.Action, v.Mode, c.want)
+			}
+		})
+	}
+}
+
+// A block of an address is one for the type of the answer that holds it.
+func TestModesOfBlockedAddresses(t *testing.T) {
+	for _, c := range []struct {
+		fact, rules, addr string
+		mode              Mode
+		want              Mode
+	}{
+		{"nxdomain would deny the other type", "||192.0.2.66^", "192.0.2.66", NXDomain, NoData},
+		{"refused would be taken for a broken server", "||192.0.2.66^", "192.0.2.66", Refuse, NoData},
+		{"0.0.0.0 does no harm beside an IPv6 address", "||192.0.2.66^", "192.0.2.66", Null, Null},
+		{":: goes before a good IPv4 address", "||2001:db8::66^", "2001:db8::66", Null, NoData},
+	} {
+		t.Run(c.fact, func(t *testing.T) {
+			p := policyOf(t, Options{Dir: files(t, map[string]string{"own.txt": c.rules + "\n"}), Mode: c.mode})
+			n := name(t, "www.example")
+			if v, _ := p.DecideAddress(Verdict{Policy: p}, n, addr(c.addr), dnswire.TypeA, 0); v.Action != Block || v.Mode != c.want {
 				t.Errorf("got %v %v, want block %v", v.Action, v.Mode, c.want)
 			}
 		})

@@ -79,10 +79,38 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	if k == rules.BlockExact || k == rules.ReplyExact || k == rules.AllowExact {
 		m.rank++
 	}
-	if p.isOut(id, at, g) {
+	if p.isOut(id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, k, name) {
 		m.effect = silent
 	}
 	return append(ms, m)
+}
+
+// isDelegation reports whether a type is what validators need of a name to prove
+// what is below it (RFC 4035, 5). It carries no address.
+func isDelegation(qtype uint16) bool { return qtype == dnswire.TypeDS || qtype == dnswire.TypeDNSKEY }
+
+// isOpenBelow reports whether a block leaves names below the one asked for unblocked,
+// so that its delegation must be provable.
+func (p *Policy) isOpenBelow(m *match, k rules.Kind, name *dnswire.Name) bool {
+	if m.action != format.Block || m.flags&byType != 0 {
+		return false // a rule that names the type means it
+	}
+	if k == rules.BlockExact || k == rules.ReplyExact {
+		return true
+	}
+	l := &p.lists[m.list]
+	if d, ok := l.set.Detail(m.rule); ok && k == rules.Detailed {
+		x := l.set.ExtraOf(d)
+		if d.Match == format.Exact || d.Match == format.Pattern || x != nil && len(x.DenyAllow) > 0 {
+			return true
+		}
+	}
+	for i := range p.lists {
+		if p.lists[i].set.ExceptsBelow(name.Wire()) {
+			return true
+		}
+	}
+	return false
 }
 
 // isOut reports whether a rule does nothing but attribute for a group: its list is
@@ -205,7 +233,7 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 	}
 	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags()}
 	l.weigh(&m, &d)
-	if p.isOut(r.id, at, g) {
+	if p.isOut(r.id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, rules.Detailed, name) {
 		m.effect = silent
 	}
 	return append(ms, m)

@@ -90,6 +90,25 @@ func twinMatches(r *format.Rule, name *dnswire.Name, qtype uint16) bool {
 	return bytes.Contains([]byte(fmt.Sprint(r.Extra.Types)), []byte(fmt.Sprint(qtype)))
 }
 
+// isOpenBelow reports whether a block leaves names below one unblocked.
+func (tw *twin) isOpenBelow(m *twinMatch, name *dnswire.Name) bool {
+	x := m.rule.Extra
+	switch {
+	case m.rule.Action != format.Block, x != nil && len(x.Types)+len(x.NotTypes) > 0:
+		return false
+	case m.rule.Match == format.Exact, m.rule.Match == format.Pattern, x != nil && len(x.DenyAllow) > 0:
+		return true
+	}
+	for _, l := range tw.lists {
+		for _, r := range l.rules {
+			if r.Action == format.Allow && r.Match != format.Pattern && strings.HasSuffix(string(dnswire.AppendText(nil, r.Name)), "."+name.String()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // specificity is more labels, then the name alone, then a subtree, then a regex.
 func (m *twinMatch) specificity() int {
 	if m.rule.Match == format.Pattern {
@@ -190,6 +209,9 @@ func (tw *twin) decide(name *dnswire.Name, qtype uint16) string {
 // decided decides a name; blocks that are spared are left out.
 func (tw *twin) decided(name *dnswire.Name, qtype uint16, spared func(twinMatch) bool) twinVerdict {
 	ms := tw.matching(name, qtype)
+	if qtype == dnswire.TypeDS {
+		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return tw.isOpenBelow(&m, name) })
+	}
 	if spared != nil {
 		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.rule.Action == format.Block && spared(m) })
 	}
@@ -272,9 +294,12 @@ func (tw *twin) decideAlias(name, alias *dnswire.Name, qtype uint16) string {
 	asked := tw.decided(name, qtype, nil)
 	known, ms := false, tw.matching(name, qtype)
 	for _, m := range ms {
-		if m.list.kind == Shipped && (m.tier() == "essential" || m.tier() == "mixed" && m.rule.Action == format.Block && !tw.enforced(&m)) {
+		if m.list.kind == Shipped && (m.tier() == "essential" || m.tier() == "mixed" && m.rule.Action == format.Block) {
 			known = true
 		}
+	}
+	if qtype == dnswire.TypeDS {
+		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return tw.isOpenBelow(&m, name) })
 	}
 	led := tw.decided(alias, qtype, func(b twinMatch) bool {
 		return known && b.list.kind == Shipped || b.list.alone && slices.ContainsFunc(ms, func(e twinMatch) bool {
@@ -457,7 +482,7 @@ func compareTwins(t testing.TB, seed uint64) {
 			ask = labels[r.IntN(len(labels))] + "." + ask
 		}
 		n := name(t, ask)
-		qtype := []uint16{dnswire.TypeA, dnswire.TypeAAAA}[r.IntN(2)]
+		qtype := []uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeDS}[r.IntN(3)]
 		v := p.Decide(n, qtype, 0)
 		got, want := v.Action.String(), tw.decide(n, qtype)
 		if v.Rule != 0 {
@@ -533,10 +558,12 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	})
 	shipped := shippedFS(map[string]string{"vendor.txt": "#@ name=example tier=owner vendor=V\nads.example #@ vendor=V tier=telemetry\n"})
 	p := policyOf(t, Options{Dir: dir, Shipped: shipped, Groups: []GroupSettings{{Observe: true}}})
-	for _, ask := range []string{"ads.example", "x.y.ads.example", "ok.ads.example", "nas.lan", "imp.example", "t.example", "track7.example", "www.unlisted.org"} {
+	for _, ask := range []string{"ads.example", "x.y.ads.example", "ok.ads.example", "nas.lan", "imp.example", "t.example", "track7.example", "www.unlisted.org", "_8443._https.ads.example"} {
 		n := name(t, ask)
-		if got := testing.AllocsPerRun(1000, func() { p.Decide(n, dnswire.TypeA, 1) }); got != 0 {
-			t.Errorf("%s: %v allocations", ask, got)
+		for _, qtype := range []uint16{dnswire.TypeA, dnswire.TypeHTTPS, dnswire.TypeDS} {
+			if got := testing.AllocsPerRun(1000, func() { p.Decide(n, qtype, 1) }); got != 0 {
+				t.Errorf("%s %s: %v allocations", ask, dnswire.TypeString(qtype), got)
+			}
 		}
 	}
 	nas, www, ads := name(t, "nas.lan"), name(t, "www.unlisted.org"), name(t, "x.y.ads.example")

@@ -46,6 +46,28 @@ func (n *Name) Suffix(k int) []byte {
 	return n.buf[n.starts[int(n.labels)-k]:n.len]
 }
 
+// PortOwner returns NAME of _PORT._https.NAME, by which HTTPS and SVCB records for
+// another port than the usual one are asked for (RFC 9460, 2.3); ok is false for
+// every other name.
+func (n *Name) PortOwner() (owner Name, ok bool) {
+	const https = "\x06_https"
+	w := n.Wire()
+	if w[0] < 2 || w[1] != '_' || n.Labels() < 3 {
+		return owner, false
+	}
+	for _, c := range w[2 : 1+w[0]] {
+		if c < '0' || c > '9' {
+			return owner, false
+		}
+	}
+	rest := w[1+w[0]:]
+	if !bytes.HasPrefix(rest, []byte(https)) {
+		return owner, false
+	}
+	_, err := owner.Read(rest, len(https))
+	return owner, err == nil
+}
+
 // Equal reports whether both are the same name.
 func (n *Name) Equal(m *Name) bool { return bytes.Equal(n.Wire(), m.Wire()) }
 

@@ -21,6 +21,7 @@ const (
 	TypeOPT    = 41
 	TypeDS     = 43
 	TypeRRSIG  = 46
+	TypeDNSKEY = 48
 	TypeSVCB   = 64
 	TypeHTTPS  = 65
 	TypeNXNAME = 128

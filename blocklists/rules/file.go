@@ -23,7 +23,7 @@ type Stamp struct {
 }
 
 const (
-	setMagic  = "TLrules3"
+	setMagic  = "TLrules4"
 	setHeader = 8 + 8*12
 )
 

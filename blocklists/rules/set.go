@@ -73,6 +73,9 @@ type Meta struct {
 	Extras      []*format.Extra
 	Patterns    []PatternRule
 	Reply       format.Reply // of all rules whose kind says that they reply
+
+	Open     []uint64 // hashes of the names below which there is an exception, ascending
+	OpenMany bool     // they are too many to keep: below any name there may be one
 }
 
 // A BadLine is a line that is no rule.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -27,13 +28,14 @@ type writer struct {
 	line    int
 	noted   map[*format.Annotation]uint32
 	repeats *repeats
+	open    map[uint64]struct{}    // see Meta.Open
 	replies [format.Records]uint32 // the extra that says so and nothing else
 	scratch [binary.MaxVarintLen64 + 2]byte
 	err     error
 }
 
 func newWriter(file *os.File) *writer {
-	w := &writer{file: file, sum: xxhash.New(), noted: map[*format.Annotation]uint32{}, repeats: newRepeats()}
+	w := &writer{file: file, sum: xxhash.New(), noted: map[*format.Annotation]uint32{}, open: map[uint64]struct{}{}, repeats: newRepeats()}
 	w.set.Forms = map[format.Form]int{}
 	if file == nil {
 		w.w = bufio.NewWriterSize(&w.memory, 4096)
@@ -61,6 +63,9 @@ func (w *writer) add(r *format.Rule) {
 	if w.set.Reply == format.Default && isReply(r.Extra) {
 		w.set.Reply = r.Extra.Reply
 	}
+	if r.Action == format.Allow {
+		w.openAbove(r.Name)
+	}
 	k := kindOf(r, w.set.Reply)
 	if k == Detailed {
 		w.set.Details = append(w.set.Details, Detail{
@@ -86,6 +91,37 @@ func (w *writer) add(r *format.Rule) {
 	}
 	w.set.Rules++
 	w.set.Forms[r.Form]++
+}
+
+// mostOpen is below how many names with exceptions below them a set tells apart.
+const mostOpen = 20_000
+
+// openAbove notes the names above an exception.
+func (w *writer) openAbove(name []byte) {
+	if w.set.OpenMany || len(name) == 0 {
+		return
+	}
+	for name = parent(name); len(name) > 1; name = parent(name) {
+		w.open[openHash(name)] = struct{}{}
+	}
+	if len(w.open) > mostOpen {
+		w.set.OpenMany, w.open = true, nil
+	}
+}
+
+// parent returns the wire name above another one; the root's is empty.
+func parent(name []byte) []byte { return name[1+name[0]:] }
+
+func openHash(name []byte) uint64 { return xxhash.Sum64(name) }
+
+// ExceptsBelow reports whether the set may have an exception for a name below one
+// in wire form.
+func (s *Set) ExceptsBelow(name []byte) bool {
+	if s.OpenMany {
+		return true
+	}
+	_, found := slices.BinarySearch(s.Open, openHash(name))
+	return found
 }
 
 // maxSet is the most octets of rules that one list may have.
@@ -156,6 +192,7 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 		return nil, w.err
 	}
 	set := w.set
+	set.Open = slices.Sorted(maps.Keys(w.open))
 	slices.SortStableFunc(set.Bad, func(a, b BadLine) int { return a.Line - b.Line })
 	tail, err := set.tail()
 	if err != nil {
