@@ -15,7 +15,8 @@ import (
 // Parse reads records and returns the handler that answers from them. A name
 // without records is NXDOMAIN; a record whose owner begins with "*." answers
 // for all names below that have none of their own. Questions for HINFO, by
-// which Telltale looks for loops, are NXDOMAIN.
+// which Telltale looks for loops, are NXDOMAIN. A record of TYPE65280 holds in one
+// octet the response code with which its name fails: TYPE65280 \# 1 02.
 func Parse(text string) (dns.HandlerFunc, error) {
 	records := map[string][]dns.RR{}
 	p := dns.NewZoneParser(strings.NewReader(text), ".", "")
@@ -35,6 +36,8 @@ func Parse(text string) (dns.HandlerFunc, error) {
 	}, nil
 }
 
+const typeFailure = 65280 // of private use
+
 // answer fills in the records m asks for.
 func answer(m *dns.Msg, records map[string][]dns.RR) {
 	name, typ := strings.ToLower(m.Question[0].Name), m.Question[0].Qtype
@@ -44,6 +47,10 @@ func answer(m *dns.Msg, records map[string][]dns.RR) {
 		all, ok := find(records, name)
 		found = ok
 		for _, rr := range all {
+			if f, ok := rr.(*dns.RFC3597); ok && f.Hdr.Rrtype == typeFailure && len(f.Rdata) == 2 {
+				m.Answer, m.Rcode = nil, int(f.Rdata[1]-'0')
+				return
+			}
 			if c, ok := rr.(*dns.CNAME); ok && typ != dns.TypeCNAME {
 				next = strings.ToLower(c.Target)
 			} else if rr.Header().Rrtype != typ {

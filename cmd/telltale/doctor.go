@@ -34,8 +34,8 @@ func (cl *cli) newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what keeps Telltale from answering, or its log from being true",
 		Long: `Check the settings, the port, the upstreams (also for loops), the clock, the lists,
-the data directory, and whether all clients hide behind one address, as they do
-when a router forwards for them. Exit status 1 if something is wrong.`,
+the data directory, whether all clients hide behind one address, as they do when a
+router forwards for them, and which names are refused or cannot be answered. Exit status 1 if something is wrong.`,
 		Example: "  telltale doctor",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -98,6 +98,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 	d.lists(ctx, cfg)
 	d.data(cfg, &st)
 	d.clients(ctx, cfg, &st)
+	d.refusals(ctx, cfg, &st)
 }
 
 // running looks at what only the running server knows.

@@ -25,7 +25,7 @@ const (
 var mayImport = map[string]string{
 	"packaging": "",
 
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe config devices dnswire packaging querylog resolver resolver/upstream web " +
+	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
