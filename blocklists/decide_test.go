@@ -157,7 +157,7 @@ var precedence = []struct {
 	{fact: "an exception of a subscription does not hide what another list observes", a: "ads.example", sub: "ads.example\n@@ads.example", ask: "ads.example",
 		options: func(o *Options) { o.Lists = []ListSettings{{Name: "a", Observe: true}} }, want: "observe a ads.example"},
 	{fact: "exceptions: true lets them hold for all lists", a: "ads.example", sub: "@@ads.example", ask: "ads.example",
-		options: func(o *Options) { o.Lists = []ListSettings{{Name: "sub", Exceptions: true}} }, want: "allow sub @@ads.example"},
+		options: func(o *Options) { o.Lists = []ListSettings{{Name: "sub", Subscribed: true, Exceptions: true}} }, want: "allow sub @@ads.example"},
 	{fact: "a user's own list file excepts for all lists", a: "ads.example", b: "@@ads.example", ask: "ads.example", want: "allow b @@ads.example"},
 	{fact: "a $badfilter of a subscription removes no shipped rule", shipped: "||t.example^", sub: "||t.example^$badfilter", ask: "t.example", want: "block vendor ||t.example^"},
 	{fact: "an exception of a public suffix is held back", a: "ads.co.uk", b: "@@||co.uk^", ask: "ads.co.uk", want: "block a ads.co.uk"},

@@ -14,9 +14,9 @@ const ListEndings = ".txt .list .hosts .conf .zone .rpz"
 // subscriptionsFile lies beside the lists and is read by others.
 const subscriptionsFile = "subscriptions.yaml"
 
-// isListFile reports whether a directory entry is to be read as a list, by its
+// IsListFile reports whether a directory entry is to be read as a list, by its
 // name alone.
-func isListFile(name string) bool {
+func IsListFile(name string) bool {
 	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") {
 		return false
 	}

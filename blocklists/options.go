@@ -53,6 +53,7 @@ type Source struct {
 // list as it is.
 type ListSettings struct {
 	Name       string
+	Subscribed bool  // of the subscription of that name, and of no other list
 	Enabled    *bool // nil for yes
 	Observe    bool
 	Mode       *Mode // nil for Options.Mode

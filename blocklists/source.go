@@ -60,7 +60,8 @@ func (src *source) inDir() bool { return src.kind == UserList || src.kind == Own
 func (src *source) inForce() bool { return src.set != nil && src.used }
 
 // scanLocked brings the sources in step with the directory, the shipped lists and
-// the settings. It reads no list.
+// the settings. It reads no list. A name belongs to the user's own file first, then
+// to a subscription, then to a shipped list.
 func (s *Store) scanLocked() error {
 	var found []*source
 	byName := map[string]bool{}
@@ -69,18 +70,20 @@ func (s *Store) scanLocked() error {
 		old[src.key()] = src
 	}
 	take := func(name, path string, kind Kind) *source {
-		if byName[name] && path != "" {
+		base := name
+		switch {
+		case !byName[name]:
+		case kind == Shipped || kind == Subscribed:
+			name = kind.String() + ":" + name // the user's own file has the name alone
+		default:
 			name = filepath.Base(path) // foo.txt and foo.hosts are two lists
-		}
-		if byName[name] {
-			name = path
 		}
 		byName[name] = true
 		src := &source{name: name, path: path, kind: kind}
 		if have := old[src.key()]; have != nil && have.name == name {
 			src = have
 		}
-		settings := s.opts.settingsFor(name)
+		settings := s.opts.settingsFor(name, base, kind)
 		if src.read && settingsHash(&settings, kind) != settingsHash(&src.settings, kind) {
 			src.read = false
 		}
@@ -88,14 +91,14 @@ func (s *Store) scanLocked() error {
 		found = append(found, src)
 		return src
 	}
-	if err := s.scanShipped(take); err != nil {
-		return err
-	}
 	if err := s.scanDir(take); err != nil {
 		return err
 	}
 	for _, sub := range s.opts.Subscribed {
 		take(sub.Name, sub.Path, Subscribed).want = sub.Hash
+	}
+	if err := s.scanShipped(take); err != nil {
+		return err
 	}
 	slices.SortStableFunc(found, func(a, b *source) int {
 		return cmp.Or(
@@ -134,8 +137,8 @@ func (s *Store) scanDir(take func(name, path string, kind Kind) *source) error {
 		return fmt.Errorf("list directory: %w", err)
 	}
 	s.unread = nil
-	for _, e := range entries {
-		if !isListFile(e.Name()) {
+	for _, e := range plainFirst(entries) {
+		if !IsListFile(e.Name()) {
 			if !isLeftOver(e.Name()) {
 				s.unread = append(s.unread, e.Name())
 			}
@@ -148,6 +151,19 @@ func (s *Store) scanDir(take func(name, path string, kind Kind) *source) error {
 		take(ListName(e.Name()), path, kind)
 	}
 	return nil
+}
+
+// plainFirst puts .txt files first: foo.txt is the list foo, whatever other file
+// begins so.
+func plainFirst(entries []fs.DirEntry) []fs.DirEntry {
+	isOther := func(e fs.DirEntry) int {
+		if filepath.Ext(e.Name()) == ".txt" {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int { return isOther(a) - isOther(b) })
+	return entries
 }
 
 // forgetLocked reports the lists that are gone, and removes their last good rules.

@@ -390,10 +390,20 @@ func (g *GroupSettings) list(name string) (on, said bool) {
 	return false, false
 }
 
-// settingsFor returns the user's settings for a list.
-func (o *Options) settingsFor(name string) ListSettings {
+// settingsFor returns the user's settings for a list, which is called name, and
+// base where another list has got that name. Those of a subscription are its own; a
+// shipped list can be meant by "shipped:" and its name, too.
+func (o *Options) settingsFor(name, base string, kind Kind) ListSettings {
 	for _, l := range o.Lists {
-		if l.Name == name {
+		meant := l.Name == name
+		switch kind {
+		case Subscribed:
+			meant = l.Name == base
+		case Shipped:
+			meant = meant || l.Name == Shipped.String()+":"+base
+		}
+		if meant && l.Subscribed == (kind == Subscribed) {
+			l.Name = name
 			return l
 		}
 	}

@@ -446,7 +446,7 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 			kind = Shipped
 			shipped[file] = &fstest.MapFile{Data: []byte(lists[file])}
 		}
-		settings := o.settingsFor(ListName(file))
+		settings := o.settingsFor(ListName(file), ListName(file), kind)
 		fo := settings.FormatOptions(ListName(file), kind)
 		got, err := rules.Read(strings.NewReader(lists[file]), rules.ReadOptions{Format: fo, AnySuffix: true})
 		check(t, err)
@@ -472,7 +472,7 @@ func compareTwins(t testing.TB, seed uint64) {
 		o.Tier = "mixed"
 	}
 	for _, l := range []string{"a", "b", "d", "own"} {
-		o.Lists = append(o.Lists, ListSettings{Name: l, Observe: r.IntN(4) == 0, Exceptions: r.IntN(3) == 0})
+		o.Lists = append(o.Lists, ListSettings{Name: l, Subscribed: l == "d", Observe: r.IntN(4) == 0, Exceptions: r.IntN(3) == 0})
 	}
 	p, tw := pair(t, lists, o)
 	labels := []string{"a", "b", "c", "ads", "x"}

@@ -48,8 +48,12 @@ type Config struct {
 	origin origin
 }
 
-// An origin is the texts that a Config was read from.
-type origin struct{ text, overlay []byte }
+// An origin is the texts that a Config was read from, and where in them each key
+// is.
+type origin struct {
+	text, overlay []byte
+	where         map[string]string
+}
 
 // Listen is where questions come in.
 type Listen struct {

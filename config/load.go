@@ -97,7 +97,7 @@ func (b *building) decode() (*Config, Mistakes) {
 	d.mistakes = r.mistakes
 	c := defaults()
 	c.File, c.given = b.file, d.given
-	c.origin.text = b.text
+	c.origin.text, c.origin.where = b.text, d.where
 	if b.readOverlay != nil {
 		d.overlay(c, b.readOverlay)
 	}

@@ -150,3 +150,9 @@ func oneOf(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
+
+// Mistake returns what is wrong with the value of a key of c, for what only others
+// can know. Known are the words that may have been meant.
+func (c *Config) Mistake(key, found, expected string, known []string) Mistake {
+	return Mistake{Key: key, Where: c.origin.where[key], Found: "found " + quote(found), Expected: expected, Nearest: nearest(found, known)}
+}

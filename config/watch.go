@@ -15,9 +15,11 @@ import (
 // first, so that a change before Watch is called is reported, too. The calls come
 // one after another, from the goroutine of Watch. failed is called with the
 // reason when changes are only found by polling, and with nil when that is over.
-func Watch(ctx context.Context, path string, env []string, c *Config, failed func(error), onChange func()) {
+// beside, which may be nil, returns what else decides whether settings are
+// valid; a change of it is reported, too.
+func Watch(ctx context.Context, path string, env []string, c *Config, beside func() string, failed func(error), onChange func()) {
 	file, _ := locate(path, env)
-	w := watching{onChange: onChange, files: []watched{{path: file, text: c.origin.text, missing: c.File == ""}}}
+	w := watching{onChange: onChange, beside: beside, files: []watched{{path: file, text: c.origin.text, missing: c.File == ""}}}
 	if c.Overlay != "" {
 		w.files = append(w.files, watched{path: c.Overlay, text: c.origin.overlay, missing: c.origin.overlay == nil})
 	}
@@ -29,6 +31,8 @@ type watching struct {
 	files    []watched
 	begun    bool
 	onChange func()
+	beside   func() string
+	besides  string // as last seen
 }
 
 // watched is one file, as last seen.
@@ -52,6 +56,8 @@ func (w *watching) paths() []string {
 func (w *watching) look() {
 	if w.begun {
 		w.compare()
+	} else if w.beside != nil {
+		w.besides = w.beside()
 	}
 	w.begun = true
 }
@@ -73,6 +79,11 @@ func (w *watching) compare() {
 		}
 		if string(now.text) != string(f.text) || now.failure != f.failure || now.missing != f.missing {
 			*f, changed = now, true
+		}
+	}
+	if w.beside != nil {
+		if now := w.beside(); now != w.besides {
+			w.besides, changed = now, true
 		}
 	}
 	if changed {

@@ -30,7 +30,7 @@ func follow(t *testing.T, file string) <-chan change {
 	changes, done := make(chan change, 100), make(chan struct{})
 	go func() {
 		defer close(done)
-		Watch(ctx, file, nil, first, nil, func() {
+		Watch(ctx, file, nil, first, nil, nil, func() {
 			c, err := Load(file, nil, nil)
 			changes <- change{c, err}
 		})
@@ -64,7 +64,7 @@ func TestAnEditBeforeTheWatchBeginsIsReported(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the poll
 	defer cancel()
 	reported := false
-	Watch(ctx, file, nil, old, nil, func() { reported = true; cancel() })
+	Watch(ctx, file, nil, old, nil, nil, func() { reported = true; cancel() })
 	if !reported {
 		t.Error("an edit between reading and watching was not reported")
 	}

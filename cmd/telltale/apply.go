@@ -36,6 +36,9 @@ func (a *app) reload() error {
 func (a *app) reloadLocked() error {
 	cfg, err := a.load()
 	if err == nil {
+		err = listNameMistakes(cfg)
+	}
+	if err == nil {
 		err = a.applyLocked(cfg)
 	}
 	if err != nil {

@@ -115,6 +115,9 @@ func (a *app) changeOverlay(write func(*config.Config) (web.Change, error)) (web
 	}
 	changed, err := a.load()
 	if err == nil {
+		err = listNameMistakes(changed)
+	}
+	if err == nil {
 		err = a.applyLocked(changed)
 	}
 	if err != nil {

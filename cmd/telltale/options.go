@@ -81,7 +81,7 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.O
 	for i := range cfg.Lists.Subscriptions {
 		s := &cfg.Lists.Subscriptions[i]
 		l := listSettings(&s.List)
-		l.Annotation = annotation(&s.Annotation)
+		l.Subscribed, l.Annotation = true, annotation(&s.Annotation)
 		o.Lists = append(o.Lists, l)
 	}
 	o.Groups = groupSettings(cfg, before, numbers)

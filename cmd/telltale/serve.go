@@ -99,6 +99,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		a.startedWithLastGood(cfg, broken)
 	} else {
 		a.keepLastGood(cfg)
+		a.warnOfListNames(cfg)
 	}
 	control, err := a.listenControl()
 	if errors.Is(err, errAnswered) {
@@ -111,7 +112,8 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	path, _ := cl.root.PersistentFlags().GetString("config")
-	tasks.Go(func() { config.Watch(ctx, path, cl.env, cfg, a.watchFailed, func() { a.reload() }) })
+	listsIn := func() string { return strings.Join(fileNames(cfg.Lists.Dir), "/") } // by which names may be right now
+	tasks.Go(func() { config.Watch(ctx, path, cl.env, cfg, listsIn, a.watchFailed, func() { a.reload() }) })
 	tasks.Go(func() { a.reloadOn(ctx, hangups) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
@@ -158,6 +160,15 @@ func (a *app) startedWithLastGood(cfg *config.Config, broken error) {
 	a.refused.Store(broken.Error())
 	a.logger.Error("THE SETTINGS HAVE MISTAKES: those that worked last are in force instead", "kept", cfg.LastGood, "error", broken)
 	a.log.Report("config-last-good", "settings", fmt.Sprintf("in force are those kept %s, since today's have mistakes: %v", cfg.LastGood.Format(time.RFC3339), broken))
+}
+
+// warnOfListNames says which names of lists are mistakes. They do not end a start:
+// a list file may have been removed since the settings were written.
+func (a *app) warnOfListNames(cfg *config.Config) {
+	if err := listNameMistakes(cfg); err != nil {
+		a.refused.Store(err.Error())
+		a.logger.Error("settings of lists that are not there do nothing", "error", err)
+	}
 }
 
 // reloadOn reads the settings anew at each of the signals.

@@ -36,6 +36,9 @@ there is one.`,
 
 func (cl *cli) validate() error {
 	cfg, err := cl.load()
+	if err == nil {
+		err = listNameMistakes(cfg)
+	}
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
 	case cl.json:

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"telltale/blocklists"
+	"telltale/blocklists/catalog"
+	"telltale/config"
+)
+
+// shippedPrefix is what a shipped list can be called by where a list of one's own
+// has its name.
+const shippedPrefix = "shipped:"
+
+// listNameMistakes finds names of lists in the settings that no list has, and
+// subscriptions that are called as another list is.
+func listNameMistakes(cfg *config.Config) error {
+	shipped, err := shippedNames()
+	if err != nil {
+		return err
+	}
+	files := fileNames(cfg.Lists.Dir)
+	known := slices.Concat(files, shipped)
+	for _, name := range shipped {
+		known = append(known, shippedPrefix+name)
+	}
+	var all config.Mistakes
+	for i := range cfg.Lists.Settings {
+		name := cfg.Lists.Settings[i].Name
+		if !slices.Contains(known, name) {
+			all = append(all, cfg.Mistake(fmt.Sprintf("lists.settings[%d].name", i), name, "the name of a list: a file of lists.dir without its ending, or a shipped list", known))
+		}
+	}
+	for i := range cfg.Lists.Subscriptions {
+		name := cfg.Lists.Subscriptions[i].Name
+		key := fmt.Sprintf("lists.subscriptions[%d].name", i)
+		switch {
+		case slices.Contains(files, name):
+			all = append(all, cfg.Mistake(key, name, "a name that no file of lists.dir has", nil))
+		case slices.Contains(shipped, name):
+			all = append(all, cfg.Mistake(key, name, "a name that no shipped list has", nil))
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	return nil
+}
+
+// fileNames returns the names of the lists in a directory, and that of the user's
+// own file, whether it is there or not.
+func fileNames(dir string) []string {
+	names := []string{blocklists.ListName(ownFile)}
+	entries, _ := os.ReadDir(dir) // one that cannot be read has no lists
+	for _, e := range entries {
+		if blocklists.IsListFile(e.Name()) {
+			names = append(names, blocklists.ListName(e.Name()), e.Name())
+		}
+	}
+	return names
+}
+
+func shippedNames() (names []string, err error) {
+	files, err := fs.Glob(catalog.FS(), "*.txt")
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(file, ".txt"))
+	}
+	return names, err
+}
