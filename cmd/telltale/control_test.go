@@ -132,10 +132,4 @@ func TestADataDirectoryOfEverybodyIsRefused(t *testing.T) {
 			t.Errorf("%v: got %d %s", f.mode, exit, out.String())
 		}
 	}
-	save(t, filepath.Join(dir, "file"), "")
-	var out lockedBuffer
-	exit := command(t.Context(), []string{"serve", "--data-dir", filepath.Join(dir, "file"), "--lists-dir", filepath.Join(dir, "lists")}, &out, &out, nil)
-	if exit != 1 || !strings.Contains(out.String(), "is no directory") {
-		t.Errorf("a file: got %d %s", exit, out.String())
-	}
 }

@@ -42,7 +42,7 @@ func TestDNSGoesOnWithAFullDisk(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", data).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", data).CombinedOutput(); err != nil {
 		skipUnlessCI(t, "mount: "+string(out))
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", data).Run() })
