@@ -104,7 +104,7 @@ func TestHolds(t *testing.T) {
 			}
 			write(t, path, numbered(c.before+1))
 			s.reload()
-			if !told.has("list-mended "+list) || s.of(t, list).Held != "" {
+			if !told.has("list-recovered "+list) || s.of(t, list).Held != "" {
 				t.Error("repaired, and still held")
 			}
 			if got, want := s.of(t, list).Added, 1; got != want {

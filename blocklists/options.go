@@ -31,7 +31,7 @@ type Options struct {
 	ObserveUntil time.Time // likewise until then; zero for never
 
 	// Report is told what belongs into the quality ledger: a kind such as
-	// list-failed, list-held, list-mended, list-accepted, reload, reload-failed,
+	// list-added, list-failed, list-held, list-recovered, list-accepted, reload, reload-failed,
 	// pause, resume, observe-ended or schedule, the list it is about, and a
 	// sentence. It must not call back into the Store.
 	Report func(kind, subject, detail string)

@@ -335,6 +335,10 @@ func (s *Store) takeLocked(src *source, r reading) {
 	src.set, src.stamp, src.reloaded = r.Set, r.Stamp, s.opts.now()
 	s.keepLocked(src, r)
 	if first {
+		if s.current.Load() != nil { // else it is one of those that load reports
+			s.log.Info("list added", "list", src.name, "rules", r.Set.Rules, "bad", r.Set.BadSeen)
+			s.opts.report("list-added", src.name, fmt.Sprintf("%s: %d rules, %d bad lines", src.kind, r.Set.Rules, r.Set.BadSeen))
+		}
 		return
 	}
 	s.log.Info("list reloaded", "list", src.name, "rules", r.Set.Rules, "added", src.added, "removed", src.removed, "bad", r.Set.BadSeen)
@@ -385,7 +389,7 @@ func (s *Store) recoveredLocked(src *source) {
 	src.failed, src.announced, src.held, src.oddSince = "", "", false, time.Time{}
 	if was {
 		s.log.Info("list recovered", "list", src.name)
-		s.opts.report("list-mended", src.name, "it is read again")
+		s.opts.report("list-recovered", src.name, "it is read again")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,27 @@ func load(o Options, write bool) (*Store, error) {
 	for _, src := range s.sources {
 		s.refreshLocked(src)
 	}
-	return s, s.publishLocked()
+	err := s.publishLocked()
+	s.reportLoadedLocked()
+	return s, err
+}
+
+// reportLoadedLocked tells which lists are in force at the start: one may have
+// come or gone since the last one.
+func (s *Store) reportLoadedLocked() {
+	const most = 200 // lists that are named
+	var all []string
+	rules := 0
+	for _, src := range s.sources {
+		if src.set == nil {
+			continue
+		}
+		rules += src.set.Rules
+		if len(all) < most {
+			all = append(all, fmt.Sprintf("%s %d", src.name, src.set.Rules))
+		}
+	}
+	s.opts.report("lists-loaded", "lists", fmt.Sprintf("%d rules: %s", rules, strings.Join(all, ", ")))
 }
 
 // fault is told by a lookup that a mapped file cannot be read any more.

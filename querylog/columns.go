@@ -41,7 +41,8 @@ const (
 )
 
 // columns are those of the tables listed and unlisted, in their order. A new one
-// is one element here and, with its type, one field of Row.
+// is one element at the end, one field of Row, and a step of the schema that adds
+// it to the stores that there are: ALTER TABLE ... ADD COLUMN for both tables.
 var columns = [...]column{
 	{"id", "INTEGER PRIMARY KEY", "window << 20 | place in it", "id",
 		func(w *rowWriter, _ *entry) { w.int(w.id) },

@@ -30,14 +30,6 @@ func (w *rowWriter) int(v int64)   { w.stmt.BindInt64(w.at, v) }
 func (w *rowWriter) null()         { w.stmt.BindNull(w.at) }
 func (w *rowWriter) text(v string) { w.stmt.BindText(w.at, v) }
 
-func (w *rowWriter) textOrNull(v string) {
-	if v == "" {
-		w.null()
-	} else {
-		w.text(v)
-	}
-}
-
 // numbered binds the number of something that stands in another table.
 func (w *rowWriter) numbered(n int64, err error) {
 	w.int(n)

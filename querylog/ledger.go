@@ -13,10 +13,22 @@ const (
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
 	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
-	KindPause     = "pause"     // the process did not run between Since and Until
-
-	KindListRecovered = "list-recovered"
 )
+
+// Kinds are all kinds of events that there are, in the order in which
+// docs/querylog.md explains them.
+var Kinds = []string{
+	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindRetention, KindMigration,
+	"overload",
+	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered,
+	"cache-failed", "cache-damaged",
+	"pause", "resume", "schedule", "observe-ended",
+	"config-changed", "config-refused", "config-last-good",
+	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-none",
+	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
+}
+
+const kindListRecovered = "list-recovered"
 
 // An Event is one line of the quality ledger, which says where the log has gaps
 // and what else bears on how far it can be relied on.

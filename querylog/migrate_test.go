@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
 )
 
 // The files store-1 were made by commit b016c21, the last one with version 1 of
@@ -432,4 +434,52 @@ func TestALogIsKeptWhileAStoreOfVersion1IsCopied(t *testing.T) {
 	if got := kinds(events(t, dir)); strings.Count(got, KindMigration) != 2 {
 		t.Errorf("got ledger %q, want the beginning and the end of the copy", got)
 	}
+}
+
+// makeVersion2 writes the golden store of version 2: that of version 1, copied,
+// and rows with what is new.
+func makeVersion2(t *testing.T) {
+	dir := version1(t)
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		if more, err = s.migrateStep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := policy(t, testList)
+	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	f := newFold(at)
+	for i := range 64 {
+		r := lookup(t, p, at.Add(time.Duration(i)*time.Second/10), phone(1), []string{"tracker.example", "site.example"}[i%2])
+		r.Verdict.Class, r.Verdict.ObservedBy = blocklists.Class(i%len(classWords)), blocklists.ObservedBy(i%len(observedByWords))
+		r.Transport = Transport(1 + i%5)
+		f.add(&r, r.Time.UnixMilli(), byName, 1<<30)
+	}
+	if _, _, err := s.commit(&windowData{number: at.Unix(), node: "attic", entries: f.entries}); err != nil {
+		t.Fatal(err)
+	}
+	s.conn.Exec(`PRAGMA wal_checkpoint(TRUNCATE); VACUUM; PRAGMA wal_checkpoint(TRUNCATE)`)
+	s.close()
+	pack := func(name string, b []byte) {
+		var z bytes.Buffer
+		w, _ := gzip.NewWriterLevel(&z, gzip.BestCompression)
+		w.Write(b)
+		w.Close()
+		if err := os.WriteFile(filepath.Join("testdata", name), z.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, storeName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack("store-2.db.gz", b)
+	var all bytes.Buffer
+	for _, row := range rows(t, dir, Filter{}) {
+		json.NewEncoder(&all).Encode(row)
+	}
+	pack("store-2.json.gz", all.Bytes())
 }

@@ -24,8 +24,6 @@ type segment struct {
 	size int64 // of the whole frames in it
 	enc  *encoder
 	rows int // rows of the fold written so far
-
-	named bool // it has its later name
 }
 
 func segmentPath(dir string, window int64) string {
@@ -64,19 +62,11 @@ func createSegment(dir string, window int64) (*segment, error) {
 		return nil, err
 	}
 	s := &segment{f: f, path: path, enc: newEncoder(window)}
-	if err := s.write([]byte(journalMagic)); err != nil {
-		s.discard()
-		return nil, err
-	}
-	return s, nil
+	return s, s.write([]byte(journalMagic))
 }
 
 // rename gives the segment its name, in place of an earlier one of the window.
-func (s *segment) rename() error {
-	err := os.Rename(s.path+".new", s.path)
-	s.named = err == nil
-	return err
-}
+func (s *segment) rename() error { return os.Rename(s.path+".new", s.path) }
 
 // write appends to the file, or leaves it as it was.
 func (s *segment) write(b []byte) error {
@@ -95,28 +85,6 @@ func (s *segment) write(b []byte) error {
 }
 
 func (s *segment) close() { s.f.Close() }
-
-// discard closes the file, and removes it where it has not got its name.
-func (s *segment) discard() {
-	s.f.Close()
-	if !s.named {
-		os.Remove(s.path + ".new")
-	}
-}
-
-// linked reports whether the file is still there under its name: a journal whose
-// directory was removed survives nothing.
-func (s *segment) linked() bool {
-	if s == nil {
-		return false
-	}
-	have, err := s.f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(s.path)
-	return err == nil && os.SameFile(have, named)
-}
 
 // readSegment reads the journal of a window, a part at a time.
 func readSegment(dir string, window int64) (*replay, error) {

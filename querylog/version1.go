@@ -52,7 +52,7 @@ func currentKind(kind string) string {
 	case "mended":
 		return KindRecovered
 	case "list-mended":
-		return KindListRecovered
+		return kindListRecovered
 	}
 	return kind
 }

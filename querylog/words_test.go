@@ -42,6 +42,8 @@ func TestStoredNumbersNeverChange(t *testing.T) {
 		of   func(uint8) string // as the package has it that the number comes from
 	}{
 		{"verdict", verdictWords, func(n uint8) string { return blocklists.Action(n).String() }},
+		{"reason", classWords, func(n uint8) string { return blocklists.Class(n).String() }},
+		{"observed_by", observedByWords, func(n uint8) string { return blocklists.ObservedBy(n).String() }},
 		{"level", levelWords, func(n uint8) string { return blocklists.Level(n).String() }},
 		{"answered_from", sourceWords, func(n uint8) string { return Source(n).String() }},
 		{"transport", transportWords, func(n uint8) string { return Transport(n).String() }},

@@ -5,7 +5,9 @@
 package catalog
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
@@ -230,4 +232,18 @@ func (n *Count) add(tier string) {
 	case "owner":
 		n.Owner++
 	}
+}
+
+// Version identifies the shipped lists: a part of the SHA-256 of their text.
+func Version() string {
+	h := sha256.New()
+	fs.WalkDir(FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(FS(), name)
+		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)[:6])
 }

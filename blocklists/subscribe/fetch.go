@@ -356,7 +356,7 @@ func (s *Subscriber) holdOnLocked(e *entry, refusal string) error {
 func (s *Subscriber) recoverLocked(e *entry) {
 	k := &e.known
 	if k.Err != "" {
-		s.Report("list-mended", e.list.Name, "after: "+k.Err)
+		s.Report("list-recovered", e.list.Name, "after: "+k.Err)
 	}
 	k.Failures, k.Err = 0, ""
 }
@@ -364,7 +364,7 @@ func (s *Subscriber) recoverLocked(e *entry) {
 func (s *Subscriber) dropHeldLocked(e *entry) {
 	if e.known.Held != nil {
 		os.Remove(s.heldPath(e.list.Name))
-		s.Report("list-mended", e.list.Name, "after an update that "+e.known.Held.Reason)
+		s.Report("list-recovered", e.list.Name, "after an update that "+e.known.Held.Reason)
 	}
 	e.known.Held, e.known.HeldETag, e.known.HeldModified, e.known.HeldAs = nil, "", "", ""
 }

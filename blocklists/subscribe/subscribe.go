@@ -58,7 +58,7 @@ type Options struct {
 
 	Changed func(name string) // a copy was replaced; called without any lock held
 	// Report is told what belongs into the quality ledger: list-failed,
-	// list-held, list-mended or list-accepted, the list, and a sentence. It must
+	// list-held, list-recovered or list-accepted, the list, and a sentence. It must
 	// not call back into the Subscriber.
 	Report func(kind, subject, detail string)
 	Logger *slog.Logger     // nil for none

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -46,8 +45,7 @@ each entry with what it is for and who says so.`,
 
 func (cl *cli) printVendors(all []catalog.Count) error {
 	if cl.json {
-		enc := json.NewEncoder(cl.out)
-		enc.SetEscapeHTML(false)
+		enc := cl.encoder()
 		for _, n := range all {
 			if err := enc.Encode(n); err != nil {
 				return err
@@ -71,8 +69,7 @@ type entryJSON struct {
 }
 
 func (cl *cli) printEntries(entries []catalog.Entry) error {
-	enc := json.NewEncoder(cl.out)
-	enc.SetEscapeHTML(false)
+	enc := cl.encoder()
 	for i := range entries {
 		var err error
 		if cl.json {

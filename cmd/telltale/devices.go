@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -32,7 +31,7 @@ both.`,
 				return err
 			}
 			if cl.json {
-				enc := json.NewEncoder(cl.out)
+				enc := cl.encoder()
 				for _, d := range all {
 					if err := enc.Encode(d); err != nil {
 						return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,7 +41,7 @@ router forwards for them, and which names are refused or cannot be answered. Exi
 			d := &doctor{}
 			d.examine(c.Context(), cl)
 			if cl.json {
-				enc := json.NewEncoder(cl.out)
+				enc := cl.encoder()
 				for _, f := range d.findings {
 					if err := enc.Encode(f); err != nil {
 						return err

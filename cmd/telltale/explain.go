@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -69,8 +68,7 @@ to is not known then, and may decide too.`,
 				return err
 			}
 			if cl.json {
-				enc := json.NewEncoder(cl.out)
-				enc.SetEscapeHTML(false)
+				enc := cl.encoder()
 				return enc.Encode(e)
 			}
 			return cl.printExplanation(&e)

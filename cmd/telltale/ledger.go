@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,19 +57,13 @@ with the server stopped, too.`,
 	f.StringVar(&since, "since", "", "from then on: 2h, 7d, 15:04, 2006-01-02 or RFC 3339")
 	f.StringVar(&until, "until", "", "until then")
 	f.StringSliceVar(&kinds, "kind", nil, "of these kinds alone, such as crash,lost")
-	complete(c, "kind", ledgerKinds...)
+	complete(c, "kind", querylog.Kinds...)
 	return c
-}
-
-// ledgerKinds are the kinds of events there are; docs/querylog.md explains them.
-var ledgerKinds = []string{
-	querylog.KindStart, querylog.KindStop, querylog.KindCrash, querylog.KindFailure, querylog.KindRecovered, querylog.KindLost,
-	querylog.KindFolded, querylog.KindStore, querylog.KindClock, querylog.KindRetention,
 }
 
 // checkKinds fails for a kind that is neither known nor in the ledger.
 func checkKinds(kinds []string, events []querylog.Event) error {
-	known := slices.Clone(ledgerKinds)
+	known := slices.Clone(querylog.Kinds)
 	for i := range events {
 		known = append(known, events[i].Kind)
 	}
@@ -85,8 +78,7 @@ func checkKinds(kinds []string, events []querylog.Event) error {
 
 func (cl *cli) showEvents(events []querylog.Event) error {
 	if cl.json {
-		enc := json.NewEncoder(cl.out)
-		enc.SetEscapeHTML(false)
+		enc := cl.encoder()
 		for i := range events {
 			if err := enc.Encode(&events[i]); err != nil {
 				return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,7 +38,7 @@ lists.d that are not read are named.`,
 				return err
 			}
 			if cl.json {
-				enc := json.NewEncoder(cl.out)
+				enc := cl.encoder()
 				for i := range all {
 					if err := enc.Encode(&all[i]); err != nil {
 						return err

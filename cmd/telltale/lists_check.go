@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -86,8 +85,7 @@ func (cl *cli) showLint(reports []inspect.LintReport) error {
 		bad = bad || r.Failed != "" || r.BadSeen > 0
 		var err error
 		if cl.json {
-			enc := json.NewEncoder(cl.out)
-			enc.SetEscapeHTML(false)
+			enc := cl.encoder()
 			err = enc.Encode(r)
 		} else {
 			err = cl.printLint(r)

@@ -42,7 +42,7 @@ func (cl *cli) newListsDiff() *cobra.Command {
 				return err
 			}
 			if cl.json {
-				return json.NewEncoder(cl.out).Encode(d)
+				return cl.encoder().Encode(d)
 			}
 			for _, s := range d.Removed {
 				fmt.Fprintln(cl.out, "- "+printable(s))
@@ -110,7 +110,7 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 
 func (cl *cli) printRefreshed(r *web.Refreshed) error {
 	if cl.json {
-		return json.NewEncoder(cl.out).Encode(r)
+		return cl.encoder().Encode(r)
 	}
 	switch {
 	case !r.Done && r.Total > 0:
@@ -143,7 +143,7 @@ of one into lists.subscriptions of the settings.`,
 			for _, p := range subscribe.Presets {
 				var err error
 				if cl.json {
-					err = json.NewEncoder(cl.out).Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
+					err = cl.encoder().Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
 				} else {
 					_, err = fmt.Fprintf(cl.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
 				}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,7 @@ func (cl *cli) newListsLookup() *cobra.Command {
 			for i := range e.Matches {
 				m := &e.Matches[i]
 				if cl.json {
-					err = json.NewEncoder(cl.out).Encode(m)
+					err = cl.encoder().Encode(m)
 				} else {
 					var b strings.Builder
 					printMatch(&b, m)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -239,8 +238,7 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 // rowPrinter prints rows for people, or as JSON.
 func (cl *cli) rowPrinter() func(querylog.Row) error {
 	if cl.json {
-		enc := json.NewEncoder(cl.out)
-		enc.SetEscapeHTML(false)
+		enc := cl.encoder()
 		return func(r querylog.Row) error { return enc.Encode(r) }
 	}
 	return func(r querylog.Row) error { return printRow(cl.out, &r) }

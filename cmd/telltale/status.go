@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +56,7 @@ the last 7 days, and what 'telltale doctor' finds that needs attention. Exit sta
 				return err
 			}
 			if cl.json {
-				err = json.NewEncoder(cl.out).Encode(o)
+				err = cl.encoder().Encode(o)
 			} else {
 				err = o.print(cl.out)
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -143,8 +142,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		more, lines = len(lines)-limit, lines[:limit]
 	}
 	if cl.json {
-		enc := json.NewEncoder(cl.out)
-		enc.SetEscapeHTML(false)
+		enc := cl.encoder()
 		for i := range lines {
 			if err := enc.Encode(&lines[i]); err != nil {
 				return err

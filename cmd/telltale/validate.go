@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -54,7 +53,7 @@ func (cl *cli) validate() error {
 		} else if !many {
 			report.Mistakes = append(report.Mistakes, err.Error())
 		}
-		if e := json.NewEncoder(cl.out).Encode(report); e != nil || err == nil {
+		if e := cl.encoder().Encode(report); e != nil || err == nil {
 			return e
 		}
 		return errSilent
