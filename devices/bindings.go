@@ -106,7 +106,7 @@ func (l *state) start(b Binding, wanted bool, t tick) *held {
 // end ends the binding of h.
 func (l *state) end(h *held, t tick) {
 	b := h.Binding
-	b.Seen = t.at(h.seen.Load())
+	b.Seen = t.seenAt(h.seen.Load(), &b)
 	l.endBinding(b, t)
 }
 

@@ -221,6 +221,37 @@ func TestABindingEndsAfterItBegan(t *testing.T) {
 	})
 }
 
+// An address was in use before the binding that holds it now began: that is no use
+// of the binding, nor is a device last seen before it was first.
+func TestNothingIsSeenBeforeItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable()
+		l, k := open(t, f, Options{})
+		f.show(entry("192.168.1.5", macTV))
+		l.Lookup(addr("192.168.1.5"))
+		time.Sleep(time.Minute)
+		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range l.List() {
+			if !d.Last.IsZero() && d.Last.Before(d.First) {
+				t.Errorf("%s: last %v, first %v", d.Device, d.Last, d.First)
+			}
+			for _, b := range d.Bindings {
+				if !b.Seen.IsZero() && b.Seen.Before(b.From) {
+					t.Errorf("%s: seen %v, from %v", b.Covers(), b.Seen, b.From)
+				}
+			}
+		}
+		f.show(entry("192.168.1.5", macLaptop))
+		for _, b := range k.at("192.168.1.5") {
+			if !b.Until.IsZero() && b.Seen.Before(b.From) {
+				t.Errorf("ended: seen %v, from %v", b.Seen, b.From)
+			}
+		}
+	})
+}
+
 // A query from an address that is new waits until the kernel knows whose it is.
 func TestIdentify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,15 @@ func (t tick) at(number uint32) time.Time {
 	return t.time.Round(0).Add(-time.Duration(int32(t.number-number)) * tickLength)
 }
 
+// seenAt returns when b was last in use, by the number of a tick; the zero time for
+// never. Its address may have been in use before b began, as somebody else's.
+func (t tick) seenAt(number uint32, b *Binding) time.Time {
+	if number == 0 {
+		return time.Time{}
+	}
+	return later(b.From, t.at(number))
+}
+
 // A state is what a Ledger knows, guarded by its mutex: what the kernel and the
 // configuration say of each address, and the bindings that follow from it.
 type state struct {
@@ -121,7 +130,7 @@ func (l *state) inForce(t tick) []Binding {
 	list := make([]Binding, 0, len(l.addresses)+len(l.prefixes))
 	add := func(h *held, seen uint32) {
 		b := h.Binding
-		b.Seen = t.at(seen)
+		b.Seen = t.seenAt(seen, &b)
 		list = append(list, b)
 	}
 	for _, a := range l.addresses {
