@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -61,12 +63,20 @@ func (a *app) changeRule(r web.Rule, remove bool) (web.Change, error) {
 	cfg := a.cfg.Load()
 	c, err := ownRule(cfg, r, remove, time.Now())
 	if err != nil {
-		return c, err
+		return c, mayNotWrite(cfg.Lists.Dir, err)
 	}
 	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
 		return c, fmt.Errorf("%s is written, but not in force: %w", c.File, err)
 	}
 	return c, nil
+}
+
+// mayNotWrite says what lets the server write in a directory where it may not.
+func mayNotWrite(dir string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("the server runs as user %d and may not write in %s (%w): 'chown %[1]d %[2]s' lets it", os.Getuid(), dir, err)
 }
 
 // addSubscription writes the overlay with a list more.

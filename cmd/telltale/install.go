@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -53,6 +52,7 @@ started.`,
   sudo telltale install --dry-run`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			in.questions = questioner{in: cl.in, out: cl.out}
 			if err := in.check(uninstall); err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ type installer struct {
 	cl              *cli
 	root            string // "" for this machine
 	yes, dry, purge bool
-	answers         *bufio.Reader
+	questions       questioner
 }
 
 // A step is something that is explained, asked for and done.
@@ -143,7 +143,7 @@ func (in *installer) run(ctx context.Context, steps []step) error {
 			fmt.Fprintf(in.cl.out, "%s %s\n", s.ask, answer)
 		} else {
 			var err error
-			if done, err = in.question(s.ask, done); err != nil {
+			if done, err = in.questions.ask(s.ask, done); err != nil {
 				return err
 			}
 		}
@@ -155,28 +155,6 @@ func (in *installer) run(ctx context.Context, steps []step) error {
 		}
 	}
 	return nil
-}
-
-// question asks a person for yes or no.
-func (in *installer) question(ask string, otherwise bool) (bool, error) {
-	if in.answers == nil {
-		in.answers = bufio.NewReader(in.cl.in)
-	}
-	for {
-		fmt.Fprintf(in.cl.out, "%s [%s] ", ask, map[bool]string{true: "Y/n", false: "y/N"}[otherwise])
-		text, err := in.answers.ReadString('\n')
-		if err != nil {
-			return false, fmt.Errorf("no answer: %w", err)
-		}
-		switch strings.ToLower(strings.TrimSpace(text)) {
-		case "":
-			return otherwise, nil
-		case "y", "yes":
-			return true, nil
-		case "n", "no":
-			return false, nil
-		}
-	}
 }
 
 func (in *installer) path(p string) string { return filepath.Join("/", in.root, p) }

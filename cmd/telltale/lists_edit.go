@@ -29,7 +29,7 @@ func (cl *cli) newBlock() *cobra.Command {
 
 // newOwnRule makes a command that writes a rule of the user's own.
 func (cl *cli) newOwnRule(word, short, example string) *cobra.Command {
-	r, remove, age := web.Rule{Action: word}, false, ""
+	r, remove, force, age := web.Rule{Action: word}, false, false, ""
 	c := &cobra.Command{
 		Use:   word + " NAME",
 		Short: short,
@@ -47,6 +47,11 @@ when this command ends. With the server stopped the command writes the file.`,
 				return usage("%v", err)
 			}
 			r.Name = name.String()
+			if word == "block" && !remove && !force {
+				if err := cl.confirmBlock(&name); err != nil {
+					return err
+				}
+			}
 			if age != "" {
 				d, err := parseAge(age)
 				if err != nil || d <= 0 {
@@ -65,6 +70,9 @@ when this command ends. With the server stopped the command writes the file.`,
 	f.StringVar(&r.Device, "device", "", "for one device only: its name or MAC in the settings, or an address")
 	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
 	f.StringVar(&r.Comment, "comment", "", "why, as a comment behind the rule")
+	if word == "block" {
+		f.BoolVar(&force, "force", false, "block it even where that breaks what must work")
+	}
 	f.BoolVar(&remove, "remove", false, "remove your own rule for the name instead")
 	return c
 }
