@@ -10,38 +10,41 @@ import "time"
 // something has changed since, or because the clock was set back.
 func (s *Store) isDueLocked() bool {
 	now := s.opts.now().Round(0)
-	return now.Before(s.asOf) || !s.due.IsZero() && !now.Before(s.due)
+	return now.Before(s.asOf.wall) || !s.due.IsZero() && !now.Before(s.due)
 }
 
 // nextTurnLocked returns when the next rule or observation ends, or schedule
 // turns; zero for never.
-func (s *Store) nextTurnLocked(now time.Time) (first time.Time) {
-	for i := range s.lists {
-		first = sooner(first, s.lists[i].Set.NextUntil(now))
-	}
-	s.eachObservation(func(_ string, until time.Time) {
-		if until.After(now) {
-			first = sooner(first, until)
+func (s *Store) nextTurnLocked(now *instant) (first time.Time) {
+	end := func(until time.Time) {
+		if left := now.remaining(until); left > 0 {
+			first = sooner(first, now.wall.Add(left))
 		}
-	})
-	s.eachSchedule(func(_ string, schedule *Schedule) { first = sooner(first, schedule.next(now)) })
+	}
+	for i := range s.lists {
+		for _, a := range s.lists[i].Set.Annotations {
+			end(a.Until)
+		}
+	}
+	s.eachObservation(func(_ string, until time.Time) { end(until) })
+	s.eachSchedule(func(_ string, schedule *Schedule) { first = sooner(first, schedule.next(now.wall)) })
 	return first
 }
 
 // tellTurnsLocked reports what has turned since the policy in force was made.
-func (s *Store) tellTurnsLocked(now time.Time) {
-	if s.asOf.IsZero() {
+func (s *Store) tellTurnsLocked(now *instant) {
+	if s.asOf.wall.IsZero() {
 		return
 	}
 	s.eachObservation(func(whose string, until time.Time) {
-		if s.asOf.Before(until) && !now.Before(until) {
+		if s.asOf.isBefore(until) && !now.isBefore(until) {
 			s.opts.report("observe-ended", whose, "its time was over: "+until.UTC().Format(time.RFC3339))
 		}
 	})
 	s.eachSchedule(func(whose string, schedule *Schedule) {
-		if is := schedule.outside(now); is != "" && schedule.holds(s.asOf) {
+		if is := schedule.outside(now.wall); is != "" && schedule.holds(s.asOf.wall) {
 			s.opts.report("schedule", whose, is)
-		} else if is == "" && !schedule.holds(s.asOf) {
+		} else if is == "" && !schedule.holds(s.asOf.wall) {
 			s.opts.report("schedule", whose, "in force: schedule "+schedule.Text)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"telltale/blocklists/format"
@@ -35,9 +36,10 @@ type Options struct {
 	// pause, resume, observe-ended or schedule, the list it is about, and a
 	// sentence. It must not call back into the Store.
 	Report func(kind, subject, detail string)
-	Logger *slog.Logger     // nil for none
-	Now    func() time.Time // nil for time.Now
-	Poll   time.Duration    // between looks at files no event told of; 0 for 10 s, negative for never
+	Logger *slog.Logger         // nil for none
+	Now    func() time.Time     // the wall clock; nil for time.Now
+	Steady func() time.Duration // a clock that nobody sets; nil for the time since the start
+	Poll   time.Duration        // between looks at files no event told of; 0 for 10 s, negative for never
 
 	FileTimeout time.Duration // for one stat, open or read of a file; 0 for 5 s
 }
@@ -72,14 +74,14 @@ type ListSettings struct {
 	Schedule     Schedule  // when it has a say; at other times its annotations alone do
 }
 
-func (l *ListSettings) observes(now time.Time) bool { return l.Observe || l.ObserveUntil.After(now) }
+func (l *ListSettings) observes(now *instant) bool { return l.Observe || now.isBefore(l.ObserveUntil) }
 
 // observedBy returns what makes everything observed at now.
-func (o *Options) observedBy(now time.Time, paused bool) ObservedBy {
+func (o *Options) observedBy(now *instant, paused bool) ObservedBy {
 	switch {
 	case paused:
 		return ByPause
-	case o.Observe || o.ObserveUntil.After(now):
+	case o.Observe || now.isBefore(o.ObserveUntil):
 		return ByEverything
 	}
 	return NotObserved
@@ -105,13 +107,13 @@ type GroupSettings struct {
 }
 
 // observedBy returns what makes the group observed at now.
-func (g *GroupSettings) observedBy(now time.Time) ObservedBy {
+func (g *GroupSettings) observedBy(now *instant) ObservedBy {
 	switch {
-	case g.Observe || g.ObserveUntil.After(now):
+	case g.Observe || now.isBefore(g.ObserveUntil):
 		return ByDevice
-	case g.GroupObserve || g.GroupObserveUntil.After(now):
+	case g.GroupObserve || now.isBefore(g.GroupObserveUntil):
 		return ByGroup
-	case !g.Schedule.holds(now):
+	case !g.Schedule.holds(now.wall):
 		return BySchedule
 	}
 	return NotObserved
@@ -129,6 +131,16 @@ func (o *Options) now() time.Time {
 	}
 	return time.Now()
 }
+
+func (o *Options) steady() time.Duration {
+	if o.Steady != nil {
+		return o.Steady()
+	}
+	return time.Since(started())
+}
+
+// started is a time of the steady clock.
+var started = sync.OnceValue(time.Now)
 
 func (o *Options) report(kind, subject, detail string) {
 	if o.Report != nil {

@@ -13,6 +13,22 @@ import (
 
 const pauseFile = "pause.json"
 
+// A pause ends at a time by the wall clock, or when as much time has gone by.
+type pause struct {
+	until time.Time
+	firstKnown
+}
+
+func (s *Store) newPause(until time.Time) *pause {
+	now := s.instant()
+	return &pause{until.Round(0), firstKnown{now.wall, now.steady}}
+}
+
+// remaining returns how long blocking is paused yet.
+func (s *Store) remaining(p *pause) time.Duration {
+	return p.firstKnown.remaining(p.until, s.opts.now().Round(0), s.opts.steady())
+}
+
 type pauseState struct {
 	Until time.Time `json:"until"`
 }
@@ -33,7 +49,7 @@ func (s *Store) Pause(until time.Time) error {
 	if !until.After(s.opts.now()) {
 		return ErrPauseEnds
 	}
-	s.paused.Store(&until)
+	s.paused.Store(s.newPause(until))
 	s.opts.report("pause", "everything", "until "+until.UTC().Format(time.RFC3339))
 	s.recompileLocked()
 	if err := s.savePause(until); err != nil {
@@ -62,10 +78,17 @@ func (s *Store) Resume() error {
 // pause.
 func (s *Store) Paused() (until time.Time, ok bool) {
 	p := s.paused.Load()
-	if p == nil || !p.After(s.opts.now()) {
+	if p == nil {
 		return time.Time{}, false
 	}
-	return *p, true
+	left := s.remaining(p)
+	switch {
+	case left <= 0:
+		return time.Time{}, false
+	case left < p.until.Sub(s.opts.now().Round(0))-time.Second:
+		return s.opts.now().Add(left), true // the clock was set back, and not only trimmed
+	}
+	return p.until, true
 }
 
 func (s *Store) endPauseLocked(how string) error {
@@ -83,7 +106,7 @@ func (s *Store) endPauseLocked(how string) error {
 
 // endDuePauseLocked ends a pause whose time has come.
 func (s *Store) endDuePauseLocked() {
-	if p := s.paused.Load(); p == nil || p.After(s.opts.now()) {
+	if p := s.paused.Load(); p == nil || s.remaining(p) > 0 {
 		return
 	}
 	if err := s.endPauseLocked("its time was over"); err != nil {
@@ -109,7 +132,7 @@ func (s *Store) loadPause() {
 		s.log.Warn("pause file cannot be read and is not obeyed", "path", path, "err", err)
 		return
 	}
-	s.paused.Store(&st.Until)
+	s.paused.Store(s.newPause(st.Until))
 	if s.write {
 		s.endDuePauseLocked()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +104,81 @@ func TestRulesEndWhenDue(t *testing.T) {
 	s.reload()
 	if got, want := said(s.Current().Decide(name(t, "more.example"), 1, 1)), "block a more.example"; got != want {
 		t.Errorf("the group when due: got %q, want %q", got, want)
+	}
+}
+
+// A clock that was ahead and is set back makes nothing last longer: what was to end
+// after an hour ends after an hour of the steady clock.
+func TestWhatEndsDoesNotOutliveAClockSetBack(t *testing.T) {
+	clk, steady := newClock(), time.Duration(0)
+	tick := func(d time.Duration) { clk.advance(d); steady += d }
+	hour := clk.now().Add(time.Hour)
+	o := Options{
+		Dir: files(t, map[string]string{
+			"own.txt":   "@@ok.example  #@ until=" + hour.UTC().Format(time.RFC3339) + "\n",
+			"a.txt":     "ok.example\nads.example\n",
+			"trial.txt": "try.example\n",
+		}),
+		StateDir: t.TempDir(), Now: clk.now, Steady: func() time.Duration { return steady },
+		Lists:  []ListSettings{{Name: "trial", ObserveUntil: hour}},
+		Groups: []GroupSettings{{Name: "tv", ObserveUntil: hour}, {Name: "tablet", GroupObserveUntil: hour}},
+	}
+	s := loaded(t, o)
+	expect := func(when string, want ...string) {
+		t.Helper()
+		got := []string{s.says(t, "ok.example"), s.says(t, "try.example")}
+		for group := range Group(2) {
+			got = append(got, s.Current().Decide(name(t, "ads.example"), 1, group+1).Action.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", when, got, want)
+		}
+	}
+	before := []string{"allow own @@ok.example", "observe trial try.example", "observe", "observe"}
+	after := []string{"block a ok.example", "block trial try.example", "block", "block"}
+	expect("at first", before...)
+	clk.advance(-3 * time.Hour)
+	s.reload()
+	expect("set back", before...)
+	if got, want := s.untilDue(), time.Hour; got != want {
+		t.Errorf("set back: due in %v, want %v", got, want)
+	}
+	tick(30 * time.Minute)
+	s.reload()
+	expect("after half an hour", before...)
+	tick(30 * time.Minute)
+	s.reload()
+	expect("after the hour", after...)
+
+	check(t, s.Pause(clk.now().Add(time.Hour)))
+	clk.advance(-3 * time.Hour)
+	tick(59 * time.Minute)
+	s.reload()
+	if until, ok := s.Paused(); !ok || !until.Equal(clk.now().Add(time.Minute)) {
+		t.Errorf("paused until %v, %v; want one minute from %v", until, ok, clk.now())
+	}
+	tick(time.Minute)
+	s.reload()
+	if _, ok := s.Paused(); ok || s.says(t, "ads.example") != "block a ads.example" {
+		t.Errorf("an hour after the pause began: %s", s.says(t, "ads.example"))
+	}
+	if _, err := os.Stat(filepath.Join(o.StateDir, pauseFile)); err == nil {
+		t.Error("a restart would pause again")
+	}
+}
+
+// By the wall clock things end all the same: a machine that slept, or whose clock
+// was behind.
+func TestWhatEndsEndsByTheWallClock(t *testing.T) {
+	clk := newClock()
+	s := loaded(t, Options{
+		Dir: files(t, map[string]string{"a.txt": "ads.example\n"}), StateDir: t.TempDir(), Now: clk.now,
+		Steady: func() time.Duration { return 0 },
+	})
+	check(t, s.Pause(clk.now().Add(time.Hour)))
+	clk.advance(time.Hour)
+	s.reload()
+	if got, want := s.says(t, "ads.example"), "block a ads.example"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -114,12 +114,12 @@ func PolicyOf(sets []NamedSet) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compile(&Options{}, lists, names, time.Now(), false), nil
+	return compile(&Options{}, lists, names, &instant{wall: time.Now()}, false), nil
 }
 
 // compile makes the policy of the given lists, in the order in which they win
 // ties. Names has all their rules with names.
-func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, paused bool) *Policy {
+func compile(o *Options, lists []activeList, names *matcher.Set, now *instant, paused bool) *Policy {
 	p := &Policy{
 		generation: generations.Add(1),
 		ttl:        o.ttl(),
@@ -149,11 +149,11 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now time.Time, 
 	return p
 }
 
-func (p *Policy) addList(o *Options, i uint16, a *activeList, now time.Time) {
+func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	l := policyList{
 		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
 		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
-		outside: a.settings.Schedule.outside(now), confined: a.kind == Subscribed && !a.settings.Exceptions,
+		outside: a.settings.Schedule.outside(now.wall), confined: a.kind == Subscribed && !a.settings.Exceptions,
 	}
 	tier := a.settings.Tier
 	if tier == "" {
@@ -188,11 +188,11 @@ func (p *Policy) sortSpans() {
 	}
 }
 
-func (p *Policy) addGroups(o *Options, now time.Time) {
+func (p *Policy) addGroups(o *Options, now *instant) {
 	p.groups = make([]policyGroup, len(o.Groups)+1)
 	for i, s := range o.Groups {
 		g := &p.groups[i+1]
-		g.outside = s.Schedule.outside(now)
+		g.outside = s.Schedule.outside(now.wall)
 		g.observedBy = s.observedBy(now)
 		if s.Mode != nil {
 			g.mode, g.hasMode = *s.Mode, true
@@ -228,7 +228,7 @@ func (g *policyGroup) switchOff(list, lists int) {
 }
 
 // addDetails looks at every rule that is not plain.
-func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
+func (p *Policy) addDetails(o *Options, l *policyList, now *instant) {
 	addresses := p.addresses
 	for _, d := range l.set.Details {
 		id := l.id(d.Rule)
@@ -238,7 +238,7 @@ func (p *Policy) addDetails(o *Options, l *policyList, now time.Time) {
 				l.unlimited++
 			}
 		}
-		if n := l.set.AnnotationOf(d); n != nil && !n.Until.IsZero() && !n.Until.After(now) {
+		if n := l.set.AnnotationOf(d); n != nil && !n.Until.IsZero() && !now.isBefore(n.Until) {
 			p.dead[id] = struct{}{}
 			continue
 		}

@@ -66,7 +66,7 @@ type BadLine = rules.BadLine
 func (s *Store) publishStatusLocked() {
 	all := make([]ListStatus, 0, len(s.sources))
 	for _, src := range s.sources {
-		all = append(all, src.status(s.asOf))
+		all = append(all, src.status(&s.asOf))
 	}
 	for _, file := range s.unread {
 		all = append(all, ListStatus{Name: file, Path: filepath.Join(s.opts.Dir, file), Kind: UserList, Unread: true})
@@ -74,11 +74,11 @@ func (s *Store) publishStatusLocked() {
 	s.status.Store(&all)
 }
 
-func (src *source) status(now time.Time) ListStatus {
+func (src *source) status(now *instant) ListStatus {
 	st := ListStatus{
 		Name: src.name, Path: src.path, Kind: src.kind,
 		Enabled: src.settings.enabled(), Observe: src.settings.observes(now),
-		Schedule: src.settings.Schedule.Text, Outside: !src.settings.Schedule.holds(now), Turns: src.settings.Schedule.next(now),
+		Schedule: src.settings.Schedule.Text, Outside: !src.settings.Schedule.holds(now.wall), Turns: src.settings.Schedule.next(now.wall),
 		Modified: src.modified, Reloaded: src.reloaded, Added: src.added, Removed: src.removed,
 		Failed: src.failed, Unkept: src.unkept, Warnings: src.warnings,
 	}

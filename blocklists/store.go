@@ -23,7 +23,7 @@ import (
 type Store struct {
 	current atomic.Pointer[Policy]
 	status  atomic.Pointer[[]ListStatus]
-	paused  atomic.Pointer[time.Time] // nil for no pause
+	paused  atomic.Pointer[pause] // nil for no pause
 
 	mu        sync.Mutex
 	opts      Options
@@ -36,8 +36,9 @@ type Store struct {
 	lists     []activeList // of the current policy
 	unkept    string       // why a list could not be kept in the cache, so that it is told once
 	announced string       // the last failure of a reload, so that it is told once
-	asOf      time.Time    // of which time the policy is
-	due       time.Time    // when it changes by itself; zero for never
+	asOf      instant      // of which time the policy is
+	ends      ends
+	due       time.Time // when it changes by itself; zero for never
 
 	log     *slog.Logger
 	watch   *watch.Watcher // nil where nothing is watched
@@ -68,6 +69,7 @@ func load(o Options, write bool) (*Store, error) {
 	s := &Store{
 		opts: o, write: write, log: o.Logger,
 		wake: make(chan struct{}, 1), faults: make(chan error, 1), done: make(chan struct{}),
+		ends: ends{known: map[int64]firstKnown{}},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -309,14 +311,14 @@ func (s *Store) assignIDsLocked() (*matcher.Set, []activeList, error) {
 
 // recompileLocked swaps the policy; the names are the same.
 func (s *Store) recompileLocked() {
-	now := s.opts.now().Round(0) // by the wall clock, as all that becomes due
+	now := s.instant()
 	until, paused := s.Paused()
-	s.tellTurnsLocked(now)
-	s.asOf, s.due = now, s.nextTurnLocked(now)
+	s.tellTurnsLocked(&now)
+	s.asOf, s.due = now, s.nextTurnLocked(&now)
 	if paused {
 		s.due = sooner(s.due, until)
 	}
-	p := compile(&s.opts, s.lists, s.names, now, paused)
+	p := compile(&s.opts, s.lists, s.names, &now, paused)
 	s.current.Store(p)
 	s.warnLocked(p)
 	s.publishStatusLocked()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sort"
 	"sync"
-	"time"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -306,17 +305,6 @@ func (c *cursor) read(b []byte) (rec Record, n int) {
 	}
 	c.next++
 	return rec, n + size
-}
-
-// NextUntil returns when the first rule after now ends by its annotation; zero
-// for never.
-func (s *Set) NextUntil(now time.Time) (first time.Time) {
-	for _, n := range s.Annotations {
-		if n.Until.After(now) && (first.IsZero() || n.Until.Before(first)) {
-			first = n.Until
-		}
-	}
-	return first
 }
 
 // Compiled returns the expression of a pattern, and what every name it matches
