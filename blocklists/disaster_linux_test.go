@@ -145,3 +145,13 @@ func TestHalfWrittenFilesAreRemoved(t *testing.T) {
 		t.Errorf("got %q, want what is in the making alone", left)
 	}
 }
+
+func TestAFileThatIsReadToTheSameRulesLeavesNothing(t *testing.T) {
+	dir, cache := files(t, map[string]string{"a.txt": "one.example\n"}), t.TempDir()
+	s := loaded(t, Options{Dir: dir, CacheDir: cache})
+	write(t, filepath.Join(dir, "a.txt"), "one.example\n\n")
+	s.reload()
+	if left, _ := filepath.Glob(filepath.Join(cache, "lists", ".new-*")); len(left) != 0 {
+		t.Errorf("files are left: %q", left)
+	}
+}

@@ -41,6 +41,7 @@ type Options struct {
 	Steady func() time.Duration // a clock that nobody sets; nil for the time since the start
 	Poll   time.Duration        // between looks at files no event told of; 0 for 10 s, negative for never
 
+	Memory      int64         // that all lists may take, in octets; 0 for a half of the process's limit (GOMEMLIMIT)
 	FileTimeout time.Duration // for one stat, open or read of a file; 0 for 5 s
 }
 

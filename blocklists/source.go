@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -39,6 +41,7 @@ type source struct {
 	odd       string    // what the file has become instead of a list
 	oddSince  time.Time // zero where the file is a list
 	held      bool      // and that for longer than patience
+	marked    bool      // there is a mark for it
 	unkept    string    // why what is in force is in memory alone; "" where it is in the cache
 	want      uint64    // hash of what was fetched; 0 for none, or unknown
 	reloaded  time.Time
@@ -210,6 +213,9 @@ func (s *Store) refreshLocked(src *source) bool {
 		return false
 	}
 	first := !src.read && src.set == nil
+	if s.leftOutLocked(src, seen) {
+		return false
+	}
 	if first && s.takeCachedLocked(src, seen) {
 		return true
 	}
@@ -253,6 +259,7 @@ func (s *Store) readFileLocked(src *source, seen look) bool {
 	}
 	s.recoveredLocked(src)
 	if src.set != nil && src.set.Equal(r.Set) {
+		r.discard()
 		src.stamp = r.Stamp
 		return false
 	}
@@ -277,11 +284,18 @@ func (s *Store) readFile(src *source) (reading, error) {
 		Format: src.settings.FormatOptions(src.name, src.kind), AnySuffix: src.settings.Suffixes,
 		Stamp: rules.Stamp{Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind)},
 	}
+	if src.kind != OwnList {
+		o.Memory = s.memoryFor(src)
+	}
 	if !s.write || s.opts.CacheDir == "" {
 		r, err := rules.Read(f, o)
 		return reading{Reading: r}, err
 	}
+	o.Large = func() { s.markLocked(src, seen, readingMark) }
 	r, err := s.readIntoFile(f, o)
+	if err == nil && src.marked {
+		s.markLocked(src, seen, placingMark)
+	}
 	if err == nil || !errors.Is(err, rules.ErrWrite) {
 		return r, err
 	}
@@ -295,6 +309,24 @@ func (s *Store) readFile(src *source) (reading, error) {
 	o.Stamp.Size, o.Stamp.Modified, o.Stamp.Inode = seen.size, seen.modified, seen.inode
 	inMemory, err := rules.Read(again, o)
 	return reading{Reading: inMemory}, err
+}
+
+// memoryFor returns how much memory a list may take, in octets: a half of what
+// the others leave, since the rules that it replaces stay until then.
+func (s *Store) memoryFor(src *source) int64 {
+	all := s.opts.Memory
+	if limit := debug.SetMemoryLimit(-1); all == 0 && limit < math.MaxInt64 {
+		all = limit / 2
+	}
+	if all == 0 {
+		return 0
+	}
+	for _, other := range s.sources {
+		if other != src && other.set != nil {
+			all -= other.set.Memory()
+		}
+	}
+	return max(all/2, 1<<20)
 }
 
 // readIntoFile reads a list into a new file of the cache directory.

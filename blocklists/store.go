@@ -29,8 +29,9 @@ type Store struct {
 	opts      Options
 	write     bool // the cache is ours to write
 	files     *access
-	sources   []*source // in the order in which they win ties
-	unread    []string  // files of Dir that are no lists by their names
+	ended     map[string]mark // by compiled file: what an earlier process ended at
+	sources   []*source       // in the order in which they win ties
+	unread    []string        // files of Dir that are no lists by their names
 	index     *rules.Index
 	names     *matcher.Set
 	lists     []activeList // of the current policy
@@ -40,9 +41,11 @@ type Store struct {
 	ends      ends
 	due       time.Time // when it changes by itself; zero for never
 
-	log     *slog.Logger
-	watch   *watch.Watcher // nil where nothing is watched
-	wake    chan struct{}  // something is due at another time than before
+	log        *slog.Logger
+	watch      *watch.Watcher   // nil where nothing is watched
+	imageCheck rules.ImageCheck // for the goroutine that checks, of which there is one at a time
+
+	wake    chan struct{} // something is due at another time than before
 	faults  chan error
 	done    chan struct{}
 	closing sync.Once
@@ -88,6 +91,9 @@ func load(o Options, write bool) (*Store, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if write && o.CacheDir != "" {
+		s.loadMarks()
+	}
 	s.loadPause()
 	if err := s.scanLocked(); err != nil {
 		return nil, err
@@ -281,6 +287,7 @@ func (s *Store) listsChangedLocked() bool {
 // publishLocked makes a policy of what is loaded and puts it in force.
 func (s *Store) publishLocked() error {
 	names, lists, err := s.assignIDsLocked()
+	s.unmarkLocked()
 	if err != nil {
 		return err
 	}
@@ -353,9 +360,10 @@ func (s *Store) Accept(name string) error {
 		return fmt.Errorf("there is no list %q", name)
 	}
 	src := s.sources[i]
-	if src.oddSince.IsZero() {
+	if _, left := s.ended[s.setPath(src)]; !left && src.oddSince.IsZero() {
 		return fmt.Errorf("list %s is not held back", name)
 	}
+	delete(s.ended, s.setPath(src))
 	src.accepted = true
 	s.readFileLocked(src, s.files.lookAt(src.path))
 	src.accepted = false

@@ -44,6 +44,10 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 	defer timer.Stop()
 	idle := time.NewTimer(idleTime)
 	defer idle.Stop()
+	looks := time.NewTicker(lookTime)
+	defer looks.Stop()
+	checked, checking := time.Now(), make(chan struct{}, 1)
+	checking <- struct{}{}
 	compacted := make(chan struct{}, 1)
 	compacted <- struct{}{}
 	look := func() {
@@ -69,6 +73,16 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 			select {
 			case <-compacted:
 				s.running.Go(func() { s.compact(); compacted <- struct{}{} })
+			default: // still at it
+			}
+		case now := <-looks.C:
+			all := now.Sub(checked) >= checkTime
+			if all {
+				checked = now
+			}
+			select {
+			case <-checking:
+				s.running.Go(func() { s.checkCompiled(!all); checking <- struct{}{} })
 			default: // still at it
 			}
 		case err := <-s.faults:

@@ -112,17 +112,21 @@ func (b *Builder) WriteFile(path string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	// Not synced: what a power cut leaves has a wrong checksum, and is built again.
 	err = b.write(f)
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
+		_ = f.Close()
 		_ = os.Remove(f.Name())
 		return nil, err
 	}
-	return open(f)
+	im, err := open(f)
+	if err != nil {
+		_ = f.Close()
+	}
+	return im, err
 }
 
 // Leftovers returns the pattern of the files that builds of path leave when they

@@ -1,6 +1,7 @@
 package matcher
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -24,6 +25,7 @@ type Image struct {
 	records []byte
 	meta    []byte
 	mapped  bool
+	file    *os.File // of a mapped image, to be checked; closed when nothing refers to it any more
 }
 
 // Open maps the image at path, or reads it where files cannot be mapped. Any
@@ -34,14 +36,15 @@ func Open(path string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	im, err := open(f)
 	if err != nil {
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return im, nil
 }
 
+// open returns the image in f, which it keeps open, or closes if it is not needed.
 func open(f *os.File) (*Image, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -82,12 +85,55 @@ func open(f *os.File) (*Image, error) {
 		unmap(data)
 		return nil, err
 	}
-	if mapped {
-		im.mapped = true
-		runtime.AddCleanup(im, unmap, data)
+	if !mapped {
+		f.Close()
+		return im, nil
 	}
+	im.mapped, im.file = true, f // os closes what is not used any more
+	runtime.AddCleanup(im, unmap, data)
 	return im, nil
 }
+
+// Check reads a mapped image again, a block at a time, and says whether it is as it
+// was written. It reads the file and not the map, so that what is only checked does
+// not become resident. pause is called between two blocks; its error ends the check.
+func (im *Image) Check(pause func() error) error {
+	if im.file == nil {
+		return nil
+	}
+	sum := crc32.New(castagnoli)
+	head := make([]byte, headerSize)
+	if _, err := im.file.ReadAt(head, 0); err != nil {
+		return fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	info, err := im.file.Stat()
+	if err != nil {
+		return err
+	}
+	if h, err := readHeader(head, info.Size()); err != nil || h.body != im.header.body {
+		return fmt.Errorf("%w: it was changed", ErrFile)
+	}
+	size := info.Size()
+	for at := int64(headerSize); at < size; at += checkBlock {
+		block := io.NewSectionReader(im.file, at, min(checkBlock, size-at))
+		if n, err := io.Copy(sum, block); err != nil || n != block.Size() {
+			return fmt.Errorf("%w: it was cut: %w", ErrFile, cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+		if err := pause(); err != nil {
+			return err
+		}
+	}
+	if sum.Sum32() != im.header.body {
+		return fmt.Errorf("%w: its checksum is wrong", ErrFile)
+	}
+	return nil
+}
+
+const checkBlock = 256 << 10
+
+// File returns the file of a mapped image; nil for one in memory. It is not to be
+// closed.
+func (im *Image) File() *os.File { return im.file }
 
 // fromBytes returns the image that data holds, without copying it.
 func fromBytes(data []byte) (*Image, error) {

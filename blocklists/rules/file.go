@@ -40,7 +40,7 @@ func (s *Set) loadSmall() error {
 	if _, err := s.body.ReadAt(b, 0); err != nil && err != io.EOF {
 		return err
 	}
-	s.body = bytes.NewReader(b)
+	s.body, s.file = bytes.NewReader(b), nil
 	return nil
 }
 
@@ -144,6 +144,7 @@ func Open(path string) (set *Set, st Stamp, err error) {
 	if _, err := io.CopyBuffer(sum, io.NewSectionReader(f, setHeader, set.recordsSize), make([]byte, 128<<10)); err != nil {
 		return nil, st, err
 	}
+	set.recordsSum = sum.Sum64()
 	tail := make([]byte, tailSize)
 	if _, err := f.ReadAt(tail, setHeader+set.recordsSize); err != nil {
 		return nil, st, err
@@ -164,6 +165,6 @@ func Open(path string) (set *Set, st Stamp, err error) {
 	if err := json.Unmarshal(tail[detailSize*details:], &set.Meta); err != nil {
 		return nil, st, err
 	}
-	set.body = io.NewSectionReader(f, setHeader, set.recordsSize)
+	set.body, set.file, set.memory = io.NewSectionReader(f, setHeader, set.recordsSize), f, costOf(set)
 	return set, st, set.loadSmall()
 }

@@ -41,6 +41,9 @@ func NewIndex(dir string, readOnly bool, fault func(error), log *slog.Logger) *I
 // leave when they are killed.
 func Leftovers(dir string) string { return matcher.Leftovers(filepath.Join(dir, imageName)) }
 
+// Image returns the large image; nil before there is one.
+func (x *Index) Image() *matcher.Image { return x.base }
+
 // A List is a list whose rules get ids.
 type List struct {
 	Name    string

@@ -30,6 +30,8 @@ type ReadOptions struct {
 	AnySuffix bool     // rules may block public suffixes
 	Into      *os.File // for the set; nil keeps it in memory
 	Stamp     Stamp    // of the text; Read fills in the hash
+	Memory    int64    // that the list may take, in octets; 0 for any
+	Large     func()   // called once, when the list turns out to be a large one; may be nil
 }
 
 // Read reads a list's text into a new set. Rules that would block a public
@@ -42,6 +44,7 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 		return Reading{}, err
 	}
 	w := newWriter(o.Into)
+	w.budget.most, w.large = o.Memory, o.Large
 	anySuffix := o.AnySuffix || o.Format.Own
 	report := format.Parse(r, o.Format, func(rule *format.Rule) {
 		if !anySuffix && isWide(rule) {
@@ -67,6 +70,9 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 		w.bad(BadLine{Line: b.Line, Text: b.Text, Why: b.Problem})
 	}
 	w.set.BadSeen = held + report.BadTotal
+	if why := w.budget.problem(); why != "" {
+		w.bad(BadLine{Line: w.budget.line, Why: why})
+	}
 	o.Stamp.Hash = sum.Sum64()
 	set, err := w.finish(o.Stamp)
 	got := Reading{Set: set, Stamp: o.Stamp, Content: report.Content}

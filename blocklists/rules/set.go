@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"sort"
@@ -29,9 +30,13 @@ type Set struct {
 	count       int
 	recordsSize int64
 	sum         uint64 // of all of it: equal sets have equal sums
+	recordsSum  uint64 // of the records alone
 	marks       []mark
+	memory      int64 // see Memory
 
-	body io.ReaderAt // the records; a file stays open even when it is replaced
+	body    io.ReaderAt // the records; a file stays open even when it is replaced
+	file    *os.File    // that body reads; nil where the records are in memory
+	checked fileState   // of file when its records were last found to be whole
 }
 
 // Len returns the number of rules, synthetic ones counted.

@@ -30,6 +30,8 @@ type writer struct {
 	repeats *repeats
 	open    map[uint64]struct{}    // see Meta.Open
 	replies [format.Records]uint32 // the extra that says so and nothing else
+	budget  budget
+	large   func() // nil where it was called
 	scratch [binary.MaxVarintLen64 + 2]byte
 	err     error
 }
@@ -54,6 +56,9 @@ func (w *writer) add(r *format.Rule) {
 	}
 	if w.repeats.isOver(r) {
 		w.bad(overRepeated(r))
+		return
+	}
+	if !w.fits(r) {
 		return
 	}
 	if w.set.count%markEvery == 0 {
@@ -122,6 +127,27 @@ func (s *Set) ExceptsBelow(name []byte) bool {
 	}
 	_, found := slices.BinarySearch(s.Open, openHash(name))
 	return found
+}
+
+// largeList is from how much memory on a list is a large one, in octets.
+const largeList = 8 << 20
+
+// fits reports whether there is memory for a rule.
+func (w *writer) fits(r *format.Rule) bool {
+	if w.err = w.budget.takeRule(); w.err != nil {
+		return false
+	}
+	if r.Note != nil || r.Extra != nil {
+		_, noted := w.noted[r.Note]
+		if !w.budget.fits(r, noted, isReply(r.Extra)) {
+			return false
+		}
+	}
+	if w.large != nil && w.budget.used > largeList {
+		w.large()
+		w.large = nil
+	}
+	return true
 }
 
 // maxSet is the most octets of rules that one list may have.
@@ -198,6 +224,7 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	set.memory, set.recordsSum = w.budget.used, w.sum.Sum64()
 	w.sum.Write(tail)
 	set.sum = w.sum.Sum64()
 	if w.file == nil {
@@ -207,7 +234,7 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 	if err := set.writeTo(w.file, tail, st); err != nil {
 		return nil, writeError(err)
 	}
-	set.body = io.NewSectionReader(w.file, setHeader, set.recordsSize)
+	set.body, set.file = io.NewSectionReader(w.file, setHeader, set.recordsSize), w.file
 	return &set, set.loadSmall()
 }
 
