@@ -17,7 +17,6 @@ import (
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver"
-	"telltale/resolver/upstream"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -127,24 +126,17 @@ func (a *app) bind(addr netip.Addr) *devices.Binding {
 }
 
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
-	return querylog.Options{
-		Dir: cfg.Data.Dir, Node: nodeName(cfg), Bind: a.bind, Off: !cfg.Log.Enabled, NoUnlisted: cfg.Log.Unlisted == 0,
-		Retention: retention(cfg), Logger: a.logger,
-	}
+	o := logOptions(cfg)
+	o.Bind, o.Logger = a.bind, a.logger
+	return o
 }
 
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
-	size := int64(cfg.Cache.Size)
-	if size == 0 {
-		size = -1
-	}
-	return resolver.Options{
-		Listen: cfg.Listen.DNS, Policy: a.lists.Current, Log: a.log.Append, Binding: a.ledger.Load().Lookup, Allowed: a.allowed,
-		Identify: a.ledger.Load().Identify, ByDevice: a.ledger.Load().ByMAC,
-		Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size,
-		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix, Settings: serverSettings(cfg),
-		Report: a.log.Report, Logger: a.logger,
-	}
+	o, ledger := serverOptions(cfg), a.ledger.Load()
+	o.Policy, o.Log, o.Allowed = a.lists.Current, a.log.Append, a.allowed
+	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
+	o.Report, o.Logger = a.log.Report, a.logger
+	return o
 }
 
 // makeLists makes the directory of list files and the user's own file in it, if

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,4 +134,19 @@ func TestADataDirectoryOfEverybodyIsRefused(t *testing.T) {
 			t.Errorf("%v: got %d %s", f.mode, exit, out.String())
 		}
 	}
+}
+
+func TestAccessIsChangedWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	srv := startTestServer(t, dir, everything(t), "")
+	// 127.0.0.0/8 may always ask: what counts is what the app says of others.
+	stranger := netip.MustParseAddr("203.0.113.9")
+	allowed := func() string { return fmt.Sprint(srv.app.allowed(stranger)) }
+	if allowed() != "false" {
+		t.Fatal("a stranger may ask")
+	}
+	save(t, filepath.Join(dir, "telltale.yaml"), "access: {allow: [203.0.113.0/24]}")
+	soon(t, "with access.allow", "true", allowed)
+	save(t, filepath.Join(dir, "telltale.yaml"), "access: {allow: [198.51.100.0/24]}")
+	soon(t, "with another access.allow", "false", allowed)
 }

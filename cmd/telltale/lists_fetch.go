@@ -86,7 +86,7 @@ func (cl *cli) newListsRefresh() *cobra.Command {
 				return err
 			}
 			if len(cfg.Lists.Subscriptions) == 0 {
-				return errors.New("no list is subscribed: lists.subscriptions in the settings says which are; 'telltale lists presets' offers some")
+				return errors.New("no list is subscribed to: 'telltale lists add' subscribes to one, 'telltale lists presets' offers some")
 			}
 			if err := knownSubscriptions(cfg, args); err != nil {
 				return err
@@ -135,8 +135,8 @@ func (cl *cli) newListsPresets() *cobra.Command {
 		Use:   "presets",
 		Short: "Show wide lists of others that can be subscribed to",
 		Long: `Show wide lists that others maintain. None is on unless you ask for it: a wide list
-blocks what its authors think right, which is more than telemetry. Copy the line
-of one into lists.subscriptions of the settings.`,
+blocks what its authors think right, which is more than telemetry.
+'telltale lists add NAME' subscribes to one.`,
 		Example: "  telltale lists presets",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -16,8 +16,25 @@ import (
 	"telltale/resolver/upstream"
 )
 
-func retention(cfg *config.Config) querylog.Retention {
-	return querylog.Retention{Listed: cfg.Log.Listed, Unlisted: cfg.Log.Unlisted, MaxBytes: int64(cfg.Log.Size)}
+// What each part takes, as the settings say it. Functions here depend on their
+// arguments alone; app.go adds what one part knows for another.
+
+func logOptions(cfg *config.Config) querylog.Options {
+	return querylog.Options{
+		Dir: cfg.Data.Dir, Node: nodeName(cfg), Off: !cfg.Log.Enabled, NoUnlisted: cfg.Log.Unlisted == 0,
+		Retention: querylog.Retention{Listed: cfg.Log.Listed, Unlisted: cfg.Log.Unlisted, MaxBytes: int64(cfg.Log.Size)},
+	}
+}
+
+func serverOptions(cfg *config.Config) resolver.Options {
+	size := int64(cfg.Cache.Size)
+	if size == 0 {
+		size = -1
+	}
+	return resolver.Options{
+		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
+		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
+	}
 }
 
 func nodeName(cfg *config.Config) string {
@@ -150,7 +167,7 @@ func (g *groupNumbers) add(cfg *config.Config) bool {
 		if _, ok := g.byName[cfg.Devices[i].Name]; ok {
 			continue
 		}
-		if len(g.byName) == maxGroups {
+		if len(g.byName) >= maxGroups {
 			return false
 		}
 		g.byName[cfg.Devices[i].Name] = uint16(len(g.byName) + 1)

@@ -202,3 +202,32 @@ func TestSecondServerIsTurnedAway(t *testing.T) {
 	}
 	p.stop()
 }
+
+// TestHangupReloads has SIGHUP apply what is on disk, also at the very beginning,
+// and the server go on; its end is no crash.
+func TestHangupReloads(t *testing.T) {
+	dir := t.TempDir()
+	cfg := filepath.Join(dir, "telltale.yaml")
+	writeFile(t, cfg, "")
+	p := startProcess(t, dir, nil, "--config", cfg, "--listen-dns", "127.0.0.1:0")
+	writeFile(t, cfg, "blocking: {mode: nxdomain}")
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c := dns.Client{Timeout: patience}
+	soon(t, "the mode", "NXDOMAIN", func() string {
+		m, _, err := c.Exchange(new(dns.Msg).SetQuestion("data.mistat.xiaomi.com.", dns.TypeA), p.addr.String())
+		if err != nil {
+			return err.Error()
+		}
+		return dns.RcodeToString[m.Rcode]
+	})
+	p.stop()
+	var out lockedBuffer
+	if exit := command(context.Background(), append([]string{"ledger", "--json", "--since", "1h"}, p.args...), &out, &out, nil); exit != 0 {
+		t.Fatalf("ledger: %s", out.String())
+	}
+	if text := out.String(); strings.Contains(text, `"crash"`) || !strings.Contains(text, `"stop"`) || !strings.Contains(text, "config-changed") {
+		t.Errorf("the ledger has\n%s", text)
+	}
+}

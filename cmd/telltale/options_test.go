@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"telltale/blocklists"
+	"telltale/config"
+)
+
+// Each line is settings, and what they are to the part that they are for.
+func TestOptions(t *testing.T) {
+	lists := func(cfg *config.Config) blocklists.Options { return listOptions(cfg, cfg, newGroupNumbers(cfg)) }
+	list := func(cfg *config.Config) string {
+		l := lists(cfg).Lists[0]
+		mode := "none"
+		if l.Mode != nil {
+			mode = l.Mode.String()
+		}
+		return fmt.Sprint(l.Name, " enabled=", *l.Enabled, " observe=", l.Observe, " until=", l.ObserveUntil.Unix(), " mode=", mode, " exact=", l.Exact,
+			" format=", l.Format, " answers=", l.Answers, " suffixes=", l.Suffixes, " exceptions=", l.Exceptions, " tier=", l.Tier, " order=", l.Order,
+			" schedule=", l.Schedule.Text, " windows=", len(l.Schedule.Windows), " subscribed=", l.Subscribed)
+	}
+	group := func(cfg *config.Config) string {
+		g := lists(cfg).Groups[0]
+		mode := "none"
+		if g.Mode != nil {
+			mode = g.Mode.String()
+		}
+		return fmt.Sprint(g.Name, " observe=", g.Observe, " until=", g.ObserveUntil.Unix(), " group=", g.GroupObserve, " until=", g.GroupObserveUntil.Unix(), " mode=", mode, " clients=", g.ClientNames, " addresses=", g.Addresses, " tags=", g.Tags, " schedule=", g.Schedule.Text)
+	}
+	never := fmt.Sprint(-62135596800) // the zero time
+	for _, f := range []struct {
+		text string
+		got  func(*config.Config) any
+		want string
+	}{
+		{"listen: {dns: ['127.0.0.1:5300', '[::1]:5300']}", func(c *config.Config) any { return serverOptions(c).Listen }, "[127.0.0.1:5300 [::1]:5300]"},
+		{"upstreams: [{address: 192.0.2.1, trust_ad: true}, 192.0.2.2:5353]", func(c *config.Config) any {
+			var all []string
+			for _, u := range serverOptions(c).Upstreams.Servers {
+				all = append(all, fmt.Sprint(u.Addr, u.TrustAD))
+			}
+			return all
+		}, "[192.0.2.1:53 true 192.0.2.2:5353 false]"},
+		{"cache: {size: 1MiB}", func(c *config.Config) any { return serverOptions(c).CacheSize }, "1048576"},
+		{"cache: {size: 0}", func(c *config.Config) any { return serverOptions(c).CacheSize }, "-1"},
+		{"limits: {waiting: 7, tcp_connections: 8, client_prefix: 64}", func(c *config.Config) any {
+			o := serverOptions(c)
+			return []int{o.Waiting, o.Streams, o.ClientPrefix}
+		}, "[7 8 64]"},
+		{"rebind: {allow: [a.example]}", func(c *config.Config) any { return serverSettings(c).RebindAllow }, "[a.example]"},
+		{"special: {test: false}", func(c *config.Config) any {
+			s := serverSettings(c)
+			return []bool{s.ForwardTest, s.ForwardLocal, s.ForwardCanaries}
+		}, "[true false false]"},
+		{"special: {local: false, canaries: false}", func(c *config.Config) any {
+			s := serverSettings(c)
+			return []bool{s.ForwardTest, s.ForwardLocal, s.ForwardCanaries}
+		}, "[false true true]"},
+		{"log: {enabled: false}", func(c *config.Config) any { return logOptions(c).Off }, "true"},
+		{"log: {unlisted: 0}", func(c *config.Config) any { return logOptions(c).NoUnlisted }, "true"},
+		{"log: {listed: 2d, unlisted: 1h, size: 2MB}", func(c *config.Config) any { o := logOptions(c); return []any{o.NoUnlisted, o.Off, o.Retention} }, "[false false {48h0m0s 1h0m0s 2000000}]"},
+		{"{node: here, data: {dir: /srv/t}}", func(c *config.Config) any { o := logOptions(c); return o.Node + " " + o.Dir }, "here /srv/t"},
+		{"{data: {dir: /srv/t}, lists: {dir: /srv/l}}", func(c *config.Config) any { o := lists(c); return []string{o.Dir, o.CacheDir, o.StateDir} }, "[/srv/l /srv/t/cache /srv/t]"},
+		{"blocking: {mode: custom, custom: [192.0.2.9, '2001:db8::9'], ttl: 7s, tier: mixed}", func(c *config.Config) any {
+			o := lists(c)
+			return []any{o.Mode, o.Custom4, o.Custom6, o.TTL, o.Tier, o.Observe}
+		}, "[custom 192.0.2.9 2001:db8::9 7s mixed false]"},
+		{"blocking: {observe: true}", func(c *config.Config) any { o := lists(c); return []any{o.Observe, o.ObserveUntil.IsZero()} }, "[true true]"},
+		{"blocking: {observe: 2026-12-31T20:00:00Z}", func(c *config.Config) any { o := lists(c); return []any{o.Observe, o.ObserveUntil.UTC()} }, "[false 2026-12-31 20:00:00 +0000 UTC]"},
+		{"lists: {settings: [{name: a}]}", func(c *config.Config) any { return list(c) },
+			"a enabled=true observe=false until=" + never + " mode=none exact=false format= answers=false suffixes=false exceptions=false tier= order=0 schedule= windows=0 subscribed=false"},
+		{"lists: {settings: [{name: a, enabled: false, observe: true, mode: nodata, match: exact, format: rpz, answers: true, suffixes: true, tier: mixed, order: 3, schedule: 'mon 10:00-11:00, tue 10:00-11:00'}]}",
+			func(c *config.Config) any { return list(c) },
+			"a enabled=false observe=true until=" + never + " mode=nodata exact=true format=rpz answers=true suffixes=true exceptions=false tier=mixed order=3 schedule=mon 10:00-11:00, tue 10:00-11:00 windows=2 subscribed=false"},
+		{"lists: {subscriptions: [{name: a, url: https://a.example/l, format: auto, exceptions: true, observe: 1970-01-01T00:01:00Z}]}", func(c *config.Config) any { return list(c) },
+			"a enabled=true observe=false until=60 mode=none exact=false format= answers=false suffixes=false exceptions=true tier= order=0 schedule= windows=0 subscribed=true"},
+		{"lists: {subscriptions: [{name: a, url: https://a.example/l, refresh: 2h, match: exact, annotation: {vendor: V, product: P, purpose: ads, tier: mixed, region: eu, source: s, breaks: b}}]}",
+			func(c *config.Config) any {
+				s := subscriptionLists(c)[0]
+				return []any{*lists(c).Lists[0].Annotation, s.Name, s.URL, s.Refresh, s.Exact, s.Enabled}
+			}, "[{V P ads mixed eu s b    0001-01-01 00:00:00 +0000 UTC} a https://a.example/l 2h0m0s true true]"},
+		{"devices: [{name: tv, address: [192.0.2.1], prefix: [198.51.100.0/24], mac: '02:00:00:00:00:01', log: false}]", func(c *config.Config) any {
+			d := deviceList(c, newGroupNumbers(c))[0]
+			return []any{d.Name, d.MACs, d.Addresses, d.Prefixes, d.Group, d.NoLog}
+		}, "[tv [02:00:00:00:00:01] [192.0.2.1] [198.51.100.0/24] 1 true]"},
+		{"devices: [{name: tv, address: [192.0.2.1], prefix: [198.51.100.0/24]}]", func(c *config.Config) any { return group(c) },
+			"tv observe=false until=" + never + " group=false until=" + never + " mode=none clients=[tv] addresses=[192.0.2.1/32 198.51.100.0/24] tags=[] schedule="},
+		{"{groups: [{name: kids, observe: true, mode: refused, schedule: '20:00-21:00'}], devices: [{name: tv, group: kids, address: 192.0.2.1}]}", func(c *config.Config) any { return group(c) },
+			"tv observe=false until=" + never + " group=true until=" + never + " mode=refused clients=[tv] addresses=[192.0.2.1/32] tags=[kids] schedule=20:00-21:00"},
+		{"{groups: [{name: kids, mode: refused, observe: 1970-01-01T00:01:00Z}], devices: [{name: tv, group: kids, mode: nodata, observe: 1970-01-01T00:02:00Z, address: 192.0.2.1}]}", func(c *config.Config) any { return group(c) },
+			"tv observe=false until=120 group=false until=60 mode=nodata clients=[tv] addresses=[192.0.2.1/32] tags=[kids] schedule="},
+	} {
+		cfg := loadText(t, f.text)
+		if got := fmt.Sprint(f.got(cfg)); got != f.want {
+			t.Errorf("%s:\n got %s\nwant %s", f.text, got, f.want)
+		}
+	}
+}
+
+func loadText(t testing.TB, text string) *config.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "telltale.yaml")
+	save(t, file, text)
+	cfg, err := config.Load(file, nil, nil)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return cfg
+}
+
+// Each line is the devices of an edit, and the groups after it: number and settings.
+func TestGroupNumbersAreByNameForGood(t *testing.T) {
+	numbers := &groupNumbers{byName: map[string]uint16{}}
+	before := loadText(t, "")
+	for _, f := range []struct{ devices, list, groups string }{
+		{"tv pc", "tv=1 pc=2", "tv pc"},
+		{"pc", "pc=2", "tv pc"}, // queries under way may know the number of the one that is gone
+		{"pc", "pc=2", "- pc"},
+		{"new pc", "new=3 pc=2", "- pc new"},
+		{"tv new", "tv=1 new=3", "tv pc new"},
+		{"", "", "tv - new"},
+	} {
+		var text strings.Builder
+		for i, name := range strings.Fields(f.devices) {
+			fmt.Fprintf(&text, "- {name: %s, address: 192.0.2.%d}\n", name, i+1)
+		}
+		cfg := loadText(t, "devices:\n"+text.String())
+		if !numbers.add(cfg) {
+			t.Fatal("no numbers left")
+		}
+		var list, groups []string
+		for _, d := range deviceList(cfg, numbers) {
+			list = append(list, fmt.Sprintf("%s=%d", d.Name, d.Group))
+		}
+		for _, g := range groupSettings(cfg, before, numbers) {
+			if g.Name == "" {
+				g.Name = "-"
+			}
+			groups = append(groups, g.Name)
+		}
+		if got := strings.Join(list, " "); got != f.list {
+			t.Errorf("%q: got devices %s, want %s", f.devices, got, f.list)
+		}
+		if got := strings.Join(groups, " "); got != f.groups {
+			t.Errorf("%q: got groups %s, want %s", f.devices, got, f.groups)
+		}
+		before = cfg
+	}
+	for i := range maxGroups {
+		numbers.byName[fmt.Sprint(i)] = uint16(i + 1)
+	}
+	if numbers.add(loadText(t, "devices: [{name: one-more, address: 192.0.2.1}]")) {
+		t.Error("a number beyond the last was given")
+	}
+}
