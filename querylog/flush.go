@@ -1,150 +1,130 @@
 package querylog
 
 import (
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"telltale/devices"
 )
 
+const bindBudget = 50 * time.Millisecond // for asking who has new addresses, at each flush
+
 // A batch is what came since the last flush.
 type batch struct {
-	fold fold // its header alone: what describe reads
-	hits hitBuffer
-	torn bool
-	old  *fold // the fold itself, where the window is over
+	fold       fold // its header alone: what describe reads
+	lookups    uint64
+	hits       hitBuffer
+	incomplete bool
+	old        *fold // the fold itself, where the window is over
 }
 
 // flush journals what came since the last one.
-func (w *writer) flush() {
-	b := w.takeResolved()
-	if len(b.fold.rows)+len(w.window.events)+len(w.window.bindings) > 0 && w.since.IsZero() {
-		w.since = time.Now()
+func (j *journaler) flush() {
+	b := j.takeResolved()
+	if len(b.fold.rows)+len(j.content.events)+len(j.content.bindings) > 0 && j.since.IsZero() {
+		j.since = time.Now()
 	}
-	if !b.torn { // else mendJournal writes it
-		w.journal(&b)
+	if !b.incomplete { // else rewriteJournal writes it
+		j.writeOrInvalidate(&b)
+	} else if j.exposed.IsZero() {
+		j.exposed = time.Now()
 	}
 	if cap(b.hits.buf) <= 2*hitsFull {
-		w.spare = b.hits.buf
+		j.spare = b.hits.buf
 	}
 }
 
-func (w *writer) journal(b *batch) {
-	if w.lock == nil {
-		w.tear()
+func (j *journaler) writeOrInvalidate(b *batch) {
+	if j.lock == nil || !j.listed {
+		j.invalidate()
 		return
 	}
-	if err := w.writeBatch(b); err != nil {
-		w.tear()
-		w.failed("journal", err)
+	if err := j.writeBatch(b); err != nil {
+		j.invalidate()
+		j.l.failed("journal", err)
 		return
 	}
-	if w.seg != nil && w.seg.size > journalMax {
-		w.tear() // written anew it is shorter
+	if j.seg != nil && j.seg.size > journalMax {
+		j.invalidate() // written anew it is shorter
 	}
 }
 
 // take takes what came since the last flush. With a next fold the window is
 // over.
-func (w *writer) take(next *fold) (b batch) {
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	return w.takeLocked(next)
+func (j *journaler) take(next *fold) (b batch) {
+	j.l.mu.Lock()
+	defer j.l.mu.Unlock()
+	return j.takeLocked(next)
 }
 
 // takeResolved is take where the window goes on.
-func (w *writer) takeResolved() batch {
-	w.lockResolved()
-	defer w.l.mu.Unlock()
-	return w.takeLocked(nil)
+func (j *journaler) takeResolved() batch {
+	j.lockResolved()
+	defer j.l.mu.Unlock()
+	return j.takeLocked(nil)
 }
 
 // lockResolved takes the log's lock at a moment when the binding of every client
 // has been asked for: a row that is written cannot move to another client. The
 // clients that come while others are asked for follow, until bindBudget is used
 // up; then they keep the bare address.
-func (w *writer) lockResolved() {
-	l, begun := w.l, time.Now()
+func (j *journaler) lockResolved() {
+	l, begun := j.l, time.Now()
 	l.mu.Lock()
 	for len(l.fold.unresolved) > 0 {
-		f := l.fold // only the writer puts another in its place
+		f := l.fold // only this goroutine puts another in its place
 		slots, clients := f.unresolved, f.clients
 		f.unresolved = nil
-		found := make([]*devices.Binding, len(slots))
+		var found []*devices.Binding
 		if time.Since(begun) < bindBudget {
 			l.mu.Unlock()
-			copy(found, w.ask(slots, clients))
+			found = j.ask(slots, clients)
 			l.mu.Lock()
 		}
-		w.answer(f, slots, found)
+		j.answer(f, slots, found)
 	}
 }
 
-func (w *writer) takeLocked(next *fold) (b batch) {
-	l := w.l
-	w.lastFlush = time.Now()
+func (j *journaler) takeLocked(next *fold) (b batch) {
+	l := j.l
+	j.lastFlush = time.Now()
 	f := l.fold
-	b.fold = f.header()
-	b.hits, b.torn = l.hits, l.torn
-	w.full, w.rows = f.memory() > l.limit/2 || len(f.policies) > 2, len(f.rows)
-	w.window.events = append(w.window.events, l.events...)
-	w.window.bindings = append(w.window.bindings, l.bindings...)
+	b.fold, b.lookups = f.header(), f.lookups
+	b.hits, b.incomplete = l.hits, l.incomplete
+	j.full, j.rows, j.held = f.memory() > l.limit/2, len(f.rows), f.held()
+	j.content.events = append(j.content.events, l.events...)
+	j.content.bindings = append(j.content.bindings, l.bindings...)
 	l.events, l.bindings = nil, nil
 	if next != nil {
-		b.old, l.torn = f, false
+		b.old, l.incomplete = f, false
 		l.stats.Folded += f.coarse
 		f = next
-		l.fold, l.limit = f, max(l.o.MaxMemory-b.old.memory(), l.o.MaxMemory/4)
+		l.fold = f
 	}
-	l.hits = hitBuffer{buf: w.spare[:0], last: f.start}
-	w.spare = nil
+	l.hits = hitBuffer{buf: j.spare[:0], last: f.start}
+	j.spare = nil
 	return b
 }
 
 // nextFold returns an empty fold with memory for as much as the open one holds.
-func (w *writer) nextFold() *fold {
-	w.l.mu.Lock()
-	rows, keys := len(w.l.fold.rows), len(w.l.fold.keys)
-	w.l.mu.Unlock()
-	return newFoldFor(w.l.o.Now(), rows, keys)
-}
-
-// giveBack lets go of memory for which there is no use while nobody asks.
-func (w *writer) giveBack() {
-	if !w.since.IsZero() {
-		return
-	}
-	w.spare = nil
-	if w.dropRoom() {
-		debug.FreeOSMemory() // the runtime would keep it for minutes, as nothing is allocated now
-	}
-}
-
-// dropRoom puts a small fold in the place of one that has memory for many rows
-// and has had none since the last window.
-func (w *writer) dropRoom() bool {
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	if !w.l.fold.roomy() || time.Since(w.lastClose) < windowMin {
-		return false
-	}
-	w.l.fold = newFold(w.l.o.Now())
-	w.l.hits = hitBuffer{last: w.l.fold.start}
-	return true
+func (j *journaler) nextFold() *fold {
+	j.l.mu.Lock()
+	rows, keys := len(j.l.fold.rows), len(j.l.fold.keys)
+	j.l.mu.Unlock()
+	return newFoldFor(j.l.o.Now(), rows, keys)
 }
 
 // resolveClosed gives the clients that came just before the window's end their
 // bindings.
-func (w *writer) resolveClosed(b *batch) {
+func (j *journaler) resolveClosed(b *batch) {
 	f := b.old
-	w.answer(f, f.unresolved, w.ask(f.unresolved, f.clients))
+	j.answer(f, f.unresolved, j.ask(f.unresolved, f.clients))
 	b.fold = f.header()
 }
 
 // ask returns the binding of each client, nil where there is none.
-func (w *writer) ask(slots []uint32, clients []client) []*devices.Binding {
-	bind := w.l.o.Bind
+func (j *journaler) ask(slots []uint32, clients []client) []*devices.Binding {
+	bind := j.l.o.Bind
 	if bind == nil || len(slots) == 0 {
 		return nil
 	}
@@ -160,134 +140,162 @@ func (w *writer) ask(slots []uint32, clients []client) []*devices.Binding {
 }
 
 // answer gives clients what ask found.
-func (w *writer) answer(f *fold, slots []uint32, found []*devices.Binding) {
+func (j *journaler) answer(f *fold, slots []uint32, found []*devices.Binding) {
 	from := 0
-	if w.seg != nil {
-		from = w.seg.rows
+	if j.seg != nil {
+		from = j.seg.rows
 	}
 	f.resolve(slots, found, from)
 }
 
 // writeBatch appends a batch to the segment of the open window, which it makes
 // if there is none.
-func (w *writer) writeBatch(b *batch) error {
-	if len(b.fold.rows)+len(w.window.events)+len(w.window.bindings) == 0 {
+func (j *journaler) writeBatch(b *batch) error {
+	if len(b.fold.rows)+len(j.content.events)+len(j.content.bindings) == 0 {
 		return nil
 	}
-	fresh := w.seg == nil
+	fresh := j.seg == nil
 	if fresh {
-		if err := w.beginSegment(b.fold.start); err != nil {
+		if err := j.beginSegment(b.fold.start); err != nil {
 			return err
 		}
 	}
-	w.writeContent()
-	for ; w.seg.rows < len(b.fold.rows); w.seg.rows++ {
-		w.seg.enc.row(&b.fold, w.seg.rows, false)
+	j.writeContent()
+	for ; j.seg.rows < len(b.fold.rows); j.seg.rows++ {
+		j.seg.enc.row(&b.fold, j.seg.rows, false)
 	}
 	b.fold.texts.forget()
-	w.seg.enc.hits(&b.hits, b.fold.start)
-	err := w.seg.write(w.seg.enc.take())
+	j.seg.enc.hits(&b.hits, b.fold.start)
+	err := j.seg.write(j.seg.enc.take())
 	if err == nil && fresh {
-		err = w.seg.rename()
+		err = j.seg.rename()
 	}
-	w.countJournal()
+	if err == nil {
+		j.inFile = b.lookups
+		j.lossWritten()
+	}
+	j.countJournal()
 	return err
+}
+
+// lossWritten says that the journal has the line of the ledger about what the
+// lock's file says was lost.
+func (j *journaler) lossWritten() {
+	if !j.content.loss {
+		return
+	}
+	j.content.loss = false
+	j.lock.update(j.l.o.Now(), func(s *lockState) { s.lost = loss{} })
 }
 
 // beginSegment makes the journal of the open window, under its later name only
 // when its first frames are in it.
-func (w *writer) beginSegment(start int64) error {
-	if w.number == 0 {
-		w.number = w.newNumber()
+func (j *journaler) beginSegment(start int64) error {
+	if j.number == 0 {
+		j.number = j.q.number(j.l.o.Now())
 	}
-	seg, err := createSegment(w.l.o.Dir, w.number)
+	seg, err := createSegment(j.l.o.Dir, j.number)
 	if err != nil {
 		return err
 	}
-	w.seg = seg
-	w.window.written.events, w.window.written.bindings = 0, 0
-	seg.enc.window(start, w.l.o.Node)
+	j.seg = seg
+	j.content.written.events, j.content.written.bindings = 0, 0
+	seg.enc.window(start, j.l.o.Node)
 	return nil
 }
 
 // writeContent encodes the events and bindings that are not in the segment.
-func (w *writer) writeContent() {
-	c := &w.window
+func (j *journaler) writeContent() {
+	c := &j.content
 	for ; c.written.events < len(c.events); c.written.events++ {
-		w.seg.enc.event(&c.events[c.written.events])
+		j.seg.enc.event(&c.events[c.written.events])
 	}
 	for ; c.written.bindings < len(c.bindings); c.written.bindings++ {
-		w.seg.enc.keptBinding(&c.bindings[c.written.bindings])
+		j.seg.enc.keptBinding(&c.bindings[c.written.bindings])
 	}
 }
 
-func (w *writer) countJournal() {
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	w.l.stats.Journal = w.seg.size
+func (j *journaler) countJournal() {
+	j.l.mu.Lock()
+	defer j.l.mu.Unlock()
+	j.l.stats.Journal = j.seg.size
 }
 
-// tear gives the segment up: what is in the file stays, what comes is counted
-// in the fold alone, until mendJournal writes the whole window anew.
-func (w *writer) tear() {
-	if w.seg != nil {
-		w.seg.close()
-		w.seg = nil
+// invalidate gives the segment up: what is in the file stays, what comes is
+// counted in the fold alone, until rewriteJournal writes the whole window anew.
+func (j *journaler) invalidate() {
+	if j.seg != nil {
+		j.seg.discard()
+		j.seg = nil
 	}
-	w.lastTorn = time.Now()
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	w.l.torn = true
-	w.l.hits.reset(w.l.fold.start)
+	j.lastRewrite = time.Now()
+	if j.exposed.IsZero() {
+		j.exposed = time.Now()
+	}
+	j.l.mu.Lock()
+	defer j.l.mu.Unlock()
+	j.l.incomplete = true
+	j.l.hits.reset(j.l.fold.start)
 }
 
-// mendJournal writes the open window anew, as rows with what they have counted,
-// where the journal lacks something of it.
-func (w *writer) mendJournal() {
-	if w.lock == nil || !w.torn() || time.Since(w.lastTorn) < tornRetry {
+func (j *journaler) incomplete() bool {
+	j.l.mu.Lock()
+	defer j.l.mu.Unlock()
+	return j.l.incomplete
+}
+
+// rewriteJournal writes the open window anew, as rows with what they have
+// counted, where the journal lacks something of it.
+func (j *journaler) rewriteJournal() {
+	if j.lock == nil || !j.listed || !j.incomplete() || time.Since(j.lastRewrite) < rewriteEvery {
 		return
 	}
-	if err := w.rewrite(); err != nil {
-		w.tear()
-		w.failed("journal", err)
+	if err := j.rewrite(); err != nil {
+		j.invalidate()
+		j.l.failed("journal", err)
 		return
 	}
-	w.mended("journal")
+	j.exposed = time.Time{}
+	j.l.recovered("journal")
 }
 
-func (w *writer) torn() bool {
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	return w.l.torn
-}
-
-func (w *writer) rewrite() error {
-	w.lockResolved()
-	l := w.l
+func (j *journaler) rewrite() error {
+	if j.seg != nil { // Append gave the journal up
+		j.seg.close()
+		j.seg = nil
+	}
+	j.lockResolved()
+	l := j.l
 	f := l.fold.header()
 	f.rows = slices.Clone(f.rows)
-	l.torn = false
+	lookups := l.fold.lookups
+	l.incomplete = false
 	l.hits.reset(f.start)
 	l.mu.Unlock()
-	if len(f.rows)+len(w.window.events)+len(w.window.bindings) == 0 {
+	if len(f.rows)+len(j.content.events)+len(j.content.bindings) == 0 {
 		return nil
 	}
-	if err := w.beginSegment(f.start); err != nil {
+	if err := j.beginSegment(f.start); err != nil {
 		return err
 	}
-	w.writeContent()
-	for ; w.seg.rows < len(f.rows); w.seg.rows++ {
-		w.seg.enc.row(&f, w.seg.rows, true)
-		if len(w.seg.enc.out) > frameFull {
-			if err := w.seg.write(w.seg.enc.take()); err != nil {
+	j.writeContent()
+	for ; j.seg.rows < len(f.rows); j.seg.rows++ {
+		j.seg.enc.row(&f, j.seg.rows, true)
+		if len(j.seg.enc.out) > frameFull {
+			if err := j.seg.write(j.seg.enc.take()); err != nil {
 				return err
 			}
 		}
 	}
 	f.texts.forget()
-	if err := w.seg.write(w.seg.enc.take()); err != nil {
+	if err := j.seg.write(j.seg.enc.take()); err != nil {
 		return err
 	}
-	w.countJournal()
-	return w.seg.rename()
+	j.countJournal()
+	if err := j.seg.rename(); err != nil {
+		return err
+	}
+	j.inFile = lookups
+	j.lossWritten()
+	return nil
 }

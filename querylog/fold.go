@@ -102,8 +102,8 @@ func newFold(now time.Time) *fold {
 	}
 }
 
-// roomy reports whether a fold without rows has memory for many.
-func (f *fold) roomy() bool { return len(f.rows) == 0 && cap(f.rows) > 1024 }
+// oversized reports whether a fold without rows has memory for many.
+func (f *fold) oversized() bool { return len(f.rows) == 0 && cap(f.rows) > 1024 }
 
 // newFoldFor is newFold with memory for so many rows and bytes of keys: nobody
 // who appends has to wait while it grows.
@@ -141,7 +141,7 @@ func (f *fold) add(r *Record, ms int64, g grain, limit int) uint32 {
 		key := f.makeKey(r, slot, policy, g)
 		hash := uint32(maphash.Bytes(f.seed, key))
 		at := f.find(key, hash)
-		if at < 0 && (g == byNobody || f.room(g, limit)) {
+		if at < 0 && (g == byNobody || f.fits(g, limit)) {
 			at = f.insert(key, hash)
 		}
 		if at >= 0 {
@@ -162,9 +162,9 @@ func (row *foldRow) add(ms int64) {
 	row.first, row.last = min(row.first, ms), max(row.last, ms)
 }
 
-// room reports whether one more row of grain g fits: names may take three
+// fits reports whether one more row of grain g fits: names may take three
 // quarters of the memory, what is coarser the rest.
-func (f *fold) room(g grain, limit int) bool {
+func (f *fold) fits(g grain, limit int) bool {
 	switch g {
 	case byName:
 		limit = limit / 4 * 3
@@ -186,7 +186,7 @@ func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint
 	}
 	slot, ok = f.byClient[key]
 	if !ok {
-		if !f.room(byRule, limit) {
+		if !f.fits(byRule, limit) {
 			return 0, false
 		}
 		slot = uint32(len(f.clients))

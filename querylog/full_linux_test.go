@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,26 +93,101 @@ func TestAFullDisk(t *testing.T) {
 	})
 }
 
+// TestADiskThatStaysFull fills the disk for more lookups than the files that are
+// there can take in place: what is lost is counted, in the next start's ledger
+// too, with its interval.
 func TestADiskThatStaysFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, fill, free := fullDisk(t)
 		l := open(t, Options{Dir: dir})
 		time.Sleep(11 * time.Second)
 		fill()
-		for i := range 50 {
-			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d.example", i))})
+		begun := time.Now()
+		const seconds, each = 50, 200
+		for i := range seconds {
+			for k := range each {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d-%d.example", i, k))})
+			}
 			time.Sleep(time.Second)
 		}
 		if err := l.Close(); err == nil {
 			t.Error("got no error from Close though lookups are lost")
 		}
+		ended := time.Now()
 		free()
+		lost := l.Stats().GivenUp
+		time.Sleep(time.Minute)
+		l = open(t, Options{Dir: dir})
+		closeLog(t, l)
 		got := uint64(0)
 		for _, n := range total(rows(t, dir, Filter{})) {
 			got += n
 		}
-		if lost := l.Stats().GivenUp; got+lost != 50 {
-			t.Errorf("got %d lookups and %d given up, want 50 together", got, lost)
+		if lost == 0 || got+lost != seconds*each {
+			t.Errorf("got %d lookups and %d given up, want %d together", got, lost, seconds*each)
+		}
+		var gap Event
+		for _, e := range events(t, dir) {
+			if e.Kind == KindLost {
+				gap = e
+			}
+		}
+		if !strings.Contains(gap.Detail, fmt.Sprint(lost)) || gap.Since.Before(begun.Add(-time.Second)) || gap.Until.After(ended) || !gap.Until.After(gap.Since.Time) {
+			t.Errorf("got %+v, want a line about %d lookups of between %v and %v", gap, lost, begun, ended)
+		}
+	})
+}
+
+// TestKilledOnAFullDisk copies the directory of a server that could write
+// nothing for a while, as it would be after a kill: the next start says how many
+// lookups were in memory alone, and since when.
+func TestKilledOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, fill, free := fullDisk(t)
+		l := open(t, Options{Dir: dir})
+		time.Sleep(11 * time.Second)
+		fill()
+		begun := time.Now()
+		const seconds, each = 20, 500
+		for i := range seconds {
+			for k := range each {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d-%d.example", i, k))})
+			}
+			time.Sleep(time.Second)
+		}
+		killed, at := t.TempDir(), time.Now()
+		os.Remove(filepath.Join(dir, "filler"))
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		free()
+		closeLog(t, l)
+
+		time.Sleep(time.Minute)
+		l = open(t, Options{Dir: killed})
+		closeLog(t, l)
+		got := uint64(0)
+		for _, n := range total(rows(t, killed, Filter{})) {
+			got += n
+		}
+		var lost uint64
+		for _, e := range events(t, killed) {
+			if e.Kind != KindLost {
+				continue
+			}
+			var n uint64
+			for _, word := range strings.Fields(e.Detail) {
+				if v, err := strconv.ParseUint(word, 10, 64); err == nil {
+					n = v
+				}
+			}
+			lost += n
+			if e.Since.Before(begun.Add(-time.Second)) || e.Until.After(at) || at.Sub(e.Until.Time) > 2*time.Second {
+				t.Errorf("got a gap from %v to %v, want one between %v and %v", e.Since, e.Until, begun, at)
+			}
+		}
+		if all := uint64(seconds * each); got+lost < all-each || got+lost > all || lost == 0 {
+			t.Errorf("got %d lookups in rows and %d counted as lost, want %d together, but for the last second's %d", got, lost, all, each)
 		}
 	})
 }

@@ -13,12 +13,14 @@ const (
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
 	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
+	KindSuspended = "suspended" // the process did not run between Since and Until
 )
 
 // Kinds are all kinds of events that there are, in the order in which
 // docs/querylog.md explains them.
 var Kinds = []string{
-	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindRetention, KindMigration,
+	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
+	KindRetention, KindMigration,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered,
 	"cache-failed", "cache-damaged",

@@ -1,9 +1,12 @@
 package querylog
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"time"
 )
 
@@ -21,49 +24,155 @@ func (e *InUseError) Error() string {
 }
 
 // A dirLock is the lock of a data directory: a file that is locked while a
-// process serves from it, and says which, and when it was last alive.
-type dirLock struct{ f *os.File }
+// process serves from it, and says what the next one must know where nothing
+// else could be written. Both goroutines of the log write it.
+type dirLock struct {
+	mu sync.Mutex
+	f  *os.File
+	lockState
+}
 
-// lockFormat has a fixed length, so that the file is written in place, also on
-// a full disk.
-const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n"
+// A lockState is what the lock's file says.
+type lockState struct {
+	pid   int
+	alive int64 // the process was alive, Unix milliseconds
+	state string
 
-// lockDir takes the lock of dir. crashed is when the process that had it last
-// was seen alive, if that did not stop in an orderly way; else zero.
-func lockDir(dir string, now time.Time) (lock *dirLock, crashed time.Time, err error) {
+	stored  int64  // number of the last window that is in the store
+	until   int64  // its last lookup
+	lookups uint64 // all that the store has taken since it was made
+
+	memory loss // lookups that are in memory alone
+	lost   loss // lookups that nothing took, and of which no line of the ledger is written
+}
+
+// A loss is an interval of which lookups are missing, or would be if the
+// process ended. Times are Unix milliseconds.
+type loss struct {
+	lookups      uint64
+	since, until int64
+}
+
+// add widens a loss by another.
+func (l *loss) add(m loss) {
+	if m.lookups == 0 {
+		return
+	}
+	if l.lookups == 0 {
+		l.since, l.until = m.since, m.until
+	}
+	l.lookups += m.lookups
+	l.since, l.until = min(l.since, m.since), max(l.until, m.until)
+}
+
+// lockFormat has a fixed length, so that the file is written in place, also on a
+// full disk. The names never change.
+const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
+	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
+	"memory %-20d\nmemory-since %-20d\n" +
+	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n"
+
+func (s *lockState) appendTo(b []byte) []byte {
+	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
+		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until)
+}
+
+// parseLock reads what appendTo wrote, or an earlier version with fewer lines.
+func parseLock(b []byte) (s lockState) {
+	for line := range bytes.Lines(b) {
+		key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
+		n, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
+		switch string(key) {
+		case "pid":
+			s.pid = int(n)
+		case "alive":
+			s.alive = n
+		case "state":
+			s.state = string(bytes.TrimSpace(value))
+		case "stored":
+			s.stored = n
+		case "until":
+			s.until = n
+		case "lookups":
+			s.lookups = uint64(n)
+		case "memory":
+			s.memory.lookups = uint64(n)
+		case "memory-since":
+			s.memory.since = n
+		case "lost":
+			s.lost.lookups = uint64(n)
+		case "lost-since":
+			s.lost.since = n
+		case "lost-until":
+			s.lost.until = n
+		}
+	}
+	s.memory.until = s.alive
+	return s
+}
+
+const (
+	stateRunning = "running"
+	stateStopped = "stopped"
+)
+
+// lockDir takes the lock of dir. before is what the process that had it last
+// wrote.
+func lockDir(dir string, now time.Time) (lock *dirLock, before lockState, err error) {
 	f, err := openLock(filepath.Join(dir, "lock"))
 	if err != nil {
-		return nil, crashed, err
+		return nil, before, err
 	}
-	var pid int
-	var alive int64
-	var state string
-	fmt.Fscanf(f, "pid %d\nalive %d\nstate %s\n", &pid, &alive, &state)
+	b := make([]byte, 4096)
+	n, _ := f.ReadAt(b, 0)
+	before = parseLock(b[:n])
 	if free, err := lockFile(f); !free {
 		f.Close()
 		if err != nil {
-			return nil, crashed, fmt.Errorf("locking %s: %w", f.Name(), err)
+			return nil, before, fmt.Errorf("locking %s: %w", f.Name(), err)
 		}
-		return nil, crashed, &InUseError{dir, pid}
+		return nil, before, &InUseError{dir, before.pid}
 	}
-	lock = &dirLock{f}
-	if state == "running" {
-		crashed = time.UnixMilli(alive)
+	lock = &dirLock{f: f, lockState: before}
+	lock.pid, lock.memory = os.Getpid(), loss{}
+	if before.state == stateRunning {
+		lock.lost.add(before.memory)
 	}
-	return lock, crashed, lock.alive(now)
+	return lock, before, lock.update(now, func(*lockState) {})
 }
 
-// alive writes that this process is alive at now.
-func (l *dirLock) alive(now time.Time) error { return l.write(now, "running") }
+// update changes what the file says, and that this process is alive at now.
+func (l *dirLock) update(now time.Time, change func(*lockState)) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.lockState)
+	l.alive, l.state = now.UnixMilli(), stateRunning
+	return l.writeLocked()
+}
+
+func (l *dirLock) writeLocked() error {
+	_, err := l.f.WriteAt(l.appendTo(nil), 0)
+	return err
+}
+
+// get returns what the file says.
+func (l *dirLock) get() lockState {
+	if l == nil {
+		return lockState{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lockState
+}
 
 // release writes that this process stopped in an orderly way, and gives the
 // lock back.
 func (l *dirLock) release(now time.Time) error {
-	err := l.write(now, "stopped")
-	return joinClose(err, l.f)
-}
-
-func (l *dirLock) write(now time.Time, state string) error {
-	_, err := l.f.WriteAt(fmt.Appendf(nil, lockFormat, os.Getpid(), now.UnixMilli(), state), 0)
-	return err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alive, l.state, l.memory = now.UnixMilli(), stateStopped, loss{}
+	return joinClose(l.writeLocked(), l.f)
 }

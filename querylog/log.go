@@ -3,8 +3,10 @@ package querylog
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"sync"
 	"time"
 
@@ -22,18 +24,19 @@ type Log struct {
 	stopped chan struct{}
 	err     error // of closing; set before stopped is closed
 
-	mu       sync.Mutex
-	fold     *fold
-	limit    int // bytes the fold may take
-	hits     hitBuffer
-	torn     bool // the journal lacks something: it must be written anew from the fold
-	closed   bool
-	events   []Event
-	bindings []devices.Binding
-	stats    Stats
-	kept     []devices.Binding // as found in the store
-	nextID   uint64
-	keptErr  error
+	mu         sync.Mutex
+	fold       *fold
+	limit      int // bytes the fold may take
+	hits       hitBuffer
+	incomplete bool // the journal lacks something: it must be written anew from the fold
+	closed     bool
+	events     []Event
+	bindings   []devices.Binding
+	stats      Stats
+	failures   map[string]string // by what fails
+	kept       []devices.Binding // as found in the store
+	nextID     uint64
+	keptErr    error
 }
 
 // Stats are a Log's figures since it was opened.
@@ -53,12 +56,11 @@ type Stats struct {
 	Migration *Migration `json:"migration,omitempty"` // of a store of version 1; nil where there is none
 }
 
-// Sizes and times of the journal.
+// Sizes of what waits for the journal.
 const (
-	hitsFull   = 64 << 10  // bytes at which the writer is called early
-	hitsMax    = 512 << 10 // bytes at which the journal is given up until it can be written anew
-	eventsMax  = 10_000
-	flushEvery = 100 * time.Millisecond
+	hitsFull  = 64 << 10  // bytes at which the writer is called early
+	hitsMax   = 512 << 10 // bytes at which the journal is given up until it can be written anew
+	eventsMax = 10_000
 )
 
 // Open opens the log in a data directory, stores what an earlier process left
@@ -85,15 +87,22 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 	}
 	l := &Log{
 		o: o, limit: o.MaxMemory, fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
-		some: make(chan struct{}, 1), much: make(chan struct{}, 1),
+		failures: make(map[string]string),
+		some:     make(chan struct{}, 1), much: make(chan struct{}, 1),
 		flushes: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	w := newWriter(l)
-	w.clock.synced = synced
-	if err := w.open(); err != nil {
+	clock, q := newClockGuard(o.Now), newWindowQueue()
+	clock.synced = synced
+	s := newStorer(l, q, clock)
+	j := &journaler{l: l, q: q, clock: clock, store: s}
+	if err := j.open(); err != nil {
 		return nil, err
 	}
-	go w.run()
+	s.open()
+	l.addEvent(Event{Kind: KindStart, Detail: fmt.Sprintf("process %d", os.Getpid())})
+	j.flush()
+	go s.run()
+	go j.run()
 	return l, nil
 }
 
@@ -134,13 +143,13 @@ func (l *Log) addLocked(r *Record) {
 	if more {
 		row.elapsed, row.ttl = max(row.elapsed, elapsed), max(row.ttl, r.TTL)
 	}
-	if l.torn {
+	if l.incomplete {
 		return
 	}
 	l.hits.add(at, ms, more, elapsed, r.TTL)
 	if len(l.hits.buf) > hitsMax {
 		l.hits.reset(0)
-		l.torn = true
+		l.incomplete = true
 	}
 }
 

@@ -418,11 +418,11 @@ func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
 	l.Append([]Record{r})
 	r.Binding = nil
 	f := l.fold
-	w := &writer{l: l}
+	j := &journaler{l: l}
 	l.mu.Lock() // as the writer does between asking and taking the fold
 	f.add(&r, r.Time.UnixMilli(), byName, l.limit)
 	b := batch{old: f, fold: f.header()}
-	w.resolveClosed(&b)
+	j.resolveClosed(&b)
 	l.mu.Unlock()
 	closeLog(t, l)
 	got := rows(t, dir, Filter{})

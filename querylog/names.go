@@ -93,11 +93,17 @@ func lastName(table string) string {
 	return `SELECT id FROM ` + table + `_name WHERE id < ? ORDER BY id DESC LIMIT 1`
 }
 
-// deleteNames deletes names of a table that no row has any more: those of the
-// periods before the oldest row's. Names are overwritten as rows are.
-func (s *store) deleteNames(table string) error {
+// deleteNames deletes up to so many names of a table that no row has any more,
+// and returns how many: those of the periods before the oldest row's. Names are
+// overwritten as rows are.
+func (s *store) deleteNames(table string, most int) (n int64, err error) {
 	s.forgetNames() // they might be among those that are deleted
-	return s.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id IN (SELECT id FROM %[1]s_name
-		WHERE id < (SELECT coalesce(min(id) >> %[2]d, 1 << %[3]d) FROM %[1]s) << %[4]d LIMIT %[5]d)`,
-		table, periodRows, 62-nameBits, nameBits, 2*deleteRows))
+	err = s.transact(func() error {
+		err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id IN (SELECT id FROM %[1]s_name
+			WHERE id < (SELECT coalesce(min(id) >> %[2]d, 1 << %[3]d) FROM %[1]s) << %[4]d LIMIT %[5]d)`,
+			table, periodRows, 62-nameBits, nameBits, most))
+		n = s.conn.Changes()
+		return err
+	})
+	return n, err
 }

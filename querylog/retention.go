@@ -6,164 +6,304 @@ import (
 )
 
 const (
-	retainEvery = time.Hour
-	deleteRows  = 5_000 // in one transaction, so that a commit never waits long
-	vacuumPages = 2_000
+	retainEvery  = time.Hour
+	stepTime     = 25 * time.Millisecond // that a step of retention should take: journaling does not wait for it, but windows do
+	deleteFirst  = 500                   // rows deleted in the first step; then as many as take stepTime
+	deleteMost   = 20_000
+	vacuumPages  = 200   // given back in a step
+	vacuumMost   = 2_000 // in a run
+	bindingsPage = 5_000 // rows looked at in a step for the bindings they refer to
 )
 
-// retain deletes what is too old or too much, once an hour.
-func (w *writer) retain() {
-	if w.store == nil || !w.lastRetain.IsZero() && time.Since(w.lastRetain) < retainEvery {
-		return
-	}
-	w.lastRetain = time.Now()
-	d, err := w.store.retain(w.l.o.Retention, w.l.o.Now(), &w.clock)
-	if d.detail() != "" {
-		w.l.addEvent(Event{Kind: KindRetention, Detail: d.detail()})
-	}
-	if d.held != w.held && d.held != "" {
-		w.l.addEvent(Event{Kind: KindClock, Detail: "nothing is deleted by age for now: " + d.held})
-	}
-	w.held = d.held
-	if isCorrupt(err) {
-		err = w.replaceStore(err)
-	}
-	if err != nil {
-		w.failed("store", err)
-	}
+// A retentionRun is retention in the course of a run, which is made in steps: a
+// window that is to be stored comes first.
+type retentionRun struct {
+	last     time.Time // begin of the last run
+	steps    []func(*storer) (done bool, err error)
+	batch    int    // rows to delete in a step
+	held     string // why nothing is deleted by age
+	deleted  deleted
+	vacuumed int
 }
 
-// deleted says what a run of retain has deleted.
+// deleted says what a run has deleted.
 type deleted struct {
-	listed, crowded int64  // rows by age; rows of any kind by the size cap
-	held            string // why nothing was deleted by age; "" if it was
+	listed, overLimit int64 // rows of listed names by age; rows of any kind by the size cap
 }
 
 func (d *deleted) detail() string {
 	switch {
-	case d.crowded > 0:
-		return fmt.Sprintf("%d of the oldest rows deleted, as the store reached its largest size", d.crowded)
+	case d.overLimit > 0:
+		return fmt.Sprintf("%d of the oldest rows deleted, as the store reached its largest size", d.overLimit)
 	case d.listed > 0:
 		return fmt.Sprintf("%d rows of listed names deleted by age", d.listed)
 	}
 	return ""
 }
 
-func (s *store) retain(r Retention, now time.Time, clock *clockGuard) (d deleted, err error) {
-	if ok, why := clock.mayDelete(); !ok {
-		d.held = why
-	} else if err := s.retainAges(r, now, &d); err != nil {
-		return d, err
+// retain does one step of deleting what is too old or too much, once an hour,
+// and reports whether more is due at once.
+func (s *storer) retain() (more bool) {
+	r := &s.retention
+	if len(r.steps) == 0 {
+		if !r.last.IsZero() && time.Since(r.last) < retainEvery {
+			return false
+		}
+		s.beginRetention()
 	}
-	if r.MaxBytes > 0 {
-		if err := s.retainSize(r.MaxBytes, &d); err != nil {
-			return d, err
+	begun := time.Now()
+	done, err := r.steps[0](s)
+	if isCorrupt(err) {
+		if err = s.replaceStore(err); err == nil {
+			r.steps = nil
+			return true
 		}
 	}
-	return d, s.conn.Exec(fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)) // a row for each page: exec would stop at the first
-}
-
-// retainAges deletes by age: unlisted rows, of which hourly totals remain, then
-// what is as old as listed rows may become.
-func (s *store) retainAges(r Retention, now time.Time, d *deleted) error {
-	if r.Unlisted >= 0 {
-		if _, err := s.deleteRows("unlisted", now.Add(-r.Unlisted)); err != nil {
-			return err
-		}
-	}
-	if r.Listed < 0 {
-		return nil
-	}
-	before := now.Add(-r.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
-	n, err := s.deleteRows("listed", before)
-	d.listed = n
 	if err != nil {
-		return err
+		r.steps = nil
+		s.failed(err)
+		return false
 	}
-	ms := before.UnixMilli()
-	return s.transact(func() error {
-		for _, sql := range []string{
-			`DELETE FROM hour WHERE hour < ?`,
-			`DELETE FROM ledger WHERE time < ?`,
-			`DELETE FROM binding WHERE since < ? AND id NOT IN (SELECT binding FROM listed UNION ALL SELECT binding FROM unlisted)
-				AND id NOT IN (SELECT max(id) FROM binding GROUP BY addr)`,
-		} {
-			if err := s.exec(sql, ms); err != nil {
-				return err
-			}
-		}
-		s.bound = map[uint64]bool{}
-		return s.exec(`DELETE FROM window WHERE last < ?`, ms)
-	})
-}
-
-// deleteRows deletes the rows of a table whose last lookup was before a time.
-// The newest window that ended before it bounds the search.
-func (s *store) deleteRows(table string, before time.Time) (n int64, err error) {
-	ms := before.UnixMilli()
-	end, err := s.number(`SELECT coalesce((SELECT id FROM window WHERE last < ? ORDER BY id DESC LIMIT 1), 0)`, ms)
-	if err != nil || end == 0 {
-		return 0, err
+	if s.failing {
+		s.succeeded()
 	}
-	return s.deleteChunks(table, (end+1)<<rowBits, ms)
-}
-
-// deleteChunks deletes the rows of a table with smaller ids and an earlier last
-// lookup, keeping hourly totals of unlisted ones.
-func (s *store) deleteChunks(table string, below, lastBefore int64) (n int64, err error) {
-	for {
-		deleted, err := s.deleteChunk(table, below, lastBefore)
-		n += deleted
-		if err != nil || deleted < deleteRows {
-			return n, err
+	r.adapt(time.Since(begun))
+	if done {
+		r.steps = r.steps[1:]
+	}
+	if len(r.steps) == 0 {
+		if detail := r.deleted.detail(); detail != "" {
+			s.l.addEvent(Event{Kind: KindRetention, Detail: detail})
 		}
 	}
+	return true
 }
 
-func (s *store) deleteChunk(table string, below, lastBefore int64) (n int64, err error) {
+// adapt chooses how much the next step does by how long the last one took.
+func (r *retentionRun) adapt(took time.Duration) {
+	if took > stepTime {
+		r.batch = max(r.batch/2, 50)
+	} else if took < stepTime/2 {
+		r.batch = min(r.batch*2, deleteMost)
+	}
+}
+
+// beginRetention plans the steps of a run.
+func (s *storer) beginRetention() {
+	r := &s.retention
+	r.last, r.deleted, r.vacuumed, r.steps = time.Now(), deleted{}, 0, nil
+	if r.batch == 0 {
+		r.batch = deleteFirst
+	}
+	o := s.l.o.Retention
+	ok, held := s.clock.mayDelete()
+	if held != r.held && held != "" {
+		s.l.addEvent(Event{Kind: KindClock, Detail: "nothing is deleted by age for now: " + held})
+	}
+	r.held = held
+	if ok {
+		now := time.UnixMilli(s.clock.mark().steady)
+		if o.Unlisted >= 0 {
+			r.steps = append(r.steps, deleteBefore("unlisted", now.Add(-o.Unlisted)), deleteNames("unlisted"))
+		}
+		if o.Listed >= 0 {
+			before := now.Add(-o.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
+			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before), deleteBindings(before))
+		}
+	}
+	if o.MaxBytes > 0 {
+		r.steps = append(r.steps, deleteOverLimit("unlisted", o.MaxBytes), deleteOverLimit("listed", o.MaxBytes), deleteNames("unlisted"), deleteNames("listed"))
+	}
+	r.steps = append(r.steps, (*storer).vacuum, (*storer).saveClock)
+}
+
+// deleteBefore deletes the rows of a table that are older than a steady time.
+func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
+	return func(s *storer) (bool, error) {
+		end, err := s.store.endBefore(before)
+		if err != nil || end == 0 {
+			return true, err
+		}
+		n, err := s.store.deleteChunk(table, end, s.retention.batch)
+		if table == "listed" {
+			s.retention.deleted.listed += n
+		}
+		return n < int64(s.retention.batch), err
+	}
+}
+
+// endBefore returns the id before which all rows are older than a steady time, 0
+// for none.
+func (s *store) endBefore(before time.Time) (int64, error) {
+	n, err := s.number(`SELECT coalesce((SELECT id FROM window WHERE last < ? ORDER BY id DESC LIMIT 1), -1) + 1`, before.UnixMilli())
+	return n << rowBits, err
+}
+
+// deleteChunk deletes up to so many of the oldest rows of a table, keeping hourly
+// totals of unlisted ones.
+func (s *store) deleteChunk(table string, end int64, most int) (n int64, err error) {
 	err = s.transact(func() error {
-		const chunk = ` IN (SELECT id FROM %[1]s WHERE id < ?1 AND last < ?2 ORDER BY id LIMIT %[2]d)`
+		const chunk = ` IN (SELECT id FROM %[1]s WHERE id < ?1 ORDER BY id LIMIT %[2]d)`
 		if table == "unlisted" {
 			err := s.exec(fmt.Sprintf(`INSERT INTO hour
 				SELECT r.first - r.first %% 3600000, r.node, coalesce(b.device, 'addr:' || r.client, ''), sum(r.count)
 				FROM unlisted r LEFT JOIN binding b ON b.id = r.binding
 				WHERE r.id`+chunk+` GROUP BY 1, 2, 3
-				ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, table, deleteRows), below, lastBefore)
+				ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, table, most), end)
 			if err != nil {
 				return err
 			}
 		}
-		if err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s WHERE id`+chunk, table, deleteRows), below, lastBefore); err != nil {
+		if err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s WHERE id`+chunk, table, most), end); err != nil {
 			return err
 		}
 		n = s.conn.Changes()
-		return s.deleteNames(table)
+		return nil
 	})
 	return n, err
 }
 
-// retainSize deletes the oldest rows until the store is a tenth below its cap:
-// unlisted ones first.
-func (s *store) retainSize(maxBytes int64, d *deleted) error {
-	const all = 1<<63 - 1
-	size, err := s.size()
-	if err != nil || size <= maxBytes {
-		return err
+// deleteNames deletes the names that no row of a table has any more.
+func deleteNames(table string) func(*storer) (bool, error) {
+	return func(s *storer) (bool, error) {
+		n, err := s.store.deleteNames(table, s.retention.batch)
+		return n < int64(s.retention.batch), err
 	}
-	for _, table := range []string{"unlisted", "listed"} {
-		for size > maxBytes/10*9 {
-			n, err := s.deleteChunk(table, all, all)
-			d.crowded += n
-			if err != nil {
-				return err
+}
+
+// deleteOthers deletes what is kept as long as rows of listed names: totals, the
+// ledger and what is known of windows.
+func deleteOthers(before time.Time) func(*storer) (bool, error) {
+	return func(s *storer) (done bool, err error) {
+		end, err := s.store.endBefore(before)
+		if err != nil || end == 0 {
+			return true, err
+		}
+		most := int64(s.retention.batch)
+		err = s.store.transact(func() error {
+			done = true
+			for _, delete := range []struct {
+				sql   string
+				below int64
+			}{
+				{`DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)`, end},
+				{`DELETE FROM window WHERE id IN (SELECT id FROM window WHERE id < ?1 ORDER BY id LIMIT ?2)`, end >> rowBits},
+			} {
+				if err := s.store.exec(delete.sql, delete.below, most); err != nil {
+					return err
+				}
+				if done = done && s.store.conn.Changes() < most; !done {
+					return nil
+				}
 			}
-			if n == 0 {
-				break
-			}
-			if size, err = s.size(); err != nil {
-				return err
+			return s.store.exec(`DELETE FROM hour WHERE hour < ?1 AND hour > ?2`, before.UnixMilli(), before.Add(-hoursDated).UnixMilli())
+		})
+		return done, err
+	}
+}
+
+// hoursDated is how old a total may look: one that looks older was counted while
+// the clock was not set, and is kept.
+const hoursDated = 20 * 365 * 24 * time.Hour
+
+// A bindingScan looks for bindings to which no row refers any more.
+type bindingScan struct {
+	unused map[int64]bool
+	after  map[string]int64 // by table: the last row looked at
+}
+
+// deleteBindings returns the step that deletes bindings that began before a time,
+// are not the last of their address, and to which no row refers. It looks at all
+// rows, a page in each step.
+func deleteBindings(before time.Time) func(*storer) (bool, error) {
+	var scan *bindingScan
+	return func(s *storer) (bool, error) {
+		if scan == nil {
+			scan = &bindingScan{map[int64]bool{}, map[string]int64{}}
+			err := s.store.numbers(`SELECT id FROM binding WHERE since < ? AND id NOT IN (SELECT max(id) FROM binding GROUP BY addr)`,
+				func(id int64) { scan.unused[id] = true }, before.UnixMilli())
+			return len(scan.unused) == 0, err
+		}
+		for _, table := range []string{"listed", "unlisted"} {
+			n, err := s.store.scanBindings(scan, table)
+			if err != nil || n == bindingsPage {
+				return false, err
 			}
 		}
+		// Both are looked at to their ends, and no window comes in between.
+		return true, s.store.transact(func() error {
+			for id := range scan.unused {
+				if err := s.store.exec(`DELETE FROM binding WHERE id = ?`, id); err != nil {
+					return err
+				}
+			}
+			s.store.bound = map[uint64]bool{}
+			return nil
+		})
 	}
-	return nil
+}
+
+// scanBindings looks at the next rows of a table, and returns how many.
+func (s *store) scanBindings(scan *bindingScan, table string) (n int, err error) {
+	stmt, _, err := s.conn.Prepare(fmt.Sprintf(`SELECT id, binding FROM %s WHERE id > ? ORDER BY id LIMIT %d`, table, bindingsPage))
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Close()
+	stmt.BindInt64(1, scan.after[table])
+	for stmt.Step() {
+		scan.after[table] = stmt.ColumnInt64(0)
+		delete(scan.unused, stmt.ColumnInt64(1))
+		n++
+	}
+	return n, stmt.Err()
+}
+
+// numbers calls each with every number that a query gives.
+func (s *store) numbers(sql string, each func(int64), args ...int64) error {
+	stmt, _, err := s.conn.Prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for i, a := range args {
+		stmt.BindInt64(i+1, a)
+	}
+	for stmt.Step() {
+		each(stmt.ColumnInt64(0))
+	}
+	return stmt.Err()
+}
+
+// deleteOverLimit deletes the oldest rows of a table while the store is larger
+// than it may be, until it is a tenth below.
+func deleteOverLimit(table string, maxBytes int64) func(*storer) (bool, error) {
+	return func(s *storer) (bool, error) {
+		const all = 1<<63 - 1
+		size, err := s.store.size()
+		if err != nil || size <= maxBytes/10*9 || size <= maxBytes && s.retention.deleted.overLimit == 0 {
+			return true, err
+		}
+		n, err := s.store.deleteChunk(table, all, s.retention.batch)
+		s.retention.deleted.overLimit += n
+		if err == nil { // their names are much of what they take
+			_, err = s.store.deleteNames(table, 2*s.retention.batch)
+		}
+		return n == 0, err
+	}
+}
+
+// vacuum gives free pages back to the file system.
+func (s *storer) vacuum() (bool, error) {
+	free, err := s.store.number(`PRAGMA freelist_count`)
+	if err != nil || free == 0 || s.retention.vacuumed >= vacuumMost {
+		return true, err
+	}
+	s.retention.vacuumed += vacuumPages
+	return false, s.store.conn.Exec(fmt.Sprintf(`PRAGMA incremental_vacuum(%d)`, vacuumPages)) // a row for each page: exec would stop at the first
+}
+
+// saveClock keeps the steady time where no window is stored for long.
+func (s *storer) saveClock() (bool, error) {
+	return true, s.store.transact(func() error { return s.store.saveClock(s.clock.mark()) })
 }

@@ -24,6 +24,8 @@ type segment struct {
 	size int64 // of the whole frames in it
 	enc  *encoder
 	rows int // rows of the fold written so far
+
+	named bool // it has its later name
 }
 
 func segmentPath(dir string, window int64) string {
@@ -62,11 +64,19 @@ func createSegment(dir string, window int64) (*segment, error) {
 		return nil, err
 	}
 	s := &segment{f: f, path: path, enc: newEncoder(window)}
-	return s, s.write([]byte(journalMagic))
+	if err := s.write([]byte(journalMagic)); err != nil {
+		s.discard()
+		return nil, err
+	}
+	return s, nil
 }
 
 // rename gives the segment its name, in place of an earlier one of the window.
-func (s *segment) rename() error { return os.Rename(s.path+".new", s.path) }
+func (s *segment) rename() error {
+	err := os.Rename(s.path+".new", s.path)
+	s.named = err == nil
+	return err
+}
 
 // write appends to the file, or leaves it as it was.
 func (s *segment) write(b []byte) error {
@@ -85,6 +95,28 @@ func (s *segment) write(b []byte) error {
 }
 
 func (s *segment) close() { s.f.Close() }
+
+// discard closes the file, and removes it where it has not got its name.
+func (s *segment) discard() {
+	s.f.Close()
+	if !s.named {
+		os.Remove(s.path + ".new")
+	}
+}
+
+// linked reports whether the file is still there under its name: a journal whose
+// directory was removed survives nothing.
+func (s *segment) linked() bool {
+	if s == nil {
+		return false
+	}
+	have, err := s.f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(s.path)
+	return err == nil && os.SameFile(have, named)
+}
 
 // readSegment reads the journal of a window, a part at a time.
 func readSegment(dir string, window int64) (*replay, error) {

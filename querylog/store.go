@@ -26,6 +26,7 @@ type store struct {
 	path     string
 	id       string // random, made with the store: with a row's number its key among the rows of all stores
 	position int64  // the last window that is in it
+	opened   int64  // position when this process opened it
 	created  bool   // by this open
 
 	insert      map[string]*sqlite3.Stmt
@@ -96,7 +97,7 @@ func (s *store) prepare() error {
 	if s.id, err = s.metaText("store"); err != nil {
 		return err
 	}
-	if s.position, err = s.meta("position"); err != nil {
+	if s.position, err = s.meta(metaPosition); err != nil {
 		return err
 	}
 	return s.openOld()
@@ -217,6 +218,8 @@ func (s *store) exec(sql string, args ...int64) error {
 // A windowData is a window on its way into the store.
 type windowData struct {
 	number   int64
+	alias    int64 // the number of its journal, where that is another; 0 for none
+	clock    clockMark
 	node     string
 	entries  iter.Seq2[int, *entry]
 	events   []Event
@@ -271,13 +274,59 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 			return 0, 0, err
 		}
 	}
-	if rows > 0 {
-		err = s.run("window", w.number, first, last, int64(rows), int64(lookups))
+	if rows == 0 {
+		first, last = w.clock.wall, w.clock.wall
 	}
-	if err == nil {
-		err = s.setMeta("position", w.number)
+	if err := s.run("window", w.number, first, last, int64(rows), int64(lookups)); err != nil {
+		return 0, 0, err
 	}
-	return rows, lookups, err
+	if w.alias != 0 { // so that has knows the journal again
+		if err := s.run("window", w.alias, first, last, 0, 0); err != nil {
+			return 0, 0, err
+		}
+	}
+	return rows, lookups, s.writeMeta(w, lookups)
+}
+
+// writeMeta keeps what belongs to the last window stored.
+func (s *store) writeMeta(w *windowData, lookups uint64) error {
+	total, err := s.lookups()
+	if err != nil {
+		return err
+	}
+	if err := s.setMeta(metaLookups, int64(total+lookups)); err != nil {
+		return err
+	}
+	if err := s.saveClock(w.clock); err != nil {
+		return err
+	}
+	return s.setMeta(metaPosition, w.number)
+}
+
+func (s *store) saveClock(c clockMark) error {
+	synced := int64(0)
+	if c.synced {
+		synced = 1
+	}
+	return errors.Join(s.setMeta(metaSteady, c.steady), s.setMeta(metaWall, c.wall), s.setMeta(metaSynced, synced), s.setMeta(metaDoubted, c.doubted))
+}
+
+// lookups returns how many lookups the store has taken since it was made.
+func (s *store) lookups() (uint64, error) {
+	n, err := s.meta(metaLookups)
+	return uint64(n), err
+}
+
+// has reports whether a window that the store's position is behind was stored.
+// Windows without lookups have no line of their own in older stores.
+func (s *store) has(window int64) (bool, error) {
+	sql := fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM window WHERE id = %[1]d) OR EXISTS (SELECT 1 FROM ledger WHERE id >= %[1]d << %[2]d AND id < (%[1]d + 1) << %[2]d)`,
+		window, rowBits)
+	n, err := s.number(sql)
+	if err == nil && n == 0 && s.old != nil { // stored by an earlier version, and not copied yet
+		n, err = s.old.number(sql)
+	}
+	return n == 1, err
 }
 
 // run executes a prepared insert with numbers as its first arguments; the rest
