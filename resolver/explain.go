@@ -60,11 +60,11 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 	if q.alias != nil {
 		story.Alias = string(dnswire.AppendText(nil, q.alias))
 	}
-	s.tellRedirects(story, q)
+	s.addRedirects(story, q)
 	if e != nil && story.Special.Rule == 0 && (story.Lists.Action != blocklists.Block || len(story.Redirects) > 0) {
-		s.tellEntry(story, q, e)
+		s.addEntry(story, q, e)
 	}
-	story.tellReply(reply)
+	story.addReply(reply)
 	return story, nil
 }
 
@@ -78,8 +78,8 @@ func (q *query) setQuestion(name *dnswire.Name, qtype uint16) error {
 	return dnswire.ParseQuestion(packet, &q.Question)
 }
 
-// tellRedirects notes where rules lead q.
-func (s *Server) tellRedirects(story *Story, q *query) {
+// addRedirects notes where rules lead q.
+func (s *Server) addRedirects(story *Story, q *query) {
 	if !redirects(q.policy, story.Lists, q.Type) {
 		return
 	}
@@ -92,8 +92,8 @@ func (s *Server) tellRedirects(story *Story, q *query) {
 	}
 }
 
-// tellEntry notes what e, the answer to q before it was decided, leads to.
-func (s *Server) tellEntry(story *Story, q *query, e *cache.Entry) {
+// addEntry notes what e, the answer to q before it was decided, leads to.
+func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
 	for off := 0; off < len(e.Aliases); {
 		var n dnswire.Name
 		end, err := n.Read(e.Aliases, off)
@@ -117,8 +117,8 @@ func (s *Server) tellEntry(story *Story, q *query, e *cache.Entry) {
 	}
 }
 
-// tellReply notes what the client gets.
-func (story *Story) tellReply(reply []byte) {
+// addReply notes what the client gets.
+func (story *Story) addReply(reply []byte) {
 	var m dns.Msg
 	if len(reply) == 0 || m.Unpack(reply) != nil {
 		return

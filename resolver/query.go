@@ -105,8 +105,8 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 	return rec
 }
 
-// parse fills q from packet, through either door. If it returns false, reply is
-// what to send, which may be nothing.
+// parse fills q from packet, by the strict parser or by the full one. If it returns
+// false, reply is what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
 	q.alias, q.ttl, q.private, q.verdict, q.redirection = nil, 0, false, blocklists.Verdict{}, nil
 	err := dnswire.ParseQuestion(packet, &q.Question)
@@ -166,7 +166,7 @@ func (s *Server) checkTypeAndClass(q *query, dst []byte) (reply []byte, ok bool)
 	return dnswire.AppendEmpty(dst, &q.Question, rcode, s.cookies.answer(q), ede), false
 }
 
-// maxUnusual bounds the records beside the question that the second door looks
+// maxUnusual bounds the records beside the question that the full parser looks
 // at: TSIG, SIG(0), an OPT and an SOA.
 const maxUnusual = 4
 
