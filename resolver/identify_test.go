@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,10 +18,11 @@ import (
 func TestAQueryWaitsForWhoAsks(t *testing.T) {
 	lists := openLists(t, blocklists.Options{Groups: []blocklists.GroupSettings{{Name: "tablet", ClientNames: []string{"tablet"}}}},
 		map[string]string{"ads.txt": "||game.example^$client='tablet'\n"})
-	matters := true
+	var matters atomic.Bool
+	matters.Store(true)
 	known := make(chan *devices.Binding, 1)
 	s, book := startServer(t, Options{
-		Policy: withPolicy(lists), ByDevice: func() bool { return matters },
+		Policy: withPolicy(lists), ByDevice: func() bool { return matters.Load() },
 		Identify: func(netip.Addr) *devices.Binding { return <-known },
 	}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 
@@ -48,7 +50,7 @@ func TestAQueryWaitsForWhoAsks(t *testing.T) {
 			t.Errorf("%s: logged under %q", test.name, device)
 		}
 	}
-	matters = false
+	matters.Store(false)
 	if got := data(ask(t, s, "udp", "game.example.", dns.TypeA)); got != "A 192.0.2.1" {
 		t.Errorf("where it does not matter nobody is asked: got %q", got)
 	}
