@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ type machine struct {
 	leader string // the process id of its systemd, from here
 }
 
-// startMachine starts a machine with the program to install at /opt/new/telltale,
+// startMachine starts a machine with the program to install at /opt/new/bin/telltale,
 // and skips where that cannot be done.
 func startMachine(t *testing.T) *machine {
 	t.Helper()
@@ -34,7 +35,7 @@ func startMachine(t *testing.T) *machine {
 		t.Skip("systemd is not installed here")
 	}
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "telltale"), ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "bin/telltale"), ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -118,30 +119,51 @@ func (m *machine) want(text string, args ...string) {
 	m.t.Errorf("%q: got %q, want %q in it", args, out, text)
 }
 
+// page runs the shell lines of a page as they are written, in a checkout where
+// the program is built. A question is answered yes.
+func (m *machine) page(name string) {
+	m.t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../docs", name))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	script := "set -e\nsudo() { \"$@\"; }\ncd /tmp && rm -f bin && ln -s /opt/new/bin bin\n"
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(block[1]) {
+			switch {
+			case strings.HasPrefix(line, "make "), strings.HasPrefix(line, "git "): // done already
+			case strings.Contains(line, " install"):
+				script += strings.TrimSpace(line) + " --yes\n"
+			default:
+				script += line
+			}
+		}
+	}
+	m.sh(script)
+}
+
 func TestE2EInstall(t *testing.T) {
 	m := startMachine(t)
 
 	// A port that is taken ends it before anything is changed.
-	m.run("systemd-run", "--unit=other", "/opt/new/telltale", "serve", "--data-dir", "/tmp/other", "--lists-dir", "/tmp/other/lists")
-	m.want("Telltale answers", "/opt/new/telltale", "healthcheck", "--data-dir", "/tmp/other")
-	if out, exit := m.try("/opt/new/telltale", "install", "--yes"); exit != 1 || !strings.Contains(out, "port 53") && !strings.Contains(out, ":53") {
+	m.run("systemd-run", "--unit=other", "/opt/new/bin/telltale", "serve", "--data-dir", "/tmp/other", "--lists-dir", "/tmp/other/lists")
+	m.want("Telltale answers", "/opt/new/bin/telltale", "healthcheck", "--data-dir", "/tmp/other")
+	if out, exit := m.try("/opt/new/bin/telltale", "install", "--yes"); exit != 1 || !strings.Contains(out, "port 53") && !strings.Contains(out, ":53") {
 		t.Errorf("with port 53 taken: exit status %d, %q", exit, out)
 	}
 	if out, exit := m.try("test", "-e", installedUnit); exit == 0 {
 		t.Errorf("the unit was written though port 53 is taken: %s", out)
 	}
 	m.run("systemctl", "stop", "other")
-	if out, exit := m.try("/opt/new/telltale", "install"); exit != 1 || !strings.Contains(out, "--yes") {
+	if out, exit := m.try("/opt/new/bin/telltale", "install"); exit != 1 || !strings.Contains(out, "--yes") {
 		t.Errorf("without a terminal: exit status %d, %q, want --yes named", exit, out)
 	}
-	m.run("/opt/new/telltale", "install", "--dry-run")
+	m.run("/opt/new/bin/telltale", "install", "--dry-run")
 	if _, exit := m.try("id", "telltale"); exit == 0 {
 		t.Error("--dry-run made a user")
 	}
 
-	if out := m.run("/opt/new/telltale", "install", "--yes"); !strings.Contains(out, "runs as a service") {
-		t.Errorf("got %q", out)
-	}
+	m.page("install.md")
 	m.want("Telltale answers", "telltale", "healthcheck")
 	m.want("telltale", "stat", "-c", "%U:%G", settingsDir+"/lists.d")
 	m.want("telltale", "stat", "-c", "%U", dataDir)
@@ -163,6 +185,11 @@ func TestE2EInstall(t *testing.T) {
 		t.Errorf("doctor of another user: got\n%s", out)
 	}
 
+	m.page("backup.md")
+	m.want("Telltale answers", "telltale", "healthcheck")
+	m.want("block", "telltale", "explain", "ads.example")
+	m.want("telltale:telltale", "stat", "-c", "%U:%G", settingsDir+"/lists.d/own.txt")
+
 	// A reload keeps the process, and so does a broken settings file.
 	pid := m.run("systemctl", "show", "--property=MainPID", "--value", "telltale")
 	m.sh("printf 'blocking:\\n  mode: nxdomain\\n' > " + settingsDir + "/telltale.yaml && systemctl reload telltale")
@@ -182,16 +209,15 @@ func TestE2EInstall(t *testing.T) {
 		m.want("Telltale answers", "telltale", "healthcheck")
 	}
 
-	// Updating keeps what is a person's.
-	m.run("/opt/new/telltale", "install", "--yes")
+	// Updating keeps what is a person's; the page's last line removes the service.
+	m.run("/opt/new/bin/telltale", "install", "--yes")
 	m.want("nodata", "cat", settingsDir+"/telltale.yaml")
-
-	m.run("telltale", "install", "--uninstall", "--yes")
+	m.page("update.md")
 	if out, _ := m.try("systemctl", "is-active", "telltale"); strings.HasPrefix(out, "active") {
 		t.Error("it runs after --uninstall")
 	}
 	m.run("test", "-e", settingsDir+"/telltale.yaml")
-	m.run("/opt/new/telltale", "install", "--uninstall", "--purge", "--yes")
+	m.run("/opt/new/bin/telltale", "install", "--uninstall", "--purge", "--yes")
 	for _, path := range []string{settingsDir, dataDir, installedUnit, installedBinary, installedUsers} {
 		if _, exit := m.try("test", "-e", path); exit == 0 {
 			t.Errorf("%s is there after --purge", path)

@@ -4,21 +4,24 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"telltale/bench/zone"
 )
 
-// TestREADME runs the commands of README's console blocks, in order, against a
-// server with the shipped lists, and compares what they print. Times and the
-// port are those of the run, and "..." stands for anything.
+// pages are those whose console blocks are run.
+var pages = []string{
+	"README.md", "docs/install.md", "docs/router.md", "docs/reading-the-log.md", "docs/something-broke.md", "docs/moving.md",
+}
+
+// TestREADME runs the commands of the pages' console blocks, in order, each page
+// against a server of its own with the shipped lists, and compares what they print.
+// Times and the port are those of the run, and "..." stands for anything.
 func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	handle, err := zone.Parse("")
 	if err != nil {
 		t.Fatal(err)
@@ -28,20 +31,61 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	srv := startTestServer(t, t.TempDir(), upstream, "")
-	ran := 0
-	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		for _, example := range strings.Split("\n"+block[1], "\n$ ")[1:] {
-			line, want, _ := strings.Cut(example, "\n")
-			got := runExample(t, srv, strings.Fields(line))
-			if !like(got, want) {
-				t.Errorf("$ %s\n%s\nREADME has\n%s", line, got, want)
+	for _, page := range pages {
+		t.Run(page, func(t *testing.T) {
+			text, err := os.ReadFile("../../" + page)
+			if err != nil {
+				t.Fatal(err)
 			}
-			ran++
-		}
+			examples := examplesOf(string(text))
+			if len(examples) == 0 {
+				t.Fatal("no examples")
+			}
+			srv := startTestServer(t, t.TempDir(), upstream, "")
+			if !strings.HasPrefix(examples[0], "dig") { // else the page asks by itself
+				if _, err := srv.ask([]string{"data.mistat.xiaomi.com", "A"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, example := range examples {
+				line, want, _ := strings.Cut(example, "\n")
+				if got := runExample(t, srv, fields(line)); !like(got, want) {
+					t.Errorf("$ %s\n%s\n%s has\n%s", line, got, page, want)
+				}
+			}
+		})
 	}
-	if ran < 5 {
-		t.Errorf("README has only %d examples", ran)
+}
+
+// examplesOf returns the commands of a page's console blocks, each with the
+// output that follows it.
+func examplesOf(text string) (all []string) {
+	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		all = append(all, strings.Split("\n"+block[1], "\n$ ")[1:]...)
+	}
+	return all
+}
+
+// TestLinks looks whether what pages link to is there.
+func TestLinks(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`).FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), link[1])); err != nil {
+				t.Errorf("%s links to %s: %v", strings.TrimPrefix(file, "../../"), link[1], err)
+			}
+		}
 	}
 }
 
@@ -59,6 +103,9 @@ func runExample(t *testing.T, srv *testServer, words []string) string {
 	}
 	if _, err := exec.LookPath("dig"); err != nil {
 		skipUnlessCI(t, "dig is not installed (Debian: bind9-dnsutils)")
+	}
+	if !slices.Contains(words, "-p") {
+		words = append(words, "-p", "5300")
 	}
 	for i, w := range words {
 		if w == "5300" {
