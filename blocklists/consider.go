@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -56,6 +58,8 @@ const (
 	Ended                   // at the time that Detail says
 	EndUnreadable           // its until= cannot be read
 	AnsweredByServer        // the server answers the name by itself
+	OtherTypes              // it holds for other types than the one asked for
+	OtherClients            // it holds for those that Detail names
 )
 
 // Consider decides the question like Decide and says what it did so by. It reads
@@ -89,6 +93,7 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 		}
 		c.Matches = append(c.Matches, m)
 	}
+	c.Matches = append(c.Matches, p.elsewhere(name, qtype, g)...)
 	c.Matches = append(c.Matches, p.ended(name, qtype, g)...)
 	return c
 }
@@ -200,6 +205,67 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 		return TierObserves
 	}
 	return Unlimited
+}
+
+// elsewhere returns the rules for a name that do not hold for this question: those
+// for other clients, or for other types.
+func (p *Policy) elsewhere(name *dnswire.Name, qtype uint16, g Group) (found []Match) {
+	ids := make([]RuleID, 0, len(p.limited))
+	whole := map[RuleID]bool{}
+	for _, h := range p.lookup(name, nil) {
+		id, k := rules.Split(h.Payload)
+		if k == rules.Detailed {
+			ids = append(ids, id)
+			whole[id] = int(h.Labels) == name.Labels()
+		}
+	}
+	text := dnswire.AppendText(nil, name.Wire())
+	for i := range p.patterns {
+		if r := &p.patterns[i]; r.re.Match(text) {
+			ids = append(ids, r.id)
+			whole[r.id] = true
+		}
+	}
+	for _, id := range ids {
+		at, rule := p.find(id)
+		if at < 0 {
+			continue
+		}
+		l := &p.lists[at]
+		d, ok := l.set.Detail(rule)
+		if !ok || l.set.ExtraOf(d) == nil || p.holds(id, &d, l, whole[id], name, qtype, g) {
+			continue
+		}
+		if limit, detail := p.whereHolds(id, &d, l, whole[id], name, qtype); limit != Unlimited {
+			m := match{id: id, rule: rule, list: uint16(at), flags: l.flags()}
+			l.weigh(&m, &d)
+			shown := p.show(&m)
+			shown.Limit, shown.Detail = limit, detail
+			found = append(found, shown)
+		}
+	}
+	return found
+}
+
+// whereHolds says for whom, or for which types, a rule holds that does not hold for a
+// question; Unlimited where it does not match the name.
+func (p *Policy) whereHolds(id RuleID, d *rules.Detail, l *policyList, whole bool, name *dnswire.Name, qtype uint16) (Limit, string) {
+	x := l.set.ExtraOf(*d)
+	clients := slices.Concat(x.Clients, x.Tags)
+	types := !rules.HoldsForType(x, qtype)
+	if _, dead := p.dead[id]; dead || d.Match == format.Exact && !whole || d.Match == format.Below && whole {
+		return Unlimited, ""
+	}
+	if slices.ContainsFunc(x.DenyAllow, func(below []byte) bool { return rules.IsBelow(name, below) }) {
+		return Unlimited, ""
+	}
+	switch {
+	case types:
+		return OtherTypes, ""
+	case len(clients) > 0:
+		return OtherClients, strings.Join(clients, ", ")
+	}
+	return Unlimited, ""
 }
 
 // ended returns the rules that match but have ended.

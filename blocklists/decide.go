@@ -114,22 +114,29 @@ func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	if p == nil {
 		return Verdict{}
 	}
-	if qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB {
-		if owner, ok := name.PortOwner(); ok {
-			return p.decideName(&owner, qtype, g)
-		}
+	if isService(name, qtype) {
+		return p.decideService(name, qtype, g)
 	}
-	return p.decideName(name, qtype, g)
-}
-
-// decideName is Decide for a name that is what it is.
-func (p *Policy) decideName(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	var room [24]matcher.Hit
 	hits := p.lookup(name, room[:0])
 	if len(hits) == 0 && len(p.patterns) == 0 {
 		return Verdict{Policy: p} // nearly every name
 	}
 	return p.decide(hits, name, qtype, g)
+}
+
+// isService reports whether a question may be for a service at another port.
+func isService(name *dnswire.Name, qtype uint16) bool {
+	return (qtype == dnswire.TypeHTTPS || qtype == dnswire.TypeSVCB) && name.Wire()[0] > 1 && name.Wire()[1] == '_'
+}
+
+// decideService is Decide for such a question.
+func (p *Policy) decideService(name *dnswire.Name, qtype uint16, g Group) Verdict {
+	if owner, ok := name.PortOwner(); ok {
+		name = &owner
+	}
+	var room [24]matcher.Hit
+	return p.decide(p.lookup(name, room[:0]), name, qtype, g)
 }
 
 // decide is Decide for what some rule may match.

@@ -79,7 +79,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	if k == rules.BlockExact || k == rules.ReplyExact || k == rules.AllowExact {
 		m.rank++
 	}
-	if p.isOut(id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, k, name) {
+	if off := p.group(g).off; off != nil && off[at] || isDelegation(qtype) && p.isOpenBelow(&m, k, name) || p.isCancelled(id) {
 		m.effect = silent
 	}
 	return append(ms, m)

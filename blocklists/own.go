@@ -46,10 +46,54 @@ func RemoveOwn(path, client string, name *dnswire.Name) (removed int, err error)
 	err = editFile(path, func(f *ownText) error {
 		before := len(f.lines)
 		_, err := f.remove(client, name)
-		removed = before - len(f.lines)
-		return err
+		if removed = before - len(f.lines); err != nil || removed > 0 {
+			return err
+		}
+		if others := f.clientsOf(name); len(others) > 0 {
+			return &OtherClientsError{Name: name.String(), For: client, Clients: others}
+		}
+		return nil
 	})
 	return removed, err
+}
+
+// An OtherClientsError says that there is no rule for a name and a client, and for
+// whom there are some.
+type OtherClientsError struct {
+	Name    string
+	For     string   // "" for everyone
+	Clients []string // "" for everyone
+}
+
+func (e *OtherClientsError) Error() string {
+	called := func(client string) string {
+		if client == "" {
+			return "everyone"
+		}
+		return client
+	}
+	var others []string
+	for _, c := range e.Clients {
+		others = append(others, called(c))
+	}
+	return fmt.Sprintf("there is no rule for %s for %s, but there is one for %s: say for whom", e.Name, called(e.For), strings.Join(others, ", "))
+}
+
+// clientsOf returns the clients for which there is a plain rule for this very name.
+func (f *ownText) clientsOf(name *dnswire.Name) (clients []string) {
+	for _, line := range f.lines {
+		all, _ := format.ParseLine(strings.TrimRight(line, "\r\n"), format.Options{Own: true})
+		for i := range all {
+			client := ""
+			if x := all[i].Extra; x != nil && len(x.Clients) > 0 {
+				client = strings.Join(x.Clients, "|")
+			}
+			if isPlainFor(&all[i], client, name) && !slices.Contains(clients, client) {
+				clients = append(clients, client)
+			}
+		}
+	}
+	return clients
 }
 
 // ownLine writes the rule.

@@ -1,8 +1,10 @@
 package blocklists
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,4 +138,21 @@ func FuzzEditOwn(f *testing.F) {
 			t.Errorf("got %q, want %q", g, want)
 		}
 	})
+}
+
+func TestRemovingARuleOfAnotherClientSaysForWhomThereIsOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "own.txt")
+	ads := name(t, "ads.example")
+	check(t, EditOwn(path, "tv", Allow, ads, "", time.Time{}))
+	_, err := RemoveOwn(path, "", ads)
+	var others *OtherClientsError
+	if !errors.As(err, &others) || !slices.Equal(others.Clients, []string{"tv"}) {
+		t.Errorf("got %v", err)
+	}
+	if n, err := RemoveOwn(path, "", name(t, "other.example")); n != 0 || err != nil {
+		t.Errorf("a name without a rule: got %d, %v", n, err)
+	}
+	if n, err := RemoveOwn(path, "tv", ads); n != 1 || err != nil {
+		t.Errorf("with the client: got %d, %v", n, err)
+	}
 }

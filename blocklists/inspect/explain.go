@@ -82,6 +82,9 @@ func why(c *blocklists.Consideration) string {
 	v := &c.Verdict
 	switch {
 	case v.Rule == 0 && !slices.ContainsFunc(c.Matches, isInForce):
+		if len(c.Matches) > 0 {
+			return "no rule that is in force here matches"
+		}
 		return "no rule matches"
 	case v.Rule == 0:
 		return "rules match, but none of them blocks or allows"
@@ -101,7 +104,7 @@ func Reason(v *blocklists.Verdict, outside string) string {
 
 func isInForce(m blocklists.Match) bool {
 	switch m.Limit {
-	case blocklists.Cancelled, blocklists.Ended, blocklists.EndUnreadable:
+	case blocklists.Cancelled, blocklists.Ended, blocklists.EndUnreadable, blocklists.OtherTypes, blocklists.OtherClients:
 		return false
 	}
 	return true
@@ -183,6 +186,10 @@ func Limit(m *blocklists.Match) string {
 		return "ended " + m.Detail
 	case blocklists.EndUnreadable:
 		return "not in force: its until= cannot be read"
+	case blocklists.OtherTypes:
+		return "holds for other types than the one asked for"
+	case blocklists.OtherClients:
+		return "holds for other clients: " + m.Detail
 	case blocklists.AnsweredByServer:
 		return "the server answers this name by itself"
 	}

@@ -73,3 +73,49 @@ func TestExplainFoldsWhatAListRepeats(t *testing.T) {
 		t.Errorf("decider: got %+v", e.Decider)
 	}
 }
+
+// Explain and the log name one reason: that of the verdict.
+func TestExplainNamesWhatObserves(t *testing.T) {
+	for _, c := range []struct {
+		fact    string
+		options blocklists.Options
+		group   blocklists.Group
+		want    string
+	}{
+		{"everything", blocklists.Options{Observe: true}, 0, "this is the most specific block; everything is only observed now"},
+		{"a device", blocklists.Options{Groups: []blocklists.GroupSettings{{Observe: true}}}, 1, "this is the most specific block; the device is only observed now"},
+		{"its group", blocklists.Options{Groups: []blocklists.GroupSettings{{GroupObserve: true}}}, 1, "this is the most specific block; the device's group is only observed now"},
+		{"a list", blocklists.Options{Lists: []blocklists.ListSettings{{Name: "a", Observe: true}}}, 0, "the most specific observing one would block"},
+	} {
+		t.Run(c.fact, func(t *testing.T) {
+			c.options.Dir = files(t, map[string]string{"a.txt": "ads.example\n"})
+			e := ExplainPolicy(policyOf(t, c.options), name(t, "ads.example"), dnswire.TypeA, c.group)
+			if !strings.HasSuffix(e.Why, c.want) {
+				t.Errorf("got %q, want %q", e.Why, c.want)
+			}
+		})
+	}
+}
+
+func TestRulesForOthersAreShown(t *testing.T) {
+	p := policyOf(t, blocklists.Options{Dir: files(t, map[string]string{
+		"a.txt": "||n.example^$ctag=kids\n||n.example^$client=tv|192.0.2.7\n||n.example^$dnstype=AAAA\n/^n\\./$client=tv\n||n.example^$denyallow=n.example\n=example\n",
+	})})
+	e := ExplainPolicy(p, name(t, "n.example"), dnswire.TypeA, 0)
+	var got []string
+	for i := range e.Matches {
+		got = append(got, e.Matches[i].Rule.Text+": "+Limit(&e.Matches[i]))
+	}
+	want := []string{
+		"||n.example^$ctag=kids: holds for other clients: kids",
+		"||n.example^$client=tv|192.0.2.7: holds for other clients: tv, 192.0.2.7",
+		"||n.example^$dnstype=AAAA: holds for other types than the one asked for",
+		"/^n\\./$client=tv: holds for other clients: tv",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if e.Why != "no rule that is in force here matches" {
+		t.Errorf("why: got %q", e.Why)
+	}
+}

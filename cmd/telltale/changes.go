@@ -37,6 +37,10 @@ func ownRule(cfg *config.Config, r web.Rule, remove bool, now time.Time) (c web.
 	c.File = filepath.Join(cfg.Lists.Dir, ownFile)
 	if remove {
 		c.Removed, err = blocklists.RemoveOwn(c.File, device, &name)
+		var others *blocklists.OtherClientsError
+		if errors.As(err, &others) {
+			err = web.NotFound(fmt.Errorf("%s: %w", c.File, others))
+		}
 		if err == nil && c.Removed == 0 {
 			err = web.NotFound(fmt.Errorf("%s has no rule for %s", c.File, name.String()))
 		}
