@@ -107,7 +107,7 @@ func (p *Policy) fold(ms []match) (kept []match, more map[RuleID]int) {
 		action     format.Action
 		reply      format.Reply
 		effect     effect
-		flags      uint8
+		flags      uint16
 	}
 	more = map[RuleID]int{}
 	at := map[key]int{}

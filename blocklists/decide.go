@@ -16,18 +16,19 @@ type match struct {
 	action format.Action
 	reply  format.Reply
 	effect effect
-	flags  uint8
+	flags  uint16
 }
 
 const (
-	important uint8 = 1 << iota
-	own             // of the user's own file
-	shipped         // of a shipped list
-	scoped          // an exception that a more specific block of its own list limits
-	essential       // a shipped list says that it must work
-	owner           // says only who owns it
-	confined        // of a list whose exceptions hold for its own blocks alone
-	byType          // holds for some types of record alone
+	important uint16 = 1 << iota
+	own              // of the user's own file
+	shipped          // of a shipped list
+	scoped           // an exception that a more specific block of its own list limits
+	essential        // a shipped list says that it must work
+	owner            // says only who owns it
+	confined         // of a list whose exceptions hold for its own blocks alone
+	byType           // holds for some types of record alone
+	inZone           // of a response policy zone, where the first policy of a name counts
 )
 
 // An effect is what a rule does where it matches.
@@ -81,11 +82,13 @@ func (m *match) ofClass() Class {
 	return ListBlock
 }
 
-// limitedBy reports whether the list of an exception has a more specific block.
+// limitedBy reports whether the list of an exception has a more specific block or,
+// in a zone, an earlier one for the same name.
 func (m *match) limitedBy(ms []match) bool {
 	for i := range ms {
 		o := &ms[i]
-		if o.list == m.list && o.rank > m.rank && (o.action == format.Block || o.action == format.Answer) && o.effect != silent {
+		before := o.rank > m.rank || o.rank == m.rank && m.flags&inZone != 0 && o.rule < m.rule
+		if o.list == m.list && before && (o.action == format.Block || o.action == format.Answer) && o.effect != silent {
 			return true
 		}
 	}

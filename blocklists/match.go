@@ -130,7 +130,7 @@ func (p *Policy) isCancelled(id RuleID) bool {
 	return ok
 }
 
-func (l *policyList) flags() uint8 {
+func (l *policyList) flags() uint16 {
 	switch {
 	case l.kind == OwnList:
 		return own
@@ -174,6 +174,9 @@ func (l *policyList) weigh(m *match, d *rules.Detail) {
 		m.effect = l.exceptionEffect()
 		if rules.IsScoped(d.Form) {
 			m.flags |= scoped
+		}
+		if d.Form == format.Zone {
+			m.flags |= inZone
 		}
 	default:
 		m.effect = l.blockEffect(n)

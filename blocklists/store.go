@@ -29,6 +29,7 @@ type Store struct {
 	opts      Options
 	write     bool // the cache is ours to write
 	files     *access
+	subtrees  *rules.Subtrees // names that must work with all below them
 	ended     map[string]mark // by compiled file: what an earlier process ended at
 	sources   []*source       // in the order in which they win ties
 	unread    []string        // files of Dir that are no lists by their names
@@ -77,7 +78,7 @@ func load(o Options, write bool) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.files = newAccess(o.FileTimeout, s.done)
+	s.files, s.subtrees = newAccess(o.FileTimeout, s.done), EssentialSubtrees(o.Shipped)
 	if write && o.CacheDir != "" {
 		if err := s.prepareCache(); err != nil {
 			s.log.Error("compiled lists are not kept, each start reads their text", "err", err)

@@ -163,7 +163,9 @@ func (tw *twin) reaches(m *twinMatch, ms []twinMatch) bool {
 	for i := range ms {
 		b := &ms[i]
 		known := b.list.kind == Shipped && (b.tier() == "essential" || b.tier() == "owner")
-		if b.at == m.at && b.rule.Action == format.Block && !known && b.specificity() > m.specificity() {
+		before := b.specificity() > m.specificity() || // in a zone, the first policy of a name counts
+			b.specificity() == m.specificity() && m.rule.Form == format.Zone && b.rule.Line < m.rule.Line
+		if b.at == m.at && b.rule.Action == format.Block && !known && before {
 			return false
 		}
 	}

@@ -7,12 +7,18 @@ import (
 	"testing"
 )
 
-// overwrite writes zeros over a part of a file, in place.
+// overwrite changes each octet of a part of a file, in place.
 func overwrite(t *testing.T, path string, from, n int64) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	check(t, err)
-	_, err = f.WriteAt(make([]byte, n), from)
+	b := make([]byte, n)
+	_, err = f.ReadAt(b, from)
+	check(t, err)
+	for i := range b {
+		b[i] ^= 0x55 // another one, whatever it was
+	}
+	_, err = f.WriteAt(b, from)
 	check(t, err)
 	check(t, f.Close())
 }

@@ -2,10 +2,12 @@ package blocklists
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"telltale/blocklists/format"
+	"telltale/blocklists/rules"
 	"telltale/dnswire"
 )
 
@@ -28,13 +30,19 @@ func (s *Store) warnLocked(p *Policy) {
 		}
 	}
 	blocked := map[string]int{}
-	p.EachEssential(func(name *dnswire.Name, note *format.Annotation) {
+	warn := func(name *dnswire.Name, note *format.Annotation) {
 		for list, whom := range p.blockers(name, s.opts.Groups) {
 			if blocked[list]++; blocked[list] <= maxWarnings {
 				s.warnListLocked(list, EssentialWarning(name, whom, note))
 			}
 		}
-	})
+	}
+	p.EachEssential(warn)
+	var near []string
+	for i := range p.lists {
+		near = append(near, p.lists[i].set.Near...)
+	}
+	p.EachBelowEssential(near, warn)
 	for list, n := range blocked {
 		if n > maxWarnings {
 			s.warnListLocked(list, fmt.Sprintf("and %d more names that must work are blocked", n-maxWarnings))
@@ -110,6 +118,10 @@ func (p *Policy) blockerFor(name *dnswire.Name, g Group) string {
 
 // EachEssential calls yield with every name that a shipped list calls essential.
 func (p *Policy) EachEssential(yield func(*dnswire.Name, *format.Annotation)) {
+	p.eachEssential(func(name *dnswire.Name, note *format.Annotation, _ format.Match) { yield(name, note) })
+}
+
+func (p *Policy) eachEssential(yield func(*dnswire.Name, *format.Annotation, format.Match)) {
 	var name dnswire.Name
 	for i := range p.lists {
 		l := &p.lists[i]
@@ -126,8 +138,68 @@ func (p *Policy) EachEssential(yield func(*dnswire.Name, *format.Annotation)) {
 				continue
 			}
 			if _, err := name.Read(rec.Name, 0); err == nil {
-				yield(&name, note)
+				yield(&name, note, d.Match)
 			}
 		}
 	}
+}
+
+// EachBelowEssential calls yield with each of some names, in presentation form, that
+// is below one that a shipped list calls essential with all below it, and is no such
+// name itself.
+func (p *Policy) EachBelowEssential(names []string, yield func(*dnswire.Name, *format.Annotation)) {
+	if len(names) == 0 {
+		return
+	}
+	same, above := map[string]bool{}, map[string]*format.Annotation{}
+	p.eachEssential(func(name *dnswire.Name, note *format.Annotation, m format.Match) {
+		same[string(name.Wire())] = true
+		if m == format.Subtree {
+			above[string(name.Wire())] = note
+		}
+	})
+	var name dnswire.Name
+	for _, text := range names {
+		wire, err := dnswire.AppendName(nil, text)
+		if err != nil || same[string(wire)] {
+			continue
+		}
+		same[string(wire)] = true // once
+		for at := 1 + int(wire[0]); wire[at] != 0; at += 1 + int(wire[at]) {
+			note, ok := above[string(wire[at:])]
+			if !ok {
+				continue
+			}
+			if _, err := name.Read(wire, 0); err == nil {
+				yield(&name, note)
+			}
+			break
+		}
+	}
+}
+
+// EssentialSubtrees are the names that shipped lists call essential with all below
+// them: what blocks something below them is worth a warning.
+func EssentialSubtrees(shipped fs.FS) *rules.Subtrees {
+	if shipped == nil {
+		return nil
+	}
+	files, err := fs.Glob(shipped, "*.txt")
+	if err != nil {
+		return nil
+	}
+	var names [][]byte
+	for _, file := range files {
+		f, err := shipped.Open(file)
+		if err != nil {
+			continue // reading the list says so
+		}
+		format.Parse(f, format.Options{}, func(r *format.Rule) {
+			if r.Note != nil && r.Note.Tier == "essential" && r.Match == format.Subtree && r.Action != format.Allow {
+				names = append(names, slices.Clone(r.Name))
+			}
+		})
+		f.Close()
+	}
+	return rules.NewSubtrees(names)
 }

@@ -56,7 +56,7 @@ const maxFindings = 1000
 // lines and odd about their rules. Shipped has the shipped lists, which know what
 // must not be blocked; nil for none. It ends early with the error of ctx.
 func Lint(ctx context.Context, files []blocklists.ListFile, shipped fs.FS) ([]LintReport, error) {
-	l := &linter{ctx: ctx, reports: make([]LintReport, len(files)), often: map[string][]matcher.Hit{}}
+	l := &linter{ctx: ctx, known: blocklists.EssentialSubtrees(shipped), reports: make([]LintReport, len(files)), often: map[string][]matcher.Hit{}}
 	for i := range files {
 		l.reports[i] = LintReport{
 			Path: files[i].Path, List: files[i].Settings.Name, ByForm: map[string]int{}, Bad: []blocklists.BadLine{}, Findings: []Finding{},
@@ -82,6 +82,7 @@ func Lint(ctx context.Context, files []blocklists.ListFile, shipped fs.FS) ([]Li
 
 type linter struct {
 	ctx     context.Context
+	known   *rules.Subtrees // names that must work with all below them
 	reports []LintReport
 	files   []lintFile
 	names   *matcher.Set
@@ -106,7 +107,7 @@ func (l *linter) read(file *blocklists.ListFile, r *LintReport) error {
 	}
 	defer f.Close()
 	s := &file.Settings
-	got, err := rules.Read(f, rules.ReadOptions{Format: s.FormatOptions(blocklists.ListName(file.Path), file.Kind), AnySuffix: s.Suffixes})
+	got, err := rules.Read(f, rules.ReadOptions{Format: s.FormatOptions(blocklists.ListName(file.Path), file.Kind), AnySuffix: s.Suffixes, Subtrees: l.known})
 	if err != nil {
 		return err
 	}
@@ -419,7 +420,7 @@ func (l *linter) checkEssential(shipped fs.FS) error {
 	if err != nil {
 		return err
 	}
-	known.Current().EachEssential(func(name *dnswire.Name, a *format.Annotation) {
+	note := func(name *dnswire.Name, a *format.Annotation) {
 		v := p.Decide(name, dnswire.TypeA, 0)
 		if v.Action != blocklists.Block {
 			return
@@ -431,6 +432,10 @@ func (l *linter) checkEssential(shipped fs.FS) error {
 				return
 			}
 		}
-	})
+	}
+	known.Current().EachEssential(note)
+	for _, f := range l.files {
+		known.Current().EachBelowEssential(f.set.Near, note)
+	}
 	return errors.Join(known.Close())
 }

@@ -27,11 +27,12 @@ const MaxFile = format.MaxExpanded
 // ReadOptions say how a list is read.
 type ReadOptions struct {
 	Format    format.Options
-	AnySuffix bool     // rules may block public suffixes
-	Into      *os.File // for the set; nil keeps it in memory
-	Stamp     Stamp    // of the text; Read fills in the hash
-	Memory    int64    // that the list may take, in octets; 0 for any
-	Large     func()   // called once, when the list turns out to be a large one; may be nil
+	AnySuffix bool      // rules may block public suffixes
+	Into      *os.File  // for the set; nil keeps it in memory
+	Stamp     Stamp     // of the text; Read fills in the hash
+	Memory    int64     // that the list may take, in octets; 0 for any
+	Subtrees  *Subtrees // below which names are kept in Meta.Near; may be nil
+	Large     func()    // called once, when the list turns out to be a large one; may be nil
 }
 
 // Read reads a list's text into a new set. Rules that would block a public
@@ -44,7 +45,7 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 		return Reading{}, err
 	}
 	w := newWriter(o.Into)
-	w.budget.most, w.large = o.Memory, o.Large
+	w.budget.most, w.large, w.subtrees = o.Memory, o.Large, o.Subtrees
 	anySuffix := o.AnySuffix || o.Format.Own
 	report := format.Parse(r, o.Format, func(rule *format.Rule) {
 		if !anySuffix && isWide(rule) {

@@ -76,6 +76,7 @@ type Meta struct {
 	Annotations []*format.Annotation
 	Extras      []*format.Extra
 	Patterns    []PatternRule
+	Near        []string     // names below ReadOptions.Subtrees that rules block; the first of them
 	Reply       format.Reply // of all rules whose kind says that they reply
 
 	Open     []uint64 // hashes of the names below which there is an exception, ascending

@@ -20,20 +20,21 @@ import (
 // A writer makes a Set. Records go to a file as they come where there is
 // one, so that a large list is never on the heap.
 type writer struct {
-	file    *os.File // nil: in memory
-	memory  bytes.Buffer
-	w       *bufio.Writer
-	sum     *xxhash.Digest
-	set     Set
-	line    int
-	noted   map[*format.Annotation]uint32
-	repeats *repeats
-	open    map[uint64]struct{}    // see Meta.Open
-	replies [format.Records]uint32 // the extra that says so and nothing else
-	budget  budget
-	large   func() // nil where it was called
-	scratch [binary.MaxVarintLen64 + 2]byte
-	err     error
+	file     *os.File // nil: in memory
+	memory   bytes.Buffer
+	w        *bufio.Writer
+	sum      *xxhash.Digest
+	set      Set
+	line     int
+	noted    map[*format.Annotation]uint32
+	repeats  *repeats
+	open     map[uint64]struct{}    // see Meta.Open
+	replies  [format.Records]uint32 // the extra that says so and nothing else
+	budget   budget
+	subtrees *Subtrees // nil for none
+	large    func()    // nil where it was called
+	scratch  [binary.MaxVarintLen64 + 2]byte
+	err      error
 }
 
 func newWriter(file *os.File) *writer {
@@ -61,6 +62,7 @@ func (w *writer) add(r *format.Rule) {
 	if !w.fits(r) {
 		return
 	}
+	w.near(r)
 	if w.set.count%markEvery == 0 {
 		w.set.marks = append(w.set.marks, mark{off: uint32(w.set.recordsSize), line: uint32(w.line)})
 	}
