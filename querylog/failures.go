@@ -50,6 +50,15 @@ func (l *Log) addLost(lost loss, format string) {
 	l.addEvent(Event{Kind: KindLost, Since: Time{fromMilli(lost.since)}, Until: Time{fromMilli(lost.until)}, Detail: fmt.Sprintf(format, lost.lookups)})
 }
 
+// addLostOf is addLost for what the lock's file says is lost, which it says until
+// the event is written.
+func (l *Log) addLostOf(lost loss, format string) {
+	l.addLost(lost, format)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lostToWrite += lost.lookups
+}
+
 // giveUp counts lookups that are lost.
 func (l *Log) giveUp(n uint64) {
 	l.mu.Lock()

@@ -94,7 +94,8 @@ func (j *journaler) takeLocked(next *fold) (b batch) {
 	j.full, j.rows, j.held = f.memory() > l.limit/2, len(f.rows), f.held()
 	j.content.events = append(j.content.events, l.events...)
 	j.content.bindings = append(j.content.bindings, l.bindings...)
-	l.events, l.bindings = nil, nil
+	j.content.lost += l.lostToWrite
+	l.events, l.bindings, l.lostToWrite = nil, nil, 0
 	if next != nil {
 		b.old, l.incomplete = f, false
 		l.stats.Folded += f.coarse
@@ -181,11 +182,12 @@ func (j *journaler) writeBatch(b *batch) error {
 // lossWritten says that the journal has the line of the ledger about what the
 // lock's file says was lost.
 func (j *journaler) lossWritten() {
-	if !j.content.loss {
+	written := j.content.lost
+	if written == 0 {
 		return
 	}
-	j.content.loss = false
-	j.lock.update(j.l.o.Now(), func(s *lockState) { s.lost = loss{} })
+	j.content.lost = 0
+	j.lock.update(j.l.o.Now(), func(s *lockState) { s.lost.sub(written) })
 }
 
 // beginSegment makes the journal of the open window, under its later name only

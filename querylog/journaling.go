@@ -63,7 +63,7 @@ type content struct {
 	events   []Event
 	bindings []devices.Binding
 	written  struct{ events, bindings int }
-	loss     bool // one of the events says what the lock's file says was lost
+	lost     uint64 // lookups that the lock's file says are lost, and one of the events too
 }
 
 // open takes the directory as far as it can be had. The error is an *InUseError.
@@ -99,9 +99,9 @@ func (j *journaler) takeDir() error {
 		}
 		j.lock = lock
 		j.q.seen(before.stored)
-		j.store.lock.Store(lock)
 		j.reportCrash(before)
-		j.reportLost()
+		j.reportLost(lock.get().lost)
+		j.store.lock.Store(lock)
 		if err != nil {
 			return err
 		}
@@ -137,14 +137,12 @@ func (j *journaler) reportCrash(before lockState) {
 
 // reportLost records the lookups that an earlier process could give to nobody
 // but the lock's file.
-func (j *journaler) reportLost() {
-	lost := j.lock.get().lost
+func (j *journaler) reportLost(lost loss) {
 	if lost.lookups == 0 {
 		return
 	}
 	j.l.o.Logger.Error("query log: the server before lost lookups that it could not write anywhere", "lookups", lost.lookups)
-	j.l.addLost(lost, "neither the journal nor the store could be written: %d lookups were in memory alone when the server before ended")
-	j.content.loss = true
+	j.l.addLostOf(lost, "%d lookups are missing: when the server before ended they were in memory alone, as neither the journal nor the store could be written, or the store had lost them")
 }
 
 // run is the journal goroutine's life.
@@ -300,7 +298,7 @@ func (j *journaler) closeWindow() {
 	whole := j.lock != nil && j.listed && !b.incomplete && j.writeBatch(&b) == nil && j.seg.linked()
 	j.countHidden(b.old)
 	w := &window{number: j.number, whole: whole, fold: b.old, lookups: b.old.lookups, missing: b.old.lookups - min(j.inFile, b.old.lookups),
-		first: b.old.start, last: j.l.o.Now().UnixMilli(), reportsLoss: j.content.loss}
+		first: b.old.start, last: j.l.o.Now().UnixMilli(), reported: j.content.lost}
 	w.data = &windowData{node: j.l.o.Node, entries: b.old.entries, events: j.content.events, bindings: j.content.bindings}
 	if b.old.coarse > 0 {
 		w.data.events = append(w.data.events, j.foldedEvent(b.old))

@@ -65,6 +65,13 @@ func (l *loss) add(m loss) {
 	l.since, l.until = min(l.since, m.since), max(l.until, m.until)
 }
 
+// sub takes away what is written in the ledger by now.
+func (l *loss) sub(lookups uint64) {
+	if l.lookups -= min(l.lookups, lookups); l.lookups == 0 {
+		*l = loss{}
+	}
+}
+
 // lockFormat has a fixed length, so that the file is written in place, also on a
 // full disk. The names never change.
 const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type storer struct {
 	err     error // of ending; set before stopped is closed
 
 	done           []doneFile // journals of stored windows
+	gap            storeGap   // that is not in the ledger yet
 	failing        bool       // the store did not take what it was last given
 	lastTry        time.Time
 	lastIdentity   time.Time
@@ -238,9 +240,14 @@ func (s *storer) adopt(st *store) error {
 	s.takeReported()
 	s.q.seen(st.position)
 	st.opened = st.position
-	if err := s.reportGap(); err != nil {
+	gap, err := s.findGap()
+	if err != nil {
 		s.store = nil
 		return err
+	}
+	if gap.lookups > 0 && s.gap.lookups == 0 {
+		s.gap = gap
+		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.add(gap.loss) })
 	}
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
@@ -248,31 +255,45 @@ func (s *storer) adopt(st *store) error {
 	return nil
 }
 
-// reportGap compares the store with what the lock's file says was stored. Rows
-// that the store had and has not any more are lost, but for those that are in
-// journals still: those are stored again and counted back.
-func (s *storer) reportGap() error {
+// A storeGap is what the store lacks of what the lock's file says was stored.
+type storeGap struct {
+	loss
+	position, stored int64 // the windows behind the first, up to the second
+}
+
+// findGap compares the store with what the lock's file says was stored.
+func (s *storer) findGap() (g storeGap, err error) {
 	had := s.lock.Load().get()
 	have, err := s.store.lookups()
 	if err != nil || had.stored == 0 || s.store.position >= had.stored || had.lookups <= have {
-		return err
+		return g, err
 	}
-	missing := loss{lookups: had.lookups - have, until: had.until}
-	if missing.since, err = s.store.number(`SELECT coalesce(max(last), 0) FROM window`); err != nil {
-		return err
+	g = storeGap{loss{lookups: had.lookups - have, until: had.until}, s.store.position, had.stored}
+	g.since, err = s.store.number(`SELECT coalesce(max(last), 0) FROM window`)
+	return g, err
+}
+
+// reportGap records the rows that the store had and has not any more, as soon as
+// it is known which journals there are: what is in them is stored again.
+func (s *storer) reportGap() {
+	g := s.gap
+	if g.lookups == 0 || !s.q.isListed() {
+		return
 	}
+	s.gap = storeGap{}
+	all := g.lookups
 	for _, n := range s.q.found() {
-		if n > s.store.position && n <= had.stored {
+		if n > g.position && n <= g.stored {
 			if p, err := readSegment(s.l.o.Dir, n); err == nil {
-				missing.lookups -= min(missing.lookups, p.lookups)
+				g.lookups -= min(g.lookups, p.lookups)
 			}
 		}
 	}
-	if missing.lookups > 0 {
-		s.l.o.Logger.Error("query log: the store lacks rows that it had", "lookups", missing.lookups)
-		s.l.addLost(missing, "the store lacks the rows of %d lookups that it had taken: it was replaced, or its write-ahead log was damaged")
+	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.sub(all - g.lookups) })
+	if g.lookups > 0 {
+		s.l.o.Logger.Error("query log: the store lacks rows that it had", "lookups", g.lookups)
+		s.l.addLostOf(g.loss, "the store lacks the rows of %d lookups that it had taken: it was replaced, or its write-ahead log was damaged")
 	}
-	return nil
 }
 
 func (s *storer) setStoreAside(why error) error {
@@ -285,9 +306,23 @@ func (s *storer) setStoreAside(why error) error {
 		return errors.Join(why, err)
 	}
 	s.l.o.Logger.Error("query log: the store is damaged; it was set aside and a new one begun", "file", to, "error", why)
-	s.l.addEvent(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: " + why.Error()})
-	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.stored, l.until, l.lookups = 0, 0, 0 })
+	s.leave(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: the rows of %d lookups are in it alone: " + strings.ReplaceAll(why.Error(), "%", "%%")})
 	return nil
+}
+
+// leave records that the store's rows are not in the log any more, in an event
+// whose detail takes their lookups. Until it is written the lock's file says so.
+func (s *storer) leave(e Event) {
+	had := s.lock.Load().get()
+	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
+	s.l.addEvent(e)
+	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
+		l.stored, l.until, l.lookups = 0, 0, 0
+		l.lost.add(loss{lookups: had.lookups, until: had.until})
+	})
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.l.lostToWrite += had.lookups
 }
 
 // replaceStore sets a damaged store aside and begins a new one.
@@ -309,14 +344,15 @@ func (s *storer) checkIdentity() error {
 		return nil
 	}
 	s.store.conn.BusyTimeout(0)
-	s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE) // so that the file is whole, wherever it was moved to
+	s.checkpointNow() // so that the file is whole, wherever it was moved to
+	for i := range s.done {
+		s.done[i].at = time.Time{} // the next store must not take them too
+	}
+	s.sweep()
 	s.store.close()
 	s.store = nil
 	s.l.o.Logger.Error("query log: the store's file was removed or replaced while the server ran; what is there now is used, or a new one begun", "file", storeName)
-	had := s.lock.Load().get()
-	s.l.addEvent(Event{Kind: KindStore, Subject: storeName, Until: Time{fromMilli(had.until)},
-		Detail: fmt.Sprintf("removed or replaced while the server ran: the rows of %d lookups are in the file that was there", had.lookups)})
-	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.stored, l.until, l.lookups = 0, 0, 0 })
+	s.leave(Event{Kind: KindStore, Subject: storeName, Detail: "removed or replaced while the server ran: the rows of %d lookups are in the file that was there"})
 	if err := s.openStore(); err != nil {
 		return s.failed(err)
 	}
@@ -332,6 +368,7 @@ func (s *storer) sameFile() bool {
 // that the store does not take.
 func (s *storer) storeWindows() error {
 	for {
+		s.reportGap()
 		w := s.q.first()
 		if w == nil {
 			return nil
@@ -483,9 +520,7 @@ func (s *storer) countCommit(w *window, data *windowData, rows, lookups uint64) 
 		if err == nil {
 			l.lookups = total
 		}
-		if w.reportsLoss {
-			l.lost = loss{}
-		}
+		l.lost.sub(w.reported)
 	})
 	l := s.l
 	l.mu.Lock()
@@ -545,16 +580,23 @@ func (s *storer) checkpoint() {
 	s.checkpointNow()
 }
 
+// checkpointNow reports whether all was moved and the write-ahead log emptied:
+// one that is left as it is would, if it were damaged, show older pages in front
+// of those that were moved. It waits for nobody.
 func (s *storer) checkpointNow() (whole bool) {
-	log, moved, err := s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE)
-	whole = err == nil && log == moved
-	if whole {
-		s.uncheckpointed = false
-		for i := range s.done {
-			s.done[i].at = time.Time{}
-		}
+	s.store.conn.BusyTimeout(0)
+	defer s.store.conn.BusyTimeout(busyTimeout)
+	if log, moved, err := s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil || log != moved {
+		return false
 	}
-	return whole
+	if _, _, err := s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+		return false
+	}
+	s.uncheckpointed = false
+	for i := range s.done {
+		s.done[i].at = time.Time{}
+	}
+	return true
 }
 
 // sweep deletes the journals of stored windows that are not needed any more.

@@ -28,7 +28,7 @@ type window struct {
 	lookups     uint64
 	missing     uint64 // of them, those that its journal lacks where it is not whole
 	first, last int64  // between which they came, Unix milliseconds; 0 where not known
-	reportsLoss bool   // an event in it says what the lock's file says was lost
+	reported    uint64 // lookups that the lock's file says are lost, and an event in it too
 }
 
 // memory returns about how many bytes of lookups the window keeps in memory.
@@ -48,6 +48,7 @@ type windowQueue struct {
 	mu      sync.Mutex
 	windows []*window
 	latest  int64         // the largest number ever given to a window, or seen
+	listed  bool          // the windows that an earlier process left are in it
 	ready   bool          // the store is open and took what it was last given
 	perRow  time.Duration // processor time that storing a row takes
 }
@@ -93,6 +94,7 @@ func (q *windowQueue) put(w *window) {
 func (q *windowQueue) putFound(numbers []int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.listed = true
 	var found []*window
 	for _, n := range numbers {
 		q.latest = max(q.latest, n)
@@ -185,4 +187,10 @@ func (q *windowQueue) found() (numbers []int64) {
 		}
 	}
 	return numbers
+}
+
+func (q *windowQueue) isListed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.listed
 }

@@ -1,0 +1,418 @@
+package querylog
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// TestEveryLookupIsInARowOnceOrCountedAsLost drives random failures through the
+// real writer, and reads the log at the end as a person would: no lookup is in
+// two rows, and each is in a row, or counted in the ledger as lost in an interval
+// that it came in. What came in the last second before a kill may be missing, in
+// the interval of the crash. QUERYLOG_HISTORIES says how many histories, and
+// QUERYLOG_HISTORY which one alone.
+func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
+	n, first := 150, 0
+	if s := os.Getenv("QUERYLOG_HISTORIES"); s != "" {
+		n, _ = strconv.Atoi(s)
+	}
+	if s := os.Getenv("QUERYLOG_HISTORY"); s != "" {
+		first, _ = strconv.Atoi(s)
+		n = first + 1
+	}
+	all := map[string]int{}
+	for seed := first; seed < n && !t.Failed(); seed++ {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHistory(t, uint64(seed))
+			defer h.end()
+			h.run()
+			h.check()
+			for what, times := range h.happened {
+				all[what] += times
+			}
+		})
+	}
+	t.Logf("%d histories: %v", n-first, all)
+}
+
+// A history is a log, what befell it, and what was looked up.
+type history struct {
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	root     string
+	dir      string
+	clock    wallClock
+	l        *Log
+	holder   *sqlite3.Conn // of the store's lock
+	full     bool          // the disk
+	canFill  bool          // it is one of ours: mounting it was allowed
+	away     bool          // the directory of journals
+	jumped   bool          // the clock, ever
+	gone     []string      // directories of stores that were moved away
+	dirs     int
+	lookups  []time.Time // when each came
+	risked   map[int]bool
+	trace    []string
+	happened map[string]int
+	failures int
+}
+
+func newHistory(t *testing.T, seed uint64) *history {
+	h := &history{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 3)), risked: map[int]bool{}, happened: map[string]int{}}
+	var err error
+	if h.root, err = os.MkdirTemp("", "history"); err != nil {
+		t.Fatal(err)
+	}
+	h.canFill = syscall.Mount("tmpfs", h.root, "tmpfs", 0, "size=6m") == nil
+	h.dir = h.nextDir()
+	h.open()
+	return h
+}
+
+func (h *history) nextDir() string {
+	h.dirs++
+	return filepath.Join(h.root, strconv.Itoa(h.dirs))
+}
+
+func (h *history) open() {
+	h.l = open(h.t, Options{Dir: h.dir, Now: h.clock.now, Retention: Retention{Listed: -1, Unlisted: -1, MaxBytes: -1}})
+}
+
+func (h *history) end() {
+	h.lift()
+	h.l.Close()
+	if h.canFill {
+		syscall.Unmount(h.root, syscall.MNT_DETACH)
+	}
+	os.RemoveAll(h.root)
+}
+
+// lift ends every failure.
+func (h *history) lift() {
+	h.setFull(false)
+	h.release()
+	h.bringJournals()
+}
+
+func (h *history) run() {
+	type op struct {
+		name   string
+		weight int
+		do     func()
+	}
+	ops := []op{
+		{"lookups", 40, h.append},
+		{"quiet", 15, func() { h.sleep(time.Duration(5+h.rng.IntN(60)) * time.Second) }},
+		{"store held", 6, h.hold},
+		{"store released", 6, h.release},
+		{"disk full", 4, func() { h.setFull(true) }},
+		{"disk freed", 6, func() { h.setFull(false) }},
+		{"journals away", 3, h.takeJournals},
+		{"journals back", 5, h.bringJournals},
+		{"store moved away", 2, h.moveStore},
+		{"stop and start", 5, h.restart},
+		{"kill", 6, func() { h.kill(false) }},
+		{"kill, write-ahead log damaged", 2, func() { h.kill(true) }},
+	}
+	if h.seed%2 == 0 {
+		ops = append(ops, op{"clock set", 4, h.jump})
+	}
+	sum := 0
+	for _, o := range ops {
+		sum += o.weight
+	}
+	for range 10 + h.rng.IntN(30) {
+		at := h.rng.IntN(sum)
+		for _, o := range ops {
+			if at -= o.weight; at < 0 {
+				h.trace = append(h.trace, fmt.Sprintf("%v %s (%d looked up)", h.clock.now().UTC().Format("15:04:05.0"), o.name, len(h.lookups)))
+				h.happened[o.name]++
+				o.do()
+				break
+			}
+		}
+	}
+	h.trace = append(h.trace, "end")
+}
+
+func (h *history) sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (h *history) append() {
+	for range 1 + h.rng.IntN(20) {
+		at := h.clock.now()
+		h.l.Append([]Record{lookup(h.t, nil, at, phone(6), fmt.Sprintf("n%d.example", len(h.lookups)))})
+		h.lookups = append(h.lookups, at)
+	}
+	h.sleep(time.Duration(50+h.rng.IntN(3000)) * time.Millisecond)
+}
+
+// hold takes the store's lock, as another process might.
+func (h *history) hold() {
+	if h.holder != nil || h.full {
+		return
+	}
+	path := filepath.Join(h.dir, storeName)
+	if _, err := os.Stat(path); err != nil {
+		return
+	}
+	c, err := sqlite3.OpenFlags(path, sqlite3.OPEN_READWRITE)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := c.Exec(`BEGIN IMMEDIATE`); err != nil {
+		c.Close()
+		return
+	}
+	h.holder = c
+}
+
+func (h *history) release() {
+	if h.holder != nil {
+		h.holder.Exec(`ROLLBACK`)
+		h.holder.Close()
+		h.holder = nil
+	}
+}
+
+func (h *history) setFull(full bool) {
+	if full == h.full || !h.canFill {
+		return
+	}
+	h.full = full
+	filler := filepath.Join(h.root, "filler")
+	if !full {
+		os.Remove(filler)
+		return
+	}
+	f, err := os.Create(filler)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 256 << 10; size > 0; size /= 8 {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+	}
+}
+
+// takeJournals puts a file in the place of the directory of journals.
+func (h *history) takeJournals() {
+	path := filepath.Join(h.dir, journalDir)
+	if h.away || os.Rename(path, path+".away") != nil {
+		return
+	}
+	h.away = true
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *history) bringJournals() {
+	path := filepath.Join(h.dir, journalDir)
+	if !h.away {
+		return
+	}
+	h.away = false
+	if err := os.Remove(path); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// moveStore moves the store away under the server, as a person might who wants
+// to begin a new log.
+func (h *history) moveStore() {
+	h.release()
+	if _, err := os.Stat(filepath.Join(h.dir, storeName)); err != nil {
+		return
+	}
+	to := h.nextDir()
+	if err := os.Mkdir(to, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		os.Rename(filepath.Join(h.dir, storeName)+suffix, filepath.Join(to, storeName)+suffix)
+	}
+	h.gone = append(h.gone, to)
+}
+
+func (h *history) restart() {
+	h.release()
+	h.l.Close()
+	h.sleep(time.Duration(h.rng.IntN(20)) * time.Second)
+	h.open()
+}
+
+// kill goes on in a copy of the directory as it is at this moment, which is what
+// a process that is killed leaves.
+func (h *history) kill(damage bool) {
+	full, away := h.full, h.away
+	now := h.clock.now()
+	for i := len(h.lookups) - 1; i >= 0 && now.Sub(h.lookups[i]) <= 1100*time.Millisecond; i-- {
+		h.risked[i] = true
+	}
+	h.setFull(false)
+	h.release()
+	to := h.nextDir()
+	if err := os.CopyFS(to, os.DirFS(h.dir)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.away = false
+	h.l.Close()
+	os.RemoveAll(h.dir)
+	h.dir, h.away = to, away
+	if damage {
+		damageLog(h.rng, filepath.Join(to, storeName+"-wal"))
+	}
+	h.setFull(full)
+	h.sleep(time.Duration(1+h.rng.IntN(20)) * time.Second)
+	h.open()
+}
+
+// damageLog overwrites a part of a write-ahead log.
+func damageLog(rng *rand.Rand, path string) {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return
+	}
+	at := rng.IntN(len(b))
+	for i := at; i < min(at+200, len(b)); i++ {
+		b[i] = byte(rng.Uint32())
+	}
+	os.WriteFile(path, b, 0o600)
+}
+
+func (h *history) jump() {
+	h.jumped = true
+	by := time.Duration(h.rng.IntN(7200)-3600) * time.Second
+	if h.rng.IntN(5) == 0 {
+		by = 40 * 24 * time.Hour
+	}
+	h.clock.ahead.Add(int64(by))
+	h.sleep(time.Second)
+}
+
+var countLost = regexp.MustCompile(`(\d+) or more lost|(\d+) lookups`)
+
+// check reads the log once all failures are over.
+func (h *history) check() {
+	h.lift()
+	h.sleep(3 * time.Minute)
+	h.restart()
+	h.sleep(3 * time.Minute)
+	if got := h.l.Stats().LastError; got != "" {
+		h.fail("got error %q when all failures were over", got)
+	}
+	h.l.Close()
+
+	here := h.count(h.dir)
+	elsewhere := make([]int, len(h.lookups)) // in stores that were moved away
+	for _, dir := range h.gone {
+		for i, n := range h.count(dir) {
+			elsewhere[i] += n
+		}
+	}
+	var gaps []Event
+	lost, moved := 0, 0
+	for _, e := range h.ledgers() {
+		h.trace = append(h.trace, fmt.Sprintf("ledger %s %s %s (%s to %s)", e.Time, e.Kind, e.Detail, e.Since, e.Until))
+		switch e.Kind {
+		case KindLost:
+			m := countLost.FindStringSubmatch(e.Detail)
+			if m == nil {
+				h.fail("got a loss without a number: %s", e.Detail)
+				continue
+			}
+			n, _ := strconv.Atoi(m[1] + m[2])
+			lost += n
+			gaps = append(gaps, e)
+		case KindStore:
+			if m := countLost.FindStringSubmatch(e.Detail); m != nil {
+				n, _ := strconv.Atoi(m[1] + m[2])
+				moved += n // where they are is said
+				lost += n
+			}
+			gaps = append(gaps, e)
+		case KindCrash:
+			gaps = append(gaps, e)
+		}
+	}
+	missing, unexplained := 0, 0
+	for i, n := range here {
+		switch {
+		case n == 0 && elsewhere[i] > 0:
+			moved++
+		case n == 0:
+			missing++
+			if !h.risked[i] {
+				unexplained++
+			}
+			if !h.jumped && !slices.ContainsFunc(gaps, func(e Event) bool {
+				return !h.lookups[i].Before(e.Since.Add(-1100*time.Millisecond)) && !h.lookups[i].After(e.Until.Add(time.Second))
+			}) {
+				h.fail("lookup %d of %v is missing, and no gap in the ledger is of that time", i, Time{h.lookups[i]})
+			}
+		}
+	}
+	if unexplained > lost {
+		h.fail("%d lookups are missing that came more than a second before a kill, and the ledger has %d lost", unexplained, lost)
+	}
+	if lost > missing+moved && len(h.gone) == 0 { // who moves a store away and kills the server is told of the same rows twice
+		h.fail("the ledger has %d lookups lost, and %d are missing", lost, missing)
+	}
+	h.happened["lookups in all"] += len(h.lookups)
+	h.happened["missing"] += missing
+	h.happened["counted as lost"] += lost
+}
+
+// count returns how often each lookup is in the rows of a log, which is at most
+// once.
+func (h *history) count(dir string) []int {
+	found := make([]int, len(h.lookups))
+	for _, r := range rows(h.t, dir, Filter{}) {
+		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.Name, "n"), ".example"))
+		if err != nil || n >= len(found) {
+			h.fail("got a row of %q, which nobody looked up", r.Name)
+			continue
+		}
+		if found[n] += int(r.Count); found[n] > 1 {
+			h.fail("lookup %d is counted %d times in %s, at last in row %d of window %d", n, found[n], filepath.Base(dir), r.ID&(1<<rowBits-1), r.ID>>rowBits)
+		}
+	}
+	return found
+}
+
+// ledgers returns the lines of the log, and of the stores that were moved away.
+func (h *history) ledgers() (all []Event) {
+	for _, dir := range append(slices.Clone(h.gone), h.dir) {
+		all = append(all, events(h.t, dir)...)
+	}
+	return all
+}
+
+func (h *history) fail(format string, args ...any) {
+	if h.failures++; h.failures == 1 {
+		h.t.Errorf("history %d: %s\n%s", h.seed, fmt.Sprintf(format, args...), strings.Join(h.trace, "\n"))
+	} else if h.failures < 10 {
+		h.t.Errorf("history %d: %s", h.seed, fmt.Sprintf(format, args...))
+	}
+}
