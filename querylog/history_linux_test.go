@@ -24,7 +24,7 @@ import (
 // the interval of the crash. QUERYLOG_HISTORIES says how many histories, and
 // QUERYLOG_HISTORY which one alone.
 func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
-	n, first := 150, 0
+	n, first := 60, 0
 	if s := os.Getenv("QUERYLOG_HISTORIES"); s != "" {
 		n, _ = strconv.Atoi(s)
 	}
@@ -214,6 +214,7 @@ func (h *history) setFull(full bool) {
 
 // takeJournals puts a file in the place of the directory of journals.
 func (h *history) takeJournals() {
+	synctest.Wait()
 	path := filepath.Join(h.dir, journalDir)
 	if h.away || os.Rename(path, path+".away") != nil {
 		return
@@ -265,6 +266,7 @@ func (h *history) restart() {
 // kill goes on in a copy of the directory as it is at this moment, which is what
 // a process that is killed leaves.
 func (h *history) kill(damage bool) {
+	synctest.Wait()
 	full, away := h.full, h.away
 	now := h.clock.now()
 	for i := len(h.lookups) - 1; i >= 0 && now.Sub(h.lookups[i]) <= 1100*time.Millisecond; i-- {
