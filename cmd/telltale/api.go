@@ -69,9 +69,14 @@ func (a *app) listStatus() []web.List {
 	return listsOf(withUpdates(a.lists.Status(), a.subscriptions.Status()))
 }
 
+// knownDevices are the devices of the ledger, each once.
+func (a *app) knownDevices() []devices.DeviceStatus {
+	return oneEach(a.cfg.Load(), a.ledger.Load().List())
+}
+
 func (a *app) deviceStatus() []web.Device {
 	all := []web.Device{}
-	for _, d := range a.ledger.Load().List() {
+	for _, d := range a.knownDevices() {
 		all = append(all, deviceOf(&d))
 	}
 	return all
@@ -117,7 +122,7 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 		}
 		return settings, addr, nil
 	}
-	d, ok := findDevice(a.ledger.Load().List(), who)
+	d, ok := findDevice(a.knownDevices(), who)
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -92,4 +93,52 @@ func (ids *identities) find(who string) ([]string, error) {
 // byMAC reports whether it is the MAC that says which device it is.
 func byMAC(b *devices.Binding) bool {
 	return b.Source == devices.ConfiguredMAC || b.Source == devices.Neighbour
+}
+
+// oneEach returns the devices that a ledger lists, each once: what a device was
+// known by before is part of it.
+func oneEach(cfg *config.Config, all []devices.DeviceStatus) []devices.DeviceStatus {
+	var bindings []devices.Binding
+	for i := range all {
+		bindings = append(bindings, all[i].Bindings...)
+	}
+	ids := newIdentities(cfg, bindings)
+	var out []devices.DeviceStatus
+	place := map[string]int{}
+	for _, d := range all {
+		today := ids.now(d.Device)
+		at, ok := place[today]
+		switch {
+		case !ok:
+			place[today] = len(out)
+			out = append(out, d)
+		case d.Device == today:
+			out[at] = joined(d, out[at])
+		default:
+			out[at] = joined(out[at], d)
+		}
+	}
+	return out
+}
+
+// joined returns a device with the bindings of what it was known by before.
+func joined(d, before devices.DeviceStatus) devices.DeviceStatus {
+	if d.First.IsZero() || !before.First.IsZero() && before.First.Before(d.First) {
+		d.First = before.First
+	}
+	if before.Last.After(d.Last) {
+		d.Last = before.Last
+	}
+	d.Bindings = slices.Concat(d.Bindings, before.Bindings)
+	slices.SortStableFunc(d.Bindings, func(a, b devices.Binding) int { // those in force first
+		return cmp.Compare(compareEnd(a), compareEnd(b))
+	})
+	return d
+}
+
+func compareEnd(b devices.Binding) int {
+	if b.Until.IsZero() {
+		return 0
+	}
+	return 1
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"telltale/config"
 	"telltale/devices"
@@ -43,6 +45,25 @@ func TestADeviceIsOneWhateverItWasKnownBy(t *testing.T) {
 		_, err := ids.find(who)
 		if err == nil || !strings.Contains(err.Error(), near) || near == "" && strings.Contains(err.Error(), "did you mean") {
 			t.Errorf("%q: got %v, want an error with %s", who, err, near)
+		}
+	}
+}
+
+func TestADeviceIsListedOnce(t *testing.T) {
+	const mac = "02:00:5e:10:00:01"
+	at := func(hour int) time.Time { return time.Date(2026, 5, 1, hour, 0, 0, 0, time.UTC) }
+	cfg := &config.Config{Devices: []config.Device{{Name: "tv", MACs: []string{mac}}}}
+	now := devices.Binding{ID: 2, Device: "tv", MAC: mac, Source: devices.ConfiguredMAC, From: at(9)}
+	old := devices.Binding{ID: 1, Device: "mac:" + mac, MAC: mac, Source: devices.Neighbour, From: at(7), Until: at(9)}
+	named := devices.DeviceStatus{Device: "tv", Name: "tv", Configured: true, Group: 1, First: at(9), Last: at(10), Bindings: []devices.Binding{now}}
+	before := devices.DeviceStatus{Device: "mac:" + mac, Name: mac, First: at(7), Last: at(9), Bindings: []devices.Binding{old}}
+	other := devices.DeviceStatus{Device: "addr:192.168.1.7", Name: "192.168.1.7", First: at(8), Last: at(8)}
+	want := named
+	want.First, want.Bindings = at(7), []devices.Binding{now, old}
+	for _, all := range [][]devices.DeviceStatus{{named, before, other}, {before, named, other}} {
+		got := oneEach(cfg, all)
+		if len(got) != 2 || !reflect.DeepEqual(got[0], want) || got[1].Device != other.Device {
+			t.Errorf("got %+v, want %+v and the other", got, want)
 		}
 	}
 }

@@ -268,6 +268,9 @@ func printRow(w io.Writer, r *querylog.Row) error {
 	if r.Rule != "" {
 		line += "  [" + printable(place(r.List, r.Line)+" "+r.Rule) + "]"
 	}
+	if r.ObservedBy != "" {
+		line += "  (observed: " + printable(r.ObservedBy) + ")"
+	}
 	switch r.AnsweredFrom {
 	case "error", "failure", "rebind", "shed":
 		line += "  (" + r.AnsweredFrom + ")"
