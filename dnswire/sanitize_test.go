@@ -219,6 +219,34 @@ func TestAFullReplyIsRewrittenWithinItsSize(t *testing.T) {
 	}
 }
 
+// A pointer reaches 16 KiB: names that are first written behind that are written
+// out each time.
+func TestNamesBeyondThePointersReach(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("stray.example. 300 IN A 192.0.2.66\n")
+	for i := range 900 {
+		fmt.Fprintf(&text, "a.example. 300 IN MX 10 mx%d.a.example.\n", i)
+	}
+	for i := range 300 {
+		fmt.Fprintf(&text, "a.example. 300 IN MX 20 mx%d.another.zone.\n", i)
+	}
+	reply := message(t, "a.example.", dns.TypeMX, true, text.String()+"--\n--\n")
+	var s Sanitizer
+	got, err := s.Sanitize(reply, question(t, "a.example.", dns.TypeMX, false))
+	if err != nil || len(got.Wire) < 0x4000+3000 {
+		t.Fatalf("%d octets, %v, want more than a pointer reaches", len(got.Wire), err)
+	}
+	var before, after dns.Msg
+	if err := errors.Join(before.Unpack(reply), after.Unpack(got.Wire)); err != nil {
+		t.Fatal(err)
+	}
+	for i, rr := range after.Answer {
+		if want := before.Answer[i+1]; rr.String() != want.String() {
+			t.Fatalf("record %d is %v, want %v", i, rr, want)
+		}
+	}
+}
+
 // A name that leads nowhere makes the whole message malformed, whether or not its
 // record would be kept: an answer that cannot be read is not an empty one.
 func TestNamesThatLeadNowhere(t *testing.T) {

@@ -52,7 +52,6 @@ func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) (*cache.
 	c.AD = signed.AD
 	e := new(cache.Entry)
 	setEntry(e, &c, q.Type, true, signed.Inside, signed.StoredAt)
-	e.ExpiresAt = signed.ExpiresAt
 	s.cache.Put(q, e)
 	return e, true
 }

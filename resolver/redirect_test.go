@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/blocklists"
+	"telltale/dnswire"
 	"telltale/resolver/dnstest"
 )
 
@@ -44,6 +45,30 @@ func TestRedirectedQuestionsAreAskedOnce(t *testing.T) {
 	asking.Wait()
 	if n := up.Asked.Load(); n != 1 {
 		t.Errorf("%d queries upstream, want 1", n)
+	}
+}
+
+// A list that may answer is not the person's own: it must not lead into the network,
+// and a zone of the home is asked of nobody outside whoever leads there.
+func TestRedirectsOfLists(t *testing.T) {
+	lists := openLists(t, blocklists.Options{Lists: []blocklists.ListSettings{{Name: "garden", Answers: true}}}, map[string]string{
+		"garden.txt": "||walled.example.com^$dnsrewrite=inside.example.com\n",
+		"own.txt":    "||own.example.com^$dnsrewrite=inside.example.com\n||nas.example.com^$dnsrewrite=nas.home.arpa\n",
+	})
+	s, _ := startServer(t, Options{Policy: withPolicy(lists)}, dnstest.Start(t, dnstest.AnswerA("192.168.1.1")))
+	if r := ask(t, s, "udp", "walled.example.com.", dns.TypeA); r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("a list leads into the network: %s %q", dns.RcodeToString[r.Rcode], data(r))
+	}
+	if r := ask(t, s, "udp", "own.example.com.", dns.TypeA); data(r) != "CNAME inside.example.com., A 192.168.1.1" {
+		t.Errorf("the person's own rule does not: %s %q", dns.RcodeToString[r.Rcode], data(r))
+	}
+	q := &query{policy: lists, received: time.Now()}
+	name, err := dnswire.ParseName("nas.example.com")
+	if err != nil || q.setQuestion(&name, dns.TypeA) != nil {
+		t.Fatal(err)
+	}
+	if _, source := s.answerNow(nil, q); source != 0 || !q.private || q.asked().Name.String() != "nas.home.arpa" {
+		t.Errorf("a zone of the home: source %v, private %v, asks for %s", source, q.private, q.asked().Name.String())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"telltale/dnswire"
 	"telltale/resolver/dnstest"
 )
 
@@ -84,6 +85,27 @@ func TestAnAnswerServesAllQuestionsItAnswers(t *testing.T) {
 		if got != test.want || r.Rcode != test.rcode || up.Asked.Load() != test.asked || r.Question[0].Qtype != test.typ {
 			t.Errorf("%s: %s %s: got %s, rcode %d, type %d, %d asked upstream; want %s, %d, %d, %d", test.reason, test.name, dns.TypeToString[test.typ],
 				got, r.Rcode, r.Question[0].Qtype, up.Asked.Load(), test.want, test.rcode, test.typ, test.asked)
+		}
+	}
+}
+
+// What an upstream vouched for is so without its signatures too, for who wants to
+// know.
+func TestAnUnsignedAnswerKeepsAD(t *testing.T) {
+	d := newHarness(t, Options{})
+	e := d.teach("www.example.", dns.TypeA, "www.example. 300 IN A 192.0.2.1\nwww.example. 300 IN RRSIG A 8 2 300 20300101000000 20200101000000 1 example. AAAA", false,
+		func(m *dns.Msg) { m.SetEdns0(1232, true) })
+	for _, ad := range []bool{false, true} {
+		d.s.cache.Flush()
+		q := &dnswire.Question{Type: dns.TypeA, Class: dns.ClassINET, DO: true}
+		if err := q.Name.Set("www.example."); err != nil {
+			t.Fatal(err)
+		}
+		e.AD = ad
+		d.s.cache.Put(q, e)
+		r := d.ask("www.example.", dns.TypeA, func(m *dns.Msg) { m.AuthenticatedData = true })
+		if data(r) != "A 192.0.2.1" || r.AuthenticatedData != ad {
+			t.Errorf("got %q, AD %v, want the address and %v", data(r), r.AuthenticatedData, ad)
 		}
 	}
 }
