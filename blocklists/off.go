@@ -15,12 +15,13 @@ type OffList struct {
 	Format format.Options // how its lines are read
 
 	shipped fs.FS
+	file    string // in shipped
 }
 
 // Open opens the text of the list.
 func (l *OffList) Open() (io.ReadCloser, error) {
 	if l.Kind == Shipped {
-		return l.shipped.Open(l.Name + ".txt")
+		return l.shipped.Open(l.file)
 	}
 	return OpenList(l.Path)
 }
@@ -31,7 +32,7 @@ func (s *Store) Off() (off []OffList) {
 	defer s.mu.Unlock()
 	for _, src := range s.sources {
 		if !src.used {
-			off = append(off, OffList{src.name, src.path, src.kind, src.settings.FormatOptions(src.name, src.kind), s.opts.Shipped})
+			off = append(off, OffList{src.name, src.path, src.kind, src.settings.FormatOptions(src.name, src.kind), s.opts.Shipped, src.shipped})
 		}
 	}
 	return off

@@ -228,3 +228,31 @@ func TestScheduleTurnsByItself(t *testing.T) {
 		}
 	})
 }
+
+func TestAFileAndAShippedListOfOneNameAreBothInForce(t *testing.T) {
+	off := false
+	for _, lists := range [][]ListSettings{nil, {{Name: "shipped:games", Enabled: &off}}} {
+		s := loaded(t, Options{
+			Dir:     files(t, map[string]string{"games.txt": "mine.example\n"}),
+			Shipped: shippedFS(map[string]string{"games.txt": "theirs.example #@ vendor=V tier=telemetry\n"}),
+			Lists:   lists,
+		})
+		if got, want := s.says(t, "mine.example"), "block games mine.example"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		want := "block shipped:games theirs.example"
+		if lists != nil {
+			want = "pass"
+			off := s.Off()
+			if len(off) != 1 {
+				t.Fatalf("lists that are off: got %v", off)
+			}
+			f, err := off[0].Open()
+			check(t, err)
+			f.Close()
+		}
+		if got := s.says(t, "theirs.example"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -25,6 +25,7 @@ import (
 type source struct {
 	name     string
 	path     string // "" for a shipped list
+	shipped  string // the file of a shipped list; "" for others
 	kind     Kind
 	settings ListSettings
 	used     bool // enabled, or on for a group
@@ -83,6 +84,9 @@ func (s *Store) scanLocked() error {
 		}
 		byName[name] = true
 		src := &source{name: name, path: path, kind: kind}
+		if kind == Shipped {
+			src.shipped = base + ".txt"
+		}
 		if have := old[src.key()]; have != nil && have.name == name {
 			src = have
 		}
@@ -113,7 +117,7 @@ func (s *Store) scanLocked() error {
 	return nil
 }
 
-func (src *source) key() string { return src.kind.String() + "\x00" + cmp.Or(src.path, src.name) }
+func (src *source) key() string { return src.kind.String() + "\x00" + cmp.Or(src.path, src.shipped) }
 
 func (s *Store) scanShipped(take func(name, path string, kind Kind) *source) error {
 	if s.opts.Shipped == nil {
@@ -231,7 +235,7 @@ func (src *source) isFresh() bool {
 
 func (s *Store) readShippedLocked(src *source) bool {
 	src.read = true
-	b, err := fs.ReadFile(s.opts.Shipped, src.name+".txt")
+	b, err := fs.ReadFile(s.opts.Shipped, src.shipped)
 	if err != nil {
 		s.failedLocked(src, err)
 		return false
