@@ -11,6 +11,8 @@ import (
 	"telltale/dnswire"
 )
 
+const zoneHead = "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n"
+
 var precedence = []struct {
 	fact    string
 	own     string
@@ -165,6 +167,13 @@ var precedence = []struct {
 	{fact: "an exception of a public suffix holds where the list may", a: "ads.co.uk", b: "@@||co.uk^", ask: "ads.co.uk",
 		options: func(o *Options) { o.Lists = []ListSettings{{Name: "b", Suffixes: true}} }, want: "allow b @@||co.uk^"},
 
+	{fact: "a star of a zone reaches what is below its name", a: zoneHead + "*.cc.example CNAME .", ask: "a.b.cc.example", want: "block a *.cc.example CNAME ."},
+	{fact: "a star does not reach below a name in the zone", a: zoneHead + "*.cc.example CNAME .\nok.cc.example CNAME rpz-passthru.", ask: "s.ok.cc.example", want: "pass"},
+	{fact: "nor that name", a: zoneHead + "*.cc.example CNAME .\nok.cc.example CNAME rpz-passthru.", ask: "ok.cc.example", want: "allow a ok.cc.example CNAME rpz-passthru."},
+	{fact: "nor below another star", a: zoneHead + "*.cc.example CNAME .\n*.ok.cc.example CNAME rpz-passthru.", ask: "s.ok.cc.example", want: "allow a *.ok.cc.example CNAME rpz-passthru."},
+	{fact: "it reaches beside it", a: zoneHead + "*.cc.example CNAME .\nok.cc.example CNAME rpz-passthru.", ask: "s.cc.example", want: "block a *.cc.example CNAME ."},
+	{fact: "names of another list do not stop it", a: zoneHead + "*.cc.example CNAME .", b: "0.0.0.0 ok.cc.example", ask: "s.ok.cc.example", want: "block a *.cc.example CNAME ."},
+	{fact: "a star outside zones reaches everything below", a: "||*.cc.example^\n@@=ok.cc.example", ask: "s.ok.cc.example", want: "block a ||*.cc.example^"},
 	{fact: "a local record answers", own: "192.168.1.9 nas.lan", ask: "nas.lan", want: "answer own 192.168.1.9 nas.lan"},
 	{fact: "a local record does not answer below", own: "192.168.1.9 nas.lan", ask: "x.nas.lan", want: "pass"},
 	{fact: "a local record answers its reverse name", own: "192.168.1.9 nas.lan", ask: "9.1.168.192.in-addr.arpa", qtype: dnswire.TypePTR, want: "answer own 192.168.1.9 nas.lan"},

@@ -27,13 +27,47 @@ func (p *Policy) lookup(name *dnswire.Name, hits []matcher.Hit) []matcher.Hit {
 // matchesOf appends every rule that matches the question: those of hits which do,
 // and patterns.
 func (p *Policy) matchesOf(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
-	for _, h := range hits {
+	for i, h := range hits {
+		from := len(ms)
 		ms = p.matchHit(h, name, qtype, g, ms)
+		if p.zones && len(ms) > from && p.isStopped(&ms[from], h, hits[:i]) {
+			ms = ms[:from]
+		}
 	}
 	if len(p.patterns) > 0 {
 		ms = p.matchPatterns(name, qtype, g, ms)
 	}
 	return ms
+}
+
+// isStopped reports whether a match is a star of a zone that does not reach the name
+// asked for, because a name in between, or that very name, is in the zone (RFC 4592,
+// 3.3.1). Closer are the hits that are more specific, or equally so and earlier. In a
+// list that holds a zone every name counts as the zone's.
+func (p *Policy) isStopped(m *match, h matcher.Hit, closer []matcher.Hit) bool {
+	l := &p.lists[m.list]
+	if !l.zone || !l.isBelow(m, h) {
+		return false
+	}
+	for _, c := range closer {
+		id, _ := rules.Split(c.Payload)
+		if at, _ := p.find(id); c.Labels > h.Labels && at == int(m.list) {
+			return true
+		}
+	}
+	return false
+}
+
+// isBelow reports whether a rule matches only what is below its name.
+func (l *policyList) isBelow(m *match, h matcher.Hit) bool {
+	switch _, k := rules.Split(h.Payload); k {
+	case rules.BlockBelow, rules.ReplyBelow, rules.AllowBelow:
+		return true
+	case rules.Detailed:
+		d, _ := l.set.Detail(m.rule)
+		return d.Match == format.Below
+	}
+	return false
 }
 
 func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {

@@ -23,6 +23,7 @@ type Policy struct {
 	custom4    netip.Addr
 	custom6    netip.Addr
 
+	zones  bool         // a list holds a response policy zone
 	lists  []policyList // the order in which they win ties
 	firsts []RuleID     // ascending: the first id of each span
 	spans  []span       // beside firsts
@@ -50,6 +51,7 @@ type policyList struct {
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
 	observe    bool
+	zone       bool   // it holds a response policy zone
 	confined   bool   // its exceptions hold for its own blocks alone
 	off        bool   // but for groups that have it on
 	outside    string // why it has no say now: its schedule; "" where it has
@@ -154,6 +156,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
 		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
 		outside: a.settings.Schedule.outside(now.wall), confined: a.kind == Subscribed && !a.settings.Exceptions,
+		zone: a.Set.Forms[format.Zone] > 0,
 	}
 	tier := a.settings.Tier
 	if tier == "" {
@@ -167,6 +170,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 		p.custom[i] = customAddrs{a.settings.Custom4, a.settings.Custom6}
 	}
 	l.plainBlock = l.blockEffect(nil)
+	p.zones = p.zones || l.zone
 	p.lists = append(p.lists, l)
 }
 

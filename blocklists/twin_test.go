@@ -43,12 +43,26 @@ type twinMatch struct {
 func (tw *twin) matching(name *dnswire.Name, qtype uint16) (ms []twinMatch) {
 	for i := range tw.lists {
 		for j := range tw.lists[i].rules {
-			if r := &tw.lists[i].rules[j]; twinMatches(r, name, qtype) {
+			if r := &tw.lists[i].rules[j]; twinMatches(r, name, qtype) && !isStoppedInZone(r, tw.lists[i].rules, name) {
 				ms = append(ms, twinMatch{&tw.lists[i], r, i})
 			}
 		}
 	}
 	return ms
+}
+
+// isStoppedInZone reports whether a star of a zone ends at another name of it.
+func isStoppedInZone(r *format.Rule, zone []format.Rule, name *dnswire.Name) bool {
+	if r.Match != format.Below || !slices.ContainsFunc(zone, func(z format.Rule) bool { return z.Form == format.Zone }) {
+		return false
+	}
+	return slices.ContainsFunc(zone, func(z format.Rule) bool {
+		if z.Match == format.Pattern || len(z.Name) == 0 {
+			return false
+		}
+		text := string(dnswire.AppendText(nil, z.Name))
+		return strings.HasSuffix("."+name.String(), "."+text) && strings.HasSuffix(text, "."+string(dnswire.AppendText(nil, r.Name)))
+	})
 }
 
 func twinMatches(r *format.Rule, name *dnswire.Name, qtype uint16) bool {
