@@ -136,7 +136,7 @@ func TestExport(t *testing.T) {
 		t.Fatal("no tier telemetry")
 	}
 	var b strings.Builder
-	if err := Export(&b, "Telemetry", entries, false); err != nil {
+	if err := Export(&b, "telltale", "Telemetry", entries, false); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
@@ -177,7 +177,7 @@ func TestSetsAreOfUseOnTheirOwn(t *testing.T) {
 			t.Errorf("set %s: got %d entries", s.Name, len(entries))
 		}
 		var b strings.Builder
-		if err := Export(&b, s.Meaning, entries, true); err != nil {
+		if err := Export(&b, "telltale", s.Meaning, entries, true); err != nil {
 			t.Fatal(err)
 		}
 		if want := has[s.Name] + "\n"; !strings.Contains(b.String(), want) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // A Set is a part of the catalogue that cuts across vendors and is of use on its
@@ -70,26 +71,81 @@ func (c *Catalog) Tier(tier string) (entries []Entry, ok bool) {
 	return entries, true
 }
 
-// Export writes names as a plain list, one a line, sorted and each once, that
-// any program reads: a name means its subtree, "=name" the name alone. What the
-// catalogue knows but never blocks (of a set) is written as a comment, unless
-// all is true.
-func Export(w io.Writer, title string, entries []Entry, all bool) error {
-	lines := make([]string, 0, len(entries))
+// A Format is how Export writes names: as its reader wants them.
+type Format string
+
+// Formats are the formats of Export. The first is Telltale's own.
+var Formats = []Format{"telltale", "adblock", "hosts", "domains", "dnsmasq", "rpz", "unbound"}
+
+// A writer writes the names of one format.
+type writer struct {
+	comment string // begins a comment line
+	head    []string
+	subtree []string // for a name and everything below it; %s is the name
+	exact   []string // for a name alone; none where the format cannot say so
+}
+
+var writers = map[Format]writer{
+	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}},
+	"adblock":  {"!", []string{"! for AdGuard Home, and others that read AdBlock rules for DNS"}, []string{"||%s^"}, []string{"|%s^"}},
+	"hosts": {"#", []string{"# for hosts files: each name alone, as they have no way to say what is below it"},
+		[]string{"0.0.0.0 %s"}, []string{"0.0.0.0 %s"}},
+	"domains": {"#", []string{"# for programs that block a name with everything below it"}, []string{"%s"}, nil},
+	"dnsmasq": {"#", []string{"# for dnsmasq: conf-file=, or a file of conf-dir"}, []string{"local=/%s/"}, []string{"host-record=%s,0.0.0.0,::"}},
+	"rpz": {";", []string{"; a response policy zone (BIND, Knot Resolver, PowerDNS Recursor, unbound)", "$TTL 300",
+		"@ IN SOA localhost. hostmaster.localhost. 1 3600 600 86400 300", "@ IN NS localhost."},
+		[]string{"%s CNAME .", "*.%s CNAME ."}, []string{"%s CNAME ."}},
+	"unbound": {"#", []string{"# for unbound 1.10 and later: include: it outside of other clauses", "server:"},
+		[]string{"local-zone: \"%s\" always_null"}, []string{"local-data: \"%s A 0.0.0.0\"", "local-data: \"%s AAAA ::\""}},
+}
+
+// Export writes names for a reader of the format, sorted and each once. What the
+// catalogue knows but never blocks (of a set) is written as a comment, unless all is
+// true; so is a name that is meant alone where the format would take what is below
+// it, too.
+func Export(w io.Writer, f Format, title string, entries []Entry, all bool) error {
+	wr, ok := writers[f]
+	if !ok {
+		return fmt.Errorf("there is no format %q", f)
+	}
+	var blocked, others []string
 	for i := range entries {
-		if e := &entries[i]; e.listed || all {
-			lines = append(lines, e.String())
-		} else {
-			lines = append(lines, "# never blocked: "+e.String())
+		e := &entries[i]
+		lines := wr.subtree
+		if e.Exact {
+			lines = wr.exact
+		}
+		switch {
+		case !e.listed && !all:
+			others = append(others, wr.comment+" never blocked: "+e.String())
+		case len(lines) == 0:
+			others = append(others, wr.comment+" left out, as it is meant without what is below it: "+e.Name)
+		default:
+			blocked = append(blocked, e.String())
 		}
 	}
-	slices.Sort(lines)
-	lines = slices.Compact(lines)
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "# %s\n# From Telltale's catalogue. Apache-2.0.\n", title)
-	fmt.Fprint(b, "# name: it and everything below it; =name: it alone (a program without this form skips it)\n")
-	for _, line := range lines {
+	fmt.Fprintf(b, "%[1]s %[2]s\n%[1]s From Telltale's catalogue. Apache-2.0.\n", wr.comment, title)
+	for _, line := range wr.head {
 		fmt.Fprintln(b, line)
 	}
+	for _, line := range sorted(others) {
+		fmt.Fprintln(b, line)
+	}
+	for _, name := range sorted(blocked) {
+		lines := wr.subtree
+		alone, exact := strings.CutPrefix(name, "=")
+		if exact {
+			lines = wr.exact
+		}
+		for _, line := range lines {
+			fmt.Fprintf(b, line+"\n", alone)
+		}
+	}
 	return b.Flush()
+}
+
+func sorted(lines []string) []string {
+	slices.Sort(lines)
+	return slices.Compact(lines)
 }
