@@ -100,7 +100,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		return nil, err
 	}
 	s.open()
-	l.addEvent(Event{Kind: KindStart, Detail: fmt.Sprintf("process %d", os.Getpid())})
+	l.addEvent(Event{Kind: KindStart, Subject: o.Program, Detail: fmt.Sprintf("process %d", os.Getpid())})
 	j.flush()
 	go s.run()
 	go j.run()

@@ -22,6 +22,7 @@ type Options struct {
 	Dir       string    // the data directory; made with mode 0700 if it is not there
 	Node      string    // id of this node, kept with each row; "local" unless set
 	Retention Retention // how long, and how much
+	Program   string    // what the ledger says of the program when it starts: its version and its lists'
 
 	Off        bool // lookups are not kept at all; the ledger is
 	NoUnlisted bool // lookups of unlisted names are counted by device and hour, and their names never kept

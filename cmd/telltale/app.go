@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/blocklists/catalog"
 	"telltale/blocklists/subscribe"
 	"telltale/config"
 	"telltale/devices"
@@ -128,6 +129,7 @@ func (a *app) bind(addr netip.Addr) *devices.Binding {
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
 	o.Bind, o.Logger = a.bind, a.logger
+	o.Program = "telltale " + buildVersion() + ", catalogue " + catalog.Version()
 	return o
 }
 
