@@ -83,16 +83,15 @@ type rowReader struct {
 }
 
 // read reads one row.
-func (d *rowReader) read(stmt *sqlite3.Stmt) (r Row) {
+func (d *rowReader) read(stmt *sqlite3.Stmt, r *Row) {
 	d.table = stmt.ColumnInt(1)
 	at := 2
 	for i := range columns {
 		if scan := columns[i].scan; scan != nil {
-			scan(d, value{stmt, at}, &r)
+			scan(d, value{stmt, at}, r)
 			at++
 		}
 	}
-	return r
 }
 
 // lookUp returns what a number stands for, asked of the database the first time.

@@ -114,7 +114,7 @@ func (s *snapshot) merge(f *Filter, after int64, down bool) (*merged, error) {
 	return m, nil
 }
 
-// next returns the next row, nil behind the last.
+// next returns the next row, valid until the next call; nil behind the last.
 func (m *merged) next() (*Row, error) {
 	for {
 		var first *cursorOfRows
@@ -207,7 +207,8 @@ type cursorOfRows struct {
 	spans []span // still to be read, the next one first
 	down  bool
 	store string
-	page  []Row
+	page  []Row // not told yet
+	buf   []Row // that page is in
 }
 
 // fill reads the next page where the one at hand is used up.
@@ -251,11 +252,12 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 		order = "DESC"
 	}
 	sql += fmt.Sprintf(` ORDER BY 1 %s LIMIT %d`, order, n)
+	page = c.buf[:0]
 	err = c.db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
-		row := c.db.rows.read(stmt)
-		row.Store = c.store
-		page = append(page, row)
+		page = append(page, Row{Store: c.store})
+		c.db.rows.read(stmt, &page[len(page)-1])
 		return c.db.rows.err == nil
 	})
+	c.buf = page
 	return page, cmp.Or(err, c.db.rows.err)
 }
