@@ -18,8 +18,8 @@ import (
 type column struct {
 	name, sql string
 	doc       string
-	keys      string // of the JSON object that it becomes, and whether they are left out where empty
-	bind      func(*rowWriter, *entry)
+	keys      string                        // of the JSON object that it becomes, and whether they are left out where empty
+	bind      func(*rowWriter, *entry)      // to the insert; nil: NULL in every row
 	scan      func(*rowReader, value, *Row) // from a store
 	open      func(*entry, *Row)            // from a journal
 }
@@ -83,7 +83,7 @@ var columns = [...]column{
 		func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
 		func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) }},
 	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id",
-		func(w *rowWriter, _ *entry) { w.null() }, // no transport that has one is served yet
+		nil, // no transport that has one is served yet
 		func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
 		nil},
 	{"type", notNull, "of the question; 0 in a folded row", "type",
@@ -176,8 +176,7 @@ var columns = [...]column{
 		},
 		func(e *entry, r *Row) { r.Rule = e.Rule.Text }},
 	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "",
-		func(w *rowWriter, _ *entry) { w.null() },
-		nil, nil},
+		nil, nil, nil},
 }
 
 // bound says whose the row is. It comes before cameFrom.

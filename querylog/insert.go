@@ -69,8 +69,10 @@ func (s *store) row(id, node int64, e *entry) error {
 	w := &s.writing
 	*w = rowWriter{s: s, stmt: s.insert[table], names: s.names[table], id: id, node: node}
 	for i := range columns {
-		w.at = i + 1
-		columns[i].bind(w, e)
+		if bind := columns[i].bind; bind != nil {
+			w.at = i + 1
+			bind(w, e)
+		}
 	}
 	if w.err != nil {
 		return w.err

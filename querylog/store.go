@@ -137,9 +137,10 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
-		"ledger": `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
-		"window": `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
-		"meta":   `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+		"ledger":   `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
+		"window":   `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
+		"meta":     `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+		"meta-add": `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = value + excluded.value`,
 	} {
 		stmt, _, err := s.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
@@ -290,11 +291,10 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 
 // writeMeta keeps what belongs to the last window stored.
 func (s *store) writeMeta(w *windowData, lookups uint64) error {
-	total, err := s.lookups()
-	if err != nil {
-		return err
-	}
-	if err := s.setMeta(metaLookups, int64(total+lookups)); err != nil {
+	add := s.insert["meta-add"]
+	add.BindText(1, metaLookups)
+	add.BindInt64(2, int64(lookups))
+	if err := add.Exec(); err != nil {
 		return err
 	}
 	if err := s.saveClock(w.clock); err != nil {
