@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -69,34 +70,194 @@ func TestSilenceOnASharedSocketAsksTheNext(t *testing.T) {
 	}
 }
 
-// TestForgeriesOnASharedSocket has somebody who knows the port send wrong ids,
-// wrong questions and queries: none is taken for the answer, and the query goes
-// on by TCP at last.
-func TestForgeriesOnASharedSocket(t *testing.T) {
-	dnstest.CheckLeaks(t)
-	forged := [...]func([]byte){
-		func(b []byte) { b[0] ^= 0xff },              // another id
-		func(b []byte) { b[2] &^= 0x80 },             // a query
-		func(b []byte) { b[13] = 'x' },               // another name
-		func(b []byte) { b[len(b)-5]++ },             // not as long as it says
-		func(b []byte) { b[2] |= 2 << 3 },            // another opcode
-		func(b []byte) { b[5] = 2 },                  // two questions
-		func(b []byte) { copy(b[12:], "\x01a\x00") }, // a shorter name
-		func(b []byte) { b[4], b[5] = 0xff, 0xff },   // questions without end
+// forgeries are packets from the upstream's address and port to that of the query.
+// None is to be taken for its answer. All but the first have the right id.
+var forgeries = map[string]func(query []byte) []byte{
+	"another id":                     forged(func(b []byte) []byte { b[0] ^= 0xff; return b }),
+	"a query":                        forged(func(b []byte) []byte { b[2] &^= 0x80; return b }),
+	"another name":                   forged(func(b []byte) []byte { b[13] = 'x'; return b }),
+	"another type":                   forged(func(b []byte) []byte { b[questionEnd(b)-3] = 28; return b }),
+	"another class":                  forged(func(b []byte) []byte { b[questionEnd(b)-1] = 3; return b }),
+	"not as long as it says":         forged(func(b []byte) []byte { b[len(b)-5]++; return b }),
+	"another opcode":                 forged(func(b []byte) []byte { b[2] |= 2 << 3; return b }),
+	"two questions":                  forged(func(b []byte) []byte { b[5] = 2; return b }),
+	"no question, but an answer":     forged(func(b []byte) []byte { b[5] = 0; return b }),
+	"no question, and NXDOMAIN":      func(q []byte) []byte { return []byte{q[0], q[1], 0x81, 0x83, 0, 0, 0, 0, 0, 0, 0, 0} },
+	"less than a header":             forged(func(b []byte) []byte { return b[:11] }),
+	"a long packet for another name": forged(func(b []byte) []byte { b[13] = 'x'; return append(b, make([]byte, 5000)...) }),
+	"a long packet that is a query":  forged(func(b []byte) []byte { b[2] &^= 0x80; return append(b, make([]byte, 5000)...) }),
+	"truncated, for another name":    forged(func(b []byte) []byte { b[13] = 'x'; b[2] |= 2; return b }),
+}
+
+func forged(spoil func([]byte) []byte) func([]byte) []byte {
+	return func(query []byte) []byte { return spoil(dnstest.AnswerTo(query, "192.0.2.66")) }
+}
+
+// questionEnd is where the question of a message ends.
+func questionEnd(b []byte) int {
+	at := 12
+	for b[at] != 0 {
+		at += 1 + int(b[at])
 	}
+	return at + 5
+}
+
+func TestForgeriesOnASharedSocketAreWaitedPast(t *testing.T) {
+	for name, forge := range forgeries {
+		t.Run(name, func(t *testing.T) {
+			dnstest.CheckLeaks(t)
+			var udp, tcp atomic.Int64
+			addr := dnstest.StartRaw(t, func(query []byte, send func([]byte)) {
+				udp.Add(1)
+				send(forge(query))
+				send(dnstest.AnswerTo(query, "192.0.2.1"))
+			}, func(c net.Conn) { tcp.Add(1); dnstest.ServeTCP("192.0.2.77")(c) })
+			s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: addr}}, Patience: 5 * time.Second, Budget: 20 * time.Second}})
+			if got := data(ask(t, s, "udp", "www.example.", dns.TypeA)); got != "A 192.0.2.1" {
+				t.Errorf("answer %q", got)
+			}
+			if got := s.Upstreams()[0].Strays; got != 1 || udp.Load() != 1 || tcp.Load() != 0 {
+				t.Errorf("%d strays, %d queries by UDP, %d by TCP; want 1, 1 and none", got, udp.Load(), tcp.Load())
+			}
+		})
+	}
+}
+
+// Somebody knows the port, and guesses ids: after four wrong ones nothing that comes
+// by UDP is believed, of no query that is under way.
+func TestGuessedIDsTurnAllToTCP(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	var udp atomic.Int64
 	addr := dnstest.StartRaw(t, func(query []byte, send func([]byte)) {
-		for _, forge := range forged {
-			b := dnstest.AnswerTo(query, "192.0.2.66")
-			forge(b)
+		udp.Add(1)
+		b := dnstest.AnswerTo(query, "192.0.2.66")
+		for i := range uint16(100) { // the last of them finds it
+			id := binary.BigEndian.Uint16(query) - 99 + i
+			binary.BigEndian.PutUint16(b, id)
 			send(b)
 		}
 	}, dnstest.ServeTCP("192.0.2.1"))
 	s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: addr}}, Patience: 5 * time.Second, Budget: 20 * time.Second}})
-	if got := data(ask(t, s, "udp", "www.example.", dns.TypeA)); got != "A 192.0.2.1" {
-		t.Errorf("answer %q, want the one that came by TCP", got)
+	if got := askAll(t, s, "n%d.example.", 20); got != 20 {
+		t.Errorf("%d of 20 answers are those that came by TCP", got)
 	}
-	if got := s.Upstreams()[0].Strays; got < 4 {
-		t.Errorf("%d strays counted", got)
+	if got := udp.Load(); got == 0 || got > 20 {
+		t.Errorf("%d queries came by UDP, want at most one for each name", got)
+	}
+}
+
+// A packet of the right id from elsewhere does not reach a connected socket.
+func TestSharedSocketsHearTheirUpstreamAlone(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	for _, from := range []string{"127.0.0.1:0", "127.0.0.2:0"} { // another port, another address
+		spoofer, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer spoofer.Close()
+		udp, tcp := dnstest.ListenBoth(t)
+		tcp.Close()
+		var task sync.WaitGroup
+		task.Go(func() {
+			for b := make([]byte, 4096); ; {
+				n, client, err := udp.ReadFromUDPAddrPort(b)
+				if err != nil {
+					return
+				}
+				spoofer.WriteToUDPAddrPort(dnstest.AnswerTo(b[:n], "192.0.2.66"), client)
+				udp.WriteToUDPAddrPort(dnstest.AnswerTo(b[:n], "192.0.2.1"), client)
+			}
+		})
+		s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: udp.LocalAddr().(*net.UDPAddr).AddrPort()}}}})
+		if got := askAll(t, s, "n%d.example.", 10); got != 10 {
+			t.Errorf("from %s: %d of 10 answers are right", from, got)
+		}
+		if got := s.Upstreams()[0].Strays; got != 0 {
+			t.Errorf("from %s: %d strays", from, got)
+		}
+		udp.Close()
+		task.Wait()
+	}
+}
+
+// Ids are drawn anew for each query, ports for each socket; and there are many.
+func TestIDsAndPortsOfSharedSockets(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	var mu sync.Mutex
+	ids, ports := map[uint16]int{}, map[int]int{}
+	inOrder, last := 0, uint16(0)
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		mu.Lock()
+		ids[q.Id]++
+		ports[w.RemoteAddr().(*net.UDPAddr).Port]++
+		if q.Id > last {
+			inOrder++
+		}
+		last = q.Id
+		mu.Unlock()
+		dnstest.AnswerA("192.0.2.1")(w, q)
+	})
+	s, _ := startServer(t, Options{Readers: 1}, up)
+	const draws = 600
+	for i := range draws / 20 {
+		askAll(t, s, fmt.Sprint("r", i, ".n%d.example."), 20)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	// Of 600 draws, 2.7 pairs are expected to meet.
+	if len(ids) < draws-20 || inOrder < draws/3 || inOrder > draws*2/3 {
+		t.Errorf("%d ids in %d queries, %d of them above the one before", len(ids), draws, inOrder)
+	}
+	if len(ports) < 6 {
+		t.Errorf("%d queries from %d ports", draws, len(ports))
+	}
+	most := 0
+	for _, n := range ports {
+		most = max(most, n)
+	}
+	if most > draws/2 {
+		t.Errorf("%d of %d queries from one port", most, draws)
+	}
+}
+
+// Repeated and late replies answer a query that was asked: they are no forgeries.
+func TestRepeatedRepliesAreNoForgeries(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	var tcp atomic.Int64
+	addr := dnstest.StartRaw(t, func(query []byte, send func([]byte)) {
+		for range 4 {
+			send(dnstest.AnswerTo(query, "192.0.2.1"))
+		}
+	}, func(c net.Conn) { tcp.Add(1); dnstest.ServeTCP("192.0.2.1")(c) })
+	s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: addr}}}})
+	if got := askAll(t, s, "n%d.example.", 30); got != 30 {
+		t.Errorf("%d of 30 answered", got)
+	}
+	time.Sleep(50 * time.Millisecond) // for the last repetitions
+	if st := s.Upstreams()[0]; st.Strays != 0 || tcp.Load() != 0 || st.Queries != 30 || st.Failures != 0 {
+		t.Errorf("%+v, %d connections", st, tcp.Load())
+	}
+}
+
+// A reply that is longer than what can be received is asked for by TCP, whether it
+// says that it was truncated or not.
+func TestRepliesLongerThanABuffer(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	for _, size := range []int{2000, 4090, 4096, 4097, 9000} {
+		var udp atomic.Int64
+		addr := dnstest.StartRaw(t, func(query []byte, send func([]byte)) {
+			udp.Add(1)
+			b := dnstest.AnswerTo(query, "192.0.2.1")
+			send(append(b, make([]byte, size-len(b))...)) // as if there were more
+		}, dnstest.ServeTCP("192.0.2.1"))
+		s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: addr}}, Patience: 5 * time.Second, Budget: 20 * time.Second}})
+		if got := data(ask(t, s, "udp", "www.example.", dns.TypeA)); got != "A 192.0.2.1" {
+			t.Errorf("%d octets: %q", size, got)
+		}
+		if st := s.Upstreams()[0]; st.Strays != 0 || udp.Load() != 1 {
+			t.Errorf("%d octets: %d strays, %d queries by UDP", size, st.Strays, udp.Load())
+		}
+		s.Close()
 	}
 }
 
