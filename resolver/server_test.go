@@ -543,36 +543,6 @@ func TestTCPAnswersOutOfOrder(t *testing.T) {
 	}
 }
 
-func TestTCPClientsAreBounded(t *testing.T) {
-	dnstest.CheckLeaks(t)
-	s, _ := startServer(t, Options{Streams: 8}) // 2 of them for one client
-	var conns []net.Conn
-	for range 4 {
-		c, err := net.Dial("tcp", s.Addrs()[0].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		conns = append(conns, c)
-	}
-	for s.Stats().StreamsRefused < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	// A connection in the bound still works, octet by octet; one beyond is closed.
-	b, _ := new(dns.Msg).SetQuestion("localhost.", dns.TypeA).Pack()
-	for _, o := range append([]byte{0, byte(len(b))}, b...) {
-		conns[0].Write([]byte{o})
-	}
-	buf := make([]byte, 512)
-	if n, err := conns[0].Read(buf); err != nil || n < 12 {
-		t.Errorf("%d octets, %v", n, err)
-	}
-	conns[3].SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := conns[3].Read(buf); err == nil {
-		t.Error("a connection beyond the bound was served")
-	}
-}
-
 func TestOversizedTCPQuery(t *testing.T) {
 	s, _ := startServer(t, Options{})
 	c, err := net.Dial("tcp", s.Addrs()[0].String())

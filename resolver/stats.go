@@ -18,24 +18,25 @@ type stats struct {
 
 // Stats are a server's counters since its start.
 type Stats struct {
-	Queries        uint64 `json:"queries"`
-	Dropped        uint64 `json:"dropped"`
-	Malformed      uint64 `json:"malformed"`
-	NotImplemented uint64 `json:"not_implemented"`
-	Refused        uint64 `json:"refused"`
-	Shed           uint64 `json:"shed"`
-	Unread         uint64 `json:"dropped_unread"`
-	Truncated      uint64 `json:"truncated"`
-	Rebound        uint64 `json:"rebound"`
-	Invalid        uint64 `json:"invalid_upstream_replies"`
-	Unsent         uint64 `json:"unsent"`
-	StreamsRefused uint64 `json:"streams_refused"`
-	StreamsCut     uint64 `json:"streams_cut"`
-	InternalErrors uint64 `json:"internal_errors"`
-	Waiting        int    `json:"waiting"`
-	Streams        int    `json:"streams"`
-	CacheEntries   int    `json:"cache_entries"`
-	CacheBytes     int64  `json:"cache_bytes"`
+	Queries         uint64 `json:"queries"`
+	Dropped         uint64 `json:"dropped"`
+	Malformed       uint64 `json:"malformed"`
+	NotImplemented  uint64 `json:"not_implemented"`
+	Refused         uint64 `json:"refused"`
+	Shed            uint64 `json:"shed"`
+	Unread          uint64 `json:"dropped_unread"`
+	Truncated       uint64 `json:"truncated"`
+	Rebound         uint64 `json:"rebound"`
+	Invalid         uint64 `json:"invalid_upstream_replies"`
+	Unsent          uint64 `json:"unsent"`
+	StreamsRefused  uint64 `json:"streams_refused"`
+	StreamsReplaced uint64 `json:"streams_replaced"`
+	StreamsCut      uint64 `json:"streams_cut"`
+	InternalErrors  uint64 `json:"internal_errors"`
+	Waiting         int    `json:"waiting"`
+	Streams         int    `json:"streams"`
+	CacheEntries    int    `json:"cache_entries"`
+	CacheBytes      int64  `json:"cache_bytes"`
 }
 
 // Stats returns the counters as they stand.
@@ -45,7 +46,7 @@ func (s *Server) Stats() Stats {
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
-		StreamsRefused: l.StreamsRefused, StreamsCut: l.StreamsCut, InternalErrors: c.internalErrors.Load(),
+		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.Usage()

@@ -250,11 +250,113 @@ func TestStrangersShareOneClientsStreams(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	dnstest.WaitFor(t, func() bool { return s.Stats().StreamsRefused == 4 }, says("refused"))
+	dnstest.WaitFor(t, func() bool { return s.Stats().StreamsReplaced == 4 }, says("replaced"))
 	if got := s.Stats().Streams; got != 2 {
 		t.Errorf("%d streams of strangers, want 2", got)
 	}
 	if r := ask(t, s, "tcp", "localhost.", dns.TypeA); data(r) != "A 127.0.0.1" {
 		t.Errorf("a client of the network: %v", r)
+	}
+}
+
+// dialFrom connects from another address of this machine.
+func dialFrom(t *testing.T, s *Server, from string) *net.TCPConn {
+	t.Helper()
+	c, err := dialerFrom(from, "tcp").Dial("tcp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c.(*net.TCPConn)
+}
+
+// isServed reports whether a query on a connection is answered.
+func isServed(t *testing.T, c *net.TCPConn, name string) bool {
+	t.Helper()
+	c.Write(dnstest.Framed(packetOf(t, name, dns.TypeA)))
+	_, err := readFramed(c)
+	return err == nil
+}
+
+// A client that has as many connections as it may gets a new one for its longest
+// idle one.
+func TestAClientsOldestIdleConnectionGoes(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s, _ := startStreams(t, Options{Streams: 8}, listen.StreamTimes{}) // 2 of them for one client
+	first, second := dialStream(t, s), dialStream(t, s)
+	for _, c := range []*net.TCPConn{second, first} { // the second was used before the first
+		if !isServed(t, c, "localhost.") {
+			t.Fatal("not served")
+		}
+	}
+	third := dialStream(t, s)
+	if !isServed(t, third, "localhost.") {
+		t.Error("the new connection is not served")
+	}
+	if _, err := readFramed(second); err == nil {
+		t.Error("the longest idle one is still there")
+	}
+	if !isServed(t, first, "localhost.") {
+		t.Error("the other is not served any more")
+	}
+	if got := s.Stats(); got.Streams != 2 || got.StreamsReplaced != 1 || got.StreamsRefused != 0 || got.StreamsCut != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Who waits for answers keeps its connections: a new one is refused.
+func TestConnectionsThatWaitForAnswersStay(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	open := make(chan struct{})
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; dnstest.AnswerA("192.0.2.1")(w, q) })
+	s, _ := startStreams(t, Options{Streams: 8}, listen.StreamTimes{}, up)
+	var waiting []*net.TCPConn
+	for i := range 2 {
+		c := dialStream(t, s)
+		c.Write(dnstest.Framed(packetOf(t, fmt.Sprintf("n%d.example.", i), dns.TypeA)))
+		c.CloseWrite() // half-closed, it counts all the same
+		waiting = append(waiting, c)
+	}
+	dnstest.WaitFor(t, func() bool { return s.Stats().Waiting == 2 }, says("both wait"))
+	if _, err := readFramed(dialStream(t, s)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a third connection: %v, want it closed", err)
+	}
+	if got := s.Stats(); got.Streams != 2 || got.StreamsRefused != 1 {
+		t.Errorf("%+v, want 2 streams, half-closed ones counted, and one refused", got)
+	}
+	close(open)
+	for _, c := range waiting {
+		if _, err := readFramed(c); err != nil {
+			t.Errorf("no answer: %v", err)
+		}
+	}
+	dnstest.WaitFor(t, func() bool { return s.Stats().Streams == 0 }, says("their places are free"))
+}
+
+// When all connections are taken, who has most of them makes room.
+func TestWhoHasMostConnectionsMakesRoom(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s, _ := startStreams(t, Options{Streams: 16}, listen.StreamTimes{})
+	var greedy []*net.TCPConn
+	for i := range 4 { // four addresses take all
+		for range 4 {
+			greedy = append(greedy, dialFrom(t, s, fmt.Sprintf("127.0.0.%d", 10+i)))
+		}
+	}
+	dnstest.WaitFor(t, func() bool { return s.Stats().Streams == 16 }, says("all are taken"))
+	for i := range 8 {
+		if c := dialFrom(t, s, fmt.Sprintf("127.0.0.%d", 50+i)); !isServed(t, c, "localhost.") {
+			t.Errorf("the %dth of the others is not served", i)
+		}
+	}
+	served := 0
+	for _, c := range greedy {
+		if isServed(t, c, "localhost.") {
+			served++
+		}
+	}
+	if served != 8 {
+		t.Errorf("%d connections of those who had most are left, want 8", served)
 	}
 }

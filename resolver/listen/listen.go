@@ -51,7 +51,8 @@ type Options struct {
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
-	// Streams bounds the TCP connections.
+	// Streams bounds the TCP connections; half of the files that the process may have
+	// open do so too.
 	Streams int
 	// StreamTimes bound how long a connection may take.
 	StreamTimes StreamTimes
@@ -91,16 +92,17 @@ type listener struct {
 }
 
 type counters struct {
-	unread, unsent, streamsRefused, streamsCut atomic.Uint64
+	unread, unsent, streamsRefused, streamsReplaced, streamsCut atomic.Uint64
 }
 
 // Stats are counters since the start, and the connections open now.
 type Stats struct {
-	Unread         uint64 // packets that the kernel dropped: more came than could be answered
-	Unsent         uint64 // replies that the kernel did not take
-	StreamsRefused uint64 // connections beyond the bound
-	StreamsCut     uint64 // connections closed on slow or wrong clients
-	Streams        int
+	Unread          uint64 // packets that the kernel dropped: more came than could be answered
+	Unsent          uint64 // replies that the kernel did not take
+	StreamsRefused  uint64 // connections beyond the bound
+	StreamsReplaced uint64 // idle connections closed to make room for others
+	StreamsCut      uint64 // connections closed on slow or wrong clients
+	Streams         int
 }
 
 // portTries is how often a port is chosen anew that is free for UDP and taken
@@ -115,6 +117,11 @@ func Open(o Options) (*Listeners, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if most := descriptorLimit() / 2; o.Streams > most {
+		o.Logger.Warn("fewer TCP connections are taken than are set: this process may have too few open files (see ulimit -n, LimitNOFILE)",
+			"connections", most, "set", o.Streams, "open files", descriptorLimit())
+		o.Streams = most
 	}
 	l := &Listeners{options: o}
 	l.streams = newStreams(o.Streams, o.StreamTimes, &l.stats)
@@ -199,7 +206,7 @@ func (l *Listeners) Stats() Stats {
 	c := &l.stats
 	return Stats{
 		Unread: c.unread.Load(), Unsent: c.unsent.Load(),
-		StreamsRefused: c.streamsRefused.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
+		StreamsRefused: c.streamsRefused.Load(), StreamsReplaced: c.streamsReplaced.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
 	}
 }
 

@@ -37,10 +37,14 @@ func (t *StreamTimes) setDefaults() {
 const (
 	streamInFlight = 64        // answers not yet written
 	streamOwed     = 256 << 10 // octets of answers not yet written
+	// streamPrefix is how many bits tell IPv6 clients apart at most: one machine has
+	// as many addresses below its /64 as it likes.
+	streamPrefix = 64
 )
 
 // streams are the open connections. A client gets at most a quarter of them,
-// and so do all together who may not ask.
+// and so do all together who may not ask. Where there is no room, who waits for no
+// answer makes room.
 type streams struct {
 	stats          *counters
 	max, maxClient int
@@ -63,17 +67,54 @@ func (t *streams) count() int {
 	return len(t.open)
 }
 
-// admit takes st in, if there is room.
+// admit takes st in, if there is room or can be made: a client that has its part
+// gives up its own longest idle connection; when all are taken, whoever has most
+// does.
 func (t *streams) admit(st *Stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	client := st.account
-	if t.stopped || len(t.open) >= t.max || t.clients[client] >= t.maxClient {
+	if t.stopped {
 		return false
 	}
-	t.open[st] = struct{}{}
-	t.clients[client]++
+	var gone *Stream
+	switch {
+	case t.clients[st.account] >= t.maxClient:
+		gone = t.longestIdleLocked(func(other *Stream) bool { return other.account == st.account })
+	case len(t.open) >= t.max:
+		gone = t.longestIdleLocked(func(*Stream) bool { return true })
+	default:
+		t.addLocked(st)
+		return true
+	}
+	if gone == nil {
+		return false
+	}
+	t.removeLocked(gone)
+	t.stats.streamsReplaced.Add(1)
+	gone.conn.Close() // its reader and writer end
+	t.addLocked(st)
 	return true
+}
+
+// longestIdleLocked returns, of the connections that may be taken and whose clients
+// wait for no answer, one of the client that has most, the one that was used last
+// before all others; nil if there is none.
+func (t *streams) longestIdleLocked(may func(*Stream) bool) (found *Stream) {
+	for st := range t.open {
+		if !may(st) || len(st.slots) > 0 {
+			continue
+		}
+		if found == nil || t.clients[st.account] > t.clients[found.account] ||
+			t.clients[st.account] == t.clients[found.account] && st.used.Load() < found.used.Load() {
+			found = st
+		}
+	}
+	return found
+}
+
+func (t *streams) addLocked(st *Stream) {
+	t.open[st] = struct{}{}
+	t.clients[st.account]++
 }
 
 // stop ends all reading, now and later. Answers under way are still written.
@@ -86,13 +127,20 @@ func (t *streams) stop() {
 	}
 }
 
+// remove takes st out, which is closed.
 func (t *streams) remove(st *Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.removeLocked(st)
+}
+
+func (t *streams) removeLocked(st *Stream) {
+	if _, ok := t.open[st]; !ok {
+		return // it had to make room for another
+	}
 	delete(t.open, st)
-	client := st.account
-	if t.clients[client]--; t.clients[client] <= 0 {
-		delete(t.clients, client)
+	if t.clients[st.account]--; t.clients[st.account] <= 0 {
+		delete(t.clients, st.account)
 	}
 }
 
@@ -114,6 +162,7 @@ type Stream struct {
 	account netip.Addr   // whom it counts for: its client; none for all who may not ask
 	owed    atomic.Int64 // octets of answers not yet written
 	cut     atomic.Bool  // closed for what its client did, and counted
+	used    atomic.Int64 // when a query came or an answer went last, Unix nanoseconds
 
 	answers chan []byte   // complete, with their length; never full: see slots
 	slots   chan struct{} // one for each query not yet answered
@@ -138,7 +187,7 @@ func (l *Listeners) accept(tcp *net.TCPListener) {
 		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 		st := newStream(l.streams, conn, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		if l.options.Allowed(st.client.Addr()) {
-			st.account = overload.ClientOf(st.client.Addr(), l.options.ClientPrefix)
+			st.account = accountOf(st.client.Addr(), l.options.ClientPrefix)
 		}
 		if !l.streams.admit(st) {
 			l.stats.streamsRefused.Add(1)
@@ -151,16 +200,22 @@ func (l *Listeners) accept(tcp *net.TCPListener) {
 	}
 }
 
+// accountOf returns whom a connection of a client counts for.
+func accountOf(client netip.Addr, prefix6 int) netip.Addr {
+	return overload.ClientOf(client, min(prefix6, streamPrefix))
+}
+
 func newStream(streams *streams, conn *net.TCPConn, client netip.AddrPort) *Stream {
-	return &Stream{
+	st := &Stream{
 		streams: streams, conn: conn, client: client,
 		answers: make(chan []byte, streamInFlight), slots: make(chan struct{}, streamInFlight), gone: make(chan struct{}),
 	}
+	st.used.Store(time.Now().UnixNano())
+	return st
 }
 
 // read serves queries until the client ends, is too slow, or the server stops.
 func (st *Stream) read() {
-	defer st.streams.remove(st)
 	defer close(st.gone)
 	buf := make([]byte, packets.MaxSize)
 	for {
@@ -172,6 +227,7 @@ func (st *Stream) read() {
 			return
 		}
 		st.slots <- struct{}{}
+		st.used.Store(time.Now().UnixNano())
 		if !st.handler.ServeMessage(packet) { // nobody knows whether its slot comes back
 			return
 		}
@@ -217,12 +273,14 @@ func (st *Stream) next(buf []byte) ([]byte, error) {
 // write writes the answers as they come, in any order (RFC 7766, 6.2.1.1), until
 // the reader has ended and nothing is owed any more.
 func (st *Stream) write() {
+	defer st.streams.remove(st) // it counts as long as it is open, also half
 	defer st.conn.Close()
 	var late <-chan time.Time // set once the reader has ended
 	for gone := st.gone; gone != nil || len(st.slots) > 0; {
 		select {
 		case answer := <-st.answers:
 			st.writeOne(answer)
+			st.used.Store(time.Now().UnixNano())
 			<-st.slots
 		case <-gone:
 			gone, late = nil, time.After(st.streams.times.Answer+st.streams.times.Write)

@@ -1,7 +1,9 @@
 package listen
 
 import (
+	"bytes"
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
@@ -83,4 +85,34 @@ func FuzzStreamFraming(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestConnectionsByIPv6AreCountedByNetwork(t *testing.T) {
+	for prefix, want := range map[int]string{128: "2001:db8:0:1::", 64: "2001:db8:0:1::", 56: "2001:db8::"} {
+		if got := accountOf(netip.MustParseAddr("2001:db8:0:1:2:3:4:5"), prefix); got.String() != want {
+			t.Errorf("by %d bits: %v, want %s", prefix, got, want)
+		}
+	}
+	if got := accountOf(netip.MustParseAddr("192.0.2.7"), 128); got.String() != "192.0.2.7" {
+		t.Errorf("IPv4: %v", got)
+	}
+}
+
+func TestConnectionsHeedTheDescriptorLimit(t *testing.T) {
+	var said bytes.Buffer
+	limit := descriptorLimit()
+	for _, streams := range []int{1, limit} {
+		said.Reset()
+		l, err := Open(Options{Streams: streams, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := min(streams, limit/2); l.streams.max != want {
+			t.Errorf("%d set, %d files: %d connections, want %d", streams, limit, l.streams.max, want)
+		}
+		if told := said.Len() > 0; told != (streams > limit/2) {
+			t.Errorf("%d set: said %q", streams, said.String())
+		}
+		l.Close()
+	}
 }
