@@ -69,7 +69,9 @@ func (a *asker) wait(n int) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return len(a.answers)+len(a.fallback) >= n
-	}, func() string { return fmt.Sprintf("%d answers and %d given to the fallback, want %d", len(a.answers), len(a.fallback), n) })
+	}, func() string {
+		return fmt.Sprintf("%d answers and %d given to the fallback, want %d", len(a.answers), len(a.fallback), n)
+	})
 }
 
 func (a *asker) sockets() (open []*sharedSocket) {
