@@ -76,8 +76,8 @@ var forgeries = map[string]func(query []byte) []byte{
 	"another id":                     forged(func(b []byte) []byte { b[0] ^= 0xff; return b }),
 	"a query":                        forged(func(b []byte) []byte { b[2] &^= 0x80; return b }),
 	"another name":                   forged(func(b []byte) []byte { b[13] = 'x'; return b }),
-	"another type":                   forged(func(b []byte) []byte { b[questionEnd(b)-3] = 28; return b }),
-	"another class":                  forged(func(b []byte) []byte { b[questionEnd(b)-1] = 3; return b }),
+	"another type":                   forged(func(b []byte) []byte { b[endOfQuestion(b)-3] = 28; return b }),
+	"another class":                  forged(func(b []byte) []byte { b[endOfQuestion(b)-1] = 3; return b }),
 	"not as long as it says":         forged(func(b []byte) []byte { b[len(b)-5]++; return b }),
 	"another opcode":                 forged(func(b []byte) []byte { b[2] |= 2 << 3; return b }),
 	"two questions":                  forged(func(b []byte) []byte { b[5] = 2; return b }),
@@ -93,8 +93,8 @@ func forged(spoil func([]byte) []byte) func([]byte) []byte {
 	return func(query []byte) []byte { return spoil(dnstest.AnswerTo(query, "192.0.2.66")) }
 }
 
-// questionEnd is where the question of a message ends.
-func questionEnd(b []byte) int {
+// endOfQuestion is where the question of a message ends.
+func endOfQuestion(b []byte) int {
 	at := 12
 	for b[at] != 0 {
 		at += 1 + int(b[at])
