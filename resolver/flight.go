@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,9 @@ type waiter struct {
 	query
 	out      replyWriter
 	dst      []byte
-	answered bool // its reply is made; what is left is to send it
+	answered bool    // its reply is made; what is left is to send it
+	flight   *flight // what it waits for; nil when that has ended. Guarded by flights.mu, as the next
+	serial   uint64  // of its waiting: no other has the same
 }
 
 // flights are all questions under way. Any goroutine may use them.
@@ -48,6 +51,7 @@ type flights struct {
 	current map[cache.Key]*flight
 	clients map[netip.Addr]int // waiting queries of each client
 	waiting int
+	serial  uint64 // of who joined last
 }
 
 func newFlights(maxWaiting, prefix6 int) *flights {
@@ -64,13 +68,13 @@ func (f *flights) roomLocked(client netip.Addr) bool {
 }
 
 // join makes w wait. It returns the flight to start if w is the first with its
-// question, and false if there is no room.
-func (f *flights) join(w *waiter) (start *flight, ok bool) {
+// question, by what number w is known to withdraw, and false if there is no room.
+func (f *flights) join(w *waiter) (start *flight, serial uint64, ok bool) {
 	client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.roomLocked(client) {
-		return nil, false
+		return nil, 0, false
 	}
 	f.waiting++
 	f.clients[client]++
@@ -83,7 +87,34 @@ func (f *flights) join(w *waiter) (start *flight, ok bool) {
 		start = fl
 	}
 	fl.waiters = append(fl.waiters, w)
-	return start, true
+	f.serial++
+	w.flight, w.serial = fl, f.serial
+	return start, w.serial, true
+}
+
+// withdraw takes w out of its flight; false where that has ended. Waiters are used
+// again: serial says which use of w is meant. then is called before the flight can end.
+func (f *flights) withdraw(w *waiter, serial uint64, then func()) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w.serial != serial || w.flight == nil {
+		return false
+	}
+	i := slices.Index(w.flight.waiters, w)
+	w.flight.waiters = slices.Delete(w.flight.waiters, i, i+1)
+	w.flight = nil
+	f.leaveLocked(w)
+	then()
+	return true
+}
+
+// leaveLocked gives up the room that w takes.
+func (f *flights) leaveLocked(w *waiter) {
+	client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
+	if f.clients[client]--; f.clients[client] == 0 {
+		delete(f.clients, client)
+	}
+	f.waiting--
 }
 
 // finish ends a flight and returns who waited for it. first is false where it has
@@ -100,12 +131,9 @@ func (f *flights) finish(fl *flight) (waiters []*waiter, first bool) {
 	}
 	delete(f.current, fl.key)
 	for _, w := range fl.waiters {
-		client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
-		if f.clients[client]--; f.clients[client] == 0 {
-			delete(f.clients, client)
-		}
+		f.leaveLocked(w)
+		w.flight = nil
 	}
-	f.waiting -= len(fl.waiters)
 	waiters, fl.waiters = fl.waiters, nil
 	return waiters, true
 }
@@ -140,7 +168,11 @@ func newWaiter(q *query, out replyWriter) *waiter {
 // wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later replyWriter) {
 	w := newWaiter(q, later)
-	start, ok := s.flights.join(w)
+	asker := s.upstreams.At(q.path.Client.Addr())
+	start, serial, ok := s.flights.join(w)
+	if ok && start == nil && asker != nil {
+		s.breakLoop(w, serial, asker)
+	}
 	if !ok {
 		w.answered = true // by the reader
 		s.release(w)
@@ -151,6 +183,27 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 	if start != nil && (q.batch == nil || start.private || !s.shared.Ask(start, q.batch)) {
 		s.fallback(start, upstream.Start{})
 	}
+}
+
+// breakLoop sees to it that w, which came from an upstream while the same is under
+// way, does not wait for long: where the upstream has sent the question back, each
+// waits for the other. It may be another client behind the upstream's address, so it
+// waits twice as long as the upstream needs.
+func (s *Server) breakLoop(w *waiter, serial uint64, asker *upstream.Upstream) {
+	time.AfterFunc(2*asker.Timeout(), func() {
+		if !s.flights.withdraw(w, serial, func() { s.work.Add(1) }) {
+			return // it has its answer
+		}
+		defer s.work.Done()
+		s.upstreams.ReturnedBy(asker)
+		w.answered = true
+		ede := dnswire.EDE{Code: dnswire.EDEOther, Text: "loop: this server asks you for the same"}
+		s.guard(func() {
+			w.ttl = 0
+			s.finish(&w.query, dnswire.AppendEmpty(w.dst[:0], &w.Question, dnswire.ServFail, s.cookies.answer(&w.query), ede), querylog.FromError, w.out)
+		})
+		s.release(w)
+	})
 }
 
 // release gives w back. Nothing of it may be in use any more. One that an internal

@@ -16,7 +16,7 @@ func fill(t *testing.T, f *flights, client string, round int) (n int) {
 		if err := w.Name.Set(fmt.Sprintf("n%d.%d.%x.example", n, round, client)); err != nil {
 			t.Fatal(err)
 		}
-		start, ok := f.join(w)
+		start, _, ok := f.join(w)
 		if !ok {
 			return n
 		}

@@ -37,28 +37,30 @@ type Settings struct {
 
 // Counters count since the start of the server.
 type Counters struct {
-	Queries        uint64 `json:"queries"`
-	Dropped        uint64 `json:"dropped" doc:"Packets that were no query."`
-	Malformed      uint64 `json:"malformed"`
-	NotImplemented uint64 `json:"not_implemented"`
-	Refused        uint64 `json:"refused" doc:"Queries of clients that may not ask."`
-	Shed           uint64 `json:"shed" doc:"Queries dropped because too many were waiting."`
-	Unread         uint64 `json:"dropped_unread" doc:"Queries dropped by the kernel, because more came than could be answered."`
-	Truncated      uint64 `json:"truncated"`
-	Rebound        uint64 `json:"rebound" doc:"Answers with private addresses that were refused."`
-	Invalid        uint64 `json:"invalid_upstream_replies"`
-	Unsent         uint64 `json:"unsent"`
-	StreamsRefused uint64 `json:"streams_refused"`
-	StreamsCut     uint64 `json:"streams_cut"`
-	InternalErrors uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
-	Waiting        int    `json:"waiting"`
-	Streams        int    `json:"streams"`
-	CacheEntries   int    `json:"cache_entries"`
-	CacheBytes     int64  `json:"cache_bytes"`
+	Queries         uint64 `json:"queries"`
+	Dropped         uint64 `json:"dropped" doc:"Packets that were no query."`
+	Malformed       uint64 `json:"malformed"`
+	NotImplemented  uint64 `json:"not_implemented"`
+	Refused         uint64 `json:"refused" doc:"Queries of clients that may not ask."`
+	Shed            uint64 `json:"shed" doc:"Queries dropped because too many were waiting."`
+	Unread          uint64 `json:"dropped_unread" doc:"Queries dropped by the kernel, because more came than could be answered."`
+	Truncated       uint64 `json:"truncated"`
+	Rebound         uint64 `json:"rebound" doc:"Answers with private addresses that were refused."`
+	Invalid         uint64 `json:"invalid_upstream_replies"`
+	Unsent          uint64 `json:"unsent"`
+	StreamsRefused  uint64 `json:"streams_refused"`
+	StreamsReplaced uint64 `json:"streams_replaced" doc:"Idle connections closed to make room for others."`
+	StreamsCut      uint64 `json:"streams_cut"`
+	InternalErrors  uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
+	Waiting         int    `json:"waiting"`
+	Streams         int    `json:"streams"`
+	CacheEntries    int    `json:"cache_entries"`
+	CacheBytes      int64  `json:"cache_bytes"`
 }
 
 // An Upstream is a resolver that is asked.
 type Upstream struct {
+	ID       string        `json:"id" doc:"Names the upstream; the address where the settings give it no other name."`
 	Addr     string        `json:"addr"`
 	Source   string        `json:"from" doc:"configured, or the path of a resolv.conf."`
 	TrustAD  bool          `json:"trust_ad"`
@@ -68,6 +70,7 @@ type Upstream struct {
 	Since    time.Time     `json:"since" doc:"When the state last changed."`
 	Queries  uint64        `json:"queries"`
 	Failures uint64        `json:"failures"`
+	Returned uint64        `json:"returned" doc:"Questions that it asked this server while it was being asked them."`
 	Strays   uint64        `json:"strays" doc:"Packets from its address that fitted no query."`
 	SRTT     time.Duration `json:"srtt" doc:"Smoothed time to an answer in nanoseconds; 0 for none yet."`
 }

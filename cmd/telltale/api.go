@@ -39,8 +39,8 @@ func (a *app) status() web.Status {
 	}
 	for _, u := range a.server.Upstreams() {
 		st.Upstreams = append(st.Upstreams, web.Upstream{
-			Addr: u.Addr.String(), Source: u.Source, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
-			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Strays: u.Strays, SRTT: u.SRTT,
+			ID: u.ID, Addr: u.Addr.String(), Source: u.Source, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
 		})
 	}
 	for _, addr := range a.ledger.Load().Gateways() {

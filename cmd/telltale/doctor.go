@@ -184,6 +184,9 @@ func (d *doctor) upstreams(st *web.Status) {
 		default:
 			d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
 		}
+		if u.Returned > 0 {
+			d.say("warning", "upstreams", "%s sends some names back to this server (%d questions so far): they are answered SERVFAIL. Let it resolve them itself, or set another upstream", u.Addr, u.Returned)
+		}
 		if u.Strays > 0 {
 			d.say("warning", "upstreams", "%d packets from %s fitted no query: somebody may be forging answers", u.Strays, u.Addr)
 		}

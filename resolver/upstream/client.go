@@ -101,6 +101,7 @@ type Upstream struct {
 	*health
 	trustAD bool
 	private bool
+	local   bool   // its address is this machine's, from which clients ask too
 	source  string // "configured", or the path of a resolv.conf
 }
 
@@ -255,7 +256,7 @@ func (u *Client) swapLocked(servers []Server, source string) {
 		} else {
 			h.requestProbe()
 		}
-		m := &Upstream{health: h, trustAD: s.TrustAD, private: isLocalServer(addr.Addr()), source: source}
+		m := &Upstream{health: h, trustAD: s.TrustAD, private: isLocalServer(addr.Addr()), local: isOwnAddress(addr.Addr()), source: source}
 		next.all = append(next.all, m)
 		if m.private {
 			next.private = append(next.private, m)
@@ -328,6 +329,30 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answ
 	}
 	return u.ask(ctx, q, set.private, Start{})
 }
+
+// At returns the upstream at another machine's address; nil if there is none. What
+// comes from there while it is asked the same may be a question sent back.
+func (u *Client) At(addr netip.Addr) *Upstream {
+	for _, m := range u.set.Load().all {
+		if m.addr.Addr() == addr && !m.local {
+			return m
+		}
+	}
+	return nil
+}
+
+// ReturnedBy takes in that m asked this server what it was being asked itself, and had
+// no answer to.
+func (u *Client) ReturnedBy(m *Upstream) {
+	if m.returned.Add(1) == 1 {
+		u.log.Warn("an upstream sends some names back to this server: they are answered SERVFAIL", "upstream", m.id,
+			"remedy", "let it resolve them itself, or give Telltale another upstream")
+		u.report("upstream-returns", m.id, "it asked this server for names that it was being asked for; they are answered SERVFAIL")
+	}
+}
+
+// Timeout returns how long m may be silent.
+func (u *Upstream) Timeout() time.Duration { return u.timing.current() }
 
 // HasPrivate reports whether ExchangePrivate has anybody to ask.
 func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }

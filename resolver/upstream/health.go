@@ -54,6 +54,7 @@ type Status struct {
 	Since    time.Time      `json:"since"`         // the last change of State
 	Queries  uint64         `json:"queries"`       // clients' queries it was asked, probes not counted
 	Failures uint64         `json:"failures"`      // those of Queries it gave no answer to
+	Returned uint64         `json:"returned"`      // questions that it asked this server while it was being asked them
 	Strays   uint64         `json:"strays"`        // packets that came from its address but did not fit the query
 	SRTT     time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
 }
@@ -89,6 +90,7 @@ type health struct {
 	queries  atomic.Uint64
 	failures atomic.Uint64
 	strays   atomic.Uint64
+	returned atomic.Uint64 // questions that it sent back to this server
 	replies  atomic.Uint64 // of any kind
 	answers  atomic.Uint64 // good ones
 	streak   atomic.Int32  // failures since the last good answer
@@ -246,7 +248,7 @@ func (h *health) status() Status {
 	defer h.mu.Unlock()
 	return Status{
 		ID: h.id, Addr: h.addr, State: State(h.state.Load()), Why: h.why, Since: h.since,
-		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(),
+		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
 		SRTT: h.timing.srtt(),
 	}
 }
