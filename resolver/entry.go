@@ -95,12 +95,26 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 // decideAnswer decides q together with the names and addresses that e leads to, and
 // reports whether that blocks it.
 func (q *query) decideAnswer(e *cache.Entry) (blocked bool) {
-	v, by := decideAnswer(e, q.policy, q.group(), q.verdict, &q.Question)
+	group := q.group()
+	if isPassed(e, q.policy, group) { // nearly every answer, without a verdict to copy
+		return false
+	}
+	v, by := decideAnswer(e, q.policy, group, q.verdict, &q.Question)
 	if v != q.verdict {
 		q.verdict = v
 		q.setAlias(by.alias)
 	}
 	return v.Action == blocklists.Block
+}
+
+// isPassed reports whether nothing that e leads to can decide a question of group's,
+// as it leads to nothing or was looked at before.
+func isPassed(e *cache.Entry, p *blocklists.Policy, group blocklists.Group) bool {
+	return len(e.Aliases) == 0 && !e.HasAddresses || p == nil || e.Passed == passedBy(p, group)
+}
+
+func passedBy(p *blocklists.Policy, group blocklists.Group) uint64 {
+	return uint64(p.Generation())<<32 | uint64(group)
 }
 
 // A cause is what in an answer decided a question; zero where its own name did.
@@ -112,11 +126,7 @@ type cause struct {
 // decideAnswer decides a question, so far v, together with the names and addresses
 // that its answer e leads to.
 func decideAnswer(e *cache.Entry, p *blocklists.Policy, group blocklists.Group, v blocklists.Verdict, q *dnswire.Question) (_ blocklists.Verdict, by cause) {
-	if len(e.Aliases) == 0 && !e.HasAddresses || p == nil {
-		return v, by
-	}
-	key := uint64(p.Generation())<<32 | uint64(group)
-	if e.Passed == key {
+	if isPassed(e, p, group) {
 		return v, by
 	}
 	before := v
@@ -147,7 +157,7 @@ func decideAnswer(e *cache.Entry, p *blocklists.Policy, group blocklists.Group, 
 		}
 	}
 	if v == before {
-		e.SetPassed(key)
+		e.SetPassed(passedBy(p, group))
 	}
 	return v, by
 }
