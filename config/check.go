@@ -19,7 +19,7 @@ func (c *Config) derive() {
 	}
 }
 
-// check finds what is wrong with values that are right one by one.
+// check finds what is wrong with values that are each valid alone.
 func (c *Config) check(d *decoding) {
 	c.checkAddresses(d)
 	c.checkNumbers(d)
