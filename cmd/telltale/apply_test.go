@@ -198,6 +198,12 @@ func TestBrokenSettingsDoNotEndTheServer(t *testing.T) {
 			if got := srv.answerTo("data.mistat.xiaomi.com.", "A"); got != "NXDOMAIN" {
 				t.Errorf("after a start: got %s", got)
 			}
+			if out, exit := srv.run("healthcheck"); exit != 0 || !strings.Contains(out, f.want) {
+				t.Errorf("a command: got %d %s", exit, out)
+			}
+			if out, exit := srv.run("doctor"); exit != 1 || !strings.Contains(out, f.want) || !strings.Contains(out, "Telltale answers") {
+				t.Errorf("doctor: got %d %s", exit, out)
+			}
 			if st := statusOf(t, dir); refused() != "true" || st.Settings.LastGood == nil {
 				t.Errorf("after a start: got %+v", st.Settings)
 			}

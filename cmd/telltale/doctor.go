@@ -71,12 +71,15 @@ func (d *doctor) say(state, what, format string, args ...any) {
 }
 
 func (d *doctor) examine(ctx context.Context, a *cli) {
-	cfg, err := a.load()
+	cfg, err := a.loadStrictly()
 	if err != nil {
 		d.say("wrong", "settings", "%v", err)
-		return
+		if cfg, err = a.loadLastGood(); err != nil {
+			return
+		}
+	} else {
+		d.say("ok", "settings", "%s", fileOrDefaults(cfg))
 	}
-	d.say("ok", "settings", "%s", fileOrDefaults(cfg))
 	var st web.Status
 	err = newClient(cfg).get(ctx, "/status", &st)
 	d.clock()

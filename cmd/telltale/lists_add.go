@@ -95,7 +95,7 @@ func (cl *cli) writeOverlay(cfg *config.Config, write func() (web.Change, error)
 	if err != nil {
 		return c, err
 	}
-	if _, err := cl.load(); err != nil {
+	if _, err := cl.loadStrictly(); err != nil {
 		return c, errors.Join(err, cfg.RestoreOverlay())
 	}
 	return c, nil

@@ -97,21 +97,51 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 
 // load reads the settings that the command line, the environment and the file
 // give together. A command other than serve that is not told which settings are
-// meant takes those of the server that this user runs.
+// meant takes those of the server that this user runs. Where the settings have
+// mistakes it takes, with a warning, those that worked last: a server that goes on
+// with them can be asked.
 func (cl *cli) load() (*config.Config, error) {
-	env := cl.env
-	if !cl.serving {
-		var err error
-		if env, err = cl.follow(); err != nil {
-			return nil, err
-		}
+	cfg, mistakes := cl.loadStrictly()
+	if mistakes == nil {
+		return cfg, nil
 	}
-	flags := cl.root.PersistentFlags()
-	path, err := flags.GetString("config")
+	cfg, err := cl.loadLastGood()
+	if err != nil {
+		return nil, mistakes
+	}
+	fmt.Fprintf(cl.err, "telltale: the settings have mistakes, and those that worked last are used:\n%v\n", mistakes)
+	return cfg, nil
+}
+
+// loadStrictly is load that takes no other settings where those on disk have
+// mistakes.
+func (cl *cli) loadStrictly() (*config.Config, error) {
+	path, env, err := cl.source()
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path, flags, env)
+	return config.Load(path, cl.root.PersistentFlags(), env)
+}
+
+// loadLastGood reads the settings that worked last.
+func (cl *cli) loadLastGood() (*config.Config, error) {
+	path, env, err := cl.source()
+	if err != nil {
+		return nil, err
+	}
+	return config.LoadLastGood(path, cl.root.PersistentFlags(), env)
+}
+
+// source returns where settings come from beside the flags.
+func (cl *cli) source() (path string, env []string, err error) {
+	env = cl.env
+	if !cl.serving {
+		if env, err = cl.follow(); err != nil {
+			return "", nil, err
+		}
+	}
+	path, err = cl.root.PersistentFlags().GetString("config")
+	return path, env, err
 }
 
 // addJSON adds --json to a command that has output.

@@ -91,7 +91,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		runtime.GOMAXPROCS(n)
 	}
 	boundMemory(cl.env, logger)
-	a, err := build(cfg, cl.load, logger, level)
+	a, err := build(cfg, cl.loadStrictly, logger, level)
 	if err != nil {
 		return errors.Join(broken, err)
 	}
@@ -139,13 +139,10 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 // startSettings reads the settings of a start. Where they have mistakes it returns
 // the settings that worked last, and the mistakes as broken.
 func (cl *cli) startSettings() (cfg *config.Config, broken, err error) {
-	cfg, broken = cl.load()
-	if broken == nil {
+	if cfg, broken = cl.loadStrictly(); broken == nil {
 		return cfg, nil, nil
 	}
-	flags := cl.root.PersistentFlags()
-	path, _ := flags.GetString("config")
-	cfg, err = config.LoadLastGood(path, flags, cl.env)
+	cfg, err = cl.loadLastGood()
 	switch {
 	case errors.Is(err, config.ErrNoLastGood):
 		return nil, nil, broken

@@ -34,7 +34,7 @@ there is one.`,
 }
 
 func (cl *cli) validate() error {
-	cfg, err := cl.load()
+	cfg, err := cl.loadStrictly()
 	if err == nil {
 		err = listNameMistakes(cfg)
 	}
