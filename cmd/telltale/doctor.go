@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -96,6 +97,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 	default:
 		d.say("ok", "server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
 		d.running(ctx, cfg, &st)
+		newClient(cfg).do(ctx, http.MethodPost, "/log/flush", nil, nil) // what follows reads the log
 	}
 	d.lists(ctx, cfg)
 	d.data(cfg, &st)
