@@ -181,13 +181,11 @@ func (a *app) refreshLists(ctx context.Context, names []string, step func(web.Re
 		if p.Done {
 			line.Outcome = p.Outcome.String()
 		}
-		switch p.Outcome {
-		case subscribe.Updated:
-			if err := a.applyLists(); err != nil { // so that what is said is so
+		if p.Outcome == subscribe.Updated || p.Outcome == subscribe.Unchanged {
+			// So that what is said is so, also where the list came a moment ago.
+			if err := a.applyLists(); err != nil {
 				line.Error = err.Error()
 			}
-			line.Rules, line.Bad = a.inForce(p)
-		case subscribe.Unchanged:
 			line.Rules, line.Bad = a.inForce(p)
 		}
 		if p.Err != nil {
