@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -129,7 +130,9 @@ func TestADataDirectoryOfEverybodyIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out lockedBuffer
-		exit := command(t.Context(), []string{"serve", "--data-dir", data, "--lists-dir", filepath.Join(dir, "lists"), "--listen-dns", "127.0.0.1:0"}, &out, &out, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // a server that starts ends then
+		exit := command(ctx, []string{"serve", "--data-dir", data, "--lists-dir", filepath.Join(dir, "lists"), "--listen-dns", "127.0.0.1:0"}, &out, &out, nil)
+		cancel()
 		if exit != 1 || !strings.Contains(out.String(), f.want) {
 			t.Errorf("%v: got %d %s", f.mode, exit, out.String())
 		}
