@@ -279,7 +279,7 @@ func (p *Policy) ended(name *dnswire.Name, qtype uint16, g Group) (found []Match
 	for id := range p.dead {
 		if at, rule := p.find(id); at >= 0 {
 			if re, literal := p.lists[at].set.Compiled(rule); re != nil {
-				all.patterns = append(all.patterns, pattern{re: re, literal: literal, id: id})
+				all.patterns = append(all.patterns, pattern{re: re, literal: literal, id: id, invert: all.inverts(id)})
 			}
 		}
 	}

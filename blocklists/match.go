@@ -257,15 +257,14 @@ func (p *Policy) matchPatterns(name *dnswire.Name, qtype uint16, g Group, ms []m
 }
 
 func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype uint16, g Group, ms []match) []match {
+	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
+	if matches == r.invert {
+		return ms // nearly always
+	}
 	at, rule := p.find(r.id)
 	l := &p.lists[at]
 	d, ok := l.set.Detail(rule)
-	if !ok {
-		return ms
-	}
-	x := l.set.ExtraOf(d)
-	matches := bytes.Contains(text, r.literal) && r.re.Match(text)
-	if matches == (x != nil && x.Invert) || !p.holds(r.id, &d, l, true, name, qtype, g) {
+	if !ok || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
 	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags()}

@@ -31,6 +31,7 @@ type Policy struct {
 
 	names     *matcher.Set // payloads are RuleID<<kindBits | kind
 	patterns  []pattern
+	steps     int                    // of all patterns, see patternSteps
 	addresses *addressRules          // nil for none
 	answers   map[RuleID]*answer     // of rules with Action Answer
 	parents   map[string]struct{}    // names above theirs, in wire form
@@ -47,6 +48,8 @@ type policyList struct {
 	path       string
 	set        *rules.Set
 	extents    []rules.Extent // where its ids are
+	steps      int            // of its patterns, see patternSteps
+	tooDear    int            // of its patterns, which are not in force as all would take over maxSteps
 	tooMany    int            // of its patterns, which are not in force
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
@@ -87,6 +90,7 @@ type pattern struct {
 	re      *regexp.Regexp
 	literal []byte // that every name it matches contains; empty for none known
 	id      RuleID
+	invert  bool // it matches all other names
 }
 
 var generations atomic.Uint32
@@ -275,9 +279,20 @@ func (p *Policy) addPatterns(l *policyList) {
 			l.tooMany++
 			continue
 		}
-		if re, literal := l.set.Compiled(r.Rule); re != nil {
-			p.patterns = append(p.patterns, pattern{re: re, literal: literal, id: id})
+		steps := patternSteps(r.Regex, r.Literal)
+		if p.steps+steps > maxSteps && l.kind != OwnList {
+			l.tooDear++
+			continue
 		}
+		re, literal := l.set.Compiled(r.Rule)
+		if re == nil {
+			continue
+		}
+		d, _ := l.set.Detail(r.Rule)
+		x := l.set.ExtraOf(d)
+		p.patterns = append(p.patterns, pattern{re: re, literal: literal, id: id, invert: x != nil && x.Invert})
+		p.steps += steps
+		l.steps += steps
 	}
 }
 

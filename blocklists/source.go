@@ -42,6 +42,7 @@ type source struct {
 	odd       string    // what the file has become instead of a list
 	oddSince  time.Time // zero where the file is a list
 	held      bool      // and that for longer than patience
+	steps     int       // that its patterns cost a name
 	marked    bool      // there is a mark for it
 	unkept    string    // why what is in force is in memory alone; "" where it is in the cache
 	want      uint64    // hash of what was fetched; 0 for none, or unknown

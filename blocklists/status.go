@@ -56,6 +56,7 @@ type ListStatus struct {
 	Missing   string   // why there are no rules of it yet; "" where there are
 	Failed    string   // why the file cannot be read; its last good rules are in force
 	Unkept    string   // why its rules are in memory alone, and read from the text at each start
+	Steps     int      // that its patterns cost each name, see docs/lists.md; 0 for none
 	Warnings  []string // essential names that it blocks and what breaks; rules that are too many
 }
 
@@ -80,7 +81,7 @@ func (src *source) status(now *instant) ListStatus {
 		Enabled: src.settings.enabled(), Observe: src.settings.observes(now),
 		Schedule: src.settings.Schedule.Text, Outside: !src.settings.Schedule.holds(now.wall), Turns: src.settings.Schedule.next(now.wall),
 		Modified: src.modified, Reloaded: src.reloaded, Added: src.added, Removed: src.removed,
-		Failed: src.failed, Unkept: src.unkept, Warnings: src.warnings,
+		Failed: src.failed, Unkept: src.unkept, Steps: src.steps, Warnings: src.warnings,
 	}
 	if src.settings.Mode != nil {
 		st.Mode = src.settings.Mode.String()

@@ -18,12 +18,20 @@ const maxWarnings = 20
 // many, and names that the shipped lists call essential and that they block.
 func (s *Store) warnLocked(p *Policy) {
 	for _, src := range s.sources {
-		src.warnings = nil
+		src.warnings, src.steps = nil, 0
+		for i := range p.lists {
+			if l := &p.lists[i]; l.name == src.name && l.kind == src.kind {
+				src.steps = l.steps
+			}
+		}
 	}
 	for i := range p.lists {
 		l := &p.lists[i]
 		if l.tooMany > 0 {
 			s.warnListLocked(l.name, fmt.Sprintf("%d patterns are not in force: there are over %d in all lists", l.tooMany, maxPatterns))
+		}
+		if l.tooDear > 0 {
+			s.warnListLocked(l.name, fmt.Sprintf("%d patterns are not in force: those in force take %d steps (%d of them this list's), and %d are the most: write names instead", l.tooDear, p.steps, l.steps, maxSteps))
 		}
 		if l.unlimited > 0 {
 			s.warnListLocked(l.name, fmt.Sprintf("%d rules for some clients are not in force: lists name over %d addresses and prefixes of clients", l.unlimited, maxRanges))

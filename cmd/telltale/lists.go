@@ -174,6 +174,9 @@ func listState(l *blocklists.ListStatus) string {
 	if l.Mode != "" {
 		s = append(s, "answers "+l.Mode)
 	}
+	if l.Steps > 0 {
+		s = append(s, strconv.Itoa(l.Steps)+" steps of patterns")
+	}
 	if l.Unkept != "" {
 		s = append(s, "not kept in the cache directory: "+printable(l.Unkept))
 	}
