@@ -88,10 +88,10 @@ func (p *Policy) saysMixedOrEssential(ms []match) bool {
 func (p *Policy) annotationOf(m *match) format.Annotation {
 	l := &p.lists[m.list]
 	switch {
-	case m.note != 0:
-		return *l.set.Annotations[m.note-1]
-	case l.note != nil:
-		return *l.note
+	case m.annotation != 0:
+		return *l.set.Annotations[m.annotation-1]
+	case l.annotation != nil:
+		return *l.annotation
 	}
 	return format.Annotation{}
 }

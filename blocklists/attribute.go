@@ -6,7 +6,7 @@ func (p *Policy) attribute(ms []match) (RuleID, Level) {
 	best, known := -1, p.shippedSay(ms)
 	for i := range ms {
 		m := &ms[i]
-		if m.note == 0 || known && p.lists[m.list].kind == Subscribed {
+		if m.annotation == 0 || known && p.lists[m.list].kind == Subscribed {
 			continue
 		}
 		if best < 0 || m.tellsMore(&ms[best]) {
@@ -26,7 +26,7 @@ func (p *Policy) attribute(ms []match) (RuleID, Level) {
 // than somebody's: subscriptions do not say otherwise then.
 func (p *Policy) shippedSay(ms []match) bool {
 	for i := range ms {
-		if m := &ms[i]; m.note != 0 && m.flags&(shipped|owner) == shipped {
+		if m := &ms[i]; m.annotation != 0 && m.flags&(shipped|owner) == shipped {
 			return true
 		}
 	}
@@ -53,13 +53,13 @@ func (p *Policy) attributeByList(v *Verdict, ms []match, decider int) {
 	if v.Level == ByRule {
 		return
 	}
-	if decider >= 0 && p.lists[ms[decider].list].note != nil {
+	if decider >= 0 && p.lists[ms[decider].list].annotation != nil {
 		v.Attr, v.Level = 0, ByList
 		return
 	}
 	best := -1
 	for i := range ms {
-		if p.lists[ms[i].list].note != nil && (best < 0 || ms[i].outweighs(&ms[best])) {
+		if p.lists[ms[i].list].annotation != nil && (best < 0 || ms[i].outweighs(&ms[best])) {
 			best = i
 		}
 	}

@@ -78,12 +78,12 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 	c.Shipped, c.User = p.annotations(ms)
 
 	ms, more := p.fold(ms)
-	guard := guardOf(ms)
-	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, guard, c.Verdict.Rule) })
+	mustWork := essentialRank(ms)
+	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, mustWork, c.Verdict.Rule) })
 	for i := range ms {
 		m := p.show(&ms[i])
-		m.Enforced, m.More = ms[i].class(ms, guard) != NoClass, more[m.ID]
-		m.Limit = p.limit(&ms[i], ms, guard, g)
+		m.Enforced, m.More = ms[i].class(ms, mustWork) != NoClass, more[m.ID]
+		m.Limit = p.limit(&ms[i], ms, mustWork, g)
 		switch m.Limit {
 		case ListOutside:
 			m.Detail = p.lists[ms[i].list].outside
@@ -112,7 +112,7 @@ func (p *Policy) fold(ms []match) (kept []match, more map[RuleID]int) {
 	more = map[RuleID]int{}
 	at := map[key]int{}
 	for _, m := range ms {
-		k := key{m.list, m.rank, m.note, m.action, m.reply, m.effect, m.flags}
+		k := key{m.list, m.rank, m.annotation, m.action, m.reply, m.effect, m.flags}
 		i, seen := at[k]
 		if !seen || !p.isPlain(&m) {
 			if !seen && p.isPlain(&m) {
@@ -139,13 +139,13 @@ func (p *Policy) isPlain(m *match) bool {
 }
 
 // inOrder compares two rules by what they weigh: the decider, then the others by
-// classOrder, then those that observe, then those that have no say.
-func (p *Policy) inOrder(a, b *match, ms []match, guard int, decider RuleID) int {
+// classOrder, then those that observe, then those that take no part.
+func (p *Policy) inOrder(a, b *match, ms []match, mustWork int, decider RuleID) int {
 	weight := func(m *match) int {
 		if m.id == decider {
 			return -1
 		}
-		if i := slices.Index(classOrder[:], m.class(ms, guard)); i >= 0 {
+		if i := slices.Index(classOrder[:], m.class(ms, mustWork)); i >= 0 {
 			return i
 		}
 		return len(classOrder) + int(enforced-m.effect)
@@ -166,7 +166,7 @@ func (p *Policy) show(m *match) Match {
 }
 
 // limit says why a rule does not do what its text says.
-func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
+func (p *Policy) limit(m *match, ms []match, mustWork int, g Group) Limit {
 	l := &p.lists[m.list]
 	if l.outside != "" {
 		return ListOutside
@@ -191,7 +191,7 @@ func (p *Policy) limit(m *match, ms []match, guard int, g Group) Limit {
 		return RewriteRemoved
 	case m.effect == silent:
 		return NeverBlocks
-	case m.flags&shipped != 0 && m.action != format.Allow && int(m.rank) <= guard:
+	case m.flags&shipped != 0 && m.action != format.Allow && int(m.rank) <= mustWork:
 		return YieldsToEssential
 	case m.action == format.Allow && m.flags&scoped != 0 && m.limitedBy(ms):
 		return LimitedByOwnList
@@ -316,7 +316,7 @@ func (p *Policy) annotations(ms []match) (ours, theirs *format.Annotation) {
 		if m.flags&shipped != 0 {
 			who = 0
 		}
-		if m.note != 0 && (best[who] < 0 || m.tellsMore(&ms[best[who]])) {
+		if m.annotation != 0 && (best[who] < 0 || m.tellsMore(&ms[best[who]])) {
 			best[who] = i
 		}
 	}
@@ -324,7 +324,7 @@ func (p *Policy) annotations(ms []match) (ours, theirs *format.Annotation) {
 		if i < 0 {
 			return nil
 		}
-		return p.lists[ms[i].list].set.Annotations[ms[i].note-1]
+		return p.lists[ms[i].list].set.Annotations[ms[i].annotation-1]
 	}
 	return note(best[0]), note(best[1])
 }

@@ -8,15 +8,15 @@ import (
 
 // A match is a rule that matches a question, with what it takes to weigh it.
 type match struct {
-	id     RuleID
-	rule   uint32 // in its list
-	note   uint32 // in its list's notes, from 1; 0 for none
-	list   uint16
-	rank   uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
-	action format.Action
-	reply  format.Reply
-	effect effect
-	flags  uint16
+	id         RuleID
+	rule       uint32 // in its list
+	annotation uint32 // in its list's annotations, from 1; 0 for none
+	list       uint16
+	rank       uint16 // how specific: more labels, then the name alone, then a subtree, then a pattern
+	action     format.Action
+	reply      format.Reply
+	effect     effect
+	flags      uint16
 }
 
 const (
@@ -48,9 +48,9 @@ var classOrder = [...]Class{OwnRule, ImportantException, ImportantBlock, Excepti
 const classes = ListException + 1
 
 // class returns the class of an enforced rule, NoClass for one that does not take
-// part. Guard is the rank of the most specific entry that a shipped list calls
+// part. MustWork is the rank of the most specific entry that a shipped list calls
 // essential.
-func (m *match) class(ms []match, guard int) Class {
+func (m *match) class(ms []match, mustWork int) Class {
 	if m.effect != enforced {
 		return NoClass
 	}
@@ -59,7 +59,7 @@ func (m *match) class(ms []match, guard int) Class {
 		if m.flags&(scoped|own) == scoped && m.limitedBy(ms) || m.flags&confined != 0 && !m.sparesOwn(ms) {
 			return NoClass
 		}
-	case m.flags&shipped != 0 && int(m.rank) <= guard, m.flags&confined != 0 && m.excepted(ms):
+	case m.flags&shipped != 0 && int(m.rank) <= mustWork, m.flags&confined != 0 && m.excepted(ms):
 		return NoClass
 	}
 	return m.ofClass()
@@ -109,9 +109,9 @@ func (m *match) outweighs(o *match) bool {
 	return m.rule < o.rule
 }
 
-// Decide judges the question (name, qtype) asked by a member of g. It neither
-// allocates nor waits, and the same question to the same policy is judged the
-// same for ever. HTTPS and SVCB of _PORT._https.NAME (RFC 9460, 2.3) are judged as
+// Decide decides the question (name, qtype) asked by a member of g. It neither
+// allocates nor waits, and the same question to the same policy is decided the
+// same for ever. HTTPS and SVCB of _PORT._https.NAME (RFC 9460, 2.3) are decided as
 // those of NAME.
 func (p *Policy) Decide(name *dnswire.Name, qtype uint16, g Group) Verdict {
 	if p == nil {
@@ -211,7 +211,7 @@ func (p *Policy) observes(m *match, g Group) ObservedBy {
 // blocksAlone reports whether the rule blocks and attributes nothing, whoever asks,
 // where it is the only one that matches.
 func (m *match) blocksAlone() bool {
-	return m.effect == enforced && m.action == format.Block && m.note == 0
+	return m.effect == enforced && m.action == format.Block && m.annotation == 0
 }
 
 // exceptRewrites obeys @@...$dnsrewrite: it silences the rules that reply in a way of
@@ -238,14 +238,14 @@ func exceptRewrites(ms []match) {
 // that spares a name from its own list's blocks, -1 for none; and whether any rule,
 // also an observing one, would block.
 func decider(ms []match) (at, spared int, blocked bool) {
-	guard := guardOf(ms)
+	mustWork := essentialRank(ms)
 	var best [classes]int // by class, from 1; 0 for none
 	for i := range ms {
 		m := &ms[i]
 		if m.effect != silent && m.action != format.Allow {
 			blocked = true
 		}
-		c := m.class(ms, guard)
+		c := m.class(ms, mustWork)
 		if c != NoClass && (best[c] == 0 || m.outweighs(&ms[best[c]-1])) {
 			best[c] = i + 1
 		}
@@ -258,25 +258,25 @@ func decider(ms []match) (at, spared int, blocked bool) {
 	return -1, best[ListException] - 1, blocked
 }
 
-// guardOf returns the rank of the most specific entry that a shipped list calls
+// essentialRank returns the rank of the most specific entry that a shipped list calls
 // essential, -1 for none: shipped lists do not block what is no more specific.
-func guardOf(ms []match) int {
-	guard := -1
+func essentialRank(ms []match) int {
+	rank := -1
 	for i := range ms {
 		if ms[i].flags&essential != 0 {
-			guard = max(guard, int(ms[i].rank))
+			rank = max(rank, int(ms[i].rank))
 		}
 	}
-	return guard
+	return rank
 }
 
 // observer returns the most specific rule that would block if it were enforced,
 // -1 for none. The exceptions of its own list are the only ones it knows.
 func observer(ms []match) int {
-	best, guard := -1, guardOf(ms)
+	best, mustWork := -1, essentialRank(ms)
 	for i := range ms {
 		m := &ms[i]
-		if m.effect != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= guard || m.excepted(ms) {
+		if m.effect != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= mustWork || m.excepted(ms) {
 			continue
 		}
 		if best < 0 || m.outweighs(&ms[best]) {

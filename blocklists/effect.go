@@ -7,7 +7,7 @@ import (
 // blockEffect returns the effect of a block rule with the given annotation.
 func (l *policyList) blockEffect(n *format.Annotation) effect {
 	if n == nil {
-		n = l.note
+		n = l.annotation
 	}
 	if n != nil && l.kind != OwnList {
 		switch n.Tier {

@@ -178,7 +178,7 @@ func (l *policyList) flags() uint16 {
 
 // weigh fills in what a rule's details say.
 func (l *policyList) weigh(m *match, d *rules.Detail) {
-	m.action, m.note = d.Action, d.Annotation
+	m.action, m.annotation = d.Action, d.Annotation
 	if x := l.set.ExtraOf(*d); x != nil {
 		m.reply = x.Reply
 		if len(x.Types)+len(x.NotTypes) > 0 {

@@ -24,12 +24,12 @@ type Options struct {
 
 	Mode    Mode          // how blocked names are answered
 	Custom4 netip.Addr    // for Mode Custom
-	Custom6 netip.Addr    // likewise
+	Custom6 netip.Addr    // for Mode Custom
 	TTL     time.Duration // of blocked answers and local records; 0 for 10 s
 	Tier    string        // "telemetry" (or ""), or "mixed" to enforce both
 	Observe bool          // nothing is blocked, everything is recorded
 
-	ObserveUntil time.Time // likewise until then; zero for never
+	ObserveUntil time.Time // nothing is blocked until then; zero for never
 
 	// Report is told what belongs into the quality ledger: a kind such as
 	// list-added, list-failed, list-held, list-recovered, list-accepted, reload, reload-failed,
@@ -72,7 +72,7 @@ type ListSettings struct {
 	Order      int                // lists of a lower order win ties; then by name
 
 	ObserveUntil time.Time // observe until then; zero for never
-	Schedule     Schedule  // when it has a say; at other times its annotations alone do
+	Schedule     Schedule  // when it is in force; at other times only its annotations are
 }
 
 func (l *ListSettings) observes(now *instant) bool { return l.Observe || now.isBefore(l.ObserveUntil) }

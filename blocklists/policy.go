@@ -57,10 +57,10 @@ type policyList struct {
 	zone       bool   // it holds a response policy zone
 	confined   bool   // its exceptions hold for its own blocks alone
 	off        bool   // but for groups that have it on
-	outside    string // why it has no say now: its schedule; "" where it has
+	outside    string // why it is not in force now: its schedule; "" where it is
 	mixed      bool   // rules of tier mixed are enforced
 	plainBlock effect // of its plain blocks
-	note       *format.Annotation
+	annotation *format.Annotation
 	mode       Mode
 	hasMode    bool
 }
@@ -158,7 +158,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now *instant, p
 func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	l := policyList{
 		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
-		observe: a.settings.observes(now), off: !a.settings.enabled(), note: a.settings.Annotation,
+		observe: a.settings.observes(now), off: !a.settings.enabled(), annotation: a.settings.Annotation,
 		outside: a.settings.Schedule.outside(now.wall), confined: a.kind == Subscribed && !a.settings.Exceptions,
 		zone: a.Set.Forms[format.Zone] > 0,
 	}
@@ -215,7 +215,7 @@ func (p *Policy) addGroups(o *Options, now *instant) {
 	}
 }
 
-// isOff reports whether a list has no say for a group.
+// isOff reports whether a list is off for a group.
 func (p *Policy) isOff(o *Options, list, group int) bool {
 	if p.lists[list].outside != "" {
 		return true
@@ -403,7 +403,7 @@ func (p *Policy) Attribution(v Verdict) *format.Annotation {
 	}
 	l := &p.lists[i]
 	if v.Level == ByList {
-		return l.note
+		return l.annotation
 	}
 	d, _ := l.set.Detail(rule)
 	return l.set.AnnotationOf(d)

@@ -13,7 +13,7 @@ const (
 	SpecialTest                                // test
 	SpecialLocal                               // local
 	SpecialHomeArpa                            // home.arpa, without a private upstream
-	SpecialPrivateReverse                      // reverse zones of private addresses, likewise
+	SpecialPrivateReverse                      // reverse zones of private addresses, without a private upstream
 	SpecialResolverArpa                        // resolver.arpa
 	SpecialCanary                              // use-application-dns.net, mask.icloud.com, mask-h2.icloud.com
 	SpecialServer                              // names of this server itself

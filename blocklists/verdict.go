@@ -1,6 +1,7 @@
 // Package blocklists turns list files into a Policy, and keeps the current
 // Policy in step with the files and subscriptions. It knows names and rules,
-// not packets. Decide is the only place where a name is judged.
+// not packets. A question is decided by Decide, and by DecideAlias and
+// DecideAddress for what its answer leads to, and nowhere else.
 package blocklists
 
 import (
