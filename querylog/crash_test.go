@@ -23,6 +23,9 @@ func writeUntilKilled(dir string) {
 		return
 	}
 	first, _ := strconv.Atoi(os.Getenv("QUERYLOG_TEST_FIRST"))
+	if each, err := strconv.Atoi(os.Getenv("QUERYLOG_TEST_EACH")); err == nil {
+		repeatUntilKilled(l, first, each)
+	}
 	for n := first; ; {
 		batch := make([]Record, 32)
 		for i := range batch {
@@ -34,6 +37,22 @@ func writeUntilKilled(dir string) {
 		l.Append(batch)
 		fmt.Println(n, time.Now().UnixMilli())
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// repeatUntilKilled looks up each name so many times, and 200 names a second.
+func repeatUntilKilled(l *Log, first, each int) {
+	begun := time.Now()
+	for n := first; ; n++ {
+		time.Sleep(time.Until(begun.Add(time.Duration(n-first) * 5 * time.Millisecond)))
+		name, _ := dnswire.ParseName(fmt.Sprintf("n%d.example", n))
+		batch := make([]Record, each)
+		for i := range batch {
+			batch[i] = Record{Time: time.Now(), Client: netip.MustParseAddr("192.168.1.7"), Name: name.Wire(), Type: dnswire.TypeA,
+				Source: FromUpstream, Transport: UDP}
+		}
+		l.Append(batch)
+		fmt.Println(n+1, time.Now().UnixMilli())
 	}
 }
 

@@ -1,6 +1,29 @@
 // Package querylog keeps what was asked: it journals records as they come,
 // folds them into rows, stores the rows in SQLite and reads them back. It also
 // keeps the quality ledger, which says where the log has gaps.
+//
+// Lookups are counted in windows. Two goroutines write them: the journal's, which
+// never touches SQLite and never waits for it, and the store's, which may wait
+// for other processes, and commits windows in the order of a queue. A window is
+// always in one of these states:
+//
+//	state       its lookups are in                  who has it   goes on to
+//	open        the fold; within 100 ms, and while  journal      waiting, when it is closed
+//	            that can be written, its journal
+//	waiting     its journal, or memory, or both     the queue    committing, as the first of the queue
+//	committing  as waiting                          store        stored, or waiting where the store does not take it
+//	stored      rows; its journal is kept until     store        (end: the journal is deleted)
+//	            they are in the store's main file
+//	lost        nowhere                             -            (end: counted, with its interval, in the ledger)
+//
+// No window is committed past one that waits. A window that its journal does not
+// hold whole is only closed for a store that is ready, since it has to wait in
+// memory: there is one of these at most, and the open one, both bounded. A window
+// is lost where the server ends and neither the journal nor the store took it, or
+// where its journal is damaged or gone before it is stored. What would be lost if
+// the process ended now is in the lock's file, which is written in place; the next
+// start puts it into the ledger. What was left in the journal by an earlier
+// process waits before all others.
 package querylog
 
 import (

@@ -101,6 +101,7 @@ func (s *storer) beginRetention() {
 		s.l.addEvent(Event{Kind: KindClock, Detail: "nothing is deleted by age for now: " + held})
 	}
 	r.held = held
+	r.steps = append(r.steps, (*storer).addAge)
 	if ok {
 		now := time.UnixMilli(s.clock.mark().steady)
 		if o.Unlisted >= 0 {
@@ -108,13 +109,18 @@ func (s *storer) beginRetention() {
 		}
 		if o.Listed >= 0 {
 			before := now.Add(-o.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
-			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before), deleteBindings(before))
+			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before, s.l.o.Now().Add(-o.Listed)), deleteBindings(before))
 		}
 	}
 	if o.MaxBytes > 0 {
 		r.steps = append(r.steps, deleteOverLimit("unlisted", o.MaxBytes), deleteOverLimit("listed", o.MaxBytes), deleteNames("unlisted"), deleteNames("listed"))
 	}
 	r.steps = append(r.steps, (*storer).vacuum, (*storer).saveClock)
+}
+
+// addAge keeps how far the store has come at this steady time.
+func (s *storer) addAge() (bool, error) {
+	return true, s.store.transact(func() error { return s.store.addAge(s.clock.mark().steady) })
 }
 
 // deleteBefore deletes the rows of a table that are older than a steady time.
@@ -130,13 +136,6 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 		}
 		return n < int64(s.retention.batch), err
 	}
-}
-
-// endBefore returns the id before which all rows are older than a steady time, 0
-// for none.
-func (s *store) endBefore(before time.Time) (int64, error) {
-	n, err := s.number(`SELECT coalesce((SELECT id FROM window WHERE last < ? ORDER BY id DESC LIMIT 1), -1) + 1`, before.UnixMilli())
-	return n << rowBits, err
 }
 
 // deleteChunk deletes up to so many of the oldest rows of a table, keeping hourly
@@ -173,7 +172,7 @@ func deleteNames(table string) func(*storer) (bool, error) {
 
 // deleteOthers deletes what is kept as long as rows of listed names: totals, the
 // ledger and what is known of windows.
-func deleteOthers(before time.Time) func(*storer) (bool, error) {
+func deleteOthers(before, hours time.Time) func(*storer) (bool, error) {
 	return func(s *storer) (done bool, err error) {
 		end, err := s.store.endBefore(before)
 		if err != nil || end == 0 {
@@ -196,7 +195,7 @@ func deleteOthers(before time.Time) func(*storer) (bool, error) {
 					return nil
 				}
 			}
-			return s.store.exec(`DELETE FROM hour WHERE hour < ?1 AND hour > ?2`, before.UnixMilli(), before.Add(-hoursDated).UnixMilli())
+			return s.store.exec(`DELETE FROM hour WHERE hour < ?1 AND hour > ?2`, hours.UnixMilli(), hours.Add(-hoursDated).UnixMilli())
 		})
 		return done, err
 	}

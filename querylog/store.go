@@ -346,6 +346,13 @@ func (s *store) setMeta(key string, value int64) error {
 	return stmt.Exec()
 }
 
+func (s *store) setMetaText(key, value string) error {
+	stmt := s.insert["meta"]
+	stmt.BindText(1, key)
+	stmt.BindText(2, value)
+	return stmt.Exec()
+}
+
 func (s *store) metaText(key string) (string, error) {
 	stmt, _, err := s.conn.Prepare(`SELECT value FROM meta WHERE key = '` + key + `'`)
 	if err != nil {

@@ -247,7 +247,11 @@ func (s *storer) adopt(st *store) error {
 	}
 	if gap.lookups > 0 && s.gap.lookups == 0 {
 		s.gap = gap
-		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.add(gap.loss) })
+		have, _ := st.lookups()
+		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { // once, whatever happens before it is in the ledger
+			l.lost.add(gap.loss)
+			l.stored, l.lookups = st.position, have
+		})
 	}
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()

@@ -1,0 +1,81 @@
+package querylog
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// TestAStopWaitsForNobody stops the log while another process reads the store, or
+// holds its lock: at once, without an error, and without a loss.
+func TestAStopWaitsForNobody(t *testing.T) {
+	for _, c := range []struct{ name, sql string }{
+		{"read", `BEGIN; SELECT count(*) FROM window`},
+		{"held", `BEGIN IMMEDIATE`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, Options{Dir: dir})
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+			l.Flush()
+			other, err := sqlite3.OpenFlags(filepath.Join(dir, storeName), sqlite3.OPEN_READWRITE)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			if err := other.Exec(c.sql); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			if err := l.Close(); err != nil {
+				t.Errorf("got %v, want no error", err)
+			}
+			if took := time.Since(begun); took > 4*time.Second { // it was five and more
+				t.Errorf("the stop took %v", took)
+			}
+			if got := total(rows(t, dir, Filter{}))["x.example"]; got != 1 {
+				t.Errorf("got %d lookups after the stop, want 1", got)
+			}
+			other.Exec(`ROLLBACK`)
+			closeLog(t, open(t, Options{Dir: dir}))
+			if got := total(rows(t, dir, Filter{}))["x.example"]; got != 1 {
+				t.Errorf("got %d lookups after the next start, want 1", got)
+			}
+		})
+	}
+}
+
+// TestJournalingDoesNotWaitForTheStore holds the store's lock for long: what is
+// looked up meanwhile is in the journal within a second.
+func TestJournalingDoesNotWaitForTheStore(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, window: 50 * time.Millisecond})
+	defer l.Close()
+	other, err := sqlite3.OpenFlags(filepath.Join(dir, storeName), sqlite3.OPEN_READWRITE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.Exec(`BEGIN IMMEDIATE`); err != nil {
+		t.Fatal(err)
+	}
+	want := uint64(0)
+	for range 15 {
+		for range 10 {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+			want++
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	deadline := time.Now().Add(2 * time.Second) // the store's goroutine waits five seconds
+	for got := uint64(0); got != want; time.Sleep(20 * time.Millisecond) {
+		if got = total(rows(t, dir, Filter{}))["x.example"]; time.Now().After(deadline) {
+			t.Fatalf("got %d of %d lookups from the journal while the store is held", got, want)
+		}
+	}
+	if got := l.Stats().Rows; got > 2 {
+		t.Errorf("got %d rows stored though the store is held", got)
+	}
+}
