@@ -28,6 +28,7 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 		l := listSettings(&s.List)
 		all = append(all, subscribe.List{
 			Name: s.Name, URL: s.URL, Enabled: s.Enabled, Refresh: s.Refresh, Format: l.Format, Exact: l.Exact, Answers: l.Answers,
+			Exceptions: l.Exceptions,
 		})
 	}
 	return all
@@ -36,12 +37,12 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 // openSubscriptions reads what earlier runs fetched. It does not use the
 // network; fetch does.
 func (a *app) openSubscriptions(cfg *config.Config) error {
-	essential, err := essentialNames()
+	essential, listed, err := knownNames()
 	if err != nil {
 		return err
 	}
 	a.subscriptions, err = subscribe.New(subscribe.Options{
-		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), Essential: essential,
+		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), Essential: essential, Listed: listed,
 		// Hosts of lists are resolved by our own upstreams: this may be the only
 		// DNS its host has.
 		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) },
@@ -52,18 +53,22 @@ func (a *app) openSubscriptions(cfg *config.Config) error {
 	return err
 }
 
-// essentialNames are what the catalogue says must work.
-func essentialNames() (names []string, err error) {
+// knownNames are what the catalogue says must work, and what its lists block. A
+// name that is meant alone begins with "=".
+func knownNames() (essential, listed []string, err error) {
 	c, err := catalog.Load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, e := range c.Entries() {
-		if e.Tier == "essential" {
-			names = append(names, e.Name)
+		switch {
+		case e.Tier == "essential":
+			essential = append(essential, e.String())
+		case e.Listed():
+			listed = append(listed, e.String())
 		}
 	}
-	return names, nil
+	return essential, listed, nil
 }
 
 func (a *app) wakeFetched() {
