@@ -77,6 +77,7 @@ type Listeners struct {
 	all     []*listener
 	streams *streams
 	stats   counters
+	reach   *reachability
 
 	stopped context.Context // ended by Stop
 	stop    context.CancelFunc
@@ -123,14 +124,14 @@ func Open(o Options) (*Listeners, error) {
 			"connections", most, "set", o.Streams, "open files", descriptorLimit())
 		o.Streams = most
 	}
-	l := &Listeners{options: o}
+	l := &Listeners{options: o, reach: newReachability()}
 	l.streams = newStreams(o.Streams, o.StreamTimes, &l.stats)
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	for _, addr := range o.Addrs {
 		var one *listener
 		var err error
 		for try := 0; one == nil && try < portTries; try++ {
-			if one, err = bindBoth(addr, o.Readers, &l.stats); err != nil && addr.Port() != 0 {
+			if one, err = bindBoth(addr, o.Readers, &l.stats, l.reach); err != nil && addr.Port() != 0 {
 				break
 			}
 		}
@@ -163,8 +164,8 @@ func isOfThisMachine(addr netip.Addr) bool {
 	})
 }
 
-func bindBoth(addr netip.AddrPort, readers int, stats *counters) (*listener, error) {
-	udp, bound, err := listenUDP(addr, readers, stats)
+func bindBoth(addr netip.AddrPort, readers int, stats *counters, reach *reachability) (*listener, error) {
+	udp, bound, err := listenUDP(addr, readers, stats, reach)
 	if err != nil {
 		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("udp", addr)}
 	}
@@ -241,6 +242,7 @@ func (l *Listeners) Close() {
 	l.stop()
 	l.readers.Wait()
 	l.writers.Wait()
+	l.reach.close()
 	for _, one := range l.all {
 		one.close()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,7 @@ type UDPConn struct {
 	batch    *packets.Receiver
 	thread   chan int // the id of the thread that reads it, once
 	stats    *counters
+	reach    *reachability
 }
 
 // What the kernel should hold while a reader is busy, in octets of SO_RCVBUF, of
@@ -31,10 +33,14 @@ type UDPConn struct {
 const (
 	receiveBuffer    = 1 << 20
 	maxReceiveBuffer = 4 << 20
+	// sendBuffer is SO_SNDBUF, so twice what there is by default, and what any user may
+	// set. It is full before replies to addresses that nobody has fill the kernel's
+	// table of neighbours, which all senders of the machine share (see reachability).
+	sendBuffer = 212_992
 )
 
 // listenUDP binds addr for as many readers, and returns the address bound.
-func listenUDP(addr netip.AddrPort, readers int, stats *counters) (conns []*UDPConn, bound netip.AddrPort, err error) {
+func listenUDP(addr netip.AddrPort, readers int, stats *counters, reach *reachability) (conns []*UDPConn, bound netip.AddrPort, err error) {
 	// With SO_REUSEPORT a second server of the same user would be bound as well,
 	// and get half of the queries. So first bind alone.
 	alone, bound, err := BindUDP(addr, false)
@@ -42,7 +48,7 @@ func listenUDP(addr netip.AddrPort, readers int, stats *counters) (conns []*UDPC
 		return nil, bound, err
 	}
 	if readers == 1 {
-		alone.stats = stats
+		alone.stats, alone.reach = stats, reach
 		return []*UDPConn{alone}, bound, nil
 	}
 	alone.Close()
@@ -54,7 +60,7 @@ func listenUDP(addr netip.AddrPort, readers int, stats *counters) (conns []*UDPC
 			}
 			return nil, bound, err
 		}
-		c.stats = stats
+		c.stats, c.reach = stats, reach
 		conns = append(conns, c)
 	}
 	return conns, bound, nil
@@ -63,7 +69,7 @@ func listenUDP(addr netip.AddrPort, readers int, stats *counters) (conns []*UDPC
 // BindUDP returns a socket that is bound to addr, and the address bound. Sockets
 // that share an address get a part of its clients each.
 func BindUDP(addr netip.AddrPort, share bool) (_ *UDPConn, bound netip.AddrPort, err error) {
-	c := &UDPConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified(), thread: make(chan int, 1), stats: new(counters)}
+	c := &UDPConn{v6: addr.Addr().Is6(), wildcard: addr.Addr().IsUnspecified(), thread: make(chan int, 1), stats: new(counters), reach: newReachability()}
 	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
 	if c.v6 {
 		family, level, option = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
@@ -77,7 +83,7 @@ func BindUDP(addr netip.AddrPort, share bool) (_ *UDPConn, bound netip.AddrPort,
 		}
 	}()
 	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // best effort
-	unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Usec: 50_000})
+	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)    // best effort
 	if c.v6 {
 		if err = unix.SetsockoptInt(c.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return nil, bound, err
@@ -157,8 +163,19 @@ func (c *UDPConn) Client(i int) netip.Addr {
 
 // SendReplies sends the replies of a batch.
 func (c *UDPConn) SendReplies(replies []packets.Reply) {
-	if sent := c.batch.SendReplies(c.fd, replies, c.wildcard); sent < len(replies) {
-		c.stats.unsent.Add(uint64(len(replies) - sent))
+	all := len(replies)
+	if c.reach.isActive() {
+		replies = slices.DeleteFunc(replies, func(r packets.Reply) bool { return !c.reach.mayReply(c.Client(r.Slot)) })
+	}
+	sent := 0
+	if len(replies) > 0 {
+		var full bool
+		if sent, full = c.batch.SendReplies(c.fd, replies, c.wildcard); full {
+			c.reach.noRoom()
+		}
+	}
+	if sent < all {
+		c.stats.unsent.Add(uint64(all - sent))
 	}
 }
 
@@ -167,12 +184,19 @@ func (c *UDPConn) Send(path *packets.Path, reply []byte) {
 	if len(reply) == 0 {
 		return
 	}
+	if c.reach.isActive() && !c.reach.mayReply(path.Client.Addr()) {
+		c.stats.unsent.Add(1)
+		return
+	}
 	sa, err := sockaddrOf(path)
 	if err == nil {
 		err = unix.Sendmsg(c.fd, reply, c.source(path), sa, unix.MSG_DONTWAIT)
 	}
 	if err != nil {
 		c.stats.unsent.Add(1)
+	}
+	if err == unix.EAGAIN || err == unix.ENOBUFS {
+		c.reach.noRoom()
 	}
 }
 
@@ -222,7 +246,7 @@ func (o *Outbox) Add(c *UDPConn, path *packets.Path, reply []byte) {
 		o.Flush()
 		o.last = c
 	}
-	if !o.sender.AddTo(reply, path, c.wildcard) {
+	if c.reach.isActive() && !c.reach.mayReply(path.Client.Addr()) || !o.sender.AddTo(reply, path, c.wildcard) {
 		c.stats.unsent.Add(1)
 	}
 }
@@ -230,7 +254,11 @@ func (o *Outbox) Add(c *UDPConn, path *packets.Path, reply []byte) {
 // Flush sends all.
 func (o *Outbox) Flush() {
 	if n := o.sender.Len(); n > 0 {
-		o.last.stats.unsent.Add(uint64(n - o.sender.Flush(o.last.fd)))
+		sent, full := o.sender.Flush(o.last.fd)
+		o.last.stats.unsent.Add(uint64(n - sent))
+		if full {
+			o.last.reach.noRoom()
+		}
 	}
 	o.last = nil
 }

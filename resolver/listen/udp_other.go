@@ -30,7 +30,7 @@ type UDPConn struct {
 	wildcard bool
 }
 
-func listenUDP(addr netip.AddrPort, readers int, stats *counters) (conns []*UDPConn, bound netip.AddrPort, err error) {
+func listenUDP(addr netip.AddrPort, readers int, stats *counters, _ *reachability) (conns []*UDPConn, bound netip.AddrPort, err error) {
 	network := "udp4"
 	if addr.Addr().Is6() {
 		network = "udp6"

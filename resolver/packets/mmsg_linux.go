@@ -146,9 +146,9 @@ func (m *Receiver) Local(i int) (addr netip.Addr, ifindex uint32) {
 }
 
 // SendReplies sends replies to packets of the last batch, each to whom and from
-// where its packet came, in as few system calls as the kernel allows, and returns
-// how many it took.
-func (m *Receiver) SendReplies(fd int, replies []Reply, wildcard bool) (sent int) {
+// where its packet came, in as few system calls as the kernel allows. It returns how
+// many the kernel took, and whether it had no room for more.
+func (m *Receiver) SendReplies(fd int, replies []Reply, wildcard bool) (sent int, full bool) {
 	for k := range replies {
 		i, data := replies[k].Slot, replies[k].Data
 		m.outv[k].Base = &data[0]
@@ -162,10 +162,10 @@ func (m *Receiver) SendReplies(fd int, replies []Reply, wildcard bool) (sent int
 			m.clearInterface(i)
 		}
 	}
-	sent = sendHeaders(fd, m.out[:len(replies)])
+	sent, full = sendHeaders(fd, m.out[:len(replies)])
 	runtime.KeepAlive(m)
 	runtime.KeepAlive(replies)
-	return sent
+	return sent, full
 }
 
 // clearInterface clears the interface in the i-th control message, so that routing
@@ -180,30 +180,28 @@ func (m *Receiver) clearInterface(i int) {
 	}
 }
 
-// sendHeaders sends messages in as few system calls as the kernel allows, and
-// returns how many it took. It may change their order.
-func sendHeaders(fd int, out []mmsghdr) (sent int) {
+// sendHeaders sends messages in as few system calls as the kernel allows. It returns
+// how many the kernel took, and whether it had no room for more: it never waits, as a
+// reader that did would answer nobody. It may change their order.
+func sendHeaders(fd int, out []mmsghdr) (sent int, full bool) {
 	for total := len(out); sent < total; {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[sent])),
 			uintptr(total-sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EAGAIN { // wait for room, up to SO_SNDTIMEO
-			n, _, errno = syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[sent])),
-				uintptr(total-sent), 0, 0, 0)
-		}
 		switch errno {
 		case 0:
 			sent += int(n)
 		case unix.EINTR:
-		case unix.EAGAIN: // no room for that long: waiting for each would stop the reader
-			total = sent
+		case unix.EAGAIN:
+			return sent, true
 		default:
 			// The first reply could not be sent (its client is unreachable, say);
 			// the others may.
+			full = full || errno == unix.ENOBUFS
 			total--
 			copy(out[sent:total], out[sent+1:])
 		}
 	}
-	return sent
+	return sent, full
 }
 
 // What SocketMemory returns (linux/sock_diag.h, SK_MEMINFO_*).
@@ -302,10 +300,11 @@ func (o *Sender) source(i int, path *Path) int {
 // Len returns how many messages wait to be sent.
 func (o *Sender) Len() int { return o.n }
 
-// Flush sends all and returns how many the kernel took.
-func (o *Sender) Flush(fd int) (sent int) {
-	sent = sendHeaders(fd, o.headers[:o.n])
+// Flush sends all. It returns how many the kernel took, and whether it had no room
+// for more.
+func (o *Sender) Flush(fd int) (sent int, full bool) {
+	sent, full = sendHeaders(fd, o.headers[:o.n])
 	runtime.KeepAlive(o)
 	o.n = 0
-	return sent
+	return sent, full
 }
