@@ -136,9 +136,9 @@ func watchesHint(why string) string {
 
 func fileOrDefaults(cfg *config.Config) string {
 	if cfg.File == "" {
-		return "no file; the defaults, the environment and the flags are right"
+		return "no file; the defaults, the environment and the flags are valid"
 	}
-	return cfg.File + " is right"
+	return cfg.File + " is valid"
 }
 
 // port says whether the addresses could be listened on.

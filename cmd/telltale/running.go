@@ -133,7 +133,7 @@ func onlyOurs(dir string) error {
 
 // removeStale removes what killed servers left.
 func removeStale(dir string) {
-	files, _ := filepath.Glob(filepath.Join(dir, "server-*.json")) // the pattern is right
+	files, _ := filepath.Glob(filepath.Join(dir, "server-*.json")) // the pattern is valid
 	for _, path := range files {
 		if f, err := os.Open(path); err == nil {
 			if lockFile(f) == nil {
@@ -150,7 +150,7 @@ func running(env []string) (all []runningServer) {
 	if onlyOurs(dir) != nil {
 		return nil
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "server-*.json")) // the pattern is right
+	files, _ := filepath.Glob(filepath.Join(dir, "server-*.json")) // the pattern is valid
 	for _, path := range files {
 		f, err := os.Open(path)
 		if err != nil {

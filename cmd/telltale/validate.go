@@ -60,9 +60,9 @@ func (cl *cli) validate() error {
 	case err != nil:
 		return err
 	case cfg.File == "":
-		fmt.Fprintln(cl.out, "no settings file: the defaults, the environment and the flags are right")
+		fmt.Fprintln(cl.out, "no settings file: the defaults, the environment and the flags are valid")
 	default:
-		fmt.Fprintf(cl.out, "%s is right\n", cfg.File)
+		fmt.Fprintf(cl.out, "%s is valid\n", cfg.File)
 	}
 	return nil
 }
