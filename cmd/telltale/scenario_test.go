@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 //
 //	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/
 //	upstream.zone   what the upstream knows
+//	upstream.way    how it and the way to it behave, see behave
 //	steps           what happens, a step a line; "#" begins a comment
 //	anything else   a file below the scenario's directory, such as lists/ads.txt
 //
@@ -110,6 +112,7 @@ func runScenario(t *testing.T, file, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	handle = behave(t, handle, strings.Fields(s.parts["upstream.way"].text))
 	var mu sync.Mutex
 	var asked int64
 	upstream, stop, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
@@ -150,6 +153,97 @@ func runScenario(t *testing.T, file, text string) {
 			t.Fatalf("%s: %v", s.at, err)
 		}
 	}
+}
+
+// behave lets an upstream, or the way to it, behave as words say:
+//
+//	drops-edns       queries with EDNS by UDP are not answered
+//	drops-long       replies of more than 512 octets by UDP get lost, unless no more was offered: then they are truncated
+//	oversize         long replies are sent whole by UDP
+//	slow DURATION    it takes so long
+//	loses N          of so many packets the last one gets lost each time
+//	refuses-probes   questions for loops are refused
+func behave(t *testing.T, handle dns.HandlerFunc, words []string) dns.HandlerFunc {
+	for i := 0; i < len(words); i++ {
+		next := handle
+		switch words[i] {
+		case "drops-edns":
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				if q.IsEdns0() == nil || isStream(w) {
+					next(w, q)
+				}
+			}
+		case "drops-long":
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				m := wholeReply(next, w, q)
+				if !isStream(w) && m.Len() > dns.MinMsgSize {
+					if opt := q.IsEdns0(); opt != nil && opt.UDPSize() > dns.MinMsgSize {
+						return
+					}
+					m.Truncate(dns.MinMsgSize)
+				}
+				w.WriteMsg(m)
+			}
+		case "oversize":
+			handle = func(w dns.ResponseWriter, q *dns.Msg) { w.WriteMsg(wholeReply(next, w, q)) }
+		case "refuses-probes":
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				if q.Question[0].Qtype == dns.TypeHINFO {
+					w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused))
+					return
+				}
+				next(w, q)
+			}
+		case "slow":
+			i++
+			d, err := time.ParseDuration(words[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				time.Sleep(d)
+				next(w, q)
+			}
+		case "loses":
+			i++
+			n, err := strconv.ParseInt(words[i], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var packets atomic.Int64
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				if isStream(w) || packets.Add(1)%n != 0 {
+					next(w, q)
+				}
+			}
+		default:
+			t.Fatalf("an upstream does not know how to %q", words[i])
+		}
+	}
+	return handle
+}
+
+func isStream(w dns.ResponseWriter) bool { return w.LocalAddr().Network() == "tcp" }
+
+// A replyCatcher is a connection over which replies of any length go, which keeps
+// the one that is written.
+type replyCatcher struct {
+	dns.ResponseWriter
+	reply *dns.Msg
+}
+
+func (c *replyCatcher) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
+func (c *replyCatcher) WriteMsg(m *dns.Msg) error {
+	c.reply = m
+	return nil
+}
+
+// wholeReply returns what handle replies to q, however long.
+func wholeReply(handle dns.HandlerFunc, w dns.ResponseWriter, q *dns.Msg) *dns.Msg {
+	c := &replyCatcher{ResponseWriter: w}
+	handle(c, q)
+	return c.reply
 }
 
 // fileServer serves files with an ETag of their content: what http.FileServer
