@@ -189,6 +189,9 @@ func (j *journaler) next() time.Duration {
 	if j.incomplete() {
 		wait = min(wait, rewriteEvery)
 	}
+	if j.lock.get().memory.lookups > 0 {
+		wait = min(wait, exposedEvery)
+	}
 	return wait
 }
 

@@ -42,8 +42,9 @@ type lockState struct {
 	until   int64  // its last lookup
 	lookups uint64 // all that the store has taken since it was made
 
-	memory loss // lookups that are in memory alone
-	lost   loss // lookups that nothing took, and of which no line of the ledger is written
+	memory loss     // lookups that are in memory alone
+	lost   loss     // lookups that nothing took, and of which no line of the ledger is written
+	gap    storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
 // A loss is an interval of which lookups are missing, or would be if the
@@ -77,11 +78,13 @@ func (l *loss) sub(lookups uint64) {
 const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
 	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
 	"memory %-20d\nmemory-since %-20d\n" +
-	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n"
+	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
+	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\n"
 
 func (s *lockState) appendTo(b []byte) []byte {
 	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
-		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until)
+		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until,
+		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored)
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
@@ -112,6 +115,16 @@ func parseLock(b []byte) (s lockState) {
 			s.lost.since = n
 		case "lost-until":
 			s.lost.until = n
+		case "gap":
+			s.gap.lookups = uint64(n)
+		case "gap-since":
+			s.gap.since = n
+		case "gap-until":
+			s.gap.until = n
+		case "gap-behind":
+			s.gap.position = n
+		case "gap-to":
+			s.gap.stored = n
 		}
 	}
 	s.memory.until = s.alive

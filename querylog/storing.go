@@ -49,7 +49,6 @@ type storer struct {
 	err     error // of ending; set before stopped is closed
 
 	done           []doneFile // journals of stored windows
-	gap            storeGap   // that is not in the ledger yet
 	failing        bool       // the store did not take what it was last given
 	lastTry        time.Time
 	lastIdentity   time.Time
@@ -245,11 +244,11 @@ func (s *storer) adopt(st *store) error {
 		s.store = nil
 		return err
 	}
-	if gap.lookups > 0 && s.gap.lookups == 0 {
-		s.gap = gap
+	if gap.lookups > 0 {
 		have, _ := st.lookups()
 		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { // once, whatever happens before it is in the ledger
-			l.lost.add(gap.loss)
+			l.gap.add(gap.loss)
+			l.gap.position, l.gap.stored = gap.position, gap.stored
 			l.stored, l.lookups = st.position, have
 		})
 	}
@@ -280,12 +279,11 @@ func (s *storer) findGap() (g storeGap, err error) {
 // reportGap records the rows that the store had and has not any more, as soon as
 // it is known which journals there are: what is in them is stored again.
 func (s *storer) reportGap() {
-	g := s.gap
+	lock := s.lock.Load()
+	g := lock.get().gap
 	if g.lookups == 0 || !s.q.isListed() {
 		return
 	}
-	s.gap = storeGap{}
-	all := g.lookups
 	for _, n := range s.q.found() {
 		if n > g.position && n <= g.stored {
 			if p, err := readSegment(s.l.o.Dir, n); err == nil {
@@ -293,7 +291,10 @@ func (s *storer) reportGap() {
 			}
 		}
 	}
-	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.sub(all - g.lookups) })
+	lock.update(s.l.o.Now(), func(l *lockState) {
+		l.gap = storeGap{}
+		l.lost.add(g.loss)
+	})
 	if g.lookups > 0 {
 		s.l.o.Logger.Error("query log: the store lacks rows that it had", "lookups", g.lookups)
 		s.l.addLostOf(g.loss, "the store lacks the rows of %d lookups that it had taken: it was replaced, or its write-ahead log was damaged")
@@ -525,6 +526,9 @@ func (s *storer) countCommit(w *window, data *windowData, rows, lookups uint64) 
 			l.lookups = total
 		}
 		l.lost.sub(w.reported)
+		if !w.whole {
+			l.memory.sub(w.missing)
+		}
 	})
 	l := s.l
 	l.mu.Lock()
