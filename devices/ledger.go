@@ -20,7 +20,7 @@ const (
 	tickLength   = 10 * time.Second       // how exactly the last use of a binding is known
 	openWait     = 2 * time.Second        // for the first look at the neighbour table
 	askWait      = 250 * time.Millisecond // for one question to the kernel
-	identifyWait = 100 * time.Millisecond // for the kernel to resolve an address that a query waits for
+	identifyWait = 250 * time.Millisecond // for the kernel to resolve an address that a query waits for
 	askRate      = 500                    // questions to the kernel in a second
 
 	unseenTicks    = uint32(24 * time.Hour / tickLength)   // a binding unseen for so long ends
@@ -210,7 +210,7 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 func (l *Ledger) ByMAC() bool { return l.byMAC.Load() }
 
 // Identify is Ask for a query that waits for its decision: it returns nil where
-// the kernel cannot say within 100 ms who holds a, and then binds nothing, since a
+// the kernel cannot say within 250 ms who holds a, and then binds nothing, since a
 // moment later the kernel may know.
 func (l *Ledger) Identify(a netip.Addr) *Binding {
 	bare := plain(a)

@@ -144,7 +144,10 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 			}
 		}
 	}
-	if n := len(book.rows); n != 2*17 {
+	book.mu.Lock()
+	n := len(book.rows)
+	book.mu.Unlock()
+	if n != 2*17 {
 		t.Errorf("%d rows, want one for each query and none for an explanation", n)
 	}
 
