@@ -37,9 +37,7 @@ type waiter struct {
 	query
 	out      replyWriter
 	dst      []byte
-	answered bool    // its reply is made; what is left is to send it
-	flight   *flight // what it waits for; nil when that has ended. Guarded by flights.mu, as the next
-	serial   uint64  // of its waiting: no other has the same
+	answered bool // its reply is made; what is left is to send it
 }
 
 // flights are all questions under way. Any goroutine may use them.
@@ -51,7 +49,6 @@ type flights struct {
 	current map[cache.Key]*flight
 	clients map[netip.Addr]int // waiting queries of each client
 	waiting int
-	serial  uint64 // of who joined last
 }
 
 func newFlights(maxWaiting, prefix6 int) *flights {
@@ -67,42 +64,38 @@ func (f *flights) roomLocked(client netip.Addr) bool {
 	return f.clients[client] < min(f.maxClient, f.max-f.waiting)
 }
 
-// join makes w wait. It returns the flight to start if w is the first with its
-// question, by what number w is known to withdraw, and false if there is no room.
-func (f *flights) join(w *waiter) (start *flight, serial uint64, ok bool) {
+// join makes w wait. It returns what w waits for, whether that is to be started since
+// w is the first with its question, and false if there is no room.
+func (f *flights) join(w *waiter) (fl *flight, first, ok bool) {
 	client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.roomLocked(client) {
-		return nil, 0, false
+		return nil, false, false
 	}
 	f.waiting++
 	f.clients[client]++
 	question := w.asked()
 	k := cache.NewKey(question)
-	fl := f.current[k]
-	if fl == nil {
+	if fl = f.current[k]; fl == nil {
 		fl = &flight{question: *question, private: w.private, key: k}
 		f.current[k] = fl
-		start = fl
+		first = true
 	}
 	fl.waiters = append(fl.waiters, w)
-	f.serial++
-	w.flight, w.serial = fl, f.serial
-	return start, w.serial, true
+	return fl, first, true
 }
 
-// withdraw takes w out of its flight; false where that has ended. Waiters are used
-// again: serial says which use of w is meant. then is called before the flight can end.
-func (f *flights) withdraw(w *waiter, serial uint64, then func()) bool {
+// withdraw takes w out of fl; false where fl has ended, and w may be in use again. then
+// is called before fl can end.
+func (f *flights) withdraw(fl *flight, w *waiter, then func()) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if w.serial != serial || w.flight == nil {
+	i := slices.Index(fl.waiters, w)
+	if fl.over || i < 0 {
 		return false
 	}
-	i := slices.Index(w.flight.waiters, w)
-	w.flight.waiters = slices.Delete(w.flight.waiters, i, i+1)
-	w.flight = nil
+	fl.waiters = slices.Delete(fl.waiters, i, i+1)
 	f.leaveLocked(w)
 	then()
 	return true
@@ -132,7 +125,6 @@ func (f *flights) finish(fl *flight) (waiters []*waiter, first bool) {
 	delete(f.current, fl.key)
 	for _, w := range fl.waiters {
 		f.leaveLocked(w)
-		w.flight = nil
 	}
 	waiters, fl.waiters = fl.waiters, nil
 	return waiters, true
@@ -169,9 +161,9 @@ func newWaiter(q *query, out replyWriter) *waiter {
 func (s *Server) wait(q *query, now, later replyWriter) {
 	w := newWaiter(q, later)
 	asker := s.upstreams.At(q.path.Client.Addr())
-	start, serial, ok := s.flights.join(w)
-	if ok && start == nil && asker != nil {
-		s.breakLoop(w, serial, asker)
+	f, first, ok := s.flights.join(w)
+	if ok && !first && asker != nil {
+		s.breakLoop(f, w, asker)
 	}
 	if !ok {
 		w.answered = true // by the reader
@@ -180,8 +172,8 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 		s.finish(q, nil, querylog.Shed, now)
 		return
 	}
-	if start != nil && (q.batch == nil || start.private || !s.shared.Ask(start, q.batch)) {
-		s.fallback(start, upstream.Start{})
+	if first && (q.batch == nil || f.private || !s.shared.Ask(f, q.batch)) {
+		s.fallback(f, upstream.Start{})
 	}
 }
 
@@ -189,9 +181,9 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 // way, does not wait for long: where the upstream has sent the question back, each
 // waits for the other. It may be another client behind the upstream's address, so it
 // waits twice as long as the upstream needs.
-func (s *Server) breakLoop(w *waiter, serial uint64, asker *upstream.Upstream) {
+func (s *Server) breakLoop(f *flight, w *waiter, asker *upstream.Upstream) {
 	time.AfterFunc(2*asker.Timeout(), func() {
-		if !s.flights.withdraw(w, serial, func() { s.work.Add(1) }) {
+		if !s.flights.withdraw(f, w, func() { s.work.Add(1) }) {
 			return // it has its answer
 		}
 		defer s.work.Done()

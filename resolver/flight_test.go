@@ -16,11 +16,11 @@ func fill(t *testing.T, f *flights, client string, round int) (n int) {
 		if err := w.Name.Set(fmt.Sprintf("n%d.%d.%x.example", n, round, client)); err != nil {
 			t.Fatal(err)
 		}
-		start, _, ok := f.join(w)
+		_, first, ok := f.join(w)
 		if !ok {
 			return n
 		}
-		if start == nil {
+		if !first {
 			t.Fatalf("%s: another asks for the same", &w.Name)
 		}
 	}
