@@ -146,11 +146,12 @@ func (f *flights) count() int {
 	return f.waiting
 }
 
-var waiterPool = sync.Pool{New: func() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }}
+func makeWaiter() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)} }
 
-// newWaiter copies q, so that it can wait.
-func newWaiter(q *query, out replyWriter) *waiter {
-	w := waiterPool.Get().(*waiter)
+// newWaiter copies q, so that it can wait. A waiter is used again by its own server
+// alone: the lock of that server's flights guards it.
+func (s *Server) newWaiter(q *query, out replyWriter) *waiter {
+	w := s.waiters.Get().(*waiter)
 	w.query, w.out = *q, out
 	w.batch, w.cached = nil, nil // are the reader's
 	w.Detach()
@@ -159,7 +160,7 @@ func newWaiter(q *query, out replyWriter) *waiter {
 
 // wait sends q, which needs an upstream, on its way, or sheds it.
 func (s *Server) wait(q *query, now, later replyWriter) {
-	w := newWaiter(q, later)
+	w := s.newWaiter(q, later)
 	asker := s.upstreams.At(q.path.Client.Addr())
 	f, first, ok := s.flights.join(w)
 	if ok && !first && asker != nil {
@@ -205,7 +206,7 @@ func (s *Server) release(w *waiter) {
 		s.finish(&w.query, dnswire.AppendEmpty(w.dst[:0], &w.Question, dnswire.ServFail, nil, dnswire.EDE{}), querylog.FromError, w.out)
 	}
 	w.query, w.out, w.answered = query{}, nil, false
-	waiterPool.Put(w)
+	s.waiters.Put(w)
 }
 
 // exchangeBudget bounds the time a query may take upstream, all tries counted.

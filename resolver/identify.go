@@ -17,7 +17,7 @@ func (s *Server) identify(q *query, later replyWriter) bool {
 	default:
 		return false
 	}
-	w := newWaiter(q, later)
+	w := s.newWaiter(q, later)
 	s.work.Go(func() {
 		defer func() { <-s.identifying }()
 		s.guard(func() {

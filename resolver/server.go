@@ -40,6 +40,7 @@ type Server struct {
 	cookies     cookies
 	cache       *cache.Cache
 	flights     *flights
+	waiters     sync.Pool // of *waiter
 	upstreams   *upstream.Client
 	epoch       atomic.Uint32 // see upstream.Options
 	shared      *upstream.Shared
@@ -66,6 +67,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.waiters.New = makeWaiter
 	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
 		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
