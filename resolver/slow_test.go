@@ -153,9 +153,9 @@ func lossy(part float64, seed uint64, h dns.HandlerFunc) dns.HandlerFunc {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		mu.Lock()
-		lost := rng.Float64() < part || rng.Float64() < part
+		there, back := rng.Float64(), rng.Float64()
 		mu.Unlock()
-		if !lost {
+		if there >= part && back >= part {
 			h(w, q)
 		}
 	}

@@ -532,6 +532,31 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// An upstream whose rank changes while a list of candidates is made is in it once.
+func TestEachUpstreamIsACandidateOnce(t *testing.T) {
+	m := &Upstream{health: &health{}}
+	var changing sync.WaitGroup
+	stop := make(chan struct{})
+	changing.Go(func() {
+		for i := int32(0); ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				m.silences.Store(i % 2 * suspectAfter)
+			}
+		}
+	})
+	for range 200_000 {
+		if n := len(appendCandidates(nil, []*Upstream{m})); n != 1 {
+			t.Errorf("it is listed %d times", n)
+			break
+		}
+	}
+	close(stop)
+	changing.Wait()
+}
+
 func BenchmarkExchange(b *testing.B) {
 	s := dnstest.Start(b, dnstest.AnswerA("192.0.2.1"))
 	u := startClient(b, Options{pace: pace{least: time.Hour}}, s.Addr)

@@ -395,9 +395,14 @@ func (u *Client) leave(c *conversation, q *dnswire.Question) {
 // appendCandidates appends those to ask, best first: of those that are up, the ones
 // that were silent lately come last.
 func appendCandidates(list []candidate, members []*Upstream) []candidate {
+	var room [8]uint8
+	now := room[:0] // they change meanwhile: who is looked at twice may be listed twice, or not at all
+	for _, m := range members {
+		now = append(now, m.rank())
+	}
 	for rank := range uint8(ranks) {
-		for _, m := range members {
-			if m.rank() == rank {
+		for i, m := range members {
+			if now[i] == rank {
 				list = append(list, candidate{Upstream: m, outcome: silent})
 			}
 		}
