@@ -182,7 +182,10 @@ func (s *storer) tryStore() error {
 	return nil
 }
 
-var errNoStore = errors.New("the store is not open")
+var (
+	errNoStore = errors.New("the store is not open")
+	errJournal = errors.New("the journal of a window cannot be read")
+)
 
 func (s *storer) failed(err error) error {
 	s.lastTry, s.failing = time.Now(), true
@@ -433,7 +436,7 @@ func (s *storer) storeJournal(w *window, path string) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errJournal, err)
 	}
 	if len(p.rows)+len(p.events)+len(p.bindings) > 0 {
 		data := windowData{node: cmp.Or(p.node, s.l.o.Node), entries: p.entries, events: p.events, bindings: p.bindings}
@@ -643,7 +646,7 @@ func (s *storer) finish() error {
 	for w := s.q.first(); w != nil; w = s.q.first() {
 		if taking {
 			err := s.storeLast(w)
-			taking = err == nil
+			taking = err == nil || errors.Is(err, errJournal) // one that cannot be read waits for a later start
 			if err != nil && !w.whole {
 				lost = errors.Join(lost, err)
 			}
