@@ -194,13 +194,6 @@ type Control struct {
 	Socket string `key:"socket,path,flag"` // unless set, "telltale.sock" in Data.Dir
 }
 
-// Default returns the settings that hold where nothing else is said.
-func Default() *Config {
-	c := defaults()
-	c.derive()
-	return c
-}
-
 func defaults() *Config {
 	return &Config{
 		Listen: Listen{DNS: []netip.AddrPort{

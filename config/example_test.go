@@ -27,11 +27,11 @@ func TestTheExampleChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if live, restart := Diff(Default(), c); len(live)+len(restart) > 0 {
+	if live, restart := Diff(withDefaults(), c); len(live)+len(restart) > 0 {
 		t.Errorf("got other values than the defaults for %v %v", live, restart)
 	}
 	for _, s := range leaves() {
-		was := reflect.ValueOf(Default()).Elem().FieldByIndex(s.index)
+		was := reflect.ValueOf(withDefaults()).Elem().FieldByIndex(s.index)
 		if derived := s.is("path") && !c.Given(s.key); !was.IsZero() && !derived && !c.Given(s.key) {
 			t.Errorf("%s has a default that is not shown", s.key)
 		}
@@ -143,7 +143,7 @@ func table(t *testing.T) []byte {
 	var b bytes.Buffer
 	for _, s := range leaves() {
 		fmt.Fprintf(&b, "### %s\n\n%s\n\n", s.key, said[s.key])
-		value := reflect.ValueOf(Default()).Elem().FieldByIndex(s.index)
+		value := reflect.ValueOf(withDefaults()).Elem().FieldByIndex(s.index)
 		facts := []string{"Default: " + shown(value)}
 		if s.key == "cache.dir" || s.key == "control.socket" {
 			facts[0] = "Default: in `data.dir`"

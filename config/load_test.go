@@ -40,7 +40,7 @@ func TestNothingGivenIsEnough(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		want := Default()
+		want := withDefaults()
 		want.File, want.given, want.origin = c.File, c.given, c.origin
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("%s: got %+v, want the defaults", name, c)
@@ -369,4 +369,11 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("got %+v, want somewhere to listen and absolute paths", c)
 		}
 	})
+}
+
+// withDefaults returns the settings that hold where nothing else is said.
+func withDefaults() *Config {
+	c := defaults()
+	c.derive()
+	return c
 }

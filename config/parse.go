@@ -80,20 +80,6 @@ func parseDuration(text string) (time.Duration, bool) {
 	return days + d, true
 }
 
-// formatDuration returns d as it is written in the file: "365d", "24h", "10s".
-func formatDuration(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d > day && d%day == 0:
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	case d == 0:
-		return "0"
-	}
-	text := d.String()
-	text = strings.TrimSuffix(text, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(text, "m0s")]
-	return strings.TrimSuffix(text, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(text, "h0m")]
-}
-
 func parseBool(text string) (value, ok bool) {
 	switch strings.ToLower(text) {
 	case "true", "yes", "on":

@@ -2,6 +2,8 @@ package config
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -109,7 +111,7 @@ func FuzzParseSchedule(f *testing.F) {
 }
 
 func TestDiffKnowsWhatNeedsARestart(t *testing.T) {
-	was, is := Default(), Default()
+	was, is := withDefaults(), withDefaults()
 	is.Blocking.TTL = time.Minute
 	is.Data.Dir = "/srv"
 	is.Devices = []Device{{Name: "tv"}}
@@ -117,4 +119,18 @@ func TestDiffKnowsWhatNeedsARestart(t *testing.T) {
 	if len(live) != 2 || live[0] != "blocking.ttl" || live[1] != "devices" || len(restart) != 1 || restart[0] != "data.dir" {
 		t.Errorf("got live %v, restart %v", live, restart)
 	}
+}
+
+// formatDuration returns d as it is written in the file: "365d", "24h", "10s".
+func formatDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d > day && d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	case d == 0:
+		return "0"
+	}
+	text := d.String()
+	text = strings.TrimSuffix(text, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(text, "m0s")]
+	return strings.TrimSuffix(text, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(text, "h0m")]
 }

@@ -49,15 +49,7 @@ func (j *journaler) writeOrInvalidate(b *batch) {
 	}
 }
 
-// take takes what came since the last flush. With a next fold the window is
-// over.
-func (j *journaler) take(next *fold) (b batch) {
-	j.l.mu.Lock()
-	defer j.l.mu.Unlock()
-	return j.takeLocked(next)
-}
-
-// takeResolved is take where the window goes on.
+// takeResolved takes what came since the last flush; the window goes on.
 func (j *journaler) takeResolved() batch {
 	j.lockResolved()
 	defer j.l.mu.Unlock()
@@ -85,6 +77,8 @@ func (j *journaler) lockResolved() {
 	}
 }
 
+// takeLocked takes what came since the last flush. With a next fold the window is
+// over. The log's lock is held.
 func (j *journaler) takeLocked(next *fold) (b batch) {
 	l := j.l
 	j.lastFlush = time.Now()

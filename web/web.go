@@ -81,14 +81,6 @@ func Handler(o Options) http.Handler {
 	return mux
 }
 
-// OpenAPI returns the OpenAPI 3.1 document of the API, as
-// /api/v1/openapi.json has it.
-func OpenAPI() ([]byte, error) {
-	api := humago.New(http.NewServeMux(), document())
-	register(api, &Options{})
-	return api.OpenAPI().MarshalJSON()
-}
-
 // document describes the API as a whole. There is no page of documentation: it
 // would load scripts of another site.
 func document() huma.Config {

@@ -21,13 +21,3 @@ var Presets = []Preset{
 	{"adguard", "https://adguardteam.github.io/HostlistsRegistry/assets/filter_1.txt", "AdGuard DNS filter"},
 	{"perflyst-tv", "https://raw.githubusercontent.com/Perflyst/PiHoleBlocklist/master/SmartTV.txt", "Perflyst: smart TVs"},
 }
-
-// PresetByName finds a preset.
-func PresetByName(name string) (p Preset, ok bool) {
-	for _, p := range Presets {
-		if p.Name == name {
-			return p, true
-		}
-	}
-	return Preset{}, false
-}

@@ -214,8 +214,7 @@ func TestBrokenSettingsDoNotEndTheServer(t *testing.T) {
 // statusOf asks the server of a directory for its status.
 func statusOf(t testing.TB, dir string) (st web.Status) {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Control.Socket = filepath.Join(dir, "data", "telltale.sock")
+	cfg := &config.Config{Control: config.Control{Socket: filepath.Join(dir, "data", "telltale.sock")}}
 	if err := newClient(cfg).get(t.Context(), "/status", &st); err != nil {
 		t.Fatal(err)
 	}

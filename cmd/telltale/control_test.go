@@ -44,9 +44,7 @@ func TestOurOwnQuestionsAreNoLookups(t *testing.T) {
 
 // settings are those by which a client finds the server.
 func (srv *testServer) settings() *config.Config {
-	cfg := config.Default()
-	cfg.Control.Socket = srv.app.cfg.Load().Control.Socket
-	return cfg
+	return &config.Config{Control: config.Control{Socket: srv.app.cfg.Load().Control.Socket}}
 }
 
 func TestTheSocketIsForItsUserAlone(t *testing.T) {
