@@ -567,6 +567,10 @@ func FuzzDecide(f *testing.F) {
 }
 
 func TestDecideDoesNotAllocate(t *testing.T) {
+	most := 0.0
+	if raced {
+		most = 1 // with the race detector a sync.Pool forgets at random what it is given
+	}
 	dir := files(t, map[string]string{
 		"a.txt":   "ads.example\n||imp.example^$important\n||t.example^$dnstype=A\n/^track[0-9]+\\.example$/\n",
 		"own.txt": "@@ok.ads.example\n192.168.1.9 nas.lan\n",
@@ -577,7 +581,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for _, ask := range []string{"ads.example", "x.y.ads.example", "ok.ads.example", "nas.lan", "imp.example", "t.example", "track7.example", "www.unlisted.org", "_8443._https.ads.example"} {
 		n := name(t, ask)
 		for _, qtype := range []uint16{dnswire.TypeA, dnswire.TypeHTTPS, dnswire.TypeDS} {
-			if got := testing.AllocsPerRun(1000, func() { p.Decide(n, qtype, 1) }); got != 0 {
+			if got := testing.AllocsPerRun(1000, func() { p.Decide(n, qtype, 1) }); got > most {
 				t.Errorf("%s %s: %v allocations", ask, dnswire.TypeString(qtype), got)
 			}
 		}
@@ -590,7 +594,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 		p.Custom(v)
 		p.DecideAddress(v, nas, addr("192.0.2.7"), dnswire.TypeA, 0)
 		p.DecideAlias(Verdict{}, www, ads, dnswire.TypeA, 0)
-	}); got != 0 {
+	}); got > most {
 		t.Errorf("what an answer is made of: %v allocations", got)
 	}
 }
