@@ -229,5 +229,5 @@ func TestADirectoryThatAllMayWriteToIsRefused(t *testing.T) {
 	}
 	check(t, os.Remove(filepath.Join(dir, "b.txt")))
 	check(t, os.Chmod(dir, 0o755))
-	eventually(t, "it is mended", func() bool { return s.says(t, "two.example") == "block a two.example" && s.of(t, "a").Failed == "" })
+	eventually(t, "it is repaired", func() bool { return s.says(t, "two.example") == "block a two.example" && s.of(t, "a").Failed == "" })
 }

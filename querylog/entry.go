@@ -30,7 +30,7 @@ type entry struct {
 	Overrode    bool // of an Allow: over a block
 	Source      Source
 	Transport   Transport
-	Grain       grain
+	Granularity granularity
 }
 
 // A ruleText is what a row says of a rule; the zero value is no rule.

@@ -12,16 +12,16 @@ import (
 	"telltale/devices"
 )
 
-// A grain is how finely a row tells lookups apart. Where memory is short,
+// A granularity is how finely a row tells lookups apart. Where memory is short,
 // lookups go to a coarser row: they are still counted, and the row says so.
-type grain uint8
+type granularity uint8
 
 // The numbers are stored and never change.
 const (
-	byName   grain = 0 // everything the row has columns for
-	byRule   grain = 1 // listed: without name, alias and type; unlisted: by device alone
-	byDevice grain = 2 // listed: without rule and attribution too
-	byNobody grain = 3 // all devices together
+	byName   granularity = 0 // everything the row has columns for
+	byRule   granularity = 1 // listed: without name, alias and type; unlisted: by device alone
+	byDevice granularity = 2 // listed: without rule and attribution too
+	byNobody granularity = 3 // all devices together
 )
 
 // A fold counts the lookups of one window: one row for all that are alike. It
@@ -123,7 +123,7 @@ func (f *fold) memory() int {
 
 // add counts one lookup and returns its row. At finest g, and coarser where the
 // fold would outgrow limit bytes.
-func (f *fold) add(r *Record, ms int64, g grain, limit int) uint32 {
+func (f *fold) add(r *Record, ms int64, g granularity, limit int) uint32 {
 	f.lookups++
 	finest := g
 	slot, known := f.client(r.Client, r.Binding, limit)
@@ -162,9 +162,9 @@ func (row *foldRow) add(ms int64) {
 	row.first, row.last = min(row.first, ms), max(row.last, ms)
 }
 
-// fits reports whether one more row of grain g fits: names may take three
+// fits reports whether one more row of granularity g fits: names may take three
 // quarters of the memory, what is coarser the rest.
-func (f *fold) fits(g grain, limit int) bool {
+func (f *fold) fits(g granularity, limit int) bool {
 	switch g {
 	case byName:
 		limit = limit / 4 * 3
@@ -200,9 +200,9 @@ func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint
 	return slot, true
 }
 
-// makeKey returns what lookups must share to be counted in one row of grain g,
+// makeKey returns what lookups must share to be counted in one row of granularity g,
 // in f.key.
-func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g grain) []byte {
+func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []byte {
 	k := f.key[:]
 	v := &r.Verdict
 	binary.LittleEndian.PutUint32(k[0:], slot)
@@ -380,7 +380,7 @@ func (f *fold) describe(i int) entry {
 		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
 		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
 		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&flagOverrode != 0,
-		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Grain: grain(k[19]),
+		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Granularity: granularity(k[19]),
 		Name: k[keyFixed : keyFixed+int(k[20])], Alias: k[keyFixed+int(k[20]):],
 	}
 	p := &f.policies[binary.LittleEndian.Uint16(k[14:])]

@@ -295,7 +295,7 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	e.uint(rule)
 	e.uint(attr)
 	e.uint(annotation)
-	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Grain),
+	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Granularity),
 		byte(r.Class), byte(r.ObservedBy), r.flags())
 	e.uint(uint64(r.Type))
 	e.bytes(r.Name)

@@ -51,7 +51,7 @@ func journalOf(t testing.TB, window int64, batches [][]Record) (file []byte, tru
 // stored and the texts that they stand for.
 func rowText(e *entry) string {
 	text := fmt.Sprintf("%s %q alias %q type %d rcode %d action %d level %d class %d observed %d overrode %v source %d transport %d folded %d rule %v attr %v",
-		e.Addr, e.Name, e.Alias, e.Type, e.Rcode, e.Action, e.Level, e.Class, e.ObservedBy, e.Overrode, e.Source, e.Transport, e.Grain, e.Rule, e.Attr)
+		e.Addr, e.Name, e.Alias, e.Type, e.Rcode, e.Action, e.Level, e.Class, e.ObservedBy, e.Overrode, e.Source, e.Transport, e.Granularity, e.Rule, e.Attr)
 	if e.Annotation != nil {
 		for _, s := range annotationTexts(e.Annotation) {
 			text += fmt.Sprintf(" %q", *s)

@@ -284,7 +284,7 @@ func (p *replay) row(c *cursor, state bool) {
 	client, rule, attr, annotation := c.uint(), c.uint(), c.uint(), c.uint()
 	verdict, rcode, from, g := c.byte(), c.byte(), c.byte(), c.byte()
 	r.Action, r.Level = blocklists.Action(verdict>>4), blocklists.Level(verdict&15)
-	r.Rcode, r.Source, r.Transport, r.Grain = rcode, Source(from>>4), Transport(from&15), min(grain(g), byNobody)
+	r.Rcode, r.Source, r.Transport, r.Granularity = rcode, Source(from>>4), Transport(from&15), min(granularity(g), byNobody)
 	if p.version != 1 {
 		r.Class, r.ObservedBy = blocklists.Class(c.byte()), blocklists.ObservedBy(c.byte())
 		r.Overrode = c.byte()&flagOverrode != 0

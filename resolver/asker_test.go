@@ -37,8 +37,8 @@ func (a *asker) ask() {
 	a.conn.Write(a.packet)
 }
 
-// hear takes a reply, and reports whether it has the address asked for.
-func (a *asker) hear() bool {
+// receive takes a reply, and reports whether it has the address asked for.
+func (a *asker) receive() bool {
 	n, err := a.conn.Read(a.buf)
 	return err == nil && n > dnswire.HeaderLen && a.buf[3]&0xf == 0 && a.buf[7] == 1
 }

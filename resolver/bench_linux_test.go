@@ -130,7 +130,7 @@ func BenchmarkForward(b *testing.B) {
 		client.ask()
 	}
 	for b.Loop() {
-		if !client.hear() {
+		if !client.receive() {
 			b.Fatal("no answer")
 		}
 		client.ask()

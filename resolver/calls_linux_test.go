@@ -53,7 +53,7 @@ func TestAllocationsOfMisses(t *testing.T) {
 				}
 			}
 			for range 30 {
-				if !client.hear() {
+				if !client.receive() {
 					t.Fatalf("%s: no answer", test.name)
 				}
 			}
@@ -90,7 +90,7 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 	tests := []struct {
 		load string
 		most map[string]float64 // calls for a batch, in the reader's thread or, for misses, the process
-		rest float64            // likewise, all others
+		rest float64            // of all others, in the same unit
 	}{
 		// The writers of the log are woken now and then.
 		{"blocked", map[string]float64{"recvmmsg": 1, "sendmmsg": 1, "futex": 2.5}, .25},
@@ -178,7 +178,7 @@ func roundOf(t *testing.T, load string) func() {
 				client.ask()
 			}
 			for range packets.BatchSize {
-				if !client.hear() {
+				if !client.receive() {
 					t.Fatal("no answer")
 				}
 			}

@@ -82,7 +82,7 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 		"watch.txt": "seen.example\n",
 		"own.txt":   "192.168.1.9 nas.lan\n||files.lan^$dnsrewrite=nas.lan\n||far.lan^$dnsrewrite=nas.example\n||bad.lan^$dnsrewrite=ads.tracker.example\n@@||allowed.example^\n",
 	})
-	s, book := startServer(t, Options{Policy: withPolicy(lists), Binding: func(netip.Addr) *devices.Binding { return nil }}, storyUpstream(t))
+	s, recorded := startServer(t, Options{Policy: withPolicy(lists), Binding: func(netip.Addr) *devices.Binding { return nil }}, storyUpstream(t))
 	for _, test := range []struct {
 		name, typ string
 		check     func(*Story) string // "" if it is as it should be
@@ -125,11 +125,11 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 			if wrong := test.check(st); wrong != "" {
 				t.Errorf("%s: %s; %+v", test.name, wrong, st)
 			}
-			book.mu.Lock()
-			rows := len(book.rows)
-			book.mu.Unlock()
+			recorded.mu.Lock()
+			rows := len(recorded.rows)
+			recorded.mu.Unlock()
 			r := ask(t, s, "udp", test.name+".", typ)
-			row := book.last(t, rows+1)
+			row := recorded.last(t, rows+1)
 			if row.Verdict.Action != st.Verdict.Action || row.Verdict.Rule != st.Verdict.Rule || row.Verdict.Class != st.Verdict.Class || row.Verdict.ObservedBy != st.Verdict.ObservedBy {
 				t.Errorf("%s: explained as %+v, logged as %+v", test.name, st.Verdict, row.Verdict)
 			}
@@ -144,9 +144,9 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 			}
 		}
 	}
-	book.mu.Lock()
-	n := len(book.rows)
-	book.mu.Unlock()
+	recorded.mu.Lock()
+	n := len(recorded.rows)
+	recorded.mu.Unlock()
 	if n != 2*17 {
 		t.Errorf("%d rows, want one for each query and none for an explanation", n)
 	}

@@ -24,12 +24,12 @@ func TestFailuresEndWhenUpstreamsComeUp(t *testing.T) {
 		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
 	var ahead atomic.Int64
-	s, book := startServer(t, Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}, up)
+	s, recorded := startServer(t, Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}, up)
 	rows := 0
 	ask := func(want querylog.Source) *dns.Msg {
 		r := ask(t, s, "udp", "www.example.", dns.TypeA)
 		rows++
-		if got := book.last(t, rows).Source; got != want {
+		if got := recorded.last(t, rows).Source; got != want {
 			t.Errorf("lookup %d logged from %v, want %v", rows, got, want)
 		}
 		return r
@@ -51,10 +51,10 @@ func TestFailuresEndWhenUpstreamsComeUp(t *testing.T) {
 // Where nobody was asked there is nothing to spare upstreams, and nothing to
 // remember.
 func TestNobodyToAskIsNotRemembered(t *testing.T) {
-	s, book := startServer(t, Options{})
+	s, recorded := startServer(t, Options{})
 	for i := range 2 {
 		ask(t, s, "udp", "www.example.", dns.TypeA)
-		if row := book.last(t, i+1); row.Source != querylog.FromError {
+		if row := recorded.last(t, i+1); row.Source != querylog.FromError {
 			t.Errorf("logged from %v", row.Source)
 		}
 	}
@@ -74,10 +74,10 @@ func TestFailureFromMemory(t *testing.T) {
 		}
 		w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused))
 	})
-	s, book := startServer(t, Options{}, dead)
+	s, recorded := startServer(t, Options{}, dead)
 	for i, want := range []querylog.Source{querylog.FromError, querylog.FromFailure} {
 		r := ask(t, s, "udp", "www.example.", dns.TypeA)
-		if row := book.last(t, i+1); row.Source != want || r.Rcode != dns.RcodeServerFailure {
+		if row := recorded.last(t, i+1); row.Source != want || r.Rcode != dns.RcodeServerFailure {
 			t.Errorf("%d: %s, logged from %v, want %v", i, dns.RcodeToString[r.Rcode], row.Source, want)
 		}
 	}

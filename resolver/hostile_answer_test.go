@@ -34,12 +34,12 @@ func TestAPointerLoopIsAFailure(t *testing.T) {
 		reply = append(reply, 0xc0, byte(end), 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1)
 		send(reply)
 	}, nil)
-	s, book := startServer(t, Options{}, &dnstest.Upstream{Addr: up})
+	s, recorded := startServer(t, Options{}, &dnstest.Upstream{Addr: up})
 	r := ask(t, s, "udp", "www.example.", dns.TypeA)
 	if r.Rcode != dns.RcodeServerFailure || len(r.Answer) != 0 {
 		t.Errorf("got %s with %d records, want SERVFAIL", dns.RcodeToString[r.Rcode], len(r.Answer))
 	}
-	if row := book.last(t, 1); row.Rcode != dns.RcodeServerFailure {
+	if row := recorded.last(t, 1); row.Rcode != dns.RcodeServerFailure {
 		t.Errorf("logged rcode %d", row.Rcode)
 	}
 }

@@ -21,7 +21,7 @@ func TestAQueryWaitsForWhoAsks(t *testing.T) {
 	var matters atomic.Bool
 	matters.Store(true)
 	known := make(chan *devices.Binding, 1)
-	s, book := startServer(t, Options{
+	s, recorded := startServer(t, Options{
 		Policy: withPolicy(lists), ByDevice: func() bool { return matters.Load() },
 		Identify: func(netip.Addr) *devices.Binding { return <-known },
 	}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
@@ -43,7 +43,7 @@ func TestAQueryWaitsForWhoAsks(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 		device := ""
-		if row := book.last(t, i+1); row.Binding != nil {
+		if row := recorded.last(t, i+1); row.Binding != nil {
 			device = row.Binding.Device
 		}
 		if want := test.binding; want != nil && device != want.Device || want == nil && device != "" {

@@ -64,7 +64,7 @@ func everyMode(t testing.TB) *blocklists.Policy {
 
 func TestEveryWayToAnswer(t *testing.T) {
 	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
-	s, book := startServer(t, Options{Policy: withPolicy(everyMode(t))}, up)
+	s, recorded := startServer(t, Options{Policy: withPolicy(everyMode(t))}, up)
 	n := 0
 	for _, test := range []struct {
 		network string
@@ -109,7 +109,7 @@ func TestEveryWayToAnswer(t *testing.T) {
 				}
 				defer c.Close()
 				c.WriteMsg(m)
-				book.last(t, n)
+				recorded.last(t, n)
 				c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 				if r, err := c.ReadMsg(); err == nil {
 					t.Errorf("answered %v", r)
@@ -128,7 +128,7 @@ func TestEveryWayToAnswer(t *testing.T) {
 					t.Errorf("EDE %d %q, want list %q", code, list, test.list)
 				}
 			}
-			row := book.last(t, n)
+			row := recorded.last(t, n)
 			if row.Verdict.Action != test.verdict || row.Source != test.source || row.TTL > test.ttl || row.TTL+5 < test.ttl {
 				t.Errorf("logged %v from %v with TTL %d, want %v from %v with %d", row.Verdict.Action, row.Source, row.TTL, test.verdict, test.source, test.ttl)
 			}
@@ -154,7 +154,7 @@ func TestManyLocalRecordsAreTruncated(t *testing.T) {
 	for i := range 120 {
 		fmt.Fprintf(&own, "192.168.1.%d many.lan\n", i+1)
 	}
-	s, book := startServer(t, Options{Policy: withPolicy(openLists(t, blocklists.Options{}, map[string]string{"own.txt": own.String()}))})
+	s, recorded := startServer(t, Options{Policy: withPolicy(openLists(t, blocklists.Options{}, map[string]string{"own.txt": own.String()}))})
 	for _, size := range []uint16{0, 512, 1232, 4096} {
 		r := ask(t, s, "udp", "many.lan.", dns.TypeA, func(m *dns.Msg) {
 			if m.Extra = nil; size > 0 {
@@ -168,7 +168,7 @@ func TestManyLocalRecordsAreTruncated(t *testing.T) {
 	if r := ask(t, s, "tcp", "many.lan.", dns.TypeA); r.Truncated || len(r.Answer) != 120 {
 		t.Errorf("over TCP: TC %v, %d records, want 120", r.Truncated, len(r.Answer))
 	}
-	if row := book.last(t, 5); row.Verdict.Action != blocklists.Answer {
+	if row := recorded.last(t, 5); row.Verdict.Action != blocklists.Answer {
 		t.Errorf("logged %v", row.Verdict.Action)
 	}
 }
@@ -185,7 +185,7 @@ plain.example. 300 IN A 192.0.2.7`
 func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 	var now atomic.Pointer[blocklists.Policy]
 	up := dnstest.Start(t, zone(t, chains))
-	s, book := startServer(t, Options{Policy: now.Load}, up)
+	s, recorded := startServer(t, Options{Policy: now.Load}, up)
 	rows := 0
 	for _, test := range []struct {
 		name  string
@@ -220,7 +220,7 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 					if got := data(r); got != test.data {
 						t.Errorf("%q, want %q", got, test.data)
 					}
-					row := book.last(t, rows)
+					row := recorded.last(t, rows)
 					if row.Verdict.Action != test.want || row.alias != test.alias || row.name != test.query {
 						t.Errorf("logged %v of %s by %q, want %v by %q", row.Verdict.Action, row.name, row.alias, test.want, test.alias)
 					}
@@ -327,7 +327,7 @@ func TestListsGoBeforeRebinding(t *testing.T) {
 }
 
 func TestNamesOfAnyOctetsReachTheLog(t *testing.T) {
-	s, book := startServer(t, Options{}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
+	s, recorded := startServer(t, Options{}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	long := strings.Repeat("A", 63)
 	for i, name := range []string{
 		`a\.b.example.`, `nul\000.example.`, `back\\slash.example.`, `UPPER.Example.`, `\255\128.example.`, `sp\ ace.example.`,
@@ -338,7 +338,7 @@ func TestNamesOfAnyOctetsReachTheLog(t *testing.T) {
 			t.Errorf("%s: %v", name, r)
 			continue
 		}
-		row := book.last(t, i+1)
+		row := recorded.last(t, i+1)
 		want, got := make([]byte, 256), make([]byte, 256)
 		n, err := dns.PackDomainName(strings.ToLower(name), want, 0, nil, false)
 		if err != nil {

@@ -28,8 +28,8 @@ func zone(t testing.TB, text string) dns.HandlerFunc {
 	return handle
 }
 
-// A logbook keeps records with their texts, for tests to read.
-type logbook struct {
+// A recorder keeps records with their texts, for tests to read.
+type recorder struct {
 	mu   sync.Mutex
 	rows []logged
 }
@@ -39,7 +39,7 @@ type logged struct {
 	name, alias string
 }
 
-func (l *logbook) append(recs []querylog.Record) {
+func (l *recorder) append(recs []querylog.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range recs {
@@ -54,7 +54,7 @@ func (l *logbook) append(recs []querylog.Record) {
 }
 
 // last returns the newest row, once there are at least n.
-func (l *logbook) last(t testing.TB, n int) logged {
+func (l *recorder) last(t testing.TB, n int) logged {
 	t.Helper()
 	for range 500 {
 		l.mu.Lock()
@@ -70,13 +70,13 @@ func (l *logbook) last(t testing.TB, n int) logged {
 }
 
 // startServer starts a server on a loopback port of its own.
-func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Server, *logbook) {
+func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Server, *recorder) {
 	t.Helper()
-	book := &logbook{}
+	recorded := &recorder{}
 	if o.Listen == nil {
 		o.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
 	}
-	o.Log = book.append
+	o.Log = recorded.append
 	for _, u := range upstreams {
 		o.Upstreams.Servers = append(o.Upstreams.Servers, upstream.Server{Addr: u.Addr})
 	}
@@ -89,7 +89,7 @@ func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Serv
 	}
 	s.Start()
 	t.Cleanup(func() { s.Close() })
-	return s, book
+	return s, recorded
 }
 
 // ask sends a question over UDP or TCP and returns the reply.
@@ -130,7 +130,7 @@ func data(m *dns.Msg) string {
 func TestAnswersFromUpstreamThenCache(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	up := dnstest.Start(t, zone(t, "www.example. 300 IN A 192.0.2.1"))
-	s, book := startServer(t, Options{}, up)
+	s, recorded := startServer(t, Options{}, up)
 	for i, want := range []querylog.Source{querylog.FromUpstream, querylog.FromCache, querylog.FromCache} {
 		name := []string{"www.example.", "WwW.example.", "www.EXAMPLE."}[i]
 		r := ask(t, s, []string{"udp", "udp", "tcp"}[i], name, dns.TypeA)
@@ -143,7 +143,7 @@ func TestAnswersFromUpstreamThenCache(t *testing.T) {
 		if !r.RecursionAvailable || r.Authoritative || r.AuthenticatedData {
 			t.Errorf("flags %v", r.MsgHdr)
 		}
-		row := book.last(t, i+1)
+		row := recorded.last(t, i+1)
 		if row.Source != want || row.name != "www.example." || row.TTL == 0 || row.TTL > 300 {
 			t.Errorf("logged %+v, want source %v", row, want)
 		}
@@ -281,7 +281,7 @@ func exchangeRaw(t testing.TB, s *Server, packet []byte) []byte {
 }
 
 func TestUnfitPackets(t *testing.T) {
-	s, book := startServer(t, Options{Readers: 1}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
+	s, recorded := startServer(t, Options{Readers: 1}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	ask(t, s, "udp", "www.example.", dns.TypeA) // from now on answered at once, from the cache
 	query := func(change func(*dns.Msg)) []byte {
 		m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA)
@@ -366,7 +366,7 @@ func TestUnfitPackets(t *testing.T) {
 		})
 	}
 	s.Close()
-	for _, row := range book.rows {
+	for _, row := range recorded.rows {
 		if row.name != "www.example." && row.name != HealthName+"." {
 			t.Errorf("logged %+v", row)
 		}
@@ -420,7 +420,7 @@ func TestTruncation(t *testing.T) {
 
 func TestStrangersAreRefused(t *testing.T) {
 	var strangers atomic.Bool
-	s, book := startServer(t, Options{Allowed: func(netip.Addr) bool { return !strangers.Load() }}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
+	s, recorded := startServer(t, Options{Allowed: func(netip.Addr) bool { return !strangers.Load() }}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 	for _, network := range []string{"udp", "tcp"} {
 		strangers.Store(false)
 		if r := ask(t, s, network, "a.example.", dns.TypeA); r.Rcode != dns.RcodeSuccess {
@@ -434,21 +434,21 @@ func TestStrangersAreRefused(t *testing.T) {
 	if got := s.Stats().Refused; got != 2 {
 		t.Errorf("counted %d refusals, want 2", got)
 	}
-	book.last(t, 2)
+	recorded.last(t, 2)
 	s.Close()
-	if got := len(book.rows); got != 2 {
+	if got := len(recorded.rows); got != 2 {
 		t.Errorf("logged %d lookups, want the 2 that were answered", got)
 	}
 }
 
 func TestWithoutUpstreamSaysWhy(t *testing.T) {
-	s, book := startServer(t, Options{})
+	s, recorded := startServer(t, Options{})
 	r := ask(t, s, "udp", "www.example.", dns.TypeA)
 	_, text, ok := ede(r)
 	if r.Rcode != dns.RcodeServerFailure || !ok || !strings.Contains(text, "upstreams") {
 		t.Errorf("%s, EDE %q", dns.RcodeToString[r.Rcode], text)
 	}
-	if row := book.last(t, 1); row.Source != querylog.FromError || row.Rcode != dns.RcodeServerFailure {
+	if row := recorded.last(t, 1); row.Source != querylog.FromError || row.Rcode != dns.RcodeServerFailure {
 		t.Errorf("logged %+v", row)
 	}
 }
@@ -490,7 +490,7 @@ func TestQueriesInFlightShareOneUpstreamQuery(t *testing.T) {
 func TestTooManyWaitingAreShedAndCounted(t *testing.T) {
 	open := make(chan struct{})
 	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; dnstest.AnswerA("192.0.2.1")(w, q) })
-	s, book := startServer(t, Options{Waiting: 8, Readers: 1}, up) // 2 of them for one client
+	s, recorded := startServer(t, Options{Waiting: 8, Readers: 1}, up) // 2 of them for one client
 	c, err := net.Dial("udp", s.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -500,7 +500,7 @@ func TestTooManyWaitingAreShedAndCounted(t *testing.T) {
 		b, _ := new(dns.Msg).SetQuestion(fmt.Sprintf("n%d.example.", i), dns.TypeA).Pack()
 		c.Write(b)
 	}
-	row := book.last(t, 3)
+	row := recorded.last(t, 3)
 	if got := s.Stats(); got.Shed != 3 || got.Waiting != 2 {
 		t.Errorf("shed %d, waiting %d, want 3 and 2", got.Shed, got.Waiting)
 	}
@@ -508,7 +508,7 @@ func TestTooManyWaitingAreShedAndCounted(t *testing.T) {
 		t.Errorf("logged %+v", row)
 	}
 	close(open)
-	book.last(t, 5)
+	recorded.last(t, 5)
 }
 
 func TestTCPAnswersOutOfOrder(t *testing.T) {

@@ -35,7 +35,7 @@ func portsOf(t testing.TB, handle dns.HandlerFunc) (*dnstest.Upstream, func() in
 func TestQueriesShareSockets(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	up, ports := portsOf(t, dnstest.AnswerA("192.0.2.1"))
-	s, book := startServer(t, Options{Readers: 1}, up)
+	s, recorded := startServer(t, Options{Readers: 1}, up)
 	const names = 50
 	for i := range names {
 		if got := data(ask(t, s, "udp", fmt.Sprintf("n%d.example.", i), dns.TypeA)); got != "A 192.0.2.1" {
@@ -46,7 +46,7 @@ func TestQueriesShareSockets(t *testing.T) {
 	if got := ports(); got > names/2 {
 		t.Errorf("%d queries came from %d ports: they did not share sockets", names, got)
 	}
-	if row := book.last(t, names); row.Source != querylog.FromUpstream || row.Elapsed <= 0 {
+	if row := recorded.last(t, names); row.Source != querylog.FromUpstream || row.Elapsed <= 0 {
 		t.Errorf("logged %+v", row)
 	}
 	if got := s.Upstreams()[0]; got.Queries < names || got.Failures != 0 || got.SRTT <= 0 {
@@ -265,7 +265,7 @@ func TestRepliesLongerThanABuffer(t *testing.T) {
 // socket: they get SERVFAIL, and nothing is left behind.
 func TestCloseAnswersWhatIsPending(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, book := startServer(t, Options{}, dnstest.Start(t, dnstest.Silence))
+	s, recorded := startServer(t, Options{}, dnstest.Start(t, dnstest.Silence))
 	c, err := net.Dial("udp", s.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func TestCloseAnswersWhatIsPending(t *testing.T) {
 	}
 	dnstest.WaitFor(t, func() bool { return s.Stats().Waiting == 10 }, func() string { return fmt.Sprint(s.Stats().Waiting, " wait") })
 	s.Close()
-	if row := book.last(t, 10); row.Source != querylog.FromError {
+	if row := recorded.last(t, 10); row.Source != querylog.FromError {
 		t.Errorf("logged %+v", row)
 	}
 	if s.Stats().Waiting != 0 {

@@ -76,7 +76,7 @@ func TestAnswersThatComeTooLateAreKept(t *testing.T) {
 		<-release
 		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
-	s, book := startServer(t, Options{Upstreams: upstream.Options{Budget: 300 * time.Millisecond}}, up)
+	s, recorded := startServer(t, Options{Upstreams: upstream.Options{Budget: 300 * time.Millisecond}}, up)
 	if r := ask(t, s, "udp", "www.example.", dns.TypeA); r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%v", r)
 	}
@@ -87,7 +87,7 @@ func TestAnswersThatComeTooLateAreKept(t *testing.T) {
 		rows++
 		return data(ask(t, s, "udp", "www.example.", dns.TypeA)) == "A 192.0.2.1"
 	}, says("the late answer is served"))
-	if row := book.last(t, rows); row.Source != querylog.FromCache {
+	if row := recorded.last(t, rows); row.Source != querylog.FromCache {
 		t.Errorf("logged from %v", row.Source)
 	}
 	if got := up.Asked.Load(); got != asked {

@@ -23,11 +23,11 @@ import (
 )
 
 // startStreams is startServer with bounds on connections that a test can wait for.
-func startStreams(t *testing.T, o Options, times listen.StreamTimes, upstreams ...*dnstest.Upstream) (*Server, *logbook) {
+func startStreams(t *testing.T, o Options, times listen.StreamTimes, upstreams ...*dnstest.Upstream) (*Server, *recorder) {
 	t.Helper()
-	book := &logbook{}
+	recorded := &recorder{}
 	o.streamTimes = times
-	o.Listen, o.Log = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, book.append
+	o.Listen, o.Log = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, recorded.append
 	for _, u := range upstreams {
 		o.Upstreams.Servers = append(o.Upstreams.Servers, upstream.Server{Addr: u.Addr})
 	}
@@ -40,7 +40,7 @@ func startStreams(t *testing.T, o Options, times listen.StreamTimes, upstreams .
 	}
 	s.Start()
 	t.Cleanup(func() { s.Close() })
-	return s, book
+	return s, recorded
 }
 
 func dialStream(t *testing.T, s *Server) *net.TCPConn {
@@ -183,7 +183,7 @@ func TestCloseTellsThoseWhoWait(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	open := make(chan struct{})
 	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; dnstest.AnswerA("192.0.2.1")(w, q) })
-	s, book := startStreams(t, Options{}, listen.StreamTimes{}, up)
+	s, recorded := startStreams(t, Options{}, listen.StreamTimes{}, up)
 	c := dialStream(t, s)
 	c.Write(dnstest.Framed(packetOf(t, "tcp.example.", dns.TypeA)))
 	u, err := dns.Dial("udp", s.Addrs()[0].String())
@@ -206,7 +206,7 @@ func TestCloseTellsThoseWhoWait(t *testing.T) {
 	}
 	<-closed
 	close(open)
-	book.last(t, 2)
+	recorded.last(t, 2)
 }
 
 // A panic while a stream's query is served must not cost a slot, or after 64 of

@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzParse reads any bytes as a list: it never panics, emits only what the
-// rest of the house may rely on, and reads the same on the fast and on the
+// rest of the program may rely on, and reads the same on the fast and on the
 // general path.
 func FuzzParse(f *testing.F) {
 	lists, _ := filepath.Glob("testdata/*.txt")

@@ -220,7 +220,7 @@ func retrain(e *encoder, names []byte) *symbols {
 	return best(gains)
 }
 
-// singleGain favours single octets: without them an octet costs two, and what
+// singleGain prefers single octets: without them an octet costs two, and what
 // follows is cut off from what came before.
 const singleGain = 8
 

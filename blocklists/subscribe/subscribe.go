@@ -73,8 +73,8 @@ type List struct {
 	Enabled bool
 	Refresh time.Duration // between looks at the server; 0 for 24 h, at least 1 min
 	Format  string        // how lines are read, as format.Options has it
-	Exact   bool          // likewise
-	Answers bool          // likewise
+	Exact   bool          // the same
+	Answers bool          // the same
 
 	Exceptions bool // its exceptions hold for other lists, too
 }

@@ -161,8 +161,8 @@ func (c *Cache) Put(q *dnswire.Question, e *Entry) {
 	if e.ExpiresAt.Sub(e.StoredAt) < time.Second {
 		return
 	}
-	var room [512]byte
-	f, data, ok := encodeEntry(room[:0], q, e)
+	var buf [512]byte
+	f, data, ok := encodeEntry(buf[:0], q, e)
 	if !ok {
 		return
 	}

@@ -80,10 +80,10 @@ func TestEvictionPassesOverWhatWasServed(t *testing.T) {
 
 // sieve is the algorithm as its authors wrote it down, on a slice.
 type sieve struct {
-	queue []string // newest first
-	seen  map[string]bool
-	hand  int
-	room  int
+	queue    []string // newest first
+	seen     map[string]bool
+	hand     int
+	capacity int
 }
 
 func (s *sieve) get(k string) bool {
@@ -97,7 +97,7 @@ func (s *sieve) get(k string) bool {
 }
 
 func (s *sieve) put(k string) {
-	if len(s.queue) == s.room {
+	if len(s.queue) == s.capacity {
 		for s.seen[s.queue[s.hand]] {
 			delete(s.seen, s.queue[s.hand])
 			s.back()
@@ -110,7 +110,7 @@ func (s *sieve) put(k string) {
 		}
 	}
 	s.queue = append([]string{k}, s.queue...)
-	s.hand = min(s.hand+1, s.room-1) // it stays at its entry
+	s.hand = min(s.hand+1, s.capacity-1) // it stays at its entry
 }
 
 // back takes the hand one entry on towards the newest, and from there to the
@@ -122,10 +122,10 @@ func (s *sieve) back() {
 }
 
 func TestEvictionAgreesWithSlowTwin(t *testing.T) {
-	const room = 20
-	c := newTestCache(shardCount * room * (recordCost + 2*cellSize))
+	const capacity = 20
+	c := newTestCache(shardCount * capacity * (recordCost + 2*cellSize))
 	qs := oneShard(t, c, 90)
-	twin := &sieve{seen: map[string]bool{}, room: room, hand: room - 1}
+	twin := &sieve{seen: map[string]bool{}, capacity: capacity, hand: capacity - 1}
 	random := rand.New(rand.NewPCG(3, 4))
 	for step := range 5000 {
 		q := qs[min(random.IntN(len(qs)), random.IntN(len(qs)))]

@@ -30,7 +30,7 @@ type Entry struct {
 	Passed uint64
 
 	kept keptAt // where the cache has it
-	room []byte // what the cache puts it in
+	buf  []byte // what the cache puts it in
 	text string // the last that was in EDE
 }
 

@@ -169,11 +169,11 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 // load makes e what r and its data say, but for the times. What e held before is
 // overwritten.
 func (m *memory) load(r *record, e *Entry) {
-	e.room = m.data(e.room[:0], r)
+	e.buf = m.data(e.buf[:0], r)
 	e.MaxTTL, e.Epoch, e.Failures, e.Passed = r.maxTTL, r.epoch, r.failures, r.passed.Load()
 	e.Rcode, e.EDE.Code, e.Question = r.rcode, r.ede, int(r.name)+4
 	e.AD, e.Private, e.Inside, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagInside), r.is(flagAddrs), r.is(flagUnanswered)
-	data := e.room
+	data := e.buf
 	if r.wire > 0 {
 		e.Wire, data = data[:r.wire], data[r.wire:]
 	} else {

@@ -395,8 +395,8 @@ func (u *Client) leave(c *conversation, q *dnswire.Question) {
 // appendCandidates appends those to ask, best first: of those that are up, the ones
 // that were silent lately come last.
 func appendCandidates(list []candidate, members []*Upstream) []candidate {
-	var room [8]uint8
-	now := room[:0] // they change meanwhile: who is looked at twice may be listed twice, or not at all
+	var buf [8]uint8
+	now := buf[:0] // they change meanwhile: who is looked at twice may be listed twice, or not at all
 	for _, m := range members {
 		now = append(now, m.rank())
 	}

@@ -276,7 +276,7 @@ func TestTruncatedAnswersComeByTCP(t *testing.T) {
 			second := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
 			u := startClient(t, Options{}, dnstest.StartRaw(t, test.udp, test.tcp), second.Addr)
 			if test.want == "64 KiB" {
-				// It is well-formed as far as is checked here; the scrubber refuses it.
+				// It is well-formed as far as is checked here; the sanitizer refuses it.
 				a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dnswire.TypeA), Start{})
 				if err != nil || len(a.Wire) < 65000 {
 					t.Errorf("got %d octets, %v", len(a.Wire), err)
