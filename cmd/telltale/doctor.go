@@ -117,21 +117,8 @@ func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status
 	d.upstreams(st)
 	d.server(st)
 	if st.Watching != "" {
-		d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s%s", st.Watching, watchesHint(st.Watching))
+		d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s", st.Watching)
 	}
-}
-
-// watchesHint says how to get more of what the kernel gives each user only so
-// much of.
-func watchesHint(why string) string {
-	for says, key := range map[string]string{
-		unix.ENOSPC.Error(): "fs.inotify.max_user_watches", unix.EMFILE.Error(): "fs.inotify.max_user_instances",
-	} {
-		if strings.Contains(why, says) {
-			return "; 'sysctl -w " + key + "=65536' allows more"
-		}
-	}
-	return ""
 }
 
 func fileOrDefaults(cfg *config.Config) string {
