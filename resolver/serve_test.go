@@ -344,7 +344,7 @@ func TestRandomPacketsGetTheRFCsAnswerOrNone(t *testing.T) {
 	}
 }
 
-// Who waits for an answer that a defect prevents is told so, and a stream gets
+// Who waits for an answer that an internal error prevents is told so, and a stream gets
 // its slot back.
 func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 	d := newHarness(t, Options{})

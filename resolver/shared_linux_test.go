@@ -170,7 +170,7 @@ func TestSharedSocketsHearTheirUpstreamAlone(t *testing.T) {
 		})
 		s, _ := startServer(t, Options{Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: udp.LocalAddr().(*net.UDPAddr).AddrPort()}}}})
 		if got := askAll(t, s, "n%d.example.", 10); got != 10 {
-			t.Errorf("from %s: %d of 10 answers are right", from, got)
+			t.Errorf("from %s: %d of 10 answers are as expected", from, got)
 		}
 		if got := s.Upstreams()[0].Strays; got != 0 {
 			t.Errorf("from %s: %d strays", from, got)

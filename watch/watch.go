@@ -1,7 +1,7 @@
 // Package watch tells when files may have changed.
 //
 // Directories are watched, not files: editors replace files, and Kubernetes and
-// stow swap symbolic links. A change is told once a burst of events is over. As
+// stow swap symbolic links. A change is reported once a burst of events is over. As
 // bind mounts and network file systems send no events, a change is also assumed
 // from time to time. A Watcher never reads a file: its user does, and compares.
 package watch
@@ -20,19 +20,19 @@ import (
 )
 
 const (
-	quiet    = 200 * time.Millisecond // without an event, before a change is told
+	quiet    = 200 * time.Millisecond // without an event, before a change is reported
 	longest  = 600 * time.Millisecond // after the first event, whatever else comes
-	pollTime = 10 * time.Second       // between changes that are told without an event
+	pollTime = 10 * time.Second       // between changes that are reported without an event
 )
 
-// Options are what a Watcher may be told. The zero value is ready for use.
+// Options are what a Watcher is configured with. The zero value is ready for use.
 type Options struct {
-	// Poll is the time between two changes that are told without an event, or
+	// Poll is the time between two changes that are reported without an event, or
 	// zero for 10 s. A negative one means never.
 	Poll time.Duration
 
-	// Quiet is how long no event must have come before a change is told, or
-	// zero for 200 ms. At three times that a change is told in any case.
+	// Quiet is how long no event must have come before a change is reported, or
+	// zero for 200 ms. At three times that a change is reported in any case.
 	Quiet time.Duration
 
 	// Failed is called when watching fails, so that changes are only found by
@@ -96,7 +96,7 @@ func (w *Watcher) Err() error {
 // Follow watches all directories in which a change can concern one of paths,
 // which may be files or directories, and no others. It is to be called before
 // the files are read, each time, since links may lead elsewhere and directories
-// may have been replaced. Where a directory is new, a change is told afterwards:
+// may have been replaced. Where a directory is new, a change is reported afterwards:
 // what happens in it before it is watched is not missed. A file system that hangs
 // is waited for a second; then what is watched stays as it is until it answers.
 func (w *Watcher) Follow(paths ...string) {

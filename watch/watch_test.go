@@ -145,7 +145,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 // What happens between the reading of a file and the watch of a directory that
-// was found only then is told.
+// was found only then is reported.
 func TestAChangeBeforeADirectoryIsWatchedIsTold(t *testing.T) {
 	w := New(Options{Poll: -1})
 	defer w.Close()
@@ -156,7 +156,7 @@ func TestAChangeBeforeADirectoryIsWatchedIsTold(t *testing.T) {
 	select {
 	case <-w.C:
 	case <-time.After(30 * time.Second):
-		t.Fatal("a directory is watched, and no change is told")
+		t.Fatal("a directory is watched, and no change is reported")
 	}
 }
 
@@ -197,8 +197,8 @@ func TestRunLooksAtOnceAndAfterEachChange(t *testing.T) {
 }
 
 func TestAFailureIsReportedOnceAndItsEnd(t *testing.T) {
-	var told []string
-	w := New(Options{Poll: time.Hour, Failed: func(err error) { told = append(told, text(err)) }})
+	var reported []string
+	w := New(Options{Poll: time.Hour, Failed: func(err error) { reported = append(reported, text(err)) }})
 	defer w.Close()
 	dir := t.TempDir()
 	w.Follow(dir)
@@ -210,11 +210,11 @@ func TestAFailureIsReportedOnceAndItsEnd(t *testing.T) {
 	}
 	w.notify = nil
 	w.Follow(dir)
-	if len(told) != 2 || told[1] != "" || !strings.Contains(told[0], "only found every 1h0m0s") {
-		t.Errorf("got %q, want a failure and its end", told)
+	if len(reported) != 2 || reported[1] != "" || !strings.Contains(reported[0], "only found every 1h0m0s") {
+		t.Errorf("got %q, want a failure and its end", reported)
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
-	eventually(t, "a change is told again", func() bool {
+	eventually(t, "a change is reported again", func() bool {
 		select {
 		case <-w.C:
 			return true

@@ -31,9 +31,9 @@ func TestADamagedCopyIsFetchedAgain(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				good := list(200)
 				p := publish(t, text(good))
-				var told []string
+				var reported []string
 				s := subscribed(t, p.URL, func(o *Options) {
-					o.Report = func(kind, subject, detail string) { told = append(told, kind+" "+detail) }
+					o.Report = func(kind, subject, detail string) { reported = append(reported, kind+" "+detail) }
 				})
 				refreshed(t, s)
 				if got := s.Files()[0].Hash; got == 0 {
@@ -64,8 +64,8 @@ func TestADamagedCopyIsFetchedAgain(t *testing.T) {
 				if got := refreshed(t, s); got.Outcome != Unchanged {
 					t.Errorf("once more: got %+v, want nothing new", got)
 				}
-				if len(told) < 2 || !strings.Contains(told[0], "list-failed its copy on disk") {
-					t.Errorf("reported: got %q", told)
+				if len(reported) < 2 || !strings.Contains(reported[0], "list-failed its copy on disk") {
+					t.Errorf("reported: got %q", reported)
 				}
 			})
 		}

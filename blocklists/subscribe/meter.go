@@ -16,7 +16,7 @@ type metered struct {
 	total    int64
 	moved    func(n int)
 	progress func(bytes, total int64)
-	told     int64
+	reported int64
 }
 
 func (m *metered) Read(p []byte) (int, error) {
@@ -28,8 +28,8 @@ func (m *metered) Read(p []byte) (int, error) {
 	if m.left -= int64(n); m.left < 0 {
 		return 0, fmt.Errorf("is longer than the limit of %d bytes", m.read+m.left)
 	}
-	if m.read-m.told >= 1<<20 || err == io.EOF {
-		m.told = m.read
+	if m.read-m.reported >= 1<<20 || err == io.EOF {
+		m.reported = m.read
 		m.progress(m.read, m.total)
 	}
 	return n, err

@@ -57,7 +57,7 @@ type Options struct {
 	MinRate      int64         // bytes a second at least; 0 for 2048
 
 	Changed func(name string) // a copy was replaced; called without any lock held
-	// Report is told what belongs into the quality ledger: list-failed,
+	// Report receives what belongs into the quality ledger: list-failed,
 	// list-held, list-recovered or list-accepted, the list, and a sentence. It must
 	// not call back into the Subscriber.
 	Report func(kind, subject, detail string)

@@ -493,6 +493,6 @@ func TestTheSameAgainIsNoUpdate(t *testing.T) {
 		}
 	}
 	if p.changed != 2 {
-		t.Errorf("%d changes were told, want 2", p.changed)
+		t.Errorf("%d changes were reported, want 2", p.changed)
 	}
 }

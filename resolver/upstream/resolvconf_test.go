@@ -158,7 +158,7 @@ func TestResolvConfIsFollowed(t *testing.T) {
 			writeConf(t, file, "nameserver 127.0.0.95\n")
 			waitAddrs(t, u, "127.0.0.95:53")
 			// What the old servers said is to be forgotten, once.
-			dnstest.WaitFor(t, func() bool { return changes.Load()-before == 1 }, func() string { return "no change was told" })
+			dnstest.WaitFor(t, func() bool { return changes.Load()-before == 1 }, func() string { return "no change was reported" })
 		})
 	}
 }
