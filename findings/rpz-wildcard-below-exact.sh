@@ -22,13 +22,13 @@ if [ $# -eq 0 ]; then
 	mkdir "$tmp/root"
 	(
 		cd "$tmp"
-		apt-get -qq -o APT::Sandbox::User=root download \
-			bind9=1:9.18.49-1~deb12u3 bind9-libs=1:9.18.49-1~deb12u3 bind9-dnsutils=1:9.18.49-1~deb12u3 \
-			unbound=1.17.1-2+deb12u4 pdns-recursor=4.8.8-1+deb12u1 knot-resolver=5.6.0-1+deb12u1 \
-			libjemalloc2 libjson-c5 liblmdb0 libmaxminddb0 libprotobuf-c1 libuv1 libfstrm0 libxml2 libnghttp2-14 \
-			libevent-2.1-7 libpython3.11 libboost-context1.74.0 libluajit-5.1-2 libluajit-5.1-common libsnmp40 libsodium23 \
-			libdnssec9 libknot13 libzscanner4 libedit2 dns-root-data >&2
-		for deb in *.deb; do dpkg -x "$deb" root; done
+		pinned="bind9=1:9.18.49-1~deb12u3 bind9-libs=1:9.18.49-1~deb12u3 bind9-dnsutils=1:9.18.49-1~deb12u3 \
+			unbound=1.17.1-2+deb12u4 pdns-recursor=4.8.8-1+deb12u1 knot-resolver=5.6.0-1+deb12u1"
+		# The libraries that they need, without the C library and the second choices.
+		libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+			$(sed 's/=[^ ]*//g' <<<"$pinned") | grep -E '^(lib[^:]*|zlib1g|dns-root-data)$' | grep -Ev '^lib(c6|c-|luajit2|elogind)' | sort -u)
+		apt-get -qq -o APT::Sandbox::User=root download $pinned $libraries >&2 || exit
+		for deb in *.deb; do dpkg -x "$deb" root || exit; done
 	) || { echo "cannot be tried here: the pinned packages cannot be had"; exit 2; }
 	namespace=(unshare --user --map-root-user --mount --net --pid --fork --kill-child)
 	"${namespace[@]}" true || { echo "cannot be tried here: namespaces are not allowed"; exit 2; }

@@ -19,12 +19,12 @@ if [ $# -eq 0 ]; then
 	mkdir "$tmp/root"
 	(
 		cd "$tmp"
-		apt-get -qq -o APT::Sandbox::User=root download \
-			unbound=1.17.1-2+deb12u4 \
-			bind9-libs=1:9.18.49-1~deb12u3 bind9-dnsutils=1:9.18.49-1~deb12u3 \
-			libevent-2.1-7 libpython3.11 libnghttp2-14 libprotobuf-c1 \
-			libedit2 libbsd0 libjson-c5 liblmdb0 libmaxminddb0 libuv1 libfstrm0 libxml2 >&2
-		for deb in *.deb; do dpkg -x "$deb" root; done
+		pinned="unbound=1.17.1-2+deb12u4 bind9-libs=1:9.18.49-1~deb12u3 bind9-dnsutils=1:9.18.49-1~deb12u3"
+		# The libraries that they need, without the C library and the second choices.
+		libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+			$(sed 's/=[^ ]*//g' <<<"$pinned") | grep -E '^(lib[^:]*|zlib1g|dns-root-data)$' | grep -Ev '^lib(c6|c-|luajit2|elogind)' | sort -u)
+		apt-get -qq -o APT::Sandbox::User=root download $pinned $libraries >&2 || exit
+		for deb in *.deb; do dpkg -x "$deb" root || exit; done
 	) || { echo "cannot be tried here: the pinned packages cannot be had"; exit 2; }
 	namespace=(unshare --user --map-root-user --mount --net --pid --fork --kill-child)
 	"${namespace[@]}" true || { echo "cannot be tried here: namespaces are not allowed"; exit 2; }
