@@ -189,6 +189,7 @@ func (j *journaler) lossWritten() {
 func (j *journaler) beginSegment(start int64) error {
 	if j.number == 0 {
 		j.number = j.q.number(j.l.o.Now())
+		j.lock.update(j.l.o.Now(), func(s *lockState) { s.given = j.number })
 	}
 	seg, err := createSegment(j.l.o.Dir, j.number)
 	if err != nil {

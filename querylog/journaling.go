@@ -98,7 +98,7 @@ func (j *journaler) takeDir() error {
 			return err
 		}
 		j.lock = lock
-		j.q.seen(before.stored)
+		j.q.seen(max(before.stored, before.given))
 		j.reportCrash(before)
 		j.reportLost(lock.get().lost)
 		j.store.lock.Store(lock)

@@ -38,6 +38,7 @@ type lockState struct {
 	alive int64 // the process was alive, Unix milliseconds
 	state string
 
+	given   int64  // the largest number that a journal has, so that none is given again where the journals cannot be listed
 	stored  int64  // number of the last window that is in the store
 	until   int64  // its last lookup
 	lookups uint64 // all that the store has taken since it was made
@@ -79,12 +80,12 @@ const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
 	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
 	"memory %-20d\nmemory-since %-20d\n" +
 	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
-	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\n"
+	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n"
 
 func (s *lockState) appendTo(b []byte) []byte {
 	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
 		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until,
-		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored)
+		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given)
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
@@ -99,6 +100,8 @@ func parseLock(b []byte) (s lockState) {
 			s.alive = n
 		case "state":
 			s.state = string(bytes.TrimSpace(value))
+		case "given":
+			s.given = n
 		case "stored":
 			s.stored = n
 		case "until":
