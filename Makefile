@@ -35,7 +35,7 @@ data/telltale.yaml: | packaging/run.yaml
 # The race detector needs a C compiler and a 64-bit machine.
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
-	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; CGO_ENABLED=1 $(GO) test -race -timeout 10m ./... ;; \
+	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; CGO_ENABLED=1 $(GO) test -race -timeout 30m ./... ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 	@# With the race detector the large lists of the corpus would take minutes.

@@ -99,7 +99,7 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 		{"misses", map[string]float64{
 			"recvmmsg": 4 * packets.BatchSize, "sendmmsg": 2 * packets.BatchSize, "futex": 4 * packets.BatchSize,
 			"socket": .5, "setsockopt": 1, "getsockopt": .5, "bind": 1, "connect": .5, "close": .5,
-		}, .5},
+		}, 2}, // a slow machine takes seconds, and so more sockets: each is added to what is polled, and asked for its names
 	}
 	// Those of the client, of the bare upstream, and of Go's scheduler and memory,
 	// which follow time.
