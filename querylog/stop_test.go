@@ -8,6 +8,21 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
+// anotherProcess opens the store of dir as another process would: where the log
+// holds its lock, it waits.
+func anotherProcess(t *testing.T, dir string) *sqlite3.Conn {
+	t.Helper()
+	c, err := sqlite3.OpenFlags(filepath.Join(dir, storeName), sqlite3.OPEN_READWRITE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.BusyTimeout(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // TestAStopWaitsForNobody stops the log while another process reads the store, or
 // holds its lock: at once, without an error, and without a loss.
 func TestAStopWaitsForNobody(t *testing.T) {
@@ -20,11 +35,7 @@ func TestAStopWaitsForNobody(t *testing.T) {
 			l := open(t, Options{Dir: dir})
 			l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
 			l.Flush()
-			other, err := sqlite3.OpenFlags(filepath.Join(dir, storeName), sqlite3.OPEN_READWRITE)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer other.Close()
+			other := anotherProcess(t, dir)
 			if err := other.Exec(c.sql); err != nil {
 				t.Fatal(err)
 			}
@@ -53,11 +64,7 @@ func TestJournalingDoesNotWaitForTheStore(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, window: 50 * time.Millisecond})
 	defer l.Close()
-	other, err := sqlite3.OpenFlags(filepath.Join(dir, storeName), sqlite3.OPEN_READWRITE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := anotherProcess(t, dir)
 	if err := other.Exec(`BEGIN IMMEDIATE`); err != nil {
 		t.Fatal(err)
 	}
