@@ -47,7 +47,7 @@ const (
 
 // maxEDEText bounds the text of an EDE so that no reply of ours without records
 // of others is above 512 octets, what every client can receive: header, longest
-// question, SOA, OPT, cookie and EDE with this text are 507 (RFC 8914, 3: the
+// question, SOA, OPT, cookie and EDE with this text are 506 (RFC 8914, 3: the
 // text must not be what truncates a reply).
 const maxEDEText = 128
 
@@ -113,11 +113,13 @@ func (r *Reply) AnswerPacked(record []byte) {
 const soaNames = "\x08telltale\x07invalid\x00\x0ahostmaster\xc0"
 
 // SOA appends to the authority section the SOA that lets a client cache a
-// negative answer for ttl seconds (RFC 2308, 3 and 5).
+// negative answer for ttl seconds (RFC 2308, 3 and 5). Its owner is the root: a
+// cache may take the owner for a name that exists. dnsmasq 2.90 does, and turns a
+// later NXDOMAIN for this name, or for one above it, into NODATA.
 func (r *Reply) SOA(ttl uint32) {
 	const fixed = len("\x08telltale\x07invalid\x00"+"\x0ahostmaster") + 2 + 5*4
 	r.counts[1]++
-	r.buf = appendRecord(r.buf, TypeSOA, ttl, fixed)
+	r.buf = appendFixed(append(r.buf, 0), TypeSOA, ttl, fixed)
 	mname := len(r.buf) - r.start
 	r.buf = append(r.buf, soaNames[:len(soaNames)-1]...)
 	r.buf = append(r.buf, 0xc0|byte(mname>>8), byte(mname))

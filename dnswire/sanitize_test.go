@@ -433,11 +433,11 @@ func TestRepliesOfOurOwn(t *testing.T) {
 		{"a null answer to A", dns.TypeA, func(q *Question) []byte { return AppendNull(nil, q, 10, nil, EDE{}) }, "ads.example. 10 IN A 0.0.0.0\n--\n--\n"},
 		{"a null answer to AAAA", dns.TypeAAAA, func(q *Question) []byte { return AppendNull(nil, q, 10, nil, EDE{}) }, "ads.example. 10 IN AAAA ::\n--\n--\n"},
 		{"a null answer to HTTPS is no data", dns.TypeHTTPS, func(q *Question) []byte { return AppendNull(nil, q, 10, nil, EDE{}) },
-			"--\nads.example. 10 IN SOA telltale.invalid. hostmaster.telltale.invalid. 1 3600 600 86400 10\n--\n"},
+			"--\n. 10 IN SOA telltale.invalid. hostmaster.telltale.invalid. 1 3600 600 86400 10\n--\n"},
 		{"NXDOMAIN", dns.TypeA, func(q *Question) []byte {
 			return AppendNegative(nil, q, NXDomain, 10, nil, EDE{Code: EDEBlocked, Text: "list"})
 		},
-			"--\nads.example. 10 IN SOA telltale.invalid. hostmaster.telltale.invalid. 1 3600 600 86400 10\n--\n"},
+			"--\n. 10 IN SOA telltale.invalid. hostmaster.telltale.invalid. 1 3600 600 86400 10\n--\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			q := question(t, "ads.example.", test.typ, true)

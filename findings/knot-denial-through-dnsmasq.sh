@@ -12,7 +12,8 @@
 #            gone.cc  NXDOMAIN NXDOMAIN NXDOMAIN NXDOMAIN NXDOMAIN, 1 forwarded
 # Why a sinkhole cares   A sinkhole that knows no zone above a blocked name is tempted to make the name itself the owner of the SOA.
 #            Behind dnsmasq, the forwarder of many home routers, its NXDOMAIN is then seen once, and a test through the router
-#            contradicts a test at the sinkhole. With a name above the blocked one as the owner the status is kept.
+#            contradicts a test at the sinkhole. With a name above the blocked one as the owner the status is kept, but then that
+#            name's own denials are lost in the same way; the root is the one owner that nobody asks for.
 set -euo pipefail
 
 if [ $# -eq 0 ]; then
