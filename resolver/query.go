@@ -97,12 +97,24 @@ func (q *query) limit() int {
 func (q *query) record(reply []byte, source querylog.Source, now time.Time) querylog.Record {
 	rec := querylog.Record{
 		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), Binding: q.binding,
-		Name: q.Name.Wire(), Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
+		Name: q.loggedName(), Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
 	}
 	if len(reply) > 3 {
 		rec.Rcode = reply[3] & 0xf
 	}
 	return rec
+}
+
+// loggedName returns the name that q is counted as: for HTTPS and SVCB of
+// _PORT._https.NAME it is NAME, as lists decide it (RFC 9460, 2.3).
+func (q *query) loggedName() []byte {
+	name := q.Name.Wire()
+	if (q.Type == dnswire.TypeHTTPS || q.Type == dnswire.TypeSVCB) && name[0] > 1 && name[1] == '_' {
+		if owner, ok := q.Name.PortOwner(); ok {
+			return q.Name.Suffix(owner.Labels())
+		}
+	}
+	return name
 }
 
 // parse fills q from packet, by the strict parser or by the full one. If it returns
