@@ -83,30 +83,42 @@ type writer struct {
 	head    []string
 	subtree []string // for a name and everything below it; %s is the name
 	exact   []string // for a name alone; none where the format cannot say so
+	alone   bool     // every name stands alone, so one does not stand for those below it
 }
 
 var writers = map[Format]writer{
-	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}},
-	"adblock":  {"!", []string{"! for AdGuard Home, and others that read AdBlock rules for DNS"}, []string{"||%s^"}, []string{"|%s^"}},
+	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}, false},
+	"adblock":  {"!", []string{"! for AdGuard Home, and others that read AdBlock rules for DNS"}, []string{"||%s^"}, []string{"|%s^"}, false},
 	"hosts": {"#", []string{"# for hosts files: each name alone, as they have no way to say what is below it"},
-		[]string{"0.0.0.0 %s"}, []string{"0.0.0.0 %s"}},
-	"domains": {"#", []string{"# for programs that block a name with everything below it"}, []string{"%s"}, nil},
-	"dnsmasq": {"#", []string{"# for dnsmasq: conf-file=, or a file of conf-dir"}, []string{"local=/%s/"}, []string{"host-record=%s,0.0.0.0,::"}},
+		[]string{"0.0.0.0 %s"}, []string{"0.0.0.0 %s"}, true},
+	"domains": {"#", []string{"# for programs that block a name with everything below it"}, []string{"%s"}, nil, false},
+	// host-record= alone leaves HTTPS to the servers upstream, with the real addresses in it.
+	"dnsmasq": {"#", []string{"# for dnsmasq 2.86 and later: conf-file=, or a file of conf-dir"}, []string{"local=/%s/"},
+		[]string{"host-record=%[1]s,0.0.0.0,::", "local=/%[1]s/", "server=/*.%[1]s/#"}, false},
 	"rpz": {";", []string{"; a response policy zone (BIND, Knot Resolver, PowerDNS Recursor, unbound)", "$TTL 300",
 		"@ IN SOA localhost. hostmaster.localhost. 1 3600 600 86400 300", "@ IN NS localhost."},
-		[]string{"%s CNAME .", "*.%s CNAME ."}, []string{"%s CNAME ."}},
+		[]string{"%[1]s CNAME .", "*.%[1]s CNAME ."}, []string{"%s CNAME ."}, false},
 	"unbound": {"#", []string{"# for unbound 1.10 and later: include: it outside of other clauses", "server:"},
-		[]string{"local-zone: \"%s\" always_null"}, []string{"local-data: \"%s A 0.0.0.0\"", "local-data: \"%s AAAA ::\""}},
+		[]string{"local-zone: \"%s\" always_null"}, []string{"local-data: \"%[1]s A 0.0.0.0\"", "local-data: \"%[1]s AAAA ::\""}, false},
 }
 
-// Export writes names for a reader of the format, sorted and each once. What the
-// catalogue knows but never blocks (of a set) is written as a comment, unless all is
-// true; so is a name that is meant alone where the format would take what is below
-// it, too.
+// Export writes names for a reader of the format, sorted and each once. A name below
+// another that is written with everything below it is left out: in a response policy
+// zone it would end the star above it (RFC 4592), and dnsmasq would answer it as if it
+// stood alone. What the catalogue knows but never blocks (of a set) is written as a
+// comment, unless all is true; so is a name that is meant alone where the format would
+// take what is below it, too.
 func Export(w io.Writer, f Format, title string, entries []Entry, all bool) error {
 	wr, ok := writers[f]
 	if !ok {
 		return fmt.Errorf("there is no format %q", f)
+	}
+	covers := map[string]bool{}
+	for i := range entries {
+		e := &entries[i]
+		if !e.Exact && (e.listed || all) {
+			covers[e.Name] = true
+		}
 	}
 	var blocked, others []string
 	for i := range entries {
@@ -118,6 +130,7 @@ func Export(w io.Writer, f Format, title string, entries []Entry, all bool) erro
 		switch {
 		case !e.listed && !all:
 			others = append(others, wr.comment+" never blocked: "+e.String())
+		case isCovered(covers, e, wr.alone):
 		case len(lines) == 0:
 			others = append(others, wr.comment+" left out, as it is meant without what is below it: "+e.Name)
 		default:
@@ -143,6 +156,20 @@ func Export(w io.Writer, f Format, title string, entries []Entry, all bool) erro
 		}
 	}
 	return b.Flush()
+}
+
+// isCovered reports whether an entry says nothing that another does not say: that of
+// the same name with everything below it, or one above it, unless each stands alone.
+func isCovered(covers map[string]bool, e *Entry, alone bool) bool {
+	if e.Exact && covers[e.Name] {
+		return true
+	}
+	for _, name, ok := strings.Cut(e.Name, "."); ok && !alone; _, name, ok = strings.Cut(name, ".") {
+		if covers[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func sorted(lines []string) []string {

@@ -4,93 +4,96 @@ package catalog
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"telltale/resolver/dnstest"
 )
 
-// TestE2EOthersBlockWhatIsExported asks dnsmasq and unbound that read the formats
-// made for them.
+// nested are names that say more, and less, than those above them.
+var nested = []Entry{
+	{Name: "ads.example", listed: true},
+	{Name: "x.ads.example", Exact: true, listed: true},
+	{Name: "a.b.c.ads.example", listed: true},
+	{Name: "alone.example", Exact: true, listed: true},
+	{Name: "half.example", Exact: true, listed: true},
+	{Name: "low.half.example", listed: true},
+	{Name: "twice.example", listed: true},
+	{Name: "twice.example", Exact: true, listed: true},
+	{Name: "known.example", Tier: "essential"},
+}
+
+// The programs that the formats are for block what is exported, with everything below
+// a name or without it, for every type by which an address is found; and no more.
 func TestE2EOthersBlockWhatIsExported(t *testing.T) {
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.RecursionAvailable = true
+		for _, data := range []string{"A 192.0.2.1", "AAAA 2001:db8::1", "HTTPS 1 . ipv4hint=192.0.2.1"} {
+			rr, err := dns.NewRR(q.Question[0].Name + " 60 IN " + data)
+			if err != nil {
+				panic(err)
+			}
+			if rr.Header().Rrtype == q.Question[0].Qtype {
+				m.Answer = append(m.Answer, rr)
+			}
+		}
+		w.WriteMsg(m)
+	})
+	port := up.Addr.Port()
+	forwarding := fmt.Sprintf("forward-zone:\nname: .\nforward-addr: 127.0.0.1@%d\n", port)
 	for _, test := range []struct {
 		format  Format
-		program string
-		config  string // PORT and FILE are filled in
-		args    []string
+		program dnstest.Program
 	}{
-		{"dnsmasq", "dnsmasq", "port=PORT\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nuser=\naddress=/#/192.0.2.1\nconf-file=FILE\n", []string{"--keep-in-foreground", "--pid-file=", "--conf-file=CONFIG"}},
-		{"unbound", "unbound", "server:\n\tport: PORT\n\tinterface: 127.0.0.1\n\tdo-daemonize: no\n\tpidfile: \"\"\n\tchroot: \"\"\n\tusername: \"\"\n\tuse-syslog: no\n\tmodule-config: iterator\n\tlocal-data: \"a.alone.example A 192.0.2.1\"\n\tlocal-data: \"known.example A 192.0.2.1\"\n\tlocal-data: \"other.example A 192.0.2.1\"\ninclude: \"FILE\"\n", []string{"-d", "-c", "CONFIG"}},
+		{"dnsmasq", dnstest.Dnsmasq(fmt.Sprintf("server=127.0.0.1#%d\nconf-file=DIR/list\n", port))},
+		{"unbound", dnstest.Unbound("module-config: iterator\n", forwarding+"include: \"DIR/list\"\n")},
+		{"rpz", dnstest.Unbound("module-config: \"respip iterator\"\n", forwarding+"rpz:\nname: rpz.example\nzonefile: \"DIR/list\"\n")},
+		{"rpz", dnstest.Named(fmt.Sprintf("forward only; forwarders { 127.0.0.1 port %d; }; dnssec-validation no;\nresponse-policy { zone \"rpz.example\"; } qname-wait-recurse no;\n", port),
+			"zone \"rpz.example\" { type primary; file \"list\"; };\n")},
+		{"rpz", dnstest.Knot(fmt.Sprintf("policy.add(policy.rpz(policy.DENY, 'DIR/list'))\npolicy.add(policy.all(policy.STUB({'127.0.0.1@%d'})))\n", port))},
 	} {
-		t.Run(test.program, func(t *testing.T) {
-			program, err := exec.LookPath(test.program)
-			if err != nil {
-				t.Skipf("skipped: there is no %s", test.program)
-			}
-			socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			addr := socket.LocalAddr().String()
-			_, port, _ := net.SplitHostPort(addr)
-			socket.Close()
-			dir := t.TempDir()
-			file, config := filepath.Join(dir, "list"), filepath.Join(dir, "config")
-			fill := strings.NewReplacer("PORT", port, "FILE", file, "CONFIG", config)
-			for path, text := range map[string]string{file: exportText(t, test.format, exported, false), config: fill.Replace(test.config)} {
-				if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var args []string
-			for _, arg := range test.args {
-				args = append(args, fill.Replace(arg))
-			}
-			server := exec.Command(program, args...)
-			var said strings.Builder
-			server.Stdout, server.Stderr = &said, &said
-			if err := server.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { server.Process.Kill(); server.Wait() }()
-			for name, want := range map[string]string{
-				"ads.example.": "blocked", "a.ads.example.": "blocked", "alone.example.": "blocked",
-				"a.alone.example.": "192.0.2.1", "known.example.": "192.0.2.1", "other.example.": "192.0.2.1",
+		t.Run(string(test.format)+" by "+test.program.Name, func(t *testing.T) {
+			test.program.Files = map[string]string{"list": exportText(t, test.format, nested, false)}
+			addr := dnstest.StartProgram(t, test.program)
+			// BIND answers before its policy zone is in force.
+			dnstest.WaitFor(t, func() bool { return isBlocked(t, addr, "begin.ads.example.", dns.TypeA) }, func() string { return "nothing is blocked" })
+			for name, blocked := range map[string]bool{
+				"ads.example.": true, "a.ads.example.": true, "x.ads.example.": true, "y.x.ads.example.": true,
+				"a.b.c.ads.example.": true, "z.a.b.c.ads.example.": true, "b.c.ads.example.": true, "z.b.c.ads.example.": true, "z.c.ads.example.": true,
+				"alone.example.": true, "a.alone.example.": false, "a.b.alone.example.": false, "xalone.example.": false,
+				"half.example.": true, "up.half.example.": false, "low.half.example.": true, "a.low.half.example.": true,
+				"twice.example.": true, "a.twice.example.": true,
+				"known.example.": false, "other.example.": false, "example.": false,
 			} {
-				got, err := answer(addr, name)
-				if err != nil {
-					t.Fatalf("%s: %v\n%s", name, err, said.String())
-				}
-				if got != want {
-					t.Errorf("%s: got %s, want %s", name, got, want)
+				for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS} {
+					if got := isBlocked(t, addr, name, typ); got != blocked {
+						t.Errorf("%s %s is blocked: got %v, want %v", name, dns.TypeToString[typ], got, blocked)
+					}
 				}
 			}
 		})
 	}
 }
 
-// answer asks until somebody answers: "blocked", or the address.
-func answer(addr, name string) (got string, err error) {
-	c := dns.Client{Timeout: time.Second}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		var reply *dns.Msg
-		if reply, _, err = c.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), addr); err != nil {
-			continue
-		}
-		for _, rr := range reply.Answer {
-			if a, ok := rr.(*dns.A); ok && a.A.String() != "0.0.0.0" {
-				return a.A.String(), nil
-			}
-		}
-		if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
-			return "", fmt.Errorf("rcode %s", dns.RcodeToString[reply.Rcode])
-		}
-		return "blocked", nil
+// isBlocked reports whether a server answers without the upstream's data.
+func isBlocked(t *testing.T, addr, name string, typ uint16) bool {
+	t.Helper()
+	c := dns.Client{Timeout: 10 * time.Second}
+	reply, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, typ), addr)
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, dns.TypeToString[typ], err)
 	}
-	return "", err
+	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		t.Fatalf("%s %s: %s", name, dns.TypeToString[typ], dns.RcodeToString[reply.Rcode])
+	}
+	for _, rr := range reply.Answer {
+		if text := rr.String(); strings.Contains(text, "192.0.2.1") || strings.Contains(text, "2001:db8::1") {
+			return false
+		}
+	}
+	return true
 }

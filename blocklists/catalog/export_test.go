@@ -36,7 +36,7 @@ func TestEachFormatIsAsItsReaderWantsIt(t *testing.T) {
 		{"adblock", "! Test\n! From Telltale's catalogue. Apache-2.0.\n! for AdGuard Home, and others that read AdBlock rules for DNS\n! never blocked: known.example\n|alone.example^\n||ads.example^\n"},
 		{"hosts", head + "# for hosts files: each name alone, as they have no way to say what is below it\n# never blocked: known.example\n0.0.0.0 alone.example\n0.0.0.0 ads.example\n"},
 		{"domains", head + "# for programs that block a name with everything below it\n# left out, as it is meant without what is below it: alone.example\n# never blocked: known.example\nads.example\n"},
-		{"dnsmasq", head + "# for dnsmasq: conf-file=, or a file of conf-dir\n# never blocked: known.example\nhost-record=alone.example,0.0.0.0,::\nlocal=/ads.example/\n"},
+		{"dnsmasq", head + "# for dnsmasq 2.86 and later: conf-file=, or a file of conf-dir\n# never blocked: known.example\nhost-record=alone.example,0.0.0.0,::\nlocal=/alone.example/\nserver=/*.alone.example/#\nlocal=/ads.example/\n"},
 		{"rpz", "; Test\n; From Telltale's catalogue. Apache-2.0.\n; a response policy zone (BIND, Knot Resolver, PowerDNS Recursor, unbound)\n$TTL 300\n@ IN SOA localhost. hostmaster.localhost. 1 3600 600 86400 300\n@ IN NS localhost.\n; never blocked: known.example\nalone.example CNAME .\nads.example CNAME .\n*.ads.example CNAME .\n"},
 		{"unbound", head + "# for unbound 1.10 and later: include: it outside of other clauses\nserver:\n# never blocked: known.example\nlocal-data: \"alone.example A 0.0.0.0\"\nlocal-data: \"alone.example AAAA ::\"\nlocal-zone: \"ads.example\" always_null\n"},
 	} {
@@ -49,20 +49,48 @@ func TestEachFormatIsAsItsReaderWantsIt(t *testing.T) {
 	}
 }
 
+// What a name above says already is left out, but where every name stands alone.
+func TestCoveredNamesAreNotExported(t *testing.T) {
+	entries := []Entry{
+		{Name: "ads.example", listed: true}, {Name: "ads.example", Exact: true, listed: true}, {Name: "x.ads.example", Exact: true, listed: true},
+		{Name: "a.b.ads.example", listed: true}, {Name: "known.example"}, {Name: "a.known.example", listed: true},
+	}
+	for _, test := range []struct {
+		format Format
+		want   string
+	}{
+		{"telltale", "# never blocked: known.example\na.known.example\nads.example\n"},
+		{"rpz", "; never blocked: known.example\na.known.example CNAME .\n*.a.known.example CNAME .\nads.example CNAME .\n*.ads.example CNAME .\n"},
+		{"hosts", "# never blocked: known.example\n0.0.0.0 x.ads.example\n0.0.0.0 a.b.ads.example\n0.0.0.0 a.known.example\n0.0.0.0 ads.example\n"},
+	} {
+		if got := exportText(t, test.format, entries, false); !strings.HasSuffix(got, test.want) {
+			t.Errorf("%s: got\n%s\nwant at its end\n%s", test.format, got, test.want)
+		}
+	}
+}
+
 // Telltale reads the whole catalogue back from each format, as no more and, but for
 // what the format cannot say, no less than it is.
 func TestWhatIsExportedIsReadBack(t *testing.T) {
 	c := load(t)
 	entries, _ := c.Tier("mixed")
-	want := map[string]bool{}
+	covers := map[string]bool{}
 	for i := range entries {
-		want[entries[i].String()] = true
+		covers[entries[i].Name] = !entries[i].Exact || covers[entries[i].Name]
 	}
 	for _, f := range Formats {
-		got := map[string]bool{}
+		got, want := map[string]bool{}, map[string]bool{}
+		for i := range entries {
+			if !isCovered(covers, &entries[i], f == "hosts") {
+				want[entries[i].String()] = true
+			}
+		}
 		report := format.Parse(strings.NewReader(exportText(t, f, entries, false)), format.Options{}, func(r *format.Rule) {
 			name := string(dnswire.AppendText(nil, r.Name))
 			switch {
+			case r.Match == format.Below && r.Action == format.Allow: // behind the name with all below it
+				delete(got, name)
+				got["="+name] = true
 			case r.Match == format.Below: // beside the name alone, in a zone
 				delete(got, "="+name)
 				got[name] = true
@@ -90,7 +118,7 @@ func TestWhatIsExportedIsReadBack(t *testing.T) {
 			}
 		}
 		for name := range want {
-			if !got[name] && !(strings.HasPrefix(name, "=") && (f == "domains" || f == "dnsmasq")) {
+			if !got[name] && !(strings.HasPrefix(name, "=") && f == "domains") {
 				t.Errorf("%s: %s is not read", f, name)
 			}
 		}
