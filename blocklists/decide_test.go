@@ -11,6 +11,18 @@ import (
 	"telltale/dnswire"
 )
 
+// An exception of unbound's is known to be one at the end of its file only; it is of
+// its line all the same.
+func TestRulesOfEarlierLinesAreOfTheirLines(t *testing.T) {
+	text := "local-zone: \"a.example\" transparent\n" + strings.Repeat("\n", 200) + "local-zone: \"b.example\" static\n"
+	p := policyOf(t, Options{Dir: files(t, map[string]string{"a.txt": text})})
+	for ask, want := range map[string]int{"a.example": 1, "b.example": 202} {
+		if got := p.Rule(p.Decide(name(t, ask), dnswire.TypeA, 0).Rule).Line; got != want {
+			t.Errorf("%s is of line %d, want %d", ask, got, want)
+		}
+	}
+}
+
 const zoneHead = "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n"
 
 var precedence = []struct {
@@ -56,6 +68,11 @@ var precedence = []struct {
 		a: "server=/ads.example/#\naddress=/x.ads.example/", ask: "x.ads.example", want: "block a address=/x.ads.example/"},
 	{fact: "an exception of dnsmasq reaches another file's more specific block",
 		a: "server=/ads.example/#", b: "x.ads.example", ask: "x.ads.example", want: "allow a server=/ads.example/#"},
+
+	{fact: "of two zones of unbound for a name the last counts: a block",
+		a: "local-zone: \"ads.example\" transparent\nlocal-zone: \"ads.example\" always_null", ask: "ads.example", want: "block a local-zone: \"ads.example\" always_null"},
+	{fact: "of two zones of unbound for a name the last counts: an exception",
+		a: "local-zone: \"ads.example\" always_null\nlocal-zone: \"ads.example\" transparent", ask: "ads.example", want: "allow a local-zone: \"ads.example\" transparent"},
 
 	{fact: "an observing list observes", a: "ads.example", ask: "ads.example",
 		options: func(o *Options) { o.Lists = []ListSettings{{Name: "a", Observe: true}} }, want: "observe a ads.example"},

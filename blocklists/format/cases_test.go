@@ -449,6 +449,15 @@ unbound block subtree h.example reply=drop`},
 unbound allow subtree a.example
 unbound allow subtree b.example
 unbound allow subtree c.example`},
+		{"of two zones of a name the last counts (unbound 1.17)", "local-zone: \"a.example\" always_transparent\nlocal-zone: \"b.example\" always_nxdomain\nlocal-zone: \"A.example.\" always_null\nlocal-zone: \"b.example\" transparent\nlocal-zone: \"c.example\" transparent\nlocal-zone: \"c.example\" nonsense\nlocal-zone: \"d.example\" transparent\nlocal-zone: \"d.example\" redirect", Options{}, `
+unbound block subtree b.example reply=nxdomain
+unbound block subtree a.example
+unbound block subtree d.example reply=nodata
+unbound allow subtree b.example
+unbound allow subtree c.example
+bad not honoured: line 3 has another local-zone for the name: the last counts, remove one
+bad not honoured: the type nonsense is unknown: always_null, always_nxdomain, refuse and the like block, transparent allows
+bad not honoured: line 8 has another local-zone for the name: the last counts, remove one`},
 		{"a redirect to nowhere blocks with all below", "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 0.0.0.0\"\nlocal-data: \"a.example. 60 IN AAAA ::\"\nlocal-zone: \"b.example\" redirect", Options{}, `
 unbound block subtree a.example
 unbound block subtree b.example reply=nodata`},

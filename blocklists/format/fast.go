@@ -62,7 +62,7 @@ func (p *parser) fast(text []byte) bool {
 			text, form = text[7:n-1], Dnsmasq
 		case n > len(zoneBefore)+len(zoneAfter) && text[5] == '-' && string(text[:len(zoneBefore)]) == zoneBefore:
 			name, ok := bytes.CutSuffix(text[len(zoneBefore):], []byte(zoneAfter))
-			if !ok || p.redirect != nil {
+			if !ok || p.redirect != nil || p.transparent != nil {
 				return false
 			}
 			text, form = bytes.TrimSuffix(name, []byte(".")), Unbound

@@ -25,8 +25,11 @@ type parser struct {
 	plain    bool        // the fast path may be taken
 	zone     *zoneReader // from $TTL, $ORIGIN or an SOA on
 	redirect *redirect   // an unbound redirect zone whose data may still come
-	regexes  int         // patterns taken
-	cost     int         // their instructions
+
+	transparent map[string]transparentZone // unbound's exceptions, by wire name, that a later line may still take back
+
+	regexes int // patterns taken
+	cost    int // their instructions
 }
 
 func newParser(o Options, emit func(*Rule)) *parser {
@@ -172,6 +175,7 @@ func (p *parser) finish() {
 		p.zone.end()
 	}
 	p.endRedirect()
+	p.endTransparent()
 }
 
 // put emits the rule that was filled in, and counts it.

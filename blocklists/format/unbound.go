@@ -1,7 +1,10 @@
 package format
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"telltale/dnswire"
@@ -86,6 +89,58 @@ func quotedWords(s string) (words []string, comment string, ok bool) {
 	}
 }
 
+// A transparentZone is an exception by a local-zone: of two lines for a name unbound
+// 1.17 takes the last, so it waits for the end of the file.
+type transparentZone struct {
+	rule  Rule
+	whole string
+}
+
+// addTransparent keeps an exception until no other local-zone of its name can come.
+func (p *parser) addTransparent(r Rule, whole, name string) {
+	wire, ok := p.name(name, oneLabel)
+	if !ok {
+		return
+	}
+	if p.transparent == nil {
+		p.transparent = map[string]transparentZone{}
+	}
+	r.Line, r.Note, r.Name = p.line, p.note, append([]byte(nil), wire...)
+	p.transparent[string(wire)] = transparentZone{r, strings.Clone(whole)}
+}
+
+// dropTransparent takes back the exception by an earlier local-zone of a name.
+func (p *parser) dropTransparent(name string) {
+	if len(p.transparent) == 0 {
+		return
+	}
+	wire, ok := p.name(name, oneLabel)
+	if z, found := p.transparent[string(wire)]; ok && found {
+		delete(p.transparent, string(wire))
+		line := p.line
+		p.line = z.rule.Line
+		p.bad(NotHonoured, z.whole, "line %d has another local-zone for the name: the last counts, remove one", line)
+		p.line = line
+	}
+}
+
+// endTransparent emits the exceptions that are left, in the order of their lines.
+func (p *parser) endTransparent() {
+	zones := slices.SortedFunc(maps.Values(p.transparent), func(a, b transparentZone) int { return cmp.Compare(a.rule.Line, b.rule.Line) })
+	p.transparent = nil
+	for i := range zones {
+		p.putAt(zones[i].rule)
+	}
+}
+
+// putAt emits a rule of an earlier line.
+func (p *parser) putAt(r Rule) {
+	line := p.line
+	p.line = r.Line
+	p.put(r)
+	p.line = line
+}
+
 // localZone reads NAME and TYPE. Every type that has a meaning here holds for
 // the name and everything below it.
 func (p *parser) localZone(whole string, words []string) {
@@ -114,7 +169,10 @@ func (p *parser) localZone(whole string, words []string) {
 		r.Extra = &Extra{Text: strings.Clone(whole), Types: []uint16{dnswire.TypeAAAA}, Reply: NoData}
 	case "transparent", "typetransparent", "always_transparent":
 		r.Action = Allow
+		p.addTransparent(r, whole, words[0])
+		return
 	case "redirect", "inform_redirect":
+		p.dropTransparent(words[0])
 		if name, ok := p.name(words[0], oneLabel); ok {
 			r.Line, r.Note = p.line, p.note
 			p.redirect = &redirect{rule: r, name: append([]byte(nil), name...), texts: []string{strings.Clone(whole)}}
@@ -127,6 +185,7 @@ func (p *parser) localZone(whole string, words []string) {
 		p.bad(NotHonoured, whole, "the type %s is unknown: always_null, always_nxdomain, refuse and the like block, transparent allows", printable(typ))
 		return
 	}
+	p.dropTransparent(words[0])
 	p.putName(r, words[0], oneLabel)
 }
 
@@ -200,10 +259,7 @@ func (p *parser) endRedirect() {
 		z.rule.Extra = repliesNoData // as unbound answers a zone without data
 	}
 	z.rule.Name = z.name
-	line := p.line
-	p.line = z.rule.Line
-	p.put(z.rule)
-	p.line = line
+	p.putAt(z.rule)
 }
 
 // localPointer reads "ADDRESS NAME".

@@ -292,7 +292,7 @@ type cursor struct {
 // read returns the record that b begins with, its name within b, and its
 // length; 0 if b is cut short.
 func (c *cursor) read(b []byte) (rec Record, n int) {
-	delta, n := binary.Uvarint(b)
+	delta, n := binary.Varint(b)
 	if n <= 0 || len(b) < n+2 {
 		return Record{}, 0
 	}

@@ -83,8 +83,8 @@ func (w *writer) add(r *format.Rule) {
 	if r.Match == format.Pattern {
 		w.set.Patterns = append(w.set.Patterns, PatternRule{Rule: rule, Regex: r.Regex, Literal: r.Literal})
 	}
-	b := binary.AppendUvarint(w.scratch[:0], uint64(max(0, r.Line-w.line)))
-	w.line = max(w.line, r.Line)
+	b := binary.AppendVarint(w.scratch[:0], int64(r.Line-w.line)) // a rule may wait for the end of its file
+	w.line = r.Line
 	b = append(b, byte(r.Form)<<kindBits|byte(k), byte(len(r.Name)))
 	w.write(b)
 	w.write(r.Name)
