@@ -83,11 +83,11 @@ type writer struct {
 	head    []string
 	subtree []string // for a name and everything below it; %s is the name
 	exact   []string // for a name alone; none where the format cannot say so
-	alone   bool     // every name stands alone, so one does not stand for those below it
+	nested  bool     // names below others are written, too
 }
 
 var writers = map[Format]writer{
-	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}, false},
+	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}, true},
 	"adblock":  {"!", []string{"! for AdGuard Home, and others that read AdBlock rules for DNS"}, []string{"||%s^"}, []string{"|%s^"}, false},
 	"hosts": {"#", []string{"# for hosts files: each name alone, as they have no way to say what is below it"},
 		[]string{"0.0.0.0 %s"}, []string{"0.0.0.0 %s"}, true},
@@ -103,9 +103,9 @@ var writers = map[Format]writer{
 }
 
 // Export writes names for a reader of the format, sorted and each once. A name below
-// another that is written with everything below it is left out: in a response policy
-// zone it would end the star above it (RFC 4592), and dnsmasq would answer it as if it
-// stood alone. What the catalogue knows but never blocks (of a set) is written as a
+// another that is written with everything below it is left out for most: in a response
+// policy zone it would end the star above it (RFC 4592), and dnsmasq would answer it as
+// if it stood alone. What the catalogue knows but never blocks (of a set) is written as a
 // comment, unless all is true; so is a name that is meant alone where the format would
 // take what is below it, too.
 func Export(w io.Writer, f Format, title string, entries []Entry, all bool) error {
@@ -130,7 +130,7 @@ func Export(w io.Writer, f Format, title string, entries []Entry, all bool) erro
 		switch {
 		case !e.listed && !all:
 			others = append(others, wr.comment+" never blocked: "+e.String())
-		case isCovered(covers, e, wr.alone):
+		case isCovered(covers, e, wr.nested):
 		case len(lines) == 0:
 			others = append(others, wr.comment+" left out, as it is meant without what is below it: "+e.Name)
 		default:
@@ -159,12 +159,12 @@ func Export(w io.Writer, f Format, title string, entries []Entry, all bool) erro
 }
 
 // isCovered reports whether an entry says nothing that another does not say: that of
-// the same name with everything below it, or one above it, unless each stands alone.
-func isCovered(covers map[string]bool, e *Entry, alone bool) bool {
+// the same name with everything below it, or one above it unless nested ones count.
+func isCovered(covers map[string]bool, e *Entry, nested bool) bool {
 	if e.Exact && covers[e.Name] {
 		return true
 	}
-	for _, name, ok := strings.Cut(e.Name, "."); ok && !alone; _, name, ok = strings.Cut(name, ".") {
+	for _, name, ok := strings.Cut(e.Name, "."); ok && !nested; _, name, ok = strings.Cut(name, ".") {
 		if covers[name] {
 			return true
 		}
