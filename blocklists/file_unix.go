@@ -33,10 +33,3 @@ func lockDir(dir string) (unlock func(), err error) {
 	}
 	return func() { d.Close() }, nil
 }
-
-// keepOwner gives a file the owner of another, where that is allowed.
-func keepOwner(f *os.File, like fs.FileInfo) {
-	if st, ok := like.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(st.Uid), int(st.Gid)) // else it belongs to who edits
-	}
-}

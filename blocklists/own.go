@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/atomicfile"
 	"telltale/blocklists/format"
 	"telltale/dnswire"
 )
@@ -257,7 +258,7 @@ func editFile(path string, change func(*ownText) error) error {
 	if bytes.Equal(before, after) {
 		return nil
 	}
-	err = replaceFile(path, after, mode, info)
+	err = atomicfile.Replace(path, after, mode)
 	if err == nil || info == nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"telltale/atomicfile"
 )
 
 const pauseFile = "pause.json"
@@ -150,7 +152,7 @@ func (s *Store) savePause(until time.Time) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return replaceFile(path, append(b, '\n'), 0o600, nil)
+	return atomicfile.Replace(path, append(b, '\n'), 0o600)
 }
 
 func (s *Store) pausePath() string {

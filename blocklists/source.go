@@ -17,6 +17,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"telltale/atomicfile"
 	"telltale/blocklists/format"
 	"telltale/blocklists/rules"
 )
@@ -337,15 +338,14 @@ func (s *Store) memoryFor(src *source) int64 {
 
 // readIntoFile reads a list into a new file of the cache directory.
 func (s *Store) readIntoFile(text io.Reader, o rules.ReadOptions) (reading, error) {
-	into, err := os.CreateTemp(s.setDir(), tempPattern)
+	into, err := atomicfile.Create(s.setDir())
 	if err != nil {
 		return reading{}, fmt.Errorf("%w: %w", rules.ErrWrite, err)
 	}
 	o.Into = into
 	r, err := rules.Read(text, o)
 	if err != nil {
-		into.Close()
-		os.Remove(into.Name())
+		atomicfile.Discard(into)
 		return reading{}, err
 	}
 	return reading{r, into}, nil
@@ -388,8 +388,8 @@ func (s *Store) keepLocked(src *source, r reading) {
 	if r.file == nil {
 		return
 	}
-	if err := os.Rename(r.file.Name(), s.setPath(src)); err != nil {
-		os.Remove(r.file.Name())
+	// Not synced: what a power cut leaves is damaged, and read again from the text.
+	if err := atomicfile.Rename(r.file, s.setPath(src)); err != nil {
 		s.cacheFailedLocked(src, err)
 	} else {
 		src.unkept, s.unkept = "", ""
@@ -402,8 +402,7 @@ func (s *Store) keepLocked(src *source, r reading) {
 // discard removes the compiled file of a reading that is not taken.
 func (r *reading) discard() {
 	if r.file != nil {
-		r.file.Close()
-		os.Remove(r.file.Name())
+		atomicfile.Discard(r.file)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"telltale/atomicfile"
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
 	"telltale/blocklists/rules"
@@ -381,20 +382,13 @@ func (s *Store) prepareCache() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	removeHalfWritten(s.opts.Dir)
-	for _, pattern := range []string{filepath.Join(dir, tempPattern), rules.Leftovers(s.opts.CacheDir)} {
-		left, err := filepath.Glob(pattern)
-		if err != nil {
-			return err
-		}
-		for _, path := range left {
-			os.Remove(path) // no harm where it stays
-		}
+	atomicfile.RemoveUnfinished(s.opts.CacheDir, 0)
+	atomicfile.RemoveUnfinished(dir, 0)
+	if s.opts.Dir != "" {
+		atomicfile.RemoveUnfinished(s.opts.Dir, time.Minute) // commands write there, too
 	}
 	return nil
 }
-
-const tempPattern = ".new-*"
 
 func (s *Store) setDir() string { return filepath.Join(s.opts.CacheDir, "lists") }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
+
+	"telltale/atomicfile"
 )
 
 // LastGoodName is the name of the file in data.dir that keeps the settings that
@@ -41,25 +42,7 @@ func (c *Config) KeepAsLastGood(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return ReplaceFile(filepath.Join(c.Data.Dir, LastGoodName), append(b, '\n'), 0o600)
-}
-
-// ReplaceFile writes a file as a whole: under another name first, which then takes
-// the place of the old one.
-func ReplaceFile(path string, text []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return atomicfile.Replace(filepath.Join(c.Data.Dir, LastGoodName), append(b, '\n'), 0o600)
 }
 
 // LoadLastGood returns the settings that worked last, for a start at which Load

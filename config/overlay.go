@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"telltale/atomicfile"
 )
 
 // OverlayName is the name of the overlay in lists.dir. `telltale lists add` and
@@ -206,5 +208,5 @@ func (c *Config) RestoreOverlay() error {
 		}
 		return err
 	}
-	return ReplaceFile(c.Overlay, c.origin.overlay, 0o644)
+	return atomicfile.Replace(c.Overlay, c.origin.overlay, 0o644)
 }

@@ -10,9 +10,10 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"telltale/atomicfile"
 )
 
 const (
@@ -102,24 +103,24 @@ func (b *Builder) Build() (*Image, error) {
 	return fromBytes(slices.Clone(out.b)) // without the room it grew into
 }
 
-// WriteFile writes the image to a new file with a name of its own, as Leftovers
-// matches it, which is then renamed to path, so that whoever has an old one mapped
-// keeps it, and ends the builder's use. It returns the image, mapped. Any number of
-// builders may write to a path: the last one that ends is found there.
+// WriteFile writes the image to a new file, which is then renamed to path, so that
+// whoever has an old one mapped keeps it, and ends the builder's use. It returns the
+// image, mapped. Any number of builders may write to a path: the last one that ends
+// is found there.
 func (b *Builder) WriteFile(path string) (*Image, error) {
 	defer b.Close()
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	f, err := atomicfile.Create(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	// Not synced: what a power cut leaves has a wrong checksum, and is built again.
-	err = b.write(f)
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	if err := b.write(f); err != nil {
+		atomicfile.Discard(f)
+		return nil, err
 	}
+	// Not synced: what a power cut leaves has a wrong checksum, and is built again.
+	err = atomicfile.Rename(f, path)
 	if err != nil {
 		_ = f.Close()
-		_ = os.Remove(f.Name())
 		return nil, err
 	}
 	im, err := open(f)
@@ -128,10 +129,6 @@ func (b *Builder) WriteFile(path string) (*Image, error) {
 	}
 	return im, err
 }
-
-// Leftovers returns the pattern of the files that builds of path leave when they
-// are killed.
-func Leftovers(path string) string { return path + ".*.tmp" }
 
 // memory is a file in memory.
 type memory struct{ b []byte }

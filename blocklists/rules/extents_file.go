@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"telltale/atomicfile"
 )
 
 // An extentsFile says where the rules of edited lists are, so that the next start
@@ -46,9 +48,16 @@ func (x *Index) saveExtents() {
 	if err != nil {
 		return
 	}
-	if err := os.WriteFile(path+".new", b, 0o600); err == nil {
-		os.Rename(path+".new", path)
+	f, err := atomicfile.Create(x.dir)
+	if err != nil {
+		return
 	}
+	if _, err := f.Write(b); err != nil {
+		atomicfile.Discard(f)
+		return
+	}
+	_ = atomicfile.Rename(f, path) // what a power cut leaves is no JSON
+	_ = f.Close()
 }
 
 // loadExtents takes up what saveExtents left, where it is of the image in use.

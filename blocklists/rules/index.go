@@ -37,10 +37,6 @@ func NewIndex(dir string, readOnly bool, fault func(error), log *slog.Logger) *I
 	return &Index{dir: dir, readOnly: readOnly, fault: fault, log: log, next: FirstID}
 }
 
-// Leftovers returns the pattern of the files in an index's directory that builds
-// leave when they are killed.
-func Leftovers(dir string) string { return matcher.Leftovers(filepath.Join(dir, imageName)) }
-
 // Image returns the large image; nil before there is one.
 func (x *Index) Image() *matcher.Image { return x.base }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"telltale/atomicfile"
 )
 
 // An entry is one list as it is kept. Its fields belong to Subscriber.mu, but
@@ -132,7 +134,7 @@ func (s *Subscriber) damage(e *entry) string {
 func (s *Subscriber) saveLocked(e *entry) {
 	text, err := json.MarshalIndent(&e.known, "", "\t")
 	if err == nil {
-		err = writeFile(s.statePath(e.list.Name), text)
+		err = atomicfile.Replace(s.statePath(e.list.Name), text, 0o600)
 	}
 	if err != nil {
 		s.Logger.Warn("subscription: state not written", "list", e.list.Name, "error", err)
@@ -197,36 +199,6 @@ func fileName(name string) string {
 	return b.String()
 }
 
-// writeFile replaces a small file.
-func writeFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "part-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return putInPlace(f, path, err)
-}
-
-// putInPlace gives a finished temporary file, 0600, its name, or removes it.
-func putInPlace(f *os.File, path string, err error) error {
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	if d, err := os.Open(filepath.Dir(path)); err == nil {
-		d.Sync() // the rename survives a power cut; where it cannot be synced, it is not
-		d.Close()
-	}
-	return nil
-}
-
 // Prune removes the files of lists that are not configured any more.
 func (s *Subscriber) Prune() error {
 	s.mu.Lock()
@@ -249,12 +221,4 @@ func (s *Subscriber) Prune() error {
 		}
 	}
 	return err
-}
-
-// removeParts clears what a killed process left.
-func removeParts(dir string) {
-	parts, _ := filepath.Glob(filepath.Join(dir, "part-*"))
-	for _, p := range parts {
-		os.Remove(p)
-	}
 }

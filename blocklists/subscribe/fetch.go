@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"telltale/atomicfile"
 )
 
 // An update is what a server sent.
@@ -114,7 +116,7 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return u, err
 	}
-	if u.file, err = os.CreateTemp(s.Dir, "part-*"); err != nil {
+	if u.file, err = atomicfile.Create(s.Dir); err != nil {
 		return u, err
 	}
 	body := &metered{r: res.Body, left: s.MaxSize, total: max(res.ContentLength, 0), moved: stall.moved, progress: progress}
@@ -302,7 +304,7 @@ func (s *Subscriber) replace(name string, f *os.File) error {
 	if err := os.Link(path, previous); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.Logger.Debug("subscription: the previous copy is not kept", "list", name, "error", err)
 	}
-	return putInPlace(f, path, nil)
+	return atomicfile.Commit(f, path)
 }
 
 // failLocked counts a failure. The copy stays.
@@ -327,7 +329,7 @@ func (s *Subscriber) failLocked(e *entry, err error) error {
 func (s *Subscriber) holdLocked(e *entry, u update, refusal string) error {
 	k := &e.known
 	now := s.Now()
-	if err := putInPlace(u.file, s.heldPath(e.list.Name), nil); err != nil {
+	if err := atomicfile.Commit(u.file, s.heldPath(e.list.Name)); err != nil {
 		return s.failLocked(e, err)
 	}
 	again := k.Held != nil && k.Held.Reason == refusal
@@ -424,8 +426,7 @@ func (s *Subscriber) accept(e *entry) error {
 
 func (u *update) discard() {
 	if u.file != nil {
-		u.file.Close()
-		os.Remove(u.file.Name())
+		atomicfile.Discard(u.file)
 	}
 }
 

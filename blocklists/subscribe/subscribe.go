@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"telltale/atomicfile"
 )
 
 // Options say where copies are kept and what a download may cost. Zero fields
@@ -166,7 +168,7 @@ func New(o Options) (*Subscriber, error) {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
 			o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
 		}
-		removeParts(o.Dir)
+		atomicfile.RemoveUnfinished(o.Dir, 0)
 	}
 	s.Set(o.Lists)
 	return s, nil

@@ -204,7 +204,7 @@ func TestBadUpdates(t *testing.T) {
 			if strings.Join(reports, " ") != want {
 				t.Errorf("reported %q, want %q", reports, want)
 			}
-			if parts, _ := filepath.Glob(filepath.Join(s.Dir, "part-*")); len(parts) != 0 {
+			if parts, _ := filepath.Glob(filepath.Join(s.Dir, ".new-*")); len(parts) != 0 {
 				t.Errorf("left behind %q", parts)
 			}
 		})

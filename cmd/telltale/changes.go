@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/atomicfile"
 	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
 	"telltale/config"
@@ -93,7 +94,7 @@ func addSubscription(cfg *config.Config, s web.Subscription) (c web.Change, err 
 		return c, err
 	}
 	c.File = cfg.Overlay
-	return c, config.ReplaceFile(cfg.Overlay, text, 0o644)
+	return c, atomicfile.Replace(cfg.Overlay, text, 0o644)
 }
 
 // removeSubscription writes the overlay without a list.
@@ -111,7 +112,7 @@ func removeSubscription(cfg *config.Config, name string) (c web.Change, err erro
 		return c, web.NotFound(fmt.Errorf("no list called %s is subscribed to", name))
 	}
 	c.File, c.Removed = cfg.Overlay, 1
-	return c, config.ReplaceFile(cfg.Overlay, text, 0o644)
+	return c, atomicfile.Replace(cfg.Overlay, text, 0o644)
 }
 
 // changeOverlay writes the overlay and applies it. Where it is refused the old one

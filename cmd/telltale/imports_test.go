@@ -23,21 +23,23 @@ const (
 // library, tests not counted. A module of others stands for all its packages.
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
+	"atomicfile": "",
+
 	"packaging": "",
 
-	"cmd/telltale": "blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/upstream web " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
-	"config": "watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
+	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
 	"dnswire": "",
 
-	"blocklists":           "dnswire blocklists/format blocklists/matcher blocklists/rules watch github.com/cespare/xxhash/v2",
+	"blocklists":           "atomicfile dnswire blocklists/format blocklists/matcher blocklists/rules watch github.com/cespare/xxhash/v2",
 	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
 	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
 	"blocklists/inspect":   "dnswire blocklists blocklists/format blocklists/matcher blocklists/rules blocklists/suffixes github.com/cespare/xxhash/v2",
-	"blocklists/matcher":   "dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
-	"blocklists/rules":     "dnswire blocklists/format blocklists/matcher blocklists/suffixes github.com/cespare/xxhash/v2",
-	"blocklists/subscribe": "dnswire blocklists/format github.com/cespare/xxhash/v2 github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
+	"blocklists/matcher":   "atomicfile dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",
+	"blocklists/rules":     "atomicfile dnswire blocklists/format blocklists/matcher blocklists/suffixes github.com/cespare/xxhash/v2",
+	"blocklists/subscribe": "atomicfile dnswire blocklists/format github.com/cespare/xxhash/v2 github.com/ulikunitz/xz golang.org/x/net golang.org/x/sync golang.org/x/time",
 
 	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",

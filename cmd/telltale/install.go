@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/atomicfile"
 	"telltale/config"
 	"telltale/packaging"
 )
@@ -211,16 +212,7 @@ func (in *installer) write(path string, text []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".telltale-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // no harm once it has another name
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, text, mode)
 }
 
 func (in *installer) makeUser(ctx context.Context) error {
