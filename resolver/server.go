@@ -154,6 +154,10 @@ func (s *Server) SetUpstreams(servers []upstream.Server) {
 // Upstreams returns how the upstreams do.
 func (s *Server) Upstreams() []upstream.Status { return s.upstreams.Status() }
 
+// ResolvConfErr returns why a changed resolv.conf is only found by polling; nil
+// where it is found at once or not followed.
+func (s *Server) ResolvConfErr() error { return s.upstreams.WatchErr() }
+
 // Addrs returns the addresses the server answers on.
 func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
 

@@ -20,11 +20,17 @@ type Status struct {
 	Settings  Settings       `json:"settings"`
 	Listen    []string       `json:"listen" doc:"Addresses and ports that DNS is answered on."`
 	Paused    *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
-	Watching  string         `json:"watching,omitempty" doc:"Why changes of list files are only found by polling."`
+	Unwatched []Unwatched    `json:"unwatched" doc:"Files of which changes are only found by polling."`
 	Server    Counters       `json:"server"`
 	Upstreams []Upstream     `json:"upstreams"`
 	Log       querylog.Stats `json:"log"`
 	Gateways  []string       `json:"gateways" doc:"Addresses of this network's routers."`
+}
+
+// An Unwatched is files that the system does not report changes of.
+type Unwatched struct {
+	Files string `json:"files" doc:"settings, lists or resolv.conf."`
+	Why   string `json:"why"`
 }
 
 // Settings says which settings are in force.

@@ -46,15 +46,38 @@ func (a *app) status() web.Status {
 	for _, addr := range a.ledger.Load().Gateways() {
 		st.Gateways = append(st.Gateways, addr.String())
 	}
-	if err := a.lists.WatchErr(); err != nil {
-		st.Watching = err.Error()
-	}
+	st.Unwatched = a.unwatched()
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
 		st.Paused = &until
 	}
 	return st
 }
+
+// unwatched returns whose changes come in force late.
+func (a *app) unwatched() []web.Unwatched {
+	all := []web.Unwatched{}
+	for _, part := range []struct {
+		files string
+		err   error
+	}{
+		{filesSettings, a.settingsWatch.err()},
+		{filesLists, a.lists.WatchErr()},
+		{filesResolvConf, a.server.ResolvConfErr()},
+	} {
+		if part.err != nil {
+			all = append(all, web.Unwatched{Files: part.files, Why: part.err.Error()})
+		}
+	}
+	return all
+}
+
+// What Unwatched.Files says. The words never change.
+const (
+	filesSettings   = "settings"
+	filesLists      = "lists"
+	filesResolvConf = "resolv.conf"
+)
 
 func (a *app) settingsStatus() web.Settings {
 	cfg := a.cfg.Load()

@@ -39,6 +39,8 @@ type app struct {
 	refused  atomic.Value   // a string: why those on disk are not in force; "" where they are
 	groups   *groupNumbers
 
+	settingsWatch failure // of watching the settings file
+
 	subscriptions *subscribe.Subscriber
 	fetched       chan struct{} // of one: a list was fetched
 	work          sync.WaitGroup

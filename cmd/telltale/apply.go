@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"telltale/blocklists"
@@ -18,11 +19,25 @@ import (
 
 // watchFailed says that changed settings are found late, or no longer.
 func (a *app) watchFailed(err error) {
+	a.settingsWatch.set(err)
 	if err == nil {
 		a.logger.Info("the settings file is watched again")
 		return
 	}
 	a.logger.Warn("the settings file cannot be watched", "error", err)
+}
+
+// A failure is an error that comes and goes. Any goroutine may use it.
+type failure struct{ now atomic.Pointer[error] }
+
+func (f *failure) set(err error) { f.now.Store(&err) }
+
+// err returns the error there is now.
+func (f *failure) err() error {
+	if err := f.now.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // reload puts the settings in force that the file, the overlay, the environment

@@ -116,8 +116,20 @@ func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status
 	d.answers(ctx, cfg, st)
 	d.upstreams(st)
 	d.server(st)
-	if st.Watching != "" {
-		d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s", st.Watching)
+	d.unwatched(st)
+}
+
+// unwatched says whose changes come in force late.
+func (d *doctor) unwatched(st *web.Status) {
+	for _, u := range st.Unwatched {
+		switch u.Files {
+		case filesSettings:
+			d.say("warning", "settings", "an edited settings file comes in force only after 10 s, since it cannot be watched: %s", u.Why)
+		case filesLists:
+			d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s", u.Why)
+		case filesResolvConf:
+			d.say("warning", "upstreams", "the DNS servers of a changed resolv.conf are asked only after 10 s, since it cannot be watched: %s", u.Why)
+		}
 	}
 }
 

@@ -17,9 +17,13 @@ func TestE2EDoctorSaysThatWatchesAreUsedUp(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "lists", "ads.txt"), "tracker.example\n")
 	p := startProcess(t, dir, []string{"unshare", "--user", "--map-root-user", "sh", "-c", `echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"`, "sh"},
 		"--listen-dns", "127.0.0.1:0")
-	out, _ := commandIn(t, dir, "doctor")
-	if !strings.Contains(out, "they cannot be watched") || !strings.Contains(out, "fs.inotify.max_user_instances") {
-		t.Errorf("got\n%s\nwant a warning that names what is used up", out)
+	for _, command := range []string{"doctor", "status"} {
+		out, _ := commandIn(t, dir, command)
+		for _, want := range []string{"edited list files come", "an edited settings file comes", "changed resolv.conf are asked", "fs.inotify.max_user_instances"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: got\n%s\nwant %q in it", command, out, want)
+			}
+		}
 	}
 	p.stop()
 	q := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")

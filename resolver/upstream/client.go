@@ -85,6 +85,7 @@ type Client struct {
 
 	mu         sync.Mutex
 	stopFollow context.CancelFunc // nil while the servers are configured ones
+	watchErr   error              // of what follows resolv.conf; nil while it is watched
 }
 
 // A serverSet is whom to ask at one time. It never changes; the health of its
@@ -206,7 +207,7 @@ func (u *Client) SetServers(servers []Server) {
 	}
 	if u.stopFollow != nil {
 		u.stopFollow()
-		u.stopFollow = nil
+		u.stopFollow, u.watchErr = nil, nil
 	}
 	if len(servers) > 0 {
 		u.swapLocked(servers, "configured")

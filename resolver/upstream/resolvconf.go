@@ -90,7 +90,7 @@ func parseResolvConf(text []byte) (addrs []netip.Addr) {
 // whoever removes it for good had better name others.
 func (u *Client) follow(ctx context.Context, servers []Server, source string) {
 	kept := false
-	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.settle, Failed: u.watchFailed}
+	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.settle, Failed: func(err error) { u.watchFailed(ctx, err) }}
 	watch.Run(ctx, o, func() []string { return []string{u.file, resolvedUpstreams} }, func() {
 		found, from := readResolvers(u.file)
 		if len(found) == 0 && len(servers) > 0 {
@@ -110,12 +110,26 @@ func (u *Client) follow(ctx context.Context, servers []Server, source string) {
 }
 
 // watchFailed says that a changed resolv.conf is found late, or no longer.
-func (u *Client) watchFailed(err error) {
+func (u *Client) watchFailed(ctx context.Context, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if ctx.Err() != nil {
+		return // others are asked by now
+	}
+	u.watchErr = err
 	if err == nil {
 		u.log.Info("resolv.conf is watched again")
 		return
 	}
 	u.log.Warn("resolv.conf cannot be watched", "error", err)
+}
+
+// WatchErr returns why a changed resolv.conf is only found by polling; nil where it
+// is found at once, or where the servers are configured ones.
+func (u *Client) WatchErr() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.watchErr
 }
 
 // follows swaps the set, unless configured servers have been set meanwhile. others
