@@ -94,7 +94,7 @@ func TestClientsAgreeWithTheirTwin(t *testing.T) {
 	values := []string{"tv", "phone", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3", "10.1.2.4", "10.1.2.2/31", "0.0.0.0/0", "2001:db8::/32", "2001:db8::7", "::/0"}
 	addrs := []string{"10.1.2.3", "10.1.2.4", "10.1.2.9", "10.1.9.9", "10.9.9.9", "192.0.2.1", "2001:db8::7", "2001:db8::8", "fe80::1"}
 	groups := []GroupSettings{{Name: "tv"}, {Name: "phone"}}
-	for range 200 {
+	for range rounds(200) {
 		var text strings.Builder
 		rules := make([][]string, 6)
 		for i := range rules {

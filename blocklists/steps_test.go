@@ -8,7 +8,7 @@ import (
 
 func TestPatternsAreBoundedByWhatTheyCost(t *testing.T) {
 	var dear, cheap, mine strings.Builder
-	for i := range 1000 {
+	for i := range 300 {
 		fmt.Fprintf(&dear, "/^([a-c]|[d-f]x){3}[0-9]+(q|w%d)[a-z]*[xyz]{2}\\.com/\n", i)
 		fmt.Fprintf(&cheap, "/^tracker%d[0-9]*\\.vendor\\./\n", i)
 	}
@@ -23,10 +23,10 @@ func TestPatternsAreBoundedByWhatTheyCost(t *testing.T) {
 	if of.Steps == 0 || len(of.Warnings) == 0 || !strings.Contains(of.Warnings[0], "patterns are not in force: those in force take") {
 		t.Errorf("dear: got %d steps, %q", of.Steps, of.Warnings)
 	}
-	if of := s.of(t, "cheap"); len(of.Warnings) > 0 || of.Steps < 1000 || of.Steps > 2500 {
+	if of := s.of(t, "cheap"); len(of.Warnings) > 0 || of.Steps < 300 || of.Steps > 750 {
 		t.Errorf("cheap: got %d steps, %q, want all in force", of.Steps, of.Warnings)
 	}
-	for ask, want := range map[string]string{"tracker999.vendor.example": "block cheap", "amine7x": "block own"} {
+	for ask, want := range map[string]string{"tracker299.vendor.example": "block cheap", "amine7x": "block own"} {
 		if got := s.says(t, ask); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %s", ask, got, want)
 		}
