@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // overwrite changes each octet of a part of a file, in place.
@@ -78,5 +79,25 @@ func TestDamagedCompiledFilesAreBuiltAgain(t *testing.T) {
 				t.Errorf("checked again: reported %q", got[reported:])
 			}
 		})
+	}
+}
+
+func TestAllIsReadEachMinuteWhereThatIsCheap(t *testing.T) {
+	for _, test := range []struct{ busy, want time.Duration }{
+		{0, 50 * time.Second}, // and 10 s at most until the next look
+		{500 * time.Millisecond, 50 * time.Second},
+		{2 * time.Second, 200 * time.Second}, // as on a card, with too little memory to keep the files
+	} {
+		if got := untilCheck(test.busy); got != test.want {
+			t.Errorf("after %v of reading: got %v, want %v", test.busy, got, test.want)
+		}
+	}
+	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": "one.example\n"}), CacheDir: t.TempDir()})
+	now := time.Now()
+	if due := now.Add(time.Nanosecond); !s.checkIfDue(now, due).Equal(due) {
+		t.Error("a look puts the reading off")
+	}
+	if next := s.checkIfDue(now, now); next.Sub(now) < 50*time.Second {
+		t.Errorf("the reading after one is due in %v", next.Sub(now))
 	}
 }

@@ -46,8 +46,8 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 	defer idle.Stop()
 	looks := time.NewTicker(lookTime)
 	defer looks.Stop()
-	checked, checking := time.Now(), make(chan struct{}, 1)
-	checking <- struct{}{}
+	checking := make(chan time.Time, 1) // has the time of the next check while there is none
+	checking <- time.Now().Add(checkTime)
 	compacted := make(chan struct{}, 1)
 	compacted <- struct{}{}
 	look := func() {
@@ -76,13 +76,9 @@ func (s *Store) keepInStep(changes <-chan struct{}, follow func(...string)) {
 			default: // still at it
 			}
 		case now := <-looks.C:
-			all := now.Sub(checked) >= checkTime
-			if all {
-				checked = now
-			}
 			select {
-			case <-checking:
-				s.running.Go(func() { s.checkCompiled(!all); checking <- struct{}{} })
+			case due := <-checking:
+				s.running.Go(func() { checking <- s.checkIfDue(now, due) })
 			default: // still at it
 			}
 		case err := <-s.faults:
