@@ -1,27 +1,78 @@
 package querylog
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"telltale/blocklists"
 	"telltale/blocklists/format"
 	"telltale/devices"
 	"telltale/dnswire"
 )
 
 // A column is one column of a row in the store, with all that there is to know
-// of it: the table's text, the insert, the select and the JSON object are made
-// from it, and a test compares docs/querylog.md with it.
+// of it: the table's text, the insert, the select, the journal's row and the JSON
+// object are made from it, and a test compares docs/querylog.md with it.
 type column struct {
 	name, sql string
 	doc       string
-	keys      string                        // of the JSON object that it becomes, and whether they are left out where empty
-	bind      func(*rowWriter, *entry)      // to the insert; nil: NULL in every row
-	scan      func(*rowReader, value, *Row) // from a store
-	open      func(*entry, *Row)            // from a journal
+	keys      string // of the JSON object that it becomes, and whether they are left out where empty
+	codec
+}
+
+// A codec is how a column gets from an entry to a row, by way of the store or of
+// the journal.
+type codec struct {
+	bind func(*rowWriter, *entry)      // to the insert; nil: NULL in every row
+	scan func(*rowReader, value, *Row) // from a store
+	open func(*entry, *Row)            // from a journal
+
+	journal string                         // what the journal's row has, for docs/querylog.md; "" for nothing
+	put     func(*rowEncoder, *entry)      // to the journal
+	take    func(*replay, *cursor, *entry) // from the journal
+	counted bool                           // grows while the row is open: in the journal only of a row with state
+}
+
+// number is the codec of a column that is a number of the entry.
+func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~int | ~int64](of func(*entry) *T, show func(*Row, T)) codec {
+	return codec{
+		bind: func(w *rowWriter, e *entry) { w.int(int64(*of(e))) },
+		scan: func(_ *rowReader, v value, r *Row) { show(r, T(v.int())) },
+		open: func(e *entry, r *Row) { show(r, *of(e)) },
+
+		journal: "number",
+		put:     func(w *rowEncoder, e *entry) { w.uint(uint64(*of(e))) },
+		take:    func(_ *replay, c *cursor, e *entry) { *of(e) = T(c.uint()) },
+	}
+}
+
+// word is the codec of a column that is a number of the entry and a word of the
+// row.
+func word[T ~uint8](of func(*entry) *T, w words, show func(*Row) *string) codec {
+	return number(of, func(r *Row, v T) { *show(r) = w.of(int64(v)) })
+}
+
+// nameOf is the codec of a column that is a name.
+func nameOf(of func(*entry) *[]byte, show func(*Row) *string) codec {
+	return codec{
+		bind: func(w *rowWriter, e *entry) { w.name(*of(e)) },
+		scan: func(d *rowReader, v value, r *Row) { *show(r) = d.name(v, r.ID) },
+		open: func(e *entry, r *Row) { *show(r) = nameText(*of(e)) },
+
+		journal: "wire form",
+		put:     func(w *rowEncoder, e *entry) { w.bytes(*of(e)) },
+		take:    func(_ *replay, c *cursor, e *entry) { *of(e) = bytes.Clone(c.bytes()) },
+	}
+}
+
+// counted is the codec of what a row counts while it is open.
+func counted(c codec) codec {
+	c.counted = true
+	return c
 }
 
 // A value is one column of a result.
@@ -40,133 +91,122 @@ const (
 	text    = "TEXT"
 )
 
-// columns are those of the tables listed and unlisted, in their order. A new one
-// is one element at the end, one field of Row, and a step of the schema that adds
-// it to the stores that there are: ALTER TABLE ... ADD COLUMN for both tables.
+// columns are those of the tables listed and unlisted, in their order, which is
+// also that of the journal's rows. A new one is one element at the end, one field
+// of Row, and a step of the schema that adds it to the stores that there are:
+// ALTER TABLE ... ADD COLUMN for both tables. Journals that there are lack it,
+// which is read as zero.
 var columns = [...]column{
-	{"id", "INTEGER PRIMARY KEY", "window << 20 | place in it", "id",
-		func(w *rowWriter, _ *entry) { w.int(w.id) },
-		func(_ *rowReader, v value, r *Row) { r.ID = v.int() },
-		nil},
-	{"node", notNull, "node.id", "node",
-		func(w *rowWriter, _ *entry) { w.int(w.node) },
-		func(d *rowReader, v value, r *Row) { r.Node = d.node(v.int()) },
-		nil},
-	{"first", notNull, "Unix milliseconds, as all times here", "time",
-		func(w *rowWriter, e *entry) { w.int(e.First) },
-		func(_ *rowReader, v value, r *Row) { r.Time = Time{time.UnixMilli(v.int())} },
-		func(e *entry, r *Row) { r.Time = Time{time.UnixMilli(e.First)} }},
-	{"last", notNull, "", "last",
-		func(w *rowWriter, e *entry) { w.int(e.Last) },
-		func(_ *rowReader, v value, r *Row) { r.Last = Time{time.UnixMilli(v.int())} },
-		func(e *entry, r *Row) { r.Last = Time{time.UnixMilli(e.Last)} }},
-	{"count", notNull, "lookups, as received", "count",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Count)) },
-		func(_ *rowReader, v value, r *Row) { r.Count = uint64(v.int()) },
-		func(e *entry, r *Row) { r.Count = e.Count }},
-	{"attempts", notNull, "attempts that began in this row; 0: none, or not counted", "attempts",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Attempts)) },
-		func(_ *rowReader, v value, r *Row) { r.Attempts = uint32(v.int()) },
-		func(e *entry, r *Row) { r.Attempts = e.Attempts }},
-	{"binding", notNull, "binding.id; 0 for none", "device device_name mac binding binding_source binding_confidence",
-		func(w *rowWriter, e *entry) { w.binding(e.Binding) },
-		func(d *rowReader, v value, r *Row) { r.bound(d.binding(v.int())) },
-		func(e *entry, r *Row) { r.bound(e.Binding) }},
-	{"client", text, "address that asked; NULL: the binding's", "client",
-		func(w *rowWriter, e *entry) {
+	{"id", "INTEGER PRIMARY KEY", "window << 20 | place in it", "id", codec{
+		bind: func(w *rowWriter, _ *entry) { w.int(w.id) },
+		scan: func(_ *rowReader, v value, r *Row) { r.ID = v.int() }, // the journal's row begins with its place
+	}},
+	{"node", notNull, "node.id", "node", codec{
+		bind: func(w *rowWriter, _ *entry) { w.int(w.node) },
+		scan: func(d *rowReader, v value, r *Row) { r.Node = d.node(v.int()) },
+	}},
+	{"first", notNull, "Unix milliseconds, as all times here", "time", counted(number(
+		func(e *entry) *int64 { return &e.First }, func(r *Row, v int64) { r.Time = Time{time.UnixMilli(v)} }))},
+	{"last", notNull, "", "last", counted(number(
+		func(e *entry) *int64 { return &e.Last }, func(r *Row, v int64) { r.Last = Time{time.UnixMilli(v)} }))},
+	{"count", notNull, "lookups, as received", "count", counted(number(
+		func(e *entry) *uint64 { return &e.Count }, func(r *Row, v uint64) { r.Count = v }))},
+	{"attempts", notNull, "attempts that began in this row; 0: none, or not counted", "attempts", counted(number(
+		func(e *entry) *uint32 { return &e.Attempts }, func(r *Row, v uint32) { r.Attempts = v }))},
+	{"binding", notNull, "binding.id; 0 for none", "device device_name mac binding binding_source binding_confidence", codec{
+		bind: func(w *rowWriter, e *entry) { w.binding(e.Binding) },
+		scan: func(d *rowReader, v value, r *Row) { r.bound(d.binding(v.int())) },
+		open: func(e *entry, r *Row) { r.bound(e.Binding) },
+
+		journal: "number of the client: an address and its binding",
+		put:     func(w *rowEncoder, e *entry) { w.uint(w.client(w.slot, client{e.Addr, e.Binding})) },
+		take:    func(p *replay, c *cursor, e *entry) { e.Addr, e.Binding = p.client(c, c.uint()) },
+	}},
+	{"client", text, "address that asked; NULL: the binding's", "client", codec{
+		bind: func(w *rowWriter, e *entry) {
 			if e.Addr.IsValid() && (e.Binding == nil || e.Binding.Addr != e.Addr) {
 				w.text(e.Addr.String())
 			} else {
 				w.null()
 			}
 		},
-		func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
-		func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) }},
-	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id",
-		nil, // no transport that has one is served yet
-		func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
-		nil},
-	{"type", notNull, "of the question; 0 in a folded row", "type",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Type)) },
-		func(_ *rowReader, v value, r *Row) { r.Type = dnswire.TypeString(uint16(v.int())) },
-		func(e *entry, r *Row) { r.Type = dnswire.TypeString(e.Type) }},
-	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer", "verdict",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Action)) },
-		func(_ *rowReader, v value, r *Row) { r.Verdict = verdictWords.of(v.int()) },
-		func(e *entry, r *Row) { r.Verdict = verdictWords.of(int64(e.Action)) }},
-	{"class", notNull, "of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself", "reason",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Class)) },
-		func(_ *rowReader, v value, r *Row) { r.Reason = classWords.of(v.int()) },
-		func(e *entry, r *Row) { r.Reason = classWords.of(int64(e.Class)) }},
-	{"observed_by", notNull, "what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only", "observed_by",
-		func(w *rowWriter, e *entry) { w.int(int64(e.ObservedBy)) },
-		func(_ *rowReader, v value, r *Row) { r.ObservedBy = observedByWords.of(v.int()) },
-		func(e *entry, r *Row) { r.ObservedBy = observedByWords.of(int64(e.ObservedBy)) }},
-	{"list", notNull, "of the deciding rule: list.id; 0 for none", "list",
-		func(w *rowWriter, e *entry) { w.list(e.Rule.List) },
-		func(d *rowReader, v value, r *Row) { r.List = d.list(v.int()) },
-		func(e *entry, r *Row) { r.List = e.Rule.List }},
-	{"line", notNull, "", "line",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Rule.Line)) },
-		func(_ *rowReader, v value, r *Row) { r.Line = int(v.int()) },
-		func(e *entry, r *Row) { r.Line = e.Rule.Line }},
-	{"attr_list", notNull, "of the attributing rule: list.id; 0 for none", "attribution_list",
-		func(w *rowWriter, e *entry) { w.list(e.Attr.List) },
-		func(d *rowReader, v value, r *Row) { r.AttributionList = d.list(v.int()) },
-		func(e *entry, r *Row) { r.AttributionList = e.Attr.List }},
-	{"attr_line", notNull, "", "attribution_line",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Attr.Line)) },
-		func(_ *rowReader, v value, r *Row) { r.AttributionLine = int(v.int()) },
-		func(e *entry, r *Row) { r.AttributionLine = e.Attr.Line }},
-	{"level", notNull, "of the attribution: 0 none, 1 owner, 2 list, 3 rule", "attribution",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Level)) },
-		func(_ *rowReader, v value, r *Row) { r.Attribution = levelWords.of(v.int()) },
-		func(e *entry, r *Row) { r.Attribution = levelWords.of(int64(e.Level)) }},
-	{"annotation", notNull, "annotation.id; 0 for none", "vendor product purpose tier source region confidence breaks",
-		func(w *rowWriter, e *entry) { w.annotation(e.Annotation) },
-		func(d *rowReader, v value, r *Row) { r.annotated(d.annotation(v.int())) },
-		func(e *entry, r *Row) { r.annotated(e.Annotation) }},
-	{"rcode", notNull, "", "rcode",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Rcode)) },
-		func(_ *rowReader, v value, r *Row) { r.Rcode = dnswire.RcodeString(uint8(v.int())) },
-		func(e *entry, r *Row) { r.Rcode = dnswire.RcodeString(e.Rcode) }},
-	{"answered_from", notNull, "1 policy, 2 cache, 3 upstream, 4 error, 5 rebind, 6 shed, 7 failure", "answered_from",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Source)) },
-		func(_ *rowReader, v value, r *Row) { r.AnsweredFrom = sourceWords.of(v.int()) },
-		func(e *entry, r *Row) { r.AnsweredFrom = e.Source.String() }},
-	{"transport", notNull, "1 udp, 2 tcp, 3 tls, 4 https, 5 quic", "transport",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Transport)) },
-		func(_ *rowReader, v value, r *Row) { r.Transport = transportWords.of(v.int()) },
-		func(e *entry, r *Row) { r.Transport = e.Transport.String() }},
-	{"ttl", notNull, "the largest served, seconds", "ttl",
-		func(w *rowWriter, e *entry) { w.int(int64(e.TTL)) },
-		func(_ *rowReader, v value, r *Row) { r.TTL = uint32(v.int()) },
-		func(e *entry, r *Row) { r.TTL = e.TTL }},
-	{"elapsed", notNull, "the longest, microseconds", "elapsed",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Elapsed)) },
-		func(_ *rowReader, v value, r *Row) { r.Elapsed = float64(v.int()) / 1000 },
-		func(e *entry, r *Row) { r.Elapsed = float64(e.Elapsed) / 1000 }},
-	{"folded", notNull, "0 no, 1 by rule (unlisted: by device), 2 by device and verdict, 3 by verdict", "folded",
-		func(w *rowWriter, e *entry) { w.int(int64(e.Granularity)) },
-		func(_ *rowReader, v value, r *Row) { r.fold(v.int()) },
-		func(e *entry, r *Row) { r.fold(int64(e.Granularity)) }},
-	{"alias", mayNull, "the alias in the answer that decided, as name; NULL for none", "alias",
-		func(w *rowWriter, e *entry) { w.name(e.Alias) },
-		func(d *rowReader, v value, r *Row) { r.Alias = d.name(v, r.ID) },
-		func(e *entry, r *Row) { r.Alias = nameText(e.Alias) }},
-	{"name", mayNull, "lower 26 bits of listed_name.id or unlisted_name.id, whose upper bits are id >> 30; NULL in a folded row", "name",
-		func(w *rowWriter, e *entry) { w.name(e.Name) },
-		func(d *rowReader, v value, r *Row) { r.Name = d.name(v, r.ID) },
-		func(e *entry, r *Row) { r.Name = nameText(e.Name) }},
-	{"rule", text, "the deciding rule as written; NULL: the name itself, or no rule", "rule",
-		func(w *rowWriter, e *entry) {
+		scan: func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
+		open: func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) },
+	}},
+	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", codec{ // no transport that has one is served yet
+		scan: func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
+	}},
+	{"type", notNull, "of the question; 0 in a folded row", "type", number(
+		func(e *entry) *uint16 { return &e.Type }, func(r *Row, v uint16) { r.Type = dnswire.TypeString(v) })},
+	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer", "verdict", verdictCodec()},
+	{"class", notNull, "of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself", "reason", word(
+		func(e *entry) *blocklists.Class { return &e.Class }, classWords, func(r *Row) *string { return &r.Reason })},
+	{"observed_by", notNull, "what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only", "observed_by", word(
+		func(e *entry) *blocklists.ObservedBy { return &e.ObservedBy }, observedByWords, func(r *Row) *string { return &r.ObservedBy })},
+	{"list", notNull, "of the deciding rule: list.id; 0 for none", "list", codec{
+		bind: func(w *rowWriter, e *entry) { w.list(e.Rule.List) },
+		scan: func(d *rowReader, v value, r *Row) { r.List = d.list(v.int()) },
+		open: func(e *entry, r *Row) { r.List = e.Rule.List },
+
+		journal: "number of the rule; 0 for none",
+		put:     func(w *rowEncoder, e *entry) { w.uint(w.rule(e.Rule)) },
+		take:    func(p *replay, c *cursor, e *entry) { e.Rule = p.rule(c, c.uint()) },
+	}},
+	{"line", notNull, "", "line", codec{
+		bind: func(w *rowWriter, e *entry) { w.int(int64(e.Rule.Line)) },
+		scan: func(_ *rowReader, v value, r *Row) { r.Line = int(v.int()) },
+		open: func(e *entry, r *Row) { r.Line = e.Rule.Line },
+	}},
+	{"attr_list", notNull, "of the attributing rule: list.id; 0 for none", "attribution_list", codec{
+		bind: func(w *rowWriter, e *entry) { w.list(e.Attr.List) },
+		scan: func(d *rowReader, v value, r *Row) { r.AttributionList = d.list(v.int()) },
+		open: func(e *entry, r *Row) { r.AttributionList = e.Attr.List },
+
+		journal: "number of the rule; 0 for none",
+		put:     func(w *rowEncoder, e *entry) { w.uint(w.rule(e.Attr)) },
+		take:    func(p *replay, c *cursor, e *entry) { e.Attr = p.rule(c, c.uint()) },
+	}},
+	{"attr_line", notNull, "", "attribution_line", codec{
+		bind: func(w *rowWriter, e *entry) { w.int(int64(e.Attr.Line)) },
+		scan: func(_ *rowReader, v value, r *Row) { r.AttributionLine = int(v.int()) },
+		open: func(e *entry, r *Row) { r.AttributionLine = e.Attr.Line },
+	}},
+	{"level", notNull, "of the attribution: 0 none, 1 owner, 2 list, 3 rule", "attribution", word(
+		func(e *entry) *blocklists.Level { return &e.Level }, levelWords, func(r *Row) *string { return &r.Attribution })},
+	{"annotation", notNull, "annotation.id; 0 for none", "vendor product purpose tier source region confidence breaks", codec{
+		bind: func(w *rowWriter, e *entry) { w.annotation(e.Annotation) },
+		scan: func(d *rowReader, v value, r *Row) { r.annotated(d.annotation(v.int())) },
+		open: func(e *entry, r *Row) { r.annotated(e.Annotation) },
+
+		journal: "number of the annotation; 0 for none",
+		put:     func(w *rowEncoder, e *entry) { w.uint(w.annotation(e.Annotation)) },
+		take:    func(p *replay, c *cursor, e *entry) { e.Annotation = p.annotation(c, c.uint()) },
+	}},
+	{"rcode", notNull, "", "rcode", number(
+		func(e *entry) *uint8 { return &e.Rcode }, func(r *Row, v uint8) { r.Rcode = dnswire.RcodeString(v) })},
+	{"answered_from", notNull, "1 policy, 2 cache, 3 upstream, 4 error, 5 rebind, 6 shed, 7 failure", "answered_from", word(
+		func(e *entry) *Source { return &e.Source }, sourceWords, func(r *Row) *string { return &r.AnsweredFrom })},
+	{"transport", notNull, "1 udp, 2 tcp, 3 tls, 4 https, 5 quic", "transport", word(
+		func(e *entry) *Transport { return &e.Transport }, transportWords, func(r *Row) *string { return &r.Transport })},
+	{"ttl", notNull, "the largest served, seconds", "ttl", counted(number(
+		func(e *entry) *uint32 { return &e.TTL }, func(r *Row, v uint32) { r.TTL = v }))},
+	{"elapsed", notNull, "the longest, microseconds", "elapsed", counted(number(
+		func(e *entry) *uint32 { return &e.Elapsed }, func(r *Row, v uint32) { r.Elapsed = float64(v) / 1000 }))},
+	{"folded", notNull, "0 no, 1 by rule (unlisted: by device), 2 by device and verdict, 3 by verdict", "folded", number(
+		func(e *entry) *granularity { return &e.Granularity }, (*Row).fold)},
+	{"alias", mayNull, "the alias in the answer that decided, as name; NULL for none", "alias", nameOf(
+		func(e *entry) *[]byte { return &e.Alias }, func(r *Row) *string { return &r.Alias })},
+	{"name", mayNull, "lower 26 bits of listed_name.id or unlisted_name.id, whose upper bits are id >> 30; NULL in a folded row", "name", nameOf(
+		func(e *entry) *[]byte { return &e.Name }, func(r *Row) *string { return &r.Name })},
+	{"rule", text, "the deciding rule as written; NULL: the name itself, or no rule", "rule", codec{
+		bind: func(w *rowWriter, e *entry) {
 			if e.Rule.List == "" || e.Rule.Text == string(w.s.name) { // most rules are a name alone
 				w.null()
 			} else {
 				w.text(e.Rule.Text)
 			}
 		},
-		func(_ *rowReader, v value, r *Row) {
+		scan: func(_ *rowReader, v value, r *Row) {
 			if r.List == "" {
 				return
 			}
@@ -174,9 +214,28 @@ var columns = [...]column{
 				r.Rule = v.text()
 			}
 		},
-		func(e *entry, r *Row) { r.Rule = e.Rule.Text }},
-	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "",
-		nil, nil, nil},
+		open: func(e *entry, r *Row) { r.Rule = e.Rule.Text },
+	}},
+	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", codec{}},
+}
+
+// verdictCodec is that of the verdict, with which the journal keeps whether an
+// allow overrode a block: in the store the table says that.
+func verdictCodec() codec {
+	c := word(func(e *entry) *blocklists.Action { return &e.Action }, verdictWords, func(r *Row) *string { return &r.Verdict })
+	c.journal = "number << 1 | 1 for an allow that overrode a block"
+	c.put = func(w *rowEncoder, e *entry) {
+		v := uint64(e.Action) << 1
+		if e.Overrode {
+			v |= 1
+		}
+		w.uint(v)
+	}
+	c.take = func(_ *replay, c *cursor, e *entry) {
+		v := c.uint()
+		e.Action, e.Overrode = blocklists.Action(v>>1), v&1 != 0
+	}
+	return c
 }
 
 // bound says whose the row is. It comes before cameFrom.
@@ -208,8 +267,8 @@ func (r *Row) annotated(a *format.Annotation) {
 }
 
 // fold says how coarse the row is. It comes behind the type.
-func (r *Row) fold(n int64) {
-	if n != int64(byName) {
+func (r *Row) fold(g granularity) {
+	if g != byName {
 		r.Folded, r.Type = true, ""
 	}
 }

@@ -1,9 +1,12 @@
 package querylog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"telltale/blocklists/format"
 )
 
 const docPath = "../docs/querylog.md"
@@ -31,14 +36,18 @@ func docSection(t *testing.T, from, to string) string {
 }
 
 func TestTheTableOfColumnsIsDocumented(t *testing.T) {
-	const from, to = "| column | meaning | JSON |\n|---|---|---|\n", "\n\nNumbers in these columns"
+	const from, to = "| column | meaning | JSON | in the journal |\n|---|---|---|---|\n", "\n\nNumbers in these columns"
 	var b strings.Builder
 	for _, c := range columns {
 		keys := ""
 		if c.keys != "" {
 			keys = "`" + strings.Join(strings.Fields(c.keys), "`, `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.name, strings.ReplaceAll(c.doc, "|", `\|`), keys)
+		journal := c.journal
+		if c.counted {
+			journal += ", in `S`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.name, strings.ReplaceAll(c.doc, "|", `\|`), keys, strings.ReplaceAll(journal, "|", `\|`))
 	}
 	want := strings.TrimSuffix(b.String(), "\n")
 	got := docSection(t, from, to)
@@ -100,11 +109,102 @@ func TestTheSchemaNeverChanges(t *testing.T) {
 	golden(t, "schema-2.sql", schema())
 }
 
-// A row that is in the journal reads like the same row in the store.
-func TestEveryColumnIsReadFromTheJournalToo(t *testing.T) {
-	for _, c := range columns {
-		if c.keys != "" && c.scan == nil {
-			t.Errorf("%s has keys and is not read", c.name)
+// Whatever an entry says, the journal gives the same entry back, and the store
+// the same row as the journal. The fields are filled by reflection, so that one
+// that no column has is found.
+func TestAnEntryIsTheSameFromJournalAndStore(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 5))
+	dir := t.TempDir()
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	const window, n = 7, 300
+	made := make([]entry, n)
+	enc := newEncoder(window)
+	enc.window(1, "attic")
+	for i := range made {
+		made[i] = randomEntry(rng)
+		enc.begin()
+		enc.entry(i, uint32(i), &made[i], true)
+	}
+	p := &replay{window: window}
+	if b := append([]byte(journalMagic), enc.take()...); p.feed(b) != len(b) || p.lost > 0 || p.bad > 0 {
+		t.Fatalf("got %d lost and %d bad bytes, want a whole journal", p.lost, p.bad)
+	}
+	got := 0
+	for i, e := range p.entries {
+		if !reflect.DeepEqual(*e, made[i]) {
+			t.Fatalf("got entry\n%+v from the journal, want\n%+v", *e, made[i])
+		}
+		got++
+	}
+	if _, _, err := s.commit(&windowData{number: window, node: "attic", entries: p.entries}); err != nil || got != n {
+		t.Fatalf("%d entries from the journal, %v, want %d", got, err, n)
+	}
+	stored := rows(t, dir, Filter{})
+	if len(stored) != n {
+		t.Fatalf("got %d rows from the store, want %d", len(stored), n)
+	}
+	for i, got := range stored {
+		want := made[i].row(window<<rowBits|int64(i), "attic")
+		want.Open, want.Store = false, got.Store
+		if got != want {
+			t.Errorf("got row\n%+v from the store, want\n%+v", got, want)
+		}
+	}
+}
+
+// randomEntry fills every field of an entry.
+func randomEntry(rng *rand.Rand) (e entry) {
+	v := reflect.ValueOf(&e).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Bool:
+			f.SetBool(rng.IntN(2) == 0)
+		case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+			f.SetUint(rng.Uint64() >> (65 - f.Type().Bits() + rng.IntN(f.Type().Bits()-1)))
+		case reflect.Int, reflect.Int64:
+			f.SetInt(rng.Int64())
+		}
+	}
+	e.Count = max(e.Count>>20, 1) // no row is written of which nothing is counted
+	e.First, e.Last = e.First>>20, e.Last>>20
+	e.Addr = netip.AddrFrom4([4]byte{192, 0, 2, byte(rng.Uint32())})
+	e.Binding = phone(1 + rng.Uint64N(3))
+	e.Rule = ruleText{List: fmt.Sprint("list", rng.IntN(3)), Line: rng.IntN(1000), Text: fmt.Sprint("rule", rng.IntN(3))}
+	e.Attr = ruleText{List: fmt.Sprint("list", rng.IntN(3)), Line: rng.IntN(1000), Text: fmt.Sprint("rule", rng.IntN(3))}
+	e.Annotation = &format.Annotation{Vendor: fmt.Sprint("vendor", rng.IntN(3)), Tier: "mixed", Region: "eu", Breaks: fmt.Sprint("b", rng.IntN(3)), Confidence: "name"}
+	e.Name, e.Alias = []byte(fmt.Sprintf("\x04n%03d\x07example\x00", rng.IntN(1000))), []byte(fmt.Sprintf("\x04a%03d\x07example\x00", rng.IntN(1000)))
+	return e
+}
+
+// A journal of an earlier version has fewer columns, which are zero then; one of a
+// later version has more, which are left out. What else is in it is read.
+func TestAJournalMayHaveFewerOrMoreColumns(t *testing.T) {
+	full := &entry{Count: 3, First: 5, Last: 6, Type: 1, Name: []byte("\x01x\x00"), Alias: []byte("\x01y\x00")}
+	enc := newEncoder(9)
+	enc.window(1, "attic")
+	enc.entry(0, 0, full, true)
+	whole := bytes.Clone(enc.writing.fields)
+	for i, fields := range [][]byte{whole[:len(whole)-3-1], append(bytes.Clone(whole), 1, 2, 3)} { // without the name
+		enc.kind(entryState)
+		enc.uint(uint64(i) + 1)
+		enc.inFrame += 3
+		enc.uint(uint64(len(fields)))
+		enc.out = append(enc.out, fields...)
+	}
+	p := &replay{window: 9}
+	p.feed(append([]byte(journalMagic), enc.take()...))
+	if len(p.rows) != 3 || p.lost != 0 || p.lookups != 9 {
+		t.Fatalf("got %d rows, %d lookups, %d lost, want 3, 9, 0", len(p.rows), p.lookups, p.lost)
+	}
+	shorter := *full
+	shorter.Name = nil
+	for i, want := range []entry{*full, shorter, *full} {
+		if got := p.rows[i].entry; !reflect.DeepEqual(got, want) {
+			t.Errorf("row %d: got %+v, want %+v", i, got, want)
 		}
 	}
 }

@@ -83,11 +83,12 @@ type clientKey struct {
 
 // Sizes that count towards Options.MaxMemory, bookkeeping included.
 const (
-	keyFixed   = 23
-	placeMask  = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
-	maxRows    = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
-	rowBytes   = 56 + 8             // and its share of the table
-	clientSize = 192
+	keyFixed    = 23
+	keyOverrode = 1 << 0             // of its last octet: blocklists.Verdict.Overrode
+	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
+	maxRows     = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
+	rowBytes    = 56 + 8             // and its share of the table
+	clientSize  = 192
 )
 
 func newFold(now time.Time) *fold {
@@ -218,7 +219,7 @@ func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []b
 	k[21] = byte(v.Class)<<4 | byte(v.ObservedBy)
 	k[22] = 0
 	if v.Overrode {
-		k[22] = flagOverrode
+		k[22] = keyOverrode
 	}
 	if g == byName {
 		n := keyFixed + copy(k[keyFixed:], r.Name)
@@ -362,11 +363,16 @@ func (f *fold) entries(yield func(int, *entry) bool) {
 			continue
 		}
 		e = f.describe(i)
-		e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Attempts = row.count, row.first, row.last, row.elapsed, row.ttl, row.attempts
+		e.count(row)
 		if !yield(i, &e) {
 			return
 		}
 	}
+}
+
+// count takes over what a row has counted.
+func (e *entry) count(row *foldRow) {
+	e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Attempts = row.count, row.first, row.last, row.elapsed, row.ttl, row.attempts
 }
 
 // describe returns all that the key of the row at place i says. It reads
@@ -379,7 +385,7 @@ func (f *fold) describe(i int) entry {
 		Addr: c.addr, Binding: c.binding,
 		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
 		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
-		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&flagOverrode != 0,
+		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&keyOverrode != 0,
 		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Granularity: granularity(k[19]),
 		Name: k[keyFixed : keyFixed+int(k[20])], Alias: k[keyFixed+int(k[20]):],
 	}

@@ -42,7 +42,8 @@ func homeWindows(b testing.TB, windows int) []*fold {
 			r := lookup(b, p, at, who[rng.IntN(len(who))], name)
 			for _, t := range []uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeHTTPS}[:1+rng.IntN(3)] {
 				r.Type, r.Time = t, at.Add(time.Duration(rng.IntN(10_000))*time.Millisecond)
-				folds[w].add(&r, r.Time.UnixMilli(), byName, 1<<30)
+				row := &folds[w].rows[folds[w].add(&r, r.Time.UnixMilli(), byName, 1<<30)]
+				row.elapsed, row.ttl = max(row.elapsed, 100+uint32(rng.IntN(30_000))), max(row.ttl, uint32(rng.IntN(3_600)))
 			}
 		}
 		at = at.Add(10 * time.Second)

@@ -17,8 +17,9 @@ import (
 // of the window's number (8 octets, little endian) and the payload, so that a
 // frame of another window is never taken. docs/querylog.md has the whole of it.
 const (
-	journalMagic  = "TELLTALE JOURNAL 2\n"
-	journalMagic1 = "TELLTALE JOURNAL 1\n" // read only: entries are numbered by their order, the CRC is of the payload alone
+	journalMagic  = "TELLTALE JOURNAL 3\n"
+	journalMagic2 = "TELLTALE JOURNAL 2\n" // read only, as the next: see replay2.go
+	journalMagic1 = "TELLTALE JOURNAL 1\n"
 	frameMagic    = "\xf7TJ\x01"
 	frameHeader   = 12
 	maxFrame      = 1 << 20
@@ -51,9 +52,6 @@ const (
 	hitShift   = 2
 )
 
-// Bits of a row's flags.
-const flagOverrode = 1 << 0 // blocklists.Verdict.Overrode
-
 // frameSum returns the checksum of a frame's payload in the journal of a window.
 func frameSum(window int64, payload []byte) uint32 {
 	var number [8]byte
@@ -78,6 +76,23 @@ type encoder struct {
 	nextAnnotation uint64
 	nextClient     uint64
 	clients        map[uint32]uint64 // place in the fold -> number
+
+	writing rowEncoder
+}
+
+// A rowEncoder makes the columns of one row. What they refer to is written to the
+// frame first, where it has not been yet.
+type rowEncoder struct {
+	*encoder
+	slot   uint32 // of the row's client in the fold
+	fields []byte
+}
+
+func (w *rowEncoder) uint(v uint64) { w.fields = binary.AppendUvarint(w.fields, v) }
+
+func (w *rowEncoder) bytes(b []byte) {
+	w.uint(uint64(len(b)))
+	w.fields = append(w.fields, b...)
 }
 
 const remembered = 2048 // rules, annotations and texts an encoder knows again
@@ -85,6 +100,7 @@ const remembered = 2048 // rules, annotations and texts an encoder knows again
 func newEncoder(window int64) *encoder {
 	e := &encoder{number: window, at: -1, texts: make(map[string]uint64), clients: make(map[uint32]uint64)}
 	e.rules, e.annotations = make(map[ruleText]uint64), make(map[format.Annotation]uint64)
+	e.writing.encoder = e
 	return e
 }
 
@@ -270,7 +286,8 @@ func annotationTexts(a *format.Annotation) [10]*string {
 // counted too.
 func (e *encoder) row(f *fold, i int, state bool) {
 	e.begin()
-	switch row := &f.rows[i]; row.state {
+	row := &f.rows[i]
+	switch row.state {
 	case moved:
 		e.kind(entryMoved)
 		e.uint(uint64(i))
@@ -282,40 +299,30 @@ func (e *encoder) row(f *fold, i int, state bool) {
 		return
 	}
 	r := f.describe(i)
-	c := e.client(binary.LittleEndian.Uint32(f.keyOf(&f.rows[i])), client{r.Addr, r.Binding})
-	rule, attr, annotation := e.rule(r.Rule), e.rule(r.Attr), e.annotation(r.Annotation)
 	if state {
-		e.kind(entryState)
-		e.inFrame += f.rows[i].count
-	} else {
-		e.kind(entryRow)
+		r.count(row)
+		e.inFrame += row.count
 	}
-	e.uint(uint64(i))
-	e.uint(c)
-	e.uint(rule)
-	e.uint(attr)
-	e.uint(annotation)
-	e.out = append(e.out, byte(r.Action)<<4|byte(r.Level), r.Rcode, byte(r.Source)<<4|byte(r.Transport), byte(r.Granularity),
-		byte(r.Class), byte(r.ObservedBy), r.flags())
-	e.uint(uint64(r.Type))
-	e.bytes(r.Name)
-	e.bytes(r.Alias)
-	if state {
-		row := &f.rows[i]
-		e.uint(row.count)
-		e.int(row.first)
-		e.int(row.last)
-		e.uint(uint64(row.elapsed))
-		e.uint(uint64(row.ttl))
-		e.uint(uint64(row.attempts))
-	}
+	e.entry(i, binary.LittleEndian.Uint32(f.keyOf(row)), &r, state)
 }
 
-func (e *entry) flags() (f byte) {
-	if e.Overrode {
-		f |= flagOverrode
+// entry writes the columns of a row, the client of which stands at slot in the
+// fold.
+func (e *encoder) entry(number int, slot uint32, r *entry, state bool) {
+	w := &e.writing
+	w.slot, w.fields = slot, w.fields[:0]
+	for i := range columns {
+		if c := &columns[i]; c.put != nil && (state || !c.counted) {
+			c.put(w, r)
+		}
 	}
-	return f
+	kind := byte(entryRow)
+	if state {
+		kind = entryState
+	}
+	e.kind(kind)
+	e.uint(uint64(number))
+	e.bytes(w.fields)
 }
 
 // A hitBuffer holds lookups for the journal as Append made them.

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
+	"net/netip"
 	"strings"
 	"time"
 
-	"telltale/blocklists"
 	"telltale/blocklists/format"
 	"telltale/devices"
 )
@@ -41,8 +41,7 @@ type replay struct {
 	last    int64  // Unix milliseconds of the latest lookup or event
 	version int    // of the format; 0 until journalMagic was read
 
-	numbers struct{ clients, rules, annotations, texts, rows uint64 } // version 1: given by order
-	gap     bool                                                      // version 1: a frame is missing, and no later number can be relied on
+	ordered ordered // version 1
 }
 
 type replayRow struct {
@@ -67,6 +66,8 @@ func (p *replay) feed(b []byte) (read int) {
 		}
 		switch string(b[:len(journalMagic)]) {
 		case journalMagic:
+			p.version = 3
+		case journalMagic2:
 			p.version = 2
 		case journalMagic1:
 			p.version = 1
@@ -151,7 +152,7 @@ func (p *replay) frame(payload []byte) {
 		return // one that was read already
 	}
 	if seq > p.next {
-		p.gap = true
+		p.ordered.gap = true
 	}
 	p.next = seq + 1
 	p.frames++
@@ -173,7 +174,7 @@ func (p *replay) entry(c *cursor) {
 		p.start = c.int()
 		p.node = string(c.bytes())
 	case entryClient:
-		n := p.number(c, &p.numbers.clients)
+		n := p.number(c, &p.ordered.clients)
 		r := replayClient{addr: bytes.Clone(c.bytes())}
 		if c.byte() == 1 {
 			b := p.binding(c)
@@ -183,13 +184,13 @@ func (p *replay) entry(c *cursor) {
 			put(&p.clients, n, &r)
 		}
 	case entryRule:
-		n := p.number(c, &p.numbers.rules)
+		n := p.number(c, &p.ordered.rules)
 		r := ruleText{p.text(c), int(min(c.uint(), math.MaxInt32)), string(c.bytes())}
 		if c.known() {
 			put(&p.rules, n, r)
 		}
 	case entryAnnotation:
-		n := p.number(c, &p.numbers.annotations)
+		n := p.number(c, &p.ordered.annotations)
 		var a format.Annotation
 		for _, s := range annotationTexts(&a) {
 			*s = p.text(c)
@@ -202,10 +203,10 @@ func (p *replay) entry(c *cursor) {
 	case entryState:
 		p.row(c, true)
 	case entryMoved:
-		n := p.number(c, &p.numbers.rows)
+		n := p.number(c, &p.ordered.rows)
 		p.put(n, &replayRow{state: moved, to: c.uint()})
 	case entryHidden:
-		p.put(p.number(c, &p.numbers.rows), &replayRow{state: hidden})
+		p.put(p.number(c, &p.ordered.rows), &replayRow{state: hidden})
 	case entryHits:
 		p.hits(c)
 	case entryEvent:
@@ -228,18 +229,6 @@ func (p *replay) entry(c *cursor) {
 	}
 }
 
-// number reads the number of an entry; in version 1 it is next's.
-func (p *replay) number(c *cursor, next *uint64) uint64 {
-	if p.version != 1 {
-		return c.uint()
-	}
-	if p.gap {
-		c.unknown = true
-	}
-	*next++
-	return *next - 1
-}
-
 func put[V any](m *map[uint64]V, n uint64, v V) {
 	if *m == nil {
 		*m = make(map[uint64]V)
@@ -249,7 +238,7 @@ func put[V any](m *map[uint64]V, n uint64, v V) {
 
 // put keeps a row under its number.
 func (p *replay) put(n uint64, r *replayRow) {
-	if n >= 1<<rowBits || p.version == 1 && p.gap {
+	if n >= 1<<rowBits || p.ordered.gap && p.version == 1 {
 		return
 	}
 	if n >= uint64(len(p.rows)) {
@@ -278,49 +267,61 @@ func referred[V any](c *cursor, m map[uint64]V, n uint64) (v V) {
 	return v
 }
 
+// client returns the client with a number, as of an entry.
+func (p *replay) client(c *cursor, n uint64) (addr netip.Addr, b *devices.Binding) {
+	if client := referred(c, p.clients, n); client != nil {
+		return addrFrom(client.addr), client.binding
+	}
+	return addr, nil
+}
+
+// rule returns the rule with a number; 0 is none.
+func (p *replay) rule(c *cursor, n uint64) (r ruleText) {
+	if n == 0 {
+		return r
+	}
+	return referred(c, p.rules, n-p.base())
+}
+
+// annotation returns the annotation with a number; 0 is none.
+func (p *replay) annotation(c *cursor, n uint64) *format.Annotation {
+	if n == 0 {
+		return nil
+	}
+	return referred(c, p.annotations, n-p.base())
+}
+
+// row reads the columns of a row. Where a version with fewer of them wrote it,
+// the others are zero; what is behind them a later version wrote.
 func (p *replay) row(c *cursor, state bool) {
+	if p.version < 3 {
+		p.row2(c, state)
+		return
+	}
 	var r replayRow
-	n := p.number(c, &p.numbers.rows)
-	client, rule, attr, annotation := c.uint(), c.uint(), c.uint(), c.uint()
-	verdict, rcode, from, g := c.byte(), c.byte(), c.byte(), c.byte()
-	r.Action, r.Level = blocklists.Action(verdict>>4), blocklists.Level(verdict&15)
-	r.Rcode, r.Source, r.Transport, r.Granularity = rcode, Source(from>>4), Transport(from&15), min(granularity(g), byNobody)
-	if p.version != 1 {
-		r.Class, r.ObservedBy = blocklists.Class(c.byte()), blocklists.ObservedBy(c.byte())
-		r.Overrode = c.byte()&flagOverrode != 0
-	}
-	r.Type = uint16(c.uint())
-	r.Name, r.Alias = bytes.Clone(c.bytes()), bytes.Clone(c.bytes())
-	if client := referred(c, p.clients, client); client != nil {
-		r.Addr, r.Binding = addrFrom(client.addr), client.binding
-	}
-	base := uint64(0) // of the numbers of rules and annotations that are referred to
-	if p.version == 1 {
-		base = 1
-	}
-	if rule != 0 {
-		r.Rule = referred(c, p.rules, rule-base)
-	}
-	if attr != 0 {
-		r.Attr = referred(c, p.rules, attr-base)
-	}
-	if annotation != 0 {
-		r.Annotation = referred(c, p.annotations, annotation-base)
-	}
-	if state {
-		r.Count, r.First, r.Last = c.uint(), c.int(), c.int()
-		r.Elapsed, r.TTL = uint32(c.uint()), uint32(c.uint())
-		if p.version != 1 {
-			r.Attempts = uint32(c.uint())
+	n := c.uint()
+	fields := cursor{b: c.bytes()}
+	for i := range columns {
+		if column := &columns[i]; column.take != nil && (state || !column.counted) && len(fields.b) > 0 {
+			column.take(p, &fields, &r.entry)
 		}
 	}
-	if !c.known() || p.version == 1 && p.gap {
+	c.unknown = c.unknown || fields.unknown
+	if c.err == nil {
+		c.err = fields.err
+	}
+	p.keep(c, n, &r)
+}
+
+// keep counts a row that was read.
+func (p *replay) keep(c *cursor, n uint64, r *replayRow) {
+	if !c.known() || p.ordered.gap && p.version == 1 {
 		p.skip(r.Count)
 		return
 	}
 	p.lookups += r.Count
 	p.last = max(p.last, r.Last)
-	p.put(n, &r)
+	p.put(n, r)
 }
 
 // skip counts lookups that were read but cannot be told what they were of.
@@ -346,7 +347,7 @@ func (p *replay) hits(c *cursor) {
 			elapsed, ttl = h.uint(), h.uint()
 		}
 		row := p.target(v >> shift)
-		if h.err != nil || row == nil || p.version == 1 && p.gap {
+		if h.err != nil || row == nil || p.ordered.gap && p.version == 1 {
 			p.skip(1)
 			continue
 		}
@@ -395,8 +396,8 @@ func (p *replay) text(c *cursor) string {
 	switch n := c.uint(); n {
 	case 0:
 		if p.version == 1 {
-			n = p.numbers.texts + 2
-			p.numbers.texts++
+			n = p.ordered.texts + 2
+			p.ordered.texts++
 		} else {
 			n = c.uint()
 		}
