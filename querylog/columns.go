@@ -27,6 +27,8 @@ type column struct {
 // A codec is how a column gets from an entry to a row, by way of the store or of
 // the journal.
 type codec struct {
+	since int // the version of the schema that brought it; 0 for the first one
+
 	bind func(*rowWriter, *entry)      // to the insert; nil: NULL in every row
 	scan func(*rowReader, value, *Row) // from a store
 	open func(*entry, *Row)            // from a journal
@@ -91,11 +93,25 @@ const (
 	text    = "TEXT"
 )
 
+// since is the codec of a column that came with a version of the schema. Rows of
+// before have 0 in it, or NULL.
+func since(version int, c codec) codec {
+	c.since = version
+	return c
+}
+
+// definition is the column in the text of a table, also of one that has rows.
+func (c *column) definition() string {
+	if c.since > firstVersion && c.sql == notNull {
+		return c.name + " " + c.sql + " DEFAULT 0"
+	}
+	return c.name + " " + c.sql
+}
+
 // columns are those of the tables listed and unlisted, in their order, which is
-// also that of the journal's rows. A new one is one element at the end, one field
-// of Row, and a step of the schema that adds it to the stores that there are:
-// ALTER TABLE ... ADD COLUMN for both tables. Journals that there are lack it,
-// which is read as zero.
+// also that of the journal's rows. A new one is one element at the end, since the
+// next version of the schema, beside the fields of entry and Row that it is about.
+// Stores and journals that there are lack it, which is read as zero.
 var columns = [...]column{
 	{"id", "INTEGER PRIMARY KEY", "window << 20 | place in it", "id", codec{
 		bind: func(w *rowWriter, _ *entry) { w.int(w.id) },
@@ -111,8 +127,8 @@ var columns = [...]column{
 		func(e *entry) *int64 { return &e.Last }, func(r *Row, v int64) { r.Last = Time{time.UnixMilli(v)} }))},
 	{"count", notNull, "lookups, as received", "count", counted(number(
 		func(e *entry) *uint64 { return &e.Count }, func(r *Row, v uint64) { r.Count = v }))},
-	{"attempts", notNull, "attempts that began in this row; 0: none, or not counted", "attempts", counted(number(
-		func(e *entry) *uint32 { return &e.Attempts }, func(r *Row, v uint32) { r.Attempts = v }))},
+	{"attempts", notNull, "attempts that began in this row; 0: none, or not counted", "attempts", since(2, counted(number(
+		func(e *entry) *uint32 { return &e.Attempts }, func(r *Row, v uint32) { r.Attempts = v })))},
 	{"binding", notNull, "binding.id; 0 for none", "device device_name mac binding binding_source binding_confidence", codec{
 		bind: func(w *rowWriter, e *entry) { w.binding(e.Binding) },
 		scan: func(d *rowReader, v value, r *Row) { r.bound(d.binding(v.int())) },
@@ -133,16 +149,16 @@ var columns = [...]column{
 		scan: func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
 		open: func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) },
 	}},
-	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", codec{ // no transport that has one is served yet
+	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, codec{ // no transport that has one is served yet
 		scan: func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
-	}},
+	})},
 	{"type", notNull, "of the question; 0 in a folded row", "type", number(
 		func(e *entry) *uint16 { return &e.Type }, func(r *Row, v uint16) { r.Type = dnswire.TypeString(v) })},
 	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer", "verdict", verdictCodec()},
-	{"class", notNull, "of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself", "reason", word(
-		func(e *entry) *blocklists.Class { return &e.Class }, classWords, func(r *Row) *string { return &r.Reason })},
-	{"observed_by", notNull, "what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only", "observed_by", word(
-		func(e *entry) *blocklists.ObservedBy { return &e.ObservedBy }, observedByWords, func(r *Row) *string { return &r.ObservedBy })},
+	{"class", notNull, "of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself", "reason", since(2, word(
+		func(e *entry) *blocklists.Class { return &e.Class }, classWords, func(r *Row) *string { return &r.Reason }))},
+	{"observed_by", notNull, "what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only", "observed_by", since(2, word(
+		func(e *entry) *blocklists.ObservedBy { return &e.ObservedBy }, observedByWords, func(r *Row) *string { return &r.ObservedBy }))},
 	{"list", notNull, "of the deciding rule: list.id; 0 for none", "list", codec{
 		bind: func(w *rowWriter, e *entry) { w.list(e.Rule.List) },
 		scan: func(d *rowReader, v value, r *Row) { r.List = d.list(v.int()) },
@@ -216,7 +232,7 @@ var columns = [...]column{
 		},
 		open: func(e *entry, r *Row) { r.Rule = e.Rule.Text },
 	}},
-	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", codec{}},
+	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", since(2, codec{})},
 }
 
 // verdictCodec is that of the verdict, with which the journal keeps whether an
@@ -292,7 +308,7 @@ func createRows(table string) string {
 		if i == len(columns)-1 {
 			comma = ""
 		}
-		line := fmt.Sprintf("\t%s %s%s", c.name, c.sql, comma)
+		line := "\t" + c.definition() + comma
 		if c.doc != "" {
 			line = fmt.Sprintf("%-32s -- %s", line, c.doc)
 		}
@@ -300,6 +316,19 @@ func createRows(table string) string {
 	}
 	b.WriteString(") STRICT;\n")
 	return b.String()
+}
+
+// addColumns are the statements that add the columns of a version of the schema
+// to the tables of rows that there are.
+func addColumns(columns []column, version int) (sql string) {
+	for _, table := range rowTables {
+		for i := range columns {
+			if c := &columns[i]; c.since == version {
+				sql += `ALTER TABLE ` + table + ` ADD COLUMN ` + c.definition() + `; `
+			}
+		}
+	}
+	return sql
 }
 
 // insertRow is the statement that adds a row.

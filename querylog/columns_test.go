@@ -106,7 +106,37 @@ func TestEveryWordOfAReasonIsDocumented(t *testing.T) {
 // The schema of a released version never changes: this file and the store beside
 // it are what other programs have.
 func TestTheSchemaNeverChanges(t *testing.T) {
-	golden(t, "schema-2.sql", schema())
+	golden(t, fmt.Sprintf("schema-%d.sql", schemaVersion), schema())
+}
+
+// A store that is there gets the columns of a later version, which are zero in
+// the rows of before, and is read before it has got them.
+func TestColumnsAreAddedToAStoreThatIsThere(t *testing.T) {
+	later := append(columns[:len(columns):len(columns)],
+		column{name: "colour", sql: notNull, codec: since(schemaVersion+1, codec{})}, column{name: "shape", sql: text, codec: since(schemaVersion+1, codec{})})
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if _, _, err := s.commit(&windowData{number: 1, node: "attic", entries: foldOf(listed(t, 3)).entries}); err != nil {
+		t.Fatal(err)
+	}
+	before := layout2
+	for i := len(columns); i < len(later); i++ {
+		if got := before.column(&later[i]); got != []string{"0", "NULL"}[i-len(columns)] {
+			t.Errorf("%s is read as %s from a store that lacks it", later[i].name, got)
+		}
+	}
+	if err := s.conn.Exec(addColumns(later, schemaVersion+1)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.number(`SELECT count(*) FROM listed WHERE colour = 0 AND shape IS NULL`); err != nil || n != 3 {
+		t.Errorf("got %d rows with the new columns, %v, want 3", n, err)
+	}
+	if err := s.conn.Exec(addColumns(columns[:], schemaVersion+1)); err != nil {
+		t.Errorf("a version without columns: %v", err)
+	}
 }
 
 // Whatever an entry says, the journal gives the same entry back, and the store
@@ -186,11 +216,20 @@ func TestAJournalMayHaveFewerOrMoreColumns(t *testing.T) {
 	full := &entry{Count: 3, First: 5, Last: 6, Type: 1, Name: []byte("\x01x\x00"), Alias: []byte("\x01y\x00")}
 	enc := newEncoder(9)
 	enc.window(1, "attic")
-	enc.entry(0, 0, full, true)
-	whole := bytes.Clone(enc.writing.fields)
-	for i, fields := range [][]byte{whole[:len(whole)-3-1], append(bytes.Clone(whole), 1, 2, 3)} { // without the name
+	var fewer []byte
+	w := &enc.writing
+	for i := range columns {
+		if columns[i].name == "name" {
+			fewer = bytes.Clone(w.fields)
+		}
+		if put := columns[i].put; put != nil {
+			put(w, full)
+		}
+	}
+	whole := bytes.Clone(w.fields)
+	for i, fields := range [][]byte{whole, fewer, append(bytes.Clone(whole), 1, 2, 3)} {
 		enc.kind(entryState)
-		enc.uint(uint64(i) + 1)
+		enc.uint(uint64(i))
 		enc.inFrame += 3
 		enc.uint(uint64(len(fields)))
 		enc.out = append(enc.out, fields...)

@@ -19,8 +19,9 @@ type layout struct {
 	joins   string            // of the tables that rows refer to; %[1]s is the table of rows
 }
 
+// layout2 is that of all versions since, which differ in columns alone.
 var layout2 = layout{
-	version: 2,
+	version: firstVersion,
 	names:   true,
 	joins: `
 	LEFT JOIN binding b ON b.id = r.binding
@@ -40,13 +41,24 @@ func (l *layout) expr(of, otherwise string) string {
 	return otherwise
 }
 
+// column is a column of a row, or what stands for it where this version lacks it.
+func (l *layout) column(c *column) string {
+	switch {
+	case c.since <= l.version:
+		return l.expr(c.name, `r.`+c.name)
+	case c.sql == notNull:
+		return `0`
+	}
+	return `NULL`
+}
+
 // selectRows is the query of the rows of a table between two numbers, both
 // excluded: the number, the table, then what columns say.
 func (l *layout) selectRows(table int, where string) string {
 	exprs := []string{`r.id`, strconv.Itoa(table)}
 	for i := range columns {
 		if c := &columns[i]; c.scan != nil {
-			exprs = append(exprs, l.expr(c.name, `r.`+c.name))
+			exprs = append(exprs, l.column(c))
 		}
 	}
 	return `SELECT ` + strings.Join(exprs, `, `) + l.from(rowTables[table], where)

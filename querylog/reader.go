@@ -196,6 +196,11 @@ func openDatabase(ctx context.Context, path string, l *layout) (*database, error
 		db.close()
 		return nil, nil
 	}
+	if l == &layout2 { // the file of version 1 says 2 while it is copied
+		own := layout2
+		own.version = int(db.version)
+		db.layout = &own
+	}
 	return db, nil
 }
 

@@ -3,11 +3,12 @@ package querylog
 import "fmt"
 
 // schemaVersion is kept in the store's user_version. Version 1 was another file
-// (see version1.go); steps[i] brings a store from version i+2 to i+3, in place;
-// a step, once released, never changes.
-const schemaVersion = 2
-
-var steps = [schemaVersion - 2]string{}
+// (see version1.go). A store of a later version is brought forward in place, a
+// version at a time: it gets that version's columns.
+const (
+	schemaVersion = 2
+	firstVersion  = 2 // of this file
+)
 
 // rowBits is how many bits of a row's id its place in the window takes. The
 // rest is the window's number.

@@ -113,7 +113,7 @@ func (s *store) bringForward(version int64) error {
 	}
 	for ; version < schemaVersion; version++ {
 		err := s.transact(func() error {
-			return s.conn.Exec(steps[version-2] + fmt.Sprintf(`; PRAGMA user_version = %d`, version+1))
+			return s.conn.Exec(addColumns(columns[:], int(version)+1) + fmt.Sprintf(`PRAGMA user_version = %d`, version+1))
 		})
 		if err != nil {
 			return fmt.Errorf("schema %d: %w", version+1, err)

@@ -16,10 +16,6 @@ var layout1 = layout{
 	LEFT JOIN binding b ON b.id = r.binding
 	LEFT JOIN annotation a ON a.id = r.note`,
 	exprs: map[string]string{
-		"attempts":       `0`,
-		"class":          `0`,
-		"observed_by":    `0`,
-		"client_id":      `NULL`,
 		"annotation":     `r.note`,
 		"answered_from":  `r.source`,
 		"name of a row":  `r.name`,
