@@ -248,10 +248,10 @@ func TestAJournalMayHaveFewerOrMoreColumns(t *testing.T) {
 	}
 }
 
-// store-2 was made when version 2 was released: a store with rows of every kind,
-// and what was read in it. Later versions read the same, but for new keys.
+// store-2 is a store of version 2 with rows of every kind, and what was read in
+// it. Later versions read the same, but for new keys, and do not make it anew.
 func TestAStoreOfVersion2IsReadAsItWas(t *testing.T) {
-	if *update {
+	if *update && schemaVersion == 2 {
 		makeVersion2(t)
 	}
 	dir := t.TempDir()
