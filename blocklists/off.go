@@ -32,7 +32,7 @@ func (s *Store) Off() (off []OffList) {
 	defer s.mu.Unlock()
 	for _, src := range s.sources {
 		if !src.used {
-			off = append(off, OffList{src.name, src.path, src.kind, src.settings.FormatOptions(src.name, src.kind), s.opts.Shipped, src.shipped})
+			off = append(off, OffList{src.name, src.path, src.kind, s.formatOptions(src), s.opts.Shipped, src.shipped})
 		}
 	}
 	return off

@@ -18,6 +18,7 @@ type Options struct {
 	StateDir string // pauses are kept here; CacheDir where empty
 
 	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
+	Claims     format.Claims  // of the shipped lists; nil for none
 	Subscribed []Source       // downloaded lists, watched like those of Dir
 	Lists      []ListSettings // by name; a list without settings is enforced as it is
 	Groups     []GroupSettings

@@ -438,6 +438,15 @@ func (o *Options) settingsFor(name, base string, kind Kind) ListSettings {
 
 func (l *ListSettings) enabled() bool { return l.Enabled == nil || *l.Enabled }
 
+// formatOptions returns how a list's lines are to be read.
+func (s *Store) formatOptions(src *source) format.Options {
+	o := src.settings.FormatOptions(src.name, src.kind)
+	if src.kind == Shipped {
+		o.Claims = s.opts.Claims
+	}
+	return o
+}
+
 // FormatOptions returns how the lines of a list are to be read.
 func (l *ListSettings) FormatOptions(name string, kind Kind) format.Options {
 	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers, Suffixes: l.Suffixes}

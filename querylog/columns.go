@@ -189,7 +189,7 @@ var columns = [...]column{
 	}},
 	{"level", notNull, "of the attribution: 0 none, 1 owner, 2 list, 3 rule", "attribution", word(
 		func(e *entry) *blocklists.Level { return &e.Level }, levelWords, func(r *Row) *string { return &r.Attribution })},
-	{"annotation", notNull, "annotation.id; 0 for none", "vendor product purpose tier source region confidence breaks", codec{
+	{"annotation", notNull, "annotation.id; 0 for none", "vendor product purpose tier source region confidence independent contested breaks", codec{
 		bind: func(w *rowWriter, e *entry) { w.annotation(e.Annotation) },
 		scan: func(d *rowReader, v value, r *Row) { r.annotated(d.annotation(v.int())) },
 		open: func(e *entry, r *Row) { r.annotated(e.Annotation) },
@@ -279,7 +279,9 @@ func (r *Row) annotated(a *format.Annotation) {
 		return
 	}
 	r.Vendor, r.Product, r.Purpose, r.Tier, r.Source = a.Vendor, a.Product, a.Purpose, a.Tier, a.Source
-	r.Region, r.Confidence, r.Breaks = a.Region, a.Confidence, a.Breaks
+	r.Region, r.Breaks = a.Region, a.Breaks
+	trust := format.ReadConfidence(a.Confidence)
+	r.Confidence, r.Independent, r.Contested = trust.Word, trust.Independent, trust.Contested
 }
 
 // fold says how coarse the row is. It comes behind the type.

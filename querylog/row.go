@@ -41,7 +41,9 @@ type Row struct {
 
 	Attempts        uint32 `json:"attempts,omitempty"` // that began in this row; 0 also where they were not counted
 	Region          string `json:"region,omitempty"`
-	Confidence      string `json:"confidence,omitempty"` // the annotation's: stated or name
+	Confidence      string `json:"confidence,omitempty"`  // the annotation's: a word of format.Confidence, or the list's own
+	Independent     int    `json:"independent,omitempty"` // sources that do not copy one another, behind the confidence; 0 for unknown
+	Contested       bool   `json:"contested,omitempty"`   // sources disagree on what breaks
 	Breaks          string `json:"breaks,omitempty"`
 	Attribution     string `json:"attribution,omitempty"` // rule, list or owner; "" for none
 	AttributionList string `json:"attribution_list,omitempty"`

@@ -5,6 +5,7 @@
 package catalog
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -20,10 +21,11 @@ import (
 
 //go:generate go test -run TestPages -update
 
-//go:embed *.txt
+//go:embed *.txt *.tsv
 var files embed.FS
 
-// FS returns the list files: one NAME.txt per vendor or set at its root.
+// FS returns the list files, one NAME.txt per vendor or set, and the tables they
+// refer to.
 func FS() fs.FS { return files }
 
 // An Entry is what the catalogue knows of one name, or of a name and everything
@@ -32,22 +34,36 @@ type Entry struct {
 	Name  string `json:"name"`            // lower case, without trailing dot
 	Exact bool   `json:"exact,omitempty"` // Name alone, not what is below it
 
-	Vendor     string   `json:"vendor"`
-	Product    string   `json:"product,omitempty"`
-	Purpose    string   `json:"purpose,omitempty"`    // one of Purposes; "" for an owner
-	Tier       string   `json:"tier"`                 // telemetry, mixed, essential or owner
-	Region     string   `json:"region,omitempty"`     // see Regions; "" where the name does not tell
-	Sources    []string `json:"sources"`              // who says so: URLs, or owner/repository:path
-	Breaks     string   `json:"breaks,omitempty"`     // what breaks when blocked
-	Since      string   `json:"since,omitempty"`      // YYYY, YYYY-MM or YYYY-MM-DD of the oldest dated source
-	Confidence string   `json:"confidence,omitempty"` // stated, or name: the purpose is read off the name
-	Software   string   `json:"software,omitempty"`   // whose collector it is, when not the vendor's own
+	Vendor   string `json:"vendor"`
+	Product  string `json:"product,omitempty"`
+	Purpose  string `json:"purpose,omitempty"`  // one of Purposes; "" for an owner
+	Tier     string `json:"tier"`               // telemetry, mixed, essential or owner
+	Region   string `json:"region,omitempty"`   // see Regions; "" where the name does not tell
+	Breaks   string `json:"breaks,omitempty"`   // what breaks when blocked
+	Since    string `json:"since,omitempty"`    // YYYY, YYYY-MM or YYYY-MM-DD of the oldest dated source
+	Software string `json:"software,omitempty"` // whose collector it is, when not the vendor's own
+
+	Claims      []Claim `json:"claims"`              // who says what, the strongest first
+	Confidence  string  `json:"confidence"`          // computed from the claims: see format.Confidence
+	Independent int     `json:"independent"`         // sources that do not copy one another, behind Confidence
+	Contested   bool    `json:"contested,omitempty"` // sources disagree on what breaks
 
 	File string `json:"file"` // the list file, e.g. "xiaomi.txt"
 	Line int    `json:"line"` // from 1
 
-	listed bool // a plain line, which blocks; else a comment line
+	listed bool   // a plain line, which blocks; else a comment line
+	claims string // as the list writes them
+	said   string // by confidence=
+	source string // by source=, which the catalogue does not use
 }
+
+// Trust returns why the entry is believed.
+func (e *Entry) Trust() format.Confidence {
+	return format.Confidence{Word: e.Confidence, Independent: e.Independent, Contested: e.Contested}
+}
+
+// Sources returns the addresses of the documents that the entry rests on.
+func (e *Entry) Sources() []string { return urls(e.Claims) }
 
 // Listed reports whether the entry is a line that blocks, for every program that
 // reads the file as a plain list. Whether Telltale enforces or observes it is up
@@ -78,19 +94,24 @@ func below(name, parent string) bool {
 type Catalog struct {
 	entries []Entry          // in the order of files and lines
 	byName  map[string][]int // entries by Name
+	sources *Sources
 }
 
 // Load reads the shipped files.
 func Load() (*Catalog, error) { return Read(FS()) }
 
-// Read reads the files *.txt at the root of fsys. A line that cannot be read is
-// an error that names file and line: the shipped files have none.
+// Read reads the files *.txt at the root of fsys, and the tables beside them. A
+// line that cannot be read is an error that names file and line: the shipped files
+// have none.
 func Read(fsys fs.FS) (*Catalog, error) {
 	names, err := fs.Glob(fsys, "*.txt")
 	if err != nil {
 		return nil, err
 	}
 	c := &Catalog{byName: map[string][]int{}}
+	if c.sources, err = ReadSources(fsys); err != nil {
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
 	for _, name := range names {
 		if err := c.read(fsys, name); err != nil {
 			return nil, fmt.Errorf("catalogue: %w", err)
@@ -99,18 +120,34 @@ func Read(fsys fs.FS) (*Catalog, error) {
 	return c, nil
 }
 
+// ReadSources reads the tables of sources at the root of fsys.
+func ReadSources(fsys fs.FS) (*Sources, error) {
+	var first error
+	s, err := readSources(fsys, func(file string, line int, what string) {
+		if first == nil {
+			first = fmt.Errorf("%s:%d: %s", file, line, what)
+		}
+	})
+	return s, cmp.Or(err, first)
+}
+
 func (c *Catalog) read(fsys fs.FS, name string) error {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	var problem error
 	report := format.Parse(f, format.Options{Name: strings.TrimSuffix(name, path.Ext(name))}, func(r *format.Rule) {
 		e := entry(r)
 		e.File = name
-		c.byName[e.Name] = append(c.byName[e.Name], len(c.entries))
-		c.entries = append(c.entries, e)
+		if what := c.add(&e); what != "" && problem == nil {
+			problem = fmt.Errorf("%s:%d: %s", name, e.Line, what)
+		}
 	})
+	if problem != nil {
+		return problem
+	}
 	if report.Err != nil {
 		return fmt.Errorf("%s: %w", name, report.Err)
 	}
@@ -118,6 +155,21 @@ func (c *Catalog) read(fsys fs.FS, name string) error {
 		return fmt.Errorf("%s:%s", name, report.Bad[0])
 	}
 	return nil
+}
+
+// add takes an entry, computes what its claims make of it, and says what is wrong
+// with them.
+func (c *Catalog) add(e *Entry) (problem string) {
+	if n := len(c.entries); n > 0 && c.entries[n-1].claims == e.claims {
+		e.Claims = c.entries[n-1].Claims
+	} else {
+		e.Claims, problem = c.sources.claims(e.claims)
+	}
+	trust := c.sources.confidence(e.Claims, e.said == format.ReadOffName)
+	e.Confidence, e.Independent, e.Contested = trust.Word, trust.Independent, trust.Contested
+	c.byName[e.Name] = append(c.byName[e.Name], len(c.entries))
+	c.entries = append(c.entries, *e)
+	return problem
 }
 
 // entry makes an entry of a rule, of which it keeps nothing but the texts.
@@ -130,8 +182,8 @@ func entry(r *format.Rule) Entry {
 	}
 	if n := r.Note; n != nil {
 		e.Vendor, e.Product, e.Purpose, e.Tier, e.Region = n.Vendor, n.Product, n.Purpose, n.Tier, n.Region
-		e.Sources = strings.Fields(n.Source)
-		e.Breaks, e.Since, e.Confidence, e.Software = n.Breaks, n.Since, n.Confidence, n.Software
+		e.Breaks, e.Since, e.Software = n.Breaks, n.Since, n.Software
+		e.claims, e.said, e.source = n.Claims, n.Confidence, n.Source
 	}
 	return e
 }

@@ -309,7 +309,7 @@ func TestCitedListsHaveTheName(t *testing.T) {
 	texts := map[string]map[string]bool{}
 	checked := 0
 	for _, e := range load(t).Entries() {
-		for _, source := range e.Sources {
+		for _, source := range e.Sources() {
 			file, ok := lists[source]
 			if !ok {
 				continue

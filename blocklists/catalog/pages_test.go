@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 )
 
 var update = flag.Bool("update", false, "write docs/catalogue anew")
@@ -166,7 +165,7 @@ func (p *page) vendors(entries []Entry) {
 			if owner {
 				fmt.Fprint(p, "\n| domains owned | source |\n|---|---|\n")
 			} else {
-				fmt.Fprint(p, "\n| names | product | purpose | tier | since | breaks when blocked | sources |\n|---|---|---|---|---|---|---|\n")
+				fmt.Fprint(p, "\n| names | product | purpose | how sure | tier | since | breaks when blocked | sources |\n|---|---|---|---|---|---|---|---|\n")
 			}
 			vendor, tier = e.Vendor, e.Tier
 		}
@@ -178,7 +177,7 @@ func (p *page) vendors(entries []Entry) {
 // sameRow reports whether two entries differ in nothing but name and region.
 func sameRow(a, b *Entry) bool {
 	return a.Vendor == b.Vendor && a.Product == b.Product && a.Purpose == b.Purpose && a.Tier == b.Tier && a.Breaks == b.Breaks &&
-		a.Since == b.Since && a.Confidence == b.Confidence && a.Software == b.Software && slices.Equal(a.Sources, b.Sources)
+		a.Since == b.Since && a.said == b.said && a.Software == b.Software && a.claims == b.claims
 }
 
 func (p *page) row(entries []Entry) {
@@ -192,39 +191,44 @@ func (p *page) row(entries []Entry) {
 	}
 	all := strings.Join(written, "<br>")
 	if e.Tier == "owner" {
-		fmt.Fprintf(p, "| %s | %s |\n", all, p.sources(e.Sources))
+		fmt.Fprintf(p, "| %s | %s |\n", all, p.sources(e.Claims))
 		return
 	}
 	product, purpose := e.Product, e.Purpose
 	if e.Software != "" {
 		product += " (runs " + e.Software + ")"
 	}
-	if e.Confidence == "name" {
-		purpose += ", by its name"
-	}
-	fmt.Fprintf(p, "| %s | %s | %s | %s | %s | %s | %s |\n", all, product, purpose, e.Tier, e.Since, e.Breaks, p.sources(e.Sources))
+	fmt.Fprintf(p, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", all, product, purpose, e.Trust().Text(), e.Tier, e.Since, e.Breaks, p.sources(e.Claims))
 }
 
-// sources writes sources as links to the references at the end of the page.
-func (p *page) sources(sources []string) string {
+// sources writes who says what, as links to the references at the end of the page.
+func (p *page) sources(claims []Claim) string {
 	var b strings.Builder
-	for i, s := range sources {
-		if i > 0 {
+	kind := Kind("")
+	for _, c := range claims {
+		switch {
+		case c.Kind != kind && kind != "":
+			fmt.Fprintf(&b, "; %s: ", kindText[c.Kind])
+		case c.Kind != kind:
+			fmt.Fprintf(&b, "%s: ", kindText[c.Kind])
+		default:
 			b.WriteString(", ")
 		}
-		if !strings.HasPrefix(s, "https://") {
-			b.WriteString("`" + s + "`")
-			continue
-		}
-		n, ok := p.links[s]
+		kind = c.Kind
+		n, ok := p.links[c.Source.URL]
 		if !ok {
-			p.order = append(p.order, s)
+			p.order = append(p.order, c.Source.URL)
 			n = len(p.order)
-			p.links[s] = n
+			p.links[c.Source.URL] = n
 		}
-		fmt.Fprintf(&b, "[%s][%d]", label(s), n)
+		fmt.Fprintf(&b, "[%s][%d]", c.Source.ID, n)
 	}
 	return b.String()
+}
+
+// kindText is what a claim is on a page.
+var kindText = map[Kind]string{
+	VendorDocuments: "the vendor", Measured: "measured", StatesPurpose: "purpose", StatesBreakage: "breakage", Disputes: "does not break", HasTheName: "name",
 }
 
 func (p *page) references() {
@@ -234,21 +238,6 @@ func (p *page) references() {
 	for i, s := range p.order {
 		fmt.Fprintf(p, "[%d]: %s\n", i+1, s)
 	}
-}
-
-// label is a source's short name: the repository, with an issue's number, or the
-// host.
-func label(source string) string {
-	s := strings.TrimPrefix(source, "https://")
-	host, path, _ := strings.Cut(s, "/")
-	if host != "github.com" {
-		return host
-	}
-	parts := strings.Split(path, "/")
-	if len(parts) > 3 && (parts[2] == "issues" || parts[2] == "pull") {
-		return parts[0] + "/" + parts[1] + "#" + parts[3]
-	}
-	return parts[0] + "/" + parts[1]
 }
 
 // docs/catalogue.md is written by hand, but for its two vocabularies.
@@ -286,7 +275,7 @@ func TestTheDocumentedExampleIsRead(t *testing.T) {
 	if !ok {
 		t.Fatal("docs/catalogue.md is without its example")
 	}
-	problems, err := Check(fstest.MapFS{"xiaomi.txt": {Data: []byte(strings.ReplaceAll(example, "https://...", "https://xiaomi.example/"))}})
+	problems, err := Check(withSources("xiaomi.txt", example))
 	if err != nil || len(problems) > 0 {
 		t.Errorf("got %v %v", problems, err)
 	}

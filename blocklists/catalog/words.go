@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,61 @@ var Purposes = []Purpose{
 	{"connectivity", "checks whether there is internet"},
 	{"canary", "names by whose answer a program decides whether to use its own resolver"},
 	{"dns-bypass", "resolvers that a device asks instead of its network's"},
+}
+
+// readableWords are what a purpose is read off a name by: words of four letters or
+// more within a label, shorter ones alone, or where they begin (log-) or end (-log)
+// what stands between digits and signs.
+var readableWords = map[string]string{
+	"telemetry":       "telemetr track stat metric report collect event data beacon log- -log -logs usage analy monitor mon trace insight uba probe count measure",
+	"analytics":       "analy track stat metric event log- -log -logs report collect data insight pixel click matomo sensors beacon count measure visit funnel behavio gtm -gtm tag tags rum telemetr",
+	"crash":           "crash sentry bugly bugsnag bug bugs bugreport error err err- exception anr dump",
+	"diagnostics":     "diag log- -log -logs perf monitor mon feedback trace apm -apm rum report health speed quality stat metric debug upload insight",
+	"ads":             "ad ads ads- -ads adv adx ssp dsp rtb advert adserv adsdk adlog adword adnet adunion promo sponsor banner admob splash bidd doubleclick",
+	"attribution":     "attrib install conversion referr campaign track skad impression launch",
+	"acr":             "acr acr- -acr fingerprint",
+	"experiment":      "exp experiment abtest ab gray test variant",
+	"survey":          "survey feedback nps question research intercept customervoice",
+	"location":        "location loc geo geo- gps gps- lbs position gnss agps supl find",
+	"social":          "social share like widget",
+	"suggestions":     "suggest recommend rec reco feed discover search",
+	"voice-assistant": "voice speech assistant asr tts nlp alexa bixby siri xiaoai ai",
+	"config":          "config conf cfg -cfg setting switch control remote policy param feature flag regist",
+	"push":            "push notif mqtt msg message messag notice",
+	"content":         "content cdn img image video static media pic download music theme news browser search weather",
+	"store":           "store market app apps shop",
+	"cloud-control":   "cloud iot mqtt control device api",
+	"account":         "account login auth sso passport id user sign",
+	"activation":      "activ licen register reg",
+	"consent":         "consent privacy gdpr cmp",
+	"security":        "sec security safe virus protect cert ocsp crl trust",
+	"update":          "update upgrade ota -ota fota firmware fw",
+	"time":            "time ntp clock",
+	"connectivity":    "connect conn captive detect network check wifi portal",
+	"dns-bypass":      "dns doh dot",
+}
+
+// notReadable are words that begin or end like those above and mean something else.
+var notReadable = strings.Fields("login logout logo logos logitech logic blog catalog dialog apple appleid")
+
+// readable reports whether a purpose can be read in a name.
+func readable(name, purpose string) bool {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r < 'a' || r > 'z' })
+	for word := range strings.FieldsSeq(readableWords[purpose]) {
+		begins, isBeginning := strings.CutSuffix(word, "-")
+		ends, isEnd := strings.CutPrefix(word, "-")
+		for _, part := range parts {
+			switch {
+			case slices.Contains(notReadable, part):
+			case part == word,
+				isBeginning && strings.HasPrefix(part, begins),
+				isEnd && strings.HasSuffix(part, ends),
+				!isBeginning && !isEnd && len(word) > 3 && strings.Contains(part, word):
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Regions are the values of region= beside the two letters of a country (ISO

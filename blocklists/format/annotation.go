@@ -1,6 +1,7 @@
 package format
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,10 +93,21 @@ func (p *parser) annotation(pairs []pair, base *Annotation) *Annotation {
 	if base != nil {
 		*a = *base
 	}
+	claims := slices.ContainsFunc(pairs, func(kv pair) bool { return kv.key == "claims" })
+	if claims {
+		a.Source, a.Confidence = "", ""
+	}
 	for _, kv := range pairs {
 		if problem := a.set(kv.key, strings.Clone(kv.value), p.location()); problem != "" {
 			p.bad(BadAnnotation, kv.key+"="+kv.value, "%s", problem)
 		}
+	}
+	if claims && p.Claims != nil {
+		var problem string
+		if a.Source, a.Confidence, problem = p.Claims(a.Claims, a.Confidence); problem != "" {
+			p.bad(BadAnnotation, "claims="+a.Claims, "%s", problem)
+		}
+		a.Claims = ""
 	}
 	return a
 }
@@ -182,6 +194,8 @@ func (a *Annotation) set(key, value string, at *time.Location) (problem string) 
 		a.Breaks = value
 	case "since":
 		a.Since = value
+	case "claims":
+		a.Claims = value
 	case "confidence":
 		a.Confidence = value
 	case "software":
@@ -200,7 +214,7 @@ func (a *Annotation) set(key, value string, at *time.Location) (problem string) 
 			return "until=" + printable(value) + " is no date, and the rule is not in force: write until=2026-12-31, or a time such as 2026-12-31T18:00:00Z"
 		}
 	default:
-		return "the key " + printable(key) + " is unknown: known are vendor, product, purpose, tier, region, source, breaks, since, confidence, software, until and name"
+		return "the key " + printable(key) + " is unknown: known are vendor, product, purpose, tier, region, source, breaks, since, confidence, claims, software, until and name"
 	}
 	return ""
 }

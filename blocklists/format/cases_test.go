@@ -620,7 +620,7 @@ bad annotation: until=tomorrow is no date, and the rule is not in force: write u
 domain block subtree a.example vendor="X" purpose="ads"
 bad annotation: word has no value: write key=value, or key="several words"
 bad annotation: the quote behind purpose= is not closed: close it
-bad annotation: the key colour is unknown: known are vendor, product, purpose, tier, region, source, breaks, since, confidence, software, until and name
+bad annotation: the key colour is unknown: known are vendor, product, purpose, tier, region, source, breaks, since, confidence, claims, software, until and name
 bad annotation: tier=bad is unknown: write telemetry, mixed, essential or owner`},
 		{"name= behind a rule is a mistake", "a.example #@ name=b.example", Options{}, `
 domain block subtree a.example

@@ -74,7 +74,7 @@ func writeExtra(w io.Writer, x *Extra) {
 func writeNote(w io.Writer, a *Annotation) {
 	for _, kv := range []struct{ key, value string }{
 		{"vendor", a.Vendor}, {"product", a.Product}, {"purpose", a.Purpose}, {"tier", a.Tier}, {"region", a.Region}, {"source", a.Source},
-		{"breaks", a.Breaks}, {"since", a.Since}, {"confidence", a.Confidence}, {"software", a.Software},
+		{"breaks", a.Breaks}, {"since", a.Since}, {"confidence", a.Confidence}, {"claims", a.Claims}, {"software", a.Software},
 	} {
 		if kv.value != "" {
 			fmt.Fprintf(w, " %s=%q", kv.key, kv.value)

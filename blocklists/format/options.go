@@ -16,10 +16,16 @@ type Options struct {
 	Answers  bool           // the list may answer with addresses and names of its own (answers: true)
 	Suffixes bool           // the list may have patterns that match all below a public suffix (suffixes: true)
 	Location *time.Location // in which until= dates end; nil for time.Local
+	Claims   Claims         // what claims= stands for; nil where the list has no table of sources
 	Limits   Limits
 
 	general bool // never take the fast path; tests compare both
 }
+
+// Claims turns the text of claims= into what an annotation shows: the addresses of
+// its sources, and how far it is to be believed (see Confidence). said is what the
+// list itself writes by confidence=. The problem says what is wrong with the text.
+type Claims func(claims, said string) (source, confidence, problem string)
 
 // Formats are the values of Options.Format. Only "regex" and "rpz" change how a
 // line is read: bare lines are patterns, or the file is a zone from its first

@@ -84,8 +84,9 @@ type Annotation struct {
 	Source          string    // who says so: a URL or repository:path; several separated by spaces
 	Breaks          string    // what breaks when blocked
 	Since           string    // year or date the claim dates from
-	Confidence      string    // stated or name
+	Confidence      string    // as Confidence.String writes it, or in a list's own words
 	Software        string    // whose collector runs there, when not the vendor's own
+	Claims          string    // sources by kind of claim, where Options.Claims was nil
 	Until           time.Time // the rule ends then; zero for never
 }
 

@@ -20,7 +20,7 @@ const (
 
 func costOfAnnotation(n *format.Annotation) int64 {
 	texts := len(n.Vendor) + len(n.Product) + len(n.Purpose) + len(n.Tier) + len(n.Region) + len(n.Source) +
-		len(n.Breaks) + len(n.Since) + len(n.Confidence) + len(n.Software)
+		len(n.Breaks) + len(n.Since) + len(n.Confidence) + len(n.Claims) + len(n.Software)
 	return annotationCost + int64(textCopies*texts)
 }
 

@@ -61,11 +61,10 @@ func (cl *cli) printVendors(all []catalog.Count) error {
 	return w.Flush()
 }
 
-// An entryJSON has its sources as the log and explain have them.
+// An entryJSON has its sources as the log and explain have them, too.
 type entryJSON struct {
 	*catalog.Entry
-	Sources []string `json:"sources,omitempty"` // hides the entry's
-	Source  string   `json:"source"`
+	Source string `json:"source"`
 }
 
 func (cl *cli) printEntries(entries []catalog.Entry) error {
@@ -73,7 +72,7 @@ func (cl *cli) printEntries(entries []catalog.Entry) error {
 	for i := range entries {
 		var err error
 		if cl.json {
-			err = enc.Encode(entryJSON{&entries[i], nil, strings.Join(entries[i].Sources, " ")})
+			err = enc.Encode(entryJSON{&entries[i], strings.Join(entries[i].Sources(), " ")})
 		} else {
 			err = printEntry(cl.out, &entries[i])
 		}
@@ -90,8 +89,11 @@ func printEntry(w io.Writer, e *catalog.Entry) error {
 	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
 	printNote(&b, map[string]string{
 		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
-		"since": e.Since, "confidence": e.Confidence, "software": e.Software, "source": strings.Join(e.Sources, " "),
+		"since": e.Since, "confidence": e.Trust().Text(), "software": e.Software,
 	})
+	for _, claim := range e.Claims {
+		fmt.Fprintf(&b, "  %-16s %s\n", claim.Kind, claim.Source.URL)
+	}
 	fmt.Fprintf(&b, "  %-11s %s:%d\n", "listed in", e.File, e.Line)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -280,9 +280,16 @@ func noteJSON(n *format.Annotation) map[string]string {
 		return nil
 	}
 	m := map[string]string{}
+	trust := format.ReadConfidence(n.Confidence)
+	if trust.Independent > 0 {
+		m["independent"] = strconv.Itoa(trust.Independent)
+	}
+	if trust.Contested {
+		m["contested"] = "true"
+	}
 	for k, v := range map[string]string{
 		"vendor": n.Vendor, "product": n.Product, "purpose": n.Purpose, "tier": n.Tier, "region": n.Region, "source": n.Source,
-		"breaks": n.Breaks, "since": n.Since, "confidence": n.Confidence, "software": n.Software,
+		"breaks": n.Breaks, "since": n.Since, "confidence": trust.Word, "software": n.Software,
 	} {
 		if v != "" {
 			m[k] = v

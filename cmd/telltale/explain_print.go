@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
+	"telltale/blocklists/format"
 	"telltale/web"
 )
 
@@ -96,6 +98,9 @@ func printMatch(b *strings.Builder, m *web.Match) {
 func printNote(b *strings.Builder, note map[string]string) {
 	for _, k := range []string{"vendor", "product", "purpose", "tier", "region", "software", "breaks", "since", "confidence", "source"} {
 		v := note[k]
+		if k == "confidence" {
+			v = trustOf(note).Text()
+		}
 		if k != "source" {
 			printPair(b, k, v)
 			continue
@@ -105,6 +110,12 @@ func printNote(b *strings.Builder, note map[string]string) {
 			k = ""
 		}
 	}
+}
+
+// trustOf returns the confidence that a note has in parts.
+func trustOf(note map[string]string) format.Confidence {
+	n, _ := strconv.Atoi(note["independent"])
+	return format.Confidence{Word: note["confidence"], Independent: n, Contested: note["contested"] != ""}
 }
 
 func printPair(b *strings.Builder, key, value string) {

@@ -81,7 +81,7 @@ func modeOf(words ...string) *blocklists.Mode {
 // may still be under way that know it.
 func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.Options {
 	o := blocklists.Options{
-		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(),
+		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(), Claims: catalog.Claims(),
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
 	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)

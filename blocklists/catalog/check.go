@@ -22,8 +22,9 @@ type Problem struct {
 // String is "FILE:LINE: what is wrong: what to do".
 func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.What) }
 
-// Check reads the files *.txt at the root of fsys and returns everything about
-// them that the catalogue does not allow, in the order of files and lines. It
+// Check reads the files *.txt at the root of fsys, and the tables beside them, and
+// returns everything about them that the catalogue does not allow, in the order of
+// files and lines. It
 // needs nothing but the files: what the outside says of them (coverage, names
 // that must never be blocked) is checked by the package's tests.
 func Check(fsys fs.FS) ([]Problem, error) {
@@ -32,6 +33,10 @@ func Check(fsys fs.FS) ([]Problem, error) {
 		return nil, err
 	}
 	c := &checker{catalog: Catalog{byName: map[string][]int{}}}
+	c.catalog.sources, err = readSources(fsys, func(file string, line int, what string) { c.say(file, line, "%s", what) })
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		if err := c.file(fsys, name); err != nil {
 			return nil, err
@@ -67,7 +72,6 @@ func (c *checker) file(fsys fs.FS, name string) error {
 		return err
 	}
 	defer f.Close()
-	all := &c.catalog
 	report := format.Parse(f, format.Options{Limits: format.Limits{Bad: 1 << 20}}, func(r *format.Rule) {
 		switch {
 		case len(r.Name) > 1 && (r.Form == format.Domain || r.Form == format.Exactly || r.Form == format.Comment):
@@ -77,8 +81,9 @@ func (c *checker) file(fsys fs.FS, name string) error {
 		}
 		e := entry(r)
 		e.File = name
-		all.byName[e.Name] = append(all.byName[e.Name], len(all.entries))
-		all.entries = append(all.entries, e)
+		if problem := c.catalog.add(&e); problem != "" {
+			c.say(name, max(r.Line, 1), "%s: %s", &e, problem)
+		}
 	})
 	if report.Err != nil {
 		return fmt.Errorf("%s: %w", name, report.Err)
@@ -91,9 +96,6 @@ func (c *checker) file(fsys fs.FS, name string) error {
 
 var (
 	since = regexp.MustCompile(`^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$`)
-	repo  = regexp.MustCompile(`^[\w.-]+/[\w.-]+:[^\s:]+$`)
-	bare  = regexp.MustCompile(`\bhagezi/dns-blocklists(/blob/[0-9a-f]{40}/|:)wildcard/|\bnextdns/native-tracking-domains\b`)
-	blob  = regexp.MustCompile(`^https://github\.com/[\w.-]+/[\w.-]+/blob/[0-9a-f]{40}/\S+$`)
 )
 
 // entry checks what one entry says of itself.
@@ -102,14 +104,13 @@ func (c *checker) entry(e *Entry) {
 	if e.Vendor == "" {
 		say("no vendor: add vendor=NAME to the #@ line above")
 	}
-	if len(e.Sources) == 0 {
-		say("no source: add source=URL, or do not ship the entry; docs/catalogue.md says what counts as one")
+	if e.claims == "" {
+		say("no claim: add claims=KIND:ID with sources of sources.tsv, or do not ship the entry; docs/catalogue.md says what counts as one")
 	}
-	for _, s := range e.Sources {
-		if problem := sourceProblem(s); problem != "" {
-			say("source=%s %s", s, problem)
-		}
+	if e.source != "" {
+		say("source= is for lists of one's own: add the document to sources.tsv, and name its id in claims=")
 	}
+	c.contested(e, say)
 	if suffix, _ := publicsuffix.PublicSuffix(e.Name); suffix == e.Name && !e.Exact {
 		say("is a public suffix, below which others have their names: list the names that are the vendor's")
 	}
@@ -130,17 +131,9 @@ func (c *checker) entry(e *Entry) {
 	if !isPurpose(e.Purpose) {
 		say("purpose=%s is not in the vocabulary: take one of docs/catalogue.md", e.Purpose)
 	}
-	if e.Confidence != "stated" && e.Confidence != "name" {
-		say("confidence=%s: write stated where a source says the purpose, name where it is read off the name", e.Confidence)
-	}
-	if e.Confidence == "stated" && !slices.ContainsFunc(e.Sources, saysMore) {
-		say("confidence=stated, but its sources are lists of names alone: write confidence=name, or add the source that says the purpose")
-	}
+	c.readOffName(e, say)
 	if e.Breaks == "" && (e.Tier == "mixed" || e.Tier == "essential") {
 		say("tier=%s without breaks: say what stops working", e.Tier)
-	}
-	if e.Breaks != "" && e.Tier == "telemetry" {
-		say("tier=telemetry means that nothing known breaks: make it mixed, or remove breaks=")
 	}
 	if e.Since != "" && !since.MatchString(e.Since) {
 		say("since=%s is no date: write 2026, 2026-05 or 2026-05-16", e.Since)
@@ -150,24 +143,32 @@ func (c *checker) entry(e *Entry) {
 	}
 }
 
-// sourceProblem says what is wrong with a source; "" for nothing.
-func sourceProblem(s string) string {
-	switch {
-	case strings.HasPrefix(s, "https://github.com/") && strings.Contains(s, "/blob/"):
-		if !blob.MatchString(s) {
-			return "points to a file that changes: put the commit of 40 digits in place of the branch"
-		}
-	case strings.HasPrefix(s, "https://"), repo.MatchString(s):
-	default:
-		return "is neither https://... nor owner/repository:path: write it as one of them"
+// contested checks that who disputes a breakage disputes somebody's claim.
+func (c *checker) contested(e *Entry, say func(string, ...any)) {
+	has := func(k Kind) bool { return slices.ContainsFunc(e.Claims, func(c Claim) bool { return c.Kind == k }) }
+	if has(Disputes) && !has(StatesBreakage) && !has(VendorDocuments) && !has(Measured) {
+		say("disputes:, but no source says that something breaks: add that one by states-breakage:")
 	}
-	return ""
+	if has(StatesBreakage) && !has(Disputes) && e.Tier == "telemetry" {
+		say("tier=telemetry, but a source says that something breaks: make it mixed, or add by disputes: who says that it does not")
+	}
+	if has(StatesBreakage) && e.Breaks == "" {
+		say("a source says what breaks, and breaks= is empty: write what it says")
+	}
 }
 
-// saysMore reports whether a source can say what a name is for. Known lists of
-// names alone cannot, but for the one whose title is the purpose.
-func saysMore(s string) bool {
-	return !bare.MatchString(s) || strings.Contains(s, "/wildcard/doh")
+// readOffName checks confidence=, which only says that a purpose can be read in the
+// name; everything else is computed.
+func (c *checker) readOffName(e *Entry, say func(string, ...any)) {
+	switch {
+	case e.said == "":
+	case e.said != format.ReadOffName:
+		say("confidence=%s: it is computed from the claims: remove it, or write name where the purpose is read off the name", e.said)
+	case e.Confidence != format.ReadOffName:
+		say("confidence=name, but a source says the purpose: remove it")
+	case !readable(e.Name, e.Purpose):
+		say("confidence=name, but nothing of purpose=%s can be read in it: remove confidence=name, and the name is listed only", e.Purpose)
+	}
 }
 
 func regionKnown(s string) bool {
