@@ -41,7 +41,7 @@ import (
 //	want RCODE                     the reply's rcode, with no record
 //	want NAME TYPE DATA            one of its records; all must be named
 //	want ttl N / ede N TEXT / asked N   its TTL; its Extended DNS Error; queries upstream since the last query
-//	log KEY=VALUE ...              the log has a row for the name asked last, with these fields
+//	log KEY=VALUE ...              the log has a row for the name asked last, or that of name=, with these fields
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	eventually                     repeat the last query until the wants that follow it hold
@@ -413,9 +413,15 @@ func edeOf(m *dns.Msg) (code, text string) {
 	return "none", ""
 }
 
-// wantLog waits for a row of the name asked last that has all fields.
+// wantLog waits for a row of the name asked last, or of another that args say, that
+// has all fields.
 func (s *scene) wantLog(args []string) error {
 	name := strings.ToLower(strings.TrimSuffix(s.question[1], "."))
+	for _, arg := range args {
+		if other, ok := strings.CutPrefix(arg, "name="); ok {
+			name = other
+		}
+	}
 	var seen string
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		seen, _ = s.srv.run("log", "--json", "--limit", "0")
