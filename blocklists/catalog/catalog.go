@@ -5,7 +5,7 @@
 package catalog
 
 import (
-	"cmp"
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -104,41 +104,46 @@ func Load() (*Catalog, error) { return Read(FS()) }
 // line that cannot be read is an error that names file and line: the shipped files
 // have none.
 func Read(fsys fs.FS) (*Catalog, error) {
-	names, err := fs.Glob(fsys, "*.txt")
+	files, err := readFiles(fsys)
 	if err != nil {
 		return nil, err
 	}
-	c := &Catalog{byName: map[string][]int{}}
-	if c.sources, err = ReadSources(fsys); err != nil {
-		return nil, fmt.Errorf("catalogue: %w", err)
-	}
-	for _, name := range names {
-		if err := c.read(fsys, name); err != nil {
-			return nil, fmt.Errorf("catalogue: %w", err)
+	var first error
+	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first))}
+	for _, name := range files.lists() {
+		if err := c.read(name, files[name]); err != nil && first == nil {
+			first = err
 		}
+	}
+	if first != nil {
+		return nil, fmt.Errorf("catalogue: %w", first)
 	}
 	return c, nil
 }
 
-// ReadSources reads the tables of sources at the root of fsys.
-func ReadSources(fsys fs.FS) (*Sources, error) {
-	var first error
-	s, err := readSources(fsys, func(file string, line int, what string) {
-		if first == nil {
-			first = fmt.Errorf("%s:%d: %s", file, line, what)
+// keepFirst returns a function that makes an error of the first mistake it is told
+// of.
+func keepFirst(err *error) func(file string, line int, what string) {
+	return func(file string, line int, what string) {
+		if *err == nil {
+			*err = fmt.Errorf("%s:%d: %s", file, line, what)
 		}
-	})
-	return s, cmp.Or(err, first)
+	}
 }
 
-func (c *Catalog) read(fsys fs.FS, name string) error {
-	f, err := fsys.Open(name)
+// ReadSources reads the tables of sources at the root of fsys.
+func ReadSources(fsys fs.FS) (*Sources, error) {
+	files, err := readFiles(fsys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
+	s := readSources(files, keepFirst(&err))
+	return s, err
+}
+
+func (c *Catalog) read(name string, text []byte) error {
 	var problem error
-	report := format.Parse(f, format.Options{Name: strings.TrimSuffix(name, path.Ext(name))}, func(r *format.Rule) {
+	report := format.Parse(bytes.NewReader(text), format.Options{Name: strings.TrimSuffix(name, path.Ext(name))}, func(r *format.Rule) {
 		e := entry(r)
 		e.File = name
 		if what := c.add(&e); what != "" && problem == nil {

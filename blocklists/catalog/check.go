@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -14,9 +15,9 @@ import (
 
 // A Problem is what is wrong with one line of a catalogue file.
 type Problem struct {
-	File string
-	Line int    // from 1; 0 for the file as a whole
-	What string // what is wrong, and what to do
+	File string `json:"file"`
+	Line int    `json:"line"` // from 1; 0 for the file as a whole
+	What string `json:"what"` // what is wrong, and what to do
 }
 
 // String is "FILE:LINE: what is wrong: what to do".
@@ -28,19 +29,18 @@ func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Lin
 // needs nothing but the files: what the outside says of them (coverage, names
 // that must never be blocked) is checked by the package's tests.
 func Check(fsys fs.FS) ([]Problem, error) {
-	names, err := fs.Glob(fsys, "*.txt")
+	files, err := readFiles(fsys)
 	if err != nil {
 		return nil, err
 	}
+	return check(files), nil
+}
+
+func check(files fileSet) []Problem {
 	c := &checker{catalog: Catalog{byName: map[string][]int{}}}
-	c.catalog.sources, err = readSources(fsys, func(file string, line int, what string) { c.say(file, line, "%s", what) })
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if err := c.file(fsys, name); err != nil {
-			return nil, err
-		}
+	c.catalog.sources = readSources(files, func(file string, line int, what string) { c.say(file, line, "%s", what) })
+	for _, name := range files.lists() {
+		c.file(name, files[name])
 	}
 	for i := range c.catalog.entries {
 		c.entry(&c.catalog.entries[i])
@@ -52,7 +52,7 @@ func Check(fsys fs.FS) ([]Problem, error) {
 		}
 		return a.Line - b.Line
 	})
-	return c.problems, nil
+	return c.problems
 }
 
 type checker struct {
@@ -66,13 +66,8 @@ func (c *checker) say(file string, line int, what string, args ...any) {
 
 // file reads one file and reports lines that cannot be read, and rules of forms
 // that other programs would read otherwise or not at all.
-func (c *checker) file(fsys fs.FS, name string) error {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	report := format.Parse(f, format.Options{Limits: format.Limits{Bad: 1 << 20}}, func(r *format.Rule) {
+func (c *checker) file(name string, text []byte) {
+	report := format.Parse(bytes.NewReader(text), format.Options{Limits: format.Limits{Bad: 1 << 20}}, func(r *format.Rule) {
 		switch {
 		case len(r.Name) > 1 && (r.Form == format.Domain || r.Form == format.Exactly || r.Form == format.Comment):
 		default:
@@ -86,12 +81,11 @@ func (c *checker) file(fsys fs.FS, name string) error {
 		}
 	})
 	if report.Err != nil {
-		return fmt.Errorf("%s: %w", name, report.Err)
+		c.say(name, 1, "cannot be read: %v", report.Err)
 	}
 	for _, bad := range report.Bad {
 		c.say(name, bad.Line, "%s", bad.Problem)
 	}
-	return nil
 }
 
 var (

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,7 +17,10 @@ import (
 
 var update = flag.Bool("update", false, "write docs/catalogue anew")
 
-const pagesDir = "../../docs/catalogue"
+const (
+	pagesDir     = "../../docs/catalogue"
+	contributing = "contributing.md" // is written by hand
+)
 
 // The pages are the catalogue for people: one per list file, and an index.
 func TestPages(t *testing.T) {
@@ -29,7 +33,7 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range have {
-		if want[filepath.Base(file)] == nil {
+		if name := filepath.Base(file); want[name] == nil && name != contributing {
 			t.Errorf("%s is of no list file: remove it, or run go generate ./blocklists/catalog", file)
 		}
 	}
@@ -47,7 +51,7 @@ func writePages(t *testing.T, pages map[string][]byte) {
 	}
 	old, _ := filepath.Glob(filepath.Join(pagesDir, "*.md"))
 	for _, file := range old {
-		if pages[filepath.Base(file)] == nil {
+		if name := filepath.Base(file); pages[name] == nil && name != contributing {
 			os.Remove(file)
 		}
 	}
@@ -67,7 +71,7 @@ func pages(t *testing.T, c *Catalog) map[string][]byte {
 	for _, e := range c.Entries() {
 		byFile[e.File] = append(byFile[e.File], e)
 	}
-	result := map[string][]byte{"README.md": index(c)}
+	result := map[string][]byte{"README.md": append(index(c), byHand(t, "README")...)}
 	for _, file := range slices.Sorted(maps.Keys(byFile)) {
 		text, err := fs.ReadFile(FS(), file)
 		if err != nil {
@@ -76,11 +80,25 @@ func pages(t *testing.T, c *Catalog) map[string][]byte {
 		title, note := head(string(text))
 		p := &page{links: map[string]int{}}
 		fmt.Fprintf(p, "%s# %s\n\n%sThe list file is [%s](../../blocklists/catalog/%s); what the words mean is in [docs/catalogue.md](../catalogue.md).\n", generated, title, note, file, file)
+		p.WriteString(byHand(t, strings.TrimSuffix(file, ".txt")))
 		p.vendors(byFile[file])
 		p.references()
 		result[strings.TrimSuffix(file, ".txt")+".md"] = p.Bytes()
 	}
 	return result
+}
+
+// byHand is the part of a page that is written by hand: notes/NAME.md.
+func byHand(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(pagesDir, "notes", name+".md"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "\n" + string(b)
 }
 
 // head returns the title of a list file, and the paragraph that is its own.

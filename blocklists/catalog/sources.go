@@ -1,8 +1,6 @@
 package catalog
 
 import (
-	"fmt"
-	"io/fs"
 	"net/url"
 	"regexp"
 	"slices"
@@ -43,11 +41,11 @@ var (
 	numbered = regexp.MustCompile(`^https://(github\.com/[\w.-]+/[\w.-]+/(issues|pull|discussions)/\d+(#\S+)?|arxiv\.org/\w+/\d{4}\.\d{4,5}v\d+|doi\.org/10\.\S+|web\.archive\.org/web/\d{8,14}\w*/\S+)$`)
 )
 
-// readSources reads the two tables at the root of fsys; where there is none it is
-// empty. bad is told of each line that cannot be used.
-func readSources(fsys fs.FS, bad func(file string, line int, what string)) (*Sources, error) {
+// readSources reads the two tables; where there is none it is empty. bad is told of
+// each line that cannot be used.
+func readSources(files fileSet, bad func(file string, line int, what string)) *Sources {
 	s := &Sources{byID: map[string]*Source{}, descent: map[string]descent{}}
-	err := readTable(fsys, sourcesFile, 5, bad, func(line int, row []string) {
+	files.table(sourcesFile, 5, bad, func(line int, row []string) {
 		src := &Source{row[0], row[1], row[2], row[3], row[4]}
 		if problem := src.problem(); problem != "" {
 			bad(sourcesFile, line, src.ID+": "+problem)
@@ -59,10 +57,7 @@ func readSources(fsys fs.FS, bad func(file string, line int, what string)) (*Sou
 		s.byID[src.ID] = src
 		s.all = append(s.all, src)
 	})
-	if err != nil {
-		return nil, err
-	}
-	err = readTable(fsys, descentFile, 3, bad, func(line int, row []string) {
+	files.table(descentFile, 3, bad, func(line int, row []string) {
 		switch {
 		case row[1] == "" || row[2] == "":
 			bad(descentFile, line, row[0]+": say what it came from, and how that was found")
@@ -74,31 +69,7 @@ func readSources(fsys fs.FS, bad func(file string, line int, what string)) (*Sou
 			s.descent[row[0]] = d
 		}
 	})
-	return s, err
-}
-
-// readTable reads a file of tab-separated values; lines that begin with # are comments.
-func readTable(fsys fs.FS, file string, columns int, bad func(file string, line int, what string), take func(line int, row []string)) error {
-	b, err := fs.ReadFile(fsys, file)
-	if err != nil {
-		if _, missing := fs.Stat(fsys, file); missing != nil {
-			return nil
-		}
-		return err
-	}
-	for i, text := range strings.Split(string(b), "\n") {
-		text = strings.TrimSuffix(text, "\r")
-		if text == "" || text[0] == '#' {
-			continue
-		}
-		row := strings.Split(text, "\t")
-		if len(row) != columns {
-			bad(file, i+1, fmt.Sprintf("has %d columns, want %d with a tab between them: the head of the file names them", len(row), columns))
-			continue
-		}
-		take(i+1, row)
-	}
-	return nil
+	return s
 }
 
 // problem says what is wrong with a source; "" for nothing.

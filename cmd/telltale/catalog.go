@@ -12,7 +12,7 @@ import (
 )
 
 func (cl *cli) newCatalog() *cobra.Command {
-	return cl.addJSON(&cobra.Command{
+	c := cl.addJSON(&cobra.Command{
 		Use:   "catalog [VENDOR|NAME]",
 		Short: "Show what the shipped lists know of a vendor or a name, and from where",
 		Long: `Without an argument, list the vendors the shipped lists know, with how many of their
@@ -41,6 +41,58 @@ each entry with what it is for and who says so.`,
 			return cl.printEntries(entries)
 		},
 	})
+	c.AddCommand(cl.newCatalogCheck())
+	return c
+}
+
+func (cl *cli) newCatalogCheck() *cobra.Command {
+	return cl.addJSON(&cobra.Command{
+		Use:   "check FILE|FOLDER",
+		Short: "Check a file of the catalogue that you have changed",
+		Long: `Check a list file or a table of the catalogue, or a folder of them, together with
+the shipped ones: an entry without a claim, a claim without a source that stays
+what it is, two vendors for one name, a word outside the vocabulary. Each mistake
+is printed with file, line, and what to do; exit status 1 if there is one. The
+file takes the place of the shipped one of its name, and so do tables beside it.`,
+		Example: "  telltale catalog check ./xiaomi.txt\n  telltale catalog check blocklists/catalog",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("one file or folder is expected")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			problems, err := catalog.CheckFile(args[0])
+			if err != nil {
+				return err
+			}
+			return cl.printProblems(args[0], problems)
+		},
+	})
+}
+
+// printProblems prints mistakes in the catalogue, and fails where there is one.
+func (cl *cli) printProblems(path string, problems []catalog.Problem) error {
+	enc := cl.encoder()
+	for _, p := range problems {
+		var err error
+		if cl.json {
+			err = enc.Encode(p)
+		} else {
+			_, err = fmt.Fprintln(cl.out, printable(p.String()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(problems) > 0 {
+		return errSilent
+	}
+	if cl.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(cl.out, "%s: nothing is wrong\n", printable(path))
+	return err
 }
 
 func (cl *cli) printVendors(all []catalog.Count) error {
