@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,21 +23,16 @@ import (
 // two rows, and each is in a row, or counted in the ledger as lost in an interval
 // that it came in. What came in the last second before a kill may be missing, in
 // the interval of the crash. QUERYLOG_HISTORIES says how many histories, and
-// QUERYLOG_HISTORY which one alone.
+// QUERYLOG_FIRST with which one to begin.
 func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
-	n, first := 60, 0
+	n := 60
 	if raced {
 		n = 12
 	}
-	if s := os.Getenv("QUERYLOG_HISTORIES"); s != "" {
-		n, _ = strconv.Atoi(s)
-	}
-	if s := os.Getenv("QUERYLOG_HISTORY"); s != "" {
-		first, _ = strconv.Atoi(s)
-		n = first + 1
-	}
+	n = number(t, "QUERYLOG_HISTORIES", n)
+	first := number(t, "QUERYLOG_FIRST", 0)
 	all := map[string]int{}
-	for seed := first; seed < n && !t.Failed(); seed++ {
+	for seed := first; seed < first+n && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHistory(t, uint64(seed))
 			defer h.end()
@@ -47,7 +43,21 @@ func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d histories: %v", n-first, all)
+	t.Logf("%d histories from %d on: %v", n, first, all)
+}
+
+// number returns the number in an environment variable.
+func number(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // A history is a log, what befell it, and what was looked up.
@@ -63,14 +73,21 @@ type history struct {
 	full     bool          // the disk
 	canFill  bool          // it is one of ours: mounting it was allowed
 	away     bool          // the directory of journals
-	jumped   bool          // the clock, ever
+	jumps    []clockJump   // what the clock was ahead, from the beginning on
 	gone     []string      // directories of stores that were moved away
 	dirs     int
-	lookups  []time.Time // when each came
+	lookups  []time.Time // when each came, in steady time
 	risked   map[int]bool
 	trace    []string
 	happened map[string]int
 	failures int
+}
+
+// A clockJump says how far ahead of steady time the wall clock was from a moment
+// on.
+type clockJump struct {
+	from  time.Time
+	ahead time.Duration
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -81,6 +98,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	}
 	h.canFill = syscall.Mount("tmpfs", h.root, "tmpfs", 0, "size=6m") == nil
 	h.dir = h.nextDir()
+	h.jumps = []clockJump{{time.Now(), 0}}
 	h.open()
 	return h
 }
@@ -160,7 +178,7 @@ func (h *history) append() {
 	for range 1 + h.rng.IntN(20) {
 		at := h.clock.now()
 		h.l.Append([]Record{lookup(h.t, nil, at, phone(6), fmt.Sprintf("n%d.example", len(h.lookups)))})
-		h.lookups = append(h.lookups, at)
+		h.lookups = append(h.lookups, time.Now())
 	}
 	h.sleep(time.Duration(50+h.rng.IntN(3000)) * time.Millisecond)
 }
@@ -271,8 +289,7 @@ func (h *history) restart() {
 func (h *history) kill(damage bool) {
 	synctest.Wait()
 	full, away := h.full, h.away
-	now := h.clock.now()
-	for i := len(h.lookups) - 1; i >= 0 && now.Sub(h.lookups[i]) <= 1100*time.Millisecond; i-- {
+	for i := len(h.lookups) - 1; i >= 0 && time.Since(h.lookups[i]) <= 1100*time.Millisecond; i-- {
 		h.risked[i] = true
 	}
 	h.setFull(false)
@@ -307,12 +324,12 @@ func damageLog(rng *rand.Rand, path string) {
 }
 
 func (h *history) jump() {
-	h.jumped = true
 	by := time.Duration(h.rng.IntN(7200)-3600) * time.Second
 	if h.rng.IntN(5) == 0 {
 		by = 40 * 24 * time.Hour
 	}
-	h.clock.ahead.Add(int64(by))
+	ahead := time.Duration(h.clock.ahead.Add(int64(by)))
+	h.jumps = append(h.jumps, clockJump{time.Now(), ahead})
 	h.sleep(time.Second)
 }
 
@@ -371,10 +388,8 @@ func (h *history) check() {
 			if !h.risked[i] {
 				unexplained++
 			}
-			if !h.jumped && !slices.ContainsFunc(gaps, func(e Event) bool {
-				return !h.lookups[i].Before(e.Since.Add(-1100*time.Millisecond)) && !h.lookups[i].After(e.Until.Add(time.Second))
-			}) {
-				h.fail("lookup %d of %v is missing, and no gap in the ledger is of that time", i, Time{h.lookups[i]})
+			if !slices.ContainsFunc(gaps, func(e Event) bool { return h.covers(e, h.lookups[i]) }) {
+				h.fail("lookup %d of %v (clock %v) is missing, and no gap in the ledger is of that time", i, Time{h.lookups[i]}, Time{h.wall(h.lookups[i])})
 			}
 		}
 	}
@@ -387,6 +402,50 @@ func (h *history) check() {
 	h.happened["lookups in all"] += len(h.lookups)
 	h.happened["missing"] += missing
 	h.happened["counted as lost"] += lost
+}
+
+// covers reports whether an event's interval has a lookup of a steady time in it,
+// give or take a second. While the clock was set, a wall time stands for several
+// moments, any of which may be meant.
+func (h *history) covers(e Event, lookup time.Time) bool {
+	from, _ := h.moments(e.Since.Time)
+	_, to := h.moments(e.Until.Time)
+	return !lookup.Before(from.Add(-1100*time.Millisecond)) && !lookup.After(to.Add(time.Second))
+}
+
+// moments returns the first and the last moment at which the wall clock showed a
+// time, or what is nearest to it.
+func (h *history) moments(wall time.Time) (first, last time.Time) {
+	nearest := time.Duration(math.MaxInt64)
+	for i, j := range h.jumps {
+		at, end := wall.Add(-j.ahead), time.Now()
+		if i+1 < len(h.jumps) {
+			end = h.jumps[i+1].from
+		}
+		if at.Before(j.from) {
+			at = j.from
+		} else if at.After(end) {
+			at = end
+		}
+		off := wall.Sub(at.Add(j.ahead)).Abs()
+		if off < nearest {
+			nearest, first = off, at
+		}
+		if off == nearest {
+			last = at
+		}
+	}
+	return first, last
+}
+
+// wall returns what the clock showed at a moment.
+func (h *history) wall(at time.Time) time.Time {
+	for _, j := range slices.Backward(h.jumps) {
+		if !at.Before(j.from) {
+			return at.Add(j.ahead)
+		}
+	}
+	return at
 }
 
 // count returns how often each lookup is in the rows of a log, which is at most

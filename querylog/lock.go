@@ -45,6 +45,7 @@ type lockState struct {
 
 	memory loss     // lookups that are in memory alone
 	lost   loss     // lookups that nothing took, and of which no line of the ledger is written
+	wal    walMark  // how much of the store's write-ahead log is in its main file
 	gap    storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
@@ -80,12 +81,14 @@ const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
 	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
 	"memory %-20d\nmemory-since %-20d\n" +
 	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
-	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n"
+	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n" +
+	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\n"
 
 func (s *lockState) appendTo(b []byte) []byte {
 	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
 		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until,
-		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given)
+		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given,
+		int64(s.wal.salt), s.wal.moving, s.wal.moved)
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
@@ -128,6 +131,12 @@ func parseLock(b []byte) (s lockState) {
 			s.gap.position = n
 		case "gap-to":
 			s.gap.stored = n
+		case "wal":
+			s.wal.salt = uint64(n)
+		case "wal-moving":
+			s.wal.moving = n
+		case "wal-moved":
+			s.wal.moved = string(bytes.TrimSpace(value)) == "true"
 		}
 	}
 	s.memory.until = s.alive
@@ -179,6 +188,14 @@ func (l *dirLock) update(now time.Time, change func(*lockState)) error {
 func (l *dirLock) writeLocked() error {
 	_, err := l.f.WriteAt(l.appendTo(nil), 0)
 	return err
+}
+
+// sync returns when what the file says survives a power cut.
+func (l *dirLock) sync() error {
+	if l == nil {
+		return nil
+	}
+	return l.f.Sync()
 }
 
 // get returns what the file says.

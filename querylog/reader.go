@@ -207,7 +207,10 @@ func openDatabase(ctx context.Context, path string, l *layout) (*database, error
 func (db *database) prepare(ctx context.Context, path string) error {
 	db.conn.BusyTimeout(5 * time.Second)
 	db.conn.SetInterrupt(ctx)
-	err := db.conn.Exec(`PRAGMA query_only = ON; PRAGMA cache_size = -1024`)
+	_, err := db.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true) // who reads leaves the files as they are
+	if err == nil {
+		err = db.conn.Exec(`PRAGMA query_only = ON; PRAGMA cache_size = -1024`)
+	}
 	if err == nil {
 		err = db.conn.CreateFunction("unicode_name", 1, sqlite3.DETERMINISTIC, unicodeNameSQL)
 	}

@@ -28,6 +28,7 @@ type store struct {
 	position int64  // the last window that is in it
 	opened   int64  // position when this process opened it
 	created  bool   // by this open
+	frames   int    // in the write-ahead log at the last commit, where countFrames was called
 
 	insert      map[string]*sqlite3.Stmt
 	nodes       map[string]int64
@@ -101,6 +102,15 @@ func (s *store) prepare() error {
 		return err
 	}
 	return s.openOld()
+}
+
+// countFrames makes the store count what is in the write-ahead log, and never
+// move it by itself.
+func (s *store) countFrames() {
+	s.conn.WALHook(func(_ *sqlite3.Conn, _ string, frames int) error {
+		s.frames = frames
+		return nil
+	})
 }
 
 // bringForward makes the tables of a new store, or changes those of an older
@@ -411,7 +421,7 @@ func (s *store) size() (int64, error) {
 
 // isCorrupt reports whether err says that the file is not a sound database.
 func isCorrupt(err error) bool {
-	return errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB)
+	return errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) || errors.Is(err, errMixed)
 }
 
 // setAside gives a damaged file a name that says so and since when, together

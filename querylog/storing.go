@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ncruces/go-sqlite3"
-
 	"telltale/devices"
 )
 
@@ -126,13 +124,16 @@ func (s *storer) step() (more bool) {
 	if s.storeWindows() != nil || s.store == nil {
 		return false
 	}
-	if s.retain() {
+	more = s.retain()
+	s.limitWAL()
+	if more {
 		return true
 	}
 	s.migrate()
 	if s.store == nil {
 		return false
 	}
+	s.limitWAL()
 	s.checkpoint()
 	s.sweep()
 	return false
@@ -205,7 +206,10 @@ func (s *storer) succeeded() {
 // openStore opens the store, a damaged one under a new name.
 func (s *storer) openStore() error {
 	dir := s.l.o.Dir
-	st, err := openStore(dir)
+	st, err := (*store)(nil), s.checkWAL(filepath.Join(dir, storeName))
+	if err == nil {
+		st, err = openStore(dir)
+	}
 	if isCorrupt(err) {
 		if err := s.setStoreAside(err); err != nil {
 			return err
@@ -239,6 +243,7 @@ func (s *storer) adopt(st *store) error {
 		return err
 	}
 	s.store = st
+	st.countFrames()
 	s.takeReported()
 	s.q.seen(st.position)
 	st.opened = st.position
@@ -314,7 +319,7 @@ func (s *storer) setStoreAside(why error) error {
 		return errors.Join(why, err)
 	}
 	s.l.o.Logger.Error("query log: the store is damaged; it was set aside and a new one begun", "file", to, "error", why)
-	s.leave(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: the rows of %d lookups are in it alone: " + strings.ReplaceAll(why.Error(), "%", "%%")})
+	s.leave(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: the rows of %d lookups are in it, and in the new one what journals still have: " + strings.ReplaceAll(why.Error(), "%", "%%")})
 	return nil
 }
 
@@ -325,7 +330,7 @@ func (s *storer) leave(e Event) {
 	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
 	s.l.addEvent(e)
 	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
-		l.stored, l.until, l.lookups = 0, 0, 0
+		l.stored, l.until, l.lookups, l.wal = 0, 0, 0, walMark{}
 		l.lost.add(loss{lookups: had.lookups, until: had.until})
 	})
 	s.l.mu.Lock()
@@ -392,6 +397,7 @@ func (s *storer) storeWindows() error {
 			return s.failed(err)
 		}
 		s.q.done()
+		s.limitWAL()
 		s.l.setLimit(s.q.look().memory)
 		if s.failing {
 			s.succeeded()
@@ -591,23 +597,27 @@ func (s *storer) checkpoint() {
 	s.checkpointNow()
 }
 
-// checkpointNow reports whether all was moved and the write-ahead log emptied:
-// one that is left as it is would, if it were damaged, show older pages in front
-// of those that were moved. It waits for nobody.
-func (s *storer) checkpointNow() (whole bool) {
-	s.store.conn.BusyTimeout(0)
-	defer s.store.conn.BusyTimeout(busyTimeout)
-	if log, moved, err := s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_PASSIVE); err != nil || log != moved {
-		return false
+// checkpointNow reports whether all was moved.
+func (s *storer) checkpointNow() (all bool) {
+	if all = s.emptyWAL(); all {
+		s.allMoved()
 	}
-	if _, _, err := s.store.conn.WALCheckpoint("", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
-		return false
+	return all
+}
+
+// limitWAL moves what the write-ahead log has where that is much.
+func (s *storer) limitWAL() {
+	if s.store != nil && s.store.frames >= walLarge && s.moveWAL() {
+		s.allMoved()
 	}
+}
+
+// allMoved says that the journals of stored windows are not needed any more.
+func (s *storer) allMoved() {
 	s.uncheckpointed = false
 	for i := range s.done {
 		s.done[i].at = time.Time{}
 	}
-	return true
 }
 
 // sweep deletes the journals of stored windows that are not needed any more.
