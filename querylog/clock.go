@@ -130,6 +130,22 @@ func (g *clockGuard) watch() (e Event, jumped bool) {
 	return e, false
 }
 
+// A wallSpan is between which times the wall clock stood for a while, in Unix
+// milliseconds. Where the clock was set, that is more than from the first moment
+// to the last.
+type wallSpan struct{ first, last int64 }
+
+// add widens a span by another; the zero value is none.
+func (s *wallSpan) add(t wallSpan) {
+	switch {
+	case t == wallSpan{}:
+	case *s == wallSpan{}:
+		*s = t
+	default:
+		s.first, s.last = min(s.first, t.first), max(s.last, t.last)
+	}
+}
+
 // mayDelete reports whether the clock can be relied on for deleting by age, and
 // if not, why.
 func (g *clockGuard) mayDelete() (ok bool, why string) {

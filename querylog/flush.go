@@ -26,8 +26,8 @@ func (j *journaler) flush() {
 	}
 	if !b.incomplete { // else rewriteJournal writes it
 		j.writeOrInvalidate(&b)
-	} else if j.exposed.IsZero() {
-		j.exposed = time.Now()
+	} else {
+		j.exposed.add(j.wall)
 	}
 	if cap(b.hits.buf) <= 2*hitsFull {
 		j.spare = b.hits.buf
@@ -226,9 +226,7 @@ func (j *journaler) invalidate() {
 		j.seg = nil
 	}
 	j.lastRewrite = time.Now()
-	if j.exposed.IsZero() {
-		j.exposed = time.Now()
-	}
+	j.exposed.add(j.wall)
 	j.l.mu.Lock()
 	defer j.l.mu.Unlock()
 	j.l.incomplete = true
@@ -252,7 +250,7 @@ func (j *journaler) rewriteJournal() {
 		j.l.failed("journal", err)
 		return
 	}
-	j.exposed = time.Time{}
+	j.exposed = wallSpan{}
 	j.l.recovered("journal")
 }
 

@@ -2,7 +2,6 @@ package querylog
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -73,22 +72,17 @@ type history struct {
 	full     bool          // the disk
 	canFill  bool          // it is one of ours: mounting it was allowed
 	away     bool          // the directory of journals
-	jumps    []clockJump   // what the clock was ahead, from the beginning on
 	gone     []string      // directories of stores that were moved away
 	dirs     int
-	lookups  []time.Time // when each came, in steady time
+	lookups  []historyLookup
 	risked   map[int]bool
 	trace    []string
 	happened map[string]int
 	failures int
 }
 
-// A clockJump says how far ahead of steady time the wall clock was from a moment
-// on.
-type clockJump struct {
-	from  time.Time
-	ahead time.Duration
-}
+// A historyLookup is when a lookup came: in steady time, and as the clock showed it.
+type historyLookup struct{ at, wall time.Time }
 
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 3)), risked: map[int]bool{}, happened: map[string]int{}}
@@ -98,7 +92,6 @@ func newHistory(t *testing.T, seed uint64) *history {
 	}
 	h.canFill = syscall.Mount("tmpfs", h.root, "tmpfs", 0, "size=6m") == nil
 	h.dir = h.nextDir()
-	h.jumps = []clockJump{{time.Now(), 0}}
 	h.open()
 	return h
 }
@@ -178,7 +171,7 @@ func (h *history) append() {
 	for range 1 + h.rng.IntN(20) {
 		at := h.clock.now()
 		h.l.Append([]Record{lookup(h.t, nil, at, phone(6), fmt.Sprintf("n%d.example", len(h.lookups)))})
-		h.lookups = append(h.lookups, time.Now())
+		h.lookups = append(h.lookups, historyLookup{time.Now(), at})
 	}
 	h.sleep(time.Duration(50+h.rng.IntN(3000)) * time.Millisecond)
 }
@@ -289,7 +282,7 @@ func (h *history) restart() {
 func (h *history) kill(damage bool) {
 	synctest.Wait()
 	full, away := h.full, h.away
-	for i := len(h.lookups) - 1; i >= 0 && time.Since(h.lookups[i]) <= 1100*time.Millisecond; i-- {
+	for i := len(h.lookups) - 1; i >= 0 && time.Since(h.lookups[i].at) <= 1100*time.Millisecond; i-- {
 		h.risked[i] = true
 	}
 	h.setFull(false)
@@ -328,8 +321,7 @@ func (h *history) jump() {
 	if h.rng.IntN(5) == 0 {
 		by = 40 * 24 * time.Hour
 	}
-	ahead := time.Duration(h.clock.ahead.Add(int64(by)))
-	h.jumps = append(h.jumps, clockJump{time.Now(), ahead})
+	h.clock.ahead.Add(int64(by))
 	h.sleep(time.Second)
 }
 
@@ -388,8 +380,8 @@ func (h *history) check() {
 			if !h.risked[i] {
 				unexplained++
 			}
-			if !slices.ContainsFunc(gaps, func(e Event) bool { return h.covers(e, h.lookups[i]) }) {
-				h.fail("lookup %d of %v (clock %v) is missing, and no gap in the ledger is of that time", i, Time{h.lookups[i]}, Time{h.wall(h.lookups[i])})
+			if !slices.ContainsFunc(gaps, func(e Event) bool { return covers(e, h.lookups[i]) }) {
+				h.fail("lookup %d of %v is missing, and no gap in the ledger is of that time", i, Time{h.lookups[i].wall})
 			}
 		}
 	}
@@ -404,48 +396,10 @@ func (h *history) check() {
 	h.happened["counted as lost"] += lost
 }
 
-// covers reports whether an event's interval has a lookup of a steady time in it,
-// give or take a second. While the clock was set, a wall time stands for several
-// moments, any of which may be meant.
-func (h *history) covers(e Event, lookup time.Time) bool {
-	from, _ := h.moments(e.Since.Time)
-	_, to := h.moments(e.Until.Time)
-	return !lookup.Before(from.Add(-1100*time.Millisecond)) && !lookup.After(to.Add(time.Second))
-}
-
-// moments returns the first and the last moment at which the wall clock showed a
-// time, or what is nearest to it.
-func (h *history) moments(wall time.Time) (first, last time.Time) {
-	nearest := time.Duration(math.MaxInt64)
-	for i, j := range h.jumps {
-		at, end := wall.Add(-j.ahead), time.Now()
-		if i+1 < len(h.jumps) {
-			end = h.jumps[i+1].from
-		}
-		if at.Before(j.from) {
-			at = j.from
-		} else if at.After(end) {
-			at = end
-		}
-		off := wall.Sub(at.Add(j.ahead)).Abs()
-		if off < nearest {
-			nearest, first = off, at
-		}
-		if off == nearest {
-			last = at
-		}
-	}
-	return first, last
-}
-
-// wall returns what the clock showed at a moment.
-func (h *history) wall(at time.Time) time.Time {
-	for _, j := range slices.Backward(h.jumps) {
-		if !at.Before(j.from) {
-			return at.Add(j.ahead)
-		}
-	}
-	return at
+// covers reports whether an event's interval has a lookup in it, give or take a
+// second.
+func covers(e Event, l historyLookup) bool {
+	return !l.wall.Before(e.Since.Add(-1100*time.Millisecond)) && !l.wall.After(e.Until.Add(time.Second))
 }
 
 // count returns how often each lookup is in the rows of a log, which is at most

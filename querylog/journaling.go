@@ -45,7 +45,9 @@ type journaler struct {
 	held    int       // policies that it refers to
 	full    bool      // it nears its limit
 	inFile  uint64    // lookups of the open window that its journal has
-	exposed time.Time // since when its journal lacks some; zero while it does not
+	exposed wallSpan  // while its journal lacks some; zero while it does not
+	wall    wallSpan  // of the step at hand: the time, and the one before the clock was set
+	span    wallSpan  // of the open window
 
 	spare       []byte // the hit buffer not in use
 	lastFlush   time.Time
@@ -68,6 +70,7 @@ type content struct {
 
 // open takes the directory as far as it can be had. The error is an *InUseError.
 func (j *journaler) open() error {
+	j.watchClock()
 	err := j.attach()
 	var used *InUseError
 	if errors.As(err, &used) {
@@ -198,6 +201,9 @@ func (j *journaler) next() time.Duration {
 // step does what is due.
 func (j *journaler) step() {
 	j.watchClock()
+	if j.span.add(j.wall); j.since.IsZero() {
+		j.span = j.wall // it has nothing yet
+	}
 	if (j.lock == nil || !j.listed) && time.Since(j.lastTry) >= retryEvery {
 		j.attach()
 	}
@@ -212,7 +218,10 @@ func (j *journaler) step() {
 }
 
 func (j *journaler) watchClock() {
+	now := j.l.o.Now().UnixMilli()
+	j.wall = wallSpan{now, now}
 	if event, jumped := j.clock.watch(); jumped {
+		j.wall.add(wallSpan{event.Since.UnixMilli(), event.Since.UnixMilli()})
 		j.l.o.Logger.Warn("query log: " + event.Detail)
 		j.l.addEvent(event)
 	}
@@ -255,14 +264,14 @@ func (j *journaler) heartbeat() {
 // for those of the last flushEvery.
 func (j *journaler) inMemory() loss {
 	s := j.q.look()
-	lost := loss{lookups: s.unjournaled, since: s.since, until: s.since}
-	if !j.exposed.IsZero() {
+	lost := loss{lookups: s.unjournaled, since: s.span.first, until: s.span.last}
+	if j.exposed != (wallSpan{}) {
+		j.exposed.add(j.wall)
 		j.l.mu.Lock()
 		n := j.l.fold.lookups
 		j.l.mu.Unlock()
-		since := j.l.o.Now().Add(-time.Since(j.exposed)).UnixMilli()
 		if n > j.inFile {
-			lost.add(loss{n - j.inFile, since, since})
+			lost.add(loss{n - j.inFile, j.exposed.first, j.exposed.last})
 		}
 	}
 	return lost
@@ -293,6 +302,8 @@ func (j *journaler) due() bool {
 
 // closeWindow ends the open window and gives it to the store.
 func (j *journaler) closeWindow() {
+	j.watchClock()
+	j.span.add(j.wall)
 	next := j.nextFold()
 	j.lockResolved()
 	b := j.takeLocked(next)
@@ -301,7 +312,7 @@ func (j *journaler) closeWindow() {
 	whole := j.lock != nil && j.listed && !b.incomplete && j.writeBatch(&b) == nil && j.seg.linked()
 	j.countHidden(b.old)
 	w := &window{number: j.number, whole: whole, fold: b.old, lookups: b.old.lookups, missing: b.old.lookups - min(j.inFile, b.old.lookups),
-		first: b.old.start, last: j.l.o.Now().UnixMilli(), reported: j.content.lost}
+		span: j.span, reported: j.content.lost}
 	w.data = &windowData{node: j.l.o.Node, entries: b.old.entries, events: j.content.events, bindings: j.content.bindings}
 	if b.old.coarse > 0 {
 		w.data.events = append(w.data.events, j.foldedEvent(b.old))
@@ -313,7 +324,7 @@ func (j *journaler) closeWindow() {
 		w.number = j.q.number(j.l.o.Now())
 	}
 	j.seg, j.number, j.since, j.content = nil, 0, time.Time{}, content{}
-	j.rows, j.held, j.full, j.inFile, j.exposed = 0, 0, false, 0, time.Time{}
+	j.rows, j.held, j.full, j.inFile, j.exposed, j.span = 0, 0, false, 0, wallSpan{}, j.wall
 	j.lastClose = time.Now()
 	j.q.put(w)
 	j.l.setLimit(j.q.look().memory)

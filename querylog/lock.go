@@ -43,10 +43,11 @@ type lockState struct {
 	until   int64  // its last lookup
 	lookups uint64 // all that the store has taken since it was made
 
-	memory loss     // lookups that are in memory alone
-	lost   loss     // lookups that nothing took, and of which no line of the ledger is written
-	wal    walMark  // how much of the store's write-ahead log is in its main file
-	gap    storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
+	memory  loss     // lookups that are in memory alone
+	lost    loss     // lookups that nothing took, and of which no line of the ledger is written
+	unmoved int64    // the earliest lookup of the windows stored since all of the write-ahead log was in the main file; 0 for none
+	wal     walMark  // how much of the store's write-ahead log is in its main file
+	gap     storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
 // A loss is an interval of which lookups are missing, or would be if the
@@ -79,16 +80,16 @@ func (l *loss) sub(lookups uint64) {
 // full disk. The names never change.
 const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
 	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
-	"memory %-20d\nmemory-since %-20d\n" +
+	"memory %-20d\nmemory-since %-20d\nmemory-until %-20d\n" +
 	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
 	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n" +
-	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\n"
+	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\nunmoved-since %-20d\n"
 
 func (s *lockState) appendTo(b []byte) []byte {
 	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
-		s.memory.lookups, s.memory.since, s.lost.lookups, s.lost.since, s.lost.until,
+		s.memory.lookups, s.memory.since, s.memory.until, s.lost.lookups, s.lost.since, s.lost.until,
 		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given,
-		int64(s.wal.salt), s.wal.moving, s.wal.moved)
+		int64(s.wal.salt), s.wal.moving, s.wal.moved, s.unmoved)
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
@@ -115,6 +116,8 @@ func parseLock(b []byte) (s lockState) {
 			s.memory.lookups = uint64(n)
 		case "memory-since":
 			s.memory.since = n
+		case "memory-until":
+			s.memory.until = n
 		case "lost":
 			s.lost.lookups = uint64(n)
 		case "lost-since":
@@ -133,13 +136,17 @@ func parseLock(b []byte) (s lockState) {
 			s.gap.stored = n
 		case "wal":
 			s.wal.salt = uint64(n)
+		case "unmoved-since":
+			s.unmoved = n
 		case "wal-moving":
 			s.wal.moving = n
 		case "wal-moved":
 			s.wal.moved = string(bytes.TrimSpace(value)) == "true"
 		}
 	}
-	s.memory.until = s.alive
+	if s.memory.lookups > 0 && s.memory.until == 0 { // an earlier version did not say
+		s.memory.until = s.alive
+	}
 	return s
 }
 

@@ -235,6 +235,8 @@ type windowData struct {
 	entries  iter.Seq2[int, *entry]
 	events   []Event
 	bindings []devices.Binding
+
+	span wallSpan // of its lookups; commit sets it
 }
 
 // commit stores a window and the position behind it in one transaction. A
@@ -288,6 +290,7 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 	if rows == 0 {
 		first, last = w.clock.wall, w.clock.wall
 	}
+	w.span = wallSpan{first, last}
 	if err := s.run("window", w.number, first, last, int64(rows), int64(lookups)); err != nil {
 		return 0, 0, err
 	}

@@ -281,6 +281,9 @@ func (s *storer) findGap() (g storeGap, err error) {
 	}
 	g = storeGap{loss{lookups: had.lookups - have, until: had.until}, s.store.position, had.stored}
 	g.since, err = s.store.number(`SELECT coalesce(max(last), 0) FROM window`)
+	if had.unmoved != 0 { // earlier, where the clock was set back
+		g.since = min(g.since, had.unmoved)
+	}
 	return g, err
 }
 
@@ -330,7 +333,7 @@ func (s *storer) leave(e Event) {
 	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
 	s.l.addEvent(e)
 	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
-		l.stored, l.until, l.lookups, l.wal = 0, 0, 0, walMark{}
+		l.stored, l.until, l.lookups, l.wal, l.unmoved = 0, 0, 0, walMark{}, 0
 		l.lost.add(loss{lookups: had.lookups, until: had.until})
 	})
 	s.l.mu.Lock()
@@ -438,7 +441,7 @@ func (s *storer) storeJournal(w *window, path string) error {
 	p, err := readSegment(s.l.o.Dir, w.number)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.l.giveUp(w.lookups)
-		s.l.addLost(loss{w.lookups, w.first, w.last}, "the journal of a window was removed: %d lookups")
+		s.l.addLost(loss{w.lookups, w.span.first, w.span.last}, "the journal of a window was removed: %d lookups")
 		return nil
 	}
 	if err != nil {
@@ -469,7 +472,7 @@ func (s *storer) setJournalAside(w *window, path string, p *replay) error {
 		"file", to, "lookups lost", lost, "unreadable bytes", p.bad)
 	since, until := p.start, max(p.last, p.start)
 	if !w.found {
-		since, until = w.first, w.last
+		since, until = w.span.first, w.span.last
 	}
 	s.l.addEvent(Event{Kind: KindLost, Subject: filepath.Base(to), Since: Time{fromMilli(since)}, Until: Time{fromMilli(until)},
 		Detail: fmt.Sprintf("the journal of a window is damaged: %d lookups read, %d or more lost, %d bytes unreadable", p.lookups, lost, p.bad)})
@@ -530,7 +533,10 @@ func (s *storer) countCommit(w *window, data *windowData, rows, lookups uint64) 
 	total, err := s.store.lookups()
 	now := s.l.o.Now()
 	s.lock.Load().update(now, func(l *lockState) {
-		l.stored, l.until = data.number, max(w.last, l.until)
+		l.stored, l.until = data.number, max(data.span.last, l.until)
+		if l.unmoved == 0 || data.span.first < l.unmoved {
+			l.unmoved = data.span.first
+		}
 		if err == nil {
 			l.lookups = total
 		}
@@ -699,7 +705,7 @@ func (s *storer) lose(w *window) {
 	}
 	s.l.o.Logger.Error("query log: lookups are lost: neither the store nor the journal took them", "lookups", w.missing)
 	s.l.giveUp(w.missing)
-	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.add(loss{w.missing, w.first, w.last}) })
+	s.lock.Load().update(s.l.o.Now(), func(l *lockState) { l.lost.add(loss{w.missing, w.span.first, w.span.last}) })
 }
 
 // closeStore closes the store without waiting for who reads it.

@@ -84,7 +84,11 @@ func (s *storer) mark(m walMark) error {
 	if lock.get().wal == m {
 		return nil
 	}
-	return errors.Join(lock.update(s.l.o.Now(), func(l *lockState) { l.wal = m }), lock.sync())
+	return errors.Join(lock.update(s.l.o.Now(), func(l *lockState) {
+		if l.wal = m; m.moved {
+			l.unmoved = 0
+		}
+	}), lock.sync())
 }
 
 // checkWAL reads the store's write-ahead log before SQLite does. One that is

@@ -24,11 +24,11 @@ type window struct {
 	whole  bool        // its journal has all of it
 	found  bool        // left in the journal by an earlier process
 
-	fold        *fold // that data is of; nil for none
-	lookups     uint64
-	missing     uint64 // of them, those that its journal lacks where it is not whole
-	first, last int64  // between which they came, Unix milliseconds; 0 where not known
-	reported    uint64 // lookups that the lock's file says are lost, and an event in it too
+	fold     *fold // that data is of; nil for none
+	lookups  uint64
+	missing  uint64   // of them, those that its journal lacks where it is not whole
+	span     wallSpan // in which they came; zero where not known
+	reported uint64   // lookups that the lock's file says are lost, and an event in it too
 }
 
 // memory returns about how many bytes of lookups the window keeps in memory.
@@ -156,9 +156,9 @@ type queueState struct {
 	waiting     int
 	ready       bool
 	perRow      time.Duration
-	memory      int    // bytes
-	unjournaled uint64 // lookups of waiting windows that are in memory alone
-	since       int64  // the first of them, Unix milliseconds
+	memory      int      // bytes
+	unjournaled uint64   // lookups of waiting windows that are in memory alone
+	span        wallSpan // in which they came
 }
 
 func (q *windowQueue) look() queueState {
@@ -169,9 +169,7 @@ func (q *windowQueue) look() queueState {
 		s.memory += w.memory()
 		if !w.whole {
 			s.unjournaled += w.missing
-			if s.since == 0 || w.first < s.since {
-				s.since = w.first
-			}
+			s.span.add(w.span)
 		}
 	}
 	return s
