@@ -28,8 +28,8 @@ func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
 	if raced {
 		n = 12
 	}
-	n = number(t, "QUERYLOG_HISTORIES", n)
-	first := number(t, "QUERYLOG_FIRST", 0)
+	n = envNumber(t, "QUERYLOG_HISTORIES", n)
+	first := envNumber(t, "QUERYLOG_FIRST", 0)
 	all := map[string]int{}
 	for seed := first; seed < first+n && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -45,8 +45,8 @@ func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
 	t.Logf("%d histories from %d on: %v", n, first, all)
 }
 
-// number returns the number in an environment variable.
-func number(t *testing.T, variable string, otherwise int) int {
+// envNumber returns the number in an environment variable.
+func envNumber(t *testing.T, variable string, otherwise int) int {
 	t.Helper()
 	s := os.Getenv(variable)
 	if s == "" {
