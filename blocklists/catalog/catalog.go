@@ -95,6 +95,8 @@ type Catalog struct {
 	entries []Entry          // in the order of files and lines
 	byName  map[string][]int // entries by Name
 	sources *Sources
+
+	companies []Company // in the order of their table
 }
 
 // Load reads the shipped files.
@@ -109,7 +111,7 @@ func Read(fsys fs.FS) (*Catalog, error) {
 		return nil, err
 	}
 	var first error
-	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first))}
+	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first))}
 	for _, name := range files.lists() {
 		if err := c.read(name, files[name]); err != nil && first == nil {
 			first = err
@@ -236,15 +238,6 @@ func (c *Catalog) Vendor(vendor string) []Entry {
 		}
 	}
 	return found
-}
-
-// Find returns what is known of a vendor or, where there is none of that name,
-// of a domain name; nil for nothing.
-func (c *Catalog) Find(vendorOrName string) []Entry {
-	if found := c.Vendor(vendorOrName); found != nil {
-		return found
-	}
-	return c.Name(vendorOrName)
 }
 
 // A Count says how much the catalogue knows of a vendor, in entries by tier.

@@ -94,19 +94,6 @@ func TestNameFindsWhatCoversTheName(t *testing.T) {
 	}
 }
 
-func TestFindTakesAVendorOrAName(t *testing.T) {
-	c := load(t)
-	if found := c.Find("xiaomi"); len(found) < 200 || found[0].File != "xiaomi.txt" {
-		t.Errorf("of the vendor xiaomi: got %d entries", len(found))
-	}
-	if found := c.Find("data.sec.miui.com"); len(found) != 2 || !strings.Contains(found[0].Breaks, "consent") || found[1].Tier != "owner" {
-		t.Errorf("of a name: got %v, want the name's entry and its owner", found)
-	}
-	if found := c.Find("no such thing"); found != nil {
-		t.Errorf("of nothing: got %v", found)
-	}
-}
-
 // The size that docs/catalogue.md and the release notes promise.
 func TestTheCatalogueIsAsWideAsPromised(t *testing.T) {
 	c := load(t)

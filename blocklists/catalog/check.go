@@ -46,6 +46,7 @@ func check(files fileSet) []Problem {
 		c.entry(&c.catalog.entries[i])
 		c.neighbours(i)
 	}
+	c.companies(files)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int {
 		if d := strings.Compare(a.File, b.File); d != 0 {
 			return d

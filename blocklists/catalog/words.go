@@ -109,3 +109,20 @@ kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn
 nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si
 sj sk sl sm sn so sr ss st sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi
 vn vu wf ws ye yt za zm zw eu`)
+
+// countryNames are the names of countries in which companies have their seat.
+var countryNames = map[string]string{
+	"AE": "United Arab Emirates", "AT": "Austria", "AU": "Australia", "BE": "Belgium",
+	"BG": "Bulgaria", "BR": "Brazil", "CA": "Canada", "CH": "Switzerland",
+	"CN": "China", "CY": "Cyprus", "CZ": "Czechia", "DE": "Germany",
+	"DK": "Denmark", "EE": "Estonia", "ES": "Spain", "FI": "Finland",
+	"FR": "France", "GB": "United Kingdom", "HK": "Hong Kong", "HU": "Hungary",
+	"ID": "Indonesia", "IE": "Ireland", "IL": "Israel", "IN": "India",
+	"IT": "Italy", "JP": "Japan", "KR": "South Korea", "KY": "Cayman Islands",
+	"LI": "Liechtenstein", "LT": "Lithuania", "LU": "Luxembourg", "LV": "Latvia",
+	"MX": "Mexico", "MY": "Malaysia", "NL": "Netherlands", "NO": "Norway",
+	"NZ": "New Zealand", "PL": "Poland", "PT": "Portugal", "RO": "Romania",
+	"RU": "Russia", "SE": "Sweden", "SG": "Singapore", "SI": "Slovenia",
+	"SK": "Slovakia", "TH": "Thailand", "TR": "Türkiye", "TW": "Taiwan",
+	"UA": "Ukraine", "US": "United States", "VN": "Vietnam", "ZA": "South Africa",
+}

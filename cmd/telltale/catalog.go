@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -12,17 +13,21 @@ import (
 )
 
 func (cl *cli) newCatalog() *cobra.Command {
+	optOut := false
 	c := cl.addJSON(&cobra.Command{
-		Use:   "catalog [VENDOR|NAME]",
-		Short: "Show what the shipped lists know of a vendor or a name, and from where",
+		Use:   "catalog [VENDOR|NAME|WORD]",
+		Short: "Show what the shipped lists know of a vendor, a name or a product, and from where",
 		Long: `Without an argument, list the vendors the shipped lists know, with how many of their
 names are telemetry, mixed (a feature may break) and essential (never blocked),
 and how many domains are only known as theirs. With a vendor or a name, show
-each entry with what it is for and who says so.`,
-		Example: "  telltale catalog\n  telltale catalog Xiaomi\n  telltale catalog data.mistat.xiaomi.com --json",
+each entry with what it is for and who says so. Any other word is looked for in
+products, the software of collectors, companies, purposes, sets (sdk, acr, ...),
+regions and countries: what fits is counted, and its names are listed. With
+--opt-out, show who a vendor is, and what can be switched off, where.`,
+		Example: "  telltale catalog\n  telltale catalog Xiaomi\n  telltale catalog HyperOS\n  telltale catalog Samsung --opt-out\n  telltale catalog data.mistat.xiaomi.com --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage("one vendor or name is expected (quote a vendor of several words)")
+				return usage("one vendor, name or word is expected (quote several words)")
 			}
 			return nil
 		},
@@ -31,16 +36,27 @@ each entry with what it is for and who says so.`,
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0 && optOut:
+				return usage("--opt-out is of a vendor: write its name")
+			case len(args) == 0:
 				return cl.printVendors(known.Vendors())
+			case optOut:
+				return cl.printCompany(known, args[0])
 			}
-			entries := known.Find(args[0])
-			if len(entries) == 0 {
+			found := known.Search(args[0])
+			switch {
+			case len(found) == 0:
 				return fmt.Errorf("the shipped lists know nothing of %q: 'telltale catalog' lists the vendors", args[0])
+			case cl.json:
+				return cl.encodeMatches(found)
+			case found[0].By == "vendor" || found[0].By == "name":
+				return cl.printEntries(found[0].Entries)
 			}
-			return cl.printEntries(entries)
+			return cl.printMatches(found)
 		},
 	})
+	c.Flags().BoolVar(&optOut, "opt-out", optOut, "show who a vendor is, and what can be switched off")
 	c.AddCommand(cl.newCatalogCheck())
 	return c
 }
@@ -119,20 +135,107 @@ type entryJSON struct {
 	Source string `json:"source"`
 }
 
-func (cl *cli) printEntries(entries []catalog.Entry) error {
+// encodeMatches writes the entries that were found, each once.
+func (cl *cli) encodeMatches(found []catalog.Match) error {
 	enc := cl.encoder()
-	for i := range entries {
-		var err error
-		if cl.json {
-			err = enc.Encode(entryJSON{&entries[i], strings.Join(entries[i].Sources(), " ")})
-		} else {
-			err = printEntry(cl.out, &entries[i])
+	seen := map[string]bool{}
+	for _, m := range found {
+		for i := range m.Entries {
+			e := &m.Entries[i]
+			if key := fmt.Sprint(e.File, ":", e.Line); !seen[key] {
+				seen[key] = true
+				if err := enc.Encode(entryJSON{e, strings.Join(e.Sources(), " ")}); err != nil {
+					return err
+				}
+			}
 		}
-		if err != nil {
+	}
+	return nil
+}
+
+func (cl *cli) printEntries(entries []catalog.Entry) error {
+	for i := range entries {
+		if err := printEntry(cl.out, &entries[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printMatches prints what a word was found in, with counts, and the names.
+func (cl *cli) printMatches(found []catalog.Match) error {
+	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FOUND BY\tWHAT\tVENDOR\tTELEMETRY\tMIXED\tESSENTIAL\tOWNED DOMAINS")
+	for _, m := range found {
+		vendor := m.Vendor
+		if vendor == "" {
+			vendor = "several"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", m.By, printable(m.What), printable(vendor), m.Count.Telemetry, m.Count.Mixed, m.Count.Essential, m.Count.Owner)
+	}
+	fmt.Fprintln(w, "\nNAME\tVENDOR\tPURPOSE\tTIER\tCONFIDENCE")
+	seen := map[string]bool{}
+	for _, m := range found {
+		for i := range m.Entries {
+			e := &m.Entries[i]
+			if !seen[e.String()] {
+				seen[e.String()] = true
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e, printable(e.Vendor), e.Purpose, e.Tier, printable(e.Trust().Text()))
+			}
+		}
+	}
+	return w.Flush()
+}
+
+// A companyJSON is a company with what the catalogue has of it.
+type companyJSON struct {
+	catalog.Company
+	Count catalog.Count `json:"count"`
+}
+
+// printCompany prints who a vendor is and what can be switched off.
+func (cl *cli) printCompany(known *catalog.Catalog, vendor string) error {
+	k, ok := known.Company(vendor)
+	if !ok {
+		if found := known.Search(vendor); len(found) > 0 && found[0].Vendor != "" {
+			k, ok = known.Company(found[0].Vendor)
+		}
+	}
+	if !ok {
+		return fmt.Errorf("who %q is and what it lets people switch off is not in the shipped lists: 'telltale catalog' lists the vendors", vendor)
+	}
+	if cl.json {
+		count := catalog.Count{Vendor: k.Vendor}
+		for _, n := range known.Vendors() {
+			if n.Vendor == k.Vendor {
+				count = n
+			}
+		}
+		return cl.encoder().Encode(companyJSON{k, count})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", printable(k.Vendor))
+	printPair(&b, "parent", k.Parent)
+	printPair(&b, "seat", catalog.Country(k.Country))
+	printPair(&b, "privacy", k.Privacy)
+	for _, o := range k.OptOuts {
+		b.WriteString("\nCan be switched off:\n")
+		printPair(&b, "steps", o.Steps)
+		printPair(&b, "page", o.URL)
+		for i, name := range o.Silent {
+			key := ""
+			if i == 0 {
+				key = "silent then"
+			}
+			printPair(&b, cmp.Or(key, " "), name)
+		}
+		printPair(&b, "source", o.Source+" (read on "+o.Date+")")
+	}
+	if len(k.OptOuts) == 0 {
+		b.WriteString("\nNo setting is known by which anything can be switched off.\n")
+	}
+	_, err := io.WriteString(cl.out, b.String())
+	return err
 }
 
 // printEntry prints what is known of a name, each source on a line of its own.
