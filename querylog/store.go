@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -29,6 +30,9 @@ type store struct {
 	opened   int64  // position when this process opened it
 	created  bool   // by this open
 	frames   int    // in the write-ahead log at the last commit, where countFrames was called
+
+	busyTimeout time.Duration // how long to wait for another process that holds the lock
+	busySince   time.Time
 
 	insert      map[string]*sqlite3.Stmt
 	nodes       map[string]int64
@@ -62,7 +66,10 @@ func openStore(dir string) (*store, error) {
 }
 
 func (s *store) prepare() error {
-	s.conn.BusyTimeout(5 * time.Second)
+	if err := s.conn.BusyHandler(s.waitLonger); err != nil {
+		return err
+	}
+	s.busyTimeout = busyTimeout
 	version, err := s.number(`PRAGMA user_version`)
 	if err != nil {
 		return err
@@ -102,6 +109,27 @@ func (s *store) prepare() error {
 		return err
 	}
 	return s.openOld()
+}
+
+// waitLonger waits a while for another process that holds the lock, and reports
+// whether to try again. It waits longer each time: SQLite's own way would try a
+// thousand times a second.
+func (s *store) waitLonger(ctx context.Context, count int) (retry bool) {
+	if count == 0 {
+		s.busySince = time.Now()
+	}
+	rest := s.busyTimeout - time.Since(s.busySince)
+	if rest <= 0 || ctx.Err() != nil {
+		return false
+	}
+	wait := time.NewTimer(min(time.Millisecond<<min(count, 5), rest))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // countFrames makes the store count what is in the write-ahead log, and never

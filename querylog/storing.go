@@ -359,7 +359,7 @@ func (s *storer) checkIdentity() error {
 	if s.sameFile() {
 		return nil
 	}
-	s.store.conn.BusyTimeout(0)
+	s.store.busyTimeout = 0
 	s.checkpointNow() // so that the file is whole, wherever it was moved to
 	for i := range s.done {
 		s.done[i].at = time.Time{} // the next store must not take them too
@@ -689,7 +689,7 @@ func (s *storer) storeLast(w *window) error {
 	if s.q.look().unjournaled > 0 {
 		timeout = stopMemory
 	}
-	s.store.conn.BusyTimeout(timeout)
+	s.store.busyTimeout = timeout
 	s.lastIdentity = time.Time{}
 	if err := s.checkIdentity(); err != nil {
 		return err
@@ -714,7 +714,7 @@ func (s *storer) closeStore() error {
 		return nil
 	}
 	s.store.conn.SetInterrupt(context.Background())
-	s.store.conn.BusyTimeout(0)
+	s.store.busyTimeout = 0
 	if s.checkpointNow() {
 		s.sweep()
 	}

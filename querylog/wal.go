@@ -66,8 +66,8 @@ func (s *storer) moveWAL() (all bool) {
 // emptyWAL moves the write-ahead log's pages, and cuts it where nobody reads it.
 // It waits for nobody.
 func (s *storer) emptyWAL() (all bool) {
-	s.store.conn.BusyTimeout(0)
-	defer s.store.conn.BusyTimeout(busyTimeout)
+	s.store.busyTimeout = 0
+	defer func() { s.store.busyTimeout = busyTimeout }()
 	if !s.moveWAL() {
 		return false
 	}
