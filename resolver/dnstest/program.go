@@ -25,14 +25,12 @@ type Program struct {
 }
 
 // StartProgram runs a DNS server of others on a loopback port until the test ends, and
-// returns its address once it answers. Where CI is set it must be installed; else
-// the test is skipped without it.
+// returns its address once it answers. Without the program the test is skipped: to
+// install one may start it as a service of the machine, so no script does.
 func StartProgram(t testing.TB, p Program) (addr string) {
 	t.Helper()
 	program, err := exec.LookPath(p.Name)
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal(err)
-	} else if err != nil {
+	if err != nil {
 		t.Skipf("skipped: there is no %s", p.Name)
 	}
 	udp, tcp := ListenBoth(t)
