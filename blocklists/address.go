@@ -51,7 +51,7 @@ func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []ma
 	if x := l.set.ExtraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
 		return ms
 	}
-	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags()}
+	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags}
 	l.weigh(&m, &d)
 	// The answers of the name's other type stay: 0.0.0.0 beside them does no harm, but
 	// :: goes before a good IPv4 address, and NXDOMAIN or an error denies both.

@@ -53,9 +53,14 @@ func (p *Policy) attributeByList(v *Verdict, ms []match, decider int) {
 	if v.Level == ByRule {
 		return
 	}
-	if decider >= 0 && p.lists[ms[decider].list].annotation != nil {
-		v.Attr, v.Level = 0, ByList
-		return
+	if decider >= 0 {
+		if p.lists[ms[decider].list].annotation != nil {
+			v.Attr, v.Level = 0, ByList
+			return
+		}
+		if len(ms) == 1 {
+			return // nearly every listed name
+		}
 	}
 	best := -1
 	for i := range ms {

@@ -237,7 +237,7 @@ func (p *Policy) elsewhere(name *dnswire.Name, qtype uint16, g Group) (found []M
 			continue
 		}
 		if limit, detail := p.whereHolds(id, &d, l, whole[id], name, qtype); limit != Unlimited {
-			m := match{id: id, rule: rule, list: uint16(at), flags: l.flags()}
+			m := match{id: id, rule: rule, list: uint16(at), flags: l.flags}
 			l.weigh(&m, &d)
 			shown := p.show(&m)
 			shown.Limit, shown.Detail = limit, detail

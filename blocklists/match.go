@@ -30,7 +30,7 @@ func (p *Policy) matchesOf(hits []matcher.Hit, name *dnswire.Name, qtype uint16,
 	for i, h := range hits {
 		from := len(ms)
 		ms = p.matchHit(h, name, qtype, g, ms)
-		if p.zones && len(ms) > from && p.isStopped(&ms[from], h, hits[:i]) {
+		if p.zones && i > 0 && len(ms) > from && p.isStopped(&ms[from], h, hits[:i]) {
 			ms = ms[:from]
 		}
 	}
@@ -88,7 +88,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		return ms
 	}
 	l := &p.lists[at]
-	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags()}
+	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags}
 	switch {
 	case k == rules.Detailed:
 		d, ok := l.set.Detail(rule)
@@ -164,7 +164,8 @@ func (p *Policy) isCancelled(id RuleID) bool {
 	return ok
 }
 
-func (l *policyList) flags() uint16 {
+// commonFlags returns the flags that each of the list's rules has.
+func (l *policyList) commonFlags() uint16 {
 	switch {
 	case l.kind == OwnList:
 		return own
@@ -267,7 +268,7 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 	if !ok || !p.holds(r.id, &d, l, true, name, qtype, g) {
 		return ms
 	}
-	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags()}
+	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags}
 	l.weigh(&m, &d)
 	if p.isOut(r.id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, rules.Detailed, name) {
 		m.effect = silent

@@ -53,6 +53,7 @@ type policyList struct {
 	tooMany    int            // of its patterns, which are not in force
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
+	flags      uint16 // of each of its rules
 	observe    bool
 	zone       bool   // it holds a response policy zone
 	confined   bool   // its exceptions hold for its own blocks alone
@@ -173,7 +174,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	if a.settings.Custom4.IsValid() || a.settings.Custom6.IsValid() {
 		p.custom[i] = customAddrs{a.settings.Custom4, a.settings.Custom6}
 	}
-	l.plainBlock = l.blockEffect(nil)
+	l.plainBlock, l.flags = l.blockEffect(nil), l.commonFlags()
 	p.zones = p.zones || l.zone
 	p.lists = append(p.lists, l)
 }

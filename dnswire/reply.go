@@ -51,6 +51,9 @@ const (
 // text must not be what truncates a reply).
 const maxEDEText = 128
 
+// maxOPT is more than an OPT of ours takes.
+const maxOPT = optHeader + 4 + maxCookieOption + 6 + maxEDEText + 1
+
 // A Reply is a message being appended to a slice: Begin, then records in the
 // order of the sections, then End. The slice stays the caller's.
 type Reply struct {
@@ -135,10 +138,10 @@ func (r *Reply) End(cookie []byte, ede EDE) []byte {
 		r.buf = appendOPT(r.buf, r.q, r.rcode, cookie, ede)
 		r.counts[2]++
 	}
-	head := r.buf[r.start:]
-	for i, n := range r.counts {
-		binary.BigEndian.PutUint16(head[6+2*i:], n)
-	}
+	head := r.buf[r.start : r.start+HeaderLen]
+	binary.BigEndian.PutUint16(head[6:], r.counts[sectionAnswer])
+	binary.BigEndian.PutUint16(head[8:], r.counts[sectionAuthority])
+	binary.BigEndian.PutUint16(head[10:], r.counts[sectionAdditional])
 	return r.buf
 }
 
@@ -230,12 +233,14 @@ func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte)
 		}
 	}
 	if q.EDNS {
-		ede, room := s.EDE, MaxMessage-len(s.Wire)
-		if room < optHeader {
-			return dst
-		}
-		if room < optHeader+4+len(cookie)+6+len(ede.Text) {
-			cookie, ede = nil, EDE{}
+		ede := s.EDE
+		if room := MaxMessage - len(s.Wire); room < maxOPT {
+			if room < optHeader {
+				return dst
+			}
+			if room < optHeader+4+len(cookie)+6+len(ede.Text) {
+				cookie, ede = nil, EDE{}
+			}
 		}
 		dst = appendOPT(dst, q, s.Rcode, cookie, ede)
 		dst[at+11]++ // additional: the stored count is below 255, see Sanitize

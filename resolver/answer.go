@@ -15,7 +15,7 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 		now.send(q, reply) // counted, but no lookup: it is not logged
 		return
 	}
-	if s.identify(q, later) {
+	if s.mayIdentify(q) && s.identify(q, later) {
 		return // it goes on elsewhere, when its client is known
 	}
 	reply, source := s.answerNow(dst, q)
@@ -29,13 +29,14 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 // answerNow appends the reply to q if it can be had without waiting; otherwise
 // it returns source 0.
 func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.Source) {
-	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group())
+	q.group = q.memberOf()
+	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group)
 	if reply, ok := s.answerSpecial(dst, q); ok {
 		return reply, querylog.FromPolicy
 	}
 	switch q.verdict.Action {
 	case blocklists.Block, blocklists.Answer:
-		if redirects(q.policy, q.verdict, q.Type) {
+		if q.verdict.Mode == blocklists.Records && redirects(q.policy, q.verdict, q.Type) {
 			return s.answerRedirect(dst, q)
 		}
 		if reply, ok := s.answerPolicy(dst, q); ok {

@@ -17,7 +17,7 @@ import (
 // KeepFailure says so.
 func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside bool, now time.Time) {
 	*e = cache.Entry{
-		Stored: c.Stored, StoredAt: now, ExpiresAt: now.Add(time.Duration(c.TTL) * time.Second),
+		Stored: c.Stored, StoredAt: now, Life: time.Duration(c.TTL) * time.Second,
 		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0, Inside: inside,
 	}
 	e.AD = c.AD && trustAD
@@ -95,11 +95,10 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 // decideAnswer decides q together with the names and addresses that e leads to, and
 // reports whether that blocks it.
 func (q *query) decideAnswer(e *cache.Entry) (blocked bool) {
-	group := q.group()
-	if isPassed(e, q.policy, group) { // nearly every answer, without a verdict to copy
+	if isPassed(e, q.policy, q.group) { // nearly every answer, without a verdict to copy
 		return false
 	}
-	v, by := decideAnswer(e, q.policy, group, q.verdict, &q.Question)
+	v, by := decideAnswer(e, q.policy, q.group, q.verdict, &q.Question)
 	if v != q.verdict {
 		q.verdict = v
 		q.setAlias(by.alias)

@@ -45,7 +45,7 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 	if err := q.setQuestion(name, qtype); err != nil {
 		return nil, err
 	}
-	story := &Story{Lists: q.policy.Decide(&q.Name, q.Type, q.group())}
+	story := &Story{Lists: q.policy.Decide(&q.Name, q.Type, q.memberOf())}
 	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action)
 	reply, source := s.answerNow(nil, q)
 	e, _ := s.fromCache(q.asked(), q.received, nil)
@@ -104,7 +104,7 @@ func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
 		off = end
 	}
 	if story.Alias == "" && story.Redirects == nil {
-		_, by := decideAnswer(e, q.policy, q.group(), story.Lists, &q.Question)
+		_, by := decideAnswer(e, q.policy, q.group, story.Lists, &q.Question)
 		story.Address = by.addr
 	}
 	for a := range e.Addresses {

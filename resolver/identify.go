@@ -5,11 +5,14 @@ package resolver
 // addresses may take all places, and then a query is decided as a stranger's.
 const maxIdentifying = 256
 
-// identify finds out who asks q before it is decided, where nobody knows yet and
-// it may matter: a known device may have rules of its own, and keeps what it gets
+// mayIdentify reports whether nobody knows yet who asks q, and somebody can say.
+func (s *Server) mayIdentify(q *query) bool { return q.binding == nil && s.identifyClient != nil }
+
+// identify finds out who asks q before it is decided, where it may matter: a known
+// device may have rules of its own, and keeps what it gets
 // as long as a TTL lasts. It returns false where q is to be decided as it is.
 func (s *Server) identify(q *query, later replyWriter) bool {
-	if q.binding != nil || s.identifyClient == nil || !s.byDevice() {
+	if !s.byDevice() {
 		return false
 	}
 	select {

@@ -26,6 +26,7 @@ type query struct {
 	transport querylog.Transport
 	received  time.Time
 	binding   *devices.Binding
+	group     blocklists.Group   // who asks, as far as the lists care; answerNow sets it
 	policy    *blocklists.Policy // the one policy this query is judged by
 	verdict   blocklists.Verdict
 	alias     []byte // the alias that decided, if not the name itself
@@ -55,8 +56,8 @@ type replyWriter interface {
 	log(q *query, reply []byte, source querylog.Source)
 }
 
-// group returns who asks, as far as the lists care.
-func (q *query) group() blocklists.Group {
+// memberOf returns who asks, as far as the lists care.
+func (q *query) memberOf() blocklists.Group {
 	settings := uint16(0)
 	if q.binding != nil {
 		settings = q.binding.Group
@@ -95,9 +96,13 @@ func (q *query) limit() int {
 
 // record returns what the log keeps of q. It refers to q's memory.
 func (q *query) record(reply []byte, source querylog.Source, now time.Time) querylog.Record {
+	name := q.Name.Wire()
+	if q.Type == dnswire.TypeHTTPS || q.Type == dnswire.TypeSVCB {
+		name = q.serviceName()
+	}
 	rec := querylog.Record{
 		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), Binding: q.binding,
-		Name: q.loggedName(), Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
+		Name: name, Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
 	}
 	if len(reply) > 3 {
 		rec.Rcode = reply[3] & 0xf
@@ -105,11 +110,11 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 	return rec
 }
 
-// loggedName returns the name that q is counted as: for HTTPS and SVCB of
-// _PORT._https.NAME it is NAME, as lists decide it (RFC 9460, 2.3).
-func (q *query) loggedName() []byte {
+// serviceName returns the name that a question for HTTPS or SVCB is counted as: that
+// of _PORT._https.NAME as NAME, as lists decide it (RFC 9460, 2.3).
+func (q *query) serviceName() []byte {
 	name := q.Name.Wire()
-	if (q.Type == dnswire.TypeHTTPS || q.Type == dnswire.TypeSVCB) && name[0] > 1 && name[1] == '_' {
+	if name[0] > 1 && name[1] == '_' {
 		if owner, ok := q.Name.PortOwner(); ok {
 			return q.Name.Suffix(owner.Labels())
 		}

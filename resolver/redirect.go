@@ -54,7 +54,7 @@ func (s *Server) follow(q *query) (*redirection, bool) {
 			return r, false
 		}
 		r.aliases = append(r.aliases, alias{record.Data, cmp.Or(record.TTL, q.policy.TTL())})
-		r.verdict = q.policy.Decide(&r.question.Name, q.Type, q.group())
+		r.verdict = q.policy.Decide(&r.question.Name, q.Type, q.group)
 		r.special = s.Special(&r.question.Name, q.Type, r.verdict.Action)
 		if r.special.Rule != 0 || !redirects(q.policy, r.verdict, q.Type) {
 			r.private = r.special.Reply == PrivateOnly
@@ -118,7 +118,7 @@ func (s *Server) blockRedirect(dst []byte, q *query, v blocklists.Verdict, alias
 // answerRedirected appends the reply to q of its aliases and of e, what the cache or
 // an upstream has for the question they lead to.
 func (s *Server) answerRedirected(dst []byte, q *query, r *redirection, e *cache.Entry) ([]byte, querylog.Source) {
-	v, by := decideAnswer(e, q.policy, q.group(), r.verdict, &r.question)
+	v, by := decideAnswer(e, q.policy, q.group, r.verdict, &r.question)
 	if v.Action == blocklists.Block {
 		return s.blockRedirect(dst, q, v, by.alias), querylog.FromPolicy
 	}

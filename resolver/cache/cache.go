@@ -94,27 +94,25 @@ func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount
 // Get returns what is known of q and still holds at now, in into if that is not
 // nil. It holds until into is used again.
 func (c *Cache) Get(q *dnswire.Question, now time.Time, into *Entry) (*Entry, bool) {
-	return c.get(&q.Name, variantOf(q), now, into)
+	return c.get(q, keyBits(q), now, into)
 }
 
 // GetSigned is Get for what a question with DO brought, which has all that q asks
 // for, and DNSSEC records beside.
 func (c *Cache) GetSigned(q *dnswire.Question, now time.Time) (*Entry, bool) {
-	v := variantOf(q)
-	v.bits |= 1
-	return c.get(&q.Name, v, now, nil)
+	return c.get(q, keyBits(q)|1, now, nil)
 }
 
-func (c *Cache) get(n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, bool) {
-	hash := c.hash(n)
-	if e, ok := c.getVariant(v.mix(hash), n, v, now, into); ok {
+func (c *Cache) get(q *dnswire.Question, bits uint8, now time.Time, into *Entry) (*Entry, bool) {
+	hash := c.hash(&q.Name)
+	if e, ok := c.getVariant(hash, &q.Name, variant{q.Type, bits}, now, into); ok {
 		return e, true
 	}
-	v.typ = allTypes
-	return c.getVariant(v.mix(hash), n, v, now, into)
+	return c.getVariant(hash, &q.Name, variant{allTypes, bits}, now, into)
 }
 
 func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, bool) {
+	hash = v.mix(hash)
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -151,14 +149,14 @@ func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
 	}
 	r := s.record(at)
 	s.load(r, into)
-	into.StoredAt, into.ExpiresAt = c.start.Add(r.storedAt), c.start.Add(r.expires())
+	into.StoredAt = c.start.Add(r.storedAt)
 	into.kept = keptAt{s, at, r.serial}
 	return into
 }
 
 // Put keeps e as the answer to q, if it may be kept at all.
 func (c *Cache) Put(q *dnswire.Question, e *Entry) {
-	if e.ExpiresAt.Sub(e.StoredAt) < time.Second {
+	if e.Life < time.Second {
 		return
 	}
 	var buf [512]byte

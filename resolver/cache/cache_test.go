@@ -28,7 +28,7 @@ func cacheQuestion(t testing.TB, name string) *dnswire.Question {
 // lives for d.
 func keptFor(q *dnswire.Question, d time.Duration, octets int) *Entry {
 	now := time.Now()
-	e := &Entry{StoredAt: now, ExpiresAt: now.Add(d)}
+	e := &Entry{StoredAt: now, Life: d}
 	e.Wire = append(make([]byte, dnswire.HeaderLen), q.Name.Wire()...)
 	e.Wire = append(e.Wire, make([]byte, 4+octets)...)
 	e.Question, e.TTLs = len(q.Name.Wire())+4, make([]uint16, 2)
@@ -201,7 +201,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 	}
 	e := keptFor(q, time.Duration(1+random.IntN(100_000))*time.Second, random.IntN(400))
 	e.StoredAt = start.Add(time.Duration(random.Int64N(int64(time.Hour))))
-	e.ExpiresAt = e.StoredAt.Add(time.Duration(1+random.IntN(1<<30)) * time.Second)
+	e.Life = time.Duration(1+random.IntN(1<<30)) * time.Second
 	copy(e.Wire[dnswire.HeaderLen+e.Question:], some(500))
 	e.TTLs = e.TTLs[:0]
 	for range random.IntN(20) {
@@ -225,7 +225,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 // entryText is all that an entry says, the places where the cache has it left out.
 func entryText(e *Entry) string {
 	return fmt.Sprintf("%x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
-		e.StoredAt.UnixNano(), e.ExpiresAt.UnixNano(), e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
+		e.StoredAt.UnixNano(), e.Life, e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
 }
 
 func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
@@ -415,10 +415,10 @@ func TestFailuresDoubleAndAreForgotten(t *testing.T) {
 	at := time.Duration(0)
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		last = fail(at, last, 1)
-		if got := last.ExpiresAt.Sub(last.StoredAt); got != want*time.Second {
+		if got := last.Life; got != want*time.Second {
 			t.Errorf("failure %d lives for %v, want %v", i+1, got, want*time.Second)
 		}
-		at += last.ExpiresAt.Sub(last.StoredAt)
+		at += last.Life
 	}
 	if e := fail(at, last, 2); e.Failures != 1 {
 		t.Error("upstreams have come up since: that is no failure in a row")

@@ -14,12 +14,12 @@ import (
 type Entry struct {
 	dnswire.Stored
 	StoredAt     time.Time
-	ExpiresAt    time.Time    // served from the cache until then
-	MaxTTL       uint32       // the largest TTL in it when stored, seconds
-	Aliases      []byte       // the names the answer leads to, one wire name after another
-	Hints        []netip.Addr // the addresses in SVCB and HTTPS records
-	Private      bool         // it holds private addresses
-	Inside       bool         // an upstream with a private address gave it
+	Life         time.Duration // how long after that it is served from the cache
+	MaxTTL       uint32        // the largest TTL in it when stored, seconds
+	Aliases      []byte        // the names the answer leads to, one wire name after another
+	Hints        []netip.Addr  // the addresses in SVCB and HTTPS records
+	Private      bool          // it holds private addresses
+	Inside       bool          // an upstream with a private address gave it
 	HasAddresses bool
 	Unanswered   bool   // no upstream gave an answer (RFC 9520)
 	Failures     uint8  // how many times in a row it was a resolution failure
@@ -43,7 +43,7 @@ const (
 
 // NewFailure makes an entry that says why there is no answer.
 func NewFailure(ede dnswire.EDE, now time.Time) *Entry {
-	e := &Entry{StoredAt: now, ExpiresAt: now, Unanswered: true}
+	e := &Entry{StoredAt: now, Unanswered: true}
 	e.Rcode, e.EDE = dnswire.ServFail, ede
 	return e
 }
@@ -59,10 +59,10 @@ func (e *Entry) IsFailure() bool {
 // anything.
 func (e *Entry) KeepFailure(last *Entry, epoch uint32) {
 	e.Failures, e.Epoch = 1, epoch
-	if last != nil && last.Failures > 0 && last.Epoch == epoch && e.StoredAt.Sub(last.ExpiresAt) < lastFailure {
+	if last != nil && last.Failures > 0 && last.Epoch == epoch && e.StoredAt.Sub(last.StoredAt)-last.Life < lastFailure {
 		e.Failures = min(last.Failures+1, 6)
 	}
-	e.ExpiresAt = e.StoredAt.Add(min(firstFailure<<(e.Failures-1), lastFailure))
+	e.Life = min(firstFailure<<(e.Failures-1), lastFailure)
 }
 
 // SetPassed remembers, also in the cache, by what policy and group e passed.

@@ -151,7 +151,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 	if len(e.Wire) > 0xffff || len(e.Aliases) > 0xffff || 2*len(e.TTLs) > 0xffff || hints > 0xffff || len(e.EDE.Text) > 0xff {
 		return f, nil, false
 	}
-	f.life, f.maxTTL, f.epoch = uint32(e.ExpiresAt.Sub(e.StoredAt)/time.Second), e.MaxTTL, e.Epoch
+	f.life, f.maxTTL, f.epoch = uint32(e.Life/time.Second), e.MaxTTL, e.Epoch
 	f.wire, f.aliases, f.ttls, f.hints = uint16(len(e.Wire)), uint16(len(e.Aliases)), uint16(2*len(e.TTLs)), uint16(hints)
 	f.rcode, f.ede, f.name, f.text = e.Rcode, e.EDE.Code, uint8(len(name)), uint8(len(e.EDE.Text))
 	f.variant, f.failures = variantOf(q), e.Failures
@@ -170,7 +170,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 // overwritten.
 func (m *memory) load(r *record, e *Entry) {
 	e.buf = m.data(e.buf[:0], r)
-	e.MaxTTL, e.Epoch, e.Failures, e.Passed = r.maxTTL, r.epoch, r.failures, r.passed.Load()
+	e.Life, e.MaxTTL, e.Epoch, e.Failures, e.Passed = time.Duration(r.life)*time.Second, r.maxTTL, r.epoch, r.failures, r.passed.Load()
 	e.Rcode, e.EDE.Code, e.Question = r.rcode, r.ede, int(r.name)+4
 	e.AD, e.Private, e.Inside, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagInside), r.is(flagAddrs), r.is(flagUnanswered)
 	data := e.buf
