@@ -80,9 +80,9 @@ func TestOptions(t *testing.T) {
 			"a enabled=true observe=false until=60 mode=none exact=false format= answers=false suffixes=false exceptions=true tier= order=0 schedule= windows=0 subscribed=true"},
 		{"lists: {subscriptions: [{name: a, url: https://a.example/l, refresh: 2h, match: exact, annotation: {vendor: V, product: P, purpose: ads, tier: mixed, region: eu, source: s, breaks: b}}]}",
 			func(c *config.Config) any {
-				s := subscriptionLists(c)[0]
-				return []any{*lists(c).Lists[0].Annotation, s.Name, s.URL, s.Refresh, s.Exact, s.Enabled}
-			}, "[{V P ads mixed eu s b    0001-01-01 00:00:00 +0000 UTC} a https://a.example/l 2h0m0s true true]"},
+				s, a := subscriptionLists(c)[0], lists(c).Lists[0].Annotation
+				return []any{a.Vendor, a.Product, a.Purpose, a.Tier, a.Region, a.Source, a.Breaks, s.Name, s.URL, s.Refresh, s.Exact, s.Enabled}
+			}, "[V P ads mixed eu s b a https://a.example/l 2h0m0s true true]"},
 		{"devices: [{name: tv, address: [192.0.2.1], prefix: [198.51.100.0/24], mac: '02:00:00:00:00:01', log: false}]", func(c *config.Config) any {
 			d := deviceList(c, newGroupNumbers(c))[0]
 			return []any{d.Name, d.MACs, d.Addresses, d.Prefixes, d.Group, d.NoLog}
