@@ -108,7 +108,7 @@ func (b *QueryBatch) Flush() {
 // Ask adds q to a batch, and reports whether that can be done. The receiver or the
 // fallback ends q, perhaps before Ask returns.
 func (s *Shared) Ask(q Query, b *QueryBatch) bool {
-	now := time.Now()
+	now := s.client.now()
 	m := s.client.first()
 	if m == nil {
 		return false
@@ -304,7 +304,7 @@ func (s *Shared) read() {
 	defer receiverPool.Put(r.batch)
 	defer unix.Close(s.epoll)
 	events := make([]unix.EpollEvent, sharedPorts)
-	for wait, swept := sweepEvery, time.Now(); ; {
+	for wait, swept := sweepEvery, s.client.now(); ; {
 		n, err := unix.EpollWait(s.epoll, events, int(wait/time.Millisecond))
 		if err != nil && err != unix.EINTR {
 			time.Sleep(sweepEvery) // cannot be; replies are then late
@@ -317,7 +317,7 @@ func (s *Shared) read() {
 				r.receive(socket)
 			}
 		}
-		if now := time.Now(); n <= 0 || now.Sub(swept) >= sweepEvery {
+		if now := s.client.now(); n <= 0 || now.Sub(swept) >= sweepEvery {
 			swept = now
 			pending, over := s.sweep(now)
 			if over {
@@ -432,7 +432,7 @@ type socketReader struct {
 // receive takes what waits at a socket.
 func (r *socketReader) receive(s *sharedSocket) {
 	n, err := r.batch.ReceiveNow(s.fd)
-	r.socket, r.now, r.next, r.n = s, time.Now(), 0, n
+	r.socket, r.now, r.next, r.n = s, r.shared.client.now(), 0, n
 	for r.next < r.n { // goes on behind a packet that caused an internal error
 		r.shared.options.Guard(r.rest)
 	}
