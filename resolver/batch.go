@@ -60,7 +60,7 @@ func (r *reader) ServeBatch(n int) (began time.Time) {
 	r.now, r.policy = r.srv.now(), r.srv.policy()
 	r.next, r.end, r.left = 0, n, false
 	for !r.left { // goes on behind a packet that caused an internal error
-		r.srv.guard(r.rest)
+		r.srv.catchPanic(r.rest)
 	}
 	return r.now
 }

@@ -22,7 +22,7 @@ import (
 	"telltale/resolver/upstream"
 )
 
-// How much may be spent on a query is guarded by what does not depend on time:
+// How much may be spent on a query is checked by what does not depend on time:
 // allocations, and system calls, which strace counts in a process of its own.
 
 const rounds = 64 // bursts of a batch each

@@ -13,7 +13,7 @@ import (
 // A query for an upstream goes one of two ways. Nearly all go by a shared socket:
 // the reader writes the query to it, and whoever reads that socket answers the
 // client, without a goroutine of the query's own (upstream.Shared). Whatever that
-// cannot settle with one packet each way goes on by the fallback, answerLater,
+// cannot answer with one packet each way goes on by the fallback, answerLater,
 // with all upstreams, TCP, and time to wait.
 
 // fallback ends q on a goroutine of its own.
@@ -32,7 +32,7 @@ func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWrite
 		s.cache.Put(&f.question, e)
 	}
 	for _, w := range waiters {
-		s.guard(func() {
+		s.catchPanic(func() {
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))
 			w.answered = true
 			s.finish(&w.query, reply, source, out(w))
@@ -45,7 +45,7 @@ func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWrite
 // again has it at once.
 func (s *Server) keepLate(q *dnswire.Question, a *upstream.Answer) {
 	f := &flight{question: *q, over: true}
-	s.guard(func() {
+	s.catchPanic(func() {
 		if e := s.newEntry(a, nil, f, new(cache.Entry)); !e.IsFailure() {
 			s.cache.Put(q, e)
 		}
@@ -80,7 +80,7 @@ type outgoingReply struct {
 func (d *deliveries) Answered(q upstream.Query, a *upstream.Answer, epoch uint32, now time.Time) {
 	f := q.(*flight)
 	var e *cache.Entry
-	d.srv.guard(func() { e = d.srv.newEntry(a, nil, f, &d.entry) })
+	d.srv.catchPanic(func() { e = d.srv.newEntry(a, nil, f, &d.entry) })
 	if e == nil { // for an internal error
 		e = cache.NewFailure(dnswire.EDE{}, now)
 	}

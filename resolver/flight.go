@@ -57,10 +57,10 @@ func newFlights(maxWaiting, prefix6 int) *flights {
 	return &flights{max: maxWaiting, maxClient: max(maxWaiting/4, 1), prefix6: prefix6, current: map[cache.Key]*flight{}, clients: map[netip.Addr]int{}}
 }
 
-// roomLocked reports whether one more query of client may wait. No client has
+// mayWaitLocked reports whether one more query of client may wait. No client has
 // more than there is room left: so many that have gone mad come to equal parts,
 // and leave as much to the others (the dynamic thresholds of Choudhury and Hahne).
-func (f *flights) roomLocked(client netip.Addr) bool {
+func (f *flights) mayWaitLocked(client netip.Addr) bool {
 	return f.clients[client] < min(f.maxClient, f.max-f.waiting)
 }
 
@@ -70,7 +70,7 @@ func (f *flights) join(w *waiter) (fl *flight, first, ok bool) {
 	client := overload.ClientOf(w.path.Client.Addr(), f.prefix6)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.roomLocked(client) {
+	if !f.mayWaitLocked(client) {
 		return nil, false, false
 	}
 	f.waiting++
@@ -191,7 +191,7 @@ func (s *Server) breakLoop(f *flight, w *waiter, asker *upstream.Upstream) {
 		s.upstreams.ReturnedBy(asker)
 		w.answered = true
 		ede := dnswire.EDE{Code: dnswire.EDEOther, Text: "loop: this server asks you for the same"}
-		s.guard(func() {
+		s.catchPanic(func() {
 			w.ttl = 0
 			s.finish(&w.query, dnswire.AppendEmpty(w.dst[:0], &w.Question, dnswire.ServFail, s.cookies.answer(&w.query), ede), querylog.FromError, w.out)
 		})
@@ -215,7 +215,7 @@ const exchangeBudget = 6 * time.Second
 // resolve asks the upstreams, and always returns an entry.
 func (s *Server) resolve(f *flight) (e *cache.Entry) {
 	e = cache.NewFailure(dnswire.EDE{}, s.now()) // for an internal error
-	s.guard(func() { e = s.askUpstreams(f) })
+	s.catchPanic(func() { e = s.askUpstreams(f) })
 	return e
 }
 

@@ -23,7 +23,7 @@ func (s *Server) identify(q *query, later replyWriter) bool {
 	w := s.newWaiter(q, later)
 	s.work.Go(func() {
 		defer func() { <-s.identifying }()
-		s.guard(func() {
+		s.catchPanic(func() {
 			w.binding = s.identifyClient(w.path.Client.Addr())
 			reply, source := s.answerNow(w.dst[:0], &w.query)
 			w.answered = true // here, or by what it waits for next

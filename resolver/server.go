@@ -94,7 +94,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.shared = upstream.NewShared(upstream.SharedOptions{
-		Client: s.upstreams, NewReceiver: func() upstream.Receiver { return &deliveries{srv: s} }, Fallback: s.fallback, Guard: s.guard,
+		Client: s.upstreams, NewReceiver: func() upstream.Receiver { return &deliveries{srv: s} }, Fallback: s.fallback, CatchPanic: s.catchPanic,
 	})
 	s.work.Add(1) // until Close: readers may begin flights
 	return s, nil
@@ -168,9 +168,9 @@ func (s *Server) prepare(q *query, policy *blocklists.Policy, now time.Time) {
 	q.binding = s.binding(q.path.Client.Addr())
 }
 
-// guard runs f, and counts a panic in it as an internal error instead of ending
+// catchPanic runs f, and counts a panic in it as an internal error instead of ending
 // the process: it must not take a household's DNS down, and is no defence.
-func (s *Server) guard(f func()) (ok bool) {
+func (s *Server) catchPanic(f func()) (ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.stats.internalErrors.Add(1)

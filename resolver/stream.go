@@ -24,7 +24,7 @@ func (s *Server) NewStreamHandler(st *listen.Stream) listen.StreamHandler {
 // ServeMessage answers one message.
 func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
 	h.srv.stats.queries.Add(1)
-	return h.srv.guard(func() {
+	return h.srv.catchPanic(func() {
 		h.q.path.Client, h.q.transport = h.stream.Client(), querylog.TCP
 		h.srv.prepare(&h.q, h.srv.policy(), h.srv.now())
 		h.srv.serve(packet, &h.q, h.out, h, h)

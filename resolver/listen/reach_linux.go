@@ -54,8 +54,8 @@ func newReachability() *reachability {
 // isActive reports whether there was no room for replies lately.
 func (r *reachability) isActive() bool { return r.until.Load() > 0 }
 
-// noRoom takes in that the kernel had no room for a reply.
-func (r *reachability) noRoom() {
+// sendBufferFull takes in that the kernel had no room for a reply.
+func (r *reachability) sendBufferFull() {
 	r.until.Store(time.Now().Add(reachFor).UnixNano())
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +66,7 @@ func (r *reachability) noRoom() {
 	r.task.Go(r.watch)
 }
 
-// close ends what noRoom has begun.
+// close ends what sendBufferFull has begun.
 func (r *reachability) close() {
 	r.mu.Lock()
 	r.end()

@@ -8,7 +8,7 @@ import (
 	"telltale/resolver/dnstest"
 )
 
-func TestWhoGetsAReplyWhileThereIsNoRoom(t *testing.T) {
+func TestWhoGetsAReplyWhileTheSendBufferIsFull(t *testing.T) {
 	n := &neighbours{
 		known:  map[netip.Addr]struct{}{netip.MustParseAddr("192.168.1.9"): {}, netip.MustParseAddr("fe80::9"): {}},
 		onLink: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("fe80::/64")},
@@ -34,7 +34,7 @@ func TestWhoGetsAReplyWhileThereIsNoRoom(t *testing.T) {
 	}
 }
 
-func TestReachabilityIsReadWhileThereIsNoRoom(t *testing.T) {
+func TestReachabilityIsReadWhileTheSendBufferIsFull(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	r := newReachability()
 	defer r.close()
@@ -42,7 +42,7 @@ func TestReachabilityIsReadWhileThereIsNoRoom(t *testing.T) {
 	if r.isActive() || !r.mayReply(loopback) {
 		t.Error("it is active though there was room")
 	}
-	r.noRoom()
+	r.sendBufferFull()
 	dnstest.WaitFor(t, func() bool { return r.neighbours.Load() != nil }, func() string { return "the neighbours are not read" })
 	if !r.isActive() || !r.mayReply(loopback) {
 		t.Error("this machine is no neighbour of itself")

@@ -171,7 +171,7 @@ func (c *UDPConn) SendReplies(replies []packets.Reply) {
 	if len(replies) > 0 {
 		var full bool
 		if sent, full = c.batch.SendReplies(c.fd, replies, c.wildcard); full {
-			c.reach.noRoom()
+			c.reach.sendBufferFull()
 		}
 	}
 	if sent < all {
@@ -196,7 +196,7 @@ func (c *UDPConn) Send(path *packets.Path, reply []byte) {
 		c.stats.unsent.Add(1)
 	}
 	if err == unix.EAGAIN || err == unix.ENOBUFS {
-		c.reach.noRoom()
+		c.reach.sendBufferFull()
 	}
 }
 
@@ -257,7 +257,7 @@ func (o *Outbox) Flush() {
 		sent, full := o.sender.Flush(o.last.fd)
 		o.last.stats.unsent.Add(uint64(n - sent))
 		if full {
-			o.last.reach.noRoom()
+			o.last.reach.sendBufferFull()
 		}
 	}
 	o.last = nil
@@ -280,14 +280,14 @@ func (c *UDPConn) Close() {
 func (c *UDPConn) Backlog() overload.Backlog {
 	m, err := packets.SocketMemory(c.fd)
 	if err != nil {
-		return overload.Backlog{Room: overload.UnknownRoom}
+		return overload.Backlog{Buffer: overload.UnknownBuffer}
 	}
-	return overload.Backlog{Used: m[packets.MemoryQueued], Room: m[packets.MemoryRoom], Drops: m[packets.MemoryDrops]}
+	return overload.Backlog{Used: m[packets.MemoryQueued], Buffer: m[packets.MemoryReceiveBuffer], Drops: m[packets.MemoryDrops]}
 }
 
-// SetRoom sets how many octets may wait at the socket, as the kernel counts
+// SetReceiveBuffer sets how many octets may wait at the socket, as the kernel counts
 // them. It gives what net.core.rmem_max allows.
-func (c *UDPConn) SetRoom(octets int) {
+func (c *UDPConn) SetReceiveBuffer(octets int) {
 	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, min(octets/2, maxReceiveBuffer)) // doubled by the kernel; best effort
 }
 

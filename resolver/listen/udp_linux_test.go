@@ -159,14 +159,14 @@ func TestWhatTheKernelDropsIsCounted(t *testing.T) {
 		ClientPrefix: 128, ReportOverload: func(client, detail string) { reported = append(reported, client+" "+detail) },
 	}}
 	c, client := socketPair(t, "127.0.0.1:0")
-	if b := c.Backlog(); b.Room == overload.UnknownRoom {
+	if b := c.Backlog(); b.Buffer == overload.UnknownBuffer {
 		t.Skip("this kernel does not say what waits at a socket")
 	}
-	c.SetRoom(smallRoom)
-	if room := c.Backlog().Room; room > smallRoom {
-		t.Errorf("a room of %d octets, want %d", room, smallRoom)
+	c.SetReceiveBuffer(minReceiveBuffer)
+	if buffer := c.Backlog().Buffer; buffer > minReceiveBuffer {
+		t.Errorf("a buffer of %d octets, want %d", buffer, minReceiveBuffer)
 	}
-	sent := 2 * smallRoom / 768
+	sent := 2 * minReceiveBuffer / 768
 	for range sent {
 		client.Write([]byte("no query"))
 	}
@@ -189,7 +189,7 @@ func TestWhatTheKernelDropsIsCounted(t *testing.T) {
 	}
 }
 
-const smallRoom = 2 * 212_992 // of a socket, octets: Linux's own default
+const minReceiveBuffer = 2 * 212_992 // of a socket, octets: Linux's own default
 
 // TestAnOverloadEndsAndTheSocketIsAsBefore has a reader go through an overload
 // with a clock of its own, and come back to rest.
@@ -197,7 +197,7 @@ func TestAnOverloadEndsAndTheSocketIsAsBefore(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	l := &Listeners{options: Options{ClientPrefix: 128}}
 	c, client := socketPair(t, "127.0.0.1:0")
-	if b := c.Backlog(); b.Room == overload.UnknownRoom {
+	if b := c.Backlog(); b.Buffer == overload.UnknownBuffer {
 		t.Skip("this kernel does not say what waits at a socket")
 	}
 	m := l.newMonitor(c)
@@ -212,8 +212,8 @@ func TestAnOverloadEndsAndTheSocketIsAsBefore(t *testing.T) {
 		}
 		return *wait
 	}
-	c.SetRoom(smallRoom)
-	for range 2 * smallRoom / 768 {
+	c.SetReceiveBuffer(minReceiveBuffer)
+	for range 2 * minReceiveBuffer / 768 {
 		client.Write([]byte("no query"))
 	}
 	for range 8 { // the socket is observed once in so many full batches
@@ -224,7 +224,7 @@ func TestAnOverloadEndsAndTheSocketIsAsBefore(t *testing.T) {
 	}
 	now = now.Add(300 * time.Millisecond)
 	read() // few batches in an interval: a slow machine
-	if got := c.Backlog().Room; got != smallRoom {
+	if got := c.Backlog().Buffer; got != minReceiveBuffer {
 		t.Errorf("room %d, want the least there is", got)
 	}
 	for c.Backlog().Used > 0 {

@@ -138,10 +138,10 @@ func (*Outbox) Flush() {}
 // An overload is not known of here, and nothing is done about it.
 
 // Backlog says that it is not known.
-func (c *UDPConn) Backlog() overload.Backlog { return overload.Backlog{Room: overload.UnknownRoom} }
+func (c *UDPConn) Backlog() overload.Backlog { return overload.Backlog{Buffer: overload.UnknownBuffer} }
 
-// SetRoom does nothing.
-func (c *UDPConn) SetRoom(int) {}
+// SetReceiveBuffer does nothing.
+func (c *UDPConn) SetReceiveBuffer(int) {}
 
 // SetTimeout does nothing.
 func (c *UDPConn) SetTimeout(time.Duration) {}

@@ -23,27 +23,27 @@ import (
 )
 
 const (
-	queueTime     = 200 * time.Millisecond
-	queryRoom     = 1024                   // octets the kernel keeps for one small query: 768 to 2304
-	smallRoom     = 2 * 212_992            // of a socket, octets: Linux's own default
-	interval      = 300 * time.Millisecond // three periods of a CPU quota
-	episodeQuiet  = 10 * time.Second       // without pressure, after which an overload is over
-	episodeMax    = 10 * time.Minute       // after which one that lasts is reported
-	observeEvery  = 8                      // full batches, while there is no overload
-	maxTopClients = 64                     // clients counted one by one
-	maxRateLimits = 16                     // clients limited at a time
-	fullUse       = 15. / 16               // of what can be answered, so that the queue empties
-	shareGrowth   = 9. / 8                 // of the share, in an interval without pressure
+	queueTime        = 200 * time.Millisecond
+	queryMemory      = 1024                   // octets the kernel keeps for one small query: 768 to 2304
+	minReceiveBuffer = 2 * 212_992            // of a socket, octets: Linux's own default
+	interval         = 300 * time.Millisecond // three periods of a CPU quota
+	episodeQuiet     = 10 * time.Second       // without pressure, after which an overload is over
+	episodeMax       = 10 * time.Minute       // after which one that lasts is reported
+	observeEvery     = 8                      // full batches, while there is no overload
+	maxTopClients    = 64                     // clients counted one by one
+	maxRateLimits    = 16                     // clients limited at a time
+	fullUse          = 15. / 16               // of what can be answered, so that the queue empties
+	shareGrowth      = 9. / 8                 // of the share, in an interval without pressure
 )
 
 // A Backlog is what waits at a socket.
 type Backlog struct {
-	Used, Room uint32 // octets, as the kernel counts them; Room is UnknownRoom where the kernel cannot say
-	Drops      uint32 // packets dropped unread since the socket was made; it wraps
+	Used, Buffer uint32 // octets, as the kernel counts them; Buffer is UnknownBuffer where the kernel cannot say
+	Drops        uint32 // packets dropped unread since the socket was made; it wraps
 }
 
-// UnknownRoom is the Room of a backlog that the kernel does not tell.
-const UnknownRoom = math.MaxUint32
+// UnknownBuffer is the Buffer of a backlog that the kernel does not tell.
+const UnknownBuffer = math.MaxUint32
 
 // A RateLimit is a client of whose packets the kernel lets only a part through.
 type RateLimit struct {
@@ -55,8 +55,8 @@ type RateLimit struct {
 type Socket interface {
 	// Backlog returns what waits at the socket.
 	Backlog() Backlog
-	// SetRoom sets how many octets may wait, as the kernel counts them.
-	SetRoom(octets int)
+	// SetReceiveBuffer sets how many octets may wait, as the kernel counts them.
+	SetReceiveBuffer(octets int)
 	// SetTimeout bounds how long a receive waits for packets; 0 does not.
 	SetTimeout(time.Duration)
 	// LimitRates makes the kernel drop packets of some clients, and of no others.
@@ -92,7 +92,7 @@ type Monitor struct {
 	active      bool // an overload lasts
 	episode     episode
 	drops       uint32 // when last observed
-	room        int    // when last observed, octets
+	buffer      int    // when last observed, octets
 	lossy       bool   // much was lost in the last interval for want of room
 
 	began      time.Time // of this interval
@@ -175,7 +175,7 @@ func (m *Monitor) Close(now time.Time) {
 // overload.
 func (m *Monitor) observeSocket(now time.Time) bool {
 	b := m.options.Socket.Backlog()
-	if b.Room == UnknownRoom {
+	if b.Buffer == UnknownBuffer {
 		return m.active // what the kernel does not say now it says the next time
 	}
 	before := m.drops
@@ -187,9 +187,9 @@ func (m *Monitor) observeSocket(now time.Time) bool {
 // finishInterval ends an interval that is over, and sets the socket accordingly.
 func (m *Monitor) finishInterval(now time.Time) {
 	m.observeSocket(now)
-	room, changed := m.endInterval(now)
-	if room != m.room {
-		m.options.Socket.SetRoom(room)
+	buffer, changed := m.endInterval(now)
+	if buffer != m.buffer {
+		m.options.Socket.SetReceiveBuffer(buffer)
 	}
 	if changed {
 		m.options.Socket.LimitRates(m.limits, m.prefix6)
@@ -216,8 +216,8 @@ func (m *Monitor) reportEpisode(now time.Time) {
 // an interval, and reports whether there is an overload.
 func (m *Monitor) observe(b Backlog, now time.Time) bool {
 	dropped := int(b.Drops - m.drops)
-	m.drops, m.room = b.Drops, int(b.Room)
-	pressed := b.Used >= b.Room/2
+	m.drops, m.buffer = b.Drops, int(b.Buffer)
+	pressed := b.Used >= b.Buffer/2
 	if !m.active {
 		if !pressed && dropped == 0 {
 			return false
@@ -262,8 +262,8 @@ func (m *Monitor) count(a netip.Addr) {
 }
 
 // endInterval ends an interval: it sets the share, and whom to limit, and reports
-// whether that changed. room is what the socket's queue should have.
-func (m *Monitor) endInterval(now time.Time) (room int, changed bool) {
+// whether that changed. buffer is what the socket's queue should have.
+func (m *Monitor) endInterval(now time.Time) (buffer int, changed bool) {
 	top, others, lost := m.demands()
 	lossy := lost*8 > float64(m.taken)
 	// What was read is all that can be, where the queue was never empty. Where the
@@ -271,9 +271,9 @@ func (m *Monitor) endInterval(now time.Time) (room int, changed bool) {
 	loaded := m.busy || lossy && m.lossy
 	m.lossy = lossy
 	rate := float64(m.taken) / now.Sub(m.began).Seconds()
-	room = max(int(rate*queueTime.Seconds()*queryRoom), smallRoom)
+	buffer = max(int(rate*queueTime.Seconds()*queryMemory), minReceiveBuffer)
 	if !m.busy {
-		room = max(room, m.room) // more may be possible
+		buffer = max(buffer, m.buffer) // more may be possible
 	}
 	switch {
 	case m.pressed && loaded:
@@ -284,7 +284,7 @@ func (m *Monitor) endInterval(now time.Time) (room int, changed bool) {
 	changed = len(m.limits) > 0
 	m.setLimits(top, others)
 	m.beginInterval(now)
-	return room, changed || len(m.limits) > 0
+	return buffer, changed || len(m.limits) > 0
 }
 
 // A demand is how many packets a client sent in an interval.

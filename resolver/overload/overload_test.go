@@ -102,7 +102,7 @@ type link struct {
 	now      time.Time
 	rate     int   // packets a second that the reader can answer
 	quota    int   // per cent of each tenth of a second in which it runs, that much faster; 0: always
-	room     int   // packets
+	buffer   int   // packets
 	coming   []int // clients, as the next two
 	queue    []int
 	drops    uint32
@@ -120,7 +120,7 @@ type client struct {
 }
 
 func newLink(seed uint64, rate int, clients ...client) *link {
-	return &link{rng: rand.New(rand.NewPCG(seed, 5)), m: NewMonitor(Options{Prefix6: 128}), now: time.Unix(1e9, 0), rate: rate, room: 2 * receiveBufferForTests / queryRoom,
+	return &link{rng: rand.New(rand.NewPCG(seed, 5)), m: NewMonitor(Options{Prefix6: 128}), now: time.Unix(1e9, 0), rate: rate, buffer: 2 * receiveBufferForTests / queryMemory,
 		clients: clients, limited: map[netip.Addr]bool{}}
 }
 
@@ -191,7 +191,7 @@ func (s *link) enqueue(client int) {
 			return
 		}
 	}
-	if len(s.queue) >= s.room {
+	if len(s.queue) >= s.buffer {
 		s.drops++
 		return
 	}
@@ -199,7 +199,7 @@ func (s *link) enqueue(client int) {
 }
 
 func (s *link) backlog() Backlog {
-	return Backlog{Used: uint32(len(s.queue)) * queryRoom, Room: uint32(s.room) * queryRoom, Drops: s.drops}
+	return Backlog{Used: uint32(len(s.queue)) * queryMemory, Buffer: uint32(s.buffer) * queryMemory, Drops: s.drops}
 }
 
 // batch reads at most n packets as a reader would, and returns how many.
@@ -223,8 +223,8 @@ func (s *link) batch(n int) int {
 
 func (s *link) endInterval() {
 	s.m.observe(s.backlog(), s.now)
-	room, changed := s.m.endInterval(s.now)
-	s.room = room / queryRoom
+	buffer, changed := s.m.endInterval(s.now)
+	s.buffer = buffer / queryMemory
 	if changed {
 		s.filter = slices.Clone(s.m.limits)
 	}
@@ -312,19 +312,19 @@ func TestWhoSendsLessThanAnEqualPartIsNeverLimited(t *testing.T) {
 // empty at times though more comes than can be answered.
 func TestSharesWhereTheProcessorIsTakenAway(t *testing.T) {
 	for _, quota := range []int{5, 25, 80} {
-		for _, room := range []int{smallRoom, 2 * receiveBufferForTests, 8 << 20} {
+		for _, buffer := range []int{minReceiveBuffer, 2 * receiveBufferForTests, 8 << 20} {
 			const capacity = 10_000
 			s := newLink(1, capacity, append(clientsOf(0, 1, 3*capacity), clientsOf(1, 20, capacity/100)...)...)
-			s.quota, s.room = quota, room/queryRoom
+			s.quota, s.buffer = quota, buffer/queryMemory
 			s.run(3 * time.Second)
 			s.forget()
 			s.run(5 * time.Second)
 			sent, answered := s.others()
 			if float64(answered) < .95*float64(sent) {
-				t.Errorf("%d %%, room %d: the others got %d answers for %d queries", quota, room, answered, sent)
+				t.Errorf("%d %%, buffer %d: the others got %d answers for %d queries", quota, buffer, answered, sent)
 			}
 			if all := answered + s.clients[0].answered; all < 5*capacity*80/100 {
-				t.Errorf("%d %%, room %d: %d were answered in all, of %d that could have been", quota, room, all, 5*capacity)
+				t.Errorf("%d %%, buffer %d: %d were answered in all, of %d that could have been", quota, buffer, all, 5*capacity)
 			}
 		}
 	}
@@ -353,7 +353,7 @@ func TestAnswersComeInTimeHoweverSlowTheMachine(t *testing.T) {
 		s.run(2 * time.Second)
 		s.forget()
 		s.run(2 * time.Second)
-		if limit := max(queueTime, smallRoom/queryRoom*time.Second/time.Duration(rate)) + 50*time.Millisecond; s.longest > limit {
+		if limit := max(queueTime, minReceiveBuffer/queryMemory*time.Second/time.Duration(rate)) + 50*time.Millisecond; s.longest > limit {
 			t.Errorf("%d a second: one waited %v, want at most %v", rate, s.longest, limit)
 		}
 		if got := s.clients[0].answered; got < 2*rate*95/100 {
@@ -382,7 +382,7 @@ func TestLimitingEndsWithTheNoise(t *testing.T) {
 func TestAnOverloadIsReported(t *testing.T) {
 	s := newLink(1, 20_000, append(clientsOf(0, 1, 100_000), clientsOf(1, 5, 1000)...)...)
 	s.run(3 * time.Second)
-	s.m.observe(Backlog{Room: 1, Drops: s.drops}, s.now)
+	s.m.observe(Backlog{Buffer: 1, Drops: s.drops}, s.now)
 	sent, answered := s.clients[0].sent, s.clients[0].answered
 	got := s.m.endEpisode(s.now)
 	if len(got) != 2 || got[1].client != "10.0.0.0" || !strings.HasPrefix(got[0].detail, fmt.Sprint(s.drops, " queries were dropped unread between 2001-09-09T01:46:")) {

@@ -206,9 +206,9 @@ func sendHeaders(fd int, out []mmsghdr) (sent int, full bool) {
 
 // What SocketMemory returns (linux/sock_diag.h, SK_MEMINFO_*).
 const (
-	MemoryQueued = 0 // octets received and not read
-	MemoryRoom   = 1 // octets that may be
-	MemoryDrops  = 8 // packets that were dropped
+	MemoryQueued        = 0 // octets received and not read
+	MemoryReceiveBuffer = 1 // octets that may be
+	MemoryDrops         = 8 // packets that were dropped
 )
 
 // SocketMemory returns what the kernel keeps for a socket (SO_MEMINFO, Linux 4.12).

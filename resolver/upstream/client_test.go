@@ -20,7 +20,7 @@ import (
 )
 
 // quick is a pace for tests: many probes, no waiting.
-var quick = pace{least: time.Millisecond, most: 5 * time.Millisecond, loop: 5 * time.Millisecond, poll: 5 * time.Millisecond, settle: time.Millisecond}
+var quick = pace{least: time.Millisecond, most: 5 * time.Millisecond, loop: 5 * time.Millisecond, poll: 5 * time.Millisecond, quiet: time.Millisecond}
 
 // startClient starts upstreams of these servers, with a budget that a loaded machine
 // cannot use up.

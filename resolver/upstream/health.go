@@ -61,20 +61,20 @@ type Status struct {
 
 // A pace is how often upstreams are probed.
 type pace struct {
-	least  time.Duration // between two probes of one upstream, and the first pause when it is down
-	most   time.Duration // the longest pause while it is down or failing
-	loop   time.Duration // the pause while it is looped
-	poll   time.Duration // between two readings of resolv.conf without an event
-	settle time.Duration // without an event, before a changed resolv.conf is read
+	least time.Duration // between two probes of one upstream, and the first pause when it is down
+	most  time.Duration // the longest pause while it is down or failing
+	loop  time.Duration // the pause while it is looped
+	poll  time.Duration // between two readings of resolv.conf without an event
+	quiet time.Duration // without an event, before a changed resolv.conf is read
 }
 
 func (p pace) orDefault() pace {
 	return pace{
-		least:  cmp.Or(p.least, time.Second),
-		most:   cmp.Or(p.most, 15*time.Second),
-		loop:   cmp.Or(p.loop, time.Minute),
-		poll:   cmp.Or(p.poll, 10*time.Second),
-		settle: cmp.Or(p.settle, 200*time.Millisecond),
+		least: cmp.Or(p.least, time.Second),
+		most:  cmp.Or(p.most, 15*time.Second),
+		loop:  cmp.Or(p.loop, time.Minute),
+		poll:  cmp.Or(p.poll, 10*time.Second),
+		quiet: cmp.Or(p.quiet, 200*time.Millisecond),
 	}
 }
 

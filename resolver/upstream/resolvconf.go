@@ -90,7 +90,7 @@ func parseResolvConf(text []byte) (addrs []netip.Addr) {
 // whoever removes it for good had better name others.
 func (u *Client) follow(ctx context.Context, servers []Server, source string) {
 	kept := false
-	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.settle, Failed: func(err error) { u.watchFailed(ctx, err) }}
+	o := watch.Options{Poll: u.pace.poll, Quiet: u.pace.quiet, Failed: func(err error) { u.watchFailed(ctx, err) }}
 	watch.Run(ctx, o, func() []string { return []string{u.file, resolvedUpstreams} }, func() {
 		found, from := readResolvers(u.file)
 		if len(found) == 0 && len(servers) > 0 {

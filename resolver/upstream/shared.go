@@ -29,6 +29,6 @@ type SharedOptions struct {
 	NewReceiver func() Receiver
 	// Fallback ends a query by Exchange, on a goroutine of its own.
 	Fallback func(q Query, start Start)
-	// Guard runs f and survives a panic in it.
-	Guard func(f func()) (ok bool)
+	// CatchPanic runs f and survives a panic in it.
+	CatchPanic func(f func()) (ok bool)
 }

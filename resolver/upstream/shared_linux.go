@@ -28,7 +28,7 @@ const (
 )
 
 // A Shared asks the first upstream that is up, by sockets that queries share.
-// What one packet each way does not settle goes on by the fallback; a late reply is
+// What one packet each way does not answer goes on by the fallback; a late reply is
 // used all the same.
 type Shared struct {
 	options SharedOptions
@@ -53,7 +53,7 @@ type sharedSocket struct {
 
 	mu      sync.Mutex
 	pending map[uint16]pendingQuery // by id
-	settled map[uint16]struct{}     // ids of queries that have ended: what comes for them is a repetition
+	ended   map[uint16]struct{}     // ids of queries that have ended: what comes for them is a repetition
 	asked   int
 	strays  int
 	users   int  // batches about to be sent on it
@@ -166,7 +166,7 @@ func (s *Shared) renew(place *atomic.Pointer[sharedSocket], m *Upstream, now tim
 	if err != nil {
 		return nil
 	}
-	socket := &sharedSocket{shared: s, member: m, fd: fd, opened: now, pending: map[uint16]pendingQuery{}, settled: map[uint16]struct{}{}}
+	socket := &sharedSocket{shared: s, member: m, fd: fd, opened: now, pending: map[uint16]pendingQuery{}, ended: map[uint16]struct{}{}}
 	s.open[int32(fd)] = socket
 	place.Store(socket)
 	if last != nil {
@@ -285,7 +285,7 @@ func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, now time.Time) (id 
 	for range 8 {
 		id = b.number()
 		_, pending := s.pending[id]
-		if _, settled := s.settled[id]; !pending && !settled {
+		if _, ended := s.ended[id]; !pending && !ended {
 			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how}
 			s.asked++
 			s.member.queries.Add(1)
@@ -380,7 +380,7 @@ func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 		case p.late && waited < lateWithin && !stopped:
 		case p.late:
 			delete(s.pending, id)
-			s.settled[id] = struct{}{}
+			s.ended[id] = struct{}{}
 		case stopped || waited >= timeout:
 			p.late = true
 			s.pending[id] = p
@@ -434,7 +434,7 @@ func (r *socketReader) receive(s *sharedSocket) {
 	n, err := r.batch.ReceiveNow(s.fd)
 	r.socket, r.now, r.next, r.n = s, r.shared.client.now(), 0, n
 	for r.next < r.n { // goes on behind a packet that caused an internal error
-		r.shared.options.Guard(r.rest)
+		r.shared.options.CatchPanic(r.rest)
 	}
 	r.receiver.Flush()
 	if err != nil && err != unix.EAGAIN && err != unix.EINTR {
@@ -479,7 +479,7 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 		s.stray()
 		return
 	}
-	s.settle(id)
+	s.end(id)
 	sent, how := [1]time.Time{p.sent}, [1]mode{p.how}
 	s.shared.client.heard(s.member.health, sent[:], how[:], kind, opt, len(packet), now)
 	switch {
@@ -513,17 +513,17 @@ func (s *sharedSocket) startAfter(kind replyKind, how mode) StartMode {
 func (s *sharedSocket) find(id uint16) (p pendingQuery, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, settled := s.settled[id]; settled {
+	if _, ended := s.ended[id]; ended {
 		return p, false
 	}
 	return s.pending[id], true
 }
 
-func (s *sharedSocket) settle(id uint16) {
+func (s *sharedSocket) end(id uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pending, id)
-	s.settled[id] = struct{}{}
+	s.ended[id] = struct{}{}
 }
 
 // stray counts a packet that answers nothing. Where many come, somebody may be
@@ -537,7 +537,7 @@ func (s *sharedSocket) stray() {
 		s.retired = true
 		for id, p := range s.pending {
 			delete(s.pending, id)
-			s.settled[id] = struct{}{}
+			s.ended[id] = struct{}{}
 			if !p.late {
 				pending = append(pending, p)
 			}

@@ -34,7 +34,7 @@ func (q *askedQuery) Question() *dnswire.Question { return q.question }
 func newAsker(t testing.TB, o Options, servers ...netip.AddrPort) *asker {
 	a := &asker{t: t, client: startClient(t, o, servers...)}
 	a.shared = NewShared(SharedOptions{
-		Client: a.client, NewReceiver: func() Receiver { return a }, Guard: func(f func()) bool { f(); return true },
+		Client: a.client, NewReceiver: func() Receiver { return a }, CatchPanic: func(f func()) bool { f(); return true },
 		Fallback: func(_ Query, start Start) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
