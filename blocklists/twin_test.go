@@ -153,10 +153,10 @@ func (m *twinMatch) specificity() int {
 }
 
 func (m *twinMatch) tier() string {
-	if m.rule.Note == nil {
+	if m.rule.Annotation == nil {
 		return ""
 	}
-	return m.rule.Note.Tier
+	return m.rule.Annotation.Tier
 }
 
 func (tw *twin) enforced(m *twinMatch) bool {
@@ -376,11 +376,11 @@ func (tw *twin) spared(m *twinMatch, ms []twinMatch) bool {
 
 func (tw *twin) attribute(name *dnswire.Name, qtype uint16) string {
 	ms := tw.matching(name, qtype)
-	if slices.ContainsFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Note != nil && m.tier() != "owner" }) {
+	if slices.ContainsFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Annotation != nil && m.tier() != "owner" }) {
 		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.list.kind == Subscribed })
 	}
 	for _, owner := range []bool{false, true} {
-		m := best(ms, func(m *twinMatch) bool { return m.rule.Note != nil && (m.tier() == "owner") == owner },
+		m := best(ms, func(m *twinMatch) bool { return m.rule.Annotation != nil && (m.tier() == "owner") == owner },
 			func(a, b *twinMatch) bool {
 				if a.specificity() != b.specificity() {
 					return a.specificity() > b.specificity()

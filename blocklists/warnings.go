@@ -203,7 +203,7 @@ func EssentialSubtrees(shipped fs.FS) *rules.Subtrees {
 			continue // reading the list says so
 		}
 		format.Parse(f, format.Options{}, func(r *format.Rule) {
-			if r.Note != nil && r.Note.Tier == "essential" && r.Match == format.Subtree && r.Action != format.Allow {
+			if r.Annotation != nil && r.Annotation.Tier == "essential" && r.Match == format.Subtree && r.Action != format.Allow {
 				names = append(names, slices.Clone(r.Name))
 			}
 		})

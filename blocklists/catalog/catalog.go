@@ -187,7 +187,7 @@ func entry(r *format.Rule) Entry {
 		Line:   r.Line,
 		listed: r.Action == format.Block,
 	}
-	if n := r.Note; n != nil {
+	if n := r.Annotation; n != nil {
 		e.Vendor, e.Product, e.Purpose, e.Tier, e.Region = n.Vendor, n.Product, n.Purpose, n.Tier, n.Region
 		e.Breaks, e.Since, e.Software = n.Breaks, n.Since, n.Software
 		e.claims, e.said, e.source = n.Claims, n.Confidence, n.Source

@@ -202,7 +202,7 @@ func TestAnnotationsOfAThousandNamesCostLittle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			format.Parse(f, format.Options{}, func(r *format.Rule) { notes = append(notes, r.Note) })
+			format.Parse(f, format.Options{}, func(r *format.Rule) { notes = append(notes, r.Annotation) })
 			f.Close()
 		}
 		return len(notes)

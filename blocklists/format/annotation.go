@@ -17,8 +17,8 @@ var Ended = time.Unix(0, 0)
 // maxValue is the longest value of a key, in octets.
 const maxValue = 1000
 
-// noteKey finds an annotation again that many lines carry.
-type noteKey struct {
+// annotationKey finds an annotation again that many lines carry.
+type annotationKey struct {
 	block *Annotation
 	text  string
 }
@@ -31,8 +31,8 @@ func (p *parser) comment(s string) {
 	}
 	pairs, name := p.pairs(s[2:])
 	if name != "" {
-		if p.note = p.block; p.note == nil || len(pairs) > 0 {
-			p.note = p.annotation(pairs, p.block)
+		if p.current = p.block; p.current == nil || len(pairs) > 0 {
+			p.current = p.annotation(pairs, p.block)
 		}
 		p.known(name)
 		return
@@ -67,9 +67,9 @@ func (p *parser) annotate(comment string) {
 	if !isAnnotation(comment) {
 		return
 	}
-	key := noteKey{p.block, comment}
-	if a, ok := p.notes[key]; ok {
-		p.note = a
+	key := annotationKey{p.block, comment}
+	if a, ok := p.seen[key]; ok {
+		p.current = a
 		return
 	}
 	mistakes := p.report.BadTotal
@@ -77,13 +77,13 @@ func (p *parser) annotate(comment string) {
 	if name != "" {
 		p.bad(BadAnnotation, comment, "name= behind a rule: it belongs on a line of its own")
 	}
-	p.note = p.annotation(pairs, p.block)
+	p.current = p.annotation(pairs, p.block)
 	if mistakes == p.report.BadTotal { // a mistake is reported each time
-		if p.notes == nil || len(p.notes) >= 4096 {
-			p.notes = map[noteKey]*Annotation{}
+		if p.seen == nil || len(p.seen) >= 4096 {
+			p.seen = map[annotationKey]*Annotation{}
 		}
 		key.text = strings.Clone(comment)
-		p.notes[key] = p.note
+		p.seen[key] = p.current
 	}
 }
 

@@ -17,7 +17,7 @@ blocked.acme.example
 #@ name=alone.example
 `
 	notes := map[string]*Annotation{}
-	report := Parse(strings.NewReader(text), Options{}, func(r *Rule) { notes[string(r.AppendText(nil))] = r.Note })
+	report := Parse(strings.NewReader(text), Options{}, func(r *Rule) { notes[string(r.AppendText(nil))] = r.Annotation })
 	if report.BadTotal > 0 || len(notes) != 6 {
 		t.Fatalf("got %d rules, %v", len(notes), report.Bad)
 	}
@@ -39,12 +39,12 @@ func TestALongValueIsNotTaken(t *testing.T) {
 	long := strings.Repeat("x", maxValue+1)
 	report := Parse(strings.NewReader("a.example #@ vendor=V purpose="+long+"\nb.example #@ until="+long+"\nc.example #@ source="+long[1:]), Options{}, func(r *Rule) {
 		switch {
-		case r.Line == 1 && (r.Note.Vendor != "V" || r.Note.Purpose != ""):
-			t.Errorf("line 1: got %+v, want the vendor alone", r.Note)
-		case r.Line == 2 && r.Note.Until != Ended:
-			t.Errorf("line 2: got until %v, want a rule that is not in force", r.Note.Until)
-		case r.Line == 3 && len(r.Note.Source) != maxValue:
-			t.Errorf("line 3: got %d octets, want all", len(r.Note.Source))
+		case r.Line == 1 && (r.Annotation.Vendor != "V" || r.Annotation.Purpose != ""):
+			t.Errorf("line 1: got %+v, want the vendor alone", r.Annotation)
+		case r.Line == 2 && r.Annotation.Until != Ended:
+			t.Errorf("line 2: got until %v, want a rule that is not in force", r.Annotation.Until)
+		case r.Line == 3 && len(r.Annotation.Source) != maxValue:
+			t.Errorf("line 3: got %d octets, want all", len(r.Annotation.Source))
 		}
 	})
 	const want = "purpose= has 1001 octets, over the limit of 1000, and is not taken: shorten it"

@@ -165,7 +165,7 @@ func digest(text []byte, o Options) uint64 {
 	h.SetSeed(seed)
 	b := bufio.NewWriter(&h)
 	Parse(bytes.NewReader(text), o, func(r *Rule) {
-		if r.Extra != nil || r.Note != nil || r.Regex != "" {
+		if r.Extra != nil || r.Annotation != nil || r.Regex != "" {
 			writeRule(b, r)
 			return
 		}

@@ -82,7 +82,7 @@ func (p *parser) fast(text []byte) bool {
 // fastPut emits a plain block.
 func (p *parser) fastPut(form Form, match Match, name []byte) {
 	p.rule.Line, p.rule.Form, p.rule.Match, p.rule.Action = p.line, form, match, Block
-	p.rule.Important, p.rule.Name, p.rule.Note = false, name, p.block
+	p.rule.Important, p.rule.Name, p.rule.Annotation = false, name, p.block
 	if p.rule.Extra != nil || p.rule.Regex != "" {
 		p.rule.Extra, p.rule.Regex, p.rule.Literal = nil, "", ""
 	}
@@ -138,7 +138,7 @@ func (p *parser) fastHosts(names []byte) bool {
 			p.fastPut(Hosts, Exact, name)
 			continue
 		}
-		p.note = p.block
+		p.current = p.block
 		p.hosts(Rule{}, netip.IPv4Unspecified(), []string{string(word)})
 	}
 	return found

@@ -26,8 +26,8 @@ func writeRule(w io.Writer, r *Rule) {
 	if r.Extra != nil {
 		writeExtra(w, r.Extra)
 	}
-	if r.Note != nil {
-		writeNote(w, r.Note)
+	if r.Annotation != nil {
+		writeNote(w, r.Annotation)
 	}
 	fmt.Fprintln(w)
 }

@@ -41,11 +41,11 @@ func (p *parser) general(s string) {
 // named reads the forms that are a name and something around it: domain, exact,
 // wildcard, hosts and AdBlock lines, each also behind "@@".
 func (p *parser) named(s string) {
-	s, note, ok := p.cutComment(s)
+	s, comment, ok := p.cutComment(s)
 	if !ok || s == "" {
 		return
 	}
-	p.annotate(note)
+	p.annotate(comment)
 	r := Rule{Action: Block}
 	if rest, exception := strings.CutPrefix(s, "@@"); exception {
 		r.Action = Allow

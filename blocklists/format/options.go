@@ -57,7 +57,7 @@ func (l Limits) withDefaults() Limits {
 
 // Parse reads a list and calls emit for each rule, in the order of the file. It
 // holds neither the list nor its rules in memory: the Rule and its Name are
-// reused after emit returns, while Extra, Note and Regex may be kept. What it
+// reused after emit returns, while Extra, Annotation and Regex may be kept. What it
 // cannot read it skips and reports; it never takes a line for a wider rule than
 // its author wrote. Compressed text goes through Open first.
 func Parse(r io.Reader, o Options, emit func(*Rule)) Report {

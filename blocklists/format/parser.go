@@ -13,11 +13,11 @@ type parser struct {
 	emit   func(*Rule)
 	report Report
 
-	line  int         // number of the current line
-	whole string      // the current line, for messages of the general path
-	block *Annotation // of the last "#@" line
-	note  *Annotation // of the current line: block, or what stands behind the name
-	notes map[noteKey]*Annotation
+	line    int         // number of the current line
+	whole   string      // the current line, for messages of the general path
+	block   *Annotation // of the last "#@" line
+	current *Annotation // of the current line: block, or what stands behind the name
+	seen    map[annotationKey]*Annotation
 
 	rule Rule      // handed to emit
 	buf  [256]byte // rule.Name of the fast path
@@ -161,7 +161,7 @@ func (p *parser) one(text []byte) {
 		return
 	}
 	p.whole = utf8Text(text)
-	p.note = p.block
+	p.current = p.block
 	if p.zone != nil {
 		p.zone.line(p.whole)
 		return
@@ -181,8 +181,8 @@ func (p *parser) finish() {
 // put emits the rule that was filled in, and counts it.
 func (p *parser) put(r Rule) {
 	r.Line = p.line
-	if r.Note == nil {
-		r.Note = p.note
+	if r.Annotation == nil {
+		r.Annotation = p.current
 	}
 	p.rule = r
 	p.report.Rules++

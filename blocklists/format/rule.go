@@ -92,14 +92,14 @@ type Annotation struct {
 
 // A Rule is one rule of a list. Parse reuses it: whoever keeps a field copies it.
 type Rule struct {
-	Line      int
-	Form      Form
-	Match     Match
-	Action    Action
-	Important bool        // $important
-	Name      []byte      // wire form, lower case; valid until emit returns; nil for Pattern and Address
-	Regex     string      // RE2 on the presentation form without trailing dot, for Pattern
-	Literal   string      // a text that every name Regex matches contains; "" for none known
-	Extra     *Extra      // nil for nearly every rule
-	Note      *Annotation // nil for none
+	Line       int
+	Form       Form
+	Match      Match
+	Action     Action
+	Important  bool        // $important
+	Name       []byte      // wire form, lower case; valid until emit returns; nil for Pattern and Address
+	Regex      string      // RE2 on the presentation form without trailing dot, for Pattern
+	Literal    string      // a text that every name Regex matches contains; "" for none known
+	Extra      *Extra      // nil for nearly every rule
+	Annotation *Annotation // nil for none
 }

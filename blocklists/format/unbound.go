@@ -105,7 +105,7 @@ func (p *parser) addTransparent(r Rule, whole, name string) {
 	if p.transparent == nil {
 		p.transparent = map[string]transparentZone{}
 	}
-	r.Line, r.Note, r.Name = p.line, p.note, append([]byte(nil), wire...)
+	r.Line, r.Annotation, r.Name = p.line, p.current, append([]byte(nil), wire...)
 	p.transparent[string(wire)] = transparentZone{r, strings.Clone(whole)}
 }
 
@@ -174,7 +174,7 @@ func (p *parser) localZone(whole string, words []string) {
 	case "redirect", "inform_redirect":
 		p.dropTransparent(words[0])
 		if name, ok := p.name(words[0], oneLabel); ok {
-			r.Line, r.Note = p.line, p.note
+			r.Line, r.Annotation = p.line, p.current
 			p.redirect = &redirect{rule: r, name: append([]byte(nil), name...), texts: []string{strings.Clone(whole)}}
 		}
 		return

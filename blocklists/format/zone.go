@@ -36,13 +36,13 @@ type word struct {
 
 // owned is what an owner's records want.
 type owned struct {
-	key     string // the trigger, lower case
-	line    int
-	note    *Annotation
-	rule    Rule
-	texts   []string // the records to answer with
-	taken   bool     // a policy or data was taken
-	decided bool     // by an action; what follows is refused
+	key        string // the trigger, lower case
+	line       int
+	annotation *Annotation
+	rule       Rule
+	texts      []string // the records to answer with
+	taken      bool     // a policy or data was taken
+	decided    bool     // by an action; what follows is refused
 }
 
 const maxRecord = 64 << 10 // bytes of one record in parentheses
@@ -131,7 +131,7 @@ func (z *zoneReader) fast(text []byte) bool {
 	if below {
 		r.Match = Below
 	}
-	z.set = owned{key: strings.ToLower(z.owner), line: z.p.line, note: z.p.block, rule: r, taken: true, decided: true}
+	z.set = owned{key: strings.ToLower(z.owner), line: z.p.line, annotation: z.p.block, rule: r, taken: true, decided: true}
 	return true
 }
 
@@ -314,7 +314,7 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 		if rule.Match == Address {
 			rule.Extra.Text = recordText(name, typ, rdata, z.origin)
 		}
-		z.set = owned{key: strings.Clone(name), line: z.first, note: z.p.note, rule: rule}
+		z.set = owned{key: strings.Clone(name), line: z.first, annotation: z.p.current, rule: rule}
 	}
 	if typ == dnswire.TypeCNAME {
 		action, x, data, ok := z.action(whole, name, rdata)
@@ -476,10 +476,10 @@ func (z *zoneReader) flush() {
 	if s.texts != nil {
 		s.rule.Extra.Text = strings.Join(s.texts, "\n")
 	}
-	line, note := z.p.line, z.p.note
-	z.p.line, z.p.note = s.line, s.note
+	line, current := z.p.line, z.p.current
+	z.p.line, z.p.current = s.line, s.annotation
 	z.p.put(s.rule)
-	z.p.line, z.p.note = line, note
+	z.p.line, z.p.current = line, current
 }
 
 func (z *zoneReader) end() {

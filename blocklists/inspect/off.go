@@ -42,7 +42,7 @@ func matchesIn(l *blocklists.OffList, name *dnswire.Name, qtype uint16) (found [
 			return
 		}
 		m := blocklists.Match{
-			Rule: blocklists.Rule{List: l.Name, Line: r.Line, Text: string(r.AppendText(nil)), Annotation: r.Note},
+			Rule: blocklists.Rule{List: l.Name, Line: r.Line, Text: string(r.AppendText(nil)), Annotation: r.Annotation},
 			Path: l.Path, Kind: l.Kind, Action: r.Action, Important: r.Important, Limit: blocklists.ListOff,
 		}
 		if i := slices.IndexFunc(found, func(o blocklists.Match) bool { return o.Rule.Text == m.Rule.Text }); i >= 0 {

@@ -50,7 +50,7 @@ func Split(p matcher.Payload) (ID, Kind) { return ID(p >> kindBits), Kind(p & ki
 
 // kindOf returns the kind of a rule in a set whose common reply is reply.
 func kindOf(r *format.Rule, reply format.Reply) Kind {
-	if r.Match > format.Below || r.Note != nil || r.Important {
+	if r.Match > format.Below || r.Annotation != nil || r.Important {
 		return Detailed
 	}
 	switch {

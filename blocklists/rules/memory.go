@@ -100,17 +100,17 @@ func (b *budget) fits(r *format.Rule, noted, shared bool) bool {
 		b.at(r.Line)
 		return false
 	}
-	if r.Note == nil {
+	if r.Annotation == nil {
 		return true
 	}
 	cost = detailCost
 	if !noted {
-		cost += costOfAnnotation(r.Note)
+		cost += costOfAnnotation(r.Annotation)
 	}
 	if !b.take(cost) {
 		b.lost++
 		b.at(r.Line)
-		r.Note = nil
+		r.Annotation = nil
 	}
 	return true
 }

@@ -76,7 +76,7 @@ func (w *writer) add(r *format.Rule) {
 	k := kindOf(r, w.set.Reply)
 	if k == Detailed {
 		w.set.Details = append(w.set.Details, Detail{
-			Rule: rule, Annotation: w.annotation(r.Note), Extra: w.extra(r.Extra),
+			Rule: rule, Annotation: w.annotation(r.Annotation), Extra: w.extra(r.Extra),
 			Match: r.Match, Action: r.Action, Form: r.Form, Important: r.Important, Synthetic: synthetic,
 		})
 	}
@@ -139,8 +139,8 @@ func (w *writer) fits(r *format.Rule) bool {
 	if w.err = w.budget.takeRule(); w.err != nil {
 		return false
 	}
-	if r.Note != nil || r.Extra != nil {
-		_, noted := w.noted[r.Note]
+	if r.Annotation != nil || r.Extra != nil {
+		_, noted := w.noted[r.Annotation]
 		if !w.budget.fits(r, noted, isReply(r.Extra)) {
 			return false
 		}
