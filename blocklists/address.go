@@ -52,7 +52,7 @@ func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []ma
 		return ms
 	}
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags}
-	l.weigh(&m, &d)
+	l.addDetail(&m, &d)
 	// The answers of the name's other type stay: 0.0.0.0 beside them does no harm, but
 	// :: goes before a good IPv4 address, and NXDOMAIN or an error denies both.
 	if prefix := l.set.ExtraOf(d).Prefix; !prefix.Addr().Is4() || p.modeFor(l, g) != Null {

@@ -13,7 +13,7 @@ import (
 // so far: by Decide, then by this method and DecideAddress of what came before in
 // the answer. It returns the verdict of all that, and whether the alias decides.
 //
-// Rules for the alias and rules for the question's own name are weighed by one
+// Rules for the alias and rules for the question's own name are decided by one
 // precedence: an exception for the question spares the alias from the blocks that
 // it would win over on the question itself. One thing is different: what a shipped
 // list says of the question's own name (mixed, essential) wins over what shipped

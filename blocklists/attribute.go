@@ -44,7 +44,7 @@ func (m *match) tellsMore(o *match) bool {
 	if (m.flags^o.flags)&shipped != 0 {
 		return m.flags&shipped != 0
 	}
-	return m.outweighs(o)
+	return m.precedes(o)
 }
 
 // attributeByList attributes by a whole list's annotation where no rule does:
@@ -64,7 +64,7 @@ func (p *Policy) attributeByList(v *Verdict, ms []match, decider int) {
 	}
 	best := -1
 	for i := range ms {
-		if p.lists[ms[i].list].annotation != nil && (best < 0 || ms[i].outweighs(&ms[best])) {
+		if p.lists[ms[i].list].annotation != nil && (best < 0 || ms[i].precedes(&ms[best])) {
 			best = i
 		}
 	}

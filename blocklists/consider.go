@@ -15,7 +15,7 @@ import (
 // A Consideration is a decision with everything it was made of, for showing.
 type Consideration struct {
 	Verdict Verdict
-	Matches []Match            // every rule that matches, the weightiest first; those not in force last
+	Matches []Match            // every rule that matches, by precedence; those not in force last
 	Shipped *format.Annotation // what the shipped lists say of the name; nil for nothing
 	User    *format.Annotation // what the user's lists say; nil for nothing
 	Outside string             // for BySchedule: until when lists are not in force
@@ -138,10 +138,10 @@ func (p *Policy) isPlain(m *match) bool {
 	return !ok || d.Extra == 0 && d.Match != format.Pattern
 }
 
-// inOrder compares two rules by what they weigh: the decider, then the others by
+// inOrder compares two rules by precedence: the decider, then the others by
 // classOrder, then those that observe, then those that take no part.
 func (p *Policy) inOrder(a, b *match, ms []match, mustWork int, decider RuleID) int {
-	weight := func(m *match) int {
+	place := func(m *match) int {
 		if m.id == decider {
 			return -1
 		}
@@ -150,10 +150,10 @@ func (p *Policy) inOrder(a, b *match, ms []match, mustWork int, decider RuleID) 
 		}
 		return len(classOrder) + int(enforced-m.effect)
 	}
-	if c := cmp.Compare(weight(a), weight(b)); c != 0 {
+	if c := cmp.Compare(place(a), place(b)); c != 0 {
 		return c
 	}
-	if a.outweighs(b) {
+	if a.precedes(b) {
 		return -1
 	}
 	return 1
@@ -238,7 +238,7 @@ func (p *Policy) elsewhere(name *dnswire.Name, qtype uint16, g Group) (found []M
 		}
 		if limit, detail := p.whereHolds(id, &d, l, whole[id], name, qtype); limit != Unlimited {
 			m := match{id: id, rule: rule, list: uint16(at), flags: l.flags}
-			l.weigh(&m, &d)
+			l.addDetail(&m, &d)
 			shown := p.show(&m)
 			shown.Limit, shown.Detail = limit, detail
 			found = append(found, shown)

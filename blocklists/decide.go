@@ -6,7 +6,7 @@ import (
 	"telltale/dnswire"
 )
 
-// A match is a rule that matches a question, with what it takes to weigh it.
+// A match is a rule that matches a question, with what its place among others depends on.
 type match struct {
 	id         RuleID
 	rule       uint32 // in its list
@@ -95,8 +95,8 @@ func (m *match) limitedBy(ms []match) bool {
 	return false
 }
 
-// outweighs reports whether m goes before o, both being of one class.
-func (m *match) outweighs(o *match) bool {
+// precedes reports whether m goes before o, both being of one class.
+func (m *match) precedes(o *match) bool {
 	if m.rank != o.rank {
 		return m.rank > o.rank
 	}
@@ -152,7 +152,7 @@ func (p *Policy) decide(hits []matcher.Hit, name *dnswire.Name, qtype uint16, g 
 	return p.decideAmong(ms, g)
 }
 
-// decideAmong weighs the rules that match.
+// decideAmong decides by the rules that match.
 func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	v := Verdict{Policy: p}
 	i, spared, blocked := 0, -1, true
@@ -246,7 +246,7 @@ func decider(ms []match) (at, spared int, blocked bool) {
 			blocked = true
 		}
 		c := m.class(ms, mustWork)
-		if c != NoClass && (best[c] == 0 || m.outweighs(&ms[best[c]-1])) {
+		if c != NoClass && (best[c] == 0 || m.precedes(&ms[best[c]-1])) {
 			best[c] = i + 1
 		}
 	}
@@ -279,7 +279,7 @@ func observer(ms []match) int {
 		if m.effect != observing || m.action == format.Allow || m.flags&shipped != 0 && int(m.rank) <= mustWork || m.excepted(ms) {
 			continue
 		}
-		if best < 0 || m.outweighs(&ms[best]) {
+		if best < 0 || m.precedes(&ms[best]) {
 			best = i
 		}
 	}

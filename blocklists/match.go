@@ -98,7 +98,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		if d.Match == format.Exact {
 			m.rank++
 		}
-		l.weigh(&m, &d)
+		l.addDetail(&m, &d)
 	case k >= rules.AllowSubtree:
 		m.action, m.effect = format.Allow, l.exceptionEffect()
 		if k == rules.AllowScoped {
@@ -177,8 +177,8 @@ func (l *policyList) commonFlags() uint16 {
 	return 0
 }
 
-// weigh fills in what a rule's details say.
-func (l *policyList) weigh(m *match, d *rules.Detail) {
+// addDetail fills in what a rule's details say.
+func (l *policyList) addDetail(m *match, d *rules.Detail) {
 	m.action, m.annotation = d.Action, d.Annotation
 	if x := l.set.ExtraOf(*d); x != nil {
 		m.reply = x.Reply
@@ -269,7 +269,7 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 		return ms
 	}
 	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags}
-	l.weigh(&m, &d)
+	l.addDetail(&m, &d)
 	if p.isOut(r.id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, rules.Detailed, name) {
 		m.effect = silent
 	}

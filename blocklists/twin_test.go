@@ -203,7 +203,7 @@ func (tw *twin) reaches(m *twinMatch, ms []twinMatch) bool {
 	return true
 }
 
-// best returns the weightiest of the matches that are wanted.
+// best returns the first, by precedence, of the matches that are wanted.
 func best(ms []twinMatch, wanted func(*twinMatch) bool, less func(a, b *twinMatch) bool) *twinMatch {
 	var found []*twinMatch
 	for i := range ms {
@@ -376,7 +376,9 @@ func (tw *twin) spared(m *twinMatch, ms []twinMatch) bool {
 
 func (tw *twin) attribute(name *dnswire.Name, qtype uint16) string {
 	ms := tw.matching(name, qtype)
-	if slices.ContainsFunc(ms, func(m twinMatch) bool { return m.list.kind == Shipped && m.rule.Annotation != nil && m.tier() != "owner" }) {
+	if slices.ContainsFunc(ms, func(m twinMatch) bool {
+		return m.list.kind == Shipped && m.rule.Annotation != nil && m.tier() != "owner"
+	}) {
 		ms = slices.DeleteFunc(ms, func(m twinMatch) bool { return m.list.kind == Subscribed })
 	}
 	for _, owner := range []bool{false, true} {

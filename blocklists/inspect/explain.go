@@ -130,68 +130,47 @@ func reason(v *blocklists.Verdict) string {
 	return "no exception matches, and this is the most specific block"
 }
 
+// observers say what made a verdict Observe; the schedule of a group is said behind it.
+var observers = [...]string{
+	blocklists.ByPause:        "; blocking is paused now",
+	blocklists.ByEverything:   "; everything is only observed now",
+	blocklists.ByDevice:       "; the device is only observed now",
+	blocklists.ByGroup:        "; the device's group is only observed now",
+	blocklists.BySchedule:     "; for this device's group lists are ",
+	blocklists.ByStreamAnswer: "; the rule only sends clients to TCP, and the question did not come by UDP",
+}
+
 // observed continues the sentence of a verdict with what made it Observe.
 func observed(v *blocklists.Verdict, outside string) string {
-	switch v.ObservedBy {
-	case blocklists.ByPause:
-		return "; blocking is paused now"
-	case blocklists.ByEverything:
-		return "; everything is only observed now"
-	case blocklists.ByDevice:
-		return "; the device is only observed now"
-	case blocklists.ByGroup:
-		return "; the device's group is only observed now"
-	case blocklists.BySchedule:
-		return "; for this device's group lists are " + outside
-	case blocklists.ByStreamAnswer:
-		return "; the rule only sends clients to TCP, and the question did not come by UDP"
+	if v.ObservedBy == blocklists.BySchedule {
+		return observers[v.ObservedBy] + outside
 	}
-	return ""
+	return observers[v.ObservedBy]
+}
+
+// limits say why a rule does not do what its text says, up to the match's Detail.
+var limits = [...]string{
+	blocklists.ListOutside:       "the list is ",
+	blocklists.ListOff:           "the list is off",
+	blocklists.ListOffForGroup:   "the list is off for this group",
+	blocklists.AnnotatesOnly:     "attributes only: known, not blocked",
+	blocklists.CancelsRule:       "removes the rule that is otherwise the same",
+	blocklists.RemovesRewrites:   "removes rules that answer in a way of their own",
+	blocklists.RewriteRemoved:    "removed by an exception with $dnsrewrite",
+	blocklists.NeverBlocks:       "shipped as essential or as an owner, so never blocked",
+	blocklists.YieldsToEssential: "yields to an entry that is essential",
+	blocklists.LimitedByOwnList:  "does not reach here: its list has a more specific block",
+	blocklists.OwnBlocksOnly:     "does not reach here: the exceptions of a subscription hold for its own blocks, unless it has exceptions: true",
+	blocklists.SparedByOwnList:   "spared by an exception of its own list",
+	blocklists.ListObserves:      "the list only observes",
+	blocklists.TierObserves:      "tier mixed, which only observes unless blocking.tier is mixed",
+	blocklists.Cancelled:         "removed by the $badfilter of ",
+	blocklists.Ended:             "ended ",
+	blocklists.EndUnreadable:     "not in force: its until= cannot be read",
+	blocklists.OtherTypes:        "holds for other types than the one asked for",
+	blocklists.OtherClients:      "holds for other clients: ",
+	blocklists.AnsweredByServer:  "the server answers this name by itself",
 }
 
 // Limit says why a rule does not do what its text says; "" where it does.
-func Limit(m *blocklists.Match) string {
-	switch m.Limit {
-	case blocklists.ListOutside:
-		return "the list is " + m.Detail
-	case blocklists.ListOff:
-		return "the list is off"
-	case blocklists.ListOffForGroup:
-		return "the list is off for this group"
-	case blocklists.AnnotatesOnly:
-		return "attributes only: known, not blocked"
-	case blocklists.CancelsRule:
-		return "removes the rule that is otherwise the same"
-	case blocklists.RemovesRewrites:
-		return "removes rules that answer in a way of their own"
-	case blocklists.RewriteRemoved:
-		return "removed by an exception with $dnsrewrite"
-	case blocklists.NeverBlocks:
-		return "shipped as essential or as an owner, so never blocked"
-	case blocklists.YieldsToEssential:
-		return "yields to an entry that is essential"
-	case blocklists.LimitedByOwnList:
-		return "does not reach here: its list has a more specific block"
-	case blocklists.OwnBlocksOnly:
-		return "does not reach here: the exceptions of a subscription hold for its own blocks, unless it has exceptions: true"
-	case blocklists.SparedByOwnList:
-		return "spared by an exception of its own list"
-	case blocklists.ListObserves:
-		return "the list only observes"
-	case blocklists.TierObserves:
-		return "tier mixed, which only observes unless blocking.tier is mixed"
-	case blocklists.Cancelled:
-		return "removed by the $badfilter of " + m.Detail
-	case blocklists.Ended:
-		return "ended " + m.Detail
-	case blocklists.EndUnreadable:
-		return "not in force: its until= cannot be read"
-	case blocklists.OtherTypes:
-		return "holds for other types than the one asked for"
-	case blocklists.OtherClients:
-		return "holds for other clients: " + m.Detail
-	case blocklists.AnsweredByServer:
-		return "the server answers this name by itself"
-	}
-	return ""
-}
+func Limit(m *blocklists.Match) string { return limits[m.Limit] + m.Detail }

@@ -119,3 +119,17 @@ func TestRulesForOthersAreShown(t *testing.T) {
 		t.Errorf("why: got %q", e.Why)
 	}
 }
+
+// Whatever limits a rule, or makes a verdict only observe, is said in words.
+func TestEveryLimitIsSaid(t *testing.T) {
+	for l := blocklists.Unlimited + 1; l <= blocklists.OtherClients; l++ {
+		if Limit(&blocklists.Match{Limit: l}) == "" {
+			t.Errorf("limit %d has no words", l)
+		}
+	}
+	for by := blocklists.NotObserved + 1; by <= blocklists.ByStreamAnswer; by++ {
+		if Reason(&blocklists.Verdict{Action: blocklists.Observe, Class: blocklists.ListBlock, ObservedBy: by}, "off") == Reason(&blocklists.Verdict{Class: blocklists.ListBlock}, "") {
+			t.Errorf("%v is not said", by)
+		}
+	}
+}

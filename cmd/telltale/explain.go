@@ -33,7 +33,7 @@ by one for a name or an address that its answer leads to, by itself (localhost),
 not at all (a public name that leads into the home, an upstream that fails). It goes
 the way of a query, by the cache and the upstreams, and leaves no row in the log.
 
-Then every rule that matches the name, in the order of their weight, which one
+Then every rule that matches the name, by precedence, which one
 decides, and who says what the name is for. Rules that match but have ended, were
 removed by a $badfilter or stand in a list that is off come last, each with why it
 does not count. With --device, as that device is answered. NAME may be the address

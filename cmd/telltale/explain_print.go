@@ -49,7 +49,7 @@ func printOffline(b *strings.Builder, e *web.Explanation) {
 // printMatches prints rules that match, with a mark at the one that decides.
 func printMatches(b *strings.Builder, matches []web.Match, decider *web.Match, head string) {
 	if len(matches) > 0 {
-		fmt.Fprintf(b, "\n%s, the weightiest first:\n", printable(head))
+		fmt.Fprintf(b, "\n%s, by precedence:\n", printable(head))
 	}
 	for i := range matches {
 		m := &matches[i]
