@@ -106,7 +106,7 @@ func Load() (*Catalog, error) { return Read(FS()) }
 // line that cannot be read is an error that names file and line: the shipped files
 // have none.
 func Read(fsys fs.FS) (*Catalog, error) {
-	files, err := readFiles(fsys)
+	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func keepFirst(err *error) func(file string, line int, what string) {
 
 // ReadSources reads the tables of sources at the root of fsys.
 func ReadSources(fsys fs.FS) (*Sources, error) {
-	files, err := readFiles(fsys)
+	files, err := readFiles(fsys, sourcesFile, descentFile)
 	if err != nil {
 		return nil, err
 	}

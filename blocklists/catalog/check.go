@@ -29,7 +29,7 @@ func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Lin
 // needs nothing but the files: what the outside says of them (coverage, names
 // that must never be blocked) is checked by the package's tests.
 func Check(fsys fs.FS) ([]Problem, error) {
-	files, err := readFiles(fsys)
+	files, err := readFiles(fsys, "*.txt", "*.tsv")
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,7 @@ func check(files fileSet) []Problem {
 		c.neighbours(i)
 	}
 	c.companies(files)
+	c.aliases(files)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int {
 		if d := strings.Compare(a.File, b.File); d != 0 {
 			return d

@@ -90,16 +90,6 @@ func names(t *testing.T, file string) (names []string) {
 	return names
 }
 
-// blocked returns the entry that blocks a name by default, nil for none.
-func blocked(c *Catalog, name string) *Entry {
-	for _, e := range c.Name(name) {
-		if e.listed && e.Tier == "telemetry" {
-			return &e
-		}
-	}
-	return nil
-}
-
 // breaking reports whether the entry nearest to a name is mixed because a source
 // says what stops working without it, or the vendor names it for something that
 // people use: such a name is observed on purpose, whatever a list advises.
@@ -145,7 +135,7 @@ func TestCoverageOfTheFacts(t *testing.T) {
 			counts[f.vendor] = n
 		}
 		n.rows++
-		if blocked(c, f.name) != nil {
+		if c.blocker(f.name) != nil {
 			n.blocked++
 		} else if breaking(c, f.name) {
 			n.breaking++
@@ -238,7 +228,7 @@ func TestCoverageOfNextdnsNative(t *testing.T) {
 			var missed []string
 			list := names(t, filepath.Join(corpus, "nextdns-native", f.Name()))
 			for _, name := range list {
-				if blocked(c, name) == nil && !breaking(c, name) {
+				if c.blocker(name) == nil && !breaking(c, name) {
 					missed = append(missed, name)
 				}
 			}

@@ -13,10 +13,10 @@ import (
 // A fileSet is the text of a catalogue: list files and tables, by name.
 type fileSet map[string][]byte
 
-// readFiles reads the list files and tables at the root of fsys.
-func readFiles(fsys fs.FS) (fileSet, error) {
+// readFiles reads the files at the root of fsys whose names fit a pattern.
+func readFiles(fsys fs.FS, patterns ...string) (fileSet, error) {
 	files := fileSet{}
-	for _, pattern := range []string{"*.txt", "*.tsv"} {
+	for _, pattern := range patterns {
 		names, err := fs.Glob(fsys, pattern)
 		if err != nil {
 			return nil, err
@@ -57,7 +57,7 @@ func (f fileSet) table(name string, columns int, bad func(file string, line int,
 // shipped ones: the file takes the place of that of its name, and so do the tables
 // that lie beside it.
 func CheckFile(path string) ([]Problem, error) {
-	files, err := readFiles(FS())
+	files, err := readFiles(FS(), "*.txt", "*.tsv")
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func CheckFile(path string) ([]Problem, error) {
 			return nil, err
 		}
 	}
-	beside, err := readFiles(os.DirFS(dir))
+	beside, err := readFiles(os.DirFS(dir), "*.txt", "*.tsv")
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func TestOneFileIsCheckedBesideTheShippedOnes(t *testing.T) {
 		}
 		return path
 	}
-	shipped, err := readFiles(FS())
+	shipped, err := readFiles(FS(), "*.txt", "*.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"telltale/blocklists/format"
 )
 
 var update = flag.Bool("update", false, "write docs/catalogue anew")
@@ -71,7 +73,7 @@ func pages(t *testing.T, c *Catalog) map[string][]byte {
 	for _, e := range c.Entries() {
 		byFile[e.File] = append(byFile[e.File], e)
 	}
-	result := map[string][]byte{"README.md": append(index(c), byHand(t, "README")...)}
+	result := map[string][]byte{"README.md": append(index(t, c), byHand(t, "README")...)}
 	for _, file := range slices.Sorted(maps.Keys(byFile)) {
 		text, err := fs.ReadFile(FS(), file)
 		if err != nil {
@@ -119,7 +121,7 @@ func head(text string) (title, note string) {
 }
 
 // index is the page of all vendors and of the words.
-func index(c *Catalog) []byte {
+func index(t *testing.T, c *Catalog) []byte {
 	var b bytes.Buffer
 	vendors := c.Vendors()
 	var all Count
@@ -155,7 +157,55 @@ func index(c *Catalog) []byte {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %d |\n", p.Name, p.Meaning, n)
 	}
+	b.WriteString(figures(t, c))
 	return b.Bytes()
+}
+
+// figures says what was measured on what, so that nobody takes a list that fed the
+// catalogue for a test of it.
+func figures(t *testing.T, c *Catalog) string {
+	var b strings.Builder
+	words := map[string]int{}
+	single, contested, breaks := 0, 0, 0
+	for _, e := range c.Entries() {
+		if e.Tier == "owner" {
+			continue
+		}
+		words[e.Confidence]++
+		if e.Independent == 1 {
+			single++
+		}
+		if e.Contested {
+			contested++
+		}
+		if slices.ContainsFunc(e.Claims, func(c Claim) bool { return c.Kind == StatesBreakage }) {
+			breaks++
+		}
+	}
+	fmt.Fprint(&b, "\n## How sure it is\n\n| confidence | names |\n|---|--:|\n")
+	for _, word := range []string{format.VendorDocuments, format.Measured, format.Stated, format.ReadOffName, format.Listed} {
+		fmt.Fprintf(&b, "| %s | %d |\n", word, words[word])
+	}
+	fmt.Fprintf(&b, "\n%d names rest on one source (those that copy one another are one), %d are contested, and of %d a source says what breaks.\n", single, contested, breaks)
+
+	kinds, studies, all := households(t, c)
+	fmt.Fprint(&b, "\n## How much of what devices ask for it knows\n\n"+
+		"Names that devices asked for in laboratories and homes, and that makers' documents list for an idle device\n"+
+		"([testdata/households.tsv](../../blocklists/catalog/testdata/households.tsv), our own selection); a name counts once for each kind of device.\n\n")
+	b.WriteString(householdTable(kinds, all))
+	urls := studyURLs(t)
+	fmt.Fprint(&b, "\nA study whose documents the entries cite has fed the catalogue: its figures say how much of it was taken over, and are no test.\n\n"+
+		"| study | names | with a vendor | with a purpose | fed the catalogue |\n|---|--:|--:|--:|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(studies)) {
+		n, answer := studies[name], "no"
+		if fed(c, urls[name]) {
+			answer = "yes"
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", strings.TrimPrefix(name, "study "), n.names, share(n.vendor, n.names), share(n.rule, n.names), answer)
+	}
+	fmt.Fprintf(&b, "\n%d hosts that do something useful ([testdata/functional.tsv](../../blocklists/catalog/testdata/functional.tsv)) are not blocked by default, alone or\n"+
+		"through an alias that was recorded ([aliases.tsv](../../blocklists/catalog/aliases.tsv)); a test holds the lists against them.\n", len(notedRows(t, "functional.tsv", 3, 2)))
+	return b.String()
 }
 
 // A page is one file of docs/catalogue being written.

@@ -25,7 +25,6 @@ type descent struct {
 // Sources are the documents by which the catalogue knows what it knows.
 type Sources struct {
 	byID    map[string]*Source
-	all     []*Source // in the order of the file
 	descent map[string]descent
 }
 
@@ -44,19 +43,7 @@ var (
 // readSources reads the two tables; where there is none it is empty. bad is told of
 // each line that cannot be used.
 func readSources(files fileSet, bad func(file string, line int, what string)) *Sources {
-	s := &Sources{byID: map[string]*Source{}, descent: map[string]descent{}}
-	files.table(sourcesFile, 5, bad, func(line int, row []string) {
-		src := &Source{row[0], row[1], row[2], row[3], row[4]}
-		if problem := src.problem(); problem != "" {
-			bad(sourcesFile, line, src.ID+": "+problem)
-		}
-		if s.byID[src.ID] != nil {
-			bad(sourcesFile, line, src.ID+" stands in the table already: keep one line, or give this one another id")
-			return
-		}
-		s.byID[src.ID] = src
-		s.all = append(s.all, src)
-	})
+	s := &Sources{byID: readSourceTable(files, sourcesFile, bad), descent: map[string]descent{}}
 	files.table(descentFile, 3, bad, func(line int, row []string) {
 		switch {
 		case row[1] == "" || row[2] == "":
@@ -70,6 +57,23 @@ func readSources(files fileSet, bad func(file string, line int, what string)) *S
 		}
 	})
 	return s
+}
+
+// readSourceTable reads a table of documents, by id.
+func readSourceTable(files fileSet, file string, bad func(file string, line int, what string)) map[string]*Source {
+	byID := map[string]*Source{}
+	files.table(file, 5, bad, func(line int, row []string) {
+		src := &Source{row[0], row[1], row[2], row[3], row[4]}
+		if problem := src.problem(); problem != "" {
+			bad(file, line, src.ID+": "+problem)
+		}
+		if byID[src.ID] != nil {
+			bad(file, line, src.ID+" stands in the table already: keep one line, or give this one another id")
+			return
+		}
+		byID[src.ID] = src
+	})
+	return byID
 }
 
 // problem says what is wrong with a source; "" for nothing.
