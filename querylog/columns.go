@@ -216,7 +216,7 @@ var columns = [...]column{
 		func(e *entry) *[]byte { return &e.Name }, func(r *Row) *string { return &r.Name })},
 	{"rule", text, "the deciding rule as written; NULL: the name itself, or no rule", "rule", codec{
 		bind: func(w *rowWriter, e *entry) {
-			if e.Rule.List == "" || e.Rule.Text == string(w.s.name) { // most rules are a name alone
+			if e.Rule.List == "" || spells(e.Rule.Text, e.Name) { // most rules are a name alone
 				w.null()
 			} else {
 				w.text(e.Rule.Text)
@@ -298,6 +298,12 @@ func nameText(wire []byte) string {
 	return string(dnswire.AppendText(nil, wire))
 }
 
+// spells reports whether a text is that of a name in wire form.
+func spells(text string, wire []byte) bool {
+	var buf [256]byte
+	return len(wire) > 0 && text == string(dnswire.AppendText(buf[:0], wire))
+}
+
 // deviceSQL is the device of a row as Row.Device has it.
 const deviceSQL = `coalesce(b.device, 'addr:' || r.client, '')`
 
@@ -333,7 +339,27 @@ func addColumns(columns []column, version int) (sql string) {
 	return sql
 }
 
-// insertRow is the statement that adds a row.
-func insertRow(table string) string {
-	return `INSERT OR IGNORE INTO ` + table + ` VALUES (` + strings.Repeat(`?,`, len(columns)-1) + `?)`
+// insertRows is the statement that adds n rows, with a parameter for each column
+// that is bound. (SQLite would copy each value where columns were left out.)
+func insertRows(table string, n int) string {
+	var row []string
+	for i := range columns {
+		if columns[i].bind != nil {
+			row = append(row, `?`)
+		} else {
+			row = append(row, `NULL`)
+		}
+	}
+	one := `,(` + strings.Join(row, `,`) + `)`
+	return `INSERT OR IGNORE INTO ` + table + ` VALUES ` + strings.Repeat(one, n)[1:]
+}
+
+// boundColumns is how many columns an insert binds.
+func boundColumns() (n int) {
+	for i := range columns {
+		if columns[i].bind != nil {
+			n++
+		}
+	}
+	return n
 }

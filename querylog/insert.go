@@ -9,26 +9,124 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/devices"
-	"telltale/dnswire"
 )
 
 // rowTables are the tables of rows: of listed names, which are kept for long,
 // and of all others.
 var rowTables = [...]string{"listed", "unlisted"}
 
-// A rowWriter binds the columns of one row.
+// A rowWriter stores the rows of a table, several with each statement: SQLite
+// then opens the table once for them, and what it was given for the same place
+// before it has still, as most columns say the same again and again.
 type rowWriter struct {
-	s        *store
-	stmt     *sqlite3.Stmt
-	names    *nameTable
-	at       int // the column at hand, from 1
-	id, node int64
-	err      error // the first one
+	s         *store
+	one, many rowStmt
+	names     *nameTable
+	cells     []cell // of the rows that wait, one row behind the other
+	texts     []string
+	waiting   int
+	row       []cell // of the row at hand
+	at        int    // the cell at hand
+	id, node  int64
+	err       error // the first one of the row at hand
 }
 
-func (w *rowWriter) int(v int64)   { w.stmt.BindInt64(w.at, v) }
-func (w *rowWriter) null()         { w.stmt.BindNull(w.at) }
-func (w *rowWriter) text(v string) { w.stmt.BindText(w.at, v) }
+// rowsAtOnce is how many rows a statement stores.
+const rowsAtOnce = 8
+
+// A cell is what a statement is given for a column of a row; the zero value is
+// NULL.
+type cell struct {
+	kind cellKind
+	n    int64 // the number, or of a text the place in texts
+}
+
+type cellKind uint8
+
+const (
+	cellNull cellKind = iota
+	cellInt
+	cellText
+)
+
+// A rowStmt inserts so many rows as it has cells for.
+type rowStmt struct {
+	stmt *sqlite3.Stmt
+	have []cell // given before
+}
+
+func newRowWriter(s *store, table string) *rowWriter {
+	n := boundColumns()
+	return &rowWriter{
+		s: s, names: s.names[table], cells: make([]cell, rowsAtOnce*n), row: make([]cell, n),
+		one: rowStmt{s.insert[table], make([]cell, n)}, many: rowStmt{s.insert[table+"_many"], make([]cell, rowsAtOnce*n)},
+	}
+}
+
+// begin turns to the next row.
+func (w *rowWriter) begin(id, node int64) {
+	w.id, w.node, w.err = id, node, nil
+	n := len(w.row)
+	w.row = w.cells[w.waiting*n:][:n]
+}
+
+// add adds the row whose cells are set to those that wait, and stores them when
+// they are enough.
+func (w *rowWriter) add() error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.waiting++; w.waiting < rowsAtOnce {
+		return nil
+	}
+	defer w.drop()
+	return w.many.insert(w.cells, w.texts)
+}
+
+// flush stores the rows that wait.
+func (w *rowWriter) flush() error {
+	defer w.drop()
+	n := len(w.row)
+	for i := range w.waiting {
+		if err := w.one.insert(w.cells[i*n:][:n], w.texts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop forgets the rows that wait.
+func (w *rowWriter) drop() {
+	clear(w.texts)
+	w.waiting, w.texts = 0, w.texts[:0]
+}
+
+func (s *rowStmt) insert(cells []cell, texts []string) error {
+	have := s.have[:len(cells)]
+	for i, c := range cells {
+		if have[i] == c && c.kind != cellText {
+			continue
+		}
+		have[i] = c
+		switch c.kind {
+		case cellNull:
+			s.stmt.BindNull(i + 1)
+		case cellInt:
+			s.stmt.BindInt64(i+1, c.n)
+		case cellText:
+			s.stmt.BindText(i+1, texts[c.n])
+		}
+	}
+	return s.stmt.Exec()
+}
+
+func (w *rowWriter) int(v int64) { w.row[w.at] = cell{cellInt, v} }
+func (w *rowWriter) null()       { w.row[w.at] = cell{} }
+
+func (w *rowWriter) text(v string) {
+	w.row[w.at] = cell{cellText, int64(len(w.texts))}
+	w.texts = append(w.texts, v)
+}
 
 // numbered binds the number of something that stands in another table.
 func (w *rowWriter) numbered(n int64, err error) {
@@ -49,15 +147,13 @@ func (w *rowWriter) binding(b *devices.Binding) {
 	w.numbered(int64(b.ID), w.s.binding(b))
 }
 
-// name binds the number of a name in wire form, whose text s.name then holds.
+// name binds the number of a name in wire form.
 func (w *rowWriter) name(wire []byte) {
-	w.s.name = w.s.name[:0]
 	if len(wire) == 0 {
 		w.null()
 		return
 	}
-	w.s.name = dnswire.AppendText(w.s.name, wire)
-	w.numbered(w.names.number(w.id, w.s.name))
+	w.numbered(w.names.number(w.id, wire, wireName))
 }
 
 // row stores an entry as the row with this number.
@@ -66,18 +162,16 @@ func (s *store) row(id, node int64, e *entry) error {
 	if e.listed() {
 		table = "listed"
 	}
-	w := &s.writing
-	*w = rowWriter{s: s, stmt: s.insert[table], names: s.names[table], id: id, node: node}
+	w := s.rows[table]
+	w.begin(id, node)
+	w.at = 0
 	for i := range columns {
 		if bind := columns[i].bind; bind != nil {
-			w.at = i + 1
 			bind(w, e)
+			w.at++
 		}
 	}
-	if w.err != nil {
-		return w.err
-	}
-	return w.stmt.Exec()
+	return w.add()
 }
 
 // returned runs a prepared insert that returns an id.

@@ -415,26 +415,27 @@ func (s *store) copyTable(o *oldStore, table string, end int64) (n int64, err er
 	stmt := o.read[table]
 	stmt.BindInt64(1, o.copied)
 	stmt.BindInt64(2, end)
-	w := rowWriter{s: s, stmt: s.insert[table]}
+	w := s.rows[table]
+	defer func(own *nameTable) { w.names = own }(w.names)
 	for stmt.Step() {
-		w.id = stmt.ColumnInt64(0)
+		w.begin(stmt.ColumnInt64(0), 0)
 		w.names = o.names[table]
 		if own := s.names[table]; own.known != nil && own.period == w.id>>periodRows {
 			w.names = own // one of both gives the numbers of a period
 		}
 		for i := range o.plan {
-			w.at = i + 1
-			o.plan[i].copy(&w, o, value{stmt, o.plan[i].from})
+			w.at = i
+			o.plan[i].copy(w, o, value{stmt, o.plan[i].from})
 		}
-		if w.err == nil {
-			w.err = w.stmt.Exec()
-		}
-		if w.err != nil {
+		if err = w.add(); err != nil {
 			break
 		}
 		n++
 	}
-	return n, errors.Join(w.err, finished(stmt))
+	if err == nil {
+		err = w.flush()
+	}
+	return n, errors.Join(err, finished(stmt))
 }
 
 func (s *store) copyLedger(o *oldStore, end int64) error {
@@ -535,31 +536,35 @@ type copyColumn struct {
 	copy func(*rowWriter, *oldStore, value)
 }
 
-// newCopyPlan returns one for each of columns.
+// newCopyPlan returns one for each column that an insert binds.
 func newCopyPlan() []copyColumn {
-	plan := make([]copyColumn, len(columns))
+	var plan []copyColumn
 	for i := range columns {
 		name := columns[i].name
+		if columns[i].bind == nil {
+			continue
+		}
 		from := slices.IndexFunc(columns1, func(old string) bool { return cmp.Or(renamed1[old], old) == name })
-		plan[i] = copyColumn{from, copyInt}
+		copy := copyInt
 		switch {
 		case name == "node":
-			plan[i].copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.nodes[v.int()]) }
+			copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.nodes[v.int()]) }
 		case name == "list" || name == "attr_list":
-			plan[i].copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.lists[v.int()]) }
+			copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.lists[v.int()]) }
 		case name == "annotation":
-			plan[i].copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.annotations[v.int()]) }
+			copy = func(w *rowWriter, o *oldStore, v value) { w.int(o.annotations[v.int()]) }
 		case name == "binding":
-			plan[i].copy = copyBinding
+			copy = copyBinding
 		case name == "name" || name == "alias":
-			plan[i].copy = copyName
+			copy = copyName
 		case from < 0 && columns[i].sql == notNull:
-			plan[i].copy = func(w *rowWriter, _ *oldStore, _ value) { w.int(0) } // not known of old rows
+			copy = func(w *rowWriter, _ *oldStore, _ value) { w.int(0) } // not known of old rows
 		case from < 0:
-			plan[i].copy = func(w *rowWriter, _ *oldStore, _ value) { w.null() }
+			copy = func(w *rowWriter, _ *oldStore, _ value) { w.null() }
 		case columns[i].sql == text:
-			plan[i].copy = copyText
+			copy = copyText
 		}
+		plan = append(plan, copyColumn{from, copy})
 	}
 	return plan
 }
@@ -586,7 +591,7 @@ func copyName(w *rowWriter, _ *oldStore, v value) {
 	if v.null() {
 		w.null()
 	} else {
-		w.numbered(w.names.number(w.id, v.stmt.ColumnRawText(v.i)))
+		w.numbered(w.names.number(w.id, v.stmt.ColumnRawText(v.i), textName))
 	}
 }
 

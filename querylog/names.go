@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/dnswire"
 )
 
 // Names stand in tables of their own, one beside each table of rows, so that
@@ -35,13 +37,15 @@ type nameTable struct {
 	period int64
 	next   int64 // within the period
 	known  map[string]int64
+	text   []byte // of the name at hand
 }
 
 var errNames = errors.New("more names in a quarter of an hour than can be numbered")
 
 // number returns the number of a name within the period of a row, and stores
-// the name where it is not known to be stored.
-func (t *nameTable) number(row int64, name []byte) (int64, error) {
+// the name where it is not known to be stored. Names in wire form and in text are
+// known apart: no name is the same in both.
+func (t *nameTable) number(row int64, name []byte, form nameForm) (int64, error) {
 	if period := row >> periodRows; period != t.period || t.known == nil {
 		if err := t.begin(period); err != nil {
 			return 0, err
@@ -54,8 +58,13 @@ func (t *nameTable) number(row int64, name []byte) (int64, error) {
 	if n >= 1<<nameBits {
 		return 0, errNames
 	}
+	text := name
+	if form == wireName {
+		t.text = dnswire.AppendText(t.text[:0], name)
+		text = t.text
+	}
 	t.insert.BindInt64(1, t.period<<nameBits|n)
-	t.insert.BindRawText(2, name)
+	t.insert.BindRawText(2, text)
 	if err := t.insert.Exec(); err != nil {
 		return 0, err
 	}
@@ -66,6 +75,14 @@ func (t *nameTable) number(row int64, name []byte) (int64, error) {
 	t.known[string(name)] = n
 	return n, nil
 }
+
+// A nameForm is how a name is given.
+type nameForm uint8
+
+const (
+	textName nameForm = iota
+	wireName
+)
 
 // begin turns to a period and finds how far its numbers are given.
 func (t *nameTable) begin(period int64) error {

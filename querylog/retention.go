@@ -304,5 +304,5 @@ func (s *storer) vacuum() (bool, error) {
 
 // saveClock keeps the steady time where no window is stored for long.
 func (s *storer) saveClock() (bool, error) {
-	return true, s.store.transact(func() error { return s.store.saveClock(s.clock.mark()) })
+	return true, s.store.transact(func() error { return s.store.saveState(s.store.position, 0, s.clock.mark()) })
 }

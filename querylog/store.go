@@ -41,9 +41,10 @@ type store struct {
 	bound       map[uint64]bool       // bindings known to be in it
 	names       map[string]*nameTable // by the table whose rows have them
 	old         *oldStore             // the store of version 1 while it is copied; nil for none
+	rows        map[string]*rowWriter // by table
 	reported    []Event               // that no ledger has yet
-	writing     rowWriter
-	name        []byte // of the row at hand, as text
+
+	begin, end *sqlite3.Stmt // of a transaction
 }
 
 // openStore opens the store in dir, made if it is not there, and brings its
@@ -88,6 +89,12 @@ func (s *store) prepare() error {
 	if err != nil {
 		return err
 	}
+	if s.begin, _, err = s.conn.PrepareFlags(`BEGIN IMMEDIATE`, sqlite3.PREPARE_PERSISTENT); err != nil {
+		return err
+	}
+	if s.end, _, err = s.conn.PrepareFlags(`COMMIT`, sqlite3.PREPARE_PERSISTENT); err != nil {
+		return err
+	}
 	if err := s.bringForward(version); err != nil {
 		return err
 	}
@@ -95,9 +102,10 @@ func (s *store) prepare() error {
 	if s.insert, err = s.statements(); err != nil {
 		return err
 	}
-	s.names = map[string]*nameTable{}
+	s.names, s.rows = map[string]*nameTable{}, map[string]*rowWriter{}
 	for _, table := range rowTables {
 		s.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
+		s.rows[table] = newRowWriter(s, table)
 	}
 	for _, suffix := range []string{"-wal", "-shm"} { // the library makes them readable by others
 		os.Chmod(s.path+suffix, 0o600)
@@ -163,8 +171,10 @@ func (s *store) bringForward(version int64) error {
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all := map[string]*sqlite3.Stmt{}
 	for name, sql := range map[string]string{
-		"listed":        insertRow("listed"),
-		"unlisted":      insertRow("unlisted"),
+		"listed":        insertRows("listed", 1),
+		"listed_many":   insertRows("listed", rowsAtOnce),
+		"unlisted":      insertRows("unlisted", 1),
+		"unlisted_many": insertRows("unlisted", rowsAtOnce),
 		"listed_name":   `INSERT INTO listed_name VALUES (?,?)`,
 		"unlisted_name": `INSERT INTO unlisted_name VALUES (?,?)`,
 		"listed_last":   lastName("listed"),
@@ -175,10 +185,12 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
-		"ledger":   `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
-		"window":   `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
-		"meta":     `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
-		"meta-add": `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = value + excluded.value`,
+		"ledger": `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
+		"window": `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
+		"meta":   `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+		"stored": fmt.Sprintf(`INSERT INTO meta VALUES ('%s',?),('%s',?),('%s',?),('%s',?),('%s',?),('%s',?)
+			ON CONFLICT DO UPDATE SET value = excluded.value + CASE key WHEN '%[2]s' THEN value ELSE 0 END`,
+			metaPosition, metaLookups, metaSteady, metaWall, metaSynced, metaDoubted),
 	} {
 		stmt, _, err := s.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
@@ -189,10 +201,14 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	return all, nil
 }
 
-// forget drops the numbers remembered from earlier transactions.
+// forget drops what is remembered from earlier transactions, one of which may
+// have been undone.
 func (s *store) forget() {
 	s.nodes, s.lists = map[string]int64{}, map[string]int64{}
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
+	for _, w := range s.rows {
+		w.drop()
+	}
 	s.forgetNames()
 }
 
@@ -210,6 +226,8 @@ func (s *store) forgetNames() {
 
 func (s *store) close() error {
 	s.closeOld()
+	s.begin.Close()
+	s.end.Close()
 	for _, stmt := range s.insert {
 		stmt.Close()
 	}
@@ -218,15 +236,17 @@ func (s *store) close() error {
 
 // transact runs do in one transaction, or leaves the store as it was.
 func (s *store) transact(do func() error) error {
-	if err := s.conn.Exec(`BEGIN IMMEDIATE`); err != nil {
+	if err := s.begin.Exec(); err != nil {
 		return err
 	}
 	err := do()
 	if err == nil {
-		err = s.conn.Exec(`COMMIT`)
+		err = s.end.Exec()
 	}
 	if err != nil && !s.conn.GetAutocommit() {
+		interrupt := s.conn.SetInterrupt(context.Background()) // what was interrupted is undone, too
 		s.conn.Exec(`ROLLBACK`)
+		s.conn.SetInterrupt(interrupt)
 	}
 	return err
 }
@@ -310,6 +330,11 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 		rows++
 		lookups += e.Count
 	}
+	for _, w := range s.rows {
+		if err := w.flush(); err != nil {
+			return 0, 0, err
+		}
+	}
 	for i := range w.events {
 		if err := s.event(w.number<<rowBits|int64(i), node, &w.events[i]); err != nil {
 			return 0, 0, err
@@ -327,29 +352,16 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 			return 0, 0, err
 		}
 	}
-	return rows, lookups, s.writeMeta(w, lookups)
+	return rows, lookups, s.saveState(w.number, lookups, w.clock)
 }
 
-// writeMeta keeps what belongs to the last window stored.
-func (s *store) writeMeta(w *windowData, lookups uint64) error {
-	add := s.insert["meta-add"]
-	add.BindText(1, metaLookups)
-	add.BindInt64(2, int64(lookups))
-	if err := add.Exec(); err != nil {
-		return err
-	}
-	if err := s.saveClock(w.clock); err != nil {
-		return err
-	}
-	return s.setMeta(metaPosition, w.number)
-}
-
-func (s *store) saveClock(c clockMark) error {
+// saveState keeps which window was stored last, so many lookups more, and the clock.
+func (s *store) saveState(position int64, lookups uint64, c clockMark) error {
 	synced := int64(0)
 	if c.synced {
 		synced = 1
 	}
-	return errors.Join(s.setMeta(metaSteady, c.steady), s.setMeta(metaWall, c.wall), s.setMeta(metaSynced, synced), s.setMeta(metaDoubted, c.doubted))
+	return s.run("stored", position, int64(lookups), c.steady, c.wall, synced, c.doubted)
 }
 
 // lookups returns how many lookups the store has taken since it was made.

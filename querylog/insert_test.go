@@ -1,0 +1,56 @@
+package querylog
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Rows are stored several at a time. Those of a window that is interrupted are
+// not stored with the next one, however many waited.
+func TestRowsOfAnInterruptedWindowAreNotStored(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	f := foldOf(listed(t, 3*rowsAtOnce+5))
+	want := 0
+	for n := range 2*rowsAtOnce + 3 { // whole statements, and what remains
+		interrupted, stop := context.WithCancel(context.Background())
+		s.conn.SetInterrupt(interrupted)
+		_, _, err := s.commit(&windowData{number: int64(2*n + 1), node: "attic", entries: func(yield func(int, *entry) bool) {
+			left := n
+			for i, e := range f.entries {
+				if left--; left < 0 {
+					stop()
+				}
+				if !yield(i, e) {
+					return
+				}
+			}
+		}})
+		s.conn.SetInterrupt(context.Background())
+		if !errors.Is(err, sqlite3.INTERRUPT) {
+			t.Fatalf("got %v from a window that is interrupted", err)
+		}
+		rows, _, err := s.commit(&windowData{number: int64(2*n + 2), node: "attic", entries: func(yield func(int, *entry) bool) {
+			left := n
+			for i, e := range f.entries {
+				if left--; left < 0 || !yield(i, e) {
+					return
+				}
+			}
+		}})
+		if err != nil || rows != uint64(n) {
+			t.Fatalf("got %d rows stored, %v, want %d", rows, err, n)
+		}
+		want += n
+	}
+	if got := rows(t, dir, Filter{}); len(got) != want {
+		t.Errorf("got %d rows, want the %d of the windows that were stored", len(got), want)
+	}
+}
