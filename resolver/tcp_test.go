@@ -23,6 +23,9 @@ import (
 )
 
 // startStreams is startServer with bounds on connections that a test can wait for.
+// unhurried are for tests in which no connection is to end for its age.
+var unhurried = listen.StreamTimes{Idle: 10 * time.Minute, Query: 10 * time.Minute, Write: 10 * time.Minute}
+
 func startStreams(t *testing.T, o Options, times listen.StreamTimes, upstreams ...*dnstest.Upstream) (*Server, *recorder) {
 	t.Helper()
 	recorded := &recorder{}
@@ -241,7 +244,7 @@ func TestADefectEndsItsStream(t *testing.T) {
 // All who may not ask share what one client may have.
 func TestStrangersShareOneClientsStreams(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, _ := startStreams(t, Options{Streams: 8, Allowed: func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.1") }}, listen.StreamTimes{})
+	s, _ := startStreams(t, Options{Streams: 8, Allowed: func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.1") }}, unhurried)
 	for i := range 6 {
 		dialer := dialerFrom(fmt.Sprintf("127.0.0.%d", 10+i), "tcp")
 		c, err := dialer.Dial("tcp", s.Addrs()[0].String())
@@ -283,7 +286,7 @@ func isServed(t *testing.T, c *net.TCPConn, name string) bool {
 // idle one.
 func TestAClientsOldestIdleConnectionGoes(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, _ := startStreams(t, Options{Streams: 8}, listen.StreamTimes{}) // 2 of them for one client
+	s, _ := startStreams(t, Options{Streams: 8}, unhurried) // 2 of them for one client
 	first, second := dialStream(t, s), dialStream(t, s)
 	for _, c := range []*net.TCPConn{second, first} { // the second was used before the first
 		if !isServed(t, c, "localhost.") {
@@ -310,7 +313,7 @@ func TestConnectionsThatWaitForAnswersStay(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	open := make(chan struct{})
 	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) { <-open; dnstest.AnswerA("192.0.2.1")(w, q) })
-	s, _ := startStreams(t, Options{Streams: 8}, listen.StreamTimes{}, up)
+	s, _ := startStreams(t, Options{Streams: 8}, unhurried, up)
 	var waiting []*net.TCPConn
 	for i := range 2 {
 		c := dialStream(t, s)
@@ -337,7 +340,7 @@ func TestConnectionsThatWaitForAnswersStay(t *testing.T) {
 // When all connections are taken, who has most of them makes room.
 func TestWhoHasMostConnectionsMakesRoom(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, _ := startStreams(t, Options{Streams: 16}, listen.StreamTimes{})
+	s, _ := startStreams(t, Options{Streams: 16}, unhurried)
 	var greedy []*net.TCPConn
 	for i := range 4 { // four addresses take all
 		for range 4 {
