@@ -22,10 +22,10 @@ import (
 	"telltale/resolver/upstream"
 )
 
-// startStreams is startServer with bounds on connections that a test can wait for.
 // unhurried are for tests in which no connection is to end for its age.
 var unhurried = listen.StreamTimes{Idle: 10 * time.Minute, Query: 10 * time.Minute, Write: 10 * time.Minute}
 
+// startStreams is startServer with bounds on connections that a test can wait for.
 func startStreams(t *testing.T, o Options, times listen.StreamTimes, upstreams ...*dnstest.Upstream) (*Server, *recorder) {
 	t.Helper()
 	recorded := &recorder{}

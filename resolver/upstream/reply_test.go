@@ -79,8 +79,37 @@ func TestVerdictsOfValidators(t *testing.T) {
 	}
 }
 
+// BenchmarkReply is what reading a reply costs: once for what it is, and once for
+// what of it is kept.
+func BenchmarkReply(b *testing.B) {
+	asked := askedFor("www.example")
+	q := dnswire.Question{Type: dnswire.TypeA, Class: dnswire.ClassIN}
+	if err := q.Name.Set("www.example"); err != nil {
+		b.Fatal(err)
+	}
+	reply := dnstest.AnswerTo(asked, "192.0.2.1")
+	b.Run("check", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if kind, _, _ := checkReply(reply, asked); kind != replyGood {
+				b.Fatal(kind)
+			}
+		}
+	})
+	b.Run("sanitize", func(b *testing.B) {
+		b.ReportAllocs()
+		var s dnswire.Sanitizer
+		for b.Loop() {
+			if _, err := s.Sanitize(reply, &q); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // Against a full parser: what is taken as a reply is one, to this very question,
-// and its records can be walked to where we say they end.
+// and its records can be walked to where we say they end. What the sanitizer reads in
+// it afterwards is of the same kind.
 func FuzzCheckReply(f *testing.F) {
 	asked := askedFor("www.example")
 	query := append(bytes.Clone(asked), 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0)
@@ -128,6 +157,18 @@ func FuzzCheckReply(f *testing.F) {
 			if err := skip(); err != nil {
 				t.Fatalf("kind %d, %v", kind, err)
 			}
+		}
+		q := dnswire.Question{Type: dnswire.TypeA, Class: dnswire.ClassIN}
+		if err := q.Name.Set("www.example"); err != nil {
+			t.Fatal(err)
+		}
+		read, err := new(dnswire.Sanitizer).Sanitize(packet[:end], &q)
+		switch of := kindOf(read.Rcode); {
+		case err != nil, kind == of:
+		case of == replyServFail && kind == replyGood: // a validator's verdict, in any of its EDEs
+		case read.Rcode == dnswire.Success && kind == replyRefused && len(read.TTLs) == 0: // a referral
+		default:
+			t.Fatalf("kind %d, but the sanitizer reads response code %d, EDE %d, %d records", kind, read.Rcode, read.EDE.Code, len(read.TTLs))
 		}
 	})
 }
