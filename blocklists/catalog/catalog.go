@@ -21,7 +21,7 @@ import (
 
 //go:generate go test -run TestPages -update
 
-//go:embed *.txt *.tsv
+//go:embed *.txt *.tsv edition
 var files embed.FS
 
 // FS returns the list files, one NAME.txt per vendor or set, and the tables they
@@ -97,6 +97,8 @@ type Catalog struct {
 	sources *Sources
 
 	companies []Company // in the order of their table
+	edition   string    // a date, with a number where there are several of a day
+	version   string    // identifies the text
 }
 
 // Load reads the shipped files.
@@ -106,12 +108,12 @@ func Load() (*Catalog, error) { return Read(FS()) }
 // line that cannot be read is an error that names file and line: the shipped files
 // have none.
 func Read(fsys fs.FS) (*Catalog, error) {
-	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile)
+	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile, editionFile)
 	if err != nil {
 		return nil, err
 	}
 	var first error
-	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first))}
+	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first)), edition: files.edition(), version: versionOf(fsys)}
 	for _, name := range files.lists() {
 		if err := c.read(name, files[name]); err != nil && first == nil {
 			first = err
@@ -285,13 +287,15 @@ func (n *Count) add(tier string) {
 }
 
 // Version identifies the shipped lists: a part of the SHA-256 of their text.
-func Version() string {
+func Version() string { return versionOf(FS()) }
+
+func versionOf(fsys fs.FS) string {
 	h := sha256.New()
-	fs.WalkDir(FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := fs.ReadFile(FS(), name)
+		b, err := fs.ReadFile(fsys, name)
 		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
 		return err
 	})

@@ -75,7 +75,7 @@ func (c *Catalog) Tier(tier string) (entries []Entry, ok bool) {
 type Format string
 
 // Formats are the formats of Export. The first is Telltale's own.
-var Formats = []Format{"telltale", "adblock", "hosts", "domains", "dnsmasq", "rpz", "unbound"}
+var Formats = []Format{"telltale", "adblock", "pihole", "hosts", "domains", "dnsmasq", "rpz", "unbound"}
 
 // A writer writes the names of one format.
 type writer struct {
@@ -89,6 +89,7 @@ type writer struct {
 var writers = map[Format]writer{
 	"telltale": {"#", []string{"# name: it and everything below it; =name: it alone"}, []string{"%s"}, []string{"=%s"}, true},
 	"adblock":  {"!", []string{"! for AdGuard Home, and others that read AdBlock rules for DNS"}, []string{"||%s^"}, []string{"|%s^"}, false},
+	"pihole":   {"#", []string{"# for Pi-hole 6, and 5 from 5.22 on: a name alone, and ||name^ for it and everything below it"}, []string{"||%s^"}, []string{"%s"}, false},
 	"hosts": {"#", []string{"# for hosts files: each name alone, as they have no way to say what is below it"},
 		[]string{"0.0.0.0 %s"}, []string{"0.0.0.0 %s"}, true},
 	"domains": {"#", []string{"# for programs that block a name with everything below it"}, []string{"%s"}, nil, false},

@@ -4,6 +4,10 @@ package catalog
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,4 +100,50 @@ func isBlocked(t *testing.T, addr, name string, typ uint16) bool {
 		}
 	}
 	return true
+}
+
+// The compiler by which AdGuard's lists are made takes every line for a rule, and
+// finds none invalid, double or covered by another.
+func TestE2ETheHostlistCompilerKeepsWhatIsExported(t *testing.T) {
+	program, err := exec.LookPath("hostlist-compiler")
+	if err != nil {
+		t.Skip("skipped: there is no hostlist-compiler (npm install -g @adguard/hostlist-compiler@2.1.1)")
+	}
+	entries, _ := load(t).Tier("mixed")
+	dir := t.TempDir()
+	text := exportText(t, "adblock", entries, false)
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	config := write("config.json", fmt.Sprintf(`{"name": "Test", "sources": [{"name": "Test", "source": %q, "type": "adblock"}], "transformations": ["RemoveComments", "Compress", "Validate", "Deduplicate"]}`, write("list.txt", text)))
+	out := filepath.Join(dir, "out.txt")
+	if said, err := exec.Command(program, "-c", config, "-o", out).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := func(text string) (rules []string) {
+		for _, line := range strings.Split(text, "\n") {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '!' {
+				rules = append(rules, line)
+			}
+		}
+		slices.Sort(rules)
+		return rules
+	}
+	got, want := rules(string(b)), rules(text)
+	if !slices.Equal(got, want) {
+		for _, rule := range want {
+			if !slices.Contains(got, rule) {
+				t.Logf("dropped: %s", rule)
+			}
+		}
+		t.Errorf("got %d rules, want %d", len(got), len(want))
+	}
 }

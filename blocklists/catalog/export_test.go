@@ -34,6 +34,7 @@ func TestEachFormatIsAsItsReaderWantsIt(t *testing.T) {
 	}{
 		{"telltale", head + "# name: it and everything below it; =name: it alone\n# never blocked: known.example\n=alone.example\nads.example\n"},
 		{"adblock", "! Test\n! From Telltale's catalogue. Apache-2.0.\n! for AdGuard Home, and others that read AdBlock rules for DNS\n! never blocked: known.example\n|alone.example^\n||ads.example^\n"},
+		{"pihole", head + "# for Pi-hole 6, and 5 from 5.22 on: a name alone, and ||name^ for it and everything below it\n# never blocked: known.example\nalone.example\n||ads.example^\n"},
 		{"hosts", head + "# for hosts files: each name alone, as they have no way to say what is below it\n# never blocked: known.example\n0.0.0.0 alone.example\n0.0.0.0 ads.example\n"},
 		{"domains", head + "# for programs that block a name with everything below it\n# left out, as it is meant without what is below it: alone.example\n# never blocked: known.example\nads.example\n"},
 		{"dnsmasq", head + "# for dnsmasq 2.86 and later: conf-file=, or a file of conf-dir\n# never blocked: known.example\nhost-record=alone.example,0.0.0.0,::\nlocal=/alone.example/\nserver=/*.alone.example/#\nlocal=/ads.example/\n"},
@@ -86,7 +87,7 @@ func TestWhatIsExportedIsReadBack(t *testing.T) {
 				want[entries[i].String()] = true
 			}
 		}
-		report := format.Parse(strings.NewReader(exportText(t, f, entries, false)), format.Options{}, func(r *format.Rule) {
+		report := format.Parse(strings.NewReader(exportText(t, f, entries, false)), format.Options{Exact: f == "pihole"}, func(r *format.Rule) {
 			name := string(dnswire.AppendText(nil, r.Name))
 			switch {
 			case r.Match == format.Below && r.Action == format.Allow: // behind the name with all below it

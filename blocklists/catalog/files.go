@@ -30,6 +30,11 @@ func readFiles(fsys fs.FS, patterns ...string) (fileSet, error) {
 	return files, nil
 }
 
+const editionFile = "edition"
+
+// edition is the text of the file that names the edition.
+func (f fileSet) edition() string { return strings.TrimSpace(string(f[editionFile])) }
+
 // lists are the names of the list files.
 func (f fileSet) lists() []string {
 	names := slices.Sorted(maps.Keys(f))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -57,7 +58,7 @@ regions and countries: what fits is counted, and its names are listed. With
 		},
 	})
 	c.Flags().BoolVar(&optOut, "opt-out", optOut, "show who a vendor is, and what can be switched off")
-	c.AddCommand(cl.newCatalogCheck())
+	c.AddCommand(cl.newCatalogCheck(), cl.newCatalogExport())
 	return c
 }
 
@@ -85,6 +86,56 @@ file takes the place of the shipped one of its name, and so do tables beside it.
 			return cl.printProblems(args[0], problems)
 		},
 	})
+}
+
+func (cl *cli) newCatalogExport() *cobra.Command {
+	since := ""
+	c := &cobra.Command{
+		Use:   "export FOLDER",
+		Short: "Write the catalogue into a folder as data for other programs",
+		Long: `Write the catalogue as data: catalogue.json (described by schema.json) and
+catalogue.csv, a licence file, and the names that are blocked as lists for AdGuard,
+Pi-hole, dnsmasq, unbound, response policy zones and others, by tier: telemetry,
+and mixed for both. With --since, CHANGES.md says what changed entry by entry.
+A single list is written by 'telltale lists export'.`,
+		Example: "  telltale catalog export ./catalogue\n  telltale catalog export ./new --since ./old/catalogue.json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("one folder is expected")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			known, err := catalog.Load()
+			if err != nil {
+				return err
+			}
+			before, err := readExport(since)
+			if err != nil {
+				return err
+			}
+			return known.WriteFolder(args[0], before)
+		},
+	}
+	c.Flags().StringVar(&since, "since", since, "an earlier catalogue.json, to say what changed")
+	return c
+}
+
+// readExport reads an earlier catalogue.json; nil for "".
+func readExport(path string) (*catalog.Document, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d, err := catalog.ReadDocument(f)
+	if err != nil {
+		return nil, fmt.Errorf("--since: %s: %w", path, err)
+	}
+	return d, nil
 }
 
 // printProblems prints mistakes in the catalogue, and fails where there is one.
