@@ -6,9 +6,11 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"telltale/dnswire"
@@ -161,4 +163,51 @@ func TestACrashIsRecordedWithItsGap(t *testing.T) {
 	if gap := crash.Until.Sub(crash.Since.Time); gap <= 0 || gap > 2*time.Second || crash.Since.After(before) {
 		t.Errorf("got a gap from %v to %v, want it to begin at the kill and end at the start", crash.Since, crash.Until)
 	}
+}
+
+// TestACrashIsRecordedByALaterStart starts a server after a crash that can write
+// nothing anywhere until it stops: the next one records the crash.
+func TestACrashIsRecordedByALaterStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		time.Sleep(11 * time.Second)
+		killed, begun := t.TempDir(), time.Now()
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		closeLog(t, l)
+
+		time.Sleep(time.Minute)
+		journals := filepath.Join(killed, journalDir)
+		if err := os.Rename(journals, journals+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(journals, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		other := anotherProcess(t, killed)
+		if err := other.Exec(`BEGIN IMMEDIATE`); err != nil {
+			t.Fatal(err)
+		}
+		ended := time.Now()
+		open(t, Options{Dir: killed}).Close()
+		other.Close()
+		os.Remove(journals)
+		os.Rename(journals+".away", journals)
+
+		time.Sleep(time.Hour)
+		for range 2 {
+			closeLog(t, open(t, Options{Dir: killed}))
+			all := events(t, killed)
+			if got := strings.Count(kinds(all), KindCrash); got != 1 {
+				t.Fatalf("got %d lines about the crash in %v, want one", got, all)
+			}
+			for _, e := range all {
+				if e.Kind == KindCrash && (e.Since.After(begun) || e.Until.Before(ended) || e.Until.After(ended.Add(time.Second))) {
+					t.Errorf("got the gap %v to %v, want that of before %v to %v", e.Since, e.Until, begun, ended)
+				}
+			}
+		}
+	})
 }

@@ -56,7 +56,24 @@ func (l *Log) addLostOf(lost loss, format string) {
 	l.addLost(lost, format)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lostToWrite += lost.lookups
+	l.unwritten.add(pending{lost: lost.lookups})
+}
+
+// pending is what the lock's file says until the events that say it too are
+// written.
+type pending struct {
+	lost  uint64 // lookups
+	crash bool
+}
+
+func (p *pending) add(q pending) { p.lost, p.crash = p.lost+q.lost, p.crash || q.crash }
+
+// written says that events are written.
+func (s *lockState) written(p pending) {
+	s.lost.sub(p.lost)
+	if p.crash {
+		s.crash = wallSpan{}
+	}
 }
 
 // giveUp counts lookups that are lost.

@@ -88,8 +88,8 @@ func (j *journaler) takeLocked(next *fold) (b batch) {
 	j.full, j.rows, j.held = f.memory() > l.limit/2, len(f.rows), f.held()
 	j.content.events = append(j.content.events, l.events...)
 	j.content.bindings = append(j.content.bindings, l.bindings...)
-	j.content.lost += l.lostToWrite
-	l.events, l.bindings, l.lostToWrite = nil, nil, 0
+	j.content.pending.add(l.unwritten)
+	l.events, l.bindings, l.unwritten = nil, nil, pending{}
 	if next != nil {
 		b.old, l.incomplete = f, false
 		l.stats.Folded += f.coarse
@@ -167,21 +167,21 @@ func (j *journaler) writeBatch(b *batch) error {
 	}
 	if err == nil {
 		j.inFile = b.lookups
-		j.lossWritten()
+		j.eventsWritten()
 	}
 	j.countJournal()
 	return err
 }
 
-// lossWritten says that the journal has the line of the ledger about what the
-// lock's file says was lost.
-func (j *journaler) lossWritten() {
-	written := j.content.lost
-	if written == 0 {
+// eventsWritten says that the journal has the lines of the ledger about what the
+// lock's file says too.
+func (j *journaler) eventsWritten() {
+	written := j.content.pending
+	if written == (pending{}) {
 		return
 	}
-	j.content.lost = 0
-	j.lock.update(j.l.o.Now(), func(s *lockState) { s.lost.sub(written) })
+	j.content.pending = pending{}
+	j.lock.update(j.l.o.Now(), func(s *lockState) { s.written(written) })
 }
 
 // beginSegment makes the journal of the open window, under its later name only
@@ -291,6 +291,6 @@ func (j *journaler) rewrite() error {
 		return err
 	}
 	j.inFile = lookups
-	j.lossWritten()
+	j.eventsWritten()
 	return nil
 }

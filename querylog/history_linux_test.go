@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -406,7 +407,15 @@ func covers(e Event, l historyLookup) bool {
 // once.
 func (h *history) count(dir string) []int {
 	found := make([]int, len(h.lookups))
-	for _, r := range rows(h.t, dir, Filter{}) {
+	reader, err := OpenReader(dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for r, err := range reader.Rows(context.Background(), Filter{}) {
+		if err != nil {
+			h.fail("reading %s: %v", filepath.Base(dir), err)
+			break
+		}
 		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.Name, "n"), ".example"))
 		if err != nil || n >= len(found) {
 			h.fail("got a row of %q, which nobody looked up", r.Name)
@@ -422,7 +431,15 @@ func (h *history) count(dir string) []int {
 // ledgers returns the lines of the log, and of the stores that were moved away.
 func (h *history) ledgers() (all []Event) {
 	for _, dir := range append(slices.Clone(h.gone), h.dir) {
-		all = append(all, events(h.t, dir)...)
+		reader, err := OpenReader(dir)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		lines, err := reader.Ledger(context.Background(), time.Time{}, time.Time{})
+		if err != nil {
+			h.fail("reading the ledger of %s: %v", filepath.Base(dir), err)
+		}
+		all = append(all, lines...)
 	}
 	return all
 }

@@ -65,7 +65,7 @@ type content struct {
 	events   []Event
 	bindings []devices.Binding
 	written  struct{ events, bindings int }
-	lost     uint64 // lookups that the lock's file says are lost, and one of the events too
+	pending  pending // what the lock's file says, and the events too
 }
 
 // open takes the directory as far as it can be had. The error is an *InUseError.
@@ -122,20 +122,29 @@ func (j *journaler) takeDir() error {
 	return nil
 }
 
-// reportCrash records that the process before ended without notice. Its last
-// sign of life is a heartbeat or a write to a journal.
+// reportCrash records that the process before ended without notice, or one before
+// it of which nothing could be written. Its last sign of life is a heartbeat or a
+// write to a journal.
 func (j *journaler) reportCrash(before lockState) {
-	if before.state != stateRunning {
+	crash := before.crash
+	if before.state == stateRunning {
+		now := j.l.o.Now()
+		alive := time.UnixMilli(before.alive)
+		if written := lastWritten(j.l.o.Dir); written.After(alive) && written.Before(now) {
+			alive = written
+		}
+		j.l.o.Logger.Warn("query log: the server before did not stop in an orderly way", "last sign of life", alive)
+		crash.add(wallSpan{alive.UnixMilli(), now.UnixMilli()})
+	}
+	if crash == (wallSpan{}) {
 		return
 	}
-	now := j.l.o.Now()
-	alive := time.UnixMilli(before.alive)
-	if written := lastWritten(j.l.o.Dir); written.After(alive) && written.Before(now) {
-		alive = written
-	}
-	j.l.o.Logger.Warn("query log: the server before did not stop in an orderly way", "last sign of life", alive)
-	j.l.addEvent(Event{Kind: KindCrash, Since: Time{alive}, Until: Time{now},
-		Detail: "the server before ended without notice; lookups of its last second may be missing, and none were seen until this start"})
+	j.lock.update(j.l.o.Now(), func(s *lockState) { s.crash = crash })
+	j.l.addEvent(Event{Kind: KindCrash, Since: Time{fromMilli(crash.first)}, Until: Time{fromMilli(crash.last)},
+		Detail: "the server before ended without notice; lookups of its last second may be missing, and none were seen until the next start"})
+	j.l.mu.Lock()
+	defer j.l.mu.Unlock()
+	j.l.unwritten.crash = true
 }
 
 // reportLost records the lookups that an earlier process could give to nobody
@@ -312,7 +321,7 @@ func (j *journaler) closeWindow() {
 	whole := j.lock != nil && j.listed && !b.incomplete && j.writeBatch(&b) == nil && j.seg.linked()
 	j.countHidden(b.old)
 	w := &window{number: j.number, whole: whole, fold: b.old, lookups: b.old.lookups, missing: b.old.lookups - min(j.inFile, b.old.lookups),
-		span: j.span, reported: j.content.lost}
+		span: j.span, pending: j.content.pending}
 	w.data = &windowData{node: j.l.o.Node, entries: b.old.entries, events: j.content.events, bindings: j.content.bindings}
 	if b.old.coarse > 0 {
 		w.data.events = append(w.data.events, j.foldedEvent(b.old))

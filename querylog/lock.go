@@ -45,6 +45,7 @@ type lockState struct {
 
 	memory  loss     // lookups that are in memory alone
 	lost    loss     // lookups that nothing took, and of which no line of the ledger is written
+	crash   wallSpan // during which no server ran after a crash, and of which no line of the ledger is written
 	unmoved int64    // the earliest lookup of the windows stored since all of the write-ahead log was in the main file; 0 for none
 	wal     walMark  // how much of the store's write-ahead log is in its main file
 	gap     storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
@@ -83,13 +84,14 @@ const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
 	"memory %-20d\nmemory-since %-20d\nmemory-until %-20d\n" +
 	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
 	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n" +
-	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\nunmoved-since %-20d\n"
+	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\nunmoved-since %-20d\n" +
+	"crash-since %-20d\ncrash-until %-20d\n"
 
 func (s *lockState) appendTo(b []byte) []byte {
 	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
 		s.memory.lookups, s.memory.since, s.memory.until, s.lost.lookups, s.lost.since, s.lost.until,
 		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given,
-		int64(s.wal.salt), s.wal.moving, s.wal.moved, s.unmoved)
+		int64(s.wal.salt), s.wal.moving, s.wal.moved, s.unmoved, s.crash.first, s.crash.last)
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
@@ -136,6 +138,10 @@ func parseLock(b []byte) (s lockState) {
 			s.gap.stored = n
 		case "wal":
 			s.wal.salt = uint64(n)
+		case "crash-since":
+			s.crash.first = n
+		case "crash-until":
+			s.crash.last = n
 		case "unmoved-since":
 			s.unmoved = n
 		case "wal-moving":

@@ -24,20 +24,20 @@ type Log struct {
 	stopped chan struct{}
 	err     error // of closing; set before stopped is closed
 
-	mu          sync.Mutex
-	fold        *fold
-	limit       int // bytes the fold may take
-	hits        hitBuffer
-	incomplete  bool // the journal lacks something: it must be written anew from the fold
-	closed      bool
-	events      []Event
-	bindings    []devices.Binding
-	lostToWrite uint64 // lookups that the lock's file says are lost until the events that say so are written
-	stats       Stats
-	failures    map[string]string // by what fails
-	kept        []devices.Binding // as found in the store
-	nextID      uint64
-	keptErr     error
+	mu         sync.Mutex
+	fold       *fold
+	limit      int // bytes the fold may take
+	hits       hitBuffer
+	incomplete bool // the journal lacks something: it must be written anew from the fold
+	closed     bool
+	events     []Event
+	bindings   []devices.Binding
+	unwritten  pending // what the lock's file says until the events that say so are written
+	stats      Stats
+	failures   map[string]string // by what fails
+	kept       []devices.Binding // as found in the store
+	nextID     uint64
+	keptErr    error
 }
 
 // Stats are a Log's figures since it was opened.

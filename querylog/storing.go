@@ -338,7 +338,7 @@ func (s *storer) leave(e Event) {
 	})
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
-	s.l.lostToWrite += had.lookups
+	s.l.unwritten.add(pending{lost: had.lookups})
 }
 
 // replaceStore sets a damaged store aside and begins a new one.
@@ -540,7 +540,7 @@ func (s *storer) countCommit(w *window, data *windowData, rows, lookups uint64) 
 		if err == nil {
 			l.lookups = total
 		}
-		l.lost.sub(w.reported)
+		l.written(w.pending)
 		if !w.whole {
 			l.memory.sub(w.missing)
 		}

@@ -24,11 +24,11 @@ type window struct {
 	whole  bool        // its journal has all of it
 	found  bool        // left in the journal by an earlier process
 
-	fold     *fold // that data is of; nil for none
-	lookups  uint64
-	missing  uint64   // of them, those that its journal lacks where it is not whole
-	span     wallSpan // in which they came; zero where not known
-	reported uint64   // lookups that the lock's file says are lost, and an event in it too
+	fold    *fold // that data is of; nil for none
+	lookups uint64
+	missing uint64   // of them, those that its journal lacks where it is not whole
+	span    wallSpan // in which they came; zero where not known
+	pending pending  // what the lock's file says, and an event in it too
 }
 
 // memory returns about how many bytes of lookups the window keeps in memory.
