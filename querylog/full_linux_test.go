@@ -191,3 +191,40 @@ func TestKilledOnAFullDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestAStoreIsMadeWholeOrNotAtAll makes a store on disks with less and less room.
+func TestAStoreIsMadeWholeOrNotAtAll(t *testing.T) {
+	dir, fill, free := fullDisk(t)
+	if _, err := os.Stat(filepath.Join(dir, "filler")); err == nil {
+		t.Fatal("the disk is not empty")
+	}
+	made, failed := 0, 0
+	for room := int64(0); room < 400<<10; room += 12 << 10 {
+		fill()
+		filler := filepath.Join(dir, "filler")
+		info, err := os.Stat(filler)
+		if err != nil {
+			t.Skip("no disk of our own to fill")
+		}
+		os.Truncate(filler, info.Size()-room)
+		s, err := openStore(dir)
+		if err == nil {
+			s.close()
+			made++
+		} else {
+			failed++
+		}
+		r, _ := OpenReader(dir)
+		if _, err := r.Ledger(t.Context(), time.Time{}, time.Time{}); err != nil {
+			t.Errorf("with room for %d octets: %v", room, err)
+		}
+		removeStore(filepath.Join(dir, storeName))
+		free()
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+			t.Errorf("with room for %d octets: got %v left over", room, left)
+		}
+	}
+	if made == 0 || failed == 0 {
+		t.Errorf("made %d, failed %d, want both", made, failed)
+	}
+}

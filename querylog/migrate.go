@@ -513,7 +513,7 @@ func (s *store) closeOld() {
 // removeStore deletes a store's files.
 func removeStore(path string) error {
 	var all error
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range storeSuffixes {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			all = errors.Join(all, err)
 		}

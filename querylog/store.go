@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -50,23 +52,76 @@ type store struct {
 // openStore opens the store in dir, made if it is not there, and brings its
 // schema up to date. The error is a *NewerError where that cannot be done.
 func openStore(dir string) (*store, error) {
-	s := &store{path: filepath.Join(dir, storeName)}
+	path := filepath.Join(dir, storeName)
+	made, err := makeStore(path)
+	if err != nil {
+		return nil, fmt.Errorf("making %s: %w", path, err)
+	}
+	s, err := openFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	s.created = s.created || made
+	if err := s.prepare(); err != nil {
+		s.close()
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// makeStore makes the store where there is none, under another name until it is
+// whole: what a full disk or a kill cuts short is never taken for a store.
+func makeStore(path string) (made bool, err error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	unfinished := path + ".new"
+	if err := removeStore(unfinished); err != nil {
+		return false, err
+	}
+	for _, suffix := range storeSuffixes[1:] { // of a store that is gone
+		os.Remove(path + suffix)
+	}
+	s, err := openFile(unfinished)
+	if err == nil {
+		err = s.close()
+	}
+	if _, e := os.Stat(unfinished + "-wal"); err == nil && e == nil {
+		err = errors.New("what is in its write-ahead log could not be moved to the main file")
+	}
+	if err == nil {
+		err = os.Rename(unfinished, path)
+	}
+	if err != nil {
+		removeStore(unfinished)
+	}
+	return err == nil, err
+}
+
+// storeSuffixes are of the files that a store may have.
+var storeSuffixes = []string{"", "-journal", "-wal", "-shm"}
+
+// openFile opens a store, made if it is not there, and brings its schema up to
+// date.
+func openFile(path string) (*store, error) {
+	s := &store{path: path}
 	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable by others
 	if err != nil {
 		return nil, err
 	}
 	f.Close()
 	if s.conn, err = openSQLite(s.path, 0); err != nil {
-		return nil, fmt.Errorf("opening %s: %w", s.path, err)
+		return nil, err
 	}
-	if err := s.prepare(); err != nil {
-		s.conn.Close()
-		return nil, fmt.Errorf("opening %s: %w", s.path, err)
+	if err := s.bringUpToDate(); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *store) prepare() error {
+// bringUpToDate makes the connection ready, and the schema the present one.
+func (s *store) bringUpToDate() error {
 	if err := s.conn.BusyHandler(s.waitLonger); err != nil {
 		return err
 	}
@@ -95,9 +150,11 @@ func (s *store) prepare() error {
 	if s.end, _, err = s.conn.PrepareFlags(`COMMIT`, sqlite3.PREPARE_PERSISTENT); err != nil {
 		return err
 	}
-	if err := s.bringForward(version); err != nil {
-		return err
-	}
+	return s.bringForward(version)
+}
+
+// prepare makes ready what is used to write rows.
+func (s *store) prepare() (err error) {
 	s.forget()
 	if s.insert, err = s.statements(); err != nil {
 		return err
@@ -226,9 +283,7 @@ func (s *store) forgetNames() {
 
 func (s *store) close() error {
 	s.closeOld()
-	s.begin.Close()
-	s.end.Close()
-	for _, stmt := range s.insert {
+	for _, stmt := range slices.Collect(s.conn.Stmts()) { // a connection with one left would stay open
 		stmt.Close()
 	}
 	return s.conn.Close()
