@@ -1,0 +1,126 @@
+package querylog
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestADeletedNameIsNotInTheFiles deletes some of the rows that share pages, and
+// looks for their names in all that the directory has.
+func TestADeletedNameIsNotInTheFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		add := func(kind string) {
+			for i := range 8 {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("%s%d.example", kind, i))})
+			}
+			time.Sleep(4 * time.Hour)
+		}
+		add("deleted")
+		add("kept")
+		time.Sleep(DefaultUnlisted - 6*time.Hour)
+		synctest.Wait()
+		closeLog(t, l)
+		if got := total(rows(t, dir, Filter{})); len(got) != 8 || got["kept0.example"] != 1 {
+			t.Errorf("got %v, want the later half of the names", got)
+		}
+		if !inFiles(t, dir, "kept7") {
+			t.Error("got no file with a name that is kept: the test looks for the wrong thing")
+		}
+		for i := range 8 {
+			if name := fmt.Sprintf("deleted%d", i); inFiles(t, dir, name) {
+				t.Errorf("%s is deleted, and still in a file", name)
+			}
+		}
+	})
+}
+
+// inFiles reports whether any file in a directory has a text in it.
+func inFiles(t *testing.T, dir, text string) (found bool) {
+	t.Helper()
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		found = found || bytes.Contains(b, []byte(text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestAJournalIsKeptUntilItsRowsAreInTheMainFile looks at the journals of stored
+// windows: kept until the next checkpoint, then deleted.
+func TestAJournalIsKeptUntilItsRowsAreInTheMainFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		time.Sleep(65 * time.Second) // the start is stored, and moved
+		l.Append([]Record{lookup(t, nil, time.Now(), phone(6), "x.example")})
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if got := l.Stats().Rows; got != 1 {
+			t.Fatalf("got %d rows stored, want 1", got)
+		}
+		wal := readStoreLog(t, dir)
+		if journals, _ := segments(dir); (len(journals) > 0) != (wal > 0) {
+			t.Errorf("got journals %v with %d frames that are not moved", journals, wal)
+		}
+		time.Sleep(75 * time.Second)
+		synctest.Wait()
+		if journals, _ := segments(dir); len(journals) > 0 || readStoreLog(t, dir) > 0 {
+			t.Errorf("got journals %v, and %d frames that are not moved, want none", journals, readStoreLog(t, dir))
+		}
+		if got := total(rows(t, dir, Filter{}))["x.example"]; got != 1 {
+			t.Errorf("got %d lookups, want 1", got)
+		}
+		closeLog(t, l)
+	})
+}
+
+// readStoreLog returns how many frames the store's write-ahead log has.
+func readStoreLog(t *testing.T, dir string) int64 {
+	t.Helper()
+	w, err := readWAL(filepath.Join(dir, storeName+"-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.frames
+}
+
+// TestAWindowEndsEarlyWhereMemoryIsShort fills more than half of the memory in each
+// second: windows end after one, so that no name is dropped.
+func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir, MaxMemory: 1 << 20})
+		n := 0
+		for range 6 {
+			for full := false; !full; n++ {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d.example", n))})
+				l.mu.Lock()
+				full = l.fold.memory() > l.limit*6/10
+				l.mu.Unlock()
+			}
+			time.Sleep(1200 * time.Millisecond)
+			synctest.Wait()
+		}
+		closeLog(t, l)
+		if got := l.Stats().Folded; got > 0 {
+			t.Errorf("got %d of %d lookups without their name, want none", got, n)
+		}
+		if got := len(total(rows(t, dir, Filter{}))); got != n {
+			t.Errorf("got %d names, want %d", got, n)
+		}
+	})
+}
