@@ -104,16 +104,25 @@ func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir, MaxMemory: 1 << 20})
-		n := 0
-		for range 6 {
-			for full := false; !full; n++ {
-				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d.example", n))})
-				l.mu.Lock()
-				full = l.fold.memory() > l.limit*6/10
-				l.mu.Unlock()
-			}
+		n, each := 0, 0
+		add := func() {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d.example", n))})
+			n++
+		}
+		memory := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.fold.memory()
+		}
+		for each = 0; memory() < l.o.MaxMemory*6/10; each++ {
+			add()
+		}
+		for range 5 {
 			time.Sleep(1200 * time.Millisecond)
 			synctest.Wait()
+			for range each {
+				add()
+			}
 		}
 		closeLog(t, l)
 		if got := l.Stats().Folded; got > 0 {

@@ -196,7 +196,11 @@ func (j *journaler) run() {
 func (j *journaler) next() time.Duration {
 	wait := heartbeatEvery
 	if !j.since.IsZero() {
-		wait = min(wait, max(j.l.o.window-time.Since(j.since), flushEvery))
+		end := j.l.o.window
+		if j.full || j.held > 2 {
+			end = min(windowFull, end)
+		}
+		wait = min(wait, max(end-time.Since(j.since), flushEvery))
 	}
 	if j.incomplete() {
 		wait = min(wait, rewriteEvery)
