@@ -92,7 +92,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		some:     make(chan struct{}, 1), much: make(chan struct{}, 1),
 		flushes: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	clock, q := newClockGuard(o.Now), newWindowQueue()
+	clock, q := newClockGuard(o.Now), newWindowQueue(cmp.Or(o.perRow, perRowFirst))
 	clock.synced = synced
 	s := newStorer(l, q, clock)
 	j := &journaler{l: l, q: q, clock: clock, store: s}

@@ -222,7 +222,7 @@ func TestAStoreOfVersion1IsCopiedInSteps(t *testing.T) {
 func TestWindowsAreStoredWhileAStoreIsCopied(t *testing.T) {
 	p := policy(t, testList)
 	dir := version1(t)
-	multiply(t, dir, 20)
+	multiply(t, dir, 5)
 	before := rows(t, dir, Filter{})
 	s, err := openStore(dir)
 	if err != nil {
@@ -231,8 +231,9 @@ func TestWindowsAreStoredWhileAStoreIsCopied(t *testing.T) {
 	defer s.close()
 	rng := rand.New(rand.NewPCG(7, 7))
 	window, stored := s.position, 0
-	for more := true; more; {
-		s.old.limit = 50 + rng.IntN(500)
+	steps := 0
+	for more := true; more; steps++ {
+		s.old.limit = 20 + rng.IntN(200)
 		if more, err = s.migrateStep(); err != nil {
 			t.Fatal(err)
 		}
@@ -277,17 +278,16 @@ func TestWindowsAreStoredWhileAStoreIsCopied(t *testing.T) {
 			t.Fatalf("top counts %d rows at %v, %v, want %d", sum, s.migration(), err, want)
 		}
 	}
+	if steps < 10 {
+		t.Errorf("got %d steps, want windows stored between many", steps)
+	}
 }
 
 // The program is killed wherever it happens to be, again and again, until the
 // store is copied: every row is there once.
 func TestAKilledCopyGoesOnWhereItWas(t *testing.T) {
-	size, pause := 60, 40*time.Millisecond
-	if raced {
-		size, pause = 30, 200*time.Millisecond // a child gets as far as without
-	}
 	dir := version1(t)
-	multiply(t, dir, size)
+	multiply(t, dir, 10)
 	want := rows(t, dir, Filter{})
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	kills := 0
@@ -304,8 +304,8 @@ func TestAKilledCopyGoesOnWhereItWas(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		out.Read(make([]byte, 1)) // it copies
-		time.Sleep(time.Duration(rng.Int64N(int64(pause))))
+		io.CopyN(io.Discard, out, 1+rng.Int64N(8)) // so many steps
+		time.Sleep(time.Duration(rng.Int64N(int64(10 * time.Millisecond))))
 		child.Process.Kill()
 		child.Wait()
 		got := rows(t, dir, Filter{})
@@ -332,14 +332,18 @@ func copyUntilKilled(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	os.Stdout.Write([]byte("."))
 	for more := true; more; {
+		os.Stdout.Write([]byte("."))
+		if s.old != nil {
+			s.old.limit = 100
+		}
 		if more, err = s.migrateStep(); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
 	}
 	s.close()
+	os.Stdout.Close()
 	time.Sleep(time.Minute)
 }
 

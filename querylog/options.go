@@ -37,6 +37,7 @@ type Options struct {
 	Now       func() time.Time
 
 	window time.Duration // instead of windowMin, for tests
+	perRow time.Duration // instead of perRowFirst, for tests
 }
 
 // Retention says when rows are deleted. In each field 0 means the default and

@@ -147,7 +147,7 @@ func TestClockJumpsAreInTheLedger(t *testing.T) {
 func retain(t *testing.T, s *store, r Retention) deleted {
 	t.Helper()
 	l := &Log{o: Options{Retention: r, Logger: quiet(), Now: time.Now}, failures: map[string]string{}}
-	w := newStorer(l, newWindowQueue(), newClockGuard(time.Now))
+	w := newStorer(l, newWindowQueue(perRowFirst), newClockGuard(time.Now))
 	w.clock.synced = func() bool { return true }
 	w.store = s
 	for w.retain() {

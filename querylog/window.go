@@ -58,8 +58,8 @@ const (
 	backlogMax  = 16                   // windows in the journal alone from which on the open one is not closed any more
 )
 
-func newWindowQueue() *windowQueue {
-	return &windowQueue{more: make(chan struct{}, 1), perRow: perRowFirst}
+func newWindowQueue(perRow time.Duration) *windowQueue {
+	return &windowQueue{more: make(chan struct{}, 1), perRow: perRow}
 }
 
 // number returns a number for a window: larger than any before, and about the
