@@ -40,8 +40,9 @@ const (
 	migrateStepTime = 25 * time.Millisecond // that a step should take
 	migrateRowsMin  = 50
 	migrateRowsMax  = 5_000
-	migrateEvery    = 50 * time.Millisecond
-	migrateSpare    = 64 << 20 // bytes of the disk that the copy leaves free
+	migrateEvery    = 50 * time.Millisecond // rest between two steps, at least
+	migrateRest     = 2                     // and so many times as long as the step took
+	migrateSpare    = 64 << 20              // bytes of the disk that the copy leaves free
 )
 
 // An oldStore is a store of version 1 that is being copied.

@@ -444,6 +444,35 @@ func TestALogIsKeptWhileAStoreOfVersion1IsCopied(t *testing.T) {
 	}
 }
 
+// The longer a step of the copy took, the longer is the rest after it, also where
+// windows come: a machine that has much else to do is left to it.
+func TestTheCopyRestsTwiceAsLongAsItWorks(t *testing.T) {
+	dir := version1(t)
+	multiply(t, dir, 40)
+	st, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	s := &storer{l: &Log{o: Options{Logger: quiet(), Now: time.Now}}, store: st}
+	begun := time.Now()
+	s.migrate()
+	worked := st.old.rows
+	if rest, took := s.migrateAt.Sub(begun), time.Since(begun); worked == 0 || rest < migrateEvery || rest > 3*took+migrateEvery {
+		t.Errorf("%d rows copied, and the next step is due %v after this one began, which took %v", worked, rest, took)
+	}
+	s.migrateAt = time.Now().Add(time.Hour)
+	for range 3 {
+		s.migrate()
+	}
+	if st.old.rows != worked {
+		t.Errorf("got %d rows copied during the rest, want none", st.old.rows-worked)
+	}
+	if wait := s.wait(); wait != heartbeatEvery {
+		t.Errorf("got a wait of %v in a long rest, want %v", wait, heartbeatEvery)
+	}
+}
+
 // makeVersion2 writes the golden store of version 2: that of version 1, copied,
 // and rows with what is new.
 func makeVersion2(t *testing.T) {

@@ -52,6 +52,7 @@ type storer struct {
 	lastIdentity   time.Time
 	lastCheckpoint time.Time
 	uncheckpointed bool
+	migrateAt      time.Time // when the next step of a migration is due
 	retention      retentionRun
 }
 
@@ -105,7 +106,7 @@ func (s *storer) wait() time.Duration {
 		return max(retryEvery-time.Since(s.lastTry), time.Millisecond)
 	}
 	if s.store.old != nil {
-		return migrateEvery
+		return min(max(time.Until(s.migrateAt), time.Millisecond), heartbeatEvery)
 	}
 	return heartbeatEvery
 }
@@ -139,9 +140,17 @@ func (s *storer) step() (more bool) {
 	return false
 }
 
-// migrate copies some more of a store of version 1.
+// migrate copies some more of a store of version 1, where that is due. A step is
+// sized to be short; one that takes long got little processor, as others want it
+// too, and what answers queries waits for it at times (the collector stops the
+// world only when every thread runs): then the rest is long as well.
 func (s *storer) migrate() {
+	if time.Now().Before(s.migrateAt) {
+		return
+	}
+	begun := time.Now()
 	_, err := s.store.migrateStep()
+	s.migrateAt = time.Now().Add(max(migrateEvery, migrateRest*time.Since(begun)))
 	s.takeReported()
 	if isCorrupt(err) {
 		err = s.replaceStore(err)
