@@ -1,11 +1,11 @@
 package querylog
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -77,77 +77,68 @@ func (l *loss) sub(lookups uint64) {
 	}
 }
 
-// lockFormat has a fixed length, so that the file is written in place, also on a
-// full disk. The names never change.
-const lockFormat = "pid %-10d\nalive %-20d\nstate %-10s\n" +
-	"stored %-20d\nuntil %-20d\nlookups %-20d\n" +
-	"memory %-20d\nmemory-since %-20d\nmemory-until %-20d\n" +
-	"lost %-20d\nlost-since %-20d\nlost-until %-20d\n" +
-	"gap %-20d\ngap-since %-20d\ngap-until %-20d\ngap-behind %-20d\ngap-to %-20d\ngiven %-20d\n" +
-	"wal %-20d\nwal-moving %-20d\nwal-moved %-20t\nunmoved-since %-20d\n" +
-	"crash-since %-20d\ncrash-until %-20d\n"
+// A lockLine is a line of the lock's file. Its name never changes, and its width
+// is fixed, so that the file is written in place, also on a full disk.
+type lockLine struct {
+	name  string
+	width int
+	value any
+	set   func(string)
+}
+
+func lockNumber[T int | int64 | uint64](name string, of *T) lockLine {
+	return lockLine{name, 20, int64(*of), func(text string) {
+		n, _ := strconv.ParseInt(text, 10, 64)
+		*of = T(n)
+	}}
+}
+
+// lines are all lines, in their order.
+func (s *lockState) lines() []lockLine {
+	return []lockLine{
+		lockNumber("pid", &s.pid),
+		lockNumber("alive", &s.alive),
+		{"state", 10, s.state, func(text string) { s.state = text }},
+		lockNumber("stored", &s.stored),
+		lockNumber("until", &s.until),
+		lockNumber("lookups", &s.lookups),
+		lockNumber("memory", &s.memory.lookups),
+		lockNumber("memory-since", &s.memory.since),
+		lockNumber("memory-until", &s.memory.until),
+		lockNumber("lost", &s.lost.lookups),
+		lockNumber("lost-since", &s.lost.since),
+		lockNumber("lost-until", &s.lost.until),
+		lockNumber("gap", &s.gap.lookups),
+		lockNumber("gap-since", &s.gap.since),
+		lockNumber("gap-until", &s.gap.until),
+		lockNumber("gap-behind", &s.gap.position),
+		lockNumber("gap-to", &s.gap.stored),
+		lockNumber("given", &s.given),
+		lockNumber("wal", &s.wal.salt),
+		lockNumber("wal-moving", &s.wal.moving),
+		{"wal-moved", 20, s.wal.moved, func(text string) { s.wal.moved = text == "true" }},
+		lockNumber("unmoved-since", &s.unmoved),
+		lockNumber("crash-since", &s.crash.first),
+		lockNumber("crash-until", &s.crash.last),
+	}
+}
 
 func (s *lockState) appendTo(b []byte) []byte {
-	return fmt.Appendf(b, lockFormat, s.pid, s.alive, s.state, s.stored, s.until, s.lookups,
-		s.memory.lookups, s.memory.since, s.memory.until, s.lost.lookups, s.lost.since, s.lost.until,
-		s.gap.lookups, s.gap.since, s.gap.until, s.gap.position, s.gap.stored, s.given,
-		int64(s.wal.salt), s.wal.moving, s.wal.moved, s.unmoved, s.crash.first, s.crash.last)
+	for _, l := range s.lines() {
+		b = fmt.Appendf(b, "%s %-*v\n", l.name, l.width, l.value)
+	}
+	return b
 }
 
 // parseLock reads what appendTo wrote, or an earlier version with fewer lines.
 func parseLock(b []byte) (s lockState) {
-	for line := range bytes.Lines(b) {
-		key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
-		n, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
-		switch string(key) {
-		case "pid":
-			s.pid = int(n)
-		case "alive":
-			s.alive = n
-		case "state":
-			s.state = string(bytes.TrimSpace(value))
-		case "given":
-			s.given = n
-		case "stored":
-			s.stored = n
-		case "until":
-			s.until = n
-		case "lookups":
-			s.lookups = uint64(n)
-		case "memory":
-			s.memory.lookups = uint64(n)
-		case "memory-since":
-			s.memory.since = n
-		case "memory-until":
-			s.memory.until = n
-		case "lost":
-			s.lost.lookups = uint64(n)
-		case "lost-since":
-			s.lost.since = n
-		case "lost-until":
-			s.lost.until = n
-		case "gap":
-			s.gap.lookups = uint64(n)
-		case "gap-since":
-			s.gap.since = n
-		case "gap-until":
-			s.gap.until = n
-		case "gap-behind":
-			s.gap.position = n
-		case "gap-to":
-			s.gap.stored = n
-		case "wal":
-			s.wal.salt = uint64(n)
-		case "crash-since":
-			s.crash.first = n
-		case "crash-until":
-			s.crash.last = n
-		case "unmoved-since":
-			s.unmoved = n
-		case "wal-moving":
-			s.wal.moving = n
-		case "wal-moved":
-			s.wal.moved = string(bytes.TrimSpace(value)) == "true"
+	lines := s.lines()
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		for _, l := range lines {
+			if l.name == name {
+				l.set(strings.TrimSpace(value))
+			}
 		}
 	}
 	if s.memory.lookups > 0 && s.memory.until == 0 { // an earlier version did not say

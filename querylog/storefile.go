@@ -1,0 +1,187 @@
+package querylog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// openStore opens the store, a damaged one under a new name.
+func (s *storer) openStore() error {
+	dir := s.l.o.Dir
+	st, err := (*store)(nil), s.checkWAL(filepath.Join(dir, storeName))
+	if err == nil {
+		st, err = openStore(dir)
+	}
+	if isCorrupt(err) {
+		if err := s.setStoreAside(err); err != nil {
+			return err
+		}
+		st, err = openStore(dir)
+	}
+	if err != nil {
+		return err
+	}
+	st.conn.SetInterrupt(s.ctx)
+	if err := s.adopt(st); err != nil {
+		st.close()
+		return err
+	}
+	return nil
+}
+
+// adopt takes over what the store knows.
+func (s *storer) adopt(st *store) error {
+	kept, next, err := st.bindings()
+	if err != nil {
+		return err
+	}
+	if aside, _ := filepath.Glob(st.path + ".corrupt-*"); st.created && len(aside) > 0 {
+		next = uint64(s.l.o.Now().UnixMilli()) // numbers were given that are not known here
+	}
+	if err := s.clock.load(st); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(st.path); err != nil {
+		return err
+	}
+	s.store = st
+	st.countFrames()
+	s.takeReported()
+	s.q.seen(st.position)
+	st.opened = st.position
+	gap, err := s.findGap()
+	if err != nil {
+		s.store = nil
+		return err
+	}
+	if gap.lookups > 0 {
+		have, _ := st.lookups()
+		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { // once, whatever happens before it is in the ledger
+			l.gap.add(gap.loss)
+			l.gap.position, l.gap.stored = gap.position, gap.stored
+			l.stored, l.lookups = st.position, have
+		})
+	}
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.l.kept, s.l.nextID, s.l.keptErr = kept, next, nil
+	return nil
+}
+
+// A storeGap is what the store lacks of what the lock's file says was stored.
+type storeGap struct {
+	loss
+	position, stored int64 // the windows behind the first, up to the second
+}
+
+// findGap compares the store with what the lock's file says was stored.
+func (s *storer) findGap() (g storeGap, err error) {
+	had := s.lock.Load().get()
+	have, err := s.store.lookups()
+	if err != nil || had.stored == 0 || s.store.position >= had.stored || had.lookups <= have {
+		return g, err
+	}
+	g = storeGap{loss{lookups: had.lookups - have, until: had.until}, s.store.position, had.stored}
+	g.since, err = s.store.number(`SELECT coalesce(max(last), 0) FROM window`)
+	if had.unmoved != 0 { // earlier, where the clock was set back
+		g.since = min(g.since, had.unmoved)
+	}
+	return g, err
+}
+
+// reportGap records the rows that the store had and has not any more, as soon as
+// it is known which journals there are: what is in them is stored again.
+func (s *storer) reportGap() {
+	lock := s.lock.Load()
+	g := lock.get().gap
+	if g.lookups == 0 || !s.q.isListed() {
+		return
+	}
+	for _, n := range s.q.found() {
+		if n > g.position && n <= g.stored {
+			if p, err := readSegment(s.l.o.Dir, n); err == nil {
+				g.lookups -= min(g.lookups, p.lookups)
+			}
+		}
+	}
+	lock.update(s.l.o.Now(), func(l *lockState) {
+		l.gap = storeGap{}
+		l.lost.add(g.loss)
+	})
+	if g.lookups > 0 {
+		s.l.o.Logger.Error("query log: the store lacks rows that it had", "lookups", g.lookups)
+		s.l.addLostOf(g.loss, "the store lacks the rows of %d lookups that it had taken: it was replaced, or its write-ahead log was damaged")
+	}
+}
+
+func (s *storer) setStoreAside(why error) error {
+	if s.store != nil {
+		s.store.close()
+		s.store = nil
+	}
+	to, err := setAside(filepath.Join(s.l.o.Dir, storeName), s.l.o.Now(), "-wal", "-shm")
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	s.l.o.Logger.Error("query log: the store is damaged; it was set aside and a new one begun", "file", to, "error", why)
+	s.leave(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: the rows of %d lookups are in it, and in the new one what journals still have: " + strings.ReplaceAll(why.Error(), "%", "%%")})
+	return nil
+}
+
+// leave records that the store's rows are not in the log any more, in an event
+// whose detail takes their lookups. Until it is written the lock's file says so.
+func (s *storer) leave(e Event) {
+	had := s.lock.Load().get()
+	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
+	s.l.addEvent(e)
+	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
+		l.stored, l.until, l.lookups, l.wal, l.unmoved = 0, 0, 0, walMark{}, 0
+		l.lost.add(loss{lookups: had.lookups, until: had.until})
+	})
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	s.l.unwritten.add(pending{lost: had.lookups})
+}
+
+// replaceStore sets a damaged store aside and begins a new one.
+func (s *storer) replaceStore(why error) error {
+	if err := s.setStoreAside(why); err != nil {
+		return err
+	}
+	return s.openStore()
+}
+
+// checkIdentity notices that the store's file was removed or replaced, and opens
+// what is there now: what is written into a removed file is lost.
+func (s *storer) checkIdentity() error {
+	if s.store == nil || time.Since(s.lastIdentity) < identityEvery {
+		return nil
+	}
+	s.lastIdentity = time.Now()
+	if s.sameFile() {
+		return nil
+	}
+	s.store.busyTimeout = 0
+	s.checkpointNow() // so that the file is whole, wherever it was moved to
+	for i := range s.done {
+		s.done[i].at = time.Time{} // the next store must not take them too
+	}
+	s.sweep()
+	s.store.close()
+	s.store = nil
+	s.l.o.Logger.Error("query log: the store's file was removed or replaced while the server ran; what is there now is used, or a new one begun", "file", storeName)
+	s.leave(Event{Kind: KindStore, Subject: storeName, Detail: "removed or replaced while the server ran: the rows of %d lookups are in the file that was there"})
+	if err := s.openStore(); err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+func (s *storer) sameFile() bool {
+	now, err := os.Stat(s.store.path)
+	return err == nil && os.SameFile(now, s.file)
+}
