@@ -35,12 +35,12 @@ data/telltale.yaml: | packaging/run.yaml
 # The race detector needs a C compiler and a 64-bit machine. It makes comparisons
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
 # few, and all of them run without it.
-TWINS = 'Twin|Agree|TestSameList|TestCorpus'
+TWINS = -run 'Twin|Agree|TestSameList|TestCorpus' ./blocklists ./blocklists/format ./blocklists/matcher
 
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
 	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; \
-		CGO_ENABLED=1 $(GO) test -race -timeout 30m ./... && $(GO) test -run $(TWINS) ./blocklists ./blocklists/format ;; \
+		CGO_ENABLED=1 $(GO) test -race -timeout 30m ./... && $(GO) test $(TWINS) && $(GO) test ./resolver/overload ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 

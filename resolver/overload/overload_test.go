@@ -260,9 +260,22 @@ func (s *link) others() (sent, answered int) {
 	return sent, answered
 }
 
+// rounds is how many of n random rounds a test makes: all, or an eighth of them with
+// the race detector, which has nothing to find in one goroutine. `make test` runs all
+// of them without it.
+func rounds(n int) int {
+	if raced {
+		return max(n/8, 1)
+	}
+	return n
+}
+
+// fewer returns the cases to try, in the same way: with the race detector the first.
+func fewer(cases ...int) []int { return cases[:rounds(len(cases))] }
+
 func TestOneNoisyClientLeavesTheOthersTheirs(t *testing.T) {
-	for _, times := range []int{2, 3, 30} {
-		for _, n := range []int{1, 20, 100} {
+	for _, times := range fewer(2, 3, 30) {
+		for _, n := range fewer(1, 20, 100) {
 			t.Run(fmt.Sprintf("%d times beside %d", times, n), func(t *testing.T) {
 				const capacity = 20_000
 				quiet := clientsOf(1, n, capacity/3/n)
@@ -286,7 +299,7 @@ func TestOneNoisyClientLeavesTheOthersTheirs(t *testing.T) {
 // margin is that of chance: what a client sent is known by what came through.
 func TestWhoSendsLessThanAnEqualPartIsNeverLimited(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 7))
-	for round := range 60 {
+	for round := range rounds(60) {
 		capacity := 5000 + rng.IntN(20_000)
 		n := 2 + rng.IntN(80)
 		noisy := 1 + rng.IntN(min(n-1, 5))
@@ -311,7 +324,7 @@ func TestWhoSendsLessThanAnEqualPartIsNeverLimited(t *testing.T) {
 // TestSharesWhereTheProcessorIsTakenAway has a CPU quota, by which the queue is
 // empty at times though more comes than can be answered.
 func TestSharesWhereTheProcessorIsTakenAway(t *testing.T) {
-	for _, quota := range []int{5, 25, 80} {
+	for _, quota := range fewer(5, 25, 80) {
 		for _, buffer := range []int{minReceiveBuffer, 2 * receiveBufferForTests, 8 << 20} {
 			const capacity = 10_000
 			s := newLink(1, capacity, append(clientsOf(0, 1, 3*capacity), clientsOf(1, 20, capacity/100)...)...)
@@ -348,7 +361,7 @@ func TestNobodyIsLimited(t *testing.T) {
 }
 
 func TestAnswersComeInTimeHoweverSlowTheMachine(t *testing.T) {
-	for _, rate := range []int{3000, 10_000, 50_000, 300_000} {
+	for _, rate := range fewer(3000, 10_000, 50_000, 300_000) {
 		s := newLink(1, rate, clientsOf(0, 1, 3*rate)...)
 		s.run(2 * time.Second)
 		s.forget()

@@ -1,0 +1,6 @@
+//go:build race
+
+package overload
+
+// raced is whether the race detector is on: it makes work of a second take ten.
+const raced = true
