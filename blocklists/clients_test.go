@@ -39,7 +39,7 @@ var clientCases = []struct {
 	{"a device known by its MAC asks from another address", "$client=~192.168.1.5", "192.168.1.6", 1, true},
 	{"an address but for a name", "$client=192.168.1.0/24|~tv", "192.168.1.5", 1, false},
 	{"a device configured with the address, whatever it asks from", "$client=192.168.1.20", "fe80::20", 2, true},
-	{"a device configured with an excluded address, likewise", "$client=~192.168.1.20", "fe80::20", 2, false},
+	{"a device configured with an excluded address, whatever it asks from", "$client=~192.168.1.20", "fe80::20", 2, false},
 	{"an address with a tag that it has", "$client=192.168.1.5,ctag=kids", "192.168.1.5", 1, true},
 	{"an address with a tag that it has not", "$client=192.168.1.5,ctag=kids", "192.168.1.5", 0, false},
 	{"nobody knows from where", "$client=192.168.1.0/24", "", 0, false},

@@ -31,7 +31,7 @@ func Parse(text string) (dns.HandlerFunc, error) {
 		m := new(dns.Msg).SetReply(q)
 		m.RecursionAvailable = true
 		answer(m, records)
-		m.Truncate(room(w, q))
+		m.Truncate(maxReply(w, q))
 		w.WriteMsg(m)
 	}, nil
 }
@@ -86,8 +86,8 @@ func find(records map[string][]dns.RR, name string) ([]dns.RR, bool) {
 	return nil, false
 }
 
-// room is how long a reply may be.
-func room(w dns.ResponseWriter, q *dns.Msg) int {
+// maxReply is how long a reply may be.
+func maxReply(w dns.ResponseWriter, q *dns.Msg) int {
 	if w.LocalAddr().Network() == "tcp" {
 		return dns.MaxMsgSize
 	}

@@ -293,7 +293,7 @@ func (cl *cli) printCompany(known *catalog.Catalog, vendor string) error {
 func printEntry(w io.Writer, e *catalog.Entry) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
-	printNote(&b, map[string]string{
+	printAnnotation(&b, map[string]string{
 		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
 		"since": e.Since, "confidence": e.Trust().Text(), "software": e.Software,
 	})

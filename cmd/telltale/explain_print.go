@@ -23,13 +23,13 @@ func (cl *cli) printExplanation(e *web.Explanation) error {
 	}
 	if len(e.About) > 0 {
 		fmt.Fprintf(&b, "\nAttributed by %s:\n", e.Attribution)
-		printNote(&b, e.About)
+		printAnnotation(&b, e.About)
 	}
 	if e.Shipped != nil && e.User != nil {
 		b.WriteString("\nThe shipped lists say:\n")
-		printNote(&b, e.Shipped)
+		printAnnotation(&b, e.Shipped)
 		b.WriteString("Your lists say:\n")
-		printNote(&b, e.User)
+		printAnnotation(&b, e.User)
 	}
 	printMatches(&b, e.AliasMatches, e.Decider, "Rules that match "+e.Alias)
 	printMatches(&b, e.Matches, e.Decider, "Rules that match")
@@ -93,13 +93,13 @@ func printMatch(b *strings.Builder, m *web.Match) {
 	b.WriteByte('\n')
 }
 
-// printNote prints an annotation in the order in which people ask, each source on
+// printAnnotation prints an annotation in the order in which people ask, each source on
 // a line of its own.
-func printNote(b *strings.Builder, note map[string]string) {
+func printAnnotation(b *strings.Builder, annotation map[string]string) {
 	for _, k := range []string{"vendor", "product", "purpose", "tier", "region", "software", "breaks", "since", "confidence", "source"} {
-		v := note[k]
+		v := annotation[k]
 		if k == "confidence" {
-			v = trustOf(note).Text()
+			v = trustOf(annotation).Text()
 		}
 		if k != "source" {
 			printPair(b, k, v)

@@ -26,8 +26,8 @@ type site struct {
 	telltale       string // the program
 	tools          string // where echo is
 	settings       string // Telltale's file, where it has one
-	profile        string // what Telltale writes a profile of itself to, likewise
-	group          string // the directory of the control group it is in, likewise
+	profile        string // what Telltale writes a profile of itself to, where it is to
+	group          string // the directory of the control group it is in, where it is in one
 }
 
 // peers are the servers of Debian that Telltale is measured beside.

@@ -23,7 +23,7 @@ type cost struct {
 	CPU           time.Duration // of the server, user and system
 	Latency       time.Duration // average, closed loop
 	P50, P99      time.Duration // where blast measured
-	P999, Max     time.Duration // likewise
+	P999, Max     time.Duration // where blast measured
 	Noise         float64       // share of both cores that others took
 }
 

@@ -11,7 +11,7 @@ import (
 var curves = []struct{ name, title, why string }{
 	{"names", "names listed", "A name is found in a table by its hash: with more names than the processor's caches hold, each look-up waits once or twice for memory."},
 	{"clients", "client addresses", "Who asks is looked up for each query, and each address has rows of its own in the log: more of both than the processor's caches hold."},
-	{"devices", "devices in the settings, each asking", "Likewise: as many addresses ask as there are devices."},
+	{"devices", "devices in the settings, each asking", "As many addresses ask as there are devices: it grows as with client addresses."},
 	{"cache", "answers in the cache", "More answers than the processor's caches hold: each waits for memory."},
 }
 
