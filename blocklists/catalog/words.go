@@ -120,7 +120,7 @@ var countryNames = map[string]string{
 	"ID": "Indonesia", "IE": "Ireland", "IL": "Israel", "IN": "India",
 	"IT": "Italy", "JP": "Japan", "KR": "South Korea", "KY": "Cayman Islands",
 	"LI": "Liechtenstein", "LT": "Lithuania", "LU": "Luxembourg", "LV": "Latvia",
-	"MX": "Mexico", "MY": "Malaysia", "NL": "Netherlands", "NO": "Norway",
+	"MT": "Malta", "MX": "Mexico", "MY": "Malaysia", "NL": "Netherlands", "NO": "Norway",
 	"NZ": "New Zealand", "PL": "Poland", "PT": "Portugal", "RO": "Romania",
 	"RU": "Russia", "SE": "Sweden", "SG": "Singapore", "SI": "Slovenia",
 	"SK": "Slovakia", "TH": "Thailand", "TR": "Türkiye", "TW": "Taiwan",
