@@ -3,8 +3,10 @@ package querylog
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +132,42 @@ func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
 		}
 		if got := len(total(rows(t, dir, Filter{}))); got != n {
 			t.Errorf("got %d names, want %d", got, n)
+		}
+	})
+}
+
+// TestAStoreThatIsBeingMovedAway moves a store's files one after the other while
+// the log notices it: none of the new store's is among them.
+func TestAStoreThatIsBeingMovedAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, away := t.TempDir(), t.TempDir()
+		var said strings.Builder
+		l := open(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		defer l.Close()
+		add := func(name string) {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), name)})
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+		}
+		add("before.example")
+		move := func(suffix string) {
+			os.Rename(filepath.Join(dir, storeName)+suffix, filepath.Join(away, storeName)+suffix)
+		}
+		move("")
+		for range 2000 {
+			time.Sleep(10 * time.Millisecond)
+			if synctest.Wait(); strings.Contains(said.String(), "removed or replaced") {
+				break
+			}
+		}
+		move("-wal")
+		move("-shm")
+		add("after.example")
+		closeLog(t, l)
+		for dir, want := range map[string]string{dir: "after.example", away: "before.example"} {
+			if got := total(rows(t, dir, Filter{})); len(got) != 1 || got[want] != 1 {
+				t.Errorf("got %v, want %s", got, want)
+			}
 		}
 	})
 }

@@ -175,6 +175,10 @@ func (s *storer) checkIdentity() error {
 	s.store = nil
 	s.l.o.Logger.Error("query log: the store's file was removed or replaced while the server ran; what is there now is used, or a new one begun", "file", storeName)
 	s.leave(Event{Kind: KindStore, Subject: storeName, Detail: "removed or replaced while the server ran: the rows of %d lookups are in the file that was there"})
+	select { // whoever moves it away may not have come to its other files, and must not get the new store's
+	case <-time.After(movedPause):
+	case <-s.ctx.Done():
+	}
 	if err := s.openStore(); err != nil {
 		return s.failed(err)
 	}

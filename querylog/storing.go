@@ -25,6 +25,7 @@ const (
 	checkpointEvery = time.Minute
 	journalKept     = 10 * time.Minute // at most, where no checkpoint succeeds
 	identityEvery   = time.Second
+	movedPause      = time.Second // until a new store is begun in the place of one that was removed
 )
 
 // A storer commits windows, in the order of the queue, deletes what is too old
