@@ -142,7 +142,7 @@ func TestAStoreThatIsBeingMovedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, away := t.TempDir(), t.TempDir()
 		var said strings.Builder
-		l := open(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		l := open(t, Options{Dir: dir, window: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		defer l.Close()
 		add := func(name string) {
 			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), name)})
@@ -154,19 +154,29 @@ func TestAStoreThatIsBeingMovedAway(t *testing.T) {
 			os.Rename(filepath.Join(dir, storeName)+suffix, filepath.Join(away, storeName)+suffix)
 		}
 		move("")
-		for range 2000 {
+		n := 0
+		meanwhile := func() {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), "meanwhile.example")})
+			n++
 			time.Sleep(10 * time.Millisecond)
-			if synctest.Wait(); strings.Contains(said.String(), "removed or replaced") {
-				break
-			}
+			synctest.Wait()
+		}
+		for !strings.Contains(said.String(), "removed or replaced") && n < 2000 {
+			meanwhile()
+		}
+		for range 40 {
+			meanwhile()
 		}
 		move("-wal")
+		if got := total(rows(t, away, Filter{})); len(got) != 1 || got["before.example"] != 1 {
+			t.Errorf("got %v in the store that was moved away, want before.example once", got)
+		}
 		move("-shm")
 		add("after.example")
 		closeLog(t, l)
-		for dir, want := range map[string]string{dir: "after.example", away: "before.example"} {
-			if got := total(rows(t, dir, Filter{})); len(got) != 1 || got[want] != 1 {
-				t.Errorf("got %v, want %s", got, want)
+		for dir, want := range map[string]string{dir: fmt.Sprintf("map[after.example:1 meanwhile.example:%d]", n), away: "map[before.example:1]"} {
+			if got := fmt.Sprint(total(rows(t, dir, Filter{}))); got != want {
+				t.Errorf("got %v, want %v", got, want)
 			}
 		}
 	})
