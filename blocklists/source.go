@@ -242,7 +242,7 @@ func (s *Store) readShippedLocked(src *source) bool {
 		s.failedLocked(src, err)
 		return false
 	}
-	r, err := rules.Read(bytes.NewReader(b), rules.ReadOptions{Format: s.formatOptions(src), AnySuffix: true})
+	r, err := rules.Read(bytes.NewReader(b), rules.ReadOptions{Format: s.formatOptions(src), AnySuffix: true, Plain: true})
 	if err != nil {
 		s.failedLocked(src, err)
 		return false

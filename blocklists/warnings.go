@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -198,16 +199,15 @@ func EssentialSubtrees(shipped fs.FS) *rules.Subtrees {
 	}
 	var names [][]byte
 	for _, file := range files {
-		f, err := shipped.Open(file)
+		text, err := fs.ReadFile(shipped, file)
 		if err != nil {
 			continue // reading the list says so
 		}
-		format.Parse(f, format.Options{}, func(r *format.Rule) {
+		format.Parse(bytes.NewReader(text), format.Options{}, func(r *format.Rule) {
 			if r.Annotation != nil && r.Annotation.Tier == "essential" && r.Match == format.Subtree && r.Action != format.Allow {
 				names = append(names, slices.Clone(r.Name))
 			}
 		})
-		f.Close()
 	}
 	return rules.NewSubtrees(names)
 }

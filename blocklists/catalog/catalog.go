@@ -10,6 +10,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -286,6 +287,34 @@ func (n *Count) add(tier string) {
 	}
 }
 
+// Names tells the names of the shipped lists as lists write them, whether they stand
+// in a line that blocks, and their tier. It costs a server less at its start than
+// Load, since nothing else is kept.
+func Names(tell func(name string, listed bool, tier string)) error {
+	names, err := fs.Glob(FS(), "*.txt")
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		text, err := fs.ReadFile(FS(), file)
+		if err != nil {
+			return err
+		}
+		report := format.Parse(bytes.NewReader(text), format.Options{}, func(r *format.Rule) {
+			e := Entry{Name: string(dnswire.AppendText(nil, r.Name)), Exact: r.Match == format.Exact}
+			tier := ""
+			if r.Annotation != nil {
+				tier = r.Annotation.Tier
+			}
+			tell(e.String(), r.Action == format.Block, tier)
+		})
+		if report.Err != nil {
+			return report.Err
+		}
+	}
+	return nil
+}
+
 // Version identifies the shipped lists: a part of the SHA-256 of their text.
 func Version() string { return versionOf(FS()) }
 
@@ -295,8 +324,17 @@ func versionOf(fsys fs.FS) string {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := fs.ReadFile(fsys, name)
-		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+		f, err := fsys.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%s %d\n", name, info.Size())
+		_, err = io.Copy(h, f)
 		return err
 	})
 	return hex.EncodeToString(h.Sum(nil)[:6])

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"io/fs"
 	"runtime"
 	"strings"
@@ -90,6 +91,18 @@ func TestNameFindsWhatCoversTheName(t *testing.T) {
 					t.Errorf("%s: got %v, want the most specific first", name, got)
 				}
 			}
+		}
+	}
+}
+
+func TestNamesAreThoseOfTheEntries(t *testing.T) {
+	var got []string
+	if err := Names(func(name string, listed bool, tier string) { got = append(got, fmt.Sprint(name, listed, tier)) }); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range load(t).Entries() {
+		if want := fmt.Sprint(e.String(), e.Listed(), e.Tier); i >= len(got) || got[i] != want {
+			t.Fatalf("%d: got %d names, want %s", i, len(got), want)
 		}
 	}
 }

@@ -44,17 +44,19 @@ func (f fileSet) lists() []string {
 // table reads a table of tab-separated values, if there is one; lines that begin
 // with # are comments. bad is told of lines of another shape.
 func (f fileSet) table(name string, columns int, bad func(file string, line int, what string), take func(line int, row []string)) {
-	for i, text := range strings.Split(string(f[name]), "\n") {
-		text = strings.TrimSuffix(text, "\r")
+	line := 0
+	for text := range strings.Lines(string(f[name])) {
+		line++
+		text = strings.TrimRight(text, "\r\n")
 		if text == "" || text[0] == '#' {
 			continue
 		}
 		row := strings.Split(text, "\t")
 		if len(row) != columns {
-			bad(name, i+1, fmt.Sprintf("has %d columns, want %d with a tab between them: the head of the file names them", len(row), columns))
+			bad(name, line, fmt.Sprintf("has %d columns, want %d with a tab between them: the head of the file names them", len(row), columns))
 			continue
 		}
-		take(i+1, row)
+		take(line, row)
 	}
 }
 

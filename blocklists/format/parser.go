@@ -44,7 +44,7 @@ func newParser(o Options, emit func(*Rule)) *parser {
 // read takes the text apart into lines and holds no more of it than the longest
 // line and a buffer.
 func (p *parser) read(r io.Reader) {
-	buf := make([]byte, p.limits.Line+128<<10)
+	buf := make([]byte, p.bufferSize(r))
 	start, end := 0, 0 // unread text is buf[start:end]
 	first, skipping := true, false
 	for {
@@ -94,6 +94,16 @@ func (p *parser) read(r io.Reader) {
 		copy(buf, buf[end-rest:end])
 		start, end = 0, rest
 	}
+}
+
+// bufferSize is that of the buffer: room for the whole text where its length is
+// known and small, as that of most shipped lists is.
+func (p *parser) bufferSize(r io.Reader) int {
+	size := p.limits.Line + 128<<10
+	if text, ok := r.(interface{ Len() int }); ok {
+		return min(size, text.Len()+1) // with one octet more than there are, the end is seen
+	}
+	return size
 }
 
 // fill reads until the buffer is full or the text ends.

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
 	"hash"
 	"io"
@@ -28,6 +29,7 @@ const MaxFile = format.MaxExpanded
 type ReadOptions struct {
 	Format    format.Options
 	AnySuffix bool      // rules may block public suffixes
+	Plain     bool      // the text is not packed
 	Into      *os.File  // for the set; nil keeps it in memory
 	Stamp     Stamp     // of the text; Read fills in the hash
 	Memory    int64     // that the list may take, in octets; 0 for any
@@ -35,12 +37,29 @@ type ReadOptions struct {
 	Large     func()    // called once, when the list turns out to be a large one; may be nil
 }
 
+// open returns the text to read, unpacked.
+func (o *ReadOptions) open(text, read io.Reader) (io.Reader, error) {
+	if b, ok := text.(*bytes.Reader); ok && o.Plain {
+		return sized{read, b}, nil
+	}
+	return format.Open(read)
+}
+
+// A sized is a text whose length is known: it is read with a buffer no larger.
+type sized struct {
+	io.Reader
+	text *bytes.Reader
+}
+
+// Len is how much of the text is left.
+func (s sized) Len() int { return s.text.Len() }
+
 // Read reads a list's text into a new set. Rules that would block a public
 // suffix are left out and noted as bad lines, unless the list may have them.
 func Read(text io.Reader, o ReadOptions) (Reading, error) {
 	sum := xxhash.New()
 	limited := &io.LimitedReader{R: text, N: MaxFile + 1}
-	r, err := format.Open(io.TeeReader(limited, sum))
+	r, err := o.open(text, io.TeeReader(limited, sum))
 	if err != nil {
 		return Reading{}, err
 	}

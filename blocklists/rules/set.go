@@ -259,7 +259,8 @@ func (s *Set) eachFrom(from, count uint32, yield func(Record) error) error {
 		return nil
 	}
 	m := s.marks[from/markEvery]
-	r := bufio.NewReaderSize(io.NewSectionReader(s.body, int64(m.off), s.recordsSize-int64(m.off)), 64<<10)
+	size := s.recordsSize - int64(m.off)
+	r := bufio.NewReaderSize(io.NewSectionReader(s.body, int64(m.off), size), int(min(64<<10, max(size, maxRecord))))
 	at := cursor{next: from / markEvery * markEvery, line: int(m.line)}
 	for at.next < from+count {
 		b, _ := r.Peek(maxRecord) // less at the end

@@ -56,19 +56,15 @@ func (a *app) openSubscriptions(cfg *config.Config) error {
 // knownNames are what the catalogue says must work, and what its lists block. A
 // name that is meant alone begins with "=".
 func knownNames() (essential, listed []string, err error) {
-	c, err := catalog.Load()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, e := range c.Entries() {
+	err = catalog.Names(func(name string, isListed bool, tier string) {
 		switch {
-		case e.Tier == "essential":
-			essential = append(essential, e.String())
-		case e.Listed():
-			listed = append(listed, e.String())
+		case tier == "essential":
+			essential = append(essential, name)
+		case isListed:
+			listed = append(listed, name)
 		}
-	}
-	return essential, listed, nil
+	})
+	return essential, listed, err
 }
 
 func (a *app) wakeFetched() {
