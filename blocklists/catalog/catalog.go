@@ -319,7 +319,7 @@ func Names(tell func(name string, listed bool, tier string)) error {
 func Version() string { return versionOf(FS()) }
 
 func versionOf(fsys fs.FS) string {
-	h := sha256.New()
+	h, buf := sha256.New(), make([]byte, 32<<10)
 	fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -334,7 +334,7 @@ func versionOf(fsys fs.FS) string {
 			return err
 		}
 		fmt.Fprintf(h, "%s %d\n", name, info.Size())
-		_, err = io.Copy(h, f)
+		_, err = io.CopyBuffer(h, f, buf)
 		return err
 	})
 	return hex.EncodeToString(h.Sum(nil)[:6])
