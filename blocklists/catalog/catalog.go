@@ -315,6 +315,15 @@ func Names(tell func(name string, listed bool, tier string)) error {
 	return nil
 }
 
+// Edition is the date of the shipped lists; of two editions the later one is newer.
+func Edition() string {
+	b, err := fs.ReadFile(FS(), editionFile)
+	if err != nil {
+		return "" // the package's tests find it
+	}
+	return strings.TrimSpace(string(b))
+}
+
 // Version identifies the shipped lists: a part of the SHA-256 of their text.
 func Version() string { return versionOf(FS()) }
 

@@ -131,7 +131,7 @@ func (a *app) bind(addr netip.Addr) *devices.Binding {
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
 	o.Bind, o.Logger = a.bind, a.logger
-	o.Program = "telltale " + buildVersion() + ", catalogue " + catalog.Version()
+	o.Program = "telltale " + buildVersion() + ", catalogue " + catalog.Edition() + " (" + catalog.Version() + ")"
 	return o
 }
 
