@@ -1,6 +1,9 @@
 package catalog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // An alias is one step: a name that was seen to be an alias (CNAME) of another.
 type alias struct {
@@ -44,22 +47,22 @@ func readAliases(files fileSet, bad func(file string, line int, what string)) al
 
 // leads reports whether a name leads to another, or is it.
 func (all aliases) leads(name, to string) bool {
-	if name == to {
-		return true
-	}
-	for _, a := range all[name] {
-		if all.leads(a.target, to) {
-			return true
-		}
-	}
-	return false
+	return name == to || slices.Contains(all.targets(name), to)
 }
 
-// targets are the names that a name leads to, on whatever way.
+// targets are the names that a name leads to, on whatever way, each once.
 func (all aliases) targets(name string) (targets []string) {
-	for _, a := range all[name] {
-		targets = append(targets, a.target)
-		targets = append(targets, all.targets(a.target)...)
+	seen := map[string]bool{name: true}
+	for at := -1; at < len(targets); at++ {
+		if at >= 0 {
+			name = targets[at]
+		}
+		for _, a := range all[name] {
+			if !seen[a.target] {
+				seen[a.target] = true
+				targets = append(targets, a.target)
+			}
+		}
 	}
 	return targets
 }

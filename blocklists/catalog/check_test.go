@@ -168,3 +168,18 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// Whatever the tables hold, each mistake has its place, and the check ends.
+func FuzzTables(f *testing.F) {
+	f.Add(testSources, testDescent, "a.example\tb.example\ta#1\t2026-05-16\n", "Acme\t\tKR\t\t\t\t\thttps://a.example/\t2026-05-16\n")
+	f.Add("a\t\tp\t\thttps://a.example/\r\n", "a\tb\tc\nb\ta\tc\n", "a\tb\ta\t\nb\ta\ta\t\n", "\t\t\t\t\t\t\t\t\n")
+	f.Fuzz(func(t *testing.T, sources, descent, aliases, companies string) {
+		files := fileSet{"acme.txt": []byte("#@ vendor=Acme purpose=push tier=mixed breaks=push claims=has-the-name:a/list\na.example\n"),
+			sourcesFile: []byte(sources), descentFile: []byte(descent), aliasesFile: []byte(aliases), aliasSourcesFile: []byte(sources), companiesFile: []byte(companies)}
+		for _, p := range check(files) {
+			if text := files[p.File]; text == nil || p.Line < 1 || p.Line > strings.Count(string(text), "\n")+1 || p.What == "" {
+				t.Errorf("a problem without its place: %+v", p)
+			}
+		}
+	})
+}
