@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,16 +189,7 @@ func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		path := filepath.Join(dir, storeName)
-		for _, p := range []string{path, path + "-wal"} {
-			b, err := os.ReadFile(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			copy(b[min(4096, len(b)):], bytes.Repeat([]byte{0x55}, len(b)))
-			if err := os.WriteFile(p, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		damage(t, path)
 		time.Sleep(2 * time.Hour) // until old rows are looked for
 		for i := range 3 {
 			l.Append([]Record{lookup(t, p, time.Now(), phone(6), fmt.Sprintf("n%d.example", rules-1-i))})
@@ -217,6 +209,175 @@ func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
 			t.Errorf("got ledger %q, want it to tell of the damage", got)
 		}
 	})
+}
+
+// TestJournalsOfADamagedStoreAreStoredAgain damages the store while some of its
+// windows have a journal: those are in rows again, and the others are counted as
+// lost, not one of them more.
+func TestJournalsOfADamagedStoreAreStoredAgain(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		table   string // that is damaged, "" for all
+		journal bool   // the journals are there when the damage is found
+		full    bool   // nothing can be written then
+	}{
+		{"the journals are there", "", true, false},
+		{"the journals come later", "", false, false},
+		{"the disk is full", "", true, true},
+		{"the table of windows alone", "window", true, false},
+		{"the table of bindings alone", "binding", true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, fill, free := fullDisk(t)
+				l := open(t, Options{Dir: filepath.Join(dir, "1")})
+				add := func(n int, name string) {
+					for i := range n {
+						l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("%s%d.example", name, i))})
+					}
+					time.Sleep(15 * time.Second)
+					synctest.Wait()
+				}
+				add(7, "moved") // to the main file, and their journal deleted
+				add(5, "journaled")
+
+				to := filepath.Join(dir, "2") // as a kill leaves it
+				if err := os.CopyFS(to, os.DirFS(filepath.Join(dir, "1"))); err != nil {
+					t.Fatal(err)
+				}
+				l.Close()
+				if path := filepath.Join(to, storeName); c.table == "" {
+					damage(t, path)
+				} else {
+					damageTable(t, path, c.table)
+				}
+				journals := filepath.Join(to, journalDir)
+				if !c.journal {
+					if err := os.Rename(journals, journals+".away"); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(journals, nil, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.full {
+					fill()
+				}
+				l = open(t, Options{Dir: to})
+				time.Sleep(15 * time.Second)
+				synctest.Wait()
+				if !c.journal {
+					if err := errors.Join(os.Remove(journals), os.Rename(journals+".away", journals)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.full {
+					l.Close()
+					free()
+					l = open(t, Options{Dir: to})
+				}
+				time.Sleep(time.Minute)
+				closeLog(t, l)
+				want := map[string]uint64{}
+				for i := range 5 {
+					want[fmt.Sprintf("journaled%d.example", i)] = 1
+				}
+				if got := total(rows(t, to, Filter{})); !maps.Equal(got, want) {
+					t.Errorf("got rows %v, want %v", got, want)
+				}
+				checkLost(t, to, "7 lookups")
+			})
+		})
+	}
+}
+
+// TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed is the same
+// without a new start.
+func TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		want := map[string]uint64{}
+		add := func(n int, name string) {
+			for i := range n {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("%s%d.example", name, i))})
+				want[fmt.Sprintf("%s%d.example", name, i)]++
+			}
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+		}
+		add(7, "moved") // to the main file, and their journal deleted
+		clear(want)
+		add(5, "journaled")
+		other := anotherProcess(t, dir)
+		if err := other.Exec(`INSERT INTO meta VALUES ('other', 1)`); err != nil { // what the log has cached is not valid any more
+			t.Fatal(err)
+		}
+		other.Close()
+		damage(t, filepath.Join(dir, storeName))
+		add(3, "after")
+		if got := l.Stats().LastError; got != "" {
+			t.Errorf("got error %q, want a new store in use", got)
+		}
+		closeLog(t, l)
+		closeLog(t, open(t, Options{Dir: dir}))
+		if got := total(rows(t, dir, Filter{})); !maps.Equal(got, want) {
+			t.Errorf("got rows %v, want %v", got, want)
+		}
+		checkLost(t, dir, "7 lookups")
+	})
+}
+
+// damage overwrites the pages of a store's main file, and of its write-ahead log.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	for _, p := range []string{path, path + "-wal"} {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(b[min(4096, len(b)):], bytes.Repeat([]byte{0x55}, len(b)))
+		if err := os.WriteFile(p, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// damageTable overwrites the first page of a table.
+func damageTable(t *testing.T, path, table string) {
+	t.Helper()
+	c, err := sqlite3.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := store{conn: c}
+	page, err := st.number(`SELECT rootpage FROM sqlite_schema WHERE name = '` + table + `'`)
+	if err := errors.Join(err, c.Exec(`PRAGMA wal_checkpoint = TRUNCATE`), c.Close()); err != nil || page == 0 {
+		t.Fatal(page, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0x55}, 4096), (page-1)*4096); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+// checkLost checks that the ledger has one loss of so many lookups, none for "".
+func checkLost(t *testing.T, dir, want string) {
+	t.Helper()
+	var got []string
+	all := events(t, dir)
+	for _, e := range all {
+		if e.Kind == KindLost {
+			got = append(got, e.Detail)
+		}
+	}
+	if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.Contains(got[0], want)) {
+		t.Errorf("got losses %q, want one of %q; the ledger has %v", got, want, all)
+	}
 }
 
 func TestAStoreOfANewerVersionIsLeftAlone(t *testing.T) {

@@ -51,6 +51,11 @@ type lockState struct {
 	gap     storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
+// forgetStore says that the next store is another one.
+func (s *lockState) forgetStore() {
+	s.stored, s.until, s.lookups, s.wal, s.unmoved = 0, 0, 0, walMark{}, 0
+}
+
 // A loss is an interval of which lookups are missing, or would be if the
 // process ended. Times are Unix milliseconds.
 type loss struct {

@@ -5,23 +5,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
 // openStore opens the store, a damaged one under a new name.
 func (s *storer) openStore() error {
-	dir := s.l.o.Dir
-	st, err := (*store)(nil), s.checkWAL(filepath.Join(dir, storeName))
-	if err == nil {
-		st, err = openStore(dir)
-	}
+	err := s.openOnce()
 	if isCorrupt(err) {
-		if err := s.setStoreAside(err); err != nil {
-			return err
+		if err = s.setStoreAside(err); err == nil {
+			err = s.openOnce()
 		}
-		st, err = openStore(dir)
 	}
+	return err
+}
+
+func (s *storer) openOnce() error {
+	dir := s.l.o.Dir
+	if err := s.checkWAL(filepath.Join(dir, storeName)); err != nil {
+		return err
+	}
+	st, err := openStore(dir)
 	if err != nil {
 		return err
 	}
@@ -61,8 +64,7 @@ func (s *storer) adopt(st *store) error {
 	if gap.lookups > 0 {
 		have, _ := st.lookups()
 		s.lock.Load().update(s.l.o.Now(), func(l *lockState) { // once, whatever happens before it is in the ledger
-			l.gap.add(gap.loss)
-			l.gap.position, l.gap.stored = gap.position, gap.stored
+			l.gap.widen(gap)
 			l.stored, l.lookups = st.position, have
 		})
 	}
@@ -76,6 +78,18 @@ func (s *storer) adopt(st *store) error {
 type storeGap struct {
 	loss
 	position, stored int64 // the windows behind the first, up to the second
+}
+
+// widen adds another gap, of a later store or the same.
+func (g *storeGap) widen(h storeGap) {
+	if h.lookups == 0 {
+		return
+	}
+	if g.lookups == 0 {
+		g.position = h.position
+	}
+	g.position, g.stored = min(g.position, h.position), max(g.stored, h.stored)
+	g.add(h.loss)
 }
 
 // findGap compares the store with what the lock's file says was stored.
@@ -114,10 +128,12 @@ func (s *storer) reportGap() {
 	})
 	if g.lookups > 0 {
 		s.l.o.Logger.Error("query log: the store lacks rows that it had", "lookups", g.lookups)
-		s.l.addLostOf(g.loss, "the store lacks the rows of %d lookups that it had taken: it was replaced, or its write-ahead log was damaged")
+		s.l.addLostOf(g.loss, "the store lacks the rows of %d lookups that it had taken: it was damaged and set aside, or replaced, or its write-ahead log was damaged")
 	}
 }
 
+// setStoreAside gives a damaged store another name. What journals still have is
+// stored again in the next one; reportGap says how much the log lacks then.
 func (s *storer) setStoreAside(why error) error {
 	if s.store != nil {
 		s.store.close()
@@ -128,8 +144,27 @@ func (s *storer) setStoreAside(why error) error {
 		return errors.Join(why, err)
 	}
 	s.l.o.Logger.Error("query log: the store is damaged; it was set aside and a new one begun", "file", to, "error", why)
-	s.leave(Event{Kind: KindStore, Subject: filepath.Base(to), Detail: "damaged, set aside, and a new one begun: the rows of %d lookups are in it, and in the new one what journals still have: " + strings.ReplaceAll(why.Error(), "%", "%%")})
+	s.l.addEvent(Event{Kind: KindStore, Subject: filepath.Base(to),
+		Detail: "damaged, set aside, and a new one begun, in which what journals still have is stored again: " + why.Error()})
+	s.storeAgain()
+	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
+		l.gap.widen(storeGap{loss{lookups: l.lookups, until: l.until}, 0, l.stored})
+		l.forgetStore()
+	})
 	return nil
+}
+
+// storeAgain gives the journals of stored windows back to the queue, for a new
+// store.
+func (s *storer) storeAgain() {
+	var numbers []int64
+	for _, d := range s.done {
+		if _, err := os.Stat(segmentPath(s.l.o.Dir, d.window)); err == nil {
+			numbers = append(numbers, d.window)
+		}
+	}
+	s.done = nil
+	s.q.putAgain(numbers)
 }
 
 // leave records that the store's rows are not in the log any more, in an event
@@ -139,7 +174,7 @@ func (s *storer) leave(e Event) {
 	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
 	s.l.addEvent(e)
 	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
-		l.stored, l.until, l.lookups, l.wal, l.unmoved = 0, 0, 0, walMark{}, 0
+		l.forgetStore()
 		l.lost.add(loss{lookups: had.lookups, until: had.until})
 	})
 	s.l.mu.Lock()
@@ -152,7 +187,11 @@ func (s *storer) replaceStore(why error) error {
 	if err := s.setStoreAside(why); err != nil {
 		return err
 	}
-	return s.openStore()
+	if err := s.openStore(); err != nil {
+		return err
+	}
+	s.reportGap() // while the window at hand is in the queue
+	return nil
 }
 
 // checkIdentity notices that the store's file was removed or replaced, and opens

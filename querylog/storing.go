@@ -60,8 +60,8 @@ type storer struct {
 // until the rows are in the store's main file: until then a power cut or a
 // damaged write-ahead log would lose them.
 type doneFile struct {
-	path string
-	at   time.Time
+	window int64
+	at     time.Time
 }
 
 func newStorer(l *Log, q *windowQueue, clock *clockGuard) *storer {
@@ -251,25 +251,31 @@ func (s *storer) releasePolicies(w *window) {
 // storeWindow commits one window, which is then stored, or was lost and is
 // counted.
 func (s *storer) storeWindow(w *window) error {
-	path := segmentPath(s.l.o.Dir, w.number)
 	if w.found && w.number <= s.store.opened {
-		if stored, err := s.store.has(w.number); err != nil || stored {
-			s.done = append(s.done, doneFile{path, time.Now()})
+		stored, err := s.store.has(w.number)
+		if isCorrupt(err) {
+			err = s.replaceStore(err)
+		}
+		if err != nil {
 			return err
+		}
+		if stored {
+			s.done = append(s.done, doneFile{w.number, time.Now()})
+			return nil
 		}
 	}
 	if w.data != nil {
 		if err := s.commit(w, w.data); err != nil {
 			return err
 		}
-		s.done = append(s.done, doneFile{path, time.Now()})
+		s.done = append(s.done, doneFile{w.number, time.Now()})
 		return nil
 	}
-	return s.storeJournal(w, path)
+	return s.storeJournal(w)
 }
 
 // storeJournal commits a window that is in its journal alone.
-func (s *storer) storeJournal(w *window, path string) error {
+func (s *storer) storeJournal(w *window) error {
 	p, err := readSegment(s.l.o.Dir, w.number)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.l.giveUp(w.lookups)
@@ -286,20 +292,20 @@ func (s *storer) storeJournal(w *window, path string) error {
 		}
 	}
 	if p.bad == 0 && p.lost == 0 {
-		s.done = append(s.done, doneFile{path, time.Now()})
+		s.done = append(s.done, doneFile{w.number, time.Now()})
 		return nil
 	}
-	return s.setJournalAside(w, path, p)
+	return s.setJournalAside(w, p)
 }
 
 // setJournalAside keeps a damaged journal, of which was stored what could be
 // read.
-func (s *storer) setJournalAside(w *window, path string, p *replay) error {
+func (s *storer) setJournalAside(w *window, p *replay) error {
 	lost := p.lost
 	if w.lookups > p.lookups+lost {
 		lost = w.lookups - p.lookups
 	}
-	to, err := setAside(path, s.l.o.Now())
+	to, err := setAside(segmentPath(s.l.o.Dir, w.number), s.l.o.Now())
 	s.l.o.Logger.Error("query log: a journal is damaged; what could be read is stored and the file set aside",
 		"file", to, "lookups lost", lost, "unreadable bytes", p.bad)
 	since, until := p.start, max(p.last, p.start)
@@ -464,7 +470,7 @@ func (s *storer) sweep() {
 		if time.Since(d.at) < journalKept {
 			return false
 		}
-		err := os.Remove(d.path)
+		err := os.Remove(segmentPath(s.l.o.Dir, d.window))
 		return err == nil || errors.Is(err, fs.ErrNotExist)
 	})
 }

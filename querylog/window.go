@@ -22,7 +22,7 @@ type window struct {
 	state  windowState
 	data   *windowData // nil where it is in its journal alone
 	whole  bool        // its journal has all of it
-	found  bool        // left in the journal by an earlier process
+	found  bool        // an earlier process, or an earlier store of this one, left it in the journal
 
 	fold    *fold // that data is of; nil for none
 	lookups uint64
@@ -95,6 +95,19 @@ func (q *windowQueue) putFound(numbers []int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.listed = true
+	q.insertFirstLocked(numbers)
+}
+
+// putAgain adds windows that a store had taken and lost, before all others.
+func (q *windowQueue) putAgain(numbers []int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.insertFirstLocked(numbers)
+}
+
+// insertFirstLocked adds windows that are in their journals alone, before all
+// others but the one that is being stored.
+func (q *windowQueue) insertFirstLocked(numbers []int64) {
 	var found []*window
 	for _, n := range numbers {
 		q.latest = max(q.latest, n)
@@ -175,7 +188,7 @@ func (q *windowQueue) look() queueState {
 	return s
 }
 
-// found returns the windows of an earlier process that wait, in order.
+// found returns the windows that wait and may have been stored before, in order.
 func (q *windowQueue) found() (numbers []int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
