@@ -99,6 +99,9 @@ func (r *reading) syntax(err error) {
 			where += ":" + m[1]
 		}
 	}
+	if strings.Contains(found, "cannot start any token") {
+		found += ": indent with spaces, not tabs, and put quotes around what begins with @, ` or %"
+	}
 	r.mistakes.add(Mistake{Where: where, Found: "not YAML: " + found})
 }
 
