@@ -135,7 +135,7 @@ func sameRule(line string, action Action, name *dnswire.Name) error {
 		want = format.Allow
 	}
 	if len(rules) != 1 || rules[0].Action != want || rules[0].Match != format.Subtree || !bytes.Equal(rules[0].Name, name.Wire()) {
-		return fmt.Errorf("%s cannot be written as a rule of one line", name)
+		return fmt.Errorf("%s is no plain name: give the name alone, such as ads.example, which holds for all names below it, too; write any other form of a rule into own.txt by hand", name)
 	}
 	return nil
 }

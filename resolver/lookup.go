@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"telltale/dnswire"
 	"telltale/resolver/cache"
@@ -20,7 +21,7 @@ func (s *Server) Lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 			return nil, err
 		}
 		if e.Rcode != dnswire.Success {
-			why = fmt.Errorf("%s: %s %s", host, dnswire.RcodeString(uint8(e.Rcode)), e.EDE.Text)
+			why = fmt.Errorf("%s: %s", host, strings.TrimSpace(dnswire.RcodeString(uint8(e.Rcode))+" "+e.EDE.Text))
 		}
 		for a := range e.Addresses {
 			addrs = append(addrs, a)
