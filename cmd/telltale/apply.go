@@ -97,7 +97,12 @@ func (a *app) applyLocked(cfg *config.Config) error {
 	if len(restart) > 0 {
 		a.logger.Warn("changed settings come into force with a restart", "keys", restart)
 	}
-	a.log.Report("config-changed", "settings", fmt.Sprintf("in force: %v; with a restart: %v", live, restart))
+	text := fmt.Sprintf("in force: %v; with a restart: %v", live, restart)
+	if len(live)+len(changed) == 0 {
+		text = "those on disk have no mistakes any more, and are those in force"
+		a.logger.Info("the settings on disk have no mistakes any more, and are those in force")
+	}
+	a.log.Report("config-changed", "settings", text)
 	a.keepLastGood(cfg)
 	return nil
 }

@@ -48,7 +48,7 @@ regions and countries: what fits is counted, and its names are listed. With
 			found := known.Search(args[0])
 			switch {
 			case len(found) == 0:
-				return fmt.Errorf("the shipped lists know nothing of %q: 'telltale catalog' lists the vendors", args[0])
+				return unknownWord(known, args[0])
 			case cl.json:
 				return cl.encodeMatches(found)
 			case found[0].By == "vendor" || found[0].By == "name":
@@ -60,6 +60,20 @@ regions and countries: what fits is counted, and its names are listed. With
 	c.Flags().BoolVar(&optOut, "opt-out", optOut, "show who a vendor is, and what can be switched off")
 	c.AddCommand(cl.newCatalogCheck(), cl.newCatalogExport())
 	return c
+}
+
+// unknownWord is the error of a word of which the catalogue knows nothing: it says
+// which vendor may have been meant.
+func unknownWord(known *catalog.Catalog, word string) error {
+	var vendors []string
+	for _, n := range known.Vendors() {
+		vendors = append(vendors, n.Vendor)
+	}
+	meant := ""
+	if near := nearest(word, vendors); near != "" && !strings.Contains(word, ".") {
+		meant = fmt.Sprintf(": did you mean %q?", near)
+	}
+	return fmt.Errorf("the shipped lists know nothing of %q%s ('telltale catalog' lists the vendors)", printable(word), meant)
 }
 
 func (cl *cli) newCatalogCheck() *cobra.Command {

@@ -109,7 +109,7 @@ func removeSubscription(cfg *config.Config, name string) (c web.Change, err erro
 				return c, fmt.Errorf("%s stands in %s, which only you write: remove it there", name, cfg.File)
 			}
 		}
-		return c, web.NotFound(fmt.Errorf("no list called %s is subscribed to", name))
+		return c, web.NotFound(fmt.Errorf("no list called %s is subscribed to: 'telltale lists' shows what is", name))
 	}
 	c.File, c.Removed = cfg.Overlay, 1
 	return c, atomicfile.Replace(cfg.Overlay, text, 0o644)
@@ -177,6 +177,9 @@ func subscriptionOf(what, name string) (web.Subscription, error) {
 	}
 	if !strings.Contains(what, "://") {
 		return web.Subscription{}, fmt.Errorf("%q is neither a URL nor a preset; 'telltale lists presets' shows those", what)
+	}
+	if u, err := url.Parse(what); err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return web.Subscription{}, fmt.Errorf("%q is not a list that can be fetched: give an http or https URL without a user and password", what)
 	}
 	if name == "" {
 		name = nameOfURL(what)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ router forwards for them, and which names are refused or cannot be answered. Exi
 				}
 			} else {
 				for _, f := range d.findings {
-					fmt.Fprintf(cl.out, "%-8s %-10s %s\n", f.State, f.What, printable(f.Says))
+					fmt.Fprintf(cl.out, "%-8s %-10s %s\n", f.State, f.What, f.text(20))
 				}
 			}
 			for _, f := range d.findings {
@@ -65,6 +66,16 @@ router forwards for them, and which names are refused or cannot be answered. Exi
 
 type doctor struct {
 	findings []finding
+}
+
+// text returns what is said, to be printed after a margin of so many columns: each
+// mistake in the settings stands on a line of its own.
+func (f *finding) text(margin int) string {
+	lines := strings.Split(f.Says, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", margin))
 }
 
 func (d *doctor) say(state, what, format string, args ...any) {
@@ -108,7 +119,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 // running looks at what only the running server knows.
 func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status) {
 	if st.Settings.Refused != "" {
-		d.say("wrong", "settings", "those on disk are not in force: %s", st.Settings.Refused)
+		d.refused(st.Settings.Refused)
 	}
 	if st.Settings.LastGood != nil {
 		d.say("wrong", "settings", "those kept on %s are in force, since those on disk had mistakes at the start", when(*st.Settings.LastGood))
@@ -117,6 +128,13 @@ func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status
 	d.upstreams(st)
 	d.server(st)
 	d.unwatched(st)
+}
+
+// refused says why the server goes on with other settings than those on disk. If
+// that was found in the file already, it is said once.
+func (d *doctor) refused(why string) {
+	d.findings = slices.DeleteFunc(d.findings, func(f finding) bool { return f.What == "settings" && f.Says == why })
+	d.say("wrong", "settings", "those on disk are not in force: %s", why)
 }
 
 // unwatched says whose changes come in force late.
@@ -373,7 +391,7 @@ func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *web.Status
 			"Let its DHCP server hand out this machine's address as DNS server instead (README, \"Set it as your router's DNS\")", n, who, client)
 		return
 	}
-	d.say("ok", "clients", "%d addresses asked in the last day", len(seen))
+	d.say("ok", "clients", "%s asked in the last day", number(uint64(len(seen)), "client"))
 }
 
 // bytesText writes a size for people: three digits and a unit.

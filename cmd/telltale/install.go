@@ -155,6 +155,9 @@ func (in *installer) run(ctx context.Context, steps []step) error {
 			return err
 		}
 	}
+	if in.dry {
+		fmt.Fprintln(in.cl.out, "Nothing was done (--dry-run).")
+	}
 	return nil
 }
 

@@ -123,8 +123,10 @@ func (cl *cli) printLists(all []web.List, bad bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	anyBad := false
 	for i := range all {
 		l := &all[i]
+		anyBad = anyBad || l.BadLines > 0
 		for _, warning := range l.Warnings {
 			fmt.Fprintf(cl.out, "warning: %s: %s\n", printable(l.Name), printable(warning))
 		}
@@ -137,6 +139,9 @@ func (cl *cli) printLists(all []web.List, bad bool) error {
 		if more := l.BadLines - len(l.Bad); more > 0 {
 			fmt.Fprintf(cl.out, "%s: and %d more\n", printable(fileOf(l)), more)
 		}
+	}
+	if bad && !anyBad {
+		fmt.Fprintln(cl.err, "no list has a bad line")
 	}
 	return nil
 }

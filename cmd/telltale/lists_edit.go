@@ -96,7 +96,7 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 		return err
 	}
 	if remove {
-		fmt.Fprintf(cl.out, "%s: %d lines removed\n", c.File, c.Removed)
+		fmt.Fprintf(cl.out, "%s: %s removed\n", c.File, number(uint64(c.Removed), "line"))
 	} else {
 		fmt.Fprintf(cl.out, "%s: %s %s\n", c.File, r.Action, r.Name)
 	}

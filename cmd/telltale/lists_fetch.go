@@ -140,6 +140,9 @@ blocks what its authors think right, which is more than telemetry.
 		Example: "  telltale lists presets",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if !cl.json {
+				fmt.Fprintln(cl.out, "# 'telltale lists add NAME' subscribes to one, and so does its entry under lists.subscriptions in the settings.")
+			}
 			for _, p := range subscribe.Presets {
 				var err error
 				if cl.json {

@@ -51,7 +51,7 @@ func (cl *cli) newListsLookup() *cobra.Command {
 				}
 			}
 			if len(e.Matches) == 0 && !cl.json {
-				fmt.Fprintln(cl.err, "no list has a rule for it")
+				fmt.Fprintf(cl.err, "no list has a rule for %s\n", name.String())
 			}
 			return nil
 		},

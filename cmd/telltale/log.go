@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -193,7 +194,12 @@ func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 	defer cancel()
 	newClient(cfg).do(asked, http.MethodPost, "/log/flush", nil, nil)
 	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: no server has kept a log there; --config or --data-dir say where another one is", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: the log is another user's; run this as root, or as that user", err)
+	case err != nil:
 		return nil, err
 	}
 	bindings, err := r.Bindings(ctx)

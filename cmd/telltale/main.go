@@ -34,6 +34,7 @@ type cli struct {
 	env      []string
 	json     bool
 	serving  bool // this is serve
+	warned   bool // load has told of mistakes in the settings
 	root     *cobra.Command
 }
 
@@ -53,11 +54,11 @@ func commandWith(ctx context.Context, in io.Reader, args []string, out, err io.W
 	cl.root.SetArgs(args)
 	cl.root.SetOut(out)
 	cl.root.SetErr(err)
-	switch e := cl.root.ExecuteContext(ctx); {
+	switch c, e := cl.root.ExecuteContextC(ctx); {
 	case e == nil:
 		return 0
 	case errors.Is(e, errUsage), strings.HasPrefix(e.Error(), "unknown command"): // cobra's own
-		fmt.Fprintf(err, "telltale: %v\nSee 'telltale --help'.\n", e)
+		fmt.Fprintf(err, "telltale: %v\nSee '%s --help'.\n", e, c.CommandPath())
 		return 2
 	case e != errSilent:
 		fmt.Fprintf(err, "telltale: %v\n", e)
@@ -109,7 +110,10 @@ func (cl *cli) load() (*config.Config, error) {
 	if err != nil {
 		return nil, mistakes
 	}
-	fmt.Fprintf(cl.err, "telltale: the settings have mistakes, and those that worked last are used:\n%v\n", mistakes)
+	if !cl.warned {
+		cl.warned = true
+		fmt.Fprintf(cl.err, "telltale: the settings have mistakes, and those that worked last are used:\n%v\n", mistakes)
+	}
 	return cfg, nil
 }
 

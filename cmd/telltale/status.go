@@ -145,7 +145,7 @@ func (o *overview) print(w io.Writer) error {
 		b.WriteString("Attention  nothing needs any\n")
 	}
 	for i, f := range o.Attention {
-		fmt.Fprintf(&b, "%-10s %s: %s: %s\n", headed("Attention", i), f.State, f.What, printable(f.Says))
+		fmt.Fprintf(&b, "%-10s %s: %s: %s\n", headed("Attention", i), f.State, f.What, f.text(11))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

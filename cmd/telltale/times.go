@@ -96,6 +96,12 @@ func parseHost(s string) (n dnswire.Name, err error) {
 
 // parseName reads a name as a person types it, in any script.
 func parseName(s string) (n dnswire.Name, err error) {
+	switch {
+	case s == "":
+		return n, errors.New("the name is empty")
+	case strings.ContainsAny(s, " \t\r\n"):
+		return n, fmt.Errorf("%q has a space in it: give one name", s)
+	}
 	if s, err = format.ASCII(s); err != nil {
 		return n, err
 	}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestALogThatIsNotThereSaysHowToNameAnother(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	exit := command(context.Background(), []string{"log", "--data-dir", filepath.Join(dir, "none")}, &out, &out, []string{"XDG_RUNTIME_DIR=" + dir})
+	if exit != 1 || !strings.Contains(out.String(), "--config or --data-dir") {
+		t.Errorf("exit status %d, got\n%s", exit, out.String())
+	}
+}
+
+func TestMistakesInTheSettingsAreFoundOnceAndEachOnALine(t *testing.T) {
+	d := &doctor{}
+	d.say("wrong", "settings", "a\x1b\nb")
+	d.refused("a\x1b\nb")
+	d.refused("another file's")
+	if len(d.findings) != 2 {
+		t.Fatalf("got %d findings, want 2: %v", len(d.findings), d.findings)
+	}
+	if got, want := d.findings[0].text(3), "those on disk are not in force: a?\n   b"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
