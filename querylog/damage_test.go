@@ -328,6 +328,57 @@ func TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed(t *testing.T)
 	})
 }
 
+// TestAJournalThatTheStoreNeverHadMakesNoLossSmaller moves the store away while a
+// journal that it never had cannot be listed, and lookups of later are in it.
+func TestAJournalThatTheStoreNeverHadMakesNoLossSmaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := t.TempDir()
+		dir := filepath.Join(root, "1")
+		l := open(t, Options{Dir: dir})
+		add := func(n int, name string) {
+			for i := range n {
+				l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("%s%d.example", name, i))})
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		kill := func(to string) {
+			to = filepath.Join(root, to)
+			if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+			dir = to
+		}
+		add(5, "journaled")
+		kill("2")
+		journals := filepath.Join(dir, journalDir)
+		if err := errors.Join(os.Rename(journals, journals+".away"), os.WriteFile(journals, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, Options{Dir: dir})
+		add(4, "moved")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		kill("3")
+		for _, suffix := range storeSuffixes {
+			os.Remove(filepath.Join(dir, storeName) + suffix)
+		}
+		journals = filepath.Join(dir, journalDir)
+		if err := errors.Join(os.Remove(journals), os.Rename(journals+".away", journals)); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, Options{Dir: dir})
+		add(1, "after")
+		closeLog(t, l)
+		got := total(rows(t, dir, Filter{}))
+		if len(got) != 6 || got["journaled4.example"] != 1 || got["after0.example"] != 1 {
+			t.Errorf("got rows %v, want those of the journal and after", got)
+		}
+		checkLost(t, dir, "4 lookups")
+	})
+}
+
 // damage overwrites the pages of a store's main file, and of its write-ahead log.
 func damage(t *testing.T, path string) {
 	t.Helper()

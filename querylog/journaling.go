@@ -114,6 +114,7 @@ func (j *journaler) takeDir() error {
 	}
 	left, err := segments(dir)
 	if err != nil {
+		j.lock.update(j.l.o.Now(), (*lockState).pass)
 		return err
 	}
 	removeUnfinished(dir)

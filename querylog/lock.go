@@ -43,17 +43,36 @@ type lockState struct {
 	until   int64  // its last lookup
 	lookups uint64 // all that the store has taken since it was made
 
-	memory  loss     // lookups that are in memory alone
-	lost    loss     // lookups that nothing took, and of which no line of the ledger is written
-	crash   wallSpan // during which no server ran after a crash, and of which no line of the ledger is written
-	unmoved int64    // the earliest lookup of the windows stored since all of the write-ahead log was in the main file; 0 for none
-	wal     walMark  // how much of the store's write-ahead log is in its main file
-	gap     storeGap // what the store lacks of what it had taken, while it is not known which of it is in journals
+	memory  loss        // lookups that are in memory alone
+	lost    loss        // lookups that nothing took, and of which no line of the ledger is written
+	crash   wallSpan    // during which no server ran after a crash, and of which no line of the ledger is written
+	unmoved int64       // the earliest lookup of the windows stored since all of the write-ahead log was in the main file; 0 for none
+	wal     walMark     // how much of the store's write-ahead log is in its main file
+	passed  windowRange // windows that were left in journals which could not be listed, while later ones were stored
+	gap     storeGap    // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
 // forgetStore says that the next store is another one.
 func (s *lockState) forgetStore() {
 	s.stored, s.until, s.lookups, s.wal, s.unmoved = 0, 0, 0, walMark{}, 0
+}
+
+// A windowRange is the windows behind one number, up to another.
+type windowRange struct{ behind, to int64 }
+
+func (r windowRange) has(n int64) bool { return n > r.behind && n <= r.to }
+
+// pass says that journals cannot be listed: those that are there, and not stored,
+// are passed by what is stored until they can be.
+func (s *lockState) pass() {
+	behind := max(s.stored, s.gap.stored)
+	if s.given <= behind {
+		return
+	}
+	if s.passed.behind >= s.passed.to {
+		s.passed.behind = behind
+	}
+	s.passed.to = s.given
 }
 
 // A loss is an interval of which lookups are missing, or would be if the
@@ -119,6 +138,8 @@ func (s *lockState) lines() []lockLine {
 		lockNumber("gap-behind", &s.gap.position),
 		lockNumber("gap-to", &s.gap.stored),
 		lockNumber("given", &s.given),
+		lockNumber("passed-behind", &s.passed.behind),
+		lockNumber("passed-to", &s.passed.to),
 		lockNumber("wal", &s.wal.salt),
 		lockNumber("wal-moving", &s.wal.moving),
 		{"wal-moved", 20, s.wal.moved, func(text string) { s.wal.moved = text == "true" }},

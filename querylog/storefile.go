@@ -111,12 +111,13 @@ func (s *storer) findGap() (g storeGap, err error) {
 // it is known which journals there are: what is in them is stored again.
 func (s *storer) reportGap() {
 	lock := s.lock.Load()
-	g := lock.get().gap
+	state := lock.get()
+	g := state.gap
 	if g.lookups == 0 || !s.q.isListed() {
 		return
 	}
 	for _, n := range s.q.found() {
-		if n > g.position && n <= g.stored {
+		if n > g.position && n <= g.stored && !state.passed.has(n) { // the store had it
 			if p, err := readSegment(s.l.o.Dir, n); err == nil {
 				g.lookups -= min(g.lookups, p.lookups)
 			}

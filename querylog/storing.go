@@ -379,6 +379,9 @@ func (s *storer) countCommit(w *window, data *windowData, rows, lookups uint64) 
 			l.lookups = total
 		}
 		l.written(w.pending)
+		if l.passed.has(w.number) {
+			l.passed.behind = w.number
+		}
 		if !w.whole {
 			l.memory.sub(w.missing)
 		}
