@@ -50,6 +50,7 @@ func (c *Config) checkAddresses(d *decoding) {
 			unique(d, first, a.String(), key, "address")
 		}
 	}
+	c.checkForward(d)
 	for i, p := range c.Access.Allow {
 		if p.IsValid() && p.Bits() == 0 {
 			d.mistake(fmt.Sprintf("access.allow[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the networks to be served: an open resolver is used for attacks on others")

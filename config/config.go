@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "mac" and "url" what kind of text it is. `words` are the only
+// "domain", "zone", "mac" and "url" what kind of text it is. `words` are the only
 // values a setting takes.
 type Config struct {
 	File    string // the file it was read from; "" where there is none
@@ -27,6 +27,7 @@ type Config struct {
 
 	Listen    Listen     `key:"listen"`
 	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
+	Forward   []Forward  `key:"forward,live"`
 	Lists     Lists      `key:"lists"`
 	Data      Data       `key:"data"`
 	Cache     Cache      `key:"cache"`
@@ -64,6 +65,12 @@ type Listen struct {
 type Upstream struct {
 	Address netip.AddrPort `key:"address"`
 	TrustAD bool           `key:"trust_ad"` // its AD bit is passed on to clients that ask for it
+}
+
+// A Forward is zones whose names are asked of servers of their own alone.
+type Forward struct {
+	Zones     []string         `key:"zones,zone"` // domains as in Rebind.Allow, or prefixes
+	Upstreams []netip.AddrPort `key:"upstreams"`
 }
 
 // Lists is where block lists come from.

@@ -230,6 +230,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("domain"):
 		value, ok = parseDomain(text)
 		return value, ok, "a domain such as plex.direct"
+	case s.is("zone"):
+		value, ok = parseZone(text)
+		return value, ok, "a domain such as lan, or a prefix such as 192.168.1.0/24"
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"

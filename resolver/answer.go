@@ -55,7 +55,8 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 // answerLater asks an upstream once for all who wait for the same question, and
 // answers each of them by its own policy.
 func (s *Server) answerLater(f *flight) {
-	s.deliver(f, s.resolve(f), (*waiter).writer, s.release)
+	e, from := s.resolve(f)
+	s.deliver(f, e, from, (*waiter).writer, s.release)
 }
 
 // answerFrom appends e as the reply to q, unless a name or an address that e

@@ -23,13 +23,13 @@ func (s *Server) fallback(q upstream.Query, start upstream.Start) {
 	s.work.Go(func() { s.answerLater(f) })
 }
 
-// deliver keeps e as the answer to f, and answers all who wait for it through
-// out. Each is done only when out is done with it. Where f has ended before, an
+// deliver keeps e as the answer to f, which from gave, and answers all who wait for
+// it through out. Each is done only when out is done with it. Where f has ended before, an
 // answer is late: it is kept, and no more; a failure is nothing new.
-func (s *Server) deliver(f *flight, e *cache.Entry, out func(*waiter) replyWriter, done func(*waiter)) {
+func (s *Server) deliver(f *flight, e *cache.Entry, from *upstream.Upstream, out func(*waiter) replyWriter, done func(*waiter)) {
 	waiters, first := s.flights.finish(f)
 	if first || !e.IsFailure() {
-		s.cache.Put(&f.question, e)
+		s.keep(&f.question, e, from)
 	}
 	for _, w := range waiters {
 		s.catchPanic(func() {
@@ -47,9 +47,21 @@ func (s *Server) keepLate(q *dnswire.Question, a *upstream.Answer) {
 	f := &flight{question: *q, over: true}
 	s.catchPanic(func() {
 		if e := s.newEntry(a, nil, f, new(cache.Entry)); !e.IsFailure() {
-			s.cache.Put(q, e)
+			s.keep(q, e, a.Upstream)
 		}
 	})
+}
+
+// keep puts e into the cache, unless from, which gave it, is not asked for such a name
+// any more. from is nil for a failure of all.
+func (s *Server) keep(q *dnswire.Question, e *cache.Entry, from *upstream.Upstream) {
+	if from != nil && !s.upstreams.Asks(from, &q.Name) {
+		return
+	}
+	s.cache.Put(q, e)
+	if from != nil && !s.upstreams.Asks(from, &q.Name) {
+		s.cache.Flush() // the change came in between, and may have flushed before
+	}
 }
 
 // writer is where w's reply goes at once.
@@ -88,7 +100,7 @@ func (d *deliveries) Answered(q upstream.Query, a *upstream.Answer, epoch uint32
 		e.KeepFailure(d.srv.cache.Peek(&f.question), epoch)
 	}
 	d.now = now
-	d.srv.deliver(f, e, d.writerOf, d.hold)
+	d.srv.deliver(f, e, a.Upstream, d.writerOf, d.hold)
 }
 
 // writerOf is where w's reply goes for now.

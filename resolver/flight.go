@@ -122,12 +122,21 @@ func (f *flights) finish(fl *flight) (waiters []*waiter, first bool) {
 	if fl.cancel != nil {
 		fl.cancel()
 	}
-	delete(f.current, fl.key)
+	if f.current[fl.key] == fl {
+		delete(f.current, fl.key)
+	}
 	for _, w := range fl.waiters {
 		f.leaveLocked(w)
 	}
 	waiters, fl.waiters = fl.waiters, nil
 	return waiters, true
+}
+
+// renew lets nobody join a flight of before: others are asked from now on.
+func (f *flights) renew() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.current)
 }
 
 // setCancel says how the fallback of a flight is ended when it is finished.
@@ -212,14 +221,15 @@ func (s *Server) release(w *waiter) {
 // exchangeBudget bounds the time a query may take upstream, all tries counted.
 const exchangeBudget = 6 * time.Second
 
-// resolve asks the upstreams, and always returns an entry.
-func (s *Server) resolve(f *flight) (e *cache.Entry) {
+// resolve asks the upstreams, and always returns an entry. from is the one that
+// answered; nil for none.
+func (s *Server) resolve(f *flight) (e *cache.Entry, from *upstream.Upstream) {
 	e = cache.NewFailure(dnswire.EDE{}, s.now()) // for an internal error
-	s.catchPanic(func() { e = s.askUpstreams(f) })
-	return e
+	s.catchPanic(func() { e, from = s.askUpstreams(f) })
+	return e, from
 }
 
-func (s *Server) askUpstreams(f *flight) *cache.Entry {
+func (s *Server) askUpstreams(f *flight) (e *cache.Entry, from *upstream.Upstream) {
 	epoch := s.epoch.Load()
 	ctx, cancel := context.WithTimeout(s.ctx, exchangeBudget)
 	defer cancel()
@@ -231,11 +241,11 @@ func (s *Server) askUpstreams(f *flight) *cache.Entry {
 	} else {
 		a, err = s.upstreams.Exchange(ctx, &f.question, f.start)
 	}
-	e := s.newEntry(&a, err, f, new(cache.Entry))
+	e = s.newEntry(&a, err, f, new(cache.Entry))
 	if e.IsFailure() && !wasNotAsked(err) {
 		e.KeepFailure(s.cache.Peek(&f.question), epoch)
 	}
-	return e
+	return e, a.Upstream
 }
 
 // newEntry makes an entry, in into, of what the upstreams said, or why they did

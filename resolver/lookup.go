@@ -49,11 +49,14 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.En
 
 // resolveFor asks the upstreams a question of our own, and keeps the answer.
 func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool) (*cache.Entry, error) {
-	done := make(chan *cache.Entry, 1)
-	s.work.Go(func() { done <- s.resolve(&flight{question: *q, private: private}) })
+	f, done := &flight{question: *q, private: private}, make(chan *cache.Entry, 1)
+	s.work.Go(func() {
+		e, from := s.resolve(f)
+		s.keep(&f.question, e, from)
+		done <- e
+	})
 	select {
 	case e := <-done:
-		s.cache.Put(q, e)
 		return e, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()

@@ -22,6 +22,9 @@ func newSettings(o Settings) (*settings, error) {
 
 // mayLeadInside returns why name may lead to the private addresses in e.
 func (s *Server) mayLeadInside(name *dnswire.Name, e *cache.Entry) rebind.Reason {
+	if s.Zone(name) != nil {
+		return rebind.Forwarded
+	}
 	return s.settings.Load().rebind.Judge(name, e.Addresses, e.Inside)
 }
 

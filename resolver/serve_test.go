@@ -359,7 +359,7 @@ func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)
 	d.s.flights.waiting, d.s.flights.clients[w.path.Client.Addr()] = 1, 1
-	d.s.deliver(f, broken, (*waiter).writer, d.s.release)
+	d.s.deliver(f, broken, nil, (*waiter).writer, d.s.release)
 	if d.sent != 1 || len(d.reply) < 4 || d.reply[3]&0xf != dns.RcodeServerFailure || d.last().Source != querylog.FromError {
 		t.Errorf("%d replies: %x, want SERVFAIL", d.sent, d.reply)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/devices"
+	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver/cache"
 	"telltale/resolver/listen"
@@ -87,7 +88,7 @@ func New(o Options) (*Server, error) {
 	if up.Now == nil {
 		up.Now = o.Now
 	}
-	up.Epoch, up.Late, up.Changed = &s.epoch, s.keepLate, func() { s.cache.Flush() }
+	up.Epoch, up.Late, up.Changed = &s.epoch, s.keepLate, s.forgetAnswers
 	s.cache = cache.New(o.CacheSize, &s.epoch)
 	if s.upstreams, err = upstream.New(up); err != nil {
 		s.listeners.Close()
@@ -148,6 +149,27 @@ func (s *Server) Configure(o Settings) error {
 // said.
 func (s *Server) SetUpstreams(servers []upstream.Server) {
 	s.upstreams.SetServers(servers)
+	s.forgetAnswers()
+}
+
+// SetForwards changes which zones are asked of servers of their own, and forgets what
+// was said before. An error is what upstream.NewZones would refuse; then nothing has
+// changed.
+func (s *Server) SetForwards(forwards []upstream.Forward) error {
+	if err := s.upstreams.SetForwards(forwards); err != nil {
+		return err
+	}
+	s.forgetAnswers()
+	return nil
+}
+
+// Zone returns the zone with servers of its own that name is in; nil for none.
+func (s *Server) Zone(name *dnswire.Name) *upstream.Zone { return s.upstreams.Zones().Find(name) }
+
+// forgetAnswers forgets what upstreams have said, and are about to say to who asks
+// already: who asks from now on has the answers of those that are asked now.
+func (s *Server) forgetAnswers() {
+	s.flights.renew()
 	s.cache.Flush()
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
+	"telltale/resolver/upstream"
 )
 
 // Names answered here whatever the lists say, as wire suffixes (RFC 6761 and
@@ -70,8 +71,9 @@ func (r SpecialReply) String() string {
 // SpecialOf says what the server makes of a question by itself. Lists is what
 // lists decide of it: a local record of the user's own is stronger than what we
 // would make up for a private zone, and weaker than names that are never real.
-// Private says whether there is an upstream with a private address to ask.
-func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool) Special {
+// Private says whether there is an upstream with a private address to ask, and
+// forwarded which zones have servers of their own: the user wants those asked.
+func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded *upstream.Zones) Special {
 	local := lists == blocklists.Answer
 	switch tld := name.Suffix(1); {
 	case bytes.Equal(tld, wireLocalhost):
@@ -87,12 +89,12 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 		return Special{blocklists.SpecialAlt, NameError}
 	case local:
 		return Special{}
-	case bytes.Equal(tld, wireTest) && !o.ForwardTest:
+	case bytes.Equal(tld, wireTest) && !o.ForwardTest && forwarded.Find(name) == nil:
 		return Special{blocklists.SpecialTest, NameError}
-	case bytes.Equal(tld, wireLocal) && !o.ForwardLocal:
+	case bytes.Equal(tld, wireLocal) && !o.ForwardLocal && forwarded.Find(name) == nil:
 		return Special{blocklists.SpecialLocal, NameError}
 	case bytes.Equal(tld, wireArpa):
-		return specialOfArpa(name, qtype, lists, private)
+		return specialOfArpa(name, qtype, lists, private, forwarded)
 	case isCanary(name.Wire()) && !o.ForwardCanaries:
 		return Special{blocklists.SpecialCanary, NameError}
 	}
@@ -101,8 +103,8 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 
 // specialOfArpa is SpecialOf for resolver.arpa (RFC 9462, 8.2), home.arpa
 // (RFC 8375) and the reverse zones of private addresses (RFC 6303), which do not
-// exist where nobody private can be asked.
-func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, private bool) Special {
+// exist where nobody private can be asked and they are not forwarded.
+func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, private bool, forwarded *upstream.Zones) Special {
 	rule := blocklists.SpecialPrivateReverse
 	switch {
 	case bytes.Equal(name.Suffix(2), wireResolverArpa):
@@ -117,6 +119,8 @@ func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, pr
 		return Special{}
 	case qtype == dnswire.TypePTR && isLocalhostReverse(name):
 		return Special{blocklists.SpecialLocalhost, Loopback}
+	case forwarded.Find(name) != nil:
+		return Special{}
 	case private:
 		return Special{Reply: PrivateOnly}
 	}

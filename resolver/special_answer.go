@@ -9,7 +9,7 @@ import (
 
 // Special is SpecialOf by what is in force now.
 func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Action) Special {
-	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate())
+	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(), s.upstreams.Zones())
 }
 
 // answerSpecial appends the reply to a name that has a meaning of its own, and

@@ -11,6 +11,13 @@ import (
 
 func TestSpecialOf(t *testing.T) {
 	const block, local = blocklists.Block, blocklists.Answer
+	zones, err := upstream.NewZones([]upstream.Forward{{
+		Zones:   []string{"corp.test", "office.local", "home.arpa", "168.192.in-addr.arpa", "localhost"},
+		Servers: []upstream.Server{{Addr: netip.MustParseAddrPort("192.168.1.1:53")}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	forward := Settings{ForwardTest: true, ForwardLocal: true, ForwardCanaries: true}
 	for _, c := range []struct {
 		fact    string
@@ -19,6 +26,7 @@ func TestSpecialOf(t *testing.T) {
 		lists   blocklists.Action
 		set     Settings
 		private bool
+		zones   *upstream.Zones
 		want    Special
 	}{
 		{fact: "localhost is this machine", name: "localhost", want: Special{blocklists.SpecialLocalhost, Loopback}},
@@ -48,6 +56,15 @@ func TestSpecialOf(t *testing.T) {
 		{fact: "a local record has its reverse", name: "9.1.168.192.in-addr.arpa", typ: dnswire.TypePTR, lists: local},
 		{fact: "127.0.0.1 is localhost", name: "1.0.0.127.in-addr.arpa", typ: dnswire.TypePTR, private: true, want: Special{blocklists.SpecialLocalhost, Loopback}},
 		{fact: "a public reverse zone is like any other", name: "8.8.8.8.in-addr.arpa", typ: dnswire.TypePTR},
+		{fact: "a zone of test may be forwarded", name: "a.corp.test", zones: zones},
+		{fact: "and the rest of test does not exist", name: "a.test", zones: zones, want: Special{blocklists.SpecialTest, NameError}},
+		{fact: "a zone of local may be forwarded", name: "office.local", zones: zones},
+		{fact: "and the rest of local does not exist", name: "printer.local", zones: zones, want: Special{blocklists.SpecialLocal, NameError}},
+		{fact: "home.arpa is asked where it is forwarded", name: "nas.home.arpa", zones: zones},
+		{fact: "and of no other private upstream", name: "nas.home.arpa", private: true, zones: zones},
+		{fact: "a private reverse zone is asked where it is forwarded", name: "9.1.168.192.in-addr.arpa", typ: dnswire.TypePTR, zones: zones},
+		{fact: "another one does not exist", name: "9.1.0.10.in-addr.arpa", typ: dnswire.TypePTR, zones: zones, want: Special{blocklists.SpecialPrivateReverse, NameError}},
+		{fact: "localhost cannot be forwarded", name: "localhost", zones: zones, want: Special{blocklists.SpecialLocalhost, Loopback}},
 		{fact: "any other name is not special", name: "onion.example", lists: block},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
@@ -58,7 +75,7 @@ func TestSpecialOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := SpecialOf(&n, c.typ, c.lists, &c.set, c.private); got != c.want {
+			if got := SpecialOf(&n, c.typ, c.lists, &c.set, c.private, c.zones); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})

@@ -68,7 +68,8 @@ type Counters struct {
 type Upstream struct {
 	ID       string        `json:"id" doc:"Names the upstream; the address where the settings give it no other name."`
 	Addr     string        `json:"addr"`
-	Source   string        `json:"from" doc:"configured, or the path of a resolv.conf."`
+	Source   string        `json:"from" doc:"configured, forward, or the path of a resolv.conf."`
+	Zones    []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
 	TrustAD  bool          `json:"trust_ad"`
 	Private  bool          `json:"private" doc:"It has an address of a private network."`
 	State    string        `json:"state" doc:"up, failing, down or looped."`

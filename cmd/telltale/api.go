@@ -39,7 +39,7 @@ func (a *app) status() web.Status {
 	}
 	for _, u := range a.server.Upstreams() {
 		st.Upstreams = append(st.Upstreams, web.Upstream{
-			ID: u.ID, Addr: u.Addr.String(), Source: u.Source, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+			ID: u.ID, Addr: u.Addr.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
 			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
 		})
 	}
@@ -121,7 +121,7 @@ func (a *app) explain(ctx context.Context, q web.Question) (web.Explanation, err
 	}
 	group := a.lists.Current().GroupOf(settings, addr)
 	e := inspect.Explain(a.lists, &name, typ, group)
-	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action))
+	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action), a.server.Zone(&name))
 	if q.Offline {
 		return out, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"telltale/blocklists"
 	"telltale/config"
 	"telltale/devices"
+	"telltale/resolver/upstream"
 )
 
 // Applying settings. Whatever changes what is in force (a saved file, SIGHUP, a
@@ -133,6 +135,11 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if !slices.Equal(old.Upstreams, cfg.Upstreams) {
 		a.server.SetUpstreams(upstreams(cfg))
 	}
+	if !reflect.DeepEqual(old.Forward, cfg.Forward) {
+		if err := a.server.SetForwards(forwards(cfg)); err != nil {
+			return err
+		}
+	}
 	a.allow.Store(&cfg.Access.Allow)
 	a.level.Set(level)
 	a.cfg.Store(cfg)
@@ -143,9 +150,11 @@ func (a *app) swapLocked(cfg *config.Config) error {
 // checkParts finds what a part would refuse, before any is changed.
 func checkParts(cfg *config.Config) (level slog.Level, err error) {
 	settings := serverSettings(cfg)
+	_, zones := upstream.NewZones(forwards(cfg))
 	return level, errors.Join(
 		devices.Check(deviceList(cfg, newGroupNumbers(cfg))),
 		settings.Check(),
+		zones,
 		level.UnmarshalText([]byte(cfg.Messages.Level)),
 	)
 }

@@ -190,21 +190,20 @@ func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status
 }
 
 func (d *doctor) upstreams(st *web.Status) {
-	if len(st.Upstreams) == 0 {
+	general := 0
+	for i := range st.Upstreams {
+		if len(st.Upstreams[i].Zones) == 0 {
+			general++
+		}
+	}
+	if general == 0 {
 		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
 	}
 	asked := 0
 	for i := range st.Upstreams {
 		u := &st.Upstreams[i]
-		switch u.State {
-		case upstream.Up.String():
+		if d.upstream(u) && len(u.Zones) == 0 {
 			asked++
-			d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, u.Source, speed(u))
-		case upstream.Failing.String():
-			asked++
-			d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
-		default:
-			d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, u.Source, when(u.Since), u.Why)
 		}
 		if u.Returned > 0 {
 			d.say("warning", "upstreams", "%s sends some names back to this server (%d questions so far): they are answered SERVFAIL. Let it resolve them itself, or set another upstream", u.Addr, u.Returned)
@@ -213,9 +212,36 @@ func (d *doctor) upstreams(st *web.Status) {
 			d.say("warning", "upstreams", "%d packets from %s fitted no query: somebody may be forging answers", u.Strays, u.Addr)
 		}
 	}
-	if len(st.Upstreams) > 0 && asked == 0 {
-		d.say("wrong", "upstreams", "none can be asked: only listed names and those of your own are answered")
+	if general > 0 && asked == 0 {
+		d.say("wrong", "upstreams", "none can be asked: only listed names, those of your own and those of forward are answered")
 	}
+}
+
+// upstream says how an upstream does, and reports whether it is asked.
+func (d *doctor) upstream(u *web.Upstream) (asked bool) {
+	of := u.Source
+	if len(u.Zones) > 0 {
+		of = u.Source + " " + zonesText(u.Zones)
+	}
+	switch u.State {
+	case upstream.Up.String():
+		d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, of, speed(u))
+		return true
+	case upstream.Failing.String():
+		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, of, when(u.Since), u.Why)
+		return true
+	}
+	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, of, when(u.Since), u.Why)
+	return false
+}
+
+// zonesText writes the first zones of a forward: a prefix can stand for many.
+func zonesText(zones []string) string {
+	const most = 4
+	if more := len(zones) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(zones[:most], ", "), more)
+	}
+	return strings.Join(zones, ", ")
 }
 
 // speed says how fast an upstream answered so far, and how often it did not.

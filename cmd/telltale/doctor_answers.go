@@ -51,7 +51,7 @@ func (d *doctor) refusals(ctx context.Context, cfg *config.Config, st *web.Statu
 	})
 	if len(failed) > 0 {
 		d.say("warning", "answers", "the upstreams answer SERVFAIL for all names of %s. If only a server of your network or company knows them "+
-			"(split horizon), that server must be asked: as the upstream, or by records in own.txt", strings.Join(failed, ", "))
+			"(split horizon), that server must be asked: put the zone into forward, or records into own.txt", strings.Join(failed, ", "))
 	}
 }
 

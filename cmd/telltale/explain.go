@@ -125,18 +125,24 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	defer lists.Close()
 	e := inspect.Explain(lists, name, qtype, lists.Current().GroupOf(settings, addr))
 	server, asked := serverSettings(cfg), upstream.Options{Servers: upstreams(cfg)}
-	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS))
-	return explanationOf(e, special), nil
+	zones, err := upstream.NewZones(forwards(cfg))
+	if err != nil {
+		return web.Explanation{}, err
+	}
+	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS), zones)
+	return explanationOf(e, special, zones.Find(name)), nil
 }
 
-// explanationOf puts together what lists say of a name and what the server makes
-// of it by itself.
-func explanationOf(e inspect.Explanation, special resolver.Special) web.Explanation {
+// explanationOf puts together what lists say of a name, what the server makes of it by
+// itself, and the zone with servers of its own that it is in; nil for none.
+func explanationOf(e inspect.Explanation, special resolver.Special, zone *upstream.Zone) web.Explanation {
 	switch {
 	case special.Rule != 0:
 		e.AnswerBy(special.Rule, special.Reply.String())
 	case special.Reply == resolver.PrivateOnly:
 		e.Why += "; only upstreams with a private address are asked"
+	case zone != nil && e.Verdict.Action != blocklists.Block && e.Verdict.Action != blocklists.Answer:
+		e.Why += fmt.Sprintf("; names of %s are forwarded: only %s is asked", zone.Name, zone.Asks())
 	}
 	out := web.Explanation{
 		Name: e.Name, Type: e.Type, Verdict: e.Verdict.Action.String(), Why: e.Why, Attribution: e.Verdict.Level.String(),
@@ -238,7 +244,7 @@ func after(story *resolver.Story) string {
 		fmt.Fprintf(&b, "; no upstream gave an answer: %s", cmp.Or(story.EDE.Text, "no reason is known"))
 	case story.Verdict.Action != blocklists.Block && story.Rcode == dnswire.ServFail:
 		fmt.Fprintf(&b, "; the upstream itself says SERVFAIL%s: it cannot answer this name. A name that only servers of a company or of the home know "+
-			"must be asked of those (split horizon)", inBrackets(story.EDE.Text))
+			"must be asked of those (split horizon): put its zone into forward", inBrackets(story.EDE.Text))
 	case len(story.Private) > 0 && story.Verdict.Action != blocklists.Block:
 		fmt.Fprintf(&b, "; the answer leads to %v, a private address: %s", story.Private[0], story.Rebind)
 	}

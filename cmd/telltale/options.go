@@ -32,7 +32,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		size = -1
 	}
 	return resolver.Options{
-		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
+		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }
@@ -56,6 +56,19 @@ func upstreams(cfg *config.Config) []upstream.Server {
 	var all []upstream.Server
 	for _, u := range cfg.Upstreams {
 		all = append(all, upstream.Server{Addr: u.Address, TrustAD: u.TrustAD})
+	}
+	return all
+}
+
+// forwards are the zones with servers of their own.
+func forwards(cfg *config.Config) []upstream.Forward {
+	var all []upstream.Forward
+	for i := range cfg.Forward {
+		f := upstream.Forward{Zones: cfg.Forward[i].Domains()}
+		for _, a := range cfg.Forward[i].Upstreams {
+			f.Servers = append(f.Servers, upstream.Server{Addr: a})
+		}
+		all = append(all, f)
 	}
 	return all
 }

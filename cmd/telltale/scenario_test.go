@@ -31,6 +31,7 @@ import (
 //
 //	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/
 //	upstream.zone   what the upstream knows
+//	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files
 //	upstream.way    how it and the way to it behave, see behave
 //	steps           what happens, a step a line; "#" begins a comment
 //	anything else   a file below the scenario's directory, such as lists/ads.txt
@@ -41,11 +42,13 @@ import (
 //	want RCODE                     the reply's rcode, with no record
 //	want NAME TYPE DATA            one of its records; all must be named
 //	want ttl N / ede N TEXT / asked N   its TTL; its Extended DNS Error; queries upstream since the last query
+//	want unheard                   the upstream was never asked for the name asked last
 //	log KEY=VALUE ...              the log has a row for the name asked last, or that of name=, with these fields
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	eventually                     repeat the last query until the wants that follow it hold
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
+//	end NAME.zone                  stop another server
 //	stop                           stop the server: commands find none from then on
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
@@ -91,13 +94,15 @@ func partsOf(text string) map[string]part {
 
 // A scene is one scenario under way.
 type scene struct {
-	t     *testing.T
-	dir   string
-	at    string // file and line of the step
-	http  string
-	parts map[string]part
-	srv   *testServer
-	asked func() int64
+	t      *testing.T
+	dir    string
+	at     string // file and line of the step
+	parts  map[string]part
+	srv    *testServer
+	asked  func() int64
+	heard  func(name string) bool // whether the upstream was ever asked for it
+	others map[string]func()      // stops each of the other servers
+	places *strings.Replacer      // of what stands for an address or a path
 
 	question []string // of the last query
 	reply    *dns.Msg
@@ -115,10 +120,12 @@ func runScenario(t *testing.T, file, text string) {
 	handle = behave(t, handle, strings.Fields(s.parts["upstream.way"].text))
 	var mu sync.Mutex
 	var asked int64
+	names := map[string]bool{}
 	upstream, stop, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if q.Question[0].Qtype != dns.TypeHINFO { // a probe for loops
 			mu.Lock()
 			asked++
+			names[strings.ToLower(q.Question[0].Name)] = true
 			mu.Unlock()
 		}
 		handle(w, q)
@@ -128,15 +135,26 @@ func runScenario(t *testing.T, file, text string) {
 	}
 	defer stop()
 	s.asked = func() int64 { mu.Lock(); defer mu.Unlock(); return asked }
+	s.heard = func(name string) bool { mu.Lock(); defer mu.Unlock(); return names[strings.ToLower(dns.Fqdn(name))] }
+	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
+	defer web.Close()
+	places := []string{"{http}", web.URL}
+	s.others = map[string]func(){}
+	for name, p := range s.parts {
+		if strings.HasSuffix(name, ".zone") && name != "upstream.zone" {
+			addr, stop := serveZone(t, p.text)
+			t.Cleanup(stop)
+			s.others[name] = stop
+			places = append(places, "{"+name+"}", addr.String())
+		}
+	}
+	s.places = strings.NewReplacer(places...)
 	for name, p := range s.parts {
 		if strings.Contains(name, "/") {
 			s.write(name, p.text)
 		}
 	}
-	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
-	defer web.Close()
-	s.http = web.URL
-	s.srv = startTestServer(t, s.dir, upstream, strings.ReplaceAll(s.parts["config.yaml"].text, "{http}", web.URL))
+	s.srv = startTestServer(t, s.dir, upstream, s.places.Replace(s.parts["config.yaml"].text))
 	steps := s.parts["steps"]
 	lines := strings.Split(steps.text, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -153,6 +171,20 @@ func runScenario(t *testing.T, file, text string) {
 			t.Fatalf("%s: %v", s.at, err)
 		}
 	}
+}
+
+// serveZone starts a server that knows the records of text.
+func serveZone(t *testing.T, text string) (addr netip.AddrPort, stop func()) {
+	t.Helper()
+	handle, err := zone.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, end, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr, sync.OnceFunc(end)
 }
 
 // behave lets an upstream, or the way to it, behave as words say:
@@ -323,13 +355,17 @@ func (s *scene) write(path, text string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(s.places.Replace(text)), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 func (s *scene) step(words []string) error {
 	s.t.Helper()
+	words = slices.Clone(words)
+	for i := range words {
+		words[i] = s.places.Replace(words[i])
+	}
 	switch args := words[1:]; words[0] {
 	case "query":
 		s.question, s.before = words, s.asked()
@@ -346,9 +382,11 @@ func (s *scene) step(words []string) error {
 		return os.Remove(filepath.Join(s.dir, args[0]))
 	case "run":
 		for i := range args {
-			args[i] = strings.NewReplacer("{dir}", s.dir, "{http}", s.http).Replace(args[i])
+			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
 		}
 		s.out, s.exit = s.srv.run(args...)
+	case "end":
+		s.others[args[0]]()
 	case "stop":
 		s.srv.stop()
 	case "out":
@@ -377,6 +415,10 @@ func (s *scene) want(args []string) error {
 	case args[0] == "asked":
 		if got := s.asked() - s.before; strconv.Itoa(int(got)) != args[1] {
 			return fmt.Errorf("asked upstream %d times, want %s", got, args[1])
+		}
+	case args[0] == "unheard":
+		if s.heard(s.question[1]) {
+			return fmt.Errorf("the upstream was asked for %s", s.question[1])
 		}
 	case args[0] == "ede":
 		code, text := edeOf(s.reply)

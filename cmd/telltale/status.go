@@ -23,7 +23,8 @@ type overview struct {
 	PID       int              `json:"pid,omitempty"`
 	Started   time.Time        `json:"started,omitzero"`
 	Listen    []string         `json:"listen,omitempty"`
-	Settings  string           `json:"settings"` // the file; "" for none
+	Settings  string           `json:"settings"`          // the file; "" for none
+	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
 	Gaps      []querylog.Event `json:"gaps"`    // of the last 7 days
@@ -78,6 +79,11 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
+		for i := range st.Upstreams {
+			if len(st.Upstreams[i].Zones) > 0 {
+				o.Forward = append(o.Forward, st.Upstreams[i])
+			}
+		}
 	} else if !errors.Is(err, errStopped) {
 		return nil, err
 	}
@@ -136,6 +142,10 @@ func (o *overview) print(w io.Writer) error {
 		b.WriteString("No server is running with these settings.\n")
 	}
 	fmt.Fprintf(&b, "Settings   %s\n", cmp.Or(o.Settings, "no file: the defaults, the environment and the flags"))
+	for i := range o.Forward {
+		u := &o.Forward[i]
+		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), zonesText(u.Zones), u.Addr, u.State)
+	}
 	if t := o.Today; t != nil {
 		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "look-up"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))
 	}

@@ -23,6 +23,7 @@ const (
 	ByDesign                // it is known to do so wherever it is asked
 	OfRouter                // it is known as a router's, and a server inside said so
 	DNSList                 // it asks a DNS list about an address (RFC 5782)
+	Forwarded               // the user has it asked of servers of its own
 )
 
 // String returns the reason as explain writes it.
@@ -40,6 +41,8 @@ func (r Reason) String() string {
 		return "the name is known as a router's own"
 	case DNSList:
 		return "it is the answer of a DNS list"
+	case Forwarded:
+		return "the name is in a zone of forward"
 	}
 	return "unknown"
 }

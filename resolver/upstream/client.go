@@ -25,11 +25,28 @@ type Server struct {
 	TrustAD bool // it validates, and the way to it is trusted: its AD bit may be passed on
 }
 
+// id returns what names the server.
+func (s *Server) id() string {
+	return cmp.Or(s.ID, netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()).String())
+}
+
+// check returns why the address cannot be a server's.
+func (s *Server) check() error {
+	if !s.Addr.IsValid() || s.Addr.Port() == 0 || s.Addr.Addr().IsUnspecified() || s.Addr.Addr().IsMulticast() {
+		return fmt.Errorf("upstream %v: not the address and port of a server", s.Addr)
+	}
+	return nil
+}
+
 // Options says whom to ask. The zero value asks the system's resolvers
 // as they change, and never anybody else.
 type Options struct {
 	Servers    []Server // in order of preference; empty: those of ResolvConf
 	ResolvConf string   // a resolv.conf(5) to follow; default /etc/resolv.conf
+
+	// Forwards are zones with servers of their own, which neither Servers nor
+	// ResolvConf are asked for.
+	Forwards []Forward
 
 	// Self returns where this server listens, so that an upstream that is this
 	// server is dropped. It is called whenever the upstreams change.
@@ -74,7 +91,8 @@ type Client struct {
 	changed  func()
 	late     atomic.Int64 // conversations that wait for late replies
 
-	set atomic.Pointer[serverSet]
+	set      atomic.Pointer[serverSet]
+	forwards atomic.Pointer[forwarding] // never nil
 
 	epoch *atomic.Uint32 // see Options.Epoch
 
@@ -95,6 +113,7 @@ type serverSet struct {
 	private []*Upstream // those of all with a private address
 	dropped []Status    // listed, but never to be asked
 	none    *Error      // what exchange says when all is empty
+	zones   []string    // that they are asked for; nil: all that have no servers of their own
 }
 
 // An Upstream is a server in use: a member of a set.
@@ -103,7 +122,8 @@ type Upstream struct {
 	trustAD bool
 	private bool
 	local   bool   // its address is this machine's, from which clients ask too
-	source  string // "configured", or the path of a resolv.conf
+	source  string // "configured", "forward", or the path of a resolv.conf
+	zones   []string
 }
 
 // ID names the upstream; it is not its address.
@@ -153,8 +173,8 @@ var ErrNoPrivate = errors.New("no upstream has a private address")
 // error; that there is no upstream at all is not.
 func New(o Options) (*Client, error) {
 	for _, s := range o.Servers {
-		if !s.Addr.IsValid() || s.Addr.Port() == 0 || s.Addr.Addr().IsUnspecified() || s.Addr.Addr().IsMulticast() {
-			return nil, fmt.Errorf("upstream %v: not the address and port of a server", s.Addr)
+		if err := s.check(); err != nil {
+			return nil, err
 		}
 	}
 	u := &Client{
@@ -193,6 +213,11 @@ func New(o Options) (*Client, error) {
 	}
 	u.ctx, u.cancel = context.WithCancel(context.Background())
 	u.set.Store(&serverSet{none: noUpstream("")})
+	u.forwards.Store(&forwarding{})
+	if err := u.SetForwards(o.Forwards); err != nil {
+		u.cancel()
+		return nil, err
+	}
 	u.SetServers(o.Servers)
 	return u, nil
 }
@@ -232,12 +257,31 @@ func (u *Client) Close() {
 // swapLocked replaces the set.
 func (u *Client) swapLocked(servers []Server, source string) {
 	old := u.set.Load()
-	next := &serverSet{none: noUpstream(source)}
+	next := u.newSetLocked(servers, source, old, nil)
+	next.none = noUpstream(source)
+	u.set.Store(next)
+	u.epoch.Add(1)
+	for _, m := range old.all {
+		if !next.has(m.health) {
+			m.stop()
+		}
+	}
+	if len(next.all) == 0 {
+		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "remedy", addUpstreams)
+		u.report("upstream-none", source, next.none.Text)
+		return
+	}
+	u.log.Info("upstreams", "ask", next.ids(), "from", source)
+}
+
+// newSetLocked returns a set of those servers that are not this one. What old knows of
+// a server is kept. home is what any of them can answer; nil: what every resolver can.
+func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, home *dnswire.Question) *serverSet {
+	next := &serverSet{}
 	self := u.self()
 	seen := make(map[Server]bool)
 	for _, s := range servers {
-		addr := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
-		id := cmp.Or(s.ID, addr.String())
+		addr, id := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()), s.id()
 		once := Server{ID: id, Addr: addr}
 		if seen[once] || !addr.IsValid() {
 			continue
@@ -253,7 +297,7 @@ func (u *Client) swapLocked(servers []Server, source string) {
 		}
 		h := old.health(id, addr)
 		if h == nil {
-			h = u.startHealth(id, addr)
+			h = u.startHealth(id, addr, home)
 		} else {
 			h.requestProbe()
 		}
@@ -263,19 +307,7 @@ func (u *Client) swapLocked(servers []Server, source string) {
 			next.private = append(next.private, m)
 		}
 	}
-	u.set.Store(next)
-	u.epoch.Add(1)
-	for _, m := range old.all {
-		if next.health(m.id, m.addr) == nil {
-			m.stop()
-		}
-	}
-	if len(next.all) == 0 {
-		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "remedy", addUpstreams)
-		u.report("upstream-none", source, next.none.Text)
-		return
-	}
-	u.log.Info("upstreams", "ask", next.ids(), "from", source)
+	return next
 }
 
 // ids returns the upstreams in order of preference, for the log.
@@ -313,8 +345,13 @@ func noUpstream(source string) *Error {
 //
 // What it promises is that the answer fits the question and came from one of the
 // servers, and that an answer or an error is there within the budget.
+//
+// Names of zones that are forwarded are asked of their own servers alone.
 func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
-	set := u.set.Load()
+	set := u.forwardSet(&q.Name)
+	if set == nil {
+		set = u.set.Load()
+	}
 	if len(set.all) == 0 {
 		return Answer{}, set.none
 	}
@@ -324,6 +361,9 @@ func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start)
 // ExchangePrivate is Exchange for names that only a server of this network may
 // hear of (RFC 6303, RFC 8375). It returns ErrNoPrivate if there is none.
 func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answer, error) {
+	if u.forwardSet(&q.Name) != nil {
+		return u.Exchange(ctx, q, Start{})
+	}
 	set := u.set.Load()
 	if len(set.private) == 0 {
 		return Answer{}, ErrNoPrivate
@@ -334,7 +374,19 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answ
 // At returns the upstream at another machine's address; nil if there is none. What
 // comes from there while it is asked the same may be a question sent back.
 func (u *Client) At(addr netip.Addr) *Upstream {
-	for _, m := range u.set.Load().all {
+	if m := u.set.Load().at(addr); m != nil {
+		return m
+	}
+	for _, set := range u.forwards.Load().sets {
+		if m := set.at(addr); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *serverSet) at(addr netip.Addr) *Upstream {
+	for _, m := range s.all {
 		if m.addr.Addr() == addr && !m.local {
 			return m
 		}
@@ -359,16 +411,23 @@ func (u *Upstream) Timeout() time.Duration { return u.timing.current() }
 func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
 
 // Status returns a line for each upstream, in order of preference, then those
-// that were dropped.
+// that were dropped; first of the general ones, then of each Forward.
 func (u *Client) Status() []Status {
-	set := u.set.Load()
-	list := make([]Status, 0, len(set.all)+len(set.dropped))
-	for _, m := range set.all {
-		s := m.status()
-		s.Source, s.TrustAD, s.Private = m.source, m.trustAD, m.private
-		list = append(list, s)
+	list := u.set.Load().status(nil)
+	for _, set := range u.forwards.Load().sets {
+		list = set.status(list)
 	}
-	return append(list, set.dropped...)
+	return list
+}
+
+// status appends a line for each server.
+func (s *serverSet) status(list []Status) []Status {
+	for _, m := range s.all {
+		st := m.status()
+		st.Source, st.TrustAD, st.Private, st.Zones = m.source, m.trustAD, m.private, m.zones
+		list = append(list, st)
+	}
+	return append(list, s.dropped...)
 }
 
 // first returns the upstream that is asked first; nil where there is none.

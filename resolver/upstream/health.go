@@ -46,7 +46,8 @@ func (s *State) UnmarshalText(text []byte) error {
 type Status struct {
 	ID       string         `json:"id"`
 	Addr     netip.AddrPort `json:"addr"`
-	Source   string         `json:"from"` // "configured", or the path of a resolv.conf
+	Source   string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
+	Zones    []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
 	TrustAD  bool           `json:"trust_ad"`
 	Private  bool           `json:"private"`
 	State    State          `json:"state"`
@@ -87,6 +88,7 @@ const suspectAfter = 3
 type health struct {
 	id       string
 	addr     netip.AddrPort
+	home     *dnswire.Question // what a server of a Forward can answer; nil: one that is asked for all names
 	queries  atomic.Uint64
 	failures atomic.Uint64
 	strays   atomic.Uint64
@@ -133,9 +135,9 @@ func (h *health) rank() uint8 {
 }
 
 // startHealth begins to watch a server.
-func (u *Client) startHealth(id string, addr netip.AddrPort) *health {
+func (u *Client) startHealth(id string, addr netip.AddrPort, home *dnswire.Question) *health {
 	ctx, stop := context.WithCancel(u.ctx)
-	h := &health{id: id, addr: addr, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
+	h := &health{id: id, addr: addr, home: home, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
 	h.timing.begin(u.patience)
 	u.tasks.Go(func() { u.watch(ctx, h) })
 	return h

@@ -36,10 +36,10 @@ type probeLog struct {
 }
 
 // begin makes a probe for h.
-func (b *probeLog) begin(h *health) (*probe, dnswire.Question) {
+func (b *probeLog) begin(h *health) (*probe, *dnswire.Question) {
 	var random [16]byte
 	rand.Read(random[:])
-	q := dnswire.Question{Type: dnswire.TypeHINFO, Class: dnswire.ClassIN}
+	q := &dnswire.Question{Type: dnswire.TypeHINFO, Class: dnswire.ClassIN}
 	text := hex.EncodeToString(random[:8]) + "." + probeLabel + hex.EncodeToString(random[8:])
 	if err := q.Name.Set(text); err != nil {
 		panic(err) // it is made of legal labels
@@ -93,7 +93,9 @@ const whyLooped = "asks this server in turn"
 
 // probe asks h and returns the state that follows. The question for loops has a
 // made-up name, which an upstream may drop, refuse or take long for: then one that
-// is not made up decides, a client's where one waits for h to come up.
+// is not made up decides, a client's where one waits for h to come up. A server of a
+// Forward is not asked for made-up names: a router may well ask this server for all
+// names but its own.
 func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -101,11 +103,14 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 	replies, answers := h.replies.Load(), h.answers.Load()
 	asked, doubt := h.questions()
 	if asked == nil {
-		asked = rootServers()
+		asked = h.usual()
 	}
-	p, loopQuestion := u.probes.begin(h)
+	p, first := &probe{}, h.home
+	if first == nil {
+		p, first = u.probes.begin(h)
+	}
 	loop := make(chan outcome, 1)
-	u.tasks.Go(func() { loop <- u.askOne(ctx, m, &loopQuestion) })
+	u.tasks.Go(func() { loop <- u.askOne(ctx, m, first) })
 	if doubt != nil {
 		u.checkEDNS(ctx, m, doubt)
 	}
@@ -139,7 +144,15 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 	return Down, how.String()
 }
 
-// rootServers is the question that any server can answer.
+// usual is a question that the server can answer.
+func (h *health) usual() *dnswire.Question {
+	if h.home != nil {
+		return h.home
+	}
+	return rootServers()
+}
+
+// rootServers is the question that any resolver can answer.
 func rootServers() *dnswire.Question {
 	q := &dnswire.Question{Type: dnswire.TypeNS, Class: dnswire.ClassIN}
 	if err := q.Name.Set("."); err != nil {
@@ -161,12 +174,12 @@ func (u *Client) askOne(ctx context.Context, m *Upstream, q *dnswire.Question) o
 // on a bad line most of them may get lost.
 const ednsTries = 5
 
-// checkEDNS finds out whether m answers queries with EDNS: for the root or, as some
+// checkEDNS finds out whether m answers queries with EDNS: for what it can usually answer or, as some
 // drop that, for what it has just answered without.
 func (u *Client) checkEDNS(ctx context.Context, m *Upstream, doubt *dnswire.Question) {
 	results := make(chan result, 2)
 	var open []*conversation
-	for i, q := range []*dnswire.Question{rootServers(), doubt} {
+	for i, q := range []*dnswire.Question{m.usual(), doubt} {
 		c, err := u.converse(m, i, results)
 		if err != nil {
 			return // nothing is learnt
@@ -197,7 +210,7 @@ func (u *Client) checkEDNS(ctx context.Context, m *Upstream, doubt *dnswire.Ques
 				m.modes.learn(modePlain, time.Now())
 				return
 			}
-			for i, q := range []*dnswire.Question{rootServers(), doubt} {
+			for i, q := range []*dnswire.Question{m.usual(), doubt} {
 				open[i].send(u, q, modeFull, time.Now())
 			}
 		}

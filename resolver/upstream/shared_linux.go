@@ -106,11 +106,12 @@ func (b *QueryBatch) Flush() {
 }
 
 // Ask adds q to a batch, and reports whether that can be done. The receiver or the
-// fallback ends q, perhaps before Ask returns.
+// fallback ends q, perhaps before Ask returns. Names that are forwarded go by the
+// fallback.
 func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 	now := s.client.now()
 	m := s.client.first()
-	if m == nil {
+	if m == nil || s.client.forwardSet(&q.Question().Name) != nil {
 		return false
 	}
 	how := m.modes.current(now)
