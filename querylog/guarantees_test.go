@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,7 +142,7 @@ func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
 func TestAStoreThatIsBeingMovedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, away := t.TempDir(), t.TempDir()
-		var said strings.Builder
+		var said sharedText
 		l := open(t, Options{Dir: dir, window: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		defer l.Close()
 		add := func(name string) {
@@ -180,4 +181,22 @@ func TestAStoreThatIsBeingMovedAway(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sharedText is what several goroutines write, and may be read meanwhile.
+type sharedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *sharedText) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *sharedText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
