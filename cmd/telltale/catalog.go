@@ -86,12 +86,7 @@ what it is, two vendors for one name, a word outside the vocabulary. Each mistak
 is printed with file, line, and what to do; exit status 1 if there is one. The
 file takes the place of the shipped one of its name, and so do tables beside it.`,
 		Example: "  telltale catalog check ./xiaomi.txt\n  telltale catalog check blocklists/catalog",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage("one file or folder is expected")
-			}
-			return nil
-		},
+		Args:    oneArg("file or folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			problems, err := catalog.CheckFile(args[0])
 			if err != nil {
@@ -113,12 +108,7 @@ Pi-hole, dnsmasq, unbound, response policy zones and others, by tier: telemetry,
 and mixed for both. With --since, CHANGES.md says what changed entry by entry.
 A single list is written by 'telltale lists export'.`,
 		Example: "  telltale catalog export ./catalogue\n  telltale catalog export ./new --since ./old/catalogue.json",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage("one folder is expected")
-			}
-			return nil
-		},
+		Args:    oneArg("folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			known, err := catalog.Load()
 			if err != nil {
