@@ -317,11 +317,11 @@ func Names(tell func(name string, listed bool, tier string)) error {
 
 // Edition is the date of the shipped lists; of two editions the later one is newer.
 func Edition() string {
-	b, err := fs.ReadFile(FS(), editionFile)
+	files, err := readFiles(FS(), editionFile)
 	if err != nil {
 		return "" // the package's tests find it
 	}
-	return strings.TrimSpace(string(b))
+	return files.edition()
 }
 
 // Version identifies the shipped lists: a part of the SHA-256 of their text.

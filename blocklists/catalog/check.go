@@ -25,9 +25,8 @@ func (p Problem) String() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Lin
 
 // Check reads the files *.txt at the root of fsys, and the tables beside them, and
 // returns everything about them that the catalogue does not allow, in the order of
-// files and lines. It
-// needs nothing but the files: what the outside says of them (coverage, names
-// that must never be blocked) is checked by the package's tests.
+// files and lines. It needs nothing but the files: what the outside says of them
+// (coverage, names that must never be blocked) is checked by the package's tests.
 func Check(fsys fs.FS) ([]Problem, error) {
 	files, err := readFiles(fsys, "*.txt", "*.tsv")
 	if err != nil {
@@ -90,9 +89,7 @@ func (c *checker) file(name string, text []byte) {
 	}
 }
 
-var (
-	since = regexp.MustCompile(`^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$`)
-)
+var since = regexp.MustCompile(`^(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?$`)
 
 // entry checks what one entry says of itself.
 func (c *checker) entry(e *Entry) {
