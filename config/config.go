@@ -63,8 +63,27 @@ type Listen struct {
 
 // An Upstream is a resolver that unlisted names are asked of.
 type Upstream struct {
-	Address netip.AddrPort `key:"address"`
-	TrustAD bool           `key:"trust_ad"` // its AD bit is passed on to clients that ask for it
+	Address ServerAddress `key:"address"`
+	TrustAD bool          `key:"trust_ad"` // its AD bit is passed on to clients that ask for it
+}
+
+// A ServerAddress is where a resolver is, and how it is asked.
+type ServerAddress struct {
+	netip.AddrPort
+	Transport string // "" (UDP, and TCP where that is needed), "tcp" or "tls"
+	Name      string // of tls: what its certificate must be for; "": the address
+}
+
+// String returns what parseServerAddress reads.
+func (a ServerAddress) String() string {
+	text := a.AddrPort.String()
+	if a.Transport != "" {
+		text = a.Transport + "://" + text
+	}
+	if a.Name != "" {
+		text += "#" + a.Name
+	}
+	return text
 }
 
 // A Forward is zones whose names are asked of servers of their own alone.

@@ -101,13 +101,41 @@ func parseObserve(text string) (Observe, bool) {
 	return Observe{On: true, Until: until}, err == nil
 }
 
-// parseAddrPort reads ADDRESS:PORT; without a port it is 53.
-func parseAddrPort(text string) (netip.AddrPort, bool) {
+// parseAddrPort reads ADDRESS:PORT; port is for an address alone.
+func parseAddrPort(text string, port uint16) (netip.AddrPort, bool) {
 	if a, err := netip.ParseAddrPort(text); err == nil {
 		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), true
 	}
 	a, ok := parseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
-	return netip.AddrPortFrom(a, 53), ok
+	return netip.AddrPortFrom(a, port), ok
+}
+
+// parseServerAddress reads ADDRESS:PORT, or a URL of it: udp://ADDRESS:PORT,
+// tcp://ADDRESS:PORT or tls://ADDRESS:PORT#NAME. Without a port it is 53, or 853 for
+// tls.
+func parseServerAddress(text string) (a ServerAddress, ok bool) {
+	port := uint16(53)
+	rest := text
+	if scheme, after, isURL := strings.Cut(text, "://"); isURL {
+		switch scheme = strings.ToLower(scheme); scheme {
+		case "udp":
+		case "tcp":
+			a.Transport = scheme
+		case "tls":
+			a.Transport, port = scheme, 853
+		default:
+			return a, false
+		}
+		rest = after
+	}
+	if address, name, named := strings.Cut(rest, "#"); named {
+		if a.Name, ok = parseDomain(name); !ok || a.Transport != "tls" || a.Name == "." {
+			return ServerAddress{}, false
+		}
+		rest = address
+	}
+	a.AddrPort, ok = parseAddrPort(rest, port)
+	return a, ok
 }
 
 func parseAddr(text string) (netip.Addr, bool) {
@@ -207,8 +235,11 @@ func parse(text string, s *setting, v reflect.Value) (ok bool, expected, near st
 		*p, expected = parseSchedule(text)
 		return expected == "", expected, ""
 	case *netip.AddrPort:
-		*p, ok = parseAddrPort(text)
+		*p, ok = parseAddrPort(text, 53)
 		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53", ""
+	case *ServerAddress:
+		*p, ok = parseServerAddress(text)
+		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME", ""
 	case *netip.Addr:
 		*p, ok = parseAddr(text)
 		return ok, "an address such as 192.0.2.1 or 2001:db8::1", ""

@@ -66,20 +66,21 @@ type Counters struct {
 
 // An Upstream is a resolver that is asked.
 type Upstream struct {
-	ID       string        `json:"id" doc:"Names the upstream; the address where the settings give it no other name."`
-	Addr     string        `json:"addr"`
-	Source   string        `json:"from" doc:"configured, forward, or the path of a resolv.conf."`
-	Zones    []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
-	TrustAD  bool          `json:"trust_ad"`
-	Private  bool          `json:"private" doc:"It has an address of a private network."`
-	State    string        `json:"state" doc:"up, failing, down or looped."`
-	Why      string        `json:"why,omitempty" doc:"Why it is not up."`
-	Since    time.Time     `json:"since" doc:"When the state last changed."`
-	Queries  uint64        `json:"queries"`
-	Failures uint64        `json:"failures"`
-	Returned uint64        `json:"returned" doc:"Questions that it asked this server while it was being asked them."`
-	Strays   uint64        `json:"strays" doc:"Packets from its address that fitted no query."`
-	SRTT     time.Duration `json:"srtt" doc:"Smoothed time to an answer in nanoseconds; 0 for none yet."`
+	ID        string        `json:"id" doc:"Names the upstream: its address, or a URL such as tls://192.0.2.1:853#dns.example."`
+	Addr      string        `json:"addr"`
+	Transport string        `json:"transport" doc:"How it is asked: udp (and TCP where that is needed), tcp, or tls for DNS over TLS."`
+	Source    string        `json:"from" doc:"configured, forward, or the path of a resolv.conf."`
+	Zones     []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
+	TrustAD   bool          `json:"trust_ad"`
+	Private   bool          `json:"private" doc:"It has an address of a private network."`
+	State     string        `json:"state" doc:"up, failing, down or looped."`
+	Why       string        `json:"why,omitempty" doc:"Why it is not up."`
+	Since     time.Time     `json:"since" doc:"When the state last changed."`
+	Queries   uint64        `json:"queries"`
+	Failures  uint64        `json:"failures"`
+	Returned  uint64        `json:"returned" doc:"Questions that it asked this server while it was being asked them."`
+	Strays    uint64        `json:"strays" doc:"Packets from its address that fitted no query."`
+	SRTT      time.Duration `json:"srtt" doc:"Smoothed time to an answer in nanoseconds; 0 for none yet."`
 }
 
 // A Health is the answer of the server's own listeners.

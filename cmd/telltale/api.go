@@ -39,7 +39,7 @@ func (a *app) status() web.Status {
 	}
 	for _, u := range a.server.Upstreams() {
 		st.Upstreams = append(st.Upstreams, web.Upstream{
-			ID: u.ID, Addr: u.Addr.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+			ID: u.ID, Addr: u.Addr.String(), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
 			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
 		})
 	}

@@ -206,10 +206,10 @@ func (d *doctor) upstreams(st *web.Status) {
 			asked++
 		}
 		if u.Returned > 0 {
-			d.say("warning", "upstreams", "%s sends some names back to this server (%d questions so far): they are answered SERVFAIL. Let it resolve them itself, or set another upstream", u.Addr, u.Returned)
+			d.say("warning", "upstreams", "%s sends some names back to this server (%d questions so far): they are answered SERVFAIL. Let it resolve them itself, or set another upstream", u.ID, u.Returned)
 		}
 		if u.Strays > 0 {
-			d.say("warning", "upstreams", "%d packets from %s fitted no query: somebody may be forging answers", u.Strays, u.Addr)
+			d.say("warning", "upstreams", "%d packets from %s fitted no query: %s", u.Strays, u.ID, strayMeans(u))
 		}
 	}
 	if general > 0 && asked == 0 {
@@ -225,13 +225,13 @@ func (d *doctor) upstream(u *web.Upstream) (asked bool) {
 	}
 	switch u.State {
 	case upstream.Up.String():
-		d.say("ok", "upstreams", "%s (%s) is up%s", u.Addr, of, speed(u))
+		d.say("ok", "upstreams", "%s (%s) is up%s", u.ID, of, speed(u))
 		return true
 	case upstream.Failing.String():
-		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.Addr, of, when(u.Since), u.Why)
+		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.ID, of, when(u.Since), u.Why)
 		return true
 	}
-	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.Addr, of, when(u.Since), u.Why)
+	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.ID, of, when(u.Since), u.Why)
 	return false
 }
 
@@ -242,6 +242,14 @@ func zonesText(zones []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(zones[:most], ", "), more)
 	}
 	return strings.Join(zones, ", ")
+}
+
+// strayMeans says what packets are a sign of that fit no query.
+func strayMeans(u *web.Upstream) string {
+	if u.Transport == upstream.TLS.String() {
+		return "that server answers wrongly; set another upstream"
+	}
+	return "somebody may be forging answers"
 }
 
 // speed says how fast an upstream answered so far, and how often it did not.

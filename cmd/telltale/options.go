@@ -52,10 +52,13 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 	}
 }
 
+// transports are the words of the settings for how an upstream is asked.
+var transports = map[string]upstream.Transport{"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS}
+
 func upstreams(cfg *config.Config) []upstream.Server {
 	var all []upstream.Server
 	for _, u := range cfg.Upstreams {
-		all = append(all, upstream.Server{Addr: u.Address, TrustAD: u.TrustAD})
+		all = append(all, upstream.Server{Addr: u.Address.AddrPort, Transport: transports[u.Address.Transport], Name: u.Address.Name, TrustAD: u.TrustAD})
 	}
 	return all
 }

@@ -5,6 +5,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,15 +20,17 @@ import (
 // A Server is a server to ask.
 type Server struct {
 	// ID names the server in status, log and reports. It stays when the address
-	// does not; empty: the address.
-	ID      string
-	Addr    netip.AddrPort
-	TrustAD bool // it validates, and the way to it is trusted: its AD bit may be passed on
+	// does not; empty: the address, as a URL where Transport is not UDP.
+	ID        string
+	Addr      netip.AddrPort
+	Transport Transport
+	Name      string // of TLS: what its certificate must be valid for; empty: the address
+	TrustAD   bool   // it validates, and the way to it is trusted: its AD bit may be passed on
 }
 
 // id returns what names the server.
 func (s *Server) id() string {
-	return cmp.Or(s.ID, netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()).String())
+	return cmp.Or(s.ID, s.defaultID(netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())))
 }
 
 // check returns why the address cannot be a server's.
@@ -52,6 +55,9 @@ type Options struct {
 	// server is dropped. It is called whenever the upstreams change.
 	Self func() []netip.AddrPort
 
+	// Roots are the authorities whose certificates are valid; nil: those of the system.
+	Roots *x509.CertPool
+
 	Patience time.Duration // how long an upstream may be silent of which nothing is known; default 400 ms
 	Budget   time.Duration // how long one query may take in all; default 4.8 s
 
@@ -70,7 +76,8 @@ type Options struct {
 	Report func(kind, subject, detail string) // what a person should hear of; may be nil
 	Now    func() time.Time
 
-	pace pace
+	pace       pace
+	streamIdle time.Duration // of connections; default streamIdle
 }
 
 // A Client asks the first upstream that is up, and the next when one is silent,
@@ -82,6 +89,7 @@ type Client struct {
 	patience time.Duration
 	budget   time.Duration
 	pace     pace
+	roots    *x509.CertPool
 	self     func() []netip.AddrPort
 	log      *slog.Logger
 	report   func(kind, subject, detail string)
@@ -95,6 +103,8 @@ type Client struct {
 	forwards atomic.Pointer[forwarding] // never nil
 
 	epoch *atomic.Uint32 // see Options.Epoch
+
+	streamIdle time.Duration // see Options.streamIdle; 0: the default
 
 	probes probeLog
 	ctx    context.Context // ends with Close
@@ -181,6 +191,7 @@ func New(o Options) (*Client, error) {
 		patience: cmp.Or(o.Patience, 400*time.Millisecond),
 		budget:   cmp.Or(o.Budget, 4800*time.Millisecond),
 		pace:     o.pace.orDefault(),
+		roots:    o.Roots,
 		self:     o.Self,
 		log:      o.Logger,
 		report:   o.Report,
@@ -189,6 +200,8 @@ func New(o Options) (*Client, error) {
 		epoch:    o.Epoch,
 		onLate:   o.Late,
 		changed:  o.Changed,
+
+		streamIdle: o.streamIdle,
 	}
 	if u.self == nil {
 		u.self = func() []netip.AddrPort { return nil }
@@ -282,22 +295,22 @@ func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, h
 	seen := make(map[Server]bool)
 	for _, s := range servers {
 		addr, id := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()), s.id()
-		once := Server{ID: id, Addr: addr}
+		once := Server{ID: id, Addr: addr, Transport: s.Transport, Name: s.Name}
 		if seen[once] || !addr.IsValid() {
 			continue
 		}
 		seen[once] = true
 		if isSelf(addr, self) {
 			next.dropped = append(next.dropped, Status{
-				ID: id, Addr: addr, Source: source, State: Self, Why: "it is this server", Since: u.now(),
+				ID: id, Addr: addr, Transport: s.Transport, Source: source, State: Self, Why: "it is this server", Since: u.now(),
 			})
 			u.log.Error("upstream dropped: it is this server itself", "upstream", id, "from", source)
 			u.report("upstream-self", id, "listed in "+source+", but it is this server itself; not asked")
 			continue
 		}
-		h := old.health(id, addr)
+		h := old.health(once)
 		if h == nil {
-			h = u.startHealth(id, addr, home)
+			h = u.startHealth(once, home)
 		} else {
 			h.requestProbe()
 		}
@@ -319,10 +332,11 @@ func (s *serverSet) ids() []string {
 	return list
 }
 
-// health returns what is known of a member; nil if it is none.
-func (s *serverSet) health(id string, addr netip.AddrPort) *health {
+// health returns what is known of a member; nil if it is none. server has an ID, and
+// says nothing of trust.
+func (s *serverSet) health(server Server) *health {
 	for _, m := range s.all {
-		if m.id == id && m.addr == addr {
+		if m.server == server {
 			return m.health
 		}
 	}

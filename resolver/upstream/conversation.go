@@ -32,17 +32,19 @@ const (
 type outcome uint8
 
 const (
-	answered    outcome = iota
-	servFailed          // SERVFAIL that is no validator's verdict
-	refused             // will not answer this, or anything
-	unsupported         // could not read the question
-	silent              // no reply that fits in time
-	unreachable         // the network says that nobody is there
-	notSent             // this machine could not send: no descriptors, no memory
+	answered       outcome = iota
+	servFailed             // SERVFAIL that is no validator's verdict
+	refused                // will not answer this, or anything
+	unsupported            // could not read the question
+	silent                 // no reply that fits in time
+	unreachable            // the network says that nobody is there
+	notSent                // this machine could not send: no descriptors, no memory
+	badCertificate         // not valid: it may be anybody
+	noTLS                  // a server is there, but no TLS with it
 )
 
 func (o outcome) String() string {
-	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked"}[o]
+	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked", "has no valid certificate", "offers no TLS that can be used"}[o]
 }
 
 // A result is what came of asking a candidate.
@@ -236,7 +238,12 @@ func (m *Upstream) answer(b *exchangeBuffer, end int) Answer {
 
 // outcomeOf reads an error of the socket.
 func outcomeOf(err error) outcome {
+	var handshake *handshakeError
 	switch {
+	case errors.As(err, &handshake) && handshake.isCertificate():
+		return badCertificate
+	case handshake != nil:
+		return noTLS
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return silent
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS),

@@ -40,6 +40,7 @@ type candidate struct {
 	sent     int           // by UDP, all conversations
 	timeout  time.Duration // in force when it was sent first
 	udp      *conversation // the last; nil: not asked by UDP
+	streamed *streamQuery  // the last; nil: not asked by its stream
 	waiting  bool          // for a reply to udp
 	plain    bool          // it could not read a query with EDNS
 	wantTCP  bool          // it is to be asked by TCP now
@@ -172,6 +173,8 @@ func (c *candidate) canBeAsked(now time.Time) bool {
 	switch {
 	case c.done || c.tcpWaits:
 		return false
+	case c.stream != nil:
+		return c.wantTCP || !c.tcp // what a stream does not bring, it would not bring again
 	case c.wantTCP || !c.tcp || c.sent < maxSilent:
 		return true
 	}
@@ -187,6 +190,9 @@ func (x *exchange) ask(i int) time.Duration {
 		c.queries.Add(1)
 	}
 	x.sendings++
+	if c.stream != nil {
+		return x.askStream(i)
+	}
 	tcp := c.wantTCP || c.sent == 0 && c.modes.current(now) == modeTCP && !c.tcp ||
 		!c.tcp && c.sent >= maxSilent && !c.modes.isAlive(now)
 	if tcp {
@@ -245,6 +251,23 @@ func (x *exchange) askTCP(i int) {
 	})
 }
 
+// askStream asks the i-th candidate by its stream.
+func (x *exchange) askStream(i int) time.Duration {
+	c := &x.list[i]
+	c.wantTCP, c.tcp, c.tcpWaits = false, true, true
+	c.timeout = c.timing.current()
+	wait := c.timeout
+	if !c.stream.connected() {
+		wait = max(4*wait, steadyResend) // for TCP, TLS and the answer
+	}
+	how := modeFull
+	if c.plain || c.modes.current(time.Now()) == modePlain {
+		how = modePlain
+	}
+	c.streamed = c.stream.ask(c.Upstream, x.q, how, i, x.results)
+	return x.share(i, wait)
+}
+
 // take takes in a result, and reports whether it is the answer.
 func (x *exchange) take(r *result) (answered bool) {
 	c := &x.list[r.from]
@@ -255,7 +278,7 @@ func (x *exchange) take(r *result) (answered bool) {
 	}
 	if r.err != nil {
 		how := outcomeOf(r.err)
-		if r.udp == nil && (c.waiting || c.sent < maxSilent && how != notSent) {
+		if r.udp == nil && c.stream == nil && (c.waiting || c.sent < maxSilent && how != notSent) {
 			c.outcome = how // it may do better by UDP
 			return false
 		}
@@ -279,7 +302,7 @@ func (x *exchange) take(r *result) (answered bool) {
 		if c.plain || c.modes.current(time.Now()) == modePlain {
 			x.giveUp(c, unsupported)
 		} else {
-			c.plain = true
+			c.plain, c.wantTCP = true, c.stream != nil
 		}
 	case replyServFail:
 		if len(r.answer.Wire) >= dnswire.HeaderLen && r.answer.Wire[5] == 1 {
@@ -304,6 +327,9 @@ func (x *exchange) answeredBy(c *candidate, r *result) {
 			}
 		}
 	}
+	if c.stream != nil {
+		return // it has learnt by itself
+	}
 	if r.udp == nil {
 		x.client.setUp(c.health)
 		if c.sent >= maxSilent && !c.modes.isAlive(now) {
@@ -327,7 +353,7 @@ func (x *exchange) giveUp(c *candidate, how outcome) {
 // timedOut takes in that the i-th candidate was silent for so long.
 func (x *exchange) timedOut(i int, waited time.Duration) {
 	c := &x.list[i]
-	if !c.waiting {
+	if !c.waiting && (c.stream == nil || !c.tcpWaits) {
 		return
 	}
 	if waited >= c.timing.current() {
@@ -363,14 +389,18 @@ func (x *exchange) leave() {
 	var q *dnswire.Question
 	for i := range x.list {
 		c := &x.list[i]
-		if c.udp == nil {
+		if c.udp == nil && c.streamed == nil {
 			continue
 		}
 		if q == nil {
 			q = new(dnswire.Question)
 			*q = *x.q
 		}
-		x.client.leave(c.udp, q)
+		if c.streamed != nil {
+			x.client.leave(c.streamed, q)
+		} else {
+			x.client.leave(c.udp, q)
+		}
 	}
 	for {
 		select {
@@ -382,8 +412,13 @@ func (x *exchange) leave() {
 	}
 }
 
+// A sending is a query that was sent and may be answered late.
+type sending interface {
+	leave(late func(*Answer), end func())
+}
+
 // leave lets c wait for a late reply to q, if not too many do.
-func (u *Client) leave(c *conversation, q *dnswire.Question) {
+func (u *Client) leave(c sending, q *dnswire.Question) {
 	if u.onLate == nil || u.late.Load() >= maxLate {
 		c.leave(nil, func() {})
 		return

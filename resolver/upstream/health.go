@@ -44,20 +44,21 @@ func (s *State) UnmarshalText(text []byte) error {
 
 // An Status is what is known of an upstream.
 type Status struct {
-	ID       string         `json:"id"`
-	Addr     netip.AddrPort `json:"addr"`
-	Source   string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
-	Zones    []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
-	TrustAD  bool           `json:"trust_ad"`
-	Private  bool           `json:"private"`
-	State    State          `json:"state"`
-	Why      string         `json:"why,omitempty"` // why it is not up
-	Since    time.Time      `json:"since"`         // the last change of State
-	Queries  uint64         `json:"queries"`       // clients' queries it was asked, probes not counted
-	Failures uint64         `json:"failures"`      // those of Queries it gave no answer to
-	Returned uint64         `json:"returned"`      // questions that it asked this server while it was being asked them
-	Strays   uint64         `json:"strays"`        // packets that came from its address but did not fit the query
-	SRTT     time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
+	ID        string         `json:"id"`
+	Addr      netip.AddrPort `json:"addr"`
+	Transport Transport      `json:"transport"`
+	Source    string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
+	Zones     []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
+	TrustAD   bool           `json:"trust_ad"`
+	Private   bool           `json:"private"`
+	State     State          `json:"state"`
+	Why       string         `json:"why,omitempty"` // why it is not up
+	Since     time.Time      `json:"since"`         // the last change of State
+	Queries   uint64         `json:"queries"`       // clients' queries it was asked, probes not counted
+	Failures  uint64         `json:"failures"`      // those of Queries it gave no answer to
+	Returned  uint64         `json:"returned"`      // questions that it asked this server while it was being asked them
+	Strays    uint64         `json:"strays"`        // packets that came from its address but did not fit the query
+	SRTT      time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
 }
 
 // A pace is how often upstreams are probed.
@@ -86,9 +87,11 @@ const suspectAfter = 3
 // one watcher finds so: no name that a client can ask for decides that. It is up as
 // soon as it replies to anything.
 type health struct {
+	server   Server // with an ID; what it says of trust is its members'
 	id       string
 	addr     netip.AddrPort
 	home     *dnswire.Question // what a server of a Forward can answer; nil: one that is asked for all names
+	stream   *stream           // carries its queries; nil: they go by UDP
 	queries  atomic.Uint64
 	failures atomic.Uint64
 	strays   atomic.Uint64
@@ -135,10 +138,11 @@ func (h *health) rank() uint8 {
 }
 
 // startHealth begins to watch a server.
-func (u *Client) startHealth(id string, addr netip.AddrPort, home *dnswire.Question) *health {
+func (u *Client) startHealth(s Server, home *dnswire.Question) *health {
 	ctx, stop := context.WithCancel(u.ctx)
-	h := &health{id: id, addr: addr, home: home, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
+	h := &health{server: s, id: s.ID, addr: s.Addr, home: home, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
 	h.timing.begin(u.patience)
+	h.stream = u.newStream(h, s, ctx.Done())
 	u.tasks.Go(func() { u.watch(ctx, h) })
 	return h
 }
@@ -196,7 +200,7 @@ func (h *health) failed(how outcome) {
 	switch how {
 	case unsupported, notSent:
 		return
-	case unreachable:
+	case unreachable, badCertificate, noTLS:
 		h.requestProbe()
 	}
 	if h.streak.Add(1) >= suspectAfter {
@@ -249,7 +253,7 @@ func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return Status{
-		ID: h.id, Addr: h.addr, State: State(h.state.Load()), Why: h.why, Since: h.since,
+		ID: h.id, Addr: h.addr, Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
 		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
 		SRTT: h.timing.srtt(),
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -140,6 +141,9 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 		return Failing, how.String()
 	case h.replies.Load() != replies:
 		return Up, "" // it answers clients
+	}
+	if h.stream != nil {
+		return Down, cmp.Or(h.stream.lastProblem(), how.String())
 	}
 	return Down, how.String()
 }

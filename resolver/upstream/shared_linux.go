@@ -111,7 +111,7 @@ func (b *QueryBatch) Flush() {
 func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 	now := s.client.now()
 	m := s.client.first()
-	if m == nil || s.client.forwardSet(&q.Question().Name) != nil {
+	if m == nil || m.stream != nil || s.client.forwardSet(&q.Question().Name) != nil {
 		return false
 	}
 	how := m.modes.current(now)

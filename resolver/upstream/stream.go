@@ -1,0 +1,520 @@
+package upstream
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// Bounds of a connection that queries share.
+const (
+	maxWindow     = 256              // queries that are waited for at once on a connection; others wait their turn
+	maxPending    = 4 * maxWindow    // with those that may be answered late
+	maxStreamEnds = 5                // connections that may end under one query before it has failed
+	streamIdle    = 30 * time.Second // a connection that carries nothing is closed then (RFC 7766, 6.2.3)
+	leastDead     = 2 * time.Second  // a connection on which nothing comes for so long is given up
+	leastDial     = 2 * time.Second  // and one that is not there after so long
+	mostDial      = 4 * time.Second
+	quotaGrows    = 16 // connections in a row that answered their quota, and the next gets twice as much
+)
+
+// A stream carries queries to one upstream, by TCP or TLS, on one connection that
+// stays open (RFC 7766, RFC 7858): many at a time, whose answers come in any order.
+// What a connection leaves unanswered goes out again on the next. There is a
+// goroutine that writes and one that reads only while there is a connection.
+type stream struct {
+	client  *Client
+	health  *health
+	secure  *tls.Config     // nil: TCP without TLS
+	retired <-chan struct{} // is closed when the upstream is no longer one
+	wake    chan struct{}   // holds one while the queue has something new
+	idle    time.Duration   // how long a connection may carry nothing
+
+	mu         sync.Mutex
+	serving    bool // the goroutine that dials and writes runs
+	isOpen     bool // there is a connection
+	queue      []*streamQuery
+	pending    map[uint16]*streamQuery // sent on the connection, by id
+	waiting    int                     // those of pending that somebody waits for
+	quota      int                     // how many are sent on one connection; 0: any number
+	filled     int                     // connections in a row that answered their quota
+	sent       int                     // on the connection
+	answers    int                     // on the connection
+	strays     int                     // on the connection
+	expired    time.Time               // when expireLocked last looked
+	active     time.Time               // something was sent or came
+	unanswered time.Time               // since when somebody waits and nothing comes; zero: nobody
+	problem    string                  // why there was no connection the last time; empty: there was
+}
+
+// A streamQuery is a query given to a stream. The stream's mutex guards what changes.
+type streamQuery struct {
+	stream  *stream
+	member  *Upstream
+	message []byte // with its length in front; its id is set each time it is sent
+	asked   []byte // the part of message that a reply repeats
+	from    int
+	results chan<- result
+
+	id    uint16
+	sent  time.Time
+	ends  int  // connections that have ended under it
+	ended bool // there is a result
+	late  func(*Answer)
+	end   func() // called at the end, when late is set
+}
+
+// newStream returns the stream to an upstream; nil if it is asked by UDP.
+func (u *Client) newStream(h *health, s Server, retired <-chan struct{}) *stream {
+	if s.Transport == UDP {
+		return nil
+	}
+	t := &stream{client: u, health: h, retired: retired, wake: make(chan struct{}, 1), idle: streamIdle, pending: map[uint16]*streamQuery{}}
+	if u.streamIdle != 0 {
+		t.idle = u.streamIdle
+	}
+	if s.Transport == TLS {
+		t.secure = u.tlsConfig(s)
+	}
+	return t
+}
+
+// ask sends q, and posts one result to results, which must have room.
+func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, results chan<- result) *streamQuery {
+	var b exchangeBuffer
+	message, asked := b.writeQuery(q, 0, how, m.trustAD)
+	message = b.query[:2+len(message)]
+	if s.secure != nil && how != modePlain {
+		message = appendPadding(message)
+		asked = message[2 : 2+len(asked)]
+	}
+	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, from: from, results: results}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, sq)
+	if !s.serving {
+		s.serving = true
+		s.client.tasks.Go(s.serve)
+	}
+	s.wakeUp()
+	return sq
+}
+
+// paddingBlock is what the length of encrypted queries is a multiple of (RFC 8467, 4.1).
+const paddingBlock = 128
+
+// appendPadding pads a message, which has its length in front and ends with an OPT
+// without options (RFC 7830).
+func appendPadding(message []byte) []byte {
+	const option = 12
+	size := (paddingBlock - (len(message)-2+4)%paddingBlock) % paddingBlock
+	binary.BigEndian.PutUint16(message[len(message)-2:], uint16(4+size))
+	message = append(message, 0, option, 0, byte(size))
+	message = append(message, make([]byte, size)...)
+	binary.BigEndian.PutUint16(message, uint16(len(message)-2))
+	return message
+}
+
+// wakeUp has the writer look at the queue.
+func (s *stream) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// connected reports whether there is a connection.
+func (s *stream) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isOpen
+}
+
+// lastProblem returns why there was no connection the last time; empty if there was.
+func (s *stream) lastProblem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem
+}
+
+// serve dials and writes for as long as there is something to be sent.
+func (s *stream) serve() {
+	for s.hasWork() {
+		raw, conn, err := s.dial()
+		s.mu.Lock()
+		s.problem = describeProblem(err)
+		s.mu.Unlock()
+		if err != nil {
+			s.failAll(err)
+			continue
+		}
+		s.carry(raw, conn)
+	}
+}
+
+// hasWork reports whether a connection is needed. If not, the next query starts
+// another goroutine.
+func (s *stream) hasWork() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving = len(s.queue) > 0
+	return s.serving
+}
+
+// dial opens a connection. raw is what conn rests on.
+func (s *stream) dial() (raw, conn net.Conn, err error) {
+	limit := min(max(4*s.health.timing.current(), leastDial), mostDial)
+	ctx, cancel := context.WithTimeout(s.client.ctx, limit)
+	defer cancel()
+	if raw, err = new(net.Dialer).DialContext(ctx, "tcp", s.health.addr.String()); err != nil {
+		return nil, nil, err
+	}
+	if s.secure == nil {
+		return raw, raw, nil
+	}
+	secure := tls.Client(raw, s.secure)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		return nil, nil, &handshakeError{err}
+	}
+	return raw, secure, nil
+}
+
+// carry writes what is in the queue, until the connection ends.
+func (s *stream) carry(raw, conn net.Conn) {
+	defer interrupt(s.client.ctx, raw)()
+	s.begin()
+	over := make(chan struct{})
+	var why error
+	s.client.tasks.Go(func() {
+		defer close(over)
+		why = s.read(conn)
+	})
+	err := s.write(conn, over)
+	if err == nil {
+		conn.Close() // it says goodbye, and the far end is there to hear it
+	}
+	raw.Close()
+	<-over
+	if err == nil || errors.Is(err, errOver) {
+		err = why
+	}
+	s.finish(err)
+}
+
+var (
+	// errOver means that the far end has closed the connection.
+	errOver = errors.New("the connection has ended")
+	// errDead means that nothing comes any more.
+	errDead error = &net.OpError{Op: "read", Net: "tcp", Err: context.DeadlineExceeded}
+)
+
+// write sends the queue until the connection is over; nil means that nobody needs
+// it any more.
+func (s *stream) write(conn net.Conn, over <-chan struct{}) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	retired := s.retired
+	var out []byte
+	for {
+		now := time.Now()
+		if out = s.takeQueue(out[:0], now); len(out) > 0 {
+			conn.SetWriteDeadline(now.Add(s.deadAfter()))
+			if _, err := conn.Write(out); err != nil {
+				return err
+			}
+		}
+		wait, err := s.rest(time.Now(), retired == nil)
+		if err != nil || wait <= 0 {
+			return err
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case <-retired:
+			retired = nil
+		case <-over:
+			return errOver
+		}
+	}
+}
+
+// deadAfter returns how long nothing may come on a connection while somebody waits.
+func (s *stream) deadAfter() time.Duration { return max(2*s.health.timing.current(), leastDead) }
+
+// begin takes in that there is a new connection.
+func (s *stream) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isOpen, s.sent, s.answers, s.strays, s.active, s.unanswered = true, 0, 0, 0, time.Now(), time.Time{}
+}
+
+// takeQueue appends what may be sent now to out, and makes it pending.
+func (s *stream) takeQueue(out []byte, now time.Time) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expireLocked(now)
+	n := 0
+	for _, sq := range s.queue {
+		if s.waiting >= maxWindow || s.quota > 0 && s.sent >= s.quota {
+			break
+		}
+		n++
+		sq.id, sq.sent = s.newIDLocked(), now
+		binary.BigEndian.PutUint16(sq.message[2:], sq.id)
+		s.pending[sq.id] = sq
+		s.waiting++
+		s.sent++
+		out = append(out, sq.message...)
+	}
+	s.queue = slices.Delete(s.queue, 0, n)
+	if n > 0 {
+		s.active = now
+		if s.unanswered.IsZero() {
+			s.unanswered = now
+		}
+	}
+	return out
+}
+
+// expireLocked ends what nobody waits for and is too late by now; all of it, where
+// there is too much.
+func (s *stream) expireLocked(now time.Time) {
+	within := lateWithin
+	if len(s.pending) >= maxPending {
+		within = 0
+	} else if now.Sub(s.expired) < time.Second {
+		return
+	}
+	s.expired = now
+	for id, sq := range s.pending {
+		if sq.late != nil && now.Sub(sq.sent) >= within {
+			delete(s.pending, id)
+			sq.endLocked()
+		}
+	}
+}
+
+// newIDLocked returns a random id that nothing pending has.
+func (s *stream) newIDLocked() uint16 {
+	for {
+		var random [2]byte
+		rand.Read(random[:])
+		id := binary.BigEndian.Uint16(random[:])
+		if s.pending[id] == nil {
+			return id
+		}
+	}
+}
+
+// rest returns how long the writer has nothing to do; 0 when nobody needs the
+// connection any more, and an error when the connection is dead.
+func (s *stream) rest(now time.Time, retired bool) (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting == 0 {
+		if len(s.queue) == 0 && retired || len(s.queue) > 0 && s.quota > 0 && s.sent >= s.quota {
+			return 0, nil
+		}
+		return s.active.Add(s.idle).Sub(now), nil
+	}
+	left := s.unanswered.Add(s.deadAfter()).Sub(now)
+	if left <= 0 {
+		return 0, errDead
+	}
+	return left, nil
+}
+
+// read takes replies until the connection ends.
+func (s *stream) read(conn net.Conn) error {
+	for {
+		var size [2]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return err
+		}
+		n := int(binary.BigEndian.Uint16(size[:]))
+		b := getBuffer(&udpBuffers)
+		if n > len(b.reply) {
+			b.release()
+			b = getBuffer(&tcpBuffers)
+		}
+		if _, err := io.ReadFull(conn, b.reply[:n]); err != nil {
+			b.release()
+			return err
+		}
+		if !s.received(b, n) {
+			return errStrays
+		}
+	}
+}
+
+// received takes in a message, and reports whether the connection may be kept.
+func (s *stream) received(b *exchangeBuffer, n int) bool {
+	now := time.Now()
+	s.mu.Lock()
+	s.active = now
+	sq, kind, end := s.matchLocked(b.reply[:n])
+	if sq == nil {
+		s.strays++
+		s.health.strays.Add(1)
+		keep := s.strays < maxStrays
+		s.mu.Unlock()
+		b.release()
+		return keep
+	}
+	delete(s.pending, sq.id)
+	if sq.late == nil {
+		s.waiting--
+	}
+	s.answers++
+	if s.unanswered = now; s.waiting == 0 {
+		s.unanswered = time.Time{}
+	}
+	sent := sq.sent
+	if len(s.queue) > 0 {
+		s.wakeUp()
+	}
+	s.mu.Unlock()
+	s.health.timing.replied([]time.Time{sent}, now)
+	s.client.setUp(s.health)
+	sq.post(result{kind: kind, answer: sq.member.answer(b, end)})
+	return true
+}
+
+// matchLocked returns the query that a message is the reply to; nil if it is none.
+func (s *stream) matchLocked(message []byte) (sq *streamQuery, kind replyKind, end int) {
+	if len(message) < dnswire.HeaderLen {
+		return nil, replyStray, 0
+	}
+	if sq = s.pending[binary.BigEndian.Uint16(message)]; sq == nil {
+		return nil, replyStray, 0
+	}
+	if kind, end, _ = checkReply(message, sq.asked); kind == replyStray {
+		return nil, kind, 0
+	}
+	return sq, kind, end
+}
+
+// finish takes in that a connection has ended. What somebody waits for goes out on
+// the next, before all others: an end without an answer may be nobody's fault.
+func (s *stream) finish(err error) {
+	s.mu.Lock()
+	var again, failed []*streamQuery
+	for _, sq := range s.pending {
+		if sq.late != nil {
+			sq.endLocked()
+			continue
+		}
+		if sq.ends++; sq.ends >= maxStreamEnds || s.client.ctx.Err() != nil {
+			failed = append(failed, sq)
+		} else {
+			again = append(again, sq)
+		}
+	}
+	s.setQuotaLocked(len(again)+len(failed) > 0, err)
+	slices.SortFunc(again, func(a, b *streamQuery) int { return a.sent.Compare(b.sent) })
+	s.queue = append(again, s.queue...)
+	clear(s.pending)
+	s.isOpen, s.waiting = false, 0
+	s.mu.Unlock()
+	for _, sq := range failed {
+		sq.post(result{err: err})
+	}
+}
+
+// setQuotaLocked learns from the end of a connection: of a server that closes after
+// some answers, no more is asked on one. What it has not read by then resets the
+// connection, and takes answers with it that are on their way.
+func (s *stream) setQuotaLocked(early bool, why error) {
+	switch {
+	case early && why != errDead:
+		s.quota, s.filled = max(s.answers, 1), 0
+	case s.quota > 0 && s.answers >= s.quota:
+		if s.filled++; s.filled >= quotaGrows {
+			s.quota, s.filled = 2*s.quota, 0
+		}
+	}
+	if s.quota >= maxWindow {
+		s.quota = 0
+	}
+}
+
+// failAll ends what is queued, since there is no connection.
+func (s *stream) failAll(err error) {
+	s.mu.Lock()
+	queue := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	for _, sq := range queue {
+		sq.post(result{err: err})
+	}
+}
+
+// post hands the result on, and ends the query.
+func (sq *streamQuery) post(r result) {
+	r.from = sq.from
+	sq.stream.mu.Lock()
+	sq.ended = true
+	late, end := sq.late, sq.end
+	if late == nil {
+		sq.results <- r // there is room for one of each query
+	}
+	sq.stream.mu.Unlock()
+	if late == nil {
+		return
+	}
+	if r.err == nil && r.kind == replyGood {
+		late(&r.answer)
+	}
+	r.answer.Release()
+	end()
+}
+
+// endLocked ends a query that nobody waits for.
+func (sq *streamQuery) endLocked() {
+	sq.ended = true
+	sq.end()
+}
+
+// leave ends the query for the exchange, as conversation.leave does.
+func (sq *streamQuery) leave(late func(*Answer), end func()) {
+	if late == nil {
+		late = func(*Answer) {}
+	}
+	s := sq.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sq.ended {
+		end()
+		return
+	}
+	sq.late, sq.end = late, end
+	if at := slices.Index(s.queue, sq); at >= 0 {
+		s.queue = slices.Delete(s.queue, at, at+1)
+		sq.endLocked()
+		return
+	}
+	if s.pending[sq.id] != sq {
+		return // it is being posted
+	}
+	s.waiting--
+	if s.waiting == 0 {
+		s.unanswered = time.Time{}
+	}
+	if len(s.queue) > 0 {
+		s.wakeUp()
+	}
+}

@@ -1,0 +1,45 @@
+package upstream
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// A Transport is how queries go to a server.
+type Transport uint8
+
+const (
+	UDP Transport = iota // and by TCP where a reply is truncated, or UDP does not get through
+	TCP                  // on a connection that stays open
+	TLS                  // DNS over TLS (RFC 7858), never in clear
+)
+
+var transportNames = []string{"udp", "tcp", "tls"}
+
+func (t Transport) String() string { return transportNames[t] }
+
+// MarshalText returns what String returns.
+func (t Transport) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (t *Transport) UnmarshalText(text []byte) error {
+	at := slices.Index(transportNames, string(text))
+	if at < 0 {
+		return fmt.Errorf("%q is no transport of an upstream", text)
+	}
+	*t = Transport(at)
+	return nil
+}
+
+// defaultID names a server by its address, with the transport where that is not UDP.
+func (s *Server) defaultID(addr netip.AddrPort) string {
+	if s.Transport == UDP {
+		return addr.String()
+	}
+	id := s.Transport.String() + "://" + addr.String()
+	if s.Name != "" {
+		id += "#" + s.Name
+	}
+	return id
+}
