@@ -65,9 +65,9 @@ upstreams: [192.0.2.1, "192.0.2.2:5353", {address: "2001:db8::1", trust_ad: true
 		t.Errorf("control.socket: got %s, want %s", got, want)
 	}
 	upstreams := []Upstream{
-		{Address: netip.MustParseAddrPort("192.0.2.1:53")},
-		{Address: netip.MustParseAddrPort("192.0.2.2:5353")},
-		{Address: netip.MustParseAddrPort("[2001:db8::1]:53"), TrustAD: true},
+		{Address: ServerAddress{AddrPort: netip.MustParseAddrPort("192.0.2.1:53")}},
+		{Address: ServerAddress{AddrPort: netip.MustParseAddrPort("192.0.2.2:5353")}},
+		{Address: ServerAddress{AddrPort: netip.MustParseAddrPort("[2001:db8::1]:53")}, TrustAD: true},
 	}
 	if got := c.Upstreams; !slices.Equal(got, upstreams) {
 		t.Errorf("upstreams: got %v, want %v", got, upstreams)
@@ -115,6 +115,11 @@ func TestValues(t *testing.T) {
 		{"observe until a time", "blocking: {observe: 2026-12-31T20:00:00Z}", func(c *Config) any { return c.Blocking.Observe }, Observe{On: true, Until: time.Date(2026, 12, 31, 20, 0, 0, 0, time.UTC)}},
 		{"an alias stands for what it names", "groups: [&g {name: a, mode: nodata}, {<<: *g, name: b}]", func(c *Config) any { return c.Groups[1] }, Group{Name: "b", Mode: "nodata"}},
 		{"IPv4 in IPv6 is IPv4", "upstreams: ['[::ffff:192.0.2.1]:53']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.1:53"},
+		{"an upstream by TLS", "upstreams: [tls://192.0.2.1#dns.example]", func(c *Config) any { return c.Upstreams[0].Address }, ServerAddress{netip.MustParseAddrPort("192.0.2.1:853"), "tls", "dns.example"}},
+		{"an upstream by TLS without a name", "upstreams: ['TLS://[2001:db8::1]:8853']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tls://[2001:db8::1]:8853"},
+		{"an upstream by TLS in a list", "upstreams:\n  - tls://192.0.2.1#DNS.example. # the first\n", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tls://192.0.2.1:853#dns.example"},
+		{"an upstream by TCP", "upstreams: [tcp://192.0.2.1]", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tcp://192.0.2.1:53"},
+		{"an upstream by UDP is as without", "upstreams: [udp://192.0.2.1]", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.1:53"},
 		{"a link-local upstream keeps its zone", "upstreams: ['fe80::1%eth0']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "[fe80::1%eth0]:53"},
 		{"a path of the file begins at its directory", "data: {dir: d}", func(c *Config) any { return c.Data.Dir }, "d"},
 	} {
@@ -158,12 +163,19 @@ func TestMistakes(t *testing.T) {
 		{"a number that is none", "limits: {waiting: many}", `1: limits.waiting: found "many"; expected a whole number`},
 		{"too few", "limits: {waiting: 0, tcp_connections: 0}", "1: limits.waiting: found 0; expected at least 1\n1: limits.tcp_connections: found 0; expected at least 1"},
 		{"more bits than there are", "limits: {client_prefix: 129}", "1: limits.client_prefix: found 129; expected 1 to 128"},
-		{"a host name to listen on", "listen: {dns: [localhost]}", `1: listen.dns[0]: found "localhost"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"a port that is none", "listen: {dns: ['192.0.2.1:99999']}", `1: listen.dns[0]: found "192.0.2.1:99999"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"a host name to listen on", "listen: {dns: [localhost]}", `1: listen.dns[0]: found "localhost"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53`},
+		{"a port that is none", "listen: {dns: ['192.0.2.1:99999']}", `1: listen.dns[0]: found "192.0.2.1:99999"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53`},
 		{"nothing to listen on", "listen: {dns: []}", "1: listen.dns: no address; expected at least one ADDRESS:PORT"},
 		{"the same address twice", "listen: {dns: ['192.0.2.1:53', 192.0.2.1]}", `1: listen.dns[1]: found "192.0.2.1:53" a second time, first as listen.dns[0]; expected each address once`},
 		{"an upstream that is no host", "upstreams: [0.0.0.0]", `1: upstreams[0]: found "0.0.0.0:53"; expected the address and port of a resolver`},
 		{"an upstream without address", "upstreams: [{trust_ad: true}]", "1: upstreams[0]: no address; expected one in every entry"},
+		{"an upstream by TLS and name alone", "upstreams: ['tls://dns.example']", `1: upstreams[0].address: found "tls://dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"a transport that there is not", "upstreams: ['quic://192.0.2.1']", `1: upstreams[0].address: found "quic://192.0.2.1"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"a server name without TLS", "upstreams: ['tcp://192.0.2.1#dns.example']", `1: upstreams[0].address: found "tcp://192.0.2.1#dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"a server name of bare addresses", "upstreams: ['192.0.2.1#dns.example']", `1: upstreams[0].address: found "192.0.2.1#dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"an empty server name", "upstreams: ['tls://192.0.2.1#']", `1: upstreams[0].address: found "tls://192.0.2.1#"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"an upstream with a path", "upstreams: ['tls://192.0.2.1/dns#a.example']", `1: upstreams[0].address: found "tls://192.0.2.1/dns#a.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"an upstream twice by TLS", "upstreams: ['tls://192.0.2.1', 'tls://192.0.2.1:853']", `1: upstreams[1]: found "tls://192.0.2.1:853" a second time, first as upstreams[0]; expected each address once`},
 		{"an upstream by name", "upstreams: [dns.example]", `1: upstreams[0].address: found "dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
 		{"everybody allowed", "access: {allow: ['::/0']}", `1: access.allow[0]: found "::/0", the whole Internet; expected the networks to be served: an open resolver is used for attacks on others`},
 		{"a domain that is none", "rebind: {allow: [a..b, 192.0.2.1]}", "1: rebind.allow[0]: found \"a..b\"; expected a domain such as plex.direct\n1: rebind.allow[1]: found \"192.0.2.1\"; expected a domain such as plex.direct"},
