@@ -1,10 +1,6 @@
 package upstream
 
-import (
-	"fmt"
-	"net/netip"
-	"slices"
-)
+import "net/netip"
 
 // A Transport is how queries go to a server.
 type Transport uint8
@@ -21,16 +17,6 @@ func (t Transport) String() string { return transportNames[t] }
 
 // MarshalText returns what String returns.
 func (t Transport) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (t *Transport) UnmarshalText(text []byte) error {
-	at := slices.Index(transportNames, string(text))
-	if at < 0 {
-		return fmt.Errorf("%q is no transport of an upstream", text)
-	}
-	*t = Transport(at)
-	return nil
-}
 
 // defaultID names a server by its address, with the transport where that is not UDP.
 func (s *Server) defaultID(addr netip.AddrPort) string {
