@@ -113,11 +113,14 @@ func (s *storer) reportGap() {
 	lock := s.lock.Load()
 	state := lock.get()
 	g := state.gap
-	if g.lookups == 0 || !s.q.isListed() {
+	if g.lookups == 0 || s.store == nil || !s.q.isListed() {
 		return
 	}
 	for _, n := range s.q.found() {
-		if n > g.position && n <= g.stored && !state.passed.has(n) { // the store had it
+		if n > g.stored || state.passed.has(n) { // the store never had it
+			continue
+		}
+		if has, err := s.store.has(n); err == nil && !has { // maybe it had it under a later number
 			if p, err := readSegment(s.l.o.Dir, n); err == nil {
 				g.lookups -= min(g.lookups, p.lookups)
 			}
