@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -99,6 +100,56 @@ func readStoreLog(t *testing.T, dir string) int64 {
 		t.Fatal(err)
 	}
 	return w.frames
+}
+
+// TestTheLocksFileSaysWhatIsInMemoryAlone looks at the lock's file while no
+// journal can be written: it counts all lookups but those of the last second and
+// a flush, also where the goroutine was awake just before it was due.
+func TestTheLocksFileSaysWhatIsInMemoryAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir, window: time.Minute})
+		defer l.Close()
+		time.Sleep(65 * time.Second) // the start is stored
+		synctest.Wait()
+		journals := filepath.Join(dir, journalDir)
+		if err := errors.Join(os.RemoveAll(journals), os.WriteFile(journals, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		var came []time.Time
+		add := func() {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(6), fmt.Sprintf("n%d.example", len(came)))})
+			came = append(came, time.Now())
+		}
+		add()
+		const step = 50 * time.Millisecond
+		written := time.Now() // the file, at last
+		before := lockState{}
+		for begun := time.Now(); time.Since(begun) < 50*time.Second; {
+			time.Sleep(step)
+			synctest.Wait()
+			b, err := os.ReadFile(filepath.Join(dir, "lock"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := parseLock(b)
+			if n := int(state.memory.lookups); n < len(came) && time.Since(came[n]) > exposedEvery+flushEvery {
+				t.Fatalf("got %d of %d lookups counted after %v, though the next came %v ago", n, len(came), time.Since(begun), time.Since(came[n]))
+			}
+			if state.alive != before.alive {
+				before, written = state, time.Now()
+			}
+			switch time.Since(written) {
+			case 2 * step:
+				add()
+			case exposedEvery - step: // an event wakes the goroutine
+				l.Report(KindFailure, "", "")
+			}
+		}
+		if len(came) < 25 {
+			t.Errorf("got %d lookups, want more", len(came))
+		}
+	})
 }
 
 // TestAWindowEndsEarlyWhereMemoryIsShort fills more than half of the memory in each

@@ -207,7 +207,7 @@ func (j *journaler) next() time.Duration {
 		wait = min(wait, rewriteEvery)
 	}
 	if j.lock.get().memory.lookups > 0 {
-		wait = min(wait, exposedEvery)
+		wait = min(wait, max(exposedEvery-time.Since(j.lastBeat), 0))
 	}
 	return wait
 }
