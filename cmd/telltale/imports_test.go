@@ -50,13 +50,14 @@ var mayImport = map[string]string{
 
 	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
-	"resolver/cache":    "dnswire",
-	"resolver/dnstest":  "github.com/miekg/dns go.uber.org/goleak", // beside tests
-	"resolver/listen":   "dnswire resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
-	"resolver/overload": "golang.org/x/net",
-	"resolver/packets":  "golang.org/x/sys",
-	"resolver/rebind":   "dnswire golang.org/x/net",
-	"resolver/upstream": "dnswire resolver/packets watch golang.org/x/sys",
+	"resolver/cache":        "dnswire",
+	"resolver/dnstest":      "github.com/miekg/dns go.uber.org/goleak", // beside tests
+	"resolver/listen/certs": "watch",
+	"resolver/listen":       "dnswire resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
+	"resolver/overload":     "golang.org/x/net",
+	"resolver/packets":      "golang.org/x/sys",
+	"resolver/rebind":       "dnswire golang.org/x/net",
+	"resolver/upstream":     "dnswire resolver/packets watch golang.org/x/sys",
 
 	"watch": "github.com/fsnotify/fsnotify",
 
