@@ -37,17 +37,18 @@ type Server struct {
 	logger         *slog.Logger
 	identifyClient func(netip.Addr) *devices.Binding // may wait; nil: nobody can say
 
-	settings    atomic.Pointer[settings]
-	cookies     cookies
-	cache       *cache.Cache
-	flights     *flights
-	waiters     sync.Pool // of *waiter
-	upstreams   *upstream.Client
-	epoch       atomic.Uint32 // see upstream.Options
-	shared      *upstream.Shared
-	listeners   *listen.Listeners
-	identifying chan struct{} // a place for each query whose client is being identified
-	stats       stats
+	settings      atomic.Pointer[settings]
+	cookies       cookies
+	cache         *cache.Cache
+	flights       *flights
+	waiters       sync.Pool // of *waiter
+	streamQueries sync.Pool // of *streamQuery
+	upstreams     *upstream.Client
+	epoch         atomic.Uint32 // see upstream.Options
+	shared        *upstream.Shared
+	listeners     *listen.Listeners
+	identifying   chan struct{} // a place for each query whose client is being identified
+	stats         stats
 
 	ctx  context.Context // ends when the server stops
 	stop context.CancelFunc
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.waiters.New = makeWaiter
+	s.waiters.New, s.streamQueries.New = makeWaiter, makeStreamQuery
 	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
 		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,

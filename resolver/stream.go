@@ -1,37 +1,56 @@
 package resolver
 
 import (
+	"telltale/blocklists"
 	"telltale/querylog"
 	"telltale/resolver/cache"
 	"telltale/resolver/listen"
 )
 
-// A streamHandler answers the messages of one TCP connection.
+// A streamHandler answers the messages of one connection or request. It has nothing
+// else: most connections wait, most of the time.
 type streamHandler struct {
-	srv    *Server
-	stream *listen.Stream
-	q      query
-	out    []byte
+	srv  *Server
+	from listen.Correspondent
 }
 
-// NewStreamHandler returns what answers the messages of a connection.
-func (s *Server) NewStreamHandler(st *listen.Stream) listen.StreamHandler {
-	h := &streamHandler{srv: s, stream: st, out: make([]byte, 0, 4096)}
-	h.q.cached = new(cache.Entry)
-	return h
+// NewStreamHandler returns what answers the messages that c sends.
+func (s *Server) NewStreamHandler(c listen.Correspondent) listen.StreamHandler {
+	return &streamHandler{s, c}
+}
+
+// transports are those of the log.
+var transports = [...]querylog.Transport{
+	listen.UDP: querylog.UDP, listen.TCP: querylog.TCP, listen.TLS: querylog.TLS, listen.HTTPS: querylog.HTTPS, listen.QUIC: querylog.QUIC,
+}
+
+// A streamQuery is what serving one message takes.
+type streamQuery struct {
+	query
+	out []byte
+}
+
+func makeStreamQuery() any {
+	q := &streamQuery{out: make([]byte, 0, 4096)}
+	q.cached = new(cache.Entry)
+	return q
 }
 
 // ServeMessage answers one message.
 func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
-	h.srv.stats.queries.Add(1)
-	return h.srv.catchPanic(func() {
-		h.q.path.Client, h.q.transport = h.stream.Client(), querylog.TCP
-		h.srv.prepare(&h.q, h.srv.policy(), h.srv.now())
-		h.srv.serve(packet, &h.q, h.out, h, h)
+	s := h.srv
+	s.stats.queries.Add(1)
+	return s.catchPanic(func() {
+		q, arrival := s.streamQueries.Get().(*streamQuery), h.from.Arrival()
+		q.path.Client, q.transport = arrival.Client, transports[arrival.Transport]
+		s.prepare(&q.query, s.policy(), s.now())
+		s.serve(packet, &q.query, q.out, h, h)
+		q.policy, q.verdict, q.alias, q.binding, q.redirection = nil, blocklists.Verdict{}, nil, nil, nil // an old policy must not stay in memory
+		s.streamQueries.Put(q)
 	})
 }
 
-func (h *streamHandler) send(_ *query, reply []byte) { h.stream.Send(reply) }
+func (h *streamHandler) send(_ *query, reply []byte) { h.from.Send(reply) }
 
 func (h *streamHandler) log(q *query, reply []byte, source querylog.Source) {
 	h.srv.append([]querylog.Record{q.record(reply, source, h.srv.now())})

@@ -23,8 +23,8 @@ import (
 type Handler interface {
 	// NewBatchHandler returns what answers the packets of one UDP socket.
 	NewBatchHandler(*UDPConn) BatchHandler
-	// NewStreamHandler returns what answers the messages of one connection.
-	NewStreamHandler(*Stream) StreamHandler
+	// NewStreamHandler returns what answers the messages of one connection or request.
+	NewStreamHandler(Correspondent) StreamHandler
 }
 
 // A BatchHandler answers packets of a UDP socket. It is called by the socket's
@@ -35,10 +35,10 @@ type BatchHandler interface {
 	ServeBatch(n int) (began time.Time)
 }
 
-// A StreamHandler answers messages of a connection. It is called by the
-// connection's reader alone, and must not wait for upstreams.
+// A StreamHandler answers messages of a Correspondent. It is called by the reader of
+// that alone, and must not wait for upstreams.
 type StreamHandler interface {
-	// ServeMessage answers a message by exactly one Stream.Send, now or later. It
+	// ServeMessage answers a message by exactly one Send, now or later. It
 	// returns false where nobody knows any more whether that will come.
 	ServeMessage(packet []byte) (ok bool)
 }

@@ -3,76 +3,124 @@ package listen
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"telltale/resolver/dnstest"
 	"telltale/resolver/packets"
 )
 
+// newTestStream returns a stream whose client is the other end.
+func newTestStream(t testing.TB) (*Stream, net.Conn) {
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	return newStream(newStreams(4, StreamTimes{}, new(counters)), ours, Arrival{Transport: TCP}), theirs
+}
+
 func TestAnswersOwedAreBounded(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	st := newStream(newStreams(4, StreamTimes{}, new(counters)), c.(*net.TCPConn), netip.AddrPort{})
+	st, _ := newTestStream(t)
+	st.hold() // and nobody writes
 	reply := make([]byte, 60_000)
-	for range streamInFlight { // and nobody writes
+	for range streamInFlight {
+		st.inFlight.Add(1)
 		st.Send(reply)
 	}
 	if got := st.owed.Load(); got > streamOwed+int64(len(reply))+2 {
 		t.Errorf("%d octets are kept for one client, want about %d", got, streamOwed)
 	}
-	if len(st.answers) != streamInFlight {
-		t.Errorf("%d slots come back, want %d", len(st.answers), streamInFlight)
+	if got := st.streams.stats.streamsCut.Load(); got != 1 {
+		t.Errorf("%d clients cut off, want 1", got)
+	}
+	st.write()
+	if st.owed.Load() != 0 || st.inFlight.Load() != 0 {
+		t.Errorf("%d octets and %d answers are still owed", st.owed.Load(), st.inFlight.Load())
 	}
 }
 
-// FuzzStreamFraming cuts octets into messages as a stream does.
-func FuzzStreamFraming(f *testing.F) {
-	f.Add(dnstest.Framed([]byte("0123456789ab")))
-	f.Add([]byte{0, 0, 0, 0})
-	f.Add([]byte{0xff, 0xff, 1, 2})
-	f.Add(append(dnstest.Framed(make([]byte, packets.MaxSize+1)), dnstest.Framed([]byte("second"))...))
-	f.Fuzz(func(t *testing.T, octets []byte) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Skip(err)
+// echo answers each message with itself.
+type echo struct{ to Correspondent }
+
+func (e echo) ServeMessage(packet []byte) bool { e.to.Send(packet); return true }
+
+// Queries that come in one call are answered in one: many more than may be in flight,
+// and much more than may be owed.
+func TestQueriesThatComeTogetherAreAnsweredTogether(t *testing.T) {
+	for name, c := range map[string]struct{ queries, size, writes int }{
+		"small": {8, 40, 1}, "many": {5 * streamInFlight, 40, 16}, "large": {300, 4000, 300},
+	} {
+		st, client := newTestStream(t)
+		counted := &countedConn{Conn: st.conn}
+		st.conn, st.handler = counted, echo{st}
+		sent := bytes.Repeat(dnstest.Framed(make([]byte, c.size)), c.queries)
+		go client.Write(sent)
+		go func() { st.read(); st.finish() }()
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%s: %v", name, err)
 		}
-		defer l.Close()
-		go func() {
-			c, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				return
-			}
-			defer c.Close()
-			c.Write(octets)
-		}()
-		c, err := l.Accept()
-		if err != nil {
-			t.Skip(err)
+		client.Close()
+		if n := int(counted.writes.Load()); n > c.writes {
+			t.Errorf("%s: %d calls to write, want at most %d", name, n, c.writes)
 		}
-		defer c.Close()
-		st := newStream(newStreams(4, StreamTimes{}, new(counters)), c.(*net.TCPConn), netip.AddrPort{})
-		buf := make([]byte, packets.MaxSize)
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	writes atomic.Int32
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(b)
+}
+
+// FuzzFraming cuts octets that come in pieces into messages, and compares with how
+// they are cut where all are there.
+func FuzzFraming(f *testing.F) {
+	f.Add(dnstest.Framed([]byte("0123456789ab")), []byte{1})
+	f.Add([]byte{0, 0, 0, 0}, []byte{3})
+	f.Add([]byte{0xff, 0xff, 1, 2}, []byte{})
+	f.Add(append(dnstest.Framed(make([]byte, packets.MaxSize+1)), dnstest.Framed([]byte("second"))...), []byte{1, 200})
+	f.Add(append(dnstest.Framed(make([]byte, packets.MaxSize)), dnstest.Framed(make([]byte, 509))...), []byte{255, 0})
+	f.Add(bytes.Repeat(dnstest.Framed(make([]byte, 30)), 300), []byte{255})
+	f.Fuzz(func(t *testing.T, octets, pieces []byte) {
+		var fr framing
+		at, piece := 0, 0
 		for rest := octets; ; {
-			packet, err := st.next(buf)
+			packet, ok := fr.next()
+			for !ok && at < len(octets) {
+				n := len(octets)
+				if len(pieces) > 0 {
+					n = 1 + int(pieces[piece%len(pieces)])*16
+					piece++
+				}
+				if len(fr.space()) == 0 {
+					t.Fatalf("no space after %d octets", at)
+				}
+				if !fr.partial() {
+					fr.release()
+				}
+				n = copy(fr.space()[:min(n, len(fr.space()))], octets[at:])
+				at += n
+				fr.add(n)
+				packet, ok = fr.next()
+			}
 			want := -1
 			if len(rest) >= 2 && len(rest)-2 >= int(binary.BigEndian.Uint16(rest)) {
 				want = int(binary.BigEndian.Uint16(rest))
 			}
-			if (err == nil) != (want >= 0) {
-				t.Fatalf("%v, with %d octets of %d", err, len(rest)-2, want)
+			if ok != (want >= 0) {
+				t.Fatalf("a message: %v, with %d octets of %d", ok, len(rest)-2, want)
 			}
-			if err != nil {
+			if !ok {
+				if fr.partial() != (len(rest) > 0) {
+					t.Fatalf("partial: %v, with %d octets left", fr.partial(), len(rest))
+				}
 				return
 			}
 			whole := rest[2 : 2+want]
