@@ -202,7 +202,7 @@ func (s *Store) compact() {
 		err = s.publishLocked()
 	}
 	if err != nil {
-		s.log.Warn("compiled names stay fragmented: look-ups take longer until they can be built again", "err", err)
+		s.log.Warn("compiled names stay fragmented: lookups take longer until they can be built again", "err", err)
 	}
 }
 

@@ -32,7 +32,7 @@ type Index struct {
 
 // NewIndex returns an index that keeps its image in dir, or in memory where dir is
 // empty. A read-only one takes up the image that is there and writes none. Fault is
-// told by a look-up that the image's file can no longer be read; it must not wait.
+// told by a lookup that the image's file can no longer be read; it must not wait.
 func NewIndex(dir string, readOnly bool, fault func(error), log *slog.Logger) *Index {
 	return &Index{dir: dir, readOnly: readOnly, fault: fault, log: log, next: FirstID}
 }

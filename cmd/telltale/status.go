@@ -31,10 +31,10 @@ type overview struct {
 	Attention []finding        `json:"attention"`
 }
 
-// dayCounts are the look-ups since midnight.
+// dayCounts are the lookups since midnight.
 type dayCounts struct {
 	Since   time.Time `json:"since"`
-	Count   uint64    `json:"count"` // look-ups
+	Count   uint64    `json:"count"` // lookups
 	Blocked uint64    `json:"blocked"`
 	Devices int       `json:"devices"`
 }
@@ -44,8 +44,8 @@ const gapDays = 7
 func (cl *cli) newStatus() *cobra.Command {
 	return cl.addJSON(&cobra.Command{
 		Use:   "status",
-		Short: "Show on one screen how Telltale does: today's look-ups, gaps, what needs attention",
-		Long: `Show since when the server runs, how many look-ups of how many devices there were
+		Short: "Show on one screen how Telltale does: today's lookups, gaps, what needs attention",
+		Long: `Show since when the server runs, how many lookups of how many devices there were
 today and how many were blocked, whose telemetry was asked for, gaps of the log in
 the last 7 days, and what 'telltale doctor' finds that needs attention. Exit status
 1 if no server runs, or if something is wrong.`,
@@ -123,7 +123,7 @@ func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error 
 	return err
 }
 
-// isGap reports whether look-ups may be missing for an event of this kind, or were
+// isGap reports whether lookups may be missing for an event of this kind, or were
 // counted without what they asked for.
 func isGap(kind string) bool {
 	switch kind {
@@ -147,7 +147,7 @@ func (o *overview) print(w io.Writer) error {
 		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), zonesText(u.Zones), u.Addr, u.State)
 	}
 	if t := o.Today; t != nil {
-		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "look-up"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))
+		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "lookup"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))
 	}
 	o.printVendors(&b)
 	o.printGaps(&b)
@@ -173,7 +173,7 @@ func (o *overview) printVendors(b *strings.Builder) {
 			fmt.Fprintf(b, "%-10s and more: 'telltale top vendors'\n", "")
 			return
 		}
-		fmt.Fprintf(b, "%-10s %s: %s of names listed as telemetry\n", headed("Vendors", shown), printable(v.Key), number(v.Tiers.Telemetry, "look-up"))
+		fmt.Fprintf(b, "%-10s %s: %s of names listed as telemetry\n", headed("Vendors", shown), printable(v.Key), number(v.Tiers.Telemetry, "lookup"))
 		shown++
 	}
 	if shown == 0 {

@@ -9,7 +9,7 @@ import (
 // curves in the order of the page: the name of what grows, and what it says
 // where a curve is not flat.
 var curves = []struct{ name, title, why string }{
-	{"names", "names listed", "A name is found in a table by its hash: with more names than the processor's caches hold, each look-up waits once or twice for memory."},
+	{"names", "names listed", "A name is found in a table by its hash: with more names than the processor's caches hold, each lookup waits once or twice for memory."},
 	{"clients", "client addresses", "Who asks is looked up for each query, and each address has rows of its own in the log: more of both than the processor's caches hold."},
 	{"devices", "devices in the settings, each asking", "As many addresses ask as there are devices: it grows as with client addresses."},
 	{"cache", "answers in the cache", "More answers than the processor's caches hold: each waits for memory."},
@@ -54,7 +54,7 @@ func (b *bench) pageGrowth(p *strings.Builder) {
 		}
 	}
 	if len(rows) > 0 {
-		fmt.Fprintf(p, "Rows that the log has, and what a look-up costs (ns/op: who appends it; cpu-ns/lookup: with all that the writer does once "+
+		fmt.Fprintf(p, "Rows that the log has, and what a lookup costs (ns/op: who appends it; cpu-ns/lookup: with all that the writer does once "+
 			"a window and at the end, of which storing into a larger file is the part that grows; `go test -bench %s ./querylog`):\n\n```\n%s\n```\n\n", logBenchmark, strings.Join(rows, "\n"))
 	}
 }
