@@ -158,7 +158,8 @@ func newOwnText(b []byte) *ownText {
 	return f
 }
 
-// insert puts a line before the line with index at; at -1 behind the last.
+// insert puts a line before the line with index at; at -1 behind the last, where no
+// annotation of the lines above holds for it.
 func (f *ownText) insert(at int, line string) {
 	if at >= 0 {
 		f.lines = slices.Insert(f.lines, at, line+f.end)
@@ -167,7 +168,17 @@ func (f *ownText) insert(at int, line string) {
 	if n := len(f.lines); n > 0 && !strings.HasSuffix(f.lines[n-1], "\n") {
 		f.lines[n-1] += f.end
 	}
+	if f.annotatesNext() {
+		line = "#@" + f.end + line
+	}
 	f.lines = append(f.lines, line+f.end)
+}
+
+// annotatesNext reports whether a "#@" line holds for a line that comes next.
+func (f *ownText) annotatesNext() (does bool) {
+	text := strings.Join(f.lines, "") + "next.invalid"
+	format.Parse(strings.NewReader(text), format.Options{Own: true}, func(r *format.Rule) { does = r.Annotation != nil })
+	return does
 }
 
 // remove takes out the plain rules for this very name and client, and returns

@@ -24,6 +24,15 @@ func TestEditOwn(t *testing.T) {
 		{"a rule is added behind the last line", "# mine\nx.example\n",
 			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"# mine\nx.example\nads.example\n", ""},
+		{"an annotation of the lines above is not the new rule's", "#@ vendor=Acme until=2020-01-01\r\nads.acme.example\r\n",
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
+			"#@ vendor=Acme until=2020-01-01\r\nads.acme.example\r\n#@\r\nads.example\r\n", ""},
+		{"an annotation that has ended needs no line", "#@ vendor=Acme\nads.acme.example\n#@\nx.example\n",
+			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
+			"#@ vendor=Acme\nads.acme.example\n#@\nx.example\nads.example\n", ""},
+		{"a rule that is replaced keeps its annotation", "#@ vendor=Acme\nads.acme.example\nx.example\n",
+			func(p string) error { return EditOwn(p, "", Allow, name(t, "ads.acme.example"), "", time.Time{}) },
+			"#@ vendor=Acme\n@@ads.acme.example\nx.example\n", ""},
 		{"a last line without an end gets one", "x.example",
 			func(p string) error { return EditOwn(p, "", Block, name(t, "ads.example"), "", time.Time{}) },
 			"x.example\nads.example\n", ""},
@@ -109,6 +118,7 @@ func TestEditOwnMakesTheFile(t *testing.T) {
 func FuzzEditOwn(f *testing.F) {
 	f.Add("# mine\nads.example\n@@x.example # why\r\n192.168.1.9 nas.lan nas\n", "ads.example", "a comment", true)
 	f.Add("\xef\xbb\xbfads.example", "other.example", "#@ vendor=x", false)
+	f.Add("#@ vendor=x\nads.example", "other.example", "", false)
 	f.Fuzz(func(t *testing.T, text, ask, comment string, allow bool) {
 		n, err := dnswire.ParseName(ask)
 		if err != nil || n.Labels() == 0 {
@@ -133,8 +143,14 @@ func FuzzEditOwn(f *testing.F) {
 		got, err := os.ReadFile(path)
 		check(t, err)
 		want := strings.Join(before.lines, "")
-		// A last line without an end was given one.
-		if g := string(got); g != want && g != want+"\n" && g != want+"\r\n" {
+		// A last line without an end was given one, and an annotation an end.
+		g := string(got)
+		for _, end := range []string{"#@\r\n", "#@\n"} {
+			if rest, ok := strings.CutSuffix(g, end); ok && !strings.HasSuffix(want, end) {
+				g = rest
+			}
+		}
+		if g != want && g != want+"\n" && g != want+"\r\n" {
 			t.Errorf("got %q, want %q", g, want)
 		}
 	})
