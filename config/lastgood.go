@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,11 +48,12 @@ func (c *Config) KeepAsLastGood(now time.Time) error {
 
 // LoadLastGood returns the settings that worked last, for a start at which Load
 // fails. They are those of the same settings file; variables and flags are as
-// they are now.
-func LoadLastGood(path string, flags *pflag.FlagSet, env []string) (*Config, error) {
+// they are now. They are kept in dataDir, the data.dir of a server that runs with
+// that file; "" is what the broken settings still tell of it.
+func LoadLastGood(path string, flags *pflag.FlagSet, env []string, dataDir string) (*Config, error) {
 	file, _ := locate(path, env)
 	text, _ := read(file)
-	dir := dataDirOf(&building{file: file, text: text, flags: flags, env: env})
+	dir := cmp.Or(dataDir, dataDirOf(&building{file: file, text: text, flags: flags, env: env}))
 	kept, err := readLastGood(filepath.Join(dir, LastGoodName))
 	if err != nil {
 		return nil, err

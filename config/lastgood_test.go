@@ -42,12 +42,12 @@ func TestTheSettingsThatWorkedLastAreFound(t *testing.T) {
 		if c, err := Load(file, nil, nil); err == nil {
 			t.Errorf("%s: got %+v from Load, want a mistake", f.name, c)
 		}
-		got, err := LoadLastGood(file, nil, nil)
+		got, err := LoadLastGood(file, nil, nil, "")
 		if f.name == "everybody may write" { // then not even data.dir is read from it
 			if !errors.Is(err, ErrNoLastGood) {
 				t.Errorf("%s: got %v", f.name, err)
 			}
-			got, err = LoadLastGood(file, nil, []string{"TELLTALE_DATA_DIR=" + filepath.Join(dir, "data")})
+			got, err = LoadLastGood(file, nil, []string{"TELLTALE_DATA_DIR=" + filepath.Join(dir, "data")}, "")
 		}
 		if err != nil {
 			t.Errorf("%s: %v", f.name, err)
@@ -65,7 +65,7 @@ func TestSettingsOfAnotherFileAreNotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadLastGood(file, nil, nil); !errors.Is(err, ErrNoLastGood) {
+	if _, err := LoadLastGood(file, nil, nil, ""); !errors.Is(err, ErrNoLastGood) {
 		t.Errorf("before anything is kept: got %v", err)
 	}
 	if err := c.KeepAsLastGood(time.Now()); err != nil {
@@ -73,12 +73,12 @@ func TestSettingsOfAnotherFileAreNotTaken(t *testing.T) {
 	}
 	other := filepath.Join(dir, "other.yaml")
 	writeFile(t, other, "data: {dir: data}\nnod: x\n")
-	if c, err := LoadLastGood(other, nil, nil); !errors.Is(err, ErrNoLastGood) {
+	if c, err := LoadLastGood(other, nil, nil, ""); !errors.Is(err, ErrNoLastGood) {
 		t.Errorf("got %v, %v", c, err)
 	}
 	kept := filepath.Join(dir, "data", LastGoodName)
 	writeFile(t, kept, "{")
-	if c, err := LoadLastGood(file, nil, nil); err == nil || !strings.Contains(err.Error(), LastGoodName) {
+	if c, err := LoadLastGood(file, nil, nil, ""); err == nil || !strings.Contains(err.Error(), LastGoodName) {
 		t.Errorf("damaged: got %v, %v", c, err)
 	}
 }

@@ -51,8 +51,11 @@ to is not known then, and may decide too.`,
 				return usage("%v", err)
 			}
 			qtype, ok := dnswire.ParseType(typ)
+			if n, err := strconv.ParseUint(typ, 10, 16); err == nil {
+				qtype, ok = uint16(n), true
+			}
 			if !ok {
-				return usage("%q is no record type", typ)
+				return usage("--type: %q is no record type; HTTPS, 65 and TYPE65 are", typ)
 			}
 			cfg, err := cl.load()
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,8 +110,14 @@ func knownList(ctx context.Context, cfg *config.Config, name string) error {
 	return nil
 }
 
+// kindsShown is the order in which lists are printed: a person's own come first.
+var kindsShown = []string{blocklists.OwnList.String(), blocklists.UserList.String(), blocklists.Subscribed.String(), blocklists.Shipped.String()}
+
 func (cl *cli) printLists(all []web.List, bad bool) error {
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
+	slices.SortStableFunc(all, func(a, b web.List) int {
+		return cmp.Compare(slices.Index(kindsShown, a.Kind), slices.Index(kindsShown, b.Kind))
+	})
 	fmt.Fprintln(w, "LIST\tKIND\tRULES\tBAD LINES\tIN FORCE SINCE\tLAST CHANGE\tSTATE")
 	for i := range all {
 		l := &all[i]

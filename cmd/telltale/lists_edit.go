@@ -42,7 +42,7 @@ when this command ends. With the server stopped the command writes the file.`,
 		Example: example,
 		Args:    oneArg("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, err := parseName(args[0])
+			name, err := parseHost(args[0])
 			if err != nil {
 				return usage("%v", err)
 			}

@@ -86,6 +86,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.InitDefaultVersionFlag() // cobra makes it too late to know that it takes no value; a template of ours would add 3 MB
+	root.SetUsageFunc(showUsage)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	config.AddFlags(root.PersistentFlags())
 	completeSettings(root)
@@ -133,7 +134,7 @@ func (cl *cli) loadLastGood() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.LoadLastGood(path, cl.root.PersistentFlags(), env)
+	return config.LoadLastGood(path, cl.root.PersistentFlags(), env, cl.dataDirInUse(path))
 }
 
 // source returns where settings come from beside the flags.

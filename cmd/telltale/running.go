@@ -18,10 +18,11 @@ import (
 // to find its settings by. It is a file that the server holds a lock on: one
 // without a lock was left by a server that was killed.
 type runningServer struct {
-	PID    int                 `json:"pid"`
-	Config string              `json:"config"` // what --config or TELLTALE_CONFIG said; "" for neither
-	Flags  map[string][]string `json:"flags"`  // other settings of its command line
-	Env    []string            `json:"env"`    // and of its environment
+	PID     int                 `json:"pid"`
+	Config  string              `json:"config"`   // what --config or TELLTALE_CONFIG said; "" for neither
+	Flags   map[string][]string `json:"flags"`    // other settings of its command line
+	Env     []string            `json:"env"`      // and of its environment
+	DataDir string              `json:"data_dir"` // in use; a broken settings file does not tell it
 }
 
 // settingsFrom are the flags and variables that say where a server is: with one
@@ -30,9 +31,12 @@ var settingsFrom = []string{"config", "data-dir", "control-socket"}
 
 // announce leaves word of the server that runs with these settings, until the
 // returned function is called.
-func (cl *cli) announce() (withdraw func(), err error) {
+func (cl *cli) announce(dataDir string) (withdraw func(), err error) {
 	flags := cl.root.PersistentFlags()
 	s := runningServer{PID: os.Getpid(), Flags: map[string][]string{}}
+	if s.DataDir, err = filepath.Abs(dataDir); err != nil {
+		return nil, err
+	}
 	config, err := flags.GetString("config")
 	if err != nil {
 		return nil, err
@@ -205,6 +209,22 @@ func (cl *cli) follow() (env []string, err error) {
 		}
 	}
 	return slices.Concat(s.Env, cl.env), nil
+}
+
+// dataDirInUse returns the data.dir of the server of this user that was started with
+// a settings file; "" for none.
+func (cl *cli) dataDirInUse(path string) string {
+	if path != "" {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+	}
+	for _, s := range running(cl.env) {
+		if s.Config == path {
+			return s.DataDir
+		}
+	}
+	return ""
 }
 
 // where says where a server has its settings from.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,6 +27,24 @@ func TestFlagsOfTheServerThatRuns(t *testing.T) {
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0", "--control-socket", filepath.Join(dir, "s"))
 	if out, exit := commandIn(t, dir, "pause", "1m"); exit != 0 {
 		t.Errorf("got %q, exit status %d, want the server paused", out, exit)
+	}
+	p.stop()
+}
+
+// A settings file that is no YAML any more does not tell where the server's data are.
+func TestABrokenFileDoesNotHideTheServer(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "telltale.yaml")
+	writeFile(t, file, "listen: {dns: [127.0.0.1:0]}\nupstreams: [127.0.0.1:9]\nlists: {dir: lists.d}\ndata:\n  dir: store\n")
+	if err := os.Mkdir(filepath.Join(dir, "lists.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := startServe(t, dir, nil, "--config", file)
+	writeFile(t, file, "listen: {dns: [127.0.0.1:0]\ndata: {dir: store\n")
+	for _, args := range [][]string{{"pause", "1m"}, {"pause", "1m", "--config", file}} {
+		if out, exit := commandIn(t, dir, args...); exit != 0 || !strings.Contains(out, "those that worked last are used") {
+			t.Errorf("telltale %v: got %q, exit status %d, want the server paused, and a warning", args, out, exit)
+		}
 	}
 	p.stop()
 }

@@ -117,7 +117,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.reloadOn(ctx, hangups) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
-	withdraw, err := cl.announce()
+	withdraw, err := cl.announce(cfg.Data.Dir)
 	if err != nil {
 		logger.Debug("other commands need to be told the settings of this server", "error", err)
 	} else {

@@ -94,6 +94,7 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 			o.Attention = append(o.Attention, f)
 		}
 	}
+	byUrgency(o.Attention)
 	if l, err := cl.openLog(ctx); err == nil { // else doctor says why not
 		defer l.Close()
 		err = o.read(ctx, l, now)
@@ -121,6 +122,21 @@ func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error 
 	events, err := l.Ledger(ctx, now.AddDate(0, 0, -gapDays), time.Time{})
 	o.Gaps = append(o.Gaps, slices.DeleteFunc(events, func(e querylog.Event) bool { return !isGap(e.Kind) })...)
 	return err
+}
+
+// byUrgency orders what needs attention: what is wrong, then a pause, which somebody
+// may have forgotten, then the rest.
+func byUrgency(all []finding) {
+	urgency := func(f finding) int {
+		switch {
+		case f.State == "wrong":
+			return 0
+		case f.What == "pause":
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(urgency(a), urgency(b)) })
 }
 
 // isGap reports whether lookups may be missing for an event of this kind, or were

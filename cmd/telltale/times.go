@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -90,6 +91,9 @@ func parseHost(s string) (n dnswire.Name, err error) {
 			return n, fmt.Errorf("%q has no name of a host in it", s)
 		}
 		s = u.Hostname()
+	}
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return n, fmt.Errorf("%s is an address: give the name of a host", addr)
 	}
 	return parseName(s)
 }
