@@ -46,6 +46,8 @@ func registerServer(api huma.API, o *Options) {
 			}
 			return &of[Health]{h}, nil
 		})
+	huma.Register(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
+		func(context.Context, *nothing) (*of[[]Upstream], error) { return &of[[]Upstream]{o.Upstreams()}, nil })
 	huma.Register(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),
 		func(_ context.Context, r *with[Pause]) (*of[Paused], error) {
 			p, err := o.Pause(r.Body)

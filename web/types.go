@@ -81,6 +81,20 @@ type Upstream struct {
 	Returned  uint64        `json:"returned" doc:"Questions that it asked this server while it was being asked them."`
 	Strays    uint64        `json:"strays" doc:"Packets from its address that fitted no query."`
 	SRTT      time.Duration `json:"srtt" doc:"Smoothed time to an answer in nanoseconds; 0 for none yet."`
+
+	Answers   uint64            `json:"answers" doc:"Clients' queries that it answered."`
+	Latency   Latency           `json:"latency" doc:"How long its last answers took."`
+	ByKind    map[string]uint64 `json:"failures_by_kind" doc:"What the failures are: servfail, refused, format, timeout, network, connection, certificate, tls, wrong-reply or unsent."`
+	LastError string            `json:"last_error,omitempty" doc:"What became of the last query that it did not answer."`
+	LastAt    time.Time         `json:"last_error_at,omitzero"`
+}
+
+// A Latency is how long answers took, in nanoseconds.
+type Latency struct {
+	P50     time.Duration `json:"p50"`
+	P90     time.Duration `json:"p90"`
+	P99     time.Duration `json:"p99"`
+	Answers int           `json:"answers" doc:"The last answers that this rests on; 0 for none yet."`
 }
 
 // A Health is the answer of the server's own listeners.

@@ -32,6 +32,8 @@ type Options struct {
 	AddRule    func(Rule) (Change, error)
 	RemoveRule func(Rule) (Change, error)
 
+	Upstreams func() []Upstream
+
 	Devices func() []Device
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 

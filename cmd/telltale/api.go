@@ -12,6 +12,7 @@ import (
 	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
+	"telltale/resolver/upstream"
 	"telltale/web"
 )
 
@@ -24,7 +25,7 @@ func (a *app) apiOptions() web.Options {
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
-		Devices: a.deviceStatus, Explain: a.explain,
+		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}
 }
@@ -32,16 +33,10 @@ func (a *app) apiOptions() web.Options {
 func (a *app) status() web.Status {
 	st := web.Status{
 		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(),
-		Listen: []string{}, Server: web.Counters(a.server.Stats()), Upstreams: []web.Upstream{}, Log: a.log.Stats(), Gateways: []string{},
+		Listen: []string{}, Server: web.Counters(a.server.Stats()), Upstreams: a.upstreamStatus(), Log: a.log.Stats(), Gateways: []string{},
 	}
 	for _, addr := range a.server.Addrs() {
 		st.Listen = append(st.Listen, addr.String())
-	}
-	for _, u := range a.server.Upstreams() {
-		st.Upstreams = append(st.Upstreams, web.Upstream{
-			ID: u.ID, Addr: u.Addr.String(), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
-			Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
-		})
 	}
 	for _, addr := range a.ledger.Load().Gateways() {
 		st.Gateways = append(st.Gateways, addr.String())
@@ -52,6 +47,30 @@ func (a *app) status() web.Status {
 		st.Paused = &until
 	}
 	return st
+}
+
+func (a *app) upstreamStatus() []web.Upstream {
+	all := []web.Upstream{}
+	for _, u := range a.server.Upstreams() {
+		all = append(all, upstreamOf(&u))
+	}
+	return all
+}
+
+// upstreamOf returns an upstream as the API and --json have it.
+func upstreamOf(u *upstream.Status) web.Upstream {
+	out := web.Upstream{
+		ID: u.ID, Addr: u.Addr.String(), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+		Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
+		Answers: u.Answers, Latency: web.Latency(u.Latency), ByKind: map[string]uint64{}, LastError: u.LastError,
+	}
+	for _, k := range u.ByKind {
+		out.ByKind[k.Kind] = k.Count
+	}
+	if !u.LastAt.IsZero() {
+		out.LastAt = u.LastAt.UTC()
+	}
+	return out
 }
 
 // unwatched returns whose changes come in force late.

@@ -29,10 +29,10 @@ import (
 // real serve on a port of its own, with real list files, a real upstream server
 // on loopback and real commands. A file has parts, each behind a line "-- name --":
 //
-//	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/
+//	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/. With upstreams of its own, {upstream} is the one that every scenario has
 //	upstream.zone   what the upstream knows
 //	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files
-//	upstream.way    how it and the way to it behave, see behave
+//	upstream.way    how it and the way to it behave, see behave; NAME.way of another server
 //	steps           what happens, a step a line; "#" begins a comment
 //	anything else   a file below the scenario's directory, such as lists/ads.txt
 //
@@ -138,11 +138,11 @@ func runScenario(t *testing.T, file, text string) {
 	s.heard = func(name string) bool { mu.Lock(); defer mu.Unlock(); return names[strings.ToLower(dns.Fqdn(name))] }
 	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
 	defer web.Close()
-	places := []string{"{http}", web.URL}
+	places := []string{"{http}", web.URL, "{upstream}", upstream.String()}
 	s.others = map[string]func(){}
 	for name, p := range s.parts {
 		if strings.HasSuffix(name, ".zone") && name != "upstream.zone" {
-			addr, stop := serveZone(t, p.text)
+			addr, stop := serveZone(t, p.text, s.parts[strings.TrimSuffix(name, ".zone")+".way"].text)
 			t.Cleanup(stop)
 			s.others[name] = stop
 			places = append(places, "{"+name+"}", addr.String())
@@ -154,7 +154,11 @@ func runScenario(t *testing.T, file, text string) {
 			s.write(name, p.text)
 		}
 	}
-	s.srv = startTestServer(t, s.dir, upstream, s.places.Replace(s.parts["config.yaml"].text))
+	settings := s.places.Replace(s.parts["config.yaml"].text)
+	if strings.HasPrefix(settings, "upstreams:") || strings.Contains(settings, "\nupstreams:") {
+		upstream = netip.AddrPort{}
+	}
+	s.srv = startTestServer(t, s.dir, upstream, settings)
 	steps := s.parts["steps"]
 	lines := strings.Split(steps.text, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -173,14 +177,14 @@ func runScenario(t *testing.T, file, text string) {
 	}
 }
 
-// serveZone starts a server that knows the records of text.
-func serveZone(t *testing.T, text string) (addr netip.AddrPort, stop func()) {
+// serveZone starts a server that knows the records of text, and behaves as way says.
+func serveZone(t *testing.T, text, way string) (addr netip.AddrPort, stop func()) {
 	t.Helper()
 	handle, err := zone.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, end, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), handle)
+	addr, end, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), behave(t, handle, strings.Fields(way)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +199,7 @@ func serveZone(t *testing.T, text string) (addr netip.AddrPort, stop func()) {
 //	slow DURATION    it takes so long
 //	loses N          of so many packets the last one gets lost each time
 //	refuses-probes   questions for loops are refused
+//	says RCODE       to all questions but those for loops and for the root
 func behave(t *testing.T, handle dns.HandlerFunc, words []string) dns.HandlerFunc {
 	for i := 0; i < len(words); i++ {
 		next := handle
@@ -225,6 +230,19 @@ func behave(t *testing.T, handle dns.HandlerFunc, words []string) dns.HandlerFun
 					return
 				}
 				next(w, q)
+			}
+		case "says":
+			i++
+			code, ok := dns.StringToRcode[words[i]]
+			if !ok {
+				t.Fatalf("%q is no response code", words[i])
+			}
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				if q.Question[0].Qtype == dns.TypeHINFO || q.Question[0].Name == "." {
+					next(w, q)
+					return
+				}
+				w.WriteMsg(new(dns.Msg).SetRcode(q, code))
 			}
 		case "slow":
 			i++

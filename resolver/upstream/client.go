@@ -134,6 +134,7 @@ type Upstream struct {
 	local   bool   // its address is this machine's, from which clients ask too
 	source  string // "configured", "forward", or the path of a resolv.conf
 	zones   []string
+	probing bool // it is its watcher that asks: no client's question
 }
 
 // ID names the upstream; it is not its address.

@@ -41,11 +41,18 @@ const (
 	notSent                // this machine could not send: no descriptors, no memory
 	badCertificate         // not valid: it may be anybody
 	noTLS                  // a server is there, but no TLS with it
+	cutOff                 // it ended the connection instead of answering
+	wrongReply             // it sent replies, but none that fits the query
+	outcomes               // how many there are
 )
 
 func (o outcome) String() string {
-	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked", "has no valid certificate", "offers no TLS that can be used"}[o]
+	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked",
+		"has no valid certificate", "offers no TLS that can be used", "ended the connection", "sent replies that do not fit the query"}[o]
 }
+
+// failureKinds are the words for outcomes that are failures. They never change.
+var failureKinds = [outcomes]string{"", "servfail", "refused", "format", "timeout", "network", "unsent", "certificate", "tls", "connection", "wrong-reply"}
 
 // A result is what came of asking a candidate.
 type result struct {
@@ -122,7 +129,7 @@ func (c *conversation) read(u *Client, q *dnswire.Question, asked []byte) {
 			c.post(result{kind: kind, answer: c.member.answer(b, end)})
 			return
 		}
-		c.member.strays.Add(1)
+		c.member.stray()
 	}
 	b.release()
 	c.post(result{kind: replyTruncated})
@@ -134,7 +141,7 @@ func (c *conversation) replied(u *Client, q *dnswire.Question, kind replyKind, o
 	c.mu.Lock()
 	sent, how := slices.Clone(c.sent), slices.Clone(c.modes)
 	c.mu.Unlock()
-	if u.heard(c.member.health, sent, how, kind, opt, n, now) {
+	if u.heard(c.member, sent, how, kind, opt, n, now) {
 		c.member.doubtEDNS(q)
 	}
 }
@@ -213,7 +220,7 @@ func askTCP(ctx context.Context, m *Upstream, q *dnswire.Question, how mode, dea
 		if kind != replyStray {
 			return m.answer(b, end), kind, nil
 		}
-		m.strays.Add(1)
+		m.stray()
 	}
 	b.release()
 	return Answer{}, 0, errStrays
@@ -249,8 +256,10 @@ func outcomeOf(err error) outcome {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS),
 		errors.Is(err, syscall.ENOMEM), errors.Is(err, context.Canceled):
 		return notSent
-	case errors.Is(err, errStrays), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return refused
+	case errors.Is(err, errStrays):
+		return wrongReply
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return cutOff
 	}
 	return unreachable
 }

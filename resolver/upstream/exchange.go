@@ -57,6 +57,7 @@ type exchange struct {
 	q        *dnswire.Question
 	list     []candidate
 	results  chan result
+	began    time.Time
 	deadline time.Time
 	sendings int
 	servFail Answer          // handed on if nobody does better
@@ -75,14 +76,15 @@ func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstre
 	at := 0
 	if i := slices.IndexFunc(x.list, func(c candidate) bool { return c.Upstream == start.Tried }); i >= 0 {
 		waited := time.Since(start.Began)
-		x.deadline = x.deadline.Add(-waited)
+		x.began, x.deadline = start.Began, x.deadline.Add(-waited)
 		at = x.resume(i, start.How, waited)
 	}
 	return x.run(ctx, at)
 }
 
 func (u *Client) newExchange(q *dnswire.Question, list []candidate) *exchange {
-	return &exchange{client: u, q: q, list: list, results: make(chan result, maxSendings+1), deadline: time.Now().Add(u.budget)}
+	now := time.Now()
+	return &exchange{client: u, q: q, list: list, results: make(chan result, maxSendings+1), began: now, deadline: now.Add(u.budget)}
 }
 
 // run asks until there is an answer, the budget is spent, or ctx ends. at is the
@@ -294,7 +296,7 @@ func (x *exchange) take(r *result) (answered bool) {
 		return true
 	case replyTruncated:
 		if c.tcp && !c.tcpWaits {
-			x.giveUp(c, refused)
+			x.giveUp(c, wrongReply)
 		} else if !c.tcp {
 			c.wantTCP = true
 		}
@@ -323,7 +325,7 @@ func (x *exchange) answeredBy(c *candidate, r *result) {
 		c.answered()
 		for i := range x.list {
 			if other := &x.list[i]; other != c && other.counted && !other.failed {
-				other.failures.Add(1) // it gave no answer in time
+				other.countFailure(x.precisely(other, silent), now)
 			}
 		}
 	}
@@ -341,8 +343,18 @@ func (x *exchange) answeredBy(c *candidate, r *result) {
 	}
 }
 
+// precisely returns what became of asking c that gave no reply that fits: perhaps it
+// gave others.
+func (x *exchange) precisely(c *candidate, how outcome) outcome {
+	if (how == silent || how == unreachable && c.sent > 0) && c.strayedSince(x.began) {
+		return wrongReply
+	}
+	return how
+}
+
 // giveUp ends asking c.
 func (x *exchange) giveUp(c *candidate, how outcome) {
+	how = x.precisely(c, how)
 	c.outcome, c.done = how, true
 	if !x.probe && !c.failed {
 		c.failed = true
@@ -471,7 +483,7 @@ func whyNone(list []candidate) error {
 		}
 		c := &list[i]
 		b.WriteString(c.id + " " + c.outcome.String())
-		if c.outcome != unreachable && c.outcome != notSent {
+		if c.outcome != unreachable && c.outcome != notSent && c.outcome != cutOff {
 			code = dnswire.EDENoReachable
 		}
 	}

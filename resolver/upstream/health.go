@@ -59,6 +59,17 @@ type Status struct {
 	Returned  uint64         `json:"returned"`      // questions that it asked this server while it was being asked them
 	Strays    uint64         `json:"strays"`        // packets that came from its address but did not fit the query
 	SRTT      time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
+	Answers   uint64         `json:"answers"`       // good ones
+	Latency   Latency        `json:"latency"`
+	ByKind    []KindCount    `json:"failures_by_kind"` // what Failures are; those that there were
+	LastError string         `json:"last_error"`       // what became of the last one of them; empty: there was none
+	LastAt    time.Time      `json:"last_error_at"`
+}
+
+// A KindCount is how many failures of a kind there were.
+type KindCount struct {
+	Kind  string // one of failureKinds
+	Count uint64
 }
 
 // A pace is how often upstreams are probed.
@@ -73,7 +84,7 @@ type pace struct {
 func (p pace) orDefault() pace {
 	return pace{
 		least: cmp.Or(p.least, time.Second),
-		most:  cmp.Or(p.most, 15*time.Second),
+		most:  cmp.Or(p.most, 2500*time.Millisecond),
 		loop:  cmp.Or(p.loop, time.Minute),
 		poll:  cmp.Or(p.poll, 10*time.Second),
 		quiet: cmp.Or(p.quiet, 200*time.Millisecond),
@@ -87,24 +98,27 @@ const suspectAfter = 3
 // one watcher finds so: no name that a client can ask for decides that. It is up as
 // soon as it replies to anything.
 type health struct {
-	server   Server // with an ID; what it says of trust is its members'
-	id       string
-	addr     netip.AddrPort
-	home     *dnswire.Question // what a server of a Forward can answer; nil: one that is asked for all names
-	stream   *stream           // carries its queries; nil: they go by UDP
-	queries  atomic.Uint64
-	failures atomic.Uint64
-	strays   atomic.Uint64
-	returned atomic.Uint64 // questions that it sent back to this server
-	replies  atomic.Uint64 // of any kind
-	answers  atomic.Uint64 // good ones
-	streak   atomic.Int32  // failures since the last good answer
-	silences atomic.Int32  // time-outs since the last reply
-	state    atomic.Uint32 // a State
-	wanted   chan struct{} // holds one while a probe is wanted
-	stop     context.CancelFunc
-	timing   timing
-	modes    modes
+	server    Server // with an ID; what it says of trust is its members'
+	id        string
+	addr      netip.AddrPort
+	home      *dnswire.Question // what a server of a Forward can answer; nil: one that is asked for all names
+	stream    *stream           // carries its queries; nil: they go by UDP
+	queries   atomic.Uint64
+	failures  [outcomes]atomic.Uint64
+	lastFail  atomic.Int64  // when the last one was, Unix nanoseconds; 0: there was none
+	lastKind  atomic.Uint32 // its outcome
+	lastStray atomic.Int64  // when the last packet came that fits no query, Unix nanoseconds; 0: none did
+	strays    atomic.Uint64
+	returned  atomic.Uint64 // questions that it sent back to this server
+	replies   atomic.Uint64 // of any kind
+	answers   atomic.Uint64 // good ones
+	streak    atomic.Int32  // failures since the last good answer
+	silences  atomic.Int32  // time-outs since the last reply
+	state     atomic.Uint32 // a State
+	wanted    chan struct{} // holds one while a probe is wanted
+	stop      context.CancelFunc
+	timing    timing
+	modes     modes
 
 	probedAnswers atomic.Uint64 // answers when last probed
 
@@ -159,8 +173,12 @@ func (h *health) requestProbe() {
 
 // heard takes in a reply by UDP to a query that was sent at these times and in these
 // modes, and reports whether EDNS may be in the way (see modes.replied).
-func (u *Client) heard(h *health, sent []time.Time, how []mode, kind replyKind, opt bool, size int, now time.Time) (doubtful bool) {
+func (u *Client) heard(m *Upstream, sent []time.Time, how []mode, kind replyKind, opt bool, size int, now time.Time) (doubtful bool) {
+	h := m.health
 	h.timing.replied(sent, now)
+	if kind == replyGood && !m.probing {
+		h.timing.answered(now.Sub(sent[0]))
+	}
 	doubtful = h.modes.replied(how, kind, opt, size, now)
 	u.setUp(h)
 	return doubtful
@@ -184,6 +202,9 @@ func (h *health) answered() {
 	if h.streak.Load() != 0 {
 		h.streak.Store(0)
 	}
+	if h.is(Failing) {
+		h.requestProbe()
+	}
 }
 
 // silentOnce counts that there was no reply in the time that the upstream needs.
@@ -196,7 +217,7 @@ func (h *health) silentOnce() {
 // failed counts a query that got no answer. What is our own fault, or may be
 // the question's, does not speak against the upstream.
 func (h *health) failed(how outcome) {
-	h.failures.Add(1)
+	h.countFailure(how, time.Now())
 	switch how {
 	case unsupported, notSent:
 		return
@@ -206,6 +227,39 @@ func (h *health) failed(how outcome) {
 	if h.streak.Add(1) >= suspectAfter {
 		h.requestProbe()
 	}
+}
+
+// stray counts a packet that fits no query.
+func (h *health) stray() {
+	h.strays.Add(1)
+	h.lastStray.Store(time.Now().UnixNano())
+}
+
+// strayedSince reports whether a packet has come since then that fits no query.
+func (h *health) strayedSince(began time.Time) bool { return h.lastStray.Load() >= began.UnixNano() }
+
+// countFailure counts a query that got no answer.
+func (h *health) countFailure(how outcome, now time.Time) {
+	h.failures[how].Add(1)
+	h.lastKind.Store(uint32(how))
+	h.lastFail.Store(now.UnixNano())
+}
+
+// lastError returns what became of the last query without an answer, and when.
+func (h *health) lastError() (text string, at time.Time) {
+	ns := h.lastFail.Load()
+	if ns == 0 {
+		return "", at
+	}
+	how := outcome(h.lastKind.Load())
+	text = how.String()
+	if how == servFailed {
+		text = "answered SERVFAIL"
+	}
+	if h.stream != nil && (how == unreachable || how == badCertificate || how == noTLS) {
+		text = cmp.Or(h.stream.lastProblem(), text)
+	}
+	return text, time.Unix(0, ns)
 }
 
 // wantAnswerTo has a client's question asked by a probe.
@@ -252,11 +306,19 @@ func (h *health) reason() string {
 func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Status{
+	s := Status{
 		ID: h.id, Addr: h.addr, Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
-		Queries: h.queries.Load(), Failures: h.failures.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
-		SRTT: h.timing.srtt(),
+		Queries: h.queries.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
+		SRTT: h.timing.srtt(), Answers: h.answers.Load(), Latency: h.timing.latency(),
 	}
+	for how := range h.failures {
+		if n := h.failures[how].Load(); n > 0 {
+			s.Failures += n
+			s.ByKind = append(s.ByKind, KindCount{failureKinds[how], n})
+		}
+	}
+	s.LastError, s.LastAt = h.lastError()
+	return s
 }
 
 // watch probes a server at the start, whenever somebody doubts it, and while it

@@ -90,6 +90,10 @@ func (u *Client) IsProbe(name []byte) bool {
 	return true
 }
 
+// downBudget bounds a probe of a server that is down: it is asked often,
+// rather than waited for. A reply that comes late is heard all the same.
+const downBudget = 1500 * time.Millisecond
+
 const whyLooped = "asks this server in turn"
 
 // probe asks h and returns the state that follows. The question for loops has a
@@ -98,9 +102,13 @@ const whyLooped = "asks this server in turn"
 // Forward is not asked for made-up names: a router may well ask this server for all
 // names but its own.
 func (u *Client) probe(ctx context.Context, h *health) (State, string) {
-	ctx, cancel := context.WithCancel(ctx)
+	wait, limit := h.timing.current(), 3*u.budget // each question has its own
+	if h.is(Down) {
+		wait, limit = min(wait, u.patience), downBudget
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	m := &Upstream{health: h}
+	m := &Upstream{health: h, probing: true}
 	replies, answers := h.replies.Load(), h.answers.Load()
 	asked, doubt := h.questions()
 	if asked == nil {
@@ -119,7 +127,7 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 	select {
 	case looped = <-loop:
 		known = true
-	case <-time.After(h.timing.current()):
+	case <-time.After(wait):
 	}
 	how := looped
 	if !known || how != answered && how != unsupported && how != notSent {
@@ -129,7 +137,7 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 		looped = <-loop
 		how = looped
 	}
-	answeredClients := answers != h.probedAnswers.Swap(answers) && h.is(Failing)
+	answeredClients := answers != h.probedAnswers.Swap(answers) && (h.is(Failing) || h.streak.Load() == 0)
 	switch {
 	case u.probes.hasReturned(p):
 		return Looped, whyLooped

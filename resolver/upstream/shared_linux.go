@@ -482,7 +482,7 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 	}
 	s.end(id)
 	sent, how := [1]time.Time{p.sent}, [1]mode{p.how}
-	s.shared.client.heard(s.member.health, sent[:], how[:], kind, opt, len(packet), now)
+	s.shared.client.heard(s.member, sent[:], how[:], kind, opt, len(packet), now)
 	switch {
 	case kind == replyGood:
 		s.member.answered()
@@ -531,7 +531,7 @@ func (s *sharedSocket) end(id uint16) {
 // guessing, and knows the port: all that is pending goes on by TCP, where there is
 // nothing to guess, and nothing that comes to this port is believed any more.
 func (s *sharedSocket) stray() {
-	s.member.strays.Add(1)
+	s.member.health.stray()
 	var pending []pendingQuery
 	s.mu.Lock()
 	if s.strays++; s.strays >= maxStrays {

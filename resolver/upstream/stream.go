@@ -66,6 +66,7 @@ type streamQuery struct {
 	results chan<- result
 
 	id    uint16
+	first time.Time // when it was given to the stream
 	sent  time.Time
 	ends  int  // connections that have ended under it
 	ended bool // there is a result
@@ -97,7 +98,7 @@ func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, resul
 		message = appendPadding(message)
 		asked = message[2 : 2+len(asked)]
 	}
-	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, from: from, results: results}
+	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, from: from, results: results, first: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, sq)
@@ -369,7 +370,7 @@ func (s *stream) received(b *exchangeBuffer, n int) bool {
 	sq, kind, end := s.matchLocked(b.reply[:n])
 	if sq == nil {
 		s.strays++
-		s.health.strays.Add(1)
+		s.health.stray()
 		keep := s.strays < maxStrays
 		s.mu.Unlock()
 		b.release()
@@ -383,12 +384,15 @@ func (s *stream) received(b *exchangeBuffer, n int) bool {
 	if s.unanswered = now; s.waiting == 0 {
 		s.unanswered = time.Time{}
 	}
-	sent := sq.sent
+	sent, first := sq.sent, sq.first
 	if len(s.queue) > 0 {
 		s.wakeUp()
 	}
 	s.mu.Unlock()
 	s.health.timing.replied([]time.Time{sent}, now)
+	if kind == replyGood && !sq.member.probing {
+		s.health.timing.answered(now.Sub(first))
+	}
 	s.client.setUp(s.health)
 	sq.post(result{kind: kind, answer: sq.member.answer(b, end)})
 	return true

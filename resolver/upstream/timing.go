@@ -23,6 +23,28 @@ type timing struct {
 	mu       sync.Mutex
 	spread   time.Duration
 	quickest time.Duration // of all answers to what was sent once; 0: none yet
+	answers  latencies     // to what clients asked
+}
+
+// A Latency is how long the last answers took, up to 1,024 of them.
+type Latency struct {
+	P50, P90, P99 time.Duration // 0: there was none yet
+	Answers       int           // that they rest on
+}
+
+// latency returns how long the last answers took.
+func (t *timing) latency() Latency {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := &t.answers
+	return Latency{a.percentile(50), a.percentile(90), a.percentile(99), a.count()}
+}
+
+// answered takes in that a client's question was answered so long after it was sent first.
+func (t *timing) answered(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answers.add(took)
 }
 
 // begin sets the time-out of an upstream of which nothing is known.
