@@ -122,23 +122,23 @@ func (c *Config) checkDevices(d *decoding) {
 		}
 		c.checkMode(d, g.Mode, key)
 	}
-	devices, held := make(map[string]string), make(map[string]string)
+	devices, held, ids := make(map[string]string), make(map[string]string), make(map[string]string)
 	for i := range c.Devices {
-		c.checkDevice(d, &c.Devices[i], fmt.Sprintf("devices[%d]", i), groups, devices, held)
+		c.checkDevice(d, &c.Devices[i], fmt.Sprintf("devices[%d]", i), groups, devices, held, ids)
 	}
 }
 
-func (c *Config) checkDevice(d *decoding, v *Device, key string, groups, devices, held map[string]string) {
+func (c *Config) checkDevice(d *decoding, v *Device, key string, groups, devices, held, ids map[string]string) {
 	switch {
 	case v.Name == "":
 		d.missing(key, "name")
-	case v.Name == "this-host", strings.HasPrefix(v.Name, "mac:"), strings.HasPrefix(v.Name, "addr:"):
+	case v.Name == "this-host", strings.HasPrefix(v.Name, "mac:"), strings.HasPrefix(v.Name, "addr:"), strings.HasPrefix(v.Name, "id:"):
 		d.mistake(key+".name", "found "+quote(v.Name)+", as devices without a name are called", "another name")
 	default:
 		unique(d, devices, v.Name, key+".name", "name")
 	}
-	if len(v.MACs)+len(v.Addresses)+len(v.Prefixes) == 0 {
-		d.mistake(key, "nothing to know the device by", "mac, address or prefix")
+	if len(v.MACs)+len(v.Addresses)+len(v.Prefixes)+len(v.ClientIDs) == 0 {
+		d.mistake(key, "nothing to know the device by", "mac, address, prefix or client_id")
 	}
 	for _, mac := range v.MACs {
 		unique(d, held, mac, key+".mac", "MAC")
@@ -148,6 +148,9 @@ func (c *Config) checkDevice(d *decoding, v *Device, key string, groups, devices
 	}
 	for _, p := range v.Prefixes {
 		unique(d, held, p.String(), key+".prefix", "prefix")
+	}
+	for _, id := range v.ClientIDs {
+		unique(d, ids, id, key+".client_id", "client id")
 	}
 	if _, ok := groups[v.Group]; v.Group != "" && !ok {
 		d.mistakes.add(Mistake{

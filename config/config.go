@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "zone", "mac" and "url" what kind of text it is. `words` are the only
+// "domain", "zone", "mac", "id" and "url" what kind of text it is. `words` are the only
 // values a setting takes.
 type Config struct {
 	File    string // the file it was read from; "" where there is none
@@ -193,14 +193,15 @@ type Messages struct {
 	Format string `key:"format,flag" words:"text json"`
 }
 
-// A Device is something that asks, known by any of its MACs, addresses or
-// prefixes. All addresses of a prefix are the one device.
+// A Device is something that asks, known by any of its MACs, addresses, prefixes or
+// client ids. All addresses of a prefix are the one device.
 type Device struct {
 	Name      string         `key:"name,name"`
 	MACs      []string       `key:"mac,mac"` // lower case with colons
 	Addresses []netip.Addr   `key:"address"`
 	Prefixes  []netip.Prefix `key:"prefix"`
-	Group     string         `key:"group,name"` // the name of a Group; "" for none
+	ClientIDs []string       `key:"client_id,id"` // lower case DNS labels
+	Group     string         `key:"group,name"`   // the name of a Group; "" for none
 	Observe   Observe        `key:"observe"`
 	Mode      string         `key:"mode" words:"null nxdomain nodata refused custom"` // "": its group's, or Blocking.Mode
 	Log       bool           `key:"log"`                                              // false: nothing of it is kept

@@ -186,7 +186,7 @@ func TestMistakes(t *testing.T) {
 		{"a subscription to a file", "lists: {subscriptions: [{name: a, url: file:///etc/passwd}]}", `1: lists.subscriptions[0].url: found "file:///etc/passwd"; expected an http or https URL without a user and password`},
 		{"a subscription without URL", "lists: {subscriptions: [{name: a}]}", "1: lists.subscriptions[0]: no url; expected one in every entry"},
 		{"a refresh every second", "lists: {subscriptions: [{name: a, url: http://a.example/, refresh: 1s}]}", "1: lists.subscriptions[0].refresh: found 1s; expected at least 1m"},
-		{"a device of no kind", "devices: [{name: a}]", "1: devices[0]: nothing to know the device by; expected mac, address or prefix"},
+		{"a device of no kind", "devices: [{name: a}]", "1: devices[0]: nothing to know the device by; expected mac, address, prefix or client_id"},
 		{"a device named as one without a name is", "devices: [{name: \"mac:02:00:00:00:00:01\", address: 192.0.2.1}]", `1: devices[0].name: found "mac:02:00:00:00:00:01", as devices without a name are called; expected another name`},
 		{"a device named as this machine is", "devices: [{name: this-host, address: 192.0.2.1}]", `1: devices[0].name: found "this-host", as devices without a name are called; expected another name`},
 		{"a device of many", "devices: [{name: a, mac: ff:ff:ff:ff:ff:ff}]", `1: devices[0].mac[0]: found "ff:ff:ff:ff:ff:ff"; expected a MAC such as 02:00:5e:10:00:01`},

@@ -163,6 +163,14 @@ func parseMAC(text string) (string, bool) {
 	return mac.String(), true
 }
 
+// parseID returns a client id in lower case: a DNS label.
+func parseID(text string) (string, bool) {
+	bad := strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+	})
+	return strings.ToLower(text), !bad && text != "" && len(text) <= 63 && text[0] != '-' && text[len(text)-1] != '-'
+}
+
 // parseDomain returns a domain in lower case A-labels without trailing dot; "." is
 // the root.
 func parseDomain(text string) (string, bool) {
@@ -258,6 +266,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("mac"):
 		value, ok = parseMAC(text)
 		return value, ok, "a MAC such as 02:00:5e:10:00:01"
+	case s.is("id"):
+		value, ok = parseID(text)
+		return value, ok, "a client id: at most 63 letters, digits and hyphens, no hyphen first or last"
 	case s.is("domain"):
 		value, ok = parseDomain(text)
 		return value, ok, "a domain such as plex.direct"

@@ -12,7 +12,7 @@ type setting struct {
 	index []int  // of the field, for reflect.Value.FieldByIndex
 	typ   reflect.Type
 	words []string // the only values; empty for any
-	marks []string // "live", "flag", "path", "name", "domain", "zone", "mac", "url"
+	marks []string // "live", "flag", "path", "name", "domain", "zone", "mac", "id", "url"
 }
 
 func (s *setting) is(mark string) bool { return slices.Contains(s.marks, mark) }

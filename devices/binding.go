@@ -9,7 +9,8 @@ import (
 
 // A Source is what a binding rests on. The first five are in the order in which
 // they are asked, the strongest first; ThisHost stands between a configured
-// prefix and the neighbour table.
+// prefix and the neighbour table, ConfiguredClientID before all others, ClientID
+// before ThisHost.
 type Source uint8
 
 // The numbers are stored in the query log and never change.
@@ -20,9 +21,18 @@ const (
 	Neighbour         Source = 4 // the MAC in the kernel's neighbour table
 	BareAddress       Source = 5 // nothing is known but the address itself
 	ThisHost          Source = 6 // an address of this machine: loopback, or on one of its interfaces
+
+	ConfiguredClientID Source = 7
+	ClientID           Source = 8 // the client's own word, which nobody configured
 )
 
-var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host"}
+var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host", "configured-client-id", "client-id"}
+
+// sourceOrder is the order in which sources are asked.
+var sourceOrder = [...]uint8{ConfiguredClientID: 1, ConfiguredMAC: 2, ConfiguredAddress: 3, ConfiguredPrefix: 4, ClientID: 5, ThisHost: 6, Neighbour: 7, BareAddress: 8}
+
+// isStronger reports whether a device rests on s rather than on t.
+func (s Source) isStronger(t Source) bool { return sourceOrder[s] < sourceOrder[t] }
 
 // String returns the word the log and the command line use.
 func (s Source) String() string {
@@ -56,9 +66,9 @@ func (c Confidence) String() string {
 // never changes once handed out: another MAC at the address makes another one.
 type Binding struct {
 	ID         uint64     // unique within the data directory, never reused
-	Device     string     // stable identity: configured name, else "mac:aa:bb:...", else "addr:192.0.2.7", or "this-host"
+	Device     string     // stable identity: configured name, else "mac:aa:bb:...", else "addr:192.0.2.7", or "this-host"; "id:phone" for a client id
 	Name       string     // what to show: the configured name, else the vendor-free short form of Device
-	Addr       netip.Addr // the address bound
+	Addr       netip.Addr // the address bound; none where it is a client id that is bound
 	MAC        string     // lower case with colons; "" where unknown
 	Source     Source
 	Confidence Confidence
@@ -85,8 +95,12 @@ func (b *Binding) alike(c *Binding) bool {
 		b.Source == c.Source && b.Confidence == c.Confidence && b.Group == c.Group && b.NoLog == c.NoLog
 }
 
-// Covers returns what the binding is of, to be shown: an address or a prefix.
+// Covers returns what the binding is of, to be shown: an address, a prefix, or the word
+// for its client ids.
 func (b *Binding) Covers() string {
+	if b.isOfID() {
+		return ClientID.String()
+	}
 	if b.Prefix.IsValid() {
 		return b.Prefix.String()
 	}

@@ -84,7 +84,7 @@ func (l *state) bind(a *address, b Binding, t tick) {
 // It returns nil where there have been too many new bindings, unless b is wanted
 // by the configuration.
 func (l *state) start(b Binding, wanted bool, t tick) *held {
-	at := extent{b.Addr, b.Prefix}
+	at := b.extent()
 	if before, ok := l.resumable[at]; ok {
 		delete(l.resumable, at)
 		before.Seen = time.Time{}

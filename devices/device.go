@@ -15,6 +15,7 @@ type Device struct {
 	MACs      []string
 	Addresses []netip.Addr
 	Prefixes  []netip.Prefix // all their addresses are this one device
+	ClientIDs []string       // as IsClientID takes them
 	Group     uint16         // blocklists.Group; 0 for none
 	NoLog     bool           // the device's lookups are not logged
 }
@@ -44,6 +45,8 @@ type configuration struct {
 	addresses map[netip.Addr]*Device
 	prefixes  map[netip.Prefix]*Device
 	longest   prefixTable[*Device]
+	clientIDs map[string]*Device
+	withIDs   map[string]*Device // by name, those that have client ids
 }
 
 // Check returns what Open and Configure would refuse of devices.
@@ -59,6 +62,8 @@ func configure(devices []Device) (*configuration, error) {
 		macs:      make(map[string]*Device),
 		addresses: make(map[netip.Addr]*Device),
 		prefixes:  make(map[netip.Prefix]*Device),
+		clientIDs: make(map[string]*Device),
+		withIDs:   make(map[string]*Device),
 	}
 	var mistakes []error
 	wrong := func(d *Device, format string, args ...any) {
@@ -66,11 +71,11 @@ func configure(devices []Device) (*configuration, error) {
 	}
 	for i := range devices {
 		d := &devices[i]
-		d = &Device{Name: d.Name, Group: d.Group, NoLog: d.NoLog, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes}
+		d = &Device{Name: d.Name, Group: d.Group, NoLog: d.NoLog, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, ClientIDs: d.ClientIDs}
 		switch {
 		case d.Name == "":
 			mistakes = append(mistakes, fmt.Errorf("device %d has no name", i+1))
-		case d.Name == thisHost || strings.HasPrefix(d.Name, "mac:") || strings.HasPrefix(d.Name, "addr:"):
+		case d.Name == thisHost || strings.HasPrefix(d.Name, "mac:") || strings.HasPrefix(d.Name, "addr:") || strings.HasPrefix(d.Name, idPrefix):
 			wrong(d, "this name is kept for devices without one")
 		case c.names[d.Name] != nil:
 			wrong(d, "the name is used twice")
@@ -107,6 +112,18 @@ func configure(devices []Device) (*configuration, error) {
 				wrong(d, "prefix %v is also that of %q", p, other.Name)
 			default:
 				c.prefixes[p] = d
+			}
+		}
+	}
+	for _, d := range c.names {
+		for _, id := range d.ClientIDs {
+			switch other := c.clientIDs[id]; {
+			case !IsClientID(id):
+				wrong(d, "%q is no client id: it must be a DNS label of lower case letters, digits and hyphens", id)
+			case other != nil:
+				wrong(d, "client id %s is also that of %q", id, other.Name)
+			default:
+				c.clientIDs[id], c.withIDs[d.Name] = d, d
 			}
 		}
 	}
@@ -159,7 +176,8 @@ type evidence struct {
 	gateway   bool   // the MAC is that of a gateway
 }
 
-// identify applies the identity order: the one place where it is written.
+// identify applies the identity order: the one place where it is written, but for
+// client ids, which go with no address (see Ledger.Named).
 func (c *configuration) identify(e evidence) Binding {
 	b := Binding{Addr: e.addr, MAC: e.mac}
 	if e.contested {

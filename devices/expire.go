@@ -67,6 +67,7 @@ func (l *state) sweep(t tick) {
 			l.forget(a, t)
 		}
 	}
+	l.sweepIDs(t)
 	for i, h := range l.overflow {
 		if h != nil && int32(t.number-h.seen.Load()) >= int32(unseenTicks) {
 			l.end(h, t)

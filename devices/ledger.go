@@ -349,12 +349,15 @@ func (l *Ledger) wakePublisher() {
 // publish lets Lookup see what the state says, after Keep was called with it.
 func (l *Ledger) publish() {
 	l.flushReports(func() func() {
-		if len(l.changed) == 0 && !l.prefixesChanged {
+		if len(l.changed) == 0 && !l.prefixesChanged && !l.ids.changed {
 			return nil
 		}
 		next := l.published.Load().with(l.changed)
 		clear(l.changed)
 		next.prefixes, l.prefixesChanged = l.prefixTable, false
+		if l.ids.changed {
+			next.ids, l.ids.changed = l.idTable(), false
+		}
 		return func() { l.published.Store(next) }
 	})
 }

@@ -25,12 +25,12 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 		of(name, name)
 	}
 	slices.SortFunc(current, func(b, c Binding) int {
-		return cmp.Or(b.Addr.Compare(c.Addr), cmp.Compare(b.Prefix.Bits(), c.Prefix.Bits()))
+		return cmp.Or(b.Addr.Compare(c.Addr), cmp.Compare(b.Prefix.Bits(), c.Prefix.Bits()), cmp.Compare(b.Device, c.Device))
 	})
 	for _, b := range current {
 		d := of(b.Device, b.Name)
 		d.Bindings = append(d.Bindings, b)
-		if d.Source == 0 || b.Source < d.Source {
+		if d.Source == 0 || b.Source.isStronger(d.Source) {
 			d.Source, d.Confidence = b.Source, b.Confidence
 		}
 	}

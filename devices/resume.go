@@ -2,6 +2,7 @@ package devices
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (l *state) restore(known []Binding, nextID uint64, t tick) {
 		if !b.Until.IsZero() {
 			continue
 		}
-		at := extent{b.Addr, b.Prefix}
+		at := b.extent()
 		if double, ok := l.resumable[at]; ok { // the end of the earlier was lost: it ended when the later began
 			if double.ID > b.ID {
 				b, double = double, b
@@ -44,6 +45,10 @@ func (l *state) resume(b Binding, t tick) {
 	}
 	last := t.number - uint32(age/tickLength)
 	switch b.Source {
+	case ClientID:
+		if id, ok := strings.CutPrefix(b.Device, idPrefix); ok && IsClientID(id) && len(l.ids.resumed) < maxClaimed {
+			l.ids.resumed[id] = last
+		}
 	case BareAddress:
 		a := l.addAddress(b.Addr, t)
 		a.asked, a.confirmed = true, last

@@ -31,6 +31,7 @@ type snapshot struct {
 	shards   []shard // a power of two of them
 	size     int     // addresses in all shards
 	prefixes prefixTable[*held]
+	ids      idTable
 }
 
 // A shard is an open-addressing hash table: a power of two of slots, at most
@@ -97,7 +98,7 @@ func (s *snapshot) with(changes map[netip.Addr]*held) *snapshot {
 		hash uint64
 		held *held
 	}
-	next := &snapshot{seed: s.seed, shards: slices.Clone(s.shards), size: s.size, prefixes: s.prefixes}
+	next := &snapshot{seed: s.seed, shards: slices.Clone(s.shards), size: s.size, prefixes: s.prefixes, ids: s.ids}
 	byShard := make(map[uint64][]change)
 	for a, h := range changes {
 		key := pointOf(a)

@@ -52,6 +52,7 @@ type state struct {
 
 	prefixes    map[netip.Prefix]*held
 	prefixTable prefixTable[*held]
+	ids         clientIDs
 	overflow    [2]*held // what holds the IPv4 and IPv6 addresses beyond the bound of new ones
 
 	resumable map[extent]Binding // of earlier runs, still open and not taken up yet
@@ -84,6 +85,7 @@ func newState(c *configuration, limit int) state {
 		contested:   make(map[*address]bool),
 		gatewayMACs: make(map[string]bool),
 		prefixes:    make(map[netip.Prefix]*held),
+		ids:         newClientIDs(),
 		resumable:   make(map[extent]Binding),
 		fresh:       rate.NewLimiter(rate.Limit(float64(limit)/(24*time.Hour).Seconds()), limit),
 		reports:     rate.NewLimiter(rate.Every(time.Minute), 60),
@@ -96,6 +98,14 @@ func newState(c *configuration, limit int) state {
 type extent struct {
 	addr   netip.Addr
 	prefix netip.Prefix
+	device string // where it is client ids that are bound
+}
+
+func (b *Binding) extent() extent {
+	if b.isOfID() {
+		return extent{device: b.Device}
+	}
+	return extent{addr: b.Addr, prefix: b.Prefix}
 }
 
 // A report is for the quality ledger: see Options.Report.
@@ -117,6 +127,7 @@ func (l *state) begin(t tick) {
 func (l *state) reconfigure(c *configuration, t tick) {
 	l.config = c
 	l.bindPrefixes(t)
+	l.bindIDs(t)
 	for addr := range c.addresses {
 		l.addAddress(addr, t)
 	}
@@ -139,6 +150,9 @@ func (l *state) inForce(t tick) []Binding {
 		}
 	}
 	for _, h := range l.prefixes {
+		add(h, h.seen.Load())
+	}
+	for _, h := range l.ids.byDevice {
 		add(h, h.seen.Load())
 	}
 	for _, h := range l.overflow {

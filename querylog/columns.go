@@ -37,6 +37,7 @@ type codec struct {
 	put     func(*rowEncoder, *entry)      // to the journal
 	take    func(*replay, *cursor, *entry) // from the journal
 	counted bool                           // grows while the row is open: in the journal only of a row with state
+	late    bool                           // in the journal behind all that are not late, as journals of before lack it
 }
 
 // number is the codec of a column that is a number of the entry.
@@ -75,6 +76,17 @@ func nameOf(of func(*entry) *[]byte, show func(*Row) *string) codec {
 func counted(c codec) codec {
 	c.counted = true
 	return c
+}
+
+// journaled are the columns in the order of the journal.
+func journaled(yield func(*column) bool) {
+	for _, late := range [2]bool{false, true} {
+		for i := range columns {
+			if c := &columns[i]; c.put != nil && c.late == late && !yield(c) {
+				return
+			}
+		}
+	}
 }
 
 // A value is one column of a result.
@@ -135,7 +147,7 @@ var columns = [...]column{
 		open: func(e *entry, r *Row) { r.bound(e.Binding) },
 
 		journal: "number of the client: an address and its binding",
-		put:     func(w *rowEncoder, e *entry) { w.uint(w.client(w.slot, client{e.Addr, e.Binding})) },
+		put:     func(w *rowEncoder, e *entry) { w.uint(w.client(w.slot, client{addr: e.Addr, binding: e.Binding})) },
 		take:    func(p *replay, c *cursor, e *entry) { e.Addr, e.Binding = p.client(c, c.uint()) },
 	}},
 	{"client", text, "address that asked; NULL: the binding's", "client", codec{
@@ -149,8 +161,21 @@ var columns = [...]column{
 		scan: func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
 		open: func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) },
 	}},
-	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, codec{ // no transport that has one is served yet
+	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, codec{
+		bind: func(w *rowWriter, e *entry) {
+			if e.ClientID != "" {
+				w.text(e.ClientID)
+			} else {
+				w.null()
+			}
+		},
 		scan: func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
+		open: func(e *entry, r *Row) { r.ClientID = e.ClientID },
+
+		journal: "text, behind the other columns",
+		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.ClientID)) },
+		take:    func(_ *replay, c *cursor, e *entry) { e.ClientID = string(c.bytes()) },
+		late:    true,
 	})},
 	{"type", notNull, "of the question; 0 in a folded row", "type", number(
 		func(e *entry) *uint16 { return &e.Type }, func(r *Row, v uint16) { r.Type = dnswire.TypeString(v) })},

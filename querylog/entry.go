@@ -18,7 +18,8 @@ type entry struct {
 	TTL         uint32
 	Addr        netip.Addr
 	Binding     *devices.Binding // nil for none
-	Rule, Attr  ruleText         // deciding and attributing
+	ClientID    string
+	Rule, Attr  ruleText // deciding and attributing
 	Annotation  *format.Annotation
 	Name, Alias []byte // wire form; empty for none
 	Type        uint16

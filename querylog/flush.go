@@ -129,7 +129,7 @@ func (j *journaler) ask(slots []uint32, clients []client) []*devices.Binding {
 		if i > 0 && time.Since(begun) > bindBudget {
 			break // the rest keep the bare address: someone makes addresses up
 		}
-		found[i] = bind(clients[slot].addr)
+		found[i] = bind(clients[slot].addr, clients[slot].id)
 	}
 	return found
 }

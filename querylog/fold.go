@@ -70,14 +70,16 @@ const (
 	hidden          // of a device that opted out; never written anywhere
 )
 
-// A client is an address as far as one device held it.
+// A client is an address as far as one device held it, and named itself alike.
 type client struct {
 	addr    netip.Addr // the zero Addr for all devices together
+	id      string     // "" for none
 	binding *devices.Binding
 }
 
 type clientKey struct {
 	addr    netip.Addr
+	id      string
 	binding uint64 // 0: none yet
 }
 
@@ -88,7 +90,7 @@ const (
 	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
 	maxRows     = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
 	rowBytes    = 56 + 8             // and its share of the table
-	clientSize  = 192
+	clientSize  = 224
 )
 
 func newFold(now time.Time) *fold {
@@ -127,7 +129,7 @@ func (f *fold) memory() int {
 func (f *fold) add(r *Record, ms int64, g granularity, limit int) uint32 {
 	f.lookups++
 	finest := g
-	slot, known := f.client(r.Client, r.Binding, limit)
+	slot, known := f.client(r.Client, r.ClientID, r.Binding, limit)
 	if !known {
 		g = byNobody
 	}
@@ -177,8 +179,8 @@ func (f *fold) fits(g granularity, limit int) bool {
 
 // client returns the place of the client in f.clients, or false where there is
 // no memory for one more.
-func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint32, ok bool) {
-	key := clientKey{addr: addr}
+func (f *fold) client(addr netip.Addr, id string, b *devices.Binding, limit int) (slot uint32, ok bool) {
+	key := clientKey{addr: addr, id: id}
 	if b != nil {
 		key.binding = b.ID
 	}
@@ -191,7 +193,7 @@ func (f *fold) client(addr netip.Addr, b *devices.Binding, limit int) (slot uint
 			return 0, false
 		}
 		slot = uint32(len(f.clients))
-		f.clients = append(f.clients, client{addr: addr, binding: b})
+		f.clients = append(f.clients, client{addr: addr, id: id, binding: b})
 		f.byClient[key] = slot
 		if b == nil {
 			f.unresolved = append(f.unresolved, slot)
@@ -297,9 +299,9 @@ func (f *fold) resolve(slots []uint32, bindings []*devices.Binding, from int) {
 		}
 		slot := slots[i]
 		c := &f.clients[slot]
-		delete(f.byClient, clientKey{addr: c.addr}) // it is asked for again when it comes again
+		delete(f.byClient, clientKey{addr: c.addr, id: c.id}) // it is asked for again when it comes again
 		c.binding = b
-		key := clientKey{addr: c.addr, binding: b.ID}
+		key := clientKey{addr: c.addr, id: c.id, binding: b.ID}
 		known, ok := f.byClient[key]
 		if !ok {
 			f.byClient[key] = slot
@@ -382,7 +384,7 @@ func (f *fold) describe(i int) entry {
 	k := f.keyOf(&f.rows[i])
 	c := f.clients[binary.LittleEndian.Uint32(k)]
 	e := entry{
-		Addr: c.addr, Binding: c.binding,
+		Addr: c.addr, Binding: c.binding, ClientID: c.id,
 		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
 		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
 		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&keyOverrode != 0,

@@ -311,8 +311,8 @@ func (e *encoder) row(f *fold, i int, state bool) {
 func (e *encoder) entry(number int, slot uint32, r *entry, state bool) {
 	w := &e.writing
 	w.slot, w.fields = slot, w.fields[:0]
-	for i := range columns {
-		if c := &columns[i]; c.put != nil && (state || !c.counted) {
+	for c := range journaled {
+		if state || !c.counted {
 			c.put(w, r)
 		}
 	}

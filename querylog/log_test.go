@@ -141,15 +141,15 @@ func TestAnAddressWithoutBindingIsAskedFor(t *testing.T) {
 	p := policy(t, testList)
 	for _, c := range []struct {
 		name string
-		bind func(netip.Addr) *devices.Binding
+		bind func(netip.Addr, string) *devices.Binding
 		want string
 		out  uint64
 	}{
 		{"nobody to ask", nil, "addr:192.168.1.23 tracker.example A block ads:2 x3", 0},
-		{"nobody knows", func(netip.Addr) *devices.Binding { return nil }, "addr:192.168.1.23 tracker.example A block ads:2 x3", 0},
-		{"the kernel knows", func(netip.Addr) *devices.Binding { return phone(9) },
+		{"nobody knows", func(netip.Addr, string) *devices.Binding { return nil }, "addr:192.168.1.23 tracker.example A block ads:2 x3", 0},
+		{"the kernel knows", func(netip.Addr, string) *devices.Binding { return phone(9) },
 			"mac:02:00:00:00:00:01 tracker.example A block ads:2 x3", 0},
-		{"the device has opted out", func(netip.Addr) *devices.Binding {
+		{"the device has opted out", func(netip.Addr, string) *devices.Binding {
 			b := phone(9)
 			b.NoLog = true
 			return b
@@ -189,7 +189,7 @@ func TestABindingThatComesLateMovesTheRow(t *testing.T) {
 	p := policy(t, testList)
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		l := open(t, Options{Dir: dir, Bind: func(netip.Addr) *devices.Binding { return phone(9) }})
+		l := open(t, Options{Dir: dir, Bind: func(netip.Addr, string) *devices.Binding { return phone(9) }})
 		with := lookup(t, p, time.Now(), phone(9), "tracker.example")
 		without := with
 		without.Binding = nil
@@ -218,7 +218,7 @@ func TestABindingIsAskedForBeforeARowIsWritten(t *testing.T) {
 		unknown.Binding = nil
 		stranger := lookup(t, p, time.Now(), nil, "tracker.example")
 		var l *Log
-		l = open(t, Options{Dir: dir, Bind: func(a netip.Addr) *devices.Binding {
+		l = open(t, Options{Dir: dir, Bind: func(a netip.Addr, _ string) *devices.Binding {
 			if a == stranger.Client {
 				l.Append([]Record{known, unknown, unknown})
 				return nil
@@ -415,7 +415,7 @@ func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
 
 func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, Options{Dir: dir, Bind: func(netip.Addr) *devices.Binding { return phone(9) }})
+	l := open(t, Options{Dir: dir, Bind: func(netip.Addr, string) *devices.Binding { return phone(9) }})
 	r := lookup(t, nil, time.Now(), phone(9), "x.example")
 	l.Append([]Record{r})
 	r.Binding = nil

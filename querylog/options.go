@@ -27,10 +27,10 @@ type Options struct {
 	Off        bool // lookups are not kept at all; the ledger is
 	NoUnlisted bool // lookups of unlisted names are counted by device and hour, and their names never kept
 
-	// Bind names the holder of an address that came without a binding. It is
-	// asked within a second of the lookup, by the writer, so it may ask the
-	// kernel. Nil, or a nil result, leaves such rows with the bare address.
-	Bind func(netip.Addr) *devices.Binding
+	// Bind names the holder of an address that came without a binding, where it
+	// called itself id. It is asked within a second of the lookup, by the writer, so
+	// it may ask the kernel. Nil, or a nil result, leaves such rows with the bare address.
+	Bind func(addr netip.Addr, id string) *devices.Binding
 
 	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory
 	Logger    *slog.Logger // nil for slog.Default()

@@ -72,6 +72,7 @@ type Record struct {
 	Time      time.Time
 	Elapsed   time.Duration
 	Client    netip.Addr       // as it came, zone removed, IPv4 unmapped
+	ClientID  string           // by which the client named itself; "" for none
 	Binding   *devices.Binding // in force now; nil: not known yet, the writer asks Options.Bind
 	Name      []byte           // wire form, lower case
 	Alias     []byte           // the alias in the answer that decided; nil if Name itself did

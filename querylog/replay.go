@@ -301,8 +301,8 @@ func (p *replay) row(c *cursor, state bool) {
 	var r replayRow
 	n := c.uint()
 	fields := cursor{b: c.bytes()}
-	for i := range columns {
-		if column := &columns[i]; column.take != nil && (state || !column.counted) && len(fields.b) > 0 {
+	for column := range journaled {
+		if (state || !column.counted) && len(fields.b) > 0 {
 			column.take(p, &fields, &r.entry)
 		}
 	}

@@ -43,7 +43,7 @@ CREATE TABLE binding (
 	addr       TEXT NOT NULL,
 	mac        TEXT NOT NULL,
 	prefix     TEXT NOT NULL,    -- what it covers where that is more than addr, else ''
-	source     INTEGER NOT NULL, -- 1 configured MAC, 2 configured address, 3 configured prefix, 4 neighbour, 5 bare address, 6 this host
+	source     INTEGER NOT NULL, -- 1 configured MAC, 2 configured address, 3 configured prefix, 4 neighbour, 5 bare address, 6 this host, 7 configured client id, 8 client id
 	confidence INTEGER NOT NULL, -- 1 low, 2 medium, 3 high
 	since      INTEGER NOT NULL,
 	until      INTEGER NOT NULL, -- 0 while it lasts

@@ -25,6 +25,9 @@ func (s *Server) identify(q *query, later replyWriter) bool {
 		defer func() { <-s.identifying }()
 		s.catchPanic(func() {
 			w.binding = s.identifyClient(w.path.Client.Addr())
+			if w.clientID != "" {
+				w.binding = s.named(w.clientID, w.binding)
+			}
 			reply, source := s.answerNow(w.dst[:0], &w.query)
 			w.answered = true // here, or by what it waits for next
 			if source == 0 {

@@ -33,8 +33,14 @@ type Options struct {
 	// ByDevice reports that answers may depend on it. nil: never.
 	Identify func(netip.Addr) *devices.Binding
 	ByDevice func() bool
+	// Named returns who it is that calls itself id, where held is who holds its
+	// address; nil for nobody known. It must not wait. nil: an id means nothing.
+	Named func(id string, held *devices.Binding) *devices.Binding
 	// Allowed reports whether a client may ask at all. nil: loopback only.
 	Allowed func(netip.Addr) bool
+	// AllowedID reports whether a client that calls itself id may ask over TLS, HTTPS
+	// and QUIC, wherever it is. nil: none.
+	AllowedID func(id string) bool
 
 	Upstreams upstream.Options
 	// CacheSize bounds the cache, in bytes; 0: 16 MiB; negative: no cache.
@@ -85,6 +91,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Allowed == nil {
 		o.Allowed = netip.Addr.IsLoopback
+	}
+	if o.Named == nil {
+		o.Named = func(_ string, held *devices.Binding) *devices.Binding { return held }
+	}
+	if o.AllowedID == nil {
+		o.AllowedID = func(string) bool { return false }
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = 16 << 20

@@ -24,6 +24,7 @@ type query struct {
 	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none
 	cached    *cache.Entry         // its reader's, for what the cache has; nil: a new one each time
 	transport querylog.Transport
+	clientID  string // by which the client named itself; "" for none, as always over UDP and TCP
 	received  time.Time
 	binding   *devices.Binding
 	group     blocklists.Group   // who asks, as far as the lists care; answerNow sets it
@@ -101,7 +102,7 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 		name = q.serviceName()
 	}
 	rec := querylog.Record{
-		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), Binding: q.binding,
+		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), ClientID: q.clientID, Binding: q.binding,
 		Name: name, Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
 	}
 	if len(reply) > 3 {
@@ -131,7 +132,7 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 		s.stats.dropped.Add(1)
 		return nil, false
 	}
-	if !s.allowed(q.path.Client.Addr()) {
+	if !s.mayAsk(q) {
 		s.stats.refused.Add(1)
 		return refuse(dst, packet, &q.Question), false
 	}
@@ -152,6 +153,12 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 	}
 	s.stats.malformed.Add(1)
 	return dnswire.AppendError(dst, &q.Question, 0, dnswire.FormErr), false
+}
+
+// mayAsk reports whether the client of q may ask at all: by its address, or by an id
+// that nobody can guess, which no query over UDP or TCP has.
+func (s *Server) mayAsk(q *query) bool {
+	return s.allowed(q.path.Client.Addr()) || q.clientID != "" && s.allowedID(q.clientID)
 }
 
 // refuse appends the reply to a client that may not ask: the same for whatever

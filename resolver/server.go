@@ -31,7 +31,9 @@ type Server struct {
 	append         func([]querylog.Record)
 	binding        func(netip.Addr) *devices.Binding
 	byDevice       func() bool
+	named          func(id string, held *devices.Binding) *devices.Binding
 	allowed        func(netip.Addr) bool
+	allowedID      func(id string) bool
 	report         func(kind, subject, detail string)
 	now            func() time.Time
 	logger         *slog.Logger
@@ -63,7 +65,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, binding: o.Binding, allowed: o.Allowed, report: o.Report, now: o.Now, logger: o.Logger,
+		policy: o.Policy, append: o.Log, binding: o.Binding, named: o.Named, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
 		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
@@ -189,6 +191,9 @@ func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
 func (s *Server) prepare(q *query, policy *blocklists.Policy, now time.Time) {
 	q.policy, q.received = policy, now
 	q.binding = s.binding(q.path.Client.Addr())
+	if q.clientID != "" {
+		q.binding = s.named(q.clientID, q.binding)
+	}
 }
 
 // catchPanic runs f, and counts a panic in it as an internal error instead of ending

@@ -168,8 +168,10 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}
-	if len(d.Bindings) > 0 {
-		addr = d.Bindings[0].Addr
+	for i := range d.Bindings {
+		if addr = d.Bindings[i].Addr; addr.IsValid() { // a client id has none
+			break
+		}
 	}
 	return d.Group, addr, nil
 }

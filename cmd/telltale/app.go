@@ -120,12 +120,17 @@ func (a *app) allowed(client netip.Addr) bool {
 	return false
 }
 
-// bind is the log writer's question who holds an address.
-func (a *app) bind(addr netip.Addr) *devices.Binding {
-	if ledger := a.ledger.Load(); ledger != nil {
-		return ledger.Ask(addr)
+// bind is the log writer's question who holds an address, and calls itself id.
+func (a *app) bind(addr netip.Addr, id string) *devices.Binding {
+	ledger := a.ledger.Load()
+	if ledger == nil {
+		return nil
 	}
-	return nil
+	b := ledger.Ask(addr)
+	if id != "" {
+		b = ledger.Named(id, b)
+	}
+	return b
 }
 
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
@@ -139,6 +144,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o, ledger := serverOptions(cfg), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.log.Append, a.allowed
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
+	o.Named, o.AllowedID = ledger.Named, ledger.MayRoam
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
 }

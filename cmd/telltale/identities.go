@@ -33,6 +33,10 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding) *identities {
 			ids.today["mac:"+mac] = d.Name
 			ids.add("mac:"+mac, mac)
 		}
+		for _, id := range d.ClientIDs {
+			ids.today["id:"+id] = d.Name
+			ids.add("id:"+id, id)
+		}
 	}
 	for i := range bindings {
 		b := &bindings[i]

@@ -230,7 +230,8 @@ func deviceList(cfg *config.Config, numbers *groupNumbers) []devices.Device {
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		all = append(all, devices.Device{
-			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, Group: numbers.byName[d.Name], NoLog: !d.Log,
+			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, ClientIDs: d.ClientIDs,
+			Group: numbers.byName[d.Name], NoLog: !d.Log,
 		})
 	}
 	return all
