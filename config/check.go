@@ -65,6 +65,9 @@ func (c *Config) checkNumbers(d *decoding) {
 	if c.Blocking.Mode == "custom" && len(c.Blocking.Custom) == 0 {
 		d.mistake("blocking.mode", "custom without addresses", "the addresses to answer with in blocking.custom")
 	}
+	if stale := c.Cache.Stale; stale > maxStale {
+		d.mistake("cache.stale", "found "+stale.String(), "at most 3d (RFC 8767), or 0 for not at all")
+	}
 	if n := c.Limits.Waiting; n < 1 {
 		d.mistake("limits.waiting", fmt.Sprintf("found %d", n), "at least 1")
 	}
@@ -78,6 +81,9 @@ func (c *Config) checkNumbers(d *decoding) {
 		d.mistake("log.size", "found "+n.String(), "at least 1MB")
 	}
 }
+
+// maxStale is the longest that RFC 8767, 5 recommends.
+const maxStale = 3 * 24 * time.Hour
 
 func (c *Config) checkLists(d *decoding) {
 	first := make(map[string]string)

@@ -144,6 +144,8 @@ type Data struct {
 type Cache struct {
 	Dir  string `key:"dir,path,flag"` // downloads and compiled lists; unless set, "cache" in Data.Dir
 	Size Bytes  `key:"size"`          // of the answers kept in memory; 0: none
+
+	Stale time.Duration `key:"stale,live"` // how long after its time an answer is served where upstreams give none; 0: not at all
 }
 
 // Blocking is how a blocked name is answered.
@@ -229,7 +231,7 @@ func defaults() *Config {
 		}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
-		Cache:    Cache{Size: 16 << 20},
+		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour},
 		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},

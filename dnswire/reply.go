@@ -23,12 +23,14 @@ type EDE struct {
 // Extended DNS Error codes this server gives (RFC 8914, 4).
 const (
 	EDEOther         = 0
+	EDEStale         = 3
 	EDEForgedAnswer  = 4
 	EDENotReady      = 14
 	EDEBlocked       = 15
 	EDECensored      = 16
 	EDEFiltered      = 17
 	EDEProhibited    = 18
+	EDEStaleNXDomain = 19
 	EDENotSupported  = 21
 	EDENoReachable   = 22
 	EDENetworkError  = 23
@@ -44,6 +46,10 @@ const (
 	flagCD           = 0x10
 	compressQuestion = 0xc000 | HeaderLen // a pointer to the question's name
 )
+
+// IsVerdict reports whether a validator explains its SERVFAIL by e: unsupported
+// algorithm or digest (1, 2), or 5 to 12, the states of validation (RFC 8914, 4).
+func (e EDE) IsVerdict() bool { return e.Code == 1 || e.Code == 2 || e.Code >= 5 && e.Code <= 12 }
 
 // maxEDEText bounds the text of an EDE so that no reply of ours without records
 // of others is above 512 octets, what every client can receive: header, longest

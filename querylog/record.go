@@ -46,6 +46,7 @@ const (
 	FromRebind   Source = 5 // the upstream's answer was refused: a private address in a public name
 	Shed         Source = 6 // too many queries were waiting; no reply was sent
 	FromFailure  Source = 7 // a cached resolution failure (RFC 9520)
+	FromStale    Source = 8 // what was cached, after its time: upstreams gave no answer (RFC 8767)
 )
 
 // String returns the source as a row has it.

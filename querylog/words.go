@@ -31,7 +31,7 @@ var verdictWords = words{0: "pass", 1: "allow", 2: "block", 3: "observe", 4: "an
 var levelWords = words{0: "", 1: "owner", 2: "list", 3: "rule"}
 
 // The numbers of Source: where an answer came from.
-var sourceWords = words{1: "policy", 2: "cache", 3: "upstream", 4: "error", 5: "rebind", 6: "shed", 7: "failure"}
+var sourceWords = words{1: "policy", 2: "cache", 3: "upstream", 4: "error", 5: "rebind", 6: "shed", 7: "failure", 8: "stale"}
 
 // The numbers of Transport.
 var transportWords = words{1: "udp", 2: "tcp", 3: "tls", 4: "https", 5: "quic"}

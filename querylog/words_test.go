@@ -69,7 +69,7 @@ func TestStoredNumbersNeverChange(t *testing.T) {
 		{"observe", uint8(blocklists.Observe)}, {"answer", uint8(blocklists.Answer)},
 		{"owner", uint8(blocklists.ByOwner)}, {"list", uint8(blocklists.ByList)}, {"rule", uint8(blocklists.ByRule)},
 		{"policy", uint8(FromPolicy)}, {"cache", uint8(FromCache)}, {"upstream", uint8(FromUpstream)}, {"error", uint8(FromError)},
-		{"rebind", uint8(FromRebind)}, {"shed", uint8(Shed)}, {"failure", uint8(FromFailure)},
+		{"rebind", uint8(FromRebind)}, {"shed", uint8(Shed)}, {"failure", uint8(FromFailure)}, {"stale", uint8(FromStale)},
 		{"udp", uint8(UDP)}, {"tcp", uint8(TCP)}, {"tls", uint8(TLS)}, {"https", uint8(HTTPS)}, {"quic", uint8(QUIC)},
 		{"configured-mac", uint8(devices.ConfiguredMAC)}, {"configured-address", uint8(devices.ConfiguredAddress)},
 		{"configured-prefix", uint8(devices.ConfiguredPrefix)}, {"neighbour", uint8(devices.Neighbour)},

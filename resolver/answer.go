@@ -46,9 +46,11 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	if q.Type == dnswire.TypeANY {
 		return s.appendMinimalANY(dst, q), querylog.FromPolicy
 	}
-	if e, ok := s.fromCache(&q.Question, q.received, q.cached); ok {
+	e, ok := s.fromCache(&q.Question, q.received, q.cached)
+	if ok {
 		return s.answerFrom(dst, q, e, cachedSource(e))
 	}
+	q.expired = e != nil
 	return dst, 0
 }
 

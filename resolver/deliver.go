@@ -24,13 +24,21 @@ func (s *Server) fallback(q upstream.Query, start upstream.Start) {
 }
 
 // deliver keeps e as the answer to f, which from gave, and answers all who wait for
-// it through out. Each is done only when out is done with it. Where f has ended before, an
-// answer is late: it is kept, and no more; a failure is nothing new.
+// it through out; with what is stale where e is a failure. Each is done only when out is
+// done with it. Where f has ended before, an answer is late: it is kept, and no more; a
+// failure is nothing new.
 func (s *Server) deliver(f *flight, e *cache.Entry, from *upstream.Upstream, out func(*waiter) replyWriter, done func(*waiter)) {
 	waiters, first := s.flights.finish(f)
 	if first || !e.IsFailure() {
 		s.keep(&f.question, e, from)
 	}
+	if len(waiters) > 0 {
+		s.answerWaiters(waiters, s.orStale(&f.question, e), out, done)
+	}
+}
+
+// answerWaiters answers each of waiters with e.
+func (s *Server) answerWaiters(waiters []*waiter, e *cache.Entry, out func(*waiter) replyWriter, done func(*waiter)) {
 	for _, w := range waiters {
 		s.catchPanic(func() {
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))

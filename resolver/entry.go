@@ -28,45 +28,89 @@ func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside 
 }
 
 // fromCache returns what the cache has for q, in into if that is not nil. A question
-// without DO is served also by what one with DO brought.
+// without DO is served also by what one with DO brought. What is to be served only
+// if upstreams give no answer is returned with false.
 func (s *Server) fromCache(q *dnswire.Question, now time.Time, into *cache.Entry) (*cache.Entry, bool) {
-	if e, ok := s.cache.Get(q, now, into); ok || q.DO {
+	e, ok := s.cache.Get(q, now, into)
+	if ok || q.DO {
 		return e, ok
 	}
 	signed, ok := s.cache.GetSigned(q, now)
-	if !ok || signed.Wire == nil || signed.IsFailure() {
-		return nil, false
+	if signed == nil || !ok && e != nil {
+		return e, false
 	}
-	return s.keepUnsigned(q, signed)
+	if unsigned := s.keepUnsigned(q, signed); unsigned != nil {
+		return unsigned, ok
+	}
+	return e, false
+}
+
+// staleFor returns what is served as the answer to q where upstreams give none; nil
+// for nothing.
+func (s *Server) staleFor(q *dnswire.Question) *cache.Entry {
+	e := s.cache.GetStale(q, s.now())
+	if e != nil || q.DO {
+		return e
+	}
+	signed := *q
+	signed.DO = true
+	if e = s.cache.GetStale(&signed, s.now()); e == nil {
+		return nil
+	}
+	return s.keepUnsigned(q, e)
+}
+
+// orStale returns e, or what is served in its place where it is a failure.
+func (s *Server) orStale(q *dnswire.Question, e *cache.Entry) *cache.Entry {
+	if !e.IsFailure() || e.IsVerdict() {
+		return e
+	}
+	if stale := s.staleFor(q); stale != nil && !stale.IsFailure() {
+		return stale
+	}
+	return e
 }
 
 // keepUnsigned makes of a signed answer the one to q, without DNSSEC records, and
-// keeps it for the next who asks.
-func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) (*cache.Entry, bool) {
+// keeps it for the next who asks, unless it is stale. It returns nil for a failure.
+func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) *cache.Entry {
+	if signed.IsFailure() {
+		return nil
+	}
 	sz := sanitizerPool.Get().(*dnswire.Sanitizer)
 	defer sanitizerPool.Put(sz)
 	c, err := sz.Sanitize(signed.Wire, q)
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	c.AD = signed.AD
 	e := new(cache.Entry)
 	setEntry(e, &c, q.Type, true, signed.Inside, signed.StoredAt)
+	if e.Stale = signed.Stale; e.Stale {
+		e.EDE = signed.EDE
+		return e
+	}
 	s.cache.Put(q, e)
-	return e, true
+	return e
 }
 
 // freshSource and cachedSource say where a reply from e came from.
 func freshSource(e *cache.Entry) querylog.Source {
-	if e.Unanswered {
+	switch {
+	case e.Unanswered:
 		return querylog.FromError
+	case e.Stale:
+		return querylog.FromStale
 	}
 	return querylog.FromUpstream
 }
 
 func cachedSource(e *cache.Entry) querylog.Source {
-	if e.Unanswered {
+	switch {
+	case e.Unanswered:
 		return querylog.FromFailure
+	case e.Stale:
+		return querylog.FromStale
 	}
 	return querylog.FromCache
 }
@@ -75,6 +119,7 @@ func cachedSource(e *cache.Entry) querylog.Source {
 // not fit.
 func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 	cookie := s.cookies.answer(q)
+	s.countStale(q, e)
 	switch {
 	case e.Wire == nil:
 		q.ttl = 0
@@ -90,6 +135,12 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 		return s.truncate(dst[:at], q, cookie)
 	}
 	return dst
+}
+
+func (s *Server) countStale(q *query, e *cache.Entry) {
+	if e.Stale && !q.explained {
+		s.stats.stale.Add(1)
+	}
 }
 
 // decideAnswer decides q together with the names and addresses that e leads to, and

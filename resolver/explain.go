@@ -48,7 +48,10 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 	story := &Story{Lists: q.policy.Decide(&q.Name, q.Type, q.memberOf())}
 	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action)
 	reply, source := s.answerNow(nil, q)
-	e, _ := s.fromCache(q.asked(), q.received, nil)
+	e, ok := s.fromCache(q.asked(), q.received, nil)
+	if !ok {
+		e = nil
+	}
 	if source == 0 {
 		var err error
 		if e, err = s.resolveFor(ctx, q.asked(), q.private); err != nil {

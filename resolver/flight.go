@@ -23,7 +23,8 @@ type flight struct {
 	private  bool
 	key      cache.Key
 	start    upstream.Start     // of the fallback
-	cancel   context.CancelFunc // of the fallback; nil where there is none. Guarded by flights.mu, as the next
+	cancel   context.CancelFunc // of the fallback; nil where there is none. Guarded by flights.mu, as all below
+	patience *time.Timer        // until those who wait are answered from what is stale; nil: they are not
 
 	waiters []*waiter // until it is finished
 	over    bool      // it is finished
@@ -119,17 +120,47 @@ func (f *flights) finish(fl *flight) (waiters []*waiter, first bool) {
 		return nil, false
 	}
 	fl.over = true
+	if fl.patience != nil {
+		fl.patience.Stop()
+	}
 	if fl.cancel != nil {
 		fl.cancel()
 	}
 	if f.current[fl.key] == fl {
 		delete(f.current, fl.key)
 	}
+	return f.leaveAllLocked(fl), true
+}
+
+// leaveAllLocked lets nobody wait for fl any more, and returns who did.
+func (f *flights) leaveAllLocked(fl *flight) (waiters []*waiter) {
 	for _, w := range fl.waiters {
 		f.leaveLocked(w)
 	}
 	waiters, fl.waiters = fl.waiters, nil
-	return waiters, true
+	return waiters
+}
+
+// setPatience has run called once fl has taken so long. The first to say so decides.
+func (f *flights) setPatience(fl *flight, d time.Duration, run func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.patience == nil && !fl.over {
+		fl.patience = time.AfterFunc(d, run)
+	}
+}
+
+// takeWaiters lets nobody wait for fl any more, which goes on, and returns who did. then
+// is called before fl can end; neither happens where it has ended.
+func (f *flights) takeWaiters(fl *flight, then func()) (waiters []*waiter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.over {
+		return nil
+	}
+	then()
+	fl.patience = nil // who comes from now on has it all
+	return f.leaveAllLocked(fl)
 }
 
 // renew lets nobody join a flight of before: others are asked from now on.
@@ -176,15 +207,50 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 		s.breakLoop(f, w, asker)
 	}
 	if !ok {
-		w.answered = true // by the reader
-		s.release(w)
-		s.stats.shed.Add(1)
-		s.finish(q, nil, querylog.Shed, now)
+		s.shed(q, w, now)
 		return
+	}
+	if q.expired {
+		epoch := s.epoch.Load()
+		s.flights.setPatience(f, s.patience, func() { s.answerStale(f, epoch) })
 	}
 	if first && (q.batch == nil || f.private || !s.shared.Ask(f, q.batch)) {
 		s.fallback(f, upstream.Start{})
 	}
+}
+
+// shed answers q, whose copy w cannot wait, from what is stale, or not at all.
+func (s *Server) shed(q *query, w *waiter, now replyWriter) {
+	defer s.release(w)
+	if q.expired {
+		if e := s.staleFor(q.asked()); e != nil && !e.IsFailure() {
+			s.answerWaiters([]*waiter{w}, e, (*waiter).writer, func(*waiter) {})
+			return
+		}
+	}
+	w.answered = true // by the reader
+	s.stats.shed.Add(1)
+	s.finish(q, nil, querylog.Shed, now)
+}
+
+// stalePatience is how long a client waits for an upstream where the cache has what it
+// had (RFC 8767, 5).
+const stalePatience = 1800 * time.Millisecond
+
+// answerStale answers those who wait for f from what is stale. f goes on, for the
+// cache; until it ends, who asks the same is answered at once.
+func (s *Server) answerStale(f *flight, epoch uint32) {
+	e := s.staleFor(&f.question)
+	if e == nil || e.IsFailure() {
+		return
+	}
+	waiters := s.flights.takeWaiters(f, func() { s.work.Add(1) })
+	if waiters == nil {
+		return
+	}
+	defer s.work.Done()
+	s.cache.Defer(&f.question, s.now(), epoch)
+	s.answerWaiters(waiters, e, (*waiter).writer, s.release)
 }
 
 // breakLoop sees to it that w, which came from an upstream while the same is under

@@ -53,7 +53,7 @@ func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bo
 	s.work.Go(func() {
 		e, from := s.resolve(f)
 		s.keep(&f.question, e, from)
-		done <- e
+		done <- s.orStale(&f.question, e)
 	})
 	select {
 	case e := <-done:

@@ -52,6 +52,8 @@ type Options struct {
 	Streams int
 	// streamTimes bound how long a connection may take; shorter in tests.
 	streamTimes listen.StreamTimes
+	// stalePatience is shorter in tests, too.
+	stalePatience time.Duration
 	// ClientPrefix is how many bits tell IPv6 clients apart where each gets a
 	// share. 0: 128, since all devices of a home have the first 64 in common.
 	ClientPrefix int
@@ -66,6 +68,9 @@ type Options struct {
 
 // Settings are the options that Configure can change while serving.
 type Settings struct {
+	// Stale is how long after its time an answer is served where upstreams give
+	// none (RFC 8767); 0: not at all.
+	Stale time.Duration
 	// RebindAllow are domains below which an answer may hold private addresses.
 	RebindAllow []string
 	// ForwardTest and ForwardLocal send names under .test and .local upstream

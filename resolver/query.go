@@ -33,6 +33,7 @@ type query struct {
 	alias     []byte // the alias that decided, if not the name itself
 	ttl       uint32 // the largest TTL served, seconds
 	private   bool   // only for upstreams with a private address
+	expired   bool   // the cache has what is served if upstreams give no answer
 	explained bool   // it is no lookup: nothing counts it, and it has no limit of size
 
 	redirection *redirection // where rules lead it, if they do; nil: nowhere else
@@ -126,7 +127,7 @@ func (q *query) serviceName() []byte {
 // parse fills q from packet, by the strict parser or by the full one. If it returns
 // false, reply is what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
-	q.alias, q.ttl, q.private, q.verdict, q.redirection = nil, 0, false, blocklists.Verdict{}, nil
+	q.alias, q.ttl, q.private, q.expired, q.verdict, q.redirection = nil, 0, false, false, blocklists.Verdict{}, nil
 	err := dnswire.ParseQuestion(packet, &q.Question)
 	if err == dnswire.ErrNotQuery {
 		s.stats.dropped.Add(1)

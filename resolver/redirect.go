@@ -82,10 +82,11 @@ func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) 
 	case r.verdict.Action == blocklists.Block:
 		return s.blockRedirect(dst, q, r.verdict, r.question.Name.Wire()), querylog.FromPolicy
 	}
-	if e, ok := s.fromCache(&r.question, q.received, nil); ok {
+	e, ok := s.fromCache(&r.question, q.received, nil)
+	if ok {
 		return s.answerRedirected(dst, q, r, e)
 	}
-	q.redirection, q.private = r, r.private
+	q.redirection, q.private, q.expired = r, r.private, e != nil
 	return dst, 0
 }
 
@@ -146,7 +147,11 @@ func (s *Server) answerRedirected(dst []byte, q *query, r *redirection, e *cache
 	if len(m.Answer) == 0 {
 		reply.SOA(q.policy.TTL())
 	}
-	return s.fitted(reply.End(s.cookies.answer(q), dnswire.EDE{}), dst, q), querylog.FromPolicy
+	ede := dnswire.EDE{}
+	if s.countStale(q, e); e.Stale {
+		ede = e.EDE
+	}
+	return s.fitted(reply.End(s.cookies.answer(q), ede), dst, q), querylog.FromPolicy
 }
 
 // beginRedirect begins a reply to q with its aliases.

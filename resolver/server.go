@@ -49,6 +49,7 @@ type Server struct {
 	epoch         atomic.Uint32 // see upstream.Options
 	shared        *upstream.Shared
 	listeners     *listen.Listeners
+	patience      time.Duration // see stalePatience
 	identifying   chan struct{} // a place for each query whose client is being identified
 	stats         stats
 
@@ -69,6 +70,7 @@ func New(o Options) (*Server, error) {
 		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
+	s.patience = cmp.Or(o.stalePatience, stalePatience)
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.waiters.New, s.streamQueries.New = makeWaiter, makeStreamQuery
@@ -93,6 +95,7 @@ func New(o Options) (*Server, error) {
 	}
 	up.Epoch, up.Late, up.Changed = &s.epoch, s.keepLate, s.forgetAnswers
 	s.cache = cache.New(o.CacheSize, &s.epoch)
+	s.cache.SetStale(o.Settings.Stale)
 	if s.upstreams, err = upstream.New(up); err != nil {
 		s.listeners.Close()
 		return nil, err
@@ -145,6 +148,7 @@ func (s *Server) Configure(o Settings) error {
 		return err
 	}
 	s.settings.Store(set)
+	s.cache.SetStale(o.Stale)
 	return nil
 }
 

@@ -12,6 +12,7 @@ type stats struct {
 	shed           atomic.Uint64 // too many were waiting
 	truncated      atomic.Uint64 // sent to TCP
 	rebound        atomic.Uint64 // private addresses refused
+	stale          atomic.Uint64 // answers served after their time
 	invalid        atomic.Uint64 // upstream replies that could not be used
 	internalErrors atomic.Uint64 // recovered panics
 }
@@ -27,6 +28,7 @@ type Stats struct {
 	Unread          uint64 `json:"dropped_unread"`
 	Truncated       uint64 `json:"truncated"`
 	Rebound         uint64 `json:"rebound"`
+	Stale           uint64 `json:"stale"`
 	Invalid         uint64 `json:"invalid_upstream_replies"`
 	Unsent          uint64 `json:"unsent"`
 	StreamsRefused  uint64 `json:"streams_refused"`
@@ -45,7 +47,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
-		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
+		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}

@@ -52,6 +52,7 @@ type Counters struct {
 	Unread          uint64 `json:"dropped_unread" doc:"Queries dropped by the kernel, because more came than could be answered."`
 	Truncated       uint64 `json:"truncated"`
 	Rebound         uint64 `json:"rebound" doc:"Answers with private addresses that were refused."`
+	Stale           uint64 `json:"stale" doc:"Answers served after their time, because upstreams gave none."`
 	Invalid         uint64 `json:"invalid_upstream_replies"`
 	Unsent          uint64 `json:"unsent"`
 	StreamsRefused  uint64 `json:"streams_refused"`

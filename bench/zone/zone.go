@@ -16,7 +16,8 @@ import (
 // without records is NXDOMAIN; a record whose owner begins with "*." answers
 // for all names below that have none of their own. Questions for HINFO, by
 // which Telltale looks for loops, are NXDOMAIN. A record of TYPE65280 holds in one
-// octet the response code with which its name fails: TYPE65280 \# 1 02.
+// octet the response code with which its name fails: TYPE65280 \# 1 02. An SOA of the
+// root goes with negative answers, instead of one of 60 seconds.
 func Parse(text string) (dns.HandlerFunc, error) {
 	records := map[string][]dns.RR{}
 	p := dns.NewZoneParser(strings.NewReader(text), ".", "")
@@ -69,6 +70,11 @@ func answer(m *dns.Msg, records map[string][]dns.RR) {
 	}
 	if last := len(m.Answer) - 1; last < 0 || m.Answer[last].Header().Rrtype != typ {
 		soa, _ := dns.NewRR(". 300 IN SOA ns.example. host.example. 1 3600 600 86400 60")
+		for _, rr := range records["."] {
+			if own, ok := rr.(*dns.SOA); ok {
+				soa = own
+			}
+		}
 		m.Ns = append(m.Ns, soa)
 	}
 }

@@ -245,6 +245,8 @@ func after(story *resolver.Story) string {
 		fmt.Fprintf(&b, "; the answer leads to %v, a private address, and a public name must not: if that is meant, put its domain into rebind.allow", story.Private[0])
 	case story.Source == querylog.FromError, story.Source == querylog.FromFailure:
 		fmt.Fprintf(&b, "; no upstream gave an answer: %s", cmp.Or(story.EDE.Text, "no reason is known"))
+	case story.Source == querylog.FromStale:
+		fmt.Fprintf(&b, "; no upstream gives an answer: this is the last there was, after its time")
 	case story.Verdict.Action != blocklists.Block && story.Rcode == dnswire.ServFail:
 		fmt.Fprintf(&b, "; the upstream itself says SERVFAIL%s: it cannot answer this name. A name that only servers of a company or of the home know "+
 			"must be asked of those (split horizon): put its zone into forward", inBrackets(story.EDE.Text))

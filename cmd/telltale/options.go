@@ -47,6 +47,7 @@ func nodeName(cfg *config.Config) string {
 
 func serverSettings(cfg *config.Config) resolver.Settings {
 	return resolver.Settings{
+		Stale:       cfg.Cache.Stale,
 		RebindAllow: cfg.Rebind.Allow,
 		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
 	}

@@ -49,6 +49,7 @@ import (
 //	eventually                     repeat the last query until the wants that follow it hold
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	end NAME.zone                  stop another server
+//	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
@@ -102,6 +103,7 @@ type scene struct {
 	asked  func() int64
 	heard  func(name string) bool // whether the upstream was ever asked for it
 	others map[string]func()      // stops each of the other servers
+	mute   *atomic.Bool           // whether the upstream answers nothing
 	places *strings.Replacer      // of what stands for an address or a path
 
 	question []string // of the last query
@@ -118,6 +120,8 @@ func runScenario(t *testing.T, file, text string) {
 		t.Fatal(err)
 	}
 	handle = behave(t, handle, strings.Fields(s.parts["upstream.way"].text))
+	var mute atomic.Bool
+	s.mute = &mute
 	var mu sync.Mutex
 	var asked int64
 	names := map[string]bool{}
@@ -128,7 +132,9 @@ func runScenario(t *testing.T, file, text string) {
 			names[strings.ToLower(q.Question[0].Name)] = true
 			mu.Unlock()
 		}
-		handle(w, q)
+		if !mute.Load() {
+			handle(w, q)
+		}
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -405,6 +411,8 @@ func (s *scene) step(words []string) error {
 		s.out, s.exit = s.srv.run(args...)
 	case "end":
 		s.others[args[0]]()
+	case "mute", "unmute":
+		s.mute.Store(words[0] == "mute")
 	case "stop":
 		s.srv.stop()
 	case "out":

@@ -58,6 +58,7 @@ type Cache struct {
 	start   time.Time // what times in records are counted from
 	shards  [shardCount]shard
 	current *atomic.Uint32 // the availability epoch: failures hold as long as it does
+	stale   atomic.Int64   // how long what has expired may be served where upstreams give no answer, ns
 }
 
 // A shard is the records of the questions whose hash leads to it: each in a
@@ -91,8 +92,23 @@ func (v variant) mix(hash uint64) uint64 {
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount] }
 
-// Get returns what is known of q and still holds at now, in into if that is not
-// nil. It holds until into is used again.
+// SetStale says how long after its time an answer may be served where upstreams give
+// none; 0: not at all.
+func (c *Cache) SetStale(d time.Duration) { c.stale.Store(int64(d)) }
+
+// A holding is what there is of a question.
+type holding uint8
+
+const (
+	nothing  holding = iota
+	expired          // its time is over; it is served where upstreams give no answer
+	deferred         // the same, and lately they gave none: they are not asked again for now
+	holds
+)
+
+// Get returns what is known of q and is to be served at now, in into if that is not
+// nil. It holds until into is used again. What is not to be served, but would be if
+// upstreams gave no answer, is returned with false.
 func (c *Cache) Get(q *dnswire.Question, now time.Time, into *Entry) (*Entry, bool) {
 	return c.get(q, keyBits(q), now, into)
 }
@@ -104,30 +120,105 @@ func (c *Cache) GetSigned(q *dnswire.Question, now time.Time) (*Entry, bool) {
 }
 
 func (c *Cache) get(q *dnswire.Question, bits uint8, now time.Time, into *Entry) (*Entry, bool) {
-	hash := c.hash(&q.Name)
-	if e, ok := c.getVariant(hash, &q.Name, variant{q.Type, bits}, now, into); ok {
-		return e, true
+	e, found := c.find(q, bits, now, into)
+	if found == deferred {
+		e.makeStale(now)
 	}
-	return c.getVariant(hash, &q.Name, variant{allTypes, bits}, now, into)
+	return e, found >= deferred
 }
 
-func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, bool) {
+// GetStale returns what is served as the answer to q where upstreams give none: as
+// long as it holds it is not stale. It returns nil where there is nothing.
+func (c *Cache) GetStale(q *dnswire.Question, now time.Time) *Entry {
+	e, found := c.find(q, keyBits(q), now, nil)
+	if found == expired || found == deferred {
+		e.makeStale(now)
+	}
+	return e
+}
+
+// find returns what there is of q: of its type, or of all types. What holds comes
+// first, and then what is newer.
+func (c *Cache) find(q *dnswire.Question, bits uint8, now time.Time, into *Entry) (*Entry, holding) {
+	hash := c.hash(&q.Name)
+	e, found := c.getVariant(hash, &q.Name, variant{q.Type, bits}, now, into)
+	if found == holds {
+		return e, found
+	}
+	if found != nothing {
+		into = nil
+	}
+	other, foundOther := c.getVariant(hash, &q.Name, variant{allTypes, bits}, now, into)
+	if foundOther == holds || foundOther != nothing && (found == nothing || other.StoredAt.After(e.StoredAt)) {
+		return other, foundOther
+	}
+	return e, found
+}
+
+func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Time, into *Entry) (*Entry, holding) {
 	hash = v.mix(hash)
 	s := c.shard(hash)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	at := s.findLocked(uint32(hash), n, v)
 	if at == 0 {
-		return nil, false
+		return nil, nothing
 	}
 	r := s.record(at)
-	if now.Sub(c.start) >= r.expires() || r.failures > 0 && r.epoch != c.current.Load() {
-		return nil, false
+	found := c.holdingLocked(r, now.Sub(c.start))
+	if found == nothing {
+		return nil, found
 	}
-	if !r.visited.Load() { // a line that is only read stays shared between processors
+	if found >= deferred && !r.visited.Load() { // a line that is only read stays shared between processors
 		r.visited.Store(true)
 	}
-	return c.copyLocked(s, at, into), true
+	return c.copyLocked(s, at, into), found
+}
+
+// holdingLocked says what r is worth so long after the cache was made.
+func (c *Cache) holdingLocked(r *record, at time.Duration) holding {
+	switch left := r.expires() - at; {
+	case r.failures > 0:
+		if left <= 0 || r.epoch != c.current.Load() {
+			return nothing
+		}
+	case left > 0:
+	case -left >= time.Duration(c.stale.Load()):
+		return nothing
+	case r.retry > 0 && at < time.Duration(r.retry)*time.Second && r.epoch == c.current.Load():
+		return deferred
+	default:
+		return expired
+	}
+	return holds
+}
+
+// Defer has what there is of q, if its time is over, served without asking
+// upstreams for a while: those asked in an availability epoch gave no answer. It
+// reports whether there is anything.
+func (c *Cache) Defer(q *dnswire.Question, now time.Time, epoch uint32) bool {
+	at := now.Sub(c.start)
+	deferred, hash := false, c.hash(&q.Name)
+	for _, v := range [2]variant{variantOf(q), {allTypes, keyBits(q)}} {
+		h := v.mix(hash)
+		deferred = c.shard(h).deferOf(c, uint32(h), &q.Name, v, at, epoch) || deferred
+	}
+	return deferred
+}
+
+func (s *shard) deferOf(c *Cache, hash uint32, n *dnswire.Name, v variant, at time.Duration, epoch uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place := s.findLocked(hash, n, v)
+	if place == 0 {
+		return false
+	}
+	r := s.record(place)
+	if r.failures > 0 || c.holdingLocked(r, at) == nothing {
+		return false
+	}
+	r.retry, r.epoch = uint32((at+recheck+time.Second-1)/time.Second), epoch
+	return true
 }
 
 // Peek returns the entry of q even if its time is over; nil if there is none.
@@ -154,9 +245,10 @@ func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
 	return into
 }
 
-// Put keeps e as the answer to q, if it may be kept at all.
+// Put keeps e as the answer to q, if it may be kept at all. A failure does not take
+// the place of an answer that may still be served.
 func (c *Cache) Put(q *dnswire.Question, e *Entry) {
-	if e.Life < time.Second {
+	if e.Life < time.Second || e.IsFailure() && !e.IsVerdict() && c.Defer(q, e.StoredAt, e.Epoch) {
 		return
 	}
 	var buf [512]byte

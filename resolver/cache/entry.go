@@ -22,6 +22,7 @@ type Entry struct {
 	Inside       bool          // an upstream with a private address gave it
 	HasAddresses bool
 	Unanswered   bool   // no upstream gave an answer (RFC 9520)
+	Stale        bool   // its time is over, and it is served for want of anything newer (RFC 8767)
 	Failures     uint8  // how many times in a row it was a resolution failure
 	Epoch        uint32 // the availability epoch in which upstreams were asked
 
@@ -41,6 +42,26 @@ const (
 	lastFailure  = 30 * time.Second
 )
 
+// The timers of RFC 8767, 5, but for how long the client waits, and how long an
+// answer may be served after its time.
+const (
+	staleTTL = 30               // seconds
+	recheck  = 30 * time.Second // after upstreams gave no answer
+)
+
+// makeStale makes e what clients get of it after its time. Nobody vouches for it any
+// more: signatures end, too.
+func (e *Entry) makeStale(now time.Time) {
+	e.Stale, e.AD, e.StoredAt, e.MaxTTL = true, false, now, staleTTL
+	for _, off := range e.TTLs {
+		binary.BigEndian.PutUint32(e.Wire[off:], staleTTL)
+	}
+	e.EDE = dnswire.EDE{Code: dnswire.EDEStale, Text: "upstreams give no answer; this is their last"}
+	if e.Rcode == dnswire.NXDomain {
+		e.EDE.Code = dnswire.EDEStaleNXDomain
+	}
+}
+
 // NewFailure makes an entry that says why there is no answer.
 func NewFailure(ede dnswire.EDE, now time.Time) *Entry {
 	e := &Entry{StoredAt: now, Unanswered: true}
@@ -53,6 +74,10 @@ func NewFailure(ede dnswire.EDE, now time.Time) *Entry {
 func (e *Entry) IsFailure() bool {
 	return e.Unanswered || e.Rcode != dnswire.Success && e.Rcode != dnswire.NXDomain
 }
+
+// IsVerdict reports whether e is a failure that a validator explains: an answer of
+// before must not be served in its place.
+func (e *Entry) IsVerdict() bool { return e.IsFailure() && e.Wire != nil && e.EDE.IsVerdict() }
 
 // KeepFailure gives e the lifetime of a resolution failure in the availability
 // epoch in which upstreams were asked. last is what the cache held before, if

@@ -30,6 +30,7 @@ type record struct {
 	chain   uint32        // the next record of the same hash
 	newer   uint32        // towards the head
 	older   uint32        // towards the tail
+	retry   uint32        // until when upstreams are not asked again, seconds since the cache was made; see Cache.Defer
 	serial  uint32        // never the same again, in its shard; 0: it holds nothing
 	first   uint32        // cell of its data
 }
@@ -171,6 +172,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 func (m *memory) load(r *record, e *Entry) {
 	e.buf = m.data(e.buf[:0], r)
 	e.Life, e.MaxTTL, e.Epoch, e.Failures, e.Passed = time.Duration(r.life)*time.Second, r.maxTTL, r.epoch, r.failures, r.passed.Load()
+	e.Stale = false
 	e.Rcode, e.EDE.Code, e.Question = r.rcode, r.ede, int(r.name)+4
 	e.AD, e.Private, e.Inside, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagInside), r.is(flagAddrs), r.is(flagUnanswered)
 	data := e.buf
@@ -231,7 +233,7 @@ func (m *memory) named(r *record, name []byte) bool {
 // store makes r hold what f and data say, in cells of its own. There must be
 // enough of them left.
 func (m *memory) store(r *record, serial uint32, f *facts, data []byte) {
-	r.facts, r.serial, r.first = *f, serial, 0
+	r.facts, r.serial, r.first, r.retry = *f, serial, 0, 0
 	r.passed.Store(0)
 	r.visited.Store(false)
 	for link := &r.first; len(data) > 0; {

@@ -177,9 +177,8 @@ func skipOwner(packet []byte, off int) int {
 }
 
 // hasVerdict reports whether the EDNS options hold an EDE that a validator gives
-// with its SERVFAIL: unsupported algorithm or digest (1, 2), or 5 to 12, the
-// DNSSEC failures of RFC 8914. Another upstream that does not validate must not
-// be asked to overrule it.
+// with its SERVFAIL. Another upstream that does not validate must not be asked to
+// overrule it.
 func hasVerdict(options []byte) bool {
 	const optionEDE = 15
 	for len(options) >= 4 {
@@ -188,7 +187,7 @@ func hasVerdict(options []byte) bool {
 			return false
 		}
 		if code == optionEDE && size >= 2 {
-			if e := binary.BigEndian.Uint16(options); e == 1 || e == 2 || e >= 5 && e <= 12 {
+			if e := (dnswire.EDE{Code: binary.BigEndian.Uint16(options)}); e.IsVerdict() {
 				return true
 			}
 		}
