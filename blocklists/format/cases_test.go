@@ -470,6 +470,7 @@ unbound block exact a.example
 unbound block exact b.example`},
 		{"local-data to somewhere answers where the list may", "local-data: \"a.example A 192.0.2.1\"\nlocal-data: 'a.example TXT \"hello world\"'\nlocal-data-ptr: \"192.0.2.1 a.example\"", own, `
 unbound answer exact a.example reply=records A:c0000201
+hosts answer exact 1.2.0.192.in-addr.arpa reply=records PTR:0161076578616d706c6500
 unbound answer exact a.example reply=records TXT:0b68656c6c6f20776f726c64
 unbound answer exact 1.2.0.192.in-addr.arpa reply=records PTR:0161076578616d706c6500`},
 		{"zone types without effect are reported", "local-zone: \"a.example\" inform\nlocal-zone: \"b.example\" nodefault\nlocal-zone: \"c.example\" nonsense\nlocal-zone: \"d.example\"\nlocal-zone: \"e.example always_null", Options{}, `
@@ -582,6 +583,54 @@ bad zone record: not a record of a zone: write NAME CNAME . to block a name`},
 rpz block exact a.example reply=nxdomain vendor="X" purpose="ads"
 rpz block exact b.example reply=nxdomain vendor="X"
 rpz block exact c.example reply=nxdomain vendor="Y"`},
+
+		// Records of one's own.
+		{"a record of any kind stands alone in one's own file", "nas.lan. 300 IN A 192.168.1.9 ; the box\nnas.lan AAAA fd00::9\nwww.lan 1h CNAME nas.lan.\nlan MX 10 mail.lan\n_http._tcp.lan SRV 0 5 80 nas.lan\nlan TXT \"a # b; c\" d\nnas.lan HTTPS 1 . alpn=h2,h3 port=8443\n*.dev.lan A 192.168.1.10\n7.1.168.192.in-addr.arpa PTR tv.lan", own, `
+rpz answer exact nas.lan reply=records A:c0a80109
+hosts answer exact 9.1.168.192.in-addr.arpa reply=records PTR:036e6173036c616e00
+rpz answer exact nas.lan reply=records AAAA:fd000000000000000000000000000009
+hosts answer exact 9.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa reply=records PTR:036e6173036c616e00
+rpz answer exact www.lan reply=records CNAME:036e6173036c616e00
+rpz answer exact lan reply=records MX:000a046d61696c036c616e00
+rpz answer exact _http._tcp.lan reply=records SRV:000000050050036e6173036c616e00
+rpz answer exact lan reply=records TXT:0861202320623b20630164
+rpz answer exact nas.lan reply=records HTTPS:000100000100060268320268330003000220fb
+rpz answer below dev.lan reply=records A:c0a8010a
+rpz answer exact 7.1.168.192.in-addr.arpa reply=records PTR:027476036c616e00`},
+		{"a record that cannot be written is reported", "nas.lan A fd00::9\nnas.lan MX mail.lan\nnas.lan CAA 0 issue x\nlan NS ns.lan\nnas.lan SRV 0 0 70000 x\nnas.lan TXT \"open", own, `
+bad zone record: the A record has no address of its family: write one
+bad zone record: the MX record has the wrong number of fields: write it as in a zone file
+bad zone record: the CAA record is of a type that cannot be written here: A, AAAA, CNAME, PTR, NS, TXT, MX, SRV, HTTPS and SVCB can
+bad zone record: an NS record says who serves a zone, and records are answered one by one here: to have a zone asked of its servers use the setting forward
+bad zone record: the SRV record has a number out of range: write 0 to 65535
+bad zone record: a quote is not closed: close it`},
+		{"a record of one's own that leads nowhere blocks, and actions of zones are known", "a.lan A 0.0.0.0\nb.lan CNAME .\nc.lan CNAME rpz-passthru.", own, `
+rpz block exact a.lan
+rpz block exact b.lan reply=nxdomain
+rpz allow exact c.lan`},
+		{"an address with names is a hosts line, whatever they are called", "192.168.1.9 a b\n192.168.1.8 mx nas", own, `
+hosts answer exact a reply=records A:c0a80109
+hosts answer exact 9.1.168.192.in-addr.arpa reply=records PTR:016100
+hosts answer exact b reply=records A:c0a80109
+hosts answer exact mx reply=records A:c0a80108
+hosts answer exact 8.1.168.192.in-addr.arpa reply=records PTR:026d7800
+hosts answer exact nas reply=records A:c0a80108`},
+		{"a record in a stranger's list is no rule", "nas.lan MX 10 mail.lan\nnas.lan A 192.168.1.9", Options{}, `
+bad not a rule: several words, and the first is no address: write one name a line, or # before a comment
+bad answer of its own: an answer of the list's own: only own.txt, or a list with answers: true, may give one`},
+
+		// Hosts files of the system.
+		{"a hosts file of the system has hosts lines alone", "127.0.0.1 localhost\n127.0.1.1 box box.lan\n::1 ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\n192.168.1.9 nas.lan nas # the box\n0.0.0.0 ads.example\ntracker.example\n||x.example^\n192.168.1.7\nnas.lan A 192.168.1.9\n192.168.1.6 localhost x.lan", Options{Own: true, System: true}, `
+hosts answer exact nas.lan reply=records A:c0a80109
+hosts answer exact 9.1.168.192.in-addr.arpa reply=records PTR:036e6173036c616e00
+hosts answer exact nas reply=records A:c0a80109
+hosts block exact ads.example
+hosts answer exact x.lan reply=records A:c0a80106
+hosts answer exact 6.1.168.192.in-addr.arpa reply=records PTR:0178036c616e00
+bad not a rule: no line of a hosts file: write an address and its names; other rules go into own.txt
+bad not a rule: no line of a hosts file: write an address and its names; other rules go into own.txt
+bad not a rule: no line of a hosts file: write an address and its names; other rules go into own.txt
+bad not a rule: no line of a hosts file: write an address and its names; other rules go into own.txt`},
 
 		// Annotations.
 		{"an annotation holds for the lines below until the next", "a.example\n#@ vendor=X product=\"Y Z\"\nb.example\n0.0.0.0 c.example d.example\n#@ vendor=V\ne.example\n#@\nf.example", Options{}, `

@@ -27,7 +27,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
-		o := Options{Exact: how&1 != 0, Own: how&2 != 0, Answers: how&4 != 0, Limits: Limits{Line: 1000, Regexes: 20}}
+		o := Options{Exact: how&1 != 0, Own: how&2 != 0, Answers: how&4 != 0, System: how&8 != 0, Limits: Limits{Line: 1000, Regexes: 20}}
 		switch how >> 6 {
 		case 1:
 			o.Format = "regex"

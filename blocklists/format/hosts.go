@@ -44,6 +44,25 @@ func (p *parser) hosts(r Rule, addr netip.Addr, names []string) {
 	}
 }
 
+// hostsFile reads a line of a system's hosts file (hosts(5)). Names of loopback
+// addresses are this machine's for itself alone: Debian has its host name at 127.0.1.1.
+func (p *parser) hostsFile(s string) {
+	s, _, _ = strings.Cut(s, "#")
+	fields := strings.Fields(s)
+	if len(fields) == 0 {
+		return
+	}
+	addr, err := parseAddr(fields[0])
+	switch {
+	case err != nil || len(fields) == 1:
+		p.bad(NotARule, s, "no line of a hosts file: write an address and its names; other rules go into own.txt")
+	case addr.IsLoopback():
+		p.report.Ignored++
+	default:
+		p.hosts(Rule{Action: Block}, addr, fields[1:])
+	}
+}
+
 // localRecord emits the address of a name and, for the first name of a line, the
 // name of the address.
 func (p *parser) localRecord(s string, addr netip.Addr, pointer bool) bool {
@@ -55,10 +74,29 @@ func (p *parser) localRecord(s string, addr netip.Addr, pointer bool) bool {
 	p.put(Rule{Form: Hosts, Match: Exact, Action: Answer, Name: target,
 		Extra: &Extra{Text: addr.String() + " " + s, Reply: Records, Records: []Record{addressRecord(addr)}}})
 	if pointer {
-		p.put(Rule{Form: Hosts, Match: Exact, Action: Answer, Name: reverseName(addr),
-			Extra: &Extra{Text: addr.String() + " " + s, Reply: Records, Records: []Record{{Type: dnswire.TypePTR, Data: target}}}})
+		p.pointer(addr, target, 0, addr.String()+" "+s)
 	}
 	return true
+}
+
+// pointer emits the name of an address, which follows from the rule of text. Target is
+// kept.
+func (p *parser) pointer(addr netip.Addr, target []byte, ttl uint32, text string) {
+	p.put(Rule{Form: Hosts, Match: Exact, Action: Answer, Name: reverseName(addr),
+		Extra: &Extra{Text: text, Reply: Records, Records: []Record{{Type: dnswire.TypePTR, TTL: ttl, Data: target}}}})
+}
+
+// pointers emits the names of the addresses of a rule for a single name.
+func (p *parser) pointers(name []byte, records []Record, text string) {
+	var target []byte
+	for _, rec := range records {
+		if a, ok := recordAddr(rec); ok {
+			if target == nil {
+				target = append(target, name...)
+			}
+			p.pointer(a.Unmap(), target, rec.TTL, text)
+		}
+	}
 }
 
 func addressRecord(a netip.Addr) Record {

@@ -18,6 +18,8 @@ func (p *parser) general(s string) {
 		return
 	}
 	switch {
+	case p.System:
+		p.hostsFile(s)
 	case s[0] == '#':
 		p.comment(s)
 	case s[0] == '!', s[0] == ';', strings.HasPrefix(s, "// "), s == "//":
@@ -41,6 +43,10 @@ func (p *parser) general(s string) {
 // named reads the forms that are a name and something around it: domain, exact,
 // wildcard, hosts and AdBlock lines, each also behind "@@".
 func (p *parser) named(s string) {
+	if p.Own && isOwnRecord(strings.Fields(s)) {
+		p.ownRecord(s)
+		return
+	}
 	s, comment, ok := p.cutComment(s)
 	if !ok || s == "" {
 		return

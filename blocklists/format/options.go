@@ -17,6 +17,7 @@ type Options struct {
 	Suffixes bool           // the list may have patterns that match all below a public suffix (suffixes: true)
 	Location *time.Location // in which until= dates end; nil for time.Local
 	Claims   Claims         // what claims= stands for; nil where the list has no table of sources
+	System   bool           // a hosts file of the system's: nothing but hosts lines, those of loopback not meant for others
 	Limits   Limits
 
 	general bool // never take the fast path; tests compare both

@@ -34,7 +34,7 @@ type parser struct {
 
 func newParser(o Options, emit func(*Rule)) *parser {
 	p := &parser{Options: o, limits: o.Limits.withDefaults(), emit: emit}
-	p.plain = !o.general && o.Format != "regex"
+	p.plain = !o.general && o.Format != "regex" && !o.System
 	if o.Format == "rpz" {
 		p.startZone()
 	}

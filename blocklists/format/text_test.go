@@ -12,15 +12,18 @@ func readBack(t *testing.T, list []byte, o Options) {
 	t.Helper()
 	Parse(bytes.NewReader(list), o, func(r *Rule) {
 		again := o
-		if r.Form == Zone {
+		written := string(r.AppendText(nil))
+		read := func() bool {
+			found := false
+			report := Parse(strings.NewReader(written), again, func(b *Rule) {
+				found = found || b.Key() == r.Key() && b.Form == r.Form && string(b.AppendText(nil)) == written
+			})
+			return found && report.BadTotal == 0
+		}
+		if r.Form == Zone && (!o.Own || !read()) { // one of one's own may stand alone
 			again.Format = "rpz"
 		}
-		written := string(r.AppendText(nil))
-		found := false
-		report := Parse(strings.NewReader(written), again, func(b *Rule) {
-			found = found || b.Key() == r.Key() && b.Form == r.Form && string(b.AppendText(nil)) == written
-		})
-		if !found || report.BadTotal > 0 {
+		if !read() {
 			t.Errorf("line %d: %q is read back as\n%s, want\n%s", r.Line, written, rules(written, again), r.Key())
 		}
 	})

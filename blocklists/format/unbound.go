@@ -218,7 +218,11 @@ func (p *parser) localData(whole string, words []string) {
 		return
 	}
 	r.Action, r.Extra = Answer, x
+	r.Name = append([]byte(nil), name...)
 	p.put(r)
+	if p.Own {
+		p.pointers(r.Name, x.Records, x.Text)
+	}
 }
 
 // redirectData takes a record that a redirect zone answers with.

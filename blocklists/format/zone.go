@@ -24,6 +24,9 @@ type zoneReader struct {
 	first  int    // the record's first line
 	bytes  int    // length of the record so far
 
+	alone bool   // it reads one line of the user's own file, which is no zone
+	ttl   uint32 // of the record, for one that stands alone
+
 	set  owned     // the records of one owner, gathered until another comes
 	name [256]byte // set.rule.Name of the fast path
 }
@@ -73,6 +76,24 @@ func startsZone(s string) bool {
 func isRecord(fields []string) bool {
 	_, typ, rdata, ok := splitRecord(fields)
 	return ok && len(rdata) > 0 && (typ == dnswire.TypeCNAME || typ == dnswire.TypeA || typ == dnswire.TypeAAAA || typ == dnswire.TypeTXT)
+}
+
+// isOwnRecord reports whether the words of a line are a record as it stands in a zone
+// file, whose name is no address and no exception.
+func isOwnRecord(fields []string) bool {
+	_, _, rdata, ok := splitRecord(fields)
+	if !ok || len(rdata) == 0 || strings.HasPrefix(fields[0], "@@") {
+		return false
+	}
+	_, err := parseAddr(fields[0])
+	return err != nil
+}
+
+// ownRecord reads a record that stands alone among other lines of the user's own.
+func (p *parser) ownRecord(s string) {
+	z := &zoneReader{p: p, alone: true}
+	z.line(s)
+	z.end()
 }
 
 // line reads one line of the file.
@@ -236,23 +257,39 @@ func (z *zoneReader) record() {
 		return
 	}
 	z.owner = strings.Clone(texts[0])
-	_, typ, rdata, ok := splitRecord(texts)
+	ttl, typ, rdata, ok := splitRecord(texts)
 	if !ok {
 		z.p.bad(BadRecord, whole, "not a record of a zone: write NAME CNAME . to block a name")
 		return
 	}
-	switch typ {
-	case dnswire.TypeSOA:
+	if z.alone {
+		if z.ttl = ttl; typ == dnswire.TypeNS {
+			z.p.bad(BadRecord, whole, "an NS record says who serves a zone, and records are answered one by one here: to have a zone asked of its servers use the setting forward")
+			return
+		}
+	}
+	switch {
+	case z.alone: // whatever type it is, somebody wants it answered
+	case typ == dnswire.TypeSOA:
 		z.soa()
 		return
-	case dnswire.TypeNS, dnswire.TypeDNAME, dnswire.TypeDS, dnswire.TypeRRSIG, 47, 48, 50, 51: // NSEC, DNSKEY, NSEC3, NSEC3PARAM
-		z.p.report.Ignored++ // the zone's own, no policy
+	case isOfZone(typ):
+		z.p.report.Ignored++
 		return
 	}
 	name, ok := z.trigger(whole)
 	if ok {
 		z.policy(whole, name, typ, rdata)
 	}
+}
+
+// isOfZone reports whether records of a type are the zone's own, and no policy.
+func isOfZone(typ uint16) bool {
+	switch typ {
+	case dnswire.TypeNS, dnswire.TypeDNAME, dnswire.TypeDS, dnswire.TypeRRSIG, 47, 48, 50, 51: // NSEC, DNSKEY, NSEC3, NSEC3PARAM
+		return true
+	}
+	return false
 }
 
 // soa takes the zone's name from its SOA, which also completes what follows
@@ -312,7 +349,7 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 			return
 		}
 		if rule.Match == Address {
-			rule.Extra.Text = recordText(name, typ, rdata, z.origin)
+			rule.Extra.Text = z.recordText(name, typ, rdata)
 		}
 		z.set = owned{key: strings.Clone(name), line: z.first, annotation: z.p.current, rule: rule}
 	}
@@ -335,19 +372,23 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 		z.p.bad(BadRecord, whole, "the %s record %v", dnswire.TypeString(typ), err)
 		return
 	}
-	z.data(whole, recordText(name, typ, rdata, z.origin), Record{Type: typ, Data: data})
+	z.data(whole, z.recordText(name, typ, rdata), Record{Type: typ, TTL: z.ttl, Data: data})
 }
 
 // recordText writes a record without its zone: names are complete, strings
 // quoted.
-func recordText(name string, typ uint16, rdata []string, origin string) string {
-	words := []string{name, dnswire.TypeString(typ)}
+func (z *zoneReader) recordText(name string, typ uint16, rdata []string) string {
+	words := []string{name}
+	if z.ttl > 0 {
+		words = append(words, strconv.FormatUint(uint64(z.ttl), 10))
+	}
+	words = append(words, dnswire.TypeString(typ))
 	for i, w := range rdata {
 		switch {
 		case typ == dnswire.TypeTXT:
 			w = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
 		case i == nameField(typ):
-			w = absolute(w, origin)
+			w = absolute(w, z.origin)
 		}
 		words = append(words, w)
 	}
@@ -479,6 +520,9 @@ func (z *zoneReader) flush() {
 	line, current := z.p.line, z.p.current
 	z.p.line, z.p.current = s.line, s.annotation
 	z.p.put(s.rule)
+	if x := s.rule.Extra; z.alone && s.rule.Action == Answer && s.rule.Match == Exact {
+		z.p.pointers(s.rule.Name, x.Records, x.Text)
+	}
 	z.p.line, z.p.current = line, current
 }
 
