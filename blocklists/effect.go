@@ -9,7 +9,7 @@ func (l *policyList) blockEffect(n *format.Annotation) effect {
 	if n == nil {
 		n = l.annotation
 	}
-	if n != nil && l.kind != OwnList {
+	if n != nil && !l.kind.isOwn() {
 		switch n.Tier {
 		case "mixed":
 			if !l.mixed {

@@ -56,16 +56,26 @@ func (a *answer) ofType(t uint16) []Record {
 }
 
 // mergeAnswers gives each rule that answers the records of all rules of its
-// list for the same name: an address of each family is a line of its own.
+// list for the same name: an address of each family is a line of its own. Those of
+// own.txt and of the settings are one list in this. The name of an address that follows
+// from a record gives way to one that is said, and else the first counts.
 func (p *Policy) mergeAnswers() {
 	type key struct {
 		list  int
 		match format.Match
 		name  string
 	}
-	merged := map[key]*answer{}
+	type merging struct {
+		*answer
+		follows bool
+	}
+	merged := map[key]*merging{}
 	for i := range p.lists {
 		l := &p.lists[i]
+		list := i
+		if l.kind == OwnList {
+			list = -1
+		}
 		for _, d := range l.set.Details {
 			id := l.id(d.Rule)
 			a := p.answers[id]
@@ -77,20 +87,21 @@ func (p *Policy) mergeAnswers() {
 				continue
 			}
 			p.addParents(rec.Name)
-			k := key{i, d.Match, string(rec.Name)}
+			k := key{list, d.Match, string(rec.Name)}
 			first := merged[k]
-			if first == nil {
-				merged[k] = a
+			switch {
+			case first == nil:
+				merged[k] = &merging{a, d.Synthetic}
 				continue
+			case d.Synthetic: // an address has one name
+			case first.follows:
+				first.all, first.follows = a.all, false
+			default:
+				for _, r := range a.all {
+					first.add(r)
+				}
 			}
-			if d.Synthetic {
-				p.answers[id] = first // an address has one name: the first
-				continue
-			}
-			for _, r := range a.all {
-				first.add(r)
-			}
-			p.answers[id] = first
+			p.answers[id] = first.answer
 		}
 	}
 }

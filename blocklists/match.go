@@ -167,7 +167,7 @@ func (p *Policy) isCancelled(id RuleID) bool {
 // commonFlags returns the flags that each of the list's rules has.
 func (l *policyList) commonFlags() uint16 {
 	switch {
-	case l.kind == OwnList:
+	case l.kind.isOwn():
 		return own
 	case l.kind == Shipped:
 		return shipped

@@ -20,6 +20,7 @@ type Options struct {
 	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
 	Claims     format.Claims  // of the shipped lists; nil for none
 	Subscribed []Source       // downloaded lists, watched like those of Dir
+	Local      []LocalList    // beside own.txt, what the user has answered; where two say different things of a name, the first counts
 	Lists      []ListSettings // by name; a list without settings is enforced as it is
 	Groups     []GroupSettings
 
@@ -51,6 +52,14 @@ type Source struct {
 	Name string // the list's name
 	Path string
 	Hash uint64 // XXH64 of what was put there; another text is held back. 0 for unknown
+}
+
+// A LocalList is a list of the user's own beside own.txt.
+type LocalList struct {
+	Name string // the list's name
+	Path string // of a hosts file, watched like those of Dir; "" for Text
+	Kind Kind   // OwnList: rules that are one with those of own.txt; Local: hosts lines alone
+	Text string // its lines
 }
 
 // ListSettings are what the user says about one list. Zero fields leave the

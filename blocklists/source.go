@@ -25,8 +25,10 @@ import (
 // A source is one list as the Store keeps it. It belongs to Store.mu.
 type source struct {
 	name     string
-	path     string // "" for a shipped list
+	path     string // "" for a shipped list, and for one whose text is at hand
 	shipped  string // the file of a shipped list; "" for others
+	text     string // where it has no file at all
+	place    int    // among those of Options.Local, from 1; 0 for others
 	kind     Kind
 	settings ListSettings
 	used     bool // enabled, or on for a group
@@ -61,13 +63,19 @@ const patience = 2 * time.Second // an editor may take for its second write
 const ownFile = "own.txt"
 
 // inDir reports whether it is a file of Options.Dir.
-func (src *source) inDir() bool { return src.kind == UserList || src.kind == OwnList }
+func (src *source) inDir() bool {
+	return src.path != "" && (src.kind == UserList || src.kind == OwnList)
+}
+
+// isAtHand reports whether the list's text is part of the options, which others report
+// changes of.
+func (src *source) isAtHand() bool { return src.path == "" && src.shipped == "" }
 
 func (src *source) inForce() bool { return src.set != nil && src.used }
 
 // scanLocked brings the sources in step with the directory, the shipped lists and
 // the settings. It reads no list. A name belongs to the user's own file first, then
-// to a subscription, then to a shipped list.
+// to a subscription, then to a shipped list, then to one of Options.Local.
 func (s *Store) scanLocked() error {
 	var found []*source
 	byName := map[string]bool{}
@@ -79,7 +87,7 @@ func (s *Store) scanLocked() error {
 		base := name
 		switch {
 		case !byName[name]:
-		case kind == Shipped || kind == Subscribed:
+		case kind == Shipped || kind == Subscribed || kind == Local || path == "":
 			name = kind.String() + ":" + name // the user's own file has the name alone
 		default:
 			name = filepath.Base(path) // foo.txt and foo.hosts are two lists
@@ -109,9 +117,15 @@ func (s *Store) scanLocked() error {
 	if err := s.scanShipped(take); err != nil {
 		return err
 	}
+	for i, l := range s.opts.Local {
+		src := take(l.Name, l.Path, l.Kind)
+		src.read = src.read && src.text == l.Text
+		src.text, src.place = l.Text, i+1
+	}
 	slices.SortStableFunc(found, func(a, b *source) int {
 		return cmp.Or(
 			cmp.Compare(a.settings.Order, b.settings.Order),
+			cmp.Compare(a.place, b.place),
 			cmp.Compare(a.name, b.name))
 	})
 	s.forgetLocked(found)
@@ -119,7 +133,9 @@ func (s *Store) scanLocked() error {
 	return nil
 }
 
-func (src *source) key() string { return src.kind.String() + "\x00" + cmp.Or(src.path, src.shipped) }
+func (src *source) key() string {
+	return src.kind.String() + "\x00" + cmp.Or(src.path, src.shipped, src.name)
+}
 
 func (s *Store) scanShipped(take func(name, path string, kind Kind) *source) error {
 	if s.opts.Shipped == nil {
@@ -184,7 +200,7 @@ func (s *Store) forgetLocked(found []*source) {
 		if s.write && s.opts.CacheDir != "" && src.path != "" {
 			os.Remove(s.setPath(src)) // no harm where it stays
 		}
-		if src.set != nil {
+		if src.set != nil && !src.isAtHand() {
 			s.log.Info("list removed", "list", src.name)
 			s.opts.report("reload", src.name, fmt.Sprintf("removed with its %d rules", src.set.Rules))
 		}
@@ -207,11 +223,11 @@ func (s *Store) refreshLocked(src *source) bool {
 	if !src.used {
 		return false
 	}
-	if src.kind == Shipped {
+	if src.path == "" {
 		if src.read {
 			return false
 		}
-		return s.readShippedLocked(src)
+		return s.readTextLocked(src)
 	}
 	seen := s.files.lookAt(src.path)
 	waiting := !src.oddSince.IsZero() && !src.held
@@ -235,16 +251,23 @@ func (src *source) isFresh() bool {
 	return src.look.err == "" && src.readAt.Sub(time.Unix(0, src.look.modified)).Abs() < tick
 }
 
-func (s *Store) readShippedLocked(src *source) bool {
+// readTextLocked reads a list that has no file of its own.
+func (s *Store) readTextLocked(src *source) bool {
 	src.read = true
-	b, err := fs.ReadFile(s.opts.Shipped, src.shipped)
-	if err != nil {
-		s.failedLocked(src, err)
-		return false
+	b := []byte(src.text)
+	if src.kind == Shipped {
+		var err error
+		if b, err = fs.ReadFile(s.opts.Shipped, src.shipped); err != nil {
+			s.failedLocked(src, err)
+			return false
+		}
 	}
 	r, err := rules.Read(bytes.NewReader(b), rules.ReadOptions{Format: s.formatOptions(src), AnySuffix: true, Plain: true})
 	if err != nil {
 		s.failedLocked(src, err)
+		return false
+	}
+	if src.set != nil && src.set.Equal(r.Set) {
 		return false
 	}
 	s.takeLocked(src, reading{Reading: r})
@@ -372,6 +395,9 @@ func (s *Store) takeLocked(src *source, r reading) {
 	}
 	src.set, src.stamp, src.reloaded = r.Set, r.Stamp, s.opts.now()
 	s.keepLocked(src, r)
+	if src.isAtHand() {
+		return
+	}
 	if first {
 		if s.current.Load() != nil { // else it is one of those that load reports
 			s.log.Info("list added", "list", src.name, "rules", r.Set.Rules, "bad", r.Set.BadSeen)
@@ -515,8 +541,8 @@ func (s *Store) isSame(src *source, seen look, st rules.Stamp, compiled look) bo
 // rereadLocked reads a list from its text whatever it looks like.
 func (s *Store) rereadLocked(src *source) {
 	src.set = nil
-	if src.kind == Shipped {
-		s.readShippedLocked(src)
+	if src.path == "" {
+		s.readTextLocked(src)
 		return
 	}
 	s.readFileLocked(src, s.files.lookAt(src.path))

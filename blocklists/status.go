@@ -12,10 +12,15 @@ type Kind uint8
 
 const (
 	UserList   Kind = iota // a file of lists.dir
-	OwnList                // own.txt
+	OwnList                // own.txt, and the records of the settings
 	Shipped                // built in
 	Subscribed             // downloaded
+	Local                  // a hosts file, or the names of devices
 )
+
+// isOwn reports whether the rules of such a list are the user's own, which win over all
+// others.
+func (k Kind) isOwn() bool { return k == OwnList || k == Local }
 
 // String returns the kind as `telltale lists` shows it.
 func (k Kind) String() string {
@@ -26,6 +31,8 @@ func (k Kind) String() string {
 		return "shipped"
 	case Subscribed:
 		return "subscription"
+	case Local:
+		return "local"
 	}
 	return "user"
 }

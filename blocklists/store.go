@@ -449,5 +449,7 @@ func (s *Store) formatOptions(src *source) format.Options {
 
 // FormatOptions returns how the lines of a list are to be read.
 func (l *ListSettings) FormatOptions(name string, kind Kind) format.Options {
-	return format.Options{Name: name, Format: l.Format, Exact: l.Exact, Own: kind == OwnList, Answers: l.Answers, Suffixes: l.Suffixes}
+	return format.Options{
+		Name: name, Format: l.Format, Exact: l.Exact, Own: kind.isOwn(), Answers: l.Answers, Suffixes: l.Suffixes, System: kind == Local,
+	}
 }
