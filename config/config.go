@@ -35,6 +35,7 @@ type Config struct {
 	Access    Access     `key:"access"`
 	Rebind    Rebind     `key:"rebind"`
 	Special   Special    `key:"special"`
+	Local     Local      `key:"local"`
 	Limits    Limits     `key:"limits"`
 	Log       Log        `key:"log"`
 	Messages  Messages   `key:"messages"`
@@ -172,6 +173,13 @@ type Special struct {
 	Test     bool `key:"test,live"`
 	Local    bool `key:"local,live"`
 	Canaries bool `key:"canaries,live"` // use-application-dns.net, mask.icloud.com, mask-h2.icloud.com
+}
+
+// Local is what is answered here beside own.txt: names of the person's own network.
+type Local struct {
+	Records      []string `key:"records,live"`              // lines as in a zone file
+	Hosts        []string `key:"hosts,path,live"`           // hosts files
+	DeviceSuffix string   `key:"device_suffix,domain,live"` // the domain in which devices have names; "" for none
 }
 
 // Limits bound what strangers can make us hold.

@@ -38,6 +38,8 @@ type app struct {
 	loaded   *config.Config // as read last: also what needs a restart
 	refused  atomic.Value   // a string: why those on disk are not in force; "" where they are
 	groups   *groupNumbers
+	named    string        // the names of devices that are in force, as hosts lines
+	renamed  chan struct{} // of one: they may be others now
 
 	settingsWatch failure // of watching the settings file
 
@@ -49,7 +51,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now()}
+	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1)}
 	a.refused.Store("")
 	a.cfg.Store(cfg)
 	a.allow.Store(&cfg.Access.Allow)
@@ -72,7 +74,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	ledger, err := devices.Open(devices.Options{
-		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.log.KeepBinding, Report: a.log.Report, Logger: logger,
+		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
@@ -172,5 +174,6 @@ const (
 #   =ads.example           blocks the name alone
 #   @@good.ads.example     allows it, whatever other lists say
 #   192.168.1.9 nas.lan    a name of your own network, and its reverse
+#   www.lan CNAME nas.lan  any record, as in a zone file
 `
 )

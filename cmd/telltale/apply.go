@@ -144,6 +144,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.level.Set(level)
 	a.cfg.Store(cfg)
 	a.pruneSubscriptions()
+	a.tellDeviceNames()
 	return nil
 }
 
@@ -177,6 +178,8 @@ func (a *app) keepLastGood(cfg *config.Config) {
 func (a *app) listOptions(cfg *config.Config) blocklists.Options {
 	o := listOptions(cfg, a.cfg.Load(), a.groups)
 	o.Subscribed = subscribed(a.subscriptions)
+	a.named = a.deviceNames(cfg)
+	o.Local = localLists(cfg, a.named)
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
 }

@@ -125,7 +125,14 @@ func (cl *cli) loadStrictly() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path, cl.root.PersistentFlags(), env)
+	cfg, err := config.Load(path, cl.root.PersistentFlags(), env)
+	if err == nil {
+		err = localMistakes(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
 }
 
 // loadLastGood reads the settings that worked last.

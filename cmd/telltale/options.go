@@ -126,6 +126,11 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.O
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
 	o := listOptions(cfg, cfg, newGroupNumbers(cfg))
 	o.Subscribed = copies(cfg)
+	named := ""
+	if cfg.Local.DeviceSuffix != "" {
+		named = devices.Hosts(deviceList(cfg, newGroupNumbers(cfg)), cfg.Local.DeviceSuffix)
+	}
+	o.Local = localLists(cfg, named)
 	return o
 }
 

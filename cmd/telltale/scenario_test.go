@@ -460,6 +460,7 @@ func (s *scene) want(args []string) error {
 		for i, rr := range s.reply.Answer {
 			h := rr.Header()
 			got := strings.ToLower(fmt.Sprintf("%s %s %s", h.Name, dns.TypeToString[h.Rrtype], strings.TrimPrefix(rr.String(), h.String())))
+			got = strings.ReplaceAll(got, `"`, "") // those of a step hold words together
 			if got == want {
 				s.reply.Answer = slices.Delete(s.reply.Answer, i, i+1)
 				return nil

@@ -115,6 +115,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	listsIn := func() string { return strings.Join(fileNames(cfg.Lists.Dir), "/") } // by which names may be right now
 	tasks.Go(func() { config.Watch(ctx, path, cl.env, cfg, listsIn, a.watchFailed, func() { a.reload() }) })
 	tasks.Go(func() { a.reloadOn(ctx, hangups) })
+	tasks.Go(func() { a.followDeviceNames(ctx) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
 	withdraw, err := cl.announce(cfg.Data.Dir)
