@@ -27,6 +27,8 @@ type Config struct {
 
 	Listen    Listen     `key:"listen"`
 	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
+	Strategy  string     `key:"upstream_strategy,live" words:"in-order fastest parallel"`
+	Hedging   bool       `key:"upstream_hedging,live"` // what an upstream is late for goes to another one, too
 	Forward   []Forward  `key:"forward,live"`
 	Lists     Lists      `key:"lists"`
 	Data      Data       `key:"data"`
@@ -237,6 +239,7 @@ func defaults() *Config {
 			netip.AddrPortFrom(netip.IPv4Unspecified(), 53),
 			netip.AddrPortFrom(netip.IPv6Unspecified(), 53),
 		}},
+		Strategy: "in-order", Hedging: true,
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour},

@@ -159,6 +159,9 @@ func (s *Server) SetUpstreams(servers []upstream.Server) {
 	s.forgetAnswers()
 }
 
+// SetChoice changes how the upstreams are asked.
+func (s *Server) SetChoice(c upstream.Choice) { s.upstreams.SetChoice(c) }
+
 // SetForwards changes which zones are asked of servers of their own, and forgets what
 // was said before. An error is what upstream.NewZones would refuse; then nothing has
 // changed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -336,3 +337,29 @@ func TestRepliesFromManySockets(t *testing.T) {
 }
 
 const patienceOfTests = 10 * time.Second
+
+// What a shared socket is late for goes to the next upstream, too, and the first answer
+// is taken.
+func TestALateQueryOfASharedSocketIsHedged(t *testing.T) {
+	free := make(chan struct{})
+	first := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if strings.HasPrefix(q.Question[0].Name, "hold") {
+			<-free
+		}
+		dnstest.AnswerA("192.0.2.1")(w, q)
+	})
+	t.Cleanup(func() { close(free) })
+	second := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+	s, _ := startServer(t, Options{}, first, second)
+	n := 0
+	dnstest.WaitFor(t, func() bool {
+		for range 60 { // what is usual is known then
+			n++
+			ask(t, s, "udp", fmt.Sprintf("n%d.example.", n), dns.TypeA)
+		}
+		if got := data(ask(t, s, "udp", fmt.Sprintf("hold%d.example.", n), dns.TypeA)); got != "A 192.0.2.2" {
+			t.Errorf("got %s, want the second's answer", got)
+		}
+		return s.Upstreams()[0].Hedged > 0
+	}, func() string { return fmt.Sprintf("no query was hedged: %+v", s.Upstreams()[0]) })
+}

@@ -88,6 +88,7 @@ type Upstream struct {
 	ByKind    map[string]uint64 `json:"failures_by_kind" doc:"What the failures are: servfail, refused, format, timeout, network, connection, certificate, tls, wrong-reply or unsent."`
 	LastError string            `json:"last_error,omitempty" doc:"What became of the last query that it did not answer."`
 	LastAt    time.Time         `json:"last_error_at,omitzero"`
+	Hedged    uint64            `json:"hedged" doc:"Those of the queries that went to another upstream, too, since this one took longer than usual."`
 }
 
 // A Latency is how long answers took, in nanoseconds.

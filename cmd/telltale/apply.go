@@ -132,6 +132,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if err := a.server.Configure(serverSettings(cfg)); err != nil {
 		return err
 	}
+	a.server.SetChoice(choice(cfg))
 	if !slices.Equal(old.Upstreams, cfg.Upstreams) {
 		a.server.SetUpstreams(upstreams(cfg))
 	}

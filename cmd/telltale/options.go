@@ -32,7 +32,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		size = -1
 	}
 	return resolver.Options{
-		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
+		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }
@@ -62,6 +62,13 @@ func upstreams(cfg *config.Config) []upstream.Server {
 		all = append(all, upstream.Server{Addr: u.Address.AddrPort, Transport: transports[u.Address.Transport], Name: u.Address.Name, TrustAD: u.TrustAD})
 	}
 	return all
+}
+
+// strategies are the words of the settings for which upstream is asked.
+var strategies = map[string]upstream.Strategy{"in-order": upstream.InOrder, "fastest": upstream.Fastest, "parallel": upstream.Parallel}
+
+func choice(cfg *config.Config) upstream.Choice {
+	return upstream.Choice{Strategy: strategies[cfg.Strategy], NoHedging: !cfg.Hedging}
 }
 
 // forwards are the zones with servers of their own.

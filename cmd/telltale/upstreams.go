@@ -94,6 +94,9 @@ func addUpstreamNotes(b *strings.Builder, u *web.Upstream) {
 	if u.Why != "" {
 		note("%s since %s: it %s", u.State, when(u.Since), u.Why)
 	}
+	if u.Hedged > 0 {
+		note("%s went to another, too, since it took longer than usual", numberOf(u.Hedged, "query", "queries"))
+	}
 	if len(u.ByKind) > 0 {
 		kinds := slices.SortedFunc(maps.Keys(u.ByKind), func(a, b string) int {
 			return cmp.Or(cmp.Compare(u.ByKind[b], u.ByKind[a]), cmp.Compare(a, b))
@@ -109,6 +112,14 @@ func addUpstreamNotes(b *strings.Builder, u *web.Upstream) {
 	if u.Strays > 0 {
 		note("%s from it fitted no query: %s", number(u.Strays, "packet"), strayMeans(u))
 	}
+}
+
+// numberOf is number for words whose plural is not made by an s.
+func numberOf(n uint64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // took writes how long answers took; "-" where there was none.

@@ -58,6 +58,8 @@ type Options struct {
 	// Roots are the authorities whose certificates are valid; nil: those of the system.
 	Roots *x509.CertPool
 
+	Choice Choice // how Servers are asked
+
 	Patience time.Duration // how long an upstream may be silent of which nothing is known; default 400 ms
 	Budget   time.Duration // how long one query may take in all; default 4.8 s
 
@@ -99,6 +101,8 @@ type Client struct {
 	changed  func()
 	late     atomic.Int64 // conversations that wait for late replies
 
+	choice   atomic.Pointer[Choice] // never nil
+	explored atomic.Uint32          // queries, to find whose turn to explore it is
 	set      atomic.Pointer[serverSet]
 	forwards atomic.Pointer[forwarding] // never nil
 
@@ -124,6 +128,8 @@ type serverSet struct {
 	dropped []Status    // listed, but never to be asked
 	none    *Error      // what exchange says when all is empty
 	zones   []string    // that they are asked for; nil: all that have no servers of their own
+
+	favourite atomic.Pointer[favourite] // see fastest
 }
 
 // An Upstream is a server in use: a member of a set.
@@ -226,6 +232,7 @@ func New(o Options) (*Client, error) {
 		u.file = resolvConf
 	}
 	u.ctx, u.cancel = context.WithCancel(context.Background())
+	u.SetChoice(o.Choice)
 	u.set.Store(&serverSet{none: noUpstream("")})
 	u.forwards.Store(&forwarding{})
 	if err := u.SetForwards(o.Forwards); err != nil {
@@ -370,7 +377,7 @@ func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start)
 	if len(set.all) == 0 {
 		return Answer{}, set.none
 	}
-	return u.ask(ctx, q, set.all, start)
+	return u.ask(ctx, q, set, set.all, start)
 }
 
 // ExchangePrivate is Exchange for names that only a server of this network may
@@ -383,7 +390,7 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answ
 	if len(set.private) == 0 {
 		return Answer{}, ErrNoPrivate
 	}
-	return u.ask(ctx, q, set.private, Start{})
+	return u.ask(ctx, q, set, set.private, Start{})
 }
 
 // At returns the upstream at another machine's address; nil if there is none. What
@@ -447,8 +454,14 @@ func (s *serverSet) status(list []Status) []Status {
 
 // first returns the upstream that is asked first; nil where there is none.
 func (u *Client) first() *Upstream {
+	set := u.set.Load()
+	if u.choice.Load().Strategy == Fastest {
+		if m := set.fastest(u.now()); m != nil {
+			return m
+		}
+	}
 	var best *Upstream
-	for _, m := range u.set.Load().all {
+	for _, m := range set.all {
 		if r := m.rank(); r < ranks && (best == nil || r < best.rank()) {
 			if best = m; r == 0 {
 				break

@@ -21,6 +21,8 @@ type Start struct {
 	Tried *Upstream // was asked already, at Began; nil: none
 	Began time.Time
 	How   StartMode
+
+	explore bool // another than the fastest is to be asked first
 }
 
 // A StartMode says how Tried is asked again.
@@ -31,6 +33,7 @@ const (
 	AskOthers                  // it has failed, and that is counted: again only where there are no others
 	AskPlain                   // it could not read the query: without EDNS
 	AskTCP                     // its reply was truncated, or somebody seems to guess: by TCP
+	AskHedge                   // it is later than usual, and may answer yet: another one, too
 )
 
 // A candidate is an upstream as one exchange sees it.
@@ -39,6 +42,7 @@ type candidate struct {
 	outcome  outcome
 	sent     int           // by UDP, all conversations
 	timeout  time.Duration // in force when it was sent first
+	due      time.Time     // when a reply is; zero: it was asked before, and is overdue
 	udp      *conversation // the last; nil: not asked by UDP
 	streamed *streamQuery  // the last; nil: not asked by its stream
 	waiting  bool          // for a reply to udp
@@ -60,7 +64,12 @@ type exchange struct {
 	began    time.Time
 	deadline time.Time
 	sendings int
-	servFail Answer          // handed on if nobody does better
+	servFail Answer     // handed on if nobody does better
+	choice   Choice     // how the candidates are asked
+	hedge    *candidate // was asked since another is late; nil: none
+	held     Answer     // of hedge, that there is no such name or record: handed on at heldEnds
+	heldFor  *candidate // that is late, and may know the name
+	heldEnds time.Time
 	probe    bool            // it is the watcher's: it counts for nothing
 	ctx      context.Context // of its connections
 }
@@ -68,10 +77,17 @@ type exchange struct {
 // ask asks the members that are up in order, then those that are failing. One that
 // is silent for longer than it ever needs is not given up: the next is asked, and
 // the first again, while the budget lasts, and whichever answers first has answered.
-func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstream, start Start) (Answer, error) {
+func (u *Client) ask(ctx context.Context, q *dnswire.Question, set *serverSet, members []*Upstream, start Start) (Answer, error) {
 	x := u.newExchange(q, appendCandidates(nil, members))
 	if len(x.list) == 0 {
 		return Answer{}, u.allDown(q, members)
+	}
+	x.choice = *u.choice.Load()
+	if set.zones != nil {
+		x.choice.Strategy = InOrder
+	}
+	if x.choice.Strategy == Fastest {
+		set.preferFastest(x.list, start.explore || start.Tried == nil && u.turnToExplore())
 	}
 	at := 0
 	if i := slices.IndexFunc(x.list, func(c candidate) bool { return c.Upstream == start.Tried }); i >= 0 {
@@ -79,7 +95,7 @@ func (u *Client) ask(ctx context.Context, q *dnswire.Question, members []*Upstre
 		x.began, x.deadline = start.Began, x.deadline.Add(-waited)
 		at = x.resume(i, start.How, waited)
 	}
-	return x.run(ctx, at)
+	return x.run(ctx, at, x.choice.Strategy == Parallel)
 }
 
 func (u *Client) newExchange(q *dnswire.Question, list []candidate) *exchange {
@@ -88,12 +104,15 @@ func (u *Client) newExchange(q *dnswire.Question, list []candidate) *exchange {
 }
 
 // run asks until there is an answer, the budget is spent, or ctx ends. at is the
-// candidate to begin with.
-func (x *exchange) run(ctx context.Context, at int) (Answer, error) {
+// candidate to begin with; all says that those that are up are asked at once.
+func (x *exchange) run(ctx context.Context, at int, all bool) (Answer, error) {
 	var cancel context.CancelFunc
 	x.ctx, cancel = context.WithDeadline(ctx, x.deadline)
 	defer cancel()
 	defer x.leave()
+	if all {
+		at = x.askAll()
+	}
 	return x.askInTurn(ctx, at)
 }
 
@@ -108,6 +127,14 @@ func (x *exchange) resume(i int, how StartMode, waited time.Duration) (at int) {
 		c.plain = true
 	case AskTCP:
 		c.wantTCP = true
+	case AskHedge:
+		c.failed = true // who gave it to us looks after that
+		c.due = x.began.Add(c.timing.current())
+		if k := x.hedgeOf(i); k >= 0 {
+			x.hedge, x.heldFor = &x.list[k], c
+			return k
+		}
+		return i + 1
 	case AskOthers:
 		c.outcome, c.failed, c.done = refused, true, len(x.list) > 1
 		return i + 1
@@ -122,7 +149,7 @@ func (x *exchange) askInTurn(ctx context.Context, at int) (Answer, error) {
 	defer timer.Stop()
 	for {
 		left := time.Until(x.deadline)
-		if left <= 0 {
+		if left <= 0 || x.isHeldLongEnough() {
 			return x.nobody()
 		}
 		wait, i := left, x.next(at)
@@ -132,12 +159,21 @@ func (x *exchange) askInTurn(ctx context.Context, at int) (Answer, error) {
 		} else if !x.isWaiting() {
 			return x.nobody()
 		}
-		timer.Reset(wait)
+		hedge, after := x.mayHedge(i, wait)
+		timer.Reset(min(after, x.heldLeft()))
 		for moveOn := false; !moveOn; {
 			select {
 			case <-ctx.Done():
 				return Answer{}, ctx.Err()
 			case <-timer.C:
+				if hedge >= 0 {
+					if x.isHedged(i, hedge) {
+						at = hedge + 1
+					}
+					timer.Reset(wait - after)
+					hedge = -1
+					continue
+				}
 				moveOn = true
 				if i >= 0 {
 					x.timedOut(i, wait)
@@ -198,6 +234,9 @@ func (x *exchange) ask(i int) time.Duration {
 	tcp := c.wantTCP || c.sent == 0 && c.modes.current(now) == modeTCP && !c.tcp ||
 		!c.tcp && c.sent >= maxSilent && !c.modes.isAlive(now)
 	if tcp {
+		if c.sent == 0 {
+			c.due = now.Add(steadyResend)
+		}
 		x.askTCP(i)
 		return x.share(i, max(2*c.timeout, steadyResend)) // others may be asked meanwhile
 	}
@@ -207,6 +246,7 @@ func (x *exchange) ask(i int) time.Duration {
 	}
 	if c.sent++; c.timeout == 0 {
 		c.timeout = c.timing.current()
+		c.due = now.Add(c.timeout)
 	}
 	var err error
 	if c.udp == nil {
@@ -267,6 +307,7 @@ func (x *exchange) askStream(i int) time.Duration {
 		how = modePlain
 	}
 	c.streamed = c.stream.ask(c.Upstream, x.q, how, i, x.results)
+	c.due = time.Now().Add(wait)
 	return x.share(i, wait)
 }
 
@@ -292,6 +333,9 @@ func (x *exchange) take(r *result) (answered bool) {
 	}
 	switch r.kind {
 	case replyGood:
+		if x.hold(c, r) {
+			return false
+		}
 		x.answeredBy(c, r)
 		return true
 	case replyTruncated:
@@ -324,7 +368,7 @@ func (x *exchange) answeredBy(c *candidate, r *result) {
 	if !x.probe {
 		c.answered()
 		for i := range x.list {
-			if other := &x.list[i]; other != c && other.counted && !other.failed {
+			if other := &x.list[i]; other != c && other.counted && !other.failed && !now.Before(other.due) {
 				other.countFailure(x.precisely(other, silent), now)
 			}
 		}
@@ -388,9 +432,11 @@ func (x *exchange) nobody() (Answer, error) {
 			x.giveUp(c, c.outcome)
 		}
 	}
-	if a := x.servFail; a.Wire != nil {
-		x.servFail = Answer{}
-		return a, nil
+	for _, kept := range []*Answer{&x.held, &x.servFail} {
+		if a := *kept; a.Wire != nil {
+			*kept = Answer{}
+			return a, nil
+		}
 	}
 	return Answer{}, whyNone(x.list)
 }
@@ -398,6 +444,7 @@ func (x *exchange) nobody() (Answer, error) {
 // leave ends the exchange. What was asked and is still silent may answer late.
 func (x *exchange) leave() {
 	x.servFail.Release()
+	x.held.Release()
 	var q *dnswire.Question
 	for i := range x.list {
 		c := &x.list[i]

@@ -64,6 +64,7 @@ type Status struct {
 	ByKind    []KindCount    `json:"failures_by_kind"` // what Failures are; those that there were
 	LastError string         `json:"last_error"`       // what became of the last one of them; empty: there was none
 	LastAt    time.Time      `json:"last_error_at"`
+	Hedged    uint64         `json:"hedged"` // those of Queries that went to another, too, since it was late
 }
 
 // A KindCount is how many failures of a kind there were.
@@ -119,6 +120,7 @@ type health struct {
 	stop      context.CancelFunc
 	timing    timing
 	modes     modes
+	hedges    hedges
 
 	probedAnswers atomic.Uint64 // answers when last probed
 
@@ -309,7 +311,7 @@ func (h *health) status() Status {
 	s := Status{
 		ID: h.id, Addr: h.addr, Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
 		Queries: h.queries.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
-		SRTT: h.timing.srtt(), Answers: h.answers.Load(), Latency: h.timing.latency(),
+		SRTT: h.timing.srtt(), Answers: h.answers.Load(), Latency: h.timing.latency(), Hedged: h.hedges.taken(),
 	}
 	for how := range h.failures {
 		if n := h.failures[how].Load(); n > 0 {

@@ -177,7 +177,7 @@ func rootServers() *dnswire.Question {
 func (u *Client) askOne(ctx context.Context, m *Upstream, q *dnswire.Question) outcome {
 	x := u.newExchange(q, []candidate{{Upstream: m, outcome: silent, counted: true}})
 	x.probe = true
-	a, _ := x.run(ctx, 0)
+	a, _ := x.run(ctx, 0, false)
 	a.Release()
 	return x.list[0].outcome
 }

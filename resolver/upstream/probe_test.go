@@ -229,11 +229,12 @@ func TestDownUpstreamsAreNotAskedUntilTheyAnswer(t *testing.T) {
 // first who asks after an outage does not wait for the longest pause.
 func TestDemandHastensProbes(t *testing.T) {
 	u := &Client{}
+	u.SetChoice(Choice{})
 	down, looped := &health{wanted: make(chan struct{}, 1)}, &health{wanted: make(chan struct{}, 1)}
 	down.state.Store(uint32(Down))
 	looped.state.Store(uint32(Looped))
 	for range 3 {
-		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), []*Upstream{{health: down}, {health: looped}}, Start{}); err == nil {
+		if _, err := u.ask(t.Context(), questionOf(t, "www.example", dnswire.TypeA), &serverSet{}, []*Upstream{{health: down}, {health: looped}}, Start{}); err == nil {
 			t.Error("got an answer")
 		}
 	}

@@ -66,7 +66,9 @@ type pendingQuery struct {
 	sent  time.Time
 	epoch uint32 // the availability epoch, then
 	how   mode
-	late  bool // the fallback has it
+	late  bool // it is overdue, and the fallback has it
+
+	hedged bool // the fallback has it, too
 }
 
 // NewShared returns shared sockets of a client; none is open yet.
@@ -110,6 +112,15 @@ func (b *QueryBatch) Flush() {
 // fallback.
 func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 	now := s.client.now()
+	if u := s.client; u.choice.Load().Strategy != InOrder {
+		if u.choice.Load().Strategy == Parallel {
+			return false
+		}
+		if u.turnToExplore() {
+			s.options.Fallback(q, Start{explore: true})
+			return true
+		}
+	}
 	m := s.client.first()
 	if m == nil || m.stream != nil || s.client.forwardSet(&q.Question().Name) != nil {
 		return false
@@ -372,8 +383,10 @@ func (s *Shared) sweep(now time.Time) (pending, over bool) {
 // sweep gives queries that are not answered in time to the fallback, and forgets
 // those whose replies would be too late. It reports whether any wait in time.
 func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
-	var silent []pendingQuery
+	var overdue, hedged []pendingQuery
 	timeout := s.member.timing.current()
+	u := s.shared.client
+	hedge := u.hedgeAfter(s.member, u.set.Load().all)
 	s.mu.Lock()
 	for id, p := range s.pending {
 		waited := now.Sub(p.sent)
@@ -385,20 +398,33 @@ func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 		case stopped || waited >= timeout:
 			p.late = true
 			s.pending[id] = p
-			silent = append(silent, p)
+			overdue = append(overdue, p)
+		case hedge > 0 && waited >= hedge && !p.hedged && s.member.hedges.take(s.member.queries.Load()):
+			p.hedged, pending = true, true
+			s.pending[id] = p
+			hedged = append(hedged, p)
 		default:
 			pending = true
 		}
 	}
 	s.mu.Unlock()
-	for _, p := range silent {
+	for _, p := range overdue {
 		if !stopped {
 			s.member.timing.timedOut(timeout)
 			s.member.silentOnce()
 		}
+		if p.hedged {
+			if !stopped {
+				s.member.countFailure(silent, now)
+			}
+			continue
+		}
 		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent})
 	}
-	return pending || len(silent) > 0
+	for _, p := range hedged {
+		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent, How: AskHedge})
+	}
+	return pending || len(overdue) > 0
 }
 
 // isOver reports whether nobody needs s any more.
@@ -489,6 +515,8 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 		r.answer = Answer{Wire: packet[:end], Upstream: s.member}
 		r.receiver.Answered(p.query, &r.answer, p.epoch, now)
 	case p.late: // the fallback has it
+	case p.hedged:
+		s.startAfter(kind, p.how)
 	default:
 		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent, How: s.startAfter(kind, p.how)})
 	}
@@ -539,7 +567,7 @@ func (s *sharedSocket) stray() {
 		for id, p := range s.pending {
 			delete(s.pending, id)
 			s.ended[id] = struct{}{}
-			if !p.late {
+			if !p.late && !p.hedged {
 				pending = append(pending, p)
 			}
 		}
@@ -565,6 +593,9 @@ func (s *sharedSocket) unreachable() {
 	s.mu.Unlock()
 	for _, p := range pending {
 		s.member.health.failed(unreachable)
+		if p.hedged {
+			continue
+		}
 		s.shared.options.Fallback(p.query, Start{Tried: s.member, Began: p.sent})
 	}
 }

@@ -10,6 +10,7 @@ import (
 const (
 	leastTimeout = 100 * time.Millisecond // forwarders answer from a cache or ask on: their times vary
 	mostTimeout  = 3 * time.Second        // so that something else is tried within a query's budget
+	usualEach    = 10                     // so many answers, and what is usual is looked at again
 	steadyResend = 600 * time.Millisecond // the pause between sendings grows to this, or to the time-out
 )
 
@@ -19,6 +20,7 @@ const (
 type timing struct {
 	timeout  atomic.Int64 // in force, nanoseconds
 	smoothed atomic.Int64 // time to an answer, nanoseconds; 0: none yet
+	longest  atomic.Int64 // that it takes but for one answer in a hundred, nanoseconds; 0: unknown
 
 	mu       sync.Mutex
 	spread   time.Duration
@@ -45,7 +47,14 @@ func (t *timing) answered(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.answers.add(took)
+	if n := t.answers.count(); n >= leastAnswers && n%usualEach == 0 {
+		t.longest.Store(int64(t.answers.percentile(99)))
+	}
 }
+
+// usual returns how long the upstream takes but for one answer in a hundred; 0 where
+// too little is known.
+func (t *timing) usual() time.Duration { return time.Duration(t.longest.Load()) }
 
 // begin sets the time-out of an upstream of which nothing is known.
 func (t *timing) begin(timeout time.Duration) { t.timeout.Store(int64(timeout)) }

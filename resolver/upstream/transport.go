@@ -18,6 +18,9 @@ func (t Transport) String() string { return transportNames[t] }
 // MarshalText returns what String returns.
 func (t Transport) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
+// IsEncrypted reports whether nobody on the way can read the queries.
+func (t Transport) IsEncrypted() bool { return t >= TLS }
+
 // defaultID names a server by its address, with the transport where that is not UDP.
 func (s *Server) defaultID(addr netip.AddrPort) string {
 	if s.Transport == UDP {
