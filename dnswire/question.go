@@ -34,8 +34,10 @@ const minUDPSize = 512
 
 // EDNS option codes.
 const (
-	optionCookie = 10 // RFC 7873
-	optionEDE    = 15 // RFC 8914
+	optionCookie    = 10 // RFC 7873
+	optionKeepalive = 11 // RFC 7828
+	optionPadding   = 12 // RFC 7830
+	optionEDE       = 15 // RFC 8914
 )
 
 // A Question is the part of a query that decides its answer.
@@ -50,6 +52,14 @@ type Question struct {
 	CD      bool   // client validates itself (RFC 4035)
 	AD      bool   // client wants to know of validation (RFC 6840)
 	RD      bool
+
+	AsksKeepalive bool // the client sent edns-tcp-keepalive (RFC 7828)
+	HasPadding    bool // the query was padded, so the reply may be (RFC 7830)
+
+	// What the reply to a client with EDNS has in its OPT beside the cookie and the
+	// error. ParseQuestion clears both.
+	Keepalive uint16 // how long the connection may be idle, in units of 100 ms; 0: not said
+	PadTo     uint16 // the reply's size is made a multiple of it; 0: not padded
 
 	cookie    [40]byte // the COOKIE option as sent
 	cookieLen uint8
@@ -74,6 +84,7 @@ func ParseQuestion(packet []byte, q *Question) error {
 	q.RD = packet[2]&1 != 0
 	q.AD, q.CD = packet[3]&0x20 != 0, packet[3]&0x10 != 0
 	q.UDPSize, q.EDNS, q.DO, q.cookieLen = minUDPSize, false, false, 0
+	q.AsksKeepalive, q.HasPadding, q.Keepalive, q.PadTo = false, false, 0, 0
 	q.raw, q.Type, q.Class = nil, 0, 0
 
 	if packet[2]>>3&0xf != 0 {
@@ -112,7 +123,7 @@ func ParseQuestion(packet []byte, q *Question) error {
 }
 
 // parseOPT accepts one OPT record and nothing behind it (RFC 6891, 6.1.2).
-// Options other than COOKIE are checked for their framing and ignored.
+// Options not known here are checked for their framing and ignored.
 func (q *Question) parseOPT(rest []byte) error {
 	if len(rest) < 11 || rest[0] != 0 || binary.BigEndian.Uint16(rest[1:]) != TypeOPT {
 		return ErrUnusual
@@ -134,11 +145,16 @@ func (q *Question) parseOPT(rest []byte) error {
 		if len(rest) < 4+n {
 			return ErrFormat
 		}
-		if code == optionCookie && q.cookieLen == 0 { // of several, the first counts
+		switch {
+		case code == optionCookie && q.cookieLen == 0: // of several, the first counts
 			if n != 8 && (n < 16 || n > 40) {
 				return ErrFormat
 			}
 			q.cookieLen = uint8(copy(q.cookie[:], rest[4:4+n]))
+		case code == optionKeepalive:
+			q.AsksKeepalive = true
+		case code == optionPadding:
+			q.HasPadding = true
 		}
 		rest = rest[4+n:]
 	}

@@ -120,3 +120,63 @@ func TestTypesAndTheirNames(t *testing.T) {
 		}
 	}
 }
+
+// A client that says so over a connection is told how long it may wait (RFC 7828),
+// and its replies are padded (RFC 7830), where the server wants that.
+func TestOptionsOfConnections(t *testing.T) {
+	m := new(dns.Msg).SetQuestion("www.example.", dns.TypeA).SetEdns0(1232, false)
+	plain, _ := m.Pack()
+	m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}, &dns.EDNS0_PADDING{Padding: make([]byte, 3)}}
+	both, _ := m.Pack()
+	var q Question
+	if err := ParseQuestion(both, &q); err != nil || !q.AsksKeepalive || !q.HasPadding {
+		t.Fatalf("%v: keepalive %v, padding %v", err, q.AsksKeepalive, q.HasPadding)
+	}
+	stored := Stored{Wire: AppendEmpty(nil, &Question{raw: q.raw}, Success, nil, EDE{})}
+	q.Keepalive, q.PadTo = 300, 468
+	for name, reply := range map[string][]byte{
+		"a null answer":    AppendNull([]byte("before"), &q, 10, nil, EDE{Code: EDEBlocked, Text: "list"})[6:],
+		"a stored answer":  AppendStored([]byte("before"), &q, &stored, 0, make([]byte, 24))[6:],
+		"one without data": AppendEmpty(nil, &q, BadVers, nil, EDE{}),
+	} {
+		var r dns.Msg
+		if err := r.Unpack(reply); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(reply) != 468 {
+			t.Errorf("%s: %d octets, want 468", name, len(reply))
+		}
+		keepalive, padding := uint16(0), 0
+		for _, o := range r.IsEdns0().Option {
+			switch o := o.(type) {
+			case *dns.EDNS0_TCP_KEEPALIVE:
+				keepalive = o.Timeout
+			case *dns.EDNS0_PADDING:
+				padding++
+				if strings.Trim(string(o.Padding), "\x00") != "" {
+					t.Errorf("%s: padding %x, want zeros", name, o.Padding)
+				}
+			}
+		}
+		if keepalive != 300 || padding != 1 {
+			t.Errorf("%s: keepalive %d, %d times padding", name, keepalive, padding)
+		}
+	}
+	if err := ParseQuestion(plain, &q); err != nil || q.AsksKeepalive || q.HasPadding || q.Keepalive != 0 || q.PadTo != 0 {
+		t.Errorf("%v: the options of the query before: %+v", err, q)
+	}
+	if r := AppendNull(nil, &q, 10, nil, EDE{}); len(r) == 468 {
+		t.Error("padded, and nobody asked")
+	}
+}
+
+func TestPaddingHasItsBounds(t *testing.T) {
+	for _, c := range []struct{ size, to, want int }{
+		{100, 468, 364}, {463, 468, 1}, {464, 468, 0}, {465, 468, 467}, {65520, 468, 11}, {65531, 468, 0}, {65532, 468, -1}, {65535, 468, -1},
+	} {
+		if got := paddingOf(c.size, c.to); got != c.want {
+			t.Errorf("%d octets to a multiple of %d: %d, want %d", c.size, c.to, got, c.want)
+		}
+	}
+}

@@ -58,7 +58,9 @@ func (e EDE) IsVerdict() bool { return e.Code == 1 || e.Code == 2 || e.Code >= 5
 const maxEDEText = 128
 
 // maxOPT is more than an OPT of ours takes.
-const maxOPT = optHeader + 4 + maxCookieOption + 6 + maxEDEText + 1
+const maxOPT = optHeader + 4 + maxCookieOption + keepaliveOption + 6 + maxEDEText + 1
+
+const keepaliveOption = 4 + 2
 
 // A Reply is a message being appended to a slice: Begin, then records in the
 // order of the sections, then End. The slice stays the caller's.
@@ -141,7 +143,7 @@ func (r *Reply) SOA(ttl uint32) {
 // made anew (RFC 6891, 7) with cookie, if the client sent one, and ede.
 func (r *Reply) End(cookie []byte, ede EDE) []byte {
 	if r.q.EDNS {
-		r.buf = appendOPT(r.buf, r.q, r.rcode, cookie, ede)
+		r.buf = appendOPT(r.buf, r.start, r.q, r.rcode, cookie, ede)
 		r.counts[2]++
 	}
 	head := r.buf[r.start : r.start+HeaderLen]
@@ -244,11 +246,11 @@ func AppendStored(dst []byte, q *Question, s *Stored, age uint32, cookie []byte)
 			if room < optHeader {
 				return dst
 			}
-			if room < optHeader+4+len(cookie)+6+len(ede.Text) {
-				cookie, ede = nil, EDE{}
+			if room < optHeader+4+len(cookie)+keepaliveOption+6+len(ede.Text) {
+				cookie, ede, q.Keepalive = nil, EDE{}, 0
 			}
 		}
-		dst = appendOPT(dst, q, s.Rcode, cookie, ede)
+		dst = appendOPT(dst, at, q, s.Rcode, cookie, ede)
 		dst[at+11]++ // additional: the stored count is below 255, see Sanitize
 	}
 	return dst
@@ -278,7 +280,19 @@ func cutText(text string) string {
 	return text[:end]
 }
 
-func appendOPT(dst []byte, q *Question, rcode uint16, cookie []byte, ede EDE) []byte {
+// paddingOf returns how many octets of padding make a message of size octets, with
+// the option's header, a multiple of to, or as large as there can be one; -1 where
+// there is no room for the option.
+func paddingOf(size, to int) int {
+	size += 4
+	if size > MaxMessage {
+		return -1
+	}
+	return min((size+to-1)/to*to, MaxMessage) - size
+}
+
+// appendOPT appends the OPT record that ends the reply to q, which begins at start.
+func appendOPT(dst []byte, start int, q *Question, rcode uint16, cookie []byte, ede EDE) []byte {
 	size := 0
 	if len(cookie) > 0 {
 		size += 4 + len(cookie)
@@ -287,6 +301,15 @@ func appendOPT(dst []byte, q *Question, rcode uint16, cookie []byte, ede EDE) []
 	hasEDE := ede.Code != 0 || text != ""
 	if hasEDE {
 		size += 6 + len(text)
+	}
+	if q.Keepalive > 0 {
+		size += keepaliveOption
+	}
+	padding := -1 // no such option
+	if q.PadTo > 0 {
+		if padding = paddingOf(len(dst)-start+optHeader+size, int(q.PadTo)); padding >= 0 {
+			size += 4 + padding
+		}
 	}
 	do := byte(0)
 	if q.DO {
@@ -301,6 +324,16 @@ func appendOPT(dst []byte, q *Question, rcode uint16, cookie []byte, ede EDE) []
 		n := 2 + len(text)
 		dst = append(dst, 0, optionEDE, byte(n>>8), byte(n), byte(ede.Code>>8), byte(ede.Code))
 		dst = append(dst, text...)
+	}
+	if q.Keepalive > 0 {
+		dst = append(dst, 0, optionKeepalive, 0, 2, byte(q.Keepalive>>8), byte(q.Keepalive))
+	}
+	if padding >= 0 {
+		dst = append(dst, 0, optionPadding, byte(padding>>8), byte(padding))
+		var zeros [64]byte
+		for ; padding > 0; padding -= min(padding, len(zeros)) {
+			dst = append(dst, zeros[:min(padding, len(zeros))]...)
+		}
 	}
 	return dst
 }

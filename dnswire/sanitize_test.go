@@ -527,6 +527,10 @@ func TestAFullAnswerIsServedWhole(t *testing.T) {
 		opt  bool
 		ede  bool
 	}{{0, false, false}, {optHeader - 1, false, false}, {optHeader, true, false}, {60, true, true}} {
+		q.Keepalive, q.PadTo = 100, 468
+		if test.left == optHeader { // there is room for an empty option of padding behind it, and for no other
+			q.PadTo = 0
+		}
 		s := Stored{Wire: make([]byte, MaxMessage-test.left), EDE: EDE{Code: EDEOther, Text: "x"}}
 		got := AppendStored([]byte{1, 2, 3}, q, &s, 0, cookie)[3:]
 		switch opt := got[len(s.Wire):]; {
@@ -554,6 +558,10 @@ func TestNoAllocation(t *testing.T) {
 		"AppendNull":     func() { AppendNull(dst, q, 10, nil, EDE{Code: EDEBlocked, Text: "list"}) },
 		"AppendNegative": func() { AppendNegative(dst, q, NXDomain, 10, nil, EDE{}) },
 		"AppendStored":   func() { AppendStored(dst, q, &stored.Stored, 5, nil) },
+		"AppendStored, padded": func() {
+			q.PadTo, q.Keepalive = 468, 100
+			AppendStored(dst, q, &stored.Stored, 5, nil)
+		},
 	} {
 		if n := testing.AllocsPerRun(1000, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

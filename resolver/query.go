@@ -11,6 +11,7 @@ import (
 	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver/cache"
+	"telltale/resolver/listen"
 	"telltale/resolver/packets"
 	"telltale/resolver/upstream"
 )
@@ -24,7 +25,8 @@ type query struct {
 	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none
 	cached    *cache.Entry         // its reader's, for what the cache has; nil: a new one each time
 	transport querylog.Transport
-	clientID  string // by which the client named itself; "" for none, as always over UDP and TCP
+	clientID  string          // by which the client named itself; "" for none, as always over UDP and TCP
+	arrival   *listen.Arrival // how its connection or request came; nil for a packet
 	received  time.Time
 	binding   *devices.Binding
 	group     blocklists.Group   // who asks, as far as the lists care; answerNow sets it
@@ -140,6 +142,9 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 	if err == dnswire.ErrUnusual {
 		err = parseUnusual(packet, &q.Question)
 	}
+	if q.arrival != nil {
+		q.setStreamOptions()
+	}
 	switch err {
 	case nil:
 		return s.checkTypeAndClass(q, dst)
@@ -160,6 +165,21 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 // that nobody can guess, which no query over UDP or TCP has.
 func (s *Server) mayAsk(q *query) bool {
 	return s.allowed(q.path.Client.Addr()) || q.clientID != "" && s.allowedID(q.clientID)
+}
+
+// padTo is what the sizes of encrypted replies are multiples of (RFC 8467, 4.1).
+const padTo = 468
+
+// setStreamOptions says what the reply on a connection tells its client beside the
+// answer: how long it may be idle, where it asks, and nothing by its size, where that
+// cannot be read off the query's either (RFC 7830, 4).
+func (q *query) setStreamOptions() {
+	if q.AsksKeepalive {
+		q.Keepalive = uint16(min(q.arrival.Idle/(100*time.Millisecond), 1<<16-1))
+	}
+	if q.HasPadding && q.arrival.Transport.Encrypted() {
+		q.PadTo = padTo
+	}
 }
 
 // refuse appends the reply to a client that may not ask: the same for whatever
