@@ -37,6 +37,12 @@ func (c *Config) checkAddresses(d *decoding) {
 			unique(d, first, a.String(), key, "address")
 		}
 	}
+	for i, a := range c.Listen.TLS { // by TCP, as listen.dns
+		if key := fmt.Sprintf("listen.tls[%d]", i); a.IsValid() && a.Port() != 0 {
+			unique(d, first, a.String(), key, "address")
+		}
+	}
+	c.checkCertificates(d)
 	clear(first)
 	for i, u := range c.Upstreams {
 		key := fmt.Sprintf("upstreams[%d]", i)
@@ -55,6 +61,23 @@ func (c *Config) checkAddresses(d *decoding) {
 		if p.IsValid() && p.Bits() == 0 {
 			d.mistake(fmt.Sprintf("access.allow[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the networks to be served: an open resolver is used for attacks on others")
 		}
+	}
+}
+
+func (c *Config) checkCertificates(d *decoding) {
+	first := make(map[string]string)
+	for i, f := range c.TLS.Certificates {
+		key := fmt.Sprintf("tls.certificates[%d]", i)
+		if f.Certificate == "" {
+			d.missing(key, "certificate")
+		}
+		if f.Key == "" {
+			d.missing(key, "key")
+		}
+		unique(d, first, f.Certificate, key+".certificate", "file")
+	}
+	if len(c.Listen.TLS) > 0 && len(c.TLS.Certificates) == 0 {
+		d.mistake("listen.tls", "no certificate to show", "the files of one in tls.certificates")
 	}
 }
 

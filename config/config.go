@@ -19,13 +19,15 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "zone", "mac", "id" and "url" what kind of text it is. `words` are the only
+// "domain", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
+// port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
 	File    string // the file it was read from; "" where there is none
 	Overlay string // the file of what commands set; it may not be there
 
 	Listen    Listen     `key:"listen"`
+	TLS       TLS        `key:"tls"`
 	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
 	Strategy  string     `key:"upstream_strategy,live" words:"in-order fastest parallel"`
 	Hedging   bool       `key:"upstream_hedging,live"` // what an upstream is late for goes to another one, too
@@ -61,7 +63,19 @@ type origin struct {
 
 // Listen is where questions come in.
 type Listen struct {
-	DNS []netip.AddrPort `key:"dns,flag"` // port 0: one that is free
+	DNS []netip.AddrPort `key:"dns,flag"`     // port 0: one that is free
+	TLS []netip.AddrPort `key:"tls,port 853"` // the same
+}
+
+// TLS is how this server shows to clients of encrypted transports who it is.
+type TLS struct {
+	Certificates []Certificate `key:"certificates"`
+}
+
+// A Certificate is the files of one.
+type Certificate struct {
+	Certificate string `key:"certificate,path"`
+	Key         string `key:"key,path"`
 }
 
 // An Upstream is a resolver that unlisted names are asked of.
@@ -187,7 +201,7 @@ type Local struct {
 // Limits bound what strangers can make us hold.
 type Limits struct {
 	Waiting        int `key:"waiting"`         // queries waiting for an upstream; more are shed
-	TCPConnections int `key:"tcp_connections"` // open at once
+	TCPConnections int `key:"tcp_connections"` // open at once, of TLS too
 	ClientPrefix   int `key:"client_prefix"`   // bits that tell IPv6 clients apart
 }
 

@@ -243,8 +243,9 @@ func parse(text string, s *setting, v reflect.Value) (ok bool, expected, near st
 		*p, expected = parseSchedule(text)
 		return expected == "", expected, ""
 	case *netip.AddrPort:
-		*p, ok = parseAddrPort(text, 53)
-		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53", ""
+		port := s.port()
+		*p, ok = parseAddrPort(text, port)
+		return ok, fmt.Sprintf("ADDRESS:PORT such as 192.0.2.1:%d or [2001:db8::1]:%[1]d", port), ""
 	case *ServerAddress:
 		*p, ok = parseServerAddress(text)
 		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME", ""

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,10 +13,21 @@ type setting struct {
 	index []int  // of the field, for reflect.Value.FieldByIndex
 	typ   reflect.Type
 	words []string // the only values; empty for any
-	marks []string // "live", "flag", "path", "name", "domain", "zone", "mac", "id", "url"
+	marks []string // "live", "flag", "path", "name", "domain", "zone", "mac", "id", "url", "port N"
 }
 
 func (s *setting) is(mark string) bool { return slices.Contains(s.marks, mark) }
+
+// port returns the port of an address that is given without.
+func (s *setting) port() uint16 {
+	for _, mark := range s.marks {
+		if text, ok := strings.CutPrefix(mark, "port "); ok {
+			n, _ := strconv.ParseUint(text, 10, 16)
+			return uint16(n)
+		}
+	}
+	return 53
+}
 
 // settingsOf returns the settings directly in the struct type t.
 func settingsOf(t reflect.Type) []setting {

@@ -9,6 +9,7 @@ import (
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver/listen"
+	"telltale/resolver/listen/certs"
 	"telltale/resolver/upstream"
 )
 
@@ -17,6 +18,9 @@ type Options struct {
 	// Listen are the addresses to answer on, over UDP and TCP; a zero port is
 	// chosen by the kernel, the same for both.
 	Listen []netip.AddrPort
+	// ListenTLS are the addresses to answer on by DNS over TLS, with Certificates.
+	ListenTLS    []netip.AddrPort
+	Certificates *certs.Source
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
@@ -48,7 +52,7 @@ type Options struct {
 	// Waiting bounds the queries that wait for an upstream; what comes beyond is
 	// shed and counted. 0: 4096.
 	Waiting int
-	// Streams bounds the TCP connections. 0: 512.
+	// Streams bounds the connections, of TCP and TLS together. 0: 512.
 	Streams int
 	// streamTimes bound how long a connection may take; shorter in tests.
 	streamTimes listen.StreamTimes

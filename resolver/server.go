@@ -76,7 +76,7 @@ func New(o Options) (*Server, error) {
 	s.waiters.New, s.streamQueries.New = makeWaiter, makeStreamQuery
 	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
-		Addrs: o.Listen, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
+		Addrs: o.Listen, TLS: o.ListenTLS, Certificates: o.Certificates, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
 		Handler: s, Allowed: o.Allowed, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
 	})
 	if err != nil {
@@ -192,6 +192,9 @@ func (s *Server) ResolvConfErr() error { return s.upstreams.WatchErr() }
 
 // Addrs returns the addresses the server answers on.
 func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
+
+// TLSAddrs returns the addresses the server answers on by TLS.
+func (s *Server) TLSAddrs() []netip.AddrPort { return s.listeners.TLSAddrs() }
 
 // prepare fills in what a query has beside its packet. policy is that of its
 // batch.

@@ -34,11 +34,17 @@ type Stats struct {
 	StreamsRefused  uint64 `json:"streams_refused"`
 	StreamsReplaced uint64 `json:"streams_replaced"`
 	StreamsCut      uint64 `json:"streams_cut"`
-	InternalErrors  uint64 `json:"internal_errors"`
-	Waiting         int    `json:"waiting"`
-	Streams         int    `json:"streams"`
-	CacheEntries    int    `json:"cache_entries"`
-	CacheBytes      int64  `json:"cache_bytes"`
+	AcceptsFailed   uint64 `json:"accepts_failed"`
+
+	Handshakes        uint64 `json:"tls_handshakes"`
+	HandshakesResumed uint64 `json:"tls_handshakes_resumed"`
+	HandshakesFailed  uint64 `json:"tls_handshakes_failed"`
+
+	InternalErrors uint64 `json:"internal_errors"`
+	Waiting        int    `json:"waiting"`
+	Streams        int    `json:"streams"`
+	CacheEntries   int    `json:"cache_entries"`
+	CacheBytes     int64  `json:"cache_bytes"`
 }
 
 // Stats returns the counters as they stand.
@@ -48,7 +54,8 @@ func (s *Server) Stats() Stats {
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
-		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, InternalErrors: c.internalErrors.Load(),
+		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed,
+		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.Usage()

@@ -14,17 +14,28 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 // A Status is how the server does.
 type Status struct {
-	Version   string         `json:"version"`
-	PID       int            `json:"pid" doc:"The server's process."`
-	Started   time.Time      `json:"started"`
-	Settings  Settings       `json:"settings"`
-	Listen    []string       `json:"listen" doc:"Addresses and ports that DNS is answered on."`
-	Paused    *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
-	Unwatched []Unwatched    `json:"unwatched" doc:"Files of which changes are only found by polling."`
-	Server    Counters       `json:"server"`
-	Upstreams []Upstream     `json:"upstreams"`
-	Log       querylog.Stats `json:"log"`
-	Gateways  []string       `json:"gateways" doc:"Addresses of this network's routers."`
+	Version      string         `json:"version"`
+	PID          int            `json:"pid" doc:"The server's process."`
+	Started      time.Time      `json:"started"`
+	Settings     Settings       `json:"settings"`
+	Listen       []string       `json:"listen" doc:"Addresses and ports that DNS is answered on; those of encrypted transports as URLs such as tls://192.0.2.1:853."`
+	Certificates []Certificate  `json:"certificates" doc:"Those that clients of encrypted transports are shown."`
+	Paused       *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
+	Unwatched    []Unwatched    `json:"unwatched" doc:"Files of which changes are only found by polling."`
+	Server       Counters       `json:"server"`
+	Upstreams    []Upstream     `json:"upstreams"`
+	Log          querylog.Stats `json:"log"`
+	Gateways     []string       `json:"gateways" doc:"Addresses of this network's routers."`
+}
+
+// A Certificate is by what clients of encrypted transports know this server.
+type Certificate struct {
+	File      string    `json:"file"`
+	Names     []string  `json:"names" doc:"Names and addresses that it is for."`
+	Issuer    string    `json:"issuer"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	Refused   string    `json:"refused,omitempty" doc:"Why what the file holds now is not in use."`
 }
 
 // An Unwatched is files that the system does not report changes of.
@@ -58,11 +69,17 @@ type Counters struct {
 	StreamsRefused  uint64 `json:"streams_refused"`
 	StreamsReplaced uint64 `json:"streams_replaced" doc:"Idle connections closed to make room for others."`
 	StreamsCut      uint64 `json:"streams_cut"`
-	InternalErrors  uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
-	Waiting         int    `json:"waiting"`
-	Streams         int    `json:"streams"`
-	CacheEntries    int    `json:"cache_entries"`
-	CacheBytes      int64  `json:"cache_bytes"`
+	AcceptsFailed   uint64 `json:"accepts_failed" doc:"Connections that could not be taken at once: too many open files."`
+
+	Handshakes        uint64 `json:"tls_handshakes" doc:"Handshakes of TLS that were completed."`
+	HandshakesResumed uint64 `json:"tls_handshakes_resumed" doc:"Those of clients that were here before."`
+	HandshakesFailed  uint64 `json:"tls_handshakes_failed"`
+
+	InternalErrors uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
+	Waiting        int    `json:"waiting"`
+	Streams        int    `json:"streams"`
+	CacheEntries   int    `json:"cache_entries"`
+	CacheBytes     int64  `json:"cache_bytes"`
 }
 
 // An Upstream is a resolver that is asked.

@@ -33,10 +33,7 @@ func (a *app) apiOptions() web.Options {
 func (a *app) status() web.Status {
 	st := web.Status{
 		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(),
-		Listen: []string{}, Server: web.Counters(a.server.Stats()), Upstreams: a.upstreamStatus(), Log: a.log.Stats(), Gateways: []string{},
-	}
-	for _, addr := range a.server.Addrs() {
-		st.Listen = append(st.Listen, addr.String())
+		Listen: a.listensOn(), Certificates: a.certificateStatus(), Server: web.Counters(a.server.Stats()), Upstreams: a.upstreamStatus(), Log: a.log.Stats(), Gateways: []string{},
 	}
 	for _, addr := range a.ledger.Load().Gateways() {
 		st.Gateways = append(st.Gateways, addr.String())

@@ -18,6 +18,7 @@ import (
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/listen/certs"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -33,6 +34,8 @@ type app struct {
 	ledger atomic.Pointer[devices.Ledger]
 	lists  *blocklists.Store
 	server *resolver.Server
+
+	certificates *certs.Source // of encrypted transports; nil for none
 
 	applying sync.Mutex     // held while anything is put in force
 	loaded   *config.Config // as read last: also what needs a restart
@@ -86,6 +89,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.lists, err = blocklists.Open(a.listOptions(cfg)); err != nil {
 		return nil, err
 	}
+	if err := a.openCertificates(cfg); err != nil {
+		return nil, err
+	}
 	a.server, err = resolver.New(a.serverOptions(cfg))
 	return a, err
 }
@@ -95,6 +101,9 @@ func (a *app) close() error {
 	var errs []error
 	if a.server != nil {
 		errs = append(errs, a.server.Close())
+	}
+	if a.certificates != nil {
+		a.certificates.Close()
 	}
 	if a.lists != nil {
 		errs = append(errs, a.lists.Close())
@@ -148,6 +157,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID = ledger.Named, ledger.MayRoam
 	o.Report, o.Logger = a.log.Report, a.logger
+	o.Certificates = a.certificates
 	return o
 }
 

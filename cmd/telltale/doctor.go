@@ -19,6 +19,7 @@ import (
 	"telltale/config"
 	"telltale/querylog"
 	"telltale/resolver"
+	"telltale/resolver/listen/certs"
 	"telltale/resolver/upstream"
 	"telltale/web"
 )
@@ -34,8 +35,8 @@ func (cl *cli) newDoctor() *cobra.Command {
 	return cl.addJSON(&cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps Telltale from answering, or its log from being true",
-		Long: `Check the settings, the port, the upstreams (also for loops), the clock, the lists,
-the data directory, whether all clients hide behind one address, as they do when a
+		Long: `Check the settings, the port, the upstreams (also for loops), the certificates,
+the clock, the lists, the data directory, whether all clients hide behind one address, as they do when a
 router forwards for them, and which names are refused or cannot be answered. Exit status 1 if something is wrong.`,
 		Example: "  telltale doctor",
 		Args:    noArgs,
@@ -103,6 +104,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 	case errors.Is(err, errStopped):
 		d.say("warning", "server", "%v: what follows is about the next start", err)
 		d.port(cfg)
+		d.certificates(cfg, nil)
 	case err != nil:
 		d.say("wrong", "server", "%v", err)
 	default:
@@ -127,6 +129,7 @@ func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status
 	d.answers(ctx, cfg, st)
 	d.upstreams(st)
 	d.server(st)
+	d.certificates(cfg, st.Certificates)
 	d.unwatched(st)
 }
 
@@ -164,12 +167,17 @@ func (d *doctor) port(cfg *config.Config) {
 		d.say("wrong", "port", "%v", err)
 		return
 	}
-	d.say("ok", "port", "all addresses of listen.dns are free")
+	d.say("ok", "port", "all addresses of listen are free")
 }
 
 // canListen returns why the addresses cannot be listened on.
 func canListen(cfg *config.Config) error {
-	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
+	none, err := certs.Open(certs.Options{}) // nobody is greeted
+	if err != nil {
+		return err
+	}
+	defer none.Close()
+	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, Certificates: none, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
 	if err != nil {
 		return err
 	}

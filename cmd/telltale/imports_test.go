@@ -27,7 +27,7 @@ var mayImport = map[string]string{
 
 	"packaging": "",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/upstream web " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/listen/certs resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -48,12 +48,12 @@ var mayImport = map[string]string{
 
 	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 
-	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/overload resolver/packets resolver/rebind resolver/upstream " +
+	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
 	"resolver/cache":        "dnswire",
 	"resolver/dnstest":      "github.com/miekg/dns go.uber.org/goleak", // beside tests
 	"resolver/listen/certs": "watch",
-	"resolver/listen":       "dnswire resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
+	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
 	"resolver/overload":     "golang.org/x/net",
 	"resolver/packets":      "golang.org/x/sys",
 	"resolver/rebind":       "dnswire golang.org/x/net",

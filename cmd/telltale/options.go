@@ -32,7 +32,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		size = -1
 	}
 	return resolver.Options{
-		Listen: cfg.Listen.DNS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
+		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }

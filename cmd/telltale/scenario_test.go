@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -23,6 +26,7 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/bench/zone"
+	"telltale/resolver/dnstest"
 )
 
 // TestScenarios runs each file of testdata/scenarios through the front door: the
@@ -33,12 +37,14 @@ import (
 //	upstream.zone   what the upstream knows
 //	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files
 //	upstream.way    how it and the way to it behave, see behave; NAME.way of another server
+//	certificate     names and addresses: files tls.pem and tls.key of a certificate for them, which queries by TLS trust
 //	steps           what happens, a step a line; "#" begins a comment
 //	anything else   a file below the scenario's directory, such as lists/ads.txt
 //
 // Steps:
 //
-//	query NAME TYPE [tcp] [do] [noedns] [from=ADDR]   ask; what is wanted follows
+//	query NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR]   ask; what is wanted follows
+//	certificate NAMES              make tls.pem and tls.key anew, and wait until they are in use
 //	want RCODE                     the reply's rcode, with no record
 //	want NAME TYPE DATA            one of its records; all must be named
 //	want ttl N / ede N TEXT / asked N   its TTL; its Extended DNS Error; queries upstream since the last query
@@ -160,11 +166,16 @@ func runScenario(t *testing.T, file, text string) {
 			s.write(name, p.text)
 		}
 	}
+	var trusted *x509.CertPool
+	if p, ok := s.parts["certificate"]; ok {
+		trusted = s.certify(strings.Fields(p.text))
+	}
 	settings := s.places.Replace(s.parts["config.yaml"].text)
 	if strings.HasPrefix(settings, "upstreams:") || strings.Contains(settings, "\nupstreams:") {
 		upstream = netip.AddrPort{}
 	}
 	s.srv = startTestServer(t, s.dir, upstream, settings)
+	s.srv.trusted = trusted
 	steps := s.parts["steps"]
 	lines := strings.Split(steps.text, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -384,6 +395,18 @@ func (s *scene) write(path, text string) {
 	}
 }
 
+// certify makes a certificate for names and addresses, and returns what trusts it.
+func (s *scene) certify(names []string) *x509.CertPool {
+	s.t.Helper()
+	c := dnstest.NewCertificate(s.t, time.Now().Add(5*24*time.Hour), names...)
+	for file, text := range map[string]string{"tls.pem": c.Cert, "tls.key": c.Key} {
+		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return c.Roots
+}
+
 func (s *scene) step(words []string) error {
 	s.t.Helper()
 	words = slices.Clone(words)
@@ -402,6 +425,9 @@ func (s *scene) step(words []string) error {
 		return s.wantLog(args)
 	case "file":
 		s.write(args[1], s.parts[args[0]].text)
+	case "certificate":
+		s.srv.trusted = s.certify(args)
+		dnstest.WaitFor(s.t, func() bool { return slices.Equal(s.srv.app.certificateStatus()[0].Names, args) }, func() string { return s.at + ": the certificate is not in use" })
 	case "remove":
 		return os.Remove(filepath.Join(s.dir, args[0]))
 	case "run":
@@ -524,6 +550,8 @@ type testServer struct {
 	addr  netip.AddrPort
 	app   *app
 	stop  func()
+
+	trusted *x509.CertPool // by queries over TLS
 }
 
 // startTestServer starts serve with its files below dir. more are settings in
@@ -591,7 +619,7 @@ func (srv *testServer) run(args ...string) (out string, exit int) {
 	return b.String(), exit
 }
 
-// ask sends a query: NAME TYPE [tcp] [do] [noedns] [from=ADDR].
+// ask sends a query: NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR].
 func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	typ, ok := dns.StringToType[args[1]]
 	if !ok {
@@ -602,16 +630,20 @@ func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	if slices.Contains(args, "noedns") {
 		m.Extra = nil
 	}
-	c := dns.Client{Timeout: patience}
+	c, to := dns.Client{Timeout: patience}, srv.addr
 	for _, arg := range args[2:] {
 		if arg == "tcp" {
 			c.Net = "tcp"
+		}
+		if transport, server, _ := strings.Cut(arg, "="); transport == "tls" {
+			c.Net, to = "tcp-tls", srv.app.server.TLSAddrs()[0]
+			c.TLSConfig = &tls.Config{RootCAs: srv.trusted, ServerName: cmp.Or(server, to.Addr().String()), NextProtos: []string{"dot"}}
 		}
 		if from, ok := strings.CutPrefix(arg, "from="); ok {
 			c.Dialer = &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}, Timeout: patience}
 		}
 	}
-	r, _, err := c.Exchange(m, srv.addr.String())
+	r, _, err := c.Exchange(m, to.String())
 	return r, err
 }
 

@@ -202,10 +202,7 @@ func (cl *cli) newLogger(cfg *config.Config) (*slog.Logger, *slog.LevelVar, erro
 // other commands of this user find its settings without flags.
 func (a *app) welcome(cl *cli, found bool) {
 	cfg := a.cfg.Load()
-	var on []string
-	for _, addr := range a.server.Addrs() {
-		on = append(on, addr.String())
-	}
+	on := a.listensOn()
 	rules := 0
 	for _, l := range a.lists.Status() {
 		rules += l.Rules

@@ -38,6 +38,9 @@ func (cl *cli) validate() error {
 	if err == nil {
 		err = listNameMistakes(cfg)
 	}
+	if err == nil {
+		err = certificateMistakes(cfg)
+	}
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
 	case cl.json:

@@ -98,6 +98,21 @@ func (t *streams) admit(p *place) bool {
 	return true
 }
 
+// makeRoom closes the longest idle connection, of whoever has most; false where there
+// is none.
+func (t *streams) makeRoom() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gone := t.longestIdleLocked(func(*place) bool { return true })
+	if gone == nil {
+		return false
+	}
+	t.removeLocked(gone)
+	t.stats.streamsReplaced.Add(1)
+	gone.close()
+	return true
+}
+
 // longestIdleLocked returns, of the connections that may be taken and whose clients
 // wait for no answer, one of the client that has most, the one that was used last
 // before all others; nil if there is none.
@@ -146,12 +161,13 @@ func (t *streams) removeLocked(p *place) {
 	}
 }
 
-// mayIdle returns how long a stream may wait for its next query.
-func (t *streams) mayIdle() time.Duration {
+// mayIdle returns how long a stream may wait for its next query: usual, or half of
+// that where connections are scarce.
+func (t *streams) mayIdle(usual time.Duration) time.Duration {
 	if t.count() > t.max/2 {
-		return t.times.Idle / 2
+		return usual / 2
 	}
-	return t.times.Idle
+	return usual
 }
 
 // accountOf returns whom a connection of a client counts for.

@@ -1,6 +1,9 @@
 package listen
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // A Transport is how a query came.
 type Transport uint8
@@ -20,7 +23,13 @@ type Arrival struct {
 	Transport  Transport
 	ServerName string // of this server as the client calls it (SNI), in lower case; "" for none
 	ClientID   string // what the client calls itself; "" for nothing
+	// Idle is how long the connection may wait for a query, which a client may be told
+	// (RFC 7828); 0 where that is not said by DNS.
+	Idle time.Duration
 }
+
+// Encrypted reports whether nobody on the way can read what is sent.
+func (t Transport) Encrypted() bool { return t >= TLS }
 
 // A Correspondent sends messages one by one, and takes the replies: a connection, or
 // one request of HTTP or stream of QUIC. Any goroutine may call its methods.

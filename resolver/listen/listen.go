@@ -1,4 +1,4 @@
-// Package listen receives queries over UDP and TCP and sends replies: the sockets,
+// Package listen receives queries over UDP, TCP and TLS and sends replies: the sockets,
 // their batches, who is admitted, and what is left unread in an overload. What is
 // in a query, and what its answer is, its Handler knows.
 package listen
@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"telltale/resolver/listen/certs"
 	"telltale/resolver/overload"
 )
 
@@ -48,10 +49,14 @@ type Options struct {
 	// Addrs are the addresses to answer on, over UDP and TCP; a zero port is chosen
 	// by the kernel, the same for both.
 	Addrs []netip.AddrPort
+	// TLS are the addresses to answer on by DNS over TLS (RFC 7858).
+	TLS []netip.AddrPort
+	// Certificates are those that clients of encrypted transports are shown.
+	Certificates *certs.Source
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
-	// Streams bounds the TCP connections; half of the files that the process may have
+	// Streams bounds the connections, of TCP and TLS together; half of the files that the process may have
 	// open do so too.
 	Streams int
 	// StreamTimes bound how long a connection may take.
@@ -75,6 +80,7 @@ type Options struct {
 type Listeners struct {
 	options Options
 	all     []*listener
+	tls     []*net.TCPListener
 	streams *streams
 	stats   counters
 	reach   *reachability
@@ -93,7 +99,8 @@ type listener struct {
 }
 
 type counters struct {
-	unread, unsent, streamsRefused, streamsReplaced, streamsCut atomic.Uint64
+	unread, unsent, streamsRefused, streamsReplaced, streamsCut    atomic.Uint64
+	acceptsFailed, handshakes, handshakesResumed, handshakesFailed atomic.Uint64
 }
 
 // Stats are counters since the start, and the connections open now.
@@ -103,7 +110,12 @@ type Stats struct {
 	StreamsRefused  uint64 // connections beyond the bound
 	StreamsReplaced uint64 // idle connections closed to make room for others
 	StreamsCut      uint64 // connections closed on slow or wrong clients
+	AcceptsFailed   uint64 // connections that could not be taken: too many open files
 	Streams         int
+
+	Handshakes        uint64 // of TLS that were completed
+	HandshakesResumed uint64 // of these, those of clients that were here before
+	HandshakesFailed  uint64
 }
 
 // portTries is how often a port is chosen anew that is free for UDP and taken
@@ -148,6 +160,21 @@ func Open(o Options) (*Listeners, error) {
 		}
 		l.all = append(l.all, one)
 	}
+	for _, addr := range o.TLS {
+		if o.Certificates == nil {
+			l.Close()
+			return nil, errors.New("listening by TLS takes a certificate")
+		}
+		tcp, err := bindTCP(addr)
+		if errors.Is(err, syscall.EAFNOSUPPORT) && addr.Addr().IsUnspecified() && len(o.TLS) > 1 {
+			continue // said above
+		}
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		l.tls = append(l.tls, tcp)
+	}
 	return l, nil
 }
 
@@ -170,18 +197,24 @@ func bindBoth(addr netip.AddrPort, readers int, stats *counters, reach *reachabi
 		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("udp", addr)}
 	}
 	l := &listener{addr: bound, udp: udp}
+	if l.tcp, err = bindTCP(bound); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func bindTCP(addr netip.AddrPort) (*net.TCPListener, error) {
 	network := "tcp4"
 	if addr.Addr().Is6() {
 		network = "tcp6" // and IPv6 alone: IPv4 has a socket of its own
 	}
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, Control: controlEarly(addr.Addr())}
-	tcp, err := config.Listen(context.Background(), network, bound.String())
+	tcp, err := config.Listen(context.Background(), network, addr.String())
 	if err != nil {
-		l.close()
-		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("tcp", bound)}
+		return nil, &PortError{Addr: addr, Err: err, Holder: portHolder("tcp", addr)}
 	}
-	l.tcp = tcp.(*net.TCPListener)
-	return l, nil
+	return tcp.(*net.TCPListener), nil
 }
 
 func (l *listener) close() {
@@ -202,12 +235,22 @@ func (l *Listeners) Addrs() []netip.AddrPort {
 	return addrs
 }
 
+// TLSAddrs returns the addresses bound for TLS.
+func (l *Listeners) TLSAddrs() []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, tcp := range l.tls {
+		addrs = append(addrs, tcp.Addr().(*net.TCPAddr).AddrPort())
+	}
+	return addrs
+}
+
 // Stats returns the counters as they stand.
 func (l *Listeners) Stats() Stats {
 	c := &l.stats
 	return Stats{
 		Unread: c.unread.Load(), Unsent: c.unsent.Load(),
 		StreamsRefused: c.streamsRefused.Load(), StreamsReplaced: c.streamsReplaced.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
+		AcceptsFailed: c.acceptsFailed.Load(), Handshakes: c.handshakes.Load(), HandshakesResumed: c.handshakesResumed.Load(), HandshakesFailed: c.handshakesFailed.Load(),
 	}
 }
 
@@ -217,7 +260,13 @@ func (l *Listeners) Start() {
 		for _, conn := range one.udp {
 			l.readers.Go(func() { l.readUDP(conn) })
 		}
-		l.readers.Go(func() { l.accept(one.tcp) })
+		l.readers.Go(func() { l.accept(one.tcp, l.takeTCP) })
+	}
+	if len(l.tls) > 0 {
+		config := l.options.Certificates.Config(protocolDoT) // one: a session is resumed by any address
+		for _, tcp := range l.tls {
+			l.readers.Go(func() { l.accept(tcp, l.takeTLS(config)) })
+		}
 	}
 }
 
@@ -229,6 +278,9 @@ func (l *Listeners) Stop() {
 			c.wake()
 		}
 		one.tcp.Close()
+	}
+	for _, tcp := range l.tls {
+		tcp.Close()
 	}
 	l.streams.stop()
 }
@@ -245,6 +297,9 @@ func (l *Listeners) Close() {
 	l.reach.close()
 	for _, one := range l.all {
 		one.close()
+	}
+	for _, tcp := range l.tls {
+		tcp.Close()
 	}
 }
 

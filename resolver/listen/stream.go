@@ -14,15 +14,19 @@ import (
 // a query octet by octet, or does not read its answers, costs one connection for
 // some seconds. The zero value of a field means its default.
 type StreamTimes struct {
-	Idle  time.Duration // between queries, and half of that when connections are scarce; default 10 s
-	Query time.Duration // from a query's first octet to its last; default 3 s
-	Write time.Duration // for writeChunk of answers; default 3 s
+	Idle      time.Duration // between queries, and half of that when connections are scarce; default 10 s
+	IdleTLS   time.Duration // the same where a new connection costs a handshake; default 30 s
+	Handshake time.Duration // of TLS; default 5 s
+	Query     time.Duration // from a query's first octet to its last; default 3 s
+	Write     time.Duration // for writeChunk of answers; default 3 s
 	// Answer is the longest that an answer may be waited for after the last query.
 	Answer time.Duration
 }
 
 func (t *StreamTimes) setDefaults() {
 	t.Idle = cmp.Or(t.Idle, 10*time.Second)
+	t.IdleTLS = cmp.Or(t.IdleTLS, 30*time.Second)
+	t.Handshake = cmp.Or(t.Handshake, 5*time.Second)
 	t.Query = cmp.Or(t.Query, 3*time.Second)
 	t.Write = cmp.Or(t.Write, 3*time.Second)
 }
@@ -77,7 +81,7 @@ func (st *Stream) read() {
 		case !st.framing.partial():
 			st.framing.release()
 			late = time.Time{}
-			st.conn.SetReadDeadline(time.Now().Add(st.streams.mayIdle()))
+			st.conn.SetReadDeadline(time.Now().Add(st.streams.mayIdle(st.arrival.Idle)))
 		case late.IsZero():
 			late = time.Now().Add(st.streams.times.Query)
 			st.conn.SetReadDeadline(late)

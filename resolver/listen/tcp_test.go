@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"telltale/resolver/dnstest"
 	"telltale/resolver/packets"
@@ -18,7 +19,7 @@ import (
 func newTestStream(t testing.TB) (*Stream, net.Conn) {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	return newStream(newStreams(4, StreamTimes{}, new(counters)), ours, Arrival{Transport: TCP}), theirs
+	return newStream(newStreams(4, StreamTimes{}, new(counters)), ours, Arrival{Transport: TCP, Idle: time.Minute}), theirs
 }
 
 func TestAnswersOwedAreBounded(t *testing.T) {

@@ -76,7 +76,9 @@ func Open(o Options) (*Source, error) {
 	s.swapLocked()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.running.Go(func() { watch.Run(ctx, watch.Options{Poll: o.Poll}, s.paths, s.look) })
+	if len(o.Files) > 0 {
+		s.running.Go(func() { watch.Run(ctx, watch.Options{Poll: o.Poll}, s.paths, s.look) })
+	}
 	return s, nil
 }
 

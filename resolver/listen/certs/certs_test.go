@@ -2,15 +2,9 @@ package certs
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,33 +39,12 @@ func put(t *testing.T, file string, text []byte) {
 
 func pems(t *testing.T, until time.Duration, names ...string) (certificate, key []byte) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: time.Now().Add(-100 * 24 * time.Hour), NotAfter: time.Now().Add(until),
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	c := dnstest.NewCertificate(t, time.Now().Add(until), names...)
+	return []byte(c.Cert), []byte(c.Key)
 }
 
-const month = 30 * 24 * time.Hour
+// days is a time in which nothing is to be said of a test's certificate.
+const days = 5 * 24 * time.Hour
 
 // said is what a logger wrote. Any goroutine may use it.
 type said struct {
@@ -131,9 +104,9 @@ func TestACertificateIsChosenByNameAndAddress(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	dir := t.TempDir()
 	s, _ := open(t, Options{Files: []Files{
-		write(t, dir, "first", month, "dns.example"),
-		write(t, dir, "wild", month, "*.dns.example"),
-		write(t, dir, "address", month, "other.example", "127.0.0.1"),
+		write(t, dir, "first", days, "dns.example"),
+		write(t, dir, "wild", days, "*.dns.example"),
+		write(t, dir, "address", days, "other.example", "127.0.0.1"),
 	}})
 	config := s.Config("dot")
 	for server, want := range map[string]string{
@@ -141,7 +114,7 @@ func TestACertificateIsChosenByNameAndAddress(t *testing.T) {
 		"unknown.example": "dns.example", "a.b.dns.example": "dns.example",
 		"127.0.0.1": "other.example", // no name is sent for an address
 	} {
-		if got := greeted(t, config, server).Subject.CommonName; got != want {
+		if got := greeted(t, config, server).DNSNames[0]; got != want {
 			t.Errorf("for %s: the certificate of %s, want that of %s", server, got, want)
 		}
 	}
@@ -150,11 +123,11 @@ func TestACertificateIsChosenByNameAndAddress(t *testing.T) {
 func TestAChangedCertificateIsUsed(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	dir := t.TempDir()
-	f := write(t, dir, "c", month, "old.example")
+	f := write(t, dir, "c", days, "old.example")
 	s, _ := open(t, Options{Files: []Files{f}})
 	config := s.Config()
-	write(t, dir, "c", month, "new.example")
-	dnstest.WaitFor(t, func() bool { return greeted(t, config, "x.example").Subject.CommonName == "new.example" }, func() string { return "the old certificate is still in use" })
+	write(t, dir, "c", days, "new.example")
+	dnstest.WaitFor(t, func() bool { return greeted(t, config, "x.example").DNSNames[0] == "new.example" }, func() string { return "the old certificate is still in use" })
 	if st := s.Status(); len(st) != 1 || st[0].Err != nil || st[0].Names[0] != "new.example" {
 		t.Errorf("%+v", st)
 	}
@@ -164,8 +137,8 @@ func TestAChangedCertificateIsUsed(t *testing.T) {
 // until they are right again.
 func TestABadCertificateKeepsTheOldOne(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	certificate, key := pems(t, month, "new.example")
-	_, other := pems(t, month, "other.example")
+	certificate, key := pems(t, days, "new.example")
+	_, other := pems(t, days, "other.example")
 	for name, c := range map[string]struct {
 		change func(f Files)
 		want   string
@@ -183,14 +156,14 @@ func TestABadCertificateKeepsTheOldOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			f := write(t, dir, "c", month, "old.example")
+			f := write(t, dir, "c", days, "old.example")
 			s, text := open(t, Options{Files: []Files{f}})
 			c.change(f)
 			dnstest.WaitFor(t, func() bool { return strings.Contains(text.String(), "the one in use stays") }, func() string { return "nothing is said" })
 			if st := s.Status()[0]; st.Err == nil || !strings.Contains(st.Err.Error(), c.want) {
 				t.Errorf("%v, want %q", st.Err, c.want)
 			}
-			if got := greeted(t, s.Config(), "x.example").Subject.CommonName; got != "old.example" {
+			if got := greeted(t, s.Config(), "x.example").DNSNames[0]; got != "old.example" {
 				t.Errorf("the certificate of %s is in use", got)
 			}
 			s.look()
@@ -201,7 +174,7 @@ func TestABadCertificateKeepsTheOldOne(t *testing.T) {
 				t.Errorf("a start: %v, want %q", err, c.want)
 			}
 			os.RemoveAll(f.Key)
-			write(t, dir, "c", month, "right.example")
+			write(t, dir, "c", days, "right.example")
 			dnstest.WaitFor(t, func() bool { return s.Status()[0].Err == nil && s.Status()[0].Names[0] == "right.example" }, func() string { return "the right certificate is not in use" })
 		})
 	}
@@ -209,7 +182,7 @@ func TestABadCertificateKeepsTheOldOne(t *testing.T) {
 
 func TestACertificateThatEndsIsSaid(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	for want, until := range map[string]time.Duration{"has ended": -time.Hour, "is about to end": 24 * time.Hour, "": month} {
+	for want, until := range map[string]time.Duration{"has ended": -time.Hour, "is about to end": 24 * time.Hour, "": days} {
 		s, text := open(t, Options{Files: []Files{write(t, t.TempDir(), "c", until, "dns.example")}})
 		s.look()
 		if got := strings.Count(text.String(), "a certificate "+want); want != "" && got != 1 || want == "" && text.String() != "" {
@@ -221,7 +194,7 @@ func TestACertificateThatEndsIsSaid(t *testing.T) {
 
 func TestAClientOfOtherProtocolsIsRefused(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, _ := open(t, Options{Files: []Files{write(t, t.TempDir(), "c", month, "dns.example")}})
+	s, _ := open(t, Options{Files: []Files{write(t, t.TempDir(), "c", days, "dns.example")}})
 	for _, c := range []struct {
 		config *tls.Config
 		served bool

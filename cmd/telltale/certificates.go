@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"telltale/config"
+	"telltale/resolver/listen/certs"
+	"telltale/web"
+)
+
+// certificateOptions are the certificates of encrypted transports.
+func certificateOptions(cfg *config.Config) certs.Options {
+	var o certs.Options
+	for _, c := range cfg.TLS.Certificates {
+		o.Files = append(o.Files, certs.Files{Certificate: c.Certificate, Key: c.Key})
+	}
+	return o
+}
+
+// certificateMistakes returns why a start would refuse certificates.
+func certificateMistakes(cfg *config.Config) error {
+	var errs []error
+	for _, f := range certificateOptions(cfg).Files {
+		_, err := f.Check()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// openCertificates reads the certificates, where there are any.
+func (a *app) openCertificates(cfg *config.Config) (err error) {
+	o := certificateOptions(cfg)
+	if len(o.Files) == 0 {
+		return nil
+	}
+	o.Logger = a.logger
+	a.certificates, err = certs.Open(o)
+	return err
+}
+
+func (a *app) certificateStatus() []web.Certificate {
+	all := []web.Certificate{}
+	if a.certificates == nil {
+		return all
+	}
+	for _, st := range a.certificates.Status() {
+		all = append(all, certificateOf(&st))
+	}
+	return all
+}
+
+func certificateOf(st *certs.Status) web.Certificate {
+	c := web.Certificate{File: st.Files.Certificate, Names: st.Names, Issuer: st.Issuer, NotBefore: st.NotBefore.UTC(), NotAfter: st.NotAfter.UTC()}
+	if st.Err != nil {
+		c.Refused = st.Err.Error()
+	}
+	return c
+}
+
+// certificates says how the certificates do: those of the running server, or those
+// that the next start will read.
+func (d *doctor) certificates(cfg *config.Config, running []web.Certificate) {
+	if running == nil {
+		for _, f := range certificateOptions(cfg).Files {
+			st, err := f.Check()
+			if err != nil {
+				d.say("wrong", "tls", "%v", err)
+				continue
+			}
+			running = append(running, certificateOf(&st))
+		}
+	}
+	now := time.Now()
+	for i := range running {
+		c := &running[i]
+		of := c.File + " for " + strings.Join(c.Names, ", ")
+		switch trouble := certs.Trouble(c.NotBefore, c.NotAfter, now); {
+		case c.Refused != "":
+			d.say("wrong", "tls", "what %s holds now is not in use, the certificate from before is, until %s: %s", c.File, when(c.NotAfter), c.Refused)
+		case trouble != "" && now.After(c.NotBefore) && now.Before(c.NotAfter):
+			d.say("warning", "tls", "the certificate %s %s: on %s", of, trouble, when(c.NotAfter))
+		case trouble != "":
+			d.say("wrong", "tls", "the certificate %s %s (it is valid from %s until %s): clients that check it get no answers by TLS", of, trouble, when(c.NotBefore), when(c.NotAfter))
+		default:
+			d.say("ok", "tls", "the certificate %s is valid until %s", of, when(c.NotAfter))
+		}
+	}
+}
+
+// listensOn returns the addresses that are answered on, those of encrypted transports
+// as URLs.
+func (a *app) listensOn() []string {
+	all := []string{}
+	for _, addr := range a.server.Addrs() {
+		all = append(all, addr.String())
+	}
+	return appendURLs(all, "tls", a.server.TLSAddrs())
+}
+
+func appendURLs(all []string, scheme string, addrs []netip.AddrPort) []string {
+	for _, addr := range addrs {
+		all = append(all, scheme+"://"+addr.String())
+	}
+	return all
+}
