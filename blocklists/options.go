@@ -18,6 +18,7 @@ type Options struct {
 	StateDir string // pauses are kept here; CacheDir where empty
 
 	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
+	Edition    string         // names the shipped lists: they are read again where it changes
 	Claims     format.Claims  // of the shipped lists; nil for none
 	Subscribed []Source       // downloaded lists, watched like those of Dir
 	Local      []LocalList    // beside own.txt, what the user has answered; where two say different things of a name, the first counts
