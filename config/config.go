@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
+// "domain", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -33,6 +33,7 @@ type Config struct {
 	Hedging   bool       `key:"upstream_hedging,live"` // what an upstream is late for goes to another one, too
 	Forward   []Forward  `key:"forward,live"`
 	Lists     Lists      `key:"lists"`
+	Catalog   Catalog    `key:"catalog"`
 	Data      Data       `key:"data"`
 	Cache     Cache      `key:"cache"`
 	Blocking  Blocking   `key:"blocking"`
@@ -150,6 +151,12 @@ type Annotation struct {
 	Region  string `key:"region"`
 	Source  string `key:"source"`
 	Breaks  string `key:"breaks"`
+}
+
+// Catalog is where later editions of the catalogue, the shipped lists, come from.
+type Catalog struct {
+	URL string `key:"url,url,live"`      // of the archive; "" for none: the program's own edition
+	Key string `key:"key,minisign,live"` // the public key that it is signed by
 }
 
 // Data is where the query log, the keys, the lock and the control socket live.

@@ -22,7 +22,7 @@ var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
 	KindRetention, KindMigration,
 	"overload",
-	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered,
+	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",
 	"pause", "resume", "schedule", "observe-ended",
 	"config-changed", "config-refused", "config-last-good",

@@ -122,9 +122,11 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	}
 	old := a.cfg.Load()
 	a.subscriptions.Set(subscriptionLists(cfg))
-	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+	a.catalogue.Set(catalogueLists(cfg))
+	if err := a.configureLists(cfg); err != nil {
 		a.subscriptions.Set(subscriptionLists(old))
-		return errors.Join(err, a.lists.Configure(a.listOptions(old)))
+		a.catalogue.Set(catalogueLists(old))
+		return errors.Join(err, a.configureLists(old))
 	}
 	if err := a.ledger.Load().Configure(deviceList(cfg, a.groups)); err != nil {
 		return err
@@ -165,7 +167,19 @@ func checkParts(cfg *config.Config) (level slog.Level, err error) {
 func (a *app) applyLists() error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	return a.lists.Configure(a.listOptions(a.cfg.Load()))
+	return a.configureLists(a.cfg.Load())
+}
+
+// configureLists puts the lists of settings in force, with the latest edition of
+// the shipped ones.
+func (a *app) configureLists(cfg *config.Config) error {
+	before := a.chooseEdition(cfg)
+	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+		a.edition.Store(before)
+		return err
+	}
+	a.tellEdition(before)
+	return nil
 }
 
 // keepLastGood keeps settings that work for a start with broken ones.
@@ -177,7 +191,7 @@ func (a *app) keepLastGood(cfg *config.Config) {
 
 // listOptions are those of the running lists.
 func (a *app) listOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg, a.cfg.Load(), a.groups)
+	o := listOptions(cfg, a.cfg.Load(), a.groups, a.edition.Load())
 	o.Subscribed = subscribed(a.subscriptions)
 	a.named = a.deviceNames(cfg)
 	o.Local = localLists(cfg, a.named)
