@@ -110,6 +110,7 @@ type GroupSettings struct {
 
 	Schedule Schedule // when its names are blocked; at other times it is observed
 	Mode     *Mode    // nil for the list's
+	StripECH bool     // answers do not say how to hide a server's name when connecting to it
 	Lists    []GroupList
 
 	// What $client and $ctag of a rule are compared with.

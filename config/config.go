@@ -246,7 +246,8 @@ type Group struct {
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
 
-	Schedule Schedule `key:"schedule"` // when names are blocked for them
+	Schedule Schedule `key:"schedule"`  // when names are blocked for them
+	StripECH bool     `key:"strip_ech"` // answers do not say how to hide a server's name when connecting to it
 }
 
 // Control is how the other commands reach the running server.

@@ -26,6 +26,7 @@ var Kinds = []string{
 	"cache-failed", "cache-damaged",
 	"pause", "resume", "schedule", "observe-ended",
 	"config-changed", "config-refused", "config-last-good",
+	"ech",
 	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-returns", "upstream-none",
 	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
 }

@@ -148,6 +148,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.cfg.Store(cfg)
 	a.pruneSubscriptions()
 	a.tellDeviceNames()
+	a.reportECH(old, cfg)
 	return nil
 }
 
@@ -197,4 +198,22 @@ func (a *app) listOptions(cfg *config.Config) blocklists.Options {
 	o.Local = localLists(cfg, a.named)
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
+}
+
+// reportECH says from when on answers to a group leave out ECH, and from when on no
+// longer.
+func (a *app) reportECH(before, now *config.Config) {
+	strips := func(cfg *config.Config, name string) bool {
+		return slices.ContainsFunc(cfg.Groups, func(g config.Group) bool { return g.Name == name && g.StripECH })
+	}
+	for _, g := range now.Groups {
+		if g.StripECH && !strips(before, g.Name) {
+			a.log.Report("ech", g.Name, "left out of answers to the group (groups.strip_ech): its devices cannot hide the names of servers that they connect to")
+		}
+	}
+	for _, g := range before.Groups {
+		if g.StripECH && !strips(now, g.Name) {
+			a.log.Report("ech", g.Name, "no longer left out of answers to the group")
+		}
+	}
 }

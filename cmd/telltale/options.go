@@ -234,7 +234,7 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 	}
 	of := cfg.Groups[at]
 	g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
-	g.Schedule = schedule(&of.Schedule)
+	g.Schedule, g.StripECH = schedule(&of.Schedule), of.StripECH
 	g.Mode = modeOf(d.Mode, of.Mode)
 	g.Tags = []string{of.Name}
 	return g
