@@ -51,8 +51,8 @@ func variantOf(q *dnswire.Question) variant { return variant{q.Type, keyBits(q)}
 const shardCount = 16
 
 // A Cache holds entries by question, in memory of a fixed size that has no
-// pointers. When it is full, what was not served since the hand last came by
-// goes first (SIEVE: Zhang et al., NSDI 2024). Any goroutine may use it.
+// pointers. When it is full, what goes first is what was not served since it came: a
+// scan fills a tenth and no more (see evict.go). Any goroutine may use it.
 type Cache struct {
 	seed    maphash.Seed
 	start   time.Time // what times in records are counted from
@@ -62,15 +62,13 @@ type Cache struct {
 }
 
 // A shard is the records of the questions whose hash leads to it: each in a
-// chain of those with the same hash, and in the queue for eviction.
+// chain of those with the same hash, and in a queue for eviction.
 type shard struct {
 	mu sync.RWMutex
 	memory
 	table  []uint32 // the first record of each chain, by hash; a power of two
 	serial uint32   // of the entry put last
-	head   uint32   // newest
-	tail   uint32   // oldest
-	hand   uint32   // where eviction goes on, towards the head
+	queues
 }
 
 // New returns a cache of size bytes at most; of none if size is negative.
@@ -169,8 +167,8 @@ func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Tim
 	if found == nothing {
 		return nil, found
 	}
-	if found >= deferred && !r.visited.Load() { // a line that is only read stays shared between processors
-		r.visited.Store(true)
+	if found >= deferred {
+		r.served()
 	}
 	return c.copyLocked(s, at, into), found
 }
@@ -277,30 +275,26 @@ func (s *shard) putLocked(hash uint32, n *dnswire.Name, f *facts, data []byte) (
 	}
 	if at = s.findLocked(hash, n, f.variant); at != 0 {
 		s.drop(s.record(at))
+		s.record(at).renewed()
 	}
 	for at == 0 && s.records.left() == 0 || s.cells.left() < cellsOf(len(data)) {
 		s.evictLocked(at)
 	}
 	if at == 0 {
 		at = s.appendLocked(hash)
+		s.addLocked(at)
 	}
 	s.store(s.record(at), s.serial, f, data)
 	return at
 }
 
-// appendLocked puts a new record at the head of the queue. There must be one left.
+// appendLocked puts a new record into the table. There must be one left.
 func (s *shard) appendLocked(hash uint32) (at uint32) {
 	at = s.records.take()
 	s.growLocked()
 	chain, r := s.chain(hash), s.record(at)
-	r.hash, r.chain, r.newer, r.older = hash, *chain, 0, s.head
+	r.hash, r.chain = hash, *chain
 	*chain = at
-	if s.head != 0 {
-		s.record(s.head).newer = at
-	}
-	if s.head = at; s.tail == 0 {
-		s.tail = at
-	}
 	return at
 }
 
@@ -325,37 +319,18 @@ func (s *shard) growLocked() {
 		return
 	}
 	s.table = make([]uint32, max(64, 2*len(s.table)))
-	for at := s.head; at != 0; at = s.record(at).older {
-		r := s.record(at)
-		chain := s.chain(r.hash)
-		r.chain, *chain = *chain, at
+	for _, q := range []*queue{&s.fresh, &s.main} {
+		for at := q.head; at != 0; at = s.record(at).older {
+			r := s.record(at)
+			chain := s.chain(r.hash)
+			r.chain, *chain = *chain, at
+		}
 	}
 }
 
-// evictLocked lets the next record go that is not the one to keep.
-func (s *shard) evictLocked(keep uint32) {
-	at := s.hand
-	if at == 0 {
-		at = s.tail
-	}
-	for r := s.record(at); at == keep || r.visited.Load(); r = s.record(at) {
-		r.visited.Store(false)
-		if at = r.newer; at == 0 {
-			at = s.tail
-		}
-	}
+// removeLocked takes a record out of the table and gives back what it has.
+func (s *shard) removeLocked(at uint32) {
 	r := s.record(at)
-	s.hand = r.newer
-	if r.newer != 0 {
-		s.record(r.newer).older = r.older
-	} else {
-		s.head = r.older
-	}
-	if r.older != 0 {
-		s.record(r.older).newer = r.newer
-	} else {
-		s.tail = r.newer
-	}
 	chain := s.chain(r.hash)
 	for *chain != at {
 		chain = &s.record(*chain).chain
@@ -392,7 +367,7 @@ func (c *Cache) Flush() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.memory = s.emptied()
-		s.table, s.head, s.tail, s.hand = nil, 0, 0, 0
+		s.table, s.queues = nil, queues{}
 		s.mu.Unlock()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,66 +79,108 @@ func TestEvictionPassesOverWhatWasServed(t *testing.T) {
 	}
 }
 
-// sieve is the algorithm as its authors wrote it down, on a slice.
-type sieve struct {
-	queue    []string // newest first
-	seen     map[string]bool
-	hand     int
-	capacity int
+// A slowShard is the eviction on slices, the newest first.
+type slowShard struct {
+	fresh, main []*slowItem
+	gone        map[int]string // by the place where the hash of a name is remembered
+	place       func(name string) int
+	capacity    int
 }
 
-func (s *sieve) get(k string) bool {
-	for _, have := range s.queue {
-		if have == k {
-			s.seen[k] = true
-			return true
+type slowItem struct {
+	name   string
+	rounds int
+}
+
+func (s *slowShard) find(name string) *slowItem {
+	for _, it := range slices.Concat(s.fresh, s.main) {
+		if it.name == name {
+			return it
 		}
 	}
-	return false
+	return nil
 }
 
-func (s *sieve) put(k string) {
-	if len(s.queue) == s.capacity {
-		for s.seen[s.queue[s.hand]] {
-			delete(s.seen, s.queue[s.hand])
-			s.back()
-		}
-		gone := s.hand
-		s.back()
-		s.queue = append(s.queue[:gone:gone], s.queue[gone+1:]...)
-		if s.hand > gone {
-			s.hand--
-		}
+// use is a hit, or an answer that comes again.
+func (s *slowShard) use(name string) bool {
+	it := s.find(name)
+	if it != nil {
+		it.rounds = min(it.rounds+1, 3)
 	}
-	s.queue = append([]string{k}, s.queue...)
-	s.hand = min(s.hand+1, s.capacity-1) // it stays at its entry
+	return it != nil
 }
 
-// back takes the hand one entry on towards the newest, and from there to the
-// oldest.
-func (s *sieve) back() {
-	if s.hand--; s.hand < 0 {
-		s.hand = len(s.queue) - 1
+func (s *slowShard) put(name string) {
+	if s.use(name) {
+		return
+	}
+	if len(s.fresh)+len(s.main) == s.capacity {
+		s.evict()
+	}
+	it := []*slowItem{{name: name}}
+	if s.gone[s.place(name)] == name {
+		delete(s.gone, s.place(name))
+		s.main = append(it, s.main...)
+		return
+	}
+	s.fresh = append(it, s.fresh...)
+}
+
+func last[T any](list *[]T) T {
+	at := len(*list) - 1
+	it := (*list)[at]
+	*list = (*list)[:at]
+	return it
+}
+
+func (s *slowShard) evict() {
+	for len(s.fresh) > 0 && (len(s.main) == 0 || len(s.fresh)*10 >= s.capacity) {
+		it := last(&s.fresh)
+		if it.rounds == 0 {
+			s.gone[s.place(it.name)] = it.name
+			return
+		}
+		it.rounds = 0
+		s.main = append([]*slowItem{it}, s.main...)
+	}
+	for {
+		it := last(&s.main)
+		if it.rounds == 0 {
+			return
+		}
+		it.rounds--
+		s.main = append([]*slowItem{it}, s.main...)
 	}
 }
 
 func TestEvictionAgreesWithSlowTwin(t *testing.T) {
-	const capacity = 20
+	const capacity = 40
 	c := newTestCache(shardCount * capacity * (recordCost + 2*cellSize))
-	qs := oneShard(t, c, 90)
-	twin := &sieve{seen: map[string]bool{}, capacity: capacity, hand: capacity - 1}
+	qs := oneShard(t, c, 180)
+	hashes := map[string]uint32{}
+	for _, q := range qs {
+		hashes[q.Name.String()] = uint32(variantOf(q).mix(c.hash(&q.Name)))
+	}
+	twin := &slowShard{capacity: capacity, gone: map[int]string{}, place: func(name string) int { return int(uint64(hashes[name]) * capacity >> 32) }}
 	random := rand.New(rand.NewPCG(3, 4))
-	for step := range 5000 {
+	back := 0
+	for step := range 20_000 {
 		q := qs[min(random.IntN(len(qs)), random.IntN(len(qs)))]
 		k := q.Name.String()
-		got, want := has(c, q), twin.get(k)
+		got, want := has(c, q), twin.use(k)
 		if got != want {
 			t.Fatalf("step %d: %s is kept: %v, want %v", step, k, got, want)
 		}
-		if !got {
+		if !got || random.IntN(20) == 0 {
+			if twin.gone[twin.place(k)] == k {
+				back++
+			}
 			c.Put(q, keptFor(q, time.Hour, 10))
 			twin.put(k)
 		}
+	}
+	if back < 100 {
+		t.Errorf("%d came again soon after they went: too few to see that it matters", back)
 	}
 }
 
@@ -183,8 +226,8 @@ func TestBytesAreBoundedAsMeasured(t *testing.T) {
 
 // A record's cost is what it takes, and there is nothing in it to follow.
 func TestCacheMemoryIsAsCounted(t *testing.T) {
-	if got := reflect.TypeFor[record]().Size(); got+8 > recordCost {
-		t.Errorf("a record takes %d octets, and up to 8 of the table; counted are %d", got, recordCost)
+	if got := reflect.TypeFor[record]().Size(); got+8+4 > recordCost {
+		t.Errorf("a record takes %d octets, and up to 12 of the table and of what is gone; counted are %d", got, recordCost)
 	}
 	if got := reflect.TypeFor[cell]().Size(); got != cellSize {
 		t.Errorf("a cell takes %d octets, counted are %d", got, cellSize)
@@ -386,18 +429,22 @@ func TestCacheUnderManyHands(t *testing.T) {
 // checkShard walks everything a shard has.
 func checkShard(t *testing.T, s *shard) {
 	t.Helper()
-	records, cells, older := 0, 0, uint32(0)
-	for at := s.tail; at != 0; at = s.record(at).newer {
-		r := s.record(at)
-		records++
-		cells += cellsOf(r.size())
-		if r.older != older || r.serial == 0 {
-			t.Fatalf("record %d: older is %d, want %d; serial %d", at, r.older, older, r.serial)
+	records, cells := 0, 0
+	for _, q := range []*queue{&s.fresh, &s.main} {
+		older, count := uint32(0), 0
+		for at := q.tail; at != 0; at = s.record(at).newer {
+			r := s.record(at)
+			count++
+			cells += cellsOf(r.size())
+			if r.older != older || r.serial == 0 || s.queueOf(r) != q {
+				t.Fatalf("record %d: older is %d, want %d; serial %d; of this queue: %v", at, r.older, older, r.serial, s.queueOf(r) == q)
+			}
+			older = at
 		}
-		older = at
-	}
-	if s.head != older {
-		t.Errorf("the head is %d, want %d", s.head, older)
+		if q.head != older || q.count != count {
+			t.Errorf("the head is %d, want %d; %d counted, want %d", q.head, older, q.count, count)
+		}
+		records += count
 	}
 	chained := 0
 	for i := range s.table {
@@ -406,7 +453,7 @@ func checkShard(t *testing.T, s *shard) {
 		}
 	}
 	if records != s.records.used || chained != records || cells != s.cells.used {
-		t.Errorf("%d records in the queue, %d in chains, %d counted; %d cells, %d counted", records, chained, s.records.used, cells, s.cells.used)
+		t.Errorf("%d records in the queues, %d in chains, %d counted; %d cells, %d counted", records, chained, s.records.used, cells, s.cells.used)
 	}
 }
 

@@ -24,15 +24,15 @@ type memory struct {
 // its neighbours.
 type record struct {
 	facts
-	passed  atomic.Uint64 // see Entry.Passed
-	visited atomic.Bool   // served since the cache's hand last came by
-	hash    uint32        // the part of it that is not the shard's
-	chain   uint32        // the next record of the same hash
-	newer   uint32        // towards the head
-	older   uint32        // towards the tail
-	retry   uint32        // until when upstreams are not asked again, seconds since the cache was made; see Cache.Defer
-	serial  uint32        // never the same again, in its shard; 0: it holds nothing
-	first   uint32        // cell of its data
+	passed atomic.Uint64 // see Entry.Passed
+	use    atomic.Uint32 // its queue, and how often it was served: see useMain
+	hash   uint32        // the part of it that is not the shard's
+	chain  uint32        // the next record of the same hash
+	newer  uint32        // towards the head
+	older  uint32        // towards the tail
+	retry  uint32        // until when upstreams are not asked again, seconds since the cache was made; see Cache.Defer
+	serial uint32        // never the same again, in its shard; 0: it holds nothing
+	first  uint32        // cell of its data
 }
 
 // facts are an entry's fields, but for what needs room.
@@ -75,9 +75,10 @@ type cell struct {
 	data [cellData]byte
 }
 
-// recordCost is a record's size and its share of the table.
+// recordCost is a record's size, its share of the table, and of the hashes of what is
+// gone.
 const (
-	recordCost = 80 + 8
+	recordCost = 80 + 8 + 4
 	cellSize   = 64
 	cellData   = cellSize - 4
 )
@@ -235,7 +236,6 @@ func (m *memory) named(r *record, name []byte) bool {
 func (m *memory) store(r *record, serial uint32, f *facts, data []byte) {
 	r.facts, r.serial, r.first, r.retry = *f, serial, 0, 0
 	r.passed.Store(0)
-	r.visited.Store(false)
 	for link := &r.first; len(data) > 0; {
 		*link = m.cells.take()
 		c := m.cells.at(*link)

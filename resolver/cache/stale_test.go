@@ -86,7 +86,7 @@ func TestStaleAnswersAgreeWithSlowTwin(t *testing.T) {
 	q[1].Type = dnswire.TypeAAAA
 	now := time.Duration(0)
 	seen := map[string]int{}
-	for step := range 40_000 {
+	for step := range 12_000 {
 		question := q[random.IntN(2)]
 		now += time.Duration(random.Int64N(int64(40 * time.Second)))
 		at := c.start.Add(now)
@@ -143,7 +143,7 @@ func TestStaleAnswersAgreeWithSlowTwin(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"false false false", "true true false", "true true true", "true false true"} {
-		if seen[kind] < 500 {
+		if seen[kind] < 150 {
 			t.Errorf("%s was seen %d times: %v", kind, seen[kind], seen)
 		}
 	}
