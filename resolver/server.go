@@ -162,6 +162,11 @@ func (s *Server) SetUpstreams(servers []upstream.Server) {
 // SetChoice changes how the upstreams are asked.
 func (s *Server) SetChoice(c upstream.Choice) { s.upstreams.SetChoice(c) }
 
+// SetBootstrap changes who is asked for the addresses of upstreams by name.
+func (s *Server) SetBootstrap(resolvers []netip.AddrPort) error {
+	return s.upstreams.SetBootstrap(resolvers)
+}
+
 // SetForwards changes which zones are asked of servers of their own, and forgets what
 // was said before. An error is what upstream.NewZones would refuse; then nothing has
 // changed.

@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -78,6 +80,12 @@ func (c *Certificate) Files(t testing.TB) (certificate, key string) {
 		}
 	}
 	return certificate, key
+}
+
+// Pin returns the pin of its key, as settings have it.
+func (c *Certificate) Pin() string {
+	sum := sha256.Sum256(c.TLS.Leaf.RawSubjectPublicKeyInfo)
+	return "sha256/" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // A StreamServer is a server on a TCP port of loopback, with or without TLS.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,10 +23,14 @@ type Server struct {
 	// ID names the server in status, log and reports. It stays when the address
 	// does not; empty: the address, as a URL where Transport is not UDP.
 	ID        string
-	Addr      netip.AddrPort
+	Addr      netip.AddrPort // of one with a Host the port alone
 	Transport Transport
-	Name      string // of TLS: what its certificate must be valid for; empty: the address
-	TrustAD   bool   // it validates, and the way to it is trusted: its AD bit may be passed on
+	Host      string       // its name, where Addr has no address; empty: it has. Only with encryption
+	Addresses []netip.Addr // where Host is; none: those of Options.Bootstrap know
+	Name      string       // what its certificate must be valid for; empty: Host, or the address
+	Path      string       // of HTTPS: path and query of its URL; {?dns} at the end: it is asked by GET
+	Pins      []Pin        // one of which must fit; none: any valid certificate
+	TrustAD   bool         // it validates, and the way to it is trusted: its AD bit may be passed on
 }
 
 // id returns what names the server.
@@ -35,6 +40,12 @@ func (s *Server) id() string {
 
 // check returns why the address cannot be a server's.
 func (s *Server) check() error {
+	if s.Host != "" {
+		if !s.Transport.IsEncrypted() || s.Addr.Port() == 0 {
+			return fmt.Errorf("upstream %s: a name without a port, or without encryption", s.Host)
+		}
+		return nil
+	}
 	if !s.Addr.IsValid() || s.Addr.Port() == 0 || s.Addr.Addr().IsUnspecified() || s.Addr.Addr().IsMulticast() {
 		return fmt.Errorf("upstream %v: not the address and port of a server", s.Addr)
 	}
@@ -50,6 +61,12 @@ type Options struct {
 	// Forwards are zones with servers of their own, which neither Servers nor
 	// ResolvConf are asked for.
 	Forwards []Forward
+
+	// Bootstrap are resolvers that are asked for the addresses of servers by name, and for
+	// nothing else.
+	Bootstrap []netip.AddrPort
+	// AddressFile is where those addresses are kept over a restart; empty: nowhere.
+	AddressFile string
 
 	// Self returns where this server listens, so that an upstream that is this
 	// server is dropped. It is called whenever the upstreams change.
@@ -105,6 +122,8 @@ type Client struct {
 	explored atomic.Uint32          // queries, to find whose turn to explore it is
 	set      atomic.Pointer[serverSet]
 	forwards atomic.Pointer[forwarding] // never nil
+
+	bootstrap bootstrap
 
 	epoch *atomic.Uint32 // see Options.Epoch
 
@@ -235,6 +254,13 @@ func New(o Options) (*Client, error) {
 	u.SetChoice(o.Choice)
 	u.set.Store(&serverSet{none: noUpstream("")})
 	u.forwards.Store(&forwarding{})
+	u.bootstrap = bootstrap{client: u, file: o.AddressFile, names: map[string]*serverName{}}
+	u.bootstrap.set.Store(&serverSet{})
+	u.bootstrap.load()
+	if err := u.SetBootstrap(o.Bootstrap); err != nil {
+		u.cancel()
+		return nil, err
+	}
 	if err := u.SetForwards(o.Forwards); err != nil {
 		u.cancel()
 		return nil, err
@@ -300,15 +326,15 @@ func (u *Client) swapLocked(servers []Server, source string) {
 func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, home *dnswire.Question) *serverSet {
 	next := &serverSet{}
 	self := u.self()
-	seen := make(map[Server]bool)
+	var seen []Server
 	for _, s := range servers {
-		addr, id := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()), s.id()
-		once := Server{ID: id, Addr: addr, Transport: s.Transport, Name: s.Name}
-		if seen[once] || !addr.IsValid() {
+		once := s.plain()
+		addr, id := once.Addr, once.ID
+		if slices.ContainsFunc(seen, func(other Server) bool { return once.is(&other) }) || s.check() != nil {
 			continue
 		}
-		seen[once] = true
-		if isSelf(addr, self) {
+		seen = append(seen, once)
+		if once.all(func(a netip.Addr) bool { return isSelf(netip.AddrPortFrom(a, addr.Port()), self) }) {
 			next.dropped = append(next.dropped, Status{
 				ID: id, Addr: addr, Transport: s.Transport, Source: source, State: Self, Why: "it is this server", Since: u.now(),
 			})
@@ -316,13 +342,13 @@ func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, h
 			u.report("upstream-self", id, "listed in "+source+", but it is this server itself; not asked")
 			continue
 		}
-		h := old.health(once)
+		h := old.health(&once)
 		if h == nil {
 			h = u.startHealth(once, home)
 		} else {
 			h.requestProbe()
 		}
-		m := &Upstream{health: h, trustAD: s.TrustAD, private: isLocalServer(addr.Addr()), local: isOwnAddress(addr.Addr()), source: source}
+		m := &Upstream{health: h, trustAD: s.TrustAD, private: once.all(isLocalServer), local: once.all(isOwnAddress), source: source}
 		next.all = append(next.all, m)
 		if m.private {
 			next.private = append(next.private, m)
@@ -342,9 +368,9 @@ func (s *serverSet) ids() []string {
 
 // health returns what is known of a member; nil if it is none. server has an ID, and
 // says nothing of trust.
-func (s *serverSet) health(server Server) *health {
+func (s *serverSet) health(server *Server) *health {
 	for _, m := range s.all {
-		if m.server == server {
+		if m.server.is(server) {
 			return m.health
 		}
 	}
@@ -409,7 +435,7 @@ func (u *Client) At(addr netip.Addr) *Upstream {
 
 func (s *serverSet) at(addr netip.Addr) *Upstream {
 	for _, m := range s.all {
-		if m.addr.Addr() == addr && !m.local {
+		if m.server.has(addr) && !m.local {
 			return m
 		}
 	}
@@ -433,13 +459,13 @@ func (u *Upstream) Timeout() time.Duration { return u.timing.current() }
 func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
 
 // Status returns a line for each upstream, in order of preference, then those
-// that were dropped; first of the general ones, then of each Forward.
+// that were dropped; first of the general ones, then of each Forward, then of Bootstrap.
 func (u *Client) Status() []Status {
 	list := u.set.Load().status(nil)
 	for _, set := range u.forwards.Load().sets {
 		list = set.status(list)
 	}
-	return list
+	return u.bootstrap.set.Load().status(list)
 }
 
 // status appends a line for each server.

@@ -43,16 +43,17 @@ const (
 	noTLS                  // a server is there, but no TLS with it
 	cutOff                 // it ended the connection instead of answering
 	wrongReply             // it sent replies, but none that fits the query
+	httpFailed             // answered, but with an HTTP error
 	outcomes               // how many there are
 )
 
 func (o outcome) String() string {
 	return [...]string{"answered", "failed", "refused", "could not read the query", "was silent", "is unreachable", "could not be asked",
-		"has no valid certificate", "offers no TLS that can be used", "ended the connection", "sent replies that do not fit the query"}[o]
+		"has no valid certificate", "offers no TLS that can be used", "ended the connection", "sent replies that do not fit the query", "answered with an HTTP error"}[o]
 }
 
 // failureKinds are the words for outcomes that are failures. They never change.
-var failureKinds = [outcomes]string{"", "servfail", "refused", "format", "timeout", "network", "unsent", "certificate", "tls", "connection", "wrong-reply"}
+var failureKinds = [outcomes]string{"", "servfail", "refused", "format", "timeout", "network", "unsent", "certificate", "tls", "connection", "wrong-reply", "http"}
 
 // A result is what came of asking a candidate.
 type result struct {
@@ -246,7 +247,13 @@ func (m *Upstream) answer(b *exchangeBuffer, end int) Answer {
 // outcomeOf reads an error of the socket.
 func outcomeOf(err error) outcome {
 	var handshake *handshakeError
+	var failed *httpError
+	var unknown *unknownNameError
 	switch {
+	case errors.As(err, &unknown):
+		return unreachable
+	case errors.As(err, &failed):
+		return httpFailed
 	case errors.As(err, &handshake) && handshake.isCertificate():
 		return badCertificate
 	case handshake != nil:
@@ -258,7 +265,7 @@ func outcomeOf(err error) outcome {
 		return notSent
 	case errors.Is(err, errStrays):
 		return wrongReply
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, errReset), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return cutOff
 	}
 	return unreachable

@@ -44,7 +44,7 @@ type candidate struct {
 	timeout  time.Duration // in force when it was sent first
 	due      time.Time     // when a reply is; zero: it was asked before, and is overdue
 	udp      *conversation // the last; nil: not asked by UDP
-	streamed *streamQuery  // the last; nil: not asked by its stream
+	carried  sending       // the last; nil: not asked by its carrier
 	waiting  bool          // for a reply to udp
 	plain    bool          // it could not read a query with EDNS
 	wantTCP  bool          // it is to be asked by TCP now
@@ -71,6 +71,7 @@ type exchange struct {
 	heldFor  *candidate // that is late, and may know the name
 	heldEnds time.Time
 	probe    bool            // it is the watcher's: it counts for nothing
+	onlyNow  bool            // nobody wants late replies
 	ctx      context.Context // of its connections
 }
 
@@ -211,8 +212,8 @@ func (c *candidate) canBeAsked(now time.Time) bool {
 	switch {
 	case c.done || c.tcpWaits:
 		return false
-	case c.stream != nil:
-		return c.wantTCP || !c.tcp // what a stream does not bring, it would not bring again
+	case c.carrier != nil:
+		return c.wantTCP || !c.tcp // what a carrier does not bring, it would not bring again
 	case c.wantTCP || !c.tcp || c.sent < maxSilent:
 		return true
 	}
@@ -228,8 +229,8 @@ func (x *exchange) ask(i int) time.Duration {
 		c.queries.Add(1)
 	}
 	x.sendings++
-	if c.stream != nil {
-		return x.askStream(i)
+	if c.carrier != nil {
+		return x.askCarrier(i)
 	}
 	tcp := c.wantTCP || c.sent == 0 && c.modes.current(now) == modeTCP && !c.tcp ||
 		!c.tcp && c.sent >= maxSilent && !c.modes.isAlive(now)
@@ -293,20 +294,20 @@ func (x *exchange) askTCP(i int) {
 	})
 }
 
-// askStream asks the i-th candidate by its stream.
-func (x *exchange) askStream(i int) time.Duration {
+// askCarrier asks the i-th candidate by its carrier.
+func (x *exchange) askCarrier(i int) time.Duration {
 	c := &x.list[i]
 	c.wantTCP, c.tcp, c.tcpWaits = false, true, true
 	c.timeout = c.timing.current()
 	wait := c.timeout
-	if !c.stream.connected() {
+	if !c.carrier.connected() {
 		wait = max(4*wait, steadyResend) // for TCP, TLS and the answer
 	}
 	how := modeFull
 	if c.plain || c.modes.current(time.Now()) == modePlain {
 		how = modePlain
 	}
-	c.streamed = c.stream.ask(c.Upstream, x.q, how, i, x.results)
+	c.carried = c.carrier.ask(c.Upstream, x.q, how, i, x.results)
 	c.due = time.Now().Add(wait)
 	return x.share(i, wait)
 }
@@ -321,7 +322,7 @@ func (x *exchange) take(r *result) (answered bool) {
 	}
 	if r.err != nil {
 		how := outcomeOf(r.err)
-		if r.udp == nil && c.stream == nil && (c.waiting || c.sent < maxSilent && how != notSent) {
+		if r.udp == nil && c.carrier == nil && (c.waiting || c.sent < maxSilent && how != notSent) {
 			c.outcome = how // it may do better by UDP
 			return false
 		}
@@ -348,7 +349,7 @@ func (x *exchange) take(r *result) (answered bool) {
 		if c.plain || c.modes.current(time.Now()) == modePlain {
 			x.giveUp(c, unsupported)
 		} else {
-			c.plain, c.wantTCP = true, c.stream != nil
+			c.plain, c.wantTCP = true, c.carrier != nil
 		}
 	case replyServFail:
 		if len(r.answer.Wire) >= dnswire.HeaderLen && r.answer.Wire[5] == 1 {
@@ -373,7 +374,7 @@ func (x *exchange) answeredBy(c *candidate, r *result) {
 			}
 		}
 	}
-	if c.stream != nil {
+	if c.carrier != nil {
 		return // it has learnt by itself
 	}
 	if r.udp == nil {
@@ -409,7 +410,7 @@ func (x *exchange) giveUp(c *candidate, how outcome) {
 // timedOut takes in that the i-th candidate was silent for so long.
 func (x *exchange) timedOut(i int, waited time.Duration) {
 	c := &x.list[i]
-	if !c.waiting && (c.stream == nil || !c.tcpWaits) {
+	if !c.waiting && (c.carrier == nil || !c.tcpWaits) {
 		return
 	}
 	if waited >= c.timing.current() {
@@ -448,17 +449,21 @@ func (x *exchange) leave() {
 	var q *dnswire.Question
 	for i := range x.list {
 		c := &x.list[i]
-		if c.udp == nil && c.streamed == nil {
+		if c.udp == nil && c.carried == nil {
 			continue
 		}
 		if q == nil {
 			q = new(dnswire.Question)
 			*q = *x.q
 		}
-		if c.streamed != nil {
-			x.client.leave(c.streamed, q)
+		left := c.carried
+		if left == nil {
+			left = c.udp
+		}
+		if x.onlyNow {
+			left.leave(nil, func() {})
 		} else {
-			x.client.leave(c.udp, q)
+			x.client.leave(left, q)
 		}
 	}
 	for {

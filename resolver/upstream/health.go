@@ -45,7 +45,7 @@ func (s *State) UnmarshalText(text []byte) error {
 // An Status is what is known of an upstream.
 type Status struct {
 	ID        string         `json:"id"`
-	Addr      netip.AddrPort `json:"addr"`
+	Addr      netip.AddrPort `json:"addr"` // of one by name the last that worked; not valid where there is none
 	Transport Transport      `json:"transport"`
 	Source    string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
 	Zones     []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
@@ -102,8 +102,9 @@ type health struct {
 	server    Server // with an ID; what it says of trust is its members'
 	id        string
 	addr      netip.AddrPort
-	home      *dnswire.Question // what a server of a Forward can answer; nil: one that is asked for all names
-	stream    *stream           // carries its queries; nil: they go by UDP
+	home      *dnswire.Question              // what a server of a Forward can answer; nil: one that is asked for all names
+	carrier   carrier                        // carries its queries; nil: they go by UDP
+	place     atomic.Pointer[netip.AddrPort] // where one by name was connected to; nil: nowhere yet
 	queries   atomic.Uint64
 	failures  [outcomes]atomic.Uint64
 	lastFail  atomic.Int64  // when the last one was, Unix nanoseconds; 0: there was none
@@ -158,7 +159,7 @@ func (u *Client) startHealth(s Server, home *dnswire.Question) *health {
 	ctx, stop := context.WithCancel(u.ctx)
 	h := &health{server: s, id: s.ID, addr: s.Addr, home: home, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
 	h.timing.begin(u.patience)
-	h.stream = u.newStream(h, s, ctx.Done())
+	h.carrier = u.newCarrier(h, s, ctx.Done())
 	u.tasks.Go(func() { u.watch(ctx, h) })
 	return h
 }
@@ -223,7 +224,7 @@ func (h *health) failed(how outcome) {
 	switch how {
 	case unsupported, notSent:
 		return
-	case unreachable, badCertificate, noTLS:
+	case unreachable, badCertificate, noTLS, httpFailed:
 		h.requestProbe()
 	}
 	if h.streak.Add(1) >= suspectAfter {
@@ -258,8 +259,8 @@ func (h *health) lastError() (text string, at time.Time) {
 	if how == servFailed {
 		text = "answered SERVFAIL"
 	}
-	if h.stream != nil && (how == unreachable || how == badCertificate || how == noTLS) {
-		text = cmp.Or(h.stream.lastProblem(), text)
+	if h.carrier != nil && (how == unreachable || how == badCertificate || how == noTLS || how == httpFailed) {
+		text = cmp.Or(h.carrier.lastProblem(), text)
 	}
 	return text, time.Unix(0, ns)
 }
@@ -309,7 +310,7 @@ func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Status{
-		ID: h.id, Addr: h.addr, Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
+		ID: h.id, Addr: h.at(), Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
 		Queries: h.queries.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
 		SRTT: h.timing.srtt(), Answers: h.answers.Load(), Latency: h.timing.latency(), Hedged: h.hedges.taken(),
 	}

@@ -147,11 +147,13 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 		return State(h.state.Load()), h.reason() // nothing was learnt
 	case how == servFailed, how == refused:
 		return Failing, how.String()
+	case how == httpFailed:
+		return Failing, cmp.Or(h.carrier.lastProblem(), how.String())
 	case h.replies.Load() != replies:
 		return Up, "" // it answers clients
 	}
-	if h.stream != nil {
-		return Down, cmp.Or(h.stream.lastProblem(), how.String())
+	if h.carrier != nil {
+		return Down, cmp.Or(h.carrier.lastProblem(), how.String())
 	}
 	return Down, how.String()
 }

@@ -101,8 +101,8 @@ func (u *Client) follow(ctx context.Context, servers []Server, source string) {
 			return
 		}
 		kept = false
-		if from != source || !slices.Equal(found, servers) {
-			others := !slices.Equal(found, servers)
+		others := !slices.EqualFunc(found, servers, func(a, b Server) bool { return a.is(&b) })
+		if from != source || others {
 			servers, source = found, from
 			u.follows(ctx, servers, source, others)
 		}

@@ -45,15 +45,14 @@ type stream struct {
 	queue      []*streamQuery
 	pending    map[uint16]*streamQuery // sent on the connection, by id
 	waiting    int                     // those of pending that somebody waits for
-	quota      int                     // how many are sent on one connection; 0: any number
-	filled     int                     // connections in a row that answered their quota
-	sent       int                     // on the connection
-	answers    int                     // on the connection
-	strays     int                     // on the connection
-	expired    time.Time               // when expireLocked last looked
-	active     time.Time               // something was sent or came
-	unanswered time.Time               // since when somebody waits and nothing comes; zero: nobody
-	problem    string                  // why there was no connection the last time; empty: there was
+	quota      quota
+	sent       int       // on the connection
+	answers    int       // on the connection
+	strays     int       // on the connection
+	expired    time.Time // when expireLocked last looked
+	active     time.Time // something was sent or came
+	unanswered time.Time // since when somebody waits and nothing comes; zero: nobody
+	problem    string    // why there was no connection the last time; empty: there was
 }
 
 // A streamQuery is a query given to a stream. The stream's mutex guards what changes.
@@ -74,23 +73,20 @@ type streamQuery struct {
 	end   func() // called at the end, when late is set
 }
 
-// newStream returns the stream to an upstream; nil if it is asked by UDP.
+// newStream returns the stream to an upstream.
 func (u *Client) newStream(h *health, s Server, retired <-chan struct{}) *stream {
-	if s.Transport == UDP {
-		return nil
-	}
 	t := &stream{client: u, health: h, retired: retired, wake: make(chan struct{}, 1), idle: streamIdle, pending: map[uint16]*streamQuery{}}
 	if u.streamIdle != 0 {
 		t.idle = u.streamIdle
 	}
 	if s.Transport == TLS {
-		t.secure = u.tlsConfig(s)
+		t.secure = u.tlsConfig(s, "dot")
 	}
 	return t
 }
 
 // ask sends q, and posts one result to results, which must have room.
-func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, results chan<- result) *streamQuery {
+func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, results chan<- result) sending {
 	var b exchangeBuffer
 	message, asked := b.writeQuery(q, 0, how, m.trustAD)
 	message = b.query[:2+len(message)]
@@ -173,24 +169,9 @@ func (s *stream) hasWork() bool {
 
 // dial opens a connection. raw is what conn rests on.
 func (s *stream) dial() (raw, conn net.Conn, err error) {
-	limit := min(max(4*s.health.timing.current(), leastDial), mostDial)
-	ctx, cancel := context.WithTimeout(s.client.ctx, limit)
+	ctx, cancel := context.WithTimeout(s.client.ctx, s.health.dialLimit())
 	defer cancel()
-	if raw, err = new(net.Dialer).DialContext(ctx, "tcp", s.health.addr.String()); err != nil {
-		return nil, nil, err
-	}
-	if s.secure == nil {
-		return raw, raw, nil
-	}
-	secure := tls.Client(raw, s.secure)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		return nil, nil, &handshakeError{err}
-	}
-	return raw, secure, nil
+	return s.client.dialTLS(ctx, s.health, s.secure)
 }
 
 // carry writes what is in the queue, until the connection ends.
@@ -270,7 +251,7 @@ func (s *stream) takeQueue(out []byte, now time.Time) []byte {
 	s.expireLocked(now)
 	n := 0
 	for _, sq := range s.queue {
-		if s.waiting >= maxWindow || s.quota > 0 && s.sent >= s.quota {
+		if s.waiting >= maxWindow || s.quota.reached(s.sent) {
 			break
 		}
 		n++
@@ -327,7 +308,7 @@ func (s *stream) rest(now time.Time, retired bool) (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting == 0 {
-		if len(s.queue) == 0 && retired || len(s.queue) > 0 && s.quota > 0 && s.sent >= s.quota {
+		if len(s.queue) == 0 && retired || len(s.queue) > 0 && s.quota.reached(s.sent) {
 			return 0, nil
 		}
 		return s.active.Add(s.idle).Sub(now), nil
@@ -428,7 +409,7 @@ func (s *stream) finish(err error) {
 			again = append(again, sq)
 		}
 	}
-	s.setQuotaLocked(len(again)+len(failed) > 0, err)
+	s.quota.ended(s.answers, len(again)+len(failed) > 0 && err != errDead)
 	slices.SortFunc(again, func(a, b *streamQuery) int { return a.sent.Compare(b.sent) })
 	s.queue = append(again, s.queue...)
 	clear(s.pending)
@@ -439,20 +420,30 @@ func (s *stream) finish(err error) {
 	}
 }
 
-// setQuotaLocked learns from the end of a connection: of a server that closes after
-// some answers, no more is asked on one. What it has not read by then resets the
-// connection, and takes answers with it that are on their way.
-func (s *stream) setQuotaLocked(early bool, why error) {
+// A quota is how many queries are sent on one connection. It is learnt from a server that
+// closes after some answers: what that has not read by then resets the connection, and takes
+// answers with it that are on their way.
+type quota struct {
+	most   int // 0: any number
+	filled int // connections in a row that answered as many
+}
+
+// reached reports whether no more may be sent where so many were.
+func (q *quota) reached(sent int) bool { return q.most > 0 && sent >= q.most }
+
+// ended takes in that a connection has ended after so many answers; early: with queries that
+// had none.
+func (q *quota) ended(answers int, early bool) {
 	switch {
-	case early && why != errDead:
-		s.quota, s.filled = max(s.answers, 1), 0
-	case s.quota > 0 && s.answers >= s.quota:
-		if s.filled++; s.filled >= quotaGrows {
-			s.quota, s.filled = 2*s.quota, 0
+	case early:
+		q.most, q.filled = max(answers/2, 1), 0 // it may count time, and not answers
+	case q.reached(answers):
+		if q.filled++; q.filled >= quotaGrows {
+			q.most, q.filled = 2*q.most, 0
 		}
 	}
-	if s.quota >= maxWindow {
-		s.quota = 0
+	if q.most >= maxWindow {
+		q.most = 0
 	}
 }
 

@@ -285,7 +285,7 @@ func TestStreamWhoseAnswerIsLate(t *testing.T) {
 		_, err := u.Exchange(ctx, questionOf(t, "a.example", dnswire.TypeA), Start{})
 		done <- err
 	}()
-	stream := u.set.Load().all[0].stream
+	stream := u.set.Load().all[0].carrier.(*stream)
 	dnstest.WaitFor(t, func() bool {
 		stream.mu.Lock()
 		defer stream.mu.Unlock()

@@ -1,0 +1,390 @@
+package upstream
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"telltale/dnswire"
+	"telltale/resolver/dnstest"
+)
+
+// A requestServer is a server for a transport of requests.
+type requestServer struct {
+	to                Server
+	connections, open *atomic.Int64
+}
+
+// requestTransports starts, for each transport of requests, a server that hands queries that
+// are no probes to answer, whose reply it sends; nil: it resets the request.
+var requestTransports = map[string]func(t testing.TB, c *dnstest.Certificate, answer func(query []byte) []byte) requestServer{
+	"https": func(t testing.TB, c *dnstest.Certificate, answer func([]byte) []byte) requestServer {
+		s := dnstest.StartHTTPS(t, c, func(w http.ResponseWriter, _ *http.Request, query []byte) {
+			if reply := answer(query); reply != nil {
+				dnstest.WriteReply(w, reply)
+				return
+			}
+			panic(http.ErrAbortHandler)
+		})
+		return requestServer{httpsServer(s), &s.Connections, &s.Open}
+	},
+}
+
+func httpsServer(s *dnstest.HTTPServer) Server {
+	return Server{Addr: s.Addr, Transport: HTTPS, Name: "dns.example", Path: "/dns-query"}
+}
+
+// eachRequestTransport runs a test by each of them, with a server that answers so.
+func eachRequestTransport(t *testing.T, answer func(query []byte) []byte, test func(t *testing.T, c *dnstest.Certificate, s requestServer)) {
+	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(answer func([]byte) []byte) requestServer) {
+		test(t, c, start(answer))
+	})
+}
+
+// startEachRequestTransport lets a test start its server.
+func startEachRequestTransport(t *testing.T, test func(t *testing.T, c *dnstest.Certificate, start func(answer func([]byte) []byte) requestServer)) {
+	for name, start := range requestTransports {
+		t.Run(name, func(t *testing.T) {
+			dnstest.CheckLeaks(t)
+			c := dnstest.NewCertificate(t, never(), "dns.example")
+			test(t, c, func(answer func([]byte) []byte) requestServer { return start(t, c, answer) })
+		})
+	}
+}
+
+func answerOne(query []byte) []byte { return dnstest.AnswerTo(query, "192.0.2.1") }
+
+func TestRequestsShareAConnection(t *testing.T) {
+	eachRequestTransport(t, answerOne, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}})
+		for range 3 {
+			if got := askMany(t, u, 300); got["NOERROR 192.0.2.1"] != 300 {
+				t.Errorf("answers: got %v, want 300 of them", got)
+			}
+		}
+		if n := s.connections.Load(); n != 1 {
+			t.Errorf("connections: got %d, want one for all queries", n)
+		}
+		if st := u.Status()[0]; st.State != Up || st.SRTT == 0 || st.Queries != 900 || st.Failures != 0 {
+			t.Errorf("status: got %+v", st)
+		}
+	})
+}
+
+// One slow name holds up no other.
+func TestRequestsAreAnsweredInAnyOrder(t *testing.T) {
+	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(func([]byte) []byte) requestServer) {
+		var others sync.WaitGroup
+		others.Add(20)
+		s := start(func(query []byte) []byte {
+			if strings.Contains(string(query), "\x04slow") {
+				others.Wait()
+			}
+			return answerOne(query)
+		})
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}})
+		slow := make(chan string)
+		go func() { slow <- lookupA(t, u, "slow.example") }()
+		for i := range 20 {
+			if got := lookupA(t, u, fmt.Sprintf("n%d.example", i)); got != "NOERROR 192.0.2.1" {
+				t.Errorf("got %q", got)
+			}
+			others.Done()
+		}
+		if got := <-slow; got != "NOERROR 192.0.2.1" {
+			t.Errorf("the slow one: got %q", got)
+		}
+	})
+}
+
+// What a server sends that is no answer makes the next be asked, and is never believed.
+func TestRequestsThatAreNoUse(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer func(query []byte) []byte
+	}{
+		{"a wrong id", func(q []byte) []byte {
+			return dnstest.Changed(dnstest.AnswerTo(q, "192.0.2.66"), 1, func(b byte) byte { return b + 1 })
+		}},
+		{"a wrong question", func(q []byte) []byte {
+			return dnstest.Changed(dnstest.AnswerTo(q, "192.0.2.66"), 14, func(b byte) byte { return b + 1 })
+		}},
+		{"nonsense", func([]byte) []byte { return []byte("HTTP/1.1 400 Bad Request") }},
+		{"nothing", func([]byte) []byte { return []byte{} }},
+		{"the query itself", func(q []byte) []byte { return q }},
+		{"a reset", func([]byte) []byte { return nil }},
+		{"refused", func(q []byte) []byte { return dnstest.ReplyTo(q, dns.RcodeRefused) }},
+		{"truncated", func(q []byte) []byte {
+			return dnstest.Changed(dnstest.ReplyTo(q, 0), 2, func(b byte) byte { return b | bitTC })
+		}},
+		{"something behind the end", func(q []byte) []byte { return append(dnstest.AnswerTo(q, "192.0.2.1"), make([]byte, 1<<16)...) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachRequestTransport(t, test.answer, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+				next := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+				u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to, {Addr: next.Addr}}})
+				if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.2" {
+					t.Errorf("got %q, want the next upstream's answer", got)
+				}
+				if st := u.Status()[0]; st.State != Up || st.Failures == 0 {
+					t.Errorf("status: got %+v, want it up with a failure", st)
+				}
+			})
+		})
+	}
+}
+
+// A server that never answers holds up nobody for long, and is asked again on another
+// connection.
+func TestRequestsThatAreNeverAnswered(t *testing.T) {
+	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(func([]byte) []byte) requestServer) {
+		stop := make(chan struct{})
+		s := start(func([]byte) []byte { <-stop; return nil })
+		t.Cleanup(func() { close(stop) })
+		next := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+		u := startClient(t, Options{Roots: c.Roots, Patience: 50 * time.Millisecond, Servers: []Server{s.to, {Addr: next.Addr}}})
+		if got := askMany(t, u, 50); got["NOERROR 192.0.2.2"] != 50 {
+			t.Errorf("answers: got %v, want 50 of the next upstream", got)
+		}
+	})
+}
+
+func TestRequestAnsweredLate(t *testing.T) {
+	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(func([]byte) []byte) requestServer) {
+		release := make(chan struct{})
+		s := start(func(q []byte) []byte { <-release; return answerOne(q) })
+		late := make(chan string, 16)
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}, Late: func(q *dnswire.Question, a *Answer) {
+			if q.Type == dnswire.TypeA {
+				late <- q.Name.String()
+			}
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			_, err := u.Exchange(ctx, questionOf(t, "a.example", dnswire.TypeA), Start{})
+			done <- err
+		}()
+		r := u.set.Load().all[0].carrier.(*requester)
+		dnstest.WaitFor(t, func() bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.current != nil && r.current.waiting > 0 && u.Status()[0].Queries == 1
+		}, func() string { return "the query was not sent" })
+		cancel()
+		<-done
+		close(release)
+		if got := <-late; !strings.HasPrefix(got, "a.example") {
+			t.Errorf("late answer to %q, want to a.example", got)
+		}
+	})
+}
+
+func TestIdleRequestConnectionIsClosed(t *testing.T) {
+	eachRequestTransport(t, answerOne, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}, streamIdle: 20 * time.Millisecond})
+		for i := range 3 {
+			if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+				t.Fatalf("query %d: got %q", i, got)
+			}
+			dnstest.WaitFor(t, func() bool { return s.connections.Load() > int64(i) && s.open.Load() == 0 },
+				func() string { return "an idle connection is still open" })
+		}
+	})
+}
+
+func TestRequestConnectionEndsWithItsUpstream(t *testing.T) {
+	eachRequestTransport(t, answerOne, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+		next := dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}})
+		lookupA(t, u, "a.example")
+		u.SetServers([]Server{{Addr: next.Addr}})
+		dnstest.WaitFor(t, func() bool { return s.open.Load() == 0 }, func() string { return "the connection is still open" })
+		if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.2" {
+			t.Errorf("got %q, want the new upstream's answer", got)
+		}
+	})
+}
+
+// Queries say nothing of who asks, and their length nothing of the name.
+func TestRequestsArePadded(t *testing.T) {
+	var wrong atomic.Int64
+	answer := func(query []byte) []byte {
+		var m dns.Msg
+		if err := m.Unpack(query); err != nil || m.Id != 0 || m.IsEdns0() == nil || len(m.IsEdns0().Option) != 1 || len(query)%paddingBlock != 0 {
+			wrong.Add(1)
+		}
+		return answerOne(query)
+	}
+	eachRequestTransport(t, answer, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}})
+		for n := range 30 {
+			if got := lookupA(t, u, strings.Repeat("b", n+1)+".example"); got != "NOERROR 192.0.2.1" {
+				t.Fatalf("got %q", got)
+			}
+		}
+		if n := wrong.Load(); n > 0 {
+			t.Errorf("%d queries without id 0, or not padded to %d octets", n, paddingBlock)
+		}
+	})
+}
+
+func TestRequestCertificates(t *testing.T) {
+	good := dnstest.NewCertificate(t, never(), "dns.example")
+	for name, start := range requestTransports {
+		for _, test := range []struct {
+			name   string
+			server *dnstest.Certificate
+			trust  *dnstest.Certificate
+			asked  string
+			want   string // what status says; empty: it is up
+		}{
+			{"the name is right", good, good, "dns.example", ""},
+			{"another name", good, good, "other.example", "has a certificate for dns.example and not for other.example"},
+			{"expired", dnstest.NewCertificate(t, time.Now().Add(-time.Hour), "dns.example"), nil, "dns.example", "check this machine's clock"},
+			{"an unknown authority", good, dnstest.NewCertificate(t, never(), "dns.example"), "dns.example", "an authority that this machine does not trust"},
+		} {
+			t.Run(name+" "+test.name, func(t *testing.T) {
+				dnstest.CheckLeaks(t)
+				s := start(t, test.server, answerOne)
+				if test.trust == nil {
+					test.trust = test.server
+				}
+				s.to.Name = test.asked
+				u := startClient(t, Options{Roots: test.trust.Roots, Servers: []Server{s.to}})
+				if test.want == "" {
+					if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+						t.Errorf("got %q", got)
+					}
+					return
+				}
+				if st := waitState(t, u, s.to.Addr, Down); !strings.Contains(st.Why, test.want) {
+					t.Errorf("status: got %q, want %q", st.Why, test.want)
+				}
+				if got := lookupA(t, u, "a.example"); !strings.Contains(got, test.want) {
+					t.Errorf("a query: got %q, want %q", got, test.want)
+				}
+			})
+		}
+	}
+}
+
+// A server by name is asked at all of its addresses, the ones where nobody is among them.
+func TestServerByName(t *testing.T) {
+	eachRequestTransport(t, answerOne, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+		to := s.to
+		to.Name, to.Host = "", "dns.example"
+		to.Addresses = []netip.Addr{netip.MustParseAddr("127.0.0.99"), to.Addr.Addr()}
+		to.Addr = netip.AddrPortFrom(netip.Addr{}, to.Addr.Port())
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{to}})
+		if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+			t.Errorf("got %q", got)
+		}
+		want := fmt.Sprintf("%s://dns.example:%d%s", to.Transport, to.Addr.Port(), to.Path)
+		if got := u.Status()[0].ID; got != want {
+			t.Errorf("its name: got %s, want %s", got, want)
+		}
+	})
+}
+
+func TestPins(t *testing.T) {
+	known, strange, expired := dnstest.NewCertificate(t, never(), "dns.example"), dnstest.NewCertificate(t, never(), "dns.example"),
+		dnstest.NewCertificate(t, time.Now().Add(-time.Hour), "other.example")
+	key := func(c *dnstest.Certificate) Pin { return KeyPin(c.TLS.Leaf) }
+	whole := func(c *dnstest.Certificate) Pin { return Pin{true, sha256Of(c.TLS.Leaf.RawTBSCertificate)} }
+	for _, test := range []struct {
+		name   string
+		server *dnstest.Certificate
+		trust  *dnstest.Certificate
+		pins   []Pin
+		want   string // what status says; empty: it is up
+	}{
+		{"its key, with a valid certificate", known, known, []Pin{key(known)}, ""},
+		{"its key among others", known, known, []Pin{key(strange), key(known)}, ""},
+		{"its key, of no authority", known, strange, []Pin{key(known)}, ""},
+		{"its key, whatever else the certificate says", expired, strange, []Pin{key(expired)}, ""},
+		{"another key", known, known, []Pin{key(strange)}, "has none of the keys or certificates that the settings name"},
+		{"another key, of no authority", known, strange, []Pin{key(strange)}, "has none of the keys or certificates"},
+		{"its certificate", known, known, []Pin{whole(known)}, ""},
+		{"its certificate, of no authority", known, strange, []Pin{whole(known)}, "an authority that this machine does not trust"},
+		{"another certificate", known, known, []Pin{whole(strange)}, "has none of the keys or certificates that the settings name"},
+		{"a certificate's sum is no key's", known, known, []Pin{{false, whole(known).Sum}, {true, key(known).Sum}}, "has none of the keys"},
+	} {
+		for name, start := range requestTransports {
+			t.Run(test.name+" "+name, func(t *testing.T) {
+				dnstest.CheckLeaks(t)
+				s := start(t, test.server, answerOne)
+				s.to.Pins = test.pins
+				u := startClient(t, Options{Roots: test.trust.Roots, Servers: []Server{s.to}, streamIdle: time.Millisecond})
+				if test.want != "" {
+					if st := waitState(t, u, s.to.Addr, Down); !strings.Contains(st.Why, test.want) {
+						t.Errorf("status: got %q, want %q", st.Why, test.want)
+					}
+					return
+				}
+				for range 3 { // also with a session that is resumed
+					if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+						t.Errorf("got %q", got)
+					}
+					dnstest.WaitFor(t, func() bool { return s.open.Load() == 0 }, func() string { return "an idle connection is still open" })
+				}
+			})
+		}
+	}
+}
+
+// benchmarkRequests measures misses by a transport of requests.
+func benchmarkRequests(b *testing.B, transport string) {
+	c := dnstest.NewCertificate(b, never(), "dns.example")
+	s := requestTransports[transport](b, c, func(query []byte) []byte {
+		query[2] |= 0x80
+		binary.BigEndian.PutUint16(query[10:], 0)
+		end := 12
+		for query[end] != 0 {
+			end += 1 + int(query[end])
+		}
+		return query[:end+5]
+	})
+	u := startClient(b, Options{Roots: c.Roots, Servers: []Server{s.to}})
+	b.SetParallelism(64)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		q := questionOf(b, "a.example", dnswire.TypeA)
+		for pb.Next() {
+			a, err := u.Exchange(b.Context(), q, Start{})
+			if err != nil {
+				b.Error(err)
+			}
+			a.Release()
+		}
+	})
+}
+
+func BenchmarkMissByHTTPS(b *testing.B) { benchmarkRequests(b, "https") }
+
+func TestServersDifferByAllTheySay(t *testing.T) {
+	a := netip.MustParseAddrPort("127.0.0.1:1")
+	pin := Pin{Sum: [32]byte{1}}
+	u := startClient(t, Options{Servers: []Server{
+		{Addr: a, Transport: HTTPS, Name: "dns.example", Path: "/a"}, {Addr: a, Transport: HTTPS, Name: "dns.example", Path: "/b"},
+		{Addr: a, Transport: HTTPS, Name: "dns.example", Path: "/a", Pins: []Pin{pin}}, {Addr: a, Transport: HTTPS, Name: "dns.example", Path: "/a", TrustAD: true},
+	}})
+	var got []string
+	for _, st := range u.Status() {
+		got = append(got, st.ID)
+	}
+	want := []string{"https://127.0.0.1:1/a#dns.example", "https://127.0.0.1:1/b#dns.example", "https://127.0.0.1:1/a#dns.example"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
