@@ -19,35 +19,35 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
+// "domain", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
 	File    string // the file it was read from; "" where there is none
 	Overlay string // the file of what commands set; it may not be there
 
-	Listen    Listen     `key:"listen"`
-	TLS       TLS        `key:"tls"`
-	Upstreams []Upstream `key:"upstreams,live,flag"` // empty: the system's resolvers
-	Strategy  string     `key:"upstream_strategy,live" words:"in-order fastest parallel"`
-	Hedging   bool       `key:"upstream_hedging,live"` // what an upstream is late for goes to another one, too
-	Forward   []Forward  `key:"forward,live"`
-	Lists     Lists      `key:"lists"`
-	Catalog   Catalog    `key:"catalog"`
-	Data      Data       `key:"data"`
-	Cache     Cache      `key:"cache"`
-	Blocking  Blocking   `key:"blocking"`
-	Access    Access     `key:"access"`
-	Rebind    Rebind     `key:"rebind"`
-	Special   Special    `key:"special"`
-	Local     Local      `key:"local"`
-	Limits    Limits     `key:"limits"`
-	Log       Log        `key:"log"`
-	Messages  Messages   `key:"messages"`
-	Devices   []Device   `key:"devices,live"`
-	Groups    []Group    `key:"groups,live"`
-	Control   Control    `key:"control"`
-	Node      string     `key:"node,name,flag"` // empty: the host's name
+	Listen    Listen           `key:"listen"`
+	TLS       TLS              `key:"tls"`
+	Upstreams []Upstream       `key:"upstreams,live,flag"` // empty: the system's resolvers
+	Strategy  string           `key:"upstream_strategy,live" words:"in-order fastest parallel"`
+	Hedging   bool             `key:"upstream_hedging,live"`   // what an upstream is late for goes to another one, too
+	Bootstrap []netip.AddrPort `key:"upstream_bootstrap,live"` // asked for the names of upstreams alone
+	Forward   []Forward        `key:"forward,live"`
+	Lists     Lists            `key:"lists"`
+	Data      Data             `key:"data"`
+	Cache     Cache            `key:"cache"`
+	Blocking  Blocking         `key:"blocking"`
+	Access    Access           `key:"access"`
+	Rebind    Rebind           `key:"rebind"`
+	Special   Special          `key:"special"`
+	Local     Local            `key:"local"`
+	Limits    Limits           `key:"limits"`
+	Log       Log              `key:"log"`
+	Messages  Messages         `key:"messages"`
+	Devices   []Device         `key:"devices,live"`
+	Groups    []Group          `key:"groups,live"`
+	Control   Control          `key:"control"`
+	Node      string           `key:"node,name,flag"` // empty: the host's name
 
 	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
 
@@ -81,33 +81,16 @@ type Certificate struct {
 
 // An Upstream is a resolver that unlisted names are asked of.
 type Upstream struct {
-	Address ServerAddress `key:"address"`
-	TrustAD bool          `key:"trust_ad"` // its AD bit is passed on to clients that ask for it
-}
-
-// A ServerAddress is where a resolver is, and how it is asked.
-type ServerAddress struct {
-	netip.AddrPort
-	Transport string // "" (UDP, and TCP where that is needed), "tcp" or "tls"
-	Name      string // of tls: what its certificate must be for; "": the address
-}
-
-// String returns what parseServerAddress reads.
-func (a ServerAddress) String() string {
-	text := a.AddrPort.String()
-	if a.Transport != "" {
-		text = a.Transport + "://" + text
-	}
-	if a.Name != "" {
-		text += "#" + a.Name
-	}
-	return text
+	Address   ServerAddress `key:"address"`
+	Addresses []netip.Addr  `key:"addresses"` // where the name in Address is; empty: it is looked up
+	Pins      []Pin         `key:"pins"`      // of public keys, one of which must be there; empty: any valid certificate
+	TrustAD   bool          `key:"trust_ad"`  // its AD bit is passed on to clients that ask for it
 }
 
 // A Forward is zones whose names are asked of servers of their own alone.
 type Forward struct {
-	Zones     []string         `key:"zones,zone"` // domains as in Rebind.Allow, or prefixes
-	Upstreams []netip.AddrPort `key:"upstreams"`
+	Zones     []string        `key:"zones,zone"` // domains as in Rebind.Allow, or prefixes
+	Upstreams []ServerAddress `key:"upstreams"`
 }
 
 // Lists is where block lists come from.
@@ -151,12 +134,6 @@ type Annotation struct {
 	Region  string `key:"region"`
 	Source  string `key:"source"`
 	Breaks  string `key:"breaks"`
-}
-
-// Catalog is where later editions of the catalogue, the shipped lists, come from.
-type Catalog struct {
-	URL string `key:"url,url,live"`      // of the archive; "" for none: the program's own edition
-	Key string `key:"key,minisign,live"` // the public key that it is signed by
 }
 
 // Data is where the query log, the keys, the lock and the control socket live.
@@ -246,8 +223,7 @@ type Group struct {
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
 
-	Schedule Schedule `key:"schedule"`  // when names are blocked for them
-	StripECH bool     `key:"strip_ech"` // answers do not say how to hide a server's name when connecting to it
+	Schedule Schedule `key:"schedule"` // when names are blocked for them
 }
 
 // Control is how the other commands reach the running server.

@@ -99,16 +99,14 @@ func (c *Config) checkForward(d *decoding) {
 
 func (c *Config) checkForwardUpstreams(d *decoding, f *Forward, key string) {
 	if len(f.Upstreams) == 0 && !d.wrong(key+".upstreams") {
-		d.mistake(key, "no upstreams", "at least one ADDRESS:PORT in each entry")
+		d.mistake(key, "no upstreams", "at least one server in each entry")
 	}
 	first := make(map[string]string)
 	for k, a := range f.Upstreams {
 		at := fmt.Sprintf("%s.upstreams[%d]", key, k)
 		switch {
-		case !a.IsValid():
-		case a.Port() == 0 || a.Addr().IsUnspecified() || a.Addr().IsMulticast():
-			d.mistake(at, fmt.Sprintf("found %q", a), "the address and port of a server")
-		case c.isListening(a):
+		case !a.IsSet(), !c.checkServer(d, a, nil, at):
+		case c.isListening(a.AddrPort):
 			d.mistake(at, fmt.Sprintf("found %q, where this server itself listens (listen.dns)", a), "another server")
 		default:
 			unique(d, first, a.String(), at, "address")

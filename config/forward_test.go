@@ -49,12 +49,12 @@ func TestReverseZonesOfHalves(t *testing.T) {
 
 func TestForwardMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"[{zones: [lan], upstreams: []}]":                                                "telltale.yaml:1: forward[0]: no upstreams; expected at least one ADDRESS:PORT in each entry",
+		"[{zones: [lan], upstreams: []}]":                                                "telltale.yaml:1: forward[0]: no upstreams; expected at least one server in each entry",
 		"[{zones: [], upstreams: [192.168.1.1]}]":                                        "telltale.yaml:1: forward[0]: no zones; expected at least one domain or prefix in each entry",
 		"[{upstreams: [192.168.1.1]}]":                                                   "no zones",
 		"[{zones: [lan]}]":                                                               "no upstreams",
 		"[{zones: [.], upstreams: [192.168.1.1]}]":                                       "a domain such as lan",
-		"[{zones: [lan], upstreams: [0.0.0.0]}]":                                         "the address and port of a server",
+		"[{zones: [lan], upstreams: [0.0.0.0]}]":                                         "the address and port of a resolver",
 		"[{zones: [lan], upstreams: [fritz.box]}]":                                       "ADDRESS:PORT",
 		"[{zones: [lan], upstreams: [192.168.1.1, '192.168.1.1:53']}]":                   "a second time",
 		"[{zones: [lan, Lan.], upstreams: [192.168.1.1]}]":                               `telltale.yaml:1: forward[0].zones[1]: found "lan" a second time, first as forward[0].zones[0]`,

@@ -2,11 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +69,7 @@ upstreams: [192.0.2.1, "192.0.2.2:5353", {address: "2001:db8::1", trust_ad: true
 		{Address: ServerAddress{AddrPort: netip.MustParseAddrPort("192.0.2.2:5353")}},
 		{Address: ServerAddress{AddrPort: netip.MustParseAddrPort("[2001:db8::1]:53")}, TrustAD: true},
 	}
-	if got := c.Upstreams; !slices.Equal(got, upstreams) {
+	if got := c.Upstreams; !reflect.DeepEqual(got, upstreams) {
 		t.Errorf("upstreams: got %v, want %v", got, upstreams)
 	}
 	if !c.Given("upstreams") || c.Given("blocking.ttl") {
@@ -115,11 +115,16 @@ func TestValues(t *testing.T) {
 		{"observe until a time", "blocking: {observe: 2026-12-31T20:00:00Z}", func(c *Config) any { return c.Blocking.Observe }, Observe{On: true, Until: time.Date(2026, 12, 31, 20, 0, 0, 0, time.UTC)}},
 		{"an alias stands for what it names", "groups: [&g {name: a, mode: nodata}, {<<: *g, name: b}]", func(c *Config) any { return c.Groups[1] }, Group{Name: "b", Mode: "nodata"}},
 		{"IPv4 in IPv6 is IPv4", "upstreams: ['[::ffff:192.0.2.1]:53']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.1:53"},
-		{"an upstream by TLS", "upstreams: [tls://192.0.2.1#dns.example]", func(c *Config) any { return c.Upstreams[0].Address }, ServerAddress{netip.MustParseAddrPort("192.0.2.1:853"), "tls", "dns.example"}},
+		{"an upstream by TLS", "upstreams: [tls://192.0.2.1#dns.example]", func(c *Config) any { return c.Upstreams[0].Address }, ServerAddress{AddrPort: netip.MustParseAddrPort("192.0.2.1:853"), Transport: "tls", Name: "dns.example"}},
 		{"an upstream by TLS without a name", "upstreams: ['TLS://[2001:db8::1]:8853']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tls://[2001:db8::1]:8853"},
 		{"an upstream by TLS in a list", "upstreams:\n  - tls://192.0.2.1#DNS.example. # the first\n", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tls://192.0.2.1:853#dns.example"},
 		{"an upstream by TCP", "upstreams: [tcp://192.0.2.1]", func(c *Config) any { return c.Upstreams[0].Address.String() }, "tcp://192.0.2.1:53"},
 		{"an upstream by UDP is as without", "upstreams: [udp://192.0.2.1]", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.1:53"},
+		{"an upstream by HTTPS", "upstreams: ['https://192.0.2.1#dns.example']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "https://192.0.2.1:443/dns-query#dns.example"},
+		{"an upstream by HTTPS and name", "upstream_bootstrap: [192.0.2.9]\nupstreams: ['https://DNS.example:8443/a/b{?dns}']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "https://dns.example:8443/a/b{?dns}"},
+		{"an upstream by a name and its addresses", "upstreams: [{address: 'tls://dns.example', addresses: [192.0.2.1, '2001:db8::1'], pins: ['" + pinOfNothing + "']}]", func(c *Config) any { return fmt.Sprint(c.Upstreams[0]) }, "{tls://dns.example:853 [192.0.2.1 2001:db8::1] [" + pinOfNothing + "] false}"},
+		{"an upstream by a stamp", "upstreams: ['sdns://AAEAAAAAAAAACjE5Mi4wLjIuNTM']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.53:53"},
+		{"a forward by TLS", "forward: [{zones: [corp.example], upstreams: ['tls://192.0.2.1#dns.example']}]", func(c *Config) any { return c.Forward[0].Upstreams[0].String() }, "tls://192.0.2.1:853#dns.example"},
 		{"a link-local upstream keeps its zone", "upstreams: ['fe80::1%eth0']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "[fe80::1%eth0]:53"},
 		{"a path of the file begins at its directory", "data: {dir: d}", func(c *Config) any { return c.Data.Dir }, "d"},
 	} {
@@ -169,14 +174,27 @@ func TestMistakes(t *testing.T) {
 		{"the same address twice", "listen: {dns: ['192.0.2.1:53', 192.0.2.1]}", `1: listen.dns[1]: found "192.0.2.1:53" a second time, first as listen.dns[0]; expected each address once`},
 		{"an upstream that is no host", "upstreams: [0.0.0.0]", `1: upstreams[0]: found "0.0.0.0:53"; expected the address and port of a resolver`},
 		{"an upstream without address", "upstreams: [{trust_ad: true}]", "1: upstreams[0]: no address; expected one in every entry"},
-		{"an upstream by TLS and name alone", "upstreams: ['tls://dns.example']", `1: upstreams[0].address: found "tls://dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"a transport that there is not", "upstreams: ['quic://192.0.2.1']", `1: upstreams[0].address: found "quic://192.0.2.1"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"a server name without TLS", "upstreams: ['tcp://192.0.2.1#dns.example']", `1: upstreams[0].address: found "tcp://192.0.2.1#dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"a server name of bare addresses", "upstreams: ['192.0.2.1#dns.example']", `1: upstreams[0].address: found "192.0.2.1#dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"an empty server name", "upstreams: ['tls://192.0.2.1#']", `1: upstreams[0].address: found "tls://192.0.2.1#"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
-		{"an upstream with a path", "upstreams: ['tls://192.0.2.1/dns#a.example']", `1: upstreams[0].address: found "tls://192.0.2.1/dns#a.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"an upstream by a name that nobody looks up", "upstreams: ['tls://dns.example']", `1: upstreams[0]: found "tls://dns.example:853", a name that nobody is there to look up; expected addresses: [ADDRESS] in this entry, or upstream_bootstrap: [ADDRESS] with a resolver that is asked for such names`},
+		{"a transport that there is not", "upstreams: ['dtls://192.0.2.1']", `1: upstreams[0].address: found "dtls://192.0.2.1"; expected ` + serverForms},
+		{"a server name without TLS", "upstreams: ['tcp://192.0.2.1#dns.example']", `1: upstreams[0].address: found "tcp://192.0.2.1#dns.example"; expected ` + serverForms},
+		{"a server name of bare addresses", "upstreams: ['192.0.2.1#dns.example']", `1: upstreams[0].address: found "192.0.2.1#dns.example"; expected ` + serverForms},
+		{"an empty server name", "upstreams: ['tls://192.0.2.1#']", `1: upstreams[0].address: found "tls://192.0.2.1#"; expected behind # the name that the server's certificate is for`},
+		{"an upstream with a path", "upstreams: ['tls://192.0.2.1/dns#a.example']", `1: upstreams[0].address: found "tls://192.0.2.1/dns#a.example"; expected an address before #, as in tls://192.0.2.1#NAME; a NAME alone needs no #`},
+		{"a name in clear", "upstreams: ['tcp://dns.example']", `1: upstreams[0].address: found "tcp://dns.example"; expected ` + serverForms},
+		{"a name with another behind #", "upstreams: ['tls://dns.example#other.example']", `1: upstreams[0].address: found "tls://dns.example#other.example"; expected an address before #, as in tls://192.0.2.1#NAME; a NAME alone needs no #`},
+		{"a path with a space", "upstreams: ['https://192.0.2.1/dns query']", `1: upstreams[0].address: found "https://192.0.2.1/dns query"; expected a path of printable ASCII such as /dns-query, or /dns-query{?dns} to ask by GET`},
+		{"another template", "upstreams: ['https://192.0.2.1/{dns}']", `1: upstreams[0].address: found "https://192.0.2.1/{dns}"; expected a path of printable ASCII such as /dns-query, or /dns-query{?dns} to ask by GET`},
+		{"a stamp that is none", "upstreams: ['sdns://xyz']", `1: upstreams[0].address: found "sdns://xyz"; expected ` + badStamp},
+		{"a stamp of DNSCrypt", "upstreams: ['sdns://AQcAAAAAAAAA']", `1: upstreams[0].address: found "sdns://AQcAAAAAAAAA"; expected a stamp of another kind: this one is for DNSCrypt, which Telltale does not speak. Many servers also have one for DNS over HTTPS or TLS`},
+		{"a pin that is none", "upstreams: [{address: 'tls://192.0.2.1', pins: [sha256/AAAA]}]", `1: upstreams[0].pins[0]: found "sha256/AAAA"; expected sha256/ and the SHA-256 of a public key in base64, as in sha256/ and 44 characters`},
+		{"pins in clear", "upstreams: [{address: 192.0.2.1, pins: ['" + pinOfNothing + "']}]", `1: upstreams[0].pins: pins of a server that is asked without TLS; expected pins only with tls:// or https://`},
+		{"addresses beside an address", "upstreams: [{address: 'tls://192.0.2.1', addresses: [192.0.2.2]}]", `1: upstreams[0].addresses: addresses beside the one in "tls://192.0.2.1:853"; expected addresses only where address has a name, as in tls://dns.example`},
+		{"addresses that are none", "upstreams: [{address: 'tls://dns.example', addresses: [0.0.0.0]}]", `1: upstreams[0].addresses: an address that no server has; expected the addresses of dns.example`},
+		{"bootstrap by this server", "listen: {dns: ['127.0.0.1:53']}\nupstream_bootstrap: [127.0.0.1]", `2: upstream_bootstrap[0]: found "127.0.0.1:53", where this server itself listens (listen.dns); expected another server: this one would wait for itself`},
+		{"bootstrap by name", "upstream_bootstrap: [dns.example]", `1: upstream_bootstrap[0]: found "dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53`},
+		{"bootstrap by nobody", "upstream_bootstrap: [0.0.0.0]", `1: upstream_bootstrap[0]: found "0.0.0.0:53"; expected the address and port of a resolver`},
 		{"an upstream twice by TLS", "upstreams: ['tls://192.0.2.1', 'tls://192.0.2.1:853']", `1: upstreams[1]: found "tls://192.0.2.1:853" a second time, first as upstreams[0]; expected each address once`},
-		{"an upstream by name", "upstreams: [dns.example]", `1: upstreams[0].address: found "dns.example"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"an upstream by name", "upstreams: [dns.example]", `1: upstreams[0].address: found "dns.example"; expected ` + serverForms},
 		{"everybody allowed", "access: {allow: ['::/0']}", `1: access.allow[0]: found "::/0", the whole Internet; expected the networks to be served: an open resolver is used for attacks on others`},
 		{"a domain that is none", "rebind: {allow: [a..b, 192.0.2.1]}", "1: rebind.allow[0]: found \"a..b\"; expected a domain such as plex.direct\n1: rebind.allow[1]: found \"192.0.2.1\"; expected a domain such as plex.direct"},
 		{"custom without addresses", "blocking: {mode: custom}", "1: blocking.mode: custom without addresses; expected the addresses to answer with in blocking.custom"},
@@ -186,9 +204,6 @@ func TestMistakes(t *testing.T) {
 		{"a subscription to a file", "lists: {subscriptions: [{name: a, url: file:///etc/passwd}]}", `1: lists.subscriptions[0].url: found "file:///etc/passwd"; expected an http or https URL without a user and password`},
 		{"a subscription without URL", "lists: {subscriptions: [{name: a}]}", "1: lists.subscriptions[0]: no url; expected one in every entry"},
 		{"a refresh every second", "lists: {subscriptions: [{name: a, url: http://a.example/, refresh: 1s}]}", "1: lists.subscriptions[0].refresh: found 1s; expected at least 1m"},
-		{"a catalogue that nobody signs", "catalog: {url: https://a.example/c.zip}", "1: catalog.url: no catalog.key beside it; expected the public key of whoever publishes the catalogue: what is fetched says what is blocked"},
-		{"a key of another kind", "catalog: {url: https://a.example/c.zip, key: abc}", `1: catalog.key: found "abc"; expected a public key of minisign: the line of 56 letters from the file that ends in .pub`},
-		{"a key alone", "catalog: {key: RWQRIjNEVWZ3iNOGj9lodzDq4m5DoEOJmW7MmdnhrUzwhbLKIh4LUVGW}", "1: catalog.key: no catalog.url beside it; expected where the catalogue that is signed by it is fetched from"},
 		{"a device of no kind", "devices: [{name: a}]", "1: devices[0]: nothing to know the device by; expected mac, address, prefix or client_id"},
 		{"a device named as one without a name is", "devices: [{name: \"mac:02:00:00:00:00:01\", address: 192.0.2.1}]", `1: devices[0].name: found "mac:02:00:00:00:00:01", as devices without a name are called; expected another name`},
 		{"a device named as this machine is", "devices: [{name: this-host, address: 192.0.2.1}]", `1: devices[0].name: found "this-host", as devices without a name are called; expected another name`},
@@ -198,7 +213,7 @@ func TestMistakes(t *testing.T) {
 		{"a second document", "blocking: {}\n---\nblocking: {}", "2: a second document after ---; expected one document"},
 		{"what is not YAML", "blocking: {\n", "1: not YAML: did not find expected node content"},
 		{"a tab", "blocking:\n\tttl: 5s", "2: not YAML: found character that cannot start any token: indent with spaces, not tabs, and put quotes around what begins with @, ` or %"},
-		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, limits, log, messages, devices, groups, control or node"},
+		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, data, cache, blocking, access, rebind, special, local, limits, log, messages, devices, groups, control or node"},
 		{"all of them at once", "a: 1\nblocking: {ttl: x}\nlog: {size: 1}", "1: a: there is no such setting\n2: blocking.ttl: found \"x\"; expected a duration such as 10s, 24h or 365d\n3: log.size: found 1; expected at least 1MB"},
 	} {
 		_, err := load(t, f.text)
@@ -264,7 +279,7 @@ func TestMistakesInTheEnvironment(t *testing.T) {
 		{"an unknown variable", "TELLTALE_LISTEN_DSN=1", "TELLTALE_LISTEN_DSN: there is no such setting; did you mean TELLTALE_LISTEN_DNS?"},
 		{"one under another section", "TELLTALE_LOG_LEVEL=debug", "TELLTALE_LOG_LEVEL: there is no such setting; did you mean TELLTALE_MESSAGES_LEVEL?"},
 		{"a wrong value", "TELLTALE_BLOCKING_TTL=fast", `TELLTALE_BLOCKING_TTL: blocking.ttl: found "fast"; expected a duration such as 10s, 24h or 365d`},
-		{"a wrong value in a list", "TELLTALE_UPSTREAMS=192.0.2.1,here", `TELLTALE_UPSTREAMS: upstreams[1].address: found "here"; expected ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME`},
+		{"a wrong value in a list", "TELLTALE_UPSTREAMS=192.0.2.1,here", `TELLTALE_UPSTREAMS: upstreams[1].address: found "here"; expected ` + serverForms},
 		{"entries", "TELLTALE_DEVICES=tv", "TELLTALE_DEVICES: devices: cannot be set by a variable; expected it in the settings file"},
 	} {
 		_, err := build("telltale.yaml", []byte("upstreams: [192.0.2.1, 192.0.2.2]"), nil, []string{f.env})
@@ -392,3 +407,6 @@ func withDefaults() *Config {
 	c.derive()
 	return c
 }
+
+// pinOfNothing is a pin that no key has.
+const pinOfNothing = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

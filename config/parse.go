@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"math"
 	"net"
@@ -111,34 +110,6 @@ func parseAddrPort(text string, port uint16) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a, port), ok
 }
 
-// parseServerAddress reads ADDRESS:PORT, or a URL of it: udp://ADDRESS:PORT,
-// tcp://ADDRESS:PORT or tls://ADDRESS:PORT#NAME. Without a port it is 53, or 853 for
-// tls.
-func parseServerAddress(text string) (a ServerAddress, ok bool) {
-	port := uint16(53)
-	rest := text
-	if scheme, after, isURL := strings.Cut(text, "://"); isURL {
-		switch scheme = strings.ToLower(scheme); scheme {
-		case "udp":
-		case "tcp":
-			a.Transport = scheme
-		case "tls":
-			a.Transport, port = scheme, 853
-		default:
-			return a, false
-		}
-		rest = after
-	}
-	if address, name, named := strings.Cut(rest, "#"); named {
-		if a.Name, ok = parseDomain(name); !ok || a.Transport != "tls" || a.Name == "." {
-			return ServerAddress{}, false
-		}
-		rest = address
-	}
-	a.AddrPort, ok = parseAddrPort(rest, port)
-	return a, ok
-}
-
 func parseAddr(text string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(text)
 	return a.Unmap(), err == nil
@@ -199,13 +170,6 @@ func parseURL(text string) (string, bool) {
 	return text, u.Scheme == "https" || u.Scheme == "http"
 }
 
-// parseKey takes a public key of minisign: the letters "Ed", its id of 8 octets and
-// 32 octets of Ed25519.
-func parseKey(text string) (string, bool) {
-	key, err := base64.StdEncoding.DecodeString(text)
-	return text, err == nil && len(key) == 2+8+32 && string(key[:2]) == "Ed"
-}
-
 // parseName takes what can stand in a line of output and in a file name.
 func parseName(text string) (string, bool) {
 	printable := func(r rune) bool { return unicode.IsPrint(r) && r != '/' && r != '\\' && r != unicode.ReplacementChar }
@@ -255,8 +219,11 @@ func parse(text string, s *setting, v reflect.Value) (ok bool, expected, near st
 		*p, ok = parseAddrPort(text, port)
 		return ok, fmt.Sprintf("ADDRESS:PORT such as 192.0.2.1:%d or [2001:db8::1]:%[1]d", port), ""
 	case *ServerAddress:
-		*p, ok = parseServerAddress(text)
-		return ok, "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or tcp://ADDRESS, or tls://ADDRESS#NAME", ""
+		*p, expected = parseServerAddress(text)
+		return expected == "", expected, ""
+	case *Pin:
+		*p, ok = parsePin(text)
+		return ok, "sha256/ and the SHA-256 of a public key in base64, as in sha256/ and 44 characters", ""
 	case *netip.Addr:
 		*p, ok = parseAddr(text)
 		return ok, "an address such as 192.0.2.1 or 2001:db8::1", ""
@@ -287,9 +254,6 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"
-	case s.is("minisign"):
-		value, ok = parseKey(text)
-		return value, ok, "a public key of minisign: the line of 56 letters from the file that ends in .pub"
 	case s.is("name"):
 		value, ok = parseName(text)
 		return value, ok, "a name of at most 100 bytes without slashes"

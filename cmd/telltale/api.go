@@ -24,7 +24,6 @@ func (a *app) apiOptions() web.Options {
 		Status: a.status, Health: a.health,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
-		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
@@ -33,7 +32,7 @@ func (a *app) apiOptions() web.Options {
 
 func (a *app) status() web.Status {
 	st := web.Status{
-		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(), Catalogue: a.catalogueStatus(),
+		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(),
 		Listen: a.listensOn(), Certificates: a.certificateStatus(), Server: web.Counters(a.server.Stats()), Upstreams: a.upstreamStatus(), Log: a.log.Stats(), Gateways: []string{},
 	}
 	for _, addr := range a.ledger.Load().Gateways() {
@@ -58,7 +57,7 @@ func (a *app) upstreamStatus() []web.Upstream {
 // upstreamOf returns an upstream as the API and --json have it.
 func upstreamOf(u *upstream.Status) web.Upstream {
 	out := web.Upstream{
-		ID: u.ID, Addr: u.Addr.String(), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+		ID: u.ID, Addr: addressText(u.Addr), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
 		Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
 		Answers: u.Answers, Latency: web.Latency(u.Latency), ByKind: map[string]uint64{}, LastError: u.LastError, Hedged: u.Hedged,
 	}
@@ -69,6 +68,14 @@ func upstreamOf(u *upstream.Status) web.Upstream {
 		out.LastAt = u.LastAt.UTC()
 	}
 	return out
+}
+
+// addressText returns an address as text; empty for that of a server that is not found yet.
+func addressText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // unwatched returns whose changes come in force late.
@@ -139,7 +146,6 @@ func (a *app) explain(ctx context.Context, q web.Question) (web.Explanation, err
 	group := a.lists.Current().GroupOf(settings, addr)
 	e := inspect.Explain(a.lists, &name, typ, group)
 	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action), a.server.Zone(&name))
-	out.Edition = a.edition.Load().Name()
 	if q.Offline {
 		return out, nil
 	}

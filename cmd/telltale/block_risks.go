@@ -11,7 +11,11 @@ import (
 )
 
 // blockRisks says what may break where a name and everything below it is blocked.
-func blockRisks(known *catalog.Catalog, name *dnswire.Name) []string {
+func blockRisks(name *dnswire.Name) ([]string, error) {
+	known, err := catalog.Load()
+	if err != nil {
+		return nil, err
+	}
 	text := name.String()
 	var risks []string
 	if suffixes.Is(name.Wire()) || !strings.Contains(text, ".") {
@@ -40,19 +44,15 @@ func blockRisks(known *catalog.Catalog, name *dnswire.Name) []string {
 		}
 		risks = append(risks, fmt.Sprintf("%s (%s, %s): blocking breaks %s", which, c.vendor, c.tier, c.what))
 	}
-	return risks
+	return risks, nil
 }
 
 // confirmBlock shows what a block may break, and asks whether it is meant. Where
 // nobody can be asked, it is an error.
 func (cl *cli) confirmBlock(name *dnswire.Name) error {
-	known, err := cl.catalogue()
-	if err != nil {
+	risks, err := blockRisks(name)
+	if err != nil || len(risks) == 0 {
 		return err
-	}
-	risks := blockRisks(known, name)
-	if len(risks) == 0 {
-		return nil
 	}
 	const most = 8
 	for i, r := range risks {

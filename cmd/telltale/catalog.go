@@ -33,7 +33,7 @@ regions and countries: what fits is counted, and its names are listed. With
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			known, err := cl.catalogue()
+			known, err := catalog.Load()
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ regions and countries: what fits is counted, and its names are listed. With
 		},
 	})
 	c.Flags().BoolVar(&optOut, "opt-out", optOut, "show who a vendor is, and what can be switched off")
-	c.AddCommand(cl.newCatalogEdition(), cl.newCatalogUpdate(), cl.newCatalogAccept(), cl.newCatalogCheck(), cl.newCatalogExport(), cl.newCatalogPack())
+	c.AddCommand(cl.newCatalogCheck(), cl.newCatalogExport())
 	return c
 }
 
@@ -110,7 +110,7 @@ A single list is written by 'telltale lists export'.`,
 		Example: "  telltale catalog export ./catalogue\n  telltale catalog export ./new --since ./old/catalogue.json",
 		Args:    oneArg("folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			known, err := cl.catalogue()
+			known, err := catalog.Load()
 			if err != nil {
 				return err
 			}

@@ -113,7 +113,6 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 		newClient(cfg).do(ctx, http.MethodPost, "/log/flush", nil, nil) // what follows reads the log
 	}
 	d.lists(ctx, cfg)
-	d.catalogue(ctx, cfg)
 	d.data(cfg, &st)
 	d.clients(ctx, cfg, &st)
 	d.refusals(ctx, cfg, &st)
@@ -201,7 +200,7 @@ func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status
 func (d *doctor) upstreams(st *web.Status) {
 	general := 0
 	for i := range st.Upstreams {
-		if len(st.Upstreams[i].Zones) == 0 {
+		if isGeneral(&st.Upstreams[i]) {
 			general++
 		}
 	}
@@ -211,7 +210,7 @@ func (d *doctor) upstreams(st *web.Status) {
 	asked := 0
 	for i := range st.Upstreams {
 		u := &st.Upstreams[i]
-		if d.upstream(u) && len(u.Zones) == 0 {
+		if d.upstream(u) && isGeneral(u) {
 			asked++
 		}
 		if u.Returned > 0 {
@@ -225,6 +224,9 @@ func (d *doctor) upstreams(st *web.Status) {
 		d.say("wrong", "upstreams", "none can be asked: only listed names, those of your own and those of forward are answered")
 	}
 }
+
+// isGeneral reports whether an upstream is asked for all names.
+func isGeneral(u *web.Upstream) bool { return len(u.Zones) == 0 && u.Source != "bootstrap" }
 
 // upstream says how an upstream does, and reports whether it is asked.
 func (d *doctor) upstream(u *web.Upstream) (asked bool) {
@@ -255,7 +257,7 @@ func zonesText(zones []string) string {
 
 // strayMeans says what packets are a sign of that fit no query.
 func strayMeans(u *web.Upstream) string {
-	if u.Transport == upstream.TLS.String() {
+	if u.Transport != upstream.UDP.String() && u.Transport != upstream.TCP.String() {
 		return "that server answers wrongly; set another upstream"
 	}
 	return "somebody may be forging answers"
@@ -335,21 +337,6 @@ func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
 		}
 	}
 	d.say("ok", "lists", "%d lists with %d rules", len(all), rules)
-}
-
-// catalogue says which edition is in force, and why not a later one.
-func (d *doctor) catalogue(ctx context.Context, cfg *config.Config) {
-	k, err := catalogueStatus(ctx, cfg)
-	switch {
-	case err != nil:
-		d.say("wrong", "catalogue", "%v", err)
-		return
-	case k.Held != "":
-		d.say("warning", "catalogue", "not in force: %s", catalogueHeld(&k))
-	case k.Error != "":
-		d.say("warning", "catalogue", "no later edition could be fetched from %s (%d attempts): %s", k.URL, k.Failures, k.Error)
-	}
-	d.say("ok", "catalogue", "edition %s is in force", k.Edition)
 }
 
 // willBeMade says of a directory that is missing whether the server can make it.

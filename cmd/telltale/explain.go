@@ -121,8 +121,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	if err != nil {
 		return web.Explanation{}, err
 	}
-	o := stoppedListOptions(cfg)
-	lists, err := blocklists.OpenReadOnly(o)
+	lists, err := blocklists.OpenReadOnly(stoppedListOptions(cfg))
 	if err != nil {
 		return web.Explanation{}, err
 	}
@@ -134,9 +133,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 		return web.Explanation{}, err
 	}
 	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS), zones)
-	out := explanationOf(e, special, zones.Find(name))
-	out.Edition = o.Edition
-	return out, nil
+	return explanationOf(e, special, zones.Find(name)), nil
 }
 
 // explanationOf puts together what lists say of a name, what the server makes of it by

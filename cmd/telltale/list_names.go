@@ -19,8 +19,7 @@ const shippedPrefix = "shipped:"
 // listNameMistakes finds names of lists in the settings that no list has, and
 // subscriptions that are called as another list is.
 func listNameMistakes(cfg *config.Config) error {
-	edition, _ := editionInForce(cfg) // whoever puts it in force says what is wrong with it
-	shipped, err := shippedNames(edition)
+	shipped, err := shippedNames()
 	if err != nil {
 		return err
 	}
@@ -65,8 +64,8 @@ func fileNames(dir string) []string {
 	return names
 }
 
-func shippedNames(edition *catalog.Edition) (names []string, err error) {
-	files, err := fs.Glob(edition.FS(), "*.txt")
+func shippedNames() (names []string, err error) {
+	files, err := fs.Glob(catalog.FS(), "*.txt")
 	for _, file := range files {
 		names = append(names, strings.TrimSuffix(file, ".txt"))
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -32,7 +34,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		size = -1
 	}
 	return resolver.Options{
-		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, Upstreams: upstream.Options{Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg)}, CacheSize: size, Settings: serverSettings(cfg),
+		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, Upstreams: upstreamOptions(cfg), CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }
@@ -54,12 +56,24 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 }
 
 // transports are the words of the settings for how an upstream is asked.
-var transports = map[string]upstream.Transport{"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS}
+var transports = map[string]upstream.Transport{"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS, "https": upstream.HTTPS}
+
+func upstreamOptions(cfg *config.Config) upstream.Options {
+	return upstream.Options{
+		Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
+	}
+}
 
 func upstreams(cfg *config.Config) []upstream.Server {
 	var all []upstream.Server
-	for _, u := range cfg.Upstreams {
-		all = append(all, upstream.Server{Addr: u.Address.AddrPort, Transport: transports[u.Address.Transport], Name: u.Address.Name, TrustAD: u.TrustAD})
+	for i := range cfg.Upstreams {
+		u := &cfg.Upstreams[i]
+		s := serverAt(u.Address)
+		s.Addresses, s.TrustAD = u.Addresses, u.TrustAD
+		for _, p := range u.Pins {
+			s.Pins = append(s.Pins, upstream.Pin{Sum: p})
+		}
+		all = append(all, s)
 	}
 	return all
 }
@@ -71,13 +85,21 @@ func choice(cfg *config.Config) upstream.Choice {
 	return upstream.Choice{Strategy: strategies[cfg.Strategy], NoHedging: !cfg.Hedging}
 }
 
+func serverAt(a config.ServerAddress) upstream.Server {
+	s := upstream.Server{Addr: a.AddrPort, Transport: transports[a.Transport], Host: a.Host, Name: a.Name, Path: a.Path}
+	for hashes := []byte(a.Hashes); len(hashes) > 0; hashes = hashes[sha256.Size:] {
+		s.Pins = append(s.Pins, upstream.Pin{Certificate: true, Sum: [sha256.Size]byte(hashes[:sha256.Size])})
+	}
+	return s
+}
+
 // forwards are the zones with servers of their own.
 func forwards(cfg *config.Config) []upstream.Forward {
 	var all []upstream.Forward
 	for i := range cfg.Forward {
 		f := upstream.Forward{Zones: cfg.Forward[i].Domains()}
 		for _, a := range cfg.Forward[i].Upstreams {
-			f.Servers = append(f.Servers, upstream.Server{Addr: a})
+			f.Servers = append(f.Servers, serverAt(a))
 		}
 		all = append(all, f)
 	}
@@ -103,10 +125,9 @@ func modeOf(words ...string) *blocklists.Mode {
 // listOptions are the settings of the lists. before are the settings that are
 // still in force: a device that cfg has no more keeps its settings while queries
 // may still be under way that know it.
-func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *catalog.Edition) blocklists.Options {
+func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.Options {
 	o := blocklists.Options{
-		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir,
-		Shipped: edition.FS(), Edition: edition.Name(), Claims: edition.Claims(),
+		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(), Claims: catalog.Claims(),
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
 	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)
@@ -132,8 +153,7 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *cat
 
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
-	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := listOptions(cfg, cfg, newGroupNumbers(cfg), edition)
+	o := listOptions(cfg, cfg, newGroupNumbers(cfg))
 	o.Subscribed = copies(cfg)
 	named := ""
 	if cfg.Local.DeviceSuffix != "" {
@@ -234,7 +254,7 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 	}
 	of := cfg.Groups[at]
 	g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
-	g.Schedule, g.StripECH = schedule(&of.Schedule), of.StripECH
+	g.Schedule = schedule(&of.Schedule)
 	g.Mode = modeOf(d.Mode, of.Mode)
 	g.Tags = []string{of.Name}
 	return g

@@ -26,7 +26,6 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/bench/zone"
-	"telltale/blocklists/catalog"
 	"telltale/resolver/dnstest"
 )
 
@@ -36,7 +35,8 @@ import (
 //
 //	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/. With upstreams of its own, {upstream} is the one that every scenario has
 //	upstream.zone   what the upstream knows
-//	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files
+//	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files. By other ways it is at
+//	                {NAME.zone/tls} and {NAME.zone/https}, on the ports {NAME.zone/tls/port} and so on; {pin} is the key of all
 //	upstream.way    how it and the way to it behave, see behave; NAME.way of another server
 //	certificate     names and addresses: files tls.pem and tls.key of a certificate for them, which queries by TLS trust
 //	steps           what happens, a step a line; "#" begins a comment
@@ -53,14 +53,11 @@ import (
 //	log KEY=VALUE ...              the log has a row for the name asked last, or that of name=, with these fields
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
-//	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
-//	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
 //	eventually                     repeat the last query until the wants that follow it hold
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
-//	restart                        stop it, and start it again
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {
@@ -115,7 +112,6 @@ type scene struct {
 	others map[string]func()      // stops each of the other servers
 	mute   *atomic.Bool           // whether the upstream answers nothing
 	places *strings.Replacer      // of what stands for an address or a path
-	sign   func(path string) error
 
 	question []string // of the last query
 	reply    *dns.Msg
@@ -155,17 +151,22 @@ func runScenario(t *testing.T, file, text string) {
 	s.heard = func(name string) bool { mu.Lock(); defer mu.Unlock(); return names[strings.ToLower(dns.Fqdn(name))] }
 	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
 	defer web.Close()
-	keys := newSigningKeys(t)
-	s.sign = keys.sign
-	places := []string{"{http}", web.URL, "{upstream}", upstream.String(), "{key}", keys.public, "{other}", keys.other,
-		"{edition}", catalog.Shipped().Name(), "{edition+1}", laterEdition(1), "{edition+2}", laterEdition(2)}
+	places := []string{"{http}", web.URL, "{upstream}", upstream.String()}
 	s.others = map[string]func(){}
+	var key *dnstest.Certificate
 	for name, p := range s.parts {
 		if strings.HasSuffix(name, ".zone") && name != "upstream.zone" {
 			addr, stop := serveZone(t, p.text, s.parts[strings.TrimSuffix(name, ".zone")+".way"].text)
 			t.Cleanup(stop)
 			s.others[name] = stop
 			places = append(places, "{"+name+"}", addr.String())
+			if strings.Contains(text, "{"+name+"/") {
+				if key == nil {
+					key = dnstest.NewCertificate(t, time.Now().Add(24*time.Hour), "dns.example")
+					places = append(places, "{pin}", key.Pin())
+				}
+				places = append(places, serveEncrypted(t, key, name, p.text)...)
+			}
 		}
 	}
 	s.places = strings.NewReplacer(places...)
@@ -214,6 +215,33 @@ func serveZone(t *testing.T, text, way string) (addr netip.AddrPort, stop func()
 		t.Fatal(err)
 	}
 	return addr, sync.OnceFunc(end)
+}
+
+// serveEncrypted starts servers that know the records of text, by TLS and HTTPS, and returns
+// what stands for them. Their certificate, of no authority, is c.
+func serveEncrypted(t *testing.T, c *dnstest.Certificate, name, text string) (places []string) {
+	t.Helper()
+	handle, err := zone.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(query []byte) []byte {
+		var q dns.Msg
+		if err := q.Unpack(query); err != nil {
+			return nil
+		}
+		reply, err := wholeReply(handle, nil, &q).Pack()
+		if err != nil {
+			return nil
+		}
+		return reply
+	}
+	byTLS := dnstest.StartStream(t, c, dnstest.EachQuery(func(_ net.Conn, query []byte, send func([]byte)) { send(answer(query)) }))
+	byHTTPS := dnstest.StartHTTPS(t, c, func(w http.ResponseWriter, _ *http.Request, query []byte) { dnstest.WriteReply(w, answer(query)) })
+	for way, addr := range map[string]netip.AddrPort{"tls": byTLS.Addr, "https": byHTTPS.Addr} {
+		places = append(places, "{"+name+"/"+way+"}", addr.String(), "{"+name+"/"+way+"/port}", strconv.Itoa(int(addr.Port())))
+	}
+	return places
 }
 
 // behave lets an upstream, or the way to it, behave as words say:
@@ -438,14 +466,6 @@ func (s *scene) step(words []string) error {
 		dnstest.WaitFor(s.t, func() bool { return slices.Equal(s.srv.app.certificateStatus()[0].Names, args) }, func() string { return s.at + ": the certificate is not in use" })
 	case "remove":
 		return os.Remove(filepath.Join(s.dir, args[0]))
-	case "catalogue":
-		n, err := strconv.Atoi(args[1])
-		if err != nil {
-			return err
-		}
-		return writeCatalogue(filepath.Join(s.dir, args[0]), laterEdition(n))
-	case "sign":
-		return s.sign(filepath.Join(s.dir, args[0]))
 	case "run":
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
@@ -457,9 +477,6 @@ func (s *scene) step(words []string) error {
 		s.mute.Store(words[0] == "mute")
 	case "stop":
 		s.srv.stop()
-	case "restart":
-		s.srv.stop()
-		s.srv.start()
 	case "out":
 		text, without := strings.CutPrefix(strings.Join(args, " "), "!")
 		if strings.Contains(s.out, text) == without {
