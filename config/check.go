@@ -64,8 +64,11 @@ func (c *Config) checkCertificates(d *decoding) {
 		}
 		unique(d, first, f.Certificate, key+".certificate", "file")
 	}
-	if len(c.Listen.TLS) > 0 && len(c.TLS.Certificates) == 0 {
-		d.mistake("listen.tls", "no certificate to show", "the files of one in tls.certificates")
+	if len(c.Listen.TLS) > 0 && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority {
+		d.mistake("listen.tls", "no certificate to show", "the files of one in tls.certificates, or tls.authority: local")
+	}
+	if c.TLS.Authority == LocalAuthority && len(c.TLS.Names) == 0 {
+		d.mistake("tls.names", "no name", "at least one, which clients use")
 	}
 }
 

@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
+// "domain", "host", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -71,7 +71,12 @@ type Listen struct {
 // TLS is how this server shows to clients of encrypted transports who it is.
 type TLS struct {
 	Certificates []Certificate `key:"certificates"`
+	Authority    string        `key:"authority" words:"none local"`
+	Names        []string      `key:"names,host"` // and addresses; what the local authority vouches for
 }
+
+// LocalAuthority is what TLS.Authority says where Telltale makes certificates itself.
+const LocalAuthority = "local"
 
 // A Certificate is the files of one.
 type Certificate struct {
@@ -238,6 +243,7 @@ func defaults() *Config {
 			netip.AddrPortFrom(netip.IPv6Unspecified(), 53),
 		}},
 		Strategy: "in-order", Hedging: true,
+		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour},

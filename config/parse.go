@@ -162,6 +162,15 @@ func parseDomain(text string) (string, bool) {
 	return strings.ToLower(name), err != nil
 }
 
+// parseHost returns a domain, or an address.
+func parseHost(text string) (string, bool) {
+	if a, ok := parseAddr(text); ok && a.Zone() == "" {
+		return a.String(), true
+	}
+	name, ok := parseDomain(text)
+	return name, ok && name != "."
+}
+
 func parseURL(text string) (string, bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil {
@@ -248,6 +257,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("domain"):
 		value, ok = parseDomain(text)
 		return value, ok, "a domain such as plex.direct"
+	case s.is("host"):
+		value, ok = parseHost(text)
+		return value, ok, "a name such as dns.example, or an address such as 192.0.2.1"
 	case s.is("zone"):
 		value, ok = parseZone(text)
 		return value, ok, "a domain such as lan, or a prefix such as 192.168.1.0/24"

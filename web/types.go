@@ -35,6 +35,7 @@ type Certificate struct {
 	Issuer    string    `json:"issuer"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	Authority bool      `json:"authority,omitempty" doc:"It is the server's own authority, whose root clients are given."`
 	Refused   string    `json:"refused,omitempty" doc:"Why what the file holds now is not in use."`
 }
 

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/xml"
+	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -30,5 +34,48 @@ func TestDoctorSaysHowCertificatesDo(t *testing.T) {
 		if len(d.findings) != 1 || d.findings[0].State != c.state || !strings.Contains(d.findings[0].Says, c.says) {
 			t.Errorf("%+v: got %+v, want %s, %q", c.c, d.findings, c.state, c.says)
 		}
+	}
+}
+
+// A profile is a property list as Apple's systems read it.
+func TestAProfileIsAPropertyList(t *testing.T) {
+	p := profile{server: "<dns&example>", addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr("fd00::2")}}
+	plain := p.text()
+	p.everywhere, p.root = true, &x509.Certificate{Raw: []byte("root")}
+	for _, text := range []string{plain, p.text()} {
+		d := xml.NewDecoder(strings.NewReader(text))
+		key := ""
+		values := map[string]string{}
+		for {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			if c, ok := token.(xml.CharData); ok && strings.TrimSpace(string(c)) != "" {
+				if name := strings.TrimSpace(string(c)); key == "" {
+					key = name
+				} else {
+					values[key] += name + " "
+				}
+			}
+			if e, ok := token.(xml.StartElement); ok && e.Name.Local == "key" {
+				key = ""
+			}
+		}
+		if values["ServerName"] != "<dns&example> " || values["ServerAddresses"] != "192.168.1.2 fd00::2 " || !strings.HasSuffix(values["PayloadType"], "Configuration ") {
+			t.Errorf("%v", values)
+		}
+		if text == plain != (values["DNSServerAddressMatch"] == "192.168.1.2 fd00::2 ") || text == plain != (values["Action"] == "Connect Disconnect ") {
+			t.Errorf("rules %q for %q", values["Action"], values["DNSServerAddressMatch"])
+		}
+		if text != plain && values["PayloadContent"] != "cm9vdA== " {
+			t.Errorf("root %q", values["PayloadContent"])
+		}
+	}
+	if p.uuid("dns") == p.uuid("root") || p.uuid("dns") != p.uuid("dns") || len(p.uuid("dns")) != 36 {
+		t.Errorf("%s, %s", p.uuid("dns"), p.uuid("root"))
 	}
 }

@@ -52,7 +52,7 @@ var mayImport = map[string]string{
 		"github.com/dchest/siphash github.com/miekg/dns",
 	"resolver/cache":        "dnswire",
 	"resolver/dnstest":      "github.com/miekg/dns go.uber.org/goleak", // beside tests
-	"resolver/listen/certs": "watch",
+	"resolver/listen/certs": "atomicfile watch",
 	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
 	"resolver/overload":     "golang.org/x/net",
 	"resolver/packets":      "golang.org/x/sys",

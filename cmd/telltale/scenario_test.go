@@ -45,6 +45,7 @@ import (
 // Steps:
 //
 //	query NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR]   ask; what is wanted follows
+//	trust                          queries by TLS trust the certificate that the last command printed
 //	certificate NAMES              make tls.pem and tls.key anew, and wait until they are in use
 //	want RCODE                     the reply's rcode, with no record
 //	want NAME TYPE DATA            one of its records; all must be named
@@ -464,6 +465,11 @@ func (s *scene) step(words []string) error {
 	case "certificate":
 		s.srv.trusted = s.certify(args)
 		dnstest.WaitFor(s.t, func() bool { return slices.Equal(s.srv.app.certificateStatus()[0].Names, args) }, func() string { return s.at + ": the certificate is not in use" })
+	case "trust":
+		s.srv.trusted = x509.NewCertPool()
+		if !s.srv.trusted.AppendCertsFromPEM([]byte(s.out)) {
+			return fmt.Errorf("no certificate in %q", s.out)
+		}
 	case "remove":
 		return os.Remove(filepath.Join(s.dir, args[0]))
 	case "run":

@@ -1,5 +1,6 @@
 // Package certs has the certificates by which clients know this server: read from
-// files, read again when the files change, and chosen for each client.
+// files, and read again when the files change, or made by an authority of its own; and
+// chosen for each client.
 package certs
 
 import (
@@ -23,6 +24,9 @@ import (
 type Options struct {
 	// Files are the certificates, the one for clients that name no server first.
 	Files []Files
+	// Local is an authority of this server's own; nil for none. Its certificate goes
+	// behind those of files.
+	Local *LocalAuthority
 	// Poll is the time between two looks at the files where no event tells of a
 	// change; zero for that of package watch.
 	Poll   time.Duration
@@ -33,13 +37,14 @@ type Options struct {
 // A Source has the certificates in force. Any goroutine may use it.
 type Source struct {
 	options Options
-	inForce atomic.Pointer[[]*tls.Certificate] // none is nil; their order is that of options.Files
+	inForce atomic.Pointer[[]*tls.Certificate] // none is nil; their order is that of options.Files, then that of options.Local
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu    sync.Mutex
-	pairs []pair // one for each of options.Files
+	pairs []pair     // one for each of options.Files
+	local *authority // nil for none
 }
 
 // A pair is what is known of one certificate and its files.
@@ -73,10 +78,17 @@ func Open(o Options) (*Source, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	if o.Local != nil {
+		var err error
+		if s.local, err = openAuthority(*o.Local, o.Now()); err != nil {
+			return nil, err
+		}
+		s.local.look(o.Now(), o.Logger)
+	}
 	s.swapLocked()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	if len(o.Files) > 0 {
+	if len(o.Files) > 0 || o.Local != nil {
 		s.running.Go(func() { watch.Run(ctx, watch.Options{Poll: o.Poll}, s.paths, s.look) })
 	}
 	return s, nil
@@ -131,6 +143,7 @@ type Status struct {
 	Issuer    string
 	NotBefore time.Time
 	NotAfter  time.Time
+	Authority bool  // it is the local authority itself, which clients are given
 	Err       error // why what its files hold now is not in force; nil where it is
 }
 
@@ -144,6 +157,11 @@ func (s *Source) Status() []Status {
 		st := statusOf(p.parsed.Leaf)
 		st.Files, st.Err = p.files, p.err
 		all = append(all, st)
+	}
+	if s.local != nil && s.local.leaf != nil {
+		st := statusOf(s.local.leaf.Leaf)
+		st.Files.Certificate = s.local.options.File
+		all = append(all, st, s.local.rootStatus())
 	}
 	return all
 }
@@ -174,6 +192,10 @@ func (s *Source) look() {
 		s.pairs[i].look(s.options.Logger)
 		s.pairs[i].warn(s.options.Now(), s.options.Logger)
 	}
+	if s.local != nil {
+		s.local.look(s.options.Now(), s.options.Logger)
+		s.local.warn(s.options.Now(), s.options.Logger)
+	}
 	s.swapLocked()
 }
 
@@ -181,6 +203,9 @@ func (s *Source) swapLocked() {
 	all := make([]*tls.Certificate, 0, len(s.pairs))
 	for i := range s.pairs {
 		all = append(all, s.pairs[i].parsed)
+	}
+	if s.local != nil && s.local.leaf != nil {
+		all = append(all, s.local.leaf)
 	}
 	s.inForce.Store(&all)
 }
@@ -211,7 +236,8 @@ const warnEvery = 24 * time.Hour
 
 // warn says once a day that a certificate is about to end, or has ended.
 func (p *pair) warn(now time.Time, logger *slog.Logger) {
-	text := Trouble(p.parsed.Leaf.NotBefore, p.parsed.Leaf.NotAfter, now)
+	st := statusOf(p.parsed.Leaf)
+	text := st.Trouble(now)
 	if text == "" || !p.warned.IsZero() && now.Sub(p.warned).Abs() < warnEvery {
 		return
 	}
@@ -220,14 +246,19 @@ func (p *pair) warn(now time.Time, logger *slog.Logger) {
 }
 
 // Trouble says what a person should know of a certificate's time; "" for nothing. It
-// is about to end when a fifth of its time is left, or two weeks where that is less.
-func Trouble(from, to, now time.Time) string {
-	switch soon := min(14*24*time.Hour, to.Sub(from)/5); {
-	case now.After(to):
+// is about to end when a fifth of its time is left, or two weeks where that is less; a
+// year, where each client must be given another.
+func (st *Status) Trouble(now time.Time) string {
+	most := 14 * 24 * time.Hour
+	if st.Authority {
+		most = 365 * 24 * time.Hour
+	}
+	switch soon := min(most, st.NotAfter.Sub(st.NotBefore)/5); {
+	case now.After(st.NotAfter):
 		return "has ended"
-	case now.Before(from):
+	case now.Before(st.NotBefore):
 		return "is not valid yet"
-	case to.Sub(now) < soon:
+	case st.NotAfter.Sub(now) < soon:
 		return "is about to end"
 	}
 	return ""
