@@ -82,6 +82,7 @@ func (c *Config) checkNumbers(d *decoding) {
 	if stale := c.Cache.Stale; stale > maxStale {
 		d.mistake("cache.stale", "found "+stale.String(), "at most 3d (RFC 8767), or 0 for not at all")
 	}
+	c.checkTTLs(d)
 	if n := c.Limits.Waiting; n < 1 {
 		d.mistake("limits.waiting", fmt.Sprintf("found %d", n), "at least 1")
 	}
@@ -98,6 +99,22 @@ func (c *Config) checkNumbers(d *decoding) {
 
 // maxStale is the longest that RFC 8767, 5 recommends.
 const maxStale = 3 * 24 * time.Hour
+
+// checkTTLs finds bounds of TTLs that cannot be.
+func (c *Config) checkTTLs(d *decoding) {
+	for _, bound := range []struct {
+		key   string
+		value time.Duration
+		most  string
+	}{{"cache.min_ttl", c.Cache.MinTTL, "1h"}, {"cache.max_ttl", c.Cache.MaxTTL, "24h"}, {"cache.negative_ttl", c.Cache.NegativeTTL, "3h"}} {
+		if most, _ := time.ParseDuration(bound.most); bound.value%time.Second != 0 || bound.value > most {
+			d.mistake(bound.key, "found "+bound.value.String(), "whole seconds, at most "+bound.most+", or 0 for none")
+		}
+	}
+	if most := c.Cache.MaxTTL; most > 0 && c.Cache.MinTTL > most {
+		d.mistake("cache.min_ttl", "found "+c.Cache.MinTTL.String()+", more than cache.max_ttl, "+most.String(), "at most that")
+	}
+}
 
 func (c *Config) checkLists(d *decoding) {
 	first := make(map[string]string)

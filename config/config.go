@@ -151,7 +151,11 @@ type Cache struct {
 	Dir  string `key:"dir,path,flag"` // downloads and compiled lists; unless set, "cache" in Data.Dir
 	Size Bytes  `key:"size"`          // of the answers kept in memory; 0: none
 
-	Stale time.Duration `key:"stale,live"` // how long after its time an answer is served where upstreams give none; 0: not at all
+	Stale       time.Duration `key:"stale,live"`        // how long after its time an answer is served where upstreams give none; 0: not at all
+	Prefetch    bool          `key:"prefetch,live"`     // popular names are asked for again before their time is over
+	MinTTL      time.Duration `key:"min_ttl,live"`      // bounds of the TTLs of answers; whole seconds, 0: none
+	MaxTTL      time.Duration `key:"max_ttl,live"`      //
+	NegativeTTL time.Duration `key:"negative_ttl,live"` // the most for answers that say that there is nothing
 }
 
 // Blocking is how a blocked name is answered.
@@ -246,7 +250,7 @@ func defaults() *Config {
 		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
-		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour},
+		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour, Prefetch: true},
 		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},

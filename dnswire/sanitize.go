@@ -29,9 +29,10 @@ var (
 // A Sanitized is an upstream's reply reduced to what the question asked for.
 type Sanitized struct {
 	Stored
-	TTL     uint32 // how long it may be kept, seconds; 0: not at all
-	Served  uint32 // the largest TTL in it, seconds
-	Aliases []byte // the names the answer leads to, one wire name after another
+	TTL      uint32 // how long it may be kept, seconds; 0: not at all
+	Served   uint32 // the largest TTL in it, seconds
+	Negative bool   // there is no record of the type asked for at its end
+	Aliases  []byte // the names the answer leads to, one wire name after another
 	// Addresses are all addresses in it, those of SVCB hints included.
 	Addresses []netip.Addr
 }
@@ -101,6 +102,7 @@ func (s *Sanitizer) Sanitize(reply []byte, q *Question) (Sanitized, error) {
 		return Sanitized{}, err
 	}
 	negative := s.keepAnswers(q)
+	s.out.Negative = negative
 	s.keepAuthority(q, negative)
 	if err := s.collect(); err != nil {
 		return Sanitized{}, err

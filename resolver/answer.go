@@ -48,7 +48,11 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	}
 	e, ok := s.fromCache(&q.Question, q.received, q.cached)
 	if ok {
-		return s.answerFrom(dst, q, e, cachedSource(e))
+		reply, source = s.answerFrom(dst, q, e, cachedSource(e))
+		if e.Due && source == querylog.FromCache {
+			s.prefetch(q)
+		}
+		return reply, source
 	}
 	q.expired = e != nil
 	return dst, 0

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
@@ -25,6 +26,33 @@ func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside 
 		e.Hints = c.Addresses
 	}
 	e.Private = slices.ContainsFunc(c.Addresses, rebind.IsPrivate)
+}
+
+// clamp keeps the TTLs of e, which has just come, within the bounds of the settings.
+func (s *settings) clamp(e *cache.Entry, negative bool) {
+	least, most := s.MinTTL, s.MaxTTL
+	if negative {
+		least = 0
+		if s.NegativeTTL > 0 && (most == 0 || s.NegativeTTL < most) {
+			most = s.NegativeTTL
+		}
+	}
+	if least == 0 && most == 0 || e.IsFailure() {
+		return
+	}
+	within := func(seconds uint32) uint32 {
+		seconds = max(seconds, uint32(least/time.Second))
+		if most > 0 {
+			seconds = min(seconds, uint32(most/time.Second))
+		}
+		return seconds
+	}
+	for _, off := range e.TTLs {
+		binary.BigEndian.PutUint32(e.Wire[off:], within(binary.BigEndian.Uint32(e.Wire[off:])))
+	}
+	if e.MaxTTL = within(e.MaxTTL); e.Life > 0 || !negative {
+		e.Life = time.Duration(within(uint32(e.Life/time.Second))) * time.Second
+	}
 }
 
 // fromCache returns what the cache has for q, in into if that is not nil. A question

@@ -87,6 +87,19 @@ func (f *flights) join(w *waiter) (fl *flight, first, ok bool) {
 	return fl, first, true
 }
 
+// begin returns a flight for q for which nobody waits yet; false where one is under way.
+func (f *flights) begin(q *dnswire.Question, private bool) (fl *flight, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k := cache.NewKey(q)
+	if f.current[k] != nil {
+		return nil, false
+	}
+	fl = &flight{question: *q, private: private, key: k}
+	f.current[k] = fl
+	return fl, true
+}
+
 // withdraw takes w out of fl; false where fl has ended, and w may be in use again. then
 // is called before fl can end.
 func (f *flights) withdraw(fl *flight, w *waiter, then func()) bool {
@@ -214,6 +227,9 @@ func (s *Server) wait(q *query, now, later replyWriter) {
 		epoch := s.epoch.Load()
 		s.flights.setPatience(f, s.patience, func() { s.answerStale(f, epoch) })
 	}
+	if first {
+		s.prefetches.earn()
+	}
 	if first && (q.batch == nil || f.private || !s.shared.Ask(f, q.batch)) {
 		s.fallback(f, upstream.Start{})
 	}
@@ -329,6 +345,7 @@ func (s *Server) newEntry(a *upstream.Answer, err error, f *flight, into *cache.
 		return cache.NewFailure(dnswire.EDE{Code: dnswire.EDEInvalidData, Text: err.Error()}, s.now())
 	}
 	setEntry(into, &c, f.question.Type, a.Upstream.TrustAD(), a.Upstream.Private(), s.now())
+	s.settings.Load().clamp(into, c.Negative)
 	return into
 }
 

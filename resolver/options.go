@@ -75,6 +75,11 @@ type Settings struct {
 	// Stale is how long after its time an answer is served where upstreams give
 	// none (RFC 8767); 0: not at all.
 	Stale time.Duration
+	// Prefetch asks for popular names again shortly before their time is over.
+	Prefetch bool
+	// MinTTL and MaxTTL are bounds for the TTLs of answers, NegativeTTL is the most
+	// for those that say that there is nothing; 0: none. They are served, too.
+	MinTTL, MaxTTL, NegativeTTL time.Duration
 	// RebindAllow are domains below which an answer may hold private addresses.
 	RebindAllow []string
 	// ForwardTest and ForwardLocal send names under .test and .local upstream

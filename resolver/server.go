@@ -51,6 +51,7 @@ type Server struct {
 	listeners     *listen.Listeners
 	patience      time.Duration // see stalePatience
 	identifying   chan struct{} // a place for each query whose client is being identified
+	prefetches    prefetches
 	stats         stats
 
 	ctx  context.Context // ends when the server stops

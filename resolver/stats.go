@@ -13,6 +13,7 @@ type stats struct {
 	truncated      atomic.Uint64 // sent to TCP
 	rebound        atomic.Uint64 // private addresses refused
 	stale          atomic.Uint64 // answers served after their time
+	prefetched     atomic.Uint64 // asked of upstreams with no client that waits
 	invalid        atomic.Uint64 // upstream replies that could not be used
 	internalErrors atomic.Uint64 // recovered panics
 }
@@ -29,6 +30,7 @@ type Stats struct {
 	Truncated       uint64 `json:"truncated"`
 	Rebound         uint64 `json:"rebound"`
 	Stale           uint64 `json:"stale"`
+	Prefetched      uint64 `json:"prefetched"`
 	Invalid         uint64 `json:"invalid_upstream_replies"`
 	Unsent          uint64 `json:"unsent"`
 	StreamsRefused  uint64 `json:"streams_refused"`
@@ -53,7 +55,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
-		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
+		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed,
 		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,

@@ -49,7 +49,9 @@ func nodeName(cfg *config.Config) string {
 
 func serverSettings(cfg *config.Config) resolver.Settings {
 	return resolver.Settings{
-		Stale:       cfg.Cache.Stale,
+		Stale:    cfg.Cache.Stale,
+		Prefetch: cfg.Cache.Prefetch,
+		MinTTL:   cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL, NegativeTTL: cfg.Cache.NegativeTTL,
 		RebindAllow: cfg.Rebind.Allow,
 		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
 	}

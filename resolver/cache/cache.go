@@ -162,15 +162,17 @@ func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Tim
 	if at == 0 {
 		return nil, nothing
 	}
-	r := s.record(at)
-	found := c.holdingLocked(r, now.Sub(c.start))
+	r, elapsed := s.record(at), now.Sub(c.start)
+	found := c.holdingLocked(r, elapsed)
 	if found == nothing {
 		return nil, found
 	}
 	if found >= deferred {
 		r.served()
 	}
-	return c.copyLocked(s, at, into), found
+	e := c.copyLocked(s, at, into)
+	e.Due = found == holds && r.failures == 0 && r.fallsDue(r.expires()-elapsed)
+	return e, found
 }
 
 // holdingLocked says what r is worth so long after the cache was made.

@@ -23,6 +23,7 @@ type Entry struct {
 	HasAddresses bool
 	Unanswered   bool   // no upstream gave an answer (RFC 9520)
 	Stale        bool   // its time is over, and it is served for want of anything newer (RFC 8767)
+	Due          bool   // its time is nearly over, and it is asked for often: ask again. Said once
 	Failures     uint8  // how many times in a row it was a resolution failure
 	Epoch        uint32 // the availability epoch in which upstreams were asked
 

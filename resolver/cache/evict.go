@@ -1,5 +1,7 @@
 package cache
 
+import "time"
+
 // What goes when there is no room is decided by S3-FIFO (Yang et al., SOSP 2023). What
 // comes is put into a queue of a tenth of all. Where it was served by the time that it
 // leaves that, it goes on to the main queue, else out, and its hash is remembered: where
@@ -26,6 +28,7 @@ const (
 	useRounds = 3       // how often it was served, up to this; in the main queue less the rounds that it made
 	useHit    = 4       // one of useHits
 	useHits   = 15 * useHit
+	useDue    = 1 << 30 // it is being asked for again: see Entry.Due
 )
 
 // served counts that r was served. Its line stays shared between processors once there
@@ -46,15 +49,25 @@ func (r *record) served() {
 
 // renewed counts that an answer has come in r's place: somebody asked for it.
 func (r *record) renewed() {
-	now := r.use.Load() &^ useHits
+	now := r.use.Load() &^ (useHits | useDue)
 	if now&useRounds != useRounds {
 		now++
 	}
 	r.use.Store(now)
 }
 
-// hits returns how often r was served since its answer came, up to 15.
-func (r *record) hits() int { return int(r.use.Load() & useHits / useHit) }
+// popular is how often an answer is served before it is asked for again in time.
+const popular = 3
+
+// fallsDue reports whether r, whose answer holds for so long, is to be asked for again.
+// It says so once for each answer: in the last tenth of its life, if it is popular.
+func (r *record) fallsDue(left time.Duration) bool {
+	if left >= time.Duration(r.life)*time.Second/10 {
+		return false
+	}
+	was := r.use.Load()
+	return was&useHits >= popular*useHit && was&useDue == 0 && r.use.CompareAndSwap(was, was|useDue)
+}
 
 // queueOf returns the queue that r is in.
 func (s *shard) queueOf(r *record) *queue {
@@ -115,7 +128,7 @@ func (s *shard) evictLocked(keep uint32) {
 		at := s.popLocked(&s.fresh)
 		r := s.record(at)
 		if at == keep || r.use.Load()&useRounds > 0 {
-			r.use.Store(r.use.Load()&useHits | useMain)
+			r.use.Store(r.use.Load()&^useRounds | useMain)
 			s.pushLocked(&s.main, at)
 			continue
 		}

@@ -173,7 +173,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 func (m *memory) load(r *record, e *Entry) {
 	e.buf = m.data(e.buf[:0], r)
 	e.Life, e.MaxTTL, e.Epoch, e.Failures, e.Passed = time.Duration(r.life)*time.Second, r.maxTTL, r.epoch, r.failures, r.passed.Load()
-	e.Stale = false
+	e.Stale, e.Due = false, false
 	e.Rcode, e.EDE.Code, e.Question = r.rcode, r.ede, int(r.name)+4
 	e.AD, e.Private, e.Inside, e.HasAddresses, e.Unanswered = r.is(flagAD), r.is(flagPrivate), r.is(flagInside), r.is(flagAddrs), r.is(flagUnanswered)
 	data := e.buf
