@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,9 +38,27 @@ func (c *Config) checkAddresses(d *decoding) {
 			unique(d, first, a.String(), key, "address")
 		}
 	}
-	for i, a := range c.Listen.TLS { // by TCP, as listen.dns
-		if key := fmt.Sprintf("listen.tls[%d]", i); a.IsValid() && a.Port() != 0 {
-			unique(d, first, a.String(), key, "address")
+	for _, by := range []listening{{"tls", c.Listen.TLS}, {"https", c.Listen.HTTPS}, {"http", c.Listen.HTTP}} { // by TCP, as listen.dns
+		for i, a := range by.addrs {
+			if key := fmt.Sprintf("listen.%s[%d]", by.name, i); a.IsValid() && a.Port() != 0 {
+				unique(d, first, a.String(), key, "address")
+			}
+		}
+	}
+	clear(first)
+	for _, by := range []listening{{"dns", c.Listen.DNS}, {"https", c.Listen.HTTPS}, {"quic", c.Listen.QUIC}} { // by UDP
+		for i, a := range by.addrs {
+			if key := fmt.Sprintf("listen.%s[%d]", by.name, i); a.IsValid() && a.Port() != 0 && !d.wrong(key) {
+				unique(d, first, a.String(), key, "address")
+			}
+		}
+	}
+	if len(c.Listen.HTTP) > 0 && len(c.Listen.TrustedProxies) == 0 {
+		d.mistake("listen.http", "nobody may use it", "the addresses of your reverse proxies in listen.trusted_proxies")
+	}
+	for i, p := range c.Listen.TrustedProxies {
+		if p.IsValid() && p.Bits() == 0 {
+			d.mistake(fmt.Sprintf("listen.trusted_proxies[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the addresses of your reverse proxies: they may say who asks")
 		}
 	}
 	c.checkCertificates(d)
@@ -50,6 +69,12 @@ func (c *Config) checkAddresses(d *decoding) {
 			d.mistake(fmt.Sprintf("access.allow[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the networks to be served: an open resolver is used for attacks on others")
 		}
 	}
+}
+
+// A listening is the addresses of one setting below listen.
+type listening struct {
+	name  string
+	addrs []netip.AddrPort
 }
 
 func (c *Config) checkCertificates(d *decoding) {
@@ -64,8 +89,10 @@ func (c *Config) checkCertificates(d *decoding) {
 		}
 		unique(d, first, f.Certificate, key+".certificate", "file")
 	}
-	if len(c.Listen.TLS) > 0 && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority {
-		d.mistake("listen.tls", "no certificate to show", "the files of one in tls.certificates, or tls.authority: local")
+	for _, by := range []listening{{"tls", c.Listen.TLS}, {"quic", c.Listen.QUIC}, {"https", c.Listen.HTTPS}} {
+		if len(by.addrs) > 0 && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority {
+			d.mistake("listen."+by.name, "no certificate to show", "the files of one in tls.certificates, or tls.authority: local")
+		}
 	}
 	if c.TLS.Authority == LocalAuthority && len(c.TLS.Names) == 0 {
 		d.mistake("tls.names", "no name", "at least one, which clients use")

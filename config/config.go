@@ -65,14 +65,19 @@ type origin struct {
 // Listen is where questions come in.
 type Listen struct {
 	DNS []netip.AddrPort `key:"dns,flag"`     // port 0: one that is free
-	TLS []netip.AddrPort `key:"tls,port 853"` // the same
+	TLS []netip.AddrPort `key:"tls,port 853"` // the same, and for the next two
+
+	QUIC           []netip.AddrPort `key:"quic,port 853"`
+	HTTPS          []netip.AddrPort `key:"https,port 443"`
+	HTTP           []netip.AddrPort `key:"http,port 80"` // DNS over HTTPS in clear, for TrustedProxies
+	TrustedProxies []netip.Prefix   `key:"trusted_proxies"`
 }
 
 // TLS is how this server shows to clients of encrypted transports who it is.
 type TLS struct {
 	Certificates []Certificate `key:"certificates"`
 	Authority    string        `key:"authority" words:"none local"`
-	Names        []string      `key:"names,host"` // and addresses; what the local authority vouches for
+	Names        []string      `key:"names,host"` // and addresses, by which clients know this server
 }
 
 // LocalAuthority is what TLS.Authority says where Telltale makes certificates itself.
@@ -194,7 +199,7 @@ type Local struct {
 // Limits bound what strangers can make us hold.
 type Limits struct {
 	Waiting        int `key:"waiting"`         // queries waiting for an upstream; more are shed
-	TCPConnections int `key:"tcp_connections"` // open at once, of TLS too
+	TCPConnections int `key:"tcp_connections"` // open at once, of TLS, HTTPS and QUIC too
 	ClientPrefix   int `key:"client_prefix"`   // bits that tell IPv6 clients apart
 }
 

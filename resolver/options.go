@@ -21,6 +21,16 @@ type Options struct {
 	// ListenTLS are the addresses to answer on by DNS over TLS, with Certificates.
 	ListenTLS    []netip.AddrPort
 	Certificates *certs.Source
+	// ListenQUIC are the addresses to answer on by DNS over QUIC, with Certificates.
+	ListenQUIC []netip.AddrPort
+	// ListenHTTPS are the addresses to answer on by DNS over HTTPS, with Certificates.
+	// ListenHTTP are those of the same in clear, which the reverse proxies of
+	// TrustedProxies alone may use; they say whom they ask for.
+	ListenHTTPS, ListenHTTP []netip.AddrPort
+	TrustedProxies          []netip.Prefix
+	// Names are those by which clients of encrypted transports know this server, in lower
+	// case, without a dot at the end. Addresses among them are none.
+	Names []string
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
@@ -52,7 +62,7 @@ type Options struct {
 	// Waiting bounds the queries that wait for an upstream; what comes beyond is
 	// shed and counted. 0: 4096.
 	Waiting int
-	// Streams bounds the connections, of TCP and TLS together. 0: 512.
+	// Streams bounds the connections of TCP, TLS, HTTPS and QUIC together. 0: 512.
 	Streams int
 	// streamTimes bound how long a connection may take; shorter in tests.
 	streamTimes listen.StreamTimes

@@ -77,8 +77,9 @@ func New(o Options) (*Server, error) {
 	s.waiters.New, s.streamQueries.New = makeWaiter, makeStreamQuery
 	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
-		Addrs: o.Listen, TLS: o.ListenTLS, Certificates: o.Certificates, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
-		Handler: s, Allowed: o.Allowed, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
+		Addrs: o.Listen, TLS: o.ListenTLS, QUIC: o.ListenQUIC, HTTPS: o.ListenHTTPS, HTTP: o.ListenHTTP, Certificates: o.Certificates, Names: o.Names,
+		TrustedProxies: o.TrustedProxies, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
+		Handler: s, Allowed: o.Allowed, AllowedID: o.AllowedID, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -201,6 +202,14 @@ func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
 
 // TLSAddrs returns the addresses the server answers on by TLS.
 func (s *Server) TLSAddrs() []netip.AddrPort { return s.listeners.TLSAddrs() }
+
+// HTTPSAddrs and HTTPAddrs return the addresses the server answers on by HTTPS, and by
+// HTTP for proxies.
+func (s *Server) HTTPSAddrs() []netip.AddrPort { return s.listeners.WebAddrs(false) }
+func (s *Server) HTTPAddrs() []netip.AddrPort  { return s.listeners.WebAddrs(true) }
+
+// QUICAddrs returns the addresses the server answers on by QUIC.
+func (s *Server) QUICAddrs() []netip.AddrPort { return s.listeners.QUICAddrs(false) }
 
 // prepare fills in what a query has beside its packet. policy is that of its
 // batch.

@@ -42,6 +42,9 @@ type Stats struct {
 	HandshakesResumed uint64 `json:"tls_handshakes_resumed"`
 	HandshakesFailed  uint64 `json:"tls_handshakes_failed"`
 
+	RequestsBad     uint64 `json:"requests_bad"`
+	RequestsRefused uint64 `json:"requests_refused"`
+
 	InternalErrors uint64 `json:"internal_errors"`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`
@@ -57,7 +60,8 @@ func (s *Server) Stats() Stats {
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed,
-		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed, InternalErrors: c.internalErrors.Load(),
+		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed,
+		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.Usage()

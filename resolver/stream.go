@@ -43,6 +43,7 @@ func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
 	return s.catchPanic(func() {
 		q, arrival := s.streamQueries.Get().(*streamQuery), h.from.Arrival()
 		q.path.Client, q.transport, q.arrival = arrival.Client, transports[arrival.Transport], arrival
+		q.clientID = arrival.ClientID
 		s.prepare(&q.query, s.policy(), s.now())
 		s.serve(packet, &q.query, q.out, h, h)
 		q.policy, q.verdict, q.alias, q.binding, q.redirection, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil // an old policy must not stay in memory

@@ -77,6 +77,9 @@ type Counters struct {
 	HandshakesResumed uint64 `json:"tls_handshakes_resumed" doc:"Those of clients that were here before."`
 	HandshakesFailed  uint64 `json:"tls_handshakes_failed"`
 
+	RequestsBad     uint64 `json:"requests_bad" doc:"Requests of HTTPS and QUIC that are no query."`
+	RequestsRefused uint64 `json:"requests_refused" doc:"Requests of HTTPS and QUIC that were not answered: too many were under way."`
+
 	InternalErrors uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`

@@ -127,7 +127,10 @@ func (a *app) listensOn() []string {
 	for _, addr := range a.server.Addrs() {
 		all = append(all, addr.String())
 	}
-	return appendURLs(all, "tls", a.server.TLSAddrs())
+	all = appendURLs(all, "tls", a.server.TLSAddrs())
+	all = appendURLs(all, "quic", a.server.QUICAddrs())
+	all = appendURLs(all, "https", a.server.HTTPSAddrs())
+	return appendURLs(all, "http", a.server.HTTPAddrs())
 }
 
 func appendURLs(all []string, scheme string, addrs []netip.AddrPort) []string {

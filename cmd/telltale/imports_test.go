@@ -53,7 +53,7 @@ var mayImport = map[string]string{
 	"resolver/cache":        "dnswire",
 	"resolver/dnstest":      "github.com/miekg/dns go.uber.org/goleak", // beside tests
 	"resolver/listen/certs": "atomicfile watch",
-	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets golang.org/x/net golang.org/x/sys",
+	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys",
 	"resolver/overload":     "golang.org/x/net",
 	"resolver/packets":      "golang.org/x/sys",
 	"resolver/rebind":       "dnswire golang.org/x/net",

@@ -45,6 +45,7 @@ import (
 // Steps:
 //
 //	query NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR]   ask; what is wanted follows
+//	query NAME TYPE https|h3|http|quic[=SERVER] [id=ID] [for=ADDR]   ask by these; ID is in the path, ADDR in X-Forwarded-For
 //	trust                          queries by TLS trust the certificate that the last command printed
 //	certificate NAMES              make tls.pem and tls.key anew, and wait until they are in use
 //	want RCODE                     the reply's rcode, with no record
@@ -661,7 +662,7 @@ func (srv *testServer) run(args ...string) (out string, exit int) {
 	return b.String(), exit
 }
 
-// ask sends a query: NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR].
+// ask sends a query: NAME TYPE, and how, as TestScenarios has it.
 func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	typ, ok := dns.StringToType[args[1]]
 	if !ok {
@@ -671,6 +672,9 @@ func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	m.SetEdns0(1232, slices.Contains(args, "do"))
 	if slices.Contains(args, "noedns") {
 		m.Extra = nil
+	}
+	if w := encryptedWayOf(args[2:]); w.by != "" {
+		return srv.askBy(w, m)
 	}
 	c, to := dns.Client{Timeout: patience}, srv.addr
 	for _, arg := range args[2:] {

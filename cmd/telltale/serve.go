@@ -85,6 +85,8 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	if err != nil {
 		return err
 	}
+	slog.SetLogLoggerLevel(slog.LevelDebug) // what libraries say by package log
+	slog.SetDefault(logger)
 	// A reader holds a processor of Go's scheduler while it looks for packets:
 	// leave two for all others.
 	if n := 4; runtime.GOMAXPROCS(0) < n {

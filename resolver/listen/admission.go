@@ -37,6 +37,7 @@ func newStreams(limit int, times StreamTimes, stats *counters) *streams {
 // A place is what a connection takes of those that may be open.
 type place struct {
 	account  netip.Addr   // whom it counts for: its client; none for all who may not ask
+	isProxy  bool         // it is used for many clients, and no client's part bounds it
 	used     atomic.Int64 // when a query came or an answer went last, Unix nanoseconds
 	waits    func() bool  // its client waits for an answer
 	stopRead func()
@@ -80,7 +81,7 @@ func (t *streams) admit(p *place) bool {
 	}
 	var gone *place
 	switch {
-	case t.clients[p.account] >= t.maxClient:
+	case !p.isProxy && t.clients[p.account] >= t.maxClient:
 		gone = t.longestIdleLocked(func(other *place) bool { return other.account == p.account })
 	case len(t.open) >= t.max:
 		gone = t.longestIdleLocked(func(*place) bool { return true })
@@ -159,6 +160,19 @@ func (t *streams) removeLocked(p *place) {
 	if t.clients[p.account]--; t.clients[p.account] <= 0 {
 		delete(t.clients, p.account)
 	}
+}
+
+// recount lets p, which counts for all who may not ask, count for a client that has
+// shown meanwhile that it may.
+func (t *streams) recount(p *place, account netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.open[p]; !ok || p.account.IsValid() || !account.IsValid() {
+		return
+	}
+	t.removeLocked(p)
+	p.account = account
+	t.addLocked(p)
 }
 
 // mayIdle returns how long a stream may wait for its next query: usual, or half of

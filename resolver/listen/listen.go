@@ -53,6 +53,16 @@ type Options struct {
 	TLS []netip.AddrPort
 	// Certificates are those that clients of encrypted transports are shown.
 	Certificates *certs.Source
+	// QUIC are the addresses of DNS over QUIC, with Certificates.
+	QUIC []netip.AddrPort
+	// HTTPS are the addresses of DNS over HTTPS, with Certificates. HTTP are those of the
+	// same in clear, which TrustedProxies alone may use.
+	HTTPS, HTTP []netip.AddrPort
+	// TrustedProxies are reverse proxies of HTTP, which say whom they ask for.
+	TrustedProxies []netip.Prefix
+	// Names are those of this server, in lower case: a client that calls it ID.NAME calls
+	// itself ID.
+	Names []string
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
@@ -68,6 +78,9 @@ type Options struct {
 	// Allowed reports whether a client may ask; those who may not are refused by
 	// the handler, and share one part of the connections.
 	Allowed func(netip.Addr) bool
+	// AllowedID reports whether a client that calls itself so may ask over an encrypted
+	// transport, wherever it is.
+	AllowedID func(id string) bool
 	// ReportOverload tells what an overload cost; client is "" for all together.
 	ReportOverload func(client, detail string)
 	// Unnamed reports whether a client must not be named in such reports.
@@ -78,12 +91,16 @@ type Options struct {
 // Listeners are all addresses to answer on. Methods may be called by any
 // goroutine.
 type Listeners struct {
-	options Options
-	all     []*listener
-	tls     []*net.TCPListener
-	streams *streams
-	stats   counters
-	reach   *reachability
+	options  Options
+	all      []*listener
+	tls      []*net.TCPListener
+	web      []*webListener
+	quic     []*quicListener
+	streams  *streams
+	gate     gate   // of messages that come alone
+	requests *share // the same, under way
+	stats    counters
+	reach    *reachability
 
 	stopped context.Context // ended by Stop
 	stop    context.CancelFunc
@@ -101,6 +118,7 @@ type listener struct {
 type counters struct {
 	unread, unsent, streamsRefused, streamsReplaced, streamsCut    atomic.Uint64
 	acceptsFailed, handshakes, handshakesResumed, handshakesFailed atomic.Uint64
+	requestsBad, requestsRefused                                   atomic.Uint64
 }
 
 // Stats are counters since the start, and the connections open now.
@@ -116,6 +134,9 @@ type Stats struct {
 	Handshakes        uint64 // of TLS that were completed
 	HandshakesResumed uint64 // of these, those of clients that were here before
 	HandshakesFailed  uint64
+
+	RequestsBad     uint64 // requests of HTTPS and QUIC without a query
+	RequestsRefused uint64 // requests beyond the bound, or not answered
 }
 
 // portTries is how often a port is chosen anew that is free for UDP and taken
@@ -138,6 +159,7 @@ func Open(o Options) (*Listeners, error) {
 	}
 	l := &Listeners{options: o, reach: newReachability()}
 	l.streams = newStreams(o.Streams, o.StreamTimes, &l.stats)
+	l.requests = newShare(max(requestsFor*o.Streams, 1))
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	for _, addr := range o.Addrs {
 		var one *listener
@@ -174,6 +196,10 @@ func Open(o Options) (*Listeners, error) {
 			return nil, err
 		}
 		l.tls = append(l.tls, tcp)
+	}
+	if err := errors.Join(l.listenWeb(), l.listenQUIC()); err != nil {
+		l.Close()
+		return nil, err
 	}
 	return l, nil
 }
@@ -251,6 +277,7 @@ func (l *Listeners) Stats() Stats {
 		Unread: c.unread.Load(), Unsent: c.unsent.Load(),
 		StreamsRefused: c.streamsRefused.Load(), StreamsReplaced: c.streamsReplaced.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
 		AcceptsFailed: c.acceptsFailed.Load(), Handshakes: c.handshakes.Load(), HandshakesResumed: c.handshakesResumed.Load(), HandshakesFailed: c.handshakesFailed.Load(),
+		RequestsBad: c.requestsBad.Load(), RequestsRefused: c.requestsRefused.Load(),
 	}
 }
 
@@ -268,6 +295,8 @@ func (l *Listeners) Start() {
 			l.readers.Go(func() { l.accept(tcp, l.takeTLS(config)) })
 		}
 	}
+	l.startWeb()
+	l.startQUIC()
 }
 
 // Stop ends all reading. Sockets stay open for replies under way.
@@ -282,11 +311,21 @@ func (l *Listeners) Stop() {
 	for _, tcp := range l.tls {
 		tcp.Close()
 	}
+	l.gate.close()
+	for _, wl := range l.web {
+		wl.stop()
+	}
+	for _, ql := range l.quic {
+		ql.stop()
+	}
 	l.streams.stop()
 }
 
 // WaitReaders returns when, after Stop, nothing is read any more.
-func (l *Listeners) WaitReaders() { l.readers.Wait() }
+func (l *Listeners) WaitReaders() {
+	l.readers.Wait()
+	l.gate.inside.Wait()
+}
 
 // Close closes the sockets; after Start, Stop must have been called. Answers to
 // connections are still written; nothing else may use a socket any more.
@@ -300,6 +339,12 @@ func (l *Listeners) Close() {
 	}
 	for _, tcp := range l.tls {
 		tcp.Close()
+	}
+	for _, wl := range l.web {
+		wl.tcp.Close()
+	}
+	for _, ql := range l.quic {
+		ql.close()
 	}
 }
 

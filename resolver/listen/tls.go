@@ -30,6 +30,8 @@ func (l *Listeners) takeTLS(config *tls.Config) func(*net.TCPConn, netip.AddrPor
 				return
 			}
 			st.arrival.ServerName = strings.ToLower(conn.ConnectionState().ServerName)
+			st.arrival.ClientID = l.idOfServerName(st.arrival.ServerName)
+			l.streams.recount(&st.place, l.account(&st.arrival))
 			l.serve(st) // on another goroutine: a handshake's stack is large
 		})
 	}

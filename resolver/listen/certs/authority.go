@@ -164,7 +164,7 @@ func (r *root) leaf(names []string, now time.Time) (*tls.Certificate, error) {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
-			template.DNSNames = append(template.DNSNames, name)
+			template.DNSNames = append(template.DNSNames, name, "*."+name) // ID.NAME has a client id in it
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, r.certificate, &key.PublicKey, r.key)
