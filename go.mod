@@ -3,6 +3,7 @@ module telltale
 go 1.26.0
 
 require (
+	aead.dev/minisign v0.3.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/danielgtaylor/huma/v2 v2.37.2
 	github.com/dchest/siphash v1.2.3

@@ -18,6 +18,7 @@ type Options struct {
 	StateDir string // pauses are kept here; CacheDir where empty
 
 	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
+	Edition    string         // names the shipped lists: they are read again where it changes
 	Claims     format.Claims  // of the shipped lists; nil for none
 	Subscribed []Source       // downloaded lists, watched like those of Dir
 	Local      []LocalList    // beside own.txt, what the user has answered; where two say different things of a name, the first counts
@@ -109,6 +110,7 @@ type GroupSettings struct {
 
 	Schedule Schedule // when its names are blocked; at other times it is observed
 	Mode     *Mode    // nil for the list's
+	StripECH bool     // answers do not say how to hide a server's name when connecting to it
 	Lists    []GroupList
 
 	// What $client and $ctag of a rule are compared with.

@@ -83,6 +83,7 @@ type policyGroup struct {
 	outside    string // that it observes by its schedule; "" where it does not
 	mode       Mode
 	hasMode    bool
+	stripECH   bool
 	off        []bool // by list; nil for none
 }
 
@@ -202,7 +203,7 @@ func (p *Policy) addGroups(o *Options, now *instant) {
 	for i, s := range o.Groups {
 		g := &p.groups[i+1]
 		g.outside = s.Schedule.outside(now.wall)
-		g.observedBy = s.observedBy(now)
+		g.observedBy, g.stripECH = s.observedBy(now), s.StripECH
 		if s.Mode != nil {
 			g.mode, g.hasMode = *s.Mode, true
 		}
@@ -379,6 +380,10 @@ func (p *Policy) Rule(id RuleID) Rule {
 	rec, err := l.set.Record(rule)
 	return l.rule(&rec, err)
 }
+
+// StripsECH reports whether answers to a group must not say how to hide a server's name
+// when connecting to it.
+func (p *Policy) StripsECH(g Group) bool { return p != nil && p.group(g).stripECH }
 
 // Records returns the records a verdict with Mode Records is answered with:
 // those of type qtype, or else a CNAME. It does not allocate.

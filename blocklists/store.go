@@ -179,10 +179,23 @@ func (s *Store) Configure(o Options) error {
 		s.opts = old
 		return errors.Join(err, s.scanLocked())
 	}
+	if o.Edition != old.Edition {
+		s.rereadShippedLocked()
+	}
 	for _, src := range s.sources {
 		s.refreshLocked(src)
 	}
 	return s.publishLocked()
+}
+
+// rereadShippedLocked takes the shipped lists of another edition.
+func (s *Store) rereadShippedLocked() {
+	s.subtrees = EssentialSubtrees(s.opts.Shipped)
+	for _, src := range s.sources {
+		if src.kind == Shipped {
+			src.read = false
+		}
+	}
 }
 
 // compact builds a new base of all lists where the index has become fragmented. It

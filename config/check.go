@@ -25,6 +25,7 @@ func (c *Config) check(d *decoding) {
 	c.checkAddresses(d)
 	c.checkNumbers(d)
 	c.checkLists(d)
+	c.checkCatalog(d)
 	c.checkDevices(d)
 }
 
@@ -157,6 +158,17 @@ func (c *Config) checkLists(d *decoding) {
 	}
 	for i := range c.Lists.Settings {
 		c.checkList(d, &c.Lists.Settings[i], fmt.Sprintf("lists.settings[%d]", i), first)
+	}
+}
+
+// checkCatalog refuses a catalogue that anybody could have written. There is no
+// key of this project yet that could stand in for one of the person's choice.
+func (c *Config) checkCatalog(d *decoding) {
+	switch {
+	case c.Catalog.URL != "" && c.Catalog.Key == "" && !d.wrong("catalog.key"):
+		d.mistake("catalog.url", "no catalog.key beside it", "the public key of whoever publishes the catalogue: what is fetched says what is blocked")
+	case c.Catalog.Key != "" && c.Catalog.URL == "" && !d.wrong("catalog.url"):
+		d.mistake("catalog.key", "no catalog.url beside it", "where the catalogue that is signed by it is fetched from")
 	}
 }
 

@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "host", "zone", "mac", "id" and "url" what kind of text it is, and "port N" which
+// "domain", "host", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -34,6 +34,7 @@ type Config struct {
 	Bootstrap []netip.AddrPort `key:"upstream_bootstrap,live"` // asked for the names of upstreams alone
 	Forward   []Forward        `key:"forward,live"`
 	Lists     Lists            `key:"lists"`
+	Catalog   Catalog          `key:"catalog"`
 	Data      Data             `key:"data"`
 	Cache     Cache            `key:"cache"`
 	Blocking  Blocking         `key:"blocking"`
@@ -146,6 +147,12 @@ type Annotation struct {
 	Breaks  string `key:"breaks"`
 }
 
+// Catalog is where later editions of the catalogue, the shipped lists, come from.
+type Catalog struct {
+	URL string `key:"url,url,live"`      // of the archive; "" for none: the program's own edition
+	Key string `key:"key,minisign,live"` // the public key that it is signed by
+}
+
 // Data is where the query log, the keys, the lock and the control socket live.
 type Data struct {
 	Dir string `key:"dir,path,flag"`
@@ -237,7 +244,8 @@ type Group struct {
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
 
-	Schedule Schedule `key:"schedule"` // when names are blocked for them
+	Schedule Schedule `key:"schedule"`  // when names are blocked for them
+	StripECH bool     `key:"strip_ech"` // answers do not say how to hide a server's name when connecting to it
 }
 
 // Control is how the other commands reach the running server.

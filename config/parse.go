@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net"
@@ -179,6 +180,13 @@ func parseURL(text string) (string, bool) {
 	return text, u.Scheme == "https" || u.Scheme == "http"
 }
 
+// parseKey takes a public key of minisign: the letters "Ed", its id of 8 octets and
+// 32 octets of Ed25519.
+func parseKey(text string) (string, bool) {
+	key, err := base64.StdEncoding.DecodeString(text)
+	return text, err == nil && len(key) == 2+8+32 && string(key[:2]) == "Ed"
+}
+
 // parseName takes what can stand in a line of output and in a file name.
 func parseName(text string) (string, bool) {
 	printable := func(r rune) bool { return unicode.IsPrint(r) && r != '/' && r != '\\' && r != unicode.ReplacementChar }
@@ -266,6 +274,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"
+	case s.is("minisign"):
+		value, ok = parseKey(text)
+		return value, ok, "a public key of minisign: the line of 56 letters from the file that ends in .pub"
 	case s.is("name"):
 		value, ok = parseName(text)
 		return value, ok, "a name of at most 100 bytes without slashes"

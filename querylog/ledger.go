@@ -22,10 +22,11 @@ var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
 	KindRetention, KindMigration,
 	"overload",
-	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered,
+	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",
 	"pause", "resume", "schedule", "observe-ended",
 	"config-changed", "config-refused", "config-last-good",
+	"ech",
 	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-returns", "upstream-none",
 	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
 }

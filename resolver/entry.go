@@ -155,6 +155,11 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 	case len(e.Wire) > q.limit(): // without copying it first
 		return s.truncate(dst, q, cookie)
 	}
+	if q.stripsECH() {
+		if reply, ok := s.appendWithoutECH(dst, q, e); ok {
+			return reply
+		}
+	}
 	age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
 	q.ttl = e.MaxTTL - min(e.MaxTTL, age)
 	at := len(dst)

@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -132,22 +131,16 @@ func (s *Server) answerRedirected(dst []byte, q *query, r *redirection, e *cache
 	}
 	reply := s.beginRedirect(dst, q, r, e.Rcode)
 	var m dns.Msg
+	ede := dnswire.EDE{}
 	if m.Unpack(e.Wire) == nil {
-		age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
-		buf := make([]byte, dnswire.MaxMessage)
-		for _, rr := range m.Answer {
-			h := rr.Header()
-			h.Ttl -= min(h.Ttl, age)
-			q.ttl = max(q.ttl, h.Ttl)
-			if n, err := dns.PackRR(rr, buf, 0, nil, false); err == nil {
-				reply.AnswerPacked(buf[:n])
-			}
+		if q.stripsECH() && stripECH(m.Answer) {
+			ede = echLeftOut
 		}
+		q.appendAnswers(&reply, m.Answer, e)
 	}
 	if len(m.Answer) == 0 {
 		reply.SOA(q.policy.TTL())
 	}
-	ede := dnswire.EDE{}
 	if s.countStale(q, e); e.Stale {
 		ede = e.EDE
 	}

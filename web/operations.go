@@ -20,6 +20,7 @@ type nothing struct{}
 func register(api huma.API, o *Options) {
 	registerServer(api, o)
 	registerLists(api, o)
+	registerCatalogue(api, o)
 	registerRules(api, o)
 	registerDevices(api, o)
 }
@@ -94,6 +95,21 @@ func registerLists(api huma.API, o *Options) {
 		func(_ context.Context, r *nameRequest) (*of[Change], error) {
 			c, err := o.Unsubscribe(r.Name)
 			return &of[Change]{c}, problem(err)
+		})
+}
+
+func registerCatalogue(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodGet, "/catalogue", "get-catalogue", "Which edition of the shipped lists is in force, and where later ones come from", http.StatusOK),
+		func(context.Context, *nothing) (*of[Catalogue], error) { return &of[Catalogue]{o.Catalogue()}, nil })
+	huma.Register(api, operation(http.MethodPost, "/catalogue/update", "update-catalogue", "Fetch the catalogue from catalog.url, and put it in force if it is a later edition", http.StatusOK),
+		func(ctx context.Context, _ *nothing) (*of[CatalogueUpdate], error) {
+			u, err := o.UpdateCatalogue(ctx)
+			return &of[CatalogueUpdate]{u}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodPost, "/catalogue/accept", "accept-catalogue", "Put the edition in force that is held back", http.StatusOK),
+		func(context.Context, *nothing) (*of[CatalogueUpdate], error) {
+			u, err := o.AcceptCatalogue()
+			return &of[CatalogueUpdate]{u}, problem(err)
 		})
 }
 

@@ -18,6 +18,7 @@ type Status struct {
 	PID          int            `json:"pid" doc:"The server's process."`
 	Started      time.Time      `json:"started"`
 	Settings     Settings       `json:"settings"`
+	Catalogue    Catalogue      `json:"catalogue"`
 	Listen       []string       `json:"listen" doc:"Addresses and ports that DNS is answered on; those of encrypted transports as URLs such as tls://192.0.2.1:853."`
 	Certificates []Certificate  `json:"certificates" doc:"Those that clients of encrypted transports are shown."`
 	Paused       *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
@@ -51,6 +52,30 @@ type Settings struct {
 	Overlay  string     `json:"overlay" doc:"The file of what commands set. It may not be there."`
 	LastGood *time.Time `json:"last_good,omitempty" doc:"The settings kept then are in force, since those on disk had mistakes at the start."`
 	Refused  string     `json:"refused,omitempty" doc:"Why the settings on disk are not in force."`
+}
+
+// A Catalogue is the edition of the shipped lists that is in force, and where later
+// ones come from.
+type Catalogue struct {
+	Edition    string     `json:"edition" doc:"A date, with a number where there are several of a day: of two editions the later one is newer."`
+	Version    string     `json:"version" doc:"Identifies its text."`
+	Fetched    bool       `json:"fetched" doc:"It was fetched. Else it is the one in the program."`
+	Program    string     `json:"program" doc:"The edition in the program."`
+	URL        string     `json:"url,omitempty" doc:"Where later ones come from. Not there: nowhere."`
+	Key        string     `json:"key,omitempty" doc:"The public key that they must be signed by."`
+	Checked    *time.Time `json:"checked,omitempty" doc:"When the server of the URL last said that the copy is current."`
+	Next       time.Time  `json:"next,omitzero" doc:"When it is asked next."`
+	Failures   int        `json:"failures,omitempty" doc:"Attempts since the last that went well."`
+	Error      string     `json:"error,omitempty" doc:"Of the last attempt."`
+	Held       string     `json:"held,omitempty" doc:"Why what there is at the URL is not in force."`
+	Acceptable bool       `json:"acceptable,omitempty" doc:"What is held back can be put in force by hand."`
+}
+
+// A CatalogueUpdate is how an update of the catalogue ended.
+type CatalogueUpdate struct {
+	Catalogue Catalogue `json:"catalogue" doc:"As it is in force now."`
+	Outcome   string    `json:"outcome" doc:"updated, unchanged, held back or failed."`
+	Error     string    `json:"error,omitempty"`
 }
 
 // Counters count since the start of the server.
@@ -273,6 +298,7 @@ type Explanation struct {
 	Attributing *Match            `json:"attributing,omitempty"`
 	About       map[string]string `json:"about,omitempty"`
 	Matches     []Match           `json:"matches"`
+	Edition     string            `json:"edition" doc:"Of the shipped lists in force."`
 	Shipped     map[string]string `json:"shipped,omitempty" doc:"What the shipped lists say of the name."`
 	User        map[string]string `json:"user,omitempty" doc:"What the user's lists say."`
 

@@ -29,6 +29,10 @@ type Options struct {
 	Subscribe   func(ctx context.Context, s Subscription) (Change, error)
 	Unsubscribe func(name string) (Change, error)
 
+	Catalogue       func() Catalogue
+	UpdateCatalogue func(context.Context) (CatalogueUpdate, error)
+	AcceptCatalogue func() (CatalogueUpdate, error)
+
 	AddRule    func(Rule) (Change, error)
 	RemoveRule func(Rule) (Change, error)
 

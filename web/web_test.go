@@ -79,7 +79,12 @@ func TestRequests(t *testing.T) {
 			step(Refreshed{Name: "a", Done: true, Outcome: "updated"})
 			return errors.New("out of disk")
 		},
-		AddRule: func(r Rule) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
+		Catalogue: func() Catalogue { return Catalogue{Edition: "2026-11-27"} },
+		UpdateCatalogue: func(context.Context) (CatalogueUpdate, error) {
+			return CatalogueUpdate{Outcome: "failed", Error: "its signature does not fit"}, nil
+		},
+		AcceptCatalogue: func() (CatalogueUpdate, error) { return CatalogueUpdate{}, errors.New("no update is held back") },
+		AddRule:         func(r Rule) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
 		Explain: func(_ context.Context, q Question) (Explanation, error) {
 			return Explanation{Name: q.Name, Type: q.Type, Matches: []Match{}}, nil
 		},
@@ -105,6 +110,9 @@ func TestRequests(t *testing.T) {
 		{"POST", "/lists/accept", `{`, 400, "unexpected end of JSON input"},
 		{"POST", "/lists/accept", `{"name":"` + strings.Repeat("x", 1<<17) + `"}`, 413, "Request Entity Too Large"},
 		{"POST", "/lists/refresh", `{"names":["a","b"]}`, 200, "{\"name\":\"a+b\",\"bytes\":0}\n{\"name\":\"a\",\"bytes\":0,\"done\":true,\"outcome\":\"updated\"}\n{\"name\":\"\",\"bytes\":0,\"done\":true,\"error\":\"out of disk\"}\n"},
+		{"GET", "/catalogue", "", 200, `"edition":"2026-11-27"`},
+		{"POST", "/catalogue/update", "", 200, `"outcome":"failed","error":"its signature does not fit"`},
+		{"POST", "/catalogue/accept", "", 409, `"detail":"no update is held back"`},
 		{"POST", "/rules", `{"name":"x.example","action":"block","device":"tv","seconds":60}`, 201, `"file":"own.txt"`},
 		{"POST", "/rules", `{"name":"x.example","action":"deny"}`, 422, "expected value to be one of"},
 		{"GET", "/explain?name=x.example&device=tv", "", 200, `"type":"A"`},

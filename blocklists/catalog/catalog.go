@@ -6,11 +6,8 @@ package catalog
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -285,66 +282,4 @@ func (n *Count) add(tier string) {
 	case "owner":
 		n.Owner++
 	}
-}
-
-// Names tells the names of the shipped lists as lists write them, whether they stand
-// in a line that blocks, and their tier. It costs a server less at its start than
-// Load, since nothing else is kept.
-func Names(tell func(name string, listed bool, tier string)) error {
-	names, err := fs.Glob(FS(), "*.txt")
-	if err != nil {
-		return err
-	}
-	for _, file := range names {
-		text, err := fs.ReadFile(FS(), file)
-		if err != nil {
-			return err
-		}
-		report := format.Parse(bytes.NewReader(text), format.Options{}, func(r *format.Rule) {
-			e := Entry{Name: string(dnswire.AppendText(nil, r.Name)), Exact: r.Match == format.Exact}
-			tier := ""
-			if r.Annotation != nil {
-				tier = r.Annotation.Tier
-			}
-			tell(e.String(), r.Action == format.Block, tier)
-		})
-		if report.Err != nil {
-			return report.Err
-		}
-	}
-	return nil
-}
-
-// Edition is the date of the shipped lists; of two editions the later one is newer.
-func Edition() string {
-	files, err := readFiles(FS(), editionFile)
-	if err != nil {
-		return "" // the package's tests find it
-	}
-	return files.edition()
-}
-
-// Version identifies the shipped lists: a part of the SHA-256 of their text.
-func Version() string { return versionOf(FS()) }
-
-func versionOf(fsys fs.FS) string {
-	h, buf := sha256.New(), make([]byte, 32<<10)
-	fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := fsys.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(h, "%s %d\n", name, info.Size())
-		_, err = io.CopyBuffer(h, f, buf)
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil)[:6])
 }

@@ -97,7 +97,7 @@ func TestNameFindsWhatCoversTheName(t *testing.T) {
 
 func TestNamesAreThoseOfTheEntries(t *testing.T) {
 	var got []string
-	if err := Names(func(name string, listed bool, tier string) { got = append(got, fmt.Sprint(name, listed, tier)) }); err != nil {
+	if err := Shipped().Names(func(name string, listed bool, tier string) { got = append(got, fmt.Sprint(name, listed, tier)) }); err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range load(t).Entries() {

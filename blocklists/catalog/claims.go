@@ -102,20 +102,6 @@ func urls(claims []Claim) []string {
 	return all
 }
 
-// Claims returns the function by which the shipped lists are read. It reads their
-// sources when it is first called, so that a change of settings, which reads no
-// list again, does not.
-func Claims() format.Claims {
-	reader := sync.OnceValue(func() format.Claims {
-		sources, err := ReadSources(FS())
-		if err != nil {
-			return func(string, string) (source, confidence, problem string) { return "", "", err.Error() }
-		}
-		return sources.Reader()
-	})
-	return func(text, said string) (source, confidence, problem string) { return reader()(text, said) }
-}
-
 // Reader returns the function by which lists of the catalogue are read: it turns
 // claims into the addresses of their sources and a confidence.
 func (s *Sources) Reader() format.Claims {

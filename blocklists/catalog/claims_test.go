@@ -50,7 +50,7 @@ func TestSourcesThatShareWhatTheyCameFromCountOnce(t *testing.T) {
 // What the running server shows of a rule is what the catalogue says of the entry.
 func TestListsAreReadWithTheSameConfidence(t *testing.T) {
 	c := load(t)
-	claims := Claims()
+	claims := Shipped().Claims()
 	words := map[string]int{}
 	for _, e := range c.Entries() {
 		source, confidence, problem := claims(e.claims, e.said)

@@ -35,10 +35,12 @@ const editionFile = "edition"
 // edition is the text of the file that names the edition.
 func (f fileSet) edition() string { return strings.TrimSpace(string(f[editionFile])) }
 
-// lists are the names of the list files.
+// names are the names of the files, sorted.
+func (f fileSet) names() []string { return slices.Sorted(maps.Keys(f)) }
+
+// lists are the names of the list files, sorted.
 func (f fileSet) lists() []string {
-	names := slices.Sorted(maps.Keys(f))
-	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".txt") })
+	return slices.DeleteFunc(f.names(), func(name string) bool { return !strings.HasSuffix(name, ".txt") })
 }
 
 // table reads a table of tab-separated values, if there is one; lines that begin

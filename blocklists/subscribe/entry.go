@@ -31,6 +31,7 @@ type entry struct {
 // copy.
 type known struct {
 	URL          string // of which all this is known
+	Key          string // by which it was signed
 	ETag         string
 	LastModified string
 	Fetched      time.Time
@@ -61,13 +62,13 @@ func (s *Subscriber) load(l List) *entry {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Logger.Warn("subscription: what was known is lost", "list", l.Name, "error", err)
 	}
-	if err != nil || e.known.URL != l.URL {
-		e.known = known{URL: l.URL, OldURL: cmp.Or(e.known.OldURL, e.known.URL)}
+	if err != nil || e.known.URL != l.URL || e.known.Key != l.Key {
+		e.known = known{URL: l.URL, Key: l.Key, OldURL: cmp.Or(e.known.OldURL, e.known.URL)}
 		s.adopt(e)
 		return e
 	}
 	if _, err := os.Stat(s.path(l.Name)); err != nil {
-		e.known = known{URL: l.URL, Held: e.known.Held} // without a copy nothing is current
+		e.known = known{URL: l.URL, Key: l.Key, Held: e.known.Held} // without a copy nothing is current
 	}
 	s.verifyLocked(e)
 	return e

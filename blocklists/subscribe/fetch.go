@@ -126,7 +126,12 @@ func (s *Subscriber) get(ctx context.Context, l List, k known, progress func(byt
 	case copyErr != nil:
 		err = because(stall.ctx, copyErr)
 	default:
-		u.reading, err = s.inspect(u.file.Name(), l)
+		if l.Key != "" {
+			err = s.fetchSignature(stall.ctx, u.file, l)
+		}
+		if err == nil {
+			u.reading, err = s.inspect(u.file.Name(), l)
+		}
 	}
 	if err != nil {
 		u.discard()
@@ -208,7 +213,7 @@ func (s *Subscriber) judge(e *entry, l List, u *update) (j judgement) {
 		have = 0 // another URL's list may well be shorter
 	}
 	j.refusal = u.reading.refusal(have)
-	if j.refusal == "" && have > 0 {
+	if j.refusal == "" && have > 0 && u.reading.impact != nil {
 		j.refusal = s.harm(l, u.reading.impact)
 	}
 	return j
@@ -402,7 +407,7 @@ func (s *Subscriber) accept(e *entry) error {
 	defer s.mu.Unlock()
 	k := &e.known
 	if r.size != held.Size || held.Hash != 0 && r.hash != held.Hash {
-		return fmt.Errorf("the update is damaged on disk: fetch it again with 'telltale lists refresh %s'", l.Name)
+		return errors.New("the update is damaged on disk: fetch it again")
 	}
 	if p := r.problem(); p != "" {
 		return fmt.Errorf("the update %s: nothing in it can be put in force", p)

@@ -31,6 +31,12 @@ type nameSet struct {
 	below  map[string][]int // the names that are, or are below, a wire name
 }
 
+// knownNames are names that an update is compared with.
+type knownNames struct {
+	essential *nameSet // that must work
+	listed    *nameSet // that shipped lists block
+}
+
 // newNameSet makes a set of names. One that begins with "=" is meant alone, any
 // other with all below it.
 func newNameSet(names []string) *nameSet {
@@ -114,20 +120,21 @@ func isBelowAny(wire string, zones [][]byte) bool {
 
 // An impact is what a list does to names that are known, and to addresses.
 type impact struct {
+	known    *knownNames
 	blocked  map[int]bool // names that must work, or something below them
 	allowed  map[int]bool // names that must work
 	excepted map[int]bool // names that shipped lists block, or something below them
 	prefixes []netip.Prefix
 }
 
-func newImpact() *impact {
-	return &impact{blocked: map[int]bool{}, allowed: map[int]bool{}, excepted: map[int]bool{}}
+func newImpact(known *knownNames) *impact {
+	return &impact{known: known, blocked: map[int]bool{}, allowed: map[int]bool{}, excepted: map[int]bool{}}
 }
 
 // add looks at one rule of a list. Blocks for some clients or types only leave the
 // name to all others.
-func (m *impact) add(s *Subscriber, r *format.Rule) {
-	x := r.Extra
+func (m *impact) add(r *format.Rule) {
+	s, x := m.known, r.Extra
 	some := x != nil && len(x.Clients)+len(x.Tags)+len(x.Types)+len(x.NotTypes) > 0
 	switch {
 	case r.Action == format.Allow:
@@ -182,7 +189,7 @@ func span(prefixes []netip.Prefix) (v4, v6 uint64) {
 }
 
 // impactOf reads the list at path for what it does.
-func (s *Subscriber) impactOf(path string, l List) (*impact, error) {
+func (s *Subscriber) impactOf(path string, l List, known *knownNames) (*impact, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -192,8 +199,8 @@ func (s *Subscriber) impactOf(path string, l List) (*impact, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newImpact()
-	format.Parse(text, l.options(), func(r *format.Rule) { m.add(s, r) })
+	m := newImpact(known)
+	format.Parse(text, l.options(), m.add)
 	return m, nil
 }
 
@@ -206,14 +213,14 @@ func (s *Subscriber) harm(l List, after *impact) string {
 	if len(blocked) <= maxEssential && v4 <= maxNewIPv4 && v6 <= maxNewIPv6 && !excepts {
 		return ""
 	}
-	before, err := s.impactOf(s.path(l.Name), l)
+	before, err := s.impactOf(s.path(l.Name), l, after.known)
 	if err != nil {
 		return "" // there is no copy: the list is taken as it is
 	}
-	if n, some := newOf(s.essential, before.left(), blocked); n > maxEssential {
+	if n, some := newOf(after.known.essential, before.left(), blocked); n > maxEssential {
 		return fmt.Sprintf("newly blocks %d names that must work, among them %s", n, some)
 	}
-	if n, some := newOf(s.listed, before.excepted, after.excepted); n > 0 && excepts {
+	if n, some := newOf(after.known.listed, before.excepted, after.excepted); n > 0 && excepts {
 		return fmt.Sprintf("newly excepts %d names that shipped lists know, among them %s", n, some)
 	}
 	had4, had6 := span(before.prefixes)

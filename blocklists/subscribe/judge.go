@@ -14,8 +14,9 @@ import (
 type reading struct {
 	report format.Report
 	size   int64
-	hash   uint64  // of all bytes
-	impact *impact // what it does to names that are known
+	hash   uint64   // of all bytes
+	impact *impact  // what it does to names that are known; nil where it is no block list
+	other  *Content // what it is instead of a block list; nil for one
 }
 
 // inspect reads a file as the list it claims to be.
@@ -25,16 +26,22 @@ func (s *Subscriber) inspect(path string, l List) (reading, error) {
 		return reading{}, err
 	}
 	defer f.Close()
-	r := reading{impact: newImpact()}
+	var r reading
 	if r.size, r.hash, err = contentOf(f); err != nil {
 		return reading{}, err
 	}
+	if s.Read != nil {
+		c, err := s.Read(path, l)
+		r.other, r.report.Rules = &c, c.Rules
+		return r, err
+	}
+	r.impact = newImpact(s.known.Load())
 	text, err := format.OpenLimit(f, 10*s.MaxSize)
 	if err != nil {
 		r.report.Err = err
 		return r, nil
 	}
-	r.report = format.Parse(text, l.options(), func(rule *format.Rule) { r.impact.add(s, rule) })
+	r.report = format.Parse(text, l.options(), r.impact.add)
 	return r, nil
 }
 
@@ -54,11 +61,13 @@ func (l *List) options() format.Options {
 }
 
 // readAs says how its lines are read, to be compared.
-func (l *List) readAs() string { return fmt.Sprintf("%q %v %v", l.Format, l.Exact, l.Answers) }
+func (l *List) readAs() string { return fmt.Sprintf("%q %v %v%s", l.Format, l.Exact, l.Answers, l.Key) }
 
 // problem says why a file is no list at all; "" if it is one.
 func (r *reading) problem() string {
 	switch {
+	case r.other != nil:
+		return r.other.Problem
 	case r.report.Err != nil:
 		return fmt.Sprintf("cannot be read: %v", r.report.Err)
 	case r.report.Content == format.Empty:
@@ -80,6 +89,8 @@ func (r *reading) refusal(have int) string {
 		return p
 	}
 	switch {
+	case r.other != nil:
+		return r.other.Refusal
 	case r.report.EndsEarly():
 		return fmt.Sprintf("says that it has %d entries but ends after %d: cut short", r.report.Declared, r.report.Rules+r.report.BadTotal)
 	case have > 0 && r.report.Rules < have/10:

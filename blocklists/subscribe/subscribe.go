@@ -17,6 +17,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -47,6 +48,11 @@ type Options struct {
 	// or something below it, waits for Accept where the list's exceptions hold for
 	// other lists. They are written like those of Essential.
 	Listed []string
+
+	// Read says what a download is that is no block list; nil for block lists. What
+	// is wrong with the download itself is an error: it is asked for again soon, and
+	// the copy stays.
+	Read func(path string, l List) (Content, error)
 
 	// ReadOnly only reads what another process keeps in Dir.
 	ReadOnly bool
@@ -79,6 +85,18 @@ type List struct {
 	Answers bool          // the same
 
 	Exceptions bool // its exceptions hold for other lists, too
+
+	// Key is the public key of who signs it; "" for a list that nobody signs. Its
+	// signature is fetched from the URL with .minisig at the end of its path, and is
+	// at the end of the copy: Options.Read compares them, by SplitSigned.
+	Key string
+}
+
+// A Content is what a download is that is no block list.
+type Content struct {
+	Rules   int    // entries; at least 1 where it can be put in force
+	Problem string // why it can never be put in force; "" where it can
+	Refusal string // why it waits to be accepted by hand; "" where it does not
 }
 
 // A File is a list's copy on disk.
@@ -145,11 +163,10 @@ type Progress struct {
 // A Subscriber keeps the copies. Its methods may be called by any goroutine.
 type Subscriber struct {
 	Options
-	client    *http.Client
-	slots     *semaphore.Weighted
-	wake      chan struct{} // Run looks again at what is due
-	essential *nameSet      // Options.Essential
-	listed    *nameSet      // Options.Listed
+	client *http.Client
+	slots  *semaphore.Weighted
+	wake   chan struct{} // Run looks again at what is due
+	known  atomic.Pointer[knownNames]
 
 	mu      sync.Mutex
 	entries []*entry // in configured order
@@ -163,7 +180,8 @@ func New(o Options) (*Subscriber, error) {
 	}
 	o = o.withDefaults()
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
-	s.client, s.essential, s.listed = s.newClient(), newNameSet(o.Essential), newNameSet(o.Listed)
+	s.client = s.newClient()
+	s.SetNames(o.Essential, o.Listed)
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
 			o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
@@ -198,6 +216,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// SetNames replaces Options.Essential and Options.Listed.
+func (s *Subscriber) SetNames(essential, listed []string) {
+	s.known.Store(&knownNames{newNameSet(essential), newNameSet(listed)})
+}
+
 // Set replaces the lists. What is known about a list stays with its name and
 // URL; copies of lists that are gone stay on disk, in case they come back, until
 // Prune.
@@ -208,7 +231,7 @@ func (s *Subscriber) Set(lists []List) {
 	s.entries = nil
 	for _, l := range lists {
 		l.Refresh = max(cmp.Or(l.Refresh, 24*time.Hour), time.Minute)
-		i := slices.IndexFunc(old, func(e *entry) bool { return e.list.Name == l.Name && e.list.URL == l.URL })
+		i := slices.IndexFunc(old, func(e *entry) bool { return e.list.Name == l.Name && e.list.URL == l.URL && e.list.Key == l.Key })
 		var e *entry
 		if i >= 0 {
 			e = old[i]

@@ -24,6 +24,7 @@ func (a *app) apiOptions() web.Options {
 		Status: a.status, Health: a.health,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
+		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
@@ -32,7 +33,7 @@ func (a *app) apiOptions() web.Options {
 
 func (a *app) status() web.Status {
 	st := web.Status{
-		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(),
+		Version: buildVersion(), PID: os.Getpid(), Started: a.started.UTC(), Settings: a.settingsStatus(), Catalogue: a.catalogueStatus(),
 		Listen: a.listensOn(), Certificates: a.certificateStatus(), Server: web.Counters(a.server.Stats()), Upstreams: a.upstreamStatus(), Log: a.log.Stats(), Gateways: []string{},
 	}
 	for _, addr := range a.ledger.Load().Gateways() {
@@ -146,6 +147,7 @@ func (a *app) explain(ctx context.Context, q web.Question) (web.Explanation, err
 	group := a.lists.Current().GroupOf(settings, addr)
 	e := inspect.Explain(a.lists, &name, typ, group)
 	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action), a.server.Zone(&name))
+	out.Edition = a.edition.Load().Name()
 	if q.Offline {
 		return out, nil
 	}

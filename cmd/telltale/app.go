@@ -47,7 +47,9 @@ type app struct {
 	settingsWatch failure // of watching the settings file
 
 	subscriptions *subscribe.Subscriber
-	fetched       chan struct{} // of one: a list was fetched
+	catalogue     *subscribe.Subscriber           // of later editions, where a URL is set
+	edition       atomic.Pointer[catalog.Edition] // in force
+	fetched       chan struct{}                   // of one: a list was fetched
 	work          sync.WaitGroup
 }
 
@@ -69,9 +71,12 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err := makeLists(cfg.Lists.Dir); err != nil {
 		return nil, err
 	}
+	edition, editionErr := editionInForce(cfg)
+	a.edition.Store(edition)
 	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
 		return nil, err
 	}
+	a.tellEditionFailed(editionErr)
 	known, next, err := a.log.Bindings()
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)
@@ -84,6 +89,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	}
 	a.ledger.Store(ledger)
 	if err := a.openSubscriptions(cfg); err != nil {
+		return nil, err
+	}
+	if err := a.openCatalogue(cfg); err != nil {
 		return nil, err
 	}
 	if a.lists, err = blocklists.Open(a.listOptions(cfg)); err != nil {
@@ -147,7 +155,7 @@ func (a *app) bind(addr netip.Addr, id string) *devices.Binding {
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
 	o.Bind, o.Logger = a.bind, a.logger
-	o.Program = "telltale " + buildVersion() + ", catalogue " + catalog.Edition() + " (" + catalog.Version() + ")"
+	o.Program = "telltale " + buildVersion() + ", catalogue " + a.edition.Load().String()
 	return o
 }
 

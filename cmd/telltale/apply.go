@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -121,9 +122,11 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	}
 	old := a.cfg.Load()
 	a.subscriptions.Set(subscriptionLists(cfg))
-	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+	a.catalogue.Set(catalogueLists(cfg))
+	if err := a.configureLists(cfg); err != nil {
 		a.subscriptions.Set(subscriptionLists(old))
-		return errors.Join(err, a.lists.Configure(a.listOptions(old)))
+		a.catalogue.Set(catalogueLists(old))
+		return errors.Join(err, a.configureLists(old))
 	}
 	if err := a.ledger.Load().Configure(deviceList(cfg, a.groups)); err != nil {
 		return err
@@ -150,6 +153,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.cfg.Store(cfg)
 	a.pruneSubscriptions()
 	a.tellDeviceNames()
+	a.reportECH(old, cfg)
 	return nil
 }
 
@@ -169,7 +173,19 @@ func checkParts(cfg *config.Config) (level slog.Level, err error) {
 func (a *app) applyLists() error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	return a.lists.Configure(a.listOptions(a.cfg.Load()))
+	return a.configureLists(a.cfg.Load())
+}
+
+// configureLists puts the lists of settings in force, with the latest edition of
+// the shipped ones.
+func (a *app) configureLists(cfg *config.Config) error {
+	before := a.chooseEdition(cfg)
+	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+		a.edition.Store(before)
+		return err
+	}
+	a.tellEdition(before)
+	return nil
 }
 
 // keepLastGood keeps settings that work for a start with broken ones.
@@ -181,10 +197,28 @@ func (a *app) keepLastGood(cfg *config.Config) {
 
 // listOptions are those of the running lists.
 func (a *app) listOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg, a.cfg.Load(), a.groups)
+	o := listOptions(cfg, a.cfg.Load(), a.groups, a.edition.Load())
 	o.Subscribed = subscribed(a.subscriptions)
 	a.named = a.deviceNames(cfg)
 	o.Local = localLists(cfg, a.named)
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
+}
+
+// reportECH says from when on answers to a group leave out ECH, and from when on no
+// longer.
+func (a *app) reportECH(before, now *config.Config) {
+	strips := func(cfg *config.Config, name string) bool {
+		return slices.ContainsFunc(cfg.Groups, func(g config.Group) bool { return g.Name == name && g.StripECH })
+	}
+	for _, g := range now.Groups {
+		if g.StripECH && !strips(before, g.Name) {
+			a.log.Report("ech", g.Name, "left out of answers to the group (groups.strip_ech): its devices cannot hide the names of servers that they connect to")
+		}
+	}
+	for _, g := range before.Groups {
+		if g.StripECH && !strips(now, g.Name) {
+			a.log.Report("ech", g.Name, "no longer left out of answers to the group")
+		}
+	}
 }

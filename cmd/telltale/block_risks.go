@@ -11,11 +11,7 @@ import (
 )
 
 // blockRisks says what may break where a name and everything below it is blocked.
-func blockRisks(name *dnswire.Name) ([]string, error) {
-	known, err := catalog.Load()
-	if err != nil {
-		return nil, err
-	}
+func blockRisks(known *catalog.Catalog, name *dnswire.Name) []string {
 	text := name.String()
 	var risks []string
 	if suffixes.Is(name.Wire()) || !strings.Contains(text, ".") {
@@ -44,15 +40,19 @@ func blockRisks(name *dnswire.Name) ([]string, error) {
 		}
 		risks = append(risks, fmt.Sprintf("%s (%s, %s): blocking breaks %s", which, c.vendor, c.tier, c.what))
 	}
-	return risks, nil
+	return risks
 }
 
 // confirmBlock shows what a block may break, and asks whether it is meant. Where
 // nobody can be asked, it is an error.
 func (cl *cli) confirmBlock(name *dnswire.Name) error {
-	risks, err := blockRisks(name)
-	if err != nil || len(risks) == 0 {
+	known, err := cl.catalogue()
+	if err != nil {
 		return err
+	}
+	risks := blockRisks(known, name)
+	if len(risks) == 0 {
+		return nil
 	}
 	const most = 8
 	for i, r := range risks {

@@ -33,7 +33,7 @@ regions and countries: what fits is counted, and its names are listed. With
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			known, err := catalog.Load()
+			known, err := cl.catalogue()
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ regions and countries: what fits is counted, and its names are listed. With
 		},
 	})
 	c.Flags().BoolVar(&optOut, "opt-out", optOut, "show who a vendor is, and what can be switched off")
-	c.AddCommand(cl.newCatalogCheck(), cl.newCatalogExport())
+	c.AddCommand(cl.newCatalogEdition(), cl.newCatalogUpdate(), cl.newCatalogAccept(), cl.newCatalogCheck(), cl.newCatalogExport(), cl.newCatalogPack())
 	return c
 }
 
@@ -110,7 +110,7 @@ A single list is written by 'telltale lists export'.`,
 		Example: "  telltale catalog export ./catalogue\n  telltale catalog export ./new --since ./old/catalogue.json",
 		Args:    oneArg("folder"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			known, err := catalog.Load()
+			known, err := cl.catalogue()
 			if err != nil {
 				return err
 			}

@@ -56,8 +56,11 @@ func (cl *cli) deviceWords() ([]string, error) {
 }
 
 // vendorWords are the vendors of the shipped lists.
-func vendorWords() (names []string, err error) {
-	known, err := catalog.Load()
+func (cl *cli) vendorWords() ([]string, error) { return vendorsOf(cl.edition()) }
+
+// vendorsOf are the vendors of an edition.
+func vendorsOf(edition *catalog.Edition) (names []string, err error) {
+	known, err := edition.Load()
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // checkDataDir refuses a data directory that everybody may write to: anybody could
@@ -16,4 +18,17 @@ func checkDataDir(dir string) error {
 		return nil
 	}
 	return fmt.Errorf("data.dir: everybody may write to %s (mode %04o): chmod o-w %s, or set data.dir to a directory of its own", dir, info.Mode().Perm(), dir)
+}
+
+// checkSameUser refuses to write into a directory of another user: the server, which
+// is that one, could not read what is written. Directories that are not there yet are
+// made by whoever comes first.
+func checkSameUser(dirs ...string) error {
+	for _, dir := range dirs {
+		var st unix.Stat_t
+		if unix.Stat(dir, &st) == nil && int(st.Uid) != os.Geteuid() {
+			return fmt.Errorf("%s belongs to the user with the number %d: run this as that user (sudo -u '#%d' telltale ...), or start the server and run it again", dir, st.Uid, st.Uid)
+		}
+	}
+	return nil
 }

@@ -113,6 +113,7 @@ func (d *doctor) examine(ctx context.Context, a *cli) {
 		newClient(cfg).do(ctx, http.MethodPost, "/log/flush", nil, nil) // what follows reads the log
 	}
 	d.lists(ctx, cfg)
+	d.catalogue(ctx, cfg)
 	d.data(cfg, &st)
 	d.clients(ctx, cfg, &st)
 	d.refusals(ctx, cfg, &st)
@@ -337,6 +338,21 @@ func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
 		}
 	}
 	d.say("ok", "lists", "%d lists with %d rules", len(all), rules)
+}
+
+// catalogue says which edition is in force, and why not a later one.
+func (d *doctor) catalogue(ctx context.Context, cfg *config.Config) {
+	k, err := catalogueStatus(ctx, cfg)
+	switch {
+	case err != nil:
+		d.say("wrong", "catalogue", "%v", err)
+		return
+	case k.Held != "":
+		d.say("warning", "catalogue", "not in force: %s", catalogueHeld(&k))
+	case k.Error != "":
+		d.say("warning", "catalogue", "no later edition could be fetched from %s (%d attempts): %s", k.URL, k.Failures, k.Error)
+	}
+	d.say("ok", "catalogue", "edition %s is in force", k.Edition)
 }
 
 // willBeMade says of a directory that is missing whether the server can make it.

@@ -121,7 +121,8 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	if err != nil {
 		return web.Explanation{}, err
 	}
-	lists, err := blocklists.OpenReadOnly(stoppedListOptions(cfg))
+	o := stoppedListOptions(cfg)
+	lists, err := blocklists.OpenReadOnly(o)
 	if err != nil {
 		return web.Explanation{}, err
 	}
@@ -133,7 +134,9 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 		return web.Explanation{}, err
 	}
 	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS), zones)
-	return explanationOf(e, special, zones.Find(name)), nil
+	out := explanationOf(e, special, zones.Find(name))
+	out.Edition = o.Edition
+	return out, nil
 }
 
 // explanationOf puts together what lists say of a name, what the server makes of it by

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"telltale/blocklists/catalog"
 	"telltale/blocklists/format"
 	"telltale/web"
 )
@@ -27,7 +26,7 @@ func (cl *cli) printExplanation(e *web.Explanation) error {
 		printAnnotation(&b, e.About)
 	}
 	if e.Shipped != nil && e.User != nil {
-		fmt.Fprintf(&b, "\nThe shipped lists of %s say:\n", catalog.Edition())
+		fmt.Fprintf(&b, "\nThe shipped lists of %s say:\n", e.Edition)
 		printAnnotation(&b, e.Shipped)
 		b.WriteString("Your lists say:\n")
 		printAnnotation(&b, e.User)

@@ -34,7 +34,7 @@ var mayImport = map[string]string{
 	"dnswire": "",
 
 	"blocklists":           "atomicfile dnswire blocklists/format blocklists/matcher blocklists/rules watch github.com/cespare/xxhash/v2",
-	"blocklists/catalog":   "dnswire blocklists/format golang.org/x/net",
+	"blocklists/catalog":   "dnswire blocklists/format aead.dev/minisign golang.org/x/net",
 	"blocklists/format":    "dnswire github.com/ulikunitz/xz golang.org/x/net golang.org/x/text",
 	"blocklists/inspect":   "dnswire blocklists blocklists/format blocklists/matcher blocklists/rules blocklists/suffixes github.com/cespare/xxhash/v2",
 	"blocklists/matcher":   "atomicfile dnswire github.com/cespare/xxhash/v2 golang.org/x/sys",

@@ -19,7 +19,8 @@ const shippedPrefix = "shipped:"
 // listNameMistakes finds names of lists in the settings that no list has, and
 // subscriptions that are called as another list is.
 func listNameMistakes(cfg *config.Config) error {
-	shipped, err := shippedNames()
+	edition, _ := editionInForce(cfg) // whoever puts it in force says what is wrong with it
+	shipped, err := shippedNames(edition)
 	if err != nil {
 		return err
 	}
@@ -64,8 +65,8 @@ func fileNames(dir string) []string {
 	return names
 }
 
-func shippedNames() (names []string, err error) {
-	files, err := fs.Glob(catalog.FS(), "*.txt")
+func shippedNames(edition *catalog.Edition) (names []string, err error) {
+	files, err := fs.Glob(edition.FS(), "*.txt")
 	for _, file := range files {
 		names = append(names, strings.TrimSuffix(file, ".txt"))
 	}

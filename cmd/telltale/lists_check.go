@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
-	"telltale/blocklists/catalog"
 	"telltale/blocklists/format"
 	"telltale/blocklists/inspect"
 )
@@ -47,7 +46,7 @@ A file of a list is read by that list's settings; any other by --format and
 			for _, path := range args {
 				files = append(files, o.FileOf(path, other))
 			}
-			reports, err := inspect.Lint(c.Context(), files, catalog.FS())
+			reports, err := inspect.Lint(c.Context(), files, o.Shipped)
 			if err != nil {
 				return err
 			}

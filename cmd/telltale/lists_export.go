@@ -28,7 +28,7 @@ connectivity checks.`,
 			if !slices.Contains(catalog.Formats, catalog.Format(form)) {
 				return usage("--format: %q is none of %s", form, strings.Join(formatNames(), ", "))
 			}
-			known, err := catalog.Load()
+			known, err := cl.catalogue()
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 	f.IntVar(&s.limit, "limit", 0, "the newest so many; 0 for all")
 	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
 	completeBy(c, "device", cl.deviceWords)
-	completeBy(c, "vendor", vendorWords)
+	completeBy(c, "vendor", cl.vendorWords)
 }
 
 // filter makes the flags a filter, and checks them.
@@ -224,7 +224,8 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	if vendor == "" {
 		return nil
 	}
-	known, err := vendorWords()
+	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
+	known, err := vendorsOf(edition)
 	if err != nil {
 		return err
 	}

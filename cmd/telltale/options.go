@@ -129,9 +129,10 @@ func modeOf(words ...string) *blocklists.Mode {
 // listOptions are the settings of the lists. before are the settings that are
 // still in force: a device that cfg has no more keeps its settings while queries
 // may still be under way that know it.
-func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.Options {
+func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *catalog.Edition) blocklists.Options {
 	o := blocklists.Options{
-		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir, Shipped: catalog.FS(), Claims: catalog.Claims(),
+		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir,
+		Shipped: edition.FS(), Edition: edition.Name(), Claims: edition.Claims(),
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
 	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)
@@ -157,7 +158,8 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers) blocklists.O
 
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
-	o := listOptions(cfg, cfg, newGroupNumbers(cfg))
+	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
+	o := listOptions(cfg, cfg, newGroupNumbers(cfg), edition)
 	o.Subscribed = copies(cfg)
 	named := ""
 	if cfg.Local.DeviceSuffix != "" {
@@ -258,7 +260,7 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 	}
 	of := cfg.Groups[at]
 	g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
-	g.Schedule = schedule(&of.Schedule)
+	g.Schedule, g.StripECH = schedule(&of.Schedule), of.StripECH
 	g.Mode = modeOf(d.Mode, of.Mode)
 	g.Tags = []string{of.Name}
 	return g

@@ -7,12 +7,15 @@ import (
 	"testing"
 
 	"telltale/blocklists"
+	"telltale/blocklists/catalog"
 	"telltale/config"
 )
 
 // Each line is settings, and what they are to the part that they are for.
 func TestOptions(t *testing.T) {
-	lists := func(cfg *config.Config) blocklists.Options { return listOptions(cfg, cfg, newGroupNumbers(cfg)) }
+	lists := func(cfg *config.Config) blocklists.Options {
+		return listOptions(cfg, cfg, newGroupNumbers(cfg), catalog.Shipped())
+	}
 	list := func(cfg *config.Config) string {
 		l := lists(cfg).Lists[0]
 		mode := "none"

@@ -26,6 +26,7 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/bench/zone"
+	"telltale/blocklists/catalog"
 	"telltale/resolver/dnstest"
 )
 
@@ -55,11 +56,14 @@ import (
 //	log KEY=VALUE ...              the log has a row for the name asked last, or that of name=, with these fields
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
+//	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
+//	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
 //	eventually                     repeat the last query until the wants that follow it hold
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
+//	restart                        stop it, and start it again
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {
@@ -114,6 +118,7 @@ type scene struct {
 	others map[string]func()      // stops each of the other servers
 	mute   *atomic.Bool           // whether the upstream answers nothing
 	places *strings.Replacer      // of what stands for an address or a path
+	sign   func(path string) error
 
 	question []string // of the last query
 	reply    *dns.Msg
@@ -153,7 +158,10 @@ func runScenario(t *testing.T, file, text string) {
 	s.heard = func(name string) bool { mu.Lock(); defer mu.Unlock(); return names[strings.ToLower(dns.Fqdn(name))] }
 	web := httptest.NewServer(fileServer(filepath.Join(s.dir, "http")))
 	defer web.Close()
-	places := []string{"{http}", web.URL, "{upstream}", upstream.String()}
+	keys := newSigningKeys(t)
+	s.sign = keys.sign
+	places := []string{"{http}", web.URL, "{upstream}", upstream.String(), "{key}", keys.public, "{other}", keys.other,
+		"{edition}", catalog.Shipped().Name(), "{edition+1}", laterEdition(1), "{edition+2}", laterEdition(2)}
 	s.others = map[string]func(){}
 	var key *dnstest.Certificate
 	for name, p := range s.parts {
@@ -473,6 +481,14 @@ func (s *scene) step(words []string) error {
 		}
 	case "remove":
 		return os.Remove(filepath.Join(s.dir, args[0]))
+	case "catalogue":
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return writeCatalogue(filepath.Join(s.dir, args[0]), laterEdition(n))
+	case "sign":
+		return s.sign(filepath.Join(s.dir, args[0]))
 	case "run":
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
@@ -484,6 +500,9 @@ func (s *scene) step(words []string) error {
 		s.mute.Store(words[0] == "mute")
 	case "stop":
 		s.srv.stop()
+	case "restart":
+		s.srv.stop()
+		s.srv.start()
 	case "out":
 		text, without := strings.CutPrefix(strings.Join(args, " "), "!")
 		if strings.Contains(s.out, text) == without {

@@ -103,6 +103,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		a.keepLastGood(cfg)
 		a.warnOfListNames(cfg)
 	}
+	a.reportECH(&config.Config{}, a.cfg.Load())
 	control, err := a.listenControl()
 	if errors.Is(err, errAnswered) {
 		a.close()

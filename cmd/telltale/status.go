@@ -24,6 +24,7 @@ type overview struct {
 	Started   time.Time        `json:"started,omitzero"`
 	Listen    []string         `json:"listen,omitempty"`
 	Settings  string           `json:"settings"`          // the file; "" for none
+	Catalogue string           `json:"catalogue"`         // the edition in force
 	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
@@ -75,10 +76,12 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &overview{Settings: cfg.File, Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []finding{}}
+	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
+		o.Catalogue = st.Catalogue.Edition
 		for i := range st.Upstreams {
 			if len(st.Upstreams[i].Zones) > 0 {
 				o.Forward = append(o.Forward, st.Upstreams[i])
@@ -158,6 +161,7 @@ func (o *overview) print(w io.Writer) error {
 		b.WriteString("No server is running with these settings.\n")
 	}
 	fmt.Fprintf(&b, "Settings   %s\n", cmp.Or(o.Settings, "no file: the defaults, the environment and the flags"))
+	fmt.Fprintf(&b, "Catalogue  edition %s\n", printable(o.Catalogue))
 	for i := range o.Forward {
 		u := &o.Forward[i]
 		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), zonesText(u.Zones), u.Addr, u.State)

@@ -37,7 +37,7 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 // openSubscriptions reads what earlier runs fetched. It does not use the
 // network; fetch does.
 func (a *app) openSubscriptions(cfg *config.Config) error {
-	essential, listed, err := knownNames()
+	essential, listed, err := knownNames(a.edition.Load())
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (a *app) openSubscriptions(cfg *config.Config) error {
 
 // knownNames are what the catalogue says must work, and what its lists block. A
 // name that is meant alone begins with "=".
-func knownNames() (essential, listed []string, err error) {
-	err = catalog.Names(func(name string, isListed bool, tier string) {
+func knownNames(edition *catalog.Edition) (essential, listed []string, err error) {
+	err = edition.Names(func(name string, isListed bool, tier string) {
 		switch {
 		case tier == "essential":
 			essential = append(essential, name)
@@ -149,11 +149,13 @@ func withUpdate(l *blocklists.ListStatus, u *subscribe.Status) {
 // fetch fetches lists as they become due, and puts what has come in force.
 func (a *app) fetch(ctx context.Context) {
 	a.pruneSubscriptions()
-	a.work.Go(func() {
-		if err := a.subscriptions.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			a.logger.Error("lists are not fetched any more", "error", err)
-		}
-	})
+	for _, s := range []*subscribe.Subscriber{a.subscriptions, a.catalogue} {
+		a.work.Go(func() {
+			if err := s.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				a.logger.Error("lists are not fetched any more", "error", err)
+			}
+		})
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -18,7 +18,7 @@ func (cl *cli) newVersion() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			if cl.json {
 				return cl.encoder().Encode(map[string]string{
-					"version": buildVersion(), "catalogue": catalog.Edition(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+					"version": buildVersion(), "catalogue": catalog.Shipped().Name(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 				})
 			}
 			_, err := fmt.Fprintln(cl.out, versionText())
@@ -32,5 +32,5 @@ func (cl *cli) newVersion() *cobra.Command {
 func versionText() string { return "telltale version " + versionDetails() }
 
 func versionDetails() string {
-	return fmt.Sprintf("%s (catalogue of %s, %s, %s/%s)", buildVersion(), catalog.Edition(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s (catalogue of %s, %s, %s/%s)", buildVersion(), catalog.Shipped().Name(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
