@@ -62,6 +62,11 @@ func (c *Config) checkAddresses(d *decoding) {
 			d.mistake(fmt.Sprintf("listen.trusted_proxies[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the addresses of your reverse proxies: they may say who asks")
 		}
 	}
+	for i, p := range c.Listen.ProxyProtocol {
+		if p.IsValid() && p.Bits() == 0 {
+			d.mistake(fmt.Sprintf("listen.proxy_protocol[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the addresses of your proxies: they say whose a connection is, and are believed")
+		}
+	}
 	c.checkCertificates(d)
 	c.checkUpstreams(d)
 	c.checkForward(d)

@@ -72,6 +72,7 @@ type Listen struct {
 	HTTPS          []netip.AddrPort `key:"https,port 443"`
 	HTTP           []netip.AddrPort `key:"http,port 80"` // DNS over HTTPS in clear, for TrustedProxies
 	TrustedProxies []netip.Prefix   `key:"trusted_proxies"`
+	ProxyProtocol  []netip.Prefix   `key:"proxy_protocol"` // whose connections begin with a header of that
 }
 
 // TLS is how this server shows to clients of encrypted transports who it is.

@@ -31,6 +31,8 @@ type Options struct {
 	// Names are those by which clients of encrypted transports know this server, in lower
 	// case, without a dot at the end. Addresses among them are none.
 	Names []string
+	// ProxyProtocol are whose connections say by that protocol whose they really are.
+	ProxyProtocol []netip.Prefix
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int

@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 	o.streamTimes.Answer = cmp.Or(o.streamTimes.Answer, exchangeBudget)
 	s.listeners, err = listen.Open(listen.Options{
 		Addrs: o.Listen, TLS: o.ListenTLS, QUIC: o.ListenQUIC, HTTPS: o.ListenHTTPS, HTTP: o.ListenHTTP, Certificates: o.Certificates, Names: o.Names,
-		TrustedProxies: o.TrustedProxies, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
+		TrustedProxies: o.TrustedProxies, ProxyProtocol: o.ProxyProtocol, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
 		Handler: s, Allowed: o.Allowed, AllowedID: o.AllowedID, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
 	})
 	if err != nil {

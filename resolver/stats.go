@@ -37,6 +37,7 @@ type Stats struct {
 	StreamsReplaced uint64 `json:"streams_replaced"`
 	StreamsCut      uint64 `json:"streams_cut"`
 	AcceptsFailed   uint64 `json:"accepts_failed"`
+	ProxiesRefused  uint64 `json:"proxies_refused"`
 
 	Handshakes        uint64 `json:"tls_handshakes"`
 	HandshakesResumed uint64 `json:"tls_handshakes_resumed"`
@@ -59,7 +60,7 @@ func (s *Server) Stats() Stats {
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
-		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed,
+		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed, ProxiesRefused: l.ProxiesRefused,
 		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed,
 		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,

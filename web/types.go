@@ -97,6 +97,7 @@ type Counters struct {
 	StreamsReplaced uint64 `json:"streams_replaced" doc:"Idle connections closed to make room for others."`
 	StreamsCut      uint64 `json:"streams_cut"`
 	AcceptsFailed   uint64 `json:"accepts_failed" doc:"Connections that could not be taken at once: too many open files."`
+	ProxiesRefused  uint64 `json:"proxies_refused" doc:"Connections of listen.proxy_protocol that did not say by the PROXY protocol whose they are."`
 
 	Handshakes        uint64 `json:"tls_handshakes" doc:"Handshakes of TLS that were completed."`
 	HandshakesResumed uint64 `json:"tls_handshakes_resumed" doc:"Those of clients that were here before."`

@@ -282,6 +282,9 @@ func (d *doctor) server(st *web.Status) {
 	if n := st.Server.Refused; n > 0 {
 		d.say("warning", "access", "%d queries of clients outside this network were refused; access.allow lets them in", n)
 	}
+	if n := st.Server.ProxiesRefused; n > 0 {
+		d.say("warning", "access", "%d connections of listen.proxy_protocol were refused, since they did not say whose they are; let the proxy do so (HAProxy: send-proxy-v2), or take its address out", n)
+	}
 	if n := st.Server.Shed; n > 0 {
 		d.say("warning", "load", "%d queries were shed because too many were waiting for upstreams", n)
 	}

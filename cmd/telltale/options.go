@@ -34,7 +34,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		size = -1
 	}
 	return resolver.Options{
-		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenQUIC: cfg.Listen.QUIC, ListenHTTPS: cfg.Listen.HTTPS,
+		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenQUIC: cfg.Listen.QUIC, ListenHTTPS: cfg.Listen.HTTPS, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		ListenHTTP: cfg.Listen.HTTP, TrustedProxies: cfg.Listen.TrustedProxies, Names: cfg.TLS.Names,
 		Upstreams: upstreamOptions(cfg), CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,

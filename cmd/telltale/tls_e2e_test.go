@@ -4,13 +4,21 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"telltale/resolver/dnstest"
 )
@@ -58,6 +66,59 @@ func (p *process) run(args ...string) string {
 		p.t.Fatalf("%s: %s", strings.Join(args, " "), errs.String())
 	}
 	return out.String()
+}
+
+// HAProxy passes connections of DNS over TLS and TCP on, and the client's address stays.
+func TestE2EHAProxyInFront(t *testing.T) {
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Skip("haproxy is not installed (haproxy of Debian)")
+	}
+	for _, version := range []string{"send-proxy", "send-proxy-v2"} {
+		t.Run(version, func(t *testing.T) {
+			p, addr, root := startEncrypted(t, "  proxy_protocol: [127.0.0.9]\ntls: {authority: local, names: [dns.example]}\n")
+			text, err := os.ReadFile(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trusted := x509.NewCertPool()
+			trusted.AppendCertsFromPEM(text)
+			fronts := map[string]netip.AddrPort{}
+			settings := "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 20s\n  timeout client 60s\n  timeout server 60s\n"
+			for name, behind := range map[string]netip.AddrPort{"tls": addr, "tcp": p.addr} {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				fronts[name] = l.Addr().(*net.TCPAddr).AddrPort()
+				l.Close()
+				settings += fmt.Sprintf("listen %s\n  bind %s\n  source 127.0.0.9\n  server telltale %s %s\n", name, fronts[name], behind, version)
+			}
+			file := filepath.Join(t.TempDir(), "haproxy.cfg")
+			writeFile(t, file, settings)
+			cmd := exec.Command("haproxy", "-db", "-f", file)
+			var said lockedBuffer
+			cmd.Stdout, cmd.Stderr = &said, &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+			for name, from := range map[string]string{"tls": "127.0.0.21", "tcp": "127.0.0.22"} {
+				c := dns.Client{Net: "tcp", Timeout: patience, Dialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}}
+				if name == "tls" {
+					c.Net, c.TLSConfig = "tcp-tls", &tls.Config{RootCAs: trusted, ServerName: "dns.example"}
+				}
+				dnstest.WaitFor(t, func() bool {
+					r, _, err := c.Exchange(new(dns.Msg).SetQuestion("by-"+name+".example.", dns.TypeA), fronts[name].String())
+					return err == nil && len(r.Answer) == 1
+				}, func() string { return "no answer by HAProxy: " + said.String() })
+				dnstest.WaitFor(t, func() bool {
+					return slices.ContainsFunc(p.rows(), func(row map[string]any) bool {
+						return row["name"] == "by-"+name+".example" && row["client"] == from && row["transport"] == name
+					})
+				}, func() string { return fmt.Sprintf("the log does not have the client %s: %v", from, p.rows()) })
+			}
+		})
+	}
 }
 
 // kdig of Knot asks the real program by DNS over TLS, and the log has it.

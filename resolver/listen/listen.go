@@ -63,6 +63,9 @@ type Options struct {
 	// Names are those of this server, in lower case: a client that calls it ID.NAME calls
 	// itself ID.
 	Names []string
+	// ProxyProtocol are whose connections begin with a header of the PROXY protocol, which
+	// says whose they really are.
+	ProxyProtocol []netip.Prefix
 	// Readers is how many sockets share each UDP address; 0: one for each
 	// processor, at most 4.
 	Readers int
@@ -116,9 +119,9 @@ type listener struct {
 }
 
 type counters struct {
-	unread, unsent, streamsRefused, streamsReplaced, streamsCut    atomic.Uint64
-	acceptsFailed, handshakes, handshakesResumed, handshakesFailed atomic.Uint64
-	requestsBad, requestsRefused                                   atomic.Uint64
+	unread, unsent, streamsRefused, streamsReplaced, streamsCut                    atomic.Uint64
+	acceptsFailed, proxiesRefused, handshakes, handshakesResumed, handshakesFailed atomic.Uint64
+	requestsBad, requestsRefused                                                   atomic.Uint64
 }
 
 // Stats are counters since the start, and the connections open now.
@@ -129,6 +132,7 @@ type Stats struct {
 	StreamsReplaced uint64 // idle connections closed to make room for others
 	StreamsCut      uint64 // connections closed on slow or wrong clients
 	AcceptsFailed   uint64 // connections that could not be taken: too many open files
+	ProxiesRefused  uint64 // connections of trusted proxies that did not say whose they are
 	Streams         int
 
 	Handshakes        uint64 // of TLS that were completed
@@ -276,7 +280,8 @@ func (l *Listeners) Stats() Stats {
 	return Stats{
 		Unread: c.unread.Load(), Unsent: c.unsent.Load(),
 		StreamsRefused: c.streamsRefused.Load(), StreamsReplaced: c.streamsReplaced.Load(), StreamsCut: c.streamsCut.Load(), Streams: l.streams.count(),
-		AcceptsFailed: c.acceptsFailed.Load(), Handshakes: c.handshakes.Load(), HandshakesResumed: c.handshakesResumed.Load(), HandshakesFailed: c.handshakesFailed.Load(),
+		AcceptsFailed: c.acceptsFailed.Load(), ProxiesRefused: c.proxiesRefused.Load(),
+		Handshakes: c.handshakes.Load(), HandshakesResumed: c.handshakesResumed.Load(), HandshakesFailed: c.handshakesFailed.Load(),
 		RequestsBad: c.requestsBad.Load(), RequestsRefused: c.requestsRefused.Load(),
 	}
 }

@@ -28,7 +28,12 @@ func (l *Listeners) accept(tcp *net.TCPListener, take func(*net.TCPConn, netip.A
 			continue
 		}
 		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-		take(conn, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if l.hasProxyHeader(from.Addr()) {
+			l.takeProxied(conn, from, take)
+			continue
+		}
+		take(conn, from)
 	}
 }
 
