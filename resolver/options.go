@@ -100,6 +100,9 @@ type Settings struct {
 	// ForwardCanaries resolves the names by which browsers and phones ask
 	// whether to use their own encrypted DNS, instead of answering NXDOMAIN.
 	ForwardCanaries bool
+	// Designated lets clients find out by which encrypted transports the server can be
+	// asked (RFC 9462). It takes addresses to listen on for one, and a name of the server.
+	Designated bool
 }
 
 func (o *Options) setDefaults() {

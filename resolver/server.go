@@ -22,6 +22,7 @@ import (
 	"telltale/querylog"
 	"telltale/resolver/cache"
 	"telltale/resolver/listen"
+	"telltale/resolver/listen/certs"
 	"telltale/resolver/upstream"
 )
 
@@ -41,6 +42,8 @@ type Server struct {
 
 	settings      atomic.Pointer[settings]
 	cookies       cookies
+	names         []string      // of this server
+	certificates  *certs.Source // of its encrypted transports; nil for none
 	cache         *cache.Cache
 	flights       *flights
 	waiters       sync.Pool // of *waiter
@@ -68,7 +71,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		policy: o.Policy, append: o.Log, binding: o.Binding, named: o.Named, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
-		cookies: newCookies(), flights: newFlights(o.Waiting, o.ClientPrefix),
+		cookies: newCookies(), names: o.Names, certificates: o.Certificates, flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
 	s.patience = cmp.Or(o.stalePatience, stalePatience)

@@ -47,6 +47,7 @@ const (
 	Loopback                        // this machine: 127.0.0.1, ::1, and the name localhost for them
 	Health                          // what a health check asks for
 	PrivateOnly                     // a name like any other, but no public upstream is to hear of it
+	Designated                      // by which encrypted transports this server can be asked
 )
 
 // String returns the reply as explain shows it.
@@ -64,6 +65,8 @@ func (r SpecialReply) String() string {
 		return "health"
 	case PrivateOnly:
 		return "private"
+	case Designated:
+		return "designated"
 	}
 	return "unknown"
 }
@@ -94,7 +97,7 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 	case bytes.Equal(tld, wireLocal) && !o.ForwardLocal && forwarded.Find(name) == nil:
 		return Special{blocklists.SpecialLocal, NameError}
 	case bytes.Equal(tld, wireArpa):
-		return specialOfArpa(name, qtype, lists, private, forwarded)
+		return specialOfArpa(name, qtype, lists, o, private, forwarded)
 	case isCanary(name.Wire()) && !o.ForwardCanaries:
 		return Special{blocklists.SpecialCanary, NameError}
 	}
@@ -104,10 +107,13 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 // specialOfArpa is SpecialOf for resolver.arpa (RFC 9462, 8.2), home.arpa
 // (RFC 8375) and the reverse zones of private addresses (RFC 6303), which do not
 // exist where nobody private can be asked and they are not forwarded.
-func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, private bool, forwarded *upstream.Zones) Special {
+func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded *upstream.Zones) Special {
 	rule := blocklists.SpecialPrivateReverse
 	switch {
 	case bytes.Equal(name.Suffix(2), wireResolverArpa):
+		if o.Designated && isDiscovery(name, qtype) {
+			return Special{blocklists.SpecialResolverArpa, Designated}
+		}
 		return Special{blocklists.SpecialResolverArpa, NoData}
 	case bytes.Equal(name.Suffix(2), wireHomeArpa):
 		rule = blocklists.SpecialHomeArpa

@@ -27,6 +27,11 @@ func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
 		return s.loopback(dst, q), true
 	case Health:
 		return s.health(dst, q), true
+	case Designated:
+		if reply, ok := s.designate(dst, q); ok {
+			return reply, true
+		}
+		return s.negative(dst, q, special.Rule, dnswire.Success), true
 	case PrivateOnly:
 		q.private = true
 	}

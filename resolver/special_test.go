@@ -47,6 +47,8 @@ func TestSpecialOf(t *testing.T) {
 		{fact: "a name below a canary is none", name: "x.mask.icloud.com"},
 		{fact: "resolver.arpa has nothing", name: "_dns.resolver.arpa", lists: block, want: Special{blocklists.SpecialResolverArpa, NoData}},
 		{fact: "unless it has a local record", name: "_dns.resolver.arpa", lists: local},
+		{fact: "or says how this server can be asked", name: "_dns.resolver.arpa", typ: dnswire.TypeSVCB, set: Settings{Designated: true}, want: Special{blocklists.SpecialResolverArpa, Designated}},
+		{fact: "which no other type does", name: "_dns.resolver.arpa", typ: dnswire.TypeA, set: Settings{Designated: true}, want: Special{blocklists.SpecialResolverArpa, NoData}},
 		{fact: "a canary may have a local record", name: "mask.icloud.com", lists: local},
 		{fact: "home.arpa does not exist without a private upstream", name: "nas.home.arpa", want: Special{blocklists.SpecialHomeArpa, NameError}},
 		{fact: "home.arpa is asked of a private upstream alone", name: "nas.home.arpa", private: true, want: Special{Reply: PrivateOnly}},

@@ -56,6 +56,7 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 		MinTTL:   cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL, NegativeTTL: cfg.Cache.NegativeTTL,
 		RebindAllow: cfg.Rebind.Allow,
 		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
+		Designated: len(cfg.Listen.TLS)+len(cfg.Listen.HTTPS)+len(cfg.Listen.QUIC) > 0,
 	}
 }
 

@@ -136,6 +136,11 @@ func (s *Source) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return all[0], nil // the client says what it thinks of it
 }
 
+// IsFor reports whether a certificate in force is for a name or address.
+func (s *Source) IsFor(host string) bool {
+	return slices.ContainsFunc(*s.inForce.Load(), func(c *tls.Certificate) bool { return c.Leaf.VerifyHostname(host) == nil })
+}
+
 // A Status says how one certificate does.
 type Status struct {
 	Files     Files
