@@ -30,6 +30,7 @@ func (l *OffList) Open() (io.ReadCloser, error) {
 func (s *Store) Off() (off []OffList) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.endReadingLocked()
 	for _, src := range s.sources {
 		if !src.used {
 			off = append(off, OffList{src.name, src.path, src.kind, s.formatOptions(src), s.opts.Shipped, src.shipped})

@@ -17,12 +17,12 @@ type Options struct {
 	CacheDir string // last good rules and compiled lists; "" for none
 	StateDir string // pauses are kept here; CacheDir where empty
 
-	Shipped    fs.FS          // shipped lists, *.txt at its root; nil for none
-	Edition    string         // names the shipped lists: they are read again where it changes
-	Claims     format.Claims  // of the shipped lists; nil for none
-	Subscribed []Source       // downloaded lists, watched like those of Dir
-	Local      []LocalList    // beside own.txt, what the user has answered; where two say different things of a name, the first counts
-	Lists      []ListSettings // by name; a list without settings is enforced as it is
+	Shipped    fs.FS                // shipped lists, *.txt at its root; nil for none
+	Edition    string               // names the shipped lists: they are read again where it changes
+	Claims     func() format.Claims // makes what reads claims of the shipped lists, for as long as they are read; nil for none
+	Subscribed []Source             // downloaded lists, watched like those of Dir
+	Local      []LocalList          // beside own.txt, what the user has answered; where two say different things of a name, the first counts
+	Lists      []ListSettings       // by name; a list without settings is enforced as it is
 	Groups     []GroupSettings
 
 	Mode    Mode          // how blocked names are answered

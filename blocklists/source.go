@@ -313,7 +313,7 @@ func (s *Store) readFile(src *source) (reading, error) {
 		Format: src.settings.FormatOptions(src.name, src.kind), AnySuffix: src.settings.Suffixes,
 		Stamp: rules.Stamp{Size: seen.size, Modified: seen.modified, Inode: seen.inode, Settings: settingsHash(&src.settings, src.kind)},
 	}
-	o.Subtrees = s.subtrees
+	o.Subtrees = s.subtreesLocked()
 	if src.kind != OwnList {
 		o.Memory = s.memoryFor(src)
 	}

@@ -30,16 +30,17 @@ type Store struct {
 	opts      Options
 	write     bool // the cache is ours to write
 	files     *access
-	subtrees  *rules.Subtrees // names that must work with all below them
+	subtrees  *rules.Subtrees // names that must work with all below them; nil for not looked for yet
 	ended     map[string]mark // by compiled file: what an earlier process ended at
 	sources   []*source       // in the order in which they win ties
 	unread    []string        // files of Dir that are no lists by their names
 	index     *rules.Index
 	names     *matcher.Set
-	lists     []activeList // of the current policy
-	unkept    string       // why a list could not be kept in the cache, so that it is told once
-	announced string       // the last failure of a reload, so that it is told once
-	asOf      instant      // of which time the policy is
+	claims    format.Claims // of shipped lists, while they are read; nil for none yet
+	lists     []activeList  // of the current policy
+	unkept    string        // why a list could not be kept in the cache, so that it is told once
+	announced string        // the last failure of a reload, so that it is told once
+	asOf      instant       // of which time the policy is
 	ends      ends
 	due       time.Time // when it changes by itself; zero for never
 
@@ -79,7 +80,7 @@ func load(o Options, write bool) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.files, s.subtrees = newAccess(o.FileTimeout, s.done), EssentialSubtrees(o.Shipped)
+	s.files = newAccess(o.FileTimeout, s.done)
 	if write && o.CacheDir != "" {
 		if err := s.prepareCache(); err != nil {
 			s.log.Error("compiled lists are not kept, each start reads their text", "err", err)
@@ -97,6 +98,7 @@ func load(o Options, write bool) (*Store, error) {
 		s.loadMarks()
 	}
 	s.loadPause()
+	defer s.endReadingLocked()
 	if err := s.scanLocked(); err != nil {
 		return nil, err
 	}
@@ -175,6 +177,7 @@ func (s *Store) Configure(o Options) error {
 	o.Dir, o.CacheDir, o.StateDir = old.Dir, old.CacheDir, old.StateDir
 	o.Report, o.Logger, o.Now, o.Poll = old.Report, old.Logger, old.Now, old.Poll
 	s.opts = o
+	defer s.endReadingLocked()
 	if err := s.scanLocked(); err != nil {
 		s.opts = old
 		return errors.Join(err, s.scanLocked())
@@ -190,7 +193,7 @@ func (s *Store) Configure(o Options) error {
 
 // rereadShippedLocked takes the shipped lists of another edition.
 func (s *Store) rereadShippedLocked() {
-	s.subtrees = EssentialSubtrees(s.opts.Shipped)
+	s.subtrees = nil
 	for _, src := range s.sources {
 		if src.kind == Shipped {
 			src.read = false
@@ -243,6 +246,7 @@ func assignIDs(x *rules.Index, lists []activeList) (*matcher.Set, error) {
 func (s *Store) reload() (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.endReadingLocked()
 
 	scanned := s.scanLocked()
 	if scanned != nil {
@@ -451,11 +455,31 @@ func (o *Options) settingsFor(name, base string, kind Kind) ListSettings {
 
 func (l *ListSettings) enabled() bool { return l.Enabled == nil || *l.Enabled }
 
+// subtreesLocked returns the names that must work with all below them.
+func (s *Store) subtreesLocked() *rules.Subtrees {
+	if s.subtrees == nil {
+		s.subtrees = EssentialSubtrees(s.opts.Shipped)
+	}
+	return s.subtrees
+}
+
+// claimsLocked returns what reads the claims of shipped lists.
+func (s *Store) claimsLocked() format.Claims {
+	if s.claims == nil && s.opts.Claims != nil {
+		s.claims = s.opts.Claims()
+	}
+	return s.claims
+}
+
+// endReadingLocked gives back what was needed to read shipped lists. It is much, and
+// needed again only for another edition, or other settings.
+func (s *Store) endReadingLocked() { s.claims = nil }
+
 // formatOptions returns how a list's lines are to be read.
 func (s *Store) formatOptions(src *source) format.Options {
 	o := src.settings.FormatOptions(src.name, src.kind)
 	if src.kind == Shipped {
-		o.Claims = s.opts.Claims
+		o.Claims = s.claimsLocked()
 	}
 	return o
 }

@@ -203,11 +203,30 @@ func EssentialSubtrees(shipped fs.FS) *rules.Subtrees {
 		if err != nil {
 			continue // reading the list says so
 		}
-		format.Parse(bytes.NewReader(text), format.Options{}, func(r *format.Rule) {
+		format.Parse(bytes.NewReader(essentialLines(text)), format.Options{}, func(r *format.Rule) {
 			if r.Annotation != nil && r.Annotation.Tier == "essential" && r.Match == format.Subtree && r.Action != format.Allow {
 				names = append(names, slices.Clone(r.Name))
 			}
 		})
 	}
 	return rules.NewSubtrees(names)
+}
+
+// essentialLines returns the lines of a list that may call names essential, and those
+// before them that matter for it. They are a tenth of a shipped list.
+func essentialLines(text []byte) []byte {
+	var kept []byte
+	word, head, name := []byte("essential"), []byte("#@"), []byte("name=")
+	inForce := false // the annotation above says so
+	for line := range bytes.Lines(text) {
+		says := bytes.Contains(line, word)
+		isAnnotation := bytes.HasPrefix(line, head)
+		if isAnnotation && !bytes.Contains(line, name) {
+			inForce = says
+		} else if !says && !inForce {
+			continue
+		}
+		kept = append(kept, line...)
+	}
+	return kept
 }

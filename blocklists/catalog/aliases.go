@@ -23,9 +23,8 @@ type aliases map[string][]alias
 
 // readAliases reads the table of aliases. A step that closes a circle is a mistake,
 // and is left out.
-func readAliases(files fileSet, bad func(file string, line int, what string)) aliases {
+func readAliases(files fileSet, sources map[string]*Source, bad func(file string, line int, what string)) aliases {
 	all := aliases{}
-	sources := readSourceTable(files, aliasSourcesFile, bad)
 	files.table(aliasesFile, 4, bad, func(line int, row []string) {
 		a := alias{row[0], row[1], sources[row[2]], row[3], line}
 		say := func(what string) { bad(aliasesFile, line, a.name+": "+what) }
@@ -84,7 +83,10 @@ func (c *Catalog) blocker(name string) *Entry {
 // aliases checks the table, and that no observed or essential name is blocked by
 // what it leads to: other programs that read the lists would block it.
 func (c *checker) aliases(files fileSet) {
-	all := readAliases(files, func(file string, line int, what string) { c.say(file, line, "%s", what) })
+	say := func(file string, line int, what string) { c.say(file, line, "%s", what) }
+	sources := readSourceTable(files, aliasSourcesFile, say)
+	c.checkSources(aliasSourcesFile, sources)
+	all := readAliases(files, sources, say)
 	for name, steps := range all {
 		found := c.catalog.Name(name)
 		if len(found) == 0 || found[0].Tier != "mixed" && found[0].Tier != "essential" {

@@ -38,6 +38,7 @@ func Check(fsys fs.FS) ([]Problem, error) {
 func check(files fileSet) []Problem {
 	c := &checker{catalog: Catalog{byName: map[string][]int{}}}
 	c.catalog.sources = readSources(files, func(file string, line int, what string) { c.say(file, line, "%s", what) })
+	c.checkSources(sourcesFile, c.catalog.sources.byID)
 	for _, name := range files.lists() {
 		c.file(name, files[name])
 	}

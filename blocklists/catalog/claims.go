@@ -117,6 +117,7 @@ func (s *Sources) Reader() format.Claims {
 		if !ok {
 			claims, problem := s.claims(text)
 			r = result{strings.Join(urls(claims), " "), s.confidence(claims, said == format.ReadOffName).String(), problem}
+			k.claims = strings.Clone(text) // and not the line that it stands in
 			known[k] = r
 		}
 		return r.source, r.confidence, r.problem

@@ -62,18 +62,14 @@ func (e *Edition) String() string { return e.Name() + " (" + e.Version() + ")" }
 // Load reads the entries.
 func (e *Edition) Load() (*Catalog, error) { return Read(e.files) }
 
-// Claims returns the function by which the edition's lists are read. It reads their
-// sources when it is first called, so that a change of settings, which reads no
-// list again, does not.
+// Claims returns the function by which the edition's lists are read. It holds all
+// their sources in memory.
 func (e *Edition) Claims() format.Claims {
-	reader := sync.OnceValue(func() format.Claims {
-		sources, err := ReadSources(e.files)
-		if err != nil {
-			return func(string, string) (source, confidence, problem string) { return "", "", err.Error() }
-		}
-		return sources.Reader()
-	})
-	return func(text, said string) (source, confidence, problem string) { return reader()(text, said) }
+	sources, err := ReadSources(e.files)
+	if err != nil {
+		return func(string, string) (source, confidence, problem string) { return "", "", err.Error() }
+	}
+	return sources.Reader()
 }
 
 // Names tells the names of the lists as lists write them, whether they stand in a

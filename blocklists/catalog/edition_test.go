@@ -78,10 +78,10 @@ func packed(t testing.TB, fsys fs.FS) []byte {
 
 func TestAnEditionIsReadAsItWasPacked(t *testing.T) {
 	p := newPublisher(t)
-	archive := packed(t, FS())
-	if again := packed(t, FS()); !bytes.Equal(archive, again) {
+	if small := acme("2026-11-28", nil); !bytes.Equal(packed(t, small), packed(t, small)) {
 		t.Error("the same files make another archive")
 	}
+	archive := packed(t, FS())
 	for what, signature := range map[string][]byte{"minisign -S": p.sign(archive), "minisign -S -l": minisign.Sign(p.secret, archive)} {
 		e, err := p.read(archive, signature)
 		if err != nil {
@@ -89,13 +89,6 @@ func TestAnEditionIsReadAsItWasPacked(t *testing.T) {
 		}
 		if shipped := Shipped(); e.Name() != shipped.Name() || e.Version() != shipped.Version() || e.IsShipped() {
 			t.Errorf("%s: got %s, shipped %v, want %s", what, e, e.IsShipped(), shipped)
-		}
-		got, err := e.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := load(t); len(got.Entries()) != len(want.Entries()) {
-			t.Errorf("%s: got %d entries, want %d", what, len(got.Entries()), len(want.Entries()))
 		}
 	}
 	if n := len(archive); n > 2<<20 {

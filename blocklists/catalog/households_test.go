@@ -49,7 +49,8 @@ func TestNoFunctionalHostIsBlockedByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := readAliases(files, func(file string, line int, what string) { t.Errorf("%s:%d: %s", file, line, what) })
+	bad := func(file string, line int, what string) { t.Errorf("%s:%d: %s", file, line, what) }
+	all := readAliases(files, readSourceTable(files, aliasSourcesFile, bad), bad)
 	type count struct{ hosts, aliases, known int }
 	counts := map[string]*count{}
 	hosts := notedRows(t, "functional.tsv", 3, 2)

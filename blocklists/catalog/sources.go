@@ -14,6 +14,8 @@ type Source struct {
 	Project string `json:"project"`           // who made it: owner/repository, or a host
 	Licence string `json:"licence,omitempty"` // of the document, in SPDX's words; "" for unknown. Facts carry over, texts do not
 	URL     string `json:"url"`               // that stays what it is: by commit, issue number or version, else as read on Date
+
+	line int // in its table
 }
 
 // A descent says that one project's data came from others'.
@@ -63,10 +65,7 @@ func readSources(files fileSet, bad func(file string, line int, what string)) *S
 func readSourceTable(files fileSet, file string, bad func(file string, line int, what string)) map[string]*Source {
 	byID := map[string]*Source{}
 	files.table(file, 5, bad, func(line int, row []string) {
-		src := &Source{row[0], row[1], row[2], row[3], row[4]}
-		if problem := src.problem(); problem != "" {
-			bad(file, line, src.ID+": "+problem)
-		}
+		src := &Source{ID: row[0], Date: row[1], Project: row[2], Licence: row[3], URL: row[4], line: line}
 		if byID[src.ID] != nil {
 			bad(file, line, src.ID+" stands in the table already: keep one line, or give this one another id")
 			return
@@ -74,6 +73,17 @@ func readSourceTable(files fileSet, file string, bad func(file string, line int,
 		byID[src.ID] = src
 	})
 	return byID
+}
+
+// checkSources says what is wrong with the documents of a table. A start does not:
+// those in the program were checked by its tests, those of a fetched edition before
+// it was put in force.
+func (c *checker) checkSources(file string, byID map[string]*Source) {
+	for _, src := range byID {
+		if problem := src.problem(); problem != "" {
+			c.say(file, src.line, "%s: %s", src.ID, problem)
+		}
+	}
 }
 
 // problem says what is wrong with a source; "" for nothing.

@@ -98,7 +98,7 @@ func (p *parser) annotation(pairs []pair, base *Annotation) *Annotation {
 		a.Source, a.Confidence = "", ""
 	}
 	for _, kv := range pairs {
-		if problem := a.set(kv.key, strings.Clone(kv.value), p.location()); problem != "" {
+		if problem := a.set(kv.key, p.text(kv.key, kv.value), p.location()); problem != "" {
 			p.bad(BadAnnotation, kv.key+"="+kv.value, "%s", problem)
 		}
 	}
@@ -112,11 +112,30 @@ func (p *parser) annotation(pairs []pair, base *Annotation) *Annotation {
 	return a
 }
 
+// text returns a copy of a value, which others that say the same share: a list says
+// the same vendor and purpose of most of its names. Claims are not kept as they are.
+func (p *parser) text(key, value string) string {
+	if key == "claims" && p.Claims != nil {
+		return value
+	}
+	text, ok := p.texts[value]
+	if !ok {
+		if p.texts == nil || len(p.texts) >= 4096 {
+			p.texts = map[string]string{}
+		}
+		text = strings.Clone(value)
+		p.texts[text] = text
+	}
+	return text
+}
+
 type pair struct{ key, value string }
 
 // pairs reads key=value pairs; that of name= is returned apart. A value with
 // spaces stands in double quotes, with \" and \\ inside.
 func (p *parser) pairs(s string) (pairs []pair, name string) {
+	pairs = p.pairsOf[:0]
+	defer func() { p.pairsOf = pairs }()
 	for {
 		s = strings.TrimLeft(s, " \t")
 		if s == "" || s[0] == '#' {

@@ -18,6 +18,8 @@ type parser struct {
 	block   *Annotation // of the last "#@" line
 	current *Annotation // of the current line: block, or what stands behind the name
 	seen    map[annotationKey]*Annotation
+	pairsOf []pair            // of the last comment
+	texts   map[string]string // of annotations, each kept once
 
 	rule Rule      // handed to emit
 	buf  [256]byte // rule.Name of the fast path

@@ -46,6 +46,38 @@ func (s *Set) loadSmall() error {
 
 // tail returns what follows the records in a file.
 func (s *Set) tail() ([]byte, error) {
+	meta, err := json.Marshal(&s.Meta)
+	return append(s.binaryTail(), meta...), err
+}
+
+// addTail adds to the sum of a set that is kept in memory what tail returns of others,
+// without making JSON of its annotations: a shipped list has one for nearly each name.
+func (s *Set) addTail(sum *xxhash.Digest) error {
+	rest := s.Meta
+	rest.Annotations = nil
+	meta, err := json.Marshal(&rest)
+	sum.Write(s.binaryTail())
+	sum.Write(meta)
+	for _, a := range s.Annotations {
+		addAnnotation(sum, a)
+	}
+	return err
+}
+
+func addAnnotation(sum *xxhash.Digest, a *format.Annotation) {
+	for _, text := range [...]string{
+		a.Vendor, a.Product, a.Purpose, a.Tier, a.Region, a.Source, a.Breaks, a.Since, a.Confidence, a.Software, a.Claims,
+	} {
+		sum.WriteString(text)
+		sum.Write([]byte{0})
+	}
+	var until [8]byte
+	binary.LittleEndian.PutUint64(until[:], uint64(a.Until.Unix()))
+	sum.Write(until[:])
+}
+
+// binaryTail returns the part of tail that is no JSON.
+func (s *Set) binaryTail() []byte {
 	tail := make([]byte, 0, 8*len(s.marks)+detailSize*len(s.Details)+1024)
 	for _, m := range s.marks {
 		tail = binary.LittleEndian.AppendUint32(tail, m.off)
@@ -54,8 +86,7 @@ func (s *Set) tail() ([]byte, error) {
 	for _, d := range s.Details {
 		tail = d.append(tail)
 	}
-	meta, err := json.Marshal(&s.Meta)
-	return append(tail, meta...), err
+	return tail
 }
 
 // writeTo completes the file that has the records already.

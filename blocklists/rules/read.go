@@ -63,7 +63,11 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 	if err != nil {
 		return Reading{}, err
 	}
-	w := newWriter(o.Into)
+	size := 0
+	if text, ok := r.(sized); ok {
+		size = text.Len()
+	}
+	w := newWriter(o.Into, size)
 	w.budget.most, w.large, w.subtrees = o.Memory, o.Large, o.Subtrees
 	anySuffix := o.AnySuffix || o.Format.Own
 	report := format.Parse(r, o.Format, func(rule *format.Rule) {
@@ -104,7 +108,7 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 
 // drain reads what the parser left, so that the hash is of the whole file.
 func drain(sum hash.Hash, r io.Reader) error {
-	_, err := io.Copy(sum, r)
+	_, err := io.CopyBuffer(sum, r, make([]byte, 512)) // most often nothing is left
 	return err
 }
 

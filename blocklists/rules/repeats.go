@@ -26,8 +26,15 @@ type repeated struct {
 	count uint32
 }
 
-func newRepeats() *repeats {
-	return &repeats{seed: maphash.MakeSeed(), slots: make([]repeated, 1<<12)}
+// newRepeats makes the memory for a text of so many octets; 0 for unknown. One of
+// that size can say hardly more names too often than there are slots for it.
+func newRepeats(size int) *repeats {
+	const most = 1 << 12
+	slots := most
+	if size > 0 {
+		slots = min(max(size/64, 16), most)
+	}
+	return &repeats{seed: maphash.MakeSeed(), slots: make([]repeated, slots)}
 }
 
 // isOver reports whether a list has too many rules for a rule's name already.

@@ -37,8 +37,9 @@ type writer struct {
 	err      error
 }
 
-func newWriter(file *os.File) *writer {
-	w := &writer{file: file, sum: xxhash.New(), noted: map[*format.Annotation]uint32{}, open: map[uint64]struct{}{}, repeats: newRepeats()}
+// newWriter begins a set of a text of so many octets; 0 for unknown.
+func newWriter(file *os.File, size int) *writer {
+	w := &writer{file: file, sum: xxhash.New(), noted: map[*format.Annotation]uint32{}, open: map[uint64]struct{}{}, repeats: newRepeats(size)}
 	w.set.Forms = map[format.Form]int{}
 	if file == nil {
 		w.w = bufio.NewWriterSize(&w.memory, 4096)
@@ -222,17 +223,18 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 	set := w.set
 	set.Open = slices.Sorted(maps.Keys(w.open))
 	slices.SortStableFunc(set.Bad, func(a, b BadLine) int { return a.Line - b.Line })
+	set.memory, set.recordsSum = w.budget.used, w.sum.Sum64()
+	if w.file == nil {
+		err := set.addTail(w.sum)
+		set.sum, set.body = w.sum.Sum64(), bytes.NewReader(bytes.Clone(w.memory.Bytes()))
+		return &set, err
+	}
 	tail, err := set.tail()
 	if err != nil {
 		return nil, err
 	}
-	set.memory, set.recordsSum = w.budget.used, w.sum.Sum64()
 	w.sum.Write(tail)
 	set.sum = w.sum.Sum64()
-	if w.file == nil {
-		set.body = bytes.NewReader(bytes.Clone(w.memory.Bytes()))
-		return &set, nil
-	}
 	if err := set.writeTo(w.file, tail, st); err != nil {
 		return nil, writeError(err)
 	}

@@ -13,7 +13,7 @@ import (
 func TestJudgingAnUpdateHoldsNothingUp(t *testing.T) {
 	p := publish(t, text(list(1000)))
 	essential := strings.Fields(list(maxEssential + 1)) // what the copy blocks of them has to be looked at
-	s := subscribed(t, p.URL, func(o *Options) { o.Essential = essential })
+	s := subscribed(t, p.URL, func(o *Options) { o.Known = names(essential, nil) })
 	refreshed(t, s)
 	path := s.path("ads")
 	if err := os.Remove(path); err != nil {

@@ -37,6 +37,19 @@ type knownNames struct {
 	listed    *nameSet // that shipped lists block
 }
 
+// knownNames are the names there are now. They are not kept: an update is rare, and
+// they take more memory than the list of a small home.
+func (s *Subscriber) knownNames() (*knownNames, error) {
+	var essential, listed []string
+	if s.Known != nil {
+		var err error
+		if essential, listed, err = s.Known(); err != nil {
+			return nil, fmt.Errorf("the names that updates are compared with: %w", err)
+		}
+	}
+	return &knownNames{newNameSet(essential), newNameSet(listed)}, nil
+}
+
 // newNameSet makes a set of names. One that begins with "=" is meant alone, any
 // other with all below it.
 func newNameSet(names []string) *nameSet {

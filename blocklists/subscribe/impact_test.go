@@ -60,7 +60,7 @@ func TestAnUpdateThatNewlyBlocksMuchThatMustWorkIsHeld(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := publish(t, text(c.before))
-			s := subscribed(t, p.URL, func(o *Options) { o.Essential = essential })
+			s := subscribed(t, p.URL, func(o *Options) { o.Known = names(essential, nil) })
 			if c.before != "" {
 				if got := refreshed(t, s).Outcome; got != Updated {
 					t.Fatalf("the first copy: got %v", got)
@@ -112,7 +112,7 @@ func TestAnUpdateThatNewlyExceptsListedNamesIsHeld(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := publish(t, text(c.before))
 			s := subscribed(t, p.URL, func(o *Options) {
-				o.Listed = []string{"stats.vendor.example", "=ads.vendor.example"}
+				o.Known = names(nil, []string{"stats.vendor.example", "=ads.vendor.example"})
 				o.Lists[0].Exceptions = !c.local
 			})
 			refreshed(t, s)
@@ -156,4 +156,9 @@ func TestAnUpdateThatNewlyBlocksManyAddressesIsHeld(t *testing.T) {
 			checkHeld(t, refreshed(t, s), c.why)
 		})
 	}
+}
+
+// names are known names that do not change.
+func names(essential, listed []string) func() (e, l []string, err error) {
+	return func() (e, l []string, err error) { return essential, listed, nil }
 }

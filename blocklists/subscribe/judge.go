@@ -35,7 +35,11 @@ func (s *Subscriber) inspect(path string, l List) (reading, error) {
 		r.other, r.report.Rules = &c, c.Rules
 		return r, err
 	}
-	r.impact = newImpact(s.known.Load())
+	known, err := s.knownNames()
+	if err != nil {
+		return reading{}, err
+	}
+	r.impact = newImpact(known)
 	text, err := format.OpenLimit(f, 10*s.MaxSize)
 	if err != nil {
 		r.report.Err = err

@@ -17,7 +17,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -40,14 +39,13 @@ type Options struct {
 	// where that is given.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	// Essential are names that must work: an update that newly blocks more than
-	// 20 of them, or something below so many, waits for Accept. One that begins
-	// with "=" is meant without what is below it.
-	Essential []string
-	// Listed are names that shipped lists block: an update that newly excepts one,
-	// or something below it, waits for Accept where the list's exceptions hold for
-	// other lists. They are written like those of Essential.
-	Listed []string
+	// Known returns names that updates are compared with; nil for none. It is asked
+	// when an update has come. An update that newly blocks more than 20 of the
+	// essential ones, names that must work, or something below so many, waits for
+	// Accept; so does one that newly excepts a listed one, a name that shipped lists
+	// block, or something below it, where the list's exceptions hold for other lists.
+	// A name that begins with "=" is meant without what is below it.
+	Known func() (essential, listed []string, err error)
 
 	// Read says what a download is that is no block list; nil for block lists. What
 	// is wrong with the download itself is an error: it is asked for again soon, and
@@ -166,7 +164,6 @@ type Subscriber struct {
 	client *http.Client
 	slots  *semaphore.Weighted
 	wake   chan struct{} // Run looks again at what is due
-	known  atomic.Pointer[knownNames]
 
 	mu      sync.Mutex
 	entries []*entry // in configured order
@@ -181,7 +178,6 @@ func New(o Options) (*Subscriber, error) {
 	o = o.withDefaults()
 	s := &Subscriber{Options: o, slots: semaphore.NewWeighted(int64(o.AtOnce)), wake: make(chan struct{}, 1)}
 	s.client = s.newClient()
-	s.SetNames(o.Essential, o.Listed)
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil && len(o.Lists) > 0 {
 			o.Logger.Error("subscribed lists cannot be kept, nor fetched", "err", err)
@@ -214,11 +210,6 @@ func (o Options) withDefaults() Options {
 		o.Report = func(string, string, string) {}
 	}
 	return o
-}
-
-// SetNames replaces Options.Essential and Options.Listed.
-func (s *Subscriber) SetNames(essential, listed []string) {
-	s.known.Store(&knownNames{newNameSet(essential), newNameSet(listed)})
 }
 
 // Set replaces the lists. What is known about a list stays with its name and

@@ -154,17 +154,11 @@ func (a *app) tellEditionFailed(err error) {
 	a.log.Report("list-failed", catalogueName, err.Error()+"; the program's own edition is in force")
 }
 
-// tellEdition says that another edition is in force, and lets the guards of
-// subscriptions know its names.
+// tellEdition says that another edition is in force than before.
 func (a *app) tellEdition(before *catalog.Edition) {
 	now := a.edition.Load()
 	if now == before {
 		return
-	}
-	if essential, listed, err := knownNames(now); err != nil {
-		a.logger.Error("updates of lists are judged by the names of the catalogue before", "error", err)
-	} else {
-		a.subscriptions.SetNames(essential, listed)
 	}
 	a.logger.Info("another edition of the catalogue is in force", "edition", now.Name(), "before", before.Name())
 	a.log.Report("catalogue", catalogueName, fmt.Sprintf("edition %s is in force instead of %s", now, before))

@@ -133,7 +133,7 @@ func modeOf(words ...string) *blocklists.Mode {
 func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *catalog.Edition) blocklists.Options {
 	o := blocklists.Options{
 		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir,
-		Shipped: edition.FS(), Edition: edition.Name(), Claims: edition.Claims(),
+		Shipped: edition.FS(), Edition: edition.Name(), Claims: edition.Claims,
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
 	o.Observe, o.ObserveUntil = observe(cfg.Blocking.Observe)

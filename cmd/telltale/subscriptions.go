@@ -36,13 +36,10 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 
 // openSubscriptions reads what earlier runs fetched. It does not use the
 // network; fetch does.
-func (a *app) openSubscriptions(cfg *config.Config) error {
-	essential, listed, err := knownNames(a.edition.Load())
-	if err != nil {
-		return err
-	}
+func (a *app) openSubscriptions(cfg *config.Config) (err error) {
 	a.subscriptions, err = subscribe.New(subscribe.Options{
-		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg), Essential: essential, Listed: listed,
+		Dir: subscriptionDir(cfg), Lists: subscriptionLists(cfg),
+		Known: func() (essential, listed []string, err error) { return knownNames(a.edition.Load()) },
 		// Hosts of lists are resolved by our own upstreams: this may be the only
 		// DNS its host has.
 		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) },
