@@ -2,8 +2,10 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -13,6 +15,7 @@ import (
 	"telltale/querylog"
 	"telltale/resolver/cache"
 	"telltale/resolver/rebind"
+	"telltale/resolver/upstream"
 )
 
 // A Story is how a question is answered now, and why: what Explain saw when it
@@ -34,31 +37,62 @@ type Story struct {
 	Rcode  uint8
 	EDE    dnswire.EDE // that goes with it
 	Answer []string    // its records in presentation form
+
+	Took   time.Duration
+	Cached bool             // the cache had something that could be served
+	Age    time.Duration    // how long it was there
+	Looked time.Duration    // when that was known, since the beginning
+	Asked  bool             // upstreams were asked
+	Began  time.Time        // the beginning
+	Events []upstream.Event // of asking them
 }
 
-// Explain answers a question as a client's that the device of binding asks from
-// client: by the policy, the cache and the upstreams. It is no lookup: nothing is
-// logged or counted. Binding is nil for an unknown device.
-func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, binding *devices.Binding, client netip.Addr) (*Story, error) {
-	q := &query{policy: s.policy(), binding: binding, received: s.now(), transport: querylog.UDP, explained: true}
-	q.path.Client = netip.AddrPortFrom(client, 0)
+// An Asker is whose question is explained, and of whom it is asked.
+type Asker struct {
+	Binding  *devices.Binding // nil: nobody that is known
+	Client   netip.Addr
+	Upstream string // the ID or address of the one upstream to ask, instead of the cache; empty: as it comes
+}
+
+// ErrNoUpstream means that there is no upstream of the name that was given.
+var ErrNoUpstream = errors.New("no such upstream")
+
+// Explain answers a question as that of a client: by the policy, the cache and the
+// upstreams. It is no lookup: nothing is logged or counted.
+func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, by Asker) (*Story, error) {
+	if by.Upstream != "" && s.upstreams.Find(by.Upstream) == nil {
+		return nil, ErrNoUpstream
+	}
+	q := &query{policy: s.policy(), binding: by.Binding, received: s.now(), transport: querylog.UDP, explained: true}
+	q.path.Client = netip.AddrPortFrom(by.Client, 0)
 	if err := q.setQuestion(name, qtype); err != nil {
 		return nil, err
 	}
-	story := &Story{Lists: q.policy.Decide(&q.Name, q.Type, q.memberOf())}
+	story := &Story{Began: time.Now(), Lists: q.policy.Decide(&q.Name, q.Type, q.memberOf())}
 	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action)
 	reply, source := s.answerNow(nil, q)
 	e, ok := s.fromCache(q.asked(), q.received, nil)
 	if !ok {
 		e = nil
 	}
+	story.Looked = time.Since(story.Began)
+	story.Cached = source == querylog.FromCache || source == querylog.FromFailure
+	if story.Cached && by.Upstream != "" {
+		story.Cached, source, q.verdict, q.alias = false, 0, story.Lists, nil
+	}
+	if story.Cached && e != nil {
+		story.Age = max(q.received.Sub(e.StoredAt), 0)
+	}
 	if source == 0 {
+		story.Asked = true
+		start := upstream.Start{Only: by.Upstream, Trace: func(e upstream.Event) { story.Events = append(story.Events, e) }}
 		var err error
-		if e, err = s.resolveFor(ctx, q.asked(), q.private); err != nil {
+		if e, err = s.resolveFor(ctx, q.asked(), q.private, start); err != nil {
 			return nil, err
 		}
 		reply, source = s.answerFrom(nil, q, e, freshSource(e))
 	}
+	story.Took = time.Since(story.Began)
 	story.Verdict, story.Source = q.verdict, source
 	if q.alias != nil {
 		story.Alias = string(dnswire.AppendText(nil, q.alias))

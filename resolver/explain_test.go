@@ -114,7 +114,7 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 		typ := dns.StringToType[test.typ]
 		for range 2 { // by the upstream, then by the cache
 			before := s.Stats()
-			st, err := s.Explain(t.Context(), &name, typ, nil, netip.MustParseAddr("127.0.0.1"))
+			st, err := s.Explain(t.Context(), &name, typ, Asker{Client: netip.MustParseAddr("127.0.0.1")})
 			if err != nil {
 				t.Fatalf("%s: %v", test.name, err)
 			}
@@ -153,7 +153,7 @@ func TestExplainTellsTheStoryOfAQuery(t *testing.T) {
 
 	// As a device that is only observed.
 	name, _ := dnswire.ParseName("shop.example")
-	st, err := s.Explain(t.Context(), &name, dns.TypeA, &devices.Binding{Group: 1}, netip.MustParseAddr("127.0.0.1"))
+	st, err := s.Explain(t.Context(), &name, dns.TypeA, Asker{Binding: &devices.Binding{Group: 1}, Client: netip.MustParseAddr("127.0.0.1")})
 	if err != nil || st.Verdict.Action != blocklists.Observe || st.Verdict.ObservedBy != blocklists.ByDevice || st.Alias != "x.tracker.example" {
 		t.Errorf("for a device that is observed: %+v, %v", st, err)
 	}

@@ -319,7 +319,7 @@ func (s *Server) askUpstreams(f *flight) (e *cache.Entry, from *upstream.Upstrea
 	var a upstream.Answer
 	var err error
 	if f.private {
-		a, err = s.upstreams.ExchangePrivate(ctx, &f.question)
+		a, err = s.upstreams.ExchangePrivate(ctx, &f.question, f.start)
 	} else {
 		a, err = s.upstreams.Exchange(ctx, &f.question, f.start)
 	}

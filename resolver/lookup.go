@@ -8,6 +8,7 @@ import (
 
 	"telltale/dnswire"
 	"telltale/resolver/cache"
+	"telltale/resolver/upstream"
 )
 
 // Lookup returns the addresses of a host by the cache and the upstreams, for
@@ -44,16 +45,20 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.En
 	if e, ok := s.fromCache(q, s.now(), nil); ok {
 		return e, nil
 	}
-	return s.resolveFor(ctx, q, false)
+	return s.resolveFor(ctx, q, false, upstream.Start{})
 }
 
-// resolveFor asks the upstreams a question of our own, and keeps the answer.
-func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool) (*cache.Entry, error) {
-	f, done := &flight{question: *q, private: private}, make(chan *cache.Entry, 1)
+// resolveFor asks the upstreams a question of our own as start says, and keeps the
+// answer, unless it is one upstream's that was named.
+func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool, start upstream.Start) (*cache.Entry, error) {
+	f, done := &flight{question: *q, private: private, start: start}, make(chan *cache.Entry, 1)
 	s.work.Go(func() {
 		e, from := s.resolve(f)
-		s.keep(&f.question, e, from)
-		done <- s.orStale(&f.question, e)
+		if start.Only == "" {
+			s.keep(&f.question, e, from)
+			e = s.orStale(&f.question, e)
+		}
+		done <- e
 	})
 	select {
 	case e := <-done:

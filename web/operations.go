@@ -165,4 +165,10 @@ func registerDevices(api huma.API, o *Options) {
 		e, err := o.Explain(ctx, *q)
 		return &of[Explanation]{e}, problem(err)
 	})
+	query := operation(http.MethodGet, "/query", "query", "Answer a question as a client's, and tell each step; nothing is logged", http.StatusOK)
+	query.Errors = explain.Errors
+	huma.Register(api, query, func(ctx context.Context, q *Lookup) (*of[Resolution], error) {
+		r, err := o.Query(ctx, *q)
+		return &of[Resolution]{r}, problem(err)
+	})
 }

@@ -307,6 +307,34 @@ type Explanation struct {
 	Reply        *Reply  `json:"reply,omitempty" doc:"What a client gets now. Not there where rules alone were looked at."`
 }
 
+// A Lookup is a question that a person asks the server.
+type Lookup struct {
+	Name     string `query:"name" required:"true" doc:"The domain name."`
+	Type     string `query:"type" default:"A" doc:"The record type."`
+	Device   string `query:"device" doc:"As this device: its name, identity or MAC, or an address."`
+	Upstream string `query:"upstream" doc:"The id or address of the one upstream to ask, instead of the cache and whoever it takes."`
+}
+
+// A Resolution is how a question was answered, step by step.
+type Resolution struct {
+	Name    string        `json:"name"`
+	Type    string        `json:"type"`
+	Verdict string        `json:"verdict"`
+	Mode    string        `json:"mode,omitempty" doc:"How a block, or a special name, is answered."`
+	Why     string        `json:"why"`
+	Reply   *Reply        `json:"reply"`
+	Took    time.Duration `json:"took" doc:"Nanoseconds until the reply was made."`
+	Steps   []Step        `json:"steps"`
+}
+
+// A Step is something that happened on the way to an answer.
+type Step struct {
+	At       time.Duration `json:"at" doc:"Nanoseconds since the beginning."`
+	Step     string        `json:"step" doc:"lists, cache, sent, reply, overdue, given-up or answer."`
+	Upstream string        `json:"upstream,omitempty" doc:"Of sent, reply, overdue and given-up."`
+	Text     string        `json:"text" doc:"For people."`
+}
+
 // A Reply is what a client gets for a question.
 type Reply struct {
 	From      string   `json:"answered_from" doc:"As in a row of the log."`

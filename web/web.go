@@ -40,6 +40,7 @@ type Options struct {
 
 	Devices func() []Device
 	Explain func(ctx context.Context, q Question) (Explanation, error)
+	Query   func(ctx context.Context, q Lookup) (Resolution, error)
 
 	Pause    func(Pause) (Paused, error)
 	Resume   func() error

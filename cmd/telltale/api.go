@@ -12,6 +12,7 @@ import (
 	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
+	"telltale/resolver"
 	"telltale/resolver/upstream"
 	"telltale/web"
 )
@@ -26,7 +27,7 @@ func (a *app) apiOptions() web.Options {
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
-		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain,
+		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}
 }
@@ -132,31 +133,50 @@ func (a *app) deviceStatus() []web.Device {
 
 // explain judges a name as the running server does.
 func (a *app) explain(ctx context.Context, q web.Question) (web.Explanation, error) {
+	e, _, err := a.explainAs(ctx, q, "")
+	return e, err
+}
+
+// query answers a question as the running server does, or as one upstream does.
+func (a *app) query(ctx context.Context, q web.Lookup) (web.Resolution, error) {
+	e, story, err := a.explainAs(ctx, web.Question{Name: q.Name, Type: q.Type, Device: q.Device}, q.Upstream)
+	if err != nil {
+		return web.Resolution{}, err
+	}
+	return resolutionOf(&e, story), nil
+}
+
+// explainAs judges a name, and tells the story of its answer unless q is offline.
+// Where there is an upstream, that alone is asked.
+func (a *app) explainAs(ctx context.Context, q web.Question, upstream string) (out web.Explanation, story *resolver.Story, err error) {
 	name, err := parseName(q.Name)
 	if err != nil {
-		return web.Explanation{}, web.Invalid(err)
+		return out, nil, web.Invalid(err)
 	}
 	typ, ok := dnswire.ParseType(q.Type)
 	if !ok {
-		return web.Explanation{}, web.Invalid(fmt.Errorf("%q is no record type", q.Type))
+		return out, nil, web.Invalid(fmt.Errorf("%q is no record type", q.Type))
 	}
 	settings, addr, err := a.asker(q.Device)
 	if err != nil {
-		return web.Explanation{}, web.NotFound(err)
+		return out, nil, web.NotFound(err)
 	}
 	group := a.lists.Current().GroupOf(settings, addr)
 	e := inspect.Explain(a.lists, &name, typ, group)
-	out := explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action), a.server.Zone(&name))
+	out = explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action), a.server.Zone(&name))
 	out.Edition = a.edition.Load().Name()
 	if q.Offline {
-		return out, nil
+		return out, nil, nil
 	}
-	story, err := a.server.Explain(ctx, &name, typ, &devices.Binding{Group: settings}, addr)
-	if err != nil {
-		return out, err
+	story, err = a.server.Explain(ctx, &name, typ, resolver.Asker{Binding: &devices.Binding{Group: settings}, Client: addr, Upstream: upstream})
+	switch {
+	case err == resolver.ErrNoUpstream:
+		return out, nil, web.NotFound(fmt.Errorf("there is no upstream %q; 'telltale upstreams' lists them", upstream))
+	case err != nil:
+		return out, nil, err
 	}
 	addStory(&out, story, group)
-	return out, nil
+	return out, story, nil
 }
 
 // asker returns the settings and the address with which somebody asks: an

@@ -396,6 +396,9 @@ func noUpstream(source string) *Error {
 //
 // Names of zones that are forwarded are asked of their own servers alone.
 func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
+	if start.Only != "" {
+		return u.askOnly(ctx, q, start)
+	}
 	set := u.forwardSet(&q.Name)
 	if set == nil {
 		set = u.set.Load()
@@ -408,15 +411,49 @@ func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start)
 
 // ExchangePrivate is Exchange for names that only a server of this network may
 // hear of (RFC 6303, RFC 8375). It returns ErrNoPrivate if there is none.
-func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question) (Answer, error) {
+func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
 	if u.forwardSet(&q.Name) != nil {
-		return u.Exchange(ctx, q, Start{})
+		return u.Exchange(ctx, q, start)
+	}
+	if start.Only != "" {
+		if m := u.Find(start.Only); m != nil && !m.private {
+			return Answer{}, ErrNoPrivate
+		}
+		return u.askOnly(ctx, q, start)
 	}
 	set := u.set.Load()
 	if len(set.private) == 0 {
 		return Answer{}, ErrNoPrivate
 	}
-	return u.ask(ctx, q, set, set.private, Start{})
+	return u.ask(ctx, q, set, set.private, start)
+}
+
+// Find returns the upstream with an ID, or at an address; nil if there is none.
+func (u *Client) Find(id string) *Upstream {
+	sets := append([]*serverSet{u.set.Load()}, u.forwards.Load().sets...)
+	for _, set := range sets {
+		for _, m := range set.all {
+			if m.id == id || m.addr.String() == id || m.addr.Addr().String() == id {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// askOnly asks the one upstream that a person names.
+func (u *Client) askOnly(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
+	m := u.Find(start.Only)
+	if m == nil {
+		return Answer{}, &Error{dnswire.EDENotReady, "no upstream " + start.Only, true}
+	}
+	watched := *m
+	watched.probing = true
+	x := u.newExchange(q, []candidate{{Upstream: &watched, outcome: silent, counted: true}})
+	x.probe, x.trace = true, start.Trace
+	a, err := x.run(ctx, 0, false)
+	a.Upstream = m
+	return a, err
 }
 
 // At returns the upstream at another machine's address; nil if there is none. What

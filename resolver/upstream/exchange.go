@@ -22,6 +22,9 @@ type Start struct {
 	Began time.Time
 	How   StartMode
 
+	Only  string      // the ID of the one upstream to ask, whatever its state, for a person; empty: whoever it takes
+	Trace func(Event) // is told what happens, by one goroutine; nil: nobody is
+
 	explore bool // another than the fastest is to be asked first
 }
 
@@ -70,7 +73,8 @@ type exchange struct {
 	held     Answer     // of hedge, that there is no such name or record: handed on at heldEnds
 	heldFor  *candidate // that is late, and may know the name
 	heldEnds time.Time
-	probe    bool            // it is the watcher's: it counts for nothing
+	probe    bool            // it is the watcher's, or a person's: it counts for nothing
+	trace    func(Event)     // see Start
 	onlyNow  bool            // nobody wants late replies
 	ctx      context.Context // of its connections
 }
@@ -83,7 +87,7 @@ func (u *Client) ask(ctx context.Context, q *dnswire.Question, set *serverSet, m
 	if len(x.list) == 0 {
 		return Answer{}, u.allDown(q, members)
 	}
-	x.choice = *u.choice.Load()
+	x.choice, x.trace = *u.choice.Load(), start.Trace
 	if set.zones != nil {
 		x.choice.Strategy = InOrder
 	}
@@ -249,6 +253,7 @@ func (x *exchange) ask(i int) time.Duration {
 		c.timeout = c.timing.current()
 		c.due = now.Add(c.timeout)
 	}
+	x.noteSent(c, "udp", how)
 	var err error
 	if c.udp == nil {
 		c.udp, err = x.client.converse(c.Upstream, i, x.results)
@@ -287,6 +292,7 @@ func (x *exchange) askTCP(i int) {
 	if c.plain || c.modes.current(time.Now()) == modePlain {
 		how = modePlain
 	}
+	x.noteSent(c, "tcp", how)
 	q, ctx, deadline, results, member := *x.q, x.ctx, x.deadline, x.results, c.Upstream
 	x.client.tasks.Go(func() {
 		a, kind, err := askTCP(ctx, member, &q, how, deadline)
@@ -307,6 +313,7 @@ func (x *exchange) askCarrier(i int) time.Duration {
 	if c.plain || c.modes.current(time.Now()) == modePlain {
 		how = modePlain
 	}
+	x.noteSent(c, c.server.Transport.String(), how)
 	c.carried = c.carrier.ask(c.Upstream, x.q, how, i, x.results)
 	c.due = time.Now().Add(wait)
 	return x.share(i, wait)
@@ -329,6 +336,7 @@ func (x *exchange) take(r *result) (answered bool) {
 		x.giveUp(c, how)
 		return false
 	}
+	x.noteReply(c, r)
 	if r.kind != replyGood {
 		defer r.answer.Release()
 	}
@@ -401,6 +409,7 @@ func (x *exchange) precisely(c *candidate, how outcome) outcome {
 func (x *exchange) giveUp(c *candidate, how outcome) {
 	how = x.precisely(c, how)
 	c.outcome, c.done = how, true
+	x.note(c, Event{Kind: GivenUp, Why: how.String()})
 	if !x.probe && !c.failed {
 		c.failed = true
 		c.health.failed(how)
@@ -414,6 +423,7 @@ func (x *exchange) timedOut(i int, waited time.Duration) {
 		return
 	}
 	if waited >= c.timing.current() {
+		x.note(c, Event{Kind: Overdue})
 		c.timing.timedOut(waited)
 		if !x.probe {
 			c.silentOnce()

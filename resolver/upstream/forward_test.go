@@ -84,7 +84,7 @@ func TestForwardedNamesAreAskedOfNobodyElse(t *testing.T) {
 		q := &dnswire.Question{Name: *nameOf(t, name), Type: dnswire.TypeA, Class: dnswire.ClassIN}
 		var err error
 		if private {
-			_, err = u.ExchangePrivate(t.Context(), q)
+			_, err = u.ExchangePrivate(t.Context(), q, Start{})
 		} else {
 			_, err = u.Exchange(t.Context(), q, Start{})
 		}

@@ -232,3 +232,38 @@ func TestInParallelAllAreAsked(t *testing.T) {
 		})
 	}
 }
+
+// A person can have one upstream asked, whatever its state; that counts for nothing. What
+// only a server of this network may hear of goes to no other, even so.
+func TestOneUpstreamIsAskedByHand(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	first, second := dnstest.Start(t, dnstest.AnswerA("192.0.2.1")), dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+	u := startClient(t, Options{pace: still}, first.Addr, second.Addr)
+	waitMeasured(t, u)
+	members := u.set.Load().all
+	members[1].state.Store(uint32(Down))
+	var told []Event
+	start := Start{Only: second.Addr.String(), Trace: func(e Event) { told = append(told, e) }}
+	a, err := u.Exchange(t.Context(), questionOf(t, "www.example", dns.TypeA), start)
+	if got := describe(t, a, err); got != "NOERROR 192.0.2.2" {
+		t.Errorf("got %s, want the second's answer", got)
+	}
+	if len(told) != 2 || told[0].Kind != Sent || told[1].Kind != Replied || !told[1].Fits || told[1].Upstream != start.Only {
+		t.Errorf("told %+v, want what was sent and what came", told)
+	}
+	for _, st := range u.Status() {
+		if st.Queries+st.Answers+st.Failures != 0 || st.Latency.Answers != 0 {
+			t.Errorf("%+v, want nothing counted", st)
+		}
+	}
+	if first.Asked.Load() != 0 {
+		t.Error("the first was asked, too")
+	}
+	members[1].private = false
+	if _, err := u.ExchangePrivate(t.Context(), questionOf(t, "1.168.192.in-addr.arpa", dns.TypePTR), start); err != ErrNoPrivate {
+		t.Errorf("a private name of a public upstream: %v, want ErrNoPrivate", err)
+	}
+	if _, err := u.Exchange(t.Context(), questionOf(t, "www.example", dns.TypeA), Start{Only: "192.0.2.9:53"}); err == nil {
+		t.Error("an upstream that there is not has answered")
+	}
+}
