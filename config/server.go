@@ -13,10 +13,10 @@ import (
 // A ServerAddress is where a resolver is, and how it is asked.
 type ServerAddress struct {
 	netip.AddrPort        // of one with a Host only the port
-	Transport      string // "" (UDP, and TCP where that is needed), "tcp", "tls" or "https"
+	Transport      string // "" (UDP, and TCP where that is needed), "tcp", "tls", "https", "h3" or "quic"
 	Host           string // its name, where the setting has no address; "" else
 	Name           string // what its certificate must be for; "": Host, or the address
-	Path           string // of https: path and query, perhaps with {?dns} at the end
+	Path           string // of https and h3: path and query, perhaps with {?dns} at the end
 	Hashes         string // of a stamp: SHA-256 of certificates, 32 octets each, one of which must be there; "" for any
 }
 
@@ -39,15 +39,15 @@ func (a ServerAddress) String() string {
 // IsSet reports whether there is an address or a name.
 func (a ServerAddress) IsSet() bool { return a.IsValid() || a.Host != "" }
 
-// transportPorts are the ports of transports by encryption (RFC 7858, RFC 8484).
-var transportPorts = map[string]uint16{"tls": 853, "https": 443}
+// transportPorts are the ports of transports by encryption (RFC 7858, RFC 8484, RFC 9114, RFC 9250).
+var transportPorts = map[string]uint16{"tls": 853, "https": 443, "h3": 443, "quic": 853}
 
 // serverForms are the ways to write a server.
-const serverForms = "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or a URL such as tcp://ADDRESS, tls://ADDRESS#NAME, tls://NAME, https://NAME/dns-query or sdns://STAMP"
+const serverForms = "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or a URL such as tcp://ADDRESS, tls://ADDRESS#NAME, tls://NAME, https://NAME/dns-query, h3://NAME/dns-query, quic://NAME or sdns://STAMP"
 
 // parseServerAddress reads ADDRESS:PORT, or a URL: udp://ADDRESS:PORT, tcp://ADDRESS:PORT,
-// tls:// with ADDRESS:PORT#NAME or NAME:PORT, https:// with the same and a path before #, or
-// a stamp. Of a text that cannot be one, it returns what was expected.
+// tls:// or quic:// with ADDRESS:PORT#NAME or NAME:PORT, https:// or h3:// with the same and
+// a path before #, or a stamp. Of a text that cannot be one, it returns what was expected.
 func parseServerAddress(text string) (a ServerAddress, expected string) {
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if !isURL {
@@ -68,7 +68,7 @@ func parseServerAddress(text string) (a ServerAddress, expected string) {
 	a.Transport = scheme
 	rest, name, named := strings.Cut(rest, "#")
 	ok := true
-	if scheme == "https" {
+	if scheme == "https" || scheme == "h3" {
 		if rest, a.Path, ok = cutPath(rest); !ok {
 			return ServerAddress{}, "a path of printable ASCII such as /dns-query, or /dns-query{?dns} to ask by GET"
 		}
@@ -166,7 +166,7 @@ func (c *Config) checkUpstreams(d *decoding) {
 		unique(d, first, u.Address.String(), key, "address")
 		_, encrypted := transportPorts[u.Address.Transport]
 		if len(u.Pins) > 0 && !encrypted {
-			d.mistake(key+".pins", "pins of a server that is asked without TLS", "pins only with tls:// or https://")
+			d.mistake(key+".pins", "pins of a server that is asked without TLS", "pins only with tls://, https://, h3:// or quic://")
 		}
 		if len(u.Addresses) > 0 && u.Address.Host == "" {
 			d.mistake(key+".addresses", "addresses beside the one in "+quote(u.Address.String()), "addresses only where address has a name, as in tls://dns.example")

@@ -10,12 +10,12 @@ const (
 	stampPlain = 0x00
 	stampHTTPS = 0x02
 	stampTLS   = 0x03
+	stampQUIC  = 0x04
 )
 
 // otherStamps are the kinds of stamps that cannot be used, and why.
 var otherStamps = map[byte]string{
 	0x01: "a stamp of another kind: this one is for DNSCrypt, which Telltale does not speak. Many servers also have one for DNS over HTTPS or TLS",
-	0x04: "a stamp of another kind: this one is for DNS over QUIC, which Telltale does not speak",
 	0x05: "a stamp of another kind: this one is for Oblivious DoH, which Telltale does not speak",
 	0x81: "the stamp of a server: this one is of a relay for DNSCrypt",
 	0x85: "the stamp of a server: this one is of a relay for Oblivious DoH",
@@ -59,6 +59,8 @@ func parseStamp(text string) (a ServerAddress, expected string) {
 		a.Transport = "https"
 	case stampTLS:
 		a.Transport = "tls"
+	case stampQUIC:
+		a.Transport = "quic"
 	default:
 		return a, badStamp
 	}

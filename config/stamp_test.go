@@ -33,7 +33,7 @@ func TestStamps(t *testing.T) {
 		{"with resolvers for its name", stampOf(2, lp(""), lp(""), lp("dns.example.com"), lp("/dns-query"), lp("192.0.2.9")), "https://dns.example.com:443/dns-query", ""},
 		{"TLS", stampOf(3, lp("[2001:db8::1]"), lp(one), lp("dns.example.com")), "tls://[2001:db8::1]:853#dns.example.com", one},
 		{"TLS for an address", stampOf(3, lp("192.0.2.1"), lp(""), lp("192.0.2.1")), "tls://192.0.2.1:853", ""},
-		{"QUIC", stampOf(4, lp(""), lp(""), lp("dns.example.com:8853")), "", ""},
+		{"QUIC", stampOf(4, lp(""), lp(""), lp("dns.example.com:8853")), "quic://dns.example.com:8853", ""},
 		{"a name that is not ASCII", stampOf(3, lp("192.0.2.1"), lp(""), lp("bücher.example")), "tls://192.0.2.1:853#xn--bcher-kva.example", ""},
 		{"DNSCrypt", stampOf(1, lp("192.0.2.1"), lp(one), lp("2.dnscrypt-cert.example.com")), "", ""},
 		{"Oblivious DoH", stampOf(5, lp("dns.example.com"), lp("/dns-query")), "", ""},
@@ -67,7 +67,7 @@ func TestStamps(t *testing.T) {
 // What is read can be written, and read again as the same.
 func FuzzServerAddress(f *testing.F) {
 	for _, text := range []string{
-		"192.0.2.1", "[2001:db8::1]:5353", "tls://192.0.2.1#dns.example", "https://dns.example/dns-query{?dns}", "https://[fe80::1%25eth0]/q",
+		"192.0.2.1", "[2001:db8::1]:5353", "tls://192.0.2.1#dns.example", "https://dns.example/dns-query{?dns}", "quic://dns.example:8853", "h3://[fe80::1%25eth0]/q",
 		"sdns://AAEAAAAAAAAACjE5Mi4wLjIuNTM", stampOf(2, lp(""), lp(strings.Repeat("\x11", hashSize)), lp("dns.example.com"), lp("/dns-query")),
 		stampOf(3, lp("192.0.2.1"), lp(""), lp("dns.example.com")),
 	} {

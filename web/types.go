@@ -117,7 +117,7 @@ type Counters struct {
 type Upstream struct {
 	ID        string        `json:"id" doc:"Names the upstream: its address, or a URL such as tls://192.0.2.1:853#dns.example."`
 	Addr      string        `json:"addr" doc:"Of one by name the address that worked last; empty while there is none."`
-	Transport string        `json:"transport" doc:"How it is asked: udp (and TCP where that is needed), tcp, tls for DNS over TLS, or https for DNS over HTTPS."`
+	Transport string        `json:"transport" doc:"How it is asked: udp (and TCP where that is needed), tcp, tls for DNS over TLS, https for DNS over HTTPS, h3 for that by HTTP/3, or quic for DNS over QUIC."`
 	Source    string        `json:"from" doc:"configured, forward, bootstrap (asked for the addresses of upstreams by name alone), or the path of a resolv.conf."`
 	Zones     []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
 	TrustAD   bool          `json:"trust_ad"`

@@ -51,13 +51,13 @@ var mayImport = map[string]string{
 	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
 	"resolver/cache":        "dnswire",
-	"resolver/dnstest":      "github.com/miekg/dns go.uber.org/goleak", // beside tests
+	"resolver/dnstest":      "github.com/miekg/dns github.com/quic-go/quic-go go.uber.org/goleak", // beside tests
 	"resolver/listen/certs": "atomicfile watch",
 	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys",
 	"resolver/overload":     "golang.org/x/net",
 	"resolver/packets":      "golang.org/x/sys",
 	"resolver/rebind":       "dnswire golang.org/x/net",
-	"resolver/upstream":     "atomicfile dnswire resolver/packets watch golang.org/x/sys",
+	"resolver/upstream":     "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
 
 	"watch": "github.com/fsnotify/fsnotify",
 

@@ -61,7 +61,9 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 }
 
 // transports are the words of the settings for how an upstream is asked.
-var transports = map[string]upstream.Transport{"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS, "https": upstream.HTTPS}
+var transports = map[string]upstream.Transport{
+	"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS, "https": upstream.HTTPS, "h3": upstream.H3, "quic": upstream.QUIC,
+}
 
 func upstreamOptions(cfg *config.Config) upstream.Options {
 	return upstream.Options{

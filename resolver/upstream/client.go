@@ -28,7 +28,7 @@ type Server struct {
 	Host      string       // its name, where Addr has no address; empty: it has. Only with encryption
 	Addresses []netip.Addr // where Host is; none: those of Options.Bootstrap know
 	Name      string       // what its certificate must be valid for; empty: Host, or the address
-	Path      string       // of HTTPS: path and query of its URL; {?dns} at the end: it is asked by GET
+	Path      string       // of HTTPS and H3: path and query of its URL; {?dns} at the end: it is asked by GET
 	Pins      []Pin        // one of which must fit; none: any valid certificate
 	TrustAD   bool         // it validates, and the way to it is trusted: its AD bit may be passed on
 }

@@ -258,7 +258,7 @@ func outcomeOf(err error) outcome {
 		return badCertificate
 	case handshake != nil:
 		return noTLS
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), isQUICTimeout(err):
 		return silent
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS),
 		errors.Is(err, syscall.ENOMEM), errors.Is(err, context.Canceled):

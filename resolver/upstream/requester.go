@@ -138,15 +138,16 @@ func (r *requester) carry(ctx context.Context, rq *request) result {
 			first = sent
 		}
 		b, size, err := conn.request(ctx, rq.message)
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err() // whatever came of that
+		}
 		r.give(conn, rq, err)
 		if err == nil {
 			return r.received(rq, b, size, first, sent)
 		}
 		var failed *requestError
 		switch {
-		case ctx.Err() != nil:
-			return result{err: ctx.Err()}
-		case errors.As(err, &failed) && !failed.again, ends >= maxStreamEnds, rq.isLate():
+		case err == ctx.Err(), errors.As(err, &failed) && !failed.again, ends >= maxStreamEnds, rq.isLate():
 			return result{err: err}
 		}
 	}

@@ -113,7 +113,7 @@ func describeProblem(err error) string {
 		return "offers no HTTP/2: check its address and port, or ask it by TLS, as tls://, if it answers by that"
 	}
 	if !handshake.isCertificate() {
-		return fmt.Sprintf("offers no TLS that can be used (%v): check its address and port, which is 853 for DNS over TLS and 443 for HTTPS", handshake.err)
+		return fmt.Sprintf("offers no TLS that can be used (%v): check its address and port, which is 853 for DNS over TLS or QUIC and 443 for HTTPS", handshake.err)
 	}
 	var host x509.HostnameError
 	var unknown x509.UnknownAuthorityError

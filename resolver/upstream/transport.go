@@ -17,9 +17,11 @@ const (
 	TCP                    // on a connection that stays open
 	TLS                    // DNS over TLS (RFC 7858); this one and those below never in clear
 	HTTPS                  // DNS over HTTPS (RFC 8484), by HTTP/2
+	H3                     // the same by HTTP/3
+	QUIC                   // DNS over QUIC (RFC 9250)
 )
 
-var transportNames = []string{"udp", "tcp", "tls", "https"}
+var transportNames = []string{"udp", "tcp", "tls", "https", "h3", "quic"}
 
 func (t Transport) String() string { return transportNames[t] }
 
@@ -106,6 +108,10 @@ func (u *Client) newCarrier(h *health, s Server, retired <-chan struct{}) carrie
 		return nil
 	case HTTPS:
 		return u.newHTTPS(h, s, retired)
+	case H3:
+		return u.newHTTP3(h, s, retired)
+	case QUIC:
+		return u.newQUIC(h, s, retired)
 	}
 	return u.newStream(h, s, retired)
 }
