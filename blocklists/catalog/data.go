@@ -66,7 +66,9 @@ func (c *Catalog) Document() *Document {
 			Breaks: e.Breaks, Since: e.Since, Software: e.Software, Confidence: e.Confidence, Independent: e.Independent, Contested: e.Contested,
 		}
 		for _, claim := range e.Claims {
-			d.Sources[claim.Source.ID] = *claim.Source
+			source := *claim.Source
+			source.line = 0 // of its table, which is not in the document
+			d.Sources[source.ID] = source
 			entry.Claims = append(entry.Claims, DocumentClaim{claim.Kind, claim.Source.ID})
 		}
 		d.Entries = append(d.Entries, entry)
