@@ -110,8 +110,11 @@ func (w *web) newListener(tcp *net.TCPListener, clear bool) *webListener {
 		Handler: w, Protocols: protocols, MaxHeaderBytes: requestHeader,
 		IdleTimeout: times.IdleTLS, ReadHeaderTimeout: times.Handshake, ReadTimeout: times.Handshake,
 		WriteTimeout: times.Handshake + times.Answer + times.Write,
-		HTTP2:        &http.HTTP2Config{MaxConcurrentStreams: requestStreams, MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10},
-		ErrorLog:     log.New(&badClients{w.l}, "", 0),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: requestStreams, MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10,
+			CountError: func(string) { w.l.stats.streamsCut.Add(1) }, // what a client does wrong in HTTP/2
+		},
+		ErrorLog: log.New(&badClients{w.l}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if t, ok := c.(*tls.Conn); ok {
 				c = t.NetConn()
