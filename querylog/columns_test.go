@@ -250,6 +250,7 @@ func TestAJournalMayHaveFewerOrMoreColumns(t *testing.T) {
 // store-2 is a store of version 2 with rows of every kind, and what was read in
 // it. Later versions read the same, but for new keys, and do not make it anew.
 func TestAStoreOfVersion2IsReadAsItWas(t *testing.T) {
+	t.Parallel()
 	if *update && schemaVersion == 2 {
 		makeVersion2(t)
 	}

@@ -150,6 +150,7 @@ func killedChild(t *testing.T, dir string, first int, after time.Duration) (p pr
 }
 
 func TestACrashIsRecordedWithItsGap(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	killedChild(t, dir, 0, 500*time.Millisecond)
 	before := time.Now()
@@ -168,6 +169,7 @@ func TestACrashIsRecordedWithItsGap(t *testing.T) {
 // TestACrashIsRecordedByALaterStart starts a server after a crash that can write
 // nothing anywhere until it stops: the next one records the crash.
 func TestACrashIsRecordedByALaterStart(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})

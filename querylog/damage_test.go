@@ -46,6 +46,7 @@ func leave(t *testing.T, dir string, n int) string {
 }
 
 func TestDamagedJournals(t *testing.T) {
+	t.Parallel()
 	frameAt := func(b []byte, n int) int {
 		off := 0
 		for range n {
@@ -118,6 +119,7 @@ func TestDamagedJournals(t *testing.T) {
 }
 
 func TestDamagedStores(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		damage func(t *testing.T, path string)
@@ -174,6 +176,7 @@ func TestDamagedStores(t *testing.T) {
 }
 
 func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
+	t.Parallel()
 	const rules = 12_000 // more than the store's cache holds
 	var list strings.Builder
 	for i := range rules {
@@ -215,6 +218,7 @@ func TestAStoreDamagedWhileItIsUsed(t *testing.T) {
 // windows have a journal: those are in rows again, and the others are counted as
 // lost, not one of them more.
 func TestJournalsOfADamagedStoreAreStoredAgain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		table   string // that is damaged, "" for all
@@ -294,6 +298,7 @@ func TestJournalsOfADamagedStoreAreStoredAgain(t *testing.T) {
 // TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed is the same
 // without a new start.
 func TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -331,6 +336,7 @@ func TestJournalsAreStoredAgainWhereTheStoreIsDamagedWhileItIsUsed(t *testing.T)
 // TestAJournalThatTheStoreNeverHadMakesNoLossSmaller moves the store away while a
 // journal that it never had cannot be listed, and lookups of later are in it.
 func TestAJournalThatTheStoreNeverHadMakesNoLossSmaller(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		root := t.TempDir()
 		dir := filepath.Join(root, "1")
@@ -472,6 +478,7 @@ func TestAStoreOfANewerVersionIsLeftAlone(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "data")
@@ -503,6 +510,7 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 }
 
 func TestADirectoryThatCanNeverBeWritten(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -61,8 +61,9 @@ func somebody(rng *rand.Rand, p *blocklists.Policy, at time.Time) Record {
 }
 
 func TestFoldAgreesWithItsSlowTwin(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
-	for seed := range uint64(20) {
+	for seed := range uint64(few(20)) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		at := time.UnixMilli(1_700_000_000_000)
 		fast, slow := newFold(at), slowFold{}
@@ -130,6 +131,7 @@ func compareEntries(t *testing.T, f *fold, p *replay) {
 }
 
 func TestAFullFoldCountsMoreCoarselyAndStaysBounded(t *testing.T) {
+	t.Parallel()
 	p := policy(t, "tracker.example\n")
 	const limit, n = 256 << 10, 60_000
 	for _, c := range []struct {

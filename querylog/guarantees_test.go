@@ -17,6 +17,7 @@ import (
 // TestADeletedNameIsNotInTheFiles deletes some of the rows that share pages, and
 // looks for their names in all that the directory has.
 func TestADeletedNameIsNotInTheFiles(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -65,6 +66,7 @@ func inFiles(t *testing.T, dir, text string) (found bool) {
 // TestAJournalIsKeptUntilItsRowsAreInTheMainFile looks at the journals of stored
 // windows: kept until the next checkpoint, then deleted.
 func TestAJournalIsKeptUntilItsRowsAreInTheMainFile(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -106,6 +108,7 @@ func readStoreLog(t *testing.T, dir string) int64 {
 // journal can be written: it counts all lookups but those of the last second and
 // a flush, also where the goroutine was awake just before it was due.
 func TestTheLocksFileSaysWhatIsInMemoryAlone(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir, window: time.Minute})
@@ -155,6 +158,7 @@ func TestTheLocksFileSaysWhatIsInMemoryAlone(t *testing.T) {
 // TestAWindowEndsEarlyWhereMemoryIsShort fills more than half of the memory in each
 // second: windows end after one, so that no name is dropped.
 func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir, MaxMemory: 1 << 20})
@@ -191,6 +195,7 @@ func TestAWindowEndsEarlyWhereMemoryIsShort(t *testing.T) {
 // TestAStoreThatIsBeingMovedAway moves a store's files one after the other while
 // the log notices it: none of the new store's is among them.
 func TestAStoreThatIsBeingMovedAway(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir, away := t.TempDir(), t.TempDir()
 		var said sharedText

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -25,25 +26,31 @@ import (
 // the interval of the crash. QUERYLOG_HISTORIES says how many histories, and
 // QUERYLOG_FIRST with which one to begin.
 func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
-	n := 60
-	if raced {
-		n = 12
-	}
-	n = envNumber(t, "QUERYLOG_HISTORIES", n)
+	t.Parallel()
+	n := envNumber(t, "QUERYLOG_HISTORIES", few(60))
 	first := envNumber(t, "QUERYLOG_FIRST", 0)
+	var mu sync.Mutex
 	all := map[string]int{}
-	for seed := first; seed < first+n && !t.Failed(); seed++ {
-		synctest.Test(t, func(t *testing.T) {
-			h := newHistory(t, uint64(seed))
-			defer h.end()
-			h.run()
-			h.check()
-			for what, times := range h.happened {
-				all[what] += times
+	t.Cleanup(func() { t.Logf("%d histories from %d on: %v", n, first, all) })
+	const parts = 4
+	for part := range parts {
+		t.Run(strconv.Itoa(part), func(t *testing.T) {
+			t.Parallel()
+			for seed := first + part; seed < first+n && !t.Failed(); seed += parts {
+				synctest.Test(t, func(t *testing.T) {
+					h := newHistory(t, uint64(seed))
+					defer h.end()
+					h.run()
+					h.check()
+					mu.Lock()
+					defer mu.Unlock()
+					for what, times := range h.happened {
+						all[what] += times
+					}
+				})
 			}
 		})
 	}
-	t.Logf("%d histories from %d on: %v", n, first, all)
 }
 
 // envNumber returns the number in an environment variable.

@@ -116,6 +116,7 @@ func checkNothingInvented(t *testing.T, what string, file []byte, truth map[stri
 // TestADamagedJournalInventsNothing turns a bit in each frame of a journal in
 // turn: what is counted is true, and what is missing is counted as lost.
 func TestADamagedJournalInventsNothing(t *testing.T) {
+	t.Parallel()
 	file, truth := journalOf(t, 9, household(t, 25))
 	whole := checkNothingInvented(t, "the whole file", file, truth)
 	if whole.bad != 0 || whole.lost != 0 || whole.frames != 25 {
@@ -141,10 +142,11 @@ func TestADamagedJournalInventsNothing(t *testing.T) {
 
 // TestRandomDamageInventsNothing does worse to the file, a thousand times.
 func TestRandomDamageInventsNothing(t *testing.T) {
+	t.Parallel()
 	file, truth := journalOf(t, 9, household(t, 25))
 	other, _ := journalOf(t, 10, household(t, 30)[5:]) // of another window: its frames are whole
 	rng := rand.New(rand.NewPCG(2, 2))
-	for try := range 1000 {
+	for try := range few(1000) {
 		b := bytes.Clone(file)
 		for range 1 + rng.IntN(4) {
 			at := rng.IntN(len(b))

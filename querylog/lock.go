@@ -106,12 +106,12 @@ func (l *loss) sub(lookups uint64) {
 type lockLine struct {
 	name  string
 	width int
-	value any
+	value string
 	set   func(string)
 }
 
 func lockNumber[T int | int64 | uint64](name string, of *T) lockLine {
-	return lockLine{name, 20, int64(*of), func(text string) {
+	return lockLine{name, 20, strconv.FormatInt(int64(*of), 10), func(text string) {
 		n, _ := strconv.ParseInt(text, 10, 64)
 		*of = T(n)
 	}}
@@ -142,7 +142,7 @@ func (s *lockState) lines() []lockLine {
 		lockNumber("passed-to", &s.passed.to),
 		lockNumber("wal", &s.wal.salt),
 		lockNumber("wal-moving", &s.wal.moving),
-		{"wal-moved", 20, s.wal.moved, func(text string) { s.wal.moved = text == "true" }},
+		{"wal-moved", 20, strconv.FormatBool(s.wal.moved), func(text string) { s.wal.moved = text == "true" }},
 		lockNumber("unmoved-since", &s.unmoved),
 		lockNumber("crash-since", &s.crash.first),
 		lockNumber("crash-until", &s.crash.last),
@@ -151,7 +151,9 @@ func (s *lockState) lines() []lockLine {
 
 func (s *lockState) appendTo(b []byte) []byte {
 	for _, l := range s.lines() {
-		b = fmt.Appendf(b, "%s %-*v\n", l.name, l.width, l.value)
+		b = append(append(append(b, l.name...), ' '), l.value...)
+		b = append(b, strings.Repeat(" ", max(l.width-len(l.value), 0))...)
+		b = append(b, '\n')
 	}
 	return b
 }

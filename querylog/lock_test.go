@@ -10,10 +10,10 @@ import (
 func TestTheLocksFileIsReadAsItWasWritten(t *testing.T) {
 	var s lockState
 	for i, l := range s.lines() {
-		switch l.value.(type) {
-		case bool:
+		switch l.name {
+		case "wal-moved":
 			l.set("true")
-		case string:
+		case "state":
 			l.set(stateRunning)
 		default:
 			l.set(fmt.Sprint(1_700_000_000_000 + i))

@@ -138,6 +138,7 @@ func TestAListEditInAWindowKeepsBothRules(t *testing.T) {
 }
 
 func TestAnAddressWithoutBindingIsAskedFor(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	for _, c := range []struct {
 		name string
@@ -186,6 +187,7 @@ func TestAnAddressWithoutBindingIsAskedFor(t *testing.T) {
 }
 
 func TestABindingThatComesLateMovesTheRow(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -239,6 +241,7 @@ func TestABindingIsAskedForBeforeARowIsWritten(t *testing.T) {
 }
 
 func TestOptedOutDevicesAndTheLogSwitchedOff(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	b := phone(1)
 	b.NoLog = true
@@ -365,6 +368,7 @@ func TestEndsOfBindingsAreKept(t *testing.T) {
 // ended, as one does that waited for an upstream meanwhile. It must not open the
 // binding again, neither in the store nor from the journal of a killed server.
 func TestAnEndedBindingStaysEnded(t *testing.T) {
+	t.Parallel()
 	for _, where := range []string{"store", "journal"} {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -400,6 +404,7 @@ func TestAnEndedBindingStaysEnded(t *testing.T) {
 }
 
 func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
 	for i := range 5 {
@@ -414,6 +419,7 @@ func TestFlushedLookupsAreReadAtOnce(t *testing.T) {
 }
 
 func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Bind: func(netip.Addr, string) *devices.Binding { return phone(9) }})
 	r := lookup(t, nil, time.Now(), phone(9), "x.example")
@@ -434,6 +440,7 @@ func TestAnAddressSeenJustBeforeTheEndIsAskedForToo(t *testing.T) {
 }
 
 func TestAWindowOfManyRowsLastsLonger(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	for _, c := range []struct {
 		name string

@@ -161,10 +161,12 @@ func differ(t *testing.T, when string, got, want []string) {
 }
 
 func TestAStoreOfVersion1IsReadAsItWas(t *testing.T) {
+	t.Parallel()
 	differ(t, "with no server of this version yet", asRead(t, version1(t)), asRead1(t))
 }
 
 func TestAStoreOfVersion1IsCopiedInSteps(t *testing.T) {
+	t.Parallel()
 	dir := version1(t)
 	want := asRead1(t)
 	s, err := openStore(dir)
@@ -220,6 +222,7 @@ func TestAStoreOfVersion1IsCopiedInSteps(t *testing.T) {
 // Windows are stored while the copy goes on, some of the very quarter of an hour
 // in which the old store ends; readers see both, in order, each row once.
 func TestWindowsAreStoredWhileAStoreIsCopied(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	dir := version1(t)
 	multiply(t, dir, 5)
@@ -286,6 +289,7 @@ func TestWindowsAreStoredWhileAStoreIsCopied(t *testing.T) {
 // The program is killed wherever it happens to be, again and again, until the
 // store is copied: every row is there once.
 func TestAKilledCopyGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	dir := version1(t)
 	multiply(t, dir, 10)
 	want := rows(t, dir, Filter{})
@@ -301,10 +305,16 @@ func TestAKilledCopyGoesOnWhereItWas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		in, err := child.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		io.CopyN(io.Discard, out, 1+rng.Int64N(8)) // so many steps
+		steps := 1 + rng.Int64N(8) // the last of which may be cut short
+		in.Write(make([]byte, steps))
+		io.CopyN(io.Discard, out, steps)
 		time.Sleep(time.Duration(rng.Int64N(int64(10 * time.Millisecond))))
 		child.Process.Kill()
 		child.Wait()
@@ -325,7 +335,8 @@ func TestAKilledCopyGoesOnWhereItWas(t *testing.T) {
 	t.Log(kills, "kills")
 }
 
-// copyUntilKilled is the child of the test above.
+// copyUntilKilled is the child of the test above: it makes a step for each octet
+// that it reads, and says when it begins.
 func copyUntilKilled(dir string) {
 	s, err := openStore(dir)
 	if err != nil {
@@ -333,6 +344,9 @@ func copyUntilKilled(dir string) {
 		os.Exit(1)
 	}
 	for more := true; more; {
+		if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+			os.Exit(1)
+		}
 		os.Stdout.Write([]byte("."))
 		if s.old != nil {
 			s.old.limit = 100
@@ -348,6 +362,7 @@ func copyUntilKilled(dir string) {
 }
 
 func TestADamagedStoreOfVersion1IsSetAside(t *testing.T) {
+	t.Parallel()
 	dir := version1(t)
 	multiply(t, dir, 40)
 	path := filepath.Join(dir, oldStoreName)
@@ -395,9 +410,10 @@ func TestADamagedStoreOfVersion1IsSetAside(t *testing.T) {
 // A log that is opened takes lookups from the first moment, copies meanwhile,
 // and says so.
 func TestALogIsKeptWhileAStoreOfVersion1IsCopied(t *testing.T) {
+	t.Parallel()
 	p := policy(t, testList)
 	dir := version1(t)
-	multiply(t, dir, 40)
+	multiply(t, dir, 15)
 	before := len(rows(t, dir, Filter{}))
 	l := open(t, Options{Dir: dir, Node: "attic", window: 50 * time.Millisecond})
 	rng := rand.New(rand.NewPCG(3, 4))

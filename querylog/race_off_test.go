@@ -2,5 +2,5 @@
 
 package querylog
 
-// raced is whether the race detector is on.
-const raced = false
+// few returns how many of n random cases are tried: all of them.
+func few(n int) int { return n }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,7 @@ func some(t *testing.T) (string, time.Time, *Log) {
 }
 
 func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir, start, l := some(t)
 		defer l.Close()
@@ -128,6 +130,7 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 }
 
 func TestFollowShowsEachClosedRowOnceAndOpenOnesMeanwhile(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -135,13 +138,14 @@ func TestFollowShowsEachClosedRowOnceAndOpenOnesMeanwhile(t *testing.T) {
 		closed, seen := map[int64]int{}, map[string]uint64{}
 		firstSeen := map[string]time.Duration{}
 		counts := map[string]uint64{}
-		asked := map[string]time.Time{}
+		var asked sync.Map // name to time
 		done := make(chan error)
 		r, _ := OpenReader(dir)
 		go func() {
 			done <- r.Follow(ctx, Filter{}, func(row Row) error {
 				if seen[row.Name] == 0 {
-					firstSeen[row.Name] = time.Since(asked[row.Name])
+					at, _ := asked.Load(row.Name)
+					firstSeen[row.Name] = time.Since(at.(time.Time))
 				}
 				seen[row.Name]++
 				if !row.Open {
@@ -153,7 +157,7 @@ func TestFollowShowsEachClosedRowOnceAndOpenOnesMeanwhile(t *testing.T) {
 		}()
 		for i := range 40 {
 			name := fmt.Sprintf("n%d.example", i)
-			asked[name] = time.Now()
+			asked.Store(name, time.Now())
 			for range 3 {
 				l.Append([]Record{lookup(t, nil, time.Now(), phone(1), name)})
 				time.Sleep(700 * time.Millisecond)
@@ -195,6 +199,7 @@ func TestFollowEndsWithTheErrorOfItsFunction(t *testing.T) {
 }
 
 func TestReadingWhileWindowsAreStored(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, window: 20 * time.Millisecond})
 	stop, done := make(chan bool), make(chan bool)

@@ -16,6 +16,7 @@ import (
 // TestAWriteAheadLogIsReadAsSQLiteDoes damages write-ahead logs at random, or cuts
 // them, and compares how many frames there are with what SQLite finds.
 func TestAWriteAheadLogIsReadAsSQLiteDoes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.db")
 	conn, err := sqlite3.Open(path)
@@ -77,6 +78,7 @@ func TestAWriteAheadLogIsReadAsSQLiteDoes(t *testing.T) {
 // TestADamagedLogOfMovedPagesLosesNothing damages a write-ahead log whose pages
 // are all in the store's main file, but that somebody still reads.
 func TestADamagedLogOfMovedPagesLosesNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
@@ -139,6 +141,7 @@ func TestADamagedLogOfMovedPagesLosesNothing(t *testing.T) {
 // TestADamagedLogThatWasBeingMoved damages a write-ahead log that may be in the
 // main file in part: nobody knows which of its pages are.
 func TestADamagedLogThatWasBeingMoved(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		l := open(t, Options{Dir: dir})
