@@ -150,7 +150,6 @@ func killedChild(t *testing.T, dir string, first int, after time.Duration) (p pr
 }
 
 func TestACrashIsRecordedWithItsGap(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	killedChild(t, dir, 0, 500*time.Millisecond)
 	before := time.Now()
@@ -163,6 +162,63 @@ func TestACrashIsRecordedWithItsGap(t *testing.T) {
 	}
 	if gap := crash.Until.Sub(crash.Since.Time); gap <= 0 || gap > 2*time.Second || crash.Since.After(before) {
 		t.Errorf("got a gap from %v to %v, want it to begin at the kill and end at the start", crash.Since, crash.Until)
+	}
+}
+
+// TestTheGapOfACrashAfterTheClockWasSetBack copies the directory of a server some
+// time after the clock was set back. What it could not write is in the gap that
+// the next start records, by the clock as it was set, and before.
+func TestTheGapOfACrashAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		after time.Duration // from when the clock was set to the crash
+		known bool          // that it was set: an event woke the log
+	}{{0, false}, {time.Second, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			dir, killed := t.TempDir(), t.TempDir()
+			clock := &wallClock{}
+			l := open(t, Options{Dir: dir, Now: clock.now})
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+			before := clock.now()
+			clock.ahead.Store(int64(-time.Hour))
+			set := clock.now()
+			if c.known {
+				l.Report(KindFailure, "", "")
+			}
+			time.Sleep(c.after)
+			synctest.Wait()
+			if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			closeLog(t, l)
+			time.Sleep(30 * time.Second)
+			for range 2 { // the first of which ends without notice, too
+				again := t.TempDir()
+				l := open(t, Options{Dir: killed, Now: clock.now})
+				if err := os.CopyFS(again, os.DirFS(killed)); err != nil {
+					t.Fatal(err)
+				}
+				closeLog(t, l)
+				killed = again
+			}
+			l = open(t, Options{Dir: killed, Now: clock.now})
+			closeLog(t, l)
+			found := 0
+			for _, e := range events(t, killed) {
+				if e.Kind != KindCrash {
+					continue
+				}
+				found++
+				if e.Since.After(set.Add(c.after)) || !c.known && e.Until.Before(before) || c.known && (e.Since.Before(set) || e.Until.After(clock.now())) {
+					t.Errorf("%v after the clock was set back: got the gap %v to %v, want one that has %v, and %v where it is not known that the clock was set", c.after, e.Since, e.Until, set, before)
+				}
+				break // the others are of the later crashes
+			}
+			if found == 0 {
+				t.Errorf("%v after the clock was set back: got no line about the crash", c.after)
+			}
+		})
 	}
 }
 

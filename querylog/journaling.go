@@ -135,7 +135,7 @@ func (j *journaler) reportCrash(before lockState) {
 			alive = written
 		}
 		j.l.o.Logger.Warn("query log: the server before did not stop in an orderly way", "last sign of life", alive)
-		crash.add(wallSpan{alive.UnixMilli(), now.UnixMilli()})
+		crash.add(gapOf(alive, now))
 	}
 	if crash == (wallSpan{}) {
 		return
@@ -146,6 +146,16 @@ func (j *journaler) reportCrash(before lockState) {
 	j.l.mu.Lock()
 	defer j.l.mu.Unlock()
 	j.l.unwritten.crash = true
+}
+
+// gapOf returns in which time no server ran, as the clock showed it: from its last
+// sign of life until now. Where the clock was set back since, nobody knows when: so
+// nor is it known since when, and what came before that is dated later than now.
+func gapOf(alive, now time.Time) wallSpan {
+	if now.Before(alive) {
+		return wallSpan{0, alive.Add(heartbeatEvery).UnixMilli()}
+	}
+	return wallSpan{alive.UnixMilli(), now.UnixMilli()}
 }
 
 // reportLost records the lookups that an earlier process could give to nobody
@@ -238,6 +248,7 @@ func (j *journaler) watchClock() {
 		j.wall.add(wallSpan{event.Since.UnixMilli(), event.Since.UnixMilli()})
 		j.l.o.Logger.Warn("query log: " + event.Detail)
 		j.l.addEvent(event)
+		j.lastBeat = time.Time{} // the last sign of life is by the clock as it was
 	}
 }
 
