@@ -29,6 +29,13 @@ func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
 	t.Parallel()
 	n := envNumber(t, "QUERYLOG_HISTORIES", few(60))
 	first := envNumber(t, "QUERYLOG_FIRST", 0)
+	seeds := []int{1156, 1227, 8419, 9247, 20086} // which failed once
+	if n == 1 {
+		seeds = nil
+	}
+	for seed := range n {
+		seeds = append(seeds, first+seed)
+	}
 	var mu sync.Mutex
 	all := map[string]int{}
 	t.Cleanup(func() { t.Logf("%d histories from %d on: %v", n, first, all) })
@@ -36,7 +43,8 @@ func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
 	for part := range parts {
 		t.Run(strconv.Itoa(part), func(t *testing.T) {
 			t.Parallel()
-			for seed := first + part; seed < first+n && !t.Failed(); seed += parts {
+			for i := part; i < len(seeds) && !t.Failed(); i += parts {
+				seed := seeds[i]
 				synctest.Test(t, func(t *testing.T) {
 					h := newHistory(t, uint64(seed))
 					defer h.end()
@@ -295,16 +303,22 @@ func (h *history) kill(damage bool) {
 	}
 	h.setFull(false)
 	h.release()
-	to := h.nextDir()
-	if err := os.CopyFS(to, os.DirFS(h.dir)); err != nil {
-		h.t.Fatal(err)
+	dirs := append(slices.Clone(h.gone), h.dir) // a store that was just moved away is still written
+	to := make([]string, len(dirs))
+	for i, dir := range dirs {
+		to[i] = h.nextDir()
+		if err := os.CopyFS(to[i], os.DirFS(dir)); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 	h.away = false
 	h.l.Close()
-	os.RemoveAll(h.dir)
-	h.dir, h.away = to, away
+	for _, dir := range dirs {
+		os.RemoveAll(dir)
+	}
+	h.gone, h.dir, h.away = to[:len(to)-1], to[len(to)-1], away
 	if damage {
-		damageLog(h.rng, filepath.Join(to, storeName+"-wal"))
+		damageLog(h.rng, filepath.Join(h.dir, storeName+"-wal"))
 	}
 	h.setFull(full)
 	h.sleep(time.Duration(1+h.rng.IntN(20)) * time.Second)
@@ -354,7 +368,7 @@ func (h *history) check() {
 		}
 	}
 	var gaps []Event
-	lost, moved := 0, 0
+	lost := 0
 	for _, e := range h.ledgers() {
 		h.trace = append(h.trace, fmt.Sprintf("ledger %s %s %s (%s to %s)", e.Time, e.Kind, e.Detail, e.Since, e.Until))
 		switch e.Kind {
@@ -370,8 +384,7 @@ func (h *history) check() {
 		case KindStore:
 			if m := countLost.FindStringSubmatch(e.Detail); m != nil {
 				n, _ := strconv.Atoi(m[1] + m[2])
-				moved += n // where they are is said
-				lost += n
+				lost += n // where they are is said
 			}
 			gaps = append(gaps, e)
 		case KindCrash:
@@ -380,10 +393,7 @@ func (h *history) check() {
 	}
 	missing, unexplained := 0, 0
 	for i, n := range here {
-		switch {
-		case n == 0 && elsewhere[i] > 0:
-			moved++
-		case n == 0:
+		if n == 0 && elsewhere[i] == 0 {
 			missing++
 			if !h.risked[i] {
 				unexplained++
@@ -396,7 +406,7 @@ func (h *history) check() {
 	if unexplained > lost {
 		h.fail("%d lookups are missing that came more than a second before a kill, and the ledger has %d lost", unexplained, lost)
 	}
-	if lost > missing+moved && len(h.gone) == 0 { // who moves a store away and kills the server is told of the same rows twice
+	if lost > missing && len(h.gone) == 0 { // who moves a store away and kills the server is told of the same rows twice
 		h.fail("the ledger has %d lookups lost, and %d are missing", lost, missing)
 	}
 	h.happened["lookups in all"] += len(h.lookups)
@@ -446,7 +456,7 @@ func (h *history) ledgers() (all []Event) {
 		if err != nil {
 			h.fail("reading the ledger of %s: %v", filepath.Base(dir), err)
 		}
-		all = append(all, lines...)
+		all = append(all, slices.DeleteFunc(lines, func(e Event) bool { return slices.Contains(all, e) })...) // a window may be in two stores
 	}
 	return all
 }

@@ -48,7 +48,7 @@ type lockState struct {
 	crash   wallSpan    // during which no server ran after a crash, and of which no line of the ledger is written
 	unmoved int64       // the earliest lookup of the windows stored since all of the write-ahead log was in the main file; 0 for none
 	wal     walMark     // how much of the store's write-ahead log is in its main file
-	passed  windowRange // windows that were left in journals which could not be listed, while later ones were stored
+	passed  windowRange // windows that were left in journals which could not be listed, while later ones, or another store, were begun
 	gap     storeGap    // what the store lacks of what it had taken, while it is not known which of it is in journals
 }
 
@@ -62,10 +62,13 @@ type windowRange struct{ behind, to int64 }
 
 func (r windowRange) has(n int64) bool { return n > r.behind && n <= r.to }
 
-// pass says that journals cannot be listed: those that are there, and not stored,
-// are passed by what is stored until they can be.
-func (s *lockState) pass() {
-	behind := max(s.stored, s.gap.stored)
+// pass says that journals cannot be listed: those that are there, and not in the
+// store, are passed by what is stored until they can be.
+func (s *lockState) pass() { s.passFrom(max(s.stored, s.gap.stored)) }
+
+// passFrom says that the journals of windows behind a number, which cannot be
+// listed, are not of the store's windows.
+func (s *lockState) passFrom(behind int64) {
 	if s.given <= behind {
 		return
 	}

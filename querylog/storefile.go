@@ -178,6 +178,9 @@ func (s *storer) leave(e Event) {
 	e.Until, e.Detail = Time{fromMilli(had.until)}, fmt.Sprintf(e.Detail, had.lookups)
 	s.l.addEvent(e)
 	s.lock.Load().update(s.l.o.Now(), func(l *lockState) {
+		if !s.q.isListed() || len(s.done) > 0 { // journals of its windows are left, and are not the next store's
+			l.passFrom(l.gap.stored)
+		}
 		l.forgetStore()
 		l.lost.add(loss{lookups: had.lookups, until: had.until})
 	})
