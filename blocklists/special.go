@@ -17,6 +17,7 @@ const (
 	SpecialResolverArpa                        // resolver.arpa
 	SpecialCanary                              // use-application-dns.net, mask.icloud.com, mask-h2.icloud.com
 	SpecialServer                              // names of this server itself
+	SpecialIPv4Only                            // ipv4only.arpa and the names of its addresses
 	specialEnd
 )
 
@@ -34,6 +35,7 @@ var specialTexts = [...]string{
 	"resolver.arpa (RFC 9462)",
 	"canary name",
 	"name of this server",
+	"ipv4only.arpa (RFC 8880)",
 }
 
 // special returns the built-in rule that id names.

@@ -42,6 +42,7 @@ type Config struct {
 	Rebind    Rebind           `key:"rebind"`
 	Special   Special          `key:"special"`
 	Local     Local            `key:"local"`
+	DNS64     DNS64            `key:"dns64"`
 	Limits    Limits           `key:"limits"`
 	Log       Log              `key:"log"`
 	Messages  Messages         `key:"messages"`
@@ -204,6 +205,12 @@ type Local struct {
 	DeviceSuffix string   `key:"device_suffix,domain,live"` // the domain in which devices have names; "" for none
 }
 
+// DNS64 is whether names without IPv6 addresses get some made of their IPv4 ones.
+type DNS64 struct {
+	Prefix  string         `key:"prefix,nat64,live"` // "off", "auto", or a prefix
+	Exclude []netip.Prefix `key:"exclude,live"`      // IPv6 addresses that count as none
+}
+
 // Limits bound what strangers can make us hold.
 type Limits struct {
 	Waiting        int `key:"waiting"`         // queries waiting for an upstream; more are shed
@@ -266,6 +273,7 @@ func defaults() *Config {
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour, Prefetch: true},
 		Blocking: Blocking{Mode: "null", TTL: 10 * time.Second, Tier: "telemetry"},
+		DNS64:    DNS64{Prefix: "off"},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Size: 1 << 30},

@@ -128,6 +128,22 @@ func parsePrefix(text string) (netip.Prefix, bool) {
 	return p.Masked(), true
 }
 
+// parseNAT64 takes the prefix of a translator (RFC 6052, 2.2), or a word for one.
+func parseNAT64(text string) (string, bool) {
+	if word := strings.ToLower(text); word == "auto" {
+		return word, true
+	}
+	if on, ok := parseBool(text); ok && !on {
+		return "off", true
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p != p.Masked() || p.Addr().As16()[8] != 0:
+		return "", false
+	}
+	return p.String(), slices.Contains([]int{32, 40, 48, 56, 64, 96}, p.Bits())
+}
+
 func parseMAC(text string) (string, bool) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 { // a group address is nobody's
@@ -271,6 +287,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("zone"):
 		value, ok = parseZone(text)
 		return value, ok, "a domain such as lan, or a prefix such as 192.168.1.0/24"
+	case s.is("nat64"):
+		value, ok = parseNAT64(text)
+		return value, ok, "off, auto, or an IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits such as 64:ff9b::/96"
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"

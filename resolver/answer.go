@@ -31,6 +31,9 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.Source) {
 	q.group = q.memberOf()
 	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group)
+	if r := s.reverse64(q); r != nil {
+		return s.answerBy(dst, q, r)
+	}
 	if reply, ok := s.answerSpecial(dst, q); ok {
 		return reply, querylog.FromPolicy
 	}
@@ -67,10 +70,14 @@ func (s *Server) answerLater(f *flight) {
 
 // answerFrom appends e as the reply to q, unless a name or an address that e
 // leads to is blocked. e holds what an upstream said, never what lists say: they
-// are asked each time it is served.
+// are asked each time it is served. It returns source 0 where q has to wait for the
+// answer to another question.
 func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylog.Source) ([]byte, querylog.Source) {
-	if q.redirection != nil {
+	switch {
+	case q.redirection != nil:
 		return s.answerRedirected(dst, q, q.redirection, e)
+	case q.translation != nil:
+		return s.answerTranslated(dst, q, e, source)
 	}
 	if q.decideAnswer(e) {
 		if reply, ok := s.answerPolicy(dst, q); ok {
@@ -83,6 +90,9 @@ func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylo
 	if e.Rcode == dnswire.NXDomain && q.policy.HasAnswersBelow(&q.Name) {
 		q.ttl = q.policy.TTL()
 		return dnswire.AppendNegative(dst, &q.Question, dnswire.Success, q.ttl, s.cookies.answer(q), dnswire.EDE{}), source
+	}
+	if q.Type == dnswire.TypeAAAA {
+		return s.answerAAAA(dst, q, e, source)
 	}
 	return s.appendEntry(dst, q, e), source
 }

@@ -43,6 +43,10 @@ func (s *Server) answerWaiters(waiters []*waiter, e *cache.Entry, out func(*wait
 		s.catchPanic(func() {
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))
 			w.answered = true
+			if source == 0 {
+				s.wait(&w.query, w.out, w.out)
+				return
+			}
 			s.finish(&w.query, reply, source, out(w))
 		})
 		done(w)

@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"slices"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -31,20 +30,6 @@ func (s *Server) appendWithoutECH(dst []byte, q *query, e *cache.Entry) ([]byte,
 	reply := dnswire.Begin(dst, &q.Question, dnswire.Success)
 	q.appendAnswers(&reply, slices.DeleteFunc(m.Answer, isServiceSignature), e)
 	return s.fitted(reply.End(s.cookies.answer(q), echLeftOut), dst, q), true
-}
-
-// appendAnswers appends records of e to a reply, as old as e is.
-func (q *query) appendAnswers(reply *dnswire.Reply, records []dns.RR, e *cache.Entry) {
-	age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
-	buf := make([]byte, dnswire.MaxMessage)
-	for _, rr := range records {
-		h := rr.Header()
-		h.Ttl -= min(h.Ttl, age)
-		q.ttl = max(q.ttl, h.Ttl)
-		if n, err := dns.PackRR(rr, buf, 0, nil, false); err == nil {
-			reply.AnswerPacked(buf[:n])
-		}
-	}
 }
 
 // isServiceSignature reports whether rr signs records that ECH was taken from.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/querylog"
@@ -160,7 +162,7 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 			return reply
 		}
 	}
-	age := uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
+	age := q.ageOf(e)
 	q.ttl = e.MaxTTL - min(e.MaxTTL, age)
 	at := len(dst)
 	dst = dnswire.AppendStored(dst, &q.Question, &e.Stored, age, cookie)
@@ -168,6 +170,25 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 		return s.truncate(dst[:at], q, cookie)
 	}
 	return dst
+}
+
+// ageOf returns how old e is for q, in seconds.
+func (q *query) ageOf(e *cache.Entry) uint32 {
+	return uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
+}
+
+// appendAnswers appends records of e to a reply, as old as e is.
+func (q *query) appendAnswers(reply *dnswire.Reply, records []dns.RR, e *cache.Entry) {
+	age := q.ageOf(e)
+	buf := make([]byte, dnswire.MaxMessage)
+	for _, rr := range records {
+		h := rr.Header()
+		h.Ttl -= min(h.Ttl, age)
+		q.ttl = max(q.ttl, h.Ttl)
+		if n, err := dns.PackRR(rr, buf, 0, nil, false); err == nil {
+			reply.AnswerPacked(buf[:n])
+		}
+	}
 }
 
 func (s *Server) countStale(q *query, e *cache.Entry) {

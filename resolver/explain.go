@@ -78,12 +78,12 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 	story.Looked = time.Since(story.Began)
 	story.Cached = source == querylog.FromCache || source == querylog.FromFailure
 	if story.Cached && by.Upstream != "" {
-		story.Cached, source, q.verdict, q.alias = false, 0, story.Lists, nil
+		story.Cached, source, q.verdict, q.alias, q.translation = false, 0, story.Lists, nil, nil
 	}
 	if story.Cached && e != nil {
 		story.Age = max(q.received.Sub(e.StoredAt), 0)
 	}
-	if source == 0 {
+	for source == 0 { // twice where addresses are made of others
 		story.Asked = true
 		start := upstream.Start{Only: by.Upstream, Trace: func(e upstream.Event) { story.Events = append(story.Events, e) }}
 		var err error

@@ -208,6 +208,7 @@ func (s *Server) newWaiter(q *query, out replyWriter) *waiter {
 	w.query, w.out = *q, out
 	w.batch, w.cached = nil, nil // are the reader's
 	w.Detach()
+	w.setAlias(w.alias) // what there is of it is q's
 	return w
 }
 

@@ -97,6 +97,8 @@ type Settings struct {
 	// ForwardTest and ForwardLocal send names under .test and .local upstream
 	// instead of answering NXDOMAIN (RFC 6761, RFC 6762).
 	ForwardTest, ForwardLocal bool
+	// DNS64 is whether and how IPv6 addresses are made of IPv4 ones.
+	DNS64 DNS64
 	// ForwardCanaries resolves the names by which browsers and phones ask
 	// whether to use their own encrypted DNS, instead of answering NXDOMAIN.
 	ForwardCanaries bool

@@ -39,6 +39,7 @@ type query struct {
 	explained bool   // it is no lookup: nothing counts it, and it has no limit of size
 
 	redirection *redirection // where rules lead it, if they do; nil: nowhere else
+	translation *translation // what its answer is made of, if it is; nil: it is not
 
 	serverCookie [fullCookie]byte // room for the COOKIE option of the reply
 	aliasRoom    [dnswire.MaxName]byte
@@ -75,8 +76,11 @@ func (q *query) memberOf() blocklists.Group {
 
 // asked returns the question that q waits for: its own, or that to which rules lead.
 func (q *query) asked() *dnswire.Question {
-	if q.redirection != nil {
+	switch {
+	case q.redirection != nil:
 		return &q.redirection.question
+	case q.translation != nil:
+		return &q.translation.question
 	}
 	return &q.Question
 }
@@ -129,7 +133,7 @@ func (q *query) serviceName() []byte {
 // parse fills q from packet, by the strict parser or by the full one. If it returns
 // false, reply is what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
-	q.alias, q.ttl, q.private, q.expired, q.verdict, q.redirection = nil, 0, false, false, blocklists.Verdict{}, nil
+	q.alias, q.ttl, q.private, q.expired, q.verdict, q.redirection, q.translation = nil, 0, false, false, blocklists.Verdict{}, nil, nil
 	err := dnswire.ParseQuestion(packet, &q.Question)
 	if err == dnswire.ErrNotQuery {
 		s.stats.dropped.Add(1)

@@ -1,8 +1,11 @@
 package resolver
 
 import (
+	"fmt"
+
 	"telltale/dnswire"
 	"telltale/resolver/cache"
+	"telltale/resolver/dns64"
 	"telltale/resolver/rebind"
 )
 
@@ -16,6 +19,9 @@ func newSettings(o Settings) (*settings, error) {
 	p, err := rebind.New(o.RebindAllow)
 	if err != nil {
 		return nil, err
+	}
+	if p := o.DNS64.Prefix; p.IsValid() && !dns64.IsPrefix(p) {
+		return nil, fmt.Errorf("DNS64: %v can hold no IPv4 addresses", p)
 	}
 	return &settings{o, p}, nil
 }

@@ -46,21 +46,32 @@ func redirects(p *blocklists.Policy, v blocklists.Verdict, typ uint16) bool {
 // follow returns where q's verdict, which redirects, leads; false where its aliases
 // lead nowhere.
 func (s *Server) follow(q *query) (*redirection, bool) {
-	r := &redirection{question: dnswire.Question{Type: q.Type, Class: dnswire.ClassIN, RD: true, CD: q.CD}, verdict: q.verdict}
+	r, record := newRedirection(q), q.policy.Records(q.verdict, q.Type)[0]
+	return r, s.lead(q, r, record.Data, cmp.Or(record.TTL, q.policy.TTL()))
+}
+
+func newRedirection(q *query) *redirection {
+	return &redirection{question: dnswire.Question{Type: q.Type, Class: dnswire.ClassIN, RD: true, CD: q.CD}}
+}
+
+// lead has r lead to target, and from there wherever rules lead; false where that is
+// nowhere.
+func (s *Server) lead(q *query, r *redirection, target []byte, ttl uint32) bool {
 	for range dnswire.MaxAliases {
-		record := q.policy.Records(r.verdict, q.Type)[0]
-		if _, err := r.question.Name.Read(record.Data, 0); err != nil {
-			return r, false
+		if _, err := r.question.Name.Read(target, 0); err != nil {
+			return false
 		}
-		r.aliases = append(r.aliases, alias{record.Data, cmp.Or(record.TTL, q.policy.TTL())})
+		r.aliases = append(r.aliases, alias{target, ttl})
 		r.verdict = q.policy.Decide(&r.question.Name, q.Type, q.group)
 		r.special = s.Special(&r.question.Name, q.Type, r.verdict.Action)
 		if r.special.Rule != 0 || !redirects(q.policy, r.verdict, q.Type) {
 			r.private = r.special.Reply == PrivateOnly
-			return r, true
+			return true
 		}
+		record := q.policy.Records(r.verdict, q.Type)[0]
+		target, ttl = record.Data, cmp.Or(record.TTL, q.policy.TTL())
 	}
-	return r, false
+	return false
 }
 
 // answerRedirect appends the reply to q, whose verdict is an alias, if it can be had
@@ -68,11 +79,17 @@ func (s *Server) follow(q *query) (*redirection, bool) {
 // another question.
 func (s *Server) answerRedirect(dst []byte, q *query) ([]byte, querylog.Source) {
 	r, ok := s.follow(q)
-	switch {
-	case !ok:
+	if !ok {
 		q.ttl = 0
 		return dnswire.AppendEmpty(dst, &q.Question, dnswire.ServFail, s.cookies.answer(q),
 			dnswire.EDE{Code: dnswire.EDEOther, Text: "the alias of a rule leads nowhere"}), querylog.FromPolicy
+	}
+	return s.answerBy(dst, q, r)
+}
+
+// answerBy is answerRedirect for what r says.
+func (s *Server) answerBy(dst []byte, q *query, r *redirection) ([]byte, querylog.Source) {
+	switch {
 	case r.special.Rule != 0:
 		return s.appendSpecialRedirect(dst, q, r), querylog.FromPolicy
 	case r.verdict.Action == blocklists.Answer:

@@ -41,6 +41,8 @@ type Server struct {
 	identifyClient func(netip.Addr) *devices.Binding // may wait; nil: nobody can say
 
 	settings      atomic.Pointer[settings]
+	found64       atomic.Pointer[netip.Prefix] // the prefix of upstreams' DNS64; nil for none
+	refind64      chan struct{}                // of one: it may be another now
 	cookies       cookies
 	names         []string      // of this server
 	certificates  *certs.Source // of its encrypted transports; nil for none
@@ -74,6 +76,7 @@ func New(o Options) (*Server, error) {
 		cookies: newCookies(), names: o.Names, certificates: o.Certificates, flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}
+	s.refind64 = make(chan struct{}, 1)
 	s.patience = cmp.Or(o.stalePatience, stalePatience)
 	s.settings.Store(set)
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -113,7 +116,10 @@ func New(o Options) (*Server, error) {
 }
 
 // Start begins to answer.
-func (s *Server) Start() { s.listeners.Start() }
+func (s *Server) Start() {
+	s.work.Go(s.followPrefix64)
+	s.listeners.Start()
+}
 
 // Close stops answering, lets queries under way end, and returns when nothing
 // of the server runs any more. It may be called more than once.
@@ -154,6 +160,7 @@ func (s *Server) Configure(o Settings) error {
 	}
 	s.settings.Store(set)
 	s.cache.SetStale(o.Stale)
+	s.lookAgain64()
 	return nil
 }
 
@@ -191,6 +198,7 @@ func (s *Server) Zone(name *dnswire.Name) *upstream.Zone { return s.upstreams.Zo
 func (s *Server) forgetAnswers() {
 	s.flights.renew()
 	s.cache.Flush()
+	s.lookAgain64()
 }
 
 // Upstreams returns how the upstreams do.

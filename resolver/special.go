@@ -48,6 +48,7 @@ const (
 	Health                          // what a health check asks for
 	PrivateOnly                     // a name like any other, but no public upstream is to hear of it
 	Designated                      // by which encrypted transports this server can be asked
+	IPv4Only                        // by what clients find the prefix of DNS64
 )
 
 // String returns the reply as explain shows it.
@@ -67,6 +68,8 @@ func (r SpecialReply) String() string {
 		return "private"
 	case Designated:
 		return "designated"
+	case IPv4Only:
+		return "dns64"
 	}
 	return "unknown"
 }
@@ -97,6 +100,9 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 	case bytes.Equal(tld, wireLocal) && !o.ForwardLocal && forwarded.Find(name) == nil:
 		return Special{blocklists.SpecialLocal, NameError}
 	case bytes.Equal(tld, wireArpa):
+		if o.DNS64.IsOn() && isIPv4Only(name) {
+			return Special{blocklists.SpecialIPv4Only, IPv4Only}
+		}
 		return specialOfArpa(name, qtype, lists, o, private, forwarded)
 	case isCanary(name.Wire()) && !o.ForwardCanaries:
 		return Special{blocklists.SpecialCanary, NameError}

@@ -32,6 +32,8 @@ func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
 			return reply, true
 		}
 		return s.negative(dst, q, special.Rule, dnswire.Success), true
+	case IPv4Only:
+		return s.ipv4Only(dst, q)
 	case PrivateOnly:
 		q.private = true
 	}

@@ -46,7 +46,7 @@ func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
 		q.clientID = arrival.ClientID
 		s.prepare(&q.query, s.policy(), s.now())
 		s.serve(packet, &q.query, q.out, h, h)
-		q.policy, q.verdict, q.alias, q.binding, q.redirection, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil // an old policy must not stay in memory
+		q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil // an old policy must not stay in memory
 		s.streamQueries.Put(q)
 	})
 }

@@ -48,9 +48,10 @@ var mayImport = map[string]string{
 
 	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 
-	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
+	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
 	"resolver/cache":        "dnswire",
+	"resolver/dns64":        "",
 	"resolver/dnstest":      "github.com/miekg/dns github.com/quic-go/quic-go go.uber.org/goleak", // beside tests
 	"resolver/listen/certs": "atomicfile watch",
 	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys",

@@ -54,7 +54,7 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 		Stale:    cfg.Cache.Stale,
 		Prefetch: cfg.Cache.Prefetch,
 		MinTTL:   cfg.Cache.MinTTL, MaxTTL: cfg.Cache.MaxTTL, NegativeTTL: cfg.Cache.NegativeTTL,
-		RebindAllow: cfg.Rebind.Allow,
+		RebindAllow: cfg.Rebind.Allow, DNS64: translation(cfg),
 		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
 		Designated: len(cfg.Listen.TLS)+len(cfg.Listen.HTTPS)+len(cfg.Listen.QUIC) > 0,
 	}
@@ -69,6 +69,13 @@ func upstreamOptions(cfg *config.Config) upstream.Options {
 	return upstream.Options{
 		Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
 	}
+}
+
+// translation is how IPv6 addresses are made.
+func translation(cfg *config.Config) resolver.DNS64 {
+	d := resolver.DNS64{Find: cfg.DNS64.Prefix == "auto", Exclude: cfg.DNS64.Exclude}
+	d.Prefix, _ = netip.ParsePrefix(cfg.DNS64.Prefix) // none for a word
+	return d
 }
 
 func upstreams(cfg *config.Config) []upstream.Server {

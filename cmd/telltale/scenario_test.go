@@ -58,7 +58,7 @@ import (
 //	remove PATH                    remove a file
 //	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
-//	eventually                     repeat the last query until the wants that follow it hold
+//	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
@@ -122,6 +122,7 @@ type scene struct {
 
 	question []string // of the last query
 	reply    *dns.Msg
+	named    bool  // a record of reply was wanted: then all must be
 	before   int64 // queries upstream before the last query
 	out      string
 	exit     int
@@ -401,16 +402,24 @@ func fields(line string) []string {
 // patience is how long a test waits for what must come; only a failure takes it.
 const patience = 15 * time.Second
 
-// eventually repeats the last query until the wants in lines[from:] hold, and
-// returns the line of the last of them.
+// eventually repeats the last query, or the command in the line that follows, until the
+// wants or outs in lines[from:] hold, and returns the line of the last of them.
 func (s *scene) eventually(lines []string, from int) (last int) {
 	s.t.Helper()
+	repeated, holds := s.question, "want"
+	if words := fields(lines[from]); len(words) > 0 && words[0] == "run" {
+		repeated, holds = words, "out"
+		if err := s.step(repeated); err != nil {
+			s.t.Fatal(err)
+		}
+		from++
+	}
 	end := time.Now().Add(patience)
 	for {
 		var err error
 		for last = from; last < len(lines); last++ {
 			words := fields(lines[last])
-			if len(words) == 0 || words[0] != "want" {
+			if len(words) == 0 || words[0] != holds {
 				break
 			}
 			if err = s.step(words); err != nil {
@@ -424,7 +433,8 @@ func (s *scene) eventually(lines []string, from int) (last int) {
 			s.t.Fatalf("%s: never: %v", s.at, err)
 		}
 		time.Sleep(20 * time.Millisecond)
-		if err := s.step(s.question); err != nil {
+		s.named = false
+		if err := s.step(repeated); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -461,6 +471,10 @@ func (s *scene) step(words []string) error {
 	}
 	switch args := words[1:]; words[0] {
 	case "query":
+		if s.named && len(s.reply.Answer) > 0 {
+			return fmt.Errorf("the last reply has records that no step wants: %v", s.reply.Answer)
+		}
+		s.named = false
 		s.question, s.before = words, s.asked()
 		var err error
 		s.reply, err = s.srv.ask(args)
@@ -550,7 +564,7 @@ func (s *scene) want(args []string) error {
 			got := strings.ToLower(fmt.Sprintf("%s %s %s", h.Name, dns.TypeToString[h.Rrtype], strings.TrimPrefix(rr.String(), h.String())))
 			got = strings.ReplaceAll(got, `"`, "") // those of a step hold words together
 			if got == want {
-				s.reply.Answer = slices.Delete(s.reply.Answer, i, i+1)
+				s.reply.Answer, s.named = slices.Delete(s.reply.Answer, i, i+1), true
 				return nil
 			}
 		}
