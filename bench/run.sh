@@ -7,7 +7,7 @@
 #	BENCH_SECONDS="10 5"           of each load with each of the sizes
 #	BENCH_RUNS=5                   medians are of so many rounds
 #	BENCH_PEERS=all                or some of unbound dnsmasq dnsdist knot-resolver pdns-recursor; or nothing
-#	BENCH_SECTIONS=                of servers saturated memory latency day idle instructions profile readers
+#	BENCH_SECTIONS=                of servers saturated encrypted memory latency day idle instructions profile readers
 #	                               small overload growth; all if empty
 #	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
 #	BENCH_IDLE=30                  seconds of one query each; 0: not

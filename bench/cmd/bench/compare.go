@@ -29,7 +29,7 @@ type part struct {
 
 // sectionNames are the values of BENCH_SECTIONS.
 var sectionNames = []string{
-	"servers", "saturated", "memory", "latency", "day", "idle", "instructions", "profile", "readers", "small", "overload", "growth",
+	"servers", "saturated", "encrypted", "memory", "latency", "day", "idle", "instructions", "profile", "readers", "small", "overload", "growth",
 }
 
 // parts are what is measured, in the order of a round.
@@ -56,6 +56,7 @@ func (b *bench) parts() []part {
 	}
 	all = append(all,
 		part{section: "saturated", name: "saturated", rounds: b.set.runs, guess: 20 * time.Second, measure: (*bench).saturated},
+		part{section: "encrypted", name: "TLS and HTTPS", rounds: several, guess: 40 * time.Second, measure: (*bench).encrypted},
 		part{section: "memory", name: "memory", rounds: several, guess: 20 * time.Second, measure: (*bench).memoryOfNames},
 		part{section: "latency", name: "latency", rounds: several, guess: 25 * time.Second, measure: (*bench).latency},
 		part{section: "readers", name: "two readers", rounds: several, guess: 15 * time.Second, measure: (*bench).twoReaders},
@@ -68,6 +69,12 @@ func (b *bench) parts() []part {
 		once("idle", b.set.idle, (*bench).idle),
 	)
 	for _, peer := range b.set.peers {
+		if slices.Contains(securePeers, peer) {
+			all = append(all, part{
+				section: "encrypted", name: "TLS and HTTPS of " + peer, rounds: several, guess: 40 * time.Second, peer: true,
+				measure: func(b *bench, run int) error { return b.encryptedOf(peer, run) },
+			})
+		}
 		extra = append(extra, part{
 			section: "saturated", name: peer + " saturated", rounds: 1, guess: 15 * time.Second, extra: true, peer: true,
 			measure: func(b *bench, run int) error { return b.saturate(peer, run) },
@@ -180,7 +187,7 @@ func (b *bench) take(p part, run int) error {
 func (b *bench) keepRaw() error {
 	text, err := json.MarshalIndent(map[string]any{
 		"machine": b.machine.String(), "rounds": b.report.rounds, "footprints": b.report.footprints, "days": b.report.days,
-		"growth": b.report.growth,
+		"growth": b.report.growth, "secured": b.report.secured,
 	}, "", " ")
 	if err != nil {
 		return err

@@ -23,11 +23,12 @@ type site struct {
 	dir            string // its own, empty at first
 	list           string // the names, in the server's words
 	port, upstream int
-	telltale       string // the program
-	tools          string // where echo is
-	settings       string // Telltale's file, where it has one
-	profile        string // what Telltale writes a profile of itself to, where it is to
-	group          string // the directory of the control group it is in, where it is in one
+	telltale       string  // the program
+	tools          string  // where echo is
+	settings       string  // Telltale's file, where it has one
+	profile        string  // what Telltale writes a profile of itself to, where it is to
+	group          string  // the directory of the control group it is in, where it is in one
+	secure         *secure // where it answers over TLS and HTTPS, too; nil: it does not
 }
 
 // peers are the servers of Debian that Telltale is measured beside.
@@ -129,6 +130,11 @@ func setupTelltale(at site) (words, env []string, err error) {
 		at.telltale, "serve", "--lists-dir", lists, "--data-dir", data,
 		"--listen-dns", fmt.Sprintf("127.0.0.1:%d", at.port), "--upstreams", fmt.Sprintf("127.0.0.1:%d", at.upstream),
 	}
+	if at.secure != nil {
+		if at.settings, err = at.secure.telltale(at); err != nil {
+			return nil, nil, err
+		}
+	}
 	if at.settings != "" {
 		words = append(words, "--config", at.settings)
 	}
@@ -167,12 +173,12 @@ func setupUnbound(at site) (words, env []string, err error) {
   msg-cache-size: 16m
   rrset-cache-size: 32m
   include: "%s"
-forward-zone:
+%sforward-zone:
   name: "."
   forward-addr: 127.0.0.1@%d
 remote-control:
   control-enable: no
-`, at.port, at.dir, at.list, at.upstream)
+`, at.port, at.dir, at.list, at.secure.unbound(), at.upstream)
 	return []string{"unbound", "-d", "-c", conf}, nil, err
 }
 
@@ -198,24 +204,24 @@ conf-file=%s
 func setupDnsdist(at site) (words, env []string, err error) {
 	conf, err := at.write("dnsdist.conf", `setLocal("127.0.0.1:%d")
 setSecurityPollSuffix("")
-newServer({address="127.0.0.1:%d", healthCheckMode="up"})
+%snewServer({address="127.0.0.1:%d", healthCheckMode="up"})
 getPool(""):setCache(newPacketCache(100000))
 names = newSuffixMatchNode()
 for line in io.lines("%s") do names:add(newDNSName(line)) end
 addAction(SuffixMatchNodeRule(names), SpoofAction("0.0.0.0"))
 getServer(0):setUp()
-`, at.port, at.upstream, at.list)
+`, at.port, at.secure.dnsdist(), at.upstream, at.list)
 	return []string{"dnsdist", "--supervised", "--disable-syslog", "-C", conf}, nil, err
 }
 
 func setupKresd(at site) (words, env []string, err error) {
 	conf, err := at.write("kresd.conf", `net.listen('127.0.0.1', %d)
-modules.load('policy')
+%smodules.load('policy')
 trust_anchors.remove('.')
 cache.size = 100 * MB
 policy.add(policy.rpz(policy.DENY, '%s'))
 policy.add(policy.all(policy.FORWARD('127.0.0.1@%d')))
-`, at.port, at.list, at.upstream)
+`, at.port, at.secure.kresd(), at.list, at.upstream)
 	return []string{"kresd", "--noninteractive", "--config=" + conf, at.dir}, nil, err
 }
 

@@ -22,6 +22,7 @@ type report struct {
 	reloads      int
 	instructions string
 	growth       []point
+	secured      []secured
 	profiles     []profile
 	checks       map[string]check
 	failed       []string
@@ -69,6 +70,7 @@ func (b *bench) page() string {
 		b.pageServers(&p, size)
 	}
 	b.pageSaturated(&p)
+	b.pageEncrypted(&p)
 	b.pageLog(&p)
 	b.pageMemory(&p)
 	b.pageLatency(&p)
@@ -120,7 +122,7 @@ BENCH_SECTIONS=idle BENCH_IDLE=600 make bench
 
 `+"`bench/run.sh`"+` lists all settings. It takes two cores, dnsperf and the servers named (installed from Debian's packages by root), a C compiler and Go.
 
-**Left out**: DNS over TCP, TLS and HTTPS; IPv6; EDNS; a real network, whose interrupts and driver would be added to every
+**Left out**: DNS over TCP and QUIC; IPv6; EDNS; a real network, whose interrupts and driver would be added to every
 server alike; more than one core for the server; names that peers treat differently (below a listed one). dnsperf with one thread does not
 saturate the fastest servers: their batches stay at one packet, and so do the echo's. A part of the work that the log does falls into the time after a
 load, and into the next.

@@ -168,6 +168,18 @@ func ask(port int, name string, wait time.Duration) (answer, error) {
 	return askOn(conn, name, wait)
 }
 
+// askTLS asks one question on a stream, and waits for its answer.
+func askTLS(conn net.Conn) error {
+	on := &dns.Conn{Conn: conn}
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	defer conn.SetDeadline(time.Time{})
+	if err := on.WriteMsg(new(dns.Msg).SetQuestion("idle.bench.", dns.TypeA)); err != nil {
+		return err
+	}
+	_, err := on.ReadMsg()
+	return err
+}
+
 func askOn(conn net.Conn, name string, wait time.Duration) (answer, error) {
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
 	packet, err := q.Pack()
