@@ -23,7 +23,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 
 bench/tools.sh cc taskset dnsperf
 # There are other ways without these, and the page says which servers are missing.
-optional=(knotd perf valgrind)
+optional=(h2load knotd perf valgrind)
 peers=${BENCH_PEERS-all}
 for peer in ${peers//,/ }; do
 	case $peer in

@@ -10,6 +10,7 @@ declare -A package=(
 	[dnsperf]=dnsperf
 	[perf]=linux-perf
 	[valgrind]=valgrind
+	[h2load]=nghttp2-client
 	[knotd]=knot
 	[unbound]=unbound
 	[dnsmasq]=dnsmasq-base

@@ -34,6 +34,20 @@ func TestDnsperfOutputIsRead(t *testing.T) {
 	}
 }
 
+func TestH2loadOutputIsRead(t *testing.T) {
+	const out = `finished in 2.50s, 400.00 req/s, 27.36KB/s
+requests: 1000 total, 1000 started, 990 done, 985 succeeded, 5 failed, 3 errored, 7 timeout
+status codes: 985 2xx, 0 3xx, 5 4xx, 0 5xx
+`
+	got, err := parseH2load(out)
+	if want := (cost{Queries: 990, Lost: 10, Wrong: 5, Took: 2500 * time.Millisecond}); err != nil || got != want {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	if _, err := parseH2load("Segmentation fault"); err == nil {
+		t.Error("output without requests is no error")
+	}
+}
+
 func TestLoadsAreWhatTheyAreCalled(t *testing.T) {
 	c, err := makeCatalogue(t.TempDir(), 5000)
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,9 +16,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 const (
@@ -30,10 +36,12 @@ const (
 // securePeers are the servers of Debian that answer over TLS and HTTPS.
 var securePeers = []string{"unbound", "dnsdist", "knot-resolver"}
 
-// secureLoads are the loads over encrypted connections: the mode of dnsperf, and the
-// names that are asked for.
-var secureLoads = []struct{ name, mode, file string }{
-	{"DoT blocked", "dot", "blocked"}, {"DoT cached", "dot", "cached"}, {"DoH blocked", "doh", "blocked"}, {"DoH cached", "doh", "cached"},
+// secureLoads are the loads over encrypted connections, and the names that are asked for.
+var secureLoads = []struct {
+	name, file string
+	https      bool
+}{
+	{"DoT blocked", "blocked", false}, {"DoT cached", "cached", false}, {"DoH blocked", "blocked", true}, {"DoH cached", "cached", true},
 }
 
 // A secure says where a server answers over TLS and HTTPS, and with what certificate.
@@ -72,10 +80,12 @@ func (s *secure) telltale(at site) (file string, err error) {
 	file, err = at.write("telltale.yaml", `listen:
   tls: ["127.0.0.1:%d"]
   https: ["127.0.0.1:%d"]
+limits:
+  tcp_connections: %d # one client has a quarter of them
 tls:
   certificates:
     - {certificate: "%s", key: "%s"}
-`, s.tls, s.https, s.certificate, s.key)
+`, s.tls, s.https, 8*idleConnections, s.certificate, s.key)
 	return file, err
 }
 
@@ -158,13 +168,12 @@ func (b *bench) encryptedOf(name string, run int) error {
 	}
 	r := round{Section: "encrypted", Server: name, Size: secureNames, Run: run, Loads: map[string]cost{}}
 	for _, load := range secureLoads {
-		port := at.secure.tls
-		more := []string{"-m", load.mode}
-		if load.mode == "doh" {
-			port = at.secure.https
-			more = append(more, "-O", "doh-uri=https://"+secureHost+"/dns-query")
-		}
-		got, err := b.measure(s, func() (cost, time.Duration, error) { return b.dnsperf(port, files[load.file], secureSeconds, more...) })
+		got, err := b.measure(s, func() (cost, time.Duration, error) {
+			if load.https {
+				return b.h2load(at, files[load.file])
+			}
+			return b.dnsperf(at.secure.tls, files[load.file], secureSeconds, "-m", "dot")
+		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", load.name, err)
 		}
@@ -250,6 +259,9 @@ func (b *bench) idleOver(s *server, port int) (octets float64, err error) {
 		}
 	}
 	time.Sleep(2 * time.Second)
+	if err := askTLS(open[0]); err != nil { // it was not closed to make room
+		return 0, fmt.Errorf("the first of %d idle connections: %w", len(open), err)
+	}
 	after, err := s.memory()
 	return float64(after.Anon-before.Anon) / idleConnections, err
 }
@@ -258,9 +270,10 @@ func (b *bench) pageEncrypted(p *strings.Builder) {
 	if len(b.report.of("encrypted", "telltale", 0)) == 0 {
 		return
 	}
-	fmt.Fprintf(p, "## Over TLS and HTTPS\n\n%s names listed; dnsperf's own modes, 8 connections that stay open, HTTP/2; certificates with an ECDSA key (P-256). "+
+	fmt.Fprintf(p, "## Over TLS and HTTPS\n\n%s names listed; 8 connections that stay open, 25 queries at a time on each: dnsperf's mode for DNS over TLS, h2load for HTTPS "+
+		"(HTTP/2, GET: dnsperf %s loses answers over HTTPS that come together); certificates with an ECDSA key (P-256). "+
 		"Queries per CPU-second, thousands; handshakes per CPU-second, one question on each connection; "+
-		"anonymous memory of %s connections over TLS that were used once and are idle, each:\n\n", thousands(secureNames), thousands(idleConnections))
+		"anonymous memory of %s connections over TLS that were used once and are idle, each:\n\n", thousands(secureNames), dnsperfVersion(), thousands(idleConnections))
 	columns := []string{"server", "version"}
 	for _, load := range secureLoads {
 		columns = append(columns, load.name)
@@ -282,4 +295,55 @@ func (b *bench) pageEncrypted(p *strings.Builder) {
 			lostShare(rounds, func(c cost) int { return c.Wrong }), percent(middle(rounds, round.noise)))...)
 	}
 	fmt.Fprintln(p)
+}
+
+// h2load asks for the names of a file over HTTPS.
+func (b *bench) h2load(at site, file string) (cost, time.Duration, error) {
+	uris, err := writeURIs(at, file)
+	if err != nil {
+		return cost{}, 0, err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	out, used, err := runLoad(ctx, []string{"-c", b.set.loadCore, "h2load", "-c", "8", "-m", "25", "-D", fmt.Sprint(secureSeconds), "-i", uris})
+	if err != nil {
+		return cost{}, 0, err
+	}
+	c, err := parseH2load(out)
+	return c, used, err
+}
+
+// writeURIs writes a request (RFC 8484, GET) for each line of a file of names and types.
+func writeURIs(at site, file string) (path string, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
+		q.Id = 0
+		packet, err := q.Pack()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "https://127.0.0.1:%d/dns-query?dns=%s\n", at.secure.https, base64.RawURLEncoding.EncodeToString(packet))
+	}
+	return at.write("uris", "%s", out.String())
+}
+
+var (
+	h2loadRequests = regexp.MustCompile(`(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout`)
+	h2loadTook     = regexp.MustCompile(`finished in ([\d.]+)s`)
+)
+
+func parseH2load(out string) (cost, error) {
+	requests, took := h2loadRequests.FindStringSubmatch(out), h2loadTook.FindStringSubmatch(out)
+	if requests == nil || took == nil {
+		return cost{}, fmt.Errorf("h2load says no requests or no time: %s", strings.TrimSpace(out))
+	}
+	number := func(i int) int { n, _ := strconv.Atoi(requests[i]); return n }
+	seconds, err := strconv.ParseFloat(took[1], 64)
+	return cost{Queries: number(1), Wrong: number(1) - number(2), Lost: number(4) + number(5), Took: fromSeconds(seconds)}, err
 }
