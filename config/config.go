@@ -165,6 +165,7 @@ type Cache struct {
 	Dir  string `key:"dir,path,flag"` // downloads and compiled lists; unless set, "cache" in Data.Dir
 	Size Bytes  `key:"size"`          // of the answers kept in memory; 0: none
 
+	Keep        bool          `key:"keep"`              // answers are kept in Dir for the next start
 	Stale       time.Duration `key:"stale,live"`        // how long after its time an answer is served where upstreams give none; 0: not at all
 	Prefetch    bool          `key:"prefetch,live"`     // popular names are asked for again before their time is over
 	MinTTL      time.Duration `key:"min_ttl,live"`      // bounds of the TTLs of answers; whole seconds, 0: none

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"telltale/clock"
 )
 
 const (
@@ -44,7 +46,7 @@ type clockGuard struct {
 
 func newClockGuard(now func() time.Time) *clockGuard {
 	began := time.Now()
-	g := &clockGuard{now: now, synced: clockSynchronised, suspended: suspended, started: now().Round(0)}
+	g := &clockGuard{now: now, synced: clock.Synchronised, suspended: clock.Slept, started: now().Round(0)}
 	g.slept = g.suspended()
 	asleep := g.slept
 	g.running = func() time.Duration { return time.Since(began) + g.suspended() - asleep }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"telltale/clock"
 	"telltale/devices"
 )
 
@@ -70,7 +71,7 @@ const (
 // else is wrong (a directory that cannot be written, a full disk, a store of a
 // newer version) does not stop the service: the Log counts in memory and tries
 // again every ten seconds, and Stats.LastError says what is the matter.
-func Open(o Options) (*Log, error) { return openWith(o, clockSynchronised) }
+func Open(o Options) (*Log, error) { return openWith(o, clock.Synchronised) }
 
 // openWith is Open with another way to ask whether the clock is synchronised.
 func openWith(o Options, synced func() bool) (*Log, error) {

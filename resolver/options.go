@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/clock"
 	"telltale/devices"
 	"telltale/querylog"
 	"telltale/resolver/listen"
@@ -61,6 +62,8 @@ type Options struct {
 	Upstreams upstream.Options
 	// CacheSize bounds the cache, in bytes; 0: 16 MiB; negative: no cache.
 	CacheSize int64
+	// Keep is a file in which answers are kept for the next start; "": none.
+	Keep string
 	// Waiting bounds the queries that wait for an upstream; what comes beyond is
 	// shed and counted. 0: 4096.
 	Waiting int
@@ -70,6 +73,10 @@ type Options struct {
 	streamTimes listen.StreamTimes
 	// stalePatience is shorter in tests, too.
 	stalePatience time.Duration
+	// clocks and slept are this machine's, and keptRetry is longer.
+	clocks    func() clock.Reading
+	slept     func() time.Duration
+	keptRetry time.Duration
 	// ClientPrefix is how many bits tell IPv6 clients apart where each gets a
 	// share. 0: 128, since all devices of a home have the first 64 in common.
 	ClientPrefix int
@@ -146,6 +153,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.clocks == nil {
+		o.clocks = clock.Read
+	}
+	if o.slept == nil {
+		o.slept = clock.Slept
 	}
 	if o.Now == nil {
 		o.Now = time.Now

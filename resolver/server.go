@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/clock"
 	"telltale/devices"
 	"telltale/dnswire"
 	"telltale/querylog"
@@ -57,6 +58,15 @@ type Server struct {
 	patience      time.Duration // see stalePatience
 	identifying   chan struct{} // a place for each query whose client is being identified
 	prefetches    prefetches
+	answersFile   string // the file of answers for the next start; "": none
+	cacheSize     int64
+	clocks        func() clock.Reading
+	slept         func() time.Duration // see clock.Slept
+	keptRetry     time.Duration
+	keeping       sync.Mutex // held while the file is written
+	keptMu        sync.Mutex
+	kept          Kept // guarded by keptMu
+	started       atomic.Bool
 	stats         stats
 
 	ctx  context.Context // ends when the server stops
@@ -103,6 +113,8 @@ func New(o Options) (*Server, error) {
 	}
 	up.Epoch, up.Late, up.Changed = &s.epoch, s.keepLate, s.forgetAnswers
 	s.cache = cache.New(o.CacheSize, &s.epoch)
+	s.answersFile, s.cacheSize, s.clocks, s.slept, s.keptRetry = o.Keep, max(o.CacheSize, 0), o.clocks, o.slept, cmp.Or(o.keptRetry, keptRetry)
+	s.kept.File = o.Keep
 	s.cache.SetStale(o.Settings.Stale)
 	if s.upstreams, err = upstream.New(up); err != nil {
 		s.listeners.Close()
@@ -118,6 +130,11 @@ func New(o Options) (*Server, error) {
 // Start begins to answer.
 func (s *Server) Start() {
 	s.work.Go(s.followPrefix64)
+	s.work.Go(s.watchSleep)
+	if s.answersFile != "" {
+		s.work.Go(s.keepAnswers)
+	}
+	s.started.Store(true)
 	s.listeners.Start()
 }
 
@@ -133,6 +150,9 @@ func (s *Server) Close() error {
 	s.listeners.WaitReaders()
 	s.work.Done()
 	s.work.Wait()
+	if k, kept := s.Kept(); kept && k.Waiting == "" && s.started.Load() { // else what is there may still be of use
+		s.saveAnswers()
+	}
 	s.listeners.Close()
 	s.upstreams.Close()
 	return nil

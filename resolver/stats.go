@@ -65,6 +65,6 @@ func (s *Server) Stats() Stats {
 		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
-	st.CacheEntries, st.CacheBytes = s.cache.Usage()
+	st.CacheEntries, st.CacheBytes = s.cache.InUse()
 	return st
 }

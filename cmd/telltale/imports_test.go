@@ -24,6 +24,7 @@ const (
 // Change it on purpose or not at all.
 var mayImport = map[string]string{
 	"atomicfile": "",
+	"clock":      "golang.org/x/sys",
 
 	"packaging": "",
 
@@ -46,9 +47,9 @@ var mayImport = map[string]string{
 
 	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
-	"querylog": "blocklists blocklists/format devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
+	"querylog": "blocklists blocklists/format clock devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 
-	"resolver": "blocklists devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
+	"resolver": "atomicfile blocklists clock devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
 	"resolver/cache":        "dnswire",
 	"resolver/dns64":        "",

@@ -33,7 +33,12 @@ func serverOptions(cfg *config.Config) resolver.Options {
 	if size == 0 {
 		size = -1
 	}
+	keep := ""
+	if cfg.Cache.Keep && cfg.Cache.Size > 0 {
+		keep = filepath.Join(cfg.Cache.Dir, "answers")
+	}
 	return resolver.Options{
+		Keep:   keep,
 		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenQUIC: cfg.Listen.QUIC, ListenHTTPS: cfg.Listen.HTTPS, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		ListenHTTP: cfg.Listen.HTTP, TrustedProxies: cfg.Listen.TrustedProxies, Names: cfg.TLS.Names,
 		Upstreams: upstreamOptions(cfg), CacheSize: size, Settings: serverSettings(cfg),

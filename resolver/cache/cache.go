@@ -55,7 +55,9 @@ const shardCount = 16
 // scan fills a tenth and no more (see evict.go). Any goroutine may use it.
 type Cache struct {
 	seed    maphash.Seed
-	start   time.Time // what times in records are counted from
+	size    int64
+	start   time.Time    // what times in records are counted from
+	slept   atomic.Int64 // how long the machine has slept since, ns: the process's clock stood still
 	shards  [shardCount]shard
 	current *atomic.Uint32 // the availability epoch: failures hold as long as it does
 	stale   atomic.Int64   // how long what has expired may be served where upstreams give no answer, ns
@@ -66,14 +68,15 @@ type Cache struct {
 type shard struct {
 	mu sync.RWMutex
 	memory
-	table  []uint32 // the first record of each chain, by hash; a power of two
-	serial uint32   // of the entry put last
+	table   []uint32 // the first record of each chain, by hash; a power of two
+	serial  uint32   // of the entry put last
+	evicted uint64   // records that had to go for others
 	queues
 }
 
 // New returns a cache of size bytes at most; of none if size is negative.
 func New(size int64, current *atomic.Uint32) *Cache {
-	c := &Cache{seed: maphash.MakeSeed(), start: time.Now(), current: current}
+	c := &Cache{seed: maphash.MakeSeed(), size: max(size, 0), start: time.Now(), current: current}
 	for i := range c.shards {
 		c.shards[i].memory = newMemory(size / shardCount)
 	}
@@ -89,6 +92,15 @@ func (v variant) mix(hash uint64) uint64 {
 }
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount] }
+
+// elapsed returns how long after its making the cache is at now. It is counted by the
+// clock that nobody sets, and the time for which the machine has slept.
+func (c *Cache) elapsed(now time.Time) time.Duration {
+	return now.Sub(c.start) + time.Duration(c.slept.Load())
+}
+
+// Advance says that the machine has slept for so long: everything is older by that.
+func (c *Cache) Advance(slept time.Duration) { c.slept.Add(int64(slept)) }
 
 // SetStale says how long after its time an answer may be served where upstreams give
 // none; 0: not at all.
@@ -162,7 +174,7 @@ func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Tim
 	if at == 0 {
 		return nil, nothing
 	}
-	r, elapsed := s.record(at), now.Sub(c.start)
+	r, elapsed := s.record(at), c.elapsed(now)
 	found := c.holdingLocked(r, elapsed)
 	if found == nothing {
 		return nil, found
@@ -197,7 +209,7 @@ func (c *Cache) holdingLocked(r *record, at time.Duration) holding {
 // upstreams for a while: those asked in an availability epoch gave no answer. It
 // reports whether there is anything.
 func (c *Cache) Defer(q *dnswire.Question, now time.Time, epoch uint32) bool {
-	at := now.Sub(c.start)
+	at := c.elapsed(now)
 	deferred, hash := false, c.hash(&q.Name)
 	for _, v := range [2]variant{variantOf(q), {allTypes, keyBits(q)}} {
 		h := v.mix(hash)
@@ -240,7 +252,7 @@ func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
 	}
 	r := s.record(at)
 	s.load(r, into)
-	into.StoredAt = c.start.Add(r.storedAt)
+	into.StoredAt = c.start.Add(r.storedAt - time.Duration(c.slept.Load()))
 	into.kept = keptAt{s, at, r.serial}
 	return into
 }
@@ -256,7 +268,7 @@ func (c *Cache) Put(q *dnswire.Question, e *Entry) {
 	if !ok {
 		return
 	}
-	f.storedAt = e.StoredAt.Sub(c.start)
+	f.storedAt = c.elapsed(e.StoredAt)
 	hash := f.variant.mix(c.hash(&q.Name))
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -281,6 +293,7 @@ func (s *shard) putLocked(hash uint32, n *dnswire.Name, f *facts, data []byte) (
 	}
 	for at == 0 && s.records.left() == 0 || s.cells.left() < cellsOf(len(data)) {
 		s.evictLocked(at)
+		s.evicted++
 	}
 	if at == 0 {
 		at = s.appendLocked(hash)
@@ -372,16 +385,4 @@ func (c *Cache) Flush() {
 		s.table, s.queues = nil, queues{}
 		s.mu.Unlock()
 	}
-}
-
-// Usage returns how many entries there are, and the bytes they take.
-func (c *Cache) Usage() (entries int, bytes int64) {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.RLock()
-		entries += s.records.used
-		bytes += s.bytes()
-		s.mu.RUnlock()
-	}
-	return entries, bytes
 }

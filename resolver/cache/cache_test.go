@@ -208,7 +208,7 @@ func TestBytesAreBoundedAsMeasured(t *testing.T) {
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			entries, bytes := c.Usage()
+			entries, bytes := c.InUse()
 			heap := int64(after.HeapAlloc) - int64(before.HeapAlloc)
 			if bytes > bound {
 				t.Errorf("%d bytes counted, want at most %d", bytes, bound)
