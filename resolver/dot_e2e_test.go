@@ -3,7 +3,6 @@
 package resolver
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"telltale/resolver/dnstest"
 	"telltale/resolver/upstream"
@@ -41,18 +38,7 @@ local-data: "many.example. 300 IN A 192.0.2.2"
 	s, _ := startServer(t, Options{Upstreams: upstream.Options{
 		Servers: []upstream.Server{{Addr: by, Transport: upstream.TLS, Name: "dns.example"}}, Roots: c.Roots, Patience: 5 * time.Second, Budget: 20 * time.Second,
 	}})
-	ask := func(name string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		r, err := dns.ExchangeContext(ctx, new(dns.Msg).SetQuestion(name, dns.TypeA), s.Addrs()[0].String())
-		if err != nil {
-			return err.Error()
-		}
-		if len(r.Answer) == 1 {
-			return r.Answer[0].(*dns.A).A.String()
-		}
-		return dns.RcodeToString[r.Rcode]
-	}
+	ask := func(name string) string { return askA(t, s, name) }
 	if got := ask("a.example."); got != "192.0.2.1" {
 		t.Errorf("a.example: got %s, want 192.0.2.1", got)
 	}

@@ -104,7 +104,7 @@ func StartStream(t testing.TB, c *Certificate, handle func(net.Conn)) *StreamSer
 	var tasks sync.WaitGroup
 	var mu sync.Mutex
 	open, stopped := map[net.Conn]bool{}, false
-	settings := &tls.Config{NextProtos: []string{"dot"}}
+	settings := &tls.Config{NextProtos: []string{"dot", "h2"}}
 	if c != nil {
 		settings.Certificates = []tls.Certificate{c.TLS}
 	}

@@ -265,6 +265,7 @@ func New(o Options) (*Client, error) {
 		u.cancel()
 		return nil, err
 	}
+	u.followNetwork()
 	u.SetServers(o.Servers)
 	return u, nil
 }

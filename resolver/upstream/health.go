@@ -368,6 +368,18 @@ func (h *health) waitForProbe(ctx context.Context, p pace, pause time.Duration) 
 	}
 }
 
+// networkChanged has all be probed that are not up: the network may have come up.
+func (u *Client) networkChanged() {
+	sets := append([]*serverSet{u.set.Load(), u.bootstrap.set.Load()}, u.forwards.Load().sets...)
+	for _, set := range sets {
+		for _, m := range set.all {
+			if m.is(Down) {
+				m.requestProbe()
+			}
+		}
+	}
+}
+
 // setState sets the state, and says so where it changes.
 func (u *Client) setState(h *health, state State, why string) {
 	h.mu.Lock()

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"telltale/resolver/dnstest"
 )
@@ -273,3 +275,55 @@ func serverTLS(c *dnstest.Certificate) *tls.Config {
 func addrOf(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
 
 var discardLog = log.New(io.Discard, "", 0)
+
+// A server that closes its connections without a word after each answer loses no query: no
+// more than one is sent on each of them in the end.
+func TestHTTPSServerThatClosesAfterEachAnswer(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	c := dnstest.NewCertificate(t, never(), "dns.example")
+	s := dnstest.StartStream(t, c, func(conn net.Conn) { answerOneByHTTP2(conn, "192.0.2.1") })
+	u := startClient(t, Options{Roots: c.Roots, Servers: []Server{{Addr: s.Addr, Transport: HTTPS, Name: "dns.example", Path: "/dns-query"}}})
+	for i := range 5 {
+		if got := lookupA(t, u, fmt.Sprintf("one%d.example", i)); got != "NOERROR 192.0.2.1" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if got := askMany(t, u, 20); got["NOERROR 192.0.2.1"] != 20 {
+		t.Errorf("answers: got %v, want 20 of them", got)
+	}
+}
+
+// answerOneByHTTP2 answers the first request of a connection.
+func answerOneByHTTP2(conn net.Conn, with string) {
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(conn, preface); err != nil {
+		return
+	}
+	f := http2.NewFramer(conn, conn)
+	f.WriteSettings()
+	for body := map[uint32][]byte{}; ; {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				f.WriteSettingsAck()
+			}
+		case *http2.DataFrame:
+			id := frame.StreamID
+			body[id] = append(body[id], frame.Data()...)
+			if !frame.StreamEnded() {
+				continue
+			}
+			var header bytes.Buffer
+			e := hpack.NewEncoder(&header)
+			e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+			e.WriteField(hpack.HeaderField{Name: "content-type", Value: dnsMessage})
+			f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: header.Bytes(), EndHeaders: true})
+			f.WriteData(id, true, dnstest.AnswerTo(body[id], with))
+			return
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package upstream
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// followNetwork tells when addresses or routes of this machine change, until the client is closed. Without
+// it, upstreams that are down are found again by their probes alone.
+func (u *Client) followNetwork() {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		u.log.Debug("changes of the network are not seen", "error", err)
+		return
+	}
+	const groups = unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		unix.Close(fd)
+		u.log.Debug("changes of the network are not seen", "error", err)
+		return
+	}
+	socket := os.NewFile(uintptr(fd), "netlink")
+	u.tasks.Go(func() {
+		<-u.ctx.Done()
+		socket.Close()
+	})
+	u.tasks.Go(func() {
+		for message := make([]byte, 1<<16); ; {
+			// What is said does not matter; that more was said than could be kept is a change, too.
+			if _, err := socket.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
+				return
+			}
+			u.networkChanged()
+		}
+	})
+}
