@@ -108,7 +108,7 @@ func TestQUICAnswers(t *testing.T) {
 // its stream. Another client is served all the while.
 func TestQUICBadInput(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s := startEncrypted(t, Options{streamTimes: listen.StreamTimes{Query: time.Second}})
+	s := startEncrypted(t, Options{streamTimes: listen.StreamTimes{Query: 3 * time.Second}})
 	good := doqQuery(t, "localhost.", dns.TypeA)
 	reply := bytes.Clone(good)
 	reply[4] |= 0x80

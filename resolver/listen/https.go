@@ -359,8 +359,8 @@ func (w *web) answer(r *http.Request, c *requester) ([]byte, *refusal) {
 		return nil, why
 	}
 	m := newMessage(arrival)
-	if !w.l.hand(packet, m) {
-		return nil, errInternal
+	if why := w.l.hand(packet, m); why != nil {
+		return nil, why
 	}
 	select {
 	case reply := <-m.reply:

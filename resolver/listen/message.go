@@ -66,14 +66,17 @@ func (l *Listeners) account(a *Arrival) netip.Addr {
 	return accountOf(a.Client.Addr(), l.options.ClientPrefix)
 }
 
-// hand lets the handler answer a message. It returns false where nothing is answered any
-// more, or nobody knows whether an answer will come.
-func (l *Listeners) hand(packet []byte, m *message) bool {
+// hand lets the handler answer a message. It returns why no answer will come: nothing is
+// answered any more, or the handler has failed.
+func (l *Listeners) hand(packet []byte, m *message) *refusal {
 	if !l.gate.enter() {
-		return false
+		return errBusy
 	}
 	defer l.gate.leave()
-	return l.options.Handler.NewStreamHandler(m).ServeMessage(packet)
+	if !l.options.Handler.NewStreamHandler(m).ServeMessage(packet) {
+		return errInternal
+	}
+	return nil
 }
 
 // A gate lets work in until it is closed, and says when all of it has ended.

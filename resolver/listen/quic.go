@@ -231,7 +231,7 @@ func (ql *quicListener) answer(conn *quic.Conn, stream *quic.Stream, m *message)
 		ql.abort(stream)
 		return
 	}
-	if !ql.l.hand(packet, m) {
+	if ql.l.hand(packet, m) != nil {
 		ql.l.stats.requestsRefused.Add(1)
 		ql.abort(stream)
 		return
