@@ -326,6 +326,10 @@ func (s *Server) restoreAnswers() {
 	retry := time.NewTicker(s.keptRetry)
 	defer retry.Stop()
 	for until := time.Now().Add(keptPatience); ; {
+		if s.flushed.Load() {
+			s.changeKept(func(k *Kept) { k.Waiting = "" })
+			return
+		}
 		down, why := s.mayUseKept(k)
 		if why == "" {
 			n, err := s.restore(k, down)

@@ -203,6 +203,45 @@ func TestKeptAnswersAreOfTheSameUpstreams(t *testing.T) {
 	}
 }
 
+// What is forgotten is forgotten in the file, too, also where that waits to be used.
+func TestFlushForgetsWhatIsKept(t *testing.T) {
+	b := newKeepBench(t)
+	b.start()
+	b.ask("www.example.", dns.TypeA, querylog.FromUpstream)
+	b.ask("short.example.", dns.TypeA, querylog.FromUpstream)
+	if n := b.s.FlushName(&questionOf(t, "www.example.", dns.TypeA).Name); n != 1 {
+		t.Errorf("%d entries forgotten, want 1", n)
+	}
+	names := func() (names []string) {
+		k, err := readKept(b.path, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sz dnswire.Sanitizer
+		if err := k.each(func(a *keptAnswer) {
+			q, _, _ := a.entry(&sz, time.Now())
+			names = append(names, q.Name.String())
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	if got := fmt.Sprint(names()); got != "[short.example.]" && got != "[short.example]" {
+		t.Errorf("the file has %s", got)
+	}
+	b.s.Close()
+	was := *b.clock.Load()
+	b.clock.Store(&clock.Reading{Wall: was.Wall, Boot: "second", SinceBoot: time.Minute})
+	b.start()
+	dnstest.WaitFor(t, func() bool { k, _ := b.s.Kept(); return k.Waiting != "" }, says("it waits"))
+	b.s.FlushCache()
+	b.clock.Store(&clock.Reading{Wall: was.Wall.Add(time.Second), Boot: "second", SinceBoot: time.Hour, Synchronised: true})
+	dnstest.WaitFor(t, func() bool { k, _ := b.s.Kept(); return k.Waiting == "" }, says("it waits no more"))
+	if k, _ := b.s.Kept(); k.Restored != 0 || len(names()) != 0 {
+		t.Errorf("%+v, and %v in the file", k, names())
+	}
+}
+
 // A damaged file is not used, and that is said; the next one is good again.
 func TestDamagedFileOfAnswers(t *testing.T) {
 	b := newKeepBench(t)

@@ -63,7 +63,8 @@ type Server struct {
 	clocks        func() clock.Reading
 	slept         func() time.Duration // see clock.Slept
 	keptRetry     time.Duration
-	keeping       sync.Mutex // held while the file is written
+	keeping       sync.Mutex  // held while the file is written
+	flushed       atomic.Bool // since the start: answers of before it are not wanted any more
 	keptMu        sync.Mutex
 	kept          Kept // guarded by keptMu
 	started       atomic.Bool

@@ -23,6 +23,7 @@ func register(api huma.API, o *Options) {
 	registerCatalogue(api, o)
 	registerRules(api, o)
 	registerDevices(api, o)
+	registerCache(api, o)
 }
 
 // operation returns what the OpenAPI document says of an operation. Status is that
@@ -171,4 +172,28 @@ func registerDevices(api huma.API, o *Options) {
 		r, err := o.Query(ctx, *q)
 		return &of[Resolution]{r}, problem(err)
 	})
+}
+
+type cachedRequest struct {
+	Name string `query:"name" required:"true" doc:"The domain name."`
+}
+
+type flushRequest struct {
+	Name string `query:"name" doc:"The domain name; without it, all names."`
+}
+
+func registerCache(api huma.API, o *Options) {
+	show := operation(http.MethodGet, "/cache", "get-cached", "What is kept of upstreams' answers for a name", http.StatusOK)
+	show.Errors = []int{http.StatusUnprocessableEntity}
+	huma.Register(api, show, func(_ context.Context, r *cachedRequest) (*of[[]CachedAnswer], error) {
+		all, err := o.Cached(r.Name)
+		return &of[[]CachedAnswer]{all}, problem(err)
+	})
+	huma.Register(api, operation(http.MethodDelete, "/cache", "flush-cache", "Forget what is kept of a name, or of all", http.StatusOK),
+		func(_ context.Context, r *flushRequest) (*of[Flushed], error) {
+			f, err := o.FlushCache(r.Name)
+			return &of[Flushed]{f}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodGet, "/cache/stats", "get-cache-stats", "How full the cache is, and what it did", http.StatusOK),
+		func(context.Context, *nothing) (*of[CacheStats], error) { return &of[CacheStats]{o.CacheStats()}, nil })
 }

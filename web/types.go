@@ -359,3 +359,46 @@ type Match struct {
 	More     int               `json:"more,omitempty" doc:"Rules of the list to the same end, on later lines."`
 	About    map[string]string `json:"about,omitempty"`
 }
+
+// A CachedAnswer is an answer that is kept.
+type CachedAnswer struct {
+	Name             string    `json:"name"`
+	Type             string    `json:"type" doc:"any: there is no such name, whatever type is asked for."`
+	DNSSEC           bool      `json:"dnssec" doc:"It was asked for with DNSSEC records (DO), and is for who asks so."`
+	CheckingDisabled bool      `json:"checking_disabled" doc:"It was asked for without validation (CD), and is for who asks so."`
+	State            string    `json:"state" enum:"fresh,failure,expired,deferred,over" doc:"fresh and failure are served; expired where upstreams give no answer; deferred without asking them, who gave none lately; over no more."`
+	Left             int64     `json:"left" doc:"Seconds until its time is over; negative: since then."`
+	Stored           time.Time `json:"stored" doc:"When it came."`
+	Hits             int       `json:"hits" doc:"How often it was served since it came, up to 15."`
+	Rcode            string    `json:"rcode"`
+	Error            string    `json:"error,omitempty" doc:"The text of the Extended DNS Error that came with it."`
+	Answer           []string  `json:"answer" doc:"Its records, with the TTLs that are left."`
+}
+
+// A Flushed says how much was forgotten.
+type Flushed struct {
+	Entries int `json:"entries"`
+}
+
+// CacheStats says what the cache holds, and what it did since the start.
+type CacheStats struct {
+	Entries    int            `json:"entries"`
+	Bytes      int64          `json:"bytes" doc:"Memory in use."`
+	Size       int64          `json:"size" doc:"Memory that may be in use; 0: nothing is kept."`
+	States     map[string]int `json:"states" doc:"Entries in each state."`
+	Evicted    uint64         `json:"evicted" doc:"Entries that had to go for others."`
+	Stale      uint64         `json:"stale" doc:"Answers served after their time, because upstreams gave none."`
+	Prefetched uint64         `json:"prefetched" doc:"Names asked for again before their time was over; no query of a client's."`
+	Kept       *KeptAnswers   `json:"kept,omitempty" doc:"What has become of the file of cache.keep; none where it is off."`
+}
+
+// KeptAnswers is the file in which answers are kept for the next start.
+type KeptAnswers struct {
+	File     string     `json:"file"`
+	Restored int        `json:"restored" doc:"Answers of before the start that were taken into use."`
+	Age      int64      `json:"age" doc:"Seconds that the file was old then."`
+	Waiting  string     `json:"waiting,omitempty" doc:"Why they are not in use yet."`
+	Unused   string     `json:"unused,omitempty" doc:"Why they are not used."`
+	Saved    *time.Time `json:"saved,omitempty" doc:"When the file was last written since the start."`
+	Failed   string     `json:"failed,omitempty" doc:"Why it could not be written."`
+}

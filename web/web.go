@@ -38,6 +38,10 @@ type Options struct {
 
 	Upstreams func() []Upstream
 
+	Cached     func(name string) ([]CachedAnswer, error)
+	FlushCache func(name string) (Flushed, error) // "": of all names
+	CacheStats func() CacheStats
+
 	Devices func() []Device
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)

@@ -72,6 +72,7 @@ func TestRequests(t *testing.T) {
 		},
 		Health:     func(context.Context) (Health, error) { return Health{}, errors.New("nobody answers") },
 		Lists:      func() []List { return []List{} },
+		FlushCache: func(name string) (Flushed, error) { return Flushed{Entries: len(name)}, nil },
 		ListDiff:   func(string, bool) (Diff, error) { return Diff{}, NotFound(errors.New("no list")) },
 		AcceptList: func(name string) error { return errors.New(name + " is not held back") },
 		RefreshList: func(_ context.Context, names []string, step func(Refreshed)) error {
@@ -115,6 +116,9 @@ func TestRequests(t *testing.T) {
 		{"POST", "/catalogue/accept", "", 409, `"detail":"no update is held back"`},
 		{"POST", "/rules", `{"name":"x.example","action":"block","device":"tv","seconds":60}`, 201, `"file":"own.txt"`},
 		{"POST", "/rules", `{"name":"x.example","action":"deny"}`, 422, "expected value to be one of"},
+		{"DELETE", "/cache?name=abc", "", 200, `"entries":3`},
+		{"DELETE", "/cache", "", 200, `"entries":0`},
+		{"GET", "/cache", "", 422, "required query parameter is missing"},
 		{"GET", "/explain?name=x.example&device=tv", "", 200, `"type":"A"`},
 		{"PUT", "/pause", `{"seconds":60}`, 200, `"until":"1970-01-01T00:00:00Z"`},
 		{"PUT", "/pause", `{"seconds":0}`, 422, "expected number >= 1"},

@@ -27,6 +27,7 @@ func (a *app) apiOptions() web.Options {
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
+		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}
