@@ -95,9 +95,10 @@ type Certificate struct {
 // An Upstream is a resolver that unlisted names are asked of.
 type Upstream struct {
 	Address   ServerAddress `key:"address"`
-	Addresses []netip.Addr  `key:"addresses"` // where the name in Address is; empty: it is looked up
-	Pins      []Pin         `key:"pins"`      // of public keys, one of which must be there; empty: any valid certificate
-	TrustAD   bool          `key:"trust_ad"`  // its AD bit is passed on to clients that ask for it
+	Addresses []netip.Addr  `key:"addresses"`     // where the name in Address is; empty: it is looked up
+	Pins      []Pin         `key:"pins"`          // of public keys, one of which must be there; empty: any valid certificate
+	Subnet    netip.Prefix  `key:"client_subnet"` // told to it as where clients are; not valid: nothing is
+	TrustAD   bool          `key:"trust_ad"`      // its AD bit is passed on to clients that ask for it
 }
 
 // A Forward is zones whose names are asked of servers of their own alone.

@@ -151,6 +151,10 @@ func parsePin(text string) (p Pin, ok bool) {
 	return Pin(sum), true
 }
 
+// subnetBits is how much of a client's address may be told, by whether it is of IPv6 (RFC 7871,
+// 11.1).
+var subnetBits = map[bool]int{false: 24, true: 56}
+
 // checkUpstreams finds what is wrong with the upstreams.
 func (c *Config) checkUpstreams(d *decoding) {
 	first := make(map[string]string)
@@ -167,6 +171,9 @@ func (c *Config) checkUpstreams(d *decoding) {
 		_, encrypted := transportPorts[u.Address.Transport]
 		if len(u.Pins) > 0 && !encrypted {
 			d.mistake(key+".pins", "pins of a server that is asked without TLS", "pins only with tls://, https://, h3:// or quic://")
+		}
+		if p := u.Subnet; p.IsValid() && (p.Bits() > subnetBits[p.Addr().Is6()] || p.Addr().IsPrivate() || p.Addr().IsLoopback()) {
+			d.mistake(key+".client_subnet", fmt.Sprintf("found %q", p), "a public prefix of at most 24 bits, or 56 of IPv6: a longer one points at a household")
 		}
 		if len(u.Addresses) > 0 && u.Address.Host == "" {
 			d.mistake(key+".addresses", "addresses beside the one in "+quote(u.Address.String()), "addresses only where address has a name, as in tls://dns.example")

@@ -88,7 +88,7 @@ func upstreams(cfg *config.Config) []upstream.Server {
 	for i := range cfg.Upstreams {
 		u := &cfg.Upstreams[i]
 		s := serverAt(u.Address)
-		s.Addresses, s.TrustAD = u.Addresses, u.TrustAD
+		s.Addresses, s.TrustAD, s.Subnet = u.Addresses, u.TrustAD, u.Subnet
 		for _, p := range u.Pins {
 			s.Pins = append(s.Pins, upstream.Pin{Sum: p})
 		}

@@ -63,6 +63,10 @@ func TestOptions(t *testing.T) {
 			s := serverOptions(c).Upstreams.Servers[0]
 			return []any{s.Transport, s.Addr, s.Name, len(s.Pins), s.Pins[0].Certificate, s.Pins[0].Sum[0]}
 		}, "[tls 192.0.2.1:853 dns.example 1 true 17]"},
+		{"upstreams: [{address: 192.0.2.1, client_subnet: 198.51.100.0/24}, {address: 192.0.2.2, client_subnet: '2001:db8:1::/48'}]", func(c *config.Config) any {
+			s := serverOptions(c).Upstreams.Servers
+			return []any{s[0].Subnet, s[1].Subnet}
+		}, "[198.51.100.0/24 2001:db8:1::/48]"},
 		{"forward: [{zones: [corp.example], upstreams: ['tls://192.0.2.1#a.example', 192.0.2.2]}]", func(c *config.Config) any {
 			f := serverOptions(c).Upstreams.Forwards[0]
 			return []any{f.Servers[0].Transport, f.Servers[0].Name, f.Servers[1].Transport, f.Servers[1].Addr}

@@ -31,6 +31,7 @@ that it did not answer by what it did instead, and the last of these.
   connection    it ended the connection instead of answering
   certificate   its certificate is not valid
   tls           no TLS with it
+  http          it answered with an HTTP error, or with no DNS message
   wrong-reply   it sent replies, but none that fits the query
   unsent        this machine could not send: no memory, no descriptors
 
@@ -90,6 +91,9 @@ func addUpstreamNotes(b *strings.Builder, u *web.Upstream) {
 	}
 	if len(u.Zones) > 0 {
 		note("for %s alone", zonesText(u.Zones))
+	}
+	if u.Source == "bootstrap" {
+		note("for the addresses of upstreams by name alone (upstream_bootstrap)")
 	}
 	if u.Why != "" {
 		note("%s since %s: it %s", u.State, when(u.Since), u.Why)

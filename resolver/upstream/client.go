@@ -30,6 +30,7 @@ type Server struct {
 	Name      string       // what its certificate must be valid for; empty: Host, or the address
 	Path      string       // of HTTPS and H3: path and query of its URL; {?dns} at the end: it is asked by GET
 	Pins      []Pin        // one of which must fit; none: any valid certificate
+	Subnet    netip.Prefix // said to it as where clients are (RFC 7871); not valid: nothing is
 	TrustAD   bool         // it validates, and the way to it is trusted: its AD bit may be passed on
 }
 
@@ -155,6 +156,7 @@ type serverSet struct {
 type Upstream struct {
 	*health
 	trustAD bool
+	subnet  []byte // the option with Server.Subnet; nil: none
 	private bool
 	local   bool   // its address is this machine's, from which clients ask too
 	source  string // "configured", "forward", or the path of a resolv.conf
@@ -349,7 +351,7 @@ func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, h
 		} else {
 			h.requestProbe()
 		}
-		m := &Upstream{health: h, trustAD: s.TrustAD, private: once.all(isLocalServer), local: once.all(isOwnAddress), source: source}
+		m := &Upstream{health: h, trustAD: s.TrustAD, subnet: subnetOption(s.Subnet), private: once.all(isLocalServer), local: once.all(isOwnAddress), source: source}
 		next.all = append(next.all, m)
 		if m.private {
 			next.private = append(next.private, m)

@@ -392,9 +392,10 @@ func TestLongestQueryFits(t *testing.T) {
 	label := strings.Repeat("a", 63)
 	q := questionOf(t, strings.Join([]string{label, label, label, label[:61]}, "."), dnswire.TypeA)
 	var b exchangeBuffer
-	query, asked := b.writeQuery(q, 1, modeFull, false)
-	if len(query) != maxQuery-2 || &query[0] != &b.query[2] || len(asked) != len(query)-11 {
-		t.Errorf("query of %d octets, asked %d, want %d and 11 less, in place", len(query), len(asked), maxQuery-2)
+	m := &Upstream{subnet: subnetOption(netip.MustParsePrefix("2001:db8::/128"))}
+	query, asked := b.writeQuery(q, 1, modeFull, m)
+	if len(query) != maxQuery-2 || &query[0] != &b.query[2] || len(asked) != len(query)-11-maxSubnetOption {
+		t.Errorf("query of %d octets, asked %d, want %d and 35 less, in place", len(query), len(asked), maxQuery-2)
 	}
 }
 
@@ -571,5 +572,51 @@ func BenchmarkExchange(b *testing.B) {
 			b.Fatal(err)
 		}
 		a.Release()
+	}
+}
+
+// An upstream is told a subnet only where it is set, and by all ways the same.
+func TestClientSubnet(t *testing.T) {
+	for _, test := range []struct{ set, want string }{{"198.51.100.0/22", "198.51.100.0/22/0"}, {"2001:db8:1:200::/56", "[2001:db8:1:200::]/56/0"}} {
+		var last atomic.Pointer[dns.Msg]
+		seen := func(query []byte) []byte {
+			m := new(dns.Msg)
+			if err := m.Unpack(query); err != nil {
+				t.Errorf("the query does not unpack: %v", err)
+			}
+			last.Store(m)
+			return dnstest.AnswerTo(query, "192.0.2.1")
+		}
+		check := func(t *testing.T, u *Client, options int) {
+			t.Helper()
+			if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+				t.Fatalf("got %q", got)
+			}
+			opt := last.Load().IsEdns0()
+			if opt == nil || len(opt.Option) != options || opt.Option[0].String() != test.want {
+				t.Errorf("OPT: got %v, want %d options, the first %s", opt, options, test.want)
+			}
+		}
+		subnet := netip.MustParsePrefix(test.set)
+		t.Run("udp", func(t *testing.T) {
+			dnstest.CheckLeaks(t)
+			addr := dnstest.StartRaw(t, func(query []byte, send func([]byte)) { send(seen(query)) }, nil)
+			check(t, startClient(t, Options{Servers: []Server{{Addr: addr, Subnet: subnet}}}), 1)
+		})
+		t.Run("tls", func(t *testing.T) {
+			dnstest.CheckLeaks(t)
+			c := dnstest.NewCertificate(t, never(), "127.0.0.1")
+			s := dnstest.StartStream(t, c, dnstest.EachQuery(func(_ net.Conn, query []byte, send func([]byte)) { send(seen(query)) }))
+			check(t, startClient(t, Options{Roots: c.Roots, Servers: []Server{{Addr: s.Addr, Transport: TLS, Subnet: subnet}}}), 2)
+		})
+		eachRequestTransport(t, func(query []byte) []byte {
+			if len(query)%paddingBlock != 0 {
+				t.Errorf("a query of %d octets", len(query))
+			}
+			return seen(query)
+		}, func(t *testing.T, c *dnstest.Certificate, s requestServer) {
+			s.to.Subnet = subnet
+			check(t, startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}}), 2)
+		})
 	}
 }

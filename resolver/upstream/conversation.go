@@ -95,7 +95,7 @@ func (u *Client) converse(m *Upstream, from int, results chan<- result) (*conver
 // send sends the query, for the first time or again.
 func (c *conversation) send(u *Client, q *dnswire.Question, how mode, now time.Time) error {
 	var b exchangeBuffer
-	query, asked := b.writeQuery(q, c.id, how, c.member.trustAD)
+	query, asked := b.writeQuery(q, c.id, how, c.member)
 	c.mu.Lock()
 	c.sent, c.modes = append(c.sent, now), append(c.modes, how)
 	first := len(c.sent) == 1
@@ -203,7 +203,7 @@ func askTCP(ctx context.Context, m *Upstream, q *dnswire.Question, how mode, dea
 	var random [2]byte
 	rand.Read(random[:])
 	b := getBuffer(&tcpBuffers)
-	query, asked := b.writeQuery(q, binary.BigEndian.Uint16(random[:]), how, m.trustAD)
+	query, asked := b.writeQuery(q, binary.BigEndian.Uint16(random[:]), how, m)
 	if _, err := conn.Write(b.query[:2+len(query)]); err != nil {
 		b.release()
 		return Answer{}, 0, err

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 
 	"telltale/dnswire"
@@ -16,9 +17,10 @@ const (
 	smallPayload = 512
 	// receiveSize holds more than was offered, as some servers send more. What
 	// fills it whole was perhaps cut and is asked for again by TCP.
-	receiveSize = 4096
-	// maxQuery is the longest query: length prefix, header, question, OPT.
-	maxQuery = 2 + dnswire.HeaderLen + dnswire.MaxName + 4 + 11
+	receiveSize     = 4096
+	maxSubnetOption = 8 + 16
+	// maxQuery is the longest query: length prefix, header, question, OPT with a subnet.
+	maxQuery = 2 + dnswire.HeaderLen + dnswire.MaxName + 4 + 11 + maxSubnetOption
 )
 
 // An exchangeBuffer is the memory of one try: the query, behind room for TCP's
@@ -45,24 +47,24 @@ func (b *exchangeBuffer) release() { b.home.Put(b) }
 // writeQuery writes the query for q, and returns it whole and as far as a reply
 // must repeat it. Of the client's query only name, type, class, DO and CD go out,
 // in lower case: no option, no letter case, no id.
-func (b *exchangeBuffer) writeQuery(q *dnswire.Question, id uint16, how mode, trustAD bool) (query, asked []byte) {
-	m := binary.BigEndian.AppendUint16(b.query[:2], id)
+func (b *exchangeBuffer) writeQuery(q *dnswire.Question, id uint16, how mode, m *Upstream) (query, asked []byte) {
+	p := binary.BigEndian.AppendUint16(b.query[:2], id)
 	flags := byte(0)
 	if q.CD {
 		flags |= bitCD
 	}
-	if trustAD {
+	if m.trustAD {
 		flags |= bitAD // RFC 6840, 5.7
 	}
 	extra := byte(1)
 	if how == modePlain {
 		extra = 0
 	}
-	m = append(m, bitRD, flags, 0, 1, 0, 0, 0, 0, 0, extra)
-	m = append(m, q.Name.Wire()...)
-	m = binary.BigEndian.AppendUint16(m, q.Type)
-	m = binary.BigEndian.AppendUint16(m, q.Class)
-	asked = m[2:]
+	p = append(p, bitRD, flags, 0, 1, 0, 0, 0, 0, 0, extra)
+	p = append(p, q.Name.Wire()...)
+	p = binary.BigEndian.AppendUint16(p, q.Type)
+	p = binary.BigEndian.AppendUint16(p, q.Class)
+	asked = p[2:]
 	if how != modePlain {
 		do, payload := byte(0), uint16(queryPayload)
 		if q.DO {
@@ -71,8 +73,24 @@ func (b *exchangeBuffer) writeQuery(q *dnswire.Question, id uint16, how mode, tr
 		if how == modeSmall {
 			payload = smallPayload
 		}
-		m = append(m, 0, 0, dnswire.TypeOPT, byte(payload>>8), byte(payload), 0, 0, do, 0, 0, 0)
+		p = append(p, 0, 0, dnswire.TypeOPT, byte(payload>>8), byte(payload), 0, 0, do, 0, 0, byte(len(m.subnet)))
+		p = append(p, m.subnet...)
 	}
-	binary.BigEndian.PutUint16(b.query[:], uint16(len(m)-2))
-	return m[2:], asked
+	binary.BigEndian.PutUint16(b.query[:], uint16(len(p)-2))
+	return p[2:], asked
+}
+
+const optionSubnet = 8 // EDNS client subnet (RFC 7871)
+
+// subnetOption returns the option that says where clients are; nil for no prefix.
+func subnetOption(p netip.Prefix) []byte {
+	if !p.IsValid() {
+		return nil
+	}
+	family := byte(1)
+	if p.Addr().Is6() {
+		family = 2
+	}
+	octets := p.Masked().Addr().AsSlice()[:(p.Bits()+7)/8]
+	return append([]byte{0, optionSubnet, 0, byte(4 + len(octets)), 0, family, byte(p.Bits()), 0}, octets...)
 }

@@ -20,7 +20,7 @@ func askedFor(name string) []byte {
 		panic(err)
 	}
 	var b exchangeBuffer
-	_, asked := b.writeQuery(&q, 0x1234, modeFull, false)
+	_, asked := b.writeQuery(&q, 0x1234, modeFull, &Upstream{})
 	return bytes.Clone(asked)
 }
 

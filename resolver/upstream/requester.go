@@ -97,10 +97,10 @@ func (u *Client) newRequester(h *health, retired <-chan struct{}, dial func(cont
 // request has an answer of its own (RFC 8484, 4.1; RFC 9250, 4.2.1).
 func (r *requester) ask(m *Upstream, q *dnswire.Question, how mode, from int, results chan<- result) sending {
 	var b exchangeBuffer
-	message, asked := b.writeQuery(q, 0, how, m.trustAD)
+	message, asked := b.writeQuery(q, 0, how, m)
 	message = b.query[:2+len(message)]
 	if how != modePlain {
-		message = appendPadding(message)
+		message = appendPadding(message, len(m.subnet))
 	}
 	ctx, cancel := context.WithTimeout(r.client.ctx, lateWithin)
 	rq := &request{

@@ -130,7 +130,7 @@ func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 		return false
 	}
 	buffer := &b.query[b.sender.Len()]
-	packet, _ := buffer.writeQuery(q.Question(), 0, how, m.trustAD) // q may end as soon as it has been added
+	packet, _ := buffer.writeQuery(q.Question(), 0, how, m) // q may end as soon as it has been added
 	id, ok := b.socket.add(q, b, how, now)
 	if !ok {
 		return false
@@ -497,7 +497,7 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 		s.stray()
 		return
 	}
-	_, asked := r.query.writeQuery(p.query.Question(), id, p.how, s.member.trustAD)
+	_, asked := r.query.writeQuery(p.query.Question(), id, p.how, s.member)
 	kind, end, opt := checkReply(packet, asked)
 	if !whole && isReplyTo(packet, asked) {
 		kind = replyTruncated

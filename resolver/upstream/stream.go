@@ -88,10 +88,10 @@ func (u *Client) newStream(h *health, s Server, retired <-chan struct{}) *stream
 // ask sends q, and posts one result to results, which must have room.
 func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, results chan<- result) sending {
 	var b exchangeBuffer
-	message, asked := b.writeQuery(q, 0, how, m.trustAD)
+	message, asked := b.writeQuery(q, 0, how, m)
 	message = b.query[:2+len(message)]
 	if s.secure != nil && how != modePlain {
-		message = appendPadding(message)
+		message = appendPadding(message, len(m.subnet))
 		asked = message[2 : 2+len(asked)]
 	}
 	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, from: from, results: results, first: time.Now()}
@@ -110,11 +110,11 @@ func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, resul
 const paddingBlock = 128
 
 // appendPadding pads a message, which has its length in front and ends with an OPT
-// without options (RFC 7830).
-func appendPadding(message []byte) []byte {
+// with so many octets of other options (RFC 7830).
+func appendPadding(message []byte, others int) []byte {
 	const option = 12
 	size := (paddingBlock - (len(message)-2+4)%paddingBlock) % paddingBlock
-	binary.BigEndian.PutUint16(message[len(message)-2:], uint16(4+size))
+	binary.BigEndian.PutUint16(message[len(message)-others-2:], uint16(others+4+size))
 	message = append(message, 0, option, 0, byte(size))
 	message = append(message, make([]byte, size)...)
 	binary.BigEndian.PutUint16(message, uint16(len(message)-2))
