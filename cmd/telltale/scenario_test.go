@@ -400,7 +400,7 @@ func fields(line string) []string {
 }
 
 // patience is how long a test waits for what must come; only a failure takes it.
-const patience = 15 * time.Second
+const patience = 45 * time.Second
 
 // eventually repeats the last query, or the command in the line that follows, until the
 // wants or outs in lines[from:] hold, and returns the line of the last of them.
