@@ -6,6 +6,9 @@ import (
 	"telltale/blocklists/format"
 )
 
+// newAddressRules returns none.
+func newAddressRules() *addressRules { return &addressRules{ids: map[netip.Prefix][]RuleID{}} }
+
 // addressRules are the rules on addresses, by prefix.
 type addressRules struct {
 	ids   map[netip.Prefix][]RuleID
@@ -23,46 +26,63 @@ func (a *addressRules) add(prefix netip.Prefix, id RuleID) {
 	*lengths = addLength(*lengths, prefix.Bits())
 }
 
-func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
+// each calls yield with each rule on a prefix that addr is in, and its length, the
+// longest first.
+func (a *addressRules) each(addr netip.Addr, yield func(id RuleID, bits int)) {
 	addr = addr.Unmap().WithZone("")
-	lengths := p.addresses.bits6
+	lengths := a.bits6
 	if addr.Is4() {
-		lengths = p.addresses.bits4
+		lengths = a.bits4
 	}
 	for _, bits := range lengths {
 		prefix, err := addr.Prefix(bits)
 		if err != nil {
 			continue
 		}
-		for _, id := range p.addresses.ids[prefix] {
-			ms = p.matchAddressRule(id, bits, g, ms)
+		for _, id := range a.ids[prefix] {
+			yield(id, bits)
 		}
 	}
+}
+
+func (p *Policy) matchAddress(addr netip.Addr, g Group, ms []match) []match {
+	p.addresses.each(addr, func(id RuleID, bits int) { ms = p.matchAddressRule(id, bits, g, ms) })
 	return ms
 }
 
 func (p *Policy) matchAddressRule(id RuleID, bits int, g Group, ms []match) []match {
+	m, x, ok := p.matchInAnswer(id, uint16(bits)<<2, g)
+	if !ok {
+		return ms
+	}
+	// The answers of the name's other type stay: 0.0.0.0 beside them does no harm, but
+	// :: goes before a good IPv4 address, and NXDOMAIN or an error denies both.
+	if !x.Prefix.Addr().Is4() || p.modeFor(&p.lists[m.list], g) != Null {
+		m.flags |= byType
+	}
+	return append(ms, m)
+}
+
+// matchInAnswer returns a rule that matches something in an answer; false where it holds
+// for others alone.
+func (p *Policy) matchInAnswer(id RuleID, rank uint16, g Group) (m match, x *format.Extra, ok bool) {
 	at, rule := p.find(id)
 	l := &p.lists[at]
 	d, ok := l.set.Detail(rule)
 	if !ok {
-		return ms
+		return m, nil, false
 	}
-	if x := l.set.ExtraOf(d); len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
-		return ms
+	x = l.set.ExtraOf(d)
+	if len(x.Clients)+len(x.Tags) > 0 && !p.holdsFor(id, g) {
+		return m, nil, false
 	}
-	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(bits) << 2, flags: l.flags}
+	m = match{id: id, rule: rule, list: uint16(at), rank: rank, flags: l.flags}
 	l.addDetail(&m, &d)
-	// The answers of the name's other type stay: 0.0.0.0 beside them does no harm, but
-	// :: goes before a good IPv4 address, and NXDOMAIN or an error denies both.
-	if prefix := l.set.ExtraOf(d).Prefix; !prefix.Addr().Is4() || p.modeFor(l, g) != Null {
-		m.flags |= byType
-	}
 	if d.Action == format.Answer {
 		m.action = format.Block // there is no name here whose records it could be
 	}
 	if p.isOut(id, at, g) {
 		m.effect = silent
 	}
-	return append(ms, m)
+	return m, x, true
 }

@@ -33,6 +33,7 @@ type Policy struct {
 	patterns  []pattern
 	steps     int                    // of all patterns, see patternSteps
 	addresses *addressRules          // nil for none
+	servers   *serverRules           // nil for none
 	answers   map[RuleID]*answer     // of rules with Action Answer
 	parents   map[string]struct{}    // names above theirs, in wire form
 	limited   map[RuleID]*limit      // for whom a rule with $client or $ctag holds
@@ -260,9 +261,15 @@ func (p *Policy) addDetails(o *Options, l *policyList, now *instant) {
 		}
 		if d.Match == format.Address {
 			if addresses == nil {
-				addresses = &addressRules{ids: map[netip.Prefix][]RuleID{}}
+				addresses = newAddressRules()
 			}
 			addresses.add(x.Prefix, id)
+		}
+		if d.Match == format.Server {
+			if p.servers == nil {
+				p.servers = &serverRules{map[string][]RuleID{}, map[string][]RuleID{}, newAddressRules()}
+			}
+			p.servers.add(x, id)
 		}
 	}
 	p.addresses = addresses

@@ -35,6 +35,9 @@ type Sanitized struct {
 	Aliases  []byte // the names the answer leads to, one wire name after another
 	// Addresses are all addresses in it, those of SVCB hints included.
 	Addresses []netip.Addr
+	// Servers are the name servers of the answer's zone, where the reply names them and
+	// Sanitizer.Servers is set: see EachServer.
+	Servers []byte
 }
 
 // section numbers of a message
@@ -71,6 +74,8 @@ const (
 // A Sanitizer sanitizes upstreams' replies. It keeps its working memory between
 // calls; it belongs to one goroutine at a time.
 type Sanitizer struct {
+	Servers bool // the name servers of the answer's zone are wanted
+
 	msg     []byte
 	records []record
 	chain   []Name
@@ -106,6 +111,9 @@ func (s *Sanitizer) Sanitize(reply []byte, q *Question) (Sanitized, error) {
 	s.keepAuthority(q, negative)
 	if err := s.collect(); err != nil {
 		return Sanitized{}, err
+	}
+	if s.Servers {
+		s.collectServers()
 	}
 	s.alignTTLs()
 	s.lifetime(negative)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -375,6 +376,7 @@ func FuzzSanitize(f *testing.F) {
 		"www.example. 300 IN A 192.0.2.1\n--\n--\n",
 		"www.example. 300 IN CNAME a.example.\nx.example. 1 IN A 192.0.2.66\na.example. 20 IN A 192.0.2.1\n--\n--\n",
 		"--\nexample. 300 IN SOA ns.example. host.example. 1 2 3 4 60\n--\n",
+		"www.example. 300 IN A 192.0.2.1\n--\nexample. 60 IN NS ns.example.\n--\nns.example. 60 IN A 192.0.2.53\nns.example. 60 IN AAAA 2001:db8::53\n",
 	} {
 		f.Add(message(f, "www.example.", dns.TypeA, true, text), uint16(dns.TypeA), true)
 	}
@@ -384,10 +386,22 @@ func FuzzSanitize(f *testing.F) {
 		head := append([]byte{0, 1, 0x81, 0x80, 0, 1}, make([]byte, 6)...)
 		copy(head[6:], reply[min(len(reply), 6):min(len(reply), 12)])
 		reply = append(append(head, q.raw...), reply[min(len(reply), HeaderLen+len(q.raw)):]...)
-		var s Sanitizer
+		s := Sanitizer{Servers: true}
 		got, err := s.Sanitize(reply, q)
 		if err != nil {
 			return
+		}
+		size := 0
+		EachServer(got.Servers, func(name *Name, addr netip.Addr) bool {
+			if size++; name == nil {
+				size += addr.BitLen() / 8
+			} else {
+				size += len(name.Wire())
+			}
+			return true
+		})
+		if size != len(got.Servers) {
+			t.Fatalf("servers %x: %d octets read", got.Servers, size)
 		}
 		if len(got.Wire) > 0xffff || len(got.Aliases) > (MaxAliases+len(reply)/12)*MaxName {
 			t.Fatalf("%d octets became %d, aliases %d", len(reply), len(got.Wire), len(got.Aliases))

@@ -21,7 +21,7 @@ import (
 func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside bool, now time.Time) {
 	*e = cache.Entry{
 		Stored: c.Stored, StoredAt: now, Life: time.Duration(c.TTL) * time.Second,
-		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0, Inside: inside,
+		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0, Servers: c.Servers, Inside: inside,
 	}
 	e.AD = c.AD && trustAD
 	if typ == dnswire.TypeSVCB || typ == dnswire.TypeHTTPS {
@@ -113,7 +113,7 @@ func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) *cache.E
 	if err != nil {
 		return nil
 	}
-	c.AD = signed.AD
+	c.AD, c.Servers = signed.AD, slices.Clone(signed.Servers)
 	e := new(cache.Entry)
 	setEntry(e, &c, q.Type, true, signed.Inside, signed.StoredAt)
 	if e.Stale = signed.Stale; e.Stale {
@@ -214,7 +214,7 @@ func (q *query) decideAnswer(e *cache.Entry) (blocked bool) {
 // isPassed reports whether nothing that e leads to can decide a question of group's,
 // as it leads to nothing or was looked at before.
 func isPassed(e *cache.Entry, p *blocklists.Policy, group blocklists.Group) bool {
-	return len(e.Aliases) == 0 && !e.HasAddresses || p == nil || e.Passed == passedBy(p, group)
+	return len(e.Aliases) == 0 && !e.HasAddresses && len(e.Servers) == 0 || p == nil || e.Passed == passedBy(p, group)
 }
 
 func passedBy(p *blocklists.Policy, group blocklists.Group) uint64 {
@@ -223,8 +223,9 @@ func passedBy(p *blocklists.Policy, group blocklists.Group) uint64 {
 
 // A cause is what in an answer decided a question; zero where its own name did.
 type cause struct {
-	alias []byte // a wire name within the entry
-	addr  netip.Addr
+	alias  []byte // a wire name within the entry
+	addr   netip.Addr
+	server string // the name or address of a server of its zone
 }
 
 // decideAnswer decides a question, so far v, together with the names and addresses
@@ -258,6 +259,21 @@ func decideAnswer(e *cache.Entry, p *blocklists.Policy, group blocklists.Group, 
 			if v.Action == blocklists.Block {
 				return v, by
 			}
+		}
+	}
+	if len(e.Servers) > 0 && p.HasServerRules() {
+		dnswire.EachServer(e.Servers, func(name *dnswire.Name, addr netip.Addr) bool {
+			decides := false
+			if v, decides = p.DecideServer(v, &q.Name, name, addr, q.Type, group); decides {
+				by = cause{server: addr.String()}
+				if name != nil {
+					by.server = name.String()
+				}
+			}
+			return v.Action != blocklists.Block
+		})
+		if v.Action == blocklists.Block {
+			return v, by
 		}
 	}
 	if v == before {

@@ -30,6 +30,8 @@ type Story struct {
 	Alias     string     // the one of Redirects and Leads that decided; "" for none
 	Address   netip.Addr // the address in the answer that decided, where none of the names did
 
+	Server string // the name or address of the zone's server that decided, where nothing else did
+
 	Private []netip.Addr  // private addresses in the answer
 	Rebind  rebind.Reason // why the name may lead to them, or may not
 
@@ -142,7 +144,7 @@ func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
 	}
 	if story.Alias == "" && story.Redirects == nil {
 		_, by := decideAnswer(e, q.policy, q.group, story.Lists, &q.Question)
-		story.Address = by.addr
+		story.Address, story.Server = by.addr, by.server
 	}
 	for a := range e.Addresses {
 		if rebind.IsPrivate(a) {

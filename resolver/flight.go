@@ -340,6 +340,7 @@ func (s *Server) newEntry(a *upstream.Answer, err error, f *flight, into *cache.
 	defer a.Release()
 	sz := sanitizerPool.Get().(*dnswire.Sanitizer)
 	defer sanitizerPool.Put(sz)
+	sz.Servers = s.policy().HasServerRules()
 	c, err := sz.Sanitize(a.Wire, &f.question)
 	if err != nil {
 		s.stats.invalid.Add(1)

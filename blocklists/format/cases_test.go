@@ -553,10 +553,16 @@ bad zone record: not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for
 bad zone record: not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1
 bad zone record: not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1
 bad zone record: not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1`},
-		{"triggers that are not honoured say so", "$TTL 60\n24.0.1.168.192.rpz-client-ip CNAME rpz-passthru.\nns.example.rpz-nsdname CNAME .\n32.4.3.2.1.rpz-nsip CNAME .", Options{}, `
-bad not honoured: rpz-client-ip triggers are not honoured: remove the line
-bad not honoured: rpz-nsdname triggers are not honoured: remove the line
-bad not honoured: rpz-nsip triggers are not honoured: remove the line`},
+		{"triggers that are not honoured say so", "$TTL 60\n24.0.1.168.192.rpz-client-ip CNAME rpz-passthru.", Options{}, `
+bad not honoured: rpz-client-ip triggers are not honoured: remove the line`},
+		{"rules on servers of zones are taken by name and address", "$TTL 60\nns.example.rpz-nsdname CNAME .\n*.Bulk.example.rpz-nsdname CNAME *.\n32.4.3.2.1.rpz-nsip CNAME rpz-passthru.\n48.zz.1.db8.2001.rpz-nsip CNAME rpz-drop.\nrpz-nsdname CNAME .\n4.3.2.1.rpz-nsip CNAME .\n1.0.0.0.128.rpz-nsip CNAME .", Options{}, `
+rpz block server reply=nxdomain by=ns.example
+rpz block server reply=nodata by=bulk.example below
+rpz allow server 1.2.3.4/32
+rpz block server reply=drop 2001:db8:1::/48
+bad not a domain name: no name: write one
+bad zone record: not an address in RPZ's spelling: write 32.1.2.0.192.rpz-nsip for 192.0.2.1
+bad matches every name: blocks answers of a large part of the Internet (128.0.0.0/1): write prefixes of 8 bits or more, or put the line into own.txt`},
 		{"a star for every name is refused", "$TTL 60\n* CNAME .\na.*.example CNAME .", Options{}, `
 bad matches every name: matches every name: name what is to be blocked
 bad not a domain name: a star within a name: write *.example.com, or a pattern between slashes`},

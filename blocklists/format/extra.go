@@ -15,7 +15,9 @@ type Extra struct {
 	Records   []Record     // for Reply == Records
 	Cancels   Action       // for Cancel: the action of the rule to remove
 	Invert    bool         // Pi-hole's ;invert: the pattern matches all other names
-	Prefix    netip.Prefix // for Match == Address
+	Prefix    netip.Prefix // for Match == Address, or Server where that is nil
+	Server    []byte       // for Match == Server: a wire name
+	Servers   bool         // everything below Server is meant, and not the name itself
 }
 
 // A Reply is how a rule wants its names answered.

@@ -34,7 +34,7 @@ func writeRule(w io.Writer, r *Rule) {
 
 var (
 	actions = []string{Block: "block", Allow: "allow", Known: "known", Answer: "answer", Cancel: "cancel", Unanswer: "unanswer"}
-	matches = []string{Subtree: "subtree", Exact: "exact", Below: "below", Pattern: "pattern", Address: "address"}
+	matches = []string{Subtree: "subtree", Exact: "exact", Below: "below", Pattern: "pattern", Address: "address", Server: "server"}
 	replies = []string{Default: "default", NullIP: "null", NXDomain: "nxdomain", NoData: "nodata", Refuse: "refuse", Drop: "drop", Truncate: "truncate", Records: "records"}
 )
 
@@ -65,6 +65,12 @@ func writeExtra(w io.Writer, x *Extra) {
 	}
 	if x.Invert {
 		fmt.Fprint(w, " invert")
+	}
+	if x.Server != nil {
+		fmt.Fprintf(w, " by=%s", dnswire.AppendText(nil, x.Server))
+	}
+	if x.Servers {
+		fmt.Fprint(w, " below")
 	}
 	if x.Prefix.IsValid() {
 		fmt.Fprintf(w, " %v", x.Prefix)

@@ -74,6 +74,10 @@ func checkRule(t *testing.T, r *Rule, o Options) {
 		if r.Extra == nil || !r.Extra.Prefix.IsValid() || r.Extra.Prefix.Bits() == 0 {
 			t.Fatalf("an address rule without an address")
 		}
+	case Server:
+		if r.Extra == nil || r.Name != nil || (r.Extra.Server == nil) != r.Extra.Prefix.IsValid() {
+			t.Fatalf("a rule on servers without one")
+		}
 	default:
 		var n dnswire.Name
 		if end, err := n.Read(r.Name, 0); err != nil || end != len(r.Name) || len(r.Name) < 2 || !bytes.Equal(n.Wire(), r.Name) {

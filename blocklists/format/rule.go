@@ -59,7 +59,8 @@ const (
 	Exact                // Name alone
 	Below                // everything below Name, not Name itself (RPZ wildcards)
 	Pattern              // names whose presentation form Rule.Regex matches
-	Address              // answers with an address in Rule.Prefix (rpz-ip)
+	Address              // answers with an address in Extra.Prefix (rpz-ip)
+	Server               // answers from zones with a name server of that name in Extra.Server, or address in Extra.Prefix (rpz-nsdname, rpz-nsip)
 )
 
 // An Action is what a rule wants.
@@ -97,7 +98,7 @@ type Rule struct {
 	Match      Match
 	Action     Action
 	Important  bool        // $important
-	Name       []byte      // wire form, lower case; valid until emit returns; nil for Pattern and Address
+	Name       []byte      // wire form, lower case; valid until emit returns; nil for Pattern, Address and Server
 	Regex      string      // RE2 on the presentation form without trailing dot, for Pattern
 	Literal    string      // a text that every name Regex matches contains; "" for none known
 	Extra      *Extra      // nil for nearly every rule

@@ -143,6 +143,6 @@ func (r *Rule) Key() string {
 		action = x.Cancels
 	}
 	x.Types, x.NotTypes = slices.Sorted(slices.Values(x.Types)), slices.Sorted(slices.Values(x.NotTypes)) // shared: sort copies
-	return fmt.Sprintf("%d %d %t %q %q %v %v %q %q %q %d %v %t %v", action, r.Match, r.Important, r.Name, r.Regex,
-		x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, x.Reply, x.Records, x.Invert, x.Prefix)
+	return fmt.Sprintf("%d %d %t %q %q %v %v %q %q %q %d %v %t %v %q %t", action, r.Match, r.Important, r.Name, r.Regex,
+		x.Types, x.NotTypes, x.DenyAllow, x.Clients, x.Tags, x.Reply, x.Records, x.Invert, x.Prefix, x.Server, x.Servers)
 }

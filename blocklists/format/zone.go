@@ -348,7 +348,7 @@ func (z *zoneReader) policy(whole, name string, typ uint16, rdata []string) {
 		if !ok {
 			return
 		}
-		if rule.Match == Address {
+		if rule.Match >= Address {
 			rule.Extra.Text = z.recordText(name, typ, rdata)
 		}
 		z.set = owned{key: strings.Clone(name), line: z.first, annotation: z.p.current, rule: rule}
@@ -446,7 +446,26 @@ func (z *zoneReader) target(whole, name string) (Rule, bool) {
 		}
 		r.Match, r.Extra = Address, &Extra{Prefix: prefix}
 		return r, true
-	case "rpz-client-ip", "rpz-nsdname", "rpz-nsip":
+	case "rpz-nsip":
+		prefix, ok := rpzPrefix(strings.TrimSuffix(strings.TrimSuffix(name, last), "."))
+		if !ok {
+			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-nsip for 192.0.2.1")
+			return r, false
+		}
+		if !z.p.mayBlockPrefix(whole, prefix) {
+			return r, false
+		}
+		r.Match, r.Extra = Server, &Extra{Prefix: prefix}
+		return r, true
+	case "rpz-nsdname":
+		server, below := strings.CutPrefix(strings.TrimSuffix(strings.TrimSuffix(name, last), "."), "*.")
+		wire, ok := z.p.name(server, oneLabel)
+		if !ok {
+			return r, false
+		}
+		r.Match, r.Extra = Server, &Extra{Server: append([]byte(nil), wire...), Servers: below}
+		return r, true
+	case "rpz-client-ip":
 		z.p.bad(NotHonoured, whole, "%s triggers are not honoured: remove the line", last)
 		return r, false
 	}

@@ -72,7 +72,7 @@ func Read(text io.Reader, o ReadOptions) (Reading, error) {
 	anySuffix := o.AnySuffix || o.Format.Own
 	report := format.Parse(r, o.Format, func(rule *format.Rule) {
 		if !anySuffix && isWide(rule) {
-			w.bad(BadLine{Line: rule.Line, Text: nameText(rule.Name), Why: wide(rule)})
+			w.bad(BadLine{Line: rule.Line, Text: wideText(rule), Why: wide(rule)})
 			return
 		}
 		w.add(rule)
@@ -118,6 +118,8 @@ func isWide(r *format.Rule) bool {
 	switch {
 	case r.Action != format.Block && r.Action != format.Allow && r.Action != format.Unanswer:
 		return false
+	case r.Match == format.Server:
+		return r.Extra.Servers && suffixes.Is(r.Extra.Server)
 	case r.Match != format.Subtree && r.Match != format.Below:
 		return false
 	}
@@ -132,6 +134,14 @@ func wide(r *format.Rule) string {
 		does = "except"
 	}
 	return "would " + does + " a public suffix, all names under which belong to others: set suffixes: true for this list if that is meant"
+}
+
+// wideText returns the name of a rule that is left out.
+func wideText(r *format.Rule) string {
+	if r.Match == format.Server {
+		return r.Extra.Text
+	}
+	return nameText(r.Name)
 }
 
 func nameText(wire []byte) string { return string(dnswire.AppendText(nil, wire)) }

@@ -162,6 +162,7 @@ func (m *impact) add(r *format.Rule) {
 	case r.Action != format.Block && r.Action != format.Answer || some:
 	case r.Match == format.Address:
 		m.prefixes = append(m.prefixes, x.Prefix)
+	case r.Match == format.Server: // whom names of a list are served by is not known here
 	default:
 		s.essential.matching(r, func(i int, whole bool) {
 			if !whole || x == nil || !isBelowAny(s.essential.wires[i], x.DenyAllow) {

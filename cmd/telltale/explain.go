@@ -185,18 +185,26 @@ func addStory(out *web.Explanation, story *resolver.Story, group blocklists.Grou
 	case story.Alias != "":
 		explainAlias(out, story, group)
 	case story.Address.IsValid():
-		r := v.Policy.Rule(v.Rule)
 		out.Address = story.Address.String()
-		out.Decider = &web.Match{List: r.List, Line: r.Line, Rule: r.Text, Action: actionWord(format.Block), Enforced: true, About: noteJSON(r.Annotation)}
+		out.Decider = deciderOf(v)
 		out.Why = fmt.Sprintf("the answer holds %s, and a rule for it decides: %s", story.Address, inspect.Reason(v, ""))
+	case story.Server != "":
+		out.Decider = deciderOf(v)
+		out.Why = fmt.Sprintf("the name's zone is served by %s, and a rule for that server decides: %s", story.Server, inspect.Reason(v, ""))
 	}
-	if story.Alias != "" || story.Address.IsValid() {
+	if story.Alias != "" || story.Address.IsValid() || story.Server != "" {
 		out.Verdict, out.Class, out.ObservedBy, out.Mode = v.Action.String(), v.Class.String(), v.ObservedBy.String(), ""
 		if v.Action == blocklists.Block {
 			out.Mode = v.Mode.String()
 		}
 	}
 	out.Why += after(story)
+}
+
+// deciderOf returns the rule of a verdict that something in the answer got.
+func deciderOf(v *blocklists.Verdict) *web.Match {
+	r := v.Policy.Rule(v.Rule)
+	return &web.Match{List: r.List, Line: r.Line, Rule: r.Text, Action: actionWord(format.Block), Enforced: true, About: noteJSON(r.Annotation)}
 }
 
 // explainAlias says that a name to which the answer leads decided.

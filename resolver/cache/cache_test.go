@@ -257,6 +257,9 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 	for range random.IntN(3) {
 		e.Hints = append(e.Hints, netip.AddrFrom4([4]byte{192, 0, 2, byte(random.Uint32())}), netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Uint32())}))
 	}
+	for range random.IntN(3) {
+		e.Servers = append(e.Servers, "\xc0\x02ns\x07example\x00\x84\xc0\x00\x02\x01"...)
+	}
 	e.MaxTTL, e.Epoch = random.Uint32(), random.Uint32()
 	e.Rcode, e.AD, e.Private, e.Inside, e.HasAddresses = uint16(random.IntN(1<<12)), random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0, random.IntN(2) == 0
 	if e.IsFailure() {
@@ -270,7 +273,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 
 // entryText is all that an entry says, the places where the cache has it left out.
 func entryText(e *Entry) string {
-	return fmt.Sprintf("%x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
+	return fmt.Sprintf("%x %x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Servers, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
 		e.StoredAt.UnixNano(), e.Life, e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
 }
 

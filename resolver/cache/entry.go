@@ -18,6 +18,7 @@ type Entry struct {
 	MaxTTL       uint32        // the largest TTL in it when stored, seconds
 	Aliases      []byte        // the names the answer leads to, one wire name after another
 	Hints        []netip.Addr  // the addresses in SVCB and HTTPS records
+	Servers      []byte        // the name servers of its zone, see dnswire.Sanitized
 	Private      bool          // it holds private addresses
 	Inside       bool          // an upstream with a private address gave it
 	HasAddresses bool

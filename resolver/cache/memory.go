@@ -148,6 +148,7 @@ func encodeEntry(dst []byte, q *dnswire.Question, e *Entry) (f facts, data []byt
 		data = append(data, byte(a.BitLen()/8))
 		data = append(data, a.AsSlice()...)
 	}
+	data = append(data, e.Servers...) // their first octet is none of a hint
 	hints = len(data) - hints
 	data = append(data, e.EDE.Text...)
 	if len(e.Wire) > 0xffff || len(e.Aliases) > 0xffff || 2*len(e.TTLs) > 0xffff || hints > 0xffff || len(e.EDE.Text) > 0xff {
@@ -187,8 +188,12 @@ func (m *memory) load(r *record, e *Entry) {
 	for ; len(e.TTLs) < int(r.ttls)/2; data = data[2:] {
 		e.TTLs = append(e.TTLs, binary.LittleEndian.Uint16(data))
 	}
-	e.Hints = e.Hints[:0]
+	e.Hints, e.Servers = e.Hints[:0], nil
 	for hints := data[:r.hints]; len(hints) > 0; {
+		if hints[0] >= dnswire.ServerItem {
+			e.Servers = hints
+			break
+		}
 		size := 1 + int(hints[0])
 		a, _ := netip.AddrFromSlice(hints[1:size])
 		e.Hints, hints = append(e.Hints, a), hints[size:]
