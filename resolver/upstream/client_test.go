@@ -309,6 +309,8 @@ func TestSlowNamesHoldUpNobody(t *testing.T) {
 		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
 	u := startClient(t, Options{}, s.Addr)
+	let := sync.OnceFunc(func() { close(free) })
+	defer let()
 	var slow sync.WaitGroup
 	const many = 200
 	for i := range many {
@@ -318,11 +320,11 @@ func TestSlowNamesHoldUpNobody(t *testing.T) {
 			}
 		})
 	}
-	dnstest.WaitFor(t, func() bool { return s.Asked.Load() == many }, func() string { return "the slow ones were not asked for" })
+	dnstest.WaitFor(t, func() bool { return s.Asked.Load() >= many }, func() string { return "the slow ones were not asked for" })
 	if got := lookupA(t, u, "fast.example"); got != "NOERROR 192.0.2.1" {
 		t.Errorf("fast: got %s", got)
 	}
-	close(free)
+	let()
 	slow.Wait()
 }
 

@@ -208,8 +208,12 @@ func askTCP(ctx context.Context, m *Upstream, q *dnswire.Question, how mode, dea
 		b.release()
 		return Answer{}, 0, err
 	}
-	for range maxStrays {
+	strays := 0
+	for ; strays < maxStrays; strays++ {
 		n, err := readMessage(conn, b.reply)
+		if err != nil && strays > 0 {
+			break
+		}
 		if err != nil {
 			b.release()
 			return Answer{}, 0, err
@@ -222,6 +226,7 @@ func askTCP(ctx context.Context, m *Upstream, q *dnswire.Question, how mode, dea
 			return m.answer(b, end), kind, nil
 		}
 		m.stray()
+		conn.SetDeadline(time.Now().Add(leastTimeout)) // nobody else can have sent it, so nothing better is likely
 	}
 	b.release()
 	return Answer{}, 0, errStrays

@@ -66,7 +66,8 @@ type pendingQuery struct {
 	sent  time.Time
 	epoch uint32 // the availability epoch, then
 	how   mode
-	late  bool // it is overdue, and the fallback has it
+	limit time.Duration // how long the upstream might be silent, then
+	late  bool          // it is overdue, and the fallback has it
 
 	hedged bool // the fallback has it, too
 }
@@ -298,7 +299,7 @@ func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, now time.Time) (id 
 		id = b.number()
 		_, pending := s.pending[id]
 		if _, ended := s.ended[id]; !pending && !ended {
-			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how}
+			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how, limit: s.member.timing.current()}
 			s.asked++
 			s.member.queries.Add(1)
 			return id, true
@@ -384,7 +385,6 @@ func (s *Shared) sweep(now time.Time) (pending, over bool) {
 // those whose replies would be too late. It reports whether any wait in time.
 func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 	var overdue, hedged []pendingQuery
-	timeout := s.member.timing.current()
 	u := s.shared.client
 	hedge := u.hedgeAfter(s.member, u.set.Load().all)
 	s.mu.Lock()
@@ -395,7 +395,7 @@ func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 		case p.late:
 			delete(s.pending, id)
 			s.ended[id] = struct{}{}
-		case stopped || waited >= timeout:
+		case stopped || waited >= p.limit:
 			p.late = true
 			s.pending[id] = p
 			overdue = append(overdue, p)
@@ -410,7 +410,7 @@ func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 	s.mu.Unlock()
 	for _, p := range overdue {
 		if !stopped {
-			s.member.timing.timedOut(timeout)
+			s.member.timing.timedOut(p.limit)
 			s.member.silentOnce()
 		}
 		if p.hedged {

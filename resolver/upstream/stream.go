@@ -19,6 +19,7 @@ import (
 const (
 	maxWindow     = 256              // queries that are waited for at once on a connection; others wait their turn
 	maxPending    = 4 * maxWindow    // with those that may be answered late
+	maxBarren     = 2                // queries that have failed so without any answer between, and all that wait have failed
 	maxStreamEnds = 5                // connections that may end under one query before it has failed
 	streamIdle    = 30 * time.Second // a connection that carries nothing is closed then (RFC 7766, 6.2.3)
 	leastDead     = 2 * time.Second  // a connection on which nothing comes for so long is given up
@@ -46,6 +47,7 @@ type stream struct {
 	pending    map[uint16]*streamQuery // sent on the connection, by id
 	waiting    int                     // those of pending that somebody waits for
 	quota      quota
+	barren     int       // queries that failed since connections ended under them, since the last answer
 	sent       int       // on the connection
 	answers    int       // on the connection
 	strays     int       // on the connection
@@ -408,6 +410,16 @@ func (s *stream) finish(err error) {
 		} else {
 			again = append(again, sq)
 		}
+	}
+	if len(failed) > 0 {
+		s.barren++
+	}
+	if s.answers > 0 {
+		s.barren = 0
+	}
+	if s.barren >= maxBarren { // it is not one query that it cannot bear
+		failed, again, s.barren = append(append(failed, again...), s.queue...), nil, 0
+		s.queue = nil
 	}
 	s.quota.ended(s.answers, len(again)+len(failed) > 0 && err != errDead)
 	slices.SortFunc(again, func(a, b *streamQuery) int { return a.sent.Compare(b.sent) })

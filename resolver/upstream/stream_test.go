@@ -532,3 +532,22 @@ func BenchmarkMissByTLS(b *testing.B) {
 		}
 	})
 }
+
+// A server that ends every connection has failed for all who wait, and not for one of
+// them after another.
+func TestStreamThatResetsAll(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s := dnstest.StartStream(t, nil, dnstest.EachQuery(func(c net.Conn, _ []byte, _ func([]byte)) { c.Close() }))
+	u := startStreamClient(t, Options{}, nil, s, "")
+	waitMeasured(t, u)
+	before := s.Connections.Load()
+	const many = 200
+	for text := range askMany(t, u, many) {
+		if !strings.HasSuffix(text, " ended the connection") {
+			t.Errorf("got %q, want that it ended the connection", text)
+		}
+	}
+	if n := s.Connections.Load() - before; n > many {
+		t.Errorf("%d connections for %d queries", n, many)
+	}
+}
