@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/quic-go/quic-go"
 
 	"telltale/bench/zone"
 	"telltale/blocklists/catalog"
@@ -37,7 +38,7 @@ import (
 //	config.yaml     settings beside those every scenario has; {http} is a web server of the files below http/. With upstreams of its own, {upstream} is the one that every scenario has
 //	upstream.zone   what the upstream knows
 //	NAME.zone       what another server knows; {NAME.zone} is its address in settings and files. By other ways it is at
-//	                {NAME.zone/tls} and {NAME.zone/https}, on the ports {NAME.zone/tls/port} and so on; {pin} is the key of all
+//	                {NAME.zone/tls}, /https, /h3 and /quic, on the ports {NAME.zone/tls/port} and so on; {pin} is the key of all
 //	upstream.way    how it and the way to it behave, see behave; NAME.way of another server
 //	certificate     names and addresses: files tls.pem and tls.key of a certificate for them, which queries by TLS trust
 //	steps           what happens, a step a line; "#" begins a comment
@@ -228,7 +229,7 @@ func serveZone(t *testing.T, text, way string) (addr netip.AddrPort, stop func()
 	return addr, sync.OnceFunc(end)
 }
 
-// serveEncrypted starts servers that know the records of text, by TLS and HTTPS, and returns
+// serveEncrypted starts servers that know the records of text, by each encrypted way, and returns
 // what stands for them. Their certificate, of no authority, is c.
 func serveEncrypted(t *testing.T, c *dnstest.Certificate, name, text string) (places []string) {
 	t.Helper()
@@ -248,8 +249,10 @@ func serveEncrypted(t *testing.T, c *dnstest.Certificate, name, text string) (pl
 		return reply
 	}
 	byTLS := dnstest.StartStream(t, c, dnstest.EachQuery(func(_ net.Conn, query []byte, send func([]byte)) { send(answer(query)) }))
-	byHTTPS := dnstest.StartHTTPS(t, c, func(w http.ResponseWriter, _ *http.Request, query []byte) { dnstest.WriteReply(w, answer(query)) })
-	for way, addr := range map[string]netip.AddrPort{"tls": byTLS.Addr, "https": byHTTPS.Addr} {
+	respond := func(w http.ResponseWriter, _ *http.Request, query []byte) { dnstest.WriteReply(w, answer(query)) }
+	byHTTPS, byHTTP3 := dnstest.StartHTTPS(t, c, respond), dnstest.StartHTTP3(t, c, respond)
+	byQUIC := dnstest.StartQUIC(t, c, func(_ *quic.Conn, query []byte) []byte { return answer(query) })
+	for way, addr := range map[string]netip.AddrPort{"tls": byTLS.Addr, "https": byHTTPS.Addr, "h3": byHTTP3.Addr, "quic": byQUIC.Addr} {
 		places = append(places, "{"+name+"/"+way+"}", addr.String(), "{"+name+"/"+way+"/port}", strconv.Itoa(int(addr.Port())))
 	}
 	return places
