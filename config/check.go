@@ -68,6 +68,7 @@ func (c *Config) checkAddresses(d *decoding) {
 		}
 	}
 	c.checkCertificates(d)
+	c.checkACME(d)
 	c.checkUpstreams(d)
 	c.checkForward(d)
 	for i, p := range c.Access.Allow {
@@ -96,12 +97,30 @@ func (c *Config) checkCertificates(d *decoding) {
 		unique(d, first, f.Certificate, key+".certificate", "file")
 	}
 	for _, by := range []listening{{"tls", c.Listen.TLS}, {"quic", c.Listen.QUIC}, {"https", c.Listen.HTTPS}} {
-		if len(by.addrs) > 0 && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority {
-			d.mistake("listen."+by.name, "no certificate to show", "the files of one in tls.certificates, or tls.authority: local")
+		if len(by.addrs) > 0 && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority && c.TLS.ACME.Directory == "" {
+			d.mistake("listen."+by.name, "no certificate to show", "the files of one in tls.certificates, or tls.authority: local, or tls.acme")
 		}
 	}
 	if c.TLS.Authority == LocalAuthority && len(c.TLS.Names) == 0 {
 		d.mistake("tls.names", "no name", "at least one, which clients use")
+	}
+}
+
+func (c *Config) checkACME(d *decoding) {
+	a := &c.TLS.ACME
+	switch {
+	case a.Directory == "":
+		return
+	case !strings.HasPrefix(a.Directory, "https://"):
+		d.mistake("tls.acme.directory", "found "+quote(a.Directory), "an https URL")
+	case !a.AcceptTerms:
+		d.mistake("tls.acme.accept_terms", "the authority's terms are not accepted", "true, once you have read them")
+	case len(a.Names) == 0:
+		d.mistake("tls.acme.names", "no name", "the names that the certificate is for")
+	case a.Hook == "" && len(a.UpdateServers) == 0:
+		d.mistake("tls.acme", "neither hook nor update_servers is set", "one of them, by which names are proven")
+	case a.Hook == "" && a.UpdateKey == "":
+		d.mistake("tls.acme.update_key", "no key for updates", "a file as tsig-keygen writes it")
 	}
 }
 

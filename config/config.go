@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "host", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
+// "domain", "wildcard", "host", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -81,6 +81,19 @@ type TLS struct {
 	Certificates []Certificate `key:"certificates"`
 	Authority    string        `key:"authority" words:"none local"`
 	Names        []string      `key:"names,host"` // and addresses, by which clients know this server
+	ACME         ACME          `key:"acme"`
+}
+
+// ACME is how a certificate is had of an authority on the Internet.
+type ACME struct {
+	Directory     string           `key:"directory,url"` // "": none is
+	AcceptTerms   bool             `key:"accept_terms"`
+	Names         []string         `key:"names,wildcard"`
+	Email         string           `key:"email"`
+	UpdateServers []netip.AddrPort `key:"update_servers"`
+	UpdateKey     string           `key:"update_key,path"`
+	Hook          string           `key:"hook,path"`
+	Wait          time.Duration    `key:"wait"`
 }
 
 // LocalAuthority is what TLS.Authority says where Telltale makes certificates itself.
@@ -270,7 +283,7 @@ func defaults() *Config {
 			netip.AddrPortFrom(netip.IPv6Unspecified(), 53),
 		}},
 		Strategy: "in-order", Hedging: true,
-		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}},
+		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}, ACME: ACME{Wait: 10 * time.Second}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour, Prefetch: true},

@@ -281,6 +281,12 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("domain"):
 		value, ok = parseDomain(text)
 		return value, ok, "a domain such as plex.direct"
+	case s.is("wildcard"):
+		name, isWildcard := strings.CutPrefix(text, "*.")
+		if value, ok = parseDomain(name); isWildcard {
+			value = "*." + value
+		}
+		return value, ok && name != ".", "a name such as dns.example, or *.dns.example"
 	case s.is("host"):
 		value, ok = parseHost(text)
 		return value, ok, "a name such as dns.example, or an address such as 192.0.2.1"

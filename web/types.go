@@ -31,13 +31,14 @@ type Status struct {
 
 // A Certificate is by what clients of encrypted transports know this server.
 type Certificate struct {
-	File      string    `json:"file"`
-	Names     []string  `json:"names" doc:"Names and addresses that it is for."`
-	Issuer    string    `json:"issuer"`
-	NotBefore time.Time `json:"not_before"`
-	NotAfter  time.Time `json:"not_after"`
-	Authority bool      `json:"authority,omitempty" doc:"It is the server's own authority, whose root clients are given."`
-	Refused   string    `json:"refused,omitempty" doc:"Why what the file holds now is not in use."`
+	File       string    `json:"file"`
+	Names      []string  `json:"names" doc:"Names and addresses that it is for."`
+	Issuer     string    `json:"issuer"`
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
+	Authority  bool      `json:"authority,omitempty" doc:"It is the server's own authority, whose root clients are given."`
+	NotRenewed string    `json:"not_renewed,omitempty" doc:"Why the authority gives no new one."`
+	Refused    string    `json:"refused,omitempty" doc:"Why what the file holds now is not in use."`
 }
 
 // An Unwatched is files that the system does not report changes of.

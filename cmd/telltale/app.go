@@ -19,6 +19,7 @@ import (
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
+	"telltale/resolver/listen/certs/acme"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -36,6 +37,7 @@ type app struct {
 	server *resolver.Server
 
 	certificates *certs.Source // of encrypted transports; nil for none
+	acme         *acme.Client  // gets one of them; nil for none
 
 	applying sync.Mutex     // held while anything is put in force
 	loaded   *config.Config // as read last: also what needs a restart
@@ -97,7 +99,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.lists, err = blocklists.Open(a.listOptions(cfg)); err != nil {
 		return nil, err
 	}
-	if err := a.openCertificates(cfg); err != nil {
+	if err := errors.Join(a.openACME(cfg), a.openCertificates(cfg)); err != nil {
 		return nil, err
 	}
 	a.server, err = resolver.New(a.serverOptions(cfg))

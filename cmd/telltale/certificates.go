@@ -1,26 +1,91 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"net/netip"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"telltale/config"
 	"telltale/resolver/listen/certs"
+	"telltale/resolver/listen/certs/acme"
 	"telltale/web"
 )
 
 // authorityFile has the root of the local authority and its key, in data.dir.
 const authorityFile = "authority.pem"
 
+// acmeDir has the account and the certificate that an authority gave.
+func acmeDir(cfg *config.Config) string { return filepath.Join(cfg.Data.Dir, "acme") }
+
+// acmeSolver is how names are proven.
+func acmeSolver(cfg *config.Config) (acme.Solver, error) {
+	if hook := cfg.TLS.ACME.Hook; hook != "" {
+		_, err := exec.LookPath(hook)
+		return acme.Hook{Program: hook}, err
+	}
+	key, err := acme.ReadTSIGKey(cfg.TLS.ACME.UpdateKey)
+	return acme.Update{Servers: cfg.TLS.ACME.UpdateServers, Key: key}, err
+}
+
+// openACME prepares to get a certificate, where the settings say so.
+func (a *app) openACME(cfg *config.Config) error {
+	s := &cfg.TLS.ACME
+	if s.Directory == "" {
+		return nil
+	}
+	solver, err := acmeSolver(cfg)
+	if err != nil {
+		return fmt.Errorf("tls.acme: %w", err)
+	}
+	a.acme = acme.New(acme.Options{
+		Directory: s.Directory, Names: s.Names, Email: s.Email, Dir: acmeDir(cfg), Solver: solver, Wait: s.Wait,
+		Transport: &http.Transport{DialContext: a.dial, DisableKeepAlives: true}, Agent: "telltale/" + buildVersion(), Logger: a.logger,
+	})
+	return nil
+}
+
+// dial connects to a host whose name our own upstreams resolve: this may be the only
+// DNS that this machine has.
+func (a *app) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	addrs, err := a.server.Lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, addr := range addrs {
+		conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, net.JoinHostPort(addr.String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
 // certificateOptions are the certificates of encrypted transports.
 func certificateOptions(cfg *config.Config) certs.Options {
 	var o certs.Options
 	for _, c := range cfg.TLS.Certificates {
 		o.Files = append(o.Files, certs.Files{Certificate: c.Certificate, Key: c.Key})
+	}
+	if cfg.TLS.ACME.Directory != "" {
+		file := acme.CertificateFile(acmeDir(cfg))
+		o.Files = append(o.Files, certs.Files{Certificate: file, Key: file, Later: true})
 	}
 	if cfg.TLS.Authority == config.LocalAuthority {
 		o.Local = &certs.LocalAuthority{File: filepath.Join(cfg.Data.Dir, authorityFile), Names: cfg.TLS.Names, Addresses: certs.MachineAddresses}
@@ -38,9 +103,14 @@ func certificateMistakes(cfg *config.Config) error {
 // it would refuse.
 func storedCertificates(cfg *config.Config) (all []web.Certificate, errs []error) {
 	o := certificateOptions(cfg)
+	if cfg.TLS.ACME.Directory != "" {
+		if _, err := acmeSolver(cfg); err != nil {
+			errs = append(errs, fmt.Errorf("tls.acme: %w", err))
+		}
+	}
 	for _, f := range o.Files {
 		st, err := f.Check()
-		if err != nil {
+		if err != nil && !errors.Is(err, certs.ErrLater) {
 			errs = append(errs, err)
 			continue
 		}
@@ -76,7 +146,11 @@ func (a *app) certificateStatus() []web.Certificate {
 		return all
 	}
 	for _, st := range a.certificates.Status() {
-		all = append(all, certificateOf(&st))
+		c := certificateOf(&st)
+		if st.Files.Later && a.acme != nil && a.acme.Err() != nil {
+			c.NotRenewed = a.acme.Err().Error()
+		}
+		all = append(all, c)
 	}
 	return all
 }
@@ -108,6 +182,10 @@ func (d *doctor) certificates(cfg *config.Config, running []web.Certificate) {
 		}
 		st := certs.Status{NotBefore: c.NotBefore, NotAfter: c.NotAfter, Authority: c.Authority}
 		switch trouble := st.Trouble(now); {
+		case c.NotAfter.IsZero():
+			d.say("warning", "tls", "%s: %s %s", c.File, c.Refused, c.NotRenewed)
+		case c.NotRenewed != "":
+			d.say("warning", "tls", "%s is valid until %s, and cannot be renewed: %s", of, when(c.NotAfter), c.NotRenewed)
 		case c.Refused != "":
 			d.say("wrong", "tls", "what %s holds now is not in use, the certificate from before is, until %s: %s", c.File, when(c.NotAfter), c.Refused)
 		case trouble != "" && now.After(c.NotBefore) && now.Before(c.NotAfter):

@@ -28,7 +28,7 @@ var mayImport = map[string]string{
 
 	"packaging": "",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/listen/certs resolver/upstream web " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -51,15 +51,16 @@ var mayImport = map[string]string{
 
 	"resolver": "atomicfile blocklists clock devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
 		"github.com/dchest/siphash github.com/miekg/dns",
-	"resolver/cache":        "dnswire",
-	"resolver/dns64":        "",
-	"resolver/dnstest":      "github.com/miekg/dns github.com/quic-go/quic-go go.uber.org/goleak", // beside tests
-	"resolver/listen/certs": "atomicfile watch",
-	"resolver/listen":       "dnswire resolver/listen/certs resolver/overload resolver/packets github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys",
-	"resolver/overload":     "golang.org/x/net",
-	"resolver/packets":      "golang.org/x/sys",
-	"resolver/rebind":       "dnswire golang.org/x/net",
-	"resolver/upstream":     "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
+	"resolver/cache":             "dnswire",
+	"resolver/dns64":             "",
+	"resolver/dnstest":           "github.com/miekg/dns github.com/quic-go/quic-go go.uber.org/goleak", // beside tests
+	"resolver/listen/certs":      "atomicfile watch",
+	"resolver/listen":            "dnswire resolver/listen/certs resolver/overload resolver/packets github.com/quic-go/quic-go golang.org/x/net golang.org/x/sys",
+	"resolver/overload":          "golang.org/x/net",
+	"resolver/packets":           "golang.org/x/sys",
+	"resolver/rebind":            "dnswire golang.org/x/net",
+	"resolver/upstream":          "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
+	"resolver/listen/certs/acme": "atomicfile github.com/miekg/dns golang.org/x/crypto",
 
 	"watch": "github.com/fsnotify/fsnotify",
 

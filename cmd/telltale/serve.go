@@ -121,6 +121,9 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.followDeviceNames(ctx) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
+	if a.acme != nil {
+		tasks.Go(func() { a.acme.Run(ctx) })
+	}
 	withdraw, err := cl.announce(cfg.Data.Dir)
 	if err != nil {
 		logger.Debug("other commands need to be told the settings of this server", "error", err)

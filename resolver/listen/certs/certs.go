@@ -71,7 +71,9 @@ func Open(o Options) (*Source, error) {
 	for _, f := range o.Files {
 		p := pair{files: f}
 		var err error
-		p.read, p.parsed, err = f.load()
+		if p.read, p.parsed, err = f.load(); errors.Is(err, ErrLater) {
+			p.err, err = err, nil
+		}
 		errs = append(errs, err)
 		s.pairs = append(s.pairs, p)
 	}
@@ -159,7 +161,10 @@ func (s *Source) Status() []Status {
 	all := make([]Status, 0, len(s.pairs))
 	for i := range s.pairs {
 		p := &s.pairs[i]
-		st := statusOf(p.parsed.Leaf)
+		var st Status
+		if p.parsed != nil {
+			st = statusOf(p.parsed.Leaf)
+		}
 		st.Files, st.Err = p.files, p.err
 		all = append(all, st)
 	}
@@ -195,7 +200,9 @@ func (s *Source) look() {
 	defer s.mu.Unlock()
 	for i := range s.pairs {
 		s.pairs[i].look(s.options.Logger)
-		s.pairs[i].warn(s.options.Now(), s.options.Logger)
+		if s.pairs[i].parsed != nil {
+			s.pairs[i].warn(s.options.Now(), s.options.Logger)
+		}
 	}
 	if s.local != nil {
 		s.local.look(s.options.Now(), s.options.Logger)
@@ -207,7 +214,9 @@ func (s *Source) look() {
 func (s *Source) swapLocked() {
 	all := make([]*tls.Certificate, 0, len(s.pairs))
 	for i := range s.pairs {
-		all = append(all, s.pairs[i].parsed)
+		if s.pairs[i].parsed != nil {
+			all = append(all, s.pairs[i].parsed)
+		}
 	}
 	if s.local != nil && s.local.leaf != nil {
 		all = append(all, s.local.leaf)
@@ -220,6 +229,12 @@ func (s *Source) swapLocked() {
 func (p *pair) look(logger *slog.Logger) {
 	read, parsed, err := p.files.load()
 	switch {
+	case p.parsed == nil && errors.Is(err, ErrLater):
+	case p.parsed == nil && err != nil:
+		if p.err.Error() != err.Error() {
+			logger.Error("a certificate is not used", "error", err)
+		}
+		p.err = err
 	case err != nil:
 		if p.err == nil || p.refused != read || p.err.Error() != err.Error() {
 			logger.Error("a changed certificate is not used: the one in use stays", "error", err, "valid_until", p.parsed.Leaf.NotAfter)

@@ -20,7 +20,7 @@ import (
 func write(t *testing.T, dir, name string, until time.Duration, names ...string) Files {
 	t.Helper()
 	certificate, key := pems(t, until, names...)
-	f := Files{filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")}
+	f := Files{Certificate: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key")}
 	put(t, f.Key, key)
 	put(t, f.Certificate, certificate)
 	return f
@@ -215,5 +215,23 @@ func TestAClientOfOtherProtocolsIsRefused(t *testing.T) {
 		if (err == nil) != c.served {
 			t.Errorf("%+v: %v", c.config.NextProtos, err)
 		}
+	}
+}
+
+// A certificate may come after the start.
+func TestACertificateMayComeLater(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	f := Files{Later: true}
+	dir := t.TempDir()
+	f.Certificate, f.Key = filepath.Join(dir, "c.pem"), filepath.Join(dir, "c.pem")
+	s, _ := open(t, Options{Files: []Files{write(t, dir, "other", days, "other.example"), f}})
+	if st := s.Status(); len(st) != 2 || st[1].Err == nil || len(*s.inForce.Load()) != 1 {
+		t.Errorf("%+v", st)
+	}
+	certificate, key := pems(t, days, "dns.example")
+	put(t, f.Certificate, append(certificate, key...))
+	dnstest.WaitFor(t, func() bool { return greeted(t, s.Config(), "dns.example").DNSNames[0] == "dns.example" }, func() string { return "it is not in use" })
+	if st := s.Status(); st[1].Err != nil {
+		t.Errorf("%+v", st[1])
 	}
 }

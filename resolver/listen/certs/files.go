@@ -16,10 +16,16 @@ import (
 type Files struct {
 	Certificate string // with those of its chain behind it
 	Key         string // readable by its owner and their group alone
+	// Later says that they may not be there yet. Until they are, there is no such
+	// certificate.
+	Later bool
 }
 
 // contents tell what files held apart.
 type contents struct{ certificate, key [sha256.Size]byte }
+
+// ErrLater means that there is no certificate yet, and that this is no mistake.
+var ErrLater = errors.New("there is no certificate yet")
 
 // maxFile bounds what is read of a file: the longest chains have some 10 kB.
 const maxFile = 1 << 20
@@ -38,6 +44,9 @@ func (f Files) Check() (Status, error) {
 // load reads the files.
 func (f Files) load() (read contents, parsed *tls.Certificate, err error) {
 	certificate, _, err := readFile(f.Certificate)
+	if f.Later && errors.Is(err, fs.ErrNotExist) {
+		return read, nil, ErrLater
+	}
 	if err != nil {
 		return read, nil, fmt.Errorf("certificate: %w", err)
 	}
