@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/dnswire"
+	"telltale/querylog"
 	"telltale/resolver/dnstest"
 )
 
@@ -47,28 +48,28 @@ func TestAnAnswerServesAllQuestionsItAnswers(t *testing.T) {
 		}
 		w.WriteMsg(m)
 	})
-	s, _ := startServer(t, Options{}, up)
-	for _, test := range []struct {
+	s, recorded := startServer(t, Options{}, up)
+	for i, test := range []struct {
 		name   string
 		typ    uint16
 		do     bool
 		rcode  int
 		want   string // answer and authority
-		asked  int64  // upstream, until now
+		source querylog.Source
 		reason string
 	}{
-		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, 1, "with DO"},
-		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", 1, "without, from what DO brought"},
-		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", 1, "once more"},
-		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, 1, "with DO once more"},
-		{"empty.example.", dns.TypeA, true, 0, "SOA, RRSIG, NSEC", 2, "no data with DO"},
-		{"empty.example.", dns.TypeA, false, 0, "SOA", 2, "no data without"},
-		{"empty.example.", dns.TypeAAAA, false, 0, "SOA", 3, "no data says nothing of another type"},
-		{"gone.example.", dns.TypeA, false, 3, "SOA", 4, "no such name"},
-		{"gone.example.", dns.TypeAAAA, false, 3, "SOA", 4, "nor with another type"},
-		{"gone.example.", dns.TypeTXT, false, 3, "SOA", 4, "nor another"},
-		{"gone.example.", dns.TypeA, true, 3, "SOA, RRSIG, NSEC", 5, "DO needs the proof"},
-		{"gone.example.", dns.TypeMX, true, 3, "SOA, RRSIG, NSEC", 5, "for all types"},
+		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, querylog.FromUpstream, "with DO"},
+		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", querylog.FromCache, "without, from what DO brought"},
+		{"www.example.", dns.TypeA, false, 0, "CNAME a.example., A 192.0.2.1", querylog.FromCache, "once more"},
+		{"www.example.", dns.TypeA, true, 0, "CNAME a.example., RRSIG CNAME" + sig + ", A 192.0.2.1, RRSIG A" + sig, querylog.FromCache, "with DO once more"},
+		{"empty.example.", dns.TypeA, true, 0, "SOA, RRSIG, NSEC", querylog.FromUpstream, "no data with DO"},
+		{"empty.example.", dns.TypeA, false, 0, "SOA", querylog.FromCache, "no data without"},
+		{"empty.example.", dns.TypeAAAA, false, 0, "SOA", querylog.FromUpstream, "no data says nothing of another type"},
+		{"gone.example.", dns.TypeA, false, 3, "SOA", querylog.FromUpstream, "no such name"},
+		{"gone.example.", dns.TypeAAAA, false, 3, "SOA", querylog.FromCache, "nor with another type"},
+		{"gone.example.", dns.TypeTXT, false, 3, "SOA", querylog.FromCache, "nor another"},
+		{"gone.example.", dns.TypeA, true, 3, "SOA, RRSIG, NSEC", querylog.FromUpstream, "DO needs the proof"},
+		{"gone.example.", dns.TypeMX, true, 3, "SOA, RRSIG, NSEC", querylog.FromCache, "for all types"},
 	} {
 		r := ask(t, s, "tcp", test.name, test.typ, func(m *dns.Msg) {
 			m.Extra = nil
@@ -82,9 +83,10 @@ func TestAnAnswerServesAllQuestionsItAnswers(t *testing.T) {
 			}
 			got = strings.Join(types, ", ")
 		}
-		if got != test.want || r.Rcode != test.rcode || up.Asked.Load() != test.asked || r.Question[0].Qtype != test.typ {
-			t.Errorf("%s: %s %s: got %s, rcode %d, type %d, %d asked upstream; want %s, %d, %d, %d", test.reason, test.name, dns.TypeToString[test.typ],
-				got, r.Rcode, r.Question[0].Qtype, up.Asked.Load(), test.want, test.rcode, test.typ, test.asked)
+		source := recorded.last(t, i+1).Source
+		if got != test.want || r.Rcode != test.rcode || source != test.source || r.Question[0].Qtype != test.typ {
+			t.Errorf("%s: %s %s: got %s, rcode %d, type %d, from %v; want %s, %d, %d, %v", test.reason, test.name, dns.TypeToString[test.typ],
+				got, r.Rcode, r.Question[0].Qtype, source, test.want, test.rcode, test.typ, test.source)
 		}
 	}
 }
