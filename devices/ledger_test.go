@@ -519,6 +519,39 @@ func TestABindingWhoseEndWasNotKept(t *testing.T) {
 	})
 }
 
+// Neighbours that have another MAC each time use up the day's new bindings too, and
+// it is said that there are none left.
+func TestNeighboursThatChangeTheirMACsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const neighbours, most = 9, 10
+		entries := func(round int) (all []Entry) {
+			for i := range neighbours {
+				all = append(all, entry(fmt.Sprintf("192.168.1.%d", 1+i), fmt.Sprintf("02:00:00:00:%02x:%02x", round, i)))
+			}
+			return all
+		}
+		f := newTable(entries(0)...)
+		l, k := open(t, f, Options{MaxAddresses: most})
+		for round := 1; round < 4; round++ {
+			f.change(Change{Entries: entries(round)})
+			time.Sleep(2 * time.Second)
+		}
+		l.Close()
+		ids := map[uint64]bool{}
+		for i := range neighbours {
+			for _, b := range k.at(fmt.Sprintf("192.168.1.%d", 1+i)) {
+				ids[b.ID] = true
+			}
+		}
+		if len(ids) > neighbours+most+1 {
+			t.Errorf("got %d bindings, want the first %d and %d new ones", len(ids), neighbours, most)
+		}
+		if n := k.reports("bindings-limited"); n != 1 {
+			t.Errorf("got %d reports that bindings are limited, want 1", n)
+		}
+	})
+}
+
 func TestWithoutANeighbourTable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTable(entry("192.168.1.5", macLaptop))
