@@ -163,6 +163,7 @@ func TestTTLsCountDown(t *testing.T) {
 	}
 	s, recorded := startServer(t, Options{Now: now}, up)
 	ask(t, s, "udp", "www.example.", dns.TypeA)
+	recorded.last(t, 1)
 	for i, test := range []struct {
 		ahead  time.Duration
 		ttl    uint32
