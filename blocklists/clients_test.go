@@ -133,6 +133,7 @@ func TestAPolicyWithoutRulesForAddressesLooksAtNone(t *testing.T) {
 }
 
 func TestMoreClientsThanCanBeToldApart(t *testing.T) {
+	t.Parallel()
 	var text strings.Builder
 	for i := range maxRanges {
 		fmt.Fprintf(&text, "||ads%d.example^$client=10.%d.%d.%d\n", i>>9, i>>16, i>>8&0xff, i&0xff)

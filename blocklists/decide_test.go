@@ -202,6 +202,7 @@ var precedence = []struct {
 }
 
 func TestPrecedence(t *testing.T) {
+	t.Parallel()
 	for _, c := range precedence {
 		t.Run(c.fact, func(t *testing.T) {
 			contents := map[string]string{}

@@ -17,6 +17,7 @@ import (
 // ones, many times, and compares every verdict with that of a store that has
 // read the files for the first time.
 func TestEditsOfALargeListAgreeWithANewStart(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 9))
 	dir, cache := t.TempDir(), t.TempDir()
 	var lines []string
@@ -235,6 +236,7 @@ func TestZonesAreSmallInMemory(t *testing.T) {
 // TestEditsAtDistantPlacesLeaveTheBase holds that a large list that is edited in
 // some places is not built again, and judges as one that was read afresh.
 func TestEditsAtDistantPlacesLeaveTheBase(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	lines := strings.Split(strings.TrimSpace(numbered(60_000)), "\n")
 	path := filepath.Join(dir, "a.txt")

@@ -12,6 +12,7 @@ import (
 
 // Rules agrees with Rule, asked for one after the other.
 func TestManyRulesAtOnceAreTheSameAsOneByOne(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for list, n := range map[string]int{"a": 30_000, "b": 200, "c": 1} {
 		var text strings.Builder

@@ -573,6 +573,7 @@ func show(lists map[string]string) string {
 }
 
 func TestDecideAgreesWithItsTwin(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(rounds(150)) {
 		compareTwins(t, seed)
 	}

@@ -34,6 +34,7 @@ func only(t *testing.T, pattern string) string {
 }
 
 func TestDamagedCompiledFilesAreBuiltAgain(t *testing.T) {
+	t.Parallel()
 	const most = 60_000 // so many that the rules stay in their file
 	for _, test := range []struct {
 		name   string
@@ -49,6 +50,7 @@ func TestDamagedCompiledFilesAreBuiltAgain(t *testing.T) {
 		{"rules cut", "lists/*.rules", true, func(t *testing.T, path string, size int64) { check(t, os.Truncate(path, size/2)) }, "cache-damaged a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			cache, told := t.TempDir(), &reports{}
 			dir := files(t, map[string]string{"a.txt": numbered(most)})
 			s := loaded(t, Options{Dir: dir, CacheDir: cache, Report: told.add})
