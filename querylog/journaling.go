@@ -248,7 +248,6 @@ func (j *journaler) watchClock() {
 		j.wall.add(wallSpan{event.Since.UnixMilli(), event.Since.UnixMilli()})
 		j.l.o.Logger.Warn("query log: " + event.Detail)
 		j.l.addEvent(event)
-		j.lastBeat = time.Time{} // the last sign of life is by the clock as it was
 	}
 }
 
