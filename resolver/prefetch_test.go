@@ -41,6 +41,7 @@ func TestPopularNamesAreAskedForInTime(t *testing.T) {
 	if n := b.s.Stats().Prefetched; n != 1 {
 		t.Errorf("%d prefetched, want 1", n)
 	}
+	b.recorded.last(t, b.rows)
 	b.recorded.mu.Lock()
 	defer b.recorded.mu.Unlock()
 	if got := len(b.recorded.rows); got != b.rows {

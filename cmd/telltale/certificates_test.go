@@ -75,7 +75,7 @@ func TestAProfileIsAPropertyList(t *testing.T) {
 			t.Errorf("root %q", values["PayloadContent"])
 		}
 	}
-	if p.uuid("dns") == p.uuid("root") || p.uuid("dns") != p.uuid("dns") || len(p.uuid("dns")) != 36 {
+	if first, again := p.uuid("dns"), p.uuid("dns"); first == p.uuid("root") || first != again || len(first) != 36 {
 		t.Errorf("%s, %s", p.uuid("dns"), p.uuid("root"))
 	}
 }

@@ -22,7 +22,7 @@ func (e *PortError) Error() string {
 	switch {
 	case errors.Is(e.Err, syscall.EACCES):
 		msg += "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep telltale), " +
-			"or the setting net.ipv4.ip_unprivileged_port_start=53, or another port in the settings"
+			"or the setting net.ipv4.ip_unprivileged_port_start=53, or another port under listen in the settings"
 	case e.Holder != "":
 		msg += "; the port is held by " + e.Holder
 	}

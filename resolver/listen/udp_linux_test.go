@@ -41,7 +41,7 @@ func TestPortErrorsSayTheWayOut(t *testing.T) {
 		err  PortError
 		want []string
 	}{
-		{PortError{Addr: at, Err: syscall.EACCES}, []string{"0.0.0.0:53", "CAP_NET_BIND_SERVICE", "ip_unprivileged_port_start", "listen.dns"}},
+		{PortError{Addr: at, Err: syscall.EACCES}, []string{"0.0.0.0:53", "CAP_NET_BIND_SERVICE", "ip_unprivileged_port_start", "under listen in the settings"}},
 		{PortError{Addr: at, Err: syscall.EADDRINUSE, Holder: "dnsmasq (process 812)"}, []string{"0.0.0.0:53", "held by dnsmasq (process 812)"}},
 		{PortError{Addr: at, Err: syscall.EADDRINUSE, Holder: "systemd-resolve (process 99)"}, []string{"DNSStubListener=no", "listen.dns"}},
 		{PortError{Addr: at, Err: syscall.EADDRNOTAVAIL}, []string{"0.0.0.0:53", "cannot assign"}},

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -177,8 +178,14 @@ func TestRequestsThatAreNeverAnswered(t *testing.T) {
 
 func TestRequestAnsweredLate(t *testing.T) {
 	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(func([]byte) []byte) requestServer) {
-		release := make(chan struct{})
-		s := start(func(q []byte) []byte { <-release; return answerOne(q) })
+		release, asked := make(chan struct{}), make(chan struct{}, 16)
+		s := start(func(q []byte) []byte {
+			if bytes.Contains(q, []byte("\x07example")) { // no probe
+				asked <- struct{}{}
+			}
+			<-release
+			return answerOne(q)
+		})
 		late := make(chan string, 16)
 		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}, Late: func(q *dnswire.Question, a *Answer) {
 			if q.Type == dnswire.TypeA {
@@ -197,6 +204,7 @@ func TestRequestAnsweredLate(t *testing.T) {
 			defer r.mu.Unlock()
 			return r.current != nil && r.current.waiting > 0 && u.Status()[0].Queries == 1
 		}, func() string { return "the query was not sent" })
+		<-asked // what is not with the server yet is taken back
 		cancel()
 		<-done
 		close(release)
