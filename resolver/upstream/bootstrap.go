@@ -87,11 +87,7 @@ func (u *Client) SetBootstrap(resolvers []netip.AddrPort) error {
 	old := u.bootstrap.set.Load()
 	next := u.newSetLocked(servers, "bootstrap", old, nil)
 	u.bootstrap.set.Store(next)
-	for _, m := range old.all {
-		if !next.has(m.health) {
-			m.stop()
-		}
-	}
+	old.stopOthers(next)
 	return nil
 }
 
@@ -340,16 +336,12 @@ func (b *bootstrap) save() {
 
 // hosts returns the names of all servers that have one.
 func (u *Client) hosts() (all []string) {
-	add := func(set *serverSet) {
+	for _, set := range u.sets() {
 		for _, m := range set.all {
 			if m.server.Host != "" {
 				all = append(all, m.server.Host)
 			}
 		}
-	}
-	add(u.set.Load())
-	for _, set := range u.forwards.Load().sets {
-		add(set)
 	}
 	return all
 }

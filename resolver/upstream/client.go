@@ -128,7 +128,7 @@ type Client struct {
 
 	epoch *atomic.Uint32 // see Options.Epoch
 
-	streamIdle time.Duration // see Options.streamIdle; 0: the default
+	streamIdle time.Duration // see Options.streamIdle
 
 	probes probeLog
 	ctx    context.Context // ends with Close
@@ -229,7 +229,7 @@ func New(o Options) (*Client, error) {
 		onLate:   o.Late,
 		changed:  o.Changed,
 
-		streamIdle: o.streamIdle,
+		streamIdle: cmp.Or(o.streamIdle, streamIdle),
 	}
 	if u.self == nil {
 		u.self = func() []netip.AddrPort { return nil }
@@ -311,11 +311,7 @@ func (u *Client) swapLocked(servers []Server, source string) {
 	next.none = noUpstream(source)
 	u.set.Store(next)
 	u.epoch.Add(1)
-	for _, m := range old.all {
-		if !next.has(m.health) {
-			m.stop()
-		}
-	}
+	old.stopOthers(next)
 	if len(next.all) == 0 {
 		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "remedy", addUpstreams)
 		u.report("upstream-none", source, next.none.Text)
@@ -433,8 +429,7 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question, start
 
 // Find returns the upstream with an ID, or at an address; nil if there is none.
 func (u *Client) Find(id string) *Upstream {
-	sets := append([]*serverSet{u.set.Load()}, u.forwards.Load().sets...)
-	for _, set := range sets {
+	for _, set := range u.sets() {
 		for _, m := range set.all {
 			if m.id == id || m.addr.String() == id || m.addr.Addr().String() == id {
 				return m
@@ -442,6 +437,12 @@ func (u *Client) Find(id string) *Upstream {
 		}
 	}
 	return nil
+}
+
+// sets returns whom to ask for what clients want: the general servers, then those of each
+// Forward.
+func (u *Client) sets() []*serverSet {
+	return append([]*serverSet{u.set.Load()}, u.forwards.Load().sets...)
 }
 
 // askOnly asks the one upstream that a person names.
@@ -501,8 +502,8 @@ func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
 // Status returns a line for each upstream, in order of preference, then those
 // that were dropped; first of the general ones, then of each Forward, then of Bootstrap.
 func (u *Client) Status() []Status {
-	list := u.set.Load().status(nil)
-	for _, set := range u.forwards.Load().sets {
+	var list []Status
+	for _, set := range u.sets() {
 		list = set.status(list)
 	}
 	return u.bootstrap.set.Load().status(list)

@@ -244,6 +244,25 @@ func readMessage(r io.Reader, b []byte) (int, error) {
 	return io.ReadFull(r, b[:binary.BigEndian.Uint16(b)])
 }
 
+// readFramed reads one message like readMessage, into the smallest buffer that holds it.
+func readFramed(from io.Reader) (*exchangeBuffer, int, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(from, length[:]); err != nil {
+		return nil, 0, err
+	}
+	size := int(binary.BigEndian.Uint16(length[:]))
+	b := getBuffer(&udpBuffers)
+	if size > len(b.reply) {
+		b.release()
+		b = getBuffer(&tcpBuffers)
+	}
+	if _, err := io.ReadFull(from, b.reply[:size]); err != nil {
+		b.release()
+		return nil, 0, err
+	}
+	return b, size, nil
+}
+
 // answer makes the reply in b an answer, which owns b.
 func (m *Upstream) answer(b *exchangeBuffer, end int) Answer {
 	return Answer{Wire: b.reply[:end], Upstream: m, buffer: b}

@@ -18,6 +18,9 @@ func (h *health) dialLimit() time.Duration {
 	return min(max(4*h.timing.current(), leastDial), mostDial)
 }
 
+// deadAfter returns how long nothing may come on a connection while somebody waits.
+func (h *health) deadAfter() time.Duration { return max(2*h.timing.current(), leastDead) }
+
 // dialTLS opens a connection to the server by TLS; without a config, by TCP alone. raw is
 // what conn rests on.
 func (u *Client) dialTLS(ctx context.Context, h *health, config *tls.Config) (raw, conn net.Conn, err error) {

@@ -124,11 +124,7 @@ func (u *Client) SetForwards(forwards []Forward) error {
 	u.forwards.Store(next)
 	u.epoch.Add(1)
 	for _, set := range old.sets {
-		for _, m := range set.all {
-			if !slices.ContainsFunc(next.sets, func(s *serverSet) bool { return s.has(m.health) }) {
-				m.stop()
-			}
-		}
+		set.stopOthers(next.sets...)
 	}
 	return nil
 }
@@ -173,4 +169,13 @@ func (s *serverSet) has(h *health) bool {
 		}
 	}
 	return false
+}
+
+// stopOthers ends what watches the members that are in none of next.
+func (s *serverSet) stopOthers(next ...*serverSet) {
+	for _, m := range s.all {
+		if !slices.ContainsFunc(next, func(n *serverSet) bool { return n.has(m.health) }) {
+			m.stop()
+		}
+	}
 }

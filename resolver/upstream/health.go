@@ -370,8 +370,7 @@ func (h *health) waitForProbe(ctx context.Context, p pace, pause time.Duration) 
 
 // networkChanged has all be probed that are not up: the network may have come up.
 func (u *Client) networkChanged() {
-	sets := append([]*serverSet{u.set.Load(), u.bootstrap.set.Load()}, u.forwards.Load().sets...)
-	for _, set := range sets {
+	for _, set := range append(u.sets(), u.bootstrap.set.Load()) {
 		for _, m := range set.all {
 			if m.is(Down) {
 				m.requestProbe()

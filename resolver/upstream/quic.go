@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -135,32 +134,13 @@ func (c *doqConn) request(ctx context.Context, query []byte) (*exchangeBuffer, i
 	var b *exchangeBuffer
 	var size int
 	if err == nil {
-		b, size, err = readStream(stream)
+		b, size, err = readFramed(stream)
 	}
 	if err != nil {
 		stream.CancelWrite(doqRequestCancelled)
 	}
 	stream.CancelRead(doqNoError) // what is behind the reply is of no use
 	return b, size, quicProblem(err)
-}
-
-// readStream reads the one reply of a stream, which has its length in front.
-func readStream(stream io.Reader) (*exchangeBuffer, int, error) {
-	var length [2]byte
-	if _, err := io.ReadFull(stream, length[:]); err != nil {
-		return nil, 0, err
-	}
-	size := int(binary.BigEndian.Uint16(length[:]))
-	b := getBuffer(&udpBuffers)
-	if size > len(b.reply) {
-		b.release()
-		b = getBuffer(&tcpBuffers)
-	}
-	if _, err := io.ReadFull(stream, b.reply[:size]); err != nil {
-		b.release()
-		return nil, 0, err
-	}
-	return b, size, nil
 }
 
 // quicProblem makes the end of a stream alone an error of its request.

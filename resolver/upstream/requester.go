@@ -75,22 +75,14 @@ type request struct {
 	member    *Upstream
 	message   []byte // with its length in front
 	asked     []byte // the part of message that a reply repeats
-	from      int
-	results   chan<- result
 	cancel    context.CancelFunc
+	delivery
 
-	conn  *openConn // that it is on; nil: on none
-	ended bool      // there is a result
-	late  func(*Answer)
-	end   func() // called at the end, when late is set
+	conn *openConn // that it is on; nil: on none
 }
 
 func (u *Client) newRequester(h *health, retired <-chan struct{}, dial func(context.Context) (requestConn, error)) *requester {
-	r := &requester{client: u, health: h, dial: dial, retired: retired, idle: streamIdle}
-	if u.streamIdle != 0 {
-		r.idle = u.streamIdle
-	}
-	return r
+	return &requester{client: u, health: h, dial: dial, retired: retired, idle: u.streamIdle}
 }
 
 // ask sends q, and posts one result to results, which must have room. The id is 0, since a
@@ -104,7 +96,7 @@ func (r *requester) ask(m *Upstream, q *dnswire.Question, how mode, from int, re
 	}
 	ctx, cancel := context.WithTimeout(r.client.ctx, lateWithin)
 	rq := &request{
-		requester: r, member: m, message: message, asked: message[2 : 2+len(asked)], from: from, results: results, cancel: cancel,
+		requester: r, member: m, message: message, asked: message[2 : 2+len(asked)], cancel: cancel, delivery: delivery{from: from, results: results},
 	}
 	r.client.tasks.Go(func() {
 		defer cancel()
@@ -324,30 +316,12 @@ func (r *requester) rest(conn *openConn, now time.Time, retired bool) time.Durat
 	case conn.waiting == 0:
 		return lateWithin
 	}
-	left := conn.unanswered.Add(max(2*r.health.timing.current(), leastDead)).Sub(now)
+	left := conn.unanswered.Add(r.health.deadAfter()).Sub(now)
 	conn.isDead = left <= 0
 	return left
 }
 
-// post hands the result on, and ends the request.
-func (rq *request) post(r result) {
-	r.from = rq.from
-	rq.requester.mu.Lock()
-	rq.ended = true
-	late, end := rq.late, rq.end
-	if late == nil {
-		rq.results <- r // there is room for one of each query
-	}
-	rq.requester.mu.Unlock()
-	if late == nil {
-		return
-	}
-	if r.err == nil && r.kind == replyGood {
-		late(&r.answer)
-	}
-	r.answer.Release()
-	end()
-}
+func (rq *request) post(r result) { rq.delivery.post(&rq.requester.mu, r) }
 
 func (rq *request) isLate() bool {
 	rq.requester.mu.Lock()

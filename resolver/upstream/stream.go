@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -63,24 +62,17 @@ type streamQuery struct {
 	member  *Upstream
 	message []byte // with its length in front; its id is set each time it is sent
 	asked   []byte // the part of message that a reply repeats
-	from    int
-	results chan<- result
+	delivery
 
 	id    uint16
 	first time.Time // when it was given to the stream
 	sent  time.Time
-	ends  int  // connections that have ended under it
-	ended bool // there is a result
-	late  func(*Answer)
-	end   func() // called at the end, when late is set
+	ends  int // connections that have ended under it
 }
 
 // newStream returns the stream to an upstream.
 func (u *Client) newStream(h *health, s Server, retired <-chan struct{}) *stream {
-	t := &stream{client: u, health: h, retired: retired, wake: make(chan struct{}, 1), idle: streamIdle, pending: map[uint16]*streamQuery{}}
-	if u.streamIdle != 0 {
-		t.idle = u.streamIdle
-	}
+	t := &stream{client: u, health: h, retired: retired, wake: make(chan struct{}, 1), idle: u.streamIdle, pending: map[uint16]*streamQuery{}}
 	if s.Transport == TLS {
 		t.secure = u.tlsConfig(s, "dot")
 	}
@@ -96,7 +88,7 @@ func (s *stream) ask(m *Upstream, q *dnswire.Question, how mode, from int, resul
 		message = appendPadding(message, len(m.subnet))
 		asked = message[2 : 2+len(asked)]
 	}
-	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, from: from, results: results, first: time.Now()}
+	sq := &streamQuery{stream: s, member: m, message: message, asked: asked, delivery: delivery{from: from, results: results}, first: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, sq)
@@ -215,7 +207,7 @@ func (s *stream) write(conn net.Conn, over <-chan struct{}) error {
 	for {
 		now := time.Now()
 		if out = s.takeQueue(out[:0], now); len(out) > 0 {
-			conn.SetWriteDeadline(now.Add(s.deadAfter()))
+			conn.SetWriteDeadline(now.Add(s.health.deadAfter()))
 			if _, err := conn.Write(out); err != nil {
 				return err
 			}
@@ -235,9 +227,6 @@ func (s *stream) write(conn net.Conn, over <-chan struct{}) error {
 		}
 	}
 }
-
-// deadAfter returns how long nothing may come on a connection while somebody waits.
-func (s *stream) deadAfter() time.Duration { return max(2*s.health.timing.current(), leastDead) }
 
 // begin takes in that there is a new connection.
 func (s *stream) begin() {
@@ -315,7 +304,7 @@ func (s *stream) rest(now time.Time, retired bool) (time.Duration, error) {
 		}
 		return s.active.Add(s.idle).Sub(now), nil
 	}
-	left := s.unanswered.Add(s.deadAfter()).Sub(now)
+	left := s.unanswered.Add(s.health.deadAfter()).Sub(now)
 	if left <= 0 {
 		return 0, errDead
 	}
@@ -325,18 +314,8 @@ func (s *stream) rest(now time.Time, retired bool) (time.Duration, error) {
 // read takes replies until the connection ends.
 func (s *stream) read(conn net.Conn) error {
 	for {
-		var size [2]byte
-		if _, err := io.ReadFull(conn, size[:]); err != nil {
-			return err
-		}
-		n := int(binary.BigEndian.Uint16(size[:]))
-		b := getBuffer(&udpBuffers)
-		if n > len(b.reply) {
-			b.release()
-			b = getBuffer(&tcpBuffers)
-		}
-		if _, err := io.ReadFull(conn, b.reply[:n]); err != nil {
-			b.release()
+		b, n, err := readFramed(conn)
+		if err != nil {
 			return err
 		}
 		if !s.received(b, n) {
@@ -470,25 +449,7 @@ func (s *stream) failAll(err error) {
 	}
 }
 
-// post hands the result on, and ends the query.
-func (sq *streamQuery) post(r result) {
-	r.from = sq.from
-	sq.stream.mu.Lock()
-	sq.ended = true
-	late, end := sq.late, sq.end
-	if late == nil {
-		sq.results <- r // there is room for one of each query
-	}
-	sq.stream.mu.Unlock()
-	if late == nil {
-		return
-	}
-	if r.err == nil && r.kind == replyGood {
-		late(&r.answer)
-	}
-	r.answer.Release()
-	end()
-}
+func (sq *streamQuery) post(r result) { sq.delivery.post(&sq.stream.mu, r) }
 
 // endLocked ends a query that nobody waits for.
 func (sq *streamQuery) endLocked() {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
+	"sync"
 
 	"telltale/dnswire"
 )
@@ -98,6 +99,36 @@ type carrier interface {
 	connected() bool
 	// lastProblem says what was wrong with the server the last time; empty: nothing.
 	lastProblem() string
+}
+
+// A delivery is where the result of a query goes that a carrier has. The carrier's mutex
+// guards it.
+type delivery struct {
+	from    int
+	results chan<- result
+	ended   bool // there is a result
+	late    func(*Answer)
+	end     func() // called at the end, when late is set
+}
+
+// post hands the result on, and ends the query.
+func (d *delivery) post(mu *sync.Mutex, r result) {
+	r.from = d.from
+	mu.Lock()
+	d.ended = true
+	late, end := d.late, d.end
+	if late == nil {
+		d.results <- r // there is room for one of each query
+	}
+	mu.Unlock()
+	if late == nil {
+		return
+	}
+	if r.err == nil && r.kind == replyGood {
+		late(&r.answer)
+	}
+	r.answer.Release()
+	end()
 }
 
 // newCarrier returns what carries queries to an upstream; nil if it is asked by UDP.
