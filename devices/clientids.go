@@ -2,7 +2,6 @@ package devices
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -196,7 +195,7 @@ func (l *state) idTable() idTable {
 // sweepIDs ends the bindings of ids that nobody configured and that were unseen for 24
 // hours.
 func (l *state) sweepIDs(t tick) {
-	for identity, h := range maps.Clone(l.ids.byDevice) {
+	for identity, h := range l.ids.byDevice {
 		if h.Source == ClientID && int32(t.number-h.seen.Load()) >= int32(unseenTicks) {
 			l.end(h, t)
 			delete(l.ids.byDevice, identity)

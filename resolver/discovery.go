@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"telltale/blocklists"
 	"telltale/dnswire"
@@ -31,14 +32,7 @@ func (s *Server) designations() []designation {
 		{alpn: []string{"doq"}, ports: s.QUICAddrs(), usual: 853},
 		{alpn: []string{"dot"}, ports: s.TLSAddrs(), usual: 853},
 	}
-	n := 0
-	for _, d := range all {
-		if len(d.ports) > 0 {
-			all[n] = d
-			n++
-		}
-	}
-	return all[:n]
+	return slices.DeleteFunc(all, func(d designation) bool { return len(d.ports) == 0 })
 }
 
 // isDiscovery reports whether a question is for the encrypted ways to ask a server.

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -165,10 +166,7 @@ func (wl *webListener) serve() {
 	stats := &wl.web.l.stats
 	config := wl.web.l.options.Certificates.Config("h2", "http/1.1")
 	config.VerifyConnection = func(c tls.ConnectionState) error {
-		stats.handshakes.Add(1)
-		if c.DidResume {
-			stats.handshakesResumed.Add(1)
-		}
+		stats.greeted(c.DidResume)
 		return nil
 	}
 	wl.server.TLSConfig = config
@@ -269,12 +267,12 @@ func (c *webConn) Close() error {
 
 // isTrustedProxy reports whether a client is a reverse proxy that says for whom it asks.
 func (l *Listeners) isTrustedProxy(a netip.Addr) bool {
-	for _, p := range l.options.TrustedProxies {
-		if p.Contains(a.WithZone("")) {
-			return true
-		}
-	}
-	return false
+	return isAmong(l.options.TrustedProxies, a)
+}
+
+// isAmong reports whether an address is in one of these networks.
+func isAmong(all []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a.WithZone("")) })
 }
 
 // A refusal is an answer to a request without a query.

@@ -124,6 +124,14 @@ type counters struct {
 	requestsBad, requestsRefused                                                   atomic.Uint64
 }
 
+// greeted counts a handshake that is done.
+func (c *counters) greeted(resumed bool) {
+	c.handshakes.Add(1)
+	if resumed {
+		c.handshakesResumed.Add(1)
+	}
+}
+
 // Stats are counters since the start, and the connections open now.
 type Stats struct {
 	Unread          uint64 // packets that the kernel dropped: more came than could be answered

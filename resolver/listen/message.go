@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"sync"
@@ -20,11 +21,7 @@ func (m *message) Arrival() *Arrival { return &m.arrival }
 
 // Send hands over the reply.
 func (m *message) Send(reply []byte) {
-	if len(reply) == 0 {
-		m.reply <- nil
-		return
-	}
-	m.reply <- append([]byte(nil), reply...)
+	m.reply <- bytes.Clone(reply)
 }
 
 // MaxClientID is the longest client id: a DNS label.

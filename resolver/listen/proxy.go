@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +121,7 @@ func parseProxyV2(versionCommand, family byte, rest []byte) (client netip.AddrPo
 
 // hasProxyHeader reports whether connections from an address begin with a header.
 func (l *Listeners) hasProxyHeader(addr netip.Addr) bool {
-	return slices.ContainsFunc(l.options.ProxyProtocol, func(p netip.Prefix) bool { return p.Contains(addr.WithZone("")) })
+	return isAmong(l.options.ProxyProtocol, addr)
 }
 
 // proxyAccount is what connections count for of which it is not known yet whose they

@@ -37,7 +37,6 @@ const (
 
 // Error codes of DNS over QUIC (RFC 9250, 4.3).
 const (
-	doqNoError       quic.ApplicationErrorCode = 0x0
 	doqInternalError quic.ApplicationErrorCode = 0x1
 	doqProtocolError quic.ApplicationErrorCode = 0x2
 	doqExcessiveLoad quic.ApplicationErrorCode = 0x4
@@ -173,11 +172,8 @@ func (ql *quicListener) accept() {
 		if err != nil {
 			return
 		}
-		ql.l.stats.handshakes.Add(1)
 		state := conn.ConnectionState().TLS
-		if state.DidResume {
-			ql.l.stats.handshakesResumed.Add(1)
-		}
+		ql.l.stats.greeted(state.DidResume)
 		c := conn.Context().Value(quicKey{}).(*quicConn)
 		c.greeted()
 		c.conn.Store(conn)

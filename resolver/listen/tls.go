@@ -48,10 +48,7 @@ func (l *Listeners) handshake(conn *tls.Conn) bool {
 		l.stats.handshakesFailed.Add(1)
 		return false
 	}
-	l.stats.handshakes.Add(1)
-	if conn.ConnectionState().DidResume {
-		l.stats.handshakesResumed.Add(1)
-	}
+	l.stats.greeted(conn.ConnectionState().DidResume)
 	conn.SetDeadline(time.Time{})
 	return true
 }
