@@ -178,7 +178,10 @@ func canListen(cfg *config.Config) error {
 		return err
 	}
 	defer none.Close()
-	s, err := resolver.New(resolver.Options{Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, Certificates: none, Upstreams: upstream.Options{ResolvConf: os.DevNull}})
+	s, err := resolver.New(resolver.Options{
+		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenHTTPS: cfg.Listen.HTTPS, ListenHTTP: cfg.Listen.HTTP, ListenQUIC: cfg.Listen.QUIC,
+		Certificates: none, Upstreams: upstream.Options{ResolvConf: os.DevNull},
+	})
 	if err != nil {
 		return err
 	}

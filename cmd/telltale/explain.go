@@ -50,12 +50,9 @@ to is not known then, and may decide too.`,
 			if err != nil {
 				return usage("%v", err)
 			}
-			qtype, ok := dnswire.ParseType(typ)
-			if n, err := strconv.ParseUint(typ, 10, 16); err == nil {
-				qtype, ok = uint16(n), true
-			}
-			if !ok {
-				return usage("--type: %q is no record type; HTTPS, 65 and TYPE65 are", typ)
+			qtype, err := parseType(typ)
+			if err != nil {
+				return usage("--type: %v", err)
 			}
 			cfg, err := cl.load()
 			if err != nil {

@@ -46,9 +46,8 @@ not the cache; what it says is not kept. The lists decide first even so. With
 			}
 			qtype := uint16(dnswire.TypeA)
 			if len(args) == 2 {
-				var ok bool
-				if qtype, ok = dnswire.ParseType(args[1]); !ok {
-					return usage("%q is no record type", args[1])
+				if qtype, err = parseType(args[1]); err != nil {
+					return usage("%v", err)
 				}
 			}
 			cfg, err := cl.load()

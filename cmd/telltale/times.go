@@ -111,3 +111,14 @@ func parseName(s string) (n dnswire.Name, err error) {
 	}
 	return dnswire.ParseName(s)
 }
+
+// parseType reads a record type as a person types it: its name, or its number.
+func parseType(s string) (uint16, error) {
+	if n, err := strconv.ParseUint(s, 10, 16); err == nil {
+		return uint16(n), nil
+	}
+	if t, ok := dnswire.ParseType(s); ok {
+		return t, nil
+	}
+	return 0, fmt.Errorf("%q is no record type; HTTPS, 65 and TYPE65 are", s)
+}
