@@ -240,7 +240,6 @@ func (g *policyGroup) switchOff(list, lists int) {
 
 // addDetails looks at every rule that is not plain.
 func (p *Policy) addDetails(o *Options, l *policyList, now *instant) {
-	addresses := p.addresses
 	for _, d := range l.set.Details {
 		id := l.id(d.Rule)
 		x := l.set.ExtraOf(d)
@@ -260,10 +259,10 @@ func (p *Policy) addDetails(o *Options, l *policyList, now *instant) {
 			p.answers[id] = newAnswer(x.Records, p.ttl)
 		}
 		if d.Match == format.Address {
-			if addresses == nil {
-				addresses = newAddressRules()
+			if p.addresses == nil {
+				p.addresses = newAddressRules()
 			}
-			addresses.add(x.Prefix, id)
+			p.addresses.add(x.Prefix, id)
 		}
 		if d.Match == format.Server {
 			if p.servers == nil {
@@ -272,7 +271,6 @@ func (p *Policy) addDetails(o *Options, l *policyList, now *instant) {
 			p.servers.add(x, id)
 		}
 	}
-	p.addresses = addresses
 }
 
 // maxPatterns bounds what a question can cost.

@@ -34,12 +34,7 @@ func (c *Config) checkAddresses(d *decoding) {
 		d.mistake("listen.dns", "no address", "at least one ADDRESS:PORT")
 	}
 	first := make(map[string]string)
-	for i, a := range c.Listen.DNS {
-		if key := fmt.Sprintf("listen.dns[%d]", i); a.IsValid() && a.Port() != 0 {
-			unique(d, first, a.String(), key, "address")
-		}
-	}
-	for _, by := range []listening{{"tls", c.Listen.TLS}, {"https", c.Listen.HTTPS}, {"http", c.Listen.HTTP}} { // by TCP, as listen.dns
+	for _, by := range []listening{{"dns", c.Listen.DNS}, {"tls", c.Listen.TLS}, {"https", c.Listen.HTTPS}, {"http", c.Listen.HTTP}} { // by TCP
 		for i, a := range by.addrs {
 			if key := fmt.Sprintf("listen.%s[%d]", by.name, i); a.IsValid() && a.Port() != 0 {
 				unique(d, first, a.String(), key, "address")
@@ -57,23 +52,20 @@ func (c *Config) checkAddresses(d *decoding) {
 	if len(c.Listen.HTTP) > 0 && len(c.Listen.TrustedProxies) == 0 {
 		d.mistake("listen.http", "nobody may use it", "the addresses of your reverse proxies in listen.trusted_proxies")
 	}
-	for i, p := range c.Listen.TrustedProxies {
-		if p.IsValid() && p.Bits() == 0 {
-			d.mistake(fmt.Sprintf("listen.trusted_proxies[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the addresses of your reverse proxies: they may say who asks")
-		}
-	}
-	for i, p := range c.Listen.ProxyProtocol {
-		if p.IsValid() && p.Bits() == 0 {
-			d.mistake(fmt.Sprintf("listen.proxy_protocol[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the addresses of your proxies: they say whose a connection is, and are believed")
-		}
-	}
+	refuseInternet(d, "listen.trusted_proxies", c.Listen.TrustedProxies, "the addresses of your reverse proxies: they may say who asks")
+	refuseInternet(d, "listen.proxy_protocol", c.Listen.ProxyProtocol, "the addresses of your proxies: they say whose a connection is, and are believed")
 	c.checkCertificates(d)
 	c.checkACME(d)
 	c.checkUpstreams(d)
 	c.checkForward(d)
-	for i, p := range c.Access.Allow {
+	refuseInternet(d, "access.allow", c.Access.Allow, "the networks to be served: an open resolver is used for attacks on others")
+}
+
+// refuseInternet makes each prefix a mistake that is every address.
+func refuseInternet(d *decoding, key string, prefixes []netip.Prefix, expected string) {
+	for i, p := range prefixes {
 		if p.IsValid() && p.Bits() == 0 {
-			d.mistake(fmt.Sprintf("access.allow[%d]", i), fmt.Sprintf("found %q, the whole Internet", p), "the networks to be served: an open resolver is used for attacks on others")
+			d.mistake(fmt.Sprintf("%s[%d]", key, i), fmt.Sprintf("found %q, the whole Internet", p), expected)
 		}
 	}
 }

@@ -137,8 +137,7 @@ func parseNAT64(text string) (string, bool) {
 		return "off", true
 	}
 	p, err := netip.ParsePrefix(text)
-	switch {
-	case err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p != p.Masked() || p.Addr().As16()[8] != 0:
+	if err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p != p.Masked() || p.Addr().As16()[8] != 0 {
 		return "", false
 	}
 	return p.String(), slices.Contains([]int{32, 40, 48, 56, 64, 96}, p.Bits())

@@ -435,27 +435,19 @@ func (z *zoneReader) target(whole, name string) (Rule, bool) {
 	r := Rule{Form: Zone, Match: Exact}
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	switch last {
-	case "rpz-ip":
+	case "rpz-ip", "rpz-nsip":
 		prefix, ok := rpzPrefix(strings.TrimSuffix(strings.TrimSuffix(name, last), "."))
 		if !ok {
-			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-ip for 192.0.2.1")
+			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.%s for 192.0.2.1", last)
 			return r, false
 		}
 		if !z.p.mayBlockPrefix(whole, prefix) {
 			return r, false
 		}
 		r.Match, r.Extra = Address, &Extra{Prefix: prefix}
-		return r, true
-	case "rpz-nsip":
-		prefix, ok := rpzPrefix(strings.TrimSuffix(strings.TrimSuffix(name, last), "."))
-		if !ok {
-			z.p.bad(BadRecord, whole, "not an address in RPZ's spelling: write 32.1.2.0.192.rpz-nsip for 192.0.2.1")
-			return r, false
+		if last == "rpz-nsip" {
+			r.Match = Server
 		}
-		if !z.p.mayBlockPrefix(whole, prefix) {
-			return r, false
-		}
-		r.Match, r.Extra = Server, &Extra{Prefix: prefix}
 		return r, true
 	case "rpz-nsdname":
 		server, below := strings.CutPrefix(strings.TrimSuffix(strings.TrimSuffix(name, last), "."), "*.")

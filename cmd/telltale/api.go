@@ -62,13 +62,10 @@ func upstreamOf(u *upstream.Status) web.Upstream {
 	out := web.Upstream{
 		ID: u.ID, Addr: addressText(u.Addr), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
 		Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
-		Answers: u.Answers, Latency: web.Latency(u.Latency), ByKind: map[string]uint64{}, LastError: u.LastError, Hedged: u.Hedged,
+		Answers: u.Answers, Latency: web.Latency(u.Latency), ByKind: map[string]uint64{}, LastError: u.LastError, LastAt: u.LastAt.UTC(), Hedged: u.Hedged,
 	}
 	for _, k := range u.ByKind {
 		out.ByKind[k.Kind] = k.Count
-	}
-	if !u.LastAt.IsZero() {
-		out.LastAt = u.LastAt.UTC()
 	}
 	return out
 }

@@ -152,7 +152,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.level.Set(level)
 	a.cfg.Store(cfg)
 	a.pruneSubscriptions()
-	a.tellDeviceNames()
+	wake(a.renamed)
 	a.reportECH(old, cfg)
 	return nil
 }

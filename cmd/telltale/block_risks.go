@@ -7,6 +7,7 @@ import (
 
 	"telltale/blocklists/catalog"
 	"telltale/blocklists/suffixes"
+	"telltale/config"
 	"telltale/dnswire"
 )
 
@@ -45,8 +46,8 @@ func blockRisks(known *catalog.Catalog, name *dnswire.Name) []string {
 
 // confirmBlock shows what a block may break, and asks whether it is meant. Where
 // nobody can be asked, it is an error.
-func (cl *cli) confirmBlock(name *dnswire.Name) error {
-	known, err := cl.catalogue()
+func (cl *cli) confirmBlock(cfg *config.Config, name *dnswire.Name) error {
+	known, err := cl.editionOf(cfg).Load()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/base32"
 	"fmt"
 	"strings"
 
@@ -28,8 +27,4 @@ changed: put the line that is printed into the settings (docs/devices.md).`,
 }
 
 // newClientID returns a random client id of 130 bits.
-func newClientID() string {
-	var b [17]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:26]
-}
+func newClientID() string { return strings.ToLower(rand.Text()) }

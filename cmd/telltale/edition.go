@@ -126,7 +126,7 @@ func (a *app) openCatalogue(cfg *config.Config) (err error) {
 	o := catalogueOptions(cfg, a.edition.Load)
 	o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) }
 	o.Dial = new(net.Dialer).DialContext
-	o.Changed = func(string) { a.wakeFetched() }
+	o.Changed = func(string) { wake(a.fetched) }
 	o.Report, o.Logger = a.log.Report, a.logger
 	a.catalogue, err = subscribe.New(o)
 	return err

@@ -111,7 +111,7 @@ func knownList(ctx context.Context, cfg *config.Config, name string) error {
 }
 
 // kindsShown is the order in which lists are printed: a person's own come first.
-var kindsShown = []string{blocklists.OwnList.String(), blocklists.UserList.String(), blocklists.Subscribed.String(), blocklists.Shipped.String()}
+var kindsShown = []string{blocklists.OwnList.String(), blocklists.Local.String(), blocklists.UserList.String(), blocklists.Subscribed.String(), blocklists.Shipped.String()}
 
 func (cl *cli) printLists(all []web.List, bad bool) error {
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)

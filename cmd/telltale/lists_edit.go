@@ -47,8 +47,12 @@ when this command ends. With the server stopped the command writes the file.`,
 				return usage("%v", err)
 			}
 			r.Name = name.String()
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
 			if word == "block" && !remove && !force {
-				if err := cl.confirmBlock(&name); err != nil {
+				if err := cl.confirmBlock(cfg, &name); err != nil {
 					return err
 				}
 			}
@@ -58,10 +62,6 @@ when this command ends. With the server stopped the command writes the file.`,
 					return usage("--for: %q is no duration; 30m, 2h or 1d are", age)
 				}
 				r.Seconds = seconds(d)
-			}
-			cfg, err := cl.load()
-			if err != nil {
-				return err
 			}
 			return cl.changeOwnRule(c.Context(), cfg, r, remove)
 		},

@@ -110,14 +110,7 @@ func (a *app) deviceNames(cfg *config.Config) string {
 func (a *app) keepBinding(b devices.Binding) {
 	a.log.KeepBinding(b)
 	if b.Source == devices.ConfiguredMAC {
-		a.tellDeviceNames()
-	}
-}
-
-func (a *app) tellDeviceNames() {
-	select {
-	case a.renamed <- struct{}{}:
-	default:
+		wake(a.renamed)
 	}
 }
 

@@ -174,11 +174,12 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *cat
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := listOptions(cfg, cfg, newGroupNumbers(cfg), edition)
+	numbers := newGroupNumbers(cfg)
+	o := listOptions(cfg, cfg, numbers, edition)
 	o.Subscribed = copies(cfg)
 	named := ""
 	if cfg.Local.DeviceSuffix != "" {
-		named = devices.Hosts(deviceList(cfg, newGroupNumbers(cfg)), cfg.Local.DeviceSuffix)
+		named = devices.Hosts(deviceList(cfg, numbers), cfg.Local.DeviceSuffix)
 	}
 	o.Local = localLists(cfg, named)
 	return o

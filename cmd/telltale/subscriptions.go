@@ -44,7 +44,7 @@ func (a *app) openSubscriptions(cfg *config.Config) (err error) {
 		// DNS its host has.
 		Lookup:  func(ctx context.Context, host string) ([]netip.Addr, error) { return a.server.Lookup(ctx, host) },
 		Dial:    new(net.Dialer).DialContext,
-		Changed: func(string) { a.wakeFetched() }, Report: a.log.Report, Logger: a.logger,
+		Changed: func(string) { wake(a.fetched) }, Report: a.log.Report, Logger: a.logger,
 	})
 	a.fetched = make(chan struct{}, 1)
 	return err
@@ -64,9 +64,10 @@ func knownNames(edition *catalog.Edition) (essential, listed []string, err error
 	return essential, listed, err
 }
 
-func (a *app) wakeFetched() {
+// wake has who waits for c go on.
+func wake(c chan<- struct{}) {
 	select {
-	case a.fetched <- struct{}{}:
+	case c <- struct{}{}:
 	default: // it is awake
 	}
 }

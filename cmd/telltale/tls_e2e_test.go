@@ -43,7 +43,6 @@ func startEncrypted(t *testing.T, settings string, more ...string) (p *process, 
 // encrypted returns where a server answers by TLS.
 func (p *process) encrypted(t *testing.T) (addr netip.AddrPort) {
 	t.Helper()
-	t.Helper()
 	var st struct{ Listen []string }
 	if err := json.Unmarshal([]byte(p.run("status", "--json")), &st); err != nil {
 		t.Fatal(err)
