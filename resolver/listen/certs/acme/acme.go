@@ -109,11 +109,11 @@ func (c *Client) Run(ctx context.Context) {
 			c.mu.Lock()
 			c.err = err
 			c.mu.Unlock()
-			if retry, wait = firstRetry, lookEvery; err != nil {
+			if err != nil {
+				wait, retry = retry, min(2*retry, lastRetry)
 				c.options.Logger.Error("there is no new certificate", "authority", c.options.Directory, "names", c.options.Names, "error", err, "next_try", wait)
-				wait = retry
-				retry = min(2*retry, lastRetry)
 			} else {
+				retry = firstRetry
 				c.options.Logger.Info("there is a new certificate", "names", c.options.Names)
 			}
 		}
