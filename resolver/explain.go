@@ -78,7 +78,7 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 		e = nil
 	}
 	story.Looked = time.Since(story.Began)
-	story.Cached = source == querylog.FromCache || source == querylog.FromFailure
+	story.Cached = source == querylog.FromCache || source == querylog.FromFailure || source == querylog.FromStale
 	if story.Cached && by.Upstream != "" {
 		story.Cached, source, q.verdict, q.alias, q.translation = false, 0, story.Lists, nil, nil
 	}
@@ -143,7 +143,7 @@ func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
 		off = end
 	}
 	if story.Alias == "" && story.Redirects == nil {
-		_, by := decideAnswer(e, q.policy, q.group, story.Lists, &q.Question)
+		_, by := decideAnswer(e, q.policy, q.group, story.Lists, q.asked())
 		story.Address, story.Server = by.addr, by.server
 	}
 	for a := range e.Addresses {
