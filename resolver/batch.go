@@ -98,8 +98,7 @@ func (r *reader) serveRest() {
 // keep an old policy in memory.
 func (r *reader) clear() {
 	for i := range r.end {
-		q := &r.queries[i]
-		q.policy, q.verdict, q.alias, q.binding = nil, blocklists.Verdict{}, nil, nil
+		r.queries[i].forget()
 	}
 	clear(r.records)
 	r.policy = nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -177,15 +178,19 @@ func (q *query) ageOf(e *cache.Entry) uint32 {
 	return uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
 }
 
+// packRoom has room for one record each.
+var packRoom = sync.Pool{New: func() any { return new([dnswire.MaxMessage]byte) }}
+
 // appendAnswers appends records of e to a reply, as old as e is.
 func (q *query) appendAnswers(reply *dnswire.Reply, records []dns.RR, e *cache.Entry) {
 	age := q.ageOf(e)
-	buf := make([]byte, dnswire.MaxMessage)
+	buf := packRoom.Get().(*[dnswire.MaxMessage]byte)
+	defer packRoom.Put(buf)
 	for _, rr := range records {
 		h := rr.Header()
 		h.Ttl -= min(h.Ttl, age)
 		q.ttl = max(q.ttl, h.Ttl)
-		if n, err := dns.PackRR(rr, buf, 0, nil, false); err == nil {
+		if n, err := dns.PackRR(rr, buf[:], 0, nil, false); err == nil {
 			reply.AnswerPacked(buf[:n])
 		}
 	}

@@ -282,9 +282,9 @@ func (s *Server) encodeAnswers(w *bufio.Writer) {
 // appendKept appends one answer.
 func appendKept(b []byte, it *cache.Item, now time.Time) []byte {
 	flags := byte(0)
-	for flag, is := range map[byte]bool{keptDO: it.Question.DO, keptCD: it.Question.CD, keptAD: it.AD, keptInside: it.Inside} {
+	for i, is := range [...]bool{it.Question.DO, it.Question.CD, it.AD, it.Inside} { // keptDO and so on
 		if is {
-			flags |= flag
+			flags |= 1 << i
 		}
 	}
 	b = append(b, flags)

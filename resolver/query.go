@@ -130,6 +130,12 @@ func (q *query) serviceName() []byte {
 	return name
 }
 
+// forget lets go of what q refers to: one that waits to be used again must not keep an old
+// policy in memory.
+func (q *query) forget() {
+	q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil
+}
+
 // parse fills q from packet, by the strict parser or by the full one. If it returns
 // false, reply is what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {

@@ -1,7 +1,6 @@
 package resolver
 
 import (
-	"telltale/blocklists"
 	"telltale/querylog"
 	"telltale/resolver/cache"
 	"telltale/resolver/listen"
@@ -46,7 +45,7 @@ func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
 		q.clientID = arrival.ClientID
 		s.prepare(&q.query, s.policy(), s.now())
 		s.serve(packet, &q.query, q.out, h, h)
-		q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil // an old policy must not stay in memory
+		q.forget()
 		s.streamQueries.Put(q)
 	})
 }

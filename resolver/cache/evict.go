@@ -112,13 +112,7 @@ func (s *shard) pushLocked(q *queue, at uint32) {
 // popLocked takes the record at the tail of q, which has one, out of it.
 func (s *shard) popLocked(q *queue) (at uint32) {
 	at = q.tail
-	q.tail = s.record(at).newer
-	if q.tail != 0 {
-		s.record(q.tail).older = 0
-	} else {
-		q.head = 0
-	}
-	q.count--
+	s.unlinkLocked(q, at)
 	return at
 }
 

@@ -14,7 +14,9 @@ import (
 
 type nowhere struct{}
 
-func (nowhere) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("nobody is there") }
+func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("nobody is there")
+}
 
 // An authority counts failures: after each one the next try comes later.
 func TestTriesThatFailComeLaterAndLater(t *testing.T) {
