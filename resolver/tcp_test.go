@@ -337,6 +337,23 @@ func TestConnectionsThatWaitForAnswersStay(t *testing.T) {
 	dnstest.WaitFor(t, func() bool { return s.Stats().Streams == 0 }, says("their places are free"))
 }
 
+// Who connects and asks nothing makes room before who has asked, however many come.
+func TestConnectionsThatAskedStay(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s, _ := startStreams(t, Options{Streams: 8}, unhurried)
+	asked := dialFrom(t, s, "127.0.0.10")
+	if !isServed(t, asked, "localhost.") {
+		t.Fatal("not served")
+	}
+	for i := range 32 {
+		dialFrom(t, s, fmt.Sprintf("127.0.0.%d", 50+i))
+	}
+	dnstest.WaitFor(t, func() bool { return s.Stats().StreamsReplaced == 25 }, says("the rest made room"))
+	if !isServed(t, asked, "localhost.") {
+		t.Error("a connection that was used made room for those that ask nothing")
+	}
+}
+
 // When all connections are taken, who has most of them makes room.
 func TestWhoHasMostConnectionsMakesRoom(t *testing.T) {
 	dnstest.CheckLeaks(t)

@@ -68,11 +68,35 @@ func (s *encryptedServer) held() int {
 }
 
 // ordinary asks as an ordinary client does, by UDP, on a connection by TLS that stays,
-// and on a new one now and then, until ctx ends. It returns how long answers took, and
-// what went wrong.
+// and on a new one now and then, until ctx ends. A query on a connection that the server
+// has closed meanwhile is asked again on a new one (RFC 7766, 6.2.4). It returns how long
+// answers took, and what went wrong.
 func (s *encryptedServer) ordinary(ctx context.Context) (took []time.Duration, failed []error) {
 	secure := &tls.Config{RootCAs: s.trusted, ServerName: "dns.example", NextProtos: []string{"dot"}}
+	byTLS := &dns.Client{Net: "tcp-tls", TLSConfig: secure, Timeout: patience}
 	var conn *dns.Conn
+	leave := func() {
+		if conn != nil {
+			conn.Close()
+		}
+		conn = nil
+	}
+	defer leave()
+	askByTLS := func(m *dns.Msg) (err error) {
+		for kept := true; kept; {
+			if kept = conn != nil; !kept {
+				if conn, err = byTLS.Dial(s.encrypted.String()); err != nil {
+					conn = nil
+					return err
+				}
+			}
+			if _, _, err = byTLS.ExchangeWithConn(m, conn); err == nil {
+				return nil
+			}
+			leave()
+		}
+		return err
+	}
 	for n := 0; ctx.Err() == nil; n++ {
 		m := new(dns.Msg).SetQuestion("localhost.", dns.TypeA)
 		began := time.Now()
@@ -80,24 +104,16 @@ func (s *encryptedServer) ordinary(ctx context.Context) (took []time.Duration, f
 		switch {
 		case n%4 != 0:
 			_, _, err = (&dns.Client{Timeout: patience}).Exchange(m, s.addr.String())
+		case n%40 == 0:
+			leave()
+			err = askByTLS(m)
 		default:
-			if conn == nil || n%40 == 0 {
-				if conn != nil {
-					conn.Close()
-				}
-				if conn, err = (&dns.Client{Net: "tcp-tls", TLSConfig: secure, Timeout: patience}).Dial(s.encrypted.String()); err != nil {
-					break
-				}
-			}
-			_, _, err = (&dns.Client{Net: "tcp-tls", Timeout: patience}).ExchangeWithConn(m, conn)
+			err = askByTLS(m)
 		}
 		if took = append(took, time.Since(began)); err != nil {
-			failed, conn = append(failed, fmt.Errorf("query %d: %w", n, err)), nil
+			failed = append(failed, fmt.Errorf("query %d: %w", n, err))
 		}
 		time.Sleep(5 * time.Millisecond)
-	}
-	if conn != nil {
-		conn.Close()
 	}
 	return took, failed
 }

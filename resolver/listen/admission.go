@@ -38,7 +38,8 @@ func newStreams(limit int, times StreamTimes, stats *counters) *streams {
 type place struct {
 	account  netip.Addr   // whom it counts for: its client; none for all who may not ask
 	isProxy  bool         // it is used for many clients, and no client's part bounds it
-	used     atomic.Int64 // when a query came or an answer went last, Unix nanoseconds
+	opened   int64        // when it was opened, Unix nanoseconds
+	used     atomic.Int64 // when a query came or an answer went last, Unix nanoseconds; before, opened
 	waits    func() bool  // its client waits for an answer
 	stopRead func()
 	closer   io.Closer
@@ -49,7 +50,23 @@ type place struct {
 func (p *place) init(conn net.Conn, waits func() bool) {
 	p.closer, p.waits = rawOf(conn), waits
 	p.stopRead = func() { conn.SetReadDeadline(time.Unix(1, 0)) }
-	p.used.Store(time.Now().UnixNano())
+	p.opens()
+}
+
+func (p *place) opens() {
+	p.opened = time.Now().UnixNano()
+	p.used.Store(p.opened)
+}
+
+// before reports whether p makes room rather than other, whose client has as many
+// connections: one that was never used before all that were, then the one that was
+// used last before the other.
+func (p *place) before(other *place) bool {
+	mine, its := p.used.Load(), other.used.Load()
+	if unused := mine == p.opened; unused != (its == other.opened) {
+		return unused
+	}
+	return mine < its
 }
 
 // rawOf returns what a connection of TLS is on: closing that says nothing to the
@@ -115,15 +132,15 @@ func (t *streams) makeRoom() bool {
 }
 
 // longestIdleLocked returns, of the connections that may be taken and whose clients
-// wait for no answer, one of the client that has most, the one that was used last
-// before all others; nil if there is none.
+// wait for no answer, one of the client that has most: one that was never used, else
+// the one that was used last before all others; nil if there is none.
 func (t *streams) longestIdleLocked(may func(*place) bool) (found *place) {
 	for p := range t.open {
 		if !may(p) || p.waits() {
 			continue
 		}
 		if found == nil || t.clients[p.account] > t.clients[found.account] ||
-			t.clients[p.account] == t.clients[found.account] && p.used.Load() < found.used.Load() {
+			t.clients[p.account] == t.clients[found.account] && p.before(found) {
 			found = p
 		}
 	}

@@ -147,7 +147,7 @@ func (ql *quicListener) admit(ctx context.Context, info *quic.ClientInfo) (conte
 	c := &quicConn{}
 	c.closer, c.stopRead = c, func() {}
 	c.waits = func() bool { return c.conn.Load() == nil || c.asking.Load() > 0 }
-	c.used.Store(time.Now().UnixNano())
+	c.opens()
 	client := addrPortOf(info.RemoteAddr)
 	if !ql.l.admit(&c.place, client.Addr()) {
 		return nil, errNoRoom
