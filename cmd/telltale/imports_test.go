@@ -60,7 +60,7 @@ var mayImport = map[string]string{
 	"resolver/packets":           "golang.org/x/sys",
 	"resolver/rebind":            "dnswire golang.org/x/net",
 	"resolver/upstream":          "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
-	"resolver/listen/certs/acme": "atomicfile github.com/miekg/dns golang.org/x/crypto",
+	"resolver/listen/certs/acme": "atomicfile resolver/listen/certs github.com/miekg/dns golang.org/x/crypto",
 
 	"watch": "github.com/fsnotify/fsnotify",
 

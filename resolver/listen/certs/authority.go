@@ -74,12 +74,9 @@ func ReadRoot(file string) (*x509.Certificate, error) {
 }
 
 func readRoot(file string) (*root, error) {
-	text, mode, err := readFile(file)
+	text, err := ReadSecret(file, false)
 	if err != nil {
 		return nil, fmt.Errorf("local authority: %w", err)
-	}
-	if mode&0o077 != 0 {
-		return nil, fmt.Errorf("local authority %s: its mode is %04o, so that others can read or change it: run chmod 0600 %[1]s", file, mode)
 	}
 	pair, err := tls.X509KeyPair(text, text)
 	if err == nil && !pair.Leaf.IsCA {

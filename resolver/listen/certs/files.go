@@ -50,14 +50,11 @@ func (f Files) load() (read contents, parsed *tls.Certificate, err error) {
 	if err != nil {
 		return read, nil, fmt.Errorf("certificate: %w", err)
 	}
-	key, mode, err := readFile(f.Key)
+	key, err := ReadSecret(f.Key, true)
 	if err != nil {
 		return read, nil, fmt.Errorf("private key: %w", err)
 	}
 	read = contents{sha256.Sum256(certificate), sha256.Sum256(key)}
-	if mode&0o027 != 0 {
-		return read, nil, fmt.Errorf("private key %s: its mode is %04o, so that others can read or change it: run chmod 0600 %[1]s (or 0640, for a group of its own)", f.Key, mode)
-	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
 		return read, nil, f.explain(certificate, key, err)
@@ -100,6 +97,21 @@ func holds(text []byte, typ string) bool {
 		}
 	}
 	return false
+}
+
+// ReadSecret returns what a regular file holds that nobody else may read or change, of
+// at most 1 MiB. Where group is set, its group may read it.
+func ReadSecret(file string, group bool) ([]byte, error) {
+	text, mode, err := readFile(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case group && mode&0o027 != 0:
+		return nil, fmt.Errorf("%s: its mode is %04o, so that others can read or change it: run chmod 0600 %[1]s (or 0640, for a group of its own)", file, mode)
+	case !group && mode&0o077 != 0:
+		return nil, fmt.Errorf("%s: its mode is %04o, so that others can read or change it: run chmod 0600 %[1]s", file, mode)
+	}
+	return text, nil
 }
 
 // readFile returns what a regular file holds, and its mode at that time.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"telltale/resolver/listen/certs"
 )
 
 // A Hook is a program that puts records in place: it is called as
@@ -65,14 +66,7 @@ var clause = regexp.MustCompile(`(?s)^\s*key\s+"?([^"\s{;]+)"?\s*\{\s*algorithm\
 
 // ReadTSIGKey reads a file as tsig-keygen of BIND writes it.
 func ReadTSIGKey(file string) (k TSIGKey, err error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return k, err
-	}
-	if mode := info.Mode().Perm(); mode&0o027 != 0 {
-		return k, fmt.Errorf("%s: its mode is %04o, so that others can read or change it: run chmod 0600 %[1]s", file, mode)
-	}
-	text, err := os.ReadFile(file)
+	text, err := certs.ReadSecret(file, true)
 	if err != nil {
 		return k, err
 	}

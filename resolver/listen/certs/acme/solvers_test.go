@@ -202,6 +202,9 @@ func TestKeysOfTSIG(t *testing.T) {
 	if k, err := ReadTSIGKey(file); err != nil || k.Name != "k." {
 		t.Errorf("%+v, %v", k, err)
 	}
+	if _, err := ReadTSIGKey(filepath.Dir(file)); err == nil || !strings.Contains(err.Error(), "not a file") {
+		t.Errorf("a directory: %v", err)
+	}
 }
 
 // FuzzTSIGKey finds that what is taken for a key can be used as one.
