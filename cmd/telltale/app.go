@@ -96,7 +96,8 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err := a.openCatalogue(cfg); err != nil {
 		return nil, err
 	}
-	if a.lists, err = blocklists.Open(a.listOptions(cfg)); err != nil {
+	a.named = a.deviceNames(cfg)
+	if a.lists, err = blocklists.Open(a.listOptions(cfg, a.named)); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(a.openACME(cfg), a.openCertificates(cfg)); err != nil {

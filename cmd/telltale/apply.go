@@ -180,11 +180,22 @@ func (a *app) applyLists() error {
 // the shipped ones.
 func (a *app) configureLists(cfg *config.Config) error {
 	before := a.chooseEdition(cfg)
-	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+	if err := a.configure(cfg); err != nil {
 		a.edition.Store(before)
 		return err
 	}
 	a.tellEdition(before)
+	return nil
+}
+
+// configure puts the lists of settings in force, with the edition chosen, and with the
+// names that devices have now.
+func (a *app) configure(cfg *config.Config) error {
+	named := a.deviceNames(cfg)
+	if err := a.lists.Configure(a.listOptions(cfg, named)); err != nil {
+		return err
+	}
+	a.named = named
 	return nil
 }
 
@@ -195,12 +206,11 @@ func (a *app) keepLastGood(cfg *config.Config) {
 	}
 }
 
-// listOptions are those of the running lists.
-func (a *app) listOptions(cfg *config.Config) blocklists.Options {
+// listOptions are those of the running lists. named are hosts lines of devices.
+func (a *app) listOptions(cfg *config.Config, named string) blocklists.Options {
 	o := listOptions(cfg, a.cfg.Load(), a.groups, a.edition.Load())
 	o.Subscribed = subscribed(a.subscriptions)
-	a.named = a.deviceNames(cfg)
-	o.Local = localLists(cfg, a.named)
+	o.Local = localLists(cfg, named)
 	o.Report, o.Logger = a.log.Report, a.logger
 	return o
 }

@@ -70,7 +70,7 @@ func (a *app) changeRule(r web.Rule, remove bool) (web.Change, error) {
 	if err != nil {
 		return c, mayNotWrite(cfg.Lists.Dir, err)
 	}
-	if err := a.lists.Configure(a.listOptions(cfg)); err != nil {
+	if err := a.configure(cfg); err != nil {
 		return c, fmt.Errorf("%s is written, but not in force: %w", c.File, err)
 	}
 	return c, nil

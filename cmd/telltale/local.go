@@ -145,5 +145,5 @@ func (a *app) applyDeviceNames() error {
 	if a.deviceNames(cfg) == a.named {
 		return nil
 	}
-	return a.lists.Configure(a.listOptions(cfg))
+	return a.configure(cfg)
 }
