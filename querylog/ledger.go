@@ -14,13 +14,14 @@ const (
 	KindRetention = "retention" // rows were deleted
 	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
 	KindSuspended = "suspended" // the process did not run between Since and Until
+	KindAttempts  = "attempts"  // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
 
 // Kinds are all kinds of events that there are, in the order in which
 // docs/querylog.md explains them.
 var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
-	KindRetention, KindMigration,
+	KindRetention, KindMigration, KindAttempts,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",

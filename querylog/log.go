@@ -101,12 +101,19 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		return nil, err
 	}
 	s.open()
-	l.addEvent(Event{Kind: KindStart, Subject: o.Program, Detail: fmt.Sprintf("process %d", os.Getpid())})
+	detail := fmt.Sprintf("process %d", os.Getpid())
+	if o.Off {
+		detail += detailOff
+	}
+	l.addEvent(Event{Kind: KindStart, Subject: o.Program, Detail: detail})
 	j.flush()
 	go s.run()
 	go j.run()
 	return l, nil
 }
+
+// detailOff ends the detail of a start where no lookups are kept: Coverage reads it.
+const detailOff = "; no lookups are kept"
 
 // Append takes lookups. It copies what it keeps and does not allocate but to
 // grow; where memory runs short it counts more coarsely.

@@ -84,7 +84,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			checkTops(t, dir, f, norm, all)
 		}
 		r, _ := OpenReader(dir)
-		listed, unlisted, err := r.Coverage(context.Background())
+		listed, unlisted, err := r.OldestRows(context.Background())
 		if end := start.Add(windowMin); err != nil || listed.Before(start) || listed.After(end) || unlisted.Before(start) || unlisted.After(end) {
 			t.Errorf("got rows from %v and %v on, and %v; want both within the first window from %v on", listed, unlisted, err, start)
 		}

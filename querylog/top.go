@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -207,37 +206,4 @@ func (t *TopRow) Add(u TopRow) {
 	if !u.Last.Before(t.Last.Time) {
 		t.Last, t.Label = u.Last, cmp.Or(u.Label, t.Label)
 	}
-}
-
-// Coverage returns the time of the oldest row of listed names and of all others;
-// zero where there is none. What was asked before is not, or no longer, in rows.
-func (r *Reader) Coverage(ctx context.Context) (listed, unlisted time.Time, err error) {
-	s, err := r.look(ctx, nil)
-	if err != nil {
-		return listed, unlisted, err
-	}
-	defer s.close()
-	for i, t := range []*time.Time{&listed, &unlisted} {
-		for _, db := range s.databases() {
-			first, err := db.number(`SELECT first FROM ` + rowTables[i] + ` ORDER BY id LIMIT 1`)
-			if err != nil {
-				return listed, unlisted, cmp.Or(ctx.Err(), err)
-			}
-			if at := fromMilli(first); t.IsZero() || !at.IsZero() && at.Before(*t) {
-				*t = at
-			}
-		}
-	}
-	for _, p := range s.open {
-		for _, e := range p.entries {
-			t := &unlisted
-			if e.listed() {
-				t = &listed
-			}
-			if first := fromMilli(e.First); t.IsZero() || first.Before(*t) {
-				*t = first
-			}
-		}
-	}
-	return listed, unlisted, nil
 }

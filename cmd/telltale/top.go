@@ -173,7 +173,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 
 // sayPeriod says which period was counted, and where rows do not go back as far.
 func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *querylog.Filter) error {
-	listed, unlisted, err := l.Coverage(ctx)
+	listed, unlisted, err := l.OldestRows(ctx)
 	if err != nil {
 		return err
 	}
