@@ -114,9 +114,12 @@ type Upstream struct {
 	TrustAD   bool          `key:"trust_ad"`      // its AD bit is passed on to clients that ask for it
 }
 
-// A Forward is zones whose names are asked of servers of their own alone.
+// A Forward is zones whose names are asked of servers of their own alone, by everybody or
+// by the devices and groups it names.
 type Forward struct {
-	Zones     []string        `key:"zones,zone"` // domains as in Rebind.Allow, or prefixes
+	Zones     []string        `key:"zones,zone"`   // domains as in Rebind.Allow, or prefixes; none: all names of Devices and Groups
+	Devices   []string        `key:"devices,name"` // names of Config.Devices
+	Groups    []string        `key:"groups,name"`  // names of Config.Groups
 	Upstreams []ServerAddress `key:"upstreams"`
 }
 

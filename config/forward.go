@@ -72,20 +72,25 @@ func zoneOf(labels []string) string {
 var neverForwarded = []string{"localhost", "invalid", "onion", "alt", "resolver.arpa"}
 
 func (c *Config) checkForward(d *decoding) {
-	first := make(map[string]string)
+	first, some := make(map[string]string), 0 // by domain and client
 	for i := range c.Forward {
 		f, key := &c.Forward[i], fmt.Sprintf("forward[%d]", i)
-		if len(f.Zones) == 0 && !d.wrong(key+".zones") {
-			d.mistake(key, "no zones", "at least one domain or prefix in each entry")
+		if len(f.Zones) == 0 && !f.IsForSome() && !d.wrong(key+".zones") {
+			d.mistake(key, "no zones", "at least one domain or prefix in each entry that is for everybody; without, devices or groups whose names are all asked there")
+		}
+		if f.IsForSome() {
+			some++
+		}
+		c.checkForwardClients(d, f, key)
+		if len(f.Zones) == 0 {
+			uniqueZone(d, first, f, "", key, "all names")
 		}
 		for k, zone := range f.Zones {
 			at := fmt.Sprintf("%s.zones[%d]", key, k)
 			for _, domain := range domainsOf(zone) {
-				if other, taken := first[domain]; taken {
-					d.mistake(at, "found "+quote(zone)+" a second time, first as "+other, "each zone once")
+				if !uniqueZone(d, first, f, domain, at, quote(zone)) {
 					break
 				}
-				first[domain] = at
 			}
 			for _, never := range neverForwarded {
 				if zone == never || strings.HasSuffix(zone, "."+never) {
@@ -94,6 +99,76 @@ func (c *Config) checkForward(d *decoding) {
 			}
 		}
 		c.checkForwardUpstreams(d, f, key)
+	}
+	if some > mostForSome {
+		d.mistake("forward", fmt.Sprintf("%d entries with devices or groups", some), fmt.Sprintf("at most %d of them", mostForSome))
+	}
+}
+
+// mostForSome is how many entries may name devices or groups: upstream.MostViews.
+const mostForSome = 100
+
+// IsForSome reports whether f is for the devices and groups it names, and nobody else.
+func (f *Forward) IsForSome() bool { return len(f.Devices)+len(f.Groups) > 0 }
+
+// clients returns whom f is for, in words; "" for everybody.
+func (f *Forward) clients() []string {
+	if !f.IsForSome() {
+		return []string{""}
+	}
+	return f.For()
+}
+
+// For returns whom alone f is for, in words; nil for everybody.
+func (f *Forward) For() (all []string) {
+	for _, name := range f.Devices {
+		all = append(all, "device "+name)
+	}
+	for _, name := range f.Groups {
+		all = append(all, "group "+name)
+	}
+	return all
+}
+
+// uniqueZone reports a domain that another entry has for the same clients, and returns
+// false then.
+func uniqueZone(d *decoding, first map[string]string, f *Forward, domain, at, found string) bool {
+	for _, who := range f.clients() {
+		place := domain + " " + who
+		if other, taken := first[place]; taken {
+			if who != "" {
+				found += " for " + who
+			}
+			d.mistake(at, "found "+found+" a second time, first as "+other, "each zone once")
+			return false
+		}
+		first[place] = at
+	}
+	return true
+}
+
+// checkForwardClients finds names of devices and groups that there are none of.
+func (c *Config) checkForwardClients(d *decoding, f *Forward, key string) {
+	var devices, groups []string
+	for i := range c.Devices {
+		devices = append(devices, c.Devices[i].Name)
+	}
+	for i := range c.Groups {
+		groups = append(groups, c.Groups[i].Name)
+	}
+	for _, part := range []struct {
+		key          string
+		names, known []string
+	}{{"devices", f.Devices, devices}, {"groups", f.Groups, groups}} {
+		for k, name := range part.names {
+			at := fmt.Sprintf("%s.%s[%d]", key, part.key, k)
+			if name == "" || slices.Contains(part.known, name) || d.wrong(part.key) {
+				continue
+			}
+			d.mistakes.add(Mistake{
+				Key: at, Where: d.place(at), Found: "found " + quote(name), Expected: "the name of an entry of " + part.key, Nearest: nearest(name, part.known),
+			})
+		}
 	}
 }
 

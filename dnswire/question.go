@@ -61,6 +61,10 @@ type Question struct {
 	Keepalive uint16 // how long the connection may be idle, in units of 100 ms; 0: not said
 	PadTo     uint16 // the reply's size is made a multiple of it; 0: not padded
 
+	// View is the number of the servers that answer the client where those are not the ones
+	// that everybody is answered by; 0: they are. No packet says it: ParseQuestion clears it.
+	View uint8
+
 	cookie    [40]byte // the COOKIE option as sent
 	cookieLen uint8
 	raw       []byte // the question section as sent, so a reply can echo its case
@@ -84,7 +88,7 @@ func ParseQuestion(packet []byte, q *Question) error {
 	q.RD = packet[2]&1 != 0
 	q.AD, q.CD = packet[3]&0x20 != 0, packet[3]&0x10 != 0
 	q.UDPSize, q.EDNS, q.DO, q.cookieLen = minUDPSize, false, false, 0
-	q.AsksKeepalive, q.HasPadding, q.Keepalive, q.PadTo = false, false, 0, 0
+	q.AsksKeepalive, q.HasPadding, q.Keepalive, q.PadTo, q.View = false, false, 0, 0, 0
 	q.raw, q.Type, q.Class = nil, 0, 0
 
 	if packet[2]>>3&0xf != 0 {

@@ -31,6 +31,7 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.Source) {
 	q.group = q.memberOf()
 	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group)
+	q.View = s.viewOf(q, &q.Name, false)
 	if r := s.reverse64(q); r != nil {
 		return s.answerBy(dst, q, r)
 	}
@@ -84,7 +85,7 @@ func (s *Server) answerFrom(dst []byte, q *query, e *cache.Entry, source querylo
 			return reply, querylog.FromPolicy
 		}
 	}
-	if e.Private && s.mayLeadInside(&q.Name, e) == rebind.Refused {
+	if e.Private && s.mayLeadInside(q, &q.Name, e) == rebind.Refused {
 		return s.refuseRebind(dst, q), querylog.FromRebind
 	}
 	if e.Rcode == dnswire.NXDomain && q.policy.HasAnswersBelow(&q.Name) {

@@ -67,11 +67,11 @@ func (s *Server) keepLate(q *dnswire.Question, a *upstream.Answer) {
 // keep puts e into the cache, unless from, which gave it, is not asked for such a name
 // any more. from is nil for a failure of all.
 func (s *Server) keep(q *dnswire.Question, e *cache.Entry, from *upstream.Upstream) {
-	if from != nil && !s.upstreams.Asks(from, &q.Name) {
+	if from != nil && !s.upstreams.Asks(from, q) {
 		return
 	}
 	s.cache.Put(q, e)
-	if from != nil && !s.upstreams.Asks(from, &q.Name) {
+	if from != nil && !s.upstreams.Asks(from, q) {
 		s.cache.Flush() // the change came in between, and may have flushed before
 	}
 }

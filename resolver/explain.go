@@ -71,7 +71,7 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 		return nil, err
 	}
 	story := &Story{Began: time.Now(), Lists: q.policy.Decide(&q.Name, q.Type, q.memberOf())}
-	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action)
+	story.Special = s.Special(&q.Name, q.Type, story.Lists.Action, q.device())
 	reply, source := s.answerNow(nil, q)
 	e, ok := s.fromCache(q.asked(), q.received, nil)
 	if !ok {
@@ -152,7 +152,7 @@ func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
 		}
 	}
 	if e.Private {
-		story.Rebind = s.mayLeadInside(&q.asked().Name, e)
+		story.Rebind = s.mayLeadInside(q, &q.asked().Name, e)
 	}
 }
 

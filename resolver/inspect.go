@@ -16,6 +16,7 @@ import (
 // A CachedAnswer is what the cache has of a question, for people.
 type CachedAnswer struct {
 	Question dnswire.Question // Type is 0 where it is the answer for all types of the name
+	For      []string         // for whom alone it is, see upstream.Forward; none: everybody
 	State    cache.State
 	Left     time.Duration // until its time is over; negative: since then
 	Stored   time.Time
@@ -30,7 +31,7 @@ func (s *Server) Cached(name *dnswire.Name) []CachedAnswer {
 	now := s.now()
 	var all []CachedAnswer
 	s.cache.Items(name, now, func(it *cache.Item) bool {
-		a := CachedAnswer{Question: it.Question, State: it.State, Left: it.Left, Stored: it.StoredAt, Hits: it.Hits, Rcode: it.Rcode, EDE: it.EDE}
+		a := CachedAnswer{Question: it.Question, For: s.upstreams.For(it.Question.View), State: it.State, Left: it.Left, Stored: it.StoredAt, Hits: it.Hits, Rcode: it.Rcode, EDE: it.EDE}
 		age := uint32(max(now.Sub(it.StoredAt), 0) / time.Second)
 		for _, off := range it.TTLs {
 			ttl := binary.BigEndian.Uint32(it.Wire[off:])
@@ -46,7 +47,7 @@ func (s *Server) Cached(name *dnswire.Name) []CachedAnswer {
 		return true
 	})
 	slices.SortFunc(all, func(a, b CachedAnswer) int {
-		return cmp.Or(cmp.Compare(a.Question.Type, b.Question.Type), cmp.Compare(dnssecBits(&a.Question), dnssecBits(&b.Question)))
+		return cmp.Or(cmp.Compare(a.Question.Type, b.Question.Type), cmp.Compare(a.Question.View, b.Question.View), cmp.Compare(dnssecBits(&a.Question), dnssecBits(&b.Question)))
 	})
 	return all
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"telltale/atomicfile"
@@ -29,12 +30,13 @@ import (
 //	synchronised       1: whether the wall clock was
 //	boot               1, and so many: what names the boot
 //	upstreams          32: SHA-256 of whom was asked, see keptUpstreams
-//	answers            each: flags 1, age 8 (ms), EDE 2, its text 1 and so many, the reply 2 and so many
+//	answers            each: flags 1, place 1, age 8 (ms), EDE 2, its text 1 and so many, the reply 2 and so many
 //	end                1: 0xff
 //	SHA-256            32: of all before
 //
-// Numbers are little-endian. A change of it has another magic.
-const keptMagic = "telltale answers 1\n"
+// The place is that of whose servers gave the answer among the Forwards for some devices,
+// from 1; 0: it is for everybody. Numbers are little-endian. A change of it has another magic.
+const keptMagic = "telltale answers 2\n"
 
 const (
 	keptDO     = 1
@@ -121,6 +123,7 @@ func parseKept(text []byte) (*keptFile, error) {
 // A keptAnswer is one answer of a file.
 type keptAnswer struct {
 	flags byte
+	place int           // of whom it is from, see keptMagic
 	age   time.Duration // when the file was written
 	ede   dnswire.EDE
 	wire  []byte
@@ -146,6 +149,7 @@ func (k *keptFile) each(yield func(*keptAnswer)) error {
 		if a.flags == keptEnd {
 			return nil
 		}
+		a.place = int(take(1)[0])
 		a.age = time.Duration(binary.LittleEndian.Uint64(take(8))) * time.Millisecond
 		a.ede.Code = binary.LittleEndian.Uint16(take(2))
 		a.ede.Text = string(take(int(take(1)[0])))
@@ -185,14 +189,18 @@ func (a *keptAnswer) entry(sz *dnswire.Sanitizer, stored time.Time) (q dnswire.Q
 // restore puts the answers of a file that was written so long before now into the
 // cache, and returns how many. What is known by now stays.
 func (s *Server) restore(k *keptFile, down time.Duration) (n int, err error) {
-	now := s.now()
+	now, places := s.now(), s.upstreams.Places()
 	var sz dnswire.Sanitizer
 	err = k.each(func(a *keptAnswer) {
 		age := a.age + down
-		if age < 0 || age > maxKeptAge {
+		if age < 0 || age > maxKeptAge || a.place > len(places) {
 			return
 		}
-		if q, e, ok := a.entry(&sz, now.Add(-age)); ok && s.cache.Peek(&q) == nil {
+		q, e, ok := a.entry(&sz, now.Add(-age))
+		if a.place > 0 {
+			q.View = places[a.place-1]
+		}
+		if ok && s.cache.Peek(&q) == nil {
 			s.cache.Put(&q, e)
 			n++
 		}
@@ -207,7 +215,7 @@ const maxKeptAge = 5 * 24 * time.Hour
 func (s *Server) keptUpstreams() [sha256.Size]byte {
 	h := sha256.New()
 	for _, u := range s.upstreams.Status() {
-		fmt.Fprintf(h, "%q %q %v\n", u.ID, u.Zones, u.TrustAD)
+		fmt.Fprintf(h, "%q %q %q %v\n", u.ID, u.Zones, u.For, u.TrustAD)
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
@@ -267,27 +275,31 @@ func (s *Server) encodeAnswers(w *bufio.Writer) {
 	b = append(b, synchronised, byte(len(boot)))
 	b = append(b, boot...)
 	b = append(b, upstreams[:]...)
-	now := s.now()
+	now, places := s.now(), s.upstreams.Places()
 	s.cache.Items(nil, now, func(it *cache.Item) bool {
-		if it.State == cache.Failure || it.State == cache.Over || it.Wire == nil {
+		place := 0
+		if view := it.Question.View; view != 0 {
+			place = slices.Index(places, view) + 1
+		}
+		if it.State == cache.Failure || it.State == cache.Over || it.Wire == nil || place == 0 && it.Question.View != 0 {
 			return true
 		}
 		w.Write(b)
-		b = appendKept(b[:0], it, now)
+		b = appendKept(b[:0], it, byte(place), now)
 		return true
 	})
 	w.Write(append(b, keptEnd))
 }
 
 // appendKept appends one answer.
-func appendKept(b []byte, it *cache.Item, now time.Time) []byte {
+func appendKept(b []byte, it *cache.Item, place byte, now time.Time) []byte {
 	flags := byte(0)
 	for i, is := range [...]bool{it.Question.DO, it.Question.CD, it.AD, it.Inside} { // keptDO and so on
 		if is {
 			flags |= 1 << i
 		}
 	}
-	b = append(b, flags)
+	b = append(b, flags, place)
 	b = binary.LittleEndian.AppendUint64(b, uint64(max(now.Sub(it.StoredAt), 0).Milliseconds()))
 	b = binary.LittleEndian.AppendUint16(b, it.EDE.Code)
 	text := it.EDE.Text[:min(len(it.EDE.Text), 0xff)]

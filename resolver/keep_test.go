@@ -258,7 +258,7 @@ func TestDamagedFileOfAnswers(t *testing.T) {
 	}
 	for name, text := range map[string][]byte{
 		"empty": {}, "cut": good[:len(good)-1], "longer": append(slices.Clone(good), 0), "another file": []byte(strings.Repeat("nothing of ours\n", 100)),
-		"another version": resealed([]byte("telltale answers 2\n")), "a head alone": resealed([]byte(keptMagic)),
+		"another version": resealed([]byte("telltale answers 1\n")), "a head alone": resealed([]byte(keptMagic)),
 		"no end": resealed(good[:len(good)-sha256.Size-1]), "too long": bytes.Repeat([]byte{0}, 1<<21),
 	} {
 		b.said.text.Store(nil)
@@ -324,7 +324,7 @@ func FuzzKeptAnswers(f *testing.F) {
 	h.teach("www.example.", dns.TypeHTTPS, `www.example. 300 IN HTTPS 1 . ipv4hint="192.0.2.1"`, false)
 	var b []byte
 	h.s.cache.Items(nil, h.now, func(it *cache.Item) bool {
-		b = append(b, appendKept(nil, it, h.now)...)
+		b = append(b, appendKept(nil, it, 0, h.now)...)
 		return true
 	})
 	f.Add(b)

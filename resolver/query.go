@@ -63,15 +63,19 @@ type replyWriter interface {
 
 // memberOf returns who asks, as far as the lists care.
 func (q *query) memberOf() blocklists.Group {
-	settings := uint16(0)
-	if q.binding != nil {
-		settings = q.binding.Group
-	}
-	g := q.policy.GroupOf(settings, q.path.Client.Addr())
+	g := q.policy.GroupOf(q.device(), q.path.Client.Addr())
 	if q.transport != querylog.UDP {
 		g = g.OverStream()
 	}
 	return g
+}
+
+// device returns the number of the settings that who asks has; 0: none of its own.
+func (q *query) device() uint16 {
+	if q.binding == nil {
+		return 0
+	}
+	return q.binding.Group
 }
 
 // asked returns the question that q waits for: its own, or that to which rules lead.

@@ -63,9 +63,10 @@ func (s *Server) lead(q *query, r *redirection, target []byte, ttl uint32) bool 
 		}
 		r.aliases = append(r.aliases, alias{target, ttl})
 		r.verdict = q.policy.Decide(&r.question.Name, q.Type, q.group)
-		r.special = s.Special(&r.question.Name, q.Type, r.verdict.Action)
+		r.special = s.Special(&r.question.Name, q.Type, r.verdict.Action, q.device())
 		if r.special.Rule != 0 || !redirects(q.policy, r.verdict, q.Type) {
 			r.private = r.special.Reply == PrivateOnly
+			r.question.View = s.viewOf(q, &r.question.Name, r.private)
 			return true
 		}
 		record := q.policy.Records(r.verdict, q.Type)[0]
@@ -139,7 +140,7 @@ func (s *Server) answerRedirected(dst []byte, q *query, r *redirection, e *cache
 	if v.Action == blocklists.Block {
 		return s.blockRedirect(dst, q, v, by.alias), querylog.FromPolicy
 	}
-	if q.verdict.Class != blocklists.OwnRule && e.Private && s.mayLeadInside(&r.question.Name, e) == rebind.Refused {
+	if q.verdict.Class != blocklists.OwnRule && e.Private && s.mayLeadInside(q, &r.question.Name, e) == rebind.Refused {
 		return s.refuseRebind(dst, q), querylog.FromRebind
 	}
 	if e.IsFailure() {

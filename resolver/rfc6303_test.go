@@ -9,6 +9,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
+	"telltale/resolver/upstream"
 )
 
 // zonesOfRFC6303 are all zones of RFC 6303, 4.1 to 4.6, those that RFC 7793 adds, and
@@ -44,10 +45,10 @@ func TestAllZonesOfRFC6303StayInTheNetwork(t *testing.T) {
 				if one := strings.HasSuffix(zone, strings.Repeat("0.", 31)+"ip6.arpa"); one && (name != zone || zone[0] == '1' && typ == dns.TypePTR) {
 					continue // one address has no names below, and that of localhost is answered here
 				}
-				if got := SpecialOf(&n, typ, blocklists.Pass, &Settings{}, true, nil); got.Reply != PrivateOnly {
+				if got := SpecialOf(&n, typ, blocklists.Pass, &Settings{}, true, upstream.DeviceZones{}); got.Reply != PrivateOnly {
 					t.Errorf("%s %s with a private upstream: %+v, want that only such are asked", name, dns.TypeToString[typ], got)
 				}
-				if got := SpecialOf(&n, typ, blocklists.Pass, &Settings{}, false, nil); got.Rule == 0 || got.Reply != NameError {
+				if got := SpecialOf(&n, typ, blocklists.Pass, &Settings{}, false, upstream.DeviceZones{}); got.Rule == 0 || got.Reply != NameError {
 					t.Errorf("%s %s without one: %+v, want NXDOMAIN", name, dns.TypeToString[typ], got)
 				}
 			}
@@ -62,7 +63,7 @@ func TestAllZonesOfRFC6303StayInTheNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := SpecialOf(&n, dns.TypePTR, blocklists.Pass, &Settings{}, true, nil); got != (Special{}) {
+		if got := SpecialOf(&n, dns.TypePTR, blocklists.Pass, &Settings{}, true, upstream.DeviceZones{}); got != (Special{}) {
 			t.Errorf("%s: %+v, want that it is asked of anybody", name, got)
 		}
 	}

@@ -211,8 +211,17 @@ func (s *Server) SetForwards(forwards []upstream.Forward) error {
 	return nil
 }
 
-// Zone returns the zone with servers of its own that name is in; nil for none.
-func (s *Server) Zone(name *dnswire.Name) *upstream.Zone { return s.upstreams.Zones().Find(name) }
+// Zones returns the zones with servers of their own as a device has them, by its settings.
+func (s *Server) Zones(device uint16) upstream.DeviceZones { return s.upstreams.Zones().Of(device) }
+
+// viewOf returns the number of what answers q for a name, its own or the one it is led to.
+func (s *Server) viewOf(q *query, name *dnswire.Name, private bool) uint8 {
+	device := q.device()
+	if device == 0 {
+		return 0
+	}
+	return s.upstreams.View(device, name, private)
+}
 
 // forgetAnswers forgets what upstreams have said, and are about to say to who asks
 // already: who asks from now on has the answers of those that are asked now.

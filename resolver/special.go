@@ -78,8 +78,8 @@ func (r SpecialReply) String() string {
 // lists decide of it: a local record of the user's own is stronger than what we
 // would make up for a private zone, and weaker than names that are never real.
 // Private says whether there is an upstream with a private address to ask, and
-// forwarded which zones have servers of their own: the user wants those asked.
-func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded *upstream.Zones) Special {
+// forwarded which zones have servers of their own for the device: the user wants those asked.
+func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded upstream.DeviceZones) Special {
 	local := lists == blocklists.Answer
 	switch tld := name.Suffix(1); {
 	case bytes.Equal(tld, wireLocalhost):
@@ -113,7 +113,7 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 // specialOfArpa is SpecialOf for resolver.arpa (RFC 9462, 8.2), home.arpa
 // (RFC 8375) and the reverse zones of private addresses (RFC 6303), which do not
 // exist where nobody private can be asked and they are not forwarded.
-func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded *upstream.Zones) Special {
+func specialOfArpa(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Settings, private bool, forwarded upstream.DeviceZones) Special {
 	rule := blocklists.SpecialPrivateReverse
 	switch {
 	case bytes.Equal(name.Suffix(2), wireResolverArpa):

@@ -7,9 +7,9 @@ import (
 	"telltale/dnswire"
 )
 
-// Special is SpecialOf by what is in force now.
-func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Action) Special {
-	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(), s.upstreams.Zones())
+// Special is SpecialOf by what is in force now, for a device by its settings.
+func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Action, device uint16) Special {
+	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(device), s.upstreams.Zones().Of(device))
 }
 
 // answerSpecial appends the reply to a name that has a meaning of its own, and
@@ -18,7 +18,7 @@ func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
 	if q.Type == dnswire.TypeHINFO && s.upstreams.IsProbe(q.Name.Wire()) {
 		return s.negative(dst, q, blocklists.SpecialServer, dnswire.NXDomain), true
 	}
-	switch special := s.Special(&q.Name, q.Type, q.verdict.Action); special.Reply {
+	switch special := s.Special(&q.Name, q.Type, q.verdict.Action, q.device()); special.Reply {
 	case NameError:
 		return s.negative(dst, q, special.Rule, q.nameError()), true
 	case NoData:
@@ -35,7 +35,7 @@ func (s *Server) answerSpecial(dst []byte, q *query) (reply []byte, ok bool) {
 	case IPv4Only:
 		return s.ipv4Only(dst, q)
 	case PrivateOnly:
-		q.private = true
+		q.private, q.View = true, s.viewOf(q, &q.Name, true)
 	}
 	return dst, false
 }

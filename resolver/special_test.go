@@ -77,7 +77,7 @@ func TestSpecialOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := SpecialOf(&n, c.typ, c.lists, &c.set, c.private, c.zones); got != c.want {
+			if got := SpecialOf(&n, c.typ, c.lists, &c.set, c.private, c.zones.Of(0)); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})

@@ -147,7 +147,7 @@ func isSigned(e *cache.Entry) bool {
 // that there is no IPv6 address.
 func (s *Server) answerTranslation(dst []byte, q *query, prefix netip.Prefix, e *cache.Entry) ([]byte, querylog.Source) {
 	q.translation = &translation{
-		question: dnswire.Question{Name: q.Name, Type: dnswire.TypeA, Class: dnswire.ClassIN, RD: true, DO: q.DO},
+		question: dnswire.Question{Name: q.Name, Type: dnswire.TypeA, Class: dnswire.ClassIN, RD: true, DO: q.DO, View: q.View},
 		prefix:   prefix, most: unprovenTTL,
 	}
 	if e.MaxTTL > 0 && !e.IsFailure() && !e.HasAddresses {
@@ -175,7 +175,7 @@ func (s *Server) answerTranslated(dst []byte, q *query, e *cache.Entry, source q
 			return reply, querylog.FromPolicy
 		}
 	}
-	if e.Private && s.mayLeadInside(&q.Name, e) == rebind.Refused {
+	if e.Private && s.mayLeadInside(q, &q.Name, e) == rebind.Refused {
 		return s.refuseRebind(dst, q), querylog.FromRebind
 	}
 	q.ttl = 0

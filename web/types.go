@@ -121,6 +121,7 @@ type Upstream struct {
 	Transport string        `json:"transport" doc:"How it is asked: udp (and TCP where that is needed), tcp, tls for DNS over TLS, https for DNS over HTTPS, h3 for that by HTTP/3, or quic for DNS over QUIC."`
 	Source    string        `json:"from" doc:"configured, forward, bootstrap (asked for the addresses of upstreams by name alone), or the path of a resolv.conf."`
 	Zones     []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
+	For       []string      `json:"for,omitempty" doc:"The devices and groups of forward for which alone it is asked, such as group work; none: everybody."`
 	TrustAD   bool          `json:"trust_ad"`
 	Private   bool          `json:"private" doc:"It has an address of a private network."`
 	State     string        `json:"state" doc:"up, failing, down or looped."`
@@ -367,6 +368,7 @@ type CachedAnswer struct {
 	Type             string    `json:"type" doc:"any: there is no such name, whatever type is asked for."`
 	DNSSEC           bool      `json:"dnssec" doc:"It was asked for with DNSSEC records (DO), and is for who asks so."`
 	CheckingDisabled bool      `json:"checking_disabled" doc:"It was asked for without validation (CD), and is for who asks so."`
+	For              []string  `json:"for,omitempty" doc:"The devices and groups for which alone it is, as their servers gave it (forward); none: everybody."`
 	State            string    `json:"state" enum:"fresh,failure,expired,deferred,over" doc:"fresh and failure are served; expired where upstreams give no answer; deferred without asking them, who gave none lately; over no more."`
 	Left             int64     `json:"left" doc:"Seconds until its time is over; negative: since then."`
 	Stored           time.Time `json:"stored" doc:"When it came."`

@@ -16,7 +16,7 @@ func (a *app) cached(name string) ([]web.CachedAnswer, error) {
 	all := []web.CachedAnswer{}
 	for _, c := range a.server.Cached(&n) {
 		w := web.CachedAnswer{
-			Name: n.String(), Type: "any", DNSSEC: c.Question.DO, CheckingDisabled: c.Question.CD, State: c.State.String(),
+			Name: n.String(), Type: "any", DNSSEC: c.Question.DO, CheckingDisabled: c.Question.CD, For: c.For, State: c.State.String(),
 			Left: int64(c.Left / time.Second), Stored: c.Stored.UTC(), Hits: c.Hits, Rcode: dnswire.RcodeString(uint8(c.Rcode)), Error: c.EDE.Text, Answer: []string{},
 		}
 		if c.Question.Type != 0 {

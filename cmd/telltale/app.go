@@ -163,7 +163,7 @@ func (a *app) logOptions(cfg *config.Config) querylog.Options {
 }
 
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
-	o, ledger := serverOptions(cfg), a.ledger.Load()
+	o, ledger := serverOptions(cfg, a.groups), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.log.Append, a.allowed
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID = ledger.Named, ledger.MayRoam

@@ -143,8 +143,8 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if !reflect.DeepEqual(old.Upstreams, cfg.Upstreams) {
 		a.server.SetUpstreams(upstreams(cfg))
 	}
-	if !reflect.DeepEqual(old.Forward, cfg.Forward) {
-		if err := a.server.SetForwards(forwards(cfg)); err != nil {
+	if next := forwards(cfg, a.groups); !reflect.DeepEqual(forwards(old, a.groups), next) { // devices may have changed groups
+		if err := a.server.SetForwards(next); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 // checkParts finds what a part would refuse, before any is changed.
 func checkParts(cfg *config.Config) (level slog.Level, err error) {
 	settings := serverSettings(cfg)
-	_, zones := upstream.NewZones(forwards(cfg))
+	_, zones := upstream.NewZones(forwards(cfg, newGroupNumbers(cfg)))
 	return level, errors.Join(
 		devices.Check(deviceList(cfg, newGroupNumbers(cfg))),
 		settings.Check(),

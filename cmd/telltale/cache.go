@@ -87,6 +87,9 @@ func (cl *cli) printCached(name string, all []web.CachedAnswer) {
 		if a.CheckingDisabled {
 			what += ", not checked"
 		}
+		if len(a.For) > 0 {
+			what += ", for " + zonesText(a.For)
+		}
 		left := time.Duration(a.Left) * time.Second
 		text := "for " + left.String() + " more"
 		if left <= 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,13 +231,15 @@ func (d *doctor) upstreams(st *web.Status) {
 }
 
 // isGeneral reports whether an upstream is asked for all names.
-func isGeneral(u *web.Upstream) bool { return len(u.Zones) == 0 && u.Source != "bootstrap" }
+func isGeneral(u *web.Upstream) bool {
+	return len(u.Zones) == 0 && u.Source != "bootstrap" && u.Source != "forward"
+}
 
 // upstream says how an upstream does, and reports whether it is asked.
 func (d *doctor) upstream(u *web.Upstream) (asked bool) {
 	of := u.Source
-	if len(u.Zones) > 0 {
-		of = u.Source + " " + zonesText(u.Zones)
+	if u.Source == "forward" {
+		of = u.Source + " " + forwardedTo(u)
 	}
 	switch u.State {
 	case upstream.Up.String():
@@ -248,6 +251,15 @@ func (d *doctor) upstream(u *web.Upstream) (asked bool) {
 	}
 	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.ID, of, when(u.Since), u.Why)
 	return false
+}
+
+// forwardedTo says what an upstream of forward is asked for, and by whom.
+func forwardedTo(u *web.Upstream) string {
+	text := cmp.Or(zonesText(u.Zones), "all names")
+	if len(u.For) > 0 {
+		text += " for " + zonesText(u.For)
+	}
+	return text
 }
 
 // zonesText writes the first zones of a forward: a prefix can stand for many.

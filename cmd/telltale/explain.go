@@ -126,12 +126,17 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	defer lists.Close()
 	e := inspect.Explain(lists, name, qtype, lists.Current().GroupOf(settings, addr))
 	server, asked := serverSettings(cfg), upstream.Options{Servers: upstreams(cfg)}
-	zones, err := upstream.NewZones(forwards(cfg))
+	all, err := upstream.NewZones(forwards(cfg, newGroupNumbers(cfg)))
 	if err != nil {
 		return web.Explanation{}, err
 	}
-	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, asked.HasPrivate(cfg.Listen.DNS), zones)
-	out := explanationOf(e, special, zones.Find(name))
+	zones, private := all.Of(settings), asked.HasPrivate(cfg.Listen.DNS)
+	if own := zones.All(); own != nil && !private {
+		asked.Servers = own.Servers
+		private = asked.HasPrivate(cfg.Listen.DNS)
+	}
+	special := resolver.SpecialOf(name, qtype, e.Verdict.Action, &server, private, zones)
+	out := explanationOf(e, special, zoneFor(zones, name))
 	out.Edition = o.Edition
 	return out, nil
 }
@@ -145,7 +150,7 @@ func explanationOf(e inspect.Explanation, special resolver.Special, zone *upstre
 	case special.Reply == resolver.PrivateOnly:
 		e.Why += "; only upstreams with a private address are asked"
 	case zone != nil && e.Verdict.Action != blocklists.Block && e.Verdict.Action != blocklists.Answer:
-		e.Why += fmt.Sprintf("; names of %s are forwarded: only %s is asked", zone.Name, zone.Asks())
+		e.Why += "; " + forwardText(zone)
 	}
 	out := web.Explanation{
 		Name: e.Name, Type: e.Type, Verdict: e.Verdict.Action.String(), Why: e.Why, Attribution: e.Verdict.Level.String(),
@@ -171,6 +176,26 @@ func explanationOf(e inspect.Explanation, special resolver.Special, zone *upstre
 		out.About = noteJSON(p.Attribution(e.Verdict))
 	}
 	return out
+}
+
+// zoneFor returns the zone with servers of their own that decides about name; nil for none.
+func zoneFor(zones upstream.DeviceZones, name *dnswire.Name) *upstream.Zone {
+	if zone := zones.Find(name); zone != nil {
+		return zone
+	}
+	return zones.All()
+}
+
+// forwardText says who is asked for names of a zone, and for whom.
+func forwardText(zone *upstream.Zone) string {
+	text := "names of " + zone.Name + " are forwarded"
+	if zone.Name == "" {
+		text = "all names are forwarded"
+	}
+	if len(zone.For) > 0 {
+		text += " for " + strings.Join(zone.For, ", ")
+	}
+	return text + ": only " + zone.Asks() + " is asked"
 }
 
 // addStory adds to what rules say of a name how the running server answers it, for

@@ -28,7 +28,7 @@ func logOptions(cfg *config.Config) querylog.Options {
 	}
 }
 
-func serverOptions(cfg *config.Config) resolver.Options {
+func serverOptions(cfg *config.Config, numbers *groupNumbers) resolver.Options {
 	size := int64(cfg.Cache.Size)
 	if size == 0 {
 		size = -1
@@ -41,7 +41,7 @@ func serverOptions(cfg *config.Config) resolver.Options {
 		Keep:   keep,
 		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenQUIC: cfg.Listen.QUIC, ListenHTTPS: cfg.Listen.HTTPS, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		ListenHTTP: cfg.Listen.HTTP, TrustedProxies: cfg.Listen.TrustedProxies, Names: cfg.TLS.Names,
-		Upstreams: upstreamOptions(cfg), CacheSize: size, Settings: serverSettings(cfg),
+		Upstreams: upstreamOptions(cfg, numbers), CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }
@@ -70,9 +70,9 @@ var transports = map[string]upstream.Transport{
 	"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS, "https": upstream.HTTPS, "h3": upstream.H3, "quic": upstream.QUIC,
 }
 
-func upstreamOptions(cfg *config.Config) upstream.Options {
+func upstreamOptions(cfg *config.Config, numbers *groupNumbers) upstream.Options {
 	return upstream.Options{
-		Servers: upstreams(cfg), Forwards: forwards(cfg), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
+		Servers: upstreams(cfg), Forwards: forwards(cfg, numbers), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
 	}
 }
 
@@ -112,11 +112,21 @@ func serverAt(a config.ServerAddress) upstream.Server {
 	return s
 }
 
-// forwards are the zones with servers of their own.
-func forwards(cfg *config.Config) []upstream.Forward {
+// forwards are the zones with servers of their own, for everybody or for some devices.
+func forwards(cfg *config.Config, numbers *groupNumbers) []upstream.Forward {
 	var all []upstream.Forward
 	for i := range cfg.Forward {
-		f := upstream.Forward{Zones: cfg.Forward[i].Domains()}
+		of := &cfg.Forward[i]
+		f := upstream.Forward{Zones: of.Domains(), For: of.For()}
+		for k := range cfg.Devices {
+			d := &cfg.Devices[k]
+			if slices.Contains(of.Devices, d.Name) {
+				f.Devices = append(f.Devices, numbers.byName[d.Name])
+			}
+			if d.Group != "" && slices.Contains(of.Groups, d.Group) {
+				f.Members = append(f.Members, numbers.byName[d.Name])
+			}
+		}
 		for _, a := range cfg.Forward[i].Upstreams {
 			f.Servers = append(f.Servers, serverAt(a))
 		}

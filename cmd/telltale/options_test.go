@@ -40,41 +40,41 @@ func TestOptions(t *testing.T) {
 		got  func(*config.Config) any
 		want string
 	}{
-		{"listen: {dns: ['127.0.0.1:5300', '[::1]:5300']}", func(c *config.Config) any { return serverOptions(c).Listen }, "[127.0.0.1:5300 [::1]:5300]"},
+		{"listen: {dns: ['127.0.0.1:5300', '[::1]:5300']}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).Listen }, "[127.0.0.1:5300 [::1]:5300]"},
 		{"upstreams: [{address: 192.0.2.1, trust_ad: true}, 192.0.2.2:5353]", func(c *config.Config) any {
 			var all []string
-			for _, u := range serverOptions(c).Upstreams.Servers {
+			for _, u := range serverOptions(c, newGroupNumbers(c)).Upstreams.Servers {
 				all = append(all, fmt.Sprint(u.Addr, u.TrustAD))
 			}
 			return all
 		}, "[192.0.2.1:53 true 192.0.2.2:5353 false]"},
 		{"upstreams: [192.0.2.1, 'tcp://192.0.2.1', 'tls://192.0.2.1#a.example', 'https://192.0.2.1/q#a.example', 'h3://192.0.2.1/q', 'quic://192.0.2.1']", func(c *config.Config) any {
 			var all []string
-			for _, u := range serverOptions(c).Upstreams.Servers {
+			for _, u := range serverOptions(c, newGroupNumbers(c)).Upstreams.Servers {
 				all = append(all, fmt.Sprint(u.Transport, u.Name, u.Path))
 			}
 			return all
 		}, "[udp tcp tlsa.example httpsa.example/q h3/q quic]"},
 		{"{upstream_bootstrap: [192.0.2.9], upstreams: [{address: 'tls://dns.example', pins: ['sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=']}, {address: 'quic://dns.example', addresses: [192.0.2.1]}]}", func(c *config.Config) any {
-			o := serverOptions(c).Upstreams
+			o := serverOptions(c, newGroupNumbers(c)).Upstreams
 			return []any{o.Bootstrap, o.AddressFile, o.Servers[0].Host, o.Servers[0].Addr.Port(), o.Servers[0].Pins[0].Sum[31], o.Servers[1].Addresses}
 		}, "[[192.0.2.9:53] /var/lib/telltale/cache/upstream-addresses.json dns.example 853 1 [192.0.2.1]]"},
 		{"upstreams: ['sdns://AwAAAAAAAAAACTE5Mi4wLjIuMSAREREREREREREREREREREREREREREREREREREREREREQtkbnMuZXhhbXBsZQ']", func(c *config.Config) any {
-			s := serverOptions(c).Upstreams.Servers[0]
+			s := serverOptions(c, newGroupNumbers(c)).Upstreams.Servers[0]
 			return []any{s.Transport, s.Addr, s.Name, len(s.Pins), s.Pins[0].Certificate, s.Pins[0].Sum[0]}
 		}, "[tls 192.0.2.1:853 dns.example 1 true 17]"},
 		{"upstreams: [{address: 192.0.2.1, client_subnet: 198.51.100.0/24}, {address: 192.0.2.2, client_subnet: '2001:db8:1::/48'}]", func(c *config.Config) any {
-			s := serverOptions(c).Upstreams.Servers
+			s := serverOptions(c, newGroupNumbers(c)).Upstreams.Servers
 			return []any{s[0].Subnet, s[1].Subnet}
 		}, "[198.51.100.0/24 2001:db8:1::/48]"},
 		{"forward: [{zones: [corp.example], upstreams: ['tls://192.0.2.1#a.example', 192.0.2.2]}]", func(c *config.Config) any {
-			f := serverOptions(c).Upstreams.Forwards[0]
+			f := serverOptions(c, newGroupNumbers(c)).Upstreams.Forwards[0]
 			return []any{f.Servers[0].Transport, f.Servers[0].Name, f.Servers[1].Transport, f.Servers[1].Addr}
 		}, "[tls a.example udp 192.0.2.2:53]"},
-		{"cache: {size: 1MiB}", func(c *config.Config) any { return serverOptions(c).CacheSize }, "1048576"},
-		{"cache: {size: 0}", func(c *config.Config) any { return serverOptions(c).CacheSize }, "-1"},
+		{"cache: {size: 1MiB}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).CacheSize }, "1048576"},
+		{"cache: {size: 0}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).CacheSize }, "-1"},
 		{"limits: {waiting: 7, tcp_connections: 8, client_prefix: 64}", func(c *config.Config) any {
-			o := serverOptions(c)
+			o := serverOptions(c, newGroupNumbers(c))
 			return []int{o.Waiting, o.Streams, o.ClientPrefix}
 		}, "[7 8 64]"},
 		{"rebind: {allow: [a.example]}", func(c *config.Config) any { return serverSettings(c).RebindAllow }, "[a.example]"},

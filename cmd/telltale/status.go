@@ -83,7 +83,7 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
 		o.Catalogue = st.Catalogue.Edition
 		for i := range st.Upstreams {
-			if len(st.Upstreams[i].Zones) > 0 {
+			if st.Upstreams[i].Source == "forward" {
 				o.Forward = append(o.Forward, st.Upstreams[i])
 			}
 		}
@@ -164,7 +164,7 @@ func (o *overview) print(w io.Writer) error {
 	fmt.Fprintf(&b, "Catalogue  edition %s\n", printable(o.Catalogue))
 	for i := range o.Forward {
 		u := &o.Forward[i]
-		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), zonesText(u.Zones), u.Addr, u.State)
+		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), forwardedTo(u), u.Addr, u.State)
 	}
 	if t := o.Today; t != nil {
 		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "lookup"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))

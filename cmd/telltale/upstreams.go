@@ -89,7 +89,10 @@ func addUpstreamNotes(b *strings.Builder, u *web.Upstream) {
 	note := func(text string, args ...any) {
 		fmt.Fprintf(b, "%s: %s\n", printable(u.ID), printable(fmt.Sprintf(text, args...)))
 	}
-	if len(u.Zones) > 0 {
+	switch {
+	case len(u.For) > 0:
+		note("asked %s alone", forwardedTo(u))
+	case len(u.Zones) > 0:
 		note("for %s alone", zonesText(u.Zones))
 	}
 	if u.Source == "bootstrap" {

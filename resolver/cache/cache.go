@@ -11,13 +11,14 @@ import (
 	"telltale/dnswire"
 )
 
-// A Key is what decides an upstream's answer: a question, and whether the client
-// wants DNSSEC records (DO) or validates itself (CD). No option of a client is
-// part of it, so that none can split or poison it.
+// A Key is what decides an upstream's answer: a question, whether the client
+// wants DNSSEC records (DO) or validates itself (CD), and which servers answer it. No
+// option of a client is part of it, so that none can split or poison it.
 type Key struct {
 	name string // wire form
 	typ  uint16
 	bits uint8 // 1: DO, 2: CD
+	view uint8 // see dnswire.Question.View
 }
 
 // keyBits returns the bits of q's key.
@@ -33,20 +34,21 @@ func keyBits(q *dnswire.Question) (bits uint8) {
 
 // NewKey returns the key of q.
 func NewKey(q *dnswire.Question) Key {
-	return Key{name: string(q.Name.Wire()), typ: q.Type, bits: keyBits(q)}
+	return Key{name: string(q.Name.Wire()), typ: q.Type, bits: keyBits(q), view: q.View}
 }
 
 // A variant is what tells the entries of a name apart.
 type variant struct {
 	typ  uint16 // 0: of all types
 	bits uint8
+	view uint8 // answers of different servers are never served one for the other
 }
 
 // allTypes is the type of an NXDOMAIN: it says of the name that it does not exist
 // (RFC 2308, 5; RFC 8020, 2). No question has it.
 const allTypes = 0
 
-func variantOf(q *dnswire.Question) variant { return variant{q.Type, keyBits(q)} }
+func variantOf(q *dnswire.Question) variant { return variant{q.Type, keyBits(q), q.View} }
 
 const shardCount = 16
 
@@ -88,7 +90,7 @@ func (c *Cache) hash(n *dnswire.Name) uint64 { return maphash.Bytes(c.seed, n.Wi
 
 // mix makes the hash of a name that of one of its variants.
 func (v variant) mix(hash uint64) uint64 {
-	return hash ^ (uint64(v.typ)<<2|uint64(v.bits))*0x9e3779b97f4a7c15
+	return hash ^ (uint64(v.view)<<18|uint64(v.typ)<<2|uint64(v.bits))*0x9e3779b97f4a7c15
 }
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash>>32%shardCount] }
@@ -151,14 +153,14 @@ func (c *Cache) GetStale(q *dnswire.Question, now time.Time) *Entry {
 // first, and then what is newer.
 func (c *Cache) find(q *dnswire.Question, bits uint8, now time.Time, into *Entry) (*Entry, holding) {
 	hash := c.hash(&q.Name)
-	e, found := c.getVariant(hash, &q.Name, variant{q.Type, bits}, now, into)
+	e, found := c.getVariant(hash, &q.Name, variant{q.Type, bits, q.View}, now, into)
 	if found == holds {
 		return e, found
 	}
 	if found != nothing {
 		into = nil
 	}
-	other, foundOther := c.getVariant(hash, &q.Name, variant{allTypes, bits}, now, into)
+	other, foundOther := c.getVariant(hash, &q.Name, variant{allTypes, bits, q.View}, now, into)
 	if foundOther == holds || foundOther != nothing && (found == nothing || other.StoredAt.After(e.StoredAt)) {
 		return other, foundOther
 	}
@@ -211,7 +213,7 @@ func (c *Cache) holdingLocked(r *record, at time.Duration) holding {
 func (c *Cache) Defer(q *dnswire.Question, now time.Time, epoch uint32) bool {
 	at := c.elapsed(now)
 	deferred, hash := false, c.hash(&q.Name)
-	for _, v := range [2]variant{variantOf(q), {allTypes, keyBits(q)}} {
+	for _, v := range [2]variant{variantOf(q), {allTypes, keyBits(q), q.View}} {
 		h := v.mix(hash)
 		deferred = c.shard(h).deferOf(c, uint32(h), &q.Name, v, at, epoch) || deferred
 	}

@@ -56,7 +56,7 @@ func (c *Cache) itemLocked(s *shard, at uint32, elapsed time.Duration) *Item {
 		return nil // cannot be: it was put in as a name
 	}
 	it.Question.Type, it.Question.Class = r.variant.typ, dnswire.ClassIN
-	it.Question.DO, it.Question.CD = r.variant.bits&1 != 0, r.variant.bits&2 != 0
+	it.Question.DO, it.Question.CD, it.Question.View = r.variant.bits&1 != 0, r.variant.bits&2 != 0, r.variant.view
 	return it
 }
 

@@ -37,7 +37,7 @@ func (w *staleTwin) isStale(k *known, now time.Duration) bool {
 
 // best returns what is served of both: what holds, then the newer.
 func (w *staleTwin) best(typ uint16, now time.Duration) *known {
-	own, all := w.known[variant{typ, 0}], w.known[variant{allTypes, 0}]
+	own, all := w.known[variant{typ: typ}], w.known[variant{typ: allTypes}]
 	switch {
 	case w.holds(own, now):
 		return own
@@ -69,7 +69,7 @@ func (w *staleTwin) put(v variant, k *known) {
 }
 
 func (w *staleTwin) putOff(typ uint16, now time.Duration, epoch uint32) (any bool) {
-	for _, v := range []variant{{typ, 0}, {allTypes, 0}} {
+	for _, v := range []variant{{typ: typ}, {typ: allTypes}} {
 		if k := w.known[v]; k != nil && !k.failed && (w.holds(k, now) || w.isStale(k, now)) {
 			k.deferred, k.epoch, any = (now + 30*time.Second + time.Second - 1).Truncate(time.Second), epoch, true
 		}

@@ -148,6 +148,8 @@ type serverSet struct {
 	dropped []Status    // listed, but never to be asked
 	none    *Error      // what exchange says when all is empty
 	zones   []string    // that they are asked for; nil: all that have no servers of their own
+	clients []string    // who asks them, see Forward.For; nil: everybody
+	inOrder bool        // they are of a Forward
 
 	favourite atomic.Pointer[favourite] // see fastest
 }
@@ -161,6 +163,7 @@ type Upstream struct {
 	local   bool   // its address is this machine's, from which clients ask too
 	source  string // "configured", "forward", or the path of a resolv.conf
 	zones   []string
+	clients []string
 	probing bool // it is its watcher that asks: no client's question
 }
 
@@ -398,7 +401,7 @@ func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start)
 	if start.Only != "" {
 		return u.askOnly(ctx, q, start)
 	}
-	set := u.forwardSet(&q.Name)
+	set := u.forwardSet(q)
 	if set == nil {
 		set = u.set.Load()
 	}
@@ -411,7 +414,8 @@ func (u *Client) Exchange(ctx context.Context, q *dnswire.Question, start Start)
 // ExchangePrivate is Exchange for names that only a server of this network may
 // hear of (RFC 6303, RFC 8375). It returns ErrNoPrivate if there is none.
 func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question, start Start) (Answer, error) {
-	if u.forwardSet(&q.Name) != nil {
+	forward := u.forwardSet(q)
+	if forward != nil && forward.zones != nil {
 		return u.Exchange(ctx, q, start)
 	}
 	if start.Only != "" {
@@ -420,7 +424,10 @@ func (u *Client) ExchangePrivate(ctx context.Context, q *dnswire.Question, start
 		}
 		return u.askOnly(ctx, q, start)
 	}
-	set := u.set.Load()
+	set := forward
+	if set == nil {
+		set = u.set.Load()
+	}
 	if len(set.private) == 0 {
 		return Answer{}, ErrNoPrivate
 	}
@@ -496,8 +503,15 @@ func (u *Client) ReturnedBy(m *Upstream) {
 // Timeout returns how long m may be silent.
 func (u *Upstream) Timeout() time.Duration { return u.timing.current() }
 
-// HasPrivate reports whether ExchangePrivate has anybody to ask.
-func (u *Client) HasPrivate() bool { return len(u.set.Load().private) > 0 }
+// HasPrivate reports whether ExchangePrivate has anybody to ask for a device.
+func (u *Client) HasPrivate(device uint16) bool {
+	if len(u.set.Load().private) > 0 {
+		return true
+	}
+	f := u.forwards.Load()
+	all := f.zones.Of(device).All()
+	return all != nil && len(f.sets[all.forward].private) > 0
+}
 
 // Status returns a line for each upstream, in order of preference, then those
 // that were dropped; first of the general ones, then of each Forward, then of Bootstrap.
@@ -513,7 +527,7 @@ func (u *Client) Status() []Status {
 func (s *serverSet) status(list []Status) []Status {
 	for _, m := range s.all {
 		st := m.status()
-		st.Source, st.TrustAD, st.Private, st.Zones = m.source, m.trustAD, m.private, m.zones
+		st.Source, st.TrustAD, st.Private, st.Zones, st.For = m.source, m.trustAD, m.private, m.zones, m.clients
 		list = append(list, st)
 	}
 	return append(list, s.dropped...)

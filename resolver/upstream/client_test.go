@@ -267,7 +267,7 @@ func TestPrivateUpstreams(t *testing.T) {
 	u := startClient(t, Options{}, s.Addr)
 	q := questionOf(t, "nas.home.arpa", dnswire.TypeA)
 	a, err := u.ExchangePrivate(t.Context(), q, Start{})
-	if !a.Upstream.Private() || a.Upstream.addr != s.Addr || !u.HasPrivate() {
+	if !a.Upstream.Private() || a.Upstream.addr != s.Addr || !u.HasPrivate(0) {
 		t.Errorf("got private %t from %v, want true from %v", a.Upstream.Private(), a.Upstream.addr, s.Addr)
 	}
 	if got := describe(t, a, err); got != "NOERROR 192.168.1.9" {
@@ -279,7 +279,7 @@ func TestPrivateUpstreams(t *testing.T) {
 	public := *old.all[0]
 	public.private = false
 	u.set.Store(&serverSet{all: []*Upstream{&public}, none: old.none})
-	if _, err := u.ExchangePrivate(t.Context(), q, Start{}); err != ErrNoPrivate || u.HasPrivate() {
+	if _, err := u.ExchangePrivate(t.Context(), q, Start{}); err != ErrNoPrivate || u.HasPrivate(0) {
 		t.Errorf("got %v, want ErrNoPrivate", err)
 	}
 	if got := s.Asked.Load(); got != 1 {

@@ -88,7 +88,7 @@ func (u *Client) ask(ctx context.Context, q *dnswire.Question, set *serverSet, m
 		return Answer{}, u.allDown(q, members)
 	}
 	x.choice, x.trace = *u.choice.Load(), start.Trace
-	if set.zones != nil {
+	if set.inOrder {
 		x.choice.Strategy = InOrder
 	}
 	if x.choice.Strategy == Fastest {

@@ -14,7 +14,7 @@ import (
 
 func TestZonesFindTheLongest(t *testing.T) {
 	server := []Server{{Addr: netip.MustParseAddrPort("192.0.2.1:53")}}
-	zones, err := NewZones([]Forward{{[]string{"lan", "b.lan", "example.com"}, server}, {[]string{"a.b.lan"}, server}})
+	zones, err := NewZones([]Forward{{Zones: []string{"lan", "b.lan", "example.com"}, Servers: server}, {Zones: []string{"a.b.lan"}, Servers: server}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestZonesFindTheLongest(t *testing.T) {
 		"xlan": "", "com": "", "example.com": "example.com", "notexample.com": "", ".": "", "lan.example": "",
 	} {
 		got := ""
-		if z := zones.Find(nameOf(t, name)); z != nil {
+		if z := zones.Of(0).Find(nameOf(t, name)); z != nil {
 			got = z.Name
 		}
 		if got != want {
@@ -31,16 +31,90 @@ func TestZonesFindTheLongest(t *testing.T) {
 		}
 	}
 	var none *Zones
-	if z := none.Find(nameOf(t, "x.lan")); z != nil {
+	if z := none.Of(1).Find(nameOf(t, "x.lan")); z != nil {
 		t.Errorf("no zones have %v", z)
 	}
 	for _, bad := range [][]Forward{
-		{{[]string{"lan"}, nil}}, {{nil, server}}, {{[]string{"lan", "LAN."}, server}},
-		{{[]string{"lan"}, server}, {[]string{"lan"}, server}}, {{[]string{"a..b"}, server}}, {{[]string{"lan"}, []Server{{}}}},
+		{{Zones: []string{"lan"}}}, {{Servers: server}}, {{Zones: []string{"lan", "LAN."}, Servers: server}},
+		{{Zones: []string{"lan"}, Servers: server}, {Zones: []string{"lan"}, Servers: server}}, {{Zones: []string{"a..b"}, Servers: server}},
+		{{Zones: []string{"lan"}, Servers: []Server{{}}}}, {{For: []string{"group kids"}}},
 	} {
 		if _, err := NewZones(bad); err == nil {
 			t.Errorf("%v is no error", bad)
 		}
+	}
+}
+
+// A device has the longest zone, its own before its group's, that before everybody's, and all
+// names only where no zone is named.
+func TestZonesOfADevice(t *testing.T) {
+	forward := func(address string, zones ...string) Forward {
+		return Forward{Zones: zones, Servers: []Server{{Addr: netip.AddrPortFrom(netip.MustParseAddr(address), 53)}}}
+	}
+	of := func(f Forward, devices, members []uint16) Forward {
+		f.For, f.Devices, f.Members = []string{"some"}, devices, members
+		return f
+	}
+	zones, err := NewZones([]Forward{
+		of(forward("192.0.2.1", "lan", "corp.example"), nil, []uint16{1, 2}),
+		forward("192.0.2.2", "lan", "deep.corp.example"),
+		of(forward("192.0.2.3", "lan"), []uint16{2}, nil),
+		of(forward("192.0.2.4"), nil, []uint16{2, 3}),
+		of(forward("192.0.2.5"), nil, nil), // of a group without devices
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		device          uint16
+		name, zone, all string
+	}{
+		{0, "x.lan", "192.0.2.2", ""}, {0, "corp.example", "", ""}, {9, "x.lan", "192.0.2.2", ""},
+		{1, "x.lan", "192.0.2.1", ""}, {1, "www.corp.example", "192.0.2.1", ""}, {1, "www.deep.corp.example", "192.0.2.2", ""}, {1, "www.example", "", ""},
+		{2, "x.lan", "192.0.2.3", "192.0.2.4"}, {2, "corp.example", "192.0.2.1", "192.0.2.4"}, {2, "www.example", "", "192.0.2.4"},
+		{3, "x.lan", "192.0.2.2", "192.0.2.4"}, {3, ".", "", "192.0.2.4"},
+	} {
+		text := func(z *Zone) string {
+			if z == nil {
+				return ""
+			}
+			return z.Servers[0].Addr.Addr().String()
+		}
+		d := zones.Of(c.device)
+		if zone, all := text(d.Find(nameOf(t, c.name))), text(d.All()); zone != c.zone || all != c.all {
+			t.Errorf("device %d, %s: zone by %q and all by %q, want %q and %q", c.device, c.name, zone, all, c.zone, c.all)
+		}
+	}
+}
+
+// A view stays that of the same zones and servers, and is never another's at once.
+func TestViewsStayAsForwardsChange(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	a, b := dnstest.Start(t, dnstest.AnswerA("192.0.2.1")), dnstest.Start(t, dnstest.AnswerA("192.0.2.2"))
+	of := func(up *dnstest.Upstream, devices ...uint16) Forward {
+		return Forward{Servers: []Server{{Addr: up.Addr}}, For: []string{"some"}, Devices: devices}
+	}
+	u := startClient(t, Options{Servers: []Server{{Addr: a.Addr}}, Forwards: []Forward{of(a, 1), of(b, 2)}})
+	view := func(device uint16) uint8 { return u.View(device, nameOf(t, "www.example"), false) }
+	one, two := view(1), view(2)
+	if one == 0 || two == 0 || one == two || view(3) != 0 {
+		t.Fatalf("views %d, %d and %d", one, two, view(3))
+	}
+	if err := u.SetForwards([]Forward{of(b, 1, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	if view(1) != two || view(3) != two || view(2) != 0 {
+		t.Errorf("the devices of the one that stays have views %d and %d, want %d, and the other %d", view(1), view(3), two, view(2))
+	}
+	q := &dnswire.Question{Name: *nameOf(t, "www.example"), Type: dnswire.TypeA, Class: dnswire.ClassIN, View: one}
+	if _, err := u.Exchange(t.Context(), q, Start{}); err == nil {
+		t.Error("what is asked of servers that are gone is asked of others")
+	}
+	if err := u.SetForwards([]Forward{of(a, 1), of(b, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	if view(2) != two || view(1) == two || view(1) == 0 {
+		t.Errorf("views %d and %d", view(1), view(2))
 	}
 }
 
@@ -75,7 +149,7 @@ func TestForwardedNamesAreAskedOfNobodyElse(t *testing.T) {
 		}
 		dnstest.AnswerA("192.0.2.1")(w, q)
 	})
-	u, err := New(Options{Servers: []Server{{Addr: up.Addr}}, Forwards: []Forward{{[]string{"lan"}, []Server{{Addr: router.Addr}}}}})
+	u, err := New(Options{Servers: []Server{{Addr: up.Addr}}, Forwards: []Forward{{Zones: []string{"lan"}, Servers: []Server{{Addr: router.Addr}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +171,7 @@ func TestForwardedNamesAreAskedOfNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !u.Asks(a.Upstream, nameOf(t, "www.example")) || u.Asks(a.Upstream, nameOf(t, "a.lan")) {
+	if !u.Asks(a.Upstream, &dnswire.Question{Name: *nameOf(t, "www.example")}) || u.Asks(a.Upstream, &dnswire.Question{Name: *nameOf(t, "a.lan")}) {
 		t.Error("got the general upstream asked for a zone, or not for other names")
 	}
 	a.Release()
@@ -117,7 +191,7 @@ func TestForwardToItself(t *testing.T) {
 	self := netip.MustParseAddrPort("127.0.0.1:5399")
 	u, err := New(Options{
 		ResolvConf: t.TempDir() + "/none", Self: func() []netip.AddrPort { return []netip.AddrPort{self} },
-		Forwards: []Forward{{[]string{"lan"}, []Server{{Addr: self}}}},
+		Forwards: []Forward{{Zones: []string{"lan"}, Servers: []Server{{Addr: self}}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,7 @@ type Status struct {
 	Transport Transport      `json:"transport"`
 	Source    string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
 	Zones     []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
+	For       []string       `json:"for,omitempty"`   // who alone asks it, see Forward.For; none: everybody
 	TrustAD   bool           `json:"trust_ad"`
 	Private   bool           `json:"private"`
 	State     State          `json:"state"`

@@ -123,7 +123,7 @@ func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 		}
 	}
 	m := s.client.first()
-	if m == nil || m.carrier != nil || s.client.forwardSet(&q.Question().Name) != nil {
+	if m == nil || m.carrier != nil || s.client.forwardSet(q.Question()) != nil {
 		return false
 	}
 	how := m.modes.current(now)
