@@ -67,11 +67,14 @@ func held(d *web.Device) []string {
 	return addrs
 }
 
-func when(t time.Time) string {
+func when(t time.Time) string { return whenIn(t, time.Local) }
+
+// whenIn is when in another zone than the machine's.
+func whenIn(t time.Time, zone *time.Location) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.In(zone).Format("2006-01-02 15:04:05")
 }
 
 // deviceOf returns a device as the API and --json have it.

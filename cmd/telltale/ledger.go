@@ -12,7 +12,8 @@ import (
 )
 
 func (cl *cli) newLedger() *cobra.Command {
-	since, until, kinds := "", "", []string(nil)
+	var p period
+	kinds := []string(nil)
 	c := cl.addJSON(&cobra.Command{
 		Use:   "ledger",
 		Short: "Show what bears on how far the log can be relied on: gaps, pauses, lists that failed",
@@ -21,18 +22,13 @@ without their names, clocks that jumped, lists that were reloaded, failed or are
 held back, pauses, changed settings. docs/querylog.md explains each kind. It works
 with the server stopped, too.`,
 		Example: `  telltale ledger
-  telltale ledger --since 7d --kind crash,lost,overload
+  telltale ledger --last 7d --kind crash,lost,overload
   telltale ledger --json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			now := time.Now()
-			from, err := parseTime(since, now)
+			from, to, err := p.read(time.Now())
 			if err != nil {
-				return usage("--since: %v", err)
-			}
-			to, err := parseTime(until, now)
-			if err != nil {
-				return usage("--until: %v", err)
+				return err
 			}
 			l, err := cl.openLog(c.Context())
 			if err != nil {
@@ -50,12 +46,11 @@ with the server stopped, too.`,
 				return len(kinds) > 0 && !slices.Contains(kinds, e.Kind) ||
 					!from.IsZero() && e.Time.Before(from) || !to.IsZero() && e.Time.After(to)
 			})
-			return cl.showEvents(events)
+			return cl.showEvents(events, p.zone)
 		},
 	})
+	p.add(c, "")
 	f := c.Flags()
-	f.StringVar(&since, "since", "", "from then on: 2h, 7d, 15:04, 2006-01-02 or RFC 3339")
-	f.StringVar(&until, "until", "", "until then")
 	f.StringSliceVar(&kinds, "kind", nil, "of these kinds alone, such as crash,lost")
 	complete(c, "kind", querylog.Kinds...)
 	return c
@@ -76,7 +71,7 @@ func checkKinds(kinds []string, events []querylog.Event) error {
 	return nil
 }
 
-func (cl *cli) showEvents(events []querylog.Event) error {
+func (cl *cli) showEvents(events []querylog.Event, zone *time.Location) error {
 	if cl.json {
 		enc := cl.encoder()
 		for i := range events {
@@ -87,7 +82,7 @@ func (cl *cli) showEvents(events []querylog.Event) error {
 		return nil
 	}
 	for i := range events {
-		if _, err := fmt.Fprintln(cl.out, eventText(&events[i])); err != nil {
+		if _, err := fmt.Fprintln(cl.out, eventText(&events[i], zone)); err != nil {
 			return err
 		}
 	}
@@ -98,22 +93,22 @@ func (cl *cli) showEvents(events []querylog.Event) error {
 }
 
 // eventText writes an event as one line: when, what, about what, and which time
-// it speaks of.
-func eventText(e *querylog.Event) string {
+// it speaks of, in a zone.
+func eventText(e *querylog.Event, zone *time.Location) string {
 	var parts []string
 	for _, p := range []string{e.Subject, e.Detail} {
 		if p != "" {
 			parts = append(parts, printable(p))
 		}
 	}
-	text := fmt.Sprintf("%s  %-14s %s", when(e.Time.Time), e.Kind, strings.Join(parts, ": "))
+	text := fmt.Sprintf("%s  %-14s %s", whenIn(e.Time.Time, zone), e.Kind, strings.Join(parts, ": "))
 	switch {
 	case !e.Since.IsZero() && !e.Until.IsZero():
-		text += fmt.Sprintf("  (from %s to %s)", when(e.Since.Time), when(e.Until.Time))
+		text += fmt.Sprintf("  (from %s to %s)", whenIn(e.Since.Time, zone), whenIn(e.Until.Time, zone))
 	case !e.Since.IsZero():
-		text += fmt.Sprintf("  (since %s)", when(e.Since.Time))
+		text += fmt.Sprintf("  (since %s)", whenIn(e.Since.Time, zone))
 	case !e.Until.IsZero():
-		text += fmt.Sprintf("  (until %s)", when(e.Until.Time))
+		text += fmt.Sprintf("  (until %s)", whenIn(e.Until.Time, zone))
 	}
 	return strings.TrimRight(text, " ")
 }

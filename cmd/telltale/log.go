@@ -21,14 +21,14 @@ import (
 
 // A selection is the flags that choose rows of the log.
 type selection struct {
-	since, until, device, vendor, name, verdict string
-	limit                                       int
+	period
+	device, vendor, name, verdict string
+	limit                         int
 }
 
 func (s *selection) add(cl *cli, c *cobra.Command, since string) {
+	s.period.add(c, since)
 	f := c.Flags()
-	f.StringVar(&s.since, "since", since, "from then on: 2h, 7d, 15:04, 2006-01-02 or RFC 3339")
-	f.StringVar(&s.until, "until", "", "until then")
 	f.StringVar(&s.device, "device", "", "of one device: its name, identity, MAC or address")
 	f.StringVar(&s.vendor, "vendor", "", "of one vendor")
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
@@ -42,11 +42,8 @@ func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 // filter makes the flags a filter, and checks them.
 func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
 	f = querylog.Filter{Device: s.device, Vendor: s.vendor, Verdict: s.verdict, Limit: s.limit}
-	if f.Since, err = parseTime(s.since, now); err != nil {
-		return f, usage("--since: %v", err)
-	}
-	if f.Until, err = parseTime(s.until, now); err != nil {
-		return f, usage("--until: %v", err)
+	if f.Since, f.Until, err = s.read(now); err != nil {
+		return f, err
 	}
 	if f.Name, err = parseNamePart(s.name); err != nil {
 		return f, usage("--name: %v", err)
@@ -76,11 +73,16 @@ On a terminal it is the newest 100 rows, unless --since or --limit says
 otherwise; with --json, or in a pipe, all. A device is all that it was known by:
 its name, the names it had before, and its MAC.
 
+Times are said as people do: 24h and 7d before now, yesterday, "mon 18:00" for the
+last one, 20:10 for the last time a clock showed it, a date, or RFC 3339; in the
+machine's zone, or that of --tz. A day begins at midnight and has 23 to 25 hours.
+
 With --follow, each row is printed once when it is closed, and while it is open
 once a second, marked open; it begins with the newest 100. With --json, a row is
 one JSON object on one line; docs/querylog.md says what each field means.`,
 		Example: `  telltale log
-  telltale log --since 1d --vendor Xiaomi
+  telltale log --since yesterday --vendor Xiaomi
+  telltale log --since "mon 18:00" --until "mon 20:00" --tz Europe/Berlin
   telltale log --device living-room-tv --verdict block --json
   telltale log --follow`,
 		Args: noArgs,
@@ -105,12 +107,12 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 				if !chosen {
 					f.Limit = 100
 				}
-				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter()))
+				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(s.zone)))
 			}
 			if !chosen && !cl.json && isTerminal(cl.out) {
-				return cl.showNewest(c.Context(), l, f, 100)
+				return cl.showNewest(c.Context(), l, f, s.zone, 100)
 			}
-			return cl.showRows(c.Context(), l, f)
+			return cl.showRows(c.Context(), l, f, s.zone)
 		},
 	})
 	s.add(cl, c, "")
@@ -119,8 +121,8 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 }
 
 // showRows prints all rows that f chooses.
-func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter) error {
-	print, n := cl.rowPrinter(), 0
+func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, zone *time.Location) error {
+	print, n := cl.rowPrinter(zone), 0
 	for row, err := range l.Rows(ctx, f) {
 		if err == nil {
 			err = print(row)
@@ -143,7 +145,7 @@ func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter) er
 }
 
 // showNewest prints the newest n rows that f chooses, and says when there are more.
-func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, n int) error {
+func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, zone *time.Location, n int) error {
 	f.Limit = n + 1
 	var rows []querylog.Row
 	for row, err := range l.Rows(ctx, f) {
@@ -154,9 +156,9 @@ func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, 
 	}
 	if len(rows) <= n {
 		f.Limit = n
-		return cl.showRows(ctx, l, f)
+		return cl.showRows(ctx, l, f, zone)
 	}
-	print := cl.rowPrinter()
+	print := cl.rowPrinter(zone)
 	for _, row := range rows[len(rows)-n:] {
 		if err := print(row); err != nil {
 			return err
@@ -242,18 +244,18 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	return unknown("vendor", vendor, known, "telltale catalog")
 }
 
-// rowPrinter prints rows for people, or as JSON.
-func (cl *cli) rowPrinter() func(querylog.Row) error {
+// rowPrinter prints rows for people, with times of a zone, or as JSON.
+func (cl *cli) rowPrinter(zone *time.Location) func(querylog.Row) error {
 	if cl.json {
 		enc := cl.encoder()
 		return func(r querylog.Row) error { return enc.Encode(r) }
 	}
-	return func(r querylog.Row) error { return printRow(cl.out, &r) }
+	return func(r querylog.Row) error { return printRow(cl.out, &r, zone) }
 }
 
 // printRow prints a row as one line: when, who, what was decided, what was asked
 // and how often, whose it is, and the rule.
-func printRow(w io.Writer, r *querylog.Row) error {
+func printRow(w io.Writer, r *querylog.Row, zone *time.Location) error {
 	who := r.DeviceName
 	if who == "" {
 		who = r.Client
@@ -262,7 +264,7 @@ func printRow(w io.Writer, r *querylog.Row) error {
 	if r.Folded {
 		name = "(several names)"
 	}
-	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.Local().Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
+	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(zone).Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
 	if r.Count > 1 {
 		line += " ×" + strconv.FormatUint(r.Count, 10)
 	}

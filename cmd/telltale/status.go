@@ -208,7 +208,7 @@ func (o *overview) printGaps(b *strings.Builder) {
 	}
 	newest := o.Gaps[max(0, len(o.Gaps)-most):]
 	for i := range newest {
-		fmt.Fprintf(b, "%-10s %s\n", headed("Gaps", i), eventText(&newest[i]))
+		fmt.Fprintf(b, "%-10s %s\n", headed("Gaps", i), eventText(&newest[i], time.Local))
 	}
 	if more := len(o.Gaps) - len(newest); more > 0 {
 		fmt.Fprintf(b, "%-10s and %d more in the last %d days: 'telltale ledger'\n", "", more, gapDays)

@@ -24,35 +24,6 @@ func parseAge(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// parseTime reads a point in time: a duration before now, the last time the clock
-// showed a time of day, a date, or RFC 3339. "" is no time.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if age, err := parseAge(s); err == nil {
-		return now.Add(-age), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	for _, layout := range []string{"15:04", "15:04:05"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			y, m, d := now.Date()
-			at := func(day int) time.Time {
-				return time.Date(y, m, day, t.Hour(), t.Minute(), t.Second(), 0, now.Location())
-			}
-			if at(d).After(now) {
-				return at(d - 1), nil
-			}
-			return at(d), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is no time; 2h, 7d, 15:04, 2006-01-02 and RFC 3339 are", s)
-}
-
 // ignoreCancel drops the error of a command that was told to end.
 func ignoreCancel(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -69,7 +69,7 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 					return err
 				}
 			}
-			return cl.showTop(c.Context(), l, args[0], f, lines, limit)
+			return cl.showTop(c.Context(), l, args[0], f, lines, limit, s.zone)
 		},
 	})
 	s.add(cl, c, "24h")
@@ -136,7 +136,7 @@ func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[str
 	return nil
 }
 
-func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, limit int) error {
+func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, limit int, zone *time.Location) error {
 	more := 0
 	if limit > 0 && len(lines) > limit {
 		more, lines = len(lines)-limit, lines[:limit]
@@ -157,7 +157,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		t := &lines[i]
 		totals += t.Totals
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
-			when(t.Last.Time), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
+			whenIn(t.Last.Time, zone), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -168,20 +168,20 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 	if totals > 0 {
 		fmt.Fprintf(cl.err, "%d lookups are of names that no list has; only their hour and device are kept\n", totals)
 	}
-	return cl.sayPeriod(ctx, l, what, &f)
+	return cl.sayPeriod(ctx, l, what, &f, zone)
 }
 
 // sayPeriod says which period was counted, and where rows do not go back as far.
-func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *querylog.Filter) error {
+func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *querylog.Filter, zone *time.Location) error {
 	listed, unlisted, err := l.OldestRows(ctx)
 	if err != nil {
 		return err
 	}
 	end := "now"
 	if !f.Until.IsZero() {
-		end = when(f.Until)
+		end = whenIn(f.Until, zone)
 	}
-	text := fmt.Sprintf("from %s to %s", when(f.Since), end)
+	text := fmt.Sprintf("from %s to %s", whenIn(f.Since, zone), end)
 	if f.Since.IsZero() {
 		text = "up to " + end
 	}
@@ -190,17 +190,17 @@ func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *quer
 	case listed.IsZero() && unlisted.IsZero():
 		text += "; there are no rows yet"
 	case what == "vendors" && late(listed):
-		text += "; the rows of listed names " + begin(listed)
+		text += "; the rows of listed names " + begin(listed, zone)
 	case what != "vendors" && late(listed) || late(unlisted):
-		text += fmt.Sprintf("; the rows of listed names %s, those of all others %s", begin(listed), begin(unlisted))
+		text += fmt.Sprintf("; the rows of listed names %s, those of all others %s", begin(listed, zone), begin(unlisted, zone))
 	}
 	_, err = fmt.Fprintln(cl.err, text)
 	return err
 }
 
-func begin(t time.Time) string {
+func begin(t time.Time, zone *time.Location) string {
 	if t.IsZero() {
 		return "are none"
 	}
-	return "begin " + when(t)
+	return "begin " + whenIn(t, zone)
 }
