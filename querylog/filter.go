@@ -3,22 +3,56 @@ package querylog
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
 
 // A Filter chooses rows. Zero fields choose all.
 type Filter struct {
-	Since, Until time.Time // rows with a lookup in between
-	Device       string    // identity, shown name, MAC or address; case does not matter
-	Devices      []string  // identities: rows of these are chosen as well as those of Device
-	Vendor       string    // case does not matter
-	Name         string    // of the question or the alias: see docs/querylog.md for its forms
-	Verdict      string    // pass, allow, block, observe or answer
-	Limit        int       // the newest so many; 0 for all
+	Since, Until time.Time    // rows with a lookup in between
+	Device       string       // identity, shown name, MAC or address; case does not matter
+	Devices      []DeviceSpan // rows of these are chosen as well as those of Device
+	Without      []DeviceSpan // rows of these are not
+	Vendor       string       // case does not matter
+	Name         string       // of the question or the alias: see docs/querylog.md for its forms
+	Verdict      string       // pass, allow, block, observe or answer
+	Limit        int          // the newest so many; 0 for all
 
 	name nameFilter
+}
+
+// A DeviceSpan is a device for a time: from From on, up to but without Until, by the
+// first lookup of a row. A zero time is no bound.
+type DeviceSpan struct {
+	Device      string // identity
+	From, Until time.Time
+}
+
+// Has reports whether it has an identity at a time.
+func (s *DeviceSpan) Has(device string, at time.Time) bool {
+	return s.Device == device && (s.From.IsZero() || at.UnixMilli() >= s.From.UnixMilli()) && (s.Until.IsZero() || at.UnixMilli() < s.Until.UnixMilli())
+}
+
+// AnyHas reports whether one of spans has an identity at a time.
+func AnyHas(spans []DeviceSpan, device string, at time.Time) bool {
+	for i := range spans {
+		if spans[i].Has(device, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// where is the condition on a row that it is of the span.
+func (s *DeviceSpan) where() (sql string, args []any) {
+	sql, args = `(`+deviceSQL+` = ?`, []any{s.Device}
+	if !s.From.IsZero() {
+		sql, args = sql+` AND r.first >= ?`, append(args, s.From.UnixMilli())
+	}
+	if !s.Until.IsZero() {
+		sql, args = sql+` AND r.first < ?`, append(args, s.Until.UnixMilli())
+	}
+	return sql + `)`, args
 }
 
 // normal returns the filter with its words as rows have them, or says what is
@@ -52,7 +86,10 @@ func (f *Filter) matches(r *Row) bool {
 }
 
 func (f *Filter) matchesDevice(r *Row) bool {
-	if f.Device == "" && len(f.Devices) == 0 || slices.Contains(f.Devices, r.Device) {
+	if AnyHas(f.Without, r.Device, r.Time.Time) {
+		return false
+	}
+	if f.Device == "" && len(f.Devices) == 0 || AnyHas(f.Devices, r.Device, r.Time.Time) {
 		return true
 	}
 	return f.Device != "" && (equalFold(r.Device, f.Device) || equalFold(r.DeviceName, f.Device) ||
@@ -98,6 +135,10 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 		condition, of := f.whereDevice()
 		add(condition, of...)
 	}
+	for i := range f.Without {
+		condition, of := f.Without[i].where()
+		add(`NOT `+condition, of...)
+	}
 	return sql, args
 }
 
@@ -108,9 +149,10 @@ func (f *Filter) whereDevice() (sql string, args []any) {
 			OR coalesce(r.client, b.addr) = ? COLLATE NOCASE`)
 		args = append(args, d, d, d, d)
 	}
-	for _, d := range f.Devices {
-		one = append(one, deviceSQL+` = ?`)
-		args = append(args, d)
+	for i := range f.Devices {
+		condition, of := f.Devices[i].where()
+		one = append(one, condition)
+		args = append(args, of...)
 	}
 	return `(` + strings.Join(one, ` OR `) + `)`, args
 }

@@ -58,7 +58,8 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 		for _, f := range []Filter{
 			{}, {Verdict: "block"}, {Verdict: "ALLOW"}, {Verdict: "pass", Limit: 7}, {Limit: 1}, {Limit: open}, {Limit: open + 5}, {Limit: 100_000},
 			{Vendor: "xiaomi"}, {Vendor: "nobody"}, {Device: "device1"}, {Device: "DEVICE2"}, {Device: "10.0.0.1"}, {Device: "nobody"},
-			{Devices: []string{"device1", "nobody"}}, {Device: "device2", Devices: []string{"device1"}}, {Devices: []string{"nobody"}},
+			{Devices: []DeviceSpan{{Device: "device1"}, {Device: "nobody"}}}, {Device: "device2", Devices: []DeviceSpan{{Device: "device1"}}}, {Devices: []DeviceSpan{{Device: "nobody"}}},
+			{Without: []DeviceSpan{{Device: "device1"}}},
 			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
 			{Name: ".tracker.example"}, {Name: ".Example."}, {Name: ".racker.example"}, {Name: "trücker"}, {Name: ".trücker.example"},
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},

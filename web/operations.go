@@ -157,9 +157,33 @@ func registerRules(api huma.API, o *Options) {
 		})
 }
 
+type historyRequest struct {
+	Device string `query:"device" required:"true" doc:"The device: its name, identity, MAC or address."`
+}
+
 func registerDevices(api huma.API, o *Options) {
 	huma.Register(api, operation(http.MethodGet, "/devices", "get-devices", "Who is known", http.StatusOK),
 		func(context.Context, *nothing) (*of[[]Device], error) { return &of[[]Device]{o.Devices()}, nil })
+	history := operation(http.MethodGet, "/devices/history", "get-device-history", "Every binding of a device and what it rests on, and what people said of it", http.StatusOK)
+	history.Errors = []int{http.StatusNotFound}
+	huma.Register(api, history, func(ctx context.Context, r *historyRequest) (*of[History], error) {
+		h, err := o.History(ctx, r.Device)
+		return &of[History]{h}, problem(err)
+	})
+	huma.Register(api, operation(http.MethodGet, "/corrections", "get-corrections", "What people said of devices, those taken back included", http.StatusOK),
+		func(context.Context, *nothing) (*of[[]Correction], error) {
+			return &of[[]Correction]{o.Corrections()}, nil
+		})
+	huma.Register(api, operation(http.MethodPost, "/corrections", "correct", "Say what a device is: it holds for all that is read from then on, and can be undone", http.StatusCreated),
+		func(_ context.Context, r *with[NewCorrection]) (*of[Correction], error) {
+			c, err := o.Correct(r.Body)
+			return &of[Correction]{c}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodPost, "/corrections/undo", "undo-correction", "Take a correction back", http.StatusOK),
+		func(_ context.Context, r *with[Undo]) (*of[Correction], error) {
+			c, err := o.UndoCorrection(r.Body.ID)
+			return &of[Correction]{c}, problem(err)
+		})
 	explain := operation(http.MethodGet, "/explain", "explain", "What is decided for a name, and why", http.StatusOK)
 	explain.Errors = []int{http.StatusNotFound, http.StatusUnprocessableEntity}
 	huma.Register(api, explain, func(ctx context.Context, q *Question) (*of[Explanation], error) {

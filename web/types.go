@@ -263,7 +263,46 @@ type Device struct {
 	Last       time.Time `json:"last,omitzero"`
 	Source     string    `json:"source,omitempty" doc:"What its strongest binding in force rests on."`
 	Confidence string    `json:"confidence,omitempty"`
+	Ignored    bool      `json:"ignored,omitempty" doc:"A person wants it left out of what is shown."`
+	Notes      []string  `json:"notes,omitempty" doc:"What people noted of it."`
 	Bindings   []Binding `json:"bindings"`
+}
+
+// A History is what is known of a device, and why.
+type History struct {
+	Device      Device       `json:"device" doc:"With all bindings that the log has, the earliest first."`
+	Corrections []Correction `json:"corrections" doc:"What people said of it."`
+}
+
+// A Correction is what a person said of a device. Rows of the log are not rewritten by
+// it: it is applied when they are read.
+type Correction struct {
+	ID      uint64    `json:"id"`
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind" doc:"name, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
+	Device  string    `json:"device,omitempty" doc:"Identity of the device."`
+	Name    string    `json:"name,omitempty" doc:"What it is called from then on."`
+	Other   string    `json:"other,omitempty" doc:"Identity of the device that was merged with it."`
+	From    time.Time `json:"from,omitzero" doc:"From when on it is another device."`
+	Text    string    `json:"text,omitempty" doc:"A note."`
+	Of      uint64    `json:"of,omitempty" doc:"The correction that was taken back."`
+	Undone  bool      `json:"undone,omitempty" doc:"It was taken back."`
+	Created string    `json:"created,omitempty" doc:"Identity of the device that a split made."`
+}
+
+// A NewCorrection is what a person says of a device.
+type NewCorrection struct {
+	Kind   string    `json:"kind" enum:"name,merge,split,ignore,note"`
+	Device string    `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`
+	Name   string    `json:"name,omitempty" doc:"Of name: what it is called. Of split: what the new device is called."`
+	Other  string    `json:"other,omitempty" doc:"Of merge: the device that is the same one."`
+	From   time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device."`
+	Text   string    `json:"text,omitempty" doc:"Of note."`
+}
+
+// An Undo says which correction to take back.
+type Undo struct {
+	ID uint64 `json:"id,omitempty" doc:"Its number; without it, the last one that holds."`
 }
 
 // A Binding is an address that a device has, or had.
@@ -271,6 +310,7 @@ type Binding struct {
 	ID         uint64    `json:"id"`
 	Addr       string    `json:"addr" doc:"An address, or a prefix."`
 	MAC        string    `json:"mac,omitempty"`
+	Device     string    `json:"device,omitempty" doc:"The identity under which it was written, in a history."`
 	Source     string    `json:"source"`
 	Confidence string    `json:"confidence"`
 	From       time.Time `json:"from"`

@@ -42,7 +42,12 @@ type Options struct {
 	FlushCache func(name string) (Flushed, error) // "": of all names
 	CacheStats func() CacheStats
 
-	Devices func() []Device
+	Devices        func() []Device
+	History        func(ctx context.Context, device string) (History, error)
+	Corrections    func() []Correction
+	Correct        func(NewCorrection) (Correction, error)
+	UndoCorrection func(id uint64) (Correction, error) // 0: the last
+
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)
 

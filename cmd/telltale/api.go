@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"telltale/blocklists/inspect"
@@ -28,7 +30,9 @@ func (a *app) apiOptions() web.Options {
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
 		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats,
-		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, Explain: a.explain, Query: a.query,
+		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, History: a.history,
+		Corrections: a.corrections, Correct: a.correct, UndoCorrection: a.undoCorrection,
+		Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}
 }
@@ -116,15 +120,18 @@ func (a *app) listStatus() []web.List {
 	return listsOf(withUpdates(a.lists.Status(), a.subscriptions.Status()))
 }
 
-// knownDevices are the devices of the ledger, each once.
-func (a *app) knownDevices() []devices.DeviceStatus {
-	return oneEach(a.cfg.Load(), a.ledger.Load().List())
+// knownDevices are the devices of the ledger, each once, and who is who.
+func (a *app) knownDevices() ([]devices.DeviceStatus, *identities) {
+	all := a.ledger.Load().List()
+	ids := newIdentities(a.cfg.Load(), bindingsOf(all), a.corrected.All())
+	return ids.oneEach(all), ids
 }
 
 func (a *app) deviceStatus() []web.Device {
 	all := []web.Device{}
-	for _, d := range a.knownDevices() {
-		all = append(all, deviceOf(&d))
+	known, ids := a.knownDevices()
+	for _, d := range known {
+		all = append(all, deviceOf(&d, ids))
 	}
 	return all
 }
@@ -189,7 +196,8 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 		}
 		return settings, addr, nil
 	}
-	d, ok := findDevice(a.knownDevices(), who)
+	all, ids := a.knownDevices()
+	d, ok := findDevice(all, ids, who)
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}
@@ -201,15 +209,23 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	return d.Group, addr, nil
 }
 
-// findDevice finds a device by identity, shown name, MAC or address.
-func findDevice(all []devices.DeviceStatus, who string) (devices.DeviceStatus, bool) {
-	for _, d := range all {
-		if d.Device == who || d.Name == who {
-			return d, true
-		}
-		for _, b := range d.Bindings {
-			if b.Addr.String() == who || b.MAC == who {
-				return d, true
+// findDevice finds a device by any identity it has, a name that it is or was shown by,
+// its MAC, or an address: who holds it goes before who had it.
+func findDevice(all []devices.DeviceStatus, ids *identities, who string) (devices.DeviceStatus, bool) {
+	device, known := ids.device(who)
+	for _, is := range []func(*devices.DeviceStatus) bool{
+		func(d *devices.DeviceStatus) bool { return d.Device == who || strings.EqualFold(d.Name, who) },
+		func(d *devices.DeviceStatus) bool { return known && d.Device == device },
+		func(d *devices.DeviceStatus) bool {
+			return slices.ContainsFunc(d.Bindings, func(b devices.Binding) bool { return b.Until.IsZero() && b.Covers() == who })
+		},
+		func(d *devices.DeviceStatus) bool {
+			return slices.ContainsFunc(d.Bindings, func(b devices.Binding) bool { return b.Covers() == who || b.MAC == who })
+		},
+	} {
+		for i := range all {
+			if is(&all[i]) {
+				return all[i], true
 			}
 		}
 	}

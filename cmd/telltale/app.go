@@ -16,6 +16,7 @@ import (
 	"telltale/blocklists/subscribe"
 	"telltale/config"
 	"telltale/devices"
+	"telltale/devices/corrections"
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
@@ -31,10 +32,11 @@ type app struct {
 	level   *slog.LevelVar
 	started time.Time
 
-	log    *querylog.Log
-	ledger atomic.Pointer[devices.Ledger]
-	lists  *blocklists.Store
-	server *resolver.Server
+	log       *querylog.Log
+	corrected *corrections.File // what people say of devices
+	ledger    atomic.Pointer[devices.Ledger]
+	lists     *blocklists.Store
+	server    *resolver.Server
 
 	certificates *certs.Source // of encrypted transports; nil for none
 	acme         *acme.Client  // gets one of them; nil for none
@@ -79,6 +81,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		return nil, err
 	}
 	a.tellEditionFailed(editionErr)
+	if a.corrected, err = corrections.Open(correctionsPath(cfg), time.Now); err != nil {
+		return nil, err
+	}
 	known, next, err := a.log.Bindings()
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)

@@ -11,6 +11,7 @@ import (
 	"telltale/blocklists/catalog"
 	"telltale/config"
 	"telltale/devices"
+	"telltale/devices/corrections"
 	"telltale/querylog"
 )
 
@@ -52,7 +53,8 @@ func (cl *cli) deviceWords() ([]string, error) {
 		defer r.Close()
 		bindings, _ = r.Bindings(context.Background()) // none where there is no log yet
 	}
-	return newIdentities(cfg, bindings).names, nil
+	corrected, _ := corrections.Read(correctionsPath(cfg))
+	return newIdentities(cfg, bindings, corrected).names, nil
 }
 
 // vendorWords are the vendors of the shipped lists.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,13 +14,19 @@ import (
 )
 
 func (cl *cli) newDevices() *cobra.Command {
-	return cl.addJSON(&cobra.Command{
+	filter, ignored := "", false
+	c := cl.addJSON(&cobra.Command{
 		Use:   "devices",
-		Short: "Show who is known: devices, their addresses, and what that rests on",
+		Short: "Show who is known, and correct it: devices, their addresses, and what that rests on",
 		Long: `Show the devices the running server knows, with the addresses they hold, what
 the binding rests on, and how far it may be relied on. docs/devices.md explains
-both.`,
-		Example: "  telltale devices\n  telltale devices --json",
+both.
+
+What is wrong can be corrected: a device gets a name, two are made one, one is
+split. The log, the counts and the reports show it so from then on, for the past,
+too. Rows are not rewritten, and every correction can be undone. Only 'forget'
+deletes.`,
+		Example: "  telltale devices\n  telltale devices --filter phone --json\n  telltale devices name 02:00:5e:10:00:01 \"Anna's phone\"",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := cl.load()
@@ -30,6 +37,7 @@ both.`,
 			if err := newClient(cfg).get(c.Context(), "/devices", &all); err != nil {
 				return err
 			}
+			all = slices.DeleteFunc(all, func(d web.Device) bool { return d.Ignored && !ignored || !mentions(&d, filter) })
 			if cl.json {
 				enc := cl.encoder()
 				for _, d := range all {
@@ -51,6 +59,20 @@ both.`,
 			return w.Flush()
 		},
 	})
+	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, address or notes contain this")
+	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo())
+	return c
+}
+
+// mentions reports whether what is shown of a device contains a text.
+func mentions(d *web.Device, text string) bool {
+	text = strings.ToLower(text)
+	words := append([]string{d.Name, d.Device}, d.Notes...)
+	for _, b := range d.Bindings {
+		words = append(words, b.Addr, b.MAC)
+	}
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(w), text) })
 }
 
 // held returns the addresses that a device holds now.
@@ -78,9 +100,13 @@ func whenIn(t time.Time, zone *time.Location) string {
 }
 
 // deviceOf returns a device as the API and --json have it.
-func deviceOf(d *devices.DeviceStatus) web.Device {
+func deviceOf(d *devices.DeviceStatus, ids *identities) web.Device {
 	out := web.Device{
 		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
+	}
+	out.Ignored = ids.view.Ignored(d.Device)
+	for _, n := range ids.view.Notes(d.Device) {
+		out.Notes = append(out.Notes, n.Text)
 	}
 	if d.Source != 0 {
 		out.Source, out.Confidence = d.Source.String(), d.Confidence.String()

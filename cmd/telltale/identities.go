@@ -4,44 +4,68 @@ import (
 	"cmp"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"telltale/config"
 	"telltale/devices"
+	"telltale/devices/corrections"
+	"telltale/querylog"
 )
 
+// correctionsFile is the file of what people say of devices, in data.dir.
+const correctionsFile = "corrections.jsonl"
+
+func correctionsPath(cfg *config.Config) string { return filepath.Join(cfg.Data.Dir, correctionsFile) }
+
 // Identities say which devices of the log are one device today: one that got a
-// name was known by its MAC before, and may have had another name. Rows keep the
-// identity they were written with.
+// name was known by its MAC before, and may have had another name; and people have
+// corrected what the log took for a device. Rows keep the identity they were written
+// with.
 type identities struct {
-	today map[string]string   // identity -> the device's identity today, where it is another one
-	of    map[string][]string // today's identity -> all there were, itself included
-	words map[string]string   // identity, shown name or MAC, in lower case -> today's identity
-	names []string            // what a person may type
+	today map[string]string                // identity -> the device's by the settings, where it is another one
+	named map[string]bool                  // the devices of the settings
+	view  *corrections.View                // what people said
+	of    map[string][]querylog.DeviceSpan // a device of today -> all that it was, itself included
+	words map[string]string                // identity, shown name or MAC, in lower case -> the device of today
+	label map[string]string                // identity -> the name that it was last shown by
+	names []string                         // what a person may type
 }
 
-func newIdentities(cfg *config.Config, bindings []devices.Binding) *identities {
-	ids := &identities{today: map[string]string{}, of: map[string][]string{}, words: map[string]string{}}
-	owner, named := map[string]string{}, map[string]bool{}
+func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []corrections.Correction) *identities {
+	ids := &identities{
+		today: map[string]string{}, named: map[string]bool{}, of: map[string][]querylog.DeviceSpan{}, words: map[string]string{}, label: map[string]string{},
+	}
+	owner := map[string]string{}
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
-		named[d.Name] = true
-		ids.add(d.Name, d.Name)
+		ids.named[d.Name] = true
 		for _, mac := range d.MACs {
 			owner[mac] = d.Name
 			ids.today["mac:"+mac] = d.Name
-			ids.add("mac:"+mac, mac)
 		}
 		for _, id := range d.ClientIDs {
 			ids.today["id:"+id] = d.Name
-			ids.add("id:"+id, id)
 		}
 	}
 	for i := range bindings {
 		b := &bindings[i]
-		if name, ok := owner[b.MAC]; ok && byMAC(b) && !named[b.Device] { // its name before this one
+		if name, ok := owner[b.MAC]; ok && byMAC(b) && !ids.named[b.Device] { // its name before this one
 			ids.today[b.Device] = name
+		}
+		ids.label[b.Device] = b.Name
+	}
+	ids.view = corrections.NewView(corrected, ids.bySettings)
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		ids.add(d.Name)
+		for _, mac := range d.MACs {
+			ids.add("mac:"+mac, mac)
+		}
+		for _, id := range d.ClientIDs {
+			ids.add("id:"+id, id)
 		}
 	}
 	for i := range bindings {
@@ -51,42 +75,127 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding) *identities {
 			ids.add(b.Device, b.MAC)
 		}
 	}
+	ids.view.Names(func(device, name string) { ids.addWords(device, name) })
 	ids.names = sorted(ids.names)
 	return ids
 }
 
+// bySettings returns the identity that the settings give to one, and whether it is
+// that of a device they have.
+func (ids *identities) bySettings(identity string) (string, bool) {
+	if today, ok := ids.today[identity]; ok {
+		identity = today
+	}
+	return identity, ids.named[identity]
+}
+
 // add makes an identity known, with other words for it.
 func (ids *identities) add(identity string, words ...string) {
-	today := ids.now(identity)
-	if !slices.Contains(ids.of[today], identity) {
-		ids.of[today] = append(ids.of[today], identity)
+	for _, s := range ids.spans(identity) {
+		device := ids.now(identity, s.From)
+		if !slices.Contains(ids.of[device], s) {
+			ids.of[device] = append(ids.of[device], s)
+		}
+		if corrections.IsSplit(device) {
+			ids.addWords(device, device)
+		}
 	}
-	for _, w := range append(words, identity) {
+	ids.addWords(ids.last(identity), append(words, identity)...)
+}
+
+func (ids *identities) addWords(device string, words ...string) {
+	for _, w := range words {
 		if w != "" {
-			ids.words[strings.ToLower(w)] = today
+			ids.words[strings.ToLower(w)] = device
 			ids.names = append(ids.names, w)
 		}
 	}
 }
 
-// now returns the identity that a device has today.
-func (ids *identities) now(identity string) string {
-	if today, ok := ids.today[identity]; ok {
-		return today
+// spans returns an identity by the times in each of which it is one device.
+func (ids *identities) spans(identity string) []querylog.DeviceSpan {
+	all := []querylog.DeviceSpan{{Device: identity}}
+	for _, t := range ids.view.Changes(identity) {
+		all[len(all)-1].Until = t
+		all = append(all, querylog.DeviceSpan{Device: identity, From: t})
 	}
-	return identity
+	return all
 }
 
-// find returns all identities of the device that a person means. Of an address
-// there is none: it means the rows that came from it.
-func (ids *identities) find(who string) ([]string, error) {
-	if today, ok := ids.words[strings.ToLower(who)]; ok {
-		return ids.of[today], nil
+// now returns which device it is, as we know today, that had an identity at a time.
+func (ids *identities) now(identity string, at time.Time) string {
+	return ids.view.Device(identity, at)
+}
+
+// last returns which device an identity is after all splits.
+func (ids *identities) last(identity string) string {
+	s := ids.spans(identity)
+	return ids.now(identity, s[len(s)-1].From)
+}
+
+// name returns what a device of today is called: as a person said, or as the settings
+// do, or as it was shown last.
+func (ids *identities) name(device string) string {
+	name := ids.view.Name(device)
+	if name == "" && !ids.named[device] {
+		name = ids.label[device]
+	}
+	return cmp.Or(name, device)
+}
+
+// A correctedRow is what people's corrections say of a row's device.
+type correctedRow struct {
+	Device string `json:"device"`
+	Name   string `json:"name"`
+}
+
+// corrected returns what corrections say of the device of a row; nil where that is what
+// the row says.
+func (ids *identities) corrected(r *querylog.Row) *correctedRow {
+	device := ids.now(r.Device, r.Time.Time)
+	if before, _ := ids.bySettings(r.Device); device == before && ids.view.Name(device) == "" {
+		return nil
+	}
+	return &correctedRow{device, ids.name(device)}
+}
+
+// shown returns the name by which a row's device is shown to people.
+func (ids *identities) shown(r *querylog.Row) string {
+	if c := ids.corrected(r); c != nil {
+		return c.Name
+	}
+	return cmp.Or(r.DeviceName, r.Client)
+}
+
+// ignored returns the devices that a person wants left out.
+func (ids *identities) ignored() (all []querylog.DeviceSpan) {
+	if !ids.view.AnyIgnored() {
+		return nil
+	}
+	for device, spans := range ids.of {
+		if ids.view.Ignored(device) {
+			all = append(all, spans...)
+		}
+	}
+	return all
+}
+
+// device returns the device of today that a person means.
+func (ids *identities) device(who string) (device string, ok bool) {
+	if device, ok = ids.words[strings.ToLower(who)]; ok {
+		return device, true
 	}
 	if mac, err := net.ParseMAC(who); err == nil {
-		if today, ok := ids.words[mac.String()]; ok {
-			return ids.of[today], nil
-		}
+		device, ok = ids.words[mac.String()]
+	}
+	return device, ok
+}
+
+// find returns all that the device was that a person means. Of an address there is
+// none: it means the rows that came from it.
+func (ids *identities) find(who string) ([]querylog.DeviceSpan, error) {
+	if device, ok := ids.device(who); ok {
+		return ids.of[device], nil
 	}
 	if _, err := netip.ParseAddr(strings.TrimPrefix(who, "addr:")); err == nil {
 		return nil, nil
@@ -99,30 +208,93 @@ func byMAC(b *devices.Binding) bool {
 	return b.Source == devices.ConfiguredMAC || b.Source == devices.Neighbour
 }
 
-// oneEach returns the devices that a ledger lists, each once: what a device was
-// known by before is part of it.
-func oneEach(cfg *config.Config, all []devices.DeviceStatus) []devices.DeviceStatus {
-	var bindings []devices.Binding
+// bindingsOf returns the bindings of devices.
+func bindingsOf(all []devices.DeviceStatus) (bindings []devices.Binding) {
 	for i := range all {
 		bindings = append(bindings, all[i].Bindings...)
 	}
-	ids := newIdentities(cfg, bindings)
+	slices.SortFunc(bindings, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
+	return bindings
+}
+
+// oneEach returns the devices that a ledger lists, each once: what a device was
+// known by before is part of it, and what people said holds.
+func (ids *identities) oneEach(all []devices.DeviceStatus) []devices.DeviceStatus {
 	var out []devices.DeviceStatus
 	place := map[string]int{}
 	for _, d := range all {
-		today := ids.now(d.Device)
-		at, ok := place[today]
-		switch {
-		case !ok:
-			place[today] = len(out)
-			out = append(out, d)
-		case d.Device == today:
-			out[at] = joined(d, out[at])
-		default:
-			out[at] = joined(out[at], d)
+		for _, part := range ids.parts(d) {
+			today := part.Device
+			at, ok := place[today]
+			switch {
+			case !ok:
+				place[today] = len(out)
+				out = append(out, part)
+			case d.Device == today:
+				out[at] = joined(part, out[at])
+			default:
+				out[at] = joined(out[at], part)
+			}
+		}
+	}
+	for i := range out {
+		d := &out[i]
+		if name := ids.view.Name(d.Device); name != "" || corrections.IsSplit(d.Device) {
+			d.Name = cmp.Or(name, d.Device)
 		}
 	}
 	return out
+}
+
+// parts returns what a device of a ledger is today: one device, or several where
+// people split it.
+func (ids *identities) parts(d devices.DeviceStatus) (all []devices.DeviceStatus) {
+	spans := ids.spans(d.Device)
+	for _, s := range spans {
+		part := d
+		part.Device = ids.now(d.Device, s.From)
+		if part.Device != d.Device && !ids.named[part.Device] {
+			part.Name = cmp.Or(ids.label[part.Device], part.Device)
+		}
+		if len(spans) > 1 {
+			if part = within(part, s); len(part.Bindings) == 0 {
+				continue
+			}
+		}
+		all = append(all, part)
+	}
+	return all
+}
+
+// within returns what a device was in a span.
+func within(d devices.DeviceStatus, s querylog.DeviceSpan) devices.DeviceStatus {
+	var bindings []devices.Binding
+	for _, b := range d.Bindings {
+		if !s.Until.IsZero() && !b.From.Before(s.Until) || !b.Until.IsZero() && b.Until.Before(s.From) {
+			continue
+		}
+		if b.From.Before(s.From) {
+			b.From = s.From
+		}
+		if !s.Until.IsZero() && (b.Until.IsZero() || b.Until.After(s.Until)) {
+			b.Until = s.Until
+			if b.Seen.After(s.Until) {
+				b.Seen = s.Until
+			}
+		}
+		bindings = append(bindings, b)
+	}
+	d.Bindings = bindings
+	if d.First.Before(s.From) {
+		d.First = s.From
+	}
+	if !s.Until.IsZero() {
+		d.Source, d.Confidence, d.Configured = 0, 0, false
+		if d.Last.After(s.Until) {
+			d.Last = s.Until
+		}
+	}
+	return d
 }
 
 // joined returns a device with the bindings of what it was known by before.
@@ -133,6 +305,10 @@ func joined(d, before devices.DeviceStatus) devices.DeviceStatus {
 	if before.Last.After(d.Last) {
 		d.Last = before.Last
 	}
+	if d.Source == 0 {
+		d.Source, d.Confidence = before.Source, before.Confidence
+	}
+	d.Configured = d.Configured || before.Configured
 	d.Bindings = slices.Concat(d.Bindings, before.Bindings)
 	slices.SortStableFunc(d.Bindings, func(a, b devices.Binding) int { // those in force first
 		return cmp.Compare(compareEnd(a), compareEnd(b))

@@ -26,7 +26,7 @@ func TestADeviceIsOneWhateverItWasKnownBy(t *testing.T) {
 		{Device: "printer", Name: "printer", MAC: other, Source: devices.ConfiguredAddress},
 		{Device: "addr:192.168.1.9", Name: "192.168.1.9", Source: devices.BareAddress},
 	}
-	ids := newIdentities(cfg, bindings)
+	ids := newIdentities(cfg, bindings, nil)
 	tv := []string{"Living-Room-TV", "mac:" + mac, "tv"}
 	for who, want := range map[string][]string{
 		"Living-Room-TV": tv, "living-room-tv": tv, "tv": tv, "mac:" + mac: tv, mac: tv, strings.ToUpper(mac): tv, "02-00-5E-10-00-01": tv,
@@ -35,7 +35,11 @@ func TestADeviceIsOneWhateverItWasKnownBy(t *testing.T) {
 		"192.168.1.9": {"addr:192.168.1.9"},
 		"192.168.1.7": nil, // an address that nobody has
 	} {
-		got, err := ids.find(who)
+		spans, err := ids.find(who)
+		var got []string
+		for _, s := range spans {
+			got = append(got, s.Device)
+		}
 		slices.Sort(got)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, %v, want %q", who, got, err, want)
@@ -61,7 +65,7 @@ func TestADeviceIsListedOnce(t *testing.T) {
 	want := named
 	want.First, want.Bindings = at(7), []devices.Binding{now, old}
 	for _, all := range [][]devices.DeviceStatus{{named, before, other}, {before, named, other}} {
-		got := oneEach(cfg, all)
+		got := newIdentities(cfg, bindingsOf(all), nil).oneEach(all)
 		if len(got) != 2 || !reflect.DeepEqual(got[0], want) || got[1].Device != other.Device {
 			t.Errorf("got %+v, want %+v and the other", got, want)
 		}

@@ -28,7 +28,7 @@ var mayImport = map[string]string{
 
 	"packaging": "",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices dnswire packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -44,6 +44,8 @@ var mayImport = map[string]string{
 
 	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
+
+	"devices/corrections": "atomicfile",
 
 	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 

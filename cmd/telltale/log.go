@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/devices/corrections"
 	"telltale/querylog"
 )
 
@@ -24,6 +26,7 @@ type selection struct {
 	period
 	device, vendor, name, verdict string
 	limit                         int
+	ignored                       bool
 }
 
 func (s *selection) add(cl *cli, c *cobra.Command, since string) {
@@ -34,6 +37,7 @@ func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
 	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe or answer")
 	f.IntVar(&s.limit, "limit", 0, "the newest so many; 0 for all")
+	f.BoolVar(&s.ignored, "ignored", false, "also of devices that are ignored ('telltale devices ignore')")
 	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
 	completeBy(c, "device", cl.deviceWords)
 	completeBy(c, "vendor", cl.vendorWords)
@@ -96,7 +100,7 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 				return err
 			}
 			defer l.Close()
-			if err := l.choose(&f); err != nil {
+			if err := l.choose(&f, s.ignored); err != nil {
 				return err
 			}
 			chosen := c.Flags().Changed("limit") || f.Since != (time.Time{})
@@ -107,7 +111,7 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 				if !chosen {
 					f.Limit = 100
 				}
-				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(s.zone)))
+				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(l.ids, s.zone)))
 			}
 			if !chosen && !cl.json && isTerminal(cl.out) {
 				return cl.showNewest(c.Context(), l, f, s.zone, 100)
@@ -122,7 +126,7 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 
 // showRows prints all rows that f chooses.
 func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, zone *time.Location) error {
-	print, n := cl.rowPrinter(zone), 0
+	print, n := cl.rowPrinter(l.ids, zone), 0
 	for row, err := range l.Rows(ctx, f) {
 		if err == nil {
 			err = print(row)
@@ -158,7 +162,7 @@ func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, 
 		f.Limit = n
 		return cl.showRows(ctx, l, f, zone)
 	}
-	print := cl.rowPrinter(zone)
+	print := cl.rowPrinter(l.ids, zone)
 	for _, row := range rows[len(rows)-n:] {
 		if err := print(row); err != nil {
 			return err
@@ -209,13 +213,26 @@ func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 		r.Close()
 		return nil, err
 	}
-	return &openedLog{r, cfg, newIdentities(cfg, bindings)}, nil
+	corrected, err := corrections.Read(correctionsPath(cfg))
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return &openedLog{r, cfg, newIdentities(cfg, bindings, corrected)}, nil
 }
 
-// choose gives f all identities of the device it names.
-func (l *openedLog) choose(f *querylog.Filter) (err error) {
-	if f.Device != "" {
-		f.Devices, err = l.ids.find(f.Device)
+// choose gives f all that the device was which it names; where it names none, it
+// leaves ignored devices out, unless they are wanted.
+func (l *openedLog) choose(f *querylog.Filter, ignored bool) (err error) {
+	if f.Device == "" {
+		if !ignored {
+			f.Without = l.ids.ignored()
+		}
+		return nil
+	}
+	f.Devices, err = l.ids.find(f.Device)
+	if _, none := netip.ParseAddr(f.Device); none != nil && len(f.Devices) > 0 {
+		f.Device = "" // its words may be of rows that are another device's by now
 	}
 	return err
 }
@@ -245,21 +262,23 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 }
 
 // rowPrinter prints rows for people, with times of a zone, or as JSON.
-func (cl *cli) rowPrinter(zone *time.Location) func(querylog.Row) error {
+func (cl *cli) rowPrinter(ids *identities, zone *time.Location) func(querylog.Row) error {
 	if cl.json {
 		enc := cl.encoder()
-		return func(r querylog.Row) error { return enc.Encode(r) }
+		return func(r querylog.Row) error { return enc.Encode(shownRow{r, ids.corrected(&r)}) }
 	}
-	return func(r querylog.Row) error { return printRow(cl.out, &r, zone) }
+	return func(r querylog.Row) error { return printRow(cl.out, ids.shown(&r), &r, zone) }
+}
+
+// A shownRow is a row as it was written, and beside it what people corrected since.
+type shownRow struct {
+	querylog.Row
+	Corrected *correctedRow `json:"corrected,omitempty"`
 }
 
 // printRow prints a row as one line: when, who, what was decided, what was asked
 // and how often, whose it is, and the rule.
-func printRow(w io.Writer, r *querylog.Row, zone *time.Location) error {
-	who := r.DeviceName
-	if who == "" {
-		who = r.Client
-	}
+func printRow(w io.Writer, who string, r *querylog.Row, zone *time.Location) error {
 	name := r.Name
 	if r.Folded {
 		name = "(several names)"

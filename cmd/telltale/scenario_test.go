@@ -28,6 +28,7 @@ import (
 
 	"telltale/bench/zone"
 	"telltale/blocklists/catalog"
+	"telltale/querylog"
 	"telltale/resolver/dnstest"
 )
 
@@ -61,6 +62,7 @@ import (
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
 //	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
+//	keep rows / same rows          remember all rows of the log; they are the same still
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
@@ -123,7 +125,8 @@ type scene struct {
 
 	question []string // of the last query
 	reply    *dns.Msg
-	named    bool  // a record of reply was wanted: then all must be
+	named    bool // a record of reply was wanted: then all must be
+	kept     string
 	before   int64 // queries upstream before the last query
 	out      string
 	exit     int
@@ -511,6 +514,12 @@ func (s *scene) step(words []string) error {
 			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
 		}
 		s.out, s.exit = s.srv.run(args...)
+	case "keep", "same":
+		rows := s.rows()
+		if words[0] == "same" && rows != s.kept {
+			return fmt.Errorf("rows changed from\n%s\nto\n%s", s.kept, rows)
+		}
+		s.kept = rows
 	case "end":
 		s.others[args[0]]()
 	case "mute", "unmute":
@@ -574,6 +583,27 @@ func (s *scene) want(args []string) error {
 		return fmt.Errorf("%s with %v, want %s", dns.RcodeToString[s.reply.Rcode], s.reply.Answer, want)
 	}
 	return nil
+}
+
+// rows returns all rows of the log as they were written, a line of JSON each.
+func (s *scene) rows() string {
+	s.t.Helper()
+	s.srv.app.log.Flush()
+	r, err := querylog.OpenReader(filepath.Join(s.dir, "data"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Close()
+	var b strings.Builder
+	for row, err := range r.Rows(context.Background(), querylog.Filter{}) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		row.Open, row.Store = false, "" // which its window's end sets
+		text, _ := json.Marshal(row)
+		fmt.Fprintf(&b, "%s\n", text)
+	}
+	return b.String()
 }
 
 func edeOf(m *dns.Msg) (code, text string) {

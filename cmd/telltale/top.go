@@ -57,7 +57,7 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 				return err
 			}
 			defer l.Close()
-			if err := l.choose(&f); err != nil {
+			if err := l.choose(&f, s.ignored); err != nil {
 				return err
 			}
 			lines, err := l.top(c.Context(), args[0], f)
@@ -79,17 +79,54 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 
 // top counts what f chooses. A device is one line, whatever it was known by.
 func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]topLine, error) {
+	if what == "devices" {
+		return l.topDevices(ctx, f)
+	}
 	rows, err := l.Top(ctx, what, f, 0)
-	if err != nil || what != "devices" {
-		lines := make([]topLine, len(rows))
-		for i := range rows {
-			lines[i].TopRow = rows[i]
+	lines := make([]topLine, len(rows))
+	for i := range rows {
+		lines[i].TopRow = rows[i]
+	}
+	return lines, err
+}
+
+// topDevices counts by device. Identities that are one device for a time and another
+// one later are counted span by span.
+func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLine, error) {
+	whole := f
+	var several []querylog.DeviceSpan
+	for _, spans := range l.ids.of {
+		for _, s := range spans {
+			if s.From.IsZero() && s.Until.IsZero() {
+				continue
+			}
+			whole.Without = append(slices.Clip(whole.Without), querylog.DeviceSpan{Device: s.Device})
+			if f.Devices == nil && f.Device == "" || slices.Contains(f.Devices, s) {
+				several = append(several, s)
+			}
 		}
-		return lines, err
+	}
+	rows, err := l.Top(ctx, "devices", whole, 0)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		rows[i].Key = l.ids.last(rows[i].Key)
+	}
+	for _, s := range several {
+		part := f
+		part.Device, part.Devices = "", []querylog.DeviceSpan{s}
+		of, err := l.Top(ctx, "devices", part, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range of {
+			r.Key = l.ids.now(s.Device, s.From)
+			rows = append(rows, r)
+		}
 	}
 	all := map[string]*topLine{}
 	for _, r := range rows {
-		r.Key = l.ids.now(r.Key)
 		if have := all[r.Key]; have != nil {
 			have.Add(r)
 		} else {
@@ -101,7 +138,9 @@ func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]
 	}
 	lines := make([]topLine, 0, len(all))
 	for key, line := range all {
-		if !strings.HasPrefix(key, "mac:") && !strings.HasPrefix(key, "addr:") {
+		if name := l.ids.view.Name(key); name != "" {
+			line.Label = name
+		} else if !strings.HasPrefix(key, "mac:") && !strings.HasPrefix(key, "addr:") {
 			line.Label = key // a name is shown as it is today
 		}
 		lines = append(lines, *line)
@@ -121,10 +160,10 @@ func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[str
 		return err
 	}
 	for _, h := range hours {
-		if f.Device != "" && !slices.Contains(f.Devices, h.Device) {
+		if (f.Device != "" || f.Devices != nil) && !querylog.AnyHas(f.Devices, h.Device, h.Hour.Time) || querylog.AnyHas(f.Without, h.Device, h.Hour.Time) {
 			continue
 		}
-		key := l.ids.now(h.Device)
+		key := l.ids.now(h.Device, h.Hour.Time)
 		t := querylog.TopRow{Key: key, Count: h.Lookups, First: h.Hour, Last: querylog.Time{Time: h.Hour.Add(time.Hour)}}
 		if have := all[key]; have != nil {
 			have.Add(t)
