@@ -92,6 +92,31 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAttempts is what the journal's goroutine adds to a lookup to tell whether
+// an attempt begins with it.
+func BenchmarkAttempts(b *testing.B) {
+	for _, names := range []int{32, 10_000, 40_000} {
+		b.Run(fmt.Sprintf("%d-names", names), func(b *testing.B) {
+			l := &Log{fold: newFold(time.Now()), limit: 1 << 30}
+			l.hits.reset(l.fold.start)
+			for i := range 40_000 {
+				n := i % names
+				r := lookup(b, nil, time.Now(), phone(1), fmt.Sprintf("host%d.some.site.example", n))
+				l.addLocked(&r)
+			}
+			a := newAttemptCounter(DefaultAttempt.Milliseconds(), 6<<20)
+			header := l.fold.header()
+			a.countAttempts(l.fold, &header, &l.hits)
+			begun, lookups := cpu(), 0
+			for b.Loop() {
+				a.countAttempts(l.fold, &header, &l.hits)
+				lookups += 40_000
+			}
+			b.ReportMetric(float64(cpu()-begun)/float64(lookups), "cpu-ns/lookup")
+		})
+	}
+}
+
 // BenchmarkFold is the cost of counting a lookup: names come again and again,
 // more of them than have room in the last case.
 func BenchmarkFold(b *testing.B) {

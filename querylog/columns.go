@@ -78,6 +78,12 @@ func counted(c codec) codec {
 	return c
 }
 
+// late is the codec of a column that journals of before lack.
+func late(c codec) codec {
+	c.late = true
+	return c
+}
+
 // journaled are the columns in the order of the journal.
 func journaled(yield func(*column) bool) {
 	for _, late := range [2]bool{false, true} {
@@ -161,7 +167,7 @@ var columns = [...]column{
 		scan: func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
 		open: func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) },
 	}},
-	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, codec{
+	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, late(codec{
 		bind: func(w *rowWriter, e *entry) {
 			if e.ClientID != "" {
 				w.text(e.ClientID)
@@ -175,8 +181,7 @@ var columns = [...]column{
 		journal: "text, behind the other columns",
 		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.ClientID)) },
 		take:    func(_ *replay, c *cursor, e *entry) { e.ClientID = string(c.bytes()) },
-		late:    true,
-	})},
+	}))},
 	{"type", notNull, "of the question; 0 in a folded row", "type", number(
 		func(e *entry) *uint16 { return &e.Type }, func(r *Row, v uint16) { r.Type = dnswire.TypeString(v) })},
 	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer", "verdict", verdictCodec()},
@@ -258,6 +263,8 @@ var columns = [...]column{
 		open: func(e *entry, r *Row) { r.Rule = e.Rule.Text },
 	}},
 	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", since(2, codec{})},
+	{"as_lookups", notNull, "of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together", "attempts_as_lookups", since(3, late(counted(number(
+		func(e *entry) *uint32 { return &e.AsLookups }, func(r *Row, v uint32) { r.AsLookups = v }))))},
 }
 
 // verdictCodec is that of the verdict, with which the journal keeps whether an

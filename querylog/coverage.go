@@ -164,6 +164,24 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 		}
 		earlier(fromMilli(first))
 	}
+	return s.attemptsOf(c)
+}
+
+// attemptsOf fills in how attempts are counted.
+func (s *snapshot) attemptsOf(c *Coverage) error {
+	if s.store == nil {
+		return nil
+	}
+	for key, set := range map[string]func(int64){
+		metaAttemptGap:    func(ms int64) { c.AttemptGap = time.Duration(ms) * time.Millisecond },
+		metaAttemptsSince: func(ms int64) { c.AttemptsSince = Time{fromMilli(ms)} },
+	} {
+		ms, err := s.store.number(`SELECT coalesce((SELECT value FROM meta WHERE key = ?), 0)`, key)
+		if err != nil {
+			return err
+		}
+		set(ms)
+	}
 	return nil
 }
 

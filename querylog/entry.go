@@ -13,6 +13,7 @@ import (
 type entry struct {
 	Count       uint64
 	Attempts    uint32 // begun in the row; 0 where they were not counted
+	AsLookups   uint32 // of them, lookups that each counted as one
 	First, Last int64  // Unix milliseconds
 	Elapsed     uint32
 	TTL         uint32

@@ -83,9 +83,10 @@ func (l *Log) giveUp(n uint64) {
 	l.stats.GivenUp += n
 }
 
-// setLimit leaves the open fold the memory that waiting windows do not take.
+// setLimit leaves the open fold the memory that neither waiting windows nor attempts
+// take.
 func (l *Log) setLimit(waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.limit = max(l.o.MaxMemory-waiting, l.o.MaxMemory/4)
+	l.limit = max(l.o.MaxMemory-waiting-l.attempts, l.o.MaxMemory/4)
 }

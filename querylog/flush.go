@@ -16,11 +16,14 @@ type batch struct {
 	hits       hitBuffer
 	incomplete bool
 	old        *fold // the fold itself, where the window is over
+
+	asLookups map[uint32]uint32 // by row: attempts of hits that are lookups
 }
 
 // flush journals what came since the last one.
 func (j *journaler) flush() {
 	b := j.takeResolved()
+	j.countAttempts(&b, j.l.fold) // none but this goroutine puts another in its place
 	if len(b.fold.rows)+len(j.content.events)+len(j.content.bindings) > 0 && j.since.IsZero() {
 		j.since = time.Now()
 	}
@@ -96,9 +99,30 @@ func (j *journaler) takeLocked(next *fold) (b batch) {
 		f = next
 		l.fold = f
 	}
-	l.hits = hitBuffer{buf: j.spare[:0], last: f.start}
+	l.takeHitsLocked(j.spare, f.start)
 	j.spare = nil
 	return b
+}
+
+// takeHitsLocked makes the hits to come go to another buffer.
+func (l *Log) takeHitsLocked(spare []byte, start int64) {
+	l.hits, l.hitsFull = hitBuffer{buf: spare[:0], last: start}, false
+}
+
+// countAttempts finds which lookups of a batch begin an attempt, and counts them in
+// its fold.
+func (j *journaler) countAttempts(b *batch, f *fold) {
+	before := j.attempts.memory()
+	b.asLookups = j.attempts.countAttempts(f, &b.fold, &b.hits)
+	for _, n := range b.asLookups {
+		j.asLookups += uint64(n)
+	}
+	if memory := j.attempts.memory(); memory != before {
+		j.l.mu.Lock()
+		j.l.attempts = memory
+		j.l.mu.Unlock()
+		j.l.setLimit(j.q.look().memory)
+	}
 }
 
 // nextFold returns an empty fold with memory for as much as the open one holds.
@@ -161,6 +185,7 @@ func (j *journaler) writeBatch(b *batch) error {
 	}
 	b.fold.texts.forget()
 	j.seg.enc.hits(&b.hits, b.fold.start)
+	j.seg.enc.asLookups(b.asLookups)
 	err := j.seg.write(j.seg.enc.take())
 	if err == nil && fresh {
 		err = j.seg.rename()
@@ -230,7 +255,6 @@ func (j *journaler) invalidate() {
 	j.l.mu.Lock()
 	defer j.l.mu.Unlock()
 	j.l.incomplete = true
-	j.l.hits.reset(j.l.fold.start)
 }
 
 func (j *journaler) incomplete() bool {
@@ -261,12 +285,14 @@ func (j *journaler) rewrite() error {
 	}
 	j.lockResolved()
 	l := j.l
-	f := l.fold.header()
+	b := batch{fold: l.fold.header(), hits: l.hits}
+	f := &b.fold
 	f.rows = slices.Clone(f.rows)
 	lookups := l.fold.lookups
 	l.incomplete = false
-	l.hits.reset(f.start)
+	l.takeHitsLocked(nil, f.start)
 	l.mu.Unlock()
+	j.countAttempts(&b, l.fold)
 	if len(f.rows)+len(j.content.events)+len(j.content.bindings) == 0 {
 		return nil
 	}
@@ -275,7 +301,7 @@ func (j *journaler) rewrite() error {
 	}
 	j.writeContent()
 	for ; j.seg.rows < len(f.rows); j.seg.rows++ {
-		j.seg.enc.row(&f, j.seg.rows, true)
+		j.seg.enc.row(f, j.seg.rows, true)
 		if len(j.seg.enc.out) > frameFull {
 			if err := j.seg.write(j.seg.enc.take()); err != nil {
 				return err

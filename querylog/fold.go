@@ -45,8 +45,9 @@ type fold struct {
 	coarse     uint64   // of them in rows coarser than byName for want of memory
 	unresolved []uint32 // clients whose binding nobody was asked for yet
 
-	texts    *ruleTexts // the writer's alone
-	released int        // bytes of the texts of released policies
+	texts    *ruleTexts    // the writer's alone
+	attempts []rowAttempts // of rows, as far as their lookups were looked at; the writer's alone
+	released int           // bytes of the texts of released policies
 }
 
 // A foldRow is one row. Its key holds what all its lookups have in common.
@@ -55,7 +56,7 @@ type foldRow struct {
 	key         uint32 // offset in keys; of a moved row, the place of the row it went to
 	size        uint16 // of the key
 	state       rowState
-	attempts    uint32 // begun in it; 0 where they are not counted
+	unmarked    uint32 // lookups that the journal's goroutine is not given: each counts as an attempt
 	count       uint64
 	first, last int64  // Unix milliseconds
 	elapsed     uint32 // the longest, microseconds
@@ -89,7 +90,7 @@ const (
 	keyOverrode = 1 << 0             // of its last octet: blocklists.Verdict.Overrode
 	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
 	maxRows     = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
-	rowBytes    = 56 + 8             // and its share of the table
+	rowBytes    = 48 + 12 + 8        // with its attempts and its share of the table
 	clientSize  = 224
 )
 
@@ -350,8 +351,8 @@ func (f *fold) move(at int, to uint32) {
 	row.count += old.count
 	row.first, row.last = min(row.first, old.first), max(row.last, old.last)
 	row.elapsed, row.ttl = max(row.elapsed, old.elapsed), max(row.ttl, old.ttl)
-	row.attempts += old.attempts
-	old.state, old.key, old.count, old.attempts = moved, uint32(target), 0, 0
+	row.unmarked += old.unmarked // none of its lookups was looked at for attempts yet
+	old.state, old.key, old.count, old.unmarked = moved, uint32(target), 0, 0
 }
 
 // entries returns each row that is to be written, with its place. It is valid
@@ -365,7 +366,7 @@ func (f *fold) entries(yield func(int, *entry) bool) {
 			continue
 		}
 		e = f.describe(i)
-		e.count(row)
+		e.count(row, f.attemptsOf(i))
 		if !yield(i, &e) {
 			return
 		}
@@ -373,8 +374,18 @@ func (f *fold) entries(yield func(int, *entry) bool) {
 }
 
 // count takes over what a row has counted.
-func (e *entry) count(row *foldRow) {
-	e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Attempts = row.count, row.first, row.last, row.elapsed, row.ttl, row.attempts
+func (e *entry) count(row *foldRow, a rowAttempts) {
+	e.Count, e.First, e.Last, e.Elapsed, e.TTL = row.count, row.first, row.last, row.elapsed, row.ttl
+	e.Attempts, e.AsLookups = a.begun+row.unmarked, a.asLookups+row.unmarked
+}
+
+// attemptsOf returns the attempts of the row at place i, none where its lookups were
+// not looked at yet.
+func (f *fold) attemptsOf(i int) (a rowAttempts) {
+	if i < len(f.attempts) {
+		a = f.attempts[i]
+	}
+	return a
 }
 
 // describe returns all that the key of the row at place i says. It reads
@@ -404,5 +415,5 @@ func (f *fold) describe(i int) entry {
 
 // header returns what describe reads. It stays as it is while rows are added.
 func (f *fold) header() fold {
-	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies, texts: f.texts}
+	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies, texts: f.texts, attempts: f.attempts}
 }

@@ -21,8 +21,8 @@ import (
 
 // TestEveryLookupIsInARowOnceOrCountedAsLost drives random failures through the
 // real writer, and reads the log at the end as a person would: no lookup is in
-// two rows, and each is in a row, or counted in the ledger as lost in an interval
-// that it came in. What came in the last second before a kill may be missing, in
+// two rows, each row has the one attempt that began in it, and each lookup is in a
+// row, or counted in the ledger as lost in an interval that it came in. What came in the last second before a kill may be missing, in
 // the interval of the crash. QUERYLOG_HISTORIES says how many histories, and
 // QUERYLOG_FIRST with which one to begin.
 func TestEveryLookupIsInARowOnceOrCountedAsLost(t *testing.T) {
@@ -437,6 +437,9 @@ func (h *history) count(dir string) []int {
 		if err != nil || n >= len(found) {
 			h.fail("got a row of %q, which nobody looked up", r.Name)
 			continue
+		}
+		if r.Attempts != 1 || r.AsLookups > 0 { // each is of a name of its own
+			h.fail("lookup %d has %d attempts, %d of them lookups, in row %d of window %d", n, r.Attempts, r.AsLookups, r.ID&(1<<rowBits-1), r.ID>>rowBits)
 		}
 		if found[n] += int(r.Count); found[n] > 1 {
 			h.fail("lookup %d is counted %d times in %s, at last in row %d of window %d", n, found[n], filepath.Base(dir), r.ID&(1<<rowBits-1), r.ID>>rowBits)

@@ -41,6 +41,7 @@ const (
 	entryHits       = 'H' // lookups, each a row and a time
 	entryEvent      = 'E' // a line of the quality ledger
 	entryBinding    = 'B' // a binding that no row needs yet
+	entryAsLookups  = 'U' // how many of a row's attempts are lookups that each counted as one
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -300,7 +301,7 @@ func (e *encoder) row(f *fold, i int, state bool) {
 	}
 	r := f.describe(i)
 	if state {
-		r.count(row)
+		r.count(row, f.attemptsOf(i))
 		e.inFrame += row.count
 	}
 	e.entry(i, binary.LittleEndian.Uint32(f.keyOf(row)), &r, state)
@@ -362,6 +363,16 @@ func (e *encoder) hits(h *hitBuffer, start int64) {
 	e.inFrame += h.n
 }
 
+// asLookups writes how many more of the attempts of rows are lookups.
+func (e *encoder) asLookups(rows map[uint32]uint32) {
+	for row, n := range rows {
+		e.begin()
+		e.kind(entryAsLookups)
+		e.uint(uint64(row))
+		e.uint(uint64(n))
+	}
+}
+
 func (e *encoder) event(v *Event) {
 	e.begin()
 	e.kind(entryEvent)
@@ -392,9 +403,4 @@ func fromMilli(ms int64) time.Time {
 func addrFrom(b []byte) netip.Addr {
 	addr, _ := netip.AddrFromSlice(b)
 	return addr
-}
-
-// reset empties the buffer; the times to come are relative to start.
-func (h *hitBuffer) reset(start int64) {
-	h.buf, h.n, h.last = h.buf[:0], 0, start
 }

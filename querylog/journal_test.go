@@ -262,7 +262,7 @@ func goldenJournal(t *testing.T) []byte {
 	add(late)
 	f.resolve([]uint32{uint32(len(f.clients) - 1)}, []*devices.Binding{phone(1)}, 0)
 	last := len(f.rows) - 1
-	f.rows[0].attempts = 1
+	f.attempts = []rowAttempts{{begun: 1}}
 	for i := range f.rows {
 		enc.row(f, i, i == 0)
 	}

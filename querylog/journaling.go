@@ -49,6 +49,9 @@ type journaler struct {
 	wall    wallSpan  // of the step at hand: the time, and the one before the clock was set
 	span    wallSpan  // of the open window
 
+	attempts  *attemptCounter
+	asLookups uint64 // lookups of the open window that had no room to tell to which attempt they belong
+
 	spare       []byte // the hit buffer not in use
 	lastFlush   time.Time
 	lastClose   time.Time // of a window
@@ -333,6 +336,7 @@ func (j *journaler) closeWindow() {
 	b := j.takeLocked(next)
 	j.l.mu.Unlock()
 	j.resolveClosed(&b)
+	j.countAttempts(&b, b.old)
 	whole := j.lock != nil && j.listed && !b.incomplete && j.writeBatch(&b) == nil && j.seg.linked()
 	j.countHidden(b.old)
 	w := &window{number: j.number, whole: whole, fold: b.old, lookups: b.old.lookups, missing: b.old.lookups - min(j.inFile, b.old.lookups),
@@ -341,6 +345,9 @@ func (j *journaler) closeWindow() {
 	if b.old.coarse > 0 {
 		w.data.events = append(w.data.events, j.foldedEvent(b.old))
 	}
+	if n := j.asLookups + b.old.unmarked(); n > 0 {
+		w.data.events = append(w.data.events, j.asLookupsEvent(b.old, n))
+	}
 	if j.seg != nil {
 		j.seg.close()
 	}
@@ -348,7 +355,7 @@ func (j *journaler) closeWindow() {
 		w.number = j.q.number(j.l.o.Now())
 	}
 	j.seg, j.number, j.since, j.content = nil, 0, time.Time{}, content{}
-	j.rows, j.held, j.full, j.inFile, j.exposed, j.span = 0, 0, false, 0, wallSpan{}, j.wall
+	j.rows, j.held, j.full, j.inFile, j.exposed, j.span, j.asLookups = 0, 0, false, 0, wallSpan{}, j.wall, 0
 	j.lastClose = time.Now()
 	j.q.put(w)
 	j.l.setLimit(j.q.look().memory)
@@ -358,7 +365,23 @@ func (j *journaler) foldedEvent(f *fold) Event {
 	now := j.l.o.Now()
 	return Event{
 		Time: Time{now}, Node: j.l.o.Node, Kind: KindFolded, Since: Time{time.UnixMilli(f.start)}, Until: Time{now},
-		Detail: fmt.Sprintf("%d of %d lookups are counted without their name, as there was no memory for more rows", f.coarse, f.lookups),
+		Detail: fmt.Sprintf("%d of %d lookups are counted without their name, and each as an attempt, as there was no memory for more rows", f.coarse, f.lookups),
+	}
+}
+
+// unmarked returns the lookups that were not looked at for attempts.
+func (f *fold) unmarked() (n uint64) {
+	for i := range f.rows {
+		n += uint64(f.rows[i].unmarked)
+	}
+	return n
+}
+
+func (j *journaler) asLookupsEvent(f *fold, n uint64) Event {
+	now := j.l.o.Now()
+	return Event{
+		Time: Time{now}, Node: j.l.o.Node, Kind: KindAttempts, Since: Time{time.UnixMilli(f.start)}, Until: Time{now},
+		Detail: fmt.Sprintf("%d of %d lookups are each counted as an attempt, as there was no memory to tell which belong together", n, f.lookups),
 	}
 }
 
@@ -399,7 +422,13 @@ func (j *journaler) giveBack() {
 		return
 	}
 	j.spare = nil
-	if j.dropFold() {
+	dropped := j.attempts.giveBack(j.l.o.Now().UnixMilli())
+	if dropped {
+		j.l.mu.Lock()
+		j.l.attempts = j.attempts.memory()
+		j.l.mu.Unlock()
+	}
+	if j.dropFold() || dropped {
 		debug.FreeOSMemory() // the runtime would keep it for minutes, as nothing is allocated now
 	}
 }
@@ -413,7 +442,7 @@ func (j *journaler) dropFold() bool {
 		return false
 	}
 	j.l.fold = newFold(j.l.o.Now())
-	j.l.hits = hitBuffer{last: j.l.fold.start}
+	j.l.takeHitsLocked(nil, j.l.fold.start)
 	return true
 }
 

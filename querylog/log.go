@@ -20,6 +20,7 @@ type Log struct {
 	o       Options
 	some    chan struct{}      // there is something to journal
 	much    chan struct{}      // there is a lot
+	opened  time.Time          // on the wall clock
 	flushes chan chan struct{} // who waits until all so far is in the journal
 	stop    chan struct{}
 	stopped chan struct{}
@@ -29,6 +30,8 @@ type Log struct {
 	fold       *fold
 	limit      int // bytes the fold may take
 	hits       hitBuffer
+	hitsFull   bool // until they are taken, lookups are counted in their rows alone
+	attempts   int  // bytes that telling attempts apart takes
 	incomplete bool // the journal lacks something: it must be written anew from the fold
 	closed     bool
 	events     []Event
@@ -81,6 +84,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 	o.Retention.Unlisted = cmp.Or(o.Retention.Unlisted, DefaultUnlisted)
 	o.Retention.MaxBytes = cmp.Or(o.Retention.MaxBytes, DefaultMaxBytes)
 	o.window = cmp.Or(o.window, windowMin)
+	o.AttemptGap = max(cmp.Or(o.AttemptGap, DefaultAttempt), time.Millisecond)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -88,7 +92,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		o.Now = time.Now
 	}
 	l := &Log{
-		o: o, limit: o.MaxMemory, fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
+		o: o, limit: o.MaxMemory, opened: o.Now(), fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
 		failures: make(map[string]string),
 		some:     make(chan struct{}, 1), much: make(chan struct{}, 1),
 		flushes: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
@@ -96,7 +100,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 	clock, q := newClockGuard(o.Now), newWindowQueue(cmp.Or(o.perRow, perRowFirst))
 	clock.synced = synced
 	s := newStorer(l, q, clock)
-	j := &journaler{l: l, q: q, clock: clock, store: s}
+	j := &journaler{l: l, q: q, clock: clock, store: s, attempts: newAttemptCounter(o.AttemptGap.Milliseconds(), cmp.Or(o.attemptMemory, o.MaxMemory/4))}
 	if err := j.open(); err != nil {
 		return nil, err
 	}
@@ -106,6 +110,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		detail += detailOff
 	}
 	l.addEvent(Event{Kind: KindStart, Subject: o.Program, Detail: detail})
+	j.restoreAttempts()
 	j.flush()
 	go s.run()
 	go j.run()
@@ -152,13 +157,13 @@ func (l *Log) addLocked(r *Record) {
 	if more {
 		row.elapsed, row.ttl = max(row.elapsed, elapsed), max(row.ttl, r.TTL)
 	}
-	if l.incomplete {
+	if l.hitsFull {
+		row.unmarked++
 		return
 	}
 	l.hits.add(at, ms, more, elapsed, r.TTL)
 	if len(l.hits.buf) > hitsMax {
-		l.hits.reset(0)
-		l.incomplete = true
+		l.hitsFull, l.incomplete = true, true
 	}
 }
 

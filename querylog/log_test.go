@@ -41,7 +41,7 @@ func TestALookupIsReadBack(t *testing.T) {
 				Rcode: "NOERROR", AnsweredFrom: "policy", Transport: "udp", TTL: 10, Elapsed: 2.5, Region: "intl",
 				Attribution: "rule", AttributionList: "ads", AttributionLine: 2,
 				DeviceName: "phone", MAC: "02:00:00:00:00:01", Binding: 7, BindingSource: "neighbour", BindingConfidence: "high",
-				Open: open, Store: got[0].Store, ID: got[0].ID,
+				Attempts: 1, Open: open, Store: got[0].Store, ID: got[0].ID,
 			}
 			if len(want.Store) != 16 {
 				t.Errorf("%s: got store %q, want 16 digits", when, want.Store)

@@ -157,3 +157,8 @@ func total(all []Row) map[string]uint64 {
 func brief(r Row) string {
 	return fmt.Sprintf("%s %s %s %s %s:%d x%d", r.Device, r.Name, r.Type, r.Verdict, r.List, r.Line, r.Count)
 }
+
+// reset empties the buffer; the times to come are relative to start.
+func (h *hitBuffer) reset(start int64) {
+	h.buf, h.n, h.last = h.buf[:0], 0, start
+}

@@ -14,6 +14,7 @@ const (
 	DefaultUnlisted  = 24 * time.Hour
 	DefaultMaxBytes  = 1 << 30
 	DefaultMaxMemory = 6 << 20
+	DefaultAttempt   = 30 * time.Second
 )
 
 // Options say where and how long to keep the log. Zero fields mean the
@@ -32,12 +33,18 @@ type Options struct {
 	// it may ask the kernel. Nil, or a nil result, leaves such rows with the bare address.
 	Bind func(addr netip.Addr, id string) *devices.Binding
 
+	// AttemptGap is the silence that ends an attempt; 0 for DefaultAttempt. A change
+	// is a line of the ledger.
+	AttemptGap time.Duration
+
 	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory
 	Logger    *slog.Logger // nil for slog.Default()
 	Now       func() time.Time
 
 	window time.Duration // instead of windowMin, for tests
 	perRow time.Duration // instead of perRowFirst, for tests
+
+	attemptMemory int // bytes for attempts instead of a quarter of MaxMemory, for tests
 }
 
 // Retention says when rows are deleted. In each field 0 means the default and

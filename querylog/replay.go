@@ -209,6 +209,11 @@ func (p *replay) entry(c *cursor) {
 		p.put(p.number(c, &p.ordered.rows), &replayRow{state: hidden})
 	case entryHits:
 		p.hits(c)
+	case entryAsLookups:
+		row, n := p.target(c.uint()), c.uint()
+		if c.err == nil && row != nil {
+			row.AsLookups += uint32(min(n, uint64(row.Attempts-min(row.AsLookups, row.Attempts))))
+		}
 	case entryEvent:
 		v := Event{Time: Time{fromMilli(c.int())}, Since: Time{fromMilli(c.int())}, Until: Time{fromMilli(c.int())}}
 		v.Kind, v.Subject, v.Detail = p.text(c), string(c.bytes()), string(c.bytes())
@@ -359,6 +364,9 @@ func (p *replay) hits(c *cursor) {
 		row.Elapsed, row.TTL = max(row.Elapsed, uint32(elapsed)), max(row.TTL, uint32(ttl))
 		if p.version != 1 && v&hitAttempt != 0 {
 			row.Attempts++
+			if row.Granularity != byName {
+				row.AsLookups++
+			}
 		}
 		p.lookups++
 		p.last = max(p.last, ms)

@@ -39,7 +39,8 @@ type Row struct {
 	TTL     uint32  `json:"ttl"`     // the largest TTL served, seconds
 	Elapsed float64 `json:"elapsed"` // the longest time to an answer, milliseconds
 
-	Attempts        uint32 `json:"attempts,omitempty"` // that began in this row; 0 also where they were not counted
+	Attempts        uint32 `json:"attempts,omitempty"`            // that began in this row; 0 also where they were not counted
+	AsLookups       uint32 `json:"attempts_as_lookups,omitempty"` // of them, lookups that each counted as one
 	Region          string `json:"region,omitempty"`
 	Confidence      string `json:"confidence,omitempty"`  // the annotation's: a word of format.Confidence, or the list's own
 	Independent     int    `json:"independent,omitempty"` // sources that do not copy one another, behind the confidence; 0 for unknown

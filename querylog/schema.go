@@ -6,7 +6,7 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion = 2
+	schemaVersion = 3
 	firstVersion  = 2 // of this file
 )
 

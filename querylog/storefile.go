@@ -51,6 +51,9 @@ func (s *storer) adopt(st *store) error {
 	if s.file, err = os.Stat(st.path); err != nil {
 		return err
 	}
+	if s.counted, err = s.keepAttemptGap(st); err != nil {
+		return err
+	}
 	s.store = st
 	st.countFrames()
 	s.takeReported()

@@ -37,8 +37,9 @@ type storer struct {
 	clock *clockGuard
 	lock  atomic.Pointer[dirLock] // the journal's goroutine brings it
 
-	store *store
-	file  fs.FileInfo // of the store as it was opened
+	store   *store
+	file    fs.FileInfo // of the store as it was opened
+	counted bool        // its rows have attempts
 
 	stop    context.CancelFunc // ends what the store's connection is doing
 	ctx     context.Context
