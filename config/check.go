@@ -136,6 +136,9 @@ func (c *Config) checkNumbers(d *decoding) {
 	if n := c.Limits.ClientPrefix; n < 1 || n > 128 {
 		d.mistake("limits.client_prefix", fmt.Sprintf("found %d", n), "1 to 128")
 	}
+	if gap := c.Log.Attempt; gap < time.Second || gap > time.Hour {
+		d.mistake("log.attempt_gap", "found "+gap.String(), "1s to 1h")
+	}
 	if n := c.Log.Size; n < 1e6 {
 		d.mistake("log.size", "found "+n.String(), "at least 1MB")
 	}

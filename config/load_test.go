@@ -163,6 +163,7 @@ func TestMistakes(t *testing.T) {
 		{"a number without unit", "blocking: {ttl: 10}", `1: blocking.ttl: found "10"; expected a duration such as 10s, 24h or 365d`},
 		{"a duration below nothing", "log: {listed: -1h}", `1: log.listed: found "-1h"; expected a duration such as 10s, 24h or 365d`},
 		{"a duration beyond all", "log: {listed: 200000d}", `1: log.listed: found "200000d"; expected a duration such as 10s, 24h or 365d`},
+		{"an attempt without end", "log: {attempt_gap: 2h}", "1: log.attempt_gap: found 2h0m0s; expected 1s to 1h"},
 		{"a part of a second", "blocking: {ttl: 1500ms}", "1: blocking.ttl: found 1.5s; expected whole seconds, at most 24h"},
 		{"a size in another unit", "cache: {size: 5 apples}", `1: cache.size: found "5 apples"; expected a size such as 64MB or 1GiB`},
 		{"a size beyond all", "cache: {size: 9999999TB}", `1: cache.size: found "9999999TB"; expected a size such as 64MB or 1GiB`},
