@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -210,6 +211,68 @@ func TestHTTPSStatusCodes(t *testing.T) {
 		if got := s.Stats().RequestsBad - before; got != bad {
 			t.Errorf("%d bad requests counted, want %d", got, bad)
 		}
+	}
+}
+
+// What is answered over HTTP/2, on frames of our own, is what net/http answers over
+// HTTP/1.1: the same status, fields and body for requests of all kinds.
+func TestHTTP2AnswersAsHTTP1(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	lists := openLists(t, blocklists.Options{TTL: 10 * time.Second}, map[string]string{"ads.txt": "tracker.example\n"})
+	s := startEncrypted(t, Options{Policy: withPolicy(lists)}, dnstest.Start(t, zone(t, "www.example. 300 A 192.0.2.1\nbig.example. 300 TXT "+strings.Repeat("\"some text of some length\" ", 200)+"\n")))
+	byHTTP2, byHTTP1 := s.client("127.0.0.1", serverName, true), s.client("127.0.0.1", serverName, false)
+	random := rand.New(rand.NewPCG(3, 4))
+	pick := func(all ...string) string { return all[random.IntN(len(all))] }
+	statuses := map[int]int{}
+	for range 400 {
+		query := packetOf(t, pick("www.example.", "tracker.example.", "localhost.", "big.example.", "none.example."), []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeAXFR}[random.IntN(4)])
+		query[random.IntN(len(query))] ^= byte(random.IntN(8)) >> 1 // some are no queries any more
+		query[2] &= 0x81                                            // of one kind
+		path := pick("/dns-query", "/dns-query", "/dns-query", "/dns-query/", "/dns-query/phone", "/dns-query/Phone", "/dns%2Dquery", "/", "/dns-query/a.b", "/dns-queryx", "/dns-query/%2e", "//dns-query")
+		in := pick("?dns=", "?dns=", "?dns=", "?x=1&dns=", "?d%6es=", "?dns=A&dns=", "?a;b&dns=", "?dns=%20", "?", "?%zz&dns=") + inURL(query) + pick("", "", "", "&", "&x", "=", "%3d", "&dns=AA", "#", "_")
+		method, media := pick("GET", "GET", "POST", "POST", "HEAD", "PUT", "DELETE"), pick("application/dns-message", "application/dns-message", "application/dns-message;a=b", "Application/DNS-Message", "text/plain", ";", "")
+		ask := func(c *http.Client) string {
+			var body io.Reader
+			if method == "POST" || method == "PUT" {
+				body = bytes.NewReader(query)
+			}
+			r, err := http.NewRequest(method, "https://"+serverName, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.URL.Opaque = "//" + serverName + path + in
+			r.Header["Content-Type"] = []string{media}
+			response, err := c.Do(r)
+			if err != nil {
+				t.Fatalf("%s %s: %v", method, path+in, err)
+			}
+			defer response.Body.Close()
+			statuses[response.StatusCode]++
+			got, err := io.ReadAll(response.Body)
+			if _, err2 := http.ParseTime(response.Header.Get("Date")); err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+			response.Header.Del("Date")
+			response.Header.Del("Connection") // of HTTP/1
+			if len(got) > 12 && response.StatusCode == 200 {
+				if m := new(dns.Msg); m.Unpack(got) == nil { // TTLs count down meanwhile
+					for _, rr := range append(m.Answer, m.Ns...) {
+						rr.Header().Ttl = 0
+					}
+					got = []byte(m.String())
+				}
+				if response.Header.Get("Cache-Control") != "no-store" {
+					response.Header.Set("Cache-Control", "some time")
+				}
+			}
+			return fmt.Sprintf("%d %v %d %q", response.StatusCode, response.Header, response.ContentLength, got)
+		}
+		if got, want := ask(byHTTP2), ask(byHTTP1); got != want {
+			t.Errorf("%s %s, %q: over HTTP/2\n%s, over HTTP/1.1\n%s", method, path+in, media, got, want)
+		}
+	}
+	if statuses[200] < 80 || statuses[400] < 60 || statuses[404] < 20 || statuses[405] < 20 || statuses[415] < 10 {
+		t.Errorf("%v", statuses)
 	}
 }
 

@@ -1,9 +1,11 @@
 package resolver
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"testing"
@@ -70,6 +72,29 @@ func TestProxiesSayWhoseAConnectionIs(t *testing.T) {
 	alive.Write([]byte("PROXY UNKNOWN\r\n"))
 	if r, _ := exchange(t, alive, "localhost.", dns.TypeA); r.Rcode != dns.RcodeRefused {
 		t.Errorf("the proxy, which may not ask here: %v", r)
+	}
+}
+
+// The same holds for DNS over HTTPS, whatever HTTP is spoken.
+func TestProxiesSayWhoseARequestIs(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s := startEncrypted(t, Options{ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Allowed: func(a netip.Addr) bool { return a.IsPrivate() }})
+	for i, h2 := range []bool{true, false} {
+		c := s.client("127.0.0.1", serverName, h2)
+		dial := c.Transport.(*http.Transport).DialContext
+		c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err == nil {
+				conn.Write([]byte(proxyHeader))
+			}
+			return conn, err
+		}
+		if m, _ := s.doh(c, "/dns-query", "localhost.", dns.TypeA); data(m) != "A 127.0.0.1" {
+			t.Errorf("%v", m)
+		}
+		if row := s.recorded.last(t, i+1); row.Client.String() != "192.168.7.7" || row.Transport != querylog.HTTPS {
+			t.Errorf("HTTP/2 %v: the log has %v by %v", h2, row.Client, row.Transport)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -26,31 +25,50 @@ import (
 	"telltale/resolver/packets"
 )
 
-// DNS over HTTPS (RFC 8484). net/http speaks HTTP/1.1 and HTTP/2, and bounds what one
-// connection may cost: handlers at work are at most requestStreams (a client that
-// resets streams faster than their handlers end is sent away when four times as many
-// wait: rapid reset, CVE-2023-44487); a header is at most requestHeader, also over many
-// CONTINUATION frames (CVE-2023-45288); more than 10,000 frames that wait to be sent in
-// answer to SETTINGS and PING end the connection (CVE-2019-9512, -9515). Here is what it
-// leaves open: how many connections there are, for whom, and for how long.
+// DNS over HTTPS (RFC 8484). HTTP/2, which nearly all clients speak, is read and written
+// here (http2.go); net/http speaks HTTP/1.1, quic-go HTTP/3 (quic.go).
 const (
 	dnsPath        = "/dns-query"
 	dnsMediaType   = "application/dns-message"
-	requestStreams = 64       // requests of one connection at once
-	requestHeader  = 16 << 10 // octets; a GET has its query there, half as long again in base64
-	requestsFor    = 8        // requests at once, for each connection that may be open
+	requestStreams = 64                  // requests of one connection at once
+	requestHeader  = 16 << 10            // octets; a GET has its query there, half as long again in base64
+	requestsFor    = 8                   // requests at once, for each connection that may be open
+	cachePrivate   = "private, max-age=" // answers differ by who asks
+	cacheNothing   = "no-store"
+	allowedMethods = "GET, POST"
 )
 
 // A web answers DNS over HTTPS.
-type web struct{ l *Listeners }
+type web struct {
+	l    *Listeners
+	date dateText
+}
+
+// A dateText is the time as HTTP writes it, made once a second. Any goroutine may use it.
+type dateText struct{ last atomic.Pointer[datedText] }
+
+type datedText struct {
+	second int64
+	text   string
+}
+
+func (d *dateText) at(now time.Time) string {
+	last := d.last.Load()
+	if last == nil || last.second != now.Unix() {
+		last = &datedText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+		d.last.Store(last)
+	}
+	return last.text
+}
 
 // A webListener is one address of a web.
 type webListener struct {
 	web    *web
 	tcp    *net.TCPListener
 	clear  bool // without TLS, for trusted proxies alone
-	server *http.Server
-	conns  chan net.Conn // taken, for the server to accept
+	tls    *tls.Config
+	server *http.Server  // of HTTP/1.1
+	conns  chan net.Conn // of HTTP/1.1, for the server to accept
 }
 
 // connKey is the key of a connection's *requester in the context of its requests.
@@ -62,7 +80,7 @@ func (l *Listeners) listenWeb() error {
 	if len(o.HTTPS) > 0 && o.Certificates == nil {
 		return errors.New("listening by HTTPS takes a certificate")
 	}
-	w := &web{l}
+	w := &web{l: l}
 	for _, part := range []struct {
 		addrs []netip.AddrPort
 		clear bool
@@ -105,17 +123,14 @@ func (w *web) newListener(tcp *net.TCPListener, clear bool) *webListener {
 	wl := &webListener{web: w, tcp: tcp, clear: clear, conns: make(chan net.Conn)}
 	protocols, times := new(http.Protocols), &w.l.streams.times
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(!clear)
-	protocols.SetUnencryptedHTTP2(clear)
+	if !clear {
+		wl.tls = w.l.options.Certificates.Config("h2", "http/1.1")
+	}
 	wl.server = &http.Server{
 		Handler: w, Protocols: protocols, MaxHeaderBytes: requestHeader,
 		IdleTimeout: times.IdleTLS, ReadHeaderTimeout: times.Handshake, ReadTimeout: times.Handshake,
 		WriteTimeout: times.Handshake + times.Answer + times.Write,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: requestStreams, MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10,
-			CountError: func(string) { w.l.stats.streamsCut.Add(1) }, // what a client does wrong in HTTP/2
-		},
-		ErrorLog: log.New(&badClients{w.l}, "", 0),
+		ErrorLog:     log.New(&badClients{w.l}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if t, ok := c.(*tls.Conn); ok {
 				c = t.NetConn()
@@ -130,11 +145,7 @@ func (w *web) newListener(tcp *net.TCPListener, clear bool) *webListener {
 type badClients struct{ l *Listeners }
 
 func (b *badClients) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("TLS handshake error")) {
-		b.l.stats.handshakesFailed.Add(1)
-	} else {
-		b.l.stats.streamsCut.Add(1)
-	}
+	b.l.stats.streamsCut.Add(1)
 	return len(line), nil
 }
 
@@ -153,24 +164,8 @@ func (l *Listeners) WebAddrs(clear bool) []netip.AddrPort {
 func (l *Listeners) startWeb() {
 	for _, wl := range l.web {
 		l.readers.Go(func() { l.accept(wl.tcp, wl.take) })
-		l.writers.Go(wl.serve)
+		l.writers.Go(func() { wl.server.Serve(wl) })
 	}
-}
-
-// serve answers until stop.
-func (wl *webListener) serve() {
-	if wl.clear {
-		wl.server.Serve(wl)
-		return
-	}
-	stats := &wl.web.l.stats
-	config := wl.web.l.options.Certificates.Config("h2", "http/1.1")
-	config.VerifyConnection = func(c tls.ConnectionState) error {
-		stats.greeted(c.DidResume)
-		return nil
-	}
-	wl.server.TLSConfig = config
-	wl.server.ServeTLS(wl, "", "")
 }
 
 // stop ends reading. Answers under way are still written, by the goroutines that it
@@ -197,12 +192,12 @@ func (wl *webListener) stop() {
 	})
 }
 
-// take admits a connection, and hands it to the server.
+// take admits a connection, and lets it be served.
 func (wl *webListener) take(conn *net.TCPConn, client netip.AddrPort) {
 	l := wl.web.l
-	c := &webConn{TCPConn: conn, streams: l.streams}
+	c := &webConn{TCPConn: conn, client: client, streams: l.streams}
 	c.init(conn, func() bool { return c.asking.Load() > 0 })
-	c.stopRead = func() {} // Shutdown does
+	c.stopRead = c.stopReading
 	c.isProxy = l.isTrustedProxy(client.Addr())
 	if !wl.clear {
 		c.altSvc = fmt.Sprintf(`h3=":%d"; ma=86400`, wl.tcp.Addr().(*net.TCPAddr).Port)
@@ -215,9 +210,53 @@ func (wl *webListener) take(conn *net.TCPConn, client netip.AddrPort) {
 	if !l.admit(&c.place, client.Addr()) {
 		return
 	}
+	l.readers.Add(1)
+	l.writers.Go(func() { wl.greet(c) })
+}
+
+// greet finds out which HTTP a client speaks, and lets it be answered. It ends what take
+// has begun of l.readers.
+func (wl *webListener) greet(c *webConn) {
+	l := wl.web.l
+	arrival := Arrival{Client: c.client, Transport: HTTPS}
+	if wl.clear {
+		head, isHTTP2, ok := c.readHead(l.streams)
+		switch {
+		case !ok:
+			c.Close()
+			l.readers.Done()
+		case isHTTP2:
+			wl.web.serveHTTP2(c, &c.requester, arrival, head, l.readers.Done)
+		default:
+			c.head = head
+			wl.giveToServer(c, c)
+		}
+		return
+	}
+	conn := tls.Server(c, wl.tls)
+	if !l.handshake(conn) {
+		c.Close()
+		l.readers.Done()
+		return
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol != "h2" {
+		wl.giveToServer(c, conn)
+		return
+	}
+	arrival.ServerName = strings.ToLower(state.ServerName)
+	arrival.ClientID = l.idOfServerName(arrival.ServerName)
+	l.writers.Go(func() { wl.web.serveHTTP2(conn, &c.requester, arrival, nil, l.readers.Done) }) // a handshake's stack is large
+}
+
+// giveToServer lets net/http answer a connection.
+func (wl *webListener) giveToServer(c *webConn, conn net.Conn) {
+	defer wl.web.l.readers.Done()
+	c.handed.Store(true)
+	c.SetReadDeadline(time.Time{}) // which a stop may have set
 	select {
-	case wl.conns <- c:
-	case <-l.stopped.Done():
+	case wl.conns <- conn:
+	case <-wl.web.l.stopped.Done():
 		c.Close()
 	}
 }
@@ -256,8 +295,53 @@ func (c *requester) end() {
 type webConn struct {
 	*net.TCPConn
 	requester
+	client  netip.AddrPort // who is at its other end, or whom a proxy names
 	streams *streams
+	head    []byte      // what has been read and is yet to be
+	handed  atomic.Bool // net/http has it
 }
+
+// stopReading lets nothing be read any more, but where net/http reads, which is told by
+// Shutdown.
+func (c *webConn) stopReading() {
+	if !c.handed.Load() {
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readHead reads as much as tells whether a client begins to speak HTTP/2; ok is false
+// where it says nothing in time.
+func (c *webConn) readHead(streams *streams) (head []byte, isHTTP2, ok bool) {
+	c.SetReadDeadline(time.Now().Add(streams.times.Handshake))
+	if streams.stopped.Load() { // it may have been stopped before the deadline was set
+		return nil, false, false
+	}
+	for head = make([]byte, 0, len(http2Preface)); ; {
+		if !strings.HasPrefix(http2Preface, string(head)) {
+			return head, false, true
+		}
+		if len(head) == len(http2Preface) {
+			return head, true, true
+		}
+		n, err := c.TCPConn.Read(head[len(head):cap(head)])
+		if head = head[:len(head)+n]; n == 0 && err != nil {
+			return nil, false, false
+		}
+	}
+}
+
+// Read reads what comes, and before that what has been read already.
+func (c *webConn) Read(b []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.TCPConn.Read(b)
+}
+
+// RemoteAddr returns whose the connection is.
+func (c *webConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.client) }
 
 // Close closes the connection, and gives up its place.
 func (c *webConn) Close() error {
@@ -289,6 +373,7 @@ var (
 	errSlow     = &refusal{http.StatusRequestTimeout, "the query did not come in time"}
 	errNoQuery  = &refusal{http.StatusBadRequest, "no query: GET has it in dns=, in base64url without padding (RFC 8484), POST as its body"}
 	errNoClient = &refusal{http.StatusBadRequest, "the proxy does not say for whom it asks: let it set X-Forwarded-For"}
+	errHeader   = &refusal{http.StatusRequestHeaderFieldsTooLarge, "the header is longer than any request's"}
 	errBusy     = &refusal{http.StatusServiceUnavailable, "too many queries are under way"}
 	errInternal = &refusal{http.StatusInternalServerError, "internal error"}
 )
@@ -316,15 +401,24 @@ func (w *web) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header["Content-Type"] = []string{dnsMediaType}
-	header["Cache-Control"] = []string{"no-store"}
+	header["Cache-Control"] = []string{cacheNothing}
 	if seconds, ok := dnswire.Freshness(reply); ok {
-		header["Cache-Control"] = []string{"private, max-age=" + strconv.FormatUint(uint64(seconds), 10)} // answers differ by who asks
+		header["Cache-Control"] = []string{cachePrivate + strconv.FormatUint(uint64(seconds), 10)}
 	}
 	header["Content-Length"] = []string{strconv.Itoa(len(reply))}
 	out.Write(reply)
 }
 
 func (w *web) refuse(out http.ResponseWriter, why *refusal) {
+	w.count(why)
+	if why == errMethod {
+		out.Header().Set("Allow", allowedMethods)
+	}
+	http.Error(out, why.text, why.status)
+}
+
+// count counts a refusal.
+func (w *web) count(why *refusal) {
 	switch why {
 	case errBusy:
 		w.l.stats.requestsRefused.Add(1)
@@ -332,10 +426,6 @@ func (w *web) refuse(out http.ResponseWriter, why *refusal) {
 	default:
 		w.l.stats.requestsBad.Add(1)
 	}
-	if why == errMethod {
-		out.Header().Set("Allow", "GET, POST")
-	}
-	http.Error(out, why.text, why.status)
 }
 
 // answer returns the reply to the query in a request, which came on c.
@@ -384,7 +474,12 @@ func (w *web) arrivalOf(r *http.Request, c *requester) (a Arrival, why *refusal)
 	if a.ClientID == "" {
 		a.ClientID = w.l.idOfServerName(a.ServerName)
 	}
-	if a.Client, ok = w.clientOf(r, c); !ok {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return a, errNoClient
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	if a.Client, ok = w.clientOf(from, strings.Join(r.Header["X-Forwarded-For"], ","), c); !ok {
 		return a, errNoClient
 	}
 	return a, nil
@@ -410,13 +505,11 @@ func idOfPath(path string) (id string, ok bool) {
 // trusted proxy, whom it asks for. X-Forwarded-For is read from its right end, which
 // the proxy has written: the first address that is no trusted proxy's is the client's;
 // what stands before it anybody may have made up.
-func (w *web) clientOf(r *http.Request, c *requester) (client netip.AddrPort, ok bool) {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	if err != nil || !c.isProxy {
-		return from, err == nil
+func (w *web) clientOf(from netip.AddrPort, forwarded string, c *requester) (client netip.AddrPort, ok bool) {
+	if !c.isProxy {
+		return from, true
 	}
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	hops := strings.Split(forwarded, ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, ok := forwardedAddr(strings.TrimSpace(hops[i]))
 		if !ok {
@@ -444,36 +537,83 @@ func forwardedAddr(text string) (netip.Addr, bool) {
 func queryOf(r *http.Request) (packet []byte, why *refusal) {
 	switch r.Method {
 	case http.MethodGet:
-		packet, why = queryOfURL(r.URL)
+		packet, why = queryOfURL(r.URL.RawQuery, nil)
 	case http.MethodPost:
 		packet, why = queryOfBody(r)
 	default:
 		return nil, errMethod
 	}
-	if why == nil && (len(packet) < dnswire.HeaderLen || packet[2]&0x80 != 0) { // nobody answers a response
-		return nil, errNoQuery
+	if why == nil {
+		why = checkQuery(packet)
 	}
 	return packet, why
 }
 
-func queryOfURL(u *url.URL) ([]byte, *refusal) {
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil || len(values["dns"]) != 1 {
-		return nil, errNoQuery
+// checkQuery says what is wrong with what is no query: nobody answers a response.
+func checkQuery(packet []byte) *refusal {
+	if len(packet) < dnswire.HeaderLen || packet[2]&0x80 != 0 {
+		return errNoQuery
 	}
-	text := values["dns"][0]
-	if base64.RawURLEncoding.DecodedLen(len(text)) > packets.MaxSize {
-		return nil, errTooLarge
+	return nil
+}
+
+var inURL = base64.RawURLEncoding.Strict()
+
+// queryOfURL returns what a URL's query has as dns=. It uses room, if that is large
+// enough, also where it returns nothing.
+func queryOfURL(query string, room []byte) ([]byte, *refusal) {
+	text, ok := dnsOf(query)
+	switch {
+	case !ok || strings.ContainsAny(text, "\r\n"): // which the decoder skips
+		return room[:0], errNoQuery
+	case inURL.DecodedLen(len(text)) > packets.MaxSize:
+		return room[:0], errTooLarge
 	}
-	packet, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
-		return nil, errNoQuery
+	room = append(room[:0], text...)
+	room, err := inURL.AppendDecode(room, room)
+	if err != nil {
+		return room[:0], errNoQuery
 	}
-	return packet, nil
+	return room[:copy(room, room[len(text):])], nil
+}
+
+// dnsOf returns the value of dns in a URL's query, which has one; it reads what url.ParseQuery
+// reads, and keeps nothing else.
+func dnsOf(query string) (text string, ok bool) {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		if strings.Contains(pair, ";") {
+			return "", false
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err1 := url.QueryUnescape(name)
+		value, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil {
+			return "", false
+		}
+		if name != "dns" {
+			continue
+		}
+		if ok {
+			return "", false
+		}
+		text, ok = value, true
+	}
+	return text, ok
+}
+
+// isDNSMedia reports whether a media type is that of DNS, with whatever parameters.
+func isDNSMedia(media string) bool {
+	if media == dnsMediaType {
+		return true
+	}
+	plain, _, err := mime.ParseMediaType(media)
+	return err == nil && plain == dnsMediaType
 }
 
 func queryOfBody(r *http.Request) ([]byte, *refusal) {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != dnsMediaType {
+	if !isDNSMedia(r.Header.Get("Content-Type")) {
 		return nil, errMedia
 	}
 	if r.ContentLength > packets.MaxSize {

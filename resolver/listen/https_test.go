@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -45,11 +44,10 @@ func FuzzClientBehindAProxy(f *testing.F) {
 	for _, text := range []string{"192.168.1.7", "192.168.1.7, 10.0.0.1", "x, 192.168.1.7", "[fd00::1]:443,10.0.0.2", "", ",", "10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4%eth0"} {
 		f.Add(text)
 	}
-	w := &web{&Listeners{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}}
+	w := &web{l: &Listeners{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}}
 	c := &requester{place: place{isProxy: true}}
 	f.Fuzz(func(t *testing.T, text string) {
-		r := &http.Request{RemoteAddr: "10.0.0.9:5000", Header: http.Header{"X-Forwarded-For": {text}}}
-		client, ok := w.clientOf(r, c)
+		client, ok := w.clientOf(netip.MustParseAddrPort("10.0.0.9:5000"), text, c)
 		if !ok {
 			return
 		}
@@ -79,14 +77,17 @@ func FuzzQueryOfURL(f *testing.F) {
 		f.Add(query)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		packet, why := queryOfURL(&url.URL{RawQuery: query})
+		packet, why := queryOfURL(query, nil)
+		values, err := url.ParseQuery(query)
+		if text, ok := dnsOf(query); ok != (err == nil && len(values["dns"]) == 1) || ok && text != values.Get("dns") {
+			t.Errorf("%q: dns is %q, %v; url.ParseQuery says %q, %v", query, text, ok, values["dns"], err)
+		}
 		if why != nil {
-			if packet != nil {
+			if len(packet) != 0 {
 				t.Errorf("%q: %x though %s", query, packet, why.text)
 			}
 			return
 		}
-		values, err := url.ParseQuery(query)
 		if err != nil || len(packet) > packets.MaxSize || base64.RawURLEncoding.EncodeToString(packet) != values.Get("dns") {
 			t.Errorf("%q: %x, %v", query, packet, err)
 		}
