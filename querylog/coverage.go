@@ -199,6 +199,8 @@ func aliveIn(dir string, now time.Time) time.Time {
 	return alive
 }
 
+const downText = "no server ran: it was stopped"
+
 // A gapWalk makes gaps of the ledger's events, in their order.
 type gapWalk struct {
 	c       *Coverage
@@ -273,6 +275,8 @@ func (w *gapWalk) event(e *Event) {
 		w.stopped = e.Time
 	case KindCrash:
 		w.crash(e)
+	case KindRestored:
+		w.restored(e)
 	case KindStore:
 		if !e.Until.IsZero() { // its rows are in a file that is not the log's any more
 			w.span(e, Incomplete)
@@ -327,7 +331,7 @@ func (w *gapWalk) change(e *Event) {
 func (w *gapWalk) start(e *Event) {
 	switch {
 	case !w.stopped.IsZero():
-		w.add(Gap{w.stopped, e.Time, Unrecorded, GapDown, "", "no server ran: it was stopped"})
+		w.add(Gap{w.stopped, e.Time, Unrecorded, GapDown, "", downText})
 	case !w.started:
 		w.add(Gap{w.c.Since, w.c.Begin, Unrecorded, GapUnknown, "", "the log begins later"})
 	}
@@ -367,6 +371,16 @@ func (w *gapWalk) crash(e *Event) {
 	w.stopped = Time{}
 }
 
+// restored is the beginning of a log that is a copy of another.
+func (w *gapWalk) restored(e *Event) {
+	if !w.stopped.IsZero() {
+		w.add(Gap{w.stopped, e.Since, Unrecorded, GapDown, "", downText})
+	}
+	w.endRun(e.Since)
+	w.span(e, Unrecorded)
+	w.stopped = e.Until
+}
+
 // end adds what lasts, and the time since the last server's end.
 func (w *gapWalk) end(alive, now time.Time) {
 	switch {
@@ -375,7 +389,7 @@ func (w *gapWalk) end(alive, now time.Time) {
 	case !w.started:
 		w.add(Gap{w.c.Since, w.c.Begin, Unrecorded, GapUnknown, "", "the log begins later"})
 	case !w.stopped.IsZero():
-		w.add(Gap{w.stopped, w.c.Until, Unrecorded, GapDown, "", "no server ran: it was stopped"})
+		w.add(Gap{w.stopped, w.c.Until, Unrecorded, GapDown, "", downText})
 	case !alive.IsZero() && now.Sub(alive) > aliveGrace:
 		w.add(Gap{Time{alive}, w.c.Until, Unrecorded, GapDown, "", "no server runs: it ended without notice"})
 	}

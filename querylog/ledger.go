@@ -13,6 +13,7 @@ const (
 	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
 	KindRetention = "retention" // rows were deleted
 	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
+	KindRestored  = "restored"  // the log is a copy made at Since; what came between then and Until is not in it
 	KindSuspended = "suspended" // the process did not run between Since and Until
 	KindAttempts  = "attempts"  // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
@@ -21,7 +22,7 @@ const (
 // docs/querylog.md explains them.
 var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
-	KindRetention, KindMigration, KindAttempts,
+	KindRetention, KindMigration, KindRestored, KindAttempts,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",

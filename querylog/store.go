@@ -211,7 +211,7 @@ func (s *store) countFrames() {
 func (s *store) bringForward(version int64) error {
 	if s.created {
 		return s.transact(func() error {
-			return s.conn.Exec(schema() + fmt.Sprintf(`INSERT INTO meta VALUES ('store', '%016x')`, rand.Uint64()))
+			return s.conn.Exec(schema() + `INSERT INTO meta VALUES ('store', '` + newStoreID() + `')`)
 		})
 	}
 	for ; version < schemaVersion; version++ {
@@ -224,6 +224,9 @@ func (s *store) bringForward(version int64) error {
 	}
 	return nil
 }
+
+// newStoreID returns the random id of a new store.
+func newStoreID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all := map[string]*sqlite3.Stmt{}
