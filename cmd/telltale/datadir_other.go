@@ -5,3 +5,5 @@ package main
 func checkDataDir(string) error { return nil }
 
 func checkSameUser(...string) error { return nil }
+
+func giveToOwner(string, string) error { return nil }

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -31,4 +33,20 @@ func checkSameUser(dirs ...string) error {
 		}
 	}
 	return nil
+}
+
+// giveToOwner gives a file, or a directory with what is in it, to whom another
+// directory belongs, where this is root: the server, which is that user, must be able
+// to write there.
+func giveToOwner(path, of string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(of, &st); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return giveAll(path, int(st.Uid), int(st.Gid))
 }
