@@ -125,6 +125,10 @@ func TestValues(t *testing.T) {
 		{"an upstream by HTTP/3", "upstreams: ['h3://[2001:db8::1]/q#dns.example']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "h3://[2001:db8::1]:443/q#dns.example"},
 		{"an upstream by HTTPS and name", "upstream_bootstrap: [192.0.2.9]\nupstreams: ['https://DNS.example:8443/a/b{?dns}']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "https://dns.example:8443/a/b{?dns}"},
 		{"an upstream by a name and its addresses", "upstreams: [{address: 'tls://dns.example', addresses: [192.0.2.1, '2001:db8::1'], pins: ['" + pinOfNothing + "']}]", func(c *Config) any { return fmt.Sprint(c.Upstreams[0]) }, "{tls://dns.example:853 [192.0.2.1 2001:db8::1] [" + pinOfNothing + "] invalid Prefix false}"},
+		{"the router as an upstream", "upstreams: [router, tcp://ROUTER, 'udp://router:5353']", func(c *Config) any {
+			return fmt.Sprint(c.Upstreams[0].Address, c.Upstreams[1].Address, c.Upstreams[2].Address)
+		}, "router tcp://router router:5353"},
+		{"a forward to the router", "forward: [{zones: [lan], upstreams: [router]}]", func(c *Config) any { return c.Forward[0].Upstreams[0].Router }, true},
 		{"an upstream by a stamp", "upstreams: ['sdns://AAEAAAAAAAAACjE5Mi4wLjIuNTM']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "192.0.2.53:53"},
 		{"a forward by TLS", "forward: [{zones: [corp.example], upstreams: ['tls://192.0.2.1#dns.example']}]", func(c *Config) any { return c.Forward[0].Upstreams[0].String() }, "tls://192.0.2.1:853#dns.example"},
 		{"a link-local upstream keeps its zone", "upstreams: ['fe80::1%eth0']", func(c *Config) any { return c.Upstreams[0].Address.String() }, "[fe80::1%eth0]:53"},

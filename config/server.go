@@ -13,6 +13,7 @@ import (
 // A ServerAddress is where a resolver is, and how it is asked.
 type ServerAddress struct {
 	netip.AddrPort        // of one with a Host only the port
+	Router         bool   // it is the default gateway, and AddrPort has the port alone
 	Transport      string // "" (UDP, and TCP where that is needed), "tcp", "tls", "https", "h3" or "quic"
 	Host           string // its name, where the setting has no address; "" else
 	Name           string // what its certificate must be for; "": Host, or the address
@@ -23,6 +24,12 @@ type ServerAddress struct {
 // String returns what parseServerAddress reads. Hashes have no place in it.
 func (a ServerAddress) String() string {
 	where := a.AddrPort.String()
+	if a.Router {
+		where = routerWord
+		if a.Port() != 53 {
+			where += ":" + strconv.Itoa(int(a.Port()))
+		}
+	}
 	if a.Host != "" {
 		where = a.Host + ":" + strconv.Itoa(int(a.Port()))
 	}
@@ -37,13 +44,16 @@ func (a ServerAddress) String() string {
 }
 
 // IsSet reports whether there is an address or a name.
-func (a ServerAddress) IsSet() bool { return a.IsValid() || a.Host != "" }
+func (a ServerAddress) IsSet() bool { return a.IsValid() || a.Host != "" || a.Router }
+
+// routerWord stands for the address of the default gateway.
+const routerWord = "router"
 
 // transportPorts are the ports of transports by encryption (RFC 7858, RFC 8484, RFC 9114, RFC 9250).
 var transportPorts = map[string]uint16{"tls": 853, "https": 443, "h3": 443, "quic": 853}
 
 // serverForms are the ways to write a server.
-const serverForms = "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, or a URL such as tcp://ADDRESS, tls://ADDRESS#NAME, tls://NAME, https://NAME/dns-query, h3://NAME/dns-query, quic://NAME or sdns://STAMP"
+const serverForms = "ADDRESS:PORT such as 192.0.2.1:53 or [2001:db8::1]:53, router for the default gateway, or a URL such as tcp://ADDRESS, tls://ADDRESS#NAME, tls://NAME, https://NAME/dns-query, h3://NAME/dns-query, quic://NAME or sdns://STAMP"
 
 // parseServerAddress reads ADDRESS:PORT, or a URL: udp://ADDRESS:PORT, tcp://ADDRESS:PORT,
 // tls:// or quic:// with ADDRESS:PORT#NAME or NAME:PORT, https:// or h3:// with the same and
@@ -91,6 +101,9 @@ func parseServerAddress(text string) (a ServerAddress, expected string) {
 
 func parsePlainServer(transport, text string) (a ServerAddress, expected string) {
 	var ok bool
+	if host, where, isName := parseHostPort(text, 53); isName && host == routerWord {
+		return ServerAddress{AddrPort: where, Router: true, Transport: transport}, ""
+	}
 	if a.AddrPort, ok = parseAddrPort(text, 53); !ok {
 		return ServerAddress{}, serverForms
 	}
@@ -196,11 +209,18 @@ func (c *Config) checkUpstreams(d *decoding) {
 
 // checkServer reports whether a server can be asked, and reports it as a mistake if not.
 func (c *Config) checkServer(d *decoding, a ServerAddress, addresses []netip.Addr, key string) bool {
-	if a.Host == "" {
+	if a.Router && !followsRouter {
+		d.mistake(key, "found "+quote(routerWord)+", and this system does not tell which is the default gateway", "its address")
+		return false
+	}
+	if a.Host == "" && !a.Router {
 		if !isServer(a.AddrPort) {
 			d.mistake(key, fmt.Sprintf("found %q", a), "the address and port of a resolver")
 			return false
 		}
+		return true
+	}
+	if a.Router {
 		return true
 	}
 	if len(addresses) == 0 && len(c.Bootstrap) == 0 && !d.wrong(key) && !d.wrong("upstream_bootstrap") {

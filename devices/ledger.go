@@ -53,6 +53,10 @@ type Options struct {
 	// bindings-limited.
 	Report func(kind, subject, detail string)
 
+	// RouterMoved is called when Router has changed, with locks held: it must return at
+	// once, and not call the Ledger. nil: nobody is told.
+	RouterMoved func()
+
 	Logger *slog.Logger
 	Now    func() time.Time
 
@@ -74,6 +78,7 @@ type Ledger struct {
 
 	neighbours Neighbours
 	keep       func(Binding)
+	moved      func() // see Options.RouterMoved
 	report     func(kind, subject, detail string)
 	logger     *slog.Logger
 	now        func() time.Time
@@ -105,6 +110,7 @@ func Open(o Options) (*Ledger, error) {
 	l := &Ledger{
 		neighbours: o.Neighbours,
 		keep:       o.Keep,
+		moved:      o.RouterMoved,
 		report:     o.Report,
 		logger:     o.Logger,
 		now:        o.Now,
@@ -117,6 +123,9 @@ func Open(o Options) (*Ledger, error) {
 	}
 	if l.keep == nil {
 		l.keep = func(Binding) {}
+	}
+	if l.moved == nil {
+		l.moved = func() {}
 	}
 	if l.report == nil {
 		l.report = func(kind, subject, detail string) {}
@@ -390,7 +399,9 @@ func (l *Ledger) flushReports(prepare func() func()) {
 // apply takes a change from Neighbours. It is called with mu held.
 func (l *Ledger) apply(c Change, t tick) {
 	if c.Links != nil {
-		l.links.Store(newLinks(c.Links))
+		if before := l.links.Swap(newLinks(c.Links)); before.router != c.Links.Router {
+			l.moved()
+		}
 	}
 	l.state.apply(c, t)
 }

@@ -15,6 +15,7 @@ const shortestOnLink = 48
 type links struct {
 	onLink   prefixTable[struct{}]
 	gateways []netip.Addr
+	router   netip.Addr
 }
 
 func newLinks(l *Links) *links {
@@ -29,7 +30,7 @@ func newLinks(l *Links) *links {
 		gateways = append(gateways, plain(a))
 	}
 	slices.SortFunc(gateways, netip.Addr.Compare)
-	return &links{makePrefixTable(onLink), slices.Compact(gateways)}
+	return &links{makePrefixTable(onLink), slices.Compact(gateways), l.Router}
 }
 
 // Local reports whether a is an address a home's client may have: loopback,
@@ -50,6 +51,11 @@ func (l *Ledger) Local(a netip.Addr) bool {
 // Gateways returns the next hops of this machine's default routes, without
 // zones; none where the platform does not tell.
 func (l *Ledger) Gateways() []netip.Addr { return slices.Clone(l.links.Load().gateways) }
+
+// Router returns the gateway that packets to anywhere take now: of the default route with the
+// lowest metric, of IPv4 if there is one. A link-local address has its zone. It is not valid while there
+// is no such route, and where the platform does not tell.
+func (l *Ledger) Router() netip.Addr { return l.links.Load().router }
 
 // interfaceLinks asks the portable way, for where there is no better one: it
 // knows neither gateways nor prefixes without an address of ours.

@@ -46,6 +46,7 @@ type Links struct {
 	Own      []OwnAddress
 	OnLink   []netip.Prefix // IPv6 prefixes whose addresses are reached without a router
 	Gateways []netip.Addr   // next hops of default routes, without zones
+	Router   netip.Addr     // the one that packets take, with its zone where it has one; not valid: there is none, or nobody can say
 }
 
 // An OwnAddress is an address of this machine.

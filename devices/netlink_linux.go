@@ -224,17 +224,18 @@ func readNeighbours(c *netlink.Conn) ([]Entry, error) {
 
 // readLinks returns the addresses, on-link prefixes and gateways of the machine.
 func (k *kernel) readLinks(c *netlink.Conn) (*Links, error) {
-	macs := make(map[int]string)
+	names := make(map[int]interfaceName)
 	messages, err := dump(c, unix.RTM_GETLINK, make([]byte, sizeofIfInfo))
 	if err != nil {
 		return nil, fmt.Errorf("reading the interfaces: %w", err)
 	}
 	for _, m := range messages {
-		if link, mac, ok := parseLink(m.Data); ok {
-			macs[link] = mac
+		if link, of, ok := parseLink(m.Data); ok {
+			names[link] = of
 		}
 	}
 	var out Links
+	var router *route
 	var linkLocal []int
 	messages, err = dump(c, unix.RTM_GETADDR, make([]byte, sizeofIfAddr))
 	if err != nil {
@@ -245,7 +246,7 @@ func (k *kernel) readLinks(c *netlink.Conn) (*Links, error) {
 		if !ok {
 			continue
 		}
-		out.add(a.addr, macs[a.link])
+		out.add(a.addr, names[a.link].mac)
 		if a.addr.Is4() {
 			continue
 		}
@@ -264,6 +265,9 @@ func (k *kernel) readLinks(c *netlink.Conn) (*Links, error) {
 		}
 		for _, m := range messages {
 			r, ok := parseRoute(m.Data)
+			if ok && m.Data[0] == family && r.isBetterRouter(router) {
+				router = &r
+			}
 			switch {
 			case !ok || m.Data[0] != family || !r.matters():
 			case r.prefix.Bits() == 0:
@@ -272,6 +276,9 @@ func (k *kernel) readLinks(c *netlink.Conn) (*Links, error) {
 				out.OnLink = append(out.OnLink, r.prefix)
 			}
 		}
+	}
+	if router != nil {
+		out.Router = router.gateway(names)
 	}
 	return &out, nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,7 +230,8 @@ func TestAskTheKernel(t *testing.T) {
 
 func TestLinksAreFollowed(t *testing.T) {
 	h := newHome(t, 1)
-	l, _ := open(t, &kernel{namespace: int(h.server.file.Fd())}, Options{})
+	var moved atomic.Int64
+	l, _ := open(t, &kernel{namespace: int(h.server.file.Fd())}, Options{RouterMoved: func() { moved.Add(1) }})
 	local := func(a string, want bool) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("Local(%s) is %v", a, want), func() bool { return l.Local(addr(a)) == want })
@@ -252,6 +254,26 @@ func TestLinksAreFollowed(t *testing.T) {
 	eventually(t, "the gateways are known", func() bool {
 		return fmt.Sprint(l.Gateways()) == "[192.168.77.11 2001:db8:77::11]"
 	})
+	router := func(want string) {
+		t.Helper()
+		eventually(t, "the router is "+want, func() bool { return l.Router().String() == want && moved.Swap(0) > 0 })
+	}
+	router("192.168.77.11")
+	h.server.ip(t, `route add default via 192.168.77.12 metric 5
+		route del default via 192.168.77.11`)
+	router("192.168.77.12")
+	h.server.ip(t, `route add default via 192.168.77.11 metric 1`)
+	router("192.168.77.11")
+	h.server.ip(t, `route del default via 192.168.77.11
+		route del default via 192.168.77.12`)
+	router("2001:db8:77::11")
+	h.server.ip(t, `-6 route del default
+		-6 route add default via fe80::11 dev br0`)
+	router("fe80::11%br0")
+	h.server.ip(t, `-6 route del default`)
+	router("invalid IP")
+	h.server.ip(t, `route add default via 192.168.77.11`)
+	router("192.168.77.11")
 	h.send(t, 0, "192.168.77.11", "192.168.77.1")
 	eventually(t, "the gateway is of low confidence", func() bool {
 		b := l.Lookup(addr("192.168.77.11"))

@@ -83,17 +83,23 @@ func parseAddress(data []byte) (interfaceAddress, bool) {
 	return a, ok && a.prefix.IsValid()
 }
 
+// An interfaceName is what an interface is called, and its MAC.
+type interfaceName struct{ name, mac string }
+
 // parseLink reads an ifinfomsg.
-func parseLink(data []byte) (link int, mac string, ok bool) {
+func parseLink(data []byte) (link int, of interfaceName, ok bool) {
 	if len(data) < sizeofIfInfo {
-		return 0, "", false
+		return 0, of, false
 	}
 	ok = attributes(data[sizeofIfInfo:], func(kind uint16, value []byte) {
-		if kind == unix.IFLA_ADDRESS {
-			mac = net.HardwareAddr(value).String()
+		switch kind {
+		case unix.IFLA_ADDRESS:
+			of.mac = net.HardwareAddr(value).String()
+		case unix.IFLA_IFNAME:
+			of.name = unix.ByteSliceToString(value)
 		}
 	})
-	return int(int32(binary.NativeEndian.Uint32(data[4:]))), mac, ok
+	return int(int32(binary.NativeEndian.Uint32(data[4:]))), of, ok
 }
 
 // A route is where packets to a prefix go.
@@ -102,6 +108,10 @@ type route struct {
 	gateways []netip.Addr // none: the destination is on the link
 	link     int          // interface index; 0 where there are several next hops
 	protocol byte         // who made the route
+	hopLinks []int        // of each gateway its interface, where there are several; 0: link
+	table    uint32       // in which it is
+	metric   uint32       // the lowest is taken
+	dead     bool         // its link is down
 }
 
 // parseRoute reads an rtmsg of an IPv4 or IPv6 unicast route.
@@ -109,7 +119,8 @@ func parseRoute(data []byte) (route, bool) {
 	if len(data) < sizeofRtMsg || !isIP(data[0]) || data[7] != unix.RTN_UNICAST {
 		return route{}, false
 	}
-	r := route{protocol: data[5]}
+	const unusable = unix.RTNH_F_DEAD | unix.RTNH_F_LINKDOWN
+	r := route{protocol: data[5], table: uint32(data[4]), dead: binary.NativeEndian.Uint32(data[8:])&unusable != 0}
 	dst := netip.IPv4Unspecified()
 	if data[0] == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()
@@ -121,6 +132,14 @@ func parseRoute(data []byte) (route, bool) {
 		case unix.RTA_OIF:
 			if len(value) == 4 {
 				r.link = int(int32(binary.NativeEndian.Uint32(value)))
+			}
+		case unix.RTA_TABLE:
+			if len(value) == 4 {
+				r.table = binary.NativeEndian.Uint32(value)
+			}
+		case unix.RTA_PRIORITY:
+			if len(value) == 4 {
+				r.metric = binary.NativeEndian.Uint32(value)
 			}
 		case unix.RTA_MULTIPATH:
 			r.hops(value)
@@ -154,8 +173,42 @@ func (r *route) hops(b []byte) {
 			return
 		}
 		attributes(b[sizeofNextHop:n], r.hop)
+		for len(r.hopLinks) < len(r.gateways) {
+			r.hopLinks = append(r.hopLinks, int(int32(binary.NativeEndian.Uint32(b[4:]))))
+		}
 		b = b[min((n+3)&^3, len(b)):]
 	}
+}
+
+// gateway returns the first next hop, a link-local one with the name of its interface as
+// its zone; not valid where that is not known.
+func (r *route) gateway(links map[int]interfaceName) netip.Addr {
+	a, link := r.gateways[0], r.link
+	if len(r.hopLinks) > 0 {
+		link = r.hopLinks[0]
+	}
+	if !a.Is6() || !a.IsLinkLocalUnicast() {
+		return a
+	}
+	if links[link].name == "" {
+		return netip.Addr{}
+	}
+	return a.WithZone(links[link].name)
+}
+
+// isBetterRouter reports whether packets to anywhere rather take r than best: a default
+// route of the main table, the lowest metric of those, and of IPv4 if there is one.
+func (r *route) isBetterRouter(best *route) bool {
+	if r.prefix.Bits() != 0 || len(r.gateways) == 0 || r.table != unix.RT_TABLE_MAIN || r.dead {
+		return false
+	}
+	if best == nil {
+		return true
+	}
+	if r.prefix.Addr().Is4() != best.prefix.Addr().Is4() {
+		return r.prefix.Addr().Is4()
+	}
+	return r.metric < best.metric
 }
 
 // attributes calls each with every attribute of b, and reports whether b was

@@ -82,6 +82,11 @@ func rtmsg(family, bits, protocol, kind byte) []byte {
 	return []byte{family, bits, 0, 0, unix.RT_TABLE_MAIN, protocol, 0, kind, 0, 0, 0, 0}
 }
 
+func setFlags(rtmsg []byte, flags uint32) []byte {
+	binary.NativeEndian.PutUint32(rtmsg[8:], flags)
+	return rtmsg
+}
+
 func u32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 
 func TestParseRoute(t *testing.T) {
@@ -100,19 +105,22 @@ func TestParseRoute(t *testing.T) {
 		matters bool
 	}{
 		{"a default route", message(rtmsg(unix.AF_INET, 0, unix.RTPROT_STATIC, unix.RTN_UNICAST), attribute(unix.RTA_GATEWAY, 10, 0, 0, 1), attribute(unix.RTA_OIF, u32(3)...)),
-			route{netip.MustParsePrefix("0.0.0.0/0"), []netip.Addr{addr("10.0.0.1")}, 3, unix.RTPROT_STATIC}, true, true},
+			route{prefix: netip.MustParsePrefix("0.0.0.0/0"), gateways: []netip.Addr{addr("10.0.0.1")}, link: 3, protocol: unix.RTPROT_STATIC, table: unix.RT_TABLE_MAIN}, true, true},
 		{"a default route by two gateways", message(rtmsg(unix.AF_INET, 0, unix.RTPROT_STATIC, unix.RTN_UNICAST), attribute(unix.RTA_MULTIPATH, append(hop(1), hop(2)...)...)),
-			route{netip.MustParsePrefix("0.0.0.0/0"), []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2")}, 0, unix.RTPROT_STATIC}, true, true},
+			route{prefix: netip.MustParsePrefix("0.0.0.0/0"), gateways: []netip.Addr{addr("10.0.0.1"), addr("10.0.0.2")}, hopLinks: []int{3, 3}, protocol: unix.RTPROT_STATIC, table: unix.RT_TABLE_MAIN}, true, true},
+		{"a default route of another table, with a metric, whose link is down", message(setFlags(rtmsg(unix.AF_INET, 0, unix.RTPROT_STATIC, unix.RTN_UNICAST), unix.RTNH_F_LINKDOWN),
+			attribute(unix.RTA_GATEWAY, 10, 0, 0, 1), attribute(unix.RTA_TABLE, u32(1000)...), attribute(unix.RTA_PRIORITY, u32(100)...)),
+			route{prefix: netip.MustParsePrefix("0.0.0.0/0"), gateways: []netip.Addr{addr("10.0.0.1")}, protocol: unix.RTPROT_STATIC, table: 1000, metric: 100, dead: true}, true, true},
 		{"IPv4 by an IPv6 gateway", message(rtmsg(unix.AF_INET, 0, unix.RTPROT_STATIC, unix.RTN_UNICAST), attribute(unix.RTA_VIA, append(binary.NativeEndian.AppendUint16(nil, unix.AF_INET6), six...)...)),
-			route{netip.MustParsePrefix("0.0.0.0/0"), []netip.Addr{addr("2001:db8::")}, 0, unix.RTPROT_STATIC}, true, true},
+			route{prefix: netip.MustParsePrefix("0.0.0.0/0"), gateways: []netip.Addr{addr("2001:db8::")}, link: 0, protocol: unix.RTPROT_STATIC, table: unix.RT_TABLE_MAIN}, true, true},
 		{"a default route to a link has no gateway", message(rtmsg(unix.AF_INET6, 0, unix.RTPROT_BOOT, unix.RTN_UNICAST), attribute(unix.RTA_OIF, u32(3)...)),
-			route{netip.MustParsePrefix("::/0"), nil, 3, unix.RTPROT_BOOT}, true, false},
+			route{prefix: netip.MustParsePrefix("::/0"), gateways: nil, link: 3, protocol: unix.RTPROT_BOOT, table: unix.RT_TABLE_MAIN}, true, false},
 		{"an advertised prefix on a link", message(rtmsg(unix.AF_INET6, 64, rtprotRA, unix.RTN_UNICAST), attribute(unix.RTA_DST, six...), attribute(unix.RTA_OIF, u32(3)...)),
-			route{netip.MustParsePrefix("2001:db8::/64"), nil, 3, rtprotRA}, true, true},
+			route{prefix: netip.MustParsePrefix("2001:db8::/64"), gateways: nil, link: 3, protocol: rtprotRA, table: unix.RT_TABLE_MAIN}, true, true},
 		{"half the Internet on a tunnel", message(rtmsg(unix.AF_INET6, 3, unix.RTPROT_BOOT, unix.RTN_UNICAST), attribute(unix.RTA_DST, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), attribute(unix.RTA_OIF, u32(3)...)),
-			route{netip.MustParsePrefix("2000::/3"), nil, 3, unix.RTPROT_BOOT}, true, false},
+			route{prefix: netip.MustParsePrefix("2000::/3"), gateways: nil, link: 3, protocol: unix.RTPROT_BOOT, table: unix.RT_TABLE_MAIN}, true, false},
 		{"a prefix behind a router", message(rtmsg(unix.AF_INET6, 64, rtprotRA, unix.RTN_UNICAST), attribute(unix.RTA_DST, six...), attribute(unix.RTA_GATEWAY, six...)),
-			route{netip.MustParsePrefix("2001:db8::/64"), []netip.Addr{addr("2001:db8::")}, 0, rtprotRA}, true, false},
+			route{prefix: netip.MustParsePrefix("2001:db8::/64"), gateways: []netip.Addr{addr("2001:db8::")}, link: 0, protocol: rtprotRA, table: unix.RT_TABLE_MAIN}, true, false},
 		{"a local address is no route", message(rtmsg(unix.AF_INET, 32, unix.RTPROT_KERNEL, unix.RTN_LOCAL), attribute(unix.RTA_DST, 10, 0, 0, 1)), route{}, false, false},
 		{"a length beyond the address", message(rtmsg(unix.AF_INET, 33, unix.RTPROT_KERNEL, unix.RTN_UNICAST), attribute(unix.RTA_DST, 10, 0, 0, 1)), route{}, false, false},
 		{"MPLS", message(rtmsg(28, 20, unix.RTPROT_STATIC, unix.RTN_UNICAST)), route{}, false, false},
@@ -120,6 +128,51 @@ func TestParseRoute(t *testing.T) {
 		got, ok := parseRoute(c.data)
 		if ok != c.ok || ok && (!reflect.DeepEqual(got, c.want) || got.matters() != c.matters) {
 			t.Errorf("%s: got %+v, %v, matters %v, want %+v, %v, matters %v", c.name, got, ok, got.matters(), c.want, c.ok, c.matters)
+		}
+	}
+}
+
+// The router is the gateway that packets take.
+func TestWhichRouteIsTheRouters(t *testing.T) {
+	links := map[int]interfaceName{3: {name: "eth0"}}
+	by := func(prefix, gateway string, metric uint32) route {
+		return route{prefix: netip.MustParsePrefix(prefix), gateways: []netip.Addr{addr(gateway)}, link: 3, table: unix.RT_TABLE_MAIN, metric: metric}
+	}
+	with := func(r route, change func(*route)) route {
+		change(&r)
+		return r
+	}
+	four, six := by("0.0.0.0/0", "10.0.0.1", 100), by("::/0", "fe80::1", 1024)
+	for _, c := range []struct {
+		fact   string
+		routes []route
+		want   string
+	}{
+		{"no route", nil, "invalid IP"},
+		{"the only one", []route{four}, "10.0.0.1"},
+		{"the lowest metric", []route{four, by("0.0.0.0/0", "10.0.0.2", 50), by("0.0.0.0/0", "10.0.0.3", 600)}, "10.0.0.2"},
+		{"the first where they are equal", []route{four, by("0.0.0.0/0", "10.0.0.2", 100)}, "10.0.0.1"},
+		{"IPv4 before IPv6", []route{by("::/0", "fe80::1", 1), four}, "10.0.0.1"},
+		{"IPv6 where there is no IPv4", []route{six, by("::/0", "2001:db8::1", 2000)}, "fe80::1%eth0"},
+		{"the link of a next hop", []route{with(six, func(r *route) { r.link, r.hopLinks = 0, []int{3, 4} })}, "fe80::1%eth0"},
+		{"a link without a name", []route{with(six, func(r *route) { r.link = 9 })}, "invalid IP"},
+		{"not a tunnel's own table", []route{with(four, func(r *route) { r.table = 51820 })}, "invalid IP"},
+		{"not over a link that is down", []route{with(four, func(r *route) { r.dead = true }), by("0.0.0.0/0", "10.0.0.2", 600)}, "10.0.0.2"},
+		{"not a route to a link", []route{with(four, func(r *route) { r.gateways = nil })}, "invalid IP"},
+		{"not half the Internet", []route{by("0.0.0.0/1", "10.0.0.1", 0)}, "invalid IP"},
+	} {
+		var best *route
+		for i := range c.routes {
+			if c.routes[i].isBetterRouter(best) {
+				best = &c.routes[i]
+			}
+		}
+		got := netip.Addr{}
+		if best != nil {
+			got = best.gateway(links)
+		}
+		if got.String() != c.want {
+			t.Errorf("%s: got %v, want %s", c.fact, got, c.want)
 		}
 	}
 }

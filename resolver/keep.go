@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -215,7 +216,11 @@ const maxKeptAge = 5 * 24 * time.Hour
 func (s *Server) keptUpstreams() [sha256.Size]byte {
 	h := sha256.New()
 	for _, u := range s.upstreams.Status() {
-		fmt.Fprintf(h, "%q %q %q %v\n", u.ID, u.Zones, u.For, u.TrustAD)
+		at := netip.AddrPort{}
+		if !u.Transport.IsEncrypted() {
+			at = u.Addr // the router of another network is another one
+		}
+		fmt.Fprintf(h, "%q %v %q %q %v\n", u.ID, at, u.Zones, u.For, u.TrustAD)
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

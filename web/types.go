@@ -122,6 +122,7 @@ type Upstream struct {
 	Source    string        `json:"from" doc:"configured, forward, bootstrap (asked for the addresses of upstreams by name alone), or the path of a resolv.conf."`
 	Zones     []string      `json:"zones,omitempty" doc:"The zones of forward for which alone it is asked; none: all other names."`
 	For       []string      `json:"for,omitempty" doc:"The devices and groups of forward for which alone it is asked, such as group work; none: everybody."`
+	Router    bool          `json:"router,omitempty" doc:"It is the default gateway, which is followed: addr is where that is now."`
 	TrustAD   bool          `json:"trust_ad"`
 	Private   bool          `json:"private" doc:"It has an address of a private network."`
 	State     string        `json:"state" doc:"up, failing, down or looped."`

@@ -64,7 +64,7 @@ func (a *app) upstreamStatus() []web.Upstream {
 // upstreamOf returns an upstream as the API and --json have it.
 func upstreamOf(u *upstream.Status) web.Upstream {
 	out := web.Upstream{
-		ID: u.ID, Addr: addressText(u.Addr), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, For: u.For, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
+		ID: u.ID, Addr: addressText(u.Addr), Transport: u.Transport.String(), Source: u.Source, Zones: u.Zones, For: u.For, Router: u.Router, TrustAD: u.TrustAD, Private: u.Private, State: u.State.String(), Why: u.Why,
 		Since: u.Since.UTC(), Queries: u.Queries, Failures: u.Failures, Returned: u.Returned, Strays: u.Strays, SRTT: u.SRTT,
 		Answers: u.Answers, Latency: web.Latency(u.Latency), ByKind: map[string]uint64{}, LastError: u.LastError, LastAt: u.LastAt.UTC(), Hedged: u.Hedged,
 	}

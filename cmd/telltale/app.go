@@ -41,12 +41,13 @@ type app struct {
 	certificates *certs.Source // of encrypted transports; nil for none
 	acme         *acme.Client  // gets one of them; nil for none
 
-	applying sync.Mutex     // held while anything is put in force
-	loaded   *config.Config // as read last: also what needs a restart
-	refused  atomic.Value   // a string: why those on disk are not in force; "" where they are
-	groups   *groupNumbers
-	named    string        // the names of devices that are in force, as hosts lines
-	renamed  chan struct{} // of one: they may be others now
+	applying    sync.Mutex     // held while anything is put in force
+	loaded      *config.Config // as read last: also what needs a restart
+	refused     atomic.Value   // a string: why those on disk are not in force; "" where they are
+	groups      *groupNumbers
+	named       string        // the names of devices that are in force, as hosts lines
+	renamed     chan struct{} // of one: they may be others now
+	routerMoved chan struct{} // of one: the default gateway may be another now
 
 	settingsWatch failure // of watching the settings file
 
@@ -60,7 +61,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1)}
+	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
 	a.refused.Store("")
 	a.cfg.Store(cfg)
 	a.allow.Store(&cfg.Access.Allow)
@@ -89,7 +90,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	ledger, err := devices.Open(devices.Options{
-		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger,
+		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
 	})
 	if err != nil {
 		return nil, err
@@ -174,6 +175,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o.Named, o.AllowedID = ledger.Named, ledger.MayRoam
 	o.Report, o.Logger = a.log.Report, a.logger
 	o.Certificates = a.certificates
+	o.Upstreams.Gateway, o.Upstreams.GatewayMoved = ledger.Router, a.routerMoved
 	return o
 }
 

@@ -241,15 +241,19 @@ func (d *doctor) upstream(u *web.Upstream) (asked bool) {
 	if u.Source == "forward" {
 		of = u.Source + " " + forwardedTo(u)
 	}
+	name := u.ID
+	if u.Router && u.Addr != "" {
+		name += ", now at " + u.Addr + ","
+	}
 	switch u.State {
 	case upstream.Up.String():
-		d.say("ok", "upstreams", "%s (%s) is up%s", u.ID, of, speed(u))
+		d.say("ok", "upstreams", "%s (%s) is up%s", name, of, speed(u))
 		return true
 	case upstream.Failing.String():
-		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", u.ID, of, when(u.Since), u.Why)
+		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", name, of, when(u.Since), u.Why)
 		return true
 	}
-	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", u.ID, of, when(u.Since), u.Why)
+	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", name, of, when(u.Since), u.Why)
 	return false
 }
 

@@ -106,7 +106,7 @@ func choice(cfg *config.Config) upstream.Choice {
 }
 
 func serverAt(a config.ServerAddress) upstream.Server {
-	s := upstream.Server{Addr: a.AddrPort, Transport: transports[a.Transport], Host: a.Host, Name: a.Name, Path: a.Path}
+	s := upstream.Server{Addr: a.AddrPort, Transport: transports[a.Transport], Router: a.Router, Host: a.Host, Name: a.Name, Path: a.Path}
 	for hashes := []byte(a.Hashes); len(hashes) > 0; hashes = hashes[sha256.Size:] {
 		s.Pins = append(s.Pins, upstream.Pin{Certificate: true, Sum: [sha256.Size]byte(hashes[:sha256.Size])})
 	}

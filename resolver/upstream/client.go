@@ -23,7 +23,8 @@ type Server struct {
 	// ID names the server in status, log and reports. It stays when the address
 	// does not; empty: the address, as a URL where Transport is not UDP.
 	ID        string
-	Addr      netip.AddrPort // of one with a Host the port alone
+	Addr      netip.AddrPort // of one with a Host, and of the Router, the port alone
+	Router    bool           // it is the default gateway, wherever that is; only without encryption
 	Transport Transport
 	Host      string       // its name, where Addr has no address; empty: it has. Only with encryption
 	Addresses []netip.Addr // where Host is; none: those of Options.Bootstrap know
@@ -41,6 +42,12 @@ func (s *Server) id() string {
 
 // check returns why the address cannot be a server's.
 func (s *Server) check() error {
+	if s.Router {
+		if s.Transport.IsEncrypted() || s.Host != "" || s.Addr.Port() == 0 {
+			return errors.New("upstream router: with encryption, a name, or without a port")
+		}
+		return nil
+	}
 	if s.Host != "" {
 		if !s.Transport.IsEncrypted() || s.Addr.Port() == 0 {
 			return fmt.Errorf("upstream %s: a name without a port, or without encryption", s.Host)
@@ -68,6 +75,12 @@ type Options struct {
 	Bootstrap []netip.AddrPort
 	// AddressFile is where those addresses are kept over a restart; empty: nowhere.
 	AddressFile string
+
+	// Gateway returns the address of the default gateway, where a Router is; not valid
+	// while there is none. It must not wait. GatewayMoved gets a value when it may be another.
+	// nil: nobody can say.
+	Gateway      func() netip.Addr
+	GatewayMoved <-chan struct{}
 
 	// Self returns where this server listens, so that an upstream that is this
 	// server is dropped. It is called whenever the upstreams change.
@@ -111,6 +124,7 @@ type Client struct {
 	pace     pace
 	roots    *x509.CertPool
 	self     func() []netip.AddrPort
+	gateway  func() netip.Addr
 	log      *slog.Logger
 	report   func(kind, subject, detail string)
 	now      func() time.Time
@@ -136,6 +150,9 @@ type Client struct {
 	tasks  sync.WaitGroup
 
 	mu         sync.Mutex
+	servers    []Server           // as set
+	forwarded  []Forward          // as set
+	router     netip.Addr         // the last default gateway there was; not valid: there was none yet
 	stopFollow context.CancelFunc // nil while the servers are configured ones
 	watchErr   error              // of what follows resolv.conf; nil while it is watched
 }
@@ -224,6 +241,7 @@ func New(o Options) (*Client, error) {
 		pace:     o.pace.orDefault(),
 		roots:    o.Roots,
 		self:     o.Self,
+		gateway:  o.Gateway,
 		log:      o.Logger,
 		report:   o.Report,
 		now:      o.Now,
@@ -237,6 +255,10 @@ func New(o Options) (*Client, error) {
 	if u.self == nil {
 		u.self = func() []netip.AddrPort { return nil }
 	}
+	if u.gateway == nil {
+		u.gateway = func() netip.Addr { return netip.Addr{} }
+	}
+	u.router = u.gateway()
 	if u.log == nil {
 		u.log = slog.New(slog.DiscardHandler)
 	}
@@ -272,6 +294,7 @@ func New(o Options) (*Client, error) {
 	}
 	u.followNetwork()
 	u.SetServers(o.Servers)
+	u.tasks.Go(func() { u.followGateway(o.GatewayMoved) })
 	return u, nil
 }
 
@@ -287,6 +310,7 @@ func (u *Client) SetServers(servers []Server) {
 		u.stopFollow()
 		u.stopFollow, u.watchErr = nil, nil
 	}
+	u.servers = servers
 	if len(servers) > 0 {
 		u.swapLocked(servers, "configured")
 		return
@@ -312,9 +336,17 @@ func (u *Client) swapLocked(servers []Server, source string) {
 	old := u.set.Load()
 	next := u.newSetLocked(servers, source, old, nil)
 	next.none = noUpstream(source)
+	if u.lacksRouterLocked(servers) {
+		next.none = noRouter()
+	}
 	u.set.Store(next)
 	u.epoch.Add(1)
 	old.stopOthers(next)
+	if len(next.all) == 0 && len(next.dropped) > 0 && u.lacksRouterLocked(servers) {
+		u.log.Warn("no upstream yet: there is no default route, and so no router to ask")
+		u.report("upstream-none", source, next.none.Text)
+		return
+	}
 	if len(next.all) == 0 {
 		u.log.Error("no upstream: names that no list answers get SERVFAIL", "from", source, "remedy", addUpstreams)
 		u.report("upstream-none", source, next.none.Text)
@@ -330,6 +362,15 @@ func (u *Client) newSetLocked(servers []Server, source string, old *serverSet, h
 	self := u.self()
 	var seen []Server
 	for _, s := range servers {
+		if s.Router {
+			s.Addr = netip.AddrPortFrom(u.router, s.Addr.Port())
+			if !u.router.IsValid() {
+				next.dropped = append(next.dropped, Status{
+					ID: s.id(), Router: true, Transport: s.Transport, Source: source, State: Down, Why: "has no address: there is no default route", Since: u.now(),
+				})
+				continue
+			}
+		}
 		once := s.plain()
 		addr, id := once.Addr, once.ID
 		if slices.ContainsFunc(seen, func(other Server) bool { return once.is(&other) }) || s.check() != nil {

@@ -249,9 +249,15 @@ func (u *Client) SetForwards(forwards []Forward) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ctx.Err() != nil {
-		return nil
+	if u.ctx.Err() == nil {
+		u.setForwardsLocked(forwards, zones)
 	}
+	return nil
+}
+
+// setForwardsLocked asks the servers of forwards, whose zones are these.
+func (u *Client) setForwardsLocked(forwards []Forward, zones *Zones) {
+	u.forwarded = forwards
 	old := u.forwards.Load()
 	next := &forwarding{zones: zones}
 	for i := range forwards {
@@ -265,6 +271,9 @@ func (u *Client) SetForwards(forwards []Forward) error {
 			set.dropped[i].Zones, set.dropped[i].For = f.Zones, f.For
 		}
 		set.none = &Error{dnswire.EDENotReady, "no upstream for " + f.subject() + ": each one in forward is this server itself", true}
+		if u.lacksRouterLocked(f.Servers) {
+			set.none = noRouter()
+		}
 		next.sets, next.keys, next.views = append(next.sets, set), append(next.keys, f.key()), append(next.views, 0)
 		if len(f.For) > 0 {
 			view := next.viewOf(f.key(), old)
@@ -277,7 +286,6 @@ func (u *Client) SetForwards(forwards []Forward) error {
 	for _, set := range old.sets {
 		set.stopOthers(next.sets...)
 	}
-	return nil
 }
 
 // before returns the set of f, or of what it was before.

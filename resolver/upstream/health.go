@@ -50,6 +50,7 @@ type Status struct {
 	Source    string         `json:"from"`            // "configured", "forward", or the path of a resolv.conf
 	Zones     []string       `json:"zones,omitempty"` // that it alone is asked for; none: all others
 	For       []string       `json:"for,omitempty"`   // who alone asks it, see Forward.For; none: everybody
+	Router    bool           `json:"router,omitempty"`
 	TrustAD   bool           `json:"trust_ad"`
 	Private   bool           `json:"private"`
 	State     State          `json:"state"`
@@ -311,7 +312,7 @@ func (h *health) status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Status{
-		ID: h.id, Addr: h.at(), Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
+		ID: h.id, Addr: h.at(), Router: h.server.Router, Transport: h.server.Transport, State: State(h.state.Load()), Why: h.why, Since: h.since,
 		Queries: h.queries.Load(), Strays: h.strays.Load(), Returned: h.returned.Load(),
 		SRTT: h.timing.srtt(), Answers: h.answers.Load(), Latency: h.timing.latency(), Hedged: h.hedges.taken(),
 	}

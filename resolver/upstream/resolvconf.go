@@ -155,6 +155,9 @@ func (o *Options) HasPrivate(self []netip.AddrPort) bool {
 		servers, _ = readResolvers(cmp.Or(o.ResolvConf, resolvConf))
 	}
 	return slices.ContainsFunc(servers, func(u Server) bool {
+		if u.Router {
+			return true // as far as can be said without the server
+		}
 		addr := netip.AddrPortFrom(u.Addr.Addr().Unmap(), u.Addr.Port())
 		return isLocalServer(addr.Addr()) && !isSelf(addr, self)
 	})

@@ -34,6 +34,9 @@ func (t Transport) IsEncrypted() bool { return t >= TLS }
 
 // defaultID names a server by its address or host, with the transport where that is not UDP.
 func (s *Server) defaultID(addr netip.AddrPort) string {
+	if s.Router {
+		return s.routerID()
+	}
 	if s.Transport == UDP {
 		return addr.String()
 	}
