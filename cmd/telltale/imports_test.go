@@ -46,8 +46,9 @@ var mayImport = map[string]string{
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
 
 	"devices/corrections": "atomicfile",
+	"devices": "devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
-	"devices": "github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
+	"devices/leases": "",
 
 	"querylog": "blocklists blocklists/format clock devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 
