@@ -27,6 +27,19 @@ func (c *Config) check(d *decoding) {
 	c.checkLists(d)
 	c.checkCatalog(d)
 	c.checkDevices(d)
+	c.checkIdentity(d)
+}
+
+func (c *Config) checkIdentity(d *decoding) {
+	first := make(map[string]string)
+	for i, f := range c.Identity.Leases {
+		key := fmt.Sprintf("identity.leases[%d]", i)
+		if f.Path == "" {
+			d.missing(key, "path")
+			continue
+		}
+		unique(d, first, f.Path, key+".path", "path")
+	}
 }
 
 func (c *Config) checkAddresses(d *decoding) {

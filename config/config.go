@@ -46,6 +46,7 @@ type Config struct {
 	Limits    Limits           `key:"limits"`
 	Log       Log              `key:"log"`
 	Messages  Messages         `key:"messages"`
+	Identity  Identity         `key:"identity"`
 	Devices   []Device         `key:"devices,live"`
 	Groups    []Group          `key:"groups,live"`
 	Control   Control          `key:"control"`
@@ -251,6 +252,18 @@ type Messages struct {
 	Format string `key:"format,flag" words:"text json"`
 }
 
+// Identity is what tells devices apart, beside the neighbour table of this machine.
+type Identity struct {
+	FindLeases bool        `key:"find_leases,live"` // the files of DHCP servers where they usually are
+	Leases     []LeaseFile `key:"leases,live"`
+}
+
+// A LeaseFile is where a DHCP server keeps its leases.
+type LeaseFile struct {
+	Path string `key:"path,path"`
+	Kind string `key:"kind" words:"dnsmasq odhcpd dhcpd kea networkd csv"` // "": it is found out
+}
+
 // A Device is something that asks, known by any of its MACs, addresses, prefixes or
 // client ids. All addresses of a prefix are the one device.
 type Device struct {
@@ -297,6 +310,7 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30},
 		Messages: Messages{Level: "info", Format: "text"},
+		Identity: Identity{FindLeases: true},
 	}
 }
 

@@ -16,6 +16,10 @@ type address struct {
 	index     int      // of the address in station.addresses
 	link      int      // interface index of that neighbour entry
 	listed    bool     // the entry is still in the table
+	reachable bool     // the kernel has confirmed the station, and not withdrawn it since
+	reached   uint32   // tick at which that ended last
+	lease     *lease   // nil: none
+	disagreed bool     // it has been said that lease and station differ
 	asked     bool     // somebody has asked from it: it is bound even if bare
 	own       bool     // of this machine
 	ownMAC    string
@@ -74,7 +78,7 @@ func (l *state) evict(t tick) {
 	var list []candidate
 	for _, a := range l.addresses {
 		if !l.pinned(a) {
-			list = append(list, candidate{a, a.last(), a.station == nil})
+			list = append(list, candidate{a, a.last(), a.station == nil && a.lease == nil})
 		}
 	}
 	slices.SortFunc(list, func(c, d candidate) int {
@@ -106,6 +110,7 @@ func (l *state) limit(t tick) {
 
 // station sets the MAC at a; "" for none.
 func (l *state) station(a *address, mac string, t tick) {
+	a.reachable, a.reached = false, 0
 	if s := a.station; s != nil {
 		last := s.addresses[len(s.addresses)-1]
 		s.addresses[a.index], last.index = last, a.index

@@ -17,6 +17,7 @@ func (l *state) apply(c Change, t tick) {
 	if c.Whole {
 		for _, a := range l.addresses {
 			a.listed = false
+			a.confirm(false, t)
 		}
 	}
 	l.unbound = c.Whole
@@ -34,6 +35,8 @@ func (l *state) applyEntry(e Entry, t tick) {
 	if e.Gone {
 		if a != nil && a.link == e.Interface {
 			a.listed = false // the binding stays: an entry's expiry says nothing
+			a.confirm(false, t)
+			l.update(a, t)
 		}
 		return
 	}
@@ -52,15 +55,25 @@ func (l *state) applyEntry(e Entry, t tick) {
 		if e.Confirmed {
 			a.confirmed = t.number
 		}
+		a.confirm(e.Confirmed, t)
 	} else {
 		if a.station != nil {
 			l.contest(a, e, t)
 		}
 		l.station(a, e.MAC, t)
 		a.link, a.listed, a.confirmed = e.Interface, true, t.number
+		a.confirm(e.Confirmed, t)
 		l.gatewaysMoved = l.gatewaysMoved || slices.Contains(l.gateways, addr)
 	}
 	l.update(a, t)
+}
+
+// confirm notes whether the kernel has just confirmed the MAC at a, or no longer does.
+func (a *address) confirm(reachable bool, t tick) {
+	if a.reachable && !reachable {
+		a.reached = t.number
+	}
+	a.reachable = reachable
 }
 
 // contest counts a change of MAC at a. A link-local address on two links is two

@@ -10,7 +10,7 @@ import (
 // A Source is what a binding rests on. The first five are in the order in which
 // they are asked, the strongest first; ThisHost stands between a configured
 // prefix and the neighbour table, ConfiguredClientID before all others, ClientID
-// before ThisHost.
+// before ThisHost; Forwarder and Lease stand around Neighbour.
 type Source uint8
 
 // The numbers are stored in the query log and never change.
@@ -24,12 +24,15 @@ const (
 
 	ConfiguredClientID Source = 7
 	ClientID           Source = 8 // the client's own word, which nobody configured
+
+	Lease     Source = 9  // the MAC in the file of a DHCP server
+	Forwarder Source = 10 // the MAC that a trusted forwarder says, in an EDNS option
 )
 
-var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host", "configured-client-id", "client-id"}
+var sourceNames = [...]string{"unknown", "configured-mac", "configured-address", "configured-prefix", "neighbour", "bare-address", "this-host", "configured-client-id", "client-id", "lease", "forwarder"}
 
 // sourceOrder is the order in which sources are asked.
-var sourceOrder = [...]uint8{ConfiguredClientID: 1, ConfiguredMAC: 2, ConfiguredAddress: 3, ConfiguredPrefix: 4, ClientID: 5, ThisHost: 6, Neighbour: 7, BareAddress: 8}
+var sourceOrder = [...]uint8{ConfiguredClientID: 1, ConfiguredMAC: 2, ConfiguredAddress: 3, ConfiguredPrefix: 4, ClientID: 5, ThisHost: 6, Forwarder: 7, Neighbour: 8, Lease: 9, BareAddress: 10}
 
 // isStronger reports whether a device rests on s rather than on t.
 func (s Source) isStronger(t Source) bool { return sourceOrder[s] < sourceOrder[t] }
@@ -67,7 +70,7 @@ func (c Confidence) String() string {
 type Binding struct {
 	ID         uint64     // unique within the data directory, never reused
 	Device     string     // stable identity: configured name, else "mac:aa:bb:...", else "addr:192.0.2.7", or "this-host"; "id:phone" for a client id
-	Name       string     // what to show: the configured name, else the vendor-free short form of Device
+	Name       string     // what to show: the configured name, else how the device calls itself and a part of Device, else the short form of Device
 	Addr       netip.Addr // the address bound; none where it is a client id that is bound
 	MAC        string     // lower case with colons; "" where unknown
 	Source     Source

@@ -11,8 +11,14 @@ func (l *state) evidence(a *address, now uint32) evidence {
 	e := evidence{addr: a.addr, own: a.own, contested: a.contested > now}
 	if a.own {
 		e.mac = a.ownMAC
-	} else if a.station != nil {
-		e.mac, e.shared, e.gateway = a.station.mac, a.station.shared > now, l.gatewayMACs[a.station.mac]
+		return e
+	}
+	if a.station != nil {
+		e.mac = a.station.mac
+	}
+	e.addLease(a)
+	if s := l.stations[e.mac]; s != nil {
+		e.shared, e.gateway = s.shared > now, l.gatewayMACs[e.mac]
 	}
 	return e
 }
@@ -23,7 +29,13 @@ func (l *state) update(a *address, t tick) {
 	if !l.begun {
 		return
 	}
-	want := l.config.identify(l.evidence(a, t.number))
+	e := l.evidence(a, t.number)
+	want := l.config.identify(e)
+	switch want.Source {
+	case Neighbour, Lease, BareAddress:
+		want.showName(l.calledBy(&e))
+	}
+	l.reportDisagreement(a, t)
 	if a.holder != nil && a.holder.seen.Load() != 0 {
 		a.asked = true
 	}
@@ -41,7 +53,7 @@ func (l *state) update(a *address, t tick) {
 	if bind {
 		l.bind(a, want, t)
 	}
-	if !bind && !a.asked && !a.own && a.station == nil {
+	if !bind && !a.asked && !a.own && a.station == nil && a.lease == nil {
 		delete(l.addresses, a.addr)
 	}
 }

@@ -174,6 +174,10 @@ type evidence struct {
 	contested bool   // several MACs answer for it
 	shared    bool   // the MAC holds several IPv4 addresses at once
 	gateway   bool   // the MAC is that of a gateway
+	leased    bool   // the MAC is that of a lease alone
+	guessed   bool   // so it is, and made of the client's DUID
+	disputed  bool   // another source says another MAC
+	host      string // how the client of the lease calls itself, where the address is its
 }
 
 // identify applies the identity order: the one place where it is written, but for
@@ -196,6 +200,9 @@ func (c *configuration) identify(e evidence) Binding {
 		// A container or virtual machine behind this host's address looks the same.
 		return unnamed(b, thisHost, ThisHost, Medium)
 	}
+	if b.MAC != "" && e.leased {
+		return unnamed(b, "mac:"+b.MAC, Lease, e.confidence(High))
+	}
 	if b.MAC != "" {
 		return unnamed(b, "mac:"+b.MAC, Neighbour, e.confidence(High))
 	}
@@ -207,9 +214,9 @@ func (e *evidence) confidence(best Confidence) Confidence {
 	switch {
 	case e.own:
 		return best
-	case e.shared || e.gateway:
+	case e.shared || e.gateway || e.disputed || e.guessed:
 		return Low
-	case locallyAdministered(e.mac):
+	case e.leased || locallyAdministered(e.mac):
 		return min(best, Medium)
 	}
 	return best

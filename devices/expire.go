@@ -63,11 +63,12 @@ func (l *state) checkShared(s *station, t tick) {
 // sweep ends what was unseen for 24 hours.
 func (l *state) sweep(t tick) {
 	for _, a := range l.addresses {
-		if int32(t.number-a.last()) >= int32(unseenTicks) && !l.pinned(a) {
+		if int32(t.number-a.last()) >= int32(unseenTicks) && !l.pinned(a) && a.lease == nil {
 			l.forget(a, t)
 		}
 	}
 	l.sweepIDs(t)
+	l.sweepNames(t)
 	for i, h := range l.overflow {
 		if h != nil && int32(t.number-h.seen.Load()) >= int32(unseenTicks) {
 			l.end(h, t)

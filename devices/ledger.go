@@ -50,7 +50,7 @@ type Options struct {
 	// Report takes what limits the trust in bindings, for the quality ledger. It
 	// is called as Keep is. Kinds: neighbours-unavailable, neighbours-back,
 	// neighbours-lost, address-contested, mac-shared, bindings-evicted,
-	// bindings-limited.
+	// bindings-limited, lease-file, lease-disagrees.
 	Report func(kind, subject, detail string)
 
 	// RouterMoved is called when Router has changed, with locks held: it must return at
@@ -65,6 +65,12 @@ type Options struct {
 	MaxAddresses int
 
 	Neighbours Neighbours // where neighbours come from; nil means the kernel, over netlink on Linux
+
+	// Leases are the files of DHCP servers, and FindLeases returns more of them, which
+	// may come and go; nil: there are none. SetLeases changes both.
+	Leases     []LeaseFile
+	FindLeases func() []LeaseFile
+	LeasePoll  time.Duration // how often files are looked at without a sign of a change; 0 means each 10 s
 }
 
 // A Ledger knows which device holds which address. All its methods may be
@@ -85,16 +91,22 @@ type Ledger struct {
 	started    time.Time
 	max        int
 	asks       *rate.Limiter // questions to the kernel
-	context    context.Context
-	stop       context.CancelFunc
-	running    sync.WaitGroup
-	wake       chan struct{} // of one: there is something to publish
+	leasePoll  time.Duration
+
+	leasesChanged chan struct{} // of one: other files of leases are in force
+	context       context.Context
+	stop          context.CancelFunc
+	running       sync.WaitGroup
+	wake          chan struct{} // of one: there is something to publish
 
 	// reporting is held while Keep and Report are called, and taken before mu.
 	reporting sync.Mutex
 
 	mu sync.Mutex // guards what follows
 	state
+	leaseFiles  []LeaseFile
+	findLeases  func() []LeaseFile
+	leaseStatus []LeaseStatus
 }
 
 // tickBase leaves room for the ticks of bindings seen before the start.
@@ -116,7 +128,12 @@ func Open(o Options) (*Ledger, error) {
 		now:        o.Now,
 		max:        cmp.Or(o.MaxAddresses, defaultMaxAddresses),
 		asks:       rate.NewLimiter(askRate, askRate),
+		leasePoll:  o.LeasePoll,
 		wake:       make(chan struct{}, 1),
+
+		leasesChanged: make(chan struct{}, 1),
+		leaseFiles:    slices.Clone(o.Leases),
+		findLeases:    o.FindLeases,
 	}
 	if l.neighbours == nil {
 		l.neighbours = kernelNeighbours()
@@ -147,13 +164,14 @@ func Open(o Options) (*Ledger, error) {
 
 	known := make(chan struct{})
 	l.running.Go(func() { l.follow(sync.OnceFunc(func() { close(known) })) })
-	timeout := time.NewTimer(openWait)
-	defer timeout.Stop()
+	timeout, cancel := context.WithTimeout(l.context, openWait)
+	defer cancel()
 	select {
 	case <-known:
-	case <-timeout.C:
+	case <-timeout.Done():
 		l.logger.Warn("the neighbour table has not been read yet", "waited", openWait)
 	}
+	l.startLeases(timeout)
 	l.mu.Lock()
 	l.begin(l.currentTick())
 	l.mu.Unlock()

@@ -53,9 +53,10 @@ func (l *state) resume(b Binding, t tick) {
 		a := l.addAddress(b.Addr, t)
 		a.asked, a.confirmed = true, last
 	case ConfiguredMAC, ConfiguredAddress, Neighbour:
-		if !individual(b.MAC) {
-			return
+		if !individual(b.MAC) || b.Source == ConfiguredMAC && b.Confidence == Medium && !locallyAdministered(b.MAC) {
+			return // the latter was by a lease, which says it again
 		}
+		l.resumeName(&b, last)
 		a := l.addAddress(b.Addr, t)
 		l.station(a, b.MAC, tick{t.time, last})
 		a.confirmed = last

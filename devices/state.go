@@ -46,6 +46,8 @@ type state struct {
 	shared    map[*station]bool   // those whose shared is not 0
 	contested map[*address]bool   // those whose contested is not 0
 
+	names map[string]learnedName // how devices call themselves, by MAC
+
 	gateways      []netip.Addr
 	gatewayMACs   map[string]bool
 	gatewaysMoved bool // a gateway's MAC may have changed
@@ -83,6 +85,7 @@ func newState(c *configuration, limit int) state {
 		several:     make(map[*station]bool),
 		shared:      make(map[*station]bool),
 		contested:   make(map[*address]bool),
+		names:       make(map[string]learnedName),
 		gatewayMACs: make(map[string]bool),
 		prefixes:    make(map[netip.Prefix]*held),
 		ids:         newClientIDs(),

@@ -31,6 +31,7 @@ var Kinds = []string{
 	"ech",
 	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-returns", "upstream-none",
 	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
+	"lease-file", "lease-disagrees",
 }
 
 const kindListRecovered = "list-recovered"

@@ -37,7 +37,7 @@ var sourceWords = words{1: "policy", 2: "cache", 3: "upstream", 4: "error", 5: "
 var transportWords = words{1: "udp", 2: "tcp", 3: "tls", 4: "https", 5: "quic"}
 
 // The numbers of devices.Source: what a binding rests on.
-var bindingSourceWords = words{1: "configured-mac", 2: "configured-address", 3: "configured-prefix", 4: "neighbour", 5: "bare-address", 6: "this-host", 7: "configured-client-id", 8: "client-id"}
+var bindingSourceWords = words{1: "configured-mac", 2: "configured-address", 3: "configured-prefix", 4: "neighbour", 5: "bare-address", 6: "this-host", 7: "configured-client-id", 8: "client-id", 9: "lease", 10: "forwarder"}
 
 // The numbers of devices.Confidence.
 var confidenceWords = words{1: "low", 2: "medium", 3: "high"}

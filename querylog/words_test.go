@@ -74,6 +74,7 @@ func TestStoredNumbersNeverChange(t *testing.T) {
 		{"configured-mac", uint8(devices.ConfiguredMAC)}, {"configured-address", uint8(devices.ConfiguredAddress)},
 		{"configured-prefix", uint8(devices.ConfiguredPrefix)}, {"neighbour", uint8(devices.Neighbour)},
 		{"bare-address", uint8(devices.BareAddress)}, {"this-host", uint8(devices.ThisHost)},
+		{"lease", uint8(devices.Lease)}, {"forwarder", uint8(devices.Forwarder)},
 		{"low", uint8(devices.Low)}, {"medium", uint8(devices.Medium)}, {"high", uint8(devices.High)},
 	} {
 		fmt.Fprintf(&b, "constant %s %d\n", c.name, c.n)

@@ -27,6 +27,7 @@ type Status struct {
 	Upstreams    []Upstream     `json:"upstreams"`
 	Log          querylog.Stats `json:"log"`
 	Gateways     []string       `json:"gateways" doc:"Addresses of this network's routers."`
+	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
 }
 
 // A Certificate is by what clients of encrypted transports know this server.
@@ -316,6 +317,25 @@ type Binding struct {
 	Confidence string    `json:"confidence"`
 	From       time.Time `json:"from"`
 	Until      time.Time `json:"until,omitzero" doc:"Not there while it is in force."`
+	Lease      *Lease    `json:"lease,omitempty" doc:"What a DHCP server's file says of the address now."`
+}
+
+// A Lease is what a DHCP server's file says of an address.
+type Lease struct {
+	MAC       string    `json:"mac,omitempty" doc:"Not there where the file does not say it."`
+	Host      string    `json:"host,omitempty" doc:"How the client calls itself."`
+	Class     string    `json:"class,omitempty" doc:"The client's vendor class."`
+	File      string    `json:"file"`
+	Until     time.Time `json:"until,omitzero" doc:"Not there where it has no end."`
+	Neighbour string    `json:"neighbour,omitempty" doc:"The MAC in the neighbour table, where it is another one."`
+}
+
+// A LeaseFile is a file in which a DHCP server keeps its leases.
+type LeaseFile struct {
+	Path    string `json:"path"`
+	Kind    string `json:"kind,omitempty" doc:"Its format."`
+	Leases  int    `json:"leases" doc:"Those in force."`
+	Problem string `json:"problem,omitempty"`
 }
 
 // A Question is what to explain.

@@ -45,6 +45,10 @@ func (a *app) status() web.Status {
 	for _, addr := range a.ledger.Load().Gateways() {
 		st.Gateways = append(st.Gateways, addr.String())
 	}
+	st.Leases = []web.LeaseFile{}
+	for _, f := range a.ledger.Load().LeaseStatus() {
+		st.Leases = append(st.Leases, web.LeaseFile(f))
+	}
 	st.Unwatched = a.unwatched()
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
@@ -128,10 +132,10 @@ func (a *app) knownDevices() ([]devices.DeviceStatus, *identities) {
 }
 
 func (a *app) deviceStatus() []web.Device {
-	all := []web.Device{}
+	all, leases := []web.Device{}, a.ledger.Load().Leases()
 	known, ids := a.knownDevices()
 	for _, d := range known {
-		all = append(all, deviceOf(&d, ids))
+		all = append(all, deviceOf(&d, ids, leases))
 	}
 	return all
 }

@@ -89,7 +89,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
+	leases, find := leaseFiles(cfg)
 	ledger, err := devices.Open(devices.Options{
+		Leases: leases, FindLeases: find,
 		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
 	})
 	if err != nil {

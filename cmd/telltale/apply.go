@@ -131,6 +131,9 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if err := a.ledger.Load().Configure(deviceList(cfg, a.groups)); err != nil {
 		return err
 	}
+	if !reflect.DeepEqual(old.Identity, cfg.Identity) {
+		a.ledger.Load().SetLeases(leaseFiles(cfg))
+	}
 	if err := a.server.Configure(serverSettings(cfg)); err != nil {
 		return err
 	}

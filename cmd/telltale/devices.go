@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -48,13 +49,14 @@ deletes.`,
 				return nil
 			}
 			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN")
+			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN\tREMARKS")
 			for _, d := range all {
 				rests, confidence := "-", "-"
 				if d.Source != "" {
 					rests, confidence = d.Source, d.Confidence
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(d.Name), strings.Join(held(&d), " "), rests, confidence, when(d.Last))
+				line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", printable(d.Name), strings.Join(held(&d), " "), rests, confidence, when(d.Last), printable(remarks(&d)))
+				fmt.Fprintln(w, strings.TrimRight(line, "\t"))
 			}
 			return w.Flush()
 		},
@@ -73,6 +75,29 @@ func mentions(d *web.Device, text string) bool {
 		words = append(words, b.Addr, b.MAC)
 	}
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(w), text) })
+}
+
+// remarks returns what else there is to be known of a device: how it calls itself, where
+// that is not what it is shown by, and where sources disagree.
+func remarks(d *web.Device) string {
+	var all []string
+	add := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	for _, b := range d.Bindings {
+		if b.Lease == nil {
+			continue
+		}
+		if b.Lease.Host != "" && !strings.HasPrefix(d.Name, b.Lease.Host) && (b.Lease.MAC == b.MAC || b.Lease.MAC == "") {
+			add("calls itself %s", b.Lease.Host)
+		}
+		if b.Lease.Neighbour != "" {
+			add("%s: the lease says %s, the neighbour table %s", b.Addr, b.Lease.MAC, b.Lease.Neighbour)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // held returns the addresses that a device holds now.
@@ -100,7 +125,7 @@ func whenIn(t time.Time, zone *time.Location) string {
 }
 
 // deviceOf returns a device as the API and --json have it.
-func deviceOf(d *devices.DeviceStatus, ids *identities) web.Device {
+func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]devices.LeaseOf) web.Device {
 	out := web.Device{
 		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
 	}
@@ -112,9 +137,13 @@ func deviceOf(d *devices.DeviceStatus, ids *identities) web.Device {
 		out.Source, out.Confidence = d.Source.String(), d.Confidence.String()
 	}
 	for _, b := range d.Bindings {
-		out.Bindings = append(out.Bindings, web.Binding{
+		one := web.Binding{
 			ID: b.ID, Addr: b.Covers(), MAC: b.MAC, Source: b.Source.String(), Confidence: b.Confidence.String(), From: b.From.UTC(), Until: b.Until.UTC(),
-		})
+		}
+		if l, ok := leases[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
+			one.Lease = &web.Lease{MAC: l.MAC, Host: printable(l.Host), Class: printable(l.Class), File: l.File, Until: l.Until.UTC(), Neighbour: l.Neighbour}
+		}
+		out.Bindings = append(out.Bindings, one)
 	}
 	return out
 }

@@ -133,6 +133,22 @@ func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status
 	d.server(st)
 	d.certificates(cfg, st.Certificates)
 	d.unwatched(st)
+	d.leases(st)
+}
+
+// leases says which files of DHCP servers tell who has an address.
+func (d *doctor) leases(st *web.Status) {
+	for _, f := range st.Leases {
+		if f.Problem != "" {
+			d.say("warning", "leases", "%s: %s", f.Path, f.Problem)
+			continue
+		}
+		kind := f.Kind
+		if kind == "" {
+			kind = "empty as yet"
+		}
+		d.say("ok", "leases", "%s (%s): %s", f.Path, kind, number(uint64(f.Leases), "lease"))
+	}
 }
 
 // refused says why the server goes on with other settings than those on disk. If

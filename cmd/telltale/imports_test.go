@@ -46,7 +46,7 @@ var mayImport = map[string]string{
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
 
 	"devices/corrections": "atomicfile",
-	"devices": "devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
+	"devices":             "devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
 	"devices/leases": "",
 

@@ -293,6 +293,17 @@ func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings 
 	return g
 }
 
+// leaseFiles returns the files of leases that are configured, and what finds more.
+func leaseFiles(cfg *config.Config) (files []devices.LeaseFile, find func() []devices.LeaseFile) {
+	for _, f := range cfg.Identity.Leases {
+		files = append(files, devices.LeaseFile{Path: f.Path, Kind: f.Kind})
+	}
+	if cfg.Identity.FindLeases {
+		find = devices.FoundLeaseFiles
+	}
+	return files, find
+}
+
 func deviceList(cfg *config.Config, numbers *groupNumbers) []devices.Device {
 	var all []devices.Device
 	for i := range cfg.Devices {

@@ -1,0 +1,134 @@
+package devices
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"telltale/devices/leases"
+)
+
+// Devices that nobody has named are shown by the names that they give themselves. Such a
+// name is never their identity, and anybody can choose any: so a part of what they are
+// told apart by stands behind it, and no configured name can be taken.
+
+// A NameSource is who said how a device calls itself.
+type NameSource uint8
+
+// The stronger a source, the lower its number.
+const (
+	FromLease  NameSource = 1 // the DHCP server wrote it down
+	FromMDNS   NameSource = 2 // it says so to everybody on the link
+	FromRouter NameSource = 3 // the router has it in its reverse zone
+)
+
+// String returns the word the command line uses.
+func (s NameSource) String() string {
+	return [...]string{"", "lease", "mdns", "reverse"}[s]
+}
+
+// A learnedName is how a device calls itself.
+type learnedName struct {
+	name   string
+	source NameSource
+	tick   uint32 // when it was last said
+}
+
+// nameTicks is how long a name stands against another one of the same source or a weaker
+// one: a device that calls itself something else all the time is shown by one name.
+const nameTicks = uint32(time.Hour / tickLength)
+
+// learnName takes it that the device with a MAC calls itself name.
+func (l *state) learnName(mac, name string, from NameSource, t tick) {
+	if mac == "" || name == "" {
+		return
+	}
+	before, known := l.names[mac]
+	switch {
+	case known && before.name == name && before.source <= from:
+		if before.source == from {
+			before.tick = t.number
+			l.names[mac] = before
+		}
+		return
+	case known && before.source < from && (before.source == FromLease || t.number-before.tick < unseenTicks):
+		return
+	case known && before.source == from && from != FromLease && t.number-before.tick < nameTicks:
+		return
+	case !known && len(l.names) >= l.max:
+		return
+	}
+	l.names[mac] = learnedName{name, from, t.number}
+	if !known || before.name != name {
+		l.updateStation(l.stations[mac], t)
+	}
+}
+
+// sweepNames forgets the names of MACs that are gone.
+func (l *state) sweepNames(t tick) {
+	for mac, n := range l.names {
+		if l.stations[mac] == nil && t.number-n.tick >= unseenTicks {
+			delete(l.names, mac)
+		}
+	}
+}
+
+// calledBy returns how what holds e's address calls itself; "" where that is not known.
+func (l *state) calledBy(e *evidence) string {
+	switch {
+	case e.contested:
+		return ""
+	case e.host != "":
+		return e.host
+	}
+	return l.names[e.mac].name
+}
+
+// showName lets a binding of a device without a configured name be shown by name.
+func (b *Binding) showName(name string) {
+	if name != "" {
+		b.Name = name + " (" + b.brief() + ")"
+	}
+}
+
+// brief is what stands behind the name that a device gives itself: the last three octets
+// of its MAC, or its address.
+func (b *Binding) brief() string {
+	if mac, ok := strings.CutPrefix(b.Device, "mac:"); ok && len(mac) >= len("00:00:00") {
+		return mac[len(mac)-len("00:00:00"):]
+	}
+	return b.Addr.String()
+}
+
+// ownName returns the name that a binding shows its device by, where the device gave it
+// itself.
+func (b *Binding) ownName() string {
+	name, ok := strings.CutSuffix(b.Name, " ("+b.brief()+")")
+	if !ok || b.isConfigured() {
+		return ""
+	}
+	return name
+}
+
+// resumeName takes the name that a device had in an earlier run, until it is said again.
+func (l *state) resumeName(b *Binding, last uint32) {
+	if mac, ok := strings.CutPrefix(b.Device, "mac:"); ok && len(l.names) < l.max {
+		if name := b.ownName(); name != "" && leases.HostName(name) == name {
+			l.names[mac] = learnedName{name, FromRouter, last}
+		}
+	}
+}
+
+// Called takes it that what has an address calls itself name, as somebody says. Nobody
+// becomes another device by that.
+func (l *Ledger) Called(addr netip.Addr, name string, from NameSource) {
+	if name = leases.HostName(name); name == "" {
+		return
+	}
+	l.mu.Lock()
+	if a := l.addresses[plain(addr)]; a != nil && !a.own && a.station != nil && a.contested == 0 && a.station.shared == 0 && !l.gatewayMACs[a.station.mac] {
+		l.learnName(a.station.mac, name, from, l.currentTick())
+	}
+	l.mu.Unlock()
+	l.wakePublisher()
+}
