@@ -242,6 +242,7 @@ type Log struct {
 	Enabled  bool          `key:"enabled"`
 	Listed   time.Duration `key:"listed"`      // how long rows of listed names are kept
 	Unlisted time.Duration `key:"unlisted"`    // rows of all other names; 0: only hourly totals
+	Totals   time.Duration `key:"totals"`      // hourly totals
 	Attempt  time.Duration `key:"attempt_gap"` // the silence that ends an attempt
 	Size     Bytes         `key:"size"`        // of the store on disk; the oldest unlisted rows go first
 }
@@ -308,7 +309,7 @@ func defaults() *Config {
 		DNS64:    DNS64{Prefix: "off"},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
-		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30},
+		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30},
 		Messages: Messages{Level: "info", Format: "text"},
 		Identity: Identity{FindLeases: true},
 	}

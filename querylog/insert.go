@@ -28,6 +28,7 @@ type rowWriter struct {
 	row       []cell // of the row at hand
 	at        int    // the cell at hand
 	id, node  int64
+	annotated int64 // the number of the annotation of the row at hand; 0 for none
 	err       error // the first one of the row at hand
 }
 
@@ -136,8 +137,12 @@ func (w *rowWriter) numbered(n int64, err error) {
 	}
 }
 
-func (w *rowWriter) list(name string)                { w.numbered(w.s.list(name)) }
-func (w *rowWriter) annotation(a *format.Annotation) { w.numbered(w.s.annotation(a)) }
+func (w *rowWriter) list(name string) { w.numbered(w.s.list(name)) }
+func (w *rowWriter) annotation(a *format.Annotation) {
+	n, err := w.s.annotation(a)
+	w.annotated = n
+	w.numbered(n, err)
+}
 
 func (w *rowWriter) binding(b *devices.Binding) {
 	if b == nil {
@@ -171,7 +176,11 @@ func (s *store) row(id, node int64, e *entry) error {
 			w.at++
 		}
 	}
-	return w.add()
+	if err := w.add(); err != nil {
+		return err
+	}
+	s.totals.add(node, e, w.annotated)
+	return nil
 }
 
 // returned runs a prepared insert that returns an id.

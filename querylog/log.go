@@ -82,6 +82,7 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 	o.MaxMemory = cmp.Or(o.MaxMemory, DefaultMaxMemory)
 	o.Retention.Listed = cmp.Or(o.Retention.Listed, DefaultListed)
 	o.Retention.Unlisted = cmp.Or(o.Retention.Unlisted, DefaultUnlisted)
+	o.Retention.Totals = cmp.Or(o.Retention.Totals, DefaultTotals)
 	o.Retention.MaxBytes = cmp.Or(o.Retention.MaxBytes, DefaultMaxBytes)
 	o.window = cmp.Or(o.window, windowMin)
 	o.AttemptGap = max(cmp.Or(o.AttemptGap, DefaultAttempt), time.Millisecond)

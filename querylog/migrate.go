@@ -234,6 +234,11 @@ func (s *store) takeTables(o *oldStore) error {
 	if err != nil {
 		return err
 	}
+	if s.position == 0 { // the rows that are copied are in no totals
+		if err := s.setMeta(metaTotalsFrom, position+1); err != nil {
+			return err
+		}
+	}
 	s.position = max(s.position, position)
 	return errors.Join(s.setMeta("position", s.position), s.setMeta("copied", 0), s.setMeta("copied_rows", 0), s.setMeta("migration", migrationRuns))
 }

@@ -12,6 +12,7 @@ import (
 const (
 	DefaultListed    = 365 * 24 * time.Hour
 	DefaultUnlisted  = 24 * time.Hour
+	DefaultTotals    = 3 * 365 * 24 * time.Hour
 	DefaultMaxBytes  = 1 << 30
 	DefaultMaxMemory = 6 << 20
 	DefaultAttempt   = 30 * time.Second
@@ -50,7 +51,8 @@ type Options struct {
 // Retention says when rows are deleted. In each field 0 means the default and
 // a negative value no limit.
 type Retention struct {
-	Listed   time.Duration // rows of listed names, hourly totals, and the ledger
-	Unlisted time.Duration // rows of all other names; hourly totals by device remain
-	MaxBytes int64         // size of the store; the oldest unlisted rows go first, then the oldest listed ones
+	Listed   time.Duration // rows of listed names, and the ledger
+	Unlisted time.Duration // rows of all other names; hourly totals remain
+	Totals   time.Duration // hourly totals
+	MaxBytes int64         // size of the store; the oldest unlisted rows go first, then totals beyond a quarter of it, then the oldest listed rows
 }

@@ -29,10 +29,13 @@ type retentionRun struct {
 // deleted says what a run has deleted.
 type deleted struct {
 	listed, overLimit int64 // rows of listed names by age; rows of any kind by the size cap
+	totals            int64 // by the size cap
 }
 
 func (d *deleted) detail() string {
 	switch {
+	case d.totals > 0:
+		return fmt.Sprintf("%d of the oldest rows and %d of the oldest hourly totals deleted, as the store reached its largest size", d.overLimit, d.totals)
 	case d.overLimit > 0:
 		return fmt.Sprintf("%d of the oldest rows deleted, as the store reached its largest size", d.overLimit)
 	case d.listed > 0:
@@ -112,8 +115,13 @@ func (s *storer) beginRetention() {
 			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before, s.l.o.Now().Add(-o.Listed)), deleteBindings(before))
 		}
 	}
+	r.steps = append(r.steps, (*storer).deleteTotalNames)
+	if ok && o.Totals >= 0 {
+		r.steps = append(r.steps, deleteTotals(s.l.o.Now().Add(-o.Totals)))
+	}
 	if o.MaxBytes > 0 {
-		r.steps = append(r.steps, deleteOverLimit("unlisted", o.MaxBytes), deleteOverLimit("listed", o.MaxBytes), deleteNames("unlisted"), deleteNames("listed"))
+		r.steps = append(r.steps, deleteOverLimit("unlisted", o.MaxBytes), deleteTotalsOverLimit(o.MaxBytes, totalsShare), deleteOverLimit("listed", o.MaxBytes),
+			deleteTotalsOverLimit(o.MaxBytes, 0), deleteNames("unlisted"), deleteNames("listed"))
 	}
 	r.steps = append(r.steps, (*storer).vacuum, (*storer).saveClock)
 }

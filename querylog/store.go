@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -44,7 +45,8 @@ type store struct {
 	names       map[string]*nameTable // by the table whose rows have them
 	old         *oldStore             // the store of version 1 while it is copied; nil for none
 	rows        map[string]*rowWriter // by table
-	reported    []Event               // that no ledger has yet
+	totals      *totaller
+	reported    []Event // that no ledger has yet
 
 	begin, end *sqlite3.Stmt // of a transaction
 }
@@ -164,6 +166,7 @@ func (s *store) prepare() (err error) {
 		s.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
 		s.rows[table] = newRowWriter(s, table)
 	}
+	s.totals = newTotaller(s)
 	for _, suffix := range []string{"-wal", "-shm"} { // the library makes them readable by others
 		os.Chmod(s.path+suffix, 0o600)
 	}
@@ -216,7 +219,7 @@ func (s *store) bringForward(version int64) error {
 	}
 	for ; version < schemaVersion; version++ {
 		err := s.transact(func() error {
-			return s.conn.Exec(addColumns(columns[:], int(version)+1) + fmt.Sprintf(`PRAGMA user_version = %d`, version+1))
+			return s.conn.Exec(addColumns(columns[:], int(version)+1) + otherSteps[version+1] + fmt.Sprintf(`PRAGMA user_version = %d`, version+1))
 		})
 		if err != nil {
 			return fmt.Errorf("schema %d: %w", version+1, err)
@@ -229,7 +232,7 @@ func (s *store) bringForward(version int64) error {
 func newStoreID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
-	all := map[string]*sqlite3.Stmt{}
+	all, statements := map[string]*sqlite3.Stmt{}, maps.Clone(totalStatements)
 	for name, sql := range map[string]string{
 		"listed":        insertRows("listed", 1),
 		"listed_many":   insertRows("listed", rowsAtOnce),
@@ -252,6 +255,9 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 			ON CONFLICT DO UPDATE SET value = excluded.value + CASE key WHEN '%[2]s' THEN value ELSE 0 END`,
 			metaPosition, metaLookups, metaSteady, metaWall, metaSynced, metaDoubted),
 	} {
+		statements[name] = sql
+	}
+	for name, sql := range statements {
 		stmt, _, err := s.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
 			return nil, err
@@ -268,6 +274,9 @@ func (s *store) forget() {
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
 	for _, w := range s.rows {
 		w.drop()
+	}
+	if s.totals != nil {
+		s.totals.forget()
 	}
 	s.forgetNames()
 }
@@ -377,6 +386,7 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 		}
 	}
 	var first, last int64
+	s.totals.now = w.clock.wall / hourMilli
 	for i, e := range w.entries {
 		if err := s.row(w.number<<rowBits|int64(i), node, e); err != nil {
 			return 0, 0, err
@@ -392,6 +402,9 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 		if err := w.flush(); err != nil {
 			return 0, 0, err
 		}
+	}
+	if err := s.totals.flush(); err != nil {
+		return 0, 0, err
 	}
 	for i := range w.events {
 		if err := s.event(w.number<<rowBits|int64(i), node, &w.events[i]); err != nil {

@@ -5,10 +5,12 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"telltale/blocklists"
+	"telltale/dnswire"
 )
 
 // A Total is what one device asked in one hour of one vendor's names of one kind,
@@ -24,10 +26,12 @@ type Total struct {
 	Verdict string `json:"verdict"`
 
 	Lookups  uint64 `json:"lookups"`
-	Attempts uint64 `json:"attempts"` // that began in the hour
+	Attempts uint64 `json:"attempts"` // that began in the hour; 0 also where they were not counted
 	Names    uint64 `json:"names"`    // different ones; those that were not kept are in none
 	First    Time   `json:"first"`
 	Last     Time   `json:"last"`
+
+	AsLookups uint64 `json:"attempts_as_lookups,omitempty"` // of the attempts, lookups that each counted as one
 }
 
 // A TotalsFilter chooses totals. Zero fields choose all.
@@ -46,27 +50,214 @@ func (f *TotalsFilter) matches(t *Total) bool {
 	if len(f.Devices) > 0 && !slices.Contains(f.Devices, t.Device) {
 		return false
 	}
-	return f.Vendor == "" || strings.EqualFold(f.Vendor, t.Vendor)
+	return f.Vendor == "" || equalFold(f.Vendor, t.Vendor)
 }
 
 // Totals returns the totals that f chooses, in the order of their hours. A row is
-// in the hour of its first lookup.
+// in the hour of its first lookup. Rows of before a store had totals are counted as
+// far as they are kept.
 func (r *Reader) Totals(ctx context.Context, f TotalsFilter) iter.Seq2[Total, error] {
 	return func(yield func(Total, error) bool) {
-		sums := totalSums{}
-		rows := Filter{Since: f.Since.Truncate(time.Hour), Until: f.Until}
-		for row, err := range r.Rows(ctx, rows) {
+		s, err := r.look(ctx, nil)
+		if err == nil {
+			defer s.close()
+			err = s.eachTotal(&f, func(t *Total) bool { return yield(*t, nil) })
+		}
+		if err != nil {
+			yield(Total{}, cmp.Or(ctx.Err(), err))
+		}
+	}
+}
+
+// totalsPage is how many hours are read at once.
+const totalsPage = 7 * 24
+
+// eachTotal calls each until it returns false.
+func (s *snapshot) eachTotal(f *TotalsFilter, each func(*Total) bool) error {
+	low, end := int64(-1)<<38, int64(1)<<38 // hours
+	if !f.Since.IsZero() {
+		low = hourOf(f.Since.UnixMilli()) / hourMilli
+	}
+	if !f.Until.IsZero() {
+		end = hourOf(f.Until.UnixMilli()-1)/hourMilli + 1
+	}
+	rest, begin, newest, err := s.newestTotals(f, low, end)
+	if err != nil {
+		return err
+	}
+	for at := begin; at < newest.low; at += totalsPage {
+		page := totalPage{low: at, end: min(at+totalsPage, newest.low)}
+		if s.hasTotals() {
+			if err := s.store.storedTotals(f, page.low, page.end, page.add); err != nil {
+				return err
+			}
+		}
+		if !page.each(f, rest, each) {
+			return nil
+		}
+	}
+	newest.each(f, rest, each)
+	return nil
+}
+
+// hasTotals reports whether the store has totals: one of an earlier version has none.
+func (s *snapshot) hasTotals() bool { return s.store != nil && s.store.version >= versionOfTotals }
+
+// newestTotals returns the totals from the first hour on that windows which are not
+// stored have lookups in, at one moment, and the sums of rows that are not in totals.
+// begin is the first hour of which there may be any.
+func (s *snapshot) newestTotals(f *TotalsFilter, low, end int64) (rest totalSums, begin int64, newest totalPage, err error) {
+	rest, newest = totalSums{}, totalPage{low: end, end: end}
+	from := int64(maxWindow) + 1
+	first, last := end, low // hours
+	if s.hasTotals() {
+		if err := s.store.conn.Exec(`BEGIN`); err != nil {
+			return nil, 0, newest, err
+		}
+		defer s.store.conn.Exec(`COMMIT`)
+		err := s.store.query(`SELECT (SELECT value FROM meta WHERE key = 'position'), (SELECT value FROM meta WHERE key = '`+metaTotalsFrom+`'), (SELECT min(id) FROM total), (SELECT max(id) FROM total)`,
+			nil, func(stmt *sqlite3.Stmt) bool {
+				s.position, from = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+				if stmt.ColumnType(2) != sqlite3.NULL {
+					first, last = stmt.ColumnInt64(2)>>totalKeyBits, stmt.ColumnInt64(3)>>totalKeyBits
+				}
+				return true
+			})
+		if err != nil {
+			return nil, 0, newest, err
+		}
+	}
+	for _, p := range s.open {
+		if p.window <= s.position { // stored since
+			continue
+		}
+		for i, e := range p.entries {
+			row := e.row(p.window<<rowBits|int64(i), p.node)
+			rest.add(&row)
+		}
+	}
+	for k := range rest {
+		newest.low = min(newest.low, max(k.hour/hourMilli, low))
+	}
+	if s.hasTotals() {
+		if err := s.store.storedTotals(f, newest.low, end, newest.add); err != nil {
+			return nil, 0, newest, err
+		}
+		if err := s.leaveCounted(rest); err != nil {
+			return nil, 0, newest, err
+		}
+	}
+	if from > 0 {
+		if err := s.addRows(rest, f, from); err != nil {
+			return nil, 0, newest, err
+		}
+	}
+	for k := range rest {
+		first, last = min(first, k.hour/hourMilli), max(last, k.hour/hourMilli)
+	}
+	newest.low = min(newest.low, last+1)
+	return rest, max(low, first), newest, nil
+}
+
+// addRows adds the rows of windows before one.
+func (s *snapshot) addRows(sums totalSums, f *TotalsFilter, before int64) error {
+	rows := Filter{Until: f.Until}
+	if !f.Since.IsZero() {
+		rows.Since = fromMilli(hourOf(f.Since.UnixMilli()))
+	}
+	rows, err := rows.normal()
+	if err != nil {
+		return err
+	}
+	_, err = s.storedRows(&rows, 0, 0, func(r Row) bool {
+		if r.ID>>rowBits >= before {
+			return false
+		}
+		sums.add(&r)
+		return true
+	})
+	return err
+}
+
+// leaveCounted takes the names off sums that the stored totals have counted already.
+func (s *snapshot) leaveCounted(sums totalSums) error {
+	for k, sum := range sums {
+		key, err := s.store.number(`SELECT k.id FROM total_key k JOIN node n ON n.id = k.node WHERE n.name = ? AND k.device = ? AND k.vendor = ?
+			AND k.product = ? AND k.purpose = ? AND k.tier = ? AND k.verdict = ?`,
+			k.node, k.device, k.vendor, k.product, k.purpose, k.tier, int64(verdictWords.number(k.verdict)))
+		if err != nil {
+			return err
+		}
+		if key == 0 {
+			continue
+		}
+		for name := range sum.names {
+			n, err := dnswire.ParseName(name)
 			if err != nil {
-				yield(Total{}, err)
-				return
+				continue
 			}
-			sums.add(&row)
+			counted, err := s.store.number(`SELECT EXISTS (SELECT 1 FROM total_name WHERE total = ? AND name = ?)`, totalID(k.hour/hourMilli, key), nameHash(n.Wire()))
+			if err != nil {
+				return err
+			}
+			sum.Names -= uint64(counted)
 		}
-		for _, t := range sums.sorted() {
-			if f.matches(&t) && !yield(t, nil) {
-				return
+	}
+	return nil
+}
+
+// A totalPage is the totals of some hours.
+type totalPage struct {
+	low, end int64 // hours
+	totals   []Total
+}
+
+func (p *totalPage) add(t *Total) { p.totals = append(p.totals, *t) }
+
+// each calls each with the page's totals and those of rest in its hours, in order,
+// and reports whether it wants more.
+func (p *totalPage) each(f *TotalsFilter, rest totalSums, each func(*Total) bool) bool {
+	all := totalSums{}
+	for k, sum := range rest {
+		if h := k.hour / hourMilli; h >= p.low && h < p.end && f.matches(&sum.Total) {
+			all[k] = sum
+		}
+	}
+	if len(all) > 0 {
+		for i := range p.totals {
+			t := &p.totals[i]
+			if sum := all[keyOfTotal(t)]; sum != nil {
+				t.merge(&sum.Total)
+				delete(all, keyOfTotal(t))
 			}
 		}
+		for _, sum := range all {
+			p.totals = append(p.totals, sum.Total)
+		}
+	}
+	slices.SortFunc(p.totals, compareTotals)
+	for i := range p.totals {
+		if !each(&p.totals[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func keyOfTotal(t *Total) totalKey {
+	return totalKey{t.Hour.UnixMilli(), t.Node, t.Device, t.Vendor, t.Product, t.Purpose, t.Tier, t.Verdict}
+}
+
+func (t *Total) merge(u *Total) {
+	t.Lookups += u.Lookups
+	t.Attempts += u.Attempts
+	t.AsLookups += u.AsLookups
+	t.Names += u.Names
+	if u.First.Before(t.First.Time) {
+		t.First = u.First
+	}
+	if t.Last.Before(u.Last.Time) {
+		t.Last = u.Last
 	}
 }
 
@@ -106,6 +297,7 @@ func (s totalSums) add(r *Row) {
 	}
 	t.Lookups += r.Count
 	t.Attempts += uint64(r.Attempts)
+	t.AsLookups += uint64(r.AsLookups)
 	if r.Time.Before(t.First.Time) {
 		t.First = r.Time
 	}
@@ -116,15 +308,6 @@ func (s totalSums) add(r *Row) {
 		t.names[r.Name] = true
 		t.Names++
 	}
-}
-
-func (s totalSums) sorted() []Total {
-	all := make([]Total, 0, len(s))
-	for _, t := range s {
-		all = append(all, t.Total)
-	}
-	slices.SortFunc(all, compareTotals)
-	return all
 }
 
 func compareTotals(a, b Total) int {

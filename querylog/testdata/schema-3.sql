@@ -60,6 +60,37 @@ CREATE TABLE ledger (
 	subject TEXT NOT NULL,
 	detail  TEXT NOT NULL
 ) STRICT;
+CREATE TABLE total_key ( -- what an hourly total is of
+	id      INTEGER PRIMARY KEY,
+	node    INTEGER NOT NULL,
+	device  TEXT NOT NULL,
+	vendor  TEXT NOT NULL, -- this and the next three as a rule or a list says, '' where none does
+	product TEXT NOT NULL,
+	purpose TEXT NOT NULL,
+	tier    TEXT NOT NULL,
+	verdict INTEGER NOT NULL,
+	last    INTEGER NOT NULL, -- the latest hour of which there is one, in hours since 1970
+	UNIQUE (node, device, vendor, product, purpose, tier, verdict)
+) STRICT;
+CREATE TABLE total ( -- of one hour
+	id         INTEGER PRIMARY KEY, -- hours since 1970 << 24 | total_key.id
+	lookups    INTEGER NOT NULL,
+	attempts   INTEGER NOT NULL, -- that began in the hour
+	as_lookups INTEGER NOT NULL, -- of them, lookups that each counted as one
+	names      INTEGER NOT NULL, -- different ones
+	first      INTEGER NOT NULL, -- milliseconds from the beginning of the hour
+	last       INTEGER NOT NULL
+) STRICT;
+CREATE TABLE total_name ( -- hashes of the names that were counted, while the hour is not long over
+	total INTEGER NOT NULL, -- total.id
+	name  INTEGER NOT NULL,
+	PRIMARY KEY (total, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE seen ( -- hours in which a device was known to be on the network, whether it asked or not
+	hour   INTEGER NOT NULL, -- in hours since 1970
+	device TEXT NOT NULL,
+	PRIMARY KEY (hour, device)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE listed (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
 	node INTEGER NOT NULL,          -- node.id

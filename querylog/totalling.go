@@ -1,0 +1,372 @@
+package querylog
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
+)
+
+// createTotals are the tables of what outlives rows.
+const createTotals = `CREATE TABLE total_key ( -- what an hourly total is of
+	id      INTEGER PRIMARY KEY,
+	node    INTEGER NOT NULL,
+	device  TEXT NOT NULL,
+	vendor  TEXT NOT NULL, -- this and the next three as a rule or a list says, '' where none does
+	product TEXT NOT NULL,
+	purpose TEXT NOT NULL,
+	tier    TEXT NOT NULL,
+	verdict INTEGER NOT NULL,
+	last    INTEGER NOT NULL, -- the latest hour of which there is one, in hours since 1970
+	UNIQUE (node, device, vendor, product, purpose, tier, verdict)
+) STRICT;
+CREATE TABLE total ( -- of one hour
+	id         INTEGER PRIMARY KEY, -- hours since 1970 << 24 | total_key.id
+	lookups    INTEGER NOT NULL,
+	attempts   INTEGER NOT NULL, -- that began in the hour
+	as_lookups INTEGER NOT NULL, -- of them, lookups that each counted as one
+	names      INTEGER NOT NULL, -- different ones
+	first      INTEGER NOT NULL, -- milliseconds from the beginning of the hour
+	last       INTEGER NOT NULL
+) STRICT;
+CREATE TABLE total_name ( -- hashes of the names that were counted, while the hour is not long over
+	total INTEGER NOT NULL, -- total.id
+	name  INTEGER NOT NULL,
+	PRIMARY KEY (total, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE seen ( -- hours in which a device was known to be on the network, whether it asked or not
+	hour   INTEGER NOT NULL, -- in hours since 1970
+	device TEXT NOT NULL,
+	PRIMARY KEY (hour, device)
+) STRICT, WITHOUT ROWID;
+`
+
+// metaTotalsFrom is the key of the first window whose rows are in totals, in the
+// store's meta table.
+const metaTotalsFrom = "totals_from"
+
+// beginTotals gives totals to a store that has none. Its rows are not counted again:
+// who reads counts those that are there.
+const beginTotals = createTotals + `INSERT INTO meta SELECT '` + metaTotalsFrom + `', coalesce((SELECT value FROM meta WHERE key = 'position'), 0) + 1;
+`
+
+// Bits of total.id.
+const (
+	totalKeyBits = 24
+	totalKeyMask = 1<<totalKeyBits - 1
+)
+
+// A totaller adds the rows of a window to the totals of their hours.
+type totaller struct {
+	s    *store
+	sums map[windowKey]*windowSum
+	last *windowSum // of the row before
+	key  windowKey
+
+	now     int64             // the hour, as the clock showed it
+	ids     map[totalOf]int64 // numbers of total_key
+	counted map[totalName]bool
+}
+
+// A windowKey tells sums of a window apart. Several may be of one total.
+type windowKey struct {
+	hour       int64 // since 1970
+	node       int64
+	device     string
+	annotation int64 // 0 where it does not count
+	verdict    blocklists.Action
+}
+
+type windowSum struct {
+	of                           totalOf
+	lookups, attempts, asLookups uint64
+	first, last                  int64 // Unix milliseconds
+	names                        map[int64]bool
+}
+
+// A totalOf is what a total is of: a row of total_key.
+type totalOf struct {
+	node                                   int64
+	device, vendor, product, purpose, tier string
+	verdict                                blocklists.Action
+}
+
+type totalName struct{ total, name int64 }
+
+func newTotaller(s *store) *totaller {
+	t := &totaller{s: s}
+	t.forget()
+	return t
+}
+
+// forget drops what is remembered of transactions, one of which may have been undone.
+func (t *totaller) forget() {
+	t.sums, t.last = map[windowKey]*windowSum{}, nil
+	t.ids, t.counted = map[totalOf]int64{}, map[totalName]bool{}
+}
+
+// add adds a row, whose annotation has a number in the store.
+func (t *totaller) add(node int64, e *entry, annotation int64) {
+	if e.Level < blocklists.ByList {
+		annotation = 0 // whose domain it is does not make it telemetry
+	}
+	key := windowKey{hourOf(e.First) / hourMilli, node, deviceOf(e.Addr, e.Binding), annotation, e.Action}
+	sum := t.last
+	if sum == nil || key != t.key {
+		if sum = t.sums[key]; sum == nil {
+			sum = &windowSum{of: totalOf{node: node, device: key.device, verdict: e.Action}, first: e.First, last: e.Last, names: map[int64]bool{}}
+			if annotation != 0 {
+				a := e.Annotation
+				sum.of.vendor, sum.of.product, sum.of.purpose, sum.of.tier = a.Vendor, a.Product, a.Purpose, a.Tier
+			}
+			t.sums[key] = sum
+		}
+		t.last, t.key = sum, key
+	}
+	sum.lookups += e.Count
+	sum.attempts += uint64(e.Attempts)
+	sum.asLookups += uint64(e.AsLookups)
+	sum.first, sum.last = min(sum.first, e.First), max(sum.last, e.Last)
+	if len(e.Name) > 0 {
+		sum.names[nameHash(e.Name)] = true
+	}
+}
+
+// flush stores the sums of a window.
+func (t *totaller) flush() error {
+	for key, sum := range t.sums {
+		if err := t.store(key.hour, sum); err != nil {
+			return err
+		}
+	}
+	clear(t.sums)
+	t.last = nil
+	if len(t.ids) > remembered {
+		clear(t.ids)
+	}
+	return nil
+}
+
+const namesCounted = 16 << 10 // that a totaller knows to be counted
+
+func (t *totaller) store(hour int64, sum *windowSum) error {
+	key, err := t.id(&sum.of, hour)
+	if err != nil {
+		return err
+	}
+	id, begin := totalID(hour, key), hour*hourMilli
+	if hour < t.now-namesKept { // which names are counted is not known any more: so many at least
+		return t.s.run("total_late", id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), int64(len(sum.names)), sum.first-begin, sum.last-begin)
+	}
+	names := int64(0)
+	for name := range sum.names {
+		known := totalName{id, name}
+		if t.counted[known] {
+			continue
+		}
+		if len(t.counted) >= namesCounted {
+			clear(t.counted)
+		}
+		t.counted[known] = true
+		if err := t.s.run("total_name", id, name); err != nil {
+			return err
+		}
+		names += t.s.conn.Changes()
+	}
+	return t.s.run("total", id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), names, sum.first-begin, sum.last-begin)
+}
+
+func totalID(hour, key int64) int64 { return hour<<totalKeyBits | key }
+
+// id returns the number of what a total is of.
+func (t *totaller) id(of *totalOf, hour int64) (int64, error) {
+	if id, ok := t.ids[*of]; ok && t.counted[totalName{totalID(hour, id), keyUsed}] {
+		return id, nil
+	}
+	stmt := t.s.insert["total_key"]
+	stmt.BindInt64(1, of.node)
+	for i, text := range []string{of.device, of.vendor, of.product, of.purpose, of.tier} {
+		stmt.BindText(i+2, text)
+	}
+	stmt.BindInt64(7, int64(of.verdict))
+	stmt.BindInt64(8, hour)
+	id, err := t.s.returned(stmt)
+	if err == nil && id > totalKeyMask {
+		err = fmt.Errorf("there are more than %d kinds of totals", totalKeyMask)
+	}
+	if err == nil {
+		t.ids[*of] = id
+		t.counted[totalName{totalID(hour, id), keyUsed}] = true
+	}
+	return id, err
+}
+
+// keyUsed stands for no name: a key is known to have its latest hour.
+const keyUsed = 0
+
+// nameHash is FNV-1a of a name in wire form. It is stored, and never changes.
+func nameHash(wire []byte) int64 {
+	h := uint64(14695981039346656037)
+	for _, c := range wire {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return int64(max(h, 1))
+}
+
+const addTotal = `INSERT INTO total VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups, attempts = attempts + excluded.attempts,
+	as_lookups = as_lookups + excluded.as_lookups, first = min(first, excluded.first), last = max(last, excluded.last)`
+
+// totalStatements are those that a totaller uses.
+var totalStatements = map[string]string{
+	"total_key": `INSERT INTO total_key (node, device, vendor, product, purpose, tier, verdict, last) VALUES (?,?,?,?,?,?,?,?)
+		ON CONFLICT DO UPDATE SET last = max(last, excluded.last) RETURNING id`,
+	"total":      addTotal + `, names = names + excluded.names`,
+	"total_late": addTotal + `, names = max(names, excluded.names)`,
+	"total_name": `INSERT OR IGNORE INTO total_name VALUES (?,?)`,
+	"seen":       `INSERT OR IGNORE INTO seen VALUES (?,?)`,
+}
+
+// forgetTotals deletes up to so many of the totals of devices, and all that is kept
+// of them beside totals once none is left. done is false where there are more.
+func (s *store) forgetTotals(devices []string, most int) (done bool, err error) {
+	marks, args := strings.Repeat(",?", len(devices))[1:], devices
+	keys := `(SELECT id FROM total_key WHERE device IN (` + marks + `))`
+	err = s.transact(func() error {
+		for _, sql := range []string{
+			fmt.Sprintf(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id & %d IN %s LIMIT %d)`, totalKeyMask, keys, most),
+			fmt.Sprintf(`DELETE FROM total_name WHERE total & %d IN %s`, totalKeyMask, keys),
+			fmt.Sprintf(`DELETE FROM seen WHERE device IN (%s)`, marks),
+			fmt.Sprintf(`DELETE FROM total_key WHERE id IN %s`, keys),
+		} {
+			if err := s.execTexts(sql, args); err != nil {
+				return err
+			}
+			if !done {
+				if s.conn.Changes() >= int64(most) {
+					return nil
+				}
+				done = true
+			}
+		}
+		s.totals.forget()
+		return nil
+	})
+	return done && err == nil, err
+}
+
+func (s *store) execTexts(sql string, args []string) error {
+	stmt, _, err := s.conn.Prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for i, a := range args {
+		stmt.BindText(i+1, a)
+	}
+	return stmt.Exec()
+}
+
+// deleteTotals returns the step of retention that deletes totals of hours before a
+// time, but for those that were counted while the clock was not set.
+func deleteTotals(before time.Time) func(*storer) (bool, error) {
+	low, end := before.Add(-hoursDated).UnixMilli()/hourMilli, before.UnixMilli()/hourMilli
+	return func(s *storer) (done bool, err error) {
+		most := int64(s.retention.batch)
+		err = s.store.transact(func() error {
+			err := s.store.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3)`,
+				totalID(low, 0), totalID(end, 0), most)
+			if done = s.store.conn.Changes() < most; err != nil || !done {
+				return err
+			}
+			if err := s.store.exec(`DELETE FROM seen WHERE hour >= ?1 AND hour < ?2`, low, end); err != nil {
+				return err
+			}
+			s.store.totals.forget()
+			return s.store.exec(`DELETE FROM total_key WHERE last >= ?1 AND last < ?2`, low, end)
+		})
+		return done, err
+	}
+}
+
+// namesKept is how long after its hour a name is still known to be counted: windows
+// of an hour are stored some time after it.
+const namesKept = 2
+
+// deleteTotalNames deletes what tells names of hours that are over apart.
+func (s *storer) deleteTotalNames() (done bool, err error) {
+	most := int64(s.retention.batch)
+	hour := s.l.o.Now().UnixMilli() / hourMilli
+	err = s.store.transact(func() error {
+		s.store.totals.forget()
+		return s.store.exec(`DELETE FROM total_name WHERE (total, name) IN (SELECT total, name FROM total_name WHERE total < ?1 ORDER BY total, name LIMIT ?2)`,
+			totalID(hour-namesKept, 0), most)
+	})
+	return s.store.conn.Changes() < most, err
+}
+
+// totalsShare is which part of the store's largest size totals may take while rows of
+// listed names are deleted for it: a quarter.
+const totalsShare = 4
+
+const totalBytes = 40 // about what a total takes, with its part of total_key
+
+// deleteTotalsOverLimit returns the step that deletes the oldest totals while the
+// store is larger than it may be: those beyond a part of it, or all where share is 0.
+func deleteTotalsOverLimit(maxBytes int64, share int64) func(*storer) (bool, error) {
+	return func(s *storer) (bool, error) {
+		size, err := s.store.size()
+		if err != nil || size <= maxBytes/10*9 || size <= maxBytes && s.retention.deleted.overLimit+s.retention.deleted.totals == 0 {
+			return true, err
+		}
+		if share > 0 {
+			many := maxBytes / share / totalBytes
+			n, err := s.store.number(`SELECT count(*) FROM (SELECT 1 FROM total LIMIT ?1)`, many)
+			if err != nil || n < many {
+				return true, err
+			}
+		}
+		most := int64(s.retention.batch)
+		n := int64(0)
+		err = s.store.transact(func() error {
+			err := s.store.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total ORDER BY id LIMIT ?1)`, most)
+			n = s.store.conn.Changes()
+			return err
+		})
+		s.retention.deleted.totals += n
+		return n == 0, err
+	}
+}
+
+// storedTotals calls each with the totals that f chooses of hours from low on, up to
+// end, in the order of the hours.
+func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Total)) error {
+	where, args := ``, []any{totalID(low, 0), totalID(end, 0)}
+	if len(f.Devices) > 0 {
+		where += ` AND k.device IN (` + strings.Repeat(",?", len(f.Devices))[1:] + `)`
+		for _, d := range f.Devices {
+			args = append(args, d)
+		}
+	}
+	if f.Vendor != "" {
+		where += ` AND k.vendor = ? COLLATE NOCASE`
+		args = append(args, f.Vendor)
+	}
+	sql := fmt.Sprintf(`SELECT t.id, k.node, k.device, k.vendor, k.product, k.purpose, k.tier, k.verdict, t.lookups, t.attempts, t.as_lookups, t.names, t.first, t.last
+		FROM total t CROSS JOIN total_key k ON k.id = t.id & %d WHERE t.id >= ? AND t.id < ?`, totalKeyMask) + where + ` ORDER BY t.id`
+	var t Total
+	err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
+		id := stmt.ColumnInt64(0)
+		begin := id >> totalKeyBits * hourMilli
+		text, n := stmt.ColumnText, stmt.ColumnInt64
+		t = Total{Hour: Time{time.UnixMilli(begin)}, Node: db.rows.node(n(1)), Device: text(2), Vendor: text(3), Product: text(4), Purpose: text(5), Tier: text(6),
+			Verdict: verdictWords.of(n(7)), Lookups: uint64(n(8)), Attempts: uint64(n(9)), AsLookups: uint64(n(10)), Names: uint64(n(11)),
+			First: Time{time.UnixMilli(begin + n(12))}, Last: Time{time.UnixMilli(begin + n(13))}}
+		each(&t)
+		return db.rows.err == nil
+	})
+	return cmp.Or(err, db.rows.err)
+}

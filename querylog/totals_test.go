@@ -1,0 +1,257 @@
+package querylog
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func totals(t *testing.T, dir string, f TotalsFilter) (all []Total) {
+	t.Helper()
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for total, err := range r.Totals(context.Background(), f) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, total)
+	}
+	return all
+}
+
+// totalsOfRows are what totals must be, made of all rows.
+func totalsOfRows(t *testing.T, dir string, f TotalsFilter) (all []Total) {
+	sums := totalSums{}
+	for _, r := range rows(t, dir, Filter{}) {
+		sums.add(&r)
+	}
+	for _, sum := range sums {
+		if f.matches(&sum.Total) {
+			all = append(all, sum.Total)
+		}
+	}
+	slices.SortFunc(all, compareTotals)
+	return all
+}
+
+func sameTotals(t *testing.T, when string, got, want []Total) {
+	t.Helper()
+	text := func(a Total) string {
+		return fmt.Sprintf("%s %s %s/%s/%s/%s %s: %d lookups, %d attempts, %d names, %s to %s", a.Hour, a.Device, a.Vendor, a.Product, a.Purpose, a.Tier, a.Verdict,
+			a.Lookups, a.Attempts, a.Names, a.First, a.Last)
+	}
+	for i := range max(len(got), len(want)) {
+		switch {
+		case i >= len(got):
+			t.Errorf("%s: %d: got nothing, want %s", when, i, text(want[i]))
+		case i >= len(want):
+			t.Errorf("%s: %d: got %s, want nothing", when, i, text(got[i]))
+		case text(got[i]) != text(want[i]):
+			t.Errorf("%s: %d: got %s\nwant %s", when, i, text(got[i]), text(want[i]))
+		default:
+			continue
+		}
+		return
+	}
+}
+
+const vendorList = `#@ vendor=Xiaomi product=MIUI tier=telemetry source=https://example.org/claims
+n1.vendor1.example #@ purpose=analytics
+n8.vendor1.example #@ purpose=analytics
+n2.vendor2.example #@ purpose=ads
+#@ vendor=Samsung product=TV tier=mixed source=https://example.org/claims
+n3.vendor3.example #@ purpose=updates
+vendor4.example #@ purpose=analytics
+`
+
+// Totals are the sums of rows by hour, also of what is not stored yet, behind kills
+// and restarts, with each name counted once.
+func TestTotalsAreTheSumsOfRows(t *testing.T) {
+	t.Parallel()
+	p := policy(t, vendorList)
+	for seed := range uint64(2) {
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			keep := Options{Dir: dir, Retention: Retention{Listed: -1, Unlisted: -1, MaxBytes: -1}}
+			l := open(t, keep)
+			h := newAskers(seed, 2*time.Minute, time.Now())
+			rng := rand.New(rand.NewPCG(seed, 9))
+			begun := time.Now()
+			for range 8 {
+				for range 30 + rng.IntN(100) {
+					r := h.next(p)
+					if d := time.Until(r.Time); d > 0 {
+						time.Sleep(d)
+					}
+					l.Append([]Record{r})
+				}
+				switch rng.IntN(4) {
+				case 0:
+					closeLog(t, l)
+					l = open(t, keep)
+				case 1:
+					time.Sleep(time.Second)
+					keep.Dir = killed(t, l, keep.Dir)
+					l = open(t, keep)
+				case 2:
+					time.Sleep(90 * time.Minute)
+					h.now = time.Now()
+				}
+				l.Flush()
+				since := begun.Add(time.Duration(rng.Int64N(int64(10 * time.Hour))))
+				f := []TotalsFilter{{}, {Since: since, Until: since.Add(3 * time.Hour)}, {Devices: []string{"device 1", "none"}}, {Vendor: "xiaomi"}}[rng.IntN(4)]
+				sameTotals(t, fmt.Sprintf("seed %d, %+v", seed, f), totals(t, keep.Dir, f), totalsOfRows(t, keep.Dir, f))
+			}
+			closeLog(t, l)
+			got := totals(t, keep.Dir, TotalsFilter{})
+			sameTotals(t, "at the end", got, totalsOfRows(t, keep.Dir, TotalsFilter{}))
+			if len(got) < 20 {
+				t.Errorf("got %d totals: the traffic tests little", len(got))
+			}
+		})
+	}
+}
+
+// Totals stay when rows go, and go themselves after their time. Names of unlisted
+// rows, and whose domain they are, are in none.
+func TestTotalsOutliveRows(t *testing.T) {
+	t.Parallel()
+	p := policy(t, vendorList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir, Retention: Retention{Listed: time.Hour, Unlisted: time.Hour, Totals: 72 * time.Hour}})
+		for range 4 {
+			l.Append([]Record{lookup(t, p, time.Now(), phone(1), "n1.vendor1.example"), lookup(t, p, time.Now(), phone(1), "private.example")})
+			time.Sleep(2 * time.Hour)
+		}
+		l.Flush()
+		before := totals(t, dir, TotalsFilter{})
+		if len(before) != 8 {
+			t.Fatalf("got %d totals, want 8", len(before))
+		}
+		time.Sleep(28 * time.Hour)
+		if n := len(rows(t, dir, Filter{})); n != 0 {
+			t.Errorf("got %d rows, want none", n)
+		}
+		sameTotals(t, "when the rows are gone", totals(t, dir, TotalsFilter{}), before)
+		time.Sleep(40 * time.Hour)
+		if got := totals(t, dir, TotalsFilter{}); len(got) == 0 || len(got) > 6 {
+			t.Errorf("got %d totals, want those of the last three days", len(got))
+		}
+		time.Sleep(8 * time.Hour)
+		closeLog(t, l)
+		s := openForTest(t, dir)
+		for _, table := range []string{"total", "total_key", "total_name"} {
+			if n, err := s.number(`SELECT count(*) FROM ` + table); n != 0 || err != nil {
+				t.Errorf("got %d lines in %s, %v, want none", n, table, err)
+			}
+		}
+	})
+}
+
+func openForTest(t *testing.T, dir string) *store {
+	t.Helper()
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.close() })
+	return s
+}
+
+// A store of version 2 gets totals for what comes from then on; what is from before is
+// counted from its rows, once.
+func TestAStoreWithoutTotalsGetsThem(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, storeName), unpack(t, "store-2.db.gz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sameTotals(t, "as it is", totals(t, dir, TotalsFilter{}), totalsOfRows(t, dir, TotalsFilter{}))
+	l := open(t, Options{Dir: dir, Retention: Retention{Listed: -1, Unlisted: -1, MaxBytes: -1}})
+	l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example")})
+	closeLog(t, l)
+	got := totals(t, dir, TotalsFilter{})
+	sameTotals(t, "brought forward", got, totalsOfRows(t, dir, TotalsFilter{}))
+	if last := got[len(got)-1]; last.Attempts != 1 || last.Names != 1 || last.Lookups != 1 {
+		t.Errorf("got %+v of the new lookup", last)
+	}
+	if !slices.ContainsFunc(events(t, dir), func(e Event) bool { return e.Kind == KindAttempts }) {
+		t.Error("the ledger does not say that attempts are counted from now on")
+	}
+	s := openForTest(t, dir)
+	if n, err := s.number(`SELECT count(*) FROM total`); n != 1 || err != nil {
+		t.Errorf("got %d stored totals, %v, want the new one", n, err)
+	}
+}
+
+// Totals have a quarter of the store's largest size before rows of listed names go
+// for it.
+func TestTotalsHaveTheirPlaceInTheSize(t *testing.T) {
+	dir := t.TempDir()
+	s := openForTest(t, dir)
+	if err := s.transact(func() error {
+		return s.exec(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39999) INSERT INTO total SELECT (400000 + i) << 24 | 1, 1, 1, 0, 1, 0, 0 FROM n`)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.commit(&windowData{number: 1, node: "attic", entries: foldOf(listed(t, 4000)).entries}); err != nil {
+		t.Fatal(err)
+	}
+	size, err := s.size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &storer{store: s, l: &Log{o: Options{Now: time.Now}}}
+	st.retention.batch = 500
+	limit := size - 4096
+	for i, step := range []func(*storer) (bool, error){deleteTotalsOverLimit(limit, totalsShare), deleteOverLimit("listed", limit)} {
+		for done := false; !done; {
+			if done, err = step(st); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+	}
+	left, _ := s.number(`SELECT count(*) FROM total`)
+	rows, _ := s.number(`SELECT count(*) FROM listed`)
+	if left < limit/totalsShare/totalBytes || left >= 40000 || rows != 4000 || st.retention.deleted.totals != 40001-left { // one is of the rows
+		t.Errorf("got %d totals and %d rows left of a store of %d bytes", left, rows, size)
+	}
+}
+
+// What a device asked is in no total once it is forgotten; others' are left.
+func TestForgottenTotals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		other := phone(2)
+		other.Device = "tv"
+		for range 3 {
+			l.Append([]Record{lookup(t, nil, time.Now(), phone(1), "x.example"), lookup(t, nil, time.Now(), other, "x.example")})
+			time.Sleep(time.Hour)
+		}
+		closeLog(t, l)
+		s := openForTest(t, dir)
+		for done, n := false, 0; !done; n++ {
+			var err error
+			if done, err = s.forgetTotals([]string{"mac:02:00:00:00:00:01"}, 2); err != nil || n > 5 {
+				t.Fatal(err)
+			}
+		}
+		if got := totals(t, dir, TotalsFilter{}); len(got) != 3 || got[0].Device != "tv" {
+			t.Errorf("got %+v, want three of the TV", got)
+		}
+		if n, _ := s.number(`SELECT count(*) FROM total_name`); n > 3 {
+			t.Errorf("got %d names, want those of the TV", n)
+		}
+	})
+}
