@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -881,21 +882,20 @@ func (c *http2Conn) sendPartLocked(st *http2Stream, body []byte) (rest []byte) {
 // resumeLocked sends what waits for a window that there is now.
 func (c *http2Conn) resumeLocked() {
 	waiting := c.stalled
-	c.stalled = c.stalled[:0:0]
+	c.stalled = nil
 	for _, st := range waiting {
-		if !st.open {
-			continue
-		}
-		before := len(st.rest)
-		rest := c.sendPartLocked(st, st.rest)
-		c.owed -= before - len(rest)
+		before := st.rest
+		st.rest = nil
+		c.owed -= len(before)
+		rest := c.sendPartLocked(st, before)
 		if rest == nil {
 			continue
 		}
-		if len(rest) < before {
+		if len(rest) < len(before) {
 			st.due = time.Now().Add(c.times().Write)
 		}
 		st.rest = rest
+		c.owed += len(rest)
 		c.stalled = append(c.stalled, st)
 	}
 }
@@ -919,11 +919,12 @@ func (c *http2Conn) resetLocked(st *http2Stream, why http2Error) {
 // answered.
 func (c *http2Conn) closeLocked(st *http2Stream, reset bool) {
 	st.open = false
-	if st.answering {
+	switch {
+	case st.answering:
 		c.owed -= len(st.rest)
 		st.rest = nil
-	}
-	if !st.due.IsZero() && !st.answering { // it waited for its body
+		c.stalled = slices.DeleteFunc(c.stalled, func(other *http2Stream) bool { return other == st })
+	case !st.due.IsZero(): // it waited for its body
 		c.doneLocked(st)
 	}
 	delete(c.streams, st.id)

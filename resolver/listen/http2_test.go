@@ -990,38 +990,77 @@ func isRequest(all []hpack.HeaderField) bool {
 	return pseudo[":method"] != "" && pseudo[":method"] != "CONNECT" && slices.Contains([]string{"https", "http"}, pseudo[":scheme"]) && strings.HasPrefix(pseudo[":path"], "/")
 }
 
-// A request and its answer take little memory.
-func TestHTTP2Allocations(t *testing.T) {
-	e := &echoer{}
-	w := echoWeb(e, unhurried)
+// A fedConn is a connection of HTTP/2 without its goroutine.
+type fedConn struct {
+	*http2Conn
+	t   *testing.T
+	out *octets
+}
+
+func feedHTTP2(t *testing.T, settings ...http2.Setting) *fedConn {
 	conn := &octets{piece: 1 << 20}
 	r := &requester{}
 	r.place.closer, r.place.waits, r.place.stopRead = conn, func() bool { return false }, func() {}
 	r.place.opens()
-	c := w.newHTTP2(conn, r, Arrival{Client: netip.MustParseAddrPort("127.0.0.1:5000")})
-	stream := uint32(1)
-	feed := func(b []byte) {
-		conn.out.Reset()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.frames.add(copy(c.frames.space(), b))
-		if err := c.serveLocked(); err != nil {
-			t.Fatal(err)
-		}
-		c.sendable = firstWindow
+	w := echoWeb(&echoer{}, unhurried)
+	c := &fedConn{w.newHTTP2(conn, r, Arrival{Client: netip.MustParseAddrPort("127.0.0.1:5000")}), t, conn}
+	c.feed([]byte(http2Preface))
+	c.feed(framesOf(func(p *peer) { p.WriteSettings(settings...) }))
+	return c
+}
+
+// feed serves frames.
+func (c *fedConn) feed(b []byte) {
+	c.out.out.Reset()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frames.add(copy(c.frames.space(), b))
+	if err := c.serveLocked(); err != nil {
+		c.t.Fatal(err)
 	}
-	feed([]byte(http2Preface))
-	feed(framesOf(func(p *peer) { p.get(1, echoQuery(0, false)) }))
+}
+
+// A request and its answer take little memory.
+func TestHTTP2Allocations(t *testing.T) {
+	c := feedHTTP2(t)
+	stream := uint32(1)
+	c.feed(framesOf(func(p *peer) { p.get(1, echoQuery(0, false)) }))
 	one := framesOf(func(p *peer) { p.get(1, echoQuery(0, false)) })
 	one = one[frameHeader:] // without settings
 	got := testing.AllocsPerRun(1000, func() {
 		stream += 2
 		binary.BigEndian.PutUint32(one[5:], stream)
-		feed(one)
+		c.feed(one)
+		c.sendable = firstWindow
 	})
 	t.Logf("%v allocations a request, of which two are this test's", got)
 	if got > 8 {
 		t.Errorf("%v allocations a request, want at most 8", got)
+	}
+}
+
+// A client that gives no window and resets what it asks leaves nothing behind, nor does one
+// that gives it late.
+func TestHTTP2ResetsLeaveNothing(t *testing.T) {
+	c := feedHTTP2(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for i := range uint32(2000) {
+		c.feed(framesOf(func(p *peer) {
+			p.get(2*i+1, echoQuery(10, false))
+			if i < 1990 {
+				p.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
+			}
+		})[frameHeader:])
+	}
+	if len(c.stalled) != 10 || len(c.streams) != 10 || c.owed != 270 {
+		t.Errorf("%d answers wait, %d streams, %d octets; want 10 with 27 octets each", len(c.stalled), len(c.streams), c.owed)
+	}
+	for _, window := range []uint32{20, 27} {
+		c.feed(framesOf(func(p *peer) {
+			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+		}))
+	}
+	if len(c.stalled) > 0 || len(c.streams) > 0 || c.owed != 0 {
+		t.Errorf("%d answers wait, %d streams, %d octets", len(c.stalled), len(c.streams), c.owed)
 	}
 }
 
