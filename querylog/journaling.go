@@ -71,13 +71,18 @@ type content struct {
 	pending  pending // what the lock's file says, and the events too
 }
 
-// open takes the directory as far as it can be had. The error is an *InUseError.
+// open takes the directory as far as it can be had. The error is an *InUseError,
+// which is the caller's to tell: nothing is counted in memory then.
 func (j *journaler) open() error {
 	j.watchClock()
-	err := j.attach()
+	j.lastTry = time.Now()
+	err := j.takeDir()
 	var used *InUseError
-	if errors.As(err, &used) {
+	switch {
+	case errors.As(err, &used):
 		return err
+	case err != nil:
+		j.l.failed("directory", err)
 	}
 	return nil
 }

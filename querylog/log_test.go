@@ -1,8 +1,10 @@
 package querylog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -300,10 +302,14 @@ func TestFilesAreTheServersAlone(t *testing.T) {
 func TestTwoServersInOneDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir})
-	_, err := Open(Options{Dir: dir, Logger: quiet()})
+	var said bytes.Buffer
+	_, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	used, ok := err.(*InUseError)
 	if !ok || used.PID != os.Getpid() {
 		t.Errorf("got %v, want the first one's process id %d", err, os.Getpid())
+	}
+	if said.Len() > 0 {
+		t.Errorf("the caller tells of the error, and the log said, too:\n%s", said.String())
 	}
 	closeLog(t, l)
 	closeLog(t, open(t, Options{Dir: dir}))

@@ -82,7 +82,7 @@ func (cl *cli) showEvents(events []querylog.Event, zone *time.Location) error {
 		return nil
 	}
 	for i := range events {
-		if _, err := fmt.Fprintln(cl.out, eventText(&events[i], zone)); err != nil {
+		if _, err := fmt.Fprintln(cl.out, ledgerText(&events[i], zone)); err != nil {
 			return err
 		}
 	}
@@ -90,6 +90,37 @@ func (cl *cli) showEvents(events []querylog.Event, zone *time.Location) error {
 		fmt.Fprintln(cl.err, "no events: nothing happened in that time, or the flags leave none")
 	}
 	return nil
+}
+
+// ledgerText writes an event for the ledger: the lists that a start loaded are many,
+// and take as many lines as they need.
+func ledgerText(e *querylog.Event, zone *time.Location) string {
+	text := eventText(e, zone)
+	if e.Kind == "lists-loaded" {
+		text = wrapped(text, 100, 36)
+	}
+	return text
+}
+
+// wrapped breaks a text behind commas, so that its lines have at most width columns, and
+// indents each line but the first.
+func wrapped(text string, width, indent int) string {
+	var b strings.Builder
+	column := 0
+	for i, part := range strings.Split(text, ", ") {
+		switch {
+		case i == 0:
+		case column+len(", ")+len(part)+len(",") > width:
+			b.WriteString(",\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteString(", ")
+			column += len(", ")
+		}
+		b.WriteString(part)
+		column += len(part)
+	}
+	return b.String()
 }
 
 // eventText writes an event as one line: when, what, about what, and which time

@@ -199,6 +199,9 @@ func TestSecondServerIsTurnedAway(t *testing.T) {
 		if exit != 1 || !strings.Contains(errs.String(), pid) {
 			t.Errorf("a second server %s: exit status %d, want 1 and the first one's process %s in:\n%s", name, exit, pid, errs.String())
 		}
+		if said := strings.Count(errs.String(), pid); said != 1 {
+			t.Errorf("a second server %s: the process is named %d times, want once:\n%s", name, said, errs.String())
+		}
 	}
 	p.stop()
 }
