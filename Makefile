@@ -34,16 +34,21 @@ data/telltale.yaml: | packaging/run.yaml
 
 # The race detector needs a C compiler and a 64-bit machine. It makes comparisons
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
-# few, and all of them run without it. SQLite is C compiled to Go that one
-# goroutine runs at a time for each connection: the detector does not watch it, which
-# would take longer than all else.
-TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/format ./blocklists/matcher ./querylog
-UNWATCHED = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false'
+# few, and all of them run without it. It does not watch what one goroutine does alone
+# and would take longer than all else with it: SQLite, which is C compiled to Go, and the
+# reading of a list's text. The tests of that, and of the catalogue's text, run without it;
+# what calls both from several goroutines is watched. Many tests wait for timers: twice as
+# many packages as there are processors run at a time.
+TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
+PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload
+UNWATCHED = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
+WATCHED = $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
+BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
 	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; \
-		CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) -timeout 30m ./... && $(GO) test $(TWINS) && $(GO) test ./resolver/overload ;; \
+		CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) $(BESIDE) -timeout 30m $(WATCHED) && $(GO) test $(PLAIN) && $(GO) test $(TWINS) ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 
