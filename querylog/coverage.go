@@ -167,6 +167,19 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 	return s.attemptsOf(c)
 }
 
+// AttemptsSince returns from when on rows have attempts, and by which silence one ends
+// now; zero where none have.
+func (r *Reader) AttemptsSince(ctx context.Context) (since time.Time, gap time.Duration, err error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return since, 0, err
+	}
+	defer s.close()
+	var c Coverage
+	err = s.attemptsOf(&c)
+	return c.AttemptsSince.Time, c.AttemptGap, cmp.Or(ctx.Err(), err)
+}
+
 // attemptsOf fills in how attempts are counted.
 func (s *snapshot) attemptsOf(c *Coverage) error {
 	if s.store == nil {

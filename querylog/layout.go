@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,12 @@ func (l *layout) column(c *column) string {
 		return `0`
 	}
 	return `NULL`
+}
+
+// named is column for the one with a name.
+func (l *layout) named(name string) string {
+	i := slices.IndexFunc(columns[:], func(c column) bool { return c.name == name })
+	return l.column(&columns[i])
 }
 
 // selectRows is the query of the rows of a table between two numbers, both

@@ -102,10 +102,12 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 	r, _ := OpenReader(dir)
 	for what, column := range topColumns {
 		want := map[string]uint64{}
+		var attempts, wantAttempts uint64
 		var wantTiers, gotTiers Tiers
 		for _, row := range all {
 			if key, ok := column.of(&row); ok && norm.matches(&row) {
 				want[key] += row.Count
+				wantAttempts += uint64(row.Attempts)
 				wantTiers.add(tiersOf(&row))
 			}
 		}
@@ -117,12 +119,16 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 		for i, row := range top {
 			got[row.Key] = row.Count
 			gotTiers.add(row.Tiers)
-			if i > 0 && top[i-1].Count < row.Count {
+			attempts += row.Attempts
+			if i > 0 && (top[i-1].Attempts < row.Attempts || top[i-1].Attempts == row.Attempts && top[i-1].Count < row.Count) {
 				t.Errorf("top %s: line %d is larger than the one before", what, i)
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%+v: top %s: got %v, want %v", f, what, got, want)
+		}
+		if attempts != wantAttempts {
+			t.Errorf("%+v: top %s: got %d attempts, want %d", f, what, attempts, wantAttempts)
 		}
 		if gotTiers != wantTiers {
 			t.Errorf("%+v: top %s: got tiers %v, want %v", f, what, gotTiers, wantTiers)

@@ -13,12 +13,16 @@ import (
 
 // A TopRow is one line of Top.
 type TopRow struct {
-	Key     string `json:"key"`             // the name, device or vendor; "" for names not kept
-	Label   string `json:"label,omitempty"` // of a device: the name it was last shown by
-	Count   uint64 `json:"count"`           // lookups
-	Blocked uint64 `json:"blocked"`         // of them blocked
-	Tiers   Tiers  `json:"tiers"`           // of them by what is said of the name
-	Rows    uint64 `json:"rows"`            // windows in which there was one, by each name and device
+	Key   string `json:"key"`             // the name, device or vendor; "" for names not kept
+	Label string `json:"label,omitempty"` // of a device: the name it was last shown by
+	Count uint64 `json:"count"`           // lookups
+
+	Attempts  uint64 `json:"attempts"`                      // that began; 0 also where they were not counted
+	AsLookups uint64 `json:"attempts_as_lookups,omitempty"` // of them, lookups that each counted as one
+
+	Blocked uint64 `json:"blocked"` // of them blocked
+	Tiers   Tiers  `json:"tiers"`   // of them by what is said of the name
+	Rows    uint64 `json:"rows"`    // windows in which there was one, by each name and device
 	First   Time   `json:"first"`
 	Last    Time   `json:"last"`
 }
@@ -59,7 +63,7 @@ const tierSQL = `sum(CASE WHEN r.level >= 2 AND a.tier = 'telemetry' THEN r.coun
 	sum(CASE WHEN r.level >= 2 AND a.tier = 'essential' THEN r.count ELSE 0 END)`
 
 // Top counts the lookups f chooses by what ("names", "devices" or "vendors")
-// and returns the n largest; 0 for all. f.Limit has no effect. Vendors are those
+// and returns the n with the most attempts; 0 for all. f.Limit has no effect. Vendors are those
 // of which a rule or a list says so: that a company owns a domain does not make
 // it a vendor's telemetry.
 func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRow, error) {
@@ -89,7 +93,7 @@ func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRo
 }
 
 func topOf(key string, row *Row, labelled bool) TopRow {
-	t := TopRow{Key: key, Count: row.Count, Tiers: tiersOf(row), Rows: 1, First: row.Time, Last: row.Last}
+	t := TopRow{Key: key, Count: row.Count, Attempts: uint64(row.Attempts), AsLookups: uint64(row.AsLookups), Tiers: tiersOf(row), Rows: 1, First: row.Time, Last: row.Last}
 	if labelled {
 		t.Label = row.DeviceName
 	}
@@ -154,12 +158,13 @@ func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 		where, args := f.where(db.layout, table, in)
 		args = append([]any{in.after, in.end}, args...)
 		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
-			count(*), min(r.first), max(r.last), ` + tierSQL + db.layout.from(table, where) + c.where + ` GROUP BY 1`
+			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
 		err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 			n := func(i int) uint64 { return uint64(stmt.ColumnInt64(i)) }
 			t.add(TopRow{
 				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: n(2), Blocked: n(3), Rows: n(4),
 				First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))}, Tiers: Tiers{n(7), n(8), n(9)},
+				Attempts: n(10), AsLookups: n(11),
 			})
 			return true
 		})
@@ -170,14 +175,14 @@ func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 	return nil
 }
 
-// largest returns the n largest lines, the largest first; 0 for all.
+// largest returns the n lines with the most attempts, in their order; 0 for all.
 func (t tops) largest(n int) []TopRow {
 	all := make([]TopRow, 0, len(t))
 	for _, row := range t {
 		all = append(all, *row)
 	}
 	slices.SortFunc(all, func(a, b TopRow) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
 	})
 	if n > 0 && len(all) > n {
 		all = all[:n]
@@ -197,6 +202,8 @@ func (t tops) add(row TopRow) {
 // Add adds the lookups of another line of the same thing.
 func (t *TopRow) Add(u TopRow) {
 	t.Count += u.Count
+	t.Attempts += u.Attempts
+	t.AsLookups += u.AsLookups
 	t.Blocked += u.Blocked
 	t.Rows += u.Rows
 	t.Tiers.add(u.Tiers)

@@ -286,6 +286,9 @@ func printRow(w io.Writer, who string, r *querylog.Row, zone *time.Location) err
 	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(zone).Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
 	if r.Count > 1 {
 		line += " ×" + strconv.FormatUint(r.Count, 10)
+		if r.Attempts > 1 {
+			line += fmt.Sprintf(" (%d attempts)", r.Attempts)
+		}
 	}
 	if r.Alias != "" {
 		line += " → " + printable(r.Alias)

@@ -25,9 +25,11 @@ func (cl *cli) newTop() *cobra.Command {
 	kinds := []string{"names", "devices", "vendors"}
 	c := cl.addJSON(&cobra.Command{
 		Use:   "top names|devices|vendors",
-		Short: "Count lookups by name, device or vendor",
-		Long: `Count lookups by name, device or vendor in a period: the last 24 hours, unless
---since says otherwise. What the lists call telemetry, mixed or essential is
+		Short: "Count attempts and lookups by name, device or vendor",
+		Long: `Count attempts and lookups by name, device or vendor in a period: the last 24
+hours, unless --since says otherwise. An attempt is the lookups of one name by one
+device that belong together: types, retries, search suffixes, until none came for
+log.attempt_gap. All but the first column count lookups. What the lists call telemetry, mixed or essential is
 counted apart: essential names, such as connectivity checks, are the vendor's, but
 not its telemetry. Rows of names that no list has are kept for a day; where the
 period goes back further, only their number by device and hour is left, and
@@ -83,11 +85,14 @@ func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]
 		return l.topDevices(ctx, f)
 	}
 	rows, err := l.Top(ctx, what, f, 0)
+	if err != nil {
+		return nil, err
+	}
 	lines := make([]topLine, len(rows))
 	for i := range rows {
 		lines[i].TopRow = rows[i]
 	}
-	return lines, err
+	return lines, l.sortTop(ctx, &f, lines)
 }
 
 // topDevices counts by device. Identities that are one device for a time and another
@@ -145,8 +150,40 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLin
 		}
 		lines = append(lines, *line)
 	}
-	slices.SortFunc(lines, func(a, b topLine) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key)) })
-	return lines, nil
+	return lines, l.sortTop(ctx, &f, lines)
+}
+
+// sortTop puts the lines with the most attempts first; those with the most lookups
+// where the period has rows of before attempts were counted.
+func (l *openedLog) sortTop(ctx context.Context, f *querylog.Filter, lines []topLine) error {
+	uncounted, err := l.attemptsMissing(ctx, f)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(lines, func(a, b topLine) int {
+		attempts := cmp.Compare(b.Attempts, a.Attempts)
+		if !uncounted.IsZero() {
+			attempts = 0
+		}
+		return cmp.Or(attempts, cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+	})
+	return nil
+}
+
+// attemptsMissing returns from when on attempts are counted, where f's period has rows
+// of before; else zero.
+func (l *openedLog) attemptsMissing(ctx context.Context, f *querylog.Filter) (time.Time, error) {
+	since, _, err := l.AttemptsSince(ctx)
+	if err != nil || !f.Since.Before(since) {
+		return time.Time{}, err
+	}
+	listed, unlisted, err := l.OldestRows(ctx)
+	for _, oldest := range []time.Time{listed, unlisted} {
+		if !oldest.IsZero() && oldest.Before(since) {
+			return since, err
+		}
+	}
+	return time.Time{}, err
 }
 
 // addHours adds the hourly totals of lookups whose rows are deleted. They have no
@@ -190,12 +227,13 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		return nil
 	}
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[what])
-	totals := uint64(0)
+	fmt.Fprintln(w, "ATTEMPTS\tLOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[what])
+	totals, asLookups := uint64(0), uint64(0)
 	for i := range lines {
 		t := &lines[i]
 		totals += t.Totals
-		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
+		asLookups += t.AsLookups
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Attempts, t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
 			whenIn(t.Last.Time, zone), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
 	}
 	if err := w.Flush(); err != nil {
@@ -206,6 +244,16 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 	}
 	if totals > 0 {
 		fmt.Fprintf(cl.err, "%d lookups are of names that no list has; only their hour and device are kept\n", totals)
+	}
+	if asLookups > 0 {
+		fmt.Fprintf(cl.err, "%d of the attempts are lookups that each counted as one: there was no memory, or no name, to tell which belong together\n", asLookups)
+	}
+	since, err := l.attemptsMissing(ctx, &f)
+	if err != nil {
+		return err
+	}
+	if !since.IsZero() {
+		fmt.Fprintf(cl.err, "attempts are counted since %s; lines are in the order of lookups\n", whenIn(since, zone))
 	}
 	return cl.sayPeriod(ctx, l, what, &f, zone)
 }
