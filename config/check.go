@@ -31,6 +31,7 @@ func (c *Config) check(d *decoding) {
 }
 
 func (c *Config) checkIdentity(d *decoding) {
+	refuseInternet(d, "identity.forwarders", c.Identity.Forwarders, "the addresses of your forwarders: they say who asks, and are believed")
 	first := make(map[string]string)
 	for i, f := range c.Identity.Leases {
 		key := fmt.Sprintf("identity.leases[%d]", i)

@@ -257,6 +257,8 @@ type Messages struct {
 type Identity struct {
 	FindLeases bool        `key:"find_leases,live"` // the files of DHCP servers where they usually are
 	Leases     []LeaseFile `key:"leases,live"`
+
+	Forwarders []netip.Prefix `key:"forwarders,live"` // who says whose query it passes on, and is believed
 }
 
 // A LeaseFile is where a DHCP server keeps its leases.

@@ -98,10 +98,13 @@ func (b *Binding) alike(c *Binding) bool {
 		b.Source == c.Source && b.Confidence == c.Confidence && b.Group == c.Group && b.NoLog == c.NoLog
 }
 
-// Covers returns what the binding is of, to be shown: an address, a prefix, or the word
-// for its client ids.
+// Covers returns what the binding is of, to be shown: an address, a prefix, a MAC behind a
+// forwarder, or the word for its client ids.
 func (b *Binding) Covers() string {
-	if b.isOfID() {
+	switch {
+	case b.Source == Forwarder:
+		return b.MAC
+	case b.isOfID():
 		return ClientID.String()
 	}
 	if b.Prefix.IsValid() {

@@ -67,8 +67,11 @@ func (b *Binding) isConfigured() bool {
 	return false
 }
 
-// isOfID reports whether a binding is of a client id, and of no address.
-func (b *Binding) isOfID() bool { return b.Source == ConfiguredClientID || b.Source == ClientID }
+// isOfID reports whether a binding is of a client id, or of a MAC behind a forwarder, and
+// of no address.
+func (b *Binding) isOfID() bool {
+	return b.Source == ConfiguredClientID || b.Source == ClientID || b.Source == Forwarder
+}
 
 // An idTable is what holds each client id. It never changes.
 type idTable map[string]*held

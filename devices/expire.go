@@ -68,6 +68,7 @@ func (l *state) sweep(t tick) {
 		}
 	}
 	l.sweepIDs(t)
+	l.sweepForwarded(t)
 	l.sweepNames(t)
 	for i, h := range l.overflow {
 		if h != nil && int32(t.number-h.seen.Load()) >= int32(unseenTicks) {

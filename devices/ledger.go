@@ -376,7 +376,7 @@ func (l *Ledger) wakePublisher() {
 // publish lets Lookup see what the state says, after Keep was called with it.
 func (l *Ledger) publish() {
 	l.flushReports(func() func() {
-		if len(l.changed) == 0 && !l.prefixesChanged && !l.ids.changed {
+		if len(l.changed) == 0 && !l.prefixesChanged && !l.ids.changed && !l.forwarded.changed {
 			return nil
 		}
 		next := l.published.Load().with(l.changed)
@@ -384,6 +384,9 @@ func (l *Ledger) publish() {
 		next.prefixes, l.prefixesChanged = l.prefixTable, false
 		if l.ids.changed {
 			next.ids, l.ids.changed = l.idTable(), false
+		}
+		if l.forwarded.changed {
+			next.forwarded, l.forwarded.changed = l.macTable(), false
 		}
 		return func() { l.published.Store(next) }
 	})

@@ -61,13 +61,16 @@ func (l *state) learnName(mac, name string, from NameSource, t tick) {
 	l.names[mac] = learnedName{name, from, t.number}
 	if !known || before.name != name {
 		l.updateStation(l.stations[mac], t)
+		if octets, ok := octetsOf(mac); ok {
+			l.updateForwarded(octets, t)
+		}
 	}
 }
 
 // sweepNames forgets the names of MACs that are gone.
 func (l *state) sweepNames(t tick) {
 	for mac, n := range l.names {
-		if l.stations[mac] == nil && t.number-n.tick >= unseenTicks {
+		if octets, _ := octetsOf(mac); l.stations[mac] == nil && l.forwarded.byMAC[octets] == nil && t.number-n.tick >= unseenTicks {
 			delete(l.names, mac)
 		}
 	}

@@ -49,6 +49,11 @@ func (l *state) resume(b Binding, t tick) {
 		if id, ok := strings.CutPrefix(b.Device, idPrefix); ok && IsClientID(id) && len(l.ids.resumed) < maxClaimed {
 			l.ids.resumed[id] = last
 		}
+	case Forwarder:
+		if mac, ok := octetsOf(b.MAC); ok && len(l.forwarded.resumed) < maxForwarded {
+			l.forwarded.resumed[mac] = last
+			l.resumeName(&b, last)
+		}
 	case BareAddress:
 		a := l.addAddress(b.Addr, t)
 		a.asked, a.confirmed = true, last

@@ -32,6 +32,8 @@ type snapshot struct {
 	size     int     // addresses in all shards
 	prefixes prefixTable[*held]
 	ids      idTable
+
+	forwarded macTable
 }
 
 // A shard is an open-addressing hash table: a power of two of slots, at most
@@ -98,7 +100,7 @@ func (s *snapshot) with(changes map[netip.Addr]*held) *snapshot {
 		hash uint64
 		held *held
 	}
-	next := &snapshot{seed: s.seed, shards: slices.Clone(s.shards), size: s.size, prefixes: s.prefixes, ids: s.ids}
+	next := &snapshot{seed: s.seed, shards: slices.Clone(s.shards), size: s.size, prefixes: s.prefixes, ids: s.ids, forwarded: s.forwarded}
 	byShard := make(map[uint64][]change)
 	for a, h := range changes {
 		key := pointOf(a)

@@ -55,6 +55,7 @@ type state struct {
 	prefixes    map[netip.Prefix]*held
 	prefixTable prefixTable[*held]
 	ids         clientIDs
+	forwarded   forwardedMACs
 	overflow    [2]*held // what holds the IPv4 and IPv6 addresses beyond the bound of new ones
 
 	resumable map[extent]Binding // of earlier runs, still open and not taken up yet
@@ -89,6 +90,7 @@ func newState(c *configuration, limit int) state {
 		gatewayMACs: make(map[string]bool),
 		prefixes:    make(map[netip.Prefix]*held),
 		ids:         newClientIDs(),
+		forwarded:   newForwardedMACs(),
 		resumable:   make(map[extent]Binding),
 		fresh:       rate.NewLimiter(rate.Limit(float64(limit)/(24*time.Hour).Seconds()), limit),
 		reports:     rate.NewLimiter(rate.Every(time.Minute), 60),
@@ -102,10 +104,14 @@ type extent struct {
 	addr   netip.Addr
 	prefix netip.Prefix
 	device string // where it is client ids that are bound
+	mac    string // where it is a MAC behind a forwarder
 }
 
 func (b *Binding) extent() extent {
-	if b.isOfID() {
+	switch {
+	case b.Source == Forwarder:
+		return extent{mac: b.MAC}
+	case b.isOfID():
 		return extent{device: b.Device}
 	}
 	return extent{addr: b.Addr, prefix: b.Prefix}
@@ -131,6 +137,7 @@ func (l *state) reconfigure(c *configuration, t tick) {
 	l.config = c
 	l.bindPrefixes(t)
 	l.bindIDs(t)
+	l.bindForwarded(t)
 	for addr := range c.addresses {
 		l.addAddress(addr, t)
 	}
@@ -156,6 +163,9 @@ func (l *state) inForce(t tick) []Binding {
 		add(h, h.seen.Load())
 	}
 	for _, h := range l.ids.byDevice {
+		add(h, h.seen.Load())
+	}
+	for _, h := range l.forwarded.byMAC {
 		add(h, h.seen.Load())
 	}
 	for _, h := range l.overflow {

@@ -56,6 +56,10 @@ type Question struct {
 	AsksKeepalive bool // the client sent edns-tcp-keepalive (RFC 7828)
 	HasPadding    bool // the query was padded, so the reply may be (RFC 7830)
 
+	// Forwarding is the options of the OPT record where some say whose query a forwarder
+	// passes on, for ReadForwarded; else nil. It is part of the packet, also after Detach.
+	Forwarding []byte
+
 	// What the reply to a client with EDNS has in its OPT beside the cookie and the
 	// error. ParseQuestion clears both.
 	Keepalive uint16 // how long the connection may be idle, in units of 100 ms; 0: not said
@@ -89,7 +93,7 @@ func ParseQuestion(packet []byte, q *Question) error {
 	q.AD, q.CD = packet[3]&0x20 != 0, packet[3]&0x10 != 0
 	q.UDPSize, q.EDNS, q.DO, q.cookieLen = minUDPSize, false, false, 0
 	q.AsksKeepalive, q.HasPadding, q.Keepalive, q.PadTo, q.View = false, false, 0, 0, 0
-	q.raw, q.Type, q.Class = nil, 0, 0
+	q.raw, q.Forwarding, q.Type, q.Class = nil, nil, 0, 0
 
 	if packet[2]>>3&0xf != 0 {
 		return ErrOpcode
@@ -141,7 +145,8 @@ func (q *Question) parseOPT(rest []byte) error {
 	if rest[6] != 0 {
 		return ErrVersion
 	}
-	for rest = rest[11:]; len(rest) > 0; {
+	options := rest[11:]
+	for rest = options; len(rest) > 0; {
 		if len(rest) < 4 {
 			return ErrFormat
 		}
@@ -159,6 +164,8 @@ func (q *Question) parseOPT(rest []byte) error {
 			q.AsksKeepalive = true
 		case code == optionPadding:
 			q.HasPadding = true
+		case code == optionSubnet || code == optionMAC || code == optionMACText || code == optionCPE:
+			q.Forwarding = options
 		}
 		rest = rest[4+n:]
 	}

@@ -53,6 +53,10 @@ type Options struct {
 	// Named returns who it is that calls itself id, where held is who holds its
 	// address; nil for nobody known. It must not wait. nil: an id means nothing.
 	Named func(id string, held *devices.Binding) *devices.Binding
+	// Forwarded returns who a client behind a trusted forwarder is, by the MAC, the
+	// address or both that the forwarder says; nil for nobody known. It must not wait.
+	// nil: nobody is.
+	Forwarded func(mac [6]byte, hasMAC bool, addr netip.Addr) *devices.Binding
 	// Allowed reports whether a client may ask at all. nil: loopback only.
 	Allowed func(netip.Addr) bool
 	// AllowedID reports whether a client that calls itself id may ask over TLS, HTTPS
@@ -112,6 +116,8 @@ type Settings struct {
 	// Designated lets clients find out by which encrypted transports the server can be
 	// asked (RFC 9462). It takes addresses to listen on for one, and a name of the server.
 	Designated bool
+	// Forwarders are whose word counts on whose query they pass on (EDNS options).
+	Forwarders []netip.Prefix
 }
 
 func (o *Options) setDefaults() {
@@ -132,6 +138,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Named == nil {
 		o.Named = func(_ string, held *devices.Binding) *devices.Binding { return held }
+	}
+	if o.Forwarded == nil {
+		o.Forwarded = func([6]byte, bool, netip.Addr) *devices.Binding { return nil }
 	}
 	if o.AllowedID == nil {
 		o.AllowedID = func(string) bool { return false }

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/miekg/dns"
@@ -29,6 +30,7 @@ type query struct {
 	arrival   *listen.Arrival // how its connection or request came; nil for a packet
 	received  time.Time
 	binding   *devices.Binding
+	behind    netip.Addr         // the client's address behind a trusted forwarder; not valid: there is none, or it was not said
 	group     blocklists.Group   // who asks, as far as the lists care; answerNow sets it
 	policy    *blocklists.Policy // the one policy this query is judged by
 	verdict   blocklists.Verdict
@@ -63,7 +65,7 @@ type replyWriter interface {
 
 // memberOf returns who asks, as far as the lists care.
 func (q *query) memberOf() blocklists.Group {
-	g := q.policy.GroupOf(q.device(), q.path.Client.Addr())
+	g := q.policy.GroupOf(q.device(), q.address())
 	if q.transport != querylog.UDP {
 		g = g.OverStream()
 	}
@@ -138,6 +140,7 @@ func (q *query) serviceName() []byte {
 // policy in memory.
 func (q *query) forget() {
 	q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil
+	q.clientID, q.behind, q.Forwarding = "", netip.Addr{}, nil
 }
 
 // parse fills q from packet, by the strict parser or by the full one. If it returns
@@ -158,6 +161,12 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 	}
 	if q.arrival != nil {
 		q.setStreamOptions()
+	}
+	if q.Forwarding != nil {
+		if err == nil {
+			s.identifyForwarded(q)
+		}
+		q.Forwarding = nil
 	}
 	switch err {
 	case nil:

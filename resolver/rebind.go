@@ -2,6 +2,8 @@ package resolver
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"telltale/dnswire"
 	"telltale/resolver/cache"
@@ -12,7 +14,8 @@ import (
 // settings are Settings as the query path uses them. They never change.
 type settings struct {
 	Settings
-	rebind *rebind.Policy
+	rebind     *rebind.Policy
+	forwarders []netip.Prefix // whose word who asks counts
 }
 
 func newSettings(o Settings) (*settings, error) {
@@ -23,7 +26,7 @@ func newSettings(o Settings) (*settings, error) {
 	if p := o.DNS64.Prefix; p.IsValid() && !dns64.IsPrefix(p) {
 		return nil, fmt.Errorf("DNS64: %v can hold no IPv4 addresses", p)
 	}
-	return &settings{o, p}, nil
+	return &settings{o, p, slices.Clone(o.Forwarders)}, nil
 }
 
 // mayLeadInside returns why name, for who asks q, may lead to the private addresses in e.

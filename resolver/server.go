@@ -34,6 +34,7 @@ type Server struct {
 	binding        func(netip.Addr) *devices.Binding
 	byDevice       func() bool
 	named          func(id string, held *devices.Binding) *devices.Binding
+	forwarded      func(mac [6]byte, hasMAC bool, addr netip.Addr) *devices.Binding
 	allowed        func(netip.Addr) bool
 	allowedID      func(id string) bool
 	report         func(kind, subject, detail string)
@@ -83,7 +84,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, binding: o.Binding, named: o.Named, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
+		policy: o.Policy, append: o.Log, binding: o.Binding, named: o.Named, forwarded: o.Forwarded, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
 		cookies: newCookies(), names: o.Names, certificates: o.Certificates, flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}

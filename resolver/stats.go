@@ -15,6 +15,7 @@ type stats struct {
 	stale          atomic.Uint64 // answers served after their time
 	prefetched     atomic.Uint64 // asked of upstreams with no client that waits
 	invalid        atomic.Uint64 // upstream replies that could not be used
+	optionsIgnored atomic.Uint64 // queries whose sender said whose they are, and is not believed
 	internalErrors atomic.Uint64 // recovered panics
 }
 
@@ -46,6 +47,7 @@ type Stats struct {
 	RequestsBad     uint64 `json:"requests_bad"`
 	RequestsRefused uint64 `json:"requests_refused"`
 
+	OptionsIgnored uint64 `json:"options_ignored"`
 	InternalErrors uint64 `json:"internal_errors"`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`
@@ -62,7 +64,7 @@ func (s *Server) Stats() Stats {
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed, ProxiesRefused: l.ProxiesRefused,
 		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed,
-		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, InternalErrors: c.internalErrors.Load(),
+		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, OptionsIgnored: c.optionsIgnored.Load(), InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.InUse()

@@ -108,6 +108,7 @@ type Counters struct {
 	RequestsBad     uint64 `json:"requests_bad" doc:"Requests of HTTPS and QUIC that are no query."`
 	RequestsRefused uint64 `json:"requests_refused" doc:"Requests of HTTPS and QUIC that were not answered: too many were under way."`
 
+	OptionsIgnored uint64 `json:"options_ignored" doc:"Queries whose sender said by EDNS whose they are, and is none of identity.forwarders."`
 	InternalErrors uint64 `json:"internal_errors" doc:"Queries that met an internal error."`
 	Waiting        int    `json:"waiting"`
 	Streams        int    `json:"streams"`

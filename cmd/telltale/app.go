@@ -174,7 +174,7 @@ func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o, ledger := serverOptions(cfg, a.groups), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.log.Append, a.allowed
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
-	o.Named, o.AllowedID = ledger.Named, ledger.MayRoam
+	o.Named, o.AllowedID, o.Forwarded = ledger.Named, ledger.MayRoam, ledger.Forwarded
 	o.Report, o.Logger = a.log.Report, a.logger
 	o.Certificates = a.certificates
 	o.Upstreams.Gateway, o.Upstreams.GatewayMoved = ledger.Router, a.routerMoved

@@ -317,6 +317,10 @@ func (d *doctor) server(st *web.Status) {
 	if n := st.Server.Refused; n > 0 {
 		d.say("warning", "access", "%d queries of clients outside this network were refused; access.allow lets them in", n)
 	}
+	if n := st.Server.OptionsIgnored; n > 0 {
+		d.say("warning", "server", "%s said by EDNS whose they are, and were not believed: if they come from a forwarder of yours, put its address into identity.forwarders (docs/router.md)",
+			number(n, "lookup"))
+	}
 	if n := st.Server.ProxiesRefused; n > 0 {
 		d.say("warning", "access", "%d connections of listen.proxy_protocol were refused, since they did not say whose they are; let the proxy do so (HAProxy: send-proxy-v2), or take its address out", n)
 	}

@@ -205,7 +205,7 @@ func (ids *identities) find(who string) ([]querylog.DeviceSpan, error) {
 
 // byMAC reports whether it is the MAC that says which device it is.
 func byMAC(b *devices.Binding) bool {
-	return b.Source == devices.ConfiguredMAC || b.Source == devices.Neighbour
+	return b.Source == devices.ConfiguredMAC || b.Source == devices.Neighbour || b.Source == devices.Lease || b.Source == devices.Forwarder
 }
 
 // bindingsOf returns the bindings of devices.

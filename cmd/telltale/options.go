@@ -63,6 +63,7 @@ func serverSettings(cfg *config.Config) resolver.Settings {
 		RebindAllow: cfg.Rebind.Allow, DNS64: translation(cfg),
 		ForwardTest: !cfg.Special.Test, ForwardLocal: !cfg.Special.Local, ForwardCanaries: !cfg.Special.Canaries,
 		Designated: len(cfg.Listen.TLS)+len(cfg.Listen.HTTPS)+len(cfg.Listen.QUIC) > 0,
+		Forwarders: cfg.Identity.Forwarders,
 	}
 }
 

@@ -49,6 +49,7 @@ import (
 //
 //	query NAME TYPE [tcp] [tls[=SERVER]] [do] [noedns] [from=ADDR]   ask; what is wanted follows
 //	query NAME TYPE https|h3|http|quic[=SERVER] [id=ID] [for=ADDR]   ask by these; ID is in the path, ADDR in X-Forwarded-For
+//	query NAME TYPE [mac=MAC] [mactext=TEXT] [subnet=PREFIX] [cpe=TEXT]   with the EDNS options by which forwarders say whose query it is
 //	trust                          queries by TLS trust the certificate that the last command printed
 //	certificate NAMES              make tls.pem and tls.key anew, and wait until they are in use
 //	want RCODE                     the reply's rcode, with no record
@@ -739,6 +740,7 @@ func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	if slices.Contains(args, "noedns") {
 		m.Extra = nil
 	}
+	addForwarded(m, args[2:])
 	if w := encryptedWayOf(args[2:]); w.by != "" {
 		return srv.askBy(w, m)
 	}
@@ -757,6 +759,33 @@ func (srv *testServer) ask(args []string) (*dns.Msg, error) {
 	}
 	r, _, err := c.Exchange(m, to.String())
 	return r, err
+}
+
+// addForwarded adds to m the options by which a forwarder says whose query it is.
+func addForwarded(m *dns.Msg, args []string) {
+	for _, arg := range args {
+		what, value, _ := strings.Cut(arg, "=")
+		var o dns.EDNS0
+		switch what {
+		case "mac":
+			mac, _ := net.ParseMAC(value)
+			o = &dns.EDNS0_LOCAL{Code: 65001, Data: mac}
+		case "mactext":
+			o = &dns.EDNS0_LOCAL{Code: 65073, Data: []byte(value)}
+		case "cpe":
+			o = &dns.EDNS0_LOCAL{Code: 65074, Data: []byte(value)}
+		case "subnet":
+			p := netip.MustParsePrefix(value)
+			family := uint16(1)
+			if p.Addr().Is6() {
+				family = 2
+			}
+			o = &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()}
+		default:
+			continue
+		}
+		m.IsEdns0().Option = append(m.IsEdns0().Option, o)
+	}
 }
 
 // A lockedBuffer takes what a server says while it runs.
