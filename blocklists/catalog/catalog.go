@@ -60,6 +60,16 @@ func (e *Entry) Trust() format.Confidence {
 	return format.Confidence{Word: e.Confidence, Independent: e.Independent, Contested: e.Contested}
 }
 
+// WhatBreaks returns what stops working when the name is blocked. Where no source
+// says so, it is what the name is for, and the text says that too.
+func (e *Entry) WhatBreaks() string {
+	reported := slices.ContainsFunc(e.Claims, func(c Claim) bool { return c.Kind == StatesBreakage || c.Kind == VendorDocuments })
+	if e.Breaks == "" || reported {
+		return e.Breaks
+	}
+	return e.Breaks + " (no source reports it)"
+}
+
 // Sources returns the addresses of the documents that the entry rests on.
 func (e *Entry) Sources() []string { return urls(e.Claims) }
 

@@ -93,3 +93,22 @@ func TestAPurposeIsReadInAName(t *testing.T) {
 		}
 	}
 }
+
+func TestABreakageThatNobodyReportsIsSaidToBeOne(t *testing.T) {
+	for _, test := range []struct {
+		breaks string
+		kind   Kind
+		want   string
+	}{
+		{"mail", StatesBreakage, "mail"},
+		{"mail", VendorDocuments, "mail"},
+		{"mail", StatesPurpose, "mail (no source reports it)"},
+		{"mail", Disputes, "mail (no source reports it)"},
+		{"", HasTheName, ""},
+	} {
+		e := Entry{Breaks: test.breaks, Claims: []Claim{{Kind: test.kind}}}
+		if got := e.WhatBreaks(); got != test.want {
+			t.Errorf("%q by %s: %q, want %q", test.breaks, test.kind, got, test.want)
+		}
+	}
+}

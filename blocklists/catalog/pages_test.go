@@ -266,7 +266,7 @@ func (p *page) row(entries []Entry) {
 	if e.Software != "" {
 		product += " (runs " + e.Software + ")"
 	}
-	fmt.Fprintf(p, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", all, product, purpose, e.Trust().Text(), e.Tier, e.Since, e.Breaks, p.sources(e.Claims))
+	fmt.Fprintf(p, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", all, product, purpose, e.Trust().Text(), e.Tier, e.Since, e.WhatBreaks(), p.sources(e.Claims))
 }
 
 // sources writes who says what, as links to the references at the end of the page.

@@ -298,7 +298,7 @@ func printEntry(w io.Writer, e *catalog.Entry) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  (%s)\n", e.Name, reach(e))
 	printAnnotation(&b, map[string]string{
-		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.Breaks,
+		"vendor": e.Vendor, "product": e.Product, "purpose": e.Purpose, "tier": e.Tier, "region": e.Region, "breaks": e.WhatBreaks(),
 		"since": e.Since, "confidence": e.Trust().Text(), "software": e.Software,
 	})
 	for _, claim := range e.Claims {
