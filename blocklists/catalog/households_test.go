@@ -237,3 +237,42 @@ push.acme.example
 		}
 	}
 }
+
+// Half of what lists that did not feed the catalogue block below the domains of the
+// largest makers has a rule. The vendors in the table are those of the domains, by
+// the catalogue itself.
+func TestCoverageOfUnseenNames(t *testing.T) {
+	c := load(t)
+	type count struct{ names, rule int }
+	counts, all := map[string]*count{}, count{}
+	for _, row := range notedRows(t, "unseen.tsv", 2, 2) {
+		name, vendor := row[0], row[1]
+		n := counts[vendor]
+		if n == nil {
+			n = &count{}
+			counts[vendor] = n
+		}
+		n.names++
+		all.names++
+		for _, e := range c.Name(name) {
+			if e.Vendor != vendor {
+				t.Errorf("%s is %s's at %s:%d, want %s's", name, e.Vendor, e.File, e.Line, vendor)
+			}
+			if e.Tier != "owner" {
+				n.rule++
+				all.rule++
+			}
+			break
+		}
+	}
+	table(t, "vendor\tunseen names\twith a purpose", func(w io.Writer) {
+		for _, vendor := range slices.Sorted(maps.Keys(counts)) {
+			n := counts[vendor]
+			fmt.Fprintf(w, "%s\t%d\t%s\n", vendor, n.names, share(n.rule, n.names))
+		}
+		fmt.Fprintf(w, "all\t%d\t%s\n", all.names, share(all.rule, all.names))
+	})
+	if 2*all.rule < all.names {
+		t.Errorf("%d of %d unseen names have a purpose, want half", all.rule, all.names)
+	}
+}
