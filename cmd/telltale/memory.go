@@ -41,8 +41,11 @@ func boundMemory(env []string, logger *slog.Logger) {
 }
 
 // settle gives back what the start needed and nothing needs any more, and keeps
-// the heap small from now on.
+// the heap small from now on, unless GOGC of the environment says when to collect.
 func settle(env []string) {
+	if isSet(env, "GOGC") {
+		return
+	}
 	grow(env, growth)
 	debug.FreeOSMemory()
 }
