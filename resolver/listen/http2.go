@@ -19,11 +19,10 @@ import (
 	"telltale/resolver/packets"
 )
 
-// HTTP/2 (RFC 9113) for DNS over HTTPS, and nothing else that HTTP can: net/http's takes
-// five times what the rest of an answer takes (docs/decisions/dns-over-https.md). What a
-// client can make grow has a bound here: requests at once, the octets of a header and of a
-// body, answers that wait for the client's window and how long they do, and frames that ask
-// for nothing.
+// HTTP/2 (RFC 9113) for DNS over HTTPS, and nothing else that HTTP can: net/http's costs about
+// ten times as much (docs/decisions/https.md). What a client can make grow has a bound here:
+// requests at once, the octets of a header and of a body, answers that wait for the client's
+// window and how long they do, and frames without a query.
 const (
 	headerBlock    = 64 << 10 // octets of a header as it is sent, also over many frames; above requestHeader it is refused, above this the connection ends
 	framesForFree  = 1000     // frames without a query between them, before a connection ends

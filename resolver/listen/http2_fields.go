@@ -153,7 +153,7 @@ const (
 	indexed         = 0x80 // bits of how a field is sent (RFC 7541, 6)
 	literalIndexed  = 0x40
 	literal         = 0x00
-	tableSizeUpdate = 0x20
+	tableSizeToNone = 0x20
 )
 
 // statuses are those of the static table.
@@ -216,7 +216,7 @@ func (w *fieldWriter) limit(size uint32) {
 func (w *fieldWriter) begin(dst []byte) []byte {
 	if w.shrink {
 		w.shrink = false
-		dst = append(dst, tableSizeUpdate|0)
+		dst = append(dst, tableSizeToNone)
 	}
 	return dst
 }
