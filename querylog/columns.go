@@ -265,6 +265,15 @@ var columns = [...]column{
 	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", since(2, codec{})},
 	{"as_lookups", notNull, "of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together", "attempts_as_lookups", since(3, late(counted(number(
 		func(e *entry) *uint32 { return &e.AsLookups }, func(r *Row, v uint32) { r.AsLookups = v }))))},
+	{"upstream", notNull, "that answered: upstream.id; 0 for none, and in a folded row", "upstream", since(versionOfUpstreams, late(codec{
+		bind: func(w *rowWriter, e *entry) { w.upstream(e.Upstream) },
+		scan: func(d *rowReader, v value, r *Row) { r.Upstream = d.upstream(v.int()) },
+		open: func(e *entry, r *Row) { r.Upstream = e.Upstream },
+
+		journal: "text, behind the other columns",
+		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.Upstream)) },
+		take:    func(_ *replay, c *cursor, e *entry) { e.Upstream = string(c.bytes()) },
+	}))},
 }
 
 // verdictCodec is that of the verdict, with which the journal keeps whether an

@@ -33,6 +33,7 @@ type entry struct {
 	Source      Source
 	Transport   Transport
 	Granularity granularity
+	Upstream    string // that answered; "" for none, and where the row does not tell them apart
 }
 
 // A ruleText is what a row says of a rule; the zero value is no rule.

@@ -41,6 +41,8 @@ type fold struct {
 	lastSlot uint32
 	policies []foldPolicy // 0 is none: what passed without a rule is the same under any
 
+	upstreams []string // by their place in keys; 0 stands for none
+
 	lookups    uint64   // all counted
 	coarse     uint64   // of them in rows coarser than byName for want of memory
 	unresolved []uint32 // clients whose binding nobody was asked for yet
@@ -86,8 +88,8 @@ type clientKey struct {
 
 // Sizes that count towards Options.MaxMemory, bookkeeping included.
 const (
-	keyFixed    = 23
-	keyOverrode = 1 << 0             // of its last octet: blocklists.Verdict.Overrode
+	keyFixed    = 24
+	keyOverrode = 1 << 0             // of its last octet but one: blocklists.Verdict.Overrode
 	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
 	maxRows     = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
 	rowBytes    = 48 + 12 + 8        // with its attempts and its share of the table
@@ -102,7 +104,9 @@ func newFold(now time.Time) *fold {
 		clients:  make([]client, 1, 8),
 		byClient: make(map[clientKey]uint32),
 		policies: make([]foldPolicy, 1, 2),
-		texts:    new(ruleTexts),
+
+		upstreams: make([]string, 1, 4),
+		texts:     new(ruleTexts),
 	}
 }
 
@@ -225,12 +229,13 @@ func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []b
 		k[22] = keyOverrode
 	}
 	if g == byName {
+		k[23] = f.upstream(r.Upstream)
 		n := keyFixed + copy(k[keyFixed:], r.Name)
 		n += copy(k[n:], r.Alias)
 		return k[:n]
 	}
 	clear(k[12:14])
-	k[20] = 0
+	k[20], k[23] = 0, 0
 	if g >= byDevice || !v.Listed() {
 		clear(k[4:12])
 		clear(k[14:16])
@@ -240,6 +245,23 @@ func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []b
 		clear(k[0:4])
 	}
 	return k[:keyFixed]
+}
+
+// upstream returns the place of an upstream in f.upstreams; 0 where there are too many.
+func (f *fold) upstream(id string) byte {
+	if id == "" {
+		return 0
+	}
+	for at := len(f.upstreams) - 1; at > 0; at-- { // there are a few, and mostly it is the same string
+		if f.upstreams[at] == id {
+			return byte(at)
+		}
+	}
+	if len(f.upstreams) > math.MaxUint8 {
+		return 0
+	}
+	f.upstreams = append(f.upstreams, id)
+	return byte(len(f.upstreams) - 1)
 }
 
 // find returns the place of the row with this key, or -1.
@@ -399,7 +421,7 @@ func (f *fold) describe(i int) entry {
 		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
 		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
 		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&keyOverrode != 0,
-		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Granularity: granularity(k[19]),
+		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Granularity: granularity(k[19]), Upstream: f.upstreams[k[23]],
 		Name: k[keyFixed : keyFixed+int(k[20])], Alias: k[keyFixed+int(k[20]):],
 	}
 	p := &f.policies[binary.LittleEndian.Uint16(k[14:])]
@@ -415,5 +437,5 @@ func (f *fold) describe(i int) entry {
 
 // header returns what describe reads. It stays as it is while rows are added.
 func (f *fold) header() fold {
-	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies, texts: f.texts, attempts: f.attempts}
+	return fold{start: f.start, rows: f.rows, keys: f.keys, clients: f.clients, policies: f.policies, texts: f.texts, attempts: f.attempts, upstreams: f.upstreams}
 }

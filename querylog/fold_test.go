@@ -24,12 +24,12 @@ func (f slowFold) add(r *Record) {
 	if r.Binding != nil {
 		id = r.Binding.ID
 	}
-	key := fmt.Sprint(r.Client, id, r.Name, r.Alias, r.Type, r.Rcode, r.Source, r.Transport,
+	key := fmt.Sprint(r.Client, id, r.Name, r.Alias, r.Type, r.Rcode, r.Source, r.Transport, r.Upstream,
 		r.Verdict.Action, r.Verdict.Level, r.Verdict.Rule, r.Verdict.Attr)
 	e := f[key]
 	ms := r.Time.UnixMilli()
 	if e == nil {
-		e = &entry{First: ms, Last: ms}
+		e = &entry{First: ms, Last: ms, Upstream: r.Upstream}
 		f[key] = e
 	}
 	e.Count++
@@ -40,7 +40,7 @@ func (f slowFold) add(r *Record) {
 func sums(entries func(func(int, *entry) bool)) map[string]int {
 	all := map[string]int{}
 	for _, e := range entries {
-		all[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL)]++
+		all[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Upstream)]++
 	}
 	return all
 }
@@ -58,7 +58,44 @@ func somebody(rng *rand.Rand, p *blocklists.Policy, at time.Time) Record {
 	if rng.IntN(10) == 0 {
 		r.Alias = []byte("\x07tracker\x07example\x00")
 	}
+	if r.Source == FromUpstream {
+		r.Upstream = fmt.Sprintf("192.0.2.%d:53", rng.IntN(2))
+	}
 	return r
+}
+
+// What different upstreams answered is told apart, and a folded row says none of them.
+func TestRowsOfUpstreams(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli(1_700_000_000_000)
+	name, _ := dnswire.ParseName("x.example")
+	f := newFold(at)
+	add := func(upstream string, g granularity) entry {
+		r := Record{Time: at, Client: netip.MustParseAddr("10.0.0.1"), Name: name.Wire(), Type: 1, Source: FromUpstream, Transport: UDP, Upstream: upstream}
+		return f.describe(int(f.add(&r, at.UnixMilli(), g, 1<<30)))
+	}
+	for _, want := range []string{"192.0.2.1:53", "192.0.2.2:53", "", "router", "192.0.2.1:53"} {
+		if got := add(want, byName).Upstream; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if len(f.rows) != 4 {
+		t.Errorf("%d rows of four answers", len(f.rows))
+	}
+	for _, g := range []granularity{byRule, byDevice, byNobody} {
+		if got := add("192.0.2.1:53", g).Upstream; got != "" {
+			t.Errorf("a row that is folded by %d says %q", g, got)
+		}
+	}
+	before := len(f.rows)
+	for i := range 400 { // more than have a number: those are counted, and not named
+		if got, want := add(fmt.Sprint("tls://", i), byName).Upstream, fmt.Sprint("tls://", i); got != want && got != "" {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	if n := len(f.rows) - before; n < 250 || n > 256 || f.lookups != 408 {
+		t.Errorf("%d rows more, %d lookups", n, f.lookups)
+	}
 }
 
 func TestFoldAgreesWithItsSlowTwin(t *testing.T) {
@@ -97,7 +134,7 @@ func TestFoldAgreesWithItsSlowTwin(t *testing.T) {
 
 		want := map[string]int{}
 		for _, e := range slow {
-			want[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL)]++
+			want[fmt.Sprint(e.Count, e.First, e.Last, e.Elapsed, e.TTL, e.Upstream)]++
 		}
 		if got := sums(fast.entries); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("seed %d: got %v, want %v", seed, got, want)

@@ -137,7 +137,8 @@ func (w *rowWriter) numbered(n int64, err error) {
 	}
 }
 
-func (w *rowWriter) list(name string) { w.numbered(w.s.list(name)) }
+func (w *rowWriter) list(name string)   { w.numbered(w.s.list(name)) }
+func (w *rowWriter) upstream(id string) { w.numbered(w.s.upstream(id)) }
 func (w *rowWriter) annotation(a *format.Annotation) {
 	n, err := w.s.annotation(a)
 	w.annotated = n
@@ -198,6 +199,14 @@ func (s *store) list(name string) (int64, error) {
 		return 0, nil
 	}
 	return s.numbered("list", s.lists, name)
+}
+
+// upstream returns the number of an upstream; 0 for none.
+func (s *store) upstream(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	return s.numbered("upstream", s.upstreams, id)
 }
 
 // numbered returns the number of a name in a table of names.

@@ -95,6 +95,7 @@ type rowReader struct {
 	table       int
 	nodes       map[int64]string
 	lists       map[int64]string
+	upstreams   map[int64]string
 	bindings    map[int64]*devices.Binding
 	annotations map[int64]*format.Annotation
 	names       [len(rowTables)]map[int64]string
@@ -146,6 +147,10 @@ func (d *rowReader) node(id int64) string {
 
 func (d *rowReader) list(id int64) string {
 	return lookUp(d, &d.lists, id, `SELECT name FROM list WHERE id = ?`, firstText)
+}
+
+func (d *rowReader) upstream(id int64) string {
+	return lookUp(d, &d.upstreams, id, `SELECT name FROM upstream WHERE id = ?`, firstText)
 }
 
 func (d *rowReader) binding(id int64) *devices.Binding {

@@ -82,5 +82,6 @@ type Record struct {
 	Rcode     uint8
 	Source    Source
 	Transport Transport
+	Upstream  string // the ID of the one that was asked for this lookup and gave the answer; "" for none. It must stay as it is
 	TTL       uint32 // the largest TTL served, seconds; 0 where no record was
 }

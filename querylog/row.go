@@ -51,6 +51,7 @@ type Row struct {
 	AttributionLine int    `json:"attribution_line,omitempty"`
 	Alias           string `json:"alias,omitempty"`     // the alias in the answer that decided
 	ClientID        string `json:"client_id,omitempty"` // by which the client named itself
+	Upstream        string `json:"upstream,omitempty"`  // the ID of the one that was asked for these lookups and gave the answer; "" also in a folded row
 
 	DeviceName        string `json:"device_name,omitempty"` // as shown when the lookup came
 	MAC               string `json:"mac,omitempty"`

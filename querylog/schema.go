@@ -6,14 +6,18 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion   = 3
-	firstVersion    = 2 // of this file
-	versionOfTotals = 3
+	schemaVersion      = 3
+	firstVersion       = 2 // of this file
+	versionOfTotals    = 3
+	versionOfUpstreams = 3
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
-var otherSteps = map[int64]string{versionOfTotals: beginTotals}
+var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams}
+
+const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
+`
 
 // rowBits is how many bits of a row's id its place in the window takes. The
 // rest is the window's number.
@@ -21,7 +25,7 @@ const rowBits = 20
 
 // schema is the text of a new store.
 func schema() string {
-	return createTables + createTotals + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+	return createTables + createTotals + createUpstreams + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
 }
 
 const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

@@ -40,6 +40,7 @@ type store struct {
 	insert      map[string]*sqlite3.Stmt
 	nodes       map[string]int64
 	lists       map[string]int64
+	upstreams   map[string]int64
 	annotations map[format.Annotation]int64
 	bound       map[uint64]bool       // bindings known to be in it
 	names       map[string]*nameTable // by the table whose rows have them
@@ -243,6 +244,7 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"listed_last":   lastName("listed"),
 		"unlisted_last": lastName("unlisted"),
 		"list":          `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"upstream":      `INSERT INTO upstream (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
@@ -270,7 +272,7 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 // forget drops what is remembered from earlier transactions, one of which may
 // have been undone.
 func (s *store) forget() {
-	s.nodes, s.lists = map[string]int64{}, map[string]int64{}
+	s.nodes, s.lists, s.upstreams = map[string]int64{}, map[string]int64{}, map[string]int64{}
 	s.annotations, s.bound = map[format.Annotation]int64{}, map[uint64]bool{}
 	for _, w := range s.rows {
 		w.drop()
@@ -360,7 +362,7 @@ func (s *store) commit(w *windowData) (rows, lookups uint64, err error) {
 	if w.number <= s.position {
 		return 0, 0, nil
 	}
-	if len(s.lists) > remembered || len(s.annotations) > remembered || len(s.bound) > 4*remembered {
+	if len(s.lists)+len(s.upstreams) > remembered || len(s.annotations) > remembered || len(s.bound) > 4*remembered {
 		s.forget()
 	}
 	err = s.transact(func() (err error) {

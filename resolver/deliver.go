@@ -33,14 +33,21 @@ func (s *Server) deliver(f *flight, e *cache.Entry, from *upstream.Upstream, out
 		s.keep(&f.question, e, from)
 	}
 	if len(waiters) > 0 {
-		s.answerWaiters(waiters, s.orStale(&f.question, e), out, done)
+		given := s.orStale(&f.question, e)
+		if given != e {
+			from = nil // it did not give that
+		}
+		s.answerWaiters(waiters, given, from, out, done)
 	}
 }
 
-// answerWaiters answers each of waiters with e.
-func (s *Server) answerWaiters(waiters []*waiter, e *cache.Entry, out func(*waiter) replyWriter, done func(*waiter)) {
+// answerWaiters answers each of waiters with e, which from has just given; nil: nobody.
+func (s *Server) answerWaiters(waiters []*waiter, e *cache.Entry, from *upstream.Upstream, out func(*waiter) replyWriter, done func(*waiter)) {
 	for _, w := range waiters {
 		s.catchPanic(func() {
+			if w.upstream = ""; from != nil {
+				w.upstream = from.ID()
+			}
 			reply, source := s.answerFrom(w.dst[:0], &w.query, e, freshSource(e))
 			w.answered = true
 			if source == 0 {

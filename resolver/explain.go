@@ -36,9 +36,11 @@ type Story struct {
 	Rebind  rebind.Reason // why the name may lead to them, or may not
 
 	Source querylog.Source // where the reply is from
-	Rcode  uint8
-	EDE    dnswire.EDE // that goes with it
-	Answer []string    // its records in presentation form
+
+	Upstream string // the ID of the one that was asked and gave the answer; "" for none
+	Rcode    uint8
+	EDE      dnswire.EDE // that goes with it
+	Answer   []string    // its records in presentation form
 
 	Took   time.Duration
 	Cached bool             // the cache had something that could be served
@@ -88,9 +90,13 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 	for source == 0 { // twice where addresses are made of others
 		story.Asked = true
 		start := upstream.Start{Only: by.Upstream, Trace: func(e upstream.Event) { story.Events = append(story.Events, e) }}
+		var from *upstream.Upstream
 		var err error
-		if e, err = s.resolveFor(ctx, q.asked(), q.private, start); err != nil {
+		if e, from, err = s.resolveFor(ctx, q.asked(), q.private, start); err != nil {
 			return nil, err
+		}
+		if story.Upstream = ""; from != nil {
+			story.Upstream = from.ID()
 		}
 		reply, source = s.answerFrom(nil, q, e, freshSource(e))
 	}

@@ -241,7 +241,7 @@ func (s *Server) shed(q *query, w *waiter, now replyWriter) {
 	defer s.release(w)
 	if q.expired {
 		if e := s.staleFor(q.asked()); e != nil && !e.IsFailure() {
-			s.answerWaiters([]*waiter{w}, e, (*waiter).writer, func(*waiter) {})
+			s.answerWaiters([]*waiter{w}, e, nil, (*waiter).writer, func(*waiter) {})
 			return
 		}
 	}
@@ -267,7 +267,7 @@ func (s *Server) answerStale(f *flight, epoch uint32) {
 	}
 	defer s.work.Done()
 	s.cache.Defer(&f.question, s.now(), epoch)
-	s.answerWaiters(waiters, e, (*waiter).writer, s.release)
+	s.answerWaiters(waiters, e, nil, (*waiter).writer, s.release)
 }
 
 // breakLoop sees to it that w, which came from an upstream while the same is under

@@ -45,25 +45,32 @@ func (s *Server) lookup(ctx context.Context, host string, typ uint16) (*cache.En
 	if e, ok := s.fromCache(q, s.now(), nil); ok {
 		return e, nil
 	}
-	return s.resolveFor(ctx, q, false, upstream.Start{})
+	e, _, err := s.resolveFor(ctx, q, false, upstream.Start{})
+	return e, err
 }
 
 // resolveFor asks the upstreams a question of our own as start says, and keeps the
-// answer, unless it is one upstream's that was named.
-func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool, start upstream.Start) (*cache.Entry, error) {
-	f, done := &flight{question: *q, private: private, start: start}, make(chan *cache.Entry, 1)
+// answer, unless it is one upstream's that was named. from is the one that gave it; nil for none.
+func (s *Server) resolveFor(ctx context.Context, q *dnswire.Question, private bool, start upstream.Start) (e *cache.Entry, from *upstream.Upstream, err error) {
+	type answer struct {
+		e    *cache.Entry
+		from *upstream.Upstream
+	}
+	f, done := &flight{question: *q, private: private, start: start}, make(chan answer, 1)
 	s.work.Go(func() {
 		e, from := s.resolve(f)
 		if start.Only == "" {
 			s.keep(&f.question, e, from)
-			e = s.orStale(&f.question, e)
+			if given := s.orStale(&f.question, e); given != e {
+				e, from = given, nil
+			}
 		}
-		done <- e
+		done <- answer{e, from}
 	})
 	select {
-	case e := <-done:
-		return e, nil
+	case a := <-done:
+		return a.e, a.from, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 }

@@ -36,6 +36,7 @@ type query struct {
 	verdict   blocklists.Verdict
 	alias     []byte // the alias that decided, if not the name itself
 	ttl       uint32 // the largest TTL served, seconds
+	upstream  string // the ID of the one that was asked for it and gave its answer; "" for none
 	private   bool   // only for upstreams with a private address
 	expired   bool   // the cache has what is served if upstreams give no answer
 	explained bool   // it is no lookup: nothing counts it, and it has no limit of size
@@ -115,7 +116,8 @@ func (q *query) record(reply []byte, source querylog.Source, now time.Time) quer
 		name = q.serviceName()
 	}
 	rec := querylog.Record{
-		Time: q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), ClientID: q.clientID, Binding: q.binding,
+		Upstream: q.upstream,
+		Time:     q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), ClientID: q.clientID, Binding: q.binding,
 		Name: name, Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
 	}
 	if len(reply) > 3 {
@@ -139,13 +141,14 @@ func (q *query) serviceName() []byte {
 // forget lets go of what q refers to: one that waits to be used again must not keep an old
 // policy in memory.
 func (q *query) forget() {
-	q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil
+	q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival, q.upstream = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil, ""
 	q.clientID, q.behind, q.Forwarding = "", netip.Addr{}, nil
 }
 
 // parse fills q from packet, by the strict parser or by the full one. If it returns
 // false, reply is what to send, which may be nothing.
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
+	q.upstream = ""
 	q.alias, q.ttl, q.private, q.expired, q.verdict, q.redirection, q.translation = nil, 0, false, false, blocklists.Verdict{}, nil, nil
 	err := dnswire.ParseQuestion(packet, &q.Question)
 	if err == dnswire.ErrNotQuery {

@@ -334,7 +334,7 @@ func (s *Server) find64() bool {
 	if q.Name.Set("ipv4only.arpa") != nil {
 		return false
 	}
-	e, err := s.resolveFor(ctx, q, false, upstream.Start{})
+	e, _, err := s.resolveFor(ctx, q, false, upstream.Start{})
 	if err != nil || e.IsFailure() {
 		return false
 	}

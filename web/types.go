@@ -402,6 +402,7 @@ type Step struct {
 // A Reply is what a client gets for a question.
 type Reply struct {
 	From      string   `json:"answered_from" doc:"As in a row of the log."`
+	Upstream  string   `json:"upstream,omitempty" doc:"The ID of the upstream that was asked and gave the answer; left out where none was."`
 	Rcode     string   `json:"rcode"`
 	Error     string   `json:"error,omitempty" doc:"The text of its Extended DNS Error."`
 	Answer    []string `json:"answer" doc:"Its records."`

@@ -254,7 +254,7 @@ func explainAlias(out *web.Explanation, story *resolver.Story, group blocklists.
 func replyOf(story *resolver.Story) *web.Reply {
 	r := &web.Reply{
 		From: story.Source.String(), Rcode: dnswire.RcodeString(story.Rcode), Error: story.EDE.Text, Answer: []string{},
-		Redirects: story.Redirects, LeadsTo: story.Leads,
+		Upstream: story.Upstream, Redirects: story.Redirects, LeadsTo: story.Leads,
 	}
 	r.Answer = append(r.Answer, story.Answer...)
 	for _, a := range story.Private {

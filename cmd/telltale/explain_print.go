@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"telltale/blocklists/format"
+	"telltale/querylog"
 	"telltale/web"
 )
 
@@ -67,7 +68,11 @@ const mostRecords = 8
 
 // printReply prints what a client gets.
 func printReply(b *strings.Builder, r *web.Reply) {
-	fmt.Fprintf(b, "  Answered %s (%s)", r.Rcode, r.From)
+	from := r.From
+	if from == querylog.FromUpstream.String() {
+		from += " " + printable(r.Upstream)
+	}
+	fmt.Fprintf(b, "  Answered %s (%s)", r.Rcode, strings.TrimSpace(from))
 	if r.Error != "" {
 		fmt.Fprintf(b, ": %s", printable(r.Error))
 	}

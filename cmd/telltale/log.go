@@ -65,7 +65,7 @@ func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
 
 func (cl *cli) newLog() *cobra.Command {
 	var s selection
-	follow := false
+	follow, upstreams := false, false
 	c := cl.addJSON(&cobra.Command{
 		Use:   "log",
 		Short: "Show who asked for what, which vendor's it is, and why it was blocked",
@@ -111,22 +111,23 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 				if !chosen {
 					f.Limit = 100
 				}
-				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(l.ids, s.zone)))
+				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(l.ids, display{s.zone, upstreams})))
 			}
 			if !chosen && !cl.json && isTerminal(cl.out) {
-				return cl.showNewest(c.Context(), l, f, s.zone, 100)
+				return cl.showNewest(c.Context(), l, f, display{s.zone, upstreams}, 100)
 			}
-			return cl.showRows(c.Context(), l, f, s.zone)
+			return cl.showRows(c.Context(), l, f, display{s.zone, upstreams})
 		},
 	})
 	s.add(cl, c, "")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing as lookups come")
+	c.Flags().BoolVar(&upstreams, "answered-by", false, "say which upstream gave an answer")
 	return c
 }
 
 // showRows prints all rows that f chooses.
-func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, zone *time.Location) error {
-	print, n := cl.rowPrinter(l.ids, zone), 0
+func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, as display) error {
+	print, n := cl.rowPrinter(l.ids, as), 0
 	for row, err := range l.Rows(ctx, f) {
 		if err == nil {
 			err = print(row)
@@ -149,7 +150,7 @@ func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, zo
 }
 
 // showNewest prints the newest n rows that f chooses, and says when there are more.
-func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, zone *time.Location, n int) error {
+func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, as display, n int) error {
 	f.Limit = n + 1
 	var rows []querylog.Row
 	for row, err := range l.Rows(ctx, f) {
@@ -160,9 +161,9 @@ func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, 
 	}
 	if len(rows) <= n {
 		f.Limit = n
-		return cl.showRows(ctx, l, f, zone)
+		return cl.showRows(ctx, l, f, as)
 	}
-	print := cl.rowPrinter(l.ids, zone)
+	print := cl.rowPrinter(l.ids, as)
 	for _, row := range rows[len(rows)-n:] {
 		if err := print(row); err != nil {
 			return err
@@ -261,13 +262,19 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	return unknown("vendor", vendor, known, "telltale catalog")
 }
 
-// rowPrinter prints rows for people, with times of a zone, or as JSON.
-func (cl *cli) rowPrinter(ids *identities, zone *time.Location) func(querylog.Row) error {
+// A display is how rows are printed for people.
+type display struct {
+	zone      *time.Location // of times
+	upstreams bool           // with the upstream that answered
+}
+
+// rowPrinter prints rows for people, or as JSON.
+func (cl *cli) rowPrinter(ids *identities, as display) func(querylog.Row) error {
 	if cl.json {
 		enc := cl.encoder()
 		return func(r querylog.Row) error { return enc.Encode(shownRow{r, ids.corrected(&r)}) }
 	}
-	return func(r querylog.Row) error { return printRow(cl.out, ids.shown(&r), &r, zone) }
+	return func(r querylog.Row) error { return printRow(cl.out, ids.shown(&r), &r, as) }
 }
 
 // A shownRow is a row as it was written, and beside it what people corrected since.
@@ -278,12 +285,12 @@ type shownRow struct {
 
 // printRow prints a row as one line: when, who, what was decided, what was asked
 // and how often, whose it is, and the rule.
-func printRow(w io.Writer, who string, r *querylog.Row, zone *time.Location) error {
+func printRow(w io.Writer, who string, r *querylog.Row, as display) error {
 	name := r.Name
 	if r.Folded {
 		name = "(several names)"
 	}
-	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(zone).Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
+	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(as.zone).Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
 	if r.Count > 1 {
 		line += " ×" + strconv.FormatUint(r.Count, 10)
 		if r.Attempts > 1 {
@@ -305,6 +312,9 @@ func printRow(w io.Writer, who string, r *querylog.Row, zone *time.Location) err
 	switch r.AnsweredFrom {
 	case "error", "failure", "rebind", "shed":
 		line += "  (" + r.AnsweredFrom + ")"
+	}
+	if as.upstreams && r.Upstream != "" {
+		line += "  (by " + printable(r.Upstream) + ")"
 	}
 	if r.Open {
 		line += "  (open)"

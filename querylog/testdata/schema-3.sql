@@ -91,6 +91,7 @@ CREATE TABLE seen ( -- hours in which a device was known to be on the network, w
 	device TEXT NOT NULL,
 	PRIMARY KEY (hour, device)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 CREATE TABLE listed (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
 	node INTEGER NOT NULL,          -- node.id
@@ -121,7 +122,8 @@ CREATE TABLE listed (
 	name INTEGER,                   -- lower 26 bits of listed_name.id or unlisted_name.id, whose upper bits are id >> 30; NULL in a folded row
 	rule TEXT,                      -- the deciding rule as written; NULL: the name itself, or no rule
 	leaf BLOB,                      -- hash of the row in a sealed log, 32 octets; NULL: not sealed
-	as_lookups INTEGER NOT NULL DEFAULT 0 -- of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together
+	as_lookups INTEGER NOT NULL DEFAULT 0, -- of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together
+	upstream INTEGER NOT NULL DEFAULT 0 -- that answered: upstream.id; 0 for none, and in a folded row
 ) STRICT;
 CREATE TABLE unlisted (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
@@ -153,7 +155,8 @@ CREATE TABLE unlisted (
 	name INTEGER,                   -- lower 26 bits of listed_name.id or unlisted_name.id, whose upper bits are id >> 30; NULL in a folded row
 	rule TEXT,                      -- the deciding rule as written; NULL: the name itself, or no rule
 	leaf BLOB,                      -- hash of the row in a sealed log, 32 octets; NULL: not sealed
-	as_lookups INTEGER NOT NULL DEFAULT 0 -- of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together
+	as_lookups INTEGER NOT NULL DEFAULT 0, -- of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together
+	upstream INTEGER NOT NULL DEFAULT 0 -- that answered: upstream.id; 0 for none, and in a folded row
 ) STRICT;
 CREATE VIEW lookup AS
 SELECT (SELECT value FROM meta WHERE key = 'store') AS store, r.id, n.name AS node,
