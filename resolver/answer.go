@@ -32,8 +32,10 @@ func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.
 	q.group = q.memberOf()
 	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group)
 	q.View = s.viewOf(q, &q.Name, false)
-	if r := s.reverse64(q); r != nil {
-		return s.answerBy(dst, q, r)
+	if q.Type == dnswire.TypePTR {
+		if r := s.reverse64(q); r != nil {
+			return s.answerBy(dst, q, r)
+		}
 	}
 	if reply, ok := s.answerSpecial(dst, q); ok {
 		return reply, querylog.FromPolicy

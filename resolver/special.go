@@ -110,6 +110,16 @@ func SpecialOf(name *dnswire.Name, qtype uint16, lists blocklists.Action, o *Set
 	return Special{}
 }
 
+// isOrdinary reports, for nearly every name, that SpecialOf has nothing to say of it,
+// whatever else that would look at.
+func isOrdinary(name *dnswire.Name) bool {
+	switch string(name.Suffix(1)) {
+	case "\x09localhost\x00", "\x07invalid\x00", "\x05onion\x00", "\x03alt\x00", "\x04test\x00", "\x05local\x00", "\x04arpa\x00":
+		return false
+	}
+	return !isCanary(name.Wire())
+}
+
 // specialOfArpa is SpecialOf for resolver.arpa (RFC 9462, 8.2), home.arpa
 // (RFC 8375) and the reverse zones of private addresses (RFC 6303), which do not
 // exist where nobody private can be asked and they are not forwarded.

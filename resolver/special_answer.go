@@ -9,6 +9,9 @@ import (
 
 // Special is SpecialOf by what is in force now, for a device by its settings.
 func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Action, device uint16) Special {
+	if isOrdinary(name) {
+		return Special{}
+	}
 	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(device), s.upstreams.Zones().Of(device))
 }
 

@@ -80,6 +80,9 @@ func TestSpecialOf(t *testing.T) {
 			if got := SpecialOf(&n, c.typ, c.lists, &c.set, c.private, c.zones.Of(0)); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
+			if c.want != (Special{}) && isOrdinary(&n) {
+				t.Error("it is taken for a name like any other")
+			}
 		})
 	}
 }

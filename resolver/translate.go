@@ -219,10 +219,10 @@ func (t *translation) translate(records []dns.RR, age uint32, signed bool) (all 
 	return all, made
 }
 
-// reverse64 returns where a question for the name of a translated address leads: to
-// that of the address that it stands for (RFC 6147, 5.3.1); nil for any other.
+// reverse64 returns where a question for the name (PTR) of a translated address leads:
+// to that of the address that it stands for (RFC 6147, 5.3.1); nil for any other.
 func (s *Server) reverse64(q *query) *redirection {
-	if q.Type != dnswire.TypePTR || q.Name.Labels() != 34 || !bytes.Equal(q.Name.Suffix(2), []byte("\x03ip6\x04arpa\x00")) {
+	if q.Name.Labels() != 34 || !bytes.Equal(q.Name.Suffix(2), []byte("\x03ip6\x04arpa\x00")) {
 		return nil
 	}
 	prefix := s.prefix64()
