@@ -519,6 +519,23 @@ func TestABindingWhoseEndWasNotKept(t *testing.T) {
 	})
 }
 
+// Of the bindings that ended before the start, the newest are kept for List, and no more.
+func TestEndedBindingsOfEarlierRunsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known []Binding
+		for i := range maxPast + 10 {
+			until := time.Now().Add(-time.Hour + time.Duration(i)*time.Millisecond)
+			known = append(known, Binding{ID: uint64(i + 1), Device: "mac:" + macTV, Name: macTV, Addr: addr("192.168.1.5"), MAC: macTV, Source: Neighbour, Confidence: High, From: until.Add(-time.Minute), Until: until})
+		}
+		l, _ := open(t, newTable(), Options{Known: known})
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.past) != maxPast || l.past[0].ID != 11 {
+			t.Errorf("got %d ended bindings from number %d on, want %d from 11 on", len(l.past), l.past[0].ID, maxPast)
+		}
+	})
+}
+
 // Neighbours that have another MAC each time use up the day's new bindings too, and
 // it is said that there are none left.
 func TestNeighboursThatChangeTheirMACsAreLimited(t *testing.T) {

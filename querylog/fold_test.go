@@ -1,10 +1,13 @@
 package querylog
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/blocklists/format"
 	"telltale/devices"
 	"telltale/dnswire"
 )
@@ -188,6 +192,15 @@ func TestAFullFoldCountsMoreCoarselyAndStaysBounded(t *testing.T) {
 			r.Client = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 			return r
 		}, true},
+		{"known addresses, when there is no room for more", func(i int) Record {
+			name := "tracker.example"
+			if i >= 1200 {
+				name = fmt.Sprintf("n%d.example", i)
+			}
+			r := lookup(t, p, time.Now(), nil, name)
+			r.Client = netip.AddrFrom4([4]byte{10, 0, byte(i % 1200 >> 8), byte(i % 1200)})
+			return r
+		}, true},
 		{"ever new rules", func(i int) Record {
 			r := lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.tracker.example", i))
 			r.Verdict.Rule = blocklists.RuleID(i + 1)
@@ -208,6 +221,9 @@ func TestAFullFoldCountsMoreCoarselyAndStaysBounded(t *testing.T) {
 			k := f.keyOf(&f.rows[i])
 			v := blocklists.Verdict{Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15)}
 			count += f.rows[i].count
+			if granularity(k[19]) == byNobody && binary.LittleEndian.Uint32(k) != 0 {
+				t.Errorf("%s: a row of all devices together is of the %dth", c.name, binary.LittleEndian.Uint32(k))
+			}
 			if v.Listed() {
 				countListed += f.rows[i].count
 			}
@@ -316,6 +332,34 @@ func TestReleasedPoliciesLeaveTheirTexts(t *testing.T) {
 	}
 	if f.released == 0 {
 		t.Error("the texts that are kept do not count towards the fold's memory")
+	}
+}
+
+// TestReleasedPoliciesLeaveTheNamesOfLists does so with what is said of a whole list.
+func TestReleasedPoliciesLeaveTheNamesOfLists(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ads.txt"), []byte("tracker.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, err := blocklists.OpenReadOnly(blocklists.Options{Dir: dir, Lists: []blocklists.ListSettings{{Name: "ads", Annotation: &format.Annotation{Vendor: "Acme"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	r := lookup(t, store.Current(), time.Now(), phone(1), "tracker.example")
+	if r.Verdict.Level != blocklists.ByList {
+		t.Fatalf("attributed by %v, want by its list", r.Verdict.Level)
+	}
+	f := newFold(time.Now())
+	f.add(&r, r.Time.UnixMilli(), byName, 1<<30)
+	f.release(f.textsOf(f.closePolicies(true)))
+	if got := f.held(); got != 0 {
+		t.Fatalf("got %d policies held, want none", got)
+	}
+	for _, e := range f.entries {
+		if e.Attr.List != "ads" || e.Annotation == nil || e.Annotation.Vendor != "Acme" {
+			t.Errorf("got attribution %+v, %+v, want Acme by the list ads", e.Attr, e.Annotation)
+		}
 	}
 }
 
