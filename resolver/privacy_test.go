@@ -173,11 +173,17 @@ func TestIDsAndPortsOfTenThousandQueries(t *testing.T) {
 		t.Errorf("%d ports for %d queries: one serves at most 512", len(ports), n)
 	}
 	var or, and uint16 = 0, 0xffff
+	const most = 512 + draws/100 // and what is on its way when it is given up
+	var long []int
 	for port, k := range ports {
 		or, and = or|port, and&port
-		if k > 512+draws/100 { // and what is on its way when it is given up
-			t.Errorf("%d queries from port %d", k, port)
+		if k > most {
+			long = append(long, k)
 		}
+	}
+	// Of 25 random ports two are the same in 1 of 200 runs, and two pairs are in 1 of 100,000.
+	if len(long) > 1 || len(long) == 1 && long[0] > 2*most {
+		t.Errorf("%d queries from one port", long)
 	}
 	// No bit is the same in all ports. Of 20 random ports one is in about 1 of 30,000 runs,
 	// and there are more, as a port is given up after two seconds, too.
