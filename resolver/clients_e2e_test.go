@@ -111,6 +111,33 @@ func TestE2ECurlByDoH(t *testing.T) {
 	}
 }
 
+// h2load and nghttp, which speak HTTP/2 by nghttp2, get an answer to each of many requests,
+// by GET and POST, with small windows too.
+func TestE2EManyRequestsByHTTP2(t *testing.T) {
+	s, _ := clientServer(t, Options{}, "www.example. 300 A 192.0.2.1")
+	at := fmt.Sprintf("https://127.0.0.1:%d/dns-query", s.HTTPSAddrs()[0].Port())
+	query := packetOf(t, "www.example.", 1)
+	body := filepath.Join(t.TempDir(), "query")
+	if err := os.WriteFile(body, query, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{at + "?dns=" + inURL(query)},
+		{"-H", "content-type: application/dns-message", "-d", body, at},
+		{"-w", "1", "-W", "1", at + "?dns=" + inURL(query)}, // windows of one octet, which are given anew
+		{"--header-table-size=0", at + "?dns=" + inURL(query)},
+	} {
+		out, err := runClient(t, "h2load", append([]string{"-n", "3000", "-c", "5", "-m", "60"}, args...)...)
+		if err != nil || !strings.Contains(out, "3000 succeeded, 0 failed, 0 errored, 0 timeout") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	out, err := runClient(t, "nghttp", "-v", "-n", "-m", "5", "-p", "7", "--no-dep", at+"?dns="+inURL(query))
+	if err != nil || strings.Count(out, ":status: 200") != 5 || strings.Contains(out, "RST_STREAM") {
+		t.Errorf("nghttp: %v\n%s", err, out)
+	}
+}
+
 // Behind nginx the log has the client's address, and a client cannot say another.
 func TestE2EBehindNginx(t *testing.T) {
 	if _, err := exec.LookPath("nginx"); err != nil {

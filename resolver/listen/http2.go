@@ -887,6 +887,9 @@ func (c *http2Conn) resumeLocked() {
 		st.rest = nil
 		c.owed -= len(before)
 		rest := c.sendPartLocked(st, before)
+		if len(rest) < len(before) { // it was good for something: two such frames, of the stream and the connection
+			c.credit = min(c.credit+2, framesForFree)
+		}
 		if rest == nil {
 			continue
 		}

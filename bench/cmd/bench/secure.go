@@ -100,7 +100,7 @@ func (s *secure) unbound() string {
   tls-service-key: "%s"
   tls-service-pem: "%s"
   incoming-num-tcp: 3000
-  tcp-idle-timeout: 60000
+  tcp-idle-timeout: 600000
 `, s.tls, s.https, s.key, s.certificate)
 }
 
@@ -109,7 +109,7 @@ func (s *secure) dnsdist() string {
 		return ""
 	}
 	return fmt.Sprintf(`setMaxTCPClientThreads(1)
-setTCPRecvTimeout(60)
+setTCPRecvTimeout(600)
 addTLSLocal("127.0.0.1:%d", "%s", "%s", {maxInFlight=200, maxConcurrentTCPConnections=2000})
 addDOHLocal("127.0.0.1:%d", "%[2]s", "%[3]s", {"/dns-query"})
 `, s.tls, s.certificate, s.key, s.https)
