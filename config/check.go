@@ -123,9 +123,9 @@ func (c *Config) checkACME(d *decoding) {
 		d.mistake("tls.acme.accept_terms", "the authority's terms are not accepted", "true, once you have read them")
 	case len(a.Names) == 0:
 		d.mistake("tls.acme.names", "no name", "the names that the certificate is for")
-	case a.Hook == "" && len(a.UpdateServers) == 0:
-		d.mistake("tls.acme", "neither hook nor update_servers is set", "one of them, by which names are proven")
-	case a.Hook == "" && a.UpdateKey == "":
+	case a.Hook == "" && a.AcmeDNS == "" && len(a.UpdateServers) == 0:
+		d.mistake("tls.acme", "none of update_servers, hook and acme_dns is set", "one of them, by which names are proven")
+	case a.Hook == "" && a.AcmeDNS == "" && a.UpdateKey == "":
 		d.mistake("tls.acme.update_key", "no key for updates", "a file as tsig-keygen writes it")
 	}
 }

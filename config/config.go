@@ -94,6 +94,7 @@ type ACME struct {
 	UpdateServers []netip.AddrPort `key:"update_servers"`
 	UpdateKey     string           `key:"update_key,path"`
 	Hook          string           `key:"hook,path"`
+	AcmeDNS       string           `key:"acme_dns,path"`
 	Wait          time.Duration    `key:"wait"`
 }
 

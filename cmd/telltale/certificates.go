@@ -25,8 +25,18 @@ const authorityFile = "authority.pem"
 // acmeDir has the account and the certificate that an authority gave.
 func acmeDir(cfg *config.Config) string { return filepath.Join(cfg.Data.Dir, "acme") }
 
-// acmeSolver is how names are proven.
-func acmeSolver(cfg *config.Config) (acme.Solver, error) {
+func agent() string { return "telltale/" + buildVersion() }
+
+// acmeSolver is how names are proven. transport reaches servers that take records by HTTP.
+func acmeSolver(cfg *config.Config, transport http.RoundTripper) (acme.Solver, error) {
+	if file := cfg.TLS.ACME.AcmeDNS; file != "" {
+		accounts, err := acme.ReadAcmeDNS(file)
+		s := acme.AcmeDNS{Accounts: accounts, Transport: transport, Agent: agent()}
+		if name := s.Lacks(cfg.TLS.ACME.Names); err == nil && name != "" {
+			err = fmt.Errorf("%s has no account for %s: register one, and let _acme-challenge of the name be an alias of its fulldomain", file, name)
+		}
+		return s, err
+	}
 	if hook := cfg.TLS.ACME.Hook; hook != "" {
 		_, err := exec.LookPath(hook)
 		return acme.Hook{Program: hook}, err
@@ -41,13 +51,14 @@ func (a *app) openACME(cfg *config.Config) error {
 	if s.Directory == "" {
 		return nil
 	}
-	solver, err := acmeSolver(cfg)
+	transport := &http.Transport{DialContext: a.dial, DisableKeepAlives: true}
+	solver, err := acmeSolver(cfg, transport)
 	if err != nil {
 		return fmt.Errorf("tls.acme: %w", err)
 	}
 	a.acme = acme.New(acme.Options{
 		Directory: s.Directory, Names: s.Names, Email: s.Email, Dir: acmeDir(cfg), Solver: solver, Wait: s.Wait,
-		Transport: &http.Transport{DialContext: a.dial, DisableKeepAlives: true}, Agent: "telltale/" + buildVersion(), Logger: a.logger,
+		Transport: transport, Agent: agent(), Logger: a.logger,
 	})
 	return nil
 }
@@ -104,7 +115,7 @@ func certificateMistakes(cfg *config.Config) error {
 func storedCertificates(cfg *config.Config) (all []web.Certificate, errs []error) {
 	o := certificateOptions(cfg)
 	if cfg.TLS.ACME.Directory != "" {
-		if _, err := acmeSolver(cfg); err != nil {
+		if _, err := acmeSolver(cfg, nil); err != nil {
 			errs = append(errs, fmt.Errorf("tls.acme: %w", err))
 		}
 	}
