@@ -15,7 +15,7 @@ import (
 
 // pages are those whose console blocks are run.
 var pages = []string{
-	"README.md", "docs/install.md", "docs/router.md", "docs/reading-the-log.md", "docs/something-broke.md", "docs/moving.md",
+	"README.md", "docs/install.md", "docs/router.md", "docs/reading-the-log.md", "docs/reports.md", "docs/something-broke.md", "docs/moving.md",
 }
 
 // TestREADME runs the commands of the pages' console blocks, in order, each page

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/atomicfile"
+	"telltale/devices/corrections"
+	"telltale/evidence"
+	"telltale/evidence/render"
+	"telltale/querylog"
+)
+
+// reportFormats are what writes a report, by the word of --format.
+var reportFormats = map[string]func(io.Writer, *evidence.Report) error{
+	"text": render.Text,
+	"html": render.HTML,
+	"md":   render.Markdown,
+	"csv":  render.CSV,
+	"json": func(w io.Writer, r *evidence.Report) error { return render.JSON(&jsonWriter{out: w}, r) },
+}
+
+// formatWords are in the order in which they are shown.
+var formatWords = []string{"text", "html", "json", "csv", "md"}
+
+// reportFlags say what a report is about, and in which form.
+type reportFlags struct {
+	period
+	device, vendor, compare string
+	format, out             string
+	all, force, ignored     bool
+}
+
+func (cl *cli) newReport() *cobra.Command {
+	var r reportFlags
+	c := cl.addJSON(&cobra.Command{
+		Use:   "report [DEVICE]",
+		Short: "Say which devices asked for which vendors' names, how often, and who says what these are for",
+		Long: `Say what the log shows of a period, the last 7 days unless --since says otherwise:
+of one device, of one vendor (--vendor), or of all devices (--all, or nothing).
+
+A report opens with how much of the period was recorded. It has the vendors whose
+listed names were asked for, with products, purposes, names, and who lists them as
+what; how often, how many of that was blocked, at night, by day and by hour of the
+week; how that compares with the period before, and which names are new and which
+were not seen again; how surely the device is known; what else happened; and what
+DNS can show and what it cannot. It never says that a name was not asked for where
+the record has a gap.
+
+Attempts lead where they were counted: the lookups of one name by one device that
+belong together. Rates are per hour recorded.
+
+--format html is one page that needs no network, to read or to print; json is
+described by docs/report.schema.json; csv has a line for each name; md is for
+wikis. With -o the form goes by the file's ending.`,
+		Example: `  telltale report
+  telltale report living-room-tv --last 24h
+  telltale report phone --since "tue 09:00"
+  telltale report --vendor Xiaomi --last 30d
+  telltale report --all -o week.html`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("one device is expected at most; --all is all devices")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				r.device = args[0]
+			}
+			return cl.report(c.Context(), &r)
+		},
+	})
+	cl.completeDevices(c)
+	r.period.add(c, "7d")
+	f := c.Flags()
+	f.BoolVar(&r.all, "all", false, "of all devices, which it is of where no device is given")
+	f.StringVar(&r.vendor, "vendor", "", "of one vendor")
+	f.StringVar(&r.compare, "compare", "before", "with the period of the same length before: before; or with none")
+	f.StringVar(&r.format, "format", "", "text, html, json, csv or md (default: by the ending of the file, else text)")
+	f.StringVarP(&r.out, "output", "o", "", "write it to this file, which must not exist")
+	f.BoolVar(&r.force, "force", false, "replace the file if it exists")
+	f.BoolVar(&r.ignored, "ignored", false, "with ignored devices")
+	complete(c, "compare", "before", "none")
+	complete(c, "format", formatWords...)
+	completeBy(c, "vendor", cl.vendorWords)
+	return c
+}
+
+// check completes the flags, and says which do not go together.
+func (r *reportFlags) check(json bool) error {
+	if r.all && r.device != "" {
+		return usage("--all is a report of all devices: leave out %q, or --all", printable(r.device))
+	}
+	if r.compare != "before" && r.compare != "none" {
+		return usage("--compare: %q is none of before, none", printable(r.compare))
+	}
+	if json {
+		if r.format != "" && r.format != "json" {
+			return usage("--json is another way to write --format json: give one of them")
+		}
+		r.format = "json"
+	}
+	if r.format == "" {
+		r.format = formatOf(r.out)
+	}
+	if reportFormats[r.format] == nil {
+		return usage("--format: %q is none of %s", printable(r.format), strings.Join(formatWords, ", "))
+	}
+	return nil
+}
+
+// formatOf returns the form that a file's ending stands for.
+func formatOf(path string) string {
+	ending := strings.TrimPrefix(strings.ToLower(filepath.Ext(path)), ".")
+	switch {
+	case ending == "htm":
+		return "html"
+	case ending == "markdown":
+		return "md"
+	case reportFormats[ending] != nil:
+		return ending
+	}
+	return "text"
+}
+
+func (cl *cli) report(ctx context.Context, r *reportFlags) error {
+	if err := r.check(cl.json); err != nil {
+		return err
+	}
+	now := time.Now()
+	since, until, err := r.read(now)
+	if err != nil {
+		return err
+	}
+	if until.IsZero() || until.After(now) {
+		until = now
+	}
+	if r.out != "" {
+		if err := checkNew(r.out, r.force); err != nil {
+			return err
+		}
+	}
+	l, err := cl.openLog(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	o := evidence.Options{
+		Since: since, Until: until, Zone: r.zone, ZoneName: zoneName(r.zone, until), Vendor: r.vendor, Compare: r.compare == "before", Now: now,
+		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Name: l.ids.called, Notes: l.notes(r.device),
+	}
+	if err := l.whose(&o, r.device, r.ignored); err != nil {
+		return err
+	}
+	made, err := evidence.Make(ctx, l.Reader, o)
+	if err != nil {
+		return err
+	}
+	if len(made.Vendors) == 0 && len(made.Owners) == 0 {
+		if err := l.checkVendor(ctx, r.vendor); err != nil {
+			return err
+		}
+	}
+	write := func(w io.Writer) error { return reportFormats[r.format](w, made) }
+	if r.out == "" {
+		return write(cl.out)
+	}
+	if err := writeNew(r.out, r.force, write); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cl.err, "%s is written: %s recorded\n", printable(r.out), printable(made.Coverage.Text))
+	return err
+}
+
+// whose makes a report one of a device, or of all but those that are ignored.
+func (l *openedLog) whose(o *evidence.Options, device string, ignored bool) error {
+	o.Whose = querylog.Filter{Device: device}
+	if err := l.choose(&o.Whose, ignored); err != nil {
+		return err
+	}
+	if device != "" {
+		o.Device = device
+		if today, ok := l.ids.device(device); ok {
+			o.Device = today
+		}
+	}
+	return nil
+}
+
+// called returns what a device of today is called; a bare address is enough for one
+// that has no name.
+func (ids *identities) called(device string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(ids.name(device), "addr:"), "mac:")
+}
+
+// edition names the shipped lists in force.
+func (l *openedLog) edition() string {
+	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
+	return edition.Name()
+}
+
+// notes are what people noted of a device, or of all.
+func (l *openedLog) notes(device string) (all []evidence.Marker) {
+	only, _ := l.ids.device(device)
+	for today := range l.ids.of {
+		if device != "" && today != only {
+			continue
+		}
+		for _, n := range l.ids.view.Notes(today) {
+			all = append(all, evidence.Marker{Time: querylog.Time{Time: n.Time}, Kind: string(corrections.Note), Text: "noted of " + l.ids.called(today) + ": " + n.Text})
+		}
+	}
+	slices.SortFunc(all, func(a, b evidence.Marker) int {
+		return cmp.Or(a.Time.Compare(b.Time.Time), cmp.Compare(a.Text, b.Text))
+	})
+	return all
+}
+
+// checkNew fails where a file exists that is not to be replaced, or its directory
+// does not.
+func checkNew(path string, force bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("writing %s: %w", printable(path), err)
+		}
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file that could be replaced; leave out -o to write to the standard output", printable(path))
+	case !force:
+		return fmt.Errorf("%s exists: give another name, or --force to replace it", printable(path))
+	}
+	return nil
+}
+
+// writeNew writes a file whole or not at all. Only its user may read it: it says what
+// a household does.
+func writeNew(path string, force bool, write func(io.Writer) error) error {
+	f, err := atomicfile.Create(filepath.Dir(path))
+	if err == nil {
+		if err = errors.Join(write(f), checkNew(path, force)); err != nil { // it may have come meanwhile
+			atomicfile.Discard(f)
+		} else {
+			err = atomicfile.Commit(f, path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", printable(path), err)
+	}
+	return nil
+}

@@ -1,0 +1,586 @@
+package evidence
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"telltale/devices"
+	"telltale/querylog"
+)
+
+// A Log is what reports are read from: *querylog.Reader, and a household of tests.
+type Log interface {
+	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
+	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
+	Bindings(ctx context.Context) ([]devices.Binding, error)
+	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
+	Hours(ctx context.Context, since, until time.Time) ([]querylog.Hour, error)
+}
+
+// Options say what a report is about.
+type Options struct {
+	Since, Until time.Time
+	Zone         *time.Location // nil for UTC
+	ZoneName     string         // as shown
+
+	Device  string          // of one device: its identity today, or an address; "" for all
+	Whose   querylog.Filter // chooses its rows, or all rows, by Device, Devices and Without alone
+	Vendor  string          // of one vendor; "" for all
+	Compare bool            // with the period of the same length before
+
+	Program string
+	Now     time.Time
+
+	// Today returns which device it is today that had an identity at a time, and Name
+	// what it is called. Nil: the same, and as it was shown last.
+	Today func(identity string, at time.Time) string
+	Name  func(device string) string
+
+	Notes []Marker // what people noted
+}
+
+// Bounds of what is kept apart, whoever makes up names.
+const (
+	maxNames   = 20_000 // of listed names in a report; further ones are counted together by vendor
+	maxFlows   = 1_000
+	maxMarkers = 200
+	maxIdents  = 100
+)
+
+// Make reads a log and says what it shows.
+func Make(ctx context.Context, log Log, o Options) (*Report, error) {
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	if o.Today == nil {
+		o.Today = func(identity string, _ time.Time) string { return identity }
+	}
+	now, err := newReading(ctx, log, &o, o.Since, o.Until)
+	if err != nil {
+		return nil, err
+	}
+	var before *reading
+	if o.Compare {
+		if before, err = newReading(ctx, log, &o, periodBefore(&o), o.Since); err != nil {
+			return nil, err
+		}
+		if err := before.read(ctx, log); err != nil {
+			return nil, err
+		}
+	}
+	if err := now.read(ctx, log); err != nil {
+		return nil, err
+	}
+	r := now.report()
+	if before != nil {
+		compare(r, now, before)
+	}
+	if err := addHistory(ctx, log, r, now); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// periodBefore returns when the period of the same length before begins: a week of
+// the calendar is as long as another, also where clocks are changed.
+func periodBefore(o *Options) time.Time {
+	since, until := o.Since.In(o.Zone), o.Until.In(o.Zone)
+	dayOf := func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC) }
+	days := int(dayOf(until).Sub(dayOf(since)) / (24 * time.Hour))
+	if days > 0 && since.AddDate(0, 0, days).Equal(until) {
+		return since.AddDate(0, 0, -days)
+	}
+	return since.Add(-until.Sub(since))
+}
+
+// A reading is a period of the log, added up.
+type reading struct {
+	o        *Options
+	since    time.Time
+	until    time.Time
+	coverage querylog.Coverage
+	attempts Attempts
+	unit     string
+
+	asked, listed Counts
+	deleted       uint64
+	tiers         map[string]*Count
+	vendors       map[string]*vendorSum
+	owners        map[string]*Counts
+	devices       map[string]*deviceSum
+	flows         map[flowKey]*Count
+	confidence    map[string]*Count
+	names         int
+	timeline      Timeline
+	hours         []Cell
+}
+
+type vendorSum struct {
+	vendor      string
+	counts      Counts
+	night       Count
+	first, last querylog.Time
+	tiers       map[string]*Count
+	products    map[string]*Count
+	purposes    map[[2]string]*Count
+	names       map[string]*nameSum
+	devices     map[string]bool
+	series      []uint64
+}
+
+type nameSum struct {
+	Name
+	devices map[string]bool
+}
+
+type deviceSum struct {
+	Device
+	vendors    map[string]*Count
+	confidence map[string]bool
+	hours      map[int64]*deviceHour
+}
+
+// A deviceHour is what tells whether a device was silent but for what is listed.
+type deviceHour struct {
+	listed Count
+	other  bool
+}
+
+type flowKey struct{ device, vendor, purpose string }
+
+func newReading(ctx context.Context, log Log, o *Options, since, until time.Time) (*reading, error) {
+	c, err := log.Coverage(ctx, since, until)
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{
+		o: o, since: since, until: until, coverage: c,
+		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{},
+		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
+	}
+	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
+	r.unit = UnitLookups
+	first := since
+	if c.Begin.After(first) {
+		first = c.Begin.Time
+	}
+	switch from := c.AttemptsSince.Time; {
+	case from.IsZero() || !from.Before(until):
+	case from.After(first.Add(time.Second)):
+		r.attempts.Counted = "part"
+	default:
+		r.attempts.Counted, r.unit = "all", UnitAttempts
+	}
+	return r, nil
+}
+
+// read adds up the rows whose first lookup is in the period, so that a row is in
+// one period alone.
+func (r *reading) read(ctx context.Context, log Log) error {
+	f := r.o.Whose
+	f.Since, f.Until, f.Vendor = r.since, r.until, r.o.Vendor
+	for row, err := range log.Rows(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if !row.Time.Before(r.since) && row.Time.Before(r.until) {
+			r.add(&row)
+		}
+	}
+	if r.o.Vendor != "" || f.Device != "" {
+		return nil // the totals of deleted rows have no vendor, and no address
+	}
+	hours, err := log.Hours(ctx, r.since, r.until)
+	if err != nil {
+		return err
+	}
+	for i := range hours {
+		h := &hours[i]
+		if at := h.Hour.Time; at.Before(r.until) && (r.o.Device == "" || querylog.AnyHas(f.Devices, h.Device, at)) && !querylog.AnyHas(f.Without, h.Device, at) {
+			r.addDeleted(h)
+		}
+	}
+	return nil
+}
+
+func (r *reading) add(row *querylog.Row) {
+	r.asked.add(row)
+	sum(r.confidence, row.BindingConfidence).add(row)
+	d := r.device(row.Device, row.DeviceName, row.Time, row)
+	d.Asked.add(row)
+	d.confidence[row.BindingConfidence] = true
+	hour := d.hour(row.Time.Time)
+	if row.Vendor == "" || row.Attribution != "rule" && row.Attribution != "list" {
+		hour.other = true
+		if row.Vendor != "" && row.Attribution == "owner" {
+			sum(r.owners, row.Vendor).add(row)
+		}
+		return
+	}
+	hour.listed.add(row)
+	d.Listed.add(row)
+	sum(d.vendors, row.Vendor).add(row)
+	r.listed.add(row)
+	sum(r.tiers, row.Tier).add(row)
+	key := flowKey{d.Device.Device, row.Vendor, row.Purpose}
+	if len(r.flows) >= maxFlows && r.flows[key] == nil {
+		key = flowKey{}
+	}
+	sum(r.flows, key).add(row)
+	at := row.Time.In(r.o.Zone)
+	r.hours[cellOf(at)].add(row)
+	slot := r.timeline.at(row.Time.Time)
+	r.timeline.Slots[slot].Count.add(row)
+	if row.Verdict == "block" {
+		r.timeline.Slots[slot].Blocked.add(row)
+	}
+	r.addVendor(row, d.Device.Device, slot, at.Hour() < NightEnd)
+}
+
+func (r *reading) addVendor(row *querylog.Row, device string, slot int, night bool) {
+	v := r.vendors[row.Vendor]
+	if v == nil {
+		v = &vendorSum{
+			vendor: row.Vendor, first: row.Time, tiers: map[string]*Count{}, products: map[string]*Count{}, purposes: map[[2]string]*Count{},
+			names: map[string]*nameSum{}, devices: map[string]bool{}, series: make([]uint64, len(r.timeline.Slots)),
+		}
+		r.vendors[row.Vendor] = v
+	}
+	v.counts.add(row)
+	if night {
+		v.night.add(row)
+	}
+	v.first, v.last = earlier(v.first, row.Time), later(v.last, row.Last)
+	sum(v.tiers, row.Tier).add(row)
+	if row.Product != "" {
+		sum(v.products, row.Product).add(row)
+	}
+	sum(v.purposes, [2]string{row.Purpose, row.Tier}).add(row)
+	v.devices[device] = true
+	one := Count{}
+	one.add(row)
+	v.series[slot] += one.In(r.unit)
+
+	name := row.Name
+	if v.names[name] == nil && name != "" && r.names >= maxNames {
+		name = ""
+	}
+	n := v.names[name]
+	if n == nil {
+		r.names++
+		n = &nameSum{devices: map[string]bool{}}
+		n.First = row.Time
+		v.names[name] = n
+	}
+	n.Counts.add(row)
+	n.First, n.Last = earlier(n.First, row.Time), later(n.Last, row.Last)
+	n.devices[device] = true
+	n.Name.describe(name, row)
+}
+
+// describe takes over what a row says of its name.
+func (n *Name) describe(name string, row *querylog.Row) {
+	n.Name = name
+	n.Alias = cmp.Or(row.Alias, n.Alias)
+	n.Product, n.Purpose, n.Tier, n.Region, n.Breaks = row.Product, row.Purpose, row.Tier, row.Region, row.Breaks
+	n.Attribution, n.Confidence, n.Independent, n.Contested = row.Attribution, row.Confidence, row.Independent, row.Contested
+	n.ListedBy = row.AttributionList
+	if row.AttributionLine > 0 {
+		n.ListedBy += fmt.Sprintf(":%d", row.AttributionLine)
+	}
+	n.Sources = nonNil(strings.Fields(row.Source))
+}
+
+// device returns the sum of the device that had an identity at a time; row is nil
+// where only the hour is known.
+func (r *reading) device(identity, label string, at querylog.Time, row *querylog.Row) *deviceSum {
+	identity = r.o.Today(identity, at.Time)
+	d := r.devices[identity]
+	if d == nil {
+		d = &deviceSum{vendors: map[string]*Count{}, confidence: map[string]bool{}, hours: map[int64]*deviceHour{}}
+		d.Device = Device{Device: identity}
+		r.devices[identity] = d
+	}
+	if row != nil {
+		if d.First.IsZero() {
+			d.First = row.Time
+		}
+		d.First, d.Last = earlier(d.First, row.Time), later(d.Last, row.Last)
+	}
+	d.Label = cmp.Or(label, d.Label, identity)
+	if r.o.Name != nil {
+		d.Label = r.o.Name(identity) // as it is called today
+	}
+	return d
+}
+
+func (d *deviceSum) hour(at time.Time) *deviceHour {
+	key := at.Unix() / 3600
+	h := d.hours[key]
+	if h == nil {
+		h = &deviceHour{}
+		d.hours[key] = h
+	}
+	return h
+}
+
+// addDeleted adds the total of an hour of rows that are deleted: of no name and no
+// verdict, attempts of it are not known.
+func (r *reading) addDeleted(h *querylog.Hour) {
+	r.deleted += h.Lookups
+	r.asked.Lookups += h.Lookups
+	d := r.device(h.Device, "", h.Hour, nil)
+	d.Asked.Lookups += h.Lookups
+	d.hour(h.Hour.Time).other = true
+}
+
+func sum[K comparable, V any](m map[K]*V, key K) *V {
+	v := m[key]
+	if v == nil {
+		v = new(V)
+		m[key] = v
+	}
+	return v
+}
+
+func earlier(a, b querylog.Time) querylog.Time {
+	if b.Before(a.Time) {
+		return b
+	}
+	return a
+}
+
+func later(a, b querylog.Time) querylog.Time {
+	if b.After(a.Time) {
+		return b
+	}
+	return a
+}
+
+// report makes what was added up a report.
+func (r *reading) report() *Report {
+	o := r.o
+	out := &Report{
+		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
+		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o.Zone), Attempts: r.attempts, Unit: r.unit,
+		Asked: r.asked, Deleted: r.deleted, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit),
+		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Markers: []Marker{},
+		Caveats: append([]string{}, caveats(&r.coverage, o.Zone)...), Proves: proves, Limits: limits,
+		Vendors: []Vendor{}, Owners: []Owner{}, Devices: []Device{}, Flows: []Flow{}, Confidence: []Confidence{},
+	}
+	switch {
+	case o.Device != "" && o.Vendor != "":
+		out.About.Kind = "vendor-of-device"
+	case o.Device != "":
+		out.About.Kind = "device"
+	case o.Vendor != "":
+		out.About.Kind = "vendor"
+	}
+	out.About.Label = o.Device
+	if d := r.devices[o.Device]; d != nil {
+		out.About.Label = d.Label
+	} else if o.Name != nil && o.Device != "" {
+		out.About.Label = o.Name(o.Device)
+	}
+	out.Night = r.night()
+	if o.Vendor == "" {
+		out.Silent = r.silent()
+	}
+	for _, v := range r.vendors {
+		out.Vendors = append(out.Vendors, r.vendor(v))
+		if strings.EqualFold(v.vendor, o.Vendor) {
+			out.About.Vendor = v.vendor
+		}
+	}
+	slices.SortFunc(out.Vendors, func(a, b Vendor) int { return r.order(a.Counts.Count, b.Counts.Count, a.Vendor, b.Vendor) })
+	for owner, counts := range r.owners {
+		out.Owners = append(out.Owners, Owner{owner, *counts})
+	}
+	slices.SortFunc(out.Owners, func(a, b Owner) int { return r.order(a.Counts.Count, b.Counts.Count, a.Owner, b.Owner) })
+	for _, d := range r.devices {
+		out.Devices = append(out.Devices, r.deviceOf(d))
+	}
+	slices.SortFunc(out.Devices, func(a, b Device) int {
+		return cmp.Or(r.order(a.Listed.Count, b.Listed.Count, "", ""), r.order(a.Asked.Count, b.Asked.Count, a.Device, b.Device))
+	})
+	for k, c := range r.flows {
+		out.Flows = append(out.Flows, Flow{r.label(k.device), k.vendor, k.purpose, *c})
+	}
+	slices.SortFunc(out.Flows, func(a, b Flow) int {
+		return r.order(a.Count, b.Count, a.Device+"\x00"+a.Vendor+"\x00"+a.Purpose, b.Device+"\x00"+b.Vendor+"\x00"+b.Purpose)
+	})
+	for word, c := range r.confidence {
+		out.Confidence = append(out.Confidence, Confidence{word, *c})
+	}
+	slices.SortFunc(out.Confidence, func(a, b Confidence) int { return compareConfidence(a.Confidence, b.Confidence) })
+	r.addCaveats(out)
+	return out
+}
+
+// order compares what is shown by its count, the largest first.
+func (r *reading) order(a, b Count, nameA, nameB string) int {
+	return cmp.Or(cmp.Compare(b.In(r.unit), a.In(r.unit)), cmp.Compare(b.Lookups, a.Lookups), cmp.Compare(nameA, nameB))
+}
+
+func (r *reading) perHour(c Count, unit string) float64 {
+	if recorded := r.coverage.Recorded(); recorded >= time.Second {
+		return float64(c.In(unit)) / recorded.Hours()
+	}
+	return 0
+}
+
+func (r *reading) label(device string) string {
+	if d := r.devices[device]; d != nil {
+		return d.Label
+	}
+	return device
+}
+
+func (r *reading) night() (n Night) {
+	recorded, all := int64(0), int64(0)
+	for i := range r.hours {
+		c := &r.hours[i]
+		all += c.Recorded
+		if c.Hour < NightEnd {
+			recorded += c.Recorded
+			n.Attempts += c.Attempts
+			n.Lookups += c.Lookups
+		}
+	}
+	n.Share = part(n.In(r.unit), r.listed.In(r.unit))
+	n.Recorded = part(uint64(recorded), uint64(all))
+	return n
+}
+
+func part(n, of uint64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return float64(n) / float64(of)
+}
+
+func (r *reading) silent() *Silent {
+	s := &Silent{}
+	for _, d := range r.devices {
+		for _, h := range d.hours {
+			if !h.other && h.listed.Lookups > 0 {
+				s.Hours++
+				s.Attempts += h.listed.Attempts
+				s.Lookups += h.listed.Lookups
+			}
+		}
+	}
+	s.Share = part(s.In(r.unit), r.listed.In(r.unit))
+	return s
+}
+
+func (r *reading) vendor(v *vendorSum) Vendor {
+	out := Vendor{
+		Vendor: v.vendor, Counts: v.counts, PerHour: r.perHour(v.counts.Count, r.unit), Night: part(v.night.In(r.unit), v.counts.In(r.unit)),
+		First: v.first, Last: v.last, Tiers: tiersOf(v.tiers), Products: r.byCount(v.products), Purposes: []Purpose{}, Names: []Name{},
+		Sources: []string{}, Devices: []string{}, Series: v.series,
+	}
+	for p, c := range v.purposes {
+		out.Purposes = append(out.Purposes, Purpose{p[0], p[1], *c})
+	}
+	slices.SortFunc(out.Purposes, func(a, b Purpose) int { return r.order(a.Count, b.Count, a.Purpose+" "+a.Tier, b.Purpose+" "+b.Tier) })
+	for _, n := range v.names {
+		n.Name.Devices = len(n.devices)
+		out.Names = append(out.Names, n.Name)
+	}
+	slices.SortFunc(out.Names, func(a, b Name) int { return r.order(a.Counts.Count, b.Counts.Count, a.Name, b.Name) })
+	for i := range out.Names {
+		for _, s := range out.Names[i].Sources {
+			if !slices.Contains(out.Sources, s) && len(out.Sources) < 200 {
+				out.Sources = append(out.Sources, s)
+			}
+		}
+	}
+	for d := range v.devices {
+		out.Devices = append(out.Devices, r.label(d))
+	}
+	slices.Sort(out.Devices)
+	return out
+}
+
+// byCount returns words, the busiest first.
+func (r *reading) byCount(m map[string]*Count) []string {
+	words := make([]string, 0, len(m))
+	for w := range m {
+		words = append(words, w)
+	}
+	slices.SortFunc(words, func(a, b string) int { return r.order(*m[a], *m[b], a, b) })
+	return words
+}
+
+func tiersOf(m map[string]*Count) []Tier {
+	out := []Tier{}
+	for _, word := range []string{"telemetry", "mixed", "essential"} {
+		if c := m[word]; c != nil {
+			out = append(out, Tier{word, *c})
+		}
+	}
+	var rest []string
+	for word := range m {
+		if word != "telemetry" && word != "mixed" && word != "essential" {
+			rest = append(rest, word)
+		}
+	}
+	slices.Sort(rest)
+	for _, word := range rest {
+		out = append(out, Tier{word, *m[word]})
+	}
+	return out
+}
+
+func (r *reading) deviceOf(d *deviceSum) Device {
+	out := d.Device
+	out.PerHour = r.perHour(out.Listed.Count, r.unit)
+	out.Vendors, out.Confidence = []VendorPart{}, []string{}
+	for _, v := range r.byCount(d.vendors) {
+		out.Vendors = append(out.Vendors, VendorPart{v, *d.vendors[v]})
+	}
+	for c := range d.confidence {
+		out.Confidence = append(out.Confidence, c)
+	}
+	slices.SortFunc(out.Confidence, compareConfidence)
+	return out
+}
+
+// compareConfidence orders the surest first.
+func compareConfidence(a, b string) int {
+	order := []string{"high", "medium", "low"}
+	place := func(s string) int {
+		if i := slices.Index(order, s); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+}
+
+func (r *reading) addCaveats(out *Report) {
+	add := func(format string, args ...any) { out.Caveats = append(out.Caveats, fmt.Sprintf(format, args...)) }
+	switch r.attempts.Counted {
+	case "none":
+		add("attempts were not counted in this period: numbers are lookups as received, retries included")
+	case "part":
+		add("attempts are counted since %s: rates and shares are of lookups as received, retries included", Short(r.attempts.Since.Time, r.o.Zone))
+	}
+	if unlisted := r.coverage.Unlisted.Time; r.o.Vendor == "" && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
+		from := "no longer kept"
+		if !unlisted.IsZero() {
+			from = "kept since " + Short(unlisted, r.o.Zone)
+		}
+		add("rows of names that no list has are %s; of earlier ones only the number by hour and device is known", from)
+	}
+	if r.names >= maxNames {
+		add("there were more than %d listed names: further ones are counted together", maxNames)
+	}
+}

@@ -1,0 +1,71 @@
+package render
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+
+	"telltale/evidence"
+)
+
+// csvHeads are the columns of the CSV form: a name a line, and what it is of. They
+// are never renamed; new ones come at the end.
+var csvHeads = []string{
+	"about", "since", "until", "recorded_seconds", "period_seconds", "whole", "vendor", "name", "alias", "product", "purpose", "tier", "region", "attribution", "listed_by", "sources",
+	"confidence", "independent", "contested", "breaks", "devices", "first", "last", "attempts", "lookups", "blocked_attempts", "blocked_lookups", "observed_attempts", "observed_lookups",
+	"allowed_attempts", "allowed_lookups", "passed_attempts", "passed_lookups", "answered_attempts", "answered_lookups",
+}
+
+// CSV writes the names of a report, one a line, for spreadsheets (RFC 4180). Each line
+// says of which period it is and how much of that was recorded.
+func CSV(w io.Writer, r *evidence.Report) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(csvHeads); err != nil {
+		return err
+	}
+	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+	about := r.About.Kind
+	for _, word := range []string{r.About.Label, r.About.Vendor} {
+		if word != "" {
+			about += " " + word
+		}
+	}
+	for i := range r.Vendors {
+		v := &r.Vendors[i]
+		for j := range v.Names {
+			m := &v.Names[j]
+			c := &m.Counts
+			line := []string{
+				about, r.Since.String(), r.Until.String(), strconv.FormatInt(r.Coverage.Recorded, 10), strconv.FormatInt(r.Coverage.Length, 10), strconv.FormatBool(r.Coverage.Whole),
+				v.Vendor, m.Name, m.Alias, m.Product, m.Purpose, m.Tier, m.Region, m.Attribution, m.ListedBy, strings.Join(m.Sources, " "),
+				m.Confidence, strconv.Itoa(m.Independent), strconv.FormatBool(m.Contested), m.Breaks, strconv.Itoa(m.Devices), m.First.String(), m.Last.String(),
+				n(c.Attempts), n(c.Lookups), n(c.Blocked.Attempts), n(c.Blocked.Lookups), n(c.Observed.Attempts), n(c.Observed.Lookups),
+				n(c.Allowed.Attempts), n(c.Allowed.Lookups), n(c.Passed.Attempts), n(c.Passed.Lookups), n(c.Answered.Attempts), n(c.Answered.Lookups),
+			}
+			for k := range line {
+				line[k] = CSVField(line[k])
+			}
+			if err := out.Write(line); err != nil {
+				return err
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// CSVField returns a value as a spreadsheet takes it: text that would be a formula
+// gets an apostrophe in front, and what does not print is replaced.
+func CSVField(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if begin := strings.TrimLeft(s, " '"); begin != "" && strings.IndexByte("=+-@", begin[0]) >= 0 {
+		return "'" + s
+	}
+	return s
+}

@@ -1,0 +1,100 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"telltale/evidence"
+	"telltale/evidence/household"
+	"telltale/querylog"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// reports are those that have golden files: a household, a device, a vendor, one
+// without attempts, and one with nothing in it.
+func reports(t testing.TB) map[string]*evidence.Report {
+	home := household.New(1)
+	week := home.Begin.AddDate(0, 0, 7)
+	all := map[string]*evidence.Report{}
+	add := func(name string, h *household.Home, o evidence.Options) {
+		o.Since, o.Until, o.Zone, o.ZoneName, o.Program = week, home.End, home.Zone, "Europe/Berlin", "telltale 1.0, catalogue 2025-10-01"
+		o.Now = home.End.Add(time.Minute)
+		r, err := evidence.Make(context.Background(), h, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = r
+	}
+	add("household", home, evidence.Options{Compare: true})
+	add("device", home, evidence.Options{Compare: true, Device: "living-room-tv", Whose: whose("living-room-tv")})
+	add("vendor", home, evidence.Options{Vendor: "phonemaker & söhne"})
+	uncounted := *home
+	uncounted.Uncounted = true
+	add("lookups", &uncounted, evidence.Options{Device: "phone", Whose: whose("phone"), Compare: true})
+	add("nothing", home, evidence.Options{Vendor: "Nobody", Device: "192.168.1.11", Whose: querylog.Filter{Device: "192.168.1.11"}})
+	return all
+}
+
+func whose(device string) querylog.Filter {
+	return querylog.Filter{Devices: []querylog.DeviceSpan{{Device: device}}}
+}
+
+var formats = map[string]func(*bytes.Buffer, *evidence.Report) error{
+	"txt":  func(b *bytes.Buffer, r *evidence.Report) error { return Text(b, r) },
+	"html": func(b *bytes.Buffer, r *evidence.Report) error { return HTML(b, r) },
+	"md":   func(b *bytes.Buffer, r *evidence.Report) error { return Markdown(b, r) },
+	"csv":  func(b *bytes.Buffer, r *evidence.Report) error { return CSV(b, r) },
+	"json": func(b *bytes.Buffer, r *evidence.Report) error { return JSON(b, r) },
+}
+
+func TestGolden(t *testing.T) {
+	for name, r := range reports(t) {
+		for format, write := range formats {
+			var b bytes.Buffer
+			if err := write(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+"."+format)
+			if *update {
+				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("%s is another one; -update writes it, git diff shows the change", path)
+			}
+		}
+	}
+}
+
+// Text fits a terminal of 80 columns but for words that are longer, and has nothing
+// that controls it.
+func TestTextFitsATerminal(t *testing.T) {
+	for name, r := range reports(t) {
+		var b bytes.Buffer
+		if err := Text(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := utf8.RuneCountInString(line); n > Width && !strings.Contains(line, "https://") {
+				t.Errorf("%s: %d columns: %s", name, n, line)
+			}
+			if strings.ContainsAny(line, "\x1b\u202e\r") {
+				t.Errorf("%s: a control character in %q", name, line)
+			}
+		}
+	}
+}

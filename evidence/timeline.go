@@ -1,0 +1,94 @@
+package evidence
+
+import (
+	"sort"
+	"time"
+
+	"telltale/querylog"
+)
+
+// Lengths up to which a timeline's slots are hours, and days.
+const (
+	hoursUpTo = 50 * time.Hour
+	daysUpTo  = 120 * 24 * time.Hour
+)
+
+// NightEnd is the hour at which a night ends that begins at midnight.
+const NightEnd = 6
+
+// newTimeline divides a period by hours, days or weeks of the calendar in a zone.
+// The first slot and the last may be shorter.
+func newTimeline(since, until time.Time, zone *time.Location, c *querylog.Coverage) Timeline {
+	t := Timeline{Step: "week", Slots: []Slot{}}
+	switch length := until.Sub(since); {
+	case length <= hoursUpTo:
+		t.Step = "hour"
+	case length <= daysUpTo:
+		t.Step = "day"
+	}
+	for at := since; at.Before(until); {
+		next := nextSlot(at.In(zone), t.Step)
+		if next.After(until) {
+			next = until
+		}
+		t.Slots = append(t.Slots, Slot{Since: querylog.Time{Time: at}, Until: querylog.Time{Time: next}, Recorded: seconds(c.RecordedIn(at, next))})
+		at = next
+	}
+	return t
+}
+
+// nextSlot returns when the slot ends in which at is.
+func nextSlot(at time.Time, step string) time.Time {
+	y, m, d := at.Date()
+	switch step {
+	case "hour":
+		return nextHour(at)
+	case "week":
+		d += (8 - int(at.Weekday())) % 7 // Mondays
+		if at.Weekday() == time.Monday {
+			d += 7
+		}
+	default:
+		d++
+	}
+	next := time.Date(y, m, d, 0, 0, 0, 0, at.Location())
+	for !next.After(at) { // a day that no clock begins at midnight
+		next = next.Add(time.Hour)
+	}
+	return next
+}
+
+// nextHour returns the next time at which clocks show a full hour.
+func nextHour(at time.Time) time.Time {
+	past := time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
+	return at.Add(time.Hour - past)
+}
+
+// at returns the slot of a time in the period.
+func (t *Timeline) at(when time.Time) int {
+	return sort.Search(len(t.Slots)-1, func(i int) bool { return t.Slots[i].Until.After(when) })
+}
+
+// newHours returns the hours of a week, with how much of each was recorded.
+func newHours(since, until time.Time, zone *time.Location, c *querylog.Coverage) []Cell {
+	cells := make([]Cell, 7*24)
+	for i := range cells {
+		cells[i].Weekday, cells[i].Hour = i/24, i%24
+	}
+	left := make([]time.Duration, len(cells))
+	for at := since.In(zone); at.Before(until); {
+		next := nextHour(at)
+		if next.After(until) {
+			next = until
+		}
+		left[cellOf(at)] += c.RecordedIn(at, next)
+		at = next
+	}
+	for i := range cells {
+		cells[i].Recorded = seconds(left[i])
+	}
+	return cells
+}
+
+// cellOf returns the place of a time, in its zone, among the hours of a week.
+func cellOf(at time.Time) int { return (int(at.Weekday())+6)%7*24 + at.Hour() }

@@ -1,0 +1,16 @@
+package evidence
+
+// proves are what a report's rows show, and limits what they cannot.
+var (
+	proves = []string{
+		"A device that held an address asked this server for a name at a time, so often, and was answered so. Who held the address is as sure as the confidence says.",
+		"That a name is listed as telemetry is what the named lists and documents say of it. The sources are given so that they can be read.",
+	}
+	limits = []string{
+		"Not that a connection was made, nor what it would have carried.",
+		"Not which app on the device asked, nor whether a person was using it.",
+		"Silence proves nothing: devices keep answers, have addresses built in, ask other servers, or use mobile data.",
+		"Blocked names are asked for again and again because they are blocked: lookups of blocked and of answered names do not compare. Attempts compare better.",
+		"A difference between two periods may be chance, or a difference in use. No test of significance is made here.",
+	}
+)
