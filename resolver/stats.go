@@ -32,6 +32,7 @@ type Stats struct {
 	Rebound         uint64 `json:"rebound"`
 	Stale           uint64 `json:"stale"`
 	Prefetched      uint64 `json:"prefetched"`
+	Hedged          uint64 `json:"hedged"`
 	Invalid         uint64 `json:"invalid_upstream_replies"`
 	Unsent          uint64 `json:"unsent"`
 	StreamsRefused  uint64 `json:"streams_refused"`
@@ -61,7 +62,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
-		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
+		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Hedged: s.upstreams.Hedged(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed, ProxiesRefused: l.ProxiesRefused,
 		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed,
 		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, OptionsIgnored: c.optionsIgnored.Load(), InternalErrors: c.internalErrors.Load(),

@@ -93,6 +93,7 @@ type Counters struct {
 	Rebound         uint64 `json:"rebound" doc:"Answers with private addresses that were refused."`
 	Stale           uint64 `json:"stale" doc:"Answers served after their time, because upstreams gave none."`
 	Prefetched      uint64 `json:"prefetched" doc:"Names asked for again before their time was over; no query of a client's."`
+	Hedged          uint64 `json:"hedged" doc:"Queries that went to another upstream, too, since one took longer than usual."`
 	Invalid         uint64 `json:"invalid_upstream_replies"`
 	Unsent          uint64 `json:"unsent"`
 	StreamsRefused  uint64 `json:"streams_refused"`

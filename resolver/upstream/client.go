@@ -132,6 +132,7 @@ type Client struct {
 	onLate   func(*dnswire.Question, *Answer)
 	changed  func()
 	late     atomic.Int64 // conversations that wait for late replies
+	hedged   atomic.Uint64
 
 	choice   atomic.Pointer[Choice] // never nil
 	explored atomic.Uint32          // queries, to find whose turn to explore it is

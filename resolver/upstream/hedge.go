@@ -42,7 +42,7 @@ func (x *exchange) mayHedge(i int, wait time.Duration) (hedge int, after time.Du
 // whether it does.
 func (x *exchange) isHedged(i, k int) bool {
 	late := &x.list[i]
-	if late.done || !late.hedges.take(late.queries.Load()) {
+	if late.done || !x.client.mayHedgeNow(late.health) {
 		return false
 	}
 	x.hedge, x.heldFor = &x.list[k], late

@@ -88,9 +88,11 @@ func dialOneQUIC(ctx context.Context, addr netip.AddrPort, config *tls.Config, s
 	if err != nil {
 		return quicConn{}, err
 	}
+	hearRefusals(socket, addr.Addr(), true)
 	c := quicConn{transport: &quic.Transport{Conn: socket}, socket: socket}
 	c.conn, err = c.transport.Dial(ctx, net.UDPAddrFromAddrPort(addr), config, settings)
 	if err == nil {
+		hearRefusals(socket, addr.Addr(), false)
 		return c, nil
 	}
 	c.transport.Close()

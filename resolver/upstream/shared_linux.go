@@ -399,7 +399,7 @@ func (s *sharedSocket) sweep(now time.Time, stopped bool) (pending bool) {
 			p.late = true
 			s.pending[id] = p
 			overdue = append(overdue, p)
-		case hedge > 0 && waited >= hedge && !p.hedged && s.member.hedges.take(s.member.queries.Load()):
+		case hedge > 0 && waited >= hedge && !p.hedged && s.shared.client.mayHedgeNow(s.member.health):
 			p.hedged, pending = true, true
 			s.pending[id] = p
 			hedged = append(hedged, p)

@@ -71,6 +71,19 @@ func (h *hedges) taken() uint64 {
 	return h.count
 }
 
+// mayHedgeNow reports whether a query that h is late for may go out twice, and counts that it does.
+func (u *Client) mayHedgeNow(h *health) bool {
+	may := h.hedges.take(h.queries.Load())
+	if may {
+		u.hedged.Add(1)
+	}
+	return may
+}
+
+// Hedged returns how many queries went to another upstream, too, since the start, also of upstreams
+// that are none any more.
+func (u *Client) Hedged() uint64 { return u.hedged.Load() }
+
 // hedgeAfter returns how long m, one of members, may take before a query goes to
 // another, too; 0: as long as it likes.
 func (u *Client) hedgeAfter(m *Upstream, members []*Upstream) time.Duration {

@@ -65,6 +65,9 @@ func TestALateQueryIsHedged(t *testing.T) {
 		t.Errorf("got %s, want the second's answer", got)
 	}
 	st := u.Status()[0]
+	if n := u.Hedged(); n != st.Hedged {
+		t.Errorf("%d hedged in all, want %d", n, st.Hedged)
+	}
 	if st.Hedged != 1 || st.Failures != 0 {
 		t.Errorf("%d hedged, %d failures; want 1 and 0: the first may answer yet", st.Hedged, st.Failures)
 	}
