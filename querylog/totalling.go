@@ -38,11 +38,6 @@ CREATE TABLE total_name ( -- hashes of the names that were counted, while the ho
 	name  INTEGER NOT NULL,
 	PRIMARY KEY (total, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE seen ( -- hours in which a device was known to be on the network, whether it asked or not
-	hour   INTEGER NOT NULL, -- in hours since 1970
-	device TEXT NOT NULL,
-	PRIMARY KEY (hour, device)
-) STRICT, WITHOUT ROWID;
 `
 
 // metaTotalsFrom is the key of the first window whose rows are in totals, in the
@@ -227,7 +222,6 @@ var totalStatements = map[string]string{
 	"total":      addTotal + `, names = names + excluded.names`,
 	"total_late": addTotal + `, names = max(names, excluded.names)`,
 	"total_name": `INSERT OR IGNORE INTO total_name VALUES (?,?)`,
-	"seen":       `INSERT OR IGNORE INTO seen VALUES (?,?)`,
 }
 
 // forgetTotals deletes up to so many of the totals of devices, and all that is kept
@@ -239,7 +233,6 @@ func (s *store) forgetTotals(devices []string, most int) (done bool, err error) 
 		for _, sql := range []string{
 			fmt.Sprintf(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id & %d IN %s LIMIT %d)`, totalKeyMask, keys, most),
 			fmt.Sprintf(`DELETE FROM total_name WHERE total & %d IN %s`, totalKeyMask, keys),
-			fmt.Sprintf(`DELETE FROM seen WHERE device IN (%s)`, marks),
 			fmt.Sprintf(`DELETE FROM total_key WHERE id IN %s`, keys),
 		} {
 			if err := s.execTexts(sql, args); err != nil {
@@ -280,9 +273,6 @@ func deleteTotals(before time.Time) func(*storer) (bool, error) {
 			err := s.store.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3)`,
 				totalID(low, 0), totalID(end, 0), most)
 			if done = s.store.conn.Changes() < most; err != nil || !done {
-				return err
-			}
-			if err := s.store.exec(`DELETE FROM seen WHERE hour >= ?1 AND hour < ?2`, low, end); err != nil {
 				return err
 			}
 			s.store.totals.forget()

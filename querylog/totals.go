@@ -315,11 +315,12 @@ func compareTotals(a, b Total) int {
 		cmp.Compare(a.Product, b.Product), cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Verdict, b.Verdict))
 }
 
-// A Presence says that a device was there in an hour.
+// A Presence says that a device was there in an hour: it asked something. One that
+// asked nothing may have been there.
 type Presence struct {
 	Hour    Time   `json:"hour"` // its beginning
 	Device  string `json:"device"`
-	Lookups uint64 `json:"lookups"` // 0: it asked nothing, and was seen on the network
+	Lookups uint64 `json:"lookups"`
 }
 
 // Presence returns the hours between two times in which each device was there, in

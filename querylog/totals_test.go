@@ -255,3 +255,34 @@ func TestForgottenTotals(t *testing.T) {
 		}
 	})
 }
+
+// A device is present in the hours in which it asked, whatever it asked.
+func TestPresenceIsTheHoursInWhichADeviceAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+		begun := time.Now()
+		p := policy(t, vendorList)
+		l.Append([]Record{lookup(t, p, begun, phone(1), "n1.vendor1.example"), lookup(t, p, begun, phone(1), "x.example")})
+		time.Sleep(2 * time.Hour)
+		l.Append([]Record{lookup(t, p, time.Now(), phone(1), "x.example"), lookup(t, p, time.Now(), nil, "x.example")})
+		closeLog(t, l)
+		r, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := r.Presence(context.Background(), begun, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range all {
+			got = append(got, fmt.Sprintf("%v %s %d", p.Hour.Sub(begun.Truncate(time.Hour)), p.Device, p.Lookups))
+		}
+		if want := []string{"0s mac:02:00:00:00:00:01 2", "2h0m0s addr:192.168.1.7 1", "2h0m0s mac:02:00:00:00:00:01 1"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

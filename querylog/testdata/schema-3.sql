@@ -86,11 +86,6 @@ CREATE TABLE total_name ( -- hashes of the names that were counted, while the ho
 	name  INTEGER NOT NULL,
 	PRIMARY KEY (total, name)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE seen ( -- hours in which a device was known to be on the network, whether it asked or not
-	hour   INTEGER NOT NULL, -- in hours since 1970
-	device TEXT NOT NULL,
-	PRIMARY KEY (hour, device)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 CREATE TABLE listed (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
