@@ -222,6 +222,10 @@ func (e *evidence) confidence(best Confidence) Confidence {
 	return best
 }
 
+// IsMadeUp reports whether software chose mac, and no manufacturer: a phone that makes up
+// one for each network, or a virtual machine. "" is not.
+func IsMadeUp(mac string) bool { return individual(mac) && locallyAdministered(mac) }
+
 func (d *Device) named(b Binding, s Source, c Confidence) Binding {
 	b.Device, b.Name, b.Group, b.NoLog = d.Name, d.Name, d.Group, d.NoLog
 	b.Source, b.Confidence = s, c

@@ -87,6 +87,9 @@ func remarks(d *web.Device) string {
 		}
 	}
 	for _, b := range d.Bindings {
+		if b.Until.IsZero() && devices.IsMadeUp(b.MAC) {
+			add("made-up MAC")
+		}
 		if b.Lease == nil {
 			continue
 		}

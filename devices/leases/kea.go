@@ -19,6 +19,7 @@ const (
 	keaActive   = "0"          // of the column state: assigned
 	keaPrefix   = "2"          // of the column lease_type: a delegated prefix
 	keaInfinite = "4294967295" // of the column valid_lifetime
+	keaOfDUID   = "2"          // of the column hwaddr_source: the MAC in the DUID
 )
 
 func (k kea) read(text string, r *reading) {
@@ -67,6 +68,11 @@ func (k kea) read(text string, r *reading) {
 			r.client(octets(cell("client_id")), l.MAC)
 		} else {
 			l.duid = string(octets(cell("duid")))
+			source := cell("hwaddr_source")
+			l.Guessed = l.MAC != "" && (source == keaOfDUID || source == "" && l.MAC == macOfDUID(l.duid))
+			if mac := r.ofDUID[l.duid]; l.Guessed && mac != "" {
+				l.MAC, l.Guessed = mac, false
+			}
 		}
 		r.set(l)
 	})
