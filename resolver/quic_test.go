@@ -275,6 +275,36 @@ func TestHTTP3(t *testing.T) {
 	}
 }
 
+// A stream on which no request comes ends, wherever within the head it falls silent, and the
+// connection goes on.
+func TestSilentHTTP3StreamsEnd(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s := startEncrypted(t, Options{streamTimes: listen.StreamTimes{Handshake: 500 * time.Millisecond, IdleTLS: time.Minute}})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, s.HTTPSAddrs()[0].String(), &tls.Config{RootCAs: s.roots, ServerName: serverName, NextProtos: []string{"h3"}}, nil)
+	if err != nil {
+		t.Skipf("skipped: no handshake in the time for one on this machine: %v", err)
+	}
+	defer conn.CloseWithError(0, "")
+	const frameHeaders = 1
+	for _, sent := range [][]byte{{frameHeaders}, {frameHeaders, 40, 0, 0}} {
+		stream, err := conn.OpenStreamSync(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.SetDeadline(time.Now().Add(20 * time.Second))
+		stream.Write(sent)
+		var reset *quic.StreamError
+		if _, err := stream.Read(make([]byte, 1)); !errors.As(err, &reset) {
+			t.Errorf("%x: got %v, want that the stream ends", sent, err)
+		}
+	}
+	if err := conn.Context().Err(); err != nil {
+		t.Errorf("the connection ended, too: %v", context.Cause(conn.Context()))
+	}
+}
+
 // clientHTTP3 returns a client of HTTP/3.
 func (s *encrypted) clientHTTP3() *http.Client {
 	transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, ServerName: serverName},

@@ -178,10 +178,39 @@ func (ql *quicListener) accept() {
 		c.greeted()
 		c.conn.Store(conn)
 		if ql.h3 != nil {
-			ql.l.writers.Go(func() { ql.h3.ServeQUICConn(conn) })
+			ql.l.writers.Go(func() { ql.serveHTTP3(conn) })
 			continue
 		}
 		ql.l.writers.Go(func() { ql.serve(conn, &c.requester, strings.ToLower(state.ServerName)) })
+	}
+}
+
+// serveHTTP3 answers the requests of a connection. http3.Server would let a stream be silent for as
+// long as the connection is there; here the head of a request has the time of a handshake, and ServeHTTP says
+// how long the rest may take.
+func (ql *quicListener) serveHTTP3(conn *quic.Conn) {
+	server, err := ql.h3.NewRawServerConn(conn)
+	if err != nil {
+		return
+	}
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	streams.Go(func() {
+		for {
+			stream, err := conn.AcceptUniStream(conn.Context())
+			if err != nil {
+				return
+			}
+			streams.Go(func() { server.HandleUnidirectionalStream(stream) })
+		}
+	})
+	for {
+		stream, err := conn.AcceptStream(conn.Context())
+		if err != nil {
+			return
+		}
+		stream.SetReadDeadline(time.Now().Add(ql.l.streams.times.Handshake))
+		streams.Go(func() { server.HandleRequestStream(stream) })
 	}
 }
 
