@@ -3,6 +3,8 @@ package querylog
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,7 +160,7 @@ func (t *totaller) store(hour int64, sum *windowSum) error {
 		return t.s.run("total_late", id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), int64(len(sum.names)), sum.first-begin, sum.last-begin)
 	}
 	names := int64(0)
-	for name := range sum.names {
+	for _, name := range slices.Sorted(maps.Keys(sum.names)) { // in the order of the table's pages
 		known := totalName{id, name}
 		if t.counted[known] {
 			continue
