@@ -88,7 +88,7 @@ func TestOptions(t *testing.T) {
 		}, "[false true true]"},
 		{"log: {enabled: false}", func(c *config.Config) any { return logOptions(c).Off }, "true"},
 		{"log: {unlisted: 0}", func(c *config.Config) any { return logOptions(c).NoUnlisted }, "true"},
-		{"log: {listed: 2d, unlisted: 1h, size: 2MB}", func(c *config.Config) any { o := logOptions(c); return []any{o.NoUnlisted, o.Off, o.Retention} }, "[false false {48h0m0s 1h0m0s 2000000}]"},
+		{"log: {listed: 2d, unlisted: 1h, size: 2MB}", func(c *config.Config) any { o := logOptions(c); return []any{o.NoUnlisted, o.Off, o.Retention} }, "[false false {48h0m0s 1h0m0s 26280h0m0s 2000000}]"},
 		{"{node: here, data: {dir: /srv/t}}", func(c *config.Config) any { o := logOptions(c); return o.Node + " " + o.Dir }, "here /srv/t"},
 		{"{data: {dir: /srv/t}, lists: {dir: /srv/l}}", func(c *config.Config) any { o := lists(c); return []string{o.Dir, o.CacheDir, o.StateDir} }, "[/srv/l /srv/t/cache /srv/t]"},
 		{"blocking: {mode: custom, custom: [192.0.2.9, '2001:db8::9'], ttl: 7s, tier: mixed}", func(c *config.Config) any {

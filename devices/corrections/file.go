@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"telltale/atomicfile"
@@ -37,7 +38,7 @@ func Open(path string, now func() time.Time) (*File, error) {
 // Read returns the corrections of a file; none where it is not there.
 func Read(path string) ([]Correction, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // DNS goes on without a data directory
 		return nil, nil
 	}
 	if err != nil {
