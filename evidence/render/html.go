@@ -406,7 +406,7 @@ func (p *page) week() {
 		return
 	}
 	p.section("By weekday and hour")
-	p.f("<p>%s an hour recorded, darker for more; at most %s. Hatched: nothing was recorded.</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(mostOfWeek(r)))
+	p.f("<p>%s an hour recorded, the more colour the more; at most %s. Hatched: nothing was recorded.</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(mostOfWeek(r)))
 	p.weekChart()
 	heads := []string{"Day"}
 	for hour := range 24 {

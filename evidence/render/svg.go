@@ -304,6 +304,7 @@ details{margin:.5rem 0}summary{cursor:pointer}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.25rem 0}
 th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:normal;min-width:3rem}
+td:not(.n){min-width:8rem}
 td,tbody th{unicode-bidi:isolate}
 tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 .n{text-align:right}
@@ -321,7 +322,7 @@ tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 @media print{
 :root{--bg:#fff;--fg:#000;--soft:#333;--line:#777;--full:#000;--rest:#ddd;--hatch:#555;--link:#000}
 body{max-width:none;padding:0;font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
-table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}tbody th{min-width:0}
+table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}td:not(.n),tbody th{min-width:0}
 h2,h3,summary{break-after:avoid}tr,.chart{break-inside:avoid}
 details:not([open]){display:none}summary{list-style:none}}
 `
