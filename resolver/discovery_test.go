@@ -49,8 +49,7 @@ func TestDesignatedResolvers(t *testing.T) {
 func TestNothingIsDesignatedWithoutAName(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	plain, _ := startServer(t, Options{Settings: Settings{Designated: true}, Names: []string{serverName}})
-	unnamed := startEncrypted(t, Options{Settings: Settings{Designated: true}})
-	unnamed.names = []string{"127.0.0.1", "other.example"}
+	unnamed := startEncrypted(t, Options{Settings: Settings{Designated: true}, Names: []string{"127.0.0.1", "other.example"}})
 	off := startEncrypted(t, Options{})
 	for fact, s := range map[string]*Server{"no encrypted transport": plain, "no certificate for the name": unnamed.Server, "not wanted": off.Server} {
 		if r := ask(t, s, "udp", "_dns.resolver.arpa.", dns.TypeSVCB); r.Rcode != dns.RcodeSuccess || len(r.Answer) != 0 || len(r.Ns) != 1 {

@@ -48,7 +48,10 @@ func startEncrypted(t testing.TB, o Options, upstreams ...*dnstest.Upstream) *en
 	}
 	t.Cleanup(source.Close)
 	loopback := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
-	o.Certificates, o.Names = source, []string{"192.0.2.1", serverName}
+	o.Certificates = source
+	if o.Names == nil {
+		o.Names = []string{"192.0.2.1", serverName}
+	}
 	o.ListenTLS, o.ListenHTTPS, o.ListenHTTP, o.ListenQUIC = loopback, loopback, loopback, loopback
 	s, recorded := startServer(t, o, upstreams...)
 	return &encrypted{s, t, recorded, c.Roots}
