@@ -45,6 +45,12 @@ func (l *state) update(a *address, t tick) {
 		bind = false
 	case BareAddress:
 		bind = a.asked || a.contested > t.number
+	case Neighbour:
+		if l.quiet[want.MAC] {
+			if bind = a.asked; bind {
+				delete(l.quiet, want.MAC)
+			}
+		}
 	}
 	if bind && a.holder != nil && a.holder.alike(&want) {
 		return

@@ -45,6 +45,7 @@ type state struct {
 	several   map[*station]bool   // those with more than one IPv4 address
 	shared    map[*station]bool   // those whose shared is not 0
 	contested map[*address]bool   // those whose contested is not 0
+	quiet     map[string]bool     // MACs of forgotten devices, which are not bound until they ask
 
 	names map[string]learnedName // how devices call themselves, by MAC
 
@@ -87,6 +88,7 @@ func newState(c *configuration, limit int) state {
 		shared:      make(map[*station]bool),
 		contested:   make(map[*address]bool),
 		names:       make(map[string]learnedName),
+		quiet:       make(map[string]bool),
 		gatewayMACs: make(map[string]bool),
 		prefixes:    make(map[netip.Prefix]*held),
 		ids:         newClientIDs(),

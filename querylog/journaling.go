@@ -35,7 +35,8 @@ type journaler struct {
 	store *storer // whose end it waits for
 
 	lock   *dirLock
-	listed bool // the windows that an earlier process left are in the queue
+	ends   []chan struct{} // who waits for the end of the open window
+	listed bool            // the windows that an earlier process left are in the queue
 
 	seg     *segment  // of the open window; nil while nothing is journaled
 	number  int64     // of the open window; 0 until it has one
@@ -194,6 +195,8 @@ func (j *journaler) run() {
 			}
 		case <-j.l.much:
 		case flushed = <-j.l.flushes:
+		case end := <-j.l.ends:
+			j.ends = append(j.ends, end)
 		case <-timer.C:
 		case <-j.l.stop:
 			j.l.err = j.finish()
@@ -221,6 +224,9 @@ func (j *journaler) next() time.Duration {
 		}
 		wait = min(wait, max(end-time.Since(j.since), flushEvery))
 	}
+	if len(j.ends) > 0 {
+		wait = min(wait, flushEvery)
+	}
 	if j.incomplete() {
 		wait = min(wait, rewriteEvery)
 	}
@@ -243,6 +249,7 @@ func (j *journaler) step() {
 	if j.due() {
 		j.closeWindow()
 	}
+	j.tellEnded()
 	j.releasePolicies()
 	j.giveBack()
 	j.rewriteJournal()
@@ -324,6 +331,8 @@ func (j *journaler) due() bool {
 	}
 	age := time.Since(j.since)
 	switch {
+	case len(j.ends) > 0:
+		return true
 	case j.full || j.held > 2:
 		return age >= min(windowFull, j.l.o.window)
 	case !q.ready:
@@ -364,6 +373,18 @@ func (j *journaler) closeWindow() {
 	j.lastClose = time.Now()
 	j.q.put(w)
 	j.l.setLimit(j.q.look().memory)
+}
+
+// tellEnded tells who waits for the end of the open window, where that was closed, or
+// has nothing.
+func (j *journaler) tellEnded() {
+	if !j.since.IsZero() {
+		return
+	}
+	for _, end := range j.ends {
+		close(end)
+	}
+	j.ends = nil
 }
 
 func (j *journaler) foldedEvent(f *fold) Event {

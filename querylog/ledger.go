@@ -2,27 +2,28 @@ package querylog
 
 // Kinds of events that the log itself records. Others come from Log.Report.
 const (
-	KindStart     = "start"     // a server began to keep the log
-	KindStop      = "stop"      // it ended in an orderly way
-	KindCrash     = "crash"     // it had ended without notice: nothing was recorded between Since and Until
-	KindFailure   = "failure"   // something cannot be written; lookups are counted in memory meanwhile
-	KindRecovered = "recovered" // it can be again
-	KindLost      = "lost"      // lookups are missing, and how many
-	KindFolded    = "folded"    // lookups are counted without their names
-	KindStore     = "store"     // a damaged store was set aside
-	KindClock     = "clock"     // the clock jumped between Since and Until, or is not trusted
-	KindRetention = "retention" // rows were deleted
-	KindMigration = "migration" // the store of an earlier version is copied, and when it is done
-	KindRestored  = "restored"  // the log is a copy made at Since; what came between then and Until is not in it
-	KindSuspended = "suspended" // the process did not run between Since and Until
-	KindAttempts  = "attempts"  // how attempts are counted changed; or lookups between Since and Until were each counted as one
+	KindStart     = "start"            // a server began to keep the log
+	KindStop      = "stop"             // it ended in an orderly way
+	KindCrash     = "crash"            // it had ended without notice: nothing was recorded between Since and Until
+	KindFailure   = "failure"          // something cannot be written; lookups are counted in memory meanwhile
+	KindRecovered = "recovered"        // it can be again
+	KindLost      = "lost"             // lookups are missing, and how many
+	KindFolded    = "folded"           // lookups are counted without their names
+	KindStore     = "store"            // a damaged store was set aside
+	KindClock     = "clock"            // the clock jumped between Since and Until, or is not trusted
+	KindRetention = "retention"        // rows were deleted
+	KindMigration = "migration"        // the store of an earlier version is copied, and when it is done
+	KindRestored  = "restored"         // the log is a copy made at Since; what came between then and Until is not in it
+	KindSuspended = "suspended"        // the process did not run between Since and Until
+	KindForgotten = "device-forgotten" // what was recorded of a device was deleted at a person's wish
+	KindAttempts  = "attempts"         // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
 
 // Kinds are all kinds of events that there are, in the order in which
 // docs/querylog.md explains them.
 var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
-	KindRetention, KindMigration, KindRestored, KindAttempts,
+	KindRetention, KindForgotten, KindMigration, KindRestored, KindAttempts,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",

@@ -22,6 +22,8 @@ type Log struct {
 	much    chan struct{}      // there is a lot
 	opened  time.Time          // on the wall clock
 	flushes chan chan struct{} // who waits until all so far is in the journal
+	ends    chan chan struct{} // who waits until all so far is in a closed window
+	storer  *storer
 	stop    chan struct{}
 	stopped chan struct{}
 	err     error // of closing; set before stopped is closed
@@ -39,6 +41,7 @@ type Log struct {
 	unwritten  pending // what the lock's file says until the events that say so are written
 	stats      Stats
 	failures   map[string]string // by what fails
+	forgotten  map[uint64]bool   // bindings with which nothing is recorded any more; nil for none
 	kept       []devices.Binding // as found in the store
 	nextID     uint64
 	keptErr    error
@@ -96,11 +99,12 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		o: o, limit: o.MaxMemory, opened: o.Now(), fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
 		failures: make(map[string]string),
 		some:     make(chan struct{}, 1), much: make(chan struct{}, 1),
-		flushes: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
+		flushes: make(chan chan struct{}), ends: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	clock, q := newClockGuard(o.Now), newWindowQueue(cmp.Or(o.perRow, perRowFirst))
 	clock.synced = synced
 	s := newStorer(l, q, clock)
+	l.storer = s
 	j := &journaler{l: l, q: q, clock: clock, store: s, attempts: newAttemptCounter(o.AttemptGap.Milliseconds(), cmp.Or(o.attemptMemory, o.MaxMemory/4))}
 	if err := j.open(); err != nil {
 		return nil, err
@@ -143,6 +147,10 @@ func (l *Log) Append(recs []Record) {
 
 func (l *Log) addLocked(r *Record) {
 	if r.Binding != nil && r.Binding.NoLog {
+		l.stats.OptedOut++
+		return
+	}
+	if l.forgotten != nil && r.Binding != nil && l.forgotten[r.Binding.ID] {
 		l.stats.OptedOut++
 		return
 	}

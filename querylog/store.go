@@ -543,7 +543,7 @@ func isCorrupt(err error) bool {
 // setAside gives a damaged file a name that says so and since when, together
 // with the files that belong to it.
 func setAside(path string, now time.Time, with ...string) (to string, err error) {
-	to = path + ".corrupt-" + now.UTC().Format("20060102T150405.000Z")
+	to = path + asideMark + now.UTC().Format("20060102T150405.000Z")
 	err = os.Rename(path, to)
 	for _, suffix := range with {
 		if e := os.Rename(path+suffix, to+suffix); e != nil && !os.IsNotExist(e) {
@@ -552,6 +552,9 @@ func setAside(path string, now time.Time, with ...string) (to string, err error)
 	}
 	return to, err
 }
+
+// asideMark is in the names of files that are set aside.
+const asideMark = ".corrupt-"
 
 // joinClose closes f and joins its error to err.
 func joinClose(err error, f *os.File) error { return errors.Join(err, f.Close()) }

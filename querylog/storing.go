@@ -55,6 +55,7 @@ type storer struct {
 	uncheckpointed bool
 	migrateAt      time.Time // when the next step of a migration is due
 	retention      retentionRun
+	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
 }
 
 // A doneFile is the journal of a window that was stored at a time. It is kept
@@ -106,6 +107,9 @@ func (s *storer) wait() time.Duration {
 	if s.store == nil || s.failing {
 		return max(retryEvery-time.Since(s.lastTry), time.Millisecond)
 	}
+	if s.forgetting.Load() != nil {
+		return forgetRetry
+	}
 	if s.store.old != nil {
 		return min(max(time.Until(s.migrateAt), time.Millisecond), heartbeatEvery)
 	}
@@ -124,6 +128,13 @@ func (s *storer) step() (more bool) {
 	}
 	s.checkIdentity()
 	if s.storeWindows() != nil || s.store == nil {
+		return false
+	}
+	if s.forget() {
+		s.limitWAL()
+		return true
+	}
+	if s.store == nil {
 		return false
 	}
 	more = s.retain()

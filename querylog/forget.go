@@ -1,0 +1,421 @@
+package querylog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Forgetting a device deletes what the log has of it: its rows with the names that
+// nobody else asked for, its totals and bindings, and its identity in the ledger's
+// lines. What holds copies goes as well: the journals of stored windows, the store's
+// write-ahead log, and damaged files that were set aside. All else goes on meanwhile:
+// windows that are to be stored come first. A step that is cut short is done again when
+// Forget is called again with the same.
+
+// A Forgetting says what is to be forgotten.
+type Forgetting struct {
+	Devices  []DeviceSpan
+	Words    []string // identities, MACs, addresses and names that no line of the ledger is to have any more
+	Bindings []uint64 // in force until now: lookups that still come with one of them are not recorded
+}
+
+// Forgotten says what was deleted.
+type Forgotten struct {
+	Rows, Lookups, Bindings, Hours int64
+	Lines                          int64    // of the ledger, now without the device
+	Files                          []string // set aside, in which it was
+}
+
+var errClosed = errors.New("the query log is closed")
+
+// errForgetting means that it cannot be forgotten now.
+var errForgetting = errors.New("a device is being forgotten: wait until that is done")
+
+// Forget deletes, and returns when all is done. Where ctx ends before, it goes on.
+func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return Forgotten{}, errClosed
+	}
+	dropped := make(map[uint64]bool, len(l.forgotten)+len(f.Bindings))
+	for id := range l.forgotten {
+		dropped[id] = true
+	}
+	for _, id := range f.Bindings {
+		dropped[id] = true
+	}
+	l.forgotten = dropped
+	l.mu.Unlock()
+	if err := l.endWindow(ctx); err != nil {
+		return Forgotten{}, err
+	}
+	r := &forgetRun{Forgetting: f, ended: make(chan struct{}), periods: map[string]map[int64]bool{}}
+	r.steps = append(r.steps, (*forgetRun).findBindings)
+	for _, table := range rowTables {
+		r.periods[table] = map[int64]bool{}
+		r.steps = append(r.steps, r.deleteRows(table), r.deleteNames(table))
+	}
+	r.steps = append(r.steps, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
+	if !l.storer.forgetting.CompareAndSwap(nil, r) {
+		return Forgotten{}, errForgetting
+	}
+	wake(l.storer.q.more)
+	select {
+	case <-r.ended:
+		return r.result, nil
+	case <-ctx.Done():
+		return r.result, fmt.Errorf("forgetting goes on: %w", ctx.Err())
+	case <-l.stopped:
+		return r.result, errors.New("the server stopped: forgetting goes on when it starts again")
+	}
+}
+
+// endWindow returns when the open window, with all that was appended so far, is closed.
+func (l *Log) endWindow(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case l.ends <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return errClosed
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopped:
+		return errClosed
+	}
+}
+
+// A forgetRun is a Forgetting under way. It is the store goroutine's; what it has
+// counted is the caller's once ended is closed.
+type forgetRun struct {
+	Forgetting
+	steps   []func(*forgetRun, *storer) (done bool, err error)
+	batch   int64
+	where   string // the condition on a row
+	args    []any
+	own     []int64 // bindings that are the forgotten devices' alone
+	after   int64   // the last row looked at
+	periods map[string]map[int64]bool
+	retry   time.Time // when to try again what others hold
+	result  Forgotten
+	ended   chan struct{}
+}
+
+const (
+	forgetPage  = 5_000                  // rows looked at in a step
+	forgetRetry = 100 * time.Millisecond // between two tries to empty files that others read
+)
+
+// forget does one step of what is to be forgotten, and reports whether more is due at
+// once.
+func (s *storer) forget() (more bool) {
+	r := s.forgetting.Load()
+	if r == nil || time.Now().Before(r.retry) {
+		return false
+	}
+	if s.store.old != nil {
+		r.retry = time.Now().Add(forgetRetry) // until all of it is copied
+		return false
+	}
+	done, err := r.steps[0](r, s)
+	if isCorrupt(err) {
+		if err = s.replaceStore(err); err == nil {
+			return true
+		}
+	}
+	if err != nil {
+		s.failed(err)
+		return false
+	}
+	if s.failing {
+		s.succeeded()
+	}
+	if done {
+		r.steps = r.steps[1:]
+	}
+	if len(r.steps) == 0 {
+		s.l.addEvent(Event{Kind: KindForgotten, Detail: fmt.Sprintf("a device was forgotten: %d lookups in %d rows, %d bindings and %d hourly totals of it were deleted",
+			r.result.Lookups, r.result.Rows, r.result.Bindings, r.result.Hours)})
+		s.forgetting.Store(nil)
+		close(r.ended)
+	}
+	return len(r.steps) > 0 && !time.Now().Before(r.retry)
+}
+
+// findBindings finds out by which numbers rows are of the devices.
+func (r *forgetRun) findBindings(s *storer) (bool, error) {
+	r.where, r.args, r.own = "", nil, nil
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		var ids []string
+		err := s.store.texts(`SELECT id, since, until FROM binding WHERE device = ?`, func(stmt *sqlite3.Stmt) {
+			id, since, until := stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
+			ids = append(ids, strconv.FormatInt(id, 10))
+			began := d.From.IsZero() || since >= d.From.UnixMilli()
+			ended := d.Until.IsZero() || until != 0 && until <= d.Until.UnixMilli()
+			if began && ended {
+				r.own = append(r.own, id)
+			}
+		}, d.Device)
+		if err != nil {
+			return false, err
+		}
+		one := `binding IN (` + strings.Join(ids, `,`) + `)`
+		if addr, ok := strings.CutPrefix(d.Device, "addr:"); ok {
+			one += ` OR binding = 0 AND client = ?`
+			r.args = append(r.args, addr)
+		}
+		one = `(` + one + `)`
+		if !d.From.IsZero() {
+			one += ` AND first >= ` + strconv.FormatInt(d.From.UnixMilli(), 10)
+		}
+		if !d.Until.IsZero() {
+			one += ` AND first < ` + strconv.FormatInt(d.Until.UnixMilli(), 10)
+		}
+		if r.where != "" {
+			r.where += ` OR `
+		}
+		r.where += `(` + one + `)`
+	}
+	return true, nil
+}
+
+// deleteRows looks at the next rows of a table, and deletes those of the devices.
+func (r *forgetRun) deleteRows(table string) func(*forgetRun, *storer) (bool, error) {
+	return func(_ *forgetRun, s *storer) (done bool, err error) {
+		if r.where == "" {
+			return true, nil
+		}
+		end, err := s.store.number(fmt.Sprintf(`SELECT coalesce(max(id), 0) FROM (SELECT id FROM %s WHERE id > ? ORDER BY id LIMIT %d)`, table, forgetPage), r.after)
+		if err != nil || end == 0 {
+			r.after = 0
+			return err == nil, err
+		}
+		condition := fmt.Sprintf(` FROM %s WHERE id > %d AND id <= %d AND (%s)`, table, r.after, end, r.where)
+		var rows, lookups int64
+		periods := map[int64]bool{}
+		err = s.store.transact(func() error {
+			err := s.store.texts(`SELECT id, count`+condition, func(stmt *sqlite3.Stmt) {
+				rows++
+				lookups += stmt.ColumnInt64(1)
+				periods[stmt.ColumnInt64(0)>>periodRows] = true
+			}, r.args...)
+			if err != nil || rows == 0 {
+				return err
+			}
+			return s.store.texts(`DELETE`+condition, nil, r.args...)
+		})
+		if err != nil {
+			return false, err
+		}
+		r.result.Rows += rows
+		r.result.Lookups += lookups
+		for p := range periods {
+			r.periods[table][p] = true
+		}
+		r.after = end
+		return false, nil
+	}
+}
+
+// deleteNames deletes the names that the rows of a table had and no other has.
+func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, error) {
+	return func(_ *forgetRun, s *storer) (bool, error) {
+		for p := range r.periods[table] {
+			s.store.forgetNames() // they might be among those that are deleted
+			err := s.store.transact(func() error {
+				return s.store.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id BETWEEN %[2]d AND %[3]d AND id & %[4]d NOT IN (
+					SELECT name FROM %[1]s WHERE id BETWEEN %[5]d AND %[6]d AND name IS NOT NULL UNION
+					SELECT alias FROM %[1]s WHERE id BETWEEN %[5]d AND %[6]d AND alias IS NOT NULL)`,
+					table, p<<nameBits, p<<nameBits|(1<<nameBits-1), 1<<nameBits-1, p<<periodRows, p<<periodRows|(1<<periodRows-1)))
+			})
+			if err != nil {
+				return false, err
+			}
+			delete(r.periods[table], p)
+			return len(r.periods[table]) == 0, nil
+		}
+		return true, nil
+	}
+}
+
+// deleteOthers deletes the devices' totals and bindings.
+func (r *forgetRun) deleteOthers(s *storer) (bool, error) {
+	var hours, bindings int64
+	err := s.store.transact(func() error {
+		for i := range r.Devices {
+			d := &r.Devices[i]
+			sql, args := `DELETE FROM hour WHERE device = ?`, []any{d.Device}
+			if !d.From.IsZero() {
+				sql, args = sql+` AND hour >= ?`, append(args, d.From.UnixMilli())
+			}
+			if !d.Until.IsZero() {
+				sql, args = sql+` AND hour < ?`, append(args, d.Until.UnixMilli())
+			}
+			if err := s.store.texts(sql, nil, args...); err != nil {
+				return err
+			}
+			hours += s.store.conn.Changes()
+		}
+		for _, id := range r.own {
+			if err := s.store.exec(`DELETE FROM binding WHERE id = ?`, id); err != nil {
+				return err
+			}
+			bindings += s.store.conn.Changes()
+		}
+		s.store.bound = map[uint64]bool{} // a row that needs one brings it along
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	r.result.Hours += hours
+	r.result.Bindings += bindings
+	return true, nil
+}
+
+// forgottenWord stands in lines of the ledger where a device was.
+const forgottenWord = "(forgotten)"
+
+// cleanLedger takes the devices out of the ledger's lines.
+func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
+	type line struct {
+		id              int64
+		subject, detail string
+	}
+	var lines []line
+	err := s.store.texts(`SELECT id, subject, detail FROM ledger`, func(stmt *sqlite3.Stmt) {
+		l := line{stmt.ColumnInt64(0), stmt.ColumnText(1), stmt.ColumnText(2)}
+		subject, detail := withoutWords(l.subject, r.Words), withoutWords(l.detail, r.Words)
+		if subject != l.subject || detail != l.detail {
+			lines = append(lines, line{l.id, subject, detail})
+		}
+	})
+	if err != nil {
+		return false, err
+	}
+	err = s.store.transact(func() error {
+		for _, l := range lines {
+			if err := s.store.texts(`UPDATE ledger SET subject = ?, detail = ? WHERE id = ?`, nil, l.subject, l.detail, l.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		r.result.Lines += int64(len(lines))
+	}
+	return err == nil, err
+}
+
+// withoutWords returns a text in which no word stands any more.
+func withoutWords(text string, words []string) string {
+	for _, w := range words {
+		for from := 0; w != ""; {
+			i := strings.Index(text[from:], w)
+			if i < 0 {
+				break
+			}
+			i += from
+			if end := i + len(w); partOfWord(text, i, end) {
+				from = end
+			} else {
+				text = text[:i] + forgottenWord + text[end:]
+				from = i + len(forgottenWord)
+			}
+		}
+	}
+	return text
+}
+
+// partOfWord reports whether text[begin:end] is a part of a longer word, as 10.0.0.1 is
+// of 10.0.0.12 and of 110.0.0.1.
+func partOfWord(text string, begin, end int) bool {
+	in := func(i int) bool {
+		return i >= 0 && i < len(text) && (text[i] >= '0' && text[i] <= '9' || text[i] >= 'a' && text[i] <= 'z' || text[i] >= 'A' && text[i] <= 'Z' || text[i] >= 0x80)
+	}
+	return in(begin-1) || in(end)
+}
+
+// emptyFiles moves the write-ahead log to the main file and cuts it, and deletes the
+// journals of stored windows. Where somebody reads, it is tried again.
+func (r *forgetRun) emptyFiles(s *storer) (bool, error) {
+	if s.checkpointNow() {
+		s.sweep()
+		if info, err := os.Stat(s.store.path + "-wal"); (err != nil || info.Size() == 0) && len(s.done) == 0 {
+			return true, nil
+		}
+	}
+	r.retry = time.Now().Add(forgetRetry)
+	return false, nil
+}
+
+// removeAside removes damaged files that were set aside and in which the devices are:
+// nothing can be taken out of them.
+func (r *forgetRun) removeAside(s *storer) (bool, error) {
+	for _, dir := range []string{s.l.o.Dir, filepath.Join(s.l.o.Dir, journalDir)} {
+		aside, _ := filepath.Glob(filepath.Join(dir, "*"+asideMark+"*"))
+		for _, path := range aside {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return false, err
+			}
+			has := slices.ContainsFunc(r.Words, func(w string) bool { return isTelling(w) && strings.Contains(string(text), w) })
+			if !has {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return false, err
+			}
+			r.result.Files = append(r.result.Files, filepath.Base(path))
+		}
+	}
+	return true, nil
+}
+
+// isTelling reports whether a word that stands somewhere in a file is that of the device:
+// an address, a MAC or an identity, and no short name.
+func isTelling(word string) bool {
+	_, err := netip.ParseAddr(word)
+	return err == nil || strings.Count(word, ":") > 0 || len(word) >= 8
+}
+
+// texts runs a statement with texts and numbers as its arguments, and calls each, where
+// it is not nil, with every row.
+func (s *store) texts(sql string, each func(*sqlite3.Stmt), args ...any) error {
+	stmt, _, err := s.conn.Prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			stmt.BindText(i+1, a)
+		case int64:
+			stmt.BindInt64(i+1, a)
+		}
+	}
+	for stmt.Step() {
+		if each != nil {
+			each(stmt)
+		}
+	}
+	return stmt.Err()
+}

@@ -1,0 +1,136 @@
+package querylog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telltale/devices"
+)
+
+// written returns rows as they were written, a text each.
+func written(rows []Row) (all []string) {
+	for _, r := range rows {
+		r.Open, r.Store = false, "" // which its window's end sets
+		text, _ := json.Marshal(r)
+		all = append(all, string(text))
+	}
+	return all
+}
+
+func TestAForgottenDeviceIsInNoFile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		p := policy(t, testList)
+		gone, stays := phone(6), phone(7)
+		stays.Device, stays.MAC, stays.Name, stays.Addr = "mac:02:00:00:00:00:02", "02:00:00:00:00:02", "tablet-of-ben", netip.MustParseAddr("192.168.1.24")
+		gone.Name = "phone-of-anna"
+		ask := func(b *devices.Binding, names ...string) {
+			for _, n := range names {
+				l.Append([]Record{lookup(t, p, time.Now(), b, n)})
+			}
+		}
+		for i := range 20 {
+			ask(gone, "tracker.example", "both.example", fmt.Sprintf("only%d.example", i))
+			ask(stays, "tracker.example", "both.example", fmt.Sprintf("stays%d.example", i))
+			l.KeepBinding(*gone)
+			l.Report("mac-shared", gone.MAC, "it answers for "+gone.Addr.String()+", said "+gone.Name)
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(DefaultUnlisted + 2*time.Hour) // there are hourly totals
+		ask(gone, "late.example")
+		ask(stays, "late.example")
+		aside := filepath.Join(dir, "lookups.db"+asideMark+"20260101T000000.000Z")
+		other := filepath.Join(dir, "lookups.db"+asideMark+"20260102T000000.000Z")
+		for path, text := range map[string]string{aside: "x" + gone.MAC, other: "x" + stays.MAC} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Flush()
+		want := slices.DeleteFunc(rows(t, dir, Filter{}), func(r Row) bool { return r.Device == gone.Device })
+		r, _ := OpenReader(dir)
+		hours, err := r.Hours(context.Background(), time.Time{}, time.Time{})
+		if err != nil || !slices.ContainsFunc(hours, func(h Hour) bool { return h.Device == gone.Device }) {
+			t.Fatalf("no totals to forget: %v, %v", hours, err)
+		}
+		words := []string{gone.Device, gone.MAC, gone.Addr.String(), gone.Name}
+		got, err := l.Forget(context.Background(), Forgetting{Devices: []DeviceSpan{{Device: gone.Device}}, Words: words, Bindings: []uint64{gone.ID}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Rows != 21 || got.Lookups != 21 || got.Bindings != 1 || got.Hours == 0 || got.Lines == 0 || !slices.Equal(got.Files, []string{filepath.Base(aside)}) {
+			t.Errorf("forgot %+v", got)
+		}
+		ask(gone, "toolate.example") // a query that was under way
+		ask(stays, "after.example")
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		for _, w := range append(words, "only7.example", "toolate.example") {
+			if inFiles(t, dir, w) {
+				t.Errorf("%q is still in a file", w)
+			}
+		}
+		for _, w := range []string{stays.MAC, stays.Device, "after.example", forgottenWord} {
+			if !inFiles(t, dir, w) {
+				t.Errorf("%q is in no file any more", w)
+			}
+		}
+		now := slices.DeleteFunc(rows(t, dir, Filter{}), func(r Row) bool { return r.Name == "after.example" })
+		if !slices.Equal(written(now), written(want)) {
+			t.Errorf("rows of others changed: got %d, want %d", len(now), len(want))
+		}
+		if after, _ := r.Hours(context.Background(), time.Time{}, time.Time{}); len(after) == 0 || slices.ContainsFunc(after, func(h Hour) bool { return h.Device == gone.Device }) {
+			t.Errorf("totals are %v", after)
+		}
+		closeLog(t, l)
+	})
+}
+
+// TestForgettingASpanLeavesTheRest compares with the rows that are not in the span.
+func TestForgettingASpanLeavesTheRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, start, l := some(t)
+		defer l.Close()
+		if _, err := l.Forget(context.Background(), Forgetting{Devices: []DeviceSpan{{Device: "nobody"}}}); err != nil { // all rows are stored then
+			t.Fatal(err)
+		}
+		for _, spans := range [][]DeviceSpan{
+			{{Device: "device1", From: start.Add(30 * time.Second), Until: start.Add(60 * time.Second)}},
+			{{Device: "device2", From: start.Add(60 * time.Second)}, {Device: "addr:10.0.0.1", Until: start.Add(50 * time.Second)}},
+		} {
+			want := slices.DeleteFunc(rows(t, dir, Filter{}), func(r Row) bool { return AnyHas(spans, r.Device, r.Time.Time) })
+			if _, err := l.Forget(context.Background(), Forgetting{Devices: spans}); err != nil {
+				t.Fatal(err)
+			}
+			if got := rows(t, dir, Filter{}); !slices.Equal(written(got), written(want)) {
+				t.Errorf("%v: got %d rows, want %d", spans, len(got), len(want))
+			}
+		}
+	})
+}
+
+func TestWordsAreTakenOutWholeOnly(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.1 and 10.0.0.12, 110.0.0.1, (10.0.0.1)": "X and 10.0.0.12, 110.0.0.1, (X)",
+		"tv, tvguide, smart-tv":                         "X, tvguide, smart-X",
+		"":                                              "",
+		"tvtvtv tv":                                     "tvtvtv X",
+	} {
+		if got := strings.ReplaceAll(withoutWords(text, []string{"10.0.0.1", "tv", ""}), forgottenWord, "X"); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
