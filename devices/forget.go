@@ -54,6 +54,11 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 			l.overflow[i] = nil
 		}
 	}
+	for mac := range l.names {
+		if devices["mac:"+mac] {
+			delete(l.names, mac)
+		}
+	}
 	of := func(b Binding) bool { return devices[b.Device] }
 	l.past = slices.DeleteFunc(l.past, of)
 	l.pending = slices.DeleteFunc(l.pending, of)

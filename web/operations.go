@@ -184,6 +184,11 @@ func registerDevices(api huma.API, o *Options) {
 			c, err := o.UndoCorrection(r.Body.ID)
 			return &of[Correction]{c}, problem(err)
 		})
+	huma.Register(api, operation(http.MethodPost, "/devices/forget", "forget-device", "Delete all that was recorded of a device; it cannot be undone", http.StatusOK),
+		func(ctx context.Context, r *with[Forget]) (*of[Forgotten], error) {
+			f, err := o.Forget(ctx, r.Body)
+			return &of[Forgotten]{f}, problem(err)
+		})
 	explain := operation(http.MethodGet, "/explain", "explain", "What is decided for a name, and why", http.StatusOK)
 	explain.Errors = []int{http.StatusNotFound, http.StatusUnprocessableEntity}
 	huma.Register(api, explain, func(ctx context.Context, q *Question) (*of[Explanation], error) {

@@ -304,6 +304,23 @@ type NewCorrection struct {
 	Text   string    `json:"text,omitempty" doc:"Of note."`
 }
 
+// A Forget says which device to forget.
+type Forget struct {
+	Device string `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`
+}
+
+// Forgotten says what was deleted of a device.
+type Forgotten struct {
+	Name     string   `json:"name" doc:"What it was called."`
+	Rows     int64    `json:"rows"`
+	Lookups  int64    `json:"lookups" doc:"In those rows."`
+	Bindings int64    `json:"bindings"`
+	Hours    int64    `json:"hours" doc:"Hourly totals."`
+	Lines    int64    `json:"lines" doc:"Lines of the ledger that do not name it any more."`
+	Files    []string `json:"files,omitempty" doc:"Damaged files that had been set aside and were removed, as it was in them."`
+	Rules    []int    `json:"rules,omitempty" doc:"Lines of own.txt that still name it."`
+}
+
 // An Undo says which correction to take back.
 type Undo struct {
 	ID uint64 `json:"id,omitempty" doc:"Its number; without it, the last one that holds."`

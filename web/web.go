@@ -47,6 +47,7 @@ type Options struct {
 	Corrections    func() []Correction
 	Correct        func(NewCorrection) (Correction, error)
 	UndoCorrection func(id uint64) (Correction, error) // 0: the last
+	Forget         func(ctx context.Context, f Forget) (Forgotten, error)
 
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)

@@ -31,7 +31,7 @@ func (a *app) apiOptions() web.Options {
 		AddRule: a.addRule, RemoveRule: a.removeRule,
 		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, History: a.history,
-		Corrections: a.corrections, Correct: a.correct, UndoCorrection: a.undoCorrection,
+		Corrections: a.corrections, Correct: a.correct, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}

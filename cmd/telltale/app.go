@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,12 +58,16 @@ type app struct {
 	edition       atomic.Pointer[catalog.Edition] // in force
 	fetched       chan struct{}                   // of one: a list was fetched
 	work          sync.WaitGroup
+
+	background     context.Context // ends when the server is to stop
+	stopBackground context.CancelFunc
 }
 
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
 	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
+	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.refused.Store("")
 	a.cfg.Store(cfg)
 	a.allow.Store(&cfg.Access.Allow)
@@ -90,6 +96,14 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	leases, find := leaseFiles(cfg)
+	forgotten, err := readForgetting(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if forgotten != nil { // the rest is done once all runs
+		whole := forgotten.whole()
+		known = slices.DeleteFunc(known, func(b devices.Binding) bool { return whole[b.Device] })
+	}
 	ledger, err := devices.Open(devices.Options{
 		Leases: leases, FindLeases: find,
 		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
@@ -117,6 +131,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 
 // close closes the parts, the last one made first.
 func (a *app) close() error {
+	a.stopBackground()
 	var errs []error
 	if a.server != nil {
 		errs = append(errs, a.server.Close())

@@ -63,7 +63,7 @@ deletes.`,
 	})
 	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, address or notes contain this")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
-	c.AddCommand(cl.newDeviceName(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo())
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -262,6 +263,68 @@ func correctionText(c *web.Correction) string {
 		return "of a device that was forgotten"
 	}
 	return c.Kind
+}
+
+func (cl *cli) newDeviceForget() *cobra.Command {
+	sure := false
+	c := &cobra.Command{
+		Use:   "forget DEVICE",
+		Short: "Delete all that was recorded of a device; it cannot be undone",
+		Long: `Delete all that was recorded of a device: its rows and totals, its bindings, what
+people said of it, and its identity in the ledger. Afterwards its name, MAC and
+addresses are in no file of data.dir. It cannot be undone, so it asks first.
+
+A device that the settings name is taken out there first. One that goes on asking
+is recorded anew: log: false in the settings keeps a device out of the log.`,
+		Example: "  telltale devices forget \"Anna's phone\"",
+		Args:    oneArg("device"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			client := newClient(cfg)
+			var h web.History
+			if err := client.get(c.Context(), "/devices/history?device="+url.QueryEscape(args[0]), &h); err != nil {
+				return err
+			}
+			if !sure {
+				if err := cl.confirmForget(&h); err != nil {
+					return err
+				}
+			}
+			var f web.Forgotten
+			if err := client.do(c.Context(), http.MethodPost, "/devices/forget", web.Forget{Device: h.Device.Device}, &f); err != nil {
+				return err
+			}
+			fmt.Fprintf(cl.out, "%s is forgotten: %s in %s, %s and %s were deleted\n", printable(f.Name),
+				number(uint64(f.Lookups), "lookup"), number(uint64(f.Rows), "row"), number(uint64(f.Bindings), "binding"), number(uint64(f.Hours), "hourly total"))
+			for _, file := range f.Files {
+				fmt.Fprintf(cl.out, "removed %s, which had been set aside: it was in it\n", file)
+			}
+			for _, line := range f.Rules {
+				fmt.Fprintf(cl.err, "%s:%d is a rule for it, which is yours to remove\n", ownFile, line)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
+	return cl.completeDevices(c)
+}
+
+// confirmForget says what is deleted, and asks whether that is meant.
+func (cl *cli) confirmForget(h *web.History) error {
+	d := &h.Device
+	fmt.Fprintf(cl.err, "%s (%s), first seen %s, last seen %s: all that was recorded of it is deleted, for good.\n", printable(d.Name), printable(d.Device), when(d.First), when(d.Last))
+	if !isTerminalInput(cl.in) {
+		return errors.New("nothing is forgotten: --yes says that it is meant")
+	}
+	q := questioner{in: cl.in, out: cl.err}
+	sure, err := q.ask("Forget it?", false)
+	if err == nil && !sure {
+		err = errors.New("nothing is forgotten")
+	}
+	return err
 }
 
 // completeDevices offers devices for the first word of a command.

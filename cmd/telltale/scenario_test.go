@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +67,7 @@ import (
 //	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	keep rows / same rows          remember all rows of the log; they are the same still
+//	nowhere TEXT                   no file of the data directory has the text in it; somewhere TEXT: one has
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
@@ -522,6 +525,11 @@ func (s *scene) step(words []string) error {
 			return fmt.Errorf("rows changed from\n%s\nto\n%s", s.kept, rows)
 		}
 		s.kept = rows
+	case "nowhere", "somewhere":
+		text := strings.Join(args, " ")
+		if in := filesWith(s.t, filepath.Join(s.dir, "data"), text); (len(in) > 0) != (words[0] == "somewhere") {
+			return fmt.Errorf("%q is in %q", text, in)
+		}
 	case "end":
 		s.others[args[0]]()
 	case "mute", "unmute":
@@ -606,6 +614,28 @@ func (s *scene) rows() string {
 		fmt.Fprintf(&b, "%s\n", text)
 	}
 	return b.String()
+}
+
+// filesWith returns the files below a directory that have a text in them.
+func filesWith(t *testing.T, dir, text string) (found []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(text)) {
+			found = append(found, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a journal that was stored meanwhile
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return found
 }
 
 func edeOf(m *dns.Msg) (code, text string) {

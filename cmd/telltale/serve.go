@@ -121,6 +121,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.followDeviceNames(ctx) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
+	tasks.Go(func() { a.resumeForgetting(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}
@@ -135,6 +136,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	settle(cl.env)
 	<-ctx.Done()
 	stop()
+	a.stopBackground()
 	if control != nil {
 		control.close()
 	}
