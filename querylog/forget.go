@@ -66,7 +66,7 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 		r.periods[table] = map[int64]bool{}
 		r.steps = append(r.steps, r.deleteRows(table), r.deleteNames(table))
 	}
-	r.steps = append(r.steps, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
+	r.steps = append(r.steps, (*forgetRun).deleteTotals, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
 	if !l.storer.forgetting.CompareAndSwap(nil, r) {
 		return Forgotten{}, errForgetting
 	}
@@ -253,6 +253,21 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 		}
 		return true, nil
 	}
+}
+
+// deleteTotals deletes some of the totals of devices that are forgotten for all times:
+// those of a span are of the device as it was written, whichever half is meant.
+func (r *forgetRun) deleteTotals(s *storer) (bool, error) {
+	var whole []string
+	for i := range r.Devices {
+		if d := &r.Devices[i]; d.From.IsZero() && d.Until.IsZero() {
+			whole = append(whole, d.Device)
+		}
+	}
+	if len(whole) == 0 {
+		return true, nil
+	}
+	return s.store.forgetTotals(whole, forgetPage)
 }
 
 // deleteOthers deletes the devices' totals and bindings.
