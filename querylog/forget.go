@@ -66,7 +66,10 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 		r.periods[table] = map[int64]bool{}
 		r.steps = append(r.steps, r.deleteRows(table), r.deleteNames(table))
 	}
-	r.steps = append(r.steps, (*forgetRun).deleteTotals, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
+	for i := range f.Devices {
+		r.steps = append(r.steps, r.deleteTotals(&f.Devices[i]))
+	}
+	r.steps = append(r.steps, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
 	if !l.storer.forgetting.CompareAndSwap(nil, r) {
 		return Forgotten{}, errForgetting
 	}
@@ -255,22 +258,17 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 	}
 }
 
-// deleteTotals deletes some of the totals of devices that are forgotten for all times:
-// those of a span are of the device as it was written, whichever half is meant.
-func (r *forgetRun) deleteTotals(s *storer) (bool, error) {
-	var whole []string
-	for i := range r.Devices {
-		if d := &r.Devices[i]; d.From.IsZero() && d.Until.IsZero() {
-			whole = append(whole, d.Device)
-		}
+// deleteTotals deletes the next hourly totals of a device.
+func (r *forgetRun) deleteTotals(d *DeviceSpan) func(*forgetRun, *storer) (bool, error) {
+	return func(_ *forgetRun, s *storer) (bool, error) {
+		n, done, err := s.store.forgetTotals(d, forgetPage)
+		r.result.Hours += n
+		return done, err
 	}
-	if len(whole) == 0 {
-		return true, nil
-	}
-	return s.store.forgetTotals(whole, forgetPage)
 }
 
-// deleteOthers deletes the devices' totals and bindings.
+// deleteOthers deletes what the devices have of the hours of unlisted rows, and their
+// bindings.
 func (r *forgetRun) deleteOthers(s *storer) (bool, error) {
 	var hours, bindings int64
 	err := s.store.transact(func() error {

@@ -226,43 +226,36 @@ var totalStatements = map[string]string{
 	"total_name": `INSERT OR IGNORE INTO total_name VALUES (?,?)`,
 }
 
-// forgetTotals deletes up to so many of the totals of devices, and all that is kept
-// of them beside totals once none is left. done is false where there are more.
-func (s *store) forgetTotals(devices []string, most int) (done bool, err error) {
-	marks, args := strings.Repeat(",?", len(devices))[1:], devices
-	keys := `(SELECT id FROM total_key WHERE device IN (` + marks + `))`
+// forgetTotals deletes up to so many of the totals of a device, those of hours that
+// begin in its span, and all that is kept of it beside totals once none is left. done is
+// false where there are more.
+func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err error) {
+	low, end := int64(0), int64(1)<<(63-totalKeyBits)-1
+	hour := func(at time.Time) int64 { return (at.UnixMilli() + hourMilli - 1) / hourMilli }
+	if !d.From.IsZero() {
+		low = hour(d.From)
+	}
+	if !d.Until.IsZero() {
+		end = hour(d.Until)
+	}
+	keys := fmt.Sprintf(`& %d IN (SELECT id FROM total_key WHERE device = ?3)`, totalKeyMask)
+	args := []any{totalID(low, 0), totalID(end, 0), d.Device}
 	err = s.transact(func() error {
-		for _, sql := range []string{
-			fmt.Sprintf(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id & %d IN %s LIMIT %d)`, totalKeyMask, keys, most),
-			fmt.Sprintf(`DELETE FROM total_name WHERE total & %d IN %s`, totalKeyMask, keys),
-			fmt.Sprintf(`DELETE FROM total_key WHERE id IN %s`, keys),
-		} {
-			if err := s.execTexts(sql, args); err != nil {
-				return err
-			}
-			if !done {
-				if s.conn.Changes() >= int64(most) {
-					return nil
-				}
-				done = true
-			}
-		}
 		s.totals.forget()
+		err := s.texts(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 AND id `+keys+` LIMIT ?4)`, nil, append(args, most)...)
+		n = s.conn.Changes()
+		if done = n < most; err != nil || !done {
+			return err
+		}
+		if err := s.texts(`DELETE FROM total_name WHERE total >= ?1 AND total < ?2 AND total `+keys, nil, args...); err != nil {
+			return err
+		}
+		if d.From.IsZero() && d.Until.IsZero() {
+			return s.texts(`DELETE FROM total_key WHERE device = ?`, nil, d.Device)
+		}
 		return nil
 	})
-	return done && err == nil, err
-}
-
-func (s *store) execTexts(sql string, args []string) error {
-	stmt, _, err := s.conn.Prepare(sql)
-	if err != nil {
-		return err
-	}
-	defer stmt.Close()
-	for i, a := range args {
-		stmt.BindText(i+1, a)
-	}
-	return stmt.Exec()
+	return n, done && err == nil, err
 }
 
 // deleteTotals returns the step of retention that deletes totals of hours before a

@@ -243,7 +243,7 @@ func TestForgottenTotals(t *testing.T) {
 		s := openForTest(t, dir)
 		for done, n := false, 0; !done; n++ {
 			var err error
-			if done, err = s.forgetTotals([]string{"mac:02:00:00:00:00:01"}, 2); err != nil || n > 5 {
+			if _, done, err = s.forgetTotals(&DeviceSpan{Device: "mac:02:00:00:00:00:01"}, 2); err != nil || n > 5 {
 				t.Fatal(err)
 			}
 		}
@@ -252,6 +252,14 @@ func TestForgottenTotals(t *testing.T) {
 		}
 		if n, _ := s.number(`SELECT count(*) FROM total_name`); n > 3 {
 			t.Errorf("got %d names, want those of the TV", n)
+		}
+		tv := totals(t, dir, TotalsFilter{})
+		span := &DeviceSpan{Device: "tv", From: tv[0].Hour.Add(time.Minute), Until: tv[2].Hour.Time}
+		if n, done, err := s.forgetTotals(span, 10); n != 1 || !done || err != nil {
+			t.Errorf("forgot %d totals of a span, %v, %v", n, done, err)
+		}
+		if got := totals(t, dir, TotalsFilter{}); len(got) != 2 || got[0] != tv[0] || got[1] != tv[2] {
+			t.Errorf("got %+v, want the first and the last hour of the TV", got)
 		}
 	})
 }
