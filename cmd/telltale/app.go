@@ -89,18 +89,15 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	}
 	a.tellEditionFailed(editionErr)
 	if a.corrected, err = corrections.Open(correctionsPath(cfg), time.Now); err != nil {
-		return nil, err
+		a.logger.Error("what people corrected of devices is not in force until this is put right", "error", err)
 	}
 	known, next, err := a.log.Bindings()
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
 	leases, find := leaseFiles(cfg)
-	forgotten, err := readForgetting(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if forgotten != nil { // the rest is done once all runs
+	forgotten, _ := readForgetting(cfg) // resumeForgetting says what is wrong
+	if forgotten != nil {               // the rest is done once all runs
 		whole := forgotten.whole()
 		known = slices.DeleteFunc(known, func(b devices.Binding) bool { return whole[b.Device] })
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"telltale/resolver/dnstest"
 )
 
 // A place for data that cannot be used costs the log, never the answers: names
@@ -30,6 +33,25 @@ func TestDNSGoesOnWithoutADataDirectory(t *testing.T) {
 		if got := p.errs.String(); !strings.Contains(got, part) {
 			t.Errorf("got %q, want %q in it", got, part)
 		}
+	}
+}
+
+// What a damaged file says of devices is not in force, and all else is.
+func TestDNSGoesOnWithDamagedCorrections(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"corrections.jsonl", forgettingFile} {
+		writeFile(t, filepath.Join(dir, "data", name), "{")
+	}
+	os.Chmod(filepath.Join(dir, "data"), 0o700)
+	writeFile(t, filepath.Join(dir, "lists", "ads.txt"), "tracker.example\n")
+	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")
+	p.wantBlocked("tracker.example.")
+	for _, part := range []string{"corrections.jsonl:1", "until this is put right", "a device is not wholly forgotten"} {
+		dnstest.WaitFor(t, func() bool { return strings.Contains(p.errs.String(), part) }, func() string { return fmt.Sprintf("got %q, want %q in it", p.errs.String(), part) })
+	}
+	p.stop()
+	if text, _ := os.ReadFile(filepath.Join(dir, "data", "corrections.jsonl")); string(text) != "{" {
+		t.Errorf("the file has become %q", text)
 	}
 }
 

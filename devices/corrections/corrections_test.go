@@ -196,3 +196,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A damaged file is not written over. What it has is in force once it is put right.
+func TestADamagedFileIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "corrections.jsonl")
+	f, err := Open(path, func() time.Time { return noon })
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, f, Correction{Kind: Name, Device: "mac:a", Name: "Anna's phone"})
+	good, _ := os.ReadFile(path)
+	bad := string(good) + "{\n"
+	os.WriteFile(path, []byte(bad), 0o600)
+	f, err = Open(path, func() time.Time { return noon })
+	if err == nil || !strings.Contains(err.Error(), path+":2:") {
+		t.Errorf("opened with %v", err)
+	}
+	if _, err := f.Add(Correction{Kind: Ignore, Device: "mac:b"}); err == nil || len(f.All()) != 0 {
+		t.Errorf("added to a damaged file: %v, %v", f.All(), err)
+	}
+	if err := f.Forget(map[string]bool{"mac:a": true}); err == nil {
+		t.Error("a device was forgotten in a damaged file")
+	}
+	if text, _ := os.ReadFile(path); string(text) != bad {
+		t.Errorf("the file has become %q", text)
+	}
+	os.WriteFile(path, good, 0o600)
+	if add(t, f, Correction{Kind: Ignore, Device: "mac:b"}); len(f.All()) != 2 {
+		t.Errorf("got %v", f.All())
+	}
+}

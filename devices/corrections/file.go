@@ -22,17 +22,28 @@ type File struct {
 	path string
 	now  func() time.Time
 
-	mu  sync.Mutex
-	all []Correction
+	mu      sync.Mutex
+	all     []Correction
+	damaged error // why the file cannot be read; nothing is written over it
 }
 
-// Open opens the file, which may not be there yet.
+// Open opens the file, which may not be there yet. The error says why it cannot be
+// read: then there are no corrections, and none is made, until it can be.
 func Open(path string, now func() time.Time) (*File, error) {
-	all, err := Read(path)
-	if err != nil {
-		return nil, err
+	f := &File{path: path, now: now}
+	f.readLocked() // nobody else has it yet
+	return f, f.damaged
+}
+
+// readLocked reads the file.
+func (f *File) readLocked() { f.all, f.damaged = Read(f.path) }
+
+// retryLocked reads a damaged file again, which may have been put right.
+func (f *File) retryLocked() error {
+	if f.damaged != nil {
+		f.readLocked()
 	}
-	return &File{path: path, now: now, all: all}, nil
+	return f.damaged
 }
 
 // Read returns the corrections of a file; none where it is not there.
@@ -71,6 +82,7 @@ func parse(path string, text []byte) (all []Correction, err error) {
 func (f *File) All() []Correction {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.retryLocked()
 	return slices.Clone(f.all)
 }
 
@@ -81,6 +93,9 @@ func (f *File) Add(c Correction) (Correction, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.retryLocked(); err != nil {
+		return c, err
+	}
 	if len(f.all) >= maxCorrections {
 		return c, fmt.Errorf("%s has %d corrections, which is as many as are kept", f.path, len(f.all))
 	}
@@ -114,6 +129,9 @@ func (f *File) Undo(id uint64) (undone Correction, err error) {
 func (f *File) Forget(identities map[string]bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.retryLocked(); err != nil {
+		return err
+	}
 	kept, changed := slices.Clone(f.all), false
 	for i := range kept {
 		if c := &kept[i]; c.Mentions(identities) {
