@@ -87,7 +87,7 @@ func remarks(d *web.Device) string {
 		}
 	}
 	for _, b := range d.Bindings {
-		if b.Until.IsZero() && devices.IsMadeUp(b.MAC) {
+		if b.Until.IsZero() && d.Device != thisHost && devices.IsMadeUp(b.MAC) {
 			add("made-up MAC")
 		}
 		if b.Lease == nil {
