@@ -313,7 +313,9 @@ func (b *bootstrap) save() {
 	if b.file == "" {
 		return
 	}
+	b.client.mu.Lock() // an upstream that is being made may be asked about already, and is in force then
 	used := b.client.hosts()
+	b.client.mu.Unlock()
 	kept := map[string]keptName{}
 	b.mu.Lock()
 	for host, n := range b.names {
