@@ -248,8 +248,9 @@ func (st *Stream) write() {
 // writeAll writes answers; false where the client does not take them.
 func (st *Stream) writeAll(b []byte) bool {
 	for len(b) > 0 {
-		n := min(len(b), writeChunk)
-		st.conn.SetWriteDeadline(time.Now().Add(st.streams.times.Write))
+		n, now := min(len(b), writeChunk), time.Now()
+		st.used.Store(now.UnixNano()) // before the client can know of it
+		st.conn.SetWriteDeadline(now.Add(st.streams.times.Write))
 		if _, err := st.conn.Write(b[:n]); err != nil {
 			st.cutOff()
 			st.close() // the reader ends
@@ -257,6 +258,5 @@ func (st *Stream) writeAll(b []byte) bool {
 		}
 		b = b[n:]
 	}
-	st.used.Store(time.Now().UnixNano())
 	return true
 }
