@@ -86,6 +86,13 @@ func Discard(f *os.File) {
 	os.Remove(f.Name())
 }
 
+// CreateDir makes a directory in dir that only this user may read, for what is not in
+// place yet. It returns its path.
+func CreateDir(dir string) (string, error) { return os.MkdirTemp(dir, prefix+"*") }
+
+// IsUnfinished reports whether a name is one of those that Create and CreateDir give.
+func IsUnfinished(name string) bool { return strings.HasPrefix(name, prefix) }
+
 // RemoveUnfinished removes the files of Create that a killed process left in dir.
 // One that is younger than age may be in the making and stays.
 func RemoveUnfinished(dir string, age time.Duration) {
@@ -94,7 +101,7 @@ func RemoveUnfinished(dir string, age time.Duration) {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), prefix) {
+		if !IsUnfinished(e.Name()) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) >= age {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -555,6 +556,10 @@ func setAside(path string, now time.Time, with ...string) (to string, err error)
 
 // asideMark is in the names of files that are set aside.
 const asideMark = ".corrupt-"
+
+// IsSetAside reports whether a name in a data directory is that of a damaged file that
+// was set aside.
+func IsSetAside(name string) bool { return strings.Contains(name, asideMark) }
 
 // joinClose closes f and joins its error to err.
 func joinClose(err error, f *os.File) error { return errors.Join(err, f.Close()) }

@@ -42,7 +42,7 @@ func (s *storer) adopt(st *store) error {
 	if err != nil {
 		return err
 	}
-	if aside, _ := filepath.Glob(st.path + ".corrupt-*"); st.created && len(aside) > 0 {
+	if aside, _ := filepath.Glob(st.path + asideMark + "*"); st.created && len(aside) > 0 {
 		next = uint64(s.l.o.Now().UnixMilli()) // numbers were given that are not known here
 	}
 	if err := s.clock.load(st); err != nil {

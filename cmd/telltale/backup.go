@@ -114,7 +114,7 @@ func isBelow(file, dir string) bool {
 // backup writes an archive.
 func (cl *cli) backup(ctx context.Context, cfg *config.Config, to string, secrets bool) error {
 	dir := filepath.Dir(to)
-	copied, err := os.MkdirTemp(dir, ".telltale-backup-")
+	copied, err := atomicfile.CreateDir(dir)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (a *archiver) all(cfg *config.Config, log string, m *manifest) {
 	a.folder(dataFolder, cfg.Data.Dir, func(path string, d fs.DirEntry) bool {
 		name, _ := filepath.Rel(cfg.Data.Dir, path)
 		switch {
-		case strings.Contains(d.Name(), ".corrupt-"):
+		case querylog.IsSetAside(d.Name()):
 			a.skipped = append(a.skipped, path+" (damaged, and set aside)")
 			return false
 		case path == filepath.Clean(cfg.Cache.Dir), querylog.IsLogFile(name), strings.HasPrefix(name, asidePrefix):
@@ -257,7 +257,7 @@ func (a *archiver) folder(name, dir string, take func(string, fs.DirEntry) bool)
 			return err
 		case path == dir:
 			return nil
-		case strings.HasPrefix(d.Name(), ".new-"), take != nil && !take(path, d):
+		case atomicfile.IsUnfinished(d.Name()), take != nil && !take(path, d):
 			if d.IsDir() {
 				return fs.SkipDir
 			}

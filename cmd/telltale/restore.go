@@ -191,7 +191,7 @@ func (cl *cli) restore(ctx context.Context, b *backupFile) error {
 		}
 	}
 	r.aside = filepath.Join(data, asidePrefix+time.Now().Format("20060102-150405"))
-	staged, err := os.MkdirTemp(data, ".new-")
+	staged, err := atomicfile.CreateDir(data)
 	if err != nil {
 		return err
 	}
