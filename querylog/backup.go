@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,25 +29,10 @@ const backupPages = 512
 // writes it or not. told, where not nil, is called with how many pages of the store are
 // written, and how many it has.
 func (r *Reader) Backup(ctx context.Context, to string, told func(done, all int)) (c Copy, err error) {
-	windows, err := segments(r.dir)
+	windows, files, err := openJournals(r.dir) // before the store is: one that is stored meanwhile is in that
+	defer closeFiles(files)
 	if err != nil {
 		return c, err
-	}
-	files := make(map[int64]*os.File, len(windows))
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, n := range windows { // before the store is: one that is stored meanwhile is in that
-		f, err := os.Open(segmentPath(r.dir, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return c, err
-		}
-		files[n] = f
 	}
 	c.Taken = Time{time.Now()}
 	position, err := r.backupStore(ctx, filepath.Join(to, storeName), &c, told)

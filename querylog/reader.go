@@ -65,25 +65,10 @@ type snapshot struct {
 // none is missed. tails, where not nil, keeps what was read of a journal from
 // one look to the next.
 func (r *Reader) look(ctx context.Context, tails map[int64]*tail) (s *snapshot, err error) {
-	windows, err := segments(r.dir)
+	windows, files, err := openJournals(r.dir)
+	defer closeFiles(files)
 	if err != nil {
 		return nil, err
-	}
-	files := make(map[int64]*os.File, len(windows))
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, n := range windows {
-		f, err := os.Open(segmentPath(r.dir, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // stored and deleted just now
-		}
-		if err != nil {
-			return nil, err
-		}
-		files[n] = f
 	}
 	s = &snapshot{}
 	if err := s.openStores(ctx, r.dir); err != nil {
@@ -102,6 +87,33 @@ func (r *Reader) look(ctx context.Context, tails map[int64]*tail) (s *snapshot, 
 		}
 	}
 	return s, nil
+}
+
+// openJournals opens the journals there are. What it opened is to be closed, also
+// where there is an error.
+func openJournals(dir string) (windows []int64, files map[int64]*os.File, err error) {
+	windows, err = segments(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	files = make(map[int64]*os.File, len(windows))
+	for _, n := range windows {
+		f, err := os.Open(segmentPath(dir, n))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // stored and deleted just now
+		}
+		if err != nil {
+			return windows, files, err
+		}
+		files[n] = f
+	}
+	return windows, files, nil
+}
+
+func closeFiles(files map[int64]*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // openStores opens the store, and that of version 1 where it is not copied yet.
