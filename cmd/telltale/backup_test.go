@@ -54,6 +54,7 @@ func TestABackupIsBroughtBack(t *testing.T) {
 	if err := p.ask("before.ads.example."); err != nil {
 		t.Fatal(err)
 	}
+	dnstest.WaitFor(t, func() bool { return len(p.rows()) == 1 }, func() string { return "the lookup is not in the log" })
 	run := func(want int, args ...string) string {
 		t.Helper()
 		out, exit := commandIn(t, dir, append(args, "--config", file)...)
