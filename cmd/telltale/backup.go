@@ -180,13 +180,19 @@ type archiver struct {
 	ctx     context.Context
 	tar     *tar.Writer
 	sums    bytes.Buffer
-	skipped []string // what was left out, and why
+	secret  []fs.FileInfo // files that no folder brings along, wherever they are
+	skipped []string      // what was left out, and why
 	err     error
 }
 
 // all writes all of an archive. log has the copy of the query log.
 func (a *archiver) all(cfg *config.Config, log string, m *manifest) {
 	outside := secretFiles(cfg)
+	for _, path := range outside {
+		if info, err := os.Stat(path); err == nil {
+			a.secret = append(a.secret, info)
+		}
+	}
 	if cfg.File != "" {
 		m.Settings = cfg.File
 	}
@@ -235,13 +241,15 @@ func (a *archiver) all(cfg *config.Config, log string, m *manifest) {
 	a.write(sumsName, 0o600, int64(len(sums)), bytes.NewReader(sums))
 }
 
-// secretFiles are the files outside data.dir that have keys, and certificates with them.
+// secretFiles are the files named by settings that have keys, and certificates with them.
 func secretFiles(cfg *config.Config) (all []string) {
 	for _, c := range cfg.TLS.Certificates {
 		all = append(all, c.Certificate, c.Key)
 	}
-	if cfg.TLS.ACME.UpdateKey != "" {
-		all = append(all, cfg.TLS.ACME.UpdateKey)
+	for _, file := range []string{cfg.TLS.ACME.UpdateKey, cfg.TLS.ACME.AcmeDNS} {
+		if file != "" {
+			all = append(all, file)
+		}
 	}
 	return all
 }
@@ -262,7 +270,7 @@ func (a *archiver) folder(name, dir string, take func(string, fs.DirEntry) bool)
 				return fs.SkipDir
 			}
 			return nil
-		case d.IsDir():
+		case d.IsDir(), a.isSecret(path):
 			return nil
 		}
 		rel, err := filepath.Rel(dir, path)
@@ -275,6 +283,12 @@ func (a *archiver) folder(name, dir string, take func(string, fs.DirEntry) bool)
 	if a.err == nil {
 		a.err = err
 	}
+}
+
+// isSecret reports whether a file is one of those that no folder brings along.
+func (a *archiver) isSecret(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(a.secret, func(s fs.FileInfo) bool { return os.SameFile(s, info) })
 }
 
 // file adds a file. What is none, such as a socket, is left out.

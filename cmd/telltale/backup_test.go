@@ -138,6 +138,32 @@ func TestABackupIsBroughtBack(t *testing.T) {
 	}
 }
 
+// A key that the settings name is left out wherever it is, and is in it once where it is
+// asked for.
+func TestKeysBelowWhatIsCopiedAreLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "telltale.yaml")
+	writeFile(t, file, "lists: {dir: lists.d}\ndata: {dir: data}\ntls: {certificates: [{certificate: data/tls/cert.pem, key: lists.d/key.pem}]}\n")
+	c := dnstest.NewCertificate(t, time.Now().Add(time.Hour), "dns.example")
+	writeFile(t, filepath.Join(dir, "data", "tls", "cert.pem"), c.Cert)
+	writeFile(t, filepath.Join(dir, "lists.d", "key.pem"), c.Key)
+	writeFile(t, filepath.Join(dir, "lists.d", "own.txt"), "ads.example\n")
+	for keys, want := range map[string]int{"--keys=false": 0, "--keys": 1} {
+		to := filepath.Join(t.TempDir(), "b.tar.gz")
+		var out lockedBuffer
+		if exit := command(context.Background(), []string{"backup", to, keys, "--config", file}, &out, &out, nil); exit != 0 {
+			t.Fatal(out.String())
+		}
+		text, err := os.ReadFile(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(unpacked(t, text), []byte("BEGIN PRIVATE KEY")); n != want {
+			t.Errorf("%s: the key is in it %d times, want %d", keys, n, want)
+		}
+	}
+}
+
 // An archive that is not as it was written changes nothing.
 func TestDamagedBackupsChangeNothing(t *testing.T) {
 	dir := t.TempDir()
