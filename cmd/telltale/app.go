@@ -36,9 +36,11 @@ type app struct {
 
 	log       *querylog.Log
 	corrected *corrections.File // what people say of devices
-	ledger    atomic.Pointer[devices.Ledger]
-	lists     *blocklists.Store
-	server    *resolver.Server
+
+	forgettingRuns atomic.Bool // a device is being forgotten
+	ledger         atomic.Pointer[devices.Ledger]
+	lists          *blocklists.Store
+	server         *resolver.Server
 
 	certificates *certs.Source // of encrypted transports; nil for none
 	acme         *acme.Client  // gets one of them; nil for none

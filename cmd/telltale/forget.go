@@ -91,7 +91,10 @@ func (a *app) beginForgetting(ctx context.Context, who string) (*forgetting, str
 	defer a.applying.Unlock()
 	cfg := a.cfg.Load()
 	if other, err := readForgetting(cfg); err != nil || other != nil {
-		return nil, "", cmp.Or(err, errors.New("another device is being forgotten: wait until that is done"))
+		if err == nil && !a.forgettingRuns.Load() {
+			err = errors.New("an earlier device is not wholly forgotten, as the messages say: restart Telltale, which goes on with it")
+		}
+		return nil, "", cmp.Or(err, errForgetting)
 	}
 	d, _, err := a.findKnown(ctx, who)
 	if err != nil {
@@ -164,8 +167,14 @@ func forgettingOf(device string, all []devices.DeviceStatus, ids *identities) (*
 // thisHost is the identity of this machine in package devices.
 const thisHost = "this-host"
 
+var errForgetting = errors.New("another device is being forgotten: wait until that is done")
+
 // finishForgetting deletes what is written down, and then that it was.
 func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotten, error) {
+	if !a.forgettingRuns.CompareAndSwap(false, true) {
+		return web.Forgotten{}, errForgetting
+	}
+	defer a.forgettingRuns.Store(false)
 	whole := f.whole()
 	about := map[string]bool{}
 	for identity := range whole {
