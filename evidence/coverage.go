@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func coverageText(c *querylog.Coverage, zone *time.Location) string {
 		text += fmt.Sprintf("; %d gaps: ", len(missing))
 	}
 	byLength := slices.Clone(missing)
-	slices.SortStableFunc(byLength, func(a, b querylog.Gap) int { return int(lengthOf(&b) - lengthOf(&a)) })
+	slices.SortStableFunc(byLength, func(a, b querylog.Gap) int { return cmp.Compare(lengthOf(&b), lengthOf(&a)) })
 	longest := byLength[:min(gapsShown, len(byLength))]
 	slices.SortStableFunc(longest, func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) })
 	var parts []string
