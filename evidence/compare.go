@@ -68,13 +68,14 @@ func pausedOnce(c *querylog.Coverage) bool {
 	return slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool { return g.Effect == querylog.Unblocked })
 }
 
-// changes are the listed names that a has and b has not.
+// changes are the listed names that a has and b has not. Where b has lookups of a vendor
+// whose names are not told apart, nobody knows which of a's they were.
 func changes(a, b *reading) []Change {
 	all := []Change{}
 	for vendor, v := range a.vendors {
 		other := b.vendors[vendor]
 		for name, n := range v.names {
-			if name == "" || other != nil && other.names[name] != nil {
+			if name == "" || other != nil && (other.names[name] != nil || other.names[""] != nil) {
 				continue
 			}
 			all = append(all, Change{name, vendor, n.Tier, n.Purpose, n.First, n.Last, n.Counts.Count})

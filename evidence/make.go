@@ -281,6 +281,10 @@ func (r *reading) addVendor(row *querylog.Row, device string, slot int, night bo
 	n.Counts.add(row)
 	n.First, n.Last = earlier(n.First, row.Time), later(n.Last, row.Last)
 	n.devices[device] = true
+	if name == "" { // of many
+		n.Sources = []string{}
+		return
+	}
 	n.Name.describe(name, row)
 }
 

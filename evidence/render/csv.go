@@ -58,12 +58,7 @@ func CSV(w io.Writer, r *evidence.Report) error {
 // CSVField returns a value as a spreadsheet takes it: text that would be a formula
 // gets an apostrophe in front, and what does not print is replaced.
 func CSVField(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = printable(s)
 	if begin := strings.TrimLeft(s, " '"); begin != "" && strings.IndexByte("=+-@", begin[0]) >= 0 {
 		return "'" + s
 	}
