@@ -45,7 +45,7 @@ func (l *state) update(a *address, t tick) {
 		bind = false
 	case BareAddress:
 		bind = a.asked || a.contested > t.number
-	case Neighbour:
+	case Neighbour, Lease:
 		if l.quiet[want.MAC] {
 			if bind = a.asked; bind {
 				delete(l.quiet, want.MAC)

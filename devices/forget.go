@@ -7,7 +7,7 @@ import (
 
 // Forget drops all that is known of devices, without a word to Keep, and returns the
 // numbers of the bindings that were in force. A device that is still in the neighbour
-// table is not bound again until it asks.
+// table, or has a lease, is not bound again until it asks.
 func (l *Ledger) Forget(devices map[string]bool) (inForce []uint64) {
 	l.reporting.Lock() // nothing of them is on its way to Keep
 	l.mu.Lock()
@@ -32,6 +32,9 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 		if a.station != nil && devices["mac:"+a.station.mac] {
 			l.quiet[a.station.mac] = true
 		}
+		if a.lease != nil && devices["mac:"+a.lease.mac] {
+			l.quiet[a.lease.mac] = true
+		}
 		if !drop(a.holder) {
 			continue
 		}
@@ -39,7 +42,7 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 		a.changes, a.contested = 0, 0
 		delete(l.contested, a)
 		l.changed[a.addr] = nil
-		if a.station == nil && !l.pinned(a) {
+		if a.station == nil && a.lease == nil && !l.pinned(a) {
 			delete(l.addresses, a.addr)
 		}
 	}
@@ -47,6 +50,12 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 		if drop(h) {
 			delete(l.ids.byDevice, identity)
 			l.ids.changed = true
+		}
+	}
+	for mac, h := range l.forwarded.byMAC {
+		if drop(h) {
+			delete(l.forwarded.byMAC, mac)
+			l.forwarded.changed = true
 		}
 	}
 	for i, h := range l.overflow {

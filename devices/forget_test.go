@@ -46,3 +46,34 @@ func TestAForgottenDeviceIsKnownAgainOnceItAsks(t *testing.T) {
 		}
 	})
 }
+
+// So is one that is known by its lease, or by what a forwarder says, alone.
+func TestForgottenLeasesAndForwardedMACs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, k := open(t, newTable(), Options{})
+		leased(l, "192.168.1.30", &lease{mac: phoneMAC})
+		ids := []uint64{l.Lookup(addr("192.168.1.30")).ID, l.by(tvMAC, "").ID}
+		before := len(k.all())
+		got := l.Forget(map[string]bool{"mac:" + phoneMAC: true, "mac:" + tvMAC: true})
+		slices.Sort(got)
+		slices.Sort(ids)
+		if !slices.Equal(got, ids) {
+			t.Errorf("in force were %v, want %v", got, ids)
+		}
+		leased(l, "192.168.1.30", &lease{mac: phoneMAC}) // it was renewed
+		time.Sleep(25 * time.Hour)
+		wantDevice(t, l, "forgotten", "192.168.1.30", "")
+		if n := len(k.all()); n != before {
+			t.Errorf("%d bindings were kept since", n-before)
+		}
+		if all := l.List(); slices.ContainsFunc(all, func(d DeviceStatus) bool { return d.Device == "mac:"+phoneMAC || d.Device == "mac:"+tvMAC }) {
+			t.Errorf("they are still listed: %+v", all)
+		}
+		if b := l.Ask(addr("192.168.1.30")); b.Device != "mac:"+phoneMAC || slices.Contains(ids, b.ID) {
+			t.Errorf("it asks again: got %+v, want a new binding", b)
+		}
+		if b := l.by(tvMAC, ""); b.Device != "mac:"+tvMAC || slices.Contains(ids, b.ID) {
+			t.Errorf("it asks again: got %+v, want a new binding", b)
+		}
+	})
+}
