@@ -133,7 +133,7 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c Covera
 	}
 	w.end(aliveIn(r.dir, now), now)
 	slices.SortStableFunc(c.Gaps, func(a, b Gap) int {
-		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time))
+		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject))
 	})
 	return c, nil
 }
