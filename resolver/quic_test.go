@@ -305,6 +305,28 @@ func TestSilentHTTP3StreamsEnd(t *testing.T) {
 	}
 }
 
+// A client of HTTP/3 is told of a stop: it does not wait for answers until it finds out.
+func TestHTTP3ClientsAreToldOfAStop(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s := startEncrypted(t, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := quic.DialAddr(ctx, s.HTTPSAddrs()[0].String(), &tls.Config{RootCAs: s.roots, ServerName: serverName, NextProtos: []string{"h3"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseWithError(0, "")
+	s.Close()
+	select {
+	case <-conn.Context().Done():
+	case <-ctx.Done():
+	}
+	var told *quic.ApplicationError
+	if !errors.As(context.Cause(conn.Context()), &told) || told.ErrorCode != quic.ApplicationErrorCode(http3.ErrCodeNoError) || !told.Remote {
+		t.Errorf("the connection ends with %v", context.Cause(conn.Context()))
+	}
+}
+
 // clientHTTP3 returns a client of HTTP/3.
 func (s *encrypted) clientHTTP3() *http.Client {
 	transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots, ServerName: serverName},

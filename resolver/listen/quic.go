@@ -49,6 +49,7 @@ type quicListener struct {
 	transport *quic.Transport
 	listener  *quic.Listener
 	h3        *http3.Server // nil: DNS over QUIC
+	h3Conns   sync.Map      // of HTTP/3, by *quic.Conn: those that are told of a stop
 	greeting  atomic.Int32  // connections that are not yet made
 }
 
@@ -189,6 +190,8 @@ func (ql *quicListener) accept() {
 // long as the connection is there; here the head of a request has the time of a handshake, and ServeHTTP says
 // how long the rest may take.
 func (ql *quicListener) serveHTTP3(conn *quic.Conn) {
+	ql.h3Conns.Store(conn, nil)
+	defer ql.h3Conns.Delete(conn)
 	server, err := ql.h3.NewRawServerConn(conn)
 	if err != nil {
 		return
@@ -338,10 +341,11 @@ func (ql *quicListener) stop() {
 		for time.Now().Before(end) && !ql.l.requests.isEmpty() {
 			time.Sleep(10 * time.Millisecond)
 		}
-		if ql.h3 != nil {
-			ql.h3.Close()
-		}
-		ql.transport.Close() // all connections end
+		ql.h3Conns.Range(func(conn, _ any) bool { // each returns when that is sent
+			conn.(*quic.Conn).CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+			return true
+		})
+		ql.transport.Close() // all connections end, and are not told
 		ql.udp.Close()
 	})
 }
