@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -424,6 +425,7 @@ func (c *http2Conn) fieldsLocked(f *frame, block []byte) error {
 	}
 	c.lastStream = f.stream
 	c.beginLocked(f)
+	c.request = request{} // a connection that waits keeps nothing of it
 	return nil
 }
 
@@ -540,8 +542,7 @@ func (c *http2Conn) awaitBodyLocked(st *http2Stream) {
 	c.streams[st.id] = st
 	if c.request.expects && st.why == nil {
 		c.queueLocked(func(b []byte) []byte {
-			b = appendFrame(b, 5, frameHeaders, flagEndHeaders, st.id)
-			return append(b, literal|fieldStatus, 3, '1', '0', '0')
+			return c.appendHeaders(b, st, false, func(b []byte) []byte { return appendStatus(c.fields.begin(b), http.StatusContinue) })
 		})
 	}
 }

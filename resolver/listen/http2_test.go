@@ -694,6 +694,27 @@ func TestHTTP2WithoutATable(t *testing.T) {
 	}
 }
 
+// Where "100 Continue" is what is sent first, it says that the table is empty.
+func TestHTTP2ContinuesWithoutATable(t *testing.T) {
+	t.Parallel()
+	p := startHTTP2(t, unhurried)
+	p.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
+	p.WritePing(false, [8]byte{})
+	p.want("pong")
+	p.ReadMetaHeaders = nil
+	p.begin(1, false, append(slices.Clone(postFields), "expect", "100-continue")...)
+	f, err := p.ReadFrame()
+	h, ok := f.(*http2.HeadersFrame)
+	if err != nil || !ok {
+		t.Fatal(f, err)
+	}
+	block := h.HeaderBlockFragment()
+	fields, err := hpack.NewDecoder(0, nil).DecodeFull(block)
+	if block[0] != 0x20 || err != nil || len(fields) != 1 || fields[0].Value != "100" {
+		t.Errorf("%x: %v, %v", block, fields, err)
+	}
+}
+
 // A header that does not come in time ends the connection, a body its request.
 func TestHTTP2SlowClients(t *testing.T) {
 	t.Parallel()
