@@ -109,7 +109,6 @@ func (l *Log) endWindow(ctx context.Context) error {
 type forgetRun struct {
 	Forgetting
 	steps   []func(*forgetRun, *storer) (done bool, err error)
-	batch   int64
 	where   string // the condition on a row
 	args    []any
 	own     []int64 // bindings that are the forgotten devices' alone

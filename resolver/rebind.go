@@ -31,7 +31,7 @@ func newSettings(o Settings) (*settings, error) {
 
 // mayLeadInside returns why name, for who asks q, may lead to the private addresses in e.
 func (s *Server) mayLeadInside(q *query, name *dnswire.Name, e *cache.Entry) rebind.Reason {
-	if s.upstreams.Zones().Of(q.device()).Find(name) != nil {
+	if s.Zones(q.device()).Find(name) != nil {
 		return rebind.Forwarded
 	}
 	return s.settings.Load().rebind.Judge(name, e.Addresses, e.Inside)

@@ -12,7 +12,7 @@ func (s *Server) Special(name *dnswire.Name, qtype uint16, lists blocklists.Acti
 	if isOrdinary(name) {
 		return Special{}
 	}
-	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(device), s.upstreams.Zones().Of(device))
+	return SpecialOf(name, qtype, lists, &s.settings.Load().Settings, s.upstreams.HasPrivate(device), s.Zones(device))
 }
 
 // answerSpecial appends the reply to a name that has a meaning of its own, and

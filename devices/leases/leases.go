@@ -119,7 +119,6 @@ func Parse(kind, path string, texts ...[]byte) (Content, error) {
 		if len(text) > MaxSize {
 			return Content{}, fmt.Errorf("it is longer than %d MiB", MaxSize>>20)
 		}
-		r.base = 0
 		f.read(string(text), &r)
 	}
 	r.finish()
@@ -173,7 +172,6 @@ type reading struct {
 	place  map[netip.Addr]int // of an address in Leases
 	ofDUID map[string]string  // MAC of the client with a DUID, by its IPv4 leases (RFC 4361); "" where there are several
 
-	base       int  // number of the line before the text that is read
 	understood bool // something in the text is of the format
 }
 
