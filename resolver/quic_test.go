@@ -316,6 +316,11 @@ func TestHTTP3ClientsAreToldOfAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.CloseWithError(0, "")
+	// A client's handshake ends before the server's. The server's first stream says that it serves the
+	// connection; one that it does not serve yet is refused.
+	if _, err := conn.AcceptUniStream(ctx); err != nil {
+		t.Fatal(err)
+	}
 	s.Close()
 	select {
 	case <-conn.Context().Done():
