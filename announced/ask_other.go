@@ -1,0 +1,12 @@
+//go:build !linux
+
+package announced
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// Ask is for Linux alone.
+func Ask(context.Context, net.Interface) ([]Server, error) { return nil, errors.ErrUnsupported }
