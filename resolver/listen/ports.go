@@ -17,20 +17,36 @@ type PortError struct {
 	Holder string // who has the port, if that can be known
 }
 
-func (e *PortError) Error() string {
-	msg := fmt.Sprintf("cannot listen on %s: %v", e.Addr, e.Err)
-	switch {
-	case errors.Is(e.Err, syscall.EACCES):
-		msg += "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep telltale), " +
-			"or the setting net.ipv4.ip_unprivileged_port_start=53, or another port under listen in the settings"
-	case e.Holder != "":
-		msg += "; the port is held by " + e.Holder
+// Error says what is so and what to do.
+func (e *PortError) Error() string { return e.Cause() + ". To do: " + e.Cure() }
+
+// Cause says why the address cannot be listened on.
+func (e *PortError) Cause() string {
+	cause := fmt.Sprintf("cannot listen on %s: %v", e.Addr, e.Err)
+	if e.Holder != "" && !errors.Is(e.Err, syscall.EACCES) {
+		cause += "; the port is held by " + e.Holder
 	}
 	if e.resolved() {
-		msg += ". That is the stub of systemd-resolved: set DNSStubListener=no in /etc/systemd/resolved.conf and restart it, " +
-			"or set listen.dns to this machine's own address instead of all addresses"
+		cause += ", the stub of systemd-resolved"
 	}
-	return msg
+	return cause
+}
+
+// Cure says what to do.
+func (e *PortError) Cure() string {
+	switch {
+	case errors.Is(e.Err, syscall.EACCES):
+		return "a port below 1024 needs the capability CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep telltale), " +
+			"or the setting net.ipv4.ip_unprivileged_port_start=53, or another port under listen in the settings"
+	case e.resolved():
+		return "set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, " +
+			"or set listen.dns to this machine's own address instead of all addresses"
+	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
+		return "set listen.dns to an address that this machine has"
+	case e.Holder != "":
+		return "stop or move that program, or set listen.dns to an address or port that it does not use"
+	}
+	return "find out who has the port (as root: ss -lunpt), and stop or move it, or set listen.dns to an address or port that is free"
 }
 
 func (e *PortError) Unwrap() error { return e.Err }
