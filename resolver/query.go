@@ -156,7 +156,7 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 		return nil, false
 	}
 	if !s.mayAsk(q) {
-		s.stats.refused.Add(1)
+		s.stats.refuses(q.path.Client.Addr())
 		return refuse(dst, packet, &q.Question), false
 	}
 	if err == dnswire.ErrUnusual {

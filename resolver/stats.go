@@ -1,6 +1,10 @@
 package resolver
 
-import "sync/atomic"
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+)
 
 // stats count what happens to queries beside the log.
 type stats struct {
@@ -9,6 +13,8 @@ type stats struct {
 	malformed      atomic.Uint64 // FORMERR
 	notImplemented atomic.Uint64 // opcodes, types and classes not served
 	refused        atomic.Uint64 // clients that may not ask
+	refusedShared  atomic.Uint64 // of them, from the shared address space (RFC 6598)
+	lastShared     atomic.Uint32 // the last of those addresses
 	shed           atomic.Uint64 // too many were waiting
 	truncated      atomic.Uint64 // sent to TCP
 	rebound        atomic.Uint64 // private addresses refused
@@ -26,6 +32,8 @@ type Stats struct {
 	Malformed       uint64 `json:"malformed"`
 	NotImplemented  uint64 `json:"not_implemented"`
 	Refused         uint64 `json:"refused"`
+	RefusedShared   uint64 `json:"refused_shared"`
+	LastShared      string `json:"last_shared,omitempty"`
 	Shed            uint64 `json:"shed"`
 	Unread          uint64 `json:"dropped_unread"`
 	Truncated       uint64 `json:"truncated"`
@@ -68,6 +76,25 @@ func (s *Server) Stats() Stats {
 		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, OptionsIgnored: c.optionsIgnored.Load(), InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
 	}
+	if st.RefusedShared = c.refusedShared.Load(); st.RefusedShared > 0 {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], c.lastShared.Load())
+		st.LastShared = netip.AddrFrom4(a).String()
+	}
 	st.CacheEntries, st.CacheBytes = s.cache.InUse()
 	return st
+}
+
+// refuses counts a client that may not ask. Of those in the shared address space, which
+// Tailscale gives its machines addresses of, it remembers the last.
+func (c *stats) refuses(client netip.Addr) {
+	c.refused.Add(1)
+	client = client.Unmap()
+	if !client.Is4() {
+		return
+	}
+	if a := client.As4(); a[0] == 100 && a[1]&0xc0 == 64 { // 100.64.0.0/10
+		c.lastShared.Store(binary.BigEndian.Uint32(a[:]))
+		c.refusedShared.Add(1)
+	}
 }

@@ -48,6 +48,10 @@ func registerServer(api huma.API, o *Options) {
 			}
 			return &of[Health]{h}, nil
 		})
+	huma.Register(api, operation(http.MethodGet, "/findings", "get-findings", "What keeps the server from answering, or its log from being true", http.StatusOK),
+		func(ctx context.Context, r *findingsRequest) (*of[[]Finding], error) {
+			return &of[[]Finding]{o.Findings(ctx, r.Probe)}, nil
+		})
 	huma.Register(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
 		func(context.Context, *nothing) (*of[[]Upstream], error) { return &of[[]Upstream]{o.Upstreams()}, nil })
 	huma.Register(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),
@@ -59,6 +63,10 @@ func registerServer(api huma.API, o *Options) {
 		func(context.Context, *nothing) (*nothing, error) { return nil, problem(o.Resume()) })
 	huma.Register(api, operation(http.MethodPost, "/log/flush", "flush-log", "Store what the log holds in memory, so that it can be read", http.StatusNoContent),
 		func(context.Context, *nothing) (*nothing, error) { o.FlushLog(); return nil, nil })
+}
+
+type findingsRequest struct {
+	Probe bool `query:"probe" default:"true" doc:"Also ask the upstreams for names that are not there, and this server over this machine's own addresses; what has begun or is over since is written into the ledger."`
 }
 
 type diffRequest struct {
@@ -188,6 +196,11 @@ func registerDevices(api huma.API, o *Options) {
 		func(ctx context.Context, r *with[Forget]) (*of[Forgotten], error) {
 			f, err := o.Forget(ctx, r.Body)
 			return &of[Forgotten]{f}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodGet, "/bypass", "get-bypass", "Which devices may ask past this server, and the signs of it", http.StatusOK),
+		func(ctx context.Context, _ *nothing) (*of[Bypass], error) {
+			b, err := o.Bypass(ctx)
+			return &of[Bypass]{b}, problem(err)
 		})
 	explain := operation(http.MethodGet, "/explain", "explain", "What is decided for a name, and why", http.StatusOK)
 	explain.Errors = []int{http.StatusNotFound, http.StatusUnprocessableEntity}

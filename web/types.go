@@ -87,6 +87,8 @@ type Counters struct {
 	Malformed       uint64 `json:"malformed"`
 	NotImplemented  uint64 `json:"not_implemented"`
 	Refused         uint64 `json:"refused" doc:"Queries of clients that may not ask."`
+	RefusedShared   uint64 `json:"refused_shared" doc:"Those from 100.64.0.0/10, where the machines of a Tailscale network have their addresses."`
+	LastShared      string `json:"last_shared,omitempty" doc:"The last address of those."`
 	Shed            uint64 `json:"shed" doc:"Queries dropped because too many were waiting."`
 	Unread          uint64 `json:"dropped_unread" doc:"Queries dropped by the kernel, because more came than could be answered."`
 	Truncated       uint64 `json:"truncated"`
@@ -158,6 +160,16 @@ type Health struct {
 	Version  string        `json:"version"`
 	Listener string        `json:"listener" doc:"The address that was asked."`
 	Took     time.Duration `json:"took" doc:"Nanoseconds until the answer."`
+}
+
+// A Finding is one thing that was looked at.
+type Finding struct {
+	Code    string `json:"code,omitempty" doc:"Names the finding, as docs/doctor.md explains it; not there where all is well."`
+	What    string `json:"what" doc:"What it is about: upstreams, lists, clients and so on."`
+	State   string `json:"state" enum:"ok,warning,wrong"`
+	Subject string `json:"subject,omitempty" doc:"Which one, where there can be several: an upstream, a list, an address."`
+	Says    string `json:"says" doc:"What is so."`
+	Cure    string `json:"cure,omitempty" doc:"What to do."`
 }
 
 // A List is how one list stands.
@@ -319,6 +331,33 @@ type Forgotten struct {
 	Lines    int64    `json:"lines" doc:"Lines of the ledger that do not name it any more."`
 	Files    []string `json:"files,omitempty" doc:"Damaged files that had been set aside and were removed, as it was in them."`
 	Rules    []int    `json:"rules,omitempty" doc:"Lines of own.txt that still name it."`
+}
+
+// Bypass says which devices may ask past this server. It is no proof of either.
+type Bypass struct {
+	Since   time.Time      `json:"since" doc:"Lookups from then on were looked at."`
+	Until   time.Time      `json:"until"`
+	Devices []DeviceBypass `json:"devices" doc:"Those with the lowest score first."`
+	Servers []string       `json:"servers" doc:"Addresses of the server's machine, which alone should ask outside."`
+}
+
+// A DeviceBypass is what speaks for a device asking elsewhere.
+type DeviceBypass struct {
+	Device  string       `json:"device" doc:"Its identity."`
+	Name    string       `json:"name"`
+	MACs    []string     `json:"macs"`
+	Score   int          `json:"score" doc:"100 less the points of all signs, at least 0."`
+	Lookups uint64       `json:"lookups"`
+	Last    time.Time    `json:"last,omitzero" doc:"Its last lookup; not there for none."`
+	Seen    time.Time    `json:"seen,omitzero" doc:"When an address of it was last known to be in use."`
+	Signs   []BypassSign `json:"signs"`
+}
+
+// A BypassSign is one reason to think that a device asks elsewhere.
+type BypassSign struct {
+	Code   string `json:"code" doc:"asks-resolver, asks-private-relay, silent, one-family or connectivity-only."`
+	Points int    `json:"points" doc:"What it takes from the score."`
+	Says   string `json:"says" doc:"For people."`
 }
 
 // An Undo says which correction to take back.

@@ -19,8 +19,9 @@ const Prefix = "/api/v1"
 
 // Options are the functions that answer. One that is nil is not to be asked.
 type Options struct {
-	Status func() Status
-	Health func(context.Context) (Health, error)
+	Status   func() Status
+	Health   func(context.Context) (Health, error)
+	Findings func(ctx context.Context, probe bool) []Finding
 
 	Lists       func() []List
 	ListDiff    func(name string, held bool) (Diff, error)
@@ -48,6 +49,7 @@ type Options struct {
 	Correct        func(NewCorrection) (Correction, error)
 	UndoCorrection func(id uint64) (Correction, error) // 0: the last
 	Forget         func(ctx context.Context, f Forget) (Forgotten, error)
+	Bypass         func(ctx context.Context) (Bypass, error)
 
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)

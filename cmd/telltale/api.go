@@ -24,14 +24,14 @@ import (
 
 func (a *app) apiOptions() web.Options {
 	return web.Options{
-		Status: a.status, Health: a.health,
+		Status: a.status, Health: a.health, Findings: a.findings,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
 		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, History: a.history,
-		Corrections: a.corrections, Correct: a.correct, UndoCorrection: a.undoCorrection, Forget: a.forget,
+		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
 	}

@@ -61,6 +61,9 @@ type app struct {
 	fetched       chan struct{}                   // of one: a list was fetched
 	work          sync.WaitGroup
 
+	marking sync.Mutex
+	marked  map[string]string // findings that the ledger has as begun, and what they said
+
 	background     context.Context // ends when the server is to stop
 	stopBackground context.CancelFunc
 }

@@ -181,7 +181,7 @@ func (d *doctor) certificates(cfg *config.Config, running []web.Certificate) {
 		var errs []error
 		running, errs = storedCertificates(cfg)
 		for _, err := range errs {
-			d.say("wrong", "tls", "%v", err)
+			d.finds(stateWrong, "tls-unread", "", err.Error(), "set tls.certificates to files that belong together (docs/encrypted.md)")
 		}
 	}
 	now := time.Now()
@@ -191,20 +191,23 @@ func (d *doctor) certificates(cfg *config.Config, running []web.Certificate) {
 		if c.Authority {
 			of = "the local authority " + c.File
 		}
+		finds := func(state, code, format string, args ...any) {
+			d.finds(state, code, c.File, fmt.Sprintf(format, args...), "give it one that is valid (docs/encrypted.md); a new file is in use within seconds")
+		}
 		st := certs.Status{NotBefore: c.NotBefore, NotAfter: c.NotAfter, Authority: c.Authority}
 		switch trouble := st.Trouble(now); {
 		case c.NotAfter.IsZero():
-			d.say("warning", "tls", "%s: %s %s", c.File, c.Refused, c.NotRenewed)
+			finds(stateWarning, "tls-none", "%s: %s %s", c.File, c.Refused, c.NotRenewed)
 		case c.NotRenewed != "":
-			d.say("warning", "tls", "%s is valid until %s, and cannot be renewed: %s", of, when(c.NotAfter), c.NotRenewed)
+			finds(stateWarning, "tls-not-renewed", "%s is valid until %s, and cannot be renewed: %s", of, when(c.NotAfter), c.NotRenewed)
 		case c.Refused != "":
-			d.say("wrong", "tls", "what %s holds now is not in use, the certificate from before is, until %s: %s", c.File, when(c.NotAfter), c.Refused)
+			finds(stateWrong, "tls-refused", "what %s holds now is not in use, the certificate from before is, until %s: %s", c.File, when(c.NotAfter), c.Refused)
 		case trouble != "" && now.After(c.NotBefore) && now.Before(c.NotAfter):
-			d.say("warning", "tls", "%s %s: on %s", of, trouble, when(c.NotAfter))
+			finds(stateWarning, "tls-ends", "%s %s: on %s", of, trouble, when(c.NotAfter))
 		case trouble != "":
-			d.say("wrong", "tls", "%s %s (it is valid from %s until %s): clients that check it get no answers by TLS", of, trouble, when(c.NotBefore), when(c.NotAfter))
+			finds(stateWrong, "tls-invalid", "%s %s (it is valid from %s until %s): clients that check it get no answers by TLS", of, trouble, when(c.NotBefore), when(c.NotAfter))
 		default:
-			d.say("ok", "tls", "%s is valid until %s", of, when(c.NotAfter))
+			d.says("tls", "%s is valid until %s", of, when(c.NotAfter))
 		}
 	}
 }

@@ -27,6 +27,8 @@ func TestDoctorSaysHowCertificatesDo(t *testing.T) {
 		{web.Certificate{NotBefore: day(-90), NotAfter: day(-1)}, "wrong", "has ended (it is valid from"},
 		{web.Certificate{NotBefore: day(1), NotAfter: day(90)}, "wrong", "is not valid yet"},
 		{web.Certificate{NotBefore: day(-10), NotAfter: day(80), Refused: "no PEM in it"}, "wrong", "what c.pem holds now is not in use"},
+		{web.Certificate{NotBefore: day(-10), NotAfter: day(80), NotRenewed: "the authority is silent"}, "warning", "cannot be renewed: the authority is silent"},
+		{web.Certificate{Refused: "there is no certificate yet"}, "warning", "c.pem: there is no certificate yet"},
 	} {
 		c.c.File, c.c.Names = "c.pem", []string{"dns.example", "192.0.2.1"}
 		d := &doctor{}

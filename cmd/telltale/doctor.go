@@ -1,175 +1,197 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
+	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"telltale/config"
-	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
 	"telltale/resolver/upstream"
 	"telltale/web"
 )
 
-// A finding is one thing the doctor looked at.
-type finding struct {
-	What  string `json:"what"`
-	State string `json:"state"` // ok, warning, wrong
-	Says  string `json:"says"`
-}
+// What State of a finding says. The words never change.
+const (
+	stateOK      = "ok"
+	stateWarning = "warning"
+	stateWrong   = "wrong"
+)
 
 func (cl *cli) newDoctor() *cobra.Command {
-	return cl.addJSON(&cobra.Command{
+	failOn, network := stateWrong, false
+	c := cl.addJSON(&cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what keeps Telltale from answering, or its log from being true",
-		Long: `Check the settings, the port, the upstreams (also for loops), the certificates,
-the clock, the lists, the data directory, whether all clients hide behind one address, as they do when a
-router forwards for them, and which names are refused or cannot be answered. Exit status 1 if something is wrong.`,
-		Example: "  telltale doctor",
+		Long: `Check the settings, the port, whether devices can reach it, the upstreams (also for
+loops and made-up answers), the certificates, the clock, the lists, the store, whether
+devices ask and can be told apart, who is refused, and which names cannot be answered.
+Each finding has a line that says what is so, and one that says what to do.
+docs/doctor.md explains them all.
+
+With --network also ask this network, as root, which DNS servers it hands out to
+devices, by DHCP, DHCPv6 and router advertisements: one beside Telltale is a way past
+it. Nothing is asked to be changed, and no address is taken.
+
+The running server looks at the same things once an hour, and writes into the quality
+ledger what begins and what ends. Exit status 1 if something is wrong, with
+--fail-on warning also if there is a warning; 2 for a wrong command line.`,
+		Example: "  telltale doctor\n  telltale doctor --json --fail-on warning\n  sudo telltale doctor --network",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d := &doctor{}
-			d.examine(c.Context(), cl)
-			if cl.json {
-				enc := cl.encoder()
-				for _, f := range d.findings {
-					if err := enc.Encode(f); err != nil {
-						return err
-					}
-				}
-			} else {
-				for _, f := range d.findings {
-					fmt.Fprintf(cl.out, "%-8s %-10s %s\n", f.State, f.What, f.text(20))
-				}
+			if failOn != stateWrong && failOn != stateWarning {
+				return usage("--fail-on is %q: it must be wrong or warning", failOn)
 			}
-			for _, f := range d.findings {
-				if f.State == "wrong" {
+			d := &doctor{}
+			d.examine(c.Context(), cl, true)
+			if network {
+				d.network(c.Context())
+			}
+			if err := cl.printFindings(d.findings); err != nil {
+				return err
+			}
+			for i := range d.findings {
+				if s := d.findings[i].State; s == stateWrong || s == failOn {
 					return errSilent
 				}
 			}
 			return nil
 		},
 	})
+	c.Flags().StringVar(&failOn, "fail-on", stateWrong, "exit with status 1 from this state on: wrong or warning")
+	c.Flags().BoolVar(&network, "network", false, "ask this network which DNS servers it hands out (needs root)")
+	complete(c, "fail-on", stateWrong, stateWarning)
+	return c
 }
 
-type doctor struct {
-	findings []finding
+func (cl *cli) printFindings(all []web.Finding) error {
+	enc := cl.encoder()
+	for i := range all {
+		f := &all[i]
+		var err error
+		if cl.json {
+			err = enc.Encode(f)
+		} else {
+			_, err = fmt.Fprintf(cl.out, "%-8s %-10s %s\n", f.State, f.What, findingText(f, 20))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// text returns what is said, to be printed after a margin of so many columns: each
-// mistake in the settings stands on a line of its own.
-func (f *finding) text(margin int) string {
+// findingText returns what is so and what to do, to be printed after a margin of so
+// many columns: each stands on a line of its own, as does each mistake in the settings.
+func findingText(f *web.Finding, margin int) string {
 	lines := strings.Split(f.Says, "\n")
+	if f.Cure != "" {
+		lines = append(lines, "To do: "+f.Cure)
+	}
 	for i := range lines {
 		lines[i] = printable(lines[i])
 	}
 	return strings.Join(lines, "\n"+strings.Repeat(" ", margin))
 }
 
-func (d *doctor) say(state, what, format string, args ...any) {
-	d.findings = append(d.findings, finding{what, state, fmt.Sprintf(format, args...)})
+// A doctor collects findings.
+type doctor struct {
+	findings []web.Finding
 }
 
-func (d *doctor) examine(ctx context.Context, a *cli) {
+// says adds that all is well with something.
+func (d *doctor) says(what, format string, args ...any) {
+	d.findings = append(d.findings, web.Finding{What: what, State: stateOK, Says: fmt.Sprintf(format, args...)})
+}
+
+// finds adds a finding by its code, which begins with what it is about. Subject is which
+// upstream, list or address it is about, where there can be several.
+func (d *doctor) finds(state, code, subject, says, cure string) {
+	what, _, _ := strings.Cut(code, "-")
+	d.findings = append(d.findings, web.Finding{Code: code, What: what, State: state, Subject: subject, Says: says, Cure: cure})
+}
+
+// examine looks at what can be seen from here, and has the running server say what it
+// finds. Where there is none it looks itself. probe is whether upstreams are asked for
+// names that are not there.
+func (d *doctor) examine(ctx context.Context, a *cli, probe bool) {
 	cfg, err := a.loadStrictly()
 	if err != nil {
-		d.say("wrong", "settings", "%v", err)
+		d.finds(stateWrong, "settings-invalid", "", err.Error(), "correct that: 'telltale validate' checks it again")
 		if cfg, err = a.loadLastGood(); err != nil {
 			return
 		}
 	} else {
-		d.say("ok", "settings", "%s", fileOrDefaults(cfg))
+		d.says("settings", "%s", fileOrDefaults(cfg))
 	}
 	var st web.Status
 	err = newClient(cfg).get(ctx, "/status", &st)
-	d.clock()
 	switch {
 	case errors.Is(err, errForeign):
-		d.say("warning", "server", "%v; its lists, its data and its clients are not looked at", err)
+		d.finds(stateWarning, "server-foreign", "", err.Error()+"; its lists, its data and its clients are not looked at", "run this as that user, or as root")
 		d.answers(ctx, cfg, nil)
-		return
 	case errors.Is(err, errStopped):
-		d.say("warning", "server", "%v: what follows is about the next start", err)
-		d.port(cfg)
-		d.certificates(cfg, nil)
+		d.finds(stateWarning, "server-stopped", "", err.Error()+": what follows is about the next start", "start it, e.g. systemctl start telltale")
+		d.stopped(ctx, cfg)
 	case err != nil:
-		d.say("wrong", "server", "%v", err)
+		d.finds(stateWrong, "server-silent", "", err.Error(), "restart the server; its messages on standard error may say more")
+		d.stopped(ctx, cfg)
 	default:
-		d.say("ok", "server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
-		d.running(ctx, cfg, &st)
-		newClient(cfg).do(ctx, http.MethodPost, "/log/flush", nil, nil) // what follows reads the log
+		d.says("server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
+		d.running(ctx, cfg, &st, probe)
 	}
-	d.lists(ctx, cfg)
-	d.catalogue(ctx, cfg)
-	d.data(cfg, &st)
-	d.clients(ctx, cfg, &st)
-	d.refusals(ctx, cfg, &st)
 }
 
-// running looks at what only the running server knows.
-func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status) {
+// running asks the server what it finds.
+func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status, probe bool) {
 	if st.Settings.Refused != "" {
 		d.refused(st.Settings.Refused)
 	}
 	if st.Settings.LastGood != nil {
-		d.say("wrong", "settings", "those kept on %s are in force, since those on disk had mistakes at the start", when(*st.Settings.LastGood))
+		d.finds(stateWrong, "settings-last-good", "", fmt.Sprintf("those kept on %s are in force, since those on disk had mistakes at the start", when(*st.Settings.LastGood)),
+			"correct the file: it comes in force when it is saved")
 	}
 	d.answers(ctx, cfg, st)
-	d.upstreams(st)
-	d.server(st)
-	d.certificates(cfg, st.Certificates)
-	d.unwatched(st)
-	d.leases(st)
+	var all []web.Finding
+	if err := newClient(cfg).get(ctx, "/findings?probe="+strconv.FormatBool(probe), &all); err != nil {
+		d.finds(stateWrong, "server-silent", "", err.Error(), "restart the server; its messages on standard error may say more")
+	}
+	d.findings = append(d.findings, all...)
 }
 
-// leases says which files of DHCP servers tell who has an address.
-func (d *doctor) leases(st *web.Status) {
-	for _, f := range st.Leases {
-		if f.Problem != "" {
-			d.say("warning", "leases", "%s: %s", f.Path, f.Problem)
-			continue
-		}
-		kind := f.Kind
-		if kind == "" {
-			kind = "empty as yet"
-		}
-		d.say("ok", "leases", "%s (%s): %s", f.Path, kind, number(uint64(f.Leases), "lease"))
+// stopped looks at what a start would meet.
+func (d *doctor) stopped(ctx context.Context, cfg *config.Config) {
+	d.port(cfg)
+	d.certificates(cfg, nil)
+	f := &facts{now: time.Now(), cfg: cfg, clock: readClock()}
+	if _, err := os.Stat(cfg.Lists.Dir); errors.Is(err, fs.ErrNotExist) {
+		f.listsErr = errUnmade
+	} else {
+		f.lists, f.listsErr = listStatus(ctx, cfg)
 	}
+	f.updates = copiesStatus(cfg)
+	f.catalogue, f.catalogueErr = catalogueStatus(ctx, cfg)
+	f.readStore(false)
+	f.readDay(ctx)
+	d.judge(f)
 }
 
 // refused says why the server goes on with other settings than those on disk. If
 // that was found in the file already, it is said once.
 func (d *doctor) refused(why string) {
-	d.findings = slices.DeleteFunc(d.findings, func(f finding) bool { return f.What == "settings" && f.Says == why })
-	d.say("wrong", "settings", "those on disk are not in force: %s", why)
-}
-
-// unwatched says whose changes come in force late.
-func (d *doctor) unwatched(st *web.Status) {
-	for _, u := range st.Unwatched {
-		switch u.Files {
-		case filesSettings:
-			d.say("warning", "settings", "an edited settings file comes in force only after 10 s, since it cannot be watched: %s", u.Why)
-		case filesLists:
-			d.say("warning", "lists", "edited list files come in force only after 10 s, since they cannot be watched: %s", u.Why)
-		case filesResolvConf:
-			d.say("warning", "upstreams", "the DNS servers of a changed resolv.conf are asked only after 10 s, since it cannot be watched: %s", u.Why)
-		}
-	}
+	d.findings = slices.DeleteFunc(d.findings, func(f web.Finding) bool { return f.What == "settings" && f.Says == why })
+	d.finds(stateWrong, "settings-refused", "", "those on disk are not in force: "+why, "correct the file: it comes in force when it is saved")
 }
 
 func fileOrDefaults(cfg *config.Config) string {
@@ -181,11 +203,19 @@ func fileOrDefaults(cfg *config.Config) string {
 
 // port says whether the addresses could be listened on.
 func (d *doctor) port(cfg *config.Config) {
-	if err := canListen(cfg); err != nil {
-		d.say("wrong", "port", "%v", err)
-		return
+	err := canListen(cfg)
+	var taken interface {
+		Cause() string
+		Cure() string
 	}
-	d.say("ok", "port", "all addresses of listen are free")
+	switch {
+	case errors.As(err, &taken):
+		d.finds(stateWrong, "port-taken", "", taken.Cause(), taken.Cure())
+	case err != nil:
+		d.finds(stateWrong, "port-taken", "", err.Error(), "set other addresses under listen in the settings")
+	default:
+		d.says("port", "all addresses of listen are free")
+	}
 }
 
 // canListen returns why the addresses cannot be listened on.
@@ -205,306 +235,153 @@ func canListen(cfg *config.Config) error {
 	return s.Close()
 }
 
+// answers asks the server as a client on this machine does.
 func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status) {
 	addr, err := health(ctx, cfg)
 	if err != nil {
-		d.say("wrong", "port", "%v", err)
+		d.finds(stateWrong, "port-silent", "", err.Error(), "start the server, or set listen.dns to the addresses that it has")
 		return
 	}
 	on := addr.String()
 	if st != nil {
 		on = strings.Join(st.Listen, ", ")
 	}
-	d.say("ok", "port", "Telltale answers on %s", on)
+	d.says("port", "Telltale answers on %s", on)
 }
 
-func (d *doctor) upstreams(st *web.Status) {
-	general := 0
-	for i := range st.Upstreams {
-		if isGeneral(&st.Upstreams[i]) {
-			general++
+// findings returns what the running server finds. probe is whether it asks others, too:
+// its upstreams, for names that are not there, and itself over the addresses of this
+// machine. Then it writes into the ledger what has begun and what is over.
+func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
+	cfg, st := a.cfg.Load(), a.status()
+	f := &facts{
+		now: time.Now(), cfg: cfg, clock: readClock(), status: &st, lists: a.listStatus(), updates: a.subscriptions.Status(),
+		catalogue: a.catalogueStatus(), devices: a.deviceStatus(), own: ownAddresses(), listens: a.server.Addrs(), container: inContainer(),
+	}
+	a.log.Flush() // the log is read next
+	f.readStore(true)
+	f.readDay(ctx)
+	if probe {
+		a.probe(ctx, f)
+	}
+	d := &doctor{findings: []web.Finding{}}
+	d.judge(f)
+	if probe {
+		a.markFindings(d.findings)
+	}
+	return d.findings
+}
+
+// The hours in which nobody asks for findings have them, too, in the ledger.
+const (
+	firstFindings = 15 * time.Minute // after the start
+	findingsEvery = time.Hour
+)
+
+// findingsHourly examines the server until ctx ends.
+func (a *app) findingsHourly(ctx context.Context) {
+	timer := time.NewTimer(firstFindings)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			a.findings(ctx, true)
+			timer.Reset(findingsEvery)
 		}
 	}
-	if general == 0 {
-		d.say("wrong", "upstreams", "there are none: listed names are answered, all others are not; add e.g. upstreams: [\"192.0.2.53:53\"] to the settings")
-	}
-	asked := 0
-	for i := range st.Upstreams {
-		u := &st.Upstreams[i]
-		if d.upstream(u) && isGeneral(u) {
-			asked++
-		}
-		if u.Returned > 0 {
-			d.say("warning", "upstreams", "%s sends some names back to this server (%d questions so far): they are answered SERVFAIL. Let it resolve them itself, or set another upstream", u.ID, u.Returned)
-		}
-		if u.Strays > 0 {
-			d.say("warning", "upstreams", "%d packets from %s fitted no query: %s", u.Strays, u.ID, strayMeans(u))
-		}
-	}
-	if general > 0 && asked == 0 {
-		d.say("wrong", "upstreams", "none can be asked: only listed names, those of your own and those of forward are answered")
-	}
 }
 
-// isGeneral reports whether an upstream is asked for all names.
-func isGeneral(u *web.Upstream) bool {
-	return len(u.Zones) == 0 && u.Source != "bootstrap" && u.Source != "forward"
+// hasOwnKind are findings that the ledger has by events of their own, or that are about
+// the moment alone.
+var hasOwnKind = []string{
+	"settings-", "server-", "port-", "tls-", "leases-", "load-", "pause-", "log-", "clock-", "catalogue-", "data-", "upstreams-down", "upstreams-failing", "upstreams-looped", "upstreams-none",
+	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "settings-late", "upstreams-late", "devices-shared-mac",
 }
 
-// upstream says how an upstream does, and reports whether it is asked.
-func (d *doctor) upstream(u *web.Upstream) (asked bool) {
-	of := u.Source
-	if u.Source == "forward" {
-		of = u.Source + " " + forwardedTo(u)
-	}
-	name := u.ID
-	if u.Router && u.Addr != "" {
-		name += ", now at " + u.Addr + ","
-	}
-	switch u.State {
-	case upstream.Up.String():
-		d.say("ok", "upstreams", "%s (%s) is up%s", name, of, speed(u))
-		return true
-	case upstream.Failing.String():
-		d.say("warning", "upstreams", "%s (%s) is asked after all others since %s: it %s", name, of, when(u.Since), u.Why)
-		return true
-	}
-	d.say("warning", "upstreams", "%s (%s) is not asked since %s: it %s", name, of, when(u.Since), u.Why)
-	return false
-}
-
-// forwardedTo says what an upstream of forward is asked for, and by whom.
-func forwardedTo(u *web.Upstream) string {
-	text := cmp.Or(zonesText(u.Zones), "all names")
-	if len(u.For) > 0 {
-		text += " for " + zonesText(u.For)
-	}
-	return text
-}
-
-// zonesText writes the first zones of a forward: a prefix can stand for many.
-func zonesText(zones []string) string {
-	const most = 4
-	if more := len(zones) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(zones[:most], ", "), more)
-	}
-	return strings.Join(zones, ", ")
-}
-
-// strayMeans says what packets are a sign of that fit no query.
-func strayMeans(u *web.Upstream) string {
-	if u.Transport != upstream.UDP.String() && u.Transport != upstream.TCP.String() {
-		return "that server answers wrongly; set another upstream"
-	}
-	return "somebody may be forging answers"
-}
-
-// speed says how fast an upstream answered so far, and how often it did not.
-func speed(u *web.Upstream) (text string) {
-	if u.SRTT > 0 {
-		text += fmt.Sprintf(", answers in %v", max(u.SRTT.Round(100*time.Microsecond), 100*time.Microsecond))
-	}
-	if u.Failures > 0 {
-		text += fmt.Sprintf(", failed %d of %d queries", u.Failures, u.Queries)
-	}
-	return text
-}
-
-func (d *doctor) server(st *web.Status) {
-	if st.Paused != nil {
-		d.say("warning", "pause", "nothing is blocked until %s ('telltale resume' ends it)", when(*st.Paused))
-	}
-	if n := st.Server.Refused; n > 0 {
-		d.say("warning", "access", "%d queries of clients outside this network were refused; access.allow lets them in", n)
-	}
-	if n := st.Server.OptionsIgnored; n > 0 {
-		d.say("warning", "server", "%s said by EDNS whose they are, and were not believed: if they come from a forwarder of yours, put its address into identity.forwarders (docs/router.md)",
-			number(n, "lookup"))
-	}
-	if n := st.Server.ProxiesRefused; n > 0 {
-		d.say("warning", "access", "%d connections of listen.proxy_protocol were refused, since they did not say whose they are; let the proxy do so (HAProxy: send-proxy-v2), or take its address out", n)
-	}
-	if n := st.Server.Shed; n > 0 {
-		d.say("warning", "load", "%d queries were shed because too many were waiting for upstreams", n)
-	}
-	if n := st.Server.Unread; n > 0 {
-		d.say("warning", "load", "%d queries were dropped unread because more came than could be answered; the quality ledger says when, and whose", n)
-	}
-	if n := st.Server.InternalErrors; n > 0 {
-		d.say("wrong", "internal errors", "%d queries caused an internal error; the messages on standard error have the places: please report them", n)
-	}
-	if st.Log.LastError != "" {
-		d.say("wrong", "log", "%s", st.Log.LastError)
-	}
-	if n := st.Log.GivenUp; n > 0 {
-		d.say("warning", "log", "%d lookups could not be kept; the quality ledger says when", n)
-	}
-}
-
-// clock says whether times in the log can be believed.
-func (d *doctor) clock() {
-	const built = 1780000000 // a clock before this is not set: 2026-05-28
-	if time.Now().Unix() < built {
-		d.say("wrong", "clock", "it says %s, which is before this program was written", when(time.Now()))
-		return
-	}
-	if synced, known := clockSynced(); known && !synced {
-		d.say("warning", "clock", "it is not synchronised (NTP): times in the log may be wrong, and nothing is deleted from it for now")
-		return
-	}
-	d.say("ok", "clock", "%s", time.Now().Format(time.RFC3339))
-}
-
-func (d *doctor) lists(ctx context.Context, cfg *config.Config) {
-	if _, err := os.Stat(cfg.Lists.Dir); errors.Is(err, fs.ErrNotExist) {
-		d.willBeMade("lists", "lists.dir", cfg.Lists.Dir)
-		return
-	}
-	all, err := listStatus(ctx, cfg)
-	if err != nil {
-		d.say("wrong", "lists", "%v", err)
-		return
-	}
-	rules := 0
+// markFindings writes into the ledger which findings are new, and which are over.
+func (a *app) markFindings(all []web.Finding) {
+	a.marking.Lock()
+	defer a.marking.Unlock()
+	now := map[string]string{}
 	for i := range all {
-		l := &all[i]
-		rules += l.Rules
-		if l.Held != "" || l.Failed != "" {
-			d.say("wrong", "lists", "%s: %s", l.Name, l.State)
-		}
-		if l.BadLines > 0 {
-			d.say("warning", "lists", "%s has %s ('telltale lists --bad' shows them)", l.Name, number(uint64(l.BadLines), "bad line"))
-		}
-		for _, w := range l.Warnings {
-			d.say("warning", "lists", "%s: %s", l.Name, w)
-		}
-	}
-	d.say("ok", "lists", "%d lists with %d rules", len(all), rules)
-}
-
-// catalogue says which edition is in force, and why not a later one.
-func (d *doctor) catalogue(ctx context.Context, cfg *config.Config) {
-	k, err := catalogueStatus(ctx, cfg)
-	switch {
-	case err != nil:
-		d.say("wrong", "catalogue", "%v", err)
-		return
-	case k.Held != "":
-		d.say("warning", "catalogue", "not in force: %s", catalogueHeld(&k))
-	case k.Error != "":
-		d.say("warning", "catalogue", "no later edition could be fetched from %s (%d attempts): %s", k.URL, k.Failures, k.Error)
-	}
-	d.say("ok", "catalogue", "edition %s is in force", k.Edition)
-}
-
-// willBeMade says of a directory that is missing whether the server can make it.
-func (d *doctor) willBeMade(what, key, dir string) {
-	above := filepath.Dir(dir)
-	for above != "/" {
-		if _, err := os.Stat(above); err == nil {
-			break
-		}
-		above = filepath.Dir(above)
-	}
-	if err := unix.Access(above, unix.W_OK); err != nil {
-		d.say("warning", what, "%s (%s) is not there, and this user cannot make it: make it, or start the server as a user who can", key, dir)
-		return
-	}
-	d.say("ok", what, "%s (%s) is made at the first start", key, dir)
-}
-
-// data says whether the data directory can be written. Of a server that runs, it
-// is the server that knows.
-func (d *doctor) data(cfg *config.Config, st *web.Status) {
-	_, err := os.Stat(cfg.Data.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		d.willBeMade("data", "data.dir", cfg.Data.Dir)
-		return
-	case st.PID == 0:
-		err = canWrite(cfg.Data.Dir)
-	}
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		d.say("warning", "data", "data.dir (%s) is another user's: run this as root, or as that user, to look at it", cfg.Data.Dir)
-		return
-	case err != nil:
-		d.say("wrong", "data", "data.dir cannot be written, so that nothing would be logged: %v", err)
-		return
-	}
-	text := cfg.Data.Dir
-	if free, ok := freeBytes(cfg.Data.Dir); ok {
-		const little = 64 << 20
-		text += fmt.Sprintf(", %s free", bytesText(free))
-		if free < little {
-			d.say("warning", "data", "%s", text)
-			return
-		}
-	}
-	store := int64(0)
-	files, _ := filepath.Glob(filepath.Join(cfg.Data.Dir, "*"))
-	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
-			store += info.Size()
-		}
-	}
-	d.say("ok", "data", "%s, %s used", text, bytesText(store))
-}
-
-func canWrite(dir string) error {
-	f, err := os.CreateTemp(dir, ".doctor")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// clients says whether the log can tell devices apart.
-func (d *doctor) clients(ctx context.Context, cfg *config.Config, st *web.Status) {
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return // data has said so
-	}
-	if err != nil {
-		d.say("warning", "clients", "the log cannot be read: %v", err)
-		return
-	}
-	defer r.Close()
-	seen := map[string]uint64{}
-	for row, err := range r.Rows(ctx, querylog.Filter{Since: time.Now().Add(-24 * time.Hour), Limit: 100_000}) {
-		if err != nil {
-			d.say("warning", "clients", "the log cannot be read: %v", err)
-			return
-		}
-		seen[row.Client] += row.Count
-	}
-	const enough = 100 // lookups from which one client alone is odd
-	for client, n := range seen {
-		addr, err := netip.ParseAddr(client)
-		if len(seen) != 1 || n < enough || err != nil || addr.IsLoopback() {
+		f := &all[i]
+		own := func(prefix string) bool { return strings.HasPrefix(f.Code, prefix) }
+		if f.State == stateOK || slices.ContainsFunc(hasOwnKind, own) {
 			continue
 		}
-		who := "one address"
-		for _, g := range st.Gateways {
-			if g == client {
-				who = "the router"
-			}
+		key := f.Code
+		if f.Subject != "" {
+			key += " " + f.Subject
 		}
-		d.say("warning", "clients", "all %d lookups of the last day came from %s, %s: a router that forwards hides the devices. "+
-			"Let its DHCP server hand out this machine's address as DNS server instead (README, \"Set it as your router's DNS\")", n, who, client)
-		return
+		now[key] = f.Says
 	}
-	d.say("ok", "clients", "%s asked in the last day", number(uint64(len(seen)), "client"))
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if _, ok := a.marked[key]; !ok {
+			a.log.Report("finding", key, now[key])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.marked)) {
+		if _, ok := now[key]; !ok {
+			a.log.Report("finding-over", key, "it is not so any more")
+		}
+	}
+	a.marked = now
 }
 
-// bytesText writes a size for people: three digits and a unit.
-func bytesText(n int64) string {
-	size, unit := float64(n), 0
-	for units := "KMGTPE"; size >= 1000 && unit < len(units); unit++ {
-		size /= 1024
+// probe asks the upstreams and this server itself.
+func (a *app) probe(ctx context.Context, f *facts) {
+	ctx, cancel := context.WithTimeout(ctx, probeWait)
+	defer cancel()
+	f.probes = a.probeUpstreams(ctx, f.status.Upstreams)
+	f.reached = reachAll(ctx, f.listens, f.own)
+	if hidden, _ := f.oneClient(); hidden.IsValid() && slices.Contains(f.status.Gateways, hidden.String()) {
+		f.router = routerKindAt(ctx, netip.AddrPortFrom(hidden, 53))
 	}
-	if unit == 0 {
-		return fmt.Sprintf("%d bytes", n)
+}
+
+// probeWait bounds what others are waited for.
+const probeWait = 4 * time.Second
+
+// An upstreamProbe is what an upstream said to questions of ours.
+type upstreamProbe struct {
+	id       string
+	madeUp   string   // a name that nobody has
+	answer   []string // to that
+	telltale bool     // it is one itself
+}
+
+// probeUpstreams asks those that are up and asked for all names.
+func (a *app) probeUpstreams(ctx context.Context, all []web.Upstream) []upstreamProbe {
+	const most = 16
+	var probes []upstreamProbe
+	for i := range all {
+		if u := &all[i]; isGeneral(u) && u.State == upstream.Up.String() && len(probes) < most {
+			probes = append(probes, upstreamProbe{id: u.ID, madeUp: madeUpName()})
+		}
 	}
-	return fmt.Sprintf("%.3g %ciB", size, "KMGTPE"[unit-1])
+	done := make(chan struct{})
+	tasks := 0
+	start := func(task func()) {
+		tasks++
+		go func() { task(); done <- struct{}{} }()
+	}
+	for i := range probes {
+		p := &probes[i]
+		start(func() {
+			r, err := a.query(ctx, web.Lookup{Name: p.madeUp, Type: "A", Upstream: p.id})
+			if err == nil && r.Verdict == "pass" && r.Reply != nil && r.Reply.Rcode == "NOERROR" {
+				p.answer = r.Reply.Answer
+			}
+		})
+		u := all[slices.IndexFunc(all, func(u web.Upstream) bool { return u.ID == p.id })]
+		if addr, err := netip.ParseAddrPort(u.Addr); err == nil && u.Transport == upstream.UDP.String() {
+			start(func() { p.telltale = askHealth(ctx, addr) == nil })
+		}
+	}
+	for range tasks {
+		<-done
+	}
+	return probes
 }

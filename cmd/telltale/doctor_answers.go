@@ -2,18 +2,14 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"telltale/blocklists/suffixes"
-	"telltale/config"
 	"telltale/dnswire"
 	"telltale/querylog"
-	"telltale/web"
 )
 
 // A failing is what became of the lookups of a domain in the last day.
@@ -30,40 +26,37 @@ const mostDomains = 5
 // refusals says which names lead into the network and were refused for that, and
 // which the upstreams cannot answer: a person sees neither, only that something
 // does not work.
-func (d *doctor) refusals(ctx context.Context, cfg *config.Config, st *web.Status) {
-	domains, err := failingDomains(ctx, cfg)
-	if err != nil {
+func (d *doctor) refusals(f *facts) {
+	if f.day == nil {
 		return // clients says why
 	}
-	rebound := d.named(domains, func(f *failing) uint64 { return f.rebound })
+	rebound := named(f.day.domains, func(f *failing) uint64 { return f.rebound })
 	if len(rebound) > 0 {
-		d.say("warning", "rebinding", "names of %s were refused in the last day since they lead to private addresses. If a domain is yours, or your company's, put it "+
-			"into rebind.allow; 'telltale explain NAME' says more", strings.Join(rebound, ", "))
-	} else if n := st.Server.Rebound; n > 0 {
-		d.say("warning", "rebinding", "%d answers with private addresses in public names were refused since the start; the log has no names of them", n)
+		d.finds(stateWarning, "rebinding-refused", "", fmt.Sprintf("names of %s were refused in the last day since they lead to private addresses", strings.Join(rebound, ", ")),
+			"if a domain is yours, or your company's, put it into rebind.allow; 'telltale explain NAME' says more")
+	} else if f.status != nil && f.status.Server.Rebound > 0 {
+		d.finds(stateWarning, "rebinding-refused", "", fmt.Sprintf("%s with private addresses in public names were refused since the start; the log has no names of them", number(f.status.Server.Rebound, "answer")),
+			"if something of yours does not work, 'telltale explain NAME' says whether it is that")
 	}
 	const enough = 5 // lookups from which a domain without an answer is odd
-	failed := d.named(domains, func(f *failing) uint64 {
+	failed := named(f.day.domains, func(f *failing) uint64 {
 		if f.answered > 0 || f.failed < enough {
 			return 0
 		}
 		return f.failed
 	})
 	if len(failed) > 0 {
-		d.say("warning", "answers", "the upstreams answer SERVFAIL for all names of %s. If only a server of your network or company knows them "+
-			"(split horizon), that server must be asked: put the zone into forward, or records into own.txt", strings.Join(failed, ", "))
+		d.finds(stateWarning, "answers-failed", "", fmt.Sprintf("the upstreams answer SERVFAIL for all names of %s", strings.Join(failed, ", ")),
+			"if only a server of your network or company knows them (split horizon), that server must be asked: put the zone into forward, or records into own.txt")
 	}
 }
 
 // named writes the domains that have a count, those with the most first.
-func (d *doctor) named(domains map[string]*failing, count func(*failing) uint64) (text []string) {
-	names := slices.DeleteFunc(slices.Collect(maps.Keys(domains)), func(name string) bool { return count(domains[name]) == 0 })
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(count(domains[b]), count(domains[a])), cmp.Compare(a, b))
-	})
-	for i, name := range names {
+func named(domains map[string]*failing, count func(*failing) uint64) (text []string) {
+	all := mostFirst(domains, count, len(domains))
+	for i, name := range all {
 		if i == mostDomains {
-			return append(text, fmt.Sprintf("%d domains more", len(names)-i))
+			return append(text, fmt.Sprintf("%d domains more", len(all)-i))
 		}
 		f := domains[name]
 		example := slices.Min(slices.Collect(maps.Keys(f.names)))
@@ -72,40 +65,34 @@ func (d *doctor) named(domains map[string]*failing, count func(*failing) uint64)
 	return text
 }
 
-// failingDomains reads the last day of the log.
-func failingDomains(ctx context.Context, cfg *config.Config) (map[string]*failing, error) {
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return nil, err
+// mostFirst returns the names that have a count, at most so many, those with the most first.
+func mostFirst[T any](all map[string]T, count func(T) uint64, most int) []string {
+	names := slices.DeleteFunc(slices.Collect(maps.Keys(all)), func(name string) bool { return count(all[name]) == 0 })
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(count(all[b]), count(all[a])), cmp.Compare(a, b))
+	})
+	return names[:min(len(names), most)]
+}
+
+// addFailing counts a row by what became of its lookups.
+func (y *day) addFailing(row *querylog.Row) {
+	name := domainOf(row.Name)
+	f := y.domains[name]
+	if f == nil {
+		f = &failing{names: map[string]bool{}}
+		y.domains[name] = f
 	}
-	defer r.Close()
-	domains := map[string]*failing{}
-	for row, err := range r.Rows(ctx, querylog.Filter{Since: time.Now().Add(-24 * time.Hour), Limit: 100_000}) {
-		if err != nil {
-			return nil, err
-		}
-		if row.Name == "" {
-			continue
-		}
-		name := domainOf(row.Name)
-		f := domains[name]
-		if f == nil {
-			f = &failing{names: map[string]bool{}}
-			domains[name] = f
-		}
-		switch from := row.AnsweredFrom; {
-		case from == querylog.FromRebind.String():
-			f.rebound += row.Count
-			f.names[row.Name] = true
-		case from != querylog.FromUpstream.String() && from != querylog.FromCache.String():
-		case row.Rcode == "SERVFAIL":
-			f.failed += row.Count
-			f.names[row.Name] = true
-		default:
-			f.answered += row.Count
-		}
+	switch from := row.AnsweredFrom; {
+	case from == querylog.FromRebind.String():
+		f.rebound += row.Count
+		f.names[row.Name] = true
+	case from != querylog.FromUpstream.String() && from != querylog.FromCache.String():
+	case row.Rcode == "SERVFAIL":
+		f.failed += row.Count
+		f.names[row.Name] = true
+	default:
+		f.answered += row.Count
 	}
-	return domains, nil
 }
 
 // domainOf returns the registrable domain of a name: a public suffix and one label.

@@ -28,7 +28,9 @@ var mayImport = map[string]string{
 
 	"packaging": "",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire evidence evidence/render packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"announced": "golang.org/x/sys",
+
+	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire evidence evidence/render packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 

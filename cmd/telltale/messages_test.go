@@ -19,13 +19,13 @@ func TestALogThatIsNotThereSaysHowToNameAnother(t *testing.T) {
 
 func TestMistakesInTheSettingsAreFoundOnceAndEachOnALine(t *testing.T) {
 	d := &doctor{}
-	d.say("wrong", "settings", "a\x1b\nb")
+	d.finds(stateWrong, "settings-invalid", "", "a\x1b\nb", "")
 	d.refused("a\x1b\nb")
 	d.refused("another file's")
 	if len(d.findings) != 2 {
 		t.Fatalf("got %d findings, want 2: %v", len(d.findings), d.findings)
 	}
-	if got, want := d.findings[0].text(3), "those on disk are not in force: a?\n   b"; got != want {
+	if got, want := findingText(&d.findings[0], 3), "those on disk are not in force: a?\n   b\n   To do: correct the file: it comes in force when it is saved"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -25,7 +25,7 @@ func TestAPersonsOwnListsAreShownFirst(t *testing.T) {
 }
 
 func TestWhatIsWrongNeedsAttentionFirst(t *testing.T) {
-	all := []finding{{What: "clock", State: "warning"}, {What: "pause", State: "warning"}, {What: "port", State: "wrong"}}
+	all := []web.Finding{{What: "clock", State: "warning"}, {What: "pause", State: "warning"}, {What: "port", State: "wrong"}}
 	byUrgency(all)
 	if all[0].What != "port" || all[1].What != "pause" {
 		t.Errorf("got %v", all)

@@ -122,6 +122,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })
+	tasks.Go(func() { a.findingsHourly(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}

@@ -29,7 +29,7 @@ type overview struct {
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
 	Gaps      []querylog.Event `json:"gaps"`    // of the last 7 days
-	Attention []finding        `json:"attention"`
+	Attention []web.Finding    `json:"attention"`
 }
 
 // dayCounts are the lookups since midnight.
@@ -62,7 +62,7 @@ the last 7 days, and what 'telltale doctor' finds that needs attention. Exit sta
 			} else {
 				err = o.print(cl.out)
 			}
-			wrong := func(f finding) bool { return f.State == "wrong" }
+			wrong := func(f web.Finding) bool { return f.State == stateWrong }
 			if err == nil && (!o.Running || slices.ContainsFunc(o.Attention, wrong)) {
 				return errSilent
 			}
@@ -77,7 +77,7 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []finding{}}
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []web.Finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
@@ -91,9 +91,9 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	d := &doctor{}
-	d.examine(ctx, cl)
+	d.examine(ctx, cl, false)
 	for _, f := range d.findings {
-		if f.State != "ok" && f.What != "server" {
+		if f.State != stateOK && f.Code != "server-stopped" {
 			o.Attention = append(o.Attention, f)
 		}
 	}
@@ -129,17 +129,17 @@ func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error 
 
 // byUrgency orders what needs attention: what is wrong, then a pause, which somebody
 // may have forgotten, then the rest.
-func byUrgency(all []finding) {
-	urgency := func(f finding) int {
+func byUrgency(all []web.Finding) {
+	urgency := func(f web.Finding) int {
 		switch {
-		case f.State == "wrong":
+		case f.State == stateWrong:
 			return 0
 		case f.What == "pause":
 			return 1
 		}
 		return 2
 	}
-	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(urgency(a), urgency(b)) })
+	slices.SortStableFunc(all, func(a, b web.Finding) int { return cmp.Compare(urgency(a), urgency(b)) })
 }
 
 // isGap reports whether lookups may be missing for an event of this kind, or were
@@ -174,8 +174,9 @@ func (o *overview) print(w io.Writer) error {
 	if len(o.Attention) == 0 {
 		b.WriteString("Attention  nothing needs any\n")
 	}
-	for i, f := range o.Attention {
-		fmt.Fprintf(&b, "%-10s %s: %s: %s\n", headed("Attention", i), f.State, f.What, f.text(11))
+	for i := range o.Attention {
+		f := &o.Attention[i]
+		fmt.Fprintf(&b, "%-10s %s: %s: %s\n", headed("Attention", i), f.State, f.What, findingText(f, 11))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -225,6 +226,9 @@ func headed(text string, i int) string {
 
 func number(n uint64, what string) string {
 	if n != 1 {
+		if what == "query" {
+			what = "querie"
+		}
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)

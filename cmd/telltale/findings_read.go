@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telltale/config"
+	"telltale/querylog"
+)
+
+// How the facts are read that findings are made of.
+
+// errUnmade means that a directory is not there yet.
+var errUnmade = errors.New("it is not there yet")
+
+// readClock asks the kernel whether its clock is synchronised.
+func readClock() (c clockState) {
+	c.synchronised, c.known = clockSynced()
+	return c
+}
+
+// willBeMade says of a directory that is missing whether the server can make it.
+func (d *doctor) willBeMade(what, key, dir string) {
+	above := filepath.Dir(dir)
+	info, err := os.Stat(above)
+	for above != "/" && err != nil {
+		above = filepath.Dir(above)
+		info, err = os.Stat(above)
+	}
+	if err != nil || !info.IsDir() || unix.Access(above, unix.W_OK) != nil {
+		d.finds(stateWarning, what+"-missing", "", fmt.Sprintf("%s (%s) is not there, and this user cannot make it", key, dir), "make it, or start the server as a user who can")
+		return
+	}
+	d.says(what, "%s (%s) is made at the first start", key, dir)
+}
+
+// readStore looks at data.dir. Of a server that runs, it is the server that knows
+// whether it can be written.
+func (f *facts) readStore(running bool) {
+	dir := f.cfg.Data.Dir
+	_, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.store.missing = true
+		return
+	case err == nil && !running:
+		err = canWrite(dir)
+	}
+	f.store.err = err
+	f.store.free, f.store.freeKnown = freeBytes(dir)
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			f.store.used += info.Size()
+		}
+	}
+}
+
+func canWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".doctor")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// A day is what the log has of the last day.
+type day struct {
+	oldest  time.Time         // row of the whole log; zero for none
+	lookups uint64            // of others than this machine
+	bare    uint64            // of them, those of bare addresses
+	clients map[string]uint64 // lookups by the address that asked
+
+	forwarded map[string]bool            // addresses that say whose queries they pass on, and are believed
+	systems   map[string]map[string]bool // by the address that asked, the makers whose connectivity checks it asked for
+	domains   map[string]*failing        // by what became of their lookups
+	essential map[string]*blockedName    // essential names that were blocked
+}
+
+// A blockedName is a name that was blocked, and by which rule last.
+type blockedName struct {
+	count uint64
+	list  string
+	line  int
+}
+
+// essentialNames are the names of essential, those blocked most often first.
+func (y *day) essentialNames() []string {
+	return mostFirst(y.essential, func(b *blockedName) uint64 { return b.count }, mostDomains)
+}
+
+// dayRows bounds the rows of a day that are read: the newest.
+const dayRows = 100_000
+
+// readDay reads the last day of the log.
+func (f *facts) readDay(ctx context.Context) { f.day, f.dayErr = readDay(ctx, f.cfg, f.now) }
+
+func readDay(ctx context.Context, cfg *config.Config, now time.Time) (*day, error) {
+	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	y := &day{clients: map[string]uint64{}, forwarded: map[string]bool{}, systems: map[string]map[string]bool{}, domains: map[string]*failing{}, essential: map[string]*blockedName{}}
+	listed, unlisted, err := r.OldestRows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if y.oldest = listed; y.oldest.IsZero() || !unlisted.IsZero() && unlisted.Before(listed) {
+		y.oldest = unlisted
+	}
+	for row, err := range r.Rows(ctx, querylog.Filter{Since: now.Add(-24 * time.Hour), Limit: dayRows}) {
+		if err != nil {
+			return nil, err
+		}
+		y.add(&row)
+	}
+	return y, nil
+}
+
+func (y *day) add(row *querylog.Row) {
+	y.clients[row.Client] += row.Count
+	switch row.BindingSource {
+	case "bare-address":
+		y.bare += row.Count
+	case "forwarder":
+		y.forwarded[row.Client] = true
+	}
+	if row.BindingSource != "this-host" {
+		y.lookups += row.Count
+	}
+	if row.Purpose == "connectivity" && row.Vendor != "" && row.Attribution == "rule" {
+		if y.systems[row.Client] == nil {
+			y.systems[row.Client] = map[string]bool{}
+		}
+		y.systems[row.Client][row.Vendor] = true
+	}
+	if row.Name == "" {
+		return
+	}
+	if row.Tier == "essential" && row.Verdict == "block" {
+		b := y.essential[row.Name]
+		if b == nil {
+			b = &blockedName{}
+			y.essential[row.Name] = b
+		}
+		b.count += row.Count
+		b.list, b.line = row.List, row.Line
+	}
+	y.addFailing(row)
+}
+
+// inContainer reports whether this runs in a container whose network is not its host's,
+// as far as the usual marks say.
+func inContainer() bool {
+	for _, mark := range []string{"/.dockerenv", "/run/.containerenv"} {
+		if _, err := os.Stat(mark); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ownAddresses are the addresses of this machine at which devices can ask it.
+func ownAddresses() (all []netip.Addr) {
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, n := range found {
+		p, err := netip.ParsePrefix(n.String())
+		if err != nil {
+			continue
+		}
+		if a := p.Addr().Unmap(); !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// mostReached bounds the addresses at which this server is asked.
+const mostReached = 8
+
+// reachAll asks this server over the addresses of this machine at which it should answer.
+func reachAll(ctx context.Context, listens []netip.AddrPort, own []netip.Addr) (all []reached) {
+	var at []netip.AddrPort
+	for _, l := range listens {
+		switch {
+		case l.Addr().IsLoopback():
+		case !l.Addr().IsUnspecified():
+			at = append(at, l)
+		default:
+			for _, a := range own {
+				if a.Is4() == l.Addr().Is4() && (a.IsPrivate() || isShared(a)) {
+					at = append(at, netip.AddrPortFrom(a, l.Port()))
+				}
+			}
+		}
+	}
+	slices.SortFunc(at, netip.AddrPort.Compare)
+	at = slices.Compact(at)
+	all = make([]reached, min(len(at), mostReached))
+	done := make(chan struct{})
+	for i := range all {
+		go func() {
+			all[i] = reached{at[i], askHealth(ctx, at[i])}
+			done <- struct{}{}
+		}()
+	}
+	for range all {
+		<-done
+	}
+	return all
+}
+
+// madeUpName returns a name that nobody has, below a zone that everybody knows.
+func madeUpName() string {
+	var random [12]byte
+	rand.Read(random[:])
+	return "telltale-" + hex.EncodeToString(random[:]) + ".com"
+}
+
+// bytesText writes a size for people: three digits and a unit.
+func bytesText(n int64) string {
+	size, unit := float64(n), 0
+	for units := "KMGTPE"; size >= 1000 && unit < len(units); unit++ {
+		size /= 1024
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.3g %ciB", size, "KMGTPE"[unit-1])
+}

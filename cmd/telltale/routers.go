@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"telltale/dnswire"
+)
+
+// A routerKind is a kind of router by a name that it answers with its own address. Its
+// section in docs/routers.md is called like it.
+type routerKind struct {
+	section string
+	names   []string
+}
+
+// routerKinds are the routers whose own name is known. docs/routers.md has the sources.
+var routerKinds = []routerKind{
+	{"fritzbox", []string{"fritz.box"}},
+	{"asus", []string{"router.asus.com"}},
+	{"netgear", []string{"routerlogin.net"}},
+	{"tp-link", []string{"tplinkwifi.net"}},
+	{"speedport", []string{"speedport.ip"}},
+	{"freebox", []string{"mafreebox.freebox.fr"}},
+	{"openwrt", []string{"openwrt.lan"}},
+}
+
+// routerKindAt asks a router for the names that kinds of routers answer with their own
+// address, and returns the section of docs/routers.md that is about it; "" for unknown.
+func routerKindAt(ctx context.Context, router netip.AddrPort) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", router.String())
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	kinds := map[uint16]string{} // by the number of the query
+	for _, k := range routerKinds {
+		for _, name := range k.names {
+			query, number := addressQuery(name)
+			if _, err := conn.Write(query); err != nil {
+				return ""
+			}
+			kinds[number] = k.section
+		}
+	}
+	reply := make([]byte, 1500)
+	for range kinds {
+		n, err := conn.Read(reply)
+		if err != nil {
+			return ""
+		}
+		if n < dnswire.HeaderLen || reply[2]&0x80 == 0 {
+			continue
+		}
+		if kind, ok := kinds[binary.BigEndian.Uint16(reply)]; ok && slices.Contains(answeredAddresses(reply[:n]), router.Addr()) {
+			return kind
+		}
+	}
+	return ""
+}
+
+// addressQuery makes a question for a name's IPv4 addresses.
+func addressQuery(name string) (query []byte, number uint16) {
+	b := make([]byte, dnswire.HeaderLen, 64)
+	rand.Read(b[:2])
+	b[2], b[5] = 1, 1 // recursion desired, one question
+	b, _ = dnswire.AppendName(b, name)
+	b = binary.BigEndian.AppendUint16(b, dnswire.TypeA)
+	return binary.BigEndian.AppendUint16(b, dnswire.ClassIN), binary.BigEndian.Uint16(b)
+}
+
+// answeredAddresses returns the IPv4 addresses of a reply's answer section.
+func answeredAddresses(reply []byte) (all []netip.Addr) {
+	questions, answers := binary.BigEndian.Uint16(reply[4:]), binary.BigEndian.Uint16(reply[6:])
+	at := dnswire.HeaderLen
+	for range questions {
+		if at = skipName(reply, at) + 4; at > len(reply) {
+			return nil
+		}
+	}
+	for range answers {
+		at = skipName(reply, at)
+		if at+10 > len(reply) {
+			return all
+		}
+		size := int(binary.BigEndian.Uint16(reply[at+8:]))
+		data := at + 10
+		if data+size > len(reply) {
+			return all
+		}
+		if binary.BigEndian.Uint16(reply[at:]) == dnswire.TypeA && size == 4 {
+			all = append(all, netip.AddrFrom4([4]byte(reply[data:data+4])))
+		}
+		at = data + size
+	}
+	return all
+}
+
+// skipName returns where a name ends that begins at a place; beyond the reply's end where
+// it has none.
+func skipName(reply []byte, at int) int {
+	for at < len(reply) {
+		switch n := int(reply[at]); {
+		case n == 0:
+			return at + 1
+		case n >= 0xc0: // a pointer
+			return at + 2
+		default:
+			at += 1 + n
+		}
+	}
+	return len(reply) + 1
+}
