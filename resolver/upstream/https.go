@@ -199,13 +199,11 @@ type http2Error struct {
 
 func (e http2Error) Error() string { return "a stream was reset" }
 
-const refusedStream = 7 // the server has not looked at it (RFC 9113, 8.7)
-
 // streamProblem makes the end of a stream alone an error of its request.
 func streamProblem(err error) error {
 	var stream http2Error
 	if err != nil && errors.As(err, &stream) {
-		return &requestError{err: errReset, again: stream.Code == refusedStream}
+		return &requestError{err: errReset, again: true}
 	}
 	return err
 }

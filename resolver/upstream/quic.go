@@ -17,7 +17,6 @@ const (
 	doqNoError          = 0x0
 	doqRequestCancelled = 0x3
 	http3NoError        = 0x100
-	http3Rejected       = 0x10b
 )
 
 // Bounds of what a server may make us hold on a connection by QUIC.
@@ -150,7 +149,7 @@ func quicProblem(err error) error {
 	var stream *quic.StreamError
 	switch {
 	case errors.As(err, &stream):
-		return &requestError{err: errReset, again: stream.ErrorCode == http3Rejected}
+		return &requestError{err: errReset, again: true}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &requestError{err: err}
 	}

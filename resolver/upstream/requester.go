@@ -40,7 +40,7 @@ type requestConn interface {
 // A requestError means that a request has failed and its connection has not.
 type requestError struct {
 	err   error
-	again bool // the server has not looked at it
+	again bool // the server has reset it: a query may be asked again, whatever the server did with it
 }
 
 func (e *requestError) Error() string { return e.err.Error() }

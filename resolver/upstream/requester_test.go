@@ -161,6 +161,27 @@ func TestRequestsThatAreNoUse(t *testing.T) {
 	}
 }
 
+// A server that resets a request, as one that closes a connection or is short of something may,
+// is asked again: that is not yet a failure.
+func TestResetRequestsAreAskedAgain(t *testing.T) {
+	startEachRequestTransport(t, func(t *testing.T, c *dnstest.Certificate, start func(func([]byte) []byte) requestServer) {
+		var resets atomic.Int64
+		s := start(func(q []byte) []byte {
+			if bytes.Contains(q, []byte("\x07example")) && resets.Add(1) < maxStreamEnds { // no probe
+				return nil
+			}
+			return answerOne(q)
+		})
+		u := startClient(t, Options{Roots: c.Roots, Servers: []Server{s.to}})
+		if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
+			t.Errorf("got %q", got)
+		}
+		if st := u.Status()[0]; st.Failures != 0 || resets.Load() != maxStreamEnds {
+			t.Errorf("asked %d times, want %d; status: got %+v", resets.Load(), maxStreamEnds, st)
+		}
+	})
+}
+
 // A server that never answers holds up nobody for long, and is asked again on another
 // connection.
 func TestRequestsThatAreNeverAnswered(t *testing.T) {
