@@ -25,7 +25,8 @@ type attemptCounter struct {
 	seed  maphash.Seed
 	table []attempt // open addressing by key
 	used  int
-	moved bool // places changed since rows were last given theirs
+	moved bool  // places changed since rows were last given theirs
+	swept int64 // time of the lookup for which room was last looked for in a table that may not grow
 	buf   [8 + 255]byte
 }
 
@@ -39,6 +40,7 @@ type attempt struct {
 const (
 	attemptBytes    = 16
 	attemptsFirst   = 256   // places
+	attemptsSweep   = 1000  // milliseconds of lookups between two looks for room in a table that may not grow
 	attemptDeadline = 10000 // milliseconds after its end for which an attempt is kept: what waited for an upstream is appended late
 )
 
@@ -91,8 +93,15 @@ func (a *attemptCounter) find(key uint64) (place uint32, known bool) {
 }
 
 // makeRoom forgets what is over at a time, and gets more places where that is not
-// enough, as far as it may.
+// enough, as far as it may. It goes through the table, and is called for each lookup
+// that has no room: where there can be no more places, it does so once in a while.
 func (a *attemptCounter) makeRoom(at int64) bool {
+	if len(a.table) == a.most {
+		if distance(at, a.swept) < attemptsSweep {
+			return false
+		}
+		a.swept = at
+	}
 	alive := 0
 	for i := range a.table {
 		if a.isKept(&a.table[i], at) {

@@ -227,6 +227,36 @@ func TestTheCounterOfAttemptsAgreesWithAMap(t *testing.T) {
 	}
 }
 
+// A full table is not gone through for each lookup that has no room in it: many names
+// would cost as many steps each as there are places.
+func TestAFullTableOfAttemptsIsSweptOnceInAWhile(t *testing.T) {
+	const gap, begun = 1000, 1_700_000_000_000
+	over := int64(begun + gap + attemptDeadline)
+	a := newAttemptCounter(gap, 1<<14)
+	key := uint64(0)
+	fits := func(at int64) bool {
+		key += 1 << 40
+		place, ok := a.place(key, at)
+		if ok {
+			a.begins(place, key, at)
+		}
+		return ok
+	}
+	for fits(begun) {
+	}
+	if len(a.table) != a.most || a.memory() != 1<<14 {
+		t.Fatalf("got %d places in %d bytes", len(a.table), a.memory())
+	}
+	for _, c := range []struct {
+		at   int64
+		want bool
+	}{{over - 500, false}, {over, false}, {over + 499, false}, {over + 500, true}} {
+		if got := fits(c.at); got != c.want {
+			t.Errorf("%d ms after all are over: got room %v, want %v", c.at-over, got, c.want)
+		}
+	}
+}
+
 // A clock that is set back by the gap ends an attempt: else it would last until the
 // clock is there again.
 func TestAClockThatIsSetBackEndsAnAttempt(t *testing.T) {
