@@ -59,9 +59,9 @@ func (r *reading) dhcpdLease(s *scanner, address string, at int) bool {
 	ok := s.block(func(w []string) {
 		switch {
 		case w[0] == "starts":
-			l.From, _ = dhcpdTime(w[1:])
+			l.From = dhcpdTime(w[1:])
 		case w[0] == "ends":
-			l.Until, _ = dhcpdTime(w[1:])
+			l.Until = dhcpdTime(w[1:])
 		case len(w) == 3 && w[0] == "binding" && w[1] == "state":
 			active = w[2] == "active"
 		case len(w) == 3 && w[0] == "hardware":
@@ -97,7 +97,7 @@ func (r *reading) dhcpdIA(s *scanner, id string) bool {
 	}
 	return s.block(func(w []string) {
 		if w[0] == "cltt" {
-			from, _ = dhcpdTime(w[1:])
+			from = dhcpdTime(w[1:])
 		}
 	}, func(w []string) bool {
 		if len(w) != 2 || w[0] != "iaaddr" {
@@ -110,7 +110,7 @@ func (r *reading) dhcpdIA(s *scanner, id string) bool {
 		if !s.block(func(w []string) {
 			switch {
 			case w[0] == "ends":
-				l.Until, _ = dhcpdTime(w[1:])
+				l.Until = dhcpdTime(w[1:])
 			case len(w) == 3 && w[0] == "binding" && w[1] == "state":
 				active = w[2] == "active"
 			}
@@ -130,16 +130,15 @@ func (r *reading) dhcpdIA(s *scanner, id string) bool {
 }
 
 // dhcpdTime reads a date: a day of the week, a date and a time, in UTC; or "epoch" and
-// seconds; or "never", which is the zero time.
-func dhcpdTime(w []string) (time.Time, bool) {
+// seconds. "never", and what is no date, is the zero time.
+func dhcpdTime(w []string) (t time.Time) {
 	switch {
 	case len(w) == 2 && w[0] == "epoch":
-		return seconds(w[1])
+		t, _ = seconds(w[1])
 	case len(w) == 3:
-		t, err := time.Parse("2006/01/02 15:04:05", w[1]+" "+w[2])
-		return t, err == nil
+		t, _ = time.Parse("2006/01/02 15:04:05", w[1]+" "+w[2])
 	}
-	return time.Time{}, false
+	return t
 }
 
 // A scanner cuts the text of dhcpd into statements.
