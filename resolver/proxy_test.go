@@ -103,7 +103,7 @@ func TestProxiesSayWhoseARequestIs(t *testing.T) {
 func TestUntrustedProxiesAreNotBelieved(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	proxies := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
-	s, recorded, config := startTLS(t, Options{ProxyProtocol: proxies, Allowed: func(netip.Addr) bool { return true }}, listen.StreamTimes{Query: 100 * time.Millisecond})
+	s, recorded, config := startTLS(t, Options{ProxyProtocol: proxies, Allowed: func(netip.Addr) bool { return true }}, listen.StreamTimes{Query: time.Second})
 	closed := func(what string, c net.Conn) {
 		t.Helper()
 		c.SetReadDeadline(time.Now().Add(20 * time.Second))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,8 +201,8 @@ func TestAnswersComeOutOfOrder(t *testing.T) {
 // a while, and nobody else anything.
 func TestBadHandshakes(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s, _, config := startTLS(t, Options{}, listen.StreamTimes{Handshake: 100 * time.Millisecond})
-	for name, sent := range map[string][]byte{
+	s, _, config := startTLS(t, Options{}, listen.StreamTimes{Handshake: 2 * time.Second})
+	bad := map[string][]byte{
 		"nothing":                nil,
 		"a query without TLS":    dnstest.Framed(packetOf(t, "localhost.", dns.TypeA)),
 		"HTTP":                   []byte("GET / HTTP/1.1\r\nHost: dns.example\r\n\r\n"),
@@ -215,20 +216,26 @@ func TestBadHandshakes(t *testing.T) {
 		"zeros":                  make([]byte, 1000),
 		"a hello of SSL 2":       {0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10},
 		"an old version's hello": hello(t, tls.VersionTLS11),
-	} {
-		before := s.Stats().HandshakesFailed
-		c, err := net.Dial("tcp", s.TLSAddrs()[0].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		c.Write(sent)
-		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: the connection is still open", name)
-		}
-		c.Close()
-		dnstest.WaitFor(t, func() bool { return s.Stats().HandshakesFailed == before+1 && s.Stats().Streams == 0 }, says(name))
 	}
+	var all sync.WaitGroup
+	for name, sent := range bad {
+		all.Go(func() {
+			c, err := net.Dial("tcp", s.TLSAddrs()[0].String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.Write(sent)
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: the connection is still open", name)
+			}
+		})
+	}
+	all.Wait()
+	dnstest.WaitFor(t, func() bool { return s.Stats().HandshakesFailed == uint64(len(bad)) && s.Stats().Streams == 0 },
+		func() string { return fmt.Sprintf("%d of %d handshakes failed", s.Stats().HandshakesFailed, len(bad)) })
 	config.Time = time.Now
 	c := dialTLS(t, s, config)
 	if r, _ := exchange(t, c, "localhost.", dns.TypeA); data(r) != "A 127.0.0.1" {
