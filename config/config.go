@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "wildcard", "host", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
+// "domain", "wildcard", "server", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -81,7 +81,7 @@ type Listen struct {
 type TLS struct {
 	Certificates []Certificate `key:"certificates"`
 	Authority    string        `key:"authority" words:"none local"`
-	Names        []string      `key:"names,host"` // and addresses, by which clients know this server
+	Names        []string      `key:"names,server"` // and addresses, by which clients know this server; *. in front: names one below
 	ACME         ACME          `key:"acme"`
 }
 

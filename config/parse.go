@@ -179,12 +179,14 @@ func parseDomain(text string) (string, bool) {
 }
 
 // parseHost returns a domain, or an address.
-func parseHost(text string) (string, bool) {
-	if a, ok := parseAddr(text); ok && a.Zone() == "" {
-		return a.String(), true
+// parseWildcard takes a name, or "*." and one for the names one below it.
+func parseWildcard(text string) (string, bool) {
+	name, isWildcard := strings.CutPrefix(text, "*.")
+	value, ok := parseDomain(name)
+	if isWildcard {
+		value = "*." + value
 	}
-	name, ok := parseDomain(text)
-	return name, ok && name != "."
+	return value, ok && name != "."
 }
 
 func parseURL(text string) (string, bool) {
@@ -281,14 +283,14 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 		value, ok = parseDomain(text)
 		return value, ok, "a domain such as plex.direct"
 	case s.is("wildcard"):
-		name, isWildcard := strings.CutPrefix(text, "*.")
-		if value, ok = parseDomain(name); isWildcard {
-			value = "*." + value
+		value, ok = parseWildcard(text)
+		return value, ok, "a name such as dns.example, or *.dns.example"
+	case s.is("server"):
+		if a, isAddr := parseAddr(text); isAddr && a.Zone() == "" {
+			return a.String(), true, ""
 		}
-		return value, ok && name != ".", "a name such as dns.example, or *.dns.example"
-	case s.is("host"):
-		value, ok = parseHost(text)
-		return value, ok, "a name such as dns.example, or an address such as 192.0.2.1"
+		value, ok = parseWildcard(text)
+		return value, ok, "a name such as dns.example, *.dns.example for the names one below, or an address such as 192.0.2.1"
 	case s.is("zone"):
 		value, ok = parseZone(text)
 		return value, ok, "a domain such as lan, or a prefix such as 192.168.1.0/24"

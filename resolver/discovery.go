@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"telltale/blocklists"
 	"telltale/dnswire"
@@ -62,7 +63,7 @@ func (s *Server) designate(dst []byte, q *query) (reply []byte, ok bool) {
 func (s *Server) certifiedName() []byte {
 	for _, text := range s.names {
 		var n dnswire.Name
-		if _, err := netip.ParseAddr(text); err == nil || s.certificates == nil || !s.certificates.IsFor(text) {
+		if _, err := netip.ParseAddr(text); err == nil || strings.HasPrefix(text, "*.") || s.certificates == nil || !s.certificates.IsFor(text) {
 			continue
 		}
 		if n.Set(text) == nil {

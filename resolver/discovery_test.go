@@ -50,8 +50,9 @@ func TestNothingIsDesignatedWithoutAName(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	plain, _ := startServer(t, Options{Settings: Settings{Designated: true}, Names: []string{serverName}})
 	unnamed := startEncrypted(t, Options{Settings: Settings{Designated: true}, Names: []string{"127.0.0.1", "other.example"}})
+	star := startEncrypted(t, Options{Settings: Settings{Designated: true}, Names: []string{"*." + serverName}})
 	off := startEncrypted(t, Options{})
-	for fact, s := range map[string]*Server{"no encrypted transport": plain, "no certificate for the name": unnamed.Server, "not wanted": off.Server} {
+	for fact, s := range map[string]*Server{"no encrypted transport": plain, "no certificate for the name": unnamed.Server, "no name but with a star": star.Server, "not wanted": off.Server} {
 		if r := ask(t, s, "udp", "_dns.resolver.arpa.", dns.TypeSVCB); r.Rcode != dns.RcodeSuccess || len(r.Answer) != 0 || len(r.Ns) != 1 {
 			t.Errorf("%s: %v, want NODATA", fact, r)
 		}

@@ -358,6 +358,21 @@ func TestClientIDsOfPathsAndServerNames(t *testing.T) {
 	}
 }
 
+// A name with a star is for those that have an id in front.
+func TestClientIDsBelowAStar(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s := startEncrypted(t, Options{Names: []string{"*." + serverName}})
+	for i, test := range []struct{ server, id string }{{"phone." + serverName, "phone"}, {serverName, ""}} {
+		c := s.client("127.0.0.1", test.server, true)
+		if m, _ := s.doh(c, "/dns-query", "localhost.", dns.TypeA); data(m) != "A 127.0.0.1" {
+			t.Errorf("%v: %v", test, m)
+		}
+		if row := s.recorded.last(t, i+1); row.ClientID != test.id {
+			t.Errorf("%s: logged %q, want %q", test.server, row.ClientID, test.id)
+		}
+	}
+}
+
 // overTLS asks by DNS over TLS from an address.
 func (s *encrypted) overTLS(from, name string) (*dns.Msg, error) {
 	c := dns.Client{Net: "tcp-tls", Timeout: 20 * time.Second, Dialer: dialerFrom(from, "tcp"), TLSConfig: &tls.Config{RootCAs: s.roots, ServerName: name}}

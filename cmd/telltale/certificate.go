@@ -217,7 +217,7 @@ type profile struct {
 func (p *profile) fill(cfg *config.Config, all []web.Certificate) error {
 	for i := range all {
 		for _, name := range all[i].Names {
-			if _, err := netip.ParseAddr(name); err != nil && !all[i].Authority && p.server == "" {
+			if _, err := netip.ParseAddr(name); err != nil && !strings.HasPrefix(name, "*.") && !all[i].Authority && p.server == "" {
 				p.server = name
 			}
 		}

@@ -45,7 +45,7 @@ func CleanClientID(text string) (id string, ok bool) {
 // "" for none.
 func (l *Listeners) idOfServerName(name string) string {
 	for _, own := range l.options.Names {
-		if label, ok := strings.CutSuffix(name, "."+own); ok {
+		if label, ok := strings.CutSuffix(name, "."+strings.TrimPrefix(own, "*.")); ok {
 			if id, ok := CleanClientID(label); ok {
 				return id
 			}

@@ -160,8 +160,12 @@ func (r *root) leaf(names []string, now time.Time) (*tls.Certificate, error) {
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name, "*."+name) // ID.NAME has a client id in it
+			continue
+		}
+		for _, n := range withStar(name) {
+			if !slices.Contains(template.DNSNames, n) {
+				template.DNSNames = append(template.DNSNames, n)
+			}
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, r.certificate, &key.PublicKey, r.key)
@@ -173,6 +177,14 @@ func (r *root) leaf(names []string, now time.Time) (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &tls.Certificate{Certificate: [][]byte{der, r.certificate.Raw}, PrivateKey: key, Leaf: parsed}, nil
+}
+
+// withStar returns a name and those one below it, ID.NAME, which have a client id in them.
+func withStar(name string) []string {
+	if strings.HasPrefix(name, "*.") {
+		return []string{name}
+	}
+	return []string{name, "*." + name}
 }
 
 // authority is a local authority at work. The Source's lock guards it.

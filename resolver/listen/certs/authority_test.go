@@ -119,6 +119,37 @@ func TestALocalAuthority(t *testing.T) {
 	}
 }
 
+// A name with a star is vouched for as it is, and once.
+func TestALocalAuthorityVouchesForStars(t *testing.T) {
+	now := time.Now()
+	r, err := makeRoot(filepath.Join(t.TempDir(), "a.pem"), []string{"*.dns.example"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		names []string
+		want  string // in the certificate
+	}{
+		{[]string{"*.dns.example"}, "*.dns.example"},
+		{[]string{"dns.example", "*.dns.example"}, "dns.example *.dns.example"},
+		{[]string{"*.dns.example", "dns.example", "192.168.1.2"}, "*.dns.example dns.example"},
+	} {
+		c, err := r.leaf(test.names, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Leaf.DNSNames, " "); got != test.want || !r.permits(test.names[0]) {
+			t.Errorf("%v: the certificate is for %s, want %s; permitted: %v", test.names, got, test.want, r.permits(test.names[0]))
+		}
+		if err := trusts(r.certificate, c, "phone.dns.example", now); err != nil {
+			t.Errorf("%v: %v", test.names, err)
+		}
+		if err := trusts(r.certificate, c, "dns.example", now); (err == nil) != slices.Contains(test.names, "dns.example") {
+			t.Errorf("%v: dns.example itself: %v", test.names, err)
+		}
+	}
+}
+
 // Whoever steals the key cannot pass for any site.
 func TestALocalAuthorityIsConstrained(t *testing.T) {
 	now := time.Now()
