@@ -29,8 +29,7 @@ func TestSignaturesOfRecordsWithoutECHAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored := time.Unix(1_800_000_000, 0)
-		q := &query{received: stored.Add(10 * time.Second)}
+		q := &query{received: time.Unix(1_800_000_000, 0)}
 		if err := q.setQuestion(&name, dns.TypeHTTPS); err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +38,7 @@ func TestSignaturesOfRecordsWithoutECHAreLeftOut(t *testing.T) {
 		for _, text := range c.records {
 			m.Answer = append(m.Answer, record(t, text))
 		}
-		e := &cache.Entry{StoredAt: stored}
+		e := &cache.Entry{At: q.received, Age: 10 * time.Second}
 		if e.Wire, err = m.Pack(); err != nil {
 			t.Fatal(err)
 		}

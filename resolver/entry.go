@@ -21,7 +21,7 @@ import (
 // KeepFailure says so.
 func setEntry(e *cache.Entry, c *dnswire.Sanitized, typ uint16, trustAD, inside bool, now time.Time) {
 	*e = cache.Entry{
-		Stored: c.Stored, StoredAt: now, Life: time.Duration(c.TTL) * time.Second,
+		Stored: c.Stored, At: now, Life: time.Duration(c.TTL) * time.Second,
 		MaxTTL: c.Served, Aliases: c.Aliases, HasAddresses: len(c.Addresses) > 0, Servers: c.Servers, Inside: inside,
 	}
 	e.AD = c.AD && trustAD
@@ -116,7 +116,8 @@ func (s *Server) keepUnsigned(q *dnswire.Question, signed *cache.Entry) *cache.E
 	}
 	c.AD, c.Servers = signed.AD, slices.Clone(signed.Servers)
 	e := new(cache.Entry)
-	setEntry(e, &c, q.Type, true, signed.Inside, signed.StoredAt)
+	setEntry(e, &c, q.Type, true, signed.Inside, signed.At)
+	e.Age = signed.Age
 	if e.Stale = signed.Stale; e.Stale {
 		e.EDE = signed.EDE
 		return e
@@ -163,7 +164,7 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 			return reply
 		}
 	}
-	age := q.ageOf(e)
+	age := ageOf(e)
 	q.ttl = e.MaxTTL - min(e.MaxTTL, age)
 	at := len(dst)
 	dst = dnswire.AppendStored(dst, &q.Question, &e.Stored, age, cookie)
@@ -173,9 +174,9 @@ func (s *Server) appendEntry(dst []byte, q *query, e *cache.Entry) []byte {
 	return dst
 }
 
-// ageOf returns how old e is for q, in seconds.
-func (q *query) ageOf(e *cache.Entry) uint32 {
-	return uint32(max(q.received.Sub(e.StoredAt), 0) / time.Second)
+// ageOf returns how old e is, in seconds.
+func ageOf(e *cache.Entry) uint32 {
+	return uint32(max(e.Age, 0) / time.Second)
 }
 
 // packRoom has room for one record each.
@@ -183,7 +184,7 @@ var packRoom = sync.Pool{New: func() any { return new([dnswire.MaxMessage]byte) 
 
 // appendAnswers appends records of e to a reply, as old as e is.
 func (q *query) appendAnswers(reply *dnswire.Reply, records []dns.RR, e *cache.Entry) {
-	age := q.ageOf(e)
+	age := ageOf(e)
 	buf := packRoom.Get().(*[dnswire.MaxMessage]byte)
 	defer packRoom.Put(buf)
 	for _, rr := range records {

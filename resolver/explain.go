@@ -85,7 +85,7 @@ func (s *Server) Explain(ctx context.Context, name *dnswire.Name, qtype uint16, 
 		story.Cached, source, q.verdict, q.alias, q.translation = false, 0, story.Lists, nil, nil
 	}
 	if story.Cached && e != nil {
-		story.Age = max(q.received.Sub(e.StoredAt), 0)
+		story.Age = max(e.Age, 0)
 	}
 	for source == 0 { // twice where addresses are made of others
 		story.Asked = true

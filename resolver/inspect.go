@@ -31,8 +31,8 @@ func (s *Server) Cached(name *dnswire.Name) []CachedAnswer {
 	now := s.now()
 	var all []CachedAnswer
 	s.cache.Items(name, now, func(it *cache.Item) bool {
-		a := CachedAnswer{Question: it.Question, For: s.upstreams.For(it.Question.View), State: it.State, Left: it.Left, Stored: it.StoredAt, Hits: it.Hits, Rcode: it.Rcode, EDE: it.EDE}
-		age := uint32(max(now.Sub(it.StoredAt), 0) / time.Second)
+		a := CachedAnswer{Question: it.Question, For: s.upstreams.For(it.Question.View), State: it.State, Left: it.Left, Stored: it.StoredAt(), Hits: it.Hits, Rcode: it.Rcode, EDE: it.EDE}
+		age := ageOf(&it.Entry)
 		for _, off := range it.TTLs {
 			ttl := binary.BigEndian.Uint32(it.Wire[off:])
 			binary.BigEndian.PutUint32(it.Wire[off:], ttl-min(ttl, age))

@@ -290,14 +290,14 @@ func (s *Server) encodeAnswers(w *bufio.Writer) {
 			return true
 		}
 		w.Write(b)
-		b = appendKept(b[:0], it, byte(place), now)
+		b = appendKept(b[:0], it, byte(place))
 		return true
 	})
 	w.Write(append(b, keptEnd))
 }
 
 // appendKept appends one answer.
-func appendKept(b []byte, it *cache.Item, place byte, now time.Time) []byte {
+func appendKept(b []byte, it *cache.Item, place byte) []byte {
 	flags := byte(0)
 	for i, is := range [...]bool{it.Question.DO, it.Question.CD, it.AD, it.Inside} { // keptDO and so on
 		if is {
@@ -305,7 +305,7 @@ func appendKept(b []byte, it *cache.Item, place byte, now time.Time) []byte {
 		}
 	}
 	b = append(b, flags, place)
-	b = binary.LittleEndian.AppendUint64(b, uint64(max(now.Sub(it.StoredAt), 0).Milliseconds()))
+	b = binary.LittleEndian.AppendUint64(b, uint64(max(it.Age, 0).Milliseconds()))
 	b = binary.LittleEndian.AppendUint16(b, it.EDE.Code)
 	text := it.EDE.Text[:min(len(it.EDE.Text), 0xff)]
 	b = append(append(b, byte(len(text))), text...)

@@ -324,7 +324,7 @@ func FuzzKeptAnswers(f *testing.F) {
 	h.teach("www.example.", dns.TypeHTTPS, `www.example. 300 IN HTTPS 1 . ipv4hint="192.0.2.1"`, false)
 	var b []byte
 	h.s.cache.Items(nil, h.now, func(it *cache.Item) bool {
-		b = append(b, appendKept(nil, it, 0, h.now)...)
+		b = append(b, appendKept(nil, it, 0)...)
 		return true
 	})
 	f.Add(b)

@@ -355,7 +355,7 @@ func TestWhoWaitsOutADefectIsTold(t *testing.T) {
 	}
 	w.Detach()
 	f.waiters, f.question, f.key = []*waiter{w}, w.Question, cache.NewKey(&w.Question)
-	broken := &cache.Entry{HasAddresses: true, Private: true, StoredAt: d.now}
+	broken := &cache.Entry{HasAddresses: true, Private: true, At: d.now}
 	broken.Wire, broken.TTLs = []byte{0}, []uint16{9} // reads beyond its end
 	w.policy = everyMode(t)
 	d.s.flights.waiting, d.s.flights.clients[w.path.Client.Addr()] = 1, 1

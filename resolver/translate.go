@@ -151,7 +151,7 @@ func (s *Server) answerTranslation(dst []byte, q *query, prefix netip.Prefix, e 
 		prefix:   prefix, most: unprovenTTL,
 	}
 	if e.MaxTTL > 0 && !e.IsFailure() && !e.HasAddresses {
-		q.translation.most = e.MaxTTL - min(e.MaxTTL, q.ageOf(e))
+		q.translation.most = e.MaxTTL - min(e.MaxTTL, ageOf(e))
 	}
 	v4, ok := s.fromCache(&q.translation.question, q.received, nil)
 	if ok {
@@ -187,7 +187,7 @@ func (s *Server) answerTranslated(dst []byte, q *query, e *cache.Entry, source q
 	if m.Unpack(e.Wire) != nil {
 		m.Answer = nil
 	}
-	records, made := t.translate(m.Answer, q.ageOf(e), q.DO && isSigned(e))
+	records, made := t.translate(m.Answer, ageOf(e), q.DO && isSigned(e))
 	reply := dnswire.Begin(dst, &q.Question, dnswire.Success)
 	q.appendAnswers(&reply, records, e)
 	if !made {

@@ -161,7 +161,7 @@ func (c *Cache) find(q *dnswire.Question, bits uint8, now time.Time, into *Entry
 		into = nil
 	}
 	other, foundOther := c.getVariant(hash, &q.Name, variant{allTypes, bits, q.View}, now, into)
-	if foundOther == holds || foundOther != nothing && (found == nothing || other.StoredAt.After(e.StoredAt)) {
+	if foundOther == holds || foundOther != nothing && (found == nothing || other.Age < e.Age) {
 		return other, foundOther
 	}
 	return e, found
@@ -185,6 +185,7 @@ func (c *Cache) getVariant(hash uint64, n *dnswire.Name, v variant, now time.Tim
 		r.served()
 	}
 	e := c.copyLocked(s, at, into)
+	e.At, e.Age = now, elapsed-r.storedAt
 	e.Due = found == holds && r.failures == 0 && r.fallsDue(r.expires()-elapsed)
 	return e, found
 }
@@ -243,18 +244,20 @@ func (c *Cache) Peek(q *dnswire.Question) *Entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if at := s.findLocked(uint32(hash), &q.Name, v); at != 0 {
-		return c.copyLocked(s, at, nil)
+		e := c.copyLocked(s, at, nil)
+		e.At, e.Age = c.start.Add(s.record(at).storedAt-time.Duration(c.slept.Load())), 0
+		return e
 	}
 	return nil
 }
 
+// copyLocked copies a record into an entry; who asked for it says how old it is.
 func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
 	if into == nil {
 		into = new(Entry)
 	}
 	r := s.record(at)
 	s.load(r, into)
-	into.StoredAt = c.start.Add(r.storedAt - time.Duration(c.slept.Load()))
 	into.kept = keptAt{s, at, r.serial}
 	return into
 }
@@ -262,7 +265,7 @@ func (c *Cache) copyLocked(s *shard, at uint32, into *Entry) *Entry {
 // Put keeps e as the answer to q, if it may be kept at all. A failure does not take
 // the place of an answer that may still be served.
 func (c *Cache) Put(q *dnswire.Question, e *Entry) {
-	if e.Life < time.Second || e.IsFailure() && !e.IsVerdict() && c.Defer(q, e.StoredAt, e.Epoch) {
+	if e.Life < time.Second || e.IsFailure() && !e.IsVerdict() && c.Defer(q, e.At, e.Epoch) {
 		return
 	}
 	var buf [512]byte
@@ -270,7 +273,7 @@ func (c *Cache) Put(q *dnswire.Question, e *Entry) {
 	if !ok {
 		return
 	}
-	f.storedAt = c.elapsed(e.StoredAt)
+	f.storedAt = c.elapsed(e.At) - e.Age
 	hash := f.variant.mix(c.hash(&q.Name))
 	s := c.shard(hash)
 	s.mu.Lock()

@@ -29,7 +29,7 @@ func cacheQuestion(t testing.TB, name string) *dnswire.Question {
 // lives for d.
 func keptFor(q *dnswire.Question, d time.Duration, octets int) *Entry {
 	now := time.Now()
-	e := &Entry{StoredAt: now, Life: d}
+	e := &Entry{At: now, Life: d}
 	e.Wire = append(make([]byte, dnswire.HeaderLen), q.Name.Wire()...)
 	e.Wire = append(e.Wire, make([]byte, 4+octets)...)
 	e.Question, e.TTLs = len(q.Name.Wire())+4, make([]uint16, 2)
@@ -243,7 +243,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 		return b
 	}
 	e := keptFor(q, time.Duration(1+random.IntN(100_000))*time.Second, random.IntN(400))
-	e.StoredAt = start.Add(time.Duration(random.Int64N(int64(time.Hour))))
+	e.At = start.Add(time.Duration(random.Int64N(int64(time.Hour))))
 	e.Life = time.Duration(1+random.IntN(1<<30)) * time.Second
 	copy(e.Wire[dnswire.HeaderLen+e.Question:], some(500))
 	e.TTLs = e.TTLs[:0]
@@ -274,7 +274,7 @@ func randomEntry(random *rand.Rand, q *dnswire.Question, start time.Time) *Entry
 // entryText is all that an entry says, the places where the cache has it left out.
 func entryText(e *Entry) string {
 	return fmt.Sprintf("%x %x %v %v %v %v %v | %v %v %v %x %v %v %v %v %v %v %v", e.Wire, e.Servers, e.Question, e.TTLs, e.Rcode, e.AD, e.EDE,
-		e.StoredAt.UnixNano(), e.Life, e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
+		e.StoredAt().UnixNano(), e.Life, e.MaxTTL, e.Aliases, e.Hints, e.Private, e.Inside, e.HasAddresses, e.Unanswered, e.Failures, e.Epoch)
 }
 
 func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
@@ -301,7 +301,9 @@ func TestWhatIsKeptComesBackAsItWas(t *testing.T) {
 		if step%2 == 0 {
 			got = c.Peek(q)
 		} else if hash := variantOf(q).mix(c.hash(&q.Name)); c.shard(hash).find(uint32(hash), q) != 0 {
-			got = c.copyLocked(c.shard(hash), c.shard(hash).find(uint32(hash), q), into)
+			s, at := c.shard(hash), c.shard(hash).find(uint32(hash), q)
+			got = c.copyLocked(s, at, into)
+			got.At, got.Age = c.start.Add(time.Hour), time.Hour-s.record(at).storedAt
 		}
 		if got == nil && twin[k] == "" {
 			continue

@@ -13,8 +13,9 @@ import (
 // served. One goroutine has it.
 type Entry struct {
 	dnswire.Stored
-	StoredAt     time.Time
-	Life         time.Duration // how long after that it is served from the cache
+	At           time.Time     // when it was made, or taken from the cache
+	Age          time.Duration // how old it was then
+	Life         time.Duration // how long it is served from the cache
 	MaxTTL       uint32        // the largest TTL in it when stored, seconds
 	Aliases      []byte        // the names the answer leads to, one wire name after another
 	Hints        []netip.Addr  // the addresses in SVCB and HTTPS records
@@ -54,7 +55,7 @@ const (
 // makeStale makes e what clients get of it after its time. Nobody vouches for it any
 // more: signatures end, too.
 func (e *Entry) makeStale(now time.Time) {
-	e.Stale, e.AD, e.StoredAt, e.MaxTTL = true, false, now, staleTTL
+	e.Stale, e.AD, e.At, e.Age, e.MaxTTL = true, false, now, 0, staleTTL
 	for _, off := range e.TTLs {
 		binary.BigEndian.PutUint32(e.Wire[off:], staleTTL)
 	}
@@ -66,10 +67,14 @@ func (e *Entry) makeStale(now time.Time) {
 
 // NewFailure makes an entry that says why there is no answer.
 func NewFailure(ede dnswire.EDE, now time.Time) *Entry {
-	e := &Entry{StoredAt: now, Unanswered: true}
+	e := &Entry{At: now, Unanswered: true}
 	e.Rcode, e.EDE = dnswire.ServFail, ede
 	return e
 }
+
+// StoredAt returns when e was new. Where e is served, Age says it without a calculation
+// of dates.
+func (e *Entry) StoredAt() time.Time { return e.At.Add(-e.Age) }
 
 // IsFailure reports whether e is a resolution failure (RFC 9520, 2), as no
 // answer or as an answer.
@@ -86,7 +91,7 @@ func (e *Entry) IsVerdict() bool { return e.IsFailure() && e.Wire != nil && e.ED
 // anything.
 func (e *Entry) KeepFailure(last *Entry, epoch uint32) {
 	e.Failures, e.Epoch = 1, epoch
-	if last != nil && last.Failures > 0 && last.Epoch == epoch && e.StoredAt.Sub(last.StoredAt)-last.Life < lastFailure {
+	if last != nil && last.Failures > 0 && last.Epoch == epoch && e.StoredAt().Sub(last.StoredAt())-last.Life < lastFailure {
 		e.Failures = min(last.Failures+1, 6)
 	}
 	e.Life = min(firstFailure<<(e.Failures-1), lastFailure)

@@ -47,10 +47,11 @@ func (c *Cache) stateLocked(r *record, elapsed time.Duration) State {
 }
 
 // itemLocked copies a record.
-func (c *Cache) itemLocked(s *shard, at uint32, elapsed time.Duration) *Item {
-	r := s.record(at)
+func (c *Cache) itemLocked(s *shard, at uint32, now time.Time) *Item {
+	r, elapsed := s.record(at), c.elapsed(now)
 	it := &Item{State: c.stateLocked(r, elapsed), Left: r.expires() - elapsed, Hits: int(r.use.Load() & useHits / useHit)}
 	c.copyLocked(s, at, &it.Entry)
+	it.At, it.Age = now, elapsed-r.storedAt
 	name := it.buf[r.nameAt():]
 	if _, err := it.Question.Name.Read(name, 0); err != nil {
 		return nil // cannot be: it was put in as a name
@@ -65,7 +66,7 @@ func (c *Cache) itemLocked(s *shard, at uint32, elapsed time.Duration) *Item {
 // is copied, never while yield runs.
 func (c *Cache) Items(name *dnswire.Name, now time.Time, yield func(*Item) bool) {
 	for i := range c.shards {
-		for _, it := range c.itemsOf(&c.shards[i], name, c.elapsed(now)) {
+		for _, it := range c.itemsOf(&c.shards[i], name, now) {
 			if !yield(it) {
 				return
 			}
@@ -73,13 +74,13 @@ func (c *Cache) Items(name *dnswire.Name, now time.Time, yield func(*Item) bool)
 	}
 }
 
-func (c *Cache) itemsOf(s *shard, name *dnswire.Name, elapsed time.Duration) (items []*Item) {
+func (c *Cache) itemsOf(s *shard, name *dnswire.Name, now time.Time) (items []*Item) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, q := range []*queue{&s.fresh, &s.main} {
 		for at := q.tail; at != 0; at = s.record(at).newer {
 			if name == nil || s.named(s.record(at), name.Wire()) {
-				if it := c.itemLocked(s, at, elapsed); it != nil {
+				if it := c.itemLocked(s, at, now); it != nil {
 					items = append(items, it)
 				}
 			}

@@ -26,9 +26,9 @@ func TestClockThatIsSetChangesNothing(t *testing.T) {
 		q := cacheQuestion(t, "www.example.")
 		e := keptFor(q, time.Minute, 20)
 		c.Put(q, e)
-		now := set(t, e.StoredAt, step)
-		if got := now.Round(0).Sub(e.StoredAt.Round(0)); got != step || now.Sub(e.StoredAt) != 0 {
-			t.Fatalf("the test's clock is wrong: %v, %v", got, now.Sub(e.StoredAt))
+		now := set(t, e.StoredAt(), step)
+		if got := now.Round(0).Sub(e.StoredAt().Round(0)); got != step || now.Sub(e.StoredAt()) != 0 {
+			t.Fatalf("the test's clock is wrong: %v, %v", got, now.Sub(e.StoredAt()))
 		}
 		if _, ok := c.Get(q, now.Add(59*time.Second), nil); !ok {
 			t.Errorf("set by %v: gone before its time", step)
@@ -37,9 +37,9 @@ func TestClockThatIsSetChangesNothing(t *testing.T) {
 			t.Errorf("set by %v: there after its time", step)
 		}
 		later := keptFor(q, time.Minute, 20)
-		later.StoredAt = now.Add(2 * time.Minute)
+		later.At = now.Add(2 * time.Minute)
 		c.Put(q, later)
-		if got, ok := c.Get(q, now.Add(179*time.Second), nil); !ok || got.StoredAt.Sub(now) != 2*time.Minute {
+		if got, ok := c.Get(q, now.Add(179*time.Second), nil); !ok || got.StoredAt().Sub(now) != 2*time.Minute {
 			t.Errorf("set by %v: what came after it is %v, %v", step, got, ok)
 		}
 	}
@@ -51,20 +51,20 @@ func TestSleepGoesBy(t *testing.T) {
 	q, other := cacheQuestion(t, "www.example."), cacheQuestion(t, "other.example.")
 	now := time.Now()
 	e := keptFor(q, time.Hour, 20)
-	e.StoredAt = now
+	e.At = now
 	c.Put(q, e)
 	c.Advance(50 * time.Minute)
-	if got, ok := c.Get(q, now, nil); !ok || now.Sub(got.StoredAt) != 50*time.Minute {
+	if got, ok := c.Get(q, now, nil); !ok || now.Sub(got.StoredAt()) != 50*time.Minute {
 		t.Errorf("after 50 minutes of sleep: %+v, %v", got, ok)
 	}
 	late := keptFor(other, time.Hour, 20)
-	late.StoredAt = now
+	late.At = now
 	c.Put(other, late)
 	c.Advance(11 * time.Minute)
 	if _, ok := c.Get(q, now, nil); ok {
 		t.Error("there after an hour of sleep")
 	}
-	if got, ok := c.Get(other, now, nil); !ok || now.Sub(got.StoredAt) != 11*time.Minute {
+	if got, ok := c.Get(other, now, nil); !ok || now.Sub(got.StoredAt()) != 11*time.Minute {
 		t.Errorf("what came in between: %+v, %v", got, ok)
 	}
 }

@@ -105,7 +105,7 @@ func TestStaleAnswersAgreeWithSlowTwin(t *testing.T) {
 		case 3, 4:
 			k := &known{mark: uint16(step), stored: now, life: time.Duration(1+random.IntN(100)) * time.Second}
 			e := keptFor(question, k.life, 8)
-			e.StoredAt, e.TTLs = at, nil
+			e.At, e.TTLs = at, nil
 			v := variantOf(question)
 			if random.IntN(4) == 0 {
 				e.Rcode, v.typ = dnswire.NXDomain, allTypes
@@ -165,7 +165,7 @@ func TestStaleAnswerSaysSo(t *testing.T) {
 		c.Put(q, e)
 		now := time.Now().Add(2 * time.Minute)
 		got := c.GetStale(q, now)
-		if got == nil || !got.Stale || got.AD || got.EDE.Code != test.ede || got.MaxTTL != 30 || !got.StoredAt.Equal(now) {
+		if got == nil || !got.Stale || got.AD || got.EDE.Code != test.ede || got.MaxTTL != 30 || !got.StoredAt().Equal(now) {
 			t.Fatalf("%+v", got)
 		}
 		for _, off := range got.TTLs {
@@ -184,13 +184,13 @@ func TestVerdictTakesThePlaceOfAnAnswer(t *testing.T) {
 	c.Put(q, keptFor(q, time.Minute, 20))
 	bogus := keptFor(q, 0, 0)
 	bogus.Rcode, bogus.EDE.Code, bogus.TTLs = dnswire.ServFail, 6, nil
-	bogus.StoredAt = time.Now().Add(2 * time.Minute)
+	bogus.At = time.Now().Add(2 * time.Minute)
 	bogus.KeepFailure(nil, 0)
 	c.Put(q, bogus)
-	if e, ok := c.Get(q, bogus.StoredAt, nil); !ok || e.Rcode != dnswire.ServFail {
+	if e, ok := c.Get(q, bogus.StoredAt(), nil); !ok || e.Rcode != dnswire.ServFail {
 		t.Errorf("%+v, %v", e, ok)
 	}
-	if e := c.GetStale(q, bogus.StoredAt.Add(time.Minute)); e != nil {
+	if e := c.GetStale(q, bogus.StoredAt().Add(time.Minute)); e != nil {
 		t.Errorf("served after it: %+v", e)
 	}
 }
