@@ -53,9 +53,11 @@ const (
 	Low    Confidence = 1
 	Medium Confidence = 2
 	High   Confidence = 3
+
+	Imported Confidence = 4 // another server's word, in rows that were imported; never given here
 )
 
-var confidenceNames = [...]string{"unknown", "low", "medium", "high"}
+var confidenceNames = [...]string{"unknown", "low", "medium", "high", "imported"}
 
 // String returns the word the log and the command line use.
 func (c Confidence) String() string {

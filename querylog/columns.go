@@ -228,8 +228,12 @@ var columns = [...]column{
 		put:     func(w *rowEncoder, e *entry) { w.uint(w.annotation(e.Annotation)) },
 		take:    func(p *replay, c *cursor, e *entry) { e.Annotation = p.annotation(c, c.uint()) },
 	}},
-	{"rcode", notNull, "", "rcode", number(
-		func(e *entry) *uint8 { return &e.Rcode }, func(r *Row, v uint8) { r.Rcode = dnswire.RcodeString(v) })},
+	{"rcode", notNull, "255: not known, of imported rows alone", "rcode", number(
+		func(e *entry) *uint8 { return &e.Rcode }, func(r *Row, v uint8) {
+			if v != UnknownRcode {
+				r.Rcode = dnswire.RcodeString(v)
+			}
+		})},
 	{"answered_from", notNull, "1 policy, 2 cache, 3 upstream, 4 error, 5 rebind, 6 shed, 7 failure", "answered_from", word(
 		func(e *entry) *Source { return &e.Source }, sourceWords, func(r *Row) *string { return &r.AnsweredFrom })},
 	{"transport", notNull, "1 udp, 2 tcp, 3 tls, 4 https, 5 quic", "transport", word(
@@ -274,6 +278,10 @@ var columns = [...]column{
 		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.Upstream)) },
 		take:    func(_ *replay, c *cursor, e *entry) { e.Upstream = string(c.bytes()) },
 	}))},
+	{"import", notNull, "import.id: what it was imported from; 0: it was recorded here", "imported", since(versionOfImports, codec{
+		bind: func(w *rowWriter, _ *entry) { w.int(w.imported) },
+		scan: func(d *rowReader, v value, r *Row) { r.Imported = d.imported(v.int()) },
+	})},
 }
 
 // verdictCodec is that of the verdict, with which the journal keeps whether an

@@ -158,7 +158,7 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 	earlier(listed)
 	earlier(unlisted)
 	for _, db := range s.databases() {
-		first, err := db.number(`SELECT coalesce((SELECT first FROM window ORDER BY id LIMIT 1), 0)`)
+		first, err := db.firstRecorded(`window`, 0, `imported`)
 		if err != nil {
 			return err
 		}
@@ -427,6 +427,20 @@ func overloadSpan(detail string) (since, until Time, ok bool) {
 	return Time{from}, Time{to.Add(time.Second)}, err1 == nil && err2 == nil // they are whole seconds
 }
 
+// firstRecorded returns the time of the first row of a table that is not imported, which
+// a column says; 0 for none. shift is how many bits of a row's number are its place in the
+// window.
+func (db *database) firstRecorded(table string, shift int, column string) (int64, error) {
+	if db.layout != &layout1 && db.version >= versionOfImports {
+		from, err := db.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + metaRecordedFrom + `'), -1)`)
+		if err != nil {
+			return 0, err
+		}
+		return db.number(`SELECT coalesce((SELECT first FROM `+table+` WHERE id >= ? AND `+column+` = 0 ORDER BY id LIMIT 1), 0)`, from<<shift)
+	}
+	return db.number(`SELECT coalesce((SELECT first FROM ` + table + ` ORDER BY id LIMIT 1), 0)`)
+}
+
 // OldestRows returns the time of the oldest row of listed names and of all others;
 // zero where there is none. What was asked before is not, or no longer, in rows.
 func (r *Reader) OldestRows(ctx context.Context) (listed, unlisted time.Time, err error) {
@@ -437,7 +451,7 @@ func (r *Reader) OldestRows(ctx context.Context) (listed, unlisted time.Time, er
 	defer s.close()
 	for i, t := range []*time.Time{&listed, &unlisted} {
 		for _, db := range s.databases() {
-			first, err := db.number(`SELECT first FROM ` + rowTables[i] + ` ORDER BY id LIMIT 1`)
+			first, err := db.firstRecorded(rowTables[i], rowBits, `import`)
 			if err != nil {
 				return listed, unlisted, cmp.Or(ctx.Err(), err)
 			}

@@ -28,6 +28,7 @@ type rowWriter struct {
 	row       []cell // of the row at hand
 	at        int    // the cell at hand
 	id, node  int64
+	imported  int64 // import.id of rows that are imported; 0 for others
 	annotated int64 // the number of the annotation of the row at hand; 0 for none
 	err       error // the first one of the row at hand
 }

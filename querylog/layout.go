@@ -96,6 +96,7 @@ type rowReader struct {
 	nodes       map[int64]string
 	lists       map[int64]string
 	upstreams   map[int64]string
+	imports     map[int64]string
 	bindings    map[int64]*devices.Binding
 	annotations map[int64]*format.Annotation
 	names       [len(rowTables)]map[int64]string
@@ -151,6 +152,10 @@ func (d *rowReader) list(id int64) string {
 
 func (d *rowReader) upstream(id int64) string {
 	return lookUp(d, &d.upstreams, id, `SELECT name FROM upstream WHERE id = ?`, firstText)
+}
+
+func (d *rowReader) imported(id int64) string {
+	return lookUp(d, &d.imports, id, `SELECT format FROM import WHERE id = ?`, firstText)
 }
 
 func (d *rowReader) binding(id int64) *devices.Binding {

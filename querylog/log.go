@@ -24,6 +24,9 @@ type Log struct {
 	flushes chan chan struct{} // who waits until all so far is in the journal
 	ends    chan chan struct{} // who waits until all so far is in a closed window
 	storer  *storer
+
+	importTurn sync.Mutex // of who imports
+
 	stop    chan struct{}
 	stopped chan struct{}
 	err     error // of closing; set before stopped is closed

@@ -59,6 +59,8 @@ type Row struct {
 	BindingSource     string `json:"binding_source,omitempty"`
 	BindingConfidence string `json:"binding_confidence,omitempty"`
 
+	Imported string `json:"imported,omitempty"` // the kind of log that it was imported from; "" for a row that was recorded here
+
 	Folded bool `json:"folded,omitempty"` // names were counted together, see docs/querylog.md
 	Open   bool `json:"open,omitempty"`   // its window is not closed: the count may still grow
 

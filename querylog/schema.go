@@ -6,18 +6,43 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion      = 3
+	schemaVersion      = 4
 	firstVersion       = 2 // of this file
 	versionOfTotals    = 3
 	versionOfUpstreams = 3
+	versionOfImports   = 4
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
-var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams}
+var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams, versionOfImports: createImports + `ALTER TABLE window ADD COLUMN ` + windowImported + `; `}
 
 const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 `
+
+// createImports are the tables of what rows are imported from.
+const createImports = `CREATE TABLE import ( -- a log of another server
+	id      INTEGER PRIMARY KEY,
+	source  TEXT NOT NULL,    -- what tells it from others, whatever its file is called
+	format  TEXT NOT NULL,
+	file    TEXT NOT NULL,
+	edition TEXT NOT NULL,    -- of the catalogue by which its names are attributed
+	began   INTEGER NOT NULL, -- when it was first imported
+	first   INTEGER NOT NULL, -- of its lookups; 0 for none
+	last    INTEGER NOT NULL,
+	lookups INTEGER NOT NULL,
+	told    INTEGER NOT NULL, -- of them in the ledger
+	UNIQUE (source, edition)
+) STRICT;
+CREATE TABLE import_mark ( -- how far a source is imported, and was before
+	source   TEXT NOT NULL,
+	position INTEGER NOT NULL,
+	sum      TEXT NOT NULL, -- of all up to there; '' where the source numbers its lookups itself
+	PRIMARY KEY (source, position)
+) STRICT, WITHOUT ROWID;
+`
+
+const windowImported = `imported INTEGER NOT NULL DEFAULT 0` // 1 for a window of imported rows
 
 // rowBits is how many bits of a row's id its place in the window takes. The
 // rest is the window's number.
@@ -25,7 +50,7 @@ const rowBits = 20
 
 // schema is the text of a new store.
 func schema() string {
-	return createTables + createTotals + createUpstreams + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+	return createTables + createTotals + createUpstreams + createImports + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
 }
 
 const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -53,7 +78,7 @@ CREATE TABLE binding (
 	mac        TEXT NOT NULL,
 	prefix     TEXT NOT NULL,    -- what it covers where that is more than addr, else ''
 	source     INTEGER NOT NULL, -- 1 configured MAC, 2 configured address, 3 configured prefix, 4 neighbour, 5 bare address, 6 this host, 7 configured client id, 8 client id
-	confidence INTEGER NOT NULL, -- 1 low, 2 medium, 3 high
+	confidence INTEGER NOT NULL, -- 1 low, 2 medium, 3 high, 4 imported
 	since      INTEGER NOT NULL,
 	until      INTEGER NOT NULL, -- 0 while it lasts
 	seen       INTEGER NOT NULL, -- when it was last known to be in use; 0 while it lasts
@@ -70,7 +95,8 @@ CREATE TABLE window (
 	first   INTEGER NOT NULL, -- of its lookups
 	last    INTEGER NOT NULL,
 	rows    INTEGER NOT NULL,
-	lookups INTEGER NOT NULL
+	lookups INTEGER NOT NULL,
+	` + windowImported + ` -- 1 where its rows are
 ) STRICT;
 CREATE INDEX window_last ON window (last);
 CREATE TABLE hour ( -- what remains of unlisted rows

@@ -45,6 +45,7 @@ type store struct {
 	annotations map[format.Annotation]int64
 	bound       map[uint64]bool       // bindings known to be in it
 	names       map[string]*nameTable // by the table whose rows have them
+	importNames map[string]*nameTable // the same, of imported rows
 	old         *oldStore             // the store of version 1 while it is copied; nil for none
 	rows        map[string]*rowWriter // by table
 	totals      *totaller
@@ -163,9 +164,10 @@ func (s *store) prepare() (err error) {
 	if s.insert, err = s.statements(); err != nil {
 		return err
 	}
-	s.names, s.rows = map[string]*nameTable{}, map[string]*rowWriter{}
+	s.names, s.importNames, s.rows = map[string]*nameTable{}, map[string]*nameTable{}, map[string]*rowWriter{}
 	for _, table := range rowTables {
 		s.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
+		s.importNames[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
 		s.rows[table] = newRowWriter(s, table)
 	}
 	s.totals = newTotaller(s)
@@ -251,9 +253,10 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
-		"ledger": `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
-		"window": `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?)`,
-		"meta":   `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
+		"ledger":          `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
+		"window":          `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?,0)`,
+		"window_imported": `INSERT INTO window VALUES (?,?,?,?,?,1)`,
+		"meta":            `INSERT INTO meta VALUES (?,?) ON CONFLICT DO UPDATE SET value = excluded.value`,
 		"stored": fmt.Sprintf(`INSERT INTO meta VALUES ('%s',?),('%s',?),('%s',?),('%s',?),('%s',?),('%s',?)
 			ON CONFLICT DO UPDATE SET value = excluded.value + CASE key WHEN '%[2]s' THEN value ELSE 0 END`,
 			metaPosition, metaLookups, metaSteady, metaWall, metaSynced, metaDoubted),
@@ -287,6 +290,9 @@ func (s *store) forget() {
 // forgetNames makes all names to come be stored again.
 func (s *store) forgetNames() {
 	for _, t := range s.names {
+		t.forget()
+	}
+	for _, t := range s.importNames {
 		t.forget()
 	}
 	if s.old != nil {
@@ -497,9 +503,10 @@ func (s *store) meta(key string) (int64, error) {
 	return s.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + key + `'), 0)`)
 }
 
-// bindings returns the bindings kept and the first id never given out.
+// bindings returns the bindings kept and the first id never given out. Those of imported
+// rows are nobody's who asks here.
 func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
-	stmt, _, err := s.conn.Prepare(selectBindings)
+	stmt, _, err := s.conn.Prepare(fmt.Sprintf(bindingColumns+`WHERE id < %d ORDER BY id`, int64(importedBindings)))
 	if err != nil {
 		return nil, 0, err
 	}

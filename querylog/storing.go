@@ -56,6 +56,8 @@ type storer struct {
 	migrateAt      time.Time // when the next step of a migration is due
 	retention      retentionRun
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
+	importing      atomic.Pointer[importRun] // what another server logged; nil for nothing
+	importCounter  *importCounter            // of the batch before; nil for none
 }
 
 // A doneFile is the journal of a window that was stored at a time. It is kept
@@ -130,7 +132,7 @@ func (s *storer) step() (more bool) {
 	if s.storeWindows() != nil || s.store == nil {
 		return false
 	}
-	if s.forget() {
+	if s.forget() || s.store != nil && s.runImport() {
 		s.limitWAL()
 		return true
 	}

@@ -20,11 +20,12 @@ type TopRow struct {
 	Attempts  uint64 `json:"attempts"`                      // that began; 0 also where they were not counted
 	AsLookups uint64 `json:"attempts_as_lookups,omitempty"` // of them, lookups that each counted as one
 
-	Blocked uint64 `json:"blocked"` // of them blocked
-	Tiers   Tiers  `json:"tiers"`   // of them by what is said of the name
-	Rows    uint64 `json:"rows"`    // windows in which there was one, by each name and device
-	First   Time   `json:"first"`
-	Last    Time   `json:"last"`
+	Blocked  uint64 `json:"blocked"`            // of them blocked
+	Tiers    Tiers  `json:"tiers"`              // of them by what is said of the name
+	Imported uint64 `json:"imported,omitempty"` // of them recorded by another server
+	Rows     uint64 `json:"rows"`               // windows in which there was one, by each name and device
+	First    Time   `json:"first"`
+	Last     Time   `json:"last"`
 }
 
 // Tiers counts lookups by the tier of the rule or the list that attributes them.
@@ -100,6 +101,9 @@ func topOf(key string, row *Row, labelled bool) TopRow {
 	if row.Verdict == blocklists.Block.String() {
 		t.Blocked = row.Count
 	}
+	if row.Imported != "" {
+		t.Imported = row.Count
+	}
 	return t
 }
 
@@ -158,13 +162,13 @@ func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 		where, args := f.where(db.layout, table, in)
 		args = append([]any{in.after, in.end}, args...)
 		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
-			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
+			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `), sum(CASE WHEN ` + db.layout.named("import") + ` <> 0 THEN r.count ELSE 0 END)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
 		err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 			n := func(i int) uint64 { return uint64(stmt.ColumnInt64(i)) }
 			t.add(TopRow{
 				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: n(2), Blocked: n(3), Rows: n(4),
 				First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))}, Tiers: Tiers{n(7), n(8), n(9)},
-				Attempts: n(10), AsLookups: n(11),
+				Attempts: n(10), AsLookups: n(11), Imported: n(12),
 			})
 			return true
 		})
@@ -204,6 +208,7 @@ func (t *TopRow) Add(u TopRow) {
 	t.Count += u.Count
 	t.Attempts += u.Attempts
 	t.AsLookups += u.AsLookups
+	t.Imported += u.Imported
 	t.Blocked += u.Blocked
 	t.Rows += u.Rows
 	t.Tiers.add(u.Tiers)

@@ -40,7 +40,7 @@ var transportWords = words{1: "udp", 2: "tcp", 3: "tls", 4: "https", 5: "quic"}
 var bindingSourceWords = words{1: "configured-mac", 2: "configured-address", 3: "configured-prefix", 4: "neighbour", 5: "bare-address", 6: "this-host", 7: "configured-client-id", 8: "client-id", 9: "lease", 10: "forwarder"}
 
 // The numbers of devices.Confidence.
-var confidenceWords = words{1: "low", 2: "medium", 3: "high"}
+var confidenceWords = words{1: "low", 2: "medium", 3: "high", 4: "imported"}
 
 // The numbers of blocklists.Class: what kind of rule decided.
 var classWords = words{0: "", 1: "own", 2: "important-exception", 3: "important-block", 4: "exception", 5: "block", 6: "special", 7: "list-exception"}
