@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -115,6 +116,7 @@ type reading struct {
 	devices       map[string]*deviceSum
 	flows         map[flowKey]*Count
 	confidence    map[string]*Count
+	imported      map[string]uint64 // lookups, by the kind of log they are imported from
 	names         int
 	timeline      Timeline
 	hours         []Cell
@@ -161,7 +163,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
@@ -212,6 +214,9 @@ func (r *reading) read(ctx context.Context, log Log) error {
 func (r *reading) add(row *querylog.Row) {
 	r.asked.add(row)
 	sum(r.confidence, row.BindingConfidence).add(row)
+	if row.Imported != "" {
+		r.imported[row.Imported] += row.Count
+	}
 	d := r.device(row.Device, row.DeviceName, row.Time, row)
 	d.Asked.add(row)
 	d.confidence[row.BindingConfidence] = true
@@ -434,7 +439,7 @@ func (r *reading) order(a, b Count, nameA, nameB string) int {
 
 func (r *reading) perHour(c Count, unit string) float64 {
 	if recorded := r.coverage.Recorded(); recorded >= time.Second {
-		return float64(c.In(unit)) / recorded.Hours()
+		return float64(c.OwnIn(unit)) / recorded.Hours()
 	}
 	return 0
 }
@@ -583,6 +588,9 @@ func (r *reading) addCaveats(out *Report) {
 			from = "kept since " + Short(unlisted, r.o.Zone)
 		}
 		add("rows of names that no list has are %s; of earlier ones only the number by hour and device is known", from)
+	}
+	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
+		add("%d lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.imported[from], from)
 	}
 	if r.names >= maxNames {
 		add("there were more than %d listed names: further ones are counted together", maxNames)

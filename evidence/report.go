@@ -73,11 +73,17 @@ type About struct {
 type Count struct {
 	Attempts uint64 `json:"attempts"`
 	Lookups  uint64 `json:"lookups"`
+
+	importedAttempts, importedLookups uint64 // of them, what another server recorded
 }
 
 func (c *Count) add(r *querylog.Row) {
 	c.Attempts += uint64(r.Attempts)
 	c.Lookups += r.Count
+	if r.Imported != "" {
+		c.importedAttempts += uint64(r.Attempts)
+		c.importedLookups += r.Count
+	}
 }
 
 // In returns the count in a unit.
@@ -86,6 +92,15 @@ func (c Count) In(unit string) uint64 {
 		return c.Attempts
 	}
 	return c.Lookups
+}
+
+// OwnIn returns of the count in a unit what was recorded here: rates are of that alone,
+// as nobody knows for how long another server recorded.
+func (c Count) OwnIn(unit string) uint64 {
+	if unit == UnitAttempts {
+		return c.Attempts - c.importedAttempts
+	}
+	return c.Lookups - c.importedLookups
 }
 
 // Units of a report.

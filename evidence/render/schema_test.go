@@ -48,6 +48,7 @@ func addFields(t reflect.Type, properties map[string]any, required *[]any) {
 		f := t.Field(i)
 		tag := f.Tag.Get("json")
 		switch {
+		case !f.IsExported():
 		case f.Anonymous && tag == "":
 			addFields(f.Type, properties, required)
 		case tag != "-":

@@ -73,7 +73,7 @@ func (p *page) weekChart() {
 		for hour := range 24 {
 			c := &r.Hours[day*24+hour]
 			x, y := weekLeft+width*float64(hour), weekTop+day*weekRow
-			v := perHour(c.In(r.Unit), c.Recorded)
+			v := perHour(c.OwnIn(r.Unit), c.Recorded)
 			class := "h0"
 			switch {
 			case c.Recorded == 0:
@@ -91,7 +91,7 @@ func (p *page) weekChart() {
 func busiest(r *evidence.Report) string {
 	best, most := 0, -1.0
 	for i := range r.Hours {
-		if v := perHour(r.Hours[i].In(r.Unit), r.Hours[i].Recorded); v > most {
+		if v := perHour(r.Hours[i].OwnIn(r.Unit), r.Hours[i].Recorded); v > most {
 			best, most = i, v
 		}
 	}

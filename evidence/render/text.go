@@ -186,7 +186,7 @@ func (t *textWriter) flowOfTime() {
 func slotRates(r *evidence.Report) (values []float64, recorded []bool) {
 	for i := range r.Timeline.Slots {
 		s := &r.Timeline.Slots[i]
-		values = append(values, perHour(s.In(r.Unit), s.Recorded))
+		values = append(values, perHour(s.OwnIn(r.Unit), s.Recorded))
 		recorded = append(recorded, s.Recorded > 0)
 	}
 	return values, recorded
@@ -249,7 +249,7 @@ func (t *textWriter) week() {
 		line := "  " + name + " "
 		for hour := range 24 {
 			c := &r.Hours[day*24+hour]
-			line += shade(perHour(c.In(r.Unit), c.Recorded), most, c.Recorded)
+			line += shade(perHour(c.OwnIn(r.Unit), c.Recorded), most, c.Recorded)
 		}
 		t.line(line)
 	}
@@ -257,7 +257,7 @@ func (t *textWriter) week() {
 
 func mostOfWeek(r *evidence.Report) (most float64) {
 	for i := range r.Hours {
-		most = max(most, perHour(r.Hours[i].In(r.Unit), r.Hours[i].Recorded))
+		most = max(most, perHour(r.Hours[i].OwnIn(r.Unit), r.Hours[i].Recorded))
 	}
 	return most
 }
