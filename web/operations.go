@@ -24,6 +24,7 @@ func register(api huma.API, o *Options) {
 	registerRules(api, o)
 	registerDevices(api, o)
 	registerCache(api, o)
+	registerImport(api, o)
 }
 
 // operation returns what the OpenAPI document says of an operation. Status is that

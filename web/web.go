@@ -12,6 +12,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"telltale/querylog"
 )
 
 // Prefix is what the path of every operation begins with.
@@ -57,6 +59,8 @@ type Options struct {
 	Pause    func(Pause) (Paused, error)
 	Resume   func() error
 	FlushLog func()
+
+	Import func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error)
 }
 
 // ErrNotFound marks errors about what is not there, ErrInvalid errors about what

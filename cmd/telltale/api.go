@@ -33,7 +33,7 @@ func (a *app) apiOptions() web.Options {
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, History: a.history,
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Explain: a.explain, Query: a.query,
-		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush,
+		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush, Import: a.importLog,
 	}
 }
 

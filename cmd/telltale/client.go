@@ -59,6 +59,16 @@ func (c *client) do(ctx context.Context, method, path string, body, v any) error
 	return json.NewDecoder(resp.Body).Decode(v)
 }
 
+// doRaw posts a body as it is, of a kind, and decodes the response into v.
+func (c *client) doRaw(ctx context.Context, path, kind string, body []byte, v any) error {
+	resp, err := c.request(ctx, http.MethodPost, path, kind, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(v)
+}
+
 // stream posts a request whose response comes line by line.
 func (c *client) stream(ctx context.Context, path string, body any, each func(*json.Decoder) error) error {
 	resp, err := c.send(ctx, http.MethodPost, path, body)
@@ -76,19 +86,24 @@ func (c *client) stream(ctx context.Context, path string, body any, each func(*j
 
 // send returns the response to a request that the server did not refuse.
 func (c *client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	var text []byte
-	if body != nil {
-		var err error
-		if text, err = json.Marshal(body); err != nil {
-			return nil, err
-		}
+	if body == nil {
+		return c.request(ctx, method, path, "", nil)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+web.Prefix+path, bytes.NewReader(text))
+	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	return c.request(ctx, method, path, "application/json", text)
+}
+
+// request is send for a body as it is, of a kind; "" for none.
+func (c *client) request(ctx context.Context, method, path, kind string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://telltale"+web.Prefix+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	resp, err := c.http.Do(req)
 	switch {

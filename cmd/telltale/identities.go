@@ -38,6 +38,10 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []c
 	ids := &identities{
 		today: map[string]string{}, named: map[string]bool{}, of: map[string][]querylog.DeviceSpan{}, words: map[string]string{}, label: map[string]string{},
 	}
+	bindings = slices.Clone(bindings)
+	slices.SortStableFunc(bindings, func(a, b devices.Binding) int { // a word is what it is here before it is what another server called it
+		return cmp.Compare(asRecorded(&a), asRecorded(&b))
+	})
 	owner := map[string]string{}
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
@@ -78,6 +82,14 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []c
 	ids.view.Names(func(device, name string) { ids.addWords(device, name) })
 	ids.names = sorted(ids.names)
 	return ids
+}
+
+// asRecorded is 0 for a binding of imported rows and 1 for one that was recorded here.
+func asRecorded(b *devices.Binding) int {
+	if b.Confidence == devices.Imported {
+		return 0
+	}
+	return 1
 }
 
 // bySettings returns the identity that the settings give to one, and whether it is

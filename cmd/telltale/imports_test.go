@@ -30,7 +30,7 @@ var mayImport = map[string]string{
 
 	"announced": "golang.org/x/sys",
 
-	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire evidence evidence/render packaging querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire evidence evidence/render packaging peerlogs querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -67,9 +67,11 @@ var mayImport = map[string]string{
 	"resolver/upstream":          "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
 	"resolver/listen/certs/acme": "atomicfile resolver/listen/certs github.com/miekg/dns golang.org/x/crypto",
 
+	"peerlogs": "dnswire github.com/ncruces/go-sqlite3",
+
 	"watch": "github.com/fsnotify/fsnotify",
 
-	"web": "blocklists devices evidence querylog github.com/danielgtaylor/huma/v2",
+	"web": "blocklists devices dnswire evidence querylog github.com/danielgtaylor/huma/v2",
 
 	"evidence":           "blocklists devices querylog",
 	"evidence/household": "devices querylog", // beside tests

@@ -316,6 +316,9 @@ func printRow(w io.Writer, who string, r *querylog.Row, as display) error {
 	if as.upstreams && r.Upstream != "" {
 		line += "  (by " + printable(r.Upstream) + ")"
 	}
+	if r.Imported != "" {
+		line += "  (imported: " + printable(r.Imported) + ")"
+	}
 	if r.Open {
 		line += "  (open)"
 	}
