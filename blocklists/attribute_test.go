@@ -22,6 +22,8 @@ func TestAttribution(t *testing.T) {
 		{fact: "a rule's own annotation", ask: "t.vendor.example", want: "Vendor", level: ByRule},
 		{fact: "a shipped annotation attributes a user's block", list: "x.t.vendor.example", ask: "x.t.vendor.example", want: "Vendor", level: ByRule},
 		{fact: "a more specific annotation of the user's goes before", list: "x.t.vendor.example #@ vendor=Else", ask: "x.t.vendor.example", want: "Else", level: ByRule},
+		{fact: "an end alone attributes nothing", list: "@@x.t.vendor.example #@ until=2099-01-01", ask: "x.t.vendor.example", want: "Vendor", level: ByRule},
+		{fact: "an end alone is nobody's", list: "@@n.example #@ until=2099-01-01", ask: "n.example", want: "", level: Unattributed},
 		{fact: "on a tie the shipped one goes before", list: "t.vendor.example #@ vendor=Else", ask: "t.vendor.example", want: "Vendor", level: ByRule},
 		{fact: "the owner when nobody says more", list: "q.vendor.example", ask: "q.vendor.example", want: "Vendor", level: ByOwner},
 		{fact: "the list's annotation before the owner", list: "q.vendor.example", note: true, ask: "q.vendor.example", want: "Listed", level: ByList},

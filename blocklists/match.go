@@ -191,6 +191,9 @@ func (l *policyList) addDetail(m *match, d *rules.Detail) {
 	}
 	n := l.set.AnnotationOf(*d)
 	if n != nil {
+		if l.kind != Shipped && !n.Until.IsZero() && *n == (format.Annotation{Until: n.Until}) {
+			m.annotation = 0 // an end says nothing of whose the name is
+		}
 		switch n.Tier {
 		case "essential":
 			if l.kind == Shipped {
