@@ -101,8 +101,7 @@ func (f *ownText) clientsOf(name *dnswire.Name) (clients []string) {
 func ownLine(client string, action Action, name *dnswire.Name, comment string, until time.Time) string {
 	text := name.String()
 	if client != "" {
-		quoted := strings.ReplaceAll(client, `\`, `\\`)
-		text = "||" + text + "^$client='" + strings.ReplaceAll(quoted, "'", `\'`) + "'"
+		text = "||" + text + "^$client=" + quoted(client)
 	}
 	if action == Allow {
 		text = "@@" + text
@@ -115,6 +114,11 @@ func ownLine(client string, action Action, name *dnswire.Name, comment string, u
 		text += "  # " + strings.TrimLeft(comment, "#@ ")
 	}
 	return text
+}
+
+// quoted returns a client as $client takes it.
+func quoted(client string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(client) + "'"
 }
 
 func printableRune(r rune) rune {

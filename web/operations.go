@@ -23,6 +23,7 @@ func register(api huma.API, o *Options) {
 	registerCatalogue(api, o)
 	registerRules(api, o)
 	registerDevices(api, o)
+	registerBroke(api, o)
 	registerCache(api, o)
 	registerImport(api, o)
 }
@@ -215,6 +216,38 @@ func registerDevices(api huma.API, o *Options) {
 		r, err := o.Query(ctx, *q)
 		return &of[Resolution]{r}, problem(err)
 	})
+}
+
+type brokeRequest struct {
+	Device string `query:"device" required:"true" doc:"The device: its name, identity, MAC or address."`
+	Last   int64  `query:"last" default:"900" minimum:"1" maximum:"3600" doc:"Seconds back from now."`
+}
+
+type stopRequest struct {
+	Device string `query:"device" required:"true" doc:"The device: its name, identity, MAC or address."`
+}
+
+func registerBroke(api huma.API, o *Options) {
+	broke := operation(http.MethodGet, "/broke", "get-broke", "What was blocked of a device lately, the likeliest cause of a breakage first", http.StatusOK)
+	broke.Errors = []int{http.StatusNotFound, http.StatusUnprocessableEntity}
+	huma.Register(api, broke, func(ctx context.Context, r *brokeRequest) (*of[Breakage], error) {
+		b, err := o.Broke(ctx, r.Device, r.Last)
+		return &of[Breakage]{b}, problem(err)
+	})
+	huma.Register(api, operation(http.MethodPost, "/broke/search", "begin-search", "Search for the blocked name that a device needs: half of the names are let through on it for ten minutes", http.StatusCreated),
+		func(ctx context.Context, r *with[NewSearch]) (*of[Search], error) {
+			s, err := o.BeginSearch(ctx, r.Body)
+			return &of[Search]{s}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodPost, "/broke/search/answer", "answer-search", "Say whether it works now: the next names are let through, or the search is over", http.StatusOK),
+		func(ctx context.Context, r *with[SearchAnswer]) (*of[Search], error) {
+			s, err := o.AnswerSearch(ctx, r.Body)
+			return &of[Search]{s}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodDelete, "/broke/search", "stop-search", "End a search without a rule", http.StatusNoContent),
+		func(ctx context.Context, r *stopRequest) (*nothing, error) {
+			return nil, problem(o.StopSearch(ctx, r.Device))
+		})
 }
 
 type cachedRequest struct {

@@ -53,6 +53,11 @@ type Options struct {
 	Forget         func(ctx context.Context, f Forget) (Forgotten, error)
 	Bypass         func(ctx context.Context) (Bypass, error)
 
+	Broke        func(ctx context.Context, device string, seconds int64) (Breakage, error)
+	BeginSearch  func(context.Context, NewSearch) (Search, error)
+	AnswerSearch func(context.Context, SearchAnswer) (Search, error)
+	StopSearch   func(ctx context.Context, device string) error
+
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)
 

@@ -86,6 +86,16 @@ func TestRequests(t *testing.T) {
 		},
 		AcceptCatalogue: func() (CatalogueUpdate, error) { return CatalogueUpdate{}, errors.New("no update is held back") },
 		AddRule:         func(r Rule) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
+		Broke: func(_ context.Context, device string, seconds int64) (Breakage, error) {
+			return Breakage{Name: device, Missed: int(seconds), Suspects: []Suspect{}}, nil
+		},
+		BeginSearch: func(_ context.Context, n NewSearch) (Search, error) {
+			return Search{}, NotFound(errors.New("no device " + n.Device))
+		},
+		AnswerSearch: func(_ context.Context, a SearchAnswer) (Search, error) {
+			return Search{Name: a.Device, Question: a.Question, Again: a.Works}, nil
+		},
+		StopSearch: func(context.Context, string) error { return nil },
 		Explain: func(_ context.Context, q Question) (Explanation, error) {
 			return Explanation{Name: q.Name, Type: q.Type, Matches: []Match{}}, nil
 		},
@@ -119,6 +129,14 @@ func TestRequests(t *testing.T) {
 		{"DELETE", "/cache?name=abc", "", 200, `"entries":3`},
 		{"DELETE", "/cache", "", 200, `"entries":0`},
 		{"GET", "/cache", "", 422, "required query parameter is missing"},
+		{"GET", "/broke?device=tv", "", 200, `"name":"tv","since":"0001-01-01T00:00:00Z","until":"0001-01-01T00:00:00Z","suspects":[],"missed":900}`},
+		{"GET", "/broke", "", 422, "required query parameter is missing"},
+		{"GET", "/broke?device=tv&last=4000", "", 422, "expected number <= 3600"},
+		{"POST", "/broke/search", `{"device":"tv"}`, 404, `"detail":"no device tv"`},
+		{"POST", "/broke/search", `{"device":""}`, 422, "expected length >= 1"},
+		{"POST", "/broke/search/answer", `{"device":"tv","works":true,"question":2}`, 200, `"question":2`},
+		{"POST", "/broke/search/answer", `{"device":"tv"}`, 422, "expected required property works to be present"},
+		{"DELETE", "/broke/search?device=tv", "", 204, ""},
 		{"GET", "/explain?name=x.example&device=tv", "", 200, `"type":"A"`},
 		{"PUT", "/pause", `{"seconds":60}`, 200, `"until":"1970-01-01T00:00:00Z"`},
 		{"PUT", "/pause", `{"seconds":0}`, 422, "expected number >= 1"},

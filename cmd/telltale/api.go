@@ -32,6 +32,7 @@ func (a *app) apiOptions() web.Options {
 		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats,
 		Upstreams: a.upstreamStatus, Devices: a.deviceStatus, History: a.history,
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
+		Broke: a.broke, BeginSearch: a.beginSearch, AnswerSearch: a.answerSearch, StopSearch: a.stopSearch,
 		Explain: a.explain, Query: a.query,
 		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush, Import: a.importLog,
 	}

@@ -16,6 +16,7 @@ import (
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
 	"telltale/blocklists/subscribe"
+	"telltale/breakage"
 	"telltale/config"
 	"telltale/devices"
 	"telltale/devices/corrections"
@@ -35,6 +36,8 @@ type app struct {
 	started time.Time
 
 	log       *querylog.Log
+	blocked   *breakage.Table   // of the last hour, in memory alone
+	searches  *searches         // for the blocked name that a device needs
 	corrected *corrections.File // what people say of devices
 
 	forgettingRuns atomic.Bool // a device is being forgotten
@@ -75,6 +78,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.refused.Store("")
 	a.cfg.Store(cfg)
+	a.blocked, a.searches = breakage.NewTable(a.bind, time.Now), newSearches()
 	a.allow.Store(&cfg.Access.Allow)
 	defer func() {
 		if err != nil {
@@ -120,6 +124,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err := a.openCatalogue(cfg); err != nil {
 		return nil, err
 	}
+	a.removeTrials() // of a server that was killed: the data directory is ours by now
 	a.named = a.deviceNames(cfg)
 	if a.lists, err = blocklists.Open(a.listOptions(cfg, a.named)); err != nil {
 		return nil, err
@@ -189,7 +194,7 @@ func (a *app) logOptions(cfg *config.Config) querylog.Options {
 
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o, ledger := serverOptions(cfg, a.groups), a.ledger.Load()
-	o.Policy, o.Log, o.Allowed = a.lists.Current, a.log.Append, a.allowed
+	o.Policy, o.Log, o.Allowed = a.lists.Current, a.record, a.allowed
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID, o.Forwarded = ledger.Named, ledger.MayRoam, ledger.Forwarded
 	o.Report, o.Logger = a.log.Report, a.logger

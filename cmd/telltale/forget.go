@@ -185,6 +185,7 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 			about[w] = true
 		}
 	}
+	a.forgetBlocked(f)
 	inForce := a.ledger.Load().Forget(whole)
 	if err := a.corrected.Forget(about); err != nil {
 		return web.Forgotten{}, err

@@ -30,7 +30,7 @@ var mayImport = map[string]string{
 
 	"announced": "golang.org/x/sys",
 
-	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes config devices devices/corrections dnswire evidence evidence/render packaging peerlogs querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections dnswire evidence evidence/render packaging peerlogs querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -46,6 +46,8 @@ var mayImport = map[string]string{
 
 	"blocklists/suffixes":     "dnswire github.com/cespare/xxhash/v2 golang.org/x/net",
 	"blocklists/suffixes/gen": "blocklists/suffixes dnswire golang.org/x/net",
+
+	"breakage": "blocklists devices dnswire querylog",
 
 	"devices/corrections": "atomicfile",
 	"devices":             "devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",

@@ -119,6 +119,8 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { config.Watch(ctx, path, cl.env, cfg, listsIn, a.watchFailed, func() { a.reload() }) })
 	tasks.Go(func() { a.reloadOn(ctx, hangups) })
 	tasks.Go(func() { a.followDeviceNames(ctx) })
+	tasks.Go(func() { a.blocked.Run(ctx) })
+	tasks.Go(func() { a.expireSearches(ctx) })
 	a.server.Start()
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })
@@ -142,6 +144,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		control.close()
 	}
 	tasks.Wait()
+	a.closeSearches()
 	a.work.Wait()
 	return a.close()
 }
