@@ -47,7 +47,7 @@ func checkName(msg []byte, off int) (end int, err error) {
 // the message.
 func readName(msg []byte, off int, n *Name) (end int, err error) {
 	var flat [MaxName]byte
-	size, end, err := flatten(msg, off, &flat)
+	size, end, err := Flatten(msg, off, &flat)
 	if err == nil {
 		_, err = n.Read(flat[:size], 0)
 	}
@@ -57,8 +57,9 @@ func readName(msg []byte, off int, n *Name) (end int, err error) {
 	return end, nil
 }
 
-// flatten is readName for the octets of a name in the case in which it was sent.
-func flatten(msg []byte, off int, flat *[MaxName]byte) (size, end int, err error) {
+// Flatten puts the name at off into flat, uncompressed and in the case in which it was sent, and returns
+// its size and the offset behind it. It follows compression pointers as readName does.
+func Flatten(msg []byte, off int, flat *[MaxName]byte) (size, end int, err error) {
 	limit, jumps := off, 0
 	for off < len(msg) {
 		switch l := int(msg[off]); {

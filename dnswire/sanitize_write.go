@@ -104,7 +104,7 @@ func mayCompress(typ uint16) bool {
 // where its end was written before and compress allows it, and returns the offset
 // behind it.
 func (s *Sanitizer) appendName(off int, compress bool) (end int, err error) {
-	size, end, err := flatten(s.msg, off, &s.flat)
+	size, end, err := Flatten(s.msg, off, &s.flat)
 	if err != nil {
 		return 0, err
 	}

@@ -71,7 +71,7 @@ func (r *reading) dhcpdLease(s *scanner, address string, at int) bool {
 		case len(w) == 2 && w[0] == "client-hostname":
 			l.Host = r.host(w[1])
 		case len(w) == 4 && w[0] == "set" && w[1] == "vendor-class-identifier" && w[2] == "=":
-			l.Class = shown(w[3])
+			l.Class = Shown(w[3])
 		}
 	}, nil)
 	switch {

@@ -78,6 +78,6 @@ func (r *reading) dnsmasqExtra(f []string) {
 	addr, err := netip.ParseAddr(f[1])
 	at, known := r.place[addr]
 	if err == nil && known && f[0] == "vendorclass" {
-		r.Leases[at].Class = shown(string(octets(f[2])))
+		r.Leases[at].Class = Shown(string(octets(f[2])))
 	}
 }

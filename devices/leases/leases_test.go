@@ -266,7 +266,7 @@ func FuzzParse(f *testing.F) {
 				}
 				seen[l.Addr.String()] = true
 				for _, name := range []string{l.Host, l.Class} {
-					if name != shown(name) || len(name) > maxHost {
+					if name != Shown(name) || len(name) > maxHost {
 						t.Fatalf("%s: %q is shown", kind, name)
 					}
 				}

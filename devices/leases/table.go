@@ -102,7 +102,7 @@ func (t table) read(text string, r *reading) {
 			r.end(addr)
 			return
 		}
-		r.set(Lease{Addr: addr, MAC: mac, Host: r.host(cell("host")), Class: shown(cell("class")), From: from, Until: until})
+		r.set(Lease{Addr: addr, MAC: mac, Host: r.host(cell("host")), Class: Shown(cell("class")), From: from, Until: until})
 	})
 }
 

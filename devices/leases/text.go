@@ -13,9 +13,9 @@ import (
 
 const maxHost = 63 // octets of a shown name
 
-// shown returns text as it may be shown: without what is not printable, and not too
+// Shown returns text as it may be shown: without what is not printable, and not too
 // long.
-func shown(text string) string {
+func Shown(text string) string {
 	var b strings.Builder
 	for _, r := range text {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -42,7 +42,7 @@ func (r *reading) host(text string) string {
 	if strings.ContainsAny(first, " \t") { // it is no domain name
 		first = text
 	}
-	name := shown(first)
+	name := Shown(first)
 	if name != strings.TrimSpace(first) {
 		r.Cleaned++
 	}
