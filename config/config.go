@@ -260,6 +260,9 @@ type Identity struct {
 	Leases     []LeaseFile `key:"leases,live"`
 
 	Forwarders []netip.Prefix `key:"forwarders,live"` // who says whose query it passes on, and is believed
+
+	Announcements bool `key:"announcements,live"` // what devices say to everybody on their link is listened to
+	Reverse       bool `key:"reverse,live"`       // the router is asked for names of private addresses
 }
 
 // A LeaseFile is where a DHCP server keeps its leases.
@@ -314,7 +317,7 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30},
 		Messages: Messages{Level: "info", Format: "text"},
-		Identity: Identity{FindLeases: true},
+		Identity: Identity{FindLeases: true, Announcements: true, Reverse: true},
 	}
 }
 

@@ -19,6 +19,7 @@ type address struct {
 	reachable bool     // the kernel has confirmed the station, and not withdrawn it since
 	reached   uint32   // tick at which that ended last
 	lease     *lease   // nil: none
+	called    string   // by the router, while nothing but the address is known; "" for none
 	disagreed bool     // it has been said that lease and station differ
 	asked     bool     // somebody has asked from it: it is bound even if bare
 	own       bool     // of this machine

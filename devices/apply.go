@@ -63,6 +63,9 @@ func (l *state) applyEntry(e Entry, t tick) {
 		l.station(a, e.MAC, t)
 		a.link, a.listed, a.confirmed = e.Interface, true, t.number
 		a.confirm(e.Confirmed, t)
+		a.called = ""
+		delete(l.reverse, addr)
+		l.addressMoved(a, t)
 		l.gatewaysMoved = l.gatewaysMoved || slices.Contains(l.gateways, addr)
 	}
 	l.update(a, t)

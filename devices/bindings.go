@@ -8,7 +8,7 @@ import (
 
 // evidence gathers what is known of a.
 func (l *state) evidence(a *address, now uint32) evidence {
-	e := evidence{addr: a.addr, own: a.own, contested: a.contested > now}
+	e := evidence{addr: a.addr, own: a.own, contested: a.contested > now, called: a.called}
 	if a.own {
 		e.mac = a.ownMAC
 		return e

@@ -46,6 +46,7 @@ type configuration struct {
 	prefixes  map[netip.Prefix]*Device
 	longest   prefixTable[*Device]
 	clientIDs map[string]*Device
+	labels    map[string]*Device // by Label of their names
 	withIDs   map[string]*Device // by name, those that have client ids
 }
 
@@ -63,6 +64,7 @@ func configure(devices []Device) (*configuration, error) {
 		addresses: make(map[netip.Addr]*Device),
 		prefixes:  make(map[netip.Prefix]*Device),
 		clientIDs: make(map[string]*Device),
+		labels:    make(map[string]*Device),
 		withIDs:   make(map[string]*Device),
 	}
 	var mistakes []error
@@ -81,6 +83,9 @@ func configure(devices []Device) (*configuration, error) {
 			wrong(d, "the name is used twice")
 		}
 		c.names[d.Name] = d
+		if label := Label(d.Name); label != "" && c.labels[label] == nil {
+			c.labels[label] = d
+		}
 		for _, text := range d.MACs {
 			mac, ok := parseMAC(text)
 			switch other := c.macs[mac]; {
@@ -178,6 +183,7 @@ type evidence struct {
 	guessed   bool   // so it is, and made of the client's DUID
 	disputed  bool   // another source says another MAC
 	host      string // how the client of the lease calls itself, where the address is its
+	called    string // how the router calls the address
 }
 
 // identify applies the identity order: the one place where it is written, but for

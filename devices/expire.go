@@ -70,6 +70,8 @@ func (l *state) sweep(t tick) {
 	l.sweepIDs(t)
 	l.sweepForwarded(t)
 	l.sweepNames(t)
+	l.sweepAnnounced(t)
+	l.sweepReverse(t)
 	for i, h := range l.overflow {
 		if h != nil && int32(t.number-h.seen.Load()) >= int32(unseenTicks) {
 			l.end(h, t)

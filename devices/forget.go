@@ -2,6 +2,7 @@ package devices
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 )
 
@@ -20,12 +21,14 @@ func (l *Ledger) Forget(devices map[string]bool) (inForce []uint64) {
 
 func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 	words := map[string]bool{} // subjects of reports
+	were := map[netip.Addr]bool{}
 	drop := func(h *held) bool {
 		if h == nil || !devices[h.Device] {
 			return false
 		}
 		inForce = append(inForce, h.ID)
 		words[h.MAC], words[h.Addr.String()] = true, true
+		were[h.Addr] = true
 		return true
 	}
 	for _, a := range l.addresses {
@@ -38,7 +41,7 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 		if !drop(a.holder) {
 			continue
 		}
-		a.holder, a.asked = nil, false
+		a.holder, a.asked, a.called = nil, false, ""
 		a.changes, a.contested = 0, 0
 		delete(l.contested, a)
 		l.changed[a.addr] = nil
@@ -68,6 +71,8 @@ func (l *state) forgetDevices(devices map[string]bool) (inForce []uint64) {
 			delete(l.names, mac)
 		}
 	}
+	l.indexNames()
+	l.forgetAnnounced(devices, were)
 	of := func(b Binding) bool { return devices[b.Device] }
 	l.past = slices.DeleteFunc(l.past, of)
 	l.pending = slices.DeleteFunc(l.pending, of)

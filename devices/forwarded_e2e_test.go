@@ -19,13 +19,7 @@ func TestE2EDnsmasqSaysWhoAsks(t *testing.T) {
 		t.Skip("skipped: dnsmasq is not installed")
 	}
 	h := newHome(t, 1)
-	for _, device := range []namespace{h.server, h.devices[0]} {
-		link := "eth0"
-		if device == h.server {
-			link = "br0"
-		}
-		device.settled(t, link)
-	}
+	h.settle(t)
 	l, _ := open(t, newTable(), Options{Devices: []Device{{Name: "tv", MACs: []string{"02:00:00:00:00:01"}}}})
 	for i, form := range []string{"--add-mac", "--add-mac=text", "--add-mac=base64"} {
 		t.Run(form, func(t *testing.T) {

@@ -44,6 +44,7 @@ func (l *state) applyLease(addr netip.Addr, now *lease, t tick) {
 			a.reachable = false // what the kernel had confirmed was before
 		}
 		l.learnName(now.mac, now.host, FromLease, t)
+		l.addressMoved(a, t)
 	}
 	l.update(a, t)
 }

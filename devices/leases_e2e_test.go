@@ -80,10 +80,7 @@ func (s *dhcpServer) run(t *testing.T) {
 	for _, a := range s.args {
 		args = append(args, strings.ReplaceAll(a, "{dir}", dir))
 	}
-	h.server.settled(t, "br0")
-	for _, device := range h.devices {
-		device.settled(t, "eth0")
-	}
+	h.settle(t)
 	said := start(t, h.server, s.program, args, "KEA_LOCKFILE_DIR="+dir, "KEA_PIDFILE_DIR="+dir)
 	for i, device := range h.devices {
 		conf := filepath.Join(dir, fmt.Sprintf("client%d.conf", i))
@@ -128,20 +125,6 @@ func (s *dhcpServer) run(t *testing.T) {
 	if st := l.LeaseStatus(); len(st) != 1 || st[0].Kind != s.kind || st[0].Problem != "" || st[0].Leases != 2 {
 		t.Errorf("got %+v", st)
 	}
-}
-
-// settled waits until all addresses of a link can be used.
-func (ns namespace) settled(t *testing.T, link string) {
-	t.Helper()
-	eventually(t, "the addresses are not tentative", func() (settled bool) {
-		ns.do(t, func() error {
-			links, err := exec.Command("ip", "-6", "addr", "show", "dev", link, "scope", "link").Output()
-			tentative, _ := exec.Command("ip", "-6", "addr", "show", "dev", link, "tentative").Output()
-			settled = len(bytes.TrimSpace(links)) > 0 && len(bytes.TrimSpace(tentative)) == 0
-			return err
-		})
-		return settled
-	})
 }
 
 // start runs a program in a namespace until the test ends, and returns what it said.

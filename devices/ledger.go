@@ -50,7 +50,7 @@ type Options struct {
 	// Report takes what limits the trust in bindings, for the quality ledger. It
 	// is called as Keep is. Kinds: neighbours-unavailable, neighbours-back,
 	// neighbours-lost, address-contested, mac-shared, bindings-evicted,
-	// bindings-limited, lease-file, lease-disagrees.
+	// bindings-limited, lease-file, lease-disagrees, name-claimed.
 	Report func(kind, subject, detail string)
 
 	// RouterMoved is called when Router has changed, with locks held: it must return at
@@ -71,6 +71,8 @@ type Options struct {
 	Leases     []LeaseFile
 	FindLeases func() []LeaseFile
 	LeasePoll  time.Duration // how often files are looked at without a sign of a change; 0 means each 10 s
+
+	Announcements bool // whether what devices say to everybody on their link is listened to; SetAnnouncements changes it
 }
 
 // A Ledger knows which device holds which address. All its methods may be
@@ -98,9 +100,17 @@ type Ledger struct {
 	stop          context.CancelFunc
 	running       sync.WaitGroup
 	wake          chan struct{} // of one: there is something to publish
+	linksMoved    chan struct{} // of one: the interfaces may be others now
 
 	// reporting is held while Keep and Report are called, and taken before mu.
 	reporting sync.Mutex
+
+	hearingMu   sync.Mutex // guards the two that follow; taken before mu
+	hearing     *hearing   // what listens to announcements; nil: nothing
+	stopHearing func()
+
+	reverseMu   sync.Mutex // guards what follows
+	stopReverse func()     // nil: no names are looked up
 
 	mu sync.Mutex // guards what follows
 	state
@@ -130,6 +140,7 @@ func Open(o Options) (*Ledger, error) {
 		asks:       rate.NewLimiter(askRate, askRate),
 		leasePoll:  o.LeasePoll,
 		wake:       make(chan struct{}, 1),
+		linksMoved: make(chan struct{}, 1),
 
 		leasesChanged: make(chan struct{}, 1),
 		leaseFiles:    slices.Clone(o.Leases),
@@ -177,6 +188,7 @@ func Open(o Options) (*Ledger, error) {
 	l.mu.Unlock()
 	l.publish()
 	l.running.Go(l.run)
+	l.SetAnnouncements(o.Announcements)
 	return l, nil
 }
 
@@ -422,6 +434,10 @@ func (l *Ledger) apply(c Change, t tick) {
 	if c.Links != nil {
 		if before := l.links.Swap(newLinks(c.Links)); before.router != c.Links.Router {
 			l.moved()
+		}
+		select {
+		case l.linksMoved <- struct{}{}:
+		default:
 		}
 	}
 	l.state.apply(c, t)

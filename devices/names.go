@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
@@ -58,11 +57,36 @@ func (l *state) learnName(mac, name string, from NameSource, t tick) {
 	case !known && len(l.names) >= l.max:
 		return
 	}
-	l.names[mac] = learnedName{name, from, t.number}
+	l.setName(mac, learnedName{name, from, t.number})
 	if !known || before.name != name {
 		l.updateStation(l.stations[mac], t)
 		if octets, ok := octetsOf(mac); ok {
 			l.updateForwarded(octets, t)
+		}
+	}
+}
+
+// setName lets the device with a MAC be called n.
+func (l *state) setName(mac string, n learnedName) {
+	l.names[mac] = n
+	key := strings.ToLower(n.name)
+	if first := l.called[key]; first == "" || !strings.EqualFold(l.names[first].name, n.name) {
+		l.called[key] = mac
+	}
+}
+
+// indexNames makes called what names say. Where two MACs have a name, who had it before has it still.
+func (l *state) indexNames() {
+	before := l.called
+	l.called = make(map[string]string, len(l.names))
+	for name, mac := range before {
+		if strings.EqualFold(l.names[mac].name, name) {
+			l.called[name] = mac
+		}
+	}
+	for mac, n := range l.names {
+		if key := strings.ToLower(n.name); l.called[key] == "" {
+			l.called[key] = mac
 		}
 	}
 }
@@ -74,6 +98,7 @@ func (l *state) sweepNames(t tick) {
 			delete(l.names, mac)
 		}
 	}
+	l.indexNames()
 }
 
 // calledBy returns how what holds e's address calls itself; "" where that is not known.
@@ -83,6 +108,8 @@ func (l *state) calledBy(e *evidence) string {
 		return ""
 	case e.host != "":
 		return e.host
+	case e.mac == "":
+		return e.called
 	}
 	return l.names[e.mac].name
 }
@@ -117,21 +144,7 @@ func (b *Binding) ownName() string {
 func (l *state) resumeName(b *Binding, last uint32) {
 	if mac, ok := strings.CutPrefix(b.Device, "mac:"); ok && len(l.names) < l.max {
 		if name := b.ownName(); name != "" && leases.HostName(name) == name {
-			l.names[mac] = learnedName{name, FromRouter, last}
+			l.setName(mac, learnedName{name, FromRouter, last})
 		}
 	}
-}
-
-// Called takes it that what has an address calls itself name, as somebody says. Nobody
-// becomes another device by that.
-func (l *Ledger) Called(addr netip.Addr, name string, from NameSource) {
-	if name = leases.HostName(name); name == "" {
-		return
-	}
-	l.mu.Lock()
-	if a := l.addresses[plain(addr)]; a != nil && !a.own && a.station != nil && a.contested == 0 && a.station.shared == 0 && !l.gatewayMACs[a.station.mac] {
-		l.learnName(a.station.mac, name, from, l.currentTick())
-	}
-	l.mu.Unlock()
-	l.wakePublisher()
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"telltale/devices/leases"
 )
 
 // restore takes the bindings of earlier runs. What they say of addresses seen
@@ -57,6 +59,9 @@ func (l *state) resume(b Binding, t tick) {
 	case BareAddress:
 		a := l.addAddress(b.Addr, t)
 		a.asked, a.confirmed = true, last
+		if name := b.ownName(); leases.HostName(name) == name {
+			a.called = name
+		}
 	case ConfiguredMAC, ConfiguredAddress, Neighbour:
 		if !individual(b.MAC) || b.Source == ConfiguredMAC && b.Confidence == Medium && !locallyAdministered(b.MAC) {
 			return // the latter was by a lease, which says it again

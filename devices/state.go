@@ -47,7 +47,10 @@ type state struct {
 	contested map[*address]bool   // those whose contested is not 0
 	quiet     map[string]bool     // MACs of forgotten devices, which are not bound until they ask
 
-	names map[string]learnedName // how devices call themselves, by MAC
+	names     map[string]learnedName // how devices call themselves, by MAC
+	called    map[string]string      // the MAC that had such a name first, by the name in lower case
+	announced announcements
+	reverse   map[netip.Addr]reversal // addresses whose names were looked up
 
 	gateways      []netip.Addr
 	gatewayMACs   map[string]bool
@@ -88,6 +91,9 @@ func newState(c *configuration, limit int) state {
 		shared:      make(map[*station]bool),
 		contested:   make(map[*address]bool),
 		names:       make(map[string]learnedName),
+		called:      make(map[string]string),
+		announced:   newAnnouncements(),
+		reverse:     make(map[netip.Addr]reversal),
 		quiet:       make(map[string]bool),
 		gatewayMACs: make(map[string]bool),
 		prefixes:    make(map[netip.Prefix]*held),

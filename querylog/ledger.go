@@ -33,7 +33,7 @@ var Kinds = []string{
 	"ech",
 	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-returns", "upstream-none",
 	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
-	"lease-file", "lease-disagrees",
+	"lease-file", "lease-disagrees", "name-claimed",
 	"finding", "finding-over",
 }
 

@@ -28,6 +28,8 @@ type Status struct {
 	Log          querylog.Stats `json:"log"`
 	Gateways     []string       `json:"gateways" doc:"Addresses of this network's routers."`
 	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
+
+	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 }
 
 // A Certificate is by what clients of encrypted transports know this server.
@@ -376,6 +378,40 @@ type Binding struct {
 	From       time.Time `json:"from"`
 	Until      time.Time `json:"until,omitzero" doc:"Not there while it is in force."`
 	Lease      *Lease    `json:"lease,omitempty" doc:"What a DHCP server's file says of the address now."`
+
+	Announced *Announced `json:"announced,omitempty" doc:"What the address said of itself within the last 24 hours, which anybody may say."`
+}
+
+// Announced is what an address said of itself by multicast DNS or SSDP.
+type Announced struct {
+	Names    []string  `json:"names,omitempty" doc:"What people call the device, then its host names."`
+	Models   []string  `json:"models,omitempty"`
+	Services []string  `json:"services,omitempty" doc:"Types of its services."`
+	Software []string  `json:"software,omitempty" doc:"What it says by SSDP that it runs."`
+	Claims   []Claim   `json:"claims,omitempty" doc:"Names of others that it gave itself, and names that it gave others. Neither is believed."`
+	Relays   bool      `json:"relays,omitempty" doc:"It passes on what others say: only what it says with its own address counts."`
+	Heard    time.Time `json:"heard"`
+}
+
+// A Claim is a name that something gives itself, or another device, although that is not
+// its.
+type Claim struct {
+	Name   string `json:"name"`
+	Holder string `json:"holder" doc:"Identity of the device that has the name, or of the one that is said to be called so."`
+	Of     bool   `json:"of,omitempty" doc:"It said that the holder is called so."`
+}
+
+// Announcements are how far what devices say of themselves is heard.
+type Announcements struct {
+	On        bool     `json:"on"`
+	Links     []string `json:"links,omitempty" doc:"The interfaces that are listened on."`
+	Addresses int      `json:"addresses" doc:"Those of which something was heard within 24 hours."`
+	Packets   uint64   `json:"packets"`
+	Foreign   uint64   `json:"foreign" doc:"Packets that are not of the network they came on, and do not count."`
+	Malformed uint64   `json:"malformed"`
+	Limited   uint64   `json:"limited" doc:"Packets that were not read, since too many came at once."`
+	Beyond    uint64   `json:"beyond" doc:"Packets of addresses for which there was no room."`
+	Problem   string   `json:"problem,omitempty"`
 }
 
 // A Lease is what a DHCP server's file says of an address.

@@ -50,6 +50,7 @@ func (a *app) status() web.Status {
 	for _, f := range a.ledger.Load().LeaseStatus() {
 		st.Leases = append(st.Leases, web.LeaseFile(f))
 	}
+	st.Announcements = web.Announcements(a.ledger.Load().AnnouncementStatus())
 	st.Unwatched = a.unwatched()
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
@@ -133,10 +134,10 @@ func (a *app) knownDevices() ([]devices.DeviceStatus, *identities) {
 }
 
 func (a *app) deviceStatus() []web.Device {
-	all, leases := []web.Device{}, a.ledger.Load().Leases()
+	all, leases, announced := []web.Device{}, a.ledger.Load().Leases(), a.ledger.Load().Announced()
 	known, ids := a.knownDevices()
 	for _, d := range known {
-		all = append(all, deviceOf(&d, ids, leases))
+		all = append(all, deviceOf(&d, ids, leases, announced))
 	}
 	return all
 }

@@ -85,7 +85,7 @@ func (a *app) history(ctx context.Context, who string) (web.History, error) {
 		d.Bindings = all[i].Bindings // also those that the ledger does not keep any more
 	}
 	slices.SortFunc(d.Bindings, func(b, c devices.Binding) int { return cmp.Or(b.From.Compare(c.From), cmp.Compare(b.ID, c.ID)) })
-	h := web.History{Device: deviceOf(&d, ids, a.ledger.Load().Leases()), Corrections: []web.Correction{}}
+	h := web.History{Device: deviceOf(&d, ids, a.ledger.Load().Leases(), a.ledger.Load().Announced()), Corrections: []web.Correction{}}
 	for i := range d.Bindings {
 		h.Device.Bindings[i].Device = d.Bindings[i].Device
 	}

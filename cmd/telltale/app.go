@@ -111,7 +111,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		known = slices.DeleteFunc(known, func(b devices.Binding) bool { return whole[b.Device] })
 	}
 	ledger, err := devices.Open(devices.Options{
-		Leases: leases, FindLeases: find,
+		Leases: leases, FindLeases: find, Announcements: cfg.Identity.Announcements,
 		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
 	})
 	if err != nil {
@@ -140,6 +140,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 func (a *app) close() error {
 	a.stopBackground()
 	var errs []error
+	if ledger := a.ledger.Load(); ledger != nil {
+		ledger.SetReverse(nil) // it asks the server
+	}
 	if a.server != nil {
 		errs = append(errs, a.server.Close())
 	}
@@ -183,6 +186,14 @@ func (a *app) bind(addr netip.Addr, id string) *devices.Binding {
 		b = ledger.Named(id, b)
 	}
 	return b
+}
+
+// reverseLookup is how names of addresses are looked up; nil where they are not.
+func (a *app) reverseLookup(cfg *config.Config) devices.ReverseLookup {
+	if !cfg.Identity.Reverse {
+		return nil
+	}
+	return a.server.Reverse
 }
 
 func (a *app) logOptions(cfg *config.Config) querylog.Options {

@@ -133,6 +133,8 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	}
 	if !reflect.DeepEqual(old.Identity, cfg.Identity) {
 		a.ledger.Load().SetLeases(leaseFiles(cfg))
+		a.ledger.Load().SetAnnouncements(cfg.Identity.Announcements)
+		a.ledger.Load().SetReverse(a.reverseLookup(cfg))
 	}
 	if err := a.server.Configure(serverSettings(cfg)); err != nil {
 		return err

@@ -227,7 +227,7 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 	}
 	leases, gateways := a.ledger.Load().Leases(), a.ledger.Load().Gateways()
 	for i := range known {
-		d := deviceOf(&known[i], ids, leases)
+		d := deviceOf(&known[i], ids, leases, nil)
 		if d.Device == thisHost || d.Ignored || isGateway(&d, gateways) {
 			continue
 		}

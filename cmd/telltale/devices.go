@@ -90,6 +90,9 @@ func remarks(d *web.Device) string {
 		if b.Until.IsZero() && d.Device != thisHost && devices.IsMadeUp(b.MAC) {
 			add("made-up MAC")
 		}
+		if b.Announced != nil {
+			addAnnounced(add, d, b.Announced)
+		}
 		if b.Lease == nil {
 			continue
 		}
@@ -101,6 +104,27 @@ func remarks(d *web.Device) string {
 		}
 	}
 	return strings.Join(all, "; ")
+}
+
+// addAnnounced adds what a device says of itself, where that is not what it is shown by, and
+// what it says of others.
+func addAnnounced(add func(format string, args ...any), d *web.Device, n *web.Announced) {
+	if len(n.Names) > 0 && !strings.HasPrefix(d.Name, n.Names[0]) {
+		add("calls itself %s", n.Names[0])
+	}
+	if len(n.Models) > 0 {
+		add("says that it is a %s", n.Models[0])
+	}
+	for _, c := range n.Claims {
+		if c.Of {
+			add("says that %s is called %s", c.Holder, c.Name)
+		} else {
+			add("claims %s, the name of %s", c.Name, c.Holder)
+		}
+	}
+	if n.Relays {
+		add("passes on what others announce")
+	}
 }
 
 // held returns the addresses that a device holds now.
@@ -128,7 +152,7 @@ func whenIn(t time.Time, zone *time.Location) string {
 }
 
 // deviceOf returns a device as the API and --json have it.
-func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]devices.LeaseOf) web.Device {
+func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]devices.LeaseOf, announced map[netip.Addr]devices.Announced) web.Device {
 	out := web.Device{
 		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
 	}
@@ -146,7 +170,19 @@ func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]de
 		if l, ok := leases[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
 			one.Lease = &web.Lease{MAC: l.MAC, Host: printable(l.Host), Class: printable(l.Class), File: l.File, Until: l.Until.UTC(), Neighbour: l.Neighbour}
 		}
+		if n, ok := announced[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
+			one.Announced = announcedOf(&n)
+		}
 		out.Bindings = append(out.Bindings, one)
+	}
+	return out
+}
+
+// announcedOf returns what an address said of itself as the API and --json have it.
+func announcedOf(n *devices.Announced) *web.Announced {
+	out := &web.Announced{Names: n.Names, Models: n.Models, Services: n.Services, Software: n.Software, Relays: n.Relays, Heard: n.Heard.UTC()}
+	for _, c := range n.Claims {
+		out.Claims = append(out.Claims, web.Claim(c))
 	}
 	return out
 }

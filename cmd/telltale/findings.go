@@ -71,6 +71,7 @@ func (d *doctor) judge(f *facts) {
 		d.certificates(f.cfg, f.status.Certificates)
 		d.unwatched(f.status)
 		d.leases(f.status)
+		d.announcements(&f.status.Announcements)
 	}
 	d.clock(f)
 	d.lists(f)
@@ -303,6 +304,23 @@ func (d *doctor) leases(st *web.Status) {
 			kind = "empty as yet"
 		}
 		d.says("leases", "%s (%s): %s", f.Path, kind, number(uint64(f.Leases), "lease"))
+	}
+}
+
+// announcements says how far what devices say of themselves is heard.
+func (d *doctor) announcements(st *web.Announcements) {
+	if !st.On {
+		return
+	}
+	if st.Problem != "" {
+		d.finds(stateWarning, "announcements-unheard", "", "what devices say of themselves is not heard: "+st.Problem, "identity.announcements: false, if names of devices do not matter (docs/devices.md)")
+	}
+	if st.Limited+st.Beyond >= 1000 { // a few are a device that starts
+		d.finds(stateWarning, "announcements-flooded", "", numberOf(st.Limited+st.Beyond, "packet was", "packets were")+" not read, since too many came: names of devices may be missing",
+			"find who floods the network with mDNS or SSDP (docs/devices.md)")
+	}
+	if st.Problem == "" && len(st.Links) > 0 {
+		d.says("announcements", "heard on %s: %s", strings.Join(st.Links, ", "), numberOf(uint64(st.Addresses), "address", "addresses"))
 	}
 }
 

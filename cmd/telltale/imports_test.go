@@ -50,9 +50,10 @@ var mayImport = map[string]string{
 	"breakage": "blocklists devices dnswire querylog",
 
 	"devices/corrections": "atomicfile",
-	"devices":             "devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
+	"devices":             "devices/announce devices/leases watch github.com/mdlayher/netlink github.com/vishvananda/netlink golang.org/x/net golang.org/x/sys golang.org/x/time",
 
-	"devices/leases": "",
+	"devices/announce": "devices/leases dnswire",
+	"devices/leases":   "",
 
 	"querylog": "blocklists blocklists/format clock devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 

@@ -122,6 +122,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.blocked.Run(ctx) })
 	tasks.Go(func() { a.expireSearches(ctx) })
 	a.server.Start()
+	a.ledger.Load().SetReverse(a.reverseLookup(cfg))
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })
 	tasks.Go(func() { a.findingsHourly(ctx) })
