@@ -267,7 +267,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	d := &doctor{findings: []web.Finding{}}
 	d.judge(f)
 	if probe {
-		a.markFindings(d.findings)
+		a.markFindings(d.findings, f.unanswered())
 	}
 	return d.findings
 }
@@ -300,8 +300,22 @@ var hasOwnKind = []string{
 	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "settings-late", "upstreams-late", "devices-shared-mac",
 }
 
-// markFindings writes into the ledger which findings are new, and which are over.
-func (a *app) markFindings(all []web.Finding) {
+// unanswered are the upstreams of which it is not known whether what probes showed of them
+// is still so.
+func (f *facts) unanswered() map[string]bool {
+	all := map[string]bool{}
+	for i := range f.status.Upstreams {
+		all[f.status.Upstreams[i].ID] = true
+	}
+	for i := range f.probes {
+		all[f.probes[i].id] = !f.probes[i].answered
+	}
+	return all
+}
+
+// markFindings writes into the ledger which findings are new, and which are over. Of the
+// subjects of which nothing is known, none is over that a probe would have to show.
+func (a *app) markFindings(all []web.Finding, unknown map[string]bool) {
 	a.marking.Lock()
 	defer a.marking.Unlock()
 	now := map[string]string{}
@@ -323,6 +337,10 @@ func (a *app) markFindings(all []web.Finding) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.marked)) {
+		code, subject, _ := strings.Cut(key, " ")
+		if probed := code == "upstreams-lying" || code == "upstreams-telltale"; probed && unknown[subject] && now[key] == "" {
+			now[key] = a.marked[key]
+		}
 		if _, ok := now[key]; !ok {
 			a.log.Report("finding-over", key, "it is not so any more")
 		}
@@ -337,17 +355,23 @@ func (a *app) probe(ctx context.Context, f *facts) {
 	f.probes = a.probeUpstreams(ctx, f.status.Upstreams)
 	f.reached = reachAll(ctx, f.listens, f.own)
 	if hidden, _ := f.oneClient(); hidden.IsValid() && slices.Contains(f.status.Gateways, hidden.String()) {
+		ctx, cancel := context.WithTimeout(ctx, routerWait)
+		defer cancel()
 		f.router = routerKindAt(ctx, netip.AddrPortFrom(hidden, 53))
 	}
 }
 
 // probeWait bounds what others are waited for.
-const probeWait = 4 * time.Second
+const (
+	probeWait  = 4 * time.Second
+	routerWait = 2 * time.Second
+)
 
 // An upstreamProbe is what an upstream said to questions of ours.
 type upstreamProbe struct {
 	id       string
-	madeUp   string   // a name that nobody has
+	madeUp   string // a name that nobody has
+	answered bool
 	answer   []string // to that
 	telltale bool     // it is one itself
 }
@@ -371,7 +395,11 @@ func (a *app) probeUpstreams(ctx context.Context, all []web.Upstream) []upstream
 		p := &probes[i]
 		start(func() {
 			r, err := a.query(ctx, web.Lookup{Name: p.madeUp, Type: "A", Upstream: p.id})
-			if err == nil && r.Verdict == "pass" && r.Reply != nil && r.Reply.Rcode == "NOERROR" {
+			if err != nil || r.Reply == nil || r.Reply.Rcode == "SERVFAIL" {
+				return
+			}
+			p.answered = true
+			if r.Verdict == "pass" && r.Reply.Rcode == "NOERROR" {
 				p.answer = r.Reply.Answer
 			}
 		})

@@ -571,7 +571,7 @@ func (f *facts) oneClient() (hidden netip.Addr, says string) {
 	who := ""
 	switch {
 	case slices.Contains(f.status.Gateways, a.String()) && f.container:
-		who = "the bridge of this container: its host hides the devices"
+		who = "the gateway of this container: its host hides the devices, or the router does where the container has an address of the home"
 	case slices.Contains(f.status.Gateways, a.String()):
 		who = "the router: it forwards for the devices, and hides them"
 	case len(f.day.systems[a.String()]) > 1:
@@ -585,7 +585,7 @@ func (f *facts) oneClient() (hidden netip.Addr, says string) {
 // apartCure says how the devices behind an address can be told apart.
 func (f *facts) apartCure(hidden netip.Addr) string {
 	if f.container && slices.Contains(f.status.Gateways, hidden.String()) {
-		return "run the container in its host's network (docs/containers.md)"
+		return "run the container in its host's network (docs/containers.md); where it is the router, see docs/routers.md"
 	}
 	page := "docs/routers.md"
 	if f.router != "" {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -162,15 +164,24 @@ func (y *day) add(row *querylog.Row) {
 	y.addFailing(row)
 }
 
-// inContainer reports whether this runs in a container whose network is not its host's,
-// as far as the usual marks say.
+// inContainer reports whether this runs in a container with a network of its own, as far
+// as the usual marks say: an interface is one end of a link to elsewhere.
 func inContainer() bool {
-	for _, mark := range []string{"/.dockerenv", "/run/.containerenv"} {
-		if _, err := os.Stat(mark); err == nil {
-			return true
-		}
+	marked := slices.ContainsFunc([]string{"/.dockerenv", "/run/.containerenv"}, func(mark string) bool {
+		_, err := os.Stat(mark)
+		return err == nil
+	})
+	interfaces, err := net.Interfaces()
+	if !marked || err != nil {
+		return false
 	}
-	return false
+	up := slices.DeleteFunc(interfaces, func(i net.Interface) bool {
+		return i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 || !hasAddress(i)
+	})
+	return len(up) > 0 && !slices.ContainsFunc(up, func(i net.Interface) bool {
+		link, err := os.ReadFile(filepath.Join("/sys/class/net", i.Name, "iflink"))
+		return err != nil || strings.TrimSpace(string(link)) == strconv.Itoa(i.Index)
+	})
 }
 
 // ownAddresses are the addresses of this machine at which devices can ask it.

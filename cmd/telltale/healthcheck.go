@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -88,11 +89,14 @@ func askHealth(ctx context.Context, addr netip.AddrPort) error {
 		if err != nil {
 			return fmt.Errorf("nobody answers on %s: %w", addr, err)
 		}
-		if text, ok := healthText(query, reply[:n]); ok {
-			if text != resolver.HealthText {
-				return fmt.Errorf("what answers on %s is no Telltale: it says %q", addr, text)
-			}
+		text, ok := healthText(query, reply[:n])
+		switch {
+		case ok && text == resolver.HealthText:
 			return nil
+		case ok:
+			return fmt.Errorf("what answers on %s is no Telltale: it says %q", addr, text)
+		case n >= len(query) && bytes.Equal(reply[:2], query[:2]) && reply[2]&0x80 != 0:
+			return fmt.Errorf("what answers on %s is no Telltale: it does not know %s", addr, resolver.HealthName)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"time"
 
 	"telltale/dnswire"
 )
@@ -31,17 +30,17 @@ var routerKinds = []routerKind{
 }
 
 // routerKindAt asks a router for the names that kinds of routers answer with their own
-// address, and returns the section of docs/routers.md that is about it; "" for unknown.
+// address, until ctx ends, and returns the section of docs/routers.md that is about it; ""
+// for unknown.
 func routerKindAt(ctx context.Context, router netip.AddrPort) string {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", router.String())
 	if err != nil {
 		return ""
 	}
 	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
 	kinds := map[uint16]string{} // by the number of the query
 	for _, k := range routerKinds {
 		for _, name := range k.names {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -38,9 +39,11 @@ func TestARoutersKindIsKnownByItsOwnName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := routerKindAt(context.Background(), at); got != c.want {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if got := routerKindAt(ctx, at); got != c.want {
 			t.Errorf("%s at %s: got %q, want %q", c.name, c.addr, got, c.want)
 		}
+		cancel()
 		stop()
 	}
 }
