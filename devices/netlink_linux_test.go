@@ -206,6 +206,7 @@ func TestAskTheKernel(t *testing.T) {
 		route add default via 192.168.77.11`)
 	k := &kernel{namespace: int(h.server.file.Fd())}
 	l, _ := open(t, k, Options{})
+	eventually(t, "the bridge has its link-local prefix", func() bool { links := k.linkLocal.Load(); return links != nil && len(*links) > 0 })
 	for _, c := range []struct {
 		name, addr, want string
 	}{
