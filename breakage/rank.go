@@ -103,6 +103,14 @@ func Rank(all []Blocked, k *Known) []Suspect {
 	return out
 }
 
+// entry returns what the catalogue knows of a name, which may be none.
+func (k *Known) entry(name string) Entry {
+	if k.Catalogue == nil || name == "" {
+		return Entry{}
+	}
+	return k.Catalogue(name)
+}
+
 func (s *Suspect) add(code string, factor float64, format string, args ...any) {
 	s.Weight *= factor
 	s.Reasons = append(s.Reasons, Reason{code, fmt.Sprintf(format, args...)})
@@ -120,10 +128,10 @@ func (s *Suspect) weigh(k *Known) {
 // weighClaims weighs what is said of the name.
 func (s *Suspect) weighClaims(k *Known) {
 	e := Entry{Tier: s.Tier, Breaks: s.Breaks, Disputed: s.Contested}
-	if k.Catalogue != nil {
-		if known := k.Catalogue(s.Name); known.Tier != "" {
-			e = known
-		}
+	if known := k.entry(s.Name); known.Tier != "" {
+		e = known
+	} else if known := k.entry(s.Alias); known.Tier != "" { // it is the alias that is blocked
+		e = known
 	}
 	what := e.Breaks
 	if what == "" {

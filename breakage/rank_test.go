@@ -39,6 +39,12 @@ func TestEachReasonWeighsAsThePageSays(t *testing.T) {
 		{"reported and disputed", old, knows(Entry{Tier: "telemetry", Breaks: "mail", Reported: true, Disputed: true}), 8, BreaksReported, "others dispute"},
 		{"essential, blocked by another list", old, knows(Entry{Tier: "essential", Breaks: "updates"}), 12, Essential, "it must work: updates"},
 		{"the catalogue does not have it", with(func(b *Blocked) { b.Tier = "mixed" }), knows(Entry{}), 3, Mixed, ""},
+		{"the catalogue has its alias", with(func(b *Blocked) { b.Alias = "x.cdn.example" }), &Known{Catalogue: func(name string) Entry {
+			if name == "x.cdn.example" {
+				return Entry{Tier: "essential", Breaks: "updates"}
+			}
+			return Entry{}
+		}}, 12, Essential, "it must work: updates"},
 		{"nobody says what it is for", with(func(b *Blocked) { b.Annotated, b.Tier = false, "" }), nil, 2, Unknown, "no list says"},
 		{"the user's own rule", with(func(b *Blocked) { b.Own = true }), nil, 1, OwnRule, "your own rule"},
 		{"never blocked before", old, &Known{Since: noon, LogFrom: noon.Add(-48 * time.Hour)}, 4, FirstTime, "not blocked in the 2 days before"},

@@ -35,7 +35,6 @@ type suspected struct {
 	name     string
 	spans    []querylog.DeviceSpan // all that it was
 	suspects []breakage.Suspect
-	entries  func(name string) breakage.Entry
 	since    time.Time
 	until    time.Time // when somebody asked
 	missed   int
@@ -69,8 +68,8 @@ func (a *app) suspect(ctx context.Context, who string, last time.Duration) (*sus
 	now := time.Now()
 	d := &suspected{DeviceStatus: s, name: ids.name(s.Device), spans: identitiesOf(&s, ids), since: now.Add(-last), until: now}
 	blocked, missed := a.blocked.Of(d.spans, d.since)
-	d.missed, d.entries = missed, a.catalogued()
-	known := breakage.Known{Called: now, Since: d.since, Changed: a.listChanges(now), Catalogue: d.entries}
+	d.missed = missed
+	known := breakage.Known{Called: now, Since: d.since, Changed: a.listChanges(now), Catalogue: a.catalogued()}
 	if len(blocked) > 0 {
 		if known.Before, known.LogFrom, err = a.blockedBefore(ctx, d); err != nil {
 			a.logger.Warn("what was blocked before is not known", "error", err)
@@ -236,12 +235,19 @@ func (a *app) clientsInRules(d *suspected) ([]string, error) {
 	for i := range cfg.Devices {
 		named[cfg.Devices[i].Name] = true
 	}
-	var clients []string
-	for i := range d.Bindings {
-		b := &d.Bindings[i]
-		if !b.Until.IsZero() {
-			continue
+	held := slices.DeleteFunc(slices.Clone(d.Bindings), func(b devices.Binding) bool { return !b.Until.IsZero() })
+	slices.SortStableFunc(held, func(b, c devices.Binding) int { // what covers most first
+		switch {
+		case b.Prefix.IsValid() == c.Prefix.IsValid():
+			return 0
+		case b.Prefix.IsValid():
+			return -1
 		}
+		return 1
+	})
+	var clients []string
+	for i := range held {
+		b := &held[i]
 		client := b.Device
 		if !named[client] {
 			switch {
@@ -293,9 +299,13 @@ func (a *app) forgetBlocked(f *forgetting) {
 
 // findingOf returns what a search has found, as others may know it.
 func (a *app) findingOf(s *searching, found *breakage.Suspect, now time.Time) breakage.Finding {
+	entry := a.catalogued()
 	f := breakage.Finding{
 		Suspect: *found, Edition: a.edition.Load().Name(), Version: buildVersion(), Names: len(s.suspects), Questions: s.search.Asked(), At: now,
-		Entry: s.entries(found.Name),
+		Entry: entry(found.Name),
+	}
+	if f.Entry.Tier == "" && found.Alias != "" {
+		f.Entry = entry(found.Alias)
 	}
 	for _, l := range a.lists.Status() {
 		if l.Name == found.List && (l.Kind == blocklists.Shipped || l.Kind == blocklists.Subscribed) {

@@ -37,7 +37,6 @@ type searches struct {
 type searching struct {
 	device, name string // identity, and what it is called
 	clients      []string
-	entries      func(name string) breakage.Entry
 	keep         time.Duration // of the rule that ends it; 0 for good
 	comment      string
 
@@ -97,7 +96,7 @@ func (a *app) beginSearch(ctx context.Context, n web.NewSearch) (web.Search, err
 	if until, ok := a.lists.Paused(); ok {
 		return web.Search{}, fmt.Errorf("nothing is blocked until %s, so that nothing can be tried: 'telltale resume' ends that", when(until))
 	}
-	s := &searching{device: d.Device, name: d.name, entries: d.entries, keep: time.Duration(n.Seconds) * time.Second, comment: n.Comment, suspects: a.stillBlocked(d)}
+	s := &searching{device: d.Device, name: d.name, keep: time.Duration(n.Seconds) * time.Second, comment: n.Comment, suspects: a.stillBlocked(d)}
 	switch {
 	case len(d.suspects) == 0:
 		return web.Search{}, fmt.Errorf("nothing of %s was blocked since %s: have it try what does not work, and ask again", printable(d.name), when(d.since))
@@ -170,7 +169,7 @@ func (a *app) answerSearch(ctx context.Context, n web.SearchAnswer) (web.Search,
 	}
 	if err != nil {
 		*s = before // it may be answered again
-		return web.Search{}, err
+		return web.Search{}, errors.Join(err, a.writeTrials(nil))
 	}
 	return s.status(now), nil
 }
