@@ -15,6 +15,7 @@ type Filter struct {
 	Without      []DeviceSpan // rows of these are not
 	Vendor       string       // case does not matter
 	Name         string       // of the question or the alias: see docs/querylog.md for its forms
+	Names        []string     // the same, of rows with any of them; instead of Name
 	Verdict      string       // pass, allow, block, observe or answer
 	Limit        int          // the newest so many; 0 for all
 
@@ -60,6 +61,12 @@ func (s *DeviceSpan) where() (sql string, args []any) {
 func (f *Filter) normal() (Filter, error) {
 	n := *f
 	n.name = newNameFilter(f.Name)
+	if len(f.Names) > 0 {
+		n.name = nameFilter{kind: nameAnyOf}
+		for _, name := range f.Names {
+			n.name.anyOf = append(n.name.anyOf, newNameFilter(name))
+		}
+	}
 	n.Verdict = strings.ToLower(f.Verdict)
 	if addr, err := netip.ParseAddr(f.Device); err == nil {
 		n.Device = addr.Unmap().WithZone("").String()

@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
@@ -15,6 +16,8 @@ type nameFilter struct {
 	kind nameKind
 	text string
 	wide bool // compared with names in Unicode
+
+	anyOf []nameFilter // of nameAnyOf
 }
 
 type nameKind uint8
@@ -24,6 +27,7 @@ const (
 	namePart
 	namePattern
 	nameSuffix
+	nameAnyOf
 )
 
 func newNameFilter(s string) nameFilter {
@@ -52,6 +56,9 @@ func (f *nameFilter) matches(name string) bool {
 	if name == "" {
 		return false
 	}
+	if f.kind == nameAnyOf {
+		return slices.ContainsFunc(f.anyOf, func(one nameFilter) bool { return one.matches(name) })
+	}
 	if f.wide {
 		name = unicodeName(name)
 	}
@@ -66,6 +73,14 @@ func (f *nameFilter) matches(name string) bool {
 
 // where returns the condition on an expression that is a name.
 func (f *nameFilter) where(expr string) (sql string, args []any) {
+	if f.kind == nameAnyOf {
+		var all []string
+		for i := range f.anyOf {
+			one, a := f.anyOf[i].where(expr)
+			all, args = append(all, one), append(args, a...)
+		}
+		return `(` + strings.Join(all, ` OR `) + `)`, args
+	}
 	if f.wide {
 		expr = `unicode_name(` + expr + `)`
 	}

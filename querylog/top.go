@@ -126,9 +126,14 @@ var topColumns = map[string]topColumn{
 // tops are the lines of Top by key.
 type tops map[string]*TopRow
 
-// topStored counts what is in the stores. While one is copied to the other, how
-// far that went and the counts must be of one moment.
+// topStored counts what is in the stores.
 func (s *snapshot) topStored(c topColumn, f *Filter, t tops) error {
+	return s.eachSpan(f, func(db *database, in span) error { return db.top(c, f, in, t) })
+}
+
+// eachSpan calls each with the parts of the stores in which rows that f chooses can be. While
+// one is copied to the other, how far that went and what each reads must be of one moment.
+func (s *snapshot) eachSpan(f *Filter, each func(*database, span) error) error {
 	if s.store != nil && s.begun {
 		if err := s.store.conn.Exec(`BEGIN`); err != nil {
 			return err
@@ -149,7 +154,7 @@ func (s *snapshot) topStored(c topColumn, f *Filter, t tops) error {
 			return err
 		}
 		for _, in := range spans {
-			if err := db.top(c, f, in, t); err != nil {
+			if err := each(db, in); err != nil {
 				return err
 			}
 		}
