@@ -263,6 +263,8 @@ type Identity struct {
 
 	Announcements bool `key:"announcements,live"` // what devices say to everybody on their link is listened to
 	Reverse       bool `key:"reverse,live"`       // the router is asked for names of private addresses
+
+	Makers string `key:"makers,path,live"` // the IEEE's registry of MAC addresses, a file or a directory; "": where it usually is
 }
 
 // A LeaseFile is where a DHCP server keeps its leases.
@@ -278,8 +280,9 @@ type Device struct {
 	MACs      []string       `key:"mac,mac"` // lower case with colons
 	Addresses []netip.Addr   `key:"address"`
 	Prefixes  []netip.Prefix `key:"prefix"`
-	ClientIDs []string       `key:"client_id,id"` // lower case DNS labels
-	Group     string         `key:"group,name"`   // the name of a Group; "" for none
+	ClientIDs []string       `key:"client_id,id"`                                                                                                                                                                     // lower case DNS labels
+	Kind      string         `key:"kind" words:"phone tablet computer tv player console speaker camera printer router storage hub light plug vacuum thermostat appliance meter watch reader telephone machine other"` // "": it is guessed
+	Group     string         `key:"group,name"`                                                                                                                                                                       // the name of a Group; "" for none
 	Observe   Observe        `key:"observe"`
 	Mode      string         `key:"mode" words:"null nxdomain nodata refused custom"` // "": its group's, or Blocking.Mode
 	Log       bool           `key:"log"`                                              // false: nothing of it is kept

@@ -31,6 +31,7 @@ type DeviceStatus struct {
 	Last       time.Time // when an address of it was last known to be in use
 	Source     Source    // of the strongest binding in force; 0 when none is
 	Confidence Confidence
+	Called     []string  // how it calls itself, by its bindings
 	Bindings   []Binding // in force first (Until is zero), then past ones, the latest first
 }
 

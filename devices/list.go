@@ -44,6 +44,9 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 		for _, b := range d.Bindings {
 			d.First = earlier(d.First, b.From)
 			d.Last = later(d.Last, b.Seen)
+			if name := b.ownName(); name != "" && !slices.Contains(d.Called, name) {
+				d.Called = append(d.Called, name)
+			}
 		}
 		list = append(list, *d)
 	}

@@ -173,7 +173,9 @@ type historyRequest struct {
 
 func registerDevices(api huma.API, o *Options) {
 	huma.Register(api, operation(http.MethodGet, "/devices", "get-devices", "Who is known", http.StatusOK),
-		func(context.Context, *nothing) (*of[[]Device], error) { return &of[[]Device]{o.Devices()}, nil })
+		func(ctx context.Context, _ *nothing) (*of[[]Device], error) {
+			return &of[[]Device]{o.Devices(ctx)}, nil
+		})
 	history := operation(http.MethodGet, "/devices/history", "get-device-history", "Every binding of a device and what it rests on, and what people said of it", http.StatusOK)
 	history.Errors = []int{http.StatusNotFound}
 	huma.Register(api, history, func(ctx context.Context, r *historyRequest) (*of[History], error) {

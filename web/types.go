@@ -30,6 +30,7 @@ type Status struct {
 	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
+	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
 }
 
 // A Certificate is by what clients of encrypted transports know this server.
@@ -274,16 +275,42 @@ type Paused struct {
 
 // A Device is who is known.
 type Device struct {
-	Device     string    `json:"device" doc:"Its identity."`
-	Name       string    `json:"name"`
-	Configured bool      `json:"configured"`
-	First      time.Time `json:"first,omitzero"`
-	Last       time.Time `json:"last,omitzero"`
-	Source     string    `json:"source,omitempty" doc:"What its strongest binding in force rests on."`
-	Confidence string    `json:"confidence,omitempty"`
-	Ignored    bool      `json:"ignored,omitempty" doc:"A person wants it left out of what is shown."`
-	Notes      []string  `json:"notes,omitempty" doc:"What people noted of it."`
-	Bindings   []Binding `json:"bindings"`
+	Device     string      `json:"device" doc:"Its identity."`
+	Name       string      `json:"name"`
+	Configured bool        `json:"configured"`
+	First      time.Time   `json:"first,omitzero"`
+	Last       time.Time   `json:"last,omitzero"`
+	Source     string      `json:"source,omitempty" doc:"What its strongest binding in force rests on."`
+	Confidence string      `json:"confidence,omitempty"`
+	Maker      string      `json:"maker,omitempty" doc:"Who made it, or its network interface, as the IEEE's registry has its MAC."`
+	Kind       *DeviceKind `json:"kind,omitempty" doc:"What it is, or may be."`
+	Perhaps    *PerhapsIs  `json:"perhaps,omitempty" doc:"Another device that it may be: it has made up its MAC, and came when the other left."`
+	Ignored    bool        `json:"ignored,omitempty" doc:"A person wants it left out of what is shown."`
+	Notes      []string    `json:"notes,omitempty" doc:"What people noted of it."`
+	Bindings   []Binding   `json:"bindings"`
+}
+
+// A DeviceKind is what a device is, as a person confirmed it, or as it is guessed. A guess decides
+// nothing.
+type DeviceKind struct {
+	Kind       string       `json:"kind,omitempty" doc:"phone, tablet, computer, tv and so on; not there where it cannot be told."`
+	Vendor     string       `json:"vendor,omitempty"`
+	Product    string       `json:"product,omitempty"`
+	Confidence string       `json:"confidence,omitempty" doc:"low, medium or high, of a guess; confirmed, where a person or the settings said the kind."`
+	Reasons    []KindReason `json:"reasons" doc:"What the guess rests on, the strongest first; also what speaks against it."`
+}
+
+// A KindReason is a signature that fits a device.
+type KindReason struct {
+	Reason string `json:"reason"`
+	Source string `json:"source,omitempty" doc:"Where that is known from."`
+}
+
+// PerhapsIs says which other device a device may be. Only a person joins the two.
+type PerhapsIs struct {
+	Device  string   `json:"device" doc:"Identity of the other."`
+	Name    string   `json:"name"`
+	Reasons []string `json:"reasons"`
 }
 
 // A History is what is known of a device, and why.
@@ -297,12 +324,13 @@ type History struct {
 type Correction struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind" doc:"name, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
+	Kind    string    `json:"kind" doc:"name, kind, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
 	Device  string    `json:"device,omitempty" doc:"Identity of the device."`
 	Name    string    `json:"name,omitempty" doc:"What it is called from then on."`
 	Other   string    `json:"other,omitempty" doc:"Identity of the device that was merged with it."`
 	From    time.Time `json:"from,omitzero" doc:"From when on it is another device."`
 	Text    string    `json:"text,omitempty" doc:"A note."`
+	Is      string    `json:"is,omitempty" doc:"Which kind of device it is."`
 	Of      uint64    `json:"of,omitempty" doc:"The correction that was taken back."`
 	Undone  bool      `json:"undone,omitempty" doc:"It was taken back."`
 	Created string    `json:"created,omitempty" doc:"Identity of the device that a split made."`
@@ -310,12 +338,13 @@ type Correction struct {
 
 // A NewCorrection is what a person says of a device.
 type NewCorrection struct {
-	Kind   string    `json:"kind" enum:"name,merge,split,ignore,note"`
+	Kind   string    `json:"kind" enum:"name,kind,merge,split,ignore,note"`
 	Device string    `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`
 	Name   string    `json:"name,omitempty" doc:"Of name: what it is called. Of split: what the new device is called."`
 	Other  string    `json:"other,omitempty" doc:"Of merge: the device that is the same one."`
 	From   time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device."`
 	Text   string    `json:"text,omitempty" doc:"Of note."`
+	Is     string    `json:"is,omitempty" doc:"Of kind: phone, tablet, computer, tv and so on."`
 }
 
 // A Forget says which device to forget.
@@ -367,11 +396,20 @@ type Undo struct {
 	ID uint64 `json:"id,omitempty" doc:"Its number; without it, the last one that holds."`
 }
 
+// MakerFiles are the copy of the IEEE's registry of MAC addresses that is read.
+type MakerFiles struct {
+	Files   []string  `json:"files" doc:"None where this machine has no copy."`
+	Time    time.Time `json:"time,omitzero" doc:"When the newest was written."`
+	Problem string    `json:"problem,omitempty"`
+}
+
 // A Binding is an address that a device has, or had.
 type Binding struct {
 	ID         uint64    `json:"id"`
 	Addr       string    `json:"addr" doc:"An address, or a prefix."`
 	MAC        string    `json:"mac,omitempty"`
+	Maker      string    `json:"maker,omitempty" doc:"Whom the IEEE's registry has for the MAC."`
+	MadeUp     bool      `json:"made_up,omitempty" doc:"Software chose the MAC, such as a phone's private address: it says nothing of the maker."`
 	Device     string    `json:"device,omitempty" doc:"The identity under which it was written, in a history."`
 	Source     string    `json:"source"`
 	Confidence string    `json:"confidence"`

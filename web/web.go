@@ -45,7 +45,7 @@ type Options struct {
 	FlushCache func(name string) (Flushed, error) // "": of all names
 	CacheStats func() CacheStats
 
-	Devices        func() []Device
+	Devices        func(context.Context) []Device
 	History        func(ctx context.Context, device string) (History, error)
 	Corrections    func() []Correction
 	Correct        func(NewCorrection) (Correction, error)

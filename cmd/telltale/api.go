@@ -51,6 +51,8 @@ func (a *app) status() web.Status {
 		st.Leases = append(st.Leases, web.LeaseFile(f))
 	}
 	st.Announcements = web.Announcements(a.ledger.Load().AnnouncementStatus())
+	makers := a.makers.Status()
+	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
 	st.Unwatched = a.unwatched()
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
@@ -133,11 +135,24 @@ func (a *app) knownDevices() ([]devices.DeviceStatus, *identities) {
 	return ids.oneEach(all), ids
 }
 
-func (a *app) deviceStatus() []web.Device {
-	all, leases, announced := []web.Device{}, a.ledger.Load().Leases(), a.ledger.Load().Announced()
+// deviceStatus are the devices with all that is known of them.
+func (a *app) deviceStatus(ctx context.Context) []web.Device {
 	known, ids := a.knownDevices()
-	for _, d := range known {
-		all = append(all, deviceOf(&d, ids, leases, announced))
+	facts := a.factsOf(ctx, known, ids)
+	facts.suggestSame(known, ids)
+	return devicesAs(known, ids, facts)
+}
+
+// boundDevices are the devices with their bindings and leases alone.
+func (a *app) boundDevices() []web.Device {
+	known, ids := a.knownDevices()
+	return devicesAs(known, ids, &deviceFacts{leases: a.ledger.Load().Leases(), announced: a.ledger.Load().Announced()})
+}
+
+func devicesAs(known []devices.DeviceStatus, ids *identities, facts *deviceFacts) []web.Device {
+	all := []web.Device{}
+	for i := range known {
+		all = append(all, deviceOf(&known[i], ids, facts))
 	}
 	return all
 }

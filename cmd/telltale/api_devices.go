@@ -10,6 +10,7 @@ import (
 
 	"telltale/devices"
 	"telltale/devices/corrections"
+	"telltale/devices/kinds"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -85,7 +86,7 @@ func (a *app) history(ctx context.Context, who string) (web.History, error) {
 		d.Bindings = all[i].Bindings // also those that the ledger does not keep any more
 	}
 	slices.SortFunc(d.Bindings, func(b, c devices.Binding) int { return cmp.Or(b.From.Compare(c.From), cmp.Compare(b.ID, c.ID)) })
-	h := web.History{Device: deviceOf(&d, ids, a.ledger.Load().Leases(), a.ledger.Load().Announced()), Corrections: []web.Correction{}}
+	h := web.History{Device: deviceOf(&d, ids, a.factsOf(ctx, []devices.DeviceStatus{d}, ids)), Corrections: []web.Correction{}}
 	for i := range d.Bindings {
 		h.Device.Bindings[i].Device = d.Bindings[i].Device
 	}
@@ -110,7 +111,7 @@ func (a *app) corrections() []web.Correction {
 // correctionOf returns a correction, one of all, as the API and --json have it.
 func correctionOf(c *corrections.Correction, all []corrections.Correction) web.Correction {
 	out := web.Correction{
-		ID: c.ID, Time: c.Time, Kind: string(c.Kind), Device: c.Device, Name: c.Name, Other: c.Other, From: c.From, Text: c.Text, Of: c.Of,
+		ID: c.ID, Time: c.Time, Kind: string(c.Kind), Device: c.Device, Name: c.Name, Other: c.Other, From: c.From, Text: c.Text, Of: c.Of, Is: c.Is,
 		Undone: slices.ContainsFunc(all, func(u corrections.Correction) bool { return u.Kind == corrections.Undo && u.Of == c.ID }),
 	}
 	if c.Kind == corrections.Split {
@@ -128,7 +129,7 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 	if err != nil {
 		return web.Correction{}, err
 	}
-	c := corrections.Correction{Kind: corrections.Kind(n.Kind), Device: d.Device, Known: ids.others(d.Device), Name: n.Name, From: n.From, Text: n.Text}
+	c := corrections.Correction{Kind: corrections.Kind(n.Kind), Device: d.Device, Known: ids.others(d.Device), Name: n.Name, From: n.From, Text: n.Text, Is: n.Is}
 	switch c.Kind {
 	case corrections.Merge:
 		other, ids, err := a.findKnown(ctx, n.Other)
@@ -139,6 +140,10 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%s and %s are one device already", n.Device, n.Other))
 		}
 		c.Other, c.OtherKnown = other.Device, ids.others(other.Device)
+	case corrections.Is:
+		if !slices.Contains(kinds.Words, c.Is) {
+			return web.Correction{}, web.Invalid(fmt.Errorf("%q is no kind of device: expected one of %s", c.Is, strings.Join(kinds.Words, ", ")))
+		}
 	case corrections.Name, corrections.Split:
 		if taken, ok := ids.device(c.Name); ok && c.Name != "" && taken != d.Device {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%s is called %s: take another name, or 'telltale devices merge' makes the two one", ids.name(taken), c.Name))

@@ -20,6 +20,7 @@ import (
 	"telltale/config"
 	"telltale/devices"
 	"telltale/devices/corrections"
+	"telltale/devices/oui"
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
@@ -39,6 +40,9 @@ type app struct {
 	blocked   *breakage.Table   // of the last hour, in memory alone
 	searches  *searches         // for the blocked name that a device needs
 	corrected *corrections.File // what people say of devices
+	makers    oui.Registry      // who made devices
+
+	signatures signatures // of what devices are
 
 	forgettingRuns atomic.Bool // a device is being forgotten
 	ledger         atomic.Pointer[devices.Ledger]
@@ -104,6 +108,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)
 	}
+	a.makers.Use(cfg.Identity.Makers)
 	leases, find := leaseFiles(cfg)
 	forgotten, _ := readForgetting(cfg) // resumeForgetting says what is wrong
 	if forgotten != nil {               // the rest is done once all runs

@@ -135,6 +135,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 		a.ledger.Load().SetLeases(leaseFiles(cfg))
 		a.ledger.Load().SetAnnouncements(cfg.Identity.Announcements)
 		a.ledger.Load().SetReverse(a.reverseLookup(cfg))
+		a.makers.Use(cfg.Identity.Makers)
 	}
 	if err := a.server.Configure(serverSettings(cfg)); err != nil {
 		return err

@@ -225,9 +225,9 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 	if watched.Before(a.started) {
 		watched = a.started // the neighbours of before are not known
 	}
-	leases, gateways := a.ledger.Load().Leases(), a.ledger.Load().Gateways()
+	facts, gateways := &deviceFacts{leases: a.ledger.Load().Leases()}, a.ledger.Load().Gateways()
 	for i := range known {
-		d := deviceOf(&known[i], ids, leases, nil)
+		d := deviceOf(&known[i], ids, facts)
 		if d.Device == thisHost || d.Ignored || isGateway(&d, gateways) {
 			continue
 		}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -20,8 +20,9 @@ func (cl *cli) newDevices() *cobra.Command {
 		Use:   "devices",
 		Short: "Show who is known, and correct it: devices, their addresses, and what that rests on",
 		Long: `Show the devices the running server knows, with the addresses they hold, what
-the binding rests on, and how far it may be relied on. docs/devices.md explains
-both.
+the binding rests on, and how far it may be relied on; who made them, by their
+MAC; and what they may be ("tv?"), by what they call themselves, offer and ask.
+A guess decides nothing; 'kind' confirms it. docs/devices.md explains all.
 
 What is wrong can be corrected: a device gets a name, two are made one, one is
 split. The log, the counts and the reports show it so from then on, for the past,
@@ -49,28 +50,60 @@ deletes.`,
 				return nil
 			}
 			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "DEVICE\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN\tREMARKS")
+			fmt.Fprintln(w, "DEVICE\tKIND\tMAKER\tADDRESSES\tRESTS ON\tCONFIDENCE\tLAST SEEN\tREMARKS")
 			for _, d := range all {
 				rests, confidence := "-", "-"
 				if d.Source != "" {
 					rests, confidence = d.Source, d.Confidence
 				}
-				line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", printable(d.Name), strings.Join(held(&d), " "), rests, confidence, when(d.Last), printable(remarks(&d)))
+				line := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", printable(d.Name), kindText(d.Kind), cmp.Or(printable(d.Maker), "-"), strings.Join(held(&d), " "), rests, confidence, when(d.Last), printable(remarks(&d)))
 				fmt.Fprintln(w, strings.TrimRight(line, "\t"))
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			for i := range all {
+				if err := cl.suggestMerge(&all[i]); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
-	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, address or notes contain this")
+	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, maker, kind, address or notes contain this")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
-	c.AddCommand(cl.newDeviceName(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c
+}
+
+// suggestMerge says which other device a device may be.
+func (cl *cli) suggestMerge(d *web.Device) error {
+	if d.Perhaps == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(cl.out, "\n%s may be %s: %s.\nIf so, 'telltale devices merge %s %s' makes the two one.\n", printable(d.Name), printable(d.Perhaps.Name),
+		printable(strings.Join(d.Perhaps.Reasons, "; ")), printable(d.Perhaps.Device), printable(d.Device))
+	return err
+}
+
+// kindText says what a device is: "tv", or "tv? Samsung" for a guess.
+func kindText(k *web.DeviceKind) string {
+	switch {
+	case k == nil || k.Kind == "" && k.Vendor == "":
+		return "-"
+	case k.Confidence == "confirmed":
+		return k.Kind
+	}
+	return strings.TrimSpace(k.Kind + "? " + printable(k.Vendor))
 }
 
 // mentions reports whether what is shown of a device contains a text.
 func mentions(d *web.Device, text string) bool {
 	text = strings.ToLower(text)
-	words := append([]string{d.Name, d.Device}, d.Notes...)
+	words := append([]string{d.Name, d.Device, d.Maker}, d.Notes...)
+	if k := d.Kind; k != nil {
+		words = append(words, k.Kind, k.Vendor, k.Product)
+	}
 	for _, b := range d.Bindings {
 		words = append(words, b.Addr, b.MAC)
 	}
@@ -87,7 +120,7 @@ func remarks(d *web.Device) string {
 		}
 	}
 	for _, b := range d.Bindings {
-		if b.Until.IsZero() && d.Device != thisHost && devices.IsMadeUp(b.MAC) {
+		if b.Until.IsZero() && d.Device != thisHost && b.MadeUp {
 			add("made-up MAC")
 		}
 		if b.Announced != nil {
@@ -152,10 +185,11 @@ func whenIn(t time.Time, zone *time.Location) string {
 }
 
 // deviceOf returns a device as the API and --json have it.
-func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]devices.LeaseOf, announced map[netip.Addr]devices.Announced) web.Device {
+func deviceOf(d *devices.DeviceStatus, ids *identities, facts *deviceFacts) web.Device {
 	out := web.Device{
 		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
 	}
+	out.Kind, out.Perhaps = facts.kindOf(d.Device, ids), facts.perhaps[d.Device]
 	out.Ignored = ids.view.Ignored(d.Device)
 	for _, n := range ids.view.Notes(d.Device) {
 		out.Notes = append(out.Notes, n.Text)
@@ -165,12 +199,15 @@ func deviceOf(d *devices.DeviceStatus, ids *identities, leases map[netip.Addr]de
 	}
 	for _, b := range d.Bindings {
 		one := web.Binding{
-			ID: b.ID, Addr: b.Covers(), MAC: b.MAC, Source: b.Source.String(), Confidence: b.Confidence.String(), From: b.From.UTC(), Until: b.Until.UTC(),
+			ID: b.ID, Addr: b.Covers(), MAC: b.MAC, Maker: facts.makers[b.MAC], MadeUp: devices.IsMadeUp(b.MAC), Source: b.Source.String(), Confidence: b.Confidence.String(), From: b.From.UTC(), Until: b.Until.UTC(),
 		}
-		if l, ok := leases[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
+		if out.Maker == "" { // those in force are first
+			out.Maker = one.Maker
+		}
+		if l, ok := facts.leases[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
 			one.Lease = &web.Lease{MAC: l.MAC, Host: printable(l.Host), Class: printable(l.Class), File: l.File, Until: l.Until.UTC(), Neighbour: l.Neighbour}
 		}
-		if n, ok := announced[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
+		if n, ok := facts.announced[b.Addr]; ok && b.Until.IsZero() && !b.Prefix.IsValid() {
 			one.Announced = announcedOf(&n)
 		}
 		out.Bindings = append(out.Bindings, one)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/devices/kinds"
 	"telltale/web"
 )
 
@@ -52,6 +53,41 @@ when the device changes its address, or is taken out of the settings.`,
 		},
 	}
 	return cl.completeDevices(c)
+}
+
+func (cl *cli) newDeviceKind() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "kind DEVICE KIND",
+		Short: "Say what a device is: a phone, a television",
+		Long: `Say what a device is, instead of a guess. 'telltale devices history DEVICE' shows
+what the guess rests on. Kinds are:
+` + kindWords(),
+		Example: "  telltale devices kind \"Anna's phone\" phone",
+		Args:    args("a device and a kind", 2, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			n, err := cl.correct(c.Context(), web.NewCorrection{Kind: "kind", Device: args[0], Is: strings.ToLower(args[1])})
+			if err != nil {
+				return err
+			}
+			return cl.kept(n, "%s is of the kind %s", printable(n.Device), printable(n.Is))
+		},
+	}
+	return cl.completeDevices(c)
+}
+
+// kindWords are the kinds, in lines of at most 80 characters.
+func kindWords() string {
+	text, length := "", 0
+	for i, w := range kinds.Words {
+		if i < len(kinds.Words)-1 {
+			w += ", "
+		}
+		if length+len(w) > 80 {
+			text, length = strings.TrimRight(text, " ")+"\n", 0
+		}
+		text, length = text+w, length+len(w)
+	}
+	return text + "."
 }
 
 func (cl *cli) newDeviceMerge() *cobra.Command {
@@ -212,21 +248,48 @@ func showHistory(out io.Writer, h *web.History) error {
 	for _, n := range h.Device.Notes {
 		fmt.Fprintf(out, "note: %s\n", printable(n))
 	}
+	if k := h.Device.Kind; k != nil {
+		fmt.Fprintf(out, "%s\n", kindLine(k))
+		for _, r := range k.Reasons {
+			fmt.Fprintf(out, "  %s%s\n", printable(r.Reason), behind(" (", printable(r.Source), ")"))
+		}
+	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FROM\tUNTIL\tADDRESS\tMAC\tWRITTEN AS\tRESTS ON\tCONFIDENCE")
+	fmt.Fprintln(w, "FROM\tUNTIL\tADDRESS\tMAC\tMAKER\tWRITTEN AS\tRESTS ON\tCONFIDENCE")
 	for _, b := range h.Device.Bindings {
 		until := "(now)"
 		if !b.Until.IsZero() {
 			until = when(b.Until)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", when(b.From), until, b.Addr, cmp.Or(b.MAC, "-"), printable(b.Device), b.Source, b.Confidence)
+		maker := cmp.Or(printable(b.Maker), "-")
+		if b.MadeUp {
+			maker = "(made-up MAC)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", when(b.From), until, b.Addr, cmp.Or(b.MAC, "-"), maker, printable(b.Device), b.Source, b.Confidence)
 	}
 	if err := w.Flush(); err != nil || len(h.Corrections) == 0 {
 		return err
 	}
 	fmt.Fprintln(out)
 	return showCorrections(out, h.Corrections)
+}
+
+// kindLine says what a device is, in words.
+func kindLine(k *web.DeviceKind) string {
+	what := cmp.Or(k.Kind, "of an unknown kind") + behind(" of ", printable(k.Vendor), "") + behind(", ", printable(k.Product), "")
+	if k.Confidence == "confirmed" {
+		return "is " + what + ", confirmed"
+	}
+	return "may be " + what + behind(", with ", k.Confidence, " confidence")
+}
+
+// behind returns text between two others; "" for none.
+func behind(before, text, after string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text + after
 }
 
 func showCorrections(out io.Writer, all []web.Correction) error {
@@ -249,6 +312,8 @@ func correctionText(c *web.Correction) string {
 	switch c.Kind {
 	case "name":
 		return device + " is called " + printable(c.Name)
+	case "kind":
+		return device + " is of the kind " + printable(c.Is)
 	case "merge":
 		return printable(c.Other) + " is " + device
 	case "split":

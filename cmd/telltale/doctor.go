@@ -256,7 +256,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	cfg, st := a.cfg.Load(), a.status()
 	f := &facts{
 		now: time.Now(), cfg: cfg, clock: readClock(), status: &st, lists: a.listStatus(), updates: a.subscriptions.Status(),
-		catalogue: a.catalogueStatus(), devices: a.deviceStatus(), own: ownAddresses(), listens: a.server.Addrs(), container: inContainer(),
+		catalogue: a.catalogueStatus(), devices: a.boundDevices(), own: ownAddresses(), listens: a.server.Addrs(), container: inContainer(),
 	}
 	a.log.Flush() // the log is read next
 	f.readStore(true)

@@ -72,6 +72,10 @@ func (d *doctor) judge(f *facts) {
 		d.unwatched(f.status)
 		d.leases(f.status)
 		d.announcements(&f.status.Announcements)
+		d.makers(&f.status.Makers)
+	}
+	if _, err := ownSignatures(f.cfg); err != nil {
+		d.finds(stateWarning, "kinds-invalid", "", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the file; its other lines hold")
 	}
 	d.clock(f)
 	d.lists(f)
@@ -321,6 +325,18 @@ func (d *doctor) announcements(st *web.Announcements) {
 	}
 	if st.Problem == "" && len(st.Links) > 0 {
 		d.says("announcements", "heard on %s: %s", strings.Join(st.Links, ", "), numberOf(uint64(st.Addresses), "address", "addresses"))
+	}
+}
+
+// makers says where the names of devices' makers come from.
+func (d *doctor) makers(m *web.MakerFiles) {
+	switch {
+	case m.Problem != "":
+		d.finds(stateWarning, "makers-unread", "", m.Problem+": makers of devices are not shown", "name another file in identity.makers (docs/devices.md)")
+	case len(m.Files) == 0:
+		d.says("makers", "no copy of the IEEE's registry is here, so makers of devices are not shown (docs/devices.md)")
+	default:
+		d.says("makers", "%s, of %s", strings.Join(m.Files, ", "), m.Time.Format(time.DateOnly))
 	}
 }
 

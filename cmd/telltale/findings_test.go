@@ -107,6 +107,7 @@ var provoked = []struct {
 	{"announcements-unheard", func(f *facts) { f.status.Announcements = web.Announcements{On: true, Problem: "no such device"} }, "no such device", "identity.announcements"},
 	{"announcements-flooded", func(f *facts) { f.status.Announcements = web.Announcements{On: true, Limited: 900, Beyond: 100} }, "1000 packets", "floods"},
 	{"leases-unread", func(f *facts) { f.status.Leases = []web.LeaseFile{{Path: "/x", Problem: "permission denied"}} }, "permission denied", "docs/devices.md"},
+	{"makers-unread", func(f *facts) { f.status.Makers.Problem = "/x: no such file" }, "/x: no such file", "identity.makers"},
 	{"settings-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesSettings, Why: "no room"}} }, "no room", "room for watches"},
 	{"lists-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesLists, Why: "no room"}} }, "no room", "room for watches"},
 	{"upstreams-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesResolvConf, Why: "no room"}} }, "no room", "room for watches"},
@@ -155,7 +156,8 @@ var provokedElsewhere = map[string]string{
 	"lists-missing": "TestDoctorOfFilesThatAreNotThere", "data-missing": "TestDoctorOfFilesThatAreNotThere",
 	"tls-unread": "TestDoctorOfFilesThatAreNotThere", "tls-none": "TestDoctorSaysHowCertificatesDo", "tls-not-renewed": "TestDoctorSaysHowCertificatesDo", "tls-refused": "TestDoctorSaysHowCertificatesDo", "tls-ends": "TestDoctorSaysHowCertificatesDo",
 	"network-unasked": "TestE2EForeignServersAreFound", "network-foreign-dns": "TestForeignServersAreFound",
-	"tls-invalid": "TestDoctorSaysHowCertificatesDo",
+	"kinds-invalid": "scenario devices-kinds",
+	"tls-invalid":   "TestDoctorSaysHowCertificatesDo",
 }
 
 func TestEachFindingIsProvoked(t *testing.T) {

@@ -32,11 +32,13 @@ type identities struct {
 	words map[string]string                // identity, shown name or MAC, in lower case -> the device of today
 	label map[string]string                // identity -> the name that it was last shown by
 	names []string                         // what a person may type
+	kinds map[string]string                // device of the settings -> its kind by them
 }
 
 func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []corrections.Correction) *identities {
 	ids := &identities{
 		today: map[string]string{}, named: map[string]bool{}, of: map[string][]querylog.DeviceSpan{}, words: map[string]string{}, label: map[string]string{},
+		kinds: map[string]string{},
 	}
 	bindings = slices.Clone(bindings)
 	slices.SortStableFunc(bindings, func(a, b devices.Binding) int { // a word is what it is here before it is what another server called it
@@ -45,7 +47,7 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []c
 	owner := map[string]string{}
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
-		ids.named[d.Name] = true
+		ids.named[d.Name], ids.kinds[d.Name] = true, d.Kind
 		for _, mac := range d.MACs {
 			owner[mac] = d.Name
 			ids.today["mac:"+mac] = d.Name
@@ -321,6 +323,7 @@ func joined(d, before devices.DeviceStatus) devices.DeviceStatus {
 		d.Source, d.Confidence = before.Source, before.Confidence
 	}
 	d.Configured = d.Configured || before.Configured
+	d.Called = slices.Concat(d.Called, before.Called)
 	d.Bindings = slices.Concat(d.Bindings, before.Bindings)
 	slices.SortStableFunc(d.Bindings, func(a, b devices.Binding) int { // those in force first
 		return cmp.Compare(compareEnd(a), compareEnd(b))

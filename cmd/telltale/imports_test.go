@@ -30,7 +30,7 @@ var mayImport = map[string]string{
 
 	"announced": "golang.org/x/sys",
 
-	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections dnswire evidence evidence/render packaging peerlogs querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"cmd/telltale": "announced atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnswire evidence evidence/render packaging peerlogs querylog resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -54,6 +54,9 @@ var mayImport = map[string]string{
 
 	"devices/announce": "devices/leases dnswire",
 	"devices/leases":   "",
+	"devices/kinds":    "",
+	"devices/oui":      "",
+	"devices/same":     "",
 
 	"querylog": "blocklists blocklists/format clock devices dnswire github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 

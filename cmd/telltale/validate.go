@@ -41,6 +41,9 @@ func (cl *cli) validate() error {
 	if err == nil {
 		err = certificateMistakes(cfg)
 	}
+	if err == nil {
+		_, err = ownSignatures(cfg)
+	}
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
 	case cl.json:

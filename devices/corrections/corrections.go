@@ -21,6 +21,7 @@ const (
 	Split  Kind = "split"  // from From on, Device is another device
 	Ignore Kind = "ignore" // Device is left out of what is shown
 	Note   Kind = "note"   // Text is remembered of Device
+	Is     Kind = "kind"   // Device is of the kind Is: a phone, for example
 	Undo   Kind = "undo"   // the correction Of does not hold
 	Forgot Kind = "forgot" // a correction of a device that was forgotten; nothing else is left of it
 )
@@ -39,6 +40,7 @@ type Correction struct {
 	From       time.Time `json:"from,omitzero"`
 	Text       string    `json:"text,omitempty"`
 	Of         uint64    `json:"of,omitempty"`
+	Is         string    `json:"is,omitempty"`
 }
 
 // splitPrefix begins the identity of a device that a split made.
@@ -63,6 +65,8 @@ func (c *Correction) check() error {
 		return checkText("name", c.Name, maxName)
 	case Note:
 		return checkText("note", c.Text, maxNote)
+	case Is:
+		return checkText("kind", c.Is, maxName)
 	case Merge:
 		if c.Other == c.Device {
 			return errors.New("a device cannot be merged with itself")

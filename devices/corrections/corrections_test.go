@@ -105,6 +105,28 @@ func TestWhatIsUndoneDoesNotHold(t *testing.T) {
 	}
 }
 
+// What a person said that a device is holds for all that the device was, until it is undone.
+func TestAKindIsConfirmed(t *testing.T) {
+	f := open(t)
+	add(t, f, Correction{Kind: Is, Device: "mac:a", Is: "phone"})
+	add(t, f, Correction{Kind: Is, Device: "mac:b", Is: "tablet"})
+	add(t, f, Correction{Kind: Merge, Device: "mac:c", Other: "mac:a"})
+	add(t, f, Correction{Kind: Merge, Device: "mac:b", Other: "mac:c"})
+	v := NewView(f.All(), settings{}.base)
+	if got := v.Kind(v.Device("mac:a", noon)); got != "tablet" {
+		t.Errorf("after merging: got %q", got)
+	}
+	for _, want := range []string{"phone", "phone", "phone", ""} {
+		if _, err := f.Undo(0); err != nil {
+			t.Fatal(err)
+		}
+		v := NewView(f.All(), settings{}.base)
+		if got := v.Kind(v.Device("mac:a", noon)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestANameOutlivesTheSettingsThatKnewTheDevice(t *testing.T) {
 	f := open(t)
 	add(t, f, Correction{Kind: Name, Device: "tv", Known: []string{"mac:a"}, Name: "Living room"})
@@ -162,6 +184,8 @@ func TestWhatIsNoCorrectionIsRefused(t *testing.T) {
 		{Kind: Name, Device: "mac:a", Name: strings.Repeat("ä", 65)},
 		{Kind: Merge, Device: "mac:a", Other: "mac:a"},
 		{Kind: Split, Device: "mac:a"},
+		{Kind: Is, Device: "mac:a"},
+		{Kind: Is, Device: "mac:a", Is: "a\x1b[2J"},
 		{Kind: "else", Device: "mac:a"},
 	} {
 		if _, err := f.Add(c); err == nil {

@@ -12,6 +12,7 @@ type View struct {
 	alias   map[string]string // identities that corrections know to be another one's
 	steps   []step
 	names   map[string]string
+	kinds   map[string]string
 	notes   map[string][]Correction
 	ignored map[string]bool
 }
@@ -25,7 +26,7 @@ type step struct {
 // NewView applies corrections in their order. Base returns the identity that the
 // settings give to one today, and whether the settings have it.
 func NewView(all []Correction, base func(identity string) (today string, configured bool)) *View {
-	v := &View{alias: map[string]string{}, names: map[string]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}}
+	v := &View{alias: map[string]string{}, names: map[string]string{}, kinds: map[string]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}}
 	v.base = func(identity string) string {
 		today, _ := base(identity)
 		if a, ok := v.alias[today]; ok {
@@ -45,6 +46,8 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			v.names[device] = c.Name
 		case Note:
 			v.notes[device] = append(v.notes[device], c)
+		case Is:
+			v.kinds[device] = c.Is
 		case Ignore:
 			v.ignored[device] = true
 		case Split:
@@ -63,7 +66,11 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			if name, ok := v.names[other]; ok && v.names[device] == "" && !configured {
 				v.names[device] = name
 			}
+			if kind, ok := v.kinds[other]; ok && v.kinds[device] == "" {
+				v.kinds[device] = kind
+			}
 			delete(v.names, other)
+			delete(v.kinds, other)
 			delete(v.notes, other)
 		}
 	}
@@ -113,6 +120,9 @@ func (v *View) Changes(identity string) (times []time.Time) {
 
 // Name returns what a person called a device; "" for nothing.
 func (v *View) Name(device string) string { return v.names[device] }
+
+// Kind returns which kind of device a person said that a device is; "" for nothing.
+func (v *View) Kind(device string) string { return v.kinds[device] }
 
 // Names calls each with every device that a person has named.
 func (v *View) Names(each func(device, name string)) {
