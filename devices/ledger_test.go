@@ -299,6 +299,16 @@ func TestIdentify(t *testing.T) {
 		if took := time.Since(start); took < identifyWait || took > 2*identifyWait {
 			t.Errorf("nobody answered: waited %v, want %v", took, identifyWait)
 		}
+		f.probe = func(a netip.Addr) bool { // two devices answer, one right after the other
+			go func() {
+				time.Sleep(3 * time.Millisecond)
+				f.changes <- Change{Entries: []Entry{entry(a.String(), macTV), entry(a.String(), macLaptop)}}
+			}()
+			return true
+		}
+		if b := l.Identify(addr("192.168.1.8")); b == nil || b.Device != "mac:"+macLaptop {
+			t.Errorf("two devices answered: got %+v, want the later", b)
+		}
 		f.probe = nil // not on a link
 		start = time.Now()
 		if b := l.Identify(addr("10.9.9.9")); b != nil || time.Since(start) != 0 {
