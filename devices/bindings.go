@@ -55,6 +55,9 @@ func (l *state) update(a *address, t tick) {
 	if bind && a.holder != nil && a.holder.alike(&want) {
 		return
 	}
+	if a.holder != nil && (!bind || a.holder.Device != want.Device) {
+		a.holder.lost.Store(true) // a lookup before the next snapshot is not its
+	}
 	l.unbind(a, t)
 	if bind {
 		l.bind(a, want, t)

@@ -816,3 +816,25 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Who has lost an address is not named any more, also before the next snapshot is published.
+func TestWhoHasLostAnAddressIsNotNamedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable(entry("192.168.1.5", macTV), entry("192.168.1.6", macTV))
+		l, _ := open(t, f, Options{Devices: []Device{{Name: "tv", MACs: []string{macTV}}}})
+		f.changes <- Change{Entries: []Entry{entry("192.168.1.7", macLaptop)}} // is published, and the next change waits
+		synctest.Wait()
+		f.changes <- Change{Entries: []Entry{entry("192.168.1.5", macLaptop)}}
+		synctest.Wait()
+		if b := l.Lookup(addr("192.168.1.5")); b != nil && b.MAC != macLaptop {
+			t.Errorf("got %+v, which has the address no more", b)
+		}
+		if b := l.Forwarded([6]byte{}, false, addr("192.168.1.5")); b == nil || b.MAC != macLaptop {
+			t.Errorf("behind a forwarder: got %+v", b)
+		}
+		if b := l.Identify(addr("192.168.1.5")); b == nil || b.MAC != macLaptop {
+			t.Errorf("got %+v, want who has the address", b)
+		}
+		wantDevice(t, l, "its other address", "192.168.1.6", "tv")
+	})
+}

@@ -11,6 +11,7 @@ import (
 // neighbours in memory: who looks a binding up reads its first fields.
 type held struct {
 	seen atomic.Uint32 // tick of the last lookup
+	lost atomic.Bool   // another device has the address, which the snapshot may not say yet
 	Binding
 }
 
@@ -70,11 +71,15 @@ func newSnapshot(random seed) *snapshot {
 	return s
 }
 
-// find returns what holds a, which is valid and unmapped.
+// find returns what holds a, which is valid and unmapped; nil also where that has just lost
+// it to another device.
 func (s *snapshot) find(a netip.Addr) *held {
 	key := pointOf(a)
 	hash := s.seed.hash(key)
 	if h := s.shards[hash&uint64(len(s.shards)-1)].find(key, hash); h != nil {
+		if h.lost.Load() {
+			return nil
+		}
 		return h
 	}
 	h, _ := s.prefixes.find(a)
