@@ -3,6 +3,7 @@ package querylog
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -163,6 +164,15 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 			return err
 		}
 		earlier(fromMilli(first))
+	}
+	if s.hasTotals() {
+		hour, err := s.store.number(fmt.Sprintf(`SELECT coalesce(min(id) >> %d, 0) FROM total`, totalKeyBits))
+		if err != nil {
+			return err
+		}
+		if hour != 0 {
+			c.Totals = Time{fromMilli(hour * hourMilli)}
+		}
 	}
 	return s.attemptsOf(c)
 }

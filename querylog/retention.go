@@ -113,6 +113,9 @@ func (s *storer) beginRetention() {
 		if o.Listed >= 0 {
 			before := now.Add(-o.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
 			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before, s.l.o.Now().Add(-o.Listed)), deleteBindings(before))
+			if o.Totals >= 0 {
+				r.steps = append(r.steps, deleteLedger(now.Add(-max(o.Listed, o.Totals)).Truncate(24*time.Hour)))
+			}
 		}
 	}
 	r.steps = append(r.steps, (*storer).deleteTotalNames)
@@ -178,8 +181,8 @@ func deleteNames(table string) func(*storer) (bool, error) {
 	}
 }
 
-// deleteOthers deletes what is kept as long as rows of listed names: totals, the
-// ledger and what is known of windows.
+// deleteOthers deletes what is kept as long as rows of listed names: what is known of
+// windows, and how many lookups of deleted unlisted rows there were in an hour.
 func deleteOthers(before, hours time.Time) func(*storer) (bool, error) {
 	return func(s *storer) (done bool, err error) {
 		end, err := s.store.endBefore(before)
@@ -188,22 +191,29 @@ func deleteOthers(before, hours time.Time) func(*storer) (bool, error) {
 		}
 		most := int64(s.retention.batch)
 		err = s.store.transact(func() error {
-			done = true
-			for _, delete := range []struct {
-				sql   string
-				below int64
-			}{
-				{`DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)`, end},
-				{`DELETE FROM window WHERE id IN (SELECT id FROM window WHERE id < ?1 ORDER BY id LIMIT ?2)`, end >> rowBits},
-			} {
-				if err := s.store.exec(delete.sql, delete.below, most); err != nil {
-					return err
-				}
-				if done = done && s.store.conn.Changes() < most; !done {
-					return nil
-				}
+			err := s.store.exec(`DELETE FROM window WHERE id IN (SELECT id FROM window WHERE id < ?1 ORDER BY id LIMIT ?2)`, end>>rowBits, most)
+			if done = s.store.conn.Changes() < most; err != nil || !done {
+				return err
 			}
 			return s.store.exec(`DELETE FROM hour WHERE hour < ?1 AND hour > ?2`, hours.UnixMilli(), hours.Add(-hoursDated).UnixMilli())
+		})
+		return done, err
+	}
+}
+
+// deleteLedger deletes events that are older than a steady time. They are kept as long
+// as totals: without them nobody knows what totals are missing.
+func deleteLedger(before time.Time) func(*storer) (bool, error) {
+	return func(s *storer) (done bool, err error) {
+		end, err := s.store.endBefore(before)
+		if err != nil || end == 0 {
+			return true, err
+		}
+		most := int64(s.retention.batch)
+		err = s.store.transact(func() error {
+			err := s.store.exec(`DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)`, end, most)
+			done = s.store.conn.Changes() < most
+			return err
 		})
 		return done, err
 	}

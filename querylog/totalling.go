@@ -327,31 +327,57 @@ func deleteTotalsOverLimit(maxBytes int64, share int64) func(*storer) (bool, err
 }
 
 // storedTotals calls each with the totals that f chooses of hours from low on, up to
-// end, in the order of the hours.
+// end, in the order of the hours. What they are of is read once each.
 func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Total)) error {
-	where, args := ``, []any{totalID(low, 0), totalID(end, 0)}
+	keys := map[int64]*Total{}
+	where, args := f.whereKey()
+	sql := `SELECT id, lookups, attempts, as_lookups, names, first, last FROM total WHERE id >= ? AND id < ?` + where + ` ORDER BY id`
+	var failed error
+	err := db.query(sql, append([]any{totalID(low, 0), totalID(end, 0)}, args...), func(stmt *sqlite3.Stmt) bool {
+		id := stmt.ColumnInt64(0)
+		of := keys[id&totalKeyMask]
+		if of == nil {
+			if of, failed = db.totalKey(id & totalKeyMask); of == nil {
+				return failed == nil
+			}
+			keys[id&totalKeyMask] = of
+		}
+		t, n := *of, stmt.ColumnInt64
+		begin := id >> totalKeyBits * hourMilli
+		t.Hour = Time{time.UnixMilli(begin)}
+		t.Lookups, t.Attempts, t.AsLookups, t.Names = uint64(n(1)), uint64(n(2)), uint64(n(3)), uint64(n(4))
+		t.First, t.Last = Time{time.UnixMilli(begin + n(5))}, Time{time.UnixMilli(begin + n(6))}
+		each(&t)
+		return true
+	})
+	return cmp.Or(err, failed, db.rows.err)
+}
+
+// totalKey returns what a number of total_key stands for; nil for nothing.
+func (db *database) totalKey(key int64) (of *Total, err error) {
+	err = db.query(`SELECT node, device, vendor, product, purpose, tier, verdict FROM total_key WHERE id = ?`, []any{key}, func(stmt *sqlite3.Stmt) bool {
+		text := stmt.ColumnText
+		of = &Total{Node: db.rows.node(stmt.ColumnInt64(0)), Device: text(1), Vendor: text(2), Product: text(3), Purpose: text(4), Tier: text(5), Verdict: verdictWords.of(stmt.ColumnInt64(6))}
+		return false
+	})
+	return of, err
+}
+
+// whereKey is the condition on a total that f chooses what it is of.
+func (f *TotalsFilter) whereKey() (sql string, args []any) {
+	var conditions []string
 	if len(f.Devices) > 0 {
-		where += ` AND k.device IN (` + strings.Repeat(",?", len(f.Devices))[1:] + `)`
+		conditions = append(conditions, `device IN (`+strings.Repeat(",?", len(f.Devices))[1:]+`)`)
 		for _, d := range f.Devices {
 			args = append(args, d)
 		}
 	}
 	if f.Vendor != "" {
-		where += ` AND k.vendor = ? COLLATE NOCASE`
+		conditions = append(conditions, `vendor = ? COLLATE NOCASE`)
 		args = append(args, f.Vendor)
 	}
-	sql := fmt.Sprintf(`SELECT t.id, k.node, k.device, k.vendor, k.product, k.purpose, k.tier, k.verdict, t.lookups, t.attempts, t.as_lookups, t.names, t.first, t.last
-		FROM total t CROSS JOIN total_key k ON k.id = t.id & %d WHERE t.id >= ? AND t.id < ?`, totalKeyMask) + where + ` ORDER BY t.id`
-	var t Total
-	err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
-		id := stmt.ColumnInt64(0)
-		begin := id >> totalKeyBits * hourMilli
-		text, n := stmt.ColumnText, stmt.ColumnInt64
-		t = Total{Hour: Time{time.UnixMilli(begin)}, Node: db.rows.node(n(1)), Device: text(2), Vendor: text(3), Product: text(4), Purpose: text(5), Tier: text(6),
-			Verdict: verdictWords.of(n(7)), Lookups: uint64(n(8)), Attempts: uint64(n(9)), AsLookups: uint64(n(10)), Names: uint64(n(11)),
-			First: Time{time.UnixMilli(begin + n(12))}, Last: Time{time.UnixMilli(begin + n(13))}}
-		each(&t)
-		return db.rows.err == nil
-	})
-	return cmp.Or(err, db.rows.err)
+	if conditions == nil {
+		return "", nil
+	}
+	return fmt.Sprintf(` AND id & %d IN (SELECT id FROM total_key WHERE %s)`, totalKeyMask, strings.Join(conditions, ` AND `)), args
 }

@@ -214,8 +214,8 @@ type totalPage struct {
 
 func (p *totalPage) add(t *Total) { p.totals = append(p.totals, *t) }
 
-// each calls each with the page's totals and those of rest in its hours, in order,
-// and reports whether it wants more.
+// each calls each with the page's totals and those of rest in its hours, in the order
+// of the hours, and reports whether it wants more.
 func (p *totalPage) each(f *TotalsFilter, rest totalSums, each func(*Total) bool) bool {
 	all := totalSums{}
 	for k, sum := range rest {
@@ -234,8 +234,8 @@ func (p *totalPage) each(f *TotalsFilter, rest totalSums, each func(*Total) bool
 		for _, sum := range all {
 			p.totals = append(p.totals, sum.Total)
 		}
+		slices.SortStableFunc(p.totals, func(a, b Total) int { return a.Hour.Compare(b.Hour.Time) })
 	}
-	slices.SortFunc(p.totals, compareTotals)
 	for i := range p.totals {
 		if !each(&p.totals[i]) {
 			return false
@@ -308,11 +308,6 @@ func (s totalSums) add(r *Row) {
 		t.names[r.Name] = true
 		t.Names++
 	}
-}
-
-func compareTotals(a, b Total) int {
-	return cmp.Or(a.Hour.Compare(b.Hour.Time), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Vendor, b.Vendor),
-		cmp.Compare(a.Product, b.Product), cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Verdict, b.Verdict))
 }
 
 // A Presence says that a device was there in an hour: it asked something. One that

@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -24,7 +25,16 @@ func totals(t *testing.T, dir string, f TotalsFilter) (all []Total) {
 		}
 		all = append(all, total)
 	}
+	if !slices.IsSortedFunc(all, func(a, b Total) int { return a.Hour.Compare(b.Hour.Time) }) {
+		t.Error("totals are not in the order of their hours")
+	}
+	slices.SortFunc(all, compareTotals)
 	return all
+}
+
+func compareTotals(a, b Total) int {
+	return cmp.Or(a.Hour.Compare(b.Hour.Time), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Vendor, b.Vendor),
+		cmp.Compare(a.Product, b.Product), cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Verdict, b.Verdict))
 }
 
 // totalsOfRows are what totals must be, made of all rows.
