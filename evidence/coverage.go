@@ -125,11 +125,15 @@ var caveatWords = []struct {
 	{querylog.Uncounted, "some lookups were each counted as an attempt"},
 	{querylog.Unblocked, "lists were paused, held back or not in force for a time: less was blocked than at other times, and devices whose lookups are answered ask less often than blocked ones"},
 	{querylog.Unbound, "some lookups may be another device's than is shown"},
-	{querylog.Removed, "rows were deleted because of their age, or for want of space: their lookups are not in this report"},
+	{querylog.Removed, "rows were deleted because of their age, or for want of space: their names are not in this report, nor their lookups where there is no hourly total of them"},
 }
 
+// removedOfAddress is what Removed means where totals cannot be read.
+const removedOfAddress = "rows were deleted because of their age, or for want of space: their lookups are not in this report, since hourly totals have no addresses"
+
 // caveats are the sentences on a period's gaps beside those that coverageText has.
-func caveats(c *querylog.Coverage, zone *time.Location) (all []string) {
+// totals says whether hourly totals are read where rows are deleted.
+func caveats(c *querylog.Coverage, zone *time.Location, totals bool) (all []string) {
 	for _, w := range caveatWords {
 		var of []querylog.Gap
 		for _, g := range c.Gaps {
@@ -139,6 +143,9 @@ func caveats(c *querylog.Coverage, zone *time.Location) (all []string) {
 		}
 		if len(of) == 0 {
 			continue
+		}
+		if w.effect == querylog.Removed && !totals {
+			w.text = removedOfAddress
 		}
 		text := From(of[0].Since.Time, of[0].Until.Time, zone) + ": " + w.text
 		if len(of) > 1 {

@@ -20,6 +20,7 @@ type Log interface {
 	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
 	Bindings(ctx context.Context) ([]devices.Binding, error)
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
+	Totals(ctx context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error]
 	Hours(ctx context.Context, since, until time.Time) ([]querylog.Hour, error)
 }
 
@@ -107,19 +108,29 @@ type reading struct {
 	coverage querylog.Coverage
 	attempts Attempts
 	unit     string
+	plan     plan
 
 	asked, listed Counts
 	deleted       uint64
+	totals        Totals
+	began         map[string]uint64 // lookups of others in the hour in which totals began, by identity
+	splits        map[string]bool   // devices that became another one within an hour that is read from totals
 	tiers         map[string]*Count
 	vendors       map[string]*vendorSum
 	owners        map[string]*Counts
 	devices       map[string]*deviceSum
+	places        map[placeKey]*place
 	flows         map[flowKey]*Count
 	confidence    map[string]*Count
 	imported      map[string]uint64 // lookups, by the kind of log they are imported from
 	names         int
 	timeline      Timeline
 	hours         []Cell
+	quarter       quarter
+	recorded      struct { // whether an hour was, in part
+		hour time.Time
+		is   bool
+	}
 }
 
 type vendorSum struct {
@@ -131,6 +142,7 @@ type vendorSum struct {
 	products    map[string]*Count
 	purposes    map[[2]string]*Count
 	names       map[string]*nameSum
+	mostNames   uint64 // different ones in an hour, as a total says
 	devices     map[string]bool
 	series      []uint64
 }
@@ -155,6 +167,25 @@ type deviceHour struct {
 
 type flowKey struct{ device, vendor, purpose string }
 
+// A place has the sums to which lookups of one device, of one vendor's names of one
+// kind, are added.
+type place struct {
+	vendor                                                         *vendorSum
+	ofDevice, flow, tier, vendorTier, vendorProduct, vendorPurpose *Count
+}
+
+type placeKey struct {
+	device                         *deviceSum
+	vendor, product, purpose, tier string
+}
+
+// A quarter of an hour is in one slot of the timeline, and in one hour of the week.
+type quarter struct {
+	number     int64 // since 1970
+	slot, cell int
+	night      bool
+}
+
 func newReading(ctx context.Context, log Log, o *Options, since, until time.Time) (*reading, error) {
 	c, err := log.Coverage(ctx, since, until)
 	if err != nil {
@@ -163,7 +194,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
@@ -179,118 +210,167 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	default:
 		r.attempts.Counted, r.unit = "all", UnitAttempts
 	}
+	r.plan = newPlan(o, &c, since, until)
 	return r, nil
 }
 
 // read adds up the rows whose first lookup is in the period, so that a row is in
-// one period alone.
+// one period alone, and the totals of hours whose rows are not read.
 func (r *reading) read(ctx context.Context, log Log) error {
-	f := r.o.Whose
-	f.Since, f.Until, f.Vendor = r.since, r.until, r.o.Vendor
-	for row, err := range log.Rows(ctx, f) {
-		if err != nil {
-			return err
-		}
-		if !row.Time.Before(r.since) && row.Time.Before(r.until) {
-			r.add(&row)
-		}
-	}
-	if r.o.Vendor != "" || f.Device != "" {
-		return nil // the totals of deleted rows have no vendor, and no address
-	}
-	hours, err := log.Hours(ctx, r.since, r.until)
+	missing, err := r.readTotals(ctx, log)
 	if err != nil {
 		return err
 	}
-	for i := range hours {
-		h := &hours[i]
-		if at := h.Hour.Time; at.Before(r.until) && (r.o.Device == "" || querylog.AnyHas(f.Devices, h.Device, at)) && !querylog.AnyHas(f.Without, h.Device, at) {
-			r.addDeleted(h)
+	for _, span := range r.plan.rows {
+		f := r.o.Whose
+		f.Since, f.Until, f.Vendor = span.since, span.until, r.o.Vendor
+		for row, err := range log.Rows(ctx, f) {
+			if err != nil {
+				return err
+			}
+			if !row.Time.Before(span.since) && row.Time.Before(span.until) {
+				r.add(&row, missing)
+			}
 		}
 	}
-	return nil
+	for _, t := range missing {
+		if t.Lookups > 0 {
+			r.addTotal(t)
+		}
+	}
+	return r.readDeleted(ctx, log)
 }
 
-func (r *reading) add(row *querylog.Row) {
-	r.asked.add(row)
-	sum(r.confidence, row.BindingConfidence).add(row)
+// add adds a row, and takes it off the totals that have it, too.
+func (r *reading) add(row *querylog.Row, missing totalSums) {
+	listed := isListed(row)
+	if !listed && row.Vendor != "" && row.Attribution == "owner" && !r.plan.long {
+		sum(r.owners, row.Vendor).add(row.Verdict, countOf(row))
+	}
+	switch r.plan.source(listed, row.Time.Time) {
+	case fromTotals:
+		return
+	case fromBoth:
+		missing.takeOff(row)
+	}
 	if row.Imported != "" {
 		r.imported[row.Imported] += row.Count
 	}
-	d := r.device(row.Device, row.DeviceName, row.Time, row)
-	d.Asked.add(row)
-	d.confidence[row.BindingConfidence] = true
+	one := countOf(row)
+	r.asked.add(row.Verdict, one)
+	d := r.device(row.Device, row.DeviceName, row.Time, &row.Last)
+	d.Asked.add(row.Verdict, one)
+	if !r.plan.long {
+		sum(r.confidence, row.BindingConfidence).add(one)
+		d.confidence[row.BindingConfidence] = true
+	}
 	hour := d.hour(row.Time.Time)
-	if row.Vendor == "" || row.Attribution != "rule" && row.Attribution != "list" {
+	if !listed {
 		hour.other = true
-		if row.Vendor != "" && row.Attribution == "owner" {
-			sum(r.owners, row.Vendor).add(row)
-		}
 		return
 	}
-	hour.listed.add(row)
-	d.Listed.add(row)
-	sum(d.vendors, row.Vendor).add(row)
-	r.listed.add(row)
-	sum(r.tiers, row.Tier).add(row)
-	key := flowKey{d.Device.Device, row.Vendor, row.Purpose}
-	if len(r.flows) >= maxFlows && r.flows[key] == nil {
-		key = flowKey{}
-	}
-	sum(r.flows, key).add(row)
-	at := row.Time.In(r.o.Zone)
-	r.hours[cellOf(at)].add(row)
-	slot := r.timeline.at(row.Time.Time)
-	r.timeline.Slots[slot].Count.add(row)
-	if row.Verdict == "block" {
-		r.timeline.Slots[slot].Blocked.add(row)
-	}
-	r.addVendor(row, d.Device.Device, slot, at.Hour() < NightEnd)
+	hour.listed.add(one)
+	p := r.place(placeKey{d, row.Vendor, row.Product, row.Purpose, row.Tier})
+	r.addListed(p, d, row.Verdict, one, row.Time, row.Last)
+	r.addName(p.vendor, d, row, one)
 }
 
-func (r *reading) addVendor(row *querylog.Row, device string, slot int, night bool) {
-	v := r.vendors[row.Vendor]
+// isListed reports whether a rule or a list says of a row's name whose it is.
+func isListed(row *querylog.Row) bool {
+	return row.Vendor != "" && (row.Attribution == "rule" || row.Attribution == "list")
+}
+
+// place returns the sums that a key stands for.
+func (r *reading) place(key placeKey) *place {
+	if p := r.places[key]; p != nil {
+		return p
+	}
+	v := r.vendors[key.vendor]
 	if v == nil {
 		v = &vendorSum{
-			vendor: row.Vendor, first: row.Time, tiers: map[string]*Count{}, products: map[string]*Count{}, purposes: map[[2]string]*Count{},
+			vendor: key.vendor, tiers: map[string]*Count{}, products: map[string]*Count{}, purposes: map[[2]string]*Count{},
 			names: map[string]*nameSum{}, devices: map[string]bool{}, series: make([]uint64, len(r.timeline.Slots)),
 		}
-		r.vendors[row.Vendor] = v
+		r.vendors[key.vendor] = v
 	}
-	v.counts.add(row)
-	if night {
-		v.night.add(row)
+	flow := flowKey{key.device.Device.Device, key.vendor, key.purpose}
+	if len(r.flows) >= maxFlows && r.flows[flow] == nil {
+		flow = flowKey{}
 	}
-	v.first, v.last = earlier(v.first, row.Time), later(v.last, row.Last)
-	sum(v.tiers, row.Tier).add(row)
-	if row.Product != "" {
-		sum(v.products, row.Product).add(row)
+	p := &place{
+		vendor: v, ofDevice: sum(key.device.vendors, key.vendor), flow: sum(r.flows, flow), tier: sum(r.tiers, key.tier), vendorTier: sum(v.tiers, key.tier),
+		vendorPurpose: sum(v.purposes, [2]string{key.purpose, key.tier}), vendorProduct: new(Count),
 	}
-	sum(v.purposes, [2]string{row.Purpose, row.Tier}).add(row)
-	v.devices[device] = true
-	one := Count{}
-	one.add(row)
-	v.series[slot] += one.In(r.unit)
+	if key.product != "" {
+		p.vendorProduct = sum(v.products, key.product)
+	}
+	v.devices[key.device.Device.Device] = true
+	r.places[key] = p
+	return p
+}
 
+// addListed adds lookups of listed names, whoever says how many they were.
+func (r *reading) addListed(p *place, d *deviceSum, verdict string, one Count, first, last querylog.Time) {
+	v := p.vendor
+	d.Listed.add(verdict, one)
+	r.listed.add(verdict, one)
+	v.counts.add(verdict, one)
+	for _, c := range []*Count{p.ofDevice, p.flow, p.tier, p.vendorTier, p.vendorProduct, p.vendorPurpose} {
+		c.add(one)
+	}
+	q := r.quarterOf(first.Time)
+	r.hours[q.cell].add(one)
+	slot := &r.timeline.Slots[q.slot]
+	slot.Count.add(one)
+	if verdict == "block" {
+		slot.Blocked.add(one)
+	}
+	v.series[q.slot] += one.In(r.unit)
+	if q.night {
+		v.night.add(one)
+	}
+	if v.first.IsZero() {
+		v.first = first
+	}
+	v.first, v.last = earlier(v.first, first), later(v.last, last)
+}
+
+// quarterOf returns where in the timeline and in the week a time is. Zones differ from
+// one another by quarters of an hour.
+func (r *reading) quarterOf(at time.Time) *quarter {
+	number := at.Unix() / 900
+	if q := &r.quarter; q.number != number {
+		local := at.In(r.o.Zone)
+		*q = quarter{number, r.timeline.at(at), cellOf(local), local.Hour() < NightEnd}
+	}
+	return &r.quarter
+}
+
+// addName adds a row's lookups to its name's, and takes over what it says of that.
+func (r *reading) addName(v *vendorSum, d *deviceSum, row *querylog.Row, one Count) {
 	name := row.Name
-	if v.names[name] == nil && name != "" && r.names >= maxNames {
+	if r.plan.long || v.names[name] == nil && name != "" && r.names >= maxNames {
 		name = ""
 	}
+	n := r.name(v, name, row.Time)
+	n.Counts.add(row.Verdict, one)
+	n.First, n.Last = earlier(n.First, row.Time), later(n.Last, row.Last)
+	n.devices[d.Device.Device] = true
+	if name != "" {
+		n.Name.describe(name, row)
+	}
+}
+
+// name returns the sum of a vendor's name; "" is that of names that are not told apart.
+func (r *reading) name(v *vendorSum, name string, first querylog.Time) *nameSum {
 	n := v.names[name]
 	if n == nil {
 		r.names++
 		n = &nameSum{devices: map[string]bool{}}
-		n.First = row.Time
+		n.First, n.Sources = first, []string{}
 		v.names[name] = n
 	}
-	n.Counts.add(row)
-	n.First, n.Last = earlier(n.First, row.Time), later(n.Last, row.Last)
-	n.devices[device] = true
-	if name == "" { // of many
-		n.Sources = []string{}
-		return
-	}
-	n.Name.describe(name, row)
+	return n
 }
 
 // describe takes over what a row says of its name.
@@ -306,9 +386,9 @@ func (n *Name) describe(name string, row *querylog.Row) {
 	n.Sources = nonNil(strings.Fields(row.Source))
 }
 
-// device returns the sum of the device that had an identity at a time; row is nil
-// where only the hour is known.
-func (r *reading) device(identity, label string, at querylog.Time, row *querylog.Row) *deviceSum {
+// device returns the sum of the device that had an identity at a time, when it asked
+// first; last is nil where only the hour is known.
+func (r *reading) device(identity, label string, at querylog.Time, last *querylog.Time) *deviceSum {
 	identity = r.o.Today(identity, at.Time)
 	d := r.devices[identity]
 	if d == nil {
@@ -316,14 +396,16 @@ func (r *reading) device(identity, label string, at querylog.Time, row *querylog
 		d.Device = Device{Device: identity}
 		r.devices[identity] = d
 	}
-	if row != nil {
+	if last != nil {
 		if d.First.IsZero() {
-			d.First = row.Time
+			d.First = at
 		}
-		d.First, d.Last = earlier(d.First, row.Time), later(d.Last, row.Last)
+		d.First, d.Last = earlier(d.First, at), later(d.Last, *last)
 	}
-	d.Label = cmp.Or(label, d.Label, identity)
-	if r.o.Name != nil {
+	switch {
+	case r.o.Name == nil:
+		d.Label = cmp.Or(label, d.Label, identity)
+	case d.Label == "":
 		d.Label = r.o.Name(identity) // as it is called today
 	}
 	return d
@@ -378,9 +460,9 @@ func (r *reading) report() *Report {
 	out := &Report{
 		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
 		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o.Zone), Attempts: r.attempts, Unit: r.unit,
-		Asked: r.asked, Deleted: r.deleted, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit),
+		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit),
 		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Markers: []Marker{},
-		Caveats: append([]string{}, caveats(&r.coverage, o.Zone)...), Proves: proves, Limits: limits,
+		Caveats: append([]string{}, caveats(&r.coverage, o.Zone, r.plan.totals)...), Proves: proves, Limits: limits,
 		Vendors: []Vendor{}, Owners: []Owner{}, Devices: []Device{}, Flows: []Flow{}, Confidence: []Confidence{},
 	}
 	switch {
@@ -397,6 +479,7 @@ func (r *reading) report() *Report {
 	} else if o.Name != nil && o.Device != "" {
 		out.About.Label = o.Name(o.Device)
 	}
+	out.Totals.Why = r.why()
 	out.Night = r.night()
 	if o.Vendor == "" {
 		out.Silent = r.silent()
@@ -499,10 +582,14 @@ func (r *reading) vendor(v *vendorSum) Vendor {
 		out.Purposes = append(out.Purposes, Purpose{p[0], p[1], *c})
 	}
 	slices.SortFunc(out.Purposes, func(a, b Purpose) int { return r.order(a.Count, b.Count, a.Purpose+" "+a.Tier, b.Purpose+" "+b.Tier) })
-	for _, n := range v.names {
+	for name, n := range v.names {
 		n.Name.Devices = len(n.devices)
 		out.Names = append(out.Names, n.Name)
+		if name != "" {
+			out.NamesLeast++
+		}
 	}
+	out.NamesLeast = max(out.NamesLeast, v.mostNames)
 	slices.SortFunc(out.Names, func(a, b Name) int { return r.order(a.Counts.Count, b.Counts.Count, a.Name, b.Name) })
 	for i := range out.Names {
 		for _, s := range out.Names[i].Sources {
@@ -582,7 +669,7 @@ func (r *reading) addCaveats(out *Report) {
 	case "part":
 		add("attempts are counted since %s: rates and shares are of lookups as received, retries included", Short(r.attempts.Since.Time, r.o.Zone))
 	}
-	if unlisted := r.coverage.Unlisted.Time; r.o.Vendor == "" && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
+	if unlisted := r.coverage.Unlisted.Time; r.o.Vendor == "" && !r.plan.long && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
 		from := "no longer kept"
 		if !unlisted.IsZero() {
 			from = "kept since " + Short(unlisted, r.o.Zone)
@@ -591,6 +678,9 @@ func (r *reading) addCaveats(out *Report) {
 	}
 	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
 		add("%d lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.imported[from], from)
+	}
+	for _, text := range r.totalsCaveats() {
+		add("%s", text)
 	}
 	if r.names >= maxNames {
 		add("there were more than %d listed names: further ones are counted together", maxNames)

@@ -29,7 +29,8 @@ type Report struct {
 	Unit     string   `json:"unit"` // attempts or lookups: what shares, rates and orders are of
 
 	Asked   Counts   `json:"asked"`    // all
-	Deleted uint64   `json:"deleted"`  // lookups of Asked whose rows are deleted: only their hour and device are kept
+	Deleted uint64   `json:"deleted"`  // lookups of Asked of before there were totals, whose rows are deleted: only their hour and device are kept
+	Totals  Totals   `json:"totals"`   // the part of these numbers that is of hourly totals
 	Listed  Counts   `json:"listed"`   // those of names that a rule or a list says to be a vendor's
 	Tiers   []Tier   `json:"tiers"`    // of Listed
 	PerHour float64  `json:"per_hour"` // of Listed, per hour recorded; 0 where nothing was
@@ -77,13 +78,19 @@ type Count struct {
 	importedAttempts, importedLookups uint64 // of them, what another server recorded
 }
 
-func (c *Count) add(r *querylog.Row) {
-	c.Attempts += uint64(r.Attempts)
-	c.Lookups += r.Count
+func countOf(r *querylog.Row) Count {
+	c := Count{Attempts: uint64(r.Attempts), Lookups: r.Count}
 	if r.Imported != "" {
-		c.importedAttempts += uint64(r.Attempts)
-		c.importedLookups += r.Count
+		c.importedAttempts, c.importedLookups = c.Attempts, c.Lookups
 	}
+	return c
+}
+
+func (c *Count) add(d Count) {
+	c.Attempts += d.Attempts
+	c.Lookups += d.Lookups
+	c.importedAttempts += d.importedAttempts
+	c.importedLookups += d.importedLookups
 }
 
 // In returns the count in a unit.
@@ -119,20 +126,28 @@ type Counts struct {
 	Answered Count `json:"answered"` // here: local and special names
 }
 
-func (c *Counts) add(r *querylog.Row) {
-	c.Count.add(r)
-	switch r.Verdict {
+func (c *Counts) add(verdict string, d Count) {
+	c.Count.add(d)
+	switch verdict {
 	case "block":
-		c.Blocked.add(r)
+		c.Blocked.add(d)
 	case "observe":
-		c.Observed.add(r)
+		c.Observed.add(d)
 	case "allow":
-		c.Allowed.add(r)
+		c.Allowed.add(d)
 	case "answer":
-		c.Answered.add(r)
+		c.Answered.add(d)
 	default:
-		c.Passed.add(r)
+		c.Passed.add(d)
 	}
+}
+
+// Totals are the part of a report's numbers that is of hourly totals, since rows are
+// deleted or too many to be read. They have no names.
+type Totals struct {
+	Why    string `json:"why"`    // none; deleted: the rows are; long: the period is
+	Asked  Count  `json:"asked"`  // of Report.Asked
+	Listed Count  `json:"listed"` // of Report.Listed
 }
 
 // Coverage is what of a period was recorded.
@@ -202,11 +217,14 @@ type Vendor struct {
 	Tiers    []Tier        `json:"tiers"`
 	Products []string      `json:"products"`
 	Purposes []Purpose     `json:"purposes"`
-	Names    []Name        `json:"names"`   // the busiest first
-	Sources  []string      `json:"sources"` // documents by which names are listed
-	Devices  []string      `json:"devices"` // as shown
-	Series   []uint64      `json:"series"`  // in the timeline's slots
-	Trend    *Trend        `json:"trend"`   // null: not compared
+	Names    []Name        `json:"names"` // the busiest first
+
+	NamesLeast uint64 `json:"names_at_least"` // different ones; there may be more where hourly totals were read
+
+	Sources []string `json:"sources"` // documents by which names are listed
+	Devices []string `json:"devices"` // as shown
+	Series  []uint64 `json:"series"`  // in the timeline's slots
+	Trend   *Trend   `json:"trend"`   // null: not compared
 }
 
 // A Purpose is what names are said to be for.
@@ -218,7 +236,7 @@ type Purpose struct {
 
 // A Name is one that was asked for, and what is said of it, as its last row has it.
 type Name struct {
-	Name        string        `json:"name"` // "": several names that were counted together
+	Name        string        `json:"name"` // "": several names that were counted together, or are not known any more
 	Alias       string        `json:"alias,omitempty"`
 	Product     string        `json:"product"`
 	Purpose     string        `json:"purpose"`

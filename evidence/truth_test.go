@@ -16,11 +16,125 @@ import (
 func makeReport(t *testing.T, home *household.Home, o evidence.Options) *evidence.Report {
 	t.Helper()
 	o.Zone, o.ZoneName, o.Now = home.Zone, "Europe/Berlin", home.End
+	o.Name = func(device string) string { // as it is called today, also where no row is left
+		for _, d := range home.Devices {
+			if d.Identity == device {
+				return d.Label
+			}
+		}
+		return device
+	}
 	r, err := evidence.Make(context.Background(), home, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// A truth is how many lookups and attempts there were, each counted by itself.
+type truth map[string]evidence.Count
+
+func (all truth) add(key string, c evidence.Count) {
+	sum := all[key]
+	sum.Lookups += c.Lookups
+	sum.Attempts += c.Attempts
+	if sum.Lookups > 0 {
+		all[key] = sum
+	}
+}
+
+func isListed(l *household.Lookup) bool {
+	return l.Name.Attribution == "rule" || l.Name.Attribution == "list"
+}
+
+// truthOf counts the lookups of a time. days says whether the timeline is of days.
+func truthOf(home *household.Home, since time.Time, days bool) truth {
+	all := truth{}
+	for i := range home.Lookups {
+		l := &home.Lookups[i]
+		one := evidence.Count{Lookups: 1}
+		if l.Begins {
+			one.Attempts = 1
+		}
+		if l.Time.Before(since) {
+			if isListed(l) {
+				all.add("before", one)
+			}
+			continue
+		}
+		all.add("all", one)
+		if !isListed(l) {
+			continue
+		}
+		at := l.Time.In(home.Zone)
+		keys := []string{
+			"listed", "tier " + l.Name.Tier, "decided " + l.Verdict, "vendor " + l.Name.Vendor, "device " + l.Device.Identity,
+			"flow " + l.Device.Label + " " + l.Name.Vendor + " " + l.Name.Purpose, "vendor of " + l.Device.Identity + " " + l.Name.Vendor,
+			fmt.Sprintf("hour %d %d", (int(at.Weekday())+6)%7, at.Hour()),
+		}
+		if days {
+			keys = append(keys, "day "+at.Format("2 Jan"))
+		}
+		if at.Hour() < 6 {
+			keys = append(keys, "night")
+		}
+		for _, key := range keys {
+			all.add(key, one)
+		}
+	}
+	return all
+}
+
+// sumsOf are those of a report, by the keys of truthOf.
+func sumsOf(home *household.Home, r *evidence.Report, days bool) truth {
+	all := truth{}
+	all.add("all", r.Asked.Count)
+	all.add("listed", r.Listed.Count)
+	if r.Before != nil {
+		all.add("before", r.Before.Listed)
+	}
+	all.add("night", r.Night.Count)
+	all.add("decided block", r.Listed.Blocked)
+	all.add("decided observe", r.Listed.Observed)
+	all.add("decided pass", r.Listed.Passed)
+	for _, x := range r.Tiers {
+		all.add("tier "+x.Tier, x.Count)
+	}
+	for _, x := range r.Devices {
+		all.add("device "+x.Device, x.Listed.Count)
+		for _, v := range x.Vendors {
+			all.add("vendor of "+x.Device+" "+v.Vendor, v.Count)
+		}
+	}
+	for _, x := range r.Flows {
+		all.add("flow "+x.Device+" "+x.Vendor+" "+x.Purpose, x.Count)
+	}
+	for _, x := range r.Vendors {
+		all.add("vendor "+x.Vendor, x.Counts.Count)
+	}
+	for _, x := range r.Hours {
+		all.add(fmt.Sprintf("hour %d %d", x.Weekday, x.Hour), x.Count)
+	}
+	for _, x := range r.Timeline.Slots {
+		if days {
+			all.add("day "+x.Since.In(home.Zone).Format("2 Jan"), x.Count)
+		}
+	}
+	return all
+}
+
+func sameTruth(t *testing.T, what string, got, want truth) {
+	t.Helper()
+	for key, n := range want {
+		if got[key] != n {
+			t.Errorf("%s: %s: got %v, want %v", what, key, got[key], n)
+		}
+	}
+	for key := range got {
+		if _, ok := want[key]; !ok {
+			t.Errorf("%s: %s is in the report and nobody asked", what, key)
+		}
+	}
 }
 
 // Sums of a report are those of the lookups that the household made, each counted by
@@ -30,85 +144,27 @@ func TestSumsAreTheTruth(t *testing.T) {
 		home := household.New(seed)
 		since := home.Begin.AddDate(0, 0, 7)
 		r := makeReport(t, home, evidence.Options{Since: since, Until: home.End, Compare: true})
-		truth, got := map[string]evidence.Count{}, map[string]evidence.Count{}
-		add := func(key string, l *household.Lookup) {
-			c := truth[key]
-			c.Lookups++
-			if l.Begins {
-				c.Attempts++
-			}
-			truth[key] = c
-		}
+		what := fmt.Sprintf("seed %d", seed)
+		want := truthOf(home, since, true)
+		sameTruth(t, what, sumsOf(home, r, true), want)
+		names, asked := truth{}, truth{}
 		for i := range home.Lookups {
-			l := &home.Lookups[i]
-			listed := l.Name.Attribution == "rule" || l.Name.Attribution == "list"
-			if l.Time.Before(since) {
-				if listed {
-					add("before", l)
-				}
-				continue
-			}
-			add("all", l)
-			if !listed {
-				continue
-			}
-			at := l.Time.In(home.Zone)
-			for _, key := range []string{
-				"listed", "tier " + l.Name.Tier, "decided " + l.Verdict, "vendor " + l.Name.Vendor, "name " + l.Name.Name, "device " + l.Device.Identity,
-				fmt.Sprintf("hour %d %d", (int(at.Weekday())+6)%7, at.Hour()), "day " + at.Format("2 Jan"),
-			} {
-				add(key, l)
-			}
-			if at.Hour() < 6 {
-				add("night", l)
+			if l := &home.Lookups[i]; !l.Time.Before(since) && isListed(l) {
+				asked.add(l.Name.Name, evidence.Count{Lookups: 1, Attempts: map[bool]uint64{true: 1}[l.Begins]})
 			}
 		}
-		put := func(key string, c evidence.Count) {
-			if c.Lookups > 0 {
-				got[key] = c
+		for _, v := range r.Vendors {
+			for _, n := range v.Names {
+				names.add(n.Name, n.Counts.Count)
 			}
 		}
-		put("all", r.Asked.Count)
-		put("listed", r.Listed.Count)
-		put("before", r.Before.Listed)
-		put("night", r.Night.Count)
-		put("decided block", r.Listed.Blocked)
-		put("decided observe", r.Listed.Observed)
-		put("decided pass", r.Listed.Passed)
-		for _, x := range r.Tiers {
-			put("tier "+x.Tier, x.Count)
-		}
-		for _, x := range r.Devices {
-			put("device "+x.Device, x.Listed.Count)
-		}
-		for _, x := range r.Vendors {
-			put("vendor "+x.Vendor, x.Counts.Count)
-			for _, n := range x.Names {
-				put("name "+n.Name, n.Counts.Count)
-			}
-		}
-		for _, x := range r.Hours {
-			put(fmt.Sprintf("hour %d %d", x.Weekday, x.Hour), x.Count)
-		}
-		for _, x := range r.Timeline.Slots {
-			put("day "+x.Since.In(home.Zone).Format("2 Jan"), x.Count)
-		}
-		for key, want := range truth {
-			if got[key] != want {
-				t.Errorf("seed %d: %s: got %v, want %v", seed, key, got[key], want)
-			}
-		}
-		for key := range got {
-			if _, ok := truth[key]; !ok {
-				t.Errorf("seed %d: %s is in the report and nobody asked", seed, key)
-			}
-		}
+		sameTruth(t, what+", names", names, asked)
 		// A week with a change of clocks has 169 hours, of which the home knows gaps of 1 h 48 m and 1 h.
 		recorded := 169*3600 - 6480 - 3600
 		if int(r.Coverage.Recorded) != recorded || r.Coverage.Length != 169*3600 {
 			t.Errorf("seed %d: recorded %d of %d", seed, r.Coverage.Recorded, r.Coverage.Length)
 		}
-		if want := float64(truth["listed"].Attempts) / (float64(recorded) / 3600); math.Abs(r.PerHour-want) > 1e-9 {
+		if want := float64(want["listed"].Attempts) / (float64(recorded) / 3600); math.Abs(r.PerHour-want) > 1e-9 {
 			t.Errorf("seed %d: got %v an hour, want %v", seed, r.PerHour, want)
 		}
 		sum := int64(0)
@@ -120,6 +176,109 @@ func TestSumsAreTheTruth(t *testing.T) {
 		}
 		if r.Before.Coverage.Length != 168*3600 || !r.Before.Coverage.Whole {
 			t.Errorf("seed %d: the week before is %v", seed, r.Before.Coverage)
+		}
+	}
+}
+
+// Where rows are gone, and where the period is too long for them, totals give the same
+// sums. Names are those of the rows that there are, and the rest is counted together.
+func TestTotalsSayWhatRowsSaid(t *testing.T) {
+	for seed := range uint64(3) {
+		home := household.New(seed)
+		week := home.Begin.AddDate(0, 0, 7)
+		for what, c := range map[string]struct {
+			since, rows time.Time
+			why         string
+		}{
+			"no row is left":            {week, home.End, "deleted"},
+			"rows since within an hour": {week, home.Begin.AddDate(0, 0, 10).Add(17*time.Hour + 21*time.Minute), "deleted"},
+			"rows since a full hour":    {week, home.Begin.AddDate(0, 0, 10), "deleted"},
+			"all rows are left":         {week, home.Begin, "none"},
+			"a long period":             {home.End.AddDate(0, 0, -120), home.Begin, "long"},
+			"a long period without row": {home.End.AddDate(0, 0, -120).Add(7 * time.Minute), home.End, "long"},
+			"between full hours":        {week.Add(23 * time.Minute), home.Begin, "none"},
+		} {
+			old := *home
+			old.RowsFrom = c.rows
+			what = fmt.Sprintf("seed %d, %s", seed, what)
+			r := makeReport(t, &old, evidence.Options{Since: c.since, Until: home.End, Compare: true})
+			if r.Totals.Why != c.why {
+				t.Errorf("%s: totals are read: %s, want %s", what, r.Totals.Why, c.why)
+			}
+			days := r.Timeline.Step == "day"
+			want := truthOf(home, c.since, days)
+			sameTruth(t, what, sumsOf(home, r, days), want)
+			asRows := makeReport(t, home, evidence.Options{Since: latestOf(c.since, home.Begin), Until: home.End})
+			if r.Silent == nil || *r.Silent != *asRows.Silent {
+				t.Errorf("%s: otherwise silent: got %v, want %v", what, r.Silent, asRows.Silent)
+			}
+			for i := range r.Vendors {
+				v, sum := &r.Vendors[i], evidence.Count{}
+				for _, n := range v.Names {
+					sum.Lookups, sum.Attempts = sum.Lookups+n.Counts.Lookups, sum.Attempts+n.Counts.Attempts
+					if c.why == "long" && n.Name != "" {
+						t.Errorf("%s: %s has the name %s, which is one of an hour", what, v.Vendor, n.Name)
+					}
+				}
+				if sum != v.Counts.Count {
+					t.Errorf("%s: names of %s have %v, the vendor %v", what, v.Vendor, sum, v.Counts.Count)
+				}
+				if w := &asRows.Vendors[i]; !v.First.Equal(w.First.Time) || !v.Last.Equal(w.Last.Time) || v.Night != w.Night {
+					t.Errorf("%s: %s from %s to %s, %v at night; want %s to %s, %v", what, v.Vendor, v.First, v.Last, v.Night, w.First, w.Last, w.Night)
+				}
+			}
+			said := strings.Contains(strings.Join(r.Caveats, "\n"), "hourly totals: ") || strings.Contains(strings.Join(r.Caveats, "\n"), "from hourly totals, ")
+			if said != (c.why != "none") {
+				t.Errorf("%s: the caveats are %q", what, r.Caveats)
+			}
+		}
+	}
+}
+
+func latestOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// A device of which another was made within an hour keeps that hour's totals, and the
+// report says so. A total of other hours is that of who it was then.
+func TestASplitWithinAnHourIsSaid(t *testing.T) {
+	home := household.New(1)
+	home.RowsFrom = home.End
+	var within, full time.Time // a time in the middle of a total, and the hour's end
+	for total := range home.Totals(context.Background(), querylog.TotalsFilter{Since: home.Begin.AddDate(0, 0, 9), Until: home.End}) {
+		if total.Device == "living-room-tv" && total.Last.Sub(total.First.Time) > time.Minute {
+			within, full = total.First.Add(time.Minute), total.Hour.Add(time.Hour)
+			break
+		}
+	}
+	for _, c := range []struct {
+		at   time.Time
+		said bool
+	}{{within, true}, {full, false}} {
+		today := func(identity string, at time.Time) string {
+			if identity == "living-room-tv" && !at.Before(c.at) {
+				return "the neighbour's"
+			}
+			return identity
+		}
+		r := makeReport(t, home, evidence.Options{Since: home.Begin, Until: home.End, Today: today})
+		old, young := evidence.Device{}, evidence.Device{}
+		for _, d := range r.Devices {
+			switch d.Device {
+			case "living-room-tv":
+				old = d
+			case "the neighbour's":
+				young = d
+			}
+		}
+		if old.Asked.Lookups == 0 || young.Asked.Lookups == 0 || !old.First.Before(c.at) || young.First.Before(c.at) {
+			t.Errorf("split at %s: got %+v and %+v", c.at, old, young)
+		}
+		if said := strings.Contains(strings.Join(r.Caveats, "\n"), "within an hour"); said != c.said {
+			t.Errorf("split at %s: %q", c.at, r.Caveats)
 		}
 	}
 }

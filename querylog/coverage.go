@@ -53,7 +53,10 @@ type Coverage struct {
 	Begin    Time `json:"begin,omitzero"`    // of the whole log; zero where it has nothing
 	Listed   Time `json:"listed,omitzero"`   // the oldest row of a listed name; zero for none
 	Unlisted Time `json:"unlisted,omitzero"` // the oldest row of any other name; zero for none
-	Totals   Time `json:"totals,omitzero"`   // the oldest hourly total; zero for none
+	Totals   Time `json:"totals,omitzero"`   // the hour from which on there are totals of all that was recorded; zero for none
+
+	OldestListed   Time `json:"-"` // Listed and Unlisted of all rows, also of those that were imported
+	OldestUnlisted Time `json:"-"`
 
 	AttemptGap    time.Duration `json:"attempt_gap"`             // the silence that ends an attempt, as it is set now; 0 where attempts are not counted
 	AttemptsSince Time          `json:"attempts_since,omitzero"` // from when on attempts are counted; zero where they are not
@@ -165,16 +168,49 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 		}
 		earlier(fromMilli(first))
 	}
-	if s.hasTotals() {
-		hour, err := s.store.number(fmt.Sprintf(`SELECT coalesce(min(id) >> %d, 0) FROM total`, totalKeyBits))
-		if err != nil {
-			return err
-		}
-		if hour != 0 {
-			c.Totals = Time{fromMilli(hour * hourMilli)}
+	c.OldestListed, c.OldestUnlisted = c.Listed, c.Unlisted
+	for i, t := range []*Time{&c.OldestListed, &c.OldestUnlisted} {
+		for _, db := range s.databases() {
+			first, err := db.number(`SELECT coalesce((SELECT first FROM ` + rowTables[i] + ` ORDER BY id LIMIT 1), 0)`)
+			if err != nil {
+				return err
+			}
+			if at := fromMilli(first); !at.IsZero() && (t.IsZero() || at.Before(t.Time)) {
+				*t = Time{at}
+			}
 		}
 	}
+	if c.Totals, err = s.totalsBegan(); err != nil {
+		return err
+	}
 	return s.attemptsOf(c)
+}
+
+// totalsBegan returns the hour from which on there are totals of all that was recorded.
+func (s *snapshot) totalsBegan() (Time, error) {
+	if !s.hasTotals() {
+		return Time{}, nil
+	}
+	from, err := s.store.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + metaTotalsFrom + `'), 0)`)
+	if err != nil {
+		return Time{}, err
+	}
+	first := int64(0)
+	if from > 0 { // the store had none before; what is imported may be older
+		if first, err = s.store.number(`SELECT coalesce((SELECT first FROM window WHERE id >= ? ORDER BY id LIMIT 1), 0)`, from); err != nil {
+			return Time{}, err
+		}
+	} else {
+		hour, err := s.store.number(fmt.Sprintf(`SELECT coalesce(min(id) >> %d, 0) FROM total`, totalKeyBits))
+		if err != nil {
+			return Time{}, err
+		}
+		first = hour * hourMilli
+	}
+	if first == 0 {
+		return Time{}, nil
+	}
+	return Time{fromMilli(hourOf(first))}, nil
 }
 
 // AttemptsSince returns from when on rows have attempts, and by which silence one ends

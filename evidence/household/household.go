@@ -56,7 +56,8 @@ type Home struct {
 	Gaps    []querylog.Gap
 	Events  []querylog.Event
 
-	Uncounted bool // attempts were not counted
+	Uncounted bool      // attempts were not counted
+	RowsFrom  time.Time // rows of before are deleted, and totals are left; zero for none
 	rows      []querylog.Row
 }
 
@@ -249,7 +250,7 @@ func (h *Home) row(l *Lookup, at int) querylog.Row {
 func (h *Home) Rows(_ context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error] {
 	return func(yield func(querylog.Row, error) bool) {
 		for _, r := range h.rows {
-			if r.Last.Before(f.Since) || r.Time.After(f.Until) || f.Vendor != "" && !strings.EqualFold(r.Vendor, f.Vendor) ||
+			if r.Time.Before(h.RowsFrom) || r.Last.Before(f.Since) || r.Time.After(f.Until) || f.Vendor != "" && !strings.EqualFold(r.Vendor, f.Vendor) ||
 				len(f.Devices) > 0 && !querylog.AnyHas(f.Devices, r.Device, r.Time.Time) || f.Device != "" && r.Client != f.Device {
 				continue
 			}
@@ -286,7 +287,8 @@ func (h *Home) Bindings(context.Context) (all []devices.Binding, err error) {
 // Coverage returns the gaps between two times.
 func (h *Home) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
 	c := querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Begin: querylog.Time{Time: h.Begin}}
-	c.Listed, c.Unlisted = c.Begin, c.Begin
+	c.Listed, c.Unlisted, c.Totals = h.oldest(true), h.oldest(false), c.Begin
+	c.OldestListed, c.OldestUnlisted = c.Listed, c.Unlisted
 	if !h.Uncounted {
 		c.AttemptsSince, c.AttemptGap = c.Begin, 30*time.Second
 	}
@@ -317,7 +319,54 @@ func earliest(a, b time.Time) time.Time {
 	return b
 }
 
-// Hours returns none: all rows are kept.
+// oldest returns the time of the oldest row of listed names, or of others.
+func (h *Home) oldest(listed bool) querylog.Time {
+	for i := range h.rows {
+		if r := &h.rows[i]; !r.Time.Before(h.RowsFrom) && (r.Attribution == "rule" || r.Attribution == "list") == listed {
+			return r.Time
+		}
+	}
+	return querylog.Time{}
+}
+
+// Totals returns the hourly totals that a filter chooses.
+func (h *Home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error] {
+	all := map[querylog.Total]*querylog.Total{}
+	var order []*querylog.Total
+	for i := range h.rows {
+		r := &h.rows[i]
+		of := querylog.Total{Hour: querylog.Time{Time: r.Time.UTC().Truncate(time.Hour)}, Device: r.Device, Verdict: r.Verdict}
+		if r.Attribution == "rule" || r.Attribution == "list" {
+			of.Vendor, of.Product, of.Purpose, of.Tier = r.Vendor, r.Product, r.Purpose, r.Tier
+		}
+		t := all[of]
+		if t == nil {
+			one := of
+			one.First, one.Last, one.Names = r.Time, r.Last, 1 // at least
+			t = &one
+			all[of], order = t, append(order, t)
+		}
+		t.Lookups += r.Count
+		if !h.Uncounted {
+			t.Attempts += uint64(r.Attempts)
+		}
+		t.First, t.Last = querylog.Time{Time: earliest(t.First.Time, r.Time.Time)}, querylog.Time{Time: latest(t.Last.Time, r.Last.Time)}
+	}
+	slices.SortStableFunc(order, func(a, b *querylog.Total) int { return a.Hour.Compare(b.Hour.Time) })
+	return func(yield func(querylog.Total, error) bool) {
+		for _, t := range order {
+			if !t.Hour.Add(time.Hour).After(f.Since) || !t.Hour.Before(f.Until) || f.Vendor != "" && !strings.EqualFold(t.Vendor, f.Vendor) ||
+				len(f.Devices) > 0 && !slices.Contains(f.Devices, t.Device) {
+				continue
+			}
+			if !yield(*t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Hours returns none: totals have all lookups.
 func (h *Home) Hours(context.Context, time.Time, time.Time) ([]querylog.Hour, error) { return nil, nil }
 
 // String says how large a household is.

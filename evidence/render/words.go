@@ -222,6 +222,9 @@ func confidence(n *evidence.Name) string {
 
 // saysWho says who lists a name, and as what: at no level above its own.
 func saysWho(n *evidence.Name) string {
+	if n.Name == "" {
+		return "counted together, without their names"
+	}
 	as := "as its vendor's"
 	if n.Tier == "telemetry" {
 		as = "as telemetry"
@@ -257,7 +260,7 @@ func confidenceText(r *evidence.Report) string {
 		if word == "" {
 			word = "none"
 		}
-		parts = append(parts, word+" "+share(c.Lookups, r.Asked.Lookups-r.Deleted))
+		parts = append(parts, word+" "+share(c.Lookups, r.Asked.Lookups-r.Deleted-r.Totals.Asked.Lookups))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -1,0 +1,312 @@
+package evidence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"telltale/querylog"
+)
+
+// rowsUpTo is the longest period of which all rows are read. Of a longer one, whole
+// hours are read from totals.
+const rowsUpTo = 100 * 24 * time.Hour
+
+// strayHours is how long before the oldest row of a table rows may still be dated: a
+// window is stored as one, and its rows are not in the order of their times.
+const strayHours = 2 * time.Hour
+
+// A source says where the lookups of an hour are read from.
+type source int
+
+const (
+	fromRows   source = iota
+	fromTotals        // rows that there are count for nothing
+	fromBoth          // rows, and of totals what rows lack
+)
+
+// A plan says what is read of a period: rows, or hourly totals.
+type plan struct {
+	since, until time.Time
+	totals       bool // totals can be read: they have no addresses
+	long         bool // all whole hours are read from totals
+	others       bool // also those of names that are no vendor's
+	listed       rowsKept
+	other        rowsKept
+	rows         []timeSpan // in which rows are read
+}
+
+type timeSpan struct{ since, until time.Time }
+
+// rowsKept says of which hours a table has rows: of none before gone, and of all from
+// whole on.
+type rowsKept struct{ gone, whole time.Time }
+
+// newRowsKept makes it of the oldest row of all, and of those that were recorded here:
+// imported ones may be older, of a time whose own rows are gone.
+func newRowsKept(oldest, own querylog.Time, until time.Time) rowsKept {
+	k := rowsKept{until, until}
+	if !oldest.IsZero() {
+		k.gone = oldest.Truncate(time.Hour).Add(-strayHours)
+	}
+	if !own.IsZero() {
+		k.whole = own.Truncate(time.Hour).Add(time.Hour)
+	}
+	return k
+}
+
+func newPlan(o *Options, c *querylog.Coverage, since, until time.Time) plan {
+	p := plan{
+		since: since, until: until, totals: o.Whose.Device == "", others: o.Vendor == "",
+		listed: newRowsKept(c.OldestListed, c.Listed, until), other: newRowsKept(c.OldestUnlisted, c.Unlisted, until), rows: []timeSpan{{since, until}},
+	}
+	if p.long = p.totals && until.Sub(since) > rowsUpTo; p.long {
+		p.rows = nil
+		first, last := since.Truncate(time.Hour), until.Truncate(time.Hour)
+		if first.Before(since) {
+			p.rows = append(p.rows, timeSpan{since, first.Add(time.Hour)})
+		}
+		if last.Before(until) {
+			p.rows = append(p.rows, timeSpan{last, until})
+		}
+	}
+	return p
+}
+
+// source returns where lookups of an hour are read from.
+func (p *plan) source(listed bool, at time.Time) source {
+	hour, kept := at.Truncate(time.Hour), &p.other
+	if listed {
+		kept = &p.listed
+	}
+	switch {
+	case !p.totals || !listed && !p.others:
+		return fromRows
+	case p.long && !hour.Before(p.since) && !hour.Add(time.Hour).After(p.until), hour.Before(kept.gone):
+		return fromTotals
+	case hour.Before(kept.whole):
+		return fromBoth
+	}
+	return fromRows
+}
+
+// end returns until when totals are read; it is not after since where none are.
+func (p *plan) end() time.Time {
+	switch end := p.listed.whole; {
+	case !p.totals:
+		return p.since
+	case p.long:
+		return p.until
+	case p.others && p.other.whole.After(end):
+		return p.other.whole
+	default:
+		return end
+	}
+}
+
+// A totalKey tells totals apart.
+type totalKey struct {
+	hour                                            int64
+	device, vendor, product, purpose, tier, verdict string
+}
+
+// totalSums are totals from which rows are taken off.
+type totalSums map[totalKey]*querylog.Total
+
+func (s totalSums) add(t *querylog.Total) {
+	key := totalKey{t.Hour.Unix(), t.Device, t.Vendor, t.Product, t.Purpose, t.Tier, t.Verdict}
+	have := s[key]
+	if have == nil {
+		one := *t
+		s[key] = &one
+		return
+	}
+	have.Lookups += t.Lookups
+	have.Attempts += t.Attempts
+	have.Names = max(have.Names, t.Names)
+	have.First, have.Last = earlier(have.First, t.First), later(have.Last, t.Last)
+}
+
+// takeOff takes off what a row counts. Lookups that came since the totals were read
+// are in none.
+func (s totalSums) takeOff(row *querylog.Row) {
+	key := totalKey{hour: row.Time.Truncate(time.Hour).Unix(), device: row.Device, verdict: row.Verdict}
+	if row.Attribution == "rule" || row.Attribution == "list" {
+		key.vendor, key.product, key.purpose, key.tier = row.Vendor, row.Product, row.Purpose, row.Tier
+	}
+	if t := s[key]; t != nil {
+		t.Lookups -= min(t.Lookups, row.Count)
+		t.Attempts -= min(t.Attempts, uint64(row.Attempts))
+	}
+}
+
+// readTotals adds the totals of hours that have no rows, or whose rows are not read.
+// It returns those of hours of which some rows may be deleted, before rows are read:
+// what comes meanwhile is then not counted twice.
+func (r *reading) readTotals(ctx context.Context, log Log) (totalSums, error) {
+	missing := totalSums{}
+	end := r.plan.end()
+	if end.After(r.until) {
+		end = r.until
+	}
+	if !end.After(r.since) {
+		return missing, nil
+	}
+	f := querylog.TotalsFilter{Since: r.since, Until: end, Vendor: r.o.Vendor}
+	for _, s := range r.o.Whose.Devices {
+		if !slices.Contains(f.Devices, s.Device) {
+			f.Devices = append(f.Devices, s.Device)
+		}
+	}
+	for t, err := range log.Totals(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		if !r.has(&t) {
+			continue
+		}
+		switch r.plan.source(t.Vendor != "", t.Hour.Time) {
+		case fromTotals:
+			r.addTotal(&t)
+		case fromBoth:
+			missing.add(&t)
+		}
+	}
+	return missing, nil
+}
+
+// has reports whether a total is of the period and the devices. It is where its first
+// lookup is, as rows are.
+func (r *reading) has(t *querylog.Total) bool {
+	if t.First.Before(r.since) || !t.First.Before(r.until) {
+		return false
+	}
+	w := &r.o.Whose
+	return (len(w.Devices) == 0 || querylog.AnyHas(w.Devices, t.Device, t.First.Time)) && !querylog.AnyHas(w.Without, t.Device, t.First.Time)
+}
+
+// addTotal adds a total: the names of its lookups are not known, nor what their device
+// rests on.
+func (r *reading) addTotal(t *querylog.Total) {
+	one := Count{Attempts: t.Attempts, Lookups: t.Lookups}
+	if !r.isRecorded(t.Hour.Time) { // another server recorded them: totals do not say so
+		one.importedAttempts, one.importedLookups = t.Attempts, t.Lookups
+	}
+	r.asked.add(t.Verdict, one)
+	r.totals.Asked.add(one)
+	d := r.device(t.Device, "", t.First, &t.Last)
+	d.Asked.add(t.Verdict, one)
+	if today := r.o.Today(t.Device, t.Last.Time); today != d.Device.Device {
+		r.splits[d.Device.Device] = true
+	}
+	hour := d.hour(t.Hour.Time)
+	if t.Vendor == "" {
+		hour.other = true
+		if t.Hour.Equal(r.coverage.Totals.Time) {
+			r.began[t.Device] += t.Lookups
+		}
+		return
+	}
+	hour.listed.add(one)
+	r.totals.Listed.add(one)
+	p := r.place(placeKey{d, t.Vendor, t.Product, t.Purpose, t.Tier})
+	r.addListed(p, d, t.Verdict, one, t.First, t.Last)
+	p.vendor.mostNames = max(p.vendor.mostNames, t.Names)
+	n := r.name(p.vendor, "", t.First)
+	n.Counts.add(t.Verdict, one)
+	n.First, n.Last = earlier(n.First, t.First), later(n.Last, t.Last)
+	n.devices[d.Device.Device] = true
+}
+
+// isRecorded reports whether a server of ours recorded lookups in an hour. Totals come
+// in the order of hours.
+func (r *reading) isRecorded(hour time.Time) bool {
+	if !r.recorded.hour.Equal(hour) {
+		r.recorded.hour, r.recorded.is = hour, r.coverage.RecordedIn(hour, hour.Add(time.Hour)) > 0
+	}
+	return r.recorded.is
+}
+
+// readDeleted adds what is known of rows that were deleted before there were totals:
+// how many lookups each device made in an hour.
+func (r *reading) readDeleted(ctx context.Context, log Log) error {
+	if !r.plan.totals || !r.plan.others {
+		return nil // they have no vendor, and no address
+	}
+	until, first := r.until, r.coverage.Totals.Time
+	if !first.IsZero() && first.Before(until) {
+		until = first
+	}
+	if !until.After(r.since) {
+		return nil
+	}
+	hours, err := log.Hours(ctx, r.since, until)
+	if err != nil {
+		return err
+	}
+	w := &r.o.Whose
+	for i := range hours {
+		h := &hours[i]
+		at := h.Hour.Time
+		if at.Equal(first) {
+			h.Lookups -= min(h.Lookups, r.began[h.Device])
+		}
+		if at.Before(r.until) && h.Lookups > 0 && (r.o.Device == "" || querylog.AnyHas(w.Devices, h.Device, at)) && !querylog.AnyHas(w.Without, h.Device, at) {
+			r.addDeleted(h)
+		}
+	}
+	return nil
+}
+
+// totalsCaveats say what is not known since totals were read, and why they were.
+func (r *reading) totalsCaveats() (all []string) {
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	c := &r.coverage
+	switch {
+	case !r.plan.totals:
+		return nil
+	case r.plan.long:
+		add("the period is longer than %d days, so it is read from hourly totals: names, who lists them, owners of other names, and how surely devices are known are not in them. A report of a shorter period has these", rowsUpTo/(24*time.Hour))
+	case r.totals.Listed.Lookups > 0 && c.Listed.IsZero():
+		add("no rows of listed names are kept: lookups are counted from hourly totals, without names, who lists them, and how surely the device is known")
+	case r.totals.Listed.Lookups > 0:
+		add("rows of listed names are kept since %s: earlier lookups are counted from hourly totals, without names, who lists them, and how surely the device is known", Short(c.Listed.Time, r.o.Zone))
+	}
+	begin := r.since
+	if c.Begin.After(begin) {
+		begin = c.Begin.Time
+	}
+	if from := c.Totals.Time; from.After(begin.Add(time.Hour)) && (c.Listed.IsZero() || c.Listed.After(from)) {
+		add("hourly totals are kept since %s: earlier lookups whose rows are deleted are in no number", Short(from, r.o.Zone))
+	}
+	if r.totals.Listed.Lookups == 0 {
+		return all
+	}
+	for _, at := range []time.Time{r.since, r.until} {
+		if _, offset := at.In(r.o.Zone).Zone(); offset%3600 != 0 {
+			add("hours of the totals do not begin with those of the time zone: lookups may be shown up to half an hour or more from the day or hour in which they came")
+			break
+		}
+	}
+	var split []string
+	for device := range r.splits {
+		split = append(split, r.label(device))
+	}
+	if slices.Sort(split); len(split) > 0 {
+		add("of %s another device was made within an hour that is read from totals: the lookups of that hour are shown as those of the device that made the first", strings.Join(split, ", "))
+	}
+	return all
+}
+
+// why is the word for why totals were read.
+func (r *reading) why() string {
+	switch {
+	case r.plan.long:
+		return "long"
+	case r.totals.Asked.Lookups > 0:
+		return "deleted"
+	}
+	return "none"
+}
