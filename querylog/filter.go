@@ -17,6 +17,7 @@ type Filter struct {
 	Name         string       // of the question or the alias: see docs/querylog.md for its forms
 	Names        []string     // the same, of rows with any of them; instead of Name
 	Verdict      string       // pass, allow, block, observe or answer
+	After        int64        // rows whose ID is above it; 0 for all
 	Limit        int          // the newest so many; 0 for all
 
 	name nameFilter
@@ -81,6 +82,9 @@ func (f *Filter) normal() (Filter, error) {
 // same of the store.
 func (f *Filter) matches(r *Row) bool {
 	if !f.Since.IsZero() && r.Last.UnixMilli() < f.Since.UnixMilli() || !f.Until.IsZero() && r.Time.UnixMilli() > f.Until.UnixMilli() {
+		return false
+	}
+	if f.After > 0 && r.ID <= f.After {
 		return false
 	}
 	if f.Verdict != "" && r.Verdict != f.Verdict || f.Vendor != "" && !equalFold(r.Vendor, f.Vendor) {

@@ -148,7 +148,7 @@ func (s *snapshot) spans(db *database, f *Filter, after int64) ([]span, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := span{max(after, low-1), min((s.position+1)<<rowBits, high)}
+	whole := span{max(after, f.After, low-1), min((s.position+1)<<rowBits, high)}
 	if whole.after >= whole.end {
 		return nil, nil
 	}

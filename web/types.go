@@ -28,9 +28,20 @@ type Status struct {
 	Log          querylog.Stats `json:"log"`
 	Gateways     []string       `json:"gateways" doc:"Addresses of this network's routers."`
 	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
+	Reports      []Report       `json:"reports" doc:"The reports of the settings, which are made again and again."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
+}
+
+// A Report is one that the server makes by itself.
+type Report struct {
+	Name    string    `json:"name"`
+	When    string    `json:"when" doc:"As in the settings, such as mon 06:00."`
+	Next    time.Time `json:"next"`
+	Dir     string    `json:"dir"`
+	File    string    `json:"file,omitempty" doc:"The last one that was made since the start."`
+	Problem string    `json:"problem,omitempty" doc:"Why the last one could not be made."`
 }
 
 // A Certificate is by what clients of encrypted transports know this server.
@@ -328,7 +339,7 @@ type Correction struct {
 	Device  string    `json:"device,omitempty" doc:"Identity of the device."`
 	Name    string    `json:"name,omitempty" doc:"What it is called from then on."`
 	Other   string    `json:"other,omitempty" doc:"Identity of the device that was merged with it."`
-	From    time.Time `json:"from,omitzero" doc:"From when on it is another device."`
+	From    time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device. Of note: when it was so."`
 	Text    string    `json:"text,omitempty" doc:"A note."`
 	Is      string    `json:"is,omitempty" doc:"Which kind of device it is."`
 	Of      uint64    `json:"of,omitempty" doc:"The correction that was taken back."`
@@ -339,10 +350,10 @@ type Correction struct {
 // A NewCorrection is what a person says of a device.
 type NewCorrection struct {
 	Kind   string    `json:"kind" enum:"name,kind,merge,split,ignore,note"`
-	Device string    `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`
+	Device string    `json:"device,omitempty" doc:"The device: its name, identity, MAC or address. A note may have none: it is of the household."`
 	Name   string    `json:"name,omitempty" doc:"Of name: what it is called. Of split: what the new device is called."`
 	Other  string    `json:"other,omitempty" doc:"Of merge: the device that is the same one."`
-	From   time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device."`
+	From   time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device. Of note: when it was so, unless it is now."`
 	Text   string    `json:"text,omitempty" doc:"Of note."`
 	Is     string    `json:"is,omitempty" doc:"Of kind: phone, tablet, computer, tv and so on."`
 }

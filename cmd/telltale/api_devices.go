@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"telltale/devices"
 	"telltale/devices/corrections"
@@ -125,6 +126,9 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 	a.applying.Lock()
 	defer a.applying.Unlock()
 	ctx := context.Background()
+	if n.Device == "" {
+		return a.noteHousehold(n)
+	}
 	d, ids, err := a.findKnown(ctx, n.Device)
 	if err != nil {
 		return web.Correction{}, err
@@ -149,7 +153,25 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%s is called %s: take another name, or 'telltale devices merge' makes the two one", ids.name(taken), c.Name))
 		}
 	}
-	if c, err = a.corrected.Add(c); err != nil {
+	return a.keep(c)
+}
+
+// noteHousehold keeps a note that is of no device.
+func (a *app) noteHousehold(n web.NewCorrection) (web.Correction, error) {
+	c := corrections.Correction{Kind: corrections.Kind(n.Kind), From: n.From, Text: n.Text}
+	if c.Kind != corrections.Note {
+		return web.Correction{}, web.Invalid(fmt.Errorf("%s is of a device: say of which", n.Kind))
+	}
+	return a.keep(c)
+}
+
+// keep keeps a correction.
+func (a *app) keep(c corrections.Correction) (web.Correction, error) {
+	if c.Kind == corrections.Note && c.From.After(time.Now()) {
+		return web.Correction{}, web.Invalid(fmt.Errorf("a note is of what was: %s is still to come", when(c.From)))
+	}
+	c, err := a.corrected.Add(c)
+	if err != nil {
 		return web.Correction{}, web.Invalid(err)
 	}
 	return correctionOf(&c, nil), nil

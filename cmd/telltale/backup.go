@@ -81,8 +81,8 @@ The file says who asked for what. Only its owner can read it.`,
 			if info, err := os.Stat(to); err == nil && info.IsDir() {
 				to = filepath.Join(to, "telltale-"+time.Now().Format(time.DateOnly)+".tar.gz")
 			}
-			if _, err := os.Lstat(to); err == nil && !force {
-				return fmt.Errorf("%s is there already: take another name, or --force to replace it", to)
+			if err := checkNew(to, force); err != nil {
+				return err
 			}
 			for _, dir := range []string{cfg.Data.Dir, cfg.Lists.Dir, cfg.Cache.Dir} {
 				if isBelow(to, dir) {
@@ -126,7 +126,9 @@ func (cl *cli) backup(ctx context.Context, cfg *config.Config, to string, secret
 	if err != nil {
 		return err
 	}
-	log, err := r.Backup(ctx, copied, cl.toldOf("the query log"))
+	bar := cl.newProgress("Copying the query log")
+	log, err := r.Backup(ctx, copied, func(done, all int) { bar.show(float64(done)/float64(max(all, 1)), "") })
+	bar.end()
 	if err != nil {
 		return err
 	}
@@ -155,24 +157,6 @@ func (cl *cli) backup(ctx context.Context, cfg *config.Config, to string, secret
 		fmt.Fprintf(cl.out, "Not in it: %s\n", s)
 	}
 	return nil
-}
-
-// toldOf returns what shows a person how far a copy is.
-func (cl *cli) toldOf(what string) func(done, all int) {
-	if !isTerminal(cl.err) {
-		return nil
-	}
-	last := time.Now()
-	shown := false
-	return func(done, all int) {
-		switch {
-		case done == all && shown:
-			fmt.Fprintf(cl.err, "\r%s\r", strings.Repeat(" ", len(what)+16))
-		case time.Since(last) > 200*time.Millisecond && all > 0:
-			last, shown = time.Now(), true
-			fmt.Fprintf(cl.err, "\rCopying %s: %d %%", what, 100*done/all)
-		}
-	}
 }
 
 // An archiver writes an archive. After an error it writes nothing more.

@@ -72,7 +72,7 @@ deletes.`,
 	})
 	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, maker, kind, address or notes contain this")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
-	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceNote(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c
 }
 

@@ -162,23 +162,6 @@ out of the log is log: false in the settings.`,
 	return cl.completeDevices(c)
 }
 
-func (cl *cli) newDeviceNote() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "note DEVICE TEXT",
-		Short:   "Remember something of a device",
-		Example: "  telltale devices note \"Anna's phone\" \"reset on 3 May\"",
-		Args:    args("a device and a text", 2, 2),
-		RunE: func(c *cobra.Command, args []string) error {
-			n, err := cl.correct(c.Context(), web.NewCorrection{Kind: "note", Device: args[0], Text: args[1]})
-			if err != nil {
-				return err
-			}
-			return cl.kept(n, "noted of %s", printable(n.Device))
-		},
-	}
-	return cl.completeDevices(c)
-}
-
 func (cl *cli) newDeviceUndo() *cobra.Command {
 	return &cobra.Command{
 		Use:     "undo [NUMBER]",
@@ -321,7 +304,14 @@ func correctionText(c *web.Correction) string {
 	case "ignore":
 		return device + " is left out"
 	case "note":
-		return device + ": " + printable(c.Text)
+		text := "noted"
+		if device != "" {
+			text += " of " + device
+		}
+		if !c.From.IsZero() {
+			text += " at " + when(c.From)
+		}
+		return text + ": " + printable(c.Text)
 	case "undo":
 		return fmt.Sprintf("correction %d is undone", c.Of)
 	case "forgot":

@@ -10,8 +10,10 @@ import (
 )
 
 // encoder returns the encoder of what --json prints.
-func (cl *cli) encoder() *json.Encoder {
-	enc := json.NewEncoder(&jsonWriter{out: cl.out})
+func (cl *cli) encoder() *json.Encoder { return jsonEncoder(cl.out) }
+
+func jsonEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(&jsonWriter{out: w})
 	enc.SetEscapeHTML(false)
 	return enc
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +29,7 @@ type selection struct {
 	period
 	device, vendor, name, verdict string
 	limit                         int
+	after                         int64
 	ignored                       bool
 }
 
@@ -45,7 +49,7 @@ func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 
 // filter makes the flags a filter, and checks them.
 func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
-	f = querylog.Filter{Device: s.device, Vendor: s.vendor, Verdict: s.verdict, Limit: s.limit}
+	f = querylog.Filter{Device: s.device, Vendor: s.vendor, Verdict: s.verdict, After: s.after, Limit: s.limit}
 	if f.Since, f.Until, err = s.read(now); err != nil {
 		return f, err
 	}
@@ -57,15 +61,30 @@ func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
 	default:
 		return f, usage("--verdict: %q is none of pass, allow, block, observe, answer", s.verdict)
 	}
+	if s.after < 0 {
+		return f, usage("--after: %d is no id of a row", s.after)
+	}
 	if s.limit < 0 {
 		return f, usage("--limit: %d is below 0", s.limit)
 	}
 	return f, nil
 }
 
+// logFlags say which rows are shown, in which form, and where they go.
+type logFlags struct {
+	selection
+	display
+	format, out string
+	follow      bool
+	force       bool
+	pseudonyms  bool
+}
+
+// logFormats are the forms of rows, in the order in which they are shown.
+var logFormats = []string{"table", "json", "csv"}
+
 func (cl *cli) newLog() *cobra.Command {
-	var s selection
-	follow, upstreams := false, false
+	var s logFlags
 	c := cl.addJSON(&cobra.Command{
 		Use:   "log",
 		Short: "Show who asked for what, which vendor's it is, and why it was blocked",
@@ -83,15 +102,30 @@ machine's zone, or that of --tz. A day begins at midnight and has 23 to 25 hours
 
 With --follow, each row is printed once when it is closed, and while it is open
 once a second, marked open; it begins with the newest 100. With --json, a row is
-one JSON object on one line; docs/querylog.md says what each field means.`,
+one JSON object on one line; docs/querylog.md says what each field means. Columns
+of --format csv are called as these; text that a spreadsheet would take for a
+formula has an apostrophe in front.
+
+With -o, rows go to a file, however many there are; the form goes by its ending,
+csv or json. It is put in place whole when all rows are in it. Rows that are still
+open are left out, so that the next file, with --after and the number that is
+printed at the end, goes on where this one ended.
+
+With --pseudonyms, devices, addresses and names of the home are device-1, host-1
+and so on, the same ones in all of what is printed, and others the next time.`,
 		Example: `  telltale log
   telltale log --since yesterday --vendor Xiaomi
   telltale log --since "mon 18:00" --until "mon 20:00" --tz Europe/Berlin
   telltale log --device living-room-tv --verdict block --json
-  telltale log --follow`,
+  telltale log --follow
+  telltale log -o all.csv
+  telltale log --last 30d --pseudonyms -o for-a-study.csv`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := s.filter(time.Now())
+			if err == nil {
+				err = s.check(&cl.json)
+			}
 			if err != nil {
 				return err
 			}
@@ -103,47 +137,144 @@ one JSON object on one line; docs/querylog.md says what each field means.`,
 			if err := l.choose(&f, s.ignored); err != nil {
 				return err
 			}
-			chosen := c.Flags().Changed("limit") || f.Since != (time.Time{})
-			if follow {
+			if s.pseudonyms {
+				s.hide = newPseudonyms(l)
+			}
+			s.display.zone = s.period.zone
+			chosen := c.Flags().Changed("limit") || f.After > 0 || f.Since != (time.Time{})
+			switch {
+			case s.out != "":
+				return cl.exportRows(c.Context(), l, f, &s)
+			case s.follow:
 				if err := l.checkVendor(c.Context(), f.Vendor); err != nil {
 					return err
 				}
 				if !chosen {
 					f.Limit = 100
 				}
-				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, cl.rowPrinter(l.ids, display{s.zone, upstreams})))
+				p := newRowPrinter(cl.out, l.ids, s.display)
+				return ignoreCancel(c.Context(), l.Follow(c.Context(), f, func(r querylog.Row) error { return errors.Join(p.print(&r), p.flush()) }))
+			case !chosen && s.as == "table" && isTerminal(cl.out):
+				return cl.showNewest(c.Context(), l, f, s.display, 100)
 			}
-			if !chosen && !cl.json && isTerminal(cl.out) {
-				return cl.showNewest(c.Context(), l, f, display{s.zone, upstreams}, 100)
-			}
-			return cl.showRows(c.Context(), l, f, display{s.zone, upstreams})
+			return cl.showRows(c.Context(), l, f, s.display)
 		},
 	})
 	s.add(cl, c, "")
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on printing as lookups come")
-	c.Flags().BoolVar(&upstreams, "answered-by", false, "say which upstream gave an answer")
+	fl := c.Flags()
+	fl.BoolVarP(&s.follow, "follow", "f", false, "go on printing as lookups come")
+	fl.BoolVar(&s.upstreams, "answered-by", false, "say which upstream gave an answer")
+	fl.Int64Var(&s.after, "after", 0, "rows behind the one with this id")
+	fl.StringVar(&s.format, "format", "", "table, json or csv (default: by the ending of the file, else table)")
+	fl.StringVarP(&s.out, "output", "o", "", "write rows to this file, which must not exist")
+	fl.BoolVar(&s.force, "force", false, "replace the file if it exists")
+	fl.BoolVar(&s.pseudonyms, "pseudonyms", false, "with other words for devices, addresses and names of the home")
+	complete(c, "format", logFormats...)
 	return c
+}
+
+// check completes the flags, and says which do not go together. json is whether --json
+// is given, and then whether rows are JSON.
+func (s *logFlags) check(json *bool) error {
+	if s.follow && s.out != "" {
+		return usage("--follow has no end, and -o writes a file when all is in it: leave out one of them")
+	}
+	ending := strings.TrimPrefix(strings.ToLower(filepath.Ext(s.out)), ".")
+	switch {
+	case *json && s.format != "" && s.format != "json":
+		return usage("--json is another way to write --format json: give one of them")
+	case *json:
+		s.as = "json"
+	case s.format != "":
+		s.as = s.format
+	case ending == "csv" || ending == "json":
+		s.as = ending
+	case ending == "jsonl" || ending == "ndjson":
+		s.as = "json"
+	default:
+		s.as = "table"
+	}
+	if !slices.Contains(logFormats, s.as) {
+		return usage("--format: %q is none of %s", printable(s.format), strings.Join(logFormats, ", "))
+	}
+	*json = s.as == "json"
+	return nil
+}
+
+// exportRows writes all closed rows that f chooses to a file, with nothing under its
+// name until all are in it.
+func (cl *cli) exportRows(ctx context.Context, l *openedLog, f querylog.Filter, s *logFlags) error {
+	if err := checkNew(s.out, s.force); err != nil {
+		return err
+	}
+	if err := l.checkVendor(ctx, f.Vendor); err != nil {
+		return err
+	}
+	n, last := 0, int64(0)
+	err := writeNew(s.out, s.force, func(w io.Writer) (err error) {
+		n, last, err = cl.copyRows(ctx, l, f, w, s.display)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s is written: %s", printable(s.out), number(uint64(n), "row"))
+	if n > 0 {
+		text += fmt.Sprintf("; --after %d goes on behind the last one", last)
+	}
+	_, err = fmt.Fprintln(cl.err, text)
+	return err
+}
+
+// copyRows writes the closed rows that f chooses, and returns how many and the last
+// one's ID. A person sees how far it is.
+func (cl *cli) copyRows(ctx context.Context, l *openedLog, f querylog.Filter, w io.Writer, as display) (n int, last int64, err error) {
+	buffered := bufio.NewWriterSize(w, 1<<16)
+	p := newRowPrinter(buffered, l.ids, as)
+	bar := cl.newProgress("Writing rows")
+	defer bar.end()
+	var first time.Time
+	end := time.Now()
+	if !f.Until.IsZero() && f.Until.Before(end) {
+		end = f.Until
+	}
+	for row, err := range l.Rows(ctx, f) {
+		if err == nil && !row.Open {
+			err = p.print(&row)
+			n, last = n+1, row.ID
+		}
+		if err != nil {
+			return n, last, err
+		}
+		if first.IsZero() {
+			first = row.Time.Time
+		}
+		if n%1000 == 0 {
+			bar.show(float64(row.Time.Sub(first))/float64(max(end.Sub(first), 1)), number(uint64(n), "row"))
+		}
+	}
+	return n, last, errors.Join(p.flush(), buffered.Flush())
 }
 
 // showRows prints all rows that f chooses.
 func (cl *cli) showRows(ctx context.Context, l *openedLog, f querylog.Filter, as display) error {
-	print, n := cl.rowPrinter(l.ids, as), 0
+	p, n := newRowPrinter(cl.out, l.ids, as), 0
 	for row, err := range l.Rows(ctx, f) {
 		if err == nil {
-			err = print(row)
+			err = p.print(&row)
 		}
 		if err != nil {
 			return err
 		}
 		n++
 	}
-	if n > 0 {
-		return nil
+	if err := p.flush(); err != nil || n > 0 {
+		return err
 	}
 	if err := l.checkVendor(ctx, f.Vendor); err != nil {
 		return err
 	}
-	if !cl.json {
+	if as.as == "table" {
 		fmt.Fprintln(cl.err, "no rows: nobody asked yet, or the flags leave none")
 	}
 	return nil
@@ -163,9 +294,9 @@ func (cl *cli) showNewest(ctx context.Context, l *openedLog, f querylog.Filter, 
 		f.Limit = n
 		return cl.showRows(ctx, l, f, as)
 	}
-	print := cl.rowPrinter(l.ids, as)
+	p := newRowPrinter(cl.out, l.ids, as)
 	for _, row := range rows[len(rows)-n:] {
-		if err := print(row); err != nil {
+		if err := p.print(&row); err != nil {
 			return err
 		}
 	}
@@ -262,19 +393,46 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	return unknown("vendor", vendor, known, "telltale catalog")
 }
 
-// A display is how rows are printed for people.
+// A display is how rows are printed.
 type display struct {
-	zone      *time.Location // of times
+	as        string         // a word of logFormats
+	zone      *time.Location // of times for people
 	upstreams bool           // with the upstream that answered
+	hide      *pseudonyms    // nil: everything is called as it is
 }
 
-// rowPrinter prints rows for people, or as JSON.
-func (cl *cli) rowPrinter(ids *identities, as display) func(querylog.Row) error {
-	if cl.json {
-		enc := cl.encoder()
-		return func(r querylog.Row) error { return enc.Encode(shownRow{r, ids.corrected(&r)}) }
+// A rowPrinter prints rows. flush is to be called behind the last.
+type rowPrinter struct {
+	print func(*querylog.Row) error
+	flush func() error
+}
+
+func newRowPrinter(w io.Writer, ids *identities, as display) rowPrinter {
+	p := rowPrinter{flush: func() error { return nil }}
+	var show func(*shownRow) error
+	switch as.as {
+	case "json":
+		enc := jsonEncoder(w)
+		show = func(r *shownRow) error { return enc.Encode(r) }
+	case "csv":
+		show, p.flush = rowsCSV(w)
+	default:
+		show = func(r *shownRow) error {
+			who := cmp.Or(r.DeviceName, r.Client)
+			if r.Corrected != nil {
+				who = r.Corrected.Name
+			}
+			return printRow(w, who, &r.Row, as)
+		}
 	}
-	return func(r querylog.Row) error { return printRow(cl.out, ids.shown(&r), &r, as) }
+	p.print = func(r *querylog.Row) error {
+		if as.hide != nil {
+			hidden := as.hide.row(r)
+			return show(&shownRow{Row: hidden})
+		}
+		return show(&shownRow{*r, ids.corrected(r)})
+	}
+	return p
 }
 
 // A shownRow is a row as it was written, and beside it what people corrected since.

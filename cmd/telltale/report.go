@@ -40,6 +40,7 @@ type reportFlags struct {
 	device, vendor, compare string
 	format, out             string
 	all, force, ignored     bool
+	pseudonyms              bool
 }
 
 func (cl *cli) newReport() *cobra.Command {
@@ -63,7 +64,11 @@ belong together. Rates are per hour recorded.
 
 --format html is one page that needs no network, to read or to print; json is
 described by docs/report.schema.json; csv has a line for each name; md is for
-wikis. With -o the form goes by the file's ending.`,
+wikis. With -o the form goes by the file's ending. --pseudonyms puts device-1,
+address-1 and so on for devices, addresses and names of the home.
+
+A period of more than 100 days, and one whose rows are deleted, is read from hourly
+totals: they have no names, and the report says so.`,
 		Example: `  telltale report
   telltale report living-room-tv --last 24h
   telltale report phone --since "tue 09:00"
@@ -92,6 +97,7 @@ wikis. With -o the form goes by the file's ending.`,
 	f.StringVarP(&r.out, "output", "o", "", "write it to this file, which must not exist")
 	f.BoolVar(&r.force, "force", false, "replace the file if it exists")
 	f.BoolVar(&r.ignored, "ignored", false, "with ignored devices")
+	f.BoolVar(&r.pseudonyms, "pseudonyms", false, "with other words for devices, addresses and names of the home")
 	complete(c, "compare", "before", "none")
 	complete(c, "format", formatWords...)
 	completeBy(c, "vendor", cl.vendorWords)
@@ -157,14 +163,11 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 		return err
 	}
 	defer l.Close()
-	o := evidence.Options{
-		Since: since, Until: until, Zone: r.zone, ZoneName: zoneName(r.zone, until), Vendor: r.vendor, Compare: r.compare == "before", Now: now,
-		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Name: l.ids.called, Notes: l.notes(r.device),
+	of := &reportOf{since: since, until: until, zone: r.zone, device: r.device, vendor: r.vendor, ignored: r.ignored, compare: r.compare == "before"}
+	if r.pseudonyms {
+		of.hide = newPseudonyms(l)
 	}
-	if err := l.whose(&o, r.device, r.ignored); err != nil {
-		return err
-	}
-	made, err := evidence.Make(ctx, l.Reader, o)
+	made, err := l.makeReport(ctx, of)
 	if err != nil {
 		return err
 	}
@@ -182,6 +185,38 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 	}
 	_, err = fmt.Fprintf(cl.err, "%s is written: %s recorded\n", printable(r.out), printable(made.Coverage.Text))
 	return err
+}
+
+// A reportOf says what a report is about.
+type reportOf struct {
+	since, until   time.Time
+	zone           *time.Location
+	device, vendor string
+	ignored        bool
+	compare        bool
+	hide           *pseudonyms // nil: everything is called as it is
+}
+
+// makeReport makes a report of the log.
+func (l *openedLog) makeReport(ctx context.Context, r *reportOf) (*evidence.Report, error) {
+	o := evidence.Options{
+		Since: r.since, Until: r.until, Zone: r.zone, ZoneName: zoneName(r.zone, r.until), Vendor: r.vendor, Compare: r.compare, Now: time.Now(),
+		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Name: l.ids.called, Notes: l.notes(r.device),
+	}
+	if err := l.whose(&o, r.device, r.ignored); err != nil {
+		return nil, err
+	}
+	if r.hide != nil {
+		r.hide.options(&o)
+	}
+	made, err := evidence.Make(ctx, l.Reader, o)
+	if err != nil {
+		return nil, err
+	}
+	if r.hide != nil {
+		r.hide.report(made)
+	}
+	return made, nil
 }
 
 // whose makes a report one of a device, or of all but those that are ignored.
@@ -211,15 +246,18 @@ func (l *openedLog) edition() string {
 	return edition.Name()
 }
 
-// notes are what people noted of a device, or of all.
+// notes are what people noted of a device and of the household, or of all.
 func (l *openedLog) notes(device string) (all []evidence.Marker) {
 	only, _ := l.ids.device(device)
-	for today := range l.ids.of {
-		if device != "" && today != only {
-			continue
+	add := func(notes []corrections.Correction, of string) {
+		for i := range notes {
+			all = append(all, evidence.Marker{Time: querylog.Time{Time: notes[i].When()}, Kind: string(corrections.Note), Text: "noted" + of + ": " + notes[i].Text})
 		}
-		for _, n := range l.ids.view.Notes(today) {
-			all = append(all, evidence.Marker{Time: querylog.Time{Time: n.Time}, Kind: string(corrections.Note), Text: "noted of " + l.ids.called(today) + ": " + n.Text})
+	}
+	add(l.ids.view.Notes(""), "")
+	for today := range l.ids.of {
+		if device == "" || today == only {
+			add(l.ids.view.Notes(today), " of "+l.ids.called(today))
 		}
 	}
 	slices.SortFunc(all, func(a, b evidence.Marker) int {
@@ -241,7 +279,7 @@ func checkNew(path string, force bool) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file that could be replaced; leave out -o to write to the standard output", printable(path))
+		return fmt.Errorf("%s is not a file that could be replaced: give another name", printable(path))
 	case !force:
 		return fmt.Errorf("%s exists: give another name, or --force to replace it", printable(path))
 	}

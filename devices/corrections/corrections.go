@@ -20,7 +20,7 @@ const (
 	Merge  Kind = "merge"  // Other is Device
 	Split  Kind = "split"  // from From on, Device is another device
 	Ignore Kind = "ignore" // Device is left out of what is shown
-	Note   Kind = "note"   // Text is remembered of Device
+	Note   Kind = "note"   // Text is remembered of Device, or of the household where there is none; From is when it was so
 	Is     Kind = "kind"   // Device is of the kind Is: a phone, for example
 	Undo   Kind = "undo"   // the correction Of does not hold
 	Forgot Kind = "forgot" // a correction of a device that was forgotten; nothing else is left of it
@@ -41,6 +41,15 @@ type Correction struct {
 	Text       string    `json:"text,omitempty"`
 	Of         uint64    `json:"of,omitempty"`
 	Is         string    `json:"is,omitempty"`
+}
+
+// When returns the time that a note is about, which is that at which it was made unless
+// it says another one.
+func (c *Correction) When() time.Time {
+	if c.Kind == Note && !c.From.IsZero() {
+		return c.From
+	}
+	return c.Time
 }
 
 // splitPrefix begins the identity of a device that a split made.

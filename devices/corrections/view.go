@@ -137,7 +137,7 @@ func (v *View) Ignored(device string) bool { return v.ignored[device] }
 // AnyIgnored reports whether there is one.
 func (v *View) AnyIgnored() bool { return len(v.ignored) > 0 }
 
-// Notes returns what a person noted of a device.
+// Notes returns what a person noted of a device, or of the household for "".
 func (v *View) Notes(device string) []Correction { return v.notes[device] }
 
 // About reports whether a correction is of a device, as it is today.

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/devices"
+	"telltale/devices/corrections"
+	"telltale/evidence/render"
+	"telltale/querylog"
+)
+
+// An export is what is copied of a device, and where to.
+type export struct {
+	period
+	device, out       string
+	force, pseudonyms bool
+}
+
+func (cl *cli) newExport() *cobra.Command {
+	var e export
+	c := &cobra.Command{
+		Use:   "export --device DEVICE",
+		Short: "Copy all that was recorded of one device into a file, for whose it is",
+		Long: `Copy all that was recorded of one device into one file (.zip): each row of the log,
+hourly totals of what is older, which addresses it had, what people said of it, and
+a report to read. It is for the person whose device it is, and has nothing of other
+devices. README.txt in it says what each file is.
+
+--pseudonyms puts other words for the device, addresses and names of the home, the
+same ones in all files, so that the copy can be handed on.`,
+		Example: "  telltale export --device \"Anna's phone\"\n  telltale export --device tv --last 30d --pseudonyms -o tv.zip",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if e.device == "" {
+				return usage("--device says whose data is copied")
+			}
+			return cl.export(c.Context(), &e)
+		},
+	}
+	e.period.add(c, "")
+	f := c.Flags()
+	f.StringVar(&e.device, "device", "", "the device: its name, identity, MAC or address")
+	f.StringVarP(&e.out, "output", "o", "", "the file, which must not exist (default: telltale-copy-DATE.zip)")
+	f.BoolVar(&e.force, "force", false, "replace the file if it exists")
+	f.BoolVar(&e.pseudonyms, "pseudonyms", false, "with other words for the device, addresses and names of the home")
+	completeBy(c, "device", cl.deviceWords)
+	return c
+}
+
+func (cl *cli) export(ctx context.Context, e *export) error {
+	now := time.Now()
+	since, until, err := e.read(now)
+	if err != nil {
+		return err
+	}
+	if until.IsZero() || until.After(now) {
+		until = now
+	}
+	if e.out == "" {
+		e.out = "telltale-copy-" + now.Format(time.DateOnly) + ".zip"
+	}
+	if err := checkNew(e.out, e.force); err != nil {
+		return err
+	}
+	l, err := cl.openLog(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	d := &deviceCopy{ctx: ctx, cl: cl, l: l, since: since, until: until, zone: e.zone, device: e.device, whose: querylog.Filter{Device: e.device}}
+	if err := l.choose(&d.whose, true); err != nil {
+		return err
+	}
+	if e.pseudonyms {
+		d.hide = newPseudonyms(l)
+	}
+	if err := writeNew(e.out, e.force, d.write); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cl.err, "%s is written: %s. It says who asked for what; keep it private.\n", printable(e.out), number(uint64(d.rows), "row"))
+	return err
+}
+
+// A deviceCopy is the copy of what was recorded of a device, in the making.
+type deviceCopy struct {
+	ctx          context.Context
+	cl           *cli
+	l            *openedLog
+	since, until time.Time // since may be zero
+	zone         *time.Location
+	device       string // as a person named it
+	whose        querylog.Filter
+	hide         *pseudonyms
+	zip          *zip.Writer
+	rows         int
+}
+
+// write writes the copy.
+func (d *deviceCopy) write(w io.Writer) error {
+	d.zip = zip.NewWriter(w)
+	for _, file := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{"README.txt", d.readme}, {"report.html", d.report}, {"log.csv", d.log}, {"totals.csv", d.totals}, {"addresses.csv", d.addresses}, {"corrections.csv", d.corrections},
+	} {
+		entry, err := d.zip.CreateHeader(&zip.FileHeader{Name: file.name, Method: zip.Deflate, Modified: d.until})
+		if err == nil {
+			err = file.write(entry)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", file.name, err)
+		}
+	}
+	return d.zip.Close()
+}
+
+const copyReadme = `What this Telltale server recorded of one device, %s.
+
+report.html      a summary, to read in a browser
+log.csv          each row of the query log: the lookups of one name that were
+                 decided and answered alike within some seconds. The columns are
+                 explained in docs/querylog.md
+totals.csv       how many lookups there were in each hour, by vendor, product,
+                 purpose, tier and what was decided. Totals are kept longer than
+                 rows and have no names. They count the rows, too
+addresses.csv    which addresses the device had when, and what that rests on
+corrections.csv  what people said of the device: names, notes, which devices are one
+
+Rows of names that no list has are deleted after a day unless the settings say
+otherwise. What is deleted is not here. A row says that the device asked for a
+name, and not that it connected, nor what it would have sent.
+`
+
+func (d *deviceCopy) readme(w io.Writer) error {
+	period := "up to " + whenIn(d.until, d.zone)
+	if !d.since.IsZero() {
+		period = "from " + whenIn(d.since, d.zone) + " " + period
+	}
+	_, err := fmt.Fprintf(w, copyReadme, period+" ("+zoneName(d.zone, d.until)+")")
+	return err
+}
+
+func (d *deviceCopy) report(w io.Writer) error {
+	since := d.since
+	if since.IsZero() {
+		c, err := d.l.Coverage(d.ctx, d.since, d.until)
+		if err != nil {
+			return err
+		}
+		if since = c.Begin.Time; since.IsZero() || !c.Totals.IsZero() && c.Totals.Before(since) {
+			since = c.Totals.Time
+		}
+	}
+	if !since.Before(d.until) || since.IsZero() { // the log has nothing
+		since = d.until.Add(-time.Hour)
+	}
+	made, err := d.l.makeReport(d.ctx, &reportOf{since: since, until: d.until, zone: d.zone, device: d.device, ignored: true, hide: d.hide})
+	if err != nil {
+		return err
+	}
+	return render.HTML(w, made)
+}
+
+func (d *deviceCopy) log(w io.Writer) (err error) {
+	f := d.whose
+	f.Since, f.Until = d.since, d.until
+	d.rows, _, err = d.cl.copyRows(d.ctx, d.l, f, w, display{as: "csv", zone: d.zone, hide: d.hide})
+	return err
+}
+
+// lines writes lines of CSV, the names of their columns first.
+func (d *deviceCopy) lines(w io.Writer, heads []string, each func(put func(...string) error) error) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(heads); err != nil {
+		return err
+	}
+	err := each(func(line ...string) error {
+		for i := range line {
+			line[i] = render.CSVField(line[i])
+		}
+		return out.Write(line)
+	})
+	if err != nil {
+		return err
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func (d *deviceCopy) totals(w io.Writer) error {
+	heads := []string{"hour", "device", "vendor", "product", "purpose", "tier", "verdict", "lookups", "attempts", "names", "first", "last"}
+	return d.lines(w, heads, func(put func(...string) error) error {
+		f := querylog.TotalsFilter{Since: d.since, Until: d.until}
+		for _, s := range d.whose.Devices {
+			f.Devices = append(f.Devices, s.Device)
+		}
+		if len(f.Devices) == 0 {
+			return nil // totals have no addresses
+		}
+		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+		for t, err := range d.l.Totals(d.ctx, f) {
+			if err != nil {
+				return err
+			}
+			if !querylog.AnyHas(d.whose.Devices, t.Device, t.First.Time) {
+				continue
+			}
+			device := t.Device
+			if d.hide != nil {
+				device = d.hide.device(device, t.First.Time)
+			}
+			if err := put(t.Hour.String(), device, t.Vendor, t.Product, t.Purpose, t.Tier, t.Verdict, n(t.Lookups), n(t.Attempts), n(t.Names), t.First.String(), t.Last.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// has reports whether a binding is of the device, at any time of it.
+func (d *deviceCopy) has(b *devices.Binding) bool {
+	return slices.ContainsFunc(d.whose.Devices, func(s querylog.DeviceSpan) bool {
+		return s.Device == b.Device && (s.Until.IsZero() || b.From.Before(s.Until)) && (s.From.IsZero() || b.Until.IsZero() || b.Until.After(s.From))
+	}) || d.whose.Device != "" && b.Addr.String() == d.whose.Device
+}
+
+func (d *deviceCopy) addresses(w io.Writer) error {
+	return d.lines(w, []string{"from", "until", "device", "name", "covers", "mac", "rests_on", "confidence"}, func(put func(...string) error) error {
+		bindings, err := d.l.Bindings(d.ctx)
+		if err != nil {
+			return err
+		}
+		for i := range bindings {
+			b := &bindings[i]
+			if !d.has(b) {
+				continue
+			}
+			until, device, name, covers, mac := "", b.Device, b.Name, b.Covers(), b.MAC
+			if !b.Until.IsZero() {
+				until = querylog.Time{Time: b.Until}.String()
+			}
+			if d.hide != nil {
+				device, covers, mac = d.hide.device(b.Device, b.From), d.hide.covers(covers), d.hide.of("mac", mac)
+				name = device
+			}
+			if err := put(querylog.Time{Time: b.From}.String(), until, device, name, covers, mac, b.Source.String(), b.Confidence.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (d *deviceCopy) corrections(w io.Writer) error {
+	return d.lines(w, []string{"time", "kind", "device", "name", "other", "from", "text"}, func(put func(...string) error) error {
+		all, err := corrections.Read(correctionsPath(d.l.cfg))
+		if err != nil {
+			return err
+		}
+		today, ok := d.l.ids.device(d.device)
+		if !ok || d.hide != nil { // people write names in them
+			return nil
+		}
+		in := corrections.InForce(all)
+		for i := range in {
+			c := &in[i]
+			if !d.l.ids.view.About(c, today) && corrections.SplitDevice(c.ID) != today {
+				continue
+			}
+			from := ""
+			if !c.From.IsZero() {
+				from = querylog.Time{Time: c.From}.String()
+			}
+			if err := put(querylog.Time{Time: c.Time}.String(), string(c.Kind), c.Device, c.Name, c.Other, from, c.Text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
