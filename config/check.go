@@ -18,6 +18,11 @@ func (c *Config) derive() {
 	if c.Control.Socket == "" {
 		c.Control.Socket = filepath.Join(c.Data.Dir, "telltale.sock")
 	}
+	for i := range c.Reports {
+		if r := &c.Reports[i]; r.Dir == "" {
+			r.Dir = filepath.Join(c.Data.Dir, "reports")
+		}
+	}
 }
 
 // check finds what is wrong with values that are each valid alone.
@@ -28,6 +33,25 @@ func (c *Config) check(d *decoding) {
 	c.checkCatalog(d)
 	c.checkDevices(d)
 	c.checkIdentity(d)
+	c.checkReports(d)
+}
+
+func (c *Config) checkReports(d *decoding) {
+	first := make(map[string]string)
+	for i := range c.Reports {
+		r, key := &c.Reports[i], fmt.Sprintf("reports[%d]", i)
+		if r.Name == "" {
+			d.missing(key, "name")
+		} else {
+			unique(d, first, strings.ToLower(r.Name), key+".name", "name")
+		}
+		if r.When.Every == "" {
+			d.missing(key, "when")
+		}
+		if r.Keep < 1 && !d.wrong(key+".keep") {
+			d.mistake(key+".keep", fmt.Sprintf("found %d", r.Keep), "at least 1")
+		}
+	}
 }
 
 func (c *Config) checkIdentity(d *decoding) {

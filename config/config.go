@@ -45,6 +45,7 @@ type Config struct {
 	DNS64     DNS64            `key:"dns64"`
 	Limits    Limits           `key:"limits"`
 	Log       Log              `key:"log"`
+	Reports   []Report         `key:"reports,live"`
 	Messages  Messages         `key:"messages"`
 	Identity  Identity         `key:"identity"`
 	Devices   []Device         `key:"devices,live"`
@@ -248,6 +249,19 @@ type Log struct {
 	Size     Bytes         `key:"size"`        // of the store on disk; the oldest unlisted rows go first
 }
 
+// A Report is one that the server makes by itself, of the day, the week or the month
+// before.
+type Report struct {
+	Name       string     `key:"name,name"`
+	When       Recurrence `key:"when"`
+	Device     string     `key:"device"` // of one device, by any word for it; "": of all
+	Vendor     string     `key:"vendor"` // of one vendor; "": of all
+	Format     string     `key:"format" words:"html text json csv md"`
+	Pseudonyms bool       `key:"pseudonyms"`
+	Dir        string     `key:"dir,path"` // unless set, "reports" in Data.Dir
+	Keep       int        `key:"keep"`     // how many files; older ones are removed
+}
+
 // Messages is what Telltale says about itself, on standard error.
 type Messages struct {
 	Level  string `key:"level,live,flag" words:"debug info warn error"`
@@ -333,3 +347,4 @@ func (c *Config) Given(key string) bool {
 func (l *List) defaults()         { l.Enabled = true }
 func (s *Subscription) defaults() { s.Enabled, s.Refresh = true, 24*time.Hour }
 func (d *Device) defaults()       { d.Log = true }
+func (r *Report) defaults()       { r.Format, r.Keep = "html", 12 }

@@ -168,6 +168,9 @@ func TestMistakes(t *testing.T) {
 		{"a number without unit", "blocking: {ttl: 10}", `1: blocking.ttl: found "10"; expected a duration such as 10s, 24h or 365d`},
 		{"a duration below nothing", "log: {listed: -1h}", `1: log.listed: found "-1h"; expected a duration such as 10s, 24h or 365d`},
 		{"a duration beyond all", "log: {listed: 200000d}", `1: log.listed: found "200000d"; expected a duration such as 10s, 24h or 365d`},
+		{"a report at no time", "reports: [{name: week}]", "1: reports[0]: no when; expected one in every entry"},
+		{"a report at a time that is none", "reports: [{name: week, when: weekly}]", "1: reports[0].when: found \"weekly\"; expected daily 06:00, a day of the week such as mon 06:00, or monthly 06:00"},
+		{"no report kept", "reports: [{name: week, when: mon 06:00, keep: 0}]", "1: reports[0].keep: found 0; expected at least 1"},
 		{"an attempt without end", "log: {attempt_gap: 2h}", "1: log.attempt_gap: found 2h0m0s; expected 1s to 1h"},
 		{"a part of a second", "blocking: {ttl: 1500ms}", "1: blocking.ttl: found 1.5s; expected whole seconds, at most 24h"},
 		{"a size in another unit", "cache: {size: 5 apples}", `1: cache.size: found "5 apples"; expected a size such as 64MB or 1GiB`},
@@ -227,7 +230,7 @@ func TestMistakes(t *testing.T) {
 		{"a second document", "blocking: {}\n---\nblocking: {}", "2: a second document after ---; expected one document"},
 		{"what is not YAML", "blocking: {\n", "1: not YAML: did not find expected node content"},
 		{"a tab", "blocking:\n\tttl: 5s", "2: not YAML: found character that cannot start any token: indent with spaces, not tabs, and put quotes around what begins with @, ` or %"},
-		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, dns64, limits, log, messages, identity, devices, groups, control or node"},
+		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, dns64, limits, log, reports, messages, identity, devices, groups, control or node"},
 		{"all of them at once", "a: 1\nblocking: {ttl: x}\nlog: {size: 1}", "1: a: there is no such setting\n2: blocking.ttl: found \"x\"; expected a duration such as 10s, 24h or 365d\n3: log.size: found 1; expected at least 1MB"},
 	} {
 		_, err := load(t, f.text)

@@ -248,6 +248,9 @@ func parse(text string, s *setting, v reflect.Value) (ok bool, expected, near st
 	case *Schedule:
 		*p, expected = parseSchedule(text)
 		return expected == "", expected, ""
+	case *Recurrence:
+		*p, expected = parseRecurrence(text)
+		return expected == "", expected, ""
 	case *netip.AddrPort:
 		port := s.port()
 		*p, ok = parseAddrPort(text, port)

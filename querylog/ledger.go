@@ -35,6 +35,7 @@ var Kinds = []string{
 	"address-contested", "mac-shared", "bindings-evicted", "bindings-limited", "neighbours-unavailable", "neighbours-lost", "neighbours-back",
 	"lease-file", "lease-disagrees", "name-claimed",
 	"finding", "finding-over",
+	"report-failed",
 }
 
 const kindListRecovered = "list-recovered"

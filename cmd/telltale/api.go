@@ -53,7 +53,7 @@ func (a *app) status() web.Status {
 	st.Announcements = web.Announcements(a.ledger.Load().AnnouncementStatus())
 	makers := a.makers.Status()
 	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
-	st.Unwatched = a.unwatched()
+	st.Unwatched, st.Reports = a.unwatched(), a.reportStatus()
 	if until, ok := a.lists.Paused(); ok {
 		until = until.UTC()
 		st.Paused = &until

@@ -60,6 +60,8 @@ type app struct {
 	renamed     chan struct{} // of one: they may be others now
 	routerMoved chan struct{} // of one: the default gateway may be another now
 
+	reports reportFiles // of the settings
+
 	settingsWatch failure // of watching the settings file
 
 	subscriptions *subscribe.Subscriber

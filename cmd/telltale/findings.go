@@ -72,6 +72,7 @@ func (d *doctor) judge(f *facts) {
 		d.unwatched(f.status)
 		d.leases(f.status)
 		d.announcements(&f.status.Announcements)
+		d.reports(f.status)
 		d.makers(&f.status.Makers)
 	}
 	if _, err := ownSignatures(f.cfg); err != nil {

@@ -106,6 +106,9 @@ var provoked = []struct {
 	{"reach-failed", func(f *facts) { f.reached[0].err = errors.New("nobody answers") }, "192.168.1.2:53: nobody answers", "firewall"},
 	{"announcements-unheard", func(f *facts) { f.status.Announcements = web.Announcements{On: true, Problem: "no such device"} }, "no such device", "identity.announcements"},
 	{"announcements-flooded", func(f *facts) { f.status.Announcements = web.Announcements{On: true, Limited: 900, Beyond: 100} }, "1000 packets", "floods"},
+	{"reports-failed", func(f *facts) {
+		f.status.Reports = []web.Report{{Name: "week", Problem: "no space left on device"}}
+	}, "no space left on device", "settings"},
 	{"leases-unread", func(f *facts) { f.status.Leases = []web.LeaseFile{{Path: "/x", Problem: "permission denied"}} }, "permission denied", "docs/devices.md"},
 	{"makers-unread", func(f *facts) { f.status.Makers.Problem = "/x: no such file" }, "/x: no such file", "identity.makers"},
 	{"settings-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesSettings, Why: "no room"}} }, "no room", "room for watches"},

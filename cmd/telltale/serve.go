@@ -126,6 +126,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })
 	tasks.Go(func() { a.findingsHourly(ctx) })
+	tasks.Go(func() { a.makeReports(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}
