@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// A progress shows a person how far something is that takes a while. A nil one shows
+// A progressBar shows a person how far something is that takes a while. A nil one shows
 // nothing.
-type progress struct {
+type progressBar struct {
 	out  io.Writer
 	what string
 	last time.Time // when it was shown last, or begun
 	wide int       // of what is shown
 }
 
-// newProgress begins a progress where a person sees it.
-func (cl *cli) newProgress(what string) *progress {
+// newProgress begins one where a person sees it.
+func (cl *cli) newProgress(what string) *progressBar {
 	if !isTerminal(cl.err) {
 		return nil
 	}
-	return &progress{out: cl.err, what: what, last: time.Now()}
+	return &progressBar{out: cl.err, what: what, last: time.Now()}
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 )
 
 // show shows how much is done, 0 to 1, and more of it in words.
-func (p *progress) show(done float64, detail string) {
+func (p *progressBar) show(done float64, detail string) {
 	if p == nil || time.Since(p.last) < progressEvery {
 		return
 	}
@@ -46,7 +46,7 @@ func (p *progress) show(done float64, detail string) {
 }
 
 // end takes away what is shown.
-func (p *progress) end() {
+func (p *progressBar) end() {
 	if p != nil && p.wide > 0 {
 		fmt.Fprintf(p.out, "\r%s\r", strings.Repeat(" ", p.wide))
 		p.wide = 0

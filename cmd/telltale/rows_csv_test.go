@@ -71,10 +71,10 @@ func TestRowsAsCSVAreText(t *testing.T) {
 	}
 }
 
-// A progress shows how far it is, at most five times a second, and takes itself away.
+// A progressBar shows how far it is, at most five times a second, and takes itself away.
 func TestProgress(t *testing.T) {
 	var b bytes.Buffer
-	p := &progress{out: &b, what: "Writing", last: time.Now().Add(time.Hour)}
+	p := &progressBar{out: &b, what: "Writing", last: time.Now().Add(time.Hour)}
 	p.show(0.25, "soon")
 	if p.end(); b.Len() > 0 {
 		t.Errorf("shown at once: %q", b.String())
@@ -93,8 +93,8 @@ func TestProgress(t *testing.T) {
 	if p.end(); strings.TrimSpace(b.String()) != "" || !strings.HasSuffix(b.String(), "\r") {
 		t.Errorf("left at the end: %q", b.String())
 	}
-	(*progress)(nil).show(1, "")
-	(*progress)(nil).end()
+	(*progressBar)(nil).show(1, "")
+	(*progressBar)(nil).end()
 	if p := (&cli{err: io.Discard}).newProgress("x"); p != nil {
 		t.Error("shown where nobody sees it")
 	}
