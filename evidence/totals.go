@@ -224,7 +224,14 @@ func (r *reading) addTotal(t *querylog.Total) {
 // in the order of hours.
 func (r *reading) isRecorded(hour time.Time) bool {
 	if !r.recorded.hour.Equal(hour) {
-		r.recorded.hour, r.recorded.is = hour, r.coverage.RecordedIn(hour, hour.Add(time.Hour)) > 0
+		from, to := hour, hour.Add(time.Hour)
+		if from.Before(r.since) {
+			from = r.since
+		}
+		if to.After(r.until) {
+			to = r.until
+		}
+		r.recorded.hour, r.recorded.is = hour, r.coverage.RecordedIn(from, to) > 0
 	}
 	return r.recorded.is
 }

@@ -64,6 +64,7 @@ var rowColumns = []rowColumn{
 	{"open", func(r *shownRow) string { return strconv.FormatBool(r.Open) }},
 	{"store", func(r *shownRow) string { return r.Store }},
 	{"id", func(r *shownRow) string { return strconv.FormatInt(r.ID, 10) }},
+	{"imported", func(r *shownRow) string { return r.Imported }},
 }
 
 func number32(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
