@@ -130,9 +130,21 @@ type importRun struct {
 func (l *Log) importing(ctx context.Context, do func(*storer) error) error {
 	l.importTurn.Lock()
 	defer l.importTurn.Unlock()
-	if err := l.endWindow(ctx); err != nil { // a store that has no window yet has no place for others
-		return err
+	err := l.runImport(ctx, do)
+	if errors.Is(err, errNoWindow) {
+		if err := l.endWindow(ctx); err != nil {
+			return err
+		}
+		err = l.runImport(ctx, do)
 	}
+	return err
+}
+
+// errNoWindow means that a store has no window yet: there is no number that no window to
+// come will have.
+var errNoWindow = errors.New("the log has no window yet: try again in a minute")
+
+func (l *Log) runImport(ctx context.Context, do func(*storer) error) error {
 	r := &importRun{do: do, done: make(chan error, 1)}
 	l.storer.importing.Store(r)
 	defer l.storer.importing.CompareAndSwap(r, nil)
@@ -178,7 +190,7 @@ func (s *storer) importBatch(b *ImportBatch) (got Imported, err error) {
 		return got, errors.New("the store of version 1 is being copied: try again when 'telltale status' does not speak of it any more")
 	}
 	if s.store.position == 0 {
-		return got, errors.New("the log has no window yet: try again in a minute")
+		return got, errNoWindow
 	}
 	counter := s.importCounter
 	if counter == nil || counter.source != b.Source.Key || counter.position != b.From {
@@ -235,7 +247,13 @@ type importing struct {
 	minutes  map[int64][]int // the entries that begin in each
 	byKey    map[importKey]int
 	bindings map[string]*devices.Binding
+	hours    map[deviceHour]uint64 // what remains of unlisted rows
 	span     wallSpan
+}
+
+type deviceHour struct {
+	hour   int64
+	device string
 }
 
 // An importKey is what lookups of one row have in common.
@@ -313,7 +331,7 @@ const metaRecordedFrom = "recorded_from"
 
 // fold makes entries of the lookups.
 func (i *importing) fold() error {
-	i.minutes, i.byKey, i.bindings = map[int64][]int{}, map[importKey]int{}, map[string]*devices.Binding{}
+	i.minutes, i.byKey, i.bindings, i.hours = map[int64][]int{}, map[importKey]int{}, map[string]*devices.Binding{}, map[deviceHour]uint64{}
 	if err := i.restoreAttempts(); err != nil {
 		return err
 	}
@@ -499,7 +517,7 @@ func (i *importing) storeEntries() error {
 			return err
 		}
 	}
-	return i.s.totals.flush()
+	return errors.Join(i.storeHours(), i.s.totals.flush())
 }
 
 // storeMinute stores the entries of a minute as the rows of a window. Those that are too
@@ -558,8 +576,19 @@ func (i *importing) count(e *entry) error {
 	if e.listed() || i.keep.Listed >= 0 && e.First < i.now.Add(-i.keep.Listed).UnixMilli() {
 		return nil
 	}
-	return i.s.texts(`INSERT INTO hour VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, nil,
-		hourOf(e.First), i.node, deviceOf(e.Addr, e.Binding), int64(e.Count))
+	i.hours[deviceHour{hourOf(e.First), deviceOf(e.Addr, e.Binding)}] += e.Count
+	return nil
+}
+
+// storeHours stores what remains of unlisted rows that were not kept.
+func (i *importing) storeHours() error {
+	for h, lookups := range i.hours {
+		err := i.s.texts(`INSERT INTO hour VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, nil, h.hour, i.node, h.device, int64(lookups))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // windowsSearched is how many numbers of windows are tried on each side of a time.
