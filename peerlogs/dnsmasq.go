@@ -2,6 +2,7 @@ package peerlogs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,7 @@ type dnsmasqLog struct {
 	o     Options
 	dates dates
 	ended bool
+	err   error // of reading, told when all before it is
 
 	waiting  []*dnsmasqQuery            // in the order in which they came
 	bySerial map[string]*dnsmasqQuery   // of those that wait, by number
@@ -84,15 +86,18 @@ func (d *dnsmasqLog) Next() (*Lookup, error) {
 			return &q.Lookup, nil
 		}
 		if d.ended {
-			return nil, io.EOF
+			return nil, cmp.Or(d.err, io.EOF)
 		}
 		line, err := d.next()
-		if err == io.EOF {
-			d.ended = true
-			continue
-		}
-		if err != nil {
+		var bad *BadRecord
+		switch {
+		case errors.As(err, &bad):
 			return nil, err
+		case err != nil:
+			if d.ended = true; err != io.EOF {
+				d.err = err
+			}
+			continue
 		}
 		if err := d.line(line); err != nil {
 			return nil, d.bad(err)

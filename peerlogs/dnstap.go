@@ -2,6 +2,7 @@ package peerlogs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type dnstapLog struct {
 	others int64 // messages that are not of clients
 	cut    bool
 	ended  bool
+	err    error // of reading, told when all before it is
 
 	queries bool // a client's query was in it
 	waiting []*dnstapQuery
@@ -97,14 +99,14 @@ func (d *dnstapLog) Next() (*Lookup, error) {
 			return &q.Lookup, nil
 		}
 		if d.ended {
-			return nil, io.EOF
+			return nil, cmp.Or(d.err, io.EOF)
 		}
 		body, control, err := d.next()
 		switch {
 		case err == io.EOF:
 			d.ended = true
 		case err != nil:
-			return nil, err
+			d.ended, d.err = true, err
 		case control:
 			d.ended = len(body) >= 4 && binary.BigEndian.Uint32(body) == controlStop
 		default:
