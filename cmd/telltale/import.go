@@ -242,9 +242,7 @@ func (im *importer) open(ctx context.Context) (finish func() error, err error) {
 				return got, err
 			}
 		case errors.Is(err, errStopped):
-			if finish, err = im.openStopped(); err != nil {
-				return nil, err
-			}
+			finish = im.openStopped()
 		default:
 			return nil, err
 		}
@@ -258,8 +256,24 @@ func (im *importer) open(ctx context.Context) (finish func() error, err error) {
 	return finish, nil
 }
 
-// openStopped makes this process the one that stores, as no server runs.
-func (im *importer) openStopped() (finish func() error, err error) {
+// openStopped makes this process the one that stores, as no server runs: once there is
+// something to store.
+func (im *importer) openStopped() (finish func() error) {
+	end := func() error { return nil }
+	im.send = func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error) {
+		closeLog, err := im.openLog()
+		if err != nil {
+			return querylog.Imported{}, err
+		}
+		end = closeLog
+		return im.send(ctx, b)
+	}
+	return func() error { return end() }
+}
+
+// openLog opens the log as a server that keeps no lookups of its own does, and makes send
+// store in it.
+func (im *importer) openLog() (finish func() error, err error) {
 	data := im.cfg.Data.Dir
 	if os.Geteuid() != 0 {
 		if err := checkSameUser(data); err != nil {
@@ -447,8 +461,8 @@ func (r *reading) end(ctx context.Context, begun bool) error {
 		}
 		return nil
 	}
-	if len(r.batch.Lookups) == 0 && r.batch.To == 0 {
-		return nil
+	if len(r.batch.Lookups) == 0 && r.out.Lookups == 0 {
+		return nil // nothing is new
 	}
 	return r.flush(ctx, true)
 }
