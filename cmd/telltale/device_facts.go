@@ -23,6 +23,9 @@ import (
 // askedFor is how far back it counts which names a device asked.
 const askedFor = 7 * 24 * time.Hour
 
+// askedWait is how long the log is looked through for that. Then the kinds are guessed without.
+const askedWait = 10 * time.Second
+
 // deviceFacts are what is known of devices beside their bindings.
 type deviceFacts struct {
 	leases    map[netip.Addr]devices.LeaseOf
@@ -72,6 +75,8 @@ func (a *app) askedNames(ctx context.Context, patterns []string, ids *identities
 		return asked
 	}
 	defer r.Close()
+	ctx, cancel := context.WithTimeout(ctx, askedWait)
+	defer cancel()
 	rows, err := r.Asked(ctx, time.Now().Add(-askedFor), forms)
 	if err != nil {
 		a.logger.Warn("which names devices asked is not known, and their kinds are guessed without that", "error", err)
