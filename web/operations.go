@@ -54,6 +54,10 @@ func registerServer(api huma.API, o *Options) {
 		func(ctx context.Context, r *findingsRequest) (*of[[]Finding], error) {
 			return &of[[]Finding]{o.Findings(ctx, r.Probe)}, nil
 		})
+	huma.Register(api, operation(http.MethodPut, "/findings/network", "mark-network", "Tell which DNS servers the network hands out beside this one, for the ledger", http.StatusNoContent),
+		func(_ context.Context, r *with[NetworkFindings]) (*nothing, error) {
+			return nil, problem(o.MarkNetwork(r.Body))
+		})
 	huma.Register(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
 		func(context.Context, *nothing) (*of[[]Upstream], error) { return &of[[]Upstream]{o.Upstreams()}, nil })
 	huma.Register(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),

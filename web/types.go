@@ -186,6 +186,11 @@ type Finding struct {
 	Cure    string `json:"cure,omitempty" doc:"What to do."`
 }
 
+// NetworkFindings are what somebody who may open raw sockets found of the network.
+type NetworkFindings struct {
+	Findings []Finding `json:"findings" maxItems:"100" doc:"All there are now; those of before are over."`
+}
+
 // A List is how one list stands.
 type List struct {
 	Name     string         `json:"name"`

@@ -25,6 +25,8 @@ type Options struct {
 	Health   func(context.Context) (Health, error)
 	Findings func(ctx context.Context, probe bool) []Finding
 
+	MarkNetwork func(NetworkFindings) error
+
 	Lists       func() []List
 	ListDiff    func(name string, held bool) (Diff, error)
 	AcceptList  func(name string) error

@@ -24,7 +24,7 @@ import (
 
 func (a *app) apiOptions() web.Options {
 	return web.Options{
-		Status: a.status, Health: a.health, Findings: a.findings,
+		Status: a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,

@@ -73,6 +73,8 @@ type app struct {
 	marking sync.Mutex
 	marked  map[string]string // findings that the ledger has as begun, and what they said
 
+	markedNetwork map[string]string // those of doctor --network
+
 	background     context.Context // ends when the server is to stop
 	stopBackground context.CancelFunc
 }

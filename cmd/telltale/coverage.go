@@ -76,6 +76,7 @@ This is not the coverage of a report, which says for how long lookups were recor
 			return err
 		},
 	})
+	c.ValidArgsFunction = completion(cl.deviceWords)
 	c.Flags().StringVar(&rules, "rules", "", "print rules for this firewall: "+strings.Join(firewallNames, ", "))
 	c.Flags().StringSliceVar(&servers, "server", nil, "the addresses that may ask outside, instead of this machine's")
 	complete(c, "rules", firewallNames...)

@@ -54,9 +54,9 @@ ledger what begins and what ends. Exit status 1 if something is wrong, with
 				return usage("--fail-on is %q: it must be wrong or warning", failOn)
 			}
 			d := &doctor{}
-			d.examine(c.Context(), cl, true)
+			cfg := d.examine(c.Context(), cl, true)
 			if network {
-				d.network(c.Context())
+				d.network(c.Context(), cfg)
 			}
 			if err := cl.printFindings(d.findings); err != nil {
 				return err
@@ -124,13 +124,13 @@ func (d *doctor) finds(state, code, subject, says, cure string) {
 
 // examine looks at what can be seen from here, and has the running server say what it
 // finds. Where there is none it looks itself. probe is whether upstreams are asked for
-// names that are not there.
-func (d *doctor) examine(ctx context.Context, a *cli, probe bool) {
+// names that are not there. It returns the settings of a server that runs; nil where none does.
+func (d *doctor) examine(ctx context.Context, a *cli, probe bool) *config.Config {
 	cfg, err := a.loadStrictly()
 	if err != nil {
 		d.finds(stateWrong, "settings-invalid", "", err.Error(), "correct that: 'telltale validate' checks it again")
 		if cfg, err = a.loadLastGood(); err != nil {
-			return
+			return nil
 		}
 	} else {
 		d.says("settings", "%s", fileOrDefaults(cfg))
@@ -150,7 +150,9 @@ func (d *doctor) examine(ctx context.Context, a *cli, probe bool) {
 	default:
 		d.says("server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
 		d.running(ctx, cfg, &st, probe)
+		return cfg
 	}
+	return nil
 }
 
 // running asks the server what it finds.
@@ -318,11 +320,40 @@ func (f *facts) unanswered() map[string]bool {
 func (a *app) markFindings(all []web.Finding, unknown map[string]bool) {
 	a.marking.Lock()
 	defer a.marking.Unlock()
+	now := marksOf(all, func(f *web.Finding) bool {
+		return !slices.ContainsFunc(hasOwnKind, func(prefix string) bool { return strings.HasPrefix(f.Code, prefix) })
+	})
+	for key, says := range a.marked {
+		code, subject, _ := strings.Cut(key, " ")
+		if probed := code == "upstreams-lying" || code == "upstreams-telltale" || code == "upstreams-filtering"; probed && unknown[subject] && now[key] == "" {
+			now[key] = says
+		}
+	}
+	a.mark(a.marked, now)
+	a.marked = now
+}
+
+// markNetwork does so with what doctor --network found, which the server has no right to
+// look at.
+func (a *app) markNetwork(n web.NetworkFindings) error {
+	if i := slices.IndexFunc(n.Findings, func(f web.Finding) bool { return f.Code != foreignDNS }); i >= 0 {
+		return web.Invalid(fmt.Errorf("finding %d is %q: of the network there is %s", i+1, n.Findings[i].Code, foreignDNS))
+	}
+	a.marking.Lock()
+	defer a.marking.Unlock()
+	now := marksOf(n.Findings, func(*web.Finding) bool { return true })
+	a.mark(a.markedNetwork, now)
+	a.markedNetwork = now
+	return nil
+}
+
+// marksOf returns what the ledger is to have of the findings that are wanted: code and
+// subject, and what they say.
+func marksOf(all []web.Finding, wanted func(*web.Finding) bool) map[string]string {
 	now := map[string]string{}
 	for i := range all {
 		f := &all[i]
-		own := func(prefix string) bool { return strings.HasPrefix(f.Code, prefix) }
-		if f.State == stateOK || slices.ContainsFunc(hasOwnKind, own) {
+		if f.State == stateOK || !wanted(f) {
 			continue
 		}
 		key := f.Code
@@ -331,21 +362,21 @@ func (a *app) markFindings(all []web.Finding, unknown map[string]bool) {
 		}
 		now[key] = f.Says
 	}
+	return now
+}
+
+// mark writes what is new, and what is over.
+func (a *app) mark(before, now map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(now)) {
-		if _, ok := a.marked[key]; !ok {
+		if _, ok := before[key]; !ok {
 			a.log.Report("finding", key, now[key])
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(a.marked)) {
-		code, subject, _ := strings.Cut(key, " ")
-		if probed := code == "upstreams-lying" || code == "upstreams-telltale"; probed && unknown[subject] && now[key] == "" {
-			now[key] = a.marked[key]
-		}
+	for _, key := range slices.Sorted(maps.Keys(before)) {
 		if _, ok := now[key]; !ok {
 			a.log.Report("finding-over", key, "it is not so any more")
 		}
 	}
-	a.marked = now
 }
 
 // probe asks the upstreams and this server itself.
@@ -373,6 +404,7 @@ type upstreamProbe struct {
 	madeUp   string // a name that nobody has
 	answered bool
 	answer   []string // to that
+	filtered []string // the addresses of a listed name, where they lead nowhere
 	telltale bool     // it is one itself
 }
 
@@ -406,6 +438,7 @@ func (a *app) probeUpstreams(ctx context.Context, all []web.Upstream) []upstream
 		u := all[slices.IndexFunc(all, func(u web.Upstream) bool { return u.ID == p.id })]
 		if addr, err := netip.ParseAddrPort(u.Addr); err == nil && u.Transport == upstream.UDP.String() {
 			start(func() { p.telltale = askHealth(ctx, addr) == nil })
+			start(func() { p.filtered = nowhere(askAddresses(ctx, addr, listedName)) })
 		}
 	}
 	for range tasks {

@@ -5,30 +5,37 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"telltale/announced"
+	"telltale/config"
+	"telltale/offered"
+	"telltale/web"
 )
 
 // networkWait is how long a network has to say what it hands out.
 const networkWait = 4 * time.Second
 
-// network asks the networks of this machine which DNS servers they hand out to devices.
-func (d *doctor) network(ctx context.Context) {
+// foreignDNS is the finding of a DNS server beside Telltale.
+const foreignDNS = "network-foreign-dns"
+
+// network asks the networks of this machine which DNS servers they hand out to devices. A
+// server that runs is told, for its ledger.
+func (d *doctor) network(ctx context.Context, running *config.Config) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		d.finds(stateWarning, "network-unasked", "", err.Error(), "run this as root, on the machine itself")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, networkWait)
+	asking, cancel := context.WithTimeout(ctx, networkWait)
 	defer cancel()
 	type result struct {
 		on    string
-		found []announced.Server
+		found []offered.Server
 		err   error
 	}
 	results := make(chan result)
@@ -39,14 +46,16 @@ func (d *doctor) network(ctx context.Context) {
 		}
 		asked++
 		go func() {
-			found, err := announced.Ask(ctx, i)
+			found, err := offered.Ask(asking, i)
 			results <- result{i.Name, found, err}
 		}()
 	}
-	var all []announced.Server
+	var all []offered.Server
 	var silent []string
+	unasked := false
 	for range asked {
 		r := <-results
+		unasked = unasked || r.err != nil
 		switch {
 		case errors.Is(r.err, os.ErrPermission):
 			d.finds(stateWarning, "network-unasked", r.on, fmt.Sprintf("%s could not be asked: it needs raw sockets", r.on), "run this as root: sudo telltale doctor --network")
@@ -61,28 +70,39 @@ func (d *doctor) network(ctx context.Context) {
 	if len(silent) > 0 {
 		d.says("network", "nobody hands out a DNS server on %s, as far as could be heard in %v", strings.Join(silent, ", "), networkWait)
 	}
-	d.announced(all, everyOwnAddress())
-}
-
-// announced says which of the DNS servers that are handed out are not this machine.
-func (d *doctor) announced(all []announced.Server, own []netip.Addr) {
-	slices.SortFunc(all, func(a, b announced.Server) int { return strings.Compare(announcedText(&a), announcedText(&b)) })
-	for i := range all {
-		s := &all[i]
-		if slices.Contains(own, s.Addr) {
-			d.says("network", "%s: that is this machine", announcedText(s))
-			continue
-		}
-		cure := "let it hand out this machine's address alone (docs/routers.md); a second server is no reserve, devices ask both"
-		if s.Way != announced.DHCP {
-			cure = "let it announce this machine's IPv6 address alone, or no DNS server for IPv6 (docs/routers.md)"
-		}
-		d.finds(stateWarning, "network-foreign-dns", s.Addr.String()+" by "+s.Way.String(), announcedText(s)+": devices that ask it are not blocked, and not in the log", cure)
+	d.offered(all, everyOwnAddress())
+	if running != nil && asked > 0 && !unasked {
+		d.tell(ctx, running)
 	}
 }
 
-// announcedText says who hands out which DNS server, how and where.
-func announcedText(s *announced.Server) string {
+// tell has the running server write into its ledger what was found of the network.
+func (d *doctor) tell(ctx context.Context, running *config.Config) {
+	told := web.NetworkFindings{Findings: slices.DeleteFunc(slices.Clone(d.findings), func(f web.Finding) bool { return f.Code != foreignDNS })}
+	if err := newClient(running).do(ctx, http.MethodPut, "/findings/network", told, nil); err != nil {
+		d.finds(stateWarning, "network-untold", "", fmt.Sprintf("the ledger does not have what was found of the network: %v", err), "run it again when the server answers")
+	}
+}
+
+// offered says which of the DNS servers that are handed out are not this machine.
+func (d *doctor) offered(all []offered.Server, own []netip.Addr) {
+	slices.SortFunc(all, func(a, b offered.Server) int { return strings.Compare(offeredText(&a), offeredText(&b)) })
+	for i := range all {
+		s := &all[i]
+		if slices.Contains(own, s.Addr) {
+			d.says("network", "%s: that is this machine", offeredText(s))
+			continue
+		}
+		cure := "let it hand out this machine's address alone (docs/routers.md); a second server is no reserve, devices ask both"
+		if s.Way != offered.DHCP {
+			cure = "let it announce this machine's IPv6 address alone, or no DNS server for IPv6 (docs/routers.md)"
+		}
+		d.finds(stateWarning, "network-foreign-dns", s.Addr.String()+" by "+s.Way.String(), offeredText(s)+": devices that ask it are not blocked, and not in the log", cure)
+	}
+}
+
+// offeredText says who hands out which DNS server, how and where.
+func offeredText(s *offered.Server) string {
 	return fmt.Sprintf("%s (%s) on %s hands out %s as DNS server, by %s", s.From, s.MAC, s.Interface, s.Addr, s.Way)
 }
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"telltale/announced"
+	"telltale/offered"
 	"telltale/web"
 )
 
@@ -119,11 +119,11 @@ func TestForeignServersAreFound(t *testing.T) {
 	own := []netip.Addr{netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr("fe80::2")}
 	from := netip.MustParseAddr("192.168.1.1")
 	d := &doctor{}
-	d.announced([]announced.Server{
+	d.offered([]offered.Server{
 		{Addr: own[0], From: from, MAC: "00:1a:11:00:00:01", Interface: "eth0"},
 		{Addr: netip.MustParseAddr("8.8.8.8"), From: from, MAC: "00:1a:11:00:00:01", Interface: "eth0"},
-		{Addr: own[1], Way: announced.RouterAdvertisement, From: netip.MustParseAddr("fe80::1"), Interface: "eth0"},
-		{Addr: netip.MustParseAddr("fe80::1"), Way: announced.RouterAdvertisement, From: netip.MustParseAddr("fe80::1"), Interface: "eth0"},
+		{Addr: own[1], Way: offered.RouterAdvertisement, From: netip.MustParseAddr("fe80::1"), Interface: "eth0"},
+		{Addr: netip.MustParseAddr("fe80::1"), Way: offered.RouterAdvertisement, From: netip.MustParseAddr("fe80::1"), Interface: "eth0"},
 	}, own)
 	var foreign []string
 	for _, f := range d.findings {

@@ -142,6 +142,10 @@ func (d *doctor) probed(p *upstreamProbe) {
 		d.finds(stateWarning, "upstreams-lying", p.id, fmt.Sprintf("%s gives addresses to names that nobody has: to %s (made up) it said %s", p.id, p.madeUp, strings.Join(p.answer, "; ")),
 			"switch that help off at its provider, or set another upstream")
 	}
+	if len(p.filtered) > 0 {
+		d.finds(stateWarning, "upstreams-filtering", p.id, fmt.Sprintf("%s blocks by itself: for %s it said %s. What it blocks looks in this log as if it had been answered", p.id, listedName, strings.Join(p.filtered, ", ")),
+			"switch its filter off, or set another upstream; then this log says what was blocked, and why")
+	}
 	if p.telltale {
 		d.finds(stateWarning, "upstreams-telltale", p.id, p.id+" is a Telltale itself: what it blocks looks here as if it had been answered, and its log has this machine for all devices",
 			"let devices ask one of the two alone, and give this one another upstream")

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -93,6 +95,7 @@ var provoked = []struct {
 	{"upstreams-strays", func(f *facts) { f.status.Upstreams[0].Strays = 9 }, "9 packets", "tls://"},
 	{"upstreams-slow", func(f *facts) { f.status.Upstreams[0].Latency.P50 = time.Second }, "more than 1s", "nearer"},
 	{"upstreams-lying", func(f *facts) { f.probes[0].answer = []string{"telltale-0.com. 60 IN A 203.0.113.9"} }, "203.0.113.9", "switch that help off"},
+	{"upstreams-filtering", func(f *facts) { f.probes[0].filtered = []string{"0.0.0.0"} }, "app-measurement.com it said 0.0.0.0", "switch its filter off"},
 	{"upstreams-telltale", func(f *facts) { f.probes[0].telltale = true }, "a Telltale itself", "one of the two"},
 	{"pause-on", func(f *facts) { f.status.Paused = &f.now }, "nothing is blocked", "resume"},
 	{"access-shared", func(f *facts) { f.status.Server.RefusedShared, f.status.Server.LastShared = 3, "100.101.1.2" }, "100.101.1.2", "access.allow"},
@@ -158,7 +161,7 @@ var provokedElsewhere = map[string]string{
 	"port-taken": "TestDoctorNamesWhoHasThePort", "port-silent": "TestDoctorOfAServerThatDoesNotAnswer",
 	"lists-missing": "TestDoctorOfFilesThatAreNotThere", "data-missing": "TestDoctorOfFilesThatAreNotThere",
 	"tls-unread": "TestDoctorOfFilesThatAreNotThere", "tls-none": "TestDoctorSaysHowCertificatesDo", "tls-not-renewed": "TestDoctorSaysHowCertificatesDo", "tls-refused": "TestDoctorSaysHowCertificatesDo", "tls-ends": "TestDoctorSaysHowCertificatesDo",
-	"network-unasked": "TestE2EForeignServersAreFound", "network-foreign-dns": "TestForeignServersAreFound",
+	"network-unasked": "TestE2EForeignServersAreFound", "network-foreign-dns": "TestForeignServersAreFound", "network-untold": "TestTheLedgerHasWhatTheNetworkHandsOut",
 	"kinds-invalid": "scenario devices-kinds",
 	"tls-invalid":   "TestDoctorSaysHowCertificatesDo",
 }
@@ -295,6 +298,38 @@ func TestFindingsMarkTheLedger(t *testing.T) {
 	out, _ := srv.run("ledger", "--kind", "finding,finding-over", "--json")
 	if got := strings.Count(out, `"finding"`); got != 2 || strings.Count(out, `"finding-over"`) != 1 || strings.Count(out, "upstreams-lying 192.0.2.53:53") != 3 || strings.Contains(out, "kind of its own") {
 		t.Errorf("got\n%s", out)
+	}
+}
+
+// What doctor --network found is told to the server, whose ledger has it.
+func TestTheLedgerHasWhatTheNetworkHandsOut(t *testing.T) {
+	srv := startTestServer(t, t.TempDir(), netip.AddrPort{}, "")
+	c := newClient(srv.app.cfg.Load())
+	tell := func(codes ...string) error {
+		n := web.NetworkFindings{Findings: []web.Finding{}}
+		for _, code := range codes {
+			n.Findings = append(n.Findings, web.Finding{Code: code, What: "network", State: stateWarning, Subject: "9.9.9.9 by DHCP", Says: "somebody hands out 9.9.9.9"})
+		}
+		return c.do(context.Background(), http.MethodPut, "/findings/network", n, nil)
+	}
+	for _, codes := range [][]string{{foreignDNS}, {foreignDNS}, nil} {
+		if err := tell(codes...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tell("clients-none"); err == nil || !strings.Contains(err.Error(), "of the network there is network-foreign-dns") {
+		t.Errorf("got %v", err)
+	}
+	srv.app.log.Flush()
+	out, _ := srv.run("ledger", "--kind", "finding,finding-over", "--json")
+	if strings.Count(out, `"finding"`) != 1 || strings.Count(out, `"finding-over"`) != 1 || strings.Count(out, "network-foreign-dns 9.9.9.9 by DHCP") != 2 {
+		t.Errorf("got\n%s", out)
+	}
+	srv.stop()
+	d := &doctor{}
+	d.tell(context.Background(), srv.app.cfg.Load())
+	if len(d.findings) != 1 || d.findings[0].Code != "network-untold" {
+		t.Errorf("without a server: got %v", d.findings)
 	}
 }
 

@@ -67,6 +67,44 @@ func routerKindAt(ctx context.Context, router netip.AddrPort) string {
 	return ""
 }
 
+// listedName is a name that shipped lists block, and so do others.
+const listedName = "app-measurement.com"
+
+// askAddresses asks a server for a name's IPv4 addresses; none where it does not say.
+func askAddresses(ctx context.Context, server netip.AddrPort, name string) []netip.Addr {
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", server.String())
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	query, number := addressQuery(name)
+	if _, err := conn.Write(query); err != nil {
+		return nil
+	}
+	for reply := make([]byte, 1500); ; {
+		n, err := conn.Read(reply)
+		if err != nil {
+			return nil
+		}
+		if n >= dnswire.HeaderLen && reply[2]&0x80 != 0 && binary.BigEndian.Uint16(reply) == number {
+			return answeredAddresses(reply[:n])
+		}
+	}
+}
+
+// nowhere returns those of addresses that lead nowhere, as blocked names have them.
+func nowhere(all []netip.Addr) (text []string) {
+	for _, a := range all {
+		if a.IsUnspecified() || a.IsLoopback() {
+			text = append(text, a.String())
+		}
+	}
+	return text
+}
+
 // addressQuery makes a question for a name's IPv4 addresses.
 func addressQuery(name string) (query []byte, number uint16) {
 	b := make([]byte, dnswire.HeaderLen, 64)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -42,6 +43,25 @@ func TestARoutersKindIsKnownByItsOwnName(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		if got := routerKindAt(ctx, at); got != c.want {
 			t.Errorf("%s at %s: got %q, want %q", c.name, c.addr, got, c.want)
+		}
+		cancel()
+		stop()
+	}
+}
+
+func TestAnUpstreamThatBlocksIsToldByAddressesThatLeadNowhere(t *testing.T) {
+	for addr, want := range map[string]string{"0.0.0.0": "[0.0.0.0]", "127.0.0.1": "[127.0.0.1]", "192.0.2.1": "[]"} {
+		at, stop, err := zone.Serve(netip.MustParseAddrPort("127.0.0.1:0"), dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.ParseIP(addr)}}
+			w.WriteMsg(m)
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if got := fmt.Sprint(nowhere(askAddresses(ctx, at, listedName))); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
 		cancel()
 		stop()

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package announced
+package offered
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package announced
+package offered
 
 import (
 	"encoding/binary"

@@ -1,9 +1,9 @@
-// Package announced asks a network which DNS servers it hands out to its devices: by DHCP
+// Package offered asks a network which DNS servers it hands out to its devices: by DHCP
 // (RFC 2131), DHCPv6 (RFC 8415) and router advertisements (RFC 8106). It asks as a device
 // that joins does, and takes nothing: no address is requested.
 //
 // It needs raw sockets, and so root. No part of the server uses it.
-package announced
+package offered
 
 import (
 	"bytes"
