@@ -99,21 +99,17 @@ func TestPacketsToTheGroupsAreHeardAndNothingElse(t *testing.T) {
 		t.Helper()
 		home.devices[0].do(t, func() error { return sendTo(to, announcementOf(t, name, at), hops) })
 	}
-	for _, c := range []struct{ to, from string }{{"224.0.0.251:5353", "192.168.77.11"}, {"[ff02::fb%eth0]:5353", ""}} {
+	for _, c := range []struct{ to, at string }{{"224.0.0.251:5353", "192.168.77.11"}, {"[ff02::fb%eth0]:5353", "fe80::ff:fe00:1"}} {
 		eventually(t, c.to+" is heard", func() bool {
-			send(c.to, "low", "192.168.77.11", 7)
+			send(c.to, "low", c.at, 7)
 			send("192.168.77.1:5353", "unicast", "192.168.77.11", 255)
 			send("[2001:db8:77::1]:5353", "unicast", "192.168.77.11", 255)
-			send(c.to, "set-1", "192.168.77.11", 255)
-			for a, n := range l.Announced() {
-				if len(n.Names) > 0 && a.Is4() == (c.from != "") {
-					if len(n.Names) != 1 || n.Names[0] != "set-1" {
-						t.Fatalf("%s said %+v", a, n)
-					}
-					return true
-				}
+			send(c.to, "set-1", c.at, 255)
+			n, ok := l.Announced()[addr(c.at)]
+			if ok && (len(n.Names) != 1 || n.Names[0] != "set-1") {
+				t.Fatalf("%s said %+v", c.at, n)
 			}
-			return false
+			return ok
 		})
 	}
 	packet := make([]byte, 1500)

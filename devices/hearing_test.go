@@ -14,8 +14,13 @@ import (
 func announcementOf(t testing.TB, name, at string) []byte {
 	t.Helper()
 	m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}}
-	rr := &dns.A{Hdr: dns.RR_Header{Name: name + ".local.", Rrtype: dns.TypeA, Class: 0x8001, Ttl: 120}, A: net.ParseIP(at).To4()}
-	m.Answer = append(m.Answer, rr)
+	header := dns.RR_Header{Name: name + ".local.", Rrtype: dns.TypeA, Class: 0x8001, Ttl: 120}
+	if ip := net.ParseIP(at); ip.To4() != nil {
+		m.Answer = append(m.Answer, &dns.A{Hdr: header, A: ip})
+	} else {
+		header.Rrtype = dns.TypeAAAA
+		m.Answer = append(m.Answer, &dns.AAAA{Hdr: header, AAAA: ip})
+	}
 	packet, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
