@@ -674,7 +674,7 @@ func (r *reading) addCaveats(out *Report) {
 		if !unlisted.IsZero() {
 			from = "kept since " + Short(unlisted, r.o.Zone)
 		}
-		add("rows of names that no list has are %s; of earlier ones only the number by hour and device is known", from)
+		add("rows of names that no list has are %s; of earlier ones only how many there were by hour, device and decision is known", from)
 	}
 	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
 		add("%d lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.imported[from], from)

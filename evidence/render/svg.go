@@ -286,12 +286,12 @@ const style = `
 @media (prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#ececec;--soft:#b4b4b4;--line:#7d8790;--full:#7fb5f0;--rest:#22344a;--hatch:#f0a36b;--link:#9cc7f7}}
 @page{size:A4;margin:16mm}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:62rem;background:var(--bg);color:var(--fg);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+body{margin:0 auto;padding:1rem;max-width:70rem;background:var(--bg);color:var(--fg);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 .defs{position:absolute}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0}
 h2{font-size:1.25rem;margin:2rem 0 .5rem;border-bottom:2px solid var(--line)}
 h3{font-size:1.05rem;margin:1rem 0 .25rem}
-p,ul,dl{margin:.5rem 0}
+p,ul,dl{margin:.5rem 0;max-width:62rem}
 dl{display:grid;grid-template-columns:minmax(7rem,11rem) 1fr;gap:.25rem 1rem}
 dt{font-weight:600}dd{margin:0}
 footer,caption,.small{color:var(--soft)}

@@ -283,11 +283,7 @@ func (t *textWriter) details() {
 		if len(v.Products) > 0 {
 			t.fact("  products", strings.Join(v.Products, ", "))
 		}
-		var purposes []string
-		for j := range v.Purposes {
-			purposes = append(purposes, purposeText(&v.Purposes[j])+" "+number(v.Purposes[j].In(r.Unit)))
-		}
-		t.fact("  said to be for", strings.Join(purposes, ", "))
+		t.fact("  said to be for", purposesText(r, v))
 		t.fact("  decided", decided(r, &v.Counts)+"; at night "+percent(v.Night))
 		if r.About.Device == "" {
 			t.fact("  asked by", strings.Join(v.Devices, ", "))

@@ -242,6 +242,15 @@ func saysWho(n *evidence.Name) string {
 	return text
 }
 
+// purposesText says what a vendor's names are said to be for, and how often.
+func purposesText(r *evidence.Report, v *evidence.Vendor) string {
+	parts := make([]string, len(v.Purposes))
+	for i := range v.Purposes {
+		parts[i] = purposeText(&v.Purposes[i]) + " " + number(v.Purposes[i].In(r.Unit))
+	}
+	return strings.Join(parts, ", ")
+}
+
 func purposeText(p *evidence.Purpose) string {
 	text := p.Purpose
 	if text == "" {
