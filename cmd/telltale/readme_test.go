@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"telltale/bench/zone"
+	"telltale/resolver/dnstest"
 )
 
 // pages are those whose console blocks are run.
@@ -47,8 +48,13 @@ func TestREADME(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			logged := false // a lookup is recorded behind its answer
 			for _, example := range examples {
 				line, want, _ := strings.Cut(example, "\n")
+				if !logged && strings.HasPrefix(line, "telltale ") {
+					logged = true
+					dnstest.WaitFor(t, func() bool { out, _ := srv.run("log", "--json"); return out != "" }, func() string { return "nothing is in the log" })
+				}
 				if got := runExample(t, srv, fields(line)); !like(got, want) {
 					t.Errorf("$ %s\n%s\n%s has\n%s", line, got, page, want)
 				}
