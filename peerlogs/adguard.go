@@ -60,7 +60,7 @@ type adguardEntry struct {
 // Its reasons, the numbers of filtering.Reason.
 const (
 	adguardAllowed  = 1
-	adguardError    = 2
+	adguardSearch   = 7 // answered with a search engine's address for safe searches
 	adguardRewrites = 9 // and all above: answered with what was configured
 )
 
@@ -130,6 +130,8 @@ func (g *adguardLog) read(line []byte) (err error) {
 func (g *adguardLog) decided(e *adguardEntry) {
 	r := &e.Result
 	switch {
+	case r.Reason == adguardSearch:
+		g.l.Verdict, g.l.Source = Answered, FromPolicy
 	case r.IsFiltered:
 		g.l.Verdict, g.l.Source = Blocked, FromPolicy
 	case r.Reason == adguardAllowed:
