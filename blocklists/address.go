@@ -77,11 +77,13 @@ func (p *Policy) matchInAnswer(id RuleID, rank uint16, g Group) (m match, x *for
 		return m, nil, false
 	}
 	m = match{id: id, rule: rule, list: uint16(at), rank: rank, flags: l.flags}
-	l.addDetail(&m, &d)
+	pg := p.group(g)
+	l.addDetail(&m, &d, pg)
 	if d.Action == format.Answer {
 		m.action = format.Block // there is no name here whose records it could be
 	}
-	if p.isOut(id, at, g) {
+	m.heed(pg.state(at))
+	if p.isCancelled(id) {
 		m.effect = silent
 	}
 	return m, x, true

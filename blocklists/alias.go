@@ -147,4 +147,6 @@ func (v Verdict) with(a Verdict) (Verdict, bool) {
 
 // isRule reports whether the rule itself only observes, so that it takes no part
 // where another one is enforced.
-func (o ObservedBy) isRule() bool { return o == ByListObserve || o == ByTier }
+func (o ObservedBy) isRule() bool {
+	return o == ByListObserve || o == ByTier || o == ByListPause || o == ByListWindow
+}

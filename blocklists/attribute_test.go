@@ -105,7 +105,7 @@ func TestEssentialNamesThatAreBlockedAreWarnedOf(t *testing.T) {
 }
 
 func TestEssentialNamesThatAreBlockedForSomeAreWarnedOf(t *testing.T) {
-	groups := []GroupSettings{{Name: "tv", ClientNames: []string{"tv"}}, {Name: "phone", Lists: []GroupList{{Name: "b", On: true}}}, {Name: "tablet"}}
+	groups := []GroupSettings{{Name: "tv", ClientNames: []string{"tv"}}, {Name: "phone", Lists: []GroupList{{Name: "b", Is: ListOnFor}}}, {Name: "tablet"}}
 	off := false
 	s := loaded(t, Options{
 		Dir: files(t, map[string]string{

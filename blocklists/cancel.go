@@ -47,7 +47,7 @@ func (p *Policy) cancelRule(by int, d rules.Detail) {
 }
 
 func (p *Policy) mayCancel(by, at int) bool {
-	return by == at || p.lists[by].kind == OwnList && !p.lists[by].observe
+	return by == at || p.lists[by].kind == OwnList && p.lists[by].exceptionEffect() == enforced
 }
 
 // rulesAt returns the rules that have the very name of a record, or, for

@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,6 +90,14 @@ type limit struct {
 	unwanted []netip.Prefix // never for these
 }
 
+// Clients returns the names by which $client of rules means devices, in order.
+func (p *Policy) Clients() []string {
+	if p == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(p.clients))
+}
+
 // A reach is whether a rule holds for devices with some settings.
 type reach uint8
 
@@ -135,7 +144,7 @@ func (p *Policy) addLimit(id RuleID, x *format.Extra, groups []GroupSettings) bo
 		prefix, ok := clientRange(v)
 		switch {
 		case !ok:
-			continue
+			p.clients[v] = struct{}{}
 		case !p.ranges.add(prefix):
 			return false
 		case no:

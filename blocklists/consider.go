@@ -18,7 +18,7 @@ type Consideration struct {
 	Matches []Match            // every rule that matches, by precedence; those not in force last
 	Shipped *format.Annotation // what the shipped lists say of the name; nil for nothing
 	User    *format.Annotation // what the user's lists say; nil for nothing
-	Outside string             // for BySchedule: until when lists are not in force
+	Because string             // what Verdict.ObservedBy leaves open, see Policy.Because
 }
 
 // A Match is one rule that matches a name.
@@ -39,27 +39,29 @@ type Match struct {
 type Limit uint8
 
 const (
-	Unlimited         Limit = iota
-	ListOutside             // its list's schedule; Detail says until when
-	ListOff                 // its list is off
-	ListOffForGroup         // its list is off for who asks
-	AnnotatesOnly           // it is known and not blocked
-	CancelsRule             // $badfilter: it removes the rule that is otherwise the same
-	RemovesRewrites         // @@...$dnsrewrite: it removes rules that answer in a way of their own
-	RewriteRemoved          // by such an exception
-	NeverBlocks             // shipped as essential or as an owner
-	YieldsToEssential       // to an entry of a shipped list
-	LimitedByOwnList        // its list has a more specific block
-	OwnBlocksOnly           // its list's exceptions hold for its own blocks alone, and none matches
-	SparedByOwnList         // its list has an exception
-	ListObserves            // its list only observes
-	TierObserves            // tier mixed, which is not enforced
-	Cancelled               // by the $badfilter that Detail names
-	Ended                   // at the time that Detail says
-	EndUnreadable           // its until= cannot be read
-	AnsweredByServer        // the server answers the name by itself
-	OtherTypes              // it holds for other types than the one asked for
-	OtherClients            // it holds for those that Detail names
+	Unlimited            Limit = iota
+	ListOutside                // its list's schedule; Detail says until when
+	ListOff                    // its list is off
+	ListOffForGroup            // its list is off for who asks
+	AnnotatesOnly              // it is known and not blocked
+	CancelsRule                // $badfilter: it removes the rule that is otherwise the same
+	RemovesRewrites            // @@...$dnsrewrite: it removes rules that answer in a way of their own
+	RewriteRemoved             // by such an exception
+	NeverBlocks                // shipped as essential or as an owner
+	YieldsToEssential          // to an entry of a shipped list
+	LimitedByOwnList           // its list has a more specific block
+	OwnBlocksOnly              // its list's exceptions hold for its own blocks alone, and none matches
+	SparedByOwnList            // its list has an exception
+	ListObserves               // its list only observes
+	ListObservesForGroup       // its list only observes for who asks
+	ListPaused                 // its list is paused; Detail says until when
+	TierObserves               // tier mixed, which is not enforced
+	Cancelled                  // by the $badfilter that Detail names
+	Ended                      // at the time that Detail says
+	EndUnreadable              // its until= cannot be read
+	AnsweredByServer           // the server answers the name by itself
+	OtherTypes                 // it holds for other types than the one asked for
+	OtherClients               // it holds for those that Detail names
 )
 
 // Consider decides the question like Decide and says what it did so by. It reads
@@ -74,7 +76,8 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 		}
 	}
 	ms := p.matches(name, qtype, g, nil)
-	c := Consideration{Verdict: p.decideAmong(ms, g), Outside: p.group(g).outside}
+	c := Consideration{Verdict: p.decideAmong(ms, g)}
+	c.Because = p.Because(c.Verdict, g)
 	c.Shipped, c.User = p.annotations(ms)
 
 	ms, more := p.fold(ms)
@@ -87,6 +90,8 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 		switch m.Limit {
 		case ListOutside:
 			m.Detail = p.lists[ms[i].list].outside
+		case ListPaused:
+			m.Detail = p.Because(Verdict{Rule: m.ID, ObservedBy: p.lists[ms[i].list].by}, g)
 		case Cancelled:
 			by := p.Rule(p.cancelled[m.ID])
 			m.Detail = fmt.Sprintf("%s:%d", by.List, by.Line)
@@ -174,7 +179,8 @@ func (p *Policy) limit(m *match, ms []match, mustWork int, g Group) Limit {
 	if p.isCancelled(m.id) {
 		return Cancelled
 	}
-	if off := p.group(g).off; off != nil && off[m.list] {
+	pg := p.group(g)
+	if pg.state(int(m.list)) == listIsOff {
 		if g.settings() == 0 {
 			return ListOff
 		}
@@ -199,12 +205,19 @@ func (p *Policy) limit(m *match, ms []match, mustWork int, g Group) Limit {
 		return OwnBlocksOnly
 	case m.action != format.Allow && m.flags&confined != 0 && m.excepted(ms):
 		return SparedByOwnList
-	case m.effect == observing && l.observe:
-		return ListObserves
-	case m.effect == observing:
-		return TierObserves
+	case m.effect != observing:
+		return Unlimited
 	}
-	return Unlimited
+	switch p.whyObserving(m, g) {
+	case ByListPause, ByListWindow:
+		return ListPaused
+	case ByListObserve:
+		if l.by == NotObserved {
+			return ListObservesForGroup
+		}
+		return ListObserves
+	}
+	return TierObserves
 }
 
 // elsewhere returns the rules for a name that do not hold for this question: those
@@ -238,7 +251,7 @@ func (p *Policy) elsewhere(name *dnswire.Name, qtype uint16, g Group) (found []M
 		}
 		if limit, detail := p.whereHolds(id, &d, l, whole[id], name, qtype); limit != Unlimited {
 			m := match{id: id, rule: rule, list: uint16(at), flags: l.flags}
-			l.addDetail(&m, &d)
+			l.addDetail(&m, &d, p.group(g))
 			shown := p.show(&m)
 			shown.Limit, shown.Detail = limit, detail
 			found = append(found, shown)

@@ -164,10 +164,7 @@ func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	if i < 0 {
 		if i = observer(ms); i >= 0 {
 			m := &ms[i]
-			v.Action, v.Rule, v.Class, v.ObservedBy = Observe, m.id, m.ofClass(), ByTier
-			if p.lists[m.list].observe {
-				v.ObservedBy = ByListObserve
-			}
+			v.Action, v.Rule, v.Class, v.ObservedBy = Observe, m.id, m.ofClass(), p.whyObserving(m, g)
 			p.attributeByList(&v, ms, i)
 			return v
 		}
@@ -185,7 +182,7 @@ func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	case format.Answer:
 		v.Action, v.Mode = Answer, Records
 	default:
-		if v.ObservedBy = p.observes(m, g); v.ObservedBy != NotObserved {
+		if v.ObservedBy = p.observes(m, &v, g); v.ObservedBy != NotObserved {
 			v.Action = Observe
 		} else {
 			v.Action, v.Mode = Block, p.modeOf(m, g)
@@ -194,9 +191,19 @@ func (p *Policy) decideAmong(ms []match, g Group) Verdict {
 	return v
 }
 
+// whyObserving says why a rule for a member of g only observes.
+func (p *Policy) whyObserving(m *match, g Group) ObservedBy {
+	l, pg := &p.lists[m.list], p.group(g)
+	var n *format.Annotation
+	if m.annotation != 0 {
+		n = l.set.Annotations[m.annotation-1]
+	}
+	return l.whyObserving(n, pg, pg.state(int(m.list)))
+}
+
 // observes returns what makes an enforced block one that is only observed for a
-// group; NotObserved where nothing does.
-func (p *Policy) observes(m *match, g Group) ObservedBy {
+// group, where v has its attribution; NotObserved where nothing does.
+func (p *Policy) observes(m *match, v *Verdict, g Group) ObservedBy {
 	switch by := p.group(g).observedBy; {
 	case p.observedBy != NotObserved:
 		return p.observedBy
@@ -205,7 +212,7 @@ func (p *Policy) observes(m *match, g Group) ObservedBy {
 	case g&overStream != 0 && m.reply == format.Truncate:
 		return ByStreamAnswer
 	}
-	return NotObserved
+	return p.vendorBy(v)
 }
 
 // blocksAlone reports whether the rule blocks and attributes nothing, whoever asks,
@@ -316,10 +323,10 @@ func (m *match) excepted(ms []match) bool {
 }
 
 func (p *Policy) group(g Group) *policyGroup {
-	if g.settings() >= len(p.groups) {
-		return &p.groups[0]
+	if n := g.settings(); n > 0 && n < len(p.ofs) {
+		return &p.groups[p.ofs[n]]
 	}
-	return &p.groups[g.settings()]
+	return &p.groups[0]
 }
 
 // modeOf returns how a block is answered: as the rule says, else as the group,

@@ -95,18 +95,18 @@ var precedence = []struct {
 	{fact: "a group observes until its time", a: "ads.example", ask: "ads.example", group: 1,
 		options: func(o *Options) { o.Groups = []GroupSettings{{ObserveUntil: time.Now().Add(-time.Second)}} }, want: "block a ads.example"},
 	{fact: "a list may be off for a group", a: "ads.example", b: "ads.example", ask: "ads.example", group: 1,
-		options: func(o *Options) { o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a"}}}} }, want: "block b ads.example"},
+		options: func(o *Options) { o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", Is: ListOffFor}}}} }, want: "block b ads.example"},
 	{fact: "a list may be on for a group alone", a: "ads.example", ask: "ads.example", group: 1,
 		options: func(o *Options) {
 			off := false
 			o.Lists = []ListSettings{{Name: "a", Enabled: &off}}
-			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", On: true}}}}
+			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", Is: ListOnFor}}}}
 		}, want: "block a ads.example"},
 	{fact: "a list that is on for a group alone has no say for others", a: "ads.example", ask: "ads.example",
 		options: func(o *Options) {
 			off := false
 			o.Lists = []ListSettings{{Name: "a", Enabled: &off}}
-			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", On: true}}}}
+			o.Groups = []GroupSettings{{Lists: []GroupList{{Name: "a", Is: ListOnFor}}}}
 		}, want: "pass"},
 	{fact: "a list that is not enabled has no say", a: "ads.example", ask: "ads.example",
 		options: func(o *Options) { off := false; o.Lists = []ListSettings{{Name: "a", Enabled: &off}} }, want: "pass"},

@@ -87,7 +87,7 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	if at < 0 {
 		return ms
 	}
-	l := &p.lists[at]
+	l, pg := &p.lists[at], p.group(g)
 	m := match{id: id, rule: rule, list: uint16(at), rank: uint16(h.Labels)<<2 | 1, flags: l.flags}
 	switch {
 	case k == rules.Detailed:
@@ -98,14 +98,14 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 		if d.Match == format.Exact {
 			m.rank++
 		}
-		l.addDetail(&m, &d)
+		l.addDetail(&m, &d, pg)
 	case k >= rules.AllowSubtree:
 		m.action, m.effect = format.Allow, l.exceptionEffect()
 		if k == rules.AllowScoped {
 			m.flags |= scoped
 		}
 	default:
-		m.effect = l.plainBlock
+		m.effect = l.plainBlockFor(pg)
 		if k.IsReply() {
 			m.reply = l.set.Reply
 		}
@@ -113,7 +113,10 @@ func (p *Policy) matchHit(h matcher.Hit, name *dnswire.Name, qtype uint16, g Gro
 	if k == rules.BlockExact || k == rules.ReplyExact || k == rules.AllowExact {
 		m.rank++
 	}
-	if off := p.group(g).off; off != nil && off[at] || isDelegation(qtype) && p.isOpenBelow(&m, k, name) || p.isCancelled(id) {
+	if pg.lists != nil {
+		m.heed(pg.lists[at])
+	}
+	if isDelegation(qtype) && p.isOpenBelow(&m, k, name) || p.isCancelled(id) {
 		m.effect = silent
 	}
 	return append(ms, m)
@@ -147,13 +150,14 @@ func (p *Policy) isOpenBelow(m *match, k rules.Kind, name *dnswire.Name) bool {
 	return false
 }
 
-// isOut reports whether a rule does nothing but attribute for a group: its list is
-// off for it, or a $badfilter removes the rule.
-func (p *Policy) isOut(id RuleID, list int, g Group) bool {
-	if off := p.group(g).off; off != nil && off[list] {
-		return true
+// heed makes of a rule what a group makes of its list.
+func (m *match) heed(is listState) {
+	switch {
+	case is == listIsOff:
+		m.effect = silent
+	case is == listObserves && m.effect == enforced:
+		m.effect = observing
 	}
-	return p.isCancelled(id)
 }
 
 func (p *Policy) isCancelled(id RuleID) bool {
@@ -177,8 +181,8 @@ func (l *policyList) commonFlags() uint16 {
 	return 0
 }
 
-// addDetail fills in what a rule's details say.
-func (l *policyList) addDetail(m *match, d *rules.Detail) {
+// addDetail fills in what a rule's details say, for a member of g.
+func (l *policyList) addDetail(m *match, d *rules.Detail, g *policyGroup) {
 	m.action, m.annotation = d.Action, d.Annotation
 	if x := l.set.ExtraOf(*d); x != nil {
 		m.reply = x.Reply
@@ -217,7 +221,10 @@ func (l *policyList) addDetail(m *match, d *rules.Detail) {
 			m.flags |= inZone
 		}
 	default:
-		m.effect = l.blockEffect(n)
+		m.effect = l.blockEffect(n, l.enforcesMixed(g))
+		if d.Action == format.Answer && l.by == ByListPause {
+			m.effect = enforced // local answers stay
+		}
 	}
 }
 
@@ -272,8 +279,10 @@ func (p *Policy) matchPattern(r *pattern, text []byte, name *dnswire.Name, qtype
 		return ms
 	}
 	m := match{id: r.id, rule: rule, list: uint16(at), effect: enforced, flags: l.flags}
-	l.addDetail(&m, &d)
-	if p.isOut(r.id, at, g) || isDelegation(qtype) && p.isOpenBelow(&m, rules.Detailed, name) {
+	pg := p.group(g)
+	l.addDetail(&m, &d, pg)
+	m.heed(pg.state(at))
+	if p.isCancelled(r.id) || isDelegation(qtype) && p.isOpenBelow(&m, rules.Detailed, name) {
 		m.effect = silent
 	}
 	return append(ms, m)

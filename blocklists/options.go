@@ -15,7 +15,6 @@ import (
 type Options struct {
 	Dir      string // list files; own.txt in it is the user's own
 	CacheDir string // last good rules and compiled lists; "" for none
-	StateDir string // pauses are kept here; CacheDir where empty
 
 	Shipped    fs.FS                // shipped lists, *.txt at its root; nil for none
 	Edition    string               // names the shipped lists: they are read again where it changes
@@ -34,9 +33,12 @@ type Options struct {
 
 	ObserveUntil time.Time // nothing is blocked until then; zero for never
 
+	Temporary []Temporary     // changes that end by themselves
+	Ended     func(Temporary) // is told of one that has ended, also before Open; nil for nobody. It must not call back into the Store
+
 	// Report is told what belongs into the quality ledger: a kind such as
 	// list-added, list-failed, list-held, list-recovered, list-accepted, reload, reload-failed,
-	// pause, resume, observe-ended or schedule, the list it is about, and a
+	// rule-ended, observe-ended or schedule, the list it is about, and a
 	// sentence. It must not call back into the Store.
 	Report func(kind, subject, detail string)
 	Logger *slog.Logger         // nil for none
@@ -88,20 +90,10 @@ type ListSettings struct {
 
 func (l *ListSettings) observes(now *instant) bool { return l.Observe || now.isBefore(l.ObserveUntil) }
 
-// observedBy returns what makes everything observed at now.
-func (o *Options) observedBy(now *instant, paused bool) ObservedBy {
-	switch {
-	case paused:
-		return ByPause
-	case o.Observe || now.isBefore(o.ObserveUntil):
-		return ByEverything
-	}
-	return NotObserved
-}
-
 // GroupSettings are what differs for a device, or for devices with the same settings.
 type GroupSettings struct {
-	Name         string
+	Name         string    // of the device; "" for none
+	Groups       []string  // the groups that it is in, of which the first goes before the others
 	Observe      bool      // said of the device itself
 	ObserveUntil time.Time // observe until then; zero for never
 
@@ -110,6 +102,7 @@ type GroupSettings struct {
 
 	Schedule Schedule // when its names are blocked; at other times it is observed
 	Mode     *Mode    // nil for the list's
+	Tier     string   // instead of the list's; "" for that
 	StripECH bool     // answers do not say how to hide a server's name when connecting to it
 	Lists    []GroupList
 
@@ -119,7 +112,7 @@ type GroupSettings struct {
 	Tags        []string
 }
 
-// observedBy returns what makes the group observed at now.
+// observedBy returns what makes the group observed at now, by settings.
 func (g *GroupSettings) observedBy(now *instant) ObservedBy {
 	switch {
 	case g.Observe || now.isBefore(g.ObserveUntil):
@@ -132,11 +125,20 @@ func (g *GroupSettings) observedBy(now *instant) ObservedBy {
 	return NotObserved
 }
 
-// A GroupList switches a list on or off for a group.
+// A GroupList says how a list is for a group.
 type GroupList struct {
 	Name string
-	On   bool
+	Is   ListFor
 }
+
+// A ListFor is how a list is for a group.
+type ListFor uint8
+
+const (
+	ListOnFor       ListFor = iota + 1 // as its settings say, also where those have it off
+	ListOffFor                         // its annotations hold alone
+	ListObservesFor                    // it only observes
+)
 
 func (o *Options) now() time.Time {
 	if o.Now != nil {

@@ -1,6 +1,7 @@
 package blocklists
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"regexp"
@@ -19,15 +20,19 @@ type Policy struct {
 	generation uint32
 	ttl        uint32
 	mode       Mode
-	observedBy ObservedBy // everything: ByEverything or ByPause; else NotObserved
+	observedBy ObservedBy // everything; else NotObserved
 	custom4    netip.Addr
 	custom6    netip.Addr
 
-	zones  bool         // a list holds a response policy zone
-	lists  []policyList // the order in which they win ties
-	firsts []RuleID     // ascending: the first id of each span
-	spans  []span       // beside firsts
-	groups []policyGroup
+	zones  bool          // a list holds a response policy zone
+	lists  []policyList  // the order in which they win ties
+	firsts []RuleID      // ascending: the first id of each span
+	spans  []span        // beside firsts
+	groups []policyGroup // the first is that of who has no settings
+	ofs    []uint16      // by number of settings: which of groups
+
+	temporary []Temporary // in force, pauses first
+	vendors   bool        // some of them are of vendors
 
 	names     *matcher.Set // payloads are RuleID<<kindBits | kind
 	patterns  []pattern
@@ -38,6 +43,7 @@ type Policy struct {
 	parents   map[string]struct{}    // names above theirs, in wire form
 	limited   map[RuleID]*limit      // for whom a rule with $client or $ctag holds
 	ranges    clientRanges           // the addresses that those rules name
+	clients   map[string]struct{}    // that they name
 	dead      map[RuleID]struct{}    // rules that have ended
 	cancelled map[RuleID]RuleID      // rules that a $badfilter removes, and which one
 	custom    map[uint16]customAddrs // by list
@@ -54,14 +60,14 @@ type policyList struct {
 	tooMany    int            // of its patterns, which are not in force
 	unlimited  int            // of its rules for clients, which hold for nobody
 	kind       Kind
-	flags      uint16 // of each of its rules
-	observe    bool
-	zone       bool   // it holds a response policy zone
-	confined   bool   // its exceptions hold for its own blocks alone
-	off        bool   // but for groups that have it on
-	outside    string // why it is not in force now: its schedule; "" where it is
-	mixed      bool   // rules of tier mixed are enforced
-	plainBlock effect // of its plain blocks
+	flags      uint16     // of each of its rules
+	by         ObservedBy // what makes it only observe; NotObserved where nothing does
+	zone       bool       // it holds a response policy zone
+	confined   bool       // its exceptions hold for its own blocks alone
+	off        bool       // but for groups that have it on
+	outside    string     // why it is not in force now: its schedule; "" where it is
+	mixed      bool       // rules of tier mixed are enforced
+	plainBlock [2]effect  // of its plain blocks: where rules of tier mixed are observed, and where they are enforced
 	annotation *format.Annotation
 	mode       Mode
 	hasMode    bool
@@ -79,13 +85,35 @@ func (l *policyList) id(rule uint32) RuleID { return rules.IDOf(l.extents, rule)
 
 type customAddrs struct{ v4, v6 netip.Addr }
 
+// A policyGroup is what a policy has of settings: one for all that have the same.
 type policyGroup struct {
 	observedBy ObservedBy
 	outside    string // that it observes by its schedule; "" where it does not
 	mode       Mode
 	hasMode    bool
 	stripECH   bool
-	off        []bool // by list; nil for none
+	mixed      bool // with hasTier: rules of tier mixed are enforced
+	hasTier    bool
+	lists      []listState // by list; nil: all are as they are
+	device     string      // GroupSettings.Name, where a Temporary is of it
+	groups     []string    // GroupSettings.Groups
+}
+
+// A listState is what a group makes of a list.
+type listState uint8
+
+const (
+	listIsAsItIs listState = iota
+	listIsOff
+	listObserves
+)
+
+// state returns what the group makes of a list.
+func (g *policyGroup) state(list int) listState {
+	if g.lists == nil {
+		return listIsAsItIs
+	}
+	return g.lists[list]
 }
 
 // A pattern is a rule with a regular expression.
@@ -123,26 +151,30 @@ func PolicyOf(sets []NamedSet) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compile(&Options{}, lists, names, &instant{wall: time.Now()}, false), nil
+	return compile(&Options{}, lists, names, &instant{wall: time.Now()}), nil
 }
 
 // compile makes the policy of the given lists, in the order in which they win
 // ties. Names has all their rules with names.
-func compile(o *Options, lists []activeList, names *matcher.Set, now *instant, paused bool) *Policy {
+func compile(o *Options, lists []activeList, names *matcher.Set, now *instant) *Policy {
 	p := &Policy{
 		generation: generations.Add(1),
 		ttl:        o.ttl(),
 		mode:       o.Mode,
-		observedBy: o.observedBy(now, paused),
 		custom4:    o.Custom4,
 		custom6:    o.Custom6,
 		names:      names,
 		answers:    map[RuleID]*answer{},
 		parents:    map[string]struct{}{},
 		limited:    map[RuleID]*limit{},
+		clients:    map[string]struct{}{},
 		dead:       map[RuleID]struct{}{},
 		cancelled:  map[RuleID]RuleID{},
 		custom:     map[uint16]customAddrs{},
+	}
+	p.addTemporary(o, now)
+	if p.observedBy = p.temporaryBy(Everything, ""); p.observedBy == NotObserved && (o.Observe || now.isBefore(o.ObserveUntil)) {
+		p.observedBy = ByEverything
 	}
 	for i := range lists {
 		p.addList(o, uint16(i), &lists[i], now)
@@ -161,9 +193,12 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now *instant, p
 func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	l := policyList{
 		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
-		observe: a.settings.observes(now), off: !a.settings.enabled(), annotation: a.settings.Annotation,
+		by: p.temporaryBy(OfList, a.Name), off: !a.settings.enabled(), annotation: a.settings.Annotation,
 		outside: a.settings.Schedule.outside(now.wall), confined: a.kind == Subscribed && !a.settings.Exceptions,
 		zone: a.Set.Forms[format.Zone] > 0,
+	}
+	if a.settings.observes(now) {
+		l.by = ByListObserve
 	}
 	tier := a.settings.Tier
 	if tier == "" {
@@ -176,7 +211,7 @@ func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	if a.settings.Custom4.IsValid() || a.settings.Custom6.IsValid() {
 		p.custom[i] = customAddrs{a.settings.Custom4, a.settings.Custom6}
 	}
-	l.plainBlock, l.flags = l.blockEffect(nil), l.commonFlags()
+	l.plainBlock, l.flags = [2]effect{l.blockEffect(nil, false), l.blockEffect(nil, true)}, l.commonFlags()
 	p.zones = p.zones || l.zone
 	p.lists = append(p.lists, l)
 }
@@ -199,43 +234,84 @@ func (p *Policy) sortSpans() {
 	}
 }
 
+// addGroups makes a group of each combination of settings there is, which all that have
+// the same share.
 func (p *Policy) addGroups(o *Options, now *instant) {
-	p.groups = make([]policyGroup, len(o.Groups)+1)
-	for i, s := range o.Groups {
-		g := &p.groups[i+1]
-		g.outside = s.Schedule.outside(now.wall)
-		g.observedBy, g.stripECH = s.observedBy(now), s.StripECH
-		if s.Mode != nil {
-			g.mode, g.hasMode = *s.Mode, true
+	everyone := policyGroup{}
+	everyone.lists = p.listStates(nil)
+	p.groups = []policyGroup{everyone}
+	p.ofs = make([]uint16, len(o.Groups)+1)
+	known := map[string]uint16{}
+	for i := range o.Groups {
+		g := p.groupOf(&o.Groups[i], now)
+		key := g.key()
+		at, ok := known[key]
+		if !ok {
+			at = uint16(len(p.groups))
+			known[key] = at
+			p.groups = append(p.groups, g)
+		}
+		p.ofs[i+1] = at
+	}
+}
+
+// groupOf returns what a policy has of settings.
+func (p *Policy) groupOf(s *GroupSettings, now *instant) policyGroup {
+	g := policyGroup{
+		observedBy: s.observedBy(now), outside: s.Schedule.outside(now.wall), stripECH: s.StripECH,
+		mixed: s.Tier == "mixed", hasTier: s.Tier != "", lists: p.listStates(s), groups: s.Groups,
+	}
+	if s.Mode != nil {
+		g.mode, g.hasMode = *s.Mode, true
+	}
+	if by := p.temporaryFor(s); by != NotObserved {
+		g.observedBy = by
+		if by == ByDevicePause || by == ByDeviceWindow {
+			g.device = s.Name
 		}
 	}
+	return g
+}
+
+// key returns a text that two groups share if they are the same.
+func (g *policyGroup) key() string {
+	return fmt.Sprintf("%d %q %d %t %t %t %t %d %q %q", g.observedBy, g.outside, g.mode, g.hasMode, g.stripECH, g.mixed, g.hasTier, g.lists, g.device, g.groups)
+}
+
+// listStates returns what settings, nil for none, make of the lists; nil where all are as
+// they are.
+func (p *Policy) listStates(s *GroupSettings) (states []listState) {
 	for at := range p.lists {
-		for i := range p.groups {
-			if p.isOff(o, at, i) {
-				p.groups[i].switchOff(at, len(p.lists))
-			}
+		is := p.listStateFor(&p.lists[at], s)
+		if is == listIsAsItIs {
+			continue
 		}
+		if states == nil {
+			states = make([]listState, len(p.lists))
+		}
+		states[at] = is
 	}
+	return states
 }
 
-// isOff reports whether a list is off for a group.
-func (p *Policy) isOff(o *Options, list, group int) bool {
-	if p.lists[list].outside != "" {
-		return true
+func (p *Policy) listStateFor(l *policyList, s *GroupSettings) listState {
+	if l.outside != "" {
+		return listIsOff
 	}
-	if group > 0 {
-		if on, said := o.Groups[group-1].list(p.lists[list].name); said {
-			return !on
+	if s != nil {
+		switch state, said := s.list(l.name); {
+		case said && state == ListOffFor:
+			return listIsOff
+		case said && state == ListObservesFor:
+			return listObserves
+		case said:
+			return listIsAsItIs
 		}
 	}
-	return p.lists[list].off
-}
-
-func (g *policyGroup) switchOff(list, lists int) {
-	if g.off == nil {
-		g.off = make([]bool, lists)
+	if l.off {
+		return listIsOff
 	}
-	g.off[list] = true
+	return listIsAsItIs
 }
 
 // addDetails looks at every rule that is not plain.

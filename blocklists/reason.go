@@ -50,9 +50,20 @@ const (
 	ByTier         ObservedBy = 3 // the rule is of tier mixed, which is not enforced
 	ByDevice       ObservedBy = 4 // the device's settings
 	ByGroup        ObservedBy = 5 // the settings of the device's group
-	ByPause        ObservedBy = 6 // a pause
+	ByPause        ObservedBy = 6 // a pause of everything
 	ByEverything   ObservedBy = 7 // blocking.observe
 	ByStreamAnswer ObservedBy = 8 // RPZ's rpz-tcp-only, and the question did not come by UDP
+
+	ByDevicePause ObservedBy = 9 // a pause of the device, and so on
+	ByGroupPause  ObservedBy = 10
+	ByListPause   ObservedBy = 11
+	ByVendorPause ObservedBy = 12
+
+	ByWindow       ObservedBy = 13 // a time in which everything is observed
+	ByDeviceWindow ObservedBy = 14 // a time in which the device is, and so on
+	ByGroupWindow  ObservedBy = 15
+	ByListWindow   ObservedBy = 16
+	ByVendorWindow ObservedBy = 17
 )
 
 // String returns the reason as the query log and the API write it; "" for none.
@@ -76,6 +87,24 @@ func (o ObservedBy) String() string {
 		return "everything"
 	case ByStreamAnswer:
 		return "tcp-only"
+	case ByDevicePause:
+		return "pause-device"
+	case ByGroupPause:
+		return "pause-group"
+	case ByListPause:
+		return "pause-list"
+	case ByVendorPause:
+		return "pause-vendor"
+	case ByWindow:
+		return "observe"
+	case ByDeviceWindow:
+		return "observe-device"
+	case ByGroupWindow:
+		return "observe-group"
+	case ByListWindow:
+		return "observe-list"
+	case ByVendorWindow:
+		return "observe-vendor"
 	}
 	return "unknown"
 }

@@ -16,7 +16,8 @@ func TestNumbersOfReasonsNeverChange(t *testing.T) {
 			t.Errorf("class %d: got %q, want %q", i, got, want)
 		}
 	}
-	for i, want := range []string{"", "list", "schedule", "tier", "device", "group", "pause", "everything", "tcp-only", "unknown"} {
+	for i, want := range []string{"", "list", "schedule", "tier", "device", "group", "pause", "everything", "tcp-only",
+		"pause-device", "pause-group", "pause-list", "pause-vendor", "observe", "observe-device", "observe-group", "observe-list", "observe-vendor", "unknown"} {
 		if got := ObservedBy(i).String(); got != want {
 			t.Errorf("observed by %d: got %q, want %q", i, got, want)
 		}
@@ -72,8 +73,7 @@ func TestVerdictSaysWhy(t *testing.T) {
 }
 
 func TestAPauseIsTheReason(t *testing.T) {
-	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": "ads.example\n"}), StateDir: t.TempDir(), Observe: true})
-	check(t, s.Pause(time.Now().Add(time.Hour)))
+	s := loaded(t, Options{Dir: files(t, map[string]string{"a.txt": "ads.example\n"}), Observe: true, Temporary: []Temporary{{Kind: Pause, Of: Everything, Until: time.Now().Add(time.Hour)}}})
 	v := s.Current().Decide(name(t, "ads.example"), dnswire.TypeA, 0)
 	if got, want := fmt.Sprint(v.Action, v.Class, v.ObservedBy), "observe block pause"; got != want {
 		t.Errorf("got %q, want %q", got, want)

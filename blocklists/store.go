@@ -24,7 +24,6 @@ import (
 type Store struct {
 	current atomic.Pointer[Policy]
 	status  atomic.Pointer[[]ListStatus]
-	paused  atomic.Pointer[pause] // nil for no pause
 
 	mu        sync.Mutex
 	opts      Options
@@ -97,7 +96,6 @@ func load(o Options, write bool) (*Store, error) {
 	if write && o.CacheDir != "" {
 		s.loadMarks()
 	}
-	s.loadPause()
 	defer s.endReadingLocked()
 	if err := s.scanLocked(); err != nil {
 		return nil, err
@@ -166,7 +164,7 @@ func (s *Store) Close() error {
 
 var errReadOnly = errors.New("lists are opened for reading only")
 
-// Configure puts other options in force. Dir, CacheDir, StateDir and the
+// Configure puts other options in force. Dir, CacheDir and the
 // functions stay as they were at Open. A list whose settings change what its
 // lines mean is read again, the others are not. On an error what was in force
 // stays in force.
@@ -174,7 +172,7 @@ func (s *Store) Configure(o Options) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.opts
-	o.Dir, o.CacheDir, o.StateDir = old.Dir, old.CacheDir, old.StateDir
+	o.Dir, o.CacheDir, o.Ended = old.Dir, old.CacheDir, old.Ended
 	o.Report, o.Logger, o.Now, o.Poll = old.Report, old.Logger, old.Now, old.Poll
 	s.opts = o
 	defer s.endReadingLocked()
@@ -254,7 +252,6 @@ func (s *Store) reload() (changed bool) {
 	} else {
 		s.announced = ""
 	}
-	s.endDuePauseLocked()
 	for _, src := range s.sources {
 		if scanned != nil && src.inDir() {
 			s.failedLocked(src, scanned)
@@ -338,13 +335,10 @@ func (s *Store) assignIDsLocked() (*matcher.Set, []activeList, error) {
 // recompileLocked swaps the policy; the names are the same.
 func (s *Store) recompileLocked() {
 	now := s.instant()
-	until, paused := s.Paused()
 	s.tellTurnsLocked(&now)
+	s.endTemporaryLocked(&now)
 	s.asOf, s.due = now, s.nextTurnLocked(&now)
-	if paused {
-		s.due = sooner(s.due, until)
-	}
-	p := compile(&s.opts, s.lists, s.names, &now, paused)
+	p := compile(&s.opts, s.lists, s.names, &now)
 	s.current.Store(p)
 	s.warnLocked(p)
 	s.publishStatusLocked()
@@ -415,22 +409,21 @@ func (o *Options) isUsed(l *ListSettings) bool {
 		return true
 	}
 	for i := range o.Groups {
-		if on, said := o.Groups[i].list(l.Name); said && on {
+		if is, said := o.Groups[i].list(l.Name); said && is != ListOffFor {
 			return true
 		}
 	}
 	return false
 }
 
-// list returns whether the group has a list on or off; said is false where it
-// is as for everyone.
-func (g *GroupSettings) list(name string) (on, said bool) {
+// list returns how a list is for the group; said is false where it is as for everyone.
+func (g *GroupSettings) list(name string) (is ListFor, said bool) {
 	for _, l := range g.Lists {
 		if l.Name == name {
-			return l.On, true
+			return l.Is, true
 		}
 	}
-	return false, false
+	return 0, false
 }
 
 // settingsFor returns the user's settings for a list, which is called name, and

@@ -494,7 +494,7 @@ func pair(t testing.TB, lists map[string]string, o Options) (*Policy, *twin) {
 	}
 	names, active, err := s.assignIDsLocked()
 	check(t, err)
-	return compile(&s.opts, active, names, &instant{wall: time.Now()}, false), tw
+	return compile(&s.opts, active, names, &instant{wall: time.Now()}), tw
 }
 
 func compareTwins(t testing.TB, seed uint64) {

@@ -35,6 +35,7 @@ func (l *state) update(a *address, t tick) {
 	case Neighbour, Lease, BareAddress:
 		want.showName(l.calledBy(&e))
 	}
+	want = l.config.withSettings(want)
 	l.reportDisagreement(a, t)
 	if a.holder != nil && a.holder.seen.Load() != 0 {
 		a.asked = true
@@ -190,7 +191,7 @@ func (l *state) overflowBinding(addr netip.Addr, t tick) *held {
 		l.limit(t)
 	}
 	if l.overflow[family] == nil {
-		b := unnamed(Binding{Addr: prefix.Addr(), Prefix: prefix}, "addr:"+prefix.String(), BareAddress, Low)
+		b := l.config.withSettings(unnamed(Binding{Addr: prefix.Addr(), Prefix: prefix}, "addr:"+prefix.String(), BareAddress, Low))
 		l.overflow[family] = l.start(b, true, t)
 	}
 	return l.overflow[family]
@@ -205,6 +206,10 @@ func (l *state) bindPrefixes(t tick) {
 	}
 	for p, d := range l.config.prefixes {
 		want[p] = d.named(Binding{}, ConfiguredPrefix, Medium)
+	}
+	for p, b := range want {
+		b.Addr, b.Prefix = p.Addr(), p
+		want[p] = l.config.withSettings(b)
 	}
 	for p, h := range l.prefixes {
 		b := want[p]

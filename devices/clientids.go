@@ -140,7 +140,7 @@ func (l *state) claim(id string, t tick) *held {
 		}
 		return nil
 	}
-	h := l.start(unnamed(Binding{}, idPrefix+id, ClientID, Low), true, t)
+	h := l.start(l.config.withSettings(unnamed(Binding{}, idPrefix+id, ClientID, Low)), true, t)
 	h.seen.Store(t.number)
 	l.ids.byDevice[idPrefix+id], l.ids.changed = h, true
 	return h
@@ -161,6 +161,9 @@ func (l *state) bindIDs(t tick) {
 		if l.config.clientIDs[id] == nil {
 			want[idPrefix+id] = unnamed(Binding{}, idPrefix+id, ClientID, Low)
 		}
+	}
+	for identity, b := range want {
+		want[identity] = l.config.withSettings(b)
 	}
 	for identity, h := range l.ids.byDevice {
 		if b := want[identity]; h.alike(&b) {

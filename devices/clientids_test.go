@@ -134,13 +134,13 @@ func TestClientIDsAreConfiguredWhileServing(t *testing.T) {
 		if got := l.called("tablet", "192.168.1.5"); got != "id:tablet" {
 			t.Fatalf("got %q", got)
 		}
-		if err := l.Configure([]Device{{Name: "tablet of mum", ClientIDs: []string{"tablet"}, Group: 3}}); err != nil {
+		if err := l.Configure([]Device{{Name: "tablet of mum", ClientIDs: []string{"tablet"}, Group: 3}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		if b := l.Named("tablet", l.Lookup(addr("192.168.1.5"))); b.Device != "tablet of mum" || b.Group != 3 {
 			t.Errorf("got %+v", b)
 		}
-		l.Configure(nil)
+		l.Configure(nil, Settings{})
 		if got := l.called("tablet", "192.168.1.5"); got != "id:tablet" {
 			t.Errorf("no longer configured: got %q", got)
 		}

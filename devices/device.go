@@ -20,6 +20,14 @@ type Device struct {
 	NoLog     bool           // the device's lookups are not logged
 }
 
+// Settings say with which settings devices ask, whether they are configured or not.
+type Settings struct {
+	// Of returns those of the device of a binding, which has those of Device so far. It is
+	// called with locks held: it must return at once, and not call the Ledger. nil: they stay.
+	Of    func(b *Binding) (group uint16, noLog bool)
+	ByMAC bool // some depend on who has a MAC: see Ledger.ByMAC
+}
+
 // A DeviceStatus is a device with the bindings that led to it.
 type DeviceStatus struct {
 	Device     string // as in Binding
@@ -49,6 +57,17 @@ type configuration struct {
 	clientIDs map[string]*Device
 	labels    map[string]*Device // by Label of their names
 	withIDs   map[string]*Device // by name, those that have client ids
+	settings  Settings
+}
+
+func (c *configuration) byMAC() bool { return len(c.macs) > 0 || c.settings.ByMAC }
+
+// withSettings returns a binding with the settings that its device asks with.
+func (c *configuration) withSettings(b Binding) Binding {
+	if c.settings.Of != nil {
+		b.Group, b.NoLog = c.settings.Of(&b)
+	}
+	return b
 }
 
 // Check returns what Open and Configure would refuse of devices.

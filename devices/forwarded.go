@@ -117,11 +117,11 @@ func (l *state) identifyForwarded(mac string) Binding {
 		confidence = Low
 	}
 	if d := l.config.macs[mac]; d != nil {
-		return d.named(b, Forwarder, confidence)
+		return l.config.withSettings(d.named(b, Forwarder, confidence))
 	}
 	b = unnamed(b, "mac:"+mac, Forwarder, confidence)
 	b.showName(l.names[mac].name)
-	return b
+	return l.config.withSettings(b)
 }
 
 // bindForwarded makes the bindings of MACs that forwarders named what the configuration

@@ -54,7 +54,7 @@ func TestClientsBehindAForwarder(t *testing.T) {
 		if again := l.by(phoneMAC, ""); again != first {
 			t.Error("one MAC has two bindings")
 		}
-		if err := l.Configure([]Device{{Name: "phone", MACs: []string{phoneMAC}}}); err != nil {
+		if err := l.Configure([]Device{{Name: "phone", MACs: []string{phoneMAC}}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		if b := l.by(phoneMAC, ""); b.Device != "phone" || b.ID == first.ID {

@@ -37,7 +37,7 @@ func TestHostsAreTheAddressesThatDevicesHoldNow(t *testing.T) {
 		wantHosts(t, l, "192.168.1.10 tv.lan", "192.168.1.9 tv.lan", "fd00::10 tv.lan")
 		f.show(gone("192.168.1.10"), entry("192.168.1.10", "06:00:00:00:00:03"), entry("192.168.1.11", tv))
 		wantHosts(t, l, "192.168.1.11 tv.lan", "192.168.1.9 tv.lan", "fd00::10 tv.lan")
-		if err := l.Configure([]Device{{Name: "other", MACs: []string{tv}}}); err != nil {
+		if err := l.Configure([]Device{{Name: "other", MACs: []string{tv}}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		wantHosts(t, l, "192.168.1.11 other.lan", "fd00::10 other.lan")

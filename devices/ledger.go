@@ -66,6 +66,8 @@ type Options struct {
 
 	Neighbours Neighbours // where neighbours come from; nil means the kernel, over netlink on Linux
 
+	Settings Settings // beside those of Devices; Configure and SetSettings change them
+
 	// Leases are the files of DHCP servers, and FindLeases returns more of them, which
 	// may come and go; nil: there are none. SetLeases changes both.
 	Leases     []LeaseFile
@@ -168,8 +170,9 @@ func Open(o Options) (*Ledger, error) {
 	l.tick.Store(tickBase)
 	l.links.Store(&links{})
 	l.published.Store(newSnapshot(seed{rand.Uint64(), rand.Uint64()}))
+	config.settings = o.Settings
 	l.state = newState(config, l.max)
-	l.byMAC.Store(len(config.macs) > 0)
+	l.byMAC.Store(config.byMAC())
 	l.restore(o.Known, o.NextID, l.currentTick())
 	l.context, l.stop = context.WithCancel(context.Background())
 
@@ -244,7 +247,7 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	return &h.Binding
 }
 
-// ByMAC reports whether a device is configured by its MAC, so that who holds an
+// ByMAC reports whether a device has settings by its MAC, so that who holds an
 // address that nobody has used before may decide how it is answered.
 func (l *Ledger) ByMAC() bool { return l.byMAC.Load() }
 
@@ -324,20 +327,32 @@ func (l *Ledger) askKernel(a netip.Addr) (Entry, bool) {
 	return l.neighbours.Ask(ctx, a.Unmap())
 }
 
-// Configure puts another set of configured devices in force. Bindings that are
-// no longer right end and others begin; none is changed. An error names every
-// mistake in devices, and then nothing has changed.
-func (l *Ledger) Configure(devices []Device) error {
+// Configure puts another set of configured devices in force, and other settings.
+// Bindings that are no longer right end and others begin; none is changed. An error
+// names every mistake in devices, and then nothing has changed.
+func (l *Ledger) Configure(devices []Device, s Settings) error {
 	config, err := configure(devices)
 	if err != nil {
 		return err
 	}
+	config.settings = s
 	l.mu.Lock()
 	l.reconfigure(config, l.currentTick())
 	l.mu.Unlock()
-	l.byMAC.Store(len(config.macs) > 0)
+	l.byMAC.Store(config.byMAC())
 	l.publish()
 	return nil
+}
+
+// SetSettings puts other settings of devices in force, as Configure does.
+func (l *Ledger) SetSettings(s Settings) {
+	l.mu.Lock()
+	config := *l.config
+	config.settings = s
+	l.reconfigure(&config, l.currentTick())
+	l.mu.Unlock()
+	l.byMAC.Store(config.byMAC())
+	l.publish()
 }
 
 // run publishes what has changed, and lets time pass.
@@ -481,6 +496,13 @@ func (l *Ledger) follow(known func()) {
 		}
 		wait = min(2*wait, longest)
 	}
+}
+
+// InForce returns the bindings in force.
+func (l *Ledger) InForce() []Binding {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inForce(l.currentTick())
 }
 
 // List returns every device the ledger knows, by name, with the bindings in

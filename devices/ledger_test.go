@@ -230,7 +230,7 @@ func TestNothingIsSeenBeforeItBegan(t *testing.T) {
 		f.show(entry("192.168.1.5", macTV))
 		l.Lookup(addr("192.168.1.5"))
 		time.Sleep(time.Minute)
-		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}); err != nil {
+		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range l.List() {
@@ -319,7 +319,7 @@ func TestIdentify(t *testing.T) {
 		if len(l.awaited) != 0 {
 			t.Errorf("%d addresses are still awaited", len(l.awaited))
 		}
-		if err := l.Configure([]Device{{Name: "tv", Addresses: []netip.Addr{addr("192.168.1.5")}}}); err != nil || l.ByMAC() {
+		if err := l.Configure([]Device{{Name: "tv", Addresses: []netip.Addr{addr("192.168.1.5")}}}, Settings{}); err != nil || l.ByMAC() {
 			t.Errorf("no device is configured by its MAC any more, and ByMAC says yes (%v)", err)
 		}
 	})
@@ -410,7 +410,7 @@ func TestConfigureLive(t *testing.T) {
 				map[string]string{"192.168.1.5": "mac:" + macLaptop, "192.168.7.5": "mac:" + macTV, "192.168.7.6": "", "192.168.7.77": "addr:192.168.7.77"}},
 		}
 		for _, s := range steps {
-			if err := l.Configure(s.devices); err != nil {
+			if err := l.Configure(s.devices, Settings{}); err != nil {
 				t.Fatal(err)
 			}
 			for a, want := range s.want {
@@ -420,7 +420,7 @@ func TestConfigureLive(t *testing.T) {
 		if first.Device != "mac:"+macLaptop {
 			t.Error("history was relabelled")
 		}
-		if err := l.Configure([]Device{{Name: "mac:x"}}); err == nil {
+		if err := l.Configure([]Device{{Name: "mac:x"}}, Settings{}); err == nil {
 			t.Error("a mistake was accepted")
 		}
 		wantDevice(t, l, "after a mistake", "192.168.1.5", "mac:"+macLaptop)
@@ -455,7 +455,7 @@ func TestThisHost(t *testing.T) {
 		if b := l.Lookup(addr("fd00::2")); b != nil && b.Device == "this-host" {
 			t.Errorf("an address this machine left: got %+v", b)
 		}
-		if err := l.Configure([]Device{{Name: "server", MACs: []string{macTV}, Addresses: []netip.Addr{addr("127.0.0.5")}}}); err != nil {
+		if err := l.Configure([]Device{{Name: "server", MACs: []string{macTV}, Addresses: []netip.Addr{addr("127.0.0.5")}}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		wantDevice(t, l, "this machine has a name", "192.168.1.3", "server")
@@ -679,7 +679,7 @@ func TestABindingIsKeptBeforeItIsSeen(t *testing.T) {
 		f.show(entry("192.168.1.5", macLaptop))
 		f.show(entry("192.168.1.5", macTV))
 		l.Ask(addr("192.168.1.6"))
-		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}); err != nil {
+		if err := l.Configure([]Device{{Name: "tv", MACs: []string{macTV}}}, Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		if kept != 4 {
@@ -805,7 +805,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				case g == 0 && i%50 == 0:
 					l.List()
 				case g == 1 && i%50 == 0:
-					if err := l.Configure([]Device{{Name: fmt.Sprint("d", i), Prefixes: []netip.Prefix{netip.PrefixFrom(a, 24)}}}); err != nil {
+					if err := l.Configure([]Device{{Name: fmt.Sprint("d", i), Prefixes: []netip.Prefix{netip.PrefixFrom(a, 24)}}}, Settings{}); err != nil {
 						t.Error(err)
 					}
 				case g == 2:

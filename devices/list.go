@@ -30,6 +30,9 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 	for _, b := range current {
 		d := of(b.Device, b.Name)
 		d.Bindings = append(d.Bindings, b)
+		if d.Source == 0 {
+			d.Group, d.NoLog = b.Group, b.NoLog
+		}
 		if d.Source == 0 || b.Source.isStronger(d.Source) {
 			d.Source, d.Confidence = b.Source, b.Confidence
 		}

@@ -186,7 +186,7 @@ var markers = map[string]string{
 	querylog.KindSuspended: "the server did not run", querylog.KindClock: "the clock was set", querylog.KindRetention: "rows were deleted",
 	"list-added": "a list was added", "reload": "a list changed", "reload-failed": "lists could not be put in force", "list-failed": "a list could not be read or fetched",
 	"list-held": "an update of a list was held back", "list-accepted": "an update of a list was accepted", "catalogue": "another edition of the shipped lists",
-	"pause": "blocking was paused", "resume": "the pause ended", "schedule": "a schedule's turn", "observe-ended": "an observation ended",
+	"pause": "blocking was paused", "resume": "the pause ended", "observe": "blocking was off to observe", "schedule": "a schedule's turn", "observe-ended": "an observation ended",
 	"config-changed": "settings changed", "note": "note",
 }
 

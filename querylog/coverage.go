@@ -317,7 +317,8 @@ var beginnings = map[string]struct {
 	ends       string
 	perSubject bool
 }{
-	"pause":                  {Unblocked, "resume", false},
+	"pause":                  {Unblocked, "resume", true},
+	"observe":                {Unblocked, "observe-ended", true},
 	"list-failed":            {Unblocked, kindListRecovered, true},
 	"reload-failed":          {Unblocked, "reload", false},
 	"list-held":              {Unblocked, "list-accepted", true},
@@ -396,7 +397,7 @@ func (w *gapWalk) start(e *Event) {
 	}
 	w.endRun(e.Time)
 	for ending, g := range w.open { // what is still so is said again
-		if g.Kind != "pause" {
+		if g.Kind != "pause" && g.Kind != "observe" {
 			g.Until = e.Time
 			w.add(g)
 			delete(w.open, ending)

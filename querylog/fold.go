@@ -90,6 +90,7 @@ type clientKey struct {
 const (
 	keyFixed    = 24
 	keyOverrode = 1 << 0             // of its last octet but one: blocklists.Verdict.Overrode
+	classShift  = 5                  // in the octet of class and reason: up to 8 classes and 32 reasons
 	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
 	maxRows     = 1<<rowBits - 1<<14 // beyond, only the few rows of all devices are added
 	rowBytes    = 48 + 12 + 8        // with its attempts and its share of the table
@@ -223,7 +224,7 @@ func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []b
 	k[18] = byte(r.Source)<<4 | byte(r.Transport)
 	k[19] = byte(g)
 	k[20] = byte(len(r.Name))
-	k[21] = byte(v.Class)<<4 | byte(v.ObservedBy)
+	k[21] = byte(v.Class)<<classShift | byte(v.ObservedBy)
 	k[22] = 0
 	if v.Overrode {
 		k[22] = keyOverrode
@@ -420,7 +421,7 @@ func (f *fold) describe(i int) entry {
 		Addr: c.addr, Binding: c.binding, ClientID: c.id,
 		Type: binary.LittleEndian.Uint16(k[12:]), Rcode: k[17],
 		Action: blocklists.Action(k[16] >> 4), Level: blocklists.Level(k[16] & 15),
-		Class: blocklists.Class(k[21] >> 4), ObservedBy: blocklists.ObservedBy(k[21] & 15), Overrode: k[22]&keyOverrode != 0,
+		Class: blocklists.Class(k[21] >> classShift), ObservedBy: blocklists.ObservedBy(k[21] & (1<<classShift - 1)), Overrode: k[22]&keyOverrode != 0,
 		Source: Source(k[18] >> 4), Transport: Transport(k[18] & 15), Granularity: granularity(k[19]), Upstream: f.upstreams[k[23]],
 		Name: k[keyFixed : keyFixed+int(k[20])], Alias: k[keyFixed+int(k[20]):],
 	}

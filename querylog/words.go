@@ -46,4 +46,6 @@ var confidenceWords = words{1: "low", 2: "medium", 3: "high", 4: "imported"}
 var classWords = words{0: "", 1: "own", 2: "important-exception", 3: "important-block", 4: "exception", 5: "block", 6: "special", 7: "list-exception"}
 
 // The numbers of blocklists.ObservedBy: what made a block an observe.
-var observedByWords = words{0: "", 1: "list", 2: "schedule", 3: "tier", 4: "device", 5: "group", 6: "pause", 7: "everything", 8: "tcp-only"}
+var observedByWords = words{0: "", 1: "list", 2: "schedule", 3: "tier", 4: "device", 5: "group", 6: "pause", 7: "everything", 8: "tcp-only",
+	9: "pause-device", 10: "pause-group", 11: "pause-list", 12: "pause-vendor",
+	13: "observe", 14: "observe-device", 15: "observe-group", 16: "observe-list", 17: "observe-vendor"}

@@ -244,7 +244,7 @@ func TestAliasesAreJudgedByTodaysPolicy(t *testing.T) {
 // An entry remembers by which policy and group it was found clean, and nothing
 // else may be believed.
 func TestCleanIsRememberedForOnePolicyAndOneGroup(t *testing.T) {
-	off := blocklists.GroupSettings{Name: "off", Lists: []blocklists.GroupList{{Name: "ads", On: false}}}
+	off := blocklists.GroupSettings{Name: "off", Lists: []blocklists.GroupList{{Name: "ads", Is: blocklists.ListOffFor}}}
 	p := openLists(t, blocklists.Options{Groups: []blocklists.GroupSettings{off}}, map[string]string{"ads.txt": "three.example\n"})
 	var binding atomic.Pointer[devices.Binding]
 	s, _ := startServer(t, Options{Policy: withPolicy(p), Binding: func(netip.Addr) *devices.Binding { return binding.Load() }}, dnstest.Start(t, zone(t, chains)))

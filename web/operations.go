@@ -61,12 +61,15 @@ func registerServer(api huma.API, o *Options) {
 	huma.Register(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
 		func(context.Context, *nothing) (*of[[]Upstream], error) { return &of[[]Upstream]{o.Upstreams()}, nil })
 	huma.Register(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),
-		func(_ context.Context, r *with[Pause]) (*of[Paused], error) {
-			p, err := o.Pause(r.Body)
-			return &of[Paused]{p}, problem(err)
+		func(_ context.Context, r *with[Pause]) (*of[Temporary], error) {
+			t, err := o.Pause(r.Body)
+			return &of[Temporary]{t}, problem(err)
 		})
-	huma.Register(api, operation(http.MethodDelete, "/pause", "resume", "End a pause", http.StatusNoContent),
-		func(context.Context, *nothing) (*nothing, error) { return nil, problem(o.Resume()) })
+	huma.Register(api, operation(http.MethodDelete, "/pause", "resume", "End pauses, or times in which something is only observed", http.StatusOK),
+		func(_ context.Context, r *Resume) (*of[Resumed], error) {
+			ended, err := o.Resume(*r)
+			return &of[Resumed]{ended}, problem(err)
+		})
 	huma.Register(api, operation(http.MethodPost, "/log/flush", "flush-log", "Store what the log holds in memory, so that it can be read", http.StatusNoContent),
 		func(context.Context, *nothing) (*nothing, error) { o.FlushLog(); return nil, nil })
 }

@@ -21,7 +21,8 @@ type Status struct {
 	Catalogue    Catalogue      `json:"catalogue"`
 	Listen       []string       `json:"listen" doc:"Addresses and ports that DNS is answered on; those of encrypted transports as URLs such as tls://192.0.2.1:853."`
 	Certificates []Certificate  `json:"certificates" doc:"Those that clients of encrypted transports are shown."`
-	Paused       *time.Time     `json:"paused,omitempty" doc:"Until when nothing is blocked."`
+	Temporary    []Temporary    `json:"temporary" doc:"Pauses, and times in which something is only observed, that are in force."`
+	Ending       []EndingRule   `json:"ending" doc:"Rules of the person's own that are in force until some time."`
 	Unwatched    []Unwatched    `json:"unwatched" doc:"Files of which changes are only found by polling."`
 	Server       Counters       `json:"server"`
 	Upstreams    []Upstream     `json:"upstreams"`
@@ -279,13 +280,41 @@ type Rule struct {
 	Seconds int64  `json:"seconds,omitempty" minimum:"0" doc:"How long it holds; 0 for good."`
 }
 
-// A Pause asks for a time in which nothing is blocked.
-type Pause struct {
-	Seconds int64 `json:"seconds" minimum:"1" doc:"How long."`
+// An EndingRule is a rule of the person's own that is in force until some time.
+type EndingRule struct {
+	Rule  string    `json:"rule" doc:"As it is written."`
+	List  string    `json:"list"`
+	Line  int       `json:"line"`
+	Until time.Time `json:"until"`
 }
 
-// Paused is a time in which nothing is blocked.
-type Paused struct {
+// A Pause asks for a time in which nothing is blocked.
+type Pause struct {
+	Kind    string `json:"kind,omitempty" enum:"pause,observe" default:"pause" doc:"Why: something is to work for now, or what is asked without blocking is to be seen."`
+	Of      string `json:"of,omitempty" enum:"everything,device,group,list,vendor" default:"everything"`
+	Name    string `json:"name,omitempty" doc:"Of the device, group, list or vendor."`
+	Seconds int64  `json:"seconds" minimum:"1" doc:"How long."`
+}
+
+// A Resume says what is to end.
+type Resume struct {
+	Kind string `query:"kind" enum:"pause,observe" default:"pause"`
+	Of   string `query:"of" enum:"everything,device,group,list,vendor" doc:"Unless given: all of the kind."`
+	Name string `query:"name" doc:"Of the device, group, list or vendor."`
+}
+
+// Resumed is what has ended.
+type Resumed struct {
+	Ended []Temporary `json:"ended"`
+}
+
+// A Temporary is a time in which nothing is blocked: what would be is answered normally,
+// and recorded as observed.
+type Temporary struct {
+	Kind  string    `json:"kind" doc:"pause, or observe."`
+	Of    string    `json:"of" doc:"everything, device, group, list or vendor."`
+	Name  string    `json:"name,omitempty" doc:"The device's identity, or the name of the group, list or vendor."`
+	Shown string    `json:"shown,omitempty" doc:"What people call it."`
 	Until time.Time `json:"until"`
 }
 

@@ -63,8 +63,8 @@ type Options struct {
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)
 
-	Pause    func(Pause) (Paused, error)
-	Resume   func() error
+	Pause    func(Pause) (Temporary, error)
+	Resume   func(Resume) (Resumed, error)
 	FlushLog func()
 
 	Import func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error)

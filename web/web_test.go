@@ -99,11 +99,11 @@ func TestRequests(t *testing.T) {
 		Explain: func(_ context.Context, q Question) (Explanation, error) {
 			return Explanation{Name: q.Name, Type: q.Type, Matches: []Match{}}, nil
 		},
-		Pause: func(p Pause) (Paused, error) {
+		Pause: func(p Pause) (Temporary, error) {
 			paused = p.Seconds
-			return Paused{Until: time.Unix(0, 0).UTC()}, nil
+			return Temporary{Kind: p.Kind, Of: p.Of, Name: p.Name, Until: time.Unix(0, 0).UTC()}, nil
 		},
-		Resume: func() error { return nil },
+		Resume: func(r Resume) (Resumed, error) { return Resumed{Ended: []Temporary{{Kind: r.Kind, Of: r.Of}}}, nil },
 	})
 	for _, f := range []struct {
 		method, path, body string
@@ -138,9 +138,12 @@ func TestRequests(t *testing.T) {
 		{"POST", "/broke/search/answer", `{"device":"tv"}`, 422, "expected required property works to be present"},
 		{"DELETE", "/broke/search?device=tv", "", 204, ""},
 		{"GET", "/explain?name=x.example&device=tv", "", 200, `"type":"A"`},
-		{"PUT", "/pause", `{"seconds":60}`, 200, `"until":"1970-01-01T00:00:00Z"`},
+		{"PUT", "/pause", `{"seconds":60}`, 200, `"kind":"pause","of":"everything","until":"1970-01-01T00:00:00Z"`},
+		{"PUT", "/pause", `{"kind":"observe","of":"list","name":"x","seconds":60}`, 200, `"kind":"observe","of":"list","name":"x"`},
+		{"PUT", "/pause", `{"of":"street","seconds":60}`, 422, "expected value to be one of"},
 		{"PUT", "/pause", `{"seconds":0}`, 422, "expected number >= 1"},
-		{"DELETE", "/pause", "", 204, ""},
+		{"DELETE", "/pause", "", 200, `{"kind":"pause","of":"",`},
+		{"DELETE", "/pause?kind=observe&of=group&name=kids", "", 200, `{"kind":"observe","of":"group",`},
 		{"GET", "/nothing", "", 404, ""},
 		{"POST", "/status", "", 405, ""},
 	} {

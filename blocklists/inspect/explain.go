@@ -89,17 +89,19 @@ func why(c *blocklists.Consideration) string {
 	case v.Rule == 0:
 		return "rules match, but none of them blocks or allows"
 	}
-	return Reason(v, c.Outside)
+	return Reason(v, c.Because)
 }
 
-// Reason says why the rule of a verdict decided. Outside is what the schedule of the
-// device's group says, for a verdict it made.
-func Reason(v *blocklists.Verdict, outside string) string {
+// Reason says why the rule of a verdict decided. Because is what Policy.Because says of
+// it.
+func Reason(v *blocklists.Verdict, because string) string {
 	switch v.ObservedBy {
 	case blocklists.ByListObserve, blocklists.ByTier:
 		return "no enforced rule matches, and the most specific observing one would block"
+	case blocklists.ByListPause, blocklists.ByListWindow:
+		return "no other list blocks it" + observers[v.ObservedBy] + because
 	}
-	return reason(v) + observed(v, outside)
+	return reason(v) + observers[v.ObservedBy] + because
 }
 
 func isInForce(m blocklists.Match) bool {
@@ -130,22 +132,23 @@ func reason(v *blocklists.Verdict) string {
 	return "no exception matches, and this is the most specific block"
 }
 
-// observers say what made a verdict Observe; the schedule of a group is said behind it.
+// observers say what made a verdict Observe, up to what Policy.Because says.
 var observers = [...]string{
-	blocklists.ByPause:        "; blocking is paused now",
+	blocklists.ByPause:        "; blocking is paused: ",
 	blocklists.ByEverything:   "; everything is only observed now",
 	blocklists.ByDevice:       "; the device is only observed now",
 	blocklists.ByGroup:        "; the device's group is only observed now",
 	blocklists.BySchedule:     "; for this device's group lists are ",
 	blocklists.ByStreamAnswer: "; the rule only sends clients to TCP, and the question did not come by UDP",
-}
-
-// observed continues the sentence of a verdict with what made it Observe.
-func observed(v *blocklists.Verdict, outside string) string {
-	if v.ObservedBy == blocklists.BySchedule {
-		return observers[v.ObservedBy] + outside
-	}
-	return observers[v.ObservedBy]
+	blocklists.ByDevicePause:  "; blocking is paused: ",
+	blocklists.ByGroupPause:   "; blocking is paused: ",
+	blocklists.ByListPause:    "; blocking is paused: ",
+	blocklists.ByVendorPause:  "; blocking is paused: ",
+	blocklists.ByWindow:       "; only observed: ",
+	blocklists.ByDeviceWindow: "; only observed: ",
+	blocklists.ByGroupWindow:  "; only observed: ",
+	blocklists.ByListWindow:   "; only observed: ",
+	blocklists.ByVendorWindow: "; only observed: ",
 }
 
 // limits say why a rule does not do what its text says, up to the match's Detail.
@@ -163,13 +166,17 @@ var limits = [...]string{
 	blocklists.OwnBlocksOnly:     "does not reach here: the exceptions of a subscription hold for its own blocks, unless it has exceptions: true",
 	blocklists.SparedByOwnList:   "spared by an exception of its own list",
 	blocklists.ListObserves:      "the list only observes",
-	blocklists.TierObserves:      "tier mixed, which only observes unless blocking.tier is mixed",
-	blocklists.Cancelled:         "removed by the $badfilter of ",
-	blocklists.Ended:             "ended ",
-	blocklists.EndUnreadable:     "not in force: its until= cannot be read",
-	blocklists.OtherTypes:        "holds for other types than the one asked for",
-	blocklists.OtherClients:      "holds for other clients: ",
-	blocklists.AnsweredByServer:  "the server answers this name by itself",
+	blocklists.ListPaused:        "blocks nothing now: ",
+
+	blocklists.ListObservesForGroup: "the list only observes for this group",
+
+	blocklists.TierObserves:     "tier mixed, which only observes unless blocking.tier is mixed",
+	blocklists.Cancelled:        "removed by the $badfilter of ",
+	blocklists.Ended:            "ended ",
+	blocklists.EndUnreadable:    "not in force: its until= cannot be read",
+	blocklists.OtherTypes:       "holds for other types than the one asked for",
+	blocklists.OtherClients:     "holds for other clients: ",
+	blocklists.AnsweredByServer: "the server answers this name by itself",
 }
 
 // Limit says why a rule does not do what its text says; "" where it does.

@@ -34,7 +34,7 @@ func (a *app) apiOptions() web.Options {
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Broke: a.broke, BeginSearch: a.beginSearch, AnswerSearch: a.answerSearch, StopSearch: a.stopSearch,
 		Explain: a.explain, Query: a.query,
-		Pause: a.pause, Resume: a.lists.Resume, FlushLog: a.log.Flush, Import: a.importLog,
+		Pause: a.pause, Resume: a.resume, FlushLog: a.log.Flush, Import: a.importLog,
 	}
 }
 
@@ -54,9 +54,13 @@ func (a *app) status() web.Status {
 	makers := a.makers.Status()
 	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
 	st.Unwatched, st.Reports = a.unwatched(), a.reportStatus()
-	if until, ok := a.lists.Paused(); ok {
-		until = until.UTC()
-		st.Paused = &until
+	st.Ending = []web.EndingRule{}
+	for _, e := range a.lists.Current().Ending() {
+		st.Ending = append(st.Ending, web.EndingRule{Rule: e.Rule.Text, List: e.Rule.List, Line: e.Rule.Line, Until: e.Until.UTC()})
+	}
+	st.Temporary = []web.Temporary{}
+	for _, t := range a.lists.Current().Temporary() {
+		st.Temporary = append(st.Temporary, temporaryStatus(&t))
 	}
 	return st
 }
@@ -299,11 +303,6 @@ func (a *app) refreshLists(ctx context.Context, names []string, step func(web.Re
 		}
 		step(line)
 	})
-}
-
-func (a *app) pause(p web.Pause) (web.Paused, error) {
-	until := time.Now().Add(time.Duration(p.Seconds) * time.Second)
-	return web.Paused{Until: until.UTC()}, a.lists.Pause(until)
 }
 
 // health asks the server's own listeners, as a client does.

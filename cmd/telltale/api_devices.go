@@ -174,7 +174,7 @@ func (a *app) keep(c corrections.Correction) (web.Correction, error) {
 	if err != nil {
 		return web.Correction{}, web.Invalid(err)
 	}
-	return correctionOf(&c, nil), nil
+	return correctionOf(&c, nil), a.reselectLocked()
 }
 
 // others returns the further identities that a device has.
@@ -198,5 +198,7 @@ func (a *app) undoCorrection(id uint64) (web.Correction, error) {
 	}
 	out := correctionOf(&c, nil)
 	out.Undone = err == nil
-	return out, err
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	return out, errors.Join(err, a.reselectLocked())
 }

@@ -25,6 +25,7 @@ import (
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
 	"telltale/resolver/listen/certs/acme"
+	"telltale/resolver/upstream"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -56,8 +57,11 @@ type app struct {
 	loaded      *config.Config // as read last: also what needs a restart
 	refused     atomic.Value   // a string: why those on disk are not in force; "" where they are
 	groups      *groupNumbers
+	selected    *membership        // in force
+	forwarded   []upstream.Forward // in force
+	temporary   *temporaryFile
 	named       string        // the names of devices that are in force, as hosts lines
-	renamed     chan struct{} // of one: they may be others now
+	renamed     chan struct{} // of one: they, or who has which settings, may be others now
 	routerMoved chan struct{} // of one: the default gateway may be another now
 
 	reports reportFiles // of the settings
@@ -82,7 +86,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: newGroupNumbers(cfg), logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
+	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
 	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.refused.Store("")
 	a.cfg.Store(cfg)
@@ -108,6 +112,12 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.corrected, err = corrections.Open(correctionsPath(cfg), time.Now); err != nil {
 		a.logger.Error("what people corrected of devices is not in force until this is put right", "error", err)
 	}
+	if a.temporary, err = openTemporary(temporaryPath(cfg), time.Now()); err != nil {
+		a.logger.Error("pauses are over", "error", err)
+	}
+	if a.selected, err = a.selectLocked(cfg); err != nil {
+		return nil, err
+	}
 	known, next, err := a.log.Bindings()
 	if err != nil {
 		a.logger.Warn("earlier devices are not known", "error", err)
@@ -121,7 +131,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	}
 	ledger, err := devices.Open(devices.Options{
 		Leases: leases, FindLeases: find, Announcements: cfg.Identity.Announcements,
-		Devices: deviceList(cfg, a.groups), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
+		Devices: deviceList(cfg, a.selected), Settings: a.selected.settings(), Known: known, NextID: next, Keep: a.keepBinding, Report: a.log.Report, Logger: logger, RouterMoved: func() { wake(a.routerMoved) },
 	})
 	if err != nil {
 		return nil, err
@@ -135,14 +145,17 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	}
 	a.removeTrials() // of a server that was killed: the data directory is ours by now
 	a.named = a.deviceNames(cfg)
-	if a.lists, err = blocklists.Open(a.listOptions(cfg, a.named)); err != nil {
+	if a.lists, err = blocklists.Open(a.listOptions(cfg, a.selected, a.named)); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(a.openACME(cfg), a.openCertificates(cfg)); err != nil {
 		return nil, err
 	}
-	a.server, err = resolver.New(a.serverOptions(cfg))
-	return a, err
+	a.forwarded = forwards(cfg, a.selected)
+	if a.server, err = resolver.New(a.serverOptions(cfg)); err != nil {
+		return nil, err
+	}
+	return a, a.reselectLocked() // rules may name devices, and devices may be known from before
 }
 
 // close closes the parts, the last one made first.
@@ -213,7 +226,7 @@ func (a *app) logOptions(cfg *config.Config) querylog.Options {
 }
 
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
-	o, ledger := serverOptions(cfg, a.groups), a.ledger.Load()
+	o, ledger := serverOptions(cfg, a.selected), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.record, a.allowed
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID, o.Forwarded = ledger.Named, ledger.MayRoam, ledger.Forwarded

@@ -117,18 +117,20 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if !a.groups.add(cfg) {
-		return fmt.Errorf("more than %d names of devices since the start: restart Telltale", maxGroups)
+	selected, err := a.selectLocked(cfg)
+	if err != nil {
+		return err
 	}
 	old := a.cfg.Load()
 	a.subscriptions.Set(subscriptionLists(cfg))
 	a.catalogue.Set(catalogueLists(cfg))
-	if err := a.configureLists(cfg); err != nil {
+	if err := a.configureLists(cfg, selected); err != nil {
 		a.subscriptions.Set(subscriptionLists(old))
 		a.catalogue.Set(catalogueLists(old))
-		return errors.Join(err, a.configureLists(old))
+		return errors.Join(err, a.configureLists(old, a.selected))
 	}
-	if err := a.ledger.Load().Configure(deviceList(cfg, a.groups)); err != nil {
+	a.selected = selected
+	if err := a.ledger.Load().Configure(deviceList(cfg, selected), selected.settings()); err != nil {
 		return err
 	}
 	if !reflect.DeepEqual(old.Identity, cfg.Identity) {
@@ -149,10 +151,8 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if !reflect.DeepEqual(old.Upstreams, cfg.Upstreams) {
 		a.server.SetUpstreams(upstreams(cfg))
 	}
-	if next := forwards(cfg, a.groups); !reflect.DeepEqual(forwards(old, a.groups), next) { // devices may have changed groups
-		if err := a.server.SetForwards(next); err != nil {
-			return err
-		}
+	if err := a.applyForwardsLocked(cfg); err != nil {
+		return err
 	}
 	a.allow.Store(&cfg.Access.Allow)
 	a.level.Set(level)
@@ -166,9 +166,10 @@ func (a *app) swapLocked(cfg *config.Config) error {
 // checkParts finds what a part would refuse, before any is changed.
 func checkParts(cfg *config.Config) (level slog.Level, err error) {
 	settings := serverSettings(cfg)
-	_, zones := upstream.NewZones(forwards(cfg, newGroupNumbers(cfg)))
+	selected := newNumbers(cfg)
+	_, zones := upstream.NewZones(forwards(cfg, selected))
 	return level, errors.Join(
-		devices.Check(deviceList(cfg, newGroupNumbers(cfg))),
+		devices.Check(deviceList(cfg, selected)),
 		settings.Check(),
 		zones,
 		level.UnmarshalText([]byte(cfg.Messages.Level)),
@@ -179,14 +180,17 @@ func checkParts(cfg *config.Config) (level slog.Level, err error) {
 func (a *app) applyLists() error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	return a.configureLists(a.cfg.Load())
+	if err := a.configureLists(a.cfg.Load(), a.selected); err != nil {
+		return err
+	}
+	return a.reselectLocked() // rules may name other devices now
 }
 
 // configureLists puts the lists of settings in force, with the latest edition of
 // the shipped ones.
-func (a *app) configureLists(cfg *config.Config) error {
+func (a *app) configureLists(cfg *config.Config, s *membership) error {
 	before := a.chooseEdition(cfg)
-	if err := a.configure(cfg); err != nil {
+	if err := a.configure(cfg, s); err != nil {
 		a.edition.Store(before)
 		return err
 	}
@@ -194,11 +198,11 @@ func (a *app) configureLists(cfg *config.Config) error {
 	return nil
 }
 
-// configure puts the lists of settings in force, with the edition chosen, and with the
-// names that devices have now.
-func (a *app) configure(cfg *config.Config) error {
+// configure puts the lists of settings in force, for who has settings by s, with the
+// edition chosen, and with the names that devices have now.
+func (a *app) configure(cfg *config.Config, s *membership) error {
 	named := a.deviceNames(cfg)
-	if err := a.lists.Configure(a.listOptions(cfg, named)); err != nil {
+	if err := a.lists.Configure(a.listOptions(cfg, s, named)); err != nil {
 		return err
 	}
 	a.named = named
@@ -213,11 +217,17 @@ func (a *app) keepLastGood(cfg *config.Config) {
 }
 
 // listOptions are those of the running lists. named are hosts lines of devices.
-func (a *app) listOptions(cfg *config.Config, named string) blocklists.Options {
-	o := listOptions(cfg, a.cfg.Load(), a.groups, a.edition.Load())
+func (a *app) listOptions(cfg *config.Config, s *membership, named string) blocklists.Options {
+	o := listOptions(cfg, s, a.edition.Load())
+	o.Groups = groupSettings(cfg, s, a.cfg.Load(), a.selected)
+	o.Temporary, o.Ended = a.temporary.inLists(), a.temporaryEnded
 	o.Subscribed = subscribed(a.subscriptions)
 	o.Local = localLists(cfg, named)
-	o.Report, o.Logger = a.log.Report, a.logger
+	o.Report = func(kind, subject, detail string) {
+		a.log.Report(kind, subject, detail)
+		wake(a.renamed) // rules may name other devices now
+	}
+	o.Logger = a.logger
 	return o
 }
 

@@ -24,16 +24,12 @@ import (
 // What commands change. The running server alone writes list files and the
 // overlay; a command writes them only where no server runs.
 
-// ownRule writes or removes a rule of the user's own, and returns the file and how
-// many rules were removed.
-func ownRule(cfg *config.Config, r web.Rule, remove bool, now time.Time) (c web.Change, err error) {
+// ownRule writes or removes a rule of the user's own for a device, by the name that rules
+// have for it, and returns the file and how many rules were removed.
+func ownRule(cfg *config.Config, r web.Rule, device string, remove bool, now time.Time) (c web.Change, err error) {
 	name, err := parseName(r.Name)
 	if err != nil {
 		return c, web.Invalid(err)
-	}
-	device, err := deviceInRules(cfg, r.Device)
-	if err != nil {
-		return c, web.NotFound(err)
 	}
 	c.File = filepath.Join(cfg.Lists.Dir, ownFile)
 	if remove {
@@ -65,15 +61,44 @@ func (a *app) removeRule(r web.Rule) (web.Change, error) { return a.changeRule(r
 func (a *app) changeRule(r web.Rule, remove bool) (web.Change, error) {
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	cfg := a.cfg.Load()
-	c, err := ownRule(cfg, r, remove, time.Now())
+	cfg, now := a.cfg.Load(), time.Now()
+	device, err := a.deviceInRules(cfg, r.Device)
+	if err != nil {
+		return web.Change{}, err
+	}
+	c, err := ownRule(cfg, r, device, remove, now)
 	if err != nil {
 		return c, mayNotWrite(cfg.Lists.Dir, err)
 	}
-	if err := a.configure(cfg); err != nil {
+	if err := a.applyRulesLocked(cfg); err != nil {
 		return c, fmt.Errorf("%s is written, but not in force: %w", c.File, err)
 	}
+	if r.Seconds > 0 && !remove {
+		until := now.Add(time.Duration(r.Seconds) * time.Second).UTC().Format(time.RFC3339)
+		a.log.Report("rule", r.Name, fmt.Sprintf("%s for %s until %s", r.Action, cmp.Or(device, "everyone"), until))
+	}
 	return c, nil
+}
+
+// applyRulesLocked puts in force what the user's own file says now.
+func (a *app) applyRulesLocked(cfg *config.Config) error {
+	if err := a.configure(cfg, a.selected); err != nil {
+		return err
+	}
+	return a.reselectLocked() // a rule may be of a device that had no settings
+}
+
+// deviceInRules returns the name by which rules know a device that a person means: that
+// of the settings, or an address; else its identity. "" is everyone.
+func (a *app) deviceInRules(cfg *config.Config, who string) (string, error) {
+	if device, err := deviceInRules(cfg, who); err == nil {
+		return device, nil
+	}
+	d, _, err := a.findKnown(a.background, who)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimPrefix(d.Device, "addr:"), nil
 }
 
 // mayNotWrite says what lets the server write in a directory where it may not.

@@ -298,7 +298,7 @@ func (a *app) findingsHourly(ctx context.Context) {
 // hasOwnKind are findings that the ledger has by events of their own, or that are about
 // the moment alone.
 var hasOwnKind = []string{
-	"settings-", "server-", "port-", "tls-", "leases-", "announcements-", "reports-", "load-", "pause-", "log-", "clock-", "catalogue-", "data-", "upstreams-down", "upstreams-failing", "upstreams-looped", "upstreams-none",
+	"settings-", "server-", "port-", "tls-", "leases-", "announcements-", "reports-", "load-", "pause-", "observe-", "log-", "clock-", "catalogue-", "data-", "upstreams-down", "upstreams-failing", "upstreams-looped", "upstreams-none",
 	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "settings-late", "upstreams-late", "devices-shared-mac",
 }
 

@@ -16,6 +16,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/blocklists/inspect"
 	"telltale/config"
+	"telltale/devices"
 	"telltale/dnswire"
 	"telltale/querylog"
 	"telltale/resolver"
@@ -84,9 +85,13 @@ to is not known then, and may decide too.`,
 // askerStopped returns the settings and the address with which a device asks, by
 // the settings alone and in the order in which the server knows devices: an
 // address, then the longest prefix; "" is anybody.
-func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.Addr, err error) {
+func askerStopped(cfg *config.Config, s *membership, who string) (settings uint16, addr netip.Addr, err error) {
 	if who == "" {
 		return 0, addr, nil
+	}
+	number := func(d *config.Device, addr netip.Addr) uint16 {
+		n, _ := s.of(&devices.Binding{Device: d.Name, Addr: addr})
+		return n
 	}
 	addr, notAddr := netip.ParseAddr(who)
 	longest := -1
@@ -97,11 +102,11 @@ func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.A
 			addr = d.Addresses[0]
 		}
 		if named || slices.Contains(d.Addresses, addr) {
-			return uint16(i + 1), addr, nil
+			return number(d, addr), addr, nil
 		}
 		for _, p := range d.Prefixes {
 			if p.Contains(addr) && p.Bits() > longest {
-				settings, longest = uint16(i+1), p.Bits()
+				settings, longest = number(d, addr), p.Bits()
 			}
 		}
 	}
@@ -114,7 +119,8 @@ func askerStopped(cfg *config.Config, who string) (settings uint16, addr netip.A
 // explainStopped explains without a server. Only configured devices have
 // settings of their own.
 func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device string) (web.Explanation, error) {
-	settings, addr, err := askerStopped(cfg, device)
+	selected := newNumbers(cfg)
+	settings, addr, err := askerStopped(cfg, selected, device)
 	if err != nil {
 		return web.Explanation{}, err
 	}
@@ -126,7 +132,7 @@ func explainStopped(cfg *config.Config, name *dnswire.Name, qtype uint16, device
 	defer lists.Close()
 	e := inspect.Explain(lists, name, qtype, lists.Current().GroupOf(settings, addr))
 	server, asked := serverSettings(cfg), upstream.Options{Servers: upstreams(cfg)}
-	all, err := upstream.NewZones(forwards(cfg, newGroupNumbers(cfg)))
+	all, err := upstream.NewZones(forwards(cfg, selected))
 	if err != nil {
 		return web.Explanation{}, err
 	}
@@ -209,10 +215,10 @@ func addStory(out *web.Explanation, story *resolver.Story, group blocklists.Grou
 	case story.Address.IsValid():
 		out.Address = story.Address.String()
 		out.Decider = deciderOf(v)
-		out.Why = fmt.Sprintf("the answer holds %s, and a rule for it decides: %s", story.Address, inspect.Reason(v, ""))
+		out.Why = fmt.Sprintf("the answer holds %s, and a rule for it decides: %s", story.Address, because(v, group))
 	case story.Server != "":
 		out.Decider = deciderOf(v)
-		out.Why = fmt.Sprintf("the name's zone is served by %s, and a rule for that server decides: %s", story.Server, inspect.Reason(v, ""))
+		out.Why = fmt.Sprintf("the name's zone is served by %s, and a rule for that server decides: %s", story.Server, because(v, group))
 	}
 	if story.Alias != "" || story.Address.IsValid() || story.Server != "" {
 		out.Verdict, out.Class, out.ObservedBy, out.Mode = v.Action.String(), v.Class.String(), v.ObservedBy.String(), ""
@@ -221,6 +227,11 @@ func addStory(out *web.Explanation, story *resolver.Story, group blocklists.Grou
 		}
 	}
 	out.Why += after(story)
+}
+
+// because says why a rule of a verdict for a member of group decided.
+func because(v *blocklists.Verdict, group blocklists.Group) string {
+	return inspect.Reason(v, v.Policy.Because(*v, group))
 }
 
 // deciderOf returns the rule of a verdict that something in the answer got.
@@ -233,7 +244,7 @@ func deciderOf(v *blocklists.Verdict) *web.Match {
 func explainAlias(out *web.Explanation, story *resolver.Story, group blocklists.Group) {
 	v := &story.Verdict
 	out.Alias = story.Alias
-	out.Why = fmt.Sprintf("the answer leads to %s, and a rule for that name decides: %s", story.Alias, inspect.Reason(v, ""))
+	out.Why = fmt.Sprintf("the answer leads to %s, and a rule for that name decides: %s", story.Alias, because(v, group))
 	alias, err := dnswire.ParseName(story.Alias)
 	qtype, ok := dnswire.ParseType(out.Type)
 	if err != nil || !ok {

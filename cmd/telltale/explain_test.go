@@ -19,7 +19,7 @@ func TestAskerStoppedIsWhoTheServerWouldKnow(t *testing.T) {
 	}{
 		{"", 0}, {"192.0.2.1", 1}, {"192.0.2.66", 2}, {"192.0.2.65", 3}, {"tv", 3}, {"198.51.100.1", 0},
 	} {
-		if got, _, err := askerStopped(cfg, test.who); got != test.want || err != nil {
+		if got, _, err := askerStopped(cfg, newNumbers(cfg), test.who); got != test.want || err != nil {
 			t.Errorf("%q: settings %d, %v, want %d", test.who, got, err, test.want)
 		}
 	}

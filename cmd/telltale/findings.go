@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/blocklists"
 	"telltale/blocklists/subscribe"
 	"telltale/config"
 	"telltale/resolver/upstream"
@@ -232,8 +233,14 @@ func speed(u *web.Upstream) (text string) {
 
 func (d *doctor) server(f *facts) {
 	st := f.status
-	if st.Paused != nil {
-		d.finds(stateWarning, "pause-on", "", fmt.Sprintf("nothing is blocked until %s", when(*st.Paused)), "'telltale resume' ends it")
+	for i := range st.Temporary {
+		t := &st.Temporary[i]
+		says, cure := temporaryText(t)
+		if of := strings.TrimSpace(t.Of + " " + t.Name); t.Kind == string(blocklists.Observing) {
+			d.finds(stateWarning, "observe-on", of, says, cure)
+		} else {
+			d.finds(stateWarning, "pause-on", of, says, cure)
+		}
 	}
 	if n := st.Server.RefusedShared; n > 0 {
 		says := fmt.Sprintf("%s from 100.64.0.0/10 were refused, the last from %s: clients of Tailscale and the like ask from there", number(n, "query"), st.Server.LastShared)

@@ -97,7 +97,12 @@ var provoked = []struct {
 	{"upstreams-lying", func(f *facts) { f.probes[0].answer = []string{"telltale-0.com. 60 IN A 203.0.113.9"} }, "203.0.113.9", "switch that help off"},
 	{"upstreams-filtering", func(f *facts) { f.probes[0].filtered = []string{"0.0.0.0"} }, "app-measurement.com it said 0.0.0.0", "switch its filter off"},
 	{"upstreams-telltale", func(f *facts) { f.probes[0].telltale = true }, "a Telltale itself", "one of the two"},
-	{"pause-on", func(f *facts) { f.status.Paused = &f.now }, "nothing is blocked", "resume"},
+	{"pause-on", func(f *facts) {
+		f.status.Temporary = []web.Temporary{{Kind: "pause", Of: "device", Name: "tv", Shown: "the tv", Until: f.now}}
+	}, "nothing of device the tv is blocked until", `'telltale resume --device "the tv"' ends it`},
+	{"observe-on", func(f *facts) {
+		f.status.Temporary = []web.Temporary{{Kind: "observe", Of: "everything", Until: f.now}}
+	}, "nothing is blocked, all is recorded, until", "'telltale observe --end' ends it"},
 	{"access-shared", func(f *facts) { f.status.Server.RefusedShared, f.status.Server.LastShared = 3, "100.101.1.2" }, "100.101.1.2", "access.allow"},
 	{"access-refused", func(f *facts) { f.status.Server.Refused = 3 }, "3 queries", "access.allow"},
 	{"access-proxies", func(f *facts) { f.status.Server.ProxiesRefused = 1 }, "1 connection", "send-proxy-v2"},

@@ -186,6 +186,9 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 		}
 	}
 	a.forgetBlocked(f)
+	if err := a.forgetTemporary(about); err != nil {
+		return web.Forgotten{}, err
+	}
 	inForce := a.ledger.Load().Forget(whole)
 	if err := a.corrected.Forget(about); err != nil {
 		return web.Forgotten{}, err

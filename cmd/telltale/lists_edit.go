@@ -67,7 +67,7 @@ when this command ends. With the server stopped the command writes the file.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&r.Device, "device", "", "for one device only: its name or MAC in the settings, or an address")
+	f.StringVar(&r.Device, "device", "", "for one device only: its name, identity or MAC, or an address")
 	f.StringVar(&age, "for", "", "for so long: 30m, 2h, 1d; without it, for good")
 	f.StringVar(&r.Comment, "comment", "", "why, as a comment behind the rule")
 	if word == "block" {
@@ -90,7 +90,10 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 	}
 	stopped := errors.Is(err, errStopped)
 	if stopped {
-		c, err = ownRule(cfg, r, remove, time.Now())
+		var device string
+		if device, err = deviceInRules(cfg, r.Device); err == nil {
+			c, err = ownRule(cfg, r, device, remove, time.Now())
+		}
 	}
 	if err != nil {
 		return err
@@ -106,8 +109,8 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 	return nil
 }
 
-// deviceInRules returns the name by which rules know a device: that of the
-// settings, or an address. By anything else a rule would never hold.
+// deviceInRules returns the name by which rules know a device of the settings, or an
+// address. What else is known only the running server can say.
 func deviceInRules(cfg *config.Config, who string) (string, error) {
 	if who == "" {
 		return "", nil
@@ -122,5 +125,5 @@ func deviceInRules(cfg *config.Config, who string) (string, error) {
 	if addr, err := netip.ParseAddr(who); err == nil {
 		return addr.Unmap().WithZone("").String(), nil
 	}
-	return "", fmt.Errorf("no device %q is configured: name it under devices in the settings first, or give its address", who)
+	return "", fmt.Errorf("no device %q is configured, and the server that could know it is not running: name it under devices in the settings first, or give its address", who)
 }

@@ -142,8 +142,10 @@ func (a *app) applyDeviceNames() error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
 	cfg := a.cfg.Load()
-	if a.deviceNames(cfg) == a.named {
-		return nil
+	if a.deviceNames(cfg) != a.named {
+		if err := a.configure(cfg, a.selected); err != nil {
+			return err
+		}
 	}
-	return a.configure(cfg)
+	return a.reselectLocked()
 }

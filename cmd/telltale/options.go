@@ -29,7 +29,7 @@ func logOptions(cfg *config.Config) querylog.Options {
 	}
 }
 
-func serverOptions(cfg *config.Config, numbers *groupNumbers) resolver.Options {
+func serverOptions(cfg *config.Config, s *membership) resolver.Options {
 	size := int64(cfg.Cache.Size)
 	if size == 0 {
 		size = -1
@@ -42,7 +42,7 @@ func serverOptions(cfg *config.Config, numbers *groupNumbers) resolver.Options {
 		Keep:   keep,
 		Listen: cfg.Listen.DNS, ListenTLS: cfg.Listen.TLS, ListenQUIC: cfg.Listen.QUIC, ListenHTTPS: cfg.Listen.HTTPS, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		ListenHTTP: cfg.Listen.HTTP, TrustedProxies: cfg.Listen.TrustedProxies, Names: cfg.TLS.Names,
-		Upstreams: upstreamOptions(cfg, numbers), CacheSize: size, Settings: serverSettings(cfg),
+		Upstreams: upstreamOptions(cfg, s), CacheSize: size, Settings: serverSettings(cfg),
 		Waiting: cfg.Limits.Waiting, Streams: cfg.Limits.TCPConnections, ClientPrefix: cfg.Limits.ClientPrefix,
 	}
 }
@@ -72,9 +72,9 @@ var transports = map[string]upstream.Transport{
 	"": upstream.UDP, "tcp": upstream.TCP, "tls": upstream.TLS, "https": upstream.HTTPS, "h3": upstream.H3, "quic": upstream.QUIC,
 }
 
-func upstreamOptions(cfg *config.Config, numbers *groupNumbers) upstream.Options {
+func upstreamOptions(cfg *config.Config, s *membership) upstream.Options {
 	return upstream.Options{
-		Servers: upstreams(cfg), Forwards: forwards(cfg, numbers), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
+		Servers: upstreams(cfg), Forwards: forwards(cfg, s), Choice: choice(cfg), Bootstrap: cfg.Bootstrap, AddressFile: filepath.Join(cfg.Cache.Dir, "upstream-addresses.json"),
 	}
 }
 
@@ -115,7 +115,7 @@ func serverAt(a config.ServerAddress) upstream.Server {
 }
 
 // forwards are the zones with servers of their own, for everybody or for some devices.
-func forwards(cfg *config.Config, numbers *groupNumbers) []upstream.Forward {
+func forwards(cfg *config.Config, s *membership) []upstream.Forward {
 	var all []upstream.Forward
 	for i := range cfg.Forward {
 		of := &cfg.Forward[i]
@@ -123,11 +123,11 @@ func forwards(cfg *config.Config, numbers *groupNumbers) []upstream.Forward {
 		for k := range cfg.Devices {
 			d := &cfg.Devices[k]
 			if slices.Contains(of.Devices, d.Name) {
-				f.Devices = append(f.Devices, numbers.byName[d.Name])
+				f.Devices = append(f.Devices, s.numbersOf(d.Name)...)
 			}
-			if d.Group != "" && slices.Contains(of.Groups, d.Group) {
-				f.Members = append(f.Members, numbers.byName[d.Name])
-			}
+		}
+		for _, group := range of.Groups {
+			f.Members = append(f.Members, s.membersOf(group)...)
 		}
 		for _, a := range cfg.Forward[i].Upstreams {
 			f.Servers = append(f.Servers, serverAt(a))
@@ -153,12 +153,10 @@ func modeOf(words ...string) *blocklists.Mode {
 	return nil
 }
 
-// listOptions are the settings of the lists. before are the settings that are
-// still in force: a device that cfg has no more keeps its settings while queries
-// may still be under way that know it.
-func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *catalog.Edition) blocklists.Options {
+// listOptions are the settings of the lists.
+func listOptions(cfg *config.Config, s *membership, edition *catalog.Edition) blocklists.Options {
 	o := blocklists.Options{
-		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir, StateDir: cfg.Data.Dir,
+		Dir: cfg.Lists.Dir, CacheDir: cfg.Cache.Dir,
 		Shipped: edition.FS(), Edition: edition.Name(), Claims: edition.Claims,
 		Mode: modes[cfg.Blocking.Mode], TTL: cfg.Blocking.TTL, Tier: cfg.Blocking.Tier,
 	}
@@ -179,19 +177,21 @@ func listOptions(cfg, before *config.Config, numbers *groupNumbers, edition *cat
 		l.Subscribed, l.Annotation = true, annotation(&s.Annotation)
 		o.Lists = append(o.Lists, l)
 	}
-	o.Groups = groupSettings(cfg, before, numbers)
+	o.Groups = groupSettings(cfg, s, cfg, s)
 	return o
 }
 
 // stoppedListOptions are those of commands where no server runs.
 func stoppedListOptions(cfg *config.Config) blocklists.Options {
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	numbers := newGroupNumbers(cfg)
-	o := listOptions(cfg, cfg, numbers, edition)
+	s := newNumbers(cfg)
+	o := listOptions(cfg, s, edition)
+	kept, _ := readTemporary(temporaryPath(cfg), time.Now()) // the server says what is wrong
+	o.Temporary = inLists(kept)
 	o.Subscribed = copies(cfg)
 	named := ""
 	if cfg.Local.DeviceSuffix != "" {
-		named = devices.Hosts(deviceList(cfg, numbers), cfg.Local.DeviceSuffix)
+		named = devices.Hosts(deviceList(cfg, s), cfg.Local.DeviceSuffix)
 	}
 	o.Local = localLists(cfg, named)
 	return o
@@ -231,69 +231,6 @@ func annotation(a *config.Annotation) *format.Annotation {
 	}
 }
 
-// A groupNumbers gives each device's name a group number, from 1, for as long as
-// the process lives: whoever has looked up a number may use it with an older or
-// newer policy, and never gets the settings of another device.
-type groupNumbers struct{ byName map[string]uint16 }
-
-const maxGroups = 1<<16 - 1
-
-// newGroupNumbers returns numbers for the devices of cfg, by their order.
-func newGroupNumbers(cfg *config.Config) *groupNumbers {
-	g := &groupNumbers{byName: make(map[string]uint16)}
-	g.add(cfg)
-	return g
-}
-
-// add gives numbers to the devices of cfg that have none, and reports whether
-// there were enough.
-func (g *groupNumbers) add(cfg *config.Config) bool {
-	for i := range cfg.Devices {
-		if _, ok := g.byName[cfg.Devices[i].Name]; ok {
-			continue
-		}
-		if len(g.byName) >= maxGroups {
-			return false
-		}
-		g.byName[cfg.Devices[i].Name] = uint16(len(g.byName) + 1)
-	}
-	return true
-}
-
-// groupSettings returns the settings of each group, by its number less one. Those
-// of devices that were configured once are empty: as for everyone.
-func groupSettings(cfg, before *config.Config, numbers *groupNumbers) []blocklists.GroupSettings {
-	all := make([]blocklists.GroupSettings, len(numbers.byName))
-	for _, c := range []*config.Config{before, cfg} {
-		for i := range c.Devices {
-			d := &c.Devices[i]
-			all[numbers.byName[d.Name]-1] = deviceGroup(c, d)
-		}
-	}
-	return all
-}
-
-// deviceGroup makes a configured device a group of its own: it has settings, and
-// rules may name it.
-func deviceGroup(cfg *config.Config, d *config.Device) blocklists.GroupSettings {
-	g := blocklists.GroupSettings{Name: d.Name, Mode: modeOf(d.Mode), ClientNames: []string{d.Name}}
-	g.Observe, g.ObserveUntil = observe(d.Observe)
-	for _, a := range d.Addresses {
-		g.Addresses = append(g.Addresses, netip.PrefixFrom(a, a.BitLen()))
-	}
-	g.Addresses = append(g.Addresses, d.Prefixes...)
-	at := slices.IndexFunc(cfg.Groups, func(c config.Group) bool { return c.Name == d.Group })
-	if d.Group == "" || at < 0 {
-		return g
-	}
-	of := cfg.Groups[at]
-	g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
-	g.Schedule, g.StripECH = schedule(&of.Schedule), of.StripECH
-	g.Mode = modeOf(d.Mode, of.Mode)
-	g.Tags = []string{of.Name}
-	return g
-}
-
 // leaseFiles returns the files of leases that are configured, and what finds more.
 func leaseFiles(cfg *config.Config) (files []devices.LeaseFile, find func() []devices.LeaseFile) {
 	for _, f := range cfg.Identity.Leases {
@@ -305,13 +242,13 @@ func leaseFiles(cfg *config.Config) (files []devices.LeaseFile, find func() []de
 	return files, find
 }
 
-func deviceList(cfg *config.Config, numbers *groupNumbers) []devices.Device {
+func deviceList(cfg *config.Config, s *membership) []devices.Device {
 	var all []devices.Device
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		all = append(all, devices.Device{
 			Name: d.Name, MACs: d.MACs, Addresses: d.Addresses, Prefixes: d.Prefixes, ClientIDs: d.ClientIDs,
-			Group: numbers.byName[d.Name], NoLog: !d.Log,
+			Group: s.numbers[d.Name], NoLog: !d.Log,
 		})
 	}
 	return all

@@ -14,7 +14,7 @@ import (
 // Each line is settings, and what they are to the part that they are for.
 func TestOptions(t *testing.T) {
 	lists := func(cfg *config.Config) blocklists.Options {
-		return listOptions(cfg, cfg, newGroupNumbers(cfg), catalog.Shipped())
+		return listOptions(cfg, newNumbers(cfg), catalog.Shipped())
 	}
 	list := func(cfg *config.Config) string {
 		l := lists(cfg).Lists[0]
@@ -40,41 +40,41 @@ func TestOptions(t *testing.T) {
 		got  func(*config.Config) any
 		want string
 	}{
-		{"listen: {dns: ['127.0.0.1:5300', '[::1]:5300']}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).Listen }, "[127.0.0.1:5300 [::1]:5300]"},
+		{"listen: {dns: ['127.0.0.1:5300', '[::1]:5300']}", func(c *config.Config) any { return serverOptions(c, newNumbers(c)).Listen }, "[127.0.0.1:5300 [::1]:5300]"},
 		{"upstreams: [{address: 192.0.2.1, trust_ad: true}, 192.0.2.2:5353]", func(c *config.Config) any {
 			var all []string
-			for _, u := range serverOptions(c, newGroupNumbers(c)).Upstreams.Servers {
+			for _, u := range serverOptions(c, newNumbers(c)).Upstreams.Servers {
 				all = append(all, fmt.Sprint(u.Addr, u.TrustAD))
 			}
 			return all
 		}, "[192.0.2.1:53 true 192.0.2.2:5353 false]"},
 		{"upstreams: [192.0.2.1, 'tcp://192.0.2.1', 'tls://192.0.2.1#a.example', 'https://192.0.2.1/q#a.example', 'h3://192.0.2.1/q', 'quic://192.0.2.1']", func(c *config.Config) any {
 			var all []string
-			for _, u := range serverOptions(c, newGroupNumbers(c)).Upstreams.Servers {
+			for _, u := range serverOptions(c, newNumbers(c)).Upstreams.Servers {
 				all = append(all, fmt.Sprint(u.Transport, u.Name, u.Path))
 			}
 			return all
 		}, "[udp tcp tlsa.example httpsa.example/q h3/q quic]"},
 		{"{upstream_bootstrap: [192.0.2.9], upstreams: [{address: 'tls://dns.example', pins: ['sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=']}, {address: 'quic://dns.example', addresses: [192.0.2.1]}]}", func(c *config.Config) any {
-			o := serverOptions(c, newGroupNumbers(c)).Upstreams
+			o := serverOptions(c, newNumbers(c)).Upstreams
 			return []any{o.Bootstrap, o.AddressFile, o.Servers[0].Host, o.Servers[0].Addr.Port(), o.Servers[0].Pins[0].Sum[31], o.Servers[1].Addresses}
 		}, "[[192.0.2.9:53] /var/lib/telltale/cache/upstream-addresses.json dns.example 853 1 [192.0.2.1]]"},
 		{"upstreams: ['sdns://AwAAAAAAAAAACTE5Mi4wLjIuMSAREREREREREREREREREREREREREREREREREREREREREQtkbnMuZXhhbXBsZQ']", func(c *config.Config) any {
-			s := serverOptions(c, newGroupNumbers(c)).Upstreams.Servers[0]
+			s := serverOptions(c, newNumbers(c)).Upstreams.Servers[0]
 			return []any{s.Transport, s.Addr, s.Name, len(s.Pins), s.Pins[0].Certificate, s.Pins[0].Sum[0]}
 		}, "[tls 192.0.2.1:853 dns.example 1 true 17]"},
 		{"upstreams: [{address: 192.0.2.1, client_subnet: 198.51.100.0/24}, {address: 192.0.2.2, client_subnet: '2001:db8:1::/48'}]", func(c *config.Config) any {
-			s := serverOptions(c, newGroupNumbers(c)).Upstreams.Servers
+			s := serverOptions(c, newNumbers(c)).Upstreams.Servers
 			return []any{s[0].Subnet, s[1].Subnet}
 		}, "[198.51.100.0/24 2001:db8:1::/48]"},
 		{"forward: [{zones: [corp.example], upstreams: ['tls://192.0.2.1#a.example', 192.0.2.2]}]", func(c *config.Config) any {
-			f := serverOptions(c, newGroupNumbers(c)).Upstreams.Forwards[0]
+			f := serverOptions(c, newNumbers(c)).Upstreams.Forwards[0]
 			return []any{f.Servers[0].Transport, f.Servers[0].Name, f.Servers[1].Transport, f.Servers[1].Addr}
 		}, "[tls a.example udp 192.0.2.2:53]"},
-		{"cache: {size: 1MiB}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).CacheSize }, "1048576"},
-		{"cache: {size: 0}", func(c *config.Config) any { return serverOptions(c, newGroupNumbers(c)).CacheSize }, "-1"},
+		{"cache: {size: 1MiB}", func(c *config.Config) any { return serverOptions(c, newNumbers(c)).CacheSize }, "1048576"},
+		{"cache: {size: 0}", func(c *config.Config) any { return serverOptions(c, newNumbers(c)).CacheSize }, "-1"},
 		{"limits: {waiting: 7, tcp_connections: 8, client_prefix: 64}", func(c *config.Config) any {
-			o := serverOptions(c, newGroupNumbers(c))
+			o := serverOptions(c, newNumbers(c))
 			return []int{o.Waiting, o.Streams, o.ClientPrefix}
 		}, "[7 8 64]"},
 		{"rebind: {allow: [a.example]}", func(c *config.Config) any { return serverSettings(c).RebindAllow }, "[a.example]"},
@@ -90,7 +90,7 @@ func TestOptions(t *testing.T) {
 		{"log: {unlisted: 0}", func(c *config.Config) any { return logOptions(c).NoUnlisted }, "true"},
 		{"log: {listed: 2d, unlisted: 1h, size: 2MB}", func(c *config.Config) any { o := logOptions(c); return []any{o.NoUnlisted, o.Off, o.Retention} }, "[false false {48h0m0s 1h0m0s 26280h0m0s 2000000}]"},
 		{"{node: here, data: {dir: /srv/t}}", func(c *config.Config) any { o := logOptions(c); return o.Node + " " + o.Dir }, "here /srv/t"},
-		{"{data: {dir: /srv/t}, lists: {dir: /srv/l}}", func(c *config.Config) any { o := lists(c); return []string{o.Dir, o.CacheDir, o.StateDir} }, "[/srv/l /srv/t/cache /srv/t]"},
+		{"{data: {dir: /srv/t}, lists: {dir: /srv/l}}", func(c *config.Config) any { o := lists(c); return []string{o.Dir, o.CacheDir} }, "[/srv/l /srv/t/cache]"},
 		{"blocking: {mode: custom, custom: [192.0.2.9, '2001:db8::9'], ttl: 7s, tier: mixed}", func(c *config.Config) any {
 			o := lists(c)
 			return []any{o.Mode, o.Custom4, o.Custom6, o.TTL, o.Tier, o.Observe}
@@ -110,7 +110,7 @@ func TestOptions(t *testing.T) {
 				return []any{a.Vendor, a.Product, a.Purpose, a.Tier, a.Region, a.Source, a.Breaks, s.Name, s.URL, s.Refresh, s.Exact, s.Enabled}
 			}, "[V P ads mixed eu s b a https://a.example/l 2h0m0s true true]"},
 		{"devices: [{name: tv, address: [192.0.2.1], prefix: [198.51.100.0/24], mac: '02:00:00:00:00:01', log: false}]", func(c *config.Config) any {
-			d := deviceList(c, newGroupNumbers(c))[0]
+			d := deviceList(c, newNumbers(c))[0]
 			return []any{d.Name, d.MACs, d.Addresses, d.Prefixes, d.Group, d.NoLog}
 		}, "[tv [02:00:00:00:00:01] [192.0.2.1] [198.51.100.0/24] 1 true]"},
 		{"devices: [{name: tv, address: [192.0.2.1], prefix: [198.51.100.0/24]}]", func(c *config.Config) any { return group(c) },
@@ -142,6 +142,7 @@ func loadText(t testing.TB, text string) *config.Config {
 func TestGroupNumbersAreByNameForGood(t *testing.T) {
 	numbers := &groupNumbers{byName: map[string]uint16{}}
 	before := loadText(t, "")
+	wasMember := newNumbers(before)
 	for _, f := range []struct{ devices, list, groups string }{
 		{"tv pc", "tv=1 pc=2", "tv pc"},
 		{"pc", "pc=2", "tv pc"}, // queries under way may know the number of the one that is gone
@@ -155,14 +156,15 @@ func TestGroupNumbersAreByNameForGood(t *testing.T) {
 			fmt.Fprintf(&text, "- {name: %s, address: 192.0.2.%d}\n", name, i+1)
 		}
 		cfg := loadText(t, "devices:\n"+text.String())
-		if !numbers.add(cfg) {
+		isMember := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil)
+		if !isMember.number(numbers, cfg, nil) {
 			t.Fatal("no numbers left")
 		}
 		var list, groups []string
-		for _, d := range deviceList(cfg, numbers) {
+		for _, d := range deviceList(cfg, isMember) {
 			list = append(list, fmt.Sprintf("%s=%d", d.Name, d.Group))
 		}
-		for _, g := range groupSettings(cfg, before, numbers) {
+		for _, g := range groupSettings(cfg, isMember, before, wasMember) {
 			if g.Name == "" {
 				g.Name = "-"
 			}
@@ -174,12 +176,12 @@ func TestGroupNumbersAreByNameForGood(t *testing.T) {
 		if got := strings.Join(groups, " "); got != f.groups {
 			t.Errorf("%q: got groups %s, want %s", f.devices, got, f.groups)
 		}
-		before = cfg
+		before, wasMember = cfg, isMember
 	}
 	for i := range maxGroups {
 		numbers.byName[fmt.Sprint(i)] = uint16(i + 1)
 	}
-	if numbers.add(loadText(t, "devices: [{name: one-more, address: 192.0.2.1}]")) {
+	if numbers.add([]string{"one-more"}) {
 		t.Error("a number beyond the last was given")
 	}
 }

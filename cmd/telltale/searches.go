@@ -93,8 +93,11 @@ func (a *app) beginSearch(ctx context.Context, n web.NewSearch) (web.Search, err
 	if err != nil {
 		return web.Search{}, err
 	}
-	if until, ok := a.lists.Paused(); ok {
-		return web.Search{}, fmt.Errorf("nothing is blocked until %s, so that nothing can be tried: 'telltale resume' ends that", when(until))
+	for _, t := range a.lists.Current().Temporary() {
+		if t.Of == blocklists.Everything || t.Of == blocklists.OfDevice && t.Name == d.Device {
+			says, cure := temporaryText(new(temporaryStatus(&t)))
+			return web.Search{}, fmt.Errorf("%s, so that nothing can be tried: %s", says, cure)
+		}
 	}
 	s := &searching{device: d.Device, name: d.name, keep: time.Duration(n.Seconds) * time.Second, comment: n.Comment, suspects: a.stillBlocked(d)}
 	switch {
@@ -266,7 +269,7 @@ func (a *app) writeTrials(more func(file string) error) error {
 	if err != nil {
 		return mayNotWrite(cfg.Lists.Dir, err)
 	}
-	if err := a.configure(cfg); err != nil {
+	if err := a.applyRulesLocked(cfg); err != nil {
 		return fmt.Errorf("%s is written, but not in force: %w", file, err)
 	}
 	return nil

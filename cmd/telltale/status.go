@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/blocklists"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -26,6 +27,8 @@ type overview struct {
 	Settings  string           `json:"settings"`          // the file; "" for none
 	Catalogue string           `json:"catalogue"`         // the edition in force
 	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
+	Temporary []web.Temporary  `json:"temporary"`         // pauses and the like
+	Ending    []web.EndingRule `json:"ending"`            // own rules that are in force until some time
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
 	Gaps      []querylog.Event `json:"gaps"`    // of the last 7 days
@@ -77,11 +80,11 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []web.Finding{}}
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []web.Finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
-		o.Catalogue = st.Catalogue.Edition
+		o.Catalogue, o.Temporary, o.Ending = st.Catalogue.Edition, st.Temporary, st.Ending
 		for i := range st.Upstreams {
 			if st.Upstreams[i].Source == "forward" {
 				o.Forward = append(o.Forward, st.Upstreams[i])
@@ -134,7 +137,7 @@ func byUrgency(all []web.Finding) {
 		switch {
 		case f.State == stateWrong:
 			return 0
-		case f.What == "pause":
+		case f.What == string(blocklists.Pause), f.What == string(blocklists.Observing):
 			return 1
 		}
 		return 2
@@ -165,6 +168,10 @@ func (o *overview) print(w io.Writer) error {
 	for i := range o.Forward {
 		u := &o.Forward[i]
 		fmt.Fprintf(&b, "%-10s %s: %s is %s\n", headed("Forward", i), forwardedTo(u), u.Addr, u.State)
+	}
+	for i := range o.Ending {
+		e := &o.Ending[i]
+		fmt.Fprintf(&b, "%-10s %s (%s) until %s\n", headed("For now", i), printable(e.Rule), printable(place(e.List, e.Line)), when(e.Until))
 	}
 	if t := o.Today; t != nil {
 		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "lookup"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))

@@ -1,0 +1,442 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"telltale/blocklists"
+	"telltale/config"
+	"telltale/devices"
+)
+
+// Who has which settings. A membership says of every binding with which settings its
+// device asks: those of the devices of the settings, of the groups that select it, of a
+// pause, and of rules of the user's own that name it.
+
+// A membership never changes.
+type membership struct {
+	members  map[string]member // by identity of a binding
+	devices  map[string]*chosen
+	prefixes []chosenPrefix // the longest first
+	rank     map[string]int // of the groups: the first in the settings goes before the others
+	numbers  map[string]uint16
+	silent   map[string]bool // groups whose devices are not logged
+	missing  func(key string)
+}
+
+// A chosen is a device that has settings.
+type chosen struct {
+	device     string   // its identity today
+	groups     []string // that select it by something else than an address
+	identities []string // that it has
+	alone      bool     // it has settings that no other device shares
+	tags       []string
+	configured *config.Device // nil: it is not in the settings
+}
+
+// A member is what the membership has of an identity.
+type member struct {
+	device string // for who has settings of its own; "" else
+	groups []string
+	noLog  bool
+}
+
+// A chosenPrefix is a prefix with all groups that select its addresses.
+type chosenPrefix struct {
+	netip.Prefix
+	groups []string
+}
+
+// newMembership finds out who has settings. Clients are the names in rules for some
+// devices alone.
+func newMembership(cfg *config.Config, ids *identities, changes []temporaryChange, clients []string) *membership {
+	s := &membership{
+		members: map[string]member{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, missing: func(string) {},
+	}
+	for i := range cfg.Groups {
+		s.rank[cfg.Groups[i].Name] = i
+	}
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		c := s.choose(d.Name)
+		c.alone, c.configured = true, d
+		c.add(d.Group)
+	}
+	for i := range cfg.Groups {
+		s.selectFor(&cfg.Groups[i], cfg, ids)
+	}
+	for i := range changes {
+		if c := &changes[i]; c.Of == blocklists.OfDevice {
+			s.choose(c.Name).alone = true
+		}
+	}
+	for _, name := range clients {
+		if isIdentity(name) {
+			s.choose(ids.last(name)).alone = true
+		}
+	}
+	for device, c := range s.devices {
+		c.groups = s.inOrder(c.groups)
+		c.identities = []string{device}
+		for _, span := range ids.of[device] {
+			if span.Until.IsZero() && !slices.Contains(c.identities, span.Device) {
+				c.identities = append(c.identities, span.Device)
+			}
+		}
+		slices.Sort(c.identities)
+		for _, identity := range c.identities {
+			if ids.named[identity] && identity != device {
+				continue // the settings have settings for it
+			}
+			m := member{groups: c.groups, noLog: c.configured != nil && !c.configured.Log}
+			if c.alone {
+				m.device = device
+			}
+			s.members[identity] = m
+		}
+	}
+	slices.SortFunc(s.prefixes, func(a, b chosenPrefix) int {
+		return cmp.Or(cmp.Compare(b.Bits(), a.Bits()), a.Addr().Compare(b.Addr()))
+	})
+	return s
+}
+
+// isIdentity reports whether a name can be the identity of a device that is in no
+// settings.
+func isIdentity(name string) bool {
+	for _, prefix := range []string{"mac:", "addr:", "id:", "split:"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return name == thisHost
+}
+
+// choose returns the device of an identity.
+func (s *membership) choose(device string) *chosen {
+	c := s.devices[device]
+	if c == nil {
+		c = &chosen{device: device}
+		s.devices[device] = c
+	}
+	return c
+}
+
+func (c *chosen) add(group string) {
+	if group != "" && !slices.Contains(c.groups, group) {
+		c.groups = append(c.groups, group)
+	}
+}
+
+// selectFor finds the devices of a group.
+func (s *membership) selectFor(g *config.Group, cfg *config.Config, ids *identities) {
+}
+
+// inOrder returns names of groups in the order of the settings.
+func (s *membership) inOrder(groups []string) []string {
+	groups = slices.Clone(groups)
+	slices.SortFunc(groups, func(a, b string) int { return cmp.Compare(s.rank[a], s.rank[b]) })
+	return slices.Compact(groups)
+}
+
+// byPrefix returns the groups that select the addresses of a binding.
+func (s *membership) byPrefix(b *devices.Binding) []string {
+	if !b.Addr.IsValid() {
+		return nil
+	}
+	for i := range s.prefixes {
+		if p := &s.prefixes[i]; p.Contains(b.Addr) && (!b.Prefix.IsValid() || b.Prefix.Bits() >= p.Bits()) {
+			return p.groups
+		}
+	}
+	return nil
+}
+
+// keyOf returns what tells settings apart: the device where it has some of its own, and
+// the groups that are not known by it.
+func (s *membership) keyOf(m *member, byPrefix []string) string {
+	if m.device == "" {
+		return keyOf("", s.inOrder(slices.Concat(m.groups, byPrefix)))
+	}
+	return keyOf(m.device, byPrefix)
+}
+
+// keyOf returns the key of settings; "" for those of everybody.
+func keyOf(device string, groups []string) string {
+	if len(groups) == 0 {
+		return device
+	}
+	return device + "\x00" + strings.Join(groups, "\x00")
+}
+
+// keys returns the keys of all settings that are needed for bindings.
+func (s *membership) keys(bindings []devices.Binding) (all []string) {
+	for _, m := range s.members {
+		all = append(all, s.keyOf(&m, nil))
+	}
+	for i := range s.prefixes {
+		all = append(all, s.keyOf(&member{}, s.prefixes[i].groups))
+	}
+	for i := range bindings {
+		m := s.members[bindings[i].Device]
+		all = append(all, s.keyOf(&m, s.byPrefix(&bindings[i])))
+	}
+	return sorted(all)
+}
+
+// of is devices.Settings.Of.
+func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
+	m := s.members[b.Device]
+	byPrefix := s.byPrefix(b)
+	noLog = m.noLog
+	for _, groups := range [][]string{m.groups, byPrefix} {
+		noLog = noLog || slices.ContainsFunc(groups, func(name string) bool { return s.silent[name] })
+	}
+	key := s.keyOf(&m, byPrefix)
+	if key == "" {
+		return 0, noLog
+	}
+	number, ok := s.numbers[key]
+	if !ok {
+		s.missing(key)
+		number = s.numbers[s.keyOf(&m, nil)]
+	}
+	return number, noLog
+}
+
+// settings returns the settings of devices, as package devices takes them.
+func (s *membership) settings() devices.Settings {
+	byMAC := false
+	for identity := range s.members {
+		byMAC = byMAC || strings.HasPrefix(identity, "mac:")
+	}
+	return devices.Settings{Of: s.of, ByMAC: byMAC}
+}
+
+// settingsOf returns what a key stands for today: a device, nil for none of its own, and
+// the groups in the order in which they go before each other.
+func (s *membership) settingsOf(key string) (c *chosen, groups []string) {
+	device, rest, some := strings.Cut(key, "\x00")
+	if device != "" {
+		if c = s.devices[device]; c != nil {
+			groups = c.groups
+		}
+	}
+	if some {
+		for name := range strings.SplitSeq(rest, "\x00") {
+			if _, there := s.rank[name]; there {
+				groups = append(slices.Clone(groups), name)
+			}
+		}
+	}
+	return c, s.inOrder(groups)
+}
+
+// A groupNumbers gives each combination of settings a number, from 1, for as long as
+// the process lives: whoever has looked up a number may use it with an older or
+// newer policy, and never gets the settings of another device. By name are those of
+// membership.keyOf: for a device of the settings its name.
+type groupNumbers struct {
+	mu     sync.Mutex
+	byName map[string]uint16
+}
+
+const maxGroups = 1<<16 - 1
+
+// add gives numbers to the keys that have none, and reports whether there were enough.
+func (g *groupNumbers) add(keys []string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range keys {
+		if _, ok := g.byName[key]; ok || key == "" {
+			continue
+		}
+		if len(g.byName) >= maxGroups {
+			return false
+		}
+		g.byName[key] = uint16(len(g.byName) + 1)
+	}
+	return true
+}
+
+func (g *groupNumbers) all() map[string]uint16 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.byName)
+}
+
+// newNumbers returns the membership of settings alone, with numbers for it.
+func newNumbers(cfg *config.Config) *membership {
+	s := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil)
+	numbers := &groupNumbers{byName: map[string]uint16{}}
+	s.number(numbers, cfg, nil)
+	return s
+}
+
+// number gives numbers to what the membership needs for bindings, the devices of the
+// settings first, by their order, and reports whether there were enough.
+func (s *membership) number(numbers *groupNumbers, cfg *config.Config, bindings []devices.Binding) bool {
+	var keys []string
+	for i := range cfg.Devices {
+		keys = append(keys, cfg.Devices[i].Name)
+	}
+	ok := numbers.add(append(keys, s.keys(bindings)...))
+	s.numbers = numbers.all()
+	return ok
+}
+
+// groupSettings returns the settings of each number, less one. Those of devices that
+// were configured once are empty: as for everyone. Before is what is still in force: a
+// device that s has no more keeps its settings while queries may be under way.
+func groupSettings(cfg *config.Config, s *membership, cfgBefore *config.Config, before *membership) []blocklists.GroupSettings {
+	all := make([]blocklists.GroupSettings, len(s.numbers))
+	for key, number := range s.numbers {
+		g, some := s.groupSettings(cfg, key)
+		if !some {
+			g, _ = before.groupSettings(cfgBefore, key)
+		}
+		all[number-1] = g
+	}
+	return all
+}
+
+// groupSettings returns the settings that a key stands for, and whether there are any.
+func (s *membership) groupSettings(cfg *config.Config, key string) (g blocklists.GroupSettings, some bool) {
+	c, names := s.settingsOf(key)
+	if c == nil && len(names) == 0 {
+		return g, false
+	}
+	g.Groups = names
+	mode := ""
+	if c != nil {
+		g.Name, g.ClientNames, g.Tags = c.device, c.identities, c.tags
+		if d := c.configured; d != nil {
+			mode = d.Mode
+			g.Observe, g.ObserveUntil = observe(d.Observe)
+			for _, a := range d.Addresses {
+				g.Addresses = append(g.Addresses, netip.PrefixFrom(a, a.BitLen()))
+			}
+			g.Addresses = append(g.Addresses, d.Prefixes...)
+		}
+	}
+	g.Tags = append(slices.Clone(g.Tags), names...)
+	groups := make([]*config.Group, 0, len(names))
+	for _, name := range names {
+		groups = append(groups, &cfg.Groups[s.rank[name]])
+	}
+	g.Mode = modeOf(mode)
+	for _, of := range groups { // the first that says something of a setting
+		if of.Observe.On && !g.GroupObserve && g.GroupObserveUntil.IsZero() {
+			g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
+		}
+		if len(g.Schedule.Windows) == 0 {
+			g.Schedule = schedule(&of.Schedule)
+		}
+		if g.Mode == nil {
+			g.Mode = modeOf(of.Mode)
+		}
+		g.StripECH = g.StripECH || of.StripECH
+	}
+	return g, true
+}
+
+// membersOf returns the numbers of who is in a group.
+func (s *membership) membersOf(group string) (numbers []uint16) {
+	for key, number := range s.numbers {
+		if _, groups := s.settingsOf(key); slices.Contains(groups, group) {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+// numbersOf returns the numbers with which a device of the settings asks.
+func (s *membership) numbersOf(device string) (numbers []uint16) {
+	for key, number := range s.numbers {
+		if is, _, _ := strings.Cut(key, "\x00"); is == device {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+// selectLocked finds out who has settings by cfg, and gives them numbers.
+func (a *app) selectLocked(cfg *config.Config) (*membership, error) {
+	var bindings []devices.Binding
+	if ledger := a.ledger.Load(); ledger != nil {
+		bindings = ledger.InForce()
+	}
+	var clients []string
+	if a.lists != nil {
+		clients = a.lists.Current().Clients()
+	}
+	s := newMembership(cfg, newIdentities(cfg, bindings, a.corrected.All()), a.temporary.all(), clients)
+	s.missing = a.settingsMissing
+	if !s.number(a.groups, cfg, bindings) {
+		return nil, fmt.Errorf("more than %d combinations of settings of devices since the start: restart Telltale", maxGroups)
+	}
+	return s, nil
+}
+
+// settingsMissing says that a binding has a combination of settings that has no number
+// yet. It may be called with the locks of package devices held.
+func (a *app) settingsMissing(string) { wake(a.renamed) }
+
+// reselectLocked finds out anew who has settings, and puts it in force where that is
+// another than before.
+func (a *app) reselectLocked() error {
+	cfg := a.cfg.Load()
+	s, err := a.selectLocked(cfg)
+	if err != nil {
+		return err
+	}
+	if s.equal(a.selected) {
+		return nil
+	}
+	return a.applyMembershipLocked(cfg, s)
+}
+
+// applyMembershipLocked puts a membership in force: the lists first, so that every number
+// that a binding may have is known to them.
+func (a *app) applyMembershipLocked(cfg *config.Config, s *membership) error {
+	if err := a.configure(cfg, s); err != nil {
+		return err
+	}
+	a.selected = s
+	if err := a.applyForwardsLocked(cfg); err != nil {
+		return err
+	}
+	a.ledger.Load().SetSettings(s.settings())
+	return nil
+}
+
+// equal reports whether two memberships say the same.
+func (s *membership) equal(t *membership) bool {
+	return t != nil && maps.Equal(s.numbers, t.numbers) && maps.EqualFunc(s.members, t.members, func(a, b member) bool {
+		return a.device == b.device && a.noLog == b.noLog && slices.Equal(a.groups, b.groups)
+	}) && maps.EqualFunc(s.devices, t.devices, func(a, b *chosen) bool {
+		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags)
+	})
+}
+
+// applyForwardsLocked puts the zones with servers of their own in force, where they are
+// others than before: devices may have changed groups.
+func (a *app) applyForwardsLocked(cfg *config.Config) error {
+	next := forwards(cfg, a.selected)
+	if reflect.DeepEqual(a.forwarded, next) {
+		return nil
+	}
+	if err := a.server.SetForwards(next); err != nil {
+		return err
+	}
+	a.forwarded = next
+	return nil
+}
