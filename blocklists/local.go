@@ -73,7 +73,7 @@ func (p *Policy) mergeAnswers() {
 	for i := range p.lists {
 		l := &p.lists[i]
 		list := i
-		if l.kind == OwnList {
+		if l.kind == OwnList && l.group == "" {
 			list = -1
 		}
 		for _, d := range l.set.Details {

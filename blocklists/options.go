@@ -63,6 +63,8 @@ type LocalList struct {
 	Path string // of a hosts file, watched like those of Dir; "" for Text
 	Kind Kind   // OwnList: rules that are one with those of own.txt; Local: hosts lines alone
 	Text string // its lines
+
+	Group string // whose devices it holds for; "" for everybody
 }
 
 // ListSettings are what the user says about one list. Zero fields leave the

@@ -65,6 +65,7 @@ type policyList struct {
 	zone       bool       // it holds a response policy zone
 	confined   bool       // its exceptions hold for its own blocks alone
 	off        bool       // but for groups that have it on
+	group      string     // whose devices it holds for; "" for everybody
 	outside    string     // why it is not in force now: its schedule; "" where it is
 	mixed      bool       // rules of tier mixed are enforced
 	plainBlock [2]effect  // of its plain blocks: where rules of tier mixed are observed, and where they are enforced
@@ -132,6 +133,7 @@ type activeList struct {
 	path     string
 	kind     Kind
 	settings ListSettings
+	group    string // whose devices it holds for; "" for everybody
 }
 
 // A NamedSet is the rules of one list.
@@ -192,7 +194,7 @@ func compile(o *Options, lists []activeList, names *matcher.Set, now *instant) *
 
 func (p *Policy) addList(o *Options, i uint16, a *activeList, now *instant) {
 	l := policyList{
-		name: a.Name, path: a.path, set: a.Set, extents: a.Extents, kind: a.kind,
+		name: a.Name, path: a.path, group: a.group, set: a.Set, extents: a.Extents, kind: a.kind,
 		by: p.temporaryBy(OfList, a.Name), off: !a.settings.enabled(), annotation: a.settings.Annotation,
 		outside: a.settings.Schedule.outside(now.wall), confined: a.kind == Subscribed && !a.settings.Exceptions,
 		zone: a.Set.Forms[format.Zone] > 0,
@@ -295,7 +297,7 @@ func (p *Policy) listStates(s *GroupSettings) (states []listState) {
 }
 
 func (p *Policy) listStateFor(l *policyList, s *GroupSettings) listState {
-	if l.outside != "" {
+	if l.outside != "" || l.group != "" && (s == nil || !slices.Contains(s.Groups, l.group)) {
 		return listIsOff
 	}
 	if s != nil {

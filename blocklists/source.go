@@ -29,6 +29,7 @@ type source struct {
 	shipped  string // the file of a shipped list; "" for others
 	text     string // where it has no file at all
 	place    int    // among those of Options.Local, from 1; 0 for others
+	group    string // whose devices it holds for; "" for everybody
 	kind     Kind
 	settings ListSettings
 	used     bool // enabled, or on for a group
@@ -61,6 +62,9 @@ type source struct {
 const patience = 2 * time.Second // an editor may take for its second write
 
 const ownFile = "own.txt"
+
+// GroupDir is the folder of Options.Dir in which groups have rules of their own.
+const GroupDir = "groups"
 
 // inDir reports whether it is a file of Options.Dir.
 func (src *source) inDir() bool {
@@ -120,7 +124,7 @@ func (s *Store) scanLocked() error {
 	for i, l := range s.opts.Local {
 		src := take(l.Name, l.Path, l.Kind)
 		src.read = src.read && src.text == l.Text
-		src.text, src.place = l.Text, i+1
+		src.text, src.place, src.group = l.Text, i+1, l.Group
 	}
 	slices.SortStableFunc(found, func(a, b *source) int {
 		return cmp.Or(
@@ -164,7 +168,7 @@ func (s *Store) scanDir(take func(name, path string, kind Kind) *source) error {
 	s.unread = nil
 	for _, e := range plainFirst(entries) {
 		if !IsListFile(e.Name()) {
-			if !isLeftOver(e.Name()) {
+			if !isLeftOver(e.Name()) && e.Name() != GroupDir {
 				s.unread = append(s.unread, e.Name())
 			}
 			continue

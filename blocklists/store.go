@@ -354,7 +354,7 @@ func (s *Store) activeLocked() []activeList {
 		if src.inForce() {
 			lists = append(lists, activeList{
 				List: rules.List{Name: src.name, Set: src.set, Before: src.placed, Same: src.same},
-				path: src.path, kind: src.kind, settings: src.settings,
+				path: src.path, kind: src.kind, settings: src.settings, group: src.group,
 			})
 		}
 	}

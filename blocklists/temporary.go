@@ -25,7 +25,7 @@ type Temporary struct {
 type TemporaryKind string
 
 const (
-	Pause  TemporaryKind = "pause"   // something does not work, and is to work for now
+	Pause     TemporaryKind = "pause"   // something does not work, and is to work for now
 	Observing TemporaryKind = "observe" // what is asked where nothing is blocked is to be seen
 )
 

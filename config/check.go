@@ -254,6 +254,18 @@ func (c *Config) checkDevices(d *decoding) {
 			unique(d, groups, g.Name, key+".name", "name")
 		}
 		c.checkMode(d, g.Mode, key)
+		if _, err := time.LoadLocation(g.TimeZone); err != nil {
+			d.mistake(key+".time_zone", "found "+quote(g.TimeZone)+", which this machine does not know", "a name such as Europe/Berlin; the package tzdata has them")
+		}
+		lists := make(map[string]string)
+		for _, of := range []struct {
+			key   string
+			names []string
+		}{{"lists_on", g.ListsOn}, {"lists_off", g.ListsOff}, {"lists_observe", g.ListsObserve}} {
+			for k, name := range of.names {
+				unique(d, lists, name, fmt.Sprintf("%s.%s[%d]", key, of.key, k), "list")
+			}
+		}
 	}
 	devices, held, ids := make(map[string]string), make(map[string]string), make(map[string]string)
 	for i := range c.Devices {

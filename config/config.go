@@ -297,18 +297,32 @@ type Device struct {
 	ClientIDs []string       `key:"client_id,id"`                                                                                                                                                                     // lower case DNS labels
 	Kind      string         `key:"kind" words:"phone tablet computer tv player console speaker camera printer router storage hub light plug vacuum thermostat appliance meter watch reader telephone machine other"` // "": it is guessed
 	Group     string         `key:"group,name"`                                                                                                                                                                       // the name of a Group; "" for none
+	Tags      []string       `key:"tag,name"`                                                                                                                                                                         // by which groups select it, and rules with $ctag
 	Observe   Observe        `key:"observe"`
 	Mode      string         `key:"mode" words:"null nxdomain nodata refused custom"` // "": its group's, or Blocking.Mode
 	Log       bool           `key:"log"`                                              // false: nothing of it is kept
 }
 
-// A Group is devices with the same settings.
+// A Group is devices with the same settings: those that name it, and those that it
+// selects. Where a device is in several, the first in the settings that says something
+// of a setting counts.
 type Group struct {
-	Name    string  `key:"name,name"`
+	Name     string         `key:"name,name"`
+	Devices  []string       `key:"device,name"` // names, identities or MACs, of configured devices or others
+	Prefixes []netip.Prefix `key:"prefix"`
+	Tags     []string       `key:"tag,name"`
+
+	ListsOn      []string `key:"lists_on,name"` // names of lists, also of those that are off for all others
+	ListsOff     []string `key:"lists_off,name"`
+	ListsObserve []string `key:"lists_observe,name"`
+
+	Tier    string  `key:"tier" words:"telemetry mixed"` // "": the list's, or Blocking.Tier
+	Log     bool    `key:"log"`                          // false: nothing of them is kept
 	Observe Observe `key:"observe"`
 	Mode    string  `key:"mode" words:"null nxdomain nodata refused custom"` // "": Blocking.Mode
 
 	Schedule Schedule `key:"schedule"`  // when names are blocked for them
+	TimeZone string   `key:"time_zone"` // of Schedule; "" for the machine's
 	StripECH bool     `key:"strip_ech"` // answers do not say how to hide a server's name when connecting to it
 }
 
@@ -348,3 +362,4 @@ func (l *List) defaults()         { l.Enabled = true }
 func (s *Subscription) defaults() { s.Enabled, s.Refresh = true, 24*time.Hour }
 func (d *Device) defaults()       { d.Log = true }
 func (r *Report) defaults()       { r.Format, r.Keep = "html", 12 }
+func (g *Group) defaults()        { g.Log = true }

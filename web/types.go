@@ -539,6 +539,7 @@ type Explanation struct {
 	Attributing *Match            `json:"attributing,omitempty"`
 	About       map[string]string `json:"about,omitempty"`
 	Matches     []Match           `json:"matches"`
+	Settings    []string          `json:"settings,omitempty" doc:"From where the settings of who asks come: a line for each part."`
 	Edition     string            `json:"edition" doc:"Of the shipped lists in force."`
 	Shipped     map[string]string `json:"shipped,omitempty" doc:"What the shipped lists say of the name."`
 	User        map[string]string `json:"user,omitempty" doc:"What the user's lists say."`

@@ -195,6 +195,10 @@ func (a *app) explainAs(ctx context.Context, q web.Question, upstream string) (o
 	e := inspect.Explain(a.lists, &name, typ, group)
 	out = explanationOf(e, a.server.Special(&name, typ, e.Verdict.Action, settings), zoneFor(a.server.Zones(settings), &name))
 	out.Edition = a.edition.Load().Name()
+	a.applying.Lock()
+	lines, clashes := a.selected.whence(a.cfg.Load(), settings)
+	a.applying.Unlock()
+	out.Settings = append(lines, clashes...)
 	if q.Offline {
 		return out, nil, nil
 	}

@@ -57,6 +57,7 @@ type app struct {
 	loaded      *config.Config // as read last: also what needs a restart
 	refused     atomic.Value   // a string: why those on disk are not in force; "" where they are
 	groups      *groupNumbers
+	clashed     map[string]bool    // what was said of groups that clash
 	selected    *membership        // in force
 	forwarded   []upstream.Forward // in force
 	temporary   *temporaryFile
@@ -86,7 +87,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
+	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
 	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.refused.Store("")
 	a.cfg.Store(cfg)
@@ -103,6 +104,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if err := makeLists(cfg.Lists.Dir); err != nil {
 		return nil, err
 	}
+	makeGroupRules(cfg)
 	edition, editionErr := editionInForce(cfg)
 	a.edition.Store(edition)
 	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
@@ -155,6 +157,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.server, err = resolver.New(a.serverOptions(cfg)); err != nil {
 		return nil, err
 	}
+	a.reportClashesLocked(cfg)
 	return a, a.reselectLocked() // rules may name devices, and devices may be known from before
 }
 

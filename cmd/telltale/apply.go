@@ -122,6 +122,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 		return err
 	}
 	old := a.cfg.Load()
+	makeGroupRules(cfg)
 	a.subscriptions.Set(subscriptionLists(cfg))
 	a.catalogue.Set(catalogueLists(cfg))
 	if err := a.configureLists(cfg, selected); err != nil {
@@ -159,6 +160,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	a.cfg.Store(cfg)
 	a.pruneSubscriptions()
 	wake(a.renamed)
+	a.reportClashesLocked(cfg)
 	a.reportECH(old, cfg)
 	return nil
 }

@@ -22,6 +22,12 @@ func (cl *cli) printExplanation(e *web.Explanation) error {
 	} else {
 		printOffline(&b, e)
 	}
+	if len(e.Settings) > 0 {
+		b.WriteString("\nSettings of who asks:\n")
+	}
+	for _, line := range e.Settings {
+		fmt.Fprintf(&b, "  %s\n", printable(line))
+	}
 	if len(e.About) > 0 {
 		fmt.Fprintf(&b, "\nAttributed by %s:\n", e.Attribution)
 		printAnnotation(&b, e.About)

@@ -37,6 +37,18 @@ func listNameMistakes(cfg *config.Config) error {
 		}
 	}
 	for i := range cfg.Lists.Subscriptions {
+		known = append(known, cfg.Lists.Subscriptions[i].Name)
+	}
+	for i := range cfg.Groups {
+		for _, lists := range listsOfGroup(&cfg.Groups[i]) {
+			for k, name := range lists.names {
+				if !slices.Contains(known, name) {
+					all = append(all, cfg.Mistake(fmt.Sprintf("groups[%d].%s[%d]", i, lists.word, k), name, "the name of a list: a file of lists.dir without its ending, a subscription, or a shipped list", known))
+				}
+			}
+		}
+	}
+	for i := range cfg.Lists.Subscriptions {
 		name := cfg.Lists.Subscriptions[i].Name
 		key := fmt.Sprintf("lists.subscriptions[%d].name", i)
 		switch {

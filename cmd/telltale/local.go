@@ -32,6 +32,7 @@ func localLists(cfg *config.Config, named string) []blocklists.LocalList {
 	for _, path := range cfg.Local.Hosts {
 		all = append(all, blocklists.LocalList{Name: path, Path: path, Kind: blocklists.Local})
 	}
+	all = append(all, groupRules(cfg)...)
 	if named != "" {
 		all = append(all, blocklists.LocalList{Name: devicesList, Kind: blocklists.Local, Text: named})
 	}

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"telltale/blocklists"
 	"telltale/config"
@@ -65,7 +69,7 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		c := s.choose(d.Name)
-		c.alone, c.configured = true, d
+		c.alone, c.configured, c.tags = true, d, d.Tags
 		c.add(d.Group)
 	}
 	for i := range cfg.Groups {
@@ -101,6 +105,7 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 			s.members[identity] = m
 		}
 	}
+	s.nestPrefixes()
 	slices.SortFunc(s.prefixes, func(a, b chosenPrefix) int {
 		return cmp.Or(cmp.Compare(b.Bits(), a.Bits()), a.Addr().Compare(b.Addr()))
 	})
@@ -136,6 +141,42 @@ func (c *chosen) add(group string) {
 
 // selectFor finds the devices of a group.
 func (s *membership) selectFor(g *config.Group, cfg *config.Config, ids *identities) {
+	for _, word := range g.Devices {
+		device, known := ids.device(word)
+		if mac, err := net.ParseMAC(word); err == nil && !known {
+			device = "mac:" + mac.String()
+		} else if !known {
+			device = word // an identity that was not seen yet
+		}
+		s.choose(device).add(g.Name)
+	}
+	for i := range cfg.Devices {
+		d := &cfg.Devices[i]
+		if slices.ContainsFunc(d.Tags, func(tag string) bool { return slices.Contains(g.Tags, tag) }) {
+			s.choose(d.Name).add(g.Name)
+		}
+	}
+	for _, p := range g.Prefixes {
+		s.prefixes = append(s.prefixes, chosenPrefix{p, []string{g.Name}})
+	}
+	if !g.Log {
+		s.silent[g.Name] = true
+	}
+}
+
+// nestPrefixes gives each prefix the groups of those that it is within, too.
+func (s *membership) nestPrefixes() {
+	all := slices.Clone(s.prefixes)
+	for i := range s.prefixes {
+		p := &s.prefixes[i]
+		p.groups = nil
+		for _, o := range all {
+			if o.Bits() <= p.Bits() && o.Contains(p.Addr()) {
+				p.groups = append(p.groups, o.groups...)
+			}
+		}
+		p.groups = s.inOrder(p.groups)
+	}
 }
 
 // inOrder returns names of groups in the order of the settings.
@@ -212,9 +253,9 @@ func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
 
 // settings returns the settings of devices, as package devices takes them.
 func (s *membership) settings() devices.Settings {
-	byMAC := false
+	byMAC := len(s.prefixes) > 0 // a prefix selects who is known by its MAC, too
 	for identity := range s.members {
-		byMAC = byMAC || strings.HasPrefix(identity, "mac:")
+		byMAC = byMAC || isIdentity(identity)
 	}
 	return devices.Settings{Of: s.of, ByMAC: byMAC}
 }
@@ -326,24 +367,155 @@ func (s *membership) groupSettings(cfg *config.Config, key string) (g blocklists
 		}
 	}
 	g.Tags = append(slices.Clone(g.Tags), names...)
-	groups := make([]*config.Group, 0, len(names))
-	for _, name := range names {
-		groups = append(groups, &cfg.Groups[s.rank[name]])
-	}
 	g.Mode = modeOf(mode)
-	for _, of := range groups { // the first that says something of a setting
-		if of.Observe.On && !g.GroupObserve && g.GroupObserveUntil.IsZero() {
-			g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
-		}
-		if len(g.Schedule.Windows) == 0 {
-			g.Schedule = schedule(&of.Schedule)
-		}
-		if g.Mode == nil {
-			g.Mode = modeOf(of.Mode)
-		}
-		g.StripECH = g.StripECH || of.StripECH
+	for _, name := range names { // the first that says something of a setting
+		mergeGroup(&g, &cfg.Groups[s.rank[name]])
 	}
 	return g, true
+}
+
+// mergeGroup adds to settings what a group says and no group before it has said.
+func mergeGroup(g *blocklists.GroupSettings, of *config.Group) {
+	if of.Observe.On && !g.GroupObserve && g.GroupObserveUntil.IsZero() {
+		g.GroupObserve, g.GroupObserveUntil = observe(of.Observe)
+	}
+	if len(g.Schedule.Windows) == 0 {
+		g.Schedule = schedule(&of.Schedule)
+		if of.TimeZone != "" {
+			g.Schedule.Zone, _ = time.LoadLocation(of.TimeZone) // checked with the settings
+		}
+	}
+	if g.Mode == nil {
+		g.Mode = modeOf(of.Mode)
+	}
+	g.Tier = cmp.Or(g.Tier, of.Tier)
+	g.StripECH = g.StripECH || of.StripECH
+	for _, lists := range listsOfGroup(of) {
+		for _, name := range lists.names {
+			if !slices.ContainsFunc(g.Lists, func(l blocklists.GroupList) bool { return l.Name == name }) {
+				g.Lists = append(g.Lists, blocklists.GroupList{Name: name, Is: lists.is})
+			}
+		}
+	}
+}
+
+// A groupLists is the lists of which a group says the same.
+type groupLists struct {
+	word  string
+	names []string
+	is    blocklists.ListFor
+}
+
+func listsOfGroup(g *config.Group) [3]groupLists {
+	return [...]groupLists{{"lists_on", g.ListsOn, blocklists.ListOnFor}, {"lists_off", g.ListsOff, blocklists.ListOffFor}, {"lists_observe", g.ListsObserve, blocklists.ListObservesFor}}
+}
+
+// saidBy returns what a group says: each setting that it has, and how.
+func saidBy(g *config.Group) (parts [][2]string) {
+	add := func(key, value string) {
+		if value != "" && value != "false" {
+			parts = append(parts, [2]string{key, value})
+		}
+	}
+	add("observe", g.Observe.String())
+	add("mode", g.Mode)
+	add("tier", g.Tier)
+	add("schedule", strings.TrimSpace(g.Schedule.Text+" "+g.TimeZone))
+	for _, lists := range listsOfGroup(g) {
+		for _, name := range lists.names {
+			add("list "+name, strings.TrimPrefix(lists.word, "lists_"))
+		}
+	}
+	if g.StripECH {
+		add("strip_ech", "true")
+	}
+	if !g.Log {
+		add("log", "off")
+	}
+	return parts
+}
+
+// whence says from where the settings with a number come: a line for each part, and for
+// what does not count because an earlier group says it, too.
+func (s *membership) whence(cfg *config.Config, number uint16) (lines, clashes []string) {
+	key := ""
+	for k, n := range s.numbers {
+		if n == number {
+			key = k
+		}
+	}
+	c, names := s.settingsOf(key)
+	said := map[string][2]string{} // by setting: how, and by whom
+	add := func(part [2]string, by string) {
+		switch before, ok := said[part[0]]; {
+		case !ok:
+			said[part[0]] = [2]string{part[1], by}
+			lines = append(lines, fmt.Sprintf("%s %s: %s", part[0], part[1], by))
+		case before[0] != part[1]:
+			clashes = append(clashes, fmt.Sprintf("%s %s: %s, does not count, since %s says %s", part[0], part[1], by, before[1], before[0]))
+		}
+	}
+	if c != nil && c.configured != nil {
+		d := &config.Group{Observe: c.configured.Observe, Mode: c.configured.Mode, Log: c.configured.Log}
+		for _, part := range saidBy(d) {
+			add(part, "the device")
+		}
+	}
+	for _, name := range names {
+		lines = append(lines, "member of group "+name)
+		for _, part := range saidBy(&cfg.Groups[s.rank[name]]) {
+			add(part, "group "+name)
+		}
+	}
+	return lines, clashes
+}
+
+// reportClashesLocked says in the ledger which groups say different things of one device, once
+// for each.
+func (a *app) reportClashesLocked(cfg *config.Config) {
+	const most = 20
+	for _, key := range slices.Sorted(maps.Keys(a.selected.numbers)) {
+		_, clashes := a.selected.whence(cfg, a.selected.numbers[key])
+		if len(clashes) == 0 || len(a.clashed) >= most {
+			continue
+		}
+		device, _, _ := strings.Cut(key, "\x00")
+		_, names := a.selected.settingsOf(key)
+		subject, detail := cmp.Or(device, "groups "+strings.Join(names, ", ")), strings.Join(clashes, "; ")
+		if !a.clashed[subject+detail] {
+			a.clashed[subject+detail] = true
+			a.log.Report("groups-clash", subject, detail)
+		}
+	}
+}
+
+// groupRules are the files of groups' own rules, where they are.
+func groupRules(cfg *config.Config) (all []blocklists.LocalList) {
+	for i := range cfg.Groups {
+		name := cfg.Groups[i].Name
+		path := filepath.Join(cfg.Lists.Dir, blocklists.GroupDir, name+".txt")
+		if _, err := os.Stat(path); err == nil {
+			all = append(all, blocklists.LocalList{Name: blocklists.GroupDir + "/" + name, Path: path, Kind: blocklists.OwnList, Group: name})
+		}
+	}
+	return all
+}
+
+// makeGroupRules makes the files of groups' own rules that are not there yet. Where it
+// may not, such a group has no rules of its own until somebody else makes its file.
+func makeGroupRules(cfg *config.Config) {
+	dir := filepath.Join(cfg.Lists.Dir, blocklists.GroupDir)
+	if len(cfg.Groups) == 0 || os.MkdirAll(dir, 0o755) != nil {
+		return
+	}
+	for i := range cfg.Groups {
+		f, err := os.OpenFile(filepath.Join(dir, cfg.Groups[i].Name+".txt"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			continue
+		}
+		fmt.Fprintf(f, "# Rules for the devices of group %s alone, as in own.txt. Save, and they are in force.\n", cfg.Groups[i].Name)
+		f.Close()
+	}
 }
 
 // membersOf returns the numbers of who is in a group.
@@ -415,6 +587,7 @@ func (a *app) applyMembershipLocked(cfg *config.Config, s *membership) error {
 		return err
 	}
 	a.ledger.Load().SetSettings(s.settings())
+	a.reportClashesLocked(cfg)
 	return nil
 }
 
@@ -423,8 +596,10 @@ func (s *membership) equal(t *membership) bool {
 	return t != nil && maps.Equal(s.numbers, t.numbers) && maps.EqualFunc(s.members, t.members, func(a, b member) bool {
 		return a.device == b.device && a.noLog == b.noLog && slices.Equal(a.groups, b.groups)
 	}) && maps.EqualFunc(s.devices, t.devices, func(a, b *chosen) bool {
-		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags)
-	})
+		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags) && slices.Equal(a.groups, b.groups)
+	}) && slices.EqualFunc(s.prefixes, t.prefixes, func(a, b chosenPrefix) bool {
+		return a.Prefix == b.Prefix && slices.Equal(a.groups, b.groups)
+	}) && maps.Equal(s.silent, t.silent)
 }
 
 // applyForwardsLocked puts the zones with servers of their own in force, where they are

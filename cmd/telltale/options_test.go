@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -183,5 +185,29 @@ func TestGroupNumbersAreByNameForGood(t *testing.T) {
 	}
 	if numbers.add([]string{"one-more"}) {
 		t.Error("a number beyond the last was given")
+	}
+}
+
+// The groups that docs/groups.md has to begin with are valid, as they stand and with what
+// is commented out in them.
+func TestReadyGroupsLoad(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(tree, "docs", "groups.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	for _, text := range []string{text, regexp.MustCompile(`(?m)^    #([a-z_]+:)`).ReplaceAllString(text, "    $1")} {
+		cfg := loadText(t, text)
+		var names []string
+		for i := range cfg.Groups {
+			names = append(names, cfg.Groups[i].Name)
+		}
+		if got, want := strings.Join(names, " "), "kids guests tv iot"; got != want {
+			t.Errorf("got groups %s, want %s", got, want)
+		}
+		if err := listNameMistakes(cfg); err != nil {
+			t.Error(err)
+		}
 	}
 }
