@@ -25,7 +25,7 @@ import (
 
 // A membership never changes.
 type membership struct {
-	members  map[string]member // by identity of a binding
+	members  map[string]owner // by identity of a binding
 	devices  map[string]*chosen
 	prefixes []chosenPrefix // the longest first
 	rank     map[string]int // of the groups: the first in the settings goes before the others
@@ -44,8 +44,8 @@ type chosen struct {
 	configured *config.Device // nil: it is not in the settings
 }
 
-// A member is what the membership has of an identity.
-type member struct {
+// An owner is what the membership has of an identity.
+type owner struct {
 	device string // for who has settings of its own; "" else
 	groups []string
 	noLog  bool
@@ -61,7 +61,7 @@ type chosenPrefix struct {
 // devices alone.
 func newMembership(cfg *config.Config, ids *identities, changes []temporaryChange, clients []string) *membership {
 	s := &membership{
-		members: map[string]member{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, missing: func(string) {},
+		members: map[string]owner{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, missing: func(string) {},
 	}
 	for i := range cfg.Groups {
 		s.rank[cfg.Groups[i].Name] = i
@@ -98,7 +98,7 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 			if ids.named[identity] && identity != device {
 				continue // the settings have settings for it
 			}
-			m := member{groups: c.groups, noLog: c.configured != nil && !c.configured.Log}
+			m := owner{groups: c.groups, noLog: c.configured != nil && !c.configured.Log}
 			if c.alone {
 				m.device = device
 			}
@@ -201,7 +201,7 @@ func (s *membership) byPrefix(b *devices.Binding) []string {
 
 // keyOf returns what tells settings apart: the device where it has some of its own, and
 // the groups that are not known by it.
-func (s *membership) keyOf(m *member, byPrefix []string) string {
+func (s *membership) keyOf(m *owner, byPrefix []string) string {
 	if m.device == "" {
 		return keyOf("", s.inOrder(slices.Concat(m.groups, byPrefix)))
 	}
@@ -222,7 +222,7 @@ func (s *membership) keys(bindings []devices.Binding) (all []string) {
 		all = append(all, s.keyOf(&m, nil))
 	}
 	for i := range s.prefixes {
-		all = append(all, s.keyOf(&member{}, s.prefixes[i].groups))
+		all = append(all, s.keyOf(&owner{}, s.prefixes[i].groups))
 	}
 	for i := range bindings {
 		m := s.members[bindings[i].Device]
@@ -593,7 +593,7 @@ func (a *app) applyMembershipLocked(cfg *config.Config, s *membership) error {
 
 // equal reports whether two memberships say the same.
 func (s *membership) equal(t *membership) bool {
-	return t != nil && maps.Equal(s.numbers, t.numbers) && maps.EqualFunc(s.members, t.members, func(a, b member) bool {
+	return t != nil && maps.Equal(s.numbers, t.numbers) && maps.EqualFunc(s.members, t.members, func(a, b owner) bool {
 		return a.device == b.device && a.noLog == b.noLog && slices.Equal(a.groups, b.groups)
 	}) && maps.EqualFunc(s.devices, t.devices, func(a, b *chosen) bool {
 		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags) && slices.Equal(a.groups, b.groups)
