@@ -286,7 +286,7 @@ const style = `
 @media (prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#ececec;--soft:#b4b4b4;--line:#7d8790;--full:#7fb5f0;--rest:#22344a;--hatch:#f0a36b;--link:#9cc7f7}}
 @page{size:A4;margin:16mm}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:70rem;background:var(--bg);color:var(--fg);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+body{margin:0 auto;padding:1rem;max-width:78rem;background:var(--bg);color:var(--fg);font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 .defs{position:absolute}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0}
 h2{font-size:1.25rem;margin:2rem 0 .5rem;border-bottom:2px solid var(--line)}
@@ -303,7 +303,7 @@ details{margin:.5rem 0}summary{cursor:pointer}
 .scroll{overflow-x:auto;margin:.5rem 0}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.25rem 0}
-th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:normal;min-width:3rem}
+th,td{text-align:left;vertical-align:top;padding:.25rem .5rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:normal;min-width:3rem}
 td:not(.n){min-width:8rem}
 td,tbody th{unicode-bidi:isolate}
 tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
@@ -322,7 +322,7 @@ tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 @media print{
 :root{--bg:#fff;--fg:#000;--soft:#333;--line:#777;--full:#000;--rest:#ddd;--hatch:#555;--link:#000}
 body{max-width:none;padding:0;font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
-table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}td:not(.n),tbody th{min-width:0}
+table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}td:not(.n),tbody th{min-width:0}thead th{overflow-wrap:normal}
 h2,h3,summary{break-after:avoid}tr,.chart{break-inside:avoid}
 details:not([open]){display:none}summary{list-style:none}}
 `
