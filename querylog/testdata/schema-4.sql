@@ -120,7 +120,7 @@ CREATE TABLE listed (
 	type INTEGER NOT NULL,          -- of the question; 0 in a folded row
 	verdict INTEGER NOT NULL,       -- 0 pass, 1 allow, 2 block, 3 observe, 4 answer
 	class INTEGER NOT NULL,         -- of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself
-	observed_by INTEGER NOT NULL,   -- what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only
+	observed_by INTEGER NOT NULL,   -- what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only, 9 pause-device, 10 pause-group, 11 pause-list, 12 pause-vendor, 13 observe, 14 observe-device, 15 observe-group, 16 observe-list, 17 observe-vendor
 	list INTEGER NOT NULL,          -- of the deciding rule: list.id; 0 for none
 	line INTEGER NOT NULL,
 	attr_list INTEGER NOT NULL,     -- of the attributing rule: list.id; 0 for none
@@ -154,7 +154,7 @@ CREATE TABLE unlisted (
 	type INTEGER NOT NULL,          -- of the question; 0 in a folded row
 	verdict INTEGER NOT NULL,       -- 0 pass, 1 allow, 2 block, 3 observe, 4 answer
 	class INTEGER NOT NULL,         -- of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself
-	observed_by INTEGER NOT NULL,   -- what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only
+	observed_by INTEGER NOT NULL,   -- what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only, 9 pause-device, 10 pause-group, 11 pause-list, 12 pause-vendor, 13 observe, 14 observe-device, 15 observe-group, 16 observe-list, 17 observe-vendor
 	list INTEGER NOT NULL,          -- of the deciding rule: list.id; 0 for none
 	line INTEGER NOT NULL,
 	attr_list INTEGER NOT NULL,     -- of the attributing rule: list.id; 0 for none
