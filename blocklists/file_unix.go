@@ -3,8 +3,10 @@
 package blocklists
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -32,4 +34,13 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, &fs.PathError{Op: "lock", Path: dir, Err: err}
 	}
 	return func() { d.Close() }, nil
+}
+
+// onlyInPlace reports whether an error of atomicfile.Replace says that no other file can
+// take the place of this one, as of one that is mounted by itself, or that none may be
+// made beside it. An error of the disk is none: a write in place would empty the file first.
+func onlyInPlace(err error) bool {
+	is := func(e syscall.Errno) bool { return errors.Is(err, e) }
+	return slices.ContainsFunc([]syscall.Errno{syscall.EBUSY, syscall.EXDEV, syscall.EPERM, syscall.EACCES, syscall.EROFS}, is) &&
+		!slices.ContainsFunc([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO}, is)
 }

@@ -273,10 +273,17 @@ func editFile(path string, change func(*ownText) error) error {
 	if bytes.Equal(before, after) {
 		return nil
 	}
-	err = atomicfile.Replace(path, after, mode)
-	if err == nil || info == nil {
+	if info == nil {
+		return atomicfile.Replace(path, after, mode)
+	}
+	return putInPlace(atomicfile.Replace, path, after, mode)
+}
+
+// putInPlace writes a file that is there by replace, and in place where only that works.
+func putInPlace(replace func(string, []byte, fs.FileMode) error, path string, text []byte, mode fs.FileMode) error {
+	err := replace(path, text, mode)
+	if err == nil || !onlyInPlace(err) {
 		return err
 	}
-	// A file that is mounted by itself can only be written in place.
-	return os.WriteFile(path, after, mode)
+	return os.WriteFile(path, text, mode)
 }
