@@ -159,7 +159,8 @@ func (s *snapshot) newestTotals(f *TotalsFilter, low, end int64) (rest totalSums
 	return rest, max(low, first), newest, nil
 }
 
-// addRows adds the rows of windows before one.
+// addRows adds the rows of windows before one that this server recorded. Imported ones
+// are in stored totals, whatever the numbers of their windows.
 func (s *snapshot) addRows(sums totalSums, f *TotalsFilter, before int64) error {
 	rows := Filter{Until: f.Until}
 	if !f.Since.IsZero() {
@@ -173,7 +174,9 @@ func (s *snapshot) addRows(sums totalSums, f *TotalsFilter, before int64) error 
 		if r.ID>>rowBits >= before {
 			return false
 		}
-		sums.add(&r)
+		if r.Imported == "" {
+			sums.add(&r)
+		}
 		return true
 	})
 	return err

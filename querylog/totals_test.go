@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"telltale/blocklists"
 )
 
 func totals(t *testing.T, dir string, f TotalsFilter) (all []Total) {
@@ -201,6 +203,21 @@ func TestAStoreWithoutTotalsGetsThem(t *testing.T) {
 	if n, err := s.number(`SELECT count(*) FROM total`); n != 1 || err != nil {
 		t.Errorf("got %d stored totals, %v, want the new one", n, err)
 	}
+}
+
+// What is imported into a store of version 2 is in its totals once: the windows of it
+// have numbers below those of the rows that are in no totals.
+func TestAnImportIntoAStoreWithoutTotalsCountsOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, storeName), unpack(t, "store-2.db.gz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begin := rows(t, dir, Filter{})[0].Time.Time
+	l := open(t, Options{Dir: dir, Retention: Retention{Listed: -1, Unlisted: -1, Totals: -1, MaxBytes: -1}})
+	imports(t, l, importOf(t, 0, elsewhere(t, begin.Add(-time.Hour), "192.168.1.7", "shop.example", blocklists.Pass), elsewhere(t, begin, "192.168.1.7", "shop.example", blocklists.Pass)))
+	closeLog(t, l)
+	sameTotals(t, "behind the import", totals(t, dir, TotalsFilter{}), totalsOfRows(t, dir, TotalsFilter{}))
 }
 
 // Totals have a quarter of the store's largest size before rows of listed names go
