@@ -247,13 +247,7 @@ type importing struct {
 	minutes  map[int64][]int // the entries that begin in each
 	byKey    map[importKey]int
 	bindings map[string]*devices.Binding
-	hours    map[deviceHour]uint64 // what remains of unlisted rows
 	span     wallSpan
-}
-
-type deviceHour struct {
-	hour   int64
-	device string
 }
 
 // An importKey is what lookups of one row have in common.
@@ -331,7 +325,7 @@ const metaRecordedFrom = "recorded_from"
 
 // fold makes entries of the lookups.
 func (i *importing) fold() error {
-	i.minutes, i.byKey, i.bindings, i.hours = map[int64][]int{}, map[importKey]int{}, map[string]*devices.Binding{}, map[deviceHour]uint64{}
+	i.minutes, i.byKey, i.bindings = map[int64][]int{}, map[importKey]int{}, map[string]*devices.Binding{}
 	if err := i.restoreAttempts(); err != nil {
 		return err
 	}
@@ -517,7 +511,7 @@ func (i *importing) storeEntries() error {
 			return err
 		}
 	}
-	return errors.Join(i.storeHours(), i.s.totals.flush())
+	return i.s.totals.flush()
 }
 
 // storeMinute stores the entries of a minute as the rows of a window. Those that are too
@@ -573,21 +567,6 @@ func (i *importing) count(e *entry) error {
 		return err
 	}
 	i.s.totals.add(i.node, e, annotation)
-	if e.listed() || i.keep.Listed >= 0 && e.First < i.now.Add(-i.keep.Listed).UnixMilli() {
-		return nil
-	}
-	i.hours[deviceHour{hourOf(e.First), deviceOf(e.Addr, e.Binding)}] += e.Count
-	return nil
-}
-
-// storeHours stores what remains of unlisted rows that were not kept.
-func (i *importing) storeHours() error {
-	for h, lookups := range i.hours {
-		err := i.s.texts(`INSERT INTO hour VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, nil, h.hour, i.node, h.device, int64(lookups))
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -149,8 +149,8 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 	}
 }
 
-// deleteChunk deletes up to so many of the oldest rows of a table, keeping hourly
-// totals of unlisted ones.
+// deleteChunk deletes up to so many of the oldest rows of a table, keeping how many
+// unlisted ones there were in an hour. Imported ones are in totals in every store.
 func (s *store) deleteChunk(table string, end int64, most int) (n int64, err error) {
 	err = s.transact(func() error {
 		const chunk = ` IN (SELECT id FROM %[1]s WHERE id < ?1 ORDER BY id LIMIT %[2]d)`
@@ -158,7 +158,7 @@ func (s *store) deleteChunk(table string, end int64, most int) (n int64, err err
 			err := s.exec(fmt.Sprintf(`INSERT INTO hour
 				SELECT r.first - r.first %% 3600000, r.node, coalesce(b.device, 'addr:' || r.client, ''), sum(r.count)
 				FROM unlisted r LEFT JOIN binding b ON b.id = r.binding
-				WHERE r.id`+chunk+` GROUP BY 1, 2, 3
+				WHERE r.id`+chunk+` AND r.import = 0 GROUP BY 1, 2, 3
 				ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, table, most), end)
 			if err != nil {
 				return err
