@@ -186,6 +186,9 @@ func (s *storer) importBatch(b *ImportBatch) (got Imported, err error) {
 	if len(b.Lookups) > MostImported {
 		return got, fmt.Errorf("a batch of %d lookups is too large", len(b.Lookups))
 	}
+	if b.To < b.From || b.To == b.From && len(b.Lookups) > 0 {
+		return got, fmt.Errorf("a batch of %d lookups goes from position %d to %d: sent again, it would be taken again", len(b.Lookups), b.From, b.To)
+	}
 	if s.store.old != nil {
 		return got, errors.New("the store of version 1 is being copied: try again when 'telltale status' does not speak of it any more")
 	}

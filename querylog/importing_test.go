@@ -268,6 +268,27 @@ func TestDeletedImportedRowsAreInTotalsAlone(t *testing.T) {
 	}
 }
 
+// A batch that does not move the position would be taken each time it is sent.
+func TestAnImportGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	defer closeLog(t, l)
+	u := elsewhere(t, hourAgo(), "192.168.1.7", "a.example", blocklists.Pass)
+	imports(t, l, importOf(t, 0, u, u))
+	for _, to := range []int64{2, 1} {
+		b := importOf(t, 2, u)
+		if b.To = to; to < b.From {
+			b.Lookups = nil
+		}
+		if _, err := l.Import(context.Background(), b); err == nil {
+			t.Errorf("a batch from 2 to %d was taken", to)
+		}
+	}
+	b := importOf(t, 2)
+	b.End = true
+	imports(t, l, b)
+}
+
 // Times that no log can have number no window.
 func TestAnImportOfWrongTimes(t *testing.T) {
 	l := open(t, Options{Dir: t.TempDir()})

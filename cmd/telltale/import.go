@@ -432,8 +432,11 @@ func (r *reading) lookup(ctx context.Context, u *peerlogs.Lookup, numbered bool)
 		r.out.Before++
 		return nil
 	}
-	full := len(r.batch.Lookups) >= lookupsAtOnce
-	if full && (u.Position > r.batch.To || len(r.batch.Lookups) == querylog.MostImported) {
+	if len(r.batch.Lookups) == querylog.MostImported && u.Position == r.batch.To {
+		return fmt.Errorf("%s: more lookups have the same time (%s) than can be stored at once, about %d: these and what follows are not imported. Leave lookups of this time out of the file",
+			u.Place, u.Time.UTC().Format(time.RFC3339), querylog.MostImported)
+	}
+	if len(r.batch.Lookups) >= lookupsAtOnce && u.Position > r.batch.To {
 		if err := r.flush(ctx, false); err != nil {
 			return err
 		}
