@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale/blocklists"
@@ -227,13 +228,18 @@ func (d *suspected) address() (addr netip.Addr) {
 // maxClients is how many addresses of a device rules are written for.
 const maxClients = 32
 
-// clientsInRules returns by what rules know a device: its name in the settings, and the
-// addresses it holds where they are not those of the settings.
+// clientsInRules returns by what rules know a device: its name in the settings, or its
+// identity; where that is an address, the addresses it holds.
 func (a *app) clientsInRules(d *suspected) ([]string, error) {
 	cfg := a.cfg.Load()
 	named := map[string]bool{}
 	for i := range cfg.Devices {
 		named[cfg.Devices[i].Name] = true
+	}
+	var clients []string
+	known := named[d.Device] || isIdentity(d.Device) && !strings.HasPrefix(d.Device, "addr:")
+	if known {
+		clients = append(clients, d.Device)
 	}
 	held := slices.DeleteFunc(slices.Clone(d.Bindings), func(b devices.Binding) bool { return !b.Until.IsZero() })
 	slices.SortStableFunc(held, func(b, c devices.Binding) int { // what covers most first
@@ -245,18 +251,19 @@ func (a *app) clientsInRules(d *suspected) ([]string, error) {
 		}
 		return 1
 	})
-	var clients []string
 	for i := range held {
 		b := &held[i]
 		client := b.Device
 		if !named[client] {
 			switch {
+			case known:
+				continue // it is in the device of today
 			case b.Prefix.IsValid():
 				client = b.Prefix.String()
 			case b.Addr.IsValid() && b.Source != devices.Forwarder:
 				client = b.Addr.Unmap().WithZone("").String()
 			default:
-				continue // a client id, or a MAC behind a forwarder: the settings must name it
+				continue // what another server calls it
 			}
 		}
 		if !slices.Contains(clients, client) && len(clients) < maxClients {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/blocklists"
+	"telltale/config"
+	"telltale/devices"
 	"telltale/web"
 )
 
@@ -282,5 +285,34 @@ func TestListChangesAreKnownByTheirFiles(t *testing.T) {
 	}
 	if at, _ := changed(blocklists.ListName(ownFile), "x"); !at.IsZero() {
 		t.Errorf("the user's own file changed at %s", at)
+	}
+}
+
+// A rule of a device that the settings do not know is by its identity: its addresses
+// change. Only who is known by nothing but an address has it there.
+func TestWhoARuleOfASearchIsFor(t *testing.T) {
+	bound := func(device, addr string, source devices.Source) devices.Binding {
+		return devices.Binding{Device: device, Addr: netip.MustParseAddr(addr), Source: source}
+	}
+	a := &app{}
+	a.cfg.Store(&config.Config{Devices: []config.Device{{Name: "tv"}}})
+	for _, c := range []struct {
+		device   string
+		bindings []devices.Binding
+		want     []string // none: no rule can be for it
+	}{
+		{"mac:02:00:5e:10:00:01", []devices.Binding{
+			bound("mac:02:00:5e:10:00:01", "192.168.1.7", devices.Neighbour), bound("mac:02:00:5e:10:00:01", "2001:db8::7", devices.Neighbour),
+		}, []string{"mac:02:00:5e:10:00:01"}},
+		{"mac:02:00:5e:10:00:01", []devices.Binding{bound("mac:02:00:5e:10:00:01", "192.168.1.7", devices.Forwarder)}, []string{"mac:02:00:5e:10:00:01"}},
+		{"id:phone", nil, []string{"id:phone"}},
+		{"addr:192.168.1.7", []devices.Binding{bound("addr:192.168.1.7", "192.168.1.7", devices.BareAddress)}, []string{"192.168.1.7"}},
+		{"addr:192.168.1.7", nil, nil},
+		{"tv", []devices.Binding{bound("tv", "192.168.1.8", devices.ConfiguredMAC), bound("mac:02:00:5e:10:00:01", "192.168.1.7", devices.Neighbour)}, []string{"tv"}},
+	} {
+		got, err := a.clientsInRules(&suspected{DeviceStatus: devices.DeviceStatus{Device: c.device, Bindings: c.bindings}})
+		if !slices.Equal(got, c.want) || (err != nil) != (c.want == nil) {
+			t.Errorf("%s: got %q, %v, want %q", c.device, got, err, c.want)
+		}
 	}
 }
