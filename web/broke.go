@@ -72,7 +72,8 @@ type Search struct {
 	Trial    []string  `json:"trial" doc:"The names that are let through on the device while its person tries."`
 	Until    time.Time `json:"until,omitzero" doc:"Until when they are; while overdue, until when they were."`
 	Left     []string  `json:"left" doc:"The names that it may still be."`
-	Again    bool      `json:"again,omitempty" doc:"The answer came when the time was over, and does not count: the same names are let through again."`
+	Again    bool      `json:"again,omitempty" doc:"The answer does not count: it came when the time was over, or while something is not blocked that is not tried. The same names are let through again."`
+	Why      string    `json:"why,omitempty" doc:"What is not blocked although it is not tried, so that the answer does not count, and what ends that."`
 
 	Found     *Suspect   `json:"found,omitempty" doc:"The name that the device needs."`
 	File      string     `json:"file,omitempty" doc:"The file that the rule was written to."`

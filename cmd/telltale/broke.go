@@ -268,7 +268,10 @@ func (b *broker) printSearch(s *web.Search) error {
 
 func (b *broker) printQuestion(s *web.Search) {
 	out, name := b.cl.out, printable(s.Name)
-	if s.Again {
+	switch {
+	case s.Why != "":
+		fmt.Fprintf(out, "This answer does not count: %s. The same names are tried again:\n", printable(s.Why))
+	case s.Again:
 		fmt.Fprintln(out, "The time to try was over, and the names were blocked again: this answer does not count.")
 	}
 	if s.State == web.SearchOverdue {

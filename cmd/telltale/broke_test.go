@@ -246,6 +246,32 @@ func TestAnAnswerThatCannotBeWrittenMayBeGivenAgain(t *testing.T) {
 	}
 }
 
+// With a pause everything works, whichever names are tried: an answer says nothing then.
+func TestAnAnswerDuringAPauseDoesNotCount(t *testing.T) {
+	srv, _ := startBroken(t)
+	ctx := context.Background()
+	if _, err := srv.app.beginSearch(ctx, web.NewSearch{Device: "tv"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []web.Pause{
+		{Kind: "pause", Of: "everything", Seconds: 600}, {Kind: "pause", Of: "list", Name: "acme", Seconds: 600}, {Kind: "observe", Of: "device", Name: "tv", Seconds: 600},
+	} {
+		if _, err := srv.app.pause(p); err != nil {
+			t.Fatal(err)
+		}
+		s, err := srv.app.answerSearch(ctx, web.SearchAnswer{Device: "tv", Works: true})
+		if err != nil || s.Question != 1 || !s.Again || s.Why == "" {
+			t.Errorf("%s of %s %s: got question %d, again %t, %q, %v; want the first one again, and why", p.Kind, p.Of, p.Name, s.Question, s.Again, s.Why, err)
+		}
+		if _, err := srv.app.resume(web.Resume{Kind: p.Kind, Of: p.Of, Name: p.Name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := srv.app.answerSearch(ctx, web.SearchAnswer{Device: "tv", Works: true}); err != nil || s.Question != 2 || s.Again {
+		t.Errorf("got question %d, again %t, %q, %v; want the next one", s.Question, s.Again, s.Why, err)
+	}
+}
+
 // Two devices are searched at once, and do not get in each other's way. A stop of the
 // server ends what is left.
 func TestTwoSearches(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,11 +94,8 @@ func (a *app) beginSearch(ctx context.Context, n web.NewSearch) (web.Search, err
 	if err != nil {
 		return web.Search{}, err
 	}
-	for _, t := range a.lists.Current().Temporary() {
-		if t.Of == blocklists.Everything || t.Of == blocklists.OfDevice && t.Name == d.Device {
-			says, cure := temporaryText(new(temporaryStatus(&t)))
-			return web.Search{}, fmt.Errorf("%s, so that nothing can be tried: %s", says, cure)
-		}
+	if why := pausedFor(a.lists.Current(), &suspected{DeviceStatus: d.DeviceStatus}); why != "" {
+		return web.Search{}, fmt.Errorf("nothing can be tried: %s", why)
 	}
 	s := &searching{device: d.Device, name: d.name, keep: time.Duration(n.Seconds) * time.Second, comment: n.Comment, suspects: a.stillBlocked(d)}
 	switch {
@@ -138,13 +136,13 @@ func (a *app) beginSearch(ctx context.Context, n web.NewSearch) (web.Search, err
 
 // answerSearch takes whether it works with the names of the trial let through.
 func (a *app) answerSearch(ctx context.Context, n web.SearchAnswer) (web.Search, error) {
-	device, err := a.deviceOf(ctx, n.Device)
+	d, _, err := a.findKnown(ctx, n.Device)
 	if err != nil {
 		return web.Search{}, err
 	}
 	a.searches.mu.Lock()
 	defer a.searches.mu.Unlock()
-	s := a.searches.all[device]
+	s := a.searches.all[d.Device]
 	if s == nil || s.ended != nil || a.searches.closed {
 		return web.Search{}, web.NotFound(fmt.Errorf("%w on %s: 'telltale broke %[2]s --bisect' begins one", errNoSearch, printable(n.Device)))
 	}
@@ -153,13 +151,14 @@ func (a *app) answerSearch(ctx context.Context, n web.SearchAnswer) (web.Search,
 		return web.Search{}, fmt.Errorf("question %d was answered already: the search is at question %d", n.Question, asked)
 	}
 	s.touched = now
-	if s.until.IsZero() || !now.Before(s.until) { // what was tried is not known
+	why := pausedFor(a.lists.Current(), &suspected{DeviceStatus: d, suspects: s.untried()})
+	if why != "" || s.until.IsZero() || !now.Before(s.until) { // what was tried is not known
 		s.until, s.over = now.Add(trialTime), time.Time{}
 		if err := a.writeTrials(nil); err != nil {
 			return web.Search{}, err
 		}
 		again := s.status(now)
-		again.Again = true
+		again.Again, again.Why = true, why
 		return again, nil
 	}
 	before, advanced := *s, *s.search
@@ -175,6 +174,46 @@ func (a *app) answerSearch(ctx context.Context, n web.SearchAnswer) (web.Search,
 		return web.Search{}, errors.Join(err, a.writeTrials(nil))
 	}
 	return s.status(now), nil
+}
+
+// untried returns the suspects that are to be blocked while a person tries.
+func (s *searching) untried() (all []breakage.Suspect) {
+	for i := range s.suspects {
+		if !slices.Contains(s.search.Trial(), i) {
+			all = append(all, s.suspects[i])
+		}
+	}
+	return all
+}
+
+// pausedFor returns why a device, or one of its suspects, is only observed now, and what
+// ends that; "" where nothing is.
+func pausedFor(policy *blocklists.Policy, d *suspected) string {
+	for _, t := range policy.Temporary() {
+		if t.Of == blocklists.Everything || t.Of == blocklists.OfDevice && t.Name == d.Device {
+			says, cure := temporaryText(new(temporaryStatus(&t)))
+			return says + ": " + cure
+		}
+	}
+	group := policy.GroupOf(d.Group, d.address())
+	for i := range d.suspects {
+		name, err := dnswire.ParseName(d.suspects[i].Name)
+		if err != nil || d.suspects[i].Alias != "" { // what the answer leads to is not known here
+			continue
+		}
+		blocked, why := false, ""
+		for _, typ := range []uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeHTTPS} {
+			v := policy.Decide(&name, typ, group)
+			blocked = blocked || v.Action == blocklists.Block
+			if v.Action == blocklists.Observe {
+				why = cmp.Or(policy.Because(v, group), v.ObservedBy.String())
+			}
+		}
+		if !blocked && why != "" {
+			return fmt.Sprintf("%s is not tried, and not blocked now (%s): 'telltale status' shows what is paused", d.suspects[i].Name, why)
+		}
+	}
+	return ""
 }
 
 // concludeSearch ends a search with the rule that it has found, if it has.
