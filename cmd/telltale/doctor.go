@@ -268,7 +268,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	}
 	d := &doctor{findings: []web.Finding{}}
 	d.judge(f)
-	if probe {
+	if probe && ctx.Err() == nil { // else what was not seen looks like what is not so
 		a.markFindings(d.findings, f.unanswered())
 	}
 	return d.findings
@@ -302,8 +302,11 @@ var hasOwnKind = []string{
 	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "settings-late", "upstreams-late", "devices-shared-mac",
 }
 
+// ofTheDay are the codes of findings that rest on the last day of the log.
+var ofTheDay = []string{"clients-none", "clients-one-address", "devices-unknown", "lists-essential", "store-growing", "rebinding-refused", "answers-failed"}
+
 // unanswered are the upstreams of which it is not known whether what probes showed of them
-// is still so.
+// is still so, and the codes of which that is not known as the log could not be read.
 func (f *facts) unanswered() map[string]bool {
 	all := map[string]bool{}
 	for i := range f.status.Upstreams {
@@ -312,11 +315,17 @@ func (f *facts) unanswered() map[string]bool {
 	for i := range f.probes {
 		all[f.probes[i].id] = !f.probes[i].answered
 	}
+	if f.dayErr != nil {
+		for _, code := range ofTheDay {
+			all[code] = true
+		}
+	}
 	return all
 }
 
 // markFindings writes into the ledger which findings are new, and which are over. Of the
-// subjects of which nothing is known, none is over that a probe would have to show.
+// subjects of which nothing is known, none is over that a probe would have to show; of the
+// codes of which nothing is known, none at all.
 func (a *app) markFindings(all []web.Finding, unknown map[string]bool) {
 	a.marking.Lock()
 	defer a.marking.Unlock()
@@ -325,7 +334,7 @@ func (a *app) markFindings(all []web.Finding, unknown map[string]bool) {
 	})
 	for key, says := range a.marked {
 		code, subject, _ := strings.Cut(key, " ")
-		if probed := code == "upstreams-lying" || code == "upstreams-telltale" || code == "upstreams-filtering"; probed && unknown[subject] && now[key] == "" {
+		if probed := code == "upstreams-lying" || code == "upstreams-telltale" || code == "upstreams-filtering"; (probed && unknown[subject] || unknown[code]) && now[key] == "" {
 			now[key] = says
 		}
 	}

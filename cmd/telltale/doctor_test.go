@@ -139,3 +139,14 @@ func TestForeignServersAreFound(t *testing.T) {
 		t.Errorf("got %q, want %q", foreign, want)
 	}
 }
+
+// An examination that is cancelled has seen nothing that the ledger may have.
+func TestACancelledExaminationLeavesTheLedger(t *testing.T) {
+	a := startTestServer(t, t.TempDir(), netip.MustParseAddrPort("127.0.0.1:1"), "").app
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	a.findings(ctx, true)
+	if len(a.marked) > 0 {
+		t.Errorf("the ledger has %v", a.marked)
+	}
+}

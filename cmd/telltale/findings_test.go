@@ -299,9 +299,11 @@ func TestFindingsMarkTheLedger(t *testing.T) {
 	a.markFindings(nil, silent) // it did not answer: it may lie still
 	a.markFindings(nil, nil)
 	a.markFindings(lying, silent)
+	a.markFindings(append(lying, web.Finding{Code: "clients-none", State: stateWarning, Says: "nobody asks"}), silent)
+	a.markFindings(lying, (&facts{status: &web.Status{}, dayErr: errors.New("malformed")}).unanswered()) // nobody may ask still
 	a.log.Flush()
 	out, _ := srv.run("ledger", "--kind", "finding,finding-over", "--json")
-	if got := strings.Count(out, `"finding"`); got != 2 || strings.Count(out, `"finding-over"`) != 1 || strings.Count(out, "upstreams-lying 192.0.2.53:53") != 3 || strings.Contains(out, "kind of its own") {
+	if got := strings.Count(out, `"finding"`); got != 3 || strings.Count(out, `"finding-over"`) != 1 || strings.Count(out, "upstreams-lying 192.0.2.53:53") != 3 || strings.Contains(out, "kind of its own") {
 		t.Errorf("got\n%s", out)
 	}
 }
