@@ -264,7 +264,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	f.readStore(true)
 	f.readDay(ctx)
 	if probe {
-		a.probe(ctx, f)
+		a.probe(ctx, f, probeWait)
 	}
 	d := &doctor{findings: []web.Finding{}}
 	d.judge(f)
@@ -388,12 +388,13 @@ func (a *app) mark(before, now map[string]string) {
 	}
 }
 
-// probe asks the upstreams and this server itself.
-func (a *app) probe(ctx context.Context, f *facts) {
-	ctx, cancel := context.WithTimeout(ctx, probeWait)
-	defer cancel()
-	f.probes = a.probeUpstreams(ctx, f.status.Upstreams)
+// probe asks this server itself, the upstreams and the router. The upstreams are waited for
+// so long, the others for as long as theirs take: none has less time for another's silence.
+func (a *app) probe(ctx context.Context, f *facts, wait time.Duration) {
 	f.reached = reachAll(ctx, f.listens, f.own)
+	asking, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	f.probes = a.probeUpstreams(asking, f.status.Upstreams)
 	if hidden, _ := f.oneClient(); hidden.IsValid() && slices.Contains(f.status.Gateways, hidden.String()) {
 		ctx, cancel := context.WithTimeout(ctx, routerWait)
 		defer cancel()
@@ -401,9 +402,9 @@ func (a *app) probe(ctx context.Context, f *facts) {
 	}
 }
 
-// probeWait bounds what others are waited for.
+// How long others are waited for.
 const (
-	probeWait  = 4 * time.Second
+	probeWait  = 4 * time.Second // all upstreams together
 	routerWait = 2 * time.Second
 )
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -148,5 +149,14 @@ func TestACancelledExaminationLeavesTheLedger(t *testing.T) {
 	a.findings(ctx, true)
 	if len(a.marked) > 0 {
 		t.Errorf("the ledger has %v", a.marked)
+	}
+}
+
+// Upstreams that use up their time take none of what shows whether this server is reached.
+func TestSilentUpstreamsLeaveTimeForOtherProbes(t *testing.T) {
+	f := &facts{status: &web.Status{}, listens: []netip.AddrPort{netip.MustParseAddrPort("[fe80::1]:53")}} // without a zone: refused at once
+	(&app{}).probe(context.Background(), f, 0)
+	if len(f.reached) != 1 || f.reached[0].err == nil || errors.Is(f.reached[0].err, context.DeadlineExceeded) {
+		t.Errorf("got %+v", f.reached)
 	}
 }
