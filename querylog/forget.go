@@ -356,6 +356,22 @@ func withoutWords(text string, words []string) string {
 	return text
 }
 
+// HasWord reports whether one of the words stands in a text, not as a part of a longer one.
+func HasWord(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool {
+		for from := 0; w != ""; {
+			i := strings.Index(text[from:], w)
+			if i < 0 {
+				break
+			}
+			if i, from = i+from, from+i+len(w); !partOfWord(text, i, from) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // partOfWord reports whether text[begin:end] is a part of a longer word, as 10.0.0.1 is
 // of 10.0.0.12 and of 110.0.0.1.
 func partOfWord(text string, begin, end int) bool {

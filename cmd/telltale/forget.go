@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -189,6 +190,7 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err := a.forgetTemporary(about); err != nil {
 		return web.Forgotten{}, err
 	}
+	a.forgetMarks(f.Words)
 	inForce := a.ledger.Load().Forget(whole)
 	if err := a.corrected.Forget(about); err != nil {
 		return web.Forgotten{}, err
@@ -213,6 +215,16 @@ func (a *app) resumeForgetting(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		a.logger.Error("a device is not wholly forgotten", "error", err)
+	}
+}
+
+// forgetMarks drops the findings in which a device is: the ledger would name it when they
+// are over.
+func (a *app) forgetMarks(words []string) {
+	a.marking.Lock()
+	defer a.marking.Unlock()
+	for _, marks := range []map[string]string{a.marked, a.markedNetwork} {
+		maps.DeleteFunc(marks, func(key, says string) bool { return querylog.HasWord(key+"\n"+says, words) })
 	}
 }
 
