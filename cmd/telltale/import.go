@@ -19,6 +19,8 @@ import (
 
 	"telltale/blocklists"
 	"telltale/config"
+	"telltale/devices"
+	"telltale/devices/corrections"
 	"telltale/dnswire"
 	"telltale/peerlogs"
 	"telltale/querylog"
@@ -295,8 +297,15 @@ func (im *importer) openLog() (finish func() error, err error) {
 		lists.Close()
 		return nil, err
 	}
+	known, _, err := log.Bindings()
+	if err != nil {
+		lists.Close()
+		return nil, errors.Join(fmt.Errorf("it is not known of which devices nothing is to be kept: %w", err), log.Close())
+	}
+	corrected, _ := corrections.Read(correctionsPath(im.cfg)) // the server says what is wrong
+	out := optedOut(im.cfg, newMembership(im.cfg, newIdentities(im.cfg, known, corrected), nil, nil), known)
 	im.send = func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error) {
-		b.Policy, b.Edition, b.OptedOut = lists.Current(), "catalogue "+edition.String(), optedOut(im.cfg)
+		b.Policy, b.Edition, b.OptedOut = lists.Current(), "catalogue "+edition.String(), out
 		return log.Import(ctx, b)
 	}
 	return func() error {
@@ -304,35 +313,49 @@ func (im *importer) openLog() (finish func() error, err error) {
 	}, nil
 }
 
-// optedOut returns whether the settings say that nothing is kept of a client.
-func optedOut(cfg *config.Config) func(netip.Addr, string) bool {
+// optedOut returns whether nothing is kept of a client: by the settings of its device and
+// of groups, and by who has its address, as far as that is known.
+func optedOut(cfg *config.Config, s *membership, known []devices.Binding) func(netip.Addr, string) bool {
+	holders := map[netip.Addr]string{}
+	for i := range known {
+		if b := &known[i]; b.Until.IsZero() && b.Addr.IsValid() && !b.Prefix.IsValid() {
+			holders[b.Addr] = b.Device
+		}
+	}
 	return func(a netip.Addr, id string) bool {
+		who := []string{"addr:" + a.String()}
+		if holder, ok := holders[a]; ok {
+			who = append(who, holder)
+		}
+		if id != "" {
+			who = append(who, "id:"+id)
+		}
 		for i := range cfg.Devices {
 			d := &cfg.Devices[i]
-			if d.Log {
-				continue
-			}
 			if slices.Contains(d.Addresses, a) || id != "" && slices.Contains(d.ClientIDs, id) || slices.ContainsFunc(d.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) {
-				return true
+				who = append(who, d.Name)
 			}
 		}
-		return false
+		return slices.ContainsFunc(who, func(device string) bool { return s.noLog(&devices.Binding{Device: device, Addr: a}) })
 	}
 }
 
 // importLog stores a batch that a command sent.
 func (a *app) importLog(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error) {
-	cfg := a.cfg.Load()
+	a.applying.Lock()
+	cfg, selected := a.cfg.Load(), a.selected
+	a.applying.Unlock()
 	if !cfg.Log.Enabled {
 		return querylog.Imported{}, errors.New("log.enabled is off: no lookups are kept")
 	}
-	bySettings := optedOut(cfg)
 	b.Policy, b.Edition = a.lists.Current(), "catalogue "+a.edition.Load().String()
+	ledger := a.ledger.Load()
+	bySettings := optedOut(cfg, selected, nil)
 	b.OptedOut = func(addr netip.Addr, id string) bool {
 		if bySettings(addr, id) {
 			return true
 		}
-		holder := a.ledger.Load().Lookup(addr)
+		holder := ledger.Lookup(addr)
 		return holder != nil && holder.NoLog
 	}
 	return a.log.Import(ctx, b)

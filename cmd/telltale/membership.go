@@ -231,14 +231,18 @@ func (s *membership) keys(bindings []devices.Binding) (all []string) {
 	return sorted(all)
 }
 
+// noLog reports whether nothing is kept of who has a binding.
+func (s *membership) noLog(b *devices.Binding) bool {
+	m := s.members[b.Device]
+	silent := func(name string) bool { return s.silent[name] }
+	return m.noLog || slices.ContainsFunc(m.groups, silent) || slices.ContainsFunc(s.byPrefix(b), silent)
+}
+
 // of is devices.Settings.Of.
 func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
 	m := s.members[b.Device]
 	byPrefix := s.byPrefix(b)
-	noLog = m.noLog
-	for _, groups := range [][]string{m.groups, byPrefix} {
-		noLog = noLog || slices.ContainsFunc(groups, func(name string) bool { return s.silent[name] })
-	}
+	noLog = s.noLog(b)
 	key := s.keyOf(&m, byPrefix)
 	if key == "" {
 		return 0, noLog

@@ -2,15 +2,18 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
 	"telltale/config"
+	"telltale/devices"
 )
 
 // Each line is settings, and what they are to the part that they are for.
@@ -208,6 +211,37 @@ func TestReadyGroupsLoad(t *testing.T) {
 		}
 		if err := listNameMistakes(cfg); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Each client is a device, a member of a group, or within its prefix; id is its client id.
+func TestNothingIsImportedOfWhoIsNotLogged(t *testing.T) {
+	cfg := loadText(t, `
+devices:
+  - {name: tv, address: 192.0.2.1, log: false}
+  - {name: kid, address: 192.0.2.2, client_id: kid-phone, group: quiet}
+  - {name: tagged, address: 192.0.2.3, tag: [guest]}
+  - {name: pc, address: 192.0.2.4, group: loud}
+groups:
+  - {name: quiet, log: false, device: [02:00:5e:10:00:01, "addr:192.0.2.6"], tag: [guest], prefix: [198.51.100.0/24]}
+  - {name: loud, prefix: [203.0.113.0/24]}
+`)
+	known := []devices.Binding{
+		{ID: 1, Device: "mac:02:00:5e:10:00:01", MAC: "02:00:5e:10:00:01", Source: devices.Neighbour, Addr: netip.MustParseAddr("192.0.2.5")},
+		{ID: 2, Device: "mac:02:00:5e:10:00:01", MAC: "02:00:5e:10:00:01", Source: devices.Neighbour, Addr: netip.MustParseAddr("192.0.2.7"), Until: time.Unix(1, 0)},
+	}
+	out := optedOut(cfg, newMembership(cfg, newIdentities(cfg, known, nil), nil, nil), known)
+	for _, f := range []struct {
+		addr, id string
+		want     bool
+	}{
+		{"192.0.2.1", "", true}, {"192.0.2.2", "", true}, {"192.0.2.99", "kid-phone", true}, {"192.0.2.3", "", true},
+		{"192.0.2.4", "", false}, {"192.0.2.5", "", true}, {"192.0.2.6", "", true}, {"192.0.2.7", "", false},
+		{"198.51.100.9", "", true}, {"203.0.113.9", "", false}, {"192.0.2.99", "", false}, {"192.0.2.99", "other", false},
+	} {
+		if got := out(netip.MustParseAddr(f.addr), f.id); got != f.want {
+			t.Errorf("%s %s: left out %v, want %v", f.addr, f.id, got, f.want)
 		}
 	}
 }
