@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +22,8 @@ type Trial struct {
 }
 
 // SetTrials makes some trials those that stand in the user's own file: their lines are
-// its last, and those of earlier trials go. Every other line stays as it is.
+// its last, and those of earlier trials go. Every other line stays as it is, and says what
+// it said.
 func SetTrials(path string, trials []Trial) error {
 	if len(trials) == 0 && !hasTrials(path) {
 		return nil
@@ -37,7 +37,7 @@ func SetTrials(path string, trials []Trial) error {
 		lines = append(lines, line)
 	}
 	return editFile(path, func(f *ownText) error {
-		f.lines = slices.DeleteFunc(f.lines, func(line string) bool { return strings.HasSuffix(strings.TrimRight(line, "\r\n"), trialMark) })
+		f.removeTrials()
 		if len(lines) == 0 {
 			return nil
 		}
@@ -50,6 +50,25 @@ func SetTrials(path string, trials []Trial) error {
 		}
 		return nil
 	})
+}
+
+// removeTrials takes out the lines of trials. What was added behind them meanwhile begins
+// without annotations, as it did.
+func (f *ownText) removeTrials() {
+	lines := f.lines
+	f.lines = nil
+	removed := false
+	for _, line := range lines {
+		if strings.HasSuffix(strings.TrimRight(line, "\r\n"), trialMark) {
+			removed = true
+			continue
+		}
+		if removed && f.annotatesNext() {
+			f.lines = append(f.lines, "#@"+f.end)
+		}
+		removed = false
+		f.lines = append(f.lines, line)
+	}
 }
 
 // hasTrials reports whether a file has lines of trials.

@@ -55,6 +55,25 @@ func TestTrialsComeAndGo(t *testing.T) {
 	}
 }
 
+func TestARuleBehindTrialsKeepsItsMeaning(t *testing.T) {
+	until := time.Date(2026, 12, 31, 10, 0, 0, 0, time.UTC)
+	path := filepath.Join(t.TempDir(), "own.txt")
+	for _, c := range []struct{ before, after string }{
+		{"#@ vendor=Acme\nads.acme.example\n", "#@ vendor=Acme\nads.acme.example\n#@\nx.example\n"},
+		{"#@ vendor=Acme\r\nads.acme.example\r\n", "#@ vendor=Acme\r\nads.acme.example\r\n#@\r\nx.example\r\n"},
+		{"y.example\n", "y.example\nx.example\n"},
+	} {
+		write(t, path, c.before)
+		check(t, SetTrials(path, []Trial{{*name(t, "a.example"), []string{"tv"}, until}}))
+		check(t, EditOwn(path, "", Block, name(t, "x.example"), "", time.Time{}))
+		check(t, SetTrials(path, []Trial{{*name(t, "b.example"), []string{"tv"}, until}}))
+		check(t, SetTrials(path, nil))
+		if got := read(t, path); got != c.after {
+			t.Errorf("%q became %q, want %q", c.before, got, c.after)
+		}
+	}
+}
+
 func TestNoTrialsLeaveAFileAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own.txt")
 	if err := SetTrials(path, nil); err != nil {
