@@ -42,8 +42,8 @@ type Reason struct {
 type NewSearch struct {
 	Device  string `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`
 	Last    int64  `json:"last,omitempty" minimum:"0" maximum:"3600" doc:"Seconds in which a name was blocked that may be it; 0: 900."`
-	Seconds int64  `json:"seconds,omitempty" minimum:"0" doc:"How long the rule holds that the search ends with; 0: for good."`
-	Comment string `json:"comment,omitempty" doc:"Behind that rule."`
+	Seconds int64  `json:"seconds,omitempty" minimum:"0" maximum:"315360000" doc:"How long the rule holds that the search ends with; 0: for good."`
+	Comment string `json:"comment,omitempty" maxLength:"500" doc:"Behind that rule."`
 }
 
 // A SearchAnswer says whether it works now.

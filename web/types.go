@@ -277,7 +277,7 @@ type Rule struct {
 	Action  string `json:"action" enum:"allow,block"`
 	Device  string `json:"device,omitempty" doc:"For this device alone: its name or MAC in the settings, or an address."`
 	Comment string `json:"comment,omitempty"`
-	Seconds int64  `json:"seconds,omitempty" minimum:"0" doc:"How long it holds; 0 for good."`
+	Seconds int64  `json:"seconds,omitempty" minimum:"0" maximum:"315360000" doc:"How long it holds; 0 for good."`
 }
 
 // An EndingRule is a rule of the person's own that is in force until some time.
@@ -293,7 +293,7 @@ type Pause struct {
 	Kind    string `json:"kind,omitempty" enum:"pause,observe" default:"pause" doc:"Why: something is to work for now, or what is asked without blocking is to be seen."`
 	Of      string `json:"of,omitempty" enum:"everything,device,group,list,vendor" default:"everything"`
 	Name    string `json:"name,omitempty" doc:"Of the device, group, list or vendor."`
-	Seconds int64  `json:"seconds" minimum:"1" doc:"How long."`
+	Seconds int64  `json:"seconds" minimum:"1" maximum:"315360000" doc:"How long."`
 }
 
 // A Resume says what is to end.
