@@ -3,7 +3,6 @@
 package same
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,44 +39,73 @@ const (
 // general are host names that many devices have.
 var general = []string{"iphone", "ipad", "android", "localhost", "phone", "tablet", "laptop", "macbook", "desktop", "galaxy", "unknown", "watch"}
 
+// most is how many devices are compared, the latest by when they were last there: each
+// device of a guest network that makes up its MAC is a new one.
+const most = 500
+
+// A best is what one device is most like. With tied, something else is as much like it.
+type best struct {
+	old    *Device
+	points int
+	tied   bool
+}
+
+// add takes it that old is like the device.
+func (b *best) add(old *Device, points int) {
+	switch {
+	case points > b.points:
+		*b = best{old, points, false}
+	case points == b.points:
+		b.tied = true
+	}
+}
+
 // Suggest returns which of all may be one at a time, each device in one suggestion at most.
 func Suggest(all []Device, now time.Time) []Suggestion {
-	type pair struct {
-		old, new *Device
-		points   int
-		reasons  []string
+	if len(all) > most {
+		all = slices.Clone(all)
+		slices.SortStableFunc(all, func(a, b Device) int { return b.Last.Compare(a.Last) })
+		all = all[:most]
 	}
-	var pairs []pair
+	news, olds := make([]best, len(all)), make([]best, len(all)) // as the new one, and as the old one
 	for i := range all {
 		for k := range all {
-			if points, reasons := compare(&all[i], &all[k], now); points >= enough {
-				pairs = append(pairs, pair{&all[i], &all[k], points, reasons})
+			if points := compare(&all[i], &all[k], now, nil); points >= enough {
+				news[k].add(&all[i], points)
+				olds[i].add(nil, points)
 			}
 		}
 	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(b.points, a.points) })
 	var out []Suggestion
-	for _, p := range pairs {
-		alone := !slices.ContainsFunc(pairs, func(q pair) bool {
-			return (q.old != p.old || q.new != p.new) && (q.old == p.old || q.new == p.new) && q.points >= p.points
-		})
-		if alone && !slices.ContainsFunc(out, func(s Suggestion) bool { return s.New == p.new.ID || s.Old == p.old.ID }) {
-			out = append(out, Suggestion{p.new.ID, p.old.ID, p.reasons})
+	for i := range all {
+		for k := range all {
+			if n, o := news[k], olds[i]; n.old == &all[i] && !n.tied && !o.tied && n.points == o.points {
+				var reasons []string
+				compare(&all[i], &all[k], now, &reasons)
+				out = append(out, Suggestion{all[k].ID, all[i].ID, reasons})
+			}
 		}
 	}
 	return out
 }
 
-// compare says how much there is for it that after is what before was.
-func compare(before, after *Device, now time.Time) (points int, reasons []string) {
+// compare says how much there is for it that after is what before was. The reasons are
+// added to reasons, unless it is nil.
+func compare(before, after *Device, now time.Time, reasons *[]string) (points int) {
 	gap := after.First.Sub(before.Last)
 	switch {
 	case before == after || !after.MadeUp || after.Settled || before.Last.IsZero() || after.First.IsZero():
-		return 0, nil
+		return 0
 	case !before.First.Before(after.First) || gap < -overlap || gap > longest || now.Sub(after.First) > longest:
-		return 0, nil
+		return 0
 	case before.Kind != "" && after.Kind != "" && before.Kind != after.Kind:
-		return 0, nil
+		return 0
+	}
+	add := func(n int, reason func() string) {
+		points += n
+		if reasons != nil {
+			*reasons = append(*reasons, reason())
+		}
 	}
 	for _, host := range after.Hosts {
 		if !slices.ContainsFunc(before.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
@@ -87,29 +115,24 @@ func compare(before, after *Device, now time.Time) (points int, reasons []string
 		if slices.Contains(general, strings.Trim(strings.ToLower(host), "-0123456789")) {
 			said = 1
 		}
-		points += said
-		reasons = append(reasons, fmt.Sprintf("both call themselves %s", host))
+		add(said, func() string { return fmt.Sprintf("both call themselves %s", host) })
 		break
 	}
-	if before.Kind != "" && before.Kind == after.Kind {
-		points++
-		what := "both seem to be a " + before.Kind
-		if before.Vendor != "" && before.Vendor == after.Vendor {
-			points++
-			what += " of " + before.Vendor
-		}
-		reasons = append(reasons, what)
-	}
-	if len(reasons) == 0 {
-		return 0, nil
+	switch {
+	case before.Kind == "" || before.Kind != after.Kind:
+	case before.Vendor != "" && before.Vendor == after.Vendor:
+		add(2, func() string { return fmt.Sprintf("both seem to be a %s of %s", before.Kind, before.Vendor) })
+	default:
+		add(1, func() string { return fmt.Sprintf("both seem to be a %s", before.Kind) })
 	}
 	switch {
+	case points == 0:
 	case gap <= soon && gap >= 0:
-		points++
-		reasons = append(reasons, fmt.Sprintf("one came %s after the other was last there", gap.Round(time.Minute)))
+		add(1, func() string {
+			return fmt.Sprintf("one came %s after the other was last there", gap.Round(time.Minute))
+		})
 	case gap < 0:
-		points++
-		reasons = append(reasons, "one came as the other left")
+		add(1, func() string { return "one came as the other left" })
 	}
-	return points, reasons
+	return points
 }

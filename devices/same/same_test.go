@@ -1,6 +1,7 @@
 package same
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,24 @@ func TestSuggestions(t *testing.T) {
 		if len(got) != len(want) || !sameWords(got, want) {
 			t.Errorf("%s: got %v, want %v", c.what, got, want)
 		}
+	}
+}
+
+// A guest network whose phones make up a MAC each day has thousands of devices that are alike.
+func TestAlikeDevicesAreNotKeptInPairs(t *testing.T) {
+	var all []Device
+	for i := range 5000 {
+		at := time.Duration(i-5000) * time.Minute
+		all = append(all, phone(fmt.Sprint(i), at, at+time.Second, "guest"))
+	}
+	all = append(all, phone("last", time.Hour, 2*time.Hour, "annas"), phone("newest", 2*time.Hour, 3*time.Hour, "annas"))
+	var got []Suggestion
+	kept := testing.AllocsPerRun(1, func() { got = Suggest(all, noon.Add(4*time.Hour)) })
+	if kept > 10*most {
+		t.Errorf("%.0f times something was kept, of %d devices that are compared", kept, most)
+	}
+	if len(got) != 1 || got[0].New != "newest" || got[0].Old != "last" {
+		t.Errorf("got %+v, want the two that are like nothing else", got)
 	}
 }
 
