@@ -45,7 +45,7 @@ const (
 	lookForLinks  = 30 * time.Second // between two looks at the interfaces without a sign of a change
 	maxLinks      = 16               // interfaces that are listened on
 	largestHops   = 255              // RFC 6762, 11
-	readRate      = 2000             // packets a second, of all; the kernel drops what is not read
+	readRate      = 300              // packets a second, of all; the kernel drops what is not read
 	floodPause    = 50 * time.Millisecond
 	announcerRate = 20 // packets a second that are parsed of one address, and of those that share its bucket
 	announcerMost = 100

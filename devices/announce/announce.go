@@ -16,12 +16,14 @@ const MaxPacket = 9000
 
 // How much of one packet is taken; the rest of it is not read.
 const (
-	maxRecords  = 256
-	maxHosts    = 32
-	maxNames    = 4
-	maxModels   = 4
-	maxServices = 32
-	maxSoftware = 4
+	maxRecords   = 256
+	maxQuestions = 256 // a packet of more is not taken: a response has none (RFC 6762, 6)
+	maxLabels    = 5
+	maxHosts     = 32
+	maxNames     = 4
+	maxModels    = 4
+	maxServices  = 32
+	maxSoftware  = 4
 )
 
 // ErrMalformed means that a packet is not what is sent to the group.

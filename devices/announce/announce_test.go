@@ -118,6 +118,36 @@ func TestPacketsThatWantToGrow(t *testing.T) {
 	}
 }
 
+// Names that nothing is taken of cost nothing, and long ones no more than short ones.
+func TestWhatNamesCost(t *testing.T) {
+	long := strings.Repeat("xy.", 70) + "local."
+	for _, c := range []struct {
+		record string
+		most   float64
+	}{{long + ` 1 IN HINFO "a" "b"`, 0}, {long + " 1 IN A 192.168.1.20", 2 * maxLabels * 100}, {long + " 0 IN A 192.168.1.20", 0}} {
+		packet := response(t, slices.Repeat([]string{c.record}, 100)...)
+		if got := testing.AllocsPerRun(1, func() { _, _ = ParseMDNS(packet) }); got > c.most {
+			t.Errorf("100 of %.8s...%s: %.0f allocations, want %.0f at most", c.record, c.record[len(long):], got, c.most)
+		}
+	}
+}
+
+func TestPacketsOfQuestionsAreNotRead(t *testing.T) {
+	for _, n := range []int{maxQuestions, maxQuestions + 1} {
+		m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true}, Compress: true}
+		for range n {
+			m.Question = append(m.Question, dns.Question{Name: "x.local.", Qtype: dns.TypeA, Qclass: dns.ClassINET})
+		}
+		packet, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseMDNS(packet); (err != nil) != (n > maxQuestions) {
+			t.Errorf("%d questions: %v", n, err)
+		}
+	}
+}
+
 const notify = "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNT: urn:schemas-upnp-org:device:MediaRenderer:1\r\nNTS: ssdp:alive\r\n" +
 	"Server: Linux/4.9 UPnP/1.0 BRAVIA/1.0\r\nLOCATION: http://192.168.1.20:80/x.xml\r\nUSN: uuid:1::urn:schemas-upnp-org:device:MediaRenderer:1\r\n\r\n"
 

@@ -22,6 +22,9 @@ func ParseMDNS(packet []byte) (m Message, err error) {
 	count := func(at int) int { return int(binary.BigEndian.Uint16(packet[at:])) }
 	var flat [dnswire.MaxName]byte
 	off := dnswire.HeaderLen
+	if count(4) > maxQuestions {
+		return Message{}, ErrMalformed
+	}
 	for range count(4) {
 		if _, off, err = dnswire.Flatten(packet, off, &flat); err != nil || off+4 > len(packet) {
 			return Message{}, ErrMalformed
@@ -34,14 +37,19 @@ func ParseMDNS(packet []byte) (m Message, err error) {
 		if err != nil || at+10 > len(packet) {
 			return Message{}, ErrMalformed
 		}
-		r := record{packet: packet, owner: labelsOf(flat[:size]), typ: binary.BigEndian.Uint16(packet[at:]), data: at + 10}
+		r := record{packet: packet, typ: binary.BigEndian.Uint16(packet[at:]), data: at + 10}
 		class, ttl := binary.BigEndian.Uint16(packet[at+2:]), binary.BigEndian.Uint32(packet[at+4:])
 		if off = r.data + count(at+8); off > len(packet) {
 			return Message{}, ErrMalformed
 		}
 		r.end = off
 		const unique = 0x8000 // RFC 6762, 10.2
-		if class&^unique == dnswire.ClassIN && ttl > 0 {
+		if class&^unique != dnswire.ClassIN || ttl == 0 {
+			continue
+		}
+		switch r.typ {
+		case dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypePTR, dnswire.TypeSRV, dnswire.TypeTXT:
+			r.owner = labelsOf(flat[:size])
 			m.take(&r)
 		}
 	}
@@ -134,10 +142,10 @@ func (m *Message) takeText(r *record) {
 	}
 }
 
-// labelsOf returns the labels of a flat name: the first as it was sent, since it may be what
-// people wrote, the others in lower case.
+// labelsOf returns the first labels of a flat name, as many as any name here has and one
+// more: the first as it was sent, since it may be what people wrote, the others in lower case.
 func labelsOf(flat []byte) (labels []string) {
-	for off := 0; off < len(flat) && flat[off] != 0; off += 1 + int(flat[off]) {
+	for off := 0; off < len(flat) && flat[off] != 0 && len(labels) < maxLabels; off += 1 + int(flat[off]) {
 		label := string(flat[off+1 : off+1+int(flat[off])])
 		if off > 0 {
 			label = strings.ToLower(label)
