@@ -193,6 +193,9 @@ func wantFit(t *testing.T, m *Message) {
 
 func FuzzParseMDNS(f *testing.F) {
 	f.Add(response(f, "bravia.local. 120 IN A 192.168.1.20", "bravia.local. 120 IN AAAA ::ffff:1.2.3.4", `X._googlecast._tcp.local. 4500 IN TXT "md=a" "fn=b"`, "_services._dns-sd._udp.local. 4500 IN PTR _ipp._tcp.local."))
+	for _, name := range []string{`\032192\.168\.1\.1`, `\001-`, `\032\.x`, `x\032y\.\.`, `-\.x`} {
+		f.Add(response(f, name+".local. 120 IN A 192.168.1.20"))
+	}
 	f.Add([]byte("\x00\x00\x84\x00\x00\x00\x00\x01\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		m, err := ParseMDNS(packet)

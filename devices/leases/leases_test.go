@@ -280,3 +280,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What is looked at is what would be shown.
+func TestHostNamesAreCleanedFirst(t *testing.T) {
+	for text, want := range map[string]string{
+		"nas.lan.": "nas", "Anna's phone": "Anna's phone", "Dr. Who": "Dr", "the old. nas": "the old. nas",
+		" 192.168.1.1": "", "fe80::1\x01": "", "::1.lan": "", "\x01-": "", "-.lan": "", "\x01": "", " .x": "", ".x": "", "the nas..": "the nas",
+	} {
+		got := HostName(text)
+		if got != want || HostName(got) != got {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

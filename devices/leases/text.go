@@ -29,29 +29,34 @@ func Shown(text string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// host returns a client's host name as it may be shown, without its domain.
+// host returns a client's host name as it may be shown, without its domain. What it returns
+// it returns as it is when it is given it.
 func (r *reading) host(text string) string {
-	switch text {
-	case "", "*", "-", "?":
+	text = strings.TrimRight(strings.TrimSpace(text), ". ")
+	name, said := strings.TrimRight(Shown(text), ". "), text
+	if _, err := netip.ParseAddr(name); err == nil {
 		return ""
 	}
-	if _, err := netip.ParseAddr(text); err == nil {
-		return ""
+	if first, _, _ := strings.Cut(name, "."); !strings.Contains(first, " ") { // else it is no domain name
+		name = first
+		said, _, _ = strings.Cut(text, ".")
 	}
-	first, _, _ := strings.Cut(text, ".")
-	if strings.ContainsAny(first, " \t") { // it is no domain name
-		first = text
-	}
-	name := Shown(first)
-	if name != strings.TrimSpace(first) {
+	if name != said {
 		r.Cleaned++
+	}
+	switch name {
+	case "*", "-", "?":
+		return ""
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return ""
 	}
 	return name
 }
 
 // HostName returns a name that a device gives itself as it may be shown, without its
 // domain.
-func HostName(text string) string { return new(reading).host(strings.TrimSuffix(text, ".")) }
+func HostName(text string) string { return new(reading).host(text) }
 
 // parseMAC returns a MAC as leases have it. "" is none.
 func parseMAC(text string) string {
