@@ -67,6 +67,9 @@ func (a *app) makeDueReports(ctx context.Context, now time.Time) {
 			a.logger.Error("a report of the settings could not be made", "report", r.Name, "error", err)
 			a.log.Report("report-failed", r.Name, err.Error())
 		} else if file != "" {
+			if err != nil {
+				a.logger.Warn("older files of a report could not be removed", "report", r.Name, "error", err)
+			}
 			a.logger.Info("a report is written", "report", r.Name, "file", file)
 		}
 	}
@@ -86,7 +89,7 @@ func (f *reportFiles) isDone(r *config.Report, due, now time.Time) bool {
 }
 
 // keep keeps what became of a try, and reports whether it is a failure that nobody was
-// told of.
+// told of. Where there is a file it is made, and older ones could not be removed.
 func (f *reportFiles) keep(r *config.Report, due, now time.Time, file string, err error) (untold bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,6 +100,9 @@ func (f *reportFiles) keep(r *config.Report, due, now time.Time, file string, er
 	if s == nil {
 		s = &reportState{}
 		f.state[r.Name] = s
+	}
+	if file != "" {
+		err = nil
 	}
 	untold = err != nil && (s.failed == nil || s.failed.Error() != err.Error())
 	s.due, s.at, s.failed = due, now, err
@@ -117,7 +123,8 @@ func reportEnding(r *config.Report) string {
 }
 
 // makeReportFile makes a report and removes the oldest ones beyond those that are kept.
-// Of a time of which nothing is recorded none is made.
+// Of a time of which nothing is recorded none is made. With a file, the error is of the
+// removal.
 func (a *app) makeReportFile(ctx context.Context, cfg *config.Config, r *config.Report, due time.Time) (file string, err error) {
 	l, err := a.openLog(ctx, cfg)
 	if err != nil {

@@ -149,3 +149,15 @@ func TestReportsAreMadeWhenDue(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A report that is made has not failed where older ones cannot be removed.
+func TestAReportThatIsMadeHasNotFailed(t *testing.T) {
+	a, r, due := &app{}, config.Report{Name: "week"}, time.Now()
+	a.cfg.Store(&config.Config{Reports: []config.Report{r}})
+	if untold := a.reports.keep(&r, due, due, "week.html", os.ErrPermission); untold {
+		t.Error("it counts as a failure")
+	}
+	if got := a.reportStatus(); got[0].Problem != "" || got[0].File != "week.html" {
+		t.Errorf("got %+v", got)
+	}
+}
