@@ -151,6 +151,8 @@ type Options struct {
 	Zone   *time.Location // of times that do not say; nil: the machine's
 	Source string         // tells logs apart that do not say whose they are
 	Now    time.Time      // nothing is later; zero for now
+
+	lockWait time.Duration // for a database that is locked; 0 for a few seconds
 }
 
 // A BadRecord is a part of a log that is no lookup.

@@ -294,8 +294,8 @@ func TestNamesWithControlCharacters(t *testing.T) {
 	}
 }
 
-// A database that another program has locked is read when it is free again, and else
-// said to be locked.
+// A database that another program has locked is said to be locked, and read when it is
+// free again: without a write-ahead log nothing else tells that it is being written.
 func TestALockedDatabase(t *testing.T) {
 	text, err := os.ReadFile("testdata/pihole-5.sql")
 	if err != nil {
@@ -309,16 +309,70 @@ func TestALockedDatabase(t *testing.T) {
 	if err := c.Exec(`PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE`); err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Join(readFile(t, path, options("")), "\n")
+	o := options("")
+	o.lockWait = time.Millisecond
+	got := strings.Join(readFile(t, path, o), "\n")
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Without a write-ahead log the file is read as it is: the writer has changed nothing yet.
-	if !strings.Contains(got, "locked") && !strings.Contains(got, "format: pi-hole") {
+	if !strings.Contains(got, "has the database locked") {
 		t.Errorf("got %s", got)
 	}
 	if got := readFile(t, path, options("")); len(got) < 5 {
 		t.Errorf("got %q once it is free", got)
+	}
+}
+
+// A database whose writer died amid a change is not read as if that were whole.
+func TestADatabaseWithAHotJournal(t *testing.T) {
+	text, err := os.ReadFile("testdata/pihole-5.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, "pihole-FTL.db", database(t, string(text)))
+	c, err := sqlite3.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Exec(`PRAGMA cache_size = 1; BEGIN; CREATE TABLE more AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) SELECT i, zeroblob(1000) FROM n; DELETE FROM queries`); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "pihole-FTL.db")
+	for _, beside := range []string{"", "-journal"} {
+		b, err := os.ReadFile(path + beside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+beside, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(readFile(t, copied, options("")), "\n"); !strings.Contains(got, "was broken off") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A database with a write-ahead log that nobody has open is read without a file beside it,
+// as its directory may be another's.
+func TestAClosedDatabaseWithAWriteAheadLog(t *testing.T) {
+	text, err := os.ReadFile("testdata/pihole-5.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := database(t, string(text))
+	b[18], b[19] = 2, 2
+	path := write(t, "pihole-FTL.db", b)
+	l, err := Open(path, options(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := read(t, l); len(got) < 4 {
+		t.Errorf("got %q", got)
+	}
+	if beside, err := os.ReadDir(filepath.Dir(path)); err != nil || len(beside) != 1 {
+		t.Errorf("beside it there are %v, %v", beside, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package peerlogs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,8 @@ func openPihole(f *file, o Options) (Log, error) {
 		switch {
 		case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
 			return nil, fmt.Errorf("another program has the database locked: try again, or stop pihole-FTL meanwhile (%w)", err)
+		case errors.Is(err, sqlite3.READONLY_ROLLBACK), errors.Is(err, sqlite3.READONLY_RECOVERY):
+			return nil, fmt.Errorf("a change of the database was broken off: start pihole-FTL, which takes it back, or import a copy made while it is stopped (%w)", err)
 		case errors.Is(err, sqlite3.NOTADB), errors.Is(err, sqlite3.CORRUPT):
 			return nil, fmt.Errorf("the database is damaged or cut off: %w", err)
 		}
@@ -61,8 +64,8 @@ func openPihole(f *file, o Options) (Log, error) {
 
 func (p *piholeLog) open() (err error) {
 	uri := "file:" + (&url.URL{Path: p.f.path}).EscapedPath() + "?mode=ro"
-	if _, err := os.Stat(p.f.path + "-wal"); errors.Is(err, os.ErrNotExist) {
-		uri += "&immutable=1" // nobody writes, and no file is made beside it
+	if p.closed() {
+		uri += "&immutable=1" // no file is made beside it
 	}
 	defer func() {
 		if r := recover(); r != nil { // there is no room for the library's memory
@@ -72,7 +75,7 @@ func (p *piholeLog) open() (err error) {
 	if p.conn, err = sqlite3.OpenFlags(uri, sqlite3.OPEN_READONLY|sqlite3.OPEN_URI); err != nil {
 		return err
 	}
-	p.conn.BusyTimeout(5 * time.Second)
+	p.conn.BusyTimeout(cmp.Or(p.o.lockWait, 5*time.Second))
 	if err := p.conn.Exec(`PRAGMA query_only = ON; PRAGMA cache_size = -2048`); err != nil {
 		return err
 	}
@@ -107,6 +110,21 @@ func (p *piholeLog) open() (err error) {
 		return err
 	}
 	return p.After(0)
+}
+
+// closed reports whether the database is surely open nowhere: it has a write-ahead log, and
+// the last one who closed it removed that. Without such a log nothing tells.
+func (p *piholeLog) closed() bool {
+	head, _ := p.f.r.Peek(20)
+	if len(head) < 20 || head[18] != 2 || head[19] != 2 {
+		return false
+	}
+	for _, beside := range []string{"-wal", "-journal"} {
+		if _, err := os.Lstat(p.f.path + beside); !errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 func tableOf(have map[string]bool) string {
