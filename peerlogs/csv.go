@@ -1,6 +1,7 @@
 package peerlogs
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/csv"
 	"errors"
@@ -81,44 +82,46 @@ func openExport(f *file, o Options, format *Format, read func(*exportLog, []stri
 	if head, _ := f.r.Peek(3); string(head) == "\ufeff" {
 		f.r.Discard(3)
 	}
-	r := newCSV(f.r)
-	head, err := r.Read()
+	rows := &forwardRows{lines{f: f}}
+	head, _, err := rows.next()
 	if err != nil {
-		return nil, fmt.Errorf("line 1: %w", err)
+		return nil, fmt.Errorf("the head: %w", err)
 	}
 	for i, name := range head {
 		e.columns[strings.ToLower(strings.TrimSpace(name))] = i
 	}
-	e.rows = &forwardRows{r}
+	e.rows = rows
 	return e, nil
 }
 
-func newCSV(r io.Reader) *csv.Reader {
-	c := csv.NewReader(r)
-	c.FieldsPerRecord, c.LazyQuotes, c.ReuseRecord = -1, true, true
-	return c
+// parseRow reads a row, which is a line: a quote that is not closed ends with it.
+func parseRow(line []byte) ([]string, error) {
+	c := csv.NewReader(bytes.NewReader(line))
+	c.FieldsPerRecord, c.LazyQuotes = -1, true
+	return c.Read()
 }
 
-// forwardRows reads a file whose oldest row is the first.
-type forwardRows struct{ *csv.Reader }
+// forwardRows reads a file whose oldest row is the first. Its last line may have no end.
+type forwardRows struct{ lines }
 
 func (f *forwardRows) next() ([]string, string, error) {
-	row, err := f.Read()
-	line, _ := 0, 0
-	if len(row) > 0 {
-		line, _ = f.FieldPos(0)
+	for {
+		line, err := f.lines.next()
+		if err == io.EOF && len(f.buf) > 0 {
+			line, err = f.buf, nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		row, err := parseRow(line)
+		switch {
+		case err == io.EOF: // it is empty
+		case err != nil:
+			return nil, "", f.bad(err)
+		default:
+			return row, f.place(), nil
+		}
 	}
-	place := fmt.Sprintf("line %d", line)
-	var wrong *csv.ParseError
-	switch {
-	case err == io.EOF:
-		return nil, "", io.EOF
-	case errors.As(err, &wrong):
-		return nil, "", &BadRecord{fmt.Sprintf("line %d", wrong.StartLine), wrong.Err}
-	case err != nil:
-		return nil, "", err
-	}
-	return row, place, nil
 }
 
 // backwardRows reads a file whose newest row is the first, from its end: a block at a time.
@@ -154,7 +157,7 @@ func (b *backwardRows) next() ([]string, string, error) {
 		}
 		b.line++
 		place := fmt.Sprintf("line %d from the end", b.line)
-		row, err := newCSV(bytes.NewReader(text[i+1:])).Read()
+		row, err := parseRow(text[i+1:])
 		b.block = b.block[:i+1]
 		if err != nil {
 			return nil, "", &BadRecord{place, err}
@@ -288,7 +291,8 @@ func newestFirst(f io.ReaderAt, begin, size int64) bool {
 		}
 		return row[0]
 	}
-	first, err := newCSV(io.NewSectionReader(f, begin, size-begin)).Read()
+	top := &file{r: bufio.NewReader(io.NewSectionReader(f, begin, size-begin))}
+	first, _, err := (&forwardRows{lines{f: top}}).next()
 	if err != nil {
 		return false
 	}

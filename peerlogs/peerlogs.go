@@ -298,8 +298,9 @@ func (l *lines) next() ([]byte, error) {
 		switch {
 		case err == bufio.ErrBufferFull:
 			continue
+		case err == io.EOF && long: // it is too long, whatever comes
 		case err == io.EOF:
-			if len(l.buf) > 0 || long {
+			if len(l.buf) > 0 {
 				l.cut = true
 				l.n++
 			}
@@ -311,6 +312,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 	l.n++
 	if long {
+		l.buf = l.buf[:0]
 		return nil, l.bad(fmt.Errorf("the line is longer than %d octets", lineMost))
 	}
 	return bytes.TrimRight(l.buf, "\r\n"), nil

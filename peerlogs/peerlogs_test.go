@@ -277,6 +277,25 @@ func TestBadLinesAreNamed(t *testing.T) {
 	}
 }
 
+// A row with a quote that is not closed, and one that is too long, are a line each: those
+// behind are read.
+func TestBadRowsAreNamed(t *testing.T) {
+	head := "RowNumber,Timestamp,ClientIpAddress,Protocol,ResponseType,ResponseRtt,RCODE,Domain,Type,Class,Answer\n"
+	good := "1,2026-11-19T09:00:00Z,192.168.1.7,Udp,Recursive,12.5,NoError,shop.example,A,IN,192.0.2.1"
+	for _, c := range []struct{ line, want string }{
+		{`2,"2026-11-19T09:00:00Z,192.168.1.7,Udp`, "line 3: it has 2 fields"},
+		{strings.Repeat("x", lineMost+1), "line 3: the line is longer than"},
+	} {
+		got := readFile(t, write(t, "log.csv", []byte(head+good+"\n"+c.line+"\n\n"+good)), options(""))
+		if len(got) != 4 || !strings.Contains(got[1], " line 2 ") || !strings.HasPrefix(got[2], "bad: "+c.want) || !strings.Contains(got[3], " line 5 ") {
+			t.Errorf("got %.300q, want a bad line %q between two lookups", got, c.want)
+		}
+		if got := readFile(t, write(t, "log.csv", []byte(head+good+"\n"+c.line)), options("")); len(got) != 3 || !strings.HasPrefix(got[2], "bad: "+c.want) {
+			t.Errorf("got %.300q, want a bad line %q at the end", got, c.want)
+		}
+	}
+}
+
 // A name with octets that control a terminal is one name, escaped.
 func TestNamesWithControlCharacters(t *testing.T) {
 	line := `{"T":"2026-11-19T10:00:00Z","QH":"a\u001b[31m.example","QT":"A","QC":"IN","IP":"192.168.1.7","Result":{}}` + "\n"
