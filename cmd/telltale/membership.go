@@ -30,7 +30,8 @@ type membership struct {
 	prefixes []chosenPrefix // the longest first
 	rank     map[string]int // of the groups: the first in the settings goes before the others
 	numbers  map[string]uint16
-	silent   map[string]bool // groups whose devices are not logged
+	silent   map[string]bool   // groups whose devices are not logged
+	today    map[string]string // by identity that a temporary change has: that of its device today
 	missing  func(key string)
 }
 
@@ -61,7 +62,7 @@ type chosenPrefix struct {
 // devices alone.
 func newMembership(cfg *config.Config, ids *identities, changes []temporaryChange, clients []string) *membership {
 	s := &membership{
-		members: map[string]owner{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, missing: func(string) {},
+		members: map[string]owner{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, today: map[string]string{}, missing: func(string) {},
 	}
 	for i := range cfg.Groups {
 		s.rank[cfg.Groups[i].Name] = i
@@ -77,7 +78,8 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 	}
 	for i := range changes {
 		if c := &changes[i]; c.Of == blocklists.OfDevice {
-			s.choose(c.Name).alone = true
+			s.today[c.Name] = ids.last(c.Name)
+			s.choose(s.today[c.Name]).alone = true
 		}
 	}
 	for _, name := range clients {
@@ -603,7 +605,7 @@ func (s *membership) equal(t *membership) bool {
 		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags) && slices.Equal(a.groups, b.groups)
 	}) && slices.EqualFunc(s.prefixes, t.prefixes, func(a, b chosenPrefix) bool {
 		return a.Prefix == b.Prefix && slices.Equal(a.groups, b.groups)
-	}) && maps.Equal(s.silent, t.silent)
+	}) && maps.Equal(s.silent, t.silent) && maps.Equal(s.today, t.today)
 }
 
 // applyForwardsLocked puts the zones with servers of their own in force, where they are

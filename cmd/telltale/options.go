@@ -187,7 +187,7 @@ func stoppedListOptions(cfg *config.Config) blocklists.Options {
 	s := newNumbers(cfg)
 	o := listOptions(cfg, s, edition)
 	kept, _ := readTemporary(temporaryPath(cfg), time.Now()) // the server says what is wrong
-	o.Temporary = inLists(kept)
+	o.Temporary = s.inLists(kept)
 	o.Subscribed = copies(cfg)
 	named := ""
 	if cfg.Local.DeviceSuffix != "" {

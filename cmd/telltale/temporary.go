@@ -94,16 +94,21 @@ func (f *temporaryFile) all() []temporaryChange {
 	return slices.Clone(f.changes)
 }
 
-// inLists returns the changes as the lists take them.
-func (f *temporaryFile) inLists() (all []blocklists.Temporary) {
-	return inLists(f.all())
-}
-
-func inLists(changes []temporaryChange) (all []blocklists.Temporary) {
+// inLists returns changes as the lists take them: of devices of today.
+func (s *membership) inLists(changes []temporaryChange) (all []blocklists.Temporary) {
 	for i := range changes {
-		all = append(all, changes[i].inLists())
+		c := changes[i].named(func(device string) string { return cmp.Or(s.today[device], device) })
+		all = append(all, c.inLists())
 	}
 	return all
+}
+
+// named returns the change with the identity that its device has today.
+func (c temporaryChange) named(today func(device string) string) temporaryChange {
+	if device := today(c.Name); c.Of == blocklists.OfDevice && device != c.Name {
+		c.Name, c.Shown = device, ""
+	}
+	return c
 }
 
 var errTooMany = fmt.Errorf("%d pauses and the like are in force already: 'telltale resume' ends some", mostTemporary)
@@ -200,7 +205,11 @@ func (a *app) resume(p web.Resume) (web.Resumed, error) {
 			return web.Resumed{}, err
 		}
 	}
-	ended, unkept := a.temporary.remove(func(c *temporaryChange) bool { return c.Kind == want.Kind && (p.Of == "" || c.is(&want)) })
+	_, ids := a.knownDevices()
+	ended, unkept := a.temporary.remove(func(c *temporaryChange) bool {
+		today := c.named(ids.last)
+		return c.Kind == want.Kind && (p.Of == "" || today.is(&want))
+	})
 	out := web.Resumed{Ended: []web.Temporary{}}
 	if len(ended) == 0 {
 		return out, unkept
@@ -223,9 +232,9 @@ func (a *app) applyTemporaryLocked() error {
 	return a.applyMembershipLocked(a.cfg.Load(), s)
 }
 
-// temporaryEnded is told by the lists that a change has ended.
-func (a *app) temporaryEnded(t blocklists.Temporary) {
-	ended, err := a.temporary.remove(func(c *temporaryChange) bool { return c.inLists() == t })
+// temporaryEnded is told by the lists that a change has ended, by the names that s has.
+func (a *app) temporaryEnded(t blocklists.Temporary, s *membership) {
+	ended, err := a.temporary.remove(func(c *temporaryChange) bool { return s.inLists([]temporaryChange{*c})[0] == t })
 	for i := range ended {
 		a.reportEnded(&ended[i], "its time was over: "+t.Until.UTC().Format(time.RFC3339))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/config"
 )
 
 // What a file has is there after a kill: it is written before anything is in force.
@@ -100,5 +101,24 @@ func TestAPauseThatCannotBeKeptIsInForce(t *testing.T) {
 	}
 	if err := f.add(temporaryChange{Kind: blocklists.Pause, Of: blocklists.Everything}); err == nil || len(f.all()) != 1 {
 		t.Errorf("got %v, %d in force; want an error, and one", err, len(f.all()))
+	}
+}
+
+// A pause is of a device, whatever name it gets in the settings while it lasts.
+func TestAPauseFollowsItsDevice(t *testing.T) {
+	const mac = "02:00:5e:10:00:01"
+	cfg := &config.Config{Devices: []config.Device{{Name: "tv", MACs: []string{mac}}}}
+	changes := []temporaryChange{{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "mac:" + mac, Shown: mac, Until: time.Unix(1, 0)}}
+	s := newMembership(cfg, newIdentities(cfg, nil, nil), changes, nil)
+	if s.devices["mac:"+mac] != nil || s.members["mac:"+mac].device != "tv" {
+		t.Errorf("got members %v; want the pause to be of tv", s.members)
+	}
+	want := blocklists.Temporary{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "tv", Until: time.Unix(1, 0)}
+	if got := s.inLists(changes); !slices.Equal(got, []blocklists.Temporary{want}) {
+		t.Errorf("the lists have %v, want %v", got, want)
+	}
+	named := changes[0].named(newIdentities(cfg, nil, nil).last)
+	if !named.is(&temporaryChange{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "tv"}) {
+		t.Errorf("got %v; want 'resume --device tv' to find it", named)
 	}
 }
