@@ -26,13 +26,22 @@ const (
 
 // A reversal is when the name of an address may be looked up again.
 type reversal struct {
+	mac      string // whose the address was; "" where that was not known
 	again    uint32 // tick
 	failures uint8  // in a row
+	fresh    bool   // another had the address before: an answer that somebody keeps may be of that one
+}
+
+// A nameless is an address whose name is to be looked up.
+type nameless struct {
+	addr  netip.Addr
+	mac   string // whose it is; "" where that is not known
+	fresh bool
 }
 
 // A ReverseLookup returns the name that a private address has, "" for none, and how long
-// that holds.
-type ReverseLookup func(ctx context.Context, a netip.Addr) (name string, life time.Duration, err error)
+// that holds. With fresh, no answer from before counts.
+type ReverseLookup func(ctx context.Context, a netip.Addr, fresh bool) (name string, life time.Duration, err error)
 
 // SetReverse lets devices that nothing better names be shown by the names that lookup
 // returns for their addresses. It is called by one goroutine, never for a query. nil: nobody
@@ -61,8 +70,8 @@ func (l *Ledger) lookUpNames(ctx context.Context, lookup ReverseLookup) {
 	ticker := time.NewTicker(tickLength)
 	defer ticker.Stop()
 	for {
-		for _, a := range l.unnamed() {
-			if !l.lookUpName(ctx, lookup, a) {
+		for _, n := range l.unnamed() {
+			if !l.lookUpName(ctx, lookup, n) {
 				break
 			}
 		}
@@ -74,16 +83,18 @@ func (l *Ledger) lookUpNames(ctx context.Context, lookup ReverseLookup) {
 	}
 }
 
-// lookUpName looks the name of a up. It returns false where there was no answer.
-func (l *Ledger) lookUpName(ctx context.Context, lookup ReverseLookup, a netip.Addr) bool {
+// lookUpName looks a name up. It returns false where there was no answer. What it is said
+// of an address that has become another's meanwhile does not count.
+func (l *Ledger) lookUpName(ctx context.Context, lookup ReverseLookup, n nameless) bool {
 	timeout, cancel := context.WithTimeout(ctx, reverseWait)
-	name, life, err := lookup(timeout, a)
+	name, life, err := lookup(timeout, n.addr, n.fresh)
 	cancel()
 	if ctx.Err() != nil {
 		return false
 	}
 	l.mu.Lock()
-	r := l.reverse[a]
+	r := l.reverse[n.addr]
+	r.mac, r.fresh = n.mac, n.fresh && err != nil
 	switch {
 	case err != nil:
 		life = min(tickLength<<r.failures, reverseAgain)
@@ -95,9 +106,9 @@ func (l *Ledger) lookUpName(ctx context.Context, lookup ReverseLookup, a netip.A
 	}
 	t := l.currentTick()
 	r.again = t.number + uint32(life/tickLength)
-	l.reverse[a] = r
-	if err == nil {
-		l.reverseNamed(a, name, t)
+	l.reverse[n.addr] = r
+	if err == nil && l.macAt(l.addresses[n.addr]) == n.mac {
+		l.reverseNamed(n.addr, name, t)
 	}
 	l.mu.Unlock()
 	l.wakePublisher()
@@ -105,7 +116,7 @@ func (l *Ledger) lookUpName(ctx context.Context, lookup ReverseLookup, a netip.A
 }
 
 // unnamed returns some addresses whose names are to be looked up now.
-func (l *Ledger) unnamed() (list []netip.Addr) {
+func (l *Ledger) unnamed() (list []nameless) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.currentTick()
@@ -113,11 +124,14 @@ func (l *Ledger) unnamed() (list []netip.Addr) {
 		if len(list) == reverseBatch {
 			break
 		}
-		if r, known := l.reverse[addr]; known && int32(t.number-r.again) < 0 || !known && len(l.reverse) >= mostReverse {
+		r, known := l.reverse[addr]
+		mac := l.macAt(a)
+		moved := known && r.mac != mac
+		if known && !moved && int32(t.number-r.again) < 0 || !known && len(l.reverse) >= mostReverse {
 			continue
 		}
 		if addr.IsPrivate() && l.wantsName(a, t) {
-			list = append(list, addr)
+			list = append(list, nameless{addr, mac, moved || r.fresh})
 		}
 	}
 	return list

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,7 +24,7 @@ type router struct {
 	wait  bool
 }
 
-func (r *router) lookup(ctx context.Context, a netip.Addr) (string, time.Duration, error) {
+func (r *router) lookup(ctx context.Context, a netip.Addr, _ bool) (string, time.Duration, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked == nil {
@@ -147,5 +148,34 @@ func TestReverseLookupsAreBounded(t *testing.T) {
 			t.Errorf("%d were asked in a tick by a router that is silent", r.most)
 		}
 		r.mu.Unlock()
+	})
+}
+
+// The answer of a router belongs to who had the address when it was asked.
+func TestTheNameOfAnAddressIsNotGivenToTheNextOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTable(entry("192.168.1.20", macTV))
+		l, _ := open(t, f, Options{})
+		var fresh []bool
+		l.SetReverse(func(_ context.Context, _ netip.Addr, f2 bool) (string, time.Duration, error) {
+			fresh = append(fresh, f2)
+			switch len(fresh) {
+			case 1:
+				f.changes <- Change{Entries: []Entry{entry("192.168.1.20", macLaptop)}}
+				time.Sleep(2 * publishEvery)
+				return "tv.lan", time.Minute, nil
+			case 2:
+				return "", 0, errors.New("nobody answers")
+			}
+			return "laptop.lan", time.Minute, nil
+		})
+		(&router{}).pass(0)
+		wantName(t, l, "the name of the one before", "192.168.1.20", macLaptop)
+		(&router{}).pass(3)
+		wantName(t, l, "its own", "192.168.1.20", "laptop ("+macLaptop[9:]+")")
+		(&router{}).pass(70)
+		if want := []bool{false, true, true, false}; !slices.Equal(fresh, want) {
+			t.Errorf("lookups were fresh: %v, want %v", fresh, want)
+		}
 	})
 }

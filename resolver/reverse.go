@@ -20,8 +20,8 @@ import (
 // use: nothing is logged. Only servers that the settings have for it are asked: those to which
 // the zone is forwarded for everybody, else the upstreams with a private address. life is how
 // long the answer holds, also where there is no name. The error is upstream.ErrNoPrivate
-// where there is nobody to ask.
-func (s *Server) Reverse(ctx context.Context, addr netip.Addr) (name string, life time.Duration, err error) {
+// where there is nobody to ask. With fresh, the cache does not answer.
+func (s *Server) Reverse(ctx context.Context, addr netip.Addr, fresh bool) (name string, life time.Duration, err error) {
 	reverse, err := dns.ReverseAddr(addr.WithZone("").String())
 	if err != nil {
 		return "", 0, err
@@ -36,7 +36,7 @@ func (s *Server) Reverse(ctx context.Context, addr netip.Addr) (name string, lif
 		return "", 0, upstream.ErrNoPrivate
 	}
 	e, ok := s.fromCache(q, s.now(), nil)
-	if !ok {
+	if !ok || fresh {
 		if e, _, err = s.resolveFor(ctx, q, private, upstream.Start{}); err != nil {
 			return "", 0, err
 		}
