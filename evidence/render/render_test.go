@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,38 @@ var formats = map[string]func(*bytes.Buffer, *evidence.Report) error{
 	"md":   func(b *bytes.Buffer, r *evidence.Report) error { return Markdown(b, r) },
 	"csv":  func(b *bytes.Buffer, r *evidence.Report) error { return CSV(b, r) },
 	"json": func(b *bytes.Buffer, r *evidence.Report) error { return JSON(b, r) },
+}
+
+// An importedHome has what was blocked from another server's log.
+type importedHome struct{ *household.Home }
+
+func (h importedHome) Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error] {
+	return func(yield func(querylog.Row, error) bool) {
+		for row, err := range h.Home.Rows(ctx, f) {
+			if row.Verdict == "block" {
+				row.Imported = "pi-hole"
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+// A bar of the timeline is what was recorded here, and so is the part of it that was
+// blocked.
+func TestBarsLeaveImportedLookupsOut(t *testing.T) {
+	home := household.New(1)
+	r, err := evidence.Make(context.Background(), importedHome{home}, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &page{r: r}
+	p.timelineChart()
+	bars := strings.Count(p.b.String(), `class="full"`)
+	if empty := strings.Count(p.b.String(), `height="0.0"`); bars == 0 || empty != bars || r.Listed.Blocked.Lookups == 0 {
+		t.Errorf("%d of %d bars have no blocked part, want all", empty, bars)
+	}
 }
 
 func TestGolden(t *testing.T) {

@@ -117,7 +117,7 @@ func (p *page) timelineChart() {
 			continue
 		}
 		h := math.Max(1, values[i]/most*lineHeight)
-		blocked := h * float64(s.Blocked.In(r.Unit)) / math.Max(1, float64(s.In(r.Unit)))
+		blocked := h * float64(s.Blocked.OwnIn(r.Unit)) / math.Max(1, float64(s.OwnIn(r.Unit)))
 		p.f("<rect class=\"rest\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>", left+width*0.08, lineTop+lineHeight-h, width*0.84, h)
 		p.f("<rect class=\"full\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>\n", left+width*0.08, lineTop+lineHeight-blocked, width*0.84, blocked)
 	}
