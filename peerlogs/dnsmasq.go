@@ -46,6 +46,7 @@ type dnsmasqLog struct {
 	err   error // of reading, told when all before it is
 
 	waiting  []*dnsmasqQuery            // in the order in which they came
+	held     int                        // octets of their lines
 	bySerial map[string]*dnsmasqQuery   // of those that wait, by number
 	byName   map[string][]*dnsmasqQuery // by name
 }
@@ -58,10 +59,12 @@ type dnsmasqQuery struct {
 	done         bool
 }
 
-// How long a query waits for what comes of it, and how many may wait.
+// How long a query waits for what comes of it, how many may wait, and how many octets of
+// the log with them.
 const (
 	answerWait  = 30 * time.Second
 	mostWaiting = 4096
+	mostHeld    = 8 << 20
 )
 
 func (d *dnsmasqLog) Format() *Format         { return &dnsmasqFormat }
@@ -111,10 +114,11 @@ func (d *dnsmasqLog) first() *dnsmasqQuery {
 		return nil
 	}
 	q, last := d.waiting[0], d.waiting[len(d.waiting)-1]
-	if !q.done && !d.ended && len(d.waiting) < mostWaiting && last.Time.Sub(q.Time) < answerWait {
+	if !q.done && !d.ended && len(d.waiting) < mostWaiting && d.held < mostHeld && last.Time.Sub(q.Time) < answerWait {
 		return nil
 	}
 	d.waiting[0] = nil
+	d.held -= len(q.raw)
 	d.waiting = d.waiting[1:]
 	if d.bySerial[q.serial] == q {
 		delete(d.bySerial, q.serial)
@@ -186,6 +190,7 @@ func (d *dnsmasqLog) query(at time.Time, serial, typ string, words []string, lin
 		return err
 	}
 	d.waiting = append(d.waiting, q)
+	d.held += len(q.raw)
 	if serial != "" {
 		d.bySerial[serial] = q
 	}

@@ -53,6 +53,7 @@ type dnstapLog struct {
 
 	queries bool // a client's query was in it
 	waiting []*dnstapQuery
+	held    int // octets of their frames
 	byKey   map[string]*dnstapQuery
 }
 
@@ -166,10 +167,11 @@ func (d *dnstapLog) first() *dnstapQuery {
 		return nil
 	}
 	q, last := d.waiting[0], d.waiting[len(d.waiting)-1]
-	if !q.done && !d.ended && len(d.waiting) < mostWaiting && last.Time.Sub(q.Time) < answerWait {
+	if !q.done && !d.ended && len(d.waiting) < mostWaiting && d.held < mostHeld && last.Time.Sub(q.Time) < answerWait {
 		return nil
 	}
 	d.waiting[0] = nil
+	d.held -= len(q.raw)
 	d.waiting = d.waiting[1:]
 	if d.byKey[q.key] == q {
 		delete(d.byKey, q.key)
@@ -238,6 +240,7 @@ func (d *dnstapLog) message(body []byte) error {
 		return nil // its query was taken long before
 	}
 	d.waiting = append(d.waiting, q)
+	d.held += len(q.raw)
 	d.byKey[q.key] = q
 	return nil
 }

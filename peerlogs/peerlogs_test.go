@@ -482,3 +482,28 @@ func FuzzDnstap(f *testing.F)     { fuzz(f, "dnstap", true, "clients.dnstap") }
 func FuzzTechnitium(f *testing.F) { fuzz(f, "technitium", false, "technitium.csv") }
 func FuzzNextDNS(f *testing.F)    { fuzz(f, "nextdns", false, "nextdns.csv") }
 func FuzzPihole(f *testing.F)     { fuzz(f, "pi-hole", false, "pihole-6.sql") }
+
+// What waits for its answer is bounded in octets, too: a log may be made for nothing else.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	var text strings.Builder
+	const lines = 20
+	for i := range lines {
+		fmt.Fprintf(&text, "Nov 19 10:00:00 dnsmasq[7]: query[A] n%d.example from 192.168.1.7%s\n", i, strings.Repeat(" ", lineMost-100))
+	}
+	l, err := Open(write(t, "dnsmasq.log", []byte(text.String())), options(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for n := range lines {
+		if _, err := l.Next(); err != nil {
+			t.Fatalf("lookup %d: %v", n, err)
+		}
+		if held := l.(*dnsmasqLog).held; held > mostHeld {
+			t.Fatalf("%d octets wait behind lookup %d", held, n)
+		}
+	}
+	if _, err := l.Next(); err != io.EOF || l.(*dnsmasqLog).held != 0 {
+		t.Errorf("got %v at the end, and %d octets that wait", err, l.(*dnsmasqLog).held)
+	}
+}
