@@ -128,8 +128,12 @@ type importRun struct {
 
 // importing runs do on the store's goroutine, behind the windows that wait.
 func (l *Log) importing(ctx context.Context, do func(*storer) error) error {
-	l.importTurn.Lock()
-	defer l.importTurn.Unlock()
+	select {
+	case l.importTurn <- struct{}{}:
+		defer func() { <-l.importTurn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	err := l.runImport(ctx, do)
 	if errors.Is(err, errNoWindow) {
 		if err := l.endWindow(ctx); err != nil {
@@ -147,16 +151,20 @@ var errNoWindow = errors.New("the log has no window yet: try again in a minute")
 func (l *Log) runImport(ctx context.Context, do func(*storer) error) error {
 	r := &importRun{do: do, done: make(chan error, 1)}
 	l.storer.importing.Store(r)
-	defer l.storer.importing.CompareAndSwap(r, nil)
 	wake(l.storer.q.more)
+	var err error
 	select {
 	case err := <-r.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	case <-l.stopped:
-		return errClosed
+		err = errClosed
 	}
+	if l.storer.importing.CompareAndSwap(r, nil) {
+		return err
+	}
+	return <-r.done // the store's goroutine has taken it, and what do writes is the caller's
 }
 
 // runImport does what is to be imported, and reports whether there was something.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"telltale/blocklists"
@@ -287,6 +288,25 @@ func TestAnImportGoesOn(t *testing.T) {
 	b := importOf(t, 2)
 	b.End = true
 	imports(t, l, b)
+}
+
+// Who gives up waits for work that the store has begun, and not for his turn.
+func TestAnImportThatIsTakenIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, Options{Dir: t.TempDir()})
+		defer closeLog(t, l)
+		ctx, cancel := context.WithCancel(context.Background())
+		var turn error
+		err := l.importing(ctx, func(*storer) error {
+			cancel()
+			synctest.Wait() // the caller has seen it
+			turn = l.importing(ctx, func(*storer) error { return nil })
+			return nil
+		})
+		if err != nil || !errors.Is(turn, context.Canceled) {
+			t.Errorf("got %v, and %v without a turn", err, turn)
+		}
+	})
 }
 
 // Times that no log can have number no window.

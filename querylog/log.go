@@ -25,7 +25,7 @@ type Log struct {
 	ends    chan chan struct{} // who waits until all so far is in a closed window
 	storer  *storer
 
-	importTurn sync.Mutex // of who imports
+	importTurn chan struct{} // full while somebody imports
 
 	stop    chan struct{}
 	stopped chan struct{}
@@ -102,7 +102,8 @@ func openWith(o Options, synced func() bool) (*Log, error) {
 		o: o, limit: o.MaxMemory, opened: o.Now(), fold: newFold(o.Now()), keptErr: errors.New("the query log is not open yet"),
 		failures: make(map[string]string),
 		some:     make(chan struct{}, 1), much: make(chan struct{}, 1),
-		flushes: make(chan chan struct{}), ends: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
+		importTurn: make(chan struct{}, 1),
+		flushes:    make(chan chan struct{}), ends: make(chan chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	clock, q := newClockGuard(o.Now), newWindowQueue(cmp.Or(o.perRow, perRowFirst))
 	clock.synced = synced
