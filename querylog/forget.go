@@ -404,7 +404,7 @@ func (r *forgetRun) removeAside(s *storer) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			has := slices.ContainsFunc(r.Words, func(w string) bool { return isTelling(w) && strings.Contains(string(text), w) })
+			has := slices.ContainsFunc(r.Words, func(w string) bool { return IsTelling(w) && strings.Contains(string(text), w) })
 			if !has {
 				continue
 			}
@@ -417,9 +417,9 @@ func (r *forgetRun) removeAside(s *storer) (bool, error) {
 	return true, nil
 }
 
-// isTelling reports whether a word that stands somewhere in a file is that of the device:
+// IsTelling reports whether a word that stands somewhere in a file is that of the device:
 // an address, a MAC or an identity, and no short name.
-func isTelling(word string) bool {
+func IsTelling(word string) bool {
 	_, err := netip.ParseAddr(word)
 	return err == nil || strings.Count(word, ":") > 0 || len(word) >= 8
 }

@@ -405,7 +405,7 @@ type Forgotten struct {
 	Bindings int64    `json:"bindings"`
 	Hours    int64    `json:"hours" doc:"Hourly totals."`
 	Lines    int64    `json:"lines" doc:"Lines of the ledger that do not name it any more."`
-	Files    []string `json:"files,omitempty" doc:"Damaged files that had been set aside and were removed, as it was in them."`
+	Files    []string `json:"files,omitempty" doc:"Files in which it was and that were removed: damaged ones that had been set aside, and reports of the settings."`
 	Rules    []int    `json:"rules,omitempty" doc:"Lines of own.txt that still name it."`
 }
 

@@ -355,7 +355,7 @@ is recorded anew: log: false in the settings keeps a device out of the log.`,
 			fmt.Fprintf(cl.out, "%s is forgotten: %s in %s, %s and %s were deleted\n", printable(f.Name),
 				number(uint64(f.Lookups), "lookup"), number(uint64(f.Rows), "row"), number(uint64(f.Bindings), "binding"), number(uint64(f.Hours), "hourly total"))
 			for _, file := range f.Files {
-				fmt.Fprintf(cl.out, "removed %s, which had been set aside: it was in it\n", file)
+				fmt.Fprintf(cl.out, "removed %s: it was in it\n", file)
 			}
 			for _, line := range f.Rules {
 				fmt.Fprintf(cl.err, "%s:%d is a rule for it, which is yours to remove\n", ownFile, line)

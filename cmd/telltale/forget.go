@@ -199,7 +199,11 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err != nil {
 		return web.Forgotten{}, err
 	}
-	out := web.Forgotten{Rows: got.Rows, Lookups: got.Lookups, Bindings: got.Bindings, Hours: got.Hours, Lines: got.Lines, Files: got.Files, Rules: a.rulesWith(f.Words)}
+	reports, err := a.forgetReports(f.Words)
+	if err != nil {
+		return web.Forgotten{}, err
+	}
+	out := web.Forgotten{Rows: got.Rows, Lookups: got.Lookups, Bindings: got.Bindings, Hours: got.Hours, Lines: got.Lines, Files: append(got.Files, reports...), Rules: a.rulesWith(f.Words)}
 	if err := os.Remove(forgettingPath(a.cfg.Load())); err != nil {
 		return out, err
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"telltale/config"
 	"telltale/web"
 )
 
@@ -29,5 +32,47 @@ func TestForgettingReachesMarks(t *testing.T) {
 	forgetWords(t, a, "192.168.1.2", "02:00:5e:10:00:02")
 	if got := slices.Collect(maps.Keys(a.marked)); len(got) != 1 || a.marked["clients-one-address 192.168.1.20"] == "" || len(a.markedNetwork) != 0 {
 		t.Errorf("got %v and %v", a.marked, a.markedNetwork)
+	}
+}
+
+// Reports that the server made below data.dir go with a device that is in them.
+func TestForgettingReachesReports(t *testing.T) {
+	dir := t.TempDir()
+	a := startTestServer(t, dir, netip.MustParseAddrPort("127.0.0.1:1"), "").app
+	data, cfg := filepath.Join(dir, "data"), *a.cfg.Load()
+	cfg.Reports = []config.Report{{Name: "tv", Dir: filepath.Join(data, "mine")}, {Name: "out", Dir: filepath.Join(dir, "out")}}
+	a.cfg.Store(&cfg)
+	a.reports.state = map[string]*reportState{"tv": {file: filepath.Join(data, "mine", "tv-2026-11-23.json")}}
+	gone := map[string]string{
+		"data/mine/tv-2026-11-23.json": `{"name": "Tom \u0026 Anna"}`, "data/reports/old-2026-11-23.html": "Tom &amp; Anna", "data/reports/week-2026-11-23.md": "02:00:5e:10:00:01,", "data/reports/week-2026-11-24.csv": "192.168.1.2,",
+	}
+	stays := map[string]string{
+		"data/mine/other-2026-11-23.json": "192.168.1.2", "data/reports/week-2026-11-23.html": "192.168.1.20", "data/reports/notes.html": "192.168.1.2", "out/out-2026-11-23.html": "192.168.1.2",
+	}
+	for _, files := range []map[string]string{gone, stays} {
+		for name, text := range files {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(dir, name), text)
+		}
+	}
+	got := forgetWords(t, a, "192.168.1.2", "02:00:5e:10:00:01", "Tom & Anna").Files
+	slices.Sort(got)
+	if want := []string{"mine/tv-2026-11-23.json", "reports/old-2026-11-23.html", "reports/week-2026-11-23.md", "reports/week-2026-11-24.csv"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for name := range stays {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for name := range gone {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is there", name)
+		}
+	}
+	if a.reports.state["tv"] != nil {
+		t.Error("a report that was removed is not made anew")
 	}
 }

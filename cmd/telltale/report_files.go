@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +26,8 @@ const reportRetry = 15 * time.Minute
 
 // A reportFiles keeps what became of the reports of the settings, by their names.
 type reportFiles struct {
+	making sync.Mutex // a file is made, or those of a forgotten device are removed
+
 	mu    sync.Mutex
 	state map[string]*reportState
 }
@@ -126,6 +131,8 @@ func reportEnding(r *config.Report) string {
 // Of a time of which nothing is recorded none is made. With a file, the error is of the
 // removal.
 func (a *app) makeReportFile(ctx context.Context, cfg *config.Config, r *config.Report, due time.Time) (file string, err error) {
+	a.reports.making.Lock() // what it reads now is not written after it was forgotten
+	defer a.reports.making.Unlock()
 	l, err := a.openLog(ctx, cfg)
 	if err != nil {
 		return "", err
@@ -174,6 +181,61 @@ func removeOldReports(r *config.Report) error {
 		errs = append(errs, os.Remove(filepath.Join(r.Dir, name)))
 	}
 	return errors.Join(errs...)
+}
+
+// forgetReports removes the files of reports below data.dir in which a device is, and
+// returns their names there. The report that was due last is made anew without it.
+func (a *app) forgetReports(words []string) (removed []string, err error) {
+	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !querylog.IsTelling(w) })
+	cfg := a.cfg.Load()
+	all := []string{filepath.Join(cfg.Data.Dir, "reports", "*")} // of earlier settings, too
+	for i := range cfg.Reports {
+		all = append(all, filepath.Join(cfg.Reports[i].Dir, cfg.Reports[i].Name+"-*"))
+	}
+	a.reports.making.Lock()
+	defer a.reports.making.Unlock()
+	for _, pattern := range all {
+		files, _ := filepath.Glob(pattern)
+		for _, path := range files {
+			name, err := filepath.Rel(cfg.Data.Dir, path)
+			if err != nil || !filepath.IsLocal(name) || !isReportFile(path) {
+				continue
+			}
+			text, err := os.ReadFile(path)
+			if err == nil && !hasSpelled(string(text), words) {
+				continue
+			}
+			if err = errors.Join(err, os.Remove(path)); err != nil {
+				return removed, err
+			}
+			removed = append(removed, name)
+			a.reports.mu.Lock()
+			maps.DeleteFunc(a.reports.state, func(_ string, s *reportState) bool { return s.file == path })
+			a.reports.mu.Unlock()
+		}
+	}
+	return removed, nil
+}
+
+// isReportFile reports whether a file is called as those of reports are: NAME-DAY.FORMAT.
+func isReportFile(path string) bool {
+	ending := strings.TrimPrefix(filepath.Ext(path), ".")
+	stem := strings.TrimSuffix(filepath.Base(path), "."+ending)
+	day := stem[max(0, len(stem)-len(time.DateOnly)):]
+	_, err := time.Parse(time.DateOnly, day)
+	info, gone := os.Lstat(path)
+	return err == nil && (ending == "txt" || reportFormats[ending] != nil) && gone == nil && info.Mode().IsRegular()
+}
+
+// hasSpelled reports whether a word is in a report, in the spelling of one of its formats.
+func hasSpelled(text string, words []string) bool {
+	for _, w := range words {
+		if quoted, err := json.Marshal(w); err == nil {
+			words = append(words, strings.Trim(string(quoted), `"`))
+		}
+	}
+	plain := html.UnescapeString(text)
+	return querylog.HasWord(text, words) || querylog.HasWord(plain, words) || querylog.HasWord(strings.ReplaceAll(plain, `\`, ""), words)
 }
 
 // openLog opens the log that this server keeps, with what it has up to now.
