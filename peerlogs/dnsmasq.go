@@ -2,10 +2,8 @@ package peerlogs
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,32 +38,20 @@ func newDnsmasq(f *file, o Options) *dnsmasqLog {
 type dnsmasqLog struct {
 	lines
 	chain
+	backlog
 	o     Options
 	dates dates
-	ended bool
-	err   error // of reading, told when all before it is
 
-	waiting  []*dnsmasqQuery            // in the order in which they came
-	held     int                        // octets of their lines
 	bySerial map[string]*dnsmasqQuery   // of those that wait, by number
 	byName   map[string][]*dnsmasqQuery // by name
 }
 
 // A dnsmasqQuery is a query whose answer may still come.
 type dnsmasqQuery struct {
-	Lookup
+	waitingLookup
 	serial, name string
 	alias        bool // the answer has one: what is at its end is not known to be of this query
-	done         bool
 }
-
-// How long a query waits for what comes of it, how many may wait, and how many octets of
-// the log with them.
-const (
-	answerWait  = 30 * time.Second
-	mostWaiting = 4096
-	mostHeld    = 8 << 20
-)
 
 func (d *dnsmasqLog) Format() *Format         { return &dnsmasqFormat }
 func (d *dnsmasqLog) Close() error            { return d.f.close() }
@@ -80,46 +66,28 @@ func (d *dnsmasqLog) Notes() []string {
 }
 
 func (d *dnsmasqLog) Next() (*Lookup, error) {
-	for {
-		if q := d.first(); q != nil {
-			d.add(dnsmasqFormat.Name, &q.Lookup)
-			if err := checkTime(q.Time, d.o.Now); err != nil {
-				return nil, &BadRecord{q.Place, err}
-			}
-			return &q.Lookup, nil
-		}
-		if d.ended {
-			return nil, cmp.Or(d.err, io.EOF)
-		}
-		line, err := d.next()
-		var bad *BadRecord
-		switch {
-		case errors.As(err, &bad):
-			return nil, err
-		case err != nil:
-			if d.ended = true; err != io.EOF {
-				d.err = err
-			}
-			continue
-		}
-		if err := d.line(line); err != nil {
-			return nil, d.bad(err)
-		}
-	}
+	return d.take(&d.chain, &dnsmasqFormat, d.o.Now, d.more)
 }
 
-// first takes the first query that waits, if it is done or has waited long enough.
-func (d *dnsmasqLog) first() *dnsmasqQuery {
-	if len(d.waiting) == 0 {
+// more takes over the next line.
+func (d *dnsmasqLog) more() error {
+	line, err := d.next()
+	var bad *BadRecord
+	switch {
+	case errors.As(err, &bad):
+		return err
+	case err != nil:
+		d.finish(err)
 		return nil
 	}
-	q, last := d.waiting[0], d.waiting[len(d.waiting)-1]
-	if !q.done && !d.ended && len(d.waiting) < mostWaiting && d.held < mostHeld && last.Time.Sub(q.Time) < answerWait {
-		return nil
+	if err := d.line(line); err != nil {
+		return d.bad(err)
 	}
-	d.waiting[0] = nil
-	d.held -= len(q.raw)
-	d.waiting = d.waiting[1:]
+	return nil
+}
+
+// forget makes a query one of which nothing more can come.
+func (d *dnsmasqLog) forget(q *dnsmasqQuery) {
 	if d.bySerial[q.serial] == q {
 		delete(d.bySerial, q.serial)
 	}
@@ -128,7 +96,6 @@ func (d *dnsmasqLog) first() *dnsmasqQuery {
 	} else {
 		delete(d.byName, q.name)
 	}
-	return q
 }
 
 // dnsmasqTag finds the message of a line, and what stands before it.
@@ -189,8 +156,7 @@ func (d *dnsmasqLog) query(at time.Time, serial, typ string, words []string, lin
 	if q.Client, err = parseAddr(words[3]); err != nil {
 		return err
 	}
-	d.waiting = append(d.waiting, q)
-	d.held += len(q.raw)
+	d.wait(&q.waitingLookup, func() { d.forget(q) })
 	if serial != "" {
 		d.bySerial[serial] = q
 	}

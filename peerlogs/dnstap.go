@@ -2,7 +2,6 @@ package peerlogs
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,25 +42,21 @@ const (
 
 type dnstapLog struct {
 	chain
+	backlog
 	f      *file
 	o      Options
 	frame  int64
 	others int64 // messages that are not of clients
 	cut    bool
-	ended  bool
-	err    error // of reading, told when all before it is
 
 	queries bool // a client's query was in it
-	waiting []*dnstapQuery
-	held    int // octets of their frames
 	byKey   map[string]*dnstapQuery
 }
 
 // A dnstapQuery is a query whose response may still come.
 type dnstapQuery struct {
-	Lookup
-	key  string
-	done bool
+	waitingLookup
+	key string
 }
 
 func newDnstap(f *file, o Options) (*dnstapLog, error) {
@@ -91,32 +86,24 @@ func (d *dnstapLog) Notes() (all []string) {
 }
 
 func (d *dnstapLog) Next() (*Lookup, error) {
-	for {
-		if q := d.first(); q != nil {
-			d.add(dnstapFormat.Name, &q.Lookup)
-			if err := checkTime(q.Time, d.o.Now); err != nil {
-				return nil, &BadRecord{q.Place, err}
-			}
-			return &q.Lookup, nil
-		}
-		if d.ended {
-			return nil, cmp.Or(d.err, io.EOF)
-		}
-		body, control, err := d.next()
-		switch {
-		case err == io.EOF:
-			d.ended = true
-		case err != nil:
-			d.ended, d.err = true, err
-		case control:
-			d.ended = len(body) >= 4 && binary.BigEndian.Uint32(body) == controlStop
-		default:
-			d.frame++
-			if err := d.message(body); err != nil {
-				return nil, &BadRecord{d.place(), err}
-			}
+	return d.take(&d.chain, &dnstapFormat, d.o.Now, d.more)
+}
+
+// more takes over the next frame.
+func (d *dnstapLog) more() error {
+	body, control, err := d.next()
+	switch {
+	case err != nil:
+		d.finish(err)
+	case control:
+		d.ended = len(body) >= 4 && binary.BigEndian.Uint32(body) == controlStop
+	default:
+		d.frame++
+		if err := d.message(body); err != nil {
+			return &BadRecord{d.place(), err}
 		}
 	}
+	return nil
 }
 
 func (d *dnstapLog) place() string { return "frame " + strconv.FormatInt(d.frame, 10) }
@@ -159,24 +146,6 @@ func (d *dnstapLog) end(err error) error {
 		return io.EOF
 	}
 	return err
-}
-
-// first takes the first query that waits, if it is done or has waited long enough.
-func (d *dnstapLog) first() *dnstapQuery {
-	if len(d.waiting) == 0 {
-		return nil
-	}
-	q, last := d.waiting[0], d.waiting[len(d.waiting)-1]
-	if !q.done && !d.ended && len(d.waiting) < mostWaiting && d.held < mostHeld && last.Time.Sub(q.Time) < answerWait {
-		return nil
-	}
-	d.waiting[0] = nil
-	d.held -= len(q.raw)
-	d.waiting = d.waiting[1:]
-	if d.byKey[q.key] == q {
-		delete(d.byKey, q.key)
-	}
-	return q
 }
 
 // A tapMessageFields is what is read of a message.
@@ -239,8 +208,11 @@ func (d *dnstapLog) message(body []byte) error {
 	} else if d.queries {
 		return nil // its query was taken long before
 	}
-	d.waiting = append(d.waiting, q)
-	d.held += len(q.raw)
+	d.wait(&q.waitingLookup, func() {
+		if d.byKey[q.key] == q {
+			delete(d.byKey, q.key)
+		}
+	})
 	d.byKey[q.key] = q
 	return nil
 }
