@@ -86,11 +86,7 @@ func (g *adguardLog) Next() (*Lookup, error) {
 		}
 		g.l.raw = line
 		g.l.Place = g.place()
-		g.add(adguardFormat.Name, &g.l) // one with a wrong time, too: it may be right later, and must not count then
-		if err := checkTime(g.l.Time, g.o.Now); err != nil {
-			return nil, g.bad(err)
-		}
-		return &g.l, nil
+		return g.give(adguardFormat.Name, &g.l, g.o.Now)
 	}
 }
 

@@ -48,11 +48,7 @@ func (b *backlog) finish(err error) {
 func (b *backlog) take(c *chain, f *Format, now time.Time, more func() error) (*Lookup, error) {
 	for {
 		if q := b.first(); q != nil {
-			c.add(f.Name, &q.Lookup)
-			if err := checkTime(q.Time, now); err != nil {
-				return nil, &BadRecord{q.Place, err}
-			}
-			return &q.Lookup, nil
+			return c.give(f.Name, &q.Lookup, now)
 		}
 		if b.ended {
 			return nil, cmp.Or(b.err, io.EOF)

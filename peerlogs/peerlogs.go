@@ -200,7 +200,6 @@ type file struct {
 	packed bool
 	count  *counted
 	r      *bufio.Reader
-	zipped *gzip.Reader
 }
 
 // counted counts what is read of a file.
@@ -234,11 +233,12 @@ func openFile(path string) (*file, error) {
 	in.r = bufio.NewReaderSize(in.count, readAhead)
 	if head, _ := in.r.Peek(2); string(head) == "\x1f\x8b" {
 		in.packed = true
-		if in.zipped, err = gzip.NewReader(in.r); err != nil {
+		zipped, err := gzip.NewReader(in.r)
+		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		in.r = bufio.NewReaderSize(in.zipped, readAhead)
+		in.r = bufio.NewReaderSize(zipped, readAhead)
 	}
 	return in, nil
 }
@@ -334,8 +334,9 @@ type chain struct {
 	key   string
 }
 
-// add adds a lookup, and gives it its position.
-func (c *chain) add(format string, l *Lookup) {
+// give gives a lookup its position, and returns it where its time can be right. One with a
+// wrong time, too, has a position: it may be right later, and must not count then.
+func (c *chain) give(format string, l *Lookup, now time.Time) (*Lookup, error) {
 	if c.sum == nil {
 		c.sum = sha256.New()
 		first := sha256.Sum256(l.raw)
@@ -345,6 +346,10 @@ func (c *chain) add(format string, l *Lookup) {
 	l.Position = c.given
 	c.sum.Write(l.raw)
 	c.sum.Write([]byte{'\n'})
+	if err := checkTime(l.Time, now); err != nil {
+		return nil, &BadRecord{l.Place, err}
+	}
+	return l, nil
 }
 
 func (c *chain) Key() string { return c.key }
