@@ -48,3 +48,11 @@ func (e *entry) listed() bool {
 	v := blocklists.Verdict{Action: e.Action, Level: e.Level, Overrode: e.Overrode}
 	return v.Listed()
 }
+
+// table returns the table of rows that it belongs to.
+func (e *entry) table() string {
+	if e.listed() {
+		return "listed"
+	}
+	return "unlisted"
+}

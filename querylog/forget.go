@@ -339,18 +339,8 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 // withoutWords returns a text in which no word stands any more.
 func withoutWords(text string, words []string) string {
 	for _, w := range words {
-		for from := 0; w != ""; {
-			i := strings.Index(text[from:], w)
-			if i < 0 {
-				break
-			}
-			i += from
-			if end := i + len(w); partOfWord(text, i, end) {
-				from = end
-			} else {
-				text = text[:i] + forgottenWord + text[end:]
-				from = i + len(forgottenWord)
-			}
+		for at := wordAt(text, w, 0); at >= 0; at = wordAt(text, w, at+len(forgottenWord)) {
+			text = text[:at] + forgottenWord + text[at+len(w):]
 		}
 	}
 	return text
@@ -358,18 +348,23 @@ func withoutWords(text string, words []string) string {
 
 // HasWord reports whether one of the words stands in a text, not as a part of a longer one.
 func HasWord(text string, words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool {
-		for from := 0; w != ""; {
-			i := strings.Index(text[from:], w)
-			if i < 0 {
-				break
-			}
-			if i, from = i+from, from+i+len(w); !partOfWord(text, i, from) {
-				return true
-			}
+	return slices.ContainsFunc(words, func(w string) bool { return wordAt(text, w, 0) >= 0 })
+}
+
+// wordAt returns where a word next stands in a text, not as a part of a longer one; -1 for
+// nowhere.
+func wordAt(text, word string, from int) int {
+	for word != "" {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			break
 		}
-		return false
-	})
+		if i += from; !partOfWord(text, i, i+len(word)) {
+			return i
+		}
+		from = i + len(word)
+	}
+	return -1
 }
 
 // partOfWord reports whether text[begin:end] is a part of a longer word, as 10.0.0.1 is

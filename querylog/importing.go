@@ -607,10 +607,7 @@ func (i *importing) freeWindow(at int64) (int64, error) {
 // importedRow is row for one that is imported: names of its time may be numbered by
 // another table's goroutine at hand, which then gives the number.
 func (s *store) importedRow(id, node int64, e *entry) error {
-	table := "unlisted"
-	if e.listed() {
-		table = "listed"
-	}
+	table := e.table()
 	w, own := s.rows[table], s.names[table]
 	if own.known == nil || own.period != id>>periodRows {
 		w.names = s.importNames[table]

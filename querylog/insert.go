@@ -165,11 +165,7 @@ func (w *rowWriter) name(wire []byte) {
 
 // row stores an entry as the row with this number.
 func (s *store) row(id, node int64, e *entry) error {
-	table := "unlisted"
-	if e.listed() {
-		table = "listed"
-	}
-	w := s.rows[table]
+	w := s.rows[e.table()]
 	w.begin(id, node)
 	w.at = 0
 	for i := range columns {
