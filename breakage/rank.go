@@ -56,18 +56,17 @@ const (
 
 // What counts as such.
 const (
-	just        = time.Minute
-	lately      = 3 * time.Minute
-	burstOf     = 6  // lookups within a minute: more than the types of one attempt
-	steadyOf    = 20 // minutes of the hour before
-	oftenOf     = 5
-	changedIn   = 24 * time.Hour
-	firstAfter  = time.Hour // the log must reach back so far to say that there was none before
-	historyDays = 7
+	just       = time.Minute
+	lately     = 3 * time.Minute
+	burstOf    = 6  // lookups within a minute: more than the types of one attempt
+	steadyOf   = 20 // minutes of the hour before
+	oftenOf    = 5
+	changedIn  = 24 * time.Hour
+	firstAfter = time.Hour // the log must reach back so far to say that there was none before
 )
 
 // History is how far back the log is looked at.
-const History = historyDays * 24 * time.Hour
+const History = 7 * 24 * time.Hour
 
 // Known is what is known when names are ranked, beside what was blocked.
 type Known struct {

@@ -212,9 +212,7 @@ func (l *state) bindPrefixes(t tick) {
 		want[p] = l.config.withSettings(b)
 	}
 	for p, h := range l.prefixes {
-		b := want[p]
-		b.Addr, b.Prefix = p.Addr(), p
-		if h.alike(&b) {
+		if b := want[p]; h.alike(&b) {
 			delete(want, p)
 			continue
 		}
@@ -222,7 +220,6 @@ func (l *state) bindPrefixes(t tick) {
 		delete(l.prefixes, p)
 	}
 	for p, b := range want {
-		b.Addr, b.Prefix = p.Addr(), p
 		l.prefixes[p] = l.start(b, true, t)
 	}
 	l.prefixTable, l.prefixesChanged = makePrefixTable(l.prefixes), true

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -70,7 +71,6 @@ type hearing struct {
 	sockets map[socketOf]*groupSocket
 	running sync.WaitGroup
 	seed    maphash.Seed
-	done    chan struct{} // closed when it has ended
 
 	mu      sync.Mutex
 	links   map[int]link
@@ -106,13 +106,10 @@ func (l *Ledger) SetAnnouncements(on bool) {
 	defer l.hearingMu.Unlock()
 	switch {
 	case on && l.hearing == nil:
-		ctx, stop := context.WithCancel(l.context)
-		h := newHearing(l)
-		l.hearing, l.stopHearing = h, stop
-		l.running.Go(func() { h.run(ctx) })
+		l.hearing = newHearing(l)
+		l.stopHearing = l.background(l.hearing.run)
 	case !on && l.hearing != nil:
 		l.stopHearing()
-		<-l.hearing.done
 		l.hearing = nil
 		l.mu.Lock()
 		l.announced = newAnnouncements()
@@ -146,7 +143,7 @@ func (l *Ledger) hear(from netip.Addr, m *announce.Message, onLink func(netip.Ad
 }
 
 func newHearing(l *Ledger) *hearing {
-	h := &hearing{ledger: l, sockets: map[socketOf]*groupSocket{}, seed: maphash.MakeSeed(), done: make(chan struct{}), links: map[int]link{}, total: rate.NewLimiter(readRate, readRate)}
+	h := &hearing{ledger: l, sockets: map[socketOf]*groupSocket{}, seed: maphash.MakeSeed(), links: map[int]link{}, total: rate.NewLimiter(readRate, readRate)}
 	for i := range h.buckets {
 		h.buckets[i] = rate.NewLimiter(announcerRate, announcerMost)
 	}
@@ -155,7 +152,6 @@ func newHearing(l *Ledger) *hearing {
 
 // run listens until ctx ends.
 func (h *hearing) run(ctx context.Context) {
-	defer close(h.done)
 	defer h.running.Wait()
 	defer h.closeAll()
 	for {
@@ -181,7 +177,7 @@ func (h *hearing) closeAll() {
 func (h *hearing) listen(ctx context.Context) {
 	links, err := linksNow()
 	for of, s := range h.sockets {
-		if _, still := links[of.link]; !still || s.failed() {
+		if _, still := links[of.link]; !still || s.broken.Load() {
 			s.Close()
 			delete(h.sockets, of)
 		}
@@ -262,7 +258,7 @@ func (h *hearing) follow(ctx context.Context, s *groupSocket) {
 		n, from, hops, link, err := s.receive(packet)
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
-				s.fail()
+				s.broken.Store(true)
 			}
 			return
 		}
@@ -284,8 +280,8 @@ func (h *hearing) follow(ctx context.Context, s *groupSocket) {
 // is not known.
 func (h *hearing) take(g *group, packet []byte, from netip.Addr, hops, index int) {
 	from = plain(from)
-	h.count(&h.status.Packets)
 	h.mu.Lock()
+	h.status.Packets++
 	l, ok := h.links[index]
 	h.mu.Unlock()
 	switch {
@@ -325,8 +321,7 @@ type groupSocket struct {
 	conn   net.PacketConn
 	v4     *ipv4.PacketConn // one of the two
 	v6     *ipv6.PacketConn
-	mu     sync.Mutex
-	broken bool
+	broken atomic.Bool // it is of no use any more: another one is opened for it
 }
 
 // openGroup begins to listen to a group on the interface with an index.
@@ -378,16 +373,3 @@ func (s *groupSocket) receive(b []byte) (n int, from netip.Addr, hops, link int,
 }
 
 func (s *groupSocket) Close() { s.conn.Close() }
-
-// fail notes that the socket is of no use any more; another one is opened for it.
-func (s *groupSocket) fail() {
-	s.mu.Lock()
-	s.broken = true
-	s.mu.Unlock()
-}
-
-func (s *groupSocket) failed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken
-}

@@ -247,6 +247,15 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	return &h.Binding
 }
 
+// background runs f beside the rest, until stop is called, which waits for its end, or the
+// ledger is closed.
+func (l *Ledger) background(f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(l.context)
+	done := make(chan struct{})
+	l.running.Go(func() { defer close(done); f(ctx) })
+	return func() { cancel(); <-done }
+}
+
 // ByMAC reports whether a device has settings by its MAC, so that who holds an
 // address that nobody has used before may decide how it is answered.
 func (l *Ledger) ByMAC() bool { return l.byMAC.Load() }

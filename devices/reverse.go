@@ -56,13 +56,7 @@ func (l *Ledger) SetReverse(lookup ReverseLookup) {
 	if lookup == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(l.context)
-	done := make(chan struct{})
-	l.stopReverse = func() { cancel(); <-done }
-	l.running.Go(func() {
-		defer close(done)
-		l.lookUpNames(ctx, lookup)
-	})
+	l.stopReverse = l.background(func(ctx context.Context) { l.lookUpNames(ctx, lookup) })
 }
 
 // lookUpNames looks names up until ctx ends.

@@ -220,11 +220,7 @@ func (c *client) readIPv4(packet []byte) []Server {
 		}
 		b = b[2+len(value):]
 	}
-	var all []Server
-	for ; len(servers) >= 4; servers = servers[4:] {
-		all = append(all, Server{Addr: netip.AddrFrom4([4]byte(servers)), Way: DHCP, From: from})
-	}
-	return all
+	return appendServers(nil, from, DHCP, servers, 4)
 }
 
 // readIPv6 reads a reply of DHCPv6, or a router advertisement.
@@ -260,7 +256,7 @@ func readReply(from netip.Addr, b []byte) (all []Server) {
 			break
 		}
 		if kind == optionDNS6 {
-			all = appendServers(all, from, DHCPv6, b[4:4+size])
+			all = appendServers(all, from, DHCPv6, b[4:4+size], 16)
 		}
 		b = b[4+size:]
 	}
@@ -275,16 +271,18 @@ func readAdvertisement(from netip.Addr, b []byte) (all []Server) {
 			break
 		}
 		if b[0] == optionRA && binary.BigEndian.Uint32(b[4:]) != 0 { // 0: not any more
-			all = appendServers(all, from, RouterAdvertisement, b[8:size])
+			all = appendServers(all, from, RouterAdvertisement, b[8:size], 16)
 		}
 		b = b[size:]
 	}
 	return all
 }
 
-func appendServers(all []Server, from netip.Addr, way Way, b []byte) []Server {
-	for ; len(b) >= 16; b = b[16:] {
-		all = append(all, Server{Addr: netip.AddrFrom16([16]byte(b)).Unmap(), Way: way, From: from})
+// appendServers appends the addresses, of size octets each, that b has.
+func appendServers(all []Server, from netip.Addr, way Way, b []byte, size int) []Server {
+	for ; len(b) >= size; b = b[size:] {
+		addr, _ := netip.AddrFromSlice(b[:size])
+		all = append(all, Server{Addr: addr.Unmap(), Way: way, From: from})
 	}
 	return all
 }
