@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
+
+	"telltale/resolver/rebind"
 )
 
 // stats count what happens to queries beside the log.
@@ -89,11 +91,8 @@ func (s *Server) Stats() Stats {
 // Tailscale gives its machines addresses of, it remembers the last.
 func (c *stats) refuses(client netip.Addr) {
 	c.refused.Add(1)
-	client = client.Unmap()
-	if !client.Is4() {
-		return
-	}
-	if a := client.As4(); a[0] == 100 && a[1]&0xc0 == 64 { // 100.64.0.0/10
+	if client = client.Unmap(); rebind.IsShared(client) {
+		a := client.As4()
 		c.lastShared.Store(binary.BigEndian.Uint32(a[:]))
 		c.refusedShared.Add(1)
 	}

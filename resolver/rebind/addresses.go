@@ -12,6 +12,9 @@ var (
 	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765, 2.1
 )
 
+// IsShared reports whether an address is of the shared address space (RFC 6598).
+func IsShared(a netip.Addr) bool { return shared.Contains(a) }
+
 // IsPrivate reports whether an address is one that a public name has no business
 // with: private, shared by a carrier's customers, link-local, site-local or
 // loopback, also where it is an IPv4 address inside an IPv6 one. 0.0.0.0 and ::
