@@ -222,7 +222,7 @@ func (a *app) keepLastGood(cfg *config.Config) {
 func (a *app) listOptions(cfg *config.Config, s *membership, named string) blocklists.Options {
 	o := listOptions(cfg, s, a.edition.Load())
 	o.Groups = groupSettings(cfg, s, a.cfg.Load(), a.selected)
-	o.Temporary, o.Ended = s.inLists(a.temporary.all()), func(t blocklists.Temporary) { a.temporaryEnded(t, s) }
+	o.Temporary, o.Ended = s.inLists(a.temporary.all()), a.temporaryEnded
 	o.Subscribed = subscribed(a.subscriptions)
 	o.Local = localLists(cfg, named)
 	o.Report = func(kind, subject, detail string) {

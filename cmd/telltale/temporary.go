@@ -232,9 +232,10 @@ func (a *app) applyTemporaryLocked() error {
 	return a.applyMembershipLocked(a.cfg.Load(), s)
 }
 
-// temporaryEnded is told by the lists that a change has ended, by the names that s has.
-func (a *app) temporaryEnded(t blocklists.Temporary, s *membership) {
-	ended, err := a.temporary.remove(func(c *temporaryChange) bool { return s.inLists([]temporaryChange{*c})[0] == t })
+// temporaryEnded is told by the lists that a change has ended. The lists may know its device by
+// an identity that is not the one in the file: what is of the same kind and time has ended, too.
+func (a *app) temporaryEnded(t blocklists.Temporary) {
+	ended, err := a.temporary.remove(func(c *temporaryChange) bool { return c.Kind == t.Kind && c.Of == t.Of && c.Until.Equal(t.Until) })
 	for i := range ended {
 		a.reportEnded(&ended[i], "its time was over: "+t.Until.UTC().Format(time.RFC3339))
 	}

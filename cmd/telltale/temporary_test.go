@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,5 +121,23 @@ func TestAPauseFollowsItsDevice(t *testing.T) {
 	named := changes[0].named(newIdentities(cfg, nil, nil).last)
 	if !named.is(&temporaryChange{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "tv"}) {
 		t.Errorf("got %v; want 'resume --device tv' to find it", named)
+	}
+}
+
+// A pause ends for good also where the lists know its device by another identity by then.
+func TestAPauseEndsUnderAnotherIdentity(t *testing.T) {
+	a := startTestServer(t, t.TempDir(), netip.MustParseAddrPort("127.0.0.1:1"), "").app
+	until := time.Now().Add(-time.Second)
+	change := temporaryChange{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "mac:00:1b:21:00:00:01", Until: until}
+	if err := a.temporary.add(change); err != nil {
+		t.Fatal(err)
+	}
+	a.temporaryEnded(blocklists.Temporary{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "tv", Until: until.Add(time.Hour)})
+	if all := a.temporary.all(); len(all) != 1 {
+		t.Errorf("another one has ended, and %v are left", all)
+	}
+	a.temporaryEnded(blocklists.Temporary{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "tv", Until: until})
+	if all := a.temporary.all(); len(all) != 0 {
+		t.Errorf("%v are left", all)
 	}
 }
