@@ -178,7 +178,6 @@ func parseDomain(text string) (string, bool) {
 	return strings.ToLower(name), err != nil
 }
 
-// parseHost returns a domain, or an address.
 // parseWildcard takes a name, or "*." and one for the names one below it.
 func parseWildcard(text string) (string, bool) {
 	name, isWildcard := strings.CutPrefix(text, "*.")

@@ -15,13 +15,13 @@ func Freshness(reply []byte) (seconds uint32, ok bool) {
 	}
 	off := HeaderLen
 	for range binary.BigEndian.Uint16(reply[4:]) {
-		if off = skipName(reply, off) + 4; off > len(reply) {
+		if off = SkipName(reply, off) + 4; off > len(reply) {
 			return 0, false
 		}
 	}
 	answers, authorities := int(binary.BigEndian.Uint16(reply[6:])), int(binary.BigEndian.Uint16(reply[8:]))
 	for i := range answers + authorities {
-		fixed := skipName(reply, off)
+		fixed := SkipName(reply, off)
 		if fixed+10 > len(reply) {
 			return 0, false
 		}
@@ -42,8 +42,8 @@ func Freshness(reply []byte) (seconds uint32, ok bool) {
 	return seconds, ok
 }
 
-// skipName returns where the name at off ends; beyond the message where it does not.
-func skipName(msg []byte, off int) int {
+// SkipName returns where the name at off ends; beyond the message where it does not.
+func SkipName(msg []byte, off int) int {
 	for off < len(msg) {
 		switch n := int(msg[off]); {
 		case n == 0:

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -104,8 +103,7 @@ func textOf(wire []byte) string {
 
 // readImport reads what WriteImport wrote.
 func readImport(body []byte) (*querylog.ImportBatch, error) {
-	r := bufio.NewReader(bytes.NewReader(body))
-	d := json.NewDecoder(r)
+	d := json.NewDecoder(bytes.NewReader(body))
 	var head ImportHead
 	if err := d.Decode(&head); err != nil {
 		return nil, fmt.Errorf("the first line: %w", err)

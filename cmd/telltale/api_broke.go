@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -316,7 +315,7 @@ func (a *app) findingOf(s *searching, found *breakage.Suspect, now time.Time) br
 	}
 	for _, l := range a.lists.Status() {
 		if l.Name == found.List && (l.Kind == blocklists.Shipped || l.Kind == blocklists.Subscribed) {
-			f.List = cmp.Or(f.List, l.Name)
+			f.List = l.Name
 		}
 	}
 	return f

@@ -299,7 +299,7 @@ func (a *app) findingsHourly(ctx context.Context) {
 // the moment alone.
 var hasOwnKind = []string{
 	"settings-", "server-", "port-", "tls-", "leases-", "announcements-", "reports-", "load-", "pause-", "observe-", "log-", "clock-", "catalogue-", "data-", "upstreams-down", "upstreams-failing", "upstreams-looped", "upstreams-none",
-	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "settings-late", "upstreams-late", "devices-shared-mac",
+	"upstreams-returns", "lists-held", "lists-failed", "lists-bad-lines", "lists-warning", "lists-late", "upstreams-late", "devices-shared-mac",
 }
 
 // ofTheDay are the codes of findings that rest on the last day of the log.

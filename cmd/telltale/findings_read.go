@@ -186,16 +186,8 @@ func inContainer() bool {
 
 // ownAddresses are the addresses of this machine at which devices can ask it.
 func ownAddresses() (all []netip.Addr) {
-	found, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	for _, n := range found {
-		p, err := netip.ParsePrefix(n.String())
-		if err != nil {
-			continue
-		}
-		if a := p.Addr().Unmap(); !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(all, a) {
+	for _, a := range everyOwnAddress() {
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}

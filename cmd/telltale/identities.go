@@ -173,14 +173,6 @@ func (ids *identities) corrected(r *querylog.Row) *correctedRow {
 	return &correctedRow{device, ids.name(device)}
 }
 
-// shown returns the name by which a row's device is shown to people.
-func (ids *identities) shown(r *querylog.Row) string {
-	if c := ids.corrected(r); c != nil {
-		return c.Name
-	}
-	return cmp.Or(r.DeviceName, r.Client)
-}
-
 // ignored returns the devices that a person wants left out.
 func (ids *identities) ignored() (all []querylog.DeviceSpan) {
 	if !ids.view.AnyIgnored() {

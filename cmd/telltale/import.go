@@ -539,16 +539,21 @@ func importedLookup(u *peerlogs.Lookup) querylog.ImportedLookup {
 	if u.Rcode >= 0 && u.Rcode < querylog.UnknownRcode {
 		out.Rcode = uint8(u.Rcode)
 	}
-	out.Action = map[peerlogs.Verdict]blocklists.Action{peerlogs.Allowed: blocklists.Allow, peerlogs.Blocked: blocklists.Block, peerlogs.Answered: blocklists.Answer}[u.Verdict]
-	out.Source = map[peerlogs.Source]querylog.Source{
-		peerlogs.FromPolicy: querylog.FromPolicy, peerlogs.FromCache: querylog.FromCache, peerlogs.FromUpstream: querylog.FromUpstream,
-		peerlogs.FromError: querylog.FromError, peerlogs.FromStale: querylog.FromStale,
-	}[u.Source]
-	out.Transport = map[peerlogs.Transport]querylog.Transport{
-		peerlogs.UDP: querylog.UDP, peerlogs.TCP: querylog.TCP, peerlogs.TLS: querylog.TLS, peerlogs.HTTPS: querylog.HTTPS, peerlogs.QUIC: querylog.QUIC,
-	}[u.Transport]
+	out.Action, out.Source, out.Transport = importedActions[u.Verdict], importedSources[u.Source], importedTransports[u.Transport]
 	return out
 }
+
+// What the log has for what other servers say.
+var (
+	importedActions = map[peerlogs.Verdict]blocklists.Action{peerlogs.Allowed: blocklists.Allow, peerlogs.Blocked: blocklists.Block, peerlogs.Answered: blocklists.Answer}
+	importedSources = map[peerlogs.Source]querylog.Source{
+		peerlogs.FromPolicy: querylog.FromPolicy, peerlogs.FromCache: querylog.FromCache, peerlogs.FromUpstream: querylog.FromUpstream,
+		peerlogs.FromError: querylog.FromError, peerlogs.FromStale: querylog.FromStale,
+	}
+	importedTransports = map[peerlogs.Transport]querylog.Transport{
+		peerlogs.UDP: querylog.UDP, peerlogs.TCP: querylog.TCP, peerlogs.TLS: querylog.TLS, peerlogs.HTTPS: querylog.HTTPS, peerlogs.QUIC: querylog.QUIC,
+	}
+)
 
 // progress returns what shows a person how far a file is read; with 0 lookups it takes that
 // away.

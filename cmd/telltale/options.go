@@ -177,7 +177,6 @@ func listOptions(cfg *config.Config, s *membership, edition *catalog.Edition) bl
 		l.Subscribed, l.Annotation = true, annotation(&s.Annotation)
 		o.Lists = append(o.Lists, l)
 	}
-	o.Groups = groupSettings(cfg, s, cfg, s)
 	return o
 }
 
@@ -186,6 +185,7 @@ func stoppedListOptions(cfg *config.Config) blocklists.Options {
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
 	s := newNumbers(cfg)
 	o := listOptions(cfg, s, edition)
+	o.Groups = groupSettings(cfg, s, cfg, s)
 	kept, _ := readTemporary(temporaryPath(cfg), time.Now()) // the server says what is wrong
 	o.Temporary = s.inLists(kept)
 	o.Subscribed = copies(cfg)

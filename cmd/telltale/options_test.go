@@ -19,7 +19,10 @@ import (
 // Each line is settings, and what they are to the part that they are for.
 func TestOptions(t *testing.T) {
 	lists := func(cfg *config.Config) blocklists.Options {
-		return listOptions(cfg, newNumbers(cfg), catalog.Shipped())
+		s := newNumbers(cfg)
+		o := listOptions(cfg, s, catalog.Shipped())
+		o.Groups = groupSettings(cfg, s, cfg, s)
+		return o
 	}
 	list := func(cfg *config.Config) string {
 		l := lists(cfg).Lists[0]

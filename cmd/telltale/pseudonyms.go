@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,13 +17,13 @@ import (
 // next, so that two exports cannot be put together by them.
 type pseudonyms struct {
 	ids   *identities
-	zones []string // domains of the home, lower case, beside those that everybody knows
+	zones []string // domains in which names are the home's, lower case
 	given map[string]string
 	n     map[string]int // how many of each kind
 }
 
 func newPseudonyms(l *openedLog) *pseudonyms {
-	return &pseudonyms{ids: l.ids, zones: homeZones(l.cfg), given: map[string]string{}, n: map[string]int{}}
+	return &pseudonyms{ids: l.ids, zones: slices.Concat(homeSuffixes, homeZones(l.cfg)), given: map[string]string{}, n: map[string]int{}}
 }
 
 // homeZones are the domains that the settings say to be the home's.
@@ -83,7 +84,7 @@ func (p *pseudonyms) name(name, verdict string) string {
 		return ""
 	}
 	suffix := ""
-	for _, s := range append(homeSuffixes, p.zones...) {
+	for _, s := range p.zones {
 		if (name == s || strings.HasSuffix(name, "."+s)) && len(s) > len(suffix) {
 			suffix = s
 		}

@@ -120,12 +120,12 @@ func answeredAddresses(reply []byte) (all []netip.Addr) {
 	questions, answers := binary.BigEndian.Uint16(reply[4:]), binary.BigEndian.Uint16(reply[6:])
 	at := dnswire.HeaderLen
 	for range questions {
-		if at = skipName(reply, at) + 4; at > len(reply) {
+		if at = dnswire.SkipName(reply, at) + 4; at > len(reply) {
 			return nil
 		}
 	}
 	for range answers {
-		at = skipName(reply, at)
+		at = dnswire.SkipName(reply, at)
 		if at+10 > len(reply) {
 			return all
 		}
@@ -140,20 +140,4 @@ func answeredAddresses(reply []byte) (all []netip.Addr) {
 		at = data + size
 	}
 	return all
-}
-
-// skipName returns where a name ends that begins at a place; beyond the reply's end where
-// it has none.
-func skipName(reply []byte, at int) int {
-	for at < len(reply) {
-		switch n := int(reply[at]); {
-		case n == 0:
-			return at + 1
-		case n >= 0xc0: // a pointer
-			return at + 2
-		default:
-			at += 1 + n
-		}
-	}
-	return len(reply) + 1
 }
