@@ -440,6 +440,24 @@ func TestServerWithoutEDNS(t *testing.T) {
 	}
 }
 
+// That a server cannot read EDNS may become known while it is asked with it: then the query
+// goes out again without.
+func TestEDNSIsGivenUpWhileAQueryIsUnderWay(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	var u atomic.Pointer[Client]
+	s := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.IsEdns0() != nil {
+			u.Load().set.Load().all[0].modes.learn(modePlain, time.Now())
+		}
+		refusesEDNS(dns.RcodeFormatError)(w, q)
+	})
+	s.SetProbes(dnstest.Silence)
+	u.Store(startClient(t, Options{Patience: 5 * time.Second}, s.Addr))
+	if got := lookupA(t, u.Load(), "www.example"); got != "NOERROR 192.0.2.1" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func waitMode(t testing.TB, u *Client, want mode) {
 	t.Helper()
 	m := u.set.Load().all[0]

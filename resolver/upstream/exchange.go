@@ -50,6 +50,7 @@ type candidate struct {
 	carried  sending       // the last; nil: not asked by its carrier
 	waiting  bool          // for a reply to udp
 	plain    bool          // it could not read a query with EDNS
+	withEDNS bool          // it was asked with EDNS
 	wantTCP  bool          // it is to be asked by TCP now
 	tcp      bool          // it was asked by TCP
 	tcpWaits bool          // for a reply by TCP
@@ -354,7 +355,7 @@ func (x *exchange) take(r *result) (answered bool) {
 			c.wantTCP = true
 		}
 	case replyUnsupported:
-		if c.plain || c.modes.current(time.Now()) == modePlain {
+		if c.plain || !c.withEDNS {
 			x.giveUp(c, unsupported)
 		} else {
 			c.plain, c.wantTCP = true, c.carrier != nil

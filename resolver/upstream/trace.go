@@ -38,8 +38,9 @@ func (x *exchange) note(c *candidate, e Event) {
 	}
 }
 
-// noteSent notes a query. modePlain is one without EDNS.
+// noteSent notes a query, also for who traces nothing. modePlain is one without EDNS.
 func (x *exchange) noteSent(c *candidate, transport string, how mode) {
+	c.withEDNS = c.withEDNS || how != modePlain
 	switch how {
 	case modePlain:
 		transport += ", without EDNS"
