@@ -42,7 +42,9 @@ func TestForgettingReachesReports(t *testing.T) {
 	data, cfg := filepath.Join(dir, "data"), *a.cfg.Load()
 	cfg.Reports = []config.Report{{Name: "tv", Dir: filepath.Join(data, "mine")}, {Name: "out", Dir: filepath.Join(dir, "out")}}
 	a.cfg.Store(&cfg)
-	a.reports.state = map[string]*reportState{"tv": {file: filepath.Join(data, "mine", "tv-2026-11-23.json")}}
+	a.reports.mu.Lock() // of a report that the settings do not have: the server looks after those
+	a.reports.state = map[string]*reportState{"old": {file: filepath.Join(data, "reports", "old-2026-11-23.html")}}
+	a.reports.mu.Unlock()
 	gone := map[string]string{
 		"data/mine/tv-2026-11-23.json": `{"name": "Tom \u0026 Anna"}`, "data/reports/old-2026-11-23.html": "Tom &amp; Anna", "data/reports/week-2026-11-23.md": "02:00:5e:10:00:01,", "data/reports/week-2026-11-24.csv": "192.168.1.2,",
 	}
@@ -72,7 +74,9 @@ func TestForgettingReachesReports(t *testing.T) {
 			t.Errorf("%s is there", name)
 		}
 	}
-	if a.reports.state["tv"] != nil {
+	a.reports.mu.Lock()
+	defer a.reports.mu.Unlock()
+	if a.reports.state["old"] != nil {
 		t.Error("a report that was removed is not made anew")
 	}
 }
