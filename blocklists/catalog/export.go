@@ -36,7 +36,7 @@ var sdks = []string{
 	"Google Analytics for Firebase", "Firebase", "Crashlytics", "Google Ads",
 	"Application Insights", "App Center", "Clarity", "Flurry", "Bugly", "Beacon", "MTA", "Umeng",
 	"AppMetrica", "MyTracker", "Audience Network", "Facebook SDK", "Pangle", "Baidu Tongji", "Baidu Union",
-	"TalkingData", "Getui push", "JPush", "GrowingIO", "Sensors Analytics", "Conviva", "CloudWatch RUM", "HUAWEI Ads",
+	"TalkingData", "Getui", "JPush", "GrowingIO", "Sensors Analytics", "Conviva", "CloudWatch RUM", "RUM", "HUAWEI Ads",
 }
 
 func isSDK(e *Entry) bool {

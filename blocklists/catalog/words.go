@@ -47,9 +47,9 @@ var Purposes = []Purpose{
 var readableWords = map[string]string{
 	"telemetry":       "telemetr track stat metric report collect event data beacon log- -log -logs usage analy monitor mon trace insight uba probe count measure",
 	"analytics":       "analy track stat metric event log- -log -logs report collect data insight pixel click matomo sensors beacon count measure visit funnel behavio gtm -gtm tag tags rum telemetr",
-	"crash":           "crash sentry bugly bugsnag bug bugs bugreport error err err- exception anr dump",
+	"crash":           "crash sentry bugly bugsnag bug bugs bugreport error err err- exception anr dump watson",
 	"diagnostics":     "diag log- -log -logs perf monitor mon feedback trace apm -apm rum report health speed quality stat metric debug upload insight",
-	"ads":             "ad ads ads- -ads adv adx ssp dsp rtb advert adserv adsdk adlog adword adnet adunion promo sponsor banner admob splash bidd doubleclick",
+	"ads":             "ad ads ads- -ads adv adx ssp dsp rtb advert adserv adsdk adlog adword adnet adunion promo sponsor banner admob splash bidd doubleclick adtrack adevent adreq adinstant adaggreg madx hiad",
 	"attribution":     "attrib install conversion referr campaign track skad impression launch",
 	"acr":             "acr acr- -acr fingerprint",
 	"experiment":      "exp experiment abtest ab gray test variant",
