@@ -25,6 +25,8 @@ require (
 	golang.org/x/time v0.16.0
 )
 
+require golang.org/x/mod v0.42.0 // indirect
+
 require (
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
