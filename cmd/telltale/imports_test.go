@@ -81,7 +81,7 @@ var mayImport = map[string]string{
 	"web": "blocklists devices dnswire evidence querylog github.com/danielgtaylor/huma/v2",
 
 	"evidence":           "blocklists devices querylog",
-	"evidence/bundle":    "",
+	"evidence/bundle":    "querylog/seal golang.org/x/mod",
 	"evidence/household": "devices querylog", // beside tests
 	"evidence/render":    "evidence querylog",
 }

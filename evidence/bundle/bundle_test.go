@@ -1,0 +1,814 @@
+package bundle
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"telltale/querylog/seal"
+)
+
+var update = flag.Bool("update", false, "write the example of docs/verify")
+
+const (
+	docs    = "../../docs/verify"
+	begin   = 1764000000000 // 24 November 2025, 16:00
+	minutes = 60_000
+)
+
+// A madeLog is a sealed log of a household with two devices.
+type madeLog struct {
+	key    *seal.Key
+	keys   []*seal.Key // that it had, the last is key
+	leaves []Leaf
+	tree   seal.Tree
+	heads  [][]byte // checkpoints on the way
+	sizes  []int64
+	random *rand.Rand
+}
+
+func newLog(t testing.TB, seed uint64) *madeLog {
+	t.Helper()
+	l := &madeLog{random: rand.New(rand.NewPCG(seed, 14))}
+	l.key = testKey(t, seed, 0)
+	l.keys = []*seal.Key{l.key}
+	l.state(&seal.Start{Time: begin, Origin: origin, From: 1})
+	return l
+}
+
+const origin = "telltale/0123456789abcdef"
+
+// testKey makes a key that is always the same.
+func testKey(t testing.TB, seed uint64, n int) *seal.Key {
+	t.Helper()
+	octets := sha256.Sum256(fmt.Appendf(nil, "key %d %d", seed, n))
+	public := ed25519.NewKeyFromSeed(octets[:]).Public().(ed25519.PublicKey)
+	key, err := note.NewEd25519VerifierKey(origin, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := strings.Split(key, "+")[1]
+	return &seal.Key{Private: "PRIVATE+KEY+" + origin + "+" + hash + "+" + base64.StdEncoding.EncodeToString(append([]byte{1}, octets[:]...)), Public: key}
+}
+
+func (l *madeLog) add(leaf Leaf) {
+	leaf.Hash = seal.LeafHash(&leaf.Salt, leaf.Line)
+	l.tree.Add(leaf.Hash)
+	l.leaves = append(l.leaves, leaf)
+}
+
+func (l *madeLog) salt() (s seal.Salt) {
+	for i := range s {
+		s[i] = byte(l.random.Uint32())
+	}
+	return s
+}
+
+func (l *madeLog) state(s seal.Statement) { l.add(Leaf{What: Statement, Line: s.Append(nil)}) }
+
+func (l *madeLog) row(r *seal.Row) { l.add(Leaf{What: Row, Salt: l.salt(), Line: r.Append(nil)}) }
+
+func (l *madeLog) event(e *seal.LedgerLine) {
+	l.add(Leaf{What: Ledger, Salt: l.salt(), Line: e.Append(nil)})
+}
+
+// head signs the head.
+func (l *madeLog) head(t testing.TB) []byte {
+	t.Helper()
+	b, err := sign(l.key, &seal.Checkpoint{Origin: origin, Size: l.tree.Size(), Root: l.tree.Root()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.heads, l.sizes = append(l.heads, b), append(l.sizes, l.tree.Size())
+	return b
+}
+
+func sign(k *seal.Key, c *seal.Checkpoint) ([]byte, error) {
+	s, err := note.NewSigner(k.Private)
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: c.Text()}, s)
+}
+
+// rows adds rows of two devices and lines of the ledger.
+func (l *madeLog) rows(n int) {
+	for range n {
+		at := begin + int64(len(l.leaves))*minutes
+		id := int64(len(l.leaves))
+		if l.random.IntN(12) == 0 {
+			l.event(&seal.LedgerLine{ID: id, Node: "home", Time: at, Kind: "upstream-down", Subject: "192.0.2.53", Detail: "it does not answer"})
+			continue
+		}
+		device := []string{"mac:02:00:00:00:00:01", "tv"}[l.random.IntN(2)]
+		r := &seal.Row{
+			ID: id, Node: "home", First: at, Last: at + 400, Count: uint64(1 + l.random.IntN(40)), Attempts: 1, Device: device, DeviceName: "Anna's \"phone\" ü\u202e",
+			Client: []byte("192.168.1.7"), Name: []byte("data.mistat.example"), Type: []uint16{1, 28, 65, 4711}[l.random.IntN(4)], Verdict: "block", Reason: "block", List: "ads", Line: 7,
+			Rule: "@@||mistat.example^", Attribution: "rule", AnsweredFrom: "policy", Transport: "udp",
+			Annotation: &seal.Annotation{Vendor: "=Example", Purpose: "analytics", Tier: "telemetry", Source: "https://source.example/"},
+		}
+		l.row(r)
+	}
+}
+
+// remove deletes the oldest rows that are there, as the log states.
+func (l *madeLog) remove(n int) {
+	removal := int64(len(l.leaves))
+	s := &seal.Removal{Time: begin, Of: seal.KindRow, Why: seal.ByAge}
+	for i := range l.leaves {
+		if leaf := &l.leaves[i]; leaf.What == Row && int64(n) > s.Count {
+			*leaf = Leaf{Hash: leaf.Hash, What: Deleted, Removal: removal}
+			s.Count++
+			s.IDs = append(s.IDs, [2]int64{int64(i), int64(i)})
+		}
+	}
+	l.state(s)
+}
+
+// handOver makes another key sign from here on.
+func (l *madeLog) handOver(t testing.TB, seed uint64, vouched bool) {
+	t.Helper()
+	to := testKey(t, seed, len(l.keys))
+	root := l.tree.Root()
+	text := fmt.Sprintf("telltale hand-over 1\n%s\n%s\n%s", l.key.Public, to.Public, (&seal.Checkpoint{Size: l.tree.Size(), Root: root}).Text()[1:])
+	var signers []note.Signer
+	for _, k := range []*seal.Key{l.key, to} {
+		s, err := note.NewSigner(k.Private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k == to || vouched {
+			signers = append(signers, s)
+		}
+	}
+	signed, err := note.Sign(&note.Note{Text: text}, signers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.state(&seal.HandoverLine{Time: begin, Note: string(signed)})
+	l.key = to
+	l.keys = append(l.keys, to)
+}
+
+// household makes a log with all that a log can have.
+func household(t testing.TB, seed uint64) *madeLog {
+	t.Helper()
+	l := newLog(t, seed)
+	l.rows(40)
+	l.head(t)
+	l.remove(5)
+	l.rows(30)
+	l.head(t)
+	l.handOver(t, seed, true)
+	l.rows(30)
+	l.head(t)
+	return l
+}
+
+// contents are those of a bundle of one device and some hours.
+func (l *madeLog) contents() *Contents {
+	leaves := slices.Clone(l.leaves)
+	about := About{Bundle: Format, Program: "telltale test", Made: begin, Since: begin + 10*minutes, Until: begin + 90*minutes, Device: "tv", Devices: []string{"tv"}, Redacted: true}
+	for i := range leaves {
+		leaf := &leaves[i]
+		if leaf.What != Row {
+			continue
+		}
+		row, err := readFlat(leaf.Line)
+		if err != nil {
+			panic(err)
+		}
+		switch ofTime, ofDevice := about.isOf(row); {
+		case !ofTime:
+			*leaf = Leaf{Hash: leaf.Hash, What: Outside}
+		case !ofDevice:
+			*leaf = Leaf{Hash: leaf.Hash, What: Withheld}
+		}
+	}
+	return &Contents{
+		About: about, Checkpoint: l.heads[len(l.heads)-1], Key: l.key, Leaves: each(leaves),
+		HTML: text("<!doctype html><title>report</title>\n"), Report: text("{}\n"), Lists: text("{}\n"),
+	}
+}
+
+func each(leaves []Leaf) iter.Seq2[Leaf, error] {
+	return func(yield func(Leaf, error) bool) {
+		for _, leaf := range leaves {
+			if !yield(leaf, nil) {
+				return
+			}
+		}
+	}
+}
+
+// write writes a bundle and returns its octets.
+func write(t testing.TB, c *Contents) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "bundle.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := Write(f, dir, c); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("files are left: %v", left)
+	}
+	return b
+}
+
+func verify(b []byte, trust Trust) (*Result, error) {
+	return Verify(bytes.NewReader(b), int64(len(b)), &trust)
+}
+
+func TestABundleIsVerified(t *testing.T) {
+	l := household(t, 1)
+	b := write(t, l.contents())
+	for _, c := range []struct {
+		name  string
+		trust Trust
+		known bool
+	}{
+		{"nothing", Trust{}, false},
+		{"the key", Trust{Key: l.key.Public}, true},
+		{"the key before", Trust{Key: l.keys[0].Public}, true},
+		{"the first checkpoint", Trust{Checkpoint: l.heads[0]}, true},
+		{"the second", Trust{Checkpoint: l.heads[1]}, true},
+		{"the last", Trust{Checkpoint: l.heads[2]}, true},
+		{"both", Trust{Key: l.key.Public, Checkpoint: l.heads[1]}, true},
+	} {
+		r, err := verify(b, c.trust)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if r.Known != c.known {
+			t.Errorf("%s: the key is known: %v", c.name, r.Known)
+		}
+		var all int64
+		for _, n := range r.Counts {
+			all += n
+		}
+		if all != l.tree.Size() || r.Counts[Row] == 0 || r.Counts[Withheld] == 0 || r.Counts[Outside] == 0 || r.Counts[Deleted] != 5 || r.Counts[Ledger] == 0 {
+			t.Errorf("%s: leaves %v of %d", c.name, r.Counts, l.tree.Size())
+		}
+		if len(r.Handovers) != 1 || len(r.Removals) != 1 || r.Removals[0].Claimed != 5 || r.First < r.About.Since || r.Last > r.About.Until+400 {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+	if *update {
+		for name, text := range map[string][]byte{"bundle.zip": b, "key": []byte(l.key.Public + "\n"), "checkpoint": l.heads[1]} {
+			if err := errors.Join(os.MkdirAll(filepath.Join(docs, "example"), 0o755), os.WriteFile(filepath.Join(docs, "example", name), text, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	old, err := os.ReadFile(filepath.Join(docs, "example", "bundle.zip"))
+	if err != nil || !bytes.Equal(old, b) {
+		t.Errorf("the example of docs/verify is another: the format has changed; -update writes it (%v)", err)
+	}
+}
+
+// A bundle that came into the world once is verified by all later versions.
+func TestTheExampleIsVerified(t *testing.T) {
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(docs, "example", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	r, err := verify(read("bundle.zip"), Trust{Key: strings.TrimSpace(string(read("key"))), Checkpoint: read("checkpoint")})
+	if err != nil || !r.Known {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// A python runs the second verifier.
+type python struct {
+	t   testing.TB
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+type job struct {
+	Path       string `json:"path"`
+	Bits       []int  `json:"bits,omitempty"`
+	Key        string `json:"key,omitempty"`
+	Checkpoint []byte `json:"checkpoint,omitempty"`
+}
+
+// startPython returns nil where there is no Python, and says so.
+func startPython(t testing.TB) *python {
+	t.Helper()
+	path, err := exec.LookPath("python3")
+	if err != nil {
+		t.Log("no python3 here: the second verifier is not tested")
+		return nil
+	}
+	c := exec.Command(path, filepath.Join(docs, "test_verify.py"), "--batch")
+	c.Env = append(c.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := &python{t, in, bufio.NewScanner(out)}
+	p.out.Buffer(nil, 1<<20)
+	return p
+}
+
+// says returns what the second verifier says of a bundle.
+func (p *python) says(j *job) string {
+	b, err := json.Marshal(j)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.in.Write(append(b, '\n')); err != nil {
+		p.t.Fatal(err)
+	}
+	if !p.out.Scan() {
+		p.t.Fatalf("the second verifier has ended: %v", p.out.Err())
+	}
+	return p.out.Text()
+}
+
+func TestTheSecondVerifiersOwnTests(t *testing.T) {
+	path, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3 here")
+	}
+	c := exec.Command(path, filepath.Join(docs, "test_verify.py"))
+	c.Env = append(c.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A stranger must be able to read all of it.
+func TestTheSecondVerifierIsShort(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(docs, "verify.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(b, []byte("\n")); n > 300 {
+		t.Errorf("verify.py has %d lines", n)
+	}
+}
+
+// Both verifiers say the same of each bundle.
+type both struct {
+	t    testing.TB
+	py   *python
+	dir  string
+	keep string // the bundle that py has read
+}
+
+func newBoth(t testing.TB) *both { return &both{t: t, py: startPython(t), dir: t.TempDir()} }
+
+// check wants a bundle verified, or refused.
+func (v *both) check(name string, b []byte, trust Trust, want bool) {
+	v.t.Helper()
+	if _, err := verify(b, trust); (err == nil) != want {
+		v.t.Errorf("%s: %v", name, err)
+	}
+	if v.py == nil {
+		return
+	}
+	path := filepath.Join(v.dir, fmt.Sprintf("%x.zip", sha256.Sum256(b)))
+	if path != v.keep {
+		os.Remove(v.keep)
+		v.keep = path
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+	if got := v.py.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); (got == "verified") != want {
+		v.t.Errorf("%s: the second verifier says: %s", name, got)
+	}
+}
+
+func TestBothVerifiersAgree(t *testing.T) {
+	v := newBoth(t)
+	l := household(t, 1)
+	b := write(t, l.contents())
+	other := household(t, 2)
+	for _, c := range []struct {
+		name  string
+		trust Trust
+		want  bool
+	}{
+		{"nothing is known", Trust{}, true},
+		{"the key", Trust{Key: l.key.Public}, true},
+		{"the key before", Trust{Key: l.keys[0].Public}, true},
+		{"the first checkpoint", Trust{Checkpoint: l.heads[0]}, true},
+		{"the second", Trust{Checkpoint: l.heads[1]}, true},
+		{"the last", Trust{Checkpoint: l.heads[2]}, true},
+		{"another log's key", Trust{Key: other.key.Public}, false},
+		{"another log's checkpoint", Trust{Checkpoint: other.heads[0]}, false},
+		{"the right key, another log's checkpoint", Trust{Key: l.key.Public, Checkpoint: other.heads[0]}, false},
+		{"no key", Trust{Key: "telltale"}, false},
+		{"a key with a mistake", Trust{Key: l.key.Public[:60] + "A" + l.key.Public[61:]}, false},
+		{"a checkpoint that is none", Trust{Checkpoint: []byte("hello\n")}, false},
+		{"a checkpoint without a signature", Trust{Checkpoint: l.heads[0][:bytes.Index(l.heads[0], []byte("\n\n"))+1]}, false},
+		{"a checkpoint whose size was changed", Trust{Checkpoint: bytes.Replace(l.heads[0], []byte("\n41\n"), []byte("\n42\n"), 1)}, false},
+	} {
+		v.check(c.name, b, c.trust, c.want)
+	}
+	early := newLog(t, 1)
+	early.rows(40)
+	early.head(t)
+	if !bytes.Equal(early.heads[0], l.heads[0]) {
+		t.Fatal("the same log has another head")
+	}
+	v.check("a checkpoint that is later than the bundle", write(t, early.contents()), Trust{Checkpoint: l.heads[1]}, false)
+
+	// A key that signed by itself is vouched for by nobody.
+	alone := newLog(t, 1)
+	alone.rows(20)
+	alone.head(t)
+	alone.handOver(t, 1, false)
+	alone.rows(20)
+	alone.head(t)
+	b = write(t, alone.contents())
+	v.check("the new key", b, Trust{Key: alone.key.Public}, true)
+	v.check("the key before, which has not signed", b, Trust{Key: alone.keys[0].Public}, false)
+	v.check("a checkpoint of before", b, Trust{Checkpoint: alone.heads[0]}, false)
+	v.check("nothing, with a key that signed by itself", b, Trust{}, true)
+}
+
+// flips is how many copies with one bit changed are looked at.
+func flips(short int) int {
+	if os.Getenv("TELLTALE_BUNDLES") == "all" {
+		return 5000
+	}
+	return short
+}
+
+// Done when 1: of copies with one bit flipped at a random place, none verifies.
+func TestNoCopyWithAFlippedBitIsVerified(t *testing.T) {
+	l := household(t, 3)
+	b := write(t, l.contents())
+	path := filepath.Join(t.TempDir(), "bundle.zip")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	py := startPython(t)
+	r := rand.New(rand.NewPCG(3, 3))
+	c := bytes.Clone(b)
+	for range flips(300) {
+		bit := r.IntN(8 * len(b))
+		c[bit/8] ^= 1 << (bit % 8)
+		for _, trust := range []Trust{{Key: l.key.Public}, {}} {
+			if _, err := verify(c, trust); err == nil {
+				t.Errorf("bit %d: verified", bit)
+			}
+		}
+		c[bit/8] ^= 1 << (bit % 8)
+		if py != nil {
+			if got := py.says(&job{Path: path, Bits: []int{bit}}); !strings.HasPrefix(got, "no: ") {
+				t.Errorf("bit %d: the second verifier says: %s", bit, got)
+			}
+		}
+	}
+}
+
+// unpacked is a bundle as somebody has it who wants to change it: they can pack it again
+// and write a manifest, and sign with a key of their own.
+type unpacked struct {
+	names    []string
+	contents map[string][]byte
+}
+
+func unpack(t testing.TB, b []byte) *unpacked {
+	t.Helper()
+	all, err := read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unpacked{contents: map[string][]byte{}}
+	for i := 0; i < len(all); i += 2 {
+		u.names = append(u.names, all[i])
+		u.contents[all[i]] = []byte(all[i+1])
+	}
+	return u
+}
+
+// pack packs it with sums that are right. Where key is nil, the manifest keeps the
+// signature that it had.
+func (u *unpacked) pack(t testing.TB, key *seal.Key) []byte {
+	t.Helper()
+	old := string(u.contents[manifestEntry])
+	head, signature := strings.SplitAfterN(old, "\n", 3)[:2], old[strings.LastIndex(old, "\n\n"):]
+	manifest := strings.Join(head, "")
+	var all []string
+	for _, name := range u.names {
+		if name == manifestEntry {
+			continue
+		}
+		sum := sha256.New()
+		sum.Write(u.contents[name])
+		manifest += manifestLine(sum, int64(len(u.contents[name])), name)
+		all = append(all, name, string(u.contents[name]))
+	}
+	signed := []byte(manifest + signature[1:])
+	if key != nil {
+		s, err := note.NewSigner(key.Private)
+		if err == nil {
+			signed, err = note.Sign(&note.Note{Text: manifest}, s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pack(t, append(all, manifestEntry, string(signed))...)
+}
+
+// changeLines removes, doubles or moves a line of an entry.
+func changeLines(r *rand.Rand, b []byte) (what string, changed []byte) {
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	lines = lines[:len(lines)-1]
+	i, j := r.IntN(len(lines)), r.IntN(len(lines))
+	switch r.IntN(4) {
+	case 0:
+		what, lines = "removed", slices.Delete(lines, i, i+1)
+	case 1:
+		what, lines = "doubled", slices.Insert(lines, i, lines[i])
+	case 2:
+		what = "exchanged"
+		lines[i], lines[j] = lines[j], lines[i]
+	default:
+		what = "moved"
+		line := lines[i]
+		lines = slices.Insert(slices.Delete(lines, i, i+1), min(j, len(lines)-1), line)
+	}
+	return what, bytes.Join(lines, nil)
+}
+
+// Done when 1: of bundles with rows removed, doubled and re-ordered none verifies,
+// whoever packs them again, and were it the owner with the log's key.
+func TestNoBundleWithRowsMovedIsVerified(t *testing.T) {
+	l := household(t, 4)
+	b := write(t, l.contents())
+	v := newBoth(t)
+	v.check("packed again as it was", unpack(t, b).pack(t, l.key), Trust{Key: l.key.Public}, true)
+	v.check("packed again with the old signature", unpack(t, b).pack(t, nil), Trust{Key: l.key.Public}, true)
+	r := rand.New(rand.NewPCG(4, 4))
+	n := 25
+	if flips(0) > 0 {
+		n = 500
+	}
+	for range n {
+		u := unpack(t, b)
+		entry := []string{rowsEntry, rowsEntry, ledgerEntry, csvEntry, statementsEntry, accountEntry}[r.IntN(6)]
+		what, changed := changeLines(r, u.contents[entry])
+		if bytes.Equal(changed, u.contents[entry]) {
+			continue
+		}
+		u.contents[entry] = changed
+		name := fmt.Sprintf("a line of %s %s", entry, what)
+		v.check(name+", old signature", u.pack(t, nil), Trust{Key: l.key.Public}, false)
+		v.check(name+", signed by the owner", u.pack(t, l.key), Trust{Key: l.key.Public}, false)
+		v.check(name+", nothing known", u.pack(t, l.key), Trust{}, false)
+	}
+}
+
+// Done when 1: of logs forked and re-signed with another key none verifies against the
+// key or an earlier checkpoint.
+func TestNoForkIsVerified(t *testing.T) {
+	l := household(t, 5)
+	v := newBoth(t)
+	n := 4
+	if flips(0) > 0 {
+		n = 100
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	for i := range n {
+		fork := l.fork(t, uint64(100+i), r)
+		b := write(t, fork.contents())
+		v.check("a fork by its own key", b, Trust{Key: fork.key.Public}, true)
+		v.check("a fork", b, Trust{Key: l.key.Public}, false)
+		v.check("a fork, by the first key", b, Trust{Key: l.keys[0].Public}, false)
+		v.check("a fork, by a checkpoint", b, Trust{Checkpoint: l.heads[0]}, false)
+		v.check("a fork, by a later checkpoint", b, Trust{Checkpoint: l.heads[1]}, false)
+	}
+}
+
+// fork copies a log up to some leaf, changes what comes from there on, and signs all
+// with keys of its own.
+func (l *madeLog) fork(t testing.TB, seed uint64, r *rand.Rand) *madeLog {
+	f := &madeLog{random: l.random, key: testKey(t, seed, 0)}
+	f.keys = []*seal.Key{f.key}
+	from := 1 + r.IntN(len(l.leaves)-1)
+	for i, leaf := range l.leaves {
+		if i >= from && leaf.What == Row && r.IntN(3) == 0 {
+			leaf.Line = bytes.Replace(leaf.Line, []byte("mistat"), []byte("nothing"), 1)
+		}
+		if bytes.HasPrefix(leaf.Line, []byte(`{"handover"`)) {
+			f.handOver(t, seed, true)
+			continue
+		}
+		if leaf.What == Deleted {
+			f.tree.Add(leaf.Hash)
+			f.leaves = append(f.leaves, leaf)
+			continue
+		}
+		f.add(leaf)
+	}
+	f.head(t)
+	return f
+}
+
+func TestBadBundlesAreRefused(t *testing.T) {
+	l := household(t, 6)
+	b := write(t, l.contents())
+	v := newBoth(t)
+	known := Trust{Key: l.key.Public}
+	change := func(entry, old, new string) func(u *unpacked) {
+		return func(u *unpacked) {
+			if !bytes.Contains(u.contents[entry], []byte(old)) {
+				t.Fatalf("%s has no %q", entry, old)
+			}
+			u.contents[entry] = bytes.Replace(u.contents[entry], []byte(old), []byte(new), 1)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(u *unpacked)
+	}{
+		{"a name is another", change(rowsEntry, "mistat", "nothing")},
+		{"a key twice in about.json", change(aboutEntry, `"since"`, `"since":1,"since"`)},
+		{"another period", change(aboutEntry, fmt.Sprint(begin+10*minutes), fmt.Sprint(begin+60*minutes))},
+		{"another device", change(aboutEntry, `"tv"
+  ]`, `"radio"
+  ]`)},
+		{"a newer version", change(manifestEntry, "telltale bundle 1", "telltale bundle 2")},
+		{"no version", change(manifestEntry, "telltale bundle 1", "telltale bundle x")},
+		{"an entry more", func(u *unpacked) {
+			u.names = slices.Insert(u.names, 3, "more.txt")
+			u.contents["more.txt"] = []byte("hello")
+		}},
+		{"an entry less", func(u *unpacked) { u.names = slices.Delete(u.names, 3, 4) }},
+		{"entries exchanged", func(u *unpacked) { u.names[3], u.names[4] = u.names[4], u.names[3] }},
+		{"leaves said to be withheld that were deleted", change(accountEntry, fmt.Sprintf("deleted %d", l.removal()), "withheld")},
+		{"leaves more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], make([]byte, 32)...) }},
+		{"a part of a leaf more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], 1) }},
+		{"a leaf less", func(u *unpacked) {
+			u.contents[leavesEntry] = u.contents[leavesEntry][:len(u.contents[leavesEntry])-32]
+		}},
+		{"a leaf of another line", func(u *unpacked) { u.contents[leavesEntry][33]++ }},
+		{"no end of the last line", func(u *unpacked) {
+			u.contents[rowsEntry] = bytes.TrimSuffix(u.contents[rowsEntry], []byte("\n"))
+		}},
+		{"an empty line", func(u *unpacked) { u.contents[rowsEntry] = append(u.contents[rowsEntry], '\n') }},
+		{"another key in key.txt", func(u *unpacked) { u.contents[keyEntry] = []byte(l.keys[0].Public + "\n") }},
+		{"an earlier checkpoint", func(u *unpacked) { u.contents[checkpointEntry] = l.heads[0] }},
+		{"rows without their CSV", func(u *unpacked) { u.contents[csvEntry] = nil }},
+	} {
+		u := unpack(t, b)
+		c.change(u)
+		if strings.HasPrefix(c.name, "leaves said") { // which no verifier can know
+			v.check(c.name, u.pack(t, l.key), known, true)
+			continue
+		}
+		packed := u.pack(t, l.key)
+		v.check(c.name, packed, known, false)
+		v.check(c.name+", nothing known", packed, Trust{}, false)
+	}
+
+	// Leaves that no removal accounts for cannot be said to be deleted.
+	c := l.contents()
+	leaves := slices.Clone(l.leaves)
+	for i := range leaves {
+		if leaves[i].What == Row {
+			leaves[i] = Leaf{Hash: leaves[i].Hash, What: Deleted, Removal: l.removal()}
+			if int64(i) > l.removal() {
+				leaves[i].Removal = int64(len(leaves)) - 1
+			}
+		}
+	}
+	c.Leaves = each(leaves)
+	v.check("more deleted than the log states", write(t, c), known, false)
+}
+
+// removal is the leaf of the log's first removal.
+func (l *madeLog) removal() int64 {
+	return int64(slices.IndexFunc(l.leaves, func(leaf Leaf) bool { return bytes.HasPrefix(leaf.Line, []byte(`{"removal"`)) }))
+}
+
+func TestANewerBundleIsCalledSo(t *testing.T) {
+	l := household(t, 7)
+	u := unpack(t, write(t, l.contents()))
+	u.names = append(u.names[:3:3], "more.txt", manifestEntry)
+	u.contents["more.txt"] = nil
+	u.contents[manifestEntry] = bytes.Replace(u.contents[manifestEntry], []byte("bundle 1"), []byte("bundle 2"), 1)
+	if _, err := verify(u.pack(t, l.key), Trust{}); !errors.Is(err, ErrNewer) {
+		t.Error(err)
+	}
+}
+
+func TestALogThatIsNotWhatItsHeadSaysIsNotWritten(t *testing.T) {
+	l := household(t, 8)
+	for name, change := range map[string]func(c *Contents){
+		"an earlier checkpoint": func(c *Contents) { c.Checkpoint = l.heads[0] },
+		"a line changed": func(c *Contents) {
+			leaves := slices.Clone(l.leaves)
+			i := slices.IndexFunc(leaves, func(leaf Leaf) bool { return leaf.What == Row })
+			leaves[i].Line = bytes.Replace(leaves[i].Line, []byte("mistat"), []byte("nothing"), 1)
+			c.Leaves = each(leaves)
+		},
+		"a leaf less": func(c *Contents) { c.Leaves = each(l.leaves[:len(l.leaves)-1]) },
+		"a log that cannot be read": func(c *Contents) {
+			c.Leaves = func(yield func(Leaf, error) bool) { yield(Leaf{}, io.ErrUnexpectedEOF) }
+		},
+		"a full disk": func(c *Contents) { c.HTML = func(io.Writer) error { return io.ErrShortWrite } },
+	} {
+		c := l.contents()
+		change(c)
+		dir := t.TempDir()
+		f, err := os.Create(filepath.Join(dir, "bundle.zip"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(f, dir, c); err == nil {
+			t.Errorf("%s: a bundle is written", name)
+		}
+		f.Close()
+	}
+}
+
+// Whatever stands in a bundle, verifying ends without a panic; what is verified is what
+// was written.
+func FuzzVerify(f *testing.F) {
+	l := household(f, 9)
+	b := write(f, l.contents())
+	f.Add(uint32(0), []byte{}, uint8(255))
+	f.Add(uint32(40), []byte(`{"leaf":1,`), uint8(11))
+	f.Add(uint32(0), []byte("0 1 row\n"), uint8(13))
+	f.Add(uint32(0), []byte("telltale hand-over 1\n"), uint8(9))
+	f.Fuzz(func(t *testing.T, at uint32, put []byte, entry uint8) {
+		u := unpack(t, b)
+		if int(entry) < len(entryNames)-1 {
+			have := u.contents[entryNames[entry]]
+			i := int(at) % (len(have) + 1)
+			u.contents[entryNames[entry]] = append(bytes.Clone(have[:i]), append(put, have[min(len(have), i+len(put)):]...)...)
+		}
+		packed := u.pack(t, l.key)
+		_, err := verify(packed, Trust{Key: l.key.Public})
+		free := []string{readmeEntry, listsEntry, bindingsEntry, htmlEntry, reportEntry, witnessesEntry, aboutEntry}
+		if err == nil && !bytes.Equal(packed, b) && int(entry) < len(entryNames) && !slices.Contains(free, entryNames[entry]) {
+			t.Errorf("%s may be changed", entryNames[entry])
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	l := newLog(b, 10)
+	l.rows(20_000)
+	l.head(b)
+	packed := write(b, l.contents())
+	b.SetBytes(int64(len(packed)))
+	for b.Loop() {
+		if _, err := verify(packed, Trust{Key: l.key.Public}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(binary.Size(packed))/20_000, "octets/leaf")
+}

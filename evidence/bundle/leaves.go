@@ -1,0 +1,272 @@
+package bundle
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"telltale/querylog/seal"
+)
+
+// maxClaims bounds what is kept of removals that are still to come.
+const maxClaims = 1 << 20
+
+var (
+	accountLine = regexp.MustCompile(`^(0|[1-9][0-9]{0,14}) ([1-9][0-9]{0,14}) ((row|ledger|statement|outside|withheld|deleted)( (0|[1-9][0-9]{0,14}))?)$`)
+	shownLine   = regexp.MustCompile(`^\{"leaf":(0|[1-9][0-9]{0,14}),"salt":"([0-9a-f]{64})","line":$`)
+)
+
+// readAccount reads a line of leaves.txt, which goes on at a leaf.
+func readAccount(line []byte, next int64) (a account, err error) {
+	m := accountLine.FindSubmatch(line)
+	if m == nil || (string(m[4]) == string(Deleted)) != (len(m[5]) > 0) {
+		return a, fmt.Errorf("%.80q is no line of it", line)
+	}
+	a.first, _ = strconv.ParseInt(string(m[1]), 10, 64)
+	a.count, _ = strconv.ParseInt(string(m[2]), 10, 64)
+	a.what = string(m[4])
+	if a.first != next {
+		return a, fmt.Errorf("it goes on at leaf %d, where leaf %d is next", a.first, next)
+	}
+	if len(m[6]) > 0 {
+		a.removal, _ = strconv.ParseInt(string(m[6]), 10, 64)
+		if a.removal < a.first+a.count {
+			return a, errors.New("leaves are said to be deleted before they were written")
+		}
+	}
+	return a, nil
+}
+
+// readRun reads leaves of which the bundle has the same.
+func (v *verifier) readRun(run *account) error {
+	what := What(run.what)
+	if what == Deleted {
+		v.claims[run.removal] += run.count
+		if len(v.claims) > maxClaims {
+			return errors.New("leaves.txt names more deletions than there can be")
+		}
+	}
+	for range run.count {
+		n := v.tree.Size()
+		var leaf seal.Hash
+		if err := v.files[leavesEntry].fill(leaf[:]); err != nil {
+			return fmt.Errorf("leaves.bin: %w", err)
+		}
+		if entry := shownIn[what]; entry != "" {
+			if err := v.readShown(n, leaf, what, entry); err != nil {
+				return fmt.Errorf("leaf %d: %w", n, err)
+			}
+		}
+		v.tree.Add(leaf)
+		v.Counts[what]++
+		if v.Given != nil && v.Given.Size == v.tree.Size() {
+			v.compared.size, v.compared.root, v.RowsBefore = v.tree.Size(), v.tree.Root(), v.Counts[Row]
+		}
+	}
+	return nil
+}
+
+// readShown reads the line of a leaf.
+func (v *verifier) readShown(n int64, leaf seal.Hash, what What, entry string) error {
+	text, err := v.files[entry].next()
+	if err != nil && err != io.EOF {
+		return err
+	}
+	const head = len(`,"salt":"","line":`) + 64
+	i := bytes.IndexByte(text, ',')
+	if i < 0 || len(text) < i+head+1 || text[len(text)-1] != '}' {
+		return fmt.Errorf("it is not in %s, or not as it must be: a line was removed or changed", entry)
+	}
+	m := shownLine.FindSubmatch(text[:i+head])
+	if m == nil || string(m[1]) != strconv.FormatInt(n, 10) {
+		return fmt.Errorf("it is not in %s at its place: a line was removed, doubled or moved", entry)
+	}
+	var salt seal.Salt
+	if _, err := hex.Decode(salt[:], m[2]); err != nil {
+		return err
+	}
+	line := text[i+head : len(text)-1]
+	if seal.LeafHash(&salt, line) != leaf {
+		return fmt.Errorf("it is not what was sealed: the line in %s was changed", entry)
+	}
+	kind, err := seal.KindOf(line)
+	if err != nil {
+		return err
+	}
+	if n == 0 && kind != seal.KindStart {
+		return errors.New("the log does not begin with its start")
+	}
+	if isStatement := kind != seal.KindRow && kind != seal.KindLedger; isStatement != (what == Statement) || !isStatement && kind != string(what) {
+		return fmt.Errorf("a line of kind %s is in %s", kind, entry)
+	}
+	switch what {
+	case Row:
+		return v.readRow(n, line)
+	case Ledger:
+		_, err = readFlat(line)
+		return err
+	}
+	if salt != (seal.Salt{}) {
+		return errors.New("a statement has a salt")
+	}
+	return v.readStatement(n, line)
+}
+
+func (v *verifier) readRow(n int64, line []byte) error {
+	row, err := readFlat(line)
+	if err != nil {
+		return err
+	}
+	ofTime, ofDevice := v.About.isOf(row)
+	if !ofTime {
+		return errors.New("it is not of the bundle's period")
+	}
+	if !ofDevice {
+		return errors.New("it is another device's")
+	}
+	first, last := number(row, "first"), number(row, "last")
+	if first <= 0 || last >= maxTime {
+		return errors.New("its times cannot be")
+	}
+	if v.First == 0 || first < v.First {
+		v.First = first
+	}
+	v.Last = max(v.Last, last)
+	if got, err := v.files[csvEntry].next(); err != nil || string(got)+"\n" != string(appendCSV(nil, n, row)) {
+		return errors.New("rows.csv is not what rows.jsonl says")
+	}
+	return nil
+}
+
+// maxTime is the year 10000.
+const maxTime = 253402300800000
+
+func (v *verifier) readStatement(n int64, line []byte) error {
+	s, err := seal.ParseStatement(line)
+	if err != nil {
+		return err
+	}
+	switch s := s.(type) {
+	case *seal.Start:
+		v.Starts = append(v.Starts, *s)
+		if n == 0 && s.Previous != "" {
+			previous, err := seal.OpenCheckpoint([]byte(s.Previous))
+			if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
+				return fmt.Errorf("the checkpoint before the log's start: %w", err)
+			}
+			v.previous = &previous
+		}
+	case *seal.Removal:
+		r := Removal{Leaf: n, Removal: *s, Claimed: v.claims[n]}
+		r.IDs = nil // there may be many
+		delete(v.claims, n)
+		v.Removals = append(v.Removals, r)
+	case *seal.HandoverLine:
+		return v.readHandover(n, s.Note)
+	}
+	return nil
+}
+
+func (v *verifier) readHandover(n int64, text string) error {
+	h, err := seal.OpenHandover([]byte(text))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(checkKey(h.Old), checkKey(h.New)); err != nil {
+		return err
+	}
+	size, root := n, v.tree.Root()
+	if n == 1 && v.previous != nil {
+		size, root = v.previous.Size, v.previous.Root
+	}
+	switch {
+	case h.Size != size || h.Root != root:
+		return errors.New("the hand-over is of another log, or of another place")
+	case len(v.keys) == 0:
+		v.keys = []signer{{h.Old, false, -1}}
+	case v.keys[len(v.keys)-1].public != h.Old:
+		return errors.New("the hand-over is from a key that did not sign then")
+	}
+	v.keys = append(v.keys, signer{h.New, h.SignedByOld, n})
+	v.Handovers = append(v.Handovers, n)
+	return nil
+}
+
+// A lineReader reads an entry line by line.
+type lineReader struct{ in *bufio.Reader }
+
+func newLineReader(r io.Reader) *lineReader { return &lineReader{bufio.NewReaderSize(r, 1<<14)} }
+
+// next returns a line without its end, until the next one is read.
+func (l *lineReader) next() ([]byte, error) {
+	line, err := l.in.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		long := bytes.Clone(line)
+		for err == bufio.ErrBufferFull && len(long) < maxText {
+			line, err = l.in.ReadSlice('\n')
+			long = append(long, line...)
+		}
+		line = long
+	}
+	switch {
+	case err == nil && len(line) <= maxText:
+		return line[:len(line)-1], nil
+	case err == io.EOF && len(line) == 0:
+		return nil, io.EOF
+	case err == nil, err == io.EOF, err == bufio.ErrBufferFull:
+		return nil, errors.New("a line has no end, or is too long")
+	}
+	return nil, err
+}
+
+func (l *lineReader) fill(b []byte) error {
+	_, err := io.ReadFull(l.in, b)
+	return err
+}
+
+// readFlat reads a line whose values are texts and whole numbers.
+func readFlat(line []byte) (map[string]string, error) {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errNotFlat
+	}
+	values := make(map[string]string, 40)
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, errNotFlat
+		}
+		name, ok := key.(string)
+		if _, twice := values[name]; !ok || twice {
+			return nil, errNotFlat
+		}
+		switch value, err := d.Token(); value := value.(type) {
+		case string:
+			values[name] = value
+		case json.Number:
+			if strings.ContainsAny(string(value), ".eE") {
+				return nil, errNotFlat
+			}
+			values[name] = string(value)
+		default:
+			return nil, errors.Join(errNotFlat, err)
+		}
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return nil, errNotFlat
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errNotFlat
+	}
+	return values, nil
+}
+
+var errNotFlat = errors.New("its line is not one JSON object of texts and whole numbers")

@@ -1,0 +1,361 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"telltale/querylog/seal"
+)
+
+// Trust is what somebody who checks a bundle knows from elsewhere.
+type Trust struct {
+	Key        string // of the log, NAME+HASH+BASE64; "" for none
+	Checkpoint []byte // of the log, from an earlier time; nil for none
+}
+
+// A Result is what a bundle shows, when nothing speaks against it.
+type Result struct {
+	About      About
+	Checkpoint seal.Checkpoint // of the bundle
+	Key        string          // that signed it
+	Known      bool            // the key, or a checkpoint signed by one that it took over from, was given
+	Counts     map[What]int64  // leaves
+	First      int64           // of the rows' times; 0 where there are no rows
+	Last       int64
+	Given      *seal.Checkpoint // nil for none
+	RowsBefore int64            // rows that were sealed when it was made
+	Handovers  []int64          // leaves at which another key took over
+	Starts     []seal.Start     // of sealing
+	Removals   []Removal
+	Witnesses  int // statements of others on heads of the log, which are not checked here
+}
+
+// A Removal is a deletion that the log states.
+type Removal struct {
+	Leaf int64
+	seal.Removal
+	Claimed int64 // leaves that the bundle says to be deleted by it
+}
+
+// ErrNewer means that a bundle is of a later version.
+var ErrNewer = errors.New("it was made by a later version of Telltale")
+
+// Verify checks a bundle of so many octets. Each error means that it is not verified.
+func Verify(r io.ReaderAt, size int64, trust *Trust) (*Result, error) {
+	a, err := openArchive(r, size)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{a: a, files: map[string]*lineReader{}, claims: map[int64]int64{}, Result: Result{Counts: map[What]int64{}}}
+	if err := v.verify(trust); err != nil {
+		return nil, err
+	}
+	return &v.Result, nil
+}
+
+type verifier struct {
+	Result
+	a        *archive
+	files    map[string]*lineReader // of entries that are read line by line
+	tree     seal.Tree
+	previous *seal.Checkpoint // of the log before this one
+	keys     []signer
+	claims   map[int64]int64 // leaves said to be deleted, by the removal behind them
+	compared struct {        // where the given checkpoint was made
+		size int64
+		root seal.Hash
+	}
+}
+
+// A signer is a key of the log.
+type signer struct {
+	public  string
+	vouched bool  // the key before has signed for it
+	from    int64 // it signs heads of more leaves than that; -1 for the first
+}
+
+func (v *verifier) verify(trust *Trust) error {
+	if err := v.checkManifest(); err != nil {
+		return err
+	}
+	if err := v.readAbout(); err != nil {
+		return err
+	}
+	if err := v.readGiven(trust.Checkpoint); err != nil {
+		return err
+	}
+	if err := v.readLeaves(); err != nil {
+		return err
+	}
+	if v.tree.Size() != v.Checkpoint.Size || v.tree.Root() != v.Checkpoint.Root {
+		return errors.New("the leaves are not those that its checkpoint is of")
+	}
+	if len(v.keys) == 0 {
+		v.keys = []signer{{v.Key, false, -1}}
+	}
+	if v.keys[len(v.keys)-1].public != v.Key {
+		return errors.New("its key is not the one that took over last")
+	}
+	return v.checkTrust(trust)
+}
+
+// whole reads an entry that is short.
+func (v *verifier) whole(name string) (string, error) {
+	h := v.entry(name)
+	if h == nil || h.size > maxText {
+		return "", fmt.Errorf("%s is missing or too long", name)
+	}
+	b, err := io.ReadAll(v.a.content(h))
+	return string(b), err
+}
+
+func (v *verifier) entry(name string) *header {
+	for i := range v.a.entries {
+		if v.a.entries[i].name == name {
+			return &v.a.entries[i]
+		}
+	}
+	return nil
+}
+
+var (
+	manifestHead = regexp.MustCompile(`^telltale bundle ([0-9]{1,9})\n`)
+	keyName      = regexp.MustCompile(`^telltale/[0-9a-f]{16}$`)
+)
+
+// checkManifest checks the sums of all entries, and who signed them.
+func (v *verifier) checkManifest() error {
+	if last := len(v.a.entries) - 1; last < 0 || v.a.entries[last].name != manifestEntry {
+		return errors.New("it has no manifest at its end: it is no bundle of Telltale")
+	}
+	text, err := v.whole(manifestEntry)
+	if err != nil {
+		return err
+	}
+	if crc32.ChecksumIEEE([]byte(text)) != v.entry(manifestEntry).crc {
+		return errors.New("manifest.txt was changed: it has another sum")
+	}
+	m := manifestHead.FindStringSubmatch(text)
+	if m == nil {
+		return errors.New("its manifest is none of Telltale's")
+	}
+	if m[1] != strconv.Itoa(Format) {
+		return fmt.Errorf("%w: it has version %s, and this one knows version %d", ErrNewer, m[1], Format)
+	}
+	if err := v.checkNames(); err != nil {
+		return err
+	}
+	if err := v.readKey(); err != nil {
+		return err
+	}
+	n, err := openSigned(text, v.Key)
+	if err != nil {
+		return fmt.Errorf("the manifest is not signed by the log's key, or not by that alone: %w", err)
+	}
+	lines := strings.SplitAfter(n.Text, "\n")
+	if len(lines) != len(entryNames)+2 || lines[1] != v.Checkpoint.Origin+"\n" {
+		return errors.New("the manifest has too many lines or too few, or is of another log")
+	}
+	for i, name := range entryNames[:len(entryNames)-1] {
+		h, sum, crc := v.entry(name), sha256.New(), crc32.NewIEEE()
+		if _, err := io.Copy(io.MultiWriter(sum, crc), v.a.content(h)); err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		if crc.Sum32() != h.crc || manifestLine(sum, h.size, name) != lines[2+i] {
+			return fmt.Errorf("%s was changed: it has another sum than the manifest says", name)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) checkNames() error {
+	for i, name := range entryNames {
+		switch {
+		case v.entry(name) == nil:
+			return fmt.Errorf("%s is missing", name)
+		case v.a.entries[i].name == name:
+		case !slices.Contains(entryNames, v.a.entries[i].name):
+			return fmt.Errorf("it has an entry %s, which no bundle has", v.a.entries[i].name)
+		default:
+			return fmt.Errorf("%s is not at its place", name)
+		}
+	}
+	return nil
+}
+
+// readKey reads the key and the checkpoint that it signed.
+func (v *verifier) readKey() error {
+	key, err := v.whole(keyEntry)
+	if err != nil {
+		return err
+	}
+	v.Key = strings.TrimSuffix(key, "\n")
+	if err := checkKey(v.Key); err != nil {
+		return fmt.Errorf("key.txt: %w", err)
+	}
+	text, err := v.whole(checkpointEntry)
+	if err != nil {
+		return err
+	}
+	if v.Checkpoint, err = seal.OpenCheckpoint([]byte(text), v.Key); err != nil {
+		return fmt.Errorf("its checkpoint: %w", err)
+	}
+	if name, _, _ := strings.Cut(v.Key, "+"); name != v.Checkpoint.Origin {
+		return errors.New("checkpoint and key are not of one log")
+	}
+	return nil
+}
+
+func checkKey(public string) error {
+	name, _, _ := strings.Cut(public, "+")
+	if _, err := note.NewVerifier(public); err != nil || !keyName.MatchString(name) {
+		return fmt.Errorf("%.120q is no key of Telltale, or was copied with a mistake: NAME+HASH+BASE64 is one", public)
+	}
+	return nil
+}
+
+// openSigned opens a note that one key has signed, and nobody else, in the only form
+// that such a note has.
+func openSigned(text, public string) (*note.Note, error) {
+	verifier, err := note.NewVerifier(public)
+	if err != nil {
+		return nil, err
+	}
+	n, err := note.Open([]byte(text), note.VerifierList(verifier))
+	if err != nil {
+		return nil, err
+	}
+	s := n.Sigs[0]
+	if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil || text != n.Text+"\n— "+s.Name+" "+s.Base64+"\n" {
+		return nil, errors.New("it has more than one signature, or one in another form")
+	}
+	return n, nil
+}
+
+func (v *verifier) readAbout() error {
+	text, err := v.whole(aboutEntry)
+	if err != nil {
+		return err
+	}
+	err = json.Unmarshal([]byte(text), &v.About)
+	if own, other := v.About.text(); err != nil || other != nil || own != text {
+		return errors.Join(errors.New("about.json is not as Telltale writes it"), err, other)
+	}
+	witnesses, err := v.whole(witnessesEntry)
+	v.Witnesses = strings.Count(witnesses, "\n")
+	return err
+}
+
+func (v *verifier) readGiven(text []byte) error {
+	if text == nil {
+		return nil
+	}
+	given, err := seal.OpenCheckpoint(text)
+	if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
+		return fmt.Errorf("the checkpoint that you gave: %w", err)
+	}
+	if given.Size <= 0 || given.Size > v.Checkpoint.Size {
+		return fmt.Errorf("the checkpoint that you gave is of %d leaves and the bundle's of %d: it is later than the bundle, or of an empty log. Give an earlier one, or ask for a new bundle",
+			given.Size, v.Checkpoint.Size)
+	}
+	v.Given = &given
+	return nil
+}
+
+// checkTrust compares what the bundle says with what is known from elsewhere.
+func (v *verifier) checkTrust(trust *Trust) error {
+	trusted := len(v.keys)
+	if trust.Key != "" {
+		if err := checkKey(trust.Key); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(v.keys, func(s signer) bool { return s.public == trust.Key })
+		if i < 0 {
+			return errors.New("it is not signed by the key that you gave, nor by one that took over from it: it is of another log, or somebody else made it")
+		}
+		trusted = i
+	}
+	if v.Given != nil {
+		if v.compared.size != v.Given.Size || v.compared.root != v.Given.Root {
+			return fmt.Errorf("the checkpoint that you gave is of another log: its %d leaves are not the bundle's first ones", v.Given.Size)
+		}
+		i := v.signerAt(v.Given.Size)
+		if _, err := seal.OpenCheckpoint(trust.Checkpoint, v.keys[i].public); err != nil {
+			return fmt.Errorf("the checkpoint that you gave is not signed by the key that the log had then: %w", err)
+		}
+		trusted = min(trusted, i)
+	}
+	v.Known = trusted < len(v.keys)
+	for i := trusted + 1; i < len(v.keys); i++ {
+		if k := &v.keys[i]; !k.vouched {
+			return fmt.Errorf("at leaf %d another key took over without a signature by the one before: nobody vouches for it to who trusts that one", k.from)
+		}
+	}
+	return nil
+}
+
+// signerAt returns which key signs heads of so many leaves.
+func (v *verifier) signerAt(size int64) (i int) {
+	for i+1 < len(v.keys) && v.keys[i+1].from < size {
+		i++
+	}
+	return i
+}
+
+// readLeaves reads the log from its first leaf to its last.
+func (v *verifier) readLeaves() error {
+	for _, name := range []string{accountEntry, leavesEntry, statementsEntry, ledgerEntry, rowsEntry, csvEntry} {
+		v.files[name] = newLineReader(v.a.content(v.entry(name)))
+	}
+	if head, err := v.files[csvEntry].next(); err != nil || string(head)+"\n" != csvHead() {
+		return errors.New("rows.csv does not begin with its columns")
+	}
+	leaves := v.entry(leavesEntry).size
+	for {
+		line, err := v.files[accountEntry].next()
+		if err == io.EOF {
+			break
+		}
+		var run account
+		if err == nil {
+			run, err = readAccount(line, v.tree.Size())
+		}
+		if err != nil {
+			return fmt.Errorf("leaves.txt: %w", err)
+		}
+		if run.first+run.count > leaves/seal.SecretSize {
+			return errors.New("leaves.txt says of more leaves than there are")
+		}
+		if err := v.readRun(&run); err != nil {
+			return err
+		}
+	}
+	if v.tree.Size()*int64(len(seal.Hash{})) != leaves {
+		return errors.New("leaves.txt says of fewer leaves than there are")
+	}
+	for _, name := range []string{statementsEntry, ledgerEntry, rowsEntry, csvEntry} {
+		if _, err := v.files[name].next(); err != io.EOF {
+			return fmt.Errorf("%s has lines that are no leaves: added, doubled or moved", name)
+		}
+	}
+	for i := range v.Removals {
+		if r := &v.Removals[i]; r.Claimed > r.Count {
+			return fmt.Errorf("%d leaves are said to be deleted by leaf %d, which is a removal of %d", r.Claimed, r.Leaf, r.Count)
+		}
+	}
+	for leaf := range v.claims {
+		return fmt.Errorf("leaves are said to be deleted by leaf %d, which is no removal", leaf)
+	}
+	return nil
+}
