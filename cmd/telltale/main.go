@@ -42,7 +42,7 @@ type cli struct {
 var errSilent = errors.New("")
 
 // command runs one command line and returns its exit status: 0, 1 for a failure,
-// 2 for a wrong command line.
+// 2 for a wrong command line, 3 for a bundle of which nobody knows whose it is.
 func command(ctx context.Context, args []string, out, err io.Writer, env []string) int {
 	return commandWith(ctx, os.Stdin, args, out, err, env)
 }
@@ -60,6 +60,8 @@ func commandWith(ctx context.Context, in io.Reader, args []string, out, err io.W
 	case errors.Is(e, errUsage), strings.HasPrefix(e.Error(), "unknown command"): // cobra's own
 		fmt.Fprintf(err, "telltale: %v\nSee '%s --help'.\n", e, c.CommandPath())
 		return 2
+	case e == errKeyUnknown:
+		return exitKeyUnknown
 	case e != errSilent:
 		fmt.Fprintf(err, "telltale: %v\n", e)
 	}
@@ -93,7 +95,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	root.AddCommand(
 		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newTop(), cl.newReport(), cl.newLedger(), cl.newStatus(), cl.newUpstreams(), cl.newCache(), cl.newExplain(), cl.newBroke(), cl.newQuery(), cl.newDevices(), cl.newCoverage(), cl.newClientID(), cl.newCertificate(), cl.newLists(),
 		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newImport(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
-		cl.newNote(), cl.newExport(),
+		cl.newNote(), cl.newExport(), cl.newEvidence(),
 	)
 	return root
 }

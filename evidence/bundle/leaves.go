@@ -179,7 +179,7 @@ func (v *verifier) readHandover(n int64, text string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(checkKey(h.Old), checkKey(h.New)); err != nil {
+	if err := errors.Join(CheckKey(h.Old), CheckKey(h.New)); err != nil {
 		return err
 	}
 	size, root := n, v.tree.Root()

@@ -201,7 +201,7 @@ func (v *verifier) readKey() error {
 		return err
 	}
 	v.Key = strings.TrimSuffix(key, "\n")
-	if err := checkKey(v.Key); err != nil {
+	if err := CheckKey(v.Key); err != nil {
 		return fmt.Errorf("key.txt: %w", err)
 	}
 	text, err := v.whole(checkpointEntry)
@@ -217,7 +217,11 @@ func (v *verifier) readKey() error {
 	return nil
 }
 
-func checkKey(public string) error {
+// CheckKey says what is wrong with the text of a log's public key.
+func CheckKey(public string) error {
+	if strings.HasPrefix(public, "PRIVATE+KEY+") {
+		return errors.New("this is the log's private key: show it to nobody. 'telltale evidence key' prints the public one")
+	}
 	name, _, _ := strings.Cut(public, "+")
 	if _, err := note.NewVerifier(public); err != nil || !keyName.MatchString(name) {
 		return fmt.Errorf("%.120q is no key of Telltale, or was copied with a mistake: NAME+HASH+BASE64 is one", public)
@@ -277,7 +281,7 @@ func (v *verifier) readGiven(text []byte) error {
 func (v *verifier) checkTrust(trust *Trust) error {
 	trusted := len(v.keys)
 	if trust.Key != "" {
-		if err := checkKey(trust.Key); err != nil {
+		if err := CheckKey(trust.Key); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(v.keys, func(s signer) bool { return s.public == trust.Key })

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/evidence/bundle"
+)
+
+// errKeyUnknown ends 'evidence verify' with an exit status of its own: all fits
+// together, and nothing says whose it is.
+var errKeyUnknown = errors.New("")
+
+// exitKeyUnknown is that status; it never changes.
+const exitKeyUnknown = 3
+
+// maxCheckpoint is how long the file of a checkpoint or a key may be.
+const maxCheckpoint = 1 << 16
+
+func (cl *cli) newEvidenceVerify() *cobra.Command {
+	key, checkpoint := "", ""
+	c := cl.addJSON(&cobra.Command{
+		Use:   "verify FILE",
+		Short: "Check a bundle, without a network and without this machine's log",
+		Long: `Check a bundle that 'telltale evidence export' has written, here or elsewhere: that
+nothing in it was changed, added, taken out or moved since it was sealed. It needs no
+settings, no log and no network.
+
+Nobody can tell from the file alone whose log it is. Give the log's key as its owner
+gave it to you by another way than the file (--key), or a checkpoint of the log that
+you have kept from earlier (--checkpoint), or both. With a checkpoint the rows before
+it are known to be as old as that.
+
+Exit status: 0 verified; 1 not verified, something does not fit; 2 a mistake of the
+command line; 3 consistent, but without --key and --checkpoint nothing says whose it
+is. docs/bundles.md says what is proven then, and what is not.`,
+		Example: "  telltale evidence verify finding.zip --key 'telltale/0123456789abcdef+4f1c2b3a+AXx...'\n" +
+			"  telltale evidence verify finding.zip --checkpoint checkpoint-of-may.txt",
+		Args: oneArg("file"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			trust, err := readTrust(key, checkpoint)
+			if err != nil {
+				return err
+			}
+			return cl.verifyBundle(args[0], trust)
+		},
+	})
+	f := c.Flags()
+	f.StringVar(&key, "key", "", "the log's key: NAME+HASH+BASE64, or a file that has it")
+	f.StringVar(&checkpoint, "checkpoint", "", "a file with a checkpoint of the log")
+	return c
+}
+
+// readTrust reads what the flags give.
+func readTrust(key, checkpoint string) (*bundle.Trust, error) {
+	t := &bundle.Trust{}
+	if key != "" {
+		text := []byte(key)
+		if err := bundle.CheckKey(key); err != nil {
+			if text, err = readShort(key); errors.Is(err, fs.ErrNotExist) {
+				return nil, usage("--key: %v", bundle.CheckKey(key))
+			} else if err != nil {
+				return nil, fmt.Errorf("--key: %w", err)
+			}
+		}
+		t.Key = strings.TrimSpace(string(text))
+		if err := bundle.CheckKey(t.Key); err != nil {
+			return nil, fmt.Errorf("--key: %s: %w", printable(key), err)
+		}
+	}
+	if checkpoint != "" {
+		text, err := readShort(checkpoint)
+		if err != nil {
+			return nil, fmt.Errorf("--checkpoint: %w", err)
+		}
+		t.Checkpoint = text
+	}
+	return t, nil
+}
+
+// readShort reads a file that has one thing.
+func readShort(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxCheckpoint+1))
+	if err == nil && len(b) > maxCheckpoint {
+		err = fmt.Errorf("%s is too long", path)
+	}
+	return b, err
+}
+
+func (cl *cli) verifyBundle(path string, trust *bundle.Trust) error {
+	r, err := openBundle(path, trust)
+	if err != nil {
+		return fmt.Errorf("%s is NOT verified: %s", printable(path), printable(err.Error()))
+	}
+	if cl.json {
+		err = cl.encoder().Encode(verifiedOf(r))
+	} else {
+		err = printVerified(cl.out, path, r, trust)
+	}
+	if err == nil && !r.Known {
+		return errKeyUnknown
+	}
+	return err
+}
+
+func openBundle(path string, trust *bundle.Trust) (*bundle.Result, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a file")
+	}
+	return bundle.Verify(f, info.Size(), trust)
+}
+
+// A verified is what --json prints. Its keys never change their meaning.
+type verified struct {
+	Verified   bool                  `json:"verified"` // false: consistent, and nothing says whose it is
+	Origin     string                `json:"origin"`
+	Key        string                `json:"key"`
+	Leaves     int64                 `json:"leaves"`
+	Shown      map[bundle.What]int64 `json:"has"`   // leaves, by what the bundle has of them
+	First      string                `json:"first"` // of the rows' times; "" where there are none
+	Last       string                `json:"last"`
+	Checkpoint int64                 `json:"checkpoint"`  // leaves of the one that was given; 0 for none
+	RowsBefore int64                 `json:"rows_before"` // rows that were sealed when it was made
+	Handovers  int                   `json:"handovers"`   // of keys
+	Witnesses  int                   `json:"witnesses"`   // statements of others, which are not checked
+	About      bundle.About          `json:"about"`       // as who made it says
+}
+
+func verifiedOf(r *bundle.Result) *verified {
+	v := &verified{
+		Verified: r.Known, Origin: r.Checkpoint.Origin, Key: r.Key, Leaves: r.Checkpoint.Size, Shown: r.Counts,
+		Handovers: len(r.Handovers), Witnesses: r.Witnesses, About: r.About, RowsBefore: r.RowsBefore,
+	}
+	if r.Counts[bundle.Row] > 0 {
+		v.First, v.Last = sealedTime(r.First), sealedTime(r.Last)
+	}
+	if r.Given != nil {
+		v.Checkpoint = r.Given.Size
+	}
+	return v
+}
+
+func sealedTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") }
+
+// printVerified says in plain words what is proven, and what is not.
+func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Trust) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	n := func(what bundle.What, word string) string { return number(uint64(r.Counts[what]), word) }
+	if r.Known {
+		line("%s is VERIFIED.", printable(path))
+	} else {
+		line("%s is CONSISTENT, KEY UNKNOWN: anybody could have made it.", printable(path))
+	}
+	of := "all devices"
+	if len(r.About.Devices) > 0 {
+		of = printable(r.About.Device)
+	}
+	line("\nIt is of %s, from %s until %s (times are UTC),", of, sealedTime(r.About.Since), sealedTime(r.About.Until))
+	line("made %s by %s.", sealedTime(r.About.Made), printable(r.About.Program))
+	line("  shown      %s, %s of the ledger, %s", n(bundle.Row, "row"), n(bundle.Ledger, "line"), n(bundle.Statement, "statement"))
+	if r.Counts[bundle.Row] > 0 {
+		line("  dated      %s to %s", sealedTime(r.First), sealedTime(r.Last))
+	}
+	line("  not shown  %d withheld, %d of other times, %d deleted", r.Counts[bundle.Withheld], r.Counts[bundle.Outside], r.Counts[bundle.Deleted])
+
+	line("\nProven:")
+	line("- What is shown is part of one sealed log, in this place and order. Since it was\n  sealed none of it was changed, moved, or put in between.")
+	whose := "which the file brings with it: nothing says whose it is"
+	switch {
+	case trust.Key == r.Key:
+		whose = "which you gave"
+	case trust.Key != "":
+		whose = "which took over from the one that you gave"
+	case r.Known:
+		whose = "which is, or took over from, the one that signed your checkpoint"
+	}
+	line("- That log has %d leaves. It is signed by the key\n  %s,\n  %s.", r.Checkpoint.Size, r.Key, whose)
+	if r.Given != nil {
+		line("- It goes on from your checkpoint of %d leaves: %d of %s were sealed\n  before that was signed, so they are as old as your copy of it.", r.Given.Size, r.RowsBefore, n(bundle.Row, "row"))
+	}
+	for i := range r.Removals {
+		if d := &r.Removals[i]; d.Claimed > 0 {
+			line("- %d of those not shown: the log itself states (leaf %d) that it deleted or replaced\n  %d of its leaves of kind %s by then, because of: %s.", d.Claimed, d.Leaf, d.Count, printable(d.Of), printable(d.Why))
+		}
+	}
+
+	line("\nNot proven:")
+	line("- That a row was true when it was written: who had the machine and the key could\n  write anything, until somebody else kept a checkpoint.")
+	if r.Given == nil {
+		line("- Since when it is sealed: the times are the log's own. A checkpoint of an earlier\n  day, which you or somebody you trust has kept, shows it (--checkpoint).")
+	}
+	if r.Witnesses > 0 {
+		line("- What others say of the log's heads (%s): these are shown in\n  witnesses.jsonl and not checked here. docs/seals.md says how to.", number(uint64(r.Witnesses), "statement"))
+	}
+	line("- That a connection was made, what was sent, or which app asked: a row says that a\n  device asked for a name. That a name is telemetry says who is named as its source.")
+	if r.Counts[bundle.Withheld]+r.Counts[bundle.Outside] > 0 {
+		line("- What withheld leaves say. Of whom and of when they are says who made the file.")
+	}
+	line("- That nothing is missing which was never sealed: names on no list are not, and the\n  ledger says when nothing was recorded.")
+	line("- Report, lists, addresses and settings: they are as the owner of the key signed\n  them, and are not sealed line by line.")
+	if !r.Known {
+		line("\nGet the key from its owner by another way than this file, and give it with --key.")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const exampleBundle = "../../docs/verify/example"
+
+// Each end of 'evidence verify' has its exit status, which docs/bundles.md promises, and
+// needs nothing of the machine.
+func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(exampleBundle, "bundle.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(exampleBundle, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := put("good.zip", b)
+	known, checkpoint := "--key="+strings.TrimSpace(string(key)), "--checkpoint="+filepath.Join(exampleBundle, "checkpoint")
+	changed := bytes.Clone(b)
+	changed[len(b)/2] ^= 4
+	for _, c := range []struct {
+		name string
+		args []string
+		exit int
+		want []string
+	}{
+		{"nothing is known", []string{good}, 3, []string{"CONSISTENT, KEY UNKNOWN", "nothing says whose it is", "\nNot proven:", "--key"}},
+		{"the key", []string{good, known}, 0, []string{"is VERIFIED", "which you gave", "That a connection was made", "was true when it was written", "Since when it is sealed"}},
+		{"the key in a file", []string{good, "--key", put("key.txt", key)}, 0, []string{"is VERIFIED"}},
+		{"a checkpoint", []string{good, checkpoint}, 0, []string{"is VERIFIED", "were sealed\n  before that was signed"}},
+		{"both, as JSON", []string{good, known, checkpoint, "--json"}, 0, []string{`"verified":true`, `"rows_before":24`}},
+		{"as JSON without a key", []string{good, "--json"}, 3, []string{`"verified":false`}},
+		{"another key", []string{good, "--key=telltale/0123456789abcdef+86bebb24+AXLIJUvhbKo4wqvu0CZ/a1XHW1d0q3cmI9K2kgyqQlhb"}, 2, []string{"is no key of Telltale"}},
+		{"a private key", []string{good, "--key=PRIVATE+KEY+telltale/0123456789abcdef+86bebb24+AXLIJ"}, 2, []string{"show it to nobody"}},
+		{"a checkpoint that is not there", []string{good, "--checkpoint=" + filepath.Join(dir, "none")}, 1, []string{"--checkpoint"}},
+		{"one octet is another", []string{put("changed.zip", changed), known}, 1, []string{"is NOT verified"}},
+		{"cut short", []string{put("cut.zip", b[:len(b)-100]), known}, 1, []string{"is NOT verified", "cut short"}},
+		{"no bundle", []string{put("text.zip", []byte("hello")), known}, 1, []string{"is NOT verified", "no bundle"}},
+		{"empty", []string{put("empty.zip", nil)}, 1, []string{"is NOT verified"}},
+		{"a directory", []string{dir}, 1, []string{"is NOT verified", "not a file"}},
+		{"none there", []string{filepath.Join(dir, "none.zip")}, 1, []string{"is NOT verified"}},
+		{"no file", nil, 2, []string{"exactly one file"}},
+	} {
+		var out bytes.Buffer
+		exit := command(context.Background(), append([]string{"evidence", "verify"}, c.args...), &out, &out, nil)
+		if exit != c.exit {
+			t.Errorf("%s: exit status %d, want %d:\n%s", c.name, exit, c.exit, out.String())
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", c.name, want, out.String())
+			}
+		}
+		if exit != 0 && strings.Contains(out.String(), "is VERIFIED") {
+			t.Errorf("%s: it says VERIFIED:\n%s", c.name, out.String())
+		}
+	}
+}
