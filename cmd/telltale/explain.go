@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -59,12 +61,7 @@ to is not known then, and may decide too.`,
 			if err != nil {
 				return err
 			}
-			var e web.Explanation
-			query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}, "offline": {strconv.FormatBool(offline)}}
-			err = newClient(cfg).get(c.Context(), "/explain?"+query.Encode(), &e)
-			if errors.Is(err, errStopped) {
-				e, err = explainStopped(cfg, &name, qtype, device)
-			}
+			e, err := explain(c.Context(), cfg, &name, qtype, device, offline)
 			if err != nil {
 				return err
 			}
@@ -72,7 +69,8 @@ to is not known then, and may decide too.`,
 				enc := cl.encoder()
 				return enc.Encode(e)
 			}
-			return cl.printExplanation(&e)
+			_, err = io.WriteString(cl.out, explanationText(&e))
+			return err
 		},
 	})
 	c.Flags().StringVar(&device, "device", "", "as this device: its name, identity or MAC, or an address")
@@ -80,6 +78,16 @@ to is not known then, and may decide too.`,
 	c.Flags().BoolVar(&offline, "offline", false, "by rules alone: do not ask what the answer leads to")
 	complete(c, "type", "A", "AAAA", "HTTPS", "SVCB", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
 	return c
+}
+
+// explain asks the server how a name is answered, and why; where none runs, by rules alone.
+func explain(ctx context.Context, cfg *config.Config, name *dnswire.Name, qtype uint16, device string, offline bool) (e web.Explanation, err error) {
+	query := url.Values{"name": {name.String()}, "type": {dnswire.TypeString(qtype)}, "device": {device}, "offline": {strconv.FormatBool(offline)}}
+	err = newClient(cfg).get(ctx, "/explain?"+query.Encode(), &e)
+	if errors.Is(err, errStopped) {
+		return explainStopped(cfg, name, qtype, device)
+	}
+	return e, err
 }
 
 // askerStopped returns the settings and the address with which a device asks, by

@@ -10,7 +10,8 @@ import (
 	"telltale/web"
 )
 
-func (cl *cli) printExplanation(e *web.Explanation) error {
+// explanationText is an explanation as people read it.
+func explanationText(e *web.Explanation) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s", e.Name, e.Type, e.Verdict)
 	if e.Mode != "" {
@@ -40,8 +41,7 @@ func (cl *cli) printExplanation(e *web.Explanation) error {
 	}
 	printMatches(&b, e.AliasMatches, e.Decider, "Rules that match "+e.Alias)
 	printMatches(&b, e.Matches, e.Decider, "Rules that match")
-	_, err := cl.out.Write([]byte(b.String()))
-	return err
+	return b.String()
 }
 
 // printOffline says what was not looked at.

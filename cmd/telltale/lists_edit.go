@@ -77,24 +77,9 @@ when this command ends. With the server stopped the command writes the file.`,
 	return c
 }
 
-// changeOwnRule has the server write or remove a rule, or does so itself where
-// none runs.
+// changeOwnRule writes or removes a rule, and tells what was done.
 func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule, remove bool) error {
-	var c web.Change
-	var err error
-	if remove {
-		q := url.Values{"name": {r.Name}, "device": {r.Device}}
-		err = newClient(cfg).do(ctx, http.MethodDelete, "/rules?"+q.Encode(), nil, &c)
-	} else {
-		err = newClient(cfg).do(ctx, http.MethodPost, "/rules", r, &c)
-	}
-	stopped := errors.Is(err, errStopped)
-	if stopped {
-		var device string
-		if device, err = deviceInRules(cfg, r.Device); err == nil {
-			c, err = ownRule(cfg, r, device, remove, time.Now())
-		}
-	}
+	c, stopped, err := sendOwnRule(ctx, cfg, r, remove)
 	if err != nil {
 		return err
 	}
@@ -107,6 +92,23 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 		fmt.Fprintln(cl.err, "No server is running: the file is written, and in force once one starts.")
 	}
 	return nil
+}
+
+// sendOwnRule has the server write or remove a rule, or does so itself where none runs.
+func sendOwnRule(ctx context.Context, cfg *config.Config, r web.Rule, remove bool) (c web.Change, stopped bool, err error) {
+	if remove {
+		q := url.Values{"name": {r.Name}, "device": {r.Device}}
+		err = newClient(cfg).do(ctx, http.MethodDelete, "/rules?"+q.Encode(), nil, &c)
+	} else {
+		err = newClient(cfg).do(ctx, http.MethodPost, "/rules", r, &c)
+	}
+	if stopped = errors.Is(err, errStopped); stopped {
+		var device string
+		if device, err = deviceInRules(cfg, r.Device); err == nil {
+			c, err = ownRule(cfg, r, device, remove, time.Now())
+		}
+	}
+	return c, stopped, err
 }
 
 // deviceInRules returns the name by which rules know a device of the settings, or an

@@ -35,12 +35,17 @@ type selection struct {
 
 func (s *selection) add(cl *cli, c *cobra.Command, since string) {
 	s.period.add(c, since)
+	s.addWhich(cl, c)
+	c.Flags().IntVar(&s.limit, "limit", 0, "the newest so many; 0 for all")
+}
+
+// addWhich adds the flags that say whose rows are meant, and of what.
+func (s *selection) addWhich(cl *cli, c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.device, "device", "", "of one device: its name, identity, MAC or address")
 	f.StringVar(&s.vendor, "vendor", "", "of one vendor")
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
 	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe or answer")
-	f.IntVar(&s.limit, "limit", 0, "the newest so many; 0 for all")
 	f.BoolVar(&s.ignored, "ignored", false, "also of devices that are ignored ('telltale devices ignore')")
 	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
 	completeBy(c, "device", cl.deviceWords)
