@@ -16,7 +16,7 @@ import (
 
 // A Log is what reports are read from: *querylog.Reader, and a household of tests.
 type Log interface {
-	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
+	Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error]
 	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
 	Bindings(ctx context.Context) ([]devices.Binding, error)
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
@@ -40,8 +40,9 @@ type Options struct {
 
 	// Today returns which device it is today that had an identity at a time, and Name
 	// what it is called. Nil: the same, and as it was shown last.
-	Today func(identity string, at time.Time) string
-	Name  func(device string) string
+	Today   func(identity string, at time.Time) string
+	Changes []time.Time // all times at which Today changes what it returns; nil: not known
+	Name    func(device string) string
 
 	Notes []Marker // what people noted
 }
@@ -60,7 +61,7 @@ func Make(ctx context.Context, log Log, o Options) (*Report, error) {
 		o.Zone = time.UTC
 	}
 	if o.Today == nil {
-		o.Today = func(identity string, _ time.Time) string { return identity }
+		o.Today, o.Changes = func(identity string, _ time.Time) string { return identity }, []time.Time{}
 	}
 	now, err := newReading(ctx, log, &o, o.Since, o.Until)
 	if err != nil {
@@ -149,7 +150,8 @@ type vendorSum struct {
 
 type nameSum struct {
 	Name
-	devices map[string]bool
+	devices            map[string]bool
+	described, aliased int64 // the number of the row that says what the name is, and that of the alias
 }
 
 type deviceSum struct {
@@ -221,16 +223,15 @@ func (r *reading) read(ctx context.Context, log Log) error {
 	if err != nil {
 		return err
 	}
+	w := &r.o.Whose
+	f := querylog.SumFilter{Device: w.Device, Devices: w.Devices, Without: w.Without, Vendor: r.o.Vendor, Apart: append([]time.Time{r.plan.listed.gone}, r.o.Changes...), Rows: r.rowsOnly()}
 	for _, span := range r.plan.rows {
-		f := r.o.Whose
-		f.Since, f.Until, f.Vendor = span.since, span.until, r.o.Vendor
-		for row, err := range log.Rows(ctx, f) {
+		f.Since, f.Until = span.since, span.until
+		for sum, err := range log.Sums(ctx, f) {
 			if err != nil {
 				return err
 			}
-			if !row.Time.Before(span.since) && row.Time.Before(span.until) {
-				r.add(&row, missing)
-			}
+			r.add(sum, missing)
 		}
 	}
 	for _, t := range missing {
@@ -241,9 +242,29 @@ func (r *reading) read(ctx context.Context, log Log) error {
 	return r.readDeleted(ctx, log)
 }
 
-// add adds a row, and takes it off the totals that have it, too.
-func (r *reading) add(row *querylog.Row, missing totalSums) {
+// rowsOnly reports whether sums of an hour or a day may tell too little: where hours of the
+// zone are not those of sums, or devices may be others within a day.
+func (r *reading) rowsOnly() bool {
+	if r.o.Changes == nil {
+		return true
+	}
+	for at := r.since; at.Before(r.until); at = at.AddDate(0, 0, 1) {
+		if _, offset := at.In(r.o.Zone).Zone(); offset%3600 != 0 {
+			return true
+		}
+	}
+	_, offset := r.until.In(r.o.Zone).Zone()
+	return offset%3600 != 0
+}
+
+// add adds a row, or what a sum of several tells, and takes it off the totals that have it, too.
+func (r *reading) add(s *querylog.Sum, missing totalSums) {
+	row := &s.Row
 	listed := isListed(row)
+	if s.Part == querylog.Named {
+		r.addNamed(row, listed)
+		return
+	}
 	if !listed && row.Vendor != "" && row.Attribution == "owner" && !r.plan.long {
 		sum(r.owners, row.Vendor).add(row.Verdict, countOf(row))
 	}
@@ -272,7 +293,18 @@ func (r *reading) add(row *querylog.Row, missing totalSums) {
 	hour.listed.add(one)
 	p := r.place(placeKey{d, row.Vendor, row.Product, row.Purpose, row.Tier})
 	r.addListed(p, d, row.Verdict, one, row.Time, row.Last)
-	r.addName(p.vendor, d, row, one)
+	if s.Part == querylog.Single {
+		r.addName(p.vendor, d.Device.Device, row, one)
+	}
+}
+
+// addNamed adds a name's lookups of a day to it.
+func (r *reading) addNamed(row *querylog.Row, listed bool) {
+	v := r.vendors[row.Vendor] // that hours of the same lookups have made
+	if !listed || v == nil || r.plan.source(listed, row.Time.Time) == fromTotals {
+		return
+	}
+	r.addName(v, r.o.Today(row.Device, row.Time.Time), row, countOf(row))
 }
 
 // isListed reports whether a rule or a list says of a row's name whose it is.
@@ -347,7 +379,7 @@ func (r *reading) quarterOf(at time.Time) *quarter {
 }
 
 // addName adds a row's lookups to its name's, and takes over what it says of that.
-func (r *reading) addName(v *vendorSum, d *deviceSum, row *querylog.Row, one Count) {
+func (r *reading) addName(v *vendorSum, device string, row *querylog.Row, one Count) {
 	name := row.Name
 	if r.plan.long || v.names[name] == nil && name != "" && r.names >= maxNames {
 		name = ""
@@ -355,9 +387,9 @@ func (r *reading) addName(v *vendorSum, d *deviceSum, row *querylog.Row, one Cou
 	n := r.name(v, name, row.Time)
 	n.Counts.add(row.Verdict, one)
 	n.First, n.Last = earlier(n.First, row.Time), later(n.Last, row.Last)
-	n.devices[d.Device.Device] = true
+	n.devices[device] = true
 	if name != "" {
-		n.Name.describe(name, row)
+		n.describe(name, row)
 	}
 }
 
@@ -374,9 +406,15 @@ func (r *reading) name(v *vendorSum, name string, first querylog.Time) *nameSum 
 }
 
 // describe takes over what a row says of its name.
-func (n *Name) describe(name string, row *querylog.Row) {
-	n.Name = name
-	n.Alias = cmp.Or(row.Alias, n.Alias)
+func (n *nameSum) describe(name string, row *querylog.Row) {
+	n.Name.Name = name
+	if row.Alias != "" && row.ID >= n.aliased {
+		n.Alias, n.aliased = row.Alias, row.ID
+	}
+	if row.ID < n.described {
+		return
+	}
+	n.described = row.ID
 	n.Product, n.Purpose, n.Tier, n.Region, n.Breaks = row.Product, row.Purpose, row.Tier, row.Region, row.Breaks
 	n.Attribution, n.Confidence, n.Independent, n.Contested = row.Attribution, row.Confidence, row.Independent, row.Contested
 	n.ListedBy = row.AttributionList

@@ -61,7 +61,7 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 		return Forgotten{}, err
 	}
 	r := &forgetRun{Forgetting: f, ended: make(chan struct{}), periods: map[string]map[int64]bool{}}
-	r.steps = append(r.steps, (*forgetRun).findBindings)
+	r.steps = append(r.steps, (*forgetRun).findBindings, (*forgetRun).deleteSums)
 	for _, table := range rowTables {
 		r.periods[table] = map[int64]bool{}
 		r.steps = append(r.steps, r.deleteRows(table), r.deleteNames(table))
@@ -196,6 +196,14 @@ func (r *forgetRun) findBindings(s *storer) (bool, error) {
 		r.where += `(` + one + `)`
 	}
 	return true, nil
+}
+
+// deleteSums deletes the sums by day, which are made again of the rows that are left.
+func (r *forgetRun) deleteSums(s *storer) (bool, error) {
+	if err := s.store.transact(s.store.dropSums); err != nil {
+		return false, err
+	}
+	return s.store.deleteSums()
 }
 
 // deleteRows looks at the next rows of a table, and deletes those of the devices.

@@ -307,6 +307,11 @@ func (i *importing) store(node string) (err error) {
 		int64(i.got.Lookups), i.span.first, i.span.last, i.run); err != nil {
 		return err
 	}
+	if i.got.Rows > 0 {
+		if err := i.s.dropSums(); err != nil { // their numbers are among those of rows that are summed
+			return err
+		}
+	}
 	return i.s.addImportMark(i.b.Source.Key, have, ImportMark{i.b.To, i.b.Sum})
 }
 

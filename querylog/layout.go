@@ -93,6 +93,7 @@ func (e *entry) row(id int64, node string) Row {
 type rowReader struct {
 	db          *database
 	table       int
+	nameless    bool // rows get no names
 	nodes       map[int64]string
 	lists       map[int64]string
 	upstreams   map[int64]string
@@ -183,7 +184,7 @@ func (d *rowReader) name(v value, row int64) string {
 		return v.text()
 	}
 	n := v.int()
-	if n == 0 {
+	if n == 0 || d.nameless {
 		return ""
 	}
 	return lookUp(d, &d.names[d.table], row>>periodRows<<nameBits+n, selectName[d.table], firstText)

@@ -240,7 +240,7 @@ func (s *store) takeTables(o *oldStore) error {
 		}
 	}
 	s.position = max(s.position, position)
-	return errors.Join(s.setMeta("position", s.position), s.setMeta("copied", 0), s.setMeta("copied_rows", 0), s.setMeta("migration", migrationRuns))
+	return errors.Join(s.dropSums(), s.setMeta("position", s.position), s.setMeta("copied", 0), s.setMeta("copied_rows", 0), s.setMeta("migration", migrationRuns))
 }
 
 // mapNumbers gives nodes, lists, annotations and bindings of the old store

@@ -34,7 +34,13 @@ func (s *snapshot) rows(f Filter, after int64, each func(Row) bool) error {
 // openRows returns the rows of the journal that f chooses, in order.
 func (s *snapshot) openRows(f *Filter) (open []Row) {
 	for _, p := range s.open {
+		if p.window <= s.position { // stored since
+			continue
+		}
 		for i, e := range p.entries {
+			if f.only != "" && e.table() != f.only {
+				continue
+			}
 			row := e.row(p.window<<rowBits|int64(i), p.node)
 			row.Store = s.id
 			if f.matches(&row) {
@@ -240,6 +246,9 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 	var sql string
 	var args []any
 	for i, table := range rowTables {
+		if c.f.only != "" && table != c.f.only {
+			continue
+		}
 		where, a := c.f.where(c.db.layout, table, in)
 		if sql != "" {
 			sql += ` UNION ALL `
@@ -253,6 +262,7 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 	}
 	sql += fmt.Sprintf(` ORDER BY 1 %s LIMIT %d`, order, n)
 	page = c.buf[:0]
+	c.db.rows.nameless = c.f.nameless
 	err = c.db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 		page = append(page, Row{Store: c.store})
 		c.db.rows.read(stmt, &page[len(page)-1])

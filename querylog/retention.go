@@ -167,7 +167,9 @@ func (s *store) deleteChunk(table string, end int64, most int) (n int64, err err
 		if err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s WHERE id`+chunk, table, most), end); err != nil {
 			return err
 		}
-		n = s.conn.Changes()
+		if n = s.conn.Changes(); table == "listed" && n > 0 {
+			return s.dropDays()
+		}
 		return nil
 	})
 	return n, err

@@ -54,6 +54,8 @@ type storer struct {
 	lastCheckpoint time.Time
 	uncheckpointed bool
 	migrateAt      time.Time // when the next step of a migration is due
+	sumAt          time.Time // and the next step of summing rows
+	sumRows        int       // in a step
 	retention      retentionRun
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
 	importing      atomic.Pointer[importRun] // what another server logged; nil for nothing
@@ -115,7 +117,7 @@ func (s *storer) wait() time.Duration {
 	if s.store.old != nil {
 		return min(max(time.Until(s.migrateAt), time.Millisecond), heartbeatEvery)
 	}
-	return heartbeatEvery
+	return min(max(time.Until(s.sumAt), time.Millisecond), heartbeatEvery)
 }
 
 // step does what is due, and reports whether more is due at once.
@@ -146,6 +148,10 @@ func (s *storer) step() (more bool) {
 	}
 	s.migrate()
 	if s.store == nil {
+		return false
+	}
+	s.limitWAL()
+	if s.addSums(); s.store == nil {
 		return false
 	}
 	s.limitWAL()

@@ -201,7 +201,7 @@ type reportOf struct {
 func (l *openedLog) makeReport(ctx context.Context, r *reportOf) (*evidence.Report, error) {
 	o := evidence.Options{
 		Since: r.since, Until: r.until, Zone: r.zone, ZoneName: zoneName(r.zone, r.until), Vendor: r.vendor, Compare: r.compare, Now: time.Now(),
-		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Name: l.ids.called, Notes: l.notes(r.device),
+		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Changes: l.ids.view.Splits(), Name: l.ids.called, Notes: l.notes(r.device),
 	}
 	if err := l.whose(&o, r.device, r.ignored); err != nil {
 		return nil, err

@@ -118,6 +118,17 @@ func (v *View) Changes(identity string) (times []time.Time) {
 	return slices.CompactFunc(times, time.Time.Equal)
 }
 
+// Splits returns all times at which an identity becomes another device; it is never nil.
+func (v *View) Splits() []time.Time {
+	times := []time.Time{}
+	for i := range v.steps {
+		if t := v.steps[i].since; !t.IsZero() {
+			times = append(times, t)
+		}
+	}
+	return times
+}
+
 // Name returns what a person called a device; "" for nothing.
 func (v *View) Name(device string) string { return v.names[device] }
 

@@ -264,6 +264,52 @@ func (h *Home) Rows(_ context.Context, f querylog.Filter) iter.Seq2[querylog.Row
 	}
 }
 
+// Sums returns the rows that a filter chooses: for whole days, sums of those of listed
+// names, as a store makes them.
+func (h *Home) Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error] {
+	return func(yield func(*querylog.Sum, error) bool) {
+		sums, order := map[querylog.Row]*querylog.Sum{}, []*querylog.Sum{}
+		add := func(of querylog.Row, part querylog.SumPart, r *querylog.Row) {
+			s := sums[of]
+			if s == nil {
+				s = &querylog.Sum{Row: of, Part: part}
+				s.Time, s.Last = r.Time, r.Last
+				sums[of], order = s, append(order, s)
+			}
+			s.Count += r.Count
+			s.Attempts += r.Attempts
+			s.ID = max(s.ID, r.ID)
+			s.Time, s.Last = querylog.Time{Time: earliest(s.Time.Time, r.Time.Time)}, querylog.Time{Time: latest(s.Last.Time, r.Last.Time)}
+		}
+		all := querylog.Filter{Since: f.Since, Until: f.Until, Device: f.Device, Devices: f.Devices, Without: f.Without, Vendor: f.Vendor}
+		for r := range h.Rows(ctx, all) {
+			if r.Time.Before(f.Since) || !r.Time.Before(f.Until) {
+				continue
+			}
+			day := r.Time.UTC().Truncate(24 * time.Hour)
+			apart := slices.ContainsFunc(f.Apart, func(at time.Time) bool { return at.After(day) && at.Before(day.AddDate(0, 0, 1)) })
+			if f.Rows || apart || day.Before(f.Since) || day.AddDate(0, 0, 1).After(f.Until) || r.Attribution != "rule" && r.Attribution != "list" {
+				if !yield(&querylog.Sum{Row: r}, nil) {
+					return
+				}
+				continue
+			}
+			of := r
+			of.Last, of.ID, of.Count, of.Attempts, of.Type = querylog.Time{}, 0, 0, 0, ""
+			of.Time = querylog.Time{Time: day}
+			add(of, querylog.Named, &r)
+			of.Time, of.Name, of.Alias, of.AttributionLine = querylog.Time{Time: r.Time.UTC().Truncate(time.Hour)}, "", "", 0
+			add(of, querylog.Hourly, &r)
+		}
+		slices.SortStableFunc(order, func(a, b *querylog.Sum) int { return int(a.Part) - int(b.Part) })
+		for _, s := range order {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Ledger returns the events between two times.
 func (h *Home) Ledger(_ context.Context, since, until time.Time) (all []querylog.Event, err error) {
 	for _, e := range h.Events {

@@ -1,0 +1,464 @@
+package querylog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
+)
+
+// Sums by day are what reports read instead of rows of listed names: for each UTC day
+// and binding, how many lookups and attempts there were by the hour, and by the name. The store makes them of its rows, some time
+// after these came, in steps. meta.summed is the last row that is in them: a
+// row with a higher number is in none, and every other is, but for the days that
+// summed_day says are not whole. Rows are only added behind that number; where one
+// comes before it, or some are deleted from the middle, all sums are deleted and made
+// again.
+
+// createDaySums are the tables of sums by day.
+const createDaySums = `CREATE TABLE summed_day ( -- the days that sums are of
+	day   INTEGER PRIMARY KEY, -- since 1970, UTC
+	low   INTEGER NOT NULL,    -- listed.id of its first row, as far as rows are summed
+	high  INTEGER NOT NULL,    -- and of its last
+	whole INTEGER NOT NULL     -- 0: it has no sums, since some of its rows are deleted, or they would be too many
+) STRICT;
+CREATE TABLE day_sum ( -- sums of a day's rows of listed names
+	id      INTEGER PRIMARY KEY,
+	day     INTEGER NOT NULL,
+	binding INTEGER NOT NULL, -- binding.id; 0 for none
+	sums    BLOB NOT NULL,    -- see docs/querylog.md
+	UNIQUE (day, binding)
+) STRICT;
+`
+
+// metaSummed is the key of the last row that is in sums, in the store's meta table;
+// sumsGone where all sums are to be deleted.
+const (
+	metaSummed = "summed"
+	sumsGone   = -1
+)
+
+const (
+	dayMilli      = 24 * hourMilli
+	sumEvery      = 15 * time.Minute // rest where all rows are summed
+	sumRowsMin    = 200
+	sumRowsMax    = 5_000
+	sumsOfBinding = 4_096 // by hour, and by name, that a binding may have in a day: of more, rows are read
+	sumsDeleted   = 500   // in a step
+)
+
+// dayOf returns the number of the UTC day of a time.
+func dayOf(ms int64) int64 { return (ms - (ms%dayMilli+dayMilli)%dayMilli) / dayMilli }
+
+// A sumCount is what a sum counts.
+type sumCount struct {
+	lookups, attempts uint64
+	first, last       int64 // Unix milliseconds
+}
+
+func (c *sumCount) add(d *sumCount) {
+	if c.lookups == 0 {
+		c.first, c.last = d.first, d.last
+	}
+	c.lookups += d.lookups
+	c.attempts += d.attempts
+	c.first, c.last = min(c.first, d.first), max(c.last, d.last)
+}
+
+// A sumKind is what sums of a binding's day have in common.
+type sumKind struct {
+	client     string // NULL as ""
+	annotation int64
+	level      blocklists.Level
+	verdict    int64
+	imported   int64
+}
+
+// An hourSum is of the lookups of an hour, by their first one.
+type hourSum struct {
+	hour int64 // of the day
+	sumKind
+	sumCount
+}
+
+// A nameSum is of the lookups of a name in a day.
+type nameSum struct {
+	name, alias        string
+	attrList, attrLine int64
+	sumKind
+	sumCount
+	id int64 // of the last row
+}
+
+type hourKey struct {
+	hour int64
+	of   sumKind
+}
+
+type nameKey struct {
+	name, alias        string
+	attrList, attrLine int64
+	of                 sumKind
+}
+
+// A daySum is the sums of a binding's day.
+type daySum struct {
+	hours []hourSum
+	names []nameSum
+
+	byHour map[hourKey]int // made by the first add
+	byName map[nameKey]int
+}
+
+// A summedRow is what a row brings to sums.
+type summedRow struct {
+	id, binding int64
+	name        nameSum
+}
+
+// add adds a row.
+func (d *daySum) add(r *summedRow) {
+	if d.byHour == nil {
+		d.byHour, d.byName = make(map[hourKey]int, len(d.hours)), make(map[nameKey]int, len(d.names))
+		for i := range d.hours {
+			d.byHour[hourKey{d.hours[i].hour, d.hours[i].sumKind}] = i
+		}
+		for i := range d.names {
+			d.byName[d.names[i].key()] = i
+		}
+	}
+	n := &r.name
+	key := hourKey{(hourOf(n.first) - dayOf(n.first)*dayMilli) / hourMilli, n.sumKind}
+	at, ok := d.byHour[key]
+	if !ok {
+		at = len(d.hours)
+		d.byHour[key] = at
+		d.hours = append(d.hours, hourSum{hour: key.hour, sumKind: key.of})
+	}
+	d.hours[at].add(&n.sumCount)
+	if n.level < blocklists.ByList {
+		return // reports do not name it
+	}
+	if at, ok = d.byName[n.key()]; !ok {
+		at = len(d.names)
+		d.byName[n.key()] = at
+		d.names = append(d.names, nameSum{name: n.name, alias: n.alias, attrList: n.attrList, attrLine: n.attrLine, sumKind: n.sumKind})
+	}
+	d.names[at].add(&n.sumCount)
+	d.names[at].id = max(d.names[at].id, r.id)
+}
+
+func (n *nameSum) key() nameKey {
+	return nameKey{n.name, n.alias, n.attrList, n.attrLine, n.sumKind}
+}
+
+// sumsFormat is the first octet of encoded sums.
+const sumsFormat = 1
+
+// encode returns the sums of a day as they are stored. docs/querylog.md describes them.
+func (d *daySum) encode(day int64) []byte {
+	texts := map[string]uint64{}
+	var table []byte
+	text := func(s string) uint64 {
+		n, ok := texts[s]
+		if !ok {
+			n = uint64(len(texts))
+			texts[s] = n
+			table = append(binary.AppendUvarint(table, uint64(len(s))), s...)
+		}
+		return n
+	}
+	var b []byte
+	uint := func(all ...uint64) {
+		for _, v := range all {
+			b = binary.AppendUvarint(b, v)
+		}
+	}
+	of := func(s *sumKind, c *sumCount) {
+		uint(text(s.client), uint64(s.annotation), uint64(s.level), uint64(s.verdict), uint64(s.imported), c.lookups, c.attempts)
+		b = binary.AppendVarint(b, c.first-day*dayMilli)
+		b = binary.AppendVarint(b, c.last-c.first)
+	}
+	uint(uint64(len(d.hours)))
+	for i := range d.hours {
+		s := &d.hours[i]
+		uint(uint64(s.hour))
+		of(&s.sumKind, &s.sumCount)
+	}
+	uint(uint64(len(d.names)))
+	id := int64(0)
+	for i := range d.names {
+		s := &d.names[i]
+		uint(text(s.name), text(s.alias), uint64(s.attrList), uint64(s.attrLine))
+		b = binary.AppendVarint(b, s.id-id)
+		id = s.id
+		of(&s.sumKind, &s.sumCount)
+	}
+	all := binary.AppendUvarint([]byte{sumsFormat}, uint64(len(texts)))
+	return append(append(all, table...), b...)
+}
+
+var errSums = errors.New("sums of a day cannot be read")
+
+// decode reads encoded sums of a day. Texts that known has are not made again.
+func (d *daySum) decode(b []byte, day int64, known map[string]string) error {
+	c := cursor{b: b}
+	*d = daySum{hours: d.hours[:0], names: d.names[:0]}
+	if c.byte() != sumsFormat {
+		return errSums
+	}
+	n := c.uint()
+	if n > uint64(len(c.b)) {
+		return errSums
+	}
+	texts := make([]string, n)
+	for i := range texts {
+		t := c.bytes()
+		s, ok := known[string(t)]
+		if !ok {
+			s = string(t)
+			known[s] = s
+		}
+		texts[i] = s
+	}
+	text := func() string {
+		if n := c.uint(); n < uint64(len(texts)) {
+			return texts[n]
+		}
+		c.err = errSums
+		return ""
+	}
+	of := func(s *sumKind, sum *sumCount) {
+		s.client, s.annotation, s.level, s.verdict, s.imported = text(), int64(c.uint()), blocklists.Level(c.uint()), int64(c.uint()), int64(c.uint())
+		sum.lookups, sum.attempts = c.uint(), c.uint()
+		sum.first = day*dayMilli + c.int()
+		sum.last = sum.first + c.int()
+	}
+	for range c.uint() {
+		s := hourSum{hour: int64(c.uint())}
+		of(&s.sumKind, &s.sumCount)
+		if c.err != nil {
+			return errSums
+		}
+		d.hours = append(d.hours, s)
+	}
+	id := int64(0)
+	for range c.uint() {
+		s := nameSum{name: text(), alias: text(), attrList: int64(c.uint()), attrLine: int64(c.uint()), id: id + c.int()}
+		id = s.id
+		of(&s.sumKind, &s.sumCount)
+		if c.err != nil {
+			return errSums
+		}
+		d.names = append(d.names, s)
+	}
+	if c.err != nil {
+		return errSums
+	}
+	return nil
+}
+
+// selectSummed is the query of the rows that are to be summed next.
+var selectSummed = `SELECT r.id, r.binding, r.first, r.last, r.count, r.attempts, r.client, r.annotation, r.level, r.verdict, r.import, r.attr_list, r.attr_line, m.name, l.name
+	FROM listed r LEFT JOIN listed_name m ON m.id = ` + nameOfRow("name") + ` LEFT JOIN listed_name l ON l.id = ` + nameOfRow("alias") + `
+	WHERE r.id > ? ORDER BY r.id LIMIT ?`
+
+// A summer adds rows to the sums of their days, in one transaction.
+type summer struct {
+	s    *store
+	days map[int64]*summedDay
+	last int64 // row
+	rows int
+}
+
+// A summedDay is a day in a summer's hands.
+type summedDay struct {
+	low, high int64
+	whole     bool
+	sums      map[int64]*daySum // by binding
+}
+
+// sumStep adds up to so many rows to the sums, and reports whether there were any.
+func (s *store) sumStep(most int) (any bool, err error) {
+	summed, err := s.meta(metaSummed)
+	if err != nil {
+		return false, err
+	}
+	if summed == sumsGone {
+		_, err := s.deleteSums()
+		return true, err
+	}
+	if left, err := s.number(`SELECT EXISTS (SELECT 1 FROM listed WHERE id > ?)`, summed); err != nil || left == 0 {
+		return false, err
+	}
+	w := &summer{s: s, days: map[int64]*summedDay{}, last: summed}
+	err = s.transact(func() error {
+		if err := w.read(most); err != nil {
+			return err
+		}
+		return w.store()
+	})
+	return true, err
+}
+
+// read adds the next rows.
+func (w *summer) read(most int) error {
+	var failed error
+	err := w.s.texts(selectSummed, func(stmt *sqlite3.Stmt) {
+		n, text := stmt.ColumnInt64, stmt.ColumnText
+		r := summedRow{id: n(0), binding: n(1), name: nameSum{name: text(13), alias: text(14), attrList: n(11), attrLine: n(12),
+			sumKind:  sumKind{text(6), n(7), blocklists.Level(n(8)), n(9), n(10)},
+			sumCount: sumCount{uint64(n(4)), uint64(n(5)), n(2), n(3)}}}
+		if failed == nil {
+			failed = w.add(&r)
+		}
+		w.last = r.id
+		w.rows++
+	}, w.last, int64(most))
+	return errors.Join(err, failed)
+}
+
+// add adds a row to the sums of its day, which it reads the first time.
+func (w *summer) add(r *summedRow) error {
+	number := dayOf(r.name.first)
+	day := w.days[number]
+	if day == nil {
+		day = &summedDay{low: r.id, whole: true, sums: map[int64]*daySum{}}
+		err := w.s.texts(`SELECT low, whole FROM summed_day WHERE day = ?`, func(stmt *sqlite3.Stmt) {
+			day.low, day.whole = stmt.ColumnInt64(0), stmt.ColumnInt64(1) == 1
+		}, number)
+		if err != nil {
+			return err
+		}
+		w.days[number] = day
+	}
+	day.high = r.id
+	if !day.whole {
+		return nil
+	}
+	sum := day.sums[r.binding]
+	if sum == nil {
+		sum = &daySum{}
+		var failed error
+		err := w.s.texts(`SELECT sums FROM day_sum WHERE day = ? AND binding = ?`, func(stmt *sqlite3.Stmt) {
+			failed = sum.decode(stmt.ColumnRawBlob(0), number, map[string]string{})
+		}, number, r.binding)
+		if err := errors.Join(err, failed); err != nil {
+			return err
+		}
+		day.sums[r.binding] = sum
+	}
+	sum.add(r)
+	day.whole = max(len(sum.hours), len(sum.names)) <= sumsOfBinding
+	return nil
+}
+
+// store stores the sums of the days that have changed.
+func (w *summer) store() error {
+	for number, day := range w.days {
+		if !day.whole {
+			if err := w.s.exec(`DELETE FROM day_sum WHERE day = ?`, number); err != nil {
+				return err
+			}
+			day.sums = nil
+		}
+		for binding, sum := range day.sums {
+			if err := w.s.storeSum(number, binding, sum.encode(number)); err != nil {
+				return err
+			}
+		}
+		whole := int64(0)
+		if day.whole {
+			whole = 1
+		}
+		err := w.s.exec(`INSERT INTO summed_day VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET high = excluded.high, whole = excluded.whole`, number, day.low, day.high, whole)
+		if err != nil {
+			return err
+		}
+	}
+	return w.s.setMeta(metaSummed, w.last)
+}
+
+func (s *store) storeSum(day, binding int64, sums []byte) error {
+	stmt, _, err := s.conn.Prepare(`INSERT INTO day_sum (day, binding, sums) VALUES (?,?,?) ON CONFLICT DO UPDATE SET sums = excluded.sums`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	stmt.BindInt64(1, day)
+	stmt.BindInt64(2, binding)
+	stmt.BindBlob(3, sums)
+	return stmt.Exec()
+}
+
+// dropSums makes all sums be made again, in the transaction at hand: a row came before
+// the last that is summed, or rows are deleted that are not the oldest.
+func (s *store) dropSums() error {
+	return s.exec(fmt.Sprintf(`UPDATE meta SET value = %d WHERE key = '%s' AND value <> 0`, sumsGone, metaSummed))
+}
+
+// deleteSums deletes some of the sums that are dropped, and reports whether none is
+// left.
+func (s *store) deleteSums() (done bool, err error) {
+	err = s.transact(func() error {
+		err := s.exec(`DELETE FROM day_sum WHERE id IN (SELECT id FROM day_sum LIMIT ?)`, sumsDeleted)
+		if done = s.conn.Changes() < sumsDeleted; err != nil || !done {
+			return err
+		}
+		return errors.Join(s.exec(`DELETE FROM summed_day`), s.setMeta(metaSummed, 0))
+	})
+	return done && err == nil, err
+}
+
+// dropDays drops the sums of the days of which the oldest rows were deleted, in the
+// same transaction.
+func (s *store) dropDays() error {
+	oldest, err := s.number(`SELECT coalesce(min(id), ?) FROM listed`, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`DELETE FROM day_sum WHERE day IN (SELECT day FROM summed_day WHERE low < ? AND whole = 1)`,
+		`UPDATE summed_day SET whole = 0 WHERE low < ?`,
+		`DELETE FROM summed_day WHERE high < ?`,
+	} {
+		if err := s.exec(sql, oldest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addSums sums the rows of listed names that came since, in steps, while nothing else is
+// to be done. The rest between steps is that of a migration, for the same reason.
+func (s *storer) addSums() {
+	if s.store.old != nil || time.Now().Before(s.sumAt) {
+		return
+	}
+	s.sumRows = min(max(s.sumRows, sumRowsMin), sumRowsMax)
+	begun := time.Now()
+	any, err := s.store.sumStep(s.sumRows)
+	took := time.Since(begun)
+	switch {
+	case took > stepTime:
+		s.sumRows /= 2
+	case took < stepTime/2:
+		s.sumRows *= 2
+	}
+	s.sumAt = begun.Add(sumEvery)
+	if any {
+		s.uncheckpointed = true
+		s.sumAt = time.Now().Add(max(migrateEvery, migrateRest*took))
+	}
+	if isCorrupt(err) {
+		err = s.replaceStore(err)
+	}
+	if err != nil {
+		s.failed(err)
+	}
+}

@@ -1,0 +1,320 @@
+package querylog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"telltale/blocklists"
+	"telltale/blocklists/format"
+	"telltale/devices"
+	"telltale/dnswire"
+)
+
+// A sumsTrial is a store to which things happen, and what asks for names.
+type sumsTrial struct {
+	t      *testing.T
+	rng    *rand.Rand
+	dir    string
+	s      *store
+	window int64
+	who    []*devices.Binding
+	claims []*format.Annotation
+	entry  entry
+}
+
+const sumsBegin = 1_760_000_000 // Unix seconds
+
+func newSumsTrial(t *testing.T, seed uint64) *sumsTrial {
+	h := &sumsTrial{t: t, rng: rand.New(rand.NewPCG(seed, 5)), dir: t.TempDir(), window: sumsBegin}
+	for i := range 4 {
+		b := *phone(uint64(i + 1))
+		b.Device, b.Addr, b.Confidence = fmt.Sprintf("device%d", i%3), netip.AddrFrom4([4]byte{192, 168, 1, byte(i)}), devices.Confidence(1+i%3)
+		h.who = append(h.who, &b)
+	}
+	h.who = append(h.who, nil)
+	for i := range 4 {
+		h.claims = append(h.claims, &format.Annotation{Vendor: fmt.Sprint("Vendor ", i%2), Product: fmt.Sprint("P", i%3), Purpose: "analytics", Tier: "telemetry", Confidence: fmt.Sprint("word", i)})
+	}
+	var err error
+	if h.s, err = openStore(h.dir); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *sumsTrial) fail(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// add stores a window of up to so many rows, at times that mostly go on.
+func (h *sumsTrial) add(most int) {
+	h.window += 1 + int64(h.rng.IntN(4*3600))
+	at := h.window*1000 + int64(h.rng.IntN(3))*int64(h.rng.IntN(40*3600_000)-30*3600_000)/2
+	_, _, err := h.s.commit(&windowData{number: h.window, node: "n", entries: func(yield func(int, *entry) bool) {
+		for i := range 1 + h.rng.IntN(most) {
+			e := &h.entry
+			*e = entry{Count: 1 + uint64(h.rng.IntN(5)), Attempts: uint32(h.rng.IntN(3)), First: at + int64(h.rng.IntN(60_000)), Binding: h.who[h.rng.IntN(len(h.who))],
+				Addr: netip.AddrFrom4([4]byte{192, 168, 1, byte(h.rng.IntN(5))}), Type: dnswire.TypeA, Source: FromPolicy, Transport: UDP, Name: wire(h.t, fmt.Sprintf("n%d.example", h.rng.IntN(30)))}
+			e.Last = e.First + int64(h.rng.IntN(30_000))
+			if h.rng.IntN(3) > 0 {
+				e.Level, e.Annotation = blocklists.Level(1+h.rng.IntN(3)), h.claims[h.rng.IntN(len(h.claims))]
+				e.Attr = ruleText{"ads", 1 + h.rng.IntN(3), "rule"}
+			}
+			if h.rng.IntN(3) > 0 {
+				e.Action, e.Rule = blocklists.Block, ruleText{"ads", 1, "rule"}
+			}
+			if h.rng.IntN(9) == 0 {
+				e.Alias = wire(h.t, "alias.example")
+			}
+			if h.rng.IntN(40) == 0 {
+				e.Name, e.Granularity = nil, byRule
+			}
+			if !yield(i, e) {
+				return
+			}
+		}
+	}})
+	h.fail(err)
+}
+
+// A sumsLine is what a report makes of lookups.
+type sumsLine struct {
+	lookups, attempts uint64
+	first, last       int64
+	id                int64  // of the last row, where it has a say
+	says              string // what that row says
+	who               string // asked
+}
+
+type sumsLines map[string]*sumsLine
+
+func (l sumsLines) add(key string, r *Row, named bool) {
+	s := l[key]
+	if s == nil {
+		s = &sumsLine{first: r.Time.UnixMilli()}
+		l[key] = s
+	}
+	s.lookups += r.Count
+	s.attempts += uint64(r.Attempts)
+	s.first, s.last = min(s.first, r.Time.UnixMilli()), max(s.last, r.Last.UnixMilli())
+	if named {
+		if r.ID >= s.id {
+			s.id, s.says = r.ID, fmt.Sprint(r.Product, r.Confidence, r.AttributionList, r.AttributionLine, r.Alias)
+		}
+	}
+}
+
+func (l sumsLines) hour(r *Row) {
+	l.add(fmt.Sprint("hour ", r.Time.UTC().Truncate(time.Hour), r.Device, r.DeviceName, r.Vendor, r.Product, r.Purpose, r.Tier, r.Attribution, r.Verdict, r.BindingConfidence, r.Imported), r, false)
+}
+
+func (l sumsLines) name(r *Row) {
+	if r.Attribution == "rule" || r.Attribution == "list" {
+		l.add(fmt.Sprint("name ", r.Name, " of ", r.Vendor), r, true)
+		l.add(fmt.Sprint("name ", r.Name, " of ", r.Vendor, " by ", r.Device, r.Verdict), r, false)
+	}
+}
+
+// check compares sums of a period with those of its rows.
+func (h *sumsTrial) check(what string) (summed int) {
+	h.t.Helper()
+	since := time.UnixMilli(sumsBegin*1000 + int64(h.rng.IntN(1+int(h.window-sumsBegin)))*1000 - 86400_000)
+	f := SumFilter{Since: since, Until: since.Add(time.Duration(h.rng.IntN(30*24)) * time.Hour)}
+	if h.rng.IntN(3) == 0 {
+		f.Since, f.Until = f.Since.Truncate(24*time.Hour), f.Until.Truncate(24*time.Hour)
+	}
+	switch h.rng.IntN(4) {
+	case 0:
+		f.Devices = []DeviceSpan{{Device: "device1"}, {Device: "addr:192.168.1.3", From: since.Add(40 * time.Hour)}}
+	case 1:
+		f.Without = []DeviceSpan{{Device: "device2", Until: since.Add(33 * time.Hour)}}
+	case 2:
+		f.Vendor = "vendor 1"
+	}
+	got, want := sumsLines{}, sumsLines{}
+	r, _ := OpenReader(h.dir)
+	for sum, err := range r.Sums(context.Background(), f) {
+		h.fail(err)
+		if sum.Part != Single {
+			summed++
+		}
+		if sum.Part != Named {
+			got.hour(&sum.Row)
+		}
+		if sum.Part != Hourly {
+			got.name(&sum.Row)
+		}
+	}
+	for row, err := range r.Rows(context.Background(), Filter{Since: f.Since, Until: f.Until, Devices: f.Devices, Without: f.Without, Vendor: f.Vendor}) {
+		h.fail(err)
+		if !row.Time.Before(f.Since) && row.Time.Before(f.Until) {
+			want.hour(&row)
+			want.name(&row)
+		}
+	}
+	for key, s := range want {
+		if g := got[key]; g == nil || *g != *s {
+			h.t.Fatalf("%s: %s: got %+v, want %+v (%v to %v)", what, key, g, s, f.Since, f.Until)
+		}
+	}
+	if len(got) != len(want) {
+		h.t.Fatalf("%s: got %d sums, want the %d of the rows", what, len(got), len(want))
+	}
+	return summed
+}
+
+// Sums by day, with the rows that are not in them yet, are the sums of all rows, whatever
+// happens to these.
+func TestSumsAreThoseOfRows(t *testing.T) {
+	t.Parallel()
+	happened := map[string]int{}
+	for seed := range uint64(few(6)) {
+		h := newSumsTrial(t, seed)
+		defer h.s.close()
+		for range 50 {
+			what := "rows are added"
+			switch n := h.rng.IntN(20); {
+			case n < 10:
+				h.add(40)
+			case n < 16:
+				what = "some rows are summed"
+				_, err := h.s.sumStep(1 + h.rng.IntN(60))
+				h.fail(err)
+			case n < 18:
+				what = "the oldest rows are deleted"
+				_, err := h.s.deleteChunk("listed", 1<<62, 1+h.rng.IntN(25))
+				h.fail(err)
+			case n == 18:
+				what = "all sums are dropped"
+				h.fail(h.s.transact(h.s.dropSums))
+			default:
+				what = "the store is opened again"
+				h.fail(h.s.close())
+				var err error
+				h.s, err = openStore(h.dir)
+				h.fail(err)
+			}
+			happened[what]++
+			if h.rng.IntN(2) == 0 {
+				happened["sums read"] += h.check(fmt.Sprintf("seed %d: %s", seed, what))
+			}
+		}
+	}
+	if happened["sums read"] == 0 {
+		t.Error("no sum was read")
+	}
+}
+
+// The server sums rows as they come, what is imported with them, and forgets a device
+// with its sums.
+func TestSumsFollowTheirRows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		p := policy(t, testList)
+		gone, stays := phone(6), phone(7)
+		stays.Device, stays.MAC, stays.Addr = "mac:02:00:00:00:00:02", "02:00:00:00:00:02", netip.MustParseAddr("192.168.1.24")
+		ask := func() {
+			for range 30 {
+				l.Append([]Record{lookup(t, p, time.Now(), gone, "only.tracker.example"), lookup(t, p, time.Now(), stays, "other.tracker.example")})
+				time.Sleep(2 * time.Hour)
+			}
+		}
+		r, _ := OpenReader(dir)
+		begun := time.Now()
+		check := func(what string, want map[string]uint64) {
+			t.Helper()
+			time.Sleep(sumEvery + time.Minute)
+			f, got, summed := SumFilter{Since: begun, Until: begun.AddDate(0, 0, 30)}, map[string]uint64{}, 0
+			for sum, err := range r.Sums(context.Background(), f) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if sum.Part != Hourly {
+					got[sum.Name] += sum.Count
+				}
+				if sum.Part == Named {
+					summed++
+				}
+			}
+			if !maps.Equal(got, want) || summed == 0 {
+				t.Errorf("%s: got %v, want %v; %d sums", what, got, want, summed)
+			}
+		}
+		ask()
+		check("asked for", map[string]uint64{"only.tracker.example": 30, "other.tracker.example": 30})
+		b := importOf(t, 0, elsewhere(t, begun.Add(5*time.Hour), "192.168.1.7", "old.tracker.example", blocklists.Block))
+		b.End = true
+		imports(t, l, b)
+		check("imported", map[string]uint64{"only.tracker.example": 30, "other.tracker.example": 30, "old.tracker.example": 1})
+		if _, err := l.Forget(context.Background(), Forgetting{Devices: []DeviceSpan{{Device: gone.Device}}, Words: []string{gone.Device}}); err != nil {
+			t.Fatal(err)
+		}
+		if inFiles(t, dir, "only.tracker.example") {
+			t.Error("a name that the forgotten device alone asked for is still in a file")
+		}
+		check("forgotten", map[string]uint64{"other.tracker.example": 30, "old.tracker.example": 1})
+		ask()
+		check("asked for again", map[string]uint64{"only.tracker.example": 30, "other.tracker.example": 60, "old.tracker.example": 1})
+	})
+}
+
+// Where a binding has more sums in a day than are kept, rows are read.
+func TestADayOfTooManyNamesIsReadFromRows(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	for n := range 3 {
+		_, _, err := h.s.commit(&windowData{number: sumsBegin + int64(n), node: "n", entries: func(yield func(int, *entry) bool) {
+			for i := range 2_000 {
+				e := &entry{Count: 1, First: sumsBegin*1000 + int64(n), Last: sumsBegin*1000 + int64(n), Binding: h.who[0], Level: blocklists.ByRule, Annotation: h.claims[0],
+					Action: blocklists.Block, Name: wire(t, fmt.Sprintf("n%d-%d.example", n, i))}
+				if !yield(i, e) {
+					return
+				}
+			}
+		}})
+		h.fail(err)
+		for more := true; more; {
+			more, err = h.s.sumStep(700)
+			h.fail(err)
+		}
+	}
+	h.window += 86400
+	if got := h.check("too many names"); got != 0 {
+		t.Errorf("got %d sums of a day that has none", got)
+	}
+	n, err := h.s.number(`SELECT count(*) FROM day_sum`)
+	if h.fail(err); n != 0 {
+		t.Errorf("%d sums are kept", n)
+	}
+}
+
+func FuzzDecodeDaySum(f *testing.F) {
+	d := daySum{}
+	for i := range int64(3) {
+		d.add(&summedRow{id: i, name: nameSum{name: fmt.Sprint("n", i), sumKind: sumKind{level: blocklists.ByRule, annotation: i}, sumCount: sumCount{1, 1, i * 3_600_000, i*3_600_000 + 5}}})
+	}
+	f.Add(d.encode(0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var got, again daySum
+		if got.decode(b, 3, map[string]string{}) != nil {
+			return
+		}
+		if err := again.decode(got.encode(3), 3, map[string]string{}); err != nil || !slices.Equal(again.hours, got.hours) || !slices.Equal(again.names, got.names) {
+			t.Errorf("%v: got %+v, want %+v", err, again, got)
+		}
+	})
+}
