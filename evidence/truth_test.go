@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"telltale/evidence"
-	"telltale/evidence/household"
+	"telltale/evidence/logtest"
 	"telltale/querylog"
 )
 
-func makeReport(t *testing.T, home *household.Home, o evidence.Options) *evidence.Report {
+func makeReport(t *testing.T, home *logtest.Home, o evidence.Options) *evidence.Report {
 	t.Helper()
 	o.Zone, o.ZoneName, o.Now = home.Zone, "Europe/Berlin", home.End
 	o.Name = func(device string) string { // as it is called today, also where no row is left
@@ -43,12 +43,12 @@ func (all truth) add(key string, c evidence.Count) {
 	}
 }
 
-func isListed(l *household.Lookup) bool {
+func isListed(l *logtest.Lookup) bool {
 	return l.Name.Attribution == "rule" || l.Name.Attribution == "list"
 }
 
 // truthOf counts the lookups of a time. days says whether the timeline is of days.
-func truthOf(home *household.Home, since time.Time, days bool) truth {
+func truthOf(home *logtest.Home, since time.Time, days bool) truth {
 	all := truth{}
 	for i := range home.Lookups {
 		l := &home.Lookups[i]
@@ -86,7 +86,7 @@ func truthOf(home *household.Home, since time.Time, days bool) truth {
 }
 
 // sumsOf are those of a report, by the keys of truthOf.
-func sumsOf(home *household.Home, r *evidence.Report, days bool) truth {
+func sumsOf(home *logtest.Home, r *evidence.Report, days bool) truth {
 	all := truth{}
 	all.add("all", r.Asked.Count)
 	all.add("listed", r.Listed.Count)
@@ -141,7 +141,7 @@ func sameTruth(t *testing.T, what string, got, want truth) {
 // itself.
 func TestSumsAreTheTruth(t *testing.T) {
 	for seed := range uint64(5) {
-		home := household.New(seed)
+		home := logtest.New(seed)
 		since := home.Begin.AddDate(0, 0, 7)
 		r := makeReport(t, home, evidence.Options{Since: since, Until: home.End, Compare: true})
 		what := fmt.Sprintf("seed %d", seed)
@@ -184,7 +184,7 @@ func TestSumsAreTheTruth(t *testing.T) {
 // sums. Names are those of the rows that there are, and the rest is counted together.
 func TestTotalsSayWhatRowsSaid(t *testing.T) {
 	for seed := range uint64(3) {
-		home := household.New(seed)
+		home := logtest.New(seed)
 		week := home.Begin.AddDate(0, 0, 7)
 		for what, c := range map[string]struct {
 			since, rows time.Time
@@ -245,7 +245,7 @@ func latestOf(a, b time.Time) time.Time {
 // A device of which another was made within an hour keeps that hour's totals, and the
 // report says so. A total of other hours is that of who it was then.
 func TestASplitWithinAnHourIsSaid(t *testing.T) {
-	home := household.New(1)
+	home := logtest.New(1)
 	home.RowsFrom = home.End
 	var within, full time.Time // a time in the middle of a total, and the hour's end
 	for total := range home.Totals(context.Background(), querylog.TotalsFilter{Since: home.Begin.AddDate(0, 0, 9), Until: home.End}) {
@@ -285,7 +285,7 @@ func TestASplitWithinAnHourIsSaid(t *testing.T) {
 
 // That there was no lookup is said where the record has no gap, and nowhere else.
 func TestNoAbsenceOverAGap(t *testing.T) {
-	home := household.New(1)
+	home := logtest.New(1)
 	nobody := func(since, until time.Time) string {
 		return makeReport(t, home, evidence.Options{Since: since, Until: until, Vendor: "Nobody"}).NoneText()
 	}

@@ -84,7 +84,8 @@ var mayImport = map[string]string{
 
 	"evidence":           "blocklists devices querylog",
 	"evidence/bundle":    "querylog/seal golang.org/x/mod",
-	"evidence/household": "devices querylog", // beside tests
+	"evidence/household": "blocklists devices devices/corrections dnswire querylog", // beside tests
+	"evidence/logtest":   "devices querylog",                                        // beside tests
 	"evidence/render":    "evidence querylog",
 }
 

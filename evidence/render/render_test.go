@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"telltale/evidence"
-	"telltale/evidence/household"
+	"telltale/evidence/logtest"
 	"telltale/querylog"
 )
 
@@ -22,10 +22,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // reports are those that have golden files: a household, a device, a vendor, one
 // without attempts, and one with nothing in it.
 func reports(t testing.TB) map[string]*evidence.Report {
-	home := household.New(1)
+	home := logtest.New(1)
 	week := home.Begin.AddDate(0, 0, 7)
 	all := map[string]*evidence.Report{}
-	add := func(name string, h *household.Home, o evidence.Options) {
+	add := func(name string, h *logtest.Home, o evidence.Options) {
 		o.Since, o.Until, o.Zone, o.ZoneName, o.Program = week, home.End, home.Zone, "Europe/Berlin", "telltale 1.0, catalogue 2025-10-01"
 		o.Now = home.End.Add(time.Minute)
 		r, err := evidence.Make(context.Background(), h, o)
@@ -57,7 +57,7 @@ var formats = map[string]func(*bytes.Buffer, *evidence.Report) error{
 }
 
 // An importedHome has what was blocked from another server's log.
-type importedHome struct{ *household.Home }
+type importedHome struct{ *logtest.Home }
 
 func (h importedHome) Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error] {
 	return func(yield func(querylog.Row, error) bool) {
@@ -75,7 +75,7 @@ func (h importedHome) Rows(ctx context.Context, f querylog.Filter) iter.Seq2[que
 // A bar of the timeline is what was recorded here, and so is the part of it that was
 // blocked.
 func TestBarsLeaveImportedLookupsOut(t *testing.T) {
-	home := household.New(1)
+	home := logtest.New(1)
 	r, err := evidence.Make(context.Background(), importedHome{home}, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End})
 	if err != nil {
 		t.Fatal(err)

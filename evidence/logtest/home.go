@@ -1,7 +1,8 @@
-// Package household makes up what the devices of a home ask for, from a seed, and
-// knows the truth: every lookup stands alone, beside the rows that a log makes of
-// them. Tests of reports compare the two.
-package household
+// Package logtest has a log for tests of reports: that of a small home, made up from a
+// seed and kept in memory. Each lookup stands alone in it, beside the rows that a log
+// makes of them, and tests compare the two. Package household makes larger ones, and
+// writes them through the log's own writer.
+package logtest
 
 import (
 	"context"
