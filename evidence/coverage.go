@@ -10,21 +10,22 @@ import (
 	"telltale/querylog"
 )
 
-// newCoverage says what of a period was recorded.
-func newCoverage(c *querylog.Coverage, zone *time.Location) Coverage {
+// newCoverage says what of a period was recorded, of one device or of all.
+func newCoverage(c *querylog.Coverage, o *Options) Coverage {
 	return Coverage{
-		Length: seconds(c.Length()), Recorded: seconds(c.Recorded()), Whole: nothingMissing(c), Text: coverageText(c, zone),
+		Length: seconds(c.Length()), Recorded: seconds(c.Recorded()), Whole: nothingMissing(c, o.Device != ""), Text: coverageText(c, o.Zone),
 		Gaps: nonNil(c.Gaps), Listed: c.Listed, Unlisted: c.Unlisted,
 	}
 }
 
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
 
-// nothingMissing reports whether no lookup of a listed name is known to be missing,
-// with its name: only then may it be said that there was none.
-func nothingMissing(c *querylog.Coverage) bool {
+// nothingMissing reports whether no lookup of a listed name is known to be missing, with
+// its name, its time, and where it is of one device, its device: only then may it be said
+// that there was none.
+func nothingMissing(c *querylog.Coverage, ofDevice bool) bool {
 	return c.Until.After(c.Since.Time) && c.IsWhole(c.Since.Time, c.Until.Time) && !slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool {
-		return g.Effect == querylog.Unnamed || g.Effect == querylog.Removed
+		return g.Effect == querylog.Unnamed || g.Effect == querylog.Removed || g.Effect == querylog.Undated || ofDevice && g.Effect == querylog.Unbound
 	})
 }
 

@@ -497,7 +497,7 @@ func (r *reading) report() *Report {
 	o := r.o
 	out := &Report{
 		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
-		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o.Zone), Attempts: r.attempts, Unit: r.unit,
+		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o), Attempts: r.attempts, Unit: r.unit,
 		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit),
 		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Markers: []Marker{},
 		Caveats: append([]string{}, caveats(&r.coverage, o.Zone, r.plan.totals)...), Proves: proves, Limits: limits,

@@ -298,12 +298,15 @@ func TestNoAbsenceOverAGap(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	for _, effect := range []querylog.Effect{querylog.Incomplete, querylog.Unnamed, querylog.Removed} {
+	all := []querylog.Effect{querylog.Unrecorded, querylog.Incomplete, querylog.Unnamed, querylog.Removed, querylog.Undated, querylog.Unbound, querylog.Uncounted, querylog.Unblocked}
+	for i, effect := range all {
 		with := *home
 		with.Gaps = []querylog.Gap{{Since: querylog.Time{Time: home.Begin.Add(time.Hour)}, Until: querylog.Time{Time: home.Begin.Add(time.Hour + time.Second)}, Effect: effect}}
-		r := makeReport(t, &with, evidence.Options{Since: home.Begin, Until: week, Vendor: "Nobody"})
-		if got := r.NoneText(); strings.Contains(got, "No lookup") {
-			t.Errorf("%s: %s", effect, got)
+		for device, may := range map[string]bool{"": i >= 5, "phone": i >= 6} { // of another device it may be
+			r := makeReport(t, &with, evidence.Options{Since: home.Begin, Until: week, Vendor: "Nobody", Device: device})
+			if got := r.NoneText(); strings.Contains(got, "No lookup") != may {
+				t.Errorf("%s, device %q: %s", effect, device, got)
+			}
 		}
 	}
 }
