@@ -4,6 +4,7 @@
 # check   test and e2e, and what else CI looks at: format, lint, fuzz, cross builds, modules
 # bench   Telltale against its peers, into docs/benchmarks.md
 # build   ./bin/telltale
+# household  a made-up home and its log in ./household, to try reports on
 # cross   ./dist/telltale-... for every machine it is meant for
 
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -16,7 +17,7 @@ TARGETS      = linux/amd64 linux/arm64 linux/arm linux/mips linux/mipsle
 # What `make run` says before it builds for the first time.
 FIRST = The first build takes about a minute, later ones take seconds.
 
-.PHONY: run test e2e check bench build cross tools vet format lint fuzz tidy clean
+.PHONY: run test e2e check bench build household cross tools vet format lint fuzz tidy clean
 
 build:
 	$(GOBUILD) -o bin/telltale ./cmd/telltale
@@ -31,6 +32,11 @@ data/telltale.yaml: | packaging/run.yaml
 	mkdir -p -m 0700 data
 	mkdir -p data/lists.d
 	install -m 0644 packaging/run.yaml $@
+
+# It is written anew, by a test.
+household:
+	rm -rf household
+	HOUSEHOLD_DIR=$(CURDIR)/household $(GO) test -count 1 ./evidence/household
 
 # The race detector needs a C compiler and a 64-bit machine. It makes comparisons
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
