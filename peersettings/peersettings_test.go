@@ -1,0 +1,258 @@
+package peersettings
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// copyOf returns a copy of a directory of testdata, with gravity.db if it is one of
+// Pi-hole.
+func copyOf(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(name, "pihole") {
+		makeGravity(t, filepath.Join(dir, gravityFile), "")
+	}
+	return dir
+}
+
+func makeGravity(t *testing.T, path, more string) {
+	t.Helper()
+	sql, err := os.ReadFile("testdata/gravity.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := sqlite3.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Exec(string(sql) + more); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// whole writes a draft as one text.
+func whole(t testing.TB, d *Draft) string {
+	t.Helper()
+	var b bytes.Buffer
+	settings, err := d.Settings(d.Product)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&b, "-- telltale.yaml --\n%s", settings)
+	for _, l := range d.Lists {
+		fmt.Fprintf(&b, "-- %s.txt --\n%s", l.Name, l.Text())
+	}
+	b.WriteString("-- left --\n")
+	for _, l := range d.Left {
+		fmt.Fprintf(&b, "%s: %s\n", l.Place, l.Why)
+	}
+	return b.String()
+}
+
+func TestDrafts(t *testing.T) {
+	for _, name := range []string{"adguard", "pihole5", "pihole6"} {
+		d, err := Read(copyOf(t, name), Options{Lists: []string{"xiaomi"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, file := whole(t, d), filepath.Join("testdata", name+".golden")
+		if strings.Contains(got, "SECRET") {
+			t.Errorf("%s: a secret was taken over:\n%s", name, got)
+		}
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s: not as in %s:\n%s", name, file, got)
+		}
+	}
+}
+
+// Each is refused with what is wrong, and where.
+func TestWhatIsNoneIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	settings, err := os.ReadFile("testdata/adguard/AdGuardHome.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(settings, []byte("\n"))
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"half/AdGuardHome.yaml":     {string(bytes.Join(lines[:120], nil)), []string{"cut off"}},
+		"mid-line/AdGuardHome.yaml": {string(settings[:len(settings)/2]), []string{"AdGuardHome.yaml: line 1"}},
+		"torn/AdGuardHome.yaml":     {"dns:\n  port: 53\n filters: [\n", []string{"AdGuardHome.yaml", "line"}},
+		"other/AdGuardHome.yaml":    {"hello: world\n", []string{"no settings of AdGuard Home"}},
+		"scalar/AdGuardHome.yaml":   {"hello\n", []string{"no settings of AdGuard Home"}},
+		"old/AdGuardHome.yaml":      {"dns: {port: 53}\nschema_version: 10\n", []string{"schema 10 is too old"}},
+		"alias/AdGuardHome.yaml":    {"dns: &d {port: 53}\nx: [*d, *d]\nschema_version: 34\n", []string{"AdGuardHome.yaml:2", "alias"}},
+		"long/AdGuardHome.yaml":     {"# ", []string{"longer than 16 MiB"}},
+		"binary/AdGuardHome.yaml":   {"dns\x00: 1", []string{"binary"}},
+		"latin/AdGuardHome.yaml":    {"dns: {port: 53}\n# \xe4\n", []string{"not UTF-8"}},
+		"empty/AdGuardHome.yaml":    {"", []string{"empty"}},
+		"half6/pihole.toml":         {"[dns]\n  upstreams = [\n    \"192.0.2.1\",\n", []string{"pihole.toml:"}},
+		"other6/pihole.toml":        {"[web]\nport = 1\n", []string{"no section dns"}},
+		"none5/setupVars.conf":      {"hello\n", []string{"no settings in it"}},
+		"nodb/gravity.db":           {"hello, this is no database\n", []string{"gravity.db", "no database"}},
+		"cutdb/gravity.db":          {sqliteHead + strings.Repeat("x", 900), []string{"gravity.db", "no database, or a damaged one"}},
+		"directory-of-none/foo.txt": {"x", []string{"no settings found"}},
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(name, "long/") {
+			if err := os.Truncate(path, 100<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Read(filepath.Dir(path), Options{})
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+	}
+}
+
+func TestOtherDatabasesAreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gravity.db")
+	c, err := sqlite3.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Exec(`CREATE TABLE cats (name TEXT)`); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := Read(path, Options{}); err == nil || !strings.Contains(err.Error(), "not gravity.db of Pi-hole") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLaterVersionsAreReadAsFarAsTheyAreKnown(t *testing.T) {
+	dir := t.TempDir()
+	settings, err := os.ReadFile("testdata/adguard/AdGuardHome.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := filepath.Join(dir, "AdGuardHome.yaml")
+	if err := os.WriteFile(later, bytes.Replace(settings, []byte("schema_version: 34"), []byte("schema_version: 35"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	gravity := filepath.Join(dir, "gravity.db")
+	makeGravity(t, gravity, `UPDATE info SET value = '99' WHERE property = 'version';`)
+	for path, want := range map[string]string{later: "schema 35 is later than 34", gravity: "version 99 is later than 20"} {
+		d, err := Read(path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := whole(t, d); !strings.Contains(got, want) || !strings.Contains(got, "subscriptions:") {
+			t.Errorf("%s:\n%s", path, got)
+		}
+	}
+}
+
+// What is taken out goes with what would mean something else without it.
+func TestRemove(t *testing.T) {
+	d := newDraft(Options{})
+	m := mapping()
+	put(m, "devices", sequence("tv"))
+	put(m, "zones", sequence("work.example"))
+	put(m, "upstreams", sequence("192.0.2.1", "nonsense"))
+	d.add("forward", m, Place{"f", 1, "k"})
+	if !d.Remove("forward[0].upstreams[1]", "no server") {
+		t.Error("nothing was removed")
+	}
+	if got := whole(t, d); !strings.Contains(got, "upstreams: [192.0.2.1]") || !strings.Contains(got, "f:1: k: no server") {
+		t.Error(got)
+	}
+	d.Remove("forward[0].devices[0]", "no device")
+	if got := whole(t, d); strings.Contains(got, "work.example") {
+		t.Errorf("servers of one device are for everybody:\n%s", got)
+	}
+	if d.Remove("nothing.here", "why") {
+		t.Error("something was removed that is not there")
+	}
+}
+
+func TestRulesOfPihole(t *testing.T) {
+	for _, c := range []struct {
+		kind         int64
+		domain, want string
+	}{
+		{allowExact, "a.example", "@@|a.example^$important"},
+		{denyExact, "a.example", "|a.example^$important"},
+		{denyRegex, `(\.|^)a\.example$`, "||a.example^"},
+		{allowRegex, `(\.|^)a\.example$`, "@@||a.example^$important"},
+		{denyRegex, `a/b$`, `/a\/b$/`},
+		{denyRegex, `^ad;querytype=!A,aaaa;reply=nxdomain`, "/^ad/$dnstype=~A|~AAAA,dnsrewrite=NXDOMAIN"},
+		{denyRegex, `^ad;reply=192.0.2.1`, "/^ad/$dnsrewrite=192.0.2.1"},
+	} {
+		if got, problem := piholeRule(c.kind, c.domain); got != c.want || problem != "" {
+			t.Errorf("%d %s: %q, %s; want %q", c.kind, c.domain, got, problem, c.want)
+		}
+	}
+}
+
+// Whatever the settings hold, what is made of them is text that can be read again, and
+// has no rule that was not read as one.
+func FuzzSettings(f *testing.F) {
+	for _, name := range []string{"adguard/AdGuardHome.yaml", "pihole6/pihole.toml", "pihole5/setupVars.conf", "pihole5/dnsmasq.d/99-mine.conf", "pihole5/custom.list"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(filepath.Base(name), string(text))
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		switch name {
+		case adguardFile, tomlFile, setupFile, hostsFile, ftlFile, "99-mine.conf":
+		default:
+			return
+		}
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Read(path, Options{})
+		if err != nil {
+			return
+		}
+		got := whole(t, d)
+		if strings.ContainsFunc(got, func(r rune) bool { return r < ' ' && r != '\n' }) {
+			t.Errorf("a control character:\n%q", got)
+		}
+		for _, l := range d.Lists {
+			for _, line := range l.Lines {
+				if strings.Contains(line, "#@") && !strings.Contains(text, "#@") {
+					t.Errorf("an annotation was made: %q", line)
+				}
+			}
+		}
+	})
+}
