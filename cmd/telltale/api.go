@@ -221,9 +221,11 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	}
 	if addr, err := netip.ParseAddr(who); err == nil {
 		if b := a.ledger.Load().Lookup(addr); b != nil {
-			settings = b.Group
+			return b.Group, addr, nil
 		}
-		return settings, addr, nil
+		a.applying.Lock()
+		defer a.applying.Unlock()
+		return a.selected.ofAddress(addr), addr, nil // as it will ask
 	}
 	all, ids := a.knownDevices()
 	d, ok := findDevice(all, ids, who)

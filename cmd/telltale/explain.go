@@ -118,6 +118,9 @@ func askerStopped(cfg *config.Config, s *membership, who string) (settings uint1
 			}
 		}
 	}
+	if longest < 0 && notAddr == nil {
+		settings = s.ofAddress(addr)
+	}
 	if notAddr != nil {
 		return 0, addr, fmt.Errorf("no device %q is configured, and the server that could know it is not running", who)
 	}

@@ -257,6 +257,12 @@ func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
 	return number, noLog
 }
 
+// ofAddress returns the number of an address that is no device's yet.
+func (s *membership) ofAddress(addr netip.Addr) uint16 {
+	number, _ := s.of(&devices.Binding{Device: "addr:" + addr.String(), Addr: addr})
+	return number
+}
+
 // settings returns the settings of devices, as package devices takes them.
 func (s *membership) settings() devices.Settings {
 	byMAC := len(s.prefixes) > 0 // a prefix selects who is known by its MAC, too

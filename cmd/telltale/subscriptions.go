@@ -27,11 +27,18 @@ func subscriptionLists(cfg *config.Config) []subscribe.List {
 		s := &cfg.Lists.Subscriptions[i]
 		l := listSettings(&s.List)
 		all = append(all, subscribe.List{
-			Name: s.Name, URL: s.URL, Enabled: s.Enabled, Refresh: s.Refresh, Format: l.Format, Exact: l.Exact, Answers: l.Answers,
+			Name: s.Name, URL: s.URL, Enabled: s.Enabled || isOnForAGroup(cfg, s.Name), Refresh: s.Refresh, Format: l.Format, Exact: l.Exact, Answers: l.Answers,
 			Exceptions: l.Exceptions,
 		})
 	}
 	return all
+}
+
+// isOnForAGroup reports whether a list is on for a group, be it off for all others.
+func isOnForAGroup(cfg *config.Config, list string) bool {
+	return slices.ContainsFunc(cfg.Groups, func(g config.Group) bool {
+		return slices.Contains(g.ListsOn, list) || slices.Contains(g.ListsObserve, list)
+	})
 }
 
 // openSubscriptions reads what earlier runs fetched. It does not use the
