@@ -29,14 +29,14 @@ import (
 
 func (cl *cli) newImport() *cobra.Command {
 	im := &importer{cl: cl}
-	zone := ""
+	zone, settings, output := "", false, ""
 	names := []string{"auto"}
 	for _, f := range peerlogs.Formats() {
 		names = append(names, f.Name)
 	}
 	c := cl.addJSON(&cobra.Command{
 		Use:   "import FILE|DIR",
-		Short: "Take over what another DNS server logged",
+		Short: "Take over what another DNS server logged, or its settings",
 		Long: `Add the query log of another DNS server to this one's: AdGuard Home (querylog.json and
 querylog.json.1), Pi-hole 5 and 6 (pihole-FTL.db), dnsmasq (log-queries and
 log-queries=extra, a file or syslog), the CSV files that Technitium DNS Server and
@@ -50,8 +50,13 @@ allow are counted in hourly totals alone.
 
 The same file twice changes nothing; of one that has grown, the rest is added. An
 import that was cut short goes on when it is run again. The server may run, and stores
-what is read; with the server stopped, this does.`,
-		Example: "  sudo telltale import /opt/AdGuardHome/data\n  sudo telltale import /etc/pihole/pihole-FTL.db --dry-run\n  telltale import nextdns.csv --source family",
+what is read; with the server stopped, this does.
+
+With --settings, its settings: of AdGuard Home (AdGuardHome.yaml) and Pi-hole 5 and 6
+(/etc/pihole). A telltale.yaml and list files are written into a directory beside
+them, or into that of --output, and nothing is put in force or overwritten. What has
+no counterpart is named by file, line and key. Passwords are not copied.`,
+		Example: "  sudo telltale import /opt/AdGuardHome/data\n  sudo telltale import /etc/pihole/pihole-FTL.db --dry-run\n  telltale import nextdns.csv --source family\n  sudo telltale import --settings /etc/pihole --output ./from-pihole",
 		Args:    oneArg("file or directory"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if im.zone, err = parseZone(zone); err != nil {
@@ -63,8 +68,19 @@ what is read; with the server stopped, this does.`,
 			if strings.ContainsFunc(im.source, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) || len(im.source) > 64 {
 				return usage("--source: %q is no word of letters, digits and hyphens", im.source)
 			}
+			for _, flag := range []string{"format", "source", "tz"} {
+				if settings && c.Flags().Changed(flag) {
+					return usage("--%s is for logs, and not for --settings", flag)
+				}
+			}
+			if output != "" && !settings {
+				return usage("--output is for --settings: what is logged goes into the log")
+			}
 			if im.cfg, err = cl.load(); err != nil {
 				return err
+			}
+			if settings {
+				return im.settings(args[0], output)
 			}
 			return im.run(c.Context(), args[0])
 		},
@@ -74,6 +90,8 @@ what is read; with the server stopped, this does.`,
 	f.BoolVar(&im.dry, "dry-run", false, "only say what would be imported")
 	f.StringVar(&im.source, "source", "", "a word that tells several servers apart whose logs do not: several Pi-holes, or profiles of NextDNS")
 	f.StringVar(&zone, "tz", "", "the zone of times that do not say theirs, such as Europe/Berlin (default: the machine's)")
+	f.BoolVar(&settings, "settings", false, "take over settings, into a telltale.yaml and list files")
+	f.StringVarP(&output, "output", "o", "", "with --settings, the directory to write, which must not be there (default: "+importedDir+" beside what is read)")
 	complete(c, "format", names...)
 	return c
 }
