@@ -160,9 +160,23 @@ func (r *reading) readTotals(ctx context.Context, log Log) (totalSums, error) {
 			f.Devices = append(f.Devices, s.Device)
 		}
 	}
+	if whole := r.plan.listed.whole; !r.plan.long && whole.Before(end) { // from there on listed names are read from rows
+		if whole.After(r.since) {
+			f.Until = whole
+			if err := r.readTotalsOf(ctx, log, f, missing); err != nil {
+				return nil, err
+			}
+			f.Since = whole
+		}
+		f.Until, f.Others = end, true
+	}
+	return missing, r.readTotalsOf(ctx, log, f, missing)
+}
+
+func (r *reading) readTotalsOf(ctx context.Context, log Log, f querylog.TotalsFilter, missing totalSums) error {
 	for t, err := range log.Totals(ctx, f) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !r.has(&t) {
 			continue
@@ -174,7 +188,7 @@ func (r *reading) readTotals(ctx context.Context, log Log) (totalSums, error) {
 			missing.add(&t)
 		}
 	}
-	return missing, nil
+	return nil
 }
 
 // has reports whether a total is of the period and the devices. It is where its first

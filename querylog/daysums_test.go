@@ -64,11 +64,14 @@ func (h *sumsTrial) add(most int) {
 		for i := range 1 + h.rng.IntN(most) {
 			e := &h.entry
 			*e = entry{Count: 1 + uint64(h.rng.IntN(5)), Attempts: uint32(h.rng.IntN(3)), First: at + int64(h.rng.IntN(60_000)), Binding: h.who[h.rng.IntN(len(h.who))],
-				Addr: netip.AddrFrom4([4]byte{192, 168, 1, byte(h.rng.IntN(5))}), Type: dnswire.TypeA, Source: FromPolicy, Transport: UDP, Name: wire(h.t, fmt.Sprintf("n%d.example", h.rng.IntN(30)))}
+				Addr: netip.AddrFrom4([4]byte{192, 168, 1, byte(h.rng.IntN(5))}), Type: dnswire.TypeA, Source: FromPolicy, Transport: UDP, Name: wire(h.t, fmt.Sprintf("n%d.example", h.rng.IntN(5)))}
+			if e.Binding != nil && h.rng.IntN(9) > 0 {
+				e.Addr = e.Binding.Addr
+			}
 			e.Last = e.First + int64(h.rng.IntN(30_000))
 			if h.rng.IntN(3) > 0 {
-				e.Level, e.Annotation = blocklists.Level(1+h.rng.IntN(3)), h.claims[h.rng.IntN(len(h.claims))]
-				e.Attr = ruleText{"ads", 1 + h.rng.IntN(3), "rule"}
+				e.Level, e.Annotation = blocklists.Level(1+h.rng.IntN(3)), h.claims[h.rng.IntN(2)]
+				e.Attr = ruleText{"ads", 1 + h.rng.IntN(2), "rule"}
 			}
 			if h.rng.IntN(3) > 0 {
 				e.Action, e.Rule = blocklists.Block, ruleText{"ads", 1, "rule"}
@@ -137,7 +140,9 @@ func (h *sumsTrial) check(what string) (summed int) {
 	case 0:
 		f.Devices = []DeviceSpan{{Device: "device1"}, {Device: "addr:192.168.1.3", From: since.Add(40 * time.Hour)}}
 	case 1:
-		f.Without = []DeviceSpan{{Device: "device2", Until: since.Add(33 * time.Hour)}}
+		for i := range 3 {
+			f.Without = append(f.Without, DeviceSpan{Device: fmt.Sprint("device", i), Until: since.Add(time.Duration(h.rng.IntN(90*60)) * time.Minute)})
+		}
 	case 2:
 		f.Vendor = "vendor 1"
 	}
@@ -234,10 +239,11 @@ func TestSumsFollowTheirRows(t *testing.T) {
 		}
 		r, _ := OpenReader(dir)
 		begun := time.Now()
+		f := SumFilter{Since: begun, Until: begun.AddDate(0, 0, 30)}
 		check := func(what string, want map[string]uint64) {
 			t.Helper()
 			time.Sleep(sumEvery + time.Minute)
-			f, got, summed := SumFilter{Since: begun, Until: begun.AddDate(0, 0, 30)}, map[string]uint64{}, 0
+			got, summed := map[string]uint64{}, 0
 			for sum, err := range r.Sums(context.Background(), f) {
 				if err != nil {
 					t.Fatal(err)
@@ -255,6 +261,11 @@ func TestSumsFollowTheirRows(t *testing.T) {
 		}
 		ask()
 		check("asked for", map[string]uint64{"only.tracker.example": 30, "other.tracker.example": 30})
+		f.Without = []DeviceSpan{{Device: gone.Device, Until: begun.Add(13 * time.Hour)}} // within a day
+		check("asked for, without a device until noon", map[string]uint64{"only.tracker.example": 23, "other.tracker.example": 30})
+		f.Without = []DeviceSpan{{Device: gone.Device, From: begun.Add(13 * time.Hour)}}
+		check("asked for, without a device from noon on", map[string]uint64{"only.tracker.example": 7, "other.tracker.example": 30})
+		f.Without = nil
 		b := importOf(t, 0, elsewhere(t, begun.Add(5*time.Hour), "192.168.1.7", "old.tracker.example", blocklists.Block))
 		b.End = true
 		imports(t, l, b)

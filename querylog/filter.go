@@ -20,9 +20,9 @@ type Filter struct {
 	After        int64        // rows whose ID is above it; 0 for all
 	Limit        int          // the newest so many; 0 for all
 
-	name     nameFilter
-	only     string // the table of rows that is read; "" for both
-	nameless bool   // names are not wanted
+	name nameFilter
+	only string    // the table of rows that is read; "" for both
+	says columnSet // what is wanted of rows
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the

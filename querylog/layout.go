@@ -61,14 +61,51 @@ func (l *layout) named(name string) string {
 
 // selectRows is the query of the rows of a table between two numbers, both
 // excluded: the number, the table, then what columns say.
-func (l *layout) selectRows(table int, where string) string {
+func (l *layout) selectRows(table int, says columnSet, where string) string {
 	exprs := []string{`r.id`, strconv.Itoa(table)}
-	for i := range columns {
-		if c := &columns[i]; c.scan != nil {
+	for _, c := range says.columns() {
+		switch {
+		case says != allColumns && c.name == "name":
+			exprs = append(exprs, l.name())
+		case says != allColumns && c.name == "alias":
+			exprs = append(exprs, l.alias())
+		default:
 			exprs = append(exprs, l.column(c))
 		}
 	}
 	return `SELECT ` + strings.Join(exprs, `, `) + l.from(rowTables[table], where)
+}
+
+// A columnSet is what is wanted of rows.
+type columnSet int
+
+const (
+	allColumns      columnSet = iota
+	summedColumns             // what Sums tell
+	namelessColumns           // the same without names
+)
+
+// columns returns the columns of a set that are read from a store.
+func (s columnSet) columns() (all []*column) {
+	for i := range columns {
+		c := &columns[i]
+		if c.scan == nil {
+			continue
+		}
+		switch c.name {
+		case "id", "first", "last", "count", "attempts", "binding", "client", "level", "annotation", "verdict", "import":
+		case "name", "alias", "attr_list", "attr_line":
+			if s == namelessColumns {
+				continue
+			}
+		default:
+			if s != allColumns {
+				continue
+			}
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // from is the part of a query of rows behind what it selects. SQLite leaves out
@@ -93,7 +130,8 @@ func (e *entry) row(id int64, node string) Row {
 type rowReader struct {
 	db          *database
 	table       int
-	nameless    bool // rows get no names
+	says        columnSet
+	columns     []*column // of says
 	nodes       map[int64]string
 	lists       map[int64]string
 	upstreams   map[int64]string
@@ -107,12 +145,8 @@ type rowReader struct {
 // read reads one row.
 func (d *rowReader) read(stmt *sqlite3.Stmt, r *Row) {
 	d.table = stmt.ColumnInt(1)
-	at := 2
-	for i := range columns {
-		if scan := columns[i].scan; scan != nil {
-			scan(d, value{stmt, at}, r)
-			at++
-		}
+	for i, c := range d.columns {
+		c.scan(d, value{stmt, 2 + i}, r)
 	}
 }
 
@@ -180,11 +214,11 @@ const selectAnnotation = `SELECT vendor, product, purpose, tier, region, source,
 
 // name returns the name that a column of the row with this number has.
 func (d *rowReader) name(v value, row int64) string {
-	if !d.db.layout.names {
+	if !d.db.layout.names || d.says != allColumns {
 		return v.text()
 	}
 	n := v.int()
-	if n == 0 || d.nameless {
+	if n == 0 {
 		return ""
 	}
 	return lookUp(d, &d.names[d.table], row>>periodRows<<nameBits+n, selectName[d.table], firstText)

@@ -253,7 +253,7 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 		if sql != "" {
 			sql += ` UNION ALL `
 		}
-		sql += c.db.layout.selectRows(i, where)
+		sql += c.db.layout.selectRows(i, c.f.says, where)
 		args = append(append(args, in.after, in.end), a...)
 	}
 	order := "ASC"
@@ -262,7 +262,7 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 	}
 	sql += fmt.Sprintf(` ORDER BY 1 %s LIMIT %d`, order, n)
 	page = c.buf[:0]
-	c.db.rows.nameless = c.f.nameless
+	c.db.rows.columns, c.db.rows.says = c.f.says.columns(), c.f.says
 	err = c.db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 		page = append(page, Row{Store: c.store})
 		c.db.rows.read(stmt, &page[len(page)-1])

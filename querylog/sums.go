@@ -87,7 +87,9 @@ func (s *snapshot) sums(f *SumFilter, each func(*Sum) bool) error {
 		if err != nil {
 			return err
 		}
-		rows.only, rows.nameless = table, table == "unlisted"
+		if rows.only, rows.says = table, summedColumns; table == "unlisted" {
+			rows.says = namelessColumns
+		}
 		sum, more := Sum{}, true
 		err = s.rows(rows, 0, func(row Row) bool {
 			if row.Time.Before(in.since) || !row.Time.Before(in.until) {

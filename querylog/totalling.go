@@ -333,6 +333,7 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 	where, args := f.whereKey()
 	sql := `SELECT id, lookups, attempts, as_lookups, names, first, last FROM total WHERE id >= ? AND id < ?` + where + ` ORDER BY id`
 	var failed error
+	var t Total
 	err := db.query(sql, append([]any{totalID(low, 0), totalID(end, 0)}, args...), func(stmt *sqlite3.Stmt) bool {
 		id := stmt.ColumnInt64(0)
 		of := keys[id&totalKeyMask]
@@ -342,7 +343,8 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 			}
 			keys[id&totalKeyMask] = of
 		}
-		t, n := *of, stmt.ColumnInt64
+		n := stmt.ColumnInt64
+		t = *of
 		begin := id >> totalKeyBits * hourMilli
 		t.Hour = Time{time.UnixMilli(begin)}
 		t.Lookups, t.Attempts, t.AsLookups, t.Names = uint64(n(1)), uint64(n(2)), uint64(n(3)), uint64(n(4))
@@ -375,6 +377,9 @@ func (f *TotalsFilter) whereKey() (sql string, args []any) {
 	if f.Vendor != "" {
 		conditions = append(conditions, `vendor = ? COLLATE NOCASE`)
 		args = append(args, f.Vendor)
+	}
+	if f.Others {
+		conditions = append(conditions, `vendor = ''`)
 	}
 	if conditions == nil {
 		return "", nil

@@ -39,6 +39,7 @@ type TotalsFilter struct {
 	Since, Until time.Time // hours that have a part in between
 	Devices      []string  // identities
 	Vendor       string    // case does not matter
+	Others       bool      // those of no vendor alone
 }
 
 const hourMilli = int64(time.Hour / time.Millisecond)
@@ -50,7 +51,7 @@ func (f *TotalsFilter) matches(t *Total) bool {
 	if len(f.Devices) > 0 && !slices.Contains(f.Devices, t.Device) {
 		return false
 	}
-	return f.Vendor == "" || equalFold(f.Vendor, t.Vendor)
+	return (f.Vendor == "" || equalFold(f.Vendor, t.Vendor)) && (!f.Others || t.Vendor == "")
 }
 
 // Totals returns the totals that f chooses, in the order of their hours. A row is
@@ -85,8 +86,9 @@ func (s *snapshot) eachTotal(f *TotalsFilter, each func(*Total) bool) error {
 	if err != nil {
 		return err
 	}
+	var page totalPage
 	for at := begin; at < newest.low; at += totalsPage {
-		page := totalPage{low: at, end: min(at+totalsPage, newest.low)}
+		page = totalPage{low: at, end: min(at+totalsPage, newest.low), totals: page.totals[:0]}
 		if s.hasTotals() {
 			if err := s.store.storedTotals(f, page.low, page.end, page.add); err != nil {
 				return err

@@ -403,7 +403,7 @@ func (h *Home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[quer
 	return func(yield func(querylog.Total, error) bool) {
 		for _, t := range order {
 			if !t.Hour.Add(time.Hour).After(f.Since) || !t.Hour.Before(f.Until) || f.Vendor != "" && !strings.EqualFold(t.Vendor, f.Vendor) ||
-				len(f.Devices) > 0 && !slices.Contains(f.Devices, t.Device) {
+				f.Others && t.Vendor != "" || len(f.Devices) > 0 && !slices.Contains(f.Devices, t.Device) {
 				continue
 			}
 			if !yield(*t, nil) {
