@@ -311,6 +311,8 @@ type Group struct {
 	Devices  []string       `key:"device,name"` // names, identities or MACs, of configured devices or others
 	Prefixes []netip.Prefix `key:"prefix"`
 	Tags     []string       `key:"tag,name"`
+	Kinds    []string       `key:"kind" words:"phone tablet computer tv player console speaker camera printer router storage hub light plug vacuum thermostat appliance meter watch reader telephone machine other"` // that a person said, never a guess
+	Makers   []string       `key:"maker"`                                                                                                                                                                            // words of names in the IEEE's registry
 
 	ListsOn      []string `key:"lists_on,name"` // names of lists, also of those that are off for all others
 	ListsOff     []string `key:"lists_off,name"`

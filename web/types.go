@@ -329,6 +329,7 @@ type Device struct {
 	Confidence string      `json:"confidence,omitempty"`
 	Maker      string      `json:"maker,omitempty" doc:"Who made it, or its network interface, as the IEEE's registry has its MAC."`
 	Kind       *DeviceKind `json:"kind,omitempty" doc:"What it is, or may be."`
+	Tags       []string    `json:"tags,omitempty" doc:"What it is tagged with, by the settings and by people."`
 	Perhaps    *PerhapsIs  `json:"perhaps,omitempty" doc:"Another device that it may be: it has made up its MAC, and came when the other left."`
 	Ignored    bool        `json:"ignored,omitempty" doc:"A person wants it left out of what is shown."`
 	Notes      []string    `json:"notes,omitempty" doc:"What people noted of it."`
@@ -369,13 +370,14 @@ type History struct {
 type Correction struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind" doc:"name, kind, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
+	Kind    string    `json:"kind" doc:"name, kind, tag, untag, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
 	Device  string    `json:"device,omitempty" doc:"Identity of the device."`
 	Name    string    `json:"name,omitempty" doc:"What it is called from then on."`
 	Other   string    `json:"other,omitempty" doc:"Identity of the device that was merged with it."`
 	From    time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device. Of note: when it was so."`
 	Text    string    `json:"text,omitempty" doc:"A note."`
 	Is      string    `json:"is,omitempty" doc:"Which kind of device it is."`
+	Tag     string    `json:"tag,omitempty" doc:"What it is tagged with, or no more."`
 	Of      uint64    `json:"of,omitempty" doc:"The correction that was taken back."`
 	Undone  bool      `json:"undone,omitempty" doc:"It was taken back."`
 	Created string    `json:"created,omitempty" doc:"Identity of the device that a split made."`
@@ -383,13 +385,14 @@ type Correction struct {
 
 // A NewCorrection is what a person says of a device.
 type NewCorrection struct {
-	Kind   string    `json:"kind" enum:"name,kind,merge,split,ignore,note"`
+	Kind   string    `json:"kind" enum:"name,kind,tag,untag,merge,split,ignore,note"`
 	Device string    `json:"device,omitempty" doc:"The device: its name, identity, MAC or address. A note may have none: it is of the household."`
 	Name   string    `json:"name,omitempty" doc:"Of name: what it is called. Of split: what the new device is called."`
 	Other  string    `json:"other,omitempty" doc:"Of merge: the device that is the same one."`
 	From   time.Time `json:"from,omitzero" doc:"Of split: from when on it is another device. Of note: when it was so, unless it is now."`
 	Text   string    `json:"text,omitempty" doc:"Of note."`
 	Is     string    `json:"is,omitempty" doc:"Of kind: phone, tablet, computer, tv and so on."`
+	Tag    string    `json:"tag,omitempty" doc:"Of tag and untag: a word by which groups select devices, and rules ($ctag)."`
 }
 
 // A Forget says which device to forget.

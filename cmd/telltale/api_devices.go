@@ -112,7 +112,7 @@ func (a *app) corrections() []web.Correction {
 // correctionOf returns a correction, one of all, as the API and --json have it.
 func correctionOf(c *corrections.Correction, all []corrections.Correction) web.Correction {
 	out := web.Correction{
-		ID: c.ID, Time: c.Time, Kind: string(c.Kind), Device: c.Device, Name: c.Name, Other: c.Other, From: c.From, Text: c.Text, Of: c.Of, Is: c.Is,
+		ID: c.ID, Time: c.Time, Kind: string(c.Kind), Device: c.Device, Name: c.Name, Other: c.Other, From: c.From, Text: c.Text, Of: c.Of, Is: c.Is, Tag: c.Tag,
 		Undone: slices.ContainsFunc(all, func(u corrections.Correction) bool { return u.Kind == corrections.Undo && u.Of == c.ID }),
 	}
 	if c.Kind == corrections.Split {
@@ -133,7 +133,7 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 	if err != nil {
 		return web.Correction{}, err
 	}
-	c := corrections.Correction{Kind: corrections.Kind(n.Kind), Device: d.Device, Known: ids.others(d.Device), Name: n.Name, From: n.From, Text: n.Text, Is: n.Is}
+	c := corrections.Correction{Kind: corrections.Kind(n.Kind), Device: d.Device, Known: ids.others(d.Device), Name: n.Name, From: n.From, Text: n.Text, Is: n.Is, Tag: n.Tag}
 	switch c.Kind {
 	case corrections.Merge:
 		other, ids, err := a.findKnown(ctx, n.Other)
@@ -147,6 +147,14 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 	case corrections.Is:
 		if !slices.Contains(kinds.Words, c.Is) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%q is no kind of device: expected one of %s", c.Is, strings.Join(kinds.Words, ", ")))
+		}
+	case corrections.Untag:
+		if !slices.Contains(ids.view.Tags(d.Device), c.Tag) {
+			why := "it is tagged with " + cmp.Or(strings.Join(ids.tagsOf(d.Device), ", "), "nothing")
+			if slices.Contains(ids.tags[d.Device], c.Tag) {
+				why = "that tag is in the settings: take it out there"
+			}
+			return web.Correction{}, web.Invalid(fmt.Errorf("%s has no tag %s given by 'telltale devices tag': %s", ids.name(d.Device), c.Tag, why))
 		}
 	case corrections.Name, corrections.Split:
 		if taken, ok := ids.device(c.Name); ok && c.Name != "" && taken != d.Device {

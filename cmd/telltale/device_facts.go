@@ -179,6 +179,22 @@ func (ids *identities) kind(device string) string {
 	return cmp.Or(ids.view.Kind(device), ids.kinds[device])
 }
 
+// eachKind calls each with every device of which a person, or the settings, confirmed the
+// kind.
+func (ids *identities) eachKind(each func(device, kind string)) {
+	for device, kind := range ids.kinds {
+		if kind != "" && ids.view.Kind(device) == "" {
+			each(device, kind)
+		}
+	}
+	ids.view.Kinds(each)
+}
+
+// tagsOf returns what a person, or the settings, tagged a device with.
+func (ids *identities) tagsOf(device string) []string {
+	return slices.Concat(ids.tags[device], slices.DeleteFunc(slices.Clone(ids.view.Tags(device)), func(tag string) bool { return slices.Contains(ids.tags[device], tag) }))
+}
+
 // kindsFile is a person's own file of signatures, beside the settings.
 const kindsFile = "kinds.txt"
 

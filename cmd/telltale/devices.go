@@ -72,7 +72,7 @@ deletes.`,
 	})
 	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, maker, kind, address or notes contain this")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
-	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceTag(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c
 }
 
@@ -118,6 +118,9 @@ func remarks(d *web.Device) string {
 		if text := fmt.Sprintf(format, args...); !slices.Contains(all, text) {
 			all = append(all, text)
 		}
+	}
+	if len(d.Tags) > 0 {
+		add("tagged %s", strings.Join(d.Tags, ", "))
 	}
 	for _, b := range d.Bindings {
 		if b.Until.IsZero() && d.Device != thisHost && b.MadeUp {
@@ -190,7 +193,7 @@ func deviceOf(d *devices.DeviceStatus, ids *identities, facts *deviceFacts) web.
 		Device: d.Device, Name: d.Name, Configured: d.Configured, First: d.First.UTC(), Last: d.Last.UTC(), Bindings: []web.Binding{},
 	}
 	out.Kind, out.Perhaps = facts.kindOf(d.Device, ids), facts.perhaps[d.Device]
-	out.Ignored = ids.view.Ignored(d.Device)
+	out.Ignored, out.Tags = ids.view.Ignored(d.Device), ids.tagsOf(d.Device)
 	for _, n := range ids.view.Notes(d.Device) {
 		out.Notes = append(out.Notes, n.Text)
 	}

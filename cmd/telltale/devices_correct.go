@@ -75,6 +75,33 @@ what the guess rests on. Kinds are:
 	return cl.completeDevices(c)
 }
 
+func (cl *cli) newDeviceTag() *cobra.Command {
+	remove := false
+	c := &cobra.Command{
+		Use:   "tag DEVICE TAG",
+		Short: "Tag a device, for groups and rules",
+		Long: `Tag a device: a group of the settings with that tag has it, and rules with
+$ctag=TAG are for it. It holds at once, beside the tags in the settings, and
+'telltale devices undo' takes it back.`,
+		Example: "  telltale devices tag \"Anna's phone\" bedroom\n  telltale devices tag 02:00:5e:10:00:01 bedroom --remove",
+		Args:    args("a device and a tag", 2, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			n := web.NewCorrection{Kind: "tag", Device: args[0], Tag: args[1]}
+			said := "%s is tagged %s"
+			if remove {
+				n.Kind, said = "untag", "%s is no longer tagged %s"
+			}
+			kept, err := cl.correct(c.Context(), n)
+			if err != nil {
+				return err
+			}
+			return cl.kept(kept, said, printable(kept.Device), printable(kept.Tag))
+		},
+	}
+	c.Flags().BoolVar(&remove, "remove", false, "take the tag away")
+	return cl.completeDevices(c)
+}
+
 // kindWords are the kinds, in lines of at most 80 characters.
 func kindWords() string {
 	text, length := "", 0
@@ -295,6 +322,10 @@ func correctionText(c *web.Correction) string {
 	switch c.Kind {
 	case "name":
 		return device + " is called " + printable(c.Name)
+	case "tag":
+		return device + " is tagged " + printable(c.Tag)
+	case "untag":
+		return device + " is no longer tagged " + printable(c.Tag)
 	case "kind":
 		return device + " is of the kind " + printable(c.Is)
 	case "merge":

@@ -33,12 +33,13 @@ type identities struct {
 	label map[string]string                // identity -> the name that it was last shown by
 	names []string                         // what a person may type
 	kinds map[string]string                // device of the settings -> its kind by them
+	tags  map[string][]string              // device of the settings -> its tags by them
 }
 
 func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []corrections.Correction) *identities {
 	ids := &identities{
 		today: map[string]string{}, named: map[string]bool{}, of: map[string][]querylog.DeviceSpan{}, words: map[string]string{}, label: map[string]string{},
-		kinds: map[string]string{},
+		kinds: map[string]string{}, tags: map[string][]string{},
 	}
 	bindings = slices.Clone(bindings)
 	slices.SortStableFunc(bindings, func(a, b devices.Binding) int { // a word is what it is here before it is what another server called it
@@ -47,7 +48,7 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []c
 	owner := map[string]string{}
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
-		ids.named[d.Name], ids.kinds[d.Name] = true, d.Kind
+		ids.named[d.Name], ids.kinds[d.Name], ids.tags[d.Name] = true, d.Kind, d.Tags
 		for _, mac := range d.MACs {
 			owner[mac] = d.Name
 			ids.today["mac:"+mac] = d.Name

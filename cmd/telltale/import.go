@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ import (
 	"telltale/config"
 	"telltale/devices"
 	"telltale/devices/corrections"
+	"telltale/devices/oui"
 	"telltale/dnswire"
 	"telltale/peerlogs"
 	"telltale/querylog"
@@ -321,7 +323,10 @@ func (im *importer) openLog() (finish func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("it is not known of which devices nothing is to be kept: %w", err), log.Close())
 	}
 	corrected, _ := corrections.Read(correctionsPath(im.cfg)) // the server says what is wrong
-	out := optedOut(im.cfg, newMembership(im.cfg, newIdentities(im.cfg, known, corrected), nil, nil), known)
+	ids, registry := newIdentities(im.cfg, known, corrected), oui.Registry{}
+	registry.Use(im.cfg.Identity.Makers)
+	makers := makersOf(im.cfg, ids, known, registry.Makers, new(sync.Map))
+	out := optedOut(im.cfg, newMembership(im.cfg, ids, nil, nil, makers), known)
 	im.send = func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error) {
 		b.Policy, b.Edition, b.OptedOut = lists.Current(), "catalogue "+edition.String(), out
 		return log.Import(ctx, b)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"telltale/blocklists"
 	"telltale/config"
@@ -33,6 +34,7 @@ type membership struct {
 	silent   map[string]bool   // groups whose devices are not logged
 	today    map[string]string // by identity that a temporary change has: that of its device today
 	missing  func(key string)
+	looked   *sync.Map // MACs whose makers were looked up, and whether they count; nil where no group selects by maker
 }
 
 // A chosen is a device that has settings.
@@ -59,8 +61,8 @@ type chosenPrefix struct {
 }
 
 // newMembership finds out who has settings. Clients are the names in rules for some
-// devices alone.
-func newMembership(cfg *config.Config, ids *identities, changes []temporaryChange, clients []string) *membership {
+// devices alone, makers those of devices.
+func newMembership(cfg *config.Config, ids *identities, changes []temporaryChange, clients []string, makers map[string][]string) *membership {
 	s := &membership{
 		members: map[string]owner{}, devices: map[string]*chosen{}, rank: map[string]int{}, silent: map[string]bool{}, today: map[string]string{}, missing: func(string) {},
 	}
@@ -70,11 +72,15 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 	for i := range cfg.Devices {
 		d := &cfg.Devices[i]
 		c := s.choose(d.Name)
-		c.alone, c.configured, c.tags = true, d, d.Tags
+		c.alone, c.configured, c.tags = true, d, ids.tagsOf(d.Name)
 		c.add(d.Group)
 	}
+	ids.view.Tagged(func(device string, _ []string) { // rules with $ctag are for it
+		c := s.choose(device)
+		c.alone, c.tags = true, ids.tagsOf(device)
+	})
 	for i := range cfg.Groups {
-		s.selectFor(&cfg.Groups[i], cfg, ids)
+		s.selectFor(&cfg.Groups[i], ids, makers)
 	}
 	for i := range changes {
 		if c := &changes[i]; c.Of == blocklists.OfDevice {
@@ -142,7 +148,7 @@ func (c *chosen) add(group string) {
 }
 
 // selectFor finds the devices of a group.
-func (s *membership) selectFor(g *config.Group, cfg *config.Config, ids *identities) {
+func (s *membership) selectFor(g *config.Group, ids *identities, makers map[string][]string) {
 	for _, word := range g.Devices {
 		device, known := ids.device(word)
 		if mac, err := net.ParseMAC(word); err == nil && !known {
@@ -152,10 +158,21 @@ func (s *membership) selectFor(g *config.Group, cfg *config.Config, ids *identit
 		}
 		s.choose(device).add(g.Name)
 	}
-	for i := range cfg.Devices {
-		d := &cfg.Devices[i]
-		if slices.ContainsFunc(d.Tags, func(tag string) bool { return slices.Contains(g.Tags, tag) }) {
-			s.choose(d.Name).add(g.Name)
+	for _, c := range s.devices {
+		if slices.ContainsFunc(c.tags, func(tag string) bool { return slices.Contains(g.Tags, tag) }) {
+			c.add(g.Name)
+		}
+	}
+	ids.eachKind(func(device, kind string) {
+		if slices.Contains(g.Kinds, kind) {
+			s.choose(device).add(g.Name)
+		}
+	})
+	for device, names := range makers {
+		if slices.ContainsFunc(names, func(name string) bool {
+			return slices.ContainsFunc(g.Makers, func(words string) bool { return hasWords(name, words) })
+		}) {
+			s.choose(device).add(g.Name)
 		}
 	}
 	for _, p := range g.Prefixes {
@@ -164,6 +181,55 @@ func (s *membership) selectFor(g *config.Group, cfg *config.Config, ids *identit
 	if !g.Log {
 		s.silent[g.Name] = true
 	}
+}
+
+// hasWords reports whether a name has some words in it, one behind the other, in upper or
+// lower case.
+func hasWords(name, words string) bool {
+	wordsOf := func(text string) string {
+		return " " + strings.Join(strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }), " ") + " "
+	}
+	w := wordsOf(words)
+	return strings.TrimSpace(w) != "" && strings.Contains(wordsOf(name), w)
+}
+
+// selectsByMaker reports whether a group does.
+func selectsByMaker(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Groups, func(g config.Group) bool { return len(g.Makers) > 0 })
+}
+
+// makersOf returns the makers of devices, by the MACs of the settings and of bindings: none
+// of a MAC that may stand for several devices. Looked gets each MAC of bindings, and
+// whether it counts.
+func makersOf(cfg *config.Config, ids *identities, bindings []devices.Binding, makersBy func(macs []string) map[string]string, looked *sync.Map) map[string][]string {
+	if !selectsByMaker(cfg) {
+		return nil
+	}
+	macs := map[string][]string{} // by device
+	for i := range cfg.Devices {
+		macs[cfg.Devices[i].Name] = slices.Clone(cfg.Devices[i].MACs)
+	}
+	for i := range bindings {
+		b := &bindings[i]
+		if b.MAC == "" {
+			continue
+		}
+		counts := b.Confidence != devices.Low && byMAC(b)
+		looked.Store(b.MAC, counts)
+		if device := ids.last(b.Device); counts && !slices.Contains(macs[device], b.MAC) {
+			macs[device] = append(macs[device], b.MAC)
+		}
+	}
+	makers := makersBy(slices.Concat(slices.Collect(maps.Values(macs))...))
+	names := map[string][]string{}
+	for device, all := range macs {
+		for _, mac := range all {
+			if maker := makers[mac]; maker != "" {
+				names[device] = append(names[device], maker)
+			}
+		}
+	}
+	return names
 }
 
 // nestPrefixes gives each prefix the groups of those that it is within, too.
@@ -245,6 +311,11 @@ func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
 	m := s.members[b.Device]
 	byPrefix := s.byPrefix(b)
 	noLog = s.noLog(b)
+	if s.looked != nil && b.MAC != "" {
+		if counts, ok := s.looked.Load(b.MAC); !ok || counts == false && b.Confidence != devices.Low && byMAC(b) {
+			s.missing("")
+		}
+	}
 	key := s.keyOf(&m, byPrefix)
 	if key == "" {
 		return 0, noLog
@@ -265,7 +336,7 @@ func (s *membership) ofAddress(addr netip.Addr) uint16 {
 
 // settings returns the settings of devices, as package devices takes them.
 func (s *membership) settings() devices.Settings {
-	byMAC := len(s.prefixes) > 0 // a prefix selects who is known by its MAC, too
+	byMAC := len(s.prefixes) > 0 || s.looked != nil // a prefix selects who is known by its MAC, too
 	for identity := range s.members {
 		byMAC = byMAC || isIdentity(identity)
 	}
@@ -326,7 +397,7 @@ func (g *groupNumbers) all() map[string]uint16 {
 
 // newNumbers returns the membership of settings alone, with numbers for it.
 func newNumbers(cfg *config.Config) *membership {
-	s := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil)
+	s := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil, nil)
 	numbers := &groupNumbers{byName: map[string]uint16{}}
 	s.number(numbers, cfg, nil)
 	return s
@@ -562,7 +633,11 @@ func (a *app) selectLocked(cfg *config.Config) (*membership, error) {
 	if a.lists != nil {
 		clients = a.lists.Current().Clients()
 	}
-	s := newMembership(cfg, newIdentities(cfg, bindings, a.corrected.All()), a.temporary.all(), clients)
+	ids := newIdentities(cfg, bindings, a.corrected.All())
+	s := newMembership(cfg, ids, a.temporary.all(), clients, makersOf(cfg, ids, bindings, a.makers.Makers, &a.looked))
+	if selectsByMaker(cfg) {
+		s.looked = &a.looked
+	}
 	s.missing = a.settingsMissing
 	if !s.number(a.groups, cfg, bindings) {
 		return nil, fmt.Errorf("more than %d combinations of settings of devices since the start: restart Telltale", maxGroups)
@@ -611,7 +686,7 @@ func (s *membership) equal(t *membership) bool {
 		return slices.Equal(a.identities, b.identities) && slices.Equal(a.tags, b.tags) && slices.Equal(a.groups, b.groups)
 	}) && slices.EqualFunc(s.prefixes, t.prefixes, func(a, b chosenPrefix) bool {
 		return a.Prefix == b.Prefix && slices.Equal(a.groups, b.groups)
-	}) && maps.Equal(s.silent, t.silent) && maps.Equal(s.today, t.today)
+	}) && maps.Equal(s.silent, t.silent) && maps.Equal(s.today, t.today) && (s.looked == nil) == (t.looked == nil)
 }
 
 // applyForwardsLocked puts the zones with servers of their own in force, where they are

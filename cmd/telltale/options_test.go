@@ -164,7 +164,7 @@ func TestGroupNumbersAreByNameForGood(t *testing.T) {
 			fmt.Fprintf(&text, "- {name: %s, address: 192.0.2.%d}\n", name, i+1)
 		}
 		cfg := loadText(t, "devices:\n"+text.String())
-		isMember := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil)
+		isMember := newMembership(cfg, newIdentities(cfg, nil, nil), nil, nil, nil)
 		if !isMember.number(numbers, cfg, nil) {
 			t.Fatal("no numbers left")
 		}
@@ -234,7 +234,7 @@ groups:
 		{ID: 1, Device: "mac:02:00:5e:10:00:01", MAC: "02:00:5e:10:00:01", Source: devices.Neighbour, Addr: netip.MustParseAddr("192.0.2.5")},
 		{ID: 2, Device: "mac:02:00:5e:10:00:01", MAC: "02:00:5e:10:00:01", Source: devices.Neighbour, Addr: netip.MustParseAddr("192.0.2.7"), Until: time.Unix(1, 0)},
 	}
-	out := optedOut(cfg, newMembership(cfg, newIdentities(cfg, known, nil), nil, nil), known)
+	out := optedOut(cfg, newMembership(cfg, newIdentities(cfg, known, nil), nil, nil, nil), known)
 	for _, f := range []struct {
 		addr, id string
 		want     bool

@@ -110,7 +110,7 @@ func TestAPauseFollowsItsDevice(t *testing.T) {
 	const mac = "02:00:5e:10:00:01"
 	cfg := &config.Config{Devices: []config.Device{{Name: "tv", MACs: []string{mac}}}}
 	changes := []temporaryChange{{Kind: blocklists.Pause, Of: blocklists.OfDevice, Name: "mac:" + mac, Shown: mac, Until: time.Unix(1, 0)}}
-	s := newMembership(cfg, newIdentities(cfg, nil, nil), changes, nil)
+	s := newMembership(cfg, newIdentities(cfg, nil, nil), changes, nil, nil)
 	if s.devices["mac:"+mac] != nil || s.members["mac:"+mac].device != "tv" {
 		t.Errorf("got members %v; want the pause to be of tv", s.members)
 	}

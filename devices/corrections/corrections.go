@@ -22,6 +22,8 @@ const (
 	Ignore Kind = "ignore" // Device is left out of what is shown
 	Note   Kind = "note"   // Text is remembered of Device, or of the household where there is none; From is when it was so
 	Is     Kind = "kind"   // Device is of the kind Is: a phone, for example
+	Tag    Kind = "tag"    // Device is tagged with Tag
+	Untag  Kind = "untag"  // Device is not tagged with Tag any more
 	Undo   Kind = "undo"   // the correction Of does not hold
 	Forgot Kind = "forgot" // a correction of a device that was forgotten; nothing else is left of it
 )
@@ -41,6 +43,7 @@ type Correction struct {
 	Text       string    `json:"text,omitempty"`
 	Of         uint64    `json:"of,omitempty"`
 	Is         string    `json:"is,omitempty"`
+	Tag        string    `json:"tag,omitempty"`
 }
 
 // When returns the time that a note is about, which is that at which it was made unless
@@ -76,6 +79,11 @@ func (c *Correction) check() error {
 		return checkText("note", c.Text, maxNote)
 	case Is:
 		return checkText("kind", c.Is, maxName)
+	case Tag, Untag:
+		if strings.ContainsAny(c.Tag, `/\|,~'"`) {
+			return errors.New("a tag cannot have slashes, commas, quotes, ~ or | in it: rules name it by $ctag")
+		}
+		return checkText("tag", c.Tag, maxName)
 	case Merge:
 		if c.Other == c.Device {
 			return errors.New("a device cannot be merged with itself")

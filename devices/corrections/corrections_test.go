@@ -1,6 +1,7 @@
 package corrections
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -248,5 +249,35 @@ func TestADamagedFileIsLeftAlone(t *testing.T) {
 	os.WriteFile(path, good, 0o600)
 	if add(t, f, Correction{Kind: Ignore, Device: "mac:b"}); len(f.All()) != 2 {
 		t.Errorf("got %v", f.All())
+	}
+}
+
+func TestTagsAreGivenAndTakenAway(t *testing.T) {
+	f := open(t)
+	phone := add(t, f, Correction{Kind: Tag, Device: "mac:a", Tag: "bedroom"})
+	add(t, f, Correction{Kind: Tag, Device: "mac:a", Tag: "bedroom"}) // once is enough
+	add(t, f, Correction{Kind: Tag, Device: "mac:b", Tag: "kitchen"})
+	tags := func() string { return fmt.Sprint(NewView(f.All(), settings{}.base).Tags("mac:a")) }
+	if got := tags(); got != "[bedroom]" {
+		t.Error(got)
+	}
+	add(t, f, Correction{Kind: Merge, Device: "mac:a", Other: "mac:b"})
+	if got := tags(); got != "[bedroom kitchen]" {
+		t.Errorf("merged: %s", got)
+	}
+	untag := add(t, f, Correction{Kind: Untag, Device: "mac:a", Tag: "bedroom"})
+	if got := tags(); got != "[kitchen]" {
+		t.Errorf("taken away: %s", got)
+	}
+	if _, err := f.Undo(untag.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := tags(); got != "[bedroom kitchen]" {
+		t.Errorf("undone: %s, tagged by %d", got, phone.ID)
+	}
+	for _, tag := range []string{"", " a", "a|b", "a,b", "~a", "a/b", "a'b", strings.Repeat("a", 65)} {
+		if _, err := f.Add(Correction{Kind: Tag, Device: "mac:a", Tag: tag}); err == nil {
+			t.Errorf("%q was taken", tag)
+		}
 	}
 }

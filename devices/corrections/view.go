@@ -13,6 +13,7 @@ type View struct {
 	steps   []step
 	names   map[string]string
 	kinds   map[string]string
+	tags    map[string][]string
 	notes   map[string][]Correction
 	ignored map[string]bool
 }
@@ -26,7 +27,7 @@ type step struct {
 // NewView applies corrections in their order. Base returns the identity that the
 // settings give to one today, and whether the settings have it.
 func NewView(all []Correction, base func(identity string) (today string, configured bool)) *View {
-	v := &View{alias: map[string]string{}, names: map[string]string{}, kinds: map[string]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}}
+	v := &View{alias: map[string]string{}, names: map[string]string{}, kinds: map[string]string{}, tags: map[string][]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}}
 	v.base = func(identity string) string {
 		today, _ := base(identity)
 		if a, ok := v.alias[today]; ok {
@@ -48,6 +49,10 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			v.notes[device] = append(v.notes[device], c)
 		case Is:
 			v.kinds[device] = c.Is
+		case Tag:
+			v.tag(device, c.Tag)
+		case Untag:
+			v.tags[device] = slices.DeleteFunc(v.tags[device], func(tag string) bool { return tag == c.Tag })
 		case Ignore:
 			v.ignored[device] = true
 		case Split:
@@ -69,12 +74,23 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			if kind, ok := v.kinds[other]; ok && v.kinds[device] == "" {
 				v.kinds[device] = kind
 			}
+			for _, tag := range v.tags[other] {
+				v.tag(device, tag)
+			}
+			delete(v.tags, other)
 			delete(v.names, other)
 			delete(v.kinds, other)
 			delete(v.notes, other)
 		}
 	}
 	return v
+}
+
+// tag adds a tag to a device.
+func (v *View) tag(device, tag string) {
+	if !slices.Contains(v.tags[device], tag) {
+		v.tags[device] = append(v.tags[device], tag)
+	}
 }
 
 // join makes the identities that one device had one again, also where the settings
@@ -134,6 +150,25 @@ func (v *View) Name(device string) string { return v.names[device] }
 
 // Kind returns which kind of device a person said that a device is; "" for nothing.
 func (v *View) Kind(device string) string { return v.kinds[device] }
+
+// Kinds calls each with every device of which a person said the kind.
+func (v *View) Kinds(each func(device, kind string)) {
+	for device, kind := range v.kinds {
+		each(device, kind)
+	}
+}
+
+// Tags returns what a person tagged a device with.
+func (v *View) Tags(device string) []string { return v.tags[device] }
+
+// Tagged calls each with every device that a person tagged.
+func (v *View) Tagged(each func(device string, tags []string)) {
+	for device, tags := range v.tags {
+		if len(tags) > 0 {
+			each(device, tags)
+		}
+	}
+}
 
 // Names calls each with every device that a person has named.
 func (v *View) Names(each func(device, name string)) {
