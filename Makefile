@@ -43,24 +43,31 @@ household:
 # few, and all of them run without it. It does not watch what one goroutine does alone
 # and would take longer than all else with it: SQLite, which is C compiled to Go, and the
 # reading of a list's text. The tests of that, and of the catalogue's text, run without it;
-# what calls both from several goroutines is watched. Many tests wait for timers: twice as
-# many packages as there are processors run at a time.
+# what calls both from several goroutines is watched. Rules and their index are made by
+# one goroutine and read by all: they are watched in those tests of blocklists in which
+# lists change while names are decided (SHARED), and not in each server of all other tests.
+# Many tests wait for timers: twice as many packages as there are processors run at a time.
+# go vet has looked at all before.
 TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
 PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload
-UNWATCHED = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
+SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists ./blocklists/matcher
+ALONE = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
+UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
 WATCHED = $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
 BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
 	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; \
-		CGO_ENABLED=1 $(GO) test -race $(UNWATCHED) $(BESIDE) -timeout 30m $(WATCHED) && $(GO) test $(PLAIN) && $(GO) test $(TWINS) ;; \
+		CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) $(BESIDE) -timeout 30m $(WATCHED) && \
+		CGO_ENABLED=1 $(GO) test -vet=off -race $(ALONE) -timeout 10m $(SHARED) && \
+		$(GO) test -vet=off $(PLAIN) && $(GO) test -vet=off $(TWINS) ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 
 # Without the race detector: these measure what a user would, on real processes.
 e2e: tools
-	$(GO) test -tags e2e -timeout 15m -run '^TestE2E' ./...
+	$(GO) test -tags e2e -vet=off -timeout 15m -run '^TestE2E' ./...
 
 check: format lint test e2e fuzz cross tidy
 
