@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/querylog/seal"
 )
 
 // Forgetting a device deletes what the log has of it: its rows with the names that
@@ -69,7 +71,7 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 	for i := range f.Devices {
 		r.steps = append(r.steps, r.deleteTotals(&f.Devices[i]))
 	}
-	r.steps = append(r.steps, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
+	r.steps = append(r.steps, (*forgetRun).destroySecrets, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
 	if !l.storer.forgetting.CompareAndSwap(nil, r) {
 		return Forgotten{}, errForgetting
 	}
@@ -219,15 +221,22 @@ func (r *forgetRun) deleteRows(table string) func(*forgetRun, *storer) (bool, er
 		}
 		condition := fmt.Sprintf(` FROM %s WHERE id > %d AND id <= %d AND (%s)`, table, r.after, end, r.where)
 		var rows, lookups int64
+		var ids []int64
 		periods := map[int64]bool{}
 		err = s.store.transact(func() error {
 			err := s.store.texts(`SELECT id, count`+condition, func(stmt *sqlite3.Stmt) {
 				rows++
 				lookups += stmt.ColumnInt64(1)
 				periods[stmt.ColumnInt64(0)>>periodRows] = true
+				ids = append(ids, stmt.ColumnInt64(0))
 			}, r.args...)
 			if err != nil || rows == 0 {
 				return err
+			}
+			if table == "listed" {
+				if err := s.store.seal.stateIDs(s.removal(seal.KindRow, seal.ByForgotten), ids); err != nil {
+					return err
+				}
 			}
 			return s.store.texts(`DELETE`+condition, nil, r.args...)
 		})
@@ -299,7 +308,7 @@ func (r *forgetRun) deleteOthers(s *storer) (bool, error) {
 			}
 			bindings += s.store.conn.Changes()
 		}
-		s.store.bound = map[uint64]bool{} // a row that needs one brings it along
+		s.store.forgetBindings() // a row that needs one brings it along
 		return nil
 	})
 	if err != nil {
@@ -320,7 +329,7 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 		subject, detail string
 	}
 	var lines []line
-	err := s.store.texts(`SELECT id, subject, detail FROM ledger`, func(stmt *sqlite3.Stmt) {
+	err := s.store.texts(`SELECT id, subject, detail FROM ledger ORDER BY id`, func(stmt *sqlite3.Stmt) {
 		l := line{stmt.ColumnInt64(0), stmt.ColumnText(1), stmt.ColumnText(2)}
 		subject, detail := withoutWords(l.subject, r.Words), withoutWords(l.detail, r.Words)
 		if subject != l.subject || detail != l.detail {
@@ -331,12 +340,14 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 		return false, err
 	}
 	err = s.store.transact(func() error {
+		var ids []int64
 		for _, l := range lines {
 			if err := s.store.texts(`UPDATE ledger SET subject = ?, detail = ? WHERE id = ?`, nil, l.subject, l.detail, l.id); err != nil {
 				return err
 			}
+			ids = append(ids, l.id)
 		}
-		return nil
+		return s.store.seal.sealAgain(s.removal(seal.KindLedger, seal.ByForgotten), ids)
 	})
 	if err == nil {
 		r.result.Lines += int64(len(lines))

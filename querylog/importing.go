@@ -254,6 +254,7 @@ type importing struct {
 
 	run      int64 // import.id
 	node     int64
+	nodeName string
 	entries  []entry
 	minutes  map[int64][]int // the entries that begin in each
 	byKey    map[importKey]int
@@ -288,6 +289,7 @@ func (i *importing) store(node string) (err error) {
 	if at != i.b.From {
 		return fmt.Errorf("%w: up to %d, and this goes on from %d", ErrImportPosition, at, i.b.From)
 	}
+	i.nodeName = node
 	if i.node, err = i.s.numbered("node", i.s.nodes, node); err != nil {
 		return err
 	}
@@ -551,6 +553,9 @@ func (i *importing) storeMinute(minute int64, all []int) error {
 			}
 		}
 		if err := i.s.importedRow(window<<rowBits|place, i.node, e); err != nil {
+			return err
+		}
+		if err := i.s.seal.entry(window<<rowBits|place, i.nodeName, e, i.b.Source.Format); err != nil {
 			return err
 		}
 		place++

@@ -261,7 +261,7 @@ func TestDeletedImportedRowsAreInTotalsAlone(t *testing.T) {
 	imports(t, l, importOf(t, 0, elsewhere(t, hourAgo(), "192.168.1.7", "shop.example", blocklists.Pass)))
 	closeLog(t, l)
 	s := openForTest(t, dir)
-	if n, err := s.deleteChunk("unlisted", 1<<63-1, 10); n != 1 || err != nil {
+	if n, err := s.deleteChunk("unlisted", 1<<63-1, 10, nil); n != 1 || err != nil {
 		t.Fatalf("got %d rows deleted, %v", n, err)
 	}
 	if n, err := s.number(`SELECT count(*) FROM hour`); n != 0 || err != nil {

@@ -17,6 +17,7 @@ const (
 	KindSuspended = "suspended"        // the process did not run between Since and Until
 	KindForgotten = "device-forgotten" // what was recorded of a device was deleted at a person's wish
 	KindImported  = "imported"         // lookups that another server logged were added to the log; Since and Until are when they came
+	KindSealing   = "sealing"          // from where on the log is sealed, or is not; and which key signs
 	KindAttempts  = "attempts"         // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
 
@@ -24,7 +25,7 @@ const (
 // docs/querylog.md explains them.
 var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
-	KindRetention, KindForgotten, KindMigration, KindRestored, KindImported, KindAttempts,
+	KindRetention, KindForgotten, KindMigration, KindRestored, KindImported, KindAttempts, KindSealing,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",

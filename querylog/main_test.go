@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func events(t testing.TB, dir string) (all []Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return slices.DeleteFunc(all, func(e Event) bool { return e.Kind == KindSealing }) // they have tests of their own
 }
 
 // kinds returns the kinds of events in order.

@@ -3,6 +3,8 @@ package querylog
 import (
 	"fmt"
 	"time"
+
+	"telltale/querylog/seal"
 )
 
 const (
@@ -141,7 +143,7 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 		if err != nil || end == 0 {
 			return true, err
 		}
-		n, err := s.store.deleteChunk(table, end, s.retention.batch)
+		n, err := s.store.deleteChunk(table, end, s.retention.batch, s.removal(seal.KindRow, seal.ByAge))
 		if table == "listed" {
 			s.retention.deleted.listed += n
 		}
@@ -150,8 +152,9 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 }
 
 // deleteChunk deletes up to so many of the oldest rows of a table, keeping how many
-// unlisted ones there were in an hour. Imported ones are in totals in every store.
-func (s *store) deleteChunk(table string, end int64, most int) (n int64, err error) {
+// unlisted ones there were in an hour. Imported ones are in totals in every store. Of
+// sealed ones it is stated.
+func (s *store) deleteChunk(table string, end int64, most int, stated *seal.Removal) (n int64, err error) {
 	err = s.transact(func() error {
 		const chunk = ` IN (SELECT id FROM %[1]s WHERE id < ?1 ORDER BY id LIMIT %[2]d)`
 		if table == "unlisted" {
@@ -164,10 +167,18 @@ func (s *store) deleteChunk(table string, end int64, most int) (n int64, err err
 				return err
 			}
 		}
+		if table == "listed" {
+			if err := s.seal.stateOldest(stated, table, end, most); err != nil {
+				return err
+			}
+		}
 		if err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s WHERE id`+chunk, table, most), end); err != nil {
 			return err
 		}
 		if n = s.conn.Changes(); table == "listed" && n > 0 {
+			if err := s.seal.destroyOld(); err != nil {
+				return err
+			}
 			return s.dropDays()
 		}
 		return nil
@@ -213,6 +224,9 @@ func deleteLedger(before time.Time) func(*storer) (bool, error) {
 		}
 		most := int64(s.retention.batch)
 		err = s.store.transact(func() error {
+			if err := s.store.seal.stateOldest(s.removal(seal.KindLedger, seal.ByAge), "ledger", end, int(most)); err != nil {
+				return err
+			}
 			err := s.store.exec(`DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)`, end, most)
 			done = s.store.conn.Changes() < most
 			return err
@@ -256,7 +270,7 @@ func deleteBindings(before time.Time) func(*storer) (bool, error) {
 					return err
 				}
 			}
-			s.store.bound = map[uint64]bool{}
+			s.store.forgetBindings()
 			return nil
 		})
 	}
@@ -303,7 +317,7 @@ func deleteOverLimit(table string, maxBytes int64) func(*storer) (bool, error) {
 		if err != nil || size <= maxBytes/10*9 || size <= maxBytes && s.retention.deleted.overLimit == 0 {
 			return true, err
 		}
-		n, err := s.store.deleteChunk(table, all, s.retention.batch)
+		n, err := s.store.deleteChunk(table, all, s.retention.batch, s.removal(seal.KindRow, seal.BySize))
 		s.retention.deleted.overLimit += n
 		if err == nil { // their names are much of what they take
 			_, err = s.store.deleteNames(table, 2*s.retention.batch)

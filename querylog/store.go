@@ -49,6 +49,7 @@ type store struct {
 	old         *oldStore             // the store of version 1 while it is copied; nil for none
 	rows        map[string]*rowWriter // by table
 	totals      *totaller
+	seal        *sealer
 	reported    []Event // that no ledger has yet
 
 	begin, end *sqlite3.Stmt // of a transaction
@@ -171,6 +172,9 @@ func (s *store) prepare() (err error) {
 		s.rows[table] = newRowWriter(s, table)
 	}
 	s.totals = newTotaller(s)
+	if err := s.loadSeal(); err != nil {
+		return err
+	}
 	for _, suffix := range []string{"-wal", "-shm"} { // the library makes them readable by others
 		os.Chmod(s.path+suffix, 0o600)
 	}
@@ -237,6 +241,7 @@ func newStoreID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all, statements := map[string]*sqlite3.Stmt{}, maps.Clone(totalStatements)
+	maps.Copy(statements, sealStatements)
 	for name, sql := range map[string]string{
 		"listed":        insertRows("listed", 1),
 		"listed_many":   insertRows("listed", rowsAtOnce),
@@ -284,7 +289,16 @@ func (s *store) forget() {
 	if s.totals != nil {
 		s.totals.forget()
 	}
+	if s.seal != nil {
+		s.seal.forget()
+	}
 	s.forgetNames()
+}
+
+// forgetBindings makes bindings be stored again with the rows that need them.
+func (s *store) forgetBindings() {
+	s.bound = map[uint64]bool{}
+	s.seal.forget()
 }
 
 // forgetNames makes all names to come be stored again.
@@ -316,6 +330,9 @@ func (s *store) transact(do func() error) error {
 		return err
 	}
 	err := do()
+	if err == nil && s.seal != nil {
+		err = s.seal.flush()
+	}
 	if err == nil {
 		err = s.end.Exec()
 	}
@@ -323,6 +340,9 @@ func (s *store) transact(do func() error) error {
 		interrupt := s.conn.SetInterrupt(context.Background()) // what was interrupted is undone, too
 		s.conn.Exec(`ROLLBACK`)
 		s.conn.SetInterrupt(interrupt)
+	}
+	if s.seal != nil {
+		s.seal.end(err == nil)
 	}
 	return err
 }
@@ -397,7 +417,11 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 	var first, last int64
 	s.totals.now = w.clock.wall / hourMilli
 	for i, e := range w.entries {
-		if err := s.row(w.number<<rowBits|int64(i), node, e); err != nil {
+		id := w.number<<rowBits | int64(i)
+		if err := s.row(id, node, e); err != nil {
+			return 0, 0, err
+		}
+		if err := s.seal.entry(id, w.node, e, ""); err != nil {
 			return 0, 0, err
 		}
 		if rows == 0 {
@@ -416,7 +440,11 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 		return 0, 0, err
 	}
 	for i := range w.events {
-		if err := s.event(w.number<<rowBits|int64(i), node, &w.events[i]); err != nil {
+		id := w.number<<rowBits | int64(i)
+		if err := s.event(id, node, &w.events[i]); err != nil {
+			return 0, 0, err
+		}
+		if err := s.seal.event(ledgerLine(id, w.node, &w.events[i])); err != nil {
 			return 0, 0, err
 		}
 	}

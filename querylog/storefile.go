@@ -71,6 +71,10 @@ func (s *storer) adopt(st *store) error {
 			l.stored, l.lookups = st.position, have
 		})
 	}
+	if err := s.openSeal(); err != nil {
+		s.store = nil
+		return err
+	}
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
 	s.l.kept, s.l.nextID, s.l.keptErr = kept, next, nil

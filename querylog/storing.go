@@ -60,6 +60,7 @@ type storer struct {
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
 	importing      atomic.Pointer[importRun] // what another server logged; nil for nothing
 	importCounter  *importCounter            // of the batch before; nil for none
+	signer         signer
 }
 
 // A doneFile is the journal of a window that was stored at a time. It is kept
@@ -485,6 +486,9 @@ func (s *storer) allMoved() {
 	for i := range s.done {
 		s.done[i].at = time.Time{}
 	}
+	if time.Since(s.signer.at) >= signEvery {
+		s.sign()
+	}
 }
 
 // sweep deletes the journals of stored windows that are not needed any more.
@@ -577,6 +581,7 @@ func (s *storer) closeStore() error {
 	s.store.conn.SetInterrupt(context.Background())
 	s.store.busyTimeout = 0
 	if s.checkpointNow() {
+		s.sign()
 		s.sweep()
 	}
 	err := s.store.close()

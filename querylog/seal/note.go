@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -29,6 +30,24 @@ func NewKey(origin string) (*Key, error) {
 		return nil, fmt.Errorf("making a key for seals: %w", err)
 	}
 	return newKey(private, public)
+}
+
+// ParseKey reads the text of a key file.
+func ParseKey(private string) (*Key, error) {
+	signer, err := note.NewSigner(private)
+	if err != nil {
+		return nil, fmt.Errorf("not a key for seals: %w", err)
+	}
+	fields := strings.SplitN(private, "+", 5) // PRIVATE, KEY, name, hash, key: NewSigner found them
+	seed, err := base64.StdEncoding.DecodeString(fields[4])
+	if err != nil || len(seed) != 1+ed25519.SeedSize {
+		return nil, errors.New("not a key for seals: it has not 32 octets")
+	}
+	public, err := note.NewEd25519VerifierKey(fields[2], ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey))
+	if err != nil {
+		return nil, fmt.Errorf("not a key for seals: %w", err)
+	}
+	return &Key{private, public, signer}, nil
 }
 
 func newKey(private, public string) (*Key, error) {
