@@ -247,6 +247,7 @@ type Log struct {
 	Totals   time.Duration `key:"totals"`      // hourly totals
 	Attempt  time.Duration `key:"attempt_gap"` // the silence that ends an attempt
 	Size     Bytes         `key:"size"`        // of the store on disk; the oldest unlisted rows go first
+	Seal     bool          `key:"seal"`        // rows of listed names and the ledger are sealed
 }
 
 // A Report is one that the server makes by itself, of the day, the week or the month
@@ -348,7 +349,7 @@ func defaults() *Config {
 		DNS64:    DNS64{Prefix: "off"},
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
-		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30},
+		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Messages: Messages{Level: "info", Format: "text"},
 		Identity: Identity{FindLeases: true, Announcements: true, Reverse: true},
 	}

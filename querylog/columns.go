@@ -266,7 +266,7 @@ var columns = [...]column{
 		},
 		open: func(e *entry, r *Row) { r.Rule = e.Rule.Text },
 	}},
-	{"leaf", "BLOB", "hash of the row in a sealed log, 32 octets; NULL: not sealed", "", since(2, codec{})},
+	{"leaf", "BLOB", "NULL: hashes of sealed rows are in `seal_run`", "", since(2, codec{})},
 	{"as_lookups", notNull, "of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together", "attempts_as_lookups", since(3, late(counted(number(
 		func(e *entry) *uint32 { return &e.AsLookups }, func(r *Row, v uint32) { r.AsLookups = v }))))},
 	{"upstream", notNull, "that answered: upstream.id; 0 for none, and in a folded row", "upstream", since(versionOfUpstreams, late(codec{

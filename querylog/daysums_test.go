@@ -197,7 +197,7 @@ func TestSumsAreThoseOfRows(t *testing.T) {
 				h.fail(err)
 			case n < 18:
 				what = "the oldest rows are deleted"
-				_, err := h.s.deleteChunk("listed", 1<<62, 1+h.rng.IntN(25))
+				_, err := h.s.deleteChunk("listed", 1<<62, 1+h.rng.IntN(25), nil)
 				h.fail(err)
 			case n == 18:
 				what = "all sums are dropped"

@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -310,6 +311,7 @@ func (h *history) kill(damage bool) {
 		if err := os.CopyFS(to[i], os.DirFS(dir)); err != nil {
 			h.t.Fatal(err)
 		}
+		os.Chmod(SealKeyPath(to[i]), 0o600) // CopyFS lets others read it
 	}
 	h.away = false
 	h.l.Close()
@@ -460,6 +462,13 @@ func (h *history) ledgers() (all []Event) {
 			h.fail("reading the ledger of %s: %v", filepath.Base(dir), err)
 		}
 		all = append(all, slices.DeleteFunc(lines, func(e Event) bool { return slices.Contains(all, e) })...) // a window may be in two stores
+		report, err := reader.AuditSeal(context.Background(), SealAudit{})
+		if err != nil && !errors.Is(err, ErrNotSealed) {
+			h.fail("auditing the seal of %s: %v", filepath.Base(dir), err)
+		}
+		if report != nil && len(report.Problems) > 0 {
+			h.fail("the seal of %s: %+v", filepath.Base(dir), report.Problems)
+		}
 	}
 	return all
 }

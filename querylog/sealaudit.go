@@ -239,9 +239,10 @@ func (a *sealAuditor) stated(leaf int64, s seal.Statement) {
 		}
 		a.handovers = append(a.handovers, sealHandover{leaf, h})
 		switch {
+		case leaf == 1 && a.previous != nil && a.previous.Size == h.Size && a.previous.Root == h.Root: // of the log before
 		case h.Size == leaf:
-			a.heads = append(a.heads, sealHead{name: fmt.Sprintf("the hand-over in leaf %d", leaf), Checkpoint: seal.Checkpoint{Size: h.Size, Root: h.Root}})
-		case leaf != 1 || a.previous == nil || a.previous.Size != h.Size || a.previous.Root != h.Root:
+			a.heads = append(a.heads, sealHead{fmt.Sprintf("the hand-over in leaf %d", leaf), seal.Checkpoint{Size: h.Size, Root: h.Root}})
+		default:
 			a.problem(leaf, seal.KindHandover, 0, "it is of %d leaves, and stands behind %d", h.Size, leaf)
 		}
 		if !h.SignedByOld {

@@ -60,7 +60,7 @@ var mayImport = map[string]string{
 	"devices/oui":      "",
 	"devices/same":     "",
 
-	"querylog":      "blocklists blocklists/format clock devices dnswire querylog/seal github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
+	"querylog":      "atomicfile blocklists blocklists/format clock devices dnswire querylog/seal github.com/cespare/xxhash/v2 github.com/ncruces/go-sqlite3 golang.org/x/net golang.org/x/sys golang.org/x/text",
 	"querylog/seal": "golang.org/x/mod",
 
 	"resolver": "atomicfile blocklists clock devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +

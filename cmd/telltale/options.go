@@ -25,7 +25,7 @@ func logOptions(cfg *config.Config) querylog.Options {
 	return querylog.Options{
 		Dir: cfg.Data.Dir, Node: nodeName(cfg), Off: !cfg.Log.Enabled, NoUnlisted: cfg.Log.Unlisted == 0,
 		Retention:  querylog.Retention{Listed: cfg.Log.Listed, Unlisted: cfg.Log.Unlisted, Totals: cfg.Log.Totals, MaxBytes: int64(cfg.Log.Size)},
-		AttemptGap: cfg.Log.Attempt,
+		AttemptGap: cfg.Log.Attempt, Unsealed: !cfg.Log.Seal,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,7 +116,10 @@ func OpenCheckpoint(text []byte, public ...string) (Checkpoint, error) {
 // one of the keys.
 func openNote(text []byte, public []string) (*note.Note, bool, error) {
 	var all []note.Verifier
-	for _, p := range public {
+	for i, p := range public {
+		if slices.Contains(public[:i], p) {
+			continue
+		}
 		v, err := note.NewVerifier(p)
 		if err != nil {
 			return nil, false, fmt.Errorf("the key %q: %w", p, err)
