@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -55,6 +56,9 @@ type SealReport struct {
 
 // ErrNotSealed means that nothing of a log is sealed.
 var ErrNotSealed = errors.New("nothing of this log is sealed")
+
+// SealTime returns about when a row or line with this number was written.
+func SealTime(id int64) time.Time { return time.Unix(id>>rowBits, 0).UTC() }
 
 // sealProblems is how many problems are kept.
 const sealProblems = 100

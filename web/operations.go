@@ -25,6 +25,7 @@ func register(api huma.API, o *Options) {
 	registerDevices(api, o)
 	registerBroke(api, o)
 	registerCache(api, o)
+	registerEvidence(api, o)
 	registerImport(api, o)
 }
 
@@ -265,6 +266,14 @@ type cachedRequest struct {
 
 type flushRequest struct {
 	Name string `query:"name" doc:"The domain name; without it, all names."`
+}
+
+func registerEvidence(api huma.API, o *Options) {
+	huma.Register(api, operation(http.MethodPost, "/evidence/key", "rotate-key", "Have another key sign the sealed log from here on, vouched for by the one before", http.StatusOK),
+		func(ctx context.Context, _ *nothing) (*of[SealKey], error) {
+			k, err := o.RotateKey(ctx)
+			return &of[SealKey]{k}, problem(err)
+		})
 }
 
 func registerCache(api huma.API, o *Options) {

@@ -626,6 +626,11 @@ type Flushed struct {
 	Entries int `json:"entries"`
 }
 
+// A SealKey is the public key that others check the sealed log by.
+type SealKey struct {
+	Key string `json:"key" doc:"NAME+HASH+BASE64, as docs/seals.md has it."`
+}
+
 // CacheStats says what the cache holds, and what it did since the start.
 type CacheStats struct {
 	Entries    int            `json:"entries"`

@@ -47,6 +47,8 @@ type Options struct {
 	FlushCache func(name string) (Flushed, error) // "": of all names
 	CacheStats func() CacheStats
 
+	RotateKey func(context.Context) (SealKey, error) // that signs the sealed log
+
 	Devices        func(context.Context) []Device
 	History        func(ctx context.Context, device string) (History, error)
 	Corrections    func() []Correction
