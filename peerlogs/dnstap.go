@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
-
-	"telltale/dnswire"
 )
 
 // A dnstap file is Frame Streams (farsightsec/fstrm) of dnstap.proto messages. The few
@@ -27,11 +25,34 @@ var dnstapFormat = Format{
 
 // Of Frame Streams.
 const (
-	controlStart = 2
-	controlStop  = 3
-	frameControl = 512     // octets of a control frame, at most
-	frameMost    = 1 << 20 // of a data frame
+	controlAccept = 1
+	controlStart  = 2
+	controlStop   = 3
+	controlReady  = 4
+	controlFinish = 5
+	frameControl  = 512     // octets of a control frame, at most
+	frameMost     = 1 << 20 // of a data frame
 )
+
+// dnstapContent is the type of what dnstap has in Frame Streams.
+const dnstapContent = "protobuf:dnstap.Dnstap"
+
+// What is said to a program that sends frames and waits for an answer.
+var (
+	frameAccept = controlFrame(controlAccept, dnstapContent)
+	frameFinish = controlFrame(controlFinish, "")
+)
+
+// controlFrame returns a control frame, with a content type unless that is "".
+func controlFrame(kind uint32, content string) []byte {
+	body := binary.BigEndian.AppendUint32(nil, kind)
+	if content != "" {
+		body = binary.BigEndian.AppendUint32(body, 1) // the field that a content type is
+		body = binary.BigEndian.AppendUint32(body, uint32(len(content)))
+		body = append(body, content...)
+	}
+	return append(binary.BigEndian.AppendUint32(make([]byte, 4), uint32(len(body))), body...)
+}
 
 // Of dnstap.proto.
 const (
@@ -41,31 +62,27 @@ const (
 )
 
 type dnstapLog struct {
-	chain
-	backlog
+	exchanges
 	f      *file
 	o      Options
 	frame  int64
 	others int64 // messages that are not of clients
 	cut    bool
-
-	queries bool // a client's query was in it
-	byKey   map[string]*dnstapQuery
-}
-
-// A dnstapQuery is a query whose response may still come.
-type dnstapQuery struct {
-	waitingLookup
-	key string
 }
 
 func newDnstap(f *file, o Options) (*dnstapLog, error) {
-	d := &dnstapLog{f: f, o: o, byKey: map[string]*dnstapQuery{}}
+	d := &dnstapLog{f: f, o: o}
 	body, control, err := d.next()
+	if err == nil && control && o.reply != nil && len(body) >= 4 && binary.BigEndian.Uint32(body) == controlReady {
+		if _, err := o.reply.Write(frameAccept); err != nil { // who sends waits for this
+			return nil, err
+		}
+		body, control, err = d.next()
+	}
 	if err != nil {
 		return nil, err
 	}
-	if !control || !bytes.Contains(body, []byte("protobuf:dnstap.Dnstap")) {
+	if !control || !bytes.Contains(body, []byte(dnstapContent)) {
 		return nil, errors.New("the file is Frame Streams, and not of dnstap")
 	}
 	return d, nil
@@ -86,7 +103,7 @@ func (d *dnstapLog) Notes() (all []string) {
 }
 
 func (d *dnstapLog) Next() (*Lookup, error) {
-	return d.take(&d.chain, &dnstapFormat, d.o.Now, d.more)
+	return d.take(&d.chain, &dnstapFormat, d.o.now(), d.more)
 }
 
 // more takes over the next frame.
@@ -97,6 +114,9 @@ func (d *dnstapLog) more() error {
 		d.finish(err)
 	case control:
 		d.ended = len(body) >= 4 && binary.BigEndian.Uint32(body) == controlStop
+		if d.ended && d.o.reply != nil {
+			d.o.reply.Write(frameFinish) // who does not wait for it is gone
+		}
 	default:
 		d.frame++
 		if err := d.message(body); err != nil {
@@ -174,7 +194,7 @@ func (d *dnstapLog) message(body []byte) error {
 		d.others++
 		return nil
 	}
-	q := &dnstapQuery{}
+	q := &exchange{}
 	q.Lookup = Lookup{Place: d.place(), Rcode: -1, raw: body}
 	packet := m.query
 	q.Time = time.Unix(int64(m.querySec), int64(m.queryNsec))
@@ -199,40 +219,7 @@ func (d *dnstapLog) message(body []byte) error {
 	}
 	q.Transport = [...]Transport{1: UDP, 2: TCP, 3: TLS, 4: HTTPS, 7: QUIC}[min(m.protocol, 7)]
 	q.key = fmt.Sprintf("%s %d %x %d %s", q.Client, m.port, packet[:2], q.Type, q.Name.Wire())
-	if m.kind == tapClientQuery {
-		d.queries = true
-	} else if before := d.byKey[q.key]; before != nil {
-		before.Rcode, before.done = q.Rcode, true
-		before.Elapsed = q.Elapsed
-		return nil
-	} else if d.queries {
-		return nil // its query was taken long before
-	}
-	d.wait(&q.waitingLookup, func() {
-		if d.byKey[q.key] == q {
-			delete(d.byKey, q.key)
-		}
-	})
-	d.byKey[q.key] = q
-	return nil
-}
-
-// question takes over the question of a packet.
-func (q *dnstapQuery) question(packet []byte) error {
-	if len(packet) < 12 {
-		return errors.New("it has no DNS message")
-	}
-	if binary.BigEndian.Uint16(packet[4:]) != 1 {
-		return errors.New("the DNS message has not one question")
-	}
-	end, err := q.Name.Read(packet, 12)
-	if err != nil || len(packet) < end+4 {
-		return errors.New("the DNS message is damaged")
-	}
-	q.Type = binary.BigEndian.Uint16(packet[end:])
-	if class := binary.BigEndian.Uint16(packet[end+2:]); class != dnswire.ClassIN {
-		return fmt.Errorf("class %d is not the Internet's", class)
-	}
+	d.seen(q, m.kind == tapClientResponse)
 	return nil
 }
 

@@ -31,7 +31,7 @@ import (
 // A Lookup is one lookup that a server logged. Zero fields are what it did not say.
 type Lookup struct {
 	Position int64
-	Place    string // in the log: a line, a frame or a row
+	Place    string // in the log: a line, a frame, a packet or a row
 	Time     time.Time
 
 	Client     netip.Addr
@@ -136,13 +136,15 @@ func open(format *Format, f *file, o Options) (Log, error) {
 		return openExport(f, o, format, readTechnitium)
 	case &nextdnsFormat:
 		return openNextDNS(f, o)
+	case &captureFormat:
+		return newCapture(f, o)
 	}
 	return newDnstap(f, o)
 }
 
 // Formats are all formats.
 func Formats() []*Format {
-	return []*Format{&adguardFormat, &piholeFormat, &dnsmasqFormat, &technitiumFormat, &nextdnsFormat, &dnstapFormat}
+	return []*Format{&adguardFormat, &piholeFormat, &dnsmasqFormat, &technitiumFormat, &nextdnsFormat, &dnstapFormat, &captureFormat}
 }
 
 // Options say how to read a log. The zero value works.
@@ -153,6 +155,16 @@ type Options struct {
 	Now    time.Time      // nothing is later; zero for now
 
 	lockWait time.Duration // for a database that is locked; 0 for a few seconds
+	live     bool          // it is read while it is written
+	reply    io.Writer     // takes what is said to the program that writes it
+}
+
+// now returns the time that no lookup is later than.
+func (o *Options) now() time.Time {
+	if o.live {
+		return time.Now()
+	}
+	return o.Now
 }
 
 // A BadRecord is a part of a log that is no lookup.
@@ -192,10 +204,29 @@ func Open(path string, o Options) (Log, error) {
 	return l, nil
 }
 
+// OpenStream opens what a program sends while it runs: dnstap, pcap or pcapng. Next waits
+// for it. Closing the log does not close r. reply, if there is one, takes what is said to
+// a program that waits for an answer, as dnstap may.
+func OpenStream(r io.Reader, reply io.Writer, o Options) (Log, error) {
+	o.live, o.reply = true, reply
+	f := &file{count: &counted{r: r}}
+	f.r = bufio.NewReaderSize(f.count, readAhead)
+	head, err := f.r.Peek(12)
+	switch {
+	case len(head) == 0 && err != nil:
+		return nil, err
+	case captureFormat.is(head):
+		return newCapture(f, o)
+	case bytes.HasPrefix(head, []byte{0, 0, 0, 0}):
+		return newDnstap(f, o)
+	}
+	return nil, fmt.Errorf("%w: what is sent is neither dnstap nor a capture (pcap, pcapng)", ErrUnknown)
+}
+
 // A file is one that is read from its beginning, unpacked where it is packed.
 type file struct {
 	path   string
-	f      *os.File
+	f      *os.File // nil, as is info, of a stream
 	info   os.FileInfo
 	packed bool
 	count  *counted
@@ -243,9 +274,19 @@ func openFile(path string) (*file, error) {
 	return in, nil
 }
 
-func (f *file) close() error { return f.f.Close() }
+func (f *file) close() error {
+	if f.f == nil {
+		return nil
+	}
+	return f.f.Close()
+}
 
-func (f *file) read() (done, all int64) { return f.count.n, f.info.Size() }
+func (f *file) read() (done, all int64) {
+	if f.info == nil {
+		return f.count.n, 0
+	}
+	return f.count.n, f.info.Size()
+}
 
 // format finds out what kind of log a file is.
 func (f *file) format(name string) (*Format, error) {
@@ -267,7 +308,7 @@ func (f *file) format(name string) (*Format, error) {
 	case name != "" && name != "auto":
 		return nil, fmt.Errorf("there is no format %q: formats are %s", name, strings.Join(names, ", "))
 	case bytes.IndexByte(head[:min(len(head), 4096)], 0) >= 0:
-		return nil, fmt.Errorf("%w: it is binary, and neither a database of Pi-hole nor a dnstap file", ErrUnknown)
+		return nil, fmt.Errorf("%w: it is binary, and neither a database of Pi-hole nor a dnstap file or a capture of packets (pcap, pcapng)", ErrUnknown)
 	}
 	return nil, fmt.Errorf("%w: formats are %s, and --format says which one it is", ErrUnknown, strings.Join(names, ", "))
 }

@@ -169,13 +169,13 @@ func database(t testing.TB, sql string) []byte {
 // Of a log that was cut anywhere, the lookups are the first of those of the whole, with
 // the same positions and sums: so a longer version adds the rest.
 func TestALongerLogBeginsAsTheShorterOne(t *testing.T) {
-	for _, name := range []string{"adguard.json", "dnsmasq.log", "dnsmasq-extra.log", "clients.dnstap"} {
+	for _, name := range []string{"adguard.json", "dnsmasq.log", "dnsmasq-extra.log", "clients.dnstap", "loopback.pcap", "mixed.pcapng"} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile("testdata/" + name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			format := map[string]string{".json": "adguard-home", ".log": "dnsmasq", ".dnstap": "dnstap"}[filepath.Ext(name)]
+			format := map[string]string{".json": "adguard-home", ".log": "dnsmasq", ".dnstap": "dnstap", ".pcap": "capture", ".pcapng": "capture"}[filepath.Ext(name)]
 			whole := prints(t, text, format)
 			if len(whole) < 4 {
 				t.Fatalf("the sample has %d lookups", len(whole))

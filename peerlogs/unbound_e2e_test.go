@@ -16,12 +16,117 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A real unbound is asked, and what it writes as dnstap is read: each lookup once, with
-// the response code.
-func TestE2EUnboundsDnstapIsRead(t *testing.T) {
+// startUnbound starts an unbound that sends dnstap to a socket, and returns its address, what
+// stops it, and what it says.
+func startUnbound(t *testing.T, dir, socket, bidirectional string) (addr string, stop func(), said *strings.Builder) {
+	t.Helper()
+	port := freePort(t)
+	conf := filepath.Join(dir, "unbound.conf")
+	text := fmt.Sprintf(`server:
+	interface: 127.0.0.1@%d
+	username: ""
+	chroot: ""
+	directory: %q
+	pidfile: "pid"
+	do-daemonize: no
+	use-syslog: no
+	module-config: "iterator"
+	local-zone: "shop.example." static
+	local-data: "shop.example. 300 A 192.0.2.1"
+dnstap:
+	dnstap-enable: yes
+	dnstap-bidirectional: %s
+	dnstap-socket-path: %q
+	dnstap-log-client-query-messages: yes
+	dnstap-log-client-response-messages: yes
+remote-control:
+	control-enable: no
+`, port, dir, bidirectional, socket)
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("unbound", "-d", "-c", conf)
+	said = &strings.Builder{}
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port), func() {
+		c.Process.Signal(os.Interrupt)
+		c.Wait()
+	}, said
+}
+
+func needUnbound(t *testing.T) {
+	t.Helper()
 	if version, err := exec.Command("unbound", "-V").Output(); err != nil || !strings.Contains(string(version), "--enable-dnstap") {
 		t.Skip("skipped: unbound with dnstap is not installed")
 	}
+}
+
+// askUnbound asks for what it has, and for what it has not.
+func askUnbound(addr string) {
+	client := dns.Client{Timeout: time.Second}
+	for _, name := range []string{"shop.example.", "none.shop.example."} {
+		client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), addr) // until it is up, and until what it wrote has come
+	}
+}
+
+// A real unbound that waits for an answer before it sends (Frame Streams in both directions)
+// is read as it sends.
+func TestE2EUnboundSendsAsItIsAsked(t *testing.T) {
+	needUnbound(t)
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	lookups, ended := make(chan string, 10_000), make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			ended <- err
+			return
+		}
+		defer c.Close()
+		log, err := OpenStream(c, c, Options{})
+		if err != nil {
+			ended <- err
+			return
+		}
+		for {
+			u, err := log.Next()
+			if err != nil {
+				ended <- err
+				return
+			}
+			lookups <- fmt.Sprintf("%s %d rcode %d", u.Name.String(), u.Type, u.Rcode)
+		}
+	}()
+	addr, stop, said := startUnbound(t, dir, filepath.Join(dir, "s"), "yes")
+	missing := map[string]bool{"shop.example 1 rcode 0": true, "none.shop.example 1 rcode 3": true}
+	for end := time.Now().Add(30 * time.Second); len(missing) > 0 && time.Now().Before(end); {
+		askUnbound(addr)
+		select {
+		case u := <-lookups:
+			delete(missing, u)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	stop()
+	if err := <-ended; err != io.EOF {
+		t.Errorf("its stream ended with %v", err)
+	}
+	if len(missing) > 0 {
+		t.Errorf("missing: %v\n%s", missing, said)
+	}
+}
+
+// A real unbound is asked, and what it writes as dnstap is read: each lookup once, with
+// the response code.
+func TestE2EUnboundsDnstapIsRead(t *testing.T) {
+	needUnbound(t)
 	dir := t.TempDir()
 	socket, path := filepath.Join(dir, "s"), filepath.Join(dir, "unbound.dnstap")
 	l, err := net.Listen("unix", socket)
@@ -42,40 +147,9 @@ func TestE2EUnboundsDnstapIsRead(t *testing.T) {
 		defer c.Close()
 		io.Copy(f, c)
 	}()
-	port := freePort(t)
-	conf := filepath.Join(dir, "unbound.conf")
-	text := fmt.Sprintf(`server:
-	interface: 127.0.0.1@%d
-	username: ""
-	chroot: ""
-	directory: %q
-	pidfile: "pid"
-	do-daemonize: no
-	use-syslog: no
-	module-config: "iterator"
-	local-zone: "shop.example." static
-	local-data: "shop.example. 300 A 192.0.2.1"
-dnstap:
-	dnstap-enable: yes
-	dnstap-bidirectional: no
-	dnstap-socket-path: %q
-	dnstap-log-client-query-messages: yes
-	dnstap-log-client-response-messages: yes
-remote-control:
-	control-enable: no
-`, port, dir, socket)
-	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command("unbound", "-d", "-c", conf)
-	var said strings.Builder
-	c.Stdout, c.Stderr = &said, &said
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	addr, end, said := startUnbound(t, dir, socket, "no")
 	stop := func() {
-		c.Process.Signal(os.Interrupt)
-		c.Wait()
+		end()
 		l.Close()
 		<-copied
 		f.Close()
@@ -86,7 +160,6 @@ remote-control:
 			stop()
 		}
 	}()
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	want := []string{"shop.example 1 rcode 0", "none.shop.example 1 rcode 3"}
 	missing := func() string {
 		l, err := Open(path, Options{})
@@ -114,10 +187,7 @@ remote-control:
 	}
 	last := ""
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		client := dns.Client{Timeout: time.Second}
-		for _, name := range []string{"shop.example.", "none.shop.example."} {
-			client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), addr) // until it is up, and until what it wrote has come
-		}
+		askUnbound(addr)
 		if last = missing(); last == "" {
 			break
 		}

@@ -42,8 +42,9 @@ func (cl *cli) newImport() *cobra.Command {
 		Long: `Add the query log of another DNS server to this one's: AdGuard Home (querylog.json and
 querylog.json.1), Pi-hole 5 and 6 (pihole-FTL.db), dnsmasq (log-queries and
 log-queries=extra, a file or syslog), the CSV files that Technitium DNS Server and
-NextDNS export, and dnstap files. Text may be packed by gzip. Of a directory, all files
-that are such logs, the oldest first.
+NextDNS export, dnstap files, and captures of packets (pcap and pcapng: DNS over UDP and
+TCP, port 53). A file may be packed by gzip. Of a directory, all files that are such logs,
+the oldest first. What has no end, 'telltale watch-capture' takes over as it comes.
 
 Reports, 'telltale log' and 'telltale top' have these lookups from then on, marked as
 imported. Names are attributed by the lists of today. What the other server did not keep
@@ -58,7 +59,7 @@ With --settings, its settings: of AdGuard Home (AdGuardHome.yaml) and Pi-hole 5 
 (/etc/pihole). A telltale.yaml and list files are written into a directory beside
 them, or into that of --output, and nothing is put in force or overwritten. What has
 no counterpart is named by file, line and key. Passwords are not copied.`,
-		Example: "  sudo telltale import /opt/AdGuardHome/data\n  sudo telltale import /etc/pihole/pihole-FTL.db --dry-run\n  telltale import nextdns.csv --source family\n  sudo telltale import --settings /etc/pihole --output ./from-pihole",
+		Example: "  sudo telltale import /opt/AdGuardHome/data\n  sudo telltale import /etc/pihole/pihole-FTL.db --dry-run\n  telltale import nextdns.csv --source family\n  telltale import holidays.pcapng --config study/telltale.yaml\n  sudo telltale import --settings /etc/pihole --output ./from-pihole",
 		Args:    oneArg("file or directory"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if im.zone, err = parseZone(zone); err != nil {

@@ -94,7 +94,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	completeSettings(root)
 	root.AddCommand(
 		cl.newServe(), cl.newValidate(), cl.newLog(), cl.newWatch(), cl.newTop(), cl.newReport(), cl.newLedger(), cl.newStatus(), cl.newUpstreams(), cl.newCache(), cl.newExplain(), cl.newBroke(), cl.newQuery(), cl.newDevices(), cl.newCoverage(), cl.newClientID(), cl.newCertificate(), cl.newLists(),
-		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newImport(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
+		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newImport(), cl.newWatchCapture(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
 		cl.newNote(), cl.newExport(), cl.newEvidence(),
 	)
 	return root
