@@ -157,7 +157,9 @@ func TestAttemptsAgreeWithTheirSlowTwin(t *testing.T) {
 			slow := slowAttempts{gap, map[string]time.Time{}, map[time.Duration]int{}}
 			want := map[string]int{}
 			dir := t.TempDir()
+			var started time.Time
 			start := func() *Log {
+				started = time.Now()
 				return open(t, Options{Dir: dir, AttemptGap: gap, Retention: Retention{Listed: -1, Unlisted: -1, MaxBytes: -1}})
 			}
 			l := start()
@@ -165,6 +167,9 @@ func TestAttemptsAgreeWithTheirSlowTwin(t *testing.T) {
 				r := h.next(p)
 				if d := time.Until(r.Time); d > 0 {
 					time.Sleep(d)
+				}
+				if r.Time.Before(started) { // no server was there to be asked
+					r.Time = started
 				}
 				l.Append([]Record{r})
 				name := string(dnswire.AppendText(nil, r.Name))

@@ -119,8 +119,8 @@ func homeVendors() (all []string) {
 	return all
 }
 
-func reportArgs(p homePeriod, d *homes.Device, vendor string) []string {
-	args := []string{"report", "--since", p.since.UTC().Format(time.RFC3339), "--until", p.until.UTC().Format(time.RFC3339), "--tz", p.since.Location().String()}
+func (x *homeTest) reportArgs(p homePeriod, d *homes.Device, vendor string) []string {
+	args := []string{"report", "--since", p.since.UTC().Format(time.RFC3339), "--until", p.until.UTC().Format(time.RFC3339), "--tz", x.zone.String()}
 	if d != nil {
 		args = append(args, deviceArg(d))
 	}
@@ -149,7 +149,7 @@ func (x *homeTest) compare(p homePeriod, d *homes.Device, vendor string) {
 		what += ", " + vendor
 	}
 	var r evidence.Report
-	if err := json.Unmarshal([]byte(x.run(append(reportArgs(p, d, vendor), "--json")...)), &r); err != nil {
+	if err := json.Unmarshal([]byte(x.run(append(x.reportArgs(p, d, vendor), "--json")...)), &r); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 	x.coverage(what, p, &r)
@@ -406,7 +406,7 @@ func earlierOf(a, b time.Time) time.Time {
 func (x *homeTest) absences(p homePeriod, devices []*homes.Device) {
 	for _, d := range devices {
 		for _, vendor := range []string{"Aurora", "Kestrel"} {
-			text := strings.Join(strings.Fields(x.run(append(reportArgs(p, d, vendor), "--compare", "none")...)), " ")
+			text := strings.Join(strings.Fields(x.run(append(x.reportArgs(p, d, vendor), "--compare", "none")...)), " ")
 			said := strings.Contains(strings.ToLower(text), "no lookup of")
 			if want := x.gapless(p) && x.truth(p, d, vendor)["all"].Lookups == 0; said != want {
 				x.t.Errorf("%s, %s, %s: \"No lookup of\" is said: %v, want %v", p.what, d.Label, vendor, said, want)
