@@ -128,10 +128,9 @@ type reading struct {
 	timeline      Timeline
 	hours         []Cell
 	quarter       quarter
-	recorded      struct { // whether an hour was, in part
-		hour time.Time
-		is   bool
-	}
+
+	elsewhere, mixed uint64        // lookups of totals of hours that are imported, and of hours of which some may be
+	alone            time.Duration // recorded, without hours of totals that may have imported lookups
 }
 
 type vendorSum struct {
@@ -213,6 +212,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 		r.attempts.Counted, r.unit = "all", UnitAttempts
 	}
 	r.plan = newPlan(o, &c, since, until)
+	r.alone = r.recordedAlone()
 	return r, nil
 }
 
@@ -278,6 +278,9 @@ func (r *reading) add(s *querylog.Sum, missing totalSums) {
 		r.imported[row.Imported] += row.Count
 	}
 	one := countOf(row)
+	if r.plan.source(listed, row.Time.Time) == fromBoth && r.isImported(row.Time.Truncate(time.Hour)) { // the rest of the hour is in no rate
+		one.importedAttempts, one.importedLookups = one.Attempts, one.Lookups
+	}
 	r.asked.add(row.Verdict, one)
 	d := r.device(row.Device, row.DeviceName, row.Time, &row.Last)
 	d.Asked.add(row.Verdict, one)
@@ -559,8 +562,8 @@ func (r *reading) order(a, b Count, nameA, nameB string) int {
 }
 
 func (r *reading) perHour(c Count, unit string) float64 {
-	if recorded := r.coverage.Recorded(); recorded >= time.Second {
-		return float64(c.OwnIn(unit)) / recorded.Hours()
+	if r.alone >= time.Second {
+		return float64(c.OwnIn(unit)) / r.alone.Hours()
 	}
 	return 0
 }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -205,8 +206,13 @@ func (r *reading) has(t *querylog.Total) bool {
 // rests on.
 func (r *reading) addTotal(t *querylog.Total) {
 	one := Count{Attempts: t.Attempts, Lookups: t.Lookups}
-	if !r.isRecorded(t.Hour.Time) { // another server recorded them: totals do not say so
+	if r.isImported(t.Hour.Time) { // some of it at least
 		one.importedAttempts, one.importedLookups = t.Attempts, t.Lookups
+		if r.recordedOf(t.Hour.Time) > 0 {
+			r.mixed += t.Lookups
+		} else {
+			r.elsewhere += t.Lookups
+		}
 	}
 	r.asked.add(t.Verdict, one)
 	r.totals.Asked.add(one)
@@ -234,20 +240,39 @@ func (r *reading) addTotal(t *querylog.Total) {
 	n.devices[d.Device.Device] = true
 }
 
-// isRecorded reports whether a server of ours recorded lookups in an hour. Totals come
-// in the order of hours.
-func (r *reading) isRecorded(hour time.Time) bool {
-	if !r.recorded.hour.Equal(hour) {
-		from, to := hour, hour.Add(time.Hour)
-		if from.Before(r.since) {
-			from = r.since
-		}
-		if to.After(r.until) {
-			to = r.until
-		}
-		r.recorded.hour, r.recorded.is = hour, r.coverage.RecordedIn(from, to) > 0
+// isImported reports whether lookups of an hour may be imported: totals do not say so.
+func (r *reading) isImported(hour time.Time) bool {
+	return slices.ContainsFunc(r.coverage.Imports, func(i querylog.ImportedLog) bool {
+		return i.First.Before(hour.Add(time.Hour)) && !i.Last.Before(hour)
+	})
+}
+
+// recordedOf returns for how long of an hour, as far as it is in the period, lookups were
+// recorded here.
+func (r *reading) recordedOf(hour time.Time) time.Duration {
+	from, to := hour, hour.Add(time.Hour)
+	if from.Before(r.since) {
+		from = r.since
 	}
-	return r.recorded.is
+	if to.After(r.until) {
+		to = r.until
+	}
+	return r.coverage.RecordedIn(from, to)
+}
+
+// recordedAlone returns for how long lookups were recorded, without the hours of which
+// listed names are read from totals that may have imported lookups, too.
+func (r *reading) recordedAlone() time.Duration {
+	recorded := r.coverage.Recorded()
+	if len(r.coverage.Imports) == 0 {
+		return recorded
+	}
+	for hour := r.since.Truncate(time.Hour); hour.Before(r.until); hour = hour.Add(time.Hour) {
+		if r.plan.source(true, hour) != fromRows && r.isImported(hour) {
+			recorded -= r.recordedOf(hour)
+		}
+	}
+	return recorded
 }
 
 // readDeleted adds what is known of rows that were deleted before there were totals:
@@ -301,6 +326,17 @@ func (r *reading) totalsCaveats() (all []string) {
 	}
 	if from := c.Totals.Time; from.After(begin.Add(time.Hour)) && (c.Listed.IsZero() || c.Listed.After(from)) {
 		add("hourly totals are kept since %s: earlier lookups whose rows are deleted are in no number", Short(from, r.o.Zone))
+	}
+	formats := map[string]bool{}
+	for _, i := range c.Imports {
+		formats[i.Format] = true
+	}
+	from := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
+	if r.elsewhere > 0 {
+		add("%d lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported from the log of another server (%s). Rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.elsewhere, from)
+	}
+	if r.mixed > 0 {
+		add("%d lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported from the log of another server (%s): totals do not tell them apart, and rates leave these hours out", r.mixed, from)
 	}
 	if r.totals.Listed.Lookups == 0 {
 		return all

@@ -242,6 +242,44 @@ func latestOf(a, b time.Time) time.Time {
 	return b
 }
 
+// Totals do not say what of them is imported. What is of hours in which nothing was recorded
+// here is in no rate, nor are hours in which there may be both; the report says how much.
+func TestTotalsWithImportedLookupsAreToldApartByTheirHours(t *testing.T) {
+	home := logtest.New(1)
+	since, began := home.Begin, home.Begin.Add(91*time.Hour+20*time.Minute)
+	home.RowsFrom = home.End
+	home.Gaps = []querylog.Gap{{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: began}, Effect: querylog.Unrecorded, Kind: querylog.GapDown}}
+	home.Imports = []querylog.ImportedLog{{Format: "pi-hole", First: querylog.Time{Time: since}, Last: querylog.Time{Time: began}}}
+	elsewhere, both, own := 0, 0, 0
+	for i := range home.Lookups {
+		switch l := &home.Lookups[i]; {
+		case l.Time.Before(began.Truncate(time.Hour)):
+			elsewhere++
+		case l.Time.Before(began.Truncate(time.Hour).Add(time.Hour)):
+			both++
+		case isListed(l) && l.Begins:
+			own++
+		}
+	}
+	r := makeReport(t, home, evidence.Options{Since: since, Until: home.End})
+	said := strings.Join(r.Caveats, "\n")
+	for _, want := range []string{fmt.Sprintf("%d lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported", elsewhere),
+		fmt.Sprintf("%d lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported", both)} {
+		if both == 0 || !strings.Contains(said, want) || strings.Count(said, "(pi-hole)") != 2 {
+			t.Errorf("want %q in %q", want, r.Caveats)
+		}
+	}
+	recorded := home.End.Sub(began).Hours() - 40.0/60
+	if want := float64(own) / recorded; math.Abs(r.PerHour-want) > 1e-9 {
+		t.Errorf("got %v an hour, want %v", r.PerHour, want)
+	}
+	home.Imports = nil
+	r = makeReport(t, home, evidence.Options{Since: began, Until: home.End})
+	if strings.Contains(strings.Join(r.Caveats, "\n"), "imported") {
+		t.Errorf("nothing is imported: %q", r.Caveats)
+	}
+}
+
 // A device of which another was made within an hour keeps that hour's totals, and the
 // report says so. A total of other hours is that of who it was then.
 func TestASplitWithinAnHourIsSaid(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 )
 
 // An Effect is what a gap means for who reads the log.
@@ -58,8 +60,17 @@ type Coverage struct {
 	OldestListed   Time `json:"-"` // Listed and Unlisted of all rows, also of those that were imported
 	OldestUnlisted Time `json:"-"`
 
+	Imports []ImportedLog `json:"-"` // logs of other servers of which lookups of the interval were imported
+
 	AttemptGap    time.Duration `json:"attempt_gap"`             // the silence that ends an attempt, as it is set now; 0 where attempts are not counted
 	AttemptsSince Time          `json:"attempts_since,omitzero"` // from when on attempts are counted; zero where they are not
+}
+
+// An ImportedLog is a log of another server, and from when to when it has lookups. Not
+// all of its time need be recorded.
+type ImportedLog struct {
+	Format      string // which kind of log it is, a word
+	First, Last Time
 }
 
 // Length is how long the interval is.
@@ -183,7 +194,23 @@ func (r *Reader) ends(ctx context.Context, c *Coverage) error {
 	if c.Totals, err = s.totalsBegan(); err != nil {
 		return err
 	}
+	if c.Imports, err = s.importsOf(c.Since.Time, c.Until.Time); err != nil {
+		return err
+	}
 	return s.attemptsOf(c)
+}
+
+// importsOf returns the logs of other servers that have lookups between two times.
+func (s *snapshot) importsOf(since, until time.Time) (all []ImportedLog, err error) {
+	if s.store == nil || s.store.version < versionOfImports {
+		return nil, nil
+	}
+	err = s.store.query(`SELECT format, first, last FROM import WHERE lookups > 0 AND last >= ? AND first < ? ORDER BY first, id`, []any{since.UnixMilli(), until.UnixMilli()},
+		func(stmt *sqlite3.Stmt) bool {
+			all = append(all, ImportedLog{stmt.ColumnText(0), Time{fromMilli(stmt.ColumnInt64(1))}, Time{fromMilli(stmt.ColumnInt64(2))}})
+			return true
+		})
+	return all, err
 }
 
 // totalsBegan returns the hour from which on there are totals of all that was recorded.

@@ -42,6 +42,24 @@ func imports(t testing.TB, l *Log, b *ImportBatch) Imported {
 // hourAgo is a time an hour ago, at the beginning of a minute.
 func hourAgo() time.Time { return time.Now().Add(-time.Hour).Truncate(time.Minute) }
 
+// Who reads totals learns of which time lookups were imported: totals do not say so.
+func TestCoverageSaysOfWhichTimeLookupsAreImported(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	at := hourAgo()
+	imports(t, l, importOf(t, 0, elsewhere(t, at, "192.168.1.7", "shop.example", blocklists.Pass), elsewhere(t, at.Add(5*time.Minute), "192.168.1.7", "data.tracker.example", blocklists.Block)))
+	closeLog(t, l)
+	for _, c := range []struct {
+		since, until time.Duration
+		want         int
+	}{{-time.Hour, 0, 0}, {-time.Hour, time.Minute, 1}, {5 * time.Minute, time.Hour, 1}, {6 * time.Minute, time.Hour, 0}} {
+		got := coverage(t, dir, at.Add(c.since), at.Add(c.until)).Imports
+		if len(got) != c.want || c.want > 0 && (got[0].Format != "adguard-home" || !got[0].First.Equal(at) || !got[0].Last.Equal(at.Add(5*time.Minute))) {
+			t.Errorf("from %v to %v: got %v, want %d", c.since, c.until, got, c.want)
+		}
+	}
+}
+
 func TestImportedLookupsAreRows(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Options{Dir: dir, Node: "attic"})

@@ -56,8 +56,10 @@ type Home struct {
 	Lookups []Lookup // as recorded: none in a gap
 	Gaps    []querylog.Gap
 	Events  []querylog.Event
+	Imports []querylog.ImportedLog
 
 	Uncounted bool      // attempts were not counted
+	BlockedBy string    // rows of what was blocked are imported from this kind of log
 	RowsFrom  time.Time // rows of before are deleted, and totals are left; zero for none
 	rows      []querylog.Row
 }
@@ -258,6 +260,9 @@ func (h *Home) Rows(_ context.Context, f querylog.Filter) iter.Seq2[querylog.Row
 			if h.Uncounted {
 				r.Attempts = 0
 			}
+			if r.Verdict == "block" {
+				r.Imported = h.BlockedBy
+			}
 			if !yield(r, nil) {
 				return
 			}
@@ -336,6 +341,7 @@ func (h *Home) Coverage(_ context.Context, since, until time.Time) (querylog.Cov
 	c := querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Begin: querylog.Time{Time: h.Begin}}
 	c.Listed, c.Unlisted, c.Totals = h.oldest(true), h.oldest(false), c.Begin
 	c.OldestListed, c.OldestUnlisted = c.Listed, c.Unlisted
+	c.Imports = h.Imports
 	if !h.Uncounted {
 		c.AttemptsSince, c.AttemptGap = c.Begin, 30*time.Second
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"flag"
-	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,27 +55,12 @@ var formats = map[string]func(*bytes.Buffer, *evidence.Report) error{
 	"json": func(b *bytes.Buffer, r *evidence.Report) error { return JSON(b, r) },
 }
 
-// An importedHome has what was blocked from another server's log.
-type importedHome struct{ *logtest.Home }
-
-func (h importedHome) Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error] {
-	return func(yield func(querylog.Row, error) bool) {
-		for row, err := range h.Home.Rows(ctx, f) {
-			if row.Verdict == "block" {
-				row.Imported = "pi-hole"
-			}
-			if !yield(row, err) {
-				return
-			}
-		}
-	}
-}
-
 // A bar of the timeline is what was recorded here, and so is the part of it that was
 // blocked.
 func TestBarsLeaveImportedLookupsOut(t *testing.T) {
 	home := logtest.New(1)
-	r, err := evidence.Make(context.Background(), importedHome{home}, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End})
+	home.BlockedBy = "pi-hole"
+	r, err := evidence.Make(context.Background(), home, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End})
 	if err != nil {
 		t.Fatal(err)
 	}
