@@ -17,19 +17,47 @@ import (
 )
 
 // A Reader reads a log, whether a server is writing it or not. It holds no
-// files between calls, and any number of goroutines may use it.
-type Reader struct{ dir string }
+// files between calls, and any number of goroutines may use it; one of AtOnce is
+// different in both.
+type Reader struct {
+	dir  string
+	held *snapshot // of AtOnce; nil: each call takes its own
+}
 
 // OpenReader returns a Reader of the log in a data directory.
 func OpenReader(dir string) (*Reader, error) {
 	if _, err := os.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("reading the query log: %w", err)
 	}
-	return &Reader{dir}, nil
+	return &Reader{dir: dir}, nil
+}
+
+// AtOnce returns a reader of the log as it is at this moment: all that it is asked is
+// answered from one opening of the files, until it is closed. One goroutine alone may use
+// it. While it is open the store's write-ahead log does not get shorter.
+func (r *Reader) AtOnce(ctx context.Context) (*Reader, error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	for _, db := range s.databases() {
+		if err := db.conn.Exec(`BEGIN`); err != nil { // what is committed later is not seen
+			s.close()
+			return nil, cmp.Or(ctx.Err(), err)
+		}
+	}
+	s.held = true
+	return &Reader{dir: r.dir, held: s}, nil
 }
 
 // Close ends the reader.
-func (r *Reader) Close() error { return nil }
+func (r *Reader) Close() error {
+	if s := r.held; s != nil {
+		s.held = false
+		s.close()
+	}
+	return nil
+}
 
 // Rows returns the rows f chooses, the newest last: what is in the store, then
 // what is still in the journal, marked open. They are those of one moment, the
@@ -58,6 +86,7 @@ type snapshot struct {
 	copied   int64     // rows of old up to this one are in store
 	begun    bool      // all of old but rows, ledger and windows is in store
 	open     []*replay // the windows behind the position, in order
+	held     bool      // a reader of AtOnce has it, and closes it
 }
 
 // look takes a snapshot. The journals are opened before the store is asked for
@@ -65,6 +94,9 @@ type snapshot struct {
 // none is missed. tails, where not nil, keeps what was read of a journal from
 // one look to the next.
 func (r *Reader) look(ctx context.Context, tails map[int64]*tail) (s *snapshot, err error) {
+	if r.held != nil && tails == nil {
+		return r.held, nil
+	}
 	windows, files, err := openJournals(r.dir)
 	defer closeFiles(files)
 	if err != nil {
@@ -154,6 +186,9 @@ func (s *snapshot) openStores(ctx context.Context, dir string) (err error) {
 }
 
 func (s *snapshot) close() {
+	if s.held {
+		return
+	}
 	for _, db := range s.databases() {
 		db.close()
 	}

@@ -280,3 +280,76 @@ func TestGlob(t *testing.T) {
 		}
 	}
 }
+
+// All that a reader of one moment is asked is answered from files that were opened once:
+// they may be gone, and what is written meanwhile is not seen.
+func TestAReaderOfOneMomentOpensTheLogOnce(t *testing.T) { synctest.Test(t, testOneMoment) }
+
+func testOneMoment(t *testing.T) {
+	dir, _, log := some(t)
+	ctx := context.Background()
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func(r *Reader) string {
+		t.Helper()
+		var b strings.Builder
+		say := func(what any, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, "%v\n", what)
+		}
+		for _, what := range []string{"names", "devices", "vendors"} {
+			top, err := r.Top(ctx, what, Filter{}, 0)
+			say(top, err)
+		}
+		hours, err := r.Hours(ctx, time.Time{}, time.Time{})
+		say(hours, err)
+		since, gap, err := r.AttemptsSince(ctx)
+		say(fmt.Sprint(since, gap), err)
+		listed, unlisted, err := r.OldestRows(ctx)
+		say(fmt.Sprint(listed, unlisted), err)
+		bindings, err := r.Bindings(ctx)
+		say(bindings, err)
+		events, err := r.Ledger(ctx, time.Time{}, time.Time{})
+		say(events, err)
+		n := 0
+		for _, err := range r.Rows(ctx, Filter{}) {
+			n++
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		say(n, nil)
+		return b.String()
+	}
+	want := answers(r)
+	moment, err := r.AtOnce(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Report("test", "of another moment", "")
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := answers(moment); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	if err := moment.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := OpenReader(dir + "-gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events, err := after.Ledger(ctx, time.Time{}, time.Time{}); err != nil || !slices.ContainsFunc(events, func(e Event) bool { return e.Subject == "of another moment" }) {
+		t.Errorf("%v, %v", events, err)
+	}
+}

@@ -329,6 +329,18 @@ type openedLog struct {
 // openLog opens the log of the settings for reading, up to now: a running server
 // is asked to write down what it has. One that does not answer is no obstacle.
 func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
+	l, err := cl.openMoment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.Reader.Close()
+	l.Reader, err = querylog.OpenReader(l.cfg.Data.Dir)
+	return l, err
+}
+
+// openMoment opens the log as openLog does, for all to be answered from one moment and one
+// opening of its files.
+func (cl *cli) openMoment(ctx context.Context) (*openedLog, error) {
 	cfg, err := cl.load()
 	if err != nil {
 		return nil, err
@@ -343,6 +355,9 @@ func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: the log is another user's; run this as root, or as that user", err)
 	case err != nil:
+		return nil, err
+	}
+	if r, err = r.AtOnce(ctx); err != nil {
 		return nil, err
 	}
 	bindings, err := r.Bindings(ctx)
