@@ -15,7 +15,7 @@ import (
 )
 
 func (cl *cli) newDevices() *cobra.Command {
-	filter, ignored := "", false
+	filter, ignored, pseudonymous := "", false, false
 	c := cl.addJSON(&cobra.Command{
 		Use:   "devices",
 		Short: "Show who is known, and correct it: devices, their addresses, and what that rests on",
@@ -40,6 +40,12 @@ deletes.`,
 				return err
 			}
 			all = slices.DeleteFunc(all, func(d web.Device) bool { return d.Ignored && !ignored || !mentions(&d, filter) })
+			if pseudonymous {
+				hide := &pseudonyms{given: map[string]string{}, n: map[string]int{}}
+				for i := range all {
+					all[i] = hide.shown(&all[i])
+				}
+			}
 			if cl.json {
 				enc := cl.encoder()
 				for _, d := range all {
@@ -63,6 +69,9 @@ deletes.`,
 				return err
 			}
 			for i := range all {
+				if pseudonymous { // commands know the real names
+					break
+				}
 				if err := cl.suggestMerge(&all[i]); err != nil {
 					return err
 				}
@@ -71,6 +80,7 @@ deletes.`,
 		},
 	})
 	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, maker, kind, address or notes contain this")
+	c.Flags().BoolVar(&pseudonymous, "pseudonyms", false, "with other words for devices and addresses, and without how they call themselves")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
 	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceTag(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c

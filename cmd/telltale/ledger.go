@@ -13,14 +13,15 @@ import (
 
 func (cl *cli) newLedger() *cobra.Command {
 	var p period
-	kinds := []string(nil)
+	kinds, pseudonymous := []string(nil), false
 	c := cl.addJSON(&cobra.Command{
 		Use:   "ledger",
 		Short: "Show what bears on how far the log can be relied on: gaps, pauses, lists that failed",
 		Long: `Show the quality ledger: starts and crashes, lookups that were lost or counted
 without their names, clocks that jumped, lists that were reloaded, failed or are
 held back, pauses, changed settings. docs/querylog.md explains each kind. It works
-with the server stopped, too.`,
+with the server stopped, too. With --pseudonyms an event is what happened and when,
+and not to whom: lists, servers and devices are left out.`,
 		Example: `  telltale ledger
   telltale ledger --last 7d --kind crash,lost,overload
   telltale ledger --json`,
@@ -46,12 +47,19 @@ with the server stopped, too.`,
 				return len(kinds) > 0 && !slices.Contains(kinds, e.Kind) ||
 					!from.IsZero() && e.Time.Before(from) || !to.IsZero() && e.Time.After(to)
 			})
+			if pseudonymous {
+				hide := newPseudonyms(l)
+				for i := range events {
+					events[i] = hide.event(&events[i])
+				}
+			}
 			return cl.showEvents(events, p.zone)
 		},
 	})
 	p.add(c, "")
 	f := c.Flags()
 	f.StringSliceVar(&kinds, "kind", nil, "of these kinds alone, such as crash,lost")
+	f.BoolVar(&pseudonymous, "pseudonyms", false, "without what events were about")
 	complete(c, "kind", querylog.Kinds...)
 	return c
 }

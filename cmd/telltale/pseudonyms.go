@@ -10,6 +10,7 @@ import (
 	"telltale/config"
 	"telltale/evidence"
 	"telltale/querylog"
+	"telltale/web"
 )
 
 // Pseudonyms are other words for what says whose a log is: devices, addresses, and
@@ -129,6 +130,41 @@ func (p *pseudonyms) covers(text string) string {
 		return p.of("prefix", text)
 	}
 	return text
+}
+
+// event returns a line of the ledger without what it was about: people's words are in
+// most of them.
+func (p *pseudonyms) event(e *querylog.Event) querylog.Event {
+	return querylog.Event{Time: e.Time, Node: p.of("server", e.Node), Kind: e.Kind, Since: e.Since, Until: e.Until}
+}
+
+// shown returns a device of the running server in other words. How it calls itself, what
+// people said of it but its kind, and reasons with names in them are left out.
+func (p *pseudonyms) shown(d *web.Device) web.Device {
+	out := *d
+	out.Device = p.of("device", d.Device)
+	out.Name, out.Notes, out.Tags, out.Bindings = out.Device, nil, nil, []web.Binding{}
+	if d.Kind != nil {
+		kind := *d.Kind
+		kind.Reasons = []web.KindReason{}
+		out.Kind = &kind
+	}
+	if d.Perhaps != nil {
+		other := p.of("device", d.Perhaps.Device)
+		out.Perhaps = &web.PerhapsIs{Device: other, Name: other, Reasons: []string{}}
+	}
+	for _, b := range d.Bindings {
+		covers := p.covers(b.Addr)
+		if covers == b.Addr && covers != "" { // a MAC, or a client id
+			covers = p.of("client", b.Addr)
+		}
+		b.Addr, b.MAC, b.Lease, b.Announced = covers, p.of("mac", b.MAC), nil, nil
+		if b.Device != "" {
+			b.Device = p.device(b.Device, b.From)
+		}
+		out.Bindings = append(out.Bindings, b)
+	}
+	return out
 }
 
 // options has a report made with other words for devices.

@@ -22,6 +22,7 @@ type topLine struct {
 
 func (cl *cli) newTop() *cobra.Command {
 	var s selection
+	pseudonymous := false
 	kinds := []string{"names", "devices", "vendors"}
 	c := cl.addJSON(&cobra.Command{
 		Use:   "top names|devices|vendors",
@@ -35,7 +36,8 @@ not its telemetry. Rows of names that no list has are kept for a day; where the
 period goes back further, only their number by device and hour is left, and
 'top devices' counts it.
 
-On a terminal it is the first 10; with --json, or in a pipe, all.`,
+On a terminal it is the first 10; with --json, or in a pipe, all. --pseudonyms puts
+device-1, host-1 and so on for devices and names of the home.`,
 		Example: `  telltale top vendors
   telltale top names --device living-room-tv --since 7d --limit 20`,
 		ValidArgs: kinds,
@@ -54,7 +56,7 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 			if !c.Flags().Changed("limit") && !cl.json && isTerminal(cl.out) {
 				limit = 10
 			}
-			l, err := cl.openLog(c.Context())
+			l, err := cl.openMoment(c.Context())
 			if err != nil {
 				return err
 			}
@@ -62,6 +64,7 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 			if err := l.choose(&f, s.ignored); err != nil {
 				return err
 			}
+			more := 0
 			lines, err := l.top(c.Context(), args[0], f)
 			if err != nil {
 				return err
@@ -71,10 +74,20 @@ On a terminal it is the first 10; with --json, or in a pipe, all.`,
 					return err
 				}
 			}
-			return cl.showTop(c.Context(), l, args[0], f, lines, limit, s.zone)
+			if limit > 0 && len(lines) > limit {
+				more = len(lines) - limit
+				lines = lines[:limit]
+			}
+			if pseudonymous {
+				if err := l.hideTop(c.Context(), args[0], f, lines); err != nil {
+					return err
+				}
+			}
+			return cl.showTop(c.Context(), l, args[0], f, lines, more, s.zone)
 		},
 	})
 	s.add(cl, c, "24h")
+	c.Flags().BoolVar(&pseudonymous, "pseudonyms", false, "with other words for devices and names of the home")
 	c.Flags().Lookup("limit").Usage = "the busiest so many; 0 for all"
 	return c
 }
@@ -153,6 +166,33 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLin
 	return lines, l.sortTop(ctx, &f, lines)
 }
 
+// hideTop puts other words for devices and names of the home.
+func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter, lines []topLine) error {
+	hide, local := newPseudonyms(l), map[string]bool{}
+	if what == "names" { // a name that was answered here is the home's, whatever it looks like
+		f.Verdict = "answer"
+		rows, err := l.Top(ctx, what, f, 0)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			local[rows[i].Key] = true
+		}
+	}
+	for i := range lines {
+		t := &lines[i]
+		switch {
+		case what == "devices":
+			t.Key, t.Label = hide.of("device", t.Key), ""
+		case what == "names" && local[t.Key]:
+			t.Key = hide.name(t.Key, "answer")
+		case what == "names":
+			t.Key = hide.name(t.Key, "")
+		}
+	}
+	return nil
+}
+
 // sortTop puts the lines with the most attempts first; those with the most lookups
 // where the period has rows of before attempts were counted.
 func (l *openedLog) sortTop(ctx context.Context, f *querylog.Filter, lines []topLine) error {
@@ -212,11 +252,7 @@ func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[str
 	return nil
 }
 
-func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, limit int, zone *time.Location) error {
-	more := 0
-	if limit > 0 && len(lines) > limit {
-		more, lines = len(lines)-limit, lines[:limit]
-	}
+func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, more int, zone *time.Location) error {
 	if cl.json {
 		enc := cl.encoder()
 		for i := range lines {
