@@ -10,6 +10,6 @@ func (cl *cli) newEvidence() *cobra.Command {
 was changed, taken out, put in or moved. docs/seals.md says how, docs/bundles.md how
 a finding is handed to somebody who does not believe it.`,
 	}
-	c.AddCommand(cl.newEvidenceCheckpoint(), cl.newEvidenceAudit(), cl.newEvidenceKey(), cl.newEvidenceVerify())
+	c.AddCommand(cl.newEvidenceCheckpoint(), cl.newEvidenceAudit(), cl.newEvidenceKey(), cl.newEvidenceExport(), cl.newEvidenceVerify())
 	return c
 }

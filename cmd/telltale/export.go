@@ -227,11 +227,12 @@ func (d *deviceCopy) totals(w io.Writer) error {
 	})
 }
 
-// has reports whether a binding is of the device, at any time of it.
-func (d *deviceCopy) has(b *devices.Binding) bool {
-	return slices.ContainsFunc(d.whose.Devices, func(s querylog.DeviceSpan) bool {
+// isAnyOf reports whether a binding is of the device that a filter chooses, at any time
+// of it.
+func isAnyOf(whose querylog.Filter, b *devices.Binding) bool {
+	return slices.ContainsFunc(whose.Devices, func(s querylog.DeviceSpan) bool {
 		return s.Device == b.Device && (s.Until.IsZero() || b.From.Before(s.Until)) && (s.From.IsZero() || b.Until.IsZero() || b.Until.After(s.From))
-	}) || d.whose.Device != "" && b.Addr.String() == d.whose.Device
+	}) || whose.Device != "" && b.Addr.String() == whose.Device
 }
 
 func (d *deviceCopy) addresses(w io.Writer) error {
@@ -242,7 +243,7 @@ func (d *deviceCopy) addresses(w io.Writer) error {
 		}
 		for i := range bindings {
 			b := &bindings[i]
-			if !d.has(b) {
+			if !isAnyOf(d.whose, b) {
 				continue
 			}
 			until, device, name, covers, mac := "", b.Device, b.Name, b.Covers(), b.MAC
