@@ -73,6 +73,9 @@ type Leaf struct{ b []byte }
 // Line returns the line of the leaf at hand, until the next one is made.
 func (l *Leaf) Line() []byte { return l.b[leafHead:] }
 
+// Salt returns the salt of the leaf at hand.
+func (l *Leaf) Salt() Salt { return Salt(l.b[1:leafHead]) }
+
 // Row makes the leaf of a row.
 func (l *Leaf) Row(salt *Salt, r *Row) Hash {
 	l.b = r.Append(newLeaf(l.b, salt))
