@@ -25,13 +25,14 @@ func TestE2EABundleIsVerifiedOnACleanRootWithoutNetwork(t *testing.T) {
 	if out, err := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespaces can be made here: %s", out)
 	}
-	python, err := exec.LookPath("python3")
+	found, err := exec.Command("python3", "-c", "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix)").Output()
 	if err != nil {
 		t.Skip("no python3 here")
 	}
+	python, prefix, _ := strings.Cut(strings.TrimSpace(string(found)), " ")
 	dir := t.TempDir()
 	key := exportFinding(t, dir)
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "telltale"), ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "program"), ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -56,7 +57,7 @@ func TestE2EABundleIsVerifiedOnACleanRootWithoutNetwork(t *testing.T) {
 			if c.key != "" {
 				words = append(words, "--key="+c.key)
 			}
-			out, exit := onACleanRoot(t, dir, words)
+			out, exit := onACleanRoot(t, dir, prefix, words)
 			if exit != c.want {
 				t.Errorf("%s, %s with the key %q: exit status %d, want %d:\n%s", name, c.file, c.key, exit, c.want, out)
 			}
@@ -108,16 +109,17 @@ func exampleKey(t *testing.T) string {
 }
 
 // onACleanRoot runs a command with neither network nor files but the bundles, the
-// verifiers, and the system's libraries, which Python needs, all of it to read alone.
-func onACleanRoot(t *testing.T, dir string, words []string) (out string, exit int) {
+// verifiers, and the system's libraries and Python's, all of it to read alone.
+func onACleanRoot(t *testing.T, dir, prefix string, words []string) (out string, exit int) {
 	t.Helper()
 	const script = `set -eu
 mount -t tmpfs none "$ROOT"
 for d in usr lib lib64 bin; do
 	if [ -L /$d ]; then cp -P /$d "$ROOT/$d"; elif [ -d /$d ]; then mkdir "$ROOT/$d"; mount --bind -o ro /$d "$ROOT/$d"; fi
 done
-cp "$FILES"/*.zip "$FILES/telltale" "$VERIFY" "$ROOT/"
-chmod 0755 "$ROOT/telltale"; chmod 0644 "$ROOT"/*.zip
+case $PREFIX in /usr|/usr/*) ;; *) mkdir -p "$ROOT$PREFIX"; mount --bind -o ro "$PREFIX" "$ROOT$PREFIX" ;; esac
+cp "$FILES"/*.zip "$VERIFY" "$ROOT/"
+cp "$FILES/program" "$ROOT/telltale"
 mount -o remount,ro "$ROOT"
 cd "$ROOT"
 exec chroot "$ROOT" env -i PYTHONDONTWRITEBYTECODE=1 "$@"`
@@ -126,7 +128,7 @@ exec chroot "$ROOT" env -i PYTHONDONTWRITEBYTECODE=1 "$@"`
 		t.Fatal(err)
 	}
 	c := exec.Command("unshare", append([]string{"--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"}, words...)...)
-	c.Env = append(os.Environ(), "ROOT="+t.TempDir(), "FILES="+dir, "VERIFY="+verify, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	c.Env = append(os.Environ(), "ROOT="+t.TempDir(), "FILES="+dir, "PREFIX="+prefix, "VERIFY="+verify, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 	b, err := c.CombinedOutput()
 	if c.ProcessState == nil {
 		t.Fatal(err)
