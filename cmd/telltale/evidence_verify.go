@@ -209,7 +209,11 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	line("\nNot proven:")
 	line("- That a row was true when it was written: who had the machine and the key could\n  write anything, until somebody else kept a checkpoint.")
 	if r.Given == nil {
-		line("- Since when it is sealed: the times are the log's own. A checkpoint of an earlier\n  day, which you or somebody you trust has kept, shows it (--checkpoint).")
+		since := ""
+		if len(r.Starts) > 0 {
+			since = ", which says that it began on " + sealedTime(r.Starts[0].Time)
+		}
+		line("- Since when it is sealed: the times are the log's own%s.\n  A checkpoint of an earlier day, which you or somebody you trust has kept, shows\n  it (--checkpoint).", since)
 	}
 	if r.Witnesses > 0 {
 		line("- What others say of the log's heads (%s): these are shown in\n  witnesses.jsonl and not checked here. docs/seals.md says how to.", number(uint64(r.Witnesses), "statement"))

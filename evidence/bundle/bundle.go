@@ -85,7 +85,11 @@ type About struct {
 
 // text returns the only form of about.json.
 func (a *About) text() (string, error) {
-	b, err := json.MarshalIndent(a, "", "  ")
+	own := *a
+	if own.Devices == nil {
+		own.Devices = []string{}
+	}
+	b, err := json.MarshalIndent(&own, "", "  ")
 	return string(b) + "\n", err
 }
 

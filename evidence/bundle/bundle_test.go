@@ -452,6 +452,10 @@ func TestBothVerifiersAgree(t *testing.T) {
 	} {
 		v.check(c.name, b, c.trust, c.want)
 	}
+	all := l.contents()
+	all.About.Devices, all.Leaves = nil, each(l.leaves)
+	all.About.Since, all.About.Until = 1, begin+1000*minutes
+	v.check("a bundle of all devices", write(t, all), Trust{Key: l.key.Public}, true)
 	early := newLog(t, 1)
 	early.rows(40)
 	early.head(t)
@@ -679,6 +683,9 @@ func TestBadBundlesAreRefused(t *testing.T) {
 		{"an entry less", func(u *unpacked) { u.names = slices.Delete(u.names, 3, 4) }},
 		{"entries exchanged", func(u *unpacked) { u.names[3], u.names[4] = u.names[4], u.names[3] }},
 		{"leaves said to be withheld that were deleted", change(accountEntry, fmt.Sprintf("deleted %d", l.removal()), "withheld")},
+		{"devices that are no list", change(aboutEntry, `[
+    "tv"
+  ]`, "null")},
 		{"leaves more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], make([]byte, 32)...) }},
 		{"a part of a leaf more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], 1) }},
 		{"a leaf less", func(u *unpacked) {
