@@ -2,6 +2,7 @@ package liveview
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -369,7 +370,11 @@ func (v *View) rowCells(columns []column, r *Row) []cell {
 		case "time":
 			cells = append(cells, cell{r.Time.In(v.o.Zone).Format("15:04:05"), Dim})
 		case "device":
-			cells = append(cells, cell{r.Who, Plain})
+			who := r.Who
+			if _, err := netip.ParseAddr(who); err == nil { // its end tells it from its neighbours
+				who = cutLeft(clean(who), c.width)
+			}
+			cells = append(cells, cell{who, Plain})
 		case "verdict":
 			cells = append(cells, cell{r.Verdict, style})
 		case "v":
