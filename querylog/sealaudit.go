@@ -128,15 +128,15 @@ type sealAuditor struct {
 	report *SealReport
 	all    int64 // leaves, as the tables have it
 
-	tree, block seal.Tree
-	heads       []sealHead // by size
-	removals    [2][]sealRemoval
-	hit         [2]int // the removal that was found last
-	on          []sealedFrom
-	handovers   []sealHandover
-	store       string
-	current     string // the public key of which the store says that it signs
-	previous    *seal.Checkpoint
+	tree      sealTree
+	heads     []sealHead // by size
+	removals  [2][]sealRemoval
+	hit       [2]int // the removal that was found last
+	on        []sealedFrom
+	handovers []sealHandover
+	store     string
+	current   string // the public key of which the store says that it signs
+	previous  *seal.Checkpoint
 
 	rows   sealCursor
 	lines  sealCursor
@@ -357,11 +357,7 @@ func (a *sealAuditor) run(stmt *sqlite3.Stmt) error {
 
 // add appends a leaf to the tree.
 func (a *sealAuditor) add(h seal.Hash) error {
-	a.tree.Add(h)
-	a.block.Add(h)
-	if a.block.Size() == sealBlock {
-		want := a.block.Root()
-		a.block = seal.Tree{}
+	if want, whole := a.tree.Add(h); whole {
 		n, same := a.tree.Size()/sealBlock-1, false
 		err := a.db.query(`SELECT hash FROM seal_node WHERE n = ?`, []any{n}, func(stmt *sqlite3.Stmt) bool {
 			same = string(stmt.ColumnRawBlob(0)) == string(want[:])

@@ -22,8 +22,7 @@ type sealer struct {
 	from    int64 // the number from which on rows were first sealed; 0: none ever was
 	damaged error // of its tables: nothing more is sealed
 
-	tree, block         seal.Tree // all leaves, and those that are in no block of sealBlock leaves yet
-	keptTree, keptBlock seal.Tree // the same without the transaction at hand
+	tree, kept sealTree // with the leaves of the transaction at hand, and without
 
 	run     sealRun // leaves that are not stored yet
 	leaf    seal.Leaf
@@ -60,7 +59,7 @@ func (s *store) loadSeal() error {
 	if w.from, err = s.meta(metaSealFrom); err != nil {
 		return err
 	}
-	w.tree, w.block, err = s.sealTree(1<<63 - 1)
+	w.tree, err = s.sealTree(1<<63 - 1)
 	if errors.Is(err, errSealDamaged) {
 		w.on, w.damaged, err = false, err, nil
 	}
@@ -73,9 +72,8 @@ func (s *store) loadSeal() error {
 	return nil
 }
 
-// sealTree returns the tree of the first leaves, so many or as many as there are, and
-// that of those in its last block.
-func (s *store) sealTree(size int64) (tree, block seal.Tree, err error) {
+// sealTree returns the tree of the first leaves, so many or as many as there are.
+func (s *store) sealTree(size int64) (tree sealTree, err error) {
 	var bad error
 	err = s.texts(`SELECT n, hash FROM seal_node WHERE n < ? ORDER BY n`, func(stmt *sqlite3.Stmt) {
 		h := stmt.ColumnRawBlob(1)
@@ -83,11 +81,12 @@ func (s *store) sealTree(size int64) (tree, block seal.Tree, err error) {
 			bad = errSealDamaged
 			return
 		}
-		bad = errors.Join(bad, tree.Push(seal.Node{Level: sealBlockLevel, Hash: seal.Hash(h)}))
+		tree.addBlock(seal.Hash(h))
 	}, size/sealBlock)
 	if err = errors.Join(err, bad); err != nil {
-		return tree, block, err
+		return tree, err
 	}
+	blocks := tree.Size()
 	err = s.texts(`SELECT first, hashes FROM seal_run WHERE first >= (SELECT coalesce(max(first), 0) FROM seal_run WHERE first <= ?1) AND first < ?2 ORDER BY first`, func(stmt *sqlite3.Stmt) {
 		at, hashes := stmt.ColumnInt64(0), stmt.ColumnRawBlob(1)
 		if at > tree.Size() || len(hashes)%hashSize != 0 {
@@ -97,14 +96,13 @@ func (s *store) sealTree(size int64) (tree, block seal.Tree, err error) {
 			h := seal.Hash(hashes[:hashSize])
 			if hashes = hashes[hashSize:]; at == tree.Size() && at < size {
 				tree.Add(h)
-				block.Add(h)
 			}
 		}
-	}, tree.Size(), size)
-	if err = errors.Join(err, bad); err == nil && block.Size() >= sealBlock {
-		err = errSealDamaged
+	}, blocks, size)
+	if err = errors.Join(err, bad); err == nil && tree.Size()-blocks >= sealBlock {
+		err = errSealDamaged // the hash of a block is missing
 	}
-	return tree, block, err
+	return tree, err
 }
 
 // forget drops what is known of other tables.
@@ -123,14 +121,14 @@ func (w *sealer) end(stored bool) {
 
 // settle says that the transaction is stored.
 func (w *sealer) settle() {
-	if w.keptTree.Size() != w.tree.Size() {
-		w.keptTree, w.keptBlock = w.tree.Clone(), w.block.Clone()
+	if w.kept.Size() != w.tree.Size() {
+		w.kept = w.tree.clone()
 	}
 }
 
 // undo says that the transaction is not.
 func (w *sealer) undo() {
-	w.tree, w.block = w.keptTree.Clone(), w.keptBlock.Clone()
+	w.tree = w.kept.clone()
 	w.run.steps, w.run.hashes = w.run.steps[:0], w.run.hashes[:0]
 	w.forget()
 }
@@ -150,12 +148,10 @@ func (w *sealer) add(kind int, id int64, h seal.Hash) error {
 	}
 	r.last = id
 	r.hashes = append(r.hashes, h[:]...)
-	w.tree.Add(h)
-	if w.block.Add(h); w.block.Size() < sealBlock {
+	root, whole := w.tree.Add(h)
+	if !whole {
 		return nil
 	}
-	root := w.block.Root()
-	w.block = seal.Tree{}
 	w.s.insert["seal_node"].BindBlob(2, root[:])
 	return w.s.run("seal_node", w.tree.Size()/sealBlock-1)
 }

@@ -105,7 +105,7 @@ func (s *storer) checkRolledBack(head *seal.Checkpoint) error {
 	w := s.store.seal
 	why := fmt.Sprintf("has %d leaves", w.tree.Size())
 	if head.Size <= w.tree.Size() {
-		tree, _, err := s.store.sealTree(head.Size)
+		tree, err := s.store.sealTree(head.Size)
 		if err != nil && !errors.Is(err, errSealDamaged) {
 			return err
 		}

@@ -169,7 +169,7 @@ func TestTotalsOutliveRows(t *testing.T) {
 	})
 }
 
-func openForTest(t *testing.T, dir string) *store {
+func openForTest(t testing.TB, dir string) *store {
 	t.Helper()
 	s, err := openStore(dir)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // The version of each kind of line. They never change their meaning: another
@@ -53,9 +54,26 @@ type Row struct {
 	Upstream, Imported           string
 }
 
-// An Annotation is what a list says of a name, as it stands there.
+// An Annotation is what a list says of a name, as it stands there. Once a row with it was
+// appended it stays as it is.
 type Annotation struct {
 	Vendor, Product, Purpose, Tier, Region, Source, Breaks, Since, Confidence, Software string
+
+	keys []byte // of a line; nil: not made yet
+}
+
+func (a *Annotation) append(b []byte) []byte {
+	b = text(b, `,"vendor":`, a.Vendor)
+	b = text(b, `,"product":`, a.Product)
+	b = text(b, `,"purpose":`, a.Purpose)
+	b = text(b, `,"tier":`, a.Tier)
+	b = text(b, `,"region":`, a.Region)
+	b = text(b, `,"source":`, a.Source)
+	b = text(b, `,"breaks":`, a.Breaks)
+	b = text(b, `,"since":`, a.Since)
+	b = text(b, `,"confidence":`, a.Confidence)
+	b = text(b, `,"software":`, a.Software)
+	return b
 }
 
 // Append appends the row's line.
@@ -70,15 +88,15 @@ func (r *Row) Append(b []byte) []byte {
 	b = number(b, `,"as_lookups":`, int64(r.AsLookups))
 	b = text(b, `,"device":`, r.Device)
 	b = text(b, `,"device_name":`, r.DeviceName)
-	b = text(b, `,"client":`, r.Client)
+	b = octets(b, `,"client":`, r.Client)
 	b = text(b, `,"client_id":`, r.ClientID)
 	b = text(b, `,"mac":`, r.MAC)
 	b = number(b, `,"binding":`, int64(r.Binding))
 	b = text(b, `,"binding_source":`, r.BindingSource)
 	b = text(b, `,"binding_confidence":`, r.BindingTrust)
-	b = text(b, `,"name":`, r.Name)
+	b = octets(b, `,"name":`, r.Name)
 	b = number(b, `,"type":`, int64(r.Type))
-	b = text(b, `,"alias":`, r.Alias)
+	b = octets(b, `,"alias":`, r.Alias)
 	b = number(b, `,"folded":`, int64(r.Folded))
 	b = text(b, `,"verdict":`, r.Verdict)
 	b = text(b, `,"reason":`, r.Reason)
@@ -90,16 +108,10 @@ func (r *Row) Append(b []byte) []byte {
 	b = text(b, `,"attribution_list":`, r.AttributionList)
 	b = number(b, `,"attribution_line":`, int64(r.AttributionLine))
 	if a := r.Annotation; a != nil {
-		b = text(b, `,"vendor":`, a.Vendor)
-		b = text(b, `,"product":`, a.Product)
-		b = text(b, `,"purpose":`, a.Purpose)
-		b = text(b, `,"tier":`, a.Tier)
-		b = text(b, `,"region":`, a.Region)
-		b = text(b, `,"source":`, a.Source)
-		b = text(b, `,"breaks":`, a.Breaks)
-		b = text(b, `,"since":`, a.Since)
-		b = text(b, `,"confidence":`, a.Confidence)
-		b = text(b, `,"software":`, a.Software)
+		if a.keys == nil {
+			a.keys = a.append([]byte{})
+		}
+		b = append(b, a.keys...)
 	}
 	b = number(b, `,"rcode":`, int64(r.Rcode))
 	b = text(b, `,"answered_from":`, r.AnsweredFrom)
@@ -290,36 +302,52 @@ func number(b []byte, key string, v int64) []byte {
 }
 
 // text appends a key with a text, unless it is empty.
-func text[T string | []byte](b []byte, key string, v T) []byte {
-	if len(v) == 0 {
+func text(b []byte, key, v string) []byte {
+	if v == "" {
 		return b
 	}
 	b = append(append(b, key...), '"')
-	from := 0
+	i := 0
+	for i < len(v) && plain[v[i]] {
+		i++
+	}
+	b = append(b, v[:i]...)
+	if i < len(v) {
+		b = escape(b, v[i:])
+	}
+	return append(b, '"')
+}
+
+// octets is text for a text in a slice.
+func octets(b []byte, key string, v []byte) []byte {
+	return text(b, key, unsafe.String(unsafe.SliceData(v), len(v)))
+}
+
+// plain are the octets that stand for themselves, whatever is beside them.
+var plain = func() (p [256]bool) {
+	for c := 0x20; c < utf8.RuneSelf; c++ {
+		p[c] = c != '"' && c != '\\'
+	}
+	return p
+}()
+
+func escape(b []byte, v string) []byte {
 	for i := 0; i < len(v); {
-		c := v[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(string(v[i:min(i+utf8.UTFMax, len(v))]))
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, v[from:i]...), "\ufffd"...)
-				from = i + 1
-			}
+		switch c := v[i]; {
+		case plain[c]:
+			b = append(b, c)
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(v[i:])
+			b = utf8.AppendRune(b, r) // U+FFFD for what is not UTF-8
 			i += size
 			continue
-		}
-		b = append(b, v[from:i]...)
-		if c < 0x20 {
+		case c < 0x20:
 			const digits = "0123456789abcdef"
 			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		} else {
+		default:
 			b = append(b, '\\', c)
 		}
 		i++
-		from = i
 	}
-	return append(append(b, v[from:]...), '"')
+	return b
 }

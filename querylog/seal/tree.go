@@ -66,6 +66,16 @@ func (t *Tree) Root() Hash {
 	return root
 }
 
+// Append appends the leaves of another tree, which has fewer than any subtree of this one.
+func (t *Tree) Append(o *Tree) error {
+	for _, n := range o.stack {
+		if err := t.Push(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Clone returns a tree that changes by itself.
 func (t *Tree) Clone() Tree { return Tree{t.size, append([]Node(nil), t.stack...)} }
 
