@@ -46,7 +46,8 @@ household:
 # what calls both from several goroutines is watched. Rules and their index are made by
 # one goroutine and read by all: they are watched in those tests of blocklists in which
 # lists change while names are decided (SHARED), and not in each server of all other tests.
-# Many tests wait for timers: twice as many packages as there are processors run at a time.
+# Many tests wait for timers: twice as many packages, and tests of one, as there are processors
+# run at a time.
 # go vet has looked at all before.
 TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
 PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload
@@ -54,7 +55,7 @@ SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists 
 ALONE = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
 UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
 WATCHED = $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
-BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN)))
+BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -parallel $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \

@@ -78,6 +78,7 @@ func soon(t testing.TB, what, want string, f func() string) {
 }
 
 func TestOneEditIsWhollyInForceWhenADownloadEnds(t *testing.T) {
+	t.Parallel()
 	upstream := everything(t)
 	fetched := make(chan struct{}, 100)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -115,6 +116,7 @@ lists:
 }
 
 func TestNoDeviceIsJudgedByAnothersSettings(t *testing.T) {
+	t.Parallel()
 	upstream := everything(t)
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "lists"), 0o755)
@@ -135,6 +137,7 @@ func TestNoDeviceIsJudgedByAnothersSettings(t *testing.T) {
 }
 
 func TestAnEditDuringTheStartIsApplied(t *testing.T) {
+	t.Parallel()
 	upstream := everything(t)
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "lists"), 0o755)

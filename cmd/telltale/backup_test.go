@@ -40,6 +40,7 @@ func treeOf(t *testing.T, dir string) map[string]string {
 // What a person has comes back from a backup that was made while the server ran: log,
 // settings, lists and, where asked for, keys. What was there meanwhile is kept.
 func TestABackupIsBroughtBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, own := filepath.Join(dir, "telltale.yaml"), filepath.Join(dir, "lists.d", "own.txt")
 	settings := "listen: {dns: [127.0.0.1:0]}\nupstreams: [127.0.0.1:9]\nlists: {dir: lists.d}\nnode: attic\n" +

@@ -102,6 +102,7 @@ func ownText(t *testing.T, path string) string {
 // Done 5 of issue 12, through the front door: by the answers of a person whose device
 // needs one of 40 names, which is tried by asking for it.
 func TestTheOneNameOf40IsFoundByAskingAPerson(t *testing.T) {
+	t.Parallel()
 	srv, own := startBroken(t)
 	before := ownText(t, own)
 	for _, needs := range []string{"n23.acme.example", ""} {
@@ -174,6 +175,7 @@ func TestASearchThatIsInterruptedLeavesNoRule(t *testing.T) {
 }
 
 func TestATrialEndsByItself(t *testing.T) {
+	t.Parallel()
 	srv, own := startBroken(t)
 	before := ownText(t, own)
 	if out, exit := srv.run("broke", "tv", "--bisect"); exit != 0 {
@@ -208,6 +210,7 @@ func TestATrialEndsByItself(t *testing.T) {
 }
 
 func TestAnAnswerThatCannotBeWrittenMayBeGivenAgain(t *testing.T) {
+	t.Parallel()
 	srv, own := startBroken(t)
 	var begun, again web.Search
 	out, _ := srv.run("broke", "tv", "--bisect", "--json")
@@ -248,6 +251,7 @@ func TestAnAnswerThatCannotBeWrittenMayBeGivenAgain(t *testing.T) {
 
 // With a pause everything works, whichever names are tried: an answer says nothing then.
 func TestAnAnswerDuringAPauseDoesNotCount(t *testing.T) {
+	t.Parallel()
 	srv, _ := startBroken(t)
 	ctx := context.Background()
 	if _, err := srv.app.beginSearch(ctx, web.NewSearch{Device: "tv"}); err != nil {
@@ -275,6 +279,7 @@ func TestAnAnswerDuringAPauseDoesNotCount(t *testing.T) {
 // Two devices are searched at once, and do not get in each other's way. A stop of the
 // server ends what is left.
 func TestTwoSearches(t *testing.T) {
+	t.Parallel()
 	srv, own := startBroken(t)
 	if m, err := srv.ask([]string{"n7.acme.example", "A", "from=127.0.0.2"}); err != nil || !isBlocked(m) {
 		t.Fatal(m, err)

@@ -70,6 +70,7 @@ func TestTheSocketIsForItsUserAlone(t *testing.T) {
 }
 
 func TestWhatIsInTheSocketsPlaceStays(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "data", "telltale.sock")
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {

@@ -38,6 +38,7 @@ func TestDNSGoesOnWithoutADataDirectory(t *testing.T) {
 
 // What a damaged file says of devices is not in force, and all else is.
 func TestDNSGoesOnWithDamagedCorrections(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"corrections.jsonl", forgettingFile} {
 		writeFile(t, filepath.Join(dir, "data", name), "{")

@@ -35,6 +35,7 @@ func doctorOf(dir string, args ...string) (out string, exit int) {
 }
 
 func TestDoctorNamesWhoHasThePort(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	holder := startProcess(t, filepath.Join(dir, "other"), nil, "--listen-dns", "127.0.0.1:0")
 	out, exit := doctorOf(dir, "--listen-dns", holder.addr.String(), "--data-dir", filepath.Join(dir, "data"), "--lists-dir", filepath.Join(dir, "lists"), "--json")

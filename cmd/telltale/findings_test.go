@@ -341,6 +341,7 @@ func TestTheLedgerHasWhatTheNetworkHandsOut(t *testing.T) {
 }
 
 func TestExitStatusOfDoctor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := startTestServer(t, dir, netip.AddrPort{}, "upstreams: [\"127.0.0.1:9\"]\n")
 	writeFile(t, filepath.Join(dir, "lists", "odd.txt"), "not a rule at all\ntracker.example\n")

@@ -19,6 +19,7 @@ import (
 // Every kind of event that code records is in querylog.Kinds, is explained in
 // docs/querylog.md, and the other way round.
 func TestEveryKindOfEventIsDocumented(t *testing.T) {
+	t.Parallel()
 	known := slices.Sorted(slices.Values(querylog.Kinds))
 	if got := recordedKinds(t); !slices.Equal(got, known) {
 		t.Errorf("kinds that code records: %s", difference(got, known))

@@ -47,6 +47,7 @@ func TestNamesOfListsThatAreMistakes(t *testing.T) {
 // The example of docs/lists.md: the schedule is that of the user's own games.txt,
 // though a shipped list is called so, too.
 func TestTheScheduleOfADocumentIsThatOfTheUsersList(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/lists.md")
 	if err != nil {
 		t.Fatal(err)

@@ -143,6 +143,7 @@ func writeFile(t *testing.T, path, text string) {
 // that gives the server no time is not the server's fault: the longest wait for
 // an answer, and for a tick of a clock, is added to the second.
 func TestKilledServerLosesAtMostASecond(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "lists", "ads.txt"), "tracker.example\n")
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0")
@@ -188,6 +189,7 @@ func TestKilledServerLosesAtMostASecond(t *testing.T) {
 }
 
 func TestSecondServerIsTurnedAway(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, t.TempDir(), nil, "--listen-dns", "127.0.0.1:0")
 	for name, args := range map[string][]string{
 		"of the same data directory": {"--data-dir", filepath.Join(p.dir, "data"), "--listen-dns", "127.0.0.1:0"},
@@ -209,6 +211,7 @@ func TestSecondServerIsTurnedAway(t *testing.T) {
 // TestHangupReloads has SIGHUP apply what is on disk, also at the very beginning,
 // and the server go on; its end is no crash.
 func TestHangupReloads(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cfg := filepath.Join(dir, "telltale.yaml")
 	writeFile(t, cfg, "")

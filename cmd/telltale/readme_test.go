@@ -23,6 +23,7 @@ var pages = []string{
 // against a server of its own with the shipped lists, and compares what they print.
 // Times and the port are those of the run, and "..." stands for anything.
 func TestREADME(t *testing.T) {
+	t.Parallel()
 	handle, err := zone.Parse("")
 	if err != nil {
 		t.Fatal(err)
@@ -31,9 +32,10 @@ func TestREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
+	t.Cleanup(stop)
 	for _, page := range pages {
 		t.Run(page, func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile("../../" + page)
 			if err != nil {
 				t.Fatal(err)

@@ -23,6 +23,7 @@ func commandIn(t *testing.T, runtimeDir string, args ...string) (out string, exi
 }
 
 func TestFlagsOfTheServerThatRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0", "--control-socket", filepath.Join(dir, "s"))
 	if out, exit := commandIn(t, dir, "pause", "1m"); exit != 0 {
@@ -33,6 +34,7 @@ func TestFlagsOfTheServerThatRuns(t *testing.T) {
 
 // A settings file that is no YAML any more does not tell where the server's data are.
 func TestABrokenFileDoesNotHideTheServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "telltale.yaml")
 	writeFile(t, file, "listen: {dns: [127.0.0.1:0]}\nupstreams: [127.0.0.1:9]\nlists: {dir: lists.d}\ndata:\n  dir: store\n")

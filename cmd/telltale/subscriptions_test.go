@@ -94,6 +94,7 @@ func TestAListThatWasNeverFetchedIsNotInForce(t *testing.T) {
 // A copy that is cut while the server is stopped is not taken as the list: its
 // last good rules stay until it is fetched again.
 func TestACutCopyIsNotTakenAsTheList(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	text := "a.example\nb.example\nc.example\n"
 	writeText(t, filepath.Join(dir, "http", "far.txt"), text)

@@ -16,6 +16,7 @@ import (
 
 // What a file has is there after a kill: it is written before anything is in force.
 func TestTemporaryChangesAreKept(t *testing.T) {
+	t.Parallel()
 	path, now := filepath.Join(t.TempDir(), temporaryName), time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	open := func(now time.Time) *temporaryFile {
 		t.Helper()
