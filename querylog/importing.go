@@ -404,6 +404,8 @@ func (i *importing) add(u *ImportedLookup, ms int64) error {
 	}
 	if b := e.Binding; b != nil && u.Time.After(b.Seen) {
 		b.Seen = u.Time
+	} else if b != nil && u.Time.Before(b.From) {
+		b.From = u.Time
 	}
 	return nil
 }

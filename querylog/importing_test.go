@@ -11,7 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"telltale/blocklists"
+	"telltale/devices"
 	"telltale/dnswire"
 )
 
@@ -325,6 +328,47 @@ func TestAnImportThatIsTakenIsWaitedFor(t *testing.T) {
 			t.Errorf("got %v, and %v without a turn", err, turn)
 		}
 	})
+}
+
+// Whatever is imported first, a client's binding is of all its lookups. It is deleted
+// with the last row, and is not what keeps or deletes one that was recorded here.
+func TestImportedBindingsSpanTheirLookups(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	first, last := hourAgo(), hourAgo().Add(10*time.Minute)
+	for i, at := range []time.Time{last, first.Add(time.Minute), first} {
+		imports(t, l, importOf(t, int64(i), elsewhere(t, at, "192.168.1.7", "shop.example", blocklists.Pass)))
+	}
+	closeLog(t, l)
+	s := openForTest(t, dir)
+	span := func(id int64) (got [3]int64) {
+		if err := s.texts(`SELECT since, until, seen FROM binding WHERE id = ?`, func(stmt *sqlite3.Stmt) {
+			got = [3]int64{stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)}
+		}, id); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got, want := span(importedBindings), [3]int64{first.UnixMilli(), last.UnixMilli(), last.UnixMilli()}; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	own := devices.Binding{ID: 7, Device: "addr:192.168.1.7", Addr: netip.MustParseAddr("192.168.1.7"), From: first}
+	if err := s.binding(&own); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.exec(`DELETE FROM unlisted`); err != nil {
+		t.Fatal(err)
+	}
+	step, done := deleteBindings(time.Now()), false
+	for w := (&storer{store: s}); !done; {
+		var err error
+		if done, err = step(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if span(importedBindings) != [3]int64{} || span(7) == [3]int64{} {
+		t.Errorf("got %v of the imported binding, which no row has, and %v of the last one", span(importedBindings), span(7))
+	}
 }
 
 // Times that no log can have number no window.

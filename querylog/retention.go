@@ -246,15 +246,15 @@ type bindingScan struct {
 }
 
 // deleteBindings returns the step that deletes bindings that began before a time,
-// are not the last of their address (where they have none, of their device), and to which no row refers. It looks at all
-// rows, a page in each step.
+// are not the last of their address (where they have none, of their device), and to which no row refers. Imported ones
+// are nobody's last. It looks at all rows, a page in each step.
 func deleteBindings(before time.Time) func(*storer) (bool, error) {
 	var scan *bindingScan
 	return func(s *storer) (bool, error) {
 		if scan == nil {
 			scan = &bindingScan{map[int64]bool{}, map[string]int64{}}
-			err := s.store.numbers(`SELECT id FROM binding WHERE since < ? AND id NOT IN (SELECT max(id) FROM binding GROUP BY addr, CASE addr WHEN '' THEN device END)`,
-				func(id int64) { scan.unused[id] = true }, before.UnixMilli())
+			err := s.store.numbers(`SELECT id FROM binding WHERE since < ?1 AND (id >= ?2 OR id NOT IN (SELECT max(id) FROM binding WHERE id < ?2 GROUP BY addr, CASE addr WHEN '' THEN device END))`,
+				func(id int64) { scan.unused[id] = true }, before.UnixMilli(), importedBindings)
 			return len(scan.unused) == 0, err
 		}
 		for _, table := range []string{"listed", "unlisted"} {

@@ -257,7 +257,9 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"binding": `INSERT INTO binding VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
-			ON CONFLICT DO UPDATE SET until = excluded.until, seen = excluded.seen WHERE excluded.until <> 0`,
+			ON CONFLICT DO UPDATE SET since = CASE WHEN id < 1 << 48 THEN since ELSE min(since, excluded.since) END,
+			until = CASE WHEN id < 1 << 48 THEN excluded.until ELSE max(until, excluded.until) END,
+			seen = CASE WHEN id < 1 << 48 THEN excluded.seen ELSE max(seen, excluded.seen) END WHERE excluded.until <> 0`, // importedBindings
 		"ledger":          `INSERT OR IGNORE INTO ledger VALUES (?,?,?,?,?,?,?,?)`,
 		"window":          `INSERT OR IGNORE INTO window VALUES (?,?,?,?,?,0)`,
 		"window_imported": `INSERT INTO window VALUES (?,?,?,?,?,1)`,
