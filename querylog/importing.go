@@ -230,6 +230,7 @@ func (s *storer) importBatch(b *ImportBatch) (got Imported, err error) {
 		s.store.forget() // what the transaction made is gone
 		return Imported{}, err
 	}
+	s.imports++
 	counter.position = b.To
 	s.importCounter = counter
 	if got.Rows+got.Totals > 0 {

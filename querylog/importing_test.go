@@ -371,6 +371,41 @@ func TestImportedBindingsSpanTheirLookups(t *testing.T) {
 	}
 }
 
+// Rows that are imported while bindings are looked through may come before those that were
+// looked at: the bindings that they refer to stay.
+func TestABindingThatIsImportedAgainMeanwhileStays(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	first, later := hourAgo(), hourAgo().Add(10*time.Minute)
+	imports(t, l, importOf(t, 0, elsewhere(t, first, "192.168.1.7", "shop.example", blocklists.Pass)))
+	var page []ImportedLookup
+	for n := range bindingsPage {
+		page = append(page, elsewhere(t, later, "192.168.1.8", fmt.Sprintf("n%d.example", n), blocklists.Pass))
+	}
+	imports(t, l, importOf(t, 1, page...))
+	closeLog(t, l)
+	w := &storer{store: openForTest(t, dir), l: l}
+	if err := w.store.exec(`DELETE FROM unlisted WHERE binding = ?`, importedBindings); err != nil {
+		t.Fatal(err)
+	}
+	step, done := deleteBindings(time.Now()), false
+	for n := 0; !done; n++ {
+		if n == 2 { // a page is looked at, and the rows that follow are before it
+			if _, err := w.importBatch(importOf(t, 1+bindingsPage, elsewhere(t, first, "192.168.1.7", "late.example", blocklists.Pass))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		if done, err = step(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := w.store.number(`SELECT count(*) FROM unlisted WHERE binding NOT IN (SELECT id FROM binding)`)
+	if err != nil || rows != 0 {
+		t.Errorf("%d rows have no binding, %v", rows, err)
+	}
+}
+
 // Times that no log can have number no window.
 func TestAnImportOfWrongTimes(t *testing.T) {
 	l := open(t, Options{Dir: t.TempDir()})

@@ -241,18 +241,20 @@ const hoursDated = 20 * 365 * 24 * time.Hour
 
 // A bindingScan looks for bindings to which no row refers any more.
 type bindingScan struct {
-	unused map[int64]bool
-	after  map[string]int64 // by table: the last row looked at
+	unused  map[int64]bool
+	after   map[string]int64 // by table: the last row looked at
+	imports uint64           // batches that were stored before it began
 }
 
 // deleteBindings returns the step that deletes bindings that began before a time,
 // are not the last of their address (where they have none, of their device), and to which no row refers. Imported ones
-// are nobody's last. It looks at all rows, a page in each step.
+// are nobody's last. It looks at all rows, a page in each step, and begins again where rows
+// were imported meanwhile: they may be before those it has looked at.
 func deleteBindings(before time.Time) func(*storer) (bool, error) {
 	var scan *bindingScan
 	return func(s *storer) (bool, error) {
-		if scan == nil {
-			scan = &bindingScan{map[int64]bool{}, map[string]int64{}}
+		if scan == nil || scan.imports != s.imports {
+			scan = &bindingScan{map[int64]bool{}, map[string]int64{}, s.imports}
 			err := s.store.numbers(`SELECT id FROM binding WHERE since < ?1 AND (id >= ?2 OR id NOT IN (SELECT max(id) FROM binding WHERE id < ?2 GROUP BY addr, CASE addr WHEN '' THEN device END))`,
 				func(id int64) { scan.unused[id] = true }, before.UnixMilli(), importedBindings)
 			return len(scan.unused) == 0, err

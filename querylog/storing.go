@@ -60,6 +60,7 @@ type storer struct {
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
 	importing      atomic.Pointer[importRun] // what another server logged; nil for nothing
 	importCounter  *importCounter            // of the batch before; nil for none
+	imports        uint64                    // batches that were stored
 	signer         signer
 }
 
