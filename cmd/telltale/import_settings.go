@@ -152,20 +152,25 @@ func settingsMistakes(file string) error {
 	return err
 }
 
-// removeMistakes takes what has mistakes out of a draft, the last of a list first, and
-// reports whether there was anything.
-func removeMistakes(d *peersettings.Draft, mistakes config.Mistakes) bool {
+// removeMistakes takes what has mistakes out of a draft, and reports whether there was
+// anything. The last entries of a list go first, so that the keys of those before stay
+// true; of several mistakes in one entry only one, since the entry may go as a whole.
+func removeMistakes(d *peersettings.Draft, mistakes config.Mistakes) (some bool) {
+	done := map[string]bool{}
 	for i := len(mistakes) - 1; i >= 0; i-- {
 		m := mistakes[i]
+		entry, _, _ := strings.Cut(m.Key, "]")
+		if done[entry] {
+			continue
+		}
+		done[entry] = true
 		why := "not taken: " + m.Found
 		if m.Expected != "" {
 			why += "; expected " + m.Expected
 		}
-		if d.Remove(m.Key, why) {
-			return true // the others' keys may be different now
-		}
+		some = d.Remove(m.Key, why) || some
 	}
-	return false
+	return some
 }
 
 // left is what was not taken over, a line each.

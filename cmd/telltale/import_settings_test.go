@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"telltale/config"
 	"telltale/web"
 )
 
@@ -274,4 +276,47 @@ func TestFlagsOfLogsAreNotForSettings(t *testing.T) {
 			t.Errorf("%v: exit %d: %s", args, exit, b.String())
 		}
 	}
+}
+
+// Hundreds of entries that are not taken are each named, and those beside them stay.
+func TestManyBadSettingsAreNamed(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("dns:\n  port: 53\n  upstream_dns:\n")
+	for i := range 400 {
+		fmt.Fprintf(&b, "    - 192.0.2.%d:%d\n    - no server %d\n", i%250+1, 1000+i, i)
+	}
+	b.WriteString("clients:\n  persistent:\n")
+	for i := range 100 {
+		fmt.Fprintf(&b, "    - {name: n%[1]d, ids: [192.168.%[1]d.1, %q], tags: [%q, good]}\n", i, "bad id "+fmt.Sprint(i), "a/b")
+	}
+	b.WriteString("schema_version: 34\n")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "AdGuardHome.yaml"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	to, out, exit := importSettings(t, dir)
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, out)
+	}
+	if n := strings.Count(out, "not taken: "); n < 400+100 {
+		t.Errorf("%d named:\n%s", n, out)
+	}
+	cfg := loadFile(t, filepath.Join(to, "telltale.yaml"))
+	if len(cfg.Upstreams) != 400 || len(cfg.Devices) != 100 {
+		t.Errorf("%d upstreams, %d devices", len(cfg.Upstreams), len(cfg.Devices))
+	}
+	for i := range cfg.Devices {
+		if d := &cfg.Devices[i]; len(d.Addresses) != 1 || len(d.ClientIDs) != 0 || len(d.Tags) != 1 || d.Name != fmt.Sprintf("n%d", i) {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+func loadFile(t *testing.T, file string) *config.Config {
+	t.Helper()
+	cfg, err := config.Load(file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }
