@@ -710,7 +710,11 @@ func (r *reading) addCaveats(out *Report) {
 	case "part":
 		add("attempts are counted since %s: rates and shares are of lookups as received, retries included", Short(r.attempts.Since.Time, r.o.Zone))
 	}
-	if unlisted := r.coverage.Unlisted.Time; r.o.Vendor == "" && !r.plan.long && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
+	unlisted := r.coverage.Unlisted.Time
+	if r.coverage.Recorded() == 0 { // imported ones alone
+		unlisted = r.coverage.OldestUnlisted.Time
+	}
+	if r.o.Vendor == "" && !r.plan.long && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
 		from := "no longer kept"
 		if !unlisted.IsZero() {
 			from = "kept since " + Short(unlisted, r.o.Zone)

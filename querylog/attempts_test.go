@@ -112,6 +112,7 @@ func (h *askers) burst(p *blocklists.Policy) {
 		h.now = h.now.Add(time.Duration(h.rng.IntN(400)) * time.Millisecond)
 		exact = false
 	}
+	h.now = h.now.Truncate(time.Millisecond) // as the log has times
 	h.device, h.name, h.last = b, name, h.now
 	forms := []string{name}
 	if h.rng.IntN(5) == 0 {

@@ -58,9 +58,9 @@ type Home struct {
 	Events  []querylog.Event
 	Imports []querylog.ImportedLog
 
-	Uncounted bool      // attempts were not counted
-	BlockedBy string    // rows of what was blocked are imported from this kind of log
-	RowsFrom  time.Time // rows of before are deleted, and totals are left; zero for none
+	Uncounted bool                       // attempts were not counted
+	Imported  func(*querylog.Row) string // from which kind of log a row is imported; nil for none
+	RowsFrom  time.Time                  // rows of before are deleted, and totals are left; zero for none
 	rows      []querylog.Row
 }
 
@@ -260,8 +260,8 @@ func (h *Home) Rows(_ context.Context, f querylog.Filter) iter.Seq2[querylog.Row
 			if h.Uncounted {
 				r.Attempts = 0
 			}
-			if r.Verdict == "block" {
-				r.Imported = h.BlockedBy
+			if h.Imported != nil {
+				r.Imported = h.Imported(&r)
 			}
 			if !yield(r, nil) {
 				return

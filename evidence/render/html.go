@@ -191,7 +191,7 @@ func (p *page) vendors() {
 		c := &v.Counts
 		row := []cell{
 			txt(v.Vendor), num(c.Attempts), num(c.Lookups), num(c.Blocked.In(r.Unit)), num(c.Observed.In(r.Unit)), num(c.Allowed.In(r.Unit)), num(c.Passed.In(r.Unit)),
-			numText(rate(v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))),
+			numText(hourly(p.r, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))),
 		}
 		if v.Trend != nil {
 			row = append(row, numText(rate(v.Trend.Before)), txt(change(v.Trend)))
@@ -223,7 +223,7 @@ func (p *page) devices() {
 			vendors = append(vendors, fmt.Sprintf("%d more", more))
 		}
 		row := []cell{
-			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), num(d.Listed.Blocked.In(r.Unit)), numText(rate(d.PerHour)), num(d.Asked.Lookups),
+			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), num(d.Listed.Blocked.In(r.Unit)), numText(hourly(p.r, d.PerHour)), num(d.Asked.Lookups),
 			txt(strings.Join(vendors, ", ")), txt(orNone(d.Confidence)), p.at(d.First), p.at(d.Last),
 		}
 		if d.First.IsZero() {
@@ -402,7 +402,8 @@ func (p *page) week() {
 		return
 	}
 	p.section("By weekday and hour")
-	p.f("<p>%s an hour recorded, the more colour the more; at most %s. Hatched: nothing was recorded.</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(mostOfWeek(r)))
+	values, of := weekRates(r)
+	p.f("<p>%s an hour recorded, the more colour the more; at most %s. Hatched: nothing was recorded.%s</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(of)))
 	p.weekChart()
 	heads := []string{"Day"}
 	for hour := range 24 {
@@ -413,7 +414,7 @@ func (p *page) week() {
 		row := []cell{txt(name)}
 		for hour := range 24 {
 			c := &r.Hours[day*24+hour]
-			if c.Recorded == 0 {
+			if of[day*24+hour] == nothing {
 				row = append(row, numText("no record"))
 			} else {
 				row = append(row, num(c.In(r.Unit)))
@@ -425,20 +426,28 @@ func (p *page) week() {
 	p.end()
 }
 
+// spaced is a sentence behind another.
+func spaced(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " " + text
+}
+
 func (p *page) timeline() {
 	r := p.r
 	if r.Listed.Lookups == 0 || len(r.Timeline.Slots) < 2 {
 		return
 	}
 	p.section("By " + r.Timeline.Step)
-	values, _ := slotRates(r)
-	p.f("<p>%s an hour recorded, at most %s. The filled part was blocked. Hatched: nothing was recorded, or lookups are missing. Numbers on top are the events listed under <em>What else happened</em>.</p>\n",
-		strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)))
+	values, of := slotRates(r)
+	p.f("<p>%s an hour recorded, at most %s. The filled part was blocked. Hatched: nothing was recorded, or lookups are missing.%s Numbers on top are the events listed under <em>What else happened</em>.</p>\n",
+		strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(of)))
 	p.timelineChart()
 	var rows [][]cell
 	for i := range r.Timeline.Slots {
 		s := &r.Timeline.Slots[i]
-		rows = append(rows, []cell{p.at(s.Since), num(s.Attempts), num(s.Lookups), num(s.Blocked.In(r.Unit)), txt(evidence.Length(secs(s.Recorded))), numText(rate(values[i]))})
+		rows = append(rows, []cell{p.at(s.Since), num(s.Attempts), num(s.Lookups), num(s.Blocked.In(r.Unit)), txt(evidence.Length(secs(s.Recorded))), numText(slotRate(values[i], of[i]))})
 	}
 	p.behind("Table of the timeline", "By "+r.Timeline.Step, []string{"From", "Attempts", "Lookups", "Blocked", "Recorded", "An hour recorded"}, rows)
 	p.end()

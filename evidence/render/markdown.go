@@ -132,7 +132,7 @@ func (m *markdown) vendors() {
 	}
 	m.table("Vendors", "", heads, len(r.Vendors), func(i int) []string {
 		v := &r.Vendors[i]
-		row := []string{v.Vendor, number(v.Counts.Attempts), number(v.Counts.Lookups), number(v.Counts.Blocked.In(r.Unit)), rate(v.PerHour), percent(v.Night)}
+		row := []string{v.Vendor, number(v.Counts.Attempts), number(v.Counts.Lookups), number(v.Counts.Blocked.In(r.Unit)), hourly(r, v.PerHour), percent(v.Night)}
 		if r.Before != nil {
 			row = append(row, change(v.Trend))
 		}
@@ -151,7 +151,7 @@ func (m *markdown) devices() {
 		for _, v := range d.Vendors[:min(3, len(d.Vendors))] {
 			vendors = append(vendors, v.Vendor)
 		}
-		return []string{d.Label, number(d.Listed.Attempts), number(d.Listed.Lookups), rate(d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
+		return []string{d.Label, number(d.Listed.Attempts), number(d.Listed.Lookups), hourly(r, d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
 	})
 }
 
@@ -161,10 +161,10 @@ func (m *markdown) timeline() {
 	if r.Listed.Lookups == 0 || len(slots) < 2 || len(slots) > 60 {
 		return
 	}
-	values, _ := slotRates(r)
+	values, of := slotRates(r)
 	m.table("By "+r.Timeline.Step, "", []string{"From", "Attempts", "Lookups", "Recorded", "An hour recorded (" + r.Unit + ")"}, len(slots), func(i int) []string {
 		s := &slots[i]
-		return []string{evidence.Short(s.Since.Time, r.Location), number(s.Attempts), number(s.Lookups), evidence.Length(secs(s.Recorded)), rate(values[i])}
+		return []string{evidence.Short(s.Since.Time, r.Location), number(s.Attempts), number(s.Lookups), evidence.Length(secs(s.Recorded)), slotRate(values[i], of[i])}
 	})
 }
 

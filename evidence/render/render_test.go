@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -59,7 +60,12 @@ var formats = map[string]func(*bytes.Buffer, *evidence.Report) error{
 // blocked.
 func TestBarsLeaveImportedLookupsOut(t *testing.T) {
 	home := logtest.New(1)
-	home.BlockedBy = "pi-hole"
+	home.Imported = func(r *querylog.Row) string {
+		if r.Verdict == "block" {
+			return "pi-hole"
+		}
+		return ""
+	}
 	r, err := evidence.Make(context.Background(), home, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End})
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +75,40 @@ func TestBarsLeaveImportedLookupsOut(t *testing.T) {
 	bars := strings.Count(p.b.String(), `class="full"`)
 	if empty := strings.Count(p.b.String(), `height="0.0"`); bars == 0 || empty != bars || r.Listed.Blocked.Lookups == 0 {
 		t.Errorf("%d of %d bars have no blocked part, want all", empty, bars)
+	}
+}
+
+// Of a time of which there are imported lookups alone, charts show these: nothing is hatched,
+// and no rate is given.
+func TestChartsShowAnImportedHistory(t *testing.T) {
+	home := logtest.New(1)
+	home.Imported = func(*querylog.Row) string { return "pi-hole" }
+	home.Gaps = []querylog.Gap{{Since: querylog.Time{Time: home.Begin}, Until: querylog.Time{Time: home.End}, Effect: querylog.Unrecorded, Kind: querylog.GapUnknown, Detail: "the log begins later"}}
+	r, err := evidence.Make(context.Background(), home, evidence.Options{Since: home.Begin.AddDate(0, 0, 7), Until: home.End, Zone: home.Zone, Now: home.End, Compare: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text, html bytes.Buffer
+	if err := errors.Join(Text(&text, r), HTML(&html, r)); err != nil {
+		t.Fatal(err)
+	}
+	said := strings.Join(strings.Fields(text.String()), " ")
+	for _, want := range []string{"Rate not known: nothing was recorded here", "imported lookups are shown, per hour of the whole time", "██"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("text has no %q:\n%s", want, text.String())
+		}
+	}
+	for _, not := range []string{" 0 attempts", "% of the time recorded", "NaN", "Inf"} {
+		if strings.Contains(said, not) {
+			t.Errorf("text has %q", not)
+		}
+	}
+	page := html.String()
+	if n := strings.Count(page, `class="rest other"`); n != 7 {
+		t.Errorf("%d days have a bar, want 7", n)
+	}
+	if !strings.Contains(page, `class="h5"`) || strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
+		t.Error("the busiest hour of the week is not shown")
 	}
 }
 

@@ -62,7 +62,8 @@ const (
 
 func (p *page) weekChart() {
 	r := p.r
-	most := mostOfWeek(r)
+	values, of := weekRates(r)
+	most := slices.Max(values)
 	p.chart(weekTop+7*weekRow, "Hours of a week, darker for more; the busiest is "+busiest(r)+". The table behind has the numbers.")
 	width := (100 - weekLeft) / 24
 	for hour := 0; hour < 24; hour += 6 {
@@ -71,12 +72,11 @@ func (p *page) weekChart() {
 	for day, name := range weekdays {
 		p.f("<text class=\"small\" x=\"0\" y=\"%d\">%s</text>\n", weekTop+day*weekRow+15, name)
 		for hour := range 24 {
-			c := &r.Hours[day*24+hour]
 			x, y := weekLeft+width*float64(hour), weekTop+day*weekRow
-			v := perHour(c.OwnIn(r.Unit), c.Recorded)
+			v := values[day*24+hour]
 			class := "h0"
 			switch {
-			case c.Recorded == 0:
+			case of[day*24+hour] == nothing:
 				class = "gap"
 			case v > 0 && most > 0:
 				class = fmt.Sprintf("h%d", 1+min(4, int(v/most*5)))
@@ -90,8 +90,9 @@ func (p *page) weekChart() {
 
 func busiest(r *evidence.Report) string {
 	best, most := 0, -1.0
-	for i := range r.Hours {
-		if v := perHour(r.Hours[i].OwnIn(r.Unit), r.Hours[i].Recorded); v > most {
+	values, _ := weekRates(r)
+	for i, v := range values {
+		if v > most {
 			best, most = i, v
 		}
 	}
@@ -105,7 +106,7 @@ const (
 
 func (p *page) timelineChart() {
 	r := p.r
-	values, _ := slotRates(r)
+	values, of := slotRates(r)
 	most := slices.Max(values)
 	p.chart(lineTop+lineHeight+22, fmt.Sprintf("Bars of %s an hour recorded, by %s, at most %s, with gaps and events. The table behind has the numbers.", r.Unit, r.Timeline.Step, rate(most)))
 	since, length := r.Since.Time, r.Until.Sub(r.Since.Time).Seconds()
@@ -113,7 +114,7 @@ func (p *page) timelineChart() {
 	for i := range r.Timeline.Slots {
 		s := &r.Timeline.Slots[i]
 		left, width := x(s.Since), x(s.Until)-x(s.Since)
-		if most == 0 || values[i] == 0 {
+		if most == 0 || values[i] == 0 || of[i] != recorded {
 			continue
 		}
 		h := math.Max(1, values[i]/most*lineHeight)
@@ -123,13 +124,28 @@ func (p *page) timelineChart() {
 	}
 	for i := range r.Coverage.Gaps {
 		if g := &r.Coverage.Gaps[i]; g.Effect == querylog.Unrecorded || g.Effect == querylog.Incomplete {
-			p.f("<rect class=\"gap\" x=\"%.3f%%\" y=\"%d\" width=\"%.3f%%\" height=\"%d\"/>\n", x(g.Since), lineTop, math.Max(0.6, x(g.Until)-x(g.Since)), lineHeight)
+			width := math.Max(0.6, x(g.Until)-x(g.Since))
+			p.f("<rect class=\"gap\" x=\"%.3f%%\" y=\"%d\" width=\"%.3f%%\" height=\"%d\"/>\n", math.Min(x(g.Since), 100-width), lineTop, width, lineHeight)
+		}
+	}
+	for i := range r.Timeline.Slots {
+		if s := &r.Timeline.Slots[i]; of[i] == imported {
+			p.importedBar(x(s.Since), x(s.Until)-x(s.Since), values[i]/most*lineHeight, float64(s.Blocked.In(r.Unit))/float64(s.In(r.Unit)))
 		}
 	}
 	p.f("<line class=\"axis\" x1=\"0\" x2=\"100%%\" y1=\"%d\" y2=\"%d\"/>\n", lineTop+lineHeight, lineTop+lineHeight)
 	p.eventNumbers(x)
 	p.dates(x)
 	p.endChart()
+}
+
+// importedBar draws the bar of a time in which nothing was recorded here, in the place of
+// the hatching.
+func (p *page) importedBar(left, width, height, blocked float64) {
+	height = math.Max(1, height)
+	p.f("<rect class=\"empty\" x=\"%.3f%%\" y=\"%d\" width=\"%.3f%%\" height=\"%d\"/>", left, lineTop, width, lineHeight)
+	p.f("<rect class=\"rest other\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>", left+width*0.08, lineTop+lineHeight-height, width*0.84, height)
+	p.f("<rect class=\"full\" x=\"%.3f%%\" y=\"%.1f\" width=\"%.3f%%\" height=\"%.1f\"/>\n", left+width*0.08, lineTop+lineHeight-height*blocked, width*0.84, height*blocked)
 }
 
 // eventNumbers writes the numbers of events at their times; those too close to one
@@ -312,7 +328,7 @@ tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 .chart{display:block;margin:.5rem 0;overflow:visible}
 .chart text{fill:var(--fg);font-size:14px}.chart .small{font-size:12px}
 .halo{paint-order:stroke;stroke:var(--bg);stroke-width:4px;stroke-linejoin:round}
-.full{fill:var(--full)}.rest{fill:var(--rest);stroke:var(--full);stroke-width:1px}
+.full{fill:var(--full)}.rest{fill:var(--rest);stroke:var(--full);stroke-width:1px}.other{stroke-dasharray:3 2}.empty{fill:var(--bg)}
 .hatch{fill:var(--hatch)}.gap{fill:url(#gap);stroke:var(--hatch);stroke-width:1px}
 .axis{stroke:var(--fg)}.event{stroke:var(--fg);stroke-dasharray:2 3}
 .ribbon{fill:var(--full);fill-opacity:.35}

@@ -125,7 +125,7 @@ func (t *textWriter) vendors() {
 	for i := range r.Vendors[:min(len(r.Vendors), textVendors)] {
 		v := &r.Vendors[i]
 		n := v.Counts.In(r.Unit)
-		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), number(n), share(v.Counts.Blocked.In(r.Unit), n), rate(v.PerHour), change(v.Trend)))
+		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(v.Trend)))
 	}
 	t.more(len(r.Vendors)-textVendors, "vendor")
 }
@@ -158,7 +158,7 @@ func (t *textWriter) devices() {
 		if len(confidence) > 1 { // the least sure
 			confidence = confidence[len(confidence)-1:]
 		}
-		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), number(n), rate(d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
+		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), number(n), hourly(r, d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
 	}
 	t.more(len(r.Devices)-textDevices, "device")
 }
@@ -172,24 +172,16 @@ func (t *textWriter) flowOfTime() {
 		return
 	}
 	t.head(fmt.Sprintf("BY %s, %s an hour recorded (/: nothing recorded)", strings.ToUpper(r.Timeline.Step), r.Unit))
-	values, recorded := slotRates(r)
+	values, of := slotRates(r)
+	if text := importedText(of); text != "" {
+		t.wrap("  ", text)
+	}
 	for at := 0; at < len(slots); at += Width - 4 {
 		end := min(at+Width-4, len(slots))
-		t.line("  " + spark(values[at:end], recorded[at:end], slices.Max(values)))
+		t.line("  " + spark(values[at:end], of[at:end], slices.Max(values)))
 	}
 	last := slots[len(slots)-1].Since.In(r.Location).Format("Mon 2 Jan 15:04")
 	t.line("  " + slots[0].Since.In(r.Location).Format("Mon 2 Jan 15:04") + " to " + last + fmt.Sprintf(", most %s", rate(slices.Max(values))))
-}
-
-// slotRates returns how many there were per hour recorded in each slot, and whether
-// any of it was recorded.
-func slotRates(r *evidence.Report) (values []float64, recorded []bool) {
-	for i := range r.Timeline.Slots {
-		s := &r.Timeline.Slots[i]
-		values = append(values, perHour(s.OwnIn(r.Unit), s.Recorded))
-		recorded = append(recorded, s.Recorded > 0)
-	}
-	return values, recorded
 }
 
 // perHour is 0 where next to nothing was recorded: a rate of some seconds says
@@ -205,12 +197,12 @@ func secs(n int64) time.Duration { return time.Duration(n) * time.Second }
 
 const sparks = "▁▂▃▄▅▆▇█"
 
-func spark(values []float64, recorded []bool, most float64) string {
+func spark(values []float64, of []shown, most float64) string {
 	steps := []rune(sparks)
 	var b strings.Builder
 	for i, v := range values {
 		switch {
-		case !recorded[i]:
+		case of[i] == nothing:
 			b.WriteByte('/')
 		case v == 0 || most == 0:
 			b.WriteByte(' ')
@@ -243,28 +235,24 @@ func (t *textWriter) week() {
 		return
 	}
 	t.head(fmt.Sprintf("BY WEEKDAY AND HOUR, %s an hour recorded (/: nothing recorded)", r.Unit))
+	values, of := weekRates(r)
+	if text := importedText(of); text != "" {
+		t.wrap("  ", text)
+	}
 	t.line("      0     3     6     9     12    15    18    21")
-	most := mostOfWeek(r)
+	most := slices.Max(values)
 	for day, name := range weekdays {
 		line := "  " + name + " "
-		for hour := range 24 {
-			c := &r.Hours[day*24+hour]
-			line += shade(perHour(c.OwnIn(r.Unit), c.Recorded), most, c.Recorded)
+		for i := day * 24; i < (day+1)*24; i++ {
+			line += shade(values[i], most, of[i])
 		}
 		t.line(line)
 	}
 }
 
-func mostOfWeek(r *evidence.Report) (most float64) {
-	for i := range r.Hours {
-		most = max(most, perHour(r.Hours[i].OwnIn(r.Unit), r.Hours[i].Recorded))
-	}
-	return most
-}
-
-func shade(v, most float64, recorded int64) string {
+func shade(v, most float64, of shown) string {
 	switch {
-	case recorded == 0:
+	case of == nothing:
 		return "//"
 	case v == 0:
 		return "· "

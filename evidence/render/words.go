@@ -64,8 +64,13 @@ func facts(r *evidence.Report) []fact {
 	}
 	add("Listed as", strings.Join(tiers, ", ")+" ("+r.Unit+")")
 	add("Decided", decided(r, &r.Listed)+" ("+r.Unit+")")
-	add("Rate", rate(r.PerHour)+" "+r.Unit+" an hour recorded"+trendText(r))
-	add("At night", fmt.Sprintf("%s between 0 and %d o'clock, which is %s of the time recorded", percent(r.Night.Share), evidence.NightEnd, percent(r.Night.Recorded)))
+	if r.Coverage.Recorded > 0 {
+		add("Rate", rate(r.PerHour)+" "+r.Unit+" an hour recorded"+trendText(r))
+		add("At night", fmt.Sprintf("%s between 0 and %d o'clock, which is %s of the time recorded", percent(r.Night.Share), evidence.NightEnd, percent(r.Night.Recorded)))
+	} else {
+		add("Rate", "not known: nothing was recorded here, nor is it known for how long another server recorded")
+		add("At night", fmt.Sprintf("%s between 0 and %d o'clock", percent(r.Night.Share), evidence.NightEnd))
+	}
 	if r.Silent != nil {
 		add("Otherwise silent", fmt.Sprintf("%s in %s in which the device asked for nothing else", percent(r.Silent.Share), plural(uint64(r.Silent.Hours), "hour")))
 	}
