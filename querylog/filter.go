@@ -138,7 +138,7 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 		add(`r.verdict = ?`, verdictWords.number(f.Verdict))
 	}
 	if f.Vendor != "" {
-		add(`a.vendor = ? COLLATE NOCASE`, f.Vendor)
+		add(`r.annotation IN (SELECT id FROM annotation WHERE vendor = ? COLLATE NOCASE)`, f.Vendor) // looked up once, and not for each row
 	}
 	if !f.name.empty() {
 		condition, a := f.whereName(l, table, in)

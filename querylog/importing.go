@@ -527,10 +527,8 @@ func (i *importing) storeEntries() error {
 			return err
 		}
 	}
-	for _, w := range i.s.rows {
-		if err := w.flush(); err != nil {
-			return err
-		}
+	if err := i.s.flushRows(); err != nil {
+		return err
 	}
 	return i.s.totals.flush()
 }

@@ -50,7 +50,17 @@ func TestRowsOfAnInterruptedWindowAreNotStored(t *testing.T) {
 		}
 		want += n
 	}
-	if got := rows(t, dir, Filter{}); len(got) != want {
+	got := rows(t, dir, Filter{})
+	if len(got) != want {
 		t.Errorf("got %d rows, want the %d of the windows that were stored", len(got), want)
+	}
+	names := map[int64]string{}
+	for i, e := range f.entries {
+		names[int64(i)] = nameText(e.Name)
+	}
+	for _, r := range got { // names are stored several at a time, too
+		if want := names[r.ID&(1<<rowBits-1)]; r.Name != want {
+			t.Fatalf("row %d has the name %q, want %q", r.ID, r.Name, want)
+		}
 	}
 }

@@ -158,7 +158,7 @@ func (s *store) prepareOld(o *oldStore, state int64) error {
 		return ofOld(err)
 	}
 	for _, table := range rowTables {
-		o.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
+		o.names[table] = newNameTable(s.insert, table)
 	}
 	return o.prepare(s)
 }
@@ -439,7 +439,7 @@ func (s *store) copyTable(o *oldStore, table string, end int64) (n int64, err er
 		n++
 	}
 	if err == nil {
-		err = w.flush()
+		err = s.flushRows()
 	}
 	return n, errors.Join(err, finished(stmt))
 }

@@ -33,17 +33,28 @@ func nameOfRow(column string) string {
 // none.
 type nameTable struct {
 	insert *sqlite3.Stmt // of a number and a name
+	many   *sqlite3.Stmt // of namesAtOnce of them
 	last   *sqlite3.Stmt // the largest number below one
 	period int64
 	next   int64 // within the period
 	known  map[string]int64
-	text   []byte // of the name at hand
+
+	waiting int    // names that are not stored yet, with the numbers before next
+	texts   []byte // of them
+	ends    [namesAtOnce]int
+}
+
+// namesAtOnce is how many names a statement stores.
+const namesAtOnce = 16
+
+func newNameTable(insert map[string]*sqlite3.Stmt, table string) *nameTable {
+	return &nameTable{insert: insert[table+"_name"], many: insert[table+"_names"], last: insert[table+"_last"]}
 }
 
 var errNames = errors.New("more names in a quarter of an hour than can be numbered")
 
-// number returns the number of a name within the period of a row, and stores
-// the name where it is not known to be stored. Names in wire form and in text are
+// number returns the number of a name within the period of a row. The name is stored,
+// or waits for flush, where it is not known to be stored. Names in wire form and in text are
 // known apart: no name is the same in both.
 func (t *nameTable) number(row int64, name []byte, form nameForm) (int64, error) {
 	if period := row >> periodRows; period != t.period || t.known == nil {
@@ -58,23 +69,47 @@ func (t *nameTable) number(row int64, name []byte, form nameForm) (int64, error)
 	if n >= 1<<nameBits {
 		return 0, errNames
 	}
-	text := name
 	if form == wireName {
-		t.text = dnswire.AppendText(t.text[:0], name)
-		text = t.text
+		t.texts = dnswire.AppendText(t.texts, name)
+	} else {
+		t.texts = append(t.texts, name...)
 	}
-	t.insert.BindInt64(1, t.period<<nameBits|n)
-	t.insert.BindRawText(2, text)
-	if err := t.insert.Exec(); err != nil {
-		return 0, err
-	}
+	t.ends[t.waiting] = len(t.texts)
+	t.waiting++
 	t.next++
 	if len(t.known) >= namesKnown {
 		clear(t.known)
 	}
 	t.known[string(name)] = n
+	if t.waiting == namesAtOnce {
+		return n, t.flush()
+	}
 	return n, nil
 }
+
+// flush stores the names that wait.
+func (t *nameTable) flush() error {
+	n, first, begin := t.waiting, t.next-int64(t.waiting), 0
+	defer t.drop()
+	stmt, each := t.insert, 1
+	if n == namesAtOnce {
+		stmt, each = t.many, n
+	}
+	for i := range n {
+		stmt.BindInt64(2*(i%each)+1, t.period<<nameBits|(first+int64(i)))
+		stmt.BindRawText(2*(i%each)+2, t.texts[begin:t.ends[i]])
+		begin = t.ends[i]
+		if i%each == each-1 {
+			if err := stmt.Exec(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drop leaves the names that wait.
+func (t *nameTable) drop() { t.waiting, t.texts = 0, t.texts[:0] }
 
 // A nameForm is how a name is given.
 type nameForm uint8
@@ -86,6 +121,9 @@ const (
 
 // begin turns to a period and finds how far its numbers are given.
 func (t *nameTable) begin(period int64) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
 	t.forget()
 	t.last.BindInt64(1, (period+1)<<nameBits)
 	next := int64(1)
@@ -103,7 +141,31 @@ func (t *nameTable) begin(period int64) error {
 
 // forget drops what was remembered: a transaction in which names were stored
 // was undone, or memory is wanted.
-func (t *nameTable) forget() { t.known = nil }
+func (t *nameTable) forget() {
+	t.known = nil
+	t.drop()
+}
+
+// flushRows stores the rows that wait, and their names.
+func (s *store) flushRows() error {
+	for _, w := range s.rows {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	tables := []map[string]*nameTable{s.names, s.importNames}
+	if s.old != nil {
+		tables = append(tables, s.old.names)
+	}
+	for _, names := range tables {
+		for _, t := range names {
+			if err := t.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // lastName is the statement that finds the largest number below one.
 func lastName(table string) string {

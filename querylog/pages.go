@@ -108,14 +108,20 @@ func (s *snapshot) merge(f *Filter, after int64, down bool) (*merged, error) {
 		if db == s.old {
 			from = max(after, s.copied)
 		}
+		c := &cursorOfRows{db: db, f: f, down: down, store: s.id}
+		m.cursors = append(m.cursors, c)
+		if down {
+			var err error
+			if c.rest, err = s.whole(db, f, from); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		spans, err := s.spans(db, f, from)
 		if err != nil {
 			return nil, err
 		}
-		if down {
-			slices.Reverse(spans)
-		}
-		m.cursors = append(m.cursors, &cursorOfRows{db: db, f: f, spans: spans, down: down, store: s.id})
+		c.spans = spans
 	}
 	return m, nil
 }
@@ -148,23 +154,30 @@ func (m *merged) next() (*Row, error) {
 // A span is a range of rows' numbers, both ends excluded.
 type span struct{ after, end int64 }
 
+// whole returns the range in which rows of f's time can be in a store.
+func (s *snapshot) whole(db *database, f *Filter, after int64) (span, error) {
+	low, high, err := db.bounds(f)
+	return span{max(after, f.After, low-1), min((s.position+1)<<rowBits, high)}, err
+}
+
 // spans returns where the rows f chooses can be in a store, upwards.
 func (s *snapshot) spans(db *database, f *Filter, after int64) ([]span, error) {
-	low, high, err := db.bounds(f)
-	if err != nil {
+	whole, err := s.whole(db, f, after)
+	if err != nil || whole.after >= whole.end {
 		return nil, err
-	}
-	whole := span{max(after, f.After, low-1), min((s.position+1)<<rowBits, high)}
-	if whole.after >= whole.end {
-		return nil, nil
 	}
 	if f.name.empty() || !db.layout.names {
 		return []span{whole}, nil
 	}
-	var spans []span
-	periods, err := db.periods(f, whole)
+	return db.named(f, whole)
+}
+
+// named returns the parts of a range in which rows with a name that f chooses can be,
+// upwards.
+func (db *database) named(f *Filter, in span) (spans []span, err error) {
+	periods, err := db.periods(f, in)
 	for _, p := range periods {
-		spans = append(spans, span{max(whole.after, p<<periodRows-1), min(whole.end, (p+1)<<periodRows)})
+		spans = append(spans, span{max(in.after, p<<periodRows-1), min(in.end, (p+1)<<periodRows)})
 	}
 	return spans, err
 }
@@ -211,6 +224,8 @@ type cursorOfRows struct {
 	db    *database
 	f     *Filter
 	spans []span // still to be read, the next one first
+	rest  span   // to be read after these, downwards
+	looks int64  // periods that were taken of it last
 	down  bool
 	store string
 	page  []Row // not told yet
@@ -219,7 +234,13 @@ type cursorOfRows struct {
 
 // fill reads the next page where the one at hand is used up.
 func (c *cursorOfRows) fill() error {
-	for len(c.page) == 0 && len(c.spans) > 0 {
+	for len(c.page) == 0 && (len(c.spans) > 0 || c.rest.after < c.rest.end) {
+		if len(c.spans) == 0 {
+			if err := c.look(); err != nil {
+				return err
+			}
+			continue
+		}
 		n := pageRows
 		if c.f.Limit > 0 {
 			n = min(n, c.f.Limit)
@@ -239,6 +260,26 @@ func (c *cursorOfRows) fill() error {
 		}
 	}
 	return nil
+}
+
+// look takes the next periods to be read downwards, twice as many each time, and of
+// those the ones in which there is a name that f chooses: who wants the newest rows
+// need not wait until all names were looked at, nor all rows of a table that has none.
+func (c *cursorOfRows) look() (err error) {
+	c.looks = max(2*c.looks, 4)
+	first := max((c.rest.end-1)>>periodRows-c.looks+1, 0)
+	part := span{max(c.rest.after, first<<periodRows-1), c.rest.end}
+	c.rest.end = part.after + 1
+	if c.rest.after >= part.after {
+		c.rest = span{}
+	}
+	if c.f.name.empty() || !c.db.layout.names {
+		c.spans = []span{part}
+		return nil
+	}
+	c.spans, err = c.db.named(c.f, part)
+	slices.Reverse(c.spans)
+	return err
 }
 
 // read returns up to n rows of a span.

@@ -74,7 +74,7 @@ func (s *storer) retain() (more bool) {
 	}
 	r.adapt(time.Since(begun))
 	if done {
-		r.steps = r.steps[1:]
+		r.steps, r.batch = r.steps[1:], deleteFirst // what the next one deletes may take longer
 	}
 	if len(r.steps) == 0 {
 		if detail := r.deleted.detail(); detail != "" {

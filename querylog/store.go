@@ -167,8 +167,7 @@ func (s *store) prepare() (err error) {
 	}
 	s.names, s.importNames, s.rows = map[string]*nameTable{}, map[string]*nameTable{}, map[string]*rowWriter{}
 	for _, table := range rowTables {
-		s.names[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
-		s.importNames[table] = &nameTable{insert: s.insert[table+"_name"], last: s.insert[table+"_last"]}
+		s.names[table], s.importNames[table] = newNameTable(s.insert, table), newNameTable(s.insert, table)
 		s.rows[table] = newRowWriter(s, table)
 	}
 	s.totals = newTotaller(s)
@@ -243,16 +242,18 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 	all, statements := map[string]*sqlite3.Stmt{}, maps.Clone(totalStatements)
 	maps.Copy(statements, sealStatements)
 	for name, sql := range map[string]string{
-		"listed":        insertRows("listed", 1),
-		"listed_many":   insertRows("listed", rowsAtOnce),
-		"unlisted":      insertRows("unlisted", 1),
-		"unlisted_many": insertRows("unlisted", rowsAtOnce),
-		"listed_name":   `INSERT INTO listed_name VALUES (?,?)`,
-		"unlisted_name": `INSERT INTO unlisted_name VALUES (?,?)`,
-		"listed_last":   lastName("listed"),
-		"unlisted_last": lastName("unlisted"),
-		"list":          `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
-		"upstream":      `INSERT INTO upstream (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"listed":         insertRows("listed", 1),
+		"listed_many":    insertRows("listed", rowsAtOnce),
+		"unlisted":       insertRows("unlisted", 1),
+		"unlisted_many":  insertRows("unlisted", rowsAtOnce),
+		"listed_name":    `INSERT INTO listed_name VALUES (?,?)`,
+		"unlisted_name":  `INSERT INTO unlisted_name VALUES (?,?)`,
+		"listed_names":   `INSERT INTO listed_name VALUES ` + strings.Repeat(`,(?,?)`, namesAtOnce)[1:],
+		"unlisted_names": `INSERT INTO unlisted_name VALUES ` + strings.Repeat(`,(?,?)`, namesAtOnce)[1:],
+		"listed_last":    lastName("listed"),
+		"unlisted_last":  lastName("unlisted"),
+		"list":           `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
+		"upstream":       `INSERT INTO upstream (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
 			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET vendor = vendor RETURNING id`,
 		"node": `INSERT INTO node (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
@@ -433,10 +434,8 @@ func (s *store) write(w *windowData) (rows, lookups uint64, err error) {
 		rows++
 		lookups += e.Count
 	}
-	for _, w := range s.rows {
-		if err := w.flush(); err != nil {
-			return 0, 0, err
-		}
+	if err := s.flushRows(); err != nil {
+		return 0, 0, err
 	}
 	if err := s.totals.flush(); err != nil {
 		return 0, 0, err

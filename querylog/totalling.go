@@ -160,6 +160,8 @@ func (t *totaller) store(hour int64, sum *windowSum) error {
 		return t.s.run("total_late", id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), int64(len(sum.names)), sum.first-begin, sum.last-begin)
 	}
 	names := int64(0)
+	var room [namesAtOnce]int64
+	waiting := room[:0]
 	for _, name := range slices.Sorted(maps.Keys(sum.names)) { // in the order of the table's pages
 		known := totalName{id, name}
 		if t.counted[known] {
@@ -169,12 +171,40 @@ func (t *totaller) store(hour int64, sum *windowSum) error {
 			clear(t.counted)
 		}
 		t.counted[known] = true
-		if err := t.s.run("total_name", id, name); err != nil {
-			return err
+		if waiting = append(waiting, name); len(waiting) == namesAtOnce {
+			n, err := t.count(id, waiting)
+			if err != nil {
+				return err
+			}
+			names += n
+			waiting = waiting[:0]
 		}
-		names += t.s.conn.Changes()
 	}
+	n, err := t.count(id, waiting)
+	if err != nil {
+		return err
+	}
+	names += n
 	return t.s.run("total", id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), names, sum.first-begin, sum.last-begin)
+}
+
+// count keeps that names are counted in a total, and returns how many were not yet.
+func (t *totaller) count(total int64, names []int64) (n int64, err error) {
+	stmt, each := t.s.insert["total_name"], 1
+	if len(names) == namesAtOnce {
+		stmt, each = t.s.insert["total_names"], namesAtOnce
+	}
+	for i, name := range names {
+		stmt.BindInt64(2*(i%each)+1, total)
+		stmt.BindInt64(2*(i%each)+2, name)
+		if i%each == each-1 {
+			if err := stmt.Exec(); err != nil {
+				return n, err
+			}
+			n += t.s.conn.Changes()
+		}
+	}
+	return n, nil
 }
 
 func totalID(hour, key int64) int64 { return hour<<totalKeyBits | key }
@@ -221,9 +251,10 @@ const addTotal = `INSERT INTO total VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE
 var totalStatements = map[string]string{
 	"total_key": `INSERT INTO total_key (node, device, vendor, product, purpose, tier, verdict, last) VALUES (?,?,?,?,?,?,?,?)
 		ON CONFLICT DO UPDATE SET last = max(last, excluded.last) RETURNING id`,
-	"total":      addTotal + `, names = names + excluded.names`,
-	"total_late": addTotal + `, names = max(names, excluded.names)`,
-	"total_name": `INSERT OR IGNORE INTO total_name VALUES (?,?)`,
+	"total":       addTotal + `, names = names + excluded.names`,
+	"total_late":  addTotal + `, names = max(names, excluded.names)`,
+	"total_name":  `INSERT OR IGNORE INTO total_name VALUES (?,?)`,
+	"total_names": `INSERT OR IGNORE INTO total_name VALUES ` + strings.Repeat(`,(?,?)`, namesAtOnce)[1:],
 }
 
 // forgetTotals deletes up to so many of the totals of a device, those of hours that
