@@ -284,7 +284,7 @@ func (t *sizeTrial) retain(b *testing.B) map[string]float64 {
 		}
 	}
 	for _, table := range rowTables {
-		step(func(most int) (int64, error) { return t.s.deleteChunk(table, end, most) })
+		step(func(most int) (int64, error) { return t.s.deleteChunk(table, end, most, nil) })
 		step(func(most int) (int64, error) { return t.s.deleteNames(table, most) })
 	}
 	return map[string]float64{"cpu-ms/longest-step": float64(longest) / 1e6, "steps": float64(steps), "deleted": float64(deleted)}
