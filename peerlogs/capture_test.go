@@ -263,6 +263,17 @@ func TestMessagesOverTCP(t *testing.T) {
 	}
 }
 
+// What Ethernet fills short packets up with is no data of a connection.
+func TestFilledUpSegments(t *testing.T) {
+	m := dnsMessage(1, "a.example", false)
+	m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
+	frame := func(b []byte) []byte { return append(with(b, macs, "\x08\x00"), 9, 9, 9, 9, 9, 9) }
+	got := names(lookupsOf(t, pcapOf(linkEthernet, frame(tcpPacket(clientV4, serverV4, 0, flagSYN, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x10, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x18, m)))))
+	if !slices.Equal(got, []string{"a.example"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A connection of which a segment is missing is given up and told; one that is met in its
 // middle is read from a segment on that is just one message.
 func TestIncompleteConnections(t *testing.T) {
