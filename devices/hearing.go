@@ -1,10 +1,12 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -113,7 +115,9 @@ func (l *Ledger) SetAnnouncements(on bool) {
 		l.hearing = nil
 		l.mu.Lock()
 		l.announced = newAnnouncements()
+		l.forgetNames(FromMDNS, l.currentTick())
 		l.mu.Unlock()
+		l.wakePublisher()
 	}
 }
 
@@ -155,7 +159,7 @@ func (h *hearing) run(ctx context.Context) {
 	defer h.running.Wait()
 	defer h.closeAll()
 	for {
-		h.listen(ctx)
+		h.listen(ctx, linksNow)
 		select {
 		case <-ctx.Done():
 			return
@@ -173,8 +177,9 @@ func (h *hearing) closeAll() {
 }
 
 // listen opens a socket for each group on each interface that has none yet, and closes those
-// of interfaces that are gone.
-func (h *hearing) listen(ctx context.Context) {
+// of interfaces that are gone. Of what goes wrong it says the first, in the order of the
+// interfaces: the next time it is the same.
+func (h *hearing) listen(ctx context.Context, linksNow func() (map[int]link, error)) {
 	links, err := linksNow()
 	for of, s := range h.sockets {
 		if _, still := links[of.link]; !still || s.broken.Load() {
@@ -190,7 +195,8 @@ func (h *hearing) listen(ctx context.Context) {
 		problem = fmt.Sprintf("the interfaces cannot be read: %v", err)
 	}
 	heard := map[string]bool{}
-	for index, l := range links {
+	for _, index := range slices.Sorted(maps.Keys(links)) {
+		l := links[index]
 		for _, g := range groups() {
 			of := socketOf{g.to, index}
 			if h.sockets[of] == nil {
@@ -199,7 +205,7 @@ func (h *hearing) listen(ctx context.Context) {
 				}
 				s, err := openGroup(g, index)
 				if err != nil {
-					problem = fmt.Sprintf("%s to %s on %s: %v", g.name, g.to, l.name, err)
+					problem = cmp.Or(problem, fmt.Sprintf("%s to %s on %s: %v", g.name, g.to, l.name, err))
 					continue
 				}
 				h.sockets[of] = s

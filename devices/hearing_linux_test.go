@@ -83,7 +83,7 @@ func TestPacketsToTheGroupsAreHeardAndNothingElse(t *testing.T) {
 	h := newHearing(l)
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(func() { h.closeAll(); stop(); h.running.Wait() })
-	home.server.do(t, func() error { h.listen(ctx); return nil })
+	home.server.do(t, func() error { h.listen(ctx, linksNow); return nil })
 	if h.status.Problem != "" || !slices.Contains(h.status.Links, "br0") {
 		t.Fatalf("got %+v", h.status)
 	}

@@ -1,8 +1,11 @@
 package devices
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,4 +115,32 @@ func TestAnnouncementsCanBeSwitched(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 	l.SetAnnouncements(true)
+}
+
+// Two interfaces that cannot be listened on are one warning, however often they are tried.
+func TestAProblemIsSaidOnce(t *testing.T) {
+	var said bytes.Buffer
+	l, _ := open(t, newTable(), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	h := newHearing(l)
+	gone := map[int]link{1 << 30: {"gone0", nil}, 1<<30 + 1: {"gone1", nil}, 1<<30 + 2: {"gone2", nil}}
+	for range 20 {
+		h.listen(t.Context(), func() (map[int]link, error) { return gone, nil })
+	}
+	if n := strings.Count(said.String(), "is not heard"); n != 1 || !strings.Contains(h.status.Problem, "gone0") {
+		t.Errorf("said %d times, in the end %q:\n%s", n, h.status.Problem, said.String())
+	}
+}
+
+// What devices said of themselves names them no longer once nobody listens.
+func TestNamesEndWithTheirSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := open(t, newTable(entry("192.168.1.20", macTV)), Options{})
+		l.says("192.168.1.20", host("Bravia", "192.168.1.20"))
+		wantName(t, l, "by its host name", "192.168.1.20", "Bravia ("+macTV[9:]+")")
+		l.hearing, l.stopHearing = newHearing(l), func() {}
+		l.SetAnnouncements(false)
+		time.Sleep(2 * publishEvery)
+		synctest.Wait()
+		wantName(t, l, "nobody listens", "192.168.1.20", macTV)
+	})
 }

@@ -91,6 +91,24 @@ func (l *state) indexNames() {
 	}
 }
 
+// forgetNames forgets the names that a source gave, which is not asked any more.
+func (l *state) forgetNames(from NameSource, t tick) {
+	var gone []string
+	for mac, n := range l.names {
+		if n.source == from {
+			gone = append(gone, mac)
+			delete(l.names, mac)
+		}
+	}
+	l.indexNames()
+	for _, mac := range gone {
+		l.updateStation(l.stations[mac], t)
+		if octets, ok := octetsOf(mac); ok {
+			l.updateForwarded(octets, t)
+		}
+	}
+}
+
 // sweepNames forgets the names of MACs that are gone.
 func (l *state) sweepNames(t tick) {
 	for mac, n := range l.names {
