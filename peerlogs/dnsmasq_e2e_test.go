@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"telltale/resolver/dnstest"
 )
 
 // A real dnsmasq is asked, and what it logs is read: each lookup once, with what came of
@@ -135,13 +137,11 @@ func serveZone(t *testing.T) (addr string) {
 	return c.LocalAddr().String()
 }
 
-// freePort is a port that nobody has now.
+// freePort is a port that nobody has now, for UDP and TCP.
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	udp, tcp := dnstest.ListenBoth(t)
+	defer udp.Close()
+	defer tcp.Close()
+	return udp.LocalAddr().(*net.UDPAddr).Port
 }

@@ -5,6 +5,7 @@ package resolver
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,15 +49,21 @@ func TestE2ESystemdResolved(t *testing.T) {
 	dnstest.CheckLeaks(t)
 	s, ca := clientServer(t, Options{}, "www.example. 300 A 192.0.2.1")
 	const stub = "127.0.0.71"
+	free, err := net.ListenPacket("udp", stub+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(free.LocalAddr().String())
+	free.Close()
 	for _, c := range []struct {
 		name   string
 		answer bool
 		within time.Duration
 	}{{serverName, true, 2 * time.Minute}, {"wrong.example", false, 10 * time.Second}} { // what must not come is waited for in vain
-		stop := startResolved(t, resolved, ca, fmt.Sprintf("[Resolve]\nDNS=%s#%s\nFallbackDNS=\nDomains=~.\nDNSOverTLS=yes\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\nCache=no\nDNSStubListener=no\nDNSStubListenerExtra=udp:%s:5553\n", s.TLSAddrs()[0], c.name, stub))
+		stop := startResolved(t, resolved, ca, fmt.Sprintf("[Resolve]\nDNS=%s#%s\nFallbackDNS=\nDomains=~.\nDNSOverTLS=yes\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\nCache=no\nDNSStubListener=no\nDNSStubListenerExtra=udp:%s:%s\n", s.TLSAddrs()[0], c.name, stub, port))
 		answered := false
 		for deadline := time.Now().Add(c.within); !answered && time.Now().Before(deadline); {
-			out, err := runClient(t, "dig", "@"+stub, "-p", "5553", "+tries=1", "+timeout=5", "www.example.", "A")
+			out, err := runClient(t, "dig", "@"+stub, "-p", port, "+tries=1", "+timeout=5", "www.example.", "A")
 			answered = err == nil && strings.Contains(out, "192.0.2.1")
 			if !answered {
 				time.Sleep(50 * time.Millisecond)
