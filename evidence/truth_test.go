@@ -280,6 +280,18 @@ func TestTotalsWithImportedLookupsAreToldApartByTheirHours(t *testing.T) {
 	}
 }
 
+// What does not say which lookups were blocked is not taken to say that none was.
+func TestAReportSaysThatAnImportHasNoVerdicts(t *testing.T) {
+	for format, want := range map[string]bool{"dnstap": true, "capture": true, "pi-hole": false} {
+		home := logtest.New(1)
+		home.Imported = func(*querylog.Row) string { return format }
+		r := makeReport(t, home, evidence.Options{Since: home.Begin, Until: home.End})
+		if said := strings.Contains(strings.Join(r.Caveats, "\n"), format+" does not say what was blocked"); said != want {
+			t.Errorf("%s: said %v, want %v", format, said, want)
+		}
+	}
+}
+
 // A device of which another was made within an hour keeps that hour's totals, and the
 // report says so. A total of other hours is that of who it was then.
 func TestASplitWithinAnHourIsSaid(t *testing.T) {
