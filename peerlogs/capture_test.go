@@ -265,11 +265,15 @@ func TestMessagesOverTCP(t *testing.T) {
 
 // What Ethernet fills short packets up with is no data of a connection.
 func TestFilledUpSegments(t *testing.T) {
-	m := dnsMessage(1, "a.example", false)
-	m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
+	message := func(name string) []byte {
+		m := dnsMessage(1, name, false)
+		return append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
+	}
+	m := message("a.example")
 	frame := func(b []byte) []byte { return append(with(b, macs, "\x08\x00"), 9, 9, 9, 9, 9, 9) }
-	got := names(lookupsOf(t, pcapOf(linkEthernet, frame(tcpPacket(clientV4, serverV4, 0, flagSYN, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x10, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x18, m)))))
-	if !slices.Equal(got, []string{"a.example"}) {
+	got := names(lookupsOf(t, pcapOf(linkEthernet, frame(tcpPacket(clientV4, serverV4, 0, flagSYN, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x10, nil)), frame(tcpPacket(clientV4, serverV4, 1, 0x18, m)),
+		frame(tcpPacket(clientV4, serverV4, 1+uint32(len(m)), 0x18, message("b.example"))))))
+	if !slices.Equal(got, []string{"a.example", "b.example"}) {
 		t.Errorf("got %q", got)
 	}
 }
