@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"telltale/blocklists"
 	"telltale/dnswire"
 )
 
@@ -34,6 +35,9 @@ func writeUntilKilled(dir string) {
 			name, _ := dnswire.ParseName(fmt.Sprintf("n%d.example", n))
 			batch[i] = Record{Time: time.Now(), Client: netip.MustParseAddr("192.168.1.7"), Name: name.Wire(), Type: dnswire.TypeA,
 				Source: FromUpstream, Transport: UDP}
+			if os.Getenv("QUERYLOG_TEST_LISTED") != "" {
+				batch[i].Verdict.Action = blocklists.Block
+			}
 			n++
 		}
 		l.Append(batch)

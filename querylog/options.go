@@ -29,8 +29,7 @@ type Options struct {
 	Off        bool // lookups are not kept at all; the ledger is
 	NoUnlisted bool // lookups of unlisted names are counted by device and hour, and their names never kept
 
-	Unsealed bool         // rows and the ledger are not sealed
-	Witness  func([]byte) // is given each checkpoint that is signed, and must not wait; nil for nobody
+	Unsealed bool // rows and the ledger are not sealed
 
 	// Bind names the holder of an address that came without a binding, where it
 	// called itself id. It is asked within a second of the lookup, by the writer, so

@@ -327,9 +327,6 @@ func (s *storer) sign() {
 	}
 	s.l.recovered("seal")
 	s.signer.signed, s.signer.at = size, time.Now()
-	if s.l.o.Witness != nil {
-		s.l.o.Witness(note)
-	}
 }
 
 // RotateSealKey has a new key sign the log from here on, vouched for by the old one, and

@@ -183,7 +183,7 @@ func (a *archiver) all(cfg *config.Config, log string, m *manifest) {
 	if m.Secrets {
 		m.Keys = outside
 	} else {
-		for _, path := range append(outside, filepath.Join(cfg.Data.Dir, authorityFile), acmeDir(cfg)) {
+		for _, path := range append(outside, filepath.Join(cfg.Data.Dir, authorityFile), acmeDir(cfg), querylog.SealKeyPath(cfg.Data.Dir)) {
 			if _, err := os.Stat(path); err == nil {
 				a.skipped = append(a.skipped, path+" (a private key: --keys)")
 			}
@@ -207,7 +207,7 @@ func (a *archiver) all(cfg *config.Config, log string, m *manifest) {
 		case path == filepath.Clean(cfg.Cache.Dir), querylog.IsLogFile(name), strings.HasPrefix(name, asidePrefix):
 			return false
 		}
-		return m.Secrets || path != acmeDir(cfg) && name != authorityFile
+		return m.Secrets || path != acmeDir(cfg) && name != authorityFile && path != filepath.Dir(querylog.SealKeyPath(cfg.Data.Dir))
 	})
 	for _, name := range kept {
 		path := filepath.Join(cfg.Cache.Dir, name)

@@ -137,6 +137,9 @@ func TestABackupIsBroughtBack(t *testing.T) {
 	if out := run(0, "ledger"); !strings.Contains(out, "restored from a backup") {
 		t.Errorf("the ledger says nothing of it:\n%s", out)
 	}
+	if out := run(0, "evidence", "audit"); !strings.Contains(out, "\nthen telltale/") || strings.Contains(out, "nobody vouches") {
+		t.Errorf("the sealed log was not handed over:\n%s", out)
+	}
 }
 
 // A key that the settings name is left out wherever it is, and is in it once where it is
@@ -149,6 +152,7 @@ func TestKeysBelowWhatIsCopiedAreLeftOut(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "data", "tls", "cert.pem"), c.Cert)
 	writeFile(t, filepath.Join(dir, "lists.d", "key.pem"), c.Key)
 	writeFile(t, filepath.Join(dir, "lists.d", "own.txt"), "ads.example\n")
+	writeFile(t, filepath.Join(dir, "data", "seal", "key"), "PRIVATE+KEY+of the seal\n")
 	for keys, want := range map[string]int{"--keys=false": 0, "--keys": 1} {
 		to := filepath.Join(t.TempDir(), "b.tar.gz")
 		var out lockedBuffer
@@ -161,6 +165,9 @@ func TestKeysBelowWhatIsCopiedAreLeftOut(t *testing.T) {
 		}
 		if n := bytes.Count(unpacked(t, text), []byte("BEGIN PRIVATE KEY")); n != want {
 			t.Errorf("%s: the key is in it %d times, want %d", keys, n, want)
+		}
+		if n := bytes.Count(unpacked(t, text), []byte("PRIVATE+KEY+")); n != want {
+			t.Errorf("%s: the key that signs the sealed log is in it %d times, want %d", keys, n, want)
 		}
 	}
 }
