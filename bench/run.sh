@@ -8,7 +8,8 @@
 #	BENCH_RUNS=5                   medians are of so many rounds
 #	BENCH_PEERS=all                or some of unbound dnsmasq dnsdist knot-resolver pdns-recursor; or nothing
 #	BENCH_SECTIONS=                of servers saturated encrypted memory latency day idle instructions profile readers
-#	                               small overload growth; all if empty
+#	                               small overload growth store; all if empty
+#	BENCH_ROWS=200000              rows of the log whose size and answers are measured (10,000,000 take ten minutes)
 #	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
 #	BENCH_IDLE=30                  seconds of one query each; 0: not
 #	BENCH_RATE=20000               queries a second where latency is measured

@@ -29,7 +29,7 @@ type part struct {
 
 // sectionNames are the values of BENCH_SECTIONS.
 var sectionNames = []string{
-	"servers", "saturated", "encrypted", "memory", "latency", "day", "idle", "instructions", "profile", "readers", "small", "overload", "growth",
+	"servers", "saturated", "encrypted", "memory", "latency", "day", "idle", "instructions", "profile", "readers", "small", "overload", "growth", "store",
 }
 
 // parts are what is measured, in the order of a round.
@@ -66,6 +66,7 @@ func (b *bench) parts() []part {
 		once("small", 30*time.Second, (*bench).small),
 		once("overload", 60*time.Second, (*bench).overload),
 		once("growth", 90*time.Second, (*bench).growth),
+		once("store", time.Duration(b.set.rows)*100*time.Microsecond, (*bench).storeAtSize),
 		once("idle", b.set.idle, (*bench).idle),
 	)
 	for _, peer := range b.set.peers {

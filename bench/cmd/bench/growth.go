@@ -282,6 +282,36 @@ func (b *bench) growLog() error {
 // number of rows.
 const logBenchmark = "BenchmarkAppendOverRows"
 
+// storeAtSize runs the Go benchmark of what a store of many rows takes and how soon it
+// answers, beside Pi-hole's schema and AdGuard Home's lines.
+func (b *bench) storeAtSize() error {
+	program, err := filepath.Abs(filepath.Join(b.set.tools, "querylog.test"))
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(b.dir)
+	if err != nil {
+		return err
+	}
+	c := exec.CommandContext(b.ctx, program, "-test.run=^$", "-test.bench=^"+sizeBenchmark+"$", "-test.benchtime=1x")
+	c.Dir = "querylog" // where the schema of Pi-hole is found from
+	c.Env = append(os.Environ(), fmt.Sprint("QUERYLOG_ROWS=", b.set.rows), "QUERYLOG_SIZE_DIR="+filepath.Join(dir, "store"))
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", sizeBenchmark, err, last(string(out), 600))
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, sizeBenchmark+"/") {
+			b.report.store = append(b.report.store, strings.TrimSpace(line))
+			b.say("%s", strings.TrimSpace(line))
+		}
+	}
+	return os.RemoveAll(filepath.Join(dir, "store"))
+}
+
+// sizeBenchmark is the benchmark of querylog of a store of many rows.
+const sizeBenchmark = "BenchmarkStoreAtSize"
+
 func last(text string, n int) string {
 	return strings.TrimSpace(text[max(0, len(text)-n):])
 }

@@ -59,6 +59,15 @@ func (b *bench) pageGrowth(p *strings.Builder) {
 	}
 }
 
+func (b *bench) pageStore(p *strings.Builder) {
+	if len(b.report.store) == 0 {
+		return
+	}
+	fmt.Fprintf(p, "## The log at size\n\nA store of %s rows of 25 devices, a fifth of them of listed names; what is asked of it; and the lookups of these rows in Pi-hole's schema, "+
+		"in the sqlite3 that is installed, and in AdGuard Home's lines, of which one in twenty is written and times of those that are read to the end are taken twenty times "+
+		"(`BENCH_ROWS=%d BENCH_SECTIONS=store make bench`):\n\n```\n%s\n```\n\n", thousands(b.set.rows), b.set.rows, strings.Join(b.report.store, "\n"))
+}
+
 // flat is what a curve may grow by and still be called flat: figures of loads so
 // short differ by as much.
 const flat = 1.25

@@ -22,6 +22,7 @@ type report struct {
 	reloads      int
 	instructions string
 	growth       []point
+	store        []string // lines of sizeBenchmark
 	secured      []secured
 	profiles     []profile
 	checks       map[string]check
@@ -75,6 +76,7 @@ func (b *bench) page() string {
 	b.pageMemory(&p)
 	b.pageLatency(&p)
 	b.pageGrowth(&p)
+	b.pageStore(&p)
 	b.pageProfiles(&p)
 	b.pageChecks(&p)
 	b.pageRest(&p)

@@ -24,6 +24,7 @@ type settings struct {
 	peers    []string      // beside Telltale and the echo
 	sections []string      // parts of the page; empty: all
 	growth   []int         // names listed, where it is shown how costs grow
+	rows     int           // of the log whose size and answers are measured
 	idle     time.Duration // of one query a second
 	rate     int           // queries a second where it is held
 	edits    int           // of each list file
@@ -46,6 +47,7 @@ func readSettings() (*settings, error) {
 		peers:      e.words("BENCH_PEERS", "all"),
 		sections:   e.words("BENCH_SECTIONS", ""),
 		growth:     e.numbers("BENCH_GROWTH", "10000 100000 1000000 10000000"),
+		rows:       int(e.number("BENCH_ROWS", 200_000)),
 		idle:       e.seconds("BENCH_IDLE", 30),
 		rate:       int(e.number("BENCH_RATE", 20_000)),
 		edits:      int(e.number("BENCH_EDITS", 50)),
