@@ -157,7 +157,7 @@ func (b *bundling) write(f *os.File) (*bundle.Result, error) {
 	}
 	c := &bundle.Contents{
 		About: *about, Leaves: b.leaves, Checkpoint: b.checkpoint, Key: b.key,
-		Lists: b.lists, Bindings: b.bindings, HTML: b.report("html"), Report: b.report("json"),
+		Lists: b.lists, Bindings: b.bindings, HTML: b.reportIn("html"), Report: b.reportIn("json"),
 	}
 	if err := bundle.Write(f, filepath.Dir(f.Name()), c); err != nil {
 		return nil, err
@@ -399,8 +399,8 @@ func (b *bundling) bindings(w io.Writer) error {
 	return nil
 }
 
-// report writes the report in a form.
-func (b *bundling) report(format string) func(io.Writer) error {
+// reportIn writes the report in a form.
+func (b *bundling) reportIn(format string) func(io.Writer) error {
 	return func(w io.Writer) error {
 		made, err := b.l.makeReport(b.ctx, &reportOf{since: b.since, until: b.until, zone: b.of.zone, device: b.of.device, ignored: true})
 		if err != nil {
