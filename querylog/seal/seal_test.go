@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"math/bits"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func TestTreeIsThatOfRFC9162(t *testing.T) {
 		from := r.Int64N(size)
 		to := from + 1 + r.Int64N(size-from)
 		var c Tree
-		for at, i, levels := int64(0), 0, append(append(Spans(0, from), make([]int, to-from)...), Spans(to, size)...); i < len(levels); i++ {
+		for at, i, levels := int64(0), 0, append(append(spans(0, from), make([]int, to-from)...), spans(to, size)...); i < len(levels); i++ {
 			var sub Tree
 			for range int64(1) << levels[i] {
 				sub.Add(leaves[at].Hash)
@@ -69,18 +70,18 @@ func TestTreeIsThatOfRFC9162(t *testing.T) {
 	}
 }
 
-func TestTilePathsAreThoseOfC2SP(t *testing.T) {
-	for _, c := range []struct {
-		level, width int
-		n            int64
-		want         string
-	}{
-		{0, 256, 0, "tile/0/000"}, {0, 1, 67, "tile/0/067.p/1"}, {1, 256, 1234067, "tile/1/x001/x234/067"}, {2, 255, 1000, "tile/2/x001/000.p/255"},
-	} {
-		if got := TilePath(c.level, c.n, c.width); got != c.want {
-			t.Errorf("%+v: %s", c, got)
+// spans returns the levels of the fewest subtrees that are the leaves from one to
+// before another, from the left.
+func spans(from, to int64) (levels []int) {
+	for from < to {
+		level := bits.TrailingZeros64(uint64(from))
+		if most := bits.Len64(uint64(to-from)) - 1; from == 0 || level > most {
+			level = most
 		}
+		levels = append(levels, level)
+		from += 1 << level
 	}
+	return levels
 }
 
 func TestSaltIsHMAC(t *testing.T) {

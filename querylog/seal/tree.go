@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math/bits"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -78,32 +77,3 @@ func (t *Tree) Append(o *Tree) error {
 
 // Clone returns a tree that changes by itself.
 func (t *Tree) Clone() Tree { return Tree{t.size, append([]Node(nil), t.stack...)} }
-
-// Spans returns the levels of the fewest subtrees that are the leaves from one to
-// before another, from the left.
-func Spans(from, to int64) (levels []int) {
-	for from < to {
-		level := bits.TrailingZeros64(uint64(from))
-		if most := bits.Len64(uint64(to-from)) - 1; from == 0 || level > most {
-			level = most
-		}
-		levels = append(levels, level)
-		from += 1 << level
-	}
-	return levels
-}
-
-// TilePath returns the path of a tile (C2SP tlog-tiles) with so many hashes, up
-// to 256, of subtrees of level 8 * level.
-func TilePath(level int, n int64, width int) string {
-	path := fmt.Sprintf("%03d", n%1000)
-	for n >= 1000 {
-		n /= 1000
-		path = fmt.Sprintf("x%03d/%s", n%1000, path)
-	}
-	path = fmt.Sprintf("tile/%d/%s", level, path)
-	if width < 256 {
-		path += fmt.Sprintf(".p/%d", width)
-	}
-	return path
-}

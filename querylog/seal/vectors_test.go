@@ -28,7 +28,6 @@ type vectors struct {
 	Checkpoints []string            `json:"checkpoints"` // of each of the roots, signed by the first key
 	Handover    string              `json:"handover"`    // from the first key to the second, behind the boundary
 	Refused     map[string][]string `json:"refused"`     // by what they pretend to be
-	Tiles       map[string]string   `json:"tiles"`       // by level, number and width
 }
 
 type saltVector struct {
@@ -79,7 +78,7 @@ var testRow = Row{
 }
 
 func makeVectors(t *testing.T) *vectors {
-	v := &vectors{Tiles: map[string]string{}}
+	v := &vectors{}
 	keys := []*Key{testKey(t, OriginOf("0123456789abcdef"), 1), testKey(t, OriginOf("0123456789abcdef"), 2)}
 	for _, k := range keys {
 		v.Keys, v.Private = append(v.Keys, k.Public), append(v.Private, k.Private)
@@ -148,12 +147,6 @@ func makeVectors(t *testing.T) *vectors {
 		},
 		"handover": {first, string(bytes.Replace([]byte(v.Handover), []byte("\n6\n"), []byte("\n7\n"), 1)), ""},
 	}
-	for _, tile := range []struct {
-		level, width int
-		n            int64
-	}{{0, 256, 0}, {0, 13, 1}, {1, 256, 1234067}, {2, 1, 1000}} {
-		v.Tiles[fmt.Sprint(tile.level, " ", tile.n, " ", tile.width)] = TilePath(tile.level, tile.n, tile.width)
-	}
 	return v
 }
 
@@ -162,7 +155,7 @@ func cover(leaves []Node, from, to int64, boundaries ...int64) (pairs []pairVect
 	cuts := append(append([]int64{0}, from, to), boundaries...)
 	cuts = append(cuts, int64(len(leaves)))
 	for i := 1; i < len(cuts); i++ {
-		at, levels := cuts[i-1], Spans(cuts[i-1], cuts[i])
+		at, levels := cuts[i-1], spans(cuts[i-1], cuts[i])
 		if at == from {
 			levels = make([]int, to-from)
 		}
