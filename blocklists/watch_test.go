@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +126,41 @@ func TestEditsComeInForce(t *testing.T) {
 				t.Errorf("after: one.example is still judged %q", got)
 			}
 		})
+	}
+}
+
+// What decides reads rules and their index from many goroutines while others are put
+// in their place: the race detector watches both here.
+func TestAnEditComesInForceWhileManyDecide(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.txt")
+	write(t, path, "one.example\n")
+	s := openStoreT(t, Options{Dir: dir, CacheDir: t.TempDir(), Poll: -1})
+	one, two := name(t, "one.example"), name(t, "below.two.example")
+	var end atomic.Bool
+	var deciding sync.WaitGroup
+	defer deciding.Wait()
+	defer end.Store(true)
+	for range 4 {
+		deciding.Go(func() {
+			for !end.Load() {
+				policy := s.Current()
+				first, second := said(policy.Decide(one, dnswire.TypeA, 0)), said(policy.Decide(two, dnswire.TypeA, 0))
+				if first == second {
+					t.Errorf("one policy says %q of both names", first)
+					return
+				}
+			}
+		})
+	}
+	for n := range 6 {
+		text, blocked := "two.example\n", "below.two.example"
+		if n%2 == 1 {
+			text, blocked = "one.example\n", "one.example"
+		}
+		write(t, path+".new", text)
+		check(t, os.Rename(path+".new", path))
+		eventually(t, blocked+" is blocked", func() bool { return strings.HasPrefix(s.says(t, blocked), "block") })
 	}
 }
 
