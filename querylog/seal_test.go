@@ -224,6 +224,34 @@ func TestTamperingIsNamed(t *testing.T) {
 	t.Logf("%d stores were tampered with", tampered)
 }
 
+// TestACheckpointIsUnchangedOnlyWhereAllOfItIsThere holds a checkpoint against logs of
+// which the hashes are as they were and a row is not, or was deleted as the log states.
+func TestACheckpointIsUnchangedOnlyWhereAllOfItIsThere(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(3, 4)), time.Now(), 30)
+	closeLog(t, l)
+	_, text := headOf(t, dir)
+	o, name := SealAudit{Checkpoints: map[string][]byte{"head": text}}, []string{"head"}
+	if r := audit(t, dir, o); !slices.Equal(r.Agreed, name) || !slices.Equal(r.Unchanged, name) {
+		t.Errorf("as it was: %+v", r)
+	}
+	copied := t.TempDir()
+	copyStore(t, dir, copied)
+	execute(t, copied, `DELETE FROM listed WHERE id = (SELECT min(id) FROM listed)`)
+	if r := auditAny(t, copied, o); !slices.Equal(r.Agreed, name) || len(r.Unchanged) != 0 || len(r.Problems) != 1 {
+		t.Errorf("a row was taken out: %+v", r)
+	}
+	l = open(t, Options{Dir: dir})
+	if _, err := l.Forget(context.Background(), Forgetting{Devices: []DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}, Words: []string{"mac:02:00:00:00:00:01"}}); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+	if r := audit(t, dir, o); !slices.Equal(r.Agreed, name) || len(r.Unchanged) != 0 || r.Removed == 0 {
+		t.Errorf("a device was forgotten: %+v", r)
+	}
+}
+
 // copyStore copies a log that nobody has open.
 func copyStore(t testing.TB, from, to string) {
 	t.Helper()

@@ -49,7 +49,8 @@ type SealReport struct {
 	Unvouched  []string      `json:"unvouched"` // of them, those that the key before did not hand over to
 	Signed     int64         `json:"signed"`    // leaves of the last checkpoint that was signed; -1 for none
 	KeyKnown   bool          `json:"key_known"` // one of the keys that were given is among them
-	Agreed     []string      `json:"agreed"`    // checkpoints that were given and are of this log
+	Agreed     []string      `json:"agreed"`    // checkpoints that were given and whose hashes the log goes on from
+	Unchanged  []string      `json:"unchanged"` // of them, those of which all that they count is there as it was sealed
 	Problems   []SealProblem `json:"problems"`  // the first ones, in the order of the log
 	More       int64         `json:"more"`      // problems beyond those
 }
@@ -85,7 +86,7 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 	if err := db.conn.Exec(`BEGIN`); err != nil { // one moment of the log
 		return nil, err
 	}
-	a := &sealAuditor{db: db, o: o, report: &SealReport{Signed: -1, Problems: []SealProblem{}, Agreed: []string{}, Keys: []string{}, Unvouched: []string{}}}
+	a := &sealAuditor{db: db, o: o, gone: noEnd, report: &SealReport{Signed: -1, Problems: []SealProblem{}, Agreed: []string{}, Unchanged: []string{}, Keys: []string{}, Unvouched: []string{}}}
 	if err := a.read(); err != nil {
 		return nil, err
 	}
@@ -110,6 +111,7 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 		return nil, err
 	}
 	a.judgeKeys()
+	a.judgeAgreed()
 	root := a.tree.Root()
 	a.report.Root, a.report.Leaves = root[:], a.tree.Size()
 	slices.SortStableFunc(a.report.Problems, func(p, q SealProblem) int {
@@ -130,6 +132,8 @@ type sealAuditor struct {
 
 	tree      sealTree
 	heads     []sealHead // by size
+	agreed    []sealHead // that were given
+	gone      int64      // the first leaf of which a removal speaks
 	removals  [2][]sealRemoval
 	hit       [2]int // the removal that was found last
 	on        []sealedFrom
@@ -320,6 +324,18 @@ func (a *sealAuditor) checkHeads() {
 			a.report.Signed = h.Size
 		} else if _, given := a.o.Checkpoints[h.name]; given {
 			a.report.Agreed = append(a.report.Agreed, h.name)
+			a.agreed = append(a.agreed, h)
+		}
+	}
+}
+
+// judgeAgreed finds the checkpoints of which everything is there unchanged: hashes that
+// agree do not say so of what they are of.
+func (a *sealAuditor) judgeAgreed() {
+	for _, h := range a.agreed {
+		wrong := func(p SealProblem) bool { return p.Leaf >= 0 && p.Leaf < h.Size }
+		if h.Size <= a.gone && a.report.More == 0 && !slices.ContainsFunc(a.report.Problems, wrong) {
+			a.report.Unchanged = append(a.report.Unchanged, h.name)
 		}
 	}
 }
@@ -413,6 +429,7 @@ func (a *sealAuditor) compare(kind string, of int, id int64, want seal.Hash, c *
 		}
 	case a.removed(of, id):
 		a.report.Removed++
+		a.gone = min(a.gone, a.tree.Size())
 	default:
 		a.problem(a.tree.Size(), kind, id, "%s", orElse(what, "it is not as it was sealed"))
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,7 +169,11 @@ func (cl *cli) printAudit(r *querylog.SealReport, o *querylog.SealAudit) error {
 		fmt.Fprintf(&b, "The key before did not hand over to %s: nobody vouches for it.\n", printable(k))
 	}
 	for _, name := range r.Agreed {
-		fmt.Fprintf(&b, "%s: all that it counts is in the log, unchanged.\n", printable(name))
+		says := "the hashes of the log go on from it; not all that it counts is in the log unchanged"
+		if slices.Contains(r.Unchanged, name) {
+			says = "all that it counts is in the log, unchanged"
+		}
+		fmt.Fprintf(&b, "%s: %s.\n", printable(name), says)
 	}
 	if len(o.Keys)+len(o.Checkpoints) == 0 {
 		b.WriteString("Without a checkpoint or key from elsewhere nothing shows that the whole log was not written anew.\n")

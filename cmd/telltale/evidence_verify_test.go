@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"telltale/querylog"
 )
 
 const exampleBundle = "../../docs/verify/example"
@@ -69,6 +71,30 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 		}
 		if exit != 0 && strings.Contains(out.String(), "is VERIFIED") {
 			t.Errorf("%s: it says VERIFIED:\n%s", c.name, out.String())
+		}
+	}
+}
+
+func TestAnAuditSaysWhatACheckpointShows(t *testing.T) {
+	for _, c := range []struct {
+		r     querylog.SealReport
+		want  []string
+		never string
+	}{
+		{querylog.SealReport{Agreed: []string{"cp"}, Unchanged: []string{"cp"}}, []string{"cp: all that it counts is in the log, unchanged."}, "go on from it"},
+		{querylog.SealReport{Agreed: []string{"cp"}, Problems: []querylog.SealProblem{{Leaf: 43, Kind: "row", What: "it was removed"}}}, []string{"cp: the hashes of the log go on from it; not all"}, "all that it counts is in the log, unchanged"},
+	} {
+		var out bytes.Buffer
+		if err := (&cli{out: &out}).printAudit(&c.r, &querylog.SealAudit{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is not in\n%s", want, out.String())
+			}
+		}
+		if c.never != "" && strings.Contains(out.String(), c.never) {
+			t.Errorf("%q is in\n%s", c.never, out.String())
 		}
 	}
 }
