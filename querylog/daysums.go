@@ -435,9 +435,10 @@ func (s *store) dropDays() error {
 }
 
 // addSums sums the rows of listed names that came since, in steps, while nothing else is
-// to be done. The rest between steps is that of a migration, for the same reason.
+// to be done. The rest between steps is that of a migration, for the same reason. While a
+// device is forgotten there are no sums: they would have rows of it that are not deleted yet.
 func (s *storer) addSums() {
-	if s.store.old != nil || time.Now().Before(s.sumAt) {
+	if s.store.old != nil || s.forgetting.Load() != nil || time.Now().Before(s.sumAt) {
 		return
 	}
 	s.sumRows = min(max(s.sumRows, sumRowsMin), sumRowsMax)

@@ -282,6 +282,37 @@ func TestSumsFollowTheirRows(t *testing.T) {
 	})
 }
 
+// No sum is made of rows of a device while it is forgotten, and where there is one all are
+// dropped with its rows.
+func TestNoSumsAreMadeWhileADeviceIsForgotten(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 3)
+	defer h.s.close()
+	h.add(40)
+	h.add(40)
+	l := &storer{l: &Log{o: Options{Now: time.Now}}, store: h.s}
+	r := &forgetRun{where: `binding = 1`, periods: map[string]map[int64]bool{"listed": {}}}
+	l.forgetting.Store(r)
+	l.addSums()
+	if got := h.meta(metaSummed); got != 0 {
+		t.Errorf("while a device is forgotten, rows up to %d are summed", got)
+	}
+	_, err := h.s.sumStep(1000)
+	h.fail(err)
+	_, err = r.deleteRows("listed")(r, l)
+	h.fail(err)
+	if got := h.meta(metaSummed); r.result.Rows == 0 || got != sumsGone {
+		t.Errorf("%d rows are deleted, and sums are those up to %d", r.result.Rows, got)
+	}
+}
+
+func (h *sumsTrial) meta(key string) int64 {
+	h.t.Helper()
+	n, err := h.s.meta(key)
+	h.fail(err)
+	return n
+}
+
 // Where a binding has more sums in a day than are kept, rows are read.
 func TestADayOfTooManyNamesIsReadFromRows(t *testing.T) {
 	t.Parallel()

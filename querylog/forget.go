@@ -237,6 +237,9 @@ func (r *forgetRun) deleteRows(table string) func(*forgetRun, *storer) (bool, er
 				if err := s.store.seal.stateIDs(s.removal(seal.KindRow, seal.ByForgotten), ids); err != nil {
 					return err
 				}
+				if err := s.store.dropSums(); err != nil {
+					return err
+				}
 			}
 			return s.store.texts(`DELETE`+condition, nil, r.args...)
 		})
