@@ -22,7 +22,7 @@ func compare(r *Report, now, before *reading) {
 	}
 	trend := func(a, b Count) Trend {
 		t := Trend{Before: before.perHour(b, unit), Now: now.perHour(a, unit)}
-		if t.Before > 0 && now.coverage.Recorded() >= time.Second {
+		if t.Before > 0 && seconds(now.alone) > 0 {
 			change := t.Now/t.Before - 1
 			t.Change = &change
 		}

@@ -129,8 +129,9 @@ type reading struct {
 	hours         []Cell
 	quarter       quarter
 
-	elsewhere, mixed uint64        // lookups of totals of hours that are imported, and of hours of which some may be
-	alone            time.Duration // recorded, without hours of totals that may have imported lookups
+	elsewhere, mixed uint64         // lookups of totals of hours that are imported, and of hours of which some may be
+	alone            time.Duration  // recorded, without mixedHours
+	mixedHours       map[int64]bool // since 1970: lookups of listed names are read from totals, of which some may be imported
 }
 
 type vendorSum struct {
@@ -195,7 +196,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
@@ -212,7 +213,6 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 		r.attempts.Counted, r.unit = "all", UnitAttempts
 	}
 	r.plan = newPlan(o, &c, since, until)
-	r.alone = r.recordedAlone()
 	return r, nil
 }
 
@@ -223,8 +223,10 @@ func (r *reading) read(ctx context.Context, log Log) error {
 	if err != nil {
 		return err
 	}
-	w := &r.o.Whose
-	f := querylog.SumFilter{Device: w.Device, Devices: w.Devices, Without: w.Without, Vendor: r.o.Vendor, Apart: append([]time.Time{r.plan.listed.gone}, r.o.Changes...), Rows: r.rowsOnly()}
+	if err := r.settleAlone(ctx, log, missing); err != nil {
+		return err
+	}
+	f := r.sumFilter()
 	for _, span := range r.plan.rows {
 		f.Since, f.Until = span.since, span.until
 		for sum, err := range log.Sums(ctx, f) {
@@ -240,6 +242,12 @@ func (r *reading) read(ctx context.Context, log Log) error {
 		}
 	}
 	return r.readDeleted(ctx, log)
+}
+
+// sumFilter chooses the rows that are read, of all times.
+func (r *reading) sumFilter() querylog.SumFilter {
+	w := &r.o.Whose
+	return querylog.SumFilter{Device: w.Device, Devices: w.Devices, Without: w.Without, Vendor: r.o.Vendor, Apart: append([]time.Time{r.plan.listed.gone}, r.o.Changes...), Rows: r.rowsOnly()}
 }
 
 // rowsOnly reports whether sums of an hour or a day may tell too little: where hours of the
@@ -278,7 +286,7 @@ func (r *reading) add(s *querylog.Sum, missing totalSums) {
 		r.imported[row.Imported] += row.Count
 	}
 	one := countOf(row)
-	if r.plan.source(listed, row.Time.Time) == fromBoth && r.isImported(row.Time.Truncate(time.Hour)) { // the rest of the hour is in no rate
+	if r.mixedHours[row.Time.Unix()/3600] { // the rest of the hour is in no rate
 		one.importedAttempts, one.importedLookups = one.Attempts, one.Lookups
 	}
 	r.asked.add(row.Verdict, one)
@@ -501,7 +509,7 @@ func (r *reading) report() *Report {
 	out := &Report{
 		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
 		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o), Attempts: r.attempts, Unit: r.unit,
-		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit),
+		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit), Rated: seconds(r.alone),
 		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Markers: []Marker{},
 		Caveats: append([]string{}, caveats(&r.coverage, o.Zone, r.plan.totals)...), Proves: proves, Limits: limits,
 		Vendors: []Vendor{}, Owners: []Owner{}, Devices: []Device{}, Flows: []Flow{}, Confidence: []Confidence{},
@@ -562,7 +570,7 @@ func (r *reading) order(a, b Count, nameA, nameB string) int {
 }
 
 func (r *reading) perHour(c Count, unit string) float64 {
-	if r.alone >= time.Second {
+	if seconds(r.alone) > 0 {
 		return float64(c.OwnIn(unit)) / r.alone.Hours()
 	}
 	return 0

@@ -33,7 +33,8 @@ type Report struct {
 	Totals  Totals   `json:"totals"`   // the part of these numbers that is of hourly totals
 	Listed  Counts   `json:"listed"`   // those of names that a rule or a list says to be a vendor's
 	Tiers   []Tier   `json:"tiers"`    // of Listed
-	PerHour float64  `json:"per_hour"` // of Listed, per hour recorded; 0 where nothing was
+	PerHour float64  `json:"per_hour"` // of Listed that was recorded here, per hour of Rated; 0 where that is 0
+	Rated   int64    `json:"rated"`    // seconds recorded that rates are of: without hours of totals that may have imported lookups
 	Night   Night    `json:"night"`    // of Listed
 	Silent  *Silent  `json:"silent"`   // of Listed; null where only a vendor's lookups were read
 	Before  *Before  `json:"before"`   // null: not compared

@@ -260,19 +260,58 @@ func (r *reading) recordedOf(hour time.Time) time.Duration {
 	return r.coverage.RecordedIn(from, to)
 }
 
-// recordedAlone returns for how long lookups were recorded, without the hours of which
-// listed names are read from totals that may have imported lookups, too.
-func (r *reading) recordedAlone() time.Duration {
-	recorded := r.coverage.Recorded()
+// settleAlone finds for how long lookups were recorded, without the hours of which listed
+// names are read from totals that may have imported lookups, too. Where rows have all that
+// totals have, they say which are imported, and the hour counts.
+func (r *reading) settleAlone(ctx context.Context, log Log, missing totalSums) error {
+	r.alone = r.coverage.Recorded()
 	if len(r.coverage.Imports) == 0 {
-		return recorded
+		return nil
 	}
 	for hour := r.since.Truncate(time.Hour); hour.Before(r.until); hour = hour.Add(time.Hour) {
-		if r.plan.source(true, hour) != fromRows && r.isImported(hour) {
-			recorded -= r.recordedOf(hour)
+		of := r.plan.source(true, hour)
+		if of == fromRows || !r.isImported(hour) || r.recordedOf(hour) == 0 {
+			continue
+		}
+		if of == fromBoth {
+			if whole, err := r.rowsHave(ctx, log, missing, hour); err != nil || whole {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		r.mixedHours[hour.Unix()/3600] = true
+		r.alone -= r.recordedOf(hour)
+	}
+	return nil
+}
+
+// rowsHave reports whether rows of an hour have all lookups of listed names that totals have.
+func (r *reading) rowsHave(ctx context.Context, log Log, totals totalSums, hour time.Time) (bool, error) {
+	rest := totalSums{}
+	for key, t := range totals {
+		if key.hour == hour.Unix() && key.vendor != "" {
+			one := *t
+			rest[key] = &one
 		}
 	}
-	return recorded
+	f := r.sumFilter()
+	f.Since, f.Until = hour, hour.Add(time.Hour)
+	for s, err := range log.Sums(ctx, f) {
+		if err != nil {
+			return false, err
+		}
+		if s.Part != querylog.Named {
+			rest.takeOff(&s.Row)
+		}
+	}
+	for _, t := range rest {
+		if t.Lookups > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // readDeleted adds what is known of rows that were deleted before there were totals:

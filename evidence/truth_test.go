@@ -280,6 +280,48 @@ func TestTotalsWithImportedLookupsAreToldApartByTheirHours(t *testing.T) {
 	}
 }
 
+// In an hour in which some lookups were recorded here and others imported, rows say which are
+// which, and rates are of all that was recorded here. Where some of its rows are deleted,
+// totals do not say it, and the hour is in no rate.
+func TestRatesOfAnHourWithOwnAndImportedLookups(t *testing.T) {
+	home := logtest.New(1)
+	var first time.Time // the fourth row of listed names in an hour
+	ofAll := map[time.Time]int{}
+	for r := range home.Rows(context.Background(), querylog.Filter{Since: home.Begin, Until: home.End}) {
+		if hour := r.Time.Truncate(time.Hour); r.Attribution == "rule" {
+			if ofAll[hour]++; ofAll[hour] == 4 {
+				first = r.Time.Time
+				break
+			}
+		}
+	}
+	hour := first.Truncate(time.Hour)
+	ofHour := func(r *querylog.Row) bool { return r.Time.Truncate(time.Hour).Equal(hour) }
+	home.Imports = []querylog.ImportedLog{{Format: "capture", First: querylog.Time{Time: hour}, Last: querylog.Time{Time: hour.Add(time.Minute)}}}
+	home.Imported = func(r *querylog.Row) string { return map[bool]string{true: "capture"}[ofHour(r) && r.ID%3 == 0] }
+	for what, c := range map[string]struct {
+		rows, until time.Time
+		rated       time.Duration
+	}{
+		"all rows, that hour alone":  {hour, hour.Add(time.Hour), time.Hour},
+		"all rows, a week":           {hour, hour.AddDate(0, 0, 7), 7 * 24 * time.Hour},
+		"rows deleted, that hour":    {first, hour.Add(time.Hour), 0},
+		"rows deleted, also of week": {first, hour.AddDate(0, 0, 7), 7*24*time.Hour - time.Hour},
+	} {
+		home.RowsFrom = c.rows
+		own := 0.0
+		for r := range home.Rows(context.Background(), querylog.Filter{Since: hour, Until: c.until}) {
+			if r.Imported == "" && (r.Attribution == "rule" || r.Attribution == "list") && !r.Time.Before(hour) && r.Time.Before(c.until) && (c.rows.Equal(hour) || !ofHour(&r)) {
+				own += float64(r.Attempts)
+			}
+		}
+		r := makeReport(t, home, evidence.Options{Since: hour, Until: c.until})
+		if want := own / max(1, c.rated.Hours()); r.Rated != int64(c.rated.Seconds()) || math.Abs(r.PerHour-want) > 1e-9 || c.rated > 0 && want == 0 {
+			t.Errorf("%s: got %v an hour of %d s, want %v of %s", what, r.PerHour, r.Rated, want, c.rated)
+		}
+	}
+}
+
 // What does not say which lookups were blocked is not taken to say that none was.
 func TestAReportSaysThatAnImportHasNoVerdicts(t *testing.T) {
 	for format, want := range map[string]bool{"dnstap": true, "capture": true, "pi-hole": false} {

@@ -67,10 +67,10 @@ func importedText(of []shown) string {
 	return ""
 }
 
-// hourly is how many an hour there were of something that is in no chart; "-" where nothing
-// was recorded.
+// hourly is how many an hour there were of something that is in no chart; "-" where that is
+// not known.
 func hourly(r *evidence.Report, v float64) string {
-	if r.Coverage.Recorded == 0 {
+	if r.Rated == 0 {
 		return "-"
 	}
 	return rate(v)

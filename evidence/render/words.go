@@ -64,11 +64,17 @@ func facts(r *evidence.Report) []fact {
 	}
 	add("Listed as", strings.Join(tiers, ", ")+" ("+r.Unit+")")
 	add("Decided", decided(r, &r.Listed)+" ("+r.Unit+")")
-	if r.Coverage.Recorded > 0 {
+	switch {
+	case r.Rated > 0:
 		add("Rate", rate(r.PerHour)+" "+r.Unit+" an hour recorded"+trendText(r))
+	case r.Coverage.Recorded > 0:
+		add("Rate", "not known: in all hours that were recorded here there may be imported lookups that hourly totals do not tell apart")
+	default:
+		add("Rate", "not known: nothing was recorded here, nor is it known for how long another server recorded")
+	}
+	if r.Coverage.Recorded > 0 {
 		add("At night", fmt.Sprintf("%s between 0 and %d o'clock, which is %s of the time recorded", percent(r.Night.Share), evidence.NightEnd, percent(r.Night.Recorded)))
 	} else {
-		add("Rate", "not known: nothing was recorded here, nor is it known for how long another server recorded")
 		add("At night", fmt.Sprintf("%s between 0 and %d o'clock", percent(r.Night.Share), evidence.NightEnd))
 	}
 	if r.Silent != nil {
