@@ -216,7 +216,7 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 		line("- Since when it is sealed: the times are the log's own%s.\n  A checkpoint of an earlier day, which you or somebody you trust has kept, shows\n  it (--checkpoint).", since)
 	}
 	if r.Witnesses > 0 {
-		line("- What others say of the log's heads (%s): these are shown in\n  witnesses.jsonl and not checked here. docs/seals.md says how to.", number(uint64(r.Witnesses), "statement"))
+		line("- What others say of the log's heads (%s): these are shown in\n  witnesses.jsonl and not checked.", number(uint64(r.Witnesses), "statement"))
 	}
 	line("- That a connection was made, what was sent, or which app asked: a row says that a\n  device asked for a name. That a name is telemetry says who is named as its source.")
 	if r.Counts[bundle.Withheld]+r.Counts[bundle.Outside] > 0 {
