@@ -51,7 +51,7 @@ func TestE2EABundleIsVerifiedOnACleanRootWithoutNetwork(t *testing.T) {
 			file, key string
 			want      int
 		}{
-			{"/finding.zip", key, 0}, {"/finding.zip", "", 3}, {"/finding.zip", exampleKey(t), 1}, {"/changed.zip", key, 1}, {"/changed.zip", "", 1}, {"/none.zip", "", 1},
+			{"/finding.zip", key, 0}, {"/finding.zip", "", 3}, {"/finding.zip", exampleKey(t), 1}, {"/changed.zip", key, 1}, {"/changed.zip", "", 1}, {"/none.zip", "", 2},
 		} {
 			words := append(verifier, c.file)
 			if c.key != "" {

@@ -39,7 +39,7 @@ you have kept from earlier (--checkpoint), or both. With a checkpoint the rows b
 it are known to be as old as that.
 
 Exit status: 0 verified; 1 not verified, something does not fit; 2 a mistake of the
-command line; 3 consistent, but without --key and --checkpoint nothing says whose it
+command line, or a file that cannot be read; 3 consistent, but without --key and --checkpoint nothing says whose it
 is. docs/bundles.md says what is proven then, and what is not.`,
 		Example: "  telltale evidence verify finding.zip --key 'telltale/0123456789abcdef+4f1c2b3a+AXx...'\n" +
 			"  telltale evidence verify finding.zip --checkpoint checkpoint-of-may.txt",
@@ -67,18 +67,18 @@ func readTrust(key, checkpoint string) (*bundle.Trust, error) {
 			if text, err = readShort(key); errors.Is(err, fs.ErrNotExist) {
 				return nil, usage("--key: %v", bundle.CheckKey(key))
 			} else if err != nil {
-				return nil, fmt.Errorf("--key: %w", err)
+				return nil, usage("--key: %v", err)
 			}
 		}
 		t.Key = strings.TrimSpace(string(text))
 		if err := bundle.CheckKey(t.Key); err != nil {
-			return nil, fmt.Errorf("--key: %s: %w", printable(key), err)
+			return nil, usage("--key: %s: %v", printable(key), err)
 		}
 	}
 	if checkpoint != "" {
 		text, err := readShort(checkpoint)
 		if err != nil {
-			return nil, fmt.Errorf("--checkpoint: %w", err)
+			return nil, usage("--checkpoint: %v", err)
 		}
 		t.Checkpoint = text
 	}
@@ -101,6 +101,9 @@ func readShort(path string) ([]byte, error) {
 
 func (cl *cli) verifyBundle(path string, trust *bundle.Trust) error {
 	r, err := openBundle(path, trust)
+	if errors.Is(err, errUsage) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%s is NOT verified: %s", printable(path), printable(err.Error()))
 	}
@@ -118,7 +121,7 @@ func (cl *cli) verifyBundle(path string, trust *bundle.Trust) error {
 func openBundle(path string, trust *bundle.Trust) (*bundle.Result, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, usage("%s", printable(err.Error()))
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -126,7 +129,7 @@ func openBundle(path string, trust *bundle.Trust) (*bundle.Result, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a file")
+		return nil, usage("%s is not a file", printable(path))
 	}
 	return bundle.Verify(f, info.Size(), trust)
 }

@@ -50,13 +50,18 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 		{"as JSON without a key", []string{good, "--json"}, 3, []string{`"verified":false`}},
 		{"another key", []string{good, "--key=telltale/0123456789abcdef+86bebb24+AXLIJUvhbKo4wqvu0CZ/a1XHW1d0q3cmI9K2kgyqQlhb"}, 2, []string{"is no key of Telltale"}},
 		{"a private key", []string{good, "--key=PRIVATE+KEY+telltale/0123456789abcdef+86bebb24+AXLIJ"}, 2, []string{"show it to nobody"}},
-		{"a checkpoint that is not there", []string{good, "--checkpoint=" + filepath.Join(dir, "none")}, 1, []string{"--checkpoint"}},
+		{"a checkpoint that is not there", []string{good, "--checkpoint=" + filepath.Join(dir, "none")}, 2, []string{"--checkpoint"}},
 		{"one octet is another", []string{put("changed.zip", changed), known}, 1, []string{"is NOT verified"}},
 		{"cut short", []string{put("cut.zip", b[:len(b)-100]), known}, 1, []string{"is NOT verified", "cut short"}},
 		{"no bundle", []string{put("text.zip", []byte("hello")), known}, 1, []string{"is NOT verified", "no bundle"}},
 		{"empty", []string{put("empty.zip", nil)}, 1, []string{"is NOT verified"}},
-		{"a directory", []string{dir}, 1, []string{"is NOT verified", "not a file"}},
-		{"none there", []string{filepath.Join(dir, "none.zip")}, 1, []string{"is NOT verified"}},
+		{"a checkpoint that is none", []string{good, "--checkpoint=" + put("hello", []byte("hello"))}, 1, []string{"is NOT verified"}},
+		{"garbage as a key", []string{good, "--key=garbage"}, 2, []string{"is no key of Telltale"}},
+		{"a space before the key", []string{good, "--key= " + strings.TrimSpace(string(key))}, 2, []string{"is no key of Telltale"}},
+		{"garbage in the key's file", []string{good, "--key", put("garbage", []byte("\xff"))}, 2, []string{"is no key of Telltale"}},
+		{"a directory as a key", []string{good, "--key", dir}, 2, []string{"--key"}},
+		{"a directory", []string{dir}, 2, []string{"not a file"}},
+		{"none there", []string{filepath.Join(dir, "none.zip")}, 2, []string{"none.zip"}},
 		{"no file", nil, 2, []string{"exactly one file"}},
 	} {
 		var out bytes.Buffer
@@ -68,6 +73,9 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s: %q is not in\n%s", c.name, want, out.String())
 			}
+		}
+		if strings.Contains(out.String(), "is NOT verified") != (c.exit == 1) {
+			t.Errorf("%s: exit status %d, and it says:\n%s", c.name, exit, out.String())
 		}
 		if exit != 0 && strings.Contains(out.String(), "is VERIFIED") {
 			t.Errorf("%s: it says VERIFIED:\n%s", c.name, out.String())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests of verify.py: python3 test_verify.py. With --batch it is what the tests of package bundle run: on each line of
 its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, and it answers each with a line."""
-import base64, functools, json, os, random, sys, unittest
+import base64, contextlib, functools, io, json, os, random, sys, tempfile, unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import verify
@@ -60,6 +60,37 @@ class Bundles(unittest.TestCase):
         id = verify.hashlib.sha256(name.encode() + b"\n" + other).hexdigest()[:8]
         self.refused(self.data, "%s+%s+%s" % (name, id, base64.b64encode(other).decode()), want="not signed by the key that you gave")
         self.refused(self.data, self.key[:-3], want="key")
+
+    def ends(self, *words):
+        """The exit status of the program, and what it says."""
+        out, before = io.StringIO(), sys.argv
+        sys.argv = ["verify.py", *words]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                verify.main()
+            return 0, out.getvalue()
+        except SystemExit as e:
+            return (e.code, out.getvalue()) if type(e.code) is int else (1, out.getvalue() + e.code)
+        finally:
+            sys.argv = before
+
+    def test_exit_statuses(self):
+        good, none, key = (os.path.join(HERE, "example", name) for name in ("bundle.zip", "none", "key"))
+        with tempfile.TemporaryDirectory() as dir:
+            def put(name, octets):
+                with open(os.path.join(dir, name), "wb") as f:
+                    f.write(octets)
+                return f.name
+            for status, words in [
+                (0, [good, "--key", self.key]), (0, [good, "--key", key]), (3, [good]),
+                (1, [put("cut.zip", self.data[:-100])]), (1, [put("empty.zip", b"")]), (1, [put("text.zip", b"hello"), "--key", self.key]),
+                (1, [good, "--checkpoint", put("hello", b"hello")]),
+                (2, [good, "--key", "garbage"]), (2, [good, "--key", self.key[:-3]]), (2, [good, "--key", " " + self.key]), (2, [good, "--key", put("key", b"\xff")]),
+                (2, [good, "--key", dir]), (2, [none]), (2, [dir]), (2, [good, "--checkpoint", none]), (2, []),
+            ]:
+                got, said = self.ends(*words)
+                self.assertEqual(got, status, (words, said))
+                self.assertEqual("NOT verified" in said, status == 1, (words, said))
 
     def test_damage(self):
         r = random.Random(1)

@@ -2,7 +2,7 @@
 """Checks a bundle of Telltale with nothing but Python's standard library: verify.py BUNDLE [--key KEY] [--checkpoint FILE]
 
 It shares no code with Telltale: docs/seals.md and docs/bundles.md are what it is written from.
-Exit status: 0 verified; 1 not; 2 wrong command line; 3 consistent, but nothing says whose it is."""
+Exit status: 0 verified; 1 not; 2 wrong command line, or a file that cannot be read; 3 consistent, but nothing says whose it is."""
 import argparse, base64, datetime, hashlib, json, mmap, os, re, struct, sys, zlib
 
 ENTRIES = ["README.txt", "about.json", "lists.json", "bindings.jsonl", "report.html", "report.json", "witnesses.jsonl", "key.txt", "checkpoint.txt",
@@ -17,8 +17,7 @@ MAX_TEXT = 1 << 24  # octets of a line, and of a short file
 class Bad(Exception): """What is wrong with a bundle."""
 
 def need(condition, what):
-    if not condition:
-        raise Bad(what)
+    if not condition: raise Bad(what)
 
 # Ed25519 (RFC 8032, 5.1), points in extended coordinates. Nothing here is secret.
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
@@ -271,11 +270,14 @@ def main():
     p.add_argument("--checkpoint", help="a file with a checkpoint of the log that you have had since earlier")
     a = p.parse_args()
     try:
-        key = open(a.key).read() if a.key and os.path.exists(a.key) else a.key
+        key = open(a.key).read().strip() if a.key and os.path.exists(a.key) else a.key
+        need(not key or read_key(key), "no key")
+    except Exception as e: p.error("--key: %s" % e)  # exit status 2
+    try:
         with open(a.bundle, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             log, own, head, seen = verify(data, key, open(a.checkpoint, "rb").read() if a.checkpoint else None)
-    except Exception as e:
-        sys.exit("NOT verified: %s" % e)  # exit status 1
+    except OSError as e: p.error(str(e))  # a file that cannot be read
+    except Exception as e: sys.exit("NOT verified: %s" % e)  # exit status 1
     c = log.counts
     print("Shown: %d rows, %d lines of the ledger, %d statements. Not shown: %d leaves of other times; %d deleted, as the log states; %d withheld."
           % tuple(c.get(k, 0) for k in ("row", "ledger", "statement", "outside", "deleted", "withheld")))
