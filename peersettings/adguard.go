@@ -424,7 +424,12 @@ func (a *adguard) allowList(n *yaml.Node, at Place) {
 		a.leave(at, "a list of what is allowed, and off: there are no such subscriptions")
 		return
 	}
-	body, err := a.readText(filepath.Join(filepath.Dir(a.path), adguardDataDir, scalar(in(n, "id"))+".txt"))
+	id := scalar(in(n, "id"))
+	if _, err := strconv.ParseInt(id, 10, 64); err != nil {
+		a.leave(at, "a list of what is allowed, whose id is no number: there are no such subscriptions, and its copy is found by its id")
+		return
+	}
+	body, err := a.readBelow(filepath.Dir(a.path), filepath.Join(adguardDataDir, id+".txt"))
 	if err != nil {
 		a.leave(at, "a list of what is allowed: there are no such subscriptions, and there is no copy of it in %s", adguardDataDir)
 		return

@@ -157,6 +157,20 @@ func (d *Draft) readText(path string) ([]byte, error) {
 	return text, nil
 }
 
+// readBelow returns the text of a file below a directory. A link that leads out of the
+// directory is an error.
+func (d *Draft) readBelow(dir, name string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if _, err := root.Stat(name); err != nil {
+		return nil, err
+	}
+	return d.readText(filepath.Join(dir, name))
+}
+
 // A Place is where a setting stands. Line is 0 where there is none, as in a database.
 type Place struct {
 	File string

@@ -219,6 +219,42 @@ func TestRulesOfPihole(t *testing.T) {
 	}
 }
 
+// settingsOf writes files into a directory of their own, and returns it.
+func settingsOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Settings that somebody made name no file outside their directory.
+func TestNoFileOutsideTheDirectoryIsRead(t *testing.T) {
+	parent := settingsOf(t, map[string]string{
+		"outside.txt": "outside.example\n",
+		"adguard/AdGuardHome.yaml": "dns: {port: 53}\nwhitelist_filters:\n  - {enabled: true, id: ../../../outside}\n  - {enabled: true, id: 7}\n" +
+			"  - {enabled: true, id: 8}\nschema_version: 34\n",
+		"adguard/data/filters/8.txt": "within.example\n",
+	})
+	if err := os.Symlink("../../../outside.txt", filepath.Join(parent, "adguard/data/filters/7.txt")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Read(filepath.Join(parent, "adguard"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := whole(t, d); strings.Contains(got, "outside") || !strings.Contains(got, "@@|within.example^") || len(d.Left) != 3 {
+		t.Errorf("%s", got)
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {
