@@ -1,11 +1,13 @@
 package peersettings
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +41,7 @@ func (d *Draft) readAdguard(path string) error {
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(body, &doc); err != nil {
-		return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+		return fmt.Errorf("%s%s: not YAML as AdGuard Home writes it: is the file cut off, or was it edited?", path, yamlLine(err, body))
 	}
 	a := &adguard{Draft: d, path: path, file: filepath.Base(path), used: map[*yaml.Node]bool{}}
 	if len(doc.Content) == 1 {
@@ -73,6 +75,25 @@ func (d *Draft) readAdguard(path string) error {
 	a.logging()
 	a.rest("", a.root)
 	return nil
+}
+
+var (
+	yamlLineSaid = regexp.MustCompile(`^yaml: line ([0-9]+):`)
+	yamlAnchor   = regexp.MustCompile(`^yaml: unknown anchor '(.*)' referenced`)
+)
+
+// yamlLine returns ":LINE" of what is wrong, "" where it is not known. The text of the
+// error may have a value in it.
+func yamlLine(err error, body []byte) string {
+	if m := yamlLineSaid.FindStringSubmatch(err.Error()); m != nil {
+		return ":" + m[1]
+	}
+	if m := yamlAnchor.FindStringSubmatch(err.Error()); m != nil {
+		if before, _, ok := bytes.Cut(body, []byte("*"+m[1])); ok {
+			return fmt.Sprintf(":%d", 1+bytes.Count(before, []byte("\n")))
+		}
+	}
+	return ""
 }
 
 // noAliases fails where a value stands for another one: AdGuard Home writes none, and

@@ -101,8 +101,8 @@ func TestWhatIsNoneIsRefused(t *testing.T) {
 		want []string
 	}{
 		"half/AdGuardHome.yaml":     {string(bytes.Join(lines[:120], nil)), []string{"cut off"}},
-		"mid-line/AdGuardHome.yaml": {string(settings[:len(settings)/2]), []string{"AdGuardHome.yaml: line 1"}},
-		"torn/AdGuardHome.yaml":     {"dns:\n  port: 53\n filters: [\n", []string{"AdGuardHome.yaml", "line"}},
+		"mid-line/AdGuardHome.yaml": {string(settings[:len(settings)/2]), []string{"AdGuardHome.yaml:1"}},
+		"torn/AdGuardHome.yaml":     {"dns:\n  port: 53\n filters: [\n", []string{"AdGuardHome.yaml:", "not YAML"}},
 		"other/AdGuardHome.yaml":    {"hello: world\n", []string{"no settings of AdGuard Home"}},
 		"scalar/AdGuardHome.yaml":   {"hello\n", []string{"no settings of AdGuard Home"}},
 		"old/AdGuardHome.yaml":      {"dns: {port: 53}\nschema_version: 10\n", []string{"schema 10 is too old"}},
@@ -252,6 +252,19 @@ func TestNoFileOutsideTheDirectoryIsRead(t *testing.T) {
 	}
 	if got := whole(t, d); strings.Contains(got, "outside") || !strings.Contains(got, "@@|within.example^") || len(d.Left) != 3 {
 		t.Errorf("%s", got)
+	}
+}
+
+// A message about a file that is not read says where, and not what is there.
+func TestErrorsRepeatNoValue(t *testing.T) {
+	for name, text := range map[string]string{
+		"AdGuardHome.yaml": "dns:\n  port: 53\nusers:\n  - password: *Hunter2pw\n",
+		"pihole.toml":      "[dns]\nport = 53\n[webserver.api]\npwhash = Hunter2pw\n",
+	} {
+		_, err := Read(settingsOf(t, map[string]string{name: text}), Options{})
+		if err == nil || strings.Contains(err.Error(), "unter2") || !strings.Contains(err.Error(), name+":4: not ") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func writeSettings(dir string, d *peersettings.Draft, out *importedSettings) err
 		}
 		mistakes, many := errors.AsType[config.Mistakes](err)
 		if !many || !removeMistakes(d, mistakes) {
-			return fmt.Errorf("what was made of the settings has a mistake that no setting explains: %w", err)
+			return fmt.Errorf("what was made of the settings has a mistake that no setting explains%s", withoutValues(err))
 		}
 	}
 	return errors.New("too much of the settings is not taken")
@@ -164,13 +164,30 @@ func removeMistakes(d *peersettings.Draft, mistakes config.Mistakes) (some bool)
 			continue
 		}
 		done[entry] = true
-		why := "not taken: " + m.Found
-		if m.Expected != "" {
-			why += "; expected " + m.Expected
-		}
-		some = d.Remove(m.Key, why) || some
+		some = d.Remove(m.Key, "not taken: "+cmp.Or(expected(m), "there is no such setting here")) || some
 	}
 	return some
+}
+
+// expected says what a mistake wants. What was found stays out: it may be a password.
+func expected(m config.Mistake) string {
+	if m.Expected == "" {
+		return ""
+	}
+	return "expected " + m.Expected
+}
+
+// withoutValues says which keys have mistakes.
+func withoutValues(err error) string {
+	mistakes, ok := errors.AsType[config.Mistakes](err)
+	if !ok {
+		return ": " + err.Error()
+	}
+	var b strings.Builder
+	for _, m := range mistakes {
+		fmt.Fprintf(&b, "; %s: %s", m.Key, cmp.Or(expected(m), "not taken"))
+	}
+	return b.String()
 }
 
 // left is what was not taken over, a line each.

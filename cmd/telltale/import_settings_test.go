@@ -312,6 +312,35 @@ func TestManyBadSettingsAreNamed(t *testing.T) {
 	}
 }
 
+// What is not taken is neither shown nor kept: it may be a password in a wrong place.
+func TestRefusedValuesAreNotShown(t *testing.T) {
+	for name, text := range map[string]string{
+		"AdGuardHome.yaml": "dns:\n  port: 53\n  upstream_dns: ['user:hunter2@10.0.0.1', 'ftp://a.example/?apikey=hunter2']\n" +
+			"clients:\n  persistent:\n    - {name: tv, ids: [192.168.1.2, 'id hunter2']}\nschema_version: 34\n",
+		"99-mine.conf": "server=user:hunter2@10.0.0.1\nserver=/a.example/user:hunter2@10.0.0.1\n",
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, out, exit := importSettings(t, file, "--output", filepath.Join(dir, "to"))
+		if exit != 0 || !strings.Contains(out, "not taken: expected") {
+			t.Errorf("%s: exit %d: %s", name, exit, out)
+		}
+		for _, part := range []string{reportFile, "telltale.yaml"} {
+			kept, err := os.ReadFile(filepath.Join(dir, "to", part))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out += string(kept)
+		}
+		if strings.Contains(out, "hunter2") {
+			t.Errorf("%s: a value is shown or kept:\n%s", name, out)
+		}
+	}
+}
+
 func loadFile(t *testing.T, file string) *config.Config {
 	t.Helper()
 	cfg, err := config.Load(file, nil, nil)
