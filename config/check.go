@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +35,28 @@ func (c *Config) check(d *decoding) {
 	c.checkDevices(d)
 	c.checkIdentity(d)
 	c.checkReports(d)
+	c.checkWitness(d)
+}
+
+// checkWitness refuses to send checkpoints in clear, where whoever is on the way could
+// answer in the witness's place.
+func (c *Config) checkWitness(d *decoding) {
+	w := &c.Evidence.Witness
+	if every := w.Every; (every < time.Minute || every > 30*24*time.Hour) && !d.wrong("evidence.witness.every") {
+		d.mistake("evidence.witness.every", "found "+every.String(), "1m to 30d")
+	}
+	for _, of := range []struct{ key, value string }{{"evidence.witness.dir", w.Dir}, {"evidence.witness.url", w.URL}} {
+		if of.value != "" && !c.Log.Seal {
+			d.mistake(of.key, "nothing to send: log.seal is false", "log.seal: true, or no witness")
+		}
+	}
+	u, err := url.Parse(w.URL)
+	if w.URL == "" || err != nil || u.Scheme == "https" {
+		return
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); err != nil || !a.IsLoopback() {
+		d.mistake("evidence.witness.url", "it is not encrypted", "an https URL; http is for an address of this machine, such as http://127.0.0.1:8080/")
+	}
 }
 
 func (c *Config) checkReports(d *decoding) {

@@ -45,6 +45,7 @@ type Config struct {
 	DNS64     DNS64            `key:"dns64"`
 	Limits    Limits           `key:"limits"`
 	Log       Log              `key:"log"`
+	Evidence  Evidence         `key:"evidence"`
 	Reports   []Report         `key:"reports,live"`
 	Messages  Messages         `key:"messages"`
 	Identity  Identity         `key:"identity"`
@@ -250,6 +251,18 @@ type Log struct {
 	Seal     bool          `key:"seal"`        // rows of listed names and the ledger are sealed
 }
 
+// Evidence is what shows others that the sealed log is unchanged.
+type Evidence struct {
+	Witness Witness `key:"witness"`
+}
+
+// Witness is where signed checkpoints go, so that somebody else has them.
+type Witness struct {
+	Dir   string        `key:"dir,path"` // a file in it for each; "": none
+	URL   string        `key:"url,url"`  // they are posted to it; "": none
+	Every time.Duration `key:"every"`    // at most one in so long
+}
+
 // A Report is one that the server makes by itself, of the day, the week or the month
 // before.
 type Report struct {
@@ -350,6 +363,7 @@ func defaults() *Config {
 		Special:  Special{Test: true, Local: true, Canaries: true},
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
+		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
 		Messages: Messages{Level: "info", Format: "text"},
 		Identity: Identity{FindLeases: true, Announcements: true, Reverse: true},
 	}

@@ -218,6 +218,9 @@ func TestMistakes(t *testing.T) {
 		{"a subscription to a file", "lists: {subscriptions: [{name: a, url: file:///etc/passwd}]}", `1: lists.subscriptions[0].url: found "file:///etc/passwd"; expected an http or https URL without a user and password`},
 		{"a subscription without URL", "lists: {subscriptions: [{name: a}]}", "1: lists.subscriptions[0]: no url; expected one in every entry"},
 		{"a refresh every second", "lists: {subscriptions: [{name: a, url: http://a.example/, refresh: 1s}]}", "1: lists.subscriptions[0].refresh: found 1s; expected at least 1m"},
+		{"a witness in clear", "evidence: {witness: {url: \"http://192.168.1.9/x\"}}", "1: evidence.witness.url: it is not encrypted; expected an https URL; http is for an address of this machine, such as http://127.0.0.1:8080/"},
+		{"a witness all the time", "evidence: {witness: {every: 1s}}", "1: evidence.witness.every: found 1s; expected 1m to 30d"},
+		{"a witness of nothing", "evidence: {witness: {dir: /x}}\nlog: {seal: false}", "1: evidence.witness.dir: nothing to send: log.seal is false; expected log.seal: true, or no witness"},
 		{"a catalogue that nobody signs", "catalog: {url: https://a.example/c.zip}", "1: catalog.url: no catalog.key beside it; expected the public key of whoever publishes the catalogue: what is fetched says what is blocked"},
 		{"a key of another kind", "catalog: {url: https://a.example/c.zip, key: abc}", `1: catalog.key: found "abc"; expected a public key of minisign: the line of 56 letters from the file that ends in .pub`},
 		{"a key alone", "catalog: {key: RWQRIjNEVWZ3iNOGj9lodzDq4m5DoEOJmW7MmdnhrUzwhbLKIh4LUVGW}", "1: catalog.key: no catalog.url beside it; expected where the catalogue that is signed by it is fetched from"},
@@ -230,7 +233,7 @@ func TestMistakes(t *testing.T) {
 		{"a second document", "blocking: {}\n---\nblocking: {}", "2: a second document after ---; expected one document"},
 		{"what is not YAML", "blocking: {\n", "1: not YAML: did not find expected node content"},
 		{"a tab", "blocking:\n\tttl: 5s", "2: not YAML: found character that cannot start any token: indent with spaces, not tabs, and put quotes around what begins with @, ` or %"},
-		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, dns64, limits, log, reports, messages, identity, devices, groups, control or node"},
+		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, dns64, limits, log, evidence, reports, messages, identity, devices, groups, control or node"},
 		{"all of them at once", "a: 1\nblocking: {ttl: x}\nlog: {size: 1}", "1: a: there is no such setting\n2: blocking.ttl: found \"x\"; expected a duration such as 10s, 24h or 365d\n3: log.size: found 1; expected at least 1MB"},
 	} {
 		_, err := load(t, f.text)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale/devices"
+	"telltale/querylog/seal"
 )
 
 // Defaults of Options.
@@ -30,6 +31,10 @@ type Options struct {
 	NoUnlisted bool // lookups of unlisted names are counted by device and hour, and their names never kept
 
 	Unsealed bool // rows and the ledger are not sealed
+
+	// Signed, where it is not nil, is told each checkpoint that is signed. The store's
+	// goroutine calls it: it must not wait.
+	Signed func(c seal.Checkpoint, note []byte)
 
 	// Bind names the holder of an address that came without a binding, where it
 	// called itself id. It is asked within a second of the lookup, by the writer, so

@@ -20,7 +20,11 @@ const (
 	sealKeyName    = "key"
 	sealNewKeyName = "key.new" // until the log says that it signs
 	sealHeadName   = "checkpoint"
+	sealAnswerName = "witnesses.jsonl"
 )
+
+// SealAnswersPath returns where the answers of witnesses are in a data directory.
+func SealAnswersPath(dir string) string { return filepath.Join(dir, sealDir, sealAnswerName) }
 
 // SealKeyPath returns where the key is that signs the log in a data directory.
 func SealKeyPath(dir string) string { return filepath.Join(dir, sealDir, sealKeyName) }
@@ -327,6 +331,9 @@ func (s *storer) sign() {
 	}
 	s.l.recovered("seal")
 	s.signer.signed, s.signer.at = size, time.Now()
+	if s.l.o.Signed != nil {
+		s.l.o.Signed(seal.Checkpoint{Origin: s.signer.key.Origin(), Size: size, Root: root}, note)
+	}
 }
 
 // RotateSealKey has a new key sign the log from here on, vouched for by the old one, and

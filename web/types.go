@@ -30,6 +30,7 @@ type Status struct {
 	Gateways     []string       `json:"gateways" doc:"Addresses of this network's routers."`
 	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
 	Reports      []Report       `json:"reports" doc:"The reports of the settings, which are made again and again."`
+	Witnesses    []Witness      `json:"witnesses" doc:"Where checkpoints of the sealed log go."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
@@ -43,6 +44,16 @@ type Report struct {
 	Dir     string    `json:"dir"`
 	File    string    `json:"file,omitempty" doc:"The last one that was made since the start."`
 	Problem string    `json:"problem,omitempty" doc:"Why the last one could not be made."`
+}
+
+// A Witness is where checkpoints of the sealed log go.
+type Witness struct {
+	To      string     `json:"to" doc:"A directory, or the scheme and host of a URL."`
+	Leaves  int64      `json:"leaves" doc:"Of the last checkpoint that it took since the start; 0 for none."`
+	Time    *time.Time `json:"time,omitempty" doc:"When that was."`
+	Problem string     `json:"problem,omitempty" doc:"Why it did not take the last one."`
+	Since   *time.Time `json:"since,omitempty" doc:"Since when it takes none."`
+	Late    bool       `json:"late,omitempty" doc:"It has taken none for an hour or more."`
 }
 
 // A Certificate is by what clients of encrypted transports know this server.

@@ -21,6 +21,7 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/devices/oui"
+	"telltale/evidence/witness"
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
@@ -68,6 +69,8 @@ type app struct {
 
 	reports reportFiles // of the settings
 
+	witnesses *witness.Sender // to which checkpoints of the sealed log go
+
 	settingsWatch failure // of watching the settings file
 
 	subscriptions *subscribe.Subscriber
@@ -108,6 +111,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	makeGroupRules(cfg)
 	edition, editionErr := editionInForce(cfg)
 	a.edition.Store(edition)
+	a.witnesses = witness.New(a.witnessOptions(cfg))
 	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
 		return nil, err
 	}
@@ -224,7 +228,7 @@ func (a *app) reverseLookup(cfg *config.Config) devices.ReverseLookup {
 
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
-	o.Bind, o.Logger = a.bind, a.logger
+	o.Bind, o.Logger, o.Signed = a.bind, a.logger, a.offerCheckpoint
 	o.Program = "telltale " + buildVersion() + ", catalogue " + a.edition.Load().String()
 	return o
 }

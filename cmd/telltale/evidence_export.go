@@ -157,7 +157,7 @@ func (b *bundling) write(f *os.File) (*bundle.Result, error) {
 	}
 	c := &bundle.Contents{
 		About: *about, Leaves: b.leaves, Checkpoint: b.checkpoint, Key: b.key,
-		Lists: b.lists, Bindings: b.bindings, HTML: b.reportIn("html"), Report: b.reportIn("json"),
+		Lists: b.lists, Bindings: b.bindings, HTML: b.reportIn("html"), Report: b.reportIn("json"), Witnesses: b.witnesses,
 	}
 	if err := bundle.Write(f, filepath.Dir(f.Name()), c); err != nil {
 		return nil, err

@@ -74,6 +74,7 @@ func (d *doctor) judge(f *facts) {
 		d.leases(f.status)
 		d.announcements(&f.status.Announcements)
 		d.reports(f.status)
+		d.witnesses(f.status)
 		d.makers(&f.status.Makers)
 	}
 	if _, err := ownSignatures(f.cfg); err != nil {

@@ -117,6 +117,9 @@ var provoked = []struct {
 	{"reports-failed", func(f *facts) {
 		f.status.Reports = []web.Report{{Name: "week", Problem: "no space left on device"}}
 	}, "no space left on device", "settings"},
+	{"witness-failed", func(f *facts) {
+		f.status.Witnesses = []web.Witness{{To: "https://witness.example.org", Problem: "connection refused", Since: &f.now, Late: true}}
+	}, "connection refused", "docs/seals.md"},
 	{"leases-unread", func(f *facts) { f.status.Leases = []web.LeaseFile{{Path: "/x", Problem: "permission denied"}} }, "permission denied", "docs/devices.md"},
 	{"makers-unread", func(f *facts) { f.status.Makers.Problem = "/x: no such file" }, "/x: no such file", "identity.makers"},
 	{"settings-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesSettings, Why: "no room"}} }, "no room", "room for watches"},

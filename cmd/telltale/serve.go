@@ -127,6 +127,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.resumeForgetting(ctx) })
 	tasks.Go(func() { a.findingsHourly(ctx) })
 	tasks.Go(func() { a.makeReports(ctx) })
+	tasks.Go(func() { a.sendCheckpoints(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}
