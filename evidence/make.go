@@ -710,6 +710,21 @@ func compareConfidence(a, b string) int {
 	return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
 }
 
+// importedFrom returns the kinds of logs of which the report has imported lookups: of those
+// in totals, all that these may be of.
+func (r *reading) importedFrom() []string {
+	all := map[string]bool{}
+	for from := range r.imported {
+		all[from] = true
+	}
+	if r.elsewhere+r.mixed > 0 {
+		for _, i := range r.coverage.Imports {
+			all[i.Format] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 func (r *reading) addCaveats(out *Report) {
 	add := func(format string, args ...any) { out.Caveats = append(out.Caveats, fmt.Sprintf(format, args...)) }
 	switch r.attempts.Counted {
@@ -731,6 +746,8 @@ func (r *reading) addCaveats(out *Report) {
 	}
 	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
 		add("%d lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.imported[from], from)
+	}
+	for _, from := range r.importedFrom() {
 		if from == "dnstap" || from == "capture" {
 			add("%s does not say what was blocked: all lookups of it stand as passed", from)
 		}

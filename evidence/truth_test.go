@@ -334,6 +334,21 @@ func TestAReportSaysThatAnImportHasNoVerdicts(t *testing.T) {
 	}
 }
 
+// The same holds where lookups that are imported are read from totals.
+func TestAReportOfTotalsSaysThatAnImportHasNoVerdicts(t *testing.T) {
+	for format, want := range map[string]bool{"dnstap": true, "capture": true, "pi-hole": false} {
+		home := logtest.New(1)
+		home.RowsFrom = home.End
+		home.Imports = []querylog.ImportedLog{{Format: format, First: querylog.Time{Time: home.Begin}, Last: querylog.Time{Time: home.Begin.Add(time.Hour)}}}
+		for since, want := range map[time.Time]bool{home.Begin: want, home.Begin.Add(2 * time.Hour): false} {
+			r := makeReport(t, home, evidence.Options{Since: since, Until: home.End})
+			if said := strings.Contains(strings.Join(r.Caveats, "\n"), format+" does not say what was blocked"); said != want {
+				t.Errorf("%s since %s: said %v, want %v", format, since, said, want)
+			}
+		}
+	}
+}
+
 // A device of which another was made within an hour keeps that hour's totals, and the
 // report says so. A total of other hours is that of who it was then.
 func TestASplitWithinAnHourIsSaid(t *testing.T) {
