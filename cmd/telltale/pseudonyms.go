@@ -158,6 +158,8 @@ func (p *pseudonyms) shown(d *web.Device) web.Device {
 		if covers == b.Addr && covers != "" { // a MAC, or a client id
 			covers = p.of("client", b.Addr)
 		}
+		p.n["binding"]++
+		b.ID = uint64(p.n["binding"]) // the store's is the same in all exports
 		b.Addr, b.MAC, b.Lease, b.Announced = covers, p.of("mac", b.MAC), nil, nil
 		if b.Device != "" {
 			b.Device = p.device(b.Device, b.From)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"telltale/devices"
 	"telltale/evidence"
 	"telltale/querylog"
+	"telltale/web"
 )
 
 func testLog() *openedLog {
@@ -107,5 +109,16 @@ func TestAReportWithPseudonymsHidesTheHome(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.Markers); !strings.Contains(got, "blocking was paused}") {
 		t.Errorf("markers: %s", got)
+	}
+}
+
+// Bindings of a device have numbers by their order in the export, and not the store's, which
+// are the same in all exports.
+func TestPseudonymsHideTheNumbersOfBindings(t *testing.T) {
+	p := newPseudonyms(testLog())
+	d := p.shown(&web.Device{Device: "annas-phone", Bindings: []web.Binding{{ID: 71, Addr: "192.168.1.7"}, {ID: 4711, Addr: "192.168.1.8"}}})
+	next := p.shown(&web.Device{Device: "nas", Bindings: []web.Binding{{ID: 72, Addr: "192.168.1.9"}}})
+	if got := []uint64{d.Bindings[0].ID, d.Bindings[1].ID, next.Bindings[0].ID}; !slices.Equal(got, []uint64{1, 2, 3}) {
+		t.Errorf("numbers %v", got)
 	}
 }
