@@ -36,15 +36,9 @@ func OpenReader(dir string) (*Reader, error) {
 // answered from one opening of the files, until it is closed. One goroutine alone may use
 // it. While it is open the store's write-ahead log does not get shorter.
 func (r *Reader) AtOnce(ctx context.Context) (*Reader, error) {
-	s, err := r.look(ctx, nil)
+	s, err := r.lookAt(ctx, nil, true)
 	if err != nil {
 		return nil, cmp.Or(ctx.Err(), err)
-	}
-	for _, db := range s.databases() {
-		if err := db.conn.Exec(`BEGIN`); err != nil { // what is committed later is not seen
-			s.close()
-			return nil, cmp.Or(ctx.Err(), err)
-		}
 	}
 	s.held = true
 	return &Reader{dir: r.dir, held: s}, nil
@@ -93,17 +87,22 @@ type snapshot struct {
 // its position: a window that is stored in between is then in the store, and
 // none is missed. tails, where not nil, keeps what was read of a journal from
 // one look to the next.
-func (r *Reader) look(ctx context.Context, tails map[int64]*tail) (s *snapshot, err error) {
+func (r *Reader) look(ctx context.Context, tails map[int64]*tail) (*snapshot, error) {
 	if r.held != nil && tails == nil {
 		return r.held, nil
 	}
+	return r.lookAt(ctx, tails, false)
+}
+
+// lookAt is look; with fixed, what is committed later is not seen in the stores.
+func (r *Reader) lookAt(ctx context.Context, tails map[int64]*tail, fixed bool) (s *snapshot, err error) {
 	windows, files, err := openJournals(r.dir)
 	defer closeFiles(files)
 	if err != nil {
 		return nil, err
 	}
 	s = &snapshot{}
-	if err := s.openStores(ctx, r.dir); err != nil {
+	if err := s.openStores(ctx, r.dir, fixed); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -150,12 +149,23 @@ func closeFiles(files map[int64]*os.File) {
 
 // openStores opens the store, and that of version 1 where it is not copied yet.
 // The old one is opened first: it is deleted when all of it is in the other.
-func (s *snapshot) openStores(ctx context.Context, dir string) (err error) {
+func (s *snapshot) openStores(ctx context.Context, dir string, fixed bool) (err error) {
 	if s.old, err = openDatabase(ctx, filepath.Join(dir, oldStoreName), &layout1); err != nil {
 		return err
 	}
 	if s.store, err = openDatabase(ctx, filepath.Join(dir, storeName), &layout2); err != nil {
 		return err
+	}
+	for _, db := range s.databases() {
+		if !fixed {
+			break
+		}
+		if err := db.conn.Exec(`BEGIN`); err != nil {
+			return err
+		}
+		if _, err := db.number(`SELECT count(*) FROM meta`); err != nil { // BEGIN alone fixes nothing
+			return err
+		}
 	}
 	var state int64
 	if s.store != nil {

@@ -337,6 +337,9 @@ func testOneMoment(t *testing.T) {
 	if err := os.Rename(dir, dir+"-gone"); err != nil {
 		t.Fatal(err)
 	}
+	if position, err := moment.held.store.number(`SELECT value FROM meta WHERE key = 'position'`); err != nil || position != moment.held.position {
+		t.Errorf("the store is at %d, its position was %d: %v", position, moment.held.position, err)
+	}
 	for range 2 {
 		if got := answers(moment); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
