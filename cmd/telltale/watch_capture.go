@@ -205,9 +205,12 @@ func (w *captureWatch) serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		if !w.begin(c) {
-			fmt.Fprintf(w.cl.err, "telltale: %d programs send already: one more was turned away\n", sendersMost)
+		if !w.begin(ctx, c) {
 			c.Close()
+			if ctx.Err() != nil {
+				return nil
+			}
+			fmt.Fprintf(w.cl.err, "telltale: %d programs send already: one more was turned away\n", sendersMost)
 			continue
 		}
 		senders.Go(func() {
@@ -222,11 +225,12 @@ func (w *captureWatch) serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// begin takes a connection in, if there is room.
-func (w *captureWatch) begin(c net.Conn) bool {
+// begin takes a connection in, if there is room and ctx is not done: when it is, those that
+// are in are closed, and none that comes later would be.
+func (w *captureWatch) begin(ctx context.Context, c net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.open) >= sendersMost {
+	if ctx.Err() != nil || len(w.open) >= sendersMost {
 		return false
 	}
 	w.open[c] = true

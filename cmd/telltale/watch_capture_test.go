@@ -153,3 +153,20 @@ func TestWatchCaptureOfTheInput(t *testing.T) {
 	}
 	srv.start()
 }
+
+// A program that connects when a person has ended the command is turned away: nobody would
+// end its connection any more.
+func TestWatchCaptureTakesNobodyInWhenItIsEnded(t *testing.T) {
+	w := &captureWatch{open: map[net.Conn]bool{}}
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	if !w.begin(ctx, a) {
+		t.Error("a program was turned away")
+	}
+	cancel()
+	if w.begin(ctx, b) || w.open[b] {
+		t.Error("a program was taken in after the end")
+	}
+}
