@@ -48,8 +48,10 @@ const (
 	sumEvery      = 15 * time.Minute // rest where all rows are summed
 	sumRowsMin    = 200
 	sumRowsMax    = 5_000
-	sumsOfBinding = 4_096 // by hour, and by name, that a binding may have in a day: of more, rows are read
-	sumsDeleted   = 500   // in a step
+	sumsOfBinding = 4_096   // by hour, and by name, that a binding may have in a day: of more, rows are read
+	sumsDeleted   = 500     // in a step
+	sumOctets     = 1 << 20 // of sums that a step reads, but for the last
+	sumsOfDay     = 4 << 20 // octets of sums that a day may have: of more, rows are read
 )
 
 // dayOf returns the number of the UTC day of a time.
@@ -273,13 +275,14 @@ type summer struct {
 	s    *store
 	days map[int64]*summedDay
 	last int64 // row
-	rows int
+	read int   // octets of sums
 }
 
 // A summedDay is a day in a summer's hands.
 type summedDay struct {
 	low, high int64
 	whole     bool
+	octets    int64             // of its stored sums
 	sums      map[int64]*daySum // by binding
 }
 
@@ -298,7 +301,7 @@ func (s *store) sumStep(most int) (any bool, err error) {
 	}
 	w := &summer{s: s, days: map[int64]*summedDay{}, last: summed}
 	err = s.transact(func() error {
-		if err := w.read(most); err != nil {
+		if err := w.addRows(most); err != nil {
 			return err
 		}
 		return w.store()
@@ -306,21 +309,26 @@ func (s *store) sumStep(most int) (any bool, err error) {
 	return true, err
 }
 
-// read adds the next rows.
-func (w *summer) read(most int) error {
-	var failed error
-	err := w.s.texts(selectSummed, func(stmt *sqlite3.Stmt) {
-		n, text := stmt.ColumnInt64, stmt.ColumnText
+// addRows adds the next rows, until it has read many sums.
+func (w *summer) addRows(most int) error {
+	stmt, _, err := w.s.conn.Prepare(selectSummed)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	stmt.BindInt64(1, w.last)
+	stmt.BindInt64(2, int64(most))
+	n, text := stmt.ColumnInt64, stmt.ColumnText
+	for w.read < sumOctets && stmt.Step() {
 		r := summedRow{id: n(0), binding: n(1), name: nameSum{name: text(13), alias: text(14), attrList: n(11), attrLine: n(12),
 			sumKind:  sumKind{text(6), n(7), blocklists.Level(n(8)), n(9), n(10)},
 			sumCount: sumCount{uint64(n(4)), uint64(n(5)), n(2), n(3)}}}
-		if failed == nil {
-			failed = w.add(&r)
+		if err := w.add(&r); err != nil {
+			return err
 		}
 		w.last = r.id
-		w.rows++
-	}, w.last, int64(most))
-	return errors.Join(err, failed)
+	}
+	return stmt.Err()
 }
 
 // add adds a row to the sums of its day, which it reads the first time.
@@ -329,8 +337,8 @@ func (w *summer) add(r *summedRow) error {
 	day := w.days[number]
 	if day == nil {
 		day = &summedDay{low: r.id, whole: true, sums: map[int64]*daySum{}}
-		err := w.s.texts(`SELECT low, whole FROM summed_day WHERE day = ?`, func(stmt *sqlite3.Stmt) {
-			day.low, day.whole = stmt.ColumnInt64(0), stmt.ColumnInt64(1) == 1
+		err := w.s.texts(`SELECT low, whole, (SELECT sum(length(sums)) FROM day_sum WHERE day_sum.day = summed_day.day) FROM summed_day WHERE day = ?`, func(stmt *sqlite3.Stmt) {
+			day.low, day.whole, day.octets = stmt.ColumnInt64(0), stmt.ColumnInt64(1) == 1, stmt.ColumnInt64(2)
 		}, number)
 		if err != nil {
 			return err
@@ -346,7 +354,10 @@ func (w *summer) add(r *summedRow) error {
 		sum = &daySum{}
 		var failed error
 		err := w.s.texts(`SELECT sums FROM day_sum WHERE day = ? AND binding = ?`, func(stmt *sqlite3.Stmt) {
-			failed = sum.decode(stmt.ColumnRawBlob(0), number, map[string]string{})
+			b := stmt.ColumnRawBlob(0)
+			w.read += len(b)
+			day.octets -= int64(len(b))
+			failed = sum.decode(b, number, map[string]string{})
 		}, number, r.binding)
 		if err := errors.Join(err, failed); err != nil {
 			return err
@@ -361,14 +372,19 @@ func (w *summer) add(r *summedRow) error {
 // store stores the sums of the days that have changed.
 func (w *summer) store() error {
 	for number, day := range w.days {
-		if !day.whole {
+		encoded := map[int64][]byte{}
+		for binding, sum := range day.sums {
+			encoded[binding] = sum.encode(number)
+			day.octets += int64(len(encoded[binding]))
+		}
+		if day.whole = day.whole && day.octets <= sumsOfDay; !day.whole {
 			if err := w.s.exec(`DELETE FROM day_sum WHERE day = ?`, number); err != nil {
 				return err
 			}
-			day.sums = nil
+			clear(encoded)
 		}
-		for binding, sum := range day.sums {
-			if err := w.s.storeSum(number, binding, sum.encode(number)); err != nil {
+		for binding, sums := range encoded {
+			if err := w.s.storeSum(number, binding, sums); err != nil {
 				return err
 			}
 		}

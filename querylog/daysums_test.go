@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -341,6 +342,86 @@ func TestADayOfTooManyNamesIsReadFromRows(t *testing.T) {
 	n, err := h.s.number(`SELECT count(*) FROM day_sum`)
 	if h.fail(err); n != 0 {
 		t.Errorf("%d sums are kept", n)
+	}
+}
+
+// manySums stores made-up sums of so many bindings on a day, about 300,000 octets each, as
+// those of all rows so far.
+func (h *sumsTrial) manySums(day int64, bindings int) {
+	h.t.Helper()
+	last, err := h.s.number(`SELECT max(id) FROM listed`)
+	h.fail(err)
+	d := daySum{}
+	for i := range 4_000 {
+		d.names = append(d.names, nameSum{name: fmt.Sprintf("a-long-name-that-a-client-makes-up-%025d.example", i), sumKind: sumKind{level: blocklists.ByList}, sumCount: sumCount{1, 1, day * dayMilli, day * dayMilli}})
+	}
+	b := d.encode(day)
+	h.fail(h.s.transact(func() error {
+		for i := range bindings {
+			h.fail(h.s.storeSum(day, int64(i+1), b))
+		}
+		return errors.Join(h.s.exec(`INSERT INTO summed_day VALUES (?,?,?,1)`, day, last, last), h.s.setMeta(metaSummed, last))
+	}))
+}
+
+// rowsOf stores a window with a row of a listed name of each of so many bindings.
+func (h *sumsTrial) rowsOf(bindings int) {
+	h.t.Helper()
+	h.window += 600
+	_, _, err := h.s.commit(&windowData{number: h.window, node: "n", entries: func(yield func(int, *entry) bool) {
+		for i := range bindings {
+			at := h.window*1000 + int64(i)
+			e := &entry{Count: 1, First: at, Last: at, Binding: phone(uint64(i + 1)), Level: blocklists.ByRule, Annotation: h.claims[0], Action: blocklists.Block, Name: wire(h.t, "n.example")}
+			if !yield(i, e) {
+				return
+			}
+		}
+	}})
+	h.fail(err)
+}
+
+// A step ends where it has read many sums, however few rows are left.
+func TestAStepReadsFewSums(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	h.rowsOf(1)
+	h.manySums(dayOf(sumsBegin*1000), 10)
+	h.rowsOf(10)
+	h.rowsOf(1)
+	steps := 0
+	for more := true; more; steps++ {
+		before := h.meta(metaSummed)
+		var err error
+		more, err = h.s.sumStep(1000)
+		if h.fail(err); more && h.meta(metaSummed) == before {
+			t.Fatal("a step sums no row")
+		}
+	}
+	if steps != 4 { // the last has nothing to do
+		t.Errorf("10 rows, each of sums of 300,000 octets, take %d steps, want 4", steps)
+	}
+	if n, err := h.s.number(`SELECT whole FROM summed_day`); err != nil || n != 1 {
+		t.Errorf("the day is not whole: %d, %v", n, err)
+	}
+}
+
+// Where a day has many octets of sums, rows are read.
+func TestADayOfTooManySumsIsReadFromRows(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	h.rowsOf(1)
+	h.manySums(dayOf(sumsBegin*1000), 20)
+	h.rowsOf(1)
+	h.rowsOf(1)
+	for more := true; more; {
+		var err error
+		more, err = h.s.sumStep(1000)
+		h.fail(err)
+	}
+	if n, err := h.s.number(`SELECT (SELECT count(*) FROM day_sum) + (SELECT whole FROM summed_day)`); err != nil || n != 0 {
+		t.Errorf("a day with sums of 6 MB keeps them: %d, %v", n, err)
 	}
 }
 
