@@ -425,6 +425,23 @@ func TestADayOfTooManySumsIsReadFromRows(t *testing.T) {
 	}
 }
 
+// What is known from one sum to the next is bounded, however many names a period has.
+func TestSumsReadKeepFewTexts(t *testing.T) {
+	r := sumReader{known: map[string]string{}}
+	for day := range int64(20) {
+		d := daySum{}
+		for i := range 1_000 {
+			d.names = append(d.names, nameSum{name: fmt.Sprint("n", day, "-", i)})
+		}
+		if err := r.decode(d.encode(day), day); err != nil || r.sums.names[999].name != fmt.Sprint("n", day, "-999") {
+			t.Fatalf("%v: got %+v", err, r.sums.names[999])
+		}
+		if len(r.known) > readerKnows+1_001 {
+			t.Fatalf("%d texts are kept", len(r.known))
+		}
+	}
+}
+
 func FuzzDecodeDaySum(f *testing.F) {
 	d := daySum{}
 	for i := range int64(3) {

@@ -202,7 +202,7 @@ func (db *database) eachSum(f *SumFilter, low, end int64, apart map[int64]bool, 
 		if apart[day] {
 			return true
 		}
-		if r.err = r.sums.decode(stmt.ColumnRawBlob(2), day, r.known); r.err == nil {
+		if r.err = r.decode(stmt.ColumnRawBlob(2), day); r.err == nil {
 			r.err = r.read(stmt.ColumnInt64(1))
 		}
 		return r.err == nil
@@ -225,6 +225,14 @@ type sumReader struct {
 type sumRowKey struct {
 	binding int64
 	sumKind
+}
+
+// decode reads encoded sums of a day. Of texts it knows, it keeps few: a period has any number.
+func (r *sumReader) decode(b []byte, day int64) error {
+	if len(r.known) >= readerKnows {
+		clear(r.known)
+	}
+	return r.sums.decode(b, day, r.known)
 }
 
 // read calls each with the sums of a binding's day, those by the hour first.
