@@ -442,6 +442,43 @@ func TestSumsReadKeepFewTexts(t *testing.T) {
 	}
 }
 
+// A reader of one moment reads sums, more than once and between rows.
+func TestAReaderOfOneMomentReadsSums(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 2)
+	defer h.s.close()
+	for range 8 {
+		h.window += 6 * 3600
+		h.add(40)
+	}
+	_, err := h.s.sumStep(1000)
+	h.fail(err)
+	ctx := context.Background()
+	all, _ := OpenReader(h.dir)
+	r, err := all.AtOnce(ctx)
+	h.fail(err)
+	defer r.Close()
+	f := SumFilter{Since: time.Unix(sumsBegin-40*3600, 0), Until: time.Unix(h.window+40*3600, 0)}
+	for range 2 {
+		want, got, summed := uint64(0), uint64(0), 0
+		for row, err := range r.Rows(ctx, Filter{}) {
+			h.fail(err)
+			want += row.Count
+		}
+		for sum, err := range r.Sums(ctx, f) {
+			if h.fail(err); sum.Part != Named {
+				got += sum.Count
+			}
+			if sum.Part != Single {
+				summed++
+			}
+		}
+		if got != want || summed == 0 {
+			t.Errorf("got %d lookups, want %d; %d sums", got, want, summed)
+		}
+	}
+}
+
 func FuzzDecodeDaySum(f *testing.F) {
 	d := daySum{}
 	for i := range int64(3) {

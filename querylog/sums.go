@@ -134,12 +134,16 @@ func (s *snapshot) storedSums(f *SumFilter, each func(*Sum) bool) (summed int64,
 		return 0, nil, nil
 	}
 	db := s.store
-	if err := db.conn.Exec(`BEGIN`); err != nil {
-		return 0, nil, err
+	if !s.held { // else it is in a transaction, and has the position of that
+		if err := db.conn.Exec(`BEGIN`); err != nil {
+			return 0, nil, err
+		}
+		defer db.conn.Exec(`COMMIT`)
 	}
-	defer db.conn.Exec(`COMMIT`)
 	err = db.query(`SELECT (SELECT value FROM meta WHERE key = 'position'), (SELECT value FROM meta WHERE key = '`+metaSummed+`')`, nil, func(stmt *sqlite3.Stmt) bool {
-		s.position, summed = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+		if summed = stmt.ColumnInt64(1); !s.held {
+			s.position = stmt.ColumnInt64(0)
+		}
 		return true
 	})
 	if err != nil || summed <= 0 {
