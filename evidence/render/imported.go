@@ -19,7 +19,7 @@ const (
 func valueOf(r *evidence.Report, c evidence.Count, seconds int64, length time.Duration) (float64, shown) {
 	switch {
 	case seconds > 0:
-		return perHour(c.OwnIn(r.Unit), seconds), recorded
+		return perHour(c.OwnIn(r.Unit), seconds, r.Coverage.Recorded), recorded
 	case c.In(r.Unit) > 0:
 		return float64(c.In(r.Unit)) / max(length, time.Minute).Hours(), imported
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,22 @@ func TestBarsLeaveImportedLookupsOut(t *testing.T) {
 	bars := strings.Count(p.b.String(), `class="full"`)
 	if empty := strings.Count(p.b.String(), `height="0.0"`); bars == 0 || empty != bars || r.Listed.Blocked.Lookups == 0 {
 		t.Errorf("%d of %d bars have no blocked part, want all", empty, bars)
+	}
+}
+
+// Of some seconds of record a chart shows the rate that the report gives, and a part of less
+// than a minute of a longer record is as if that was recorded.
+func TestChartsOfSomeSecondsHaveTheReportsRate(t *testing.T) {
+	r := &evidence.Report{Unit: evidence.UnitLookups}
+	for _, c := range []struct {
+		n               uint64
+		recorded, ofAll int64
+		want            float64
+	}{{6, 24, 24, 900}, {1, 2, 3600, 60}, {1, 50, 100, 60}, {60, 1800, 3600, 120}} {
+		r.Coverage.Recorded = c.ofAll
+		if got, of := valueOf(r, evidence.Count{Lookups: c.n}, c.recorded, time.Hour); math.Abs(got-c.want) > 1e-9 || of != recorded {
+			t.Errorf("%d in %d s of %d: got %v an hour, want %v", c.n, c.recorded, c.ofAll, got, c.want)
+		}
 	}
 }
 

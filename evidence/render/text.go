@@ -184,13 +184,10 @@ func (t *textWriter) flowOfTime() {
 	t.line("  " + slots[0].Since.In(r.Location).Format("Mon 2 Jan 15:04") + " to " + last + fmt.Sprintf(", most %s", rate(slices.Max(values))))
 }
 
-// perHour is 0 where next to nothing was recorded: a rate of some seconds says
-// nothing.
-func perHour(n uint64, recorded int64) float64 {
-	if recorded < 60 {
-		return 0
-	}
-	return float64(n) / (float64(recorded) / 3600)
+// perHour is a rate of a part of a report. Of less than a minute it is as if that was
+// recorded, or all that the report has: some seconds would be the highest bar.
+func perHour(n uint64, recorded, ofAll int64) float64 {
+	return float64(n) / (float64(max(recorded, min(60, ofAll))) / 3600)
 }
 
 func secs(n int64) time.Duration { return time.Duration(n) * time.Second }
