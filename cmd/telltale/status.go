@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
+	"telltale/evidence"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -31,7 +32,7 @@ type overview struct {
 	Ending    []web.EndingRule `json:"ending"`            // own rules that are in force until some time
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
-	Gaps      []querylog.Event `json:"gaps"`    // of the last 7 days
+	Gaps      []querylog.Gap   `json:"gaps"`    // of the last 7 days, as reports have them
 	Attention []web.Finding    `json:"attention"`
 }
 
@@ -80,7 +81,7 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Vendors: []topLine{}, Gaps: []querylog.Event{}, Attention: []web.Finding{}}
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Vendors: []topLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
@@ -125,8 +126,8 @@ func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error 
 	if o.Vendors, err = l.top(ctx, "vendors", querylog.Filter{Since: midnight}); err != nil {
 		return err
 	}
-	events, err := l.Ledger(ctx, now.AddDate(0, 0, -gapDays), time.Time{})
-	o.Gaps = append(o.Gaps, slices.DeleteFunc(events, func(e querylog.Event) bool { return !isGap(e.Kind) })...)
+	coverage, err := l.Coverage(ctx, now.AddDate(0, 0, -gapDays), now)
+	o.Gaps = append(o.Gaps, missingIn(&coverage)...)
 	return err
 }
 
@@ -145,14 +146,16 @@ func byUrgency(all []web.Finding) {
 	slices.SortStableFunc(all, func(a, b web.Finding) int { return cmp.Compare(urgency(a), urgency(b)) })
 }
 
-// isGap reports whether lookups may be missing for an event of this kind, or were
-// counted without what they asked for.
-func isGap(kind string) bool {
-	switch kind {
-	case querylog.KindCrash, querylog.KindLost, querylog.KindFolded, querylog.KindStore, querylog.KindFailure, "overload":
+// missingIn returns the gaps in which lookups may be missing, or were counted without what
+// they asked for: the time before a log begins is none.
+func missingIn(c *querylog.Coverage) []querylog.Gap {
+	return slices.DeleteFunc(slices.Clone(c.Gaps), func(g querylog.Gap) bool {
+		switch g.Effect {
+		case querylog.Unrecorded, querylog.Incomplete, querylog.Unnamed:
+			return g.Kind == querylog.GapUnknown && !g.Until.After(c.Begin.Time)
+		}
 		return true
-	}
-	return false
+	})
 }
 
 // print writes the overview for a person, the longest lists cut.
@@ -216,7 +219,7 @@ func (o *overview) printGaps(b *strings.Builder) {
 	}
 	newest := o.Gaps[max(0, len(o.Gaps)-most):]
 	for i := range newest {
-		fmt.Fprintf(b, "%-10s %s\n", headed("Gaps", i), eventText(&newest[i], time.Local))
+		fmt.Fprintf(b, "%-10s %s\n", headed("Gaps", i), printable(evidence.GapText(&newest[i], time.Local)))
 	}
 	if more := len(o.Gaps) - len(newest); more > 0 {
 		fmt.Fprintf(b, "%-10s and %d more in the last %d days: 'telltale ledger'\n", "", more, gapDays)
