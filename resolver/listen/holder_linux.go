@@ -13,10 +13,12 @@ import (
 // portHolder names the process that holds a port, as far as this process may
 // know; "" otherwise. network is udp or tcp.
 func portHolder(network string, addr netip.AddrPort) string {
-	for _, table := range []string{network, network + "6"} {
-		for _, inode := range portInodes("/proc/net/"+table, network, addr.Port()) {
-			if who := inodeHolder(inode); who != "" {
-				return who
+	for range 5 { // the kernel's table is read piece by piece: while sockets come and go, one can be passed over
+		for _, table := range []string{network, network + "6"} {
+			for _, inode := range portInodes("/proc/net/"+table, network, addr.Port()) {
+				if who := inodeHolder(inode); who != "" {
+					return who
+				}
 			}
 		}
 	}
