@@ -34,6 +34,7 @@ type signer struct {
 	key    *seal.Key // nil where there is none that can be used
 	signed int64     // leaves of the last checkpoint
 	at     time.Time
+	other  bool // the store is not what the last checkpoint was signed of: no key vouches for it
 }
 
 // signEvery is how often a checkpoint is signed while the store is busy.
@@ -59,18 +60,18 @@ func (s *storer) openSeal() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.l.failed("seal", err)
 	}
-	if head.Origin == seal.OriginOf(s.store.id) {
-		if err := s.checkRolledBack(&head); err != nil {
-			return err
-		}
-	}
 	public, err := s.store.metaText(metaSealKey)
 	if err != nil {
 		return err
 	}
-	old, err := s.readKey(dir, public)
-	if err != nil {
-		s.l.failed("seal", err)
+	old, keyErr := s.readKey(dir, public)
+	if s.isOfStore(&head, text, old) {
+		if err := s.checkRolledBack(&head); err != nil {
+			return err
+		}
+	}
+	if keyErr != nil {
+		s.l.failed("seal", keyErr)
 		return s.startSealing("", "")
 	}
 	o := sealOpening{s: s, dir: dir, origin: seal.OriginOf(s.store.id), head: head, headText: text, old: old, public: public}
@@ -103,6 +104,19 @@ func ReadSealHead(dir string) (seal.Checkpoint, []byte, error) {
 	return c, text, nil
 }
 
+// isOfStore reports whether the last checkpoint has to be of what is in the store: it is of
+// this one, or the key at hand signed it, which is to vouch for what goes on.
+func (s *storer) isOfStore(head *seal.Checkpoint, text []byte, old *seal.Key) bool {
+	if head.Origin == seal.OriginOf(s.store.id) {
+		return true
+	}
+	if old == nil || s.store.seal.tree.Size() == 0 { // a store begun anew does not contain it
+		return false
+	}
+	_, err := seal.OpenCheckpoint(text, old.Public)
+	return err == nil
+}
+
 // checkRolledBack makes a store that is older than the last checkpoint another one: what
 // it goes on with would be another end of the log that was signed.
 func (s *storer) checkRolledBack(head *seal.Checkpoint) error {
@@ -114,11 +128,14 @@ func (s *storer) checkRolledBack(head *seal.Checkpoint) error {
 			return err
 		}
 		if err == nil && tree.Root() == head.Root {
-			s.signer.signed = head.Size
+			if head.Origin == seal.OriginOf(s.store.id) {
+				s.signer.signed = head.Size
+			}
 			return nil
 		}
 		why = "has other leaves"
 	}
+	s.signer.other = true
 	before, id := s.store.id, newStoreID()
 	if err := s.store.transact(func() error { return s.store.setMetaText("store", id) }); err != nil {
 		return err
@@ -225,7 +242,7 @@ func (o *sealOpening) state(key *seal.Key) error {
 		}
 	case o.public != key.Public:
 		old := o.old
-		if old != nil && old.Public != o.public {
+		if old != nil && old.Public != o.public || s.signer.other {
 			old = nil
 		}
 		if err := s.handOver(old, o.public, key, w.tree.Size(), w.tree.Root()); err != nil {
@@ -254,7 +271,10 @@ func (s *storer) handOver(old *seal.Key, public string, to *seal.Key, size int64
 		return err
 	}
 	vouched := ", by its signature"
-	if old == nil {
+	switch {
+	case s.signer.other:
+		vouched = ", which does not vouch for the new one: what it signed last is not what is here"
+	case old == nil:
 		vouched = ", which is not at hand: nobody vouches for the new one"
 	}
 	s.l.addEvent(Event{Kind: KindSealing, Subject: to.Public, Detail: fmt.Sprintf("from leaf %d on this key signs, instead of %s%s", size, public, vouched)})

@@ -137,8 +137,8 @@ func TestABackupIsBroughtBack(t *testing.T) {
 	if out := run(0, "ledger"); !strings.Contains(out, "restored from a backup") {
 		t.Errorf("the ledger says nothing of it:\n%s", out)
 	}
-	if out := run(0, "evidence", "audit"); !strings.Contains(out, "\nthen telltale/") || strings.Contains(out, "nobody vouches") {
-		t.Errorf("the sealed log was not handed over:\n%s", out)
+	if out := run(0, "evidence", "audit"); !strings.Contains(out, "\nthen telltale/") || !strings.Contains(out, "nobody vouches") { // a checkpoint was signed after the backup
+		t.Errorf("the sealed log did not get another key, or one vouches for it that has signed more:\n%s", out)
 	}
 }
 
