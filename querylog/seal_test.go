@@ -659,6 +659,15 @@ func TestNobodyVouchesForAChangedStore(t *testing.T) {
 	copyStore(t, dir, renumbered)
 	execute(t, renumbered, `UPDATE meta SET value = '00000000deadbeef' WHERE key = 'store'`)
 	for _, dir := range []string{dir, renumbered} {
+		report := auditAny(t, dir, SealAudit{})
+		for _, what := range []string{"another root", "its number was changed"} {
+			if dir != renumbered && what != "another root" {
+				continue
+			}
+			if !slices.ContainsFunc(report.Problems, func(p SealProblem) bool { return strings.Contains(p.What, what) }) {
+				t.Errorf("the audit before the start does not say %q: %+v", what, report)
+			}
+		}
 		closeLog(t, open(t, Options{Dir: dir}))
 		if report := auditAny(t, dir, SealAudit{}); len(report.Unvouched) != 1 {
 			t.Errorf("%+v", report)

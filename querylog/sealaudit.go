@@ -93,12 +93,7 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 	if a.all == 0 && text == nil {
 		return nil, ErrNotSealed
 	}
-	if head.Origin == a.report.Origin {
-		if _, err := seal.OpenCheckpoint(text, a.keys()...); err != nil {
-			a.problem(-1, "checkpoint", 0, "the last one that was signed: %v", err)
-		}
-		a.heads = append(a.heads, sealHead{lastSigned, head})
-	}
+	a.addLast(head, text)
 	for _, name := range slices.Sorted(maps.Keys(o.Checkpoints)) {
 		if err := a.addCheckpoint(name, o.Checkpoints[name]); err != nil {
 			return nil, err
@@ -271,6 +266,21 @@ func (a *sealAuditor) keys() (keys []string) {
 		keys = append(keys, a.current)
 	}
 	return keys
+}
+
+// addLast takes the last checkpoint that was signed. The store's number is no reason to
+// pass it over: who changes rows can change that.
+func (a *sealAuditor) addLast(head seal.Checkpoint, text []byte) {
+	if text == nil || a.previous != nil && *a.previous == head { // of the log before this one
+		return
+	}
+	_, err := seal.OpenCheckpoint(text, append(a.keys(), a.o.Keys...)...)
+	if err == nil || head.Origin == a.report.Origin {
+		a.heads = append(a.heads, sealHead{lastSigned, head})
+	}
+	if err != nil && head.Origin == a.report.Origin {
+		a.problem(-1, "checkpoint", 0, "the last one that was signed: %v", err)
+	}
 }
 
 // addCheckpoint takes a checkpoint that was given.
@@ -668,6 +678,9 @@ func (a *sealAuditor) judgeKeys() {
 	}
 	if n := len(a.handovers); n > 0 && a.handovers[n-1].New != a.current {
 		a.problem(-1, "key", 0, "the log says that %s signs, and the last hand-over was to another key", a.current)
+	}
+	if name, _, _ := strings.Cut(a.current, "+"); a.current != "" && name != a.report.Origin {
+		a.problem(-1, "key", 0, "the store is %s, and the key that signs is of %s: its number was changed, or the server was not started since it was restored", a.report.Origin, name)
 	}
 	for _, k := range a.o.Keys {
 		if !slices.Contains(a.report.Keys, k) {

@@ -153,9 +153,12 @@ func (cl *cli) printAudit(r *querylog.SealReport, o *querylog.SealAudit) error {
 		}
 		b.WriteByte('\n')
 	}
-	if r.Signed >= 0 {
+	switch {
+	case r.Signed < 0 && slices.ContainsFunc(r.Problems, func(p querylog.SealProblem) bool { return p.Kind == "checkpoint" }):
+		b.WriteString("The last checkpoint that was signed here is not of what is in the log, or none was signed.\n")
+	case r.Signed >= 0:
 		fmt.Fprintf(&b, "The last checkpoint that was signed has %s of them.\n", numberOf(uint64(r.Signed), "leaf", "leaves"))
-	} else {
+	default:
 		b.WriteString("No checkpoint was signed yet.\n")
 	}
 	for i, k := range r.Keys {
