@@ -677,3 +677,37 @@ func TestNobodyVouchesForAChangedStore(t *testing.T) {
 		}
 	}
 }
+
+// Damaged tables of the seal keep nothing from being deleted.
+func TestADamagedSealDoesNotStopDeletion(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(5, 6)), time.Now(), 900)
+	closeLog(t, l)
+	all := ids(t, dir, "listed")
+	for _, sql := range []string{`DELETE FROM seal_node WHERE n = 0`, `DELETE FROM seal_node WHERE n = 1`, `INSERT INTO seal_node SELECT 1 + max(n), zeroblob(32) FROM seal_node`} {
+		d := t.TempDir()
+		copyStore(t, dir, d)
+		if execute(t, d, sql) != 1 {
+			t.Fatalf("%s: nothing changed", sql)
+		}
+		if report := auditAny(t, d, SealAudit{}); len(report.Problems) == 0 {
+			t.Errorf("%s: not found", sql)
+		}
+		s := openForTest(t, d)
+		if s.seal.damaged == nil {
+			t.Errorf("%s: not damaged", sql)
+		}
+		if n, err := s.deleteChunk("listed", all[5], 100, &seal.Removal{Time: 1, Of: seal.KindRow, Why: seal.ByAge}); n != 5 || err != nil {
+			t.Errorf("%s: %d rows deleted, %v", sql, n, err)
+		}
+		s.close()
+		l := open(t, Options{Dir: d})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if _, err := l.Forget(ctx, Forgetting{Devices: []DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}, Words: []string{"mac:02:00:00:00:00:01"}}); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+		cancel()
+		closeLog(t, l)
+	}
+}

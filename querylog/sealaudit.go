@@ -313,12 +313,28 @@ func (a *sealAuditor) walk() error {
 	if err = errors.Join(err, bad); err != nil {
 		return err
 	}
+	if err := a.countBlocks(); err != nil {
+		return err
+	}
 	for _, h := range a.heads {
 		if h.Size > a.tree.Size() {
 			a.problem(a.tree.Size(), "checkpoint", 0, "%s has %d leaves, and the log %d: its end was cut off, or it is an older copy", h.name, h.Size, a.tree.Size())
 		}
 	}
 	return a.db.rows.err
+}
+
+// countBlocks finds hashes of blocks that are of no leaves.
+func (a *sealAuditor) countBlocks() error {
+	n, whole := int64(0), a.tree.Size()/sealBlock
+	err := a.db.query(`SELECT count(*) FROM seal_node WHERE n < 0 OR n >= ?`, []any{whole}, func(stmt *sqlite3.Stmt) bool {
+		n = stmt.ColumnInt64(0)
+		return false
+	})
+	if err == nil && n > 0 && !a.ended {
+		a.problem(-1, "seal_node", 0, "it has %d hashes of leaves that are not there", n)
+	}
+	return err
 }
 
 // checkHeads compares the roots that are due at this number of leaves.

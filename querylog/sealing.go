@@ -86,7 +86,7 @@ func (s *store) sealTree(size int64) (tree sealTree, err error) {
 	if err = errors.Join(err, bad); err != nil {
 		return tree, err
 	}
-	blocks := tree.Size()
+	blocks, end := tree.Size(), int64(0)
 	err = s.texts(`SELECT first, hashes FROM seal_run WHERE first >= (SELECT coalesce(max(first), 0) FROM seal_run WHERE first <= ?1) AND first < ?2 ORDER BY first`, func(stmt *sqlite3.Stmt) {
 		at, hashes := stmt.ColumnInt64(0), stmt.ColumnRawBlob(1)
 		if at > tree.Size() || len(hashes)%hashSize != 0 {
@@ -98,9 +98,10 @@ func (s *store) sealTree(size int64) (tree sealTree, err error) {
 				tree.Add(h)
 			}
 		}
+		end = at
 	}, blocks, size)
-	if err = errors.Join(err, bad); err == nil && tree.Size()-blocks >= sealBlock {
-		err = errSealDamaged // the hash of a block is missing
+	if err = errors.Join(err, bad); err == nil && (tree.Size()-blocks >= sealBlock || tree.Size() < size && end < tree.Size()) {
+		err = errSealDamaged // the hash of a block is missing, or is of more leaves than there are
 	}
 	return tree, err
 }
@@ -173,8 +174,11 @@ func (w *sealer) store() error {
 	return w.s.run("seal_run", r.first, int64(r.kind), r.base)
 }
 
-// state appends a statement.
+// state appends a statement, where the tables can be gone on with.
 func (w *sealer) state(s seal.Statement) error {
+	if w.damaged != nil { // what is deleted is deleted all the same
+		return nil
+	}
 	if err := w.flush(); err != nil {
 		return err
 	}
