@@ -711,3 +711,25 @@ func TestADamagedSealDoesNotStopDeletion(t *testing.T) {
 		closeLog(t, l)
 	}
 }
+
+// A key that was lost for a while signs again: who trusts it trusts what it signs now.
+func TestAKeyIsPutBack(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	closeLog(t, open(t, Options{Dir: dir}))
+	text, err := os.ReadFile(SealKeyPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := keyOf(t, dir).Public
+	os.Remove(SealKeyPath(dir))
+	closeLog(t, open(t, Options{Dir: dir}))
+	if err := os.WriteFile(SealKeyPath(dir), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(5, 6)), time.Now(), 20)
+	closeLog(t, l)
+	if report := audit(t, dir, SealAudit{Keys: []string{public}}); len(report.Keys) != 3 || len(report.Unvouched) != 2 {
+		t.Errorf("%+v", report)
+	}
+}

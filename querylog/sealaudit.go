@@ -704,7 +704,11 @@ func (a *sealAuditor) judgeKeys() {
 			continue
 		}
 		a.report.KeyKnown = true
-		for _, h := range a.handovers[slices.Index(a.report.Keys, k):] {
+		last := len(a.report.Keys) - 1 // a key that was lost and put back signs twice
+		for a.report.Keys[last] != k {
+			last--
+		}
+		for _, h := range a.handovers[last:] {
 			if !h.SignedByOld {
 				a.problem(h.leaf, seal.KindHandover, 0, "the key %s was not handed over by the one before: who has it is not known", h.New)
 			}

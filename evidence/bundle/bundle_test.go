@@ -146,7 +146,11 @@ func (l *madeLog) remove(n int) {
 // handOver makes another key sign from here on.
 func (l *madeLog) handOver(t testing.TB, seed uint64, vouched bool) {
 	t.Helper()
-	to := testKey(t, seed, len(l.keys))
+	l.handOverTo(t, testKey(t, seed, len(l.keys)), vouched)
+}
+
+func (l *madeLog) handOverTo(t testing.TB, to *seal.Key, vouched bool) {
+	t.Helper()
 	root := l.tree.Root()
 	text := fmt.Sprintf("telltale hand-over 1\n%s\n%s\n%s", l.key.Public, to.Public, (&seal.Checkpoint{Size: l.tree.Size(), Root: root}).Text()[1:])
 	var signers []note.Signer
@@ -423,6 +427,18 @@ func (v *both) check(name string, b []byte, trust Trust, want bool) {
 	if got := v.py.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); (got == "verified") != want {
 		v.t.Errorf("%s: the second verifier says: %s", name, got)
 	}
+}
+
+// The key A was lost, B took over, and A was put back.
+func TestAKeyThatWasPutBackIsTrusted(t *testing.T) {
+	l := newLog(t, 1)
+	l.rows(5)
+	l.handOver(t, 1, false)
+	l.rows(5)
+	l.handOverTo(t, l.keys[0], false)
+	l.rows(5)
+	l.head(t)
+	newBoth(t).check("A, B, A", write(t, l.contents()), Trust{Key: l.key.Public}, true)
 }
 
 func TestBothVerifiersAgree(t *testing.T) {

@@ -284,7 +284,10 @@ func (v *verifier) checkTrust(trust *Trust) error {
 		if err := CheckKey(trust.Key); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(v.keys, func(s signer) bool { return s.public == trust.Key })
+		i := len(v.keys) - 1 // the last time that it took over: a key that was lost and put back signs twice
+		for i >= 0 && v.keys[i].public != trust.Key {
+			i--
+		}
 		if i < 0 {
 			return errors.New("it is not signed by the key that you gave, nor by one that took over from it: it is of another log, or somebody else made it")
 		}
