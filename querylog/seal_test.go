@@ -733,3 +733,37 @@ func TestAKeyIsPutBack(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+// The new key's file does not get its name, or cannot be read for a while: the key that
+// the log names signs all the same, and is not lost.
+func TestANewKeyIsNotLost(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(5, 6)), time.Now(), 20)
+	if err := l.endWindow(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	first := keyOf(t, dir).Public
+	os.Remove(SealKeyPath(dir))
+	if err := os.MkdirAll(filepath.Join(SealKeyPath(dir), "x"), 0o700); err != nil { // in its way
+		t.Fatal(err)
+	}
+	if _, err := l.RotateSealKey(context.Background()); err == nil {
+		t.Error("the file has its name")
+	}
+	closeLog(t, l)
+	os.RemoveAll(SealKeyPath(dir))
+	report := audit(t, dir, SealAudit{Keys: []string{first}})
+	if len(report.Keys) != 2 || report.Signed != report.Leaves {
+		t.Errorf("%+v", report)
+	}
+	unfinished := filepath.Join(dir, sealDir, sealNewKeyName)
+	os.Chmod(unfinished, 0o640)
+	closeLog(t, open(t, Options{Dir: dir}))
+	os.Chmod(unfinished, 0o600)
+	closeLog(t, open(t, Options{Dir: dir}))
+	if got := keyOf(t, dir).Public; got != report.Keys[1] {
+		t.Errorf("%s signs, want %s", got, report.Keys[1])
+	}
+	audit(t, dir, SealAudit{Keys: []string{first}})
+}

@@ -150,13 +150,19 @@ func (s *storer) checkRolledBack(head *seal.Checkpoint) error {
 // log says that it signs.
 func (s *storer) readKey(dir, public string) (*seal.Key, error) {
 	unfinished := filepath.Join(dir, sealNewKeyName)
-	if k, err := ReadSealKey(unfinished); err == nil && k.Public == public { // the log says so, and the process ended before the file had its name
+	k, err := ReadSealKey(unfinished)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil: // it may be the one that signs
+		return nil, err
+	case k.Public == public: // the log says so, and the process ended before the file had its name
 		if err := os.Rename(unfinished, filepath.Join(dir, sealKeyName)); err != nil {
 			return nil, err
 		}
+	default:
+		os.Remove(unfinished)
 	}
-	os.Remove(unfinished)
-	k, err := ReadSealKey(filepath.Join(dir, sealKeyName))
+	k, err = ReadSealKey(filepath.Join(dir, sealKeyName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -383,10 +389,10 @@ func (s *storer) rotateKey() (string, error) {
 	if err := s.handOver(old, old.Public, key, w.tree.Size(), w.tree.Root()); err != nil {
 		return "", err
 	}
-	if err := os.Rename(filepath.Join(dir, sealNewKeyName), filepath.Join(dir, sealKeyName)); err != nil {
-		return "", err
-	}
-	s.signer.key = key
+	s.signer.key = key // the log says so, whatever becomes of the file's name
 	s.uncheckpointed = true
+	if err := os.Rename(filepath.Join(dir, sealNewKeyName), filepath.Join(dir, sealKeyName)); err != nil {
+		return "", fmt.Errorf("another key signs from here on, and its file did not get its name, which is tried again at the next start: %w", err)
+	}
 	return key.Public, nil
 }
