@@ -501,6 +501,9 @@ func TestKeysAreHandedOver(t *testing.T) {
 	if last := l.Stats().LastError; !strings.Contains(last, "chmod 600") {
 		t.Errorf("error %q", last)
 	}
+	if _, err := l.RotateSealKey(context.Background()); err == nil {
+		t.Error("a key that others can read hands over")
+	}
 	closeLog(t, l)
 	if after := audit(t, dir, SealAudit{}); after.Signed == after.Leaves || after.Rows <= report.Rows {
 		t.Errorf("%+v: signed by a key that others can read, or not sealed", after)
@@ -766,4 +769,23 @@ func TestANewKeyIsNotLost(t *testing.T) {
 		t.Errorf("%s signs, want %s", got, report.Keys[1])
 	}
 	audit(t, dir, SealAudit{Keys: []string{first}})
+}
+
+// What the message advises is done while the server runs.
+func TestAKeyIsMendedWhileTheLogIsOpen(t *testing.T) {
+	dir := t.TempDir()
+	closeLog(t, open(t, Options{Dir: dir}))
+	os.Chmod(SealKeyPath(dir), 0o640)
+	l := open(t, Options{Dir: dir})
+	if err := l.endWindow(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(SealKeyPath(dir), 0o600)
+	if _, err := l.RotateSealKey(context.Background()); err != nil {
+		t.Error(err)
+	}
+	closeLog(t, l)
+	if report := audit(t, dir, SealAudit{}); report.Signed != report.Leaves || len(report.Unvouched) > 0 || len(report.Keys) != 2 {
+		t.Errorf("%+v", report)
+	}
 }

@@ -373,6 +373,11 @@ func (l *Log) RotateSealKey(ctx context.Context) (public string, err error) {
 }
 
 func (s *storer) rotateKey() (string, error) {
+	if s.signer.key == nil { // what was wrong with it may be mended
+		if err := s.openSeal(); err != nil {
+			return "", err
+		}
+	}
 	old := s.signer.key
 	if old == nil {
 		return "", errors.New("there is no key that signs: log.seal is off, or 'telltale status' says what is wrong with it")
