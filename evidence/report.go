@@ -300,16 +300,18 @@ type Timeline struct {
 type Slot struct {
 	Since    querylog.Time `json:"since"`
 	Until    querylog.Time `json:"until"`
-	Recorded int64         `json:"recorded"` // seconds
+	Recorded int64         `json:"recorded"`         // seconds
+	Unrated  int64         `json:"unrated,omitzero"` // of Recorded, seconds that are not of Report.Rated
 	Count
 	Blocked Count `json:"blocked"`
 }
 
 // A Cell is an hour of a weekday.
 type Cell struct {
-	Weekday  int   `json:"weekday"`  // 0 Monday to 6 Sunday
-	Hour     int   `json:"hour"`     // 0 to 23
-	Recorded int64 `json:"recorded"` // seconds
+	Weekday  int   `json:"weekday"`          // 0 Monday to 6 Sunday
+	Hour     int   `json:"hour"`             // 0 to 23
+	Recorded int64 `json:"recorded"`         // seconds
+	Unrated  int64 `json:"unrated,omitzero"` // as that of a Slot
 	Count
 }
 

@@ -247,17 +247,22 @@ func (r *reading) isImported(hour time.Time) bool {
 	})
 }
 
-// recordedOf returns for how long of an hour, as far as it is in the period, lookups were
-// recorded here.
-func (r *reading) recordedOf(hour time.Time) time.Duration {
-	from, to := hour, hour.Add(time.Hour)
+// within returns the part of an hour that is in the period.
+func (r *reading) within(hour time.Time) (from, until time.Time) {
+	from, until = hour, hour.Add(time.Hour)
 	if from.Before(r.since) {
 		from = r.since
 	}
-	if to.After(r.until) {
-		to = r.until
+	if until.After(r.until) {
+		until = r.until
 	}
-	return r.coverage.RecordedIn(from, to)
+	return from, until
+}
+
+// recordedOf returns for how long of an hour, as far as it is in the period, lookups were
+// recorded here.
+func (r *reading) recordedOf(hour time.Time) time.Duration {
+	return r.coverage.RecordedIn(r.within(hour))
 }
 
 // settleAlone finds for how long lookups were recorded, without the hours of which listed
@@ -268,6 +273,7 @@ func (r *reading) settleAlone(ctx context.Context, log Log, missing totalSums) e
 	if len(r.coverage.Imports) == 0 {
 		return nil
 	}
+	slots, cells := make([]time.Duration, len(r.timeline.Slots)), make([]time.Duration, len(r.hours))
 	for hour := r.since.Truncate(time.Hour); hour.Before(r.until); hour = hour.Add(time.Hour) {
 		of := r.plan.source(true, hour)
 		if of == fromRows || !r.isImported(hour) || r.recordedOf(hour) == 0 {
@@ -283,6 +289,23 @@ func (r *reading) settleAlone(ctx context.Context, log Log, missing totalSums) e
 		}
 		r.mixedHours[hour.Unix()/3600] = true
 		r.alone -= r.recordedOf(hour)
+		from, until := r.within(hour)
+		for from.Before(until) { // hours of the zone may begin within it
+			next := nextHour(from.In(r.o.Zone))
+			if next.After(until) {
+				next = until
+			}
+			recorded := r.coverage.RecordedIn(from, next)
+			slots[r.timeline.at(from)] += recorded
+			cells[cellOf(from.In(r.o.Zone))] += recorded
+			from = next
+		}
+	}
+	for i, left := range slots {
+		r.timeline.Slots[i].Unrated = seconds(left)
+	}
+	for i, left := range cells {
+		r.hours[i].Unrated = seconds(left)
 	}
 	return nil
 }

@@ -403,7 +403,7 @@ func (p *page) week() {
 	}
 	p.section("By weekday and hour")
 	values, of := weekRates(r)
-	p.f("<p>%s an hour recorded, the more colour the more; at most %s. Hatched: nothing was recorded.%s</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(of)))
+	p.f("<p>%s an hour recorded, the more colour the more; at most %s. Hatched: nothing was recorded.%s</p>\n", strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(r, of)))
 	p.weekChart()
 	heads := []string{"Day"}
 	for hour := range 24 {
@@ -442,7 +442,7 @@ func (p *page) timeline() {
 	p.section("By " + r.Timeline.Step)
 	values, of := slotRates(r)
 	p.f("<p>%s an hour recorded, at most %s. The filled part was blocked. Hatched: nothing was recorded, or lookups are missing.%s Numbers on top are the events listed under <em>What else happened</em>.</p>\n",
-		strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(of)))
+		strings.ToUpper(r.Unit[:1])+r.Unit[1:], rate(slices.Max(values)), spaced(importedText(r, of)))
 	p.timelineChart()
 	var rows [][]cell
 	for i := range r.Timeline.Slots {

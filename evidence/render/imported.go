@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"time"
 
 	"telltale/evidence"
@@ -12,16 +13,18 @@ type shown uint8
 const (
 	nothing  shown = iota // nothing was recorded
 	recorded              // of what was recorded here, per hour recorded
-	imported              // nothing was recorded here: of imported lookups, per hour of the whole time
+	imported              // no rate of what was recorded here is known: of all lookups, per hour of the whole time
 )
 
 // valueOf returns how many an hour a time of a chart has, and of what that is.
-func valueOf(r *evidence.Report, c evidence.Count, seconds int64, length time.Duration) (float64, shown) {
+func valueOf(r *evidence.Report, c evidence.Count, seconds, unrated int64, length time.Duration) (float64, shown) {
 	switch {
-	case seconds > 0:
-		return perHour(c.OwnIn(r.Unit), seconds, r.Coverage.Recorded), recorded
+	case seconds > unrated:
+		return perHour(c.OwnIn(r.Unit), seconds-unrated, r.Rated), recorded
 	case c.In(r.Unit) > 0:
 		return float64(c.In(r.Unit)) / max(length, time.Minute).Hours(), imported
+	case seconds > 0: // none, of whomever
+		return 0, recorded
 	}
 	return 0, nothing
 }
@@ -30,7 +33,7 @@ func valueOf(r *evidence.Report, c evidence.Count, seconds int64, length time.Du
 func slotRates(r *evidence.Report) (values []float64, of []shown) {
 	for i := range r.Timeline.Slots {
 		s := &r.Timeline.Slots[i]
-		v, is := valueOf(r, s.Count, s.Recorded, s.Until.Sub(s.Since.Time))
+		v, is := valueOf(r, s.Count, s.Recorded, s.Unrated, s.Until.Sub(s.Since.Time))
 		values, of = append(values, v), append(of, is)
 	}
 	return values, of
@@ -50,17 +53,22 @@ func weekRates(r *evidence.Report) (values []float64, of []shown) {
 	}
 	for i := range r.Hours {
 		c := &r.Hours[i]
-		v, is := valueOf(r, c.Count, c.Recorded, lengths[i])
+		v, is := valueOf(r, c.Count, c.Recorded, c.Unrated, lengths[i])
 		values, of = append(values, v), append(of, is)
 	}
 	return values, of
 }
 
-// importedText says what a chart shows where nothing was recorded here; "" where it shows
-// nothing of that kind.
-func importedText(of []shown) string {
+// importedText says what a chart shows where no rate is known; "" where it shows nothing of
+// that kind.
+func importedText(r *evidence.Report, of []shown) string {
+	mixed := slices.ContainsFunc(r.Timeline.Slots, func(s evidence.Slot) bool { return s.Unrated > 0 })
 	for _, is := range of {
-		if is == imported {
+		switch {
+		case is != imported:
+		case mixed:
+			return "Where nothing was recorded here, or totals do not tell imported lookups from others, all lookups are shown, per hour of the whole time: for how long the other server recorded is not known."
+		default:
 			return "Where nothing was recorded here, imported lookups are shown, per hour of the whole time: for how long the other server recorded is not known."
 		}
 	}

@@ -88,8 +88,8 @@ func TestChartsOfSomeSecondsHaveTheReportsRate(t *testing.T) {
 		recorded, ofAll int64
 		want            float64
 	}{{6, 24, 24, 900}, {1, 2, 3600, 60}, {1, 50, 100, 60}, {60, 1800, 3600, 120}} {
-		r.Coverage.Recorded = c.ofAll
-		if got, of := valueOf(r, evidence.Count{Lookups: c.n}, c.recorded, time.Hour); math.Abs(got-c.want) > 1e-9 || of != recorded {
+		r.Rated = c.ofAll
+		if got, of := valueOf(r, evidence.Count{Lookups: c.n}, c.recorded, 0, time.Hour); math.Abs(got-c.want) > 1e-9 || of != recorded {
 			t.Errorf("%d in %d s of %d: got %v an hour, want %v", c.n, c.recorded, c.ofAll, got, c.want)
 		}
 	}
@@ -170,5 +170,39 @@ func TestTextFitsATerminal(t *testing.T) {
 				t.Errorf("%s: a control character in %q", name, line)
 			}
 		}
+	}
+}
+
+// Hours in which totals do not tell imported lookups from others are in no rate: charts show
+// all of their lookups, and neither 0 nor a hatching.
+func TestChartsShowHoursOfWhichNoRateIsKnown(t *testing.T) {
+	home := logtest.New(1)
+	since := home.Begin.AddDate(0, 0, 1)
+	home.RowsFrom = home.End
+	home.Imports = []querylog.ImportedLog{{Format: "pi-hole", First: querylog.Time{Time: since}, Last: querylog.Time{Time: since.AddDate(0, 0, 2).Add(-time.Second)}}}
+	r, err := evidence.Make(context.Background(), home, evidence.Options{Since: since, Until: since.AddDate(0, 0, 3), Zone: home.Zone, Now: home.End})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, of := slotRates(r)
+	for i, want := range []shown{imported, imported, recorded} {
+		if len(of) != 3 || of[i] != want || values[i] == 0 {
+			t.Errorf("day %d shows %v of %v, want more than 0 of %v", i, values[i], of[i], want)
+		}
+	}
+	values, of = weekRates(r)
+	for i := range r.Hours {
+		want, c := nothing, &r.Hours[i]
+		if n := c.In(r.Unit); c.Weekday == 3 || c.Weekday < 3 && c.Weekday > 0 && n == 0 {
+			want = recorded
+		} else if n > 0 {
+			want = imported
+		}
+		if of[i] != want || (values[i] > 0) != (c.In(r.Unit) > 0) {
+			t.Errorf("weekday %d, %d:00 shows %v of %v, want %v of %d", c.Weekday, c.Hour, values[i], of[i], want, c.In(r.Unit))
+		}
+	}
+	if text := importedText(r, of); !strings.Contains(text, "or totals do not tell imported lookups from others") {
+		t.Errorf("charts say %q", text)
 	}
 }

@@ -173,7 +173,7 @@ func (t *textWriter) flowOfTime() {
 	}
 	t.head(fmt.Sprintf("BY %s, %s an hour recorded (/: nothing recorded)", strings.ToUpper(r.Timeline.Step), r.Unit))
 	values, of := slotRates(r)
-	if text := importedText(of); text != "" {
+	if text := importedText(r, of); text != "" {
 		t.wrap("  ", text)
 	}
 	for at := 0; at < len(slots); at += Width - 4 {
@@ -233,7 +233,7 @@ func (t *textWriter) week() {
 	}
 	t.head(fmt.Sprintf("BY WEEKDAY AND HOUR, %s an hour recorded (/: nothing recorded)", r.Unit))
 	values, of := weekRates(r)
-	if text := importedText(of); text != "" {
+	if text := importedText(r, of); text != "" {
 		t.wrap("  ", text)
 	}
 	t.line("      0     3     6     9     12    15    18    21")
