@@ -129,9 +129,10 @@ type reading struct {
 	hours         []Cell
 	quarter       quarter
 
-	elsewhere, mixed uint64         // lookups of totals of hours that are imported, and of hours of which some may be
-	alone            time.Duration  // recorded, without mixedHours
-	mixedHours       map[int64]bool // since 1970: lookups of listed names are read from totals, of which some may be imported
+	elsewhere, mixed uint64                  // lookups of totals of hours that are imported, and of hours of which some may be
+	alone            time.Duration           // recorded, without mixedHours
+	recordedHours    map[int64]time.Duration // since 1970: what recordedOf has found
+	mixedHours       map[int64]bool          // since 1970: lookups of listed names are read from totals, of which some may be imported
 }
 
 type vendorSum struct {
@@ -196,7 +197,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}

@@ -262,7 +262,13 @@ func (r *reading) within(hour time.Time) (from, until time.Time) {
 // recordedOf returns for how long of an hour, as far as it is in the period, lookups were
 // recorded here.
 func (r *reading) recordedOf(hour time.Time) time.Duration {
-	return r.coverage.RecordedIn(r.within(hour))
+	key := hour.Unix() / 3600
+	recorded, known := r.recordedHours[key]
+	if !known { // there are many totals of an hour, and may be many gaps
+		recorded = r.coverage.RecordedIn(r.within(hour))
+		r.recordedHours[key] = recorded
+	}
+	return recorded
 }
 
 // settleAlone finds for how long lookups were recorded, without the hours of which listed
