@@ -195,7 +195,8 @@ type Before struct {
 	Since    querylog.Time `json:"since"`
 	Until    querylog.Time `json:"until"`
 	Coverage Coverage      `json:"coverage"`
-	Unit     string        `json:"unit"` // in which the two are compared
+	Rated    int64         `json:"rated"` // as Report.Rated
+	Unit     string        `json:"unit"`  // in which the two are compared
 	Listed   Count         `json:"listed"`
 	Trend    Trend         `json:"trend"`
 }

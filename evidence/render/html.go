@@ -194,7 +194,7 @@ func (p *page) vendors() {
 			numText(hourly(p.r, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))),
 		}
 		if v.Trend != nil {
-			row = append(row, numText(rate(v.Trend.Before)), txt(change(v.Trend)))
+			row = append(row, numText(rate(v.Trend.Before)), txt(change(p.r, v.Trend)))
 		}
 		rows = append(rows, row)
 	}
@@ -230,7 +230,7 @@ func (p *page) devices() {
 			row[8], row[9] = txt("-"), txt("-")
 		}
 		if d.Trend != nil {
-			row = append(row, txt(change(d.Trend)))
+			row = append(row, txt(change(p.r, d.Trend)))
 		}
 		rows = append(rows, row)
 	}

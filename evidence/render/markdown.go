@@ -134,7 +134,7 @@ func (m *markdown) vendors() {
 		v := &r.Vendors[i]
 		row := []string{v.Vendor, number(v.Counts.Attempts), number(v.Counts.Lookups), number(v.Counts.Blocked.In(r.Unit)), hourly(r, v.PerHour), percent(v.Night)}
 		if r.Before != nil {
-			row = append(row, change(v.Trend))
+			row = append(row, change(r, v.Trend))
 		}
 		return row
 	})

@@ -206,3 +206,29 @@ func TestChartsShowHoursOfWhichNoRateIsKnown(t *testing.T) {
 		t.Errorf("charts say %q", text)
 	}
 }
+
+// A period of which no rate is known is not compared: it had neither nothing, nor less.
+func TestNoRateIsComparedWithOneThatIsNotKnown(t *testing.T) {
+	home := logtest.New(1)
+	home.RowsFrom, home.Gaps = home.End, nil
+	week := home.Begin.AddDate(0, 0, 7)
+	for what, first := range map[string]time.Time{"the period before": home.Begin, "the period": week} {
+		home.Imports = []querylog.ImportedLog{{Format: "pi-hole", First: querylog.Time{Time: first}, Last: querylog.Time{Time: first.AddDate(0, 0, 7).Add(-time.Minute)}}}
+		r, err := evidence.Make(context.Background(), home, evidence.Options{Since: week, Until: week.AddDate(0, 0, 7), Zone: home.Zone, Now: home.End, Compare: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := what == "the period before"
+		if (r.Rated > 0) != known || (r.Before.Rated > 0) == known || r.Before.Trend.Change != nil {
+			t.Fatalf("%s: %d s and before %d s have a rate, the trend is %+v", what, r.Rated, r.Before.Rated, r.Before.Trend)
+		}
+		var text bytes.Buffer
+		if err := Text(&text, r); err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Join(strings.Fields(text.String()), " ")
+		if strings.Contains(said, "none before") || strings.Contains(said, "% less") || strings.Contains(said, "the rate of the period before is not known") != known {
+			t.Errorf("%s: text is\n%s", what, text.String())
+		}
+	}
+}

@@ -42,7 +42,7 @@ func (p *page) vendorChart() {
 		v := &shown[i]
 		n, blocked, y := float64(v.Counts.In(r.Unit)), float64(v.Counts.Blocked.In(r.Unit)), i*38
 		text := number(v.Counts.In(r.Unit))
-		if c := change(v.Trend); c != "" && c != "-" && c != "none before" {
+		if c := change(r, v.Trend); c != "" && c != "-" && c != "none before" {
 			text += " (" + c + ")"
 		}
 		p.f("<text x=\"0\" y=\"%d\">%s</text><text x=\"100%%\" y=\"%d\" text-anchor=\"end\">%s</text>\n", y+14, cut(v.Vendor, 24), y+14, text)

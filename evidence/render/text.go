@@ -125,7 +125,7 @@ func (t *textWriter) vendors() {
 	for i := range r.Vendors[:min(len(r.Vendors), textVendors)] {
 		v := &r.Vendors[i]
 		n := v.Counts.In(r.Unit)
-		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(v.Trend)))
+		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(r, v.Trend)))
 	}
 	t.more(len(r.Vendors)-textVendors, "vendor")
 }

@@ -94,14 +94,19 @@ func trendText(r *evidence.Report) string {
 	if b.Coverage.Recorded == 0 {
 		return "; nothing is recorded of the period before"
 	}
-	return fmt.Sprintf("; in the period before %s (%s recorded): %s", rate(b.Trend.Before), evidence.Length(secs(b.Coverage.Recorded)), change(&b.Trend))
+	if b.Rated == 0 {
+		return "; the rate of the period before is not known"
+	}
+	return fmt.Sprintf("; in the period before %s (%s recorded): %s", rate(b.Trend.Before), evidence.Length(secs(b.Coverage.Recorded)), change(r, &b.Trend))
 }
 
 // change says how a rate differs from that of the period before.
-func change(t *evidence.Trend) string {
+func change(r *evidence.Report, t *evidence.Trend) string {
 	switch {
 	case t == nil:
 		return ""
+	case r.Before != nil && r.Before.Rated == 0: // no rate is known of it
+		return "-"
 	case t.Change == nil && t.Now > 0:
 		return "none before"
 	case t.Change == nil:
