@@ -147,13 +147,14 @@ type verified struct {
 	RowsBefore int64                 `json:"rows_before"` // rows that were sealed when it was made
 	Handovers  int                   `json:"handovers"`   // of keys
 	Witnesses  int                   `json:"witnesses"`   // statements of others, which are not checked
+	Off        []bundle.Off          `json:"off"`         // times in which sealing was off, Unix milliseconds; until 0: since then
 	About      bundle.About          `json:"about"`       // as who made it says
 }
 
 func verifiedOf(r *bundle.Result) *verified {
 	v := &verified{
 		Verified: r.Known, Origin: r.Checkpoint.Origin, Key: r.Key, Leaves: r.Checkpoint.Size, Shown: r.Counts,
-		Handovers: len(r.Handovers), Witnesses: r.Witnesses, About: r.About, RowsBefore: r.RowsBefore,
+		Handovers: len(r.Handovers), Witnesses: r.Witnesses, About: r.About, RowsBefore: r.RowsBefore, Off: append([]bundle.Off{}, r.Off...),
 	}
 	if r.Counts[bundle.Row] > 0 {
 		v.First, v.Last = sealedTime(r.First), sealedTime(r.Last)
@@ -185,6 +186,9 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	line("  shown      %s, %s of the ledger, %s", n(bundle.Row, "row"), n(bundle.Ledger, "line"), n(bundle.Statement, "statement"))
 	if r.Counts[bundle.Row] > 0 {
 		line("  dated      %s to %s", sealedTime(r.First), sealedTime(r.Last))
+	}
+	if r.Last > r.About.Made {
+		line("             later than the file, which says that it was made before: one of the\n             clocks was wrong")
 	}
 	line("  not shown  %d withheld, %d of other times, %d deleted", r.Counts[bundle.Withheld], r.Counts[bundle.Outside], r.Counts[bundle.Deleted])
 
@@ -225,7 +229,14 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	if r.Counts[bundle.Withheld]+r.Counts[bundle.Outside] > 0 {
 		line("- What withheld leaves say. Of whom and of when they are says who made the file.")
 	}
-	line("- That nothing is missing which was never sealed: names on no list are not, and the\n  ledger says when nothing was recorded.")
+	line("- That nothing is missing which was never sealed: names on no list are not, and the\n  ledger says when nothing was recorded. The report may count such rows, and rows that\n  were not yet signed.")
+	for _, off := range r.Off {
+		until := "on"
+		if off.Until != 0 {
+			until = "to " + sealedTime(off.Until)
+		}
+		line("- From %s %s sealing was off: rows of that time are not in it.", sealedTime(off.From), until)
+	}
 	line("- Report, lists, addresses and settings: they are as the owner of the key signed\n  them, and are not sealed line by line.")
 	if !r.Known {
 		line("\nGet the key from its owner by another way than this file, and give it with --key.")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"telltale/evidence/bundle"
 	"telltale/querylog"
 )
 
@@ -43,7 +44,7 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 		want []string
 	}{
 		{"nothing is known", []string{good}, 3, []string{"CONSISTENT, KEY UNKNOWN", "nothing says whose it is", "\nNot proven:", "--key"}},
-		{"the key", []string{good, known}, 0, []string{"is VERIFIED", "which you gave", "That a connection was made", "was true when it was written", "Since when it is sealed"}},
+		{"the key", []string{good, known}, 0, []string{"is VERIFIED", "which you gave", "That a connection was made", "was true when it was written", "From 2025-11-24 17:12:00 to 2025-11-24 17:14:00 sealing was off", "not yet signed", "Since when it is sealed"}},
 		{"the key in a file", []string{good, "--key", put("key.txt", key)}, 0, []string{"is VERIFIED"}},
 		{"a checkpoint", []string{good, checkpoint}, 0, []string{"is VERIFIED", "were sealed\n  before that was signed"}},
 		{"both, as JSON", []string{good, known, checkpoint, "--json"}, 0, []string{`"verified":true`, `"rows_before":24`}},
@@ -79,6 +80,20 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 		}
 		if exit != 0 && strings.Contains(out.String(), "is VERIFIED") {
 			t.Errorf("%s: it says VERIFIED:\n%s", c.name, out.String())
+		}
+	}
+}
+
+func TestRowsLaterThanTheBundleAreTold(t *testing.T) {
+	r := bundle.Result{Counts: map[bundle.What]int64{bundle.Row: 1}, First: 5000, Last: 6000, Off: []bundle.Off{{From: 1000}}}
+	for made, want := range map[int64]bool{5999: true, 6000: false} {
+		var out bytes.Buffer
+		r.About.Made = made
+		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), "later than the file"); got != want || !strings.Contains(out.String(), "From 1970-01-01 00:00:01 on sealing was off") {
+			t.Errorf("made %d: it says\n%s", made, out.String())
 		}
 	}
 }

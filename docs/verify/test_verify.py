@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests of verify.py: python3 test_verify.py. With --batch it is what the tests of package bundle run: on each line of
 its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, and it answers each with a line."""
-import base64, contextlib, functools, io, json, os, random, sys, tempfile, unittest
+import base64, contextlib, functools, io, json, os, random, sys, tempfile, unittest, unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import verify
@@ -53,6 +53,17 @@ class Bundles(unittest.TestCase):
         self.assertEqual(log.counts["row"] > 0, True)
         self.assertEqual(own, verify.read_key(self.key))
         verify.verify(self.data)
+
+    def test_the_example_says_when_sealing_was_off(self):
+        status, said = self.ends(os.path.join(HERE, "example", "bundle.zip"), "--key", self.key)
+        self.assertIn("From 2025-11-24T17:12:00.000Z to 2025-11-24T17:14:00.000Z sealing was off: rows of that time are not in it.", said)
+        self.assertNotIn("later than the bundle", said)
+
+    def test_rows_later_than_the_bundle_are_told(self):
+        result = verify.verify(self.data, self.key)
+        result[0].about["made"] = result[0].last - 1
+        with unittest.mock.patch.object(verify, "verify", lambda *_: result):
+            self.assertIn("later than the bundle", self.ends(os.path.join(HERE, "example", "bundle.zip"), "--key", self.key)[1])
 
     def test_another_key(self):
         name, _, octets = verify.read_key(self.key)

@@ -166,7 +166,7 @@ class Log:
     def __init__(self, data, entries, about, size):
         self.data, self.entries, self.about, self.compared = data, entries, about, size
         self.stack, self.keys, self.previous, self.counts, self.removals, self.claimed = [], [], None, {}, {}, {}
-        self.size, self.root, self.rows_before, self.first, self.last = 0, None, 0, None, 0
+        self.size, self.root, self.rows_before, self.first, self.last, self.off = 0, None, 0, None, 0, []
         self.files = {kind: lines_of(data, entries[name]) for kind, name in SHOWN.items()}
         self.csv = lines_of(data, entries["rows.csv"])
         need(next(self.csv, None) == ",".join(COLUMNS).encode(), "rows.csv does not begin with its columns")
@@ -213,6 +213,9 @@ class Log:
             self.first, self.last = min(self.first or line["first"], line["first"]), max(self.last, line.get("last", 0))
         elif kind == "statement":
             need(salt == bytes(32), "leaf %d is a statement and has a salt" % n)
+            need(type(line.get("time", 0)) is int and 0 <= line.get("time", 0) < 253402300800000, "leaf %d has a time that cannot be" % n)
+            if first == "end": self.off.append([line.get("time", 0), None])  # from when to when sealing was off
+            if first == "start" and self.off: self.off[-1][1] = self.off[-1][1] or line.get("time", 0)
             if first == "removal":
                 self.removals[n] = line.get("count", 0)
             elif first == "start" and n == 0 and "previous" in line:
@@ -240,7 +243,7 @@ def verify(data, key=None, checkpoint=None):
     need(origin == head["origin"] == own[0], "manifest, checkpoint and key are not of one log")
     need(is_by(manifest, own) and is_by(head["note"], own), "its manifest or its checkpoint is not signed by the log's key")
     about = read_object(text("about.json"), "about.json")
-    need(type(about.get("since")) is int and type(about.get("until")) is int and type(about.get("devices")) is list, "about.json is not as Telltale writes it")
+    need(all(type(about.get(k)) is int for k in ("since", "until", "made")) and type(about.get("devices")) is list, "about.json is not as Telltale writes it")
     seen = read_checkpoint(checkpoint, "the checkpoint that you gave") if checkpoint else None
     need(not seen or 0 < seen["size"] <= head["size"], "the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle")
     log = Log(data, entries, about, seen["size"] if seen else 0)
@@ -281,13 +284,13 @@ def main():
     c = log.counts
     print("Shown: %d rows, %d lines of the ledger, %d statements. Not shown: %d leaves of other times; %d deleted, as the log states; %d withheld."
           % tuple(c.get(k, 0) for k in ("row", "ledger", "statement", "outside", "deleted", "withheld")))
-    if log.first is not None:
-        print("The rows are dated %s to %s." % (when(log.first), when(log.last)))
+    if log.first is not None: print("The rows are dated %s to %s." % (when(log.first), when(log.last)))
+    if log.last > log.about["made"]: print("They are dated later than the bundle, which says that it was made before: one of the clocks was wrong.")
+    for begin, end in log.off: print("From %s %s sealing was off: rows of that time are not in it." % (when(begin), "to " + when(end) if end else "on"))
     print("Sealed in a log of %d leaves, by the key\n  %s+%s+%s" % (head["size"], own[0], own[1].hex(), base64.b64encode(b"\1" + own[2]).decode()))
-    if seen:
-        print("%d of the rows were sealed before your checkpoint of %d leaves was made." % (log.rows_before, seen["size"]))
+    if seen: print("%d of the rows were sealed before your checkpoint of %d leaves was made." % (log.rows_before, seen["size"]))
     print("NOT proven: that a row was true when it was written; that a connection was made, or what was sent; what withheld leaves say; that nothing\n"
-          "is missing which was never sealed; when it was sealed, but for your checkpoint. Report, lists and bindings are as the key's owner signed them.")
+          "is missing which was never sealed, or not yet signed: the report may count it; when it was sealed, but for your checkpoint. Report, lists and bindings are as the key's owner signed them.")
     if not (a.key or a.checkpoint):
         print("CONSISTENT, KEY UNKNOWN: nothing here says whose key that is. Get it from its owner by another way, and give it with --key.")
         sys.exit(3)

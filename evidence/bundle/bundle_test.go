@@ -172,6 +172,13 @@ func (l *madeLog) handOverTo(t testing.TB, to *seal.Key, vouched bool) {
 	l.keys = append(l.keys, to)
 }
 
+// off switches sealing off for two minutes.
+func (l *madeLog) off() {
+	at := begin + int64(len(l.leaves))*minutes
+	l.state(&seal.End{Time: at, From: int64(len(l.leaves))})
+	l.state(&seal.Start{Time: at + 2*minutes, Origin: origin, From: int64(len(l.leaves))})
+}
+
 // household makes a log with all that a log can have.
 func household(t testing.TB, seed uint64) *madeLog {
 	t.Helper()
@@ -181,6 +188,7 @@ func household(t testing.TB, seed uint64) *madeLog {
 	l.remove(5)
 	l.rows(30)
 	l.head(t)
+	l.off()
 	l.handOver(t, seed, true)
 	l.rows(30)
 	l.head(t)
@@ -190,7 +198,7 @@ func household(t testing.TB, seed uint64) *madeLog {
 // contents are those of a bundle of one device and some hours.
 func (l *madeLog) contents() *Contents {
 	leaves := slices.Clone(l.leaves)
-	about := About{Bundle: Format, Program: "telltale test", Made: begin, Since: begin + 10*minutes, Until: begin + 90*minutes, Device: "tv", Devices: []string{"tv"}, Redacted: true}
+	about := About{Bundle: Format, Program: "telltale test", Made: begin + 120*minutes, Since: begin + 10*minutes, Until: begin + 90*minutes, Device: "tv", Devices: []string{"tv"}, Redacted: true}
 	for i := range leaves {
 		leaf := &leaves[i]
 		if leaf.What != Row {
@@ -282,6 +290,9 @@ func TestABundleIsVerified(t *testing.T) {
 		}
 		if len(r.Handovers) != 1 || len(r.Removals) != 1 || r.Removals[0].Claimed != 5 || r.First < r.About.Since || r.Last > r.About.Until+400 {
 			t.Errorf("%s: %+v", c.name, r)
+		}
+		if off := []Off{{begin + 72*minutes, begin + 74*minutes}}; !slices.Equal(r.Off, off) || r.Last > r.About.Made {
+			t.Errorf("%s: sealing was off %v, want %v; made %d, the last row %d", c.name, r.Off, off, r.About.Made, r.Last)
 		}
 	}
 	if *update {
@@ -479,6 +490,13 @@ func TestBothVerifiersAgree(t *testing.T) {
 		t.Fatal("the same log has another head")
 	}
 	v.check("a checkpoint that is later than the bundle", write(t, early.contents()), Trust{Checkpoint: l.heads[1]}, false)
+
+	for _, at := range []int64{-1, maxTime} {
+		odd := newLog(t, 1)
+		odd.state(&seal.End{Time: at, From: 2})
+		odd.head(t)
+		v.check("sealing ends at a time that cannot be", write(t, odd.contents()), Trust{}, false)
+	}
 
 	// A key that signed by itself is vouched for by nobody.
 	alone := newLog(t, 1)

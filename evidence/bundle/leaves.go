@@ -153,8 +153,27 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 	if err != nil {
 		return err
 	}
+	var at int64
 	switch s := s.(type) {
 	case *seal.Start:
+		at = s.Time
+	case *seal.End:
+		at = s.Time
+	case *seal.Removal:
+		at = s.Time
+	case *seal.HandoverLine:
+		at = s.Time
+	}
+	if at < 0 || at >= maxTime {
+		return errors.New("its time cannot be")
+	}
+	switch s := s.(type) {
+	case *seal.End:
+		v.Off = append(v.Off, Off{From: s.Time})
+	case *seal.Start:
+		if i := len(v.Off) - 1; i >= 0 && v.Off[i].Until == 0 {
+			v.Off[i].Until = s.Time
+		}
 		v.Starts = append(v.Starts, *s)
 		if n == 0 && s.Previous != "" {
 			previous, err := seal.OpenCheckpoint([]byte(s.Previous))

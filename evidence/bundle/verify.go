@@ -37,8 +37,15 @@ type Result struct {
 	RowsBefore int64            // rows that were sealed when it was made
 	Handovers  []int64          // leaves at which another key took over
 	Starts     []seal.Start     // of sealing
+	Off        []Off            // times in which sealing was off
 	Removals   []Removal
 	Witnesses  int // statements of others on heads of the log, which are not checked here
+}
+
+// An Off is a time in which nothing was sealed, as the log states.
+type Off struct {
+	From  int64 `json:"from"`  // Unix milliseconds
+	Until int64 `json:"until"` // 0: it is off since
 }
 
 // A Removal is a deletion that the log states.

@@ -236,5 +236,7 @@ KEY is the log's key as its owner gave it to you by another way than this file.
 Without it nobody can say whose log this is.
 
 What it cannot show: that a row was true when it was written, that a connection was
-made, what was sent, or what stands in the lines that are withheld.
+made, what was sent, or what stands in the lines that are withheld. The report may
+count rows that are not in this file: those that were never sealed, and those that
+were not yet signed when it was made.
 `, "\n")
