@@ -361,7 +361,10 @@ people said of it, and its identity in the ledger. Afterwards its name, MAC and
 addresses are in no file of data.dir. It cannot be undone, so it asks first.
 
 A device that the settings name is taken out there first. One that goes on asking
-is recorded anew: log: false in the settings keeps a device out of the log.`,
+is recorded anew: log: false in the settings keeps a device out of the log.
+
+In the sealed log the numbers of its rows stay, without any name: they say, to the
+second, when something was asked that was forgotten since, and each bundle shows them.`,
 		Example: "  telltale devices forget \"Anna's phone\"",
 		Args:    oneArg("device"),
 		RunE: func(c *cobra.Command, args []string) error {
