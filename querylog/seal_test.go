@@ -3,6 +3,7 @@ package querylog
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -787,5 +788,37 @@ func TestAKeyIsMendedWhileTheLogIsOpen(t *testing.T) {
 	closeLog(t, l)
 	if report := audit(t, dir, SealAudit{}); report.Signed != report.Leaves || len(report.Unvouched) > 0 || len(report.Keys) != 2 {
 		t.Errorf("%+v", report)
+	}
+}
+
+// A row is put in between, with a leaf at the end that the server then signs.
+func TestARowThatIsPutInLaterIsFound(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	for i, off := range []bool{false, true, false} {
+		l := open(t, Options{Dir: dir, Unsealed: off})
+		appendMany(t, l, p, rand.New(rand.NewPCG(uint64(i), 6)), time.Now(), 30)
+		closeLog(t, l)
+	}
+	audit(t, dir, SealAudit{})
+	all := ids(t, dir, "listed")
+	put := func(dir string, id int64, imported string) {
+		execute(t, dir, fmt.Sprintf(`CREATE TEMP TABLE x AS SELECT * FROM listed WHERE id = %d; UPDATE x SET id = %d, count = 77, import = %s; INSERT INTO listed SELECT * FROM x`, all[2], id, imported))
+	}
+	other := t.TempDir()
+	copyStore(t, dir, other)
+	put(other, all[len(all)-1]+3, `1`)
+	if report := auditAny(t, other, SealAudit{}); report.Imported != 1 {
+		t.Errorf("%+v", report)
+	}
+	id := all[0]>>rowBits<<rowBits + 1<<rowBits - 1 // the end of the first window
+	put(dir, id, `import`)
+	h := hashOf(t, dir, id)
+	s := openForTest(t, dir)
+	if err := s.transact(func() error { return errors.Join(s.seal.add(sealRows, id, h), s.seal.flush()) }); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	if report := auditAny(t, dir, SealAudit{}); len(report.Problems) == 0 || !slices.ContainsFunc(report.Problems, func(p SealProblem) bool { return p.ID == id && strings.Contains(p.What, "put in later") }) {
+		t.Errorf("%+v", report.Problems)
 	}
 }

@@ -43,6 +43,7 @@ type SealReport struct {
 	Statements int64         `json:"statements"` // of the log of itself
 	Removed    int64         `json:"removed"`    // leaves of rows and lines of which a removal speaks
 	Unsealed   int64         `json:"unsealed"`   // rows of listed names from when sealing was not on
+	Imported   int64         `json:"imported"`   // imported rows without a leaf, numbered where sealing was on: it was off when they came, or they were put in
 	From       int64         `json:"from"`       // the number from which on rows were first sealed
 	Since      Time          `json:"since,omitzero"`
 	Keys       []string      `json:"keys"`      // that have signed, the first one first
@@ -129,6 +130,7 @@ type sealAuditor struct {
 	heads     []sealHead // by size
 	agreed    []sealHead // that were given
 	gone      int64      // the first leaf of which a removal speaks
+	native    int64      // the largest number of a row that was not imported
 	removals  [2][]sealRemoval
 	hit       [2]int // the removal that was found last
 	on        []sealedFrom
@@ -431,7 +433,17 @@ func (a *sealAuditor) check(kind int, id int64, want seal.Hash, stmt *sqlite3.St
 	case sealLedger:
 		return a.compare(seal.KindLedger, 1, id, want, &a.lines, a.hashLine, &a.report.Lines)
 	}
-	return a.compare(seal.KindRow, 0, id, want, &a.rows, a.hashRow, &a.report.Rows)
+	before := a.report.Rows
+	if err := a.compare(seal.KindRow, 0, id, want, &a.rows, a.hashRow, &a.report.Rows); err != nil {
+		return err
+	}
+	if a.report.Rows > before && a.row.Imported == "" {
+		if id < a.native {
+			a.problem(a.tree.Size(), seal.KindRow, id, "it was put in later: row %d was sealed before it, and rows that are not imported are sealed in the order of their numbers", a.native)
+		}
+		a.native = max(a.native, id)
+	}
+	return nil
 }
 
 func (a *sealAuditor) compare(kind string, of int, id int64, want seal.Hash, c *sealCursor, hash func(*sqlite3.Stmt) (seal.Hash, string, error), good *int64) error {
@@ -615,7 +627,11 @@ func (a *sealAuditor) nameUnsealed(of int, table string) error {
 	off := len(a.on) > 1 || len(a.on) == 1 && a.on[0].to != noEnd
 	return a.db.query(`SELECT id, `+imported+` FROM `+table+` ORDER BY id`, nil, func(stmt *sqlite3.Stmt) bool {
 		id := stmt.ColumnInt64(0)
-		if !a.sealing(id) || stmt.ColumnInt64(1) != 0 && off || sealed.has(id) { // imported ones may be of when sealing was off
+		if !a.sealing(id) || sealed.has(id) {
+			return true
+		}
+		if stmt.ColumnInt64(1) != 0 && off { // it may be of when sealing was off
+			a.report.Imported++
 			return true
 		}
 		for _, p := range a.report.Problems {

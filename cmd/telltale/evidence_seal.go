@@ -151,6 +151,9 @@ func (cl *cli) printAudit(r *querylog.SealReport, o *querylog.SealAudit) error {
 		if r.Unsealed > 0 {
 			fmt.Fprintf(&b, " %s of listed names not sealed: sealing was not on.", number(uint64(r.Unsealed), "row"))
 		}
+		if r.Imported > 0 {
+			fmt.Fprintf(&b, " %s imported, no leaf: sealing was off when they were imported, or somebody put them in.", number(uint64(r.Imported), "row"))
+		}
 		b.WriteByte('\n')
 	}
 	switch {
