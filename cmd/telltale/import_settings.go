@@ -83,13 +83,10 @@ func (im *importer) settings(path, to string) error {
 	for _, l := range d.Left {
 		out.Left = append(out.Left, leftSetting{l.File, l.Line, l.Key, l.Why})
 	}
-	if err := os.WriteFile(filepath.Join(temp, reportFile), []byte(out.left()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(temp, reportFile), []byte(out.left()), 0o600); err != nil {
 		return err
 	}
 	if !im.dry {
-		if err := os.Chmod(temp, 0o755); err != nil {
-			return err
-		}
 		if err := os.Rename(temp, to); err != nil {
 			return err
 		}
@@ -102,12 +99,12 @@ func (im *importer) settings(path, to string) error {
 // would not take is taken out again, and left.
 func writeSettings(dir string, d *peersettings.Draft, out *importedSettings) error {
 	lists := filepath.Join(dir, "lists.d")
-	if err := os.Mkdir(lists, 0o755); err != nil {
+	if err := os.Mkdir(lists, 0o700); err != nil {
 		return err
 	}
 	for _, l := range d.Lists {
 		head := fmt.Sprintf("# Rules of your own, from %s.\n", d.Product)
-		if err := os.WriteFile(filepath.Join(lists, l.Name+".txt"), append([]byte(head), l.Text()...), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(lists, l.Name+".txt"), append([]byte(head), l.Text()...), 0o600); err != nil {
 			return err
 		}
 		out.Files = append(out.Files, writtenFile{"lists.d/" + l.Name + ".txt", l.Rules()})
@@ -121,12 +118,12 @@ func writeSettings(dir string, d *peersettings.Draft, out *importedSettings) err
 		}
 		// What commands have set on this machine is no part of it: it is looked for in data.dir.
 		apart := fmt.Appendf(slices.Clone(text), "data:\n  dir: %q\n", filepath.Join(dir, "data"))
-		if err := os.WriteFile(file, apart, 0o644); err != nil {
+		if err := os.WriteFile(file, apart, 0o600); err != nil {
 			return err
 		}
 		err = settingsMistakes(file)
 		if err == nil {
-			if err := os.WriteFile(file, text, 0o644); err != nil {
+			if err := os.WriteFile(file, text, 0o600); err != nil {
 				return err
 			}
 			out.Files = append([]writtenFile{{File: "telltale.yaml"}}, out.Files...)

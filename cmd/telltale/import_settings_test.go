@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -338,6 +339,28 @@ func TestRefusedValuesAreNotShown(t *testing.T) {
 		if strings.Contains(out, "hunter2") {
 			t.Errorf("%s: a value is shown or kept:\n%s", name, out)
 		}
+	}
+}
+
+// Addresses of lists may have keys in their query, so only who runs the command reads
+// what is written.
+func TestImportedSettingsAreForTheirUserAlone(t *testing.T) {
+	to, out, exit := importSettings(t, peerSettings(t, "adguard", nil))
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, out)
+	}
+	err := filepath.WalkDir(to, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
