@@ -76,8 +76,9 @@ func (d *Draft) readDir(dir string) error {
 		if !ok {
 			continue
 		}
-		found = true
-		if err := file.read(path); err != nil {
+		err := file.read(path)
+		found = found || err == nil
+		if err := p.unlessEmpty(err, path); err != nil {
 			return err
 		}
 	}
@@ -126,6 +127,19 @@ func isDatabase(path string) bool {
 
 const sqliteHead = "SQLite format 3\x00"
 
+// errEmpty is the error of a file that has no settings, also no wrong ones.
+var errEmpty = errors.New("empty")
+
+// unlessEmpty returns what an error of a file is worth where there are others: one that
+// is empty is left.
+func (d *Draft) unlessEmpty(err error, path string) error {
+	if errors.Is(err, errEmpty) {
+		d.leave(Place{File: filepath.Base(path)}, "it is empty")
+		return nil
+	}
+	return err
+}
+
 // readText returns the text of a file of settings.
 func (d *Draft) readText(path string) ([]byte, error) {
 	info, err := os.Stat(path)
@@ -147,7 +161,7 @@ func (d *Draft) readText(path string) ([]byte, error) {
 	case len(text) > maxText:
 		return nil, fmt.Errorf("%s: longer than %d MiB: settings are shorter, so this is not read", path, maxText>>20)
 	case len(text) == 0:
-		return nil, fmt.Errorf("%s: empty", path)
+		return nil, fmt.Errorf("%s: %w", path, errEmpty)
 	case slices.Contains(text, 0):
 		return nil, fmt.Errorf("%s: binary, and no settings file", path)
 	case !utf8.Valid(text):

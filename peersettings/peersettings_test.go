@@ -268,6 +268,29 @@ func TestErrorsRepeatNoValue(t *testing.T) {
 	}
 }
 
+// A file without settings, as an installation leaves one, is named and keeps nothing
+// else from being taken over.
+func TestEmptyFilesOfADirectory(t *testing.T) {
+	d, err := Read(settingsOf(t, map[string]string{
+		"setupVars.conf":      "PIHOLE_DNS_1=192.0.2.1\n",
+		"pihole-FTL.conf":     "# nothing is set\n\n",
+		"dnsmasq.d/10-a.conf": "",
+		"dnsmasq.d/20-b.conf": "address=/b.example/192.0.2.2\n",
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := whole(t, d)
+	for _, want := range []string{"192.0.2.1", "||b.example^", "pihole-FTL.conf: it is empty", "10-a.conf: it is empty"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s:\n%s", want, got)
+		}
+	}
+	if _, err := Read(settingsOf(t, map[string]string{"setupVars.conf": ""}), Options{}); err == nil {
+		t.Error("settings were read of an empty file")
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {

@@ -73,7 +73,7 @@ func (p *pihole) readDnsmasqDirs() error {
 			if strings.HasPrefix(base, "01-pihole") || strings.HasPrefix(base, "02-pihole-dhcp") || strings.HasPrefix(base, "06-rfc6761") {
 				continue // Pi-hole makes them of its settings
 			}
-			if err := p.readDnsmasq(path); err != nil {
+			if err := p.unlessEmpty(p.readDnsmasq(path), path); err != nil {
 				return err
 			}
 		}
@@ -145,7 +145,7 @@ func (p *pihole) assignments(path string, each func(key, value string, at Place)
 	if err != nil {
 		return err
 	}
-	line, some := 0, false
+	line, some, bad := 0, false, false
 	for text := range strings.Lines(string(body)) {
 		line++
 		text = strings.TrimSpace(text)
@@ -154,6 +154,7 @@ func (p *pihole) assignments(path string, each func(key, value string, at Place)
 		}
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
+			bad = true
 			p.leave(Place{filepath.Base(path), line, ""}, "not a line KEY=VALUE")
 			continue
 		}
@@ -161,8 +162,11 @@ func (p *pihole) assignments(path string, each func(key, value string, at Place)
 		key = strings.TrimSpace(key)
 		each(key, strings.Trim(strings.TrimSpace(value), `"'`), Place{filepath.Base(path), line, clean(key)})
 	}
-	if !some {
+	switch {
+	case !some && bad:
 		return fmt.Errorf("%s: no settings in it", path)
+	case !some:
+		return fmt.Errorf("%s: %w", path, errEmpty)
 	}
 	return nil
 }
@@ -259,7 +263,7 @@ func (p *pihole) canaries(value string, at Place) {
 func (p *pihole) readHosts(path string) error {
 	body, err := p.readText(path)
 	if err != nil {
-		if strings.HasSuffix(err.Error(), "empty") {
+		if errors.Is(err, errEmpty) {
 			return nil // as it is made
 		}
 		return err
