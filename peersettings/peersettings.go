@@ -30,6 +30,8 @@ type Options struct {
 // people write by hand are far shorter.
 const maxText = 16 << 20
 
+const whatToName = "name " + adguardFile + ", " + gravityFile + ", or the directory that has it, such as /etc/pihole"
+
 // Read reads the settings in a file, or in a directory: /etc/pihole, the directory of
 // AdGuardHome.yaml, or a copy of one. An error names the file, and the line where
 // there is one.
@@ -37,6 +39,9 @@ func Read(path string, o Options) (*Draft, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: %s", path, whatToName)
 	}
 	d := newDraft(o)
 	if info.IsDir() {
