@@ -68,7 +68,12 @@ func (im *importer) settings(path, to string) error {
 	if err != nil {
 		return err
 	}
-	temp, err := atomicfile.CreateDir(filepath.Dir(to))
+	temp := ""
+	if im.dry { // nothing is made beside the settings
+		temp, err = os.MkdirTemp("", importedDir+"-*")
+	} else {
+		temp, err = atomicfile.CreateDir(filepath.Dir(to))
+	}
 	if err != nil {
 		return err
 	}

@@ -364,6 +364,21 @@ func TestImportedSettingsAreForTheirUserAlone(t *testing.T) {
 	}
 }
 
+// A dry run leaves the other server's directory alone, also while it runs.
+func TestADryRunTouchesNoDirectory(t *testing.T) {
+	dir := peerSettings(t, "adguard", nil)
+	old := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(dir, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, exit := importSettings(t, dir, "--dry-run"); exit != 0 {
+		t.Fatalf("exit %d: %s", exit, out)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.ModTime().Equal(old) {
+		t.Errorf("something was made in it at %v, %v", info.ModTime(), err)
+	}
+}
+
 func loadFile(t *testing.T, file string) *config.Config {
 	t.Helper()
 	cfg, err := config.Load(file, nil, nil)
