@@ -291,6 +291,20 @@ func TestEmptyFilesOfADirectory(t *testing.T) {
 	}
 }
 
+// Pi-hole 6 reads dnsmasq.d only where it is told to.
+func TestDnsmasqFilesThatPiholeDoesNotRead(t *testing.T) {
+	for value, used := range map[string]bool{"[misc]\netc_dnsmasq_d = false\n": false, "[misc]\netc_dnsmasq_d = true\n": true, "": false} {
+		d, err := Read(settingsOf(t, map[string]string{"pihole.toml": "[dns]\nport = 53\n" + value, "dnsmasq.d/99-mine.conf": "address=/mine.example/192.0.2.1\n"}), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := whole(t, d)
+		if strings.Contains(got, "||mine.example^") != used || strings.Contains(got, "99-mine.conf: not read there") == used {
+			t.Errorf("%q:\n%s", value, got)
+		}
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {

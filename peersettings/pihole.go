@@ -31,6 +31,8 @@ type pihole struct {
 	dir  string
 	toml bool // pihole.toml was read: older files are left from before
 
+	dnsmasqD bool // pihole.toml says that files of dnsmasq.d are read
+
 	nameOf map[string]string // names by address
 	hostOf map[string]string // addresses by name, in lower case
 	fixed  []fixedHost
@@ -72,6 +74,10 @@ func (p *pihole) readDnsmasqDirs() error {
 			base := filepath.Base(path)
 			if strings.HasPrefix(base, "01-pihole") || strings.HasPrefix(base, "02-pihole-dhcp") || strings.HasPrefix(base, "06-rfc6761") {
 				continue // Pi-hole makes them of its settings
+			}
+			if p.toml && !p.dnsmasqD {
+				p.leave(Place{File: base}, "not read there: misc.etc_dnsmasq_d of %s is not true", tomlFile)
+				continue
 			}
 			if err := p.unlessEmpty(p.readDnsmasq(path), path); err != nil {
 				return err
@@ -430,6 +436,7 @@ func (t *tomlSettings) dns() {
 	t.each("dns.cnameRecords", t.cname)
 	t.each("dns.revServers", t.revServer)
 	t.each("dhcp.hosts", t.dhcpHost)
+	t.dnsmasqD = t.value("misc.etc_dnsmasq_d") == "true"
 	t.each("misc.dnsmasq_lines", func(value string, at Place) {
 		key, value, _ := strings.Cut(value, "=")
 		t.option(strings.TrimSpace(key), strings.TrimSpace(value), at)
