@@ -26,6 +26,8 @@ type Draft struct {
 
 	listNames   map[string]bool // in lower case
 	deviceNames map[string]bool
+
+	failed error // more than is written; reading stops soon
 }
 
 // A List is a file of rules.
@@ -36,6 +38,7 @@ type List struct {
 	own    bool // it is own.txt
 	places map[int]Place
 	counts int // lines that are rules
+	size   int // octets of them
 }
 
 func newDraft(o Options) *Draft {
@@ -256,6 +259,10 @@ func (l *List) options() format.Options {
 func (d *Draft) rule(l *List, line string, at Place) bool {
 	if strings.ContainsAny(line, "\r\n") {
 		d.leave(at, "a rule of several lines")
+		return false
+	}
+	if l.size += len(line) + 1; l.size > maxText {
+		d.failed = fmt.Errorf("%s.txt would be longer than %d MiB: fewer rules, or fewer groups with rules of their own, can be taken over", l.Name, maxText>>20)
 		return false
 	}
 	rules, err := format.ParseLine(line, l.options())

@@ -17,6 +17,7 @@ import (
 const (
 	gravityKnown  = 20 // the latest version of gravity.db that was read in its source
 	mostOfGravity = 200_000
+	mostGroups    = 500 // combinations of groups that clients are in: a rule may name each
 )
 
 // A gravity is Pi-hole's gravity.db: lists, rules, groups and clients.
@@ -113,7 +114,9 @@ func (g *gravity) each(query string, row func(*sqlite3.Stmt)) error {
 		if n >= mostOfGravity {
 			return fmt.Errorf("more than %d entries: settings have fewer", mostOfGravity)
 		}
-		row(stmt)
+		if row(stmt); g.failed != nil {
+			return g.failed
+		}
 	}
 	return stmt.Err()
 }

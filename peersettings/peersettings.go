@@ -49,6 +49,9 @@ func Read(path string, o Options) (*Draft, error) {
 	} else {
 		err = d.readFile(path)
 	}
+	if err == nil && d.failed != nil {
+		err = fmt.Errorf("%s: %w", path, d.failed)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -305,6 +305,30 @@ func TestDnsmasqFilesThatPiholeDoesNotRead(t *testing.T) {
 	}
 }
 
+// Each rule names the groups that it holds for, so a small database can stand for a list
+// of any length.
+func TestGroupsTimesRulesAreBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), gravityFile)
+	makeGravity(t, path, `WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM n WHERE i < 600)
+		INSERT INTO "group" (id, enabled, name) SELECT i, 1, 'group-'||i FROM n;
+		INSERT INTO client (id, ip, comment) SELECT id, '10.1.'||(id/256)||'.'||(id%256), 'c' FROM "group" WHERE id >= 100;
+		INSERT INTO client_by_group (client_id, group_id) SELECT id, id FROM "group" WHERE id >= 100;`)
+	if _, err := Read(path, Options{}); err == nil || !strings.Contains(err.Error(), gravityFile) || !strings.Contains(err.Error(), "more than 500 combinations of groups") {
+		t.Errorf("%v", err)
+	}
+	d := newDraft(Options{})
+	l := d.list("own")
+	l.size = maxText - 20
+	for _, c := range []struct {
+		rule  string
+		taken bool
+	}{{"||a.example^", true}, {"||b.example^", false}} {
+		if taken := d.rule(l, c.rule, Place{}); taken != c.taken || (d.failed == nil) != c.taken {
+			t.Errorf("%s: taken %v, %v", c.rule, taken, d.failed)
+		}
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {

@@ -588,6 +588,10 @@ func (p *pihole) groupFor(in map[int64]bool, names map[int64]string) *clientGrou
 			return &p.groups[i]
 		}
 	}
+	if len(p.groups) > mostGroups {
+		p.failed = fmt.Errorf("its clients are in more than %d combinations of groups: fewer can be taken over", mostGroups)
+		return &p.groups[0]
+	}
 	var parts []string
 	for _, id := range sortedIDs(in) {
 		if id != 0 {
