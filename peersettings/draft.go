@@ -382,11 +382,13 @@ func (d *Draft) upstream(server string, at Place) {
 	d.add("upstreams", text(server), at)
 }
 
-// hasPassword reports whether a URL names a user.
-func hasPassword(server string) bool {
-	_, rest, isURL := strings.Cut(server, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return isURL && strings.Contains(host, "@")
+// hasPassword reports whether one of the URLs of a line names a user.
+func hasPassword(line string) bool {
+	return slices.ContainsFunc(strings.Fields(line), func(server string) bool {
+		_, rest, isURL := strings.Cut(server, "://")
+		host, _, _ := strings.Cut(rest, "/")
+		return isURL && strings.Contains(host, "@")
+	})
 }
 
 // quoted is a word for a message.

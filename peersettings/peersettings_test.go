@@ -329,6 +329,17 @@ func TestGroupsTimesRulesAreBounded(t *testing.T) {
 	}
 }
 
+func TestPasswordsOfAnyServerOfALine(t *testing.T) {
+	d, err := Read(settingsOf(t, map[string]string{adguardFile: "dns: {port: 53}\nclients:\n  persistent:\n" +
+		"    - {name: tv, ids: [192.168.1.2], upstreams: ['https://a.example/q https://user:Hunter2pw@b.example/q']}\nschema_version: 34\n"}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := whole(t, d); strings.Contains(got, "Hunter2pw") || !strings.Contains(got, "its address has a password in it") {
+		t.Errorf("%s", got)
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {
