@@ -731,6 +731,8 @@ var adguardSecrets = map[string]string{
 // and why another one has no counterpart.
 type usualValue struct{ value, why string }
 
+const ownLimit = "not copied: what a client may ask is bounded by limits here, in another way"
+
 var adguardUsual = map[string]usualValue{
 	"http": {"*", ""}, "language": {"*", ""}, "theme": {"*", ""}, "auth_attempts": {"*", ""}, "block_auth_min": {"*", ""},
 	"log": {"*", ""}, "os": {"*", ""}, "statistics": {"*", ""}, "debug_pprof": {"*", ""}, "web_session_ttl": {"*", ""},
@@ -739,10 +741,10 @@ var adguardUsual = map[string]usualValue{
 	"dhcp":                            {"*", ""},
 	"dns.anonymize_client_ip":         {"false", "addresses are not shortened in the log: log: false of a device or group keeps nothing of it"},
 	"dns.upstream_dns_file":           {"", "the file is not read: write its lines into upstreams and forward"},
-	"dns.ratelimit":                   {"*", ""},
-	"dns.ratelimit_subnet_len_ipv4":   {"*", ""},
-	"dns.ratelimit_subnet_len_ipv6":   {"*", ""},
-	"dns.ratelimit_whitelist":         {"*", ""},
+	"dns.ratelimit":                   {"20", ownLimit},
+	"dns.ratelimit_subnet_len_ipv4":   {"24", ownLimit},
+	"dns.ratelimit_subnet_len_ipv6":   {"56", ownLimit},
+	"dns.ratelimit_whitelist":         {"", ownLimit},
 	"dns.refuse_any":                  {"*", ""},
 	"dns.upstream_timeout":            {"*", ""},
 	"dns.fastest_timeout":             {"*", ""},

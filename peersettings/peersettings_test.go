@@ -340,6 +340,23 @@ func TestPasswordsOfAnyServerOfALine(t *testing.T) {
 	}
 }
 
+// A limit that somebody set is not passed over, as the one of AdGuard Home itself is.
+func TestRateLimitsAreNamed(t *testing.T) {
+	for _, c := range []struct{ key, usual, own string }{
+		{"ratelimit", "20", "5"}, {"ratelimit_subnet_len_ipv4", "24", "32"}, {"ratelimit_subnet_len_ipv6", "56", "64"}, {"ratelimit_whitelist", "[]", "[192.0.2.1]"},
+	} {
+		for value, named := range map[string]bool{c.usual: false, c.own: true} {
+			d, err := Read(settingsOf(t, map[string]string{adguardFile: fmt.Sprintf("dns: {port: 53, %s: %s}\nschema_version: 34\n", c.key, value)}), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(d.Left) == 1 && d.Left[0].Key == "dns."+c.key; got != named || len(d.Left) > 1 {
+				t.Errorf("%s: %s: %+v", c.key, value, d.Left)
+			}
+		}
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {
