@@ -37,7 +37,10 @@ const whatToName = "name " + adguardFile + ", " + gravityFile + ", or the direct
 // there is one.
 func Read(path string, o Options) (*Draft, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case isMissing(err):
+		return nil, fmt.Errorf("%s: there is no such file or directory: %s", path, whatToName)
+	case err != nil:
 		return nil, err
 	}
 	if !info.IsDir() && !info.Mode().IsRegular() {

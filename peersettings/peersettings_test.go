@@ -357,6 +357,13 @@ func TestRateLimitsAreNamed(t *testing.T) {
 	}
 }
 
+func TestSettingsThatAreNotThere(t *testing.T) {
+	_, err := Read(filepath.Join(t.TempDir(), "nope"), Options{})
+	if err == nil || !strings.Contains(err.Error(), "there is no such file or directory: name AdGuardHome.yaml") || strings.Contains(err.Error(), "stat ") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Whatever the settings hold, what is made of them is text that can be read again, and
 // has no rule that was not read as one.
 func FuzzSettings(f *testing.F) {
