@@ -369,12 +369,21 @@ func (w *captureWatch) flush(ctx context.Context, ended <-chan struct{}, end boo
 			got, err = w.im.send(ctx, &sent)
 		}
 		if err != nil {
-			return fmt.Errorf("%d lookups were not stored: %w", len(b.Lookups), err)
+			return fmt.Errorf("%d lookups were not stored: %w", w.unstored(), err)
 		}
 		w.out.Add(got)
 		b.From, b.Lookups = b.To, nil
 	}
 	return nil
+}
+
+// unstored is how many lookups wait to be stored: those of all formats, and those on their way.
+func (w *captureWatch) unstored() int {
+	n := len(w.lookups)
+	for _, b := range w.batches {
+		n += len(b.Lookups)
+	}
+	return n
 }
 
 // say tells what was taken over.

@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"telltale/peerlogs"
+	"telltale/querylog"
 )
 
 // keepAll has a log keep lookups of any time.
@@ -168,5 +172,20 @@ func TestWatchCaptureTakesNobodyInWhenItIsEnded(t *testing.T) {
 	cancel()
 	if w.begin(ctx, b) || w.open[b] {
 		t.Error("a program was taken in after the end")
+	}
+}
+
+// Where the log cannot be written, the loss is that of all formats, and of what was on its way.
+func TestWatchCaptureTellsAllThatIsLost(t *testing.T) {
+	full := errors.New("no room")
+	w := &captureWatch{lookups: make(chan sentLookup, 2), batches: map[string]*querylog.ImportBatch{}, im: &importer{send: func(context.Context, *querylog.ImportBatch) (querylog.Imported, error) {
+		return querylog.Imported{}, full
+	}}}
+	for _, name := range []string{"dnstap", "capture", "capture"} {
+		w.add(&sentLookup{format: &peerlogs.Format{Name: name}})
+	}
+	w.lookups <- sentLookup{}
+	if err := w.flush(t.Context(), nil, false); !errors.Is(err, full) || !strings.HasPrefix(err.Error(), "4 lookups were not stored") {
+		t.Error(err)
 	}
 }
