@@ -97,11 +97,27 @@ class Bundles(unittest.TestCase):
                 (1, [put("cut.zip", self.data[:-100])]), (1, [put("empty.zip", b"")]), (1, [put("text.zip", b"hello"), "--key", self.key]),
                 (1, [good, "--checkpoint", put("hello", b"hello")]),
                 (2, [good, "--key", "garbage"]), (2, [good, "--key", self.key[:-3]]), (2, [good, "--key", " " + self.key]), (2, [good, "--key", put("key", b"\xff")]),
-                (2, [good, "--key", dir]), (2, [none]), (2, [dir]), (2, [good, "--checkpoint", none]), (2, []),
+                (2, [good, "--key", dir]), (2, [good, "--key", ""]), (2, [good, "--key", put("nothing", b"")]), (1, [good, "--checkpoint", put("nothing", b"")]), (2, [none]), (2, [dir]), (2, [good, "--checkpoint", none]), (2, []),
             ]:
                 got, said = self.ends(*words)
                 self.assertEqual(got, status, (words, said))
                 self.assertEqual("NOT verified" in said, status == 1, (words, said))
+
+    def test_a_key_is_no_path(self):
+        """Where a file has the path that a key is, the key is meant, and not what somebody wrote into the file."""
+        name, _, octets = verify.read_key(self.key)
+        other = b"\1" + bytes([octets[0] ^ 1]) + octets[1:]
+        other = "%s+%s+%s" % (name, verify.hashlib.sha256(name.encode() + b"\n" + other).hexdigest()[:8], base64.b64encode(other).decode())
+        good, before = os.path.abspath(os.path.join(HERE, "example", "bundle.zip")), os.getcwd()
+        with tempfile.TemporaryDirectory() as dir:
+            os.makedirs(os.path.join(dir, os.path.dirname(other)))
+            with open(os.path.join(dir, other), "w") as f:
+                f.write(self.key)
+            os.chdir(dir)
+            try:
+                self.assertEqual(self.ends(good, "--key", other)[0], 1)
+            finally:
+                os.chdir(before)
 
     def test_damage(self):
         r = random.Random(1)

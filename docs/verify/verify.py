@@ -244,7 +244,7 @@ def verify(data, key=None, checkpoint=None):
     need(is_by(manifest, own) and is_by(head["note"], own), "its manifest or its checkpoint is not signed by the log's key")
     about = read_object(text("about.json"), "about.json")
     need(all(type(about.get(k)) is int for k in ("since", "until", "made")) and type(about.get("devices")) is list, "about.json is not as Telltale writes it")
-    seen = read_checkpoint(checkpoint, "the checkpoint that you gave") if checkpoint else None
+    seen = read_checkpoint(checkpoint, "the checkpoint that you gave") if checkpoint is not None else None
     need(not seen or 0 < seen["size"] <= head["size"], "the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle")
     log = Log(data, entries, about, seen["size"] if seen else 0)
     log.read()
@@ -252,7 +252,7 @@ def verify(data, key=None, checkpoint=None):
     keys = log.keys or [(own, False, -1)]
     need(keys[-1][0] == own, "its key is not the one that took over last")
     trusted = []
-    if key:
+    if key is not None:
         given = read_key(key.strip())
         trusted = [i for i, k in enumerate(keys) if k[0] == given][-1:]
         need(trusted, "it is not signed by the key that you gave, nor by one that took over from it: it is of another log, or somebody else made it")
@@ -273,12 +273,12 @@ def main():
     p.add_argument("--checkpoint", help="a file with a checkpoint of the log that you have had since earlier")
     a = p.parse_args()
     try:
-        key = open(a.key).read().strip() if a.key and os.path.exists(a.key) else a.key
-        need(not key or read_key(key), "no key")
+        key = open(a.key).read().strip() if a.key and not a.key.startswith("telltale/") and os.path.exists(a.key) else a.key
+        need(key is None or read_key(key), "no key")
     except Exception as e: p.error("--key: %s" % e)  # exit status 2
     try:
         with open(a.bundle, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            log, own, head, seen = verify(data, key, open(a.checkpoint, "rb").read() if a.checkpoint else None)
+            log, own, head, seen = verify(data, key, None if a.checkpoint is None else open(a.checkpoint, "rb").read())
     except OSError as e: p.error(str(e))  # a file that cannot be read
     except Exception as e: sys.exit("NOT verified: %s" % e)  # exit status 1
     c = log.counts
@@ -291,7 +291,7 @@ def main():
     if seen: print("%d of the rows were sealed before your checkpoint of %d leaves was made." % (log.rows_before, seen["size"]))
     print("NOT proven: that a row was true when it was written; that a connection was made, or what was sent; what withheld leaves say; that nothing\n"
           "is missing which was never sealed, or not yet signed: the report may count it; when it was sealed, but for your checkpoint. Report, lists and bindings are as the key's owner signed them.")
-    if not (a.key or a.checkpoint):
+    if a.key is None and a.checkpoint is None:
         print("CONSISTENT, KEY UNKNOWN: nothing here says whose key that is. Get it from its owner by another way, and give it with --key.")
         sys.exit(3)
     print("VERIFIED: what is shown was sealed by the log that you know, and is unchanged since.")
