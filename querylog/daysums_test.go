@@ -95,7 +95,7 @@ func (h *sumsTrial) add(most int) {
 type sumsLine struct {
 	lookups, attempts uint64
 	first, last       int64
-	id                int64  // of the last row, where it has a say
+	id                int64  // of the last row of a name; 0 of an hour
 	says              string // what that row says
 	who               string // asked
 }
