@@ -19,6 +19,7 @@ import (
 )
 
 func (cl *cli) newEvidenceCheckpoint() *cobra.Command {
+	asQR := false
 	c := cl.addJSON(&cobra.Command{
 		Use:   "checkpoint",
 		Short: "Print the signed head of the sealed log, for others to keep",
@@ -26,10 +27,17 @@ func (cl *cli) newEvidenceCheckpoint() *cobra.Command {
 and the signature. Who keeps it elsewhere can show later that everything before it is
 unchanged ("telltale evidence audit --checkpoint FILE"). It says nothing of what is in
 the log. The server signs one about once a minute while there is something new, and
-when it stops. It works with the server stopped, too.`,
-		Example: "  telltale evidence checkpoint > checkpoint-2026-11.txt",
+when it stops. It works with the server stopped, too.
+
+--qr draws it as a QR code as well, for somebody to photograph: in half blocks where
+LC_ALL, LC_CTYPE or LANG says UTF-8, else in two characters a module. It takes about
+70 columns, or 140.`,
+		Example: "  telltale evidence checkpoint > checkpoint-2026-11.txt\n  telltale evidence checkpoint --qr",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asQR && cl.json {
+				return usage("--qr and --json are one at a time")
+			}
 			cfg, err := cl.load()
 			if err != nil {
 				return err
@@ -44,10 +52,18 @@ when it stops. It works with the server stopped, too.`,
 			if cl.json {
 				return cl.encoder().Encode(shownHead{head.Origin, head.Size, hex.EncodeToString(head.Root[:]), string(text)})
 			}
+			if asQR {
+				drawn, err := drawQR(string(text), showsUTF8(cl.env), isTerminal(cl.out))
+				if err != nil {
+					return err
+				}
+				text = append([]byte(drawn+"\n"), text...)
+			}
 			_, err = cl.out.Write(text)
 			return err
 		},
 	})
+	c.Flags().BoolVar(&asQR, "qr", false, "draw it as a QR code, too")
 	return c
 }
 
