@@ -33,6 +33,8 @@ type Row struct {
 	Rule    string // the rule that decided, with its place
 	Remark  string // what else is to be said of it
 	Open    bool   // it may still grow
+
+	Imported bool // another program recorded it
 }
 
 // A Tab is what a View shows.
@@ -69,8 +71,9 @@ type View struct {
 	question *question
 	page     *page
 	note     string
-	stopped  bool // no server runs
-	number   int  // of the last request
+	stopped  bool      // no server runs
+	now      time.Time // of the screen
+	number   int       // of the last request
 }
 
 // New returns a View of no rows yet.
@@ -163,7 +166,7 @@ func (v *View) chosen() []*Row {
 	return some
 }
 
-// waiting returns how many rows came since it was paused.
+// waiting returns how many rows that are shown came since it was paused.
 func (v *View) waiting() (n int) {
 	if v.frozen == nil {
 		return 0
@@ -173,7 +176,7 @@ func (v *View) waiting() (n int) {
 		last = max(last, r.ID)
 	}
 	for _, r := range v.rows.all {
-		if r.ID > last {
+		if r.ID > last && (v.filter.none() || v.filter.matches(r)) {
 			n++
 		}
 	}

@@ -257,6 +257,27 @@ func TestRowsAreBounded(t *testing.T) {
 	if got := v.waiting(); got != MostRows-1 {
 		t.Errorf("%d rows wait, want %d", got, MostRows-1)
 	}
+	if v.filter.words = []string{"none of them"}; v.waiting() != 0 {
+		t.Error("rows that are not shown wait")
+	}
+}
+
+// What was recorded on another day, or by another program, does not look like what comes now.
+func TestOldAndImportedRowsAreMarked(t *testing.T) {
+	v := New(Options{Zone: time.UTC})
+	v.Resize(120, 10)
+	for i, c := range []struct {
+		at       time.Time
+		imported bool
+		want     string
+	}{
+		{now.Add(-time.Minute), false, "11:59:30"}, {now.AddDate(0, 0, -1), false, "19 Nov"}, {now.AddDate(-1, 0, 0), false, "Nov 2025"}, {now, true, "a.example (imported)"},
+	} {
+		v.Add(Row{ID: int64(1 + i), Time: c.at, Last: c.at, Count: 1, Name: "a.example", Verdict: "pass", Imported: c.imported})
+		if got := picture(v); !strings.Contains(got, c.want) || strings.Contains(got, "imported") != c.imported {
+			t.Errorf("%+v: the screen has no %q, or a mark that is not due:\n%s", c, c.want, got)
+		}
+	}
 }
 
 // hostile is text that would move the cursor, colour, ring, turn the direction of text

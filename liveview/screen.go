@@ -55,6 +55,7 @@ func (v *View) Screen(now time.Time) []Line {
 	if v.width < smallestWidth || v.height < smallestHeight {
 		return v.fit([]Line{line(Span{"too small", Alert})})
 	}
+	v.now = now
 	lines := []Line{v.header(now)}
 	if v.page != nil {
 		lines = append(lines, v.showPage()...)
@@ -358,17 +359,32 @@ func (v *View) rowTable() []Line {
 	return v.list(columns, len(rows), ids, nil, func(i int) []cell { return v.rowCells(columns, rows[i]) })
 }
 
+// clock shows a time in 8 columns: of another day, the day.
+func (v *View) clock(t time.Time) string {
+	t, now := t.In(v.o.Zone), v.now.In(v.o.Zone)
+	switch {
+	case t.YearDay() == now.YearDay() && t.Year() == now.Year():
+		return t.Format("15:04:05")
+	case t.Year() == now.Year():
+		return t.Format("2 Jan")
+	}
+	return t.Format("Jan 2006")
+}
+
 func (v *View) rowCells(columns []column, r *Row) []cell {
 	style := verdictStyle(r.Verdict)
 	name := r.Name
 	if name == "" {
 		name = "(several names)"
 	}
+	if r.Imported {
+		name += " (imported)"
+	}
 	var cells []cell
 	for _, c := range columns {
 		switch c.title {
 		case "time":
-			cells = append(cells, cell{r.Time.In(v.o.Zone).Format("15:04:05"), Dim})
+			cells = append(cells, cell{v.clock(r.Time), Dim})
 		case "device":
 			who := r.Who
 			if _, err := netip.ParseAddr(who); err == nil { // its end tells it from its neighbours
@@ -425,7 +441,7 @@ func (v *View) groupTable() []Line {
 			other = len(g.devices)
 		}
 		cells := []cell{{g.label, style}, {strconv.FormatUint(g.lookups, 10), Plain}, {strconv.FormatUint(g.blocked, 10), Plain},
-			{strconv.FormatUint(g.attempts, 10), Dim}, {strconv.Itoa(other), Dim}, {g.last.Time.In(v.o.Zone).Format("15:04:05"), Dim}}
+			{strconv.FormatUint(g.attempts, 10), Dim}, {strconv.Itoa(other), Dim}, {v.clock(g.last.Time), Dim}}
 		return cells[:len(columns)]
 	})
 }

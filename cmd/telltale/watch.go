@@ -164,7 +164,7 @@ func (w *watcher) row(r *querylog.Row) liveview.Row {
 	if r.AnsweredFrom != "" {
 		also = append(also, "answered from "+r.AnsweredFrom)
 	}
-	if r.Imported != "" {
+	if out.Imported = r.Imported != ""; out.Imported {
 		also = append(also, "imported: "+r.Imported)
 	}
 	out.Remark = strings.Join(also, ", ")
