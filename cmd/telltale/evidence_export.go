@@ -144,7 +144,7 @@ func (b *bundling) readHead() (err error) {
 		return err
 	}
 	if _, err := seal.OpenCheckpoint(b.checkpoint, b.key.Public); err != nil {
-		return fmt.Errorf("the last checkpoint is not signed by the key that signs now (%w): another one is signed within a minute", err)
+		return fmt.Errorf("the last checkpoint is still by the key before this one, which was rotated or made since (%w): a running server signs another within a minute, so try again then", err)
 	}
 	return nil
 }
