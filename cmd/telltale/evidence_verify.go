@@ -208,17 +208,16 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 		line("- It goes on from your checkpoint of %d leaves: %d of %s were sealed\n  before that was signed, so they are as old as your copy of it.", r.Given.Size, r.RowsBefore, n(bundle.Row, "row"))
 	}
 	for i := range r.Removals {
-		if d := &r.Removals[i]; d.Claimed > 0 {
-			line("- %d of those not shown: the log itself states (leaf %d) that it deleted or replaced\n  %d of its leaves of kind %s by then, because of: %s.", d.Claimed, d.Leaf, d.Count, printable(d.Of), printable(d.Why))
-		}
+		d := &r.Removals[i]
+		line("- %d of those not shown: the log itself states (leaf %d) that it deleted or replaced\n  %d of its leaves of kind %s by then, because of: %s.", d.Claimed, d.Leaf, d.Count, printable(d.Of), printable(d.Why))
 	}
 
 	line("\nNot proven:")
 	line("- That a row was true when it was written: who had the machine and the key could\n  write anything, until somebody else kept a checkpoint.")
 	if r.Given == nil {
 		since := ""
-		if len(r.Starts) > 0 {
-			since = ", which says that it began on " + sealedTime(r.Starts[0].Time)
+		if r.Began > 0 {
+			since = ", which says that it began on " + sealedTime(r.Began)
 		}
 		line("- Since when it is sealed: the times are the log's own%s.\n  A checkpoint of an earlier day, which you or somebody you trust has kept, shows\n  it (--checkpoint).", since)
 	}

@@ -174,7 +174,9 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 		if i := len(v.Off) - 1; i >= 0 && v.Off[i].Until == 0 {
 			v.Off[i].Until = s.Time
 		}
-		v.Starts = append(v.Starts, *s)
+		if n == 0 {
+			v.Began = s.Time
+		}
 		if n == 0 && s.Previous != "" {
 			previous, err := seal.OpenCheckpoint([]byte(s.Previous))
 			if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
@@ -186,7 +188,12 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 		r := Removal{Leaf: n, Removal: *s, Claimed: v.claims[n]}
 		r.IDs = nil // there may be many
 		delete(v.claims, n)
-		v.Removals = append(v.Removals, r)
+		if r.Claimed > r.Count {
+			return fmt.Errorf("%d leaves are said to be deleted by it, which is a removal of %d", r.Claimed, r.Count)
+		}
+		if r.Claimed > 0 {
+			v.Removals = append(v.Removals, r)
+		}
 	case *seal.HandoverLine:
 		return v.readHandover(n, s.Note)
 	}

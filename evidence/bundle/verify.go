@@ -36,10 +36,10 @@ type Result struct {
 	Given      *seal.Checkpoint // nil for none
 	RowsBefore int64            // rows that were sealed when it was made
 	Handovers  []int64          // leaves at which another key took over
-	Starts     []seal.Start     // of sealing
+	Began      int64            // when sealing did, as its first statement says; Unix milliseconds
 	Off        []Off            // times in which sealing was off
-	Removals   []Removal
-	Witnesses  int // statements of others on heads of the log, which are not checked here
+	Removals   []Removal        // by which the bundle says leaves to be deleted
+	Witnesses  int              // statements of others on heads of the log, which are not checked here
 }
 
 // An Off is a time in which nothing was sealed, as the log states.
@@ -361,11 +361,6 @@ func (v *verifier) readLeaves() error {
 	for _, name := range []string{statementsEntry, ledgerEntry, rowsEntry, csvEntry} {
 		if _, err := v.files[name].next(); err != io.EOF {
 			return fmt.Errorf("%s has lines that are no leaves: added, doubled or moved", name)
-		}
-	}
-	for i := range v.Removals {
-		if r := &v.Removals[i]; r.Claimed > r.Count {
-			return fmt.Errorf("%d leaves are said to be deleted by leaf %d, which is a removal of %d", r.Claimed, r.Leaf, r.Count)
 		}
 	}
 	for leaf := range v.claims {
