@@ -76,7 +76,7 @@ func (p *piholeLog) open() (err error) {
 		return err
 	}
 	p.conn.BusyTimeout(cmp.Or(p.o.lockWait, 5*time.Second))
-	if err := p.conn.Exec(`PRAGMA query_only = ON; PRAGMA cache_size = -2048`); err != nil {
+	if err := p.conn.Exec(`PRAGMA query_only = ON; PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF`); err != nil {
 		return err
 	}
 	have := map[string]bool{}
