@@ -73,12 +73,9 @@ it says who asked for what.`,
 
 func (cl *cli) exportBundle(ctx context.Context, e *bundleOf) error {
 	now := time.Now()
-	since, until, err := e.read(now)
+	since, until, err := e.readPast(now)
 	if err != nil {
 		return err
-	}
-	if until.IsZero() || until.After(now) {
-		until = now
 	}
 	if e.out == "" {
 		e.out = "telltale-bundle-" + now.Format(time.DateOnly) + ".zip"

@@ -58,12 +58,9 @@ same ones in all files, so that the copy can be handed on.`,
 
 func (cl *cli) export(ctx context.Context, e *export) error {
 	now := time.Now()
-	since, until, err := e.read(now)
+	since, until, err := e.readPast(now)
 	if err != nil {
 		return err
-	}
-	if until.IsZero() || until.After(now) {
-		until = now
 	}
 	if e.out == "" {
 		e.out = "telltale-copy-" + now.Format(time.DateOnly) + ".zip"

@@ -68,6 +68,15 @@ func (p *period) read(now time.Time) (since, until time.Time, err error) {
 	return since, until, p.check(since, until, now)
 }
 
+// readPast returns the same, of what can be recorded already: until is at most now.
+func (p *period) readPast(now time.Time) (since, until time.Time, err error) {
+	since, until, err = p.read(now)
+	if until.IsZero() || until.After(now) {
+		until = now
+	}
+	return since, until, err
+}
+
 func (p *period) check(since, until, now time.Time) error {
 	text := func(t time.Time) string { return t.In(p.zone).Format("2006-01-02 15:04:05 MST") }
 	switch {

@@ -146,12 +146,9 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 		return err
 	}
 	now := time.Now()
-	since, until, err := r.read(now)
+	since, until, err := r.readPast(now)
 	if err != nil {
 		return err
-	}
-	if until.IsZero() || until.After(now) {
-		until = now
 	}
 	if r.out != "" {
 		if err := checkNew(r.out, r.force); err != nil {
