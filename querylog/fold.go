@@ -45,6 +45,7 @@ type fold struct {
 
 	lookups    uint64   // all counted
 	coarse     uint64   // of them in rows coarser than byName for want of memory
+	coarser    int      // bytes of rows coarser than byName
 	unresolved []uint32 // clients whose binding nobody was asked for yet
 
 	texts    *ruleTexts    // the writer's alone
@@ -152,6 +153,9 @@ func (f *fold) add(r *Record, ms int64, g granularity, limit int) uint32 {
 		at := f.find(key, hash)
 		if at < 0 && (g == byNobody || f.fits(g, limit)) {
 			at = f.insert(key, hash)
+			if g != byName {
+				f.coarser += rowBytes + len(key)
+			}
 		}
 		if at >= 0 {
 			if g > finest {
@@ -172,15 +176,18 @@ func (row *foldRow) add(ms int64) {
 }
 
 // fits reports whether one more row of granularity g fits: names may take three
-// quarters of the memory, what is coarser the rest.
+// quarters of the memory, what is coarser the rest. The limit falls while windows wait
+// for the store; names that came before may fill it then, and what is coarser has its
+// part of it all the same.
 func (f *fold) fits(g granularity, limit int) bool {
+	share, own := limit, limit/4
 	switch g {
 	case byName:
-		limit = limit / 4 * 3
+		share, own = limit/4*3, 0
 	case byRule:
-		limit = limit / 8 * 7
+		share, own = limit/8*7, limit/8
 	}
-	return f.memory() < limit && len(f.rows) < maxRows
+	return (f.memory() < share || f.coarser < own) && len(f.rows) < maxRows
 }
 
 // client returns the place of the client in f.clients, or false where there is
@@ -195,7 +202,7 @@ func (f *fold) client(addr netip.Addr, id string, b *devices.Binding, limit int)
 	}
 	slot, ok = f.byClient[key]
 	if !ok {
-		if !f.fits(byRule, limit) {
+		if f.memory() >= limit/8*7 || len(f.rows) >= maxRows {
 			return 0, false
 		}
 		slot = uint32(len(f.clients))

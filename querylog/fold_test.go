@@ -240,6 +240,28 @@ func TestAFullFoldCountsMoreCoarselyAndStaysBounded(t *testing.T) {
 	}
 }
 
+// The limit falls while a window is open, below what its names take: lookups go to a
+// row of their rule all the same, not to one of their device or of nobody.
+func TestALimitThatFallsLeavesRoomForRules(t *testing.T) {
+	const limit = 64 << 10
+	p := policy(t, "tracker.example\n")
+	f := newFold(time.Now())
+	for i := range 2000 {
+		now := limit
+		if f.memory() >= limit/2 {
+			now = limit / 4
+		}
+		r := lookup(t, p, time.Now(), phone(1), fmt.Sprintf("n%d.tracker.example", i))
+		at := f.add(&r, r.Time.UnixMilli(), byName, now)
+		if g := granularity(f.keyOf(&f.rows[at])[19]); g > byRule {
+			t.Fatalf("lookup %d is in a row of granularity %d, want %d at most", i, g, byRule)
+		}
+	}
+	if f.coarse == 0 || f.memory() > limit {
+		t.Errorf("%d lookups in coarser rows, %d bytes; want some, and %d at most", f.coarse, f.memory(), limit)
+	}
+}
+
 func TestFoldedLookupsAreInTheLedger(t *testing.T) {
 	p := policy(t, "tracker.example\n")
 	synctest.Test(t, func(t *testing.T) { // in no time: the window does not end meanwhile
