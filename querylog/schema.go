@@ -6,19 +6,20 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion      = 6
-	firstVersion       = 2 // of this file
-	versionOfTotals    = 3
-	versionOfUpstreams = 3
-	versionOfImports   = 4
-	versionOfDaySums   = 5
-	versionOfSeal      = 6
+	schemaVersion         = 7
+	firstVersion          = 2 // of this file
+	versionOfTotals       = 3
+	versionOfUpstreams    = 3
+	versionOfImports      = 4
+	versionOfDaySums      = 5
+	versionOfSeal         = 6
+	versionOfDestinations = 7
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
 var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams, versionOfImports: createImports + `ALTER TABLE window ADD COLUMN ` + windowImported + `; `,
-	versionOfDaySums: createDaySums, versionOfSeal: createSeal}
+	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations}
 
 const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 `
@@ -53,7 +54,7 @@ const rowBits = 20
 
 // schema is the text of a new store.
 func schema() string {
-	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createDestinations + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
 }
 
 const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

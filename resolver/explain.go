@@ -139,15 +139,7 @@ func (s *Server) addRedirects(story *Story, q *query) {
 
 // addEntry notes what e, the answer to q before it was decided, leads to.
 func (s *Server) addEntry(story *Story, q *query, e *cache.Entry) {
-	for off := 0; off < len(e.Aliases); {
-		var n dnswire.Name
-		end, err := n.Read(e.Aliases, off)
-		if err != nil {
-			break
-		}
-		story.Leads = append(story.Leads, n.String())
-		off = end
-	}
+	story.Leads = append(story.Leads, aliasesOf(e)...)
 	if story.Alias == "" && story.Redirects == nil {
 		_, by := decideAnswer(e, q.policy, q.group, story.Lists, q.asked())
 		story.Address, story.Server = by.addr, by.server

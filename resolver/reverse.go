@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
-	"telltale/resolver/cache"
 	"telltale/resolver/upstream"
 )
 
@@ -44,19 +42,8 @@ func (s *Server) Reverse(ctx context.Context, addr netip.Addr, fresh bool) (name
 	if e.IsFailure() {
 		return "", 0, fmt.Errorf("%s: %s", reverse, strings.TrimSpace(dnswire.RcodeString(uint8(e.Rcode))+" "+e.EDE.Text))
 	}
-	return pointer(e), max(0, e.Life-e.Age), nil
-}
-
-// pointer returns the name that e's first PTR record leads to; "" for none.
-func pointer(e *cache.Entry) string {
-	var flat [dnswire.MaxName]byte
-	for _, off := range e.TTLs {
-		if binary.BigEndian.Uint16(e.Wire[off-4:]) != dnswire.TypePTR {
-			continue
-		}
-		if size, _, err := dnswire.Flatten(e.Wire, int(off)+6, &flat); err == nil {
-			return string(dnswire.AppendText(nil, flat[:size]))
-		}
+	if names := targets(e, dnswire.TypePTR); len(names) > 0 {
+		name = names[0]
 	}
-	return ""
+	return name, max(0, e.Life-e.Age), nil
 }
