@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -16,9 +17,8 @@ import (
 // and binding, how many lookups and attempts there were by the hour, and by the name. The store makes them of its rows, some time
 // after these came, in steps. meta.summed is the last row that is in them: a
 // row with a higher number is in none, and every other is, but for the days that
-// summed_day says are not whole. Rows are only added behind that number; where one
-// comes before it, or some are deleted from the middle, all sums are deleted and made
-// again.
+// summed_day says are not whole. Where a row comes before that number, the sums of its
+// day are made again; where some are deleted from the middle, all are.
 
 // createDaySums are the tables of sums by day.
 const createDaySums = `CREATE TABLE summed_day ( -- the days that sums are of
@@ -36,6 +36,16 @@ CREATE TABLE day_sum ( -- sums of a day's rows of listed names
 ) STRICT;
 `
 
+// createSumAgain is the column for days whose sums are made again while those of others stay.
+const createSumAgain = `ALTER TABLE summed_day ADD COLUMN again INTEGER NOT NULL DEFAULT 0; -- where it is not whole: the last row that is in the sums that are made again; -1: they are to be begun; 0: they are not made
+`
+
+// Values of summed_day.again. Others are rows.
+const (
+	sumsStay    = 0
+	sumsToBegin = -1
+)
+
 // metaSummed is the key of the last row that is in sums, in the store's meta table;
 // sumsGone where all sums are to be deleted.
 const (
@@ -46,11 +56,11 @@ const (
 const (
 	dayMilli      = 24 * hourMilli
 	sumEvery      = 15 * time.Minute // rest where all rows are summed
+	sumAge        = 2 * time.Minute  // of a row that is summed: who records a capture stores rows that are as old
 	sumRowsMin    = 200
 	sumRowsMax    = 5_000
 	sumsOfBinding = 4_096   // by hour, and by name, that a binding may have in a day: of more, rows are read
-	sumsDeleted   = 500     // in a step
-	sumOctets     = 1 << 20 // of sums that a step reads, but for the last
+	sumOctets     = 1 << 20 // of sums that a step reads or deletes, but for the last
 	sumsOfDay     = 4 << 20 // octets of sums that a day may have: of more, rows are read
 )
 
@@ -268,26 +278,29 @@ func (d *daySum) decode(b []byte, day int64, known map[string]string) error {
 // selectSummed is the query of the rows that are to be summed next.
 var selectSummed = `SELECT r.id, r.binding, r.first, r.last, r.count, r.attempts, r.client, r.annotation, r.level, r.verdict, r.import, r.attr_list, r.attr_line, m.name, l.name
 	FROM listed r LEFT JOIN listed_name m ON m.id = ` + nameOfRow("name") + ` LEFT JOIN listed_name l ON l.id = ` + nameOfRow("alias") + `
-	WHERE r.id > ? ORDER BY r.id LIMIT ?`
+	WHERE r.id > ? AND r.id < ? ORDER BY r.id LIMIT ?`
 
 // A summer adds rows to the sums of their days, in one transaction.
 type summer struct {
 	s    *store
 	days map[int64]*summedDay
-	last int64 // row
-	read int   // octets of sums
+	last int64  // row
+	read int    // octets of sums
+	only *int64 // the day whose rows are added; nil: all
 }
 
 // A summedDay is a day in a summer's hands.
 type summedDay struct {
 	low, high int64
 	whole     bool
+	again     int64
 	octets    int64             // of its stored sums
 	sums      map[int64]*daySum // by binding
 }
 
-// sumStep adds up to so many rows to the sums, and reports whether there were any.
-func (s *store) sumStep(most int) (any bool, err error) {
+// sumStep adds up to so many rows before a number to the sums, or makes others fit the rows
+// there are, and reports whether there was something to do.
+func (s *store) sumStep(most int, end int64) (any bool, err error) {
 	summed, err := s.meta(metaSummed)
 	if err != nil {
 		return false, err
@@ -296,56 +309,102 @@ func (s *store) sumStep(most int) (any bool, err error) {
 		_, err := s.deleteSums()
 		return true, err
 	}
-	if left, err := s.number(`SELECT EXISTS (SELECT 1 FROM listed WHERE id > ?)`, summed); err != nil || left == 0 {
-		return false, err
-	}
-	w := &summer{s: s, days: map[int64]*summedDay{}, last: summed}
-	err = s.transact(func() error {
-		if err := w.addRows(most); err != nil {
-			return err
+	if left, err := s.number(`SELECT EXISTS (SELECT 1 FROM listed WHERE id > ? AND id < ?)`, summed, end); err != nil || left != 0 {
+		if err != nil {
+			return false, err
 		}
-		return w.store()
-	})
-	return true, err
+		w := &summer{s: s, days: map[int64]*summedDay{}, last: summed}
+		return true, s.transact(func() error {
+			if _, err := w.addRows(most, end); err != nil {
+				return err
+			}
+			return errors.Join(w.store(), s.setMeta(metaSummed, w.last))
+		})
+	}
+	if n, err := s.deleteUnused(); err != nil || n > 0 {
+		return true, err
+	}
+	if any, err := s.sumAgain(most, summed); err != nil || any {
+		return true, err
+	}
+	return s.readSums()
 }
 
-// addRows adds the next rows, until it has read many sums.
-func (w *summer) addRows(most int) error {
+// sumAgain adds up to so many rows to the sums of a day that are made again. A day to which
+// rows came a moment ago waits: more may come.
+func (s *store) sumAgain(most int, summed int64) (any bool, err error) {
+	number, day := int64(0), summedDay{sums: map[int64]*daySum{}}
+	err = s.texts(`SELECT day, low, high, again, (SELECT coalesce(sum(length(sums)), 0) FROM day_sum WHERE day_sum.day = summed_day.day) FROM summed_day WHERE whole = 0 AND again <> 0`, func(stmt *sqlite3.Stmt) {
+		n := stmt.ColumnInt64(0)
+		at, touched := s.sumsTouched[n]
+		if touched && time.Since(at) < sumAge || any {
+			return
+		}
+		delete(s.sumsTouched, n)
+		any, number = true, n
+		day.low, day.high, day.again, day.octets = stmt.ColumnInt64(1), stmt.ColumnInt64(2), stmt.ColumnInt64(3), stmt.ColumnInt64(4)
+	})
+	if err != nil || !any {
+		return false, err
+	}
+	day.whole = true
+	w := &summer{s: s, days: map[int64]*summedDay{number: &day}, last: max(day.again, day.low-1), only: &number}
+	return true, s.transact(func() error {
+		all, err := w.addRows(most, min(day.high, summed)+1)
+		if err != nil {
+			return err
+		}
+		if err := w.store(); err != nil || !day.whole || all {
+			return err
+		}
+		return s.exec(`UPDATE summed_day SET whole = 0, again = ? WHERE day = ?`, w.last, number)
+	})
+}
+
+// addRows adds the next rows before a number, until it has read many sums, and reports whether it has
+// added all.
+func (w *summer) addRows(most int, end int64) (all bool, err error) {
 	stmt, _, err := w.s.conn.Prepare(selectSummed)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer stmt.Close()
 	stmt.BindInt64(1, w.last)
-	stmt.BindInt64(2, int64(most))
+	stmt.BindInt64(2, end)
+	stmt.BindInt64(3, int64(most))
 	n, text := stmt.ColumnInt64, stmt.ColumnText
+	rows := 0
 	for w.read < sumOctets && stmt.Step() {
+		rows++
 		r := summedRow{id: n(0), binding: n(1), name: nameSum{name: text(13), alias: text(14), attrList: n(11), attrLine: n(12),
 			sumKind:  sumKind{text(6), n(7), blocklists.Level(n(8)), n(9), n(10)},
 			sumCount: sumCount{uint64(n(4)), uint64(n(5)), n(2), n(3)}}}
 		if err := w.add(&r); err != nil {
-			return err
+			return false, err
 		}
 		w.last = r.id
 	}
-	return stmt.Err()
+	return rows < most && w.read < sumOctets, stmt.Err()
 }
 
 // add adds a row to the sums of its day, which it reads the first time.
 func (w *summer) add(r *summedRow) error {
 	number := dayOf(r.name.first)
+	if w.only != nil && number != *w.only {
+		return nil
+	}
 	day := w.days[number]
 	if day == nil {
 		day = &summedDay{low: r.id, whole: true, sums: map[int64]*daySum{}}
-		err := w.s.texts(`SELECT low, whole, (SELECT sum(length(sums)) FROM day_sum WHERE day_sum.day = summed_day.day) FROM summed_day WHERE day = ?`, func(stmt *sqlite3.Stmt) {
-			day.low, day.whole, day.octets = stmt.ColumnInt64(0), stmt.ColumnInt64(1) == 1, stmt.ColumnInt64(2)
+		err := w.s.texts(`SELECT low, high, whole, again, (SELECT sum(length(sums)) FROM day_sum WHERE day_sum.day = summed_day.day) FROM summed_day WHERE day = ?`, func(stmt *sqlite3.Stmt) {
+			day.low, day.high, day.whole, day.again, day.octets = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2) == 1, stmt.ColumnInt64(3), stmt.ColumnInt64(4)
 		}, number)
 		if err != nil {
 			return err
 		}
 		w.days[number] = day
 	}
-	day.high = r.id
+	day.high = max(day.high, r.id)
 	if !day.whole {
 		return nil
 	}
@@ -359,17 +418,25 @@ func (w *summer) add(r *summedRow) error {
 			day.octets -= int64(len(b))
 			failed = sum.decode(b, number, map[string]string{})
 		}, number, r.binding)
-		if err := errors.Join(err, failed); err != nil {
+		if err != nil {
 			return err
+		}
+		if failed != nil {
+			w.s.unreadable = append(w.s.unreadable, number)
+			day.whole, day.again = false, sumsToBegin
+			return nil
 		}
 		day.sums[r.binding] = sum
 	}
 	sum.add(r)
-	day.whole = max(len(sum.hours), len(sum.names)) <= sumsOfBinding
+	if max(len(sum.hours), len(sum.names)) > sumsOfBinding {
+		day.whole, day.again = false, sumsStay
+	}
 	return nil
 }
 
-// store stores the sums of the days that have changed.
+// store stores the sums of the days that have changed. Those that a day had are deleted
+// later where it has none any more.
 func (w *summer) store() error {
 	for number, day := range w.days {
 		encoded := map[int64][]byte{}
@@ -377,27 +444,24 @@ func (w *summer) store() error {
 			encoded[binding] = sum.encode(number)
 			day.octets += int64(len(encoded[binding]))
 		}
-		if day.whole = day.whole && day.octets <= sumsOfDay; !day.whole {
-			if err := w.s.exec(`DELETE FROM day_sum WHERE day = ?`, number); err != nil {
-				return err
-			}
-			clear(encoded)
-		}
-		for binding, sums := range encoded {
-			if err := w.s.storeSum(number, binding, sums); err != nil {
-				return err
-			}
+		if day.whole && day.octets > sumsOfDay {
+			day.whole, day.again = false, sumsStay
 		}
 		whole := int64(0)
 		if day.whole {
-			whole = 1
+			whole, day.again = 1, sumsStay
+			for binding, sums := range encoded {
+				if err := w.s.storeSum(number, binding, sums); err != nil {
+					return err
+				}
+			}
 		}
-		err := w.s.exec(`INSERT INTO summed_day VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET high = excluded.high, whole = excluded.whole`, number, day.low, day.high, whole)
+		err := w.s.exec(`INSERT INTO summed_day VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET high = excluded.high, whole = excluded.whole, again = excluded.again`, number, day.low, day.high, whole, day.again)
 		if err != nil {
 			return err
 		}
 	}
-	return w.s.setMeta(metaSummed, w.last)
+	return nil
 }
 
 func (s *store) storeSum(day, binding int64, sums []byte) error {
@@ -412,8 +476,8 @@ func (s *store) storeSum(day, binding int64, sums []byte) error {
 	return stmt.Exec()
 }
 
-// dropSums makes all sums be made again, in the transaction at hand: a row came before
-// the last that is summed, or rows are deleted that are not the oldest.
+// dropSums makes all sums be made again, in the transaction at hand: rows are deleted that
+// are not the oldest.
 func (s *store) dropSums() error {
 	return s.exec(fmt.Sprintf(`UPDATE meta SET value = %d WHERE key = '%s' AND value <> 0`, sumsGone, metaSummed))
 }
@@ -422,8 +486,8 @@ func (s *store) dropSums() error {
 // left.
 func (s *store) deleteSums() (done bool, err error) {
 	err = s.transact(func() error {
-		err := s.exec(`DELETE FROM day_sum WHERE id IN (SELECT id FROM day_sum LIMIT ?)`, sumsDeleted)
-		if done = s.conn.Changes() < sumsDeleted; err != nil || !done {
+		n, err := s.deleteOf(`SELECT id, length(sums) FROM day_sum ORDER BY id`)
+		if done = n == 0; err != nil || !done {
 			return err
 		}
 		return errors.Join(s.exec(`DELETE FROM summed_day`), s.setMeta(metaSummed, 0))
@@ -431,23 +495,121 @@ func (s *store) deleteSums() (done bool, err error) {
 	return done && err == nil, err
 }
 
-// dropDays drops the sums of the days of which the oldest rows were deleted, in the
+// deleteUnused deletes some of the sums of days that are not whole, and returns how many.
+func (s *store) deleteUnused() (n int, err error) {
+	const unused = ` FROM summed_day s JOIN day_sum d ON d.day = s.day WHERE s.whole = 0 AND s.again <= 0`
+	if any, err := s.number(`SELECT EXISTS (SELECT 1` + unused + `)`); err != nil || any == 0 {
+		return 0, err
+	}
+	err = s.transact(func() (err error) {
+		n, err = s.deleteOf(`SELECT d.id, length(d.sums)` + unused)
+		return err
+	})
+	return n, err
+}
+
+// deleteOf deletes sums that a query chooses, until they are many octets: a large one takes
+// long, as what it had is overwritten.
+func (s *store) deleteOf(query string) (n int, err error) {
+	stmt, _, err := s.conn.Prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	var ids []int64
+	for octets := int64(0); octets < sumOctets && stmt.Step(); octets += stmt.ColumnInt64(1) {
+		ids = append(ids, stmt.ColumnInt64(0))
+	}
+	if err := errors.Join(stmt.Err(), stmt.Close()); err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if err := s.exec(`DELETE FROM day_sum WHERE id = ?`, id); err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
+}
+
+// dropDays makes the days of which the oldest rows were deleted have no sums, in the
 // same transaction.
 func (s *store) dropDays() error {
 	oldest, err := s.number(`SELECT coalesce(min(id), ?) FROM listed`, math.MaxInt64)
 	if err != nil {
 		return err
 	}
-	for _, sql := range []string{
-		`DELETE FROM day_sum WHERE day IN (SELECT day FROM summed_day WHERE low < ? AND whole = 1)`,
-		`UPDATE summed_day SET whole = 0 WHERE low < ?`,
-		`DELETE FROM summed_day WHERE high < ?`,
-	} {
-		if err := s.exec(sql, oldest); err != nil {
+	return errors.Join(s.exec(`UPDATE summed_day SET whole = 0, again = 0 WHERE low < ?`, oldest),
+		s.exec(`DELETE FROM summed_day WHERE high < ? AND NOT EXISTS (SELECT 1 FROM day_sum d WHERE d.day = summed_day.day)`, oldest))
+}
+
+// A rowRange is from a row to another.
+type rowRange struct{ low, high int64 }
+
+// sumDaysAgain makes the sums of days be made again, in the transaction at hand: these rows of theirs
+// came, and may be before the last that is summed.
+func (s *store) sumDaysAgain(came map[int64]rowRange) error {
+	summed, err := s.meta(metaSummed)
+	if err != nil || summed <= 0 {
+		return err
+	}
+	for day, rows := range came {
+		if rows.low > summed {
+			continue
+		}
+		err := s.exec(`INSERT INTO summed_day VALUES (?1,?2,?3,0,?4) ON CONFLICT DO UPDATE SET low = min(low, ?2), high = max(high, ?3),
+			whole = 0, again = CASE WHEN whole = 0 AND (again = 0 OR again > 0 AND again < ?2) THEN again ELSE ?4 END`, day, rows.low, rows.high, sumsToBegin)
+		if err != nil {
 			return err
 		}
+		if s.sumsTouched == nil {
+			s.sumsTouched = map[int64]time.Time{}
+		}
+		s.sumsTouched[day] = time.Now()
 	}
 	return nil
+}
+
+// readSums reads the next of the stored sums, once after the store was opened, and makes those
+// of days with one that cannot be read be made again. It reports whether there was one.
+func (s *store) readSums() (any bool, err error) {
+	if s.sumsRead < 0 {
+		return false, nil
+	}
+	var bad []int64
+	var sums daySum
+	read := 0
+	known := map[string]string{}
+	stmt, _, err := s.conn.Prepare(`SELECT id, day, sums FROM day_sum WHERE id > ? ORDER BY id`)
+	if err != nil {
+		return false, err
+	}
+	stmt.BindInt64(1, s.sumsRead)
+	for read < sumOctets && stmt.Step() {
+		any = true
+		s.sumsRead = stmt.ColumnInt64(0)
+		b := stmt.ColumnRawBlob(2)
+		read += len(b)
+		if day := stmt.ColumnInt64(1); sums.decode(b, day, known) != nil {
+			bad = append(bad, day)
+		}
+	}
+	if err := errors.Join(stmt.Err(), stmt.Close()); err != nil {
+		return false, err
+	}
+	if !any {
+		s.sumsRead = -1
+	}
+	if len(bad) == 0 {
+		return any, nil
+	}
+	s.unreadable = append(s.unreadable, bad...)
+	return true, s.transact(func() error {
+		for _, day := range bad {
+			if err := s.exec(`UPDATE summed_day SET whole = 0, again = ? WHERE day = ?`, sumsToBegin, day); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // addSums sums the rows of listed names that came since, in steps, while nothing else is
@@ -459,8 +621,9 @@ func (s *storer) addSums() {
 	}
 	s.sumRows = min(max(s.sumRows, sumRowsMin), sumRowsMax)
 	begun := time.Now()
-	any, err := s.store.sumStep(s.sumRows)
+	any, err := s.store.sumStep(s.sumRows, s.l.o.Now().Add(-sumAge).Unix()<<rowBits)
 	took := time.Since(begun)
+	s.tellUnreadable()
 	switch {
 	case took > stepTime:
 		s.sumRows /= 2
@@ -477,5 +640,16 @@ func (s *storer) addSums() {
 	}
 	if err != nil {
 		s.failed(err)
+	}
+}
+
+// tellUnreadable says of which days sums could not be read.
+func (s *storer) tellUnreadable() {
+	days := s.store.unreadable
+	s.store.unreadable = nil
+	slices.Sort(days)
+	for _, day := range slices.Compact(days) {
+		s.l.o.Logger.Warn("query log: sums of a day cannot be read; they are made again from its rows, which reports read until then",
+			"file", s.store.path, "day", time.UnixMilli(day*dayMilli).UTC().Format(time.DateOnly))
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +92,34 @@ func (h *sumsTrial) add(most int) {
 		}
 	}})
 	h.fail(err)
+}
+
+// addBefore stores up to so many rows in a window that has a number before others, as an import does.
+func (h *sumsTrial) addBefore(most int) {
+	window := h.window - int64(h.rng.IntN(1+int(h.window-sumsBegin)))
+	for used := int64(1); used != 0; {
+		window--
+		var err error
+		used, err = h.s.number(`SELECT EXISTS (SELECT 1 FROM window WHERE id = ?)`, window)
+		h.fail(err)
+	}
+	i := &importing{s: h.s}
+	h.fail(h.s.transact(func() error {
+		for place := range int64(1 + h.rng.IntN(most)) {
+			at := window*1000 + int64(h.rng.IntN(60_000))
+			e := &entry{Count: 1, Attempts: 1, First: at, Last: at, Binding: h.who[0], Level: blocklists.ByRule, Annotation: h.claims[0], Attr: ruleText{"ads", 1, "rule"},
+				Action: blocklists.Block, Name: wire(h.t, fmt.Sprintf("n%d.example", h.rng.IntN(5)))}
+			id := window<<rowBits | place
+			if err := h.s.importedRow(id, 1, e); err != nil {
+				return err
+			}
+			i.storedRow(id, e)
+		}
+		return errors.Join(h.s.flushRows(), h.s.run("window_imported", window, window*1000, window*1000+60_000, int64(most), int64(most)), h.s.sumDaysAgain(i.days))
+	}))
+	if h.rng.IntN(2) == 0 {
+		clear(h.s.sumsTouched) // two minutes later
+	}
 }
 
 // A sumsLine is what a report makes of lookups.
@@ -189,20 +220,26 @@ func TestSumsAreThoseOfRows(t *testing.T) {
 		defer h.s.close()
 		for range 50 {
 			what := "rows are added"
-			switch n := h.rng.IntN(20); {
+			switch n := h.rng.IntN(23); {
 			case n < 10:
 				h.add(40)
 			case n < 16:
 				what = "some rows are summed"
-				_, err := h.s.sumStep(1 + h.rng.IntN(60))
+				_, err := h.s.sumStep(1+h.rng.IntN(60), math.MaxInt64)
 				h.fail(err)
 			case n < 18:
 				what = "the oldest rows are deleted"
 				_, err := h.s.deleteChunk("listed", 1<<62, 1+h.rng.IntN(25), nil)
 				h.fail(err)
-			case n == 18:
+			case n == 18 && h.rng.IntN(2) == 0:
 				what = "all sums are dropped"
 				h.fail(h.s.transact(h.s.dropSums))
+			case n == 18:
+				what = "a sum is damaged"
+				h.fail(h.s.exec(`UPDATE day_sum SET sums = substr(sums, 1, length(sums) - 1) WHERE id = (SELECT id FROM day_sum ORDER BY id * ? % 17 LIMIT 1)`, int64(h.rng.IntN(1000))))
+			case n == 19 || n == 20:
+				what = "rows are imported"
+				h.addBefore(8)
 			default:
 				what = "the store is opened again"
 				h.fail(h.s.close())
@@ -298,7 +335,7 @@ func TestNoSumsAreMadeWhileADeviceIsForgotten(t *testing.T) {
 	if got := h.meta(metaSummed); got != 0 {
 		t.Errorf("while a device is forgotten, rows up to %d are summed", got)
 	}
-	_, err := h.s.sumStep(1000)
+	_, err := h.s.sumStep(1000, math.MaxInt64)
 	h.fail(err)
 	_, err = r.deleteRows("listed")(r, l)
 	h.fail(err)
@@ -331,7 +368,7 @@ func TestADayOfTooManyNamesIsReadFromRows(t *testing.T) {
 		}})
 		h.fail(err)
 		for more := true; more; {
-			more, err = h.s.sumStep(700)
+			more, err = h.s.sumStep(700, math.MaxInt64)
 			h.fail(err)
 		}
 	}
@@ -360,7 +397,7 @@ func (h *sumsTrial) manySums(day int64, bindings int) {
 		for i := range bindings {
 			h.fail(h.s.storeSum(day, int64(i+1), b))
 		}
-		return errors.Join(h.s.exec(`INSERT INTO summed_day VALUES (?,?,?,1)`, day, last, last), h.s.setMeta(metaSummed, last))
+		return errors.Join(h.s.exec(`INSERT INTO summed_day VALUES (?,?,?,1,0)`, day, last, last), h.s.setMeta(metaSummed, last))
 	}))
 }
 
@@ -389,11 +426,12 @@ func TestAStepReadsFewSums(t *testing.T) {
 	h.manySums(dayOf(sumsBegin*1000), 10)
 	h.rowsOf(10)
 	h.rowsOf(1)
+	h.s.sumsRead = -1 // and of those that are there, none is read
 	steps := 0
 	for more := true; more; steps++ {
 		before := h.meta(metaSummed)
 		var err error
-		more, err = h.s.sumStep(1000)
+		more, err = h.s.sumStep(1000, math.MaxInt64)
 		if h.fail(err); more && h.meta(metaSummed) == before {
 			t.Fatal("a step sums no row")
 		}
@@ -417,7 +455,7 @@ func TestADayOfTooManySumsIsReadFromRows(t *testing.T) {
 	h.rowsOf(1)
 	for more := true; more; {
 		var err error
-		more, err = h.s.sumStep(1000)
+		more, err = h.s.sumStep(1000, math.MaxInt64)
 		h.fail(err)
 	}
 	if n, err := h.s.number(`SELECT (SELECT count(*) FROM day_sum) + (SELECT whole FROM summed_day)`); err != nil || n != 0 {
@@ -433,9 +471,10 @@ func TestSumsReadKeepFewTexts(t *testing.T) {
 		for i := range 1_000 {
 			d.names = append(d.names, nameSum{name: fmt.Sprint("n", day, "-", i)})
 		}
-		if err := r.decode(d.encode(day), day); err != nil || r.sums.names[999].name != fmt.Sprint("n", day, "-999") {
-			t.Fatalf("%v: got %+v", err, r.sums.names[999])
+		if err := r.decode(1, d.encode(day), day); err != nil || r.sums[0].names[999].name != fmt.Sprint("n", day, "-999") {
+			t.Fatalf("%v: got %+v", err, r.sums[0].names[999])
 		}
+		r.read = 0
 		if len(r.known) > readerKnows+1_001 {
 			t.Fatalf("%d texts are kept", len(r.known))
 		}
@@ -451,7 +490,7 @@ func TestAReaderOfOneMomentReadsSums(t *testing.T) {
 		h.window += 6 * 3600
 		h.add(40)
 	}
-	_, err := h.s.sumStep(1000)
+	_, err := h.s.sumStep(1000, math.MaxInt64)
 	h.fail(err)
 	ctx := context.Background()
 	all, _ := OpenReader(h.dir)
@@ -494,4 +533,154 @@ func FuzzDecodeDaySum(f *testing.F) {
 			t.Errorf("%v: got %+v, want %+v", err, again, got)
 		}
 	})
+}
+
+// sumAll sums all rows, as far as there are steps to do.
+func (h *sumsTrial) sumAll() (steps int) {
+	h.t.Helper()
+	for more := true; more; steps++ {
+		var err error
+		more, err = h.s.sumStep(1000, math.MaxInt64)
+		h.fail(err)
+	}
+	return steps
+}
+
+// An import into a day makes the sums of that day again, and no others; rows behind those
+// that are summed change none.
+func TestAnImportMakesTheSumsOfItsDaysAgain(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	for range 6 {
+		h.window += 86400
+		h.rowsOf(3)
+	}
+	h.sumAll()
+	whole := func() int64 {
+		n, err := h.s.number(`SELECT count(*) FROM summed_day WHERE whole = 1 AND EXISTS (SELECT 1 FROM day_sum WHERE day_sum.day = summed_day.day)`)
+		h.fail(err)
+		return n
+	}
+	if got := whole(); got != 6 {
+		t.Fatalf("%d days have sums, want 6", got)
+	}
+	day := dayOf((sumsBegin + 3*86400) * 1000)
+	first := (day*dayMilli/1000 + 7) << rowBits
+	h.fail(h.s.transact(func() error {
+		return h.s.sumDaysAgain(map[int64]rowRange{day: {first, first}, day + 100: {1 << 62, 1 << 62}})
+	}))
+	if got := whole(); got != 5 {
+		t.Errorf("%d days have sums after a row came to one, want 5", got)
+	}
+	h.sumAll()
+	if got := whole(); got != 5 {
+		t.Errorf("sums are made again at once, though more rows may come: %d days have sums", got)
+	}
+	h.s.sumsTouched[day] = time.Now().Add(-sumAge)
+	h.sumAll()
+	if got := whole(); got != 6 {
+		t.Errorf("%d days have sums when those of the day are made again, want 6", got)
+	}
+	h.window += 86400
+	h.check("made again")
+}
+
+// What came less than two minutes ago is not summed: rows of a capture come as late.
+func TestRowsOfLessThanTwoMinutesAreNotSummed(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	h.rowsOf(1)
+	old := h.window
+	h.rowsOf(1)
+	now := time.Unix(h.window, 0).Add(sumAge)
+	s := &storer{l: &Log{o: Options{Now: func() time.Time { return now }}}, store: h.s}
+	s.addSums()
+	if got := h.meta(metaSummed) >> rowBits; got != old {
+		t.Errorf("rows up to window %d are summed, want %d", got, old)
+	}
+	s.sumAt, now = time.Time{}, now.Add(time.Second)
+	s.addSums()
+	if got := h.meta(metaSummed) >> rowBits; got != h.window {
+		t.Errorf("rows up to window %d are summed, want %d", got, h.window)
+	}
+}
+
+// Where the oldest row of a day goes, its sums are not deleted in that transaction, but in
+// steps, and are not read meanwhile.
+func TestSumsOfADayAreDeletedInSteps(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	h.rowsOf(1)
+	h.manySums(dayOf(sumsBegin*1000), 10)
+	h.rowsOf(1)
+	_, err := h.s.deleteChunk("listed", 1<<62, 1, nil)
+	h.fail(err)
+	left := func() int64 {
+		n, err := h.s.number(`SELECT count(*) FROM day_sum`)
+		h.fail(err)
+		return n
+	}
+	if got := left(); got != 10 {
+		t.Errorf("%d sums are left when their rows are deleted, want 10: the writer waits for what deletes 3 MB", got)
+	}
+	h.check("not deleted yet")
+	steps := 0
+	for s := (&storer{store: h.s}); ; steps++ {
+		before := left()
+		done, err := s.deleteUnusedSums()
+		if h.fail(err); done {
+			break
+		}
+		if got := left(); got == before || got < before-5 {
+			t.Errorf("a step deletes sums of 300,000 octets down to %d of %d", got, before)
+		}
+	}
+	if left() != 0 || steps < 2 {
+		t.Errorf("%d sums are left after %d steps", left(), steps)
+	}
+}
+
+// A sum that cannot be read keeps nobody from reading its day, and is made again.
+func TestASumThatCannotBeReadIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	h := newSumsTrial(t, 1)
+	defer h.s.close()
+	for range 3 {
+		h.window += 86400
+		h.rowsOf(3)
+	}
+	h.sumAll()
+	h.fail(h.s.exec(`UPDATE day_sum SET sums = x'0101' WHERE binding = 3 AND day = (SELECT min(day) + 1 FROM summed_day)`))
+	window := h.window
+	h.window += 86400
+	for range 20 {
+		h.check("one cannot be read")
+	}
+	h.window = window
+	var told strings.Builder
+	s := &storer{l: &Log{o: Options{Logger: slog.New(slog.NewTextHandler(&told, nil))}}, store: h.s}
+	for _, how := range []string{"a row is added to it", "all are read after a start"} {
+		if how == "a row is added to it" {
+			h.rowsOf(3)
+			h.fail(h.s.exec(`UPDATE day_sum SET sums = x'0101' WHERE binding = 3`))
+		} else {
+			h.s.sumsRead = 0
+		}
+		h.sumAll()
+		s.tellUnreadable()
+		if n, err := h.s.number(`SELECT count(*) FROM summed_day WHERE whole = 1`); err != nil || n < 1 || !strings.Contains(told.String(), "cannot be read") {
+			t.Errorf("%s: %d days have sums, %v; said: %q", how, n, err, told.String())
+		}
+		told.Reset()
+	}
+	if n, err := h.s.number(`SELECT count(*) FROM day_sum WHERE sums = x'0101'`); err != nil || n != 0 {
+		t.Errorf("%d sums are not made again, %v", n, err)
+	}
+	h.window += 86400
+	for range 20 {
+		h.check("made again")
+	}
 }

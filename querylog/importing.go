@@ -261,6 +261,7 @@ type importing struct {
 	byKey    map[importKey]int
 	bindings map[string]*devices.Binding
 	span     wallSpan
+	days     map[int64]rowRange // rows of listed names that are stored, by their day
 }
 
 // An importKey is what lookups of one row have in common.
@@ -310,10 +311,8 @@ func (i *importing) store(node string) (err error) {
 		int64(i.got.Lookups), i.span.first, i.span.last, i.run); err != nil {
 		return err
 	}
-	if i.got.Rows > 0 {
-		if err := i.s.dropSums(); err != nil { // their numbers are among those of rows that are summed
-			return err
-		}
+	if err := i.s.sumDaysAgain(i.days); err != nil {
+		return err
 	}
 	return i.s.addImportMark(i.b.Source.Key, have, ImportMark{i.b.To, i.b.Sum})
 }
@@ -559,6 +558,7 @@ func (i *importing) storeMinute(minute int64, all []int) error {
 		if err := i.s.seal.entry(window<<rowBits|place, i.nodeName, e, i.b.Source.Format); err != nil {
 			return err
 		}
+		i.storedRow(window<<rowBits|place, e)
 		place++
 		span.add(wallSpan{e.First, e.Last})
 		lookups += e.Count
@@ -568,6 +568,22 @@ func (i *importing) storeMinute(minute int64, all []int) error {
 		return nil
 	}
 	return i.s.run("window_imported", window, span.first, span.last, place, int64(lookups))
+}
+
+// storedRow says that an entry is stored as a row.
+func (i *importing) storedRow(id int64, e *entry) {
+	if e.table() != "listed" {
+		return
+	}
+	if i.days == nil {
+		i.days = map[int64]rowRange{}
+	}
+	day := dayOf(e.First)
+	r, known := i.days[day]
+	if !known {
+		r.low = id
+	}
+	i.days[day] = rowRange{min(r.low, id), max(r.high, id)}
 }
 
 // isKept reports whether an entry becomes a row: retention would keep it.

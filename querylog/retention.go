@@ -114,7 +114,7 @@ func (s *storer) beginRetention() {
 		}
 		if o.Listed >= 0 {
 			before := now.Add(-o.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
-			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), deleteOthers(before, s.l.o.Now().Add(-o.Listed)), deleteBindings(before))
+			r.steps = append(r.steps, deleteBefore("listed", before), deleteNames("listed"), (*storer).deleteUnusedSums, deleteOthers(before, s.l.o.Now().Add(-o.Listed)), deleteBindings(before))
 			if o.Totals >= 0 {
 				r.steps = append(r.steps, deleteLedger(now.Add(-max(o.Listed, o.Totals)).Truncate(24*time.Hour)))
 			}
@@ -126,7 +126,7 @@ func (s *storer) beginRetention() {
 	}
 	if o.MaxBytes > 0 {
 		r.steps = append(r.steps, deleteOverLimit("unlisted", o.MaxBytes), deleteTotalsOverLimit(o.MaxBytes, totalsShare), deleteOverLimit("listed", o.MaxBytes),
-			deleteTotalsOverLimit(o.MaxBytes, 0), deleteNames("unlisted"), deleteNames("listed"))
+			deleteTotalsOverLimit(o.MaxBytes, 0), deleteNames("unlisted"), deleteNames("listed"), (*storer).deleteUnusedSums)
 	}
 	r.steps = append(r.steps, (*storer).vacuum, (*storer).saveClock)
 }
@@ -192,6 +192,12 @@ func deleteNames(table string) func(*storer) (bool, error) {
 		n, err := s.store.deleteNames(table, s.retention.batch)
 		return n < int64(s.retention.batch), err
 	}
+}
+
+// deleteUnusedSums deletes sums by day of rows that are deleted.
+func (s *storer) deleteUnusedSums() (bool, error) {
+	n, err := s.store.deleteUnused()
+	return n == 0, err
 }
 
 // deleteOthers deletes what is kept as long as rows of listed names: what is known of
@@ -323,6 +329,9 @@ func deleteOverLimit(table string, maxBytes int64) func(*storer) (bool, error) {
 		s.retention.deleted.overLimit += n
 		if err == nil { // their names are much of what they take
 			_, err = s.store.deleteNames(table, 2*s.retention.batch)
+		}
+		if err == nil {
+			_, err = s.store.deleteUnused()
 		}
 		return n == 0, err
 	}

@@ -6,7 +6,7 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion         = 7
+	schemaVersion         = 8
 	firstVersion          = 2 // of this file
 	versionOfTotals       = 3
 	versionOfUpstreams    = 3
@@ -14,12 +14,13 @@ const (
 	versionOfDaySums      = 5
 	versionOfSeal         = 6
 	versionOfDestinations = 7
+	versionOfSumAgain     = 8
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
 var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams, versionOfImports: createImports + `ALTER TABLE window ADD COLUMN ` + windowImported + `; `,
-	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations}
+	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations, versionOfSumAgain: createSumAgain}
 
 const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 `
@@ -54,7 +55,7 @@ const rowBits = 20
 
 // schema is the text of a new store.
 func schema() string {
-	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createDestinations + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createDestinations + createSumAgain + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
 }
 
 const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

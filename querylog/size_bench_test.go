@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -166,7 +167,7 @@ func BenchmarkStoreAtSize(b *testing.B) {
 		begun, longest := cpu(), time.Duration(0)
 		for more := true; more; {
 			step := cpu()
-			if more, err = t.s.sumStep(1_000); err != nil {
+			if more, err = t.s.sumStep(1_000, math.MaxInt64); err != nil {
 				b.Fatal(err)
 			}
 			longest = max(longest, cpu()-step)

@@ -52,6 +52,10 @@ type store struct {
 	seal        *sealer
 	reported    []Event // that no ledger has yet
 
+	sumsTouched map[int64]time.Time // days to whose summed rows others came, and when
+	sumsRead    int64               // day_sum.id of the last sums that were read, once after the store was opened; -1: all
+	unreadable  []int64             // days of sums that could not be read, to be told
+
 	begin, end *sqlite3.Stmt // of a transaction
 }
 

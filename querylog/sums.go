@@ -153,6 +153,9 @@ func (s *snapshot) storedSums(f *SumFilter, each func(*Sum) bool) (summed int64,
 	if err != nil {
 		return 0, nil, err
 	}
+	if err := db.eachSum(f, low, end, apart, each); err != nil {
+		return 0, nil, err
+	}
 	for day := low; day < end; day++ {
 		if apart[day] {
 			continue
@@ -164,7 +167,7 @@ func (s *snapshot) storedSums(f *SumFilter, each func(*Sum) bool) (summed int64,
 			days = append(days, in)
 		}
 	}
-	return summed, days, db.eachSum(f, low, end, apart, each)
+	return summed, days, nil
 }
 
 // daysApart returns the days of which rows are read.
@@ -191,7 +194,8 @@ func (db *database) daysApart(f *SumFilter, low, end int64) (map[int64]bool, err
 	return apart, err
 }
 
-// eachSum calls each with the stored sums of days from low on, up to end.
+// eachSum calls each with the stored sums of days from low on, up to end. A day with sums that
+// cannot be read is added to those whose rows are read.
 func (db *database) eachSum(f *SumFilter, low, end int64, apart map[int64]bool, each func(*Sum) bool) error {
 	sql, args := `SELECT day, binding, sums FROM day_sum WHERE day >= ? AND day < ?`, []any{low, end}
 	if len(f.Devices) > 0 {
@@ -201,17 +205,22 @@ func (db *database) eachSum(f *SumFilter, low, end int64, apart map[int64]bool, 
 		}
 	}
 	r := sumReader{db: db, f: f, rows: Filter{Devices: f.Devices, Without: f.Without, Vendor: f.Vendor}, known: map[string]string{}, of: map[sumRowKey]*Row{}, each: each}
-	err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
+	err := db.query(sql+` ORDER BY day`, args, func(stmt *sqlite3.Stmt) bool {
 		day := stmt.ColumnInt64(0)
-		if apart[day] {
-			return true
+		if day != r.day {
+			r.err = r.readDay()
+			r.day = day
 		}
-		if r.err = r.decode(stmt.ColumnRawBlob(2), day); r.err == nil {
-			r.err = r.read(stmt.ColumnInt64(1))
+		if r.err == nil && !apart[day] && r.decode(stmt.ColumnInt64(1), stmt.ColumnRawBlob(2), day) != nil {
+			apart[day] = true
+			r.read = 0
 		}
 		return r.err == nil
 	})
-	return cmp.Or(err, r.err, db.rows.err)
+	if err = cmp.Or(err, r.err); err == nil {
+		err = r.readDay()
+	}
+	return cmp.Or(err, db.rows.err)
 }
 
 // A sumReader makes Sums of stored ones.
@@ -219,11 +228,19 @@ type sumReader struct {
 	db    *database
 	f     *SumFilter
 	rows  Filter // the same as f, but for the times
-	sums  daySum
+	day   int64
+	sums  []boundSum // of the day; the first read of them are to be told
+	read  int
 	known map[string]string
 	of    map[sumRowKey]*Row // rows with what sums have in common
 	each  func(*Sum) bool
 	err   error
+}
+
+// A boundSum is the sums of a binding's day.
+type boundSum struct {
+	binding int64
+	daySum
 }
 
 type sumRowKey struct {
@@ -231,19 +248,39 @@ type sumRowKey struct {
 	sumKind
 }
 
-// decode reads encoded sums of a day. Of texts it knows, it keeps few: a period has any number.
-func (r *sumReader) decode(b []byte, day int64) error {
+// decode reads encoded sums of a day, to be told when all of it is read. Of texts it knows, it keeps few: a period has any number.
+func (r *sumReader) decode(binding int64, b []byte, day int64) error {
 	if len(r.known) >= readerKnows {
 		clear(r.known)
 	}
-	return r.sums.decode(b, day, r.known)
+	if r.read == len(r.sums) {
+		r.sums = append(r.sums, boundSum{})
+	}
+	s := &r.sums[r.read]
+	s.binding = binding
+	err := s.decode(b, day, r.known)
+	if err == nil {
+		r.read++
+	}
+	return err
 }
 
-// read calls each with the sums of a binding's day, those by the hour first.
-func (r *sumReader) read(binding int64) error {
+// readDay calls each with the sums of a day.
+func (r *sumReader) readDay() error {
+	for i := range r.sums[:r.read] {
+		if err := r.tell(&r.sums[i]); err != nil {
+			return err
+		}
+	}
+	r.read = 0
+	return nil
+}
+
+// tell calls each with the sums of a binding's day, those by the hour first.
+func (r *sumReader) tell(s *boundSum) error {
 	var sum Sum
 	tell := func(of *sumKind, c *sumCount, name *nameSum) bool {
-		row := r.row(sumRowKey{binding, *of})
+		row := r.row(sumRowKey{s.binding, *of})
 		sum.Row = *row
 		sum.Time, sum.Last, sum.Count, sum.Attempts = Time{time.UnixMilli(c.first)}, Time{time.UnixMilli(c.last)}, c.lookups, uint32(min(c.attempts, math.MaxUint32))
 		sum.Part = Hourly
@@ -254,13 +291,13 @@ func (r *sumReader) read(binding int64) error {
 		}
 		return !r.chosen(&sum.Row) || r.each(&sum)
 	}
-	for i := range r.sums.hours {
-		if s := &r.sums.hours[i]; !tell(&s.sumKind, &s.sumCount, nil) {
+	for i := range s.hours {
+		if h := &s.hours[i]; !tell(&h.sumKind, &h.sumCount, nil) {
 			return errEnough
 		}
 	}
-	for i := range r.sums.names {
-		if s := &r.sums.names[i]; !tell(&s.sumKind, &s.sumCount, s) {
+	for i := range s.names {
+		if n := &s.names[i]; !tell(&n.sumKind, &n.sumCount, n) {
 			return errEnough
 		}
 	}
