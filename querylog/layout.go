@@ -139,7 +139,8 @@ type rowReader struct {
 	bindings    map[int64]*devices.Binding
 	annotations map[int64]*format.Annotation
 	names       [len(rowTables)]map[int64]string
-	err         error // the first one
+	ordered     *nameCursor // of listed rows' names, where rows are read in order within one transaction; nil otherwise
+	err         error       // the first one
 }
 
 // read reads one row.
@@ -221,7 +222,11 @@ func (d *rowReader) name(v value, row int64) string {
 	if n == 0 {
 		return ""
 	}
-	return lookUp(d, &d.names[d.table], row>>periodRows<<nameBits+n, selectName[d.table], firstText)
+	n += row >> periodRows << nameBits
+	if d.ordered != nil && d.table == 0 {
+		return d.ordered.name(d, n)
+	}
+	return lookUp(d, &d.names[d.table], n, selectName[d.table], firstText)
 }
 
 var selectName = [len(rowTables)]string{

@@ -102,11 +102,9 @@ func BenchmarkAudit(b *testing.B) {
 	}
 	if s.position > 0 {
 		rows = 0
-	}
-	err = s.transact(func() error {
+	} else if err := s.transact(func() error {
 		return s.seal.state(&seal.Start{Time: 1, Origin: seal.OriginOf(s.id), From: 1 << rowBits})
-	})
-	if err != nil {
+	}); err != nil {
 		b.Fatal(err)
 	}
 	s.seal.on, s.seal.from = true, 1<<rowBits

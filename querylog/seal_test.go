@@ -822,3 +822,46 @@ func TestARowThatIsPutInLaterIsFound(t *testing.T) {
 		t.Errorf("%+v", report.Problems)
 	}
 }
+
+// Names are read in order, and asked for in any.
+func TestNamesAreThoseOfTheirNumbersInAnyOrder(t *testing.T) {
+	dir := t.TempDir()
+	openForTest(t, dir).close()
+	var sql strings.Builder
+	want := map[int64]string{}
+	for period := range int64(4) {
+		for n := range int64(3000) {
+			if n%7 == 0 { // a name that was deleted
+				continue
+			}
+			id := period<<nameBits + n
+			want[id] = fmt.Sprintf("n%d.p%d.example", n, period)
+			fmt.Fprintf(&sql, "INSERT INTO listed_name VALUES (%d, '%s');", id, want[id])
+		}
+	}
+	execute(t, dir, "BEGIN;"+sql.String()+"COMMIT")
+	db, err := openDatabase(context.Background(), filepath.Join(dir, storeName), &layout2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.close()
+	names := newNameCursor()
+	defer names.close()
+	rng, at := rand.New(rand.NewPCG(7, 8)), int64(0)
+	for range 30_000 {
+		switch rng.IntN(10) {
+		case 0:
+			at = rng.Int64N(5)<<nameBits + rng.Int64N(3100)
+		case 1:
+			at = max(0, at-rng.Int64N(9000))
+		default:
+			at += rng.Int64N(12)
+		}
+		if got := names.name(&db.rows, at); got != want[at] {
+			t.Fatalf("name %d: %q, want %q", at, got, want[at])
+		}
+	}
+	if db.rows.err != nil {
+		t.Error(db.rows.err)
+	}
+}

@@ -1,12 +1,14 @@
 package querylog
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -197,6 +199,7 @@ func (a *sealAuditor) read() error {
 		return err
 	}
 	a.report.Origin = seal.OriginOf(a.store)
+	a.db.rows.ordered = newNameCursor()
 	a.bound, a.secret = map[*devices.Binding]*sealedBinding{}, map[secretKey]*seal.Secret{}
 	return a.db.query(`SELECT first, line FROM seal_run WHERE kind = 3 ORDER BY first`, nil, func(stmt *sqlite3.Stmt) bool {
 		leaf := stmt.ColumnInt64(0)
@@ -305,8 +308,7 @@ func (a *sealAuditor) walk() error {
 	a.checkHeads()
 	a.rows = sealCursor{sql: selectSealedRows(a.db.layout)}
 	a.lines = sealCursor{sql: selectLedger + ` WHERE l.id >= ? ORDER BY l.id`}
-	defer a.rows.close()
-	defer a.lines.close()
+	defer a.close()
 	var bad error
 	err := a.db.query(`SELECT first, kind, base, steps, hashes, line FROM seal_run ORDER BY first`, nil, func(stmt *sqlite3.Stmt) bool {
 		bad = a.run(stmt)
@@ -324,6 +326,15 @@ func (a *sealAuditor) walk() error {
 		}
 	}
 	return a.db.rows.err
+}
+
+// close ends what reads in order.
+func (a *sealAuditor) close() {
+	a.rows.close()
+	a.lines.close()
+	if names := a.db.rows.ordered; names != nil {
+		names.close()
+	}
 }
 
 // countBlocks finds hashes of blocks that are of no leaves.
@@ -577,20 +588,20 @@ func (a *sealAuditor) findUnsealed() error {
 		return nil
 	}
 	for of, table := range []string{"listed", "ledger"} {
-		var there, unsealed int64
-		for _, o := range a.on {
-			n, err := a.count(table, o.from, o.to)
-			if err != nil {
-				return err
-			}
-			there += n
-		}
-		all, err := a.count(table, 0, noEnd)
+		all, err := a.db.number(`SELECT count(*) FROM ` + table) // counted by pages, and so in no time
 		if err != nil {
 			return err
 		}
-		if unsealed = all - a.live[of]; of == 0 {
-			a.report.Unsealed = unsealed - (there - a.liveOn[of])
+		there := all
+		for _, off := range a.off() {
+			n, err := a.db.number(`SELECT count(*) FROM `+table+` WHERE id >= ? AND id < ?`, off.from, off.to)
+			if err != nil {
+				return err
+			}
+			there -= n
+		}
+		if of == 0 {
+			a.report.Unsealed = all - a.live[of] - (there - a.liveOn[of])
 		}
 		if there == a.liveOn[of] {
 			continue
@@ -602,12 +613,17 @@ func (a *sealAuditor) findUnsealed() error {
 	return nil
 }
 
-func (a *sealAuditor) count(table string, from, to int64) (n int64, err error) {
-	err = a.db.query(`SELECT count(*) FROM `+table+` WHERE id >= ? AND id < ?`, []any{from, to}, func(stmt *sqlite3.Stmt) bool {
-		n = stmt.ColumnInt64(0)
-		return false
-	})
-	return n, err
+// off are the numbers of what was written while sealing was off.
+func (a *sealAuditor) off() (off []sealedFrom) {
+	on := slices.SortedFunc(slices.Values(a.on), func(x, y sealedFrom) int { return cmp.Compare(x.from, y.from) })
+	at := int64(math.MinInt64)
+	for _, o := range on {
+		if o.from > at {
+			off = append(off, sealedFrom{at, o.from})
+		}
+		at = max(at, o.to)
+	}
+	return append(off, sealedFrom{at, math.MaxInt64})
 }
 
 // nameUnsealed names what of a table has no leaf that counts.
@@ -780,7 +796,39 @@ func (c *sealCursor) step(from int64) error {
 func (c *sealCursor) close() {
 	if c.stmt != nil {
 		c.stmt.Close()
+		c.stmt = nil
 	}
+}
+
+// A nameCursor reads names of listed rows in the order of their numbers, which is that in which
+// rows have them for the first time: to look each one up costs as much as the rest of its row.
+type nameCursor struct {
+	sealCursor
+	known map[int64]string
+}
+
+func newNameCursor() *nameCursor {
+	return &nameCursor{sealCursor{sql: `SELECT id, name FROM listed_name WHERE id >= ? ORDER BY id`}, map[int64]string{}}
+}
+
+// name returns the name with this number, or nothing.
+func (c *nameCursor) name(d *rowReader, id int64) (name string) {
+	name, ok := c.known[id]
+	if ok {
+		return name
+	}
+	there, err := c.seek(d.db, id)
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+	if there {
+		name = c.stmt.ColumnText(1)
+	}
+	if len(c.known) >= readerKnows {
+		clear(c.known)
+	}
+	c.known[id] = name
+	return name
 }
 
 // sealedColumns are what scan reads, in its order, behind the number.
@@ -825,9 +873,14 @@ func (r *sealedRow) scan(d *rowReader, stmt *sqlite3.Stmt, known map[*devices.Bi
 	r.Verdict, r.Reason, r.ObservedBy = verdictWords.of(next().int()), classWords.of(next().int()), observedByWords.of(next().int())
 	r.List, r.Line = d.list(next().int()), int(next().int())
 	if rule := next(); r.List != "" {
-		if r.Rule = string(r.name); !rule.null() {
-			r.Rule = rule.text()
+		text := r.name
+		if !rule.null() {
+			text = rule.raw()
 		}
+		if r.rule != string(text) { // many rows in turn are of one rule
+			r.rule = string(text)
+		}
+		r.Rule = r.rule
 	}
 	r.Attribution = levelWords.of(next().int())
 	r.AttributionList, r.AttributionLine = d.list(next().int()), int(next().int())

@@ -319,6 +319,7 @@ func newSealedBinding(b *devices.Binding) *sealedBinding {
 type sealedRow struct {
 	seal.Row
 	name, alias, client []byte
+	rule                string // of the row before, where it was read from the store
 	annotation          seal.Annotation
 	annotated           *format.Annotation // what annotation was made from
 }

@@ -80,8 +80,7 @@ func (r *Reader) sealedLeaves(ctx context.Context, o *SealedOptions, yield func(
 	}
 	l.a.rows = sealCursor{sql: selectSealedRows(db.layout)}
 	l.a.lines = sealCursor{sql: selectLedger + ` WHERE l.id >= ? ORDER BY l.id`}
-	defer l.a.rows.close()
-	defer l.a.lines.close()
+	defer l.a.close()
 	var bad error
 	err = db.query(`SELECT first, kind, base, steps, hashes, line FROM seal_run WHERE first < ? ORDER BY first`, []any{o.Size}, func(stmt *sqlite3.Stmt) bool {
 		bad = l.run(stmt)

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -307,15 +308,29 @@ func text(b []byte, key, v string) []byte {
 		return b
 	}
 	b = append(append(b, key...), '"')
-	i := 0
-	for i < len(v) && plain[v[i]] {
-		i++
-	}
+	i := plainLength(v)
 	b = append(b, v[:i]...)
 	if i < len(v) {
 		b = escape(b, v[i:])
 	}
 	return append(b, '"')
+}
+
+// plainLength returns how many octets at the beginning stand for themselves.
+func plainLength(v string) int {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for b := unsafe.Slice(unsafe.StringData(v), len(v)); len(b)-i >= 8; i += 8 { // eight at once
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, back := w^'"'*low, w^'\\'*low
+		if (w|(w-0x20*low)|(quote-low)|(back-low))&high != 0 {
+			break // one of them is below 0x20, a quotation mark, a backslash, or above 0x7f; or nearly
+		}
+	}
+	for i < len(v) && plain[v[i]] {
+		i++
+	}
+	return i
 }
 
 // octets is text for a text in a slice.

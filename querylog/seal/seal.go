@@ -7,6 +7,7 @@ package seal
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -36,18 +37,22 @@ func RowSalt(secret *Secret, id int64) Salt {
 	const block = 64
 	var inner [block + len("row") + 8]byte
 	var outer [block + sha256.Size]byte
-	copy(inner[:], secret[:])
-	copy(outer[:], secret[:])
-	for i := range block {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
+	copy(inner[:], innerPad)
+	copy(outer[:], outerPad)
+	subtle.XORBytes(inner[:SecretSize], inner[:SecretSize], secret[:])
+	subtle.XORBytes(outer[:SecretSize], outer[:SecretSize], secret[:])
 	copy(inner[block:], "row")
 	binary.BigEndian.PutUint64(inner[block+len("row"):], uint64(id))
 	sum := sha256.Sum256(inner[:])
 	copy(outer[block:], sum[:])
 	return sha256.Sum256(outer[:])
 }
+
+// What HMAC adds to a key (RFC 2104), for a block of SHA-256.
+const (
+	innerPad = "6666666666666666666666666666666666666666666666666666666666666666"
+	outerPad = `\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\`
+)
 
 // Day returns the day whose secrets are those of the row with this number: days
 // since 1970 by the number of its window, which is about the time in seconds.

@@ -100,6 +100,25 @@ func TestSaltIsHMAC(t *testing.T) {
 	}
 }
 
+// Eight octets are looked at at once: no octet at any place may be taken for another.
+func TestPlainLengthIsThatOfSingleOctets(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				b := []byte(strings.Repeat("~ !#[]\x7fa", 3))[:length]
+				b[at] = byte(c)
+				want := 0
+				for want < length && plain[b[want]] {
+					want++
+				}
+				if got := plainLength(string(b)); got != want {
+					t.Fatalf("%q: %d, want %d", b, got, want)
+				}
+			}
+		}
+	}
+}
+
 // What a line says is what any reader of JSON finds in it.
 func FuzzText(f *testing.F) {
 	f.Add("a\"\\\x00\x1f\x7fé\u2028\xff\xc3")
