@@ -43,7 +43,7 @@ type app struct {
 	searches  *searches         // for the blocked name that a device needs
 	corrected *corrections.File // what people say of devices
 	makers    oui.Registry      // who made devices
-	looked    sync.Map          // see membership.looked
+	looked    lookedUp          // see membership.looked
 
 	signatures signatures // of what devices are
 

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -326,7 +325,7 @@ func (im *importer) openLog() (finish func() error, err error) {
 	corrected, _ := corrections.Read(correctionsPath(im.cfg)) // the server says what is wrong
 	ids, registry := newIdentities(im.cfg, known, corrected), oui.Registry{}
 	registry.Use(im.cfg.Identity.Makers)
-	makers := makersOf(im.cfg, ids, known, registry.Makers, new(sync.Map))
+	makers := makersOf(im.cfg, ids, known, registry.Makers, map[string]bool{})
 	out := optedOut(im.cfg, newMembership(im.cfg, ids, nil, nil, makers), known)
 	im.send = func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error) {
 		b.Policy, b.Edition, b.OptedOut = lists.Current(), "catalogue "+edition.String(), out

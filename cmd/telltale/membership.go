@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -34,8 +35,11 @@ type membership struct {
 	silent   map[string]bool   // groups whose devices are not logged
 	today    map[string]string // by identity that a temporary change has: that of its device today
 	missing  func(key string)
-	looked   *sync.Map // MACs whose makers were looked up, and whether they count; nil where no group selects by maker
+	looked   *lookedUp // MACs whose makers were looked up, and whether they count; nil where no group selects by maker
 }
+
+// A lookedUp is what the newest selection has of MACs, for memberships that are in force still.
+type lookedUp = atomic.Pointer[map[string]bool]
 
 // A chosen is a device that has settings.
 type chosen struct {
@@ -201,7 +205,7 @@ func selectsByMaker(cfg *config.Config) bool {
 // makersOf returns the makers of devices, by the MACs of the settings and of bindings: none
 // of a MAC that may stand for several devices. Looked gets each MAC of bindings, and
 // whether it counts.
-func makersOf(cfg *config.Config, ids *identities, bindings []devices.Binding, makersBy func(macs []string) map[string]string, looked *sync.Map) map[string][]string {
+func makersOf(cfg *config.Config, ids *identities, bindings []devices.Binding, makersBy func(macs []string) map[string]string, looked map[string]bool) map[string][]string {
 	if !selectsByMaker(cfg) {
 		return nil
 	}
@@ -215,7 +219,7 @@ func makersOf(cfg *config.Config, ids *identities, bindings []devices.Binding, m
 			continue
 		}
 		counts := b.Confidence != devices.Low && byMAC(b)
-		looked.Store(b.MAC, counts)
+		looked[b.MAC] = looked[b.MAC] || counts
 		if device := ids.last(b.Device); counts && !slices.Contains(macs[device], b.MAC) {
 			macs[device] = append(macs[device], b.MAC)
 		}
@@ -312,7 +316,7 @@ func (s *membership) of(b *devices.Binding) (number uint16, noLog bool) {
 	byPrefix := s.byPrefix(b)
 	noLog = s.noLog(b)
 	if s.looked != nil && b.MAC != "" {
-		if counts, ok := s.looked.Load(b.MAC); !ok || counts == false && b.Confidence != devices.Low && byMAC(b) {
+		if counts, ok := (*s.looked.Load())[b.MAC]; !ok || !counts && b.Confidence != devices.Low && byMAC(b) {
 			s.missing("")
 		}
 	}
@@ -634,7 +638,9 @@ func (a *app) selectLocked(cfg *config.Config) (*membership, error) {
 		clients = a.lists.Current().Clients()
 	}
 	ids := newIdentities(cfg, bindings, a.corrected.All())
-	s := newMembership(cfg, ids, a.temporary.all(), clients, makersOf(cfg, ids, bindings, a.makers.Makers, &a.looked))
+	looked := map[string]bool{} // without those that are forgotten
+	s := newMembership(cfg, ids, a.temporary.all(), clients, makersOf(cfg, ids, bindings, a.makers.Makers, looked))
+	a.looked.Store(&looked)
 	if selectsByMaker(cfg) {
 		s.looked = &a.looked
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"sync"
 	"testing"
 
 	"telltale/devices"
@@ -42,13 +41,14 @@ func TestMakersAreOfMACsThatStandForOneDevice(t *testing.T) {
 		}
 		return all
 	}
-	ids, looked := newIdentities(cfg, known, nil), new(sync.Map)
+	ids, looked := newIdentities(cfg, known, nil), map[string]bool{}
 	makers := makersOf(cfg, ids, known, acme, looked)
 	if len(makers) != 2 || len(makers["pc"]) != 1 || len(makers["mac:00:00:5e:00:53:01"]) != 1 {
 		t.Errorf("%v", makers)
 	}
 	s := newMembership(cfg, ids, nil, nil, makers)
-	s.looked = looked
+	s.looked = new(lookedUp)
+	s.looked.Store(&looked)
 	asked := 0
 	s.missing = func(string) { asked++ }
 	s.number(&groupNumbers{byName: map[string]uint16{}}, cfg, known)
@@ -67,5 +67,20 @@ func TestMakersAreOfMACsThatStandForOneDevice(t *testing.T) {
 	first, _ := s.of(&known[0])
 	if group, _ := s.of(&devices.Binding{Device: "pc"}); group == 0 || first == 0 {
 		t.Errorf("settings %d and %d of members", group, first)
+	}
+}
+
+// A MAC with two bindings in force counts if one of them does, whichever comes last.
+func TestAMACCountsIfOneOfItsBindingsDoes(t *testing.T) {
+	cfg := loadText(t, "groups: [{name: acme, maker: Acme}]")
+	mac := "00:00:5e:00:53:01"
+	known := []devices.Binding{
+		{Device: "mac:" + mac, MAC: mac, Source: devices.Neighbour, Confidence: devices.High},
+		{Device: "mac:" + mac, MAC: mac, Source: devices.Neighbour, Confidence: devices.Low},
+	}
+	looked := map[string]bool{}
+	makersOf(cfg, newIdentities(cfg, known, nil), known, func([]string) map[string]string { return nil }, looked)
+	if !looked[mac] {
+		t.Error("it does not count")
 	}
 }
