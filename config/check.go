@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // derive fills in what follows from other settings.
@@ -279,6 +280,11 @@ func (c *Config) checkDevices(d *decoding) {
 		c.checkMode(d, g.Mode, key)
 		if _, err := time.LoadLocation(g.TimeZone); err != nil {
 			d.mistake(key+".time_zone", "found "+quote(g.TimeZone)+", which this machine does not know", "a name such as Europe/Berlin; the package tzdata has them")
+		}
+		for k, words := range g.Makers {
+			if !strings.ContainsFunc(words, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+				d.mistake(fmt.Sprintf("%s.maker[%d]", key, k), "found "+quote(words), "one or more words of a company's name, e.g. Samsung")
+			}
 		}
 		lists := make(map[string]string)
 		for _, of := range []struct {

@@ -163,6 +163,7 @@ func TestMistakes(t *testing.T) {
 		{"keys in a list of values", "access: {allow: [{a: b}]}", "1: access.allow[0]: found keys below it; expected one value"},
 		{"keys for entries", "devices: {tv: {mac: 02:00:00:00:00:01}}", `1: devices: found keys below it; expected a list of entries, each beginning with "- "`},
 		{"a value for an entry", "groups: [a]", `1: groups[0]: found "a"; expected keys below it: name, device, prefix, tag, kind, maker, lists_on, lists_off, lists_observe, tier, log, observe, mode, schedule, time_zone or strip_ech`},
+		{"a maker without a word", "groups: [{name: a, maker: [Acme, '']}]", `1: groups[0].maker[1]: found ""; expected one or more words of a company's name, e.g. Samsung`},
 		{"a schedule with a day that is none", "lists: {settings: [{name: a, schedule: mon-fry 16:00-20:00}]}", `1: lists.settings[0].schedule: found "mon-fry 16:00-20:00"; expected days and times such as mon-fri 16:00-20:00, sat 10:00-12:00`},
 		{"an unknown word", "blocking: {mode: nxdomian}", `1: blocking.mode: found "nxdomian"; expected null, nxdomain, nodata, refused or custom; did you mean nxdomain?`},
 		{"a number without unit", "blocking: {ttl: 10}", `1: blocking.ttl: found "10"; expected a duration such as 10s, 24h or 365d`},

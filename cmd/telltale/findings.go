@@ -75,7 +75,7 @@ func (d *doctor) judge(f *facts) {
 		d.announcements(&f.status.Announcements)
 		d.reports(f.status)
 		d.witnesses(f.status)
-		d.makers(&f.status.Makers)
+		d.makers(f.cfg, &f.status.Makers)
 	}
 	if _, err := ownSignatures(f.cfg); err != nil {
 		d.finds(stateWarning, "kinds-invalid", "", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the file; its other lines hold")
@@ -342,10 +342,12 @@ func (d *doctor) announcements(st *web.Announcements) {
 }
 
 // makers says where the names of devices' makers come from.
-func (d *doctor) makers(m *web.MakerFiles) {
+func (d *doctor) makers(cfg *config.Config, m *web.MakerFiles) {
 	switch {
 	case m.Problem != "":
 		d.finds(stateWarning, "makers-unread", "", m.Problem+": makers of devices are not shown", "name another file in identity.makers (docs/devices.md)")
+	case len(m.Files) == 0 && selectsByMaker(cfg):
+		d.finds(stateWarning, "makers-missing", "", "groups of the settings select devices by maker, and no copy of the IEEE's registry is here: they have no device by that", "install the package ieee-data, or name a copy in identity.makers (docs/devices.md)")
 	case len(m.Files) == 0:
 		d.says("makers", "no copy of the IEEE's registry is here, so makers of devices are not shown (docs/devices.md)")
 	default:

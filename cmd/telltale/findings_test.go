@@ -122,6 +122,7 @@ var provoked = []struct {
 	}, "connection refused", "docs/seals.md"},
 	{"leases-unread", func(f *facts) { f.status.Leases = []web.LeaseFile{{Path: "/x", Problem: "permission denied"}} }, "permission denied", "docs/devices.md"},
 	{"makers-unread", func(f *facts) { f.status.Makers.Problem = "/x: no such file" }, "/x: no such file", "identity.makers"},
+	{"makers-missing", func(f *facts) { f.cfg.Groups = []config.Group{{Name: "samsung", Makers: []string{"Samsung"}}} }, "no copy of the IEEE's registry", "identity.makers"},
 	{"settings-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesSettings, Why: "no room"}} }, "no room", "room for watches"},
 	{"lists-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesLists, Why: "no room"}} }, "no room", "room for watches"},
 	{"upstreams-late", func(f *facts) { f.status.Unwatched = []web.Unwatched{{Files: filesResolvConf, Why: "no room"}} }, "no room", "room for watches"},
