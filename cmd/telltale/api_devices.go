@@ -148,6 +148,10 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 		if !slices.Contains(kinds.Words, c.Is) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%q is no kind of device: expected one of %s", c.Is, strings.Join(kinds.Words, ", ")))
 		}
+	case corrections.Tag:
+		if slices.Contains(ids.tagsOf(d.Device), c.Tag) {
+			return web.Correction{}, web.Invalid(fmt.Errorf("%s is tagged %s already", ids.name(d.Device), c.Tag))
+		}
 	case corrections.Untag:
 		if !slices.Contains(ids.view.Tags(d.Device), c.Tag) {
 			why := "it is tagged with " + cmp.Or(strings.Join(ids.tagsOf(d.Device), ", "), "nothing")
