@@ -89,6 +89,7 @@ var mayImport = map[string]string{
 	"evidence/household": "blocklists devices devices/corrections dnswire querylog", // beside tests
 	"evidence/logtest":   "devices querylog",                                        // beside tests
 	"evidence/render":    "evidence querylog",
+	"evidence/stats":     "",
 	"evidence/witness":   "atomicfile",
 }
 
