@@ -95,8 +95,13 @@ func (v *View) SetStopped(stopped bool) { v.stopped = stopped }
 // Add takes in a row, or what became of one.
 func (v *View) Add(r Row) {
 	r.shorten()
+	known := v.rows.of(r.ID)
 	if more, ok := v.rows.add(&r); ok {
-		v.rate.add(r.Last, more)
+		from := r.Time
+		if known != nil {
+			from = known.Last
+		}
+		v.rate.add(from, r.Last, more)
 	}
 }
 
@@ -118,6 +123,14 @@ type ring struct {
 	first int           // of all: the oldest, once all are taken
 	place map[int64]int // of a row, in all
 	gone  int64         // the largest ID that was given up
+}
+
+// of returns the row of an ID; nil where it is not there.
+func (g *ring) of(id int64) *Row {
+	if at, known := g.place[id]; known {
+		return g.all[at]
+	}
+	return nil
 }
 
 // add puts a row in, and returns how many lookups that adds. A row that was given up does
@@ -218,8 +231,19 @@ type rate struct {
 	}
 }
 
-func (r *rate) add(at time.Time, n uint64) {
-	s := at.Unix()
+// add counts n lookups that came between two times: nobody knows when, so they are spread
+// evenly over these seconds.
+func (r *rate) add(from, to time.Time, n uint64) {
+	last := to.Unix()
+	first := min(max(from.Unix(), last-int64(len(r.seconds))+1), last)
+	of := uint64(max(to.Unix()-from.Unix()+1, 1)) // seconds, also those that are too long ago
+	for s := first; s <= last; s++ {
+		at := of - uint64(last-s) // of these seconds, it is the at-th
+		r.addIn(s, n*at/of-n*(at-1)/of)
+	}
+}
+
+func (r *rate) addIn(s int64, n uint64) {
 	if b := &r.seconds[(s%60+60)%60]; b.at == s {
 		b.n += n
 	} else if b.at < s {

@@ -221,9 +221,9 @@ func TestTheCursorStaysOnItsRow(t *testing.T) {
 // A row that comes again has grown: it is one row, and what it has more counts once.
 func TestARowGrows(t *testing.T) {
 	v := New(Options{Zone: time.UTC})
-	v.Add(Row{ID: 1, Time: now, Last: now.Add(-3 * time.Second), Count: 20, Name: "a.example", Open: true})
-	v.Add(Row{ID: 1, Time: now, Last: now.Add(-2 * time.Second), Count: 30, Name: "a.example", Open: true})
-	v.Add(Row{ID: 1, Time: now, Last: now.Add(-2 * time.Second), Count: 30, Name: "a.example"})
+	v.Add(Row{ID: 1, Time: now.Add(-3 * time.Second), Last: now.Add(-3 * time.Second), Count: 20, Name: "a.example", Open: true})
+	v.Add(Row{ID: 1, Time: now.Add(-3 * time.Second), Last: now.Add(-2 * time.Second), Count: 30, Name: "a.example", Open: true})
+	v.Add(Row{ID: 1, Time: now.Add(-3 * time.Second), Last: now.Add(-2 * time.Second), Count: 30, Name: "a.example"})
 	if got := groups(Names, v.chosen()); len(got) != 1 || got[0].lookups != 30 {
 		t.Errorf("got %+v", got)
 	}
@@ -232,6 +232,19 @@ func TestARowGrows(t *testing.T) {
 	}
 	if got := v.rate.mean(now.Add(time.Hour)); got != 0 {
 		t.Errorf("got %v lookups a second an hour later", got)
+	}
+}
+
+// The lookups of a row came while it was open, not all at its end.
+func TestTheRateIsOfWhenLookupsCame(t *testing.T) {
+	v := New(Options{Zone: time.UTC})
+	v.Add(Row{ID: 1, Time: now.Add(-60 * time.Second), Last: now.Add(-time.Second), Count: 600, Name: "a.example"})
+	if got := v.rate.mean(now); got != 10 {
+		t.Errorf("got %v lookups a second, want 10", got)
+	}
+	v.Add(Row{ID: 2, Time: now.Add(-1000 * time.Second), Last: now.Add(-time.Second), Count: 500, Name: "b.example"})
+	if got := v.rate.mean(now); got != 10.5 {
+		t.Errorf("got %v lookups a second, want 10.5", got)
 	}
 }
 

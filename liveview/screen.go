@@ -210,14 +210,25 @@ func (v *View) footer() Line {
 	return line(spans...)
 }
 
-// askingLine asks whether a rule is meant. The keys stand first: a long name must not push
-// them out.
+// askingLine asks whether a rule is meant. A long name does not push the keys out, nor they
+// a name out of a narrow screen.
 func (v *View) askingLine() Line {
 	q := v.question
 	if !q.weighed {
 		return line(Span{"Looking what blocking " + q.row.Name + " breaks ...", Alert})
 	}
-	spans := []Span{{strings.ToUpper(q.action[:1]) + q.action[1:] + " for ", Alert}, {"(e)", Head}, {"veryone", Plain}}
+	action := strings.ToUpper(q.action[:1]) + q.action[1:] + " "
+	room := func(of Line) string { return cutLeft(clean(q.row.Name), v.width-wide(of.Text())) }
+	if v.width < 60 {
+		keys := []Span{{"? ", Plain}, {"e", Head}, {" all ", Plain}}
+		if q.devices {
+			keys = append(keys, Span{"d", Head}, Span{" device ", Plain})
+		}
+		keys = append(keys, Span{"n", Head}, Span{" no", Plain})
+		name := room(line(append(keys, Span{action, Alert})...))
+		return line(append([]Span{{action, Alert}, {name, Plain}}, keys...)...)
+	}
+	spans := []Span{{action + "for ", Alert}, {"(e)", Head}, {"veryone", Plain}}
 	if q.devices {
 		spans = append(spans, Span{", ", Plain}, Span{"(d)", Head}, Span{"evice", Plain})
 		if v.width >= 80 {
@@ -225,11 +236,7 @@ func (v *View) askingLine() Line {
 		}
 	}
 	spans = append(spans, Span{", ", Plain}, Span{"(n)", Head}, Span{"o? ", Plain})
-	used := 0
-	for _, s := range spans {
-		used += wide(s.Text)
-	}
-	return line(append(spans, Span{cutLeft(clean(q.row.Name), v.width-used), Plain})...)
+	return line(append(spans, Span{room(line(spans...)), Plain})...)
 }
 
 // showPage shows text in front of the rows.
