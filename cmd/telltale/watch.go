@@ -101,6 +101,8 @@ type watcher struct {
 	under   sync.WaitGroup
 	mu      sync.Mutex
 	view    *liveview.View
+	ended   bool   // nothing is drawn any more
+	unseen  string // what became of a rule, then
 }
 
 func newWatcher(cl *cli, l *openedLog, view *liveview.View) *watcher {
@@ -110,8 +112,16 @@ func newWatcher(cl *cli, l *openedLog, view *liveview.View) *watcher {
 // run shows rows until a person ends it.
 func (w *watcher) run(ctx context.Context, f querylog.Filter) error {
 	inner, cancel := context.WithCancel(ctx)
-	defer w.under.Wait()
-	defer cancel()
+	defer func() {
+		w.mu.Lock()
+		w.ended = true
+		w.mu.Unlock()
+		cancel()
+		w.under.Wait()
+		if w.unseen != "" {
+			fmt.Fprintln(w.cl.err, w.unseen)
+		}
+	}()
 	failed := make(chan error, 1)
 	w.under.Go(func() {
 		if err := w.log.Follow(inner, f, func(r querylog.Row) error { w.add(&r); return nil }); inner.Err() == nil {
@@ -202,6 +212,9 @@ func (w *watcher) press(ctx context.Context, key string) (end bool) {
 	return false
 }
 
+// writeWithin is how long a rule may take.
+const writeWithin = 30 * time.Second
+
 // do does what a person asked for.
 func (w *watcher) do(ctx context.Context, q *liveview.Request) {
 	switch q.Do {
@@ -221,11 +234,17 @@ func (w *watcher) do(ctx context.Context, q *liveview.Request) {
 			v.Weighed(q.Number, risks)
 		})
 	case liveview.Write:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin) // also where the person goes meanwhile
+		defer cancel()
 		text, err := w.write(ctx, q)
 		if err != nil {
 			text = err.Error()
 		}
-		w.update(func(v *liveview.View) { v.Said(text) })
+		w.update(func(v *liveview.View) {
+			if v.Said(text); w.ended {
+				w.unseen = text
+			}
+		})
 	}
 }
 

@@ -110,6 +110,14 @@ func TestWatchShowsExplainsAndWritesRules(t *testing.T) {
 	if got := answer("shop.example"); got != "0.0.0.0" {
 		t.Errorf("got %s after it was blocked", got)
 	}
+	leaving, leave := context.WithCancel(t.Context()) // the rule is written also where a person goes at once
+	answer("last.example")
+	shows(t, screen, "last.example")
+	w.press(leaving, "end")
+	w.press(leaving, "a")
+	leave()
+	w.press(leaving, "e")
+	shows(t, screen, "allow last.example for everyone")
 	srv.stop()
 	w.do(t.Context(), &liveview.Request{Do: liveview.Write, Row: liveview.Row{Name: "other.example"}, Action: "block"})
 	shows(t, screen, "no server is running: it is in force once one starts")
