@@ -10,10 +10,11 @@ import (
 	"unicode/utf8"
 
 	"telltale/atomicfile"
+	"telltale/evidence/post"
 )
 
 const (
-	maxAnswer   = 4 << 10 // octets; a longer answer is no statement on a checkpoint
+	maxAnswer   = post.MaxAnswer // octets; a longer answer is no statement on a checkpoint
 	keptAnswers = 100
 )
 
@@ -33,7 +34,7 @@ func (o *Options) keepAnswer(c *Checkpoint, said []byte) error {
 	if o.Answers == "" || len(said) == 0 || len(said) > maxAnswer || !utf8.Valid(said) {
 		return nil
 	}
-	line, err := json.Marshal(Answer{time.Now().UnixMilli(), shownURL(o.URL), c.Leaves, string(c.Note), string(said)})
+	line, err := json.Marshal(Answer{time.Now().UnixMilli(), post.Shown(o.URL), c.Leaves, string(c.Note), string(said)})
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +22,7 @@ import (
 	"time"
 
 	"telltale/atomicfile"
+	"telltale/evidence/post"
 )
 
 // A Checkpoint is a signed head of the log.
@@ -48,10 +47,9 @@ type Options struct {
 }
 
 const (
-	sendTimeout = 30 * time.Second // for all of one post
-	firstRetry  = time.Minute      // after a failure, twice as long after each further one
-	maxRetry    = time.Hour
-	lateAfter   = time.Hour // a witness that has failed for so long is a problem
+	firstRetry = time.Minute // after a failure, twice as long after each further one
+	maxRetry   = time.Hour
+	lateAfter  = time.Hour // a witness that has failed for so long is a problem
 )
 
 // A Sender sends checkpoints to the witnesses.
@@ -80,7 +78,6 @@ type witness struct {
 
 // New makes a Sender. It sends nothing before Run.
 func New(o Options) *Sender {
-	setDefault(&o.timeout, sendTimeout)
 	setDefault(&o.retry, firstRetry)
 	setDefault(&o.late, lateAfter)
 	if o.Logger == nil {
@@ -94,7 +91,7 @@ func New(o Options) *Sender {
 		add(o.Dir, o.write)
 	}
 	if o.URL != "" {
-		add(shownURL(o.URL), o.post)
+		add(post.Shown(o.URL), o.post)
 	}
 	return s
 }
@@ -103,15 +100,6 @@ func setDefault(d *time.Duration, value time.Duration) {
 	if *d == 0 {
 		*d = value
 	}
-}
-
-// shownURL is a URL without its path, which may be what lets one post to it.
-func shownURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "a URL that cannot be read"
-	}
-	return u.Scheme + "://" + u.Host
 }
 
 // Offer has the witnesses get a checkpoint, unless a newer one comes first. It never waits.
@@ -251,43 +239,16 @@ func (o *Options) write(_ context.Context, c *Checkpoint) error {
 
 // post sends a checkpoint to the server.
 func (o *Options) post(ctx context.Context, c *Checkpoint) error {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL, bytes.NewReader(c.Note))
+	p := post.Post{
+		URL: o.URL, Setting: "evidence.witness.url", Body: c.Note, Transport: o.Transport, Timeout: o.timeout,
+		Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "User-Agent": {o.Agent}},
+	}
+	said, err := p.Send(ctx)
 	if err != nil {
-		return withoutURL(err)
-	}
-	r.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	r.Header.Set("User-Agent", o.Agent)
-	client := http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return errors.New("it redirects, which is not followed: set evidence.witness.url to where it leads")
-	}}
-	reply, err := client.Do(r)
-	if err != nil {
-		return withoutURL(err)
-	}
-	defer reply.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(reply.Body, maxAnswer+1))
-	if reply.StatusCode < 200 || reply.StatusCode > 299 {
-		return fmt.Errorf("it says %q: %.200q", reply.Status, said)
-	}
-	if err != nil { // it may have kept the checkpoint, and may not
-		return fmt.Errorf("its answer breaks off: %w", withoutURL(err))
+		return err
 	}
 	if err := o.keepAnswer(c, said); err != nil { // it took the checkpoint all the same
-		o.Logger.Warn("what a witness answered is not kept", "witness", shownURL(o.URL), "error", err)
+		o.Logger.Warn("what a witness answered is not kept", "witness", post.Shown(o.URL), "error", err)
 	}
 	return nil
-}
-
-// withoutURL is an error of an HTTP client without the URL, which may have a secret.
-func withoutURL(err error) error {
-	var with *url.Error
-	if errors.As(err, &with) {
-		err = with.Err
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("it does not answer in time")
-	}
-	return err
 }
