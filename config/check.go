@@ -37,6 +37,7 @@ func (c *Config) check(d *decoding) {
 	c.checkIdentity(d)
 	c.checkReports(d)
 	c.checkWitness(d)
+	c.checkAlerts(d)
 }
 
 // checkWitness refuses to send checkpoints in clear, where whoever is on the way could

@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "wildcard", "server", "zone", "mac", "id", "url" and "minisign" what kind of text it is, and "port N" which
+// "domain", "wildcard", "server", "zone", "mac", "id", "url", "minisign", "mqtt" and "smtp" what kind of text it is, and "port N" which
 // port an address has that is given without. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -47,6 +47,7 @@ type Config struct {
 	Log       Log              `key:"log"`
 	Evidence  Evidence         `key:"evidence"`
 	Reports   []Report         `key:"reports,live"`
+	Alerts    Alerts           `key:"alerts"`
 	Messages  Messages         `key:"messages"`
 	Identity  Identity         `key:"identity"`
 	Devices   []Device         `key:"devices,live"`
@@ -276,6 +277,50 @@ type Report struct {
 	Keep       int        `key:"keep"`     // how many files; older ones are removed
 }
 
+// Alerts are what the server tells by itself, and whom.
+type Alerts struct {
+	Tell     []string   `key:"tell,live" words:"first-lookup went-around coverage"`    // none: nothing
+	AtOnce   []string   `key:"at_once,live" words:"first-lookup went-around coverage"` // of Tell; all others wait for Digest
+	Digest   Recurrence `key:"digest,live"`
+	Coverage int        `key:"coverage,live"` // percent of a day that are to be recorded
+
+	Log     bool         `key:"log,live"` // each goes to the program's messages, at once
+	Webhook AlertWebhook `key:"webhook"`
+	Ntfy    AlertNtfy    `key:"ntfy"`
+	MQTT    AlertMQTT    `key:"mqtt"`
+	SMTP    AlertSMTP    `key:"smtp"`
+}
+
+// AlertWebhook is a server that alerts are posted to as signed JSON.
+type AlertWebhook struct {
+	URL    string `key:"url,url,live"` // "": none
+	Secret string `key:"secret_file,path,live"`
+}
+
+// AlertNtfy is a topic of a server of ntfy.
+type AlertNtfy struct {
+	URL   string `key:"url,url,live"` // of the topic; "": none
+	Token string `key:"token_file,path,live"`
+}
+
+// AlertMQTT is a server of MQTT.
+type AlertMQTT struct {
+	Server    string `key:"server,mqtt,live"` // "": none
+	User      string `key:"user,live"`
+	Password  string `key:"password_file,path,live"`
+	Topic     string `key:"topic,live"`     // below which alerts are published
+	Discovery string `key:"discovery,live"` // the prefix by which Home Assistant finds them; "" for none
+}
+
+// AlertSMTP is a server that takes mail.
+type AlertSMTP struct {
+	Server   string   `key:"server,smtp,live"` // "": none
+	From     string   `key:"from,live"`
+	To       []string `key:"to,live"`
+	User     string   `key:"user,live"`
+	Password string   `key:"password_file,path,live"`
+}
+
 // Messages is what Telltale says about itself, on standard error.
 type Messages struct {
 	Level  string `key:"level,live,flag" words:"debug info warn error"`
@@ -364,6 +409,7 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
+		Alerts:   Alerts{Digest: Recurrence{Text: "daily 08:00", Every: "day", Minutes: 8 * 60}, Coverage: 95, Log: true, MQTT: AlertMQTT{Topic: "telltale", Discovery: "homeassistant"}},
 		Messages: Messages{Level: "info", Format: "text"},
 		Identity: Identity{FindLeases: true, Announcements: true, Reverse: true},
 	}

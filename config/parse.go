@@ -196,6 +196,20 @@ func parseURL(text string) (string, bool) {
 	return text, u.Scheme == "https" || u.Scheme == "http"
 }
 
+// parseServerURL takes a scheme, a name or an address, and a port, which may be left out.
+func parseServerURL(text string, schemes ...string) (string, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return "", false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", false
+		}
+	}
+	return u.Scheme + "://" + u.Host, slices.Contains(schemes, u.Scheme)
+}
+
 // parseKey takes a public key of minisign: the letters "Ed", its id of 8 octets and
 // 32 octets of Ed25519.
 func parseKey(text string) (string, bool) {
@@ -302,6 +316,12 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"
+	case s.is("mqtt"):
+		value, ok = parseServerURL(text, "mqtt", "mqtts")
+		return value, ok, "mqtts://NAME:8883, or mqtt://NAME:1883 without encryption"
+	case s.is("smtp"):
+		value, ok = parseServerURL(text, "smtp", "smtps")
+		return value, ok, "smtps://NAME:465, or smtp://NAME:587, which begins in clear"
 	case s.is("minisign"):
 		value, ok = parseKey(text)
 		return value, ok, "a public key of minisign: the line of 56 letters from the file that ends in .pub"
