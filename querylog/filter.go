@@ -19,6 +19,7 @@ type Filter struct {
 	Verdict      string       // pass, allow, block, observe or answer
 	After        int64        // rows whose ID is above it; 0 for all
 	Limit        int          // the newest so many; 0 for all
+	Listed       bool         // of listed names alone
 
 	name nameFilter
 	only string    // the table of rows that is read; "" for both
@@ -71,6 +72,9 @@ func (f *Filter) normal() (Filter, error) {
 		}
 	}
 	n.Verdict = strings.ToLower(f.Verdict)
+	if f.Listed {
+		n.only = rowTables[0]
+	}
 	if addr, err := netip.ParseAddr(f.Device); err == nil {
 		n.Device = addr.Unmap().WithZone("").String()
 	}
