@@ -31,6 +31,7 @@ type Status struct {
 	Leases       []LeaseFile    `json:"leases" doc:"The files of DHCP servers that are read."`
 	Reports      []Report       `json:"reports" doc:"The reports of the settings, which are made again and again."`
 	Witnesses    []Witness      `json:"witnesses" doc:"Where checkpoints of the sealed log go."`
+	Alerts       []AlertPlace   `json:"alerts" doc:"Where alerts go."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
@@ -52,6 +53,17 @@ type Witness struct {
 	Leaves  int64      `json:"leaves" doc:"Of the last checkpoint that it took since the start; 0 for none."`
 	Time    *time.Time `json:"time,omitempty" doc:"When that was."`
 	Problem string     `json:"problem,omitempty" doc:"Why it did not take the last one."`
+	Since   *time.Time `json:"since,omitempty" doc:"Since when it takes none."`
+	Late    bool       `json:"late,omitempty" doc:"It has taken none for an hour or more."`
+}
+
+// An AlertPlace is where alerts go.
+type AlertPlace struct {
+	Name    string     `json:"name" doc:"log, webhook, ntfy, mqtt or smtp."`
+	To      string     `json:"to" doc:"The server, without what may be secret."`
+	Waiting int        `json:"waiting" doc:"Alerts that it is still to be told, at once or in the digest."`
+	Time    *time.Time `json:"time,omitempty" doc:"When it took some last since the start."`
+	Problem string     `json:"problem,omitempty" doc:"Why it did not take the last ones."`
 	Since   *time.Time `json:"since,omitempty" doc:"Since when it takes none."`
 	Late    bool       `json:"late,omitempty" doc:"It has taken none for an hour or more."`
 }

@@ -21,6 +21,7 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/devices/oui"
+	"telltale/evidence/alert"
 	"telltale/evidence/witness"
 	"telltale/querylog"
 	"telltale/resolver"
@@ -70,6 +71,7 @@ type app struct {
 	reports reportFiles // of the settings
 
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
+	alerts    *alert.Teller   // tells what the log shows by itself
 
 	settingsWatch failure // of watching the settings file
 
@@ -112,6 +114,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	edition, editionErr := editionInForce(cfg)
 	a.edition.Store(edition)
 	a.witnesses = witness.New(a.witnessOptions(cfg))
+	a.alerts = alert.New(a.alertOptions(cfg))
 	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
 		return nil, err
 	}

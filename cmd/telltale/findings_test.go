@@ -117,6 +117,9 @@ var provoked = []struct {
 	{"reports-failed", func(f *facts) {
 		f.status.Reports = []web.Report{{Name: "week", Problem: "no space left on device"}}
 	}, "no space left on device", "settings"},
+	{"alerts-failed", func(f *facts) {
+		f.status.Alerts = []web.AlertPlace{{Name: "smtp", To: "smtps://mail.example.org:465", Waiting: 2, Problem: "connection refused", Since: &f.now, Late: true}}
+	}, "connection refused", "alerts.smtp"},
 	{"witness-failed", func(f *facts) {
 		f.status.Witnesses = []web.Witness{{To: "https://witness.example.org", Problem: "connection refused", Since: &f.now, Late: true}}
 	}, "connection refused", "docs/seals.md"},

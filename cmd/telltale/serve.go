@@ -128,6 +128,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.findingsHourly(ctx) })
 	tasks.Go(func() { a.makeReports(ctx) })
 	tasks.Go(func() { a.sendCheckpoints(ctx) })
+	tasks.Go(func() { a.alerts.Run(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}

@@ -1,0 +1,249 @@
+package alert
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"telltale/evidence"
+	"telltale/querylog"
+)
+
+// A Log is what conditions are read from: *querylog.Reader.
+type Log interface {
+	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
+	Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error]
+	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
+}
+
+// A Source is the log as it is now, and who devices are today.
+type Source struct {
+	Log     Log
+	Today   func(identity string, at time.Time) string // which device it is today that had an identity at a time
+	Name    func(device string) string                 // what a device of today is called
+	Ignored func(device string) bool                   // whether nothing is to be told of it
+	Close   func() error
+}
+
+// overlap is for how long before a condition began to be watched rows are read: those that
+// were not stored when what was known was read.
+const overlap = 15 * time.Minute
+
+// look returns what happened since the last look, and notes that it did.
+func (t *Teller) look(ctx context.Context, src *Source, s *Settings, now time.Time) ([]Alert, error) {
+	if err := t.watch(ctx, src, s, now); err != nil {
+		return nil, err
+	}
+	alerts, err := t.lookAtRows(ctx, src, s, now)
+	if err != nil || !slices.Contains(s.Tell, Coverage) || now.Sub(t.recordedAt) < coverageEvery {
+		return alerts, err
+	}
+	low, err := t.lookAtCoverage(ctx, src, s, now)
+	if err == nil {
+		t.recordedAt = now
+	}
+	return append(alerts, low...), err
+}
+
+// watch begins to watch what is to be told from now on: what the log has already is not
+// told. What is to be told no more is forgotten.
+func (t *Teller) watch(ctx context.Context, src *Source, s *Settings, now time.Time) error {
+	st := t.state
+	for kind := range st.Watched {
+		if !slices.Contains(s.Tell, kind) {
+			delete(st.Watched, kind)
+			st.Seen = slices.DeleteFunc(st.Seen, func(seen seen) bool { return seen.Kind == kind })
+			if kind == Coverage {
+				st.Low = false
+			}
+		}
+	}
+	begin := map[string]bool{}
+	for _, kind := range s.Tell {
+		if _, ok := st.Watched[kind]; !ok {
+			begin[kind] = true
+		}
+	}
+	if begin[FirstLookup] || begin[WentAround] {
+		known := t.known(src)
+		for sum, err := range src.Log.Sums(ctx, querylog.SumFilter{Since: time.Unix(0, 0), Until: now}) {
+			if err != nil {
+				return err
+			}
+			if did, ok := doing(&sum.Row); ok && begin[did.Kind] {
+				t.isNew(src, known, did)
+			}
+		}
+	}
+	for kind := range begin {
+		st.Watched[kind] = now
+	}
+	return nil
+}
+
+// A deed is a device of today, and what it did.
+type deed struct{ kind, device, about string }
+
+// known returns what devices of today did before.
+func (t *Teller) known(src *Source) map[deed]bool {
+	known := make(map[deed]bool, len(t.state.Seen))
+	for i := range t.state.Seen {
+		s := &t.state.Seen[i]
+		known[deed{s.Kind, src.Today(s.Device, s.Time), s.About}] = true
+	}
+	return known
+}
+
+// isNew reports whether a device did something for the first time, and notes it.
+func (t *Teller) isNew(src *Source, known map[deed]bool, did seen) bool {
+	key := deed{did.Kind, src.Today(did.Device, did.Time), did.About}
+	if known[key] {
+		return false
+	}
+	known[key] = true
+	t.state.see(did)
+	return true
+}
+
+// doing returns what a row is of that may be told of once for each device.
+func doing(r *querylog.Row) (s seen, ok bool) {
+	if r.Vendor == "" || r.Attribution != "rule" && r.Attribution != "list" {
+		return s, false
+	}
+	s = seen{Device: r.Device, Time: r.Time.Time}
+	switch {
+	case r.Purpose == "dns-bypass":
+		s.Kind, s.About = WentAround, r.Vendor+"\n"+r.Product
+	case r.Tier == "essential":
+		return s, false
+	default:
+		s.Kind, s.About = FirstLookup, r.Vendor
+	}
+	return s, true
+}
+
+// lookAtRows makes alerts of rows that were not looked at before. Open ones are looked at
+// again: what they say is not new then.
+func (t *Teller) lookAtRows(ctx context.Context, src *Source, s *Settings, now time.Time) (alerts []Alert, err error) {
+	st, since := t.state, time.Time{}
+	for _, kind := range []string{FirstLookup, WentAround} {
+		if at, ok := st.Watched[kind]; ok && (since.IsZero() || at.Before(since)) {
+			since = at
+		}
+	}
+	if since.IsZero() {
+		return nil, nil
+	}
+	for row, err := range src.Log.Rows(ctx, querylog.Filter{Listed: true, Limit: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Store != st.Store || row.ID < st.Row { // another store, or an older copy of it
+			st.Store, st.Row = row.Store, 0
+		}
+	}
+	known := t.known(src)
+	for row, err := range src.Log.Rows(ctx, querylog.Filter{Listed: true, After: st.Row, Since: since.Add(-overlap)}) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Open && row.Binding == 0 { // it may get its device until it is closed, within a minute
+			continue
+		}
+		if !row.Open {
+			st.Row = row.ID
+		}
+		did, ok := doing(&row)
+		if _, watched := st.Watched[did.Kind]; !ok || !watched || !t.isNew(src, known, did) {
+			continue
+		}
+		device := src.Today(row.Device, row.Time.Time)
+		if row.Imported == "" && !src.Ignored(device) {
+			alerts = append(alerts, t.ofRow(&row, did.Kind, plain(src.Name(device)), now))
+		}
+	}
+	return alerts, nil
+}
+
+// answered says what became of a lookup.
+var answered = map[string]string{
+	"block": "it was blocked", "observe": "it was answered, as blocking is off for it", "allow": "it was allowed", "answer": "it was answered here",
+}
+
+func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert {
+	name, vendor := plain(r.Name), plain(r.Vendor)
+	a := Alert{
+		ID: id(kind, r.Store, r.Device, r.Vendor, r.Product, r.Time.String()), Kind: kind, Time: r.Time, Found: querylog.Time{Time: now}, Node: t.o.Node,
+		Device: r.Device, Label: label, Vendor: vendor, Name: name,
+	}
+	if name == "" { // of names that were counted together
+		name = "a name that is not known any more"
+	}
+	what := answered[r.Verdict]
+	if what == "" {
+		what = "it was answered"
+	}
+	if kind == WentAround {
+		a.Text = fmt.Sprintf("%s asked for %s, a name of another resolver (%s), and %s", label, name, plain(cmp.Or(r.Product, r.Vendor)), what)
+		if r.Verdict == "block" {
+			a.Text += ". It may have asked elsewhere all the same."
+		} else {
+			a.Text += ": what it asks there is not in this log. It may only have tried."
+		}
+	} else {
+		said := plain(cmp.Or(r.Tier, "telemetry"))
+		if r.Purpose != "" {
+			said += ", " + plain(r.Purpose)
+		}
+		a.Text = fmt.Sprintf("%s asked for %s, which the list %s has as %s's (%s); %s. The log has no earlier lookup of a listed name of %s by this device.", label, name, plain(cmp.Or(r.AttributionList, r.List)), vendor, said, what, vendor)
+	}
+	a.Command = fmt.Sprintf("telltale log --device %s --vendor %s --since %s --until %s", quote(cmp.Or(label, r.Device)), quote(vendor), second(r.Time.Time), second(r.Last.Add(time.Second)))
+	return a
+}
+
+// second writes a time for a command.
+func second(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// coverageEvery is how often it is looked at how much was recorded.
+const coverageEvery = 10 * time.Minute
+
+// lookAtCoverage makes an alert where less of the last day was recorded than is wanted,
+// once until enough is again.
+func (t *Teller) lookAtCoverage(ctx context.Context, src *Source, s *Settings, now time.Time) ([]Alert, error) {
+	const day = 24 * time.Hour
+	since := now.Add(-day)
+	if from := t.state.Watched[Coverage]; from.After(since) {
+		since = from
+	}
+	c, err := src.Log.Coverage(ctx, since, now)
+	if err != nil {
+		return nil, err
+	}
+	missing := c.Length() - c.Recorded()
+	if missing <= day*time.Duration(100-s.Coverage)/100 {
+		t.state.Low = false
+		return nil, nil
+	}
+	if t.state.Low {
+		return nil, nil
+	}
+	t.state.Low = true
+	text := fmt.Sprintf("%s of the last 24 hours were not recorded: whether anything was asked then is not in the log (wanted are %d %% of a day, alerts.coverage).", evidence.Length(missing), s.Coverage)
+	var longest *querylog.Gap
+	for i := range c.Gaps {
+		if g := &c.Gaps[i]; g.Effect == querylog.Unrecorded && (longest == nil || g.Until.Sub(g.Since.Time) > longest.Until.Sub(longest.Since.Time)) {
+			longest = g
+		}
+	}
+	if longest != nil {
+		text += " The longest gap: " + plain(evidence.GapText(longest, t.o.Zone)) + "."
+	}
+	at := querylog.Time{Time: now}
+	return []Alert{{
+		ID: id(Coverage, t.o.Node, at.String()), Kind: Coverage, Time: at, Found: at, Node: t.o.Node, Text: text,
+		Command: fmt.Sprintf("telltale ledger --since %s --until %s", second(since), second(now)),
+	}}, nil
+}
