@@ -746,17 +746,15 @@ func (r *reading) addCaveats(out *Report) {
 		add("rows of names that no list has are %s; of earlier ones only how many there were by hour, device and decision is known", from)
 	}
 	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
-		add("%d lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.imported[from], from)
+		add("%s lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", Number(r.imported[from]), from)
 	}
-	for _, from := range r.importedFrom() {
-		if from == "dnstap" || from == "capture" {
-			add("%s does not say what was blocked: all lookups of it stand as passed", from)
-		}
+	if n := r.asked.Unknown.Lookups; n > 0 {
+		add("of %s lookups it is not known whether they were blocked: the log of another server that they were imported from does not say (%s)", Number(n), strings.Join(r.importedFrom(), ", "))
 	}
 	for _, text := range r.totalsCaveats() {
 		add("%s", text)
 	}
 	if r.names >= maxNames {
-		add("there were more than %d listed names: further ones are counted together", maxNames)
+		add("there were more than %s listed names: further ones are counted together", Number(maxNames))
 	}
 }

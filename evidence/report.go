@@ -125,6 +125,7 @@ type Counts struct {
 	Allowed  Count `json:"allowed"`  // by an exception
 	Passed   Count `json:"passed"`
 	Answered Count `json:"answered"` // here: local and special names
+	Unknown  Count `json:"unknown"`  // imported from a log that does not say what was decided
 }
 
 func (c *Counts) add(verdict string, d Count) {
@@ -138,6 +139,8 @@ func (c *Counts) add(verdict string, d Count) {
 		c.Allowed.add(d)
 	case "answer":
 		c.Answered.add(d)
+	case "unknown":
+		c.Unknown.add(d)
 	default:
 		c.Passed.add(d)
 	}

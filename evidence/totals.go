@@ -401,10 +401,10 @@ func (r *reading) totalsCaveats() (all []string) {
 	}
 	from := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
 	if r.elsewhere > 0 {
-		add("%d lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported from the log of another server (%s). Rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", r.elsewhere, from)
+		add("%s lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported from the log of another server (%s). Rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", Number(r.elsewhere), from)
 	}
 	if r.mixed > 0 {
-		add("%d lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported from the log of another server (%s): totals do not tell them apart, and rates leave these hours out", r.mixed, from)
+		add("%s lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported from the log of another server (%s): totals do not tell them apart, and rates leave these hours out", Number(r.mixed), from)
 	}
 	if r.totals.Listed.Lookups == 0 {
 		return all

@@ -263,8 +263,8 @@ func TestTotalsWithImportedLookupsAreToldApartByTheirHours(t *testing.T) {
 	}
 	r := makeReport(t, home, evidence.Options{Since: since, Until: home.End})
 	said := strings.Join(r.Caveats, "\n")
-	for _, want := range []string{fmt.Sprintf("%d lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported", elsewhere),
-		fmt.Sprintf("%d lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported", both)} {
+	for _, want := range []string{evidence.Number(uint64(elsewhere)) + " lookups that are counted from hourly totals are of hours in which nothing was recorded here: they were imported",
+		evidence.Number(uint64(both)) + " lookups that are counted from hourly totals are of hours in which lookups were recorded here and others imported"} {
 		if both == 0 || !strings.Contains(said, want) || strings.Count(said, "(pi-hole)") != 2 {
 			t.Errorf("want %q in %q", want, r.Caveats)
 		}
@@ -322,28 +322,29 @@ func TestRatesOfAnHourWithOwnAndImportedLookups(t *testing.T) {
 	}
 }
 
-// What does not say which lookups were blocked is not taken to say that none was.
-func TestAReportSaysThatAnImportHasNoVerdicts(t *testing.T) {
-	for format, want := range map[string]bool{"dnstap": true, "capture": true, "pi-hole": false} {
-		home := logtest.New(1)
-		home.Imported = func(*querylog.Row) string { return format }
-		r := makeReport(t, home, evidence.Options{Since: home.Begin, Until: home.End})
-		if said := strings.Contains(strings.Join(r.Caveats, "\n"), format+" does not say what was blocked"); said != want {
-			t.Errorf("%s: said %v, want %v", format, said, want)
-		}
-	}
-}
-
-// The same holds where lookups that are imported are read from totals.
-func TestAReportOfTotalsSaysThatAnImportHasNoVerdicts(t *testing.T) {
-	for format, want := range map[string]bool{"dnstap": true, "capture": true, "pi-hole": false} {
-		home := logtest.New(1)
-		home.RowsFrom = home.End
-		home.Imports = []querylog.ImportedLog{{Format: format, First: querylog.Time{Time: home.Begin}, Last: querylog.Time{Time: home.Begin.Add(time.Hour)}}}
-		for since, want := range map[time.Time]bool{home.Begin: want, home.Begin.Add(2 * time.Hour): false} {
-			r := makeReport(t, home, evidence.Options{Since: since, Until: home.End})
-			if said := strings.Contains(strings.Join(r.Caveats, "\n"), format+" does not say what was blocked"); said != want {
-				t.Errorf("%s since %s: said %v, want %v", format, since, said, want)
+// What does not say which lookups were blocked is not taken to say that none was: its lookups are
+// counted apart, of rows and of totals.
+func TestAReportCountsWhatHasNoVerdictApart(t *testing.T) {
+	for _, rowsKept := range []bool{true, false} {
+		for format, unknown := range map[string]bool{"capture": true, "pi-hole": false} {
+			home := logtest.New(1)
+			home.Imported = func(*querylog.Row) string { return format }
+			home.Imports = []querylog.ImportedLog{{Format: format, First: querylog.Time{Time: home.Begin}, Last: querylog.Time{Time: home.End}}}
+			if !rowsKept {
+				home.RowsFrom = home.End
+			}
+			want := uint64(0)
+			if unknown {
+				want = home.WithoutVerdicts()
+			}
+			r := makeReport(t, home, evidence.Options{Since: home.Begin, Until: home.End})
+			c := &r.Asked
+			if c.Unknown.Lookups != want || c.Passed.Lookups+c.Blocked.Lookups+c.Observed.Lookups+c.Allowed.Lookups+c.Answered.Lookups+want != c.Lookups {
+				t.Errorf("%s, rows kept %v: %d lookups have no verdict, want %d; %+v", format, rowsKept, c.Unknown.Lookups, want, c)
+			}
+			said := strings.Contains(strings.Join(r.Caveats, "\n"), fmt.Sprintf("of %s lookups it is not known whether they were blocked: the log of another server that they were imported from does not say (%s)", evidence.Number(want), format))
+			if said != unknown {
+				t.Errorf("%s, rows kept %v: the caveats are %q", format, rowsKept, r.Caveats)
 			}
 		}
 	}

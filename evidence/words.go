@@ -1,5 +1,16 @@
 package evidence
 
+import "strconv"
+
+// Number writes a number as people do: 12,345.
+func Number(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
 // proves are what a report's rows show, and limits what they cannot.
 var (
 	proves = []string{

@@ -344,7 +344,7 @@ func verdictStyle(verdict string) Style {
 }
 
 // letters are verdicts where there is no room for the word.
-var letters = map[string]string{"block": "B", "allow": "A", "observe": "O", "answer": "=", "pass": "."}
+var letters = map[string]string{"block": "B", "allow": "A", "observe": "O", "answer": "=", "pass": ".", "unknown": "?"}
 
 func (v *View) rowTable() []Line {
 	var columns []column

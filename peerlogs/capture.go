@@ -209,7 +209,7 @@ func (c *captureLog) message(s *segment, at time.Time, b []byte, cut bool) error
 	b = b[:min(len(b), messageMost)]
 	q := &exchange{}
 	q.Lookup = Lookup{
-		Place: c.place(), Time: at, Client: client.Addr(), Rcode: -1, Transport: UDP, Upstream: server.String(),
+		Place: c.place(), Time: at, Client: client.Addr(), Verdict: NotKnown, Rcode: -1, Transport: UDP, Upstream: server.String(),
 		raw: fmt.Appendf(nil, "%d %s %s %x", at.UnixNano(), client, server, b),
 	}
 	if s.tcp {

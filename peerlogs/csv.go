@@ -220,6 +220,8 @@ func readTechnitium(e *exportLog, row []string) (err error) {
 		l.Source = FromUpstream
 	case "Cached":
 		l.Source = FromCache
+	case "":
+		l.Verdict = NotKnown
 	}
 	var ms float64
 	if _, err := fmt.Sscan(e.field(row, "responsertt"), &ms); err == nil && ms > 0 && ms < 1e9 {
@@ -356,6 +358,8 @@ func readNextDNS(e *exportLog, row []string) (err error) {
 		l.Verdict, l.Rule = Allowed, e.field(row, "reasons")
 	case "error":
 		l.Source = FromError
+	case "":
+		l.Verdict = NotKnown
 	}
 	return nil
 }

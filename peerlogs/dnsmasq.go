@@ -142,7 +142,7 @@ func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") =
 // query takes over a line that says that somebody asks: query[TYPE] NAME from ADDRESS.
 func (d *dnsmasqLog) query(at time.Time, serial, typ string, words []string, line []byte) (err error) {
 	q := &dnsmasqQuery{serial: serial, name: strings.ToLower(words[1])}
-	q.Lookup = Lookup{Place: d.place(), Time: at, Rcode: -1, raw: bytes.Clone(line)}
+	q.Lookup = Lookup{Place: d.place(), Time: at, Verdict: NotKnown, Rcode: -1, raw: bytes.Clone(line)}
 	var ok bool
 	if q.Type, ok = dnswire.ParseType(strings.ReplaceAll(typ, "type=", "TYPE")); !ok {
 		return fmt.Errorf("%q is no record type", shortened(typ))
@@ -193,6 +193,7 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 		q.Rule = verb + " " + words[1]
 		return
 	case verb == "forwarded" && rest[1] == "to":
+		q.passed()
 		q.Source, q.Upstream = FromUpstream, value
 		return
 	case rest[1] != "is":
@@ -207,6 +208,7 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 		q.end(value, serial != "")
 		q.done = true
 	case "cached", "cached-stale":
+		q.passed()
 		if q.Source == Unknown {
 			q.Source = FromCache
 			if verb == "cached-stale" {
@@ -215,6 +217,7 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 		}
 		q.end(value, serial != "")
 	case "reply":
+		q.passed()
 		if name == "error" {
 			q.Source = FromError
 		}
@@ -247,6 +250,13 @@ func typeOf(value string) uint16 {
 		return dnswire.TypeAAAA
 	}
 	return 0
+}
+
+// passed takes over that nothing stopped the query: it was asked on, or has an answer.
+func (q *dnsmasqQuery) passed() {
+	if q.Verdict == NotKnown {
+		q.Verdict = Passed
+	}
 }
 
 // end takes over what an answer has. Whether what follows an alias is of this query is

@@ -195,7 +195,7 @@ func (d *dnstapLog) message(body []byte) error {
 		return nil
 	}
 	q := &exchange{}
-	q.Lookup = Lookup{Place: d.place(), Rcode: -1, raw: body}
+	q.Lookup = Lookup{Place: d.place(), Verdict: NotKnown, Rcode: -1, raw: body}
 	packet := m.query
 	q.Time = time.Unix(int64(m.querySec), int64(m.queryNsec))
 	if m.kind == tapClientResponse {

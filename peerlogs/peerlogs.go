@@ -61,6 +61,7 @@ const (
 	Allowed                 // by a rule
 	Blocked                 // by a rule or a list, of the server's or its upstream's
 	Answered                // by the server itself: a local or special name
+	NotKnown                // the log does not say
 )
 
 // A Source is where an answer came from.

@@ -56,7 +56,7 @@ func show(l *Lookup) string {
 	add("called", l.ClientName)
 	add("name", l.Name.String())
 	add("type", fmt.Sprint(l.Type))
-	add("verdict", []string{"", "allowed", "blocked", "answered"}[l.Verdict])
+	add("verdict", []string{"", "allowed", "blocked", "answered", "not known"}[l.Verdict])
 	add("rule", l.Rule)
 	if l.Alias.Labels() > 0 {
 		add("alias", l.Alias.String())

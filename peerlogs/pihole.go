@@ -277,6 +277,8 @@ func (p *piholeLog) decided(status int) {
 		l.Source = FromStale
 	case 16:
 		l.Verdict, l.Source = Answered, FromPolicy
+	default: // it was not known yet, or a later version has it
+		l.Verdict = NotKnown
 	}
 }
 

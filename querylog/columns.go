@@ -184,7 +184,7 @@ var columns = [...]column{
 	}))},
 	{"type", notNull, "of the question; 0 in a folded row", "type", number(
 		func(e *entry) *uint16 { return &e.Type }, func(r *Row, v uint16) { r.Type = dnswire.TypeString(v) })},
-	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer", "verdict", verdictCodec()},
+	{"verdict", notNull, "0 pass, 1 allow, 2 block, 3 observe, 4 answer, 5 not known, of imported rows alone", "verdict", verdictCodec()},
 	{"class", notNull, "of the deciding rule: 0 none, 1 own, 2 important exception, 3 important block, 4 exception, 5 block, 6 special name, 7 exception of a list for itself", "reason", since(2, word(
 		func(e *entry) *blocklists.Class { return &e.Class }, classWords, func(r *Row) *string { return &r.Reason }))},
 	{"observed_by", notNull, "what made a block an observe: 0 nothing, 1 list, 2 schedule, 3 tier, 4 device, 5 group, 6 pause, 7 everything, 8 tcp-only, 9 pause-device, 10 pause-group, 11 pause-list, 12 pause-vendor, 13 observe, 14 observe-device, 15 observe-group, 16 observe-list, 17 observe-vendor", "observed_by", since(2, word(

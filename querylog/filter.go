@@ -16,7 +16,7 @@ type Filter struct {
 	Vendor       string       // case does not matter
 	Name         string       // of the question or the alias: see docs/querylog.md for its forms
 	Names        []string     // the same, of rows with any of them; instead of Name
-	Verdict      string       // pass, allow, block, observe or answer
+	Verdict      string       // pass, allow, block, observe, answer or unknown
 	After        int64        // rows whose ID is above it; 0 for all
 	Limit        int          // the newest so many; 0 for all
 	Listed       bool         // of listed names alone

@@ -30,6 +30,9 @@ import (
 // UnknownRcode is the response code of a lookup of which another server did not keep it.
 const UnknownRcode = 255
 
+// UnknownVerdict is the verdict of a lookup of which another server did not keep it.
+const UnknownVerdict blocklists.Action = 5
+
 // Between which times lookups are taken: windows are numbered by them.
 const (
 	importOldest = 631152000000 // 1990, Unix milliseconds
@@ -60,7 +63,7 @@ type ImportedLookup struct {
 	ClientName string // what the other server called it
 	Name       []byte // wire form, lower case
 	Type       uint16
-	Action     blocklists.Action // what the other server decided
+	Action     blocklists.Action // what the other server decided, or UnknownVerdict
 	Rule       string            // by which of its rules
 	Alias      []byte            // the alias in the answer that decided; wire form
 	Rcode      uint8             // or UnknownRcode

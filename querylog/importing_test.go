@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -116,6 +117,38 @@ func TestImportedLookupsAreRows(t *testing.T) {
 	}
 	if len(told) != 1 || told[0].Detail != "4 lookups were imported from adguard-home; names are attributed by catalogue 2026-11-01; not known of them: the TTL" || !told[0].Since.Equal(at) {
 		t.Errorf("got %+v", told)
+	}
+}
+
+// Where another server's log does not say what was decided, no row, total or sum says that it passed.
+func TestImportedLookupsWithoutAVerdictAreNotSaidToPass(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir})
+	at := hourAgo()
+	imports(t, l, importOf(t, 0, elsewhere(t, at, "192.168.1.7", "data.tracker.example", UnknownVerdict), elsewhere(t, at, "192.168.1.7", "shop.example", UnknownVerdict),
+		elsewhere(t, at, "192.168.1.7", "other.example", blocklists.Pass)))
+	closeLog(t, l)
+	got := map[string]string{}
+	for _, r := range rows(t, dir, Filter{Verdict: "unknown"}) {
+		got[r.Name] = r.Verdict
+	}
+	if want := map[string]string{"data.tracker.example": "unknown", "shop.example": "unknown"}; !maps.Equal(got, want) {
+		t.Errorf("got rows %v, want %v", got, want)
+	}
+	byVerdict := map[string]uint64{}
+	for _, total := range totals(t, dir, TotalsFilter{}) {
+		byVerdict[total.Verdict] += total.Lookups
+	}
+	if want := map[string]uint64{"unknown": 2, "pass": 1}; !maps.Equal(byVerdict, want) {
+		t.Errorf("got totals %v, want %v", byVerdict, want)
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := r.Top(context.Background(), "devices", Filter{}, 0)
+	if err != nil || len(top) != 1 || top[0].Unknown != 2 || top[0].Imported != 3 {
+		t.Errorf("got %+v, %v; want 2 of 3 lookups without a verdict", top, err)
 	}
 }
 

@@ -19,7 +19,7 @@ type Row struct {
 	Name   string `json:"name"`   // lower case, no trailing dot; "" in a folded row
 	Type   string `json:"type"`   // "" in a folded row
 
-	Verdict    string `json:"verdict"`               // pass, allow, block, observe, answer
+	Verdict    string `json:"verdict"`               // pass, allow, block, observe, answer, unknown
 	Reason     string `json:"reason,omitempty"`      // the class of the deciding rule
 	ObservedBy string `json:"observed_by,omitempty"` // what made a block an observe
 	List       string `json:"list"`                  // the deciding rule's; "" for none

@@ -21,6 +21,7 @@ type TopRow struct {
 	AsLookups uint64 `json:"attempts_as_lookups,omitempty"` // of them, lookups that each counted as one
 
 	Blocked  uint64 `json:"blocked"`            // of them blocked
+	Unknown  uint64 `json:"unknown,omitempty"`  // of them those of which the log of another server did not say what was decided
 	Tiers    Tiers  `json:"tiers"`              // of them by what is said of the name
 	Imported uint64 `json:"imported,omitempty"` // of them recorded by another server
 	Rows     uint64 `json:"rows"`               // windows in which there was one, by each name and device
@@ -101,6 +102,9 @@ func topOf(key string, row *Row, labelled bool) TopRow {
 	if row.Verdict == blocklists.Block.String() {
 		t.Blocked = row.Count
 	}
+	if row.Verdict == UnknownVerdict.String() {
+		t.Unknown = row.Count
+	}
 	if row.Imported != "" {
 		t.Imported = row.Count
 	}
@@ -167,13 +171,13 @@ func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 		where, args := f.where(db.layout, table, in)
 		args = append([]any{in.after, in.end}, args...)
 		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
-			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `), sum(CASE WHEN ` + db.layout.named("import") + ` <> 0 THEN r.count ELSE 0 END)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
+			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `), sum(CASE WHEN ` + db.layout.named("import") + ` <> 0 THEN r.count ELSE 0 END), sum(CASE r.verdict WHEN 5 THEN r.count ELSE 0 END)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
 		err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 			n := func(i int) uint64 { return uint64(stmt.ColumnInt64(i)) }
 			t.add(TopRow{
 				Key: stmt.ColumnText(0), Label: stmt.ColumnText(1), Count: n(2), Blocked: n(3), Rows: n(4),
 				First: Time{fromMilli(stmt.ColumnInt64(5))}, Last: Time{fromMilli(stmt.ColumnInt64(6))}, Tiers: Tiers{n(7), n(8), n(9)},
-				Attempts: n(10), AsLookups: n(11), Imported: n(12),
+				Attempts: n(10), AsLookups: n(11), Imported: n(12), Unknown: n(13),
 			})
 			return true
 		})
@@ -215,6 +219,7 @@ func (t *TopRow) Add(u TopRow) {
 	t.AsLookups += u.AsLookups
 	t.Imported += u.Imported
 	t.Blocked += u.Blocked
+	t.Unknown += u.Unknown
 	t.Rows += u.Rows
 	t.Tiers.add(u.Tiers)
 	if u.First.Before(t.First.Time) {

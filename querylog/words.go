@@ -24,8 +24,8 @@ func (w words) number(word string) int64 {
 	return -1
 }
 
-// The numbers of blocklists.Action.
-var verdictWords = words{0: "pass", 1: "allow", 2: "block", 3: "observe", 4: "answer"}
+// The numbers of blocklists.Action, and UnknownVerdict.
+var verdictWords = words{0: "pass", 1: "allow", 2: "block", 3: "observe", 4: "answer", 5: "unknown"}
 
 // The numbers of blocklists.Level: how specific an attribution is.
 var levelWords = words{0: "", 1: "owner", 2: "list", 3: "rule"}

@@ -66,7 +66,7 @@ func TestStoredNumbersNeverChange(t *testing.T) {
 		n    uint8
 	}{
 		{"pass", uint8(blocklists.Pass)}, {"allow", uint8(blocklists.Allow)}, {"block", uint8(blocklists.Block)},
-		{"observe", uint8(blocklists.Observe)}, {"answer", uint8(blocklists.Answer)},
+		{"observe", uint8(blocklists.Observe)}, {"answer", uint8(blocklists.Answer)}, {"unknown", uint8(UnknownVerdict)},
 		{"owner", uint8(blocklists.ByOwner)}, {"list", uint8(blocklists.ByList)}, {"rule", uint8(blocklists.ByRule)},
 		{"policy", uint8(FromPolicy)}, {"cache", uint8(FromCache)}, {"upstream", uint8(FromUpstream)}, {"error", uint8(FromError)},
 		{"rebind", uint8(FromRebind)}, {"shed", uint8(Shed)}, {"failure", uint8(FromFailure)}, {"stale", uint8(FromStale)},

@@ -131,7 +131,7 @@ func readImport(body []byte) (*querylog.ImportBatch, error) {
 }
 
 func (l *ImportLine) lookup() (u querylog.ImportedLookup, err error) {
-	if l.Verdict > uint8(blocklists.Answer) || l.Source > uint8(querylog.FromStale) || l.Transport > uint8(querylog.QUIC) {
+	if l.Verdict > uint8(querylog.UnknownVerdict) || l.Source > uint8(querylog.FromStale) || l.Transport > uint8(querylog.QUIC) {
 		return u, errors.New("a verdict, a source or a transport is none that there is")
 	}
 	u = querylog.ImportedLookup{

@@ -568,7 +568,7 @@ func importedLookup(u *peerlogs.Lookup) querylog.ImportedLookup {
 
 // What the log has for what other servers say.
 var (
-	importedActions = map[peerlogs.Verdict]blocklists.Action{peerlogs.Allowed: blocklists.Allow, peerlogs.Blocked: blocklists.Block, peerlogs.Answered: blocklists.Answer}
+	importedActions = map[peerlogs.Verdict]blocklists.Action{peerlogs.Allowed: blocklists.Allow, peerlogs.Blocked: blocklists.Block, peerlogs.Answered: blocklists.Answer, peerlogs.NotKnown: querylog.UnknownVerdict}
 	importedSources = map[peerlogs.Source]querylog.Source{
 		peerlogs.FromPolicy: querylog.FromPolicy, peerlogs.FromCache: querylog.FromCache, peerlogs.FromUpstream: querylog.FromUpstream,
 		peerlogs.FromError: querylog.FromError, peerlogs.FromStale: querylog.FromStale,

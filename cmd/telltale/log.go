@@ -45,9 +45,9 @@ func (s *selection) addWhich(cl *cli, c *cobra.Command) {
 	f.StringVar(&s.device, "device", "", "of one device: its name, identity, MAC or address")
 	f.StringVar(&s.vendor, "vendor", "", "of one vendor")
 	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
-	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe or answer")
+	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe, answer, or unknown (of imported lookups)")
 	f.BoolVar(&s.ignored, "ignored", false, "also of devices that are ignored ('telltale devices ignore')")
-	complete(c, "verdict", "pass", "allow", "block", "observe", "answer")
+	complete(c, "verdict", "pass", "allow", "block", "observe", "answer", "unknown")
 	completeBy(c, "device", cl.deviceWords)
 	completeBy(c, "vendor", cl.vendorWords)
 }
@@ -62,9 +62,9 @@ func (s *selection) filter(now time.Time) (f querylog.Filter, err error) {
 		return f, usage("--name: %v", err)
 	}
 	switch s.verdict {
-	case "", "pass", "allow", "block", "observe", "answer":
+	case "", "pass", "allow", "block", "observe", "answer", "unknown":
 	default:
-		return f, usage("--verdict: %q is none of pass, allow, block, observe, answer", s.verdict)
+		return f, usage("--verdict: %q is none of pass, allow, block, observe, answer, unknown", s.verdict)
 	}
 	if s.after < 0 {
 		return f, usage("--after: %d is no id of a row", s.after)

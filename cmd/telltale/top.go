@@ -264,12 +264,13 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 	}
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ATTEMPTS\tLOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[what])
-	totals, asLookups, imported := uint64(0), uint64(0), uint64(0)
+	totals, asLookups, imported, unknown := uint64(0), uint64(0), uint64(0), uint64(0)
 	for i := range lines {
 		t := &lines[i]
 		totals += t.Totals
 		asLookups += t.AsLookups
 		imported += t.Imported
+		unknown += t.Unknown
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Attempts, t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
 			whenIn(t.Last.Time, zone), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
 	}
@@ -284,6 +285,9 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 	}
 	if imported > 0 {
 		fmt.Fprintf(cl.err, "%d lookups were imported from the log of another server\n", imported)
+	}
+	if unknown > 0 {
+		fmt.Fprintf(cl.err, "of %d lookups it is not known whether they were blocked: the log that they were imported from does not say\n", unknown)
 	}
 	if asLookups > 0 {
 		fmt.Fprintf(cl.err, "%d of the attempts are lookups that each counted as one: there was no memory, or no name, to tell which belong together\n", asLookups)

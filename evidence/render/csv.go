@@ -14,7 +14,7 @@ import (
 var csvHeads = []string{
 	"about", "since", "until", "recorded_seconds", "period_seconds", "whole", "vendor", "name", "alias", "product", "purpose", "tier", "region", "attribution", "listed_by", "sources",
 	"confidence", "independent", "contested", "breaks", "devices", "first", "last", "attempts", "lookups", "blocked_attempts", "blocked_lookups", "observed_attempts", "observed_lookups",
-	"allowed_attempts", "allowed_lookups", "passed_attempts", "passed_lookups", "answered_attempts", "answered_lookups",
+	"allowed_attempts", "allowed_lookups", "passed_attempts", "passed_lookups", "answered_attempts", "answered_lookups", "unknown_attempts", "unknown_lookups",
 }
 
 // CSV writes the names of a report, one a line, for spreadsheets (RFC 4180). Each line
@@ -41,7 +41,7 @@ func CSV(w io.Writer, r *evidence.Report) error {
 				v.Vendor, m.Name, m.Alias, m.Product, m.Purpose, m.Tier, m.Region, m.Attribution, m.ListedBy, strings.Join(m.Sources, " "),
 				m.Confidence, strconv.Itoa(m.Independent), strconv.FormatBool(m.Contested), m.Breaks, strconv.Itoa(m.Devices), m.First.String(), m.Last.String(),
 				n(c.Attempts), n(c.Lookups), n(c.Blocked.Attempts), n(c.Blocked.Lookups), n(c.Observed.Attempts), n(c.Observed.Lookups),
-				n(c.Allowed.Attempts), n(c.Allowed.Lookups), n(c.Passed.Attempts), n(c.Passed.Lookups), n(c.Answered.Attempts), n(c.Answered.Lookups),
+				n(c.Allowed.Attempts), n(c.Allowed.Lookups), n(c.Passed.Attempts), n(c.Passed.Lookups), n(c.Answered.Attempts), n(c.Answered.Lookups), n(c.Unknown.Attempts), n(c.Unknown.Lookups),
 			}
 			for k := range line {
 				line[k] = CSVField(line[k])

@@ -102,7 +102,7 @@ type cell struct {
 }
 
 func txt(s string) cell     { return cell{text: s} }
-func num(n uint64) cell     { return cell{number(n), true} }
+func num(n uint64) cell     { return cell{evidence.Number(n), true} }
 func numText(s string) cell { return cell{s, true} }
 func (p *page) at(t querylog.Time) cell {
 	return txt(t.In(p.r.Location).Format("Mon 2 Jan 2006 15:04"))
@@ -181,7 +181,13 @@ func (p *page) vendors() {
 	p.section("Vendors")
 	p.f("<p>By %s of names that lists say to be theirs. The filled part was blocked.</p>\n", r.Unit)
 	p.vendorChart()
-	heads := []string{"Vendor", "Attempts", "Lookups", "Blocked", "Observed", "Allowed", "Passed", "An hour", "At night", "First", "Last", "Devices"}
+	heads := []string{"Vendor", "Attempts", "Lookups", "Blocked", "Observed", "Allowed", "Passed"}
+	what := "what was blocked, observed, allowed and passed is in "
+	if r.Listed.Unknown.Lookups > 0 {
+		heads = append(heads, "Not known")
+		what = "what was blocked, observed, allowed and passed, and of what that is not known, is in "
+	}
+	heads = append(heads, "An hour", "At night", "First", "Last", "Devices")
 	if r.Before != nil {
 		heads = append(heads, "An hour before", "Change")
 	}
@@ -191,14 +197,18 @@ func (p *page) vendors() {
 		c := &v.Counts
 		row := []cell{
 			txt(v.Vendor), num(c.Attempts), num(c.Lookups), num(c.Blocked.In(r.Unit)), num(c.Observed.In(r.Unit)), num(c.Allowed.In(r.Unit)), num(c.Passed.In(r.Unit)),
-			numText(hourly(p.r, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))),
 		}
+		if r.Listed.Unknown.Lookups > 0 {
+			row = append(row, num(c.Unknown.In(r.Unit)))
+		}
+		row = append(row,
+			numText(hourly(p.r, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))))
 		if v.Trend != nil {
 			row = append(row, numText(rate(v.Trend.Before)), txt(change(p.r, v.Trend)))
 		}
 		rows = append(rows, row)
 	}
-	p.behind("Table of vendors", "Vendors; what was blocked, observed, allowed and passed is in "+r.Unit, heads, rows)
+	p.behind("Table of vendors", "Vendors; "+what+r.Unit, heads, rows)
 	p.end()
 }
 

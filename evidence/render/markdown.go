@@ -34,7 +34,7 @@ func Markdown(w io.Writer, r *evidence.Report) error {
 	if len(r.Owners) > 0 {
 		var parts []string
 		for i := range r.Owners {
-			parts = append(parts, r.Owners[i].Owner+" "+number(r.Owners[i].Counts.Lookups))
+			parts = append(parts, r.Owners[i].Owner+" "+evidence.Number(r.Owners[i].Counts.Lookups))
 		}
 		m.f("\n## Other names, by who owns their domain\n\nNo list has these names; that a company owns a domain says nothing of telemetry. Lookups: %s.\n", strings.Join(parts, ", "))
 	}
@@ -132,7 +132,7 @@ func (m *markdown) vendors() {
 	}
 	m.table("Vendors", "", heads, len(r.Vendors), func(i int) []string {
 		v := &r.Vendors[i]
-		row := []string{v.Vendor, number(v.Counts.Attempts), number(v.Counts.Lookups), number(v.Counts.Blocked.In(r.Unit)), hourly(r, v.PerHour), percent(v.Night)}
+		row := []string{v.Vendor, evidence.Number(v.Counts.Attempts), evidence.Number(v.Counts.Lookups), evidence.Number(v.Counts.Blocked.In(r.Unit)), hourly(r, v.PerHour), percent(v.Night)}
 		if r.Before != nil {
 			row = append(row, change(r, v.Trend))
 		}
@@ -151,7 +151,7 @@ func (m *markdown) devices() {
 		for _, v := range d.Vendors[:min(3, len(d.Vendors))] {
 			vendors = append(vendors, v.Vendor)
 		}
-		return []string{d.Label, number(d.Listed.Attempts), number(d.Listed.Lookups), hourly(r, d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
+		return []string{d.Label, evidence.Number(d.Listed.Attempts), evidence.Number(d.Listed.Lookups), hourly(r, d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
 	})
 }
 
@@ -164,7 +164,7 @@ func (m *markdown) timeline() {
 	values, of := slotRates(r)
 	m.table("By "+r.Timeline.Step, "", []string{"From", "Attempts", "Lookups", "Recorded", "An hour recorded (" + r.Unit + ")"}, len(slots), func(i int) []string {
 		s := &slots[i]
-		return []string{evidence.Short(s.Since.Time, r.Location), number(s.Attempts), number(s.Lookups), evidence.Length(secs(s.Recorded)), slotRate(values[i], of[i])}
+		return []string{evidence.Short(s.Since.Time, r.Location), evidence.Number(s.Attempts), evidence.Number(s.Lookups), evidence.Length(secs(s.Recorded)), slotRate(values[i], of[i])}
 	})
 }
 
@@ -177,7 +177,7 @@ func (m *markdown) vendor(v *evidence.Vendor) {
 	}
 	m.table(v.Vendor, text, []string{"Name", "Attempts", "Lookups", "What for", "Who says so", "Confidence"}, len(shown), func(i int) []string {
 		n := &shown[i]
-		return []string{nameText(n), number(n.Counts.Attempts), number(n.Counts.Lookups), about(n), saysWho(n), confidence(n)}
+		return []string{nameText(n), evidence.Number(n.Counts.Attempts), evidence.Number(n.Counts.Lookups), about(n), saysWho(n), confidence(n)}
 	})
 	if len(v.Sources) > 0 {
 		m.b.WriteString("\nSources:\n\n")
@@ -193,7 +193,7 @@ func (m *markdown) changes(head, text string, all []evidence.Change) {
 	}
 	m.table(head, text, []string{"Name", "Vendor", "Attempts", "Lookups"}, len(all), func(i int) []string {
 		c := &all[i]
-		return []string{c.Name, c.Vendor, number(c.Attempts), number(c.Lookups)}
+		return []string{c.Name, c.Vendor, evidence.Number(c.Attempts), evidence.Number(c.Lookups)}
 	})
 }
 

@@ -36,12 +36,12 @@ func (p *page) vendorChart() {
 	r := p.r
 	shown := r.Vendors[:min(len(r.Vendors), chartVendors)]
 	most := float64(shown[0].Counts.In(r.Unit))
-	label := fmt.Sprintf("Bars of %d vendors by %s; the largest is %s with %s. The table behind has the numbers.", len(shown), r.Unit, shown[0].Vendor, number(shown[0].Counts.In(r.Unit)))
+	label := fmt.Sprintf("Bars of %d vendors by %s; the largest is %s with %s. The table behind has the numbers.", len(shown), r.Unit, shown[0].Vendor, evidence.Number(shown[0].Counts.In(r.Unit)))
 	p.chart(len(shown)*38, label)
 	for i := range shown {
 		v := &shown[i]
 		n, blocked, y := float64(v.Counts.In(r.Unit)), float64(v.Counts.Blocked.In(r.Unit)), i*38
-		text := number(v.Counts.In(r.Unit))
+		text := evidence.Number(v.Counts.In(r.Unit))
 		if c := change(r, v.Trend); c != "" && c != "-" && c != "none before" {
 			text += " (" + c + ")"
 		}
@@ -289,7 +289,7 @@ func (p *page) flowChart() {
 	for c := range order {
 		anchor, x := [...]string{"start", "middle", "end"}[c], [...]string{"2.5%", "50%", "97.5%"}[c]
 		for _, n := range order[c] {
-			p.f("<text class=\"small halo\" x=\"%s\" y=\"%.2f%%\" dy=\"4\" text-anchor=\"%s\">%s %s</text>\n", x, n.top+math.Max(n.n*scale, 2)/2, anchor, cut(n.name, 14), number(uint64(n.n)))
+			p.f("<text class=\"small halo\" x=\"%s\" y=\"%.2f%%\" dy=\"4\" text-anchor=\"%s\">%s %s</text>\n", x, n.top+math.Max(n.n*scale, 2)/2, anchor, cut(n.name, 14), evidence.Number(uint64(n.n)))
 		}
 	}
 	p.endChart()

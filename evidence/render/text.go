@@ -125,7 +125,7 @@ func (t *textWriter) vendors() {
 	for i := range r.Vendors[:min(len(r.Vendors), textVendors)] {
 		v := &r.Vendors[i]
 		n := v.Counts.In(r.Unit)
-		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(r, v.Trend)))
+		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), evidence.Number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(r, v.Trend)))
 	}
 	t.more(len(r.Vendors)-textVendors, "vendor")
 }
@@ -158,7 +158,7 @@ func (t *textWriter) devices() {
 		if len(confidence) > 1 { // the least sure
 			confidence = confidence[len(confidence)-1:]
 		}
-		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), number(n), hourly(r, d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
+		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), evidence.Number(n), hourly(r, d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
 	}
 	t.more(len(r.Devices)-textDevices, "device")
 }
@@ -290,7 +290,7 @@ func (t *textWriter) details() {
 }
 
 func (t *textWriter) name(n *evidence.Name) {
-	count := number(n.Counts.In(t.r.Unit))
+	count := evidence.Number(n.Counts.In(t.r.Unit))
 	name := cut(nameText(n), Width-5-len(count))
 	t.line("  " + pad(name, Width-4-utf8.RuneCountInString(count)) + " " + count)
 	said := saysWho(n)
@@ -311,7 +311,7 @@ func (t *textWriter) changes(head, text string, all []evidence.Change) {
 	t.wrap("", text)
 	for i := range all[:min(len(all), textChanges)] {
 		c := &all[i]
-		t.line(fmt.Sprintf("  %s %7s  %s", pad(cut(c.Name, 44), 44), number(c.In(t.r.Unit)), cut(c.Vendor, 22)))
+		t.line(fmt.Sprintf("  %s %7s  %s", pad(cut(c.Name, 44), 44), evidence.Number(c.In(t.r.Unit)), cut(c.Vendor, 22)))
 	}
 	t.more(len(all)-textChanges, "name")
 }
@@ -323,7 +323,7 @@ func (t *textWriter) owners() {
 	}
 	var parts []string
 	for i := range r.Owners[:min(len(r.Owners), 10)] {
-		parts = append(parts, r.Owners[i].Owner+" "+number(r.Owners[i].Counts.Lookups))
+		parts = append(parts, r.Owners[i].Owner+" "+evidence.Number(r.Owners[i].Counts.Lookups))
 	}
 	text := strings.Join(parts, ", ")
 	if more := len(r.Owners) - 10; more > 0 {

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"telltale/evidence"
@@ -60,7 +59,7 @@ func facts(r *evidence.Report) []fact {
 		if word == "" {
 			word = "of no tier"
 		}
-		tiers = append(tiers, word+" "+number(t.In(r.Unit)))
+		tiers = append(tiers, word+" "+evidence.Number(t.In(r.Unit)))
 	}
 	add("Listed as", strings.Join(tiers, ", ")+" ("+r.Unit+")")
 	add("Decided", decided(r, &r.Listed)+" ("+r.Unit+")")
@@ -127,9 +126,9 @@ func decided(r *evidence.Report, c *evidence.Counts) string {
 	for _, p := range []struct {
 		word string
 		n    evidence.Count
-	}{{"blocked", c.Blocked}, {"observed", c.Observed}, {"allowed", c.Allowed}, {"passed", c.Passed}, {"answered here", c.Answered}} {
+	}{{"blocked", c.Blocked}, {"observed", c.Observed}, {"allowed", c.Allowed}, {"passed", c.Passed}, {"answered here", c.Answered}, {"not known", c.Unknown}} {
 		if p.n.Lookups > 0 {
-			parts = append(parts, p.word+" "+number(p.n.In(r.Unit)))
+			parts = append(parts, p.word+" "+evidence.Number(p.n.In(r.Unit)))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -147,16 +146,7 @@ func plural(n uint64, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return number(n) + " " + what + "s"
-}
-
-// number writes a number with a comma for each three digits.
-func number(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return evidence.Number(n) + " " + what + "s"
 }
 
 // percent writes a share. What is little is not nothing, and what is nearly all is
@@ -182,7 +172,7 @@ func rate(perHour float64) string {
 	case perHour < 100:
 		return fmt.Sprintf("%.1f", perHour)
 	}
-	return number(uint64(perHour + 0.5))
+	return evidence.Number(uint64(perHour + 0.5))
 }
 
 func share(n, of uint64) string {
@@ -262,7 +252,7 @@ func saysWho(n *evidence.Name) string {
 func purposesText(r *evidence.Report, v *evidence.Vendor) string {
 	parts := make([]string, len(v.Purposes))
 	for i := range v.Purposes {
-		parts[i] = purposeText(&v.Purposes[i]) + " " + number(v.Purposes[i].In(r.Unit))
+		parts[i] = purposeText(&v.Purposes[i]) + " " + evidence.Number(v.Purposes[i].In(r.Unit))
 	}
 	return strings.Join(parts, ", ")
 }
