@@ -21,9 +21,10 @@ type Filter struct {
 	Limit        int          // the newest so many; 0 for all
 	Listed       bool         // of listed names alone
 
-	name nameFilter
-	only string    // the table of rows that is read; "" for both
-	says columnSet // what is wanted of rows
+	name  nameFilter
+	only  string    // the table of rows that is read; "" for both
+	says  columnSet // what is wanted of rows
+	begun bool      // only rows in which an attempt begins
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the
@@ -90,7 +91,7 @@ func (f *Filter) matches(r *Row) bool {
 	if !f.Since.IsZero() && r.Last.UnixMilli() < f.Since.UnixMilli() || !f.Until.IsZero() && r.Time.UnixMilli() > f.Until.UnixMilli() {
 		return false
 	}
-	if f.After > 0 && r.ID <= f.After {
+	if f.After > 0 && r.ID <= f.After || f.begun && r.Attempts == 0 {
 		return false
 	}
 	if f.Verdict != "" && r.Verdict != f.Verdict || f.Vendor != "" && !equalFold(r.Vendor, f.Vendor) {
@@ -137,6 +138,9 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 	}
 	if !f.Until.IsZero() {
 		add(`r.first <= ?`, f.Until.UnixMilli())
+	}
+	if f.begun {
+		add(l.named("attempts") + ` > 0`)
 	}
 	if f.Verdict != "" {
 		add(`r.verdict = ?`, verdictWords.number(f.Verdict))

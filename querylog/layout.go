@@ -83,6 +83,7 @@ const (
 	allColumns      columnSet = iota
 	summedColumns             // what Sums tell
 	namelessColumns           // the same without names
+	begunColumns              // what Begun tells
 )
 
 // columns returns the columns of a set that are read from a store.
@@ -96,6 +97,10 @@ func (s columnSet) columns() (all []*column) {
 		case "id", "first", "last", "count", "attempts", "binding", "client", "level", "annotation", "verdict", "import":
 		case "name", "alias", "attr_list", "attr_line":
 			if s == namelessColumns {
+				continue
+			}
+		case "ttl":
+			if s != begunColumns && s != allColumns {
 				continue
 			}
 		default:
