@@ -282,6 +282,17 @@ func (h *Home) Rows(_ context.Context, f querylog.Filter) iter.Seq2[querylog.Row
 	}
 }
 
+// Begun returns the rows that a filter chooses in which an attempt begins.
+func (h *Home) Begun(ctx context.Context, f querylog.Filter, listed bool) iter.Seq2[*querylog.Row, error] {
+	return func(yield func(*querylog.Row, error) bool) {
+		for r := range h.Rows(ctx, f) {
+			if r.Attempts > 0 && (!listed || r.Vendor != "") && !yield(&r, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Sums returns the rows that a filter chooses: for whole days, sums of those of listed
 // names, as a store makes them.
 func (h *Home) Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error] {

@@ -1,0 +1,248 @@
+package rhythm
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/querylog"
+)
+
+// A made is a log of attempts that a test makes up.
+type made struct {
+	since, until time.Time
+	rows         []querylog.Row
+	gaps         []querylog.Gap
+	uncounted    bool
+}
+
+func (m *made) Begun(_ context.Context, f querylog.Filter, listed bool) iter.Seq2[*querylog.Row, error] {
+	return func(yield func(*querylog.Row, error) bool) {
+		slices.SortStableFunc(m.rows, func(a, b querylog.Row) int { return a.Time.Compare(b.Time.Time) })
+		for i := range m.rows {
+			r := m.rows[i]
+			if listed && r.Vendor == "" || r.Time.Before(f.Since) || r.Time.After(f.Until) {
+				continue
+			}
+			if !yield(&r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *made) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
+	c := querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Gaps: m.gaps, AttemptGap: 30 * time.Second, AttemptsSince: querylog.Time{Time: m.since}}
+	if m.uncounted {
+		c.AttemptsSince = querylog.Time{}
+	}
+	return c, nil
+}
+
+func (m *made) Totals(context.Context, querylog.TotalsFilter) iter.Seq2[querylog.Total, error] {
+	return func(yield func(querylog.Total, error) bool) {
+		for i := range m.rows {
+			r := &m.rows[i]
+			if !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, Vendor: r.Vendor, Lookups: 2}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *made) ask(name string, at ...time.Time) {
+	for _, t := range at {
+		if t.Before(m.since) || !t.Before(m.until) {
+			continue
+		}
+		r := querylog.Row{Time: querylog.Time{Time: t}, Device: "tv", Name: name, Attempts: 1, TTL: 10}
+		if strings.HasSuffix(name, "acme.example") {
+			r.Vendor, r.Attribution, r.AttributionList, r.AttributionLine = "Acme", "rule", "acme", 1+len(name)
+		}
+		m.rows = append(m.rows, r)
+	}
+}
+
+func (m *made) find(t *testing.T, name string) Rhythm {
+	t.Helper()
+	f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until, Unlisted: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.Rhythms {
+		if r.Name == name {
+			if sum(r.Strip) != int(r.Attempts) {
+				t.Errorf("the strip of %s has %d attempts of %d", name, sum(r.Strip), r.Attempts)
+			}
+			return r
+		}
+	}
+	t.Fatalf("nothing is said of %s: %+v", name, f.Rhythms)
+	return Rhythm{}
+}
+
+func sum(strip []int) (n int) {
+	for _, v := range strip {
+		n += max(v, 0)
+	}
+	return n
+}
+
+var begin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// days is a log of so many days in which a device is used from 18 to 23 o'clock: it starts
+// with two names, and asks for names of no vendor meanwhile.
+func days(n int) (*made, *rand.Rand) {
+	m, r := &made{since: begin, until: begin.AddDate(0, 0, n)}, rand.New(rand.NewPCG(1, 2))
+	for day := range n {
+		start := begin.AddDate(0, 0, day).Add(18*time.Hour + time.Duration(r.IntN(3000))*time.Second)
+		m.ask("boot.acme.example", start.Add(2*time.Second))
+		m.ask("news.example", start)
+		for range 30 {
+			m.ask("news.example", start.Add(time.Duration(r.IntN(5*3600))*time.Second))
+		}
+		for range 3 {
+			m.ask("use.acme.example", start.Add(time.Duration(60+r.IntN(4*3600))*time.Second))
+		}
+	}
+	return m, r
+}
+
+// Each rhythm is found where it is, and told by its words.
+func TestRhythmsAreTold(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kind Kind
+		text string
+		also func(m *made, r *rand.Rand)
+	}{
+		{"boot.acme.example", Boot, "at 14 of 14 starts of the device", func(*made, *rand.Rand) {}},
+		{"use.acme.example", InUse, "100 % in the", func(*made, *rand.Rand) {}},
+		{"night.acme.example", Nightly, "nights between 02:", func(m *made, r *rand.Rand) {
+			for day := range 14 {
+				for k := range 3 {
+					m.ask("night.acme.example", begin.AddDate(0, 0, day).Add(2*time.Hour+time.Duration(5+k+r.IntN(20))*time.Minute))
+				}
+			}
+		}},
+		{"daily.acme.example", Nightly, "in 14 of 14 nights between 03:", func(m *made, r *rand.Rand) {
+			for day := range 14 {
+				m.ask("daily.acme.example", begin.AddDate(0, 0, day).Add(3*time.Hour+time.Duration(r.IntN(600))*time.Second))
+			}
+		}},
+		{"beat.acme.example", Heartbeat, "every 2 h, give or take 0.0 s; 100 % of beats are there", func(m *made, _ *rand.Rand) {
+			for at := begin; at.Before(m.until); at = at.Add(2 * time.Hour) {
+				m.ask("beat.acme.example", at)
+			}
+		}},
+		{"ttl.acme.example", Heartbeat, "possibly ours: answers were served for 10 min", func(m *made, r *rand.Rand) {
+			for at := begin; at.Before(begin.Add(5 * time.Hour)); at = at.Add(600*time.Second + time.Duration(r.IntN(9000))*time.Millisecond) {
+				m.ask("ttl.acme.example", at)
+				m.rows[len(m.rows)-1].TTL = 600
+			}
+		}},
+		{"gap.acme.example", TooFew, "too few", func(m *made, _ *rand.Rand) { m.ask("gap.acme.example", begin.Add(time.Hour), begin.Add(7*time.Hour)) }},
+		{"fast.acme.example", Heartbeat, "possibly ours: two attempts cannot begin much closer", func(m *made, r *rand.Rand) {
+			for at := begin; at.Before(begin.Add(time.Hour)); at = at.Add(45*time.Second + time.Duration(r.IntN(2000))*time.Millisecond) {
+				m.ask("fast.acme.example", at)
+			}
+		}},
+		{"random.acme.example", Irregular, "no rhythm was found", func(m *made, r *rand.Rand) {
+			for range 60 {
+				m.ask("random.acme.example", begin.Add(time.Duration(r.Int64N(int64(14*24*time.Hour)))))
+			}
+		}},
+	} {
+		m, r := days(14)
+		c.also(m, r)
+		if got := m.find(t, c.name); got.Kind != c.kind || !strings.Contains(got.Text, c.text) {
+			t.Errorf("%s: got %s, %q; want %s, %q", c.name, got.Kind, got.Text, c.kind, c.text)
+		}
+	}
+}
+
+// What is not recorded is no silence: beats of a gap are not missed ones, a night without
+// a record is no night without a batch, and the strip has a place where nothing is known.
+func TestGapsAreNoSilence(t *testing.T) {
+	m, _ := days(14)
+	for at := begin; at.Before(m.until); at = at.Add(time.Hour) {
+		m.ask("beat.acme.example", at)
+	}
+	for day := range 14 {
+		m.ask("night.acme.example", begin.AddDate(0, 0, day).Add(2*time.Hour+time.Duration(day)*time.Minute))
+	}
+	since, until := begin.AddDate(0, 0, 4), begin.AddDate(0, 0, 7)
+	m.rows = slices.DeleteFunc(m.rows, func(r querylog.Row) bool { return !r.Time.Before(since) && r.Time.Before(until) })
+	without := m.find(t, "beat.acme.example")
+	if without.Beat == nil || without.Beat.Pauses != 1 {
+		t.Errorf("without a gap in the record, got %+v, want one pause", without.Beat)
+	}
+	m.gaps = []querylog.Gap{{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Effect: querylog.Unrecorded, Kind: querylog.GapDown}}
+	got := m.find(t, "beat.acme.example")
+	if got.Beat == nil || got.Beat.Pauses != 0 || got.Beat.Present != 1 {
+		t.Errorf("got %+v, want all beats that could be recorded", got.Beat)
+	}
+	unknown := 0
+	for _, n := range got.Strip {
+		if n < 0 {
+			unknown++
+		}
+	}
+	if unknown < 24 || unknown > 26 {
+		t.Errorf("%d of 120 parts of the strip are unknown, want three days of fourteen", unknown)
+	}
+	if got := m.find(t, "night.acme.example"); got.Nights == nil || got.Nights.With != 11 || got.Nights.Of != 11 {
+		t.Errorf("got %+v, want 11 of 11 nights", got.Nights)
+	}
+}
+
+// Names of one rule are looked at together: what is asked for under a new name each time
+// has its rhythm there.
+func TestARuleHasTheRhythmOfItsNames(t *testing.T) {
+	m, _ := days(7)
+	for i := range 80 {
+		m.ask(fmt.Sprintf("a%04d.t.acme.example", i), begin.Add(time.Duration(i)*2*time.Hour))
+	}
+	got := m.find(t, "*.t.acme.example")
+	if got.Kind != Heartbeat || got.Names != 80 || got.Attempts != 80 || got.Listed != "acme:21" {
+		t.Errorf("got %s (%s) of %d names and %d attempts by %s", got.Kind, got.Text, got.Names, got.Attempts, got.Listed)
+	}
+}
+
+// A log of before attempts were counted has no rhythms, and says why.
+func TestWithoutAttemptsThereIsNoRhythm(t *testing.T) {
+	m := &made{since: begin, until: begin.AddDate(0, 0, 1), uncounted: true}
+	f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Rhythms) != 0 || !strings.Contains(strings.Join(f.Caveats, " "), "attempts were not counted") {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// Imported lookups are in no rhythm: for how long the other server recorded is not known.
+func TestImportedLookupsAreLeftOut(t *testing.T) {
+	m, _ := days(7)
+	for i := range 30 {
+		m.ask("beat.acme.example", begin.Add(time.Duration(i)*time.Hour))
+		m.rows[len(m.rows)-1].Imported = "pihole"
+	}
+	f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until, Vendor: "Acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.Rhythms {
+		if r.Name == "beat.acme.example" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if !strings.Contains(strings.Join(f.Caveats, " "), "30 attempts were imported") {
+		t.Errorf("got %q", f.Caveats)
+	}
+}
