@@ -5,6 +5,7 @@ package evidence
 import (
 	"time"
 
+	"telltale/evidence/rhythm"
 	"telltale/querylog"
 )
 
@@ -52,6 +53,8 @@ type Report struct {
 	Identity     []Identity   `json:"identity"`      // of the device
 	IdentityMore int          `json:"identity_more"` // older ones that are left out
 	Confidence   []Confidence `json:"confidence"`    // of all lookups, by how surely their device is known
+
+	Rhythm *rhythm.Findings `json:"rhythm"` // of listed names; null where it was not wanted
 
 	Markers     []Marker `json:"markers"`
 	MarkersMore int      `json:"markers_more"` // earlier ones that are left out

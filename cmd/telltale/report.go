@@ -40,7 +40,7 @@ type reportFlags struct {
 	device, vendor, compare string
 	format, out             string
 	all, force, ignored     bool
-	pseudonyms              bool
+	pseudonyms, rhythm      bool
 }
 
 func (cl *cli) newReport() *cobra.Command {
@@ -56,7 +56,8 @@ listed names were asked for, with products, purposes, names, and who lists them 
 what; how often, how many of that was blocked, at night, by day and by hour of the
 week; how that compares with the period before, and which names are new and which
 were not seen again; how surely the device is known; what else happened; and what
-DNS can show and what it cannot. It never says that a name was not asked for where
+DNS can show and what it cannot. Of one device it also has the rhythm of each name
+('telltale rhythm'). It never says that a name was not asked for where
 the record has a gap.
 
 Attempts lead where they were counted: the lookups of one name by one device that
@@ -98,6 +99,7 @@ totals: they have no names, and the report says so.`,
 	f.BoolVar(&r.force, "force", false, "replace the file if it exists")
 	f.BoolVar(&r.ignored, "ignored", false, "with ignored devices")
 	f.BoolVar(&r.pseudonyms, "pseudonyms", false, "with other words for devices, addresses and names of the home")
+	f.BoolVar(&r.rhythm, "rhythm", false, "say by which rhythm names are asked for; a report of one device and of 8 days at most does so anyway")
 	complete(c, "compare", "before", "none")
 	complete(c, "format", formatWords...)
 	completeBy(c, "vendor", cl.vendorWords)
@@ -168,6 +170,11 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 	if err != nil {
 		return err
 	}
+	if r.rhythm || r.device != "" && until.Sub(since) <= rhythmAnyway {
+		if made.Rhythm, err = l.rhythms(ctx, of, false); err != nil {
+			return err
+		}
+	}
 	if len(made.Vendors) == 0 && len(made.Owners) == 0 {
 		if err := l.checkVendor(ctx, r.vendor); err != nil {
 			return err
@@ -183,6 +190,10 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 	_, err = fmt.Fprintf(cl.err, "%s is written: %s recorded\n", printable(r.out), printable(made.Coverage.Text))
 	return err
 }
+
+// rhythmAnyway is how long the period of a device's report is at most that has rhythms
+// without being told: they are read from rows, and not from sums.
+const rhythmAnyway = 8 * 24 * time.Hour
 
 // A reportOf says what a report is about.
 type reportOf struct {

@@ -30,6 +30,7 @@ func HTML(w io.Writer, r *evidence.Report) error {
 	p.timeline()
 	p.week()
 	p.details()
+	p.rhythms()
 	p.changes("New names", r.NewText(), r.New)
 	p.changes("Names not seen again", r.GoneText(), r.Gone)
 	p.owners()

@@ -29,6 +29,7 @@ func Markdown(w io.Writer, r *evidence.Report) error {
 	for i := range r.Vendors {
 		m.vendor(&r.Vendors[i])
 	}
+	m.rhythms()
 	m.changes("New names", r.NewText(), r.New)
 	m.changes("Names not seen again", r.GoneText(), r.Gone)
 	if len(r.Owners) > 0 {
@@ -218,4 +219,13 @@ func (m *markdown) identity() {
 		}
 		return []string{d.Covers, d.MAC, d.Device, evidence.Short(d.From.Time, r.Location), until, d.Source, d.Confidence}
 	})
+}
+
+func (m *markdown) rhythms() {
+	if f := m.r.Rhythm; f != nil && len(f.Rhythms) > 0 {
+		m.table("Rhythm", "When attempts begin.", []string{"Device", "Name", "Rhythm", "In words"}, len(f.Rhythms), func(i int) []string {
+			r := &f.Rhythms[i]
+			return []string{r.Label, rhythmName(r), kindWords[r.Kind], r.Text}
+		})
+	}
 }

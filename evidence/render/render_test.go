@@ -15,6 +15,7 @@ import (
 
 	"telltale/evidence"
 	"telltale/evidence/logtest"
+	"telltale/evidence/rhythm"
 	"telltale/querylog"
 )
 
@@ -37,6 +38,11 @@ func reports(t testing.TB) map[string]*evidence.Report {
 	}
 	add("household", home, evidence.Options{Compare: true})
 	add("device", home, evidence.Options{Compare: true, Device: "living-room-tv", Whose: whose("living-room-tv")})
+	f, err := rhythm.Make(context.Background(), home, rhythm.Options{Since: week, Until: home.End, Zone: home.Zone, ZoneName: "Europe/Berlin", Whose: whose("living-room-tv")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all["device"].Rhythm = f
 	add("vendor", home, evidence.Options{Vendor: "phonemaker & söhne"})
 	uncounted := *home
 	uncounted.Uncounted = true

@@ -45,6 +45,10 @@ func Text(w io.Writer, r *evidence.Report) error {
 	t.flowOfTime()
 	t.week()
 	t.details()
+	if f := r.Rhythm; f != nil && len(f.Rhythms) > 0 {
+		t.head("RHYTHM")
+		t.rhythms(f, false, r.About.Device == "")
+	}
 	t.changes("NEW NAMES", r.NewText(), r.New)
 	t.changes("NAMES NOT SEEN AGAIN", r.GoneText(), r.Gone)
 	t.owners()
