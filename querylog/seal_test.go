@@ -615,12 +615,19 @@ func tamper(t testing.TB, dir string) {
 // hashOf is the hash that a row's leaf would have.
 func hashOf(t testing.TB, dir string, id int64) (h seal.Hash) {
 	t.Helper()
+	h, _ = hashAndDeviceOf(t, dir, id)
+	return h
+}
+
+func hashAndDeviceOf(t testing.TB, dir string, id int64) (h seal.Hash, device string) {
+	t.Helper()
 	db, err := openDatabase(context.Background(), filepath.Join(dir, storeName), &layout2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.close()
 	a := &sealAuditor{db: db, report: &SealReport{}}
+	defer a.close()
 	if err := a.read(); err != nil {
 		t.Fatal(err)
 	}
@@ -632,7 +639,7 @@ func hashOf(t testing.TB, dir string, id int64) (h seal.Hash) {
 	if err != nil || bad != nil {
 		t.Fatal(err, bad)
 	}
-	return h
+	return h, a.row.Device
 }
 
 func setLeaf(t testing.TB, dir string, id int64, h seal.Hash, all []int64) {
@@ -801,19 +808,48 @@ func TestARowThatIsPutInLaterIsFound(t *testing.T) {
 	}
 	audit(t, dir, SealAudit{})
 	all := ids(t, dir, "listed")
-	put := func(dir string, id int64, imported string) {
-		execute(t, dir, fmt.Sprintf(`CREATE TEMP TABLE x AS SELECT * FROM listed WHERE id = %d; UPDATE x SET id = %d, count = 77, import = %s; INSERT INTO listed SELECT * FROM x`, all[2], id, imported))
-	}
 	other := t.TempDir()
 	copyStore(t, dir, other)
-	put(other, all[len(all)-1]+3, `1`)
+	putRow(t, other, all[len(all)-1]+3, `1`)
 	if report := auditAny(t, other, SealAudit{}); report.Imported != 1 {
 		t.Errorf("%+v", report)
 	}
-	id := all[0]>>rowBits<<rowBits + 1<<rowBits - 1 // the end of the first window
-	put(dir, id, `import`)
-	h := hashOf(t, dir, id)
+	wantPutIn(t, dir, all[0])
+}
+
+// The row was not written when sealing began, and nothing that is sealed has a number above.
+func TestARowThatIsPutInBeforeTheStartIsFound(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	for _, off := range []bool{true, false} {
+		l := open(t, Options{Dir: dir, Unsealed: off})
+		if off {
+			appendMany(t, l, p, rand.New(rand.NewPCG(1, 6)), time.Now(), 30)
+		}
+		closeLog(t, l)
+	}
+	audit(t, dir, SealAudit{})
+	wantPutIn(t, dir, ids(t, dir, "listed")[0])
+}
+
+// putRow puts in a copy of a row with another number.
+func putRow(t *testing.T, dir string, id int64, imported string) {
+	execute(t, dir, fmt.Sprintf(`CREATE TEMP TABLE x AS SELECT * FROM listed ORDER BY id LIMIT 1; UPDATE x SET id = %d, count = 77, import = %s; INSERT INTO listed SELECT * FROM x`, id, imported))
+}
+
+// wantPutIn puts a row into the window of another, and a leaf of it at the end: the audit has to
+// name it.
+func wantPutIn(t *testing.T, dir string, before int64) {
+	t.Helper()
+	id := before>>rowBits<<rowBits + 1<<rowBits - 1
+	putRow(t, dir, id, `import`)
+	_, device := hashAndDeviceOf(t, dir, id)
 	s := openForTest(t, dir)
+	if err := s.transact(func() error { _, err := s.seal.secret(secretKey{device, seal.Day(id)}); return err }); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	h := hashOf(t, dir, id)
+	s = openForTest(t, dir)
 	if err := s.transact(func() error { return errors.Join(s.seal.add(sealRows, id, h), s.seal.flush()) }); err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,8 @@ type sealAuditor struct {
 	heads     []sealHead // by size
 	agreed    []sealHead // that were given
 	gone      int64      // the first leaf of which a removal speaks
-	native    int64      // the largest number of a row that was not imported
+	native    int64      // the largest number so far of a row that was not imported, or of when sealing was switched
+	switched  []sealedAt // on and off
 	removals  [2][]sealRemoval
 	hit       [2]int // the removal that was found last
 	on        []sealedFrom
@@ -167,6 +168,9 @@ type sealRemoval struct {
 	leaf int64
 	*seal.Removal
 }
+
+// A sealedAt is a statement from which number on all is sealed, or is not.
+type sealedAt struct{ leaf, from int64 }
 
 // A sealedFrom is from which number to before which one everything is sealed.
 type sealedFrom struct{ from, to int64 }
@@ -220,6 +224,7 @@ func (a *sealAuditor) stated(leaf int64, s seal.Statement) {
 			a.report.From, a.report.Since = s.From, Time{fromMilli(s.Time)}
 		}
 		a.on = append(a.on, sealedFrom{s.From, noEnd})
+		a.switched = append(a.switched, sealedAt{leaf, s.From})
 		if s.Previous == "" {
 			break
 		}
@@ -233,6 +238,7 @@ func (a *sealAuditor) stated(leaf int64, s seal.Statement) {
 		if n := len(a.on); n > 0 {
 			a.on[n-1].to = s.From
 		}
+		a.switched = append(a.switched, sealedAt{leaf, s.From})
 	case *seal.Removal:
 		i := 0
 		if s.Of == seal.KindLedger {
@@ -440,6 +446,10 @@ func (a *sealAuditor) check(kind int, id int64, want seal.Hash, stmt *sqlite3.St
 		if line := stmt.ColumnText(5); seal.LeafHash(new(seal.Salt), []byte(line)) != want {
 			a.problem(a.tree.Size(), "statement", 0, "the statement was changed: %.80s", line)
 		}
+		for len(a.switched) > 0 && a.switched[0].leaf <= a.tree.Size() {
+			a.native = max(a.native, max(a.switched[0].from, 1)-1)
+			a.switched = a.switched[1:]
+		}
 		return nil
 	case sealLedger:
 		return a.compare(seal.KindLedger, 1, id, want, &a.lines, a.hashLine, &a.report.Lines)
@@ -449,8 +459,8 @@ func (a *sealAuditor) check(kind int, id int64, want seal.Hash, stmt *sqlite3.St
 		return err
 	}
 	if a.report.Rows > before && a.row.Imported == "" {
-		if id < a.native {
-			a.problem(a.tree.Size(), seal.KindRow, id, "it was put in later: row %d was sealed before it, and rows that are not imported are sealed in the order of their numbers", a.native)
+		if id <= a.native {
+			a.problem(a.tree.Size(), seal.KindRow, id, "it was put in later: before its leaf stands what was written when numbers were at %d, and rows that are not imported are sealed in the order of their numbers", a.native)
 		}
 		a.native = max(a.native, id)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -207,9 +208,9 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	if r.Given != nil {
 		line("- It goes on from your checkpoint of %d leaves: %d of %s were sealed\n  before that was signed, so they are as old as your copy of it.", r.Given.Size, r.RowsBefore, n(bundle.Row, "row"))
 	}
-	for i := range r.Removals {
-		d := &r.Removals[i]
-		line("- %d of those not shown: the log itself states (leaf %d) that it deleted or replaced\n  %d of its leaves of kind %s by then, because of: %s.", d.Claimed, d.Leaf, d.Count, printable(d.Of), printable(d.Why))
+	for _, d := range r.Deletions {
+		line("- %d of those not shown: the log itself states that it deleted or replaced them\n  (%s, from leaf %d to %d, of kind %s), because of: %s.", d.Leaves,
+			number(uint64(d.Statements), "statement"), d.First, d.Last, cmp.Or(printable(d.Of), "unknown"), cmp.Or(printable(d.Why), "unknown"))
 	}
 
 	line("\nNot proven:")

@@ -165,7 +165,7 @@ class Log:
 
     def __init__(self, data, entries, about, size):
         self.data, self.entries, self.about, self.compared = data, entries, about, size
-        self.stack, self.keys, self.previous, self.counts, self.removals, self.claimed = [], [], None, {}, {}, {}
+        self.stack, self.keys, self.previous, self.counts, self.claimed, self.native = [], [], None, {}, {}, 0
         self.size, self.root, self.rows_before, self.first, self.last, self.off = 0, None, 0, None, 0, []
         self.files = {kind: lines_of(data, entries[name]) for kind, name in SHOWN.items()}
         self.csv = lines_of(data, entries["rows.csv"])
@@ -181,19 +181,17 @@ class Log:
             if m[4]:
                 need(int(m[4]) >= self.size + count, "leaves are said to be deleted before they were written")
                 self.claimed[int(m[4])] = self.claimed.get(int(m[4]), 0) + count
+                need(len(self.claimed) <= 1 << 20, "leaves.txt names more deletions than there can be")
             for _ in range(count):
                 leaf = self.data[at + 32 * self.size:at + 32 * self.size + 32]
-                if what in SHOWN:
-                    self.shown(self.size, leaf, what)
+                if what in SHOWN: self.shown(self.size, leaf, what)
                 push(self.stack, leaf)
                 self.size += 1
-                if self.size == self.compared:
-                    self.root, self.rows_before = root_of(self.stack), self.counts.get("row", 0)
+                if self.size == self.compared: self.root, self.rows_before = root_of(self.stack), self.counts.get("row", 0)
         need(self.size * 32 == size, "leaves.txt says of fewer leaves than there are")
         for kind, rest in list(self.files.items()) + [("row", self.csv)]:
             need(next(rest, None) is None, "there are lines of kind %s that are no leaves: added, doubled or moved" % kind)
-        for leaf, count in self.claimed.items():
-            need(count <= self.removals.get(leaf, 0), "leaves are said to be deleted by leaf %d, which is no removal of so many" % leaf)
+        need(not self.claimed, "leaves are said to be deleted by leaves which are no removals")
     def shown(self, n, leaf, kind):
         m = LINE.fullmatch(next(self.files[kind], b""))
         need(m and int(m[1]) == n, "leaf %d is not in %s, or not at its place: a line was removed, doubled or moved" % (n, SHOWN[kind]))
@@ -206,6 +204,10 @@ class Log:
         need(n > 0 or first == "start", "the log does not begin with its start")
         if kind == "row":
             need(self.about["since"] <= line["first"] < self.about["until"], "leaf %d is not of the bundle's period" % n)
+            need(0 < line.get("id", 0) < 1 << 53, "leaf %d has a number that cannot be" % n)
+            if line.get("imported", "") == "":
+                need(line["id"] > self.native, "leaf %d: row %d was put in later, for rows are sealed in the order of their numbers, which were at %d" % (n, line["id"], self.native))
+                self.native = line["id"]
             need(0 < line["first"] and line.get("last", 0) < 253402300800000, "leaf %d has times that cannot be" % n)
             need(not self.about["devices"] or line.get("device", "") in self.about["devices"], "leaf %d is of another device" % n)
             want = ",".join(csv_field(n, line, c) for c in COLUMNS).encode()
@@ -216,19 +218,17 @@ class Log:
             need(type(line.get("time", 0)) is int and 0 <= line.get("time", 0) < 253402300800000, "leaf %d has a time that cannot be" % n)
             if first == "end": self.off.append([line.get("time", 0), None])  # from when to when sealing was off
             if first == "start" and self.off: self.off[-1][1] = self.off[-1][1] or line.get("time", 0)
-            if first == "removal":
-                self.removals[n] = line.get("count", 0)
-            elif first == "start" and n == 0 and "previous" in line:
-                self.previous = read_checkpoint(line["previous"].encode(), "the checkpoint before the log's start")
-            elif first == "handover":
-                self.handover(n, line.get("note", ""))
+            if first in ("start", "end"): self.native = max(self.native, line.get("from", 0) - 1)
+            need(len(self.off) <= 1 << 10 and len(self.keys) <= 1 << 10, "leaf %d: sealing was switched off, or keys took over, more often than can be" % n)
+            if first == "removal": need(self.claimed.pop(n, 0) <= line.get("count", 0), "more leaves are said to be deleted by leaf %d than it is a removal of" % n)
+            elif first == "start" and n == 0 and "previous" in line: self.previous = read_checkpoint(line["previous"].encode(), "the checkpoint before the log's start")
+            elif first == "handover": self.handover(n, line.get("note", ""))
     def handover(self, n, text):
         note = read_note(text.encode(), "a hand-over")
         lines = note[0].split("\n")
         need(len(lines) == 6 and lines[0] == "telltale hand-over 1", "leaf %d is no hand-over" % n)
         old, new, size, root = read_key(lines[1]), read_key(lines[2]), n, root_of(self.stack)
-        if n == 1 and self.previous:
-            size, root = self.previous["size"], self.previous["root"]
+        if n == 1 and self.previous: size, root = self.previous["size"], self.previous["root"]
         need(lines[3:5] == [str(size), base64.b64encode(root).decode()], "the hand-over at leaf %d is of another log, or of another place" % n)
         need(is_by(note, new), "the hand-over at leaf %d is not signed by the key that takes over" % n)
         need(not self.keys or self.keys[-1][0] == old, "the hand-over at leaf %d is from a key that did not sign then" % n)

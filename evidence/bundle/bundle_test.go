@@ -288,7 +288,7 @@ func TestABundleIsVerified(t *testing.T) {
 		if all != l.tree.Size() || r.Counts[Row] == 0 || r.Counts[Withheld] == 0 || r.Counts[Outside] == 0 || r.Counts[Deleted] != 5 || r.Counts[Ledger] == 0 {
 			t.Errorf("%s: leaves %v of %d", c.name, r.Counts, l.tree.Size())
 		}
-		if len(r.Handovers) != 1 || len(r.Removals) != 1 || r.Removals[0].Claimed != 5 || r.First < r.About.Since || r.Last > r.About.Until+400 {
+		if len(r.Handovers) != 1 || len(r.Deletions) != 1 || r.Deletions[0] != (Deletion{seal.KindRow, seal.ByAge, 5, 1, l.removal(), l.removal()}) || r.First < r.About.Since || r.Last > r.About.Until+400 {
 			t.Errorf("%s: %+v", c.name, r)
 		}
 		if off := []Off{{begin + 72*minutes, begin + 74*minutes}}; !slices.Equal(r.Off, off) || r.Last > r.About.Made {
@@ -510,6 +510,69 @@ func TestBothVerifiersAgree(t *testing.T) {
 	v.check("the key before, which has not signed", b, Trust{Key: alone.keys[0].Public}, false)
 	v.check("a checkpoint of before", b, Trust{Checkpoint: alone.heads[0]}, false)
 	v.check("nothing, with a key that signed by itself", b, Trust{}, true)
+}
+
+// A row that somebody had sealed with the log's own key is at its place, with a number of
+// before.
+func TestARowThatWasPutInLaterIsNamed(t *testing.T) {
+	v := newBoth(t)
+	for _, c := range []struct {
+		name     string
+		id       int64
+		imported string
+		off      bool
+		want     bool
+	}{
+		{"the next number", 41, "", false, true},
+		{"a number of before", 17, "", false, false},
+		{"a number twice", 40, "", false, false},
+		{"an imported row", 17, "pihole", false, true},
+		{"no number", 0, "", false, false},
+		{"a number that is none", 1 << 53, "", false, false},
+		{"what was written while sealing was off", 999, "", true, false},
+	} {
+		l := newLog(t, 1)
+		row := seal.Row{First: begin + 20*minutes, Last: begin + 20*minutes, Device: "tv", Name: []byte("data.mistat.example")}
+		for row.ID = 1; row.ID <= 40; row.ID++ {
+			l.row(&row)
+		}
+		if c.off {
+			l.state(&seal.End{Time: begin, From: 900})
+			l.state(&seal.Start{Time: begin, Origin: origin, From: 1000})
+		}
+		row.ID, row.Imported = c.id, c.imported
+		l.row(&row)
+		l.head(t)
+		b := write(t, l.contents())
+		v.check(c.name, b, Trust{Key: l.key.Public}, c.want)
+		if _, err := verify(b, Trust{}); !c.want && c.id > 0 && c.id < 1<<53 && !strings.Contains(err.Error(), fmt.Sprintf("leaf %d: row %d was put in later", l.tree.Size()-1, c.id)) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// What a verifier keeps of a bundle that somebody made up does not grow with it.
+func TestStatementsWithoutEndAreRefused(t *testing.T) {
+	v := newBoth(t)
+	for _, more := range []int{0, 1} {
+		l := newLog(t, 1)
+		for range maxOff + more {
+			l.state(&seal.End{Time: begin})
+		}
+		l.head(t)
+		v.check("sealing is switched off again and again", write(t, l.contents()), Trust{}, more == 0)
+	}
+	l := newLog(t, 1)
+	for n := range 3 * maxDeletions { // of a log that has more kinds of deletions than ours
+		at := int64(len(l.leaves))
+		l.add(Leaf{What: Deleted, Removal: at + 1})
+		l.state(&seal.Removal{Time: begin, Of: seal.KindRow, Why: fmt.Sprint(n), Count: 1, IDs: [][2]int64{{at, at}}})
+	}
+	l.head(t)
+	r, err := verify(write(t, l.contents()), Trust{})
+	if err != nil || len(r.Deletions) != maxDeletions || r.Deletions[maxDeletions-1].Leaves != 2*maxDeletions+1 {
+		t.Errorf("%v: %+v", err, r)
+	}
 }
 
 func TestNoCopyWithAFlippedBitIsVerified(t *testing.T) { flipBits(t, 300) }

@@ -9,14 +9,21 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"telltale/querylog/seal"
 )
 
-// maxClaims bounds what is kept of removals that are still to come.
-const maxClaims = 1 << 20
+// What is kept of a bundle that somebody made up does not grow with it.
+const (
+	maxClaims    = 1 << 20 // removals that are still to come
+	maxOff       = 1 << 10 // times that sealing was switched off
+	maxHandovers = 1 << 10
+	maxDeletions = 8 // kinds of them; a log has six
+	maxWhy       = 64
+)
 
 var (
 	accountLine = regexp.MustCompile(`^(0|[1-9][0-9]{0,14}) ([1-9][0-9]{0,14}) ((row|ledger|statement|outside|withheld|deleted)( (0|[1-9][0-9]{0,14}))?)$`)
@@ -131,6 +138,9 @@ func (v *verifier) readRow(n int64, line []byte) error {
 	if !ofDevice {
 		return errors.New("it is another device's")
 	}
+	if err := v.checkNumber(row); err != nil {
+		return err
+	}
 	first, last := number(row, "first"), number(row, "last")
 	if first <= 0 || last >= maxTime {
 		return errors.New("its times cannot be")
@@ -144,6 +154,25 @@ func (v *verifier) readRow(n int64, line []byte) error {
 	}
 	return nil
 }
+
+// checkNumber checks that rows are sealed in the order of their numbers. Imported ones have
+// numbers of the time they speak of.
+func (v *verifier) checkNumber(row map[string]string) error {
+	id := number(row, "id")
+	switch {
+	case id <= 0 || id >= maxNumber:
+		return errors.New("its number cannot be")
+	case row["imported"] != "":
+		return nil
+	case id <= v.native:
+		return fmt.Errorf("row %d was put in later: before it stands what was written when numbers were at %d, and rows that are not imported are sealed in the order of their numbers", id, v.native)
+	}
+	v.native = id
+	return nil
+}
+
+// maxNumber is what the number of a row is below.
+const maxNumber = 1 << 53
 
 // maxTime is the year 10000.
 const maxTime = 253402300800000
@@ -169,8 +198,13 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 	}
 	switch s := s.(type) {
 	case *seal.End:
+		if len(v.Off) >= maxOff {
+			return fmt.Errorf("sealing was switched off more than %d times", maxOff)
+		}
 		v.Off = append(v.Off, Off{From: s.Time})
+		v.native = max(v.native, max(s.From, 1)-1)
 	case *seal.Start:
+		v.native = max(v.native, max(s.From, 1)-1)
 		if i := len(v.Off) - 1; i >= 0 && v.Off[i].Until == 0 {
 			v.Off[i].Until = s.Time
 		}
@@ -185,14 +219,13 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 			v.previous = &previous
 		}
 	case *seal.Removal:
-		r := Removal{Leaf: n, Removal: *s, Claimed: v.claims[n]}
-		r.IDs = nil // there may be many
+		claimed := v.claims[n]
 		delete(v.claims, n)
-		if r.Claimed > r.Count {
-			return fmt.Errorf("%d leaves are said to be deleted by it, which is a removal of %d", r.Claimed, r.Count)
+		if claimed > s.Count {
+			return fmt.Errorf("%d leaves are said to be deleted by it, which is a removal of %d", claimed, s.Count)
 		}
-		if r.Claimed > 0 {
-			v.Removals = append(v.Removals, r)
+		if claimed > 0 {
+			v.addDeletion(n, s, claimed)
 		}
 	case *seal.HandoverLine:
 		return v.readHandover(n, s.Note)
@@ -200,7 +233,30 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 	return nil
 }
 
+// addDeletion counts leaves that are said to be deleted by a removal.
+func (v *verifier) addDeletion(n int64, s *seal.Removal, claimed int64) {
+	of, why := s.Of, s.Why
+	if len(of) > maxWhy || len(why) > maxWhy {
+		of, why = "", ""
+	}
+	i := slices.IndexFunc(v.Deletions, func(d Deletion) bool { return d.Of == of && d.Why == why })
+	if i < 0 {
+		i = min(len(v.Deletions), maxDeletions-1)
+	}
+	if i == len(v.Deletions) {
+		v.Deletions = append(v.Deletions, Deletion{Of: of, Why: why, First: n})
+	}
+	d := &v.Deletions[i]
+	if d.Of != of || d.Why != why {
+		d.Of, d.Why = "", "" // several, of a log that is none of ours
+	}
+	d.Last, d.Leaves, d.Statements = n, d.Leaves+claimed, d.Statements+1
+}
+
 func (v *verifier) readHandover(n int64, text string) error {
+	if len(v.Handovers) >= maxHandovers {
+		return fmt.Errorf("keys took over more than %d times", maxHandovers)
+	}
 	h, err := seal.OpenHandover([]byte(text))
 	if err != nil {
 		return err

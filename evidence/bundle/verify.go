@@ -38,7 +38,7 @@ type Result struct {
 	Handovers  []int64          // leaves at which another key took over
 	Began      int64            // when sealing did, as its first statement says; Unix milliseconds
 	Off        []Off            // times in which sealing was off
-	Removals   []Removal        // by which the bundle says leaves to be deleted
+	Deletions  []Deletion       // by which the bundle says leaves to be deleted
 	Witnesses  int              // statements of others on heads of the log, which are not checked here
 }
 
@@ -48,11 +48,13 @@ type Off struct {
 	Until int64 `json:"until"` // 0: it is off since
 }
 
-// A Removal is a deletion that the log states.
-type Removal struct {
-	Leaf int64
-	seal.Removal
-	Claimed int64 // leaves that the bundle says to be deleted by it
+// A Deletion is leaves that the bundle says to be deleted, by removals of one kind which the
+// log states.
+type Deletion struct {
+	Of, Why     string // of what, and why; "" where that cannot be told
+	Leaves      int64
+	Statements  int64 // removals
+	First, Last int64 // leaves of these
 }
 
 // ErrNewer means that a bundle is of a later version.
@@ -78,6 +80,7 @@ type verifier struct {
 	tree     seal.Tree
 	previous *seal.Checkpoint // of the log before this one
 	keys     []signer
+	native   int64           // the largest number so far of what was not imported
 	claims   map[int64]int64 // leaves said to be deleted, by the removal behind them
 	compared struct {        // where the given checkpoint was made
 		size int64
