@@ -105,6 +105,7 @@ type Catalog struct {
 	sources *Sources
 
 	companies []Company // in the order of their table
+	brands    []Brand   // in the order of their table
 	edition   string    // a date, with a number where there are several of a day
 	version   string    // identifies the text
 }
@@ -116,12 +117,13 @@ func Load() (*Catalog, error) { return Read(FS()) }
 // line that cannot be read is an error that names file and line: the shipped files
 // have none.
 func Read(fsys fs.FS) (*Catalog, error) {
-	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile, editionFile)
+	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile, brandsFile, editionFile)
 	if err != nil {
 		return nil, err
 	}
 	var first error
 	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first)), edition: files.edition(), version: versionOf(fsys)}
+	c.brands = readBrands(files, c.sources, keepFirst(&first))
 	for _, name := range files.lists() {
 		if err := c.read(name, files[name]); err != nil && first == nil {
 			first = err

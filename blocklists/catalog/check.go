@@ -47,6 +47,7 @@ func check(files fileSet) []Problem {
 		c.neighbours(i)
 	}
 	c.companies(files)
+	c.checkBrands(files)
 	c.aliases(files)
 	slices.SortStableFunc(c.problems, func(a, b Problem) int {
 		if d := strings.Compare(a.File, b.File); d != 0 {

@@ -22,6 +22,7 @@ type Document struct {
 	Sources   map[string]Source `json:"sources"` // by id
 	Entries   []DocumentEntry   `json:"entries"` // sorted by name
 	Companies []Company         `json:"companies"`
+	Brands    []Brand           `json:"brands"`
 }
 
 // A DocumentEntry is an entry as data: its claims name sources by id.
@@ -58,7 +59,10 @@ func (e *DocumentEntry) String() string {
 
 // Document returns the catalogue as data.
 func (c *Catalog) Document() *Document {
-	d := &Document{Edition: c.edition, Version: c.version, Licence: Licence, Sources: map[string]Source{}, Companies: c.companies}
+	d := &Document{Edition: c.edition, Version: c.version, Licence: Licence, Sources: map[string]Source{}, Companies: c.companies, Brands: c.brands}
+	for _, b := range c.brands {
+		d.addSource(c.BrandSource(b))
+	}
 	for i := range c.entries {
 		e := &c.entries[i]
 		entry := DocumentEntry{
@@ -66,15 +70,19 @@ func (c *Catalog) Document() *Document {
 			Breaks: e.Breaks, Since: e.Since, Software: e.Software, Confidence: e.Confidence, Independent: e.Independent, Contested: e.Contested,
 		}
 		for _, claim := range e.Claims {
-			source := *claim.Source
-			source.line = 0 // of its table, which is not in the document
-			d.Sources[source.ID] = source
+			d.addSource(claim.Source)
 			entry.Claims = append(entry.Claims, DocumentClaim{claim.Kind, claim.Source.ID})
 		}
 		d.Entries = append(d.Entries, entry)
 	}
 	slices.SortFunc(d.Entries, func(a, b DocumentEntry) int { return strings.Compare(a.key(), b.key()) })
 	return d
+}
+
+func (d *Document) addSource(s *Source) {
+	source := *s
+	source.line = 0 // of its table, which is not in the document
+	d.Sources[source.ID] = source
 }
 
 // key identifies an entry: a name may have an owner and something known of it.

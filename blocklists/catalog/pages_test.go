@@ -83,7 +83,7 @@ func pages(t *testing.T, c *Catalog) map[string][]byte {
 		p := &page{links: map[string]int{}}
 		fmt.Fprintf(p, "%s# %s\n\n%sThe list file is [%s](../../blocklists/catalog/%s); what the words mean is in [docs/catalogue.md](../catalogue.md).\n", generated, title, note, file, file)
 		p.WriteString(byHand(t, strings.TrimSuffix(file, ".txt")))
-		p.vendors(byFile[file])
+		p.vendors(c, byFile[file])
 		p.references()
 		result[strings.TrimSuffix(file, ".txt")+".md"] = p.Bytes()
 	}
@@ -217,7 +217,7 @@ type page struct {
 
 // vendors writes the entries of one list file, those that share all but the name
 // in one row.
-func (p *page) vendors(entries []Entry) {
+func (p *page) vendors(c *Catalog, entries []Entry) {
 	vendor, tier := "", ""
 	for len(entries) > 0 {
 		e := entries[0]
@@ -229,6 +229,7 @@ func (p *page) vendors(entries []Entry) {
 		if e.Vendor != vendor || owner != (tier == "owner") {
 			if e.Vendor != vendor {
 				fmt.Fprintf(p, "\n## %s\n", e.Vendor)
+				p.brands(c, e.Vendor)
 			}
 			if owner {
 				fmt.Fprint(p, "\n| domains owned | source |\n|---|---|\n")
@@ -239,6 +240,17 @@ func (p *page) vendors(entries []Entry) {
 		}
 		p.row(entries[:n])
 		entries = entries[n:]
+	}
+}
+
+// brands writes by which words documents know a vendor.
+func (p *page) brands(c *Catalog, vendor string) {
+	var all []string
+	for _, b := range c.Brands(vendor) {
+		all = append(all, fmt.Sprintf("%s (%s)", b.Name, p.link(c.BrandSource(b))))
+	}
+	if len(all) > 0 {
+		fmt.Fprintf(p, "\nBrands by which documents know it, each with the document that says whose it is: %s.\n", strings.Join(all, ", "))
 	}
 }
 
@@ -283,15 +295,20 @@ func (p *page) sources(claims []Claim) string {
 			b.WriteString(", ")
 		}
 		kind = c.Kind
-		n, ok := p.links[c.Source.URL]
-		if !ok {
-			p.order = append(p.order, c.Source.URL)
-			n = len(p.order)
-			p.links[c.Source.URL] = n
-		}
-		fmt.Fprintf(&b, "[%s][%d]", c.Source.ID, n)
+		b.WriteString(p.link(c.Source))
 	}
 	return b.String()
+}
+
+// link writes a link to a reference at the end of the page.
+func (p *page) link(s *Source) string {
+	n, ok := p.links[s.URL]
+	if !ok {
+		p.order = append(p.order, s.URL)
+		n = len(p.order)
+		p.links[s.URL] = n
+	}
+	return fmt.Sprintf("[%s][%d]", s.ID, n)
 }
 
 // kindText is what a claim is on a page.

@@ -7,7 +7,7 @@ import (
 
 // A Match is what a search found by one way.
 type Match struct {
-	By      string  `json:"by"`   // name, vendor, product, software, company, purpose, set, region or seat
+	By      string  `json:"by"`   // name, vendor, product, software, company, purpose, set, region, seat or brand
 	What    string  `json:"what"` // the word of the catalogue that fits
 	Vendor  string  `json:"vendor,omitempty"`
 	Count   Count   `json:"count"`
@@ -17,7 +17,8 @@ type Match struct {
 // Search finds what people call things: a domain name, a vendor, a product or a part
 // of its name, the software of a collector, a company's parent, a purpose, a set, a
 // region, and the country of a company's seat by name or two letters. A vendor or
-// name of exactly that text is all that is found.
+// name of exactly that text is all that is found; a brand is looked for where
+// nothing else has the text.
 func (c *Catalog) Search(text string) []Match {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -55,6 +56,13 @@ func (c *Catalog) Search(text string) []Match {
 		for _, k := range c.companies {
 			if strings.EqualFold(k.Country, code) {
 				all = append(all, newMatch("seat", k.Country, c.Vendor(k.Vendor)))
+			}
+		}
+	}
+	if len(all) == 0 {
+		for _, b := range c.brands {
+			if strings.EqualFold(b.Name, text) {
+				all = append(all, newMatch("brand", b.Name, c.Vendor(b.Vendor)))
 			}
 		}
 	}

@@ -100,3 +100,48 @@ func TestWhatTheCheckerRefusesOfCompanies(t *testing.T) {
 		t.Errorf("got %+v %v", k, ok)
 	}
 }
+
+func TestABrandIsFoundWhereNothingElseIs(t *testing.T) {
+	files := withSources("acme.txt", "#@ vendor=Acme product=Beeps purpose=ads tier=telemetry claims=has-the-name:a/list\nads.beeps.example\n")
+	files[brandsFile] = &fstest.MapFile{Data: []byte("Boops\tAcme\ta/list\nBeeps\tAcme\ta/list\n")}
+	c, err := Read(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{"boops": "brand Boops", "beeps": "product Beeps", "boop": ""} {
+		got := ""
+		for _, m := range c.Search(text) {
+			got += m.By + " " + m.What
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	if got := c.Brands("ACME"); len(got) != 2 || c.BrandSource(got[0]).ID != "a/list" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestWhatTheCheckerRefusesOfBrands(t *testing.T) {
+	const good = "Boops\tAcme\ta/list\n"
+	list := "#@ vendor=Acme purpose=ads tier=telemetry claims=has-the-name:a/list\nads.acme.example\n"
+	for _, c := range []struct{ what, text, want string }{
+		{"a good line", good, ""},
+		{"another vendor", "Boops\tAcne\ta/list\n", "brands.tsv:1: Boops: Acne is no vendor of the list files"},
+		{"no vendor", "Boops\t\ta/list\n", "brands.tsv:1: Boops: write the brand, the vendor"},
+		{"the vendor's own name", "acme\tAcme\ta/list\n", "brands.tsv:1: acme: is the vendor's own name"},
+		{"twice", good + "boops\tAcme\ta/list\n", "brands.tsv:2: boops: is under Acme already"},
+		{"no such source", "Boops\tAcme\tnowhere\n", "brands.tsv:1: Boops: the source nowhere is not in sources.tsv"},
+		{"a line of other columns", "Boops\tAcme\n", "brands.tsv:1: has 2 columns, want 3"},
+	} {
+		files := withSources("acme.txt", list)
+		files[brandsFile] = &fstest.MapFile{Data: []byte(c.text)}
+		problems, err := Check(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want == "" && len(problems) > 0 || c.want != "" && (len(problems) == 0 || !strings.HasPrefix(problems[0].String(), c.want)) {
+			t.Errorf("%s: got %v, want %q", c.what, problems, c.want)
+		}
+	}
+}

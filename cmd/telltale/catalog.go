@@ -273,6 +273,9 @@ func (cl *cli) printCompany(known *catalog.Catalog, vendor string) error {
 	printPair(&b, "parent", k.Parent)
 	printPair(&b, "seat", catalog.Country(k.Country))
 	printPair(&b, "privacy", k.Privacy)
+	for _, brand := range known.Brands(k.Vendor) {
+		printPair(&b, "brand", printable(brand.Name)+" ("+known.BrandSource(brand).URL+")")
+	}
 	for _, o := range k.OptOuts {
 		b.WriteString("\nCan be switched off:\n")
 		printPair(&b, "steps", o.Steps)
