@@ -182,7 +182,7 @@ var ofLists = []struct {
 	{"tiktok", []string{"ByteDance"}},
 	{"tiktok.extended", []string{"ByteDance"}},
 	{"vivo", []string{"vivo"}},
-	{"winoffice", []string{"Microsoft", "Citrix", "Qlik", "Laerdal", "TenMax", "FlightView"}},
+	{"winoffice", []string{"Microsoft", "Citrix", "Qlik", "SimPad", "LLEAP", "TenMax", "FlightView"}},
 	{"xiaomi", []string{"Xiaomi"}},
 }
 
