@@ -203,9 +203,9 @@ func (p *page) vendors() {
 			row = append(row, num(c.Unknown.In(r.Unit)))
 		}
 		row = append(row,
-			numText(hourly(p.r, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))))
+			numText(hourly(r.Rated, v.PerHour)), numText(percent(v.Night)), p.at(v.First), p.at(v.Last), num(uint64(len(v.Devices))))
 		if v.Trend != nil {
-			row = append(row, numText(rate(v.Trend.Before)), txt(change(p.r, v.Trend)))
+			row = append(row, numText(hourly(r.Before.Rated, v.Trend.Before)), txt(change(p.r, v.Trend)))
 		}
 		rows = append(rows, row)
 	}
@@ -234,7 +234,7 @@ func (p *page) devices() {
 			vendors = append(vendors, fmt.Sprintf("%d more", more))
 		}
 		row := []cell{
-			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), num(d.Listed.Blocked.In(r.Unit)), numText(hourly(p.r, d.PerHour)), num(d.Asked.Lookups),
+			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), num(d.Listed.Blocked.In(r.Unit)), numText(hourly(r.Rated, d.PerHour)), num(d.Asked.Lookups),
 			txt(strings.Join(vendors, ", ")), txt(orNone(d.Confidence)), p.at(d.First), p.at(d.Last),
 		}
 		if d.First.IsZero() {

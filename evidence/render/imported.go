@@ -76,9 +76,9 @@ func importedText(r *evidence.Report, of []shown) string {
 }
 
 // hourly is how many an hour there were of something that is in no chart; "-" where that is
-// not known.
-func hourly(r *evidence.Report, v float64) string {
-	if r.Rated == 0 {
+// not known, as no second has a rate.
+func hourly(rated int64, v float64) string {
+	if rated == 0 {
 		return "-"
 	}
 	return rate(v)

@@ -133,7 +133,7 @@ func (m *markdown) vendors() {
 	}
 	m.table("Vendors", "", heads, len(r.Vendors), func(i int) []string {
 		v := &r.Vendors[i]
-		row := []string{v.Vendor, evidence.Number(v.Counts.Attempts), evidence.Number(v.Counts.Lookups), evidence.Number(v.Counts.Blocked.In(r.Unit)), hourly(r, v.PerHour), percent(v.Night)}
+		row := []string{v.Vendor, evidence.Number(v.Counts.Attempts), evidence.Number(v.Counts.Lookups), evidence.Number(v.Counts.Blocked.In(r.Unit)), hourly(r.Rated, v.PerHour), percent(v.Night)}
 		if r.Before != nil {
 			row = append(row, change(r, v.Trend))
 		}
@@ -152,7 +152,7 @@ func (m *markdown) devices() {
 		for _, v := range d.Vendors[:min(3, len(d.Vendors))] {
 			vendors = append(vendors, v.Vendor)
 		}
-		return []string{d.Label, evidence.Number(d.Listed.Attempts), evidence.Number(d.Listed.Lookups), hourly(r, d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
+		return []string{d.Label, evidence.Number(d.Listed.Attempts), evidence.Number(d.Listed.Lookups), hourly(r.Rated, d.PerHour), orNone(d.Confidence), strings.Join(vendors, ", ")}
 	})
 }
 

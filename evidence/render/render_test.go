@@ -101,6 +101,26 @@ func TestChartsOfSomeSecondsHaveTheReportsRate(t *testing.T) {
 	}
 }
 
+// A rate of the period before that is not known is no 0 in a table.
+func TestARateBeforeThatIsNotKnownIsNoNought(t *testing.T) {
+	r := reports(t)["household"]
+	for rated, want := range map[int64]string{0: "-", r.Before.Rated: "0"} {
+		before, v := *r.Before, r.Vendors[0]
+		before.Rated, v.Trend = rated, &evidence.Trend{Now: 1}
+		one := *r
+		one.Before, one.Vendors = &before, []evidence.Vendor{v}
+		var b bytes.Buffer
+		if err := HTML(&b, &one); err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(b.String(), ">An hour before</th>")
+		table, _, _ = strings.Cut(table, "</table>")
+		if want = "<td class=\"n\">" + want + "</td><td>"; !strings.Contains(table, want) {
+			t.Errorf("%d s before have a rate: no %q in %q", rated, want, table)
+		}
+	}
+}
+
 // Of a time of which there are imported lookups alone, charts show these: nothing is hatched,
 // and no rate is given.
 func TestChartsShowAnImportedHistory(t *testing.T) {

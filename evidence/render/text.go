@@ -129,7 +129,7 @@ func (t *textWriter) vendors() {
 	for i := range r.Vendors[:min(len(r.Vendors), textVendors)] {
 		v := &r.Vendors[i]
 		n := v.Counts.In(r.Unit)
-		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), evidence.Number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r, v.PerHour), change(r, v.Trend)))
+		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), evidence.Number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r.Rated, v.PerHour), change(r, v.Trend)))
 	}
 	t.more(len(r.Vendors)-textVendors, "vendor")
 }
@@ -162,7 +162,7 @@ func (t *textWriter) devices() {
 		if len(confidence) > 1 { // the least sure
 			confidence = confidence[len(confidence)-1:]
 		}
-		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), evidence.Number(n), hourly(r, d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
+		t.line(fmt.Sprintf("%s %s %8s %8s %s %s", pad(d.Label, 20), bar(n, most, 18), evidence.Number(n), hourly(r.Rated, d.PerHour), pad(orNone(confidence), 10), cut(vendor, 11)))
 	}
 	t.more(len(r.Devices)-textDevices, "device")
 }
