@@ -61,7 +61,7 @@ func TestAllocationsOfMisses(t *testing.T) {
 		for range 20 {
 			burst()
 		}
-		if n := testing.AllocsPerRun(rounds, burst) / 30; n > test.most {
+		if n := dnstest.Allocs(rounds, burst) / 30; n > test.most {
 			t.Errorf("%s: %.2f allocations a query, at most %v", test.name, n, test.most)
 		} else {
 			t.Logf("%s: %.2f allocations a query", test.name, n)
@@ -97,16 +97,17 @@ func TestSystemCallsOfAQuery(t *testing.T) {
 		{"cached", map[string]float64{"recvmmsg": 1, "sendmmsg": 1, "futex": packets.BatchSize / 2}, .25},
 		// What comes back comes one by one. A socket is worn after thousands of queries.
 		{"misses", map[string]float64{
-			"recvmmsg": 4 * packets.BatchSize, "sendmmsg": 2 * packets.BatchSize, "futex": 4 * packets.BatchSize,
+			"recvmmsg": 4 * packets.BatchSize, "sendmmsg": 2 * packets.BatchSize,
 			"socket": .5, "setsockopt": 1, "getsockopt": .5, "bind": 1, "connect": .5, "close": .5,
 		}, 2}, // a slow machine takes seconds, and so more sockets: each is added to what is polled, and asked for its names
 	}
 	// Those of the client, of the bare upstream, and of Go's scheduler and memory,
-	// which follow time.
+	// which follow time and the number of processors. Of futex that is for misses alone: in a
+	// reader's thread there are few.
 	others := []string{
 		"write", "read", "recvfrom", "sendto", "epoll_pwait", "nanosleep", "sched_yield", "rt_sigreturn", "rt_sigprocmask", "tgkill", "getpid",
 		"gettid", "sigaltstack", "clone", "clone3", "rseq", "set_robust_list", "mmap", "munmap", "mprotect", "madvise", "restart_syscall",
-		"clock_gettime", "gettimeofday", "exit",
+		"clock_gettime", "gettimeofday", "exit", "futex",
 	}
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("CI") != "" {

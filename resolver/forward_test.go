@@ -165,7 +165,7 @@ func TestOwnServersAllocateNothing(t *testing.T) {
 	if serve(); len(r.records) != 1 || r.records[0].Source != querylog.FromCache {
 		t.Fatalf("not answered by the cache: %v", r.records)
 	}
-	if n := testing.AllocsPerRun(500, serve); n != 0 {
+	if n := dnstest.Allocs(500, serve); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

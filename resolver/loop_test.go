@@ -42,7 +42,7 @@ func TestUpstreamThatSendsSomeNamesBack(t *testing.T) {
 	var mu sync.Mutex
 	var kinds []string
 	s, _ = startServer(t, Options{
-		Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}}, Budget: 20 * time.Second},
+		Upstreams: upstream.Options{Servers: []upstream.Server{{Addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}}, Patience: 400 * time.Millisecond, Budget: 20 * time.Second},
 		Report: func(kind, subject, _ string) {
 			mu.Lock()
 			defer mu.Unlock()

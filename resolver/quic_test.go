@@ -279,7 +279,7 @@ func TestHTTP3(t *testing.T) {
 // connection goes on.
 func TestSilentHTTP3StreamsEnd(t *testing.T) {
 	dnstest.CheckLeaks(t)
-	s := startEncrypted(t, Options{streamTimes: listen.StreamTimes{Handshake: 500 * time.Millisecond, IdleTLS: time.Minute}})
+	s := startEncrypted(t, Options{streamTimes: listen.StreamTimes{Handshake: 2 * time.Second, IdleTLS: time.Minute}})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	conn, err := quic.DialAddr(ctx, s.HTTPSAddrs()[0].String(), &tls.Config{RootCAs: s.roots, ServerName: serverName, NextProtos: []string{"h3"}}, nil)

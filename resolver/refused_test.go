@@ -3,6 +3,8 @@ package resolver
 import (
 	"net/netip"
 	"testing"
+
+	"telltale/resolver/dnstest"
 )
 
 // Clients of the shared address space that are refused are counted apart, without an
@@ -16,7 +18,7 @@ func TestRefusedClientsOfTheSharedAddressSpace(t *testing.T) {
 		t.Errorf("got %d refused, %d of them shared, the last %x", c.refused.Load(), c.refusedShared.Load(), c.lastShared.Load())
 	}
 	client := netip.MustParseAddr("100.64.0.1")
-	if n := testing.AllocsPerRun(100, func() { c.refuses(client) }); n != 0 {
+	if n := dnstest.Allocs(100, func() { c.refuses(client) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

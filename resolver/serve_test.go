@@ -56,7 +56,7 @@ func TestAnswersAtOnceAllocateNothing(t *testing.T) {
 		if len(r.records) != 1 || r.records[0].Source == querylog.FromError {
 			t.Fatalf("%s: not answered at once", test.name)
 		}
-		if n := testing.AllocsPerRun(500, serve); n != 0 {
+		if n := dnstest.Allocs(500, serve); n != 0 {
 			t.Errorf("%s %s: %v allocations", test.name, dns.TypeToString[test.typ], n)
 		}
 	}
@@ -178,7 +178,7 @@ func TestAmplification(t *testing.T) {
 	}
 	// The large answer is not even copied to find that out.
 	packet := packetOf(t, "big.example.", dns.TypeA)
-	if n := testing.AllocsPerRun(100, func() { d.serve(packet) }); n > 0 {
+	if n := dnstest.Allocs(100, func() { d.serve(packet) }); n > 0 {
 		t.Errorf("%v allocations for an answer that is too large", n)
 	}
 }

@@ -128,7 +128,7 @@ func TestDNS64CostsNothingWhereItIsOff(t *testing.T) {
 	d := newHarness(t, Options{})
 	d.teach("www.example.", dns.TypeAAAA, "www.example. 60 IN AAAA 2001:db8::1\n", false)
 	packet := packetOf(t, "www.example.", dnswire.TypeAAAA)
-	if n := testing.AllocsPerRun(100, func() { d.serve(packet) }); n > 0 {
+	if n := dnstest.Allocs(100, func() { d.serve(packet) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

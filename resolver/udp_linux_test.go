@@ -58,7 +58,7 @@ func TestBatchesAllocateNothing(t *testing.T) {
 					}
 				}
 			}
-			if n := testing.AllocsPerRun(200, round); n != 0 {
+			if n := dnstest.Allocs(200, round); n != 0 {
 				t.Errorf("%s: %v allocations in a round of %d", address, n, len(packets))
 			}
 		})

@@ -93,6 +93,7 @@ var mayImport = map[string]string{
 	"evidence/post":      "",
 	"evidence/rhythm":    "querylog",
 	"evidence/witness":   "atomicfile evidence/post",
+	"evidence/stats":     "",
 }
 
 // Programs and packages of the benchmarks measure from outside, and may use the

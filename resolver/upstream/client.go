@@ -91,7 +91,9 @@ type Options struct {
 
 	Choice Choice // how Servers are asked
 
-	Patience time.Duration // how long an upstream may be silent of which nothing is known; default 400 ms
+	// Patience is how long an upstream may be silent of which nothing is known, and at least
+	// how long one may of which more is known; default: 400 ms, and no such bound.
+	Patience time.Duration
 	Budget   time.Duration // how long one query may take in all; default 4.8 s
 
 	// Epoch is the availability epoch. It changes whenever there may be answers where
@@ -119,20 +121,21 @@ type Options struct {
 // By Exchange queries share nothing but what is known of an upstream: each has its
 // own socket and its own buffer, so a slow upstream holds up only those who asked it.
 type Client struct {
-	patience time.Duration
-	budget   time.Duration
-	pace     pace
-	roots    *x509.CertPool
-	self     func() []netip.AddrPort
-	gateway  func() netip.Addr
-	log      *slog.Logger
-	report   func(kind, subject, detail string)
-	now      func() time.Time
-	file     string // the resolv.conf to follow
-	onLate   func(*dnswire.Question, *Answer)
-	changed  func()
-	late     atomic.Int64 // conversations that wait for late replies
-	hedged   atomic.Uint64
+	patience      time.Duration
+	leastPatience time.Duration
+	budget        time.Duration
+	pace          pace
+	roots         *x509.CertPool
+	self          func() []netip.AddrPort
+	gateway       func() netip.Addr
+	log           *slog.Logger
+	report        func(kind, subject, detail string)
+	now           func() time.Time
+	file          string // the resolv.conf to follow
+	onLate        func(*dnswire.Question, *Answer)
+	changed       func()
+	late          atomic.Int64 // conversations that wait for late replies
+	hedged        atomic.Uint64
 
 	choice   atomic.Pointer[Choice] // never nil
 	explored atomic.Uint32          // queries, to find whose turn to explore it is
@@ -237,19 +240,20 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	u := &Client{
-		patience: cmp.Or(o.Patience, 400*time.Millisecond),
-		budget:   cmp.Or(o.Budget, 4800*time.Millisecond),
-		pace:     o.pace.orDefault(),
-		roots:    o.Roots,
-		self:     o.Self,
-		gateway:  o.Gateway,
-		log:      o.Logger,
-		report:   o.Report,
-		now:      o.Now,
-		file:     o.ResolvConf,
-		epoch:    o.Epoch,
-		onLate:   o.Late,
-		changed:  o.Changed,
+		patience:      cmp.Or(o.Patience, 400*time.Millisecond),
+		leastPatience: o.Patience,
+		budget:        cmp.Or(o.Budget, 4800*time.Millisecond),
+		pace:          o.pace.orDefault(),
+		roots:         o.Roots,
+		self:          o.Self,
+		gateway:       o.Gateway,
+		log:           o.Logger,
+		report:        o.Report,
+		now:           o.Now,
+		file:          o.ResolvConf,
+		epoch:         o.Epoch,
+		onLate:        o.Late,
+		changed:       o.Changed,
 
 		streamIdle: cmp.Or(o.streamIdle, streamIdle),
 	}

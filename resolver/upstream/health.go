@@ -160,7 +160,7 @@ func (h *health) rank() uint8 {
 func (u *Client) startHealth(s Server, home *dnswire.Question) *health {
 	ctx, stop := context.WithCancel(u.ctx)
 	h := &health{server: s, id: s.ID, addr: s.Addr, home: home, wanted: make(chan struct{}, 1), stop: stop, since: u.now()}
-	h.timing.begin(u.patience)
+	h.timing.begin(u.patience, u.leastPatience)
 	h.carrier = u.newCarrier(h, s, ctx.Done())
 	u.tasks.Go(func() { u.watch(ctx, h) })
 	return h

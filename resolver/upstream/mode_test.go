@@ -136,7 +136,7 @@ func TestPathWithoutUDP(t *testing.T) {
 
 func TestTimeoutsFollowWhatIsMeasured(t *testing.T) {
 	var m timing
-	m.begin(400 * time.Millisecond)
+	m.begin(400*time.Millisecond, 0)
 	now := time.Unix(1e9, 0)
 	took := func(ago ...time.Duration) {
 		var sent []time.Time

@@ -122,7 +122,7 @@ func TestIsProbe(t *testing.T) {
 	if !u.IsProbe(q.Name.Wire()) || !h.is(Looped) {
 		t.Error("the probe was not known, or its upstream not dropped")
 	}
-	if n := testing.AllocsPerRun(100, func() { u.IsProbe(q.Name.Wire()[:30]) }); n != 0 {
+	if n := dnstest.Allocs(100, func() { u.IsProbe(q.Name.Wire()[:30]) }); n != 0 {
 		t.Errorf("%v allocations for a name that is no probe, want 0", n)
 	}
 }

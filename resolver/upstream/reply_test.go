@@ -46,7 +46,7 @@ func TestCheckReplyAllocatesNothing(t *testing.T) {
 	if kind, _, _ := checkReply(b, asked); kind != replyGood {
 		t.Fatalf("got %d, want %d", kind, replyGood)
 	}
-	if n := testing.AllocsPerRun(100, func() { checkReply(b, asked) }); n != 0 {
+	if n := dnstest.Allocs(100, func() { checkReply(b, asked) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }

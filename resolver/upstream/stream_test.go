@@ -311,7 +311,7 @@ func TestIdleStreamIsClosed(t *testing.T) {
 	c := dnstest.NewCertificate(t, never(), "dns.example")
 	var ended atomic.Int64
 	s := dnstest.StartStream(t, c, func(conn net.Conn) { answerIt(conn); ended.Add(1) })
-	u := startStreamClient(t, Options{streamIdle: 20 * time.Millisecond}, c, s, "dns.example")
+	u := startStreamClient(t, Options{Patience: 400 * time.Millisecond, streamIdle: 20 * time.Millisecond}, c, s, "dns.example")
 	for i := range 2 { // each takes as long as the upstream may be silent
 		if got := lookupA(t, u, "a.example"); got != "NOERROR 192.0.2.1" {
 			t.Fatalf("query %d: got %q", i, got)

@@ -18,9 +18,10 @@ const (
 // silent: the smoothed time and four times its spread (RFC 6298), doubled for each
 // time-out in a row until there is an answer. Any goroutine may use it.
 type timing struct {
-	timeout  atomic.Int64 // in force, nanoseconds
-	smoothed atomic.Int64 // time to an answer, nanoseconds; 0: none yet
-	longest  atomic.Int64 // that it takes but for one answer in a hundred, nanoseconds; 0: unknown
+	timeout  atomic.Int64  // in force, nanoseconds
+	smoothed atomic.Int64  // time to an answer, nanoseconds; 0: none yet
+	longest  atomic.Int64  // that it takes but for one answer in a hundred, nanoseconds; 0: unknown
+	least    time.Duration // of timeout, where that is more than leastTimeout
 
 	mu       sync.Mutex
 	spread   time.Duration
@@ -56,8 +57,12 @@ func (t *timing) answered(took time.Duration) {
 // too little is known.
 func (t *timing) usual() time.Duration { return time.Duration(t.longest.Load()) }
 
-// begin sets the time-out of an upstream of which nothing is known.
-func (t *timing) begin(timeout time.Duration) { t.timeout.Store(int64(timeout)) }
+// begin sets the time-out of an upstream of which nothing is known, and the least that it
+// may come to.
+func (t *timing) begin(timeout, least time.Duration) {
+	t.least = least
+	t.timeout.Store(int64(timeout))
+}
 
 // current returns how long the upstream may be silent.
 func (t *timing) current() time.Duration { return time.Duration(t.timeout.Load()) }
@@ -82,7 +87,7 @@ func (t *timing) replied(sent []time.Time, now time.Time) {
 		smoothed += off / 8
 	}
 	t.smoothed.Store(int64(max(smoothed, 1)))
-	t.timeout.Store(int64(min(max(smoothed+4*t.spread, leastTimeout), mostTimeout)))
+	t.timeout.Store(int64(max(min(max(smoothed+4*t.spread, leastTimeout), mostTimeout), t.least)))
 }
 
 // sendingLocked returns which sending it was that was answered: the last, unless
@@ -102,7 +107,7 @@ func (t *timing) timedOut(waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now := t.current(); waited >= now {
-		t.timeout.Store(int64(min(2*now, mostTimeout)))
+		t.timeout.Store(int64(max(min(2*now, mostTimeout), t.least)))
 	}
 }
 
