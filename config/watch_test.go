@@ -61,7 +61,7 @@ func TestAnEditBeforeTheWatchBeginsIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the poll
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second) // less than the poll
 	defer cancel()
 	reported := false
 	Watch(ctx, file, nil, old, nil, nil, func() { reported = true; cancel() })

@@ -170,7 +170,7 @@ func dripping(every time.Duration) http.HandlerFunc {
 func TestADrippingServerFreesItsPlace(t *testing.T) {
 	drip, good := publish(t, dripping(10*time.Millisecond)), publish(t, text(list(10)))
 	s := subscribed(t, drip.URL, func(o *Options) {
-		o.Stall = 200 * time.Millisecond
+		o.Stall = 2 * time.Second
 		o.Lists = []List{{Name: "a", URL: drip.URL, Enabled: true}, {Name: "b", URL: drip.URL, Enabled: true}, {Name: "c", URL: good.URL, Enabled: true}}
 	})
 	var mu sync.Mutex
@@ -181,7 +181,8 @@ func TestADrippingServerFreesItsPlace(t *testing.T) {
 		ended[p.Name] = p
 	}))
 	for _, name := range []string{"a", "b"} {
-		if err := ended[name].Err; err == nil || !strings.Contains(err.Error(), "are the least") {
+		// On a machine that stands still for so long, nothing comes at all.
+		if err := ended[name].Err; err == nil || !strings.Contains(err.Error(), "are the least") && !strings.Contains(err.Error(), "nothing came") {
 			t.Errorf("%s: got %v, want that too little came", name, err)
 		}
 	}

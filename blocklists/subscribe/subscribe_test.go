@@ -173,16 +173,16 @@ func TestBadUpdates(t *testing.T) {
 			var reports []string
 			s := subscribed(t, p.URL, func(o *Options) {
 				o.MaxSize = 1 << 20
-				switch c.why { // short only where the wait is the point
-				case "nothing came for":
-					o.Stall = 200 * time.Millisecond
-				case "took longer than":
-					o.Timeout = 500 * time.Millisecond
-				}
 				o.Report = func(kind, _, _ string) { reports = append(reports, kind) }
 			})
 			if got := refreshed(t, s); got.Outcome != Updated || got.Rules != 1000 {
 				t.Fatalf("the good list: %+v", got)
+			}
+			switch c.why { // short only where the wait is the point
+			case "nothing came for":
+				s.Stall = 200 * time.Millisecond
+			case "took longer than":
+				s.Timeout = 500 * time.Millisecond
 			}
 			if c.serve == nil {
 				p.Close()

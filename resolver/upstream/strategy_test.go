@@ -194,7 +194,7 @@ func TestTheFastestIsAsked(t *testing.T) {
 	for i := range servers {
 		servers[i] = dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
 			if slow[i].Load() {
-				time.Sleep(30 * time.Millisecond)
+				time.Sleep(60 * time.Millisecond) // far more than anything else takes
 			}
 			dnstest.AnswerA(fmt.Sprintf("192.0.2.%d", i+1))(w, q)
 		})
