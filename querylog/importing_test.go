@@ -120,6 +120,58 @@ func TestImportedLookupsAreRows(t *testing.T) {
 	}
 }
 
+// Who follows the log sees what a capture brings as it comes, each row once, and not what
+// is imported of long ago.
+func TestFollowShowsImportedRowsThatAreNew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		p := policy(t, testList)
+		batch, from := "first", int64(0)
+		capture := func(at time.Time) {
+			t.Helper()
+			b := importOf(t, from, elsewhere(t, at, "192.168.1.7", batch+".tracker.example", UnknownVerdict), elsewhere(t, at, "192.168.1.7", batch+".example", UnknownVerdict))
+			from = b.To
+			imports(t, l, b)
+		}
+		own := func() {
+			l.Append([]Record{lookup(t, p, time.Now(), phone(1), "own.example")})
+			time.Sleep(15 * time.Second)
+		}
+		own()
+		capture(time.Now().Add(-5 * time.Second))
+		ctx, cancel := context.WithCancel(context.Background())
+		done, got := make(chan error), map[string]int{}
+		r, _ := OpenReader(dir)
+		go func() {
+			done <- r.Follow(ctx, Filter{Name: "tracker", Limit: 10}, func(row Row) error { got[row.Name]++; return nil })
+		}()
+		time.Sleep(time.Second)
+		want := map[string]int{"first.tracker.example": 1}
+		for i := range 6 {
+			batch = fmt.Sprint("batch", i)
+			want[batch+".tracker.example"] = 1
+			capture(time.Now().Add(-5 * time.Second))
+			if i%2 == 0 {
+				own()
+			}
+			time.Sleep(time.Second)
+		}
+		batch = "old"
+		capture(time.Now().Add(-time.Hour))
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		closeLog(t, l)
+	})
+}
+
 // Where another server's log does not say what was decided, no row, total or sum says that it passed.
 func TestImportedLookupsWithoutAVerdictAreNotSaidToPass(t *testing.T) {
 	dir := t.TempDir()

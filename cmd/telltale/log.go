@@ -106,7 +106,9 @@ last one, 20:10 for the last time a clock showed it, a date, or RFC 3339; in the
 machine's zone, or that of --tz. A day begins at midnight and has 23 to 25 hours.
 
 With --follow, each row is printed once when it is closed, and while it is open
-once a second, marked open; it begins with the newest 100. With --json, a row is
+once a second, marked open; it begins with the newest 100. Rows that are imported
+meanwhile come where they are of the last ten minutes, as those of watch-capture
+are. With --json, a row is
 one JSON object on one line; docs/querylog.md says what each field means. Columns
 of --format csv are called as these; text that a spreadsheet would take for a
 formula has an apostrophe in front.
