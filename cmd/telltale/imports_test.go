@@ -93,7 +93,7 @@ var mayImport = map[string]string{
 	"evidence/post":      "",
 	"evidence/rhythm":    "querylog",
 	"evidence/witness":   "atomicfile evidence/post",
-	"evidence/stats":     "",
+	"evidence/stats":     "gonum.org/v1/gonum",
 }
 
 // Programs and packages of the benchmarks measure from outside, and may use the
