@@ -26,34 +26,35 @@ type Config struct {
 	File    string // the file it was read from; "" where there is none
 	Overlay string // the file of what commands set; it may not be there
 
-	Listen    Listen           `key:"listen"`
-	TLS       TLS              `key:"tls"`
-	Upstreams []Upstream       `key:"upstreams,live,flag"` // empty: the system's resolvers
-	Strategy  string           `key:"upstream_strategy,live" words:"in-order fastest parallel"`
-	Hedging   bool             `key:"upstream_hedging,live"`   // what an upstream is late for goes to another one, too
-	Bootstrap []netip.AddrPort `key:"upstream_bootstrap,live"` // asked for the names of upstreams alone
-	Forward   []Forward        `key:"forward,live"`
-	Lists     Lists            `key:"lists"`
-	Catalog   Catalog          `key:"catalog"`
-	Data      Data             `key:"data"`
-	Cache     Cache            `key:"cache"`
-	Blocking  Blocking         `key:"blocking"`
-	Access    Access           `key:"access"`
-	Rebind    Rebind           `key:"rebind"`
-	Special   Special          `key:"special"`
-	Local     Local            `key:"local"`
-	DNS64     DNS64            `key:"dns64"`
-	Limits    Limits           `key:"limits"`
-	Log       Log              `key:"log"`
-	Evidence  Evidence         `key:"evidence"`
-	Reports   []Report         `key:"reports,live"`
-	Alerts    Alerts           `key:"alerts"`
-	Messages  Messages         `key:"messages"`
-	Identity  Identity         `key:"identity"`
-	Devices   []Device         `key:"devices,live"`
-	Groups    []Group          `key:"groups,live"`
-	Control   Control          `key:"control"`
-	Node      string           `key:"node,name,flag"` // empty: the host's name
+	Listen       Listen           `key:"listen"`
+	TLS          TLS              `key:"tls"`
+	Upstreams    []Upstream       `key:"upstreams,live,flag"` // empty: the system's resolvers
+	Strategy     string           `key:"upstream_strategy,live" words:"in-order fastest parallel"`
+	Hedging      bool             `key:"upstream_hedging,live"`   // what an upstream is late for goes to another one, too
+	Bootstrap    []netip.AddrPort `key:"upstream_bootstrap,live"` // asked for the names of upstreams alone
+	Forward      []Forward        `key:"forward,live"`
+	Lists        Lists            `key:"lists"`
+	Catalog      Catalog          `key:"catalog"`
+	Data         Data             `key:"data"`
+	Cache        Cache            `key:"cache"`
+	Blocking     Blocking         `key:"blocking"`
+	Access       Access           `key:"access"`
+	Rebind       Rebind           `key:"rebind"`
+	Special      Special          `key:"special"`
+	Local        Local            `key:"local"`
+	DNS64        DNS64            `key:"dns64"`
+	Limits       Limits           `key:"limits"`
+	Log          Log              `key:"log"`
+	Evidence     Evidence         `key:"evidence"`
+	Reports      []Report         `key:"reports,live"`
+	Destinations Destinations     `key:"destinations"`
+	Alerts       Alerts           `key:"alerts"`
+	Messages     Messages         `key:"messages"`
+	Identity     Identity         `key:"identity"`
+	Devices      []Device         `key:"devices,live"`
+	Groups       []Group          `key:"groups,live"`
+	Control      Control          `key:"control"`
+	Node         string           `key:"node,name,flag"` // empty: the host's name
 
 	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
 
@@ -319,6 +320,15 @@ type AlertSMTP struct {
 	To       []string `key:"to,live"`
 	User     string   `key:"user,live"`
 	Password string   `key:"password_file,path,live"`
+}
+
+// Destinations is where names of the catalogue lead, and whose databases say whose
+// addresses are.
+type Destinations struct {
+	Nightly    bool     `key:"nightly,live"`         // the names that devices asked for are asked for every night
+	ASN        []string `key:"asn,path,live"`        // databases of operators; none of any kind: those that were fetched
+	Country    []string `key:"country,path,live"`    // of where addresses are
+	Registered []string `key:"registered,path,live"` // of where networks are registered
 }
 
 // Messages is what Telltale says about itself, on standard error.

@@ -37,6 +37,7 @@ var Kinds = []string{
 	"lease-file", "lease-disagrees", "name-claimed",
 	"finding", "finding-over",
 	"report-failed",
+	"destination", "destination-moved", "destinations-asked",
 }
 
 const kindListRecovered = "list-recovered"

@@ -274,6 +274,11 @@ func registerEvidence(api huma.API, o *Options) {
 			k, err := o.RotateKey(ctx)
 			return &of[SealKey]{k}, problem(err)
 		})
+	huma.Register(api, operation(http.MethodPost, "/destinations/ask", "ask-destinations", "Ask the upstreams where names of the catalogue lead that devices asked for; no lookup of a device's", http.StatusOK),
+		func(ctx context.Context, _ *nothing) (*of[DestinationsAsked], error) {
+			d, err := o.AskDestinations(ctx)
+			return &of[DestinationsAsked]{d}, problem(err)
+		})
 }
 
 func registerCache(api huma.API, o *Options) {

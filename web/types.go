@@ -654,6 +654,17 @@ type SealKey struct {
 	Key string `json:"key" doc:"NAME+HASH+BASE64, as docs/seals.md has it."`
 }
 
+// DestinationsAsked says what came of asking where names lead.
+type DestinationsAsked struct {
+	Names    int      `json:"names" doc:"That were asked for."`
+	First    int      `json:"first" doc:"Of them, for the first time."`
+	Changed  int      `json:"changed" doc:"Of them, with another answer than before that the ledger speaks of."`
+	Moved    int      `json:"moved" doc:"Of Changed, to another operator or country."`
+	Same     int      `json:"same"`
+	Failed   int      `json:"failed" doc:"Of them, without an answer: what is known of them is of before."`
+	Problems []string `json:"problems" doc:"Databases that could not be used, and what bears on the others."`
+}
+
 // CacheStats says what the cache holds, and what it did since the start.
 type CacheStats struct {
 	Entries    int            `json:"entries"`

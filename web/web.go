@@ -65,6 +65,8 @@ type Options struct {
 	Explain func(ctx context.Context, q Question) (Explanation, error)
 	Query   func(ctx context.Context, q Lookup) (Resolution, error)
 
+	AskDestinations func(context.Context) (DestinationsAsked, error)
+
 	Pause    func(Pause) (Temporary, error)
 	Resume   func(Resume) (Resumed, error)
 	FlushLog func()

@@ -34,7 +34,8 @@ func (a *app) apiOptions() web.Options {
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Broke: a.broke, BeginSearch: a.beginSearch, AnswerSearch: a.answerSearch, StopSearch: a.stopSearch,
 		Explain: a.explain, Query: a.query,
-		Pause: a.pause, Resume: a.resume, FlushLog: a.log.Flush, Import: a.importLog,
+		AskDestinations: a.askDestinations,
+		Pause:           a.pause, Resume: a.resume, FlushLog: a.log.Flush, Import: a.importLog,
 	}
 }
 

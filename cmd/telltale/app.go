@@ -70,6 +70,8 @@ type app struct {
 
 	reports reportFiles // of the settings
 
+	askingDestinations sync.Mutex // names are asked for
+
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
 	alerts    *alert.Teller   // tells what the log shows by itself
 

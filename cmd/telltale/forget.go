@@ -206,6 +206,9 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err != nil {
 		return web.Forgotten{}, err
 	}
+	if err := a.forgetDestinations(ctx); err != nil {
+		return web.Forgotten{}, err
+	}
 	out := web.Forgotten{Rows: got.Rows, Lookups: got.Lookups, Bindings: got.Bindings, Hours: got.Hours, Lines: got.Lines, Files: append(got.Files, reports...), Rules: a.rulesWith(f.Words)}
 	if err := os.Remove(forgettingPath(a.cfg.Load())); err != nil {
 		return out, err

@@ -64,6 +64,7 @@ import (
 //	file PART PATH                 write a part to a file
 //	remove PATH                    remove a file
 //	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
+//	{geo}                          the directory of small address databases
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
 //	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
@@ -162,7 +163,11 @@ func runScenario(t *testing.T, file, text string) {
 	defer web.Close()
 	keys := newSigningKeys(t)
 	s.sign = keys.sign
-	places := []string{"{http}", web.URL, "{upstream}", upstream.String(), "{key}", keys.public, "{other}", keys.other,
+	databases, err := filepath.Abs("../../evidence/geo/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := []string{"{http}", web.URL, "{geo}", databases, "{upstream}", upstream.String(), "{key}", keys.public, "{other}", keys.other,
 		"{edition}", catalog.Shipped().Name(), "{edition+1}", laterEdition(1), "{edition+2}", laterEdition(2)}
 	s.others = map[string]func(){}
 	var key *dnstest.Certificate

@@ -129,6 +129,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.makeReports(ctx) })
 	tasks.Go(func() { a.sendCheckpoints(ctx) })
 	tasks.Go(func() { a.alerts.Run(ctx) })
+	tasks.Go(func() { a.askDestinationsNightly(ctx) })
 	if a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}

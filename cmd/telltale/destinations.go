@@ -1,0 +1,187 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"telltale/blocklists/catalog"
+	"telltale/evidence/destination"
+	"telltale/querylog"
+	"telltale/web"
+)
+
+// A destinationLine is what 'destinations' says of a name.
+type destinationLine struct {
+	Name    string            `json:"name"`
+	Vendor  string            `json:"vendor"`
+	Product string            `json:"product,omitempty"`
+	Purpose string            `json:"purpose,omitempty"`
+	Tier    string            `json:"tier"`
+	Led     []destinationTime `json:"led"` // the oldest first; without --history the last alone
+}
+
+// A destinationTime is where a name led for a time.
+type destinationTime struct {
+	First querylog.Time     `json:"first"`
+	Last  querylog.Time     `json:"last"`
+	Times int64             `json:"times"`
+	Found destination.Found `json:"found"`
+}
+
+func (cl *cli) newDestinations() *cobra.Command {
+	refresh, history, vendor := false, false, ""
+	c := cl.addJSON(&cobra.Command{
+		Use:   "destinations [NAME]",
+		Short: "Show where vendors' names lead: aliases, addresses, whose networks, in which country",
+		Long: `Show where the names of the catalogue lead that devices asked for: by which aliases,
+to which addresses, in whose networks, in which country by the address databases,
+and who serves their domains. It is what upstreams said when Telltale itself asked,
+also for names that are blocked; no device's lookup, and never a connection.
+
+Telltale asks only with --refresh, or every night where destinations.nightly is set.
+It then asks for the names that the catalogue spells out, and never for a name as a
+device asked it, which may carry what tells the device from others. Upstreams learn
+of these names that they are of interest here. Changes are events of 'telltale
+ledger'. 'telltale geo update' fetches databases that say whose addresses are.
+
+A country is where a database says that an address is. It does not say where data
+goes: one address can be announced in several countries (anycast), a content network
+answers from near where one asks, and what a server does with data is not in DNS.`,
+		Example: `  telltale destinations --refresh
+  telltale destinations --vendor Xiaomi --history
+  telltale ledger --kind destination-moved`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("one name at most is expected")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				name = strings.ToLower(strings.TrimSuffix(args[0], "."))
+			}
+			if refresh {
+				if err := cl.refreshDestinations(c.Context()); err != nil {
+					return err
+				}
+			}
+			l, err := cl.openLog(c.Context())
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			known, err := cl.catalogue()
+			if err != nil {
+				return err
+			}
+			lines, err := l.destinationLines(c.Context(), known, history)
+			if err != nil {
+				return err
+			}
+			lines = slices.DeleteFunc(lines, func(d destinationLine) bool {
+				return vendor != "" && !strings.EqualFold(d.Vendor, vendor) || name != "" && d.Name != name
+			})
+			if len(lines) == 0 && (vendor != "" || name != "") {
+				return fmt.Errorf("nothing is known of where that leads: 'telltale destinations' shows all, and --refresh asks for the names that devices asked for in the last 30 days")
+			}
+			return cl.showDestinations(lines)
+		},
+	})
+	f := c.Flags()
+	f.BoolVar(&refresh, "refresh", false, "ask the upstreams now, through the running server")
+	f.BoolVar(&history, "history", false, "with all that was found before")
+	f.StringVar(&vendor, "vendor", "", "of one vendor's names alone")
+	completeBy(c, "vendor", cl.vendorWords)
+	return c
+}
+
+// refreshDestinations lets the running server ask.
+func (cl *cli) refreshDestinations(ctx context.Context) error {
+	cfg, err := cl.load()
+	if err != nil {
+		return err
+	}
+	var asked web.DestinationsAsked
+	if err := newClient(cfg).do(ctx, http.MethodPost, "/destinations/ask", nil, &asked); err != nil {
+		return err
+	}
+	for _, p := range asked.Problems {
+		fmt.Fprintf(cl.err, "%s\n", printableLines(p))
+	}
+	_, err = fmt.Fprintf(cl.err, "asked for %d names: %d as before, %d changed (%d moved), %d for the first time, %d without an answer\n",
+		asked.Names, asked.Same, asked.Changed, asked.Moved, asked.First, asked.Failed)
+	return err
+}
+
+// destinationLines are where all names led, or lead, by name.
+func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog, history bool) (lines []destinationLine, err error) {
+	all, err := l.Destinations(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		d := &all[i]
+		f, err := destination.Parse(d.Found)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", printable(d.Name), err)
+		}
+		if len(lines) == 0 || lines[len(lines)-1].Name != d.Name {
+			line := destinationLine{Name: d.Name}
+			if e := destination.EntryOf(known, d.Name); e != nil {
+				line.Vendor, line.Product, line.Purpose, line.Tier = e.Vendor, e.Product, e.Purpose, e.Tier
+			}
+			lines = append(lines, line)
+		}
+		line := &lines[len(lines)-1]
+		if !history {
+			line.Led = nil
+		}
+		line.Led = append(line.Led, destinationTime{d.First, d.Last, d.Times, f})
+	}
+	slices.SortStableFunc(lines, func(a, b destinationLine) int {
+		return cmp.Compare(strings.ToLower(a.Vendor), strings.ToLower(b.Vendor))
+	})
+	return lines, nil
+}
+
+func (cl *cli) showDestinations(lines []destinationLine) error {
+	if cl.json {
+		enc := cl.encoder()
+		for i := range lines {
+			if err := enc.Encode(&lines[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(lines) == 0 {
+		_, err := fmt.Fprintln(cl.err, "nothing is known yet: --refresh asks the upstreams now, destinations.nightly every night")
+		return err
+	}
+	var b strings.Builder
+	for i := range lines {
+		d := &lines[i]
+		of := slices.Compact([]string{d.Vendor, d.Product, d.Purpose, d.Tier})
+		of = slices.DeleteFunc(of, func(s string) bool { return s == "" })
+		fmt.Fprintf(&b, "%s (%s)\n", printable(d.Name), printable(cmp.Or(strings.Join(of, ", "), "not in the catalogue any more")))
+		for k := range d.Led {
+			led := &d.Led[k]
+			fmt.Fprintf(&b, "  asked %s, the same since %s\n", when(led.Last.Time), when(led.First.Time))
+			for _, line := range led.Found.Lines(led.Last.Time) {
+				fmt.Fprintf(&b, "    %s\n", printable(line))
+			}
+		}
+	}
+	for _, c := range destination.Limits {
+		fmt.Fprintf(&b, "%s\n", c)
+	}
+	_, err := fmt.Fprint(cl.out, b.String())
+	return err
+}
