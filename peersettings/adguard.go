@@ -266,7 +266,7 @@ func (a *adguard) servers() {
 	for i, n := range items(a.take("dns.bootstrap_dns")) {
 		at := a.place(n, "dns.bootstrap_dns[%d]", i)
 		if hasPassword(n.Value) {
-			a.leave(at, "its address has a password in it, which is not copied")
+			a.leave(at, passwordLeft)
 			continue
 		}
 		a.add("upstream_bootstrap", text(strings.TrimPrefix(n.Value, "udp://")), at)
@@ -342,7 +342,7 @@ func (a *adguard) server(line string, at Place, zones []string) {
 		return
 	}
 	if slices.ContainsFunc(servers, hasPassword) {
-		a.leave(at, "its address has a password in it, which is not copied")
+		a.leave(at, passwordLeft)
 		return
 	}
 	if len(zones) > 0 {
@@ -633,7 +633,7 @@ func (a *adguard) clientServers(n *yaml.Node, name string, at Place) {
 		case strings.HasPrefix(line, "[/"):
 			a.leave(at, "a zone of one client: write it into forward, with zones and devices")
 		case hasPassword(line):
-			a.leave(at, "its address has a password in it, which is not copied")
+			a.leave(at, passwordLeft)
 		default:
 			servers = append(servers, strings.Fields(line)...)
 		}

@@ -112,6 +112,8 @@ func addressRule(name, target string) string {
 func (p *pihole) serverOption(value string, at Place) {
 	names, server := slashed(value)
 	switch {
+	case names != nil && strings.Contains(value, "://") && hasPassword(value): // and its slashes are no names
+		p.leave(at, passwordLeft)
 	case names == nil && server != "" && !strings.HasPrefix(value, "/"):
 		p.upstream(serverOf(server), at)
 	case names == nil:
@@ -127,10 +129,14 @@ func (p *pihole) serverOption(value string, at Place) {
 	}
 }
 
-// serverOf writes ADDRESS#PORT as ADDRESS:PORT.
+// serverOf writes ADDRESS#PORT as ADDRESS:PORT, and a URL, which dnsmasq does not know, as it is.
 func serverOf(server string) string {
-	server, _, _ = strings.Cut(strings.TrimSpace(server), "@") // the interface or address to ask from
-	address, port, has := strings.Cut(server, "#")
+	server = strings.TrimSpace(server)
+	own, _, from := strings.Cut(server, "@") // the interface or address to ask from
+	address, port, has := strings.Cut(own, "#")
+	if _, err := netip.ParseAddr(address); err != nil && (from || strings.Contains(server, "://")) {
+		return server // what is in front of "@" may be a password
+	}
 	if !has || port == "53" {
 		return address
 	}

@@ -356,6 +356,10 @@ func (d *Draft) subscribe(address, title string, on bool, exceptions bool, at Pl
 
 // forward adds servers for zones, or to those that the same zones have.
 func (d *Draft) forward(zones, servers []string, at Place) {
+	if slices.ContainsFunc(servers, hasPassword) {
+		d.leave(at, passwordLeft)
+		return
+	}
 	slices.Sort(zones)
 	zones = slices.Compact(zones)
 	for _, n := range d.within("forward", yaml.SequenceNode).Content {
@@ -376,18 +380,23 @@ func (d *Draft) forward(zones, servers []string, at Place) {
 // upstream adds a server that all names are asked of.
 func (d *Draft) upstream(server string, at Place) {
 	if hasPassword(server) {
-		d.leave(at, "its address has a password in it, which is not copied")
+		d.leave(at, passwordLeft)
 		return
 	}
 	d.add("upstreams", text(server), at)
 }
 
-// hasPassword reports whether one of the URLs of a line names a user.
+const passwordLeft = "its address has a password in it, which is not copied"
+
+// hasPassword reports whether one of the servers of a line names a user.
 func hasPassword(line string) bool {
 	return slices.ContainsFunc(strings.Fields(line), func(server string) bool {
 		_, rest, isURL := strings.Cut(server, "://")
+		if !isURL {
+			rest = server[strings.LastIndexByte(server, '/')+1:] // behind names
+		}
 		host, _, _ := strings.Cut(rest, "/")
-		return isURL && strings.Contains(host, "@")
+		return strings.Contains(host, "@")
 	})
 }
 

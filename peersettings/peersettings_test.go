@@ -340,6 +340,26 @@ func TestPasswordsOfAnyServerOfALine(t *testing.T) {
 	}
 }
 
+// dnsmasq has an interface behind "@"; what somebody wrote as a URL has a user in front of it.
+func TestPasswordsOfServersOfDnsmasq(t *testing.T) {
+	for _, line := range []string{
+		"server=https://user:Hunter2pw@dns.example/dns-query", "server=https://user:Hunter2pw@dns.example", "server=/lan/https://user:Hunter2pw@dns.example",
+		"server=/lan/user:Hunter2pw@dns.example", "server=user:Hunter2pw@dns.example", "local=/lan/work.example/https://user:Hunter2pw@dns.example/q", "rev-server=192.0.2.0/24,https://user:Hunter2pw@dns.example",
+	} {
+		d, err := Read(settingsOf(t, map[string]string{"pihole.toml": "[dns]\nport = 53\n[misc]\netc_dnsmasq_d = true\n", "dnsmasq.d/99-mine.conf": line + "\nserver=192.0.2.9#5353@eth0\nserver=/there.example/192.0.2.8@eth0\n"}), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := whole(t, d)
+		if strings.Contains(got, "Hunter2pw") || strings.Contains(got, "user") || !strings.Contains(got, "99-mine.conf:1: ") || !strings.Contains(got, "its address has a password in it") {
+			t.Errorf("%s:\n%s", line, got)
+		}
+		if !strings.Contains(got, "192.0.2.9:5353") || !strings.Contains(got, "- zones: [there.example]\n    upstreams: [192.0.2.8]") || strings.Contains(got, "eth0") {
+			t.Errorf("the server of an interface is another:\n%s", got)
+		}
+	}
+}
+
 // A limit that somebody set is not passed over, as the one of AdGuard Home itself is.
 func TestRateLimitsAreNamed(t *testing.T) {
 	for _, c := range []struct{ key, usual, own string }{
