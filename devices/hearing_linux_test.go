@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -51,15 +52,23 @@ func reuse(_, _ string, c syscall.RawConn) (err error) {
 // sendTo sends a packet with a hop limit, from inside the first device of a home.
 func sendTo(to string, packet []byte, hops int) error {
 	var d net.Dialer
-	if netip.MustParseAddrPort(to).Addr().Is4() { // there is no route to groups
+	at := netip.MustParseAddrPort(to)
+	if at.Addr().Is4() { // there is no route to groups
 		d.LocalAddr = &net.UDPAddr{IP: net.IPv4(192, 168, 77, 11)}
+	}
+	if zone := at.Addr().Zone(); zone != "" { // net remembers for a minute the number of a link of this name in another namespace
+		link, err := net.InterfaceByName(zone)
+		if err != nil {
+			return err
+		}
+		to = netip.AddrPortFrom(at.Addr().WithZone(strconv.Itoa(link.Index)), at.Port()).String()
 	}
 	c, err := d.Dial("udp", to)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if netip.MustParseAddrPort(to).Addr().Is4() {
+	if at.Addr().Is4() {
 		p := ipv4.NewConn(c)
 		_ = p.SetTTL(hops)
 		err = ipv4.NewPacketConn(c.(*net.UDPConn)).SetMulticastTTL(hops)

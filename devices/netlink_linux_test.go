@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -291,7 +293,7 @@ func TestLostKernelEvents(t *testing.T) {
 	h := newHome(t, 1)
 	k := &kernel{namespace: int(h.server.file.Fd())}
 	hold, resume := make(chan struct{}), make(chan struct{})
-	slow := &slowTable{kernel: k, hold: hold, resume: resume}
+	slow := &slowTable{kernel: k, at: addr("192.168.77.50"), hold: hold, resume: resume}
 	l, reported := open(t, slow, Options{})
 	h.server.ip(t, "neigh add 192.168.77.50 lladdr 00:1b:21:00:00:50 dev br0 nud stale")
 	<-hold // the reader is in the callback
@@ -313,18 +315,22 @@ func TestLostKernelEvents(t *testing.T) {
 	eventually(t, "the loss is reported", func() bool { return reported.reports("neighbours-lost") > 0 })
 }
 
-// slowTable is the kernel, read by somebody who stops at the second change.
+// slowTable is the kernel, read by somebody who stops once at a change of one address. Changes
+// of links come on another goroutine.
 type slowTable struct {
 	*kernel
+	at           netip.Addr
+	once         sync.Once
 	hold, resume chan struct{}
 }
 
 func (s *slowTable) Follow(ctx context.Context, change func(Change)) error {
-	n := 0
 	return s.kernel.Follow(ctx, func(c Change) {
-		if n++; n == 2 {
-			close(s.hold)
-			<-s.resume
+		if slices.ContainsFunc(c.Entries, func(e Entry) bool { return e.Addr == s.at }) {
+			s.once.Do(func() {
+				close(s.hold)
+				<-s.resume
+			})
 		}
 		change(c)
 	})
