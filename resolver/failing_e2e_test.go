@@ -223,7 +223,7 @@ local-data: "many.example. 300 IN A 192.0.2.2"
 		t.Run(strings.ReplaceAll(way, " ", "-"), func(t *testing.T) {
 			first, second := startFaulty(t, way, good, expired), startFaulty(t, way, good, expired)
 			s, _ := startServer(t, Options{Upstreams: upstream.Options{
-				Servers: []upstream.Server{first.server, second.server, works}, Roots: good.Roots,
+				Servers: []upstream.Server{first.server, second.server, works}, Roots: good.Roots, Budget: usualBudget,
 			}})
 			conn := dialServer(t, s)
 			defer conn.Close()

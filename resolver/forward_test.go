@@ -33,7 +33,7 @@ func TestForwardChangesWhileQueriesAreUnderWay(t *testing.T) {
 	to := func(u *dnstest.Upstream) []upstream.Forward {
 		return []upstream.Forward{{Zones: []string{"lan"}, Servers: []upstream.Server{{Addr: u.Addr}}}}
 	}
-	s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 3 * time.Second}}, up)
+	s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 3 * time.Second, Budget: 20 * time.Second}}, up)
 	for _, step := range []struct {
 		name   string // asked before the change
 		before []upstream.Forward
@@ -98,7 +98,7 @@ func TestAnswersOfADevicesServersAreItsOwn(t *testing.T) {
 			return &devices.Binding{}
 		},
 		Upstreams: upstream.Options{
-			Now: time.Now, Patience: 3 * time.Second,
+			Now: time.Now, Patience: 3 * time.Second, Budget: 20 * time.Second,
 			Forwards: []upstream.Forward{{Servers: []upstream.Server{{Addr: own.Addr}}, For: []string{"device tv"}, Devices: []uint16{1}}},
 		},
 	}, all)

@@ -69,6 +69,9 @@ func (l *recorder) last(t testing.TB, n int) logged {
 	return logged{}
 }
 
+// usualBudget is that of the program: with it, upstreams may be silent as long as with it, too.
+const usualBudget = 4800 * time.Millisecond
+
 // startServer starts a server on a loopback port of its own. Unless a test says otherwise,
 // upstreams may be silent for as long as a loaded machine takes before they are asked again.
 func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Server, *recorder) {
@@ -78,11 +81,8 @@ func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Serv
 		o.Listen = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
 	}
 	o.Log = recorded.append
-	if o.Upstreams.Patience == 0 {
-		o.Upstreams.Patience = 5 * time.Second
-	}
-	if o.Upstreams.Budget == 0 {
-		o.Upstreams.Budget = 20 * time.Second
+	if o.Upstreams.Patience == 0 && o.Upstreams.Budget == 0 {
+		o.Upstreams.Patience, o.Upstreams.Budget = 5*time.Second, 20*time.Second
 	}
 	for _, u := range upstreams {
 		o.Upstreams.Servers = append(o.Upstreams.Servers, upstream.Server{Addr: u.Addr})

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"telltale/resolver/dnstest"
+	"telltale/resolver/upstream"
 )
 
 // lossSeed is that of the packets that are lost: always the same ones, since half of all
@@ -28,7 +29,7 @@ func TestE2ELoss(t *testing.T) {
 				up.SetProbes(lossy(.3, uint64(i)+9, dnstest.AnswerRcode(dns.RcodeNameError)))
 				ups = append(ups, up)
 			}
-			s, _ := startServer(t, Options{}, ups...)
+			s, _ := startServer(t, Options{Upstreams: upstream.Options{Budget: usualBudget}}, ups...)
 			answered, slowest := 0, time.Duration(0)
 			for i := range test.names {
 				began := time.Now()

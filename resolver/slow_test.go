@@ -49,7 +49,7 @@ func TestSlowUpstreamIsUsed(t *testing.T) {
 			up := dnstest.Start(t, after(delay, dnstest.AnswerA("192.0.2.1")))
 			up.SetProbes(after(delay, dnstest.AnswerRcode(dns.RcodeNameError)))
 			var down atomic.Int64
-			s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 400 * time.Millisecond}, Report: func(kind, _, _ string) {
+			s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 400 * time.Millisecond, Budget: 20 * time.Second}, Report: func(kind, _, _ string) {
 				if kind == "upstream-down" {
 					down.Add(1)
 				}
@@ -120,7 +120,7 @@ func TestUpstreamThatKnowsOnlyRealNames(t *testing.T) {
 			t.Parallel()
 			up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
 			up.SetProbes(probes)
-			s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 400 * time.Millisecond}}, up)
+			s, _ := startServer(t, Options{Upstreams: upstream.Options{Patience: 400 * time.Millisecond, Budget: 20 * time.Second}}, up)
 			for i := range 20 {
 				if got := data(ask(t, s, "udp", fmt.Sprintf("n%d.example.", i), dns.TypeA)); got != "A 192.0.2.1" {
 					t.Errorf("answer %q", got)
