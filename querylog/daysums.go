@@ -612,7 +612,7 @@ func (s *store) readSums() (any bool, err error) {
 	})
 }
 
-// addSums sums the rows of listed names that came since, in steps, while nothing else is
+// addSums sums the rows of listed names that came since, and then makes sets of names, in steps, while nothing else is
 // to be done. The rest between steps is that of a migration, for the same reason. While a
 // device is forgotten there are no sums: they would have rows of it that are not deleted yet.
 func (s *storer) addSums() {
@@ -622,6 +622,9 @@ func (s *storer) addSums() {
 	s.sumRows = min(max(s.sumRows, sumRowsMin), sumRowsMax)
 	begun := time.Now()
 	any, err := s.store.sumStep(s.sumRows, s.l.o.Now().Add(-sumAge).Unix()<<rowBits)
+	if !any && err == nil { // names are looked through meanwhile, too
+		any, err = s.store.nameSetStep()
+	}
 	took := time.Since(begun)
 	s.tellUnreadable()
 	switch {

@@ -262,6 +262,9 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 		for p := range r.periods[table] {
 			s.store.forgetNames() // they might be among those that are deleted
 			err := s.store.transact(func() error {
+				if err := s.store.exec(`UPDATE `+table+`_set SET bits = x'' WHERE id = ?`, p); err != nil {
+					return err
+				}
 				return s.store.exec(fmt.Sprintf(`DELETE FROM %[1]s_name WHERE id BETWEEN %[2]d AND %[3]d AND id & %[4]d NOT IN (
 					SELECT name FROM %[1]s WHERE id BETWEEN %[5]d AND %[6]d AND name IS NOT NULL UNION
 					SELECT alias FROM %[1]s WHERE id BETWEEN %[5]d AND %[6]d AND alias IS NOT NULL)`,

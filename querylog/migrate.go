@@ -158,7 +158,7 @@ func (s *store) prepareOld(o *oldStore, state int64) error {
 		return ofOld(err)
 	}
 	for _, table := range rowTables {
-		o.names[table] = newNameTable(s.insert, table)
+		o.names[table] = newNameTable(s, table)
 	}
 	return o.prepare(s)
 }

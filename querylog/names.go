@@ -35,6 +35,8 @@ type nameTable struct {
 	insert *sqlite3.Stmt // of a number and a name
 	many   *sqlite3.Stmt // of namesAtOnce of them
 	last   *sqlite3.Stmt // the largest number below one
+	stale  *sqlite3.Stmt // that the set of a period is to be made again
+	sets   *int64        // the last period that has sets
 	period int64
 	next   int64 // within the period
 	known  map[string]int64
@@ -47,8 +49,8 @@ type nameTable struct {
 // namesAtOnce is how many names a statement stores.
 const namesAtOnce = 16
 
-func newNameTable(insert map[string]*sqlite3.Stmt, table string) *nameTable {
-	return &nameTable{insert: insert[table+"_name"], many: insert[table+"_names"], last: insert[table+"_last"]}
+func newNameTable(s *store, table string) *nameTable {
+	return &nameTable{insert: s.insert[table+"_name"], many: s.insert[table+"_names"], last: s.insert[table+"_last"], stale: s.insert[table+"_stale"], sets: &s.nameSets}
 }
 
 var errNames = errors.New("more names in a quarter of an hour than can be numbered")
@@ -91,6 +93,12 @@ func (t *nameTable) number(row int64, name []byte, form nameForm) (int64, error)
 func (t *nameTable) flush() error {
 	n, first, begin := t.waiting, t.next-int64(t.waiting), 0
 	defer t.drop()
+	if n > 0 && t.period <= *t.sets {
+		t.stale.BindInt64(1, t.period)
+		if err := t.stale.Exec(); err != nil {
+			return err
+		}
+	}
 	stmt, each := t.insert, 1
 	if n == namesAtOnce {
 		stmt, each = t.many, n
@@ -182,7 +190,7 @@ func (s *store) deleteNames(table string, most int) (n int64, err error) {
 			WHERE id < (SELECT coalesce(min(id) >> %[2]d, 1 << %[3]d) FROM %[1]s) << %[4]d LIMIT %[5]d)`,
 			table, periodRows, 62-nameBits, nameBits, most))
 		n = s.conn.Changes()
-		return err
+		return errors.Join(err, s.deleteNameSets(table))
 	})
 	return n, err
 }

@@ -201,18 +201,24 @@ func (db *database) bounds(f *Filter) (low, end int64, err error) {
 }
 
 // periods returns the periods in which a name that f chooses was asked for,
-// upwards. Every name within the span is looked at, but no row.
+// upwards. Every name within the span is looked at, but for periods of whose set it is seen that they have none,
+// and no row.
 func (db *database) periods(f *Filter, in span) (all []int64, err error) {
-	low, high := max(in.after, 0)>>periodRows<<nameBits, (in.end-1)>>periodRows<<nameBits|(1<<nameBits-1)
 	for _, table := range rowTables {
-		where, args := f.name.where(`m.name`)
-		sql := fmt.Sprintf(`SELECT DISTINCT m.id >> %d FROM %s_name m WHERE m.id BETWEEN ? AND ? AND %s`, nameBits, table, where)
-		err = db.query(sql, append([]any{low, high}, args...), func(stmt *sqlite3.Stmt) bool {
-			all = append(all, stmt.ColumnInt64(0))
-			return true
-		})
+		ranges, err := db.mayHave(&f.name, table, periodRange{max(in.after, 0) >> periodRows, (in.end - 1) >> periodRows})
 		if err != nil {
 			return nil, err
+		}
+		where, args := f.name.where(`m.name`)
+		sql := fmt.Sprintf(`SELECT DISTINCT m.id >> %d FROM %s_name m WHERE m.id BETWEEN ? AND ? AND %s`, nameBits, table, where)
+		for _, r := range ranges {
+			err = db.query(sql, append([]any{r.first << nameBits, r.last<<nameBits | (1<<nameBits - 1)}, args...), func(stmt *sqlite3.Stmt) bool {
+				all = append(all, stmt.ColumnInt64(0))
+				return true
+			})
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	slices.Sort(all)

@@ -6,7 +6,7 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion         = 9
+	schemaVersion         = 10
 	firstVersion          = 2 // of this file
 	versionOfTotals       = 3
 	versionOfUpstreams    = 3
@@ -16,12 +16,13 @@ const (
 	versionOfDestinations = 7
 	versionOfSumAgain     = 8
 	versionOfUnknown      = 9
+	versionOfNameSets     = 10
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
 var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams, versionOfImports: createImports + `ALTER TABLE window ADD COLUMN ` + windowImported + `; `,
-	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations, versionOfSumAgain: createSumAgain, versionOfUnknown: `DROP VIEW lookup; ` + createView}
+	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations, versionOfSumAgain: createSumAgain, versionOfUnknown: `DROP VIEW lookup; ` + createView, versionOfNameSets: createNameSets}
 
 const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 `
@@ -56,7 +57,7 @@ const rowBits = 20
 
 // schema is the text of a new store.
 func schema() string {
-	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createDestinations + createSumAgain + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
+	return createTables + createTotals + createUpstreams + createImports + createDaySums + createSeal + createDestinations + createSumAgain + createNameSets + createRows("listed") + createRows("unlisted") + createView + fmt.Sprintf(`PRAGMA user_version = %d;`, schemaVersion)
 }
 
 const createTables = `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

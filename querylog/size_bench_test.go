@@ -173,6 +173,19 @@ func BenchmarkStoreAtSize(b *testing.B) {
 			longest = max(longest, cpu()-step)
 		}
 		summed := cpu() - begun
+		begun, sets, longestSet := cpu(), 0, time.Duration(0)
+		for more := true; more; sets++ {
+			step := cpu()
+			if more, err = t.s.nameSetStep(); err != nil {
+				b.Fatal(err)
+			}
+			longestSet = max(longestSet, cpu()-step)
+		}
+		setsMade := cpu() - begun
+		octets, err := t.s.number(`SELECT (SELECT coalesce(sum(length(bits)), 0) FROM listed_set) + (SELECT coalesce(sum(length(bits)), 0) FROM unlisted_set)`)
+		if err != nil {
+			b.Fatal(err)
+		}
 		if size, err = t.s.size(); err != nil {
 			b.Fatal(err)
 		}
@@ -180,6 +193,7 @@ func BenchmarkStoreAtSize(b *testing.B) {
 			"rows": float64(t.rows), "lookups/row": float64(t.home.lookups) / float64(t.rows), "B/row": float64(size) / float64(t.rows),
 			"cpu-ns/first-row": first, "cpu-ns/last-row": last, "last/first": last / first,
 			"cpu-ns/listed-row-summed": float64(summed) / float64(t.home.rowsListed), "cpu-ms/longest-sum": float64(longest) / 1e6,
+			"B-of-sets/row": float64(octets) / float64(t.rows), "cpu-ms/set": float64(setsMade) / float64(sets) / 1e6, "cpu-ms/longest-set": float64(longestSet) / 1e6,
 		}
 		t.report(b, figures)
 	})

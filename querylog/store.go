@@ -52,6 +52,7 @@ type store struct {
 	seal        *sealer
 	reported    []Event // that no ledger has yet
 
+	nameSets    int64               // the last period that has sets of names
 	sumsTouched map[int64]time.Time // days to whose summed rows others came, and when
 	sumsRead    int64               // day_sum.id of the last sums that were read, once after the store was opened; -1: all
 	unreadable  []int64             // days of sums that could not be read, to be told
@@ -171,7 +172,7 @@ func (s *store) prepare() (err error) {
 	}
 	s.names, s.importNames, s.rows = map[string]*nameTable{}, map[string]*nameTable{}, map[string]*rowWriter{}
 	for _, table := range rowTables {
-		s.names[table], s.importNames[table] = newNameTable(s.insert, table), newNameTable(s.insert, table)
+		s.names[table], s.importNames[table] = newNameTable(s, table), newNameTable(s, table)
 		s.rows[table] = newRowWriter(s, table)
 	}
 	s.totals = newTotaller(s)
@@ -185,6 +186,9 @@ func (s *store) prepare() (err error) {
 		return err
 	}
 	if s.position, err = s.meta(metaPosition); err != nil {
+		return err
+	}
+	if s.nameSets, err = s.meta(metaNameSets); err != nil {
 		return err
 	}
 	return s.openOld()
@@ -256,6 +260,8 @@ func (s *store) statements() (map[string]*sqlite3.Stmt, error) {
 		"unlisted_names": `INSERT INTO unlisted_name VALUES ` + strings.Repeat(`,(?,?)`, namesAtOnce)[1:],
 		"listed_last":    lastName("listed"),
 		"unlisted_last":  lastName("unlisted"),
+		"listed_stale":   staleNameSet("listed"),
+		"unlisted_stale": staleNameSet("unlisted"),
 		"list":           `INSERT INTO list (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"upstream":       `INSERT INTO upstream (name) VALUES (?) ON CONFLICT DO UPDATE SET name = name RETURNING id`,
 		"annotation": `INSERT INTO annotation (vendor, product, purpose, tier, region, source, breaks, since, confidence, software)
