@@ -329,6 +329,7 @@ type Destinations struct {
 	ASN        []string `key:"asn,path,live"`        // databases of operators; none of any kind: those that were fetched
 	Country    []string `key:"country,path,live"`    // of where addresses are
 	Registered []string `key:"registered,path,live"` // of where networks are registered
+	Source     string   `key:"source,url,live"`      // below which databases are fetched
 }
 
 // Messages is what Telltale says about itself, on standard error.
@@ -419,6 +420,9 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
+
+		Destinations: Destinations{Source: "https://github.com/sapics/ip-location-db/releases/download/latest"},
+
 		Alerts:   Alerts{Digest: Recurrence{Text: "daily 08:00", Every: "day", Minutes: 8 * 60}, Coverage: 95, Log: true, MQTT: AlertMQTT{Topic: "telltale", Discovery: "homeassistant"}},
 		Messages: Messages{Level: "info", Format: "text"},
 		Identity: Identity{FindLeases: true, Announcements: true, Reverse: true},

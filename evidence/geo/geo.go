@@ -30,10 +30,9 @@ const (
 // Kinds are all kinds.
 var Kinds = []Kind{ASN, Country, Registered}
 
-// Bounds of databases.
-const (
-	mostBytes = 256 << 20 // of a file; it is read whole, as one that is cut while it is mapped would end the process
-)
+// MostBytes is how large a file may be. It is read whole: one that is cut while it is mapped
+// would end the process.
+const MostBytes = 256 << 20
 
 // OldAfter is the age from which on a database is said to be old: networks change hands.
 const OldAfter = 90 * 24 * time.Hour
@@ -110,10 +109,10 @@ func read(path string) ([]byte, error) {
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, errors.New("it is no regular file"))
-	} else if info.Size() > mostBytes {
-		return nil, fmt.Errorf("it has %d MB, more than the %d MB that a database may have", info.Size()>>20, mostBytes>>20)
+	} else if info.Size() > MostBytes {
+		return nil, fmt.Errorf("it has %d MB, more than the %d MB that a database may have", info.Size()>>20, MostBytes>>20)
 	}
-	return io.ReadAll(io.LimitReader(f, mostBytes))
+	return io.ReadAll(io.LimitReader(f, MostBytes))
 }
 
 // parse opens a database that was read, and refuses one of another kind.

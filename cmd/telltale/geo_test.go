@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// A database takes the place of the one that is there only when it is whole, of its kind and
+// not older.
+func TestDatabasesAreFetched(t *testing.T) {
+	database := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join("../../evidence/geo/testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	files := map[string][]byte{"/geo/origin-asn.mmdb": database("asn.mmdb"), "/geo/server-country.mmdb": database("country.mmdb"), "/geo/iptoasn-country.mmdb": database("registered.mmdb")}
+	var serve atomic.Pointer[map[string][]byte]
+	serve.Store(&files)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, ok := (*serve.Load())[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(b)
+	}))
+	defer srv.Close()
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "telltale.yaml"), "data: {dir: data}\ndestinations: {source: \""+srv.URL+"/geo/\"}\n")
+	run := func(status int, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		if got := command(t.Context(), append(args, "--config", filepath.Join(dir, "telltale.yaml")), &out, &out, nil); got != status {
+			t.Errorf("%q: status %d, want %d: %s", args, got, status, out.String())
+		}
+		return out.String()
+	}
+	wants := func(out string, texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if !strings.Contains(out, text) {
+				t.Errorf("want %q in %s", text, out)
+			}
+		}
+	}
+	wants(run(0, "geo", "show"), "no address database is read", "geo update")
+	wants(run(0, "geo", "update"), "asn.mmdb: fetched, of 2026-06-17", "country.mmdb: fetched, of 2026-06-17", "registered.mmdb: fetched")
+	wants(run(0, "geo", "update"), "asn.mmdb: unchanged", "registered.mmdb: unchanged")
+	wants(run(0, "geo", "show", "--json"), `"kind":"asn"`, `"built":"2026-06-17"`, `"state":"used"`)
+	cut := map[string][]byte{"/geo/origin-asn.mmdb": files["/geo/origin-asn.mmdb"][:100], "/geo/server-country.mmdb": files["/geo/origin-asn.mmdb"]}
+	serve.Store(&cut)
+	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "what was there before is used")
+	wants(run(0, "geo", "show"), "asn.mmdb: used, of 2026-06-17", "country.mmdb: used, of 2026-06-17")
+	writeFile(t, filepath.Join(dir, "data/geo/country.mmdb"), "garbage")
+	wants(run(1, "geo", "show"), "country.mmdb: failed", "no MaxMind DB", "geo update")
+	serve.Store(&files)
+	wants(run(0, "geo", "update"), "country.mmdb: fetched")
+}
