@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"telltale/devices"
+	"telltale/evidence/experiment"
 	"telltale/querylog"
 )
 
@@ -188,6 +189,7 @@ var markers = map[string]string{
 	"list-held": "an update of a list was held back", "list-accepted": "an update of a list was accepted", "catalogue": "another edition of the shipped lists",
 	"pause": "blocking was paused", "resume": "the pause ended", "observe": "blocking was off to observe", "schedule": "a schedule's turn", "observe-ended": "an observation ended",
 	"config-changed": "settings changed", "note": "note",
+	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended",
 }
 
 func markerText(e *querylog.Event) (string, bool) {
@@ -196,7 +198,7 @@ func markerText(e *querylog.Event) (string, bool) {
 		return "", false
 	}
 	text := word
-	for _, s := range []string{e.Subject, e.Detail} {
+	for _, s := range []string{e.Subject, experiment.LineText(e)} {
 		if s != "" {
 			text = fmt.Sprintf("%s: %s", text, s)
 		}

@@ -21,6 +21,16 @@ const (
 	KindAttempts  = "attempts"         // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
 
+// Kinds of events by which an experiment is kept, and nothing else is: its name is their
+// subject. Package evidence/experiment makes and reads them.
+const (
+	KindExperimentPlanned   = "experiment-planned"
+	KindExperimentStarted   = "experiment-started"
+	KindExperimentMarked    = "experiment-marked"
+	KindExperimentStopped   = "experiment-stopped"
+	KindExperimentCancelled = "experiment-cancelled"
+)
+
 // Kinds are all kinds of events that there are, in the order in which
 // docs/querylog.md explains them.
 var Kinds = []string{
@@ -38,6 +48,7 @@ var Kinds = []string{
 	"finding", "finding-over",
 	"report-failed",
 	"destination", "destination-moved", "destinations-asked",
+	KindExperimentPlanned, KindExperimentStarted, KindExperimentMarked, KindExperimentStopped, KindExperimentCancelled,
 }
 
 const kindListRecovered = "list-recovered"

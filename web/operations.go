@@ -279,6 +279,16 @@ func registerEvidence(api huma.API, o *Options) {
 			d, err := o.AskDestinations(ctx)
 			return &of[DestinationsAsked]{d}, problem(err)
 		})
+	huma.Register(api, operation(http.MethodPost, "/experiments", "plan-experiment", "Write the plan of an experiment into the ledger", http.StatusCreated),
+		func(ctx context.Context, r *with[NewExperiment]) (*of[ExperimentLine], error) {
+			l, err := o.PlanExperiment(ctx, r.Body)
+			return &of[ExperimentLine]{l}, problem(err)
+		})
+	huma.Register(api, operation(http.MethodPost, "/experiments/step", "step-experiment", "Begin an experiment, mark what was done, end it, or give it up", http.StatusCreated),
+		func(ctx context.Context, r *with[ExperimentStep]) (*of[ExperimentLine], error) {
+			l, err := o.StepExperiment(ctx, r.Body)
+			return &of[ExperimentLine]{l}, problem(err)
+		})
 }
 
 func registerCache(api huma.API, o *Options) {

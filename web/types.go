@@ -418,6 +418,35 @@ type NewCorrection struct {
 	Tag    string    `json:"tag,omitempty" doc:"Of tag and untag: a word by which groups select devices, and rules ($ctag)."`
 }
 
+// A NewExperiment is the plan of an experiment.
+type NewExperiment struct {
+	Name     string   `json:"name" minLength:"1" doc:"What it is called from then on: small letters, digits, '-' and '.'."`
+	Template string   `json:"template" minLength:"1" doc:"What 'telltale experiment templates' lists."`
+	Devices  []string `json:"devices" minItems:"1" maxItems:"8" doc:"Each by its name, identity, MAC or address."`
+	Vendor   string   `json:"vendor,omitempty" doc:"Whose names alone are compared."`
+	Seconds  int64    `json:"seconds,omitempty" minimum:"0" maximum:"5184000" doc:"Of each phase, unless it is the template's length."`
+	Return   bool     `json:"return,omitempty" doc:"A third phase comes back to the first condition."`
+	AlwaysOn bool     `json:"always_on,omitempty" doc:"The devices are there also while they ask for nothing."`
+	Exclude  []string `json:"exclude,omitempty" maxItems:"100" doc:"Names that are not compared, with those below them."`
+}
+
+// An ExperimentStep goes on with an experiment.
+type ExperimentStep struct {
+	Name string    `json:"name,omitempty" doc:"Of the experiment; without it, the only one with which this can be done."`
+	Do   string    `json:"do" enum:"start,mark,stop,cancel"`
+	Says string    `json:"says,omitempty" maxLength:"300" doc:"Of mark: what was done. Of cancel: why."`
+	At   time.Time `json:"at,omitzero" doc:"Of mark: when it was, unless it is now."`
+	Stay bool      `json:"stay,omitempty" doc:"Of mark: the phase goes on."`
+}
+
+// An ExperimentLine is a line of the ledger that is an experiment's.
+type ExperimentLine struct {
+	Name   string    `json:"name"`
+	Time   time.Time `json:"time"`
+	Kind   string    `json:"kind"`
+	Detail string    `json:"detail"`
+}
+
 // A Forget says which device to forget.
 type Forget struct {
 	Device string `json:"device" minLength:"1" doc:"The device: its name, identity, MAC or address."`

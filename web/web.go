@@ -49,6 +49,9 @@ type Options struct {
 
 	RotateKey func(context.Context) (SealKey, error) // that signs the sealed log
 
+	PlanExperiment func(context.Context, NewExperiment) (ExperimentLine, error)
+	StepExperiment func(context.Context, ExperimentStep) (ExperimentLine, error)
+
 	Devices        func(context.Context) []Device
 	History        func(ctx context.Context, device string) (History, error)
 	Corrections    func() []Correction

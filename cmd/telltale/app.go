@@ -56,17 +56,18 @@ type app struct {
 	certificates *certs.Source // of encrypted transports; nil for none
 	acme         *acme.Client  // gets one of them; nil for none
 
-	applying    sync.Mutex     // held while anything is put in force
-	loaded      *config.Config // as read last: also what needs a restart
-	refused     atomic.Value   // a string: why those on disk are not in force; "" where they are
-	groups      *groupNumbers
-	clashed     map[string]bool    // what was said of groups that clash
-	selected    *membership        // in force
-	forwarded   []upstream.Forward // in force
-	temporary   *temporaryFile
-	named       string        // the names of devices that are in force, as hosts lines
-	renamed     chan struct{} // of one: they, or who has which settings, may be others now
-	routerMoved chan struct{} // of one: the default gateway may be another now
+	applying      sync.Mutex     // held while anything is put in force
+	experimenting sync.Mutex     // held while a line of an experiment is written
+	loaded        *config.Config // as read last: also what needs a restart
+	refused       atomic.Value   // a string: why those on disk are not in force; "" where they are
+	groups        *groupNumbers
+	clashed       map[string]bool    // what was said of groups that clash
+	selected      *membership        // in force
+	forwarded     []upstream.Forward // in force
+	temporary     *temporaryFile
+	named         string        // the names of devices that are in force, as hosts lines
+	renamed       chan struct{} // of one: they, or who has which settings, may be others now
+	routerMoved   chan struct{} // of one: the default gateway may be another now
 
 	reports reportFiles // of the settings
 

@@ -84,16 +84,17 @@ var mayImport = map[string]string{
 
 	"web": "blocklists devices dnswire evidence querylog github.com/danielgtaylor/huma/v2",
 
-	"evidence":           "blocklists devices evidence/rhythm querylog",
-	"evidence/alert":     "atomicfile evidence evidence/post querylog github.com/eclipse/paho.mqtt.golang",
-	"evidence/bundle":    "querylog/seal golang.org/x/mod",
-	"evidence/household": "blocklists devices devices/corrections dnswire querylog", // beside tests
-	"evidence/logtest":   "devices querylog",                                        // beside tests
-	"evidence/render":    "evidence evidence/rhythm querylog",
-	"evidence/post":      "",
-	"evidence/rhythm":    "querylog",
-	"evidence/witness":   "atomicfile evidence/post",
-	"evidence/stats":     "gonum.org/v1/gonum",
+	"evidence":            "blocklists devices evidence/experiment evidence/rhythm querylog",
+	"evidence/alert":      "atomicfile evidence evidence/post querylog github.com/eclipse/paho.mqtt.golang",
+	"evidence/bundle":     "querylog/seal golang.org/x/mod",
+	"evidence/experiment": "evidence/stats querylog",
+	"evidence/household":  "blocklists devices devices/corrections dnswire querylog", // beside tests
+	"evidence/logtest":    "devices querylog",                                        // beside tests
+	"evidence/render":     "evidence evidence/rhythm querylog",
+	"evidence/post":       "",
+	"evidence/rhythm":     "querylog",
+	"evidence/witness":    "atomicfile evidence/post",
+	"evidence/stats":      "gonum.org/v1/gonum",
 
 	"evidence/destination": "blocklists/catalog evidence/geo golang.org/x/net",
 	"evidence/geo":         "github.com/oschwald/maxminddb-golang/v2",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/evidence/experiment"
 	"telltale/querylog"
 )
 
@@ -135,7 +136,7 @@ func wrapped(text string, width, indent int) string {
 // it speaks of, in a zone.
 func eventText(e *querylog.Event, zone *time.Location) string {
 	var parts []string
-	for _, p := range []string{e.Subject, e.Detail} {
+	for _, p := range []string{e.Subject, experiment.LineText(e)} {
 		if p != "" {
 			parts = append(parts, printable(p))
 		}

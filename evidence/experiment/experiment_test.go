@@ -1,0 +1,629 @@
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/querylog"
+)
+
+// A home is a log in memory.
+type home struct {
+	rows   []querylog.Row
+	gaps   []querylog.Gap
+	events []querylog.Event
+	late   bool // attempts were not counted from the beginning
+}
+
+func (h *home) Sums(_ context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error] {
+	return func(yield func(*querylog.Sum, error) bool) {
+		for i := range h.rows {
+			r := &h.rows[i]
+			if r.Time.Before(f.Since) || !r.Time.Before(f.Until) || !querylog.AnyHas(f.Devices, r.Device, r.Time.Time) || f.Vendor != "" && f.Vendor != r.Vendor {
+				continue
+			}
+			if !yield(&querylog.Sum{Row: *r}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (h *home) Ledger(_ context.Context, since, until time.Time) (all []querylog.Event, _ error) {
+	for _, e := range h.events {
+		if (since.IsZero() || !e.Time.Before(since)) && (until.IsZero() || !e.Time.After(until)) {
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
+	c := querylog.Coverage{Since: at(since), Until: at(until), Gaps: h.gaps, AttemptsSince: at(begin.AddDate(0, -1, 0))}
+	if h.late {
+		c.AttemptsSince = at(begin.Add(time.Hour))
+	}
+	return c, nil
+}
+
+func (h *home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error] {
+	return func(yield func(querylog.Total, error) bool) {
+		for i := range h.rows {
+			r := &h.rows[i]
+			if slices.Contains(f.Devices, r.Device) && !yield(querylog.Total{Hour: at(r.Time.Truncate(time.Hour)), Device: r.Device, First: r.Time, Lookups: r.Count}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func at(t time.Time) querylog.Time { return querylog.Time{Time: t} }
+
+// begin is a Monday's midnight in winter.
+var begin = time.Date(2026, 2, 2, 0, 0, 0, 0, time.UTC)
+
+// ask adds attempts of a name, so many an hour.
+func (h *home) ask(r *rand.Rand, device, name, verdict string, since, until time.Time, perHour float64) {
+	for t := since; ; {
+		if t = t.Add(time.Duration(r.ExpFloat64() / perHour * float64(time.Hour))); !t.Before(until) {
+			return
+		}
+		h.rows = append(h.rows, querylog.Row{
+			Time: at(t), Last: at(t), Count: 2, Attempts: 1, Device: device, Name: name, Vendor: "Acme", Product: "TV", Purpose: "analytics", Tier: "telemetry", Attribution: "rule", Verdict: verdict,
+		})
+	}
+}
+
+// browse has a device ask for something else, so that it is there.
+func (h *home) browse(device string, since, until time.Time) {
+	for t := since; t.Before(until); t = t.Add(30 * time.Minute) {
+		h.rows = append(h.rows, querylog.Row{Time: at(t), Last: at(t), Count: 1, Attempts: 1, Device: device, Verdict: "pass"})
+	}
+}
+
+func (h *home) gap(effect querylog.Effect, kind, subject string, since, until time.Time) {
+	h.gaps = append(h.gaps, querylog.Gap{Since: at(since), Until: at(until), Effect: effect, Kind: kind, Subject: subject})
+}
+
+// planned returns the experiment of a template, as its line says.
+func planned(t *testing.T, template string, s Settings) *Experiment {
+	t.Helper()
+	line := planLine(t, template, s)
+	all := All([]querylog.Event{line})
+	if len(all) != 1 || all[0].Problem != "" {
+		t.Fatalf("%+v", all)
+	}
+	return all[0]
+}
+
+func planLine(t *testing.T, template string, s Settings) querylog.Event {
+	t.Helper()
+	all, err := Templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Name == template {
+			p, err := c.Fill(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line, err := PlanEvent("x", p, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line.Time = at(begin.Add(-time.Hour))
+			return line
+		}
+	}
+	t.Fatalf("no template %s", template)
+	return querylog.Event{}
+}
+
+// run begins an experiment at begin, and goes through its phases as planned.
+func (e *Experiment) run() *Experiment {
+	now := begin
+	e.Started = at(now)
+	for i := range e.Plan.Phases {
+		now = now.Add(e.Plan.Phases[i].Length())
+		if i < len(e.Plan.Phases)-1 {
+			e.Marks = append(e.Marks, Mark{Said: at(now), At: at(now), Says: "done", Next: true})
+		}
+	}
+	e.Stopped = at(now)
+	return e
+}
+
+func (h *home) report(t *testing.T, e *Experiment, o Options) *Report {
+	t.Helper()
+	o.Now = begin.AddDate(1, 0, 0)
+	r, err := Make(context.Background(), h, e, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+var (
+	phone  = Device{"mac:02:00:5e:00:00:01", "phone"}
+	tablet = Device{"mac:02:00:5e:00:00:02", "tablet"}
+	noon   = begin.Add(48 * time.Hour) // when phase B begins
+	end    = begin.Add(96 * time.Hour)
+)
+
+// optedOut is a home in which a phone asks less for one name, and stops asking for another.
+func optedOut(seed uint64) *home {
+	h, r := &home{}, rand.New(rand.NewPCG(seed, 15))
+	for _, d := range []Device{phone, tablet} {
+		h.browse(d.Device, begin.Add(-4*time.Hour), end.Add(4*time.Hour))
+	}
+	h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 4)
+	h.ask(r, phone.Device, "log.acme.example", "block", noon, end, 1.6)
+	h.ask(r, phone.Device, "id.acme.example", "block", begin, noon, 1)
+	h.ask(r, phone.Device, "same.acme.example", "block", begin, end, 5)
+	h.ask(r, phone.Device, "rare.acme.example", "block", begin, end, 0.1)
+	h.ask(r, phone.Device, "new.acme.example", "block", noon, end, 1)
+	h.ask(r, tablet.Device, "log.acme.example", "block", begin, end, 5)
+	return h
+}
+
+func verdicts(list []Comparison) map[string]string {
+	all := map[string]string{}
+	for i := range list {
+		all[list[i].What] = list[i].Verdict
+	}
+	return all
+}
+
+func TestAnOptOut(t *testing.T) {
+	h := optedOut(1)
+	r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone, tablet}}).run(), Options{})
+	d := &r.Devices[0]
+	got := verdicts(d.Names)
+	for name, want := range map[string]string{
+		"log.acme.example": Fell, "id.acme.example": HasStopped, "same.acme.example": NoChange, "rare.acme.example": TooLittle, "new.acme.example": Rose,
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	if r.Unit != "attempts" || len(r.Departures) != 0 || !slices.Equal(d.Vanished, []string{"id.acme.example"}) || !slices.Equal(d.Appeared, []string{"new.acme.example"}) {
+		t.Errorf("%s, %v, vanished %v, appeared %v", r.Unit, r.Departures, d.Vanished, d.Appeared)
+	}
+	if other := r.Devices[1].Total; other.Verdict != NoChange {
+		t.Errorf("the tablet: %+v", other)
+	}
+	for _, c := range d.Names {
+		if c.What == "rare.acme.example" && !strings.Contains(c.Why, "a halving would be seen with about") && !strings.Contains(c.Why, "too seldom") {
+			t.Errorf("nothing says how much longer it takes: %q", c.Why)
+		}
+		if c.What == "log.acme.example" && (c.Ratio == nil || *c.Low > 0.4 || *c.High < 0.4 || c.A.Hours != 47 || c.B.Hours != 47) {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestARunningExperimentHasNoVerdict(t *testing.T) {
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}}).run()
+	e.Stopped = querylog.Time{}
+	r := optedOut(1).report(t, e, Options{})
+	if got := r.Devices[0].Total.Verdict; got != "" || len(r.Departures) == 0 {
+		t.Errorf("verdict %q, %v", got, r.Departures)
+	}
+	e.Cancelled, e.Why = at(end), "sold"
+	if r = optedOut(1).report(t, e, Options{}); r.Devices[0].Total.Verdict != "" || !strings.Contains(r.Departures[0], "sold") {
+		t.Errorf("cancelled: %q, %v", r.Devices[0].Total.Verdict, r.Departures)
+	}
+}
+
+// Hours with gaps, pauses and a clock that was set are not compared; a pause of another
+// device, and one that lasts throughout, change nothing.
+func TestHoursThatAreLeftOut(t *testing.T) {
+	h := optedOut(2)
+	for i, c := range []struct {
+		effect        querylog.Effect
+		kind, subject string
+		hours         float64 // that are left out of A
+	}{
+		{querylog.Unrecorded, "crash", "", 2}, {querylog.Undated, "clock", "", 2}, {querylog.Incomplete, "lost", "", 2}, {querylog.Unblocked, "pause", "everything", 2},
+		{querylog.Unblocked, "pause", "device phone", 2}, {querylog.Unblocked, "pause", "device tablet", 0}, {querylog.Unblocked, "observe", "vendor Else", 2},
+		{querylog.Unblocked, "list-failed", "acme", 0}, {querylog.Unbound, "mac-shared", "", 0},
+	} {
+		h.gaps = nil
+		h.gap(c.effect, c.kind, c.subject, begin.Add(10*time.Hour+45*time.Minute), begin.Add(12*time.Hour+15*time.Minute))
+		r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+		if got := 47 - r.Devices[0].Total.A.Hours; got != c.hours {
+			t.Errorf("%d: %s %s: %v hours are left out", i, c.effect, c.subject, got)
+		}
+	}
+	h.gaps = nil
+	h.gap(querylog.Unblocked, "observe", "device phone", begin.Add(-time.Hour), end.Add(time.Hour))
+	if r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}); r.Devices[0].Total.A.Hours != 47 {
+		t.Errorf("observed throughout: %+v", r.Phases)
+	}
+}
+
+// A device that asked for nothing at all may have been off: that it asked for no telemetry
+// says nothing then, unless a person says that it was there.
+func TestADeviceThatWasAway(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	h.browse(phone.Device, begin.Add(-4*time.Hour), noon)
+	h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 4)
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total
+	if got.Verdict != TooLittle || got.B.Hours > 3 {
+		t.Errorf("away: %+v", got)
+	}
+	got = h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}, AlwaysOn: true}).run(), Options{}).Devices[0].Total
+	if got.Verdict != HasStopped {
+		t.Errorf("there all the time: %+v", got)
+	}
+	got = (&home{}).report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total
+	if got.Verdict != TooLittle || got.Ratio != nil {
+		t.Errorf("never seen: %+v", got)
+	}
+}
+
+// Phases over a change of clocks compare hours as clocks showed them.
+func TestPhasesOverAChangeOfClocks(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spring := time.Date(2026, 3, 27, 0, 0, 0, 0, zone) // clocks go forward on the 29th
+	h := &home{}
+	for day := range 6 { // at 20:10 by the clock, and all the time else
+		evening := time.Date(2026, 3, 27+day, 20, 10, 0, 0, zone)
+		for i := range 20 {
+			one := evening.Add(time.Duration(i) * time.Minute)
+			h.rows = append(h.rows, querylog.Row{Time: at(one), Last: at(one), Count: 1, Attempts: 1, Device: phone.Device, Name: "log.acme.example", Vendor: "Acme", Attribution: "rule", Verdict: "block"})
+		}
+	}
+	h.browse(phone.Device, spring.Add(-4*time.Hour), spring.AddDate(0, 0, 6))
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}})
+	e.Started = at(spring)
+	e.Marks = []Mark{{Said: at(spring.AddDate(0, 0, 2)), At: at(spring.AddDate(0, 0, 2)), Says: "x", Next: true}}
+	e.Stopped = at(spring.AddDate(0, 0, 4))
+	r := h.report(t, e, Options{Zone: zone})
+	c := r.Devices[0].Total
+	if c.A.Count != 40 || c.B.Count != 40 || c.Ratio == nil || math.Abs(*c.Ratio-1) > 0.05 || c.Spread != 1 || len(r.Caveats) != 1 {
+		t.Errorf("%+v, %v", c, r.Caveats)
+	}
+}
+
+// A device that was renamed, got another MAC, or was merged is followed; one that was
+// forgotten is not.
+func TestDevicesThatBecameOthers(t *testing.T) {
+	h := optedOut(3)
+	for i := range h.rows {
+		if r := &h.rows[i]; r.Device == phone.Device && !r.Time.Before(noon) {
+			r.Device = "mac:02:00:5e:00:00:99"
+		}
+	}
+	o := Options{Device: func(identity string, when time.Time) (string, string, []querylog.DeviceSpan) {
+		if identity != phone.Device || !when.Equal(begin.Add(-time.Hour)) {
+			t.Errorf("asked for %s at %v", identity, when)
+		}
+		return identity, "Anna's phone", []querylog.DeviceSpan{{Device: phone.Device}, {Device: "mac:02:00:5e:00:00:99"}}
+	}}
+	r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), o)
+	if got := verdicts(r.Devices[0].Names); got["same.acme.example"] != NoChange || r.Devices[0].Name != "Anna's phone" {
+		t.Errorf("%v", got)
+	}
+	line := planLine(t, "opt-out", Settings{Devices: []Device{phone}})
+	line.Detail = strings.ReplaceAll(line.Detail, phone.Device, "(forgotten)")
+	e := All([]querylog.Event{line})[0]
+	if _, err := Make(context.Background(), h, e, Options{Now: end}); err == nil || !strings.Contains(err.Error(), "was forgotten") {
+		t.Errorf("forgotten: %v", err)
+	}
+	if _, err := e.Event(Step{Do: Start}, begin); err == nil {
+		t.Error("an experiment without its device begins")
+	}
+	if _, err := e.Event(Step{Do: Cancel}, begin); err != nil {
+		t.Errorf("it cannot be cancelled: %v", err)
+	}
+}
+
+func TestAnswersThatChanged(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	h.browse(phone.Device, begin, end)
+	h.ask(r, phone.Device, "log.acme.example", "observe", begin, noon, 4)
+	h.ask(r, phone.Device, "log.acme.example", "block", noon, end, 4)
+	h.events = []querylog.Event{{Time: at(noon), Kind: "reload", Subject: "acme", Detail: "1 rule added"}, {Time: at(noon), Kind: "pause", Subject: "device tablet"}, {Time: at(noon), Kind: "upstream-down"}}
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+	if n := got.Devices[0].Names[0]; !strings.Contains(n.Note, "0 % blocked in A, 100 % in B") {
+		t.Errorf("%+v", n)
+	}
+	if len(got.Changed) != 1 || !strings.Contains(got.Changed[0], "a list changed: acme") {
+		t.Errorf("%v", got.Changed)
+	}
+}
+
+func TestComingBack(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	last := end.Add(48 * time.Hour)
+	h.browse(phone.Device, begin.Add(-4*time.Hour), last.Add(4*time.Hour))
+	h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 4)
+	h.ask(r, phone.Device, "log.acme.example", "block", noon, end, 1)
+	h.ask(r, phone.Device, "log.acme.example", "block", end, last, 4)
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}, Return: true}).run(), Options{}).Devices[0]
+	if got.Total.Verdict != Fell || got.Total.Back == nil || got.Total.Back.Verdict != Rose || got.Names[0].Back == nil {
+		t.Errorf("%+v", got.Total)
+	}
+}
+
+func TestTwoDevicesSideBySide(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	last := begin.Add(72 * time.Hour)
+	h.ask(r, phone.Device, "log.acme.example", "block", begin, last, 4)
+	h.ask(r, tablet.Device, "log.other.example", "block", begin, last, 1)
+	got := h.report(t, planned(t, "side-by-side", Settings{Devices: []Device{phone, tablet}, AlwaysOn: true}).run(), Options{}).Devices
+	if len(got) != 1 || got[0].Total.Verdict != Fell || got[0].Name != "phone and tablet" || got[0].Purposes[0].Verdict != Fell || got[0].Purposes[0].A.Count < 200 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Phases that take turns are compared with their neighbours; the sites' own names are not
+// counted.
+func TestPhasesThatTakeTurns(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	e := planned(t, "incognito", Settings{Devices: []Device{phone}}).run()
+	for i := range e.Plan.Phases {
+		since := begin.Add(time.Duration(i) * 30 * time.Minute)
+		h.ask(r, phone.Device, "log.acme.example", "block", since, since.Add(30*time.Minute), []float64{40, 4}[i%2])
+		h.ask(r, phone.Device, "stats.wikipedia.org", "block", since, since.Add(30*time.Minute), 60)
+	}
+	got := h.report(t, e, Options{}).Devices[0]
+	if got.Total.Verdict != Fell || len(got.Names) != 1 || got.Total.A.Hours != 1.25 {
+		t.Errorf("%+v, %d names", got.Total, len(got.Names))
+	}
+}
+
+func TestLookupsWhereAttemptsWereNotCounted(t *testing.T) {
+	h := optedOut(4)
+	h.late = true
+	r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+	if r.Unit != "lookups" || len(r.Caveats) == 0 || r.Devices[0].Total.Ratio == nil {
+		t.Errorf("%s, %v", r.Unit, r.Caveats)
+	}
+}
+
+func TestDeparturesFromThePlan(t *testing.T) {
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}})
+	e.Started, e.Stopped = at(begin), at(noon.Add(10*time.Hour))
+	e.Marks = []Mark{{Said: at(noon.Add(time.Hour)), At: at(noon), Says: "opted out", Next: true}}
+	got := strings.Join(optedOut(1).report(t, e, Options{}).Departures, "\n")
+	for _, want := range []string{"Phase 2 (B) lasted 10 h, and 48 h were planned.", `"opted out" of 2026-02-04T00:00:00.000Z was said 1 h later.`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+	e.Marks = nil
+	if got := optedOut(1).report(t, e, Options{}); !strings.Contains(strings.Join(got.Departures, "\n"), "1 of 2 planned phases never began.") || got.Devices[0].Total.Verdict != TooLittle {
+		t.Errorf("%v %+v", got.Departures, got.Devices[0].Total)
+	}
+}
+
+// Each template is whole: a plan that can be registered, instructions, and limits.
+func TestTemplates(t *testing.T) {
+	all, err := Templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 10 {
+		t.Errorf("%d templates", len(all))
+	}
+	for _, c := range all {
+		s := Settings{Devices: []Device{phone, tablet}}
+		p, err := c.Fill(s)
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		if text, _ := json.Marshal(p); len(text) > 4000 {
+			t.Errorf("%s: a plan of %d octets", c.Name, len(text))
+		}
+		if !strings.Contains(c.Do, "telltale experiment stop") || !strings.Contains(c.Do, "1. ") || len(c.ShowNot) < 100 || p.Compare == Phases && !strings.Contains(c.Do, "telltale experiment mark") {
+			t.Errorf("%s: instructions are missing", c.Name)
+		}
+		if n := len(c.Sites); n != 0 && n != 20 {
+			t.Errorf("%s: %d sites", c.Name, n)
+		}
+	}
+	for text, want := range map[string]string{
+		"question: x\nfoo: 1\n": "2: foo: no such key", "phase: A 1h\n": "1: phase: a condition", "-- do --\nx\n": "missing", "question\n": "1: a key", "block: x\n": "1: block", "-- x --\n": "no part",
+		"question: x\nphase: A 1h a\nphase: B 48h b\n-- do --\nx\n-- shows --\nx\n-- shows not --\nx\n": "24h at least",
+	} {
+		if _, err := parseTemplate(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestPlansThatAreRefused(t *testing.T) {
+	all, err := Templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]*Template{}
+	for _, c := range all {
+		by[c.Name] = c
+	}
+	many := make([]Device, 9)
+	for i := range many {
+		many[i].Device = strconv.Itoa(i)
+	}
+	for _, c := range []struct {
+		template string
+		s        Settings
+		want     string
+	}{
+		{"opt-out", Settings{}, "1 to 8 devices"}, {"opt-out", Settings{Devices: many}, "1 to 8 devices"}, {"opt-out", Settings{Devices: []Device{phone, phone}}, "twice"},
+		{"opt-out", Settings{Devices: []Device{phone}, Length: time.Second}, "compares nothing"}, {"opt-out", Settings{Devices: []Device{phone}, Length: 2000 * time.Hour}, "is the most"},
+		{"opt-out", Settings{Devices: []Device{phone}, Exclude: []string{"a b"}}, "no domain name"}, {"opt-out", Settings{Devices: []Device{phone}, Exclude: []string{""}}, "no domain name"},
+		{"side-by-side", Settings{Devices: []Device{phone, tablet}, Return: true}, "leave out --return"}, {"incognito", Settings{Devices: []Device{phone}, Return: true}, "leave out --return"},
+	} {
+		if _, err := by[c.template].Fill(c.s); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %+v: %v, want %s", c.template, c.s, err, c.want)
+		}
+	}
+}
+
+// What stands in the ledger never changes its meaning: these lines are of version 1.
+func TestLinesOfTheLedgerAreReadAsEver(t *testing.T) {
+	line := func(kind, detail string, hours int) querylog.Event {
+		return querylog.Event{Kind: kind, Subject: "tv-1", Detail: detail, Time: at(begin.Add(time.Duration(hours) * time.Hour))}
+	}
+	plan := `{"v":1,"template":"opt-out","question":"Less?","compare":"phases","devices":[{"device":"mac:02:00:5e:00:00:01","name":"phone"}],"vendor":"Acme","phases":[{"condition":"A","says":"before","seconds":172800},` +
+		`{"condition":"B","says":"after","seconds":172800}],"block":3600,"match":"hour","settle":1800,"present":"asked","test":"rate-ratio-1","level":0.95,"alpha":0.05,"power":0.8}`
+	all := All([]querylog.Event{
+		line("experiment-started", `{"v":1}`, -3), // of nothing
+		line("experiment-planned", plan, -2),
+		line("experiment-planned", `{"v":2}`, -1), // the first plan is the plan
+		line("experiment-marked", `{"v":1,"says":"too early","next":true}`, -1),
+		line("experiment-started", `{"v":1}`, 0),
+		line("experiment-started", `{"v":1}`, 1),
+		line("experiment-marked", `{"v":1,"says":"guests"}`, 2),
+		line("experiment-marked", `{"v":1,"says":"before it began","at":"2026-02-01T23:00:00.000Z","next":true}`, 3),
+		line("experiment-marked", `{"v":1,"says":"opted out","at":"2026-02-04T00:00:00.000Z","next":true}`, 49),
+		line("experiment-marked", `{"v":1,"says":"again","next":true}`, 50), // there is no third phase
+		line("experiment-marked", `no json`, 51),
+		line("experiment-stopped", `{"v":1}`, 96),
+		line("experiment-cancelled", `{"v":1,"says":"late"}`, 97),
+	})
+	if len(all) != 1 {
+		t.Fatalf("%d experiments", len(all))
+	}
+	e := all[0]
+	if e.State() != Stopped || !e.Started.Equal(begin) || !e.Stopped.Equal(end) || e.Problem != "" || e.Plan.Vendor != "Acme" || e.Phase() != 1 {
+		t.Errorf("%+v", e)
+	}
+	var says []string
+	for _, m := range e.Marks {
+		says = append(says, m.Says+strconv.FormatBool(m.Next))
+	}
+	if got := strings.Join(says, " "); got != "guestsfalse opted outtrue againfalse" {
+		t.Errorf("marks: %s", got)
+	}
+	if again, _ := json.Marshal(e.Plan); string(again) != plan {
+		t.Errorf("written anew:\n%s\n%s", again, plan)
+	}
+}
+
+// Lines that somebody else wrote, or that are damaged, do no harm.
+func FuzzLinesOfTheLedger(f *testing.F) {
+	f.Add(`{"v":1,"template":"x"}`, `{"v":1,"at":"2026-02-04T00:00:00.000Z","next":true}`, int64(3600))
+	f.Add(`{"v":1,"question":"Less?","compare":"phases","devices":[{"device":"a","name":"b"}],"phases":[{"condition":"A","says":"","seconds":600},{"condition":"B","says":"","seconds":600}],`+
+		`"block":60,"match":"none","settle":0,"present":"asked","test":"rate-ratio-1","level":0.95,"alpha":0.05,"power":0.8}`, `{}`, int64(600))
+	h := optedOut(1)
+	f.Fuzz(func(t *testing.T, plan, step string, after int64) {
+		after = min(max(after, 0), 1e7)
+		lines := []querylog.Event{{Kind: querylog.KindExperimentPlanned, Detail: plan, Time: at(begin)}}
+		for i, kind := range []string{querylog.KindExperimentStarted, querylog.KindExperimentMarked, querylog.KindExperimentMarked, querylog.KindExperimentStopped} {
+			lines = append(lines, querylog.Event{Kind: kind, Detail: step, Time: at(begin.Add(time.Duration(after) * time.Second * time.Duration(i)))})
+		}
+		for _, e := range All(lines) {
+			if r, err := Make(context.Background(), h, e, Options{Now: end}); err == nil {
+				if _, err := json.Marshal(r); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
+// runs is how many experiments are made up for each figure: few in make test.
+func runs(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("FINDINGS_RUNS")); err == nil && n > 0 {
+		return n
+	}
+	return few
+}
+
+// counted is an experiment of so many names of one device, each with a rate in A and in B,
+// in counts by the hour.
+func counted(t *testing.T, e *Experiment, r *rand.Rand, names int, burst int, perHour, ratio float64) map[string]string {
+	t.Helper()
+	reading := &reading{e: e, zone: time.UTC, until: e.Stopped.Time, over: true, unit: unitAttempts, phases: phasesOf(e, e.Stopped.Time)}
+	reading.blocks = reading.blocksOf()
+	d := newDevice(phone, begin, &Options{}, len(reading.blocks))
+	reading.devices = []*deviceReading{d}
+	var counters []*counter
+	for n := range names {
+		c := d.counter(d.names, strconv.Itoa(n), len(reading.blocks))
+		for i := range reading.blocks {
+			rate := perHour / float64(burst)
+			if reading.blocks[i].condition == "B" && n == 0 {
+				rate *= ratio
+			}
+			for left := r.ExpFloat64(); left < rate; left += r.ExpFloat64() {
+				c.counts[i]++
+				for burst > 1 && r.Float64() > 1/float64(burst) {
+					c.counts[i]++
+				}
+			}
+		}
+		counters = append(counters, c)
+	}
+	return verdicts(reading.family(counters, []side{{d, "A"}, {d, "B"}}))
+}
+
+// With ten names of which none changes, a false "fell" or "stopped" of any comes in at most
+// 5 % of experiments; a halving of one of ten is found in 80 %, and one that is not found
+// is not taken for no change.
+func TestErrorsOfVerdicts(t *testing.T) {
+	n := runs(60)
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}}).run()
+	e.Plan.Settle = 0
+	for _, c := range []struct {
+		burst   int
+		perHour float64
+		ratio   float64
+		names   int
+	}{{1, 4, 1, 10}, {1, 0.3, 1, 10}, {2, 4, 1, 10}, {4, 4, 1, 10}, {1, 4, 0.5, 1}, {1, 4, 0.5, 10}, {2, 4, 0.5, 1}, {4, 4, 0.5, 1}, {1, 1, 0.5, 1}} {
+		r := rand.New(rand.NewPCG(17, uint64(c.burst)))
+		wrong, found, missed, unsaid := 0, 0, 0, 0
+		for range n {
+			got := counted(t, e, r, c.names, c.burst, c.perHour, c.ratio)
+			bad := false
+			for name, v := range got {
+				bad = bad || (name != "0" || c.ratio == 1) && (v == Fell || v == HasStopped)
+			}
+			if bad {
+				wrong++
+			}
+			switch got["0"] {
+			case Fell, HasStopped:
+				found++
+			case NoChange:
+				missed++
+			case TooLittle:
+				unsaid++
+			}
+		}
+		part := func(k int) float64 { return float64(k) / float64(n) }
+		t.Logf("%2d names, bursts of %d, %v an hour, the first times %v: false \"fell\" or \"stopped\" in %.1f %%; of the first: found %.1f %%, \"no change seen\" %.1f %%, \"too little data\" %.1f %%",
+			c.names, c.burst, c.perHour, c.ratio, 100*part(wrong), 100*part(found), 100*part(missed), 100*part(unsaid))
+		slack := 3 * math.Sqrt(0.05*0.95/float64(n))
+		if n >= 1000 {
+			slack = 0
+		}
+		if part(wrong) > 0.05+slack {
+			t.Errorf("a change is seen where there is none in %.1f %%", 100*part(wrong))
+		}
+		if c.ratio == 0.5 && part(missed) > 0.2+3*math.Sqrt(0.2*0.8/float64(n)) {
+			t.Errorf("a halving is taken for no change in %.1f %%", 100*part(missed))
+		}
+		if c.ratio == 0.5 && c.burst == 1 && c.perHour == 4 && part(found) < 0.8 {
+			t.Errorf("a halving is found in %.1f %%", 100*part(found))
+		}
+	}
+}

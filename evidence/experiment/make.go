@@ -1,0 +1,443 @@
+package experiment
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"telltale/evidence/stats"
+	"telltale/querylog"
+)
+
+// A reading is an experiment's time in the log, added up.
+type reading struct {
+	e       *Experiment
+	zone    *time.Location
+	until   time.Time
+	over    bool
+	unit    string
+	phases  []phase
+	blocks  []block
+	devices []*deviceReading
+}
+
+// Make says what an experiment shows.
+func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, error) {
+	switch {
+	case e.Problem != "":
+		return nil, fmt.Errorf("experiment %s: %s", e.Name, e.Problem)
+	case e.Started.IsZero():
+		return nil, fmt.Errorf("experiment %s has not begun: 'telltale experiment start %s' begins it", e.Name, e.Name)
+	}
+	r := &reading{e: e, zone: cmp.Or(o.Zone, time.UTC), until: o.Now, unit: unitAttempts, over: e.State() == Stopped}
+	for _, end := range []querylog.Time{e.Stopped, e.Cancelled} {
+		if !end.IsZero() {
+			r.until = end.Time
+		}
+	}
+	if r.until.Before(e.Started.Time) {
+		return nil, fmt.Errorf("experiment %s began at %s, which is still to come by this machine's clock", e.Name, e.Started)
+	}
+	coverage, err := log.Coverage(ctx, e.Started.Time, r.until)
+	if err != nil {
+		return nil, err
+	}
+	if from := coverage.AttemptsSince; from.IsZero() || from.After(e.Started.Time) {
+		r.unit = unitLookups
+	}
+	r.phases = phasesOf(e, r.until)
+	r.blocks = r.blocksOf()
+	for _, planned := range e.Plan.Devices {
+		r.devices = append(r.devices, newDevice(planned, e.Planned.Time, &o, len(r.blocks)))
+	}
+	r.exclude(coverage.Gaps)
+	for _, d := range r.devices {
+		if err := r.read(ctx, log, d); err != nil {
+			return nil, err
+		}
+	}
+	events, err := log.Ledger(ctx, e.Started.Time, r.until)
+	if err != nil {
+		return nil, err
+	}
+	return r.report(events, &coverage), nil
+}
+
+func newDevice(planned Device, at time.Time, o *Options, blocks int) *deviceReading {
+	d := &deviceReading{
+		Device: planned, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, absent: make([]bool, blocks),
+		purposes: map[string]*counter{}, products: map[string]*counter{}, names: map[string]*counter{},
+	}
+	d.words = []string{planned.Device, planned.Name}
+	if o.Device != nil {
+		d.Device.Device, d.Name, d.was = o.Device(planned.Device, at)
+		d.words = append(d.words, d.Device.Device, d.Name)
+	}
+	d.total = d.counter(map[string]*counter{}, "", blocks)
+	return d
+}
+
+func (r *reading) report(events []querylog.Event, c *querylog.Coverage) *Report {
+	out := &Report{
+		Version: reportVersion, Experiment: r.e, State: r.e.State(), Until: querylog.Time{Time: r.until}, Unit: r.unit, Limits: limits,
+		Departures: r.departures(), Changed: r.changed(events), Caveats: r.caveats(c), Phases: []PhaseSeen{}, Devices: []DeviceResult{},
+	}
+	for i := range r.phases {
+		out.Phases = append(out.Phases, r.phaseSeen(i))
+	}
+	if r.e.Plan.Compare == Devices {
+		out.Devices = append(out.Devices, r.compareDevices())
+		return out
+	}
+	for _, d := range r.devices {
+		out.Devices = append(out.Devices, r.compare(d))
+	}
+	return out
+}
+
+func (r *reading) phaseSeen(i int) PhaseSeen {
+	p := &r.phases[i]
+	seen := PhaseSeen{
+		Condition: p.Condition, Says: p.Says, Since: querylog.Time{Time: p.since}, Until: querylog.Time{Time: p.until},
+		Planned: p.Seconds, Lasted: seconds(p.until.Sub(p.since)), Excluded: []Excluded{},
+	}
+	add := func(why, device string, length int64) {
+		if length <= 0 {
+			return
+		}
+		for k := range seen.Excluded {
+			if x := &seen.Excluded[k]; x.Why == why && x.Device == device {
+				x.Seconds += length
+				return
+			}
+		}
+		seen.Excluded = append(seen.Excluded, Excluded{length, why, device})
+	}
+	settle := min(r.e.Plan.Settle, seen.Lasted)
+	add("after the beginning of the phase", "", settle)
+	rest := seen.Lasted - settle
+	for k := range r.blocks {
+		b := &r.blocks[k]
+		if b.phase != i {
+			continue
+		}
+		length := seconds(b.until.Sub(b.since))
+		rest -= length
+		if b.excluded != "" {
+			add(b.excluded, "", length)
+			continue
+		}
+		for _, d := range r.devices {
+			if d.absent[k] {
+				add("the device asked for nothing at all for three hours or more", d.Name, length)
+			}
+		}
+	}
+	add("the end, shorter than a block", "", rest)
+	return seen
+}
+
+func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
+
+// departures are where the run was another one than the plan.
+func (r *reading) departures() []string {
+	all := []string{}
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	switch r.e.State() {
+	case Running:
+		add("It is not over: the figures are those of until now, and there is no verdict. Looking often and stopping when it looks good would find changes where there are none.")
+	case Cancelled:
+		add("It was cancelled (%s): there is no verdict.", cmp.Or(r.e.Why, "nobody said why"))
+	}
+	for i := range r.phases {
+		p := &r.phases[i]
+		lasted, planned := p.until.Sub(p.since), p.Length()
+		if off := (lasted - planned).Abs(); r.over && off > planned/10 {
+			add("Phase %d (%s) lasted %s, and %s were planned.", i+1, p.Condition, lengthOf(lasted), lengthOf(planned))
+		}
+	}
+	if missing := len(r.e.Plan.Phases) - len(r.phases); r.over && missing > 0 {
+		add("%d of %d planned phases never began.", missing, len(r.e.Plan.Phases))
+	}
+	for i := range r.e.Marks {
+		m := &r.e.Marks[i]
+		if late := m.Said.Sub(m.At.Time); late > time.Minute {
+			add("%q of %s was said %s later.", m.Says, m.At, lengthOf(late))
+		}
+	}
+	return all
+}
+
+// answering are the events after which names may be answered otherwise.
+var answering = map[string]string{
+	"reload": "a list changed", "list-added": "a list was added", "list-accepted": "an update of a list was accepted", "list-recovered": "a list could be read again",
+	"catalogue": "another edition of the shipped lists", "pause": "blocking was paused", "resume": "the pause ended", "observe": "nothing was blocked, to observe",
+	"observe-ended": "blocking began again", "rule": "a rule of the person's own", "rule-ended": "a rule of the person's own ended", "schedule": "a schedule's turn",
+	"config-changed": "settings changed", querylog.KindAttempts: "how attempts are counted",
+}
+
+// mostChanges are told one by one.
+const mostChanges = 20
+
+func (r *reading) changed(events []querylog.Event) []string {
+	all, more := []string{}, 0
+	for i := range events {
+		e := &events[i]
+		word, ok := answering[e.Kind]
+		if !ok || (e.Kind == "pause" || e.Kind == "observe" || e.Kind == "resume" || e.Kind == "observe-ended") && !r.concerns(e.Subject) {
+			continue
+		}
+		if len(all) == mostChanges {
+			more++
+			continue
+		}
+		all = append(all, strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", e.Time.In(r.zone).Format("Mon 2 Jan 15:04"), word, strings.Join(slices.DeleteFunc([]string{e.Subject, e.Detail}, func(s string) bool { return s == "" }), ": ")), ": "))
+	}
+	if more > 0 {
+		all = append(all, fmt.Sprintf("and %d more: telltale ledger", more))
+	}
+	return all
+}
+
+func (r *reading) caveats(c *querylog.Coverage) []string {
+	all := []string{}
+	if r.unit == unitLookups {
+		all = append(all, "Attempts were not counted then, so lookups as received are: a blocked device asks again and again.")
+	}
+	if slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool { return g.Effect == querylog.Unbound }) {
+		all = append(all, "Some lookups may be another device's.")
+	}
+	if r.e.Plan.Match == ByHour && changesClocks(r.e.Started.Time, r.until, r.zone) {
+		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")
+	}
+	return all
+}
+
+func changesClocks(since, until time.Time, zone *time.Location) bool {
+	_, a := since.In(zone).Zone()
+	_, b := until.In(zone).Zone()
+	return a != b
+}
+
+// least is how many attempts of a thing there must be for a test of it to be able to find
+// anything; with fewer it takes no part in what the others' p-values are adjusted by.
+const least = 6
+
+// compare compares the conditions of one device.
+func (r *reading) compare(d *deviceReading) DeviceResult {
+	out := DeviceResult{Device: d.Device.Device, Name: d.Name, Vanished: []string{}, Appeared: []string{}}
+	side := func(a, b string) []side { return []side{{d, a}, {d, b}} }
+	all := func(of map[string]*counter) []Comparison {
+		list := r.family(values(of), side("A", "B"))
+		if r.has("C") {
+			back := r.family(values(of), side("B", "C"))
+			for i := range list {
+				for j := range back {
+					if back[j].What == list[i].What {
+						list[i].Back = &back[j]
+					}
+				}
+			}
+		}
+		return sortedByCount(list)
+	}
+	total := []*counter{d.total}
+	out.Total = r.family(total, side("A", "B"))[0]
+	if r.has("C") {
+		out.Total.Back = &r.family(total, side("B", "C"))[0]
+	}
+	out.Purposes, out.Products, out.Names = all(d.purposes), all(d.products), all(d.names)
+	for _, c := range values(d.names) {
+		switch a, b := c.seen["A"], c.seen["B"]; {
+		case a && !b && r.has("B"):
+			out.Vanished = append(out.Vanished, c.what)
+		case b && !a:
+			out.Appeared = append(out.Appeared, c.what)
+		}
+	}
+	if len(out.Names) > mostNames {
+		out.Names, out.More = out.Names[:mostNames], len(out.Names)-mostNames
+	}
+	return out
+}
+
+// mostNames are told one by one.
+const mostNames = 500
+
+// compareDevices compares the first device with the second.
+func (r *reading) compareDevices() DeviceResult {
+	a, b := r.devices[0], r.devices[1]
+	out := DeviceResult{Device: a.Device.Device + " " + b.Device.Device, Name: a.Name + " and " + b.Name, Products: []Comparison{}, Names: []Comparison{}, Vanished: []string{}, Appeared: []string{}}
+	sides := []side{{a, "A"}, {b, "A"}}
+	out.Total = r.family([]*counter{a.total}, sides)[0]
+	for key := range b.purposes {
+		a.counter(a.purposes, key, len(r.blocks))
+	}
+	out.Purposes = sortedByCount(r.family(values(a.purposes), sides))
+	return out
+}
+
+// A side is one of the two things that are compared: a device in a condition.
+type side struct {
+	d         *deviceReading
+	condition string
+}
+
+func (r *reading) has(condition string) bool {
+	return slices.ContainsFunc(r.phases, func(p phase) bool { return p.Condition == condition })
+}
+
+func values(of map[string]*counter) (all []*counter) {
+	for _, c := range of {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *counter) int { return cmp.Compare(a.what, b.what) })
+	return all
+}
+
+func sortedByCount(list []Comparison) []Comparison {
+	slices.SortStableFunc(list, func(a, b Comparison) int {
+		return cmp.Or(cmp.Compare(b.A.Count+b.B.Count, a.A.Count+a.B.Count), cmp.Compare(a.What, b.What))
+	})
+	if list == nil {
+		list = []Comparison{}
+	}
+	return list
+}
+
+// family compares several things, and adjusts for how many they are.
+func (r *reading) family(counters []*counter, sides []side) []Comparison {
+	var list []Comparison
+	var ratios []stats.Ratio
+	var tested []int
+	var p []float64
+	for i, c := range counters {
+		ratio, one := r.compareOne(c, sides)
+		list, ratios = append(list, one), append(ratios, ratio)
+		if ratio.CountA+ratio.CountB >= least && ratio.Freedom > 0 {
+			tested, p = append(tested, i), append(p, ratio.P)
+		}
+	}
+	adjusted := stats.Adjusted(p)
+	for k, i := range tested {
+		list[i].Q = adjusted[k]
+	}
+	for i := range list {
+		r.judge(&list[i], &ratios[i], max(1, len(tested)))
+	}
+	return list
+}
+
+func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison) {
+	one := Comparison{What: c.what, Vendor: c.vendor, Purpose: c.purpose, Q: 1}
+	var blocks []stats.Block
+	var counted [2]float64
+	var blocked [2]float64
+	for s, of := range sides {
+		own := c
+		if sides[0].d != sides[1].d {
+			own = of.d.total
+			if c != sides[0].d.total {
+				own = of.d.counter(of.d.purposes, c.what, len(r.blocks))
+			}
+		}
+		for i := range r.blocks {
+			k := &r.blocks[i]
+			if k.excluded != "" || of.d.absent[i] || k.condition != of.condition {
+				continue
+			}
+			blocks = append(blocks, stats.Block{At: k.at, Stratum: k.stratum, B: s == 1, Hours: k.until.Sub(k.since).Hours(), Count: own.counts[i]})
+			counted[s] += own.counts[i]
+			blocked[s] += own.blocked[i]
+		}
+	}
+	ratio := stats.Compare(blocks)
+	one.A, one.B = rateOf(ratio.CountA, ratio.HoursA), rateOf(ratio.CountB, ratio.HoursB)
+	one.A.Blocked, one.B.Blocked = part(blocked[0], counted[0]), part(blocked[1], counted[1])
+	one.Ratio, one.Low, one.High = finite(ratio.Ratio), finite(ratio.Low), finite(ratio.High)
+	one.P, one.Spread = ratio.P, ratio.Dispersion
+	if counted[0] > 0 && counted[1] > 0 && math.Abs(one.A.Blocked-one.B.Blocked) > 0.1 {
+		one.Note = fmt.Sprintf("answered otherwise: %.0f %% blocked in A, %.0f %% in B", 100*one.A.Blocked, 100*one.B.Blocked)
+	}
+	return ratio, one
+}
+
+func rateOf(count, hours float64) Rate {
+	return Rate{Count: count, Hours: hours, PerHour: part(count, hours)}
+}
+
+func part(n, of float64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return n / of
+}
+
+func finite(x float64) *float64 {
+	if math.IsInf(x, 0) || math.IsNaN(x) {
+		return nil
+	}
+	return &x
+}
+
+// judge gives the verdict on one of so many comparisons.
+func (r *reading) judge(c *Comparison, ratio *stats.Ratio, tested int) {
+	if ratio.CountA+ratio.CountB > 0 {
+		c.Power = ratio.Power(0.5, Alpha/float64(tested))
+	}
+	if !r.over {
+		return
+	}
+	enough := ratio.CountA+ratio.CountB >= least && ratio.Freedom > 0
+	switch {
+	case enough && c.Q <= Alpha && ratio.CountB == 0:
+		c.Verdict = HasStopped
+	case enough && c.Q <= Alpha && ratio.Ratio < 1:
+		c.Verdict = Fell
+	case enough && c.Q <= Alpha:
+		c.Verdict = Rose
+	case enough && c.Power >= Power:
+		c.Verdict = NoChange
+	default:
+		c.Verdict, c.Why = TooLittle, r.whyTooLittle(ratio, tested)
+	}
+}
+
+// longest is how long a person can be asked to wait.
+const longest = 60 * 24.0
+
+func (r *reading) whyTooLittle(ratio *stats.Ratio, tested int) string {
+	alpha := Alpha / float64(tested)
+	if ratio.HoursA == 0 || ratio.HoursB == 0 {
+		if r.e.Plan.Match == ByHour {
+			return "no hour of the day was observed in both, with the device there"
+		}
+		return "not observed in both, with the device there"
+	}
+	if ratio.CountA+ratio.CountB == 0 {
+		return "never asked for in the hours that are compared"
+	}
+	if more := ratio.Longer(0.5, alpha, Power); more < longest {
+		return fmt.Sprintf("a halving would be seen with about %.0f h more of B", math.Ceil(max(more, 1)))
+	}
+	if both := ratio.Both(0.5, alpha, Power); both < longest {
+		return fmt.Sprintf("a halving would be seen with about %.0f h of each", math.Ceil(both))
+	}
+	return "it is asked for too seldom: two months of each would not show a halving"
+}
+
+func lengthOf(d time.Duration) string {
+	d = d.Round(time.Minute)
+	h, m := int(d.Hours()), int(d.Minutes())%60
+	switch {
+	case h == 0:
+		return fmt.Sprintf("%d m", m)
+	case m == 0:
+		return fmt.Sprintf("%d h", h)
+	}
+	return fmt.Sprintf("%d h %d m", h, m)
+}
