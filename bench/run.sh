@@ -8,7 +8,9 @@
 #	BENCH_RUNS=5                   medians are of so many rounds
 #	BENCH_PEERS=all                or some of unbound dnsmasq dnsdist knot-resolver pdns-recursor; or nothing
 #	BENCH_SECTIONS=                of servers saturated encrypted memory latency day idle instructions profile readers
-#	                               small overload growth store; all if empty
+#	                               small overload growth store; all if empty. findings stands alone: how often what is
+#	                               concluded from the log is wrong, by simulation (docs/evidence.md), in bench/results/findings.txt
+#	FINDINGS_RUNS=2000             simulated experiments for each figure of that
 #	BENCH_ROWS=200000              rows of the log whose size and answers are measured (10,000,000 take ten minutes)
 #	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
 #	BENCH_IDLE=30                  seconds of one query each; 0: not
@@ -22,6 +24,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PATH:/usr/sbin:/sbin"
 
+if [ "${BENCH_SECTIONS:-}" = findings ]; then
+	mkdir -p bench/results
+	FINDINGS_RUNS=${FINDINGS_RUNS:-2000} ${GO:-go} test -count 1 -timeout 60m -v -run "${FINDINGS_TESTS:-.}" ./evidence/stats ./evidence/experiment | tee bench/results/findings.txt
+	exit
+fi
 bench/tools.sh cc taskset dnsperf
 # There are other ways without these, and the page says which servers are missing.
 optional=(h2load knotd perf valgrind)
