@@ -798,6 +798,68 @@ func TestAKeyIsMendedWhileTheLogIsOpen(t *testing.T) {
 	}
 }
 
+// The key is used as soon as it can be, without a restart.
+func TestAKeyIsReadAgainWhileTheLogIsOpen(t *testing.T) {
+	dir := t.TempDir()
+	closeLog(t, open(t, Options{Dir: dir}))
+	before, path := keyOf(t, dir).Public, SealKeyPath(dir)
+	os.Chmod(path, 0o640)
+	l := open(t, Options{Dir: dir})
+	checkpoint := func(fails string) {
+		t.Helper()
+		err := l.importing(context.Background(), func(s *storer) error { s.checkpointNow(); return nil })
+		if got := l.Stats().LastError; err != nil || !strings.Contains(got, fails) || fails == "" && got != "" {
+			t.Errorf("%v, %q, want %q", err, got, fails)
+		}
+	}
+	checkpoint("can be read by others")
+	os.Rename(path, path+".mine")
+	checkpoint("can be read by others")
+	if _, err := os.Stat(path); err == nil {
+		t.Error("another key was made while the old one was away")
+	}
+	os.Chmod(path+".mine", 0o600)
+	os.Rename(path+".mine", path)
+	checkpoint("")
+	was, _ := headOf(t, dir)
+	l.Append([]Record{lookup(t, policy(t, sealedList), time.Now(), phone(1), "a.tracker.example")})
+	if err := l.endWindow(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	checkpoint("")
+	if head, _ := headOf(t, dir); head.Size <= was.Size {
+		t.Errorf("%d leaves are signed, as before", head.Size)
+	}
+	closeLog(t, l)
+	if report := audit(t, dir, SealAudit{}); !slices.Equal(report.Keys, []string{before}) {
+		t.Errorf("%q", report.Keys)
+	}
+}
+
+func TestSignedIsToldEachCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	var heads []seal.Checkpoint
+	var notes [][]byte
+	for range 2 {
+		l := open(t, Options{Dir: dir, Signed: func(c seal.Checkpoint, note []byte) {
+			heads, notes = append(heads, c), append(notes, slices.Clone(note))
+		}})
+		l.Append([]Record{lookup(t, policy(t, sealedList), time.Now(), phone(1), "a.tracker.example")})
+		closeLog(t, l)
+		if want, text := headOf(t, dir); len(heads) == 0 || heads[len(heads)-1] != want || string(notes[len(notes)-1]) != string(text) {
+			t.Errorf("%+v was told, and signed was %+v", heads, want)
+		}
+	}
+	if len(heads) < 2 || heads[0].Size >= heads[len(heads)-1].Size {
+		t.Errorf("%+v", heads)
+	}
+	for i, note := range notes {
+		if c, err := seal.OpenCheckpoint(note, keyOf(t, dir).Public); err != nil || c != heads[i] {
+			t.Errorf("%+v, %v, want %+v", c, err, heads[i])
+		}
+	}
+}
+
 // A row is put in between, with a leaf at the end that the server then signs.
 func TestARowThatIsPutInLaterIsFound(t *testing.T) {
 	p, dir := policy(t, sealedList), t.TempDir()

@@ -340,6 +340,31 @@ func (s *storer) endSealing() error {
 	return nil
 }
 
+// openKeyAgain has the log signed where its key could not be used and now can. A file that is
+// not there may be about to be put back: it is made only where there never was one.
+func (s *storer) openKeyAgain() {
+	if s.store == nil || s.signer.key != nil || !s.store.seal.on || s.l.o.Unsealed {
+		return
+	}
+	_, err := ReadSealKey(SealKeyPath(s.l.o.Dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		var public string
+		if public, err = s.store.metaText(metaSealKey); err == nil && public != "" {
+			return
+		}
+	}
+	if err != nil { // it is said already
+		return
+	}
+	size := s.store.seal.tree.Size()
+	if err := s.openSeal(); err != nil {
+		s.l.failed("seal", err)
+	}
+	if s.store.seal.tree.Size() != size {
+		s.uncheckpointed = true // a statement, which must not be signed before it is safe
+	}
+}
+
 // sign signs the head, where it has changed. All of it is in the store's main file: what
 // a power cut could take must not be signed.
 func (s *storer) sign() {

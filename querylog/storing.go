@@ -489,6 +489,7 @@ func (s *storer) allMoved() {
 	}
 	if time.Since(s.signer.at) >= signEvery {
 		s.sign()
+		s.openKeyAgain() // what it states is signed the next time
 	}
 }
 
