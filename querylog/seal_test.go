@@ -485,9 +485,9 @@ func TestKeysAreHandedOver(t *testing.T) {
 	_, head := headOf(t, dir)
 
 	l = open(t, Options{Dir: dir})
-	second, err := l.RotateSealKey(context.Background())
-	if err != nil || second == first || keyOf(t, dir).Public != second {
-		t.Fatalf("%s, %v", second, err)
+	second, before, err := l.RotateSealKey(context.Background())
+	if err != nil || second == first || before != first || keyOf(t, dir).Public != second {
+		t.Fatalf("%s behind %s, %v", second, before, err)
 	}
 	appendMany(t, l, p, rand.New(rand.NewPCG(7, 8)), time.Now(), 20)
 	closeLog(t, l)
@@ -502,7 +502,7 @@ func TestKeysAreHandedOver(t *testing.T) {
 	if last := l.Stats().LastError; !strings.Contains(last, "chmod 600") {
 		t.Errorf("error %q", last)
 	}
-	if _, err := l.RotateSealKey(context.Background()); err == nil {
+	if _, _, err := l.RotateSealKey(context.Background()); err == nil {
 		t.Error("a key that others can read hands over")
 	}
 	closeLog(t, l)
@@ -759,7 +759,7 @@ func TestANewKeyIsNotLost(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(SealKeyPath(dir), "x"), 0o700); err != nil { // in its way
 		t.Fatal(err)
 	}
-	if _, err := l.RotateSealKey(context.Background()); err == nil {
+	if _, _, err := l.RotateSealKey(context.Background()); err == nil {
 		t.Error("the file has its name")
 	}
 	closeLog(t, l)
@@ -789,7 +789,7 @@ func TestAKeyIsMendedWhileTheLogIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Chmod(SealKeyPath(dir), 0o600)
-	if _, err := l.RotateSealKey(context.Background()); err != nil {
+	if _, _, err := l.RotateSealKey(context.Background()); err != nil {
 		t.Error(err)
 	}
 	closeLog(t, l)

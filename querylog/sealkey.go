@@ -388,41 +388,41 @@ func (s *storer) sign() {
 }
 
 // RotateSealKey has a new key sign the log from here on, vouched for by the old one, and
-// returns it.
-func (l *Log) RotateSealKey(ctx context.Context) (public string, err error) {
+// returns both.
+func (l *Log) RotateSealKey(ctx context.Context) (public, old string, err error) {
 	err = l.importing(ctx, func(s *storer) (err error) {
-		public, err = s.rotateKey()
+		public, old, err = s.rotateKey()
 		return err
 	})
-	return public, err
+	return public, old, err
 }
 
-func (s *storer) rotateKey() (string, error) {
+func (s *storer) rotateKey() (public, before string, err error) {
 	if s.signer.key == nil { // what was wrong with it may be mended
 		if err := s.openSeal(); err != nil {
-			return "", err
+			return "", "", err
 		}
 	}
 	old := s.signer.key
 	if old == nil {
-		return "", errors.New("there is no key that signs: log.seal is off, or 'telltale status' says what is wrong with it")
+		return "", "", errors.New("there is no key that signs: log.seal is off, or 'telltale status' says what is wrong with it")
 	}
 	key, err := seal.NewKey(old.Origin())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	dir := filepath.Join(s.l.o.Dir, sealDir)
 	if err := atomicfile.Write(filepath.Join(dir, sealNewKeyName), []byte(key.Private+"\n"), 0o600); err != nil {
-		return "", err
+		return "", "", err
 	}
 	w := s.store.seal
 	if err := s.handOver(old, old.Public, key, w.tree.Size(), w.tree.Root()); err != nil {
-		return "", err
+		return "", "", err
 	}
 	s.signer.key = key // the log says so, whatever becomes of the file's name
 	s.uncheckpointed = true
 	if err := os.Rename(filepath.Join(dir, sealNewKeyName), filepath.Join(dir, sealKeyName)); err != nil {
-		return "", fmt.Errorf("another key signs from here on, and its file did not get its name, which is tried again at the next start: %w", err)
+		return "", "", fmt.Errorf("another key signs from here on, and its file did not get its name, which is tried again at the next start: %w", err)
 	}
-	return key.Public, nil
+	return key.Public, old.Public, nil
 }

@@ -680,7 +680,8 @@ type Flushed struct {
 
 // A SealKey is the public key that others check the sealed log by.
 type SealKey struct {
-	Key string `json:"key" doc:"NAME+HASH+BASE64, as docs/seals.md has it."`
+	Key    string `json:"key" doc:"NAME+HASH+BASE64, as docs/seals.md has it."`
+	Before string `json:"before,omitempty" doc:"The key that signed until now, and has signed that this one takes over."`
 }
 
 // DestinationsAsked says what came of asking where names lead.

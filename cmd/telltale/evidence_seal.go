@@ -232,6 +232,9 @@ Rotate it where somebody else may have read the key's file, or got a backup with
 			if cl.json {
 				return cl.encoder().Encode(shown)
 			}
+			if shown.Before != "" {
+				fmt.Fprintf(cl.err, "This key signs from here on. The one before has signed that it takes over, so who trusts that one\n(%s)\nneed not be given it:\n", printable(shown.Before))
+			}
 			_, err = fmt.Fprintln(cl.out, printable(shown.Key))
 			return err
 		},
@@ -255,6 +258,6 @@ func readPublicKey(dir string) (string, error) {
 
 // rotateKey has another key sign the sealed log.
 func (a *app) rotateKey(ctx context.Context) (web.SealKey, error) {
-	public, err := a.log.RotateSealKey(ctx)
-	return web.SealKey{Key: public}, err
+	public, old, err := a.log.RotateSealKey(ctx)
+	return web.SealKey{Key: public, Before: old}, err
 }
