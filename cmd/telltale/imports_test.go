@@ -32,7 +32,7 @@ var mayImport = map[string]string{
 
 	"offered": "golang.org/x/sys",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnswire evidence evidence/alert evidence/bundle evidence/destination evidence/geo evidence/render evidence/rhythm evidence/witness liveview offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnswire evidence evidence/alert evidence/bundle evidence/candidate evidence/destination evidence/geo evidence/render evidence/rhythm evidence/witness liveview offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web " +
 		"github.com/gdamore/tcell/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys rsc.io/qr",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -90,9 +90,10 @@ var mayImport = map[string]string{
 	"evidence/experiment": "evidence/stats querylog",
 	"evidence/household":  "blocklists devices devices/corrections dnswire querylog", // beside tests
 	"evidence/logtest":    "devices querylog",                                        // beside tests
-	"evidence/render":     "evidence evidence/rhythm querylog",
+	"evidence/render":     "evidence evidence/candidate evidence/rhythm querylog",
 	"evidence/post":       "",
 	"evidence/rhythm":     "querylog",
+	"evidence/candidate":  "evidence/rhythm querylog golang.org/x/net",
 	"evidence/witness":    "atomicfile evidence/post",
 	"evidence/stats":      "gonum.org/v1/gonum",
 

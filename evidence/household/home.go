@@ -21,6 +21,8 @@ type Options struct {
 	Days  int       // 4 or more; 0 for 14
 	Pace  float64   // of what is asked for at random times, times so much; 0 for 1
 
+	KeepAll bool // rows of names that no list has are kept, too, longer than a day
+
 	// Planted are further habits, by the device's label. Their names need not be in Names.
 	Planted map[string][]Habit
 }

@@ -79,7 +79,11 @@ type writer struct {
 func (w *writer) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())).Round(0) }
 
 func (w *writer) open() {
-	l, err := querylog.Open(querylog.Options{Dir: w.dir, Node: "home", Program: "telltale of the household", Logger: slog.New(slog.DiscardHandler), Now: w.now})
+	keep := querylog.Retention{}
+	if w.h.KeepAll {
+		keep.Unlisted = -1
+	}
+	l, err := querylog.Open(querylog.Options{Retention: keep, Dir: w.dir, Node: "home", Program: "telltale of the household", Logger: slog.New(slog.DiscardHandler), Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -321,6 +325,12 @@ func typeWord(typ uint16) string {
 		return "HTTPS"
 	}
 	return fmt.Sprintf("TYPE%d", typ)
+}
+
+// RecordAll fills Lookups as though a server had recorded all, without writing anything.
+func (h *Home) RecordAll() {
+	h.Lookups, h.Downs = h.asked, nil
+	h.countAttempts()
 }
 
 // gap is the silence that ends an attempt.

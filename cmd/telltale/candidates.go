@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/atomicfile"
+	"telltale/config"
+	"telltale/devices/oui"
+	"telltale/evidence/candidate"
+	"telltale/evidence/render"
+	"telltale/querylog"
+)
+
+// candidateFlags say whose candidates are wanted.
+type candidateFlags struct {
+	period
+	device  string
+	limit   int
+	ignored bool
+}
+
+func (f *candidateFlags) add(c *cobra.Command) {
+	f.period.add(c, "7d")
+	c.Flags().BoolVar(&f.ignored, "ignored", false, "with ignored devices")
+}
+
+func (cl *cli) newCandidates() *cobra.Command {
+	var f candidateFlags
+	c := cl.addJSON(&cobra.Command{
+		Use:   "candidates [DEVICE]",
+		Short: "Show names that may be telemetry and are on no list",
+		Long: `Show names that no list has and that may be telemetry: of one device, or of all. Each has
+a score, and what it is made of: a steady rhythm, attempts while the device asks for
+nothing else, words of the name, a listed name that it is like, a domain with listed
+telemetry, who asks for it, and whether it came after an update.
+
+Nothing is blocked by a score. 'observe' records a name as if a list had it; 'propose'
+writes it in the catalogue's format, with the figures that speak for it.
+
+Rows of names that no list has are kept for a day, unless the settings say otherwise
+(log.unlisted): what has a rhythm of hours needs longer to be seen. docs/evidence.md says
+how candidates are weighed, and how often that is wrong.`,
+		Example: `  telltale candidates
+  telltale candidates living-room-tv --last 24h
+  telltale candidates observe data.mistat.eu.example
+  telltale candidates propose data.mistat.eu.example`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("one device is expected at most; without one it is of all devices")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				f.device = args[0]
+			}
+			if f.limit < 1 {
+				return usage("--limit is %d: it must be 1 or more", f.limit)
+			}
+			found, err := cl.findCandidates(c.Context(), &f)
+			if err != nil {
+				return err
+			}
+			if cl.json {
+				return cl.encoder().Encode(found)
+			}
+			return render.Candidates(cl.out, found, f.limit, f.zone)
+		},
+	})
+	cl.completeDevices(c)
+	f.add(c)
+	c.Flags().IntVar(&f.limit, "limit", 20, "show so many at most; --json has all")
+	c.AddCommand(cl.newCandidateObserve(), cl.newCandidatePropose())
+	return c
+}
+
+// findCandidates finds those of the log.
+func (cl *cli) findCandidates(ctx context.Context, f *candidateFlags) (*candidate.Found, error) {
+	since, until, err := f.readPast(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	l, err := cl.openLog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	home := newPseudonyms(l)
+	o := candidate.Options{
+		Since: since, Until: until, Zone: f.zone, Whose: querylog.Filter{Device: f.device}, Today: l.ids.now, Name: l.ids.called, Maker: l.makerOrKind(),
+		IsHome: func(name string) bool { return home.name(name, "") != name },
+	}
+	if err := l.choose(&o.Whose, f.ignored); err != nil {
+		return nil, err
+	}
+	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
+	known, err := edition.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range known.Entries() {
+		o.Known = append(o.Known, candidate.Known{Name: e.Name, Vendor: e.Vendor, Product: e.Product, Purpose: e.Purpose, Tier: e.Tier})
+	}
+	return candidate.Find(ctx, l.Reader, o)
+}
+
+// makerOrKind returns what tells alike devices: the kind that a person said, else who made
+// the network card.
+func (l *openedLog) makerOrKind() func(device string) string {
+	registry := new(oui.Registry)
+	known := map[string]string{}
+	return func(device string) string {
+		word, ok := known[device]
+		if ok {
+			return word
+		}
+		if word = l.ids.kinds[device]; word == "" {
+			word = l.ids.view.Kind(device)
+		}
+		for _, s := range l.ids.of[device] {
+			if mac, ok := strings.CutPrefix(s.Device, "mac:"); ok && word == "" {
+				word = registry.Makers([]string{mac})[mac]
+			}
+		}
+		known[device] = word
+		return word
+	}
+}
+
+// candidatesFile is the list of names that are observed as candidates, in lists.dir.
+const candidatesFile = "candidates.txt"
+
+const candidatesHead = `# Names that somebody observes as candidates: 'telltale candidates observe' writes them.
+# They are of tier mixed, so that they are recorded as if a list had them, and not blocked.
+`
+
+func (cl *cli) newCandidateObserve() *cobra.Command {
+	remove := false
+	c := &cobra.Command{
+		Use:   "observe NAME",
+		Short: "Record a name, and all below it, as if a list had it; block nothing",
+		Long: `Write a name into the list candidates.txt in lists.dir, as one of tier mixed: devices get
+their answers as before, and attempts are recorded as "observe". Its rows are kept as long
+as those of listed names, and reports, rhythms and experiments have it, under a vendor
+that is called "candidate" and the name's domain.
+
+Where the settings block names of tier mixed, too (blocking.tier), it would be blocked,
+and is refused.`,
+		Example: "  telltale candidates observe data.mistat.eu.example\n  telltale candidates observe --remove data.mistat.eu.example",
+		Args:    oneArg("name"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, err := parseHost(args[0])
+			if err != nil {
+				return usage("%v", err)
+			}
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			path, done, err := observeCandidate(cfg, name.String(), remove)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", printable(path), name.String(), done)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&remove, "remove", false, "do not observe it any more")
+	return c
+}
+
+// observeCandidate adds a name to the list of those that are observed, or removes it.
+func observeCandidate(cfg *config.Config, name string, remove bool) (path, done string, err error) {
+	path = filepath.Join(cfg.Lists.Dir, candidatesFile)
+	if cfg.Blocking.Tier == "mixed" && !remove {
+		return path, "", errors.New("blocking.tier is mixed in the settings: the name would be blocked, and a candidate is not to be. Set blocking.tier to telemetry first, or block it on purpose with 'telltale block'")
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = []byte(candidatesHead), nil
+	}
+	if err != nil {
+		return path, "", err
+	}
+	var lines []string
+	for l := range strings.Lines(string(text)) {
+		lines = append(lines, strings.TrimSuffix(l, "\n"))
+	}
+	at := slices.IndexFunc(lines, func(l string) bool { first, _, _ := strings.Cut(l, " "); return strings.EqualFold(first, name) })
+	switch {
+	case remove && at < 0:
+		return path, "", fmt.Errorf("%s has no line for %s: 'telltale candidates' shows which names there are", path, name)
+	case remove:
+		lines, done = slices.Delete(lines, at, at+1), "is not observed any more"
+	case at >= 0:
+		return path, "is observed already", nil
+	default:
+		domain := candidate.Domain(name)
+		lines, done = append(lines, fmt.Sprintf(`%s  #@ vendor="candidate %s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, domain)), "is observed: its attempts are recorded, and nothing is blocked"
+	}
+	f, err := atomicfile.Create(cfg.Lists.Dir)
+	if err != nil {
+		return path, "", fmt.Errorf("writing %s: %w", path, err)
+	}
+	if _, err = f.WriteString(strings.Join(lines, "\n") + "\n"); err == nil {
+		err = f.Chmod(0o644) // as list files are: the server may be another user
+	}
+	if err != nil {
+		atomicfile.Discard(f)
+		return path, "", fmt.Errorf("writing %s: %w", path, err)
+	}
+	return path, done, atomicfile.Commit(f, path)
+}
+
+func (cl *cli) newCandidatePropose() *cobra.Command {
+	var f candidateFlags
+	c := &cobra.Command{
+		Use:   "propose NAME",
+		Short: "Write a candidate as an entry for the catalogue, with the figures that speak for it",
+		Long: `Write a name as docs/catalogue/contributing.md wants an entry, with the score's parts and
+the figures of each device as comments, without names, addresses or other marks of the
+home. What only a person can know is left open: who says so, which device and version
+it was, and what breaks.`,
+		Example: "  telltale candidates propose data.mistat.eu.example --last 24h",
+		Args:    oneArg("name"),
+		RunE: func(c *cobra.Command, args []string) error {
+			name, err := parseHost(args[0])
+			if err != nil {
+				return usage("%v", err)
+			}
+			found, err := cl.findCandidates(c.Context(), &f)
+			if err != nil {
+				return err
+			}
+			for i := range found.Candidates {
+				if found.Candidates[i].Name == name.String() {
+					_, err := fmt.Fprint(cl.out, candidate.Entry(&found.Candidates[i], found))
+					return err
+				}
+			}
+			return fmt.Errorf("%s is no candidate of this period: 'telltale candidates --limit 1000' shows all; one that is on a list, or has a score below %d, is none", name.String(), candidate.Least)
+		},
+	}
+	f.add(c)
+	return c
+}

@@ -1,0 +1,54 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"telltale/evidence"
+	"telltale/evidence/candidate"
+	"telltale/evidence/rhythm"
+)
+
+// Candidates writes the first so many candidates for a terminal.
+func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) error {
+	t := &textWriter{r: &evidence.Report{}}
+	if f.Names == 0 {
+		t.line("No attempt at a name that no list has is in the log.")
+	} else {
+		t.wrap("", fmt.Sprintf("%s that no list has, with rows since %s; %s.",
+			plural(uint64(f.Names), "name"), evidence.Short(f.Unlisted.Time, zone), plural(uint64(len(f.Candidates)), "candidate")))
+	}
+	for i := range f.Candidates[:min(len(f.Candidates), most)] {
+		c := &f.Candidates[i]
+		t.head(fmt.Sprintf("%s  score %d, %s", c.Name, c.Score, plural(c.Attempts, "attempt")))
+		for _, p := range c.Parts {
+			text := p.Text
+			if p.Device != "" && len(c.Devices) > 1 {
+				text += " (" + p.Device + ")"
+			}
+			t.wrapAt(fmt.Sprintf("  %+3d  ", p.Points), 7, text)
+		}
+		var by []string
+		for _, d := range c.Devices {
+			text := fmt.Sprintf("%s (%d", d.Label, d.Attempts)
+			if d.Rhythm != rhythm.TooFew && d.Rhythm != rhythm.Irregular {
+				text += ", " + kindWords[d.Rhythm]
+			}
+			by = append(by, text+")")
+		}
+		t.wrapAt("       ", 7, "asked for by "+strings.Join(by, ", "))
+	}
+	if more := len(f.Candidates) - most; more > 0 {
+		t.line("")
+		t.line("And " + plural(uint64(more), "more candidate") + ": --limit shows more.")
+	}
+	if len(f.Candidates) > 0 {
+		t.line("")
+		t.wrap("", "'telltale candidates observe NAME' records a name as if a list had it, and blocks nothing; 'telltale candidates propose NAME' writes it as an entry for the catalogue.")
+	}
+	t.list("READ THIS WITH CARE", f.Caveats)
+	_, err := io.WriteString(w, t.b.String())
+	return err
+}
