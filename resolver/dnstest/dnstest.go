@@ -257,10 +257,19 @@ func ReadMessage(c io.Reader) []byte {
 // Framed returns b with its length in front.
 func Framed(b []byte) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...) }
 
-// CheckLeaks fails the test if it leaves goroutines behind. Call it first.
+// CheckLeaks fails the test if it leaves goroutines behind. Call it first. It waits longer than
+// goleak does by itself, which is less than half a second.
 func CheckLeaks(t testing.TB) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() {
+		var err error
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+			if err = goleak.Find(before); err == nil {
+				return
+			}
+		}
+		t.Error(err)
+	})
 }
 
 // WaitFor waits for what other goroutines bring about. Its limit is for a test
