@@ -22,9 +22,10 @@ func (cl *cli) newCatalog() *cobra.Command {
 names are telemetry, mixed (a feature may break) and essential (never blocked),
 and how many domains are only known as theirs. With a vendor or a name, show
 each entry with what it is for and who says so. Any other word is looked for in
-products, the software of collectors, companies, purposes, sets (sdk, acr, ...),
-regions and countries: what fits is counted, and its names are listed. With
---opt-out, show who a vendor is, and what can be switched off, where.`,
+products, the software of collectors, companies, brands, purposes, sets (sdk,
+acr, ...), regions and countries: what fits is counted, and its names are
+listed. With --opt-out, show who a vendor is, and what can be switched off,
+where.`,
 		Example: "  telltale catalog\n  telltale catalog Xiaomi\n  telltale catalog HyperOS\n  telltale catalog Samsung --opt-out\n  telltale catalog data.mistat.xiaomi.com --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
