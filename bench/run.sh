@@ -26,7 +26,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 
 if [ "${BENCH_SECTIONS:-}" = findings ]; then
 	mkdir -p bench/results
-	FINDINGS_RUNS=${FINDINGS_RUNS:-2000} ${GO:-go} test -count 1 -timeout 60m -v -run "${FINDINGS_TESTS:-.}" ./evidence/stats ./evidence/experiment | tee bench/results/findings.txt
+	FINDINGS_RUNS=${FINDINGS_RUNS:-2000} ${GO:-go} test -count 1 -timeout 60m -v -run "${FINDINGS_TESTS:-.}" ./evidence/stats ./evidence/experiment ./evidence/rhythm ./evidence/candidate | tee bench/results/findings.txt
 	exit
 fi
 bench/tools.sh cc taskset dnsperf

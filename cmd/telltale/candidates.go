@@ -244,7 +244,7 @@ it was, and what breaks.`,
 			}
 			for i := range found.Candidates {
 				if found.Candidates[i].Name == name.String() {
-					_, err := fmt.Fprint(cl.out, candidate.Entry(&found.Candidates[i], found))
+					_, err := fmt.Fprint(cl.out, candidate.Entry(&found.Candidates[i]))
 					return err
 				}
 			}

@@ -382,7 +382,7 @@ func (r *reading) isAfterUpdate(device string, first int64) bool {
 func (r *reading) caveats() []string {
 	all := []string{
 		"a candidate is a name that somebody should look at: how a device asks, and what a name looks like, do not say what it sends, and nothing is blocked",
-		"rows of names that no list has are kept for a day unless the settings (log.unlisted) or discovery say otherwise: a rhythm of hours needs longer",
+		"rows of names that no list has are kept for a day unless the settings (log.unlisted) say otherwise: a rhythm of hours needs longer",
 	}
 	if r.left > 0 {
 		all = append(all, fmt.Sprintf("there were more than %d names: further ones are not looked at", maxNames))

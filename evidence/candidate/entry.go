@@ -16,7 +16,7 @@ func Domain(name string) string {
 // Entry writes a candidate in the catalogue's format, with what speaks for it as comments.
 // What it is the entry of, and who says so, is for a person to fill in. Devices have no names
 // in it.
-func Entry(c *Candidate, f *Found) string {
+func Entry(c *Candidate) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }
 	line("A proposal for the catalogue: docs/catalogue/contributing.md says what is still to be done.")

@@ -18,7 +18,7 @@ func TestEntry(t *testing.T) {
 		Parts:   []Part{{"sibling", 5, "like data.mistat.rus.xiaomi.com, which is listed as telemetry of Xiaomi", ""}, {"rhythm", 3, "heartbeat: every 6 h", "Anna's phone"}},
 		Devices: []Device{{Device: "mac:02:00:00:00:00:01", Label: "Anna's phone", Attempts: 40, Rhythm: rhythm.Heartbeat, Text: "every 6 h"}},
 	}
-	text := Entry(c, &Found{})
+	text := Entry(c)
 	for _, not := range []string{"Anna", "02:00"} {
 		if strings.Contains(text, not) {
 			t.Errorf("%q is in the entry:\n%s", not, text)
@@ -35,7 +35,7 @@ func TestEntry(t *testing.T) {
 		t.Errorf("a list reader takes %+v of\n%s", rules, text)
 	}
 	c.Vendor = ""
-	if text := Entry(c, &Found{}); !strings.Contains(text, "vendor=WHOSE-IS-IT") {
+	if text := Entry(c); !strings.Contains(text, "vendor=WHOSE-IS-IT") {
 		t.Errorf("nobody is asked whose it is:\n%s", text)
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// runs is how many series of each process are made: RHYTHM_RUNS where a person, or make
+// runs is how many series of each process are made: FINDINGS_RUNS where a person, or make
 // bench, wants more than what a test has time for.
 func runs(few int) int {
-	if n, err := strconv.Atoi(os.Getenv("RHYTHM_RUNS")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("FINDINGS_RUNS")); err == nil {
 		return n
 	}
 	return few

@@ -61,7 +61,7 @@ func TestE2ERhythmsOfAHousehold(t *testing.T) {
 				if got.Kind != Nightly {
 					t.Errorf("%s, %s: got %s (%s), want a batch at night", d.Label, b.Name.Name, got.Kind, got.Text)
 				}
-			case b.Every == 0 && b.Nightly == 0:
+			case b.Every == 0 && b.Nightly == 0 && !b.AtBoot: // a device that starts at the same minute day by day has a period
 				random++
 				if got.Kind == Heartbeat || got.Kind == Nightly {
 					t.Errorf("%s, %s: got %s (%s) of random times", d.Label, b.Name.Name, got.Kind, got.Text)
@@ -70,7 +70,7 @@ func TestE2ERhythmsOfAHousehold(t *testing.T) {
 		}
 	}
 	t.Logf("%d heartbeats, %d batches at night, %d names at random times", beats, nights, random)
-	if beats < 15 || nights < 3 || random < 20 {
+	if beats < 15 || nights < 3 || random < 15 {
 		t.Errorf("got %d heartbeats, %d batches at night and %d names at random times: the home is another one", beats, nights, random)
 	}
 }
