@@ -53,6 +53,7 @@ const (
 	maxFlows   = 1_000
 	maxMarkers = 200
 	maxIdents  = 100
+	maxAlikes  = 4_096 // that are remembered of sums that are alike
 )
 
 // Make reads a log and says what it shows.
@@ -121,6 +122,7 @@ type reading struct {
 	owners        map[string]*Counts
 	devices       map[string]*deviceSum
 	places        map[placeKey]*place
+	alikes        map[int]*alikeSums
 	flows         map[flowKey]*Count
 	confidence    map[string]*Count
 	imported      map[string]uint64 // lookups, by the kind of log they are imported from
@@ -153,6 +155,14 @@ type nameSum struct {
 	Name
 	devices            map[string]bool
 	described, aliased int64 // the number of the row that says what the name is, and that of the alias
+	by                 listedBy
+}
+
+// A listedBy says who lists a name.
+type listedBy struct {
+	list   string
+	line   int
+	source string
 }
 
 type deviceSum struct {
@@ -197,7 +207,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
@@ -230,6 +240,7 @@ func (r *reading) read(ctx context.Context, log Log) error {
 	f := r.sumFilter()
 	for _, span := range r.plan.rows {
 		f.Since, f.Until = span.since, span.until
+		clear(r.alikes)
 		for sum, err := range log.Sums(ctx, f) {
 			if err != nil {
 				return err
@@ -287,15 +298,20 @@ func (r *reading) add(s *querylog.Sum, missing totalSums) {
 		r.imported[row.Imported] += row.Count
 	}
 	one := countOf(row)
-	if r.mixedHours[row.Time.Unix()/3600] { // the rest of the hour is in no rate
+	if len(r.mixedHours) > 0 && r.mixedHours[row.Time.Unix()/3600] { // the rest of the hour is in no rate
 		one.importedAttempts, one.importedLookups = one.Attempts, one.Lookups
 	}
 	r.asked.add(row.Verdict, one)
-	d := r.device(row.Device, row.DeviceName, row.Time, &row.Last)
+	a := r.alike(s)
+	d := a.device
+	r.seen(d, row.DeviceName, row.Time, &row.Last)
 	d.Asked.add(row.Verdict, one)
 	if !r.plan.long {
-		sum(r.confidence, row.BindingConfidence).add(one)
-		d.confidence[row.BindingConfidence] = true
+		if a.confidence == nil {
+			a.confidence = sum(r.confidence, row.BindingConfidence)
+			d.confidence[row.BindingConfidence] = true
+		}
+		a.confidence.add(one)
 	}
 	hour := d.hour(row.Time.Time)
 	if !listed {
@@ -303,11 +319,39 @@ func (r *reading) add(s *querylog.Sum, missing totalSums) {
 		return
 	}
 	hour.listed.add(one)
-	p := r.place(placeKey{d, row.Vendor, row.Product, row.Purpose, row.Tier})
+	if a.place == nil {
+		a.place = r.place(placeKey{d, row.Vendor, row.Product, row.Purpose, row.Tier})
+	}
+	p := a.place
 	r.addListed(p, d, row.Verdict, one, row.Time, row.Last)
 	if s.Part == querylog.Single {
 		r.addName(p.vendor, d.Device.Device, row, one)
 	}
+}
+
+// An alikeSums is to which sums lookups are added of sums that are alike, on one day: days within which a
+// device became another are read from rows.
+type alikeSums struct {
+	day        int64
+	device     *deviceSum
+	confidence *Count
+	place      *place
+}
+
+// alike returns it, made anew for what is like nothing.
+func (r *reading) alike(s *querylog.Sum) *alikeSums {
+	day := s.Time.Unix() / 86400
+	a := r.alikes[s.Alike]
+	if a == nil || s.Alike == 0 || a.day != day {
+		a = &alikeSums{day: day, device: r.deviceAt(s.Device, s.Time)}
+		if s.Alike != 0 {
+			if len(r.alikes) >= maxAlikes {
+				clear(r.alikes)
+			}
+			r.alikes[s.Alike] = a
+		}
+	}
+	return a
 }
 
 // addNamed adds a name's lookups of a day to it.
@@ -429,16 +473,25 @@ func (n *nameSum) describe(name string, row *querylog.Row) {
 	n.described = row.ID
 	n.Product, n.Purpose, n.Tier, n.Region, n.Breaks = row.Product, row.Purpose, row.Tier, row.Region, row.Breaks
 	n.Attribution, n.Confidence, n.Independent, n.Contested = row.Attribution, row.Confidence, row.Independent, row.Contested
-	n.ListedBy = row.AttributionList
-	if row.AttributionLine > 0 {
-		n.ListedBy += fmt.Sprintf(":%d", row.AttributionLine)
+	if by := (listedBy{row.AttributionList, row.AttributionLine, row.Source}); by != n.by { // most sums of a name say the same
+		n.by, n.ListedBy = by, by.list
+		if by.line > 0 {
+			n.ListedBy += fmt.Sprintf(":%d", by.line)
+		}
+		n.Sources = nonNil(strings.Fields(by.source))
 	}
-	n.Sources = nonNil(strings.Fields(row.Source))
 }
 
 // device returns the sum of the device that had an identity at a time, when it asked
 // first; last is nil where only the hour is known.
 func (r *reading) device(identity, label string, at querylog.Time, last *querylog.Time) *deviceSum {
+	d := r.deviceAt(identity, at)
+	r.seen(d, label, at, last)
+	return d
+}
+
+// deviceAt returns the sum of the device that had an identity at a time.
+func (r *reading) deviceAt(identity string, at querylog.Time) *deviceSum {
 	identity = r.o.Today(identity, at.Time)
 	d := r.devices[identity]
 	if d == nil {
@@ -446,6 +499,11 @@ func (r *reading) device(identity, label string, at querylog.Time, last *querylo
 		d.Device = Device{Device: identity}
 		r.devices[identity] = d
 	}
+	return d
+}
+
+// seen takes over that a device asked first and last at a time, and what it was called.
+func (r *reading) seen(d *deviceSum, label string, at querylog.Time, last *querylog.Time) {
 	if last != nil {
 		if d.First.IsZero() {
 			d.First = at
@@ -454,11 +512,10 @@ func (r *reading) device(identity, label string, at querylog.Time, last *querylo
 	}
 	switch {
 	case r.o.Name == nil:
-		d.Label = cmp.Or(label, d.Label, identity)
+		d.Label = cmp.Or(label, d.Label, d.Device.Device)
 	case d.Label == "":
-		d.Label = r.o.Name(identity) // as it is called today
+		d.Label = r.o.Name(d.Device.Device) // as it is called today
 	}
-	return d
 }
 
 func (d *deviceSum) hour(at time.Time) *deviceHour {

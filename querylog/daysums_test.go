@@ -178,10 +178,15 @@ func (h *sumsTrial) check(what string) (summed int) {
 	case 2:
 		f.Vendor = "vendor 1"
 	}
-	got, want := sumsLines{}, sumsLines{}
+	got, want, alike := sumsLines{}, sumsLines{}, map[int]string{}
 	r, _ := OpenReader(h.dir)
 	for sum, err := range r.Sums(context.Background(), f) {
 		h.fail(err)
+		common := fmt.Sprint(sum.Device, sum.DeviceName, sum.Client, sum.Vendor, sum.Product, sum.Purpose, sum.Tier, sum.Attribution, sum.Verdict, sum.BindingConfidence, sum.Imported)
+		if was, known := alike[sum.Alike]; sum.Alike != 0 && known && was != common || (sum.Alike == 0) != (sum.Part == Single) {
+			h.t.Fatalf("%s: sums alike are of %s and of %s", what, was, common)
+		}
+		alike[sum.Alike] = common
 		if sum.Part != Single {
 			summed++
 		}

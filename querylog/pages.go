@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -185,19 +186,31 @@ func (db *database) named(f *Filter, in span) (spans []span, err error) {
 // bounds returns the numbers between which the rows of f's time can be.
 func (db *database) bounds(f *Filter) (low, end int64, err error) {
 	end = 1<<63 - 1
-	if !f.Since.IsZero() {
-		if low, err = db.number(`SELECT coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) FROM window WHERE last >= ?`, f.Since.UnixMilli()); err != nil {
-			return 0, 0, err
+	bound := func(sql string, at time.Time) int64 {
+		key := windowBound{sql, at.UnixMilli()}
+		id, known := db.windows[key]
+		if !known && err == nil {
+			if id, err = db.number(sql, key.at); db.windows == nil {
+				db.windows = map[windowBound]int64{}
+			}
+			db.windows[key] = id
 		}
-		low <<= rowBits
+		return id << rowBits
+	}
+	if !f.Since.IsZero() {
+		low = bound(`SELECT coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) FROM window WHERE last >= ?`, f.Since)
 	}
 	if !f.Until.IsZero() {
-		if end, err = db.number(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), 0) + 1`, f.Until.UnixMilli()); err != nil {
-			return 0, 0, err
-		}
-		end <<= rowBits
+		end = bound(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), 0) + 1`, f.Until)
 	}
-	return low, end, nil
+	return low, end, err
+}
+
+// A windowBound is what was asked of windows: each looks at many, and a report asks the same
+// of them several times.
+type windowBound struct {
+	sql string
+	at  int64
 }
 
 // periods returns the periods in which a name that f chooses was asked for,

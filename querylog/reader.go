@@ -221,6 +221,7 @@ type database struct {
 	version int64
 	stmts   map[string]*sqlite3.Stmt
 	rows    rowReader
+	windows map[windowBound]int64 // what bounds has found
 }
 
 // openDatabase opens a store, or returns nil where there is none. Beside one

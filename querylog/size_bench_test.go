@@ -489,3 +489,49 @@ func (p *linesTrial) end() (float64, error) {
 func (p *linesTrial) command(q *sizeQuestion) *exec.Cmd {
 	return exec.Command("sh", "-c", `tac "$1" | grep -F -m 100 -e "$2"; true`, "sh", p.path, q.line)
 }
+
+// BenchmarkSums is what the lookups of a month cost a report: 30 days of listed names, from noon to noon.
+// QUERYLOG_ROWS says how many rows there are.
+func BenchmarkSums(b *testing.B) {
+	rows := 100_000
+	if n, err := strconv.Atoi(os.Getenv("QUERYLOG_ROWS")); err == nil {
+		rows = n
+	}
+	const days = 30
+	t := &sizeTrial{b: b, home: newSizeHome(100), dir: cmp.Or(os.Getenv("QUERYLOG_SIZE_DIR"), b.TempDir()), at: sizeFirstTime}
+	var err error
+	if t.s, err = openStore(t.dir); err != nil {
+		b.Fatal(err)
+	}
+	defer t.s.close()
+	if t.s.position == 0 {
+		for range days * 1440 {
+			_, _, err := t.s.commit(&windowData{number: t.at, node: "home", clock: clockMark{steady: t.at * 1000, wall: t.at * 1000}, entries: t.home.window(t.at, rows/days/1440)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			t.at += sizeWindow
+		}
+		for more := true; more; {
+			if more, err = t.s.sumStep(5_000, math.MaxInt64); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	r, err := OpenReader(t.dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := cpu()
+	for b.Loop() {
+		n := 0
+		for _, err := range r.Sums(b.Context(), SumFilter{Since: time.Unix(sizeFirstTime, 0), Until: time.Unix(sizeFirstTime+days*86_400, 0), Apart: []time.Time{}}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		b.ReportMetric(float64(n), "sums")
+	}
+	b.ReportMetric(float64(cpu()-begun)/1e6/float64(b.N), "cpu-ms/op")
+}

@@ -17,7 +17,8 @@ import (
 // last row. What else rows that are summed differ in is empty.
 type Sum struct {
 	Row
-	Part SumPart
+	Part  SumPart
+	Alike int // sums with the same number, of one reading, differ in times, counts, and what names are; 0: nothing is known
 }
 
 // A SumPart says what of its lookups a Sum tells. Lookups of a Hourly one are told once more
@@ -204,7 +205,7 @@ func (db *database) eachSum(f *SumFilter, low, end int64, apart map[int64]bool, 
 			args = append(args, f.Devices[i].Device)
 		}
 	}
-	r := sumReader{db: db, f: f, rows: Filter{Devices: f.Devices, Without: f.Without, Vendor: f.Vendor}, known: map[string]string{}, of: map[sumRowKey]*Row{}, each: each}
+	r := sumReader{db: db, f: f, rows: Filter{Devices: f.Devices, Without: f.Without, Vendor: f.Vendor}, known: map[string]string{}, of: map[sumRowKey]*sumRow{}, each: each}
 	err := db.query(sql+` ORDER BY day`, args, func(stmt *sqlite3.Stmt) bool {
 		day := stmt.ColumnInt64(0)
 		if day != r.day {
@@ -232,7 +233,8 @@ type sumReader struct {
 	sums  []boundSum // of the day; the first read of them are to be told
 	read  int
 	known map[string]string
-	of    map[sumRowKey]*Row // rows with what sums have in common
+	of    map[sumRowKey]*sumRow // rows with what sums have in common
+	alike int
 	each  func(*Sum) bool
 	err   error
 }
@@ -279,9 +281,10 @@ func (r *sumReader) readDay() error {
 // tell calls each with the sums of a binding's day, those by the hour first.
 func (r *sumReader) tell(s *boundSum) error {
 	var sum Sum
+	var kinds dayKinds
 	tell := func(of *sumKind, c *sumCount, name *nameSum) bool {
-		row := r.row(sumRowKey{s.binding, *of})
-		sum.Row = *row
+		row := kinds.row(r, s.binding, of)
+		sum.Row, sum.Alike = row.Row, row.alike
 		sum.Time, sum.Last, sum.Count, sum.Attempts = Time{time.UnixMilli(c.first)}, Time{time.UnixMilli(c.last)}, c.lookups, uint32(min(c.attempts, math.MaxUint32))
 		sum.Part = Hourly
 		if name != nil {
@@ -308,12 +311,41 @@ func (r *sumReader) chosen(row *Row) bool {
 	return (r.f.Vendor == "" || equalFold(row.Vendor, r.f.Vendor)) && r.rows.matchesDevice(row)
 }
 
+// A sumRow is a row of what sums have in common.
+type sumRow struct {
+	Row
+	alike int
+}
+
+// dayKinds are the first kinds of sums of a binding's day: a day has many sums, and few kinds.
+type dayKinds struct {
+	kinds [16]sumKind
+	rows  [16]*sumRow
+	n     int
+}
+
+func (k *dayKinds) row(r *sumReader, binding int64, of *sumKind) *sumRow {
+	for i := range k.n {
+		if k.kinds[i] == *of {
+			return k.rows[i]
+		}
+	}
+	row := r.row(sumRowKey{binding, *of})
+	if k.n < len(k.kinds) {
+		k.kinds[k.n], k.rows[k.n] = *of, row
+		k.n++
+	}
+	return row
+}
+
 // row returns a row of what sums have in common.
-func (r *sumReader) row(key sumRowKey) *Row {
+func (r *sumReader) row(key sumRowKey) *sumRow {
 	row := r.of[key]
 	if row == nil {
 		d := &r.db.rows
-		row = &Row{Verdict: verdictWords.of(key.verdict), Attribution: levelWords.of(int64(key.level))}
+		r.alike++
+		row = &sumRow{alike: r.alike}
+		row.Row = Row{Verdict: verdictWords.of(key.verdict), Attribution: levelWords.of(int64(key.level))}
 		row.bound(d.binding(key.binding))
 		row.cameFrom(key.client)
 		row.annotated(d.annotation(key.annotation))
