@@ -190,6 +190,7 @@ var markers = map[string]string{
 	"pause": "blocking was paused", "resume": "the pause ended", "observe": "blocking was off to observe", "schedule": "a schedule's turn", "observe-ended": "an observation ended",
 	"config-changed": "settings changed", "note": "note",
 	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended",
+	"destination-moved": "a name led to another operator or country",
 }
 
 func markerText(e *querylog.Event) (string, bool) {

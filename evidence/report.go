@@ -56,6 +56,8 @@ type Report struct {
 
 	Rhythm *rhythm.Findings `json:"rhythm"` // of listed names; null where it was not wanted
 
+	Destinations []Destination `json:"destinations"` // where listed names lead; none where Telltale did not ask
+
 	Markers     []Marker `json:"markers"`
 	MarkersMore int      `json:"markers_more"` // earlier ones that are left out
 
@@ -348,6 +350,18 @@ type Identity struct {
 type Confidence struct {
 	Confidence string `json:"confidence"` // high, medium, low; "" where nothing but the address is known
 	Count
+}
+
+// A Destination is where a listed name led when Telltale itself asked last: no lookup of a
+// device's.
+type Destination struct {
+	Name      string        `json:"name"` // of the catalogue; names below it are asked for, too
+	Vendor    string        `json:"vendor"`
+	Since     querylog.Time `json:"since"` // from when on it led there
+	Asked     querylog.Time `json:"asked"` // when it was asked for last
+	Operators []string      `json:"operators"`
+	Countries []string      `json:"countries"` // by databases, which Text names
+	Text      []string      `json:"text"`      // for people
 }
 
 // A Marker is an event that may explain a change.

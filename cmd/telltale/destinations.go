@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists/catalog"
+	"telltale/evidence"
 	"telltale/evidence/destination"
 	"telltale/querylog"
 	"telltale/web"
@@ -184,4 +185,49 @@ func (cl *cli) showDestinations(lines []destinationLine) error {
 	}
 	_, err := fmt.Fprint(cl.out, b.String())
 	return err
+}
+
+// reportDestinations is how many names a report has where they lead.
+const reportDestinations = 200
+
+// addDestinations adds to a report where its names lead, as it was found last before its end,
+// or first after it.
+func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) error {
+	all, err := l.Destinations(ctx, "")
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	vendors := map[string]string{}
+	for i := range r.Vendors {
+		for k := range r.Vendors[i].Names {
+			n := &r.Vendors[i].Names[k]
+			for _, name := range []string{n.Name, n.Alias} {
+				for ; name != ""; _, name, _ = strings.Cut(name, ".") {
+					vendors[name] = cmp.Or(vendors[name], r.Vendors[i].Vendor)
+				}
+			}
+		}
+	}
+	for i := range all {
+		d := &all[i]
+		vendor, ok := vendors[d.Name]
+		n := len(r.Destinations)
+		again := n > 0 && r.Destinations[n-1].Name == d.Name
+		if !ok || again && d.First.After(r.Until.Time) || !again && n == reportDestinations {
+			continue
+		}
+		f, err := destination.Parse(d.Found)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Name, err)
+		}
+		line := evidence.Destination{
+			Name: d.Name, Vendor: vendor, Since: d.First, Asked: d.Last, Operators: append([]string{}, f.Operators()...), Countries: append([]string{}, f.Countries()...), Text: f.Lines(d.Last.Time),
+		}
+		if again {
+			r.Destinations[n-1] = line
+			continue
+		}
+		r.Destinations = append(r.Destinations, line)
+	}
+	return nil
 }

@@ -221,6 +221,9 @@ func (l *openedLog) makeReport(ctx context.Context, r *reportOf) (*evidence.Repo
 	if err != nil {
 		return nil, err
 	}
+	if err := l.addDestinations(ctx, made); err != nil {
+		return nil, err
+	}
 	if r.hide != nil {
 		r.hide.report(made)
 	}

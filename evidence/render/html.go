@@ -31,6 +31,7 @@ func HTML(w io.Writer, r *evidence.Report) error {
 	p.week()
 	p.details()
 	p.rhythms()
+	p.destinations()
 	p.changes("New names", r.NewText(), r.New)
 	p.changes("Names not seen again", r.GoneText(), r.Gone)
 	p.owners()

@@ -30,6 +30,7 @@ func Markdown(w io.Writer, r *evidence.Report) error {
 		m.vendor(&r.Vendors[i])
 	}
 	m.rhythms()
+	m.destinations()
 	m.changes("New names", r.NewText(), r.New)
 	m.changes("Names not seen again", r.GoneText(), r.Gone)
 	if len(r.Owners) > 0 {

@@ -49,6 +49,7 @@ func Text(w io.Writer, r *evidence.Report) error {
 		t.head("RHYTHM")
 		t.rhythms(f, false, r.About.Device == "")
 	}
+	t.destinations()
 	t.changes("NEW NAMES", r.NewText(), r.New)
 	t.changes("NAMES NOT SEEN AGAIN", r.GoneText(), r.Gone)
 	t.owners()

@@ -1,0 +1,40 @@
+package render
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/evidence"
+	"telltale/querylog"
+)
+
+// Every form has where names lead, and nothing that an operator's name could do to it.
+func TestWhereNamesLeadIsInEveryForm(t *testing.T) {
+	at := querylog.Time{Time: time.Date(2026, 11, 1, 3, 17, 0, 0, time.UTC)}
+	r := &evidence.Report{Location: time.UTC, Since: at, Until: at, Made: at, Destinations: []evidence.Destination{{
+		Name: "data.vendor.example", Vendor: "Vendor", Since: at, Asked: at, Operators: []string{"Evil <b>|\x1b[31m AS7"}, Countries: []string{"SG"},
+		Text: []string{"8.209.64.1, network of Evil <b>|\x1b[31m AS7, in SG (unless it is announced in several countries: anycast)"},
+	}}}
+	for name, write := range map[string]func() string{
+		"text":     func() string { var b bytes.Buffer; Text(&b, r); return b.String() },
+		"markdown": func() string { var b bytes.Buffer; Markdown(&b, r); return b.String() },
+		"html":     func() string { var b bytes.Buffer; HTML(&b, r); return b.String() },
+	} {
+		got := strings.Join(strings.Fields(write()), " ")
+		for _, want := range []string{"data.vendor.example", "8.209.64.1", "in SG", "anycast", "no lookup of a device"} {
+			if !strings.Contains(strings.ReplaceAll(got, "&#39;", "'"), want) {
+				t.Errorf("%s has no %q: %s", name, want, got)
+			}
+		}
+		if strings.Contains(got, "\x1b") || name == "html" && strings.Contains(got, "Evil <b>") {
+			t.Errorf("%s has an operator's name as it is", name)
+		}
+	}
+	r.Destinations = nil
+	var b bytes.Buffer
+	if Text(&b, r); strings.Contains(b.String(), "WHERE THEY LEAD") {
+		t.Error("there is a section of nothing")
+	}
+}
