@@ -1,0 +1,121 @@
+package letter
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"telltale/evidence"
+	"telltale/querylog"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func at(day, hour int) querylog.Time {
+	return querylog.Time{Time: time.Date(2026, 11, day, hour, 0, 0, 0, time.UTC)}
+}
+
+func report() *evidence.Report {
+	counts := func(attempts, lookups, blocked uint64) evidence.Counts {
+		return evidence.Counts{Count: evidence.Count{Attempts: attempts, Lookups: lookups}, Blocked: evidence.Count{Attempts: blocked, Lookups: blocked}}
+	}
+	return &evidence.Report{
+		Program: "telltale 1.0, catalogue 2026-11-01", About: evidence.About{Kind: "vendor-of-device", Device: "mac:02:00:5e:10:00:01", Label: "Anna's phone", Vendor: "Acme"}, Since: at(1, 0), Until: at(8, 0), Zone: "Europe/Berlin", Location: time.UTC,
+		Coverage: evidence.Coverage{Length: 7 * 86400, Recorded: 7*86400 - 3600, Gaps: []querylog.Gap{{Effect: querylog.Unrecorded, Kind: querylog.GapDown}}},
+		Attempts: evidence.Attempts{Counted: "all", Gap: 30}, Unit: "attempts", Totals: evidence.Totals{Why: "none"},
+		Confidence: []evidence.Confidence{{Confidence: "high", Count: evidence.Count{Attempts: 40, Lookups: 90}}},
+		Identity:   []evidence.Identity{{Device: "mac:02:00:5e:10:00:01", Covers: "192.168.1.20", MAC: "02:00:5e:10:00:01"}},
+		Caveats:    []string{"the clock was set, so some lookups may be dated earlier or later than they came"},
+		Vendors: []evidence.Vendor{{Vendor: "Acme", Counts: counts(40, 90, 30), Devices: []string{"Anna's phone"}, Names: []evidence.Name{
+			{Name: "metrics.acme.example", Product: "AcmeOS [beta]", Purpose: "analytics", Tier: "telemetry", ListedBy: "acme:12", Sources: []string{"https://example.org/a-study-of-what-phones-send-home-while-nobody-looks-at-them-2026"}, Counts: counts(30, 70, 30), First: at(1, 3), Last: at(7, 22)},
+			{Name: "config.acme.example", Tier: "mixed", Region: "eu", ListedBy: "acme:14", Counts: counts(10, 20, 0), First: at(2, 3), Last: at(6, 22)},
+		}}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for _, language := range Languages {
+		var b strings.Builder
+		places, err := Write(&b, report(), language)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join("testdata", language+".golden")
+		if *update {
+			if err := os.MkdirAll("testdata", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil || b.String() != string(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s%v", language, b.String(), want, err)
+		}
+		for _, home := range []string{"Anna", "02:00:5e", "192.168", "[beta]"} {
+			if strings.Contains(b.String(), home) {
+				t.Errorf("%s: %q of the home, or of others, is in it", language, home)
+			}
+		}
+		for _, claim := range []string{"GDPR", "DSGVO", "Article", "Art.", "right to", "obliged", "Anspruch", "verpflichtet", "spied", "spion"} {
+			if strings.Contains(b.String(), claim) {
+				t.Errorf("%s: %q is a claim", language, claim)
+			}
+		}
+		if places != strings.Count(b.String(), "[") || places != strings.Count(b.String(), "]") || places < 8 {
+			t.Errorf("%s: got %d places", language, places)
+		}
+		for line := range strings.Lines(b.String()) {
+			if utf8.RuneCountInString(line) > width+1 && strings.Contains(strings.TrimSpace(line), " ") && !strings.Contains(line, "https://") {
+				t.Errorf("%s: a long line: %s", language, line)
+			}
+		}
+	}
+}
+
+func TestEachLanguageHasAllWords(t *testing.T) {
+	for name, l := range languages {
+		if got := missing(l); len(got) > 0 || len(l.questions) != len(english.questions) || len(l.limits) != len(english.limits) || len(l.sure) != 3 {
+			t.Errorf("%s lacks %v", name, got)
+		}
+	}
+	if len(languages) != len(Languages) {
+		t.Errorf("got %d languages", len(languages))
+	}
+}
+
+func TestNothingToAskAbout(t *testing.T) {
+	r := report()
+	r.Vendors = nil
+	if _, err := Write(new(strings.Builder), r, "en"); !errors.Is(err, ErrNothing) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Write(new(strings.Builder), report(), "xx"); err == nil {
+		t.Error("a language that there is not is taken")
+	}
+}
+
+// Whatever is known of a name, the letter says no more of it.
+func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+	r := report()
+	r.Attempts.Counted, r.Totals.Why = "none", "long"
+	r.Vendors[0].Names = []evidence.Name{{Counts: evidence.Counts{Count: evidence.Count{Lookups: 7}}, First: at(1, 1), Last: at(1, 1)}}
+	var b strings.Builder
+	if _, err := Write(&b, r, "en"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"looked up 0 names", "(names that were counted together)", "7 lookups", "are deleted by now, or were read as hourly totals", "count one each"} {
+		if !strings.Contains(strings.ReplaceAll(b.String(), "\n  ", " "), want) && !strings.Contains(strings.ReplaceAll(b.String(), "\n", " "), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "attempts (") || strings.Contains(b.String(), "listed by ") {
+		t.Errorf("got\n%s", b.String())
+	}
+}
