@@ -80,6 +80,9 @@ func received(t testing.TB, c *UDPConn) map[string]int {
 		if err == unix.EAGAIN {
 			return by
 		}
+		if err == unix.EINTR { // a signal: with a time-out, the call is not taken up again
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
