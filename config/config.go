@@ -330,6 +330,7 @@ type Destinations struct {
 	Country    []string `key:"country,path,live"`    // of where addresses are
 	Registered []string `key:"registered,path,live"` // of where networks are registered
 	Source     string   `key:"source,url,live"`      // below which databases are fetched
+	Clouds     []string `key:"clouds,url,live"`      // where operators of clouds publish their ranges
 }
 
 // Messages is what Telltale says about itself, on standard error.
@@ -421,7 +422,10 @@ func defaults() *Config {
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
 
-		Destinations: Destinations{Source: "https://github.com/sapics/ip-location-db/releases/download/latest"},
+		Destinations: Destinations{
+			Source: "https://github.com/sapics/ip-location-db/releases/download/latest",
+			Clouds: []string{"https://ip-ranges.amazonaws.com/ip-ranges.json", "https://www.gstatic.com/ipranges/cloud.json", "https://docs.oracle.com/iaas/tools/public_ip_ranges.json"},
+		},
 
 		Alerts:   Alerts{Digest: Recurrence{Text: "daily 08:00", Every: "day", Minutes: 8 * 60}, Coverage: 95, Log: true, MQTT: AlertMQTT{Topic: "telltale", Discovery: "homeassistant"}},
 		Messages: Messages{Level: "info", Format: "text"},

@@ -74,6 +74,13 @@ func (a *app) destinationsDue(ctx context.Context, now time.Time) bool {
 func geoFiles(cfg *config.Config) geo.Files {
 	d := &cfg.Destinations
 	files := geo.Files{geo.ASN: d.ASN, geo.Country: d.Country, geo.Registered: d.Registered}
+	for _, name := range geo.CloudFiles {
+		path := filepath.Join(cfg.Data.Dir, "geo", name)
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			files[geo.Cloud] = append(files[geo.Cloud], path)
+		}
+	}
+	slices.Sort(files[geo.Cloud])
 	if len(d.ASN)+len(d.Country)+len(d.Registered) > 0 {
 		return files
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func (cl *cli) newGeoShow() *cobra.Command {
 			}
 			files := geoFiles(cfg)
 			var failed error
-			for _, kind := range geo.Kinds {
+			for _, kind := range append(slices.Clip(geo.Kinds), geo.Cloud) {
 				for _, path := range files[kind] {
 					line := geoLine{Source: geo.Source{Kind: kind, File: filepath.Base(path)}, Path: path, State: "used"}
 					set, err := geo.Open(geo.Files{kind: {path}})
@@ -94,7 +95,9 @@ func (cl *cli) newGeoUpdate() *cobra.Command {
 where addresses of servers are (server-country.mmdb), and of where networks are
 registered (iptoasn-country.mmdb). Unless that is set, it is the releases of the
 project ip-location-db, whose README says that these are in the public domain (PDDL).
-They are kept in "geo" in data.dir, and used where the settings name no others.
+They are kept in "geo" in data.dir, and used where the settings name no others. And
+from destinations.clouds the ranges that Amazon, Google and Oracle publish of their
+clouds, by which an address is in one of their regions.
 
 Each is read through before it takes the place of the one that is there; one that is
 damaged, of another kind, or older stays out, and the old one is used. Nothing is sent
@@ -118,8 +121,17 @@ but the requests for these files. 'telltale destinations' asks them the next tim
 					return err
 				}
 			}
+			for _, url := range cfg.Destinations.Clouds {
+				line := updateCloud(ctx, cfg, url)
+				if line.Error != "" {
+					failed = errSilent
+				}
+				if err := cl.showGeo(&line); err != nil {
+					return err
+				}
+			}
 			if d := &cfg.Destinations; len(d.ASN)+len(d.Country)+len(d.Registered) > 0 {
-				fmt.Fprintln(cl.err, "these are not used: the settings name others under destinations")
+				fmt.Fprintln(cl.err, "the databases are not used: the settings name others under destinations")
 			}
 			return failed
 		},
@@ -160,6 +172,23 @@ func updateGeo(ctx context.Context, cfg *config.Config, kind geo.Kind, force boo
 	}
 	if err != nil {
 		line.Error = fmt.Sprintf("%s: %v; what was there before is used", line.URL, err)
+	}
+	return line
+}
+
+// updateCloud fetches the ranges that an operator of a cloud publishes.
+func updateCloud(ctx context.Context, cfg *config.Config, url string) geoLine {
+	line := geoLine{Source: geo.Source{Kind: geo.Cloud}, URL: url, State: "failed"}
+	b, err := fetchGeo(ctx, url)
+	if err == nil {
+		var fetched geo.Source
+		if fetched, err = geo.VerifyCloud(b); err == nil {
+			line.Source, line.Bytes, line.Path = fetched, int64(len(b)), filepath.Join(cfg.Data.Dir, "geo", fetched.File)
+			line.State, err = keepGeo(geo.Cloud, line.Path, b, fetched, true)
+		}
+	}
+	if err != nil {
+		line.State, line.Error = "failed", fmt.Sprintf("%s: %v; what was there before is used", url, err)
 	}
 	return line
 }

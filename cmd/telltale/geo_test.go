@@ -21,7 +21,8 @@ func TestDatabasesAreFetched(t *testing.T) {
 		}
 		return b
 	}
-	files := map[string][]byte{"/geo/origin-asn.mmdb": database("asn.mmdb"), "/geo/server-country.mmdb": database("country.mmdb"), "/geo/iptoasn-country.mmdb": database("registered.mmdb")}
+	files := map[string][]byte{"/geo/origin-asn.mmdb": database("asn.mmdb"), "/geo/server-country.mmdb": database("country.mmdb"), "/geo/iptoasn-country.mmdb": database("registered.mmdb"),
+		"/amazon": []byte(`{"createDate": "2026-11-01-23-29-02", "prefixes": [{"ip_prefix": "13.248.0.0/16", "region": "eu-west-1"}]}`)}
 	var serve atomic.Pointer[map[string][]byte]
 	serve.Store(&files)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +35,7 @@ func TestDatabasesAreFetched(t *testing.T) {
 	}))
 	defer srv.Close()
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "telltale.yaml"), "data: {dir: data}\ndestinations: {source: \""+srv.URL+"/geo/\"}\n")
+	writeFile(t, filepath.Join(dir, "telltale.yaml"), "data: {dir: data}\ndestinations: {source: \""+srv.URL+"/geo/\", clouds: [\""+srv.URL+"/amazon\"]}\n")
 	run := func(status int, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
@@ -52,12 +53,12 @@ func TestDatabasesAreFetched(t *testing.T) {
 		}
 	}
 	wants(run(0, "geo", "show"), "no address database is read", "geo update")
-	wants(run(0, "geo", "update"), "asn.mmdb: fetched, of 2026-06-17", "country.mmdb: fetched, of 2026-06-17", "registered.mmdb: fetched")
+	wants(run(0, "geo", "update"), "asn.mmdb: fetched, of 2026-06-17", "country.mmdb: fetched, of 2026-06-17", "registered.mmdb: fetched", "amazon.json: fetched, of 2026-11-01")
 	wants(run(0, "geo", "update"), "asn.mmdb: unchanged", "registered.mmdb: unchanged")
-	wants(run(0, "geo", "show", "--json"), `"kind":"asn"`, `"built":"2026-06-17"`, `"state":"used"`)
+	wants(run(0, "geo", "show", "--json"), `"kind":"asn"`, `"built":"2026-06-17"`, `"state":"used"`, `"file":"amazon.json"`)
 	cut := map[string][]byte{"/geo/origin-asn.mmdb": files["/geo/origin-asn.mmdb"][:100], "/geo/server-country.mmdb": files["/geo/origin-asn.mmdb"]}
 	serve.Store(&cut)
-	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "what was there before is used")
+	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "/amazon: the server says 404", "what was there before is used")
 	wants(run(0, "geo", "show"), "asn.mmdb: used, of 2026-06-17", "country.mmdb: used, of 2026-06-17")
 	writeFile(t, filepath.Join(dir, "data/geo/country.mmdb"), "garbage")
 	wants(run(1, "geo", "show"), "country.mmdb: failed", "no MaxMind DB", "geo update")

@@ -34,8 +34,6 @@ type Found struct {
 type Address struct {
 	Address netip.Addr `json:"address"`
 	geo.Network
-	Cloud  string `json:"cloud,omitempty"`  // the operator of a cloud that has published the range
-	Region string `json:"region,omitempty"` // in its own words
 }
 
 // A Network is an operator, and where it is said to be.

@@ -63,7 +63,10 @@ type database struct {
 
 // A Set is the databases in use. It never changes, and any number of goroutines may ask
 // it. The zero value knows nothing.
-type Set struct{ all []*database }
+type Set struct {
+	all    []*database
+	clouds []*cloud
+}
 
 // Files are the databases of each kind.
 type Files map[Kind][]string
@@ -82,6 +85,17 @@ func Open(files Files) (*Set, error) {
 			}
 			s.all = append(s.all, db)
 		}
+	}
+	for _, path := range files[Cloud] {
+		b, err := read(path)
+		if err == nil {
+			var c *cloud
+			if c, err = parseCloud(path, b); err == nil {
+				s.clouds = append(s.clouds, c)
+				continue
+			}
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", path, err))
 	}
 	return s, errors.Join(errs...)
 }
@@ -211,6 +225,8 @@ type Network struct {
 	Country    string `json:"country,omitempty"`    // where the address is said to be
 	Registered string `json:"registered,omitempty"` // where the network is
 	Special    string `json:"special,omitempty"`    // the address is nobody's: why
+	Cloud      string `json:"cloud,omitempty"`      // the operator of a cloud that has published the range
+	Region     string `json:"region,omitempty"`     // in its own words
 }
 
 // Of returns what the databases say of an address, and adds those that said something to
@@ -231,6 +247,15 @@ func (s *Set) Of(addr netip.Addr, by map[Source]bool) (n Network, err error) {
 		}
 		if n.take(db.Kind, &r) && by != nil {
 			by[db.Source] = true
+		}
+	}
+	for _, c := range s.clouds {
+		if region, ok := c.find(addr); ok {
+			n.Cloud, n.Region = c.operator, region
+			if by != nil {
+				by[c.Source] = true
+			}
+			break
 		}
 	}
 	return n, nil
@@ -264,6 +289,9 @@ func printableName(s string) string {
 func (s *Set) Sources() (all []Source) {
 	for _, db := range s.all {
 		all = append(all, db.Source)
+	}
+	for _, c := range s.clouds {
+		all = append(all, c.Source)
 	}
 	return all
 }
