@@ -154,8 +154,8 @@ their answers as before, and attempts are recorded as "observe". Its rows are ke
 as those of listed names, and reports, rhythms and experiments have it, under a vendor
 that is called "candidate" and the name's domain.
 
-Where the settings block names of tier mixed, too (blocking.tier), it would be blocked,
-and is refused.`,
+Where the settings block names of tier mixed, too (blocking.tier, or that of a list or a
+group), it would be blocked, and is refused.`,
 		Example: "  telltale candidates observe data.mistat.eu.example\n  telltale candidates observe --remove data.mistat.eu.example",
 		Args:    oneArg("name"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -179,11 +179,31 @@ and is refused.`,
 	return c
 }
 
+// blocksMixed returns the setting by which names of tier mixed in the list of candidates
+// are blocked, "" for none.
+func blocksMixed(cfg *config.Config) string {
+	by, tier := "blocking.tier", cfg.Blocking.Tier
+	for i := range cfg.Lists.Settings {
+		if l := &cfg.Lists.Settings[i]; l.Name+".txt" == candidatesFile && l.Tier != "" {
+			by, tier = "tier of the list candidates", l.Tier
+		}
+	}
+	if tier == "mixed" {
+		return by
+	}
+	for i := range cfg.Groups {
+		if g := &cfg.Groups[i]; g.Tier == "mixed" {
+			return "tier of the group " + printable(g.Name)
+		}
+	}
+	return ""
+}
+
 // observeCandidate adds a name to the list of those that are observed, or removes it.
 func observeCandidate(cfg *config.Config, name string, remove bool) (path, done string, err error) {
 	path = filepath.Join(cfg.Lists.Dir, candidatesFile)
-	if cfg.Blocking.Tier == "mixed" && !remove {
-		return path, "", errors.New("blocking.tier is mixed in the settings: the name would be blocked, and a candidate is not to be. Set blocking.tier to telemetry first, or block it on purpose with 'telltale block'")
+	if by := blocksMixed(cfg); by != "" && !remove {
+		return path, "", fmt.Errorf("%s is mixed in the settings: the name would be blocked, and a candidate is not to be. Set it to telemetry first, or block the name on purpose with 'telltale block'", by)
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -244,7 +264,7 @@ it was, and what breaks.`,
 			}
 			for i := range found.Candidates {
 				if found.Candidates[i].Name == name.String() {
-					_, err := fmt.Fprint(cl.out, candidate.Entry(&found.Candidates[i]))
+					_, err := fmt.Fprint(cl.out, printableLines(candidate.Entry(&found.Candidates[i])))
 					return err
 				}
 			}
