@@ -47,7 +47,7 @@ func (c *Config) checkWitness(d *decoding) {
 	if every := w.Every; (every < time.Minute || every > 30*24*time.Hour) && !d.wrong("evidence.witness.every") {
 		d.mistake("evidence.witness.every", "found "+every.String(), "1m to 30d")
 	}
-	for _, of := range []struct{ key, value string }{{"evidence.witness.dir", w.Dir}, {"evidence.witness.url", w.URL}} {
+	for _, of := range []struct{ key, value string }{{"evidence.witness.dir", w.Dir}, {"evidence.witness.url", w.URL}, {"evidence.witness.timestamp", w.Timestamp}} {
 		if of.value != "" && !c.Log.Seal {
 			d.mistake(of.key, "nothing to send: log.seal is false", "log.seal: true, or no witness")
 		}

@@ -260,9 +260,10 @@ type Evidence struct {
 
 // Witness is where signed checkpoints go, so that somebody else has them.
 type Witness struct {
-	Dir   string        `key:"dir,path"` // a file in it for each; "": none
-	URL   string        `key:"url,url"`  // they are posted to it; "": none
-	Every time.Duration `key:"every"`    // at most one in so long
+	Dir       string        `key:"dir,path"`      // a file in it for each; "": none
+	URL       string        `key:"url,url"`       // they are posted to it; "": none
+	Timestamp string        `key:"timestamp,url"` // of a time-stamp authority (RFC 3161); "": none
+	Every     time.Duration `key:"every"`         // at most one in so long
 }
 
 // A Report is one that the server makes by itself, of the day, the week or the month

@@ -26,6 +26,10 @@ const (
 // SealAnswersPath returns where the answers of witnesses are in a data directory.
 func SealAnswersPath(dir string) string { return filepath.Join(dir, sealDir, sealAnswerName) }
 
+// SealTimestampsPath returns where the answers of a time-stamp authority are in a data
+// directory.
+func SealTimestampsPath(dir string) string { return filepath.Join(dir, sealDir, "timestamps") }
+
 // SealKeyPath returns where the key is that signs the log in a data directory.
 func SealKeyPath(dir string) string { return filepath.Join(dir, sealDir, sealKeyName) }
 

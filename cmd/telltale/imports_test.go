@@ -94,7 +94,7 @@ var mayImport = map[string]string{
 	"evidence/post":       "",
 	"evidence/rhythm":     "querylog",
 	"evidence/candidate":  "evidence/rhythm querylog golang.org/x/net",
-	"evidence/witness":    "atomicfile evidence/post",
+	"evidence/witness":    "atomicfile evidence/post github.com/notaryproject/tspclient-go",
 	"evidence/stats":      "gonum.org/v1/gonum",
 	"evidence/letter":     "evidence querylog",
 

@@ -19,7 +19,8 @@ import (
 func (a *app) witnessOptions(cfg *config.Config) witness.Options {
 	w := &cfg.Evidence.Witness
 	return witness.Options{
-		Dir: w.Dir, URL: w.URL, Every: w.Every, Answers: querylog.SealAnswersPath(cfg.Data.Dir), Agent: agent(), Logger: a.logger,
+		Dir: w.Dir, URL: w.URL, Every: w.Every, Answers: querylog.SealAnswersPath(cfg.Data.Dir),
+		Timestamp: w.Timestamp, Timestamps: querylog.SealTimestampsPath(cfg.Data.Dir), Agent: agent(), Logger: a.logger,
 		Transport: &http.Transport{DialContext: a.dial, DisableKeepAlives: true, TLSHandshakeTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10},
 	}
 }

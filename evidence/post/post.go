@@ -28,6 +28,7 @@ type Post struct {
 	Body         []byte
 	Transport    http.RoundTripper
 	Timeout      time.Duration // 0 for the constant
+	MaxAnswer    int64         // the same
 }
 
 // Send sends it, and returns what the server answered once that took it.
@@ -51,7 +52,11 @@ func (p *Post) Send(ctx context.Context) (answer []byte, err error) {
 		return nil, withoutURL(err)
 	}
 	defer reply.Body.Close()
-	answer, err = io.ReadAll(io.LimitReader(reply.Body, MaxAnswer+1))
+	most := int64(MaxAnswer)
+	if p.MaxAnswer > 0 {
+		most = p.MaxAnswer
+	}
+	answer, err = io.ReadAll(io.LimitReader(reply.Body, most+1))
 	if reply.StatusCode < 200 || reply.StatusCode > 299 {
 		return nil, fmt.Errorf("it says %q: %.200q", reply.Status, answer)
 	}

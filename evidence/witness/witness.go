@@ -1,5 +1,6 @@
 // Package witness hands signed checkpoints of the sealed log to where others keep them:
-// a directory, and a server that takes them by HTTP. Whoever has an old checkpoint can
+// a directory, a server that takes them by HTTP, and a time-stamp authority, which signs
+// when it saw them. Whoever has an old checkpoint can
 // tell that the log was written anew since.
 //
 // Nobody waits for a witness. Each one gets the newest checkpoint at the time and no
@@ -10,18 +11,14 @@ package witness
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"telltale/atomicfile"
 	"telltale/evidence/post"
 )
 
@@ -32,16 +29,18 @@ type Checkpoint struct {
 	Note   []byte
 }
 
-// Options are the witnesses. Dir or URL is "" for none.
+// Options are the witnesses. Dir, URL or Timestamp is "" for none.
 type Options struct {
-	Dir   string        // a file is made in it for each checkpoint that it gets
-	URL   string        // to which checkpoints are posted
-	Every time.Duration // at most one checkpoint in so long goes to each
+	Dir       string        // a file is made in it for each checkpoint that it gets
+	URL       string        // to which checkpoints are posted
+	Timestamp string        // of a time-stamp authority
+	Every     time.Duration // at most one checkpoint in so long goes to each
 
-	Answers   string // the file that keeps what a server answered last; "" for none
-	Transport http.RoundTripper
-	Agent     string
-	Logger    *slog.Logger
+	Timestamps string // the directory that keeps its answers
+	Answers    string // the file that keeps what a server answered last; "" for none
+	Transport  http.RoundTripper
+	Agent      string
+	Logger     *slog.Logger
 
 	timeout, retry, late time.Duration // instead of the constants, for tests
 }
@@ -92,6 +91,9 @@ func New(o Options) *Sender {
 	}
 	if o.URL != "" {
 		add(post.Shown(o.URL), o.post)
+	}
+	if o.Timestamp != "" {
+		add(post.Shown(o.Timestamp), o.stamp)
 	}
 	return s
 }
@@ -221,20 +223,10 @@ func FileName(c *Checkpoint) string {
 	return fmt.Sprintf("%s-%015d.txt", strings.ReplaceAll(c.Origin, "/", "-"), c.Leaves)
 }
 
-// write makes the checkpoint's file. One that is there is never replaced: what it says is
-// the evidence. The directory is not made: one that is missing may be a disk that is not
-// mounted.
+// write makes the checkpoint's file. The directory is not made: one that is missing may be a
+// disk that is not mounted.
 func (o *Options) write(_ context.Context, c *Checkpoint) error {
-	path := filepath.Join(o.Dir, FileName(c))
-	switch before, err := os.ReadFile(path); {
-	case err == nil && bytes.Equal(before, c.Note):
-		return nil
-	case err == nil:
-		return fmt.Errorf("%s has another checkpoint of as many leaves: the log was written anew, or the file was changed. It stays as it is; run 'telltale evidence audit --checkpoint %[1]s'", path)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return atomicfile.Write(path, c.Note, 0o644)
+	return keepNote(filepath.Join(o.Dir, FileName(c)), c, 0o644)
 }
 
 // post sends a checkpoint to the server.

@@ -1,0 +1,141 @@
+package witness
+
+import (
+	"crypto"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/notaryproject/tspclient-go"
+)
+
+// An authority is a time-stamp authority: the one of OpenSSL.
+type authority struct {
+	t   testing.TB
+	dir string
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("no openssl here")
+	}
+	a := &authority{t, t.TempDir()}
+	settings := "[tsa]\ndefault_tsa = own\n[own]\nserial = serial\nsigner_cert = cert.pem\nsigner_key = key.pem\nsigner_digest = sha256\ndefault_policy = 1.2.3.4.1\ndigests = sha256\naccuracy = secs:1\ness_cert_id_alg = sha256\n"
+	for name, text := range map[string]string{"settings": settings, "serial": "01\n"} {
+		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := a.run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "30", "-subj", "/CN=authority",
+		"-addext", "extendedKeyUsage=critical,timeStamping", "-addext", "keyUsage=critical,digitalSignature"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return a
+}
+
+func (a *authority) run(words ...string) ([]byte, error) {
+	c := exec.Command("openssl", words...)
+	c.Dir = a.dir
+	return c.CombinedOutput()
+}
+
+// answer answers a query.
+func (a *authority) answer(query []byte) []byte {
+	err := os.WriteFile(filepath.Join(a.dir, "query"), query, 0o600)
+	out, ran := a.run("ts", "-reply", "-queryfile", "query", "-config", "settings", "-section", "own", "-out", "reply")
+	reply, read := os.ReadFile(filepath.Join(a.dir, "reply"))
+	if err := errors.Join(err, ran, read); err != nil {
+		a.t.Errorf("%v\n%s", err, out)
+	}
+	return reply
+}
+
+func TestATimestampIsOneForOpenSSL(t *testing.T) {
+	a := newAuthority(t)
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		query, _ := io.ReadAll(r.Body)
+		if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/timestamp-query" {
+			t.Errorf("got %s %v", r.Method, r.Header)
+		}
+		w.Write(a.answer(query))
+	}))
+	t.Cleanup(server.Close)
+	o := Options{Timestamp: server.URL, Timestamps: filepath.Join(t.TempDir(), "timestamps"), Transport: &http.Transport{DisableKeepAlives: true}, Logger: slog.New(slog.DiscardHandler)}
+	for range 2 { // the second time it is there
+		c := checkpointOf(5)
+		s := start(t, o)
+		s.Offer(c)
+		eventually(t, "it is stamped: "+problem(s), func() bool { return s.Status()[0].Leaves == 5 })
+		text := filepath.Join(o.Timestamps, FileName(&c))
+		out, err := a.run("ts", "-verify", "-data", text, "-in", strings.TrimSuffix(text, ".txt")+".tsr", "-CAfile", "cert.pem")
+		if kept, _ := os.ReadFile(text); err != nil || string(kept) != string(c.Note) {
+			t.Errorf("%v: %s, of %q", err, out, kept)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	other := checkpointOf(5)
+	other.Note = append(other.Note, "other\n"...)
+	s := start(t, o)
+	s.Offer(other)
+	eventually(t, "another checkpoint of as many leaves is refused", func() bool { return strings.Contains(problem(s), "another checkpoint") })
+}
+
+func TestAnswersThatAreNoTimestampsAreRefused(t *testing.T) {
+	a := newAuthority(t)
+	ask := func(note string) (*tspclient.Request, []byte) {
+		r, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte(note), HashAlgorithm: crypto.SHA256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := r.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, a.answer(b)
+	}
+	r, good := ask("note")
+	if err := checkStamp(r, []byte("note"), good); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := ask("note")
+	_, other := ask("another note")
+	changed := append([]byte(nil), good...)
+	changed[len(changed)-5] ^= 1 // of the signature
+	for name, c := range map[string]struct {
+		request *tspclient.Request
+		said    []byte
+	}{
+		"nothing": {r, nil}, "text": {r, []byte("thank you")}, "a part": {r, good[:len(good)/2]}, "of another note": {r, other}, "an old one": {again, good},
+		"another signature": {r, changed}, "long": {r, make([]byte, maxStamp+1)}, "a refusal": {r, []byte{0x30, 0x05, 0x30, 0x03, 0x02, 0x01, 0x02}},
+	} {
+		if err := checkStamp(c.request, []byte("note"), c.said); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// What an authority answers ends in an error or a time-stamp, without a panic.
+func FuzzStamp(f *testing.F) {
+	a := newAuthority(f)
+	r, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte("note"), HashAlgorithm: crypto.SHA256})
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, _ := r.MarshalBinary()
+	f.Add(a.answer(b))
+	f.Add([]byte{0x30, 0x80, 0x30, 0x03})
+	f.Fuzz(func(t *testing.T, said []byte) { checkStamp(r, []byte("note"), said) })
+}
