@@ -128,7 +128,6 @@ type sumsLine struct {
 	first, last       int64
 	id                int64  // of the last row of a name; 0 of an hour
 	says              string // what that row says
-	who               string // asked
 }
 
 type sumsLines map[string]*sumsLine
