@@ -200,7 +200,7 @@ func rateText(r experiment.Rate) string {
 	if r.Hours == 0 {
 		return "not observed"
 	}
-	return fmt.Sprintf("%.2f (%.0f in %.0f h)", r.PerHour, r.Count, r.Hours)
+	return fmt.Sprintf("%.2f (%.0f in %s)", r.PerHour, r.Count, evidence.Length(time.Duration(r.Hours*float64(time.Hour))))
 }
 
 // ratioText is how many times as often, with the interval.

@@ -88,8 +88,9 @@ var mayImport = map[string]string{
 	"evidence/alert":      "atomicfile evidence evidence/post querylog github.com/eclipse/paho.mqtt.golang",
 	"evidence/bundle":     "querylog/seal golang.org/x/mod",
 	"evidence/experiment": "evidence/stats querylog",
-	"evidence/household":  "blocklists devices devices/corrections dnswire querylog", // beside tests
-	"evidence/logtest":    "devices querylog",                                        // beside tests
+	"evidence/dispute":    "blocklists devices dnswire evidence/destination evidence/experiment evidence/geo querylog", // beside tests
+	"evidence/household":  "blocklists devices devices/corrections dnswire querylog",                                   // beside tests
+	"evidence/logtest":    "devices querylog",                                                                          // beside tests
 	"evidence/render":     "evidence evidence/candidate evidence/rhythm querylog",
 	"evidence/post":       "",
 	"evidence/rhythm":     "querylog",
