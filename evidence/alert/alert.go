@@ -19,16 +19,17 @@ import (
 
 // Conditions, by their words in the settings and in JSON, which never change.
 const (
-	FirstLookup = "first-lookup" // a device looked up a listed name of a vendor of which the log had none by it
-	WentAround  = "went-around"  // a device looked up a name of another resolver
-	Coverage    = "coverage"     // less of a day was recorded than is wanted
+	FirstLookup      = "first-lookup"      // a device looked up a listed name of a vendor of which the log had none by it
+	WentAround       = "went-around"       // a device looked up a name of another resolver
+	Coverage         = "coverage"          // less of a day was recorded than is wanted
+	DestinationMoved = "destination-moved" // a name leads into another operator's networks, or to another country
 )
 
 // Test is the kind of an alert that a person asked for to see whether it arrives.
 const Test = "test"
 
 // Kinds are all conditions.
-var Kinds = []string{FirstLookup, WentAround, Coverage}
+var Kinds = []string{FirstLookup, WentAround, Coverage, DestinationMoved}
 
 // An Alert is one thing that happened. Its keys never change their meaning.
 type Alert struct {
@@ -54,6 +55,8 @@ func (a *Alert) title() string {
 		return a.Label + ": looked for another resolver"
 	case Coverage:
 		return "Less was recorded than is wanted"
+	case DestinationMoved:
+		return a.Name + ": leads to another operator or country"
 	}
 	return "A test"
 }
@@ -120,16 +123,20 @@ func (m *Message) end() string {
 	return text + "The commands are for the machine on which Telltale runs (" + m.Node + "). A lookup is no proof that a connection was made, nor of what it carried.\n"
 }
 
-// plain is a text of the network for people: one line without control characters.
-func plain(text string) string {
+// plain is a name or the like of the network for people: one line without control
+// characters.
+func plain(text string) string { return plainTo(text, 253) }
+
+// plainTo is plain for a text of at most so many characters.
+func plainTo(text string, most int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return '?'
 		}
 		return r
 	}, text)
-	if runes := []rune(text); len(runes) > 253 {
-		return string(runes[:253])
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most])
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"telltale/evidence"
+	"telltale/evidence/destination"
 	"telltale/querylog"
 )
 
@@ -17,6 +18,7 @@ type Log interface {
 	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
 	Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error]
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
+	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
 }
 
 // A Source is the log as it is now, and who devices are today.
@@ -38,14 +40,24 @@ func (t *Teller) look(ctx context.Context, src *Source, s *Settings, now time.Ti
 		return nil, err
 	}
 	alerts, err := t.lookAtRows(ctx, src, s, now)
-	if err != nil || !slices.Contains(s.Tell, Coverage) || now.Sub(t.recordedAt) < coverageEvery {
+	if err != nil || now.Sub(t.ledgerAt) < ledgerEvery {
 		return alerts, err
 	}
-	low, err := t.lookAtCoverage(ctx, src, s, now)
-	if err == nil {
-		t.recordedAt = now
+	for _, of := range []struct {
+		kind string
+		look func(context.Context, *Source, *Settings, time.Time) ([]Alert, error)
+	}{{Coverage, t.lookAtCoverage}, {DestinationMoved, t.lookAtDestinations}} {
+		if !slices.Contains(s.Tell, of.kind) {
+			continue
+		}
+		more, err := of.look(ctx, src, s, now)
+		if err != nil {
+			return nil, err
+		}
+		alerts = append(alerts, more...)
 	}
-	return append(alerts, low...), err
+	t.ledgerAt = now
+	return alerts, nil
 }
 
 // watch begins to watch what is to be told from now on: what the log has already is not
@@ -207,8 +219,8 @@ func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert
 // second writes a time for a command.
 func second(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
-// coverageEvery is how often it is looked at how much was recorded.
-const coverageEvery = 10 * time.Minute
+// ledgerEvery is how often the ledger is looked at: it is read whole.
+const ledgerEvery = 10 * time.Minute
 
 // lookAtCoverage makes an alert where less of the last day was recorded than is wanted,
 // once until enough is again.
@@ -246,4 +258,37 @@ func (t *Teller) lookAtCoverage(ctx context.Context, src *Source, s *Settings, n
 		ID: id(Coverage, t.o.Node, at.String()), Kind: Coverage, Time: at, Found: at, Node: t.o.Node, Text: text,
 		Command: fmt.Sprintf("telltale ledger --since %s --until %s", second(since), second(now)),
 	}}, nil
+}
+
+// Bounds of what is told of the ledger.
+const (
+	ledgerAge   = 31 * 24 * time.Hour // what is older is not told any more
+	longestText = 1_000               // characters of what an event says
+)
+
+// lookAtDestinations makes an alert of each event that says that a name moved.
+func (t *Teller) lookAtDestinations(ctx context.Context, src *Source, _ *Settings, now time.Time) (alerts []Alert, err error) {
+	since := now.Add(-ledgerAge)
+	t.state.Seen = slices.DeleteFunc(t.state.Seen, func(s seen) bool { return s.Kind == DestinationMoved && s.Time.Before(since) })
+	if from := t.state.Watched[DestinationMoved]; from.After(since) {
+		since = from
+	}
+	events, err := src.Log.Ledger(ctx, since, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	known := t.known(src)
+	for i := range events {
+		ev := &events[i]
+		if ev.Kind != destination.KindMoved || !t.isNew(src, known, seen{Kind: DestinationMoved, About: ev.Subject + "\n" + ev.Time.String(), Time: ev.Time.Time}) {
+			continue
+		}
+		name := plain(ev.Subject)
+		alerts = append(alerts, Alert{
+			ID: id(DestinationMoved, ev.Node, ev.Subject, ev.Time.String()), Kind: DestinationMoved, Time: ev.Time, Found: querylog.Time{Time: now}, Node: t.o.Node, Name: name,
+			Text:    fmt.Sprintf("%s leads elsewhere than when it was last asked for: %s. That is what databases say of its addresses here; where data goes from there, is not in DNS.", name, plainTo(ev.Detail, longestText)),
+			Command: fmt.Sprintf("telltale destinations %s --history", quote(name)),
+		})
+	}
+	return alerts, nil
 }

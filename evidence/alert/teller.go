@@ -55,7 +55,7 @@ type Teller struct {
 
 	mu         sync.Mutex
 	state      *state    // nil: it cannot be read, and was not yet
-	recordedAt time.Time // when it was looked at how much was recorded
+	ledgerAt   time.Time // when the ledger was looked at
 	written    time.Time // when the state was
 	status     map[string]*Status
 	unreadable string // what was said of the log or of the file; "" while they are well

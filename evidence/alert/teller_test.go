@@ -25,6 +25,7 @@ type home struct {
 	mu       sync.Mutex
 	rows     []querylog.Row
 	coverage querylog.Coverage
+	ledger   []querylog.Event
 	names    map[string]string // identity -> the device of today
 	ignored  map[string]bool
 	fails    error
@@ -69,6 +70,10 @@ func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Cov
 	c := h.coverage
 	c.Since, c.Until = querylog.Time{Time: since}, querylog.Time{Time: until}
 	return c, nil
+}
+
+func (h *home) Ledger(_ context.Context, since, _ time.Time) ([]querylog.Event, error) {
+	return slices.DeleteFunc(slices.Clone(h.ledger), func(e querylog.Event) bool { return e.Time.Before(since) }), nil
 }
 
 // asked adds a row.
@@ -387,6 +392,51 @@ func TestLessWasRecorded(t *testing.T) {
 	d.start()
 	d.round(t.Context(), noon.Add(36*time.Hour))
 	d.wants("1 h 30 m of", "4 h of")
+}
+
+func TestANameThatMoved(t *testing.T) {
+	d := newDesk(t, DestinationMoved)
+	event := func(at time.Time, kind, name, detail string) {
+		d.home.ledger = append(d.home.ledger, querylog.Event{Time: querylog.Time{Time: at}, Node: "attic", Kind: kind, Subject: name, Detail: detail})
+	}
+	event(noon.Add(-time.Hour), "destination-moved", "before.example", "country: SG, was IN")
+	d.round(t.Context(), noon)
+	d.wants() // what the log has when it begins is not told
+	event(noon.Add(time.Minute), "destination-moved", "x.example", "country: SG, was IN (by c.mmdb of 2026-06-17)")
+	event(noon.Add(time.Minute), "destination-moved", "y.example", "operator: Acme\x1b, was Borealis")
+	event(noon.Add(time.Minute), "destination", "z.example", "aliases: none, was z.cdn.example")
+	d.round(t.Context(), noon.Add(2*time.Minute))
+	d.wants() // the ledger is looked at every ten minutes
+	for i := range 3 {
+		d.round(t.Context(), noon.Add(11*time.Minute+time.Duration(i)*ledgerEvery))
+		d.start()
+	}
+	want := []string{
+		"x.example leads elsewhere than when it was last asked for: country: SG, was IN (by c.mmdb of 2026-06-17). That is what databases say of its addresses here; where data goes from there, is not in DNS.",
+		"y.example leads elsewhere than when it was last asked for: operator: Acme?, was Borealis. That",
+	}
+	d.wants(want...)
+	if a := d.box.got[0].Alerts[0]; a.Command != "telltale destinations x.example --history" || a.Name != "x.example" || a.title() != "x.example: leads to another operator or country" || !a.Time.Equal(noon.Add(time.Minute)) {
+		t.Errorf("got %+v", a)
+	}
+	event(noon.Add(24*time.Hour), "destination-moved", "x.example", "country: IN, was SG")
+	for _, days := range []int{1, 40} {
+		d.round(t.Context(), noon.Add(time.Duration(24*days)*time.Hour+time.Minute))
+		d.start()
+	}
+	d.wants(append(want, "country: IN, was SG")...)
+	if len(d.kept(t).Seen) != 0 {
+		t.Errorf("what is too old to be told is still kept: %+v", d.kept(t).Seen)
+	}
+}
+
+// kept is what the file has.
+func (d *desk) kept(t *testing.T) *state {
+	st, err := readState(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
 }
 
 func TestForgottenDevices(t *testing.T) {
