@@ -254,6 +254,7 @@ func TestE2EDoctorKnowsTheStub(t *testing.T) {
 	}
 	c := exec.Command("ip", "netns", "exec", n.server, stub, "serve", "--listen-dns", "127.0.0.53:53", "--data-dir", filepath.Join(dir, "stub"), "--lists-dir", filepath.Join(dir, "lists"))
 	c.Env = append(os.Environ(), asTelltale+"=1", "XDG_RUNTIME_DIR="+filepath.Join(dir, "stub"))
+	c.Stdout, c.Stderr = t.Output(), t.Output() // shown where it fails
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
