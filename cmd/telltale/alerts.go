@@ -44,7 +44,7 @@ func (a *app) openForAlerts(ctx context.Context) (*alert.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &alert.Source{Log: l.Reader, Today: l.ids.now, Name: l.ids.called, Ignored: l.ids.view.Ignored, Close: l.Close}, nil
+	return &alert.Source{Log: l.Reader, Today: l.ids.now, Name: l.ids.called, Ignored: l.ids.view.Ignored, Planned: l.plannedDevice, Close: l.Close}, nil
 }
 
 // alertPlaces are the places of the settings but for the messages of a server.

@@ -23,13 +23,14 @@ const (
 	WentAround       = "went-around"       // a device looked up a name of another resolver
 	Coverage         = "coverage"          // less of a day was recorded than is wanted
 	DestinationMoved = "destination-moved" // a name leads into another operator's networks, or to another country
+	StoppedTelemetry = "stopped-telemetry" // a device asked for a name after an experiment in which it stopped to
 )
 
 // Test is the kind of an alert that a person asked for to see whether it arrives.
 const Test = "test"
 
 // Kinds are all conditions.
-var Kinds = []string{FirstLookup, WentAround, Coverage, DestinationMoved}
+var Kinds = []string{FirstLookup, WentAround, Coverage, DestinationMoved, StoppedTelemetry}
 
 // An Alert is one thing that happened. Its keys never change their meaning.
 type Alert struct {
@@ -57,6 +58,8 @@ func (a *Alert) title() string {
 		return "Less was recorded than is wanted"
 	case DestinationMoved:
 		return a.Name + ": leads to another operator or country"
+	case StoppedTelemetry:
+		return a.Label + ": asks again for what had stopped"
 	}
 	return "A test"
 }

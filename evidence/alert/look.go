@@ -10,23 +10,23 @@ import (
 
 	"telltale/evidence"
 	"telltale/evidence/destination"
+	"telltale/evidence/experiment"
 	"telltale/querylog"
 )
 
 // A Log is what conditions are read from: *querylog.Reader.
 type Log interface {
 	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
-	Sums(ctx context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error]
-	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
-	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
+	experiment.Log
 }
 
 // A Source is the log as it is now, and who devices are today.
 type Source struct {
 	Log     Log
-	Today   func(identity string, at time.Time) string // which device it is today that had an identity at a time
-	Name    func(device string) string                 // what a device of today is called
-	Ignored func(device string) bool                   // whether nothing is to be told of it
+	Today   func(identity string, at time.Time) string                                          // which device it is today that had an identity at a time
+	Name    func(device string) string                                                          // what a device of today is called
+	Ignored func(device string) bool                                                            // whether nothing is to be told of it
+	Planned func(identity string, at time.Time) (today, name string, was []querylog.DeviceSpan) // of experiment.Options
 	Close   func() error
 }
 
@@ -46,7 +46,7 @@ func (t *Teller) look(ctx context.Context, src *Source, s *Settings, now time.Ti
 	for _, of := range []struct {
 		kind string
 		look func(context.Context, *Source, *Settings, time.Time) ([]Alert, error)
-	}{{Coverage, t.lookAtCoverage}, {DestinationMoved, t.lookAtDestinations}} {
+	}{{Coverage, t.lookAtCoverage}, {DestinationMoved, t.lookAtDestinations}, {StoppedTelemetry, t.lookAtStopped}} {
 		if !slices.Contains(s.Tell, of.kind) {
 			continue
 		}
@@ -70,6 +70,9 @@ func (t *Teller) watch(ctx context.Context, src *Source, s *Settings, now time.T
 			st.Seen = slices.DeleteFunc(st.Seen, func(seen seen) bool { return seen.Kind == kind })
 			if kind == Coverage {
 				st.Low = false
+			}
+			if kind == StoppedTelemetry {
+				st.Stopped, st.StoppedTo = nil, time.Time{}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale/atomicfile"
@@ -30,6 +31,9 @@ type state struct {
 	Row     int64                `json:"row"`     // its number
 	Seen    []seen               `json:"seen"`    // what is not told again
 	Low     bool                 `json:"low"`     // less is recorded than is wanted, which was told
+
+	Stopped   []stopped `json:"stopped,omitempty"`   // of each experiment that is over
+	StoppedTo time.Time `json:"stopped_to,omitzero"` // until when attempts at what stopped were looked for
 
 	Alerts  []kept         `json:"alerts"`  // the oldest first
 	Dropped map[string]int `json:"dropped"` // by place: that it was not told of, since more came than are kept
@@ -130,10 +134,13 @@ func (st *state) see(s seen) {
 
 // forget removes what there is of devices.
 func (st *state) forget(identities map[string]bool, words []string) (changed bool) {
-	alerts, all := len(st.Alerts), len(st.Seen)
+	alerts, all, over := len(st.Alerts), len(st.Seen), len(st.Stopped)
 	st.Alerts = slices.DeleteFunc(st.Alerts, func(k kept) bool {
 		return identities[k.Device] || querylog.HasWord(k.Device+"\n"+k.Label+"\n"+k.Text+"\n"+k.Command, words)
 	})
 	st.Seen = slices.DeleteFunc(st.Seen, func(s seen) bool { return identities[s.Device] })
-	return len(st.Alerts) != alerts || len(st.Seen) != all
+	st.Stopped = slices.DeleteFunc(st.Stopped, func(s stopped) bool {
+		return identities[s.Device] || querylog.HasWord(s.Says+"\n"+strings.Join(s.Names, "\n"), words)
+	})
+	return len(st.Alerts) != alerts || len(st.Seen) != all || len(st.Stopped) != over
 }

@@ -59,6 +59,9 @@ func (h *home) Sums(_ context.Context, f querylog.SumFilter) iter.Seq2[*querylog
 		rows := slices.Clone(h.rows)
 		h.mu.Unlock()
 		for _, r := range rows {
+			if of := f.Devices; of != nil && !querylog.AnyHas(of, r.Device, r.Time.Time) {
+				continue
+			}
 			if !r.Time.Before(f.Since) && r.Time.Before(f.Until) && !yield(&querylog.Sum{Row: r}, nil) {
 				return
 			}
@@ -68,6 +71,7 @@ func (h *home) Sums(_ context.Context, f querylog.SumFilter) iter.Seq2[*querylog
 
 func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
 	c := h.coverage
+	c.AttemptsSince = querylog.Time{Time: noon.AddDate(-1, 0, 0)}
 	c.Since, c.Until = querylog.Time{Time: since}, querylog.Time{Time: until}
 	return c, nil
 }
@@ -76,13 +80,23 @@ func (h *home) Ledger(_ context.Context, since, _ time.Time) ([]querylog.Event, 
 	return slices.DeleteFunc(slices.Clone(h.ledger), func(e querylog.Event) bool { return e.Time.Before(since) }), nil
 }
 
+func (h *home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error] {
+	return func(yield func(querylog.Total, error) bool) {
+		for _, r := range h.rows {
+			if slices.Contains(f.Devices, r.Device) && !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, First: r.Time, Lookups: r.Count}, nil) {
+				return
+			}
+		}
+	}
+}
+
 // asked adds a row.
 func (h *home) asked(at time.Time, device, vendor, name string, change ...func(*querylog.Row)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := querylog.Row{
 		Time: querylog.Time{Time: at}, Last: querylog.Time{Time: at.Add(time.Second)}, Count: 1, Device: device, Name: name, Vendor: vendor, Tier: "telemetry", Attribution: "rule", AttributionList: "ads",
-		Verdict: "block", Store: "s", ID: int64(len(h.rows) + 1), Binding: 1,
+		Attempts: 1, Verdict: "block", Store: "s", ID: int64(len(h.rows) + 1), Binding: 1,
 	}
 	for _, c := range change {
 		c(&r)
@@ -142,7 +156,9 @@ func (d *desk) start() {
 			}
 			return identity
 		}
-		return &Source{Log: d.home, Today: today, Name: func(device string) string { return device }, Ignored: func(device string) bool { return d.home.ignored[device] }, Close: func() error { return nil }}, nil
+		return &Source{Log: d.home, Today: today, Name: func(device string) string { return device }, Ignored: func(device string) bool { return d.home.ignored[device] }, Planned: func(identity string, at time.Time) (string, string, []querylog.DeviceSpan) {
+			return today(identity, at), identity, []querylog.DeviceSpan{{Device: identity}, {Device: today(identity, at)}}
+		}, Close: func() error { return nil }}, nil
 	}})
 }
 
