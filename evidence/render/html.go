@@ -198,7 +198,8 @@ func (p *page) vendors() {
 		v := &r.Vendors[i]
 		c := &v.Counts
 		row := []cell{
-			txt(v.Vendor), num(c.Attempts), num(c.Lookups), num(c.Blocked.In(r.Unit)), num(c.Observed.In(r.Unit)), num(c.Allowed.In(r.Unit)), num(c.Passed.In(r.Unit)),
+			txt(v.Vendor), num(c.Attempts), num(c.Lookups),
+			numText(verdictCount(r, c, c.Blocked)), numText(verdictCount(r, c, c.Observed)), numText(verdictCount(r, c, c.Allowed)), numText(verdictCount(r, c, c.Passed)),
 		}
 		if r.Listed.Unknown.Lookups > 0 {
 			row = append(row, num(c.Unknown.In(r.Unit)))
@@ -235,7 +236,7 @@ func (p *page) devices() {
 			vendors = append(vendors, fmt.Sprintf("%d more", more))
 		}
 		row := []cell{
-			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), num(d.Listed.Blocked.In(r.Unit)), numText(hourly(r.Rated, d.PerHour)), num(d.Asked.Lookups),
+			txt(d.Label), num(d.Listed.Attempts), num(d.Listed.Lookups), numText(verdictCount(r, &d.Listed, d.Listed.Blocked)), numText(hourly(r.Rated, d.PerHour)), num(d.Asked.Lookups),
 			txt(strings.Join(vendors, ", ")), txt(orNone(d.Confidence)), p.at(d.First), p.at(d.Last),
 		}
 		if d.First.IsZero() {
@@ -293,7 +294,7 @@ func (p *page) names(v *evidence.Vendor) {
 			says += "; where it is blocked: " + n.Breaks
 		}
 		rows = append(rows, []cell{
-			txt(nameText(n)), num(n.Counts.Attempts), num(n.Counts.Lookups), num(n.Counts.Blocked.In(r.Unit)), txt(about(n)), txt(says), txt(confidence(n)), p.at(n.First), p.at(n.Last),
+			txt(nameText(n)), num(n.Counts.Attempts), num(n.Counts.Lookups), numText(verdictCount(r, &n.Counts, n.Counts.Blocked)), txt(about(n)), txt(says), txt(confidence(n)), p.at(n.First), p.at(n.Last),
 		})
 	}
 	p.table("Names of "+v.Vendor, []string{"Name", "Attempts", "Lookups", "Blocked", "What for", "Who says so", "Confidence", "First", "Last"}, rows)

@@ -134,7 +134,7 @@ func (m *markdown) vendors() {
 	}
 	m.table("Vendors", "", heads, len(r.Vendors), func(i int) []string {
 		v := &r.Vendors[i]
-		row := []string{v.Vendor, evidence.Number(v.Counts.Attempts), evidence.Number(v.Counts.Lookups), evidence.Number(v.Counts.Blocked.In(r.Unit)), hourly(r.Rated, v.PerHour), percent(v.Night)}
+		row := []string{v.Vendor, evidence.Number(v.Counts.Attempts), evidence.Number(v.Counts.Lookups), verdictCount(r, &v.Counts, v.Counts.Blocked), hourly(r.Rated, v.PerHour), percent(v.Night)}
 		if r.Before != nil {
 			row = append(row, change(r, v.Trend))
 		}

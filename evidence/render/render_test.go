@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -152,6 +153,37 @@ func TestChartsShowAnImportedHistory(t *testing.T) {
 	}
 	if !strings.Contains(page, `class="h5"`) || strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
 		t.Error("the busiest hour of the week is not shown")
+	}
+}
+
+// What was blocked is of what is known: "-" where nothing is, and never 0.
+func TestBlockedIsOfWhatIsKnown(t *testing.T) {
+	of := func(attempts, lookups uint64) evidence.Count {
+		return evidence.Count{Attempts: attempts, Lookups: lookups}
+	}
+	for _, c := range []struct {
+		counts       evidence.Counts
+		share, count string
+	}{
+		{evidence.Counts{Count: of(110, 220), Unknown: of(110, 220)}, "-", "-"},
+		{evidence.Counts{Count: of(110, 220), Unknown: of(100, 200), Blocked: of(5, 10)}, "50 %", "5"},
+		{evidence.Counts{Count: of(10, 20), Passed: of(10, 20)}, "0 %", "0"},
+	} {
+		r := &evidence.Report{Unit: evidence.UnitAttempts, Location: time.UTC, Vendors: []evidence.Vendor{{Vendor: "Acme", Counts: c.counts}}}
+		text, md, html := &textWriter{r: r}, &markdown{r: r}, &page{r: r}
+		text.vendors()
+		md.vendors()
+		html.vendors()
+		amounts := fmt.Sprintf("%d</td><td class=\"n\">%d</td><td class=\"n\">", c.counts.Attempts, c.counts.Lookups)
+		for form, want := range map[string]string{
+			text.b.String(): fmt.Sprintf(" %d %8s ", c.counts.Attempts, c.share),
+			md.b.String():   fmt.Sprintf("| Acme | %d | %d | %s |", c.counts.Attempts, c.counts.Lookups, c.count),
+			html.b.String(): amounts + c.count + "<",
+		} {
+			if !strings.Contains(form, want) {
+				t.Errorf("no %q in %s", want, form)
+			}
+		}
 	}
 }
 

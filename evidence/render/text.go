@@ -130,7 +130,7 @@ func (t *textWriter) vendors() {
 	for i := range r.Vendors[:min(len(r.Vendors), textVendors)] {
 		v := &r.Vendors[i]
 		n := v.Counts.In(r.Unit)
-		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), evidence.Number(n), share(v.Counts.Blocked.In(r.Unit), n), hourly(r.Rated, v.PerHour), change(r, v.Trend)))
+		t.line(fmt.Sprintf("%s %s %9s %8s %8s  %s", pad(v.Vendor, 20), bar(n, most, 18), evidence.Number(n), blockedShare(r, &v.Counts), hourly(r.Rated, v.PerHour), change(r, v.Trend)))
 	}
 	t.more(len(r.Vendors)-textVendors, "vendor")
 }

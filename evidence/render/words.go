@@ -182,6 +182,20 @@ func share(n, of uint64) string {
 	return percent(float64(n) / float64(of))
 }
 
+// blockedShare is which part was blocked, of that of which it is known what was decided.
+func blockedShare(r *evidence.Report, c *evidence.Counts) string {
+	return share(c.Blocked.In(r.Unit), c.In(r.Unit)-c.Unknown.In(r.Unit))
+}
+
+// verdictCount is how many of c had one verdict; "-" where of none it is known what was
+// decided.
+func verdictCount(r *evidence.Report, c *evidence.Counts, of evidence.Count) string {
+	if c.Lookups > 0 && c.Lookups == c.Unknown.Lookups {
+		return "-"
+	}
+	return evidence.Number(of.In(r.Unit))
+}
+
 // nameText is a name as shown: several that were counted together have none.
 func nameText(n *evidence.Name) string {
 	text := n.Name
