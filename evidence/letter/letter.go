@@ -4,6 +4,7 @@
 package letter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,7 @@ func (w *writer) annex() {
 	if w.v.Counts.Blocked.Lookups > 0 {
 		w.item(fmt.Sprintf(t.blocked, w.count(w.v.Counts.Blocked)))
 	}
-	w.item(t.device + w.confidence())
+	w.item(fmt.Sprintf(t.device, w.toldBy()) + w.confidence())
 	if w.r.Totals.Why != "none" || w.r.Deleted > 0 {
 		w.item(t.totals)
 	}
@@ -110,6 +111,36 @@ func (w *writer) gaps() string {
 		}
 	}
 	return w.words.gaps(n)
+}
+
+// What a device is told from others by.
+const (
+	byUnknown = iota
+	byAddress
+	byMAC
+	byID
+)
+
+// toldBy says what the device was told from others by.
+func (w *writer) toldBy() string {
+	var by [4]bool
+	for i := range w.r.Identity {
+		switch w.r.Identity[i].Source {
+		case "configured-mac", "neighbour", "lease", "forwarder":
+			by[byMAC] = true
+		case "configured-address", "configured-prefix", "bare-address", "this-host":
+			by[byAddress] = true
+		case "configured-client-id", "client-id":
+			by[byID] = true
+		}
+	}
+	var all []string
+	for i, is := range by {
+		if is {
+			all = append(all, w.words.by[i])
+		}
+	}
+	return cmp.Or(strings.Join(all, w.words.or), w.words.by[byUnknown])
 }
 
 // confidence says how surely the lookups are the device's.
@@ -223,6 +254,7 @@ func missing(l *words) (all []string) {
 		"period": l.period, "coverage": l.coverage, "program": l.program, "attempts": l.attempts, "noAttempts": l.noAttempts, "blocked": l.blocked, "device": l.device, "surely": l.surely, "totals": l.totals,
 		"unnamed": l.unnamed, "ofBlocked": l.ofBlocked, "times": l.times, "tier": l.tier, "purpose": l.purpose, "product": l.product, "region": l.region, "listed": l.listed, "source": l.source,
 		"attempt": l.attempt[0] + l.attempt[1], "lookup": l.lookup[0] + l.lookup[1], "layout": l.layout, "heads": strings.Join(l.heads[:], ""), "questions": strings.Join(l.questions, ""), "limits": strings.Join(l.limits, ""),
+		"by": l.by[byUnknown], "byAddress": l.by[byAddress], "byMAC": l.by[byMAC], "byID": l.by[byID], "or": l.or,
 	} {
 		if text == "" {
 			all = append(all, name)

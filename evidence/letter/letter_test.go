@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"telltale/devices"
 	"telltale/evidence"
 	"telltale/querylog"
 )
@@ -29,7 +30,7 @@ func report() *evidence.Report {
 		Coverage: evidence.Coverage{Length: 7 * 86400, Recorded: 7*86400 - 3600, Gaps: []querylog.Gap{{Effect: querylog.Unrecorded, Kind: querylog.GapDown}}},
 		Attempts: evidence.Attempts{Counted: "all", Gap: 30}, Unit: "attempts", Totals: evidence.Totals{Why: "none"},
 		Confidence: []evidence.Confidence{{Confidence: "high", Count: evidence.Count{Attempts: 40, Lookups: 90}}},
-		Identity:   []evidence.Identity{{Device: "mac:02:00:5e:10:00:01", Covers: "192.168.1.20", MAC: "02:00:5e:10:00:01"}},
+		Identity:   []evidence.Identity{{Device: "mac:02:00:5e:10:00:01", Covers: "192.168.1.20", MAC: "02:00:5e:10:00:01", Source: "neighbour"}},
 		Caveats:    []string{"the clock was set, so some lookups may be dated earlier or later than they came"},
 		Vendors: []evidence.Vendor{{Vendor: "Acme", Counts: counts(40, 90, 30), Devices: []string{"Anna's phone"}, Names: []evidence.Name{
 			{Name: "metrics.acme.example", Product: "AcmeOS [beta]", Purpose: "analytics", Tier: "telemetry", ListedBy: "acme:12", Sources: []string{"https://example.org/a-study-of-what-phones-send-home-while-nobody-looks-at-them-2026"}, Counts: counts(30, 70, 30), First: at(1, 3), Last: at(7, 22)},
@@ -117,5 +118,43 @@ func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "attempts (") || strings.Contains(b.String(), "listed by ") {
 		t.Errorf("got\n%s", b.String())
+	}
+}
+
+// The vendor is told what the device rests on, and not that it is its address where that
+// was an id.
+func TestWhatADeviceIsToldFromOthersBy(t *testing.T) {
+	for _, c := range []struct {
+		sources []string
+		en, de  string
+	}{
+		{nil, "by what the record does not have.", "durch etwas, was die Aufzeichnung nicht enthält, unterschieden."},
+		{[]string{"bare-address"}, "by its address there.", "durch seine Adresse darin unterschieden."},
+		{[]string{"lease"}, "by its hardware address (MAC).", "durch seine Hardware-Adresse (MAC) unterschieden."},
+		{[]string{"client-id"}, "by an id that it sends with its lookups.", "durch eine Kennung, die es mit seinen Abfragen sendet, unterschieden."},
+		{[]string{"configured-client-id", "configured-address", "this-host"}, "by its address there or an id that", ""},
+	} {
+		r := report()
+		r.Identity = nil
+		for _, source := range c.sources {
+			r.Identity = append(r.Identity, evidence.Identity{Source: source})
+		}
+		for language, want := range map[string]string{"en": c.en, "de": c.de} {
+			var b strings.Builder
+			if _, err := Write(&b, r, language); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), want) {
+				t.Errorf("%v: %q is not in\n%s", c.sources, want, b.String())
+			}
+		}
+	}
+	for source := devices.Source(1); source.String() != devices.Source(0).String(); source++ {
+		r := report()
+		r.Identity[0].Source = source.String()
+		w := &writer{r: r, words: &english}
+		if w.toldBy() == english.by[byUnknown] {
+			t.Errorf("%s: a letter does not know what that is", source)
+		}
 	}
 }

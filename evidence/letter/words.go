@@ -18,6 +18,8 @@ type words struct {
 	caveat                                                                    string // before one, which is in English
 	surely                                                                    string
 	sure                                                                      map[string]string
+	by                                                                        [4]string // what a device was told from others by: byAddress and so on
+	or                                                                        string
 	gaps                                                                      func(n int) string
 	unnamed, ofBlocked, times, tier, purpose, product, region, listed, source string
 	attempt, lookup                                                           [2]string // one, and more
@@ -55,7 +57,8 @@ var english = words{
 	attempts:   "An attempt is the lookups of one name that belong together (types, retries), until none came for %g seconds. Lookups are counted as they came.",
 	noAttempts: "Lookups are counted as they came: types and retries of one attempt count one each.",
 	blocked:    "My network did not answer some of them with an address (blocked): %s. A name that is blocked may be asked for again and again because of that.",
-	device:     "The device was told from others of my network by its address there.", surely: " How surely, by lookups: %s.",
+	device:     "The device was told from others of my network by %s.", surely: " How surely, by lookups: %s.",
+	by: [4]string{"what the record does not have", "its address there", "its hardware address (MAC)", "an id that it sends with its lookups"}, or: " or ",
 	sure:   map[string]string{"high": "high", "medium": "medium", "low": "low"},
 	totals: "Some rows of the period are deleted by now, or were read as hourly totals: their names are not below.",
 	gaps: func(n int) string {
@@ -102,7 +105,8 @@ var german = words{
 	attempts:   "Ein Versuch sind die Abfragen eines Namens, die zusammengehören (Typen, Wiederholungen), bis %g Sekunden lang keine kam. Abfragen sind gezählt, wie sie kamen.",
 	noAttempts: "Abfragen sind gezählt, wie sie kamen: Typen und Wiederholungen eines Versuchs zählen einzeln.",
 	blocked:    "Mein Netz hat einen Teil davon nicht mit einer Adresse beantwortet (gesperrt): %s. Ein gesperrter Name kann eben deshalb immer wieder abgefragt werden.",
-	device:     "Das Gerät wurde von anderen meines Netzes durch seine Adresse darin unterschieden.", surely: " Wie sicher, nach Abfragen: %s.",
+	device:     "Das Gerät wurde von anderen meines Netzes durch %s unterschieden.", surely: " Wie sicher, nach Abfragen: %s.",
+	by: [4]string{"etwas, was die Aufzeichnung nicht enthält,", "seine Adresse darin", "seine Hardware-Adresse (MAC)", "eine Kennung, die es mit seinen Abfragen sendet,"}, or: " oder ",
 	sure:   map[string]string{"high": "hoch", "medium": "mittel", "low": "gering"},
 	totals: "Einige Zeilen des Zeitraums sind inzwischen gelöscht oder wurden als Stundensummen gelesen: Ihre Namen stehen nicht unten.",
 	gaps: func(n int) string {
