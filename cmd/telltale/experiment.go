@@ -134,9 +134,11 @@ func planText(p *experiment.Plan) string {
 // spanText writes a length for people: 48h, 30m.
 func spanText(d time.Duration) string {
 	text := d.String()
-	text = strings.TrimSuffix(strings.TrimSuffix(text, "0s"), "0m")
-	if text == "" {
-		return "0s"
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
 }
