@@ -347,6 +347,17 @@ func TestAnswersThatChanged(t *testing.T) {
 	}
 }
 
+// What was changed while the server was stopped has no line of its own.
+func TestAServerThatStartedMayAnswerOtherwise(t *testing.T) {
+	h := &home{}
+	h.browse(phone.Device, begin, end)
+	h.events = []querylog.Event{{Time: at(noon), Kind: querylog.KindStop, Subject: "telltale 1.0"}, {Time: at(noon), Kind: querylog.KindStart, Subject: "telltale 1.0", Detail: "process 4711"}, {Time: at(noon), Kind: "config-last-good", Subject: "settings"}}
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+	if len(got.Changed) != 2 || !strings.Contains(got.Changed[0], "the server started, perhaps with other settings or lists") || !strings.Contains(got.Changed[1], "earlier settings came into force") {
+		t.Errorf("%v", got.Changed)
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

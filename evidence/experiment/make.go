@@ -177,7 +177,7 @@ var answering = map[string]string{
 	"reload": "a list changed", "list-added": "a list was added", "list-accepted": "an update of a list was accepted", "list-recovered": "a list could be read again",
 	"catalogue": "another edition of the shipped lists", "pause": "blocking was paused", "resume": "the pause ended", "observe": "nothing was blocked, to observe",
 	"observe-ended": "blocking began again", "rule": "a rule of the person's own", "rule-ended": "a rule of the person's own ended", "schedule": "a schedule's turn",
-	"config-changed": "settings changed", querylog.KindAttempts: "how attempts are counted",
+	"config-changed": "settings changed", "config-last-good": "earlier settings came into force", querylog.KindStart: "the server started, perhaps with other settings or lists", querylog.KindAttempts: "how attempts are counted",
 }
 
 // mostChanges are told one by one.
