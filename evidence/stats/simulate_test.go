@@ -175,11 +175,11 @@ func asPoisson(r *Ratio) (low, high, p float64) {
 
 // asNegativeBinomial takes hours to be independent, their variance m+m²/k, k by moments.
 func asNegativeBinomial(blocks []Block, r *Ratio) (low, high, p float64) {
-	strata := strataOf(blocks)
-	withBases(strata, r.Ratio)
+	all := strataOf(blocks)
+	withBases(all, r.Ratio)
 	over, squares := 0.0, 0.0
 	for i := range blocks {
-		fits := r.expected(&blocks[i], strata[blocks[i].Stratum])
+		fits := r.expected(&blocks[i], all.of[blocks[i].Stratum])
 		over += square(blocks[i].Count-fits) * float64(len(blocks)) / float64(r.Freedom)
 		over -= fits
 		squares += fits * fits
@@ -187,7 +187,7 @@ func asNegativeBinomial(blocks []Block, r *Ratio) (low, high, p float64) {
 	k := max(0, over/squares) // 1/k
 	var mean, variance [2]float64
 	for i := range blocks {
-		fits := r.expected(&blocks[i], strata[blocks[i].Stratum])
+		fits := r.expected(&blocks[i], all.of[blocks[i].Stratum])
 		mean[blocks[i].arm()] += fits
 		variance[blocks[i].arm()] += fits + k*fits*fits
 	}

@@ -5,6 +5,7 @@ package stats
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 )
@@ -54,9 +55,9 @@ func (s *stratum) all() float64 { return s.counts[0] + s.counts[1] }
 // Compare compares two conditions. It takes rates to be those of the strata, times the
 // ratio in B, and their variance to be the same multiple of the mean throughout.
 func Compare(blocks []Block) Ratio {
-	strata := strataOf(blocks)
+	all := strataOf(blocks)
 	r := Ratio{Ratio: math.NaN(), Low: 0, High: math.Inf(1), P: 1, Dispersion: 1}
-	for _, s := range strata {
+	for _, s := range all.in {
 		r.HoursA += s.hours[0]
 		r.HoursB += s.hours[1]
 		r.CountA += s.counts[0]
@@ -67,35 +68,38 @@ func Compare(blocks []Block) Ratio {
 	if r.CountA+r.CountB == 0 {
 		return r
 	}
-	r.Ratio = fit(strata, r.CountA, r.CountB)
-	r.disperse(blocks, strata)
+	r.Ratio = fit(all, r.CountA, r.CountB)
+	r.disperse(blocks, all)
 	if r.Freedom > 0 {
-		r.interval(strata)
+		r.interval(all)
 	}
 	return r
 }
 
-// strataOf returns the strata that have blocks of both conditions.
-func strataOf(blocks []Block) map[int]*stratum {
-	all := map[int]*stratum{}
+// strata are those that have blocks of both conditions, by what blocks call them.
+type strata struct {
+	of map[int]*stratum
+	in []*stratum // in the order of their first blocks, so that sums are the same each time
+}
+
+func strataOf(blocks []Block) (all strata) {
+	all.of = map[int]*stratum{}
 	for i := range blocks {
 		b := &blocks[i]
 		if b.Hours <= 0 {
 			continue
 		}
-		s := all[b.Stratum]
+		s := all.of[b.Stratum]
 		if s == nil {
 			s = &stratum{}
-			all[b.Stratum] = s
+			all.of[b.Stratum], all.in = s, append(all.in, s)
 		}
 		s.hours[b.arm()] += b.Hours
 		s.counts[b.arm()] += b.Count
 	}
-	for key, s := range all {
-		if s.hours[0] == 0 || s.hours[1] == 0 {
-			delete(all, key)
-		}
-	}
+	oneSided := func(s *stratum) bool { return s.hours[0] == 0 || s.hours[1] == 0 }
+	maps.DeleteFunc(all.of, func(_ int, s *stratum) bool { return oneSided(s) })
+	all.in = slices.DeleteFunc(all.in, oneSided)
 	return all
 }
 
@@ -108,18 +112,18 @@ func (b *Block) arm() int {
 
 // fit returns the ratio that makes the events in B as many as they are, and gives each
 // stratum its base.
-func fit(strata map[int]*stratum, countA, countB float64) float64 {
+func fit(all strata, countA, countB float64) float64 {
 	switch {
 	case countB == 0:
-		return withBases(strata, 0)
+		return withBases(all, 0)
 	case countA == 0:
-		return withBases(strata, math.Inf(1))
+		return withBases(all, math.Inf(1))
 	}
 	low, high := -40.0, 40.0 // of the logarithm
 	for range 80 {
 		mid := (low + high) / 2
 		r, expected := math.Exp(mid), 0.0
-		for _, s := range strata {
+		for _, s := range all.in {
 			expected += s.all() * r * s.hours[1] / (s.hours[0] + r*s.hours[1])
 		}
 		if expected < countB {
@@ -128,11 +132,17 @@ func fit(strata map[int]*stratum, countA, countB float64) float64 {
 			high = mid
 		}
 	}
-	return withBases(strata, math.Exp((low+high)/2))
+	return withBases(all, round(math.Exp((low+high)/2)))
 }
 
-func withBases(strata map[int]*stratum, ratio float64) float64 {
-	for _, s := range strata {
+// round keeps nine digits: a ratio of small counts, such as 7 to 8, is exactly that.
+func round(x float64) float64 {
+	shift := math.Pow(10, 9-math.Ceil(math.Log10(x)))
+	return math.Round(x*shift) / shift
+}
+
+func withBases(all strata, ratio float64) float64 {
+	for _, s := range all.in {
 		if s.base = s.all() / (s.hours[0] + ratio*s.hours[1]); math.IsInf(ratio, 1) {
 			s.base = s.all() / s.hours[1] // the rate in B
 		}
@@ -154,7 +164,7 @@ func (r *Ratio) expected(b *Block, s *stratum) float64 {
 // disperse estimates how much more counts vary than those of independent events do: from
 // what is left of each block when strata and conditions are taken off, and from how
 // much of that neighbours share.
-func (r *Ratio) disperse(blocks []Block, strata map[int]*stratum) {
+func (r *Ratio) disperse(blocks []Block, within strata) {
 	type rest struct {
 		at, arm int
 		left    float64
@@ -163,7 +173,7 @@ func (r *Ratio) disperse(blocks []Block, strata map[int]*stratum) {
 	variance, used := 0.0, map[int]bool{}
 	for i := range blocks {
 		b := &blocks[i]
-		s := strata[b.Stratum]
+		s := within.of[b.Stratum]
 		if s == nil || b.Hours <= 0 {
 			continue
 		}
@@ -214,13 +224,13 @@ func (r *Ratio) disperse(blocks []Block, strata map[int]*stratum) {
 
 // interval fills in the interval and P: as many events as would be as sure, had they been
 // independent, fall into B or A by the toss of a coin whose bias the ratio is (Jeffreys).
-func (r *Ratio) interval(strata map[int]*stratum) {
+func (r *Ratio) interval(all strata) {
 	a, b := r.CountA, r.CountB
-	odds := r.odds(strata)
+	odds := r.odds(all)
 	loss := 1.0 // what strata of unequal parts cost
 	if a > 0 && b > 0 {
 		exact := 0.0
-		for _, s := range strata {
+		for _, s := range all.in {
 			p := r.Ratio * s.hours[1] / (s.hours[0] + r.Ratio*s.hours[1])
 			exact += s.all() * p * (1 - p)
 		}
@@ -244,9 +254,9 @@ func (r *Ratio) interval(strata map[int]*stratum) {
 }
 
 // odds returns how many events would be in B for each in A, had nothing changed.
-func (r *Ratio) odds(strata map[int]*stratum) float64 {
+func (r *Ratio) odds(all strata) float64 {
 	a, b := 0.0, 0.0
-	for _, s := range strata {
+	for _, s := range all.in {
 		a += s.base * s.hours[0]
 		b += s.base * s.hours[1]
 	}

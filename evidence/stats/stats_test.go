@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -138,5 +139,16 @@ func TestLongerReachesThePower(t *testing.T) {
 	}
 	if short := Compare(hours(1, a[:3], b)); !math.IsInf(short.Longer(0.5, 0.05, 0.8), 1) || math.IsInf(short.Both(0.5, 0.05, 0.8), 1) {
 		t.Errorf("a first condition of 3 hours: %v, %v", short.Longer(0.5, 0.05, 0.8), short.Both(0.5, 0.05, 0.8))
+	}
+}
+
+// The same counts give the same figures to the last digit, which a report may print.
+func TestFiguresAreTheSameEachTime(t *testing.T) {
+	blocks := observe(rand.New(rand.NewPCG(3, 3)), &processes[3], 72, 4, 0.7)
+	first := Compare(blocks)
+	for range 20 {
+		if got := Compare(blocks); got != first {
+			t.Fatalf("got %+v, and %+v before", got, first)
+		}
 	}
 }
