@@ -184,8 +184,27 @@ func (t *Teller) lookAtRows(ctx context.Context, src *Source, s *Settings, now t
 }
 
 // answered says what became of a lookup.
-var answered = map[string]string{
-	"block": "it was blocked", "observe": "it was answered, as blocking is off for it", "allow": "it was allowed", "answer": "it was answered here",
+func answered(r *querylog.Row) string {
+	switch r.Verdict {
+	case "block":
+		return "it was blocked"
+	case "allow":
+		return "it was allowed"
+	case "answer":
+		return "it was answered here"
+	case "observe":
+		return "it was answered, as " + cmp.Or(observedAs[r.ObservedBy], "it is only observed")
+	}
+	return "it was answered"
+}
+
+// observedAs says why what a rule blocks was answered, by the log's word for it.
+var observedAs = map[string]string{
+	"list": "the list only observes", "schedule": "a schedule of its group only observes", "tier": "names of tier mixed are not blocked for it", "tcp-only": "the rule asks to come by TCP, and it did",
+	"device": "the settings of the device only observe", "group": "the settings of its group only observe", "everything": "blocking is off (blocking.observe)",
+	"pause": "blocking was paused", "pause-device": "blocking was paused for the device", "pause-group": "blocking was paused for its group", "pause-list": "the list was paused", "pause-vendor": "the vendor was paused",
+	"observe": "everything was only observed for a time", "observe-device": "the device was only observed for a time", "observe-group": "its group was only observed for a time",
+	"observe-list": "the list was only observed for a time", "observe-vendor": "the vendor was only observed for a time",
 }
 
 func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert {
@@ -197,10 +216,7 @@ func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert
 	if name == "" { // of names that were counted together
 		name = "a name that is not known any more"
 	}
-	what := answered[r.Verdict]
-	if what == "" {
-		what = "it was answered"
-	}
+	what := answered(r)
 	if kind == WentAround {
 		a.Text = fmt.Sprintf("%s asked for %s, a name of another resolver (%s), and %s", label, name, plain(cmp.Or(r.Product, r.Vendor)), what)
 		if r.Verdict == "block" {

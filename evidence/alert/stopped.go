@@ -131,7 +131,7 @@ func (t *Teller) ofStopped(r *querylog.Row, s *stopped, label string, now time.T
 		ID: id(StoppedTelemetry, r.Store, r.Device, s.Experiment, r.Name, r.Time.String()), Kind: StoppedTelemetry, Time: r.Time, Found: querylog.Time{Time: now}, Node: t.o.Node,
 		Device: r.Device, Label: label, Vendor: plain(r.Vendor), Name: name,
 		Text: fmt.Sprintf("%s asked for %s, and %s. It had stopped in experiment %s (%s), which ended %s: 'telltale experiment report %s'. That is of the experiment's own hours; whether what was done then still holds, only you know.",
-			label, name, cmp.Or(answered[r.Verdict], "it was answered"), plain(s.Experiment), plain(s.Says), s.End.In(t.o.Zone).Format("Mon 2 Jan 15:04"), quote(plain(s.Experiment))),
+			label, name, answered(r), plain(s.Experiment), plain(s.Says), s.End.In(t.o.Zone).Format("Mon 2 Jan 15:04"), quote(plain(s.Experiment))),
 		Command: fmt.Sprintf("telltale log --device %s --name %s --since %s --until %s", quote(cmp.Or(label, r.Device)), quote(name), second(s.End), second(r.Last.Add(time.Second))),
 	}
 }

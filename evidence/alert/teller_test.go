@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/blocklists"
 	"telltale/querylog"
 )
 
@@ -182,14 +183,14 @@ func TestEachDeviceAndVendorIsToldOnce(t *testing.T) {
 	d.home.asked(noon.Add(time.Second), "tv", "Acme", "other.example")
 	d.home.asked(noon.Add(2*time.Second), "tv", "Borealis", "first.example")
 	d.home.asked(noon.Add(3*time.Second), "tv", "Borealis", "second.example")
-	d.home.asked(noon.Add(4*time.Second), "phone", "Acme", "phone.example", func(r *querylog.Row) { r.Verdict = "observe" })
+	d.home.asked(noon.Add(4*time.Second), "phone", "Acme", "phone.example", func(r *querylog.Row) { r.Verdict, r.ObservedBy = "observe", "tier" })
 	d.home.asked(noon.Add(5*time.Second), "phone", "Acme", "phone.example", func(r *querylog.Row) { r.Tier = "essential"; r.Vendor = "Cumulus" })
 	d.home.asked(noon.Add(6*time.Second), "phone", "Owner Inc.", "any.example", func(r *querylog.Row) { r.Attribution = "owner" })
 	d.home.asked(noon.Add(7*time.Second), "phone", "Lookaway", "doh.example", func(r *querylog.Row) { r.Purpose, r.Product, r.Verdict = "dns-bypass", "Lookaway DNS", "pass" })
 	d.home.asked(noon.Add(8*time.Second), "phone", "Lookaway", "doh2.example", func(r *querylog.Row) { r.Purpose, r.Product = "dns-bypass", "Lookaway DNS" })
 	want := []string{
 		"tv asked for first.example, which the list ads has as Borealis's (telemetry); it was blocked",
-		"phone asked for phone.example, which the list ads has as Acme's (telemetry); it was answered, as blocking is off for it",
+		"phone asked for phone.example, which the list ads has as Acme's (telemetry); it was answered, as names of tier mixed are not blocked for it. The",
 		"phone asked for doh.example, a name of another resolver (Lookaway DNS), and it was answered: what it asks there is not in this log",
 	}
 	d.round(t.Context(), noon.Add(10*time.Second))
@@ -521,5 +522,14 @@ func TestWordsOfACommand(t *testing.T) {
 	}
 	if got := plain("tv\n\x1b[31m\u202e" + strings.Repeat("x", 300)); strings.ContainsAny(got, "\n\x1b\u202e") || len(got) != 253 {
 		t.Errorf("got %q", got)
+	}
+}
+
+// An alert gives the reason that the log has, whichever it is.
+func TestEachReasonForObservingHasWords(t *testing.T) {
+	for by := blocklists.ObservedBy(1); by.String() != "unknown"; by++ {
+		if observedAs[by.String()] == "" {
+			t.Errorf("%s has no words", by)
+		}
 	}
 }
