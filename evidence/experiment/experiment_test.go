@@ -272,6 +272,26 @@ func TestADeviceThatWasAway(t *testing.T) {
 	}
 }
 
+// That a name was not asked for is not said of a phase that was not observed, nor of one
+// that is not over.
+func TestNamesAreMissedOnlyInWhatWasObserved(t *testing.T) {
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}}).run()
+	for i, since := range []time.Time{begin, noon} { // the server did not run in A, then in B
+		h := optedOut(1)
+		h.rows = slices.DeleteFunc(h.rows, func(r querylog.Row) bool {
+			return !r.Time.Before(since) && r.Time.Before(since.Add(48*time.Hour))
+		})
+		h.gap(querylog.Unrecorded, "crash", "", since, since.Add(48*time.Hour))
+		if d := h.report(t, e, Options{}).Devices[0]; len(d.Vanished)+len(d.Appeared) > 0 {
+			t.Errorf("%d: vanished %v, appeared %v", i, d.Vanished, d.Appeared)
+		}
+	}
+	e.Stopped = querylog.Time{}
+	if d := optedOut(1).report(t, e, Options{}).Devices[0]; len(d.Vanished)+len(d.Appeared) > 0 {
+		t.Errorf("running: vanished %v, appeared %v", d.Vanished, d.Appeared)
+	}
+}
+
 // Phases over a change of clocks compare hours as clocks showed them.
 func TestPhasesOverAChangeOfClocks(t *testing.T) {
 	zone, err := time.LoadLocation("Europe/Berlin")

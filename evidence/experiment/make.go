@@ -251,9 +251,11 @@ func (r *reading) compare(d *deviceReading) DeviceResult {
 		out.Total.Back = &r.family(total, side("B", "C"))[0]
 	}
 	out.Purposes, out.Products, out.Names = all(d.purposes), all(d.products), all(d.names)
+	told := r.over && out.Total.A.Hours > 0 && out.Total.B.Hours > 0 // what was not observed is not absent
 	for _, c := range values(d.names) {
 		switch a, b := c.seen["A"], c.seen["B"]; {
-		case a && !b && r.has("B"):
+		case !told:
+		case a && !b:
 			out.Vanished = append(out.Vanished, c.what)
 		case b && !a:
 			out.Appeared = append(out.Appeared, c.what)

@@ -48,7 +48,7 @@ type DeviceResult struct {
 	Purposes []Comparison `json:"purposes"`
 	Products []Comparison `json:"products"`
 	Names    []Comparison `json:"names"`
-	Vanished []string     `json:"vanished"` // names asked for in A and not in B
+	Vanished []string     `json:"vanished"` // names asked for in A and not in B; none unless it is over and both were observed
 	Appeared []string     `json:"appeared"` // the other way round
 	More     int          `json:"more_names,omitempty"`
 }
