@@ -14,11 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/atomicfile"
+	"telltale/blocklists/format"
 	"telltale/config"
 	"telltale/devices/oui"
+	"telltale/dnswire"
 	"telltale/evidence/candidate"
 	"telltale/evidence/render"
 	"telltale/querylog"
+	"telltale/web"
 )
 
 // candidateFlags say whose candidates are wanted.
@@ -155,7 +158,8 @@ as those of listed names, and reports, rhythms and experiments have it, under a 
 that is called "candidate" and the name's domain.
 
 Where the settings block names of tier mixed, too (blocking.tier, or that of a list or a
-group), it would be blocked, and is refused.`,
+group), it would be blocked, and is refused. So is a name that another list has: it is
+recorded already, as that list says.`,
 		Example: "  telltale candidates observe data.mistat.eu.example\n  telltale candidates observe --remove data.mistat.eu.example",
 		Args:    oneArg("name"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -167,7 +171,7 @@ group), it would be blocked, and is refused.`,
 			if err != nil {
 				return err
 			}
-			path, done, err := observeCandidate(cfg, name.String(), remove)
+			path, done, err := observeCandidate(cfg, &name, remove)
 			if err != nil {
 				return err
 			}
@@ -199,8 +203,25 @@ func blocksMixed(cfg *config.Config) string {
 	return ""
 }
 
+// alreadyListed says by which rule of another list than that of candidates it is known whose
+// a name is, or the name is blocked; nil for none. It goes by files: no server need run.
+func alreadyListed(cfg *config.Config, name *dnswire.Name) error {
+	e, err := explainStopped(cfg, name, dnswire.TypeA, "")
+	if err != nil {
+		return err
+	}
+	for _, m := range []*web.Match{e.Attributing, e.Decider} {
+		if m != nil && m.List+".txt" != candidatesFile && (m == e.Attributing || m.Action == actionWord(format.Block)) {
+			return fmt.Errorf("%s is listed already, by line %d of the list %s (%s): it is recorded as that says, and is no candidate. 'telltale explain %s' says how it is answered",
+				name.String(), m.Line, printable(m.List), printable(m.Rule), name.String())
+		}
+	}
+	return nil
+}
+
 // observeCandidate adds a name to the list of those that are observed, or removes it.
-func observeCandidate(cfg *config.Config, name string, remove bool) (path, done string, err error) {
+func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool) (path, done string, err error) {
+	name := host.String()
 	path = filepath.Join(cfg.Lists.Dir, candidatesFile)
 	if by := blocksMixed(cfg); by != "" && !remove {
 		return path, "", fmt.Errorf("%s is mixed in the settings: the name would be blocked, and a candidate is not to be. Set it to telemetry first, or block the name on purpose with 'telltale block'", by)
@@ -225,6 +246,9 @@ func observeCandidate(cfg *config.Config, name string, remove bool) (path, done 
 	case at >= 0:
 		return path, "is observed already", nil
 	default:
+		if err := alreadyListed(cfg, host); err != nil {
+			return path, "", err
+		}
 		domain := candidate.Domain(name)
 		lines, done = append(lines, fmt.Sprintf(`%s  #@ vendor="candidate %s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, domain)), "is observed: its attempts are recorded, and nothing is blocked"
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,14 +24,46 @@ func TestACandidateIsNeverBlocked(t *testing.T) {
 		}, ""},
 	} {
 		cfg := &config.Config{}
-		cfg.Lists.Dir = t.TempDir()
+		cfg.Lists.Dir, cfg.Data.Dir = t.TempDir(), t.TempDir()
 		c.change(cfg)
-		path, _, err := observeCandidate(cfg, "data.eu.example", false)
+		name, err := parseHost("data.eu.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, _, err := observeCandidate(cfg, &name, false)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
 		if _, stat := os.Stat(path); (stat == nil) != (c.want == "") {
 			t.Errorf("%q: the file is there: %v", c.want, stat == nil)
+		}
+	}
+}
+
+// A name that another list attributes or blocks is not observed as a candidate: it would be
+// taken from its vendor, and blocked all the same.
+func TestACandidateIsOnNoOtherList(t *testing.T) {
+	cfg := &config.Config{}
+	cfg.Lists.Dir, cfg.Data.Dir = t.TempDir(), t.TempDir()
+	cfg.Blocking.Tier = "telemetry"
+	if err := os.WriteFile(filepath.Join(cfg.Lists.Dir, "own.txt"), []byte("ads.example\nmail.example #@ vendor=Acme tier=mixed purpose=service\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, want string }{
+		{"data.mistat.xiaomi.com", "of the list xiaomi (mistat.xiaomi.com)"},
+		{"x.ads.example", "line 1 of the list own"},
+		{"mail.example", "line 2 of the list own"},
+		{"data.eu.example", ""},
+		{"data.eu.example", ""}, // observed already
+		{"more.data.eu.example", ""},
+	} {
+		name, err := parseHost(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, done, err := observeCandidate(cfg, &name, false)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %q, %v, want %q", c.name, done, err, c.want)
 		}
 	}
 }
