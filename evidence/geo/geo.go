@@ -140,7 +140,7 @@ func parse(kind Kind, path string, b []byte) (*database, error) {
 		db.built = time.Unix(int64(epoch), 0).UTC()
 		db.Built = db.built.Format(time.DateOnly)
 	}
-	has, err := db.kinds()
+	has, err := db.kinds(b)
 	if err != nil {
 		return nil, fmt.Errorf("it is damaged (%w)%s", err, getAnother)
 	}
@@ -157,8 +157,62 @@ func parse(kind Kind, path string, b []byte) (*database, error) {
 	return db, nil
 }
 
-// kinds says what the first records have.
-func (db *database) kinds() (has map[Kind]bool, err error) {
+// checkTree refuses a search tree in which two records lead to one node, or nodes are deeper
+// than an address is long: a small file of that kind has more networks than anybody can walk.
+// Records that lead to the IPv4 networks from elsewhere (::ffff:0:0/96, 2002::/16) are
+// ordinary, and the reader does not follow them.
+func checkTree(b []byte, m *maxminddb.Metadata) error {
+	size := m.RecordSize / 4
+	if size < 6 || size > 8 || uint(len(b))/size < m.NodeCount {
+		return errors.New("its search tree is not whole")
+	}
+	records := func(node uint) [2]uint {
+		at := b[node*size:][:size]
+		middle := [2]uint{}
+		if size == 7 {
+			middle = [2]uint{uint(at[3] >> 4), uint(at[3] & 15)}
+		}
+		return [2]uint{number(middle[0], at[:size/2]), number(middle[1], at[size-size/2:])}
+	}
+	ipv4 := m.NodeCount // no node
+	if m.IPVersion == 6 {
+		ipv4 = 0
+		for depth := 0; depth < 96 && ipv4 < m.NodeCount; depth++ {
+			ipv4 = records(ipv4)[0]
+		}
+	}
+	seen := make([]bool, m.NodeCount)
+	var walk func(node uint, depth int, zeros bool) error
+	walk = func(node uint, depth int, zeros bool) error {
+		if node >= m.NodeCount || node == ipv4 && !zeros {
+			return nil
+		}
+		if seen[node] || depth == 128 {
+			return fmt.Errorf("node %d of its search tree is reached twice, or is too deep", node)
+		}
+		seen[node] = true
+		next := records(node)
+		if err := walk(next[0], depth+1, zeros); err != nil {
+			return err
+		}
+		return walk(next[1], depth+1, zeros && depth >= 96)
+	}
+	return walk(0, 0, true)
+}
+
+// number reads a number of which high are the bits above b.
+func number(high uint, b []byte) uint {
+	for _, octet := range b {
+		high = high<<8 | uint(octet)
+	}
+	return high
+}
+
+// kinds says what the first records of b, which db reads, have.
+func (db *database) kinds(b []byte) (has map[Kind]bool, err error) {
+	if err := checkTree(b, &db.reader.Metadata); err != nil {
+		return nil, err
+	}
 	has = map[Kind]bool{}
 	left := 200
 	for result := range db.reader.Networks() {

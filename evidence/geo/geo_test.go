@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oschwald/maxminddb-golang/v2"
 )
 
 func testSet(t testing.TB) *Set {
@@ -95,6 +97,58 @@ func TestDamagedDatabases(t *testing.T) {
 		b := append([]byte(nil), good...)
 		b[at] ^= 0x55
 		askAll(b)
+	}
+}
+
+// In a tree each node has one parent, but for the IPv4 networks, to which others may lead.
+func TestSearchTrees(t *testing.T) {
+	const data = 1 << 20 // no node
+	tree := func(version, recordSize uint, nodes ...[2]uint) error {
+		var b []byte
+		for _, n := range nodes {
+			switch l, r := n[0], n[1]; recordSize {
+			case 24:
+				b = append(b, byte(l>>16), byte(l>>8), byte(l), byte(r>>16), byte(r>>8), byte(r))
+			case 28:
+				b = append(b, byte(l>>16), byte(l>>8), byte(l), byte(l>>24<<4|r>>24), byte(r>>16), byte(r>>8), byte(r))
+			case 32:
+				b = append(b, byte(l>>24), byte(l>>16), byte(l>>8), byte(l), byte(r>>24), byte(r>>16), byte(r>>8), byte(r))
+			}
+		}
+		return checkTree(b, &maxminddb.Metadata{IPVersion: version, RecordSize: recordSize, NodeCount: uint(len(nodes))})
+	}
+	chain := func(n uint, last [2]uint) (nodes [][2]uint) {
+		for i := range n {
+			nodes = append(nodes, [2]uint{i + 1, data})
+		}
+		return append(nodes, last)
+	}
+	alias := chain(97, [2]uint{data, data}) // node 96 is that of the IPv4 networks
+	alias[3][1] = 96
+	inside := chain(97, [2]uint{data, 96})
+	for _, size := range []uint{24, 28, 32} {
+		for _, c := range []struct {
+			what    string
+			version uint
+			nodes   [][2]uint
+			ok      bool
+		}{
+			{"whole", 4, [][2]uint{{1, 2}, {data, data}, {data, data}}, true},
+			{"a shared child", 4, [][2]uint{{1, 2}, {2, data}, {data, data}}, false},
+			{"both records to one node", 4, [][2]uint{{1, 1}, {2, 2}, {data, data}}, false},
+			{"a way back", 4, [][2]uint{{1, data}, {0, data}}, false},
+			{"an alias of IPv4", 6, alias, true},
+			{"an alias of IPv4 within it", 6, inside, false},
+			{"as deep as an address", 6, chain(127, [2]uint{data, data}), true},
+			{"deeper than an address", 6, chain(128, [2]uint{data, data}), false},
+		} {
+			if err := tree(c.version, size, c.nodes...); (err == nil) != c.ok {
+				t.Errorf("%d bits: %s: got %v", size, c.what, err)
+			}
+		}
+	}
+	if err := checkTree(make([]byte, 11), &maxminddb.Metadata{IPVersion: 4, RecordSize: 24, NodeCount: 2}); err == nil {
+		t.Error("a tree that is cut is whole")
 	}
 }
 
