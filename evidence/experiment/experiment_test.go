@@ -292,6 +292,27 @@ func TestNamesAreMissedOnlyInWhatWasObserved(t *testing.T) {
 	}
 }
 
+// What a device asked for in the last minutes of a phase is in no block, and yet it has not
+// stopped asking. What it asked for just after it opted out is another matter.
+func TestWhatIsNotComparedHasNotStopped(t *testing.T) {
+	for _, c := range []struct {
+		since, until time.Time
+		want         string
+	}{
+		{noon, noon.Add(25 * time.Minute), HasStopped},
+		{end.Add(-25 * time.Minute), end, Fell},
+	} {
+		h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+		h.browse(phone.Device, begin.Add(-4*time.Hour), end.Add(4*time.Hour))
+		h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 4)
+		h.ask(r, phone.Device, "log.acme.example", "block", c.since, c.until, 60)
+		got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total
+		if got.Verdict != c.want || got.B.Count != 0 || (got.Note == "") != (c.want == HasStopped) {
+			t.Errorf("%v to %v: %+v", c.since, c.until, got)
+		}
+	}
+}
+
 // Phases over a change of clocks compare hours as clocks showed them.
 func TestPhasesOverAChangeOfClocks(t *testing.T) {
 	zone, err := time.LoadLocation("Europe/Berlin")

@@ -339,6 +339,7 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 	var blocks []stats.Block
 	var counted [2]float64
 	var blocked [2]float64
+	left := false // B has some that is not compared
 	for s, of := range sides {
 		own := c
 		if sides[0].d != sides[1].d {
@@ -347,6 +348,7 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 				own = of.d.counter(of.d.purposes, c.what, len(r.blocks))
 			}
 		}
+		left = own.settled[of.condition]
 		for i := range r.blocks {
 			k := &r.blocks[i]
 			if k.excluded != "" || of.d.absent[i] || k.condition != of.condition {
@@ -358,6 +360,9 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 		}
 	}
 	ratio := stats.Compare(blocks)
+	if ratio.CountB == 0 && left {
+		one.Note = "asked for in B at times that are not compared"
+	}
 	one.A, one.B = rateOf(ratio.CountA, ratio.HoursA), rateOf(ratio.CountB, ratio.HoursB)
 	one.A.Blocked, one.B.Blocked = part(blocked[0], counted[0]), part(blocked[1], counted[1])
 	one.Ratio, one.Low, one.High = finite(ratio.Ratio), finite(ratio.Low), finite(ratio.High)
@@ -396,7 +401,7 @@ func (r *reading) judge(c *Comparison, ratio *stats.Ratio, tested int) {
 	}
 	enough := ratio.CountA+ratio.CountB >= least && ratio.Freedom > 0
 	switch {
-	case enough && c.Q <= Alpha && ratio.CountB == 0:
+	case enough && c.Q <= Alpha && ratio.CountB == 0 && c.Note == "":
 		c.Verdict = HasStopped
 	case enough && c.Q <= Alpha && ratio.Ratio < 1:
 		c.Verdict = Fell

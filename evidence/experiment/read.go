@@ -136,6 +136,7 @@ type counter struct {
 	what, vendor, purpose string
 	counts, blocked       []float64
 	seen                  map[string]bool // conditions in which it was seen at all, in blocks or not
+	settled               map[string]bool // those in which it was seen later than what is left out at their beginnings
 }
 
 // A deviceReading is what is read of one device.
@@ -155,7 +156,7 @@ type deviceReading struct {
 func (d *deviceReading) counter(of map[string]*counter, key string, blocks int) *counter {
 	c := of[key]
 	if c == nil {
-		c = &counter{what: key, counts: make([]float64, blocks), blocked: make([]float64, blocks), seen: map[string]bool{}}
+		c = &counter{what: key, counts: make([]float64, blocks), blocked: make([]float64, blocks), seen: map[string]bool{}, settled: map[string]bool{}}
 		of[key] = c
 	}
 	return c
@@ -197,7 +198,10 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 	if r.unit == unitLookups {
 		n = float64(row.Count)
 	}
-	condition := r.conditionAt(row.Time.Time)
+	condition, settled := r.conditionAt(row.Time.Time), false
+	if last := row.Last.Add(-time.Duration(r.e.Plan.Settle) * time.Second); !last.Before(r.e.Started.Time) {
+		settled = r.conditionAt(row.Last.Time) == condition && r.phaseAt(last) == r.phaseAt(row.Last.Time)
+	}
 	at := r.blockAt(row.Time.Time)
 	name := row.Name
 	if d.names[name] == nil && len(d.names) >= keptNames {
@@ -205,6 +209,7 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 	}
 	for _, c := range []*counter{d.total, d.counter(d.purposes, row.Purpose, len(r.blocks)), d.counter(d.products, row.Product, len(r.blocks)), d.counter(d.names, name, len(r.blocks))} {
 		c.seen[condition] = true
+		c.settled[condition] = c.settled[condition] || settled
 		if c.vendor = row.Vendor; c.purpose == "" {
 			c.purpose = row.Purpose
 		}
@@ -231,12 +236,19 @@ func (r *reading) blockAt(at time.Time) int {
 }
 
 func (r *reading) conditionAt(at time.Time) string {
-	for i := len(r.phases) - 1; i >= 0; i-- {
-		if !at.Before(r.phases[i].since) {
-			return r.phases[i].Condition
-		}
+	if i := r.phaseAt(at); i >= 0 {
+		return r.phases[i].Condition
 	}
 	return ""
+}
+
+// phaseAt returns which phase a time is in; -1 for none.
+func (r *reading) phaseAt(at time.Time) int {
+	i := len(r.phases) - 1
+	for i >= 0 && at.Before(r.phases[i].since) {
+		i--
+	}
+	return i
 }
 
 // presence finds the blocks in which a device is not taken to have been there: those in a
