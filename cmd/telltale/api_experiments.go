@@ -52,6 +52,11 @@ func (a *app) stepExperiment(ctx context.Context, s web.ExperimentStep) (web.Exp
 	if err != nil {
 		return web.ExperimentLine{}, err
 	}
+	if s.Do == experiment.DoMark && s.Name == "" {
+		if err := experiment.CheckMark(all, s.Says); err != nil {
+			return web.ExperimentLine{}, web.Invalid(err)
+		}
+	}
 	e, err := experimentMeant(all, s.Name, s.Do)
 	if err != nil {
 		return web.ExperimentLine{}, web.NotFound(err)

@@ -399,6 +399,18 @@ func TestAServerThatStartedMayAnswerOtherwise(t *testing.T) {
 	}
 }
 
+func TestANameIsNoTextOfAMark(t *testing.T) {
+	all := []*Experiment{{Name: "tv-1"}}
+	if err := CheckMark(all, "tv-1"); err == nil || !strings.Contains(err.Error(), `telltale experiment mark tv-1 "opted out"`) {
+		t.Errorf("got %v", err)
+	}
+	for _, says := range []string{"tv-2", "tv-1 is off", "opted out"} {
+		if err := CheckMark(all, says); err != nil {
+			t.Errorf("%q: %v", says, err)
+		}
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

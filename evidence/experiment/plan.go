@@ -299,6 +299,15 @@ func Find(all []*Experiment, name string) *Experiment {
 	return nil
 }
 
+// CheckMark says what is wrong with the text of a mark that is given without a name: the
+// name of an experiment is no text.
+func CheckMark(all []*Experiment, says string) error {
+	if e := Find(all, says); e != nil {
+		return fmt.Errorf("%s is the name of an experiment; say what was done, too: telltale experiment mark %s \"opted out\"", e.Name, e.Name)
+	}
+	return nil
+}
+
 // A Step is what a person wants to do with an experiment.
 type Step struct {
 	Do   string // Start, DoMark, Stop or Cancel
