@@ -128,8 +128,12 @@ func addHistory(ctx context.Context, log Log, r *Report, now *reading) error {
 	if err != nil {
 		return err
 	}
+	others, err := now.experimentsOfOthers(ctx, log, events)
+	if err != nil {
+		return err
+	}
 	for i := range events {
-		if text, ok := markerText(&events[i]); ok {
+		if text, ok := markerText(&events[i]); ok && !(isOfExperiment(events[i]) && others[events[i].Subject]) {
 			r.Markers = append(r.Markers, Marker{events[i].Time, events[i].Kind, text})
 		}
 	}
@@ -191,6 +195,29 @@ var markers = map[string]string{
 	"config-changed": "settings changed", "note": "note",
 	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended",
 	"destination-moved": "a name led to another operator or country",
+}
+
+func isOfExperiment(e querylog.Event) bool {
+	return e.Kind == querylog.KindExperimentStarted || e.Kind == querylog.KindExperimentMarked || e.Kind == querylog.KindExperimentStopped
+}
+
+// experimentsOfOthers returns the experiments of a report of one device that are at others:
+// their plans say which devices they are of.
+func (r *reading) experimentsOfOthers(ctx context.Context, log Log, events []querylog.Event) (map[string]bool, error) {
+	if r.o.Device == "" || !slices.ContainsFunc(events, isOfExperiment) {
+		return nil, nil
+	}
+	events, err := log.Ledger(ctx, time.Time{}, r.until) // a plan may be older than the period
+	if err != nil {
+		return nil, err
+	}
+	others := map[string]bool{}
+	for _, e := range experiment.All(events) {
+		others[e.Name] = e.Problem == "" && !slices.ContainsFunc(e.Plan.Devices, func(d experiment.Device) bool {
+			return d.Device == r.o.Device || querylog.AnyHas(r.o.Whose.Devices, d.Device, e.Planned.Time)
+		})
+	}
+	return others, nil
 }
 
 func markerText(e *querylog.Event) (string, bool) {
