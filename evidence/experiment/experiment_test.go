@@ -392,7 +392,7 @@ func TestAnswersThatChanged(t *testing.T) {
 func TestTiersThatCount(t *testing.T) {
 	h := &home{}
 	h.browse(phone.Device, begin, end)
-	for i, c := range []struct{ tier, attribution string }{{"telemetry", "rule"}, {"mixed", "rule"}, {"essential", "list"}, {"", "suffix"}} {
+	for i, c := range []struct{ tier, attribution string }{{"telemetry", "rule"}, {"mixed", "rule"}, {"essential", "list"}, {"", "owner"}} {
 		h.rows = append(h.rows, querylog.Row{Time: at(begin.Add(time.Duration(i+2) * time.Hour)), Device: phone.Device, Name: "a.acme.example", Vendor: "Acme", Tier: c.tier, Attribution: c.attribution, Verdict: "pass", Count: 1, Attempts: 1})
 	}
 	if got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total.A.Count; got != 3 {
