@@ -2,6 +2,7 @@ package querylog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -363,7 +364,7 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 
 // withoutWords returns a text in which no word stands any more.
 func withoutWords(text string, words []string) string {
-	for _, w := range words {
+	for _, w := range spelled(words) {
 		for at := wordAt(text, w, 0); at >= 0; at = wordAt(text, w, at+len(forgottenWord)) {
 			text = text[:at] + forgottenWord + text[at+len(w):]
 		}
@@ -373,7 +374,19 @@ func withoutWords(text string, words []string) string {
 
 // HasWord reports whether one of the words stands in a text, not as a part of a longer one.
 func HasWord(text string, words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return wordAt(text, w, 0) >= 0 })
+	return slices.ContainsFunc(spelled(words), func(w string) bool { return wordAt(text, w, 0) >= 0 })
+}
+
+// spelled returns words as they are, and as JSON has those that it writes in another way:
+// some details of the ledger are JSON.
+func spelled(words []string) []string {
+	all := slices.Clone(words)
+	for _, w := range words {
+		if quoted, err := json.Marshal(w); err == nil && string(quoted[1:len(quoted)-1]) != w {
+			all = append(all, string(quoted[1:len(quoted)-1]))
+		}
+	}
+	return all
 }
 
 // wordAt returns where a word next stands in a text, not as a part of a longer one; -1 for
@@ -424,7 +437,7 @@ func (r *forgetRun) removeAside(s *storer) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			has := slices.ContainsFunc(r.Words, func(w string) bool { return IsTelling(w) && strings.Contains(string(text), w) })
+			has := slices.ContainsFunc(spelled(r.Words), func(w string) bool { return IsTelling(w) && strings.Contains(string(text), w) })
 			if !has {
 				continue
 			}

@@ -134,3 +134,18 @@ func TestWordsAreTakenOutWholeOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestWordsAreFoundAsJSONHasThem(t *testing.T) {
+	for _, word := range []string{"Tom & Anna's phone", `the "blue" <tv>`, `C:\tv`, "tv"} {
+		quoted, err := json.Marshal(map[string]string{"name": word})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := withoutWords(string(quoted), []string{word}), `{"name":"`+forgottenWord+`"}`; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if !HasWord(string(quoted), []string{word}) {
+			t.Errorf("%s is not found to have %s", quoted, word)
+		}
+	}
+}

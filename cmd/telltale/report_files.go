@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -229,11 +228,6 @@ func isReportFile(path string) bool {
 
 // hasSpelled reports whether a word is in a report, in the spelling of one of its formats.
 func hasSpelled(text string, words []string) bool {
-	for _, w := range words {
-		if quoted, err := json.Marshal(w); err == nil {
-			words = append(words, strings.Trim(string(quoted), `"`))
-		}
-	}
 	plain := html.UnescapeString(text)
 	return querylog.HasWord(text, words) || querylog.HasWord(plain, words) || querylog.HasWord(strings.ReplaceAll(plain, `\`, ""), words)
 }
