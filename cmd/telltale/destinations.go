@@ -47,9 +47,10 @@ also for names that are blocked; no device's lookup, and never a connection.
 
 Telltale asks only with --refresh, or every night where destinations.nightly is set.
 It then asks for the names that the catalogue spells out, and never for a name as a
-device asked it, which may carry what tells the device from others. Upstreams learn
-of these names that they are of interest here. Changes are events of 'telltale
-ledger'. 'telltale geo update' fetches databases that say whose addresses are.
+device asked it, which may carry what tells the device from others: of such a NAME,
+that of the catalogue is shown. Upstreams learn of these names that they are of
+interest here. Changes are events of 'telltale ledger'. 'telltale geo update' fetches
+databases that say whose addresses are.
 
 A country is where a database says that an address is. It does not say where data
 goes: one address can be announced in several countries (anycast), a content network
@@ -86,9 +87,10 @@ answers from near where one asks, and what a server does with data is not in DNS
 			if err != nil {
 				return err
 			}
-			lines = slices.DeleteFunc(lines, func(d destinationLine) bool {
-				return vendor != "" && !strings.EqualFold(d.Vendor, vendor) || name != "" && d.Name != name
-			})
+			lines, instead := chooseDestinations(lines, known, name, vendor)
+			if instead != "" {
+				fmt.Fprintf(cl.err, "%s itself is not asked for: the catalogue's name for it is %s\n", printable(name), printable(instead))
+			}
 			if len(lines) == 0 && (vendor != "" || name != "") {
 				return fmt.Errorf("nothing is known of where that leads: 'telltale destinations' shows all, and --refresh asks for the names that devices asked for in the last 30 days")
 			}
@@ -101,6 +103,20 @@ answers from near where one asks, and what a server does with data is not in DNS
 	f.StringVar(&vendor, "vendor", "", "of one vendor's names alone")
 	completeBy(c, "vendor", cl.vendorWords)
 	return c
+}
+
+// chooseDestinations keeps the lines of a name and of a vendor, where these are given. A name
+// that is not asked for itself is that of the catalogue that it is below.
+func chooseDestinations(lines []destinationLine, known *catalog.Catalog, name, vendor string) (kept []destinationLine, instead string) {
+	is := func(d destinationLine) bool { return d.Name == name }
+	if name != "" && !slices.ContainsFunc(lines, is) {
+		if e := destination.EntryOf(known, name); e != nil && e.Name != name {
+			name, instead = e.Name, e.Name
+		}
+	}
+	return slices.DeleteFunc(lines, func(d destinationLine) bool {
+		return vendor != "" && !strings.EqualFold(d.Vendor, vendor) || name != "" && !is(d)
+	}), instead
 }
 
 // refreshDestinations lets the running server ask.

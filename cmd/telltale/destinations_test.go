@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"telltale/blocklists/catalog"
 )
 
 func TestWhenNamesAreDueAtNight(t *testing.T) {
@@ -23,6 +25,32 @@ func TestWhenNamesAreDueAtNight(t *testing.T) {
 		}
 		if got := nightBefore(at).Format("2006-01-02 15:04"); got != want {
 			t.Errorf("%s: got %s, want %s", now, got, want)
+		}
+	}
+}
+
+// A name as the log has it leads to that of the catalogue, which is the one that is asked for.
+func TestANameOfTheLogLeadsToTheCatalogues(t *testing.T) {
+	known, err := catalog.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, vendor, kept, instead string }{
+		{"token123.mistat.india.xiaomi.com", "", "mistat.india.xiaomi.com", "mistat.india.xiaomi.com"},
+		{"mistat.india.xiaomi.com", "", "mistat.india.xiaomi.com", ""},
+		{"token123.mistat.india.xiaomi.com", "Acme", "", "mistat.india.xiaomi.com"},
+		{"own.example", "", "own.example", ""}, // in the catalogue no more
+		{"other.example", "", "", ""},
+		{"", "xiaomi", "mistat.india.xiaomi.com", ""},
+	} {
+		lines := []destinationLine{{Name: "mistat.india.xiaomi.com", Vendor: "Xiaomi"}, {Name: "own.example"}}
+		lines, instead := chooseDestinations(lines, known, c.name, c.vendor)
+		kept := ""
+		for i := range lines {
+			kept += lines[i].Name
+		}
+		if kept != c.kept || instead != c.instead {
+			t.Errorf("%q %q: got %q, %q, want %q, %q", c.name, c.vendor, kept, instead, c.kept, c.instead)
 		}
 	}
 }

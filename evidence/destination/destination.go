@@ -21,7 +21,7 @@ import (
 // A Found is where a name led when it was asked for. As JSON it is kept in the store: keys
 // never change their meaning, and the same finding is the same text.
 type Found struct {
-	Missing   string       `json:"missing,omitempty"`   // NXDOMAIN or NODATA: it led nowhere
+	Missing   string       `json:"missing,omitempty"`   // NXDOMAIN or NODATA: it has no address itself
 	Aliases   []string     `json:"aliases,omitempty"`   // in their order
 	Addresses []Address    `json:"addresses,omitempty"` // in the order of addresses
 	Domain    string       `json:"domain,omitempty"`    // whose name servers these are

@@ -164,3 +164,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A name without an address is not said to lead nowhere: names below it, which are what
+// devices ask for, may have some.
+func TestANameWithoutAnAddress(t *testing.T) {
+	for _, c := range []struct {
+		f    Found
+		want []string
+	}{
+		{Found{Missing: "NODATA"}, []string{"NODATA: this name itself has no address; names below it were not asked for"}},
+		{Found{Missing: "NODATA", Aliases: []string{"a.example"}}, []string{"NODATA: what it is an alias of has no address; names below it were not asked for", "alias of a.example"}},
+		{Found{Missing: "NXDOMAIN"}, []string{"NXDOMAIN: it leads nowhere"}},
+	} {
+		if got := c.f.Lines(time.Time{}); !slices.Equal(got, c.want) {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}

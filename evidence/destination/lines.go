@@ -16,7 +16,12 @@ var Limits = []string{
 
 // Lines says a finding of a time for people.
 func (f *Found) Lines(at time.Time) (lines []string) {
-	if f.Missing != "" {
+	switch {
+	case f.Missing == "NODATA" && len(f.Aliases) > 0:
+		lines = append(lines, "NODATA: what it is an alias of has no address; names below it were not asked for")
+	case f.Missing == "NODATA":
+		lines = append(lines, "NODATA: this name itself has no address; names below it were not asked for")
+	case f.Missing != "":
 		lines = append(lines, f.Missing+": it leads nowhere")
 	}
 	if len(f.Aliases) > 0 {
