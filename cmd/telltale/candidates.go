@@ -51,8 +51,8 @@ Nothing is blocked by a score. 'observe' records a name as if a list had it; 'pr
 writes it in the catalogue's format, with the figures that speak for it.
 
 Rows of names that no list has are kept for a day, unless the settings say otherwise
-(log.unlisted): what has a rhythm of hours needs longer to be seen. docs/evidence.md says
-how candidates are weighed, and how often that is wrong.`,
+(log.unlisted): what has a rhythm of hours needs longer to be seen. Imported lookups are
+left out. docs/evidence.md says how candidates are weighed, and how often that is wrong.`,
 		Example: `  telltale candidates
   telltale candidates living-room-tv --last 24h
   telltale candidates observe data.mistat.eu.example

@@ -38,7 +38,7 @@ were more attempts. Names of one rule are also looked at together.
 A period near the TTL that was served, or near the attempt gap, is said to be possibly
 ours: a device that needs a name all the time asks when the answer that it has is over,
 and two attempts cannot begin closer to one another than the gap. Intervals in which
-something is missing from the record are left out.
+something is missing from the record are left out, and so are imported lookups.
 
 docs/evidence.md has the method, how often it errs, and what it does not find. A rhythm
 says when a device asks, and not why.`,

@@ -106,6 +106,8 @@ type reading struct {
 	domains map[string]Known // telemetry, by registrable domain
 	first   int64            // of all rows of unlisted names
 	left    int
+
+	imported uint64 // attempts at whatever name
 }
 
 // Find looks for candidates in a log.
@@ -190,7 +192,11 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 		if err != nil {
 			return err
 		}
-		if row.Name == "" || row.Imported != "" || row.Time.Before(r.o.Since) || !row.Time.Before(r.o.Until) {
+		if row.Name == "" || row.Time.Before(r.o.Since) || !row.Time.Before(r.o.Until) {
+			continue
+		}
+		if row.Imported != "" {
+			r.imported += uint64(row.Attempts)
 			continue
 		}
 		device, at := r.o.Today(row.Device, row.Time.Time), row.Time.UnixMilli()
@@ -383,6 +389,9 @@ func (r *reading) caveats() []string {
 	all := []string{
 		"a candidate is a name that somebody should look at: how a device asks, and what a name looks like, do not say what it sends, and nothing is blocked",
 		"rows of names that no list has are kept for a day unless the settings (log.unlisted) say otherwise: a rhythm of hours needs longer",
+	}
+	if r.imported > 0 {
+		all = append(all, fmt.Sprintf("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported))
 	}
 	if r.left > 0 {
 		all = append(all, fmt.Sprintf("there were more than %d names: further ones are not looked at", maxNames))

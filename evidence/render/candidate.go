@@ -15,7 +15,7 @@ import (
 func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) error {
 	t := &textWriter{r: &evidence.Report{}}
 	if f.Names == 0 {
-		t.line("No attempt at a name that no list has is in the log.")
+		t.line("No attempt at a name that no list has was recorded here.")
 	} else {
 		t.wrap("", fmt.Sprintf("%s that no list has, with rows since %s; %s.",
 			plural(uint64(f.Names), "name"), evidence.Short(f.Unlisted.Time, zone), plural(uint64(len(f.Candidates)), "candidate")))

@@ -30,7 +30,7 @@ func Rhythms(w io.Writer, f *rhythm.Findings, every bool) error {
 func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool) {
 	if len(f.Rhythms) == 0 {
 		t.line("")
-		t.line("No attempt at a listed name was recorded.")
+		t.line("No attempt at a listed name was recorded here.")
 		return
 	}
 	device, left := "", map[rhythm.Kind]int{}

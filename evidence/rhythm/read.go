@@ -194,11 +194,14 @@ func (r *reading) readRows(ctx context.Context, log Log) error {
 			return err
 		}
 		at := row.Time.UnixMilli()
-		if at < r.since || !row.Time.Before(r.o.Until) || row.Name == "" {
+		if row.Time.Before(r.o.Since) || !row.Time.Before(r.o.Until) || row.Name == "" {
 			continue
 		}
-		if row.Imported != "" {
+		if row.Imported != "" { // also from before attempts were counted here
 			r.imported += uint64(row.Attempts)
+			continue
+		}
+		if at < r.since {
 			continue
 		}
 		r.add(row, at)

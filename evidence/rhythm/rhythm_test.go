@@ -233,7 +233,9 @@ func TestImportedLookupsAreLeftOut(t *testing.T) {
 		m.ask("beat.acme.example", begin.Add(time.Duration(i)*time.Hour))
 		m.rows[len(m.rows)-1].Imported = "pihole"
 	}
-	f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until, Vendor: "Acme"})
+	before := m.since.AddDate(0, 0, -1) // attempts were not counted yet
+	m.rows = append(m.rows, querylog.Row{Time: querylog.Time{Time: before.Add(time.Hour)}, Device: "tv", Name: "beat.acme.example", Attempts: 7, Vendor: "Acme", Attribution: "rule", Imported: "dnsmasq"})
+	f, err := Make(t.Context(), m, Options{Since: before, Until: m.until, Vendor: "Acme"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +244,7 @@ func TestImportedLookupsAreLeftOut(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	}
-	if !strings.Contains(strings.Join(f.Caveats, " "), "30 attempts were imported") {
+	if !strings.Contains(strings.Join(f.Caveats, " "), "37 attempts were imported") {
 		t.Errorf("got %q", f.Caveats)
 	}
 }
