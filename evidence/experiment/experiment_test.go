@@ -18,10 +18,11 @@ import (
 
 // A home is a log in memory.
 type home struct {
-	rows   []querylog.Row
-	gaps   []querylog.Gap
-	events []querylog.Event
-	late   bool // attempts were not counted from the beginning
+	rows    []querylog.Row
+	gaps    []querylog.Gap
+	events  []querylog.Event
+	imports []querylog.ImportedLog
+	late    bool // attempts were not counted from the beginning
 }
 
 func (h *home) Sums(_ context.Context, f querylog.SumFilter) iter.Seq2[*querylog.Sum, error] {
@@ -48,7 +49,7 @@ func (h *home) Ledger(_ context.Context, since, until time.Time) (all []querylog
 }
 
 func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
-	c := querylog.Coverage{Since: at(since), Until: at(until), Gaps: h.gaps, AttemptsSince: at(begin.AddDate(0, -1, 0))}
+	c := querylog.Coverage{Since: at(since), Until: at(until), Gaps: h.gaps, Imports: h.imports, AttemptsSince: at(begin.AddDate(0, -1, 0))}
 	if h.late {
 		c.AttemptsSince = at(begin.Add(time.Hour))
 	}
@@ -310,6 +311,23 @@ func TestWhatIsNotComparedHasNotStopped(t *testing.T) {
 		if got.Verdict != c.want || got.B.Count != 0 || (got.Note == "") != (c.want == HasStopped) {
 			t.Errorf("%v to %v: %+v", c.since, c.until, got)
 		}
+	}
+}
+
+// A device that asks another server, whose log was imported, was not observed here.
+func TestADeviceThatAskedAnotherServer(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	h.ask(r, phone.Device, "log.acme.example", "block", begin.Add(-4*time.Hour), end.Add(4*time.Hour), 4)
+	here := noon.Add(90 * time.Minute) // two hours of B have rows that were recorded here
+	for i := range h.rows {
+		if row := &h.rows[i]; row.Time.After(here) {
+			row.Imported = "pihole"
+		}
+	}
+	h.imports = []querylog.ImportedLog{{Format: "pihole", First: at(noon.Add(10 * time.Minute)), Last: at(end.Add(24 * time.Hour))}}
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+	if c := got.Devices[0].Total; c.Verdict == HasStopped || c.B.Hours < 1 || c.B.Hours > 2 || c.B.Count == 0 || len(got.Caveats) != 1 {
+		t.Errorf("%+v, %v", c, got.Caveats)
 	}
 }
 

@@ -23,6 +23,7 @@ type reading struct {
 	phases  []phase
 	blocks  []block
 	devices []*deviceReading
+	imports []querylog.ImportedLog
 }
 
 // Make says what an experiment shows.
@@ -49,7 +50,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 	if from := coverage.AttemptsSince; from.IsZero() || from.After(e.Started.Time) {
 		r.unit = unitLookups
 	}
-	r.phases = phasesOf(e, r.until)
+	r.phases, r.imports = phasesOf(e, r.until), coverage.Imports
 	r.blocks = r.blocksOf()
 	for _, planned := range e.Plan.Devices {
 		r.devices = append(r.devices, newDevice(planned, e.Planned.Time, &o, len(r.blocks)))
@@ -210,6 +211,9 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 	}
 	if slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool { return g.Effect == querylog.Unbound }) {
 		all = append(all, "Some lookups may be another device's.")
+	}
+	if len(r.imports) > 0 {
+		all = append(all, "Lookups of this time were imported from another server's log. They are not counted, and in the hours of that log a device is taken to have been there only where a row that was recorded here is kept.")
 	}
 	if r.e.Plan.Match == ByHour && changesClocks(r.e.Started.Time, r.until, r.zone) {
 		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")

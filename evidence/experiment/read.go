@@ -266,8 +266,25 @@ func (r *reading) presence(ctx context.Context, log Log, d *deviceReading) error
 		if err != nil {
 			return err
 		}
-		if t.Lookups > 0 && querylog.AnyHas(d.was, t.Device, t.First.Time) {
+		if t.Lookups > 0 && querylog.AnyHas(d.was, t.Device, t.First.Time) && !r.hasImports(t.Hour.Time) {
 			d.there[t.Hour.Unix()/3600] = true
+		}
+	}
+	for i := range r.imports { // totals do not tell the lookups apart that were imported
+		f := querylog.SumFilter{Since: r.imports[i].First.Truncate(time.Hour), Until: r.imports[i].Last.Truncate(time.Hour).Add(time.Hour), Devices: d.was, Rows: true}
+		if margin := r.e.Started.Add(-silence * time.Hour); f.Since.Before(margin) {
+			f.Since = margin
+		}
+		if margin := r.until.Add(silence * time.Hour); f.Until.After(margin) {
+			f.Until = margin
+		}
+		for s, err := range log.Sums(ctx, f) {
+			if err != nil {
+				return err
+			}
+			if s.Row.Imported == "" {
+				d.there[s.Row.Time.Unix()/3600] = true
+			}
 		}
 	}
 	for i := range r.blocks {
@@ -279,6 +296,13 @@ func (r *reading) presence(ctx context.Context, log Log, d *deviceReading) error
 		}
 	}
 	return nil
+}
+
+// hasImports reports whether an hour may have lookups that were imported.
+func (r *reading) hasImports(hour time.Time) bool {
+	return slices.ContainsFunc(r.imports, func(l querylog.ImportedLog) bool {
+		return hour.Add(time.Hour).After(l.First.Time) && !hour.After(l.Last.Time)
+	})
 }
 
 // silentAt reports whether an hour is in a silence of so many hours.
