@@ -91,7 +91,7 @@ func encrypted(d *decoding, key, text string, schemes ...string) *url.URL {
 		return nil
 	}
 	if !slices.Contains(schemes, u.Scheme) && !isOwnHost(u.Hostname()) {
-		d.mistake(key, "found "+quote(text)+": it is not encrypted", schemes[0]+"://; without encryption only an address of your own network (192.168.1.5) or a name that only it has (nas, nas.local, nas.lan)")
+		d.mistake(key, "found "+quote(withoutPath(text))+": it is not encrypted", schemes[0]+"://; without encryption only an address of your own network (192.168.1.5) or a name that only it has (nas, nas.local, nas.lan)")
 	}
 	return u
 }

@@ -20,7 +20,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
 // "domain", "wildcard", "server", "zone", "mac", "id", "url", "minisign", "mqtt" and "smtp" what kind of text it is, and "port N" which
-// port an address has that is given without. `words` are the only
+// port an address has that is given without; "secret" is of a URL whose path is in no message. `words` are the only
 // values a setting takes.
 type Config struct {
 	File    string // the file it was read from; "" where there is none
@@ -260,10 +260,10 @@ type Evidence struct {
 
 // Witness is where signed checkpoints go, so that somebody else has them.
 type Witness struct {
-	Dir       string        `key:"dir,path"`      // a file in it for each; "": none
-	URL       string        `key:"url,url"`       // they are posted to it; "": none
-	Timestamp string        `key:"timestamp,url"` // of a time-stamp authority (RFC 3161); "": none
-	Every     time.Duration `key:"every"`         // at most one in so long
+	Dir       string        `key:"dir,path"`       // a file in it for each; "": none
+	URL       string        `key:"url,url,secret"` // they are posted to it; "": none
+	Timestamp string        `key:"timestamp,url"`  // of a time-stamp authority (RFC 3161); "": none
+	Every     time.Duration `key:"every"`          // at most one in so long
 }
 
 // A Report is one that the server makes by itself, of the day, the week or the month
@@ -295,13 +295,13 @@ type Alerts struct {
 
 // AlertWebhook is a server that alerts are posted to as signed JSON.
 type AlertWebhook struct {
-	URL    string `key:"url,url,live"` // "": none
+	URL    string `key:"url,url,secret,live"` // "": none
 	Secret string `key:"secret_file,path,live"`
 }
 
 // AlertNtfy is a topic of a server of ntfy.
 type AlertNtfy struct {
-	URL   string `key:"url,url,live"` // of the topic; "": none
+	URL   string `key:"url,url,secret,live"` // of the topic; "": none
 	Token string `key:"token_file,path,live"`
 }
 

@@ -203,6 +203,9 @@ func (d *decoding) scalar(text string, s *setting, key string, v reflect.Value) 
 	ok, expected, near := parse(text, s, v)
 	if !ok {
 		v.Set(was) // so that what is checked together is not wrong twice
+		if s.is("secret") {
+			text = withoutPath(text)
+		}
 		d.mistakes.add(Mistake{Key: key, Where: d.place(key), Found: "found " + quote(text), Expected: expected, Nearest: near})
 		return
 	}

@@ -133,6 +133,19 @@ var credentials = regexp.MustCompile(`(?s)//.*@`)
 // message may be read by others than the settings.
 func withoutPassword(text string) string { return credentials.ReplaceAllString(text, "//***@") }
 
+// withoutPath returns a URL without what may be a secret: its path, and what follows it.
+func withoutPath(text string) string {
+	text = withoutPassword(text)
+	host := strings.Index(text, "//") + 2
+	if host < 2 {
+		host = 0
+	}
+	if i := strings.IndexAny(text[host:], "/?#"); i >= 0 {
+		return text[:host+i]
+	}
+	return text
+}
+
 // quote returns text for a message, shortened where it is long.
 func quote(text string) string {
 	text = withoutPassword(text)
