@@ -136,7 +136,7 @@ func parse(kind Kind, path string, b []byte) (*database, error) {
 		return nil, fmt.Errorf("it is no MaxMind DB, or is damaged (%w)%s", err, getAnother)
 	}
 	db := &database{Source: Source{Kind: kind, File: filepath.Base(path)}, path: path, reader: reader, v6: reader.Metadata.IPVersion == 6}
-	if epoch := reader.Metadata.BuildEpoch; epoch > 0 && epoch < 1<<40 {
+	if epoch := uint64(reader.Metadata.BuildEpoch); epoch > 0 && epoch < 1<<40 {
 		db.built = time.Unix(int64(epoch), 0).UTC()
 		db.Built = db.built.Format(time.DateOnly)
 	}
