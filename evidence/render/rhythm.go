@@ -50,8 +50,15 @@ func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool) {
 	}
 	if left[rhythm.Irregular]+left[rhythm.TooFew] > 0 {
 		t.line("")
-		t.wrap("  ", fmt.Sprintf("No rhythm was found of %s, and there were too few attempts at %s: 'telltale rhythm --every' shows them.",
-			plural(uint64(left[rhythm.Irregular]), "name"), plural(uint64(left[rhythm.TooFew]), "name")))
+		of := t.r.About.Device
+		switch {
+		case strings.Contains(of, " "):
+			of = fmt.Sprintf(" %q", of)
+		case of != "":
+			of = " " + of
+		}
+		t.wrap("  ", fmt.Sprintf("No rhythm was found of %s, and there were too few attempts at %s: 'telltale rhythm%s --every' shows them.",
+			plural(uint64(left[rhythm.Irregular]), "name"), plural(uint64(left[rhythm.TooFew]), "name"), of))
 	}
 	if device != "" || !devices {
 		t.line("")
