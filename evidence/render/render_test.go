@@ -187,6 +187,19 @@ func TestBlockedIsOfWhatIsKnown(t *testing.T) {
 	}
 }
 
+// Where attempts are not counted, no silence ends one.
+func TestRhythmsWithoutAGapSayNone(t *testing.T) {
+	for gap, want := range map[float64]string{0: "Recorded 0 s of 1 h. Times", 30: "Recorded 0 s of 1 h; an attempt ends after 30 s of silence. Times"} {
+		var b bytes.Buffer
+		if err := Rhythms(&b, &rhythm.Findings{Length: 3600, Gap: gap, Zone: "UTC"}, false); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(b.String(), want) {
+			t.Errorf("got %q, want %q", b.String(), want)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, r := range reports(t) {
 		for format, write := range formats {

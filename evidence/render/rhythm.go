@@ -18,8 +18,11 @@ var kindWords = map[rhythm.Kind]string{
 // Rhythms writes findings for a terminal: with every, also names without a rhythm.
 func Rhythms(w io.Writer, f *rhythm.Findings, every bool) error {
 	t := &textWriter{r: &evidence.Report{}}
-	t.line(fmt.Sprintf("Recorded %s of %s; an attempt ends after %s of silence. Times are in %s.",
-		evidence.Length(secs(f.Recorded)), evidence.Length(secs(f.Length)), evidence.Length(secs(int64(f.Gap))), f.Zone))
+	ends := ""
+	if f.Gap > 0 {
+		ends = fmt.Sprintf("; an attempt ends after %s of silence", evidence.Length(secs(int64(f.Gap))))
+	}
+	t.line(fmt.Sprintf("Recorded %s of %s%s. Times are in %s.", evidence.Length(secs(f.Recorded)), evidence.Length(secs(f.Length)), ends, f.Zone))
 	t.rhythms(f, every, true)
 	t.list("READ THIS WITH CARE", f.Caveats)
 	_, err := io.WriteString(w, t.b.String())
