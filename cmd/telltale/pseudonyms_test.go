@@ -12,6 +12,7 @@ import (
 	"telltale/config"
 	"telltale/devices"
 	"telltale/evidence"
+	"telltale/evidence/rhythm"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -120,5 +121,21 @@ func TestPseudonymsHideTheNumbersOfBindings(t *testing.T) {
 	next := p.shown(&web.Device{Device: "nas", Bindings: []web.Binding{{ID: 72, Addr: "192.168.1.9"}}})
 	if got := []uint64{d.Bindings[0].ID, d.Bindings[1].ID, next.Bindings[0].ID}; !slices.Equal(got, []uint64{1, 2, 3}) {
 		t.Errorf("numbers %v", got)
+	}
+}
+
+func TestNamesOfRhythmsAreHiddenAsInTheLog(t *testing.T) {
+	p := newPseudonyms(testLog())
+	for _, f := range []struct {
+		rhythm.Rhythm
+		want string
+	}{
+		{rhythm.Rhythm{Name: "toaster.shop.example", Here: true}, "host-1"},
+		{rhythm.Rhythm{Name: "a.tracker.example"}, "a.tracker.example"},
+		{rhythm.Rhythm{Name: "*.office.example"}, "host-2"},
+	} {
+		if got := p.ofRhythm(&f.Rhythm); got != f.want {
+			t.Errorf("%s: got %s, want %s", f.Name, got, f.want)
+		}
 	}
 }

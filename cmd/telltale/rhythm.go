@@ -121,7 +121,16 @@ func (l *openedLog) rhythms(ctx context.Context, r *reportOf, unlisted bool) (*r
 	}
 	for i := range found.Rhythms {
 		f := &found.Rhythms[i]
-		f.Device, f.Name = f.Label, r.hide.name(f.Name, "")
+		f.Device, f.Name = f.Label, r.hide.ofRhythm(f)
 	}
 	return found, nil
+}
+
+// ofRhythm returns the name of a rhythm as log has it.
+func (p *pseudonyms) ofRhythm(f *rhythm.Rhythm) string {
+	verdict := ""
+	if f.Here {
+		verdict = "answer"
+	}
+	return p.name(f.Name, verdict)
 }

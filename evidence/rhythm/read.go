@@ -237,7 +237,7 @@ func (r *reading) add(row *querylog.Row, at int64) {
 			s.key.list, s.key.line = row.AttributionList, row.AttributionLine
 		}
 	}
-	s.TTL = max(s.TTL, row.TTL)
+	s.TTL, s.Here = max(s.TTL, row.TTL), s.Here || row.Verdict == "answer"
 	s.times = append(s.times, at)
 }
 
@@ -359,7 +359,7 @@ func (r *reading) all() (out []*series) {
 		var times []int64
 		for _, s := range of {
 			times = append(times, s.times...)
-			rule.TTL = max(rule.TTL, s.TTL)
+			rule.TTL, rule.Here = max(rule.TTL, s.TTL), rule.Here || s.Here
 		}
 		slices.Sort(times)
 		for _, at := range times { // attempts at several names at once are one

@@ -51,6 +51,8 @@ type Rhythm struct {
 	Ours     string        `json:"ours"`   // why the period may be made here: ttl or attempt-gap; "" for no reason
 	Strip    []int         `json:"strip"`  // attempts in each of 120 parts of the period; -1: nothing was recorded
 
+	Here bool `json:"-"` // a lookup was answered here, as names of the home are
+
 	times []int64 // Unix milliseconds at which attempts begin, ascending
 }
 

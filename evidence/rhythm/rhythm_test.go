@@ -248,3 +248,17 @@ func TestImportedLookupsAreLeftOut(t *testing.T) {
 		t.Errorf("got %q", f.Caveats)
 	}
 }
+
+func TestARhythmSaysWhetherItsNameIsAnsweredHere(t *testing.T) {
+	m := &made{since: begin, until: begin.Add(time.Hour)}
+	m.ask("nas.smith.example", begin, begin.Add(time.Minute))
+	m.ask("a.acme.example", begin)
+	m.ask("b.acme.example", begin)
+	m.rows[0].Verdict, m.rows[3].Verdict = "answer", "answer" // one of two lookups, and one of two names of a rule
+	m.ask("shop.example", begin)
+	for name, want := range map[string]bool{"nas.smith.example": true, "shop.example": false, "a.acme.example": false, "*.acme.example": true} {
+		if got := m.find(t, name).Here; got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
