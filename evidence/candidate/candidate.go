@@ -19,6 +19,8 @@ import (
 // A Known name is listed, by the catalogue or by a list of the person.
 type Known struct {
 	Name, Vendor, Product, Purpose, Tier string
+
+	asked bool // the name is as a device asked for it, and may have marks of the home in it
 }
 
 // Options say of which devices and time candidates are wanted, and what is known.
@@ -57,6 +59,8 @@ type Candidate struct {
 	Vendor   string        `json:"vendor"`  // whose it may be: the sibling's, or the domain's; "" for not known
 	Product  string        `json:"product"` // the sibling's
 	Purpose  string        `json:"purpose"` // the sibling's
+
+	asked bool // the listed name that the score has is as a device asked for it
 }
 
 // A Part is one of a score's.
@@ -206,7 +210,7 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 			r.updates[device] = append(r.updates[device], at)
 		}
 		if listed {
-			r.addKnown(Known{row.Name, row.Vendor, row.Product, row.Purpose, row.Tier})
+			r.addKnown(Known{row.Name, row.Vendor, row.Product, row.Purpose, row.Tier, true})
 			continue
 		}
 		r.first = min(r.first, at)
@@ -307,14 +311,14 @@ func (r *reading) weighRhythm(c *Candidate, add adder) {
 func (r *reading) weighName(c *Candidate, add adder) {
 	for _, p := range patterns(c.Name) {
 		if k, ok := r.known[p]; ok && k.Name != c.Name {
-			c.Sibling, c.Vendor, c.Product, c.Purpose = k.Name, k.Vendor, k.Product, k.Purpose
+			c.Sibling, c.Vendor, c.Product, c.Purpose, c.asked = k.Name, k.Vendor, k.Product, k.Purpose, k.asked
 			add("sibling", 5, "", "like %s, which is listed as telemetry of %s", k.Name, k.Vendor)
 			break
 		}
 	}
 	domain, _ := domainOf(c.Name)
 	if k, ok := r.domains[domain]; ok && c.Sibling == "" {
-		c.Vendor = k.Vendor
+		c.Vendor, c.asked = k.Vendor, k.asked
 		add("domain", 2, "", "below %s, as %s, which is listed as telemetry of %s", domain, k.Name, k.Vendor)
 	}
 	words := wordsOf(c.Name)

@@ -30,6 +30,9 @@ func Entry(c *Candidate) string {
 	}
 	line("Score %d:", c.Score)
 	for _, p := range c.Parts {
+		if c.asked && (p.What == "sibling" || p.What == "domain") {
+			p.Text = "a name like it, or below the same domain, is listed as telemetry of " + c.Vendor
+		}
 		line("  %+d %s: %s", p.Points, p.What, p.Text)
 	}
 	line("To fill in: which device, firmware and date; what breaks when it is blocked; the document that says so, in sources.tsv.")

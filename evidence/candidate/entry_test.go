@@ -39,3 +39,22 @@ func TestEntry(t *testing.T) {
 		t.Errorf("nobody is asked whose it is:\n%s", text)
 	}
 }
+
+// A listed name that a device asked for may have the serial number of the device in it.
+func TestAnEntryHasNoNameAsADeviceAskedForIt(t *testing.T) {
+	for _, name := range []string{"metrics.acme.example", "sn815-annas-tv.t.acme.example"} { // a sibling, and one below the same domain
+		r := &reading{
+			o: &Options{}, owners: map[string]string{}, names: map[string]map[string]*asked{"metrics.eu.acme.example": {"tv": {times: []int64{1}, attempts: 1}}},
+			all: map[string][]int64{"tv": {1}}, known: map[string]Known{}, domains: map[string]Known{},
+		}
+		r.o.fill()
+		r.addKnown(Known{name, "Acme", "", "", "telemetry", true})
+		c := r.weigh("metrics.eu.acme.example")
+		if len(c.Parts) == 0 || !strings.Contains(c.Parts[0].Text, name) {
+			t.Errorf("the home is not told of %s: %+v", name, c.Parts)
+		}
+		if text := Entry(&c); strings.Contains(text, name) || !strings.Contains(text, "is listed as telemetry of Acme") {
+			t.Errorf("with %s:\n%s", name, text)
+		}
+	}
+}
