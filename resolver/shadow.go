@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"telltale/blocklists"
 	"telltale/dnswire"
 	"telltale/resolver/cache"
 )
@@ -20,6 +21,10 @@ type Resolved struct {
 	Servers   []string     // of NS records
 }
 
+// ErrSpecial means that a name is one that this server answers by itself, as SpecialOf says:
+// upstreams are not to see it, whoever names it.
+var ErrSpecial = errors.New("the name has a meaning of its own, and no upstream is asked for it")
+
 // ErrStale means that upstreams give no answer now; that of before says nothing of today.
 var ErrStale = errors.New("upstreams give no answer now")
 
@@ -27,6 +32,13 @@ var ErrStale = errors.New("upstreams give no answer now")
 // say does not count, no device asked, and nothing is logged or counted. An error means
 // that nobody said what there is, or that there is nothing.
 func (s *Server) Resolve(ctx context.Context, name string, typ uint16) (r Resolved, err error) {
+	var n dnswire.Name
+	if err := n.Set(name); err != nil {
+		return r, err
+	}
+	if s.Special(&n, typ, blocklists.Pass, 0) != (Special{}) {
+		return r, fmt.Errorf("%s: %w", name, ErrSpecial)
+	}
 	e, err := s.lookup(ctx, name, typ)
 	switch {
 	case err != nil:

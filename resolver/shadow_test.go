@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,5 +59,30 @@ func TestWhereANameLeadsIsAskedWithoutALookup(t *testing.T) {
 	}
 	if n := s.Stats().Queries; n != 0 || len(log.rows) != 0 {
 		t.Errorf("%d queries are counted and %d are logged", n, len(log.rows))
+	}
+}
+
+// What this server answers by itself does not reach an upstream either where a stranger's
+// NS record or alias names it.
+func TestSpecialNamesAreNotResolved(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if name := q.Question[0].Name; !strings.HasSuffix(name, "vendor.example.") {
+			t.Errorf("the upstream is asked for %s", name)
+		}
+		w.WriteMsg(new(dns.Msg).SetReply(q))
+	})
+	s, _ := startServer(t, Options{}, up)
+	for _, name := range []string{"abcdef.onion", "x.alt", "nas.localhost", "a.invalid", "a.test", "printer.local", "Printer.LOCAL.", "nas.home.arpa", "1.1.168.192.in-addr.arpa", "_dns.resolver.arpa", "use-application-dns.net"} {
+		for _, typ := range []uint16{dnswire.TypeA, dnswire.TypeNS} {
+			if got, err := s.Resolve(t.Context(), name, typ); !errors.Is(err, ErrSpecial) {
+				t.Errorf("%s: got %+v, %v", name, got, err)
+			}
+		}
+	}
+	for _, name := range []string{"vendor.example", "local.vendor.example"} {
+		if got, err := s.Resolve(t.Context(), name, dnswire.TypeA); err != nil || got.Missing != "NODATA" {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
 	}
 }
