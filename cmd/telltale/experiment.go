@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -387,7 +386,7 @@ func (cl *cli) newExperimentList() *cobra.Command {
 			}
 			defer l.Close()
 			if cl.json {
-				return cl.encoder().Encode(slices.Concat([]*experiment.Experiment{}, all))
+				return cl.encoder().Encode(all)
 			}
 			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 			for _, e := range all {

@@ -441,6 +441,12 @@ func TestANameIsNoTextOfAMark(t *testing.T) {
 	}
 }
 
+func TestNoExperimentsAreAnEmptyList(t *testing.T) {
+	if got, err := json.Marshal(All(nil)); string(got) != "[]" || err != nil {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

@@ -224,6 +224,7 @@ type step struct {
 // All returns the experiments that a ledger tells of, in the order of their plans. Lines
 // that do not follow from those before are left out: nobody wrote them by a command.
 func All(ledger []querylog.Event) (all []*Experiment) {
+	all = []*Experiment{} // none is [] in JSON
 	known := map[string]*Experiment{}
 	for i := range ledger {
 		ev := &ledger[i]
