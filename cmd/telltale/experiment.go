@@ -116,7 +116,11 @@ func (cl *cli) showTemplate(t *experiment.Template) error {
 			fmt.Fprintf(cl.out, "%s\n", wordsIn(strings.Fields(line), 78, "  "))
 		}
 	}
-	_, err := fmt.Fprintf(cl.out, "\n  telltale experiment new NAME --template %s --device DEVICE\n", t.Name)
+	devices := "--device DEVICE"
+	if p.Compare == experiment.Devices {
+		devices += " --device OTHER"
+	}
+	_, err := fmt.Fprintf(cl.out, "\n  telltale experiment new NAME --template %s %s [--vendor VENDOR]\n\nWithout --vendor, listed names of all vendors are compared.\n", t.Name, devices)
 	return err
 }
 

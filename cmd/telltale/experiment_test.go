@@ -1,9 +1,24 @@
 package main
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 )
+
+func TestATemplateEndsWithItsCommand(t *testing.T) {
+	for name, want := range map[string]string{"opt-out": "--device DEVICE [--vendor VENDOR]\n", "side-by-side": "--device DEVICE --device OTHER [--vendor VENDOR]\n"} {
+		c, err := templateNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := (&cli{out: &out}).showTemplate(c); err != nil || !strings.Contains(out.String(), "--template "+name+" "+want) || strings.Contains(out.String(), "its maker") {
+			t.Errorf("%s: %v, got\n%s", name, err, out.String())
+		}
+	}
+}
 
 func TestLengthsOfPhases(t *testing.T) {
 	for _, c := range []struct {
