@@ -201,6 +201,9 @@ what changes by itself. A template for two devices compares the first with the s
 				if err != nil || d <= 0 {
 					return usage("--length: %q is no length of a phase; 48h and 7d are", printable(length))
 				}
+				if err := experiment.CheckLength(d); err != nil {
+					return usage("--length: %v", err)
+				}
 				n.Seconds = seconds(d)
 			}
 			if n.Vendor != "" {
@@ -221,7 +224,7 @@ what changes by itself. A template for two devices compares the first with the s
 	f.StringVar(&n.Template, "template", "", "what is done, and how it is compared: a word of 'telltale experiment templates'")
 	f.StringArrayVar(&n.Devices, "device", nil, "whose lookups: name, identity, MAC or address; again for another one")
 	f.StringVar(&n.Vendor, "vendor", "", "names of this vendor alone")
-	f.StringVar(&length, "length", "", "of each phase, such as 72h or 7d (default: the template's)")
+	f.StringVar(&length, "length", "", "of each phase, such as 72h or 7d, 60d at most (default: the template's)")
 	f.BoolVar(&n.Return, "return", false, "with a third phase in which the first condition is come back to")
 	f.BoolVar(&n.AlwaysOn, "always-on", false, "the device is there also while it asks for nothing at all: its silence counts")
 	f.StringArrayVar(&n.Exclude, "exclude", nil, "leave out a name, and those below it; again for another one")
@@ -233,6 +236,11 @@ what changes by itself. A template for two devices compares the first with the s
 
 // experimentLine has the server write a line, and says what it says.
 func (cl *cli) experimentLine(ctx context.Context, path string, body any) error {
+	if s, ok := body.(*web.ExperimentStep); ok {
+		if err := experiment.CheckText(s.Says); err != nil {
+			return usage("%v", err)
+		}
+	}
 	cfg, err := cl.load()
 	if err != nil {
 		return err

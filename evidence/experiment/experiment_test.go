@@ -447,6 +447,22 @@ func TestNoExperimentsAreAnEmptyList(t *testing.T) {
 	}
 }
 
+func TestBoundsAreSaidAsAPersonMeetsThem(t *testing.T) {
+	for what, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"60 days": {CheckLength(60 * 24 * time.Hour), ""},
+		"61 days": {CheckLength(61 * 24 * time.Hour), "a phase lasts 60 days at most, not 1464 h"},
+		"300":     {CheckText(strings.Repeat("ä", 300)), ""},
+		"301":     {CheckText(strings.Repeat("ä", 301)), "the text has 301 characters, and 300 are possible"},
+	} {
+		if (c.err == nil) != (c.want == "") || c.err != nil && !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", what, c.err, c.want)
+		}
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

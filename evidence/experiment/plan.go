@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"telltale/querylog"
 )
@@ -100,6 +101,22 @@ func CheckName(name string) error {
 	return nil
 }
 
+// CheckText says what is wrong with what a person says of a step.
+func CheckText(says string) error {
+	if n := utf8.RuneCountInString(says); n > maxText {
+		return fmt.Errorf("the text has %d characters, and %d are possible: say it in fewer", n, maxText)
+	}
+	return nil
+}
+
+// CheckLength says what is wrong with the length that a person wants of each phase.
+func CheckLength(d time.Duration) error {
+	if d > maxPhase {
+		return fmt.Errorf("a phase lasts 60 days at most, not %s", lengthOf(d))
+	}
+	return nil
+}
+
 // check says what is wrong with a plan.
 func (p *Plan) check() error {
 	switch {
@@ -116,7 +133,7 @@ func (p *Plan) check() error {
 	case len(p.Devices) == 0 || len(p.Devices) > maxOf:
 		return fmt.Errorf("1 to %d devices are expected, not %d", maxOf, len(p.Devices))
 	case p.Compare == Devices && len(p.Devices) != 2:
-		return fmt.Errorf("this template compares two devices: give --device twice, not %d times", len(p.Devices))
+		return fmt.Errorf("this template compares two devices, not %d: give --device twice", len(p.Devices))
 	case len(p.Exclude) > maxNames:
 		return fmt.Errorf("%d names are excluded, of at most %d", len(p.Exclude), maxNames)
 	case len(p.Question) > maxText || len(p.Vendor) > maxText:
@@ -331,8 +348,8 @@ func (e *Experiment) Event(s Step, now time.Time) (querylog.Event, error) {
 	if e.Problem != "" && s.Do != Cancel {
 		return querylog.Event{}, fmt.Errorf("experiment %s: %s; cancel it", e.Name, e.Problem)
 	}
-	if len(s.Says) > maxText {
-		return querylog.Event{}, fmt.Errorf("the text has %d characters, of at most %d", len(s.Says), maxText)
+	if err := CheckText(s.Says); err != nil {
+		return querylog.Event{}, err
 	}
 	line := step{Version: planVersion, Says: s.Says}
 	kind := ""
