@@ -116,14 +116,18 @@ func (a *Alert) block(zone *time.Location) string {
 }
 
 func (m *Message) end() string {
-	text := ""
+	return m.left() + "The commands are for the machine on which Telltale runs (" + m.Node + "). A lookup is no proof that a connection was made, nor of what it carried.\n"
+}
+
+// left says which alerts are not in a message.
+func (m *Message) left() (text string) {
 	if m.More > 0 {
 		text += fmt.Sprintf("%d more are told in the next message.\n", m.More)
 	}
 	if m.Dropped > 0 {
 		text += fmt.Sprintf("%d earlier ones were too many to be kept for this place; those of the last thousand are in 'telltale alerts'.\n", m.Dropped)
 	}
-	return text + "The commands are for the machine on which Telltale runs (" + m.Node + "). A lookup is no proof that a connection was made, nor of what it carried.\n"
+	return text
 }
 
 // plain is a name or the like of the network for people: one line without control

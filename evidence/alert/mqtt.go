@@ -55,8 +55,10 @@ const lastText = 250
 
 // A mqttLast is the last alert.
 type mqttLast struct {
-	State string `json:"state"`
-	Count int    `json:"count"` // in the message that had it
+	State   string `json:"state"`
+	Count   int    `json:"count"` // in the message that had it
+	More    int    `json:"more,omitempty"`
+	Dropped int    `json:"dropped,omitempty"`
 	Alert
 }
 
@@ -85,7 +87,7 @@ func (o *MQTT) publications(m *Message, agent string) (all []publication, err er
 	}
 	last := &m.Alerts[len(m.Alerts)-1]
 	state := []rune(last.Text)
-	add(o.Topic+"/last", true, mqttLast{string(state[:min(len(state), lastText)]), len(m.Alerts), *last})
+	add(o.Topic+"/last", true, mqttLast{string(state[:min(len(state), lastText)]), len(m.Alerts), m.More, m.Dropped, *last})
 	return all, err
 }
 

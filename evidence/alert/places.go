@@ -194,12 +194,13 @@ func short(m *Message, most int, zone *time.Location) []byte {
 	var b bytes.Buffer
 	for i := range m.Alerts {
 		block := m.Alerts[i].block(zone)
-		rest := fmt.Sprintf("and %d more: telltale alerts\n", len(m.Alerts)-i)
+		rest := fmt.Sprintf("and %d more: telltale alerts\n", len(m.Alerts)-i) + m.left()
 		if b.Len()+len(block)+len(rest) > most {
 			b.WriteString(rest)
-			break
+			return b.Bytes()
 		}
 		b.WriteString(block)
 	}
+	b.WriteString(m.left())
 	return b.Bytes()
 }

@@ -310,3 +310,19 @@ func TestAuthLogin(t *testing.T) {
 		t.Errorf("got %s, %s, %v", user, password, err)
 	}
 }
+
+// A place that takes less than all of a message is told, too, which alerts are not in it.
+func TestEachPlaceIsToldWhatWasDropped(t *testing.T) {
+	m := testMessage()
+	m.More, m.Dropped = 4, 7
+	for most := range len(m.Text(time.UTC)) {
+		if text := string(short(m, most, time.UTC)); most > 400 && (len(text) > most || !strings.Contains(text, "7 earlier ones were too many") || !strings.Contains(text, "4 more are told")) {
+			t.Errorf("in %d octets: %s", most, text)
+		}
+	}
+	o := MQTT{Topic: "home/telltale"}
+	all, err := o.publications(m, "x")
+	if last := string(all[len(all)-1].body); err != nil || !strings.Contains(last, `"dropped":7`) || !strings.Contains(last, `"more":4`) {
+		t.Errorf("got %s, %v", last, err)
+	}
+}
