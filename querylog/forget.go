@@ -262,6 +262,7 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 	return func(_ *forgetRun, s *storer) (bool, error) {
 		for p := range r.periods[table] {
 			s.store.forgetNames() // they might be among those that are deleted
+			s.store.setIsStale(table, p)
 			err := s.store.transact(func() error {
 				if err := s.store.exec(`UPDATE `+table+`_set SET bits = x'' WHERE id = ?`, p); err != nil {
 					return err

@@ -36,7 +36,8 @@ type nameTable struct {
 	many   *sqlite3.Stmt // of namesAtOnce of them
 	last   *sqlite3.Stmt // the largest number below one
 	stale  *sqlite3.Stmt // that the set of a period is to be made again
-	sets   *int64        // the last period that has sets
+	store  *store
+	table  string
 	period int64
 	next   int64 // within the period
 	known  map[string]int64
@@ -50,7 +51,7 @@ type nameTable struct {
 const namesAtOnce = 16
 
 func newNameTable(s *store, table string) *nameTable {
-	return &nameTable{insert: s.insert[table+"_name"], many: s.insert[table+"_names"], last: s.insert[table+"_last"], stale: s.insert[table+"_stale"], sets: &s.nameSets}
+	return &nameTable{insert: s.insert[table+"_name"], many: s.insert[table+"_names"], last: s.insert[table+"_last"], stale: s.insert[table+"_stale"], store: s, table: table}
 }
 
 var errNames = errors.New("more names in a quarter of an hour than can be numbered")
@@ -93,7 +94,8 @@ func (t *nameTable) number(row int64, name []byte, form nameForm) (int64, error)
 func (t *nameTable) flush() error {
 	n, first, begin := t.waiting, t.next-int64(t.waiting), 0
 	defer t.drop()
-	if n > 0 && t.period <= *t.sets {
+	if n > 0 && t.period <= t.store.nameSets {
+		t.store.setIsStale(t.table, t.period)
 		t.stale.BindInt64(1, t.period)
 		if err := t.stale.Exec(); err != nil {
 			return err

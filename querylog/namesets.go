@@ -3,6 +3,7 @@ package querylog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"strings"
 
@@ -133,12 +134,8 @@ func (db *database) mayHave(f *nameFilter, table string, in periodRange) (all []
 // nameSetStep makes the sets of a period that is over, and reports whether there was one to be made.
 func (s *store) nameSetStep() (any bool, err error) {
 	for _, table := range rowTables {
-		again, err := s.number(`SELECT coalesce((SELECT id FROM ` + table + `_set WHERE length(bits) = 0 LIMIT 1), -1)`)
-		if err != nil {
-			return false, err
-		}
-		if again >= 0 {
-			return true, s.transact(func() error { return s.makeNameSet(table, again) })
+		if any, err := s.remakeNameSet(table); any || err != nil {
+			return any, err
 		}
 	}
 	next := s.position >> periodBits // the last one, to which names still come
@@ -164,6 +161,41 @@ func (s *store) nameSetStep() (any bool, err error) {
 		s.nameSets = next
 	}
 	return true, err
+}
+
+// setsLooked is how many sets a step looks at for one that is to be made again.
+const setsLooked = 1000
+
+// remakeNameSet looks at the next sets of a table, and makes the first that is empty. It
+// reports whether there may be more.
+func (s *store) remakeNameSet(table string) (more bool, err error) {
+	empty, n, next := int64(-1), 0, s.staleSets[table]
+	if next == math.MaxInt64 {
+		return false, nil
+	}
+	err = s.texts(fmt.Sprintf(`SELECT id, length(bits) FROM %s_set WHERE id >= ? ORDER BY id LIMIT %d`, table, setsLooked), func(stmt *sqlite3.Stmt) {
+		if n++; empty < 0 {
+			next = stmt.ColumnInt64(0) + 1
+			if stmt.ColumnInt64(1) == 0 {
+				empty = next - 1
+			}
+		}
+	}, next)
+	if more = empty >= 0 || n == setsLooked; !more {
+		next = math.MaxInt64
+	}
+	if err == nil && empty >= 0 {
+		err = s.transact(func() error { return s.makeNameSet(table, empty) })
+	}
+	if err == nil {
+		s.staleSets[table] = next
+	}
+	return more, err
+}
+
+// setIsStale makes the set of a table's period be looked at again.
+func (s *store) setIsStale(table string, period int64) {
+	s.staleSets[table] = min(s.staleSets[table], period)
 }
 
 // makeNameSet makes the set of a table's period; none where it has too many names.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"telltale/blocklists"
 )
 
@@ -130,6 +132,62 @@ func TestSearchesWithSetsOfNamesFindAllRows(t *testing.T) {
 				h.check(fmt.Sprintf("seed %d: %s", seed, what))
 			}
 		}
+		h.makeSets()
+		if n := h.emptySets(); n != 0 {
+			t.Errorf("seed %d: %d sets are left to be made again", seed, n)
+		}
+	}
+}
+
+// makeSets makes all sets that are to be made, and returns in how many steps.
+func (h *namesTrial) makeSets() (steps int) {
+	for more := true; more; steps++ {
+		var err error
+		more, err = h.s.nameSetStep()
+		h.fail(err)
+	}
+	return steps
+}
+
+// emptySets returns how many sets are to be made again.
+func (h *namesTrial) emptySets() int64 {
+	n, err := h.s.number(`SELECT (SELECT count(*) FROM listed_set WHERE length(bits) = 0) + (SELECT count(*) FROM unlisted_set WHERE length(bits) = 0)`)
+	h.fail(err)
+	return n
+}
+
+// However many sets there are, a step looks at few of them, and a look that finds nothing to do at none.
+func TestAStepLooksAtFewSetsOfNames(t *testing.T) {
+	t.Parallel()
+	h := newNamesTrial(t, 1, 8)
+	defer h.s.close()
+	h.makeSets()
+	h.fail(h.s.conn.Exec(`WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 5000)
+		INSERT INTO listed_set SELECT id, CASE WHEN id IN (1234, 4321) THEN x'' ELSE zeroblob(1000) END FROM n`))
+	h.s.staleSets = map[string]int64{} // as when it is opened
+	pages := func() int64 {
+		n := int64(0)
+		for _, op := range []sqlite3.DBStatus{sqlite3.DBSTATUS_CACHE_HIT, sqlite3.DBSTATUS_CACHE_MISS} {
+			got, _, err := h.s.conn.Status(op, true)
+			h.fail(err)
+			n += got
+		}
+		return n
+	}
+	look := func(most int64) (more bool) {
+		pages()
+		more, err := h.s.nameSetStep()
+		h.fail(err)
+		if n := pages(); n > most {
+			t.Errorf("a step looks at %d pages of 1,700, want at most %d", n, most)
+		}
+		return more
+	}
+	for look(setsLooked / 2) {
+	}
+	look(20)
+	if n := h.emptySets(); n != 0 {
+		t.Errorf("%d sets are left to be made again", n)
 	}
 }
 
@@ -163,13 +221,7 @@ func TestSetsOfNamesTellWhichPeriodsHaveNone(t *testing.T) {
 	t.Parallel()
 	h := newNamesTrial(t, 1, 400)
 	defer h.s.close()
-	steps := 0
-	for more := true; more; steps++ {
-		var err error
-		more, err = h.s.nameSetStep()
-		h.fail(err)
-	}
-	if steps < 99 {
+	if steps := h.makeSets(); steps < 99 {
 		t.Errorf("sets of %d periods are made, want at least 99", steps)
 	}
 	db, err := openDatabase(context.Background(), h.s.path, &layout2)

@@ -53,6 +53,7 @@ type store struct {
 	reported    []Event // that no ledger has yet
 
 	nameSets    int64               // the last period that has sets of names
+	staleSets   map[string]int64    // by table: no set of a period before is to be made again; math.MaxInt64: none at all
 	sumsTouched map[int64]time.Time // days to whose summed rows others came, and when
 	sumsRead    int64               // day_sum.id of the last sums that were read, once after the store was opened; -1: all
 	unreadable  []int64             // days of sums that could not be read, to be told
@@ -171,6 +172,7 @@ func (s *store) prepare() (err error) {
 		return err
 	}
 	s.names, s.importNames, s.rows = map[string]*nameTable{}, map[string]*nameTable{}, map[string]*rowWriter{}
+	s.staleSets = map[string]int64{} // all are to be looked at
 	for _, table := range rowTables {
 		s.names[table], s.importNames[table] = newNameTable(s, table), newNameTable(s, table)
 		s.rows[table] = newRowWriter(s, table)
