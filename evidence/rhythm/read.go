@@ -84,6 +84,7 @@ type series struct {
 	Rhythm
 	key    seriesKey
 	listed bool
+	more   map[int64]int // by time, how many attempts more than one began in the row; nil for nowhere
 }
 
 // A device is what is known of when it asked anything.
@@ -239,6 +240,20 @@ func (r *reading) add(row *querylog.Row, at int64) {
 	}
 	s.TTL, s.Here = max(s.TTL, row.TTL), s.Here || row.Verdict == "answer"
 	s.times = append(s.times, at)
+	if row.Attempts > 1 {
+		if s.more == nil {
+			s.more = map[int64]int{}
+		}
+		s.more[at] += int(row.Attempts) - 1
+	}
+}
+
+// attempts returns how many began in the row of a time, or in rows of the same time.
+func (s *series) attempts(i int) int {
+	if i > 0 && s.times[i-1] == s.times[i] {
+		return 1
+	}
+	return 1 + s.more[s.times[i]]
 }
 
 func (r *reading) device(today string) *device {
@@ -355,11 +370,14 @@ func (r *reading) all() (out []*series) {
 		}
 		slices.SortFunc(of, func(a, b *series) int { return cmp.Compare(a.Name, b.Name) })
 		rule := &series{key: key, Rhythm: of[0].Rhythm, listed: true}
-		rule.Names, rule.Name, rule.times = len(of), commonDomain(of), nil
+		rule.Names, rule.Name, rule.times, rule.more = len(of), commonDomain(of), nil, map[int64]int{}
 		var times []int64
 		for _, s := range of {
 			times = append(times, s.times...)
 			rule.TTL, rule.Here = max(rule.TTL, s.TTL), rule.Here || s.Here
+			for at, n := range s.more {
+				rule.more[at] = max(rule.more[at], n)
+			}
 		}
 		slices.Sort(times)
 		for _, at := range times { // attempts at several names at once are one
@@ -389,9 +407,11 @@ func commonDomain(of []*series) string {
 
 // find says of a series which rhythm it has.
 func (r *reading) find(s *series) {
-	s.Attempts = uint64(len(s.times))
+	for i := range s.times {
+		s.Attempts += uint64(s.attempts(i))
+	}
 	s.First, s.Last = r.time(s.times[0]), r.time(s.times[len(s.times)-1])
-	s.Strip = r.strip(s.times)
+	s.Strip = r.strip(s)
 	s.Beat = findBeat(r.intervals(s.times))
 	if b := s.Beat; b != nil {
 		switch gap, ttl := r.gap.Seconds(), float64(s.TTL); {
@@ -401,10 +421,10 @@ func (r *reading) find(s *series) {
 			s.Ours = OursGap
 		}
 	}
-	if s.Attempts >= leastNights {
-		s.Nights = r.findNights(s.times, s.Beat)
+	if len(s.times) >= leastNights {
+		s.Nights = r.findNights(s)
 	}
-	d, often := r.devices[s.Device], s.Attempts >= leastSaid && s.Nights == nil
+	d, often := r.devices[s.Device], len(s.times) >= leastSaid && s.Nights == nil
 	if often && s.Names == 1 && (s.Beat == nil || s.Beat.Period >= daily) { // a device may be switched on day by day
 		s.Boots = d.findBoots(s)
 	}
@@ -436,7 +456,7 @@ func (r *reading) intervals(times []int64) []float64 {
 }
 
 // strip counts attempts in parts of the period.
-func (r *reading) strip(times []int64) []int {
+func (r *reading) strip(s *series) []int {
 	out := make([]int, stripParts)
 	since, until := r.o.Since.UnixMilli(), r.o.Until.UnixMilli()
 	length := max(until-since, 1)
@@ -450,35 +470,36 @@ func (r *reading) strip(times []int64) []int {
 			out[i] = -1
 		}
 	}
-	for _, t := range times {
+	for k, t := range s.times {
 		i := min(int((t-since)*stripParts/length), stripParts-1)
-		out[i] = max(out[i], 0) + 1
+		out[i] = max(out[i], 0) + s.attempts(k)
 	}
 	return out
 }
 
 // findNights looks for the hour between midnight and six o'clock in which most attempts
 // of all are, night after night.
-func (r *reading) findNights(times []int64, beat *Beat) *Nights {
-	if beat != nil && beat.Period < daily {
+func (r *reading) findNights(s *series) *Nights {
+	if s.Beat != nil && s.Beat.Period < daily {
 		return nil
 	}
 	type event struct {
 		second int // of the day
 		night  int // days since 1970
+		n      int // attempts
 	}
 	var events []event
 	dayOf := func(t time.Time) int {
 		y, m, d := t.Date()
 		return int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * hour))
 	}
-	for _, ms := range times {
+	for i, ms := range s.times {
 		t := time.UnixMilli(ms).In(r.o.Zone)
 		if t.Hour() < night {
-			events = append(events, event{t.Hour()*hour + t.Minute()*60 + t.Second(), dayOf(t)})
+			events = append(events, event{t.Hour()*hour + t.Minute()*60 + t.Second(), dayOf(t), s.attempts(i)})
 		}
 	}
-	if len(events) < leastNights || 10*len(events) < 7*len(times) {
+	if len(events) < leastNights || 10*len(events) < 7*len(s.times) {
 		return nil
 	}
 	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(a.second, b.second) })
@@ -494,7 +515,7 @@ func (r *reading) findNights(times []int64, beat *Beat) *Nights {
 	per := map[int]uint64{}
 	n := &Nights{}
 	for _, e := range events[low:high] {
-		per[e.night]++
+		per[e.night] += uint64(e.n)
 		n.Most = max(n.Most, per[e.night])
 	}
 	n.With = len(per)
@@ -510,7 +531,7 @@ func (r *reading) findNights(times []int64, beat *Beat) *Nights {
 			n.Of++ // the hour was recorded in part, and has it
 		}
 	}
-	if n.With < leastNights || 10*n.With < 6*n.Of || 10*(high-low) < 7*len(times) {
+	if n.With < leastNights || 10*n.With < 6*n.Of || 10*(high-low) < 7*len(s.times) {
 		return nil
 	}
 	return n
@@ -611,6 +632,6 @@ func (r *reading) caveats() (all []string) {
 		add("rows of names that no list has are kept for a day unless the settings say otherwise: their rhythm is that of the time of which there are rows")
 	}
 	return append(all,
-		"times are those at which attempts begin: what asks more often than once in twice the attempt gap, without a pause, is one attempt",
+		"times are those at which attempts begin, exact to a window of the log (10 to 60 s): attempts that begin in one window have one time; what asks more often than once in twice the attempt gap, without a pause, is one attempt",
 		"a rhythm says when a device asks, and not why: a clock, a queue and a person with habits can look alike")
 }

@@ -53,7 +53,7 @@ type Rhythm struct {
 
 	Here bool `json:"-"` // a lookup was answered here, as names of the home are
 
-	times []int64 // Unix milliseconds at which attempts begin, ascending
+	times []int64 // Unix milliseconds of rows in which attempts begin, ascending
 }
 
 // Why a period may be ours. The words are in JSON and never change.
@@ -123,9 +123,12 @@ func (r *Rhythm) decide() {
 	case r.Use != nil:
 		r.Kind = InUse
 		r.Text = fmt.Sprintf("%.0f %% in the %.0f %% of hours in which the device asks for names of no vendor", 100*r.Use.Share, 100*r.Use.Hours)
-	case r.Attempts < leastSaid:
+	case len(r.times) < leastSaid:
 		r.Kind = TooFew
 		r.Text = fmt.Sprintf("fewer than %d attempts are too few to say", leastSaid)
+		if r.Attempts >= leastSaid {
+			r.Text = fmt.Sprintf("attempts in fewer than %d windows of the log are too few to say", leastSaid)
+		}
 	default:
 		r.Kind = Irregular
 		r.Text = "no rhythm was found"

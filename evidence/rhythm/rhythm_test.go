@@ -262,3 +262,30 @@ func TestARhythmSaysWhetherItsNameIsAnsweredHere(t *testing.T) {
 		}
 	}
 }
+
+// All attempts of a row count, as they do in reports, though they have one time.
+func TestAttemptsOfOneWindowAllCount(t *testing.T) {
+	m := &made{since: begin, until: begin.AddDate(0, 0, 5)}
+	for day := range 5 {
+		at := begin.AddDate(0, 0, day).Add(2 * time.Hour)
+		for _, name := range []string{"a.t.acme.example", "b.t.acme.example"} { // of one rule, at once
+			m.ask(name, at)
+			m.rows[len(m.rows)-1].Attempts = uint32(2 + day%2)
+		}
+	}
+	got := m.find(t, "a.t.acme.example")
+	if got.Attempts != 12 || got.Nights == nil || got.Nights.Most != 3 {
+		t.Errorf("got %d attempts, %+v; want 12, at most 3 in a night", got.Attempts, got.Nights)
+	}
+	if rule := m.find(t, "*.t.acme.example"); rule.Attempts != 12 {
+		t.Errorf("got %d attempts at names of one rule at once, want 12", rule.Attempts)
+	}
+	m.rows = m.rows[:6]
+	if got := m.find(t, "a.t.acme.example"); got.Attempts != 7 || got.Kind != TooFew {
+		t.Errorf("got %d attempts, %s", got.Attempts, got.Kind)
+	}
+	m.rows[0].Attempts = 9
+	if got := m.find(t, "a.t.acme.example"); got.Kind != TooFew || !strings.Contains(got.Text, "in fewer than 8 windows") {
+		t.Errorf("got %d attempts, %s, %s", got.Attempts, got.Kind, got.Text)
+	}
+}
