@@ -67,6 +67,7 @@ type reading struct {
 	devices  map[string]*device
 	first    int64  // hour since 1970 of the beginning
 	recorded []bool // hours from first on, whether all but minutes of them was recorded
+	known    []bool // hours of those in which totals have no imported lookups
 
 	left, imported uint64 // attempts
 }
@@ -184,6 +185,12 @@ func (r *reading) addGaps() {
 		}
 		r.recorded[i] = missing < hour*1000/10 && since >= r.since-hour*1000
 	}
+	r.known = slices.Clone(r.recorded)
+	for _, l := range r.coverage.Imports { // totals do not tell the lookups apart that were imported
+		for i := max(l.First.Unix()/hour-r.first, 0); i < min(l.Last.Unix()/hour+1-r.first, int64(len(r.known))); i++ {
+			r.known[i] = false
+		}
+	}
 }
 
 // readRows reads when attempts begin.
@@ -277,7 +284,7 @@ func (r *reading) readHours(ctx context.Context, log Log) error {
 		}
 		d := r.devices[r.o.Today(t.Device, t.Hour.Time)]
 		i := t.Hour.Unix()/hour - r.first
-		if d == nil || i < 0 || i >= int64(len(r.recorded)) {
+		if d == nil || i < 0 || i >= int64(len(r.recorded)) || r.recorded[i] && !r.known[i] {
 			continue
 		}
 		d.present[i] = true
@@ -300,13 +307,13 @@ func (r *reading) readHours(ctx context.Context, log Log) error {
 func (r *reading) findUse(d *device) {
 	sum, n := 0.0, 0.0
 	for i, v := range d.others {
-		if r.recorded[i] {
+		if r.known[i] {
 			sum += v
 			n++
 		}
 	}
 	for i, v := range d.others {
-		d.inUse[i] = r.recorded[i] && v > 0 && v >= sum/n/4
+		d.inUse[i] = r.known[i] && v > 0 && v >= sum/n/4
 	}
 }
 
@@ -315,9 +322,9 @@ func (r *reading) findUse(d *device) {
 func (r *reading) findStarts(d *device) {
 	of := map[int64]*start{}
 	for i := bootSilent; i < len(d.present); i++ {
-		silent := d.present[i] && r.recorded[i]
+		silent := d.present[i] && r.known[i]
 		for k := 1; k <= bootSilent; k++ {
-			silent = silent && !d.present[i-k] && r.recorded[i-k]
+			silent = silent && !d.present[i-k] && r.known[i-k]
 		}
 		if silent {
 			of[r.first+int64(i)] = &start{}
@@ -575,7 +582,7 @@ func (r *reading) findUseOf(d *device, times []int64) *Use {
 	low, high := times[0]/1000/hour-r.first, times[len(times)-1]/1000/hour-r.first
 	hours, used := 0, 0
 	for i := low; i <= high; i++ {
-		if r.recorded[i] {
+		if r.known[i] {
 			hours++
 			if d.inUse[i] {
 				used++
@@ -584,7 +591,7 @@ func (r *reading) findUseOf(d *device, times []int64) *Use {
 	}
 	n, in := 0, 0
 	for _, at := range times {
-		if i := at/1000/hour - r.first; r.recorded[i] {
+		if i := at/1000/hour - r.first; r.known[i] {
 			n++
 			if d.inUse[i] {
 				in++
@@ -624,6 +631,9 @@ func (r *reading) caveats() (all []string) {
 	}
 	if r.imported > 0 {
 		add("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported)
+	}
+	if !slices.Equal(r.known, r.recorded) {
+		add("in hours of which lookups were imported no starts of a device are looked for, nor whether it is used: what it asked of this server alone is not known by the hour")
 	}
 	if r.left > 0 {
 		add("there were more than %d names of devices: %d attempts at further ones are left out", maxSeries, r.left)

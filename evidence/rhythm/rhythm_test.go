@@ -18,6 +18,7 @@ type made struct {
 	since, until time.Time
 	rows         []querylog.Row
 	gaps         []querylog.Gap
+	imports      []querylog.ImportedLog
 	uncounted    bool
 }
 
@@ -37,7 +38,7 @@ func (m *made) Begun(_ context.Context, f querylog.Filter, listed bool) iter.Seq
 }
 
 func (m *made) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
-	c := querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Gaps: m.gaps, AttemptGap: 30 * time.Second, AttemptsSince: querylog.Time{Time: m.since}}
+	c := querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Gaps: m.gaps, Imports: m.imports, AttemptGap: 30 * time.Second, AttemptsSince: querylog.Time{Time: m.since}}
 	if m.uncounted {
 		c.AttemptsSince = querylog.Time{}
 	}
@@ -48,7 +49,7 @@ func (m *made) Totals(context.Context, querylog.TotalsFilter) iter.Seq2[querylog
 	return func(yield func(querylog.Total, error) bool) {
 		for i := range m.rows {
 			r := &m.rows[i]
-			if !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, Vendor: r.Vendor, Lookups: 2}, nil) {
+			if !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, Vendor: r.Vendor, Lookups: max(r.Count, 2)}, nil) {
 				return
 			}
 		}
@@ -287,5 +288,25 @@ func TestAttemptsOfOneWindowAllCount(t *testing.T) {
 	m.rows[0].Attempts = 9
 	if got := m.find(t, "a.t.acme.example"); got.Kind != TooFew || !strings.Contains(got.Text, "in fewer than 8 windows") {
 		t.Errorf("got %d attempts, %s, %s", got.Attempts, got.Kind, got.Text)
+	}
+}
+
+// Imported lookups do not say that a device is used, nor that it was not silent.
+func TestImportedLookupsSayNothingOfUse(t *testing.T) {
+	m, _ := days(14)
+	day := begin.AddDate(0, 0, 3)
+	for i := range 16 { // each of many lookups, before the device starts here
+		m.rows = append(m.rows, querylog.Row{Time: querylog.Time{Time: day.Add(time.Duration(i) * time.Hour)}, Device: "tv", Name: "news.example", Attempts: 1, Count: 2000, Imported: "pihole"})
+	}
+	m.imports = []querylog.ImportedLog{{Format: "pihole", First: querylog.Time{Time: day}, Last: querylog.Time{Time: day.Add(15 * time.Hour)}}}
+	if got := m.find(t, "use.acme.example"); got.Kind != InUse {
+		t.Errorf("got %s, %q", got.Kind, got.Text)
+	}
+	if got := m.find(t, "boot.acme.example"); got.Boots == nil || got.Boots.Of != 14 {
+		t.Errorf("got %+v, want 14 starts", got.Boots)
+	}
+	f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until})
+	if err != nil || !strings.Contains(strings.Join(f.Caveats, " "), "no starts of a device are looked for") {
+		t.Errorf("got %v, %v", f.Caveats, err)
 	}
 }
