@@ -21,7 +21,7 @@ import (
 )
 
 // geoNames are the files that are fetched from destinations.source, by what they are asked
-// for. All are in the public domain (PDDL), as the README of ip-location-db says.
+// for.
 var geoNames = map[geo.Kind]string{geo.ASN: "origin-asn.mmdb", geo.Country: "server-country.mmdb", geo.Registered: "iptoasn-country.mmdb"}
 
 // geoTimeout is how long all of an update may take.
@@ -94,10 +94,11 @@ func (cl *cli) newGeoUpdate() *cobra.Command {
 		Long: `Fetch three databases from destinations.source: of operators (origin-asn.mmdb), of
 where addresses of servers are (server-country.mmdb), and of where networks are
 registered (iptoasn-country.mmdb). Unless that is set, it is the releases of the
-project ip-location-db, whose README says that these are in the public domain (PDDL).
-They are kept in "geo" in data.dir, and used where the settings name no others. And
-from destinations.clouds the ranges that Amazon, Google and Oracle publish of their
-clouds, by which an address is in one of their regions.
+project ip-location-db. Each may be used as its project says: look at the README
+at https://github.com/sapics/ip-location-db. They are kept in "geo" in data.dir, and
+used where the settings name no others. And from destinations.clouds the ranges that
+Amazon, Google and Oracle publish of their clouds, by which an address is in one of
+their regions.
 
 Each is read through before it takes the place of the one that is there; one that is
 damaged, of another kind, or older stays out, and the old one is used. Nothing is sent
