@@ -99,7 +99,7 @@ func (cl *cli) letter(ctx context.Context, f *letterFlags) error {
 		if err := l.checkVendor(ctx, f.vendor); err != nil {
 			return err
 		}
-		return fmt.Errorf("the log has no lookup of a listed name of %s by %s in this time (%s recorded): there is nothing to ask about. --since goes further back", printable(f.vendor), printable(f.device), printable(made.Coverage.Text))
+		return fmt.Errorf("the log has no lookup of a listed name of %s by %s in this time (recorded: %s): there is nothing to ask about. --since goes further back", printable(f.vendor), printable(f.device), printable(made.Coverage.Text))
 	}
 	if err != nil {
 		return err
