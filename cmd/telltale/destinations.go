@@ -92,6 +92,9 @@ answers from near where one asks, and what a server does with data is not in DNS
 				fmt.Fprintf(cl.err, "%s itself is not asked for: the catalogue's name for it is %s\n", printable(name), printable(instead))
 			}
 			if len(lines) == 0 && (vendor != "" || name != "") {
+				if err := l.checkVendor(c.Context(), vendor); err != nil {
+					return err
+				}
 				return fmt.Errorf("nothing is known of where that leads: 'telltale destinations' shows all, and --refresh asks for the names that devices asked for in the last 30 days")
 			}
 			return cl.showDestinations(lines)
