@@ -463,6 +463,28 @@ func TestBoundsAreSaidAsAPersonMeetsThem(t *testing.T) {
 	}
 }
 
+// What was blocked in hours that are not compared is in no figure, and in no note.
+func TestBlocksOfHoursThatAreNotCompared(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	h.browse(phone.Device, begin.Add(-4*time.Hour), end.Add(4*time.Hour))
+	for day := range 4 { // blocked until noon, answered after it
+		morning := begin.Add(time.Duration(day) * 24 * time.Hour)
+		h.ask(r, phone.Device, "log.acme.example", "block", morning, morning.Add(12*time.Hour), 4)
+		h.ask(r, phone.Device, "log.acme.example", "pass", morning.Add(12*time.Hour), morning.Add(24*time.Hour), 4)
+	}
+	for day := range 2 { // of B there are afternoons alone
+		h.gap(querylog.Unrecorded, "crash", "", noon.Add(time.Duration(day)*24*time.Hour), noon.Add(time.Duration(day)*24*time.Hour+12*time.Hour))
+	}
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}}).run()
+	if c := h.report(t, e, Options{}).Devices[0].Total; c.A.Count == 0 || c.A.Blocked != 0 || c.B.Blocked != 0 || c.Note != "" {
+		t.Errorf("afternoons: %+v", c)
+	}
+	h.gap(querylog.Unrecorded, "crash", "", noon, end)
+	if c := h.report(t, e, Options{}).Devices[0].Total; c.A != (Rate{}) || c.B != (Rate{}) {
+		t.Errorf("nothing: %+v", c)
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

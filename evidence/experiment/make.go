@@ -341,8 +341,8 @@ func (r *reading) family(counters []*counter, sides []side) []Comparison {
 func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison) {
 	one := Comparison{What: c.what, Vendor: c.vendor, Purpose: c.purpose, Q: 1}
 	var blocks []stats.Block
-	var counted [2]float64
-	var blocked [2]float64
+	counted := [2]map[int]float64{{}, {}} // by stratum
+	blocked := [2]map[int]float64{{}, {}}
 	left := false // B has some that is not compared
 	for s, of := range sides {
 		own := c
@@ -359,8 +359,8 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 				continue
 			}
 			blocks = append(blocks, stats.Block{At: k.at, Stratum: k.stratum, B: s == 1, Hours: k.until.Sub(k.since).Hours(), Count: own.counts[i]})
-			counted[s] += own.counts[i]
-			blocked[s] += own.blocked[i]
+			counted[s][k.stratum] += own.counts[i]
+			blocked[s][k.stratum] += own.blocked[i]
 		}
 	}
 	ratio := stats.Compare(blocks)
@@ -368,13 +368,26 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 		one.Note = "asked for in B at times that are not compared"
 	}
 	one.A, one.B = rateOf(ratio.CountA, ratio.HoursA), rateOf(ratio.CountB, ratio.HoursB)
-	one.A.Blocked, one.B.Blocked = part(blocked[0], counted[0]), part(blocked[1], counted[1])
+	one.A.Blocked, one.B.Blocked = part(inBoth(blocked[0], counted), ratio.CountA), part(inBoth(blocked[1], counted), ratio.CountB)
 	one.Ratio, one.Low, one.High = finite(ratio.Ratio), finite(ratio.Low), finite(ratio.High)
 	one.P, one.Spread = ratio.P, ratio.Dispersion
-	if counted[0] > 0 && counted[1] > 0 && math.Abs(one.A.Blocked-one.B.Blocked) > 0.1 {
+	if ratio.CountA > 0 && ratio.CountB > 0 && math.Abs(one.A.Blocked-one.B.Blocked) > 0.1 {
 		one.Note = fmt.Sprintf("answered otherwise: %.0f %% blocked in A, %.0f %% in B", 100*one.A.Blocked, 100*one.B.Blocked)
 	}
 	return ratio, one
+}
+
+// inBoth adds up what is in strata of which both sides have blocks.
+func inBoth(of map[int]float64, counted [2]map[int]float64) (sum float64) {
+	for stratum, n := range of {
+		if _, a := counted[0][stratum]; !a {
+			continue
+		}
+		if _, b := counted[1][stratum]; b {
+			sum += n
+		}
+	}
+	return sum
 }
 
 func rateOf(count, hours float64) Rate {
