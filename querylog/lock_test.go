@@ -16,7 +16,7 @@ func TestTheLocksFileIsReadAsItWasWritten(t *testing.T) {
 		case "state":
 			l.set(stateRunning)
 		default:
-			l.set(fmt.Sprint(1_700_000_000_000 + i))
+			l.set(fmt.Sprint(1_700_000_000_000 + int64(i)))
 		}
 	}
 	text := s.appendTo(nil)

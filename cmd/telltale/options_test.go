@@ -42,7 +42,7 @@ func TestOptions(t *testing.T) {
 		}
 		return fmt.Sprint(g.Name, " observe=", g.Observe, " until=", g.ObserveUntil.Unix(), " group=", g.GroupObserve, " until=", g.GroupObserveUntil.Unix(), " mode=", mode, " clients=", g.ClientNames, " addresses=", g.Addresses, " tags=", g.Tags, " schedule=", g.Schedule.Text)
 	}
-	never := fmt.Sprint(-62135596800) // the zero time
+	never := "-62135596800" // the zero time
 	for _, f := range []struct {
 		text string
 		got  func(*config.Config) any

@@ -767,7 +767,7 @@ func TestBadBundlesAreRefused(t *testing.T) {
 	}{
 		{"a name is another", change(rowsEntry, "mistat", "nothing")},
 		{"a key twice in about.json", change(aboutEntry, `"since"`, `"since":1,"since"`)},
-		{"another period", change(aboutEntry, fmt.Sprint(begin+10*minutes), fmt.Sprint(begin+60*minutes))},
+		{"another period", change(aboutEntry, fmt.Sprint(int64(begin+10*minutes)), fmt.Sprint(int64(begin+60*minutes)))},
 		{"another device", change(aboutEntry, `"tv"
   ]`, `"radio"
   ]`)},
