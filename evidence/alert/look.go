@@ -160,7 +160,7 @@ func (t *Teller) lookAtRows(ctx context.Context, src *Source, s *Settings, now t
 			st.Store, st.Row = row.Store, 0
 		}
 	}
-	known := t.known(src)
+	known, first := t.known(src), map[deed]time.Time(nil)
 	for row, err := range src.Log.Rows(ctx, querylog.Filter{Listed: true, After: st.Row, Since: since.Add(-overlap)}) {
 		if err != nil {
 			return nil, err
@@ -176,11 +176,37 @@ func (t *Teller) lookAtRows(ctx context.Context, src *Source, s *Settings, now t
 			continue
 		}
 		device := src.Today(row.Device, row.Time.Time)
-		if row.Imported == "" && !src.Ignored(device) {
+		if row.Imported != "" || src.Ignored(device) {
+			continue
+		}
+		if first == nil {
+			if first, err = firstTimes(ctx, src, now); err != nil {
+				return nil, err
+			}
+		}
+		if at, ok := first[deed{did.Kind, device, did.About}]; !ok || !at.Before(did.Time.Add(-overlap)) { // rows of some minutes are in no order
 			alerts = append(alerts, t.ofRow(&row, did.Kind, plain(src.Name(device)), now))
 		}
 	}
 	return alerts, nil
+}
+
+// firstTimes are when devices of today did things first, by all that the log has now: a row
+// that was imported has a smaller number than rows that were looked at before.
+func firstTimes(ctx context.Context, src *Source, now time.Time) (map[deed]time.Time, error) {
+	first := map[deed]time.Time{}
+	for sum, err := range src.Log.Sums(ctx, querylog.SumFilter{Since: time.Unix(0, 0), Until: now}) {
+		if err != nil {
+			return nil, err
+		}
+		if did, ok := doing(&sum.Row); ok {
+			key := deed{did.Kind, src.Today(did.Device, did.Time), did.About}
+			if at, ok := first[key]; !ok || did.Time.Before(at) {
+				first[key] = did.Time
+			}
+		}
+	}
+	return first, nil
 }
 
 // answered says what became of a lookup.

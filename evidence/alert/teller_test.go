@@ -204,6 +204,26 @@ func TestEachDeviceAndVendorIsToldOnce(t *testing.T) {
 	}
 }
 
+// Imported rows are numbered by the time of their lookups: they may come below rows that
+// were looked at.
+func TestWhatWasImportedIsEarlier(t *testing.T) {
+	d := newDesk(t, FirstLookup, WentAround)
+	d.home.names["mac:1"] = "tv"
+	number := func(id int64) func(*querylog.Row) { return func(r *querylog.Row) { r.ID = id } }
+	d.round(t.Context(), noon)
+	d.home.asked(noon.Add(time.Second), "tv", "Acme", "a.example", number(1000))
+	d.round(t.Context(), noon.Add(10*time.Second))
+	d.wants("tv asked for a.example")
+	d.home.asked(noon.AddDate(0, 0, -5), "mac:1", "Borealis", "b.example", number(10), func(r *querylog.Row) { r.Imported = "pihole" })
+	d.home.asked(noon.AddDate(0, 0, -5), "mac:1", "Cumulus", "doh.example", number(11), func(r *querylog.Row) { r.Imported, r.Purpose, r.Product = "pihole", "dns-bypass", "A" })
+	d.home.asked(noon.Add(11*time.Second), "tv", "Borealis", "b.example", number(1001))
+	d.home.asked(noon.Add(12*time.Second), "phone", "Borealis", "b.example", number(1002))                                                                   // another device
+	d.home.asked(noon.Add(13*time.Second), "tv", "Cumulus", "c.example", number(1003))                                                                       // was no first lookup of telemetry
+	d.home.asked(noon.Add(14*time.Second), "tv", "Cumulus", "doh.example", number(1004), func(r *querylog.Row) { r.Purpose, r.Product = "dns-bypass", "B" }) // another product
+	d.round(t.Context(), noon.Add(20*time.Second))
+	d.wants("tv asked for a.example", "phone asked for b.example", "tv asked for c.example", "tv asked for doh.example")
+}
+
 // A row that has no device yet gets one until it is closed.
 func TestARowWithoutADeviceIsLookedAtWhenItIsClosed(t *testing.T) {
 	d := newDesk(t, FirstLookup)
