@@ -2,6 +2,7 @@ package alert
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -258,6 +259,12 @@ func TestAServerOfMailThatDoesNotTakeIt(t *testing.T) {
 		{"an address that it does not know", "", true, speakSMTP("220 hi", "250 mail", "250 ok", "550 \x1b[31mno such user"), `it takes no mail for b@example.org: it says 550 "\x1b[31mno such user"`},
 		{"a mail that it does not want", "", true, speakSMTP("220 hi", "250 mail", "250 ok", "250 ok", "354 go", "452 full"), "it says"},
 		{"hangs", "", true, func(_ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }, "does not answer in time"},
+		{"a line without an end", "", true, func(c net.Conn, _ *bufio.Reader) { c.Write(bytes.Repeat([]byte("2"), 1<<20)) }, "says more than 256 KiB"},
+		{"lines without an end", "", true, func(c net.Conn, r *bufio.Reader) {
+			io.WriteString(c, "220 hi\r\n")
+			r.ReadString('\n')
+			c.Write(bytes.Repeat([]byte("250-mail\r\n"), 1<<17))
+		}, "says more than 256 KiB"},
 		{"HTTP", "", true, speakSMTP("HTTP/1.1 400 Bad Request"), "HTTP/1.1"},
 	} {
 		t.Run(f.name, func(t *testing.T) {

@@ -34,6 +34,25 @@ func NewSMTP(o SMTP, w Way) Place {
 	}}
 }
 
+// mostSaid is how many octets a mail server may send in all, with those of TLS: net/smtp has
+// no limit for a line.
+const mostSaid = 256 << 10
+
+// A mostRead is a connection of which a bounded number of octets is read.
+type mostRead struct {
+	net.Conn
+	left int
+}
+
+func (m *mostRead) Read(b []byte) (int, error) {
+	if m.left == 0 {
+		return 0, fmt.Errorf("it says more than %d KiB: this is no mail server", mostSaid>>10)
+	}
+	n, err := m.Conn.Read(b[:min(len(b), m.left)])
+	m.left -= n
+	return n, err
+}
+
 // said is an error of a server's answer with a word on whose it is.
 func said(err error) error {
 	var answer *textproto.Error
@@ -54,6 +73,7 @@ func (o *SMTP) send(ctx context.Context, w *Way, m *Message) error {
 		return err
 	}
 	defer conn.Close()
+	conn = &mostRead{Conn: conn, left: mostSaid}
 	if u.Scheme == "smtps" {
 		conn = w.secure(conn, host)
 	}
