@@ -123,7 +123,7 @@ but the requests for these files. 'telltale destinations' asks them the next tim
 				}
 			}
 			for _, url := range cfg.Destinations.Clouds {
-				line := updateCloud(ctx, cfg, url)
+				line := updateCloud(ctx, cfg, url, force)
 				if line.Error != "" {
 					failed = errSilent
 				}
@@ -178,14 +178,14 @@ func updateGeo(ctx context.Context, cfg *config.Config, kind geo.Kind, force boo
 }
 
 // updateCloud fetches the ranges that an operator of a cloud publishes.
-func updateCloud(ctx context.Context, cfg *config.Config, url string) geoLine {
+func updateCloud(ctx context.Context, cfg *config.Config, url string, force bool) geoLine {
 	line := geoLine{Source: geo.Source{Kind: geo.Cloud}, URL: url, State: "failed"}
 	b, err := fetchGeo(ctx, url)
 	if err == nil {
 		var fetched geo.Source
 		if fetched, err = geo.VerifyCloud(b); err == nil {
 			line.Source, line.Bytes, line.Path = fetched, int64(len(b)), filepath.Join(cfg.Data.Dir, "geo", fetched.File)
-			line.State, err = keepGeo(geo.Cloud, line.Path, b, fetched, true)
+			line.State, err = keepGeo(geo.Cloud, line.Path, b, fetched, force)
 		}
 	}
 	if err != nil {

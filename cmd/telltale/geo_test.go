@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,8 +55,14 @@ func TestDatabasesAreFetched(t *testing.T) {
 	}
 	wants(run(0, "geo", "show"), "no address database is read", "geo update")
 	wants(run(0, "geo", "update"), "asn.mmdb: fetched, of 2026-06-17", "country.mmdb: fetched, of 2026-06-17", "registered.mmdb: fetched", "amazon.json: fetched, of 2026-11-01")
-	wants(run(0, "geo", "update"), "asn.mmdb: unchanged", "registered.mmdb: unchanged")
+	wants(run(0, "geo", "update"), "asn.mmdb: unchanged", "registered.mmdb: unchanged", "amazon.json: unchanged")
 	wants(run(0, "geo", "show", "--json"), `"kind":"asn"`, `"built":"2026-06-17"`, `"state":"used"`, `"file":"amazon.json"`)
+	older := maps.Clone(files)
+	older["/amazon"] = bytes.ReplaceAll(files["/amazon"], []byte("2026-11-01"), []byte("2026-10-01"))
+	serve.Store(&older)
+	wants(run(1, "geo", "update"), "/amazon: it is of 2026-10-01, and the one that is there of 2026-11-01: --force takes it")
+	wants(run(0, "geo", "show"), "amazon.json: used, of 2026-11-01")
+	wants(run(0, "geo", "update", "--force"), "amazon.json: fetched, of 2026-10-01")
 	cut := map[string][]byte{"/geo/origin-asn.mmdb": files["/geo/origin-asn.mmdb"][:100], "/geo/server-country.mmdb": files["/geo/origin-asn.mmdb"]}
 	serve.Store(&cut)
 	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "/amazon: the server says 404", "what was there before is used")
