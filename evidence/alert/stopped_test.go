@@ -72,7 +72,6 @@ func TestTelemetryAfterItHadStopped(t *testing.T) {
 	if got := d.kept(t).Stopped; len(got) != 0 {
 		t.Errorf("got %+v", got)
 	}
-	d.home.asked(end.Add(-time.Second), "tv", "Acme", "stops.example", func(r *querylog.Row) { r.Last.Time = end.Add(time.Minute) }) // began before the end, within no block
 	d.home.asked(end.Add(3*time.Minute), "tv", "Acme", "stays.example")
 	d.home.asked(end.Add(3*time.Minute), "phone", "Acme", "stops.example")                                              // another device
 	d.home.asked(end.Add(4*time.Minute), "tv", "Acme", "stops.example", func(r *querylog.Row) { r.Attempts = 0 })       // goes on with an attempt
