@@ -485,6 +485,30 @@ func TestBlocksOfHoursThatAreNotCompared(t *testing.T) {
 	}
 }
 
+// A vendor is said of names and products alone, and a product is one vendor's.
+func TestVendorsAndPurposesOfWhatTheyAreOf(t *testing.T) {
+	h := optedOut(1)
+	for i := range h.rows {
+		if r := &h.rows[i]; r.Name == "same.acme.example" {
+			r.Vendor, r.Purpose = "Other", "ads"
+		}
+	}
+	d := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}, Return: true}).run(), Options{}).Devices[0]
+	for _, c := range append([]Comparison{d.Total}, d.Purposes...) {
+		if c.Vendor+c.Purpose != "" {
+			t.Errorf("%q: vendor %q, purpose %q", c.What, c.Vendor, c.Purpose)
+		}
+	}
+	if p := d.Products; len(p) != 2 || p[0].What != "TV" || p[1].What != "TV" || p[0].Vendor == p[1].Vendor || p[0].Purpose != "" || p[0].Back.Vendor != p[0].Vendor || p[1].Back.Vendor != p[1].Vendor {
+		t.Errorf("products: %+v", p)
+	}
+	for _, c := range d.Names {
+		if other := c.What == "same.acme.example"; (c.Vendor == "Other") != other || (c.Purpose == "ads") != other {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
 func TestComingBack(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	last := end.Add(48 * time.Hour)

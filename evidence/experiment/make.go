@@ -241,7 +241,7 @@ func (r *reading) compare(d *deviceReading) DeviceResult {
 			back := r.family(values(of), side("B", "C"))
 			for i := range list {
 				for j := range back {
-					if back[j].What == list[i].What {
+					if back[j].What == list[i].What && back[j].Vendor == list[i].Vendor {
 						list[i].Back = &back[j]
 					}
 				}
@@ -301,13 +301,13 @@ func values(of map[string]*counter) (all []*counter) {
 	for _, c := range of {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *counter) int { return cmp.Compare(a.what, b.what) })
+	slices.SortFunc(all, func(a, b *counter) int { return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.vendor, b.vendor)) })
 	return all
 }
 
 func sortedByCount(list []Comparison) []Comparison {
 	slices.SortStableFunc(list, func(a, b Comparison) int {
-		return cmp.Or(cmp.Compare(b.A.Count+b.B.Count, a.A.Count+a.B.Count), cmp.Compare(a.What, b.What))
+		return cmp.Or(cmp.Compare(b.A.Count+b.B.Count, a.A.Count+a.B.Count), cmp.Compare(a.What, b.What), cmp.Compare(a.Vendor, b.Vendor))
 	})
 	if list == nil {
 		list = []Comparison{}

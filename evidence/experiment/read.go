@@ -207,12 +207,14 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 	if d.names[name] == nil && len(d.names) >= keptNames {
 		name = ""
 	}
-	for _, c := range []*counter{d.total, d.counter(d.purposes, row.Purpose, len(r.blocks)), d.counter(d.products, row.Product, len(r.blocks)), d.counter(d.names, name, len(r.blocks))} {
+	product, named := d.counter(d.products, row.Vendor+"\n"+row.Product, len(r.blocks)), d.counter(d.names, name, len(r.blocks))
+	product.what, product.vendor = row.Product, row.Vendor
+	if name != "" {
+		named.vendor, named.purpose = row.Vendor, row.Purpose
+	}
+	for _, c := range []*counter{d.total, d.counter(d.purposes, row.Purpose, len(r.blocks)), product, named} {
 		c.seen[condition] = true
 		c.settled[condition] = c.settled[condition] || settled
-		if c.vendor = row.Vendor; c.purpose == "" {
-			c.purpose = row.Purpose
-		}
 		if at < 0 {
 			continue
 		}

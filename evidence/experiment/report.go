@@ -64,9 +64,9 @@ const (
 
 // A Comparison says how often something was asked for in A, and in B.
 type Comparison struct {
-	What    string   `json:"what"` // a name, a purpose, a product
-	Vendor  string   `json:"vendor,omitempty"`
-	Purpose string   `json:"purpose,omitempty"`
+	What    string   `json:"what"`              // a name, a purpose, a product
+	Vendor  string   `json:"vendor,omitempty"`  // of a name and of a product
+	Purpose string   `json:"purpose,omitempty"` // of a name
 	A       Rate     `json:"a"`
 	B       Rate     `json:"b"`
 	Ratio   *float64 `json:"ratio"` // B to A; null where A has none
