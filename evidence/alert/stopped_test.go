@@ -81,6 +81,7 @@ func TestTelemetryAfterItHadStopped(t *testing.T) {
 	if got := d.kept(t).Stopped; len(got) != 1 || len(got[0].Names) != 1 || got[0].Names[0] != "stops.example" {
 		t.Fatalf("got %+v", got)
 	}
+	d.home.asked(end.Add(-time.Second), "tv", "Acme", "stops.example", func(r *querylog.Row) { r.Last.Time = end.Add(time.Minute) }) // began before the end
 	d.home.asked(end.Add(13*time.Minute), "tv", "Acme", "stops.example")
 	d.home.asked(end.Add(14*time.Minute), "tv", "Acme", "stops.example")
 	const want = "tv asked for stops.example, and it was blocked. It had stopped in experiment tv-1 (after the opt-out), which ended Mon 30 Nov 12:00: 'telltale experiment report tv-1'. That is of the experiment's own hours"
