@@ -43,13 +43,13 @@ type Rhythm struct {
 	Attempts uint64        `json:"attempts"`
 	First    querylog.Time `json:"first"`
 	Last     querylog.Time `json:"last"`
-	Beat     *Beat         `json:"beat"`   // of a heartbeat, and of a nightly batch or a boot burst that is one
-	Nights   *Nights       `json:"nights"` // of a nightly batch
-	Boots    *Boots        `json:"boots"`  // of a boot burst
-	Use      *Use          `json:"use"`    // of what comes only while in use
-	TTL      uint32        `json:"ttl"`    // the largest served, seconds; 0 for none
-	Ours     string        `json:"ours"`   // why the period may be made here: ttl or attempt-gap; "" for no reason
-	Strip    []int         `json:"strip"`  // attempts in each of 120 parts of the period; -1: nothing was recorded
+	Beat     *Beat         `json:"heartbeat"` // of a heartbeat, and of a nightly batch or a boot burst that is one
+	Nights   *Nights       `json:"nights"`    // of a nightly batch
+	Boots    *Boots        `json:"boots"`     // of a boot burst
+	Use      *Use          `json:"use"`       // of what comes only while in use
+	TTL      uint32        `json:"ttl"`       // the largest served, seconds; 0 for none
+	Ours     string        `json:"ours"`      // why the period may be made here: ttl or attempt-gap; "" for no reason
+	Strip    []int         `json:"strip"`     // attempts in each of 120 parts of the period; -1: nothing was recorded
 
 	Here bool `json:"-"` // a lookup was answered here, as names of the home are
 
