@@ -65,7 +65,7 @@ func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool) {
 	}
 	if device != "" || !devices {
 		t.line("")
-		t.wrap("  ", "A strip is the period from its beginning to its end; taller is more attempts, / is where nothing was recorded.")
+		t.wrap("  ", "A strip is the period from its beginning to its end; taller is more attempts, / is where something is missing from the record.")
 	}
 }
 
@@ -112,7 +112,7 @@ func (p *page) rhythms() {
 		return
 	}
 	p.section("Rhythm")
-	p.f("<p>When attempts begin, from the beginning of the period to its end; darker is more. Where nothing was recorded it is hatched.</p>\n")
+	p.f("<p>When attempts begin, from the beginning of the period to its end; darker is more. Where something is missing from the record it is hatched.</p>\n")
 	var rows [][]cell
 	for i := range f.Rhythms {
 		r := &f.Rhythms[i]

@@ -49,7 +49,7 @@ type Rhythm struct {
 	Use      *Use          `json:"use"`       // of what comes only while in use
 	TTL      uint32        `json:"ttl"`       // the largest served, seconds; 0 for none
 	Ours     string        `json:"ours"`      // why the period may be made here: ttl or attempt-gap; "" for no reason
-	Strip    []int         `json:"strip"`     // attempts in each of 120 parts of the period; -1: nothing was recorded
+	Strip    []int         `json:"strip"`     // attempts in each of 120 parts of the period; -1: something is missing from the record, or misdated
 
 	Here bool `json:"-"` // a lookup was answered here, as names of the home are
 
