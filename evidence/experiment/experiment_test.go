@@ -429,6 +429,18 @@ func TestAServerThatStartedMayAnswerOtherwise(t *testing.T) {
 	}
 }
 
+// Lists that were not as they should be are told, as reports tell them.
+func TestListsThatFailedAreTold(t *testing.T) {
+	h := &home{}
+	h.browse(phone.Device, begin, end)
+	for _, kind := range []string{"list-failed", "list-held", "reload-failed", "list-recovered"} {
+		h.events = append(h.events, querylog.Event{Time: at(noon), Kind: kind, Subject: "ads", Detail: "no such host"})
+	}
+	if got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}); len(got.Changed) != 4 {
+		t.Errorf("%v", got.Changed)
+	}
+}
+
 func TestANameIsNoTextOfAMark(t *testing.T) {
 	all := []*Experiment{{Name: "tv-1"}}
 	if err := CheckMark(all, "tv-1"); err == nil || !strings.Contains(err.Error(), `telltale experiment mark tv-1 "opted out"`) {

@@ -176,6 +176,7 @@ func (r *reading) departures() []string {
 // answering are the events after which names may be answered otherwise.
 var answering = map[string]string{
 	"reload": "a list changed", "list-added": "a list was added", "list-accepted": "an update of a list was accepted", "list-recovered": "a list could be read again",
+	"list-failed": "a list could not be read or fetched", "list-held": "an update of a list was held back", "reload-failed": "lists could not be put in force",
 	"catalogue": "another edition of the shipped lists", "pause": "blocking was paused", "resume": "the pause ended", "observe": "nothing was blocked, to observe",
 	"observe-ended": "blocking began again", "rule": "a rule of the person's own", "rule-ended": "a rule of the person's own ended", "schedule": "a schedule's turn",
 	"config-changed": "settings changed", "config-last-good": "earlier settings came into force", querylog.KindStart: "the server started, perhaps with other settings or lists", querylog.KindAttempts: "how attempts are counted",
