@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the made-up home of this page in ./dispute (or the directory that is given), and runs
-# the commands of the page on it. It needs Go, no network beside Go's modules, and a minute.
+# the commands of the page on it. It needs Go, no network beside Go's modules, and some minutes.
 set -eu
 cd "$(dirname "$0")/../.."
 dir=${1:-$PWD/dispute}
