@@ -69,9 +69,6 @@ func (l *recorder) last(t testing.TB, n int) logged {
 	return logged{}
 }
 
-// usualBudget is that of the program: with it, upstreams may be silent as long as with it, too.
-const usualBudget = 4800 * time.Millisecond
-
 // startServer starts a server on a loopback port of its own. Unless a test says otherwise,
 // upstreams may be silent for as long as a loaded machine takes before they are asked again.
 func startServer(t testing.TB, o Options, upstreams ...*dnstest.Upstream) (*Server, *recorder) {

@@ -154,7 +154,7 @@ func Write(t *testing.T, dir string) {
 }
 
 func write(t *testing.T, dir string, policy *blocklists.Policy) {
-	ahead := Begin.Sub(time.Now())
+	ahead := time.Until(Begin)
 	now := func() time.Time { return time.Now().Add(ahead).Round(0) }
 	log, err := querylog.Open(querylog.Options{Dir: dir, Node: "home", Program: "telltale of the example", Logger: slog.New(slog.DiscardHandler), Now: now})
 	if err != nil {

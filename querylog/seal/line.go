@@ -11,11 +11,8 @@ import (
 	"unsafe"
 )
 
-// The version of each kind of line. They never change their meaning: another
-// form of a line has another number.
-const lineVersion = 1
-
-// Kinds of lines: the first key of each.
+// Kinds of lines: the first key of each. Its value is the version, 1: lines never change
+// their meaning, and another form of one has another number.
 const (
 	KindRow      = "row"
 	KindLedger   = "ledger"

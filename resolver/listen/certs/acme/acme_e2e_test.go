@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,7 +94,7 @@ func TestE2EACertificateOfPebble(t *testing.T) {
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho \"$@\" >> "+z.hooked+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, solver := range map[string]Solver{"update": Update{Servers: z.servers(), Key: z.key}, "hook": Hook{hook}} {
+	for name, solver := range map[string]Solver{"update": Update{Servers: []netip.AddrPort{z.addr}, Key: z.key}, "hook": Hook{hook}} {
 		t.Run(name, func(t *testing.T) {
 			o := Options{
 				Directory: directory, Names: []string{"dns.example", "*.dns.example"}, Email: "somebody@dns.example", Dir: filepath.Join(t.TempDir(), "acme"),
@@ -145,7 +146,7 @@ func TestE2EACertificateOfPebble(t *testing.T) {
 		})
 	}
 	z.silent.Store(true) // updates are taken, and nobody can see them
-	c := New(Options{Directory: directory, Names: []string{"other.dns.example"}, Dir: t.TempDir(), Solver: Update{Servers: z.servers(), Key: z.key}, Transport: transport})
+	c := New(Options{Directory: directory, Names: []string{"other.dns.example"}, Dir: t.TempDir(), Solver: Update{Servers: []netip.AddrPort{z.addr}, Key: z.key}, Transport: transport})
 	if err := c.get(t.Context()); err == nil {
 		t.Error("a certificate without a proof")
 	} else {

@@ -47,8 +47,6 @@ func startZone(t *testing.T) *zone {
 	return z
 }
 
-func (z *zone) servers() []netip.AddrPort { return []netip.AddrPort{z.addr} }
-
 func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
