@@ -113,21 +113,19 @@ but the requests for these files. 'telltale destinations' asks them the next tim
 			ctx, cancel := context.WithTimeout(c.Context(), geoTimeout)
 			defer cancel()
 			var failed error
-			for _, kind := range geo.Kinds {
-				line := updateGeo(ctx, cfg, kind, force)
+			show := func(line geoLine) error {
 				if line.Error != "" {
 					failed = errSilent
 				}
-				if err := cl.showGeo(&line); err != nil {
+				return cl.showGeo(&line)
+			}
+			for _, kind := range geo.Kinds {
+				if err := show(updateGeo(ctx, cfg, kind, force)); err != nil {
 					return err
 				}
 			}
 			for _, url := range cfg.Destinations.Clouds {
-				line := updateCloud(ctx, cfg, url, force)
-				if line.Error != "" {
-					failed = errSilent
-				}
-				if err := cl.showGeo(&line); err != nil {
+				if err := show(updateCloud(ctx, cfg, url, force)); err != nil {
 					return err
 				}
 			}

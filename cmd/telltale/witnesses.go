@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"time"
 
 	"telltale/config"
+	"telltale/evidence/post"
 	"telltale/evidence/witness"
 	"telltale/querylog"
 	"telltale/querylog/seal"
@@ -21,7 +21,7 @@ func (a *app) witnessOptions(cfg *config.Config) witness.Options {
 	return witness.Options{
 		Dir: w.Dir, URL: w.URL, Every: w.Every, Answers: querylog.SealAnswersPath(cfg.Data.Dir),
 		Timestamp: w.Timestamp, Timestamps: querylog.SealTimestampsPath(cfg.Data.Dir), Agent: agent(), Logger: a.logger,
-		Transport: &http.Transport{DialContext: a.dial, DisableKeepAlives: true, TLSHandshakeTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10},
+		Transport: post.Transport(a.dial, nil),
 	}
 }
 

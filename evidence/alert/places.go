@@ -30,9 +30,7 @@ type Way struct {
 	Zone  *time.Location // of texts; nil for the machine's
 }
 
-func (w *Way) transport() http.RoundTripper {
-	return &http.Transport{DialContext: w.Dial, TLSClientConfig: w.TLS, DisableKeepAlives: true, TLSHandshakeTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10}
-}
+func (w *Way) transport() http.RoundTripper { return post.Transport(w.Dial, w.TLS) }
 
 func (w *Way) zone() *time.Location {
 	if w.Zone == nil {

@@ -6,9 +6,11 @@ package post
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -20,6 +22,12 @@ const (
 	// MaxAnswer is how many octets of an answer are read, and one more.
 	MaxAnswer = 4 << 10
 )
+
+// Transport is how posts are sent: one connection each, headers of bounded size. settings
+// may be nil for the system's authorities.
+func Transport(dial func(ctx context.Context, network, address string) (net.Conn, error), settings *tls.Config) *http.Transport {
+	return &http.Transport{DialContext: dial, TLSClientConfig: settings, DisableKeepAlives: true, TLSHandshakeTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10}
+}
 
 // A Post is what is sent. Setting names the setting of its URL.
 type Post struct {
