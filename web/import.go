@@ -59,13 +59,12 @@ type importRequest struct {
 func registerImport(api huma.API, o *Options) {
 	batch := operation(http.MethodPost, "/import", "import", "Store lookups that another server logged; a line of JSON that says which, then one for each lookup", http.StatusOK)
 	batch.MaxBodyBytes = importMost
-	huma.Register(api, batch, func(ctx context.Context, r *importRequest) (*of[querylog.Imported], error) {
+	add(api, batch, func(ctx context.Context, r *importRequest) (querylog.Imported, error) {
 		b, err := readImport(r.RawBody)
 		if err != nil {
-			return nil, problem(Invalid(err))
+			return querylog.Imported{}, Invalid(err)
 		}
-		got, err := o.Import(ctx, b)
-		return &of[querylog.Imported]{got}, problem(err)
+		return o.Import(ctx, b)
 	})
 }
 

@@ -98,13 +98,16 @@ func NotFound(err error) error { return marked{err, ErrNotFound} }
 // Invalid marks an error with ErrInvalid.
 func Invalid(err error) error { return marked{err, ErrInvalid} }
 
-// problem returns err as the client gets it (RFC 9457).
-func problem(err error) error {
+// problem returns an error as the client gets it (RFC 9457).
+func problem(err error) huma.StatusError {
+	var as huma.StatusError
 	switch {
-	case err == nil:
-		return nil
+	case errors.As(err, &as):
+		return as
 	case errors.Is(err, ErrNotFound):
 		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, ErrForbidden):
+		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, ErrInvalid):
 		return huma.Error422UnprocessableEntity(err.Error())
 	}

@@ -1,0 +1,47 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// Each operation says what it needs, and refuses who has less.
+func TestOperationsNeedAccess(t *testing.T) {
+	handler := Handler(Options{
+		Status:     func() Status { return Status{} },
+		AddRule:    func(Rule) (Change, error) { return Change{}, nil },
+		AcceptList: func(string) error { return nil },
+	})
+	for _, f := range []struct {
+		method, path, body string
+		caller             Caller
+		want               int
+	}{
+		{"GET", "/status", "", Caller{Access: Read}, 200},
+		{"GET", "/status", "", Caller{Access: Rules}, 200},
+		{"GET", "/status", "", Caller{}, 403},
+		{"GET", "/status", "", Caller{Access: "root"}, 403},
+		{"GET", "/status", "", Caller{Access: Read, Limited: true, Devices: []string{"a"}}, 403}, // it is of all devices
+		{"POST", "/rules", `{"name":"x.example","action":"block"}`, Caller{Access: Read}, 403},
+		{"POST", "/rules", `{`, Caller{Access: Read}, 403}, // before anything is read
+		{"POST", "/rules", `{"name":"x.example","action":"block"}`, Caller{Access: Rules}, 201},
+		{"POST", "/lists/accept", `{"name":"x"}`, Caller{Access: Rules}, 403},
+		{"POST", "/lists/accept", `{"name":"x"}`, Caller{Access: Admin}, 204},
+	} {
+		r := httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body))
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), f.caller)))
+		if w.Code != f.want {
+			t.Errorf("%s %s by %+v: got %d %s, want %d", f.method, f.path, f.caller, w.Code, w.Body.String(), f.want)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	if got := Who(r.Context()); got != "command" {
+		t.Errorf("who asks over the socket: got %q", got)
+	}
+	if got := Who(WithCaller(r.Context(), Caller{Name: "anna"})); got != "anna" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,54 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Parameters of each kind are read, and what is wrong with them is said together with its place.
+func TestParametersAreRead(t *testing.T) {
+	type request struct {
+		ID    string   `path:"id"`
+		Names []string `query:"names"`
+		Most  int      `query:"most" default:"7" minimum:"1" maximum:"10"`
+		All   bool     `query:"all"`
+		Match string   `header:"If-Match"`
+	}
+	var got request
+	mux := http.NewServeMux()
+	api := humago.New(mux, document())
+	add(api, operation(http.MethodGet, "/things/{id}", "get-thing", "A thing", http.StatusOK), func(_ context.Context, r *request) (tagged[[]string], error) {
+		got = *r
+		return tagged[[]string]{"v1", r.Names}, nil
+	})
+	for _, f := range []struct {
+		path   string
+		status int
+		want   string
+		most   int
+	}{
+		{"/things/a%2Fb?names=x,y&all=true", 200, `["x","y"]`, 7},
+		{"/things/a%2Fb?most=10", 200, `null`, 10},
+		{"/things/a?most=11", 422, `"location":"query.most"`, 0},
+		{"/things/a?most=99999999999999999999", 422, "invalid integer", 0},
+		{"/things/a?all=perhaps", 422, "invalid boolean", 0},
+		{"/things/", 404, "", 0},
+	} {
+		got = request{}
+		r := httptest.NewRequest(http.MethodGet, Prefix+f.path, nil)
+		r.Header.Set("If-Match", `"v0"`)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		if w.Code != f.status || !strings.Contains(w.Body.String(), f.want) || got.Most != f.most {
+			t.Errorf("%s: got %d %s and most %d, want %d %s and %d", f.path, w.Code, w.Body.String(), got.Most, f.status, f.want, f.most)
+		}
+		if f.status == http.StatusOK && (got.ID != "a/b" || got.Match != `"v0"` || w.Header().Get("ETag") != `"v1"`) {
+			t.Errorf("%s: got %+v with ETag %s", f.path, got, w.Header().Get("ETag"))
+		}
+	}
+}
