@@ -66,7 +66,7 @@ func acme(edition string, more map[string]string) fstest.MapFS {
 
 var today = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-func packed(t testing.TB, fsys fs.FS) []byte {
+func pack(t testing.TB, fsys fs.FS) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	problems, err := Pack(&b, fsys, today)
@@ -78,10 +78,10 @@ func packed(t testing.TB, fsys fs.FS) []byte {
 
 func TestAnEditionIsReadAsItWasPacked(t *testing.T) {
 	p := newPublisher(t)
-	if small := acme("2026-11-28", nil); !bytes.Equal(packed(t, small), packed(t, small)) {
+	if small := acme("2026-11-28", nil); !bytes.Equal(pack(t, small), pack(t, small)) {
 		t.Error("the same files make another archive")
 	}
-	archive := packed(t, FS())
+	archive := pack(t, FS())
 	for what, signature := range map[string][]byte{"minisign -S": p.sign(archive), "minisign -S -l": minisign.Sign(p.secret, archive)} {
 		e, err := p.read(archive, signature)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestAnEditionIsReadAsItWasPacked(t *testing.T) {
 
 func TestWhatIsNotSignedByTheKeyIsNoEdition(t *testing.T) {
 	p, other := newPublisher(t), newPublisher(t)
-	archive := packed(t, acme("2026-11-28", nil))
+	archive := pack(t, acme("2026-11-28", nil))
 	changed := bytes.Clone(archive)
 	changed[len(changed)/2] ^= 1
 	signature := string(p.sign(archive))
@@ -113,7 +113,7 @@ func TestWhatIsNotSignedByTheKeyIsNoEdition(t *testing.T) {
 		{"half of it", archive[:len(archive)/2], signature, "its signature does not fit"},
 		{"more behind it", append(bytes.Clone(archive), 0), signature, "its signature does not fit"},
 		{"another key's", archive, string(other.sign(archive)), "and catalog.key is " + p.key.ID()},
-		{"of another edition", archive, string(p.sign(packed(t, acme("2026-11-27", nil)))), "of another edition"},
+		{"of another edition", archive, string(p.sign(pack(t, acme("2026-11-27", nil)))), "of another edition"},
 		{"another comment", archive, lines[0] + lines[1] + "trusted comment: timestamp:1\n" + lines[3], "its signature does not fit"},
 		{"no signature", archive, "", "its signature cannot be read"},
 		{"a web page", archive, "<!doctype html>\n<html>\n</html>\n\n", "its signature cannot be read"},
@@ -197,7 +197,7 @@ func TestAnArchiveLeadsNowhereAndIsBounded(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	f.Add(packed(f, acme("2026-11-28", nil)))
+	f.Add(pack(f, acme("2026-11-28", nil)))
 	f.Add(archiveOf(f, &zip.FileHeader{Name: editionFile}, &zip.FileHeader{Name: "../a.txt"}))
 	f.Add([]byte("PK\x05\x06"))
 	f.Fuzz(func(t *testing.T, archive []byte) {
