@@ -45,6 +45,7 @@ type stream struct {
 	queue      []*streamQuery
 	pending    map[uint16]*streamQuery // sent on the connection, by id
 	waiting    int                     // those of pending that somebody waits for
+	givenUp    [2]map[uint16]struct{}  // ids of this connection whose queries are no longer waited for at all; the second are the older ones
 	quota      quota
 	barren     int       // queries that failed since connections ended under them, since the last answer
 	sent       int       // on the connection
@@ -232,6 +233,7 @@ func (s *stream) write(conn net.Conn, over <-chan struct{}) error {
 func (s *stream) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.givenUp = [2]map[uint16]struct{}{}
 	s.isOpen, s.sent, s.answers, s.strays, s.active, s.unanswered = true, 0, 0, 0, time.Now(), time.Time{}
 }
 
@@ -276,18 +278,38 @@ func (s *stream) expireLocked(now time.Time) {
 	for id, sq := range s.pending {
 		if sq.late != nil && now.Sub(sq.sent) >= within {
 			delete(s.pending, id)
+			s.rememberLocked(id)
 			sq.endLocked()
 		}
 	}
 }
 
-// newIDLocked returns a random id that nothing pending has.
+// rememberLocked takes in that the query of an id is no longer waited for at all: what still
+// comes for it is a reply, and no stray. The last maxPending ids are known, and no more than
+// twice as many.
+func (s *stream) rememberLocked(id uint16) {
+	if s.givenUp[0] == nil || len(s.givenUp[0]) >= maxPending {
+		s.givenUp[0], s.givenUp[1] = map[uint16]struct{}{}, s.givenUp[0]
+	}
+	s.givenUp[0][id] = struct{}{}
+}
+
+func (s *stream) wasGivenUpLocked(id uint16) bool {
+	for _, ids := range s.givenUp {
+		if _, ok := ids[id]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// newIDLocked returns a random id that nothing pending has, and nothing given up.
 func (s *stream) newIDLocked() uint16 {
 	for {
 		var random [2]byte
 		rand.Read(random[:])
 		id := binary.BigEndian.Uint16(random[:])
-		if s.pending[id] == nil {
+		if s.pending[id] == nil && !s.wasGivenUpLocked(id) {
 			return id
 		}
 	}
@@ -330,7 +352,16 @@ func (s *stream) received(b *exchangeBuffer, n int) bool {
 	s.mu.Lock()
 	s.active = now
 	sq, kind, end := s.matchLocked(b.reply[:n])
-	if sq == nil {
+	switch {
+	case sq == nil && n >= dnswire.HeaderLen && s.wasGivenUpLocked(binary.BigEndian.Uint16(b.reply)):
+		for _, ids := range s.givenUp { // a second reply is a stray
+			delete(ids, binary.BigEndian.Uint16(b.reply))
+		}
+		s.answeredLocked(now)
+		s.mu.Unlock()
+		b.release()
+		return true
+	case sq == nil:
 		s.strays++
 		s.health.stray()
 		keep := s.strays < maxStrays
@@ -342,10 +373,7 @@ func (s *stream) received(b *exchangeBuffer, n int) bool {
 	if sq.late == nil {
 		s.waiting--
 	}
-	s.answers++
-	if s.unanswered = now; s.waiting == 0 {
-		s.unanswered = time.Time{}
-	}
+	s.answeredLocked(now)
 	sent, first := sq.sent, sq.first
 	if len(s.queue) > 0 {
 		s.wakeUp()
@@ -358,6 +386,14 @@ func (s *stream) received(b *exchangeBuffer, n int) bool {
 	s.client.setUp(s.health)
 	sq.post(result{kind: kind, answer: sq.member.answer(b, end)})
 	return true
+}
+
+// answeredLocked takes in that a reply has come: the far end lives.
+func (s *stream) answeredLocked(now time.Time) {
+	s.answers++
+	if s.unanswered = now; s.waiting == 0 {
+		s.unanswered = time.Time{}
+	}
 }
 
 // matchLocked returns the query that a message is the reply to; nil if it is none.

@@ -299,6 +299,77 @@ func TestStreamWhoseAnswerIsLate(t *testing.T) {
 	}
 }
 
+// Replies to queries that were given up for good are no strays: they do not end the connection
+// for those who wait on it.
+func TestRepliesToQueriesGivenUpDoNotEndAStream(t *testing.T) {
+	eachTransport(t, func(t *testing.T, c *dnstest.Certificate) {
+		dnstest.CheckLeaks(t)
+		const n = 2 * maxStrays
+		var mu sync.Mutex
+		var held [][]byte
+		s := dnstest.StartStream(t, c, dnstest.EachQuery(func(_ net.Conn, query []byte, send func([]byte)) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(string(query), "\x04slow") {
+				held = append(held, query)
+				return
+			}
+			for _, q := range held {
+				send(dnstest.AnswerTo(q, "192.0.2.66"))
+			}
+			held = nil
+			send(dnstest.AnswerTo(query, "192.0.2.1"))
+		}))
+		u := startStreamClient(t, Options{Patience: 10 * time.Second}, c, s, "dns.example")
+		lookupA(t, u, "first.example")
+		ctx, cancel := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		for i := range n {
+			asking.Go(func() { u.Exchange(ctx, questionOf(t, fmt.Sprintf("n%d.slow", i), dnswire.TypeA), Start{}) })
+		}
+		dnstest.WaitFor(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(held) == n }, func() string { return "the queries have not come" })
+		cancel()
+		asking.Wait()
+		stream := u.set.Load().all[0].carrier.(*stream)
+		stream.mu.Lock()
+		stream.expired = time.Time{}
+		for _, q := range stream.pending {
+			if q.late != nil {
+				q.sent = q.sent.Add(-lateWithin)
+			}
+		}
+		stream.mu.Unlock()
+		for i := range 2 {
+			if got := lookupA(t, u, fmt.Sprintf("n%d.example", i)); got != "NOERROR 192.0.2.1" {
+				t.Errorf("query %d: got %q", i, got)
+			}
+		}
+		if st := u.Status()[0]; s.Connections.Load() != 1 || st.Strays != 0 {
+			t.Errorf("%d connections, %d strays, want one and none", s.Connections.Load(), st.Strays)
+		}
+	})
+}
+
+// What is remembered of queries that were given up is bounded, and the newest of it is.
+func TestQueriesGivenUpAreForgottenInTime(t *testing.T) {
+	var s stream
+	const n = 5 * maxPending
+	for id := range uint16(n) {
+		s.rememberLocked(id)
+	}
+	if got := len(s.givenUp[0]) + len(s.givenUp[1]); got > 2*maxPending {
+		t.Errorf("%d ids are remembered, want %d at most", got, 2*maxPending)
+	}
+	for id := uint16(n - maxPending); id < n; id++ {
+		if !s.wasGivenUpLocked(id) {
+			t.Fatalf("%d of %d is forgotten", id, n)
+		}
+	}
+	if s.wasGivenUpLocked(n) || s.wasGivenUpLocked(0) {
+		t.Error("an id is remembered that nobody gave up, or the first of many")
+	}
+}
+
 func valuesOf[K comparable, V any](m map[K]V) (all []V) {
 	for _, v := range m {
 		all = append(all, v)
