@@ -26,10 +26,11 @@ import (
 
 // A bundleOf says what a bundle is made of.
 type bundleOf struct {
-	period
-	device, out   string
-	redact, force bool
+	exportFile
+	redact bool
 }
+
+const bundleName = "telltale-bundle"
 
 func (cl *cli) newEvidenceExport() *cobra.Command {
 	var e bundleOf
@@ -61,37 +62,19 @@ it says who asked for what.`,
 			return cl.exportBundle(c.Context(), &e)
 		},
 	}
-	e.period.add(c, "7d")
-	f := c.Flags()
-	f.StringVar(&e.device, "device", "", "of one device: its name, identity, MAC or address")
-	f.BoolVar(&e.redact, "redact-others", false, "withhold lines of the ledger that may be about other devices")
-	f.StringVarP(&e.out, "output", "o", "", "the file, which must not exist (default: telltale-bundle-DATE.zip)")
-	f.BoolVar(&e.force, "force", false, "replace the file if it exists")
-	completeBy(c, "device", cl.deviceWords)
+	e.add(cl, c, "7d", "of one device: its name, identity, MAC or address", bundleName)
+	c.Flags().BoolVar(&e.redact, "redact-others", false, "withhold lines of the ledger that may be about other devices")
 	return c
 }
 
 func (cl *cli) exportBundle(ctx context.Context, e *bundleOf) error {
 	now := time.Now()
-	since, until, err := e.readPast(now)
+	source, err := e.open(ctx, cl, now, bundleName)
 	if err != nil {
 		return err
 	}
-	if e.out == "" {
-		e.out = "telltale-bundle-" + now.Format(time.DateOnly) + ".zip"
-	}
-	if err := checkNew(e.out, e.force); err != nil {
-		return err
-	}
-	l, err := cl.openLog(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	b := &bundling{ctx: ctx, cl: cl, l: l, of: e, since: since, until: until, now: now, whose: querylog.Filter{Device: e.device}, rules: map[ruleUse]int64{}}
-	if err := l.choose(&b.whose, true); err != nil {
-		return err
-	}
+	defer source.l.Close()
+	b := &bundling{exportSource: source, of: e, now: now, rules: map[ruleUse]int64{}}
 	if err := b.readHead(); err != nil {
 		return err
 	}
@@ -111,17 +94,14 @@ func (cl *cli) exportBundle(ctx context.Context, e *bundleOf) error {
 
 // A bundling is a bundle in the making.
 type bundling struct {
-	ctx               context.Context
-	cl                *cli
-	l                 *openedLog
-	of                *bundleOf
-	since, until, now time.Time
-	whose             querylog.Filter
-	key               *seal.Key
-	head              seal.Checkpoint
-	checkpoint        []byte
-	rules             map[ruleUse]int64 // by which rows were decided, and how many
-	rulesMore         int64             // rows by further rules
+	exportSource
+	of         *bundleOf
+	now        time.Time
+	key        *seal.Key
+	head       seal.Checkpoint
+	checkpoint []byte
+	rules      map[ruleUse]int64 // by which rows were decided, and how many
+	rulesMore  int64             // rows by further rules
 }
 
 // readHead reads the last checkpoint and the key that signed it.

@@ -18,12 +18,62 @@ import (
 	"telltale/querylog"
 )
 
+// An exportFile is a file that is made of the log of a period, of a device or of all.
+type exportFile struct {
+	period
+	device, out string
+	force       bool
+}
+
+// add adds the flags; last is the period if none is given, whose says which device, and
+// name is what the file is called, before its date.
+func (e *exportFile) add(cl *cli, c *cobra.Command, last, whose, name string) {
+	e.period.add(c, last)
+	f := c.Flags()
+	f.StringVar(&e.device, "device", "", whose)
+	f.StringVarP(&e.out, "output", "o", "", "the file, which must not exist (default: "+name+"-DATE.zip)")
+	f.BoolVar(&e.force, "force", false, "replace the file if it exists")
+	completeBy(c, "device", cl.deviceWords)
+}
+
+// An exportSource is what an exportFile is made of.
+type exportSource struct {
+	ctx          context.Context
+	cl           *cli
+	l            *openedLog
+	since, until time.Time // since may be zero
+	whose        querylog.Filter
+}
+
+// open reads the flags and opens the log, which the caller closes; name is as in add.
+func (e *exportFile) open(ctx context.Context, cl *cli, now time.Time, name string) (s exportSource, err error) {
+	s = exportSource{ctx: ctx, cl: cl, whose: querylog.Filter{Device: e.device}}
+	if s.since, s.until, err = e.readPast(now); err != nil {
+		return s, err
+	}
+	if e.out == "" {
+		e.out = name + "-" + now.Format(time.DateOnly) + ".zip"
+	}
+	if err := checkNew(e.out, e.force); err != nil {
+		return s, err
+	}
+	if s.l, err = cl.openLog(ctx); err != nil {
+		return s, err
+	}
+	if err := s.l.choose(&s.whose, true); err != nil {
+		s.l.Close()
+		return s, err
+	}
+	return s, nil
+}
+
 // An export is what is copied of a device, and where to.
 type export struct {
-	period
-	device, out       string
-	force, pseudonyms bool
+	exportFile
+	pseudonyms bool
 }
+
+const exportName = "telltale-copy"
 
 func (cl *cli) newExport() *cobra.Command {
 	var e export
@@ -46,39 +96,20 @@ same ones in all files, so that the copy can be handed on.`,
 			return cl.export(c.Context(), &e)
 		},
 	}
-	e.period.add(c, "")
-	f := c.Flags()
-	f.StringVar(&e.device, "device", "", "the device: its name, identity, MAC or address")
-	f.StringVarP(&e.out, "output", "o", "", "the file, which must not exist (default: telltale-copy-DATE.zip)")
-	f.BoolVar(&e.force, "force", false, "replace the file if it exists")
-	f.BoolVar(&e.pseudonyms, "pseudonyms", false, "with other words for the device, addresses and names of the home")
-	completeBy(c, "device", cl.deviceWords)
+	e.add(cl, c, "", "the device: its name, identity, MAC or address", exportName)
+	c.Flags().BoolVar(&e.pseudonyms, "pseudonyms", false, "with other words for the device, addresses and names of the home")
 	return c
 }
 
 func (cl *cli) export(ctx context.Context, e *export) error {
-	now := time.Now()
-	since, until, err := e.readPast(now)
+	source, err := e.open(ctx, cl, time.Now(), exportName)
 	if err != nil {
 		return err
 	}
-	if e.out == "" {
-		e.out = "telltale-copy-" + now.Format(time.DateOnly) + ".zip"
-	}
-	if err := checkNew(e.out, e.force); err != nil {
-		return err
-	}
-	l, err := cl.openLog(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	d := &deviceCopy{ctx: ctx, cl: cl, l: l, since: since, until: until, zone: e.zone, device: e.device, whose: querylog.Filter{Device: e.device}}
-	if err := l.choose(&d.whose, true); err != nil {
-		return err
-	}
+	defer source.l.Close()
+	d := &deviceCopy{exportSource: source, zone: e.zone, device: e.device}
 	if e.pseudonyms {
-		d.hide = newPseudonyms(l)
+		d.hide = newPseudonyms(d.l)
 	}
 	if err := writeNew(e.out, e.force, d.write); err != nil {
 		return err
@@ -89,16 +120,12 @@ func (cl *cli) export(ctx context.Context, e *export) error {
 
 // A deviceCopy is the copy of what was recorded of a device, in the making.
 type deviceCopy struct {
-	ctx          context.Context
-	cl           *cli
-	l            *openedLog
-	since, until time.Time // since may be zero
-	zone         *time.Location
-	device       string // as a person named it
-	whose        querylog.Filter
-	hide         *pseudonyms
-	zip          *zip.Writer
-	rows         int
+	exportSource
+	zone   *time.Location
+	device string // as a person named it
+	hide   *pseudonyms
+	zip    *zip.Writer
+	rows   int
 }
 
 // write writes the copy.
