@@ -48,14 +48,16 @@ type SealReport struct {
 	Imported   int64         `json:"imported"`   // imported rows without a leaf, numbered where sealing was on: it was off when they came, or they were put in
 	From       int64         `json:"from"`       // the number from which on rows were first sealed
 	Since      Time          `json:"since,omitzero"`
-	Keys       []string      `json:"keys"`      // that have signed, the first one first
-	Unvouched  []string      `json:"unvouched"` // of them, those that the key before did not hand over to
-	Signed     int64         `json:"signed"`    // leaves of the last checkpoint that was signed; -1 for none
-	KeyKnown   bool          `json:"key_known"` // one of the keys that were given is among them
-	Agreed     []string      `json:"agreed"`    // checkpoints that were given and whose hashes the log goes on from
-	Unchanged  []string      `json:"unchanged"` // of them, those of which all that they count is there as it was sealed
-	Problems   []SealProblem `json:"problems"`  // the first ones, in the order of the log
-	More       int64         `json:"more"`      // problems beyond those
+	Restored   Time          `json:"restored,omitzero"` // when the backup was made that the log was restored from; only until a server starts, which signs by another key from then on
+	Before     int64         `json:"before,omitzero"`   // leaves of the last checkpoint that was signed before it was restored, where those are more than the backup has
+	Keys       []string      `json:"keys"`              // that have signed, the first one first
+	Unvouched  []string      `json:"unvouched"`         // of them, those that the key before did not hand over to
+	Signed     int64         `json:"signed"`            // leaves of the last checkpoint that was signed; -1 for none
+	KeyKnown   bool          `json:"key_known"`         // one of the keys that were given is among them
+	Agreed     []string      `json:"agreed"`            // checkpoints that were given and whose hashes the log goes on from
+	Unchanged  []string      `json:"unchanged"`         // of them, those of which all that they count is there as it was sealed
+	Problems   []SealProblem `json:"problems"`          // the first ones, in the order of the log
+	More       int64         `json:"more"`              // problems beyond those
 }
 
 // ErrNotSealed means that nothing of a log is sealed.
@@ -86,12 +88,19 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	restored, err := r.restoredLast(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := db.conn.Exec(`BEGIN`); err != nil { // one moment of the log
 		return nil, err
 	}
 	a := &sealAuditor{db: db, o: o, gone: noEnd, report: &SealReport{Signed: -1, Problems: []SealProblem{}, Agreed: []string{}, Unchanged: []string{}, Keys: []string{}, Unvouched: []string{}}}
 	if err := a.read(); err != nil {
 		return nil, err
+	}
+	if name, _, _ := strings.Cut(a.current, "+"); restored != nil && name == seal.OriginOf(restored.Subject) {
+		a.report.Restored = restored.Since
 	}
 	if a.all == 0 && text == nil {
 		return nil, ErrNotSealed
@@ -119,6 +128,27 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 		return 0
 	})
 	return a.report, ctx.Err()
+}
+
+// restoredLast returns the line of the ledger that says that the log was restored from a
+// backup, where no server was started since; nil where that is not so.
+func (r *Reader) restoredLast(ctx context.Context) (last *Event, err error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	for _, p := range s.open { // a start puts it in the store
+		for i := range p.events {
+			switch e := &p.events[i]; e.Kind {
+			case KindRestored:
+				last = e
+			case KindStart:
+				last = nil
+			}
+		}
+	}
+	return last, nil
 }
 
 // A sealAuditor is an audit under way.
@@ -327,7 +357,11 @@ func (a *sealAuditor) walk() error {
 		return err
 	}
 	for _, h := range a.heads {
-		if h.Size > a.tree.Size() {
+		switch {
+		case h.Size <= a.tree.Size():
+		case h.name == lastSigned && !a.report.Restored.IsZero():
+			a.report.Before = h.Size
+		default:
 			a.problem(a.tree.Size(), "checkpoint", 0, "%s has %d leaves, and the log %d: its end was cut off, or it is an older copy", h.name, h.Size, a.tree.Size())
 		}
 	}
@@ -737,8 +771,8 @@ func (a *sealAuditor) judgeKeys() {
 	if n := len(a.handovers); n > 0 && a.handovers[n-1].New != a.current {
 		a.problem(-1, "key", 0, "the log says that %s signs, and the last hand-over was to another key", a.current)
 	}
-	if name, _, _ := strings.Cut(a.current, "+"); a.current != "" && name != a.report.Origin {
-		a.problem(-1, "key", 0, "the store is %s, and the key that signs is of %s: its number was changed, or the server was not started since it was restored", a.report.Origin, name)
+	if name, _, _ := strings.Cut(a.current, "+"); a.current != "" && name != a.report.Origin && a.report.Restored.IsZero() {
+		a.problem(-1, "key", 0, "the store is %s, and the key that signs is of %s: its number was changed", a.report.Origin, name)
 	}
 	for _, k := range a.o.Keys {
 		if !slices.Contains(a.report.Keys, k) {

@@ -139,6 +139,12 @@ func TestABackupIsBroughtBack(t *testing.T) {
 		t.Errorf("lists: %v", got)
 	}
 
+	out = run(0, "evidence", "audit")
+	for _, want := range []string{"As it was sealed when the backup was made.\nRestored from a backup of ", "and not started since", "The last checkpoint that was signed before has "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("before the first start, %q is not in\n%s", want, out)
+		}
+	}
 	p = startServe(t, dir, nil, "--config", file)
 	if err := p.ask("again.ads.example."); err != nil {
 		t.Fatal(err)
@@ -154,7 +160,7 @@ func TestABackupIsBroughtBack(t *testing.T) {
 	if out := run(0, "ledger"); !strings.Contains(out, "restored from a backup") {
 		t.Errorf("the ledger says nothing of it:\n%s", out)
 	}
-	if out := run(0, "evidence", "audit"); !strings.Contains(out, "\nthen telltale/") || !strings.Contains(out, "nobody vouches") { // a checkpoint was signed after the backup
+	if out := run(0, "evidence", "audit"); strings.Contains(out, "Restored") || !strings.Contains(out, "\nthen telltale/") || !strings.Contains(out, "nobody vouches") { // a checkpoint was signed after the backup
 		t.Errorf("the sealed log did not get another key, or one vouches for it that has signed more:\n%s", out)
 	}
 }

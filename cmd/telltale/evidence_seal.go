@@ -157,8 +157,17 @@ func (cl *cli) printAudit(r *querylog.SealReport, o *querylog.SealAudit) error {
 	if r.More > 0 {
 		fmt.Fprintf(&b, "  and %d more\n", r.More)
 	}
-	if len(r.Problems) == 0 {
+	if len(r.Problems) == 0 && r.Restored.IsZero() {
 		b.WriteString("As it was sealed.\n")
+	}
+	if !r.Restored.IsZero() {
+		if len(r.Problems) == 0 {
+			b.WriteString("As it was sealed when the backup was made.\n")
+		}
+		fmt.Fprintf(&b, "Restored from a backup of %s, and not started since: the next start makes another log of it, with another name and key.\n", r.Restored.UTC().Format(time.DateTime+" MST"))
+		if r.Before > 0 {
+			fmt.Fprintf(&b, "The last checkpoint that was signed before has %s: what came after the backup is not in it.\n", numberOf(uint64(r.Before), "leaf", "leaves"))
+		}
 	}
 	fmt.Fprintf(&b, "%s, %s: %s, %s of the ledger, %s of the log itself; %s deleted, as the log states.\n", printable(r.Origin), numberOf(uint64(r.Leaves), "leaf", "leaves"),
 		number(uint64(r.Rows), "row"), number(uint64(r.Lines), "line"), number(uint64(r.Statements), "statement"), numberOf(uint64(r.Removed), "row or line", "rows or lines"))
@@ -177,6 +186,7 @@ func (cl *cli) printAudit(r *querylog.SealReport, o *querylog.SealAudit) error {
 		b.WriteString("The last checkpoint that was signed here is not of what is in the log, or none was signed.\n")
 	case r.Signed >= 0:
 		fmt.Fprintf(&b, "The last checkpoint that was signed has %s of them.\n", numberOf(uint64(r.Signed), "leaf", "leaves"))
+	case r.Before > 0: // said above
 	default:
 		b.WriteString("No checkpoint was signed yet.\n")
 	}
