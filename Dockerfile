@@ -3,15 +3,14 @@
 
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 ARG TARGETOS TARGETARCH TARGETVARIANT VERSION=unknown
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libcap2-bin tzdata
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libcap2-bin make tzdata
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} GOMIPS=softfloat \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /telltale ./cmd/telltale \
-    && packaging/image-tree.sh /telltale /image
+    GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} GOMIPS=softfloat make build VERSION="$VERSION" \
+    && packaging/image-tree.sh bin/telltale /image
 
 FROM scratch
 COPY --from=build /image/root/ /
