@@ -19,6 +19,7 @@ func register(api huma.API, o *Options) {
 	registerCache(api, o)
 	registerEvidence(api, o)
 	registerImport(api, o)
+	registerAccess(api, o)
 }
 
 // operation returns what the OpenAPI document says of an operation. Status is that
@@ -53,12 +54,18 @@ func registerServer(api huma.API, o *Options) {
 		})
 	add(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
 		func(context.Context, *nothing) ([]Upstream, error) { return o.Upstreams(), nil })
-	add(api, operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK),
-		func(_ context.Context, r *with[Pause]) (Temporary, error) {
+	add(api, forDevices(operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK)),
+		func(ctx context.Context, r *with[Pause]) (Temporary, error) {
+			if err := o.mayPause(ctx, r.Body.Kind, r.Body.Of, &r.Body.Name); err != nil {
+				return Temporary{}, err
+			}
 			return o.Pause(r.Body)
 		})
-	add(api, operation(http.MethodDelete, "/pause", "resume", "End pauses, or times in which something is only observed", http.StatusOK),
-		func(_ context.Context, r *Resume) (Resumed, error) {
+	add(api, forDevices(operation(http.MethodDelete, "/pause", "resume", "End pauses, or times in which something is only observed", http.StatusOK)),
+		func(ctx context.Context, r *Resume) (Resumed, error) {
+			if err := o.mayPause(ctx, r.Kind, r.Of, &r.Name); err != nil {
+				return Resumed{}, err
+			}
 			return o.Resume(*r)
 		})
 	add(api, operation(http.MethodPost, "/log/flush", "flush-log", "Store what the log holds in memory, so that it can be read", http.StatusNoContent),

@@ -14,9 +14,10 @@ import (
 type Access string
 
 const (
-	Read  Access = "read"  // look at what is known
-	Rules Access = "rules" // say what is blocked: own rules, pauses, searches for what broke
-	Admin Access = "admin" // all else that changes something
+	Public Access = "none"  // not even to be logged in: to log in
+	Read   Access = "read"  // look at what is known
+	Rules  Access = "rules" // say what is blocked: own rules, pauses, searches for what broke
+	Admin  Access = "admin" // all else that changes something
 )
 
 // Includes reports whether who has a may do what needs b.
@@ -31,6 +32,12 @@ func accessOf(op *huma.Operation) Access {
 	switch op.OperationID {
 	case "add-rule", "remove-rule", "pause", "resume", "begin-search", "answer-search", "stop-search":
 		return Rules
+	case "get-session", "log-in", "log-out", "set-up", "look-at-link":
+		return Public
+	case "change-passphrase", "begin-codes", "confirm-codes", "remove-codes": // of one's own account
+		return Read
+	case "get-accounts", "get-tokens":
+		return Admin
 	}
 	if op.Method == http.MethodGet {
 		return Read
@@ -44,6 +51,8 @@ type Caller struct {
 	Access  Access   // what they may do
 	Limited bool     // they may see and pause the devices below alone
 	Devices []string // identities
+
+	MayPause bool // they may pause blocking for these devices
 }
 
 // socketCaller is who asks over the control socket: the server's own user, by a command.
@@ -84,6 +93,10 @@ func forDevices(op huma.Operation) huma.Operation {
 func permit(ctx context.Context, op *huma.Operation, needs Access) error {
 	c := CallerOf(ctx)
 	switch {
+	case needs == Public:
+		return nil
+	case c.Access == "":
+		return huma.Error401Unauthorized("nobody is logged in")
 	case !c.Access.Includes(needs):
 		return huma.Error403Forbidden("this needs the access " + string(needs) + ", and you have " + string(c.Access))
 	case c.Limited && op.Extensions["x-devices"] == nil:

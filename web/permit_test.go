@@ -21,7 +21,7 @@ func TestOperationsNeedAccess(t *testing.T) {
 	}{
 		{"GET", "/status", "", Caller{Access: Read}, 200},
 		{"GET", "/status", "", Caller{Access: Rules}, 200},
-		{"GET", "/status", "", Caller{}, 403},
+		{"GET", "/status", "", Caller{}, 401},
 		{"GET", "/status", "", Caller{Access: "root"}, 403},
 		{"GET", "/status", "", Caller{Access: Read, Limited: true, Devices: []string{"a"}}, 403}, // it is of all devices
 		{"POST", "/rules", `{"name":"x.example","action":"block"}`, Caller{Access: Read}, 403},

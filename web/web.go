@@ -8,12 +8,14 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"telltale/querylog"
+	"telltale/web/access"
 )
 
 // Prefix is what the path of every operation begins with.
@@ -74,6 +76,11 @@ type Options struct {
 	Resume   func(Resume) (Resumed, error)
 	FlushLog func()
 
+	Access   *access.Store                                            // who may ask from the network
+	Identity func(ctx context.Context, device string) (string, error) // of a device, by any word for it
+	LinkURLs func(secret string) []string                             // by which a browser opens a link of Access
+	Report   func(kind, subject, detail string)                       // writes a line of the ledger
+
 	Import func(ctx context.Context, b *querylog.ImportBatch) (querylog.Imported, error)
 }
 
@@ -116,6 +123,14 @@ func problem(err error) huma.StatusError {
 
 // Handler answers requests of the API.
 func Handler(o Options) http.Handler {
+	if o.Access == nil {
+		o.Access = access.Open("", access.Options{}) // nobody's, and nothing is kept
+	}
+	if o.Identity == nil {
+		o.Identity = func(_ context.Context, device string) (string, error) {
+			return "", NotFound(fmt.Errorf("no device %q is known", device))
+		}
+	}
 	mux := http.NewServeMux()
 	register(humago.New(mux, document()), &o)
 	return mux
@@ -125,7 +140,7 @@ func Handler(o Options) http.Handler {
 // would load scripts of another site.
 func document() huma.Config {
 	c := huma.DefaultConfig("Telltale", "1")
-	c.Info.Description = "What a running Telltale knows and does. It answers on its control socket, for its own user alone."
+	c.Info.Description = "What a running Telltale knows and does. It answers on its control socket, for its own user alone, and where web.listen is set to whoever logs in or has a token."
 	c.Info.License = nil
 	c.OpenAPIPath = Prefix + "/openapi"
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil

@@ -36,6 +36,7 @@ func (a *app) apiOptions() web.Options {
 		Explain: a.explain, Query: a.query,
 		AskDestinations: a.askDestinations,
 		Pause:           a.pause, Resume: a.resume, FlushLog: a.log.Flush, Import: a.importLog,
+		Access: a.access, Identity: a.identityOf, LinkURLs: a.linkURLs, Report: a.log.Report,
 		PlanExperiment: a.planExperiment, StepExperiment: a.stepExperiment,
 	}
 }

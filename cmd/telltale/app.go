@@ -28,6 +28,7 @@ import (
 	"telltale/resolver/listen/certs"
 	"telltale/resolver/listen/certs/acme"
 	"telltale/resolver/upstream"
+	"telltale/web/access"
 )
 
 // An app is a running Telltale: every part built from its settings.
@@ -44,6 +45,7 @@ type app struct {
 	searches  *searches         // for the blocked name that a device needs
 	corrected *corrections.File // what people say of devices
 	makers    oui.Registry      // who made devices
+	access    *access.Store     // who may use the API from the network
 	looked    lookedUp          // see membership.looked
 
 	signatures signatures // of what devices are
@@ -125,6 +127,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.corrected, err = corrections.Open(correctionsPath(cfg), time.Now); err != nil {
 		a.logger.Error("what people corrected of devices is not in force until this is put right", "error", err)
 	}
+	a.openAccess(cfg)
 	if a.temporary, err = openTemporary(temporaryPath(cfg), time.Now()); err != nil {
 		a.logger.Error("pauses are over", "error", err)
 	}
@@ -184,6 +187,9 @@ func (a *app) close() error {
 	}
 	if a.certificates != nil {
 		a.certificates.Close()
+	}
+	if a.access != nil {
+		errs = append(errs, a.access.Close())
 	}
 	if a.lists != nil {
 		errs = append(errs, a.lists.Close())

@@ -1,0 +1,251 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"telltale/web/access"
+)
+
+// A site is a Network with a clock of its own, an administrator and a few others.
+type site struct {
+	t       *testing.T
+	network *Network
+	store   *access.Store
+	now     *atomic.Int64 // Unix seconds
+	ledger  []string
+	paused  []Pause
+}
+
+const phrase = "correct horse battery"
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, now: &atomic.Int64{}}
+	s.now.Store(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC).Unix())
+	s.store = access.Open(filepath.Join(t.TempDir(), "access.json"), access.Options{
+		Memory: 8, Now: func() time.Time { return time.Unix(s.now.Load(), 0) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	o := Options{
+		Access: s.store, Report: func(kind, subject, detail string) { s.ledger = append(s.ledger, kind+" "+subject+" "+detail) },
+		Status: func() Status { return Status{} }, AddRule: func(Rule) (Change, error) { return Change{}, nil },
+		AcceptList: func(string) error { return nil },
+		Pause:      func(p Pause) (Temporary, error) { s.paused = append(s.paused, p); return Temporary{}, nil },
+		Identity: func(_ context.Context, word string) (string, error) {
+			if word == "tv" || word == "mac:tv" {
+				return "mac:tv", nil
+			}
+			if word == "phone" {
+				return "mac:phone", nil
+			}
+			return "", NotFound(errors.New("no such device"))
+		},
+	}
+	files := Files(fstest.MapFS{"index.html": {Data: []byte("<p>console")}, "assets/x.js": {Data: []byte("1")}})
+	s.network = NewNetwork(Handler(o), files, s.store, slog.New(slog.DiscardHandler))
+	return s
+}
+
+// A try is a request, as a client on 192.0.2.7 sends it to http://192.0.2.1:5380 unless
+// it says otherwise.
+type try struct {
+	method, path, body string
+	from, host         string
+	header             map[string]string
+	cookies            []*http.Cookie
+}
+
+func (s *site) send(f try) *http.Response {
+	s.t.Helper()
+	r := httptest.NewRequest(f.method, f.path, strings.NewReader(f.body))
+	r.Host, r.RemoteAddr = "192.0.2.1:5380", "192.0.2.7:4711"
+	if f.host != "" {
+		r.Host = f.host
+	}
+	if f.from != "" {
+		r.RemoteAddr = f.from
+	}
+	if f.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, c := range f.cookies {
+		r.AddCookie(c)
+	}
+	for name, value := range f.header {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	s.network.ServeHTTP(w, r)
+	return w.Result()
+}
+
+var own = map[string]string{"Origin": "http://192.0.2.1:5380", "Sec-Fetch-Site": "same-origin"}
+
+// account makes an account and returns the cookies of a session of it.
+func (s *site) account(name string, settings string) []*http.Cookie {
+	s.t.Helper()
+	link := ""
+	if settings == "" {
+		link, _, _ = s.store.NewLink("")
+	} else {
+		if err := s.store.AddAccount(accountFrom(s.t, name, settings)); err != nil {
+			s.t.Fatal(err)
+		}
+		link, _, _ = s.store.NewLink(name)
+	}
+	resp := s.send(try{method: "POST", path: Prefix + "/setup", body: `{"token":"` + link + `","name":"` + name + `","passphrase":"` + phrase + `"}`, header: own})
+	if resp.StatusCode != http.StatusCreated {
+		s.t.Fatalf("set-up: got %s", textOfBody(resp))
+	}
+	return resp.Cookies()
+}
+
+func accountFrom(t *testing.T, name, settings string) access.Account {
+	t.Helper()
+	var a AccountSettings
+	if err := json.Unmarshal([]byte(settings), &a); err != nil {
+		t.Fatal(err)
+	}
+	return access.Account{Name: name, Role: access.Role(a.Role), Devices: a.Devices, MayPause: a.MayPause}
+}
+
+func textOfBody(r *http.Response) string {
+	text, _ := io.ReadAll(r.Body)
+	return r.Status + " " + string(text[:min(len(text), 300)])
+}
+
+func (s *site) token(name string, scope access.Scope, life time.Duration) string {
+	s.t.Helper()
+	secret, _, err := s.store.AddToken(name, scope, life, "anna")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return secret
+}
+
+func plus(h map[string]string, more ...string) map[string]string {
+	all := map[string]string{}
+	for k, v := range h {
+		all[k] = v
+	}
+	for i := 0; i < len(more); i += 2 {
+		all[more[i]] = more[i+1]
+	}
+	return all
+}
+
+// Each line is a try to do what the caller may not, or beside it what is allowed, and
+// what it gets.
+func TestNoneGetsThrough(t *testing.T) {
+	s := newSite(t)
+	admin := s.account("anna", "")
+	viewer := s.account("ben", `{"role":"viewer"}`)
+	child := s.account("kim", `{"role":"device","devices":["mac:tv"],"may_pause":true}`)
+	watcher := s.account("lou", `{"role":"device","devices":["mac:tv"]}`)
+	read, rules, all := s.token("read", access.Read, 0), s.token("rules", access.Rules, 0), s.token("all", access.Admin, 0)
+	short := s.token("short", access.Admin, time.Hour)
+	revoked := s.token("revoked", access.Admin, 0)
+	if err := s.store.RevokeToken("revoked"); err != nil {
+		t.Fatal(err)
+	}
+	s.now.Add(3600)
+	s.network.Use(&NetworkSettings{Hosts: []string{"telltale.home.arpa"}, Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.100/32")}})
+	const status, rule, accept = Prefix + "/status", Prefix + "/rules", Prefix + "/lists/accept"
+	const block, list = `{"name":"x.example","action":"block"}`, `{"name":"x"}`
+	bearer := func(secret string) map[string]string { return map[string]string{"Authorization": "Bearer " + secret} }
+	for _, f := range []struct {
+		what string
+		try  try
+		want int
+	}{
+		{"nobody reads", try{method: "GET", path: status}, 401},
+		{"nobody writes", try{method: "POST", path: rule, body: block}, 401},
+		{"the log-in is open to all", try{method: "GET", path: Prefix + "/session"}, 200},
+		{"the description is not", try{method: "GET", path: Prefix + "/openapi.json"}, 401},
+		{"an administrator reads", try{method: "GET", path: status, cookies: admin}, 200},
+		{"an administrator writes", try{method: "POST", path: accept, body: list, cookies: admin, header: own}, 204},
+		{"by Origin alone", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": own["Origin"]}}, 204},
+
+		{"CSRF: another site's form", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "https://evil.example"}}, 403},
+		{"CSRF: another port of this host", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "http://192.0.2.1:8080"}}, 403},
+		{"CSRF: a page without origin", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "null"}}, 403},
+		{"CSRF: what the browser says wins", try{method: "POST", path: accept, body: list, cookies: admin, header: plus(own, "Sec-Fetch-Site", "cross-site")}, 403},
+		{"CSRF: a sister of the name", try{method: "POST", path: accept, body: list, cookies: admin, header: plus(own, "Sec-Fetch-Site", "same-site")}, 403},
+		{"CSRF: neither says", try{method: "POST", path: accept, body: list, cookies: admin}, 403},
+		{"CSRF: as plain text", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "https://evil.example", "Content-Type": "text/plain"}}, 403},
+		{"CSRF: DELETE", try{method: "DELETE", path: rule + "?name=x", cookies: admin, header: map[string]string{"Origin": "https://evil.example"}}, 403},
+		{"CSRF: a log-in from another site", try{method: "POST", path: Prefix + "/session", body: `{"name":"eve","passphrase":"x"}`, header: map[string]string{"Origin": "https://evil.example"}}, 403},
+		{"another site's script reads", try{method: "GET", path: status, cookies: admin, header: map[string]string{"Sec-Fetch-Site": "cross-site"}}, 403},
+		{"http beside https", try{method: "POST", path: accept, body: list, from: "192.0.2.100:1", host: "telltale.home.arpa", header: map[string]string{"X-Forwarded-Proto": "https", "Origin": "http://telltale.home.arpa"}}, 403},
+
+		{"DNS rebinding", try{method: "GET", path: status, host: "evil.example:5380", cookies: admin}, 421},
+		{"DNS rebinding of the page", try{method: "GET", path: "/", host: "evil.example"}, 421},
+		{"a name that begins as ours", try{method: "GET", path: status, host: "telltale.home.arpa.evil.example", cookies: admin}, 421},
+		{"no host", try{method: "GET", path: status, host: " ", cookies: admin}, 421},
+		{"another's X-Forwarded-Host is not believed", try{method: "GET", path: status, host: "evil.example", cookies: admin, header: map[string]string{"X-Forwarded-Host": "localhost"}}, 421},
+		{"our name", try{method: "GET", path: status, host: "Telltale.home.arpa.:5380", cookies: admin}, 200},
+		{"localhost", try{method: "GET", path: status, host: "localhost:5380", cookies: admin}, 200},
+		{"an IPv6 address", try{method: "GET", path: status, host: "[2001:db8::1]:5380", cookies: admin}, 200},
+		{"a proxy's X-Forwarded-Host is", try{method: "GET", path: "/", host: "backend", from: "192.0.2.100:1", header: map[string]string{"X-Forwarded-Host": "evil.example, telltale.home.arpa"}}, 200},
+
+		{"read reads", try{method: "GET", path: status, header: bearer(read)}, 200},
+		{"read does not write rules", try{method: "POST", path: rule, body: block, header: bearer(read)}, 403},
+		{"rules writes rules", try{method: "POST", path: rule, body: block, header: bearer(rules)}, 201},
+		{"rules accepts no list", try{method: "POST", path: accept, body: list, header: bearer(rules)}, 403},
+		{"rules makes no token", try{method: "POST", path: Prefix + "/tokens", body: `{"name":"x","scope":"admin","seconds":0}`, header: bearer(rules)}, 403},
+		{"read sees no tokens", try{method: "GET", path: Prefix + "/tokens", header: bearer(read)}, 403},
+		{"read sees no accounts", try{method: "GET", path: Prefix + "/accounts", header: bearer(read)}, 403},
+		{"admin does", try{method: "POST", path: accept, body: list, header: bearer(all)}, 204},
+		{"a token changes no pass phrase", try{method: "PUT", path: Prefix + "/account/passphrase", body: `{"old":"` + phrase + `","new":"another phrase"}`, header: bearer(all)}, 403},
+		{"an expired token", try{method: "GET", path: status, header: bearer(short)}, 401},
+		{"a revoked token", try{method: "GET", path: status, header: bearer(revoked)}, 401},
+		{"a token of another server", try{method: "GET", path: status, header: bearer("telltale_" + strings.Repeat("A", 43))}, 401},
+		{"a token without its prefix", try{method: "GET", path: status, header: bearer(strings.TrimPrefix(all, "telltale_"))}, 401},
+		{"a bad token beside a good cookie", try{method: "GET", path: status, cookies: admin, header: bearer("x")}, 401},
+		{"a pass phrase by Basic", try{method: "GET", path: status, header: map[string]string{"Authorization": "Basic YW5uYTpjb3JyZWN0"}}, 401},
+		{"a token as a cookie", try{method: "GET", path: status, cookies: []*http.Cookie{{Name: "telltale", Value: all}}}, 401},
+		{"a cookie as a token", try{method: "GET", path: status, header: bearer("telltale_" + admin[0].Value)}, 401},
+		{"a token in the address", try{method: "GET", path: status + "?token=" + all}, 401},
+		{"a cookie in clear, by TLS", try{method: "GET", path: status, from: "192.0.2.100:1", host: "localhost", cookies: admin, header: map[string]string{"X-Forwarded-Proto": "https"}}, 401},
+
+		{"a viewer reads", try{method: "GET", path: status, cookies: viewer}, 200},
+		{"a viewer writes no rule", try{method: "POST", path: rule, body: block, cookies: viewer, header: own}, 403},
+		{"a viewer pauses nothing", try{method: "PUT", path: Prefix + "/pause", body: `{"seconds":60}`, cookies: viewer, header: own}, 403},
+		{"a viewer makes no account", try{method: "POST", path: Prefix + "/accounts", body: `{"name":"eve","role":"admin"}`, cookies: viewer, header: own}, 403},
+		{"a viewer makes no link", try{method: "POST", path: Prefix + "/links", body: `{}`, cookies: viewer, header: own}, 403},
+		{"a device's person does not see all", try{method: "GET", path: status, cookies: child}, 403},
+		{"and writes no rule", try{method: "POST", path: rule, body: block, cookies: child, header: own}, 403},
+		{"and does not pause everything", try{method: "PUT", path: Prefix + "/pause", body: `{"seconds":60}`, cookies: child, header: own}, 403},
+		{"nor another device", try{method: "PUT", path: Prefix + "/pause", body: `{"of":"device","name":"phone","seconds":60}`, cookies: child, header: own}, 403},
+		{"nor one that is not there", try{method: "PUT", path: Prefix + "/pause", body: `{"of":"device","name":"x","seconds":60}`, cookies: child, header: own}, 403},
+		{"nor observes", try{method: "PUT", path: Prefix + "/pause", body: `{"kind":"observe","of":"device","name":"tv","seconds":60}`, cookies: child, header: own}, 403},
+		{"nor ends all pauses", try{method: "DELETE", path: Prefix + "/pause", cookies: child, header: own}, 403},
+		{"but its own", try{method: "PUT", path: Prefix + "/pause", body: `{"of":"device","name":"tv","seconds":60}`, cookies: child, header: own}, 200},
+		{"unless it may not", try{method: "PUT", path: Prefix + "/pause", body: `{"of":"device","name":"tv","seconds":60}`, cookies: watcher, header: own}, 403},
+
+		{"a path above", try{method: "GET", path: "/assets/../../access.json"}, 404},
+		{"a file that is none", try{method: "GET", path: "/access.json"}, 404},
+		{"a path that looks otherwise", try{method: "GET", path: "/api/v1/../v1/status"}, 404},
+		{"the console is open to all", try{method: "GET", path: "/"}, 200},
+		{"TRACE", try{method: "TRACE", path: status, cookies: admin, header: own}, 405},
+	} {
+		if got := s.send(f.try); got.StatusCode != f.want {
+			t.Errorf("%s: got %s, want %d", f.what, textOfBody(got), f.want)
+		}
+	}
+	if len(s.paused) != 1 || s.paused[0].Name != "mac:tv" {
+		t.Errorf("got pauses %+v", s.paused)
+	}
+}
