@@ -4,6 +4,7 @@
 # check   test and e2e, and what else CI looks at: format, lint, fuzz, cross builds, modules
 # bench   Telltale against its peers, into docs/benchmarks.md
 # build   ./bin/telltale
+# ui      the console, of web/ui/src into web/ui/dist; needs Node 20
 # household  a made-up home and its log in ./household, to try reports on
 # cross   ./dist/telltale-... for every machine it is meant for
 
@@ -26,7 +27,7 @@ INLINING = -gcflags=all=-l $(FAST:%=-gcflags=%=)
 # What `make run` says before it builds for the first time.
 FIRST = The first build takes about a minute, later ones take seconds.
 
-.PHONY: run test e2e check bench build household cross tools vet format lint fuzz tidy clean
+.PHONY: run test e2e check bench build household ui cross tools vet format lint fuzz tidy clean
 
 build:
 	$(GOBUILD) -o bin/telltale ./cmd/telltale
@@ -46,6 +47,10 @@ data/telltale.yaml: | packaging/run.yaml
 household:
 	rm -rf household
 	HOUSEHOLD_DIR=$(CURDIR)/household $(GO) test -count 1 ./evidence/household
+
+# What is built is committed: a build of the program needs Go alone.
+ui:
+	cd web/ui && npm ci --no-audit --no-fund --ignore-scripts && npm run types && npm run check && npm run build
 
 # The race detector needs a C compiler and a 64-bit machine. It makes comparisons
 # with slow twins, and with the lists of a corpus, take minutes: with it they are

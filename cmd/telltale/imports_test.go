@@ -28,6 +28,8 @@ var mayImport = map[string]string{
 
 	"packaging": "",
 
+	"web/ui": "",
+
 	"liveview": "golang.org/x/text",
 
 	"offered": "golang.org/x/sys",

@@ -1,0 +1,51 @@
+import { ask, Problem } from './api';
+
+// Who is at the page.
+
+export interface Session {
+  logged_in: boolean; needs_setup: boolean; problem?: string; kind?: string; name?: string; role?: string; access?: 'read' | 'rules' | 'admin';
+  devices?: string[]; may_pause?: boolean;
+}
+
+const ranks = ['read', 'rules', 'admin'];
+
+class Who {
+  known = $state(false);
+  now = $state.raw<Session>({ logged_in: false, needs_setup: false });
+
+  get in(): boolean { return this.now.logged_in; }
+
+  /** may reports whether an operation that needs this access is allowed. The server decides; this hides what it would refuse. */
+  may(access: 'read' | 'rules' | 'admin'): boolean { return ranks.indexOf(this.now.access ?? '') >= ranks.indexOf(access); }
+
+  #take(s: Session): void {
+    this.now = s;
+    this.known = true;
+  }
+
+  async ask(): Promise<void> {
+    try {
+      this.#take(await ask<Session>('GET', 'session', { quiet: true }));
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 404) throw error;
+      this.#take({ logged_in: true, needs_setup: false, kind: 'command', access: 'admin' }); // the control socket of a version without sessions
+    }
+  }
+
+  async enter(name: string, passphrase: string, code: string): Promise<void> {
+    this.#take(await ask<Session>('POST', 'session', { body: { name, passphrase, ...(code ? { code } : {}) }, quiet: true }));
+  }
+
+  async setUp(token: string, name: string, passphrase: string): Promise<void> {
+    this.#take(await ask<Session>('POST', 'setup', { body: { token, ...(name ? { name } : {}), passphrase }, quiet: true }));
+  }
+
+  async leave(): Promise<void> {
+    await ask('DELETE', 'session');
+    this.ended();
+  }
+
+  ended(): void { this.now = { logged_in: false, needs_setup: false }; }
+}
+
+export const session = new Who();
