@@ -113,19 +113,12 @@ but the requests for these files. 'telltale destinations' asks them the next tim
 			ctx, cancel := context.WithTimeout(c.Context(), geoTimeout)
 			defer cancel()
 			var failed error
-			show := func(line geoLine) error {
+			for _, f := range geoFetches(cfg) {
+				line := updateGeo(ctx, cfg, &f, force)
 				if line.Error != "" {
 					failed = errSilent
 				}
-				return cl.showGeo(&line)
-			}
-			for _, kind := range geo.Kinds {
-				if err := show(updateGeo(ctx, cfg, kind, force)); err != nil {
-					return err
-				}
-			}
-			for _, url := range cfg.Destinations.Clouds {
-				if err := show(updateCloud(ctx, cfg, url, force)); err != nil {
+				if err := cl.showGeo(&line); err != nil {
 					return err
 				}
 			}
@@ -157,37 +150,45 @@ func (cl *cli) showGeo(g *geoLine) error {
 	return err
 }
 
-// updateGeo fetches one database, and puts it in place of the one that is there.
-func updateGeo(ctx context.Context, cfg *config.Config, kind geo.Kind, force bool) geoLine {
-	path := geoPath(cfg, kind)
-	line := geoLine{Source: geo.Source{Kind: kind, File: filepath.Base(path)}, Path: path, URL: strings.TrimSuffix(cfg.Destinations.Source, "/") + "/" + geoNames[kind], State: "failed"}
-	b, err := fetchGeo(ctx, line.URL)
-	if err == nil {
-		var fetched geo.Source
-		if fetched, err = geo.Verify(kind, path, b); err == nil {
-			line.Source, line.Bytes = fetched, int64(len(b))
-			line.State, err = keepGeo(kind, path, b, fetched, force)
-		}
-	}
-	if err != nil {
-		line.Error = fmt.Sprintf("%s: %v; what was there before is used", line.URL, err)
-	}
-	return line
+// A geoFetch is a file that an update fetches, and how it is read through: verify says what it is,
+// and names its file.
+type geoFetch struct {
+	geo.Source
+	url    string
+	verify func(b []byte) (geo.Source, error)
 }
 
-// updateCloud fetches the ranges that an operator of a cloud publishes.
-func updateCloud(ctx context.Context, cfg *config.Config, url string, force bool) geoLine {
-	line := geoLine{Source: geo.Source{Kind: geo.Cloud}, URL: url, State: "failed"}
-	b, err := fetchGeo(ctx, url)
+// geoFetches are the files that an update fetches.
+func geoFetches(cfg *config.Config) (all []geoFetch) {
+	for _, kind := range geo.Kinds {
+		path := geoPath(cfg, kind)
+		all = append(all, geoFetch{geo.Source{Kind: kind, File: filepath.Base(path)}, strings.TrimSuffix(cfg.Destinations.Source, "/") + "/" + geoNames[kind],
+			func(b []byte) (geo.Source, error) { return geo.Verify(kind, path, b) }})
+	}
+	for _, url := range cfg.Destinations.Clouds {
+		all = append(all, geoFetch{geo.Source{Kind: geo.Cloud}, url, geo.VerifyCloud})
+	}
+	return all
+}
+
+// updateGeo fetches a file, and puts it in place of the one that is there.
+func updateGeo(ctx context.Context, cfg *config.Config, f *geoFetch, force bool) geoLine {
+	line := geoLine{Source: f.Source, URL: f.url, State: "failed"}
+	b, err := fetchGeo(ctx, f.url)
 	if err == nil {
 		var fetched geo.Source
-		if fetched, err = geo.VerifyCloud(b); err == nil {
-			line.Source, line.Bytes, line.Path = fetched, int64(len(b)), filepath.Join(cfg.Data.Dir, "geo", fetched.File)
-			line.State, err = keepGeo(geo.Cloud, line.Path, b, fetched, force)
+		if fetched, err = f.verify(b); err == nil {
+			line.Source, line.Bytes = fetched, int64(len(b))
 		}
 	}
+	if line.File != "" { // that of a cloud is named by what is in it
+		line.Path = filepath.Join(cfg.Data.Dir, "geo", line.File)
+	}
+	if err == nil {
+		line.State, err = keepGeo(line.Kind, line.Path, b, line.Source, force)
+	}
 	if err != nil {
-		line.State, line.Error = "failed", fmt.Sprintf("%s: %v; what was there before is used", url, err)
+		line.Error = fmt.Sprintf("%s: %v; what was there before is used", f.url, err)
 	}
 	return line
 }
