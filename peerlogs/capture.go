@@ -29,8 +29,12 @@ const messageMost = 12 + 255 + 4
 // Clients wait longer before they repeat a query.
 const copyWithin = 10 * time.Millisecond
 
+// mostRecent is how many messages are remembered to know copies of them.
+const mostRecent = 4096
+
 type captureLog struct {
 	exchanges
+	recent  recentMessages
 	f       *file
 	o       Options
 	packets packetReader
@@ -230,12 +234,40 @@ func (c *captureLog) message(s *segment, at time.Time, b []byte, cut bool) error
 				q.Elapsed = took
 			}
 		}
-	} else if !s.tcp && before != nil && at.Sub(before.Time).Abs() < copyWithin {
+	}
+	// A reply makes a lookup where the capture has no queries.
+	if !s.tcp && (!reply || !c.queries) && c.recent.isCopy(q.key, at) {
 		c.left.copies++
 		return nil
 	}
 	c.seen(q, reply)
 	return nil
+}
+
+// recentMessages are the last messages, by their keys: that of which one is a copy may have been
+// answered and given away by then.
+type recentMessages struct {
+	at   map[string]time.Time
+	keys [mostRecent]string // a ring, in the order in which they came
+	next int
+}
+
+// isCopy reports whether the message with a key was seen just before, and remembers it if not.
+func (r *recentMessages) isCopy(key string, at time.Time) bool {
+	before, ok := r.at[key]
+	if ok && at.Sub(before).Abs() < copyWithin {
+		return true
+	}
+	if r.at == nil {
+		r.at = map[string]time.Time{}
+	}
+	r.at[key] = at
+	if !ok {
+		delete(r.at, r.keys[r.next])
+		r.keys[r.next] = key
+		r.next = (r.next + 1) % mostRecent
+	}
+	return false
 }
 
 // dnsPort is where DNS servers are asked.

@@ -227,6 +227,54 @@ func TestCopiesOfPackets(t *testing.T) {
 	}
 }
 
+// The copy of a packet may come when the query has been answered.
+func TestCopiesOfPacketsThatAreAnswered(t *testing.T) {
+	query := with(udpPacket(clientV4, serverV4, dnsMessage(9, "shop.example", false)), macs, "\x08\x00")
+	reply := with(udpPacket(serverV4, clientV4, dnsMessage(9, "shop.example", true)), macs, "\x08\x00")
+	for name, c := range map[string]struct {
+		packets [][]byte
+		want    []string
+	}{
+		"a query, its reply, and both again":     {[][]byte{query, reply, query, reply}, []string{"shop.example", "note: 1 packets were left out that another interface had seen already"}},
+		"replies alone":                          {[][]byte{reply, reply}, []string{"shop.example", "note: 1 packets were left out that another interface had seen already"}},
+		"a query and its reply, and no copy":     {[][]byte{query, reply}, []string{"shop.example"}},
+		"a query that is repeated in a second":   {[][]byte{query, reply, nil, query, reply}, []string{"shop.example", "shop.example"}},
+		"replies alone, and another in a second": {[][]byte{reply, nil, reply}, []string{"shop.example", "shop.example"}},
+	} {
+		text, at := pcapOf(linkEthernet), captured
+		for _, p := range c.packets {
+			if p == nil {
+				at = at.Add(time.Second)
+				continue
+			}
+			text = appendRecord(text, at, p, len(p))
+			at = at.Add(100 * time.Microsecond)
+		}
+		if got := names(lookupsOf(t, text)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// What is remembered of messages is bounded, and the last ones are known.
+func TestRecentMessagesAreBounded(t *testing.T) {
+	var r recentMessages
+	const n = 3 * mostRecent
+	for i := range n {
+		if r.isCopy(fmt.Sprint(i), captured) {
+			t.Fatalf("message %d is no copy", i)
+		}
+	}
+	if len(r.at) > mostRecent {
+		t.Errorf("%d messages are remembered", len(r.at))
+	}
+	for i := n - mostRecent; i < n; i++ {
+		if !r.isCopy(fmt.Sprint(i), captured) {
+			t.Fatalf("message %d is forgotten", i)
+		}
+	}
+}
+
 // Messages over TCP are found however they are cut into segments, in whatever order these
 // come and however often: compared with the messages that were sent.
 func TestMessagesOverTCP(t *testing.T) {
