@@ -11,8 +11,11 @@ import (
 // be a list. Behind them may stand that of a packed file.
 const ListEndings = ".txt .list .hosts .conf .zone .rpz"
 
-// subscriptionsFile lies beside the lists and is read by others.
-const subscriptionsFile = "subscriptions.yaml"
+// subscriptionsFile and settingsFile lie beside the lists and are read by others.
+const (
+	subscriptionsFile = "subscriptions.yaml"
+	settingsFile      = "settings.yaml"
+)
 
 // IsListFile reports whether a directory entry is to be read as a list, by its
 // name alone.
@@ -28,7 +31,7 @@ func IsListFile(name string) bool {
 // mistake: hidden, what editors leave behind, or somebody else's.
 func isLeftOver(name string) bool {
 	switch {
-	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "~"), name == "4913", name == subscriptionsFile:
+	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "~"), name == "4913", name == subscriptionsFile, name == settingsFile:
 		return true
 	}
 	switch strings.ToLower(filepath.Ext(name)) {

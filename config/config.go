@@ -23,8 +23,9 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // port an address has that is given without; "secret" is of a URL whose path is in no message. `words` are the only
 // values a setting takes.
 type Config struct {
-	File    string // the file it was read from; "" where there is none
-	Overlay string // the file of what commands set; it may not be there
+	File            string // the file it was read from; "" where there is none
+	Overlay         string // the file of what commands subscribe to; it may not be there
+	SettingsOverlay string // the file of what commands set; it may not be there
 
 	Listen       Listen           `key:"listen"`
 	TLS          TLS              `key:"tls"`
@@ -59,14 +60,16 @@ type Config struct {
 	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
 
 	given  map[string]string // where each key was set; a key not in it has its default
+	raw    map[string]any    // what was written there
 	origin origin
 }
 
 // An origin is the texts that a Config was read from, and where in them each key
 // is.
 type origin struct {
-	text, overlay []byte
-	where         map[string]string
+	building
+	overlay, settings []byte // nil: not there
+	where             map[string]string
 }
 
 // Listen is where questions come in.

@@ -1,6 +1,9 @@
 package config
 
-import "reflect"
+import (
+	"maps"
+	"reflect"
+)
 
 // Diff returns the keys that differ, those whose change applies at once and
 // those that need a restart.
@@ -24,11 +27,19 @@ func Diff(old, new *Config) (live, restart []string) {
 func Live(old, new *Config) *Config {
 	c := *old
 	is, with := reflect.ValueOf(&c).Elem(), reflect.ValueOf(new).Elem()
+	c.raw = maps.Clone(old.raw)
 	for _, s := range leaves() {
-		if s.is("live") {
-			is.FieldByIndex(s.index).Set(with.FieldByIndex(s.index))
+		if !s.is("live") {
+			continue
+		}
+		is.FieldByIndex(s.index).Set(with.FieldByIndex(s.index))
+		if raw, ok := new.raw[s.key]; ok {
+			c.raw[s.key] = raw
+		} else {
+			delete(c.raw, s.key)
 		}
 	}
 	c.File, c.LastGood, c.origin, c.given = new.File, new.LastGood, new.origin, new.given
+	c.Overlay, c.SettingsOverlay = new.Overlay, new.SettingsOverlay
 	return &c
 }

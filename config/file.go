@@ -65,7 +65,9 @@ type reading struct {
 	where    map[string]string // key -> "file:line"
 	mistakes Mistakes
 	nodes    int
-	only     string // the one key that the file may have; "" for all
+
+	// refuses says why a setting may not be in the file; "" where it may. nil: all may.
+	refuses func(schema string, s *setting) string
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?:unmarshal errors:\n\s*)?(.*)`)
@@ -176,9 +178,11 @@ func (r *reading) pairs(n *yaml.Node, t reflect.Type, key, schema string, tree m
 			r.unknown(k, schema, key)
 			continue
 		}
-		if path := join(schema, name); r.only != "" && path != r.only && !strings.HasPrefix(path, r.only+"[") && !strings.HasPrefix(r.only, path+".") {
-			r.mistake(join(key, name), k.Line, "cannot be set in this file", "only "+r.only+"; all else goes into the settings file")
-			continue
+		if r.refuses != nil {
+			if why := r.refuses(join(schema, name), &s); why != "" {
+				r.mistake(join(key, name), k.Line, "cannot be set in this file", why)
+				continue
+			}
 		}
 		if own[name] {
 			r.mistake(join(key, name), k.Line, fmt.Sprintf("given a second time, first in line %d", seen[name]), "each key once")

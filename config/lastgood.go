@@ -24,10 +24,11 @@ const LastGoodName = "settings-last-good.json"
 
 // lastGood is what that file holds. Its keys never change.
 type lastGood struct {
-	File    string    `json:"file"` // the settings file; "" where there was none
-	Kept    time.Time `json:"kept"`
-	Text    string    `json:"text"`
-	Overlay string    `json:"overlay"`
+	File     string    `json:"file"` // the settings file; "" where there was none
+	Kept     time.Time `json:"kept"`
+	Text     string    `json:"text"`
+	Overlay  string    `json:"overlay"`
+	Settings string    `json:"settings,omitempty"`
 }
 
 // ErrNoLastGood means that no settings are kept that could replace broken ones.
@@ -36,10 +37,10 @@ var ErrNoLastGood = errors.New("no settings that worked before are kept")
 // KeepAsLastGood keeps the texts that c was read from in its data.dir, for
 // LoadLastGood. Only this user may read them.
 func (c *Config) KeepAsLastGood(now time.Time) error {
-	if !utf8.Valid(c.origin.text) || !utf8.Valid(c.origin.overlay) {
+	if !utf8.Valid(c.origin.text) || !utf8.Valid(c.origin.overlay) || !utf8.Valid(c.origin.settings) {
 		return fmt.Errorf("%s is not UTF-8 and is not kept as the settings that worked last", c.File)
 	}
-	b, err := json.MarshalIndent(lastGood{File: c.File, Kept: now.UTC(), Text: string(c.origin.text), Overlay: string(c.origin.overlay)}, "", "  ")
+	b, err := json.MarshalIndent(lastGood{File: c.File, Kept: now.UTC(), Text: string(c.origin.text), Overlay: string(c.origin.overlay), Settings: string(c.origin.settings)}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,12 @@ func LoadLastGood(path string, flags *pflag.FlagSet, env []string, dataDir strin
 		return nil, fmt.Errorf("%w of %s: those in %s are of %q", ErrNoLastGood, file, dir, kept.File)
 	}
 	b := building{file: kept.File, text: []byte(kept.Text), flags: flags, env: env}
-	b.readOverlay = func(string) ([]byte, error) { return []byte(kept.Overlay), nil }
+	b.readOverlay = func(file string) ([]byte, error) {
+		if filepath.Base(file) == SettingsOverlayName {
+			return []byte(kept.Settings), nil
+		}
+		return []byte(kept.Overlay), nil
+	}
 	c, err := b.build()
 	if err != nil {
 		return nil, fmt.Errorf("the settings kept in %s have mistakes, too:\n%w", dir, err)

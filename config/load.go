@@ -64,8 +64,22 @@ type building struct {
 	flags *pflag.FlagSet
 	env   []string
 
-	// readOverlay returns the overlay's text; nil for no overlay.
+	// readOverlay returns an overlay's text; nil for no overlays.
 	readOverlay func(file string) ([]byte, error)
+}
+
+// With returns the settings that are in force where the text of the file of what
+// commands set is this one, all else being as it was when c was read.
+func (c *Config) With(set []byte) (*Config, error) {
+	b := c.origin.building
+	overlay := c.origin.overlay
+	b.readOverlay = func(file string) ([]byte, error) {
+		if filepath.Base(file) == SettingsOverlayName {
+			return set, nil
+		}
+		return overlay, nil
+	}
+	return b.build()
 }
 
 // build makes a Config of a file's text, its overlay, the environment and the
@@ -81,7 +95,7 @@ func (b *building) build() (*Config, error) {
 // decode is build that also returns the Config that has mistakes.
 func (b *building) decode() (*Config, Mistakes) {
 	r := reading{file: b.file, where: make(map[string]string)}
-	d := decoding{layers: viper.New(), file: b.file, where: r.where, given: make(map[string]string)}
+	d := decoding{layers: viper.New(), file: b.file, where: r.where, given: make(map[string]string), raw: make(map[string]any)}
 
 	if err := d.layers.MergeConfigMap(r.tree(b.text)); err != nil {
 		r.mistakes.add(Mistake{Where: b.file, Found: err.Error()})
@@ -96,9 +110,10 @@ func (b *building) decode() (*Config, Mistakes) {
 
 	d.mistakes = r.mistakes
 	c := defaults()
-	c.File, c.given = b.file, d.given
-	c.origin.text, c.origin.where = b.text, d.where
+	c.File, c.given, c.raw = b.file, d.given, d.raw
+	c.origin.building, c.origin.where = *b, d.where
 	if b.readOverlay != nil {
+		d.settingsOverlay(c, b.readOverlay, variables)
 		d.overlay(c, b.readOverlay)
 	}
 	d.config(c)
@@ -114,6 +129,7 @@ type decoding struct {
 	file     string
 	where    map[string]string // key -> "file:line"
 	given    map[string]string // key -> variable or flag that set it; the file's are added
+	raw      map[string]any    // key -> what was written
 	mistakes Mistakes
 }
 
@@ -125,7 +141,8 @@ func (d *decoding) config(c *Config) {
 		if _, ok := d.given[s.key]; !ok {
 			d.given[s.key] = d.where[s.key]
 		}
-		d.value(d.layers.Get(s.key), &s.setting, s.key, reflect.ValueOf(c).Elem().FieldByIndex(s.index))
+		d.raw[s.key] = d.layers.Get(s.key)
+		d.value(d.raw[s.key], &s.setting, s.key, reflect.ValueOf(c).Elem().FieldByIndex(s.index))
 	}
 }
 

@@ -41,7 +41,7 @@ func TestNothingGivenIsEnough(t *testing.T) {
 			continue
 		}
 		want := withDefaults()
-		want.File, want.given, want.origin = c.File, c.given, c.origin
+		want.File, want.given, want.raw, want.origin = c.File, c.given, c.raw, c.origin
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("%s: got %+v, want the defaults", name, c)
 		}

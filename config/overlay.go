@@ -39,12 +39,9 @@ func readOverlay(file string) ([]byte, error) {
 // overlay reads the overlay of lists.dir, and puts its entries behind those of
 // the file.
 func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)) {
-	dir := c.Lists.Dir
-	if d.layers.IsSet("lists.dir") {
-		if dir = strings.TrimSpace(fmt.Sprint(d.layers.Get("lists.dir"))); dir == "" {
-			return // a mistake, which is reported where the setting is read
-		}
-		dir = d.absolute(dir, "lists.dir")
+	dir := d.listsDir(c)
+	if dir == "" {
+		return
 	}
 	file := filepath.Join(dir, OverlayName)
 	text, err := readText(file)
@@ -56,7 +53,12 @@ func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)
 		return
 	}
 	own, _ := d.layers.Get(overlayKey).([]any)
-	r := reading{file: file, where: make(map[string]string), only: overlayKey}
+	r := reading{file: file, where: make(map[string]string), refuses: func(schema string, _ *setting) string {
+		if schema == overlayKey || strings.HasPrefix(schema, overlayKey+"[") || strings.HasPrefix(overlayKey, schema+".") {
+			return ""
+		}
+		return "only " + overlayKey + "; all else goes into the settings file"
+	}}
 	added := subscriptionsOf(r.tree(text))
 	for _, m := range r.mistakes {
 		d.mistakes.add(m)
@@ -72,6 +74,19 @@ func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)
 	if err := d.layers.MergeConfigMap(tree); err != nil {
 		d.mistakes.add(Mistake{Where: file, Found: err.Error()})
 	}
+}
+
+// listsDir returns lists.dir; "" where it is a mistake, which is reported where the
+// setting is read.
+func (d *decoding) listsDir(c *Config) string {
+	if !d.layers.IsSet("lists.dir") {
+		return c.Lists.Dir
+	}
+	dir := strings.TrimSpace(fmt.Sprint(d.layers.Get("lists.dir")))
+	if dir == "" {
+		return ""
+	}
+	return d.absolute(dir, "lists.dir")
 }
 
 func subscriptionsOf(tree map[string]any) []any {
@@ -136,29 +151,38 @@ func (c *Config) WithoutSubscription(name string) (text []byte, ok bool, err err
 // overlayTree returns the overlay's document, and in it the node whose children
 // are the entries. Both are made where there are none.
 func overlayTree(text []byte) (document, entries *yaml.Node, err error) {
-	document = new(yaml.Node)
-	if err := yaml.Unmarshal(text, document); err != nil {
+	if document, err = documentOf(text, overlayHead); err != nil {
 		return nil, nil, err
+	}
+	lists, err := child(document.Content[0], OverlayName, "lists", yaml.MappingNode)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err = child(lists, OverlayName, "subscriptions", yaml.SequenceNode)
+	return document, entries, err
+}
+
+// documentOf returns the document of an overlay's text; of none, one that begins with
+// head.
+func documentOf(text []byte, head string) (*yaml.Node, error) {
+	document := new(yaml.Node)
+	if err := yaml.Unmarshal(text, document); err != nil {
+		return nil, err
 	}
 	if document.Kind == 0 || isNull(document.Content[0]) {
 		document.Kind = yaml.DocumentNode
 		document.Content = []*yaml.Node{{Kind: yaml.MappingNode}}
 		if len(text) == 0 {
-			document.HeadComment = strings.TrimSuffix(overlayHead, "\n")
+			document.HeadComment = strings.TrimSuffix(head, "\n")
 		}
 	}
-	lists, err := child(document.Content[0], "lists", yaml.MappingNode)
-	if err != nil {
-		return nil, nil, err
-	}
-	entries, err = child(lists, "subscriptions", yaml.SequenceNode)
-	return document, entries, err
+	return document, nil
 }
 
-// child returns the value of a key, which is made where it is not there.
-func child(of *yaml.Node, key string, kind yaml.Kind) (*yaml.Node, error) {
+// child returns the value of a key of an overlay, which is made where it is not there.
+func child(of *yaml.Node, overlay, key string, kind yaml.Kind) (*yaml.Node, error) {
 	if of.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s has no keys where %s is expected", OverlayName, key)
+		return nil, fmt.Errorf("%s has no keys where %s is expected", overlay, key)
 	}
 	value := &yaml.Node{Kind: kind}
 	for i := 0; i+1 < len(of.Content); i += 2 {
@@ -169,7 +193,7 @@ func child(of *yaml.Node, key string, kind yaml.Kind) (*yaml.Node, error) {
 			of.Content[i+1] = value
 		}
 		if of.Content[i+1].Kind != kind {
-			return nil, fmt.Errorf("%s: %s is written in a way that only an editor can change", OverlayName, key)
+			return nil, fmt.Errorf("%s: %s is written in a way that only an editor can change", overlay, key)
 		}
 		return of.Content[i+1], nil
 	}
@@ -200,13 +224,16 @@ func overlayText(document *yaml.Node) ([]byte, error) {
 }
 
 // RestoreOverlay writes the overlay as it was when c was read.
-func (c *Config) RestoreOverlay() error {
-	if c.origin.overlay == nil {
-		err := os.Remove(c.Overlay)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+func (c *Config) RestoreOverlay() error { return restore(c.Overlay, c.origin.overlay) }
+
+// restore writes a file as it was; nil: it was not there.
+func restore(file string, text []byte) error {
+	if text != nil {
+		return atomicfile.Replace(file, text, 0o644)
 	}
-	return atomicfile.Replace(c.Overlay, c.origin.overlay, 0o644)
+	err := os.Remove(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

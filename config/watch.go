@@ -10,7 +10,7 @@ import (
 	"telltale/watch"
 )
 
-// Watch calls onChange each time the settings file or the overlay of c differs
+// Watch calls onChange each time the settings file or an overlay of c differs
 // from what it was, until ctx is done. What c was read from is what they were at
 // first, so that a change before Watch is called is reported, too. The calls come
 // one after another, from the goroutine of Watch. failed is called with the
@@ -22,6 +22,7 @@ func Watch(ctx context.Context, path string, env []string, c *Config, beside fun
 	w := watching{onChange: onChange, beside: beside, files: []watched{{path: file, text: c.origin.text, missing: c.File == ""}}}
 	if c.Overlay != "" {
 		w.files = append(w.files, watched{path: c.Overlay, text: c.origin.overlay, missing: c.origin.overlay == nil})
+		w.files = append(w.files, watched{path: c.SettingsOverlay, text: c.origin.settings, missing: c.origin.settings == nil})
 	}
 	watch.Run(ctx, watch.Options{Failed: failed}, w.paths, w.look)
 }
