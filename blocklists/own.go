@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"telltale/atomicfile"
 	"telltale/blocklists/format"
 	"telltale/dnswire"
 )
@@ -245,38 +243,15 @@ func isPlainFor(r *format.Rule, client string, name *dnswire.Name) bool {
 	return len(x.Clients) == 1 && strings.EqualFold(x.Clients[0], client)
 }
 
-// editFile reads, changes and replaces a file. The new one is complete before it
-// takes the place of the old, whose mode it has; a link stays a link.
+// editFile is replaceText for a file line by line.
 func editFile(path string, change func(*ownText) error) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	unlock, err := lockDir(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	before, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	mode := fs.FileMode(0o644)
-	info, err := os.Stat(path)
-	if err == nil {
-		mode = info.Mode().Perm()
-	}
-	f := newOwnText(before)
-	if err := change(f); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	after := []byte(strings.Join(f.lines, ""))
-	if bytes.Equal(before, after) {
-		return nil
-	}
-	if info == nil {
-		return atomicfile.Replace(path, after, mode)
-	}
-	return putInPlace(atomicfile.Replace, path, after, mode)
+	return replaceText(path, func(before []byte) ([]byte, error) {
+		f := newOwnText(before)
+		if err := change(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return []byte(strings.Join(f.lines, "")), nil
+	})
 }
 
 // putInPlace writes a file that is there by replace, and in place where only that works.
