@@ -483,3 +483,16 @@ func (l *ListSettings) FormatOptions(name string, kind Kind) format.Options {
 		Name: name, Format: l.Format, Exact: l.Exact, Own: kind.isOwn(), Answers: l.Answers, Suffixes: l.Suffixes, System: kind == Local,
 	}
 }
+
+// LinesOf returns how the lines of a list's file are read, and whose it is. There is
+// none where no list has that file.
+func (s *Store) LinesOf(path string) (name string, kind Kind, o format.Options, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, src := range s.sources {
+		if src.path == path && (src.kind == UserList || src.kind == OwnList) {
+			return src.name, src.kind, src.settings.FormatOptions(src.name, src.kind), true
+		}
+	}
+	return "", 0, o, false
+}

@@ -149,22 +149,6 @@ func (o *Options) refresh(c huma.Context, names []string) {
 	}
 }
 
-type ruleRequest struct {
-	Name   string `query:"name" required:"true" doc:"The domain name."`
-	Device string `query:"device" doc:"The device whose rule it is; without it, the rule for all."`
-}
-
-func registerRules(api huma.API, o *Options) {
-	add(api, operation(http.MethodPost, "/rules", "add-rule", "Write a rule of the user's own; it is in force when this returns", http.StatusCreated),
-		func(_ context.Context, r *with[Rule]) (Change, error) {
-			return o.AddRule(r.Body)
-		})
-	add(api, operation(http.MethodDelete, "/rules", "remove-rule", "Remove the user's own rules for a name; they are out of force when this returns", http.StatusOK),
-		func(_ context.Context, r *ruleRequest) (Change, error) {
-			return o.RemoveRule(Rule{Name: r.Name, Device: r.Device})
-		})
-}
-
 type historyRequest struct {
 	Device string `query:"device" required:"true" doc:"The device: its name, identity, MAC or address."`
 }

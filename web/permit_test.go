@@ -11,7 +11,7 @@ import (
 func TestOperationsNeedAccess(t *testing.T) {
 	handler := Handler(Options{
 		Status:     func() Status { return Status{} },
-		AddRule:    func(Rule) (Change, error) { return Change{}, nil },
+		AddRule:    func(Rule, string) (Change, error) { return Change{}, nil },
 		AcceptList: func(string) error { return nil },
 	})
 	for _, f := range []struct {

@@ -239,7 +239,7 @@ func describeResponse(schemas huma.Registry, op *huma.Operation, out reflect.Typ
 // describeErrors describes the responses of op.Errors, or that there are errors.
 func describeErrors(schemas huma.Registry, op *huma.Operation) {
 	kind := huma.ErrorModel{}
-	content := map[string]*huma.MediaType{kind.ContentType("application/json"): {Schema: schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "Error")}}
+	content := map[string]*huma.MediaType{kind.ContentType("application/json"): {Schema: schemas.Schema(reflect.TypeFor[Problem](), true, "Error")}}
 	for _, code := range op.Errors {
 		op.Responses[strconv.Itoa(code)] = &huma.Response{Description: http.StatusText(code), Content: content}
 	}

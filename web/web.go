@@ -40,8 +40,14 @@ type Options struct {
 	UpdateCatalogue func(context.Context) (CatalogueUpdate, error)
 	AcceptCatalogue func() (CatalogueUpdate, error)
 
-	AddRule    func(Rule) (Change, error)
+	AddRule    func(r Rule, version string) (Change, error) // "": whatever version own.txt is of
 	RemoveRule func(Rule) (Change, error)
+
+	RuleFile       func(file string) (f RuleFile, version string, err error)
+	RuleFiles      func() []RuleFileInfo
+	PutRules       func(file, version, text string, keepBad bool) (f RuleFile, now string, err error) // version "*": any
+	RemoveRuleLine func(file, version string, line int) (f RuleFile, now string, err error)
+	PreviewRules   func(ctx context.Context, file, text string) (RulePreview, error)
 
 	Upstreams func() []Upstream
 
@@ -108,6 +114,9 @@ func Invalid(err error) error { return marked{err, ErrInvalid} }
 // problem returns an error as the client gets it (RFC 9457).
 func problem(err error) huma.StatusError {
 	var as huma.StatusError
+	if p := extendedProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &as):
 		return as

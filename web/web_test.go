@@ -85,7 +85,7 @@ func TestRequests(t *testing.T) {
 			return CatalogueUpdate{Outcome: "failed", Error: "its signature does not fit"}, nil
 		},
 		AcceptCatalogue: func() (CatalogueUpdate, error) { return CatalogueUpdate{}, errors.New("no update is held back") },
-		AddRule:         func(r Rule) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
+		AddRule:         func(r Rule, _ string) (Change, error) { rule = r; return Change{File: "own.txt"}, nil },
 		Broke: func(_ context.Context, device string, seconds int64) (Breakage, error) {
 			return Breakage{Name: device, Missed: int(seconds), Suspects: []Suspect{}}, nil
 		},
