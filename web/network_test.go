@@ -40,7 +40,7 @@ func newSite(t *testing.T) *site {
 	})
 	o := Options{
 		Access: s.store, Report: func(kind, subject, detail string) { s.ledger = append(s.ledger, kind+" "+subject+" "+detail) },
-		Status: func() Status { return Status{} }, AddRule: func(Rule) (Change, error) { return Change{}, nil },
+		Status: func() Status { return Status{} }, AddRule: func(Rule, string) (Change, error) { return Change{}, nil },
 		AcceptList: func(string) error { return nil },
 		Pause:      func(p Pause) (Temporary, error) { s.paused = append(s.paused, p); return Temporary{}, nil },
 		Identity: func(_ context.Context, word string) (string, error) {

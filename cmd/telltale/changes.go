@@ -54,14 +54,20 @@ func ownRule(cfg *config.Config, r web.Rule, device string, remove bool, now tim
 	return c, blocklists.EditOwn(c.File, device, action, &name, r.Comment, until)
 }
 
-func (a *app) addRule(r web.Rule) (web.Change, error)    { return a.changeRule(r, false) }
-func (a *app) removeRule(r web.Rule) (web.Change, error) { return a.changeRule(r, true) }
+func (a *app) addRule(r web.Rule, version string) (web.Change, error) {
+	return a.changeRule(r, version, false)
+}
+func (a *app) removeRule(r web.Rule) (web.Change, error) { return a.changeRule(r, "", true) }
 
-// changeRule changes the user's own file, and returns when that is in force.
-func (a *app) changeRule(r web.Rule, remove bool) (web.Change, error) {
+// changeRule changes the user's own file, if it is of the version ("" for any), and returns
+// when that is in force.
+func (a *app) changeRule(r web.Rule, version string, remove bool) (web.Change, error) {
 	a.applying.Lock()
 	defer a.applying.Unlock()
 	cfg, now := a.cfg.Load(), time.Now()
+	if err := checkOwnVersion(filepath.Join(cfg.Lists.Dir, ownFile), version); err != nil {
+		return web.Change{}, err
+	}
 	device, err := a.deviceInRules(cfg, r.Device)
 	if err != nil {
 		return web.Change{}, err
