@@ -102,3 +102,23 @@ func TestConfigurationMistakes(t *testing.T) {
 		t.Errorf("all mistakes at once: got %d of 3: %v", got, err)
 	}
 }
+
+// An IPv4 prefix may be written as an IPv6 one that it is mapped into; no other prefix is changed but for
+// octets behind it.
+func TestPlainPrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.77/24":          "192.0.2.0/24",
+		"::ffff:192.0.2.77/120":  "192.0.2.0/24",
+		"::ffff:192.0.2.77/96":   "0.0.0.0/0",
+		"::ffff:192.0.2.77/128":  "192.0.2.77/32",
+		"::ffff:192.0.2.77/95":   "::fffe:0:0/95",
+		"2001:db8:1:2::3/64":     "2001:db8:1:2::/64",
+		"2001:db8::1:2:3/96":     "2001:db8::1:0:0/96",
+		"2001:db8::a:b:c:12/112": "2001:db8::a:b:c:0/112",
+		"2001:db8::a:b:c:12/128": "2001:db8::a:b:c:12/128",
+	} {
+		if got := plainPrefix(netip.MustParsePrefix(text)); got.String() != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}

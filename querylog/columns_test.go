@@ -282,3 +282,36 @@ func TestAStoreOfVersion2IsReadAsItWas(t *testing.T) {
 		}
 	}
 }
+
+// A row whose columns are cut amid one is none.
+func TestARowThatIsCutAmidAColumnIsNone(t *testing.T) {
+	full := &entry{Count: 3, First: 1000, Last: 2000, Type: 300, ClientID: "phone", Name: []byte("\x01x\x00"), Alias: []byte("\x01y\x00")}
+	for n, cut := 0, 0; ; n++ {
+		enc := newEncoder(9)
+		enc.window(1, "attic")
+		whole := n == 0 // a column ends there
+		w := &enc.writing
+		for c := range journaled {
+			c.put(w, full)
+			whole = whole || len(w.fields) == n
+		}
+		if n > len(w.fields) {
+			if cut < 10 {
+				t.Errorf("%d cuts amid a column test little", cut)
+			}
+			return
+		}
+		fields := bytes.Clone(w.fields[:n])
+		enc.kind(entryState)
+		enc.uint(0)
+		enc.bytes(fields)
+		p := &replay{window: 9}
+		p.feed(append([]byte(journalMagic), enc.take()...))
+		if there := len(p.rows) == 1 && p.rows[0] != nil; there != whole {
+			t.Errorf("the first %d octets: a row is read: %v, want %v", n, there, whole)
+		}
+		if !whole {
+			cut++
+		}
+	}
+}

@@ -64,3 +64,40 @@ func TestRowsOfAnInterruptedWindowAreNotStored(t *testing.T) {
 		}
 	}
 }
+
+// A name that waited when its transaction was undone is not stored by the next one.
+func TestNamesOfAnUndoneTransactionAreNotStored(t *testing.T) {
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	undone := errors.New("undone")
+	for table, names := range s.names {
+		store := func(name string, end error) error {
+			return s.transact(func() error {
+				if _, err := names.number(1<<rowBits, wire(t, name), wireName); err != nil {
+					return err
+				}
+				if end != nil {
+					return end
+				}
+				return names.flush()
+			})
+		}
+		if err := store("undone.example", undone); !errors.Is(err, undone) {
+			t.Fatal(err)
+		}
+		s.forget()
+		if err := store("stored.example", nil); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if err := s.texts(`SELECT name FROM `+table+`_name`, func(stmt *sqlite3.Stmt) { got = append(got, stmt.ColumnText(0)) }); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0] != "stored.example" {
+			t.Errorf("%s has names %q, want those of what was committed", table, got)
+		}
+	}
+}

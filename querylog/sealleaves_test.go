@@ -140,3 +140,61 @@ func TestSealedLeavesSayWhatWasRemoved(t *testing.T) {
 		t.Errorf("removed by: %v, %v", removed, err)
 	}
 }
+
+// What is sealed is of a period from its beginning on, up to but without its end; a line of the ledger speaks of
+// a time that begins before it.
+func TestSealedLeavesOfAPeriodAreThoseFromItsBeginningToBeforeItsEnd(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(1, 2)), time.Now(), 8)
+	l.addEvent(Event{Kind: KindLost, Since: Time{time.Now().Add(-time.Hour)}, Until: Time{time.Now().Add(-time.Minute)}})
+	closeLog(t, l)
+	head, _ := headOf(t, dir)
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type span struct {
+		begin, end int64
+		outside    bool
+	}
+	rows, lines := 0, 0
+	leaves := func(since, until int64) (all []span) {
+		rows, lines = 0, 0
+		for leaf, err := range r.SealedLeaves(context.Background(), SealedOptions{Size: head.Size, Since: since, Until: until}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := span{outside: leaf.Outside}
+			switch {
+			case leaf.Row != nil:
+				s.begin, s.end = leaf.Row.First, leaf.Row.First
+				rows++
+			case leaf.Event != nil && leaf.Event.Kind == KindLost:
+				s.begin, s.end = leaf.Event.Since, leaf.Event.Time
+				lines++
+			case leaf.Event != nil:
+				s.begin, s.end = leaf.Event.Time, leaf.Event.Time
+			}
+			all = append(all, s)
+		}
+		return all
+	}
+	all := leaves(0, time.Now().Add(time.Hour).UnixMilli())
+	if rows < 3 || lines != 1 {
+		t.Errorf("%d rows and %d lines that speak of a time test little", rows, lines)
+	}
+	for i, s := range all {
+		if s.begin == 0 {
+			continue // a statement
+		}
+		for _, c := range []struct {
+			since, until int64
+			outside      bool
+		}{{s.end, s.end + 1, false}, {s.end + 1, s.end + 2, true}, {s.begin, s.begin + 1, false}, {s.begin - 1, s.begin, true}} {
+			if got := leaves(c.since, c.until)[i]; got.outside != c.outside {
+				t.Errorf("leaf %d, of %d to %d: outside of %d to %d: %v, want %v", i, s.begin, s.end, c.since, c.until, got.outside, c.outside)
+			}
+		}
+	}
+}

@@ -321,3 +321,19 @@ func TestPresenceIsTheHoursInWhichADeviceAsked(t *testing.T) {
 		}
 	})
 }
+
+// What is added from rows to a page of stored totals is of the page's hours alone: the hour at which it ends is
+// the next page's.
+func TestAPageOfTotalsEndsBeforeItsEnd(t *testing.T) {
+	rest := totalSums{}
+	for hour := range int64(5) {
+		rest.add(&Row{Time: Time{time.UnixMilli(hour*hourMilli + 1)}, Last: Time{time.UnixMilli(hour*hourMilli + 1)}, Count: 1, Device: "tv", Verdict: "block"})
+	}
+	var got []int64
+	for _, page := range []totalPage{{low: 1, end: 2}, {low: 2, end: 4}} {
+		page.each(&TotalsFilter{}, rest, func(t *Total) bool { got = append(got, t.Hour.UnixMilli()/hourMilli); return true })
+	}
+	if !slices.Equal(got, []int64{1, 2, 3}) {
+		t.Errorf("got totals of hours %d, want 1, 2, 3, each once", got)
+	}
+}

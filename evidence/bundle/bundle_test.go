@@ -907,3 +907,15 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(binary.Size(packed))/20_000, "octets/leaf")
 }
+
+// A name in a bundle is that of a file beside the others, whatever unpacks it.
+func TestNamesOfEntries(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": false, ".": false, "..": false, ".x": false, "x": true, "report.html": true, "a..b": true, "A-z_9.json": true, "a/b": false, "/a": false, `a\b`: false,
+		"a b": false, "a:b": false, "ä": false, "a\x00": false, strings.Repeat("x", maxName): true, strings.Repeat("x", maxName+1): false, "." + strings.Repeat("x", maxName+1): false,
+	} {
+		if got := isName(name); got != want {
+			t.Errorf("%q: %v, want %v", name, got, want)
+		}
+	}
+}

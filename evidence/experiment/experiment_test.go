@@ -651,6 +651,72 @@ func TestPlansThatAreRefused(t *testing.T) {
 	}
 }
 
+// Each bound of a plan is itself possible, and nothing beyond it.
+func TestBoundsOfPlans(t *testing.T) {
+	day, hour := int64(86400), int64(3600)
+	devices := func(n int) (all []Device) {
+		for i := range n {
+			all = append(all, Device{Device: strconv.Itoa(i)})
+		}
+		return all
+	}
+	phases := func(n int, seconds int64) (all []Phase) {
+		for range n {
+			all = append(all, Phase{Condition: "A", Seconds: seconds})
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		change func(p *Plan)
+		fails  bool
+	}{
+		"as it is":                  {func(*Plan) {}, false},
+		"ten minutes":               {func(p *Plan) { p.Phases = phases(2, 600) }, false},
+		"less than ten minutes":     {func(p *Plan) { p.Phases = phases(2, 599) }, true},
+		"sixty days":                {func(p *Plan) { p.Phases = phases(2, 60*day) }, false},
+		"more than sixty days":      {func(p *Plan) { p.Phases = phases(2, 60*day+1) }, true},
+		"a day, by hour":            {func(p *Plan) { p.Match, p.Block, p.Phases = ByHour, hour, phases(2, day) }, false},
+		"less than a day, by hour":  {func(p *Plan) { p.Match, p.Block, p.Phases = ByHour, hour, phases(2, day-1) }, true},
+		"half an hour, by hour":     {func(p *Plan) { p.Match, p.Block, p.Phases = ByHour, hour/2, phases(2, day) }, true},
+		"half is settled":           {func(p *Plan) { p.Settle, p.Phases = 300, phases(2, 600) }, false},
+		"more than half is settled": {func(p *Plan) { p.Settle, p.Phases = 301, phases(2, 600) }, true},
+		"less than none is settled": {func(p *Plan) { p.Settle = -1 }, true},
+		"blocks of a minute":        {func(p *Plan) { p.Block = 60 }, false},
+		"of less":                   {func(p *Plan) { p.Block = 59 }, true},
+		"blocks of an hour":         {func(p *Plan) { p.Block = hour }, false},
+		"of more":                   {func(p *Plan) { p.Block = hour + 1 }, true},
+		"one phase":                 {func(p *Plan) { p.Phases = phases(1, day) }, true},
+		"one, of two devices":       {func(p *Plan) { p.Compare, p.Devices, p.Phases = Devices, devices(2), phases(1, day) }, false},
+		"of one device":             {func(p *Plan) { p.Compare, p.Devices, p.Phases = Devices, devices(1), phases(1, day) }, true},
+		"most phases":               {func(p *Plan) { p.Phases = phases(maxPhases, day) }, false},
+		"more phases":               {func(p *Plan) { p.Phases = phases(maxPhases+1, day) }, true},
+		"most devices":              {func(p *Plan) { p.Devices = devices(maxOf) }, false},
+		"more devices":              {func(p *Plan) { p.Devices = devices(maxOf + 1) }, true},
+		"no device":                 {func(p *Plan) { p.Devices = nil }, true},
+		"most names":                {func(p *Plan) { p.Exclude = make([]string, maxNames) }, false},
+		"more names":                {func(p *Plan) { p.Exclude = make([]string, maxNames+1) }, true},
+		"a long text":               {func(p *Plan) { p.Question, p.Vendor = strings.Repeat("x", maxText), strings.Repeat("x", maxText) }, false},
+		"a longer question":         {func(p *Plan) { p.Question = strings.Repeat("x", maxText+1) }, true},
+		"a longer vendor":           {func(p *Plan) { p.Vendor = strings.Repeat("x", maxText+1) }, true},
+		"condition C":               {func(p *Plan) { p.Phases[0].Condition = "C" }, false},
+		"condition D":               {func(p *Plan) { p.Phases[0].Condition = "D" }, true},
+		"a long phase's text":       {func(p *Plan) { p.Phases[0].Says = strings.Repeat("x", maxText) }, false},
+		"a longer phase's text":     {func(p *Plan) { p.Phases[0].Says = strings.Repeat("x", maxText+1) }, true},
+		"another level":             {func(p *Plan) { p.Level = 0.9 }, true},
+		"another alpha":             {func(p *Plan) { p.Alpha = 0.1 }, true},
+		"another power":             {func(p *Plan) { p.Power = 0.9 }, true},
+		"another test":              {func(p *Plan) { p.Test = "t" }, true},
+		"another version":           {func(p *Plan) { p.Version++ }, true},
+	} {
+		p := Plan{Version: planVersion, Question: "Less?", Compare: Phases, Devices: devices(1), Phases: phases(2, day), Block: 600, Match: Plainly, Present: Asked,
+			Test: TheTest, Level: Level, Alpha: Alpha, Power: Power}
+		c.change(&p)
+		if err := p.check(); (err != nil) != c.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What stands in the ledger never changes its meaning: these lines are of version 1.
 func TestLinesOfTheLedgerAreReadAsEver(t *testing.T) {
 	line := func(kind, detail string, hours int) querylog.Event {
