@@ -7,7 +7,7 @@ import (
 
 func TestMistakesOfAlerts(t *testing.T) {
 	for _, f := range []struct{ name, text, want string }{
-		{"a condition that there is not", "{tell: [first-lokup]}", `1: alerts.tell[0]: found "first-lokup"; expected first-lookup, went-around, coverage, destination-moved or stopped-telemetry; did you mean first-lookup?`},
+		{"a condition that there is not", "{tell: [first-lokup]}", `1: alerts.tell[0]: found "first-lokup"; expected first-lookup, went-around, coverage, destination-moved, stopped-telemetry or new-heartbeat; did you mean first-lookup?`},
 		{"a condition twice", "{tell: [coverage, coverage]}", `1: alerts.tell[1]: found "coverage" a second time, first as alerts.tell[0]; expected each condition once`},
 		{"at once what is not told", "{at_once: [coverage]}", `1: alerts.at_once[0]: found "coverage", which is not in alerts.tell; expected it in alerts.tell, too`},
 		{"a digest at no time", "{digest: hourly}", `1: alerts.digest: found "hourly"; expected ` + recurrenceShape},

@@ -284,8 +284,8 @@ type Report struct {
 
 // Alerts are what the server tells by itself, and whom.
 type Alerts struct {
-	Tell     []string   `key:"tell,live" words:"first-lookup went-around coverage destination-moved stopped-telemetry"`    // none: nothing
-	AtOnce   []string   `key:"at_once,live" words:"first-lookup went-around coverage destination-moved stopped-telemetry"` // of Tell; all others wait for Digest
+	Tell     []string   `key:"tell,live" words:"first-lookup went-around coverage destination-moved stopped-telemetry new-heartbeat"`    // none: nothing
+	AtOnce   []string   `key:"at_once,live" words:"first-lookup went-around coverage destination-moved stopped-telemetry new-heartbeat"` // of Tell; all others wait for Digest
 	Digest   Recurrence `key:"digest,live"`
 	Coverage int        `key:"coverage,live"` // percent of a day that are to be recorded
 

@@ -88,7 +88,7 @@ var mayImport = map[string]string{
 	"web/access": "atomicfile golang.org/x/crypto",
 
 	"evidence":            "blocklists devices evidence/experiment evidence/rhythm querylog",
-	"evidence/alert":      "atomicfile evidence evidence/destination evidence/experiment evidence/post querylog github.com/eclipse/paho.mqtt.golang",
+	"evidence/alert":      "atomicfile evidence evidence/destination evidence/experiment evidence/post evidence/rhythm querylog github.com/eclipse/paho.mqtt.golang",
 	"evidence/bundle":     "querylog/seal golang.org/x/mod",
 	"evidence/experiment": "evidence/stats querylog",
 	"evidence/dispute":    "blocklists devices dnswire evidence/destination evidence/experiment evidence/geo querylog", // beside tests

@@ -24,13 +24,14 @@ const (
 	Coverage         = "coverage"          // less of a day was recorded than is wanted
 	DestinationMoved = "destination-moved" // a name leads into another operator's networks, or to another country
 	StoppedTelemetry = "stopped-telemetry" // a device asked for a name after an experiment in which it stopped to
+	NewHeartbeat     = "new-heartbeat"     // a device asks for a name at a steady period, and did not before
 )
 
 // Test is the kind of an alert that a person asked for to see whether it arrives.
 const Test = "test"
 
 // Kinds are all conditions.
-var Kinds = []string{FirstLookup, WentAround, Coverage, DestinationMoved, StoppedTelemetry}
+var Kinds = []string{FirstLookup, WentAround, Coverage, DestinationMoved, StoppedTelemetry, NewHeartbeat}
 
 // An Alert is one thing that happened. Its keys never change their meaning.
 type Alert struct {
@@ -60,6 +61,8 @@ func (a *Alert) title() string {
 		return a.Name + ": leads to another operator or country"
 	case StoppedTelemetry:
 		return a.Label + ": asks again for what had stopped"
+	case NewHeartbeat:
+		return fmt.Sprintf("%s: a new heartbeat, %s", a.Label, a.Name)
 	}
 	return "A test"
 }

@@ -11,6 +11,7 @@ import (
 	"telltale/evidence"
 	"telltale/evidence/destination"
 	"telltale/evidence/experiment"
+	"telltale/evidence/rhythm"
 	"telltale/querylog"
 )
 
@@ -18,6 +19,7 @@ import (
 type Log interface {
 	Rows(ctx context.Context, f querylog.Filter) iter.Seq2[querylog.Row, error]
 	experiment.Log
+	rhythm.Log
 }
 
 // A Source is the log as it is now, and who devices are today.
@@ -46,7 +48,7 @@ func (t *Teller) look(ctx context.Context, src *Source, s *Settings, now time.Ti
 	for _, of := range []struct {
 		kind string
 		look func(context.Context, *Source, *Settings, time.Time) ([]Alert, error)
-	}{{Coverage, t.lookAtCoverage}, {DestinationMoved, t.lookAtDestinations}, {StoppedTelemetry, t.lookAtStopped}} {
+	}{{Coverage, t.lookAtCoverage}, {DestinationMoved, t.lookAtDestinations}, {StoppedTelemetry, t.lookAtStopped}, {NewHeartbeat, t.lookAtHeartbeats}} {
 		if !slices.Contains(s.Tell, of.kind) {
 			continue
 		}
@@ -73,6 +75,9 @@ func (t *Teller) watch(ctx context.Context, src *Source, s *Settings, now time.T
 			}
 			if kind == StoppedTelemetry {
 				st.Stopped, st.StoppedTo = nil, time.Time{}
+			}
+			if kind == NewHeartbeat {
+				st.HeartbeatsTo = time.Time{}
 			}
 		}
 	}

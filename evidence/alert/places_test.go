@@ -210,7 +210,7 @@ func TestWhatHomeAssistantIsTold(t *testing.T) {
 	if json.Unmarshal(all[0].body, &event) != nil || json.Unmarshal(all[1].body, &sensor) != nil {
 		t.Fatal("no JSON")
 	}
-	if all[0].topic != "homeassistant/event/telltale_Zo__s_attic_1/alert/config" || !all[0].retain || event["state_topic"] != "home/telltale/alert" || fmt.Sprint(event["event_types"]) != "[test first-lookup went-around coverage destination-moved stopped-telemetry]" || event["unique_id"] == "" {
+	if all[0].topic != "homeassistant/event/telltale_Zo__s_attic_1/alert/config" || !all[0].retain || event["state_topic"] != "home/telltale/alert" || fmt.Sprint(event["event_types"]) != "[test first-lookup went-around coverage destination-moved stopped-telemetry new-heartbeat]" || event["unique_id"] == "" {
 		t.Errorf("got %s: %s", all[0].topic, all[0].body)
 	}
 	if all[1].topic != "homeassistant/sensor/telltale_Zo__s_attic_1/last_alert/config" || !all[1].retain || sensor["state_topic"] != "home/telltale/last" || sensor["json_attributes_topic"] != "home/telltale/last" || sensor["unique_id"] == event["unique_id"] {

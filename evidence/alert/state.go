@@ -35,6 +35,8 @@ type state struct {
 	Stopped   []stopped `json:"stopped,omitempty"`   // of each experiment that is over
 	StoppedTo time.Time `json:"stopped_to,omitzero"` // until when attempts at what stopped were looked for
 
+	HeartbeatsTo time.Time `json:"heartbeats_to,omitzero"` // when new heartbeats were looked for
+
 	Alerts  []kept         `json:"alerts"`  // the oldest first
 	Dropped map[string]int `json:"dropped"` // by place: that it was not told of, since more came than are kept
 }

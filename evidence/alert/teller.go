@@ -163,14 +163,14 @@ func (t *Teller) find(ctx context.Context, s *Settings, now time.Time) error {
 	}
 	defer src.Close()
 	changed := t.state.only(placeNames(s.Places))
-	all, watched, low, over := len(t.state.Seen), len(t.state.Watched), t.state.Low, len(t.state.Stopped)
+	all, watched, low, over, beats := len(t.state.Seen), len(t.state.Watched), t.state.Low, len(t.state.Stopped), t.state.HeartbeatsTo
 	alerts, err := t.look(ctx, src, s, now)
 	if err != nil {
 		t.state = nil // as it is in the file
 		return err
 	}
 	t.state.add(alerts, placeNames(s.Places))
-	changed = changed || len(alerts) > 0 || all != len(t.state.Seen) || watched != len(t.state.Watched) || low != t.state.Low || over != len(t.state.Stopped)
+	changed = changed || len(alerts) > 0 || all != len(t.state.Seen) || watched != len(t.state.Watched) || low != t.state.Low || over != len(t.state.Stopped) || beats != t.state.HeartbeatsTo
 	if !changed && now.Sub(t.written) < writeEvery { // that rows were looked at may be lost: what they say is not new twice
 		return nil
 	}

@@ -70,8 +70,19 @@ func (h *home) Sums(_ context.Context, f querylog.SumFilter) iter.Seq2[*querylog
 	}
 }
 
+func (h *home) Begun(_ context.Context, f querylog.Filter, listed bool) iter.Seq2[*querylog.Row, error] {
+	return func(yield func(*querylog.Row, error) bool) {
+		for _, r := range h.rows {
+			if (!listed || r.Attribution == "rule") && r.Attempts > 0 && !r.Time.Before(f.Since) && r.Time.Before(f.Until) && !yield(&r, nil) {
+				return
+			}
+		}
+	}
+}
+
 func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
 	c := h.coverage
+	c.AttemptGap = 30 * time.Second
 	c.AttemptsSince = querylog.Time{Time: noon.AddDate(-1, 0, 0)}
 	c.Since, c.Until = querylog.Time{Time: since}, querylog.Time{Time: until}
 	return c, nil
@@ -84,7 +95,7 @@ func (h *home) Ledger(_ context.Context, since, _ time.Time) ([]querylog.Event, 
 func (h *home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error] {
 	return func(yield func(querylog.Total, error) bool) {
 		for _, r := range h.rows {
-			if slices.Contains(f.Devices, r.Device) && !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, First: r.Time, Lookups: r.Count}, nil) {
+			if (f.Devices == nil || slices.Contains(f.Devices, r.Device)) && !yield(querylog.Total{Hour: querylog.Time{Time: r.Time.Truncate(time.Hour)}, Device: r.Device, First: r.Time, Lookups: r.Count}, nil) {
 				return
 			}
 		}

@@ -85,6 +85,7 @@ type series struct {
 	Rhythm
 	key    seriesKey
 	listed bool
+	list   string        // that has it, by its last row
 	more   map[int64]int // by time, how many attempts more than one began in the row; nil for nowhere
 }
 
@@ -238,6 +239,7 @@ func (r *reading) add(row *querylog.Row, at int64) {
 	if listed { // what its last row says
 		s.listed = true
 		s.Vendor, s.Product, s.Purpose, s.Tier, s.Listed = row.Vendor, row.Product, row.Purpose, row.Tier, row.AttributionList
+		s.list = row.AttributionList
 		if row.AttributionLine > 0 {
 			s.Listed = fmt.Sprintf("%s:%d", row.AttributionList, row.AttributionLine)
 		}
@@ -420,14 +422,7 @@ func (r *reading) find(s *series) {
 	s.First, s.Last = r.time(s.times[0]), r.time(s.times[len(s.times)-1])
 	s.Strip = r.strip(s)
 	s.Beat = findBeat(r.intervals(s.times))
-	if b := s.Beat; b != nil {
-		switch gap, ttl := r.gap.Seconds(), float64(s.TTL); {
-		case ttl >= leastPeriod && math.Abs(b.Period-ttl) <= max(nearOurs*ttl, b.Jitter):
-			s.Ours = OursTTL
-		case b.Period < gapMostly*gap || b.Period-b.Jitter < gap*(1+nearOurs):
-			s.Ours = OursGap
-		}
-	}
+	s.ours(r.gap)
 	if len(s.times) >= leastNights {
 		s.Nights = r.findNights(s)
 	}
@@ -639,7 +634,7 @@ func (r *reading) caveats() (all []string) {
 		add("there were more than %d names of devices: %d attempts at further ones are left out", maxSeries, r.left)
 	}
 	if r.o.Unlisted {
-		add("rows of names that no list has are kept for a day unless the settings say otherwise: their rhythm is that of the time of which there are rows")
+		add("rows of names that no list has are kept for a day unless the settings say otherwise, or discovery is on for the device: their rhythm is that of the time of which there are rows")
 	}
 	return append(all,
 		"times are those at which attempts begin, exact to a window of the log (10 to 60 s): attempts that begin in one window have one time; what asks more often than once in twice the attempt gap, without a pause, is one attempt",

@@ -6,6 +6,7 @@ package rhythm
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"telltale/querylog"
@@ -93,6 +94,20 @@ type Use struct {
 	Hours float64 `json:"hours"` // such hours, of the hours recorded, 0 to 1
 }
 
+// ours says why the period may be made here, where attempts end by a gap.
+func (r *Rhythm) ours(attemptGap time.Duration) {
+	b := r.Beat
+	if b == nil {
+		return
+	}
+	switch gap, ttl := attemptGap.Seconds(), float64(r.TTL); {
+	case ttl >= leastPeriod && math.Abs(b.Period-ttl) <= max(nearOurs*ttl, b.Jitter):
+		r.Ours = OursTTL
+	case b.Period < gapMostly*gap || b.Period-b.Jitter < gap*(1+nearOurs):
+		r.Ours = OursGap
+	}
+}
+
 // decide gives the rhythm its words.
 func (r *Rhythm) decide() {
 	switch b := r.Beat; {
@@ -107,7 +122,7 @@ func (r *Rhythm) decide() {
 		r.Text = fmt.Sprintf("at %d of %d starts of the device", r.Boots.With, r.Boots.Of)
 	case b != nil:
 		r.Kind = Heartbeat
-		r.Text = fmt.Sprintf("every %s, give or take %s; %.0f %% of beats are there", length(b.Period), length(b.Jitter), 100*b.Present)
+		r.Text = fmt.Sprintf("every %s, give or take %s; %.0f %% of beats are there", Length(b.Period), Length(b.Jitter), 100*b.Present)
 		switch {
 		case b.Pauses == 1:
 			r.Text += ", with 1 pause"
@@ -116,7 +131,7 @@ func (r *Rhythm) decide() {
 		}
 		switch r.Ours {
 		case OursTTL:
-			r.Text += fmt.Sprintf("; possibly ours: answers were served for %s", length(float64(r.TTL)))
+			r.Text += fmt.Sprintf("; possibly ours: answers were served for %s", Length(float64(r.TTL)))
 		case OursGap:
 			r.Text += "; possibly ours: two attempts cannot begin much closer to one another"
 		}
@@ -135,8 +150,8 @@ func (r *Rhythm) decide() {
 	}
 }
 
-// length writes seconds for people.
-func length(seconds float64) string {
+// Length writes seconds for people.
+func Length(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	switch {
 	case d < 10*time.Second:
