@@ -44,6 +44,10 @@ type Options struct {
 	Changes []time.Time // all times at which Today changes what it returns; nil: not known
 	Name    func(device string) string
 
+	// Discovered has the devices of today whose rows of names that no list has are kept
+	// as long as those of listed ones, and since when.
+	Discovered map[string]time.Time
+
 	Notes []Marker // what people noted
 }
 
@@ -203,6 +207,9 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	c, err := log.Coverage(ctx, since, until)
 	if err != nil {
 		return nil, err
+	}
+	if on := o.Discovered[o.Device]; o.Device != "" && !on.IsZero() && on.Before(c.Unlisted.Time) { // its rows are there since then, or since the oldest of all
+		c.Unlisted = later(querylog.Time{Time: on}, c.OldestUnlisted)
 	}
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
@@ -799,6 +806,9 @@ func (r *reading) addCaveats(out *Report) {
 		from := "no longer kept"
 		if !unlisted.IsZero() {
 			from = "kept since " + Short(unlisted, r.o.Zone)
+		}
+		if n := len(r.o.Discovered); n > 0 && r.o.Device == "" {
+			from += fmt.Sprintf(" (for longer of %d with discovery on)", n)
 		}
 		add("rows of names that no list has are %s; of earlier ones only how many there were by hour, device and decision is known", from)
 	}

@@ -54,7 +54,7 @@ type Coverage struct {
 
 	Begin    Time `json:"begin,omitzero"`    // of the whole log; zero where it has nothing
 	Listed   Time `json:"listed,omitzero"`   // the oldest row of a listed name; zero for none
-	Unlisted Time `json:"unlisted,omitzero"` // the oldest row of any other name; zero for none
+	Unlisted Time `json:"unlisted,omitzero"` // the oldest row of any other name from which on there are those of all devices; zero for none
 	Totals   Time `json:"totals,omitzero"`   // the hour from which on there are totals of all that was recorded; zero for none
 
 	OldestListed   Time `json:"-"` // Listed and Unlisted of all rows, also of those that were imported
@@ -503,14 +503,22 @@ func overloadSpan(detail string) (since, until Time, ok bool) {
 
 // firstRecorded returns the time of the first row of a table that is not imported, which
 // a column says; 0 for none. shift is how many bits of a row's number are its place in the
-// window.
+// window. Of unlisted rows it is the first from which on there are those of all devices.
 func (db *database) firstRecorded(table string, shift int, column string) (int64, error) {
 	if db.layout != &layout1 && db.version >= versionOfImports {
 		from, err := db.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + metaRecordedFrom + `'), -1)`)
 		if err != nil {
 			return 0, err
 		}
-		return db.number(`SELECT coalesce((SELECT first FROM `+table+` WHERE id >= ? AND `+column+` = 0 ORDER BY id LIMIT 1), 0)`, from<<shift)
+		from <<= shift
+		if table == "unlisted" {
+			whole, err := db.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + metaUnlistedFrom + `'), 0)`)
+			if err != nil {
+				return 0, err
+			}
+			from = max(from, whole)
+		}
+		return db.number(`SELECT coalesce((SELECT first FROM `+table+` WHERE id >= ? AND `+column+` = 0 ORDER BY id LIMIT 1), 0)`, from)
 	}
 	return db.number(`SELECT coalesce((SELECT first FROM ` + table + ` ORDER BY id LIMIT 1), 0)`)
 }

@@ -48,6 +48,7 @@ var Kinds = []string{
 	"lease-file", "lease-disagrees", "name-claimed",
 	"finding", "finding-over",
 	"report-failed",
+	"discovery",
 	"destination", "destination-moved", "destinations-asked",
 	KindExperimentPlanned, KindExperimentStarted, KindExperimentMarked, KindExperimentStopped, KindExperimentCancelled,
 }

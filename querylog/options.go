@@ -45,6 +45,11 @@ type Options struct {
 	// is a line of the ledger.
 	AttemptGap time.Duration
 
+	// Discovered returns which of the bindings are of devices whose unlisted rows are kept
+	// as long as listed ones; ok is false where nobody knows at present: then none is
+	// deleted by age. It is asked once an hour, by the store's goroutine. Nil: of none.
+	Discovered func(bindings []devices.Binding) (kept map[uint64]bool, ok bool)
+
 	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory
 	Logger    *slog.Logger // nil for slog.Default()
 	Now       func() time.Time
@@ -59,7 +64,7 @@ type Options struct {
 // a negative value no limit.
 type Retention struct {
 	Listed   time.Duration // rows of listed names, and the ledger
-	Unlisted time.Duration // rows of all other names; hourly totals remain
+	Unlisted time.Duration // rows of all other names, but for devices of Options.Discovered; hourly totals remain
 	Totals   time.Duration // hourly totals
 	MaxBytes int64         // size of the store; the oldest unlisted rows go first, then totals beyond a quarter of it, then the oldest listed rows
 }

@@ -2,6 +2,9 @@ package querylog
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"telltale/querylog/seal"
@@ -110,7 +113,7 @@ func (s *storer) beginRetention() {
 	if ok {
 		now := time.UnixMilli(s.clock.mark().steady)
 		if o.Unlisted >= 0 {
-			r.steps = append(r.steps, deleteBefore("unlisted", now.Add(-o.Unlisted)), deleteNames("unlisted"))
+			r.steps = append(r.steps, s.deleteUnlisted(now.Add(-o.Unlisted), now.Add(-max(o.Listed, o.Unlisted)), o.Listed >= 0), deleteNames("unlisted"))
 		}
 		if o.Listed >= 0 {
 			before := now.Add(-o.Listed).Truncate(24 * time.Hour) // once a day is often enough, and one line in the ledger
@@ -151,31 +154,111 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 	}
 }
 
+// A discovery is which bindings are of devices whose unlisted rows are kept longer.
+type discovery struct {
+	store    *store
+	bindings map[uint64]bool
+	passed   int64  // the last row that was looked at: what is left up to it is kept
+	imports  uint64 // batches that were stored before: they may be before it
+}
+
+// metaUnlistedFrom is the key of the first unlisted row from which on there are those of all
+// devices, in the meta table; not there while none was kept longer than others.
+const metaUnlistedFrom = "unlisted_from"
+
+// deleteUnlisted returns the step that deletes unlisted rows that are older than a steady
+// time, but for those of devices that a person wants more of; these, where limited, that are
+// older than another one.
+func (s *storer) deleteUnlisted(before, longer time.Time, limited bool) func(*storer) (bool, error) {
+	d := &s.discovery
+	if s.l.o.Discovered == nil {
+		return deleteBefore("unlisted", before)
+	}
+	all, err := s.store.allBindings()
+	if err != nil {
+		return func(*storer) (bool, error) { return true, err }
+	}
+	kept, ok := s.l.o.Discovered(all)
+	if !ok {
+		return func(*storer) (bool, error) { return true, nil }
+	}
+	if len(kept) == 0 {
+		d.bindings, d.passed = nil, 0
+		return deleteBefore("unlisted", before)
+	}
+	for id := range d.bindings {
+		if !kept[id] { // its rows are deleted now
+			d.passed = 0
+		}
+	}
+	if d.imports != s.imports || d.store != s.store {
+		d.passed = 0
+	}
+	d.store, d.bindings, d.imports = s.store, kept, s.imports
+	list := listOf(kept)
+	old := limited
+	return func(s *storer) (bool, error) {
+		if old {
+			done, err := deleteBefore("unlisted", longer)(s)
+			old = !done
+			return false, err
+		}
+		end, err := s.store.endBefore(before)
+		if err != nil || end == 0 {
+			return true, err
+		}
+		last, err := s.store.deleteOthersThan(list, d.passed, end, s.retention.batch)
+		if err == nil {
+			d.passed = max(d.passed, last)
+		}
+		return last >= end-1, err
+	}
+}
+
+// listOf writes numbers as SQL has them.
+func listOf(numbers map[uint64]bool) string {
+	var list []byte
+	for i, id := range slices.Sorted(maps.Keys(numbers)) {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendUint(list, id, 10)
+	}
+	return string(list)
+}
+
+// deleteOthersThan looks at the next unlisted rows behind one and before an end, so many at
+// most, and deletes those that are of none of the bindings in a list. It returns the last
+// row looked at; end-1 behind the last one.
+func (s *store) deleteOthersThan(list string, behind, end int64, most int) (last int64, err error) {
+	last, err = s.number(`SELECT coalesce((SELECT id FROM unlisted WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1 OFFSET ?3), ?2 - 1)`, behind, end, int64(most-1))
+	if err != nil || last <= behind {
+		return max(last, behind), err
+	}
+	return last, s.transact(func() error {
+		if err := s.setMeta(metaUnlistedFrom, end); err != nil {
+			return err
+		}
+		_, err := s.deleteRows("unlisted", fmt.Sprintf(`SELECT id FROM unlisted WHERE id > %d AND id <= ?1 AND binding NOT IN (%s)`, behind, list), last)
+		return err
+	})
+}
+
 // deleteChunk deletes up to so many of the oldest rows of a table, keeping how many
 // unlisted ones there were in an hour. Imported ones are in totals in every store. Of
 // sealed ones it is stated.
 func (s *store) deleteChunk(table string, end int64, most int, stated *seal.Removal) (n int64, err error) {
 	err = s.transact(func() error {
-		const chunk = ` IN (SELECT id FROM %[1]s WHERE id < ?1 ORDER BY id LIMIT %[2]d)`
-		if table == "unlisted" {
-			err := s.exec(fmt.Sprintf(`INSERT INTO hour
-				SELECT r.first - r.first %% 3600000, r.node, coalesce(b.device, 'addr:' || r.client, ''), sum(r.count)
-				FROM unlisted r LEFT JOIN binding b ON b.id = r.binding
-				WHERE r.id`+chunk+` AND r.import = 0 GROUP BY 1, 2, 3
-				ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, table, most), end)
-			if err != nil {
-				return err
-			}
-		}
 		if table == "listed" {
 			if err := s.seal.stateOldest(stated, table, end, most); err != nil {
 				return err
 			}
 		}
-		if err := s.exec(fmt.Sprintf(`DELETE FROM %[1]s WHERE id`+chunk, table, most), end); err != nil {
+		n, err = s.deleteRows(table, fmt.Sprintf(`SELECT id FROM %s WHERE id < ?1 ORDER BY id LIMIT %d`, table, most), end)
+		if err != nil {
 			return err
 		}
-		if n = s.conn.Changes(); table == "listed" && n > 0 {
+		if table == "listed" && n > 0 {
 			if err := s.seal.destroyOld(); err != nil {
 				return err
 			}
@@ -184,6 +267,25 @@ func (s *store) deleteChunk(table string, end int64, most int, stated *seal.Remo
 		return nil
 	})
 	return n, err
+}
+
+// deleteRows deletes the rows of a table that a query with one parameter chooses, within a
+// transaction, keeping how many unlisted ones there were in an hour.
+func (s *store) deleteRows(table, chosen string, parameter int64) (int64, error) {
+	if table == "unlisted" {
+		err := s.exec(`INSERT INTO hour
+			SELECT r.first - r.first % 3600000, r.node, coalesce(b.device, 'addr:' || r.client, ''), sum(r.count)
+			FROM unlisted r LEFT JOIN binding b ON b.id = r.binding
+			WHERE r.id IN (`+chosen+`) AND r.import = 0 GROUP BY 1, 2, 3
+			ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups`, parameter)
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err := s.exec(`DELETE FROM `+table+` WHERE id IN (`+chosen+`)`, parameter); err != nil {
+		return 0, err
+	}
+	return s.conn.Changes(), nil
 }
 
 // deleteNames deletes the names that no row of a table has any more.

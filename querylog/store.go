@@ -561,6 +561,19 @@ func (s *store) bindings() (kept []devices.Binding, next uint64, err error) {
 	return kept, next, stmt.Err()
 }
 
+// allBindings returns all bindings, in their order.
+func (s *store) allBindings() (all []devices.Binding, err error) {
+	stmt, _, err := s.conn.Prepare(selectBindings)
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close()
+	for stmt.Step() {
+		all = append(all, scanBinding(stmt))
+	}
+	return all, stmt.Err()
+}
+
 const (
 	bindingColumns = `SELECT id, device, name, addr, mac, prefix, source, confidence, since, until, seen, grp, nolog FROM binding `
 	selectBindings = bindingColumns + `ORDER BY id`

@@ -57,6 +57,7 @@ type storer struct {
 	sumAt          time.Time // and the next step of summing rows
 	sumRows        int       // in a step
 	retention      retentionRun
+	discovery      discovery
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
 	importing      atomic.Pointer[importRun] // what another server logged; nil for nothing
 	importCounter  *importCounter            // of the batch before; nil for none

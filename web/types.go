@@ -32,6 +32,7 @@ type Status struct {
 	Reports      []Report       `json:"reports" doc:"The reports of the settings, which are made again and again."`
 	Witnesses    []Witness      `json:"witnesses" doc:"Where checkpoints of the sealed log go."`
 	Alerts       []AlertPlace   `json:"alerts" doc:"Where alerts go."`
+	Discovery    []Discovery    `json:"discovery" doc:"Devices whose rows of names that no list has are kept as long as those of listed names."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
@@ -355,6 +356,7 @@ type Device struct {
 	Tags       []string    `json:"tags,omitempty" doc:"What it is tagged with, by the settings and by people."`
 	Perhaps    *PerhapsIs  `json:"perhaps,omitempty" doc:"Another device that it may be: it has made up its MAC, and came when the other left."`
 	Ignored    bool        `json:"ignored,omitempty" doc:"A person wants it left out of what is shown."`
+	Discovery  *time.Time  `json:"discovery,omitempty" doc:"Since when its rows of names that no list has are kept as long as those of listed names; not there where they are not."`
 	Notes      []string    `json:"notes,omitempty" doc:"What people noted of it."`
 	Bindings   []Binding   `json:"bindings"`
 }
@@ -388,12 +390,20 @@ type History struct {
 	Corrections []Correction `json:"corrections" doc:"What people said of it."`
 }
 
+// A Discovery is a device whose rows of names that no list has are kept longer.
+type Discovery struct {
+	Device string    `json:"device" doc:"Its identity."`
+	Name   string    `json:"name"`
+	Since  time.Time `json:"since"`
+	Kept   bool      `json:"kept" doc:"False where log.unlisted is 0, so that such rows are written of no device."`
+}
+
 // A Correction is what a person said of a device. Rows of the log are not rewritten by
 // it: it is applied when they are read.
 type Correction struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind" doc:"name, kind, tag, untag, merge, split, ignore or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
+	Kind    string    `json:"kind" doc:"name, kind, tag, untag, merge, split, ignore, discover, discover-off or note; undo, of one that was taken back; forgot, of one whose device was forgotten."`
 	Device  string    `json:"device,omitempty" doc:"Identity of the device."`
 	Name    string    `json:"name,omitempty" doc:"What it is called from then on."`
 	Other   string    `json:"other,omitempty" doc:"Identity of the device that was merged with it."`
@@ -408,7 +418,7 @@ type Correction struct {
 
 // A NewCorrection is what a person says of a device.
 type NewCorrection struct {
-	Kind   string    `json:"kind" enum:"name,kind,tag,untag,merge,split,ignore,note"`
+	Kind   string    `json:"kind" enum:"name,kind,tag,untag,merge,split,ignore,discover,discover-off,note"`
 	Device string    `json:"device,omitempty" doc:"The device: its name, identity, MAC or address. A note may have none: it is of the household."`
 	Name   string    `json:"name,omitempty" doc:"Of name: what it is called. Of split: what the new device is called."`
 	Other  string    `json:"other,omitempty" doc:"Of merge: the device that is the same one."`

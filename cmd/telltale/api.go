@@ -58,7 +58,7 @@ func (a *app) status() web.Status {
 	makers := a.makers.Status()
 	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
 	st.Unwatched, st.Reports, st.Witnesses = a.unwatched(), a.reportStatus(), a.witnessStatus()
-	st.Alerts = a.alertStatus()
+	st.Alerts, st.Discovery = a.alertStatus(), a.discoveryStatus()
 	st.Ending = []web.EndingRule{}
 	for _, e := range a.lists.Current().Ending() {
 		st.Ending = append(st.Ending, web.EndingRule{Rule: e.Rule.Text, List: e.Rule.List, Line: e.Rule.Line, Until: e.Until.UTC()})

@@ -148,6 +148,14 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 		if !slices.Contains(kinds.Words, c.Is) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%q is no kind of device: expected one of %s", c.Is, strings.Join(kinds.Words, ", ")))
 		}
+	case corrections.Discover:
+		if since := ids.view.Discovered(d.Device); !since.IsZero() {
+			return web.Correction{}, web.Invalid(fmt.Errorf("discovery is on for %s already, since %s", ids.name(d.Device), when(since)))
+		}
+	case corrections.DiscoverOff:
+		if ids.view.Discovered(d.Device).IsZero() {
+			return web.Correction{}, web.Invalid(fmt.Errorf("discovery is not on for %s", ids.name(d.Device)))
+		}
 	case corrections.Tag:
 		if slices.Contains(ids.tagsOf(d.Device), c.Tag) {
 			return web.Correction{}, web.Invalid(fmt.Errorf("%s is tagged %s already", ids.name(d.Device), c.Tag))
@@ -186,6 +194,7 @@ func (a *app) keep(c corrections.Correction) (web.Correction, error) {
 	if err != nil {
 		return web.Correction{}, web.Invalid(err)
 	}
+	a.tellDiscovery(&c, false)
 	return correctionOf(&c, nil), a.reselectLocked()
 }
 
@@ -209,7 +218,9 @@ func (a *app) undoCorrection(id uint64) (web.Correction, error) {
 		return web.Correction{}, web.NotFound(err)
 	}
 	out := correctionOf(&c, nil)
-	out.Undone = err == nil
+	if out.Undone = err == nil; out.Undone {
+		a.tellDiscovery(&c, true)
+	}
 	a.applying.Lock()
 	defer a.applying.Unlock()
 	return out, errors.Join(err, a.reselectLocked())

@@ -103,6 +103,7 @@ func (cl *cli) findCandidates(ctx context.Context, f *candidateFlags) (*candidat
 		Since: since, Until: until, Zone: f.zone, Whose: querylog.Filter{Device: f.device}, Today: l.ids.now, Name: l.ids.called, Maker: l.makerOrKind(),
 		IsHome: func(name string) bool { return home.name(name, "") != name },
 	}
+	o.Discovered = l.ids.discovered()
 	if err := l.choose(&o.Whose, f.ignored); err != nil {
 		return nil, err
 	}

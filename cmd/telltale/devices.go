@@ -82,7 +82,7 @@ deletes.`,
 	c.Flags().StringVar(&filter, "filter", "", "those whose name, identity, MAC, maker, kind, address or notes contain this")
 	c.Flags().BoolVar(&pseudonymous, "pseudonyms", false, "with other words for devices and addresses, and without how they call themselves")
 	c.Flags().BoolVar(&ignored, "ignored", false, "also those that are ignored")
-	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceTag(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
+	c.AddCommand(cl.newDeviceName(), cl.newDeviceKind(), cl.newDeviceTag(), cl.newDeviceMerge(), cl.newDeviceSplit(), cl.newDeviceIgnore(), cl.newDeviceDiscover(), cl.newDeviceHistory(), cl.newDeviceUndo(), cl.newDeviceForget())
 	return c
 }
 
@@ -131,6 +131,9 @@ func remarks(d *web.Device) string {
 	}
 	if len(d.Tags) > 0 {
 		add("tagged %s", strings.Join(d.Tags, ", "))
+	}
+	if d.Discovery != nil {
+		add("discovery since %s", when(*d.Discovery))
 	}
 	for _, b := range d.Bindings {
 		if b.Until.IsZero() && d.Device != thisHost && b.MadeUp {
@@ -204,6 +207,7 @@ func deviceOf(d *devices.DeviceStatus, ids *identities, facts *deviceFacts) web.
 	}
 	out.Kind, out.Perhaps = facts.kindOf(d.Device, ids), facts.perhaps[d.Device]
 	out.Ignored, out.Tags = ids.view.Ignored(d.Device), ids.tagsOf(d.Device)
+	out.Discovery = timeOrNil(ids.view.Discovered(d.Device).UTC())
 	for _, n := range ids.view.Notes(d.Device) {
 		out.Notes = append(out.Notes, n.Text)
 	}

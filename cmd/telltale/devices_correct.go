@@ -334,6 +334,10 @@ func correctionText(c *web.Correction) string {
 		return fmt.Sprintf("from %s on, %s is another device, %s", when(c.From), device, strings.TrimSpace(c.Created+" "+printable(c.Name)))
 	case "ignore":
 		return device + " is left out"
+	case "discover":
+		return "discovery is on for " + device
+	case "discover-off":
+		return "discovery is off for " + device
 	case "note":
 		text := "noted"
 		if device != "" {

@@ -309,6 +309,7 @@ func (im *importer) openLog() (finish func() error, err error) {
 	}
 	edition, _ := editionInForce(im.cfg) // doctor says why it is not the fetched one
 	lo := logOptions(im.cfg)
+	lo.Discovered = discovered(func() *config.Config { return im.cfg })
 	lo.Off = true // nobody asks here meanwhile
 	lo.Program = "telltale import " + buildVersion() + ", catalogue " + edition.String()
 	lo.Logger = slog.New(slog.NewTextHandler(im.cl.err, &slog.HandlerOptions{Level: slog.LevelWarn}))

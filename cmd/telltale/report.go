@@ -211,6 +211,7 @@ func (l *openedLog) makeReport(ctx context.Context, r *reportOf) (*evidence.Repo
 		Since: r.since, Until: r.until, Zone: r.zone, ZoneName: zoneName(r.zone, r.until), Vendor: r.vendor, Compare: r.compare, Now: time.Now(),
 		Program: "telltale " + buildVersion() + ", catalogue " + l.edition(), Today: l.ids.now, Changes: l.ids.view.Splits(), Name: l.ids.called, Notes: l.notes(r.device),
 	}
+	o.Discovered = l.ids.discovered()
 	if err := l.whose(&o, r.device, r.ignored); err != nil {
 		return nil, err
 	}

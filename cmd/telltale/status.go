@@ -30,6 +30,7 @@ type overview struct {
 	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
 	Temporary []web.Temporary  `json:"temporary"`         // pauses and the like
 	Ending    []web.EndingRule `json:"ending"`            // own rules that are in force until some time
+	Discovery []web.Discovery  `json:"discovery"`         // devices whose rows of names that no list has are kept longer
 	Today     *dayCounts       `json:"today,omitempty"`
 	Vendors   []topLine        `json:"vendors"` // today's
 	Gaps      []querylog.Gap   `json:"gaps"`    // of the last 7 days, as reports have them
@@ -81,11 +82,11 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Vendors: []topLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Discovery: []web.Discovery{}, Vendors: []topLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
-		o.Catalogue, o.Temporary, o.Ending = st.Catalogue.Edition, st.Temporary, st.Ending
+		o.Catalogue, o.Temporary, o.Ending, o.Discovery = st.Catalogue.Edition, st.Temporary, st.Ending, st.Discovery
 		for i := range st.Upstreams {
 			if st.Upstreams[i].Source == "forward" {
 				o.Forward = append(o.Forward, st.Upstreams[i])
@@ -175,6 +176,10 @@ func (o *overview) print(w io.Writer) error {
 	for i := range o.Ending {
 		e := &o.Ending[i]
 		fmt.Fprintf(&b, "%-10s %s (%s) until %s\n", headed("For now", i), printable(e.Rule), printable(place(e.List, e.Line)), when(e.Until))
+	}
+	for i := range o.Discovery {
+		on := &o.Discovery[i]
+		fmt.Fprintf(&b, "%-10s %s since %s\n", headed("Discovery", i), printable(on.Name), when(on.Since))
 	}
 	if t := o.Today; t != nil {
 		fmt.Fprintf(&b, "Today      %s of %s, %d blocked%s\n", number(t.Count, "lookup"), number(uint64(t.Devices), "device"), t.Blocked, share(t.Blocked, t.Count))

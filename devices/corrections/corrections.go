@@ -16,15 +16,18 @@ import (
 type Kind string
 
 const (
-	Name   Kind = "name"   // Device is called Name
-	Merge  Kind = "merge"  // Other is Device
-	Split  Kind = "split"  // from From on, Device is another device
-	Ignore Kind = "ignore" // Device is left out of what is shown
-	Note   Kind = "note"   // Text is remembered of Device, or of the household where there is none; From is when it was so
-	Is     Kind = "kind"   // Device is of the kind Is: a phone, for example
-	Tag    Kind = "tag"    // Device is tagged with Tag
-	Untag  Kind = "untag"  // Device is not tagged with Tag any more
-	Undo   Kind = "undo"   // the correction Of does not hold
+	Name        Kind = "name"         // Device is called Name
+	Merge       Kind = "merge"        // Other is Device
+	Split       Kind = "split"        // from From on, Device is another device
+	Ignore      Kind = "ignore"       // Device is left out of what is shown
+	Note        Kind = "note"         // Text is remembered of Device, or of the household where there is none; From is when it was so
+	Is          Kind = "kind"         // Device is of the kind Is: a phone, for example
+	Tag         Kind = "tag"          // Device is tagged with Tag
+	Untag       Kind = "untag"        // Device is not tagged with Tag any more
+	Undo        Kind = "undo"         // the correction Of does not hold
+	Discover    Kind = "discover"     // Device's rows of names that no list has are kept as long as those of listed names
+	DiscoverOff Kind = "discover-off" // and not any more
+
 	Forgot Kind = "forgot" // a correction of a device that was forgotten; nothing else is left of it
 )
 
@@ -92,7 +95,7 @@ func (c *Correction) check() error {
 		if c.From.IsZero() {
 			return errors.New("a split needs a time")
 		}
-	case Ignore, Undo:
+	case Ignore, Discover, DiscoverOff, Undo:
 	default:
 		return fmt.Errorf("%q is no correction", c.Kind)
 	}

@@ -281,3 +281,35 @@ func TestTagsAreGivenAndTakenAway(t *testing.T) {
 		}
 	}
 }
+
+// Discovery is of the device as it is known today, since when all rows of it were kept.
+func TestDiscoveryFollowsADevice(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 28, hour, 0, 0, 0, time.UTC) }
+	on := Correction{ID: 1, Time: at(1), Kind: Discover, Device: "tv"}
+	for what, c := range map[string]struct {
+		all  []Correction
+		want map[string]time.Time
+	}{
+		"on":                       {[]Correction{on}, map[string]time.Time{"tv": at(1)}},
+		"on twice":                 {[]Correction{on, {ID: 2, Time: at(2), Kind: Discover, Device: "tv"}}, map[string]time.Time{"tv": at(1)}},
+		"off":                      {[]Correction{on, {ID: 2, Time: at(2), Kind: DiscoverOff, Device: "tv"}}, nil},
+		"taken back":               {[]Correction{on, {ID: 2, Time: at(2), Kind: Undo, Of: 1}}, nil},
+		"off, and that taken back": {[]Correction{on, {ID: 2, Time: at(2), Kind: DiscoverOff, Device: "tv"}, {ID: 3, Time: at(3), Kind: Undo, Of: 2}}, map[string]time.Time{"tv": at(1)}},
+		"on, off and on":           {[]Correction{on, {ID: 2, Time: at(2), Kind: DiscoverOff, Device: "tv"}, {ID: 3, Time: at(3), Kind: Discover, Device: "tv"}}, map[string]time.Time{"tv": at(3)}},
+		"merged into another":      {[]Correction{on, {ID: 2, Time: at(2), Kind: Merge, Device: "screen", Other: "tv"}}, map[string]time.Time{"screen": at(2)}},
+		"another merged into it":   {[]Correction{on, {ID: 2, Time: at(2), Kind: Merge, Device: "tv", Other: "box"}}, map[string]time.Time{"tv": at(2)}},
+		"split":                    {[]Correction{on, {ID: 2, Time: at(2), Kind: Split, Device: "tv", From: at(2)}}, map[string]time.Time{"tv": at(1)}},
+	} {
+		v := NewView(c.all, func(identity string) (string, bool) { return identity, false })
+		got := map[string]time.Time{}
+		v.Discoveries(func(device string, since time.Time) { got[device] = since })
+		if len(got) != len(c.want) {
+			t.Errorf("%s: got %v, want %v", what, got, c.want)
+		}
+		for device, since := range c.want {
+			if !v.Discovered(device).Equal(since) {
+				t.Errorf("%s: got %v, want %v", what, got, c.want)
+			}
+		}
+	}
+}

@@ -16,6 +16,8 @@ type View struct {
 	tags    map[string][]string
 	notes   map[string][]Correction
 	ignored map[string]bool
+
+	discovered map[string]time.Time // since when
 }
 
 // A step is a merge, or a split.
@@ -27,7 +29,7 @@ type step struct {
 // NewView applies corrections in their order. Base returns the identity that the
 // settings give to one today, and whether the settings have it.
 func NewView(all []Correction, base func(identity string) (today string, configured bool)) *View {
-	v := &View{alias: map[string]string{}, names: map[string]string{}, kinds: map[string]string{}, tags: map[string][]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}}
+	v := &View{alias: map[string]string{}, names: map[string]string{}, kinds: map[string]string{}, tags: map[string][]string{}, notes: map[string][]Correction{}, ignored: map[string]bool{}, discovered: map[string]time.Time{}}
 	v.base = func(identity string) string {
 		today, _ := base(identity)
 		if a, ok := v.alias[today]; ok {
@@ -55,6 +57,12 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			v.tags[device] = slices.DeleteFunc(v.tags[device], func(tag string) bool { return tag == c.Tag })
 		case Ignore:
 			v.ignored[device] = true
+		case Discover:
+			if v.discovered[device].IsZero() {
+				v.discovered[device] = c.Time
+			}
+		case DiscoverOff:
+			delete(v.discovered, device)
 		case Split:
 			v.steps = append(v.steps, step{device, SplitDevice(c.ID), c.From})
 			if c.Name != "" {
@@ -67,6 +75,10 @@ func NewView(all []Correction, base func(identity string) (today string, configu
 			}
 			v.steps = append(v.steps, step{from: other, to: device})
 			v.notes[device] = append(v.notes[device], v.notes[other]...)
+			if !v.discovered[device].IsZero() || !v.discovered[other].IsZero() { // of one of them rows were not kept before
+				v.discovered[device] = c.Time
+			}
+			delete(v.discovered, other)
 			_, configured := base(device)
 			if name, ok := v.names[other]; ok && v.names[device] == "" && !configured {
 				v.names[device] = name
@@ -182,6 +194,17 @@ func (v *View) Ignored(device string) bool { return v.ignored[device] }
 
 // AnyIgnored reports whether there is one.
 func (v *View) AnyIgnored() bool { return len(v.ignored) > 0 }
+
+// Discovered returns since when a device's rows of names that no list has are kept longer;
+// zero for not.
+func (v *View) Discovered(device string) time.Time { return v.discovered[device] }
+
+// Discoveries calls each with every device of which they are.
+func (v *View) Discoveries(each func(device string, since time.Time)) {
+	for device, since := range v.discovered {
+		each(device, since)
+	}
+}
 
 // Notes returns what a person noted of a device, or of the household for "".
 func (v *View) Notes(device string) []Correction { return v.notes[device] }

@@ -33,7 +33,12 @@ type Options struct {
 	Name   func(device string) string                 // what it is called; nil: its identity
 	Maker  func(device string) string                 // who made it, or what kind it is; "" for not known. Nil: of none
 	IsHome func(name string) bool                     // it is a name of the home; nil: none is
-	Known  []Known
+
+	// Discovered has the devices of today whose rows of names that no list has are kept
+	// as long as those of listed ones, and since when.
+	Discovered map[string]time.Time
+
+	Known []Known
 }
 
 // Found are the candidates of a period.
@@ -109,6 +114,7 @@ type reading struct {
 	known   map[string]Known // telemetry, by pattern
 	domains map[string]Known // telemetry, by registrable domain
 	first   int64            // of all rows of unlisted names
+	whole   int64            // from when on there are those of devices of which none are kept longer
 	left    int
 
 	imported uint64 // attempts at whatever name
@@ -142,6 +148,9 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	out := &Found{Since: querylog.Time{Time: o.Since}, Until: querylog.Time{Time: o.Until}, Names: len(r.names), Candidates: []Candidate{}}
 	if len(r.names) > 0 {
 		out.Unlisted = querylog.Time{Time: time.UnixMilli(r.first)}
+		if o.Whose.Device == "" {
+			out.Unlisted.Time = time.UnixMilli(max(r.first, r.whole))
+		}
 	}
 	for name := range r.names {
 		if c := r.weigh(name); c.Score >= Least && c.Attempts >= leastAttempts {
@@ -192,6 +201,13 @@ func (r *reading) addKnown(k Known) {
 func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 	f := r.o.Whose
 	f.Since, f.Until = r.o.Since, r.o.Until
+	if len(r.o.Discovered) > 0 {
+		c, err := log.Coverage(ctx, r.o.Since, r.o.Until)
+		if err != nil {
+			return err
+		}
+		r.whole = c.Unlisted.UnixMilli()
+	}
 	for row, err := range log.Begun(ctx, f, false) {
 		if err != nil {
 			return err
@@ -383,7 +399,11 @@ func (r *reading) alone(device string, times []int64) float64 {
 // isAfterUpdate reports whether a device asked for an update host within a day before it
 // first asked for a name, which it had not for half a day or longer.
 func (r *reading) isAfterUpdate(device string, first int64) bool {
-	if first-max(r.first, r.all[device][0]) < knownBefore.Milliseconds() {
+	since := max(r.first, r.all[device][0])
+	if r.o.Discovered[device].IsZero() {
+		since = max(since, r.whole)
+	}
+	if first-since < knownBefore.Milliseconds() {
 		return false
 	}
 	return slices.ContainsFunc(r.updates[device], func(at int64) bool { return at < first && first-at < afterUpdate.Milliseconds() })
@@ -392,7 +412,12 @@ func (r *reading) isAfterUpdate(device string, first int64) bool {
 func (r *reading) caveats() []string {
 	all := []string{
 		"a candidate is a name that somebody should look at: how a device asks, and what a name looks like, do not say what it sends, and nothing is blocked",
-		"rows of names that no list has are kept for a day unless the settings (log.unlisted) say otherwise: a rhythm of hours needs longer",
+		"rows of names that no list has are kept for a day unless the settings (log.unlisted) say otherwise: a rhythm of hours needs longer ('telltale devices discover DEVICE on' keeps one device's)",
+	}
+	for _, device := range slices.Sorted(maps.Keys(r.o.Discovered)) {
+		if r.all[device] != nil {
+			all = append(all, fmt.Sprintf("discovery is on for %s since %s: its rows of such names are kept as long as those of listed ones", r.o.Name(device), r.o.Discovered[device].In(r.o.Zone).Format("Mon 2 Jan 15:04")))
+		}
 	}
 	if r.imported > 0 {
 		all = append(all, fmt.Sprintf("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported))
