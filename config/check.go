@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,48 @@ func (c *Config) check(d *decoding) {
 	c.checkReports(d)
 	c.checkWitness(d)
 	c.checkAlerts(d)
+	c.checkWeb(d)
+}
+
+// checkWeb refuses what would let nobody in, or say nothing.
+func (c *Config) checkWeb(d *decoding) {
+	w := &c.Web
+	first := make(map[string]string)
+	for i, a := range w.Listen {
+		key := fmt.Sprintf("web.listen[%d]", i)
+		if !a.IsValid() || a.Port() == 0 {
+			continue
+		}
+		unique(d, first, a.String(), key, "address")
+		for _, by := range []listening{{"dns", c.Listen.DNS}, {"tls", c.Listen.TLS}, {"https", c.Listen.HTTPS}, {"http", c.Listen.HTTP}} {
+			if slices.Contains(by.addrs, a) {
+				d.mistake(key, "found "+quote(a.String())+", which listen."+by.name+" has", "another port")
+			}
+		}
+	}
+	for i := 0; i < len(w.Path); i++ {
+		if b := w.Path[i]; !strings.ContainsRune("/-_.~", rune(b)) && (b < '0' || b > '9') && (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') {
+			d.mistake("web.path", "found "+quote(w.Path), "a path of letters, digits, - _ . ~ and /")
+			break
+		}
+	}
+	if w.Path != "" && (w.Path[0] != '/' || w.Path != path.Clean(w.Path) || w.Path == "/") {
+		d.mistake("web.path", "found "+quote(w.Path), "a path that begins with / and does not end with it, such as /telltale")
+	}
+	for i, h := range w.Hosts {
+		if strings.HasPrefix(h, "*") {
+			d.mistake(fmt.Sprintf("web.hosts[%d]", i), "found "+quote(h), "a whole name")
+		}
+	}
+	refuseInternet(d, "web.proxies", w.Proxies, "the addresses of your reverse proxies: they may say who asks, and by which name")
+	switch {
+	case w.TLS == WebTLSOwn && w.Certificate == "" && !d.wrong("web.certificate"):
+		d.mistake("web.certificate", "no certificate to show", "the file of one, since web.tls is own")
+	case w.TLS == WebTLSOwn && w.Key == "" && !d.wrong("web.key"):
+		d.mistake("web.key", "no key", "the file of the certificate's key, since web.tls is own")
+	case w.TLS == WebTLSShared && len(c.TLS.Certificates) == 0 && c.TLS.Authority != LocalAuthority && c.TLS.ACME.Directory == "":
+		d.mistake("web.tls", "no certificate to share", "the files of one in tls.certificates, or tls.authority: local, or tls.acme")
+	}
 }
 
 // checkWitness refuses to send checkpoints in clear, where whoever is on the way could

@@ -55,6 +55,7 @@ type Config struct {
 	Devices      []Device         `key:"devices,live"`
 	Groups       []Group          `key:"groups,live"`
 	Control      Control          `key:"control"`
+	Web          Web              `key:"web"`
 	Node         string           `key:"node,name,flag"` // empty: the host's name
 
 	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
@@ -408,6 +409,23 @@ type Control struct {
 	Socket string `key:"socket,path,flag"` // unless set, "telltale.sock" in Data.Dir
 }
 
+// Web is how the API and the console are reached from the network.
+type Web struct {
+	Listen      []netip.AddrPort `key:"listen,live,port 5380"` // none: they are not
+	Path        string           `key:"path,live"`             // in front of every path; "" for none
+	Hosts       []string         `key:"hosts,server,live"`     // names by which browsers may call the server, beside its addresses
+	Proxies     []netip.Prefix   `key:"proxies,live"`          // who is believed what it says of clients
+	TLS         string           `key:"tls,live" words:"none shared own"`
+	Certificate string           `key:"certificate,path,live"` // with TLS "own"
+	Key         string           `key:"key,path,live"`
+}
+
+// What Web.TLS says.
+const (
+	WebTLSShared = "shared" // the certificates of TLS
+	WebTLSOwn    = "own"    // Web.Certificate
+)
+
 func defaults() *Config {
 	return &Config{
 		Listen: Listen{DNS: []netip.AddrPort{
@@ -415,6 +433,7 @@ func defaults() *Config {
 			netip.AddrPortFrom(netip.IPv6Unspecified(), 53),
 		}},
 		Strategy: "in-order", Hedging: true,
+		Web:      Web{TLS: "none"},
 		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}, ACME: ACME{Wait: 10 * time.Second}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},

@@ -46,6 +46,7 @@ type app struct {
 	corrected *corrections.File // what people say of devices
 	makers    oui.Registry      // who made devices
 	access    *access.Store     // who may use the API from the network
+	network   *consoleServer    // which serves it there
 	looked    lookedUp          // see membership.looked
 
 	signatures signatures // of what devices are
@@ -171,6 +172,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.server, err = resolver.New(a.serverOptions(cfg)); err != nil {
 		return nil, err
 	}
+	a.network = a.newNetwork()
 	a.reportClashesLocked(cfg)
 	return a, a.reselectLocked() // rules may name devices, and devices may be known from before
 }
@@ -179,6 +181,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 func (a *app) close() error {
 	a.stopBackground()
 	var errs []error
+	if a.network != nil {
+		a.network.close()
+	}
 	if ledger := a.ledger.Load(); ledger != nil {
 		ledger.SetReverse(nil) // it asks the server
 	}

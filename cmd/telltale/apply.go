@@ -122,6 +122,17 @@ func (a *app) swapLocked(cfg *config.Config) error {
 		return err
 	}
 	old := a.cfg.Load()
+	var network *networkChange
+	if !reflect.DeepEqual(old.Web, cfg.Web) {
+		if network, err = a.prepareNetwork(a.network, cfg.Web); err != nil {
+			return err
+		}
+		defer func() {
+			if network != nil {
+				network.discard()
+			}
+		}()
+	}
 	makeGroupRules(cfg)
 	a.subscriptions.Set(subscriptionLists(cfg))
 	a.catalogue.Set(catalogueLists(cfg))
@@ -154,6 +165,10 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	}
 	if err := a.applyForwardsLocked(cfg); err != nil {
 		return err
+	}
+	if network != nil {
+		network.commit()
+		network = nil
 	}
 	a.allow.Store(&cfg.Access.Allow)
 	a.level.Set(level)

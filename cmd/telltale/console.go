@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"telltale/config"
+	"telltale/resolver/listen/certs"
 	"telltale/web"
 	"telltale/web/access"
 )
@@ -32,5 +37,73 @@ func (a *app) identityOf(_ context.Context, who string) (string, error) {
 	return d.Device, nil
 }
 
-// linkURLs returns by which addresses a browser opens a link.
-func (a *app) linkURLs(secret string) []string { return nil }
+// consoleURLs returns by which addresses a browser reaches the console; none where
+// web.listen is not set.
+func (a *app) consoleURLs() (all []string) {
+	if a.network == nil {
+		return nil
+	}
+	a.network.mu.Lock()
+	w := a.network.settings
+	a.network.mu.Unlock()
+	scheme := "http"
+	if w.TLS != "none" {
+		scheme = "https"
+	}
+	add := func(host string, port uint16) {
+		if u := scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(port))) + w.Path + "/"; !slices.Contains(all, u) {
+			all = append(all, u)
+		}
+	}
+	for _, at := range a.network.addrs() {
+		if !at.Addr().IsLoopback() {
+			for _, h := range w.Hosts {
+				add(h, at.Port())
+			}
+		}
+		if !at.Addr().IsUnspecified() {
+			add(at.Addr().String(), at.Port())
+			continue
+		}
+		for _, own := range certs.MachineAddresses() {
+			if own.Is4() == at.Addr().Is4() && !own.IsLoopback() && own.Zone() == "" && !own.IsLinkLocalUnicast() {
+				add(own.String(), at.Port())
+			}
+		}
+		if len(all) == 0 {
+			add("localhost", at.Port())
+		}
+	}
+	return all
+}
+
+// linkURLs returns by which addresses a browser opens a link. What is behind # stays in
+// the browser.
+func (a *app) linkURLs(secret string) []string {
+	all := a.consoleURLs()
+	for i := range all {
+		all[i] += "#/setup/" + secret
+	}
+	return all
+}
+
+// welcomeToConsole says where the console is, and how the first account is made.
+func (a *app) welcomeToConsole(out io.Writer) {
+	urls := a.consoleURLs()
+	if len(urls) == 0 {
+		return
+	}
+	if !a.access.NeedsSetUp() {
+		fmt.Fprintf(out, "Console:           %s\n", urls[0])
+		return
+	}
+	secret, _, err := a.access.NewLink("")
+	if err != nil {
+		a.logger.Error("there is no link to set up the console", "error", err)
+		return
+	}
+	fmt.Fprintf(out, "Set up the console: open this within an hour; it works once ('telltale web link' makes another)\n")
+	for _, u := range a.linkURLs(secret) {
+		fmt.Fprintf(out, "                   %s\n", u)
+	}
+}

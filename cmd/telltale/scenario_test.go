@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -68,6 +69,8 @@ import (
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
 //	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
+//	token                          keep the first line that the last command printed as a token
+//	web METHOD PATH [bearer] [host=NAME] [from=ORIGIN] [+KEY=VALUE ...]   ask the API at web.listen, with the token and with JSON of these keys; out is its answer, exit its status
 //	keep rows / same rows          remember all rows of the log; they are the same still
 //	nowhere TEXT                   no file of the data directory has the text in it; somewhere TEXT: one has
 //	end NAME.zone                  stop another server
@@ -136,6 +139,57 @@ type scene struct {
 	queries  int // that the server asked its upstreams before the last query
 	out      string
 	exit     int
+	token    string // of the API
+}
+
+// web asks the API from the network.
+func (s *scene) web(args []string) error {
+	at := s.srv.app.network.addrs()
+	if len(at) == 0 {
+		return errors.New("web.listen is not set")
+	}
+	fields := map[string]any{}
+	for _, w := range args[2:] {
+		if key, value, ok := strings.Cut(w, "="); ok && key[0] == '+' {
+			fields[key[1:]] = value
+			if n, err := strconv.Atoi(value); err == nil {
+				fields[key[1:]] = n
+			}
+		}
+	}
+	body, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequest(args[0], "http://"+at[0].String()+args[1], bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	for _, w := range args[2:] {
+		if w[0] == '+' {
+			continue
+		}
+		switch name, value, _ := strings.Cut(w, "="); name {
+		case "bearer":
+			r.Header.Set("Authorization", "Bearer "+s.token)
+		case "host":
+			r.Host = value
+		case "from":
+			r.Header.Set("Origin", value)
+		default:
+			return fmt.Errorf("no way to ask with %q", w)
+		}
+	}
+	r.Close = true
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	s.out, s.exit = string(text), resp.StatusCode
+	return err
 }
 
 func runScenario(t *testing.T, file, text string) {
@@ -599,6 +653,10 @@ func (s *scene) step(words []string) error {
 			args[i] = strings.ReplaceAll(args[i], "{dir}", s.dir)
 		}
 		s.out, s.exit = s.srv.run(args...)
+	case "token":
+		s.token, _, _ = strings.Cut(s.out, "\n")
+	case "web":
+		return s.web(args)
 	case "keep", "same":
 		rows := s.rows()
 		if words[0] == "same" && rows != s.kept {

@@ -112,6 +112,14 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	if err != nil {
 		logger.Error("pause, lists, devices and doctor cannot ask this server", "error", err)
 	}
+	if change, err := a.prepareNetwork(a.network, a.cfg.Load().Web); err != nil {
+		if control != nil {
+			control.close()
+		}
+		return errors.Join(err, a.close())
+	} else {
+		change.commit()
+	}
 	ctx, stop := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	path, _ := cl.root.PersistentFlags().GetString("config")
@@ -148,6 +156,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	if control != nil {
 		control.close()
 	}
+	a.network.close()
 	tasks.Wait()
 	a.closeSearches()
 	a.work.Wait()
@@ -243,6 +252,7 @@ See who asked:     %s log%s
 See why:           %s explain data.mistat.xiaomi.com%s
 Your own rules:    %s
 `, server, at.Port(), self, flags, self, flags, filepath.Join(cfg.Lists.Dir, ownFile))
+	a.welcomeToConsole(cl.out)
 }
 
 // self returns how to call this binary, and the flags that lead another command
