@@ -147,6 +147,11 @@ func (c *Config) checkAddresses(d *decoding) {
 			}
 		}
 	}
+	for i, a := range c.Metrics.Listen {
+		if key := fmt.Sprintf("metrics.listen[%d]", i); a.IsValid() && a.Port() != 0 && !d.wrong(key) {
+			unique(d, first, a.String(), key, "address")
+		}
+	}
 	clear(first)
 	for _, by := range []listening{{"dns", c.Listen.DNS}, {"https", c.Listen.HTTPS}, {"quic", c.Listen.QUIC}} { // by UDP
 		for i, a := range by.addrs {

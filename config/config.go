@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "wildcard", "server", "zone", "mac", "id", "url", "minisign", "mqtt" and "smtp" what kind of text it is, and "port N" which
+// "domain", "wildcard", "server", "zone", "mac", "id", "url", "minisign", "mqtt", "smtp" and "dnstap" what kind of text it is, and "port N" which
 // port an address has that is given without; "secret" is of a URL whose path is in no message. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -50,6 +50,8 @@ type Config struct {
 	Reports      []Report         `key:"reports,live"`
 	Destinations Destinations     `key:"destinations"`
 	Alerts       Alerts           `key:"alerts"`
+	Metrics      Metrics          `key:"metrics"`
+	Dnstap       Dnstap           `key:"dnstap"`
 	Messages     Messages         `key:"messages"`
 	Identity     Identity         `key:"identity"`
 	Devices      []Device         `key:"devices,live"`
@@ -336,6 +338,17 @@ type Destinations struct {
 	Registered []string `key:"registered,path,live"` // of where networks are registered
 	Source     string   `key:"source,url,live"`      // below which databases are fetched
 	Clouds     []string `key:"clouds,url,live"`      // where operators of clouds publish their ranges
+}
+
+// Metrics is what Prometheus asks for.
+type Metrics struct {
+	Listen  []netip.AddrPort `key:"listen,port 9530"` // none: nobody is answered; port 0: one that is free
+	Devices bool             `key:"devices"`          // devices with a name of the settings are told apart
+}
+
+// Dnstap is where messages of clients go as they are answered.
+type Dnstap struct {
+	To string `key:"to,dnstap"` // unix:PATH or tcp://HOST:PORT; "": nowhere
 }
 
 // Messages is what Telltale says about itself, on standard error.

@@ -210,6 +210,18 @@ func parseServerURL(text string, schemes ...string) (string, bool) {
 	return u.Scheme + "://" + u.Host, slices.Contains(schemes, u.Scheme)
 }
 
+// parseDnstap takes where a program takes dnstap: unix:PATH, with a path that does not depend
+// on a directory, or tcp://HOST:PORT.
+func parseDnstap(text string) (string, bool) {
+	if path, isUnix := strings.CutPrefix(text, "unix:"); isUnix {
+		path = strings.TrimPrefix(path, "//")
+		return "unix:" + path, strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && !strings.ContainsRune(path, 0)
+	}
+	value, ok := parseServerURL(text, "tcp")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(value, "tcp://"))
+	return value, ok && err == nil && port != ""
+}
+
 // parseKey takes a public key of minisign: the letters "Ed", its id of 8 octets and
 // 32 octets of Ed25519.
 func parseKey(text string) (string, bool) {
@@ -322,6 +334,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("smtp"):
 		value, ok = parseServerURL(text, "smtp", "smtps")
 		return value, ok, "smtps://NAME:465, or smtp://NAME:587, which begins in clear"
+	case s.is("dnstap"):
+		value, ok = parseDnstap(text)
+		return value, ok, "unix:/PATH of a socket, or tcp://HOST:PORT"
 	case s.is("minisign"):
 		value, ok = parseKey(text)
 		return value, ok, "a public key of minisign: the line of 56 letters from the file that ends in .pub"

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"sync/atomic"
 	"time"
 
 	"telltale/blocklists"
@@ -31,6 +32,8 @@ type reader struct {
 	next, end int                  // packets of this batch: the one to serve, and how many there are
 	left      bool                 // its replies and records are on their way
 	rest      func()               // serveRest
+
+	packets, batches atomic.Uint64 // since the start: of one writer, so that readers do not wait for each other
 }
 
 // replySpace is what one reply may take: the payload limit, and what is appended
@@ -49,13 +52,17 @@ func (s *Server) newReader(conn *listen.UDPConn) *reader {
 		r.queries[i].cached = cached
 		r.queries[i].transport, r.queries[i].slot, r.queries[i].batch = querylog.UDP, i, r.batch
 	}
+	s.readersMu.Lock()
+	defer s.readersMu.Unlock()
+	s.readers = append(s.readers, r)
 	return r
 }
 
 // ServeBatch answers the n packets that conn holds: the clock and the policy are
 // read once, and replies and records leave together.
 func (r *reader) ServeBatch(n int) (began time.Time) {
-	r.srv.stats.queries.Add(uint64(n))
+	r.packets.Add(uint64(n))
+	r.batches.Add(1)
 	r.records, r.replies, r.used = r.records[:0], r.replies[:0], 0
 	r.now, r.policy = r.srv.now(), r.srv.policy()
 	r.next, r.end, r.left = 0, n, false

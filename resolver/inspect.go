@@ -65,6 +65,9 @@ func dnssecBits(q *dnswire.Question) (n int) {
 // CacheUsage returns what the cache holds.
 func (s *Server) CacheUsage() cache.Usage { return s.cache.Look(s.now()) }
 
+// CacheTotals returns what the cache holds, without the states of entries, at little cost.
+func (s *Server) CacheTotals() cache.Usage { return s.cache.Totals() }
+
 // FlushCache forgets all answers, also those that are kept for the next start and those
 // under way, and returns how many entries that were.
 func (s *Server) FlushCache() (n int) {

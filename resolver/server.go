@@ -70,6 +70,8 @@ type Server struct {
 	kept          Kept // guarded by keptMu
 	started       atomic.Bool
 	stats         stats
+	readersMu     sync.Mutex
+	readers       []*reader // of UDP sockets; guarded by readersMu
 
 	ctx  context.Context // ends when the server stops
 	stop context.CancelFunc

@@ -10,7 +10,7 @@ import (
 
 // stats count what happens to queries beside the log.
 type stats struct {
-	queries        atomic.Uint64 // packets and messages received
+	messages       atomic.Uint64 // received by all transports but UDP, whose readers count their own packets
 	dropped        atomic.Uint64 // no query at all, no reply
 	malformed      atomic.Uint64 // FORMERR
 	notImplemented atomic.Uint64 // opcodes, types and classes not served
@@ -70,13 +70,16 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	c, l := &s.stats, s.listeners.Stats()
 	st := Stats{
-		Queries: c.queries.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
+		Queries: c.messages.Load(), Dropped: c.dropped.Load(), Malformed: c.malformed.Load(),
 		NotImplemented: c.notImplemented.Load(), Refused: c.refused.Load(), Shed: c.shed.Load(),
 		Unread: l.Unread, Truncated: c.truncated.Load(), Rebound: c.rebound.Load(), Stale: c.stale.Load(), Prefetched: c.prefetched.Load(), Hedged: s.upstreams.Hedged(), Invalid: c.invalid.Load(), Unsent: l.Unsent,
 		StreamsRefused: l.StreamsRefused, StreamsReplaced: l.StreamsReplaced, StreamsCut: l.StreamsCut, AcceptsFailed: l.AcceptsFailed, ProxiesRefused: l.ProxiesRefused,
 		Handshakes: l.Handshakes, HandshakesResumed: l.HandshakesResumed, HandshakesFailed: l.HandshakesFailed,
 		RequestsBad: l.RequestsBad, RequestsRefused: l.RequestsRefused, OptionsIgnored: c.optionsIgnored.Load(), InternalErrors: c.internalErrors.Load(),
 		Waiting: s.flights.count(), Streams: l.Streams,
+	}
+	for _, r := range s.Readers() {
+		st.Queries += r.Packets
 	}
 	if st.RefusedShared = c.refusedShared.Load(); st.RefusedShared > 0 {
 		var a [4]byte
@@ -85,6 +88,20 @@ func (s *Server) Stats() Stats {
 	}
 	st.CacheEntries, st.CacheBytes = s.cache.InUse()
 	return st
+}
+
+// A ReaderStats is what a reader of a UDP socket has taken since the start.
+type ReaderStats struct{ Packets, Batches uint64 }
+
+// Readers returns what each reader has taken, always in the same order.
+func (s *Server) Readers() []ReaderStats {
+	s.readersMu.Lock()
+	defer s.readersMu.Unlock()
+	all := make([]ReaderStats, len(s.readers))
+	for i, r := range s.readers {
+		all[i] = ReaderStats{r.packets.Load(), r.batches.Load()}
+	}
+	return all
 }
 
 // refuses counts a client that may not ask. Of those in the shared address space, which

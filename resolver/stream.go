@@ -38,7 +38,7 @@ func makeStreamQuery() any {
 // ServeMessage answers one message.
 func (h *streamHandler) ServeMessage(packet []byte) (ok bool) {
 	s := h.srv
-	s.stats.queries.Add(1)
+	s.stats.messages.Add(1)
 	return s.catchPanic(func() {
 		q, arrival := s.streamQueries.Get().(*streamQuery), h.from.Arrival()
 		q.path.Client, q.transport, q.arrival = arrival.Client, transports[arrival.Transport], arrival

@@ -22,11 +22,14 @@ import (
 // otherwise.
 const brokePeriod = 15 * time.Minute
 
-// record takes the lookups of a batch: for the log, and those that were blocked for who
-// asks what broke.
+// record takes the lookups of a batch: for the log, those that were blocked for who
+// asks what broke, and for who asks for metrics.
 func (a *app) record(recs []querylog.Record) {
 	a.log.Append(recs)
 	a.blocked.Append(recs)
+	if a.counts != nil {
+		a.counts.Add(recs)
+	}
 }
 
 // A suspected device is one of which somebody asks what broke.

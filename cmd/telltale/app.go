@@ -23,6 +23,7 @@ import (
 	"telltale/devices/oui"
 	"telltale/evidence/alert"
 	"telltale/evidence/witness"
+	"telltale/metrics"
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
@@ -78,6 +79,10 @@ type app struct {
 
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
 	alerts    *alert.Teller   // tells what the log shows by itself
+
+	counts   *metrics.Counts // of lookups; nil: nobody asks for them
+	metrics  *metricsServer  // nil: there is none
+	recorded recordedState   // of the last day
 
 	settingsWatch failure // of watching the settings file
 
@@ -173,6 +178,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		return nil, err
 	}
 	a.network = a.newNetwork()
+	if err := a.openMetrics(cfg); err != nil {
+		return nil, err
+	}
 	a.reportClashesLocked(cfg)
 	return a, a.reselectLocked() // rules may name devices, and devices may be known from before
 }
@@ -186,6 +194,9 @@ func (a *app) close() error {
 	}
 	if ledger := a.ledger.Load(); ledger != nil {
 		ledger.SetReverse(nil) // it asks the server
+	}
+	if a.metrics != nil {
+		a.metrics.close() // it asks all parts
 	}
 	if a.server != nil {
 		errs = append(errs, a.server.Close())

@@ -199,6 +199,11 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err != nil {
 		return web.Forgotten{}, err
 	}
+	if a.counts != nil {
+		for device := range whole {
+			a.counts.Forget(device)
+		}
+	}
 	if err := a.forgetAlerts(f); err != nil {
 		return web.Forgotten{}, err
 	}

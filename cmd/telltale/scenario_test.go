@@ -67,11 +67,12 @@ import (
 //	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
 //	{geo}                          the directory of small address databases
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
-//	eventually                     repeat the last query until the wants that follow it hold, or the run that follows until its outs do
+//	eventually                     repeat the last query until the wants that follow it hold, or the run or get that follows until its outs do
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	token                          keep the first line that the last command printed as a token
 //	web METHOD PATH [bearer] [host=NAME] [from=ORIGIN] [+KEY=VALUE ...]   ask the API at web.listen, with the token and with JSON of these keys; out is its answer, exit its status
 //	keep rows / same rows          remember all rows of the log; they are the same still
+//	get PATH [host=NAME]           ask the listener of metrics for a path; out TEXT wants TEXT in what it says, exit N is its status
 //	nowhere TEXT                   no file of the data directory has the text in it; somewhere TEXT: one has
 //	end NAME.zone                  stop another server
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
@@ -545,7 +546,7 @@ func (h *heardNames) ever(name string) bool {
 func (s *scene) eventually(lines []string, from int) (last int) {
 	s.t.Helper()
 	repeated, holds := s.question, "want"
-	if words := fields(lines[from]); len(words) > 0 && words[0] == "run" {
+	if words := fields(lines[from]); len(words) > 0 && (words[0] == "run" || words[0] == "get") {
 		repeated, holds = words, "out"
 		if err := s.step(repeated); err != nil {
 			s.t.Fatal(err)
@@ -657,6 +658,8 @@ func (s *scene) step(words []string) error {
 		s.token, _, _ = strings.Cut(s.out, "\n")
 	case "web":
 		return s.web(args)
+	case "get":
+		s.out, s.exit = s.srv.get(args...)
 	case "keep", "same":
 		rows := s.rows()
 		if words[0] == "same" && rows != s.kept {
@@ -831,6 +834,30 @@ type testServer struct {
 	stop  func()
 
 	trusted *x509.CertPool // by queries over TLS
+}
+
+// get asks the listener of metrics for a path, by a name that is given as host=NAME. The text
+// is without quotes: in steps they hold words together.
+func (srv *testServer) get(args ...string) (text string, status int) {
+	srv.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, "http://"+srv.app.metrics.addrs()[0].String()+args[0], nil)
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	if len(args) > 1 {
+		r.Host = strings.TrimPrefix(args[1], "host=")
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(r)
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(body), `"`, ""), resp.StatusCode
 }
 
 // testGrowth is GOGC of the servers that run in this process: dozens run at once, and each

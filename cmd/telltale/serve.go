@@ -130,6 +130,9 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.blocked.Run(ctx) })
 	tasks.Go(func() { a.expireSearches(ctx) })
 	a.server.Start()
+	if a.metrics != nil {
+		a.metrics.start(func(err error) { logger.Error("metrics.listen is not answered on any more", "error", err) })
+	}
 	a.ledger.Load().SetReverse(a.reverseLookup(cfg))
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })

@@ -133,14 +133,22 @@ func (s *shard) unlinkLocked(q *queue, at uint32) {
 
 // InUse returns how many entries there are, and the bytes they take.
 func (c *Cache) InUse() (entries int, bytes int64) {
+	u := c.Totals()
+	return u.Entries, u.Bytes
+}
+
+// Totals returns what the cache holds, without States: it looks at no entry.
+func (c *Cache) Totals() Usage {
+	u := Usage{Size: c.size}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.RLock()
-		entries += s.records.used
-		bytes += s.bytes()
+		u.Entries += s.records.used
+		u.Bytes += s.bytes()
+		u.Evicted += s.evicted
 		s.mu.RUnlock()
 	}
-	return entries, bytes
+	return u
 }
 
 // A Usage is what a cache holds.

@@ -63,6 +63,8 @@ type Status struct {
 	SRTT      time.Duration  `json:"srtt"`          // smoothed time to an answer, ns; 0: none yet
 	Answers   uint64         `json:"answers"`       // good ones
 	Latency   Latency        `json:"latency"`
+	Timed     uint64         `json:"-"`                // answers to clients' queries since the start whose time was taken
+	Time      time.Duration  `json:"-"`                // theirs together
 	ByKind    []KindCount    `json:"failures_by_kind"` // what Failures are; those that there were
 	LastError string         `json:"last_error"`       // what became of the last one of them; empty: there was none
 	LastAt    time.Time      `json:"last_error_at"`
@@ -323,6 +325,7 @@ func (h *health) status() Status {
 		}
 	}
 	s.LastError, s.LastAt = h.lastError()
+	s.Timed, s.Time = h.timing.total()
 	return s
 }
 

@@ -17,6 +17,9 @@ type latencies struct {
 	windows [2][latencySizes]uint16 // this one, and the one before
 	counts  [2]int
 	now     int // which of them is this one
+
+	all uint64        // answers there ever were
+	sum time.Duration // of these together
 }
 
 // add takes in an answer.
@@ -26,6 +29,8 @@ func (l *latencies) add(took time.Duration) {
 		l.windows[l.now], l.counts[l.now] = [latencySizes]uint16{}, 0
 	}
 	l.windows[l.now][latencySize(took)]++
+	l.all++
+	l.sum += max(took, 0)
 	l.counts[l.now]++
 }
 

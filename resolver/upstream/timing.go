@@ -43,6 +43,13 @@ func (t *timing) latency() Latency {
 	return Latency{a.percentile(50), a.percentile(90), a.percentile(99), a.count()}
 }
 
+// total returns how many answers there ever were, and how long they took together.
+func (t *timing) total() (n uint64, sum time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.answers.all, t.answers.sum
+}
+
 // answered takes in that a client's question was answered so long after it was sent first.
 func (t *timing) answered(took time.Duration) {
 	t.mu.Lock()
