@@ -14,6 +14,7 @@ func register(api huma.API, o *Options) {
 	registerLists(api, o)
 	registerCatalogue(api, o)
 	registerRules(api, o)
+	registerSettings(api, o)
 	registerDevices(api, o)
 	registerBroke(api, o)
 	registerCache(api, o)

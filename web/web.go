@@ -29,6 +29,9 @@ type Options struct {
 
 	MarkNetwork func(NetworkFindings) error
 
+	Settings       func() (s AllSettings, version string)
+	ChangeSettings func(ctx context.Context, c SettingsChange, version string) (out SettingsChanged, now string, err error) // "": whatever version the overlay is of
+
 	Lists       func() []List
 	ListDiff    func(name string, held bool) (Diff, error)
 	AcceptList  func(name string) error
