@@ -9,6 +9,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/blocklists/rules"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // GroupOf returns the group of who asks from an address, with the settings of
@@ -78,7 +79,7 @@ func (r *clientRanges) find(a netip.Addr) uint16 {
 func addLength(lengths []int, bits int) []int {
 	if !slices.Contains(lengths, bits) {
 		lengths = append(lengths, bits)
-		slices.SortFunc(lengths, func(a, b int) int { return b - a })
+		sorting.By(lengths, func(a, b int) int { return b - a })
 	}
 	return lengths
 }

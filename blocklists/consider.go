@@ -10,6 +10,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/blocklists/rules"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // A Consideration is a decision with everything it was made of, for showing.
@@ -82,7 +83,7 @@ func (p *Policy) Consider(name *dnswire.Name, qtype uint16, g Group) Considerati
 
 	ms, more := p.fold(ms)
 	mustWork := essentialRank(ms)
-	slices.SortStableFunc(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, mustWork, c.Verdict.Rule) })
+	sorting.StableBy(ms, func(a, b match) int { return p.inOrder(&a, &b, ms, mustWork, c.Verdict.Rule) })
 	for i := range ms {
 		m := p.show(&ms[i])
 		m.Enforced, m.More = ms[i].class(ms, mustWork) != NoClass, more[m.ID]
@@ -298,7 +299,7 @@ func (p *Policy) ended(name *dnswire.Name, qtype uint16, g Group) (found []Match
 	}
 	ms := slices.DeleteFunc(all.matches(name, qtype, g, nil), func(m match) bool { _, dead := p.dead[m.id]; return !dead })
 	ms, more := p.fold(ms)
-	slices.SortFunc(ms, func(a, b match) int { return int(a.id) - int(b.id) })
+	sorting.By(ms, func(a, b match) int { return int(a.id) - int(b.id) })
 	for i := range ms {
 		m := p.show(&ms[i])
 		m.More = more[m.ID]

@@ -12,6 +12,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/blocklists/matcher"
 	"telltale/blocklists/rules"
+	"telltale/sorting"
 )
 
 // A Policy decides which names to block. It never changes, and any number of
@@ -229,7 +230,7 @@ func (p *Policy) sortSpans() {
 			runs = append(runs, run{e.ID, span{list: i, rule: e.Rule, end: e.ID + RuleID(e.Count)}})
 		}
 	}
-	slices.SortFunc(runs, func(a, b run) int { return int(a.first) - int(b.first) })
+	sorting.By(runs, func(a, b run) int { return int(a.first) - int(b.first) })
 	for _, r := range runs {
 		p.firsts = append(p.firsts, r.first)
 		p.spans = append(p.spans, r.span)

@@ -20,6 +20,7 @@ import (
 	"telltale/atomicfile"
 	"telltale/blocklists/format"
 	"telltale/blocklists/rules"
+	"telltale/sorting"
 )
 
 // A source is one list as the Store keeps it. It belongs to Store.mu.
@@ -126,7 +127,7 @@ func (s *Store) scanLocked() error {
 		src.read = src.read && src.text == l.Text
 		src.text, src.place, src.group = l.Text, i+1, l.Group
 	}
-	slices.SortStableFunc(found, func(a, b *source) int {
+	sorting.StableBy(found, func(a, b *source) int {
 		return cmp.Or(
 			cmp.Compare(a.settings.Order, b.settings.Order),
 			cmp.Compare(a.place, b.place),
@@ -191,7 +192,7 @@ func plainFirst(entries []fs.DirEntry) []fs.DirEntry {
 		}
 		return 1
 	}
-	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int { return isOther(a) - isOther(b) })
+	sorting.StableBy(entries, func(a, b fs.DirEntry) int { return isOther(a) - isOther(b) })
 	return entries
 }
 

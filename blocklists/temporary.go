@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"telltale/blocklists/format"
+	"telltale/sorting"
 )
 
 // A Temporary is a change that ends by itself: until then what it is of blocks
@@ -86,7 +87,7 @@ func (p *Policy) addTemporary(o *Options, now *instant) {
 		p.temporary = append(p.temporary, t)
 		p.vendors = p.vendors || t.Of == OfVendor
 	}
-	slices.SortStableFunc(p.temporary, func(a, b Temporary) int { return -cmp.Compare(a.Kind, b.Kind) })
+	sorting.StableBy(p.temporary, func(a, b Temporary) int { return -cmp.Compare(a.Kind, b.Kind) })
 }
 
 // temporaryBy returns the reason of the temporary change that is of a scope and a name;

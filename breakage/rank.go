@@ -3,8 +3,9 @@ package breakage
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 // A Suspect is a blocked name with how likely it is the one that a device needs.
@@ -96,7 +97,7 @@ func Rank(all []Blocked, k *Known) []Suspect {
 		out[i] = Suspect{Blocked: all[i], Weight: 1}
 		out[i].weigh(k)
 	}
-	slices.SortFunc(out, func(a, b Suspect) int {
+	sorting.By(out, func(a, b Suspect) int {
 		return cmp.Or(cmp.Compare(b.Weight, a.Weight), b.Last.Compare(a.Last), cmp.Compare(b.Lookups, a.Lookups), cmp.Compare(a.Name, b.Name))
 	})
 	return out

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"telltale/sorting"
 )
 
 // A Mistake is one thing wrong with the settings.
@@ -72,7 +74,7 @@ func (m Mistakes) sort() {
 		}
 		return n
 	}
-	slices.SortStableFunc(m, func(a, b Mistake) int { return cmp.Compare(line(a), line(b)) })
+	sorting.StableBy(m, func(a, b Mistake) int { return cmp.Compare(line(a), line(b)) })
 }
 
 // nearest returns the one of known that word was probably meant to be, or "":

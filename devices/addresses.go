@@ -3,8 +3,9 @@ package devices
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 // An address is one the kernel has shown, the user has configured or somebody
@@ -82,7 +83,7 @@ func (l *state) evict(t tick) {
 			list = append(list, candidate{a, a.last(), a.station == nil && a.lease == nil})
 		}
 	}
-	slices.SortFunc(list, func(c, d candidate) int {
+	sorting.By(list, func(c, d candidate) int {
 		if c.bare != d.bare {
 			if c.bare {
 				return -1

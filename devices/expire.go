@@ -2,7 +2,8 @@ package devices
 
 import (
 	"fmt"
-	"slices"
+
+	"telltale/sorting"
 )
 
 // expire ends what has lasted its time.
@@ -42,7 +43,7 @@ func (l *state) checkShared(s *station, t tick) {
 			uses = append(uses, use{a.since, a.last()})
 		}
 	}
-	slices.SortFunc(uses, func(u, v use) int { return int(int32(u.since - v.since)) })
+	sorting.By(uses, func(u, v use) int { return int(int32(u.since - v.since)) })
 	several, last := false, uint32(0)
 	for _, u := range uses {
 		several = several || last > u.since && u.last > u.since

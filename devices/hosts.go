@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"golang.org/x/net/idna"
+
+	"telltale/sorting"
 )
 
 // Label returns the label of a domain name that stands for a device's name: letters and
@@ -100,7 +102,7 @@ func isHost(a netip.Addr) bool {
 
 // newest returns the addresses that the settings say, and else those bound last.
 func newest(all []Binding) (addrs []netip.Addr) {
-	slices.SortFunc(all, func(b, c Binding) int {
+	sorting.By(all, func(b, c Binding) int {
 		return cmp.Or(cmp.Compare(c.Source, b.Source), c.From.Compare(b.From), b.Addr.Compare(c.Addr))
 	})
 	left := map[bool]int{false: mostHosts, true: mostHosts}

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"telltale/sorting"
 )
 
 // shortestOnLink is the shortest IPv6 prefix believed to be that of a link. A
@@ -29,7 +31,7 @@ func newLinks(l *Links) *links {
 	for _, a := range l.Gateways {
 		gateways = append(gateways, plain(a))
 	}
-	slices.SortFunc(gateways, netip.Addr.Compare)
+	sorting.By(gateways, netip.Addr.Compare)
 	return &links{makePrefixTable(onLink), slices.Compact(gateways), l.Router}
 }
 

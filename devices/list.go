@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 // status sorts bindings by device. Configured devices that have none are there
@@ -24,7 +26,7 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 	for name := range config.names {
 		of(name, name)
 	}
-	slices.SortFunc(current, func(b, c Binding) int {
+	sorting.By(current, func(b, c Binding) int {
 		return cmp.Or(b.Addr.Compare(c.Addr), cmp.Compare(b.Prefix.Bits(), c.Prefix.Bits()), cmp.Compare(b.Device, c.Device))
 	})
 	for _, b := range current {
@@ -37,7 +39,7 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 			d.Source, d.Confidence = b.Source, b.Confidence
 		}
 	}
-	slices.SortFunc(past, func(b, c Binding) int { return cmp.Or(c.Until.Compare(b.Until), cmp.Compare(c.ID, b.ID)) })
+	sorting.By(past, func(b, c Binding) int { return cmp.Or(c.Until.Compare(b.Until), cmp.Compare(c.ID, b.ID)) })
 	for _, b := range past {
 		d := of(b.Device, b.Name)
 		d.Bindings = append(d.Bindings, b)
@@ -53,7 +55,7 @@ func status(current, past []Binding, config *configuration) []DeviceStatus {
 		}
 		list = append(list, *d)
 	}
-	slices.SortFunc(list, func(d, e DeviceStatus) int {
+	sorting.By(list, func(d, e DeviceStatus) int {
 		return cmp.Or(cmp.Compare(d.Name, e.Name), cmp.Compare(d.Device, e.Device))
 	})
 	return list

@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"sort"
+
+	"telltale/sorting"
 )
 
 // prefixTable finds the longest prefix that holds an address, by binary search
@@ -70,7 +71,7 @@ func makePrefixTable[V any](entries map[netip.Prefix]V) prefixTable[V] {
 // spans cuts the address space at each prefix's first address and behind its
 // last. Prefixes nest or are apart, so a stack holds the open ones.
 func spans[V any](prefixes []netip.Prefix, entries map[netip.Prefix]V) []span[V] {
-	slices.SortFunc(prefixes, func(p, q netip.Prefix) int {
+	sorting.By(prefixes, func(p, q netip.Prefix) int {
 		return cmp.Or(p.Addr().Compare(q.Addr()), cmp.Compare(p.Bits(), q.Bits()))
 	})
 	var out []span[V]

@@ -1,11 +1,11 @@
 package devices
 
 import (
-	"slices"
 	"strings"
 	"time"
 
 	"telltale/devices/leases"
+	"telltale/sorting"
 )
 
 // restore takes the bindings of earlier runs. What they say of addresses seen
@@ -32,7 +32,7 @@ func (l *state) restore(known []Binding, nextID uint64, t tick) {
 		}
 		l.resumable[at] = b
 	}
-	slices.SortFunc(l.past, func(b, c Binding) int { return b.Until.Compare(c.Until) })
+	sorting.By(l.past, func(b, c Binding) int { return b.Until.Compare(c.Until) })
 	l.past = l.past[max(0, len(l.past)-maxPast):]
 	for _, b := range l.resumable {
 		l.resume(b, t)

@@ -10,6 +10,7 @@ import (
 	"telltale/devices"
 	"telltale/evidence/experiment"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // maxChanges bounds the names that are listed as new, and as gone.
@@ -82,7 +83,7 @@ func changes(a, b *reading) []Change {
 			all = append(all, Change{name, vendor, n.Tier, n.Purpose, n.First, n.Last, n.Counts.Count})
 		}
 	}
-	slices.SortFunc(all, func(x, y Change) int { return a.order(x.Count, y.Count, x.Name, y.Name) })
+	sorting.By(all, func(x, y Change) int { return a.order(x.Count, y.Count, x.Name, y.Name) })
 	return all[:min(len(all), maxChanges)]
 }
 
@@ -142,7 +143,7 @@ func addHistory(ctx context.Context, log Log, r *Report, now *reading) error {
 			r.Markers = append(r.Markers, n)
 		}
 	}
-	slices.SortStableFunc(r.Markers, func(a, b Marker) int { return a.Time.Compare(b.Time.Time) })
+	sorting.StableBy(r.Markers, func(a, b Marker) int { return a.Time.Compare(b.Time.Time) })
 	if more := len(r.Markers) - maxMarkers; more > 0 {
 		r.Markers, r.MarkersMore = slices.Clone(r.Markers[more:]), more
 	}
@@ -161,7 +162,7 @@ func addHistory(ctx context.Context, log Log, r *Report, now *reading) error {
 			})
 		}
 	}
-	slices.SortStableFunc(r.Identity, func(a, b Identity) int { return a.From.Compare(b.From.Time) })
+	sorting.StableBy(r.Identity, func(a, b Identity) int { return a.From.Compare(b.From.Time) })
 	if more := len(r.Identity) - maxIdents; more > 0 {
 		r.Identity, r.IdentityMore = slices.Clone(r.Identity[more:]), more
 	}

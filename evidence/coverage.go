@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // newCoverage says what of a period was recorded, of one device or of all.
@@ -51,9 +52,9 @@ func coverageText(c *querylog.Coverage, zone *time.Location) string {
 		text += fmt.Sprintf("; %d gaps: ", len(missing))
 	}
 	byLength := slices.Clone(missing)
-	slices.SortStableFunc(byLength, func(a, b querylog.Gap) int { return cmp.Compare(lengthOf(&b), lengthOf(&a)) })
+	sorting.StableBy(byLength, func(a, b querylog.Gap) int { return cmp.Compare(lengthOf(&b), lengthOf(&a)) })
 	longest := byLength[:min(gapsShown, len(byLength))]
-	slices.SortStableFunc(longest, func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) })
+	sorting.StableBy(longest, func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) })
 	var parts []string
 	for i := range longest {
 		parts = append(parts, GapText(&longest[i], zone))

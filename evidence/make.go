@@ -12,6 +12,7 @@ import (
 
 	"telltale/devices"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A Log is what reports are read from: *querylog.Reader, and a household of tests.
@@ -604,27 +605,27 @@ func (r *reading) report() *Report {
 			out.About.Vendor = v.vendor
 		}
 	}
-	slices.SortFunc(out.Vendors, func(a, b Vendor) int { return r.order(a.Counts.Count, b.Counts.Count, a.Vendor, b.Vendor) })
+	sorting.By(out.Vendors, func(a, b Vendor) int { return r.order(a.Counts.Count, b.Counts.Count, a.Vendor, b.Vendor) })
 	for owner, counts := range r.owners {
 		out.Owners = append(out.Owners, Owner{owner, *counts})
 	}
-	slices.SortFunc(out.Owners, func(a, b Owner) int { return r.order(a.Counts.Count, b.Counts.Count, a.Owner, b.Owner) })
+	sorting.By(out.Owners, func(a, b Owner) int { return r.order(a.Counts.Count, b.Counts.Count, a.Owner, b.Owner) })
 	for _, d := range r.devices {
 		out.Devices = append(out.Devices, r.deviceOf(d))
 	}
-	slices.SortFunc(out.Devices, func(a, b Device) int {
+	sorting.By(out.Devices, func(a, b Device) int {
 		return cmp.Or(r.order(a.Listed.Count, b.Listed.Count, "", ""), r.order(a.Asked.Count, b.Asked.Count, a.Device, b.Device))
 	})
 	for k, c := range r.flows {
 		out.Flows = append(out.Flows, Flow{r.label(k.device), k.vendor, k.purpose, *c})
 	}
-	slices.SortFunc(out.Flows, func(a, b Flow) int {
+	sorting.By(out.Flows, func(a, b Flow) int {
 		return r.order(a.Count, b.Count, a.Device+"\x00"+a.Vendor+"\x00"+a.Purpose, b.Device+"\x00"+b.Vendor+"\x00"+b.Purpose)
 	})
 	for word, c := range r.confidence {
 		out.Confidence = append(out.Confidence, Confidence{word, *c})
 	}
-	slices.SortFunc(out.Confidence, func(a, b Confidence) int { return compareConfidence(a.Confidence, b.Confidence) })
+	sorting.By(out.Confidence, func(a, b Confidence) int { return compareConfidence(a.Confidence, b.Confidence) })
 	r.addCaveats(out)
 	return out
 }
@@ -695,7 +696,7 @@ func (r *reading) vendor(v *vendorSum) Vendor {
 	for p, c := range v.purposes {
 		out.Purposes = append(out.Purposes, Purpose{p[0], p[1], *c})
 	}
-	slices.SortFunc(out.Purposes, func(a, b Purpose) int { return r.order(a.Count, b.Count, a.Purpose+" "+a.Tier, b.Purpose+" "+b.Tier) })
+	sorting.By(out.Purposes, func(a, b Purpose) int { return r.order(a.Count, b.Count, a.Purpose+" "+a.Tier, b.Purpose+" "+b.Tier) })
 	for name, n := range v.names {
 		n.Name.Devices = len(n.devices)
 		out.Names = append(out.Names, n.Name)
@@ -704,7 +705,7 @@ func (r *reading) vendor(v *vendorSum) Vendor {
 		}
 	}
 	out.NamesLeast = max(out.NamesLeast, v.mostNames)
-	slices.SortFunc(out.Names, func(a, b Name) int { return r.order(a.Counts.Count, b.Counts.Count, a.Name, b.Name) })
+	sorting.By(out.Names, func(a, b Name) int { return r.order(a.Counts.Count, b.Counts.Count, a.Name, b.Name) })
 	for i := range out.Names {
 		for _, s := range out.Names[i].Sources {
 			if !slices.Contains(out.Sources, s) && len(out.Sources) < 200 {
@@ -725,7 +726,7 @@ func (r *reading) byCount(m map[string]*Count) []string {
 	for w := range m {
 		words = append(words, w)
 	}
-	slices.SortFunc(words, func(a, b string) int { return r.order(*m[a], *m[b], a, b) })
+	sorting.By(words, func(a, b string) int { return r.order(*m[a], *m[b], a, b) })
 	return words
 }
 
@@ -759,7 +760,7 @@ func (r *reading) deviceOf(d *deviceSum) Device {
 	for c := range d.confidence {
 		out.Confidence = append(out.Confidence, c)
 	}
-	slices.SortFunc(out.Confidence, compareConfidence)
+	sorting.By(out.Confidence, compareConfidence)
 	return out
 }
 

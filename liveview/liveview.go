@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"telltale/sorting"
 )
 
 // MostRows is how many rows are kept, the newest.
@@ -312,7 +314,7 @@ func groups(tab Tab, rows []*Row) []*group {
 			g.blocked += r.Count
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *group) int {
+	sorting.StableBy(all, func(a, b *group) int {
 		switch {
 		case a.lookups > b.lookups:
 			return -1

@@ -14,6 +14,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
+
+	"telltale/sorting"
 )
 
 const (
@@ -125,7 +127,8 @@ func (p *pihole) readSetup(path string) error {
 	if err != nil {
 		return err
 	}
-	keys := slices.SortedFunc(mapsKeys(places), func(a, b string) int { return cmp.Compare(places[a].Line, places[b].Line) })
+	keys := slices.Collect(mapsKeys(places))
+	sorting.By(keys, func(a, b string) int { return cmp.Compare(places[a].Line, places[b].Line) })
 	for _, key := range keys {
 		p.setupVar(key, p.setup[key], places[key])
 	}
@@ -492,7 +495,7 @@ func (t *tomlSettings) rest() {
 	for key := range t.values {
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(t.lines[a], t.lines[b]), cmp.Compare(a, b)) })
+	sorting.By(keys, func(a, b string) int { return cmp.Or(cmp.Compare(t.lines[a], t.lines[b]), cmp.Compare(a, b)) })
 	for _, key := range keys {
 		section, _, _ := strings.Cut(key, ".")
 		switch {

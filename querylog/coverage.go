@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/sorting"
 )
 
 // An Effect is what a gap means for who reads the log.
@@ -147,7 +149,7 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c Covera
 		w.event(&events[i])
 	}
 	w.end(aliveIn(r.dir, now), now)
-	slices.SortStableFunc(c.Gaps, func(a, b Gap) int {
+	sorting.StableBy(c.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject))
 	})
 	return c, nil

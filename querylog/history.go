@@ -9,6 +9,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"telltale/devices"
+	"telltale/sorting"
 )
 
 // Ledger returns the quality ledger's lines between two times, in order; a zero
@@ -87,7 +88,7 @@ func (s *snapshot) bindings() (all []devices.Binding, err error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
+	sorting.By(all, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
 }
 
@@ -129,7 +130,7 @@ func (s *snapshot) hours(since, until time.Time) (hours []Hour, err error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(hours, func(a, b Hour) int {
+	sorting.StableBy(hours, func(a, b Hour) int {
 		return cmp.Or(a.Hour.Compare(b.Hour.Time), cmp.Compare(a.Device, b.Device))
 	})
 	return hours, nil

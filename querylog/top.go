@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"telltale/blocklists"
+	"telltale/sorting"
 )
 
 // A TopRow is one line of Top.
@@ -194,7 +194,7 @@ func (t tops) largest(n int) []TopRow {
 	for _, row := range t {
 		all = append(all, *row)
 	}
-	slices.SortFunc(all, func(a, b TopRow) int {
+	sorting.By(all, func(a, b TopRow) int {
 		return cmp.Or(cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
 	})
 	if n > 0 && len(all) > n {

@@ -11,6 +11,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // A Total is what one device asked in one hour of one vendor's names of one kind,
@@ -239,7 +240,7 @@ func (p *totalPage) each(f *TotalsFilter, rest totalSums, each func(*Total) bool
 		for _, sum := range all {
 			p.totals = append(p.totals, sum.Total)
 		}
-		slices.SortStableFunc(p.totals, func(a, b Total) int { return a.Hour.Compare(b.Hour.Time) })
+		sorting.StableBy(p.totals, func(a, b Total) int { return a.Hour.Compare(b.Hour.Time) })
 	}
 	for i := range p.totals {
 		if !each(&p.totals[i]) {
@@ -332,7 +333,7 @@ func (r *Reader) Presence(ctx context.Context, since, until time.Time) (all []Pr
 		}
 		all = append(all, Presence{t.Hour, t.Device, t.Lookups})
 	}
-	slices.SortStableFunc(all, func(a, b Presence) int {
+	sorting.StableBy(all, func(a, b Presence) int {
 		return cmp.Or(a.Hour.Compare(b.Hour.Time), cmp.Compare(a.Device, b.Device))
 	})
 	merged := all[:0]

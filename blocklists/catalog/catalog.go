@@ -17,6 +17,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 //go:generate go test -run TestShippedIsTheFolder -update
@@ -236,7 +237,7 @@ func (c *Catalog) Name(name string) []Entry {
 				found = append(found, c.entries[i])
 			}
 		}
-		slices.SortStableFunc(found[first:], func(a, b Entry) int { return specificity(b) - specificity(a) })
+		sorting.StableBy(found[first:], func(a, b Entry) int { return specificity(b) - specificity(a) })
 	}
 	return found
 }
@@ -290,7 +291,7 @@ func (c *Catalog) Vendors() []Count {
 		}
 		counts[i].add(e.Tier)
 	}
-	slices.SortFunc(counts, func(a, b Count) int {
+	sorting.By(counts, func(a, b Count) int {
 		return strings.Compare(strings.ToLower(a.Vendor), strings.ToLower(b.Vendor))
 	})
 	return counts

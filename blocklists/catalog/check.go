@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"telltale/blocklists/format"
+	"telltale/sorting"
 )
 
 // A Problem is what is wrong with one line of a catalogue file.
@@ -49,7 +50,7 @@ func check(files fileSet) []Problem {
 	c.companies(files)
 	c.checkBrands(files)
 	c.aliases(files)
-	slices.SortStableFunc(c.problems, func(a, b Problem) int {
+	sorting.StableBy(c.problems, func(a, b Problem) int {
 		if d := strings.Compare(a.File, b.File); d != 0 {
 			return d
 		}

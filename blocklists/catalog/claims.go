@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"telltale/blocklists/format"
+	"telltale/sorting"
 )
 
 // A Kind is what a source says of a name. The words are stored in list files and
@@ -50,7 +51,7 @@ func (s *Sources) claims(text string) (claims []Claim, problem string) {
 			claims = append(claims, claim)
 		}
 	}
-	slices.SortStableFunc(claims, func(a, b Claim) int { return slices.Index(Kinds, a.Kind) - slices.Index(Kinds, b.Kind) })
+	sorting.StableBy(claims, func(a, b Claim) int { return slices.Index(Kinds, a.Kind) - slices.Index(Kinds, b.Kind) })
 	return claims, ""
 }
 

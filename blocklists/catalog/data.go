@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"telltale/sorting"
 )
 
 // Licence is that of the catalogue as data.
@@ -75,7 +77,7 @@ func (c *Catalog) Document() *Document {
 		}
 		d.Entries = append(d.Entries, entry)
 	}
-	slices.SortFunc(d.Entries, func(a, b DocumentEntry) int { return strings.Compare(a.key(), b.key()) })
+	sorting.By(d.Entries, func(a, b DocumentEntry) int { return strings.Compare(a.key(), b.key()) })
 	return d
 }
 

@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 var (
@@ -116,7 +116,7 @@ func appendParams(dst []byte, fields []string) ([]byte, error) {
 		}
 		params = append(params, param{k, v})
 	}
-	slices.SortFunc(params, func(a, b param) int { return int(a.key) - int(b.key) })
+	sorting.By(params, func(a, b param) int { return int(a.key) - int(b.key) })
 	for i, kv := range params {
 		if i > 0 && params[i-1].key == kv.key {
 			return nil, errors.New("names a parameter twice: leave one out")

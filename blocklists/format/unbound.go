@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // A redirect is a local-zone of type redirect: how its names are answered stands
@@ -126,7 +127,8 @@ func (p *parser) dropTransparent(name string) {
 
 // endTransparent emits the exceptions that are left, in the order of their lines.
 func (p *parser) endTransparent() {
-	zones := slices.SortedFunc(maps.Values(p.transparent), func(a, b transparentZone) int { return cmp.Compare(a.rule.Line, b.rule.Line) })
+	zones := slices.Collect(maps.Values(p.transparent))
+	sorting.By(zones, func(a, b transparentZone) int { return cmp.Compare(a.rule.Line, b.rule.Line) })
 	p.transparent = nil
 	for i := range zones {
 		p.putAt(zones[i].rule)

@@ -11,6 +11,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // maxEssential is how many names that must work an update may newly block.
@@ -184,7 +185,7 @@ func (m *impact) left() map[int]bool {
 // have together.
 func span(prefixes []netip.Prefix) (v4, v6 uint64) {
 	prefixes = slices.Clone(prefixes)
-	slices.SortFunc(prefixes, func(a, b netip.Prefix) int {
+	sorting.By(prefixes, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	var last netip.Prefix

@@ -15,6 +15,7 @@ import (
 	"telltale/devices"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -244,7 +245,7 @@ func (a *app) clientsInRules(d *suspected) ([]string, error) {
 		clients = append(clients, d.Device)
 	}
 	held := slices.DeleteFunc(slices.Clone(d.Bindings), func(b devices.Binding) bool { return !b.Until.IsZero() })
-	slices.SortStableFunc(held, func(b, c devices.Binding) int { // what covers most first
+	sorting.StableBy(held, func(b, c devices.Binding) int { // what covers most first
 		switch {
 		case b.Prefix.IsValid() == c.Prefix.IsValid():
 			return 0

@@ -13,6 +13,7 @@ import (
 	"telltale/devices/corrections"
 	"telltale/devices/kinds"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -86,7 +87,7 @@ func (a *app) history(ctx context.Context, who string) (web.History, error) {
 	if i := slices.IndexFunc(all, func(l devices.DeviceStatus) bool { return l.Device == now.Device }); i >= 0 {
 		d.Bindings = all[i].Bindings // also those that the ledger does not keep any more
 	}
-	slices.SortFunc(d.Bindings, func(b, c devices.Binding) int { return cmp.Or(b.From.Compare(c.From), cmp.Compare(b.ID, c.ID)) })
+	sorting.By(d.Bindings, func(b, c devices.Binding) int { return cmp.Or(b.From.Compare(c.From), cmp.Compare(b.ID, c.ID)) })
 	h := web.History{Device: deviceOf(&d, ids, a.factsOf(ctx, []devices.DeviceStatus{d}, ids)), Corrections: []web.Correction{}}
 	for i := range d.Bindings {
 		h.Device.Bindings[i].Device = d.Bindings[i].Device

@@ -16,6 +16,7 @@ import (
 	"telltale/config"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -353,13 +354,13 @@ func (s *foreseeing) result() ([]web.PreviewedName, int) {
 		for device, lookups := range n.devices {
 			n.Devices = append(n.Devices, web.PreviewedDevice{Device: device, Name: s.ids.name(device), Lookups: lookups})
 		}
-		slices.SortFunc(n.Devices, func(a, b web.PreviewedDevice) int {
+		sorting.By(n.Devices, func(a, b web.PreviewedDevice) int {
 			return cmp.Or(cmp.Compare(b.Lookups, a.Lookups), cmp.Compare(a.Device, b.Device))
 		})
 		n.Devices = n.Devices[:min(len(n.Devices), previewDevices)]
 		all = append(all, n.PreviewedName)
 	}
-	slices.SortFunc(all, func(a, b web.PreviewedName) int {
+	sorting.By(all, func(a, b web.PreviewedName) int {
 		return cmp.Or(cmp.Compare(b.Lookups, a.Lookups), cmp.Compare(a.Name, b.Name))
 	})
 	return all[:min(len(all), previewNames)], len(all)

@@ -13,6 +13,7 @@ import (
 	"telltale/config"
 	"telltale/devices"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -244,7 +245,7 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 		}
 		out.Devices = append(out.Devices, b)
 	}
-	slices.SortStableFunc(out.Devices, func(b, c web.DeviceBypass) int {
+	sorting.StableBy(out.Devices, func(b, c web.DeviceBypass) int {
 		return cmp.Or(cmp.Compare(b.Score, c.Score), cmp.Compare(b.Name, c.Name))
 	})
 	return out, nil

@@ -14,6 +14,7 @@ import (
 	"telltale/evidence"
 	"telltale/evidence/destination"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -165,7 +166,7 @@ func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog
 		}
 		line.Led = append(line.Led, destinationTime{d.First, d.Last, d.Times, f})
 	}
-	slices.SortStableFunc(lines, func(a, b destinationLine) int {
+	sorting.StableBy(lines, func(a, b destinationLine) int {
 		return cmp.Compare(strings.ToLower(a.Vendor), strings.ToLower(b.Vendor))
 	})
 	return lines, nil

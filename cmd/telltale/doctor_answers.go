@@ -10,6 +10,7 @@ import (
 	"telltale/blocklists/suffixes"
 	"telltale/dnswire"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A failing is what became of the lookups of a domain in the last day.
@@ -68,7 +69,7 @@ func named(domains map[string]*failing, count func(*failing) uint64) (text []str
 // mostFirst returns the names that have a count, at most so many, those with the most first.
 func mostFirst[T any](all map[string]T, count func(T) uint64, most int) []string {
 	names := slices.DeleteFunc(slices.Collect(maps.Keys(all)), func(name string) bool { return count(all[name]) == 0 })
-	slices.SortFunc(names, func(a, b string) int {
+	sorting.By(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(count(all[b]), count(all[a])), cmp.Compare(a, b))
 	})
 	return names[:min(len(names), most)]

@@ -14,6 +14,7 @@ import (
 
 	"telltale/config"
 	"telltale/offered"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -86,7 +87,7 @@ func (d *doctor) tell(ctx context.Context, running *config.Config) {
 
 // offered says which of the DNS servers that are handed out are not this machine.
 func (d *doctor) offered(all []offered.Server, own []netip.Addr) {
-	slices.SortFunc(all, func(a, b offered.Server) int { return strings.Compare(offeredText(&a), offeredText(&b)) })
+	sorting.By(all, func(a, b offered.Server) int { return strings.Compare(offeredText(&a), offeredText(&b)) })
 	for i := range all {
 		s := &all[i]
 		if slices.Contains(own, s.Addr) {

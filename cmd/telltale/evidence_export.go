@@ -22,6 +22,7 @@ import (
 	"telltale/evidence/render"
 	"telltale/querylog"
 	"telltale/querylog/seal"
+	"telltale/sorting"
 )
 
 // A bundleOf says what a bundle is made of.
@@ -325,7 +326,7 @@ func (b *bundling) lists(w io.Writer) error {
 	for u, n := range b.rules {
 		rules = append(rules, used{u, n})
 	}
-	slices.SortFunc(rules, func(x, y used) int { return strings.Compare(fmt.Sprint(x), fmt.Sprint(y)) })
+	sorting.By(rules, func(x, y used) int { return strings.Compare(fmt.Sprint(x), fmt.Sprint(y)) })
 	enc := json.NewEncoder(&jsonWriter{out: w})
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")

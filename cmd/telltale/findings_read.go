@@ -20,6 +20,7 @@ import (
 
 	"telltale/config"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // How the facts are read that findings are made of.
@@ -213,7 +214,7 @@ func reachAll(ctx context.Context, listens []netip.AddrPort, own []netip.Addr) (
 			}
 		}
 	}
-	slices.SortFunc(at, netip.AddrPort.Compare)
+	sorting.By(at, netip.AddrPort.Compare)
 	at = slices.Compact(at)
 	all = make([]reached, min(len(at), mostReached))
 	done := make(chan struct{})

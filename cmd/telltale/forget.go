@@ -18,6 +18,7 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -161,7 +162,7 @@ func forgettingOf(device string, all []devices.DeviceStatus, ids *identities) (*
 		}
 	}
 	add(ids.view.Name(device))
-	slices.SortFunc(f.Words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) }) // the longest first
+	sorting.By(f.Words, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) }) // the longest first
 	return f, nil
 }
 

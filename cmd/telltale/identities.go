@@ -13,6 +13,7 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // correctionsFile is the file of what people say of devices, in data.dir.
@@ -42,7 +43,7 @@ func newIdentities(cfg *config.Config, bindings []devices.Binding, corrected []c
 		kinds: map[string]string{}, tags: map[string][]string{},
 	}
 	bindings = slices.Clone(bindings)
-	slices.SortStableFunc(bindings, func(a, b devices.Binding) int { // a word is what it is here before it is what another server called it
+	sorting.StableBy(bindings, func(a, b devices.Binding) int { // a word is what it is here before it is what another server called it
 		return cmp.Compare(asRecorded(&a), asRecorded(&b))
 	})
 	owner := map[string]string{}
@@ -220,7 +221,7 @@ func bindingsOf(all []devices.DeviceStatus) (bindings []devices.Binding) {
 	for i := range all {
 		bindings = append(bindings, all[i].Bindings...)
 	}
-	slices.SortFunc(bindings, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
+	sorting.By(bindings, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
 	return bindings
 }
 
@@ -318,7 +319,7 @@ func joined(d, before devices.DeviceStatus) devices.DeviceStatus {
 	d.Configured = d.Configured || before.Configured
 	d.Called = slices.Concat(d.Called, before.Called)
 	d.Bindings = slices.Concat(d.Bindings, before.Bindings)
-	slices.SortStableFunc(d.Bindings, func(a, b devices.Binding) int { // those in force first
+	sorting.StableBy(d.Bindings, func(a, b devices.Binding) int { // those in force first
 		return cmp.Compare(compareEnd(a), compareEnd(b))
 	})
 	return d

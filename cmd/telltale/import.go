@@ -25,6 +25,7 @@ import (
 	"telltale/dnswire"
 	"telltale/peerlogs"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -207,7 +208,7 @@ func (im *importer) files(path string) ([]string, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s has no query log that is known here: see 'telltale import --help'", path)
 	}
-	slices.SortStableFunc(all, func(a, b dated) int { return a.begin.Compare(b.begin) })
+	sorting.StableBy(all, func(a, b dated) int { return a.begin.Compare(b.begin) })
 	var paths []string
 	for _, d := range all {
 		paths = append(paths, d.path)

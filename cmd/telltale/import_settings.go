@@ -13,6 +13,7 @@ import (
 	"telltale/atomicfile"
 	"telltale/config"
 	"telltale/peersettings"
+	"telltale/sorting"
 )
 
 // importedDir is the directory that imported settings are written into, beside those
@@ -82,7 +83,7 @@ func (im *importer) settings(path, to string) error {
 	if err := writeSettings(temp, d, out); err != nil {
 		return err
 	}
-	slices.SortStableFunc(d.Left, func(a, b peersettings.Left) int {
+	sorting.StableBy(d.Left, func(a, b peersettings.Left) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
 	for _, l := range d.Left {

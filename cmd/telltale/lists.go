@@ -15,6 +15,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/config"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -115,7 +116,7 @@ var kindsShown = []string{blocklists.OwnList.String(), blocklists.Local.String()
 
 func (cl *cli) printLists(all []web.List, bad bool) error {
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-	slices.SortStableFunc(all, func(a, b web.List) int {
+	sorting.StableBy(all, func(a, b web.List) int {
 		return cmp.Compare(slices.Index(kindsShown, a.Kind), slices.Index(kindsShown, b.Kind))
 	})
 	fmt.Fprintln(w, "LIST\tKIND\tRULES\tBAD LINES\tIN FORCE SINCE\tLAST CHANGE\tSTATE")

@@ -19,6 +19,7 @@ import (
 	"telltale/blocklists"
 	"telltale/config"
 	"telltale/devices"
+	"telltale/sorting"
 )
 
 // Who has which settings. A membership says of every binding with which settings its
@@ -118,7 +119,7 @@ func newMembership(cfg *config.Config, ids *identities, changes []temporaryChang
 		}
 	}
 	s.nestPrefixes()
-	slices.SortFunc(s.prefixes, func(a, b chosenPrefix) int {
+	sorting.By(s.prefixes, func(a, b chosenPrefix) int {
 		return cmp.Or(cmp.Compare(b.Bits(), a.Bits()), a.Addr().Compare(b.Addr()))
 	})
 	return s
@@ -254,7 +255,7 @@ func (s *membership) nestPrefixes() {
 // inOrder returns names of groups in the order of the settings.
 func (s *membership) inOrder(groups []string) []string {
 	groups = slices.Clone(groups)
-	slices.SortFunc(groups, func(a, b string) int { return cmp.Compare(s.rank[a], s.rank[b]) })
+	sorting.By(groups, func(a, b string) int { return cmp.Compare(s.rank[a], s.rank[b]) })
 	return slices.Compact(groups)
 }
 

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"telltale/evidence"
 	"telltale/evidence/render"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // reportFormats are what writes a report, by the word of --format.
@@ -272,7 +272,7 @@ func (l *openedLog) notes(device string) (all []evidence.Marker) {
 			add(l.ids.view.Notes(today), " of "+l.ids.called(today))
 		}
 	}
-	slices.SortFunc(all, func(a, b evidence.Marker) int {
+	sorting.By(all, func(a, b evidence.Marker) int {
 		return cmp.Or(a.Time.Compare(b.Time.Time), cmp.Compare(a.Text, b.Text))
 	})
 	return all

@@ -15,6 +15,7 @@ import (
 	"telltale/blocklists"
 	"telltale/evidence"
 	"telltale/querylog"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -144,7 +145,7 @@ func byUrgency(all []web.Finding) {
 		}
 		return 2
 	}
-	slices.SortStableFunc(all, func(a, b web.Finding) int { return cmp.Compare(urgency(a), urgency(b)) })
+	sorting.StableBy(all, func(a, b web.Finding) int { return cmp.Compare(urgency(a), urgency(b)) })
 }
 
 // missingIn returns the gaps in which lookups may be missing, or were counted without what

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"telltale/sorting"
 )
 
 // nearest returns the known word that a person may have meant by word, or "" when
@@ -60,7 +62,7 @@ func unknown(what, word string, known []string, listing string) error {
 // sorted returns words in order, each once, without the empty one.
 func sorted(words []string) []string {
 	words = slices.Clone(words)
-	slices.SortFunc(words, func(a, b string) int {
+	sorting.By(words, func(a, b string) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(a, b))
 	})
 	words = slices.Compact(words)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A topLine is what top prints of a name, a device, a vendor or an hour.
@@ -200,7 +201,7 @@ func (l *openedLog) sortTop(ctx context.Context, f *querylog.Filter, lines []top
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(lines, func(a, b topLine) int {
+	sorting.By(lines, func(a, b topLine) int {
 		attempts := cmp.Compare(b.Attempts, a.Attempts)
 		if !uncounted.IsZero() {
 			attempts = 0

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -105,7 +106,8 @@ func addUpstreamNotes(b *strings.Builder, u *web.Upstream) {
 		note("%s went to another, too, since it took longer than usual", numberOf(u.Hedged, "query", "queries"))
 	}
 	if len(u.ByKind) > 0 {
-		kinds := slices.SortedFunc(maps.Keys(u.ByKind), func(a, b string) int {
+		kinds := slices.Collect(maps.Keys(u.ByKind))
+		sorting.By(kinds, func(a, b string) int {
 			return cmp.Or(cmp.Compare(u.ByKind[b], u.ByKind[a]), cmp.Compare(a, b))
 		})
 		for i, k := range kinds {

@@ -3,6 +3,8 @@ package corrections
 import (
 	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 // A View says which device each identity is at a time, by all corrections in force.
@@ -142,7 +144,7 @@ func (v *View) Changes(identity string) (times []time.Time) {
 			times = append(times, t)
 		}
 	}
-	slices.SortFunc(times, time.Time.Compare)
+	sorting.By(times, time.Time.Compare)
 	return slices.CompactFunc(times, time.Time.Equal)
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"telltale/sorting"
 )
 
 // A Description is what is known of a device. Each list may be empty.
@@ -108,7 +110,7 @@ func guess(signatures []Signature, d *Description) (g Guess) {
 			g.Reasons = append(g.Reasons, Reason{&signatures[i], values})
 		}
 	}
-	slices.SortStableFunc(g.Reasons, func(a, b Reason) int { return cmp.Compare(b.Signature.Strength, a.Signature.Strength) })
+	sorting.StableBy(g.Reasons, func(a, b Reason) int { return cmp.Compare(b.Signature.Strength, a.Signature.Strength) })
 	kind, points := g.best(func(s *Signature) string { return s.Kind })
 	g.Kind, g.Confidence = kind, confidence(points)
 	// The vendor of what was guessed; where the kind is unknown, of whatever there is.

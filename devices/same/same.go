@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"telltale/sorting"
 )
 
 // A Device is what is known of one.
@@ -64,7 +66,7 @@ func (b *best) add(old *Device, points int) {
 func Suggest(all []Device, now time.Time) []Suggestion {
 	if len(all) > most {
 		all = slices.Clone(all)
-		slices.SortStableFunc(all, func(a, b Device) int { return b.Last.Compare(a.Last) })
+		sorting.StableBy(all, func(a, b Device) int { return b.Last.Compare(a.Last) })
 		all = all[:most]
 	}
 	news, olds := make([]best, len(all)), make([]best, len(all)) // as the new one, and as the old one

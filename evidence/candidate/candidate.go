@@ -14,6 +14,7 @@ import (
 
 	"telltale/evidence/rhythm"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A Known name is listed, by the catalogue or by a list of the person.
@@ -157,7 +158,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 			out.Candidates = append(out.Candidates, c)
 		}
 	}
-	slices.SortFunc(out.Candidates, func(a, b Candidate) int {
+	sorting.By(out.Candidates, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Name, b.Name))
 	})
 	out.Caveats = r.caveats()
@@ -284,7 +285,7 @@ func (r *reading) weigh(name string) Candidate {
 		first, last = min(first, a.times[0]), max(last, a.times[len(a.times)-1])
 	}
 	c.First, c.Last = querylog.Time{Time: time.UnixMilli(first)}, querylog.Time{Time: time.UnixMilli(last)}
-	slices.SortStableFunc(c.Devices, func(a, b Device) int { return cmp.Compare(b.Attempts, a.Attempts) })
+	sorting.StableBy(c.Devices, func(a, b Device) int { return cmp.Compare(b.Attempts, a.Attempts) })
 
 	r.weighRhythm(&c, add)
 	r.weighName(&c, add)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"telltale/evidence/geo"
+	"telltale/sorting"
 )
 
 // A Found is where a name led when it was asked for. As JSON it is kept in the store: keys
@@ -102,7 +103,7 @@ func (r *Resolver) Find(ctx context.Context, name string) (f Found, err error) {
 			f.Addresses = append(f.Addresses, Address{Address: addr.Unmap(), Network: r.of(addr, by)})
 		}
 	}
-	slices.SortFunc(f.Addresses, func(a, b Address) int { return a.Address.Compare(b.Address) })
+	sorting.By(f.Addresses, func(a, b Address) int { return a.Address.Compare(b.Address) })
 	f.Addresses = slices.CompactFunc(f.Addresses, func(a, b Address) bool { return a.Address == b.Address })
 	f.Addresses = f.Addresses[:min(len(f.Addresses), mostAddresses)]
 	if len(f.Addresses) == 0 {
@@ -114,7 +115,8 @@ func (r *Resolver) Find(ctx context.Context, name string) (f Found, err error) {
 	if err := r.findServers(ctx, name, &f, by); err != nil {
 		return f, err
 	}
-	f.By = slices.SortedFunc(maps.Keys(by), func(a, b geo.Source) int {
+	f.By = slices.Collect(maps.Keys(by))
+	sorting.By(f.By, func(a, b geo.Source) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.File, b.File))
 	})
 	return f, nil
@@ -153,7 +155,7 @@ func (r *Resolver) findServers(ctx context.Context, name string, f *Found, by ma
 			}
 		}
 	}
-	slices.SortFunc(f.ServedBy, func(a, b Network) int { return cmp.Compare(a.ASN, b.ASN) })
+	sorting.By(f.ServedBy, func(a, b Network) int { return cmp.Compare(a.ASN, b.ASN) })
 	return nil
 }
 

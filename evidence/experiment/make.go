@@ -11,6 +11,7 @@ import (
 
 	"telltale/evidence/stats"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A reading is an experiment's time in the log, added up.
@@ -302,12 +303,12 @@ func values(of map[string]*counter) (all []*counter) {
 	for _, c := range of {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *counter) int { return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.vendor, b.vendor)) })
+	sorting.By(all, func(a, b *counter) int { return cmp.Or(cmp.Compare(a.what, b.what), cmp.Compare(a.vendor, b.vendor)) })
 	return all
 }
 
 func sortedByCount(list []Comparison) []Comparison {
-	slices.SortStableFunc(list, func(a, b Comparison) int {
+	sorting.StableBy(list, func(a, b Comparison) int {
 		return cmp.Or(cmp.Compare(b.A.Count+b.B.Count, a.A.Count+a.B.Count), cmp.Compare(a.What, b.What), cmp.Compare(a.Vendor, b.Vendor))
 	})
 	if list == nil {

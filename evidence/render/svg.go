@@ -9,6 +9,7 @@ import (
 
 	"telltale/evidence"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // Charts are as wide as the page: positions from left to right are percentages, those
@@ -248,7 +249,7 @@ func (p *page) flowChart() {
 	const gap = 3.0 // percent between two nodes
 	scale := (100 - gap*float64(most)) / total
 	for c := range order {
-		slices.SortStableFunc(order[c], func(a, b *flowNode) int { return cmp.Compare(b.n, a.n) })
+		sorting.StableBy(order[c], func(a, b *flowNode) int { return cmp.Compare(b.n, a.n) })
 		top := 0.0
 		for _, n := range order[c] {
 			n.top = top

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"telltale/atomicfile"
+	"telltale/sorting"
 )
 
 // How long things last.
@@ -529,7 +530,7 @@ func (s *Store) begin(name, hash, given string, known bool, was string) (*Begun,
 	} else {
 		begun.Browser = newSecret()
 		if len(a.Browsers) >= maxBrowsers {
-			slices.SortFunc(a.Browsers, func(x, y browser) int { return x.Used.Compare(y.Used) })
+			sorting.By(a.Browsers, func(x, y browser) int { return x.Used.Compare(y.Used) })
 			a.Browsers = slices.Delete(a.Browsers, 0, 1)
 		}
 		a.Browsers = append(a.Browsers, browser{digestOf(begun.Browser), now.UTC().Truncate(time.Second)})
@@ -826,7 +827,7 @@ func (s *Store) Accounts() ([]Account, error) {
 		}
 		all = append(all, is)
 	}
-	slices.SortFunc(all, func(a, b Account) int { return strings.Compare(a.Name, b.Name) })
+	sorting.By(all, func(a, b Account) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
@@ -928,7 +929,7 @@ func (s *Store) Tokens() ([]Token, error) {
 	for _, t := range s.state.Tokens {
 		all = append(all, Token{t.Name, t.Scope, t.Made, t.MadeBy, t.Expires, t.Used, !t.Expires.IsZero() && !s.now().Before(t.Expires)})
 	}
-	slices.SortFunc(all, func(a, b Token) int { return strings.Compare(a.Name, b.Name) })
+	sorting.By(all, func(a, b Token) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
