@@ -3,6 +3,7 @@ package resolver
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -359,4 +360,40 @@ func FuzzKeptAnswers(f *testing.F) {
 			return true
 		})
 	})
+}
+
+// Of a file of answers, those are left that are too old, of the future, or of the servers of a place that there
+// is not.
+func TestKeptAnswersBeyondWhatCanBeAreLeft(t *testing.T) {
+	first := newHarness(t, Options{})
+	first.teach("www.example.", dns.TypeA, "www.example. 300 IN A 192.0.2.1", true)
+	var answer []byte
+	first.s.cache.Items(nil, first.now, func(it *cache.Item) bool {
+		answer = append(appendKept(nil, it, 0), keptEnd)
+		return false
+	})
+	for name, c := range map[string]struct {
+		place byte
+		age   time.Duration
+		down  time.Duration
+		want  int
+	}{
+		"as it was":            {0, 0, 0, 1},
+		"the oldest":           {0, time.Hour, maxKeptAge - time.Hour, 1},
+		"older":                {0, time.Hour, maxKeptAge - time.Hour + time.Millisecond, 0},
+		"much older":           {0, 1 << 62, 0, 0},
+		"older than can be":    {0, 1 << 62, 1 << 62, 0},
+		"of the future":        {0, 0, -time.Second, 0},
+		"of a place":           {1, 0, 0, 0},
+		"of the last place":    {255, 0, 0, 0},
+		"old and of a place":   {1, time.Hour, maxKeptAge, 0},
+		"to come and of place": {1, 0, -time.Second, 0},
+	} {
+		b := bytes.Clone(answer)
+		b[1] = c.place
+		binary.LittleEndian.PutUint64(b[2:], uint64(c.age/time.Millisecond))
+		if n, err := newHarness(t, Options{}).s.restore(&keptFile{answers: b}, c.down); n != c.want || err != nil {
+			t.Errorf("%s: %d are taken, %v, want %d", name, n, err, c.want)
+		}
+	}
 }

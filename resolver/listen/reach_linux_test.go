@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale/resolver/dnstest"
+	"telltale/resolver/packets"
 )
 
 func TestWhoGetsAReplyWhileTheSendBufferIsFull(t *testing.T) {
@@ -49,4 +50,34 @@ func TestReachabilityIsReadWhileTheSendBufferIsFull(t *testing.T) {
 	}
 	r.until.Store(time.Now().UnixNano())
 	dnstest.WaitFor(t, func() bool { return !r.isActive() }, func() string { return "it has no end" })
+}
+
+// A reply that is held back, or that there is no room for, is counted as not sent.
+func TestRepliesThatAreNotSentAreCounted(t *testing.T) {
+	c, client := socketPair(t, "127.0.0.1:0")
+	for _, known := range []bool{true, false} {
+		c.stats, c.reach = new(counters), newReachability()
+		n := &neighbours{known: map[netip.Addr]struct{}{}, onLink: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+		if known {
+			n.known[netip.MustParseAddr("127.0.0.1")] = struct{}{}
+		}
+		c.reach.until.Store(time.Now().Add(time.Hour).UnixNano())
+		c.reach.neighbours.Store(n)
+		if _, err := client.Write([]byte("query")); err != nil {
+			t.Fatal(err)
+		}
+		c.SetTimeout(10 * time.Second)
+		if got, err := c.Receive(); got != 1 || err != nil {
+			t.Fatal(got, err)
+		}
+		c.SendReplies([]packets.Reply{{Slot: 0, Data: []byte("reply")}})
+		want := uint64(1)
+		if known {
+			want = 0
+		}
+		if got := c.stats.unsent.Load(); got != want {
+			t.Errorf("to a neighbour: %v: %d replies are counted as not sent, want %d", known, got, want)
+		}
+		c.reach.close()
+	}
 }

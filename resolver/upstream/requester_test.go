@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -433,5 +437,60 @@ func TestServersDifferByAllTheySay(t *testing.T) {
 	want := []string{"https://127.0.0.1:1/a#dns.example", "https://127.0.0.1:1/b#dns.example", "https://127.0.0.1:1/a#dns.example"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A connection takes no more queries when a request has failed with it, and only then: one that nobody waited
+// for, or that was given up, says nothing of it.
+func TestWhichRequestsEndAConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		err           error
+		answers, lost int
+	}{
+		"an answer":                          {nil, 1, 0},
+		"an answer by an error of HTTP":      {&requestError{err: errors.New("status 500")}, 1, 0},
+		"one that was given up":              {context.Canceled, 0, 0},
+		"one that took too long":             {fmt.Errorf("reading: %w", context.DeadlineExceeded), 0, 0},
+		"the end of the connection":          {io.EOF, 0, 1},
+		"a reset of it":                      {syscall.ECONNRESET, 0, 1},
+		"a time-out of the connection's own": {os.ErrDeadlineExceeded, 0, 1},
+	} {
+		r := &requester{}
+		conn := &openConn{wake: make(chan struct{}, 1), open: 1, waiting: 1, unanswered: time.Now()}
+		r.current = conn
+		rq := &request{requester: r, conn: conn}
+		r.give(conn, rq, c.err)
+		if conn.answers != c.answers || conn.lost != c.lost || conn.isOver != (c.lost > 0) || (r.current == nil) != conn.isOver {
+			t.Errorf("%s: %d answers, %d lost, over: %v", name, conn.answers, conn.lost, conn.isOver)
+		}
+		if conn.open != 0 || conn.waiting != 0 || rq.conn != nil || !conn.unanswered.IsZero() || len(conn.wake) != 1 {
+			t.Errorf("%s: %+v: it is still on the connection", name, conn)
+		}
+	}
+}
+
+// A fakeCarrier is asked, and never answers.
+type fakeCarrier struct{ isConnected bool }
+
+func (f *fakeCarrier) ask(*Upstream, *dnswire.Question, mode, int, chan<- result) sending { return f }
+func (f *fakeCarrier) connected() bool                                                    { return f.isConnected }
+func (f *fakeCarrier) lastProblem() string                                                { return "" }
+func (f *fakeCarrier) leave(func(*Answer), func())                                        {}
+
+// Where there is no connection yet, there is time for one before the next upstream is asked.
+func TestAConnectionThatIsToBeMadeHasItsTime(t *testing.T) {
+	for _, c := range []struct {
+		timeout   time.Duration
+		connected bool
+		want      time.Duration
+	}{
+		{time.Second, true, time.Second}, {time.Second, false, 4 * time.Second}, {100 * time.Millisecond, true, 100 * time.Millisecond}, {100 * time.Millisecond, false, steadyResend},
+	} {
+		h := &health{carrier: &fakeCarrier{c.connected}}
+		h.timing.timeout.Store(int64(c.timeout))
+		x := (&Client{budget: time.Minute}).newExchange(questionOf(t, "a.example", dnswire.TypeA), []candidate{{Upstream: &Upstream{health: h}}})
+		if got := x.askCarrier(0); got != c.want {
+			t.Errorf("%v, connected: %v: it has %v, want %v", c.timeout, c.connected, got, c.want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -206,5 +207,27 @@ func TestLateRepliesToSharedSockets(t *testing.T) {
 	}
 	if st := a.client.Status()[0]; st.Strays != 0 || st.SRTT < 3*time.Millisecond {
 		t.Errorf("%+v, want no stray, and the time learnt", st)
+	}
+}
+
+// A socket that cannot be connected is closed: an upstream that cannot be reached does not use up descriptors.
+func TestASocketThatCannotBeConnectedIsClosed(t *testing.T) {
+	open := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(files)
+	}
+	const n = 200
+	before := open()
+	for range n {
+		if fd, err := connectRandom(netip.MustParseAddrPort("255.255.255.255:53")); err == nil { // a socket has to ask for broadcasts
+			unix.Close(fd)
+			t.Fatal("a socket is connected to the broadcast address")
+		}
+	}
+	if after := open(); after-before > n/2 {
+		t.Errorf("%d descriptors were open, and %d are after %d sockets that could not be connected", before, after, n)
 	}
 }
