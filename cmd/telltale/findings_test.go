@@ -365,3 +365,19 @@ func TestExitStatusOfDoctor(t *testing.T) {
 		t.Errorf("got %d %s", exit, out)
 	}
 }
+
+// A list is stale that is asked for and was not confirmed for long; another's time is not its own.
+func TestWhichListsAreStale(t *testing.T) {
+	f := healthyFacts()
+	list := func(name string, enabled bool, checked time.Duration, failures int) subscribe.Status {
+		return subscribe.Status{List: subscribe.List{Name: name, Enabled: enabled, Refresh: 24 * time.Hour}, Path: "/x", Checked: f.now.Add(-checked), Failures: failures}
+	}
+	f.updates = []subscribe.Status{
+		list("fresh", true, time.Hour, 3), list("stale", true, 49*time.Hour, 3), list("off", false, 1000*time.Hour, 3), list("quiet", true, 1000*time.Hour, 0), list("just", true, 48*time.Hour, 3),
+	}
+	for name, want := range map[string]bool{"fresh": false, "stale": true, "off": false, "quiet": false, "just": false, "none": false} {
+		if got := isStale(f, name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,4 +50,38 @@ func TestABrokenFileDoesNotHideTheServer(t *testing.T) {
 		}
 	}
 	p.stop()
+}
+
+// The directory in which a running server is found is this user's alone, and never below wherever a command
+// happens to run.
+func TestRunningDir(t *testing.T) {
+	of := fmt.Sprintf("telltale-%d", os.Getuid())
+	for _, c := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, "/tmp/" + of},
+		{[]string{"XDG_RUNTIME_DIR=/run/user/7", "TMPDIR=/var/tmp"}, "/run/user/7/telltale"},
+		{[]string{"XDG_RUNTIME_DIR=run", "TMPDIR=/var/tmp"}, "/var/tmp/" + of},
+		{[]string{"TMPDIR=tmp"}, "/tmp/" + of},
+		{[]string{"TMPDIR=", "XDG_RUNTIME_DIR="}, "/tmp/" + of},
+	} {
+		if got := runningDir(c.env); got != c.want {
+			t.Errorf("%q: %s, want %s", c.env, got, c.want)
+		}
+	}
+}
+
+// Of what a server is told, paths are made absolute, and nothing else.
+func TestPathsOfTheServerThatRuns(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, c := range [][3]string{
+		{"data-dir", "store", filepath.Join(dir, "store")}, {"TELLTALE_DATA_DIR", "store", filepath.Join(dir, "store")}, {"control-socket", "s", filepath.Join(dir, "s")},
+		{"TELLTALE_CONFIG", "t.yaml", filepath.Join(dir, "t.yaml")}, {"data-dir", "/srv", "/srv"}, {"data-dir", "", ""}, {"listen-dns", "127.0.0.1:53", "127.0.0.1:53"},
+	} {
+		if got := absolute(c[0], c[1]); got != c[2] {
+			t.Errorf("%s=%q: %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
 }

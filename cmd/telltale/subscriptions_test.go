@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"telltale/blocklists"
+	"telltale/blocklists/subscribe"
 )
 
 // waitUntil waits for what a server does by itself.
@@ -130,4 +134,24 @@ func TestACutCopyIsNotTakenAsTheList(t *testing.T) {
 		out, _ := srv.run("lists")
 		return rules("3")() && !strings.Contains(out, "held back")
 	})
+}
+
+// What is said of an update stands with the subscribed list of that name, and no other; where there is none yet,
+// with a line of its own.
+func TestUpdatesStandWithTheirLists(t *testing.T) {
+	status := func(name, why string, enabled bool) subscribe.Status {
+		return subscribe.Status{List: subscribe.List{Name: name, Enabled: enabled}, Err: why}
+	}
+	lists := []blocklists.ListStatus{
+		{Name: "first", Kind: blocklists.Subscribed, Enabled: true}, {Name: "third", Enabled: true}, {Name: "second", Kind: blocklists.Subscribed, Enabled: true},
+	}
+	lists = withUpdates(lists, []subscribe.Status{status("second", "two", true), status("first", "one", true), status("third", "three", true), status("off", "four", false)})
+	var got []string
+	for _, l := range lists {
+		got = append(got, fmt.Sprint(l.Name, " ", l.Kind == blocklists.Subscribed, " ", l.Missing))
+	}
+	want := "first true nothing could be fetched yet: one|third false |second true nothing could be fetched yet: two|third true nothing could be fetched yet: three|off true "
+	if strings.Join(got, "|") != want {
+		t.Errorf("got %q\nwant %q", strings.Join(got, "|"), want)
+	}
 }
