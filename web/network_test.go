@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -248,4 +251,267 @@ func TestNoneGetsThrough(t *testing.T) {
 	if len(s.paused) != 1 || s.paused[0].Name != "mac:tv" {
 		t.Errorf("got pauses %+v", s.paused)
 	}
+}
+
+func cookieNamed(resp *http.Response, name string) *http.Cookie {
+	for _, c := range resp.Cookies() {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func logIn(name, phrase string) string {
+	return `{"name":"` + name + `","passphrase":"` + phrase + `"}`
+}
+
+// A session has a secret that was made at its log-in, whatever the browser had before;
+// the cookie is no script's and no other site's.
+func TestALogInMakesItsOwnSession(t *testing.T) {
+	s := newSite(t)
+	s.account("anna", "")
+	planted := &http.Cookie{Name: "telltale", Value: "planted-by-somebody"}
+	first := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", phrase), header: own, cookies: []*http.Cookie{planted}})
+	if first.StatusCode != 200 {
+		t.Fatal(textOfBody(first))
+	}
+	c := cookieNamed(first, "telltale")
+	if c == nil || c.Value == planted.Value || len(c.Value) != 43 || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Domain != "" {
+		t.Fatalf("got the cookie %+v", c)
+	}
+	if got := s.send(try{method: "GET", path: Prefix + "/status", cookies: []*http.Cookie{planted}}); got.StatusCode != 401 {
+		t.Errorf("the planted session: got %s", textOfBody(got))
+	}
+	second := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", phrase), header: own, cookies: []*http.Cookie{c}})
+	if again := cookieNamed(second, "telltale"); again == nil || again.Value == c.Value {
+		t.Errorf("the session's secret stays: %+v", again)
+	}
+	if got := s.send(try{method: "GET", path: Prefix + "/status", cookies: []*http.Cookie{c}}); got.StatusCode != 401 {
+		t.Errorf("the session before the log-in: got %s", textOfBody(got))
+	}
+	c = cookieNamed(second, "telltale")
+	out := s.send(try{method: "DELETE", path: Prefix + "/session", header: own, cookies: []*http.Cookie{c}})
+	if gone := cookieNamed(out, "telltale"); out.StatusCode != 204 || gone == nil || gone.MaxAge >= 0 {
+		t.Errorf("log-out: got %s, %+v", textOfBody(out), gone)
+	}
+	if got := s.send(try{method: "GET", path: Prefix + "/status", cookies: []*http.Cookie{c}}); got.StatusCode != 401 {
+		t.Errorf("after the log-out: got %s", textOfBody(got))
+	}
+	s.network.Use(&NetworkSettings{Path: "/tt", Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")}})
+	secure := s.send(try{method: "POST", path: "/tt" + Prefix + "/session", body: logIn("anna", phrase), header: map[string]string{"Origin": "https://192.0.2.1:5380", "X-Forwarded-Proto": "https"}})
+	if c := cookieNamed(secure, "__Host-telltale"); c == nil || !c.Secure || c.Path != "/" || c.Domain != "" {
+		t.Errorf("by TLS: got %s %+v", textOfBody(secure), secure.Cookies())
+	}
+	clear := s.send(try{method: "POST", path: "/tt" + Prefix + "/session", body: logIn("anna", phrase), header: map[string]string{"Origin": "http://192.0.2.1:5380"}})
+	if c := cookieNamed(clear, "telltale"); c == nil || c.Path != "/tt/" {
+		t.Errorf("below a path: got %s %+v", textOfBody(clear), clear.Cookies())
+	}
+}
+
+func TestGuessingIsSlowedDown(t *testing.T) {
+	s := newSite(t)
+	owner := s.account("anna", "")
+	s.network.Use(&NetworkSettings{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.100/32")}})
+	statuses := map[int]int{}
+	for i := range 30 { // an address of its own makes up others
+		got := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", "guess guess guess"), from: "198.51.100.9:1",
+			header: map[string]string{"X-Forwarded-For": "203.0.113." + string(rune('0'+i%10))}})
+		statuses[got.StatusCode]++
+		if got.StatusCode == 429 && got.Header.Get("Retry-After") == "" {
+			t.Errorf("got %s without Retry-After", textOfBody(got))
+		}
+	}
+	if statuses[401] != 5 || statuses[429] != 25 {
+		t.Errorf("got %v", statuses)
+	}
+	if got := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", phrase), header: own, cookies: owner}); got.StatusCode != 200 {
+		t.Errorf("the owner's browser: got %s", textOfBody(got))
+	}
+	s.now.Add(3600)
+	for i := range 6 { // behind a proxy, each client is counted by itself
+		client := map[string]string{"X-Forwarded-For": "198.51.100.66, 203.0.113." + string(rune('1'+i))}
+		got := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("nobody"+string(rune('a'+i)), "guess guess guess"), from: "192.0.2.100:1", header: client})
+		if got.StatusCode != 401 {
+			t.Errorf("%v: got %s", client, textOfBody(got))
+		}
+	}
+}
+
+func TestLinksOverTheNetwork(t *testing.T) {
+	s := newSite(t)
+	link, _, err := s.store.NewLink("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setUp := try{method: "POST", path: Prefix + "/setup", body: `{"token":"` + link + `","name":"anna","passphrase":"` + phrase + `"}`}
+	setUp.header = map[string]string{"Origin": "https://evil.example"}
+	if got := s.send(setUp); got.StatusCode != 403 {
+		t.Errorf("from another site: got %s", textOfBody(got))
+	}
+	setUp.header = own
+	look := try{method: "POST", path: Prefix + "/setup/link", body: `{"token":"` + link + `"}`}
+	if got := s.send(look); got.StatusCode != 200 {
+		t.Errorf("got %s", textOfBody(got))
+	}
+	if got := s.send(setUp); got.StatusCode != 201 || cookieNamed(got, "telltale") == nil {
+		t.Fatalf("got %s", textOfBody(got))
+	}
+	for _, again := range []try{setUp, look} {
+		if got := s.send(again); got.StatusCode != 403 {
+			t.Errorf("%s again: got %s", again.path, textOfBody(got))
+		}
+	}
+	if len(s.ledger) != 1 || s.ledger[0] != "account anna made, with the role admin, by a link" {
+		t.Errorf("got the ledger %q", s.ledger)
+	}
+}
+
+// Who changed what is in the ledger by name.
+func TestChangesAreInTheLedgerWithWho(t *testing.T) {
+	s := newSite(t)
+	admin := s.account("anna", "")
+	for _, f := range []try{
+		{method: "POST", path: Prefix + "/tokens", body: `{"name":"home","scope":"read","seconds":0}`},
+		{method: "POST", path: Prefix + "/accounts", body: `{"name":"kim","role":"device","devices":["tv"]}`},
+		{method: "PUT", path: Prefix + "/accounts/kim", body: `{"role":"viewer"}`},
+		{method: "DELETE", path: Prefix + "/accounts/kim"},
+		{method: "DELETE", path: Prefix + "/tokens/home"},
+		{method: "PUT", path: Prefix + "/account/passphrase", body: `{"old":"` + phrase + `","new":"another phrase"}`},
+	} {
+		f.header, f.cookies = own, admin
+		if got := s.send(f); got.StatusCode >= 300 {
+			t.Errorf("%s %s: got %s", f.method, f.path, textOfBody(got))
+		}
+	}
+	want := []string{
+		"account anna made, with the role admin, by a link",
+		"token home made by anna, with the scope read, until it is revoked",
+		"account kim made, with the role device, for mac:tv, by anna",
+		"account kim changed, with the role viewer, by anna",
+		"account kim removed by anna",
+		"token home revoked by anna",
+		"account anna changed its pass phrase; its sessions ended",
+	}
+	if !slices.Equal(s.ledger, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(s.ledger, "\n"), strings.Join(want, "\n"))
+	}
+	if got := s.send(try{method: "GET", path: Prefix + "/status", cookies: admin}); got.StatusCode != 401 {
+		t.Errorf("the session of the old pass phrase: got %s", textOfBody(got))
+	}
+}
+
+func TestEachAnswerHasItsHeaders(t *testing.T) {
+	s := newSite(t)
+	for _, f := range []try{{method: "GET", path: "/"}, {method: "GET", path: "/assets/x.js"}, {method: "GET", path: Prefix + "/status"}, {method: "GET", path: "/none.js"}, {method: "GET", path: "/", host: "evil.example"}} {
+		h := s.send(f).Header
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; script-src 'self';", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+			"Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if !strings.HasPrefix(h.Get(name), want) {
+				t.Errorf("%s: %s is %q", f.path, name, h.Get(name))
+			}
+		}
+		if p := h.Get("Content-Security-Policy"); strings.Contains(p, "unsafe") || !strings.Contains(p, "frame-ancestors 'none'") {
+			t.Errorf("the policy is %q", p)
+		}
+		if h.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: other sites may read it", f.path)
+		}
+		cached := strings.Contains(h.Get("Cache-Control"), "immutable")
+		if cached != (f.path == "/assets/x.js") || strings.HasPrefix(f.path, Prefix) && h.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: Cache-Control is %q", f.path, h.Get("Cache-Control"))
+		}
+	}
+}
+
+// Nobody calls an operation that is not for all, whatever it is.
+func TestEveryOperationWantsAuthority(t *testing.T) {
+	s := newSite(t)
+	document, err := openAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Access      string `json:"x-access"`
+		}
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		t.Fatal(err)
+	}
+	open := []string{"get-session", "log-in", "log-out", "set-up", "look-at-link"}
+	for path, methods := range d.Paths {
+		for method, op := range methods {
+			if op.Access == string(Public) {
+				if !slices.Contains(open, op.OperationID) {
+					t.Errorf("%s is open to all", op.OperationID)
+				}
+				continue
+			}
+			if got := s.send(try{method: strings.ToUpper(method), path: path, header: own}); got.StatusCode != 401 {
+				t.Errorf("%s: got %s", op.OperationID, textOfBody(got))
+			}
+		}
+	}
+}
+
+func TestABrokenFileIsSaid(t *testing.T) {
+	s := newSite(t)
+	path := filepath.Join(t.TempDir(), "access.json")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.store = access.Open(path, access.Options{Memory: 8})
+	s.network = NewNetwork(Handler(Options{Access: s.store}), Files(nil), s.store, slog.New(slog.DiscardHandler))
+	for _, f := range []struct {
+		try  try
+		want int
+		text string
+	}{
+		{try{method: "GET", path: Prefix + "/session"}, 200, `"problem":"the accounts cannot be read`},
+		{try{method: "POST", path: Prefix + "/session", body: logIn("anna", phrase), header: own}, 503, "cannot be read"},
+		{try{method: "GET", path: Prefix + "/status", cookies: []*http.Cookie{{Name: "telltale", Value: "x"}}}, 401, ""},
+		{try{method: "GET", path: Prefix + "/status", header: map[string]string{"Authorization": "Bearer telltale_x"}}, 503, "cannot be read"},
+		{try{method: "GET", path: "/"}, 200, "without the console"},
+	} {
+		got := s.send(f.try)
+		text := textOfBody(got)
+		if got.StatusCode != f.want || !strings.Contains(text, f.text) || strings.Contains(text, path) {
+			t.Errorf("%s: got %s", f.try.path, text)
+		}
+	}
+}
+
+// Texts in headers that strangers write are read without harm.
+func FuzzOrigin(f *testing.F) {
+	f.Add("192.0.2.1:5380", "http://192.0.2.1:5380", "same-origin", "192.0.2.7", "", "https")
+	f.Add("[::1", "null", "", "x, 192.0.2.100", "a, b", "")
+	f.Fuzz(func(t *testing.T, host, from, site, client, forwarded, scheme string) {
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Host, r.RemoteAddr = host, "192.0.2.100:1"
+		r.Header.Set("Origin", from)
+		r.Header.Set("Sec-Fetch-Site", site)
+		r.Header.Set("X-Forwarded-For", client)
+		r.Header.Set("X-Forwarded-Host", forwarded)
+		r.Header.Set("X-Forwarded-Proto", scheme)
+		s := &NetworkSettings{Hosts: []string{"telltale.test"}, Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.100/32")}}
+		o := s.originOf(r)
+		if !o.client.IsValid() {
+			t.Error("a client without an address")
+		}
+		why := o.isForeign(r, true)
+		u, err := url.Parse(from)
+		if why == "" && from != "" && (err != nil || !strings.EqualFold(hostOnly(u.Host), hostOnly(o.host))) {
+			t.Errorf("%q is taken for %q", from, o.host)
+		}
+		if s.isCalled(o.host) && o.host != "" {
+			name := strings.ToLower(strings.TrimSuffix(hostOnly(o.host), "."))
+			if _, err := netip.ParseAddr(name); err != nil && name != "telltale.test" && name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+				t.Errorf("it is called %q", o.host)
+			}
+		}
+	})
 }

@@ -209,6 +209,8 @@ func refusedAs(v *visit, err error) error {
 		return huma.Error401Unauthorized(err.Error())
 	case errors.Is(err, access.ErrLink):
 		return Forbidden(err)
+	case errors.Is(err, access.ErrBroken) && v != nil:
+		return huma.Error503ServiceUnavailable(brokenForStrangers)
 	case errors.Is(err, access.ErrBusy), errors.Is(err, access.ErrBroken), errors.Is(err, context.Canceled):
 		if v != nil {
 			v.header.Set("Retry-After", "5")
@@ -237,12 +239,15 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// brokenForStrangers says nothing of files.
+var brokenForStrangers = access.ErrBroken.Error() + ": the server's messages say why"
+
 // sessionOf describes who somebody is; nil is nobody.
 func (o *Options) sessionOf(by *access.By) Session {
 	if by == nil {
 		s := Session{NeedsSetUp: o.Access.NeedsSetUp()}
 		if o.Access.Err() != nil {
-			s.Problem = access.ErrBroken.Error() + ": the server's messages say why" // no path for strangers
+			s.Problem = brokenForStrangers
 		}
 		return s
 	}
