@@ -18,6 +18,7 @@ type Filter struct {
 	Names        []string     // the same, of rows with any of them; instead of Name
 	Verdict      string       // pass, allow, block, observe, answer or unknown
 	After        int64        // rows whose ID is above it; 0 for all
+	Before       int64        // rows whose ID is below it; 0 for all
 	Limit        int          // the newest so many; 0 for all
 	Listed       bool         // of listed names alone
 
@@ -25,6 +26,7 @@ type Filter struct {
 	only  string    // the table of rows that is read; "" for both
 	says  columnSet // what is wanted of rows
 	begun bool      // only rows in which an attempt begins
+	page  int       // rows that are read at once at most; 0 for pageRows
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the
@@ -85,13 +87,20 @@ func (f *Filter) normal() (Filter, error) {
 	return n, nil
 }
 
+// Chooser returns what reports whether a row is chosen, for rows that are at hand; Limit has no
+// effect on it.
+func (f *Filter) Chooser() (func(*Row) bool, error) {
+	n, err := f.normal()
+	return n.matches, err
+}
+
 // matches reports whether r is chosen. It agrees with where, which asks the
 // same of the store.
 func (f *Filter) matches(r *Row) bool {
 	if !f.Since.IsZero() && r.Last.UnixMilli() < f.Since.UnixMilli() || !f.Until.IsZero() && r.Time.UnixMilli() > f.Until.UnixMilli() {
 		return false
 	}
-	if f.After > 0 && r.ID <= f.After || f.begun && r.Attempts == 0 {
+	if f.After > 0 && r.ID <= f.After || f.Before > 0 && r.ID >= f.Before || f.begun && r.Attempts == 0 {
 		return false
 	}
 	if f.Verdict != "" && r.Verdict != f.Verdict || f.Vendor != "" && !equalFold(r.Vendor, f.Vendor) {

@@ -15,6 +15,23 @@ import (
 // Ledger returns the quality ledger's lines between two times, in order; a zero
 // time is no bound.
 func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (events []Event, err error) {
+	lines, err := r.LedgerLines(ctx)
+	for i := range lines {
+		if e := &lines[i].Event; (since.IsZero() || !e.Time.Before(since)) && (until.IsZero() || !e.Time.After(until)) {
+			events = append(events, *e)
+		}
+	}
+	return events, err
+}
+
+// A LedgerLine is an event with its number, which is unique within the store and ascending.
+type LedgerLine struct {
+	Event
+	ID int64 `json:"id"`
+}
+
+// LedgerLines returns the whole quality ledger with the numbers of its lines, in order.
+func (r *Reader) LedgerLines(ctx context.Context) (lines []LedgerLine, err error) {
 	s, err := r.look(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -36,14 +53,14 @@ func (r *Reader) Ledger(ctx context.Context, since, until time.Time) (events []E
 		}
 	}
 	for _, id := range sortedKeys(numbered) {
-		events = append(events, numbered[id])
+		lines = append(lines, LedgerLine{numbered[id], id})
 	}
 	for _, p := range s.open {
-		events = append(events, p.events...)
+		for i := range p.events {
+			lines = append(lines, LedgerLine{p.events[i], p.window<<rowBits | int64(i)})
+		}
 	}
-	return slices.DeleteFunc(events, func(e Event) bool {
-		return !since.IsZero() && e.Time.Before(since) || !until.IsZero() && e.Time.After(until)
-	}), nil
+	return lines, nil
 }
 
 // Bindings returns every binding the log knows, in the order of their numbers.

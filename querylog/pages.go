@@ -158,6 +158,9 @@ type span struct{ after, end int64 }
 // whole returns the range in which rows of f's time can be in a store.
 func (s *snapshot) whole(db *database, f *Filter, after int64) (span, error) {
 	low, high, err := db.bounds(f)
+	if f.Before > 0 {
+		high = min(high, f.Before)
+	}
 	return span{max(after, f.After, low-1), min((s.position+1)<<rowBits, high)}, err
 }
 
@@ -263,6 +266,9 @@ func (c *cursorOfRows) fill() error {
 		n := pageRows
 		if c.f.Limit > 0 {
 			n = min(n, c.f.Limit)
+		}
+		if c.f.page > 0 {
+			n = min(n, c.f.page)
 		}
 		in := &c.spans[0]
 		page, err := c.read(*in, n)

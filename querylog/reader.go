@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -69,6 +70,42 @@ func (r *Reader) Rows(ctx context.Context, f Filter) iter.Seq2[Row, error] {
 			yield(Row{}, cmp.Or(ctx.Err(), err)) // an interrupted query has an error of its own
 		}
 	}
+}
+
+// Page returns up to n of the rows f chooses, and whether there are more: the newest first, those
+// that are open among them; or with oldest the oldest first, and no open ones, so that who goes on
+// behind the last row gets every row once. f.After and f.Before are where to go on; f.Limit has no
+// effect.
+func (r *Reader) Page(ctx context.Context, f Filter, n int, oldest bool) (rows []Row, more bool, err error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return nil, false, cmp.Or(ctx.Err(), err)
+	}
+	defer s.close()
+	if f, err = f.normal(); err != nil {
+		return nil, false, err
+	}
+	f.Limit, f.page = n+1, n+1
+	if oldest {
+		f.Limit = 0
+	}
+	err = s.rows(f, 0, func(row Row) bool {
+		if oldest && row.Open {
+			return false
+		}
+		rows = append(rows, row)
+		return len(rows) <= n
+	})
+	if err != nil {
+		return nil, false, cmp.Or(ctx.Err(), err)
+	}
+	if !oldest {
+		slices.Reverse(rows)
+	}
+	if more = len(rows) > n; more {
+		rows = rows[:n]
+	}
+	return rows, more, nil
 }
 
 // A snapshot is the log at one moment.

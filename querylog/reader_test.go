@@ -65,6 +65,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
 			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
 			{Since: start.Add(time.Hour)}, {Until: start.Add(-time.Hour)}, {Since: start.Add(105 * time.Second)},
+			{Before: all[len(all)/2].ID}, {Before: all[len(all)-2].ID, Limit: 5}, {Before: 1}, {After: all[3].ID, Before: all[len(all)/2].ID, Name: ".tracker.example", Limit: 4},
 		} {
 			norm, err := f.normal()
 			if err != nil {
@@ -134,6 +135,50 @@ func checkTops(t *testing.T, dir string, f, norm Filter, all []Row) {
 			t.Errorf("%+v: top %s: got tiers %v, want %v", f, what, gotTiers, wantTiers)
 		}
 	}
+}
+
+// Pages one after the other are all rows, whichever way, however long a page is.
+func TestPagesAreAllRows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, _, l := some(t)
+		defer l.Close()
+		r, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []Filter{{}, {Name: ".tracker.example"}, {Device: "device1", Verdict: "block"}, {Name: "nobody.example"}} {
+			for _, n := range []int{31, 1000} {
+				for _, oldest := range []bool{false, true} {
+					want := rows(t, dir, f)
+					if oldest {
+						want = slices.DeleteFunc(want, func(r Row) bool { return r.Open })
+					} else {
+						slices.Reverse(want)
+					}
+					var got []Row
+					at := f
+					for more := true; more; {
+						var page []Row
+						if page, more, err = r.Page(t.Context(), at, n, oldest); err != nil {
+							t.Fatal(err)
+						}
+						if len(page) > n || more && len(page) < n {
+							t.Fatalf("%+v by %d: got a page of %d rows", f, n, len(page))
+						}
+						if got = append(got, page...); len(page) > 0 && oldest {
+							at.After = page[len(page)-1].ID
+						} else if len(page) > 0 {
+							at.Before = page[len(page)-1].ID
+						}
+					}
+					if !slices.Equal(got, want) {
+						t.Errorf("%+v by %d, oldest first %v: got %d rows, want %d", f, n, oldest, len(got), len(want))
+					}
+				}
+			}
+		}
+	})
 }
 
 func TestFollowShowsEachClosedRowOnceAndOpenOnesMeanwhile(t *testing.T) {
