@@ -19,6 +19,11 @@ func newCoverage(c *querylog.Coverage, o *Options) Coverage {
 	}
 }
 
+// NewCoverage says what of a period was recorded of all devices, as a report does.
+func NewCoverage(c *querylog.Coverage, zone *time.Location) Coverage {
+	return newCoverage(c, &Options{Zone: zone})
+}
+
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
 
 // nothingMissing reports whether no lookup of a listed name is known to be missing, with

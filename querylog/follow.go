@@ -18,18 +18,13 @@ const followEvery = 500 * time.Millisecond
 // half second. Rows that are imported meanwhile come too where they are of the last minutes: those
 // of a capture that is under way. The error is ctx's or fn's, or says what could not be read.
 func (r *Reader) Follow(ctx context.Context, f Filter, fn func(Row) error) error {
-	var err error
-	var after int64 // the last closed row shown
-	shown := map[int64]uint64{}
-	var imports importsShown
-	tails := map[int64]*tail{}
+	w := r.Follower(f)
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
 	for {
-		if after, err = r.followOnce(ctx, f, after, shown, &imports, tails, fn); err != nil {
-			return cmp.Or(ctx.Err(), err) // an interrupted query has an error of its own
+		if err := w.Look(ctx, fn); err != nil {
+			return err
 		}
-		f.Limit = 0 // holds for what was there at first
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -38,49 +33,73 @@ func (r *Reader) Follow(ctx context.Context, f Filter, fn func(Row) error) error
 	}
 }
 
-func (r *Reader) followOnce(ctx context.Context, f Filter, after int64, shown map[int64]uint64, imports *importsShown, tails map[int64]*tail,
-	fn func(Row) error) (int64, error) {
-	s, err := r.look(ctx, tails)
+// A Follower is Follow for who says when to look. One goroutine alone may use it.
+type Follower struct {
+	r       *Reader
+	f       Filter
+	after   int64            // the last closed row shown
+	shown   map[int64]uint64 // counts of open rows
+	imports importsShown
+	tails   map[int64]*tail
+}
+
+// Follower returns one of the rows that f chooses.
+func (r *Reader) Follower(f Filter) *Follower {
+	return &Follower{r: r, f: f, shown: map[int64]uint64{}, tails: map[int64]*tail{}}
+}
+
+// Look calls fn with what has come since the last time; at the first time with the rows that are
+// there.
+func (w *Follower) Look(ctx context.Context, fn func(Row) error) error {
+	err := w.look(ctx, fn)
+	w.f.Limit = 0 // holds for what was there at first
 	if err != nil {
-		return after, err
+		return cmp.Or(ctx.Err(), err) // an interrupted query has an error of its own
+	}
+	return nil
+}
+
+func (w *Follower) look(ctx context.Context, fn func(Row) error) error {
+	s, err := w.r.look(ctx, w.tails)
+	if err != nil {
+		return err
 	}
 	defer s.close()
-	if f, err = f.normal(); err != nil {
-		return after, err
+	f, err := w.f.normal()
+	if err != nil {
+		return err
 	}
-	if err := imports.begin(s); err != nil {
-		return after, err
+	if err := w.imports.begin(s); err != nil {
+		return err
 	}
 	var failed error
-	err = s.rows(f, after, func(row Row) bool {
-		if row.Open && shown[row.ID] == row.Count {
+	err = s.rows(f, w.after, func(row Row) bool {
+		if row.Open && w.shown[row.ID] == row.Count {
 			return true
 		}
 		failed = fn(row)
-		shown[row.ID] = row.Count
+		w.shown[row.ID] = row.Count
 		if row.Imported != "" {
-			imports.windows[row.ID>>rowBits] = true
+			w.imports.windows[row.ID>>rowBits] = true
 		}
 		return failed == nil
 	})
 	if err == nil && failed == nil {
-		failed = imports.rows(s, &f, fn)
+		failed = w.imports.rows(s, &f, fn)
 	}
 	end := (s.position + 1) << rowBits
-	for id := range shown {
+	for id := range w.shown {
 		if id < end {
-			delete(shown, id)
+			delete(w.shown, id)
 		}
 	}
-	for window := range tails {
+	for window := range w.tails {
 		if window <= s.position {
-			delete(tails, window)
+			delete(w.tails, window)
 		}
 	}
-	if failed != nil {
-		err = failed
-	}
-	return max(after, end-1), err
+	w.after = max(w.after, end-1)
+	return cmp.Or(failed, err)
 }
 
 // importsAge is how old an imported lookup may be to be followed.

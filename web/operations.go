@@ -21,6 +21,7 @@ func register(api huma.API, o *Options) {
 	registerEvidence(api, o)
 	registerImport(api, o)
 	registerAccess(api, o)
+	registerReading(api, o)
 }
 
 // operation returns what the OpenAPI document says of an operation. Status is that

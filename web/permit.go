@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 
@@ -104,9 +103,3 @@ func permit(ctx context.Context, op *huma.Operation, needs Access) error {
 	}
 	return nil
 }
-
-// ErrForbidden marks errors about what the caller may not do or see.
-var ErrForbidden = errors.New("not allowed")
-
-// Forbidden marks an error with ErrForbidden.
-func Forbidden(err error) error { return marked{err, ErrForbidden} }

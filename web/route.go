@@ -87,6 +87,7 @@ func route(api huma.API, op *huma.Operation, in, out reflect.Type, answer func(c
 			huma.WriteErr(api, c, refused.status, refused.message, refused.errors...)
 			return
 		}
+		c.SetReadDeadline(time.Time{}) // that of the whole request would end a long answer
 		body, err := answer(c.Context(), input.Interface())
 		if err != nil {
 			respond(api, c, 0, problem(err))

@@ -34,6 +34,8 @@ type Status struct {
 	Alerts       []AlertPlace   `json:"alerts" doc:"Where alerts go."`
 	Discovery    []Discovery    `json:"discovery" doc:"Devices whose rows of names that no list has are kept as long as those of listed names."`
 
+	Streams LogStreams `json:"streams" doc:"Who follows the log."`
+
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
 }

@@ -10,6 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
+	"reflect"
+	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -23,6 +27,8 @@ const Prefix = "/api/v1"
 
 // Options are the functions that answer. One that is nil is not to be asked.
 type Options struct {
+	Reading Reading // of the log
+
 	Status   func() Status
 	Health   func(context.Context) (Health, error)
 	Findings func(ctx context.Context, probe bool) []Finding
@@ -94,10 +100,14 @@ type Options struct {
 }
 
 // ErrNotFound marks errors about what is not there, ErrInvalid errors about what
-// was asked. All others mean that what was asked could not be done.
+// was asked, ErrForbidden errors about what the caller may not do or see. ErrConflict, and all others,
+// mean that what was asked could not be done.
 var (
-	ErrNotFound = errors.New("not found")
-	ErrInvalid  = errors.New("not valid")
+	ErrNotFound    = errors.New("not found")
+	ErrInvalid     = errors.New("not valid")
+	ErrForbidden   = errors.New("not allowed")
+	ErrConflict    = errors.New("not possible as things are")
+	ErrUnavailable = errors.New("not now") // the log cannot be read, or too many read it
 )
 
 // marked is an error with one of the marks, which its text does not show.
@@ -114,6 +124,21 @@ func NotFound(err error) error { return marked{err, ErrNotFound} }
 // Invalid marks an error with ErrInvalid.
 func Invalid(err error) error { return marked{err, ErrInvalid} }
 
+// Forbidden marks an error with ErrForbidden.
+func Forbidden(err error) error { return marked{err, ErrForbidden} }
+
+// Conflict marks an error with ErrConflict.
+func Conflict(err error) error { return marked{err, ErrConflict} }
+
+// Unavailable marks an error with ErrUnavailable.
+func Unavailable(err error) error { return marked{err, ErrUnavailable} }
+
+// IsMarked reports whether an error says itself how a client gets it.
+func IsMarked(err error) bool {
+	var as huma.StatusError
+	return errors.As(err, &as) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnavailable)
+}
+
 // problem returns an error as the client gets it (RFC 9457).
 func problem(err error) huma.StatusError {
 	var as huma.StatusError
@@ -129,6 +154,8 @@ func problem(err error) huma.StatusError {
 		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, ErrInvalid):
 		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, ErrUnavailable):
+		return huma.Error503ServiceUnavailable(err.Error())
 	}
 	return huma.Error409Conflict(err.Error())
 }
@@ -156,5 +183,21 @@ func document() huma.Config {
 	c.Info.License = nil
 	c.OpenAPIPath = Prefix + "/openapi"
 	c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", nil
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	c.Components.Schemas.RegisterTypeAlias(typeOf[querylog.Time](), typeOf[time.Time]())
 	return c
+}
+
+// schemaName names the schema of a type. Those of packages of evidence and of the catalogue have
+// the package's name in front, since several have a Device or a Report.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	_, pkg, _ := strings.Cut(t.PkgPath(), "/")
+	if in := path.Base(t.PkgPath()); t.Name() != "" && (strings.HasPrefix(pkg, "evidence") || pkg == "blocklists/catalog") {
+		return strings.ToUpper(in[:1]) + in[1:] + name
+	}
+	return name
 }

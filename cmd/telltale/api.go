@@ -24,7 +24,8 @@ import (
 
 func (a *app) apiOptions() web.Options {
 	return web.Options{
-		Status: a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
+		Reading: a.apiReading(),
+		Status:  a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
@@ -59,7 +60,7 @@ func (a *app) status() web.Status {
 	makers := a.makers.Status()
 	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
 	st.Unwatched, st.Reports, st.Witnesses = a.unwatched(), a.reportStatus(), a.witnessStatus()
-	st.Alerts, st.Discovery = a.alertStatus(), a.discoveryStatus()
+	st.Alerts, st.Discovery, st.Streams = a.alertStatus(), a.discoveryStatus(), a.live.status()
 	st.Ending = []web.EndingRule{}
 	for _, e := range a.lists.Current().Ending() {
 		st.Ending = append(st.Ending, web.EndingRule{Rule: e.Rule.Text, List: e.Rule.List, Line: e.Rule.Line, Until: e.Until.UTC()})

@@ -97,6 +97,9 @@ type app struct {
 
 	markedNetwork map[string]string // those of doctor --network
 
+	live  liveLog       // who follows the log by the API
+	reads chan struct{} // held by each answer of the API that reads the log
+
 	background     context.Context // ends when the server is to stop
 	stopBackground context.CancelFunc
 }
@@ -104,7 +107,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1)}
+	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1), reads: make(chan struct{}, mostReads)}
 	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.refused.Store("")
 	a.cfg.Store(cfg)

@@ -98,13 +98,26 @@ func (cl *cli) findCandidates(ctx context.Context, f *candidateFlags) (*candidat
 		return nil, err
 	}
 	defer l.Close()
+	return l.candidates(ctx, &candidatesOf{since: since, until: until, zone: f.zone, device: f.device, ignored: f.ignored})
+}
+
+// A candidatesOf says whose candidates are wanted.
+type candidatesOf struct {
+	since, until time.Time
+	zone         *time.Location
+	device       string
+	ignored      bool
+}
+
+// candidates finds those of the log.
+func (l *openedLog) candidates(ctx context.Context, of *candidatesOf) (*candidate.Found, error) {
 	home := newPseudonyms(l)
 	o := candidate.Options{
-		Since: since, Until: until, Zone: f.zone, Whose: querylog.Filter{Device: f.device}, Today: l.ids.now, Name: l.ids.called, Maker: l.makerOrKind(),
+		Since: of.since, Until: of.until, Zone: of.zone, Whose: querylog.Filter{Device: of.device}, Today: l.ids.now, Name: l.ids.called, Maker: l.makerOrKind(),
 		IsHome: func(name string) bool { return home.name(name, "") != name },
 	}
 	o.Discovered = l.ids.discovered()
-	if err := l.choose(&o.Whose, f.ignored); err != nil {
+	if err := l.choose(&o.Whose, of.ignored); err != nil {
 		return nil, err
 	}
 	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one

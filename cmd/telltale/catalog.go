@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists/catalog"
+	"telltale/web"
 )
 
 func (cl *cli) newCatalog() *cobra.Command {
@@ -185,25 +186,33 @@ func (cl *cli) printVendors(all []catalog.Count) error {
 	return w.Flush()
 }
 
-// An entryJSON has its sources as the log and explain have them, too.
-type entryJSON struct {
-	*catalog.Entry
-	Source string `json:"source"`
-}
-
-// encodeMatches writes the entries that were found, each once.
-func (cl *cli) encodeMatches(found []catalog.Match) error {
-	enc := cl.encoder()
+// catalogEntries returns the entries that were found, each once.
+func catalogEntries(found []catalog.Match) []web.CatalogEntry {
+	all := []web.CatalogEntry{}
 	seen := map[string]bool{}
 	for _, m := range found {
 		for i := range m.Entries {
 			e := &m.Entries[i]
 			if key := fmt.Sprint(e.File, ":", e.Line); !seen[key] {
 				seen[key] = true
-				if err := enc.Encode(entryJSON{e, strings.Join(e.Sources(), " ")}); err != nil {
-					return err
-				}
+				all = append(all, catalogEntry(e))
 			}
+		}
+	}
+	return all
+}
+
+// catalogEntry returns an entry as the API and --json have it.
+func catalogEntry(e *catalog.Entry) web.CatalogEntry {
+	return web.CatalogEntry{Entry: e, Source: strings.Join(e.Sources(), " ")}
+}
+
+// encodeMatches writes the entries that were found, each once.
+func (cl *cli) encodeMatches(found []catalog.Match) error {
+	enc := cl.encoder()
+	for _, e := range catalogEntries(found) {
+		if err := enc.Encode(&e); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -243,10 +252,15 @@ func (cl *cli) printMatches(found []catalog.Match) error {
 	return w.Flush()
 }
 
-// A companyJSON is a company with what the catalogue has of it.
-type companyJSON struct {
-	catalog.Company
-	Count catalog.Count `json:"count"`
+// companyOf returns a company as the API and --json have it.
+func companyOf(known *catalog.Catalog, k catalog.Company) web.Company {
+	count := catalog.Count{Vendor: k.Vendor}
+	for _, n := range known.Vendors() {
+		if n.Vendor == k.Vendor {
+			count = n
+		}
+	}
+	return web.Company{Company: k, Count: count}
 }
 
 // printCompany prints who a vendor is and what can be switched off.
@@ -261,13 +275,7 @@ func (cl *cli) printCompany(known *catalog.Catalog, vendor string) error {
 		return fmt.Errorf("who %q is and what it lets people switch off is not in the shipped lists: 'telltale catalog' lists the vendors", vendor)
 	}
 	if cl.json {
-		count := catalog.Count{Vendor: k.Vendor}
-		for _, n := range known.Vendors() {
-			if n.Vendor == k.Vendor {
-				count = n
-			}
-		}
-		return cl.encoder().Encode(companyJSON{k, count})
+		return cl.encoder().Encode(companyOf(known, k))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", printable(k.Vendor))

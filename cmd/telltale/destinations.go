@@ -13,28 +13,9 @@ import (
 	"telltale/blocklists/catalog"
 	"telltale/evidence"
 	"telltale/evidence/destination"
-	"telltale/querylog"
 	"telltale/sorting"
 	"telltale/web"
 )
-
-// A destinationLine is what 'destinations' says of a name.
-type destinationLine struct {
-	Name    string            `json:"name"`
-	Vendor  string            `json:"vendor"`
-	Product string            `json:"product,omitempty"`
-	Purpose string            `json:"purpose,omitempty"`
-	Tier    string            `json:"tier"`
-	Led     []destinationTime `json:"led"` // the oldest first; without --history the last alone
-}
-
-// A destinationTime is where a name led for a time.
-type destinationTime struct {
-	First querylog.Time     `json:"first"`
-	Last  querylog.Time     `json:"last"`
-	Times int64             `json:"times"`
-	Found destination.Found `json:"found"`
-}
 
 func (cl *cli) newDestinations() *cobra.Command {
 	refresh, history, vendor := false, false, ""
@@ -111,14 +92,14 @@ answers from near where one asks, and what a server does with data is not in DNS
 
 // chooseDestinations keeps the lines of a name and of a vendor, where these are given. A name
 // that is not asked for itself is that of the catalogue that it is below.
-func chooseDestinations(lines []destinationLine, known *catalog.Catalog, name, vendor string) (kept []destinationLine, instead string) {
-	is := func(d destinationLine) bool { return d.Name == name }
+func chooseDestinations(lines []web.Destination, known *catalog.Catalog, name, vendor string) (kept []web.Destination, instead string) {
+	is := func(d web.Destination) bool { return d.Name == name }
 	if name != "" && !slices.ContainsFunc(lines, is) {
 		if e := destination.EntryOf(known, name); e != nil && e.Name != name {
 			name, instead = e.Name, e.Name
 		}
 	}
-	return slices.DeleteFunc(lines, func(d destinationLine) bool {
+	return slices.DeleteFunc(lines, func(d web.Destination) bool {
 		return vendor != "" && !strings.EqualFold(d.Vendor, vendor) || name != "" && !is(d)
 	}), instead
 }
@@ -142,7 +123,7 @@ func (cl *cli) refreshDestinations(ctx context.Context) error {
 }
 
 // destinationLines are where all names led, or lead, by name.
-func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog, history bool) (lines []destinationLine, err error) {
+func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog, history bool) (lines []web.Destination, err error) {
 	all, err := l.Destinations(ctx, "")
 	if err != nil {
 		return nil, err
@@ -154,7 +135,7 @@ func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog
 			return nil, fmt.Errorf("%s: %w", printable(d.Name), err)
 		}
 		if len(lines) == 0 || lines[len(lines)-1].Name != d.Name {
-			line := destinationLine{Name: d.Name}
+			line := web.Destination{Name: d.Name}
 			if e := destination.EntryOf(known, d.Name); e != nil {
 				line.Vendor, line.Product, line.Purpose, line.Tier = e.Vendor, e.Product, e.Purpose, e.Tier
 			}
@@ -164,15 +145,15 @@ func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog
 		if !history {
 			line.Led = nil
 		}
-		line.Led = append(line.Led, destinationTime{d.First, d.Last, d.Times, f})
+		line.Led = append(line.Led, web.DestinationTime{First: d.First, Last: d.Last, Times: d.Times, Found: f})
 	}
-	sorting.StableBy(lines, func(a, b destinationLine) int {
+	sorting.StableBy(lines, func(a, b web.Destination) int {
 		return cmp.Compare(strings.ToLower(a.Vendor), strings.ToLower(b.Vendor))
 	})
 	return lines, nil
 }
 
-func (cl *cli) showDestinations(lines []destinationLine) error {
+func (cl *cli) showDestinations(lines []web.Destination) error {
 	if cl.json {
 		enc := cl.encoder()
 		for i := range lines {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"telltale/blocklists/catalog"
+	"telltale/web"
 )
 
 func TestWhenNamesAreDueAtNight(t *testing.T) {
@@ -43,7 +44,7 @@ func TestANameOfTheLogLeadsToTheCatalogues(t *testing.T) {
 		{"other.example", "", "", ""},
 		{"", "xiaomi", "mistat.india.xiaomi.com", ""},
 	} {
-		lines := []destinationLine{{Name: "mistat.india.xiaomi.com", Vendor: "Xiaomi"}, {Name: "own.example"}}
+		lines := []web.Destination{{Name: "mistat.india.xiaomi.com", Vendor: "Xiaomi"}, {Name: "own.example"}}
 		lines, instead := chooseDestinations(lines, known, c.name, c.vendor)
 		kept := ""
 		for i := range lines {

@@ -398,7 +398,7 @@ func (cl *cli) newExperimentList() *cobra.Command {
 			}
 			defer l.Close()
 			if cl.json {
-				return cl.encoder().Encode(all)
+				return cl.encoder().Encode(experimentsOf(all))
 			}
 			w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
 			for _, e := range all {
@@ -412,6 +412,19 @@ func (cl *cli) newExperimentList() *cobra.Command {
 	})
 	c.Flags().StringVar(&tz, "tz", "", "the zone in which times are shown (default: the machine's)")
 	return c
+}
+
+// experimentOf returns an experiment as the API and --json have it.
+func experimentOf(e *experiment.Experiment) web.Experiment {
+	return web.Experiment{Experiment: e, State: e.State()}
+}
+
+func experimentsOf(all []*experiment.Experiment) []web.Experiment {
+	out := []web.Experiment{}
+	for _, e := range all {
+		out = append(out, experimentOf(e))
+	}
+	return out
 }
 
 // openExperiments opens the log, and returns the experiments of its ledger.

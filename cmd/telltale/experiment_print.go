@@ -13,7 +13,7 @@ import (
 
 func (cl *cli) showExperiment(_ context.Context, l *openedLog, e *experiment.Experiment, zone *time.Location) error {
 	if cl.json {
-		return cl.encoder().Encode(e)
+		return cl.encoder().Encode(experimentOf(e))
 	}
 	p := &e.Plan
 	line := func(format string, args ...any) { fmt.Fprintf(cl.out, format+"\n", args...) }

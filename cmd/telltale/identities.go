@@ -14,6 +14,7 @@ import (
 	"telltale/devices/corrections"
 	"telltale/querylog"
 	"telltale/sorting"
+	"telltale/web"
 )
 
 // correctionsFile is the file of what people say of devices, in data.dir.
@@ -159,20 +160,14 @@ func (ids *identities) name(device string) string {
 	return cmp.Or(name, device)
 }
 
-// A correctedRow is what people's corrections say of a row's device.
-type correctedRow struct {
-	Device string `json:"device"`
-	Name   string `json:"name"`
-}
-
 // corrected returns what corrections say of the device of a row; nil where that is what
 // the row says.
-func (ids *identities) corrected(r *querylog.Row) *correctedRow {
+func (ids *identities) corrected(r *querylog.Row) *web.CorrectedRow {
 	device := ids.now(r.Device, r.Time.Time)
 	if before, _ := ids.bySettings(r.Device); device == before && ids.view.Name(device) == "" {
 		return nil
 	}
-	return &correctedRow{device, ids.name(device)}
+	return &web.CorrectedRow{Device: device, Name: ids.name(device)}
 }
 
 // ignored returns the devices that a person wants left out.

@@ -87,7 +87,7 @@ var mayImport = map[string]string{
 
 	"watch": "github.com/fsnotify/fsnotify",
 
-	"web":        "blocklists devices dnswire evidence querylog web/access github.com/danielgtaylor/huma/v2",
+	"web":        "blocklists blocklists/catalog devices dnswire evidence evidence/candidate evidence/destination evidence/experiment evidence/rhythm querylog web/access github.com/danielgtaylor/huma/v2",
 	"web/access": "atomicfile golang.org/x/crypto",
 
 	"evidence":            "blocklists devices evidence/experiment evidence/rhythm querylog",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,17 +38,14 @@ and not to whom: lists, servers and devices are left out.`,
 				return err
 			}
 			defer l.Close()
-			events, err := l.Ledger(c.Context(), time.Time{}, time.Time{})
+			lines, err := l.ledgerLines(c.Context(), from, to, kinds)
 			if err != nil {
 				return err
 			}
-			if err := checkKinds(kinds, events); err != nil {
-				return err
+			var events []querylog.Event
+			for i := range lines {
+				events = append(events, lines[i].Event)
 			}
-			events = slices.DeleteFunc(events, func(e querylog.Event) bool {
-				return len(kinds) > 0 && !slices.Contains(kinds, e.Kind) ||
-					!from.IsZero() && e.Time.Before(from) || !to.IsZero() && e.Time.After(to)
-			})
 			if pseudonymous {
 				hide := newPseudonyms(l)
 				for i := range events {
@@ -65,8 +63,23 @@ and not to whom: lists, servers and devices are left out.`,
 	return c
 }
 
+// ledgerLines returns the lines of some kinds, or of all, of a time.
+func (l *openedLog) ledgerLines(ctx context.Context, from, to time.Time, kinds []string) ([]querylog.LedgerLine, error) {
+	lines, err := l.LedgerLines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKinds(kinds, lines); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(lines, func(e querylog.LedgerLine) bool {
+		return len(kinds) > 0 && !slices.Contains(kinds, e.Kind) ||
+			!from.IsZero() && e.Time.Before(from) || !to.IsZero() && e.Time.After(to)
+	}), nil
+}
+
 // checkKinds fails for a kind that is neither known nor in the ledger.
-func checkKinds(kinds []string, events []querylog.Event) error {
+func checkKinds(kinds []string, events []querylog.LedgerLine) error {
 	known := slices.Clone(querylog.Kinds)
 	for i := range events {
 		known = append(known, events[i].Kind)

@@ -22,6 +22,7 @@ import (
 	"telltale/config"
 	"telltale/devices/corrections"
 	"telltale/querylog"
+	"telltale/web"
 )
 
 // A selection is the flags that choose rows of the log.
@@ -324,8 +325,9 @@ func isTerminal(w io.Writer) bool {
 // An openedLog is the log of the settings, and who is in it.
 type openedLog struct {
 	*querylog.Reader
-	cfg *config.Config
-	ids *identities
+	cfg    *config.Config
+	ids    *identities
+	caller web.Caller // may see some devices alone, by the API
 }
 
 // openLog opens the log of the settings for reading, up to now: a running server
@@ -372,12 +374,16 @@ func (cl *cli) openMoment(ctx context.Context) (*openedLog, error) {
 		r.Close()
 		return nil, err
 	}
-	return &openedLog{r, cfg, newIdentities(cfg, bindings, corrected)}, nil
+	return &openedLog{Reader: r, cfg: cfg, ids: newIdentities(cfg, bindings, corrected)}, nil
 }
 
 // choose gives f all that the device was which it names; where it names none, it
-// leaves ignored devices out, unless they are wanted.
+// leaves ignored devices out, unless they are wanted. A caller who may see some devices alone gets
+// no other.
 func (l *openedLog) choose(f *querylog.Filter, ignored bool) (err error) {
+	if l.caller.Limited {
+		return l.chooseAllowed(f)
+	}
 	if f.Device == "" {
 		if !ignored {
 			f.Without = l.ids.ignored()
@@ -402,7 +408,11 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	if err != nil {
 		return err
 	}
-	seen, err := l.Top(ctx, "vendors", querylog.Filter{}, 0)
+	var whose querylog.Filter
+	if err := l.choose(&whose, true); err != nil {
+		return err
+	}
+	seen, err := l.Top(ctx, "vendors", whose, 0)
 	if err != nil {
 		return err
 	}
@@ -431,15 +441,15 @@ type rowPrinter struct {
 
 func newRowPrinter(w io.Writer, ids *identities, as display) rowPrinter {
 	p := rowPrinter{flush: func() error { return nil }}
-	var show func(*shownRow) error
+	var show func(*web.Row) error
 	switch as.as {
 	case "json":
 		enc := jsonEncoder(w)
-		show = func(r *shownRow) error { return enc.Encode(r) }
+		show = func(r *web.Row) error { return enc.Encode(r) }
 	case "csv":
 		show, p.flush = rowsCSV(w)
 	default:
-		show = func(r *shownRow) error {
+		show = func(r *web.Row) error {
 			who := cmp.Or(r.DeviceName, r.Client)
 			if r.Corrected != nil {
 				who = r.Corrected.Name
@@ -450,17 +460,16 @@ func newRowPrinter(w io.Writer, ids *identities, as display) rowPrinter {
 	p.print = func(r *querylog.Row) error {
 		if as.hide != nil {
 			hidden := as.hide.row(r)
-			return show(&shownRow{Row: hidden})
+			return show(&web.Row{Row: hidden})
 		}
-		return show(&shownRow{*r, ids.corrected(r)})
+		return show(rowOf(r, ids))
 	}
 	return p
 }
 
-// A shownRow is a row as it was written, and beside it what people corrected since.
-type shownRow struct {
-	querylog.Row
-	Corrected *correctedRow `json:"corrected,omitempty"`
+// rowOf returns a row as the API and --json have it.
+func rowOf(r *querylog.Row, ids *identities) *web.Row {
+	return &web.Row{Row: *r, Corrected: ids.corrected(r)}
 }
 
 // printRow prints a row as one line: when, who, what was decided, what was asked

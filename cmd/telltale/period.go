@@ -17,6 +17,7 @@ type period struct {
 	since, until, last, tz string
 
 	fallback string         // of since, where neither it nor last is given
+	api      bool           // they are parameters of the API, and not flags
 	zone     *time.Location // in which times are read and shown; set by read
 }
 
@@ -36,14 +37,25 @@ func (p *period) add(c *cobra.Command, fallback string) {
 	complete(c, "last", "24h", "7d", "30d")
 }
 
+// name returns what errors call a flag: of the API, --since is from.
+func (p *period) name(flag string) string {
+	switch {
+	case !p.api:
+		return "--" + flag
+	case flag == "since":
+		return "from"
+	}
+	return flag
+}
+
 // read returns the times that the flags mean; zero where there is no bound.
 func (p *period) read(now time.Time) (since, until time.Time, err error) {
 	if p.zone, err = parseZone(p.tz); err != nil {
-		return since, until, usage("--tz: %v", err)
+		return since, until, usage("%s: %v", p.name("tz"), err)
 	}
 	now = now.In(p.zone)
 	if until, err = parseTime(p.until, now, true); err != nil {
-		return since, until, usage("--until: %v", err)
+		return since, until, usage("%s: %v", p.name("until"), err)
 	}
 	switch {
 	case p.last != "" && p.since != "":
@@ -63,7 +75,7 @@ func (p *period) read(now time.Time) (since, until time.Time, err error) {
 		since, err = parseTime(p.fallback, end, false)
 	}
 	if err != nil {
-		return since, until, usage("--since: %v", err)
+		return since, until, usage("%s: %v", p.name("since"), err)
 	}
 	return since, until, p.check(since, until, now)
 }
@@ -81,13 +93,13 @@ func (p *period) check(since, until, now time.Time) error {
 	text := func(t time.Time) string { return t.In(p.zone).Format("2006-01-02 15:04:05 MST") }
 	switch {
 	case since.After(now):
-		return usage("--since: %s is still to come", text(since))
+		return usage("%s: %s is still to come", p.name("since"), text(since))
 	case until.IsZero() || since.Before(until):
 		return nil
 	case since.Equal(until):
-		return usage("--since and --until are both %s: no time is in between. A day without a time is its beginning, so the end of a day is the next day", text(since))
+		return usage("%s and %s are both %s: no time is in between. A day without a time is its beginning, so the end of a day is the next day", p.name("since"), p.name("until"), text(since))
 	}
-	return usage("--since (%s) is after --until (%s)", text(since), text(until))
+	return usage("%s (%s) is after %s (%s)", p.name("since"), text(since), p.name("until"), text(until))
 }
 
 // parseZone reads the name of a time zone; "" is the machine's.

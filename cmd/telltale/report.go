@@ -166,19 +166,9 @@ func (cl *cli) report(ctx context.Context, r *reportFlags) error {
 	if r.pseudonyms {
 		of.hide = newPseudonyms(l)
 	}
-	made, err := l.makeReport(ctx, of)
+	made, err := l.wholeReport(ctx, of, r.rhythm)
 	if err != nil {
 		return err
-	}
-	if r.rhythm || r.device != "" && until.Sub(since) <= rhythmAnyway {
-		if made.Rhythm, err = l.rhythms(ctx, of, false); err != nil {
-			return err
-		}
-	}
-	if len(made.Vendors) == 0 && len(made.Owners) == 0 {
-		if err := l.checkVendor(ctx, r.vendor); err != nil {
-			return err
-		}
 	}
 	write := func(w io.Writer) error { return reportFormats[r.format](w, made) }
 	if r.out == "" {
@@ -203,6 +193,24 @@ type reportOf struct {
 	ignored        bool
 	compare        bool
 	hide           *pseudonyms // nil: everything is called as it is
+}
+
+// wholeReport makes a report with rhythms, where they are wanted or it has them anyway. It fails
+// for a vendor that nobody knows.
+func (l *openedLog) wholeReport(ctx context.Context, r *reportOf, rhythm bool) (*evidence.Report, error) {
+	made, err := l.makeReport(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if rhythm || r.device != "" && r.until.Sub(r.since) <= rhythmAnyway {
+		if made.Rhythm, err = l.rhythms(ctx, r, false); err != nil {
+			return nil, err
+		}
+	}
+	if len(made.Vendors) == 0 && len(made.Owners) == 0 {
+		err = l.checkVendor(ctx, r.vendor)
+	}
+	return made, err
 }
 
 // makeReport makes a report of the log.

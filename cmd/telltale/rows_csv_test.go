@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telltale/querylog"
+	"telltale/web"
 )
 
 // Every key of a row's JSON is a column, and columns stay where they are.
@@ -19,10 +20,10 @@ func TestRowsAsCSVHaveEachKey(t *testing.T) {
 	for _, c := range rowColumns {
 		names = append(names, c.name)
 	}
-	for _, of := range []reflect.Type{reflect.TypeFor[querylog.Row](), reflect.TypeFor[correctedRow]()} {
+	for _, of := range []reflect.Type{reflect.TypeFor[querylog.Row](), reflect.TypeFor[web.CorrectedRow]()} {
 		for i := range of.NumField() {
 			key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
-			if of == reflect.TypeFor[correctedRow]() {
+			if of == reflect.TypeFor[web.CorrectedRow]() {
 				key = "corrected_" + key
 			}
 			if !slices.Contains(names, key) {
@@ -46,7 +47,7 @@ func TestRowsAsCSVAreText(t *testing.T) {
 	at := querylog.Time{Time: time.Unix(1e9, 0)}
 	evil := "=cmd|'/c calc'!\x1b[31m\u202e\",\n;@x"
 	for _, r := range []querylog.Row{{Time: at, Name: evil, Rule: evil, DeviceName: "@" + evil}, {Time: at, Name: "a.example", Count: 7, ID: 9}} {
-		if err := print(&shownRow{Row: r, Corrected: &correctedRow{"mac:1", "-" + evil}}); err != nil {
+		if err := print(&web.Row{Row: r, Corrected: &web.CorrectedRow{Device: "mac:1", Name: "-" + evil}}); err != nil {
 			t.Fatal(err)
 		}
 	}

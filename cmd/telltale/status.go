@@ -33,7 +33,7 @@ type overview struct {
 	Ending    []web.EndingRule `json:"ending"`            // own rules that are in force until some time
 	Discovery []web.Discovery  `json:"discovery"`         // devices whose rows of names that no list has are kept longer
 	Today     *dayCounts       `json:"today,omitempty"`
-	Vendors   []topLine        `json:"vendors"` // today's
+	Vendors   []web.TopLine    `json:"vendors"` // today's
 	Gaps      []querylog.Gap   `json:"gaps"`    // of the last 7 days, as reports have them
 	Attention []web.Finding    `json:"attention"`
 }
@@ -83,7 +83,7 @@ func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
 		return nil, err
 	}
 	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Discovery: []web.Discovery{}, Vendors: []topLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
+	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Discovery: []web.Discovery{}, Vendors: []web.TopLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
 	var st web.Status
 	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
 		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen

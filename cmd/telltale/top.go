@@ -13,13 +13,8 @@ import (
 
 	"telltale/querylog"
 	"telltale/sorting"
+	"telltale/web"
 )
-
-// A topLine is what top prints of a name, a device, a vendor or an hour.
-type topLine struct {
-	querylog.TopRow
-	Totals uint64 `json:"totals,omitempty"` // of Count, lookups of which only the hour is kept
-}
 
 func (cl *cli) newTop() *cobra.Command {
 	var s selection
@@ -94,7 +89,7 @@ device-1, host-1 and so on for devices and names of the home.`,
 }
 
 // top counts what f chooses. A device is one line, whatever it was known by.
-func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]topLine, error) {
+func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]web.TopLine, error) {
 	if what == "devices" {
 		return l.topDevices(ctx, f)
 	}
@@ -102,7 +97,7 @@ func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]
 	if err != nil {
 		return nil, err
 	}
-	lines := make([]topLine, len(rows))
+	lines := make([]web.TopLine, len(rows))
 	for i := range rows {
 		lines[i].TopRow = rows[i]
 	}
@@ -111,7 +106,7 @@ func (l *openedLog) top(ctx context.Context, what string, f querylog.Filter) ([]
 
 // topDevices counts by device. Identities that are one device for a time and another
 // one later are counted span by span.
-func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLine, error) {
+func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]web.TopLine, error) {
 	whole := f
 	var several []querylog.DeviceSpan
 	for _, spans := range l.ids.of {
@@ -144,18 +139,18 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLin
 			rows = append(rows, r)
 		}
 	}
-	all := map[string]*topLine{}
+	all := map[string]*web.TopLine{}
 	for _, r := range rows {
 		if have := all[r.Key]; have != nil {
 			have.Add(r)
 		} else {
-			all[r.Key] = &topLine{TopRow: r}
+			all[r.Key] = &web.TopLine{TopRow: r}
 		}
 	}
 	if err := l.addHours(ctx, f, all); err != nil {
 		return nil, err
 	}
-	lines := make([]topLine, 0, len(all))
+	lines := make([]web.TopLine, 0, len(all))
 	for key, line := range all {
 		if name := l.ids.view.Name(key); name != "" {
 			line.Label = name
@@ -168,7 +163,7 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]topLin
 }
 
 // hideTop puts other words for devices and names of the home.
-func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter, lines []topLine) error {
+func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter, lines []web.TopLine) error {
 	hide, local := newPseudonyms(l), map[string]bool{}
 	if what == "names" { // a name that was answered here is the home's, whatever it looks like
 		f.Verdict = "answer"
@@ -196,12 +191,12 @@ func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter,
 
 // sortTop puts the lines with the most attempts first; those with the most lookups
 // where the period has rows of before attempts were counted.
-func (l *openedLog) sortTop(ctx context.Context, f *querylog.Filter, lines []topLine) error {
+func (l *openedLog) sortTop(ctx context.Context, f *querylog.Filter, lines []web.TopLine) error {
 	uncounted, err := l.attemptsMissing(ctx, f)
 	if err != nil {
 		return err
 	}
-	sorting.By(lines, func(a, b topLine) int {
+	sorting.By(lines, func(a, b web.TopLine) int {
 		attempts := cmp.Compare(b.Attempts, a.Attempts)
 		if !uncounted.IsZero() {
 			attempts = 0
@@ -229,7 +224,7 @@ func (l *openedLog) attemptsMissing(ctx context.Context, f *querylog.Filter) (ti
 
 // addHours adds the hourly totals of lookups whose rows are deleted. They have no
 // name, vendor or verdict.
-func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[string]*topLine) error {
+func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[string]*web.TopLine) error {
 	if f.Name != "" || f.Vendor != "" || f.Verdict != "" {
 		return nil
 	}
@@ -246,14 +241,14 @@ func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[str
 		if have := all[key]; have != nil {
 			have.Add(t)
 		} else {
-			all[key] = &topLine{TopRow: t}
+			all[key] = &web.TopLine{TopRow: t}
 		}
 		all[key].Totals += h.Lookups
 	}
 	return nil
 }
 
-func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []topLine, more int, zone *time.Location) error {
+func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []web.TopLine, more int, zone *time.Location) error {
 	if cl.json {
 		enc := cl.encoder()
 		for i := range lines {

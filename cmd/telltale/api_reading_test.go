@@ -1,0 +1,378 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/web"
+)
+
+// route asks a route of the server as a caller, and returns the status and the answer.
+func (srv *testServer) route(caller web.Caller, path string) (status int, answer string) {
+	srv.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, web.Prefix+path, nil)
+	w := httptest.NewRecorder()
+	web.Handler(srv.app.apiOptions()).ServeHTTP(w, r.WithContext(web.WithCaller(r.Context(), caller)))
+	return w.Code, w.Body.String()
+}
+
+var anybody = web.Caller{Name: "test", Access: web.Read}
+
+// valueOf is JSON as a value, without keys that differ from one time to the next. Several values
+// one after the other, as commands print them, are a list.
+func valueOf(t testing.TB, text string, without ...string) any {
+	t.Helper()
+	all := []any{}
+	for d := json.NewDecoder(strings.NewReader(text)); ; {
+		var v any
+		if err := d.Decode(&v); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in %.300s", err, text)
+		}
+		all = append(all, withoutKeys(v, without))
+	}
+	if len(all) == 1 {
+		if _, list := all[0].([]any); list {
+			return all[0]
+		}
+	}
+	return all
+}
+
+func withoutKeys(v any, without []string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			if slices.Contains(without, key) {
+				delete(v, key)
+				continue
+			}
+			v[key] = withoutKeys(v[key], without)
+		}
+	case []any:
+		for i := range v {
+			v[i] = withoutKeys(v[i], without)
+		}
+	}
+	return v
+}
+
+// A sameAnswer is a command and the route that answers the same.
+type sameAnswer struct {
+	command, route string
+	part           string   // the key of the route's answer that the command prints; "" for all of it
+	without        []string // keys that differ from one time to the next
+}
+
+// check compares what commands print with what routes answer.
+func (srv *testServer) check(all []sameAnswer) {
+	srv.t.Helper()
+	for _, f := range all {
+		out, exit := srv.run(append(fields(f.command), "--json")...)
+		status, answer := srv.route(anybody, f.route)
+		if exit != 0 || status != http.StatusOK {
+			srv.t.Errorf("%s: exit status %d, %.300s; %s: %d, %.300s", f.command, exit, out, f.route, status, answer)
+			continue
+		}
+		got := valueOf(srv.t, answer, f.without...)
+		if f.part != "" {
+			got = got.([]any)[0].(map[string]any)[f.part]
+			if _, list := got.([]any); !list {
+				got = []any{got}
+			}
+		}
+		if want := valueOf(srv.t, out, f.without...); !reflect.DeepEqual(got, want) {
+			g, _ := json.Marshal(got)
+			w, _ := json.Marshal(want)
+			srv.t.Errorf("%s answers\n%.1500s\nand %s prints\n%.1500s", f.route, g, f.command, w)
+		}
+	}
+}
+
+// lists of the tests' servers.
+const vendorList = `#@ vendor=Xiaomi product=MIUI tier=telemetry purpose=analytics source=https://example.org/a
+tracker.example
+#@ vendor=Amazon tier=mixed purpose=crash source=https://example.org/b
+crash.example
+`
+
+// asked starts a server that some devices have asked, and waits until the log has all of it.
+func asked(t *testing.T, rounds int) *testServer {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "lists"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	save(t, filepath.Join(dir, "lists", "vendors.txt"), vendorList)
+	srv := startTestServer(t, dir, everything(t), `devices:
+  - name: tv
+    mac: 02:00:5e:10:00:01
+  - name: handset
+    mac: 02:00:5e:10:00:02
+identity:
+  forwarders: ["127.0.0.0/8"]
+`)
+	srv.asks(0, rounds)
+	return srv
+}
+
+// asks lets the devices ask for names of their own in rounds from first on.
+func (srv *testServer) asks(first, rounds int) {
+	srv.t.Helper()
+	for i := first; i < first+rounds; i++ {
+		for _, words := range [][]string{
+			{fmt.Sprintf("site-%d.example.", i), "A", "mac=02:00:5e:10:00:01"}, {"a.tracker.example.", "A", "mac=02:00:5e:10:00:01"},
+			{fmt.Sprintf("shop-%d.example.", i), "A", "mac=02:00:5e:10:00:02"}, {"crash.example.", "AAAA", "mac=02:00:5e:10:00:02"},
+		} {
+			if _, err := srv.ask(words); err != nil {
+				srv.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Commands print what routes answer: one model, one function.
+func TestCommandsPrintWhatRoutesAnswer(t *testing.T) {
+	srv := asked(t, 2)
+	for _, words := range []string{"experiment new tv-1 --template opt-out --device tv", "experiment start tv-1"} {
+		if out, exit := srv.run(fields(words)...); exit != 0 {
+			t.Fatal(out)
+		}
+	}
+	soon(t, "rows", "true", func() string {
+		_, answer := srv.route(anybody, "/log")
+		return strconv.FormatBool(strings.Count(answer, `"id"`) >= 6)
+	})
+	from := srv.app.started.Add(-time.Hour).UTC().Format(time.RFC3339)
+	until := time.Now().Add(time.Second).Truncate(time.Second).UTC().Format(time.RFC3339)
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // until is not to come any more
+	during, flags := "from="+from+"&until="+until, " --since "+from+" --until "+until
+	srv.check([]sameAnswer{
+		{"top names" + flags, "/top?of=names&limit=0&" + during, "", nil},
+		{"top devices" + flags, "/top?of=devices&" + during, "", nil},
+		{"top vendors" + flags, "/top?of=vendors&" + during, "", nil},
+		{"top names --device tv --verdict block" + flags, "/top?of=names&device=tv&verdict=block&" + during, "", nil},
+		{"report" + flags, "/report?" + during, "", []string{"made"}},
+		{"report tv --tz Europe/Berlin" + flags, "/report?device=tv&tz=Europe/Berlin&" + during, "", []string{"made"}},
+		{"report --vendor Xiaomi --compare none --rhythm" + flags, "/report?vendor=Xiaomi&compare=none&rhythm=true&" + during, "", []string{"made"}},
+		{"rhythm --unlisted" + flags, "/rhythm?unlisted=true&" + during, "", nil},
+		{"candidates" + flags, "/candidates?" + during, "", nil},
+		{"ledger --kind start,experiment-planned" + flags, "/ledger?order=oldest&kind=start,experiment-planned&" + during, "events", nil},
+		{"experiment list", "/experiments", "", nil},
+		{"experiment show tv-1", "/experiments/tv-1", "", nil},
+		{"experiment report tv-1", "/experiments/tv-1/report", "", []string{"until", "made"}},
+		{"destinations", "/destinations", "", nil},
+		{"catalog Xiaomi", "/catalog?q=Xiaomi", "entries", nil},
+		{"catalog Xiaomi", "/vendors/Xiaomi", "entries", nil},
+		{"catalog Xiaomi --opt-out", "/vendors/Xiaomi", "company", nil},
+		{"catalog", "/vendors", "", []string{"asked"}},
+		{"catalog data.mistat.xiaomi.com", "/names/data.mistat.xiaomi.com", "entries", nil},
+		{"explain a.tracker.example --offline", "/explain?name=a.tracker.example&offline=true", "", nil},
+		{"devices history tv", "/devices/history?device=tv", "", []string{"last"}},
+		{"devices", "/devices", "", []string{"last"}},
+		{"lists", "/lists", "", nil},
+		{"upstreams", "/upstreams", "", nil},
+		{"coverage", "/bypass", "", []string{"since", "until", "seen", "last"}},
+		{"cache stats", "/cache/stats", "", nil},
+		{"catalog edition", "/catalogue", "", nil},
+	})
+}
+
+// walk returns the ids of all rows of a log, page by page.
+func (srv *testServer) walk(query string, limit int) (ids []int64) {
+	srv.t.Helper()
+	cursor := ""
+	for more := true; more; {
+		status, answer := srv.route(anybody, fmt.Sprintf("/log?limit=%d&cursor=%s&%s", limit, cursor, query))
+		var page web.LogPage
+		if err := json.Unmarshal([]byte(answer), &page); err != nil || status != http.StatusOK {
+			srv.t.Fatalf("got %d %s, %v", status, answer, err)
+		}
+		for i := range page.Rows {
+			ids = append(ids, page.Rows[i].ID)
+		}
+		more, cursor = page.More, page.Next
+	}
+	return ids
+}
+
+// Who walks the log from its beginning gets each row once, though new ones come meanwhile.
+func TestALogIsWalkedByCursors(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 3)
+	var all []int64
+	cursor := ""
+	for round := 3; ; round++ {
+		if round < 6 {
+			srv.asks(round, 1)
+			srv.app.log.Flush()
+		}
+		status, answer := srv.route(anybody, "/log?order=oldest&limit=4&cursor="+cursor)
+		var page web.LogPage
+		if err := json.Unmarshal([]byte(answer), &page); err != nil || status != http.StatusOK {
+			t.Fatalf("got %d %s, %v", status, answer, err)
+		}
+		for i := range page.Rows {
+			if page.Rows[i].Open {
+				t.Fatalf("got an open row: %s", answer)
+			}
+			all = append(all, page.Rows[i].ID)
+		}
+		cursor = page.Next
+		if !page.More && round >= 6 && len(all) >= 12 { // closed within a window of the log
+			break
+		}
+		if !page.More {
+			time.Sleep(500 * time.Millisecond)
+		}
+	}
+	newest := srv.walk("order=newest", 5)
+	slices.Reverse(newest)
+	if !slices.Equal(all, newest[:len(all)]) {
+		t.Errorf("oldest first got\n%v\nnewest first backwards\n%v", all, newest)
+	}
+	if n := srv.walk("device=tv&verdict=block", 2); len(n) == 0 || len(n) >= len(newest) {
+		t.Errorf("got %d rows of the tv that were blocked, of %d", len(n), len(newest))
+	}
+}
+
+// Requests that are wrong, or about what is not there, say so.
+func TestWrongRequestsOfTheLog(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 1)
+	for _, f := range []struct {
+		path   string
+		status int
+		want   string
+	}{
+		{"/log?cursor=abc", 422, `cursor: \"abc\" is none`},
+		{"/log?cursor=-1", 422, "cursor"},
+		{"/log?limit=0", 422, "query.limit"},
+		{"/log?limit=1001", 422, "query.limit"},
+		{"/log?order=sideways", 422, "query.order"},
+		{"/log?from=someday", 422, `from: \"someday\" is no time`},
+		{"/log?from=2126-01-01", 422, "from: 2126-01-01 00:00:00"},
+		{"/log?tz=Nowhere", 422, "tz: no time zone"},
+		{"/log?device=nobody", 404, `no device \"nobody\"`},
+		{"/log?vendor=Xiaomy", 404, "Xiaomi"},
+		{"/log?verdict=maybe", 422, "query.verdict"},
+		{"/log?name=" + strings.Repeat("x", 257), 422, "query.name"},
+		{"/log/0", 422, "path.id"},
+		{"/log/1", 404, "no row 1"},
+		{"/log/x", 422, "invalid integer"},
+		{"/log/stream?device=nobody", 404, "nobody"},
+		{"/log/stream?after=x", 422, "invalid integer"},
+		{"/report?compare=after", 422, "query.compare"},
+		{"/report?device=nobody", 404, "nobody"},
+		{"/report?from=2d&until=3d", 422, "is after until"},
+		{"/top", 422, "query.of"},
+		{"/top?of=hours", 422, "query.of"},
+		{"/vendors/Nobody", 404, "Nobody"},
+		{"/names/..", 422, ""},
+		{"/devices/nobody", 404, "nobody"},
+		{"/ledger?kind=nothing", 404, "nothing"},
+		{"/rhythm?vendor=Xiaomi&unlisted=true", 422, "unlisted"},
+		{"/candidates?device=nobody", 404, "nobody"},
+		{"/experiments/none", 404, "none"},
+		{"/experiments/none/report", 404, "none"},
+		{"/catalog", 422, "query.q"},
+		{"/catalog?q=qqqqqq", 404, "qqqqqq"},
+		{"/coverage?until=x", 422, "until"},
+	} {
+		status, answer := srv.route(anybody, f.path)
+		if status != f.status && f.path != "/names/.." || !strings.Contains(answer, f.want) {
+			t.Errorf("%s: got %d %s, want %d %s", f.path, status, answer, f.status, f.want)
+		}
+	}
+}
+
+// A log that cannot be read is told, and one that is read too often.
+func TestALogThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 1)
+	for range mostReads {
+		srv.app.reads <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := srv.app.logPage(ctx, web.LogQuery{Limit: 1}); !errors.Is(err, web.ErrUnavailable) {
+		t.Errorf("who does not wait any more: got %v", err)
+	}
+	for range mostReads {
+		<-srv.app.reads
+	}
+	store := filepath.Join(srv.app.cfg.Load().Data.Dir, "lookups.db")
+	moved := store + ".moved"
+	if err := os.Rename(store, moved); err != nil { // the server goes on with the file that it has open
+		t.Skip(err) // where open files cannot be moved
+	}
+	save(t, store, "this is no database at all, and is longer than a header of a page")
+	status, answer := srv.route(anybody, "/log")
+	if status != http.StatusServiceUnavailable || !strings.Contains(answer, "the log cannot be read now") {
+		t.Errorf("got %d %s", status, answer)
+	}
+	if err := os.Rename(moved, store); err != nil {
+		t.Fatal(err)
+	}
+	if status, answer = srv.route(anybody, "/log"); status != http.StatusOK {
+		t.Errorf("back in its place: got %d %s", status, answer)
+	}
+}
+
+// Callers that are limited to some devices get what these asked, and nothing else.
+func TestCallersSeeTheirDevicesAlone(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 2)
+	tv := web.Caller{Name: "kid", Access: web.Read, Limited: true, Devices: []string{"tv"}}
+	nobody := web.Caller{Name: "guest", Access: web.Read, Limited: true}
+	_, answer := srv.route(anybody, "/log")
+	var page web.LogPage
+	if err := json.Unmarshal([]byte(answer), &page); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]int64{}
+	for i := range page.Rows {
+		ids[page.Rows[i].Device] = page.Rows[i].ID
+	}
+	if ids["tv"] == 0 || ids["handset"] == 0 {
+		t.Fatalf("got rows of %v", ids)
+	}
+	for _, f := range []struct {
+		path   string
+		status int
+	}{
+		{"/log", 200}, {"/log?device=tv", 200}, {"/log?device=handset", 403}, {"/log?device=nobody", 403}, {"/log?device=127.0.0.1", 403}, {"/log?vendor=Amazn", 404},
+		{fmt.Sprintf("/log/%d", ids["tv"]), 200}, {fmt.Sprintf("/log/%d", ids["handset"]), 404},
+		{"/log/stream?device=handset", 403},
+		{"/report", 403}, {"/report?device=tv", 200}, {"/report?device=handset", 403},
+		{"/top?of=names", 200}, {"/top?of=devices", 200}, {"/top?of=names&device=handset", 403}, {"/vendors?asked=true", 200}, {"/vendors/Amazon", 200},
+		{"/names/crash.example", 200}, {"/devices/tv", 200}, {"/devices/handset", 403}, {"/devices/02:00:5e:10:00:02", 403},
+		{"/rhythm?unlisted=true", 200}, {"/rhythm?device=handset", 403}, {"/candidates", 200}, {"/candidates?device=handset", 403},
+		{"/devices", 403}, {"/ledger", 403}, {"/coverage", 403}, {"/status", 403}, {"/experiments", 403}, {"/destinations", 403}, {"/broke?device=handset", 403}, {"/corrections", 403},
+	} {
+		status, answer := srv.route(tv, f.path)
+		if status != f.status || strings.Contains(answer, "handset") || strings.Contains(answer, "shop-") || status == 200 && strings.Contains(answer, "02:00:5e:10:00:02") {
+			t.Errorf("%s: got %d %s, want %d and nothing of the phone", f.path, status, answer, f.status)
+		}
+		if status, answer := srv.route(nobody, f.path); status == http.StatusOK {
+			t.Errorf("%s by somebody without devices: got %s", f.path, answer)
+		}
+	}
+	if _, answer := srv.route(tv, "/top?of=devices"); !strings.Contains(answer, `"tv"`) {
+		t.Errorf("the caller's own device is missing: %s", answer)
+	}
+}
