@@ -40,7 +40,7 @@ var Kinds = []string{
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",
 	"pause", "resume", "observe", "observe-ended", "rule", "rule-ended", "schedule",
-	"account", "token",
+	"account", "token", "change",
 	"groups-clash", "config-changed", "config-refused", "config-last-good",
 	"ech",
 	"upstream-up", "upstream-failing", "upstream-down", "upstream-looped", "upstream-self", "upstream-returns", "upstream-none",

@@ -10,6 +10,7 @@ import (
 
 // register adds all operations to api.
 func register(api huma.API, o *Options) {
+	api = recorder{api, o.Report}
 	registerServer(api, o)
 	registerLists(api, o)
 	registerCatalogue(api, o)

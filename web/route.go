@@ -93,6 +93,7 @@ func route(api huma.API, op *huma.Operation, in, out reflect.Type, answer func(c
 			respond(api, c, 0, problem(err))
 			return
 		}
+		record(c.Context(), api, op, input.Interface())
 		if write, ok := body.(stream); ok {
 			write(c)
 			return
