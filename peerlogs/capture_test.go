@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/dnstap"
 	"telltale/dnswire"
 )
 
@@ -550,7 +551,7 @@ func TestStreamsOfDnstap(t *testing.T) {
 			failed <- func() error {
 				defer there.Close()
 				if both {
-					if _, err := there.Write(controlFrame(controlReady, dnstapContent)); err != nil {
+					if _, err := there.Write(dnstap.AppendControl(nil, dnstap.ControlReady, dnstap.Content)); err != nil {
 						return err
 					}
 					if err := wants(there, frameAccept); err != nil {
@@ -558,8 +559,8 @@ func TestStreamsOfDnstap(t *testing.T) {
 					}
 				}
 				body := file
-				if both && !bytes.HasSuffix(file, controlFrame(controlStop, "")) {
-					body = append(bytes.Clone(file), controlFrame(controlStop, "")...)
+				if both && !bytes.HasSuffix(file, dnstap.AppendControl(nil, dnstap.ControlStop, "")) {
+					body = append(bytes.Clone(file), dnstap.AppendControl(nil, dnstap.ControlStop, "")...)
 				}
 				if _, err := there.Write(body); err != nil {
 					return err

@@ -15,6 +15,9 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 		now.send(q, reply) // counted, but no lookup: it is not logged
 		return
 	}
+	if s.tap != nil {
+		q.packet = packet
+	}
 	if s.mayIdentify(q) && s.identify(q, later) {
 		return // it goes on elsewhere, when its client is known
 	}
@@ -107,5 +110,8 @@ func (s *Server) finish(q *query, reply []byte, source querylog.Source, out repl
 	out.send(q, reply)
 	if q.verdict.Rule != blocklists.SpecialServer {
 		out.log(q, reply, source)
+		if q.packet != nil {
+			s.tap(q.record(reply, source, s.now()), q.path.Client, q.packet, reply)
+		}
 	}
 }

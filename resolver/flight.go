@@ -39,6 +39,8 @@ type waiter struct {
 	out      replyWriter
 	dst      []byte
 	answered bool // its reply is made; what is left is to send it
+
+	packetRoom []byte // for packet
 }
 
 // flights are all questions under way. Any goroutine may use them.
@@ -207,6 +209,10 @@ func (s *Server) newWaiter(q *query, out replyWriter) *waiter {
 	w := s.waiters.Get().(*waiter)
 	w.query, w.out = *q, out
 	w.batch, w.cached = nil, nil // are the reader's
+	if q.packet != nil {
+		w.packetRoom = append(w.packetRoom[:0], q.packet...)
+		w.packet = w.packetRoom
+	}
 	w.Detach()
 	w.setAlias(w.alias) // what there is of it is q's
 	return w

@@ -21,6 +21,7 @@ import (
 // own for every packet; a query that must wait is copied first.
 type query struct {
 	dnswire.Question
+	packet    []byte               // as it came, where Options.Tap wants it; nil else
 	path      packets.Path         // where it came from
 	slot      int                  // its place in the reader's batch
 	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none
@@ -141,7 +142,7 @@ func (q *query) serviceName() []byte {
 // forget lets go of what q refers to: one that waits to be used again must not keep an old
 // policy in memory.
 func (q *query) forget() {
-	q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival, q.upstream = nil, blocklists.Verdict{}, nil, nil, nil, nil, nil, ""
+	q.packet, q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival, q.upstream = nil, nil, blocklists.Verdict{}, nil, nil, nil, nil, nil, ""
 	q.clientID, q.behind, q.Forwarding = "", netip.Addr{}, nil
 }
 

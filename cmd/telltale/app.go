@@ -21,6 +21,7 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/devices/oui"
+	"telltale/dnstap/send"
 	"telltale/evidence/alert"
 	"telltale/evidence/witness"
 	"telltale/metrics"
@@ -80,6 +81,7 @@ type app struct {
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
 	alerts    *alert.Teller   // tells what the log shows by itself
 
+	tap      *send.Sender    // of dnstap; nil: it goes nowhere
 	counts   *metrics.Counts // of lookups; nil: nobody asks for them
 	metrics  *metricsServer  // nil: there is none
 	recorded recordedState   // of the last day
@@ -181,6 +183,7 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		return nil, err
 	}
 	a.network = a.newNetwork()
+	a.tap = a.newTap(cfg)
 	if err := a.openMetrics(cfg); err != nil {
 		return nil, err
 	}
@@ -203,6 +206,9 @@ func (a *app) close() error {
 	}
 	if a.server != nil {
 		errs = append(errs, a.server.Close())
+	}
+	if a.tap != nil {
+		a.tap.Close()
 	}
 	if a.certificates != nil {
 		a.certificates.Close()
@@ -265,9 +271,22 @@ func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	return o
 }
 
+// newTap returns what sends lookups by dnstap; nil where they are not wanted.
+func (a *app) newTap(cfg *config.Config) *send.Sender {
+	if cfg.Dnstap.To == "" {
+		return nil
+	}
+	return send.New(send.Options{To: cfg.Dnstap.To, Identity: nodeName(cfg), Version: "telltale " + buildVersion(), Dial: a.dial, Bind: a.bind, Logger: a.logger})
+}
+
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o, ledger := serverOptions(cfg, a.selected), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.record, a.allowed
+	if cfg.Dnstap.To != "" {
+		o.Tap = func(r querylog.Record, client netip.AddrPort, query, reply []byte) {
+			a.tap.Add(r, client, query, reply)
+		}
+	}
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID, o.Forwarded = ledger.Named, ledger.MayRoam, ledger.Forwarded
 	o.Report, o.Logger = a.log.Report, a.logger

@@ -37,9 +37,12 @@ var mayImport = map[string]string{
 
 	"offered": "golang.org/x/sys",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnswire evidence evidence/alert evidence/bundle evidence/candidate evidence/destination evidence/experiment evidence/geo evidence/letter evidence/post evidence/render evidence/rhythm evidence/witness liveview metrics offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web web/access web/ui " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnstap/send dnswire evidence evidence/alert evidence/bundle evidence/candidate evidence/destination evidence/experiment evidence/geo evidence/letter evidence/post evidence/render evidence/rhythm evidence/witness liveview metrics offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream web web/access web/ui " +
 		"github.com/gdamore/tcell/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/net golang.org/x/sys rsc.io/qr",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
+
+	"dnstap":      "",
+	"dnstap/send": "blocklists devices dnstap querylog",
 
 	"dnswire": "",
 
@@ -81,7 +84,7 @@ var mayImport = map[string]string{
 	"resolver/upstream":          "atomicfile dnswire resolver/packets watch github.com/quic-go/quic-go golang.org/x/sys",
 	"resolver/listen/certs/acme": "atomicfile resolver/listen/certs github.com/miekg/dns golang.org/x/crypto",
 
-	"peerlogs": "dnswire github.com/ncruces/go-sqlite3",
+	"peerlogs": "dnstap dnswire github.com/ncruces/go-sqlite3",
 
 	"peersettings": "blocklists/format github.com/ncruces/go-sqlite3 github.com/pelletier/go-toml/v2 go.yaml.in/yaml/v3",
 

@@ -46,7 +46,7 @@ func (a *app) openMetrics(cfg *config.Config) error {
 	}
 	host, _ := os.Hostname()
 	m := &metricsServer{server: &http.Server{
-		Handler:           metrics.Handler(host, a.writeMetrics, a.newProber()),
+		Handler:           metrics.Handler(host, a.writeMetrics, a.newProber(http.NotFoundHandler())),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}}
 	for _, addr := range cfg.Metrics.Listen {
@@ -110,6 +110,12 @@ func (a *app) writeMetrics(ctx context.Context, p *metrics.Page) {
 	p.Add(&metrics.UpstreamInvalid, float64(a.server.Stats().Invalid))
 	writeListMetrics(p, a.listStatus(), a.subscriptions.Status())
 	a.writeLogMetrics(ctx, p, cfg)
+	if a.tap != nil {
+		st := a.tap.Stats()
+		p.Add(&metrics.DnstapSent, float64(st.Sent))
+		p.Add(&metrics.DnstapDropped, float64(st.Dropped))
+		p.Add(&metrics.DnstapConnected, oneIf(st.Connected))
+	}
 	metrics.AddProcess(p)
 }
 

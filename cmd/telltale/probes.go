@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -39,31 +40,33 @@ const readyFor = time.Second
 // A prober answers monitors. Any goroutine may use it.
 type prober struct {
 	look func(context.Context) []readyCheck
+	next http.Handler // answers what is neither
 
 	mu     sync.Mutex
 	checks []readyCheck
 	at     time.Time
 }
 
-func (a *app) newProber() *prober { return &prober{look: a.readiness} }
+// newProber returns what answers monitors, and has next answer all others.
+func (a *app) newProber(next http.Handler) *prober { return &prober{look: a.readiness, next: next} }
 
 // ServeHTTP answers /healthz and /readyz with a line of text for each thing that was looked
 // at; the status is 503 where one is not so.
 func (p *prober) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		p.next.ServeHTTP(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	switch r.URL.Path {
-	case "/healthz":
-		fmt.Fprintln(w, "ok")
-	case "/readyz":
-		text, ready := readyText(p.ready(r.Context()))
-		if !ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		fmt.Fprint(w, text)
-	default:
-		http.NotFound(w, r)
+	text, ready := "ok\n", true
+	if r.URL.Path == "/readyz" {
+		text, ready = readyText(p.ready(r.Context()))
 	}
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	io.WriteString(w, text)
 }
 
 func (p *prober) ready(ctx context.Context) []readyCheck {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -11,7 +12,7 @@ import (
 func TestProbes(t *testing.T) {
 	checks := []readyCheck{{what: "lists"}, {what: "log"}}
 	looked := 0
-	p := &prober{look: func(context.Context) []readyCheck { looked++; return checks }}
+	p := &prober{look: func(context.Context) []readyCheck { looked++; return checks }, next: http.NotFoundHandler()}
 	ask := func(path string) (status int, text string) {
 		w := httptest.NewRecorder()
 		p.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
