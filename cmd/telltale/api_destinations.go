@@ -38,7 +38,7 @@ func (a *app) askDestinationsNightly(ctx context.Context) {
 	for {
 		if now := time.Now(); a.cfg.Load().Destinations.Nightly && now.Sub(tried) >= reportRetry && a.destinationsDue(ctx, now) {
 			tried = now
-			if _, err := a.askDestinations(ctx); err != nil && ctx.Err() == nil {
+			if _, err := a.askDestinations(ctx); err != nil && err != errAskedWhileForgetting && ctx.Err() == nil {
 				a.logger.Warn("where names lead is not known today", "error", err)
 			}
 		}
@@ -102,6 +102,18 @@ func geoPath(cfg *config.Config, kind geo.Kind) string {
 func (a *app) askDestinations(ctx context.Context) (asked web.DestinationsAsked, err error) {
 	a.askingDestinations.Lock()
 	defer a.askingDestinations.Unlock()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	a.stopAsking.Store(&stop)
+	defer a.stopAsking.Store(nil)
+	if a.forgettingRuns.Load() { // else forgetDestinations sees what is stored above
+		return asked, errAskedWhileForgetting
+	}
+	defer func() {
+		if context.Cause(ctx) == errAskedWhileForgetting {
+			err = errAskedWhileForgetting
+		}
+	}()
 	now := time.Now()
 	cfg := a.cfg.Load()
 	l, err := a.openLog(ctx, cfg)
@@ -151,6 +163,10 @@ func (a *app) askDestinations(ctx context.Context) (asked web.DestinationsAsked,
 	a.log.Report("destinations-asked", "", fmt.Sprintf("%d names: %d as before, %d changed, %d for the first time, %d without an answer", asked.Names, asked.Same, asked.Changed, asked.First, asked.Failed))
 	return asked, nil
 }
+
+// errAskedWhileForgetting says that nothing was found out, since what is asked for may be of
+// the device.
+var errAskedWhileForgetting = errors.New("a device is being forgotten, which ends what is asked for: ask again afterwards")
 
 // tellDestination counts a finding, and records it where it is another than before.
 func (a *app) tellDestination(name string, before, now *destination.Found, asked *web.DestinationsAsked) {
@@ -261,6 +277,9 @@ func (a *app) findDestinations(ctx context.Context, names []string, set *geo.Set
 // forgetDestinations deletes where names lead that no row of the log is of any more: that
 // they are known says that somebody asked.
 func (a *app) forgetDestinations(ctx context.Context) error {
+	if stop := a.stopAsking.Load(); stop != nil { // it may take hours where upstreams are silent
+		(*stop)(errAskedWhileForgetting)
+	}
 	a.askingDestinations.Lock() // what is asked for now is of what was recorded before
 	defer a.askingDestinations.Unlock()
 	l, err := a.openLog(ctx, a.cfg.Load())

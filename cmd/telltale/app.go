@@ -76,7 +76,8 @@ type app struct {
 
 	reports reportFiles // of the settings
 
-	askingDestinations sync.Mutex // names are asked for
+	askingDestinations sync.Mutex                              // names are asked for, or forgotten
+	stopAsking         atomic.Pointer[context.CancelCauseFunc] // ends what asks for them; nil for nobody
 
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
 	alerts    *alert.Teller   // tells what the log shows by itself

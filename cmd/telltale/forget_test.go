@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/miekg/dns"
+
+	"telltale/blocklists/catalog"
 	"telltale/config"
 	"telltale/web"
 )
@@ -78,5 +84,57 @@ func TestForgettingReachesReports(t *testing.T) {
 	defer a.reports.mu.Unlock()
 	if a.reports.state["old"] != nil {
 		t.Error("a report that was removed is not made anew")
+	}
+}
+
+// Names that are asked for of upstreams that never answer do not keep a device from being
+// forgotten, and nothing is kept of them.
+func TestForgettingEndsWhatIsAskedOfDestinations(t *testing.T) {
+	upstream, err := net.ListenPacket("udp", "127.0.0.1:0") // which never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upstream.Close()
+	srv := startTestServer(t, t.TempDir(), netip.MustParseAddrPort(upstream.LocalAddr().String()), "")
+	known, err := srv.app.edition.Load().Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	for _, e := range known.Entries() {
+		if e.Tier != "telemetry" || asked == 3*destinationsAsking {
+			continue
+		}
+		m := new(dns.Msg).SetQuestion(dns.Fqdn(e.Name), dns.TypeA)
+		if _, _, err := (&dns.Client{Timeout: 10 * time.Second}).Exchange(m, srv.addr.String()); err != nil {
+			t.Fatal(err)
+		}
+		asked++
+	}
+	srv.app.log.Flush()
+	done := make(chan error, 1)
+	go func() {
+		_, err := srv.app.askDestinations(context.Background())
+		done <- err
+	}()
+	about := known.Entries()
+	packet := make([]byte, 512)
+	for { // until one of the names is asked for
+		n, _, err := upstream.ReadFrom(packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(dns.Msg)
+		if m.Unpack(packet[:n]) == nil && slices.ContainsFunc(about, func(e catalog.Entry) bool { return dns.Fqdn(e.Name) == m.Question[0].Name }) {
+			break
+		}
+	}
+	begun := time.Now()
+	forgetWords(t, srv.app, "192.168.1.2")
+	if took := time.Since(begun); took > 2*destinationTimeout {
+		t.Errorf("forgetting took %v", took)
+	}
+	if err := <-done; !errors.Is(err, errAskedWhileForgetting) {
+		t.Errorf("got %v", err)
 	}
 }
