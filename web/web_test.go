@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,37 @@ func TestRequests(t *testing.T) {
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != 404 {
 		t.Errorf("/: got %d", w.Code)
+	}
+}
+
+// The page of the API has every operation, and none that is not there.
+func TestThePageHasEveryOperation(t *testing.T) {
+	page, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := openAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct{ Paths map[string]map[string]any }
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for path, methods := range document.Paths {
+		for method := range methods {
+			operation := strings.ToUpper(method) + " " + strings.TrimPrefix(path, Prefix)
+			there[operation] = true
+			if !bytes.Contains(page, []byte("`"+operation+"`")) {
+				t.Errorf("docs/api.md does not have `%s`: write in its table what it does", operation)
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile("`((?:GET|POST|PUT|PATCH|DELETE) /[^` ]*)`").FindAllSubmatch(page, -1) {
+		if !there[string(m[1])] {
+			t.Errorf("docs/api.md has `%s`, and the API has not", m[1])
+		}
 	}
 }
 

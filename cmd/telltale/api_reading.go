@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"telltale/blocklists/catalog"
@@ -54,7 +55,7 @@ func (a *app) readLog(ctx context.Context, answer func(context.Context, *openedL
 	defer cancel()
 	l, err := a.openLog(ctx, a.cfg.Load())
 	if err == nil {
-		l.caller = web.CallerOf(ctx)
+		l.caller, l.known = web.CallerOf(ctx), a.catalog
 		err = answer(ctx, l)
 		l.Close()
 	}
@@ -220,7 +221,7 @@ func (a *app) logRow(ctx context.Context, id int64) (story web.RowStory, err err
 // entriesOf returns the catalogue's entries of a name, the most specific first.
 func (a *app) entriesOf(name string) []web.CatalogEntry {
 	all := []web.CatalogEntry{}
-	known, err := a.edition.Load().Load()
+	known, err := a.catalog()
 	if err != nil || name == "" {
 		return all
 	}
@@ -307,7 +308,7 @@ func (a *app) vendors(ctx context.Context, q web.VendorsQuery) (all []web.Vendor
 	if err != nil {
 		return all, err
 	}
-	known, err := a.edition.Load().Load()
+	known, err := a.catalog()
 	if err != nil {
 		return all, err
 	}
@@ -349,7 +350,7 @@ func (a *app) vendor(ctx context.Context, vendor string, q web.PartQuery) (out w
 	if err != nil {
 		return out, err
 	}
-	known, err := a.edition.Load().Load()
+	known, err := a.catalog()
 	if err != nil {
 		return out, err
 	}
@@ -429,7 +430,7 @@ func (a *app) nameStory(ctx context.Context, text string, q web.PartQuery) (out 
 			sum.Label = ""
 			out.Asked = &sum
 		}
-		known, err := a.edition.Load().Load()
+		known, err := a.catalog()
 		if err != nil {
 			return err
 		}
@@ -479,7 +480,7 @@ func (a *app) deviceStory(ctx context.Context, who string, q web.PartQuery) (out
 }
 
 func (a *app) searchCatalog(word string) (web.CatalogAnswer, error) {
-	known, err := a.edition.Load().Load()
+	known, err := a.catalog()
 	if err != nil {
 		return web.CatalogAnswer{}, err
 	}
@@ -546,7 +547,7 @@ func (a *app) rhythm(ctx context.Context, q web.RhythmQuery) (found *rhythm.Find
 
 func (a *app) destinations(ctx context.Context, q web.DestinationsQuery) (all []web.Destination, err error) {
 	all = []web.Destination{}
-	known, err := a.edition.Load().Load()
+	known, err := a.catalog()
 	if err != nil {
 		return all, err
 	}
@@ -629,4 +630,39 @@ func (a *app) experimentReport(ctx context.Context, name, tz string) (made *expe
 		return err
 	})
 	return made, err
+}
+
+// catalogKept is for how long the catalogue stays in memory after it was read last.
+const catalogKept = time.Minute
+
+// A keptCatalog is the catalogue as it was read last: reading it takes a third of a second, and
+// some megabytes of memory. Its zero value is ready.
+type keptCatalog struct {
+	mu    sync.Mutex
+	of    *catalog.Edition
+	known *catalog.Catalog
+	drop  *time.Timer
+}
+
+// catalog returns the catalogue in force. Nobody may change it.
+func (a *app) catalog() (*catalog.Catalog, error) {
+	k, edition := &a.kept, a.edition.Load()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil || k.of != edition {
+		known, err := edition.Load()
+		if err != nil {
+			return nil, err
+		}
+		k.of, k.known = edition, known
+	}
+	if k.drop == nil {
+		k.drop = time.AfterFunc(catalogKept, func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.of, k.known = nil, nil
+		})
+	}
+	k.drop.Reset(catalogKept)
+	return k.known, nil
 }

@@ -174,7 +174,7 @@ func TestCommandsPrintWhatRoutesAnswer(t *testing.T) {
 		{"ledger --kind start,experiment-planned" + flags, "/ledger?order=oldest&kind=start,experiment-planned&" + during, "events", nil},
 		{"experiment list", "/experiments", "", nil},
 		{"experiment show tv-1", "/experiments/tv-1", "", nil},
-		{"experiment report tv-1", "/experiments/tv-1/report", "", []string{"until", "made"}},
+		{"experiment report tv-1", "/experiments/tv-1/report", "", []string{"until", "made", "lasted", "seconds"}},
 		{"destinations", "/destinations", "", nil},
 		{"catalog Xiaomi", "/catalog?q=Xiaomi", "entries", nil},
 		{"catalog Xiaomi", "/vendors/Xiaomi", "entries", nil},

@@ -120,8 +120,7 @@ func (l *openedLog) candidates(ctx context.Context, of *candidatesOf) (*candidat
 	if err := l.choose(&o.Whose, of.ignored); err != nil {
 		return nil, err
 	}
-	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
-	known, err := edition.Load()
+	known, err := l.catalog()
 	if err != nil {
 		return nil, err
 	}

@@ -58,18 +58,20 @@ func (cl *cli) deviceWords() ([]string, error) {
 }
 
 // vendorWords are the vendors of the shipped lists.
-func (cl *cli) vendorWords() ([]string, error) { return vendorsOf(cl.edition()) }
-
-// vendorsOf are the vendors of an edition.
-func vendorsOf(edition *catalog.Edition) (names []string, err error) {
-	known, err := edition.Load()
+func (cl *cli) vendorWords() ([]string, error) {
+	known, err := cl.catalogue()
 	if err != nil {
 		return nil, err
 	}
+	return vendorsOf(known), nil
+}
+
+// vendorsOf are the vendors of the catalogue.
+func vendorsOf(known *catalog.Catalog) (names []string) {
 	for _, v := range known.Vendors() {
 		names = append(names, v.Vendor)
 	}
-	return sorted(names), nil
+	return sorted(names)
 }
 
 // listWords are the lists there are; with a kind, those of it.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/blocklists/catalog"
 	"telltale/config"
 	"telltale/devices/corrections"
 	"telltale/querylog"
@@ -328,6 +329,17 @@ type openedLog struct {
 	cfg    *config.Config
 	ids    *identities
 	caller web.Caller // may see some devices alone, by the API
+
+	known func() (*catalog.Catalog, error) // the shipped lists in force; nil: they are read from files
+}
+
+// catalog returns the shipped lists in force.
+func (l *openedLog) catalog() (*catalog.Catalog, error) {
+	if l.known != nil {
+		return l.known()
+	}
+	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
+	return edition.Load()
 }
 
 // openLog opens the log of the settings for reading, up to now: a running server
@@ -403,11 +415,11 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	if vendor == "" {
 		return nil
 	}
-	edition, _ := editionInForce(l.cfg) // doctor says why it is not the fetched one
-	known, err := vendorsOf(edition)
+	shipped, err := l.catalog()
 	if err != nil {
 		return err
 	}
+	known := vendorsOf(shipped)
 	var whose querylog.Filter
 	if err := l.choose(&whose, true); err != nil {
 		return err

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/querylog"
+	"telltale/web"
+)
+
+// follow opens a stream of rows, and returns what comes and how to leave.
+func (srv *testServer) follow(t *testing.T, query, last string) (rows <-chan web.Row, leave func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://telltale"+web.Prefix+"/log/stream?"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last != "" {
+		req.Header.Set("Last-Event-ID", last)
+	}
+	resp, err := newClient(srv.settings()).http.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	all := make(chan web.Row, 100)
+	go func() {
+		defer close(all)
+		defer resp.Body.Close()
+		id := ""
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if text, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+				id = text
+			}
+			text, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue
+			}
+			var row web.Row
+			if err := json.Unmarshal([]byte(text), &row); err != nil || !row.Open && id != strconv.FormatInt(row.ID, 10) {
+				t.Errorf("got %s with id %q, %v", text, id, err)
+			}
+			id = ""
+			all <- row
+		}
+	}()
+	return all, func() {
+		cancel()
+		for range all { // until the connection is closed
+		}
+	}
+}
+
+// next returns the next row that is closed.
+func nextClosed(t *testing.T, rows <-chan web.Row) web.Row {
+	t.Helper()
+	late := time.After(2 * time.Minute) // a window may take one
+	for {
+		select {
+		case row, ok := <-rows:
+			if !ok {
+				t.Fatal("the stream has ended")
+			}
+			if !row.Open {
+				return row
+			}
+		case <-late:
+			t.Fatal("no closed row has come")
+		}
+	}
+}
+
+// Who follows gets rows as they come, those alone that they chose, and after a break those that
+// they missed.
+func TestTheLogIsFollowed(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 1)
+	rows, leave := srv.follow(t, "vendor=Xiaomi&device=tv", "")
+	srv.asks(1, 1)
+	first := <-rows
+	if first.Name != "a.tracker.example" || first.Device != "tv" || first.Vendor != "Xiaomi" {
+		t.Errorf("got %+v", first)
+	}
+	closed := nextClosed(t, rows)
+	leave()
+	soon(t, "nobody follows", "true", func() string {
+		srv.app.live.mu.Lock()
+		defer srv.app.live.mu.Unlock()
+		return strconv.FormatBool(srv.app.live.begun == nil && srv.app.live.taken == 0)
+	})
+
+	srv.asks(2, 1) // while nobody follows
+	var missed querylog.Row
+	for end := time.Now().Add(2 * time.Minute); missed.ID == 0; time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the row was not closed")
+		}
+		for _, id := range srv.walk("order=oldest&vendor=Xiaomi&device=tv", 100) {
+			if id > closed.ID {
+				missed.ID = id
+				break
+			}
+		}
+	}
+	rows, leave = srv.follow(t, "vendor=Xiaomi&device=tv", strconv.FormatInt(closed.ID, 10))
+	defer leave()
+	if got := nextClosed(t, rows); got.ID != missed.ID {
+		t.Errorf("got row %d behind %d, want the missed one, %d", got.ID, closed.ID, missed.ID)
+	}
+}
+
+// As many as may follow do, and others are told.
+func TestNotAllMayFollow(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 1)
+	for range mostStreams {
+		if err := srv.app.live.take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, answer := srv.route(anybody, "/log/stream"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "follow the log") {
+		t.Errorf("got %d %s", status, answer)
+	}
+	for range mostStreams {
+		srv.app.live.give()
+	}
+	if got, want := srv.app.live.status(), (web.LogStreams{Most: mostStreams, Refused: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Who does not take what comes is ended, and nobody else.
+func TestWhoDoesNotTakeWhatComesIsEnded(t *testing.T) {
+	t.Parallel()
+	v := &liveLog{streams: map[*logStream]bool{}, begun: make(chan struct{})}
+	slow := &logStream{rows: make(chan querylog.Row, streamBuffer), ended: make(chan struct{})}
+	quick := &logStream{rows: make(chan querylog.Row, 2*streamBuffer), ended: make(chan struct{})}
+	v.streams[slow], v.streams[quick] = true, true
+	for i := range streamBuffer + 2 {
+		v.hand(v.begun, &querylog.Row{ID: int64(i)})
+	}
+	select {
+	case <-slow.ended:
+	default:
+		t.Error("it goes on")
+	}
+	if !errors.Is(slow.why, errSlow) || len(quick.rows) != streamBuffer+2 || v.status().Ended != 1 {
+		t.Errorf("got %v, %d rows for the other, %+v", slow.why, len(quick.rows), v.status())
+	}
+	var got []int64
+	err := quick.send(t.Context(), func(r *querylog.Row) error {
+		if got = append(got, r.ID); r.ID == 2 {
+			return errSlow
+		}
+		return nil
+	}, func() error { return nil })
+	if !errors.Is(err, errSlow) || !slices.Equal(got, []int64{0, 1, 2}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
