@@ -751,6 +751,23 @@ func TestHTTP2SlowClients(t *testing.T) {
 	}
 }
 
+// The time for a request ends when all of it has come: its answer may take longer.
+func TestHTTP2AnswersMayTakeLongerThanRequests(t *testing.T) {
+	t.Parallel()
+	times := unhurried
+	times.Handshake = 300 * time.Millisecond
+	p := connectHTTP2(t, times)
+	p.echo.hold = make(chan struct{})
+	query := echoQuery(0, true)
+	p.conn.Write(framesOf(func(p *peer) { // at once: what is in time must be so on a machine that is busy
+		p.begin(1, false, postFields...)
+		p.WriteData(1, true, query)
+	}))
+	time.Sleep(3 * times.Handshake)
+	close(p.echo.hold)
+	p.want("200 of 1", "data of 1: 17, end")
+}
+
 // A connection on which nothing is asked ends, and says so; one that waits does not.
 func TestHTTP2GoesAwayWhenIdle(t *testing.T) {
 	t.Parallel()

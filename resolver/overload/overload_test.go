@@ -427,3 +427,24 @@ func TestClientsThatMustNotBeNamedAreNot(t *testing.T) {
 		t.Errorf("reported %q, want %q", named, want)
 	}
 }
+
+// There is an overload from when a queue is half full, or packets were dropped since it was looked at last.
+func TestAnOverloadBeginsWithAHalfFullQueueOrADrop(t *testing.T) {
+	for name, c := range map[string]struct {
+		looks []Backlog
+		want  []bool
+	}{
+		"an empty queue":       {[]Backlog{{Buffer: 1000}, {Buffer: 1000}}, []bool{false, false}},
+		"nearly half":          {[]Backlog{{Buffer: 1000, Used: 499}}, []bool{false}},
+		"half":                 {[]Backlog{{Buffer: 1000, Used: 500}, {Buffer: 1000}}, []bool{true, true}},
+		"drops":                {[]Backlog{{Buffer: 1000, Used: 1, Drops: 1}}, []bool{true}},
+		"nothing, then a drop": {[]Backlog{{Buffer: 1000}, {Buffer: 1000, Drops: 7}}, []bool{false, true}},
+	} {
+		m := NewMonitor(Options{})
+		for i, look := range c.looks {
+			if got := m.observe(look, time.Unix(1000, 0)); got != c.want[i] || m.active != c.want[i] {
+				t.Errorf("%s: look %d: %v, want %v", name, i+1, got, c.want[i])
+			}
+		}
+	}
+}
