@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -961,5 +962,56 @@ func TestNamesAreThoseOfTheirNumbersInAnyOrder(t *testing.T) {
 	}
 	if db.rows.err != nil {
 		t.Error(db.rows.err)
+	}
+}
+
+// Each column of a row is in its leaf: a change of any that can be seen in the row is named.
+func TestAChangeOfAnyColumnIsNamed(t *testing.T) {
+	p, dir := policy(t, sealedList), t.TempDir()
+	l := open(t, Options{Dir: dir})
+	appendMany(t, l, p, rand.New(rand.NewPCG(3, 4)), time.Now(), 5)
+	closeLog(t, l)
+	id := ids(t, dir, "listed")[2]
+	var columns []string
+	c, err := openSQLite(filepath.Join(dir, storeName), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stmt, _, err := c.Prepare(`SELECT name FROM pragma_table_info('listed')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stmt.Step() {
+		columns = append(columns, stmt.ColumnText(0))
+	}
+	if err := errors.Join(stmt.Close(), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before := rows(t, dir, Filter{})
+	seen := 0
+	for _, column := range columns {
+		if column == "leaf" { // nothing of a row
+			continue
+		}
+		changed := t.TempDir()
+		copyStore(t, dir, changed)
+		value := `CASE typeof(` + column + `) WHEN 'text' THEN ` + column + ` || 'x' WHEN 'blob' THEN x'0a0a0a0a' ELSE coalesce(` + column + `, 0) + 1 END`
+		if execute(t, changed, fmt.Sprintf(`UPDATE listed SET %s = %s WHERE id = %d`, column, value, id)) != 1 {
+			t.Fatalf("%s is not changed", column)
+		}
+		if reflect.DeepEqual(rows(t, changed, Filter{}), before) { // it refers to nothing, as before
+			continue
+		}
+		seen++
+		r, err := OpenReader(changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report, err := r.AuditSeal(context.Background(), SealAudit{}); err == nil && len(report.Problems) == 0 {
+			t.Errorf("a change of %s is not named", column)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("%d changes that are seen test little, of columns %q", seen, columns)
 	}
 }

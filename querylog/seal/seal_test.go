@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/bits"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -227,4 +228,52 @@ func TestLeavesAllocateNothing(t *testing.T) {
 	}); n > 0.1 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// Each field of a row and of a line of the ledger is in its leaf: one that is not could be changed unseen.
+func TestEachFieldIsInItsLine(t *testing.T) {
+	lines := map[string]string{}
+	check := func(what, line, empty string) {
+		t.Helper()
+		if line == empty {
+			t.Errorf("%s is not in its line", what)
+		}
+		if other, ok := lines[line]; ok {
+			t.Errorf("%s and %s have one line: %s", what, other, line)
+		}
+		lines[line] = what
+		if !json.Valid([]byte(line)) {
+			t.Errorf("%s: the line is no JSON: %s", what, line)
+		}
+	}
+	each := func(of any, zero string, line func(v any) string) {
+		typ := reflect.TypeOf(of)
+		for i := range typ.NumField() {
+			v := reflect.New(typ)
+			f := v.Elem().Field(i)
+			switch {
+			case !typ.Field(i).IsExported():
+				continue
+			case f.Kind() == reflect.String:
+				f.SetString("x")
+			case f.CanInt():
+				f.SetInt(7)
+			case f.CanUint():
+				f.SetUint(7)
+			case f.Kind() == reflect.Slice:
+				f.SetBytes([]byte{1, 2})
+			case typ.Field(i).Name == "Annotation":
+				continue // by its own fields
+			default:
+				t.Fatalf("%s is of a kind that is not known here", typ.Field(i).Name)
+			}
+			check(typ.Name()+"."+typ.Field(i).Name, line(v.Interface()), zero)
+		}
+	}
+	row := func(v any) string { return string(v.(*Row).Append(nil)) }
+	each(Row{}, row(new(Row)), row)
+	annotated := func(v any) string { return string((&Row{Annotation: v.(*Annotation)}).Append(nil)) }
+	each(Annotation{}, annotated(new(Annotation)), annotated)
+	event := func(v any) string { return string(v.(*LedgerLine).Append(nil)) }
+	each(LedgerLine{}, event(new(LedgerLine)), event)
 }
