@@ -518,6 +518,9 @@ func TestImportedDevicesAreForgotten(t *testing.T) {
 	if got := rows(t, dir, Filter{}); len(got) != 1 || got[0].Device != "addr:192.168.1.8" {
 		t.Errorf("got %+v", got)
 	}
+	if report := audit(t, dir, SealAudit{}); report.Removed != 1 {
+		t.Errorf("%d removals of sealed rows are stated, want 1", report.Removed)
+	}
 	l = open(t, Options{Dir: dir})
 	defer closeLog(t, l)
 	kept, next, err := l.Bindings()

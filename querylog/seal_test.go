@@ -1015,3 +1015,31 @@ func TestAChangeOfAnyColumnIsNamed(t *testing.T) {
 		t.Errorf("%d changes that are seen test little, of columns %q", seen, columns)
 	}
 }
+
+// What is forgotten of a time before sealing was off for a while is stated, too: of rows that this server
+// recorded, and of imported ones.
+func TestRemovalsFromBeforeSealingWasOffAreStated(t *testing.T) {
+	for _, imported := range []bool{false, true} {
+		p, dir := policy(t, sealedList), t.TempDir()
+		l := open(t, Options{Dir: dir})
+		device := phone(1).Device
+		if imported {
+			imports(t, l, importOf(t, 0, elsewhere(t, hourAgo(), "192.168.1.7", "tracker.example", blocklists.Block), elsewhere(t, hourAgo(), "192.168.1.8", "tracker.example", blocklists.Block)))
+			device = "addr:192.168.1.7"
+		} else {
+			other := *phone(2)
+			other.Device = "other"
+			l.Append([]Record{lookup(t, p, time.Now(), phone(1), "tracker.example"), lookup(t, p, time.Now(), &other, "tracker.example")})
+		}
+		closeLog(t, l)
+		closeLog(t, open(t, Options{Dir: dir, Unsealed: true}))
+		l = open(t, Options{Dir: dir})
+		if _, err := l.Forget(context.Background(), Forgetting{Devices: []DeviceSpan{{Device: device}}}); err != nil {
+			t.Fatal(err)
+		}
+		closeLog(t, l)
+		if report := audit(t, dir, SealAudit{}); report.Removed != 1 || report.Rows != 1 {
+			t.Errorf("imported: %v: %d removals are stated, and %d rows are there, want 1 and 1", imported, report.Removed, report.Rows)
+		}
+	}
+}
