@@ -231,3 +231,33 @@ func TestASocketThatCannotBeConnectedIsClosed(t *testing.T) {
 		t.Errorf("%d descriptors were open, and %d are after %d sockets that could not be connected", before, after, n)
 	}
 }
+
+// What is overdue goes to the fallback once: what was hedged is with it already, and is a failure then.
+func TestOverdueQueriesGoToTheFallbackOnce(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
+	a := newAsker(t, Options{}, up.Addr)
+	now := time.Now()
+	q := &askedQuery{questionOf(t, "a.example", dnswire.TypeA)}
+	ago := func(d time.Duration) pendingQuery { return pendingQuery{query: q, sent: now.Add(-d), limit: time.Second} }
+	hedged, late, older := ago(2*time.Second), ago(2*time.Second), ago(lateWithin)
+	hedged.hedged, late.late, older.late = true, true, true
+	s := &sharedSocket{shared: a.shared, member: a.client.set.Load().all[0], ended: map[uint16]struct{}{},
+		pending: map[uint16]pendingQuery{1: hedged, 2: ago(time.Second), 3: ago(time.Second - 1), 4: late, 5: older}}
+	if !s.sweep(now, false) {
+		t.Error("nothing is waited for")
+	}
+	if len(a.fallback) != 1 || !a.fallback[0].Began.Equal(now.Add(-time.Second)) || a.fallback[0].Tried != s.member {
+		t.Errorf("the fallback has %+v, want what was not hedged", a.fallback)
+	}
+	if n := s.member.health.failures[silent].Load(); n != 1 {
+		t.Errorf("%d failures, want that of what was hedged", n)
+	}
+	if _, ended := s.ended[5]; !s.pending[1].late || !s.pending[2].late || s.pending[3].late || !s.pending[4].late || !ended || len(s.pending) != 4 {
+		t.Errorf("pending %+v, ended %v", s.pending, s.ended)
+	}
+	s.sweep(now, false)
+	if len(a.fallback) != 1 {
+		t.Errorf("the fallback has it %d times", len(a.fallback))
+	}
+}
