@@ -32,6 +32,8 @@ func TestAClientThatGreetsByQUICHasAPlace(t *testing.T) {
 		t.Errorf("%d connections, %d greet", l.streams.count(), ql.greeting.Load())
 	}
 	fails()
-	dnstest.WaitFor(t, func() bool { return l.streams.count() == 0 && ql.greeting.Load() == 0 && l.stats.handshakesFailed.Load() == 1 },
+	dnstest.WaitFor(t, func() bool {
+		return l.streams.count() == 0 && ql.greeting.Load() == 0 && l.stats.handshakesFailed.Load() == 1
+	},
 		func() string { return "its place is not left, or not counted" })
 }

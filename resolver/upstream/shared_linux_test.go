@@ -239,7 +239,9 @@ func TestOverdueQueriesGoToTheFallbackOnce(t *testing.T) {
 	a := newAsker(t, Options{}, up.Addr)
 	now := time.Now()
 	q := &askedQuery{questionOf(t, "a.example", dnswire.TypeA)}
-	ago := func(d time.Duration) pendingQuery { return pendingQuery{query: q, sent: now.Add(-d), limit: time.Second} }
+	ago := func(d time.Duration) pendingQuery {
+		return pendingQuery{query: q, sent: now.Add(-d), limit: time.Second}
+	}
 	hedged, late, older := ago(2*time.Second), ago(2*time.Second), ago(lateWithin)
 	hedged.hedged, late.late, older.late = true, true, true
 	s := &sharedSocket{shared: a.shared, member: a.client.set.Load().all[0], ended: map[uint16]struct{}{},
