@@ -433,6 +433,9 @@ type Web struct {
 	Key         string           `key:"key,path,live"`
 }
 
+// WebPort is the port of Web.Listen where none is given.
+const WebPort = 5380
+
 // What Web.TLS says.
 const (
 	WebTLSShared = "shared" // the certificates of TLS

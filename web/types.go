@@ -35,9 +35,17 @@ type Status struct {
 	Discovery    []Discovery    `json:"discovery" doc:"Devices whose rows of names that no list has are kept as long as those of listed names."`
 
 	Streams LogStreams `json:"streams" doc:"Who follows the log."`
+	Console Console    `json:"console" doc:"How the API and the console are reached from the network."`
 
 	Announcements Announcements `json:"announcements" doc:"How far what devices say of themselves on the network is heard."`
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
+}
+
+// A Console says how the API and the console are reached from the network.
+type Console struct {
+	URLs       []string `json:"urls" doc:"None where web.listen is not set."`
+	NeedsSetUp bool     `json:"needs_setup,omitempty" doc:"No administrator can log in yet."`
+	Problem    string   `json:"problem,omitempty" doc:"Why nobody gets in."`
 }
 
 // A Report is one that the server makes by itself.

@@ -61,6 +61,7 @@ func (a *app) status() web.Status {
 	st.Makers = web.MakerFiles{Files: append([]string{}, makers.Files...), Time: makers.Time.UTC(), Problem: makers.Problem}
 	st.Unwatched, st.Reports, st.Witnesses = a.unwatched(), a.reportStatus(), a.witnessStatus()
 	st.Alerts, st.Discovery, st.Streams = a.alertStatus(), a.discoveryStatus(), a.live.status()
+	st.Console = a.consoleStatus()
 	st.Ending = []web.EndingRule{}
 	for _, e := range a.lists.Current().Ending() {
 		st.Ending = append(st.Ending, web.EndingRule{Rule: e.Rule.Text, List: e.Rule.List, Line: e.Rule.Line, Until: e.Until.UTC()})

@@ -77,6 +77,28 @@ func (a *app) consoleURLs() (all []string) {
 	return all
 }
 
+func (a *app) consoleStatus() web.Console {
+	c := web.Console{URLs: append([]string{}, a.consoleURLs()...), NeedsSetUp: a.access.NeedsSetUp()}
+	if err := a.access.Err(); err != nil {
+		c.Problem = err.Error()
+	}
+	return c
+}
+
+// console says why nobody gets in by the network.
+func (d *doctor) console(c *web.Console) {
+	if c.Problem != "" {
+		d.finds(stateWrong, "web-closed", "", c.Problem, "put that file right, as it says (docs/web.md)")
+	}
+	switch {
+	case len(c.URLs) == 0:
+	case c.NeedsSetUp && c.Problem == "":
+		d.says("web", "the console answers at %s, and nobody has an account: 'telltale web link' makes the first", c.URLs[0])
+	default:
+		d.says("web", "the console answers at %s", c.URLs[0])
+	}
+}
+
 // linkURLs returns by which addresses a browser opens a link. What is behind # stays in
 // the browser.
 func (a *app) linkURLs(secret string) []string {
@@ -106,4 +128,13 @@ func (a *app) welcomeToConsole(out io.Writer) {
 	for _, u := range a.linkURLs(secret) {
 		fmt.Fprintf(out, "                   %s\n", u)
 	}
+}
+
+// forgetInAccounts takes devices away from accounts that see them. Where the accounts
+// cannot be read, whoever puts them right finds an identity that is nobody's.
+func (a *app) forgetInAccounts(gone map[string]bool) error {
+	if a.access.Err() != nil {
+		return nil
+	}
+	return a.access.Forget(gone)
 }

@@ -76,6 +76,7 @@ func (d *doctor) judge(f *facts) {
 		d.reports(f.status)
 		d.witnesses(f.status)
 		d.alerts(f.status)
+		d.console(&f.status.Console)
 		d.discoveries(f.status)
 		d.makers(f.cfg, &f.status.Makers)
 	}

@@ -208,6 +208,9 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err := a.forgetAlerts(f); err != nil {
 		return web.Forgotten{}, err
 	}
+	if err := a.forgetInAccounts(whole); err != nil {
+		return web.Forgotten{}, err
+	}
 	reports, err := a.forgetReports(f.Words)
 	if err != nil {
 		return web.Forgotten{}, err

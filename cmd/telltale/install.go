@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"telltale/atomicfile"
 	"telltale/config"
 	"telltale/packaging"
+	"telltale/resolver/listen/certs"
 )
 
 // Where things go, below the root.
@@ -116,9 +118,13 @@ func (in *installer) install(ctx context.Context) error {
 		{"Make a system user and group named telltale, which the service runs as?", false, in.makeUser},
 		{"Make " + settingsDir + " with a settings file that changes nothing yet, and " + settingsDir + "/lists.d for lists, which the group telltale may edit?", false,
 			func(context.Context) error { return in.makeSettings() }},
-		{"Write the service's unit to " + installedUnit + ", and start it now and at each boot?", false,
-			func(ctx context.Context) error { return in.start(ctx, active) }},
 	}
+	if url := in.lanAddress(); url != "" {
+		steps = append(steps, step{"Let browsers on your network reach the console at http://" + url + "/ (nobody gets in without an account)?", true,
+			func(context.Context) error { return in.offerConsole(url) }})
+	}
+	steps = append(steps, step{"Write the service's unit to " + installedUnit + ", and start it now and at each boot?", false,
+		func(ctx context.Context) error { return in.start(ctx, active) }})
 	if err := in.run(ctx, steps); err != nil || in.dry || in.root != "" {
 		return err
 	}
@@ -249,6 +255,38 @@ func (in *installer) makeSettings() error {
 	return in.write(file, config.Example(), 0o644)
 }
 
+// consoleSettings are the lines of the example that offerConsole puts in force.
+const consoleSettings = `  #listen: ["127.0.0.1:5380"]`
+
+// lanAddress returns the address and port at which the console is offered; "" where the
+// settings are a person's already, there is no such address, or it is not known yet.
+func (in *installer) lanAddress() string {
+	if in.root != "" {
+		return ""
+	}
+	text, err := os.ReadFile(in.path(settingsDir + "/telltale.yaml"))
+	if err == nil && !bytes.Equal(text, config.Example()) {
+		return "" // it is theirs
+	}
+	for _, a := range certs.MachineAddresses() {
+		if a.Is4() && a.IsPrivate() {
+			return netip.AddrPortFrom(a, config.WebPort).String()
+		}
+	}
+	return ""
+}
+
+// offerConsole turns the console on in a settings file that is still the example.
+func (in *installer) offerConsole(addr string) error {
+	file := settingsDir + "/telltale.yaml"
+	text, err := os.ReadFile(in.path(file))
+	if err != nil || !bytes.Equal(text, config.Example()) {
+		return err
+	}
+	text = bytes.Replace(text, []byte(consoleSettings), []byte(`  listen: ["`+addr+`"]`), 1)
+	return in.write(file, text, 0o644)
+}
+
 // giveAll gives a directory and what is in it to the service: an earlier
 // version's lists may be root's.
 func giveAll(dir string, uid, gid int) error {
@@ -365,9 +403,17 @@ func (in *installer) waitUntilItAnswers(ctx context.Context) error {
 Settings:          %s/telltale.yaml
 Your own rules:    %s/lists.d/own.txt
 See how it does:   sudo telltale status
-What is wrong:     sudo telltale doctor
+What is wrong:     sudo telltale doctor%s
 
 Now let your router hand out this machine's address as DNS server (docs/router.md).
-`, addr, settingsDir, settingsDir)
+`, addr, settingsDir, settingsDir, in.setUpHint(cfg))
 	return nil
+}
+
+// setUpHint says how the first account of the console is made, where that is on.
+func (in *installer) setUpHint(cfg *config.Config) string {
+	if len(cfg.Web.Listen) == 0 {
+		return ""
+	}
+	return "\nThe console:       sudo telltale web link"
 }

@@ -26,6 +26,7 @@ type overview struct {
 	PID       int              `json:"pid,omitempty"`
 	Started   time.Time        `json:"started,omitzero"`
 	Listen    []string         `json:"listen,omitempty"`
+	Console   []string         `json:"console,omitempty"` // where a browser finds it
 	Settings  string           `json:"settings"`          // the file; "" for none
 	Catalogue string           `json:"catalogue"`         // the edition in force
 	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
@@ -167,6 +168,9 @@ func (o *overview) print(w io.Writer) error {
 		fmt.Fprintf(&b, "Telltale %s answers on %s since %s (process %d).\n", o.Version, strings.Join(o.Listen, ", "), when(o.Started), o.PID)
 	} else {
 		b.WriteString("No server is running with these settings.\n")
+	}
+	if len(o.Console) > 0 {
+		fmt.Fprintf(&b, "Console    %s\n", o.Console[0])
 	}
 	fmt.Fprintf(&b, "Settings   %s\n", cmp.Or(o.Settings, "no file: the defaults, the environment and the flags"))
 	fmt.Fprintf(&b, "Catalogue  edition %s\n", printable(o.Catalogue))

@@ -881,6 +881,26 @@ func (s *Store) ChangeAccount(a Account) error {
 	})
 }
 
+// Forget takes devices away from all accounts. One without any sees nothing.
+func (s *Store) Forget(devices map[string]bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.readyLocked(); err != nil {
+		return err
+	}
+	for i := range s.state.Accounts {
+		if slices.ContainsFunc(s.state.Accounts[i].Devices, func(d string) bool { return devices[d] }) {
+			return s.changeLocked(func(st *state) error {
+				for i := range st.Accounts {
+					st.Accounts[i].Devices = slices.DeleteFunc(st.Accounts[i].Devices, func(d string) bool { return devices[d] })
+				}
+				return nil
+			})
+		}
+	}
+	return nil
+}
+
 // RemoveAccount removes an account, its sessions and its links.
 func (s *Store) RemoveAccount(name string) error {
 	return s.change(func(st *state) error {

@@ -665,3 +665,17 @@ func FuzzFile(f *testing.F) {
 		s.Close()
 	})
 }
+
+func TestForgottenDevicesAreNobodys(t *testing.T) {
+	b := newBench(t)
+	if err := b.AddAccount(Account{Name: "kim", Role: RoleDevice, Devices: []string{"mac:tv", "mac:phone"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Forget(map[string]bool{"mac:tv": true}); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	if all, _ := b.Accounts(); len(all) != 1 || len(all[0].Devices) != 1 || all[0].Devices[0] != "mac:phone" {
+		t.Errorf("got %+v", all)
+	}
+}
