@@ -22,7 +22,7 @@ let at = 'start', expected = [];
 page.on('console', (m) => {
   if (m.type() !== 'error' && m.type() !== 'warning') return;
   if (expected.some((e) => m.text().includes(e))) return;
-  fault(`${at}: the console of the browser says ${m.type()}: ${m.text()}`);
+  fault(`${at}: the console of the browser says ${m.type()}: ${m.text()} ${m.location().url}`);
 });
 page.on('pageerror', (e) => fault(`${at}: ${e.message}`));
 page.on('request', (r) => { if (!r.url().startsWith(base) && !r.url().startsWith('data:')) fault(`${at}: asks ${r.url()}`); });

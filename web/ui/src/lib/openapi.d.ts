@@ -713,6 +713,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every setting: what is in force, the default, and whence it is */
+        get: operations["get-settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Set and unset keys, in the overlay; in force when this returns, but for what needs a restart */
+        patch: operations["change-settings"];
+        trace?: never;
+    };
     "/api/v1/setup": {
         parameters: {
             query?: never;
@@ -887,6 +905,15 @@ export interface components {
              * @description Alerts that it is still to be told, at once or in the digest.
              */
             waiting: number;
+        };
+        AllSettings: {
+            /** @description The settings file, which is a person's and never written; none where there is none. */
+            file?: string;
+            /** @description The file of what is set here. It may not be there. */
+            overlay: string;
+            /** @description Why the settings on disk are not in force. */
+            refused?: string;
+            settings: components["schemas"]["Setting"][] | null;
         };
         Announced: {
             /** @description Names of others that it gave itself, and names that it gave others. Neither is believed. */
@@ -2246,6 +2273,28 @@ export interface components {
             /** @description What is behind the # of the link. */
             token: string;
         };
+        Setting: {
+            default: unknown;
+            key: string;
+            /** @description A change is in force at once; else with the next start. */
+            live: boolean;
+            /** @description What is in force with the next start. */
+            pending?: unknown;
+            /** @description Why it can be set in the settings file alone: what is expected instead. */
+            refused?: string;
+            /** @description It is not shown whole. */
+            secret?: boolean;
+            /** @description default, file, overlay (which commands and this API write), environment or flag. */
+            source: string;
+            /** @description bool, integer, duration, size, text, list (of texts) or entries (of a list, each with keys of its own). */
+            type: string;
+            /** @description In force, as it was written: a text, a list of texts, or a list of objects. Of a secret URL without its path. */
+            value: unknown;
+            /** @description FILE:LINE, the variable or the flag. */
+            where?: string;
+            /** @description The only values. */
+            words?: string[] | null;
+        };
         Settings: {
             /** @description The settings file; none where there is none. */
             file?: string;
@@ -2258,6 +2307,22 @@ export interface components {
             overlay: string;
             /** @description Why the settings on disk are not in force. */
             refused?: string;
+        };
+        SettingsChange: {
+            /** @description Values by key, such as blocking.ttl: a text, a number, true or false, a list of texts, or a list of objects. */
+            set?: {
+                [key: string]: unknown;
+            };
+            /** @description Keys that are to be as the settings file has them. */
+            unset?: string[] | null;
+        };
+        SettingsChanged: {
+            /** @description The file that was written. */
+            file: string;
+            /** @description Keys whose value is another one now. */
+            live: string[] | null;
+            /** @description Keys whose value will be another one with the next start. */
+            restart: string[] | null;
         };
         Stats: {
             /** Format: int64 */
@@ -5402,6 +5467,118 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllSettings"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "change-settings": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Where one version of the overlay alone is meant: its ETag. */
+                "If-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SettingsChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SettingsChanged"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Required */
+            428: {
                 headers: {
                     [name: string]: unknown;
                 };
