@@ -34,6 +34,7 @@ type Which struct {
 // A LogQuery asks for a page of the log.
 type LogQuery struct {
 	Which
+	Listed bool   `query:"listed" doc:"Of listed names alone: those that a report counts as listed."`
 	Order  string `query:"order" enum:"newest,oldest" default:"newest" doc:"Which rows come first. With oldest, rows that are still open are left out, so that each row comes once."`
 	Cursor string `query:"cursor" maxLength:"20" doc:"The next of the page before: the id of a row."`
 	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Rows of a page."`

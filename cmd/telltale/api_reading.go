@@ -146,6 +146,7 @@ func (a *app) logPage(ctx context.Context, q web.LogQuery) (page web.LogPage, er
 	if err != nil {
 		return page, err
 	}
+	f.Listed = q.Listed
 	oldest := q.Order == "oldest"
 	at, err := readCursor(q.Cursor)
 	if err != nil {

@@ -248,6 +248,12 @@ func TestALogIsWalkedByCursors(t *testing.T) {
 	if n := srv.walk("device=tv&verdict=block", 2); len(n) == 0 || len(n) >= len(newest) {
 		t.Errorf("got %d rows of the tv that were blocked, of %d", len(n), len(newest))
 	}
+	listed, named := srv.walk("listed=true", 2), append(srv.walk("name=a.tracker.example", 50), srv.walk("name=crash.example", 50)...)
+	slices.Sort(listed)
+	slices.Sort(named)
+	if len(listed) == 0 || !slices.Equal(listed, named) {
+		t.Errorf("listed rows are %v, those of the two listed names %v, of %d", listed, named, len(newest))
+	}
 }
 
 // Requests that are wrong, or about what is not there, say so.

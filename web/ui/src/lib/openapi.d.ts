@@ -196,6 +196,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/candidates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names that no list has and that may be telemetry; of the last 7 days unless it is said */
+        get: operations["get-candidates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/catalog": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the shipped lists know of a vendor, a name or a product, and from where */
+        get: operations["search-catalog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/catalogue": {
         parameters: {
             query?: never;
@@ -282,6 +316,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/coverage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much of a period was recorded, and its gaps; the last 7 days unless it is said */
+        get: operations["get-coverage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/destinations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where names of the shipped lists lead that devices asked for */
+        get: operations["get-destinations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/destinations/ask": {
         parameters: {
             query?: never;
@@ -350,6 +418,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{device}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is known of a device, and what it asked; in the last 7 days unless it is said */
+        get: operations["get-device"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/evidence/key": {
         parameters: {
             query?: never;
@@ -374,7 +459,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** All experiments of the ledger */
+        get: operations["get-experiments"];
         put?: never;
         /** Write the plan of an experiment into the ledger */
         post: operations["plan-experiment"];
@@ -395,6 +481,40 @@ export interface paths {
         put?: never;
         /** Begin an experiment, mark what was done, end it, or give it up */
         post: operations["step-experiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The plan of an experiment, and what was done */
+        get: operations["get-experiment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/{name}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an experiment shows, and how sure that is */
+        get: operations["get-experiment-report"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -486,6 +606,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What bears on how far the log can be relied on, page by page */
+        get: operations["get-ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/links": {
         parameters: {
             query?: never;
@@ -571,6 +708,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rows of the log, page by page */
+        get: operations["get-log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/log/flush": {
         parameters: {
             query?: never;
@@ -582,6 +736,57 @@ export interface paths {
         put?: never;
         /** Store what the log holds in memory, so that it can be read */
         post: operations["flush-log"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/log/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rows of the log as they come: server-sent events */
+        get: operations["follow-log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/log/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A row of the log with all that is known of it */
+        get: operations["get-log-row"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/names/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is known of a name: lists, rules, who asked, where it leads; in the last 30 days unless it is said */
+        get: operations["get-name"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -615,6 +820,40 @@ export interface paths {
         };
         /** Answer a question as a client's, and tell each step; nothing is logged */
         get: operations["query"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the log shows of a period: of all devices, or of one, or of one vendor; the last 7 days unless it is said */
+        get: operations["get-report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/rhythm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** By which rhythm devices ask for names; in the last 7 days unless it is said */
+        get: operations["get-rhythm"];
         put?: never;
         post?: never;
         delete?: never;
@@ -835,6 +1074,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Attempts and lookups by name, device or vendor; of the last 24 hours unless it is said */
+        get: operations["get-top"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/upstreams": {
         parameters: {
             query?: never;
@@ -844,6 +1100,40 @@ export interface paths {
         };
         /** How the upstreams do, in the order in which they are asked */
         get: operations["get-upstreams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/vendors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The vendors of the shipped lists and of the log, and what was asked of them; in the last 7 days unless it is said */
+        get: operations["get-vendors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/vendors/{vendor}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is known of a vendor, and what was asked of it; in the last 7 days unless it is said */
+        get: operations["get-vendor"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1108,6 +1398,119 @@ export interface components {
             /** @description any: there is no such name, whatever type is asked for. */
             type: string;
         };
+        CandidateCandidate: {
+            /** Format: int64 */
+            attempts: number;
+            devices: components["schemas"]["CandidateDevice"][] | null;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            name: string;
+            parts: components["schemas"]["CandidatePart"][] | null;
+            product: string;
+            purpose: string;
+            /** Format: int64 */
+            score: number;
+            sibling: string;
+            vendor: string;
+        };
+        CandidateDevice: {
+            /** Format: double */
+            alone: number;
+            /** Format: int64 */
+            attempts: number;
+            device: string;
+            label: string;
+            rhythm: string;
+            text: string;
+        };
+        CandidateFound: {
+            candidates: components["schemas"]["CandidateCandidate"][] | null;
+            caveats: string[] | null;
+            /** Format: int64 */
+            names: number;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            unlisted?: string;
+            /** Format: date-time */
+            until: string;
+        };
+        CandidatePart: {
+            device: string;
+            /** Format: int64 */
+            points: number;
+            text: string;
+            what: string;
+        };
+        CatalogAnswer: {
+            /** @description Each once. */
+            entries: components["schemas"]["CatalogEntry"][] | null;
+            /** @description In what the word was found. */
+            found: components["schemas"]["CatalogMatch"][] | null;
+        };
+        CatalogBrand: {
+            name: string;
+            source: string;
+            vendor: string;
+        };
+        CatalogClaim: {
+            kind: string;
+            source: components["schemas"]["CatalogSource"];
+        };
+        CatalogCount: {
+            /** Format: int64 */
+            essential: number;
+            /** Format: int64 */
+            mixed: number;
+            /** Format: int64 */
+            owner: number;
+            /** Format: int64 */
+            telemetry: number;
+            vendor: string;
+        };
+        CatalogEntry: {
+            breaks?: string;
+            claims: components["schemas"]["CatalogClaim"][] | null;
+            confidence: string;
+            contested?: boolean;
+            exact?: boolean;
+            file: string;
+            /** Format: int64 */
+            independent: number;
+            /** Format: int64 */
+            line: number;
+            name: string;
+            product?: string;
+            purpose?: string;
+            region?: string;
+            since?: string;
+            software?: string;
+            source: string;
+            tier: string;
+            vendor: string;
+        };
+        CatalogMatch: {
+            by: string;
+            count: components["schemas"]["CatalogCount"];
+            vendor?: string;
+            what: string;
+        };
+        CatalogOptOut: {
+            date: string;
+            silent: string[] | null;
+            source: string;
+            steps?: string;
+            url?: string;
+        };
+        CatalogSource: {
+            date?: string;
+            id: string;
+            licence?: string;
+            project: string;
+            url: string;
+        };
         Catalogue: {
             /** @description What is held back can be put in force by hand. */
             acceptable?: boolean;
@@ -1195,6 +1598,19 @@ export interface components {
         CodeSecret: {
             /** @description As such programs read it from a QR code: otpauth://totp/... */
             uri: string;
+        };
+        Company: {
+            count: components["schemas"]["CatalogCount"];
+            country?: string;
+            opt_outs?: components["schemas"]["CatalogOptOut"][] | null;
+            parent?: string;
+            privacy?: string;
+            vendor: string;
+        };
+        CorrectedRow: {
+            /** @description Its identity today. */
+            device: string;
+            name: string;
         };
         Correction: {
             /** @description Identity of the device that a split made. */
@@ -1350,6 +1766,50 @@ export interface components {
             /** Format: int64 */
             waiting: number;
         };
+        Destination: {
+            /** @description The oldest first; without the history the last alone. */
+            led: components["schemas"]["DestinationTime"][] | null;
+            name: string;
+            product?: string;
+            purpose?: string;
+            tier: string;
+            vendor: string;
+        };
+        DestinationAddress: {
+            /** Format: ip */
+            address: string;
+            /** Format: int32 */
+            asn?: number;
+            cloud?: string;
+            country?: string;
+            operator?: string;
+            region?: string;
+            registered?: string;
+            special?: string;
+        };
+        DestinationFound: {
+            addresses?: components["schemas"]["DestinationAddress"][] | null;
+            aliases?: string[] | null;
+            by?: components["schemas"]["GeoSource"][] | null;
+            domain?: string;
+            missing?: string;
+            served_by?: components["schemas"]["DestinationNetwork"][] | null;
+            servers?: string[] | null;
+        };
+        DestinationNetwork: {
+            /** Format: int32 */
+            asn: number;
+            operator: string;
+        };
+        DestinationTime: {
+            /** Format: date-time */
+            first: string;
+            found: components["schemas"]["DestinationFound"];
+            /** Format: date-time */
+            last: string;
+            /** Format: int64 */
+            times: number;
+        };
         DestinationsAsked: {
             /**
              * Format: int64
@@ -1446,6 +1906,17 @@ export interface components {
             reasons: components["schemas"]["KindReason"][] | null;
             vendor?: string;
         };
+        DeviceStory: {
+            /** @description All that it asked in the period. */
+            asked?: components["schemas"]["TopLine"];
+            /** @description What people said of it. */
+            corrections: components["schemas"]["Correction"][] | null;
+            /** @description With all bindings that the log has, the earliest first. */
+            device: components["schemas"]["Device"];
+            names: components["schemas"]["TopLine"][] | null;
+            /** @description Whose names it asked for. */
+            vendors: components["schemas"]["TopLine"][] | null;
+        };
         Diff: {
             /** @description The first rules of them. */
             added: string[] | null;
@@ -1481,12 +1952,494 @@ export interface components {
             /** @description The value at the given location */
             value?: unknown;
         };
+        Event: {
+            detail?: string;
+            kind: string;
+            node: string;
+            /** Format: date-time */
+            since?: string;
+            subject?: string;
+            /** Format: date-time */
+            time: string;
+            /** Format: date-time */
+            until?: string;
+        };
+        EvidenceAbout: {
+            device: string;
+            kind: string;
+            label: string;
+            vendor: string;
+        };
+        EvidenceAttempts: {
+            counted: string;
+            /** Format: double */
+            gap: number;
+            /** Format: date-time */
+            since?: string;
+        };
+        EvidenceBefore: {
+            coverage: components["schemas"]["EvidenceCoverage"];
+            listed: components["schemas"]["EvidenceCount"];
+            /** Format: int64 */
+            rated: number;
+            /** Format: date-time */
+            since: string;
+            trend: components["schemas"]["EvidenceTrend"];
+            unit: string;
+            /** Format: date-time */
+            until: string;
+        };
+        EvidenceCell: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            hour: number;
+            /** Format: int64 */
+            lookups: number;
+            /** Format: int64 */
+            recorded: number;
+            /** Format: int64 */
+            unrated?: number;
+            /** Format: int64 */
+            weekday: number;
+        };
+        EvidenceChange: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            /** Format: int64 */
+            lookups: number;
+            name: string;
+            purpose: string;
+            tier: string;
+            vendor: string;
+        };
+        EvidenceConfidence: {
+            /** Format: int64 */
+            attempts: number;
+            confidence: string;
+            /** Format: int64 */
+            lookups: number;
+        };
+        EvidenceCount: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            lookups: number;
+        };
+        EvidenceCounts: {
+            allowed: components["schemas"]["EvidenceCount"];
+            answered: components["schemas"]["EvidenceCount"];
+            /** Format: int64 */
+            attempts: number;
+            blocked: components["schemas"]["EvidenceCount"];
+            /** Format: int64 */
+            lookups: number;
+            observed: components["schemas"]["EvidenceCount"];
+            passed: components["schemas"]["EvidenceCount"];
+            unknown: components["schemas"]["EvidenceCount"];
+        };
+        EvidenceCoverage: {
+            gaps: components["schemas"]["Gap"][] | null;
+            /** Format: int64 */
+            length: number;
+            /** Format: date-time */
+            listed?: string;
+            /** Format: int64 */
+            recorded: number;
+            text: string;
+            /** Format: date-time */
+            unlisted?: string;
+            whole: boolean;
+        };
+        EvidenceDestination: {
+            /** Format: date-time */
+            asked: string;
+            countries: string[] | null;
+            name: string;
+            operators: string[] | null;
+            /** Format: date-time */
+            since: string;
+            text: string[] | null;
+            vendor: string;
+        };
+        EvidenceDevice: {
+            asked: components["schemas"]["EvidenceCounts"];
+            confidence: string[] | null;
+            device: string;
+            /** Format: date-time */
+            first: string;
+            label: string;
+            /** Format: date-time */
+            last: string;
+            listed: components["schemas"]["EvidenceCounts"];
+            /** Format: double */
+            per_hour: number;
+            trend: components["schemas"]["EvidenceTrend"];
+            vendors: components["schemas"]["EvidenceVendorPart"][] | null;
+        };
+        EvidenceFlow: {
+            /** Format: int64 */
+            attempts: number;
+            device: string;
+            /** Format: int64 */
+            lookups: number;
+            purpose: string;
+            vendor: string;
+        };
+        EvidenceIdentity: {
+            confidence: string;
+            covers: string;
+            device: string;
+            /** Format: date-time */
+            from: string;
+            mac?: string;
+            source: string;
+            /** Format: date-time */
+            until?: string;
+        };
+        EvidenceMarker: {
+            kind: string;
+            text: string;
+            /** Format: date-time */
+            time: string;
+        };
+        EvidenceName: {
+            alias?: string;
+            attribution: string;
+            breaks?: string;
+            confidence: string;
+            contested: boolean;
+            counts: components["schemas"]["EvidenceCounts"];
+            /** Format: int64 */
+            devices: number;
+            /** Format: date-time */
+            first: string;
+            /** Format: int64 */
+            independent: number;
+            /** Format: date-time */
+            last: string;
+            listed_by: string;
+            name: string;
+            product: string;
+            purpose: string;
+            region?: string;
+            sources: string[] | null;
+            tier: string;
+        };
+        EvidenceNight: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            lookups: number;
+            /** Format: double */
+            recorded: number;
+            /** Format: double */
+            share: number;
+        };
+        EvidenceOwner: {
+            counts: components["schemas"]["EvidenceCounts"];
+            owner: string;
+        };
+        EvidencePurpose: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            lookups: number;
+            purpose: string;
+            tier: string;
+        };
+        EvidenceReport: {
+            about: components["schemas"]["EvidenceAbout"];
+            asked: components["schemas"]["EvidenceCounts"];
+            attempts: components["schemas"]["EvidenceAttempts"];
+            before: components["schemas"]["EvidenceBefore"];
+            caveats: string[] | null;
+            confidence: components["schemas"]["EvidenceConfidence"][] | null;
+            coverage: components["schemas"]["EvidenceCoverage"];
+            /** Format: int64 */
+            deleted: number;
+            destinations: components["schemas"]["EvidenceDestination"][] | null;
+            devices: components["schemas"]["EvidenceDevice"][] | null;
+            flows: components["schemas"]["EvidenceFlow"][] | null;
+            gone: components["schemas"]["EvidenceChange"][] | null;
+            hours: components["schemas"]["EvidenceCell"][] | null;
+            identity: components["schemas"]["EvidenceIdentity"][] | null;
+            /** Format: int64 */
+            identity_more: number;
+            limits: string[] | null;
+            listed: components["schemas"]["EvidenceCounts"];
+            /** Format: date-time */
+            made: string;
+            markers: components["schemas"]["EvidenceMarker"][] | null;
+            /** Format: int64 */
+            markers_more: number;
+            new: components["schemas"]["EvidenceChange"][] | null;
+            night: components["schemas"]["EvidenceNight"];
+            owners: components["schemas"]["EvidenceOwner"][] | null;
+            /** Format: double */
+            per_hour: number;
+            program: string;
+            proves: string[] | null;
+            /** Format: int64 */
+            rated: number;
+            rhythm: components["schemas"]["RhythmFindings"];
+            silent: components["schemas"]["EvidenceSilent"];
+            /** Format: date-time */
+            since: string;
+            tiers: components["schemas"]["EvidenceTier"][] | null;
+            timeline: components["schemas"]["EvidenceTimeline"];
+            totals: components["schemas"]["EvidenceTotals"];
+            unit: string;
+            /** Format: date-time */
+            until: string;
+            vendors: components["schemas"]["EvidenceVendor"][] | null;
+            /** Format: int64 */
+            version: number;
+            zone: string;
+        };
+        EvidenceSilent: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            hours: number;
+            /** Format: int64 */
+            lookups: number;
+            /** Format: double */
+            share: number;
+        };
+        EvidenceSlot: {
+            /** Format: int64 */
+            attempts: number;
+            blocked: components["schemas"]["EvidenceCount"];
+            /** Format: int64 */
+            lookups: number;
+            /** Format: int64 */
+            recorded: number;
+            /** Format: date-time */
+            since: string;
+            /** Format: int64 */
+            unrated?: number;
+            /** Format: date-time */
+            until: string;
+        };
+        EvidenceTier: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            lookups: number;
+            tier: string;
+        };
+        EvidenceTimeline: {
+            slots: components["schemas"]["EvidenceSlot"][] | null;
+            step: string;
+        };
+        EvidenceTotals: {
+            asked: components["schemas"]["EvidenceCount"];
+            listed: components["schemas"]["EvidenceCount"];
+            why: string;
+        };
+        EvidenceTrend: {
+            /** Format: double */
+            before: number;
+            /** Format: double */
+            change: number | null;
+            /** Format: double */
+            now: number;
+        };
+        EvidenceVendor: {
+            counts: components["schemas"]["EvidenceCounts"];
+            devices: string[] | null;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            names: components["schemas"]["EvidenceName"][] | null;
+            /** Format: int64 */
+            names_at_least: number;
+            /** Format: double */
+            night: number;
+            /** Format: double */
+            per_hour: number;
+            products: string[] | null;
+            purposes: components["schemas"]["EvidencePurpose"][] | null;
+            series: number[] | null;
+            sources: string[] | null;
+            tiers: components["schemas"]["EvidenceTier"][] | null;
+            trend: components["schemas"]["EvidenceTrend"];
+            vendor: string;
+        };
+        EvidenceVendorPart: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            lookups: number;
+            vendor: string;
+        };
+        Experiment: {
+            /** Format: date-time */
+            cancelled?: string;
+            marks: components["schemas"]["ExperimentMark"][] | null;
+            name: string;
+            plan: components["schemas"]["ExperimentPlan"];
+            /** Format: date-time */
+            planned: string;
+            problem?: string;
+            /** Format: date-time */
+            started?: string;
+            /** @enum {string} */
+            state: "planned" | "running" | "stopped" | "cancelled";
+            /** Format: date-time */
+            stopped?: string;
+            why?: string;
+        };
+        ExperimentComparison: {
+            a: components["schemas"]["ExperimentRate"];
+            b: components["schemas"]["ExperimentRate"];
+            back?: components["schemas"]["ExperimentComparison"];
+            /** Format: double */
+            dispersion: number;
+            /** Format: double */
+            high: number | null;
+            /** Format: double */
+            low: number | null;
+            note?: string;
+            /** Format: double */
+            p: number;
+            /** Format: double */
+            power: number;
+            purpose?: string;
+            /** Format: double */
+            q: number;
+            /** Format: double */
+            ratio: number | null;
+            vendor?: string;
+            verdict: string;
+            what: string;
+            why?: string;
+        };
+        ExperimentDevice: {
+            device: string;
+            name: string;
+        };
+        ExperimentDeviceResult: {
+            appeared: string[] | null;
+            device: string;
+            /** Format: int64 */
+            more_names?: number;
+            name: string;
+            names: components["schemas"]["ExperimentComparison"][] | null;
+            products: components["schemas"]["ExperimentComparison"][] | null;
+            purposes: components["schemas"]["ExperimentComparison"][] | null;
+            total: components["schemas"]["ExperimentComparison"];
+            vanished: string[] | null;
+        };
+        ExperimentExcluded: {
+            device?: string;
+            /** Format: int64 */
+            seconds: number;
+            why: string;
+        };
+        ExperimentExperiment: {
+            /** Format: date-time */
+            cancelled?: string;
+            marks: components["schemas"]["ExperimentMark"][] | null;
+            name: string;
+            plan: components["schemas"]["ExperimentPlan"];
+            /** Format: date-time */
+            planned: string;
+            problem?: string;
+            /** Format: date-time */
+            started?: string;
+            /** Format: date-time */
+            stopped?: string;
+            why?: string;
+        };
         ExperimentLine: {
             detail: string;
             kind: string;
             name: string;
             /** Format: date-time */
             time: string;
+        };
+        ExperimentMark: {
+            /** Format: date-time */
+            at: string;
+            next: boolean;
+            /** Format: date-time */
+            said: string;
+            says: string;
+        };
+        ExperimentPhase: {
+            condition: string;
+            says: string;
+            /** Format: int64 */
+            seconds: number;
+        };
+        ExperimentPhaseSeen: {
+            condition: string;
+            excluded: components["schemas"]["ExperimentExcluded"][] | null;
+            /** Format: int64 */
+            lasted: number;
+            /** Format: int64 */
+            planned: number;
+            says: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+        };
+        ExperimentPlan: {
+            /** Format: double */
+            alpha: number;
+            /** Format: int64 */
+            block: number;
+            compare: string;
+            devices: components["schemas"]["ExperimentDevice"][] | null;
+            exclude?: string[] | null;
+            /** Format: double */
+            level: number;
+            match: string;
+            phases: components["schemas"]["ExperimentPhase"][] | null;
+            /** Format: double */
+            power: number;
+            present: string;
+            question: string;
+            /** Format: int64 */
+            settle: number;
+            template: string;
+            test: string;
+            /** Format: int64 */
+            v: number;
+            vendor?: string;
+        };
+        ExperimentRate: {
+            /** Format: double */
+            blocked: number;
+            /** Format: double */
+            count: number;
+            /** Format: double */
+            hours: number;
+            /** Format: double */
+            per_hour: number;
+        };
+        ExperimentReport: {
+            caveats: string[] | null;
+            changed: string[] | null;
+            departures: string[] | null;
+            devices: components["schemas"]["ExperimentDeviceResult"][] | null;
+            experiment: components["schemas"]["ExperimentExperiment"];
+            limits: string[] | null;
+            phases: components["schemas"]["ExperimentPhaseSeen"][] | null;
+            state: string;
+            unit: string;
+            /** Format: date-time */
+            until: string;
+            /** Format: int64 */
+            version: number;
         };
         ExperimentStep: {
             /**
@@ -1592,6 +2545,21 @@ export interface components {
             /** @description Lines of own.txt that still name it. */
             rules?: number[] | null;
         };
+        Gap: {
+            detail?: string;
+            effect: string;
+            kind: string;
+            /** Format: date-time */
+            since: string;
+            subject?: string;
+            /** Format: date-time */
+            until: string;
+        };
+        GeoSource: {
+            built?: string;
+            file: string;
+            kind: string;
+        };
         Health: {
             /** @description The address that was asked. */
             listener: string;
@@ -1695,6 +2663,13 @@ export interface components {
             path: string;
             problem?: string;
         };
+        LedgerPage: {
+            events: components["schemas"]["Event"][] | null;
+            /** @description There are further lines. */
+            more: boolean;
+            /** @description The cursor of the next page. */
+            next?: string;
+        };
         LineRule: {
             /** @description For whom alone it holds; ~ before those for whom it does not. */
             clients?: string[] | null;
@@ -1787,6 +2762,32 @@ export interface components {
             /** @description None: all. */
             names?: string[] | null;
         };
+        LogPage: {
+            /** @description There are further rows. */
+            more: boolean;
+            /** @description The cursor of the next page; with order oldest also where more is to come. Not there: of an empty log. */
+            next?: string;
+            rows: components["schemas"]["Row"][] | null;
+        };
+        LogStreams: {
+            /**
+             * Format: int64
+             * @description Since the start, because who followed did not take what came.
+             */
+            ended: number;
+            /**
+             * Format: int64
+             * @description That may at once.
+             */
+            most: number;
+            /** Format: int64 */
+            now: number;
+            /**
+             * Format: int64
+             * @description Since the start, because there were as many as there may be.
+             */
+            refused: number;
+        };
         MadeToken: {
             expired?: boolean;
             /**
@@ -1841,6 +2842,19 @@ export interface components {
             percent: number;
             /** Format: int64 */
             rows: number;
+        };
+        NameStory: {
+            /** @description Lookups of it, and of names below it, in the period. */
+            asked?: components["schemas"]["TopLine"];
+            /** @description Who asked. */
+            devices: components["schemas"]["TopLine"][] | null;
+            /** @description What the shipped lists have of it, the most specific first. */
+            entries: components["schemas"]["CatalogEntry"][] | null;
+            /** @description Where it leads, as upstreams said when Telltale itself asked. */
+            leads: components["schemas"]["Destination"][] | null;
+            name: string;
+            /** @description What is decided for it, by rules alone. */
+            today: components["schemas"]["Explanation"];
         };
         NetworkFindings: {
             /** @description All there are now; those of before are over. */
@@ -2079,6 +3093,158 @@ export interface components {
         };
         Resumed: {
             ended: components["schemas"]["Temporary"][] | null;
+        };
+        RhythmBeat: {
+            /** Format: int64 */
+            beats: number;
+            /** Format: double */
+            jitter: number;
+            /** Format: int64 */
+            pauses: number;
+            /** Format: double */
+            period: number;
+            /** Format: double */
+            present: number;
+            /** Format: double */
+            score: number;
+        };
+        RhythmBoots: {
+            /** Format: int64 */
+            of: number;
+            /** Format: int64 */
+            with: number;
+        };
+        RhythmFindings: {
+            caveats: string[] | null;
+            /** Format: double */
+            gap: number;
+            /** Format: int64 */
+            length: number;
+            /** Format: int64 */
+            recorded: number;
+            rhythms: components["schemas"]["RhythmRhythm"][] | null;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+            zone: string;
+        };
+        RhythmNights: {
+            /** Format: int64 */
+            most: number;
+            /** Format: int64 */
+            of: number;
+            since: string;
+            until: string;
+            /** Format: int64 */
+            with: number;
+        };
+        RhythmRhythm: {
+            /** Format: int64 */
+            attempts: number;
+            boots: components["schemas"]["RhythmBoots"];
+            device: string;
+            /** Format: date-time */
+            first: string;
+            heartbeat: components["schemas"]["RhythmBeat"];
+            kind: string;
+            label: string;
+            /** Format: date-time */
+            last: string;
+            listed_by: string;
+            name: string;
+            /** Format: int64 */
+            names: number;
+            nights: components["schemas"]["RhythmNights"];
+            ours: string;
+            product: string;
+            purpose: string;
+            strip: number[] | null;
+            text: string;
+            tier: string;
+            /** Format: int32 */
+            ttl: number;
+            use: components["schemas"]["RhythmUse"];
+            vendor: string;
+        };
+        RhythmUse: {
+            /** Format: double */
+            hours: number;
+            /** Format: double */
+            share: number;
+        };
+        Row: {
+            alias?: string;
+            answered_from: string;
+            /** Format: int32 */
+            attempts?: number;
+            /** Format: int32 */
+            attempts_as_lookups?: number;
+            attribution?: string;
+            /** Format: int64 */
+            attribution_line?: number;
+            attribution_list?: string;
+            /** Format: int64 */
+            binding?: number;
+            binding_confidence?: string;
+            binding_source?: string;
+            breaks?: string;
+            client: string;
+            client_id?: string;
+            confidence?: string;
+            contested?: boolean;
+            corrected?: components["schemas"]["CorrectedRow"];
+            /** Format: int64 */
+            count: number;
+            device: string;
+            device_name?: string;
+            /** Format: double */
+            elapsed: number;
+            folded?: boolean;
+            /** Format: int64 */
+            id: number;
+            imported?: string;
+            /** Format: int64 */
+            independent?: number;
+            /** Format: date-time */
+            last: string;
+            /** Format: int64 */
+            line: number;
+            list: string;
+            mac?: string;
+            name: string;
+            node: string;
+            observed_by?: string;
+            open?: boolean;
+            product: string;
+            purpose: string;
+            rcode: string;
+            reason?: string;
+            region?: string;
+            rule: string;
+            source: string;
+            store: string;
+            tier: string;
+            /** Format: date-time */
+            time: string;
+            transport: string;
+            /** Format: int32 */
+            ttl: number;
+            type: string;
+            upstream?: string;
+            vendor: string;
+            verdict: string;
+        };
+        RowStory: {
+            /** @description What the device is called today. */
+            called: string;
+            /** @description The identity today of the device that asked. */
+            device: string;
+            /** @description What the shipped lists have of the name, or of the alias that decided, the most specific first. */
+            entries: components["schemas"]["CatalogEntry"][] | null;
+            row: components["schemas"]["Row"];
+            /** @description What would be decided today, by rules alone. Not there for a row without a name. */
+            today?: components["schemas"]["Explanation"];
         };
         Rule: {
             /** @enum {string} */
@@ -2380,6 +3546,8 @@ export interface components {
             settings: components["schemas"]["Settings"];
             /** Format: date-time */
             started: string;
+            /** @description Who follows the log. */
+            streams: components["schemas"]["LogStreams"];
             /** @description Pauses, and times in which something is only observed, that are in force. */
             temporary: components["schemas"]["Temporary"][] | null;
             /** @description Files of which changes are only found by polling. */
@@ -2451,6 +3619,14 @@ export interface components {
             /** Format: date-time */
             until: string;
         };
+        Tiers: {
+            /** Format: int64 */
+            essential: number;
+            /** Format: int64 */
+            mixed: number;
+            /** Format: int64 */
+            telemetry: number;
+        };
         Token: {
             expired?: boolean;
             /**
@@ -2469,6 +3645,34 @@ export interface components {
              * @description When it was last used.
              */
             used?: string;
+        };
+        TopLine: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            attempts_as_lookups?: number;
+            /** Format: int64 */
+            blocked: number;
+            /** Format: int64 */
+            count: number;
+            /** Format: date-time */
+            first: string;
+            /** Format: int64 */
+            imported?: number;
+            key: string;
+            label?: string;
+            /** Format: date-time */
+            last: string;
+            /** Format: int64 */
+            rows: number;
+            tiers: components["schemas"]["Tiers"];
+            /**
+             * Format: int64
+             * @description Of count, lookups of which only the hour is kept.
+             */
+            totals?: number;
+            /** Format: int64 */
+            unknown?: number;
         };
         Undo: {
             /**
@@ -2548,6 +3752,33 @@ export interface components {
             why?: string;
             /** @description The zones of forward for which alone it is asked; none: all other names. */
             zones?: string[] | null;
+        };
+        Vendor: {
+            /** @description All that was asked of it in the period. */
+            asked?: components["schemas"]["TopLine"];
+            brands: components["schemas"]["CatalogBrand"][] | null;
+            /** @description Who it is and what can be switched off, where the shipped lists know. */
+            company?: components["schemas"]["Company"];
+            /** @description Who asked. */
+            devices: components["schemas"]["TopLine"][] | null;
+            /** @description Its names in the shipped lists. */
+            entries: components["schemas"]["CatalogEntry"][] | null;
+            /** @description What was asked for. */
+            names: components["schemas"]["TopLine"][] | null;
+            vendor: string;
+        };
+        VendorLine: {
+            /** @description What devices asked of it in the period; not there: nothing that the log has. */
+            asked?: components["schemas"]["TopLine"];
+            /** Format: int64 */
+            essential: number;
+            /** Format: int64 */
+            mixed: number;
+            /** Format: int64 */
+            owner: number;
+            /** Format: int64 */
+            telemetry: number;
+            vendor: string;
         };
         Witness: {
             /** @description It has taken none for an hour or more. */
@@ -3461,6 +4692,132 @@ export interface operations {
             };
         };
     };
+    "get-candidates": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CandidateFound"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "search-catalog": {
+        parameters: {
+            query: {
+                /** @description A vendor, a name or a product; or a word of software, companies, brands, purposes, sets, regions and countries. */
+                q: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogAnswer"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-catalogue": {
         parameters: {
             query?: never;
@@ -3751,6 +5108,132 @@ export interface operations {
             };
         };
     };
+    "get-coverage": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvidenceCoverage"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-destinations": {
+        parameters: {
+            query?: {
+                /** @description This name alone; one that is below a name of the shipped lists is asked for as that. */
+                name?: string;
+                /** @description Of one vendor's names alone. */
+                vendor?: string;
+                /** @description With all that was found before. */
+                history?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Destination"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "ask-destinations": {
         parameters: {
             query?: never;
@@ -3946,6 +5429,74 @@ export interface operations {
             };
         };
     };
+    "get-device": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Names, devices or vendors at most, the busiest. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The device: its identity, name, MAC or address. */
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceStory"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "rotate-key": {
         parameters: {
             query?: never;
@@ -3993,6 +5544,62 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4113,6 +5720,125 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-experiment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-experiment-report": {
+        parameters: {
+            query?: {
+                /** @description The zone in which hours of the day are compared, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentReport"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4348,6 +6074,76 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-ledger": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of these kinds alone, such as crash,lost. */
+                kind?: string[] | null;
+                order?: "newest" | "oldest";
+                /** @description The next of the page before. */
+                cursor?: string;
+                /** @description Lines of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LedgerPage"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4618,6 +6414,86 @@ export interface operations {
             };
         };
     };
+    "get-log": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                name?: string;
+                verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
+                /** @description Of listed names alone: those that a report counts as listed. */
+                listed?: boolean;
+                /** @description Which rows come first. With oldest, rows that are still open are left out, so that each row comes once. */
+                order?: "newest" | "oldest";
+                /** @description The next of the page before: the id of a row. */
+                cursor?: string;
+                /** @description Rows of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "flush-log": {
         parameters: {
             query?: never;
@@ -4663,6 +6539,210 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "follow-log": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                name?: string;
+                verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
+                /** @description Begin behind the row with this id. Without it, with what comes from now on. */
+                after?: number;
+            };
+            header?: {
+                /** @description The same; what a browser sends when it connects again. */
+                "Last-Event-ID"?: number;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events, each a row. One that is closed has its id as the event's, by which a client goes on; one that is open comes again when it has grown. A comment every 15 seconds says that all is well. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Row"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-log-row": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RowStory"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-name": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Names, devices or vendors at most, the busiest. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The domain name. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NameStory"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4841,6 +6921,150 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-report": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description With the period of the same length before. */
+                compare?: "before" | "none";
+                /** @description Say by which rhythm names are asked for; a report of one device and of 8 days at most does so anyway. */
+                rhythm?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvidenceReport"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-rhythm": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description Also of names that no list has, as long as their rows are kept. */
+                unlisted?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RhythmFindings"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6037,6 +8261,81 @@ export interface operations {
             };
         };
     };
+    "get-top": {
+        parameters: {
+            query: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                name?: string;
+                verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
+                of: "names" | "devices" | "vendors";
+                /** @description The busiest so many; 0 for all. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopLine"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-upstreams": {
         parameters: {
             query?: never;
@@ -6057,6 +8356,138 @@ export interface operations {
             };
             /** @description Error */
             default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-vendors": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Those alone that were asked. */
+                asked?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VendorLine"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-vendor": {
+        parameters: {
+            query?: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Names, devices or vendors at most, the busiest. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                vendor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Vendor"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
