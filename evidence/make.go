@@ -418,8 +418,11 @@ func (r *reading) addListed(p *place, d *deviceSum, verdict string, one Count, f
 	r.hours[q.cell].add(one)
 	slot := &r.timeline.Slots[q.slot]
 	slot.Count.add(one)
-	if verdict == "block" {
+	switch verdict {
+	case "block":
 		slot.Blocked.add(one)
+	case "unknown":
+		slot.Unknown.add(one)
 	}
 	v.series[q.slot] += one.In(r.unit)
 	if q.night {

@@ -313,6 +313,7 @@ type Slot struct {
 	Unrated  int64         `json:"unrated,omitzero"` // of Recorded, seconds that are not of Report.Rated
 	Count
 	Blocked Count `json:"blocked"`
+	Unknown Count `json:"unknown,omitzero"` // imported from a log that does not say what was decided
 }
 
 // A Cell is an hour of a weekday.

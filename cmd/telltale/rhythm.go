@@ -100,7 +100,11 @@ func (cl *cli) rhythm(ctx context.Context, r *rhythmFlags) error {
 	if cl.json {
 		return cl.encoder().Encode(found)
 	}
-	return render.Rhythms(cl.out, found, r.every)
+	device := r.device
+	if r.pseudonyms {
+		device = ""
+	}
+	return render.Rhythms(cl.out, found, device, r.every)
 }
 
 // rhythms finds those of the log.

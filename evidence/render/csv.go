@@ -15,6 +15,7 @@ var csvHeads = []string{
 	"about", "since", "until", "recorded_seconds", "period_seconds", "whole", "vendor", "name", "alias", "product", "purpose", "tier", "region", "attribution", "listed_by", "sources",
 	"confidence", "independent", "contested", "breaks", "devices", "first", "last", "attempts", "lookups", "blocked_attempts", "blocked_lookups", "observed_attempts", "observed_lookups",
 	"allowed_attempts", "allowed_lookups", "passed_attempts", "passed_lookups", "answered_attempts", "answered_lookups", "unknown_attempts", "unknown_lookups",
+	"leads_to_operators", "leads_to_countries", "leads_to_since", "leads_to_asked",
 }
 
 // CSV writes the names of a report, one a line, for spreadsheets (RFC 4180). Each line
@@ -31,6 +32,10 @@ func CSV(w io.Writer, r *evidence.Report) error {
 			about += " " + word
 		}
 	}
+	leads := map[string]*evidence.Destination{}
+	for i := range r.Destinations {
+		leads[r.Destinations[i].Name] = &r.Destinations[i]
+	}
 	for i := range r.Vendors {
 		v := &r.Vendors[i]
 		for j := range v.Names {
@@ -42,6 +47,10 @@ func CSV(w io.Writer, r *evidence.Report) error {
 				m.Confidence, strconv.Itoa(m.Independent), strconv.FormatBool(m.Contested), m.Breaks, strconv.Itoa(m.Devices), m.First.String(), m.Last.String(),
 				n(c.Attempts), n(c.Lookups), n(c.Blocked.Attempts), n(c.Blocked.Lookups), n(c.Observed.Attempts), n(c.Observed.Lookups),
 				n(c.Allowed.Attempts), n(c.Allowed.Lookups), n(c.Passed.Attempts), n(c.Passed.Lookups), n(c.Answered.Attempts), n(c.Answered.Lookups), n(c.Unknown.Attempts), n(c.Unknown.Lookups),
+				"", "", "", "",
+			}
+			if d := leadsOf(leads, m.Name); d != nil {
+				copy(line[len(line)-4:], []string{strings.Join(d.Operators, "; "), strings.Join(d.Countries, " "), d.Since.String(), d.Asked.String()})
 			}
 			for k := range line {
 				line[k] = CSVField(line[k])
@@ -53,6 +62,18 @@ func CSV(w io.Writer, r *evidence.Report) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// leadsOf returns where the name of the catalogue leads that a name is, or is below; nil for
+// not known.
+func leadsOf(all map[string]*evidence.Destination, name string) *evidence.Destination {
+	for at := name; at != ""; {
+		if d := all[at]; d != nil {
+			return d
+		}
+		_, at, _ = strings.Cut(at, ".")
+	}
+	return nil
 }
 
 // CSVField returns a value as a spreadsheet takes it: text that would be a formula

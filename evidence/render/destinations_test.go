@@ -38,3 +38,20 @@ func TestWhereNamesLeadIsInEveryForm(t *testing.T) {
 		t.Error("there is a section of nothing")
 	}
 }
+
+// A line of the CSV form has where its name leads, or the name of the catalogue that it is below.
+func TestCSVHasWhereNamesLead(t *testing.T) {
+	at := querylog.Time{Time: time.Date(2026, 11, 1, 3, 17, 0, 0, time.UTC)}
+	r := &evidence.Report{Location: time.UTC, Since: at, Until: at, Made: at, Vendors: []evidence.Vendor{{Vendor: "Vendor", Names: []evidence.Name{{Name: "a1.data.vendor.example"}, {Name: "other.vendor.example"}}}}, Destinations: []evidence.Destination{{
+		Name: "data.vendor.example", Vendor: "Vendor", Since: at, Asked: at, Operators: []string{"=Cloud AS7", "Other AS8"}, Countries: []string{"SG", "IN"},
+	}}}
+	var b bytes.Buffer
+	if err := CSV(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], ",leads_to_operators,leads_to_countries,leads_to_since,leads_to_asked") ||
+		!strings.HasSuffix(lines[1], ",'=Cloud AS7; Other AS8,SG IN,2026-11-01T03:17:00.000Z,2026-11-01T03:17:00.000Z") || !strings.HasSuffix(lines[2], ",,,,") {
+		t.Errorf("got %q", lines)
+	}
+}

@@ -460,10 +460,25 @@ func (p *page) timeline() {
 	var rows [][]cell
 	for i := range r.Timeline.Slots {
 		s := &r.Timeline.Slots[i]
-		rows = append(rows, []cell{p.at(s.Since), num(s.Attempts), num(s.Lookups), num(s.Blocked.In(r.Unit)), txt(evidence.Length(secs(s.Recorded))), numText(slotRate(values[i], of[i]))})
+		rows = append(rows, []cell{p.at(s.Since), num(s.Attempts), num(s.Lookups), slotBlocked(s, r.Unit), txt(evidence.Length(secs(s.Recorded))), numText(slotRate(values[i], of[i]))})
 	}
 	p.behind("Table of the timeline", "By "+r.Timeline.Step, []string{"From", "Attempts", "Lookups", "Blocked", "Recorded", "An hour recorded"}, rows)
 	p.end()
+}
+
+// slotBlocked is how many were blocked in a part of the timeline: none is not said where
+// that is not known.
+func slotBlocked(s *evidence.Slot, unit string) cell {
+	switch unknown := s.Unknown.In(unit); {
+	case s.Recorded == 0 && s.Lookups == 0:
+		return numText("-")
+	case unknown == 0:
+		return num(s.Blocked.In(unit))
+	case unknown == s.In(unit):
+		return numText("not known")
+	default:
+		return numText(fmt.Sprintf("%s, of %s not known", evidence.Number(s.Blocked.In(unit)), evidence.Number(unknown)))
+	}
 }
 
 func (p *page) flows() {

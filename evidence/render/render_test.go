@@ -191,11 +191,37 @@ func TestBlockedIsOfWhatIsKnown(t *testing.T) {
 func TestRhythmsWithoutAGapSayNone(t *testing.T) {
 	for gap, want := range map[float64]string{0: "Recorded 0 s of 1 h. Times", 30: "Recorded 0 s of 1 h; an attempt ends after 30 s of silence. Times"} {
 		var b bytes.Buffer
-		if err := Rhythms(&b, &rhythm.Findings{Length: 3600, Gap: gap, Zone: "UTC"}, false); err != nil {
+		if err := Rhythms(&b, &rhythm.Findings{Length: 3600, Gap: gap, Zone: "UTC"}, "", false); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(b.String(), want) {
 			t.Errorf("got %q, want %q", b.String(), want)
+		}
+	}
+}
+
+// The command that shows the rest is of the same device.
+func TestRhythmsOfADeviceNameItInTheirCommand(t *testing.T) {
+	for device, want := range map[string]string{"": "'telltale rhythm --every'", "tv": "'telltale rhythm tv --every'", "Anna's phone": `'telltale rhythm "Anna's phone" --every'`} {
+		var b bytes.Buffer
+		if err := Rhythms(&b, &rhythm.Findings{Rhythms: []rhythm.Rhythm{{Kind: rhythm.Irregular}}, Zone: "UTC"}, device, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
+// The table of the timeline says of no time that nothing was blocked where that is not known.
+func TestTheTimelineSaysNoNoughtOfWhatIsNotKnown(t *testing.T) {
+	three := evidence.Count{Attempts: 3, Lookups: 3}
+	one := evidence.Count{Attempts: 1, Lookups: 1}
+	for want, s := range map[string]evidence.Slot{
+		"-": {}, "0": {Recorded: 60}, "not known": {Count: three, Unknown: three}, "1, of 1 not known": {Recorded: 60, Count: three, Blocked: one, Unknown: one}, "1": {Recorded: 60, Count: three, Blocked: one},
+	} {
+		if got := slotBlocked(&s, evidence.UnitAttempts); got.text != want {
+			t.Errorf("got %q, want %q of %+v", got.text, want, s)
 		}
 	}
 }

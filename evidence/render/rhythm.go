@@ -15,9 +15,10 @@ var kindWords = map[rhythm.Kind]string{
 	rhythm.Heartbeat: "heartbeat", rhythm.Boot: "boot burst", rhythm.Nightly: "nightly", rhythm.InUse: "only while in use", rhythm.Irregular: "irregular", rhythm.TooFew: "too few",
 }
 
-// Rhythms writes findings for a terminal: with every, also names without a rhythm.
-func Rhythms(w io.Writer, f *rhythm.Findings, every bool) error {
-	t := &textWriter{r: &evidence.Report{}}
+// Rhythms writes findings of a device, or for "" of all, for a terminal: with every, also
+// names without a rhythm.
+func Rhythms(w io.Writer, f *rhythm.Findings, device string, every bool) error {
+	t := &textWriter{r: &evidence.Report{About: evidence.About{Device: device}}}
 	ends := ""
 	if f.Gap > 0 {
 		ends = fmt.Sprintf("; an attempt ends after %s of silence", evidence.Length(secs(int64(f.Gap))))
