@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"telltale/querylog"
+	"telltale/web"
 )
 
 // status shows the gaps that a report has, but for the time before the log began.
@@ -28,5 +29,39 @@ func TestStatusHasTheGapsOfReports(t *testing.T) {
 	b.Reset()
 	if o.printGaps(&b); !strings.Contains(b.String(), "none in the log") {
 		t.Errorf("the time before the log is a gap: %q", b.String())
+	}
+}
+
+// Status names the vendors whose telemetry was asked for today, five of them at most, or that there was none.
+func TestVendorsOfStatus(t *testing.T) {
+	vendor := func(name string, telemetry uint64) web.TopLine {
+		l := web.TopLine{}
+		l.Key, l.Tiers.Telemetry = name, telemetry
+		return l
+	}
+	none := "Vendors    nobody asked for a name listed as telemetry today\n"
+	line := func(name string) string { return name + ": 2 lookups of names listed as telemetry\n" }
+	five := []web.TopLine{vendor("A", 2), vendor("B", 2), vendor("C", 2), vendor("D", 2), vendor("E", 2)}
+	for name, c := range map[string]struct {
+		vendors []web.TopLine
+		want    []string
+		lines   int
+	}{
+		"none":           {nil, []string{none}, 1},
+		"others alone":   {[]web.TopLine{vendor("A", 0)}, []string{none}, 1},
+		"one and others": {[]web.TopLine{vendor("A", 0), vendor("B", 2)}, []string{"Vendors    " + line("B")}, 1},
+		"five":           {append(five, vendor("F", 0)), []string{"Vendors    " + line("A"), "           " + line("E")}, 5},
+		"six":            {append(five, vendor("F", 2)), []string{line("E"), "and more: 'telltale top vendors'\n"}, 6},
+	} {
+		var b strings.Builder
+		(&overview{Vendors: c.vendors}).printVendors(&b)
+		for _, want := range c.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
+			}
+		}
+		if n := strings.Count(b.String(), "\n"); n != c.lines {
+			t.Errorf("%s: %d lines, want %d:\n%s", name, n, c.lines, b.String())
+		}
 	}
 }
