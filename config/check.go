@@ -57,6 +57,9 @@ func (c *Config) checkWeb(d *decoding) {
 				d.mistake(key, "found "+quote(a.String())+", which listen."+by.name+" has", "another port")
 			}
 		}
+		if slices.Contains(c.Metrics.Listen, a) {
+			d.mistake(key, "found "+quote(a.String())+", which metrics.listen has", "another port")
+		}
 	}
 	for i := 0; i < len(w.Path); i++ {
 		if b := w.Path[i]; !strings.ContainsRune("/-_.~", rune(b)) && (b < '0' || b > '9') && (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') {

@@ -38,6 +38,7 @@ func TestWhereMetricsAndDnstapCannotBe(t *testing.T) {
 		{"UDP", "{dnstap: {to: 'udp://tap.lan:6000'}}", `dnstap.to: found "udp://tap.lan:6000"` + expected},
 		{"a user", "{dnstap: {to: 'tcp://me@tap.lan:6000'}}", `dnstap.to: found "tcp://***@tap.lan:6000"` + expected},
 		{"a name to listen on", "{metrics: {listen: localhost}}", `metrics.listen[0]: found "localhost"; expected ADDRESS:PORT such as 192.0.2.1:9530`},
+		{"the port of the API", "{web: {listen: '127.0.0.1:9530'}, metrics: {listen: '127.0.0.1:9530'}}", `web.listen[0]: found "127.0.0.1:9530", which metrics.listen has; expected another port`},
 		{"the port of DNS", "{listen: {dns: '127.0.0.1:53'}, metrics: {listen: '127.0.0.1:53'}}", `metrics.listen[0]: found "127.0.0.1:53" a second time, first as listen.dns[0]`},
 	} {
 		if _, err := load(t, test.text); err == nil || !strings.Contains(err.Error(), test.want) {

