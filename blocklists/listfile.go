@@ -66,6 +66,7 @@ type ListFile struct {
 	Path     string
 	Kind     Kind
 	Settings ListSettings // named, where they are those of a list
+	Text     []byte       // instead of the file's; nil for that
 }
 
 // FileOf returns how a file is read: by the settings of the list that it belongs

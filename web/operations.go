@@ -13,6 +13,7 @@ func register(api huma.API, o *Options) {
 	api = recorder{api, o.Report}
 	registerServer(api, o)
 	registerLists(api, o)
+	registerListTexts(api, o)
 	registerCatalogue(api, o)
 	registerRules(api, o)
 	registerSettings(api, o)

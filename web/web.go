@@ -45,6 +45,10 @@ type Options struct {
 	Subscribe   func(ctx context.Context, s Subscription) (Change, error)
 	Unsubscribe func(name string) (Change, error)
 
+	ListMistakes func(name string, limit int) (ListMistakes, error)
+	Presets      func() []Preset
+	CheckList    func(context.Context, ListText) (CheckedText, error)
+
 	Catalogue       func() Catalogue
 	UpdateCatalogue func(context.Context) (CatalogueUpdate, error)
 	AcceptCatalogue func() (CatalogueUpdate, error)

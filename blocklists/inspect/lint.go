@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -101,13 +102,13 @@ type lintFile struct {
 }
 
 func (l *linter) read(file *blocklists.ListFile, r *LintReport) error {
-	f, err := blocklists.OpenList(file.Path)
+	text, err := open(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer text.Close()
 	s := &file.Settings
-	got, err := rules.Read(f, rules.ReadOptions{Format: s.FormatOptions(blocklists.ListName(file.Path), file.Kind), AnySuffix: s.Suffixes, Subtrees: l.known})
+	got, err := rules.Read(text, rules.ReadOptions{Format: s.FormatOptions(blocklists.ListName(file.Path), file.Kind), AnySuffix: s.Suffixes, Subtrees: l.known})
 	if err != nil {
 		return err
 	}
@@ -118,6 +119,14 @@ func (l *linter) read(file *blocklists.ListFile, r *LintReport) error {
 	}
 	l.files = append(l.files, lintFile{report: r, kind: file.Kind, set: got.Set})
 	return nil
+}
+
+// open opens the text of a file.
+func open(file *blocklists.ListFile) (io.ReadCloser, error) {
+	if file.Text != nil {
+		return io.NopCloser(bytes.NewReader(file.Text)), nil
+	}
+	return blocklists.OpenList(file.Path)
 }
 
 // index places the names of all files. What a file says of a name again and again

@@ -30,6 +30,7 @@ func (a *app) apiOptions() web.Options {
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
 		AddRule: a.addRule, RemoveRule: a.removeRule,
+		ListMistakes: a.listMistakes, Presets: presets, CheckList: a.checkList,
 		Settings: a.settings, ChangeSettings: a.changeSettings,
 		RuleFile: a.ruleFile, RuleFiles: a.ruleFiles, PutRules: a.putRules, RemoveRuleLine: a.removeRuleLine, PreviewRules: a.previewRules,
 		Cached: a.cached, FlushCache: a.flushCache, CacheStats: a.cacheStats, RotateKey: a.rotateKey,

@@ -35,12 +35,13 @@ import (
 
 // An app is a running Telltale: every part built from its settings.
 type app struct {
-	load    func() (*config.Config, error) // reads the settings anew
-	cfg     atomic.Pointer[config.Config]  // those in force
-	allow   atomic.Pointer[[]netip.Prefix]
-	logger  *slog.Logger
-	level   *slog.LevelVar
-	started time.Time
+	checking sync.Mutex                     // held while a list's text is looked over for the API
+	load     func() (*config.Config, error) // reads the settings anew
+	cfg      atomic.Pointer[config.Config]  // those in force
+	allow    atomic.Pointer[[]netip.Prefix]
+	logger   *slog.Logger
+	level    *slog.LevelVar
+	started  time.Time
 
 	log       *querylog.Log
 	blocked   *breakage.Table   // of the last hour, in memory alone

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/blocklists"
-	"telltale/blocklists/subscribe"
 	"telltale/config"
 	"telltale/web"
 )
@@ -143,10 +142,10 @@ blocks what its authors think right, which is more than telemetry.
 			if !cl.json {
 				fmt.Fprintln(cl.out, "# 'telltale lists add NAME' subscribes to one, and so does its entry under lists.subscriptions in the settings.")
 			}
-			for _, p := range subscribe.Presets {
+			for _, p := range presets() {
 				var err error
 				if cl.json {
-					err = cl.encoder().Encode(map[string]string{"name": p.Name, "url": p.URL, "title": p.Title})
+					err = cl.encoder().Encode(p)
 				} else {
 					_, err = fmt.Fprintf(cl.out, "# %s\n- {name: %s, url: %q}\n", p.Title, p.Name, p.URL)
 				}
