@@ -420,6 +420,10 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 		return err
 	}
 	known := vendorsOf(shipped)
+	is := func(k string) bool { return strings.EqualFold(k, vendor) }
+	if slices.ContainsFunc(known, is) { // the log need not be looked through
+		return nil
+	}
 	var whose querylog.Filter
 	if err := l.choose(&whose, true); err != nil {
 		return err
@@ -431,7 +435,7 @@ func (l *openedLog) checkVendor(ctx context.Context, vendor string) error {
 	for i := range seen {
 		known = append(known, seen[i].Key)
 	}
-	if slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, vendor) }) {
+	if slices.ContainsFunc(known, is) {
 		return nil
 	}
 	return unknown("vendor", vendor, known, "telltale catalog")
