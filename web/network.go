@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	pathpkg "path"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -39,11 +40,16 @@ type Network struct {
 	access   *access.Store
 	logger   *slog.Logger
 	settings atomic.Pointer[NetworkSettings]
+	recheck  time.Duration
 }
+
+// recheckEvery is how long a request at most outlives the session, token or role that
+// it was let in by: a stream ends then.
+const recheckEvery = 15 * time.Second
 
 // NewNetwork returns what answers by api, a Handler, and by files, those of the console.
 func NewNetwork(api, files http.Handler, who *access.Store, logger *slog.Logger) *Network {
-	n := &Network{api: api, files: files, access: who, logger: logger}
+	n := &Network{api: api, files: files, access: who, logger: logger, recheck: recheckEvery}
 	n.Use(&NetworkSettings{})
 	return n
 }
@@ -126,8 +132,30 @@ func (n *Network) serveAPI(w http.ResponseWriter, r *http.Request, s *NetworkSet
 		deadline.SetReadDeadline(time.Now().Add(bodyTime)) // tests have none
 		r.Body = &timedBody{r.Body, deadline}
 	}
-	ctx := context.WithValue(WithCaller(r.Context(), callerOf(by)), visitKey{}, v)
+	caller := callerOf(by)
+	ctx, end := context.WithCancel(context.WithValue(WithCaller(r.Context(), caller), visitKey{}, v))
+	defer end()
+	if by != nil {
+		n.endWhenOver(ctx, end, func() bool {
+			again := *v // the handler has the other
+			was := *from
+			now, status, _ := n.authenticate(r, &again, &was)
+			return status == 0 && now != nil && reflect.DeepEqual(callerOf(now), caller)
+		})
+	}
 	n.api.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// endWhenOver ends a request once who sent it would not be let in any more as they were.
+func (n *Network) endWhenOver(ctx context.Context, end func(), holds func() bool) {
+	timer := time.AfterFunc(n.recheck, func() {
+		if holds() {
+			n.endWhenOver(ctx, end, holds)
+		} else {
+			end()
+		}
+	})
+	context.AfterFunc(ctx, func() { timer.Stop() })
 }
 
 // A timedBody ends its deadline with the body, so that an answer may take longer.

@@ -515,3 +515,59 @@ func FuzzOrigin(f *testing.F) {
 		}
 	})
 }
+
+// What is under way, such as a stream, ends with what let it in.
+func TestStreamsEndWithTheirAuthority(t *testing.T) {
+	s := newSite(t)
+	s.account("anna", "")
+	for _, f := range []struct {
+		what string
+		end  func(name string)
+	}{
+		{"log-out", nil},
+		{"another role", func(name string) {
+			if err := s.store.ChangeAccount(access.Account{Name: name, Role: access.RoleViewer}); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"the account is removed", func(name string) {
+			if err := s.store.RemoveAccount(name); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		cookies := s.account("ben", `{"role":"admin"}`)
+		begun, ended := make(chan struct{}), make(chan struct{})
+		stream := NewNetwork(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-r.Context().Done()
+		}), Files(nil), s.store, slog.New(slog.DiscardHandler))
+		stream.recheck = 5 * time.Millisecond
+		go func() {
+			defer close(ended)
+			r := httptest.NewRequest("GET", Prefix+"/log/stream", nil)
+			r.Host, r.RemoteAddr = "192.0.2.1:5380", "192.0.2.7:4711"
+			for _, c := range cookies {
+				r.AddCookie(c)
+			}
+			stream.ServeHTTP(httptest.NewRecorder(), r)
+		}()
+		<-begun
+		select {
+		case <-ended:
+			t.Errorf("%s: it ended before", f.what)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if f.end == nil {
+			s.send(try{method: "DELETE", path: Prefix + "/session", header: own, cookies: cookies})
+		} else {
+			f.end("ben")
+		}
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: it goes on", f.what)
+		}
+		s.store.RemoveAccount("ben")
+	}
+}
