@@ -9,6 +9,7 @@ import (
 
 	"telltale/blocklists"
 	"telltale/dnswire"
+	"telltale/resolver/listen"
 )
 
 // Discovery of Designated Resolvers (RFC 9462): a client that knows the address of this
@@ -28,8 +29,12 @@ type designation struct {
 
 // designations returns the encrypted ways to ask this server, the one to prefer first.
 func (s *Server) designations() []designation {
+	web := []string{"h2"}
+	if listen.SpeaksQUIC {
+		web = append(web, "h3")
+	}
 	all := []designation{
-		{alpn: []string{"h2", "h3"}, ports: s.HTTPSAddrs(), usual: 443, path: "/dns-query{?dns}"},
+		{alpn: web, ports: s.HTTPSAddrs(), usual: 443, path: "/dns-query{?dns}"},
 		{alpn: []string{"doq"}, ports: s.QUICAddrs(), usual: 853},
 		{alpn: []string{"dot"}, ports: s.TLSAddrs(), usual: 853},
 	}

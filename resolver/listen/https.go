@@ -199,7 +199,7 @@ func (wl *webListener) take(conn *net.TCPConn, client netip.AddrPort) {
 	c.init(conn, func() bool { return c.asking.Load() > 0 })
 	c.stopRead = c.stopReading
 	c.isProxy = l.isTrustedProxy(client.Addr())
-	if !wl.clear {
+	if !wl.clear && SpeaksQUIC {
 		c.altSvc = fmt.Sprintf(`h3=":%d"; ma=86400`, wl.tcp.Addr().(*net.TCPAddr).Port)
 	}
 	if wl.clear && !c.isProxy {

@@ -381,3 +381,12 @@ func (l *Listeners) newMonitor(conn *UDPConn) *overload.Monitor {
 		Report:  l.options.ReportOverload, Unnamed: l.options.Unnamed,
 	})
 }
+
+func addrPortOf(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	at := u.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}

@@ -1,3 +1,5 @@
+//go:build !small
+
 package listen
 
 import (
@@ -5,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -16,9 +17,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-
-	"telltale/dnswire"
-	"telltale/resolver/packets"
 )
 
 // DNS over QUIC (RFC 9250), and HTTP/3 (RFC 9114) for DNS over HTTPS. quic-go speaks
@@ -288,46 +286,6 @@ func (ql *quicListener) abort(stream *quic.Stream) {
 	stream.CancelWrite(quic.StreamErrorCode(doqInternalError))
 }
 
-// errProtocol means that a client does what RFC 9250, 4.3.3 calls a fatal error.
-var errProtocol = errors.New("not the protocol")
-
-// readQuery reads the one query of a stream: its length, the message, and the end.
-func readQuery(stream io.Reader) ([]byte, error) {
-	var length [2]byte
-	if _, err := io.ReadFull(stream, length[:]); err != nil {
-		return nil, shortQuery(err)
-	}
-	n := int(binary.BigEndian.Uint16(length[:]))
-	if n < dnswire.HeaderLen || n > packets.MaxSize {
-		return nil, errProtocol
-	}
-	packet := make([]byte, n)
-	if _, err := io.ReadFull(stream, packet); err != nil {
-		return nil, shortQuery(err)
-	}
-	if more, err := stream.Read(length[:1]); more > 0 {
-		return nil, errProtocol
-	} else if err != nil && err != io.EOF {
-		return nil, err
-	}
-	if packet[0] != 0 || packet[1] != 0 || packet[2]&0x80 != 0 { // the id is 0 (RFC 9250, 4.2.1)
-		return nil, errProtocol
-	}
-	var q dnswire.Question
-	if dnswire.ParseQuestion(packet, &q); q.AsksKeepalive { // RFC 9250, 5.5.2
-		return nil, errProtocol
-	}
-	return packet, nil
-}
-
-// shortQuery says what is wrong with a stream that has ended too early.
-func shortQuery(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return errProtocol
-	}
-	return err
-}
-
 // stop ends reading. Answers under way are still written, by the goroutine that it
 // begins.
 func (ql *quicListener) stop() {
@@ -356,6 +314,9 @@ func (ql *quicListener) close() {
 	}
 }
 
+// SpeaksQUIC reports whether this program was built with QUIC and HTTP/3.
+const SpeaksQUIC = true
+
 // QUICAddrs returns the addresses bound for DNS over QUIC, or for HTTP/3.
 func (l *Listeners) QUICAddrs(h3 bool) []netip.AddrPort {
 	var addrs []netip.AddrPort
@@ -376,13 +337,4 @@ func (l *Listeners) startQUIC() {
 		}
 		l.readers.Go(ql.accept)
 	}
-}
-
-func addrPortOf(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	at := u.AddrPort()
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
