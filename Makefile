@@ -6,11 +6,12 @@
 # build   ./bin/telltale
 # ui      the console, of web/ui/src into web/ui/dist; needs Node 20
 # household  a made-up home and its log in ./household, to try reports on
-# cross   ./dist/telltale-... for every machine it is meant for
+# small   ./bin/telltale-small, for routers: docs/install.md says what it is without
+# cross   ./dist/telltale-... and ./dist/telltale-small-... for every machine it is meant for
 
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO          ?= go
-GOBUILD      = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false $(INLINING) -ldflags '-s -w -X main.version=$(VERSION)'
+GOBUILD      = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 TARGETS      = linux/amd64 linux/arm64 linux/arm linux/mips linux/mipsle
@@ -22,15 +23,21 @@ FAST = std golang.org/x/crypto/... golang.org/x/net/... golang.org/x/sys/... git
 	github.com/miekg/dns github.com/quic-go/... github.com/ncruces/... \
 	telltale/blocklists/... telltale/breakage telltale/clock telltale/devices telltale/dnswire telltale/evidence \
 	telltale/evidence/bundle telltale/evidence/rhythm telltale/querylog/... telltale/resolver/...
-INLINING = -gcflags=all=-l $(FAST:%=-gcflags=%=)
+FULL = -gcflags=all=-l $(FAST:%=-gcflags=%=)
+
+# The program for small machines has fewer parts, and nothing is copied.
+SMALL = -tags small -gcflags=all=-l
 
 # What `make run` says before it builds for the first time.
 FIRST = The first build takes about a minute, later ones take seconds.
 
-.PHONY: run test e2e check bench build household ui cross tools vet format lint fuzz tidy clean
+.PHONY: run test e2e check bench build small household ui cross tools vet format lint fuzz tidy clean
 
 build:
-	$(GOBUILD) -o bin/telltale ./cmd/telltale
+	$(GOBUILD) $(FULL) -o bin/telltale ./cmd/telltale
+
+small:
+	$(GOBUILD) $(SMALL) -o bin/telltale-small ./cmd/telltale
 
 run: data/telltale.yaml
 	@[ -x bin/telltale ] || echo '$(FIRST)'
@@ -111,10 +118,13 @@ bench:
 cross:
 	@for target in $(TARGETS); do \
 		os=$${target%/*} arch=$${target#*/}; \
-		out=dist/telltale-$$os-$$arch; \
-		if [ $$arch = arm ]; then out=$${out}v7; fi; \
-		echo $$out; \
-		GOOS=$$os GOARCH=$$arch GOARM=7 GOMIPS=softfloat $(GOBUILD) -o $$out ./cmd/telltale || exit 1; \
+		machine=$$os-$$arch; \
+		if [ $$arch = arm ]; then machine=$${machine}v7; fi; \
+		export GOOS=$$os GOARCH=$$arch GOARM=7 GOMIPS=softfloat; \
+		echo dist/telltale-$$machine; \
+		$(GOBUILD) $(FULL) -o dist/telltale-$$machine ./cmd/telltale || exit 1; \
+		echo dist/telltale-small-$$machine; \
+		$(GOBUILD) $(SMALL) -o dist/telltale-small-$$machine ./cmd/telltale || exit 1; \
 	done
 
 clean:

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +69,9 @@ func alertPlaces(cfg *config.Config, dial func(ctx context.Context, network, add
 
 func (a *app) alertStatus() []web.AlertPlace {
 	all := []web.AlertPlace{}
+	if small {
+		return all
+	}
 	for _, st := range a.alerts.Status() {
 		all = append(all, web.AlertPlace{Name: st.Name, To: st.To, Waiting: st.Waiting, Time: timeOrNil(st.Time), Problem: st.Problem, Since: timeOrNil(st.Since), Late: st.Late})
 	}
@@ -98,6 +103,12 @@ func waiting(n int) string {
 
 // forgetAlerts removes the alerts in which a device is.
 func (a *app) forgetAlerts(f *forgetting) error {
+	if small { // those of a full program are all that is kept
+		if err := os.Remove(alertsPath(a.cfg.Load())); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 	words := slices.DeleteFunc(slices.Clone(f.Words), func(w string) bool { return !querylog.IsTelling(w) })
 	return a.alerts.Forget(f.whole(), words)
 }

@@ -14,6 +14,7 @@ import (
 	"telltale/blocklists/subscribe"
 	"telltale/devices"
 	"telltale/dnswire"
+	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
 	"telltale/web"
@@ -23,7 +24,7 @@ import (
 // makes of it what the API speaks of.
 
 func (a *app) apiOptions() web.Options {
-	return web.Options{
+	o := web.Options{
 		Reading: a.apiReading(),
 		Status:  a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
@@ -38,11 +39,21 @@ func (a *app) apiOptions() web.Options {
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Broke: a.broke, BeginSearch: a.beginSearch, AnswerSearch: a.answerSearch, StopSearch: a.stopSearch,
 		Explain: a.explain, Query: a.query,
-		AskDestinations: a.askDestinations,
-		Pause:           a.pause, Resume: a.resume, FlushLog: a.log.Flush, Import: a.importLog,
+		Pause: a.pause, Resume: a.resume, FlushLog: a.log.Flush,
 		Access: a.access, Identity: a.identityOf, LinkURLs: a.linkURLs, Report: a.log.Report,
-		PlanExperiment: a.planExperiment, StepExperiment: a.stepExperiment,
 	}
+	if small {
+		o.AskDestinations = func(context.Context) (web.DestinationsAsked, error) {
+			return web.DestinationsAsked{}, web.Invalid(errAbsent("'telltale destinations'"))
+		}
+		o.Import = absentCall[*querylog.ImportBatch, querylog.Imported]("'telltale import'")
+		o.PlanExperiment = absentCall[web.NewExperiment, web.ExperimentLine]("'telltale experiment'")
+		o.StepExperiment = absentCall[web.ExperimentStep, web.ExperimentLine]("'telltale experiment'")
+		return o
+	}
+	o.AskDestinations, o.Import = a.askDestinations, a.importLog
+	o.PlanExperiment, o.StepExperiment = a.planExperiment, a.stepExperiment
+	return o
 }
 
 func (a *app) status() web.Status {

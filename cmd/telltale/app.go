@@ -133,7 +133,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	edition, editionErr := editionInForce(cfg)
 	a.edition.Store(edition)
 	a.witnesses = witness.New(a.witnessOptions(cfg))
-	a.alerts = alert.New(a.alertOptions(cfg))
+	if !small {
+		a.alerts = alert.New(a.alertOptions(cfg))
+	}
 	if a.log, err = querylog.Open(a.logOptions(cfg)); err != nil {
 		return nil, err
 	}
@@ -185,7 +187,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 	if a.server, err = resolver.New(a.serverOptions(cfg)); err != nil {
 		return nil, err
 	}
-	a.network = a.newNetwork()
+	if !small {
+		a.network = a.newNetwork()
+	}
 	a.tap = a.newTap(cfg)
 	if err := a.openMetrics(cfg); err != nil {
 		return nil, err

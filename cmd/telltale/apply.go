@@ -123,7 +123,7 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	}
 	old := a.cfg.Load()
 	var network *networkChange
-	if !reflect.DeepEqual(old.Web, cfg.Web) {
+	if !small && !reflect.DeepEqual(old.Web, cfg.Web) {
 		if network, err = a.prepareNetwork(a.network, cfg.Web); err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func acmeSolver(cfg *config.Config, transport http.RoundTripper) (acme.Solver, e
 // openACME prepares to get a certificate, where the settings say so.
 func (a *app) openACME(cfg *config.Config) error {
 	s := &cfg.TLS.ACME
-	if s.Directory == "" {
+	if small || s.Directory == "" {
 		return nil
 	}
 	transport := &http.Transport{DialContext: a.dial, DisableKeepAlives: true}
@@ -114,7 +114,7 @@ func certificateMistakes(cfg *config.Config) error {
 // it would refuse.
 func storedCertificates(cfg *config.Config) (all []web.Certificate, errs []error) {
 	o := certificateOptions(cfg)
-	if cfg.TLS.ACME.Directory != "" {
+	if !small && cfg.TLS.ACME.Directory != "" {
 		if _, err := acmeSolver(cfg, nil); err != nil {
 			errs = append(errs, fmt.Errorf("tls.acme: %w", err))
 		}
@@ -158,7 +158,7 @@ func (a *app) certificateStatus() []web.Certificate {
 	}
 	for _, st := range a.certificates.Status() {
 		c := certificateOf(&st)
-		if st.Files.Later && a.acme != nil && a.acme.Err() != nil {
+		if !small && st.Files.Later && a.acme != nil && a.acme.Err() != nil {
 			c.NotRenewed = a.acme.Err().Error()
 		}
 		all = append(all, c)

@@ -395,7 +395,7 @@ func (b *bundling) reportIn(format string) func(io.Writer) error {
 			}
 		}
 		if format == "html" {
-			return render.HTML(w, made)
+			return writeHTML(w, made)
 		}
 		return render.JSON(&jsonWriter{out: w}, made)
 	}

@@ -192,7 +192,7 @@ func (d *deviceCopy) report(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return render.HTML(w, made)
+	return writeHTML(w, made)
 }
 
 func (d *deviceCopy) log(w io.Writer) (err error) {

@@ -39,7 +39,7 @@ func localLists(cfg *config.Config, named string) []blocklists.LocalList {
 	return all
 }
 
-// localMistakes finds records of the settings that cannot be answered, hosts files
+// localMistakes finds settings for what this program was built without, records of the settings that cannot be answered, hosts files
 // that are named twice, and devices whose names make the same name or none.
 func localMistakes(cfg *config.Config) error {
 	var all config.Mistakes
@@ -53,6 +53,7 @@ func localMistakes(cfg *config.Config) error {
 			all = append(all, cfg.Mistake(fmt.Sprintf("local.hosts[%d]", i), path, "each file once", nil))
 		}
 	}
+	all = append(all, absentMistakes(cfg)...)
 	if cfg.Local.DeviceSuffix != "" {
 		all = append(all, deviceNameMistakes(cfg)...)
 	}

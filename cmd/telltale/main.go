@@ -93,11 +93,11 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	config.AddFlags(root.PersistentFlags())
 	completeSettings(root)
 	root.AddCommand(
-		cl.newServe(), cl.newValidate(), cl.newSettings(), cl.newLog(), cl.newWatch(), cl.newTop(), cl.newReport(), cl.newRhythm(), cl.newCandidates(), cl.newLedger(), cl.newStatus(), cl.newUpstreams(), cl.newCache(), cl.newExplain(), cl.newBroke(), cl.newQuery(), cl.newDevices(), cl.newCoverage(), cl.newClientID(), cl.newCertificate(), cl.newLists(),
-		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newImport(), cl.newWatchCapture(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
-		cl.newNote(), cl.newDestinations(), cl.newGeo(), cl.newAlerts(), cl.newLetter(), cl.newExport(), cl.newEvidence(),
-		cl.newExperiment(), cl.newWeb(), cl.newToken(),
+		cl.newServe(), cl.newValidate(), cl.newSettings(), cl.newLog(), cl.newWatch(), cl.newTop(), cl.newReport(), cl.newRhythm(), cl.newLedger(), cl.newStatus(), cl.newUpstreams(), cl.newCache(), cl.newExplain(), cl.newBroke(), cl.newQuery(), cl.newDevices(), cl.newCoverage(), cl.newClientID(), cl.newCertificate(), cl.newLists(),
+		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
+		cl.newNote(), cl.newExport(), cl.newEvidence(),
 	)
+	root.AddCommand(cl.newFullCommands()...)
 	return root
 }
 

@@ -41,7 +41,7 @@ type metricsServer struct {
 
 // openMetrics binds the addresses of metrics.listen, and has lookups counted if there are any.
 func (a *app) openMetrics(cfg *config.Config) error {
-	if len(cfg.Metrics.Listen) == 0 {
+	if small || len(cfg.Metrics.Listen) == 0 {
 		return nil
 	}
 	host, _ := os.Hostname()

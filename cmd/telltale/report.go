@@ -25,10 +25,18 @@ import (
 // reportFormats are what writes a report, by the word of --format.
 var reportFormats = map[string]func(io.Writer, *evidence.Report) error{
 	"text": render.Text,
-	"html": render.HTML,
+	"html": writeHTML,
 	"md":   render.Markdown,
 	"csv":  render.CSV,
 	"json": func(w io.Writer, r *evidence.Report) error { return render.JSON(&jsonWriter{out: w}, r) },
+}
+
+// writeHTML writes a report as a page.
+func writeHTML(w io.Writer, r *evidence.Report) error {
+	if small {
+		return errAbsent("reports as HTML")
+	}
+	return render.HTML(w, r)
 }
 
 // formatWords are in the order in which they are shown.

@@ -112,12 +112,14 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	if err != nil {
 		logger.Error("pause, lists, devices and doctor cannot ask this server", "error", err)
 	}
-	if change, err := a.prepareNetwork(a.network, a.cfg.Load().Web); err != nil {
-		if control != nil {
-			control.close()
+	if !small {
+		change, err := a.prepareNetwork(a.network, a.cfg.Load().Web)
+		if err != nil {
+			if control != nil {
+				control.close()
+			}
+			return errors.Join(err, a.close())
 		}
-		return errors.Join(err, a.close())
-	} else {
 		change.commit()
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -139,9 +141,11 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.findingsHourly(ctx) })
 	tasks.Go(func() { a.makeReports(ctx) })
 	tasks.Go(func() { a.sendCheckpoints(ctx) })
-	tasks.Go(func() { a.alerts.Run(ctx) })
-	tasks.Go(func() { a.askDestinationsNightly(ctx) })
-	if a.acme != nil {
+	if !small {
+		tasks.Go(func() { a.alerts.Run(ctx) })
+		tasks.Go(func() { a.askDestinationsNightly(ctx) })
+	}
+	if !small && a.acme != nil {
 		tasks.Go(func() { a.acme.Run(ctx) })
 	}
 	withdraw, err := cl.announce(cfg.Data.Dir)
@@ -159,7 +163,9 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	if control != nil {
 		control.close()
 	}
-	a.network.close()
+	if a.network != nil {
+		a.network.close()
+	}
 	tasks.Wait()
 	a.closeSearches()
 	a.work.Wait()
