@@ -23,7 +23,9 @@ func register(api huma.API, o *Options) {
 	registerEvidence(api, o)
 	registerImport(api, o)
 	registerAccess(api, o)
-	registerReading(api, o)
+	if o.Reading.Log != nil {
+		registerReading(api, o)
+	}
 }
 
 // operation returns what the OpenAPI document says of an operation. Status is that

@@ -16,7 +16,8 @@ import (
 	"telltale/evidence/rhythm"
 )
 
-// Reading are the functions that answer from the log, and of what it shows. Each keeps to the
+// Reading are the functions that answer from the log, and of what it shows: all of them, or
+// none, as in a program for small machines. Each keeps to the
 // devices that the caller may see, where its operation is for callers that are limited to some.
 type Reading struct {
 	Log       func(context.Context, LogQuery) (LogPage, error)

@@ -25,8 +25,7 @@ import (
 
 func (a *app) apiOptions() web.Options {
 	o := web.Options{
-		Reading: a.apiReading(),
-		Status:  a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
+		Status: a.status, Health: a.health, Findings: a.findings, MarkNetwork: a.markNetwork,
 		Lists: a.listStatus, ListDiff: a.listDiff, AcceptList: a.acceptList, RefreshList: a.refreshLists,
 		Subscribe: a.subscribe, Unsubscribe: a.unsubscribe,
 		Catalogue: a.catalogueStatus, UpdateCatalogue: a.updateCatalogue, AcceptCatalogue: a.acceptCatalogue,
@@ -51,6 +50,7 @@ func (a *app) apiOptions() web.Options {
 		o.StepExperiment = absentCall[web.ExperimentStep, web.ExperimentLine]("'telltale experiment'")
 		return o
 	}
+	o.Reading = a.apiReading()
 	o.AskDestinations, o.Import = a.askDestinations, a.importLog
 	o.PlanExperiment, o.StepExperiment = a.planExperiment, a.stepExperiment
 	return o
