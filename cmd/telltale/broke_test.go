@@ -118,6 +118,9 @@ func TestTheOneNameOf40IsFoundByAskingAPerson(t *testing.T) {
 			}
 			continue
 		}
+		if !strings.Contains(out.String(), "Question 1 of at most ") || !strings.Contains(out.String(), "let through on tv") {
+			t.Errorf("got\n%s\nwant what is tried", out.String())
+		}
 		if !strings.Contains(out.String(), "It is "+needs) || !strings.Contains(out.String(), "Something stops working while "+needs+" is blocked") {
 			t.Errorf("got\n%s\nwant the name, and a report of it", out.String())
 		}
