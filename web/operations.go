@@ -23,7 +23,7 @@ func register(api huma.API, o *Options) {
 	registerEvidence(api, o)
 	registerImport(api, o)
 	registerAccess(api, o)
-	if o.Reading.Log != nil {
+	if !o.NoReading {
 		registerReading(api, o)
 	}
 }

@@ -27,7 +27,8 @@ const Prefix = "/api/v1"
 
 // Options are the functions that answer. One that is nil is not to be asked.
 type Options struct {
-	Reading Reading // of the log
+	Reading   Reading // of the log
+	NoReading bool    // this program has no operations of it
 
 	Status   func() Status
 	Health   func(context.Context) (Health, error)

@@ -42,6 +42,7 @@ func (a *app) apiOptions() web.Options {
 		Access: a.access, Identity: a.identityOf, LinkURLs: a.linkURLs, Report: a.log.Report,
 	}
 	if small {
+		o.NoReading = true
 		o.AskDestinations = func(context.Context) (web.DestinationsAsked, error) {
 			return web.DestinationsAsked{}, web.Invalid(errAbsent("'telltale destinations'"))
 		}
