@@ -26,21 +26,35 @@ const settingsHead = `# Settings that 'telltale settings set' and the web page m
 `
 
 // refusal says why a setting may not be in the settings overlay; "" where it may.
-// Whoever may change settings over the network must not thereby read or write files of
-// the machine, run programs, or shut others or the server out.
+// Whoever may change settings over the network decides what DNS answers, and must not
+// thereby read or write files of the machine, run programs, open a way in, have more sent
+// elsewhere than the questions that upstreams are asked, or shut others or the server out.
 func refusal(schema string, s *setting) string {
 	top, _, _ := strings.Cut(schema, ".")
 	switch {
-	case s.is("path"):
+	case s.is("path"), schema == "tls.certificates", schema == "identity.leases": // lists of those
 		return "it in the settings file: files and directories are named there alone"
 	case schema == overlayKey:
 		return "it in the settings file; 'telltale lists add' subscribes, too"
 	case shapeOf(s.typ) == section:
 		return "" // what is in it may be
-	case top == "listen" || top == "web":
+	case top == "listen" || top == "web" || top == "metrics":
 		return "it in the settings file: on which addresses this server answers, and whom it believes, is said there alone"
+	case top == "dnstap" || top == "evidence" || top == "catalog" || goesElsewhere(schema, s):
+		return "it in the settings file: where this server sends something, and whence it fetches, is said there alone"
 	}
 	return ""
+}
+
+// goesElsewhere reports whether a setting says which server something goes to or comes
+// from, or what is said to it: with another server, a secret of a file would go there, too.
+func goesElsewhere(schema string, s *setting) bool {
+	for _, below := range []string{"tls.acme.", "alerts.webhook.", "alerts.ntfy.", "alerts.mqtt.", "alerts.smtp."} {
+		if strings.HasPrefix(schema, below) {
+			return true
+		}
+	}
+	return s.is("url") || s.is("mqtt") || s.is("smtp") || s.is("dnstap")
 }
 
 // settingsOverlay reads the settings overlay of lists.dir, and puts its values in the

@@ -69,6 +69,7 @@ func TestMistakesOfTheSettingsOverlay(t *testing.T) {
 		{"where it is itself", "lists: {dir: /tmp}", "settings.yaml:1: lists.dir: cannot be set in this file"},
 		{"where reports go", "reports:\n- {name: a, when: daily 06:00,\n   dir: /}\n", "settings.yaml:3: reports[0].dir: cannot be set in this file"},
 		{"a listener", "listen: {dns: [192.0.2.1]}", "settings.yaml:1: listen.dns: cannot be set in this file"},
+		{"who takes alerts", "alerts:\n  mqtt: {server: 'mqtts://elsewhere.example'}\n", "settings.yaml:2: alerts.mqtt.server: cannot be set in this file"},
 		{"a subscription", "lists: {subscriptions: [{name: b, url: https://b.example/}]}", "'telltale lists add'"},
 		{"what does not fit the file", "devices:\n- {name: b, group: nobody, mac: 02:00:5e:10:00:01}\n", "settings.yaml:2: devices[0].group"},
 		{"an entry that breaks a rule of all", "blocking: {mode: custom}", "settings.yaml:1: blocking.mode"},
@@ -79,6 +80,35 @@ func TestMistakesOfTheSettingsOverlay(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), f.want) {
 			t.Errorf("%s: got %v, %v\nwant %s", f.name, c, err, f.want)
 		}
+	}
+}
+
+// Whoever may set these over the network is an administrator of DNS and of the log. A new
+// setting is here only if a token that was stolen does not become more by it.
+func TestWhatMayBeSetOverTheNetwork(t *testing.T) {
+	want := strings.Fields(`
+		tls.authority tls.names
+		upstreams upstream_strategy upstream_hedging upstream_bootstrap forward
+		lists.settings
+		cache.size cache.keep cache.stale cache.prefetch cache.min_ttl cache.max_ttl cache.negative_ttl
+		blocking.mode blocking.custom blocking.ttl blocking.tier blocking.observe
+		access.allow rebind.allow special.test special.local special.canaries
+		local.records local.device_suffix dns64.prefix dns64.exclude
+		limits.waiting limits.tcp_connections limits.client_prefix
+		log.enabled log.listed log.unlisted log.totals log.attempt_gap log.size log.seal
+		reports destinations.nightly
+		alerts.tell alerts.at_once alerts.digest alerts.coverage alerts.log
+		messages.level messages.format
+		identity.find_leases identity.forwarders identity.announcements identity.reverse
+		devices groups node`)
+	var got []string
+	for _, v := range loaded(t, "").Values() {
+		if v.Refused == "" {
+			got = append(got, v.Key)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, " "), strings.Join(want, " "))
 	}
 }
 
