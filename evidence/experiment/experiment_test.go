@@ -666,6 +666,7 @@ func TestBoundsOfPlans(t *testing.T) {
 		}
 		return all
 	}
+	umlauts := strings.Repeat("ä", maxText)
 	for name, c := range map[string]struct {
 		change func(p *Plan)
 		fails  bool
@@ -696,6 +697,7 @@ func TestBoundsOfPlans(t *testing.T) {
 		"most names":                {func(p *Plan) { p.Exclude = make([]string, maxNames) }, false},
 		"more names":                {func(p *Plan) { p.Exclude = make([]string, maxNames+1) }, true},
 		"a long text":               {func(p *Plan) { p.Question, p.Vendor = strings.Repeat("x", maxText), strings.Repeat("x", maxText) }, false},
+		"of two octets each":        {func(p *Plan) { p.Question, p.Vendor, p.Phases[0].Says = umlauts, umlauts, umlauts }, false},
 		"a longer question":         {func(p *Plan) { p.Question = strings.Repeat("x", maxText+1) }, true},
 		"a longer vendor":           {func(p *Plan) { p.Vendor = strings.Repeat("x", maxText+1) }, true},
 		"condition C":               {func(p *Plan) { p.Phases[0].Condition = "C" }, false},

@@ -136,7 +136,7 @@ func (p *Plan) check() error {
 		return fmt.Errorf("this template compares two devices, not %d: give --device twice", len(p.Devices))
 	case len(p.Exclude) > maxNames:
 		return fmt.Errorf("%d names are excluded, of at most %d", len(p.Exclude), maxNames)
-	case len(p.Question) > maxText || len(p.Vendor) > maxText:
+	case utf8.RuneCountInString(p.Question) > maxText || utf8.RuneCountInString(p.Vendor) > maxText:
 		return errors.New("a text in it is too long")
 	case p.Level != Level || p.Alpha != Alpha || p.Power != Power:
 		return fmt.Errorf("its level, alpha and power are %v, %v and %v, and this program has %v, %v and %v", p.Level, p.Alpha, p.Power, Level, Alpha, Power)
@@ -171,7 +171,7 @@ func (p *Plan) checkPhases() error {
 			return fmt.Errorf("phase %d would last %v: this template compares the same hours of different days, so each phase lasts 24h at least", i+1, f.Length())
 		case p.Settle < 0 || 2*p.Settle > f.Seconds:
 			return fmt.Errorf("phase %d: of its %v the first %v are not compared, which is more than half", i+1, f.Length(), time.Duration(p.Settle)*time.Second)
-		case f.Condition != "A" && f.Condition != "B" && f.Condition != "C" || len(f.Says) > maxText:
+		case f.Condition != "A" && f.Condition != "B" && f.Condition != "C" || utf8.RuneCountInString(f.Says) > maxText:
 			return fmt.Errorf("phase %d is of condition %q, which is none of A, B, C, or its text is too long", i+1, f.Condition)
 		}
 	}
