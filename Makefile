@@ -98,6 +98,7 @@ tools:
 
 vet:
 	$(GO) vet -tags e2e ./...
+	$(GO) vet -tags 'small e2e' ./...
 
 format:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi

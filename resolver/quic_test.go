@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -395,5 +396,72 @@ func TestQUICAnswersWhenTheServerEnds(t *testing.T) {
 	close(open)
 	if m := <-got; m != nil && m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%v, want SERVFAIL", m)
+	}
+}
+
+// A client from a public address is answered over encrypted transports, with an id that
+// nobody can guess; never over UDP and TCP, and never with another id.
+func TestRoamingClients(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	const home, away, secret = "127.0.0.1", "127.0.0.7", "k3vq7xw2hfz5p6tbn4ryqmsa"
+	s := startEncrypted(t, Options{
+		Allowed:   func(a netip.Addr) bool { return a.String() == home },
+		AllowedID: func(id string) bool { return id == secret },
+	})
+	if c, err := dialerFrom(away, "tcp").Dial("tcp", s.Addrs()[0].String()); err != nil {
+		t.Skip("this machine has 127.0.0.1 alone: ", err)
+	} else {
+		c.Close()
+	}
+	plain := func(network string) func(from, id string) (*dns.Msg, error) {
+		return func(from, _ string) (*dns.Msg, error) {
+			c := dns.Client{Net: network, Timeout: 20 * time.Second, Dialer: dialerFrom(from, network)}
+			m, _, err := c.Exchange(new(dns.Msg).SetQuestion("localhost.", dns.TypeA), s.Addrs()[0].String())
+			return m, err
+		}
+	}
+	named := func(id string) string {
+		if id == "" {
+			return serverName
+		}
+		return id + "." + serverName
+	}
+	ways := []struct {
+		name string
+		ask  func(from, id string) (*dns.Msg, error)
+		id   bool // an id can be said
+	}{
+		{"UDP", plain("udp"), false},
+		{"TCP", plain("tcp"), false},
+		{"TLS", func(from, id string) (*dns.Msg, error) { return s.overTLS(from, named(id)) }, true},
+		{"HTTPS, the id in the path", func(from, id string) (*dns.Msg, error) {
+			m, _ := s.doh(s.client(from, serverName, true), "/dns-query/"+id, "localhost.", dns.TypeA)
+			return m, nil
+		}, true},
+		{"QUIC", func(from, id string) (*dns.Msg, error) {
+			return onStream(t, s.dialQUIC(from, named(id)), doqQuery(t, "localhost.", dns.TypeA))
+		}, true},
+		{"HTTPS, the id in the server's name", func(from, id string) (*dns.Msg, error) {
+			m, _ := s.doh(s.client(from, named(id), false), "/dns-query", "localhost.", dns.TypeA)
+			return m, nil
+		}, true},
+	}
+	for _, way := range ways {
+		for _, from := range []string{home, away} {
+			for _, id := range []string{"", "phone", secret[:len(secret)-1] + "b", secret} {
+				m, err := way.ask(from, id)
+				if err != nil {
+					t.Errorf("%s from %s as %q: %v", way.name, from, id, err)
+					continue
+				}
+				want := dns.RcodeRefused
+				if from == home || way.id && id == secret {
+					want = dns.RcodeSuccess
+				}
+				if m.Rcode != want {
+					t.Errorf("%s from %s as %q: %s, want %s", way.name, from, id, dns.RcodeToString[m.Rcode], dns.RcodeToString[want])
+				}
+			}
+		}
 	}
 }
