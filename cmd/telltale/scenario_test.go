@@ -67,7 +67,7 @@ import (
 //	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
 //	{geo}                          the directory of small address databases
 //	sign PATH                      write PATH.minisig with a key of the scenario's own; {key} is its public key, {other} another one
-//	eventually                     repeat the last query until the wants that follow it hold, or the run or get that follows until its outs do
+//	eventually                     repeat the last query until the wants that follow it hold, or the run or get that follows until its outs do; or wait until the nowheres that follow it hold
 //	run ARGS                       run a command; out TEXT wants TEXT in its output, out !TEXT not, exit N its status; {dir} is the scenario's directory, {http} its web server
 //	token                          keep the first line that the last command printed as a token
 //	web METHOD PATH [bearer] [host=NAME] [from=ORIGIN] [+KEY=VALUE ...]   ask the API at web.listen, with the token and with JSON of these keys; out is its answer, exit its status
@@ -542,16 +542,21 @@ func (h *heardNames) ever(name string) bool {
 }
 
 // eventually repeats the last query, or the command in the line that follows, until the
-// wants or outs in lines[from:] hold, and returns the line of the last of them.
+// wants or outs in lines[from:] hold, and returns the line of the last of them. Where
+// nowheres are there, it repeats nothing.
 func (s *scene) eventually(lines []string, from int) (last int) {
 	s.t.Helper()
 	repeated, holds := s.question, "want"
-	if words := fields(lines[from]); len(words) > 0 && (words[0] == "run" || words[0] == "get") {
+	switch words := fields(lines[from]); {
+	case len(words) == 0:
+	case words[0] == "run" || words[0] == "get":
 		repeated, holds = words, "out"
 		if err := s.step(repeated); err != nil {
 			s.t.Fatal(err)
 		}
 		from++
+	case words[0] == "nowhere":
+		repeated, holds = nil, "nowhere"
 	}
 	end := time.Now().Add(patience)
 	for {
@@ -572,10 +577,23 @@ func (s *scene) eventually(lines []string, from int) (last int) {
 			s.t.Fatalf("%s: never: %v", s.at, err)
 		}
 		time.Sleep(20 * time.Millisecond)
+		if repeated == nil {
+			continue
+		}
 		s.named = false
 		if err := s.step(repeated); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+func TestEventuallyWaitsUntilATextIsNowhere(t *testing.T) {
+	s := &scene{t: t, dir: t.TempDir(), places: strings.NewReplacer()}
+	s.write("data/a", "a word")
+	go os.Remove(filepath.Join(s.dir, "data/a"))
+	last := s.eventually([]string{"nowhere word", "nowhere other", "run status"}, 0)
+	if in := filesWith(t, filepath.Join(s.dir, "data"), "word"); last != 1 || len(in) > 0 {
+		t.Errorf("went on behind line %d while the text is in %q", last, in)
 	}
 }
 
