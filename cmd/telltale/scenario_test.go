@@ -30,6 +30,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
 
+	"telltale/atomicfile"
 	"telltale/bench/zone"
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
@@ -62,7 +63,7 @@ import (
 //	want ttl N / ede N TEXT / asked N   its TTL; its Extended DNS Error; queries upstream since the last query
 //	want unheard                   the upstream was never asked for the name asked last
 //	log KEY=VALUE ...              the log has a row for the name asked last, or that of name=, with these fields
-//	file PART PATH                 write a part to a file
+//	file PART PATH                 write a part to a file, which is never there half
 //	remove PATH                    remove a file
 //	catalogue FOLDER N             write the shipped catalogue into a folder as an edition that is later by N; {edition+1} and {edition+2} are names of such, {edition} that of the shipped one
 //	{geo}                          the directory of small address databases
@@ -603,8 +604,22 @@ func (s *scene) write(path, text string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(s.places.Replace(text)), 0o644); err != nil {
+	if err := atomicfile.Replace(path, []byte(s.places.Replace(text)), 0o644); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+func TestAFileOfAScenarioIsNeverThereHalf(t *testing.T) {
+	s := &scene{t: t, dir: t.TempDir(), places: strings.NewReplacer()}
+	s.write("lists/a.txt", "old.example")
+	reader, err := os.Open(filepath.Join(s.dir, "lists/a.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	s.write("lists/a.txt", "new.example")
+	if text, err := io.ReadAll(reader); string(text) != "old.example" || err != nil {
+		t.Errorf("who had opened it read %q, %v", text, err)
 	}
 }
 
