@@ -13,6 +13,7 @@ import (
 	"path"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -178,6 +179,13 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	register(humago.New(mux, document()), &o)
 	return mux
+}
+
+// SharedHandler is a Handler that is made when the first request comes: its schemas take
+// 2 MB, which a server that nobody asks is without. All who serve the API share one.
+func SharedHandler(options func() Options) http.Handler {
+	made := sync.OnceValue(func() http.Handler { return Handler(options()) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { made().ServeHTTP(w, r) })
 }
 
 // document describes the API as a whole. There is no page of documentation: it

@@ -22,6 +22,21 @@ var update = flag.Bool("update", false, "write openapi.json anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestASharedHandlerIsMadeOnceForTheFirstRequest(t *testing.T) {
+	made := 0
+	h := SharedHandler(func() Options { made++; return Options{FlushLog: func() {}} })
+	for requests := range 3 {
+		if made != min(requests, 1) {
+			t.Errorf("made %d times for %d requests", made, requests)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, Prefix+"/openapi.json", nil))
+		if w.Code != http.StatusOK {
+			t.Errorf("got %d", w.Code)
+		}
+	}
+}
+
 // openapi.json is what others write clients by: a change of it is a change of the
 // API.
 func TestTheDocumentIsAsCheckedIn(t *testing.T) {
@@ -207,7 +222,7 @@ func TestThePageHasEveryOperation(t *testing.T) {
 }
 
 // openAPI returns the OpenAPI 3.1 document of the API, as
-// /api/v1/openapi.json has it.
+// /api/v1/openapi.json of the full program has it.
 func openAPI() ([]byte, error) {
 	api := humago.New(http.NewServeMux(), document())
 	register(api, &Options{})

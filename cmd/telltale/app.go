@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ import (
 	"telltale/resolver/listen/certs"
 	"telltale/resolver/listen/certs/acme"
 	"telltale/resolver/upstream"
+	"telltale/web"
 	"telltale/web/access"
 )
 
@@ -48,6 +50,7 @@ type app struct {
 	searches  *searches         // for the blocked name that a device needs
 	corrected *corrections.File // what people say of devices
 	makers    oui.Registry      // who made devices
+	api       http.Handler      // for the control socket and the network
 	access    *access.Store     // who may use the API from the network
 	network   *consoleServer    // which serves it there
 	looked    lookedUp          // see membership.looked
@@ -114,6 +117,7 @@ type app struct {
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
 	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1), reads: make(chan struct{}, mostReads)}
 	a.background, a.stopBackground = context.WithCancel(context.Background())
+	a.api = web.SharedHandler(a.apiOptions) // no request comes before all is made
 	a.refused.Store("")
 	a.cfg.Store(cfg)
 	a.blocked, a.searches = breakage.NewTable(a.bind, time.Now), newSearches()

@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"telltale/web"
 )
 
 // A control is the socket on which the API is served, for this user alone (0600).
@@ -50,7 +48,7 @@ func (a *app) listenControl() (*control, error) {
 	}
 	c := &control{
 		socket: path, done: make(chan struct{}),
-		server: &http.Server{Handler: web.Handler(a.apiOptions()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second},
+		server: &http.Server{Handler: a.api, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second},
 	}
 	go func() {
 		defer close(c.done)

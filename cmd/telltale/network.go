@@ -59,7 +59,7 @@ func (m serverMessages) Write(text []byte) (int, error) {
 // newNetwork returns what serves nothing yet.
 func (a *app) newNetwork() *consoleServer {
 	n := &consoleServer{listeners: map[netip.AddrPort]*boundedListener{}}
-	n.handler = web.NewNetwork(web.Handler(a.apiOptions()), a.newProber(web.Files(ui.Files())), a.access, a.logger)
+	n.handler = web.NewNetwork(a.api, a.newProber(web.Files(ui.Files())), a.access, a.logger)
 	n.server = &http.Server{
 		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: log.New(serverMessages{a.logger}, "", 0),
