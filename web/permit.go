@@ -76,6 +76,9 @@ func CallerOf(ctx context.Context) Caller {
 // Who returns the name of who asks, for lines of the ledger.
 func Who(ctx context.Context) string { return CallerOf(ctx).Name }
 
+// IsSocket reports whether it is who asks over the control socket. No account or token has its name.
+func (c *Caller) IsSocket() bool { return c.Name == socketCaller.Name }
+
 // MaySee reports whether the caller may see a device, by its identity.
 func (c *Caller) MaySee(device string) bool {
 	return !c.Limited || slices.Contains(c.Devices, device)

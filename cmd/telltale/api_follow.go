@@ -14,6 +14,7 @@ import (
 
 const (
 	mostStreams   = 32               // that follow the log at once
+	ownStreams    = 8                // of these, for one account or token
 	streamBuffer  = 1024             // rows that wait for who follows
 	streamEvery   = time.Second / 2  // the log is looked at
 	streamSilence = 15 * time.Second // after which who follows is told that nothing is new
@@ -27,7 +28,8 @@ type liveLog struct {
 	streams map[*logStream]bool
 	begun   chan struct{} // closed when the reading has seen what was there at first; nil: nobody reads
 	stop    context.CancelFunc
-	taken   int // streams and those that are about to be
+	taken   int            // streams and those that are about to be
+	owned   map[string]int // of these, by caller
 	refused uint64
 	ended   uint64
 }
@@ -48,21 +50,32 @@ func (v *liveLog) status() web.LogStreams {
 }
 
 // take takes one of the places of those who may follow.
-func (v *liveLog) take() error {
+func (v *liveLog) take(by web.Caller) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.owned[by.Name] >= ownStreams && !by.IsSocket() {
+		v.refused++
+		return web.Unavailable(fmt.Errorf("you follow the log %d times already, and no more may one account or token: end one first", ownStreams))
+	}
 	if v.taken == mostStreams {
 		v.refused++
 		return web.Unavailable(fmt.Errorf("%d others follow the log, and no more may: try again when one has gone", mostStreams))
 	}
+	if v.owned == nil {
+		v.owned = map[string]int{}
+	}
 	v.taken++
+	v.owned[by.Name]++
 	return nil
 }
 
-func (v *liveLog) give() {
+func (v *liveLog) give(by web.Caller) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.taken--
+	if v.owned[by.Name]--; v.owned[by.Name] == 0 {
+		delete(v.owned, by.Name)
+	}
 }
 
 // join adds who follows, and waits until the reading has begun: what comes from then on comes to
@@ -187,11 +200,12 @@ func (a *app) followLog(ctx context.Context, w web.Which, after int64) (web.LogF
 	if err != nil {
 		return nil, web.Invalid(err)
 	}
-	if err := a.live.take(); err != nil {
+	by := web.CallerOf(ctx)
+	if err := a.live.take(by); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, send func(*web.Row) error) error {
-		defer a.live.give()
+		defer a.live.give(by)
 		s, err := a.live.join(ctx, a)
 		defer a.live.leave(s)
 		if err != nil {

@@ -121,19 +121,61 @@ func TestTheLogIsFollowed(t *testing.T) {
 func TestNotAllMayFollow(t *testing.T) {
 	t.Parallel()
 	srv := asked(t, 1)
-	for range mostStreams {
-		if err := srv.app.live.take(); err != nil {
+	some := func(i int) web.Caller { return web.Caller{Name: strconv.Itoa(i / ownStreams)} }
+	for i := range mostStreams {
+		if err := srv.app.live.take(some(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if status, answer := srv.route(anybody, "/log/stream"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "follow the log") {
 		t.Errorf("got %d %s", status, answer)
 	}
-	for range mostStreams {
-		srv.app.live.give()
+	for i := range mostStreams {
+		srv.app.live.give(some(i))
 	}
 	if got, want := srv.app.live.status(), (web.LogStreams{Most: mostStreams, Refused: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// One account or token takes neither all streams nor all readings; the control socket may.
+func TestOneCallerLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	v, kid, socket := &liveLog{}, web.Caller{Name: "kid", Limited: true}, web.CallerOf(t.Context())
+	for i := range ownStreams + 1 {
+		if err := v.take(kid); (err == nil) != (i < ownStreams) || err != nil && !errors.Is(err, web.ErrUnavailable) {
+			t.Errorf("stream %d of kid: got %v", i, err)
+		}
+	}
+	for range mostStreams - ownStreams {
+		if err := v.take(socket); err != nil {
+			t.Errorf("the control socket: got %v", err)
+		}
+	}
+	v.give(kid)
+	if err := v.take(kid); err != nil {
+		t.Errorf("when one has gone: got %v", err)
+	}
+
+	a := &app{reads: make(chan struct{}, mostReads)}
+	full := func(by web.Caller) (n int) {
+		for places := a.readsOf(by); len(places) < cap(places); n++ {
+			places <- struct{}{}
+		}
+		return n
+	}
+	if got := full(kid); got != ownReads {
+		t.Errorf("kid has %d readings, want %d", got, ownReads)
+	}
+	ctx, cancel := context.WithCancel(web.WithCaller(t.Context(), kid))
+	cancel()
+	if err := a.readLog(ctx, nil); !errors.Is(err, web.ErrUnavailable) || len(a.reads) != 0 {
+		t.Errorf("one more of kid: got %v, and %d readings are taken", err, len(a.reads))
+	}
+	for _, by := range []web.Caller{{Name: "leo"}, socket, socket} {
+		if full(by) == 0 {
+			t.Errorf("%s has no reading", by.Name)
+		}
 	}
 }
 

@@ -34,22 +34,37 @@ func (a *app) apiReading() web.Reading {
 
 const (
 	mostReads = 4                // answers that read the log at once
+	ownReads  = 2                // of these, for one account or token
 	readWait  = 10 * time.Second // for one of these to end
 	readTime  = time.Minute      // that an answer may take
 )
+
+// readsOf returns what each answer to a caller that reads the log holds beside a.reads.
+func (a *app) readsOf(by web.Caller) chan struct{} {
+	if by.IsSocket() {
+		return make(chan struct{}, 1) // as many as there are
+	}
+	own, ok := a.owned.Load(by.Name)
+	if !ok {
+		own, _ = a.owned.LoadOrStore(by.Name, make(chan struct{}, ownReads)) // only an administrator makes names
+	}
+	return own.(chan struct{})
+}
 
 // readLog lets an answer be read from the log: few at once, in a bounded time. Errors that do not
 // say themselves what they mean are of the log, which cannot be read now.
 func (a *app) readLog(ctx context.Context, answer func(context.Context, *openedLog) error) error {
 	wait := time.NewTimer(readWait)
 	defer wait.Stop()
-	select {
-	case a.reads <- struct{}{}:
-		defer func() { <-a.reads }()
-	case <-ctx.Done():
-		return web.Unavailable(ctx.Err())
-	case <-wait.C:
-		return web.Unavailable(fmt.Errorf("the log is being read for %d other requests, and none ended in %d seconds: try again", mostReads, int(readWait.Seconds())))
+	for _, places := range []chan struct{}{a.readsOf(web.CallerOf(ctx)), a.reads} {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-ctx.Done():
+			return web.Unavailable(ctx.Err())
+		case <-wait.C:
+			return web.Unavailable(fmt.Errorf("the log is being read for %d other requests, and none ended in %d seconds: try again", cap(places), int(readWait.Seconds())))
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()

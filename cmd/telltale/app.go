@@ -106,6 +106,7 @@ type app struct {
 
 	live  liveLog       // who follows the log by the API
 	reads chan struct{} // held by each answer of the API that reads the log
+	owned sync.Map      // the same of one account or token, by its name
 	kept  keptCatalog   // for answers of the API
 
 	background     context.Context // ends when the server is to stop
