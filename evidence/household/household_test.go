@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"telltale/querylog"
 )
 
 // TestHousehold writes a home, into the directory that HOUSEHOLD_DIR names, if it does:
@@ -15,7 +17,38 @@ func TestHousehold(t *testing.T) {
 	}
 	h := New(o)
 	h.Write(t, dir)
+	if _, err := querylog.ReadSealKey(filepath.Join(dir, "store", "seal", "key")); err != nil {
+		t.Errorf("a server cannot seal the home's log: %v", err)
+	}
 	t.Logf("%d lookups of %d devices", len(h.Lookups), len(h.Devices))
+}
+
+// A copy of a directory lets nobody read more than the directory does.
+func TestACopyHasTheModesOfItsFiles(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	modes := map[string]os.FileMode{"seal": 0o700, "seal/key": 0o600, "seal/head": 0o640}
+	if err := os.Mkdir(filepath.Join(from, "seal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range modes {
+		if path := filepath.Join(from, name); mode != 0o700 {
+			if err := os.WriteFile(path, nil, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := copyDir(to, from); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range modes {
+		info, err := os.Stat(filepath.Join(to, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != mode {
+			t.Errorf("%s has the mode %v, want %v", name, got, mode)
+		}
+	}
 }
 
 // A seed makes one home, and another seed another.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -245,7 +246,7 @@ func (w *writer) crashAt() time.Duration {
 // process that is killed leaves.
 func (w *writer) kill(final string) {
 	synctest.Wait()
-	if err := os.CopyFS(final, os.DirFS(w.dir)); err != nil {
+	if err := copyDir(final, w.dir); err != nil {
 		w.t.Fatal(err)
 	}
 	w.log.Close()
@@ -254,6 +255,25 @@ func (w *writer) kill(final string) {
 	}
 	w.h.Downs = append(w.h.Downs, Down{Since: w.now(), Crash: true})
 	w.dir, w.log = final, nil
+}
+
+// copyDir copies a directory with the modes of its files, which os.CopyFS does not: a key
+// that others can read does not sign.
+func copyDir(to, from string) error {
+	src := os.DirFS(from)
+	if err := os.CopyFS(to, src); err != nil {
+		return err
+	}
+	return fs.WalkDir(src, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.Chmod(filepath.Join(to, path), info.Mode().Perm())
+	})
 }
 
 // restarted starts the server after it was killed, and leaves the lookups out that it
