@@ -140,6 +140,7 @@ type requestType struct {
 	defaults   []defaultValue
 	most       int64 // octets of a body
 	patience   time.Duration
+	secret     bool // nothing of a request is told again: it may be a pass phrase at the wrong place
 }
 
 // A parameter is a field that is read from the path, the query or a header.
@@ -163,7 +164,7 @@ func (t *requestType) takesAnything() bool {
 }
 
 func describeRequest(schemas huma.Registry, op *huma.Operation, in reflect.Type) *requestType {
-	t := &requestType{most: op.MaxBodyBytes, patience: 5 * time.Second}
+	t := &requestType{most: op.MaxBodyBytes, patience: 5 * time.Second, secret: hasSecrets(op.Path)}
 	for _, f := range reflect.VisibleFields(in) {
 		switch {
 		case f.Anonymous:
@@ -257,9 +258,55 @@ type refusal struct {
 	errors  []error
 }
 
-// invalidRequest is the refusal of what was looked at and is wrong.
-func invalidRequest(status int, wrong []error) *refusal {
+const (
+	mostErrors = 20  // of a request that an answer tells; a request may have as many as its body has keys
+	mostEchoed = 100 // octets of each thing of a request that an error tells again
+)
+
+// invalidRequest is the refusal of what was looked at and is wrong. It is small, whatever the
+// request was: huma says with each unknown key the whole object that has it.
+func (t *requestType) invalidRequest(status int, wrong []error) *refusal {
+	more := len(wrong) - mostErrors
+	if more > 0 {
+		wrong = wrong[:mostErrors:mostErrors]
+	}
+	for i, err := range wrong {
+		var d *huma.ErrorDetail
+		if !errors.As(err, &d) {
+			continue
+		}
+		told := huma.ErrorDetail{Message: shortened(d.Message), Location: shortened(d.Location)}
+		switch v := d.Value.(type) {
+		case bool, float64, int64:
+			told.Value = v
+		case string:
+			if len(v) <= mostEchoed {
+				told.Value = v
+			}
+		}
+		if t.secret {
+			told.Value = nil
+		}
+		wrong[i] = &told
+	}
+	if more > 0 {
+		wrong = append(wrong, &huma.ErrorDetail{Message: fmt.Sprintf("and %d more", more)})
+	}
 	return &refusal{status, "validation failed", wrong}
+}
+
+// shortened returns the beginning of a text of a request, where it is long.
+func shortened(text string) string {
+	if len(text) <= 2*mostEchoed {
+		return text
+	}
+	return strings.ToValidUTF8(text[:2*mostEchoed], "") + "..."
+}
+
+// hasSecrets reports whether requests to a path have pass phrases, codes or tokens.
+func hasSecrets(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, Prefix+"/"), "/")
+	return slices.Contains([]string{"session", "setup", "account", "accounts", "links", "tokens"}, first)
 }
 
 // read reads a request into v, and returns what is wrong with it.
@@ -274,7 +321,7 @@ func (t *requestType) read(api huma.API, c huma.Context, v reflect.Value) *refus
 		}
 	}
 	if len(found.Errors) > 0 {
-		return invalidRequest(http.StatusUnprocessableEntity, found.Errors)
+		return t.invalidRequest(http.StatusUnprocessableEntity, found.Errors)
 	}
 	for _, d := range t.defaults {
 		if f := v.FieldByIndex(d.field); f.IsZero() {
@@ -371,7 +418,7 @@ func (t *requestType) readBody(api huma.API, c huma.Context, f reflect.Value, at
 		if errors.Is(err, huma.ErrUnknownContentType) {
 			status = http.StatusUnsupportedMediaType
 		}
-		return invalidRequest(status, append(found.Errors, &huma.ErrorDetail{Location: "body", Message: err.Error()}))
+		return t.invalidRequest(status, append(found.Errors, &huma.ErrorDetail{Location: "body", Message: err.Error()}))
 	}
 	at.Reset()
 	at.Push("body")

@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -49,6 +51,44 @@ func TestParametersAreRead(t *testing.T) {
 		}
 		if f.status == http.StatusOK && (got.ID != "a/b" || got.Match != `"v0"` || w.Header().Get("ETag") != `"v1"`) {
 			t.Errorf("%s: got %+v with ETag %s", f.path, got, w.Header().Get("ETag"))
+		}
+	}
+}
+
+// However much is wrong with a body, the answer is small and is made with little memory, and what was
+// meant as a pass phrase is not in it.
+func TestAnswersToWrongBodiesAreSmall(t *testing.T) {
+	keys := func(n int, name string) string {
+		var b strings.Builder
+		b.WriteString(`{"passphras":"correct horse"`)
+		for i := range n {
+			fmt.Fprintf(&b, `,"%s%d":1`, name, i)
+		}
+		return b.String() + "}"
+	}
+	handler := Handler(Options{})
+	for _, f := range []struct {
+		what, method, path, body string
+		want                     string
+	}{
+		{"unknown keys", "POST", "/session", keys(5000, "k"), "more"},
+		{"long unknown keys", "POST", "/session", keys(15, strings.Repeat("k", 4000)), "body.k"},
+		{"many keys of a rule", "POST", "/rules", keys(5000, "k"), "more"},
+		{"a misspelled key", "POST", "/session", `{"name":"anna","passphras":"correct horse"}`, "body.passphras"},
+		{"a short pass phrase", "POST", "/setup", `{"token":"t","passphrase":"horse"}`, "body.passphrase"},
+		{"a long value", "POST", "/rules", `{"name":"x.example","action":"` + strings.Repeat("b", 5000) + `"}`, "body.action"},
+		{"a short value", "POST", "/rules", `{"name":"x.example","action":"blok"}`, `"value":"blok"`},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body)))
+		runtime.ReadMemStats(&after)
+		if w.Code != http.StatusUnprocessableEntity || w.Body.Len() > 8<<10 || !strings.Contains(w.Body.String(), f.want) || strings.Contains(w.Body.String(), "horse") {
+			t.Errorf("%s: got %d and %d octets, want 422, at most 8192 and %s: %.300s", f.what, w.Code, w.Body.Len(), f.want, w.Body.String())
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+			t.Errorf("%s: a body of %d octets took %d octets of memory", f.what, len(f.body), used)
 		}
 	}
 }
