@@ -674,6 +674,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/lists/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look a list's text over: bad lines, redundant rules, risky rules; nothing is put in force */
+        post: operations["check-lists"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/lists/diff": {
         parameters: {
             query?: never;
@@ -683,6 +700,40 @@ export interface paths {
         };
         /** What the last update of a subscribed list changed */
         get: operations["get-list-diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lists/mistakes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The lines of a list that are no rules, and what is wrong with each */
+        get: operations["get-list-mistakes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lists/presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists of others that can be subscribed to by name */
+        get: operations["get-presets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1585,6 +1636,32 @@ export interface components {
              */
             rules?: number;
         };
+        CheckedText: {
+            /** @description The first of them. */
+            bad: components["schemas"]["BadLine"][] | null;
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            bad_lines: number;
+            /** @description The first 1,000. */
+            findings: components["schemas"]["RuleFinding"][] | null;
+            /** @description Rules by the form they are written in. */
+            forms: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Entries that it says it has, and has not.
+             */
+            missing?: number;
+            /** Format: int64 */
+            rules: number;
+            /** @description How many there are, by kind. */
+            seen: {
+                [key: string]: number;
+            };
+        };
         Claim: {
             /** @description Identity of the device that has the name, or of the one that is said to be called so. */
             holder: string;
@@ -1606,6 +1683,14 @@ export interface components {
             parent?: string;
             privacy?: string;
             vendor: string;
+        };
+        Console: {
+            /** @description No administrator can log in yet. */
+            needs_setup?: boolean;
+            /** @description Why nobody gets in. */
+            problem?: string;
+            /** @description None where web.listen is not set. */
+            urls: string[] | null;
         };
         CorrectedRow: {
             /** @description Its identity today. */
@@ -2221,6 +2306,7 @@ export interface components {
             recorded: number;
             /** Format: date-time */
             since: string;
+            unknown?: components["schemas"]["EvidenceCount"];
             /** Format: int64 */
             unrated?: number;
             /** Format: date-time */
@@ -2755,12 +2841,38 @@ export interface components {
             unread?: boolean;
             warnings?: string[] | null;
         };
+        ListMistakes: {
+            /** @description The first of them. */
+            bad: components["schemas"]["BadLine"][] | null;
+            name: string;
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            total: number;
+        };
         ListName: {
             name: string;
         };
         ListNames: {
             /** @description None: all. */
             names?: string[] | null;
+        };
+        ListText: {
+            /**
+             * @default auto
+             * @enum {string}
+             */
+            format: "auto" | "domains" | "hosts" | "wildcard" | "adblock" | "dnsmasq" | "unbound" | "rpz" | "regex";
+            /**
+             * @description What a plain domain matches.
+             * @default subtree
+             * @enum {string}
+             */
+            match: "subtree" | "exact";
+            /** @description As own.txt is read, which may answer with addresses. */
+            own?: boolean;
+            text: string;
         };
         LogPage: {
             /** @description There are further rows. */
@@ -2981,6 +3093,11 @@ export interface components {
             device: string;
             name: string;
             reasons: string[] | null;
+        };
+        Preset: {
+            name: string;
+            title: string;
+            url: string;
         };
         PreviewedDevice: {
             device: string;
@@ -3294,6 +3411,14 @@ export interface components {
              */
             rules: number;
         };
+        RuleFinding: {
+            /** @description redundant, shadowed, dead exception or risky. */
+            kind: string;
+            /** Format: int64 */
+            line: number;
+            text: string;
+            why: string;
+        };
         RuleLine: {
             /** @description What is wrong with it: that has no effect. */
             bad?: string[] | null;
@@ -3522,6 +3647,8 @@ export interface components {
             catalogue: components["schemas"]["Catalogue"];
             /** @description Those that clients of encrypted transports are shown. */
             certificates: components["schemas"]["Certificate"][] | null;
+            /** @description How the API and the console are reached from the network. */
+            console: components["schemas"]["Console"];
             /** @description Devices whose rows of names that no list has are kept as long as those of listed names. */
             discovery: components["schemas"]["Discovery"][] | null;
             /** @description Rules of the person's own that are in force until some time. */
@@ -6300,6 +6427,66 @@ export interface operations {
             };
         };
     };
+    "check-lists": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListText"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckedText"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-list-diff": {
         parameters: {
             query: {
@@ -6321,6 +6508,96 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Diff"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-list-mistakes": {
+        parameters: {
+            query: {
+                /** @description The list. */
+                name: string;
+                /** @description The first so many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListMistakes"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preset"][] | null;
                 };
             };
             /** @description Error */
