@@ -58,9 +58,10 @@ func NewNetwork(api, files http.Handler, who *access.Store, logger *slog.Logger)
 func (n *Network) Use(s *NetworkSettings) { n.settings.Store(s) }
 
 // policy is what a page of ours may load, and who may show it: our own scripts and
-// styles, in files, and nobody.
+// styles, in files, and nobody. Text becomes HTML by Svelte alone, whose templates are ours.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
 
 // bodyTime is how long the body of a request may take.
 const bodyTime = 30 * time.Second

@@ -413,7 +413,7 @@ func TestEachAnswerHasItsHeaders(t *testing.T) {
 				t.Errorf("%s: %s is %q", f.path, name, h.Get(name))
 			}
 		}
-		if p := h.Get("Content-Security-Policy"); strings.Contains(p, "unsafe") || !strings.Contains(p, "frame-ancestors 'none'") {
+		if p := h.Get("Content-Security-Policy"); strings.Contains(p, "unsafe") || !strings.Contains(p, "frame-ancestors 'none'") || !strings.Contains(p, "require-trusted-types-for 'script'") {
 			t.Errorf("the policy is %q", p)
 		}
 		if h.Get("Access-Control-Allow-Origin") != "" {
