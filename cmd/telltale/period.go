@@ -48,21 +48,29 @@ func (p *period) name(flag string) string {
 	return flag
 }
 
+// wrong returns an error of a period: the API has no command line.
+func (p *period) wrong(format string, args ...any) error {
+	if p.api {
+		return fmt.Errorf(format, args...)
+	}
+	return usage(format, args...)
+}
+
 // read returns the times that the flags mean; zero where there is no bound.
 func (p *period) read(now time.Time) (since, until time.Time, err error) {
 	if p.zone, err = parseZone(p.tz); err != nil {
-		return since, until, usage("%s: %v", p.name("tz"), err)
+		return since, until, p.wrong("%s: %v", p.name("tz"), err)
 	}
 	now = now.In(p.zone)
 	if until, err = parseTime(p.until, now, true); err != nil {
-		return since, until, usage("%s: %v", p.name("until"), err)
+		return since, until, p.wrong("%s: %v", p.name("until"), err)
 	}
 	switch {
 	case p.last != "" && p.since != "":
-		return since, until, usage("--last is another way to write --since: give one of them")
+		return since, until, p.wrong("--last is another way to write --since: give one of them")
 	case p.last != "":
 		if _, ok := parseSpan(p.last); !ok {
-			return since, until, usage("--last: %q is no length of time; 24h, 7d and 2w are", p.last)
+			return since, until, p.wrong("--last: %q is no length of time; 24h, 7d and 2w are", p.last)
 		}
 		since, err = parseTime(p.last, now, false)
 	case p.since != "":
@@ -75,7 +83,7 @@ func (p *period) read(now time.Time) (since, until time.Time, err error) {
 		since, err = parseTime(p.fallback, end, false)
 	}
 	if err != nil {
-		return since, until, usage("%s: %v", p.name("since"), err)
+		return since, until, p.wrong("%s: %v", p.name("since"), err)
 	}
 	return since, until, p.check(since, until, now)
 }
@@ -93,13 +101,13 @@ func (p *period) check(since, until, now time.Time) error {
 	text := func(t time.Time) string { return t.In(p.zone).Format("2006-01-02 15:04:05 MST") }
 	switch {
 	case since.After(now):
-		return usage("%s: %s is still to come", p.name("since"), text(since))
+		return p.wrong("%s: %s is still to come", p.name("since"), text(since))
 	case until.IsZero() || since.Before(until):
 		return nil
 	case since.Equal(until):
-		return usage("%s and %s are both %s: no time is in between. A day without a time is its beginning, so the end of a day is the next day", p.name("since"), p.name("until"), text(since))
+		return p.wrong("%s and %s are both %s: no time is in between. A day without a time is its beginning, so the end of a day is the next day", p.name("since"), p.name("until"), text(since))
 	}
-	return usage("%s (%s) is after %s (%s)", p.name("since"), text(since), p.name("until"), text(until))
+	return p.wrong("%s (%s) is after %s (%s)", p.name("since"), text(since), p.name("until"), text(until))
 }
 
 // parseZone reads the name of a time zone; "" is the machine's.

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"errors"
 	"github.com/spf13/cobra"
+	"regexp"
 )
 
 func TestTimesAsPeopleSayThem(t *testing.T) {
@@ -155,4 +157,22 @@ func FuzzParseTime(f *testing.F) {
 			t.Errorf("%q is the zero time", s)
 		}
 	})
+}
+
+// An error about a period calls it as who asked does: a request has no command line.
+func TestWrongPeriodsAreCalledAsTheyWereGiven(t *testing.T) {
+	for _, p := range []period{
+		{since: "someday"}, {until: "someday"}, {tz: "Nowhere"}, {since: "2126-01-01"}, {since: "2026-03-02", until: "2026-03-02"}, {since: "2026-03-02", until: "2026-03-01"},
+	} {
+		now := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC)
+		_, _, err := p.read(now)
+		if err == nil || !errors.Is(err, errUsage) {
+			t.Errorf("%+v: got %v, want a wrong command line", p, err)
+		}
+		p.api = true
+		_, _, err = p.read(now)
+		if err == nil || errors.Is(err, errUsage) || !regexp.MustCompile("^(from|until|tz)[: ]").MatchString(err.Error()) {
+			t.Errorf("%+v of a request: got %v, want the parameter's name first", p, err)
+		}
+	}
 }
