@@ -186,6 +186,23 @@ await page.locator('tr.row.allow', { hasText: watched }).first().waitFor();
 await page.locator('.told').getByRole('button', { name: 'Undo' }).press('Enter');
 await until(`${watched} is not blocked after that was undone`, async () => (await askFor(watched))[0] === '0.0.0.0');
 
+// A rule that another one replaced comes back with Undo.
+await page.getByRole('button', { name: 'Allow', exact: true }).press('Enter');
+await page.locator('.told', { hasText: 'is allowed' }).waitFor();
+await page.getByRole('button', { name: 'Block', exact: true }).press('Enter');
+await page.locator('.told', { hasText: 'is blocked' }).getByRole('button', { name: 'Undo' }).press('Enter');
+await until(`${watched} does not pass again after the rule that replaced its own was undone`, async () => (await askFor(watched))[0] !== '0.0.0.0');
+await page.locator('.told', { hasText: 'is allowed' }).getByRole('button', { name: 'Undo' }).press('Enter');
+await until(`${watched} is not blocked after both rules were undone`, async () => (await askFor(watched))[0] === '0.0.0.0');
+
+// A dialog that was closed by Escape opens again.
+for (let n = 0; n < 2; n++) {
+  await page.getByRole('button', { name: 'Observe the device' }).press('Enter');
+  await page.locator('dialog[open]').waitFor({ timeout: 10_000 }).catch(() => fault(`a dialog that was closed ${n} times does not open`));
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+}
+
 // Pause and its end.
 await page.keyboard.press('Escape');
 await page.getByRole('button', { name: 'Pause blocking' }).click();

@@ -23,9 +23,9 @@ class Who {
     this.known = true;
   }
 
-  async ask(): Promise<void> {
+  async ask(signal?: AbortSignal): Promise<void> {
     try {
-      this.#take(await ask<Session>('GET', 'session', { quiet: true }));
+      this.#take(await ask<Session>('GET', 'session', { quiet: true, signal }));
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 404) throw error;
       this.#take({ logged_in: true, needs_setup: false, kind: 'command', access: 'admin' }); // the control socket of a version without sessions

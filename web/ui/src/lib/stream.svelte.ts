@@ -1,5 +1,6 @@
 // Rows of the log as they come, by server-sent events. A connection that is lost is taken
-// up again behind the last event, which the browser names.
+// up again behind the last event, which the browser names; the first begins behind the row
+// that its address names in after.
 
 export interface Following { readonly state: 'begins' | 'follows' | 'lost'; end(): void }
 
@@ -21,7 +22,7 @@ class Stream<T> implements Following {
 
   #begin(): void {
     const url = new URL(this.#url);
-    if (this.#last) url.searchParams.set('after', this.#last);
+    if (this.#last) url.searchParams.set('after', this.#last); // instead of the address's own
     const source = (this.#source = new EventSource(url));
     source.onopen = () => { this.state = 'follows'; };
     source.onmessage = (e) => this.#take(e);
