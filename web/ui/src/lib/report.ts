@@ -45,5 +45,9 @@ export interface Row {
 
 export interface ReportQuery { from: string; until?: string; device?: string; vendor?: string; rhythm?: boolean }
 
+// The days and hours of a report are those that the page names.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const tz = zone === 'Etc/Unknown' ? undefined : zone;
+
 export const getReport = (q: ReportQuery, signal?: AbortSignal) =>
-  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined }, signal);
+  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined, tz }, signal);

@@ -16,7 +16,13 @@ class Who {
   get in(): boolean { return this.now.logged_in; }
 
   /** may reports whether an operation that needs this access is allowed. The server decides; this hides what it would refuse. */
-  may(access: 'read' | 'rules' | 'admin'): boolean { return ranks.indexOf(this.now.access ?? '') >= ranks.indexOf(access); }
+  may(access: 'read' | 'rules' | 'admin'): boolean { return ranks.indexOf(this.now.access ?? '') >= ranks.indexOf(access) && (access === 'read' || !this.#limited); }
+
+  /** mayPause reports whether blocking may be paused for a device. */
+  mayPause(device: string): boolean { return this.may('rules') || (this.#limited && !!this.now.may_pause && !!this.now.devices?.includes(device)); }
+
+  // Those who may see some devices alone change nothing but pauses of these, whatever their access.
+  get #limited(): boolean { return this.now.role === 'device'; }
 
   #take(s: Session): void {
     this.now = s;
