@@ -73,6 +73,12 @@ func CallerOf(ctx context.Context) Caller {
 	return socketCaller
 }
 
+// isOfSocket reports whether a request came by the control socket.
+func isOfSocket(ctx context.Context) bool {
+	_, byNetwork := ctx.Value(callerKey{}).(Caller)
+	return !byNetwork
+}
+
 // Who returns the name of who asks, for lines of the ledger.
 func Who(ctx context.Context) string { return CallerOf(ctx).Name }
 

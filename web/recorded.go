@@ -19,13 +19,14 @@ type recorder struct {
 }
 
 // isChange reports whether an operation is a change by a person that the ledger is to have.
-func isChange(op *huma.Operation) bool {
+func isChange(ctx context.Context, op *huma.Operation) bool {
 	if op.Method == http.MethodGet {
 		return false
 	}
 	switch op.OperationID {
-	case "import", "flush-log", "mark-network", // not by a person
-		"preview-rules", "check-lists", "export-evidence", "refresh-lists", "begin-search", // nothing is changed, or not yet
+	case "import", "mark-network": // commands do it by themselves
+		return !isOfSocket(ctx)
+	case "flush-log", "preview-rules", "check-lists", "export-evidence", "refresh-lists", // nothing is changed
 		"log-in", "log-out", "look-at-link", "begin-codes", // the same
 		"set-up", "change-passphrase", "confirm-codes", "remove-codes", "add-account", "change-account", "remove-account", "make-link", "add-token", "revoke-token": // account and token lines say who
 		return false
@@ -42,7 +43,7 @@ const mostAbout = 300 // octets of what the ledger says of a request
 // record writes the line of a change.
 func record(ctx context.Context, api huma.API, op *huma.Operation, in any) {
 	r, ok := api.(recorder)
-	if !ok || r.report == nil || !isChange(op) {
+	if !ok || r.report == nil || !isChange(ctx, op) {
 		return
 	}
 	detail := op.OperationID

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+
+	"telltale/querylog"
 )
 
 // Whoever changes something is in the ledger, with what it was; whoever only looks, or is
@@ -33,5 +36,41 @@ func TestChangesAreInTheLedger(t *testing.T) {
 	want := []string{"change: anna: add-rule block ads.example", "change: anna: pause pause of device"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
+	}
+}
+
+// What commands tell of by themselves is in the ledger where it does not come by the control
+// socket: a token may send it.
+func TestWhatCommandsDoIsRecordedOfOthers(t *testing.T) {
+	var lines []string
+	handler := Handler(Options{
+		Report:      func(kind, subject, detail string) { lines = append(lines, kind+": "+subject+": "+detail) },
+		BeginSearch: func(context.Context, NewSearch) (Search, error) { return Search{}, nil },
+		Import: func(context.Context, *querylog.ImportBatch) (querylog.Imported, error) {
+			return querylog.Imported{}, nil
+		},
+		MarkNetwork: func(NetworkFindings) error { return nil },
+	})
+	send := func(ctx context.Context) []string {
+		lines = nil
+		for _, f := range []struct{ method, path, body string }{
+			{"POST", "/import", `{"key":"k","format":"x","file":"f"}`},
+			{"PUT", "/findings/network", `{"findings":[]}`},
+			{"POST", "/broke/search", `{"device":"Anna's phone"}`},
+		} {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body)).WithContext(ctx))
+			if w.Code >= 300 {
+				t.Errorf("%s: got %d %s", f.path, w.Code, w.Body)
+			}
+		}
+		return lines
+	}
+	if got, want := send(t.Context()), []string{"change: command: begin-search"}; !slices.Equal(got, want) {
+		t.Errorf("by the socket: got %q, want %q", got, want)
+	}
+	want := []string{"change: token t: import", "change: token t: mark-network", "change: token t: begin-search"}
+	if got := send(WithCaller(t.Context(), Caller{Name: "token t", Access: Admin})); !slices.Equal(got, want) {
+		t.Errorf("by a token: got %q, want %q", got, want)
 	}
 }
