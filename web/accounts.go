@@ -91,11 +91,11 @@ func (o *Options) changeAccount(ctx context.Context, r *accountRequest) (Account
 }
 
 func (o *Options) removeAccount(ctx context.Context, r *nameInPath) (nothing, error) {
-	err := refusedAs(nil, o.Access.RemoveAccount(r.Name))
-	if err == nil {
+	err := o.Access.RemoveAccount(r.Name)
+	if err == nil || errors.Is(err, access.ErrUnkept) {
 		o.report("account", r.Name, "removed by "+Who(ctx))
 	}
-	return nothing{}, err
+	return nothing{}, refusedAs(nil, err)
 }
 
 func (o *Options) makeLink(ctx context.Context, r *with[NewLink]) (Link, error) {
@@ -145,11 +145,11 @@ func (o *Options) addToken(ctx context.Context, r *with[NewToken]) (MadeToken, e
 }
 
 func (o *Options) revokeToken(ctx context.Context, r *nameInPath) (nothing, error) {
-	err := refusedAs(nil, o.Access.RevokeToken(r.Name))
-	if err == nil {
+	err := o.Access.RevokeToken(r.Name)
+	if err == nil || errors.Is(err, access.ErrUnkept) {
 		o.report("token", r.Name, "revoked by "+Who(ctx))
 	}
-	return nothing{}, err
+	return nothing{}, refusedAs(nil, err)
 }
 
 // mayPause refuses a pause, or its end, to callers that are limited to some devices, but

@@ -216,6 +216,8 @@ func refusedAs(v *visit, err error) error {
 			v.header.Set("Retry-After", "5")
 		}
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, access.ErrUnkept):
+		return huma.Error500InternalServerError(err.Error())
 	case errors.Is(err, access.ErrNotFound):
 		return NotFound(err)
 	case errors.Is(err, access.ErrInvalid):
@@ -273,7 +275,7 @@ func callerOf(by *access.By) Caller {
 
 // give sets the cookies of a session that has begun.
 func (o *Options) give(v *visit, b *access.Begun) Session {
-	o.Access.EndSession(v.session) // none goes on under an id that was there before
+	o.Access.EndSession(v.session) // none goes on under an id that was there before; an error is that it is not kept
 	v.cookies.set(v.header, sessionCookie, b.Session, b.By.Until)
 	v.cookies.set(v.header, browserCookie, b.Browser, time.Now().AddDate(1, 0, 0))
 	return o.sessionOf(&b.By)
@@ -296,9 +298,9 @@ func (o *Options) logOut(ctx context.Context, _ *nothing) (nothing, error) {
 	if v == nil {
 		return nothing{}, errSocket
 	}
-	o.Access.EndSession(v.session)
+	err := o.Access.EndSession(v.session)
 	v.cookies.set(v.header, sessionCookie, "", time.Time{})
-	return nothing{}, nil
+	return nothing{}, refusedAs(v, err)
 }
 
 func (o *Options) linkOf(_ context.Context, r *with[LinkToken]) (LinkOf, error) {
@@ -352,11 +354,11 @@ func (o *Options) changePassphrase(ctx context.Context, r *with[NewPassphrase]) 
 		return Session{}, err
 	}
 	b, err := o.Access.ChangePassphrase(ctx, v.by, r.Body.Old, r.Body.New)
-	if err != nil {
+	if err != nil && !errors.Is(err, access.ErrUnkept) {
 		return Session{}, refusedAs(v, err)
 	}
 	o.report("account", v.by.Name, "changed its pass phrase; its sessions ended")
-	return o.give(v, b), nil
+	return o.give(v, b), refusedAs(v, err)
 }
 
 func (o *Options) beginCodes(ctx context.Context, _ *nothing) (CodeSecret, error) {

@@ -105,6 +105,7 @@ var (
 	ErrNotFound = errors.New("there is no such account or token")
 	ErrInvalid  = errors.New("not valid")
 	ErrConflict = errors.New("not possible now")
+	ErrUnkept   = errors.New("in force, but not in the file")
 )
 
 // marked is an error with one of those above, which its text does not show.

@@ -269,6 +269,29 @@ func (s *Store) changeLocked(f func(*state) error) error {
 	return s.writeLocked(next)
 }
 
+// takeAway is change for what takes access away: where the file cannot be written it is in
+// force all the same, and the error is ErrUnkept. The next state that is written has it.
+func (s *Store) takeAway(f func(*state) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var next *state
+	err := s.changeLocked(func(st *state) error {
+		err := f(st)
+		if err == nil {
+			next = st
+		}
+		return err
+	})
+	if err == nil || next == nil {
+		return err
+	}
+	s.state = next
+	if s.unkept.IsZero() {
+		s.unkept = s.now()
+	}
+	return marked{fmt.Errorf("it is in force, but a restart may undo it: %w (make room, and do it again or change something else of accounts)", err), ErrUnkept}
+}
+
 func (st *state) clone() *state {
 	c := *st
 	c.Accounts, c.Sessions, c.Tokens, c.Links = slices.Clone(st.Accounts), slices.Clone(st.Sessions), slices.Clone(st.Tokens), slices.Clone(st.Links)
@@ -646,18 +669,20 @@ func (s *Store) usedLocked(at *time.Time, now time.Time) {
 }
 
 // EndSession ends the session that a secret is of, if any.
-func (s *Store) EndSession(secret string) {
+func (s *Store) EndSession(secret string) error {
 	if secret == "" {
-		return
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	d := digestOf(secret)
-	if s.readyLocked() != nil || !slices.ContainsFunc(s.state.Sessions, func(x session) bool { return x.Digest == d }) {
-		return
+	is := func(x session) bool { return x.Digest == d }
+	s.mu.Lock()
+	found := s.broken != nil || slices.ContainsFunc(s.state.Sessions, is)
+	s.mu.Unlock()
+	if !found {
+		return nil
 	}
-	s.changeLocked(func(st *state) error {
-		st.Sessions = slices.DeleteFunc(st.Sessions, func(x session) bool { return x.Digest == d })
+	return s.takeAway(func(st *state) error {
+		st.Sessions = slices.DeleteFunc(st.Sessions, is)
 		return nil
 	})
 }
@@ -677,7 +702,7 @@ func (s *Store) ChangePassphrase(ctx context.Context, by *By, old, phrase string
 		return nil, err
 	}
 	begun := &Begun{}
-	err = s.change(func(st *state) error {
+	err = s.takeAway(func(st *state) error {
 		a := st.account(by.Name)
 		if a == nil || a.Passphrase != before {
 			return ErrRefused
@@ -903,7 +928,7 @@ func (s *Store) Forget(devices map[string]bool) error {
 
 // RemoveAccount removes an account, its sessions and its links.
 func (s *Store) RemoveAccount(name string) error {
-	return s.change(func(st *state) error {
+	return s.takeAway(func(st *state) error {
 		if st.account(name) == nil {
 			return missing("there is no account %q", name)
 		}
@@ -992,7 +1017,7 @@ func (s *Store) AddToken(name string, scope Scope, life time.Duration, by string
 
 // RevokeToken ends a token at once.
 func (s *Store) RevokeToken(name string) error {
-	return s.change(func(st *state) error {
+	return s.takeAway(func(st *state) error {
 		n := len(st.Tokens)
 		st.Tokens = slices.DeleteFunc(st.Tokens, func(t token) bool { return t.Name == name })
 		if len(st.Tokens) == n {

@@ -679,3 +679,51 @@ func TestForgottenDevicesAreNobodys(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 }
+
+// What takes access away is in force also where the file cannot be written, and the error says
+// that it is not kept.
+func TestAccessIsTakenAwayOnAFullDisk(t *testing.T) {
+	b := newBench(t)
+	b.admin("anna")
+	for _, name := range []string{"ben", "kim", "lee"} {
+		if err := b.AddAccount(Account{Name: name, Role: RoleViewer}); err != nil {
+			t.Fatal(err)
+		}
+		link, _, _ := b.NewLink(name)
+		if _, _, err := b.SetUp(t.Context(), link, name, phrase); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ben, kim, lee := b.logIn("ben", phrase), b.logIn("kim", phrase), b.logIn("lee", phrase)
+	secret, _, err := b.AddToken("home", Read, 0, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := b.Store.path
+	b.Store.path = filepath.Join(t.TempDir(), "gone", "access.json") // nothing can be written there
+	if err := b.EndSession(ben.Session); !errors.Is(err, ErrUnkept) || b.isIn(ben.Session) {
+		t.Errorf("log-out: got %v, in: %v", err, b.isIn(ben.Session))
+	}
+	if _, err := b.ChangePassphrase(t.Context(), &kim.By, phrase, "another phrase"); !errors.Is(err, ErrUnkept) || b.isIn(kim.Session) {
+		t.Errorf("another pass phrase: got %v, in: %v", err, b.isIn(kim.Session))
+	}
+	if err := b.RemoveAccount("lee"); !errors.Is(err, ErrUnkept) || b.isIn(lee.Session) {
+		t.Errorf("removed: got %v, in: %v", err, b.isIn(lee.Session))
+	}
+	if err := b.RevokeToken("home"); !errors.Is(err, ErrUnkept) {
+		t.Errorf("revoked: got %v", err)
+	}
+	if by, err := b.ByToken(secret); by != nil || err != nil {
+		t.Errorf("the revoked token: got %v %v", by, err)
+	}
+	if err := b.RemoveAccount("anna"); !errors.Is(err, ErrConflict) {
+		t.Errorf("the last one: got %v", err)
+	}
+	b.Store.path = old // there is room again
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if b.open(); b.isIn(ben.Session) || b.isIn(kim.Session) || b.isIn(lee.Session) {
+		t.Error("in again after a restart")
+	}
+}
