@@ -149,13 +149,17 @@ func (n *Network) serveAPI(w http.ResponseWriter, r *http.Request, s *NetworkSet
 
 // endWhenOver ends a request once who sent it would not be let in any more as they were.
 func (n *Network) endWhenOver(ctx context.Context, end func(), holds func() bool) {
-	timer := time.AfterFunc(n.recheck, func() {
-		if holds() {
-			n.endWhenOver(ctx, end, holds)
-		} else {
+	var timer *time.Timer
+	ready := make(chan struct{})
+	timer = time.AfterFunc(n.recheck, func() {
+		<-ready // timer is set
+		if !holds() {
 			end()
+		} else if ctx.Err() == nil {
+			timer.Reset(n.recheck)
 		}
 	})
+	close(ready)
 	context.AfterFunc(ctx, func() { timer.Stop() })
 }
 

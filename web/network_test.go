@@ -571,3 +571,34 @@ func TestStreamsEndWithTheirAuthority(t *testing.T) {
 		s.store.RemoveAccount("ben")
 	}
 }
+
+// A countedContext counts what waits for its end: package context looks for its Done then.
+type countedContext struct {
+	context.Context
+	waits atomic.Int64
+}
+
+func (c *countedContext) Done() <-chan struct{} {
+	c.waits.Add(1)
+	return c.Context.Done()
+}
+
+// A request that is looked at often leaves nothing behind each time.
+func TestRechecksKeepNothing(t *testing.T) {
+	whole, end := context.WithCancel(t.Context())
+	ctx := &countedContext{Context: whole}
+	n, checked := &Network{recheck: time.Microsecond}, make(chan struct{})
+	var once atomic.Int64
+	n.endWhenOver(ctx, end, func() bool {
+		if once.Add(1) == 20 {
+			close(checked)
+			return false
+		}
+		return true
+	})
+	<-checked
+	<-whole.Done()
+	if waits := ctx.waits.Load(); waits > 3 {
+		t.Errorf("%d wait for the request's end after 20 looks", waits)
+	}
+}
