@@ -89,6 +89,7 @@ func TestABackupIsBroughtBack(t *testing.T) {
 		t.Errorf("restored below a running server:\n%s", out)
 	}
 	// A stop during which the store is read, or that takes too long, signs nothing: then another does.
+	// The backup may have some leaves that this audit did not see yet, hence the margin.
 	var audit querylog.SealReport
 	if err := json.Unmarshal([]byte(run(0, "evidence", "audit", "--json")), &audit); err != nil {
 		t.Fatal(err)
@@ -100,7 +101,7 @@ func TestABackupIsBroughtBack(t *testing.T) {
 		p.stop()
 		if head, _, err := querylog.ReadSealHead(filepath.Join(dir, "data")); err != nil {
 			t.Fatal(err)
-		} else if head.Size > audit.Leaves {
+		} else if head.Size > audit.Leaves+5 {
 			break
 		}
 		if tries++; tries == 20 {
