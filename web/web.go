@@ -178,7 +178,28 @@ func Handler(o Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	register(humago.New(mux, document()), &o)
+	none := func(w http.ResponseWriter, r *http.Request) { refuseOperation(mux, w, r) }
+	mux.HandleFunc(Prefix, none)
+	mux.HandleFunc(Prefix+"/", none)
 	return mux
+}
+
+// refuseOperation answers a request that no operation of mux is for.
+func refuseOperation(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := mux.Handler(&other); strings.HasPrefix(pattern, method+" ") || method == http.MethodHead && strings.HasPrefix(pattern, http.MethodGet+" ") {
+			allowed = append(allowed, method)
+		}
+	}
+	if allowed == nil {
+		refuse(w, http.StatusNotFound, "there is no such operation")
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	refuse(w, http.StatusMethodNotAllowed, "the methods of this operation are "+w.Header().Get("Allow"))
 }
 
 // SharedHandler is a Handler that is made when the first request comes: its schemas take

@@ -164,8 +164,9 @@ func TestRequests(t *testing.T) {
 		{"PUT", "/pause", `{"seconds":0}`, 422, "expected number >= 1"},
 		{"DELETE", "/pause", "", 200, `{"kind":"pause","of":"",`},
 		{"DELETE", "/pause?kind=observe&of=group&name=kids", "", 200, `{"kind":"observe","of":"group",`},
-		{"GET", "/nothing", "", 404, ""},
-		{"POST", "/status", "", 405, ""},
+		{"GET", "/nothing", "", 404, "there is no such operation"},
+		{"GET", "", "", 404, "there is no such operation"},
+		{"POST", "/status", "", 405, "GET, HEAD"},
 	} {
 		r := httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body))
 		if f.body != "" {
@@ -178,6 +179,9 @@ func TestRequests(t *testing.T) {
 		}
 		if kind := w.Header().Get("Content-Type"); f.status >= 400 && f.want != "" && kind != "application/problem+json" {
 			t.Errorf("%s %s: got an error of type %q", f.method, f.path, kind)
+		}
+		if allow := w.Header().Get("Allow"); f.status == 405 && allow != "GET, HEAD" {
+			t.Errorf("%s %s: got Allow: %q", f.method, f.path, allow)
 		}
 	}
 	if want := (Rule{Name: "x.example", Action: "block", Device: "tv", Seconds: 60}); paused != 60 || rule != want {
