@@ -93,17 +93,19 @@ func (n *Network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if path != Prefix && !strings.HasPrefix(path, Prefix+"/") {
-		n.files.ServeHTTP(w, withPath(r, path))
+		n.files.ServeHTTP(w, withPath(r, path, ""))
 		return
 	}
-	n.serveAPI(w, withPath(r, path), s, &from)
+	raw, _ := strings.CutPrefix(r.URL.EscapedPath(), (&url.URL{Path: s.Path}).EscapedPath())
+	n.serveAPI(w, withPath(r, path, raw), s, &from)
 }
 
-// withPath returns a request for another path.
-func withPath(r *http.Request, path string) *http.Request {
+// withPath returns a request for another path. raw is that path as it came, by which a slash in a
+// parameter is told from one between them; where it is not path escaped, it does not count.
+func withPath(r *http.Request, path, raw string) *http.Request {
 	c := r.WithContext(r.Context())
 	u := *r.URL
-	u.Path, u.RawPath = path, ""
+	u.Path, u.RawPath = path, raw
 	c.URL = &u
 	return c
 }

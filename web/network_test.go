@@ -516,6 +516,34 @@ func FuzzOrigin(f *testing.F) {
 	})
 }
 
+// A slash in a parameter of the path comes through as over the socket; a path that looks otherwise does not.
+func TestPathsKeepEscapedSlashes(t *testing.T) {
+	s := newSite(t)
+	mux, got := http.NewServeMux(), ""
+	mux.HandleFunc("GET "+Prefix+"/names/{name}", func(_ http.ResponseWriter, r *http.Request) { got = r.PathValue("name") })
+	n := NewNetwork(mux, Files(nil), s.store, slog.New(slog.DiscardHandler))
+	for _, f := range []struct{ below, path, want string }{
+		{"", "/api/v1/names/0%2F25.2.0.192.in-addr.arpa", "0/25.2.0.192.in-addr.arpa"},
+		{"/tt", "/tt/api/v1/names/0%2F25.2.0.192.in-addr.arpa", "0/25.2.0.192.in-addr.arpa"},
+		{"/a b", "/a%20b/api/v1/names/0%2F25", "0/25"},
+		{"/tt", "/%74t/api/v1/names/x.example", "x.example"},
+		{"", "/%61pi/v1/names/x%2ey", "x.y"},
+		{"", "/api/v1/names/..%2Fstatus", ""},
+		{"", "/api/v1/names/%2Fx", ""},
+		{"", "/api/v1/names//x", ""},
+		{"", "/api/v1/x/%2e%2e/names/x", ""},
+	} {
+		got = ""
+		n.Use(&NetworkSettings{Path: f.below})
+		r := httptest.NewRequest("GET", f.path, nil)
+		r.Host, r.RemoteAddr = "192.0.2.1:5380", "192.0.2.7:4711"
+		n.ServeHTTP(httptest.NewRecorder(), r)
+		if got != f.want {
+			t.Errorf("%s below %q: got %q, want %q", f.path, f.below, got, f.want)
+		}
+	}
+}
+
 // What is under way, such as a stream, ends with what let it in.
 func TestStreamsEndWithTheirAuthority(t *testing.T) {
 	s := newSite(t)
