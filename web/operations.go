@@ -52,7 +52,8 @@ func registerServer(api huma.API, o *Options) {
 		})
 	add(api, operation(http.MethodGet, "/findings", "get-findings", "What keeps the server from answering, or its log from being true", http.StatusOK),
 		func(ctx context.Context, r *findingsRequest) ([]Finding, error) {
-			return o.Findings(ctx, r.Probe), nil
+			by := CallerOf(ctx)
+			return o.Findings(ctx, r.Probe && by.Access.Includes(Admin)), nil
 		})
 	add(api, operation(http.MethodPut, "/findings/network", "mark-network", "Tell which DNS servers the network hands out beside this one, for the ledger", http.StatusNoContent),
 		func(_ context.Context, r *with[NetworkFindings]) (nothing, error) {
@@ -79,7 +80,7 @@ func registerServer(api huma.API, o *Options) {
 }
 
 type findingsRequest struct {
-	Probe bool `query:"probe" default:"true" doc:"Also ask the upstreams for names that are not there, and this server over this machine's own addresses; what has begun or is over since is written into the ledger."`
+	Probe bool `query:"probe" default:"true" doc:"Also ask the upstreams for names that are not there, and this server over this machine's own addresses; what has begun or is over since is written into the ledger. It takes the access admin; for others it is false."`
 }
 
 type diffRequest struct {

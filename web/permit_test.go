@@ -1,11 +1,36 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 )
+
+// Looking does not have the server ask others, nor write into the ledger, but for an administrator.
+func TestProbingNeedsAdmin(t *testing.T) {
+	probed := false
+	handler := Handler(Options{Findings: func(_ context.Context, probe bool) []Finding { probed = probe; return nil }})
+	for _, f := range []struct {
+		query  string
+		caller Caller
+		want   bool
+	}{
+		{"", Caller{Access: Admin}, true},
+		{"", socketCaller, true},
+		{"?probe=false", Caller{Access: Admin}, false},
+		{"", Caller{Access: Read}, false},
+		{"?probe=true", Caller{Access: Rules}, false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, Prefix+"/findings"+f.query, nil)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), f.caller)))
+		if w.Code != http.StatusOK || probed != f.want {
+			t.Errorf("%q by %+v: got %d, probed %v, want %v", f.query, f.caller, w.Code, probed, f.want)
+		}
+	}
+}
 
 // Each operation says what it needs, and refuses who has less.
 func TestOperationsNeedAccess(t *testing.T) {

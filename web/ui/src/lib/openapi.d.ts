@@ -6034,7 +6034,7 @@ export interface operations {
     "get-findings": {
         parameters: {
             query?: {
-                /** @description Also ask the upstreams for names that are not there, and this server over this machine's own addresses; what has begun or is over since is written into the ledger. */
+                /** @description Also ask the upstreams for names that are not there, and this server over this machine's own addresses; what has begun or is over since is written into the ledger. It takes the access admin; for others it is false. */
                 probe?: boolean;
             };
             header?: never;
