@@ -72,8 +72,21 @@ func (r *ListName) about() string        { return r.Name }
 func (r *Subscription) about() string    { return r.Name }
 func (r *flushRequest) about() string    { return r.Name }
 func (r *ExperimentStep) about() string  { return r.Do }
-func (r *Pause) about() string           { return r.Kind + " of " + r.Of }
+func (r *Pause) about() string           { return aboutPause(r.Kind, r.Of, r.Name) }
+func (r *Resume) about() string          { return aboutPause(r.Kind, r.Of, r.Name) }
 func (r *NewCorrection) about() string   { return r.Kind }
+
+// aboutPause says what is paused, or only observed: a list, group or vendor by name.
+func aboutPause(kind, of, name string) string {
+	if of == "device" {
+		name = ""
+	}
+	if kind == "pause" {
+		kind = "" // the operation says it
+	}
+	return strings.Join(strings.Fields(kind+" "+of+" "+name), " ")
+}
+
 func (r *settingsChangeRequest) about() string {
 	keys := slices.Sorted(maps.Keys(r.Body.Set))
 	return strings.Join(slices.Concat(keys, r.Body.Unset), " ")

@@ -21,6 +21,7 @@ func TestChangesAreInTheLedger(t *testing.T) {
 		AddRule:      func(Rule, string) (Change, error) { return Change{}, nil },
 		AcceptList:   func(name string) error { return NotFound(http.ErrNoLocation) },
 		Pause:        func(Pause) (Temporary, error) { return Temporary{}, nil },
+		Resume:       func(Resume) (Resumed, error) { return Resumed{}, nil },
 		PreviewRules: nil, // it must not be reached
 	})
 	for _, f := range []struct{ method, path, body string }{
@@ -29,11 +30,17 @@ func TestChangesAreInTheLedger(t *testing.T) {
 		{"POST", "/rules", `{"name":"ads.example"}`},
 		{"POST", "/lists/accept", `{"name":"x"}`},
 		{"PUT", "/pause", `{"of":"device","name":"Anna's phone","seconds":60}`},
+		{"PUT", "/pause", `{"seconds":60}`},
+		{"PUT", "/pause", `{"of":"list","name":"ads","kind":"observe","seconds":60}`},
+		{"DELETE", "/pause", ""},
+		{"DELETE", "/pause?of=device&name=tv", ""},
+		{"DELETE", "/pause?of=list&name=ads&kind=observe", ""},
 	} {
 		r := httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body))
 		handler.ServeHTTP(httptest.NewRecorder(), r.WithContext(WithCaller(r.Context(), Caller{Name: "anna", Access: Admin})))
 	}
-	want := []string{"change: anna: add-rule block ads.example", "change: anna: pause pause of device"}
+	want := []string{"change: anna: add-rule block ads.example", "change: anna: pause device", "change: anna: pause everything",
+		"change: anna: pause observe list ads", "change: anna: resume", "change: anna: resume device", "change: anna: resume observe list ads"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
 	}
