@@ -132,7 +132,7 @@ func missing(format string, args ...any) error {
 type WaitError struct{ Wait time.Duration }
 
 func (e *WaitError) Error() string {
-	return fmt.Sprintf("too many log-ins failed: try again in %s", e.Wait.Round(time.Second))
+	return fmt.Sprintf("too many log-ins failed: try again in %s", (e.Wait + time.Second - 1).Truncate(time.Second))
 }
 
 // secretBytes is the length of secrets that programs keep, in octets.

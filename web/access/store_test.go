@@ -141,6 +141,15 @@ func TestOneOfManyUsesALink(t *testing.T) {
 	}
 }
 
+// A wait is told in whole seconds, after which another try is not too early.
+func TestWaitsAreRoundedUp(t *testing.T) {
+	for wait, want := range map[time.Duration]string{1: "1s", 400 * time.Millisecond: "1s", time.Second: "1s", 1400 * time.Millisecond: "2s", time.Minute: "1m0s"} {
+		if got := (&WaitError{wait}).Error(); !strings.HasSuffix(got, "try again in "+want) {
+			t.Errorf("%v: got %q, want %s", wait, got, want)
+		}
+	}
+}
+
 func TestALinkForgetsWhatWasLost(t *testing.T) {
 	b := newBench(t)
 	begun := b.admin("anna")
