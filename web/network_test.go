@@ -367,6 +367,29 @@ func TestLinksOverTheNetwork(t *testing.T) {
 	}
 }
 
+// Who sets a pass phrase by a link is logged in, however many strangers guess that name or from that address.
+func TestALinkLogsInWhileOthersGuess(t *testing.T) {
+	s := newSite(t)
+	s.account("anna", "")
+	link, _, err := s.store.NewLink("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", "guess guess guess"), header: own})
+	}
+	got := s.send(try{method: "POST", path: Prefix + "/setup", body: `{"token":"` + link + `","passphrase":"another long phrase"}`, header: own})
+	if got.StatusCode != 201 {
+		t.Fatalf("got %s", textOfBody(got))
+	}
+	if in := s.send(try{method: "GET", path: Prefix + "/status", cookies: got.Cookies()}); in.StatusCode != 200 {
+		t.Errorf("its session: got %s", textOfBody(in))
+	}
+	if again := s.send(try{method: "POST", path: Prefix + "/session", body: logIn("anna", "another long phrase"), header: own, cookies: got.Cookies()}); again.StatusCode != 200 {
+		t.Errorf("its browser is not known: got %s", textOfBody(again))
+	}
+}
+
 // Who changed what is in the ledger by name.
 func TestChangesAreInTheLedgerWithWho(t *testing.T) {
 	s := newSite(t)

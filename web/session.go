@@ -310,21 +310,18 @@ func (o *Options) linkOf(_ context.Context, r *with[LinkToken]) (LinkOf, error) 
 
 func (o *Options) setUp(ctx context.Context, r *with[SetUp]) (Session, error) {
 	v := visitOf(ctx)
-	name, made, err := o.Access.SetUp(ctx, r.Body.Token, r.Body.Name, r.Body.Passphrase)
+	b, made, err := o.Access.SetUp(ctx, r.Body.Token, r.Body.Name, r.Body.Passphrase)
 	if err != nil {
 		return Session{}, refusedAs(v, err)
 	}
-	if made {
+	if name := b.By.Name; made {
 		o.report("account", name, "made, with the role admin, by a link")
 	} else {
 		o.report("account", name, "its pass phrase was set by a link")
 	}
-	if v == nil {
+	if v == nil { // no browser is there to go on with the session
+		o.Access.EndSession(b.Session)
 		return o.session(ctx, nil)
-	}
-	b, err := o.Access.LogIn(ctx, access.LogIn{Name: name, Passphrase: r.Body.Passphrase, Client: v.client, Browser: v.browser})
-	if err != nil {
-		return Session{}, refusedAs(v, err)
 	}
 	return o.give(v, b), nil
 }

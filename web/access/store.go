@@ -355,7 +355,7 @@ func (s *Store) NewLink(name string) (secret string, until time.Time, err error)
 // SetUp sets the pass phrase of the account that a link is for, and ends the link. name
 // is that of a new account, where the link makes one.
 // made says that it is new.
-func (s *Store) SetUp(ctx context.Context, secret, name, phrase string) (account string, made bool, err error) {
+func (s *Store) SetUp(ctx context.Context, secret, name, phrase string) (begun *Begun, made bool, err error) {
 	wanted := digestOf(secret)
 	s.mu.Lock()
 	err = s.readyLocked()
@@ -371,17 +371,17 @@ func (s *Store) SetUp(ctx context.Context, secret, name, phrase string) (account
 	}
 	s.mu.Unlock()
 	if err != nil {
-		return "", false, err
+		return nil, false, err
 	}
 	if err := checkName(name); err != nil {
-		return "", false, err
+		return nil, false, err
 	}
 	if err := checkPassphrase(name, phrase); err != nil {
-		return "", false, err
+		return nil, false, err
 	}
 	hash, err := s.hasher.make(ctx, phrase)
 	if err != nil {
-		return "", false, err
+		return nil, false, err
 	}
 	err = s.change(func(st *state) error {
 		l := st.link(wanted, s.now()) // it may have been used meanwhile
@@ -403,11 +403,26 @@ func (s *Store) SetUp(ctx context.Context, secret, name, phrase string) (account
 		case a == nil || of != name:
 			return ErrLink
 		}
-		a.Passphrase, a.CodeSecret, a.CodeStep, a.Browsers = hash, nil, 0, nil
-		st.endSessions(name)
+		a.CodeSecret, a.CodeStep = nil, 0
+		a.LastLogIn = s.now().UTC().Truncate(time.Second)
+		begun = st.setPassphrase(a, hash, s.now())
 		return nil
 	})
-	return name, made, err
+	if err != nil {
+		return nil, false, err
+	}
+	return begun, made, nil
+}
+
+// setPassphrase gives an account another pass phrase. Its sessions end and its browsers are
+// forgotten, but for one that begins here.
+func (st *state) setPassphrase(a *account, hash string, now time.Time) *Begun {
+	begun := &Begun{Browser: newSecret()}
+	a.Passphrase = hash
+	a.Browsers = []browser{{digestOf(begun.Browser), now.UTC().Truncate(time.Second)}}
+	st.endSessions(a.Name)
+	begun.Session, begun.By = st.newSession(a, now)
+	return begun
 }
 
 // LinkOf returns whose pass phrase a link sets, "" where it makes an account, and until
@@ -701,18 +716,13 @@ func (s *Store) ChangePassphrase(ctx context.Context, by *By, old, phrase string
 	if err != nil {
 		return nil, err
 	}
-	begun := &Begun{}
+	var begun *Begun
 	err = s.takeAway(func(st *state) error {
 		a := st.account(by.Name)
 		if a == nil || a.Passphrase != before {
 			return ErrRefused
 		}
-		a.Passphrase, a.Browsers = hash, nil
-		st.endSessions(a.Name)
-		now := s.now()
-		begun.Browser = newSecret()
-		a.Browsers = append(a.Browsers, browser{digestOf(begun.Browser), now.UTC().Truncate(time.Second)})
-		begun.Session, begun.By = st.newSession(a, now)
+		begun = st.setPassphrase(a, hash, s.now())
 		return nil
 	})
 	return begun, err

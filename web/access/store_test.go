@@ -100,8 +100,8 @@ func TestLinksWorkOnce(t *testing.T) {
 		}
 	}
 	b.open() // it outlives a restart
-	if name, made, err := b.SetUp(ctx, secret, "anna", phrase); err != nil || name != "anna" || !made {
-		t.Fatalf("got %q %v %v", name, made, err)
+	if begun, made, err := b.SetUp(ctx, secret, "anna", phrase); err != nil || begun.By.Name != "anna" || !made || !b.isIn(begun.Session) {
+		t.Fatalf("got %+v %v %v", begun, made, err)
 	}
 	if _, _, err := b.SetUp(ctx, secret, "eve", phrase); !errors.Is(err, ErrLink) {
 		t.Errorf("a second time: got %v", err)
