@@ -317,7 +317,7 @@ func (o *origin) isForeign(r *http.Request, writes bool) string {
 		return ""
 	}
 	u, err := url.Parse(given)
-	if err != nil || u.Host == "" || !o.is(u) {
+	if err != nil || u.Host == "" || !strings.EqualFold(given, u.Scheme+"://"+u.Host) || !o.is(u) { // an origin has a scheme and a host alone
 		if o.proxied || given == "null" {
 			return refused
 		}

@@ -183,6 +183,10 @@ func TestNoneGetsThrough(t *testing.T) {
 
 		{"CSRF: another site's form", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "https://evil.example"}}, 403},
 		{"CSRF: another port of this host", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "http://192.0.2.1:8080"}}, 403},
+		{"CSRF: our host behind another's name", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "http://evil@192.0.2.1:5380"}}, 403},
+		{"CSRF: an origin with a path", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": own["Origin"] + "/"}}, 403},
+		{"CSRF: with a query", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": own["Origin"] + "?"}}, 403},
+		{"CSRF: with a fragment", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": own["Origin"] + "#x"}}, 403},
 		{"CSRF: a page without origin", try{method: "POST", path: accept, body: list, cookies: admin, header: map[string]string{"Origin": "null"}}, 403},
 		{"CSRF: what the browser says wins", try{method: "POST", path: accept, body: list, cookies: admin, header: plus(own, "Sec-Fetch-Site", "cross-site")}, 403},
 		{"CSRF: a sister of the name", try{method: "POST", path: accept, body: list, cookies: admin, header: plus(own, "Sec-Fetch-Site", "same-site")}, 403},
