@@ -53,7 +53,11 @@ data/telltale.yaml: | packaging/run.yaml
 # It is written anew, by a test.
 household:
 	rm -rf household
-	HOUSEHOLD_DIR=$(CURDIR)/household $(GO) test -count 1 ./evidence/household
+	HOUSEHOLD_DIR=$(CURDIR)/household $(GO) test -count 1 -run 'TestHousehold$$' ./evidence/household
+	@echo 'Its log is of 6 to 19 October 2025: say so, as in'
+	@echo '  bin/telltale report --since 2025-10-13 --until 2025-10-20 --config household/telltale.yaml'
+	@echo 'To look at it in the console ("make build" makes the program):'
+	@echo '  bin/telltale serve --config household/telltale.yaml     then http://127.0.0.1:5381, and there that period'
 
 # What is built is committed: a build of the program needs Go alone.
 ui:

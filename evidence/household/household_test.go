@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"telltale/config"
 	"telltale/querylog"
 )
 
@@ -48,6 +50,38 @@ func TestACopyHasTheModesOfItsFiles(t *testing.T) {
 		if got := info.Mode().Perm(); got != mode {
 			t.Errorf("%s has the mode %v, want %v", name, got, mode)
 		}
+	}
+}
+
+// A server takes the home's settings: beside one of "make run", with the console, and with
+// the devices that the log knows by the names of the settings.
+func TestAServerTakesTheSettingsOfAHome(t *testing.T) {
+	h := New(Options{Days: 4})
+	path := filepath.Join(t.TempDir(), "telltale.yaml")
+	if err := os.WriteFile(path, []byte(h.settings()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured := map[string]string{}
+	for _, d := range cfg.Devices {
+		configured[d.Name] = d.MACs[0]
+	}
+	named := 0
+	for _, d := range h.Devices {
+		if d.Was[0].Device == d.Label {
+			if named++; configured[d.Label] != d.Was[0].MAC {
+				t.Errorf("%s, %s in the log, is %q in the settings", d.Label, d.Was[0].MAC, configured[d.Label])
+			}
+		}
+	}
+	if named == 0 || named != len(configured) || len(cfg.Web.Listen) != 1 || cfg.Web.Listen[0].Port() == 5380 || cfg.Listen.DNS[0].Port() == 5300 {
+		t.Errorf("got %d devices of %d, the console on %v, DNS on %v", len(configured), named, cfg.Web.Listen, cfg.Listen.DNS)
+	}
+	if cfg.Log.Listed < 50*365*24*time.Hour {
+		t.Errorf("a server deletes the log: it keeps %v", cfg.Log.Listed)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -22,18 +23,40 @@ import (
 	"telltale/querylog"
 )
 
-// Settings is the settings file of a home in its directory.
-const Settings = `# Settings of a made-up home. What its log says is made up, too.
+// settings is the settings file of a home in its directory. A server beside that of "make
+// run" can use it. It keeps rows for long, since the log's time is over: a server would delete
+// most of it.
+func (h *Home) settings() string {
+	var text strings.Builder
+	text.WriteString(`# Settings of a made-up home. What its log says is made up, too.
 
 listen:
-  dns: ["127.0.0.1:5300"]
+  dns: ["127.0.0.1:5301"]
 
 lists:
   dir: lists.d
 
 data:
   dir: store
-`
+
+web:
+  listen: ["127.0.0.1:5381"]
+
+# A server deletes what is older.
+log:
+  listed: 36500d
+  unlisted: 36500d
+  totals: 36500d
+
+devices:
+`)
+	for _, d := range h.Devices {
+		if d.Kind == "television" {
+			fmt.Fprintf(&text, "  - name: %s\n    mac: %s\n", d.Label, d.Was[0].MAC)
+		}
+	}
+	return text.String()
+}
 
 // Write writes the home into a directory, which must be empty or not there: its settings,
 // its list, and its log, by the log's own writer and a clock that does not wait for
@@ -45,7 +68,7 @@ func (h *Home) Write(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"telltale.yaml": Settings, "lists.d/home.txt": List()} {
+	for name, text := range map[string]string{"telltale.yaml": h.settings(), "lists.d/home.txt": List()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
