@@ -19,11 +19,11 @@ import (
 )
 
 // A person uses the console of a real server, behind a path, with the made-up home's log, in a
-// browser: web/ui/e2e/walk.mjs. TELLTALE_UI is a copy of web/ui with its packages; without it web/ui
+// browser: web/ui/e2e/walk.mjs. CONSOLE_UI is a copy of web/ui with its packages; without it web/ui
 // itself must have them ('make ui'). CONSOLE_ALL=1 looks at each page at each size by axe;
 // CONSOLE_SHOTS is a directory for pictures.
 func TestE2EConsole(t *testing.T) {
-	dir := os.Getenv("TELLTALE_UI")
+	dir := os.Getenv("CONSOLE_UI")
 	if dir == "" {
 		dir = filepath.Join(tree, "web", "ui")
 	}
