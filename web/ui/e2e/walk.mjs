@@ -203,6 +203,42 @@ for (let n = 0; n < 2; n++) {
   await page.waitForFunction(() => !document.querySelector('dialog[open]'));
 }
 
+// An experiment is begun, marked and ended, and its report says that this was too little.
+const planned = await page.evaluate(async () => (await fetch('api/v1/experiments', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+  body: JSON.stringify({ name: 'walk-1', template: 'opt-out', devices: ['mac:02:00:5e:00:00:01'] }) })).status);
+if (planned !== 201) fault(`an experiment is not planned: ${planned}`);
+await open('#/experiments');
+await page.getByRole('link', { name: 'walk-1' }).press('Enter');
+await page.getByRole('button', { name: 'Begin the first phase' }).press('Enter');
+await page.getByRole('heading', { name: 'What it shows' }).waitFor();
+await page.getByLabel('What was done at the device').fill('opted out');
+await page.getByRole('button', { name: 'Mark it, and begin the next phase' }).press('Enter');
+await page.locator('.facts', { hasText: 'opted out' }).waitFor();
+await settled();
+await everywhere('experiment under way');
+await page.getByRole('button', { name: 'End the experiment' }).press('Enter');
+await page.locator('dd.state', { hasText: 'over' }).waitFor();
+await page.getByText('too little data to say').first().waitFor();
+await settled();
+await everywhere('experiment');
+// The page of one with figures: this log is too short for any, so the reply is made longer here.
+await page.route('**/api/v1/experiments/walk-1/report*', async (route) => {
+  const reply = await route.fetch(), r = await reply.json();
+  const one = (what, more) => ({ what, vendor: 'Aurora', a: { count: 96, hours: 48, per_hour: 2, blocked: 1 }, b: { count: 12, hours: 48, per_hour: 0.25, blocked: 1 }, ratio: 0.125, low: 0.06, high: null, p: 0, q: 0, dispersion: 1, power: 1, verdict: 'fell', ...more });
+  for (const d of r.devices) {
+    d.total = one('', { back: one('', { verdict: 'rose' }) });
+    d.purposes = [one('analytics'), one('', { verdict: 'no change seen' })];
+    d.names = [one('crash.aurora.example', { note: 'in B it was answered' }), one('a-name-that-is-quite-long.of-a-host.cloud.aurora.example', { ratio: null, low: null, verdict: 'too little data to say', why: 'twelve more hours of each phase would be enough' })];
+    d.vanished = ['crash.aurora.example'];
+  }
+  await route.fulfill({ json: r });
+});
+await open('#/experiments');
+await open('#/experiments/walk-1');
+await page.locator('main td', { hasText: 'fell' }).first().waitFor();
+await everywhere('experiment with figures');
+await page.unroute('**/api/v1/experiments/walk-1/report*');
+
 // Pause and its end.
 await page.keyboard.press('Escape');
 await page.getByRole('button', { name: 'Pause blocking' }).click();

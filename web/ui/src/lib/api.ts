@@ -12,6 +12,7 @@ export type Explanation = Schemas['Explanation'];
 export type Change = Schemas['Change'];
 export type Temporary = Schemas['Temporary'];
 export type Diff = Schemas['Diff'];
+export type Experiment = Schemas['Experiment'];
 export type History = Schemas['History'];
 /** A Refreshed is a line of the answer to a refresh of lists. */
 export interface Refreshed { name: string; bytes: number; total?: number; done?: boolean; outcome?: string; rules?: number; bad_lines?: number; error?: string }

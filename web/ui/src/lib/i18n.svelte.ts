@@ -61,6 +61,8 @@ function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
 }
 
 export const number = (n: number) => new Intl.NumberFormat(region()).format(n);
+/** ratio writes a rate, or how many times as often, with up to two digits behind the point. */
+export const ratio = (n: number) => new Intl.NumberFormat(region(), { maximumFractionDigits: 2 }).format(n);
 export const dateTime = (time: string | Date) => dates({ dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
 export const dateMinute = (time: string | Date) => dates({ dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
 export const clock = (time: string | Date) => dates({ timeStyle: 'medium' }).format(new Date(time));
