@@ -29,7 +29,7 @@ func (a Access) Includes(b Access) bool {
 // is Admin, but for these.
 func accessOf(op *huma.Operation) Access {
 	switch op.OperationID {
-	case "add-rule", "remove-rule", "put-rules", "remove-rule-line", "preview-rules", "check-lists", "pause", "resume", "begin-search", "answer-search", "stop-search":
+	case "add-rule", "remove-rule", "put-rules", "remove-rule-line", "preview-rules", "check-lists", "query", "pause", "resume", "begin-search", "answer-search", "stop-search":
 		return Rules
 	case "get-session", "log-in", "log-out", "set-up", "look-at-link":
 		return Public

@@ -52,6 +52,7 @@ func TestOperationsNeedAccess(t *testing.T) {
 		{"POST", "/rules", `{"name":"x.example","action":"block"}`, Caller{Access: Read}, 403},
 		{"POST", "/rules", `{`, Caller{Access: Read}, 403}, // before anything is read
 		{"POST", "/rules", `{"name":"x.example","action":"block"}`, Caller{Access: Rules}, 201},
+		{"GET", "/query?name=x.example", "", Caller{Access: Read}, 403}, // it asks upstreams, and nothing is logged
 		{"POST", "/lists/accept", `{"name":"x"}`, Caller{Access: Rules}, 403},
 		{"POST", "/lists/accept", `{"name":"x"}`, Caller{Access: Admin}, 204},
 	} {
