@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -168,13 +170,23 @@ func (c *Config) checkKey(key string, mistakes *Mistakes) {
 	mistakes.add(Mistake{Key: key, Found: "there is no such setting", Nearest: nearest(key, keys)})
 }
 
-// SaveSettings writes the text of the settings overlay.
+// SaveSettings writes the text of the settings overlay. It may have secrets: a new file is for
+// this user alone, and one that this user made stricter stays so.
 func (c *Config) SaveSettings(text []byte) error {
-	return atomicfile.Replace(c.SettingsOverlay, text, 0o644)
+	mode := fs.FileMode(0o600)
+	if old, err := os.Lstat(c.SettingsOverlay); err == nil && old.Mode().IsRegular() {
+		mode &= old.Mode()
+	}
+	return atomicfile.Replace(c.SettingsOverlay, text, mode)
 }
 
 // RestoreSettings writes the settings overlay as it was when c was read.
-func (c *Config) RestoreSettings() error { return restore(c.SettingsOverlay, c.origin.settings) }
+func (c *Config) RestoreSettings() error {
+	if c.origin.settings != nil {
+		return c.SaveSettings(c.origin.settings)
+	}
+	return restore(c.SettingsOverlay, nil)
+}
 
 // putKey sets the value of a key below a mapping. Comments stay.
 func putKey(of *yaml.Node, key []string, value *yaml.Node) error {

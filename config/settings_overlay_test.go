@@ -245,3 +245,26 @@ func TestTheLastGoodSettingsHaveTheOverlay(t *testing.T) {
 		t.Errorf("got %+v", c.Blocking)
 	}
 }
+
+// What is set may be secret: the file is for the server's user alone, and one that is stricter
+// stays so.
+func TestTheOverlayOfSettingsIsForItsUserAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), SettingsOverlayName)
+	c := &Config{SettingsOverlay: path}
+	c.origin.settings = []byte("b: 1\n")
+	for _, f := range []struct{ was, want os.FileMode }{{0, 0o600}, {0o644, 0o600}, {0o400, 0o400}} {
+		for _, write := range []func() error{func() error { return c.SaveSettings([]byte("a: 1\n")) }, c.RestoreSettings} {
+			if f.was != 0 {
+				if err := os.Chmod(path, f.was); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := write(); err != nil {
+				t.Fatal(err)
+			}
+			if i, err := os.Stat(path); err != nil || i.Mode().Perm() != f.want {
+				t.Errorf("from %04o: got %v %v, want %04o", f.was, i.Mode(), err, f.want)
+			}
+		}
+	}
+}
