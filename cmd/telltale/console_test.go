@@ -293,3 +293,34 @@ func TestInstallOffersTheConsole(t *testing.T) {
 		}
 	}
 }
+
+// A proxy is known by its whole address, others are counted by the prefix that a host has, and
+// all connections count together.
+func TestConnectionsAreBounded(t *testing.T) {
+	proxy, beside := netip.MustParseAddr("2001:db8::7"), netip.MustParseAddr("2001:db8::8")
+	proxies := []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}
+	b := &connectionBounds{}
+	for range networkPerClient {
+		b.take(beside, proxies)
+	}
+	if b.take(netip.MustParseAddr("2001:db8::9"), proxies) {
+		t.Error("another address of the host gets in")
+	}
+	for b.open < networkConnections {
+		if !b.take(proxy, proxies) {
+			t.Fatalf("the proxy is refused with %d open", b.open)
+		}
+	}
+	if b.take(netip.MustParseAddr("192.0.2.1"), proxies) {
+		t.Error("one more than may be open")
+	}
+	for range networkConnections - networkPerClient {
+		b.release(proxy)
+	}
+	for range networkPerClient {
+		b.release(beside)
+	}
+	if b.open != 0 || len(b.perClient) != 0 {
+		t.Errorf("left: %d, %v", b.open, b.perClient)
+	}
+}

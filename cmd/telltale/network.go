@@ -31,13 +31,15 @@ type consoleServer struct {
 	greeting atomic.Pointer[tls.Config] // nil: in clear
 	proxies  atomic.Pointer[[]netip.Prefix]
 
+	bounds connectionBounds
+
 	mu        sync.Mutex
 	settings  config.Web // in force
 	listeners map[netip.AddrPort]*boundedListener
 	own       *certs.Source // of web.tls own; nil for none
 }
 
-// Bounds of what strangers can hold. Behind a proxy all connections are its own.
+// Bounds of what strangers can hold, of all addresses together. Behind a proxy all connections are its own.
 const (
 	networkConnections = 256
 	networkPerClient   = 32
@@ -175,7 +177,7 @@ func (n *consoleServer) listen(addr netip.AddrPort) (*boundedListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &boundedListener{Listener: l, server: n, perClient: map[netip.Addr]int{}}, nil
+	return &boundedListener{Listener: l, server: n}, nil
 }
 
 // warnInClear says that others can read along.
@@ -248,14 +250,10 @@ func (n *consoleServer) close() {
 	}
 }
 
-// A boundedListener takes so many connections at once, and of one client only a part.
+// A boundedListener takes as many connections as the bounds of its server allow.
 type boundedListener struct {
 	net.Listener
 	server *consoleServer
-
-	mu        sync.Mutex
-	open      int
-	perClient map[netip.Addr]int
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -264,12 +262,12 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client := clientOf(c)
-		if !l.take(client) {
+		bounds, client := &l.server.bounds, clientOf(c)
+		if !bounds.take(client, *l.server.proxies.Load()) {
 			c.Close()
 			continue
 		}
-		bounded := &boundedConn{Conn: c, done: sync.OnceFunc(func() { l.release(client) })}
+		bounded := &boundedConn{Conn: c, done: sync.OnceFunc(func() { bounds.release(client) })}
 		if greeting := l.server.greeting.Load(); greeting != nil {
 			return tls.Server(bounded, greeting), nil
 		}
@@ -277,37 +275,53 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// clientOf returns the address of a connection; of IPv6 the prefix that a host has.
+// clientOf returns the address of a connection.
 func clientOf(c net.Conn) netip.Addr {
 	at, ok := c.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	a := at.AddrPort().Addr().Unmap().WithZone("")
-	if p, err := a.Prefix(64); err == nil && a.Is6() {
-		return p.Addr()
-	}
-	return a
+	return at.AddrPort().Addr().Unmap().WithZone("")
 }
 
-func (l *boundedListener) take(client netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	isProxy := slices.ContainsFunc(*l.server.proxies.Load(), func(p netip.Prefix) bool { return p.Contains(client) })
-	if l.open >= networkConnections || !isProxy && l.perClient[client] >= networkPerClient {
+// connectionBounds let so many connections be open at once, and of one client only a part.
+type connectionBounds struct {
+	mu        sync.Mutex
+	open      int
+	perClient map[netip.Addr]int
+}
+
+// hostOf returns as what a client is counted: of IPv6 by the prefix that a host has.
+func hostOf(client netip.Addr) netip.Addr {
+	if p, err := client.Prefix(64); err == nil && client.Is6() {
+		return p.Addr()
+	}
+	return client
+}
+
+func (b *connectionBounds) take(client netip.Addr, proxies []netip.Prefix) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	isProxy := slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(client) })
+	host := hostOf(client)
+	if b.open >= networkConnections || !isProxy && b.perClient[host] >= networkPerClient {
 		return false
 	}
-	l.open++
-	l.perClient[client]++
+	if b.perClient == nil {
+		b.perClient = map[netip.Addr]int{}
+	}
+	b.open++
+	b.perClient[host]++
 	return true
 }
 
-func (l *boundedListener) release(client netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	if l.perClient[client]--; l.perClient[client] == 0 {
-		delete(l.perClient, client)
+func (b *connectionBounds) release(client netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	host := hostOf(client)
+	b.open--
+	if b.perClient[host]--; b.perClient[host] == 0 {
+		delete(b.perClient, host)
 	}
 }
 
