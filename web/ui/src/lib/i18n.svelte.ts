@@ -80,6 +80,12 @@ export function span(seconds: number): string {
   return new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: value < 10 && size > 60 ? 1 : 0 }).format(value);
 }
 
+/** length writes seconds as reports do: 167 h 59 m. It never rounds up. */
+export function length(seconds: number): string {
+  const h = Math.floor(seconds / 3600), m = Math.floor(seconds / 60) % 60, s = Math.floor(seconds) % 60;
+  return [h ? `${number(h)} h` : '', m ? `${m} m` : '', h || (m && !s) ? '' : `${s} s`].filter((part) => part !== '').join(' ');
+}
+
 /** ago writes how long ago a time is. */
 export function ago(time: string): string {
   const s = (Date.now() - new Date(time).getTime()) / 1000;

@@ -41,6 +41,13 @@ export interface Row {
   ttl: number; elapsed: number; attempts?: number; region?: string; confidence?: string; independent?: number; contested?: boolean; breaks?: string; attribution?: string;
   attribution_list?: string; attribution_line?: number; alias?: string; client_id?: string; upstream?: string; device_name?: string; mac?: string; binding?: number;
   binding_source?: string; binding_confidence?: string; imported?: string; folded?: boolean; open?: boolean; store: string; id: number;
+  corrected?: { device: string; name: string };
+}
+
+/** deviceOf is the device of a row as it is known today: by what people corrected, else as it was recorded. */
+export function deviceOf(r: Row): { device: string; name: string } {
+  const device = r.corrected?.device || r.device;
+  return { device, name: r.corrected?.name || r.device_name || device };
 }
 
 export interface ReportQuery { from: string; until?: string; device?: string; vendor?: string; rhythm?: boolean }

@@ -1,4 +1,5 @@
 import { ask, Problem } from './api';
+import { forget } from './told.svelte';
 
 // Who is at the page.
 
@@ -51,7 +52,10 @@ class Who {
     this.ended();
   }
 
-  ended(): void { this.now = { logged_in: false, needs_setup: false }; }
+  ended(): void {
+    this.now = { logged_in: false, needs_setup: false };
+    forget();
+  }
 }
 
 export const session = new Who();
