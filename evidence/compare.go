@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale/devices"
@@ -134,7 +135,7 @@ func addHistory(ctx context.Context, log Log, r *Report, now *reading) error {
 		return err
 	}
 	for i := range events {
-		if text, ok := markerText(&events[i]); ok && !(isOfExperiment(events[i]) && others[events[i].Subject]) {
+		if text, ok := markerText(&events[i]); ok && !now.o.pausesOther(events[i].Kind, events[i].Subject, events[i].Time.Time) && !(isOfExperiment(events[i]) && others[events[i].Subject]) {
 			r.Markers = append(r.Markers, Marker{events[i].Time, events[i].Kind, text})
 		}
 	}
@@ -196,6 +197,16 @@ var markers = map[string]string{
 	"config-changed": "settings changed", "note": "note",
 	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended",
 	"destination-moved": "a name led to another operator or country",
+}
+
+// pausesOther reports whether a line of the ledger is of a pause of another device than that of
+// the report: it says nothing of this one.
+func (o *Options) pausesOther(kind, subject string, at time.Time) bool {
+	device, ok := strings.CutPrefix(subject, "device ")
+	if o.Device == "" || !ok || !slices.Contains([]string{"pause", "resume", "observe", "observe-ended"}, kind) {
+		return false
+	}
+	return !strings.EqualFold(device, o.Device) && !querylog.AnyHas(o.Whose.Devices, device, at) && (o.Today == nil || o.Today(device, at) != o.Device)
 }
 
 func isOfExperiment(e querylog.Event) bool {

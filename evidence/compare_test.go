@@ -81,3 +81,47 @@ func TestExperimentsOfOneDevice(t *testing.T) {
 		}
 	}
 }
+
+// A report of one device has nothing of pauses of others.
+func TestPausesOfOneDevice(t *testing.T) {
+	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	o := &Options{
+		Zone: time.UTC, Device: "tv", Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: "tv"}, {Device: "mac:1"}}},
+		Today: func(identity string, _ time.Time) string { return map[string]string{"id:old": "tv"}[identity] },
+	}
+	for _, c := range []struct {
+		kind, subject string
+		others        bool
+	}{
+		{"pause", "device handset", true}, {"resume", "device handset", true}, {"observe", "device handset", true}, {"observe-ended", "device handset", true},
+		{"pause", "device tv", false}, {"pause", "device TV", false}, {"pause", "device mac:1", false}, {"pause", "device id:old", false},
+		{"pause", "everything", false}, {"pause", "group kids", false}, {"pause", "", false}, {"list-failed", "device handset", false},
+	} {
+		if got := o.pausesOther(c.kind, c.subject, at); got != c.others {
+			t.Errorf("%s of %q: got %v, want %v", c.kind, c.subject, got, c.others)
+		}
+		if (&Options{}).pausesOther(c.kind, c.subject, at) {
+			t.Errorf("%s of %q is not in a report of all", c.kind, c.subject)
+		}
+		event := querylog.Event{Time: querylog.Time{Time: at}, Kind: c.kind, Subject: c.subject}
+		r, now := &Report{}, &reading{since: at, until: at.Add(time.Hour), o: o}
+		if err := addHistory(t.Context(), &historyLog{events: []querylog.Event{event}}, r, now); err != nil || len(r.Markers) > 0 == c.others {
+			t.Errorf("%s of %q: got %v and %v", c.kind, c.subject, r.Markers, err)
+		}
+		gap := querylog.Gap{Since: querylog.Time{Time: at}, Effect: querylog.Unblocked, Kind: c.kind, Subject: c.subject}
+		made, err := newReading(t.Context(), gapLog{gap: gap}, o, at, at.Add(time.Hour))
+		if err != nil || len(made.coverage.Gaps) > 0 == c.others {
+			t.Errorf("%s of %q: got %v and %v", c.kind, c.subject, made.coverage.Gaps, err)
+		}
+	}
+}
+
+// A gapLog has one gap alone.
+type gapLog struct {
+	Log
+	gap querylog.Gap
+}
+
+func (l gapLog) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
+	return querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Gaps: []querylog.Gap{l.gap}}, nil
+}

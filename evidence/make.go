@@ -209,6 +209,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	if err != nil {
 		return nil, err
 	}
+	c.Gaps = slices.DeleteFunc(slices.Clone(c.Gaps), func(g querylog.Gap) bool { return o.pausesOther(g.Kind, g.Subject, g.Since.Time) })
 	if on := o.Discovered[o.Device]; o.Device != "" && !on.IsZero() && on.Before(c.Unlisted.Time) { // its rows are there since then, or since the oldest of all
 		c.Unlisted = later(querylog.Time{Time: on}, c.OldestUnlisted)
 	}
