@@ -96,12 +96,12 @@ func (l *openedLog) chooseAllowed(f *querylog.Filter) error {
 			return errNotYours
 		}
 		f.Devices = l.ids.of[today]
-		return nil
+	} else {
+		for _, identity := range l.caller.Devices {
+			f.Devices = append(f.Devices, l.ids.of[l.ids.last(identity)]...)
+		}
 	}
-	for _, identity := range l.caller.Devices {
-		f.Devices = append(f.Devices, l.ids.of[l.ids.last(identity)]...)
-	}
-	if len(f.Devices) == 0 {
+	if len(f.Devices) == 0 { // which would be all that there are
 		return web.Forbidden(errors.New("no device that was ever here is assigned to you"))
 	}
 	return nil
@@ -225,7 +225,12 @@ func (a *app) logRow(ctx context.Context, id int64) (story web.RowStory, err err
 		if row.Name == "" || row.Type == "" {
 			return nil
 		}
-		e, _, err := a.explainAs(ctx, web.Question{Name: row.Name, Type: row.Type, Device: row.Client, Offline: true}, "")
+		q := web.Question{Name: row.Name, Type: row.Type, Device: cmp.Or(strings.TrimPrefix(story.Device, "addr:"), row.Client), Offline: true}
+		e, _, err := a.explainAs(ctx, q, "")
+		if errors.Is(err, web.ErrNotFound) && row.Client != "" { // the device is not known any more, and its address may be
+			q.Device = row.Client
+			e, _, err = a.explainAs(ctx, q, "")
+		}
 		if err == nil { // names of some rows, and types without a word, cannot be judged
 			story.Today = &e
 		}
@@ -450,15 +455,24 @@ func (a *app) nameStory(ctx context.Context, text string, q web.PartQuery) (out 
 		if err != nil {
 			return err
 		}
-		leads, err := l.destinationLines(ctx, known, false)
-		if err != nil {
-			return err
-		}
-		leads, _ = chooseDestinations(leads, known, out.Name, "")
+		leads, err := l.leadsOf(ctx, known, out.Name, len(lines) > 0)
 		out.Leads = append(out.Leads, leads...)
-		return nil
+		return err
 	})
 	return out, err
+}
+
+// leadsOf returns where a name leads. That it leads anywhere says that somebody asks for it: a caller
+// who may see some devices alone gets it where these have asked.
+func (l *openedLog) leadsOf(ctx context.Context, known *catalog.Catalog, name string, asked bool) ([]web.Destination, error) {
+	if l.caller.Limited && !asked {
+		return nil, nil
+	}
+	leads, err := l.destinationLines(ctx, known, false)
+	if err == nil {
+		leads, _ = chooseDestinations(leads, known, name, "")
+	}
+	return leads, err
 }
 
 func (a *app) deviceStory(ctx context.Context, who string, q web.PartQuery) (out web.DeviceStory, err error) {

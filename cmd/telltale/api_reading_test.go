@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"telltale/config"
+	"telltale/devices/corrections"
+	"telltale/querylog"
 	"telltale/web"
 )
 
@@ -380,5 +383,64 @@ func TestCallersSeeTheirDevicesAlone(t *testing.T) {
 	}
 	if _, answer := srv.route(tv, "/top?of=devices"); !strings.Contains(answer, `"tv"`) {
 		t.Errorf("the caller's own device is missing: %s", answer)
+	}
+}
+
+// A device that no row is of is not everybody, for a caller who may see it alone.
+func TestADeviceWithoutRowsIsNotEverybody(t *testing.T) {
+	const tablet = "mac:02:00:5e:10:00:09"
+	l := &openedLog{ids: newIdentities(&config.Config{}, nil, []corrections.Correction{{ID: 1, Kind: corrections.Name, Device: tablet, Name: "tablet"}})}
+	l.caller = web.Caller{Access: web.Read, Limited: true, Devices: []string{tablet}}
+	for _, who := range []string{"", "tablet"} {
+		f := querylog.Filter{Device: who}
+		if err := l.choose(&f, false); !errors.Is(err, web.ErrForbidden) {
+			t.Errorf("%q: got %v, and rows of %v", who, err, f.Devices)
+		}
+	}
+}
+
+// What is noted of the household, and where names lead that others ask for, is not for callers who may
+// see some devices alone.
+func TestCallersDoNotSeeTheHousehold(t *testing.T) {
+	l := &openedLog{ids: newIdentities(&config.Config{}, nil, []corrections.Correction{{ID: 1, Kind: corrections.Note, Text: "away", Time: time.Unix(1, 0)}})}
+	if all := l.notes("tv"); len(all) != 1 {
+		t.Errorf("got %v, want the note of the household", all)
+	}
+	l.caller.Limited = true
+	if all := l.notes("tv"); len(all) != 0 {
+		t.Errorf("somebody who sees the TV alone got %v", all)
+	}
+	if leads, err := l.leadsOf(t.Context(), nil, "x.example", false); err != nil || len(leads) != 0 {
+		t.Errorf("got %v and %v", leads, err) // reading them would fail: there is no log
+	}
+}
+
+// What would be decided today of a row is decided for its device, whatever address it came from.
+func TestRowsAreDecidedForTheirDevices(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "lists", "groups"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	save(t, filepath.Join(dir, "lists", "groups", "kids.txt"), "site-0.example\n")
+	srv := startTestServer(t, dir, everything(t), `devices:
+  - {name: tv, mac: 02:00:5e:10:00:01, group: kids}
+groups: [{name: kids}]
+identity:
+  forwarders: ["127.0.0.0/8"]
+`)
+	srv.asks(0, 1)
+	_, answer := srv.route(anybody, "/log?name=site-0.example")
+	var page web.LogPage
+	if err := json.Unmarshal([]byte(answer), &page); err != nil || len(page.Rows) != 1 {
+		t.Fatalf("%v: %s", err, answer)
+	}
+	_, answer = srv.route(anybody, fmt.Sprintf("/log/%d", page.Rows[0].ID))
+	var story web.RowStory
+	if err := json.Unmarshal([]byte(answer), &story); err != nil {
+		t.Fatal(err)
+	}
+	if story.Today == nil || story.Row.Verdict != "block" || story.Today.Verdict != "block" {
+		t.Errorf("got %s", answer)
 	}
 }

@@ -274,7 +274,8 @@ func (l *openedLog) edition() string {
 	return edition.Name()
 }
 
-// notes are what people noted of a device and of the household, or of all.
+// notes are what people noted of a device and of the household, or of all. Those of the household
+// are not for a caller who may see some devices alone.
 func (l *openedLog) notes(device string) (all []evidence.Marker) {
 	only, _ := l.ids.device(device)
 	add := func(notes []corrections.Correction, of string) {
@@ -282,7 +283,9 @@ func (l *openedLog) notes(device string) (all []evidence.Marker) {
 			all = append(all, evidence.Marker{Time: querylog.Time{Time: notes[i].When()}, Kind: string(corrections.Note), Text: "noted" + of + ": " + notes[i].Text})
 		}
 	}
-	add(l.ids.view.Notes(""), "")
+	if !l.caller.Limited {
+		add(l.ids.view.Notes(""), "")
+	}
 	for today := range l.ids.of {
 		if device == "" || today == only {
 			add(l.ids.view.Notes(today), " of "+l.ids.called(today))
