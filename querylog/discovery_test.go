@@ -89,7 +89,11 @@ func TestUnlistedRowsOfADeviceAreKeptLonger(t *testing.T) {
 		wants("after a restart", 20, 22, 5, 9)
 		unknown.Store(true)
 		look(3)
-		wants("while nobody knows", 23, 25, 8, 12)
+		wants("while nobody knows, by those known last", 23, 25, 5, 9)
+		closeLog(t, l)
+		l = open(t, l.o)
+		look(3)
+		wants("while nobody knows since the start", 26, 28, 8, 12)
 		unknown.Store(false)
 		on.Store(false)
 		look(3)
@@ -98,6 +102,26 @@ func TestUnlistedRowsOfADeviceAreKeptLonger(t *testing.T) {
 		look(32)
 		if n := len(rows(t, dir, Filter{Name: "kept.example"})); n < 23 || n > 27 {
 			t.Errorf("got %d rows of the device that is kept, want those of as long as listed ones live", n)
+		}
+		closeLog(t, l)
+	})
+}
+
+// Where no rows were ever kept longer, a file of corrections that cannot be read keeps
+// those of nobody.
+func TestUnlistedRowsAreDeletedWhereNobodyEverKeptThem(t *testing.T) {
+	t.Parallel()
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir, Retention: Retention{Listed: 24 * time.Hour, Unlisted: 6 * time.Hour}, Discovered: func([]devices.Binding) (map[uint64]bool, bool) { return nil, false }})
+		for range 12 {
+			l.Append([]Record{lookup(t, p, time.Now(), phone(6), "private.example")})
+			time.Sleep(time.Hour)
+		}
+		synctest.Wait()
+		if n := len(rows(t, dir, Filter{})); n < 5 || n > 9 {
+			t.Errorf("got %d rows, want those of 6 hours", n)
 		}
 		closeLog(t, l)
 	})

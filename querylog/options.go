@@ -46,8 +46,8 @@ type Options struct {
 	AttemptGap time.Duration
 
 	// Discovered returns which of the bindings are of devices whose unlisted rows are kept
-	// as long as listed ones; ok is false where nobody knows at present: then none is
-	// deleted by age. It is asked once an hour, by the store's goroutine. Nil: of none.
+	// as long as listed ones; ok is false where nobody knows at present: then those known
+	// last are kept, and where rows were kept before this start, none is deleted by age. It is asked once an hour, by the store's goroutine. Nil: of none.
 	Discovered func(bindings []devices.Binding) (kept map[uint64]bool, ok bool)
 
 	MaxMemory int          // bytes that rows not yet stored may take; 0 for DefaultMaxMemory

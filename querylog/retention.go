@@ -180,7 +180,12 @@ func (s *storer) deleteUnlisted(before, longer time.Time, limited bool) func(*st
 	}
 	kept, ok := s.l.o.Discovered(all)
 	if !ok {
-		return func(*storer) (bool, error) { return true, nil }
+		switch from, err := s.store.meta(metaUnlistedFrom); {
+		case d.store == s.store && len(d.bindings) > 0:
+			kept = d.bindings // those known last
+		case err != nil || from != 0: // some are kept, and nobody knows whose: all wait
+			return func(*storer) (bool, error) { return true, err }
+		}
 	}
 	if len(kept) == 0 {
 		d.bindings, d.passed = nil, 0
