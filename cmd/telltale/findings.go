@@ -35,6 +35,8 @@ type facts struct {
 	day    *day // what the log has of the last day; nil: it cannot be read
 	dayErr error
 
+	correctionsErr error
+
 	devices []web.Device
 	own     []netip.Addr     // addresses of this machine
 	listens []netip.AddrPort // for UDP and TCP
@@ -82,6 +84,9 @@ func (d *doctor) judge(f *facts) {
 	}
 	if _, err := ownSignatures(f.cfg); err != nil {
 		d.finds(stateWarning, "kinds-invalid", "", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the file; its other lines hold")
+	}
+	if f.correctionsErr != nil {
+		d.finds(stateWrong, "corrections-unread", "", "what people corrected of devices is not in force: "+f.correctionsErr.Error(), "put that line right, or bring the file back from a backup, and restart")
 	}
 	d.clock(f)
 	d.lists(f)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telltale/config"
+	"telltale/devices/corrections"
 	"telltale/querylog"
 	"telltale/sorting"
 )
@@ -53,6 +54,7 @@ func (d *doctor) willBeMade(what, key, dir string) {
 // whether it can be written.
 func (f *facts) readStore(running bool) {
 	dir := f.cfg.Data.Dir
+	_, f.correctionsErr = corrections.Read(correctionsPath(f.cfg))
 	_, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

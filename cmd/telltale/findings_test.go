@@ -120,6 +120,7 @@ var provoked = []struct {
 	{"alerts-failed", func(f *facts) {
 		f.status.Alerts = []web.AlertPlace{{Name: "smtp", To: "smtps://mail.example.org:465", Waiting: 2, Problem: "connection refused", Since: &f.now, Late: true}}
 	}, "connection refused", "alerts.smtp"},
+	{"corrections-unread", func(f *facts) { f.correctionsErr = errors.New("corrections.jsonl: line 2: it is cut off") }, "line 2", "backup"},
 	{"web-closed", func(f *facts) { f.status.Console.Problem = "access.json: unexpected end" }, "unexpected end", "docs/web.md"},
 	{"witness-failed", func(f *facts) {
 		f.status.Witnesses = []web.Witness{{To: "https://witness.example.org", Problem: "connection refused", Since: &f.now, Late: true}}
