@@ -250,28 +250,29 @@ func (a *app) previewRules(ctx context.Context, file, text string) (web.RulePrev
 	now := time.Now().UTC()
 	out := web.RulePreview{File: f.file, From: now.Add(-previewDay), Until: now, BadLines: badLinesOf(p.Bad)}
 	a.log.Flush()
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err != nil {
-		return out, err
-	}
-	defer r.Close()
 	_, ids := a.knownDevices()
 	look := foreseeing{asker: a.asker, preview: p, ids: ids, names: map[string]*foreseenName{}, decided: map[foreseenKey]foreseen{}, askers: map[string]foreseenAsker{}}
-	until, cancel := context.WithTimeout(ctx, previewTime)
-	defer cancel()
-	for row, err := range r.Rows(until, querylog.Filter{Since: out.From, Limit: previewRows}) {
-		if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			out.LeftOut = fmt.Sprintf("the rest of the log: looking took %v, which is the most", previewTime)
-			break
+	err = a.readLog(ctx, func(ctx context.Context, l *openedLog) error {
+		until, cancel := context.WithTimeout(ctx, previewTime)
+		defer cancel()
+		for row, err := range l.Rows(until, querylog.Filter{Since: out.From, Limit: previewRows}) {
+			if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				out.LeftOut = fmt.Sprintf("the rest of the log: looking took %v, which is the most", previewTime)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if out.Looked == 0 {
+				out.From = row.Time.Time
+			}
+			out.Looked++
+			look.add(&row)
 		}
-		if err != nil {
-			return out, err
-		}
-		if out.Looked == 0 {
-			out.From = row.Time.Time
-		}
-		out.Looked++
-		look.add(&row)
+		return nil
+	})
+	if err != nil {
+		return out, err
 	}
 	if out.Looked == previewRows {
 		out.LeftOut = fmt.Sprintf("rows before %s: at most %d are looked at, the last", when(out.From), previewRows)
