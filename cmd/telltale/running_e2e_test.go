@@ -18,7 +18,7 @@ func startByFile(t *testing.T, runtimeDir, name string) *process {
 		t.Fatal(err)
 	}
 	file := filepath.Join(runtimeDir, name, "telltale.yaml")
-	writeFile(t, file, strings.Replace(string(settings), ":5300", ":0", 1))
+	writeFile(t, file, strings.NewReplacer("127.0.0.1:5300", "127.0.0.1:0", "127.0.0.1:5380", "127.0.0.1:0").Replace(string(settings)))
 	if err := os.Mkdir(filepath.Join(runtimeDir, name, "lists.d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
