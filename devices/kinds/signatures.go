@@ -183,7 +183,7 @@ func clue(sort Sort, pattern string) (Clue, error) {
 	case sort == Asks:
 		c.Pattern = strings.TrimSuffix(c.Pattern, ".")
 	case sort == Service && !strings.HasPrefix(c.Pattern, "_") && !strings.HasPrefix(c.Pattern, "urn:"):
-		return c, fmt.Errorf("service=%s: expected a type such as _ipp._tcp, or one that begins with urn:", pattern)
+		return c, fmt.Errorf("service=%s: expected a type that begins with urn: or is like _ipp._tcp", pattern)
 	}
 	return c, nil
 }
