@@ -11,6 +11,7 @@ import (
 	"telltale/config"
 	"telltale/devices"
 	"telltale/devices/corrections"
+	"telltale/sorting"
 	"telltale/web"
 )
 
@@ -157,7 +158,7 @@ type discovering struct {
 // discovering returns the devices for which discovery is on, in an order that stays.
 func (ids *identities) discovering() (all []discovering) {
 	ids.view.Discoveries(func(device string, since time.Time) { all = append(all, discovering{device, since}) })
-	slices.SortFunc(all, func(a, b discovering) int { return strings.Compare(a.device, b.device) })
+	sorting.By(all, func(a, b discovering) int { return strings.Compare(a.device, b.device) })
 	return all
 }
 

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 const (
@@ -53,7 +55,7 @@ func NewHeartbeats(ctx context.Context, log Log, o Options) ([]Newly, error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Newly) int {
+	sorting.By(all, func(a, b Newly) int {
 		return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Name, b.Name))
 	})
 	return all, nil
