@@ -36,20 +36,30 @@ func readOverlay(file string) ([]byte, error) {
 	return text, err
 }
 
-// overlay reads the overlay of lists.dir, and puts its entries behind those of
-// the file.
-func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)) {
+// overlayText reads the overlay of lists.dir that has a name. One that cannot be read is a
+// mistake; without lists.dir there is none.
+func (d *decoding) overlayText(c *Config, name string, readText func(file string) ([]byte, error)) (file string, text []byte, ok bool) {
 	dir := d.listsDir(c)
 	if dir == "" {
-		return
+		return "", nil, false
 	}
-	file := filepath.Join(dir, OverlayName)
+	file = filepath.Join(dir, name)
 	text, err := readText(file)
-	c.Overlay, c.origin.overlay = file, text
 	if err != nil {
 		for _, m := range unreadable(file, err) {
 			d.mistakes.add(m)
 		}
+		return file, text, false
+	}
+	return file, text, true
+}
+
+// overlay reads the overlay of lists.dir, and puts its entries behind those of
+// the file.
+func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)) {
+	file, text, ok := d.overlayText(c, OverlayName, readText)
+	c.Overlay, c.origin.overlay = file, text
+	if !ok {
 		return
 	}
 	own, _ := d.layers.Get(overlayKey).([]any)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -62,17 +61,9 @@ func goesElsewhere(schema string, s *setting) bool {
 // settingsOverlay reads the settings overlay of lists.dir, and puts its values in the
 // place of the file's. Variables go before both.
 func (d *decoding) settingsOverlay(c *Config, readText func(file string) ([]byte, error), variables map[string]any) {
-	dir := d.listsDir(c)
-	if dir == "" {
-		return
-	}
-	file := filepath.Join(dir, SettingsOverlayName)
-	text, err := readText(file)
+	file, text, ok := d.overlayText(c, SettingsOverlayName, readText)
 	c.SettingsOverlay, c.origin.settings = file, text
-	if err != nil {
-		for _, m := range unreadable(file, err) {
-			d.mistakes.add(m)
-		}
+	if !ok {
 		return
 	}
 	r := reading{file: file, where: make(map[string]string), refuses: refusal}
