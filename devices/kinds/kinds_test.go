@@ -160,6 +160,8 @@ func descriptions(t *testing.T, file string) (all []descriptionTest) {
 			d.Services = append(d.Services, value)
 		case "model":
 			d.Models = append(d.Models, value)
+		case "software":
+			d.Software = append(d.Software, value)
 		case "asks":
 			d.Asked = append(d.Asked, value)
 		case "want":
