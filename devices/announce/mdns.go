@@ -3,6 +3,7 @@ package announce
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"telltale/devices/leases"
@@ -103,7 +104,10 @@ func (r *record) pointer() string {
 	return serviceOf(labelsOf(flat[:size]))
 }
 
-const deviceInfo = "_device-info._tcp"
+const (
+	deviceInfo = "_device-info._tcp"
+	homeKit    = "_hap._tcp"
+)
 
 // keysOf returns under which keys the TXT record of an instance of a service has the model
 // of the device, and what people call it; "" for none. docs/decisions/announcements.md has the sources.
@@ -115,6 +119,8 @@ func keysOf(service string) (model, name string) {
 		return "am", ""
 	case "_googlecast._tcp":
 		return "md", "fn"
+	case homeKit:
+		return "md", ""
 	}
 	return "", ""
 }
@@ -136,6 +142,10 @@ func (m *Message) takeText(r *record) {
 		switch data = data[n:]; {
 		case strings.EqualFold(key, model):
 			add(&m.Models, value, maxModels)
+		case service == homeKit && strings.EqualFold(key, "ci"):
+			if _, err := strconv.ParseUint(value, 10, 8); err == nil { // HomeKit's number for a kind of accessory
+				add(&m.Models, "HomeKit category "+value, maxModels)
+			}
 		case name != "" && strings.EqualFold(key, name):
 			add(&m.Names, value, maxNames)
 		}
