@@ -196,7 +196,7 @@ func handOver(dir string, taken time.Time, node string) (given int64, err error)
 	if err := writeEvent(dir, given, &e, node); err != nil {
 		return 0, err
 	}
-	return given, s.transact(func() error { return s.setMetaText("store", id) })
+	return given, s.transact(func() error { return s.becomeOther(given, id) })
 }
 
 // writeEvent makes the journal of a window that has one event.

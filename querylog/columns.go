@@ -3,6 +3,7 @@ package querylog
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ type codec struct {
 	scan func(*rowReader, value, *Row) // from a store
 	open func(*entry, *Row)            // from a journal
 
+	load func(*rowReader, value, *entry) // from a store to an entry, which is shipped; nil where another column's does it
+
 	journal string                         // what the journal's row has, for docs/querylog.md; "" for nothing
 	put     func(*rowEncoder, *entry)      // to the journal
 	take    func(*replay, *cursor, *entry) // from the journal
@@ -46,6 +49,7 @@ func number[T ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~int | ~int64](of func(*ent
 		bind: func(w *rowWriter, e *entry) { w.int(int64(*of(e))) },
 		scan: func(_ *rowReader, v value, r *Row) { show(r, T(v.int())) },
 		open: func(e *entry, r *Row) { show(r, *of(e)) },
+		load: func(_ *rowReader, v value, e *entry) { *of(e) = T(v.int()) },
 
 		journal: "number",
 		put:     func(w *rowEncoder, e *entry) { w.uint(uint64(*of(e))) },
@@ -65,6 +69,7 @@ func nameOf(of func(*entry) *[]byte, show func(*Row) *string) codec {
 		bind: func(w *rowWriter, e *entry) { w.name(*of(e)) },
 		scan: func(d *rowReader, v value, r *Row) { *show(r) = d.name(v, r.ID) },
 		open: func(e *entry, r *Row) { *show(r) = nameText(*of(e)) },
+		load: func(d *rowReader, v value, e *entry) { *of(e) = d.wireName(v, d.id) },
 
 		journal: "wire form",
 		put:     func(w *rowEncoder, e *entry) { w.bytes(*of(e)) },
@@ -134,6 +139,7 @@ var columns = [...]column{
 	{"id", "INTEGER PRIMARY KEY", "window << 20 | place in it", "id", codec{
 		bind: func(w *rowWriter, _ *entry) { w.int(w.id) },
 		scan: func(_ *rowReader, v value, r *Row) { r.ID = v.int() }, // the journal's row begins with its place
+		load: func(d *rowReader, v value, _ *entry) { d.id = v.int() },
 	}},
 	{"node", notNull, "node.id", "node", codec{
 		bind: func(w *rowWriter, _ *entry) { w.int(w.node) },
@@ -151,6 +157,11 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.binding(e.Binding) },
 		scan: func(d *rowReader, v value, r *Row) { r.bound(d.binding(v.int())) },
 		open: func(e *entry, r *Row) { r.bound(e.Binding) },
+		load: func(d *rowReader, v value, e *entry) {
+			if e.Binding = d.binding(v.int()); e.Binding != nil {
+				e.Addr = e.Binding.Addr
+			}
+		},
 
 		journal: "number of the client: an address and its binding",
 		put:     func(w *rowEncoder, e *entry) { w.uint(w.client(w.slot, client{addr: e.Addr, binding: e.Binding})) },
@@ -166,6 +177,11 @@ var columns = [...]column{
 		},
 		scan: func(_ *rowReader, v value, r *Row) { r.cameFrom(v.text()) },
 		open: func(e *entry, r *Row) { r.cameFrom(addrText(e.Addr)) },
+		load: func(_ *rowReader, v value, e *entry) {
+			if !v.null() {
+				e.Addr, _ = netip.ParseAddr(v.text())
+			}
+		},
 	}},
 	{"client_id", text, "by which the client named itself over TLS, HTTPS or QUIC; NULL for none", "client_id", since(2, late(codec{
 		bind: func(w *rowWriter, e *entry) {
@@ -177,6 +193,7 @@ var columns = [...]column{
 		},
 		scan: func(_ *rowReader, v value, r *Row) { r.ClientID = v.text() },
 		open: func(e *entry, r *Row) { r.ClientID = e.ClientID },
+		load: func(_ *rowReader, v value, e *entry) { e.ClientID = v.text() },
 
 		journal: "text, behind the other columns",
 		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.ClientID)) },
@@ -193,6 +210,7 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.list(e.Rule.List) },
 		scan: func(d *rowReader, v value, r *Row) { r.List = d.list(v.int()) },
 		open: func(e *entry, r *Row) { r.List = e.Rule.List },
+		load: func(d *rowReader, v value, e *entry) { e.Rule.List = d.list(v.int()) },
 
 		journal: "number of the rule; 0 for none",
 		put:     func(w *rowEncoder, e *entry) { w.uint(w.rule(e.Rule)) },
@@ -202,11 +220,13 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.int(int64(e.Rule.Line)) },
 		scan: func(_ *rowReader, v value, r *Row) { r.Line = int(v.int()) },
 		open: func(e *entry, r *Row) { r.Line = e.Rule.Line },
+		load: func(_ *rowReader, v value, e *entry) { e.Rule.Line = int(v.int()) },
 	}},
 	{"attr_list", notNull, "of the attributing rule: list.id; 0 for none", "attribution_list", codec{
 		bind: func(w *rowWriter, e *entry) { w.list(e.Attr.List) },
 		scan: func(d *rowReader, v value, r *Row) { r.AttributionList = d.list(v.int()) },
 		open: func(e *entry, r *Row) { r.AttributionList = e.Attr.List },
+		load: func(d *rowReader, v value, e *entry) { e.Attr.List = d.list(v.int()) },
 
 		journal: "number of the rule; 0 for none",
 		put:     func(w *rowEncoder, e *entry) { w.uint(w.rule(e.Attr)) },
@@ -216,6 +236,7 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.int(int64(e.Attr.Line)) },
 		scan: func(_ *rowReader, v value, r *Row) { r.AttributionLine = int(v.int()) },
 		open: func(e *entry, r *Row) { r.AttributionLine = e.Attr.Line },
+		load: func(_ *rowReader, v value, e *entry) { e.Attr.Line = int(v.int()) },
 	}},
 	{"level", notNull, "of the attribution: 0 none, 1 owner, 2 list, 3 rule", "attribution", word(
 		func(e *entry) *blocklists.Level { return &e.Level }, levelWords, func(r *Row) *string { return &r.Attribution })},
@@ -223,6 +244,7 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.annotation(e.Annotation) },
 		scan: func(d *rowReader, v value, r *Row) { r.annotated(d.annotation(v.int())) },
 		open: func(e *entry, r *Row) { r.annotated(e.Annotation) },
+		load: func(d *rowReader, v value, e *entry) { e.Annotation = d.annotation(v.int()) },
 
 		journal: "number of the annotation; 0 for none",
 		put:     func(w *rowEncoder, e *entry) { w.uint(w.annotation(e.Annotation)) },
@@ -265,6 +287,14 @@ var columns = [...]column{
 			}
 		},
 		open: func(e *entry, r *Row) { r.Rule = e.Rule.Text },
+		load: func(_ *rowReader, v value, e *entry) {
+			if e.Rule.List == "" {
+				return
+			}
+			if e.Rule.Text = nameText(e.Name); !v.null() {
+				e.Rule.Text = v.text()
+			}
+		},
 	}},
 	{"leaf", "BLOB", "NULL: hashes of sealed rows are in `seal_run`", "", since(2, codec{})},
 	{"as_lookups", notNull, "of attempts, lookups that each counted as one, as there was no memory, or no name, to tell which belong together", "attempts_as_lookups", since(3, late(counted(number(
@@ -273,6 +303,7 @@ var columns = [...]column{
 		bind: func(w *rowWriter, e *entry) { w.upstream(e.Upstream) },
 		scan: func(d *rowReader, v value, r *Row) { r.Upstream = d.upstream(v.int()) },
 		open: func(e *entry, r *Row) { r.Upstream = e.Upstream },
+		load: func(d *rowReader, v value, e *entry) { e.Upstream = d.upstream(v.int()) },
 
 		journal: "text, behind the other columns",
 		put:     func(w *rowEncoder, e *entry) { w.bytes([]byte(e.Upstream)) },

@@ -1,6 +1,8 @@
 package querylog
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,6 +12,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/devices"
+	"telltale/dnswire"
 )
 
 // A layout is how a version of the schema keeps rows: what SQL reads them with.
@@ -145,6 +148,7 @@ type rowReader struct {
 	annotations map[int64]*format.Annotation
 	names       [len(rowTables)]map[int64]string
 	ordered     *nameCursor // of listed rows' names, where rows are read in order within one transaction; nil otherwise
+	id          int64       // of the row at hand, where it is loaded
 	err         error       // the first one
 }
 
@@ -232,6 +236,20 @@ func (d *rowReader) name(v value, row int64) string {
 		return d.ordered.name(d, n)
 	}
 	return lookUp(d, &d.names[d.table], n, selectName[d.table], firstText)
+}
+
+// wireName is name in wire form, nil for none.
+func (d *rowReader) wireName(v value, row int64) []byte {
+	text := d.name(v, row)
+	if text == "" {
+		return nil
+	}
+	n, err := dnswire.ParseName(text)
+	if err != nil {
+		d.err = cmp.Or(d.err, fmt.Errorf("row %d has a name that is none: %w", row, err))
+		return nil
+	}
+	return bytes.Clone(n.Wire())
 }
 
 var selectName = [len(rowTables)]string{

@@ -141,7 +141,7 @@ func (s *storer) checkRolledBack(head *seal.Checkpoint) error {
 	}
 	s.signer.other = true
 	before, id := s.store.id, newStoreID()
-	if err := s.store.transact(func() error { return s.store.setMetaText("store", id) }); err != nil {
+	if err := s.store.transact(func() error { return s.store.becomeOther(s.store.position+1, id) }); err != nil {
 		return err
 	}
 	s.store.id = id

@@ -108,6 +108,9 @@ var mayImport = map[string]string{
 	"evidence/stats":      "gonum.org/v1/gonum",
 	"evidence/letter":     "evidence querylog",
 
+	"fleet":           "blocklists config devices querylog",
+	"fleet/storetest": "blocklists devices dnswire fleet querylog", // beside tests
+
 	"evidence/destination": "blocklists/catalog evidence/geo golang.org/x/net",
 	"evidence/geo":         "github.com/oschwald/maxminddb-golang/v2",
 }

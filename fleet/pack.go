@@ -1,0 +1,58 @@
+package fleet
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"telltale/querylog"
+)
+
+// Bounds of a batch on its way.
+const (
+	MaxPacked   = 4 << 20  // octets of one
+	maxUnpacked = 64 << 20 // what they may become
+)
+
+// ErrTooLarge means that a batch is larger than one may be.
+var ErrTooLarge = errors.New("the batch is too large")
+
+var packers = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	return w
+}}
+
+// Pack returns a batch as it travels.
+func Pack(b *Batch) ([]byte, error) {
+	var out bytes.Buffer
+	w := packers.Get().(*gzip.Writer)
+	defer packers.Put(w)
+	w.Reset(&out)
+	_, err := w.Write(b.Append(nil))
+	if err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
+}
+
+// Unpack reads a batch as it travels.
+func Unpack(packed []byte) (*Batch, error) {
+	if len(packed) > MaxPacked {
+		return nil, ErrTooLarge
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("the batch is damaged: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxUnpacked+1))
+	if err != nil {
+		return nil, fmt.Errorf("the batch is damaged: %w", err)
+	}
+	if len(text) > maxUnpacked {
+		return nil, ErrTooLarge
+	}
+	return querylog.ParseBatch(text)
+}

@@ -1,0 +1,392 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"telltale/fleet"
+	"telltale/querylog"
+)
+
+// An Opener opens the store of an engine that is in a directory (of a database, one named after it), made if it is not
+// there. It is closed before the same is opened again, and by the end of the test.
+type Opener func(t testing.TB, dir string, keep querylog.Retention) fleet.Store
+
+// Run runs the suite.
+func Run(t *testing.T, open Opener) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *bench)
+	}{
+		{"what a node has stored is read back as it reads it", readsBack},
+		{"a batch that comes twice is stored once", twice},
+		{"batches that overlap are stored once", overlapping},
+		{"rows of two nodes with the same numbers are both kept", sameNumbers},
+		{"a batch that leaves something out is refused", gap},
+		{"a copy that goes on by itself is refused", diverged},
+		{"what is stored is there when the store is opened again", reopened},
+		{"filters choose as they do at a node", filters},
+		{"top lists are those of all nodes together", top},
+		{"totals are the largest that came", totals},
+		{"the ledger has every line once, with its node", ledger},
+		{"a device is forgotten, and stays so", forget},
+		{"what is too old is deleted", retention},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := &bench{T: t, open: open, dir: t.TempDir(), keep: querylog.Retention{Listed: -1, Unlisted: -1, Totals: -1}}
+			b.reopen()
+			t.Cleanup(b.close)
+			c.test(t, b)
+		})
+	}
+}
+
+// A bench has the store that is tested.
+type bench struct {
+	*testing.T
+	open  Opener
+	dir   string
+	keep  querylog.Retention
+	store fleet.Store
+}
+
+func (b *bench) close() {
+	if b.store != nil {
+		if err := b.store.Close(); err != nil {
+			b.Error(err)
+		}
+		b.store = nil
+	}
+}
+
+func (b *bench) reopen() {
+	b.close()
+	b.store = b.open(b.T, b.dir, b.keep)
+}
+
+// append appends batches, all of which must be stored.
+func (b *bench) append(batches ...*fleet.Batch) (rows int) {
+	b.Helper()
+	got, err := b.store.Append(context.Background(), batches)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i, s := range got {
+		if s.Err != nil {
+			b.Fatalf("batch %d is refused: %v", i, s.Err)
+		}
+		if s.Upto < batches[i].To {
+			b.Errorf("batch %d up to %d is stored up to %d", i, batches[i].To, s.Upto)
+		}
+		rows += s.Rows
+	}
+	return rows
+}
+
+// reader returns a reader of the merged log.
+func (b *bench) reader() fleet.Reader {
+	b.Helper()
+	r, done, err := b.store.Open(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(done)
+	return r
+}
+
+func (b *bench) rows(f querylog.Filter) []querylog.Row {
+	b.Helper()
+	return readRows(b.T, b.reader(), f)
+}
+
+// keys returns the keys that the store has, sorted.
+func (b *bench) keys() (all []fleet.Key) {
+	b.Helper()
+	if err := b.store.Keys(context.Background(), func(k fleet.Key) error { all = append(all, k); return nil }); err != nil {
+		b.Fatal(err)
+	}
+	return sortKeys(all)
+}
+
+func sortKeys(all []fleet.Key) []fleet.Key {
+	slices.SortFunc(all, func(a, b fleet.Key) int { return cmp.Or(cmp.Compare(a.Store, b.Store), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+func keysOf(rows []querylog.Row) (all []fleet.Key) {
+	for _, r := range rows {
+		all = append(all, fleet.Key{Store: r.Store, ID: r.ID})
+	}
+	return sortKeys(all)
+}
+
+// alike is a row without what only tells where it is kept.
+func alike(r querylog.Row) querylog.Row {
+	r.Store, r.ID, r.Binding = "", 0, 0
+	return r
+}
+
+// wantAlike compares rows but for their keys and order.
+func wantAlike(t *testing.T, got, want []querylog.Row) {
+	t.Helper()
+	texts := func(rows []querylog.Row) (all []string) {
+		for _, r := range rows {
+			all = append(all, fmt.Sprintf("%+v", alike(r)))
+		}
+		slices.Sort(all)
+		return all
+	}
+	g, w := texts(got), texts(want)
+	if !slices.Equal(g, w) {
+		t.Errorf("got  %d rows:\n%s\nwant %d rows:\n%s", len(g), joined(g), len(w), joined(w))
+	}
+}
+
+func joined(all []string) (text string) {
+	for _, s := range all {
+		text += "\t" + s + "\n"
+	}
+	return text
+}
+
+var usual = []Lookup{
+	{Device: 1, Name: "metrics.aurora.example", Times: 3}, {Device: 1, Name: "viewing.brightline.example"}, {Device: 2, Name: "a.metrics.aurora.example"},
+	{Device: 2, Name: "allowed.aurora.example"}, {Name: "metrics.aurora.example"}, {Device: 1, Name: "shop.example", Times: 2},
+}
+
+// home is a node that has stored the usual lookups in several windows.
+func home(t testing.TB, name string) *Node {
+	n := NewNode(t, name)
+	for range 3 {
+		n.Store(usual...)
+	}
+	return n
+}
+
+func readsBack(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	want := n.Rows(querylog.Filter{})
+	if len(want) < 15 {
+		t.Fatalf("the node has %d rows, which shows nothing", len(want))
+	}
+	if got := b.append(n.Batches(0, 0, true)...); got != len(want) {
+		t.Errorf("%d rows are said to be new, want %d", got, len(want))
+	}
+	wantAlike(t, b.rows(querylog.Filter{}), want)
+	if got, want := b.keys(), keysOf(want); !slices.Equal(got, want) {
+		t.Errorf("got keys %v, want %v", got, want)
+	}
+	listed := n.Rows(querylog.Filter{Listed: true})
+	wantAlike(t, b.rows(querylog.Filter{Listed: true}), listed)
+}
+
+func twice(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	batches := n.Batches(0, 0, true)
+	b.append(batches...)
+	if got := b.append(batches...); got != 0 {
+		t.Errorf("%d rows are said to be new the second time", got)
+	}
+	got, err := b.store.Append(context.Background(), append(batches, batches...)) // in one call, too
+	if err != nil || got[0].Err != nil || got[1].Err != nil {
+		t.Fatal(got, err)
+	}
+	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+	if got, want := b.keys(), keysOf(n.Rows(querylog.Filter{})); !slices.Equal(got, want) {
+		t.Errorf("got keys %v, want %v", got, want)
+	}
+}
+
+func overlapping(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	small := n.Batches(0, 1, true)
+	if len(small) < 3 {
+		t.Fatalf("%d batches, want several", len(small))
+	}
+	b.append(small[0])
+	b.append(n.Batches(0, 0, true)...)
+	b.append(small[1:]...)
+	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+}
+
+func sameNumbers(t *testing.T, b *bench) {
+	one, two := home(t, "attic"), home(t, "cellar")
+	b.append(append(one.Batches(0, 2, true), two.Batches(0, 3, true)...)...)
+	wantAlike(t, b.rows(querylog.Filter{}), append(one.Rows(querylog.Filter{}), two.Rows(querylog.Filter{})...))
+	seen := map[fleet.Key]bool{}
+	for _, r := range b.rows(querylog.Filter{}) {
+		if k := (fleet.Key{Store: r.Store, ID: r.ID}); seen[k] {
+			t.Errorf("two rows have the key %v", k)
+		} else {
+			seen[k] = true
+		}
+	}
+	if got, want := b.keys(), sortKeys(append(keysOf(one.Rows(querylog.Filter{})), keysOf(two.Rows(querylog.Filter{}))...)); !slices.Equal(got, want) {
+		t.Errorf("got keys %v, want %v", got, want)
+	}
+	nodes, err := b.store.Nodes(context.Background())
+	if err != nil || len(nodes) != 2 {
+		t.Fatalf("got nodes %+v, %v", nodes, err)
+	}
+	for _, s := range nodes {
+		if at, err := b.store.Cursor(context.Background(), s.Store); err != nil || at != s.Upto || at == 0 {
+			t.Errorf("store %s of %s is at %d (%v), and its cursor at %d", s.Store, s.Node, s.Upto, err, at)
+		}
+	}
+}
+
+func gap(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	small := n.Batches(0, 1, true)
+	b.append(small[0])
+	got, err := b.store.Append(context.Background(), small[2:3])
+	var missing *fleet.GapError
+	if err != nil || !errors.As(got[0].Err, &missing) || missing.Have != small[0].To {
+		t.Fatalf("got %+v, %v; want a gap behind %d", got, err, small[0].To)
+	}
+	b.append(small[1:]...)
+	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+}
+
+func diverged(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	batches := n.Batches(0, 0, true)
+	b.append(batches...)
+	other := *batches[0]
+	other.Windows = slices.Clone(other.Windows)
+	other.Windows[len(other.Windows)-1].Lookups++
+	got, err := b.store.Append(context.Background(), []*fleet.Batch{&other})
+	var apart *fleet.DivergedError
+	if err != nil || !errors.As(got[0].Err, &apart) {
+		t.Fatalf("got %+v, %v; want that it diverged", got, err)
+	}
+	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+}
+
+func reopened(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	first := n.Batches(0, 0, true)
+	b.append(first...)
+	b.reopen()
+	n.Store(usual...)
+	b.append(first...)
+	b.append(n.Batches(first[len(first)-1].To, 0, true)...)
+	b.reopen()
+	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+}
+
+func filters(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	b.append(n.Batches(0, 0, true)...)
+	for _, f := range []querylog.Filter{
+		{Device: "device 1"}, {Device: "mac:02:00:00:00:00:02"}, {Device: "192.168.1.200"}, {Vendor: "brightline"}, {Verdict: "block"}, {Name: "aurora.example"},
+		{Since: Began.Add(time.Minute)}, {Until: Began.Add(time.Minute)}, {Listed: true, Device: "device 2"}, {Without: []querylog.DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}},
+	} {
+		want := n.Rows(f)
+		if len(want) == 0 {
+			t.Errorf("the filter %+v shows nothing", f)
+		}
+		wantAlike(t, b.rows(f), want)
+	}
+	if got := b.rows(querylog.Filter{Limit: 4}); len(got) != 4 {
+		t.Errorf("got %d rows, want the newest 4", len(got))
+	}
+	page, more, err := b.reader().Page(context.Background(), querylog.Filter{}, 5, false)
+	if err != nil || len(page) != 5 || !more {
+		t.Errorf("got a page of %d rows, more %v, %v", len(page), more, err)
+	}
+}
+
+func top(t *testing.T, b *bench) {
+	one, two := home(t, "attic"), home(t, "cellar")
+	b.append(append(one.Batches(0, 0, true), two.Batches(0, 0, true)...)...)
+	got, err := b.reader().Top(context.Background(), "names", querylog.Filter{}, 1)
+	if err != nil || len(got) != 1 || got[0].Count != 24 {
+		t.Errorf("got %+v, %v; want metrics.aurora.example 24 times", got, err)
+	}
+}
+
+func totals(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	early := n.Batches(0, 0, false)
+	n.Store(usual...)
+	late := n.Batches(0, 0, false)
+	b.append(early...)
+	b.append(late...)
+	b.append(early...)
+	sum := func(r fleet.Reader) (lookups uint64) {
+		for total, err := range r.Totals(context.Background(), querylog.TotalsFilter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total.Node != "attic" {
+				t.Errorf("a total of node %q", total.Node)
+			}
+			lookups += total.Lookups
+		}
+		return lookups
+	}
+	if got := sum(b.reader()); got != 4*9 {
+		t.Errorf("got totals of %d lookups, want %d, those of unlisted names among them", got, 4*9)
+	}
+}
+
+func ledger(t *testing.T, b *bench) {
+	one, two := home(t, "attic"), home(t, "cellar")
+	for range 2 {
+		b.append(append(one.Batches(0, 0, false), two.Batches(0, 0, false)...)...)
+	}
+	lines, err := b.reader().Ledger(context.Background(), time.Time{}, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := map[string]int{}
+	for _, e := range lines {
+		if e.Kind == querylog.KindStart {
+			starts[e.Node]++
+		}
+	}
+	if starts["attic"] != 3 || starts["cellar"] != 3 {
+		t.Errorf("got starts %v, want 3 of each node", starts)
+	}
+}
+
+func forget(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	small := n.Batches(0, 1, true)
+	b.append(small[0])
+	if _, err := b.store.Forget(context.Background(), querylog.DeviceSpan{Device: "mac:02:00:00:00:00:01", Until: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	b.append(small...)
+	for _, r := range b.rows(querylog.Filter{}) {
+		if r.Device == "mac:02:00:00:00:00:01" {
+			t.Fatalf("a row of the device is there: %+v", r)
+		}
+	}
+	if got := b.rows(querylog.Filter{Device: "device 2"}); len(got) == 0 {
+		t.Error("rows of another device are gone, too")
+	}
+}
+
+func retention(t *testing.T, b *bench) {
+	old := NewNode(t, "attic")
+	old.Now = time.Now().Add(-400 * 24 * time.Hour)
+	old.Store(usual...)
+	recent := home(t, "cellar")
+	b.keep = querylog.Retention{Listed: 365 * 24 * time.Hour, Unlisted: -1, Totals: -1}
+	b.reopen()
+	b.append(append(old.Batches(0, 0, false), recent.Batches(0, 0, false)...)...)
+	if err := b.store.Retain(context.Background(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.rows(querylog.Filter{Until: time.Now().Add(-366 * 24 * time.Hour)}); len(got) != 0 {
+		t.Errorf("%d rows of 400 days ago are there", len(got))
+	}
+	wantAlike(t, b.rows(querylog.Filter{}), recent.Rows(querylog.Filter{Listed: true}))
+}

@@ -1,0 +1,287 @@
+package querylog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// BatchOptions say how much of a log goes into a batch.
+type BatchOptions struct {
+	Rows     int   // at which no further window is added; 0 for 50,000
+	To       int64 // the last window that is in it: that of a batch that is made again; 0 for any
+	Unlisted bool  // also rows of names that no list has
+}
+
+const (
+	batchRows = 50_000
+	batchMost = 4096 // windows of a batch
+)
+
+// Batch returns what the store has behind a window, as much as a batch may have; nil where there is nothing. What is in the
+// journal alone is in none yet, and imported rows never are. It reads in one transaction, which is short.
+func (r *Reader) Batch(ctx context.Context, from int64, o BatchOptions) (*Batch, error) {
+	s := &snapshot{}
+	defer s.close()
+	if err := s.openStores(ctx, r.dir, true); err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	switch {
+	case s.old != nil:
+		return nil, errMigrating
+	case s.store == nil || s.store.version < schemaVersion:
+		return nil, nil
+	}
+	b, err := s.batch(from, o)
+	if err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	return b, nil
+}
+
+func (s *snapshot) batch(from int64, o BatchOptions) (*Batch, error) {
+	b := &Batch{From: from}
+	end := s.position
+	if o.To > 0 {
+		end = min(end, o.To)
+	}
+	var below int64 // the first window of another store
+	var err error
+	if b.Store, below, err = s.storeOf(from + 1); err != nil {
+		return nil, err
+	}
+	if below > 0 {
+		end = min(end, below-1)
+	}
+	if err := s.batchWindows(b, end, o); err != nil {
+		return nil, err
+	}
+	if len(b.Windows) == 0 {
+		if below > 0 && end == below-1 && end > from { // nothing is left of the store before
+			return s.batch(end, o)
+		}
+		return nil, nil
+	}
+	b.To = b.Windows[len(b.Windows)-1].Number
+	if b.Node, err = s.nodeOf(b); err != nil {
+		return nil, err
+	}
+	if err := s.batchLines(b); err != nil {
+		return nil, err
+	}
+	if err := s.batchBindings(b); err != nil {
+		return nil, err
+	}
+	return b, s.batchTotals(b)
+}
+
+// batchWindows adds windows with their rows, up to one.
+func (s *snapshot) batchWindows(b *Batch, end int64, o BatchOptions) error {
+	err := s.store.query(`SELECT id, first, last, rows, lookups FROM window WHERE id > ? AND id <= ? AND imported = 0 ORDER BY id LIMIT ?`, []any{b.From, end, int64(batchMost)}, func(stmt *sqlite3.Stmt) bool {
+		n := stmt.ColumnInt64
+		b.Windows = append(b.Windows, BatchWindow{Number: n(0), First: n(1), Last: n(2), RowsStored: n(3), Lookups: n(4)})
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	rows, most := 0, cmp.Or(o.Rows, batchRows)
+	for i := range b.Windows {
+		w := &b.Windows[i]
+		if err := s.batchRows(w, o.Unlisted); err != nil {
+			return err
+		}
+		if rows += len(w.entries); o.To == 0 && rows > most && i > 0 {
+			b.Windows = b.Windows[:i]
+			break
+		}
+	}
+	return nil
+}
+
+// batchRows reads the rows of a window.
+func (s *snapshot) batchRows(w *BatchWindow, unlisted bool) error {
+	db := s.store
+	for table, name := range rowTables {
+		if name == "unlisted" && !unlisted {
+			continue
+		}
+		var loaded []*column
+		var exprs []string
+		for i := range columns {
+			if c := &columns[i]; c.load != nil {
+				loaded = append(loaded, c)
+				exprs = append(exprs, db.layout.column(c))
+			}
+		}
+		db.rows.table, db.rows.says = table, allColumns
+		sql := `SELECT ` + strings.Join(exprs, `, `) + ` FROM ` + name + ` r WHERE r.id >= ? AND r.id < ? AND r.import = 0 ORDER BY r.id`
+		var failed error
+		err := db.query(sql, []any{w.Number << rowBits, (w.Number + 1) << rowBits}, func(stmt *sqlite3.Stmt) bool {
+			var e batchEntry
+			for i, c := range loaded {
+				c.load(&db.rows, value{stmt, i}, &e.entry)
+			}
+			e.place = db.rows.id & (1<<rowBits - 1)
+			e.Overrode = name == "listed" && !e.listed()
+			w.entries = append(w.entries, e)
+			failed = db.rows.err
+			return failed == nil
+		})
+		if err := cmp.Or(err, failed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodeOf returns the node whose the windows of a batch are.
+func (s *snapshot) nodeOf(b *Batch) (node string, err error) {
+	err = s.store.query(`SELECT n.name FROM node n WHERE n.id = coalesce((SELECT node FROM ledger WHERE id < ? ORDER BY id DESC LIMIT 1), (SELECT node FROM ledger ORDER BY id LIMIT 1),
+		(SELECT node FROM listed ORDER BY id DESC LIMIT 1))`, []any{(b.To + 1) << rowBits}, func(stmt *sqlite3.Stmt) bool {
+		node = stmt.ColumnText(0)
+		return false
+	})
+	return node, err
+}
+
+// batchLines adds the lines of the ledger.
+func (s *snapshot) batchLines(b *Batch) error {
+	at := map[int64]*BatchWindow{}
+	for i := range b.Windows {
+		at[b.Windows[i].Number] = &b.Windows[i]
+	}
+	return s.store.query(`SELECT time, kind, subject, detail, since, until, id FROM ledger WHERE id >= ? AND id < ? ORDER BY id`, []any{(b.From + 1) << rowBits, (b.To + 1) << rowBits}, func(stmt *sqlite3.Stmt) bool {
+		if w := at[stmt.ColumnInt64(6)>>rowBits]; w != nil {
+			w.Events = append(w.Events, Event{Time: Time{time.UnixMilli(stmt.ColumnInt64(0))}, Node: b.Node, Kind: stmt.ColumnText(1), Subject: stmt.ColumnText(2), Detail: stmt.ColumnText(3),
+				Since: Time{fromMilli(stmt.ColumnInt64(4))}, Until: Time{fromMilli(stmt.ColumnInt64(5))}})
+		}
+		return true
+	})
+}
+
+// bindingSlack is how long before the lookups of a window a binding may have begun or ended that is stored with it.
+const bindingSlack = 10 * time.Minute
+
+// batchBindings adds the bindings that rows name, and those that began or ended since shortly before.
+func (s *snapshot) batchBindings(b *Batch) error {
+	named := map[uint64]bool{}
+	for i := range b.Windows {
+		for j := range b.Windows[i].entries {
+			if bound := b.Windows[i].entries[j].Binding; bound != nil {
+				named[bound.ID] = true
+			}
+		}
+	}
+	changed := b.Windows[0].First - bindingSlack.Milliseconds()
+	return s.store.query(bindingColumns+`WHERE id < ? ORDER BY id`, []any{int64(importedBindings)}, func(stmt *sqlite3.Stmt) bool {
+		bound := scanBinding(stmt)
+		if named[bound.ID] || bound.From.UnixMilli() >= changed || !bound.Until.IsZero() && bound.Until.UnixMilli() >= changed {
+			b.Bindings = append(b.Bindings, bound)
+		}
+		return true
+	})
+}
+
+// batchTotals adds the totals of the hours that the windows are in.
+func (s *snapshot) batchTotals(b *Batch) error {
+	hours := map[int64]bool{}
+	for i := range b.Windows {
+		w := &b.Windows[i]
+		if w.RowsStored == 0 || w.Last-w.First > dayMilli { // the clock was set: the hours of both ends have some
+			hours[hourOf(w.First)/hourMilli], hours[hourOf(w.Last)/hourMilli] = true, true
+			continue
+		}
+		for h := hourOf(w.First); h <= w.Last; h += hourMilli {
+			hours[h/hourMilli] = true
+		}
+	}
+	for _, h := range sortedKeys(hours) {
+		err := s.store.storedTotals(&TotalsFilter{}, h, h+1, func(t *Total) {
+			if t.Node == b.Node {
+				b.Totals = append(b.Totals, *t)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metaStores is the key of the stores that this one was before, in the meta table: lines of a window and the id that rows of
+// windows below it have.
+const metaStores = "stores"
+
+// storeOf returns the id of the store that a window is of, and the first window that is another's; 0 for none.
+func (s *snapshot) storeOf(window int64) (id string, below int64, err error) {
+	text := ""
+	err = s.store.query(`SELECT value FROM meta WHERE key = '`+metaStores+`'`, nil, func(stmt *sqlite3.Stmt) bool {
+		text = stmt.ColumnText(0)
+		return false
+	})
+	for line := range strings.Lines(text) {
+		var first int64
+		var before string
+		if n, _ := fmt.Sscan(line, &first, &before); n == 2 && window < first {
+			return before, first, err
+		}
+	}
+	return s.id, 0, err
+}
+
+// becomeOther makes a store another one from a window on, within a transaction.
+func (s *store) becomeOther(from int64, id string) error {
+	before, err := s.metaText(metaStores)
+	if err != nil {
+		return err
+	}
+	if err := s.setMetaText(metaStores, fmt.Sprintf("%s%d %s\n", before, from, s.id)); err != nil {
+		return err
+	}
+	return s.setMetaText("store", id)
+}
+
+// A Cursor is how far a log is shipped to a centre.
+type Cursor struct {
+	Shipped int64 // the last window that the centre has
+	Sending int64 // the last window of the batch that may be on its way; 0 for none
+}
+
+// Keys of a Cursor in the meta table.
+const (
+	metaShipped = "shipped"
+	metaSending = "sending"
+)
+
+// Cursor returns how far the log is shipped.
+func (l *Log) Cursor(ctx context.Context) (c Cursor, err error) {
+	err = l.importing(ctx, func(s *storer) (err error) {
+		if s.store == nil {
+			return errNoStore
+		}
+		if c.Shipped, err = s.store.meta(metaShipped); err != nil {
+			return err
+		}
+		c.Sending, err = s.store.meta(metaSending)
+		return err
+	})
+	return c, err
+}
+
+// SetCursor keeps how far the log is shipped. Rows behind it that retention deletes are told in the ledger from then on.
+func (l *Log) SetCursor(ctx context.Context, c Cursor) error {
+	return l.importing(ctx, func(s *storer) error {
+		if s.store == nil {
+			return errNoStore
+		}
+		return s.store.transact(func() error {
+			return errors.Join(s.store.setMeta(metaShipped, c.Shipped), s.store.setMeta(metaSending, c.Sending))
+		})
+	})
+}
