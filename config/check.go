@@ -21,6 +21,9 @@ func (c *Config) derive() {
 	if c.Control.Socket == "" {
 		c.Control.Socket = filepath.Join(c.Data.Dir, "telltale.sock")
 	}
+	if c.Center.Dir == "" {
+		c.Center.Dir = filepath.Join(c.Data.Dir, "center")
+	}
 	for i := range c.Reports {
 		if r := &c.Reports[i]; r.Dir == "" {
 			r.Dir = filepath.Join(c.Data.Dir, "reports")
@@ -40,6 +43,7 @@ func (c *Config) check(d *decoding) {
 	c.checkWitness(d)
 	c.checkAlerts(d)
 	c.checkWeb(d)
+	c.checkFleet(d)
 }
 
 // checkWeb refuses what would let nobody in, or say nothing.

@@ -58,6 +58,8 @@ type Config struct {
 	Groups       []Group          `key:"groups,live"`
 	Control      Control          `key:"control"`
 	Web          Web              `key:"web"`
+	Fleet        Fleet            `key:"fleet"`
+	Center       Center           `key:"center"`
 	Node         string           `key:"node,name,flag"` // empty: the host's name
 
 	LastGood time.Time // when the settings in use were kept, because today's have mistakes; zero where they have none
@@ -433,6 +435,26 @@ type Web struct {
 	Key         string           `key:"key,path,live"`
 }
 
+// Fleet is this machine as a node: what it sends to the center of its fleet, and what of
+// the center's holds here, too.
+type Fleet struct {
+	Center []string `key:"center,url"` // https://HOST:PORT, the first that answers; none: those of the invitation
+	Policy bool     `key:"policy"`     // lists, devices and settings that the center shares hold here
+}
+
+// Center is this machine as the center of a fleet (`telltale center`).
+type Center struct {
+	Listen  []netip.AddrPort `key:"listen,port 5390"`
+	Address []string         `key:"address,url"` // https://HOST:PORT, by which nodes reach it; for invitations
+	Dir     string           `key:"dir,path"`    // unless set, "center" in Data.Dir
+	Store   string           `key:"store"`       // the merged log; "": SQLite in Dir
+	Share   []string         `key:"share"`       // keys of settings that hold on all nodes, too
+	First   []string         `key:"first"`       // names of nodes that follow a change before all others
+}
+
+// CenterPort is the port of Center.Listen where none is given.
+const CenterPort = 5390
+
 // WebPort is the port of Web.Listen where none is given.
 const WebPort = 5380
 
@@ -460,6 +482,14 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
+		Fleet:    Fleet{Policy: true},
+		Center: Center{
+			Listen: []netip.AddrPort{
+				netip.AddrPortFrom(netip.IPv4Unspecified(), CenterPort),
+				netip.AddrPortFrom(netip.IPv6Unspecified(), CenterPort),
+			},
+			Share: []string{"devices", "groups", "lists.subscriptions", "lists.settings", "local.records", "blocking.mode", "blocking.tier", "blocking.observe"},
+		},
 
 		Destinations: Destinations{
 			Source: "https://github.com/sapics/ip-location-db/releases/download/latest",

@@ -145,7 +145,7 @@ func table(t *testing.T) []byte {
 		fmt.Fprintf(&b, "### %s\n\n%s\n\n", s.key, said[s.key])
 		value := reflect.ValueOf(withDefaults()).Elem().FieldByIndex(s.index)
 		facts := []string{"Default: " + shown(value)}
-		if s.key == "cache.dir" || s.key == "control.socket" {
+		if s.key == "cache.dir" || s.key == "control.socket" || s.key == "center.dir" {
 			facts[0] = "Default: in `data.dir`"
 		}
 		if shapeOf(s.typ) != entries || short(s.typ) {

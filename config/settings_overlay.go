@@ -41,6 +41,8 @@ func refusal(schema string, s *setting) string {
 		return "" // what is in it may be
 	case top == "listen" || top == "web" || top == "metrics":
 		return "it in the settings file: on which addresses this server answers, and whom it believes, is said there alone"
+	case top == "fleet" || top == "center":
+		return "it in the settings file: of which fleet this machine is, is said there alone"
 	case top == "dnstap" || top == "evidence" || top == "catalog" || goesElsewhere(schema, s):
 		return "it in the settings file: where this server sends something, and whence it fetches, is said there alone"
 	}

@@ -95,7 +95,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 	root.AddCommand(
 		cl.newServe(), cl.newValidate(), cl.newSettings(), cl.newLog(), cl.newWatch(), cl.newTop(), cl.newReport(), cl.newRhythm(), cl.newLedger(), cl.newStatus(), cl.newUpstreams(), cl.newCache(), cl.newExplain(), cl.newBroke(), cl.newQuery(), cl.newDevices(), cl.newCoverage(), cl.newClientID(), cl.newCertificate(), cl.newLists(),
 		cl.newAllow(), cl.newBlock(), cl.newCatalog(), cl.newPause(), cl.newObserve(), cl.newResume(), cl.newDoctor(), cl.newHealthcheck(), cl.newBackup(), cl.newRestore(), cl.newInstall(), cl.newVersion(),
-		cl.newNote(), cl.newExport(), cl.newEvidence(),
+		cl.newNote(), cl.newExport(), cl.newEvidence(), cl.newFleet(),
 	)
 	root.AddCommand(cl.newFullCommands()...)
 	return root

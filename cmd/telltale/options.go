@@ -13,6 +13,7 @@ import (
 	"telltale/blocklists/format"
 	"telltale/config"
 	"telltale/devices"
+	"telltale/fleet/authority"
 	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
@@ -47,9 +48,14 @@ func serverOptions(cfg *config.Config, s *membership) resolver.Options {
 	}
 }
 
+// nodeName returns what this machine is called in its log: what the settings say, or by
+// which name it joined a fleet, or the host's name.
 func nodeName(cfg *config.Config) string {
 	if cfg.Node != "" {
 		return cfg.Node
+	}
+	if name := authority.NodeName(identityDir(cfg)); name != "" {
+		return name
 	}
 	name, _ := os.Hostname()
 	return name

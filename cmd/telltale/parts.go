@@ -22,11 +22,11 @@ func errAbsent(what string) error {
 // newFullCommands are the commands that only the full program has.
 func (cl *cli) newFullCommands() []*cobra.Command {
 	if small {
-		return absentCommands("candidates", "destinations", "geo", "alerts", "letter", "experiment", "import", "watch-capture", "web", "token")
+		return absentCommands("candidates", "destinations", "geo", "alerts", "letter", "experiment", "import", "watch-capture", "web", "token", "center")
 	}
 	return []*cobra.Command{
 		cl.newCandidates(), cl.newDestinations(), cl.newGeo(), cl.newAlerts(), cl.newLetter(), cl.newExperiment(), cl.newImport(), cl.newWatchCapture(),
-		cl.newWeb(), cl.newToken(),
+		cl.newWeb(), cl.newToken(), cl.newCenter(),
 	}
 }
 

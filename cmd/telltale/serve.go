@@ -141,6 +141,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.findingsHourly(ctx) })
 	tasks.Go(func() { a.makeReports(ctx) })
 	tasks.Go(func() { a.sendCheckpoints(ctx) })
+	tasks.Go(func() { a.followFleet(ctx) })
 	if !small {
 		tasks.Go(func() { a.alerts.Run(ctx) })
 		tasks.Go(func() { a.askDestinationsNightly(ctx) })

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+	"telltale/fleet/authority"
+)
+
+// The command center: this machine keeps the log of a fleet, and says what holds on its
+// nodes.
+
+func (cl *cli) newCenter() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "center",
+		Short: "Keep the log of several nodes, and their policy in step, until told to stop",
+		Long: `Keep the log of several nodes, and their policy in step, until told to stop.
+
+A node is a machine that answers DNS by 'telltale serve' and has joined: 'telltale center
+invite NODE' prints one line to run on it. It sends what it logged, and follows the list
+files of this machine's lists.dir and the settings of center.share. It answers DNS and
+logs whether the center is there or not.
+
+The center answers no DNS. On a machine that is to do both, run both.`,
+		Example: "  telltale center\n  telltale center invite attic",
+		Args:    noArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return cl.serveCenter(c.Context(), func(*center) {}) },
+	}
+	c.AddCommand(cl.newCenterInvite(), cl.newCenterRevoke())
+	return c
+}
+
+// A center is a running center of a fleet.
+type center struct {
+	cfg       *config.Config
+	logger    *slog.Logger
+	authority *authority.Authority
+	mux       *http.ServeMux // for nodes that were admitted: authority.NodeOf says which
+	server    *http.Server
+	listeners []net.Listener
+}
+
+func authorityDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "authority") }
+
+// openAuthority opens the authority of the settings, for commands beside the center.
+func (cl *cli) openAuthority() (*config.Config, *authority.Authority, error) {
+	cfg, err := cl.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := authority.Open(authorityDir(cfg), nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("center.dir: %w", err)
+	}
+	return cfg, a, nil
+}
+
+// serveCenter runs the center until ctx ends. ready is called once it answers.
+func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
+	cfg, err := cl.load()
+	if err != nil {
+		return err
+	}
+	logger, _, err := cl.newLogger(cfg)
+	if err != nil {
+		return err
+	}
+	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux()}
+	if c.authority, err = authority.Open(authorityDir(cfg), nil); err != nil {
+		return fmt.Errorf("center.dir: %w", err)
+	}
+	if err := c.listen(); err != nil {
+		return err
+	}
+	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
+	ready(c)
+	return c.run(ctx)
+}
+
+// listen binds center.listen.
+func (c *center) listen() error {
+	for _, addr := range c.cfg.Center.Listen {
+		l, err := net.Listen(networkOf(addr), addr.String())
+		if err != nil {
+			c.closeListeners()
+			return fmt.Errorf("center.listen: %w (take another address or port, or end what has it)", err)
+		}
+		c.listeners = append(c.listeners, l)
+	}
+	if len(c.listeners) == 0 {
+		return errors.New("center.listen is empty: no node can reach this center")
+	}
+	return nil
+}
+
+func (c *center) closeListeners() {
+	for _, l := range c.listeners {
+		l.Close()
+	}
+}
+
+// addrs returns where it listens, with the ports that were chosen for 0.
+func (c *center) addrs() (all []netip.AddrPort) {
+	for _, l := range c.listeners {
+		if at, ok := l.Addr().(*net.TCPAddr); ok {
+			all = append(all, at.AddrPort())
+		}
+	}
+	return all
+}
+
+// run serves until ctx ends.
+func (c *center) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	c.server = &http.Server{
+		Handler: c.authority.Handler(c.mux, c.tellJoining), TLSConfig: c.authority.ServerTLS(),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog:    log.New(centerMessages{c.logger}, "", 0),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+	}
+	failed := make(chan error, len(c.listeners))
+	for _, l := range c.listeners {
+		go func() { failed <- c.server.ServeTLS(l, "", "") }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	stop() // ends held requests
+	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if c.server.Shutdown(end) != nil {
+		c.server.Close()
+	}
+	return err
+}
+
+// centerMessages are what package http says of connections.
+type centerMessages struct{ logger *slog.Logger }
+
+func (m centerMessages) Write(text []byte) (int, error) {
+	return serverMessages{m.logger}.Write(text)
+}
+
+// tellJoining says who joined, and who was refused.
+func (c *center) tellJoining(node, remote, what string, err error) {
+	switch {
+	case err != nil:
+		c.logger.Warn("a node was refused", "node", node, "from", remote, "at", what, "why", err)
+	case what == "join":
+		c.logger.Info("a node joined", "node", node, "from", remote)
+	default:
+		c.logger.Info("a node's certificate was renewed", "node", node)
+	}
+}
+
+func (cl *cli) newCenterInvite() *cobra.Command {
+	lasts := time.Hour
+	c := &cobra.Command{
+		Use:   "invite NODE",
+		Short: "Print the line by which a node joins",
+		Long: `Print one line, which is run on the machine that is to be the node. It has a token that is
+good once and for an hour, and the fingerprint of the center's key, by which the node
+knows the center. NODE is what the machine is called in the merged log.
+
+A node that joined already and joins anew has new certificates; the earlier ones end then.`,
+		Example: "  telltale center invite attic",
+		Args:    oneArg("name of a node"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, a, err := cl.openAuthority()
+			if err != nil {
+				return err
+			}
+			if lasts <= 0 {
+				return usage("--lasts is to be more than 0")
+			}
+			centers := cfg.Center.Address
+			if len(centers) == 0 {
+				centers = ownCenters(cfg.Center.Listen)
+			}
+			if len(centers) == 0 {
+				return errors.New("by which address nodes reach this machine is not known: set center.address, for example to https://192.168.1.2:5390")
+			}
+			i, err := a.Invite(args[0], centers, lasts)
+			if err != nil {
+				return err
+			}
+			if err := giveToOwner(authorityDir(cfg), cfg.Data.Dir); err != nil {
+				return err
+			}
+			if cl.json {
+				return cl.encoder().Encode(struct {
+					Node    string    `json:"node"`
+					Join    string    `json:"join"`
+					Expires time.Time `json:"expires"`
+				}{i.Node, i.String(), time.Now().Add(lasts).UTC()})
+			}
+			_, err = fmt.Fprintf(cl.out, "telltale fleet join %s\n", i)
+			return err
+		},
+	}
+	c.Flags().DurationVar(&lasts, "lasts", lasts, "how long the line is good")
+	return cl.addJSON(c)
+}
+
+// ownCenters returns by which addresses of this machine nodes may reach its center.
+func ownCenters(listen []netip.AddrPort) (all []string) {
+	for _, on := range listen {
+		if !on.Addr().IsUnspecified() {
+			all = append(all, "https://"+on.String())
+			continue
+		}
+		own, _ := net.InterfaceAddrs()
+		for _, a := range own {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || p.Addr().Is4() != on.Addr().Is4() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() || len(all) == mostOwnCenters {
+				continue
+			}
+			all = append(all, "https://"+netip.AddrPortFrom(p.Addr(), on.Port()).String())
+		}
+	}
+	return all
+}
+
+// mostOwnCenters is how many addresses an invitation has that nobody chose.
+const mostOwnCenters = 3
+
+func (cl *cli) newCenterRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NODE",
+		Short: "Refuse a node from now on",
+		Long: `Refuse a node from now on, and end an invitation of that name. What it sent stays. The
+node goes on answering DNS by the policy that it has; it may come back by a new invitation.`,
+		Example: "  telltale center revoke attic",
+		Args:    oneArg("name of a node"),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, a, err := cl.openAuthority()
+			if err != nil {
+				return err
+			}
+			if err := a.Revoke(args[0]); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if err := giveToOwner(authorityDir(cfg), cfg.Data.Dir); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cl.out, "Node %s is refused from now on.\n", args[0])
+			return err
+		},
+	}
+}

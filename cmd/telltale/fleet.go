@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+	"telltale/fleet/authority"
+)
+
+// This machine as a node of a fleet.
+
+func (cl *cli) newFleet() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "fleet",
+		Short: "Join a fleet, or leave it",
+		Long: `Join a fleet, or leave it. A node of a fleet sends what it logged to the center of the
+fleet, and follows the center's lists and shared settings. It answers DNS and logs whether
+the center is there or not. docs/fleet.md says how a fleet is set up.`,
+	}
+	c.AddCommand(cl.newFleetJoin(), cl.newFleetLeave())
+	return c
+}
+
+func identityDir(cfg *config.Config) string { return filepath.Join(cfg.Data.Dir, "fleet") }
+
+func (cl *cli) newFleetJoin() *cobra.Command {
+	return &cobra.Command{
+		Use:   "join INVITATION",
+		Short: "Join the fleet of an invitation",
+		Long: `Join the fleet of an invitation, which 'telltale center invite NODE' printed. This
+machine makes a key, which never leaves it, and gets a certificate from the center. A
+server that runs here takes part within seconds; no restart is needed.`,
+		Example: "  telltale fleet join https://192.168.1.2:5390/attic/TOKEN/FINGERPRINT",
+		Args:    oneArg("invitation"),
+		RunE: func(c *cobra.Command, args []string) error {
+			i, err := authority.ParseInvitation(args[0])
+			if err != nil {
+				return err
+			}
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			if cfg.Node != "" && cfg.Node != i.Node {
+				return fmt.Errorf("this machine is called %q in its log (the setting node), and the invitation is for %q: run 'telltale center invite %s' at the center, or change the setting", cfg.Node, i.Node, cfg.Node)
+			}
+			id, err := authority.Join(c.Context(), identityDir(cfg), i, nil)
+			if err != nil {
+				return err
+			}
+			if err := giveToOwner(identityDir(cfg), cfg.Data.Dir); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cl.out, "This machine is node %s of the fleet of %s.\n", id.Node, id.Centers[0])
+			return err
+		},
+	}
+}
+
+func (cl *cli) newFleetLeave() *cobra.Command {
+	return &cobra.Command{
+		Use:   "leave",
+		Short: "Leave the fleet",
+		Long: `Leave the fleet: the key and the certificate are removed here, and nothing is sent any
+more. The center keeps what it got; 'telltale center revoke NODE' there makes sure that
+the certificate is worth nothing, wherever there may be a copy.`,
+		Example: "  telltale fleet leave",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			node := authority.NodeName(identityDir(cfg))
+			if node == "" {
+				return authority.ErrNotJoined
+			}
+			if err := os.RemoveAll(identityDir(cfg)); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cl.out, "This machine is no node any more. Run 'telltale center revoke %s' at the center.\n", node)
+			return err
+		},
+	}
+}
+
+// A fleetMember is this machine as a node that has joined.
+type fleetMember struct {
+	*authority.Identity
+	client  *http.Client // for the centers alone
+	centers []string     // addresses, the first to be asked first
+}
+
+// followFleet waits until this machine has joined a fleet, and takes part in it until ctx
+// ends or it has left.
+func (a *app) followFleet(ctx context.Context) {
+	told := ""
+	for {
+		id, err := authority.OpenIdentity(identityDir(a.cfg.Load()), nil)
+		if err == nil {
+			err = checkNodeName(a.cfg.Load(), id.Node)
+		}
+		switch {
+		case err == nil:
+			a.takePart(ctx, id)
+			told = ""
+		case errors.Is(err, authority.ErrNotJoined) && len(a.cfg.Load().Fleet.Center) == 0: // no node
+		case err.Error() != told:
+			told = err.Error()
+			a.logger.Error("this node takes no part in its fleet", "error", err)
+		}
+		if !pauseFor(ctx, joinedEvery) {
+			return
+		}
+	}
+}
+
+const (
+	joinedEvery = 3 * time.Second // how often is looked whether this machine joined or left
+	renewEvery  = time.Hour       // how often is looked whether the certificate is to be renewed
+)
+
+// checkNodeName refuses to take part by another name than that of the log.
+func checkNodeName(cfg *config.Config, joined string) error {
+	if cfg.Node != "" && cfg.Node != joined {
+		return fmt.Errorf("the setting node is %q, and this machine joined its fleet as %q: remove the setting, or join anew as %s", cfg.Node, joined, cfg.Node)
+	}
+	return nil
+}
+
+// pauseFor waits, and reports whether ctx goes on.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// takePart runs what a node does, until ctx ends or the node has left.
+func (a *app) takePart(ctx context.Context, id *authority.Identity) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cfg := a.cfg.Load()
+	transport := id.Transport()
+	defer transport.CloseIdleConnections()
+	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center}
+	if len(m.centers) == 0 {
+		m.centers = id.Centers
+	}
+	a.logger.Info("this machine takes part in a fleet", "node", id.Node, "center", m.centers)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { m.keepCertificate(ctx, a.logger) })
+	for pauseFor(ctx, joinedEvery) {
+		if now, err := authority.OpenIdentity(identityDir(cfg), nil); err != nil || !now.Expires().Equal(id.Expires()) {
+			a.logger.Info("this machine left its fleet, or joined anew", "node", id.Node)
+			break
+		}
+	}
+	stop()
+	tasks.Wait()
+}
+
+// keepCertificate renews the certificate before it ends.
+func (m *fleetMember) keepCertificate(ctx context.Context, logger *slog.Logger) {
+	for {
+		switch renewed, err := m.RenewIfDue(ctx, m.client, m.centers); {
+		case err != nil && ctx.Err() == nil:
+			logger.Warn("the certificate of this node is not renewed, and is tried again", "ends", m.Expires(), "error", err)
+		case renewed:
+			logger.Info("the certificate of this node was renewed", "ends", m.Expires())
+		}
+		if !pauseFor(ctx, renewEvery) {
+			return
+		}
+	}
+}
