@@ -26,6 +26,7 @@ type Config struct {
 	File            string // the file it was read from; "" where there is none
 	Overlay         string // the file of what commands subscribe to; it may not be there
 	SettingsOverlay string // the file of what commands set; it may not be there
+	Policy          string // the folder of the center's policy that holds here, too; "" for none
 
 	Listen       Listen           `key:"listen"`
 	TLS          TLS              `key:"tls"`
@@ -74,6 +75,7 @@ type Config struct {
 type origin struct {
 	building
 	overlay, settings []byte // nil: not there
+	policy            []byte // what the center shares
 	where             map[string]string
 }
 

@@ -40,6 +40,6 @@ func Live(old, new *Config) *Config {
 		}
 	}
 	c.File, c.LastGood, c.origin, c.given = new.File, new.LastGood, new.origin, new.given
-	c.Overlay, c.SettingsOverlay = new.Overlay, new.SettingsOverlay
+	c.Overlay, c.SettingsOverlay, c.Policy = new.Overlay, new.SettingsOverlay, new.Policy
 	return &c
 }

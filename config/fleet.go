@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // checkFleet finds addresses that are none of a center, and settings that cannot be shared.
@@ -43,7 +44,7 @@ func Shareable() []string {
 // refusalOfShared says why a center cannot set a setting on nodes; "" where it can.
 func refusalOfShared(schema string, s *setting) string {
 	switch {
-	case schema == overlayKey, schema == "lists":
+	case strings.HasPrefix(schema, overlayKey) && !s.is("path"), schema == "lists":
 		return ""
 	case schema == "node":
 		return "it on the node: each has a name of its own"

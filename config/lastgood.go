@@ -29,6 +29,8 @@ type lastGood struct {
 	Text     string    `json:"text"`
 	Overlay  string    `json:"overlay"`
 	Settings string    `json:"settings,omitempty"`
+	Policy   string    `json:"policy,omitempty"` // the folder of the center's policy
+	Shared   string    `json:"shared,omitempty"` // its settings
 }
 
 // ErrNoLastGood means that no settings are kept that could replace broken ones.
@@ -40,7 +42,7 @@ func (c *Config) KeepAsLastGood(now time.Time) error {
 	if !utf8.Valid(c.origin.text) || !utf8.Valid(c.origin.overlay) || !utf8.Valid(c.origin.settings) {
 		return fmt.Errorf("%s is not UTF-8 and is not kept as the settings that worked last", c.File)
 	}
-	b, err := json.MarshalIndent(lastGood{File: c.File, Kept: now.UTC(), Text: string(c.origin.text), Overlay: string(c.origin.overlay), Settings: string(c.origin.settings)}, "", "  ")
+	b, err := json.MarshalIndent(lastGood{File: c.File, Kept: now.UTC(), Text: string(c.origin.text), Overlay: string(c.origin.overlay), Settings: string(c.origin.settings), Policy: c.Policy, Shared: string(c.origin.policy)}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -69,6 +71,7 @@ func LoadLastGood(path string, flags *pflag.FlagSet, env []string, dataDir strin
 		}
 		return []byte(kept.Overlay), nil
 	}
+	b.readPolicy = func(string) (string, []byte, error) { return kept.Policy, []byte(kept.Shared), nil }
 	c, err := b.build()
 	if err != nil {
 		return nil, fmt.Errorf("the settings kept in %s have mistakes, too:\n%w", dir, err)

@@ -26,7 +26,7 @@ func Load(path string, flags *pflag.FlagSet, env []string) (*Config, error) {
 	if err != nil {
 		return nil, unreadable(file, err)
 	}
-	b := building{file: file, text: text, flags: flags, env: env, readOverlay: readOverlay}
+	b := building{file: file, text: text, flags: flags, env: env, readOverlay: readOverlay, readPolicy: readPolicy}
 	return b.build()
 }
 
@@ -66,6 +66,10 @@ type building struct {
 
 	// readOverlay returns an overlay's text; nil for no overlays.
 	readOverlay func(file string) ([]byte, error)
+
+	// readPolicy returns the folder of the center's policy that is in force, "" for none,
+	// and its settings; nil for none.
+	readPolicy func(dir string) (files string, text []byte, err error)
 }
 
 // With returns the settings that are in force where the text of the file of what
@@ -79,6 +83,8 @@ func (c *Config) With(set []byte) (*Config, error) {
 		}
 		return overlay, nil
 	}
+	policy, shared := c.Policy, c.origin.policy
+	b.readPolicy = func(string) (string, []byte, error) { return policy, shared, nil }
 	return b.build()
 }
 
@@ -115,6 +121,9 @@ func (b *building) decode() (*Config, Mistakes) {
 	if b.readOverlay != nil {
 		d.settingsOverlay(c, b.readOverlay, variables)
 		d.overlay(c, b.readOverlay)
+	}
+	if b.readPolicy != nil {
+		d.shared(c, b.readPolicy)
 	}
 	d.config(c)
 	c.derive()

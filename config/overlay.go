@@ -88,15 +88,18 @@ func (d *decoding) overlay(c *Config, readText func(file string) ([]byte, error)
 
 // listsDir returns lists.dir; "" where it is a mistake, which is reported where the
 // setting is read.
-func (d *decoding) listsDir(c *Config) string {
-	if !d.layers.IsSet("lists.dir") {
-		return c.Lists.Dir
+func (d *decoding) listsDir(c *Config) string { return d.directory("lists.dir", c.Lists.Dir) }
+
+// directory returns a directory of the settings as far as they are read by now.
+func (d *decoding) directory(key, otherwise string) string {
+	if !d.layers.IsSet(key) {
+		return otherwise
 	}
-	dir := strings.TrimSpace(fmt.Sprint(d.layers.Get("lists.dir")))
+	dir := strings.TrimSpace(fmt.Sprint(d.layers.Get(key)))
 	if dir == "" {
 		return ""
 	}
-	return d.absolute(dir, "lists.dir")
+	return d.absolute(dir, key)
 }
 
 func subscriptionsOf(tree map[string]any) []any {
