@@ -144,15 +144,21 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c Covera
 	if len(events) > 0 && (c.Begin.IsZero() || events[0].Time.Before(c.Begin.Time)) {
 		c.Begin = events[0].Time
 	}
-	w := gapWalk{c: &c, open: map[string]Gap{}}
+	c.AddGaps(events, aliveIn(r.dir, now), now)
+	return c, nil
+}
+
+// AddGaps adds the gaps that the ledger of one node tells, whose events are in order. alive is the last sign of
+// life of its server, zero where none is known. Begin and Listed are set before.
+func (c *Coverage) AddGaps(events []Event, alive, now time.Time) {
+	w := gapWalk{c: c, open: map[string]Gap{}}
 	for i := range events {
 		w.event(&events[i])
 	}
-	w.end(aliveIn(r.dir, now), now)
+	w.end(alive, now)
 	sorting.StableBy(c.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject))
 	})
-	return c, nil
 }
 
 // ends fills in where the log's parts begin.

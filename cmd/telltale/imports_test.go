@@ -113,6 +113,9 @@ var mayImport = map[string]string{
 	"fleet":           "blocklists config devices querylog",
 	"fleet/storetest": "blocklists devices dnswire fleet querylog", // beside tests
 
+	"fleet/clickhouse":            "devices fleet querylog",
+	"fleet/clickhouse/servertest": "", // beside tests
+
 	"evidence/destination": "blocklists/catalog evidence/geo golang.org/x/net",
 	"evidence/geo":         "github.com/oschwald/maxminddb-golang/v2",
 }

@@ -1,0 +1,176 @@
+// Package servertest is beside tests: ClickHouse servers of this machine, each in a directory of its own and on
+// loopback alone.
+package servertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Server is one that runs.
+type Server struct {
+	Host string // host:port of the HTTP interface
+
+	t    testing.TB
+	dir  string
+	exe  string
+	cmd  *exec.Cmd
+	over chan struct{} // closed when cmd is
+}
+
+// Options are what a server is to know of others.
+type Options struct {
+	Keeper string // host:port of ZooKeeper; "" for none
+}
+
+// Start starts a server, and ends it with the test. Where there is no ClickHouse, the test is skipped, or fails with CI set.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	exe, err := find()
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	s := &Server{t: t, dir: t.TempDir(), exe: exe}
+	for range 5 { // the port may be taken before the server has it
+		s.configure(o, freePort(t), freePort(t))
+		if err = s.run(); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func find() (string, error) {
+	for _, name := range []string{"clickhouse-server", "/usr/sbin/clickhouse-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("there is no clickhouse-server (Debian: clickhouse-server)")
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+const users = `<yandex><profiles><default><max_memory_usage>8000000000</max_memory_usage></default>
+<readonly><readonly>1</readonly></readonly></profiles>
+<users><default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>
+<reader><password>secret</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></reader></users>
+<quotas><default><interval><duration>3600</duration><queries>0</queries><errors>0</errors><result_rows>0</result_rows><read_rows>0</read_rows><execution_time>0</execution_time></interval></default></quotas></yandex>
+`
+
+func (s *Server) configure(o Options, port, between int) {
+	s.t.Helper()
+	keeper := ""
+	if o.Keeper != "" {
+		host, p, _ := net.SplitHostPort(o.Keeper)
+		keeper = fmt.Sprintf(`<zookeeper><node><host>%s</host><port>%s</port></node><session_timeout_ms>5000</session_timeout_ms></zookeeper>`, host, p)
+	}
+	config := fmt.Sprintf(`<yandex><logger><level>warning</level><log>%[1]s/log</log><errorlog>%[1]s/err</errorlog></logger>
+<listen_host>127.0.0.1</listen_host><http_port>%[2]d</http_port><interserver_http_port>%[3]d</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>
+<path>%[1]s/data/</path><tmp_path>%[1]s/tmp/</tmp_path><user_files_path>%[1]s/files/</user_files_path>
+<users_config>users.xml</users_config><default_profile>default</default_profile><default_database>default</default_database>
+<mark_cache_size>268435456</mark_cache_size><max_concurrent_queries>100</max_concurrent_queries>%[4]s</yandex>
+`, s.dir, port, between, keeper)
+	for name, text := range map[string]string{"config.xml": config, "users.xml": users} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.Host = fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// run starts the server and waits until it answers.
+func (s *Server) run() error {
+	s.cmd = exec.Command(s.exe, "--config-file="+filepath.Join(s.dir, "config.xml"))
+	s.cmd.Dir = s.dir
+	var out strings.Builder
+	s.cmd.Stdout, s.cmd.Stderr = &out, &out
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	over := make(chan struct{})
+	s.over = over
+	go func(cmd *exec.Cmd) {
+		cmd.Wait()
+		close(over)
+	}(s.cmd)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Host+"/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			http.DefaultClient.CloseIdleConnections()
+			return nil
+		}
+		select { // nothing tells that a port is listened on
+		case <-over:
+			said, _ := os.ReadFile(filepath.Join(s.dir, "err"))
+			return fmt.Errorf("the server has ended: %s%s", out.String(), said)
+		case <-ctx.Done():
+			s.Kill()
+			return errors.New("the server does not answer for a minute")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends the server as a power cut would.
+func (s *Server) Kill() {
+	if s.over == nil {
+		return
+	}
+	s.cmd.Process.Kill()
+	<-s.over
+	s.over = nil
+}
+
+// Restart starts a server that was killed, with what it has.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Kill()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// CPU returns the processor time that the server has used since it was started.
+func (s *Server) CPU() time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	var user, system int64
+	fields := strings.Fields(rest)
+	fmt.Sscan(fields[11], &user)
+	fmt.Sscan(fields[12], &system)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}

@@ -1,0 +1,658 @@
+// Package clickhouse keeps a centre's merged log in ClickHouse, over its HTTP interface.
+//
+// Every table keeps one row of a key, and what it has is read with FINAL: a batch that was sent
+// again, to whichever replica, is counted once. A store of a node is always on one shard. All
+// shards are asked, and one that does not answer is an error. docs/fleet.md has the tables.
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"telltale/fleet"
+	"telltale/querylog"
+)
+
+// Options say which servers keep the log, and how long.
+type Options struct {
+	Address Address
+	Keep    querylog.Retention
+	Now     func() time.Time // nil for time.Now
+}
+
+// A Store is a centre's log in ClickHouse.
+type Store struct {
+	o       Options
+	client  *client
+	old     []bool // by shard: one of its servers deletes by mutations alone
+	mu      sync.Mutex
+	known   map[string]*node      // stores as this process has left them; one that is missing is asked for
+	gone    []querylog.DeviceSpan // forgotten
+	uneven  bool                  // metaUneven is set
+	writing []sync.Mutex          // by shard: batches of a store come in order
+}
+
+// Open opens the log. Its tables are made where there are none; those of another version
+// are left alone.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{o: o, client: newClient(o.Address), known: map[string]*node{}}
+	s.writing = make([]sync.Mutex, len(s.client.shards))
+	if err := s.open(ctx); err != nil {
+		s.client.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	servers, err := s.client.migrate(ctx, false)
+	if err != nil {
+		return err
+	}
+	s.old = make([]bool, len(s.client.shards))
+	for i, sh := range s.client.shards {
+		for _, at := range servers {
+			s.old[i] = s.old[i] || slices.Contains(sh.hosts, at.host) && at.isOld()
+		}
+	}
+	if s.uneven, err = s.client.isUneven(ctx); err != nil {
+		return err
+	}
+	return s.readForgotten(ctx)
+}
+
+// Migrate brings the tables of all servers to this version. What is there stays.
+func Migrate(ctx context.Context, a Address) error {
+	c := newClient(a)
+	defer c.close()
+	_, err := c.migrate(ctx, true)
+	return err
+}
+
+// Close ends the store.
+func (s *Store) Close() error {
+	s.client.close()
+	return nil
+}
+
+// isUneven reports whether rows may be that are not about the time of their number.
+func (c *client) isUneven(ctx context.Context) (uneven bool, err error) {
+	for _, sh := range c.shards {
+		err = errors.Join(err, c.anyOf(ctx, sh, &statement{sql: `SELECT toUInt64(count()) FROM meta WHERE key = ` + quote(metaUneven) + ` FORMAT RowBinary`, table: "meta"}, func(r *rowReader) error {
+			uneven = r.u64() > 0 || uneven
+			return r.err
+		}))
+	}
+	return uneven, err
+}
+
+func (s *Store) readForgotten(ctx context.Context) error {
+	var all []querylog.DeviceSpan
+	for _, sh := range s.client.shards {
+		var of []querylog.DeviceSpan
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT device, since, until FROM forgotten FORMAT RowBinary`, table: "forgotten"}, func(r *rowReader) error {
+			of = of[:0]
+			for r.more() {
+				of = append(of, querylog.DeviceSpan{Device: r.text(), From: fromMilli(r.i64()), Until: fromMilli(r.i64())})
+			}
+			return r.err
+		})
+		if err != nil {
+			return err
+		}
+		all = append(all, of...)
+	}
+	s.gone = all
+	return nil
+}
+
+// isForgotten reports whether a device is to be left out at a time.
+func (s *Store) isForgotten(device string, at time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return querylog.AnyHas(s.gone, device, at)
+}
+
+// A load is rows of all tables on their way to a shard.
+type load struct {
+	rows   [6]rowWriter // in the order of loadTables
+	uneven bool
+}
+
+// loadTables are the tables that a batch has rows of, in the order in which they are
+// inserted. That a window is told first makes a copy of the store that goes on by itself known, also
+// when what follows is cut short; that a store has come so far is told last, when all else is there.
+var loadTables = [...]struct{ name, columns string }{
+	{"window", namesOf(windows)}, {"lookup", namesOf(lookups)}, {"ledger", namesOf(lines)}, {"binding", namesOf(bindings)}, {"total", namesOf(totals)}, {"node", namesOf(nodes)},
+}
+
+const (
+	loadWindow = iota
+	loadLookup
+	loadLedger
+	loadBinding
+	loadTotal
+	loadNode
+)
+
+// Append stores batches.
+func (s *Store) Append(ctx context.Context, batches []*fleet.Batch) ([]fleet.Stored, error) {
+	stored := make([]fleet.Stored, len(batches))
+	of := make([][]int, len(s.client.shards)) // places of the batches of each shard
+	for i, b := range batches {
+		if _, err := storeNumber(b.Store); err != nil {
+			stored[i].Err = err
+			continue
+		}
+		n := s.o.Address.ShardOf(b.Store)
+		of[n] = append(of[n], i)
+	}
+	var failed []error
+	for n, places := range of {
+		if len(places) == 0 {
+			continue
+		}
+		if err := s.appendTo(ctx, n, batches, places, stored); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w: %w", fleet.ErrUnavailable, err)
+	}
+	return stored, nil
+}
+
+// appendTo stores the batches of one shard.
+func (s *Store) appendTo(ctx context.Context, n int, batches []*fleet.Batch, places []int, stored []fleet.Stored) error {
+	s.writing[n].Lock()
+	defer s.writing[n].Unlock()
+	sh := s.client.shards[n]
+	states, err := s.states(ctx, sh, batches, places)
+	if err != nil {
+		return err
+	}
+	there, err := s.windowsThere(ctx, sh, batches, places, states)
+	if err != nil {
+		return err
+	}
+	l := &load{}
+	changed := map[string]*node{}
+	for _, i := range places {
+		st := states[batches[i].Store]
+		if stored[i].Err = s.refuse(batches[i], st, there); stored[i].Err == nil {
+			stored[i].Rows = s.add(l, batches[i], st, there)
+			changed[batches[i].Store] = st
+		}
+		stored[i].Upto = int64(st.upto)
+	}
+	for _, st := range changed {
+		add(&l.rows[loadNode], nodes, st)
+	}
+	s.forgetStates(states) // until all of it is there
+	if l.uneven {
+		if err := s.tellUneven(ctx, sh); err != nil {
+			return err
+		}
+	}
+	if err := s.insert(ctx, sh, l); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, st := range changed {
+		s.known[id] = st
+	}
+	return nil
+}
+
+func (s *Store) forgetStates(states map[string]*node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range states {
+		delete(s.known, id)
+	}
+}
+
+// states returns how far the stores of batches have come: as this process knows it where
+// batches go on there, else as the shard says.
+func (s *Store) states(ctx context.Context, sh *shard, batches []*fleet.Batch, places []int) (map[string]*node, error) {
+	states := map[string]*node{}
+	var ask []string
+	s.mu.Lock()
+	for _, i := range places {
+		b := batches[i]
+		if states[b.Store] != nil {
+			continue
+		}
+		id, _ := storeNumber(b.Store)
+		st := &node{store: id, name: b.Node}
+		if known := s.known[b.Store]; known != nil && int64(known.upto) == b.From {
+			*st = *known
+		} else {
+			ask = append(ask, fmt.Sprint(id))
+		}
+		states[b.Store] = st
+	}
+	s.mu.Unlock()
+	if len(ask) == 0 {
+		return states, nil
+	}
+	var all []node
+	err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT ` + namesOf(nodes) + ` FROM node FINAL WHERE store IN (` + strings.Join(ask, ", ") + `) FORMAT RowBinary`, table: "node", settings: s.reading()}, func(r *rowReader) (err error) {
+		all, err = readAll(r, nodes)
+		return err
+	})
+	for i := range all {
+		*states[storeText(all[i].store)] = all[i]
+	}
+	return states, err
+}
+
+// A windowKey is the key of a window.
+type windowKey struct {
+	store  uint64
+	number int64
+}
+
+// windowsThere returns the windows of batches that the shard has already. A batch that goes on
+// where this process has left its store has none.
+func (s *Store) windowsThere(ctx context.Context, sh *shard, batches []*fleet.Batch, places []int, states map[string]*node) (map[windowKey]window, error) {
+	there := map[windowKey]window{}
+	var where []string
+	s.mu.Lock()
+	for _, i := range places {
+		b := batches[i]
+		if known := s.known[b.Store]; known != nil && int64(known.upto) <= b.From {
+			continue
+		}
+		where = append(where, fmt.Sprintf("store = %d AND number > %d AND number <= %d", states[b.Store].store, b.From, b.To))
+	}
+	s.mu.Unlock()
+	for part := range slices.Chunk(where, 500) { // a statement has at most 256 KB
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT ` + namesOf(windows) + ` FROM window WHERE (` + strings.Join(part, ") OR (") + `) FORMAT RowBinary`, table: "window", settings: s.reading()}, func(r *rowReader) error {
+			all, err := readAll(r, windows)
+			for _, w := range all {
+				there[windowKey{w.store, w.number}] = w
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return there, nil
+}
+
+// refuse says what is wrong with a batch.
+func (s *Store) refuse(b *fleet.Batch, st *node, there map[windowKey]window) error {
+	if b.From > int64(st.upto) {
+		return &fleet.GapError{Store: b.Store, From: b.From, Have: int64(st.upto)}
+	}
+	for i := range b.Windows {
+		w := &b.Windows[i]
+		have, ok := there[windowKey{st.store, w.Number}]
+		if ok && (have.first != w.First || have.last != w.Last || have.rows != w.RowsStored || have.lookups != w.Lookups) {
+			return &fleet.DivergedError{Store: b.Store, Window: w.Number}
+		}
+	}
+	return nil
+}
+
+// add adds to a load what a batch has behind the last window of its store, and returns how many rows it is.
+func (s *Store) add(l *load, b *fleet.Batch, st *node, there map[windowKey]window) (rows int) {
+	from := int64(st.upto)
+	of := map[int64]int64{}
+	b.Rows(func(r *querylog.BatchRow) bool {
+		if number := r.ID >> rowBits; number > from {
+			of[number]++
+			if rows++; !s.isForgotten(r.Device, r.Time.Time) {
+				one := lookup{r.Row, st.store, r.Listed}
+				add(&l.rows[loadLookup], lookups, &one)
+				l.uneven = l.uneven || isUneven(&r.Row)
+			}
+		}
+		return true
+	})
+	b.Lines(func(line *querylog.LedgerLine) bool {
+		if line.ID>>rowBits > from {
+			add(&l.rows[loadLedger], lines, &ledgerLine{*line, st.store})
+		}
+		return true
+	})
+	for i := range b.Windows {
+		w := &b.Windows[i]
+		if w.Number <= from {
+			continue
+		}
+		add(&l.rows[loadWindow], windows, &window{st.store, w.Number, w.First, w.Last, w.RowsStored, w.Lookups, of[w.Number]})
+		st.upto, st.last = uint64(w.Number), w.Last
+		st.windows++
+		st.rows += of[w.Number]
+		there[windowKey{st.store, w.Number}] = window{st.store, w.Number, w.First, w.Last, w.RowsStored, w.Lookups, 0}
+	}
+	for i := range b.Bindings {
+		if bound := &b.Bindings[i]; !s.isForgotten(bound.Device, bound.From) {
+			add(&l.rows[loadBinding], bindings, &binding{Binding: *bound, store: st.store})
+		}
+	}
+	for i := range b.Totals {
+		if t := &b.Totals[i]; !s.isForgotten(t.Device, t.First.Time) {
+			one := total{Total: *t, store: st.store}
+			one.Node = b.Node
+			add(&l.rows[loadTotal], totals, &one)
+		}
+	}
+	st.name, st.heard = b.Node, s.o.Now().UnixMilli()
+	return rows
+}
+
+// rowBits is how many bits of a row's number its place in the window takes.
+const rowBits = 20
+
+// evenness is how far a row's time may be from what its number says, and how long it may
+// last, where reading may leave partitions out by time.
+const evenness = int64(dayMilli)
+
+// isUneven reports whether a row is not about the time of its window's number, which is Unix seconds unless a
+// clock was set back.
+func isUneven(r *querylog.Row) bool {
+	first := r.Time.UnixMilli()
+	away := r.ID>>rowBits*1000 - first
+	return away > evenness || -away > evenness || r.Last.UnixMilli()-first > evenness
+}
+
+func (s *Store) tellUneven(ctx context.Context, sh *shard) error {
+	s.mu.Lock()
+	known := s.uneven
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	err := s.client.anyOf(ctx, sh, &statement{sql: `INSERT INTO meta (key, value) VALUES (` + quote(metaUneven) + `, '1')`, table: "meta", settings: s.inserting(sh)}, nil)
+	if err == nil {
+		s.mu.Lock()
+		s.uneven = true
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// reading are the settings of what is read.
+func (s *Store) reading() map[string]string { return readingSettings(&s.o.Address) }
+
+func readingSettings(a *Address) map[string]string {
+	settings := map[string]string{"optimize_move_to_prewhere": "0", "max_query_size": "4194304"} // with FINAL, a row that is replaced must not be chosen first
+	if a.Quorum > 1 {
+		settings["select_sequential_consistency"] = "1" // a replica that lags behind says so
+	}
+	return settings
+}
+
+// inserting are the settings of what is inserted.
+func (s *Store) inserting(sh *shard) map[string]string {
+	settings := map[string]string{}
+	if q := s.o.Address.Quorum; q > 1 {
+		settings["insert_quorum"] = fmt.Sprint(q)
+		settings["insert_quorum_timeout"] = "30000"
+	}
+	if !s.old[sh.number] {
+		settings["async_insert"] = "0" // it is acknowledged when it is there
+		settings["max_partitions_per_insert_block"] = "0"
+		if s.o.Address.Quorum > 1 {
+			settings["insert_quorum_parallel"] = "0" // which select_sequential_consistency needs
+		}
+	}
+	return settings
+}
+
+// insert inserts a load, one table after the other.
+func (s *Store) insert(ctx context.Context, sh *shard, l *load) error {
+	sh.inserting.Lock()
+	defer sh.inserting.Unlock()
+	settings := s.inserting(sh)
+	for i, t := range loadTables {
+		rows := l.rows[i].b
+		if len(rows) == 0 {
+			continue
+		}
+		st := &statement{sql: `INSERT INTO ` + t.name + ` (` + t.columns + `) FORMAT RowBinary`, body: rows, table: t.name, settings: settings}
+		if !s.o.Address.Plain {
+			st.body, st.packed = pack(rows), true
+		}
+		if err := s.client.anyOf(ctx, sh, st, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Cursor returns the last window of a store that is stored.
+func (s *Store) Cursor(ctx context.Context, store string) (upto int64, err error) {
+	id, err := storeNumber(store)
+	if err != nil {
+		return 0, err
+	}
+	sh := s.client.shards[s.o.Address.ShardOf(store)]
+	err = s.client.anyOf(ctx, sh, &statement{sql: fmt.Sprintf(`SELECT toInt64(max(upto)) FROM node WHERE store = %d FORMAT RowBinary`, id), table: "node", settings: s.reading()}, func(r *rowReader) error {
+		upto = 0
+		if r.more() {
+			upto = r.i64()
+		}
+		return r.err
+	})
+	return upto, err
+}
+
+// Nodes returns how far each store has come.
+func (s *Store) Nodes(ctx context.Context) (all []fleet.NodeState, err error) {
+	for _, sh := range s.client.shards {
+		var of []node
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT ` + namesOf(nodes) + ` FROM node FINAL ORDER BY node, store FORMAT RowBinary`, table: "node", settings: s.reading()}, func(r *rowReader) (err error) {
+			of, err = readAll(r, nodes)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range of {
+			all = append(all, fleet.NodeState{Node: n.name, Store: storeText(n.store), Upto: int64(n.upto), Last: fromMilli(n.last), Heard: fromMilli(n.heard), Windows: n.windows, Rows: n.rows})
+		}
+	}
+	return all, nil
+}
+
+// Keys calls each with the keys of all rows.
+func (s *Store) Keys(ctx context.Context, each func(fleet.Key) error) error {
+	for _, sh := range s.client.shards {
+		var failed error
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT store, id FROM lookup FINAL FORMAT RowBinary`, table: "lookup", settings: s.reading(), once: true}, func(r *rowReader) error {
+			for r.more() && failed == nil {
+				key := fleet.Key{Store: storeText(r.u64()), ID: r.i64()}
+				if r.err == nil {
+					failed = each(key)
+				}
+			}
+			return r.err
+		})
+		if err = cmpErr(failed, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cmpErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Open returns a reader of the log.
+func (s *Store) Open(context.Context) (fleet.Reader, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Reader{client: s.client, uneven: s.uneven, now: s.o.Now}, func() {}, nil
+}
+
+// Forget deletes what is kept of a device, and returns how many rows it was.
+func (s *Store) Forget(ctx context.Context, d querylog.DeviceSpan) (rows int64, err error) {
+	// Told first, so that nothing comes back between.
+	until := milli(d.Until)
+	sql := fmt.Sprintf(`INSERT INTO forgotten (device, since, until) VALUES (%s, %d, %d)`, quote(d.Device), milli(d.From), until)
+	for _, sh := range s.client.shards {
+		if err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: "forgotten", settings: s.inserting(sh)}, nil); err != nil {
+			return 0, err
+		}
+	}
+	s.mu.Lock()
+	s.gone = append(s.gone, d)
+	s.mu.Unlock()
+	for _, sh := range s.client.shards {
+		n, err := s.forgetOn(ctx, sh, &d)
+		if err != nil {
+			return rows, err
+		}
+		rows += n
+	}
+	return rows, nil
+}
+
+func (s *Store) forgetOn(ctx context.Context, sh *shard, d *querylog.DeviceSpan) (rows int64, err error) {
+	s.writing[sh.number].Lock() // a batch that is on its way was chosen before
+	defer s.writing[sh.number].Unlock()
+	where := spanSQL(d, "first")
+	err = s.client.anyOf(ctx, sh, &statement{sql: `SELECT toInt64(count()) FROM lookup FINAL WHERE ` + where + ` FORMAT RowBinary`, table: "lookup", settings: s.reading()}, func(r *rowReader) error {
+		rows = r.i64()
+		return r.err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, of := range []struct{ table, where string }{
+		{"lookup", where}, {"total", where}, {"binding", spanSQL(d, "since")},
+	} {
+		if err := s.delete(ctx, sh, of.table, of.where); err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+// delete deletes rows of a table on a shard, and returns when nobody sees them any more.
+func (s *Store) delete(ctx context.Context, sh *shard, table, where string) error {
+	if !s.old[sh.number] {
+		err := s.client.anyOf(ctx, sh, &statement{sql: `DELETE FROM ` + table + ` WHERE ` + where, table: table}, nil)
+		if err != nil {
+			return err
+		}
+		// Rows that are deleted so stay in the files until they are merged; a mutation takes them out.
+		return s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table, settings: map[string]string{"mutations_sync": "0"}}, nil)
+	}
+	if err := s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table}, nil); err != nil {
+		return err
+	}
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		left := int64(0)
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT toInt64(count()) FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` AND is_done = 0 FORMAT RowBinary`, table: table}, func(r *rowReader) error {
+			left = r.i64()
+			return r.err
+		})
+		if err != nil || left == 0 {
+			return err
+		}
+		select { // a mutation tells nobody that it is done
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Retain deletes what is older than it may be: whole partitions, and within one what is
+// older by a part of the age, so that it is not rewritten every hour.
+func (s *Store) Retain(ctx context.Context, now time.Time) error {
+	for _, sh := range s.client.shards {
+		for _, of := range []struct {
+			table, column, where string
+			keep, usual, slack   time.Duration
+		}{
+			{"lookup", "first", "listed = 1", s.o.Keep.Listed, querylog.DefaultListed, 24 * time.Hour},
+			{"lookup", "first", "listed = 0", s.o.Keep.Unlisted, querylog.DefaultUnlisted, time.Hour},
+			{"total", "hour", "1", s.o.Keep.Totals, querylog.DefaultTotals, 24 * time.Hour},
+		} {
+			if of.keep < 0 {
+				continue
+			}
+			if of.keep == 0 {
+				of.keep = of.usual
+			}
+			if err := s.retainOn(ctx, sh, of.table, of.column, of.where, now.Add(-of.keep).UnixMilli(), of.slack.Milliseconds()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) retainOn(ctx context.Context, sh *shard, table, column, where string, before, slack int64) error {
+	type part struct {
+		id           string
+		oldest, last int64
+	}
+	var old []part
+	sql := fmt.Sprintf(`SELECT p, min(f), max(f) FROM (SELECT %[5]s AS p, toInt64(%[1]s) AS f FROM %[2]s WHERE %[3]s AND %[1]s < %[4]d) GROUP BY p FORMAT RowBinary`, column, table, where, before, partitionText(table))
+	err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: table, settings: s.reading()}, func(r *rowReader) error {
+		old = old[:0]
+		for r.more() {
+			old = append(old, part{r.text(), r.i64(), r.i64()})
+		}
+		return r.err
+	})
+	if err != nil {
+		return err
+	}
+	within := false
+	for _, p := range old {
+		if partitionEnd(table, where, p.last) <= before {
+			if err := s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DROP PARTITION ` + p.id, table: table}, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		within = within || p.oldest < before-slack
+	}
+	if !within {
+		return nil
+	}
+	return s.delete(ctx, sh, table, fmt.Sprintf(`%s AND %s < %d`, where, column, before))
+}
+
+// partitionText is the partition of a row as ALTER has it.
+func partitionText(table string) string {
+	if table == "lookup" {
+		return fmt.Sprintf(`concat('(', toString(listed), ', ', toString(if(listed = 1, intDiv(first + %d, %d), intDiv(first, %d))), ')')`, monday, weekMilli, dayMilli)
+	}
+	return fmt.Sprintf(`toString(intDiv(hour + %d, %d))`, monday, weekMilli)
+}
+
+// partitionEnd returns when the partition of a time ends.
+func partitionEnd(table, where string, at int64) int64 {
+	if table == "lookup" && where == "listed = 0" {
+		return at - at%dayMilli + dayMilli
+	}
+	return at - (at+monday)%weekMilli + weekMilli
+}
