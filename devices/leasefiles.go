@@ -21,7 +21,7 @@ import (
 
 // A LeaseFile is where a DHCP server keeps its leases.
 type LeaseFile struct {
-	Path string // a file, or a directory all of whose files are meant
+	Path string // a file, a directory all of whose files are meant, or the control socket of Kea
 	Kind string // one of leases.Kinds(), or "" where that is to be found out
 }
 
@@ -97,6 +97,8 @@ type leaseFile struct {
 	problem string    // as it was said
 	broken  time.Time // since when it cannot be read; zero: it can
 	cut     time.Time // since when it ends within a lease; zero: it does not
+
+	asked time.Time // when the control socket was asked; zero: it is none, or was not asked yet
 }
 
 // unsettled reports whether the file is to be read again although it has not changed.
@@ -213,10 +215,13 @@ func (f *leaseFiles) look(files []LeaseFile) (again time.Duration) {
 			s = &leaseFile{LeaseFile: file, content: map[netip.Addr]leases.Lease{}, missing: map[netip.Addr]time.Time{}}
 			f.files[file.Path] = s
 		}
-		if problem := s.read(now); problem != s.problem {
+		if problem := s.read(f.ledger.context, now); problem != s.problem {
 			f.say(s, problem)
 		}
-		if s.unsettled(now) {
+		switch {
+		case !s.asked.IsZero():
+			soon(s.ask().Sub(now))
+		case s.unsettled(now):
 			soon(removalWait)
 		}
 	}
@@ -264,8 +269,42 @@ func (s *leaseFile) paths() ([]string, error) {
 	return leases.Files(s.Path, exists), nil
 }
 
+// ask returns when the control socket is to be asked next.
+func (s *leaseFile) ask() time.Time {
+	if !s.broken.IsZero() {
+		return s.asked.Add(socketRetry)
+	}
+	return s.asked.Add(socketPoll)
+}
+
+// readSocket asks the control socket, unless that was done lately.
+func (s *leaseFile) readSocket(ctx context.Context, now time.Time) (problem string) {
+	if !s.asked.IsZero() && now.Before(s.ask()) && now.After(s.asked) {
+		return s.problem
+	}
+	s.asked = now
+	pages, err := askKea(ctx, s.Path)
+	if ctx.Err() != nil {
+		return s.problem
+	}
+	if err != nil {
+		return s.fail(err, now)
+	}
+	content, err := leases.Parse("kea", s.Path, pages...)
+	if err != nil {
+		return s.fail(err, now)
+	}
+	s.broken, s.kind = time.Time{}, content.Kind
+	s.take(&content, now)
+	return s.judge(&content, now)
+}
+
 // read reads the source if it has changed, and returns its problem; "" for none.
-func (s *leaseFile) read(now time.Time) (problem string) {
+func (s *leaseFile) read(ctx context.Context, now time.Time) (problem string) {
+	if (s.Kind == "" || s.Kind == "kea") && isSocket(s.Path) {
+		return s.readSocket(ctx, now)
+	}
+	s.asked = time.Time{}
 	paths, err := s.paths()
 	if err != nil {
 		return s.fail(err, now)
@@ -318,6 +357,8 @@ func (s *leaseFile) fail(err error, now time.Time) string {
 	switch {
 	case over:
 		return err.Error() + ": what it said before is not believed any more"
+	case len(s.content) == 0 && !s.asked.IsZero():
+		return err.Error()
 	case len(s.content) == 0:
 		return err.Error() + "; a file that is elsewhere can be named in identity.leases"
 	}

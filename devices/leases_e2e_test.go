@@ -21,9 +21,13 @@ type dhcpServer struct {
 	args          []string
 	leases        string
 	ipv6          bool
+	hook          string // a library that it loads, {hook} in its files; "" for none
 }
 
 const (
+	keaHook   = "libdhcp_lease_cmds.so"
+	keaSocket = `"interfaces-config":{"interfaces":["br0"]},"lease-database":{"type":"memfile","persist":false},"valid-lifetime":600,` +
+		`"control-socket":{"socket-type":"unix","socket-name":"{dir}/kea.sock"},"hooks-libraries":[{"library":"{hook}"}],`
 	keaStart = `"interfaces-config":{"interfaces":["br0"]},"lease-database":{"type":"memfile","persist":true,"name":"{dir}/kea.csv","lfc-interval":0},"valid-lifetime":600,`
 	ipv6Pool = "2001:db8:77::100 2001:db8:77::1ff"
 )
@@ -45,6 +49,12 @@ var dhcpServers = []dhcpServer{
 	{program: "kea-dhcp6", kind: "kea", leases: "kea.csv", ipv6: true, files: map[string]string{
 		"kea.conf": `{"Dhcp6":{"data-directory":"{dir}","preferred-lifetime":300,` + keaStart + `"subnet6":[{"subnet":"2001:db8:77::/64","interface":"br0","pools":[{"pool":"2001:db8:77::100-2001:db8:77::1ff"}]}]}}`},
 		args: []string{"-c", "{dir}/kea.conf"}},
+	{program: "kea-dhcp4", kind: "kea", leases: "kea.sock", hook: keaHook, files: map[string]string{
+		"kea.conf": `{"Dhcp4":{` + keaSocket + `"subnet4":[{"subnet":"192.168.77.0/24","interface":"br0","pools":[{"pool":"192.168.77.100-192.168.77.150"}]}]}}`},
+		args: []string{"-c", "{dir}/kea.conf"}},
+	{program: "kea-dhcp6", kind: "kea", leases: "kea.sock", ipv6: true, hook: keaHook, files: map[string]string{
+		"kea.conf": `{"Dhcp6":{"data-directory":"{dir}","preferred-lifetime":300,` + keaSocket + `"subnet6":[{"subnet":"2001:db8:77::/64","interface":"br0","pools":[{"pool":"2001:db8:77::100-2001:db8:77::1ff"}]}]}}`},
+		args: []string{"-c", "{dir}/kea.conf"}},
 }
 
 // Real DHCP servers give addresses to real clients, and their files say whose they are.
@@ -54,11 +64,19 @@ func TestE2ELeasesOfRealServers(t *testing.T) {
 		if s.ipv6 {
 			name += "-ipv6"
 		}
+		if s.hook != "" {
+			name += "-socket"
+		}
 		t.Run(name, func(t *testing.T) {
 			for _, program := range []string{s.program, "dhclient"} {
 				if _, err := exec.LookPath(program); err != nil {
 					t.Skipf("skipped: %s is not installed", program)
 				}
+			}
+			if found, _ := filepath.Glob("/usr/lib/*/kea/hooks/" + s.hook); s.hook != "" && len(found) == 0 {
+				t.Skipf("skipped: Kea's hook %s is not installed", s.hook)
+			} else if s.hook != "" {
+				s.files = map[string]string{"kea.conf": strings.ReplaceAll(s.files["kea.conf"], "{hook}", found[0])}
 			}
 			s.run(t)
 		})

@@ -8,7 +8,8 @@ import (
 )
 
 // kea reads the memfile of Kea, for IPv4 and IPv6: a table whose first line names the
-// columns. Kea appends to it, so that of several lines of an address the last one holds.
+// columns. Kea appends to it, so that of several lines of an address the last one holds. It
+// reads what Kea's control socket says, too.
 type kea struct{}
 
 func (kea) looksLike(line string) bool {
@@ -23,6 +24,10 @@ const (
 )
 
 func (k kea) read(text string, r *reading) {
+	if strings.HasPrefix(text, "{") { // of the control socket
+		k.readPage(text, r)
+		return
+	}
 	var columns map[string]int
 	r.each(text, func(number int, line string) {
 		cells := strings.Split(line, ",")
@@ -67,12 +72,8 @@ func (k kea) read(text string, r *reading) {
 		if addr.Is4() {
 			r.client(octets(cell("client_id")), l.MAC)
 		} else {
-			l.duid = string(octets(cell("duid")))
-			source := cell("hwaddr_source")
-			l.Guessed = l.MAC != "" && (source == keaOfDUID || source == "" && l.MAC == macOfDUID(l.duid))
-			if mac := r.ofDUID[l.duid]; l.Guessed && mac != "" {
-				l.MAC, l.Guessed = mac, false
-			}
+			duid, source := octets(cell("duid")), cell("hwaddr_source")
+			l.ofDUID(duid, source == keaOfDUID || source == "" && l.MAC == macOfDUID(string(duid)), r)
 		}
 		r.set(l)
 	})

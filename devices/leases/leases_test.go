@@ -252,6 +252,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("lease 192.168.1.20 { starts 6 2026/11/28 03:00:00; uid \"\\377\\000\"; client-hostname \"x\"; on expiry { a; } }\nia-na \"abcd\" { iaaddr 2001:db8::1 { ends never; } }\n")
 	f.Add("address,hwaddr,client_id,valid_lifetime,expire,hostname,state\n192.168.1.20,02:00:5e:10:00:01,,3600,1795833600,a&#x2cb,0\n")
 	f.Add(`[{"ClientId":[1,2,0,94,16,0,1],"Address":[192,168,1,20],"Hostname":"tv"}]`)
+	f.Add(`{"result":0,"arguments":{"leases":[{"ip-address":"2001:db8::1","duid":"00:03:00:01:02:00:5e:10:00:05","cltt":1795830000,"valid-lft":600,"hostname":"a.b"}]}}`)
 	f.Add("address;mac;host;until\n192.168.1.20;02-00-5E-10-00-01;\"tv\";1795830000\n")
 	f.Fuzz(func(t *testing.T, content string) {
 		for _, kind := range append(Kinds(), "") {
