@@ -323,11 +323,12 @@ func TestTheExampleIsVerified(t *testing.T) {
 	}
 }
 
-// A python runs the second verifier.
-type python struct {
-	t   testing.TB
-	in  io.WriteCloser
-	out *bufio.Scanner
+// A batch runs another verifier than this package's.
+type batch struct {
+	t    testing.TB
+	what string
+	in   io.WriteCloser
+	out  *bufio.Scanner
 }
 
 type job struct {
@@ -337,15 +338,25 @@ type job struct {
 	Checkpoint []byte `json:"checkpoint,omitempty"`
 }
 
-// startPython returns nil where there is no Python, and says so.
-func startPython(t testing.TB) *python {
+// startOthers starts verify.py and the console's verifier, those that can run here.
+func startOthers(t testing.TB) (all []*batch) {
 	t.Helper()
-	path, err := exec.LookPath("python3")
-	if err != nil {
-		t.Log("no python3 here: the second verifier is not tested")
-		return nil
+	for _, c := range []struct{ what, program, script, flag string }{
+		{"verify.py", "python3", filepath.Join(docs, "test_verify.py"), "--batch"},
+		{"the console's verifier", "node", "../../web/ui/e2e/verify_batch.mjs", ""},
+	} {
+		path, err := exec.LookPath(c.program)
+		if err != nil {
+			t.Logf("no %s here: %s is not tested", c.program, c.what)
+			continue
+		}
+		all = append(all, startBatch(t, c.what, exec.Command(path, c.script, c.flag)))
 	}
-	c := exec.Command(path, filepath.Join(docs, "test_verify.py"), "--batch")
+	return all
+}
+
+func startBatch(t testing.TB, what string, c *exec.Cmd) *batch {
+	t.Helper()
 	c.Env = append(c.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
@@ -365,13 +376,13 @@ func startPython(t testing.TB) *python {
 			t.Error(err)
 		}
 	})
-	p := &python{t, in, bufio.NewScanner(out)}
-	p.out.Buffer(nil, 1<<20)
-	return p
+	v := &batch{t, what, in, bufio.NewScanner(out)}
+	v.out.Buffer(nil, 1<<20)
+	return v
 }
 
-// says returns what the second verifier says of a bundle.
-func (p *python) says(j *job) string {
+// says returns what the verifier says of a bundle.
+func (p *batch) says(j *job) string {
 	b, err := json.Marshal(j)
 	if err != nil {
 		p.t.Fatal(err)
@@ -380,7 +391,7 @@ func (p *python) says(j *job) string {
 		p.t.Fatal(err)
 	}
 	if !p.out.Scan() {
-		p.t.Fatalf("the second verifier has ended: %v", p.out.Err())
+		p.t.Fatalf("%s has ended: %v", p.what, p.out.Err())
 	}
 	return p.out.Text()
 }
@@ -408,24 +419,23 @@ func TestTheSecondVerifierIsShort(t *testing.T) {
 	}
 }
 
-// Both verifiers say the same of each bundle.
-type both struct {
-	t    testing.TB
-	py   *python
-	dir  string
-	keep string // the bundle that py has read
+// All verifiers say the same of each bundle.
+type verifiers struct {
+	t      testing.TB
+	others []*batch
+	dir    string
+	keep   string // the bundle that the others have read
 }
 
-func newBoth(t testing.TB) *both { return &both{t: t, py: startPython(t), dir: t.TempDir()} }
+func newVerifiers(t testing.TB) *verifiers {
+	return &verifiers{t: t, others: startOthers(t), dir: t.TempDir()}
+}
 
 // check wants a bundle verified, or refused.
-func (v *both) check(name string, b []byte, trust Trust, want bool) {
+func (v *verifiers) check(name string, b []byte, trust Trust, want bool) {
 	v.t.Helper()
 	if _, err := verify(b, trust); (err == nil) != want {
 		v.t.Errorf("%s: %v", name, err)
-	}
-	if v.py == nil {
-		return
 	}
 	path := filepath.Join(v.dir, fmt.Sprintf("%x.zip", sha256.Sum256(b)))
 	if path != v.keep {
@@ -435,8 +445,10 @@ func (v *both) check(name string, b []byte, trust Trust, want bool) {
 			v.t.Fatal(err)
 		}
 	}
-	if got := v.py.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); (got == "verified") != want {
-		v.t.Errorf("%s: the second verifier says: %s", name, got)
+	for _, o := range v.others {
+		if got := o.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); (got == "verified") != want {
+			v.t.Errorf("%s: %s says: %s", name, o.what, got)
+		}
 	}
 }
 
@@ -449,11 +461,11 @@ func TestAKeyThatWasPutBackIsTrusted(t *testing.T) {
 	l.handOverTo(t, l.keys[0], false)
 	l.rows(5)
 	l.head(t)
-	newBoth(t).check("A, B, A", write(t, l.contents()), Trust{Key: l.key.Public}, true)
+	newVerifiers(t).check("A, B, A", write(t, l.contents()), Trust{Key: l.key.Public}, true)
 }
 
-func TestBothVerifiersAgree(t *testing.T) {
-	v := newBoth(t)
+func TestAllVerifiersAgree(t *testing.T) {
+	v := newVerifiers(t)
 	l := household(t, 1)
 	b := write(t, l.contents())
 	other := household(t, 2)
@@ -515,7 +527,7 @@ func TestBothVerifiersAgree(t *testing.T) {
 // A row that somebody had sealed with the log's own key is at its place, with a number of
 // before.
 func TestARowThatWasPutInLaterIsNamed(t *testing.T) {
-	v := newBoth(t)
+	v := newVerifiers(t)
 	for _, c := range []struct {
 		name     string
 		id       int64
@@ -553,7 +565,7 @@ func TestARowThatWasPutInLaterIsNamed(t *testing.T) {
 
 // What a verifier keeps of a bundle that somebody made up does not grow with it.
 func TestStatementsWithoutEndAreRefused(t *testing.T) {
-	v := newBoth(t)
+	v := newVerifiers(t)
 	for _, more := range []int{0, 1} {
 		l := newLog(t, 1)
 		for range maxOff + more {
@@ -585,7 +597,7 @@ func flipBits(t *testing.T, n int) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	py := startPython(t)
+	others := startOthers(t)
 	r := rand.New(rand.NewPCG(3, 3))
 	c := bytes.Clone(b)
 	for range n {
@@ -597,9 +609,9 @@ func flipBits(t *testing.T, n int) {
 			}
 		}
 		c[bit/8] ^= 1 << (bit % 8)
-		if py != nil {
-			if got := py.says(&job{Path: path, Bits: []int{bit}}); !strings.HasPrefix(got, "no: ") {
-				t.Errorf("bit %d: the second verifier says: %s", bit, got)
+		for _, o := range others {
+			if got := o.says(&job{Path: path, Bits: []int{bit}}); !strings.HasPrefix(got, "no: ") {
+				t.Errorf("bit %d: %s says: %s", bit, o.what, got)
 			}
 		}
 	}
@@ -684,7 +696,7 @@ func TestNoBundleWithRowsMovedIsVerified(t *testing.T) { moveLines(t, 25) }
 func moveLines(t *testing.T, n int) {
 	l := household(t, 4)
 	b := write(t, l.contents())
-	v := newBoth(t)
+	v := newVerifiers(t)
 	v.check("packed again as it was", unpack(t, b).pack(t, l.key), Trust{Key: l.key.Public}, true)
 	v.check("packed again with the old signature", unpack(t, b).pack(t, nil), Trust{Key: l.key.Public}, true)
 	r := rand.New(rand.NewPCG(4, 4))
@@ -710,7 +722,7 @@ func TestNoForkIsVerified(t *testing.T) { forkLogs(t, 4) }
 // verify against the log's keys or an earlier checkpoint.
 func forkLogs(t *testing.T, n int) {
 	l := household(t, 5)
-	v := newBoth(t)
+	v := newVerifiers(t)
 	r := rand.New(rand.NewPCG(5, 5))
 	for i := range n {
 		fork := l.fork(t, uint64(100+i), r)
@@ -751,7 +763,7 @@ func (l *madeLog) fork(t testing.TB, seed uint64, r *rand.Rand) *madeLog {
 func TestBadBundlesAreRefused(t *testing.T) {
 	l := household(t, 6)
 	b := write(t, l.contents())
-	v := newBoth(t)
+	v := newVerifiers(t)
 	known := Trust{Key: l.key.Public}
 	change := func(entry, old, new string) func(u *unpacked) {
 		return func(u *unpacked) {

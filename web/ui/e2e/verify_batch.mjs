@@ -1,0 +1,20 @@
+// What the tests of package bundle run: the console's verifier outside a browser. On each line of
+// its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, and it answers
+// each with a line, as docs/verify/test_verify.py --batch does.
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { verify } from '../src/lib/bundle/verify.js';
+
+let path = '', kept = new Uint8Array();
+for await (const line of createInterface({ input: process.stdin })) {
+  const job = JSON.parse(line);
+  if (job.path !== path) {
+    path = job.path;
+    kept = new Uint8Array(readFileSync(path));
+  }
+  const data = job.bits ? kept.slice() : kept;
+  for (const i of job.bits ?? []) data[i >> 3] ^= 1 << (i & 7);
+  const source = { size: data.length, read: async (offset, length) => data.slice(offset, offset + length) };
+  const trust = { key: job.key || undefined, checkpoint: job.checkpoint ? new Uint8Array(Buffer.from(job.checkpoint, 'base64')) : undefined };
+  console.log(await verify(source, trust).then(() => 'verified', (error) => 'no: ' + String(error.message).replace(/\s+/g, ' ')));
+}
