@@ -180,19 +180,19 @@ await row.waitFor();
 const took = Date.now() - begun;
 await row.locator('[data-row]').press('Enter');
 await page.getByRole('button', { name: 'Allow', exact: true }).press('Enter');
-await page.locator('.told', { hasText: 'is allowed' }).waitFor();
+await page.locator('.notice', { hasText: 'is allowed' }).waitFor();
 await until(`${watched} does not pass after it was allowed`, async () => (await askFor(watched))[0] !== '0.0.0.0');
 await page.locator('tr.row.allow', { hasText: watched }).first().waitFor();
-await page.locator('.told').getByRole('button', { name: 'Undo' }).press('Enter');
+await page.locator('.notice').getByRole('button', { name: 'Undo' }).press('Enter');
 await until(`${watched} is not blocked after that was undone`, async () => (await askFor(watched))[0] === '0.0.0.0');
 
 // A rule that another one replaced comes back with Undo.
 await page.getByRole('button', { name: 'Allow', exact: true }).press('Enter');
-await page.locator('.told', { hasText: 'is allowed' }).waitFor();
+await page.locator('.notice', { hasText: 'is allowed' }).waitFor();
 await page.getByRole('button', { name: 'Block', exact: true }).press('Enter');
-await page.locator('.told', { hasText: 'is blocked' }).getByRole('button', { name: 'Undo' }).press('Enter');
+await page.locator('.notice', { hasText: 'is blocked' }).getByRole('button', { name: 'Undo' }).press('Enter');
 await until(`${watched} does not pass again after the rule that replaced its own was undone`, async () => (await askFor(watched))[0] !== '0.0.0.0');
-await page.locator('.told', { hasText: 'is allowed' }).getByRole('button', { name: 'Undo' }).press('Enter');
+await page.locator('.notice', { hasText: 'is allowed' }).getByRole('button', { name: 'Undo' }).press('Enter');
 await until(`${watched} is not blocked after both rules were undone`, async () => (await askFor(watched))[0] === '0.0.0.0');
 
 // A dialog that was closed by Escape opens again.

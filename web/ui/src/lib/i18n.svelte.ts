@@ -47,6 +47,15 @@ export function word(group: string, value: string): string {
   return texts[language.code]?.[`${group}.${value}`] ?? value;
 }
 
+// The fixed sentences of the server, by their English text.
+const sentences = new Map(Object.entries(en).filter(([id]) => id.startsWith('said.')).map(([id, text]) => [text, id.slice('said.'.length)]));
+
+/** sentence returns a sentence of the server in the language in use; undefined: it is none of its fixed ones. */
+export function sentence(text: string): string | undefined {
+  const id = sentences.get(text);
+  return id === undefined ? undefined : word('said', id);
+}
+
 // The region decides how dates are written, where it is of the language in use.
 function region(): string {
   return navigator.languages.find((l) => l.split('-')[0] === language.code) ?? language.code;

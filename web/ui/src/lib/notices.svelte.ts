@@ -1,17 +1,17 @@
-// What was done, told at the foot of the page for a time, with a way to undo it.
+// Notices say at the foot of the page for a time what was done, with a way to undo it.
 
-export interface Told { id: number; text: string; wrong?: boolean; undo?: () => Promise<void> }
+export interface Notice { id: number; text: string; wrong?: boolean; undo?: () => Promise<void> }
 
-export const told = $state<{ all: Told[] }>({ all: [] });
+export const notices = $state<{ all: Notice[] }>({ all: [] });
 let next = 1;
 
-export function tell(text: string, more: { wrong?: boolean; undo?: () => Promise<void> } = {}): void {
+export function notify(text: string, more: { wrong?: boolean; undo?: () => Promise<void> } = {}): void {
   const id = next++;
-  told.all = [...told.all.slice(-3), { id, text, ...more }];
-  setTimeout(() => drop(id), more.wrong || more.undo ? 60_000 : 8000);
+  notices.all = [...notices.all.slice(-3), { id, text, ...more }];
+  setTimeout(() => dismiss(id), more.wrong || more.undo ? 60_000 : 8000);
 }
 
-export function drop(id: number): void { told.all = told.all.filter((one) => one.id !== id); }
+export function dismiss(id: number): void { notices.all = notices.all.filter((one) => one.id !== id); }
 
-/** forget drops all: who comes next may not undo what another did. */
-export function forget(): void { told.all = []; }
+/** dismissAll drops all: who comes next may not undo what another did. */
+export function dismissAll(): void { notices.all = []; }

@@ -1,4 +1,4 @@
-import { get } from './api';
+import { get, type Schemas } from './api';
 
 // The report of a period, as docs/report.schema.json describes it: the same that
 // `telltale report --json` prints.
@@ -31,7 +31,7 @@ export interface Report {
   coverage: Coverage; unit: 'attempts' | 'lookups'; asked: Counts; listed: Counts; deleted: number; tiers: Tier[] | null; per_hour: number;
   night: Count & { share: number; recorded: number }; vendors: Vendor[] | null; owners: { owner: string; counts: Counts }[] | null; devices: ReportDevice[] | null;
   timeline: { step: string; slots: Slot[] | null }; hours: Cell[] | null; new: { name: string; vendor: string; tier: string; purpose: string }[] | null; gone: { name: string; vendor: string }[] | null;
-  destinations: Destination[] | null; markers: Marker[] | null; caveats: string[] | null; proves: string[] | null; limits: string[] | null;
+  destinations: Destination[] | null; markers: Marker[] | null; caveats: string[] | null; proves: string[] | null; limits: string[] | null; rhythm?: Schemas['RhythmFindings'] | null;
 }
 
 /** A Row is one of the log, as docs/querylog.md describes it. */
@@ -53,8 +53,9 @@ export function deviceOf(r: Row): { device: string; name: string } {
 export interface ReportQuery { from: string; until?: string; device?: string; vendor?: string; rhythm?: boolean }
 
 // The days and hours of a report are those that the page names.
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const tz = zone === 'Etc/Unknown' ? undefined : zone;
+const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** zone is that of the browser; undefined: it has none, and the server's is meant. */
+export const zone = own === 'Etc/Unknown' ? undefined : own;
 
 export const getReport = (q: ReportQuery, signal?: AbortSignal) =>
-  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined, tz }, signal);
+  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined, tz: zone }, signal);

@@ -29,6 +29,9 @@ export function link(path: string[], query: Query = {}): string {
   return '#/' + path.map(encodeURIComponent).join('/') + (text ? '?' + text : '');
 }
 
+/** named filters the log by exactly this name. */
+export const named = (name: string): Query => ({ name });
+
 export function go(to: string, replace = false): void {
   if (!replace) { location.hash = to; return; }
   history.replaceState(null, '', to);

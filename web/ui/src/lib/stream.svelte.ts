@@ -12,11 +12,11 @@ class Stream<T> implements Following {
   #came: T[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
-  #tell: (came: T[]) => void;
+  #deliver: (came: T[]) => void;
 
-  constructor(url: URL, tell: (came: T[]) => void) {
+  constructor(url: URL, deliver: (came: T[]) => void) {
     this.#url = url;
-    this.#tell = tell;
+    this.#deliver = deliver;
     this.#begin();
   }
 
@@ -41,7 +41,7 @@ class Stream<T> implements Following {
       this.#timer = undefined;
       const came = this.#came;
       this.#came = [];
-      this.#tell(came);
+      this.#deliver(came);
     }, 100);
   }
 
@@ -52,4 +52,4 @@ class Stream<T> implements Following {
   }
 }
 
-export const follow = <T>(url: URL, tell: (came: T[]) => void): Following => new Stream<T>(url, tell);
+export const follow = <T>(url: URL, deliver: (came: T[]) => void): Following => new Stream<T>(url, deliver);
