@@ -178,6 +178,10 @@ func registerDevices(api huma.API, o *Options) {
 		func(_ context.Context, r *with[NewCorrection]) (Correction, error) {
 			return o.Correct(r.Body)
 		})
+	add(api, operation(http.MethodPost, "/notes", "add-note", "Remember something of the household, or of a device, for its reports", http.StatusCreated),
+		func(_ context.Context, r *with[NewNote]) (Correction, error) {
+			return o.Correct(NewCorrection{Kind: "note", Device: r.Body.Device, Text: r.Body.Text, From: r.Body.At})
+		})
 	add(api, operation(http.MethodPost, "/corrections/undo", "undo-correction", "Take a correction back", http.StatusOK),
 		func(_ context.Context, r *with[Undo]) (Correction, error) {
 			return o.UndoCorrection(r.Body.ID)

@@ -29,11 +29,12 @@ func (a Access) Includes(b Access) bool {
 // is Admin, but for these.
 func accessOf(op *huma.Operation) Access {
 	switch op.OperationID {
-	case "add-rule", "remove-rule", "put-rules", "remove-rule-line", "preview-rules", "check-lists", "query", "pause", "resume", "begin-search", "answer-search", "stop-search":
+	case "add-rule", "remove-rule", "put-rules", "remove-rule-line", "preview-rules", "check-lists", "query", "pause", "resume", "begin-search", "answer-search", "stop-search", "add-note", "observe-candidate", "end-observing":
 		return Rules
 	case "get-session", "log-in", "log-out", "set-up", "look-at-link":
 		return Public
-	case "change-passphrase", "begin-codes", "confirm-codes", "remove-codes": // of one's own account
+	case "change-passphrase", "begin-codes", "confirm-codes", "remove-codes", // of one's own account
+		"export-evidence": // what is in a bundle may be read
 		return Read
 	case "get-accounts", "get-tokens":
 		return Admin

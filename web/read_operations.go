@@ -40,6 +40,14 @@ type Reading struct {
 	Experiments      func(context.Context) ([]Experiment, error)
 	Experiment       func(ctx context.Context, name string) (Experiment, error)
 	ExperimentReport func(ctx context.Context, name, zone string) (*experiment.Report, error)
+	Templates        func(name string) ([]*experiment.Template, error) // "": all
+
+	Observe func(ctx context.Context, name string, on bool) (Observed, error) // a candidate
+	Propose func(ctx context.Context, name string, q CandidatesQuery) (Proposal, error)
+
+	Checkpoints    func() ([]Checkpoint, error)
+	ExportEvidence func(context.Context, NewBundle) (BundleMaker, error)
+	BundleFile     func(ctx context.Context, id string) (BundleFile, error)
 }
 
 // A LogFollower calls send with rows as they come, and with nil where none came for a while,
@@ -148,6 +156,7 @@ func registerReading(api huma.API, o *Options) {
 		func(ctx context.Context, r *experimentReportRequest) (*experiment.Report, error) {
 			return o.Reading.ExperimentReport(ctx, r.Name, r.Zone)
 		})
+	registerHandingOn(api, o)
 }
 
 // eventsOf describes a response that is a stream of events with a T each.

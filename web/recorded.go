@@ -26,7 +26,7 @@ func isChange(ctx context.Context, op *huma.Operation) bool {
 	switch op.OperationID {
 	case "import", "mark-network": // commands do it by themselves
 		return !isOfSocket(ctx)
-	case "flush-log", "preview-rules", "check-lists", "export-evidence", "refresh-lists", // nothing is changed
+	case "flush-log", "preview-rules", "check-lists", "refresh-lists", // nothing is changed
 		"log-in", "log-out", "look-at-link", "begin-codes", // the same
 		"set-up", "change-passphrase", "confirm-codes", "remove-codes", "add-account", "change-account", "remove-account", "make-link", "add-token", "revoke-token": // account and token lines say who
 		return false

@@ -28,7 +28,8 @@ func (a *app) apiReading() web.Reading {
 		Log: a.logPage, LogRow: a.logRow, FollowLog: a.followLog, Report: a.report, Coverage: a.coverage, Top: a.top,
 		Vendors: a.vendors, Vendor: a.vendor, Name: a.nameStory, Device: a.deviceStory, Catalog: a.searchCatalog,
 		Ledger: a.ledgerPage, Rhythm: a.rhythm, Destinations: a.destinations, Candidates: a.candidates,
-		Experiments: a.experimentList, Experiment: a.experiment, ExperimentReport: a.experimentReport,
+		Experiments: a.experimentList, Experiment: a.experiment, ExperimentReport: a.experimentReport, Templates: experimentTemplates,
+		Observe: a.observe, Propose: a.propose, Checkpoints: a.checkpoints, ExportEvidence: a.exportEvidence, BundleFile: a.bundleFile,
 	}
 }
 

@@ -109,6 +109,9 @@ type app struct {
 	owned sync.Map      // the same of one account or token, by its name
 	kept  keptCatalog   // for answers of the API
 
+	bundles   keptBundles // that the API made
+	observing sync.Mutex  // held while the list of candidates is changed by the API
+
 	background     context.Context // ends when the server is to stop
 	stopBackground context.CancelFunc
 }
@@ -210,6 +213,7 @@ func (a *app) close() error {
 	if a.network != nil {
 		a.network.close()
 	}
+	a.bundles.close()
 	if ledger := a.ledger.Load(); ledger != nil {
 		ledger.SetReverse(nil) // it asks the server
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,7 +177,7 @@ group), it would be blocked, and is refused. So is a name that another list has:
 recorded already, as that list says.`,
 		Example: "  telltale candidates observe data.mistat.eu.example\n  telltale candidates observe --remove data.mistat.eu.example",
 		Args:    oneArg("name"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			name, err := parseHost(args[0])
 			if err != nil {
 				return usage("%v", err)
@@ -184,11 +186,22 @@ recorded already, as that list says.`,
 			if err != nil {
 				return err
 			}
-			path, done, err := observeCandidate(cfg, &name, remove)
+			out, err := askObserve(c.Context(), cfg, name.String(), remove)
+			if errors.Is(err, errStopped) {
+				out.Name = name.String()
+				out.Path, out.Changed, err = observeCandidate(cfg, &name, remove, func() error { return alreadyListed(cfg, &name) })
+			}
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", printable(path), name.String(), done)
+			done := "is observed: its attempts are recorded, and nothing is blocked"
+			switch {
+			case remove:
+				done = "is not observed any more"
+			case !out.Changed:
+				done = "is observed already"
+			}
+			_, err = fmt.Fprintf(cl.out, "%s: %s %s\n", printable(out.Path), out.Name, done)
 			return err
 		},
 	}
@@ -223,6 +236,11 @@ func alreadyListed(cfg *config.Config, name *dnswire.Name) error {
 	if err != nil {
 		return err
 	}
+	return listedBy(&e, name)
+}
+
+// listedBy is alreadyListed by what lists say of the name.
+func listedBy(e *web.Explanation, name *dnswire.Name) error {
 	for _, m := range []*web.Match{e.Attributing, e.Decider} {
 		if m != nil && m.List+".txt" != candidatesFile && (m == e.Attributing || m.Action == actionWord(format.Block)) {
 			return fmt.Errorf("%s is listed already, by line %d of the list %s (%s): it is recorded as that says, and is no candidate. 'telltale explain %s' says how it is answered",
@@ -232,19 +250,33 @@ func alreadyListed(cfg *config.Config, name *dnswire.Name) error {
 	return nil
 }
 
-// observeCandidate adds a name to the list of those that are observed, or removes it.
-func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool) (path, done string, err error) {
+// askObserve has the running server observe a name, or observe it no more.
+func askObserve(ctx context.Context, cfg *config.Config, name string, remove bool) (out web.Observed, err error) {
+	if remove {
+		err = newClient(cfg).do(ctx, http.MethodDelete, "/candidates/observe?name="+url.QueryEscape(name), nil, &out)
+	} else {
+		err = newClient(cfg).do(ctx, http.MethodPost, "/candidates/observe", web.NewCandidate{Name: name}, &out)
+	}
+	return out, err
+}
+
+// errNotObserved marks the error of a name that is not observed.
+var errNotObserved = errors.New("it is not observed")
+
+// observeCandidate adds a name to the list of those that are observed, or removes it. listed fails
+// where another list has the name.
+func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, listed func() error) (path string, changed bool, err error) {
 	name := host.String()
 	path = filepath.Join(cfg.Lists.Dir, candidatesFile)
 	if by := blocksMixed(cfg); by != "" && !remove {
-		return path, "", fmt.Errorf("%s is mixed in the settings: the name would be blocked, and a candidate is not to be. Set it to telemetry first, or block the name on purpose with 'telltale block'", by)
+		return path, false, fmt.Errorf("%s is mixed in the settings: the name would be blocked, and a candidate is not to be. Set it to telemetry first, or block the name on purpose with 'telltale block'", by)
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = []byte(candidatesHead), nil
 	}
 	if err != nil {
-		return path, "", err
+		return path, false, err
 	}
 	var lines []string
 	for l := range strings.Lines(string(text)) {
@@ -253,30 +285,29 @@ func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool) (path
 	at := slices.IndexFunc(lines, func(l string) bool { first, _, _ := strings.Cut(l, " "); return strings.EqualFold(first, name) })
 	switch {
 	case remove && at < 0:
-		return path, "", fmt.Errorf("%s has no line for %s: 'telltale candidates' shows which names there are", path, name)
+		return path, false, fmt.Errorf("%w: %s has no line for %s; 'telltale candidates' shows which names there are", errNotObserved, path, name)
 	case remove:
-		lines, done = slices.Delete(lines, at, at+1), "is not observed any more"
+		lines = slices.Delete(lines, at, at+1)
 	case at >= 0:
-		return path, "is observed already", nil
+		return path, false, nil
 	default:
-		if err := alreadyListed(cfg, host); err != nil {
-			return path, "", err
+		if err := listed(); err != nil {
+			return path, false, err
 		}
-		domain := candidate.Domain(name)
-		lines, done = append(lines, fmt.Sprintf(`%s  #@ vendor="candidate %s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, domain)), "is observed: its attempts are recorded, and nothing is blocked"
+		lines = append(lines, fmt.Sprintf(`%s  #@ vendor="candidate %s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, candidate.Domain(name)))
 	}
 	f, err := atomicfile.Create(cfg.Lists.Dir)
 	if err != nil {
-		return path, "", fmt.Errorf("writing %s: %w", path, err)
+		return path, false, fmt.Errorf("writing %s: %w", path, err)
 	}
 	if _, err = f.WriteString(strings.Join(lines, "\n") + "\n"); err == nil {
 		err = f.Chmod(0o644) // as list files are: the server may be another user
 	}
 	if err != nil {
 		atomicfile.Discard(f)
-		return path, "", fmt.Errorf("writing %s: %w", path, err)
+		return path, false, fmt.Errorf("writing %s: %w", path, err)
 	}
-	return path, done, atomicfile.Commit(f, path)
+	return path, true, atomicfile.Commit(f, path)
 }
 
 func (cl *cli) newCandidatePropose() *cobra.Command {
@@ -299,13 +330,12 @@ it was, and what breaks.`,
 			if err != nil {
 				return err
 			}
-			for i := range found.Candidates {
-				if found.Candidates[i].Name == name.String() {
-					_, err := fmt.Fprint(cl.out, printableLines(candidate.Entry(&found.Candidates[i])))
-					return err
-				}
+			entry, err := proposalOf(found, &name)
+			if err != nil {
+				return err
 			}
-			return fmt.Errorf("%s is no candidate of this period: 'telltale candidates --limit 1000' shows all; one that is on a list, or has a score below %d, is none", name.String(), candidate.Least)
+			_, err = fmt.Fprint(cl.out, printableLines(entry))
+			return err
 		},
 	}
 	f.add(c)

@@ -30,7 +30,7 @@ func TestACandidateIsNeverBlocked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, _, err := observeCandidate(cfg, &name, false)
+		path, _, err := observeCandidate(cfg, &name, false, func() error { return alreadyListed(cfg, &name) })
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
@@ -61,9 +61,9 @@ func TestACandidateIsOnNoOtherList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, done, err := observeCandidate(cfg, &name, false)
+		_, changed, err := observeCandidate(cfg, &name, false, func() error { return alreadyListed(cfg, &name) })
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %q, %v, want %q", c.name, done, err, c.want)
+			t.Errorf("%s: %v, %v, want %q", c.name, changed, err, c.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,6 +24,7 @@ import (
 	"telltale/querylog"
 	"telltale/querylog/seal"
 	"telltale/sorting"
+	"telltale/web"
 )
 
 // A bundleOf says what a bundle is made of.
@@ -75,7 +77,13 @@ func (cl *cli) exportBundle(ctx context.Context, e *bundleOf) error {
 		return err
 	}
 	defer source.l.Close()
-	b := &bundling{exportSource: source, of: e, now: now, rules: map[ruleUse]int64{}}
+	bar := cl.newProgress("Reading the sealed log")
+	b := &bundling{
+		exportSource: source, of: e, now: now, rules: map[ruleUse]int64{},
+		listed: func(ctx context.Context) ([]web.List, error) { return listStatus(ctx, source.l.cfg) },
+		told:   func(done float64) error { bar.show(done, ""); return nil },
+		read:   func() error { bar.end(); return nil },
+	}
 	if err := b.readHead(); err != nil {
 		return err
 	}
@@ -103,6 +111,10 @@ type bundling struct {
 	checkpoint []byte
 	rules      map[ruleUse]int64 // by which rows were decided, and how many
 	rulesMore  int64             // rows by further rules
+
+	listed func(context.Context) ([]web.List, error) // the lists in force
+	told   func(done float64) error                  // how much of the log is read, 0 to 1; an error ends it
+	read   func() error                              // all of it is; an error ends it
 }
 
 // readHead reads the last checkpoint and the key that signed it.
@@ -227,12 +239,11 @@ var namesNoDevice = map[string]bool{
 
 // leaves are those of the log that the checkpoint is of, as the bundle shows them.
 func (b *bundling) leaves(yield func(bundle.Leaf, error) bool) {
-	bar := b.cl.newProgress("Reading the sealed log")
-	defer bar.end()
+	var ended error
 	since, until, identities := b.since.UnixMilli(), b.until.UnixMilli(), b.identities()
-	o := querylog.SealedOptions{Size: b.head.Size, Since: since, Until: until, Told: func(n int64) { bar.show(float64(n)/float64(max(b.head.Size, 1)), "") }}
+	o := querylog.SealedOptions{Size: b.head.Size, Since: since, Until: until, Told: func(n int64) { ended = b.told(float64(n) / float64(max(b.head.Size, 1))) }}
 	for leaf, err := range b.l.SealedLeaves(b.ctx, o) {
-		if err != nil {
+		if err = cmp.Or(ended, err); err != nil {
 			yield(bundle.Leaf{}, err)
 			return
 		}
@@ -255,6 +266,9 @@ func (b *bundling) leaves(yield func(bundle.Leaf, error) bool) {
 		if !yield(out, nil) {
 			return
 		}
+	}
+	if err := b.read(); err != nil {
+		yield(bundle.Leaf{}, err)
 	}
 }
 
@@ -288,6 +302,16 @@ func (b *bundling) useRule(r *seal.Row) {
 	b.rules[u]++
 }
 
+// uses reports whether a row was decided or attributed by a list.
+func (b *bundling) uses(list string) bool {
+	for u := range b.rules {
+		if u.List == list || u.From == list {
+			return true
+		}
+	}
+	return false
+}
+
 // A bundledList is a list in force, as lists.json has it.
 type bundledList struct {
 	Name    string `json:"name"`
@@ -299,7 +323,7 @@ type bundledList struct {
 }
 
 func (b *bundling) lists(w io.Writer) error {
-	all, err := listStatus(b.ctx, b.l.cfg)
+	all, err := b.listed(b.ctx)
 	if err != nil {
 		return err
 	}
@@ -308,6 +332,9 @@ func (b *bundling) lists(w io.Writer) error {
 	for i := range all {
 		l := &all[i]
 		if l.Unread || l.Kind == "local" { // names of devices are no list that blocks
+			continue
+		}
+		if b.l.caller.Limited && !b.uses(l.Name) { // whose it is may be another's
 			continue
 		}
 		one := bundledList{Name: l.Name, Kind: l.Kind, Enabled: l.Enabled, Observe: l.Observe, Rules: l.Rules}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/querylog"
+	"telltale/querylog/seal"
 	"telltale/web"
 )
 
@@ -50,7 +51,7 @@ LC_ALL, LC_CTYPE or LANG says UTF-8, else in two characters a module. It takes a
 				return err
 			}
 			if cl.json {
-				return cl.encoder().Encode(shownHead{head.Origin, head.Size, hex.EncodeToString(head.Root[:]), string(text)})
+				return cl.encoder().Encode(checkpointOf(&head, text))
 			}
 			if asQR {
 				drawn, err := drawQR(string(text), showsUTF8(cl.env), isTerminal(cl.out))
@@ -67,12 +68,9 @@ LC_ALL, LC_CTYPE or LANG says UTF-8, else in two characters a module. It takes a
 	return c
 }
 
-// A shownHead is a checkpoint as JSON has it. Its keys never change.
-type shownHead struct {
-	Origin string `json:"origin"`
-	Leaves int64  `json:"leaves"`
-	Root   string `json:"root"`
-	Note   string `json:"note"`
+// checkpointOf returns a checkpoint as the API and --json have it.
+func checkpointOf(head *seal.Checkpoint, text []byte) web.Checkpoint {
+	return web.Checkpoint{Origin: head.Origin, Leaves: head.Size, Root: hex.EncodeToString(head.Root[:]), Note: string(text)}
 }
 
 func (cl *cli) newEvidenceAudit() *cobra.Command {

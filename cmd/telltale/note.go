@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,16 +24,20 @@ gets another name or address. 'telltale devices undo' takes it back.`,
   telltale note "away until Sunday" --at "fri 18:00"`,
 		Args: oneArg("text (between quotes)"),
 		RunE: func(c *cobra.Command, args []string) error {
-			n := web.NewCorrection{Kind: "note", Device: device, Text: args[0]}
+			n := web.NewNote{Device: device, Text: args[0]}
 			if at != "" {
 				when, err := parseTime(at, time.Now(), false)
 				if err != nil {
 					return usage("--at: %v", err)
 				}
-				n.From = when.UTC()
+				n.At = when.UTC()
 			}
-			noted, err := cl.correct(c.Context(), n)
+			cfg, err := cl.load()
 			if err != nil {
+				return err
+			}
+			var noted web.Correction
+			if err := newClient(cfg).do(c.Context(), http.MethodPost, "/notes", n, &noted); err != nil {
 				return err
 			}
 			of := "the household"
