@@ -213,6 +213,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/candidates/observe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Record a name, and all below it, as if a list had it; nothing is blocked */
+        post: operations["observe-candidate"];
+        /** Do not observe a name any more */
+        delete: operations["end-observing"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/candidates/proposal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A candidate as an entry for the catalogue, with the figures that speak for it; of the last 7 days unless it is said */
+        get: operations["get-proposal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/catalog": {
         parameters: {
             query?: never;
@@ -435,6 +470,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/evidence/bundles/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A bundle that the caller had made, as a file */
+        get: operations["get-bundle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/evidence/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The signed head of the sealed log, for others to keep */
+        get: operations["get-checkpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/evidence/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a bundle: rows of the sealed log, and what shows that nobody changed them; a line of JSON for each step */
+        post: operations["export-evidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/evidence/key": {
         parameters: {
             query?: never;
@@ -481,6 +567,23 @@ export interface paths {
         put?: never;
         /** Begin an experiment, mark what was done, end it, or give it up */
         post: operations["step-experiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The templates of experiments: what to do at the device, and what the result can show */
+        get: operations["get-experiment-templates"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -838,6 +941,23 @@ export interface paths {
         get: operations["get-name"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Remember something of the household, or of a device, for its reports */
+        post: operations["add-note"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1354,6 +1474,32 @@ export interface components {
             /** Format: date-time */
             until: string;
         };
+        Bundle: {
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * Format: date-time
+             * @description From when on it cannot be fetched any more; a restart ends it, too.
+             */
+            expires: string;
+            /** @description What it is called. */
+            file: string;
+            /** @description By which GET /evidence/bundles/{id} has it. */
+            id: string;
+            /** @description The log's public key, to be given by another way than the file. */
+            key: string;
+            /**
+             * Format: int64
+             * @description Of the log, in it.
+             */
+            rows: number;
+            sha256: string;
+            /**
+             * Format: int64
+             * @description Rows and lines of which it has the hash alone.
+             */
+            withheld: number;
+        };
         Bypass: {
             /** @description Those with the lowest score first. */
             devices: components["schemas"]["DeviceBypass"][] | null;
@@ -1661,6 +1807,19 @@ export interface components {
             seen: {
                 [key: string]: number;
             };
+        };
+        Checkpoint: {
+            /**
+             * Format: int64
+             * @description Rows and lines that are sealed.
+             */
+            leaves: number;
+            /** @description The signed text: what somebody else keeps, and 'telltale evidence audit --checkpoint' takes. */
+            note: string;
+            /** @description Of which log it is. */
+            origin: string;
+            /** @description The hash of all of them, in hexadecimal digits. */
+            root: string;
         };
         Claim: {
             /** @description Identity of the device that has the name, or of the one that is said to be called so. */
@@ -2542,6 +2701,14 @@ export interface components {
             /** @description Of mark: the phase goes on. */
             stay?: boolean;
         };
+        ExperimentTemplate: {
+            do: string;
+            name: string;
+            plan: components["schemas"]["ExperimentPlan"];
+            show_not: string;
+            shows: string;
+            sites: string[] | null;
+        };
         Explanation: {
             about?: {
                 [key: string]: string;
@@ -2982,6 +3149,22 @@ export interface components {
             /** @enum {string} */
             role: "admin" | "viewer" | "device";
         };
+        NewBundle: {
+            /** @description Rows of this device alone: its identity, name, MAC or address. Needed by who may see some devices alone. */
+            device?: string;
+            /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. Without it: the last 7 days. */
+            from?: string;
+            /** @description Withhold lines of the ledger that may be about other devices. Of who may see some devices alone they always are. */
+            redact_others?: boolean;
+            /** @description The zone in which days are meant, such as Europe/Berlin. Without it: the server's. */
+            tz?: string;
+            /** @description Until then. Without it: now. */
+            until?: string;
+        };
+        NewCandidate: {
+            /** @description The domain name; all below it is observed, too. */
+            name: string;
+        };
         NewCorrection: {
             /** @description The device: its name, identity, MAC or address. A note may have none: it is of the household. */
             device?: string;
@@ -3028,6 +3211,16 @@ export interface components {
             /** @description Whose pass phrase it sets. Not there: it makes an account that may do everything. */
             account?: string;
         };
+        NewNote: {
+            /**
+             * Format: date-time
+             * @description When it was so, unless it is now.
+             */
+            at?: string;
+            /** @description Of which device: its name, identity, MAC or address. Without it, of the household. */
+            device?: string;
+            text: string;
+        };
         NewPassphrase: {
             new: string;
             old: string;
@@ -3064,6 +3257,13 @@ export interface components {
              * @description After which it expires; 0: not by itself.
              */
             seconds: number;
+        };
+        Observed: {
+            /** @description It was not so before. */
+            changed: boolean;
+            name: string;
+            /** @description The list that has such names. */
+            path: string;
         };
         Passphrase: {
             passphrase: string;
@@ -3155,6 +3355,11 @@ export interface components {
              * @example https://example.com/errors/example
              */
             type: string;
+        };
+        Proposal: {
+            /** @description As docs/catalogue/contributing.md wants it, with the figures that speak for it as comments. What only a person can know is left open. */
+            entry: string;
+            name: string;
         };
         Reason: {
             /** @description essential, breaks-reported, breaks-presumed, mixed, unknown, first, burst, just-asked, rule-added, list-changed, steady or own-rule. */
@@ -4886,6 +5091,194 @@ export interface operations {
             };
         };
     };
+    "observe-candidate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCandidate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Observed"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "end-observing": {
+        parameters: {
+            query: {
+                /** @description The domain name. */
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Observed"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-proposal": {
+        parameters: {
+            query: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description The candidate. */
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proposal"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "search-catalog": {
         parameters: {
             query: {
@@ -5624,6 +6017,201 @@ export interface operations {
             };
         };
     };
+    "get-bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The bundle's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checkpoint"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "export-evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewBundle"];
+            };
+        };
+        responses: {
+            /** @description Steps, each a line. The last has done, and bundle or error. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": {
+                        bundle?: components["schemas"]["Bundle"];
+                        /** @description reading the sealed log, or writing: the report, then the file and whether it can be verified. */
+                        doing?: string;
+                        done: boolean;
+                        error?: string;
+                        /**
+                         * Format: double
+                         * @description How much of that is done, from 0 to 1.
+                         */
+                        progress: number;
+                    };
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "rotate-key": {
         parameters: {
             query?: never;
@@ -5847,6 +6435,65 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-experiment-templates": {
+        parameters: {
+            query?: {
+                /** @description This one alone. */
+                template?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentTemplate"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7020,6 +7667,66 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewNote"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Correction"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
