@@ -61,10 +61,14 @@ type Source struct {
 type LocalList struct {
 	Name string // the list's name
 	Path string // of a hosts file, watched like those of Dir; "" for Text
-	Kind Kind   // OwnList: rules that are one with those of own.txt; Local: hosts lines alone
+	Kind Kind   // OwnList: rules that are one with those of own.txt; Local: hosts lines alone; UserList: as a file of Dir
 	Text string // its lines
 
 	Group string // whose devices it holds for; "" for everybody
+
+	// Moves says that Path is of a folder that is replaced whole: a list whose file has the
+	// same name and kind there, for the same group, is the same list with other rules.
+	Moves bool
 }
 
 // ListSettings are what the user says about one list. Zero fields leave the

@@ -31,6 +31,7 @@ type source struct {
 	text     string // where it has no file at all
 	place    int    // among those of Options.Local, from 1; 0 for others
 	group    string // whose devices it holds for; "" for everybody
+	moves    bool   // see LocalList.Moves
 	kind     Kind
 	settings ListSettings
 	used     bool // enabled, or on for a group
@@ -69,7 +70,7 @@ const GroupDir = "groups"
 
 // inDir reports whether it is a file of Options.Dir.
 func (src *source) inDir() bool {
-	return src.path != "" && (src.kind == UserList || src.kind == OwnList)
+	return src.path != "" && !src.moves && (src.kind == UserList || src.kind == OwnList)
 }
 
 // isAtHand reports whether the list's text is part of the options, which others report
@@ -82,6 +83,7 @@ func (src *source) inForce() bool { return src.set != nil && src.used }
 // the settings. It reads no list. A name belongs to the user's own file first, then
 // to a subscription, then to a shipped list, then to one of Options.Local.
 func (s *Store) scanLocked() error {
+	s.moveLocked()
 	var found []*source
 	byName := map[string]bool{}
 	old := map[string]*source{}
@@ -125,7 +127,7 @@ func (s *Store) scanLocked() error {
 	for i, l := range s.opts.Local {
 		src := take(l.Name, l.Path, l.Kind)
 		src.read = src.read && src.text == l.Text
-		src.text, src.place, src.group = l.Text, i+1, l.Group
+		src.text, src.place, src.group, src.moves = l.Text, i+1, l.Group, l.Moves
 	}
 	sorting.StableBy(found, func(a, b *source) int {
 		return cmp.Or(
@@ -136,6 +138,18 @@ func (s *Store) scanLocked() error {
 	s.forgetLocked(found)
 	s.sources = found
 	return nil
+}
+
+// moveLocked gives the lists whose files are in another folder now their paths there.
+func (s *Store) moveLocked() {
+	for i := range s.opts.Local {
+		l := &s.opts.Local[i]
+		for _, src := range s.sources {
+			if l.Moves && src.moves && src.kind == l.Kind && src.group == l.Group && filepath.Base(src.path) == filepath.Base(l.Path) {
+				src.path = l.Path
+			}
+		}
+	}
 }
 
 func (src *source) key() string {

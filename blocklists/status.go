@@ -63,6 +63,7 @@ type ListStatus struct {
 	Missing   string   // why there are no rules of it yet; "" where there are
 	Failed    string   // why the file cannot be read; its last good rules are in force
 	Unkept    string   // why its rules are in memory alone, and read from the text at each start
+	TextHash  uint64   // XXH64 of the text that its rules are of; 0 where that is not known
 	Steps     int      // that its patterns cost each name, see docs/lists.md; 0 for none
 	Warnings  []string // essential names that it blocks and what breaks; rules that are too many
 }
@@ -102,6 +103,7 @@ func (src *source) status(now *instant) ListStatus {
 	if src.used {
 		st.Rules = src.set.Rules
 	}
+	st.TextHash = src.stamp.Hash
 	st.Bad, st.BadSeen = src.set.Bad, src.set.BadSeen
 	st.ByForm = make(map[string]int, len(src.set.Forms))
 	for form, n := range src.set.Forms {

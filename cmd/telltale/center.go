@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"telltale/config"
 	"telltale/fleet/authority"
+	"telltale/fleet/policy"
+	"telltale/fleet/roster"
 )
 
 // The command center: this machine keeps the log of a fleet, and says what holds on its
@@ -37,7 +40,7 @@ The center answers no DNS. On a machine that is to do both, run both.`,
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return cl.serveCenter(c.Context(), func(*center) {}) },
 	}
-	c.AddCommand(cl.newCenterInvite(), cl.newCenterRevoke())
+	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke())
 	return c
 }
 
@@ -49,6 +52,11 @@ type center struct {
 	mux       *http.ServeMux // for nodes that were admitted: authority.NodeOf says which
 	server    *http.Server
 	listeners []net.Listener
+
+	load    func() (*config.Config, error) // reads the settings anew
+	policy  *policy.Publisher
+	refused string // why what the files hold is not published; "" where it is
+	roster  *roster.Roster
 }
 
 func authorityDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "authority") }
@@ -68,21 +76,29 @@ func (cl *cli) openAuthority() (*config.Config, *authority.Authority, error) {
 
 // serveCenter runs the center until ctx ends. ready is called once it answers.
 func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
-	cfg, err := cl.load()
+	cl.serving = true
+	cfg, err := cl.loadStrictly()
 	if err != nil {
+		return err
+	}
+	if err := makeLists(cfg.Lists.Dir); err != nil {
 		return err
 	}
 	logger, _, err := cl.newLogger(cfg)
 	if err != nil {
 		return err
 	}
-	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux()}
+	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux(), load: cl.loadStrictly}
 	if c.authority, err = authority.Open(authorityDir(cfg), nil); err != nil {
 		return fmt.Errorf("center.dir: %w", err)
+	}
+	if err := errors.Join(c.openPublisher(), c.openRoster()); err != nil {
+		return err
 	}
 	if err := c.listen(); err != nil {
 		return err
 	}
+	c.publish()
 	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
 	ready(c)
 	return c.run(ctx)
@@ -131,6 +147,10 @@ func (c *center) run(ctx context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer stop()
+	tasks.Go(func() { c.followPolicy(ctx) })
 	failed := make(chan error, len(c.listeners))
 	for _, l := range c.listeners {
 		go func() { failed <- c.server.ServeTLS(l, "", "") }()

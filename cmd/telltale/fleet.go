@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"telltale/config"
 	"telltale/fleet/authority"
+	"telltale/fleet/policy"
 )
 
 // This machine as a node of a fleet.
@@ -72,7 +74,7 @@ func (cl *cli) newFleetLeave() *cobra.Command {
 		Use:   "leave",
 		Short: "Leave the fleet",
 		Long: `Leave the fleet: the key and the certificate are removed here, and nothing is sent any
-more. The center keeps what it got; 'telltale center revoke NODE' there makes sure that
+more. What the center shared holds until the server's next start. The center keeps what it got; 'telltale center revoke NODE' there makes sure that
 the certificate is worth nothing, wherever there may be a copy.`,
 		Example: "  telltale fleet leave",
 		Args:    noArgs,
@@ -85,7 +87,12 @@ the certificate is worth nothing, wherever there may be a copy.`,
 			if node == "" {
 				return authority.ErrNotJoined
 			}
-			if err := os.RemoveAll(identityDir(cfg)); err != nil {
+			for _, file := range authority.IdentityFiles {
+				if err := os.Remove(filepath.Join(identityDir(cfg), file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
+			if err := policy.Use(cfg.PolicyDir(), ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "This machine is no node any more. Run 'telltale center revoke %s' at the center.\n", node)
@@ -99,6 +106,9 @@ type fleetMember struct {
 	*authority.Identity
 	client  *http.Client // for the centers alone
 	centers []string     // addresses, the first to be asked first
+
+	policy  *policy.Follower // nil: this node does not follow
+	changed chan struct{}    // of one: what the center is to know of this node is another now
 }
 
 // followFleet waits until this machine has joined a fleet, and takes part in it until ctx
@@ -157,13 +167,18 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	cfg := a.cfg.Load()
 	transport := id.Transport()
 	defer transport.CloseIdleConnections()
-	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center}
+	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center, changed: make(chan struct{}, 1)}
 	if len(m.centers) == 0 {
 		m.centers = id.Centers
 	}
 	a.logger.Info("this machine takes part in a fleet", "node", id.Node, "center", m.centers)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { m.keepCertificate(ctx, a.logger) })
+	if cfg.Fleet.Policy {
+		m.policy = policy.NewFollower(policy.FollowerOptions{Dir: cfg.PolicyDir(), Client: m.client, Centers: m.centers, Apply: a.applyPolicy})
+		tasks.Go(func() { m.policy.Run(ctx, func(st policy.Status) { a.tellPolicy(st); wake(m.changed) }) })
+	}
+	tasks.Go(func() { a.reportState(ctx, m) })
 	for pauseFor(ctx, joinedEvery) {
 		if now, err := authority.OpenIdentity(identityDir(cfg), nil); err != nil || !now.Expires().Equal(id.Expires()) {
 			a.logger.Info("this machine left its fleet, or joined anew", "node", id.Node)

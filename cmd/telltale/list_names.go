@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"telltale/blocklists"
 	"telltale/blocklists/catalog"
 	"telltale/config"
+	"telltale/fleet/policy"
 )
 
 // shippedPrefix is what a shipped list can be called by where a list of one's own
@@ -26,6 +28,9 @@ func listNameMistakes(cfg *config.Config) error {
 	}
 	files := fileNames(cfg.Lists.Dir)
 	known := slices.Concat(files, shipped)
+	if cfg.Policy != "" {
+		known = append(known, fileNames(filepath.Join(cfg.Policy, policy.Lists))...)
+	}
 	for _, name := range shipped {
 		known = append(known, shippedPrefix+name)
 	}

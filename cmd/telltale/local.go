@@ -36,7 +36,7 @@ func localLists(cfg *config.Config, named string) []blocklists.LocalList {
 	if named != "" {
 		all = append(all, blocklists.LocalList{Name: devicesList, Kind: blocklists.Local, Text: named})
 	}
-	return all
+	return append(all, centerLists(cfg)...)
 }
 
 // localMistakes finds settings for what this program was built without, records of the settings that cannot be answered, hosts files

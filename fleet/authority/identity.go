@@ -47,6 +47,9 @@ const (
 	centersFile  = "centers" // a line for each
 )
 
+// IdentityFiles are what Join keeps, the certificate first: without it this is no node.
+var IdentityFiles = []string{nodeCertFile, nodeKeyFile, certificateFile, centersFile}
+
 // OpenIdentity reads what Join kept. now is the clock; nil for time.Now.
 func OpenIdentity(dir string, now func() time.Time) (*Identity, error) {
 	if now == nil {

@@ -24,6 +24,8 @@ import (
 type Follower struct {
 	o FollowerOptions
 
+	again bool // what was refused is tried again; belongs to Run
+
 	mu sync.Mutex
 	st Status
 }
@@ -145,9 +147,10 @@ const (
 func (f *Follower) once(ctx context.Context) error {
 	st := f.Status()
 	has := st.Version
-	if st.Refused != "" {
-		has = st.Refused // it is not tried again until there is another
+	if st.Refused != "" && !f.again {
+		has = st.Refused // the center answers once there is another, or after a while
 	}
+	f.again = false
 	var errs []error
 	for _, center := range f.o.Centers {
 		m, err := f.ask(ctx, center, has)
@@ -157,6 +160,7 @@ func (f *Follower) once(ctx context.Context) error {
 		}
 		f.set(func(st *Status) { st.Center, st.Asked = center, time.Now() })
 		if m == nil {
+			f.again = true // what was refused is tried again: the node may have been put right
 			return nil
 		}
 		return f.take(ctx, center, m)

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"telltale/sorting"
 )
 
 // A Manifest is a policy: its files, by name. The keys of its JSON never change.
@@ -50,7 +52,7 @@ const (
 // newManifest returns the manifest of files.
 func newManifest(files []File) *Manifest {
 	m := &Manifest{Files: slices.Clone(files)}
-	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	sorting.StableBy(m.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	m.Version = m.version()
 	return m
 }

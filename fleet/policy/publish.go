@@ -171,6 +171,26 @@ func (p *Publisher) Versions() (latest, all string) {
 	return latest, all
 }
 
+// Published returns the versions that were published by a directory, also while another
+// process publishes.
+func Published(dir string) (latest, all string, err error) {
+	for file, version := range map[string]*string{latestFile: &latest, allFile: &all} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var m *Manifest
+		if err == nil {
+			m, err = parseManifest(text)
+		}
+		if err != nil {
+			return "", "", fmt.Errorf("%s: %w", filepath.Join(dir, file), err)
+		}
+		*version = m.Version
+	}
+	return latest, all, nil
+}
+
 // keep copies a file to its hash.
 func (p *Publisher) keep(c *Content) (File, error) {
 	if err := checkName(c.Name); err != nil {

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/config"
+	"telltale/fleet/policy"
+	"telltale/fleet/roster"
+	"telltale/sorting"
+)
+
+// What a center knows of its nodes.
+
+func rosterDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "nodes") }
+
+// openRoster opens what keeps the reports of nodes.
+func (c *center) openRoster() (err error) {
+	c.roster, err = roster.Open(roster.Options{Dir: rosterDir(c.cfg), Changed: func(node, how string) {
+		c.logger.Error("THE PAST OF A NODE IS ANOTHER ONE THAN IT WAS", "node", node, "how", how)
+	}})
+	if err != nil {
+		return fmt.Errorf("center.dir: %w", err)
+	}
+	c.mux.Handle(roster.Path, c.roster.Handler(requestNode))
+	return nil
+}
+
+// A nodeLine is a node as 'telltale center nodes --json' shows it. Its keys never change.
+type nodeLine struct {
+	Node    string     `json:"node"`
+	Is      string     `json:"is"` // current, behind, refuses, silent, waiting, revoked or invited
+	Joined  *time.Time `json:"joined,omitempty"`
+	Revoked *time.Time `json:"revoked,omitempty"`
+	Wanted  string     `json:"policy_wanted,omitempty"` // the version that it is to follow
+
+	*roster.Entry // nil where it never reported
+}
+
+// silentAfter is how long a node may say nothing.
+const silentAfter = 3 * stateEvery
+
+func (cl *cli) newCenterNodes() *cobra.Command {
+	accept := ""
+	c := &cobra.Command{
+		Use:   "nodes",
+		Short: "Show how the nodes of this center stand",
+		Long: `Show how the nodes of this center stand: which policy is in force there, since when a node
+says nothing, how far its clock is ahead of the center's, up to when its log is here, and
+how many rows it had to remove before it could send them.
+
+A node current has the policy that it is to have. One behind has another one; one that
+refuses could not put it in force, and goes on with what it had; one silent has said
+nothing for half a minute; one waiting has never reported.
+
+The center keeps the signed checkpoints of all sealed logs. A node whose sealed log became
+shorter, or another one, has a note CHANGED: find out on the node why (docs/seals.md), and
+say with --accept that it is known.`,
+		Example: "  telltale center nodes\n  telltale center nodes --json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if accept != "" {
+				return cl.acceptNode(accept)
+			}
+			lines, err := cl.nodeLines(time.Now())
+			if err != nil {
+				return err
+			}
+			if cl.json {
+				return cl.encoder().Encode(lines)
+			}
+			return cl.showNodes(lines, time.Now())
+		},
+	}
+	c.Flags().StringVar(&accept, "accept", "", "that the past of this node is as it is now")
+	return cl.addJSON(c)
+}
+
+func (cl *cli) acceptNode(node string) error {
+	cfg, err := cl.load()
+	if err != nil {
+		return err
+	}
+	if err := roster.Accept(rosterDir(cfg), node); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no node %s ever reported", node)
+	} else if err != nil {
+		return err
+	}
+	if err := giveToOwner(rosterDir(cfg), cfg.Center.Dir); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cl.out, "The past of node %s is taken as it is, from its next report on.\n", node)
+	return err
+}
+
+// nodeLines returns all nodes, by name.
+func (cl *cli) nodeLines(now time.Time) ([]nodeLine, error) {
+	cfg, a, err := cl.openAuthority()
+	if err != nil {
+		return nil, err
+	}
+	members, err := a.Members()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := roster.Read(rosterDir(cfg))
+	if err != nil {
+		return nil, err
+	}
+	latest, all, err := policy.Published(publisherDir(cfg))
+	if err != nil {
+		return nil, err
+	}
+	reported := map[string]*roster.Entry{}
+	for i := range entries {
+		reported[entries[i].Node] = &entries[i]
+	}
+	lines := []nodeLine{}
+	for _, m := range members {
+		l := nodeLine{Node: m.Node, Entry: reported[m.Node], Joined: timeOrNil(m.Joined), Revoked: timeOrNil(m.Revoked), Wanted: all}
+		for _, first := range cfg.Center.First {
+			if first == m.Node {
+				l.Wanted = latest
+			}
+		}
+		l.Is = l.is(now)
+		lines = append(lines, l)
+	}
+	sorting.StableBy(lines, func(a, b nodeLine) int { return cmp.Compare(a.Node, b.Node) })
+	return lines, nil
+}
+
+func (l *nodeLine) is(now time.Time) string {
+	switch {
+	case l.Revoked != nil:
+		return "revoked"
+	case l.Entry == nil:
+		return "waiting"
+	case now.Sub(l.Seen) > silentAfter:
+		return "silent"
+	case l.State.Refused != "" && l.State.Refused == l.Wanted:
+		return "refuses"
+	case l.State.Policy != l.Wanted && l.State.Policy != "":
+		return "behind"
+	}
+	return "current"
+}
+
+func (cl *cli) showNodes(lines []nodeLine, now time.Time) error {
+	if len(lines) == 0 {
+		_, err := fmt.Fprintln(cl.out, "No node has joined: 'telltale center invite NODE' prints the line by which one does.")
+		return err
+	}
+	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tIS\tPOLICY\tSEEN\tLOG UNTIL\tGAPS\tCLOCK\tPROGRAM\tNOTE")
+	for i := range lines {
+		l := &lines[i]
+		if l.Entry == nil {
+			fmt.Fprintf(w, "%s\t%s\t-\tnever\t-\t-\t-\t-\t\n", l.Node, l.Is)
+			continue
+		}
+		st, until := &l.State, "-"
+		if !st.Shipped.Until.IsZero() {
+			until = when(st.Shipped.Until)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%d\t%s\t%s\t%s\n", l.Node, l.Is, cmp.Or(st.Policy, "none"), now.Sub(l.Seen).Round(time.Second),
+			until, st.Shipped.Gaps, clockAhead(l.Ahead), st.Program, l.note())
+	}
+	return w.Flush()
+}
+
+// clockAhead shows a clock's difference where it matters.
+func clockAhead(s roster.Seconds) string {
+	if math.Abs(float64(s)) < 2 {
+		return "right"
+	}
+	return fmt.Sprintf("%+.0f s", float64(s))
+}
+
+// note says what is wrong with a node.
+func (l *nodeLine) note() string {
+	switch {
+	case l.Changed != "":
+		return "CHANGED: " + l.Changed
+	case l.State.Refused != "":
+		return "refuses " + l.State.Refused + ": " + l.State.Why
+	}
+	return l.State.Shipped.Problem
+}
