@@ -41,12 +41,11 @@ const (
 	mostFile     = 512 << 20 // octets of a file
 )
 
-// Folders of a policy's files, and the two files beside them. They never change.
+// Folders of a policy's files, and the file beside them. They never change.
 const (
-	Lists       = "lists"            // list files; own.txt are rules of the center's own
-	Groups      = "groups"           // rules of groups
-	Settings    = "settings.yaml"    // settings that the center shares
-	Corrections = "corrections.json" // what people said of devices at the center
+	Lists    = "lists"         // list files; own.txt are rules of the center's own
+	Groups   = "groups"        // rules of groups
+	Settings = "settings.yaml" // settings that the center shares
 )
 
 // newManifest returns the manifest of files.
@@ -99,7 +98,7 @@ func checkName(name string) error {
 	folder, base := path.Split(name)
 	switch {
 	case !utf8.ValidString(name) || len(name) > 255 || strings.ContainsAny(name, "\\\x00:") || path.Clean(name) != name:
-	case folder == "" && (name == Settings || name == Corrections):
+	case name == Settings:
 		return nil
 	case folder != Lists+"/" && folder != Groups+"/":
 	case base != "" && base[0] != '.':
