@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -138,8 +139,13 @@ var floods = []flood{
 	}},
 }
 
-// While one client floods, another is served, nothing grows, and it is counted.
+// While one client floods, another is served, nothing grows, and it is counted. FLOOD_TIME says
+// how long each flood lasts instead of two seconds.
 func TestE2EFloodsOfEncryptedTransports(t *testing.T) {
+	lasts := 2 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("FLOOD_TIME")); err == nil {
+		lasts = d
+	}
 	for _, f := range floods {
 		s := startEncrypted(t, Options{}, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
 		c := s.client("127.0.0.1", serverName, true)
@@ -147,7 +153,7 @@ func TestE2EFloodsOfEncryptedTransports(t *testing.T) {
 		runtime.GC()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		until := time.Now().Add(4 * time.Second)
+		until := time.Now().Add(lasts)
 		var tasks sync.WaitGroup
 		for range 2 {
 			tasks.Go(func() { f.send(s, until) })

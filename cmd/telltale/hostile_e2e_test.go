@@ -131,8 +131,14 @@ func from(i int) *net.Dialer {
 	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/250), byte(i%250+1))}, Timeout: patience}
 }
 
-// Whatever strangers send, an ordinary client is served, and nothing grows.
+// Whatever strangers send, an ordinary client is served, and nothing grows. FLOOD_TIME says how
+// long each attack lasts instead of two seconds.
 func TestE2EHostileConnections(t *testing.T) {
+	t.Parallel()
+	lasts := 2 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("FLOOD_TIME")); err == nil {
+		lasts = d
+	}
 	s := startHostile(t, "")
 	attacks := map[string]func(ctx context.Context, i int){
 		"nothing": func(ctx context.Context, i int) { <-ctx.Done() },
@@ -190,7 +196,7 @@ func TestE2EHostileConnections(t *testing.T) {
 		},
 	}
 	for _, name := range []string{"nothing", "garbage instead of TLS", "handshakes that stall", "old versions", "handshakes without end", "64 KiB octet by octet", "queries whose answers nobody reads"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		var attackers sync.WaitGroup
 		for i := range 8 {
 			attackers.Go(func() { attacks[name](ctx, i) })
@@ -232,6 +238,7 @@ func (s *encryptedServer) send(ctx context.Context, i int, to netip.AddrPort, wi
 // Ten thousand clients that are connected and say nothing more take little memory
 // each, and nobody else's time.
 func TestE2ETenThousandIdleConnections(t *testing.T) {
+	t.Parallel()
 	const clients, workers = 10_000, 8
 	s := startHostile(t, "limits: {tcp_connections: 10000}\n", "sh", "-c", `ulimit -n 20000; exec "$0" "$@"`)
 	s.ask("localhost.")
@@ -291,6 +298,7 @@ func TestE2ETenThousandIdleConnections(t *testing.T) {
 
 // With as many files open as it may have, a server goes on: who is idle makes room.
 func TestE2EDescriptorsAtTheirLimit(t *testing.T) {
+	t.Parallel()
 	s := startHostile(t, "limits: {tcp_connections: 5000}\n", "sh", "-c", `ulimit -n 120; exec "$0" "$@"`)
 	var all []net.Conn
 	for i := range 400 {
