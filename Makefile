@@ -25,6 +25,10 @@ FAST = std golang.org/x/crypto/... golang.org/x/net/... golang.org/x/sys/... git
 	telltale/evidence/bundle telltale/evidence/rhythm telltale/querylog/... telltale/resolver/...
 FULL = -gcflags=all=-l $(FAST:%=-gcflags=%=)
 
+# What is compiled by the same flags is compiled once: for go vet, for the tests that the race
+# detector does not watch, and for the program that tests build. SQLite alone takes a minute.
+ASBUILT = -trimpath $(FULL)
+
 # The program for small machines has fewer parts, and nothing is copied.
 SMALL = -tags small -gcflags=all=-l
 
@@ -79,21 +83,25 @@ PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload
 SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists ./blocklists/matcher
 ALONE = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
 UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
-WATCHED = $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
+WATCHED = $(LONGEST) $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
 BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -parallel $$((2 * $$(getconf _NPROCESSORS_ONLN)))
+
+# They are compiled and begun first: what takes longest must not be what begins last.
+LONGEST = ./cmd/telltale ./querylog ./resolver
 
 test: tools vet
 	@case $$(command -v cc >/dev/null && $(GO) env GOARCH) in \
 	amd64|arm64|loong64|ppc64le|riscv64|s390x) set -x; \
 		CGO_ENABLED=1 $(GO) test -vet=off -race $(UNWATCHED) $(BESIDE) -timeout 30m $(WATCHED) && \
 		CGO_ENABLED=1 $(GO) test -vet=off -race $(ALONE) -timeout 10m $(SHARED) && \
-		$(GO) test -vet=off $(PLAIN) && $(GO) test -vet=off $(TWINS) ;; \
+		CGO_ENABLED=0 $(GO) test -vet=off $(ASBUILT) $(PLAIN) && CGO_ENABLED=0 $(GO) test -vet=off $(ASBUILT) $(TWINS) ;; \
 	*) echo 'no race detector: it needs a C compiler and a 64-bit machine'; $(GO) test -timeout 10m ./... ;; \
 	esac
 
-# Without the race detector: these measure what a user would, on real processes.
+# Without the race detector: these measure what a user would, on real processes. Many wait
+# for timers and for other programs.
 e2e: tools
-	$(GO) test -tags e2e -vet=off -timeout 15m -run '^TestE2E' ./...
+	CGO_ENABLED=0 $(GO) test -tags e2e -vet=off $(ASBUILT) $(BESIDE) -timeout 15m -run '^TestE2E' $(LONGEST) ./...
 
 check: format lint test e2e fuzz cross tidy
 
@@ -101,8 +109,8 @@ tools:
 	@.ci/tools
 
 vet:
-	$(GO) vet -tags e2e ./...
-	$(GO) vet -tags 'small e2e' ./...
+	CGO_ENABLED=0 $(GO) vet $(ASBUILT) -tags e2e ./...
+	CGO_ENABLED=0 $(GO) vet $(ASBUILT) -tags 'small e2e' ./...
 
 format:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi

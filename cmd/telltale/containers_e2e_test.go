@@ -14,6 +14,7 @@ import (
 // TestE2EContainerLines runs the lines of docker in README and docs/containers.md
 // as they are written, with the image's tree in place of an engine.
 func TestE2EContainerLines(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("a container needs root")
 	}
@@ -21,12 +22,7 @@ func TestE2EContainerLines(t *testing.T) {
 		t.Skipf("no namespaces can be made here: %s", out)
 	}
 	work := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(work, "telltale"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	tree := exec.Command("../../packaging/image-tree.sh", filepath.Join(work, "telltale"), filepath.Join(work, "image"))
+	tree := exec.Command("../../packaging/image-tree.sh", builtProgram(t), filepath.Join(work, "image"))
 	tree.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if out, err := tree.CombinedOutput(); err != nil {
 		t.Fatalf("image-tree.sh: %v\n%s", err, out)

@@ -19,6 +19,7 @@ import (
 // the verifier: on a root of its own, without a network, as another process than any that
 // knows this machine's log.
 func TestE2EABundleIsVerifiedOnACleanRootWithoutNetwork(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("a root of its own needs root")
 	}
@@ -32,11 +33,6 @@ func TestE2EABundleIsVerifiedOnACleanRootWithoutNetwork(t *testing.T) {
 	python, prefix, _ := strings.Cut(strings.TrimSpace(string(found)), " ")
 	dir := t.TempDir()
 	key := exportFinding(t, dir)
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "program"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	b, err := os.ReadFile(filepath.Join(dir, "finding.zip"))
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +115,7 @@ for d in usr lib lib64 bin; do
 done
 case $PREFIX in /usr|/usr/*) ;; *) mkdir -p "$ROOT$PREFIX"; mount --bind -o ro "$PREFIX" "$ROOT$PREFIX" ;; esac
 cp "$FILES"/*.zip "$VERIFY" "$ROOT/"
-cp "$FILES/program" "$ROOT/telltale"
+cp "$PROGRAM" "$ROOT/telltale"
 mount -o remount,ro "$ROOT"
 cd "$ROOT"
 exec chroot "$ROOT" env -i PYTHONDONTWRITEBYTECODE=1 "$@"`
@@ -128,7 +124,7 @@ exec chroot "$ROOT" env -i PYTHONDONTWRITEBYTECODE=1 "$@"`
 		t.Fatal(err)
 	}
 	c := exec.Command("unshare", append([]string{"--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"}, words...)...)
-	c.Env = append(os.Environ(), "ROOT="+t.TempDir(), "FILES="+dir, "PREFIX="+prefix, "VERIFY="+verify, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	c.Env = append(os.Environ(), "ROOT="+t.TempDir(), "FILES="+dir, "PROGRAM="+builtProgram(t), "PREFIX="+prefix, "VERIFY="+verify, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 	b, err := c.CombinedOutput()
 	if c.ProcessState == nil {
 		t.Fatal(err)

@@ -27,8 +27,16 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asTelltale)
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(exit int) {
+		for _, end := range atEnd {
+			end()
+		}
+		os.Exit(exit)
+	}))
 }
+
+// atEnd is what removes files that tests share.
+var atEnd []func()
 
 // A process is a telltale serve in a process of its own.
 type process struct {
