@@ -27,6 +27,7 @@ func serveHome(t *testing.T, x *homeTest, upstream netip.AddrPort) *testServer {
 
 // What commands print of a made-up home is what routes answer.
 func TestE2ECommandsPrintOfAHouseholdWhatRoutesAnswer(t *testing.T) {
+	t.Parallel()
 	x := newHomeTest(t, homes.New(homes.Options{Days: 9, Seed: 11}))
 	srv := serveHome(t, x, everything(t))
 	from, until := x.h.Begin.UTC().Format(time.RFC3339), x.h.End().UTC().Format(time.RFC3339)
@@ -53,6 +54,7 @@ func TestE2ECommandsPrintOfAHouseholdWhatRoutesAnswer(t *testing.T) {
 
 // Who walks the log of a home by cursors gets every row once, though new ones come meanwhile.
 func TestE2EALogOfAHouseholdIsWalked(t *testing.T) {
+	t.Parallel()
 	x := newHomeTest(t, homes.New(homes.Options{Days: 9, Seed: 11}))
 	srv := serveHome(t, x, everything(t))
 	stop, asked := make(chan struct{}), make(chan int)

@@ -17,6 +17,7 @@ import (
 // Programs of others take dnstap: fstrm_capture of its authors writes it to a file, which
 // dnstap-ldns reads.
 func TestE2EDnstapIsTakenByItsAuthors(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"fstrm_capture", "dnstap-ldns"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("no %s (Debian: fstrm-bin, dnstap-ldns)", program)

@@ -16,6 +16,7 @@ import (
 // What the minisign program signs is taken, hashed before or not; and a file that it
 // would not verify is not taken.
 func TestE2EAnEditionSignedByMinisign(t *testing.T) {
+	t.Parallel()
 	minisign, err := exec.LookPath("minisign")
 	if err != nil {
 		t.Skip("no minisign (Debian: minisign)")

@@ -23,6 +23,7 @@ import (
 // device of 60,000 rows, and asks it questions meanwhile. In the end the device is in no
 // file, and all of the other one's lookups are there.
 func TestE2EForgettingOutlivesKills(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	const mac, rows = "02:00:5e:10:00:01", 60_000

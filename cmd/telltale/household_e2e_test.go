@@ -58,6 +58,7 @@ type member struct {
 // is dnsmasq, Kea and ISC dhcpd, each on a network of its own; avahi announces a name, and somebody
 // claims it. Each row must be under the device that sent the query to the server, or under its bare address.
 func TestE2EHousehold(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"dnsmasq", "kea-dhcp4", "dhcpd", "dhclient", "avahi-daemon", "nft"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("skipped: %s is not installed", program)
@@ -426,7 +427,8 @@ func (h *household) judge() {
 		switch n := tallies[of[name]]; {
 		case device == want:
 			n.right++
-		case row["binding_source"] == "bare-address" && row["binding_confidence"] == "low":
+		case row["binding_source"] == "bare-address" && row["binding_confidence"] == "low",
+			row["binding_source"] == nil && device == fmt.Sprint("addr:", row["client"]): // nobody knew in the time that a query waits for it
 			n.unknown++
 		default:
 			if n.wrong++; n.wrong <= 5 {
@@ -440,8 +442,8 @@ func (h *household) judge() {
 	for _, m := range h.members {
 		n := tallies[m.name]
 		h.t.Logf("%-13s %d right, %d unknown, %d wrong", m.name, n.right, n.unknown, n.wrong)
-		if n.right == 0 {
-			h.t.Errorf("%s: none of its rows is under it", m.name)
+		if n.right <= n.unknown {
+			h.t.Errorf("%s: %d of its rows are under it, and %d under bare addresses", m.name, n.right, n.unknown)
 		}
 	}
 }

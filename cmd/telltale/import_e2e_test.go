@@ -49,6 +49,7 @@ func manyLookups(t *testing.T, path string, n int) {
 // TestE2EAnImportOutlivesKills imports 60,000 lookups; the command and the server are
 // killed again and again meanwhile. In the end each lookup is counted once.
 func TestE2EAnImportOutlivesKills(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const n = 60_000
 	history := filepath.Join(dir, "querylog.json")

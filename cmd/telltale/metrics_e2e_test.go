@@ -60,6 +60,7 @@ func fetched(t *testing.T, at string) (status int, text string) {
 // Debian's Prometheus takes the metrics, takes the rules for alerts, and has a result for the
 // query of each panel of the dashboard.
 func TestE2EPrometheus(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"prometheus", "promtool"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("no %s (Debian: prometheus)", program)

@@ -30,6 +30,7 @@ import (
 // what was asked is answered and kept. MIGRATE_STORE names a store to copy
 // instead of a made one (it is copied first), MIGRATE_RATE the lookups a second.
 func TestE2EAStoreOfVersion1IsCopiedUnderLoad(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	if err := os.MkdirAll(data, 0o700); err != nil {

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"telltale/resolver/dnstest"
@@ -31,7 +30,6 @@ func (n *network) background(namespace string, words ...string) (said func() str
 	var out lockedBuffer
 	c := exec.Command("ip", append([]string{"netns", "exec", namespace}, words...)...)
 	c.Stdout, c.Stderr = &out, &out
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -63,6 +61,7 @@ func (n *network) until(what string, says func() (string, bool)) {
 // A DHCP server and a router that hand out another DNS server than Telltale are found by who
 // asks as root, and by nobody else.
 func TestE2EForeignServersAreFound(t *testing.T) {
+	t.Parallel()
 	need(t, "dnsmasq")
 	n, dir := newNetwork(t), t.TempDir()
 	rogue := n.device(0, "00:1a:11:00:00:01")
@@ -108,6 +107,7 @@ func TestE2EForeignServersAreFound(t *testing.T) {
 
 // The recipes of docs/routers.md hand out the address of Telltale's machine.
 func TestE2EADHCPServerBesideTelltale(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile(filepath.Join(tree, "docs", "routers.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +146,7 @@ func TestE2EADHCPServerBesideTelltale(t *testing.T) {
 // In a home where all is well doctor finds nothing. Then what can go wrong goes wrong: a
 // firewall, clients of a VPN, a router that forwards for all.
 func TestE2EAHealthyHomeIsQuietAndASickOneIsNot(t *testing.T) {
+	t.Parallel()
 	need(t, "unbound", "dig", "dnsmasq")
 	n, dir := newNetwork(t), t.TempDir()
 	router, phone := n.device(0, "00:1a:11:00:00:01"), n.device(1, "00:1a:11:00:00:02")
@@ -244,6 +245,7 @@ func TestE2EAHealthyHomeIsQuietAndASickOneIsNot(t *testing.T) {
 
 // The stub of systemd-resolved is called by its name.
 func TestE2EDoctorKnowsTheStub(t *testing.T) {
+	t.Parallel()
 	n, dir := newNetwork(t), t.TempDir()
 	stub := filepath.Join(dir, "systemd-resolve")
 	if err := os.Symlink(os.Args[0], stub); err != nil {
@@ -267,6 +269,7 @@ func TestE2EDoctorKnowsTheStub(t *testing.T) {
 
 // The rules for nftables are valid, and stop devices but not Telltale.
 func TestE2EFirewallRulesHold(t *testing.T) {
+	t.Parallel()
 	need(t, "nft", "dig", "unbound")
 	r := &firewallRules{}
 	if err := r.setServers([]string{"192.168.77.11", "fd77::11"}); err != nil {
@@ -320,6 +323,7 @@ func TestE2EFirewallRulesHold(t *testing.T) {
 
 // An upstream that is a Telltale itself is told from others.
 func TestE2EAnUpstreamThatIsATelltale(t *testing.T) {
+	t.Parallel()
 	first := startProcess(t, t.TempDir(), nil, "--listen-dns", "127.0.0.1:0")
 	srv := startTestServer(t, t.TempDir(), first.addr, "")
 	var out string

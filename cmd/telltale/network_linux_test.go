@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,6 +18,8 @@ type network struct {
 	name   string
 	server string // the namespace
 }
+
+var networks atomic.Int64 // that were made: each has a name of its own
 
 const (
 	server4, server6 = "192.168.77.1", "fd77::1"
@@ -30,7 +33,7 @@ func newNetwork(t *testing.T) *network {
 	if _, err := exec.LookPath("ip"); err != nil {
 		skipUnlessCI(t, "ip is not installed (Debian: iproute2)")
 	}
-	n := &network{t: t, name: fmt.Sprintf("tt%d", os.Getpid())}
+	n := &network{t: t, name: fmt.Sprintf("tt%dn%d", os.Getpid(), networks.Add(1))}
 	n.server = n.name + "s"
 	n.namespace(n.server)
 	n.in(n.server, "ip link add br0 type bridge")

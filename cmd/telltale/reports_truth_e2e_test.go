@@ -19,6 +19,7 @@ import (
 // Reports of a made-up home over a fortnight, in the week in which clocks are changed.
 // HOUSEHOLD_DAYS says how long it is instead: of 90 days, a change of clocks is among them.
 func TestE2EReportsOfAHouseholdAreTheTruth(t *testing.T) {
+	t.Parallel()
 	days := 14
 	if n, err := strconv.Atoi(os.Getenv("HOUSEHOLD_DAYS")); err == nil {
 		days = n

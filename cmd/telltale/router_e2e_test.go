@@ -25,6 +25,7 @@ const (
 // The word router in the settings is followed in a network of this test's own: it comes up late,
 // and its default route changes. It needs no root.
 func TestE2ERouterIsFollowed(t *testing.T) {
+	t.Parallel()
 	switch os.Getenv(insideRouterTest) {
 	case "":
 		self := exec.Command("unshare", "--net", "--map-root-user", os.Args[0], "-test.run", "^TestE2ERouterIsFollowed$", "-test.v")

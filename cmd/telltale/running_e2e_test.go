@@ -26,6 +26,7 @@ func startByFile(t *testing.T, runtimeDir, name string) *process {
 }
 
 func TestE2ECommandsFindTheServerThatRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startByFile(t, dir, "data")
 	if err := p.ask("data.mistat.xiaomi.com."); err != nil {

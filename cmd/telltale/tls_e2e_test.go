@@ -69,6 +69,7 @@ func (p *process) run(args ...string) string {
 
 // HAProxy passes connections of DNS over TLS and TCP on, and the client's address stays.
 func TestE2EHAProxyInFront(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("haproxy"); err != nil {
 		t.Skip("haproxy is not installed (haproxy of Debian)")
 	}
@@ -122,6 +123,7 @@ func TestE2EHAProxyInFront(t *testing.T) {
 
 // kdig of Knot asks the real program by DNS over TLS, and the log has it.
 func TestE2EKdigByTLS(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("kdig"); err != nil {
 		t.Skip("kdig is not installed (knot-dnsutils of Debian)")
 	}

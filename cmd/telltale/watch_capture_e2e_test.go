@@ -13,6 +13,7 @@ import (
 
 // What is sent while the server is started again is stored once it is back.
 func TestE2EWatchCaptureOutlivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := startTestServer(t, dir, everything(t), keepAll)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -77,6 +77,7 @@ func (s *tmuxSession) shows(want ...string) {
 // A person watches a server in a terminal, makes it narrow, and leaves: the terminal is as
 // it was.
 func TestE2EWatchInATerminal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "lists", "ads.txt"), "#@ vendor=Acme product=TV tier=telemetry source=https://example.org/\ntracker.example\n")
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0", "--upstreams", "127.0.0.1:1")
@@ -147,6 +148,7 @@ func TestE2EWatchInATerminal(t *testing.T) {
 
 // Ended by a signal, it gives the terminal back.
 func TestE2EWatchIsEndedByASignal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := startProcess(t, dir, nil, "--listen-dns", "127.0.0.1:0", "--upstreams", "127.0.0.1:1")
 	pid := filepath.Join(dir, "pid")
