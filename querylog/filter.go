@@ -27,6 +27,7 @@ type Filter struct {
 	says  columnSet // what is wanted of rows
 	begun bool      // only rows in which an attempt begins
 	page  int       // rows that are read at once at most; 0 for pageRows
+	scan  bool      // all rows are looked at: the slow twin of hourIndex
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the

@@ -10,7 +10,7 @@ import (
 )
 
 // A nameFilter chooses names: by a part, by a pattern of the whole (with * and
-// ?), or, where it begins with a dot, a name and all that is below it. One that
+// ?), where it begins with a dot, a name and all that is below it, or, with an equals sign, that name alone. One that
 // has letters beyond ASCII is compared with names as people write them.
 type nameFilter struct {
 	kind nameKind
@@ -28,6 +28,7 @@ const (
 	namePattern
 	nameSuffix
 	nameAnyOf
+	nameExact // text is without the sign
 )
 
 func newNameFilter(s string) nameFilter {
@@ -39,6 +40,8 @@ func newNameFilter(s string) nameFilter {
 	switch {
 	case s == "":
 		f.kind = anyName
+	case len(s) > 1 && s[0] == '=':
+		f.kind, f.text = nameExact, s[1:]
 	case strings.ContainsAny(s, "*?"):
 		f.kind = namePattern
 	case strings.HasPrefix(s, "."):
@@ -65,6 +68,8 @@ func (f *nameFilter) matches(name string) bool {
 	switch f.kind {
 	case namePattern:
 		return glob(f.text, name)
+	case nameExact:
+		return name == f.text
 	case nameSuffix:
 		return name == f.text[1:] || strings.HasSuffix(name, f.text)
 	}
@@ -87,6 +92,8 @@ func (f *nameFilter) where(expr string) (sql string, args []any) {
 	switch f.kind {
 	case namePattern:
 		return expr + ` GLOB ?`, []any{strings.ReplaceAll(f.text, "[", "[[]")} // SQLite has classes of characters
+	case nameExact:
+		return expr + ` = ?`, []any{f.text}
 	case nameSuffix:
 		return `(` + expr + ` = ? OR substr(` + expr + `, -length(?)) = ?)`, []any{f.text[1:], f.text, f.text}
 	}

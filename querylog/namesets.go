@@ -86,6 +86,10 @@ func suffixes(name string, each func(string)) {
 // that f chooses; none where sets cannot tell.
 func (f *nameFilter) suffixHashes() (all []uint64) {
 	switch f.kind {
+	case nameExact:
+		if !f.wide && strings.Contains(f.text, ".") {
+			return []uint64{suffixHash(f.text)}
+		}
 	case nameSuffix:
 		if suffix := f.text[1:]; !f.wide && strings.Contains(suffix, ".") {
 			return []uint64{suffixHash(suffix)}

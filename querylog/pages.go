@@ -116,6 +116,9 @@ func (s *snapshot) merge(f *Filter, after int64, down bool) (*merged, error) {
 			if c.rest, err = s.whole(db, f, from); err != nil {
 				return nil, err
 			}
+			if c.hours, err = newHourIndex(db, f); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		spans, err := s.spans(db, f, from)
@@ -250,8 +253,9 @@ type cursorOfRows struct {
 	looks int64  // periods that were taken of it last
 	down  bool
 	store string
-	page  []Row // not told yet
-	buf   []Row // that page is in
+	hours *hourIndex // nil where it does not tell
+	page  []Row      // not told yet
+	buf   []Row      // that page is in
 }
 
 // fill reads the next page where the one at hand is used up.
@@ -298,13 +302,26 @@ func (c *cursorOfRows) look() (err error) {
 	if c.rest.after >= part.after {
 		c.rest = span{}
 	}
+	parts := []span{part}
+	if c.hours != nil {
+		if parts, err = c.hours.spans(part); err != nil {
+			return err
+		}
+	}
 	if c.f.name.empty() || !c.db.layout.names {
-		c.spans = []span{part}
+		c.spans = parts
 		return nil
 	}
-	c.spans, err = c.db.named(c.f, part)
-	slices.Reverse(c.spans)
-	return err
+	c.spans = nil
+	for _, part := range parts {
+		named, err := c.db.named(c.f, part)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(named)
+		c.spans = append(c.spans, named...)
+	}
+	return nil
 }
 
 // read returns up to n rows of a span.

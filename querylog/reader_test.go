@@ -62,6 +62,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			{Without: []DeviceSpan{{Device: "device1"}}},
 			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
 			{Name: ".tracker.example"}, {Name: ".Example."}, {Name: ".racker.example"}, {Name: "trücker"}, {Name: ".trücker.example"},
+			{Name: "=tracker.example"}, {Name: "=Tracker.Example."}, {Name: "=racker.example"}, {Name: "=trücker.example"}, {Name: "="}, {Names: []string{"=tracker.example", ".nobody.example"}},
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
 			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
 			{Since: start.Add(time.Hour)}, {Until: start.Add(-time.Hour)}, {Since: start.Add(105 * time.Second)},
@@ -147,7 +148,7 @@ func TestPagesAreAllRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range []Filter{{}, {Name: ".tracker.example"}, {Device: "device1", Verdict: "block"}, {Name: "nobody.example"}} {
+		for _, f := range []Filter{{}, {Name: ".tracker.example"}, {Device: "device1", Verdict: "block"}, {Name: "nobody.example"}, {Name: "=tracker.example"}, {Devices: []DeviceSpan{{Device: "device1"}}}, {Vendor: "xiaomi", Verdict: "observe"}} {
 			for _, n := range []int{31, 1000} {
 				for _, oldest := range []bool{false, true} {
 					want := rows(t, dir, f)

@@ -27,7 +27,7 @@ type Whose struct {
 type Which struct {
 	Period
 	Whose
-	Name    string `query:"name" maxLength:"256" doc:"Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it."`
+	Name    string `query:"name" maxLength:"256" doc:"Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone."`
 	Verdict string `query:"verdict" enum:"pass,allow,block,observe,answer,unknown"`
 }
 

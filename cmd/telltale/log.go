@@ -46,7 +46,7 @@ func (s *selection) addWhich(cl *cli, c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.device, "device", "", "of one device: its name, identity, MAC or address")
 	f.StringVar(&s.vendor, "vendor", "", "of one vendor")
-	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name")
+	f.StringVar(&s.name, "name", "", "names that contain this; with * or ? a pattern of the whole name; .NAME with those below it; =NAME it alone")
 	f.StringVar(&s.verdict, "verdict", "", "pass, allow, block, observe, answer, or unknown (of imported lookups)")
 	f.BoolVar(&s.ignored, "ignored", false, "also of devices that are ignored ('telltale devices ignore')")
 	complete(c, "verdict", "pass", "allow", "block", "observe", "answer", "unknown")

@@ -35,6 +35,7 @@ func ignoreCancel(ctx context.Context, err error) error {
 // parseNamePart reads a part of a name, or a pattern, as a person types it. A
 // label in another script than Latin is one of the wire's only as a whole.
 func parseNamePart(s string) (string, error) {
+	s, exact := strings.CutPrefix(s, "=")
 	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
 	for i, l := range labels {
 		ascii := strings.IndexFunc(l, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
@@ -50,7 +51,10 @@ func parseNamePart(s string) (string, error) {
 			return "", err
 		}
 	}
-	return strings.Join(labels, "."), nil
+	if s = strings.Join(labels, "."); exact && s != "" {
+		s = "=" + s
+	}
+	return s, nil
 }
 
 // parseHost is parseName for what may be the address of a page: then its host is

@@ -1,0 +1,242 @@
+//go:build unix
+
+package querylog
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// onlyThere are those of some rows whose device is there.
+func onlyThere(rows iter.Seq2[int, *entry], there func(device uint64) bool) iter.Seq2[int, *entry] {
+	return func(yield func(int, *entry) bool) {
+		n := 0
+		for _, e := range rows {
+			if there(e.Binding.ID) {
+				if !yield(n, e) {
+					return
+				}
+				n++
+			}
+		}
+	}
+}
+
+// What the index of hours leaves out has no row that is chosen: pages are those of the slow way, also while
+// totals are being deleted, and in a store that counts totals since some window only.
+func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
+	t.Parallel()
+	const hours = 48
+	home, dir := newSizeHome(30), t.TempDir()
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	at := int64(sizeFirstTime)
+	for range hours * 4 { // a window in each quarter of an hour
+		hour := uint64(at / 3600)
+		there := func(device uint64) bool { return device == 1 || device <= 5 && hour%(device*3) == 0 }
+		if _, _, err := s.commit(&windowData{number: at, node: "home", clock: clockMark{steady: at * 1000, wall: at * 1000}, entries: onlyThere(home.window(at, 40), there)}); err != nil {
+			t.Fatal(err)
+		}
+		at += 900
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(devices ...int) (all []DeviceSpan) {
+		for _, d := range devices {
+			all = append(all, DeviceSpan{Device: home.devices[d].Device})
+		}
+		return all
+	}
+	filters := []Filter{
+		{Devices: of(0)}, {Devices: of(3)}, {Devices: of(4)}, {Devices: of(2, 4)}, {Devices: of(9)}, {Devices: of(4), Verdict: "block"}, {Verdict: "pass"}, {Verdict: "answer"},
+		{Vendor: "vendor 3"}, {Vendor: "Vendor 3", Devices: of(4)}, {Vendor: "nobody"}, {Devices: of(3), Name: ".vendor1.example"}, {Devices: of(3), Until: time.Unix(at-20*3600, 0)},
+		{Devices: []DeviceSpan{{Device: home.devices[3].Device, From: time.Unix(at-30*3600, 0)}}},
+	}
+	walk := func(f Filter) (ids []int64) {
+		for more := true; more; {
+			var page []Row
+			if page, more, err = r.Page(t.Context(), f, 70, false); err != nil {
+				t.Fatal(err)
+			}
+			for i := range page {
+				ids = append(ids, page[i].ID)
+				f.Before = page[i].ID
+			}
+		}
+		return ids
+	}
+	check := func(what string) {
+		t.Helper()
+		some := 0
+		for _, f := range filters {
+			got := walk(f)
+			slow := f
+			slow.scan = true
+			if want := walk(slow); !slices.Equal(got, want) {
+				t.Errorf("%s: %+v: got %d rows, want %d", what, f, len(got), len(want))
+			}
+			some += min(len(got), 1)
+		}
+		if some < 9 {
+			t.Errorf("%s: %d of %d filters choose rows: the test shows little", what, some, len(filters))
+		}
+	}
+	looked := func(f Filter) (part float64) {
+		t.Helper()
+		snapshot, err := r.look(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer snapshot.close()
+		n, err := f.normal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := newHourIndex(snapshot.store, &n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := span{int64(sizeFirstTime)<<rowBits - 1, at << rowBits}
+		if x == nil {
+			return 1
+		}
+		spans, err := x.spans(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range spans {
+			part += float64(p.end-p.after) / float64(all.end-all.after)
+		}
+		return part
+	}
+	check("all totals")
+	for _, c := range []struct {
+		f    Filter
+		most float64
+	}{{Filter{Devices: of(9)}, 0.05}, {Filter{Devices: of(4)}, 0.25}, {Filter{Verdict: "answer"}, 0.05}, {Filter{Vendor: "nobody"}, 0.05}} {
+		if got := looked(c.f); got > c.most {
+			t.Errorf("%+v: %.2f of the rows are looked at, want %v at most", c.f, got, c.most)
+		}
+	}
+	// Totals go from the oldest hour on, in the middle of one; their key goes with the last of it.
+	middle := int64(sizeFirstTime)/3600 + hours/3
+	if err := s.exec(`DELETE FROM total WHERE id < ?`, totalID(middle, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id < ? ORDER BY id LIMIT 3)`, totalID(middle+1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	check("some totals are deleted")
+	if err := s.exec(`DELETE FROM total_key WHERE id NOT IN (SELECT id & ? FROM total)`, totalKeyMask); err != nil {
+		t.Fatal(err)
+	}
+	check("and their keys")
+	// The owner of a domain is in rows, and in no totals.
+	if err := s.exec(`UPDATE annotation SET tier = 'owner' WHERE vendor = 'Vendor 3'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.exec(`UPDATE total_key SET vendor = '' WHERE vendor = 'Vendor 3'`); err != nil {
+		t.Fatal(err)
+	}
+	check("a vendor that owns domains")
+	if err := s.exec(`DELETE FROM total WHERE id < ?`, totalID(int64(sizeFirstTime)/3600+hours/2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.setMeta(metaTotalsFrom, int64(sizeFirstTime)+hours/2*3600); err != nil {
+		t.Fatal(err)
+	}
+	check("totals since a window")
+}
+
+// BenchmarkPagesAtSize is what a page of 100 rows takes of a large store, which is made where QUERYLOG_SIZE_DIR
+// has none. QUERYLOG_ROWS says how many rows it gets. Beside each is the slow way.
+func BenchmarkPagesAtSize(b *testing.B) {
+	dir := b.TempDir()
+	if root := os.Getenv("QUERYLOG_SIZE_DIR"); root != "" {
+		dir = filepath.Join(root, "telltale")
+	}
+	t := &sizeTrial{b: b, home: newSizeHome(20), dir: dir, at: sizeFirstTime}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	var err error
+	if t.s, err = openStore(dir); err != nil {
+		b.Fatal(err)
+	}
+	defer t.s.close()
+	if rows, err := strconv.Atoi(os.Getenv("QUERYLOG_ROWS")); t.s.position == 0 {
+		if err != nil {
+			rows = 100_000
+		}
+		t.fill(rows)
+	}
+	const longGone, never = "mac:02:ff:00:00:00:01", "mac:02:ff:00:00:00:02"
+	if n, err := t.s.number(`SELECT count(*) FROM binding WHERE id = 1000`); err == nil && n == 0 { // a device that asked at the beginning alone
+		err = t.s.transact(func() error {
+			if err := t.s.texts(`INSERT INTO binding SELECT 1000, ?, 'gone', '192.168.1.250', '', '', source, confidence, since, until, seen, grp, nolog FROM binding LIMIT 1`, nil, longGone); err != nil {
+				return err
+			}
+			return t.s.exec(`UPDATE unlisted SET binding = 1000 WHERE id IN (SELECT id FROM unlisted ORDER BY id LIMIT 50)`)
+		})
+		if err == nil {
+			err = t.s.texts(`INSERT INTO total_key (node, device, vendor, product, purpose, tier, verdict, last) SELECT 1, ?, '', '', '', '', 0, min(id) >> 24 FROM total`, nil, longGone)
+		}
+		if err == nil {
+			err = t.s.exec(`INSERT INTO total SELECT (min(id) >> 24) << 24 | (SELECT max(id) FROM total_key), 50, 50, 0, 1, 0, 1 FROM total`)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	device := func(name string) []DeviceSpan { return []DeviceSpan{{Device: name}} }
+	middle := int64(0)
+	if err := t.s.texts(`SELECT id FROM window ORDER BY id LIMIT 1 OFFSET (SELECT count(*) / 2 FROM window)`, func(stmt *sqlite3.Stmt) { middle = stmt.ColumnInt64(0) << rowBits }); err != nil {
+		b.Fatal(err)
+	}
+	for _, q := range []struct {
+		what string
+		f    Filter
+	}{
+		{"newest", Filter{}}, {"middle", Filter{Before: middle}}, {"device", Filter{Devices: device(t.home.devices[7].Device)}}, {"device-long-gone", Filter{Devices: device(longGone)}},
+		{"device-never", Filter{Devices: device(never)}}, {"vendor", Filter{Vendor: "Vendor 3"}}, {"vendor-never", Filter{Vendor: "Vendor 9999"}}, {"verdict-block", Filter{Verdict: "block"}},
+		{"verdict-never", Filter{Verdict: "answer"}}, {"device-vendor-verdict", Filter{Devices: device(t.home.devices[7].Device), Vendor: "Vendor 3", Verdict: "block"}},
+		{"device-not-this-vendor", Filter{Devices: device(t.home.devices[7].Device), Vendor: "Vendor 9"}}, {"name", Filter{Name: "=metrics5.vendor5.example"}}, {"name-never", Filter{Name: "=nobody.example"}},
+	} {
+		for _, scan := range []bool{false, true} {
+			f := q.f
+			f.scan = scan
+			if scan && os.Getenv("QUERYLOG_SLOW") == "" {
+				continue
+			}
+			b.Run(fmt.Sprintf("%s/scan=%v", q.what, scan), func(b *testing.B) {
+				begun, n := cpu(), 0
+				for b.Loop() {
+					rows, _, err := r.Page(b.Context(), f, 100, false)
+					if err != nil {
+						b.Fatal(err)
+					}
+					n = len(rows)
+				}
+				b.ReportMetric(float64(cpu()-begun)/1e6/float64(b.N), "cpu-ms/page")
+				b.ReportMetric(float64(n), "rows")
+			})
+		}
+	}
+}
