@@ -74,13 +74,16 @@ func (o *Options) addAccount(ctx context.Context, r *with[NewAccount]) (Link, er
 
 func (o *Options) changeAccount(ctx context.Context, r *accountRequest) (Account, error) {
 	a, err := o.account(ctx, r.Name, &r.Body)
-	if err == nil {
-		err = refusedAs(nil, o.Access.ChangeAccount(a))
-	}
 	if err != nil {
 		return Account{}, err
 	}
-	o.report("account", a.Name, fmt.Sprintf("changed, %s, by %s", describe(&a), Who(ctx)))
+	err = o.Access.ChangeAccount(a)
+	if err == nil || errors.Is(err, access.ErrUnkept) {
+		o.report("account", a.Name, fmt.Sprintf("changed, %s, by %s", describe(&a), Who(ctx)))
+	}
+	if err != nil {
+		return Account{}, refusedAs(nil, err)
+	}
 	list, err := o.Access.Accounts()
 	for i := range list {
 		if list[i].Name == r.Name {

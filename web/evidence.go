@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"telltale/evidence/experiment"
+	"telltale/querylog"
 )
 
 // What is handed on for others to check, and what people say of what they saw.
@@ -65,6 +66,22 @@ type BundleFile struct {
 	io.ReadCloser
 }
 
+// An Alert is one that the server told by itself.
+type Alert struct {
+	ID      string        `json:"id" doc:"The same however often it is sent."`
+	Kind    string        `json:"kind" doc:"A word of alerts.tell."`
+	Time    querylog.Time `json:"time" doc:"When it happened."`
+	Found   querylog.Time `json:"found" doc:"When the server saw it."`
+	Node    string        `json:"node"`
+	Device  string        `json:"device,omitempty" doc:"Its identity, as the log has it."`
+	Label   string        `json:"label,omitempty" doc:"What the device is called."`
+	Vendor  string        `json:"vendor,omitempty"`
+	Name    string        `json:"name,omitempty" doc:"That was asked for."`
+	Text    string        `json:"text"`
+	Command string        `json:"command" doc:"That shows what it rests on."`
+	Waits   []string      `json:"waits_for" doc:"The places that have not taken it yet: webhook, ntfy, mqtt, smtp, log."`
+}
+
 // A NewNote is what a person remembers of the household, or of a device.
 type NewNote struct {
 	Text   string    `json:"text" minLength:"1" maxLength:"1000"`
@@ -112,6 +129,8 @@ type bundleFileRequest struct {
 
 // registerHandingOn adds what is handed on, and what people say of what they saw.
 func registerHandingOn(api huma.API, o *Options) {
+	add(api, reads("/alerts", "get-alerts", "What the server told by itself, the last thousand, the oldest first"),
+		func(context.Context, *nothing) ([]Alert, error) { return o.Reading.Alerts() })
 	add(api, reads("/evidence/checkpoints", "get-checkpoints", "The signed head of the sealed log, for others to keep"),
 		func(context.Context, *nothing) ([]Checkpoint, error) { return o.Reading.Checkpoints() })
 	export := forDevices(operation(http.MethodPost, "/evidence/export", "export-evidence", "Make a bundle: rows of the sealed log, and what shows that nobody changed them; a line of JSON for each step", http.StatusOK))

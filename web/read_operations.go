@@ -45,6 +45,7 @@ type Reading struct {
 	Observe func(ctx context.Context, name string, on bool) (Observed, error) // a candidate
 	Propose func(ctx context.Context, name string, q CandidatesQuery) (Proposal, error)
 
+	Alerts         func() ([]Alert, error)
 	Checkpoints    func() ([]Checkpoint, error)
 	ExportEvidence func(context.Context, NewBundle) (BundleMaker, error)
 	BundleFile     func(ctx context.Context, id string) (BundleFile, error)

@@ -40,8 +40,8 @@ type described interface{ about() string }
 
 const mostAbout = 300 // octets of what the ledger says of a request
 
-// record writes the line of a change.
-func record(ctx context.Context, api huma.API, op *huma.Operation, in any) {
+// record writes the line of a change; but is what is to be said beside.
+func record(ctx context.Context, api huma.API, op *huma.Operation, in any, but string) {
 	r, ok := api.(recorder)
 	if !ok || r.report == nil || !isChange(ctx, op) {
 		return
@@ -52,7 +52,7 @@ func record(ctx context.Context, api huma.API, op *huma.Operation, in any) {
 			detail += " " + strings.ToValidUTF8(about[:min(len(about), mostAbout)], "")
 		}
 	}
-	r.report("change", Who(ctx), detail)
+	r.report("change", Who(ctx), detail+but)
 }
 
 func (w *with[T]) about() string {

@@ -19,6 +19,7 @@ func TestChangesAreInTheLedger(t *testing.T) {
 		Report:       func(kind, subject, detail string) { lines = append(lines, kind+": "+subject+": "+detail) },
 		Status:       func() Status { return Status{} },
 		AddRule:      func(Rule, string) (Change, error) { return Change{}, nil },
+		RemoveRule:   func(Rule, string) (Change, error) { return Change{}, NotInForce(http.ErrNoLocation) },
 		AcceptList:   func(name string) error { return NotFound(http.ErrNoLocation) },
 		Pause:        func(Pause) (Temporary, error) { return Temporary{}, nil },
 		Resume:       func(Resume) (Resumed, error) { return Resumed{}, nil },
@@ -29,6 +30,7 @@ func TestChangesAreInTheLedger(t *testing.T) {
 		{"POST", "/rules", `{"name":"ads.example","action":"block","device":"Anna's phone","comment":"of Anna"}`},
 		{"POST", "/rules", `{"name":"ads.example"}`},
 		{"POST", "/lists/accept", `{"name":"x"}`},
+		{"DELETE", "/rules?name=ads.example", ""},
 		{"PUT", "/pause", `{"of":"device","name":"Anna's phone","seconds":60}`},
 		{"PUT", "/pause", `{"seconds":60}`},
 		{"PUT", "/pause", `{"of":"list","name":"ads","kind":"observe","seconds":60}`},
@@ -39,7 +41,7 @@ func TestChangesAreInTheLedger(t *testing.T) {
 		r := httptest.NewRequest(f.method, Prefix+f.path, strings.NewReader(f.body))
 		handler.ServeHTTP(httptest.NewRecorder(), r.WithContext(WithCaller(r.Context(), Caller{Name: "anna", Access: Admin})))
 	}
-	want := []string{"change: anna: add-rule block ads.example", "change: anna: pause device", "change: anna: pause everything",
+	want := []string{"change: anna: add-rule block ads.example", "change: anna: remove-rule ads.example, not in force", "change: anna: pause device", "change: anna: pause everything",
 		"change: anna: pause observe list ads", "change: anna: resume", "change: anna: resume device", "change: anna: resume observe list ads"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)

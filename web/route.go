@@ -89,11 +89,14 @@ func route(api huma.API, op *huma.Operation, in, out reflect.Type, answer func(c
 		}
 		c.SetReadDeadline(time.Time{}) // that of the whole request would end a long answer
 		body, err := answer(c.Context(), input.Interface())
+		if errors.Is(err, ErrNotInForce) {
+			record(c.Context(), api, op, input.Interface(), ", not in force")
+		}
 		if err != nil {
 			respond(api, c, 0, problem(err))
 			return
 		}
-		record(c.Context(), api, op, input.Interface())
+		record(c.Context(), api, op, input.Interface(), "")
 		if write, ok := body.(stream); ok {
 			write(c)
 			return

@@ -176,6 +176,8 @@ func neededVersion(ifMatch string) (string, error) {
 type ruleRequest struct {
 	Name   string `query:"name" required:"true" doc:"The domain name."`
 	Device string `query:"device" doc:"The device whose rule it is; without it, the rule for all."`
+
+	IfMatch string `header:"If-Match" doc:"Where the rules are to be removed from one version of own.txt alone: its ETag."`
 }
 
 type ruleFileRequest struct {
@@ -225,9 +227,13 @@ func registerRules(api huma.API, o *Options) {
 			}
 			return o.AddRule(r.Body, v)
 		})
-	add(api, operation(http.MethodDelete, "/rules", "remove-rule", "Remove the user's own rules for a name; they are out of force when this returns", http.StatusOK),
+	add(api, changing(operation(http.MethodDelete, "/rules", "remove-rule", "Remove the user's own rules for a name; they are out of force when this returns", http.StatusOK)),
 		func(_ context.Context, r *ruleRequest) (Change, error) {
-			return o.RemoveRule(Rule{Name: r.Name, Device: r.Device})
+			v, err := version(r.IfMatch)
+			if err != nil {
+				return Change{}, err
+			}
+			return o.RemoveRule(Rule{Name: r.Name, Device: r.Device}, v)
 		})
 	put := changing(operation(http.MethodPut, "/rules", "put-rules", "Put a text in the place of a file's; it is in force when this returns", http.StatusOK))
 	put.MaxBodyBytes = ruleTextMost

@@ -56,7 +56,7 @@ type Options struct {
 	AcceptCatalogue func() (CatalogueUpdate, error)
 
 	AddRule    func(r Rule, version string) (Change, error) // "": whatever version own.txt is of
-	RemoveRule func(Rule) (Change, error)
+	RemoveRule func(r Rule, version string) (Change, error)
 
 	RuleFile       func(file string) (f RuleFile, version string, err error)
 	RuleFiles      func() []RuleFileInfo
@@ -106,14 +106,15 @@ type Options struct {
 }
 
 // ErrNotFound marks errors about what is not there, ErrInvalid errors about what
-// was asked, ErrForbidden errors about what the caller may not do or see. ErrConflict, and all others,
-// mean that what was asked could not be done.
+// was asked, ErrForbidden errors about what the caller may not do or see. ErrNotInForce means that it was done in
+// part, ErrConflict, and all others, that it could not be done.
 var (
 	ErrNotFound    = errors.New("not found")
 	ErrInvalid     = errors.New("not valid")
 	ErrForbidden   = errors.New("not allowed")
 	ErrConflict    = errors.New("not possible as things are")
 	ErrUnavailable = errors.New("not now") // the log cannot be read, or too many read it
+	ErrNotInForce  = errors.New("written, but not in force")
 )
 
 // marked is an error with one of the marks, which its text does not show.
@@ -138,6 +139,9 @@ func Conflict(err error) error { return marked{err, ErrConflict} }
 
 // Unavailable marks an error with ErrUnavailable.
 func Unavailable(err error) error { return marked{err, ErrUnavailable} }
+
+// NotInForce marks an error with ErrNotInForce: what was asked for is written, so it is a change for the ledger.
+func NotInForce(err error) error { return marked{err, ErrNotInForce} }
 
 // IsMarked reports whether an error says itself how a client gets it.
 func IsMarked(err error) bool {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"telltale/dnswire"
+	"telltale/evidence/alert"
 	"telltale/evidence/bundle"
 	"telltale/evidence/candidate"
 	"telltale/evidence/experiment"
@@ -263,7 +264,7 @@ func (a *app) observe(ctx context.Context, text string, on bool) (web.Observed, 
 	out := web.Observed{Name: name.String(), Path: path, Changed: changed}
 	if changed {
 		if err := a.applyLists(); err != nil {
-			return out, fmt.Errorf("%s is written, but not in force: %w", path, err)
+			return out, web.NotInForce(fmt.Errorf("%s is written, but not in force: %w", path, err))
 		}
 	}
 	return out, nil
@@ -306,4 +307,20 @@ func experimentTemplates(name string) ([]*experiment.Template, error) {
 		return nil, web.NotFound(err)
 	}
 	return []*experiment.Template{t}, nil
+}
+
+// toldAlerts are the alerts that are kept, the oldest first.
+func (a *app) toldAlerts() ([]web.Alert, error) {
+	kept, err := alert.Read(alertsPath(a.cfg.Load()))
+	if err != nil {
+		return nil, web.Unavailable(err)
+	}
+	all := []web.Alert{}
+	for i := range kept {
+		t := &kept[i]
+		all = append(all, web.Alert{
+			ID: t.ID, Kind: t.Kind, Time: t.Time, Found: t.Found, Node: t.Node, Device: t.Device, Label: t.Label, Vendor: t.Vendor, Name: t.Name, Text: t.Text, Command: t.Command, Waits: t.Waits,
+		})
+	}
+	return all, nil
 }

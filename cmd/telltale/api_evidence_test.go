@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"telltale/evidence"
 	"telltale/evidence/bundle"
+	"telltale/querylog"
 	"telltale/web"
 )
 
@@ -255,4 +257,21 @@ func entriesOfZip(t *testing.T, text string) map[string]string {
 		all[f.Name] = string(b)
 	}
 	return all
+}
+
+// What the ledger says of others' devices is not in the report of who may see some devices alone: the gaps are
+// there, and not whose they are.
+func TestReportsForSomeDevicesNameNoOthers(t *testing.T) {
+	r := &evidence.Report{Coverage: evidence.Coverage{Gaps: []querylog.Gap{
+		{Kind: "mac-shared", Subject: "02:00:5e:10:00:02", Detail: "it answers for 9 IPv4 addresses"}, {Kind: "address-contested", Subject: "192.0.2.7", Detail: "both 02:00:5e:10:00:02 and x answer for it"},
+		{Kind: querylog.KindCrash, Detail: "the server had ended without notice"},
+	}}}
+	redactReport(r)
+	text, err := json.Marshal(r)
+	if err != nil || strings.Contains(string(text), "02:00:5e:10:00:02") || strings.Contains(string(text), "192.0.2.7") {
+		t.Errorf("got %s, %v", text, err)
+	}
+	if g := r.Coverage.Gaps; len(g) != 3 || g[0].Kind != "mac-shared" || g[2].Detail == "" {
+		t.Errorf("got %+v", g)
+	}
 }

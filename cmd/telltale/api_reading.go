@@ -29,7 +29,7 @@ func (a *app) apiReading() web.Reading {
 		Vendors: a.vendors, Vendor: a.vendor, Name: a.nameStory, Device: a.deviceStory, Catalog: a.searchCatalog,
 		Ledger: a.ledgerPage, Rhythm: a.rhythm, Destinations: a.destinations, Candidates: a.candidates,
 		Experiments: a.experimentList, Experiment: a.experiment, ExperimentReport: a.experimentReport, Templates: experimentTemplates,
-		Observe: a.observe, Propose: a.propose, Checkpoints: a.checkpoints, ExportEvidence: a.exportEvidence, BundleFile: a.bundleFile,
+		Observe: a.observe, Propose: a.propose, Alerts: a.toldAlerts, Checkpoints: a.checkpoints, ExportEvidence: a.exportEvidence, BundleFile: a.bundleFile,
 	}
 }
 

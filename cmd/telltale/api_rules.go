@@ -179,7 +179,7 @@ func (a *app) changeRuleFile(file string, change func(*ownFileInfo) error) (out 
 		return out, "", mayNotWrite(filepath.Dir(f.path), ruleFileError(err))
 	}
 	if err := a.applyRulesLocked(cfg); err != nil {
-		return out, "", fmt.Errorf("%s is written, but not in force: %w", f.path, err)
+		return out, "", web.NotInForce(fmt.Errorf("%s is written, but not in force: %w", f.path, err))
 	}
 	return f.read()
 }

@@ -57,7 +57,9 @@ func ownRule(cfg *config.Config, r web.Rule, device string, remove bool, now tim
 func (a *app) addRule(r web.Rule, version string) (web.Change, error) {
 	return a.changeRule(r, version, false)
 }
-func (a *app) removeRule(r web.Rule) (web.Change, error) { return a.changeRule(r, "", true) }
+func (a *app) removeRule(r web.Rule, version string) (web.Change, error) {
+	return a.changeRule(r, version, true)
+}
 
 // changeRule changes the user's own file, if it is of the version ("" for any), and returns
 // when that is in force.
@@ -77,11 +79,16 @@ func (a *app) changeRule(r web.Rule, version string, remove bool) (web.Change, e
 		return c, mayNotWrite(cfg.Lists.Dir, err)
 	}
 	if err := a.applyRulesLocked(cfg); err != nil {
-		return c, fmt.Errorf("%s is written, but not in force: %w", c.File, err)
+		return c, web.NotInForce(fmt.Errorf("%s is written, but not in force: %w", c.File, err))
 	}
 	if r.Seconds > 0 && !remove {
 		until := now.Add(time.Duration(r.Seconds) * time.Second).UTC().Format(time.RFC3339)
 		a.log.Report("rule", r.Name, fmt.Sprintf("%s for %s until %s", r.Action, cmp.Or(device, "everyone"), until))
+	}
+	if device != "" && !remove {
+		if _, _, err := a.findKnown(a.background, r.Device); errors.Is(err, web.ErrNotFound) {
+			c.Note = fmt.Sprintf("no device %q was ever seen: the rule holds for nobody until one is", printable(r.Device))
+		}
 	}
 	return c, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/evidence"
 	"telltale/evidence/bundle"
 	"telltale/evidence/render"
 	"telltale/querylog"
@@ -204,6 +205,15 @@ func (b *bundling) redactedCoverage(c querylog.Coverage) querylog.Coverage {
 		}
 	}
 	return c
+}
+
+// redactReport leaves out what a report's gaps are about, where that may be other devices.
+func redactReport(r *evidence.Report) {
+	for i := range r.Coverage.Gaps {
+		if g := &r.Coverage.Gaps[i]; !namesNoDevice[g.Kind] {
+			g.Subject, g.Detail = "", ""
+		}
+	}
 }
 
 // identities are those whose rows are in the bundle; none for all.
@@ -412,13 +422,9 @@ func (b *bundling) reportIn(format string) func(io.Writer) error {
 			return err
 		}
 		if b.of.redact {
+			redactReport(made)
 			for i := range made.Markers {
 				made.Markers[i].Text, _, _ = strings.Cut(made.Markers[i].Text, ":") // what happened, and not to whom
-			}
-			for i := range made.Coverage.Gaps {
-				if g := &made.Coverage.Gaps[i]; !namesNoDevice[g.Kind] {
-					g.Subject, g.Detail = "", ""
-				}
 			}
 		}
 		if format == "html" {

@@ -210,6 +210,9 @@ func (l *openedLog) wholeReport(ctx context.Context, r *reportOf, rhythm bool) (
 	if err != nil {
 		return nil, err
 	}
+	if l.caller.Limited {
+		redactReport(made)
+	}
 	if rhythm || r.device != "" && r.until.Sub(r.since) <= rhythmAnyway {
 		if made.Rhythm, err = l.rhythms(ctx, r, false); err != nil {
 			return nil, err

@@ -901,12 +901,17 @@ func (s *Store) AddAccount(a Account) error {
 }
 
 // ChangeAccount gives an account another role and other devices. Its sessions go on,
-// with what it may do then.
+// with what it may do then. Where it may do less, that is in force also where the file cannot be written, and the error is
+// ErrUnkept.
 func (s *Store) ChangeAccount(a Account) error {
 	if err := checkAccount(&a); err != nil {
 		return err
 	}
-	return s.change(func(st *state) error {
+	change := s.change
+	if s.lessens(&a) {
+		change = s.takeAway
+	}
+	return change(func(st *state) error {
 		is := st.account(a.Name)
 		if is == nil {
 			return missing("there is no account %q", a.Name)
@@ -914,6 +919,25 @@ func (s *Store) ChangeAccount(a Account) error {
 		is.Role, is.Devices, is.MayPause = a.Role, slices.Clone(a.Devices), a.MayPause
 		return st.keepsAdmin(s.state)
 	})
+}
+
+// lessens reports whether an account may do less by a change, and nothing more.
+func (s *Store) lessens(to *Account) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readyLocked() != nil {
+		return false
+	}
+	is := s.state.account(to.Name)
+	switch {
+	case is == nil:
+		return false
+	case is.Role == RoleAdmin:
+		return to.Role != RoleAdmin
+	case is.Role == RoleViewer:
+		return to.Role == RoleDevice && !to.MayPause
+	}
+	return to.Role == RoleDevice && (is.MayPause || !to.MayPause) && !slices.ContainsFunc(to.Devices, func(d string) bool { return !slices.Contains(is.Devices, d) })
 }
 
 // Forget takes devices away from all accounts. One without any sees nothing.

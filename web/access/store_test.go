@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -694,7 +695,7 @@ func TestForgottenDevicesAreNobodys(t *testing.T) {
 func TestAccessIsTakenAwayOnAFullDisk(t *testing.T) {
 	b := newBench(t)
 	b.admin("anna")
-	for _, name := range []string{"ben", "kim", "lee"} {
+	for _, name := range []string{"ben", "kim", "lee", "tim"} {
 		if err := b.AddAccount(Account{Name: name, Role: RoleViewer}); err != nil {
 			t.Fatal(err)
 		}
@@ -718,6 +719,17 @@ func TestAccessIsTakenAwayOnAFullDisk(t *testing.T) {
 	}
 	if err := b.RemoveAccount("lee"); !errors.Is(err, ErrUnkept) || b.isIn(lee.Session) {
 		t.Errorf("removed: got %v, in: %v", err, b.isIn(lee.Session))
+	}
+	if err := b.ChangeAccount(Account{Name: "tim", Role: RoleAdmin}); err == nil || errors.Is(err, ErrUnkept) {
+		t.Errorf("a greater role, which is not kept: got %v", err)
+	}
+	if err := b.ChangeAccount(Account{Name: "tim", Role: RoleDevice, Devices: []string{"tv"}, MayPause: true}); err == nil || errors.Is(err, ErrUnkept) {
+		t.Errorf("a role that may do less and more, which is not kept: got %v", err)
+	}
+	for _, to := range []Account{{Name: "tim", Role: RoleDevice, Devices: []string{"tv", "phone"}}, {Name: "tim", Role: RoleDevice, Devices: []string{"tv"}}} {
+		if err := b.ChangeAccount(to); !errors.Is(err, ErrUnkept) || !slices.Equal(b.Store.state.account("tim").Devices, to.Devices) {
+			t.Errorf("a lesser role: got %v", err)
+		}
 	}
 	if err := b.RevokeToken("home"); !errors.Is(err, ErrUnkept) {
 		t.Errorf("revoked: got %v", err)

@@ -92,6 +92,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the server told by itself, the last thousand, the oldest first */
+        get: operations["get-alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/broke": {
         parameters: {
             query?: never;
@@ -1341,6 +1358,35 @@ export interface components {
             may_pause?: boolean;
             /** @enum {string} */
             role: "admin" | "viewer" | "device";
+        };
+        Alert: {
+            /** @description That shows what it rests on. */
+            command: string;
+            /** @description Its identity, as the log has it. */
+            device?: string;
+            /**
+             * Format: date-time
+             * @description When the server saw it.
+             */
+            found: string;
+            /** @description The same however often it is sent. */
+            id: string;
+            /** @description A word of alerts.tell. */
+            kind: string;
+            /** @description What the device is called. */
+            label?: string;
+            /** @description That was asked for. */
+            name?: string;
+            node: string;
+            text: string;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            time: string;
+            vendor?: string;
+            /** @description The places that have not taken it yet: webhook, ntfy, mqtt, smtp, log. */
+            waits_for: string[] | null;
         };
         AlertPlace: {
             /** @description It has taken none for an hour or more. */
@@ -4637,6 +4683,62 @@ export interface operations {
             };
         };
     };
+    "get-alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "get-broke": {
         parameters: {
             query: {
@@ -7353,7 +7455,7 @@ export interface operations {
                 vendor?: string;
                 /** @description Also of devices that are ignored. */
                 ignored?: boolean;
-                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone. */
                 name?: string;
                 verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
                 /** @description Of listed names alone: those that a report counts as listed. */
@@ -7487,7 +7589,7 @@ export interface operations {
                 vendor?: string;
                 /** @description Also of devices that are ignored. */
                 ignored?: boolean;
-                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone. */
                 name?: string;
                 verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
                 /** @description Begin behind the row with this id. Without it, with what comes from now on. */
@@ -8294,7 +8396,10 @@ export interface operations {
                 /** @description The device whose rule it is; without it, the rule for all. */
                 device?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Where the rules are to be removed from one version of own.txt alone: its ETag. */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -8327,8 +8432,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Required */
+            428: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9260,7 +9383,7 @@ export interface operations {
                 vendor?: string;
                 /** @description Also of devices that are ignored. */
                 ignored?: boolean;
-                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it. */
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone. */
                 name?: string;
                 verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
                 of: "names" | "devices" | "vendors";
