@@ -57,8 +57,8 @@ type Key struct {
 //   - Append stores batches; each of them whole, or not at all, as Stored says. When it returns, what it says is stored survives a kill -9 and, as far as
 //     the engine promises it, a power cut.
 //   - A window of a store is taken once, however often it comes and in whatever batches: what has the same key and is there is left as it
-//     is. Windows of a store come in order: one whose batch begins behind the store's cursor is refused with a *GapError, for
-//     the windows in between would never come.
+//     is. Windows of a store come in order: a batch whose From is behind the store's cursor, and behind Batch.Begin, is refused with a *GapError: the
+//     windows in between would never come.
 //   - A window that the store has already, but with other figures (first, last, rows, lookups), is refused with a *DivergedError: two
 //     copies of one store go on by themselves, and the node has to begin another. Nothing of its batch is stored.
 //   - Totals, and the ends of bindings, are kept by key: of two the larger numbers, of an end the later one.

@@ -23,6 +23,10 @@ type Batch struct {
 	// the last one of it.
 	From, To int64
 
+	// Begin is the window before the first one that is of the store: 0, or where a copy became another store. Behind it, or behind what
+	// the centre has, a batch may begin.
+	Begin int64
+
 	Windows  []BatchWindow     // in order
 	Bindings []devices.Binding // that rows name, and others that began or ended about the time; ID is of the store
 	Totals   []Total           // of the hours that the windows are in, of all that the store had when the batch was made: of equal keys (Batch.Node for Total.Node) the larger numbers are right
@@ -117,6 +121,7 @@ func (b *Batch) Append(text []byte) []byte {
 	p.string(b.Node)
 	p.int(b.From)
 	p.int(b.To)
+	p.int(b.Begin)
 	p.uint(uint64(len(b.Windows)))
 	for i := range b.Windows {
 		w := &b.Windows[i]
@@ -197,9 +202,9 @@ func ParseBatch(text []byte) (*Batch, error) {
 	if v := c.uint(); c.err == nil && v > schemaVersion {
 		return nil, &NewerBatchError{int(min(v, 1<<30)), schemaVersion}
 	}
-	b := &Batch{Store: string(c.bytes()), Node: string(c.bytes()), From: c.int(), To: c.int()}
+	b := &Batch{Store: string(c.bytes()), Node: string(c.bytes()), From: c.int(), To: c.int(), Begin: c.int()}
 	windows := c.uint()
-	if c.err != nil || windows > batchWindows || b.From < 0 || b.To < b.From || b.To > maxWindow || len(b.Store) == 0 || len(b.Store) > 64 || len(b.Node) > 255 {
+	if c.err != nil || windows > batchWindows || b.From < 0 || b.Begin < 0 || b.To < b.From || b.To > maxWindow || len(b.Store) == 0 || len(b.Store) > 64 || len(b.Node) > 255 {
 		return nil, errBatch
 	}
 	rows, last := uint64(0), b.From

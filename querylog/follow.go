@@ -128,7 +128,7 @@ func (i *importsShown) recent(s *snapshot) (all []int64, err error) {
 	if s.store == nil || s.store.version < versionOfImports {
 		return nil, nil
 	}
-	err = s.store.query(`SELECT id FROM window WHERE last >= ? AND imported = 1 ORDER BY id`, []any{time.Now().Add(-importsAge).UnixMilli()}, func(stmt *sqlite3.Stmt) bool {
+	err = s.store.query(`SELECT id FROM window WHERE last >= ? AND imported <> 0 ORDER BY id`, []any{time.Now().Add(-importsAge).UnixMilli()}, func(stmt *sqlite3.Stmt) bool {
 		all = append(all, stmt.ColumnInt64(0))
 		return true
 	})

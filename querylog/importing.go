@@ -457,7 +457,7 @@ func (i *importing) binding(u *ImportedLookup) (*devices.Binding, error) {
 		int64(importedBindings), b.Device, b.Name)
 	if err == nil && b.ID == 0 {
 		var last int64
-		last, err = i.s.number(`SELECT coalesce(max(id), 0) FROM binding WHERE id >= ?`, importedBindings)
+		last, err = i.s.number(`SELECT coalesce(max(id), 0) FROM binding WHERE id >= ? AND id < ?`, importedBindings, importedBindings+1<<shippedBindings)
 		b.ID = uint64(max(last+1, importedBindings))
 		if err == nil {
 			err = i.s.binding(b)

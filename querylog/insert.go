@@ -177,7 +177,9 @@ func (s *store) row(id, node int64, e *entry) error {
 	if err := w.add(); err != nil {
 		return err
 	}
-	s.totals.add(node, e, w.annotated)
+	if !s.uncounted {
+		s.totals.add(node, e, w.annotated)
+	}
 	return nil
 }
 

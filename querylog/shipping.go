@@ -52,7 +52,7 @@ func (s *snapshot) batch(from int64, o BatchOptions) (*Batch, error) {
 	}
 	var below int64 // the first window of another store
 	var err error
-	if b.Store, below, err = s.storeOf(from + 1); err != nil {
+	if b.Store, b.Begin, below, err = s.storeOf(from + 1); err != nil {
 		return nil, err
 	}
 	if below > 0 {
@@ -218,8 +218,8 @@ func (s *snapshot) batchTotals(b *Batch) error {
 // windows below it have.
 const metaStores = "stores"
 
-// storeOf returns the id of the store that a window is of, and the first window that is another's; 0 for none.
-func (s *snapshot) storeOf(window int64) (id string, below int64, err error) {
+// storeOf returns the id of the store that a window is of, the window before its first one, and the first window that is another's; 0 for none.
+func (s *snapshot) storeOf(window int64) (id string, begin, below int64, err error) {
 	text := ""
 	err = s.store.query(`SELECT value FROM meta WHERE key = '`+metaStores+`'`, nil, func(stmt *sqlite3.Stmt) bool {
 		text = stmt.ColumnText(0)
@@ -228,11 +228,14 @@ func (s *snapshot) storeOf(window int64) (id string, below int64, err error) {
 	for line := range strings.Lines(text) {
 		var first int64
 		var before string
-		if n, _ := fmt.Sscan(line, &first, &before); n == 2 && window < first {
-			return before, first, err
+		if n, _ := fmt.Sscan(line, &first, &before); n == 2 {
+			if window < first {
+				return before, begin, first, err
+			}
+			begin = first - 1
 		}
 	}
-	return s.id, 0, err
+	return s.id, begin, 0, err
 }
 
 // becomeOther makes a store another one from a window on, within a transaction.

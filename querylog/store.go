@@ -49,6 +49,7 @@ type store struct {
 	old         *oldStore             // the store of version 1 while it is copied; nil for none
 	rows        map[string]*rowWriter // by table
 	totals      *totaller
+	uncounted   bool // rows that are added are in totals of a node's, which come beside
 	seal        *sealer
 	reported    []Event // that no ledger has yet
 

@@ -382,7 +382,11 @@ func retention(t *testing.T, b *bench) {
 	b.keep = querylog.Retention{Listed: 365 * 24 * time.Hour, Unlisted: -1, Totals: -1}
 	b.reopen()
 	b.append(append(old.Batches(0, 0, false), recent.Batches(0, 0, false)...)...)
-	if err := b.store.Retain(context.Background(), time.Now()); err != nil {
+	err := b.store.Retain(context.Background(), time.Now())
+	if errors.Is(err, fleet.ErrNotRetained) {
+		t.Skip(err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got := b.rows(querylog.Filter{Until: time.Now().Add(-366 * 24 * time.Hour)}); len(got) != 0 {

@@ -1,0 +1,503 @@
+package querylog
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
+	"telltale/devices"
+)
+
+// A centre keeps the logs of its nodes in a store like its own: rows are in windows of the centre about the time of the node's, several
+// nodes' in one, each node's behind the others'. So a row's number differs from the node's, but for its place counted from
+// where the node's begin: shipped_window has both.
+
+// createShipped are the tables of a centre, made with the first batch.
+const createShipped = `CREATE TABLE IF NOT EXISTS shipped_store ( -- a store of a node
+	id      INTEGER PRIMARY KEY,
+	store   TEXT NOT NULL UNIQUE,
+	node    TEXT NOT NULL,
+	upto    INTEGER NOT NULL, -- its last window that is here
+	last    INTEGER NOT NULL, -- of that window's lookups
+	heard   INTEGER NOT NULL, -- when a batch came last
+	windows INTEGER NOT NULL,
+	rows    INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS shipped_window ( -- a window of it
+	store   INTEGER NOT NULL,
+	window  INTEGER NOT NULL,
+	first   INTEGER NOT NULL, -- this and the next three as the node has them
+	last    INTEGER NOT NULL,
+	rows    INTEGER NOT NULL,
+	lookups INTEGER NOT NULL,
+	here    INTEGER NOT NULL, -- the window that its rows are in
+	place   INTEGER NOT NULL, -- where they begin in it
+	places  INTEGER NOT NULL, -- how many places they take
+	PRIMARY KEY (store, window)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shipped_here ON shipped_window (here);
+CREATE TABLE IF NOT EXISTS shipped_forgotten ( -- what is not taken any more
+	device BLOB NOT NULL,    -- SHA-256 of its identity
+	since  INTEGER NOT NULL, -- by a row's first lookup
+	until  INTEGER NOT NULL,
+	PRIMARY KEY (device, since, until)
+) STRICT, WITHOUT ROWID;
+`
+
+// windowShipped is window.imported of windows of nodes' rows.
+const windowShipped = 2
+
+// A Received says what became of a batch.
+type Received struct {
+	Upto     int64 // the last window of its store that is here
+	Rows     int   // that are new
+	Gap      bool  // it leaves out what is between Upto and its beginning: nothing of it is stored
+	Diverged int64 // a window that is here and says something else: nothing of it is stored; 0 for none
+}
+
+// Receive stores batches of nodes, all in one transaction.
+func (l *Log) Receive(ctx context.Context, batches []*Batch) (got []Received, err error) {
+	tries := 0
+	err = l.importing(ctx, func(s *storer) (err error) {
+		tries++
+		got, err = s.receive(batches, tries == 1)
+		return err
+	})
+	return got, err
+}
+
+// windowFresh is how old the last window of a centre may be when others' rows come, in seconds: they are in windows before it.
+const windowFresh = 30
+
+func (s *storer) receive(batches []*Batch, first bool) (got []Received, err error) {
+	if s.store == nil {
+		return nil, errNoStore
+	}
+	if s.store.old != nil {
+		return nil, errMigrating
+	}
+	if s.store.position == 0 || first && s.store.position < s.l.o.Now().Unix()-windowFresh {
+		return nil, errNoWindow
+	}
+	waiting, err := segments(s.l.o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := receiving{s: s.store, now: s.l.o.Now(), taken: map[int64]bool{}}
+	for _, n := range waiting {
+		r.taken[n] = true
+	}
+	err = s.store.transact(func() error {
+		if err := s.store.conn.Exec(createShipped); err != nil {
+			return err
+		}
+		for _, b := range batches {
+			one, err := r.batch(b)
+			if err != nil {
+				return err
+			}
+			got = append(got, one)
+		}
+		if err := s.store.sumDaysAgain(r.days); err != nil {
+			return err
+		}
+		return s.store.exec(`DELETE FROM shipped_window WHERE here < (SELECT coalesce(min(id), 0) FROM window)`) // of what retention deleted
+	})
+	if err != nil {
+		s.store.forget() // what the transaction made is gone
+		return nil, fmt.Errorf("storing what nodes have sent: %w", err)
+	}
+	s.imports++
+	s.uncheckpointed = true
+	return got, nil
+}
+
+// receiving is batches on their way into a store.
+type receiving struct {
+	s     *store
+	now   time.Time
+	taken map[int64]bool // numbers of windows that are in a journal
+	days  map[int64]rowRange
+	spans map[[sha256.Size]byte][]DeviceSpan // of forgotten devices; nil until they are read
+
+	store int64 // shipped_store.id of the batch at hand
+	node  int64
+}
+
+// shippedBindings is the bit of a binding's number from which on the number of its store stands.
+const shippedBindings = 44
+
+// bindingHere is the number that a node's binding has here: above those of imported rows.
+func (r *receiving) bindingHere(id uint64) uint64 {
+	return importedBindings + uint64(r.store)<<shippedBindings | id&(1<<shippedBindings-1)
+}
+
+func (r *receiving) batch(b *Batch) (got Received, err error) {
+	known, err := r.begin(b)
+	if err != nil {
+		return got, err
+	}
+	got.Upto = known
+	if b.From > max(known, b.Begin) {
+		got.Gap = true
+		return got, nil
+	}
+	fresh, diverged, err := r.fresh(b, known)
+	if err != nil || diverged != 0 {
+		got.Diverged = diverged
+		return got, err
+	}
+	if r.node, err = r.s.numbered("node", r.s.nodes, b.Node); err != nil {
+		return got, err
+	}
+	if err := r.bindings(b); err != nil {
+		return got, err
+	}
+	for _, t := range r.s.importNames {
+		t.forget()
+	}
+	last := int64(0)
+	for _, w := range fresh {
+		rows, err := r.window(w)
+		if err != nil {
+			return got, err
+		}
+		got.Rows += rows
+		last = w.Last
+	}
+	if err := r.s.flushRows(); err != nil {
+		return got, err
+	}
+	if err := r.totals(b); err != nil {
+		return got, err
+	}
+	got.Upto = max(known, b.To)
+	return got, r.s.texts(`INSERT INTO shipped_store VALUES (?1,?2,?3,?4,?5,?6,?7,?8)
+		ON CONFLICT DO UPDATE SET node = excluded.node, upto = excluded.upto, last = max(last, excluded.last), heard = excluded.heard, windows = windows + excluded.windows, rows = rows + excluded.rows`, nil,
+		r.store, b.Store, b.Node, got.Upto, last, r.now.UnixMilli(), int64(len(fresh)), int64(got.Rows))
+}
+
+// begin finds the batch's store, and returns its last window that is here.
+func (r *receiving) begin(b *Batch) (known int64, err error) {
+	r.store = 0
+	err = r.s.texts(`SELECT id, upto FROM shipped_store WHERE store = ?`, func(stmt *sqlite3.Stmt) {
+		r.store, known = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+	}, b.Store)
+	if err == nil && r.store == 0 {
+		r.store, err = r.s.number(`SELECT coalesce(max(id), 0) + 1 FROM shipped_store`)
+	}
+	if err == nil && r.store >= 1<<18 {
+		err = errors.New("there are too many stores of nodes")
+	}
+	return known, err
+}
+
+// fresh returns the windows of a batch that are not here. diverged is one that is, and says something else.
+func (r *receiving) fresh(b *Batch, known int64) (all []*BatchWindow, diverged int64, err error) {
+	oldest, err := r.s.number(`SELECT coalesce(min(window), 0) FROM shipped_window WHERE store = ?`, r.store)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range b.Windows {
+		w := &b.Windows[i]
+		if w.Number > known {
+			all = append(all, w)
+			continue
+		}
+		here, same := false, false
+		err := r.s.texts(`SELECT first, last, rows, lookups FROM shipped_window WHERE store = ? AND window = ?`, func(stmt *sqlite3.Stmt) {
+			n := stmt.ColumnInt64
+			here, same = true, n(0) == w.First && n(1) == w.Last && n(2) == w.RowsStored && n(3) == w.Lookups
+		}, r.store, w.Number)
+		if err != nil {
+			return nil, 0, err
+		}
+		if here && !same || !here && w.Number > oldest && oldest > 0 { // what is before was deleted by age
+			return nil, w.Number, nil
+		}
+	}
+	return all, 0, nil
+}
+
+// bindings keeps the bindings of a batch under the numbers that they have here.
+func (r *receiving) bindings(b *Batch) error {
+	for i := range b.Bindings {
+		bound := b.Bindings[i]
+		forgotten, err := r.isForgotten(bound.Device, bound.From.UnixMilli())
+		if err != nil {
+			return err
+		}
+		if forgotten {
+			continue
+		}
+		bound.ID = r.bindingHere(bound.ID)
+		if err := r.s.binding(&bound); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// window stores the rows and ledger lines of a window, and returns how many rows it were.
+func (r *receiving) window(w *BatchWindow) (rows int, err error) {
+	places := int64(len(w.Events))
+	for i := range w.entries {
+		places = max(places, w.entries[i].place+1)
+	}
+	here, place, err := r.room(w.Number, places)
+	if err != nil {
+		return 0, err
+	}
+	first, last, lookups := w.First, w.Last, uint64(0)
+	base := here<<rowBits | place
+	r.s.uncounted = true // the node's totals come beside
+	defer func() { r.s.uncounted = false }()
+	bound := map[uint64]*devices.Binding{}
+	for i := range w.entries {
+		e := w.entries[i].entry
+		forgotten, err := r.isForgotten(deviceOf(e.Addr, e.Binding), e.First)
+		if err != nil {
+			return 0, err
+		}
+		if forgotten {
+			continue
+		}
+		if b := e.Binding; b != nil {
+			if bound[b.ID] == nil {
+				own := *b
+				own.ID = r.bindingHere(b.ID)
+				bound[b.ID] = &own
+			}
+			e.Binding = bound[b.ID]
+		}
+		if err := r.s.importedRow(base+w.entries[i].place, r.node, &e); err != nil {
+			return 0, err
+		}
+		r.storedRow(base+w.entries[i].place, &e)
+		lookups += e.Count
+		rows++
+	}
+	for i := range w.Events {
+		if err := r.s.event(base+int64(i), r.node, &w.Events[i]); err != nil {
+			return 0, err
+		}
+	}
+	err = r.s.exec(`INSERT INTO window VALUES (?1,?2,?3,?4,?5,?6) ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), rows = rows + excluded.rows, lookups = lookups + excluded.lookups`,
+		here, first, last, int64(rows), int64(lookups), windowShipped)
+	if err != nil {
+		return 0, err
+	}
+	return rows, r.s.exec(`INSERT INTO shipped_window VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)`, r.store, w.Number, w.First, w.Last, w.RowsStored, w.Lookups, here, place, places)
+}
+
+// storedRow says that an entry is stored as a row.
+func (r *receiving) storedRow(id int64, e *entry) {
+	if !e.listed() {
+		return
+	}
+	if r.days == nil {
+		r.days = map[int64]rowRange{}
+	}
+	day := dayOf(e.First)
+	in, known := r.days[day]
+	if !known {
+		in.low = id
+	}
+	r.days[day] = rowRange{min(in.low, id), max(in.high, id)}
+}
+
+// room returns a window of the centre about one of a node's that has room for so many rows, and where in it. It is none of the
+// centre's own, and none to come.
+func (r *receiving) room(window, places int64) (here, place int64, err error) {
+	if err := r.s.flushRows(); err != nil { // they are asked for
+		return 0, 0, err
+	}
+	here = min(window, r.s.position)
+	for range int64(windowsSearched) {
+		if here < 1 {
+			break
+		}
+		if !r.taken[here] {
+			own, err := r.s.number(`SELECT EXISTS (SELECT 1 FROM window WHERE id = ?1 AND imported <> ?2)`, here, windowShipped)
+			if err != nil {
+				return 0, 0, err
+			}
+			if own == 0 {
+				place, err = r.s.number(`SELECT coalesce(max(place + places), 0) FROM shipped_window WHERE here = ?1`, here)
+				if err != nil || place+places <= 1<<rowBits {
+					return here, place, err
+				}
+			}
+		}
+		here--
+	}
+	return 0, 0, fmt.Errorf("there is no room for rows of %v", time.Unix(window, 0).UTC())
+}
+
+// totals keeps the larger numbers of a batch's totals and those that are here.
+func (r *receiving) totals(b *Batch) error {
+	stmt, _, err := r.s.conn.Prepare(`INSERT INTO total VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET lookups = max(lookups, excluded.lookups), attempts = max(attempts, excluded.attempts),
+		as_lookups = max(as_lookups, excluded.as_lookups), names = max(names, excluded.names), first = min(first, excluded.first), last = max(last, excluded.last)`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	for i := range b.Totals {
+		t := &b.Totals[i]
+		begin := t.Hour.UnixMilli()
+		forgotten, err := r.isForgotten(t.Device, begin)
+		if err != nil {
+			return err
+		}
+		if forgotten {
+			continue
+		}
+		hour := begin / hourMilli
+		id, err := r.s.totals.id(&totalOf{r.node, t.Device, t.Vendor, t.Product, t.Purpose, t.Tier, blocklists.Action(verdictWords.number(t.Verdict))}, hour)
+		if err != nil {
+			return err
+		}
+		for n, v := range [...]int64{totalID(hour, id), int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups), int64(t.Names), t.First.UnixMilli() - begin, t.Last.UnixMilli() - begin} {
+			stmt.BindInt64(n+1, v)
+		}
+		if err := stmt.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isForgotten reports whether what a device asked at a time is not to be kept.
+func (r *receiving) isForgotten(device string, ms int64) (bool, error) {
+	if r.spans == nil {
+		r.spans = map[[sha256.Size]byte][]DeviceSpan{}
+		err := r.s.texts(`SELECT device, since, until FROM shipped_forgotten`, func(stmt *sqlite3.Stmt) {
+			var sum [sha256.Size]byte
+			copy(sum[:], stmt.ColumnRawBlob(0))
+			r.spans[sum] = append(r.spans[sum], DeviceSpan{From: fromMilli(stmt.ColumnInt64(1)), Until: fromMilli(stmt.ColumnInt64(2))})
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	if len(r.spans) == 0 {
+		return false, nil
+	}
+	for _, span := range r.spans[sha256.Sum256([]byte(device))] {
+		if span.Has("", time.UnixMilli(ms)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// RefuseDevice has what nodes send of a device in the time of a span not be kept any more.
+func (l *Log) RefuseDevice(ctx context.Context, d DeviceSpan) error {
+	return l.importing(ctx, func(s *storer) error {
+		if s.store == nil {
+			return errNoStore
+		}
+		sum := sha256.Sum256([]byte(d.Device))
+		return s.store.transact(func() error {
+			if err := s.store.conn.Exec(createShipped); err != nil {
+				return err
+			}
+			stmt, _, err := s.store.conn.Prepare(`INSERT OR IGNORE INTO shipped_forgotten VALUES (?,?,?)`)
+			if err != nil {
+				return err
+			}
+			defer stmt.Close()
+			stmt.BindBlob(1, sum[:])
+			stmt.BindInt64(2, milli(d.From))
+			stmt.BindInt64(3, milli(d.Until))
+			return stmt.Exec()
+		})
+	})
+}
+
+// Retain deletes what is too old now, instead of within the hour. It returns why nothing is deleted by age, "" where it is.
+func (l *Log) Retain(ctx context.Context) (held string, err error) {
+	err = l.importing(ctx, func(s *storer) error {
+		if s.store == nil {
+			return errNoStore
+		}
+		s.beginRetention()
+		held = s.retention.held
+		for len(s.retention.steps) > 0 && ctx.Err() == nil {
+			if !s.retain() {
+				break
+			}
+		}
+		return ctx.Err()
+	})
+	return held, err
+}
+
+// A ShippedStore is how far a store of a node has come.
+type ShippedStore struct {
+	Store, Node string
+	Upto        int64 // its last window that is here
+	Last        Time  // of that window's lookups
+	Heard       Time  // when a batch came last
+	Windows     int64
+	Rows        int64
+}
+
+// hasShipped reports whether the store is a centre's.
+func (s *snapshot) hasShipped() (bool, error) {
+	if s.store == nil {
+		return false, nil
+	}
+	n, err := s.store.number(`SELECT count(*) FROM sqlite_schema WHERE name = 'shipped_window'`)
+	return n > 0, err
+}
+
+// ShippedStores returns the stores of nodes that have come, by node.
+func (r *Reader) ShippedStores(ctx context.Context) (all []ShippedStore, err error) {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if ok, err := s.hasShipped(); err != nil || !ok {
+		return nil, err
+	}
+	err = s.store.query(`SELECT store, node, upto, last, heard, windows, rows FROM shipped_store ORDER BY node, id`, nil, func(stmt *sqlite3.Stmt) bool {
+		n := stmt.ColumnInt64
+		all = append(all, ShippedStore{stmt.ColumnText(0), stmt.ColumnText(1), n(2), Time{fromMilli(n(3))}, Time{fromMilli(n(4))}, n(5), n(6)})
+		return true
+	})
+	return all, err
+}
+
+// ShippedKeys calls each with the keys that rows of nodes have at these.
+func (r *Reader) ShippedKeys(ctx context.Context, each func(store string, id int64) error) error {
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if ok, err := s.hasShipped(); err != nil || !ok {
+		return err
+	}
+	var failed error
+	for _, table := range rowTables {
+		err := s.store.query(fmt.Sprintf(`SELECT s.store, w.window << %[1]d | (r.id & %[2]d) - w.place FROM shipped_window w JOIN shipped_store s ON s.id = w.store
+			JOIN %[3]s r ON r.id >= (w.here << %[1]d | w.place) AND r.id < (w.here << %[1]d | w.place) + w.places`, rowBits, 1<<rowBits-1, table), nil, func(stmt *sqlite3.Stmt) bool {
+			failed = each(stmt.ColumnText(0), stmt.ColumnInt64(1))
+			return failed == nil
+		})
+		if err == nil {
+			err = failed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
