@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"testing"
 
 	"telltale/fleet/storetest"
@@ -26,4 +28,17 @@ func TestABatchHasWhatTheNodeReads(t *testing.T) {
 	if got != len(want) || got != 3 {
 		t.Errorf("got %d rows, want %d", got, len(want))
 	}
+}
+
+func pack(t testing.TB, text []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }

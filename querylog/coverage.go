@@ -144,7 +144,15 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c Covera
 	if len(events) > 0 && (c.Begin.IsZero() || events[0].Time.Before(c.Begin.Time)) {
 		c.Begin = events[0].Time
 	}
-	c.AddGaps(events, aliveIn(r.dir, now), now)
+	nodes, err := r.ShippedStores(ctx)
+	if err != nil {
+		return c, err
+	}
+	if len(nodes) == 0 {
+		c.AddGaps(events, aliveIn(r.dir, now), now)
+	} else {
+		c.addGapsOfNodes(events, nodes, now)
+	}
 	return c, nil
 }
 
@@ -156,9 +164,49 @@ func (c *Coverage) AddGaps(events []Event, alive, now time.Time) {
 		w.event(&events[i])
 	}
 	w.end(alive, now)
+	c.sortGaps()
+}
+
+func (c *Coverage) sortGaps() {
 	sorting.StableBy(c.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject))
 	})
+}
+
+// addGapsOfNodes adds the gaps of each node of a centre. What the centre does itself is none: nodes keep what it does not take.
+func (c *Coverage) addGapsOfNodes(events []Event, nodes []ShippedStore, now time.Time) {
+	of, alive := map[string][]Event{}, map[string]time.Time{}
+	for i := range nodes {
+		n := &nodes[i]
+		of[n.Node] = nil
+		if alive[n.Node].Before(n.Last.Time) {
+			alive[n.Node] = n.Last.Time
+		}
+	}
+	for _, e := range events {
+		if all, known := of[e.Node]; known {
+			of[e.Node] = append(all, e)
+			if alive[e.Node].Before(e.Time.Time) {
+				alive[e.Node] = e.Time.Time
+			}
+		}
+	}
+	for node, its := range of {
+		sorting.StableBy(its, func(a, b Event) int { return a.Time.Compare(b.Time.Time) })
+		own := *c
+		own.Gaps = nil
+		if len(its) > 0 {
+			own.Begin = its[0].Time
+		}
+		own.AddGaps(its, alive[node], now)
+		for _, g := range own.Gaps {
+			if len(of) > 1 {
+				g.Detail = "node " + node + ": " + g.Detail
+			}
+			c.Gaps = append(c.Gaps, g)
+		}
+	}
+	c.sortGaps()
 }
 
 // ends fills in where the log's parts begin.
@@ -343,6 +391,7 @@ func (w *gapWalk) span(e *Event, effect Effect) {
 // effects are those of events that speak of an interval.
 var effects = map[string]Effect{
 	KindSuspended: Unrecorded, KindLost: Incomplete, KindFolded: Unnamed, KindAttempts: Uncounted,
+	KindUnshipped: Removed,
 }
 
 // beginnings are events from which on something was not as usual, and what ends it:

@@ -18,6 +18,8 @@ const (
 	KindForgotten = "device-forgotten" // what was recorded of a device was deleted at a person's wish
 	KindImported  = "imported"         // lookups that another server logged were added to the log; Since and Until are when they came
 	KindSealing   = "sealing"          // from where on the log is sealed, or is not; and which key signs
+	KindCopied    = "store-copied"     // a copy of the store goes on elsewhere: this is another one from then on
+	KindUnshipped = "unshipped"        // rows were deleted before a centre had them
 	KindAttempts  = "attempts"         // how attempts are counted changed; or lookups between Since and Until were each counted as one
 )
 
@@ -35,7 +37,7 @@ const (
 // docs/querylog.md explains them.
 var Kinds = []string{
 	KindStart, KindStop, KindCrash, KindFailure, KindRecovered, KindLost, KindFolded, KindStore, KindClock, KindSuspended,
-	KindRetention, KindForgotten, KindMigration, KindRestored, KindImported, KindAttempts, KindSealing,
+	KindRetention, KindForgotten, KindMigration, KindRestored, KindCopied, KindUnshipped, KindImported, KindAttempts, KindSealing,
 	"overload",
 	"lists-loaded", "list-added", "reload", "reload-failed", "list-failed", "list-held", "list-accepted", kindListRecovered, "catalogue",
 	"cache-failed", "cache-damaged",

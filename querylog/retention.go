@@ -29,6 +29,8 @@ type retentionRun struct {
 	held     string // why nothing is deleted by age
 	deleted  deleted
 	vacuumed int
+
+	unshipped unshippedSum // that were deleted
 }
 
 // deleted says what a run has deleted.
@@ -83,6 +85,7 @@ func (s *storer) retain() (more bool) {
 		if detail := r.deleted.detail(); detail != "" {
 			s.l.addEvent(Event{Kind: KindRetention, Detail: detail})
 		}
+		s.tellUnshipped()
 	}
 	return true
 }
@@ -146,7 +149,7 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 		if err != nil || end == 0 {
 			return true, err
 		}
-		n, err := s.store.deleteChunk(table, end, s.retention.batch, s.removal(seal.KindRow, seal.ByAge))
+		n, err := s.deleteChunk(table, end, seal.ByAge)
 		if table == "listed" {
 			s.retention.deleted.listed += n
 		}
@@ -247,6 +250,21 @@ func (s *store) deleteOthersThan(list string, behind, end int64, most int) (last
 		_, err := s.deleteRows("unlisted", fmt.Sprintf(`SELECT id FROM unlisted WHERE id > %d AND id <= ?1 AND binding NOT IN (%s)`, behind, list), last)
 		return err
 	})
+}
+
+// deleteChunk deletes the oldest rows of a table, as many as a step may. Those that are to be shipped and were not are counted.
+func (s *storer) deleteChunk(table string, end int64, why string) (int64, error) {
+	u := s.retention.unshipped
+	if s.l.o.Shipping.has(table) {
+		if err := s.store.countUnshipped(table, end, s.retention.batch, &u); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.store.deleteChunk(table, end, s.retention.batch, s.removal(seal.KindRow, why))
+	if err == nil {
+		s.retention.unshipped = u
+	}
+	return n, err
 }
 
 // deleteChunk deletes up to so many of the oldest rows of a table, keeping how many
@@ -432,7 +450,7 @@ func deleteOverLimit(table string, maxBytes int64) func(*storer) (bool, error) {
 		if err != nil || size <= maxBytes/10*9 || size <= maxBytes && s.retention.deleted.overLimit == 0 {
 			return true, err
 		}
-		n, err := s.store.deleteChunk(table, all, s.retention.batch, s.removal(seal.KindRow, seal.BySize))
+		n, err := s.deleteChunk(table, all, seal.BySize)
 		s.retention.deleted.overLimit += n
 		if err == nil { // their names are much of what they take
 			_, err = s.store.deleteNames(table, 2*s.retention.batch)

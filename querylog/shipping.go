@@ -288,3 +288,83 @@ func (l *Log) SetCursor(ctx context.Context, c Cursor) error {
 		})
 	})
 }
+
+// Unshipped returns how many windows there are behind one, and when the lookups of the first of them began.
+func (r *Reader) Unshipped(ctx context.Context, behind int64) (windows int64, oldest time.Time, err error) {
+	s := &snapshot{}
+	defer s.close()
+	if err := s.openStores(ctx, r.dir, false); err != nil || s.store == nil || s.store.version < versionOfImports {
+		return 0, oldest, err
+	}
+	err = s.store.query(`SELECT count(*), coalesce(min(first), 0) FROM window WHERE id > ? AND imported = 0`, []any{behind}, func(stmt *sqlite3.Stmt) bool {
+		windows, oldest = stmt.ColumnInt64(0), fromMilli(stmt.ColumnInt64(1))
+		return false
+	})
+	return windows, oldest, err
+}
+
+// BecomeOther makes the log another store from a window on: a copy of it goes on elsewhere under the id that it had. The key that signs
+// from then on is vouched for by the one before.
+func (l *Log) BecomeOther(ctx context.Context, window int64) error {
+	return l.importing(ctx, func(s *storer) error {
+		if s.store == nil {
+			return errNoStore
+		}
+		before, id := s.store.id, newStoreID()
+		if err := s.store.transact(func() error { return s.store.becomeOther(window, id) }); err != nil {
+			return err
+		}
+		s.store.id = id
+		s.l.addEvent(Event{Kind: KindCopied, Subject: before,
+			Detail: fmt.Sprintf("a copy of store %s goes on elsewhere: from number %d on this is store %s", before, window<<rowBits, id)})
+		s.l.o.Logger.Warn("query log: another server goes on with a copy of this log; from here on this is another store", "before", before, "store", id)
+		return s.openSeal()
+	})
+}
+
+// Shipping says which rows of a log are shipped.
+type Shipping int
+
+const (
+	NothingShipped Shipping = iota
+	ListedShipped           // those of listed names
+	AllShipped
+)
+
+func (s Shipping) has(table string) bool {
+	return s == AllShipped || s == ListedShipped && table == "listed"
+}
+
+// An unshippedSum is rows that were deleted before they were shipped.
+type unshippedSum struct {
+	rows        int64
+	first, last int64 // Unix milliseconds
+}
+
+// countUnshipped adds the rows that are deleted next and that no centre has.
+func (s *store) countUnshipped(table string, end int64, most int, u *unshippedSum) error {
+	shipped, err := s.meta(metaShipped)
+	if err != nil {
+		return err
+	}
+	return s.texts(fmt.Sprintf(`SELECT count(*), coalesce(min(first), 0), coalesce(max(last), 0) FROM (SELECT id, first, last FROM %s WHERE id < ?1 AND import = 0 ORDER BY id LIMIT ?2) WHERE id >= ?3`, table), func(stmt *sqlite3.Stmt) {
+		n := stmt.ColumnInt64
+		if n(0) == 0 {
+			return
+		}
+		if u.rows == 0 {
+			u.first = n(1)
+		}
+		u.rows, u.first, u.last = u.rows+n(0), min(u.first, n(1)), max(u.last, n(2))
+	}, end, int64(most), (shipped+1)<<rowBits)
+}
+
+// tellUnshipped puts what was deleted before it was shipped into the ledger.
+func (s *storer) tellUnshipped() {
+	u := &s.retention.unshipped
+	if u.rows > 0 {
+		s.l.addEvent(Event{Kind: KindUnshipped, Since: Time{fromMilli(u.first)}, Until: Time{fromMilli(u.last)},
+			Detail: fmt.Sprintf("%d rows were deleted by age or size before they were shipped to the centre", u.rows)})
+	}
+	*u = unshippedSum{}
+}

@@ -165,3 +165,22 @@ func readRows(t testing.TB, r fleet.Reader, f querylog.Filter) (all []querylog.R
 	}
 	return all
 }
+
+// Copy returns a node whose log is a copy of this one's, as a cloned machine has it.
+func (n *Node) Copy(name string) *Node {
+	n.t.Helper()
+	c := *n
+	c.Name, c.Dir = name, n.t.TempDir()
+	if err := os.CopyFS(c.Dir, os.DirFS(n.Dir)); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := filepath.WalkDir(c.Dir, func(path string, d os.DirEntry, err error) error { // CopyFS makes them readable by others
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o600)
+	}); err != nil {
+		n.t.Fatal(err)
+	}
+	return &c
+}

@@ -1,0 +1,235 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"telltale/querylog"
+)
+
+// ReceiverOptions say how a centre takes batches.
+type ReceiverOptions struct {
+	Store Store
+
+	// Node returns which node a request is of, as its certificate says. Nil: what the batch says, which is for tests alone.
+	Node func(*http.Request) (string, error)
+
+	Join   time.Duration // how long batches are waited for that are stored together; 0 for 200 ms
+	Rows   int           // at which no further one is waited for; 0 for 100,000
+	Logger *slog.Logger  // nil for slog.Default()
+	Passed func(*Batch)  // is told each batch that is stored, in order; nil: nobody is
+}
+
+// A Receiver takes batches by HTTP: it checks them, joins those of many nodes, has them stored, and only then answers. Close it when the HTTP server has ended.
+type Receiver struct {
+	o       ReceiverOptions
+	batches chan *arrived
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// An arrived is a batch whose sender waits.
+type arrived struct {
+	batch  *Batch
+	stored Stored
+	err    error
+	done   chan struct{}
+}
+
+// Bounds of what waits.
+const (
+	arrivedMost = 256 // batches that wait to be stored
+	retryAfter  = 5   // seconds that a node is told to wait
+)
+
+// NewReceiver begins to take batches.
+func NewReceiver(o ReceiverOptions) *Receiver {
+	o.Join, o.Rows = cmp.Or(o.Join, 200*time.Millisecond), cmp.Or(o.Rows, 100_000)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Receiver{o: o, batches: make(chan *arrived, arrivedMost), stop: stop, stopped: make(chan struct{})}
+	go r.run(ctx)
+	return r
+}
+
+// Close ends the receiver. What waits is not stored.
+func (r *Receiver) Close() {
+	r.stop()
+	<-r.stopped
+}
+
+// run stores what has arrived, several batches at a time.
+func (r *Receiver) run(ctx context.Context) {
+	defer close(r.stopped)
+	failing := false
+	for {
+		waiting := r.collect(ctx)
+		if len(waiting) == 0 {
+			return
+		}
+		batches := make([]*Batch, len(waiting))
+		for i, a := range waiting {
+			batches[i] = a.batch
+		}
+		stored, err := r.o.Store.Append(ctx, batches)
+		if err == nil && len(stored) != len(batches) {
+			err = errors.New("the store has not said what became of every batch")
+		}
+		if (err != nil) != failing {
+			if failing = err != nil; failing {
+				r.o.Logger.Error("fleet: batches of nodes cannot be stored; nodes keep them and send them again", "error", err)
+			} else {
+				r.o.Logger.Info("fleet: batches of nodes can be stored again")
+			}
+		}
+		for i, a := range waiting {
+			if a.err = err; err == nil {
+				if a.stored = stored[i]; a.stored.Err == nil && r.o.Passed != nil {
+					r.o.Passed(a.batch)
+				}
+			}
+			close(a.done)
+		}
+	}
+}
+
+// collect waits for batches, and returns those that are to be stored together; none where the receiver ends.
+func (r *Receiver) collect(ctx context.Context) (waiting []*arrived) {
+	rows := 0
+	add := func(a *arrived) {
+		waiting = append(waiting, a)
+		rows += a.batch.Len()
+	}
+	select {
+	case a := <-r.batches:
+		add(a)
+	case <-ctx.Done():
+		return nil
+	}
+	join := time.NewTimer(r.o.Join)
+	defer join.Stop()
+	for rows < r.o.Rows {
+		select {
+		case a := <-r.batches:
+			add(a)
+		case <-join.C:
+			return waiting
+		case <-ctx.Done():
+			return waiting
+		}
+	}
+	return waiting
+}
+
+// ServeHTTP answers nodes.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case req.URL.Path == RowsPath && req.Method == http.MethodPost:
+		r.rows(w, req)
+	case req.URL.Path == CursorPath && req.Method == http.MethodGet:
+		r.cursor(w, req)
+	default:
+		answer(w, http.StatusNotFound, Answer{Error: "nodes post batches to " + RowsPath})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, a Answer) {
+	w.Header().Set("Content-Type", "application/json")
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(a)
+}
+
+func (r *Receiver) cursor(w http.ResponseWriter, req *http.Request) {
+	store := req.URL.Query().Get("store")
+	upto, err := r.o.Store.Cursor(req.Context(), store)
+	if err != nil {
+		answer(w, http.StatusServiceUnavailable, Answer{Store: store, Error: err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, Answer{Store: store, Upto: upto})
+}
+
+func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
+	node := ""
+	if r.o.Node != nil {
+		var err error
+		if node, err = r.o.Node(req); err != nil {
+			answer(w, http.StatusForbidden, Answer{Error: err.Error()})
+			return
+		}
+	}
+	packed, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxPacked))
+	if err != nil {
+		status := http.StatusBadRequest
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		answer(w, status, Answer{Error: "the batch did not come whole: " + err.Error()})
+		return
+	}
+	b, err := Unpack(packed)
+	if newer := (*querylog.NewerBatchError)(nil); errors.As(err, &newer) {
+		answer(w, http.StatusUnprocessableEntity, Answer{Error: err.Error()})
+		return
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, Answer{Error: err.Error()})
+		return
+	}
+	if node != "" && b.Node != node {
+		answer(w, http.StatusForbidden, Answer{Store: b.Store, Error: "the certificate is of node " + node + " and the batch of node " + b.Node + ": set 'node' to the name that the centre knows, or have it invited again"})
+		return
+	}
+	a := &arrived{batch: b, done: make(chan struct{})}
+	select {
+	case r.batches <- a:
+	default:
+		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: "the centre has more batches than it can store just now"})
+		return
+	}
+	select {
+	case <-a.done:
+	case <-req.Context().Done():
+		return
+	case <-r.stopped:
+		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: "the centre stops"})
+		return
+	}
+	r.answerStored(w, a, packed)
+}
+
+// answerStored says what became of a batch.
+func (r *Receiver) answerStored(w http.ResponseWriter, a *arrived, packed []byte) {
+	said := Answer{Store: a.batch.Store, Upto: a.stored.Upto}
+	if a.err != nil {
+		said.Error = a.err.Error()
+		answer(w, http.StatusServiceUnavailable, said)
+		return
+	}
+	if a.stored.Err == nil {
+		said.Hash = hashOf(packed)
+		answer(w, http.StatusOK, said)
+		return
+	}
+	said.Error = a.stored.Err.Error()
+	var gap *GapError
+	var diverged *DivergedError
+	said.Gap = errors.As(a.stored.Err, &gap)
+	if errors.As(a.stored.Err, &diverged) {
+		said.Diverged = diverged.Window
+		r.o.Logger.Warn("fleet: two copies of one store send rows; the node begins another store", "node", a.batch.Node, "store", a.batch.Store, "window", diverged.Window)
+	}
+	answer(w, http.StatusConflict, said)
+}

@@ -1,0 +1,284 @@
+package fleet_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"telltale/fleet"
+	"telltale/fleet/storetest"
+	"telltale/querylog"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// A faulty answers in place of a centre, or lets the centre answer, as a function says that is called before.
+type faulty struct {
+	http.Handler
+	mu     sync.Mutex
+	before func(http.ResponseWriter, *http.Request) (answered bool)
+}
+
+func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	before := f.before
+	f.mu.Unlock()
+	if before == nil || !before(w, r) {
+		f.Handler.ServeHTTP(w, r)
+	}
+}
+
+func (f *faulty) set(before func(http.ResponseWriter, *http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = before
+}
+
+// A centre is one with SQLite on loopback.
+type centre struct {
+	store fleet.Store
+	front *faulty
+	url   string
+}
+
+func newCentre(t *testing.T, store fleet.Store) *centre {
+	t.Helper()
+	if store == nil {
+		store = openSQLite(t, t.TempDir(), querylog.Retention{Listed: -1, Unlisted: -1, Totals: -1})
+	}
+	r := fleet.NewReceiver(fleet.ReceiverOptions{Store: store, Join: time.Millisecond, Logger: quiet})
+	front := &faulty{Handler: r}
+	s := httptest.NewServer(front)
+	t.Cleanup(func() {
+		s.Close()
+		r.Close()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &centre{store, front, s.URL}
+}
+
+func (c *centre) keys(t *testing.T) (all []fleet.Key) {
+	t.Helper()
+	if err := c.store.Keys(context.Background(), func(k fleet.Key) error { all = append(all, k); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// ship has a node ship to a centre until a condition holds.
+func ship(t *testing.T, n *storetest.Node, url string, until func(fleet.ShipperState) bool) fleet.ShipperState {
+	t.Helper()
+	l, err := querylog.Open(querylog.Options{Dir: n.Dir, Node: n.Name, Retention: n.Keep, Logger: quiet, Shipping: querylog.ListedShipped})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r, err := querylog.OpenReader(n.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	s := fleet.NewShipper(fleet.ShipperOptions{Log: l, Reader: r, Centres: []string{url}, Client: client, Every: 5 * time.Millisecond, FirstWait: 5 * time.Millisecond, Logger: quiet})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		state := s.State(context.Background())
+		if until(state) {
+			return state
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not reached: %+v", state)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func isShipped(s fleet.ShipperState) bool { return s.Waiting == 0 && s.Shipped > 0 && s.Error == "" }
+
+// wantListed compares what a centre has of nodes with what they have of listed names.
+func wantListed(t *testing.T, c *centre, nodes ...*storetest.Node) {
+	t.Helper()
+	got := map[fleet.Key]int{}
+	for _, k := range c.keys(t) {
+		got[k]++
+	}
+	want := 0
+	for _, n := range nodes {
+		for _, r := range n.Rows(querylog.Filter{Listed: true}) {
+			want++
+			if k := (fleet.Key{Store: r.Store, ID: r.ID}); got[k] != 1 {
+				t.Errorf("row %v of %s is at the centre %d times", k, n.Name, got[k])
+			}
+		}
+	}
+	if len(got) != want {
+		t.Errorf("the centre has %d rows, want %d", len(got), want)
+	}
+}
+
+func home(t *testing.T, name string) *storetest.Node {
+	n := storetest.NewNode(t, name)
+	for range 3 {
+		n.Store(storetest.Lookup{Device: 1, Name: "metrics.aurora.example", Times: 3}, storetest.Lookup{Device: 2, Name: "viewing.brightline.example"}, storetest.Lookup{Device: 1, Name: "shop.example"})
+	}
+	return n
+}
+
+func TestANodeShipsItsListedRowsOnceToACentre(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	state := ship(t, n, c.url, isShipped)
+	if state.Rows < 6 || state.Bytes == 0 {
+		t.Errorf("got %+v", state)
+	}
+	wantListed(t, c, n)
+	ship(t, n, c.url, isShipped) // another process goes on where it ended
+	wantListed(t, c, n)
+}
+
+func TestALostAcknowledgementDoublesNothing(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	var lost atomic.Int32
+	c.front.set(func(w http.ResponseWriter, r *http.Request) bool {
+		if lost.Add(1) > 3 {
+			return false
+		}
+		c.front.Handler.ServeHTTP(httptest.NewRecorder(), r) // stored, and nobody learns of it
+		panic(http.ErrAbortHandler)
+	})
+	ship(t, n, c.url, isShipped)
+	if lost.Load() < 4 {
+		t.Error("no acknowledgement was lost")
+	}
+	wantListed(t, c, n)
+}
+
+func TestWhatANodeDoesWithAnswers(t *testing.T) {
+	say := func(status int, text string, header ...string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			io.Copy(io.Discard, r.Body)
+			for i := 0; i+1 < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			io.WriteString(w, text)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		answer func(http.ResponseWriter, *http.Request) bool
+		want   string
+	}{
+		{"200 without having stored", say(200, `{"store":"x","upto":9999999999}`), "has not stored it"},
+		{"200 of something that is no centre", say(200, `<html>`), "no centre says"},
+		{"a full disk", say(503, `{"error":"disk full"}`, "Retry-After", "0"), "disk full"},
+		{"another node's certificate", say(403, `{"error":"the certificate is of node cellar"}`), "certificate is of node cellar"},
+		{"a gap that is none", say(409, `{"gap":true,"upto":0}`), "does not go on behind window 0"},
+		{"a window that is not in the batch", say(409, `{"diverged":7}`), "not in the batch"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			centre, n := newCentre(t, nil), home(t, "attic")
+			centre.front.set(c.answer)
+			state := ship(t, n, centre.url, func(s fleet.ShipperState) bool { return s.Error != "" })
+			if !strings.Contains(state.Error, c.want) || state.Shipped != 0 {
+				t.Errorf("got %+v, want an error with %q", state, c.want)
+			}
+			centre.front.set(nil)
+			ship(t, n, centre.url, isShipped)
+			wantListed(t, centre, n)
+		})
+	}
+}
+
+func TestWhatACentreRefuses(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	b := n.Batches(0, 0, false)[0]
+	whole, _ := fleet.Pack(b)
+	newer := slices.Clone(b.Append(nil))
+	newer[len("TELLTALE BATCH 1\n")] = 99
+	for _, e := range []struct {
+		name   string
+		body   []byte
+		status int
+		want   string
+	}{
+		{"nothing", nil, 400, "damaged"},
+		{"a batch that is cut off", whole[:len(whole)/2], 400, "damaged"},
+		{"another text", pack(t, []byte("hello")), 400, "damaged"},
+		{"a batch of a later schema", pack(t, newer), 422, "update the centre"},
+		{"too much", make([]byte, fleet.MaxPacked+1), 413, "did not come whole"},
+	} {
+		resp, err := http.Post(c.url+fleet.RowsPath, "application/gzip", strings.NewReader(string(e.body)))
+		if err != nil {
+			t.Fatal(e.name, err)
+		}
+		var said fleet.Answer
+		err = json.NewDecoder(resp.Body).Decode(&said)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != e.status || !strings.Contains(said.Error, e.want) {
+			t.Errorf("%s: got %d %+v (%v), want %d with %q", e.name, resp.StatusCode, said, err, e.status, e.want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if got := c.keys(t); len(got) != 0 {
+		t.Errorf("the centre has %d rows", len(got))
+	}
+}
+
+func TestACopyOfAStoreBecomesAnother(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	ship(t, n, c.url, isShipped)
+	copied := n.Copy("attic")
+	n.Store(storetest.Lookup{Device: 1, Name: "metrics.aurora.example"})
+	copied.Store(storetest.Lookup{Device: 2, Name: "viewing.brightline.example", Times: 4})
+	ship(t, n, c.url, isShipped)
+	ship(t, copied, c.url, isShipped)
+	ship(t, copied, c.url, isShipped) // the line of the ledger, which the first has left in its log
+	stores := map[string]int{}
+	for _, k := range c.keys(t) {
+		stores[k.Store]++
+	}
+	if len(stores) != 2 {
+		t.Errorf("got rows by store %v, want those of two", stores)
+	}
+	r, done, err := c.store.Open(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	lines, err := r.Ledger(context.Background(), time.Time{}, time.Time{})
+	if err != nil || !slices.ContainsFunc(lines, func(e querylog.Event) bool { return e.Kind == querylog.KindCopied }) {
+		t.Errorf("the ledger does not say that a store was copied (%v)", err)
+	}
+}
+
+// failing is a store that takes nothing.
+type failing struct{ fleet.Store }
+
+func (failing) Append(context.Context, []*fleet.Batch) ([]fleet.Stored, error) {
+	return nil, errors.New("no space left on device")
+}
+
+func TestACentreThatCannotStoreSaysSoToTheNode(t *testing.T) {
+	c, n := newCentre(t, failing{openSQLite(t, t.TempDir(), querylog.Retention{})}), home(t, "attic")
+	state := ship(t, n, c.url, func(s fleet.ShipperState) bool { return s.Error != "" })
+	if !strings.Contains(state.Error, "no space left") || time.Until(state.Retry) < 3*time.Second {
+		t.Errorf("got %+v, want that the disk is full, and the pause that the centre asks for", state)
+	}
+}
