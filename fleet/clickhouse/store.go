@@ -296,7 +296,7 @@ func (s *Store) windowsThere(ctx context.Context, sh *shard, batches []*fleet.Ba
 
 // refuse says what is wrong with a batch.
 func (s *Store) refuse(b *fleet.Batch, st *node, there map[windowKey]window) error {
-	if b.From > int64(st.upto) {
+	if b.From > max(int64(st.upto), b.Begin) {
 		return &fleet.GapError{Store: b.Store, From: b.From, Have: int64(st.upto)}
 	}
 	for i := range b.Windows {
