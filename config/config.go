@@ -442,6 +442,9 @@ type Web struct {
 type Fleet struct {
 	Center []string `key:"center,url"` // https://HOST:PORT, the first that answers; none: those of the invitation
 	Policy bool     `key:"policy"`     // lists, devices and settings that the center shares hold here
+
+	Unlisted  bool  `key:"unlisted"`  // rows of names that no list has are sent, too
+	Bandwidth Bytes `key:"bandwidth"` // that sending takes in a second at most; 0: no bound
 }
 
 // Center is this machine as the center of a fleet (`telltale center`).
@@ -484,7 +487,7 @@ func defaults() *Config {
 		Limits:   Limits{Waiting: 1000, TCPConnections: 256, ClientPrefix: 128},
 		Log:      Log{Enabled: true, Listed: 365 * 24 * time.Hour, Unlisted: 24 * time.Hour, Totals: 3 * 365 * 24 * time.Hour, Attempt: 30 * time.Second, Size: 1 << 30, Seal: true},
 		Evidence: Evidence{Witness: Witness{Every: time.Hour}},
-		Fleet:    Fleet{Policy: true},
+		Fleet:    Fleet{Policy: true, Bandwidth: 1 << 20},
 		Center: Center{
 			Listen: []netip.AddrPort{
 				netip.AddrPortFrom(netip.IPv4Unspecified(), CenterPort),

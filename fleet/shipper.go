@@ -31,6 +31,7 @@ type Log interface {
 type ShipperOptions struct {
 	Log     Log
 	Reader  *querylog.Reader
+	Node    string   // by which the centre knows the node; "": as its log says
 	Centres []string // URLs without a path: the first is shipped to; where it does not answer, the next
 	Client  *http.Client
 
@@ -256,6 +257,7 @@ func (s *Shipper) next(ctx context.Context) (b *Batch, packed []byte, err error)
 		if err != nil || b == nil {
 			return nil, nil, err
 		}
+		b.Node = cmp.Or(s.o.Node, b.Node)
 		if packed, err = Pack(b); err != nil || len(packed) <= MaxPacked {
 			return b, packed, err
 		}

@@ -41,7 +41,7 @@ type Options struct {
 	// it may ask the kernel. Nil, or a nil result, leaves such rows with the bare address.
 	Bind func(addr netip.Addr, id string) *devices.Binding
 
-	Shipping Shipping // which rows are shipped to a centre: of those that are deleted before, the ledger says so
+	Shipping Shipping // which rows are shipped to a centre until Ship says otherwise: of those that are deleted before, the ledger says so
 
 	// AttemptGap is the silence that ends an attempt; 0 for DefaultAttempt. A change
 	// is a line of the ledger.

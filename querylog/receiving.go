@@ -249,6 +249,9 @@ func (r *receiving) window(w *BatchWindow) (rows int, err error) {
 	for i := range w.entries {
 		places = max(places, w.entries[i].place+1)
 	}
+	if err := r.s.flushRows(); err != nil { // those of the window before
+		return 0, err
+	}
 	here, place, err := r.room(w.Number, places)
 	if err != nil {
 		return 0, err
@@ -311,30 +314,31 @@ func (r *receiving) storedRow(id int64, e *entry) {
 	r.days[day] = rowRange{min(in.low, id), max(in.high, id)}
 }
 
+// roomAlone is how many windows about a time are tried for one that has no rows yet: who follows the log sees each window once.
+const roomAlone = 8
+
 // room returns a window of the centre about one of a node's that has room for so many rows, and where in it. It is none of the
 // centre's own, and none to come.
 func (r *receiving) room(window, places int64) (here, place int64, err error) {
-	if err := r.s.flushRows(); err != nil { // they are asked for
-		return 0, 0, err
+	newest := min(window, r.s.position)
+	for here = newest; here > max(newest-roomAlone, 0); here-- {
+		used, err := r.s.number(`SELECT EXISTS (SELECT 1 FROM window WHERE id = ?1)`, here)
+		if err != nil || used == 0 && !r.taken[here] {
+			return here, 0, err
+		}
 	}
-	here = min(window, r.s.position)
-	for range int64(windowsSearched) {
-		if here < 1 {
-			break
+	for here = newest; here > max(newest-windowsSearched, 0); here-- {
+		own, err := r.s.number(`SELECT EXISTS (SELECT 1 FROM window WHERE id = ?1 AND imported <> ?2)`, here, windowShipped)
+		if err != nil {
+			return 0, 0, err
 		}
-		if !r.taken[here] {
-			own, err := r.s.number(`SELECT EXISTS (SELECT 1 FROM window WHERE id = ?1 AND imported <> ?2)`, here, windowShipped)
-			if err != nil {
-				return 0, 0, err
-			}
-			if own == 0 {
-				place, err = r.s.number(`SELECT coalesce(max(place + places), 0) FROM shipped_window WHERE here = ?1`, here)
-				if err != nil || place+places <= 1<<rowBits {
-					return here, place, err
-				}
-			}
+		if own != 0 || r.taken[here] {
+			continue
 		}
-		here--
+		place, err = r.s.number(`SELECT coalesce(max(place + places), 0) FROM shipped_window WHERE here = ?1`, here)
+		if err != nil || place+places <= 1<<rowBits {
+			return here, place, err
+		}
 	}
 	return 0, 0, fmt.Errorf("there is no room for rows of %v", time.Unix(window, 0).UTC())
 }

@@ -255,7 +255,7 @@ func (s *store) deleteOthersThan(list string, behind, end int64, most int) (last
 // deleteChunk deletes the oldest rows of a table, as many as a step may. Those that are to be shipped and were not are counted.
 func (s *storer) deleteChunk(table string, end int64, why string) (int64, error) {
 	u := s.retention.unshipped
-	if s.l.o.Shipping.has(table) {
+	if s.shipping.has(table) {
 		if err := s.store.countUnshipped(table, end, s.retention.batch, &u); err != nil {
 			return 0, err
 		}

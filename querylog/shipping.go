@@ -201,11 +201,17 @@ func (s *snapshot) batchTotals(b *Batch) error {
 			hours[h/hourMilli] = true
 		}
 	}
+	of := map[totalKey]int{} // places: a node may have got another name
 	for _, h := range sortedKeys(hours) {
 		err := s.store.storedTotals(&TotalsFilter{}, h, h+1, func(t *Total) {
-			if t.Node == b.Node {
-				b.Totals = append(b.Totals, *t)
+			own := *t
+			own.Node = b.Node
+			if i, known := of[keyOfTotal(&own)]; known {
+				b.Totals[i].merge(&own)
+				return
 			}
+			of[keyOfTotal(&own)] = len(b.Totals)
+			b.Totals = append(b.Totals, own)
 		})
 		if err != nil {
 			return err
@@ -333,6 +339,14 @@ const (
 
 func (s Shipping) has(table string) bool {
 	return s == AllShipped || s == ListedShipped && table == "listed"
+}
+
+// Ship says which rows of the log are shipped from now on.
+func (l *Log) Ship(ctx context.Context, what Shipping) error {
+	return l.importing(ctx, func(s *storer) error {
+		s.shipping = what
+		return nil
+	})
 }
 
 // An unshippedSum is rows that were deleted before they were shipped.

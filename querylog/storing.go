@@ -56,6 +56,7 @@ type storer struct {
 	migrateAt      time.Time // when the next step of a migration is due
 	sumAt          time.Time // and the next step of summing rows
 	sumRows        int       // in a step
+	shipping       Shipping
 	retention      retentionRun
 	discovery      discovery
 	forgetting     atomic.Pointer[forgetRun] // a device; nil for none
@@ -74,7 +75,7 @@ type doneFile struct {
 }
 
 func newStorer(l *Log, q *windowQueue, clock *clockGuard) *storer {
-	s := &storer{l: l, q: q, clock: clock, ending: make(chan struct{}), stopped: make(chan struct{})}
+	s := &storer{l: l, q: q, shipping: l.o.Shipping, clock: clock, ending: make(chan struct{}), stopped: make(chan struct{})}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/fleet"
 	"telltale/fleet/authority"
 	"telltale/fleet/policy"
 	"telltale/fleet/roster"
@@ -51,6 +52,7 @@ type center struct {
 	authority *authority.Authority
 	mux       *http.ServeMux // for nodes that were admitted: authority.NodeOf says which
 	server    *http.Server
+	store     fleet.Store // the merged log
 	listeners []net.Listener
 
 	load    func() (*config.Config, error) // reads the settings anew
@@ -98,10 +100,15 @@ func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
 	if err := c.listen(); err != nil {
 		return err
 	}
+	end, err := c.takeLogs(ctx)
+	if err != nil {
+		c.closeListeners()
+		return err
+	}
 	c.publish()
 	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
 	ready(c)
-	return c.run(ctx)
+	return errors.Join(c.run(ctx), end())
 }
 
 // listen binds center.listen.

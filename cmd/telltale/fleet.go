@@ -179,6 +179,7 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 		tasks.Go(func() { m.policy.Run(ctx, func(st policy.Status) { a.tellPolicy(st); wake(m.changed) }) })
 	}
 	tasks.Go(func() { a.reportState(ctx, m) })
+	tasks.Go(func() { m.ship(ctx, a) })
 	for pauseFor(ctx, joinedEvery) {
 		if now, err := authority.OpenIdentity(identityDir(cfg), nil); err != nil || !now.Expires().Equal(id.Expires()) {
 			a.logger.Info("this machine left its fleet, or joined anew", "node", id.Node)

@@ -179,6 +179,7 @@ and so on, the same ones in all of what is printed, and others the next time.`,
 	fl.BoolVar(&s.force, "force", false, "replace the file if it exists")
 	fl.BoolVar(&s.pseudonyms, "pseudonyms", false, "with other words for devices, addresses and names of the home")
 	complete(c, "format", logFormats...)
+	cl.addAllNodes(c)
 	return c
 }
 
@@ -350,8 +351,21 @@ func (cl *cli) openLog(ctx context.Context) (*openedLog, error) {
 		return nil, err
 	}
 	l.Reader.Close()
-	l.Reader, err = querylog.OpenReader(l.cfg.Data.Dir)
+	l.Reader, err = querylog.OpenReader(cl.logDir(l.cfg))
 	return l, err
+}
+
+// addAllNodes adds the flag of commands that read the merged log of a fleet as well.
+func (cl *cli) addAllNodes(c *cobra.Command) {
+	c.Flags().BoolVar(&cl.allNodes, "all-nodes", false, "read the log of all nodes of the fleet, on the machine that is its center")
+}
+
+// logDir returns the directory of the log that is read.
+func (cl *cli) logDir(cfg *config.Config) string {
+	if cl.allNodes {
+		return mergedLogDir(cfg)
+	}
+	return cfg.Data.Dir
 }
 
 // openMoment opens the log as openLog does, for all to be answered from one moment and one
@@ -361,11 +375,18 @@ func (cl *cli) openMoment(ctx context.Context) (*openedLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	asked, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	newClient(cfg).do(asked, http.MethodPost, "/log/flush", nil, nil)
-	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if cl.allNodes && cfg.Center.Store != "" {
+		return nil, errors.New("--all-nodes reads a merged log in SQLite, and center.store has it elsewhere")
+	}
+	if !cl.allNodes {
+		asked, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		newClient(cfg).do(asked, http.MethodPost, "/log/flush", nil, nil)
+	}
+	r, err := querylog.OpenReader(cl.logDir(cfg))
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && cl.allNodes:
+		return nil, fmt.Errorf("%w: no center has kept a log there: run this on the machine of 'telltale center'", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: no server has kept a log there; --config or --data-dir say where another one is", err)
 	case errors.Is(err, fs.ErrPermission):

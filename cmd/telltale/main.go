@@ -33,6 +33,7 @@ type cli struct {
 	out, err io.Writer
 	env      []string
 	json     bool
+	allNodes bool // the merged log of a fleet is read
 	serving  bool // this is serve
 	warned   bool // load has told of mistakes in the settings
 	root     *cobra.Command

@@ -111,6 +111,7 @@ totals: they have no names, and the report says so.`,
 	complete(c, "compare", "before", "none")
 	complete(c, "format", formatWords...)
 	completeBy(c, "vendor", cl.vendorWords)
+	cl.addAllNodes(c)
 	return c
 }
 

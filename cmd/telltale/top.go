@@ -85,6 +85,7 @@ device-1, host-1 and so on for devices and names of the home.`,
 	s.add(cl, c, "24h")
 	c.Flags().BoolVar(&pseudonymous, "pseudonyms", false, "with other words for devices and names of the home")
 	c.Flags().Lookup("limit").Usage = "the busiest so many; 0 for all"
+	cl.addAllNodes(c)
 	return c
 }
 

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+
+	"telltale/config"
+	"telltale/fleet"
+	"telltale/fleet/authority"
+	"telltale/querylog"
+)
+
+// What a node sends to its center, and what becomes of it there.
+
+// shipping returns which rows of the log of a machine travel: none where it has not joined a fleet.
+func shipping(cfg *config.Config) querylog.Shipping {
+	switch {
+	case authority.NodeName(identityDir(cfg)) == "":
+		return querylog.NothingShipped
+	case cfg.Fleet.Unlisted:
+		return querylog.AllShipped
+	}
+	return querylog.ListedShipped
+}
+
+// ship sends the log until ctx ends.
+func (m *fleetMember) ship(ctx context.Context, a *app) {
+	cfg := a.cfg.Load()
+	r, err := querylog.OpenReader(cfg.Data.Dir)
+	if err == nil {
+		err = a.log.Ship(ctx, shipping(cfg))
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			a.logger.Error("the log is not sent to the center", "error", err)
+		}
+		return
+	}
+	s := fleet.NewShipper(fleet.ShipperOptions{
+		Log: a.log, Reader: r, Node: m.Node, Centres: m.centers, Client: m.client,
+		Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
+	})
+	s.Run(ctx)
+}
