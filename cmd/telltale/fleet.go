@@ -29,7 +29,7 @@ func (cl *cli) newFleet() *cobra.Command {
 fleet, and follows the center's lists and shared settings. It answers DNS and logs whether
 the center is there or not. docs/fleet.md says how a fleet is set up.`,
 	}
-	c.AddCommand(cl.newFleetJoin(), cl.newFleetLeave())
+	c.AddCommand(cl.newFleetJoin(), cl.newFleetStatus(), cl.newFleetLeave())
 	return c
 }
 

@@ -315,6 +315,10 @@ func TestE2EPolicyIsInStep(t *testing.T) {
 			t.Fatalf("the center says of its nodes %+v", is)
 		}
 	}
+	var out, errs lockedBuffer
+	if exit := command(context.Background(), append([]string{"fleet", "status"}, last.args...), &out, &errs, nil); exit != 0 || !strings.Contains(out.String(), c.nodes()["kitchen"].Wanted) || !strings.Contains(out.String(), "lists        center") {
+		t.Errorf("fleet status: %s%s", out.String(), errs.String())
+	}
 	c.run(nil, "center", "revoke", "cellar")
 	since = edit(5)
 	nodes[0].waits(5, since)

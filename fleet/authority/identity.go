@@ -210,7 +210,8 @@ func pinned(want string, now func() time.Time) *http.Transport {
 func transport(c *tls.Config) *http.Transport {
 	return &http.Transport{
 		TLSClientConfig: c, ForceAttemptHTTP2: true,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		// Short, so that what was begun while the way was cut does not wait for long once it is back.
+		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 2 * time.Minute, MaxIdleConnsPerHost: 4, ResponseHeaderTimeout: 0,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}
