@@ -54,8 +54,8 @@ func (cl *cli) newCenterNodes() *cobra.Command {
 		Use:   "nodes",
 		Short: "Show how the nodes of this center stand",
 		Long: `Show how the nodes of this center stand: which policy is in force there, since when a node
-says nothing, how far its clock is ahead of the center's, up to when its log is here, and
-how many rows it had to remove before it could send them.
+says nothing, up to when its log is here, and how far its clock is ahead of the center's.
+Rows that a node had to remove before it could send them are in its ledger.
 
 A node current has the policy that it is to have. One behind has another one; one that
 refuses could not put it in force, and goes on with what it had; one silent has said
@@ -160,19 +160,19 @@ func (cl *cli) showNodes(lines []nodeLine, now time.Time) error {
 		return err
 	}
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tIS\tPOLICY\tSEEN\tLOG UNTIL\tGAPS\tCLOCK\tPROGRAM\tNOTE")
+	fmt.Fprintln(w, "NODE\tIS\tPOLICY\tSEEN\tLOG UNTIL\tCLOCK\tPROGRAM\tNOTE")
 	for i := range lines {
 		l := &lines[i]
 		if l.Entry == nil {
-			fmt.Fprintf(w, "%s\t%s\t-\tnever\t-\t-\t-\t-\t\n", l.Node, l.Is)
+			fmt.Fprintf(w, "%s\t%s\t-\tnever\t-\t-\t-\t\n", l.Node, l.Is)
 			continue
 		}
 		st, until := &l.State, "-"
 		if !st.Shipped.Until.IsZero() {
 			until = when(st.Shipped.Until)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%d\t%s\t%s\t%s\n", l.Node, l.Is, cmp.Or(st.Policy, "none"), now.Sub(l.Seen).Round(time.Second),
-			until, st.Shipped.Gaps, clockAhead(l.Ahead), st.Program, l.note())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%s\t%s\t%s\n", l.Node, l.Is, cmp.Or(st.Policy, "none"), now.Sub(l.Seen).Round(time.Second),
+			until, clockAhead(l.Ahead), st.Program, l.note())
 	}
 	return w.Flush()
 }

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/fleet"
 	"telltale/fleet/authority"
 	"telltale/fleet/policy"
 )
@@ -107,8 +109,9 @@ type fleetMember struct {
 	client  *http.Client // for the centers alone
 	centers []string     // addresses, the first to be asked first
 
-	policy  *policy.Follower // nil: this node does not follow
-	changed chan struct{}    // of one: what the center is to know of this node is another now
+	policy  *policy.Follower              // nil: this node does not follow
+	shipper atomic.Pointer[fleet.Shipper] // nil: nothing is sent yet
+	changed chan struct{}                 // of one: what the center is to know of this node is another now
 }
 
 // followFleet waits until this machine has joined a fleet, and takes part in it until ctx

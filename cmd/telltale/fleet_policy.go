@@ -107,7 +107,7 @@ func (a *app) reportState(ctx context.Context, m *fleetMember) {
 	every := time.NewTicker(stateEvery)
 	defer every.Stop()
 	for {
-		switch err := m.sendState(ctx, a.fleetState(m)); {
+		switch err := m.sendState(ctx, a.fleetState(ctx, m)); {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
@@ -126,7 +126,7 @@ func (a *app) reportState(ctx context.Context, m *fleetMember) {
 }
 
 // fleetState is how this node stands.
-func (a *app) fleetState(m *fleetMember) *roster.State {
+func (a *app) fleetState(ctx context.Context, m *fleetMember) *roster.State {
 	st := &roster.State{Time: time.Now().UTC(), Program: "telltale " + buildVersion(), Started: a.started.UTC(), Lists: []roster.List{}}
 	if m.policy != nil {
 		p := m.policy.Status()
@@ -138,6 +138,13 @@ func (a *app) fleetState(m *fleetMember) *roster.State {
 			of.Hash = fmt.Sprintf("%016x", l.TextHash)
 		}
 		st.Lists = append(st.Lists, of)
+	}
+	if s := m.shipper.Load(); s != nil {
+		sent := s.State(ctx)
+		st.Shipped = roster.Shipping{Until: sent.LastSent, Waiting: sent.Waiting, Problem: sent.Error}
+		if sent.Waiting > 0 && !sent.Oldest.IsZero() {
+			st.Shipped.Until = sent.Oldest
+		}
 	}
 	if a.cfg.Load().Log.Seal {
 		a.sealState(st)

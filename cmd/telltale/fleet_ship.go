@@ -39,5 +39,6 @@ func (m *fleetMember) ship(ctx context.Context, a *app) {
 		Log: a.log, Reader: r, Node: m.Node, Centres: m.centers, Client: m.client,
 		Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
 	})
+	m.shipper.Store(s)
 	s.Run(ctx)
 }

@@ -52,8 +52,8 @@ type List struct {
 // Shipping is how far a node's log has been sent.
 type Shipping struct {
 	Until   time.Time `json:"until,omitzero"`    // all before it is at the center
+	Waiting int64     `json:"waiting"`           // windows of rows that are not
 	Problem string    `json:"problem,omitempty"` // why nothing is sent
-	Gaps    int64     `json:"gaps"`              // rows that were removed before they could be sent
 }
 
 // An Entry is what the center knows of a node. The keys of its JSON never change.
