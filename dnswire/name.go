@@ -5,6 +5,7 @@ package dnswire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -100,27 +101,44 @@ func (n *Name) Read(packet []byte, off int) (end int, err error) {
 	for off < len(packet) {
 		l := int(packet[off])
 		if l == 0 {
-			n.buf[off-start] = 0
-			n.len, n.labels = uint8(off-start+1), uint8(labels)
+			size := off - start + 1
+			n.len, n.labels = uint8(size), uint8(labels)
+			n.setLower(packet[start:], size)
 			return off + 1, nil
 		}
 		if l > 63 || off+1+l > len(packet) || off+1+l-start >= MaxName {
 			return 0, ErrName
 		}
-		at := off - start
-		n.starts[labels] = uint8(at)
+		n.starts[labels] = uint8(off - start)
 		labels++
-		n.buf[at] = byte(l)
-		to, from := n.buf[at+1:at+1+l], packet[off+1:off+1+l]
-		for i, c := range from {
-			if c-'A' < 26 {
-				c += 'a' - 'A'
-			}
-			to[i] = c
-		}
 		off += 1 + l
 	}
 	return 0, ErrName
+}
+
+// setLower copies size octets of a name, in lower case, and what follows them as far as a
+// word of eight octets reaches. No length of a label is a letter.
+func (n *Name) setLower(from []byte, size int) {
+	i := 0
+	for ; i < size && i+8 <= len(from) && i+8 <= len(n.buf); i += 8 {
+		binary.LittleEndian.PutUint64(n.buf[i:], lowerWord(binary.LittleEndian.Uint64(from[i:])))
+	}
+	for ; i < size; i++ {
+		c := from[i]
+		if c-'A' < 26 {
+			c += 'a' - 'A'
+		}
+		n.buf[i] = c
+	}
+}
+
+// lowerWord makes those of eight octets that are capital letters of ASCII small ones.
+func lowerWord(w uint64) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	low := w &^ high
+	// The highest bit of each octet says whether it is 'A' or above, and above 'Z'.
+	capital := (low + ones*(0x80-'A')) &^ (low + ones*(0x80-'Z'-1)) & ^w & high
+	return w | capital>>2
 }
 
 // AppendName appends the wire form of a name in presentation form, lower-cased,
