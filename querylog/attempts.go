@@ -20,14 +20,15 @@ import (
 // of both. What has no room, and what is in a row without a name, cannot be told
 // apart: each such lookup counts as an attempt, and its row says so.
 type attemptCounter struct {
-	gap   int64 // milliseconds
-	most  int   // places of table
-	seed  maphash.Seed
-	table []attempt // open addressing by key
-	used  int
-	moved bool  // places changed since rows were last given theirs
-	swept int64 // time of the lookup for which room was last looked for in a table that may not grow
-	buf   [8 + 255]byte
+	gap     int64 // milliseconds
+	most    int   // places of table
+	seed    maphash.Seed
+	table   []attempt // open addressing by key
+	used    int
+	moved   bool  // places changed since rows were last given theirs
+	touched int64 // see fetch
+	swept   int64 // time of the lookup for which room was last looked for in a table that may not grow
+	buf     [8 + 255]byte
 }
 
 // An attempt is the one that is not over yet, or was the last, of a device and a
@@ -235,43 +236,77 @@ func (a *attemptCounter) countAttempts(live, header *fold, hits *hitBuffer) (ful
 	}
 	header.attempts = live.attempts
 	b, at := hits.buf, header.start
+	var batch [countedMost]hitAt
 	for pos := 0; pos < len(b); {
-		first := pos
-		v, n := binary.Uvarint(b[pos:])
-		pos += n
-		ms, n := binary.Varint(b[pos:])
-		pos += n
-		at += ms
-		if v&hitMore != 0 {
-			_, n = binary.Uvarint(b[pos:])
-			pos += n
-			_, n = binary.Uvarint(b[pos:])
-			pos += n
-		}
-		row := uint32(v >> hitShift)
-		for header.rows[row].state == moved {
-			row = header.rows[row].key
-		}
-		switch begins, ok := a.count(header, row, at); {
-		case !ok:
-			if full == nil {
-				full = map[uint32]uint32{}
+		n := 0
+		for ; n < len(batch) && pos < len(b); n++ {
+			h := &batch[n]
+			h.pos = pos
+			v, size := binary.Uvarint(b[pos:])
+			pos += size
+			ms, size := binary.Varint(b[pos:])
+			pos += size
+			at += ms
+			if v&hitMore != 0 {
+				_, size = binary.Uvarint(b[pos:])
+				pos += size
+				_, size = binary.Uvarint(b[pos:])
+				pos += size
 			}
-			full[row]++
-			fallthrough
-		case begins:
-			b[first] |= hitAttempt // it is in the first octet of v
+			h.row, h.at = uint32(v>>hitShift), at
 		}
-		if a.moved {
-			a.moved = false
-			for i := range live.attempts {
-				if live.attempts[i].place < placeHidden {
-					live.attempts[i].place = placeUnknown
+		a.touched += a.fetch(header, batch[:n])
+		for i := range batch[:n] {
+			h := &batch[i]
+			row := h.row
+			for header.rows[row].state == moved {
+				row = header.rows[row].key
+			}
+			switch begins, ok := a.count(header, row, h.at); {
+			case !ok:
+				if full == nil {
+					full = map[uint32]uint32{}
+				}
+				full[row]++
+				fallthrough
+			case begins:
+				b[h.pos] |= hitAttempt // it is in the first octet of v
+			}
+			if a.moved {
+				a.moved = false
+				for i := range live.attempts {
+					if live.attempts[i].place < placeHidden {
+						live.attempts[i].place = placeUnknown
+					}
 				}
 			}
 		}
 	}
 	return full
+}
+
+// A hitAt is a lookup of a row, and where in the buffer it stands.
+type hitAt struct {
+	pos int
+	row uint32
+	at  int64
+}
+
+// fetch has the processor read what count will read for some lookups: the rows of all of
+// them, and then where their attempts are kept. What it returns means nothing.
+func (a *attemptCounter) fetch(f *fold, hits []hitAt) (touched int64) {
+	var places [countedMost]uint32
+	for i := range hits {
+		row := hits[i].row
+		touched += int64(f.rows[row].state)
+		places[i] = f.attempts[row].place
+	}
+	for _, p := range places[:len(hits)] {
+		if int64(p) < int64(len(a.table)) {
+			touched += a.table[p].last
+		}
+	}
+	return touched
 }
 
 // count counts a lookup of a row and reports whether it begins an attempt. ok is

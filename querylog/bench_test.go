@@ -144,6 +144,40 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
+// BenchmarkBatch is BenchmarkFold as a reader of packets counts: 32 lookups together.
+func BenchmarkBatch(b *testing.B) {
+	recs := listed(b, 100_000)
+	for _, names := range []int{32, 10_000, 100_000} {
+		l := &Log{fold: newFold(time.Now()), limit: 1 << 30}
+		add := func(f func([]Record)) (lookups int) {
+			for from := 0; from+countedMost <= names; from += countedMost {
+				f(recs[from : from+countedMost])
+				lookups += countedMost
+				l.hits.reset(l.fold.start)
+			}
+			return lookups
+		}
+		oneByOne := func(recs []Record) {
+			for i := range recs {
+				l.addLocked(&recs[i])
+			}
+		}
+		for _, c := range []struct {
+			name string
+			add  func([]Record)
+		}{{"alone", oneByOne}, {"together", l.addAllLocked}} {
+			b.Run(fmt.Sprintf("%d-names/%s", names, c.name), func(b *testing.B) {
+				add(c.add)
+				begun, lookups := cpu(), 0
+				for b.Loop() {
+					lookups += add(c.add)
+				}
+				b.ReportMetric(float64(cpu()-begun)/float64(lookups), "cpu-ns/lookup")
+			})
+		}
+	}
+}
+
 // BenchmarkJournal is the cost of a new row to the writer, before it is stored.
 func BenchmarkJournal(b *testing.B) {
 	recs := listed(b, 50_000)

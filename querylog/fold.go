@@ -33,7 +33,7 @@ type fold struct {
 	keys  []byte   // of the rows, one behind the other
 	table []uint32 // open addressing by hash: place in rows + 1 and some bits of the hash, or 0
 	seed  maphash.Seed
-	key   [keyFixed + 2*256]byte // of the lookup at hand
+	key   [keyRoom]byte // of the lookup at hand
 
 	clients  []client // 0 stands for all devices
 	byClient map[clientKey]uint32
@@ -90,6 +90,7 @@ type clientKey struct {
 // Sizes that count towards Options.MaxMemory, bookkeeping included.
 const (
 	keyFixed    = 24
+	keyRoom     = keyFixed + 2*256
 	keyOverrode = 1 << 0             // of its last octet but one: blocklists.Verdict.Overrode
 	classShift  = 5                  // in the octet of class and reason: up to 8 classes and 32 reasons
 	placeMask   = 1<<rowBits - 1     // of an entry of the table; the other bits are the hash's
@@ -131,25 +132,52 @@ func (f *fold) memory() int {
 	return len(f.rows)*rowBytes + len(f.keys) + len(f.clients)*clientSize + f.released
 }
 
+// A lookupKey is what the row of a lookup is found by.
+type lookupKey struct {
+	key    []byte // of granularity g
+	hash   uint32
+	slot   uint32 // the client's
+	policy uint16
+	g      granularity // the finest that there may be a row of
+	finest granularity // the finest that was wanted
+}
+
 // add counts one lookup and returns its row. At finest g, and coarser where the
 // fold would outgrow limit bytes.
 func (f *fold) add(r *Record, ms int64, g granularity, limit int) uint32 {
-	f.lookups++
-	finest := g
-	slot, known := f.client(r.Client, r.ClientID, r.Binding, limit)
-	if !known {
+	var k lookupKey
+	f.keyFor(&k, f.key[:], r, g, limit)
+	return f.count(&k, r, ms, limit)
+}
+
+// keyFor makes k what the row of a lookup is found by. The key is made in room, which has
+// keyRoom octets.
+func (f *fold) keyFor(k *lookupKey, room []byte, r *Record, g granularity, limit int) {
+	k.finest = g
+	known := false
+	if k.slot, known = f.client(r.Client, r.ClientID, r.Binding, limit); !known {
 		g = byNobody
 	}
-	policy := uint16(0)
+	k.policy = 0
 	if v := &r.Verdict; v.Policy != nil && (v.Rule != 0 || v.Attr != 0 || v.Level != blocklists.Unattributed) {
 		var ok bool
-		if policy, ok = f.policy(v.Policy); !ok {
+		if k.policy, ok = f.policy(v.Policy); !ok {
 			g = max(g, byDevice)
 		}
 	}
-	for ; ; g++ {
-		key := f.makeKey(r, slot, policy, g)
-		hash := uint32(maphash.Bytes(f.seed, key))
+	k.g, k.key = g, f.makeKey(room, r, k.slot, k.policy, g)
+	k.hash = uint32(maphash.Bytes(f.seed, k.key))
+}
+
+// count counts a lookup in the row that k finds, or in a coarser one.
+func (f *fold) count(k *lookupKey, r *Record, ms int64, limit int) uint32 {
+	f.lookups++
+	key, hash := k.key, k.hash
+	for g := k.g; ; g++ {
+		if g > k.g {
+			key = f.makeKey(f.key[:], r, k.slot, k.policy, g)
+			hash = uint32(maphash.Bytes(f.seed, key))
+		}
 		at := f.find(key, hash)
 		if at < 0 && (g == byNobody || f.fits(g, limit)) {
 			at = f.insert(key, hash)
@@ -158,13 +186,38 @@ func (f *fold) add(r *Record, ms int64, g granularity, limit int) uint32 {
 			}
 		}
 		if at >= 0 {
-			if g > finest {
+			if g > k.finest {
 				f.coarse++
 			}
 			f.rows[at].add(ms)
 			return uint32(at)
 		}
 	}
+}
+
+// fetch has the processor read what count will read for the lookups of a batch. One by one
+// each would wait for the table, for the row, and for the row's key: each step is taken for
+// all of them at once. What it returns means nothing.
+func (f *fold) fetch(keys []lookupKey) (touched uint32) {
+	var rows [countedMost]uint32
+	mask := uint32(len(f.table) - 1)
+	for i := range keys {
+		rows[i] = f.table[keys[i].hash&mask] & placeMask
+	}
+	var at [countedMost]uint32
+	for i := range keys {
+		if n := rows[i]; n > 0 {
+			row := &f.rows[n-1]
+			at[i] = row.key + uint32(row.size)
+			touched += row.ttl
+		}
+	}
+	for i := range keys {
+		if end := at[i]; end > keyFixed && int(end) <= len(f.keys) {
+			touched += uint32(f.keys[end-1]) + uint32(f.keys[end-keyFixed])
+		}
+	}
+	return touched
 }
 
 func (row *foldRow) add(ms int64) {
@@ -217,9 +270,8 @@ func (f *fold) client(addr netip.Addr, id string, b *devices.Binding, limit int)
 }
 
 // makeKey returns what lookups must share to be counted in one row of granularity g,
-// in f.key.
-func (f *fold) makeKey(r *Record, slot uint32, policy uint16, g granularity) []byte {
-	k := f.key[:]
+// in k, which has keyRoom octets.
+func (f *fold) makeKey(k []byte, r *Record, slot uint32, policy uint16, g granularity) []byte {
 	v := &r.Verdict
 	binary.LittleEndian.PutUint32(k[0:], slot)
 	binary.LittleEndian.PutUint32(k[4:], uint32(v.Rule))

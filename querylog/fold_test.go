@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,6 +101,52 @@ func TestRowsOfUpstreams(t *testing.T) {
 	}
 	if n := len(f.rows) - before; n < 250 || n > 256 || f.lookups != 408 {
 		t.Errorf("%d rows more, %d lookups", n, f.lookups)
+	}
+}
+
+// Lookups that are counted together are counted as they are one by one, in the same rows and
+// with the same journal.
+func TestABatchIsCountedAsItsLookupsAre(t *testing.T) {
+	t.Parallel()
+	p := policy(t, testList)
+	forgotten := &devices.Binding{ID: 7, Device: "tv"}
+	optedOut := &devices.Binding{ID: 8, Device: "phone", NoLog: true}
+	for seed := range uint64(few(20)) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		at := time.UnixMilli(1_700_000_000_000)
+		newLog := func() *Log {
+			l := &Log{fold: newFold(at), limit: 1 << 30, forgotten: map[uint64]bool{forgotten.ID: true}}
+			l.o.NoUnlisted = seed%2 == 1
+			l.hits.reset(l.fold.start)
+			return l
+		}
+		together, alone := newLog(), newLog()
+		alone.fold.seed = together.fold.seed
+		for range 60 {
+			recs := make([]Record, 1+rng.IntN(70))
+			for i := range recs {
+				recs[i] = somebody(rng, p, at)
+				switch rng.IntN(20) {
+				case 0:
+					recs[i].Binding = forgotten
+				case 1:
+					recs[i].Binding = optedOut
+				}
+				alone.addLocked(&recs[i])
+			}
+			for rest := recs; len(rest) > 0; {
+				n := min(len(rest), countedMost)
+				together.addAllLocked(rest[:n])
+				rest = rest[n:]
+			}
+		}
+		if !slices.Equal(together.fold.rows, alone.fold.rows) || !bytes.Equal(together.fold.keys, alone.fold.keys) {
+			t.Fatalf("seed %d: other rows", seed)
+		}
+		if !bytes.Equal(together.hits.buf, alone.hits.buf) || together.fold.lookups != alone.fold.lookups || together.stats != alone.stats {
+			t.Errorf("seed %d: got %d octets, %d lookups, %d opted out, want %d, %d, %d", seed, len(together.hits.buf), together.fold.lookups, together.stats.OptedOut,
+				len(alone.hits.buf), alone.fold.lookups, alone.stats.OptedOut)
+		}
 	}
 }
 

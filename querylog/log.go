@@ -33,7 +33,8 @@ type Log struct {
 
 	mu         sync.Mutex
 	fold       *fold
-	limit      int // bytes the fold may take
+	limit      int          // bytes the fold may take
+	batch      *lookupBatch // nil until it is needed
 	hits       hitBuffer
 	hitsFull   bool // until they are taken, lookups are counted in their rows alone
 	attempts   int  // bytes that telling attempts apart takes
@@ -143,27 +144,87 @@ func (l *Log) Append(recs []Record) {
 		return
 	}
 	before := len(l.hits.buf)
-	for i := range recs {
-		l.addLocked(&recs[i])
+	for len(recs) > 0 {
+		n := min(len(recs), countedMost)
+		l.addAllLocked(recs[:n])
+		recs = recs[n:]
 	}
 	l.wakeLocked(before)
 }
 
+// countedMost is how many lookups are counted together at most: what their rows are found by
+// is made for all of them before the first row is looked for.
+const countedMost = 32
+
+// A lookupBatch is the room for that.
+type lookupBatch struct {
+	recs    [countedMost]*Record
+	keys    [countedMost]lookupKey
+	room    [countedMost][]byte // of keyRoom octets each
+	touched uint32
+}
+
+// fewLookups are as many as gain nothing by that.
+const fewLookups = 4
+
+func (l *Log) addAllLocked(recs []Record) {
+	if len(recs) < fewLookups {
+		for i := range recs {
+			l.addLocked(&recs[i])
+		}
+		return
+	}
+	if l.batch == nil {
+		l.batch = new(lookupBatch)
+		for i, room := range l.batch.room {
+			l.batch.room[i] = append(room, make([]byte, keyRoom)...)
+		}
+	}
+	b, n := l.batch, 0
+	for i := range recs {
+		r := &recs[i]
+		if l.isOptedOutLocked(r) {
+			continue
+		}
+		b.recs[n] = r
+		l.fold.keyFor(&b.keys[n], b.room[n], r, l.finest(r), l.limit)
+		n++
+	}
+	b.touched += l.fold.fetch(b.keys[:n])
+	for i, r := range b.recs[:n] {
+		ms := r.Time.UnixMilli()
+		l.hitLocked(r, l.fold.count(&b.keys[i], r, ms, l.limit), ms)
+	}
+	clear(b.recs[:n])
+}
+
 func (l *Log) addLocked(r *Record) {
-	if r.Binding != nil && r.Binding.NoLog {
-		l.stats.OptedOut++
+	if l.isOptedOutLocked(r) {
 		return
-	}
-	if l.forgotten != nil && r.Binding != nil && l.forgotten[r.Binding.ID] {
-		l.stats.OptedOut++
-		return
-	}
-	finest := byName
-	if l.o.NoUnlisted && !r.Verdict.Listed() {
-		finest = byRule
 	}
 	ms := r.Time.UnixMilli()
-	at := l.fold.add(r, ms, finest, l.limit)
+	l.hitLocked(r, l.fold.add(r, ms, l.finest(r), l.limit), ms)
+}
+
+// isOptedOutLocked reports whether nothing is kept of a lookup, and counts it then.
+func (l *Log) isOptedOutLocked(r *Record) bool {
+	if b := r.Binding; b == nil || !b.NoLog && (l.forgotten == nil || !l.forgotten[b.ID]) {
+		return false
+	}
+	l.stats.OptedOut++
+	return true
+}
+
+// finest returns the finest granularity of a row that counts a lookup.
+func (l *Log) finest(r *Record) granularity {
+	if l.o.NoUnlisted && !r.Verdict.Listed() {
+		return byRule
+	}
+	return byName
+}
+
+// hitLocked notes a lookup that is counted in a row for the journal.
+func (l *Log) hitLocked(r *Record, at uint32, ms int64) {
 	row := &l.fold.rows[at]
 	elapsed := uint32(min(max(r.Elapsed.Microseconds(), 0), math.MaxUint32))
 	more := elapsed > row.elapsed || r.TTL > row.ttl
