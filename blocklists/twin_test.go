@@ -509,6 +509,7 @@ func compareTwins(t testing.TB, seed uint64) {
 	}
 	p, tw := pair(t, lists, o)
 	labels := []string{"a", "b", "c", "ads", "x"}
+	var together decidedTogether
 	for range 60 {
 		ask := "test.example"
 		for range r.IntN(4) {
@@ -517,6 +518,7 @@ func compareTwins(t testing.TB, seed uint64) {
 		n := name(t, ask)
 		qtype := []uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeDS}[r.IntN(3)]
 		v := p.Decide(n, qtype, 0)
+		together.add(t, p, n, qtype, v)
 		got, want := v.Action.String(), tw.decide(n, qtype)
 		if v.Rule != 0 {
 			rule := p.Rule(v.Rule)
@@ -545,6 +547,30 @@ func compareTwins(t testing.TB, seed uint64) {
 			t.Fatalf("seed %d: %s: Consider says otherwise than Decide: %+v", seed, ask, c)
 		}
 	}
+}
+
+// A decidedTogether is questions that are looked up at once, and what was decided of each
+// alone.
+type decidedTogether struct {
+	batch    Batch
+	names    []*dnswire.Name
+	types    []uint16
+	verdicts []Verdict
+}
+
+func (d *decidedTogether) add(t testing.TB, p *Policy, n *dnswire.Name, qtype uint16, v Verdict) {
+	t.Helper()
+	d.names, d.types, d.verdicts = append(d.names, n), append(d.types, qtype), append(d.verdicts, v)
+	if len(d.names) < 20 {
+		return
+	}
+	p.LookUp(d.names, &d.batch)
+	for i, n := range d.names {
+		if got := p.DecideIn(&d.batch, i, n, d.types[i], 0); got != d.verdicts[i] {
+			t.Fatalf("%s %s: got %+v together, want %+v", n, dnswire.TypeString(d.types[i]), got, d.verdicts[i])
+		}
+	}
+	d.names, d.types, d.verdicts = nil, nil, nil
 }
 
 // compareAlias compares what is decided of a question together with an alias.
@@ -603,6 +629,18 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 				t.Errorf("%s %s: %v allocations", ask, dnswire.TypeString(qtype), got)
 			}
 		}
+	}
+	var batch Batch
+	asked := []*dnswire.Name{name(t, "x.y.ads.example"), name(t, "track7.example"), name(t, "www.unlisted.org"), name(t, "_8443._https.ads.example")}
+	together := func() {
+		p.LookUp(asked, &batch)
+		for i, n := range asked {
+			p.DecideIn(&batch, i, n, dnswire.TypeHTTPS, 1)
+		}
+	}
+	together() // its room is made once
+	if got := testing.AllocsPerRun(1000, together); got > float64(len(asked))*most {
+		t.Errorf("together: %v allocations", got)
 	}
 	nas, www, ads := name(t, "nas.lan"), name(t, "www.unlisted.org"), name(t, "x.y.ads.example")
 	v := p.Decide(nas, dnswire.TypeA, 0)

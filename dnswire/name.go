@@ -29,12 +29,18 @@ type Name struct {
 	buf    [MaxName]byte
 }
 
+// Root returns the name of the root.
+func Root() Name { return Name{len: 1} }
+
 // Wire returns the name's octets, including the final root label. They stay
 // valid until n is set again.
 func (n *Name) Wire() []byte { return n.buf[:n.len] }
 
 // Labels returns the number of labels, the root not counted.
 func (n *Name) Labels() int { return int(n.labels) }
+
+// Starts returns where in Wire each label begins, the root's excluded.
+func (n *Name) Starts() []uint8 { return n.starts[:n.labels] }
 
 // Suffix returns the wire form of the last k labels and the root.
 func (n *Name) Suffix(k int) []byte {

@@ -33,7 +33,7 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 // it returns source 0.
 func (s *Server) answerNow(dst []byte, q *query) (reply []byte, source querylog.Source) {
 	q.group = q.memberOf()
-	q.verdict = q.policy.Decide(&q.Name, q.Type, q.group)
+	q.verdict = q.policy.DecideIn(q.lookups, q.slot, &q.Name, q.Type, q.group)
 	q.View = s.viewOf(q, &q.Name, false)
 	if q.Type == dnswire.TypePTR {
 		if r := s.reverse64(q); r != nil {

@@ -208,7 +208,7 @@ func makeWaiter() any { return &waiter{dst: make([]byte, 0, dnswire.PayloadSize)
 func (s *Server) newWaiter(q *query, out replyWriter) *waiter {
 	w := s.waiters.Get().(*waiter)
 	w.query, w.out = *q, out
-	w.batch, w.cached = nil, nil // are the reader's
+	w.batch, w.cached, w.lookups = nil, nil, nil // are the reader's
 	if q.packet != nil {
 		w.packetRoom = append(w.packetRoom[:0], q.packet...)
 		w.packet = w.packetRoom

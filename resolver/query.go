@@ -25,6 +25,9 @@ type query struct {
 	path      packets.Path         // where it came from
 	slot      int                  // its place in the reader's batch
 	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none
+	lookups   *blocklists.Batch    // in which its reader has looked its name up, at slot; nil: it has not
+	parsed    bool                 // its reader has read the packet into Question
+	parseErr  error                // how that ended
 	cached    *cache.Entry         // its reader's, for what the cache has; nil: a new one each time
 	transport querylog.Transport
 	clientID  string          // by which the client named itself; "" for none, as always over UDP and TCP
@@ -111,20 +114,27 @@ func (q *query) limit() int {
 }
 
 // record returns what the log keeps of q. It refers to q's memory.
-func (q *query) record(reply []byte, source querylog.Source, now time.Time) querylog.Record {
-	name := q.Name.Wire()
+func (q *query) record(reply []byte, source querylog.Source, now time.Time) (rec querylog.Record) {
+	q.setRecord(&rec, reply, source)
+	rec.Elapsed = now.Sub(q.received)
+	return rec
+}
+
+// setRecord makes rec what the log keeps of q, but for how long the answer took.
+func (q *query) setRecord(rec *querylog.Record, reply []byte, source querylog.Source) {
+	rec.Name, rec.Alias = q.Name.Wire(), q.alias
 	if q.Type == dnswire.TypeHTTPS || q.Type == dnswire.TypeSVCB {
-		name = q.serviceName()
+		rec.Name = q.serviceName()
 	}
-	rec := querylog.Record{
-		Upstream: q.upstream,
-		Time:     q.received, Elapsed: now.Sub(q.received), Client: q.path.Client.Addr().WithZone(""), ClientID: q.clientID, Binding: q.binding,
-		Name: name, Alias: q.alias, Verdict: q.verdict, Type: q.Type, Source: source, Transport: q.transport, TTL: q.ttl,
+	rec.Time, rec.Client = q.received, q.path.Client.Addr()
+	if rec.Client.Is6() {
+		rec.Client = rec.Client.WithZone("")
 	}
+	rec.ClientID, rec.Binding, rec.Upstream = q.clientID, q.binding, q.upstream
+	rec.Verdict, rec.Type, rec.Source, rec.Transport, rec.TTL, rec.Rcode = q.verdict, q.Type, source, q.transport, q.ttl, 0
 	if len(reply) > 3 {
 		rec.Rcode = reply[3] & 0xf
 	}
-	return rec
 }
 
 // serviceName returns the name that a question for HTTPS or SVCB is counted as: that
@@ -144,6 +154,7 @@ func (q *query) serviceName() []byte {
 func (q *query) forget() {
 	q.packet, q.policy, q.verdict, q.alias, q.binding, q.redirection, q.translation, q.arrival, q.upstream = nil, nil, blocklists.Verdict{}, nil, nil, nil, nil, nil, ""
 	q.clientID, q.behind, q.Forwarding = "", netip.Addr{}, nil
+	q.lookups, q.parsed, q.parseErr = nil, false, nil
 }
 
 // parse fills q from packet, by the strict parser or by the full one. If it returns
@@ -151,7 +162,7 @@ func (q *query) forget() {
 func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bool) {
 	q.upstream = ""
 	q.alias, q.ttl, q.private, q.expired, q.verdict, q.redirection, q.translation = nil, 0, false, false, blocklists.Verdict{}, nil, nil
-	err := dnswire.ParseQuestion(packet, &q.Question)
+	err := q.parse(packet)
 	if err == dnswire.ErrNotQuery {
 		s.stats.dropped.Add(1)
 		return nil, false
@@ -186,6 +197,14 @@ func (s *Server) parse(packet []byte, q *query, dst []byte) (reply []byte, ok bo
 	}
 	s.stats.malformed.Add(1)
 	return dnswire.AppendError(dst, &q.Question, 0, dnswire.FormErr), false
+}
+
+// parse reads the packet, unless the reader has.
+func (q *query) parse(packet []byte) error {
+	if q.parsed {
+		return q.parseErr
+	}
+	return dnswire.ParseQuestion(packet, &q.Question)
 }
 
 // mayAsk reports whether the client of q may ask at all: by its address, or by an id

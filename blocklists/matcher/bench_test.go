@@ -237,3 +237,55 @@ func BenchmarkOpen(b *testing.B) {
 		_ = os.Remove(path)
 	}
 }
+
+// BenchmarkTogether measures random listed names one by one, and in batches of MaxBatch, in
+// processor time: the machine may have other work.
+func BenchmarkTogether(b *testing.B) {
+	for _, size := range sizes() {
+		builder := NewBuilder(Options{Dir: b.TempDir()})
+		listed := wires(size)
+		line := uint64(0)
+		eachWire(listed, func(w []byte) {
+			line++
+			if err := builder.Add(w, Payload(line<<6)); err != nil {
+				b.Fatal(err)
+			}
+		})
+		im, err := builder.WriteFile(filepath.Join(b.TempDir(), "image"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := newSet(b, Layers{Base: im})
+		pool := questions(listed, func(n *dnswire.Name) bool { return len(s.Lookup(n, nil)) > 0 }, true, 100_000)
+		var asked [MaxBatch]dnswire.Name
+		var names []*dnswire.Name
+		for i := range asked {
+			names = append(names, &asked[i])
+		}
+		run := func(what string, f func(names []*dnswire.Name)) {
+			b.Run(fmt.Sprintf("%d/%s", size, what), func(b *testing.B) {
+				begun, n, at := cpuTime(), 0, 0
+				for b.Loop() { // with reading the names, which are not in the processor's caches either
+					for i := range asked {
+						if at == len(pool) {
+							at = 0
+						}
+						at, _ = asked[i].Read(pool, at+1)
+					}
+					f(names)
+					n += MaxBatch
+				}
+				b.ReportMetric(float64((cpuTime()-begun).Nanoseconds())/float64(n), "cpu-ns/name")
+			})
+		}
+		hits := make([]Hit, 0, 16)
+		run("reading", func([]*dnswire.Name) {})
+		run("alone", func(names []*dnswire.Name) {
+			for _, n := range names {
+				hits = s.Lookup(n, hits[:0])
+			}
+		})
+		batch := new(Batch)
+		run("together", func(names []*dnswire.Name) { s.LookupAll(names, batch) })
+	}
+}

@@ -158,6 +158,11 @@ func TestAFileCutShortUnderneathIsAFaultAndNoCrash(t *testing.T) {
 			t.Fatalf("%s: got %v, want no more than there was", n, got)
 		}
 	}
+	var batch Batch
+	s.LookupAll([]*dnswire.Name{name(t, listed[1]), name(t, listed[2])}, &batch)
+	if got := append(batch.Hits(0), batch.Hits(1)...); len(got) > 0 {
+		t.Errorf("together: got %v, want nothing", got)
+	}
 	if len(faults) != 1 {
 		t.Errorf("%d faults reported, want 1", len(faults))
 	}
@@ -315,7 +320,11 @@ func FuzzForgedImage(f *testing.F) {
 			return
 		}
 		s := newSet(t, Layers{Base: im})
-		s.Lookup(&n, nil)
+		var batch Batch
+		s.LookupAll([]*dnswire.Name{&n, &n}, &batch)
+		if one, again := s.Lookup(&n, nil), batch.Hits(1); !slices.Equal(one, again) {
+			t.Errorf("got %v together and %v alone", again, one)
+		}
 		count := 0
 		_ = im.Each(func([]byte, Payload) bool {
 			count++

@@ -245,10 +245,12 @@ func (im *Image) has(h, g uint64) bool {
 // A span is where the records of a group are.
 type span struct{ off, end uint32 }
 
-// span returns that of group g. The index is not trusted: of what is not within
-// the records, there is none.
-func (im *Image) span(g uint64) span {
-	off, end := im.start(g), im.start(g+1)
+// span returns that of group g.
+func (im *Image) span(g uint64) span { return im.within(im.start(g), im.start(g+1)) }
+
+// within returns the span from off to end, as the index has them. The index is not
+// trusted: of what is not within the records, there is none.
+func (im *Image) within(off, end uint64) span {
 	if off > end || end > uint64(len(im.records)-tail) {
 		return span{}
 	}

@@ -186,6 +186,35 @@ func mutated(s string, rng *rand.Rand) string {
 	return string(b)
 }
 
+// A together is names that are looked up at once, up to a random number of them, and
+// what is to be found of each.
+type together struct {
+	batch Batch
+	names [MaxBatch]dnswire.Name
+	wants [MaxBatch][]Hit
+	n     int
+	size  int
+}
+
+func (a *together) add(t *testing.T, s *Set, n *dnswire.Name, want []Hit) {
+	t.Helper()
+	a.names[a.n], a.wants[a.n] = *n, append(a.wants[a.n][:0], want...)
+	if a.n++; a.n <= a.size {
+		return
+	}
+	var names []*dnswire.Name
+	for i := range a.n {
+		names = append(names, &a.names[i])
+	}
+	s.LookupAll(names, &a.batch)
+	for i := range names {
+		if got := a.batch.Hits(i); !slices.Equal(got, a.wants[i]) {
+			t.Fatalf("%s, one of %d: got %v, want %v", names[i], a.n, got, a.wants[i])
+		}
+	}
+	a.n, a.size = 0, (a.size+11)%MaxBatch
+}
+
 // TestTheMapAgrees checks a large base, built in memory and by way of a file,
 // with and without overlays and masks, against a map for names of all kinds.
 func TestTheMapAgrees(t *testing.T) {
@@ -244,6 +273,7 @@ func TestTheMapAgrees(t *testing.T) {
 			s := newSet(t, c.layers)
 			var got, want []Hit
 			found := 0
+			var together together
 			mixed(listed, *many, rng, func(n *dnswire.Name) {
 				got = s.Lookup(n, got[:0])
 				want = base.lookup(n, want[:0])
@@ -255,6 +285,7 @@ func TestTheMapAgrees(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Fatalf("%s: got %v, want %v", n, got, want)
 				}
+				together.add(t, s, n, want)
 			})
 			if found == 0 {
 				t.Error("nothing was found at all")
@@ -329,5 +360,11 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 		if got := testing.AllocsPerRun(1000, func() { hits = s.Lookup(n, hits[:0]) }); got != 0 {
 			t.Errorf("%s: %v allocations", s2, got)
 		}
+	}
+	var batch Batch
+	all := []*dnswire.Name{name(t, "www.example.com"), name(t, long), name(t, "x.test"), name(t, ".")}
+	s.LookupAll(all, &batch)
+	if got := testing.AllocsPerRun(1000, func() { s.LookupAll(all, &batch) }); got != 0 {
+		t.Errorf("together: %v allocations", got)
 	}
 }
