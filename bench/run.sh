@@ -7,7 +7,9 @@
 #	BENCH_SECONDS="10 5"           of each load with each of the sizes
 #	BENCH_RUNS=5                   medians are of so many rounds
 #	BENCH_PEERS=all                or some of unbound dnsmasq dnsdist knot-resolver pdns-recursor; or nothing
-#	BENCH_SECTIONS=                of servers saturated encrypted memory latency day idle instructions profile readers
+#	BENCH_BASE=b016c21             the commit that is built from the repository's history and measured beside what is now
+#	                               in the section own; or nothing
+#	BENCH_SECTIONS=                of servers saturated own encrypted memory latency day idle instructions profile readers
 #	                               small overload growth store; all if empty. findings stands alone: how often what is
 #	                               concluded from the log is wrong, by simulation (docs/evidence.md), in bench/results/findings.txt
 #	FINDINGS_RUNS=2000             simulated experiments for each figure of that
@@ -46,5 +48,9 @@ bench/build.sh
 for package in resolver querylog; do # whose Go benchmarks are a part
 	CGO_ENABLED=0 ${GO:-go} test -c -o bench/bin/$package.test ./$package
 done
+base=${BENCH_BASE-b016c21}
+if [ -n "$base" ] && case " ${BENCH_SECTIONS:-own} " in *" own "*) bench/base.sh "$base" ;; *) false ;; esac; then
+	export BENCH_EARLIER=bench/bin/telltale-$base
+fi
 export BENCH_LIMIT=$((${BENCH_LIMIT:-1185} - SECONDS))
 exec taskset -c "${BENCH_LOAD_CORE:-1}" bench/bin/bench compare

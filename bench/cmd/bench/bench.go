@@ -33,7 +33,10 @@ type bench struct {
 }
 
 func newBench(ctx context.Context, set *settings) (*bench, error) {
-	for _, path := range []*string{&set.telltale, &set.tools, &set.page, &set.results} {
+	for _, path := range []*string{&set.telltale, &set.base, &set.tools, &set.page, &set.results} {
+		if *path == "" {
+			continue
+		}
 		absolute, err := filepath.Abs(*path)
 		if err != nil {
 			return nil, err
@@ -109,6 +112,9 @@ func (b *bench) startUpstream() error {
 func (b *bench) site(name string, c *catalogue) (site, error) {
 	b.sites++
 	at := site{dir: filepath.Join(b.dir, fmt.Sprintf("%s-%d", name, b.sites)), telltale: b.set.telltale, tools: b.set.tools}
+	if name == earlier {
+		at.telltale = b.set.base
+	}
 	if c != nil {
 		at.list = c.list
 	}

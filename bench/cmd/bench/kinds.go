@@ -38,6 +38,7 @@ var peers = []string{"unbound", "dnsmasq", "dnsdist", "knot-resolver", "pdns-rec
 var kinds = map[string]kind{
 	"telltale":       {setup: setupTelltale, version: []string{"version"}},
 	"telltale-nolog": {setup: setupTelltaleWithoutLog, version: []string{"version"}},
+	earlier:          {setup: setupTelltale},
 	"echo":           {setup: setupEcho},
 	"unbound": {
 		program: "unbound", version: []string{"-V"}, setup: setupUnbound,

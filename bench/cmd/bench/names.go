@@ -90,14 +90,15 @@ type loads map[string]string
 func (c *catalogue) writeLoads(seconds float64) (loads, error) {
 	cached := c.unlisted[:cachedNames]
 	files := map[string][]string{
-		"blocked": c.listed,
-		"cached":  cached,
-		"warm":    c.unlisted,
-		"miss":    c.freshNames(int(75_000*seconds) + 10_000),
-		"mix":     c.mix(int(200_000*seconds)+10_000, cached),
-		"half":    half(c.listed[:min(cachedNames, len(c.listed))], cached),
-		"fresh":   half(c.listed, cached),
-		"day":     c.mix(86_400, cached),
+		"blocked":  c.listed,
+		"repeated": c.listed[:1],
+		"cached":   cached,
+		"warm":     c.unlisted,
+		"miss":     c.freshNames(int(75_000*seconds) + 10_000),
+		"mix":      c.mix(int(200_000*seconds)+10_000, cached),
+		"half":     half(c.listed[:min(cachedNames, len(c.listed))], cached),
+		"fresh":    half(c.listed, cached),
+		"day":      c.mix(86_400, cached),
 	}
 	written := loads{}
 	for name, lines := range files {

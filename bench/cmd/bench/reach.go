@@ -38,6 +38,12 @@ func (b *bench) goals() []goal {
 	add("cached, saturated", "0.80", b.ratios("saturated", "cached", 0.80))
 	add("mix of 30 % blocked, 60 % cached, 10 % misses", "0.60", b.ratios("servers", "mix", 0.60))
 	add("misses", "0.32", b.ratios("servers", "miss", 0.32))
+	for _, load := range ownLoads {
+		add(fmt.Sprintf("own cost of a query, %s, to %s's", load.name, b.set.baseHash()), fmt.Sprintf("%.2f", load.most), b.ownFigures(load.name, load.most))
+	}
+	if r.instructions != "" && r.kept {
+		add("instructions a query, to the figures in bench/instructions.txt", "2 % more", []figure{{r.instructions, !r.moreThanKept}})
+	}
 	add("more CPU a query with the log on", "at most 8 %", b.logFigures())
 	add("latency at 20,000 queries/s, 99th percentile, to the echo's", "at most 1.5", b.latencyFigures())
 	for i, size := range []int{600_000, 1_200_000} {

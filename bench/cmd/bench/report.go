@@ -21,6 +21,8 @@ type report struct {
 	idleCPU      time.Duration
 	reloads      int
 	instructions string
+	kept         bool // instructions are compared with those that are kept
+	moreThanKept bool
 	growth       []point
 	store        []string // lines of sizeBenchmark
 	secured      []secured
@@ -71,6 +73,7 @@ func (b *bench) page() string {
 		b.pageServers(&p, size)
 	}
 	b.pageSaturated(&p)
+	b.pageOwn(&p)
 	b.pageEncrypted(&p)
 	b.pageLog(&p)
 	b.pageMemory(&p)

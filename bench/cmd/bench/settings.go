@@ -14,6 +14,7 @@ import (
 // Settings come from the environment, so that they pass through make.
 type settings struct {
 	telltale string // the program
+	base     string // an earlier Telltale, which is measured beside it; "": none
 	tools    string // where echo and blast are
 	page     string // what is written in the end
 	results  string // where the raw figures go
@@ -38,6 +39,7 @@ func readSettings() (*settings, error) {
 	e := &environment{}
 	s := &settings{
 		telltale:   e.text("BENCH_TELLTALE", "bin/telltale"),
+		base:       e.text("BENCH_EARLIER", ""),
 		tools:      e.text("BENCH_TOOLS", "bench/bin"),
 		page:       e.text("BENCH_PAGE", "docs/benchmarks.md"),
 		results:    e.text("BENCH_RESULTS", "bench/results"),
@@ -76,6 +78,11 @@ func readSettings() (*settings, error) {
 		e.fail("BENCH_RUNS, BENCH_SECONDS and BENCH_SIZES must be above zero")
 	}
 	return s, errors.Join(e.errs...)
+}
+
+// baseHash is the commit of base, as bench/base.sh names the program.
+func (s *settings) baseHash() string {
+	return strings.TrimPrefix(filepath.Base(s.base), "telltale-")
 }
 
 // secondsOf is how long a load lasts with so many names listed.
