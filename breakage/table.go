@@ -28,6 +28,7 @@ const (
 	nameRoom   = maxWaiting * 64
 
 	takeEvery   = 100 * time.Millisecond // what waits is taken so often at most
+	takeFull    = time.Second            // and so often where there was no room for more: a flood of names, each of which pushes another one out
 	expireEvery = time.Minute
 	bindBudget  = time.Second // for asking whose addresses are; the rest keep the bare address
 )
@@ -57,6 +58,7 @@ type Table struct {
 type batch struct {
 	lookups []lookup
 	names   []byte // of the lookups, one behind the other
+	full    bool   // there was no room for another one
 }
 
 // A lookup waits where its name is not in the table yet, where the policy has changed
@@ -150,7 +152,7 @@ func (t *Table) addLocked(r *querylog.Record) {
 	}
 	w := &t.waiting
 	if len(w.lookups) == cap(w.lookups) || len(w.names)+len(r.Name)+len(r.Alias) > cap(w.names) {
-		if !counted {
+		if w.full = true; !counted {
 			t.missed.add(minuteOf(r.Time))
 		}
 		return
@@ -196,25 +198,28 @@ func (t *Table) Run(ctx context.Context) {
 			continue
 		case <-t.some:
 		}
-		t.take()
+		wait := takeEvery
+		if t.take() {
+			wait = takeFull
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(takeEvery):
+		case <-time.After(wait):
 		}
 	}
 }
 
-// take takes what waits into the table. It may read files, and ask whose an address
-// is: nobody waits for that who answers queries.
-func (t *Table) take() {
+// take takes what waits into the table, and reports whether there was no room for more.
+// It may read files, and ask whose an address is: nobody waits for that who answers queries.
+func (t *Table) take() (full bool) {
 	t.taking.Lock()
 	defer t.taking.Unlock()
-	t.takeAll()
+	return t.takeAll()
 }
 
 // takeAll is take for who holds taking.
-func (t *Table) takeAll() {
+func (t *Table) takeAll() (full bool) {
 	t.mu.Lock()
 	t.taken, t.waiting = t.waiting, t.taken
 	t.mu.Unlock()
@@ -230,7 +235,9 @@ func (t *Table) takeAll() {
 		t.mu.Unlock()
 		*l = lookup{} // a policy is memory: hold none
 	}
-	t.taken.lookups, t.taken.names = t.taken.lookups[:0], t.taken.names[:0]
+	full = t.taken.full
+	t.taken.lookups, t.taken.names, t.taken.full = t.taken.lookups[:0], t.taken.names[:0], false
+	return full
 }
 
 // device returns the identity of who asked, as a row of the log has it.

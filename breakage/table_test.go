@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -162,6 +163,50 @@ func TestWhatThereIsNoRoomForIsCounted(t *testing.T) {
 	if _, missed := h.Of(spansOf("tv"), noon); missed != 5 {
 		t.Errorf("got %d missed, want 5", missed)
 	}
+}
+
+// A flood of names is not worth reading the rule of each: what waits is taken once a second
+// then, and at once again when the flood is over.
+func TestAFloodIsTakenLessOften(t *testing.T) {
+	h := newHousehold(t)
+	synctest.Test(t, func(t *testing.T) {
+		h.Table = NewTable(nil, func() time.Time { return h.at })
+		ctx, stop := context.WithCancel(t.Context())
+		go h.Run(ctx)
+		waiting := func() int {
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return len(h.waiting.lookups)
+		}
+		ask := func(n int, of string) {
+			for i := range n {
+				h.Append([]querylog.Record{h.asks(t, "tv", fmt.Sprintf("n%d.%s.ads.example", i, of))})
+			}
+		}
+		h.taking.Lock() // Run does not take what waits until all of it does
+		ask(maxWaiting+1, "flood")
+		h.taking.Unlock()
+		if got := waiting(); got != 0 {
+			t.Fatalf("%d wait, want none: they are taken as they come", got)
+		}
+		ask(1, "then")
+		time.Sleep(takeFull - time.Millisecond)
+		if got := waiting(); got != 1 {
+			t.Errorf("%d wait shortly after a flood, want 1", got)
+		}
+		time.Sleep(2 * time.Millisecond)
+		if got := waiting(); got != 0 {
+			t.Errorf("%d wait a second after a flood, want none", got)
+		}
+		ask(1, "later")
+		time.Sleep(takeEvery + time.Millisecond)
+		if got := waiting(); got != 0 {
+			t.Errorf("%d wait when the flood is over, want none", got)
+		}
+		stop()
+		synctest.Wait()
+	})
 }
 
 func TestATableForgets(t *testing.T) {
