@@ -94,6 +94,10 @@ limit of the machine: a program that sends every packet back as a reply and does
 server (user and system time) come first: they do not depend on how fast the load is, and little on what else the machine is doing. Ratios are
 taken within one round and hold better than absolute figures.
 
+At home nobody notices the speed of queries: a household asks some ten a second, and one core of the machine below answers more than 140,000 of any
+mix, of which a Raspberry Pi 4, whose cores are some six times slower (an estimate, not measured here), leaves more than 20,000. What a phone notices
+is the time of one answer: a listed or cached name is answered within 0.03 ms of its arrival, which is little beside the milliseconds that Wi-Fi takes.
+
 `)
 	fmt.Fprintf(p, "- Machine: %v.\n", b.machine)
 	fmt.Fprintf(p, "- When: %s, %.0f minutes. Load average before %s, after %s; \"noise\" is the share of all cores that others took\n"+
