@@ -171,7 +171,11 @@ func (a *app) correct(n web.NewCorrection) (web.Correction, error) {
 		}
 	case corrections.Name, corrections.Split:
 		if taken, ok := ids.device(c.Name); ok && c.Name != "" && taken != d.Device {
-			return web.Correction{}, web.Invalid(fmt.Errorf("%s is called %s: take another name, or 'telltale devices merge' makes the two one", ids.name(taken), c.Name))
+			says := fmt.Sprintf("another device is called %s already", c.Name)
+			if name := ids.name(taken); name != c.Name {
+				says = fmt.Sprintf("%s means the device %s already", c.Name, name)
+			}
+			return web.Correction{}, web.Invalid(fmt.Errorf("%s: take another name, or 'telltale devices merge' makes the two one", says))
 		}
 	}
 	return a.keep(c)
@@ -188,8 +192,8 @@ func (a *app) noteHousehold(n web.NewCorrection) (web.Correction, error) {
 
 // keep keeps a correction.
 func (a *app) keep(c corrections.Correction) (web.Correction, error) {
-	if c.Kind == corrections.Note && c.From.After(time.Now()) {
-		return web.Correction{}, web.Invalid(fmt.Errorf("a note is of what was: %s is still to come", when(c.From)))
+	if (c.Kind == corrections.Note || c.Kind == corrections.Split) && c.From.After(time.Now()) {
+		return web.Correction{}, web.Invalid(fmt.Errorf("a %s is of what was: %s is still to come", c.Kind, when(c.From)))
 	}
 	c, err := a.corrected.Add(c)
 	if err != nil {

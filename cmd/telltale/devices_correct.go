@@ -157,9 +157,20 @@ A row belongs to the device that had its first lookup.`,
 			if err != nil || at.IsZero() {
 				return usage("--from says since when: %v", cmp.Or(err, fmt.Errorf("such as 2h, 2006-01-02 or 2006-01-02 15:04")))
 			}
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			var h web.History // as it is before
+			if err := newClient(cfg).get(c.Context(), "/devices/history?device="+url.QueryEscape(args[0]), &h); err != nil {
+				return err
+			}
 			n, err := cl.correct(c.Context(), web.NewCorrection{Kind: "split", Device: args[0], From: at.UTC(), Name: name})
 			if err != nil {
 				return err
+			}
+			if !h.Device.First.Before(at) {
+				fmt.Fprintf(cl.err, "%s is known since %s alone: all that is recorded of it is the new device's\n", printable(h.Device.Name), when(h.Device.First))
 			}
 			return cl.kept(n, "from %s on, %s is another device, %s", when(n.From), printable(n.Device), printable(cmp.Or(n.Name, n.Created)))
 		},

@@ -6,6 +6,8 @@ package corrections
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"time"
 	"unicode"
@@ -119,8 +121,13 @@ func checkText(what, text string, most int) error {
 	if what == "name" {
 		for _, p := range reserved {
 			if strings.HasPrefix(strings.ToLower(text), p) {
-				return fmt.Errorf("a name cannot begin with %s: identities do", p)
+				return fmt.Errorf("a name cannot begin with %q, as identities do", p)
 			}
+		}
+		_, noAddr := netip.ParseAddr(text)
+		_, noMAC := net.ParseMAC(text)
+		if noAddr == nil || noMAC == nil {
+			return errors.New("an address is no name: commands would take it for whoever has it")
 		}
 	}
 	return nil

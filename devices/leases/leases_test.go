@@ -166,6 +166,12 @@ fe80::1;02:00:5e:10:00:03;a (b);`,
 				"192.168.1.20 02:00:5e:10:00:01 host=the tv class=x until=1795831200",
 				"192.168.1.21 - until=1795830000", "fe80::1 02:00:5e:10:00:03 host=a (b)",
 			}, Content{Bad: 1, FirstBad: 5}},
+		{"a table of jq, of a UniFi's clients", "csv", `"address","mac","host"
+"192.168.1.20","02:00:5e:10:00:01","tv, ""big"""
+"192.168.1.22","02:00:5e:10:00:03",""
+`, []string{`192.168.1.20 02:00:5e:10:00:01 host=tv, "big"`, "192.168.1.22 02:00:5e:10:00:03"}, Content{}},
+		{"a table of a Fritz!Box's hosts", "csv", "address,mac,host\n192.168.1.20,02:00:5E:10:00:01,tv\n192.168.1.22,02:00:5E:10:00:03,PC-192-168-1-22\n",
+			[]string{"192.168.1.20 02:00:5e:10:00:01 host=tv", "192.168.1.22 02:00:5e:10:00:03 host=PC-192-168-1-22"}, Content{}},
 		{"a table of PowerShell", "csv", "\ufeff" + `#TYPE Selected.Microsoft.Management.Infrastructure.CimInstance
 "IPAddress","ScopeId","ClientId","HostName","AddressState","LeaseExpiryTime"
 "192.168.1.20","192.168.1.0","02-00-5e-10-00-01","tv.corp.example","Active","2026-11-28T03:00:00.0000000Z"
