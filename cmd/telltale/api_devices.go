@@ -31,6 +31,9 @@ func (a *app) findKnown(ctx context.Context, who string) (devices.DeviceStatus, 
 	if d, ok := findDevice(past, ids, who); ok {
 		return d, ids, nil
 	}
+	if slices.Contains(ids.names, who) {
+		return devices.DeviceStatus{}, ids, web.NotFound(fmt.Errorf("nothing is recorded of %s: it has not asked yet, or a split or merge gave all of it to another device ('telltale devices history' lists those)", who))
+	}
 	return devices.DeviceStatus{}, ids, web.NotFound(unknown("device", who, ids.names, "telltale devices"))
 }
 
