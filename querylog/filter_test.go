@@ -39,3 +39,20 @@ func TestASpanOfADeviceIsFromItsBeginningToBeforeItsEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestTopOfListedNamesLeavesOthersOut(t *testing.T) {
+	dir := t.TempDir()
+	lists := policy(t, "tracker.example\n")
+	l := open(t, Options{Dir: dir})
+	at := time.Now()
+	l.Append([]Record{lookup(t, lists, at, phone(1), "tracker.example"), lookup(t, lists, at, phone(1), "shop.example")})
+	closeLog(t, l)
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Top(t.Context(), "names", Filter{Listed: true}, 0)
+	if err != nil || len(got) != 1 || got[0].Key != "tracker.example" {
+		t.Errorf("got %+v, %v; want tracker.example alone", got, err)
+	}
+}

@@ -168,6 +168,9 @@ func (s *snapshot) eachSpan(f *Filter, each func(*database, span) error) error {
 
 func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 	for _, table := range rowTables {
+		if f.only != "" && table != f.only {
+			continue
+		}
 		where, args := f.where(db.layout, table, in)
 		args = append([]any{in.after, in.end}, args...)
 		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
