@@ -32,7 +32,7 @@ func TestRowsAreThereOnceWhenReplicasAreKilled(t *testing.T) {
 	batches, want := shipped(t, 12, 4, 30)
 	s := open(t, a, querylog.Retention{})
 	defer s.Close()
-	again := 0
+	sent, again := 0, 0
 	for n := range 4 {
 		if n > 1 {
 			all[n-2].Restart()
@@ -47,7 +47,7 @@ func TestRowsAreThereOnceWhenReplicasAreKilled(t *testing.T) {
 			for end := time.Now().Add(2 * time.Minute); ; {
 				got, err := s.Append(context.Background(), of[n:n+1])
 				if err == nil && got[0].Err == nil {
-					if again == 3 { // the acknowledgement gets lost
+					if sent++; sent%7 == 0 { // the acknowledgement gets lost
 						again++
 						continue
 					}

@@ -192,14 +192,24 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c queryl
 			c.Begin = querylog.Time{Time: at}
 		}
 	}
-	of := map[string][]querylog.Event{}
-	var names []string
+	of, alive := map[string][]querylog.Event{}, map[string]time.Time{}
+	err = each(ctx, r, r.query("node", `SELECT `+namesOf(nodes)+` FROM node FINAL`), nodes, func(all []node) error {
+		for i := range all {
+			n := &all[i]
+			if of[n.name] = nil; alive[n.name].Before(fromMilli(n.last)) {
+				alive[n.name] = fromMilli(n.last)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return c, cmp.Or(ctx.Err(), err)
+	}
 	for i := range all {
 		e := &all[i].Event
-		if of[e.Node] == nil {
-			names = append(names, e.Node)
+		if of[e.Node] = append(of[e.Node], *e); alive[e.Node].Before(e.Time.Time) {
+			alive[e.Node] = e.Time.Time
 		}
-		of[e.Node] = append(of[e.Node], *e)
 		if c.Begin.IsZero() || e.Time.Before(c.Begin.Time) && all[i].ID == all[0].ID {
 			c.Begin = e.Time
 		}
@@ -207,14 +217,34 @@ func (r *Reader) Coverage(ctx context.Context, since, until time.Time) (c queryl
 	if !c.Begin.IsZero() {
 		c.AttemptsSince, c.AttemptGap = c.Begin, querylog.DefaultAttempt
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		c.AddGaps(of[name], time.Time{}, now)
-	}
-	if len(names) == 0 {
-		c.AddGaps(nil, time.Time{}, now)
-	}
+	addGaps(&c, of, alive, now)
 	return c, nil
+}
+
+// addGaps adds the gaps of each node.
+func addGaps(c *querylog.Coverage, of map[string][]querylog.Event, alive map[string]time.Time, now time.Time) {
+	if len(of) == 0 {
+		c.AddGaps(nil, time.Time{}, now)
+		return
+	}
+	for name, events := range of {
+		slices.SortStableFunc(events, func(a, b querylog.Event) int { return a.Time.Compare(b.Time.Time) })
+		own := *c
+		own.Gaps = nil
+		if len(of) > 1 && len(events) > 0 {
+			own.Begin = events[0].Time
+		}
+		own.AddGaps(events, alive[name], now)
+		for _, g := range own.Gaps {
+			if len(of) > 1 {
+				g.Detail = "node " + name + ": " + g.Detail
+			}
+			c.Gaps = append(c.Gaps, g)
+		}
+	}
+	slices.SortStableFunc(c.Gaps, func(a, b querylog.Gap) int {
+		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Detail, b.Detail))
+	})
 }
 
 // A VendorOf is what a device asked of a vendor's names.

@@ -44,7 +44,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s := &Server{t: t, dir: t.TempDir(), exe: exe}
 	for range 5 { // the port may be taken before the server has it
-		s.configure(o, freePort(t), freePort(t))
+		s.configure(o, freePort(t), freePort(t), freePort(t))
 		if err = s.run(); err == nil {
 			break
 		}
@@ -82,7 +82,7 @@ const users = `<yandex><profiles><default><max_memory_usage>8000000000</max_memo
 <quotas><default><interval><duration>3600</duration><queries>0</queries><errors>0</errors><result_rows>0</result_rows><read_rows>0</read_rows><execution_time>0</execution_time></interval></default></quotas></yandex>
 `
 
-func (s *Server) configure(o Options, port, between int) {
+func (s *Server) configure(o Options, port, native, between int) { // replicas are named by the native port
 	s.t.Helper()
 	keeper := ""
 	if o.Keeper != "" {
@@ -90,11 +90,11 @@ func (s *Server) configure(o Options, port, between int) {
 		keeper = fmt.Sprintf(`<zookeeper><node><host>%s</host><port>%s</port></node><session_timeout_ms>5000</session_timeout_ms></zookeeper>`, host, p)
 	}
 	config := fmt.Sprintf(`<yandex><logger><level>warning</level><log>%[1]s/log</log><errorlog>%[1]s/err</errorlog></logger>
-<listen_host>127.0.0.1</listen_host><http_port>%[2]d</http_port><interserver_http_port>%[3]d</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>
+<listen_host>127.0.0.1</listen_host><http_port>%[2]d</http_port><tcp_port>%[5]d</tcp_port><interserver_http_port>%[3]d</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>
 <path>%[1]s/data/</path><tmp_path>%[1]s/tmp/</tmp_path><user_files_path>%[1]s/files/</user_files_path>
 <users_config>users.xml</users_config><default_profile>default</default_profile><default_database>default</default_database>
 <mark_cache_size>268435456</mark_cache_size><max_concurrent_queries>100</max_concurrent_queries>%[4]s</yandex>
-`, s.dir, port, between, keeper)
+`, s.dir, port, between, keeper, native)
 	for name, text := range map[string]string{"config.xml": config, "users.xml": users} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			s.t.Fatal(err)
