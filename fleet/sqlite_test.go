@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,7 +12,15 @@ import (
 	"telltale/querylog"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(killedChild) != "" {
+		os.Exit(m.Run())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// killedChild is the variable by which a process of an e2e test knows what it is.
+const killedChild = "FLEET_TEST_CHILD"
 
 func openSQLite(t testing.TB, dir string, keep querylog.Retention) fleet.Store {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -324,7 +325,15 @@ func (s *snapshot) attemptsOf(c *Coverage) error {
 		}
 		set(ms)
 	}
-	return nil
+	if ok, err := s.hasShipped(); err != nil || !ok {
+		return err
+	}
+	// Nodes counted them before the center was there.
+	first, err := s.store.number(`SELECT min(coalesce((SELECT min(first) FROM shipped_window), ?1), coalesce((SELECT min(time) FROM ledger WHERE node IN (SELECT n.id FROM node n JOIN shipped_store s ON s.node = n.name)), ?1))`, int64(math.MaxInt64))
+	if err == nil && first < math.MaxInt64 {
+		c.AttemptsSince = Time{fromMilli(first)}
+	}
+	return err
 }
 
 // aliveIn returns the last sign of life of a server in a data directory, as far as
