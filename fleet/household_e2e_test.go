@@ -1,3 +1,5 @@
+//go:build e2e
+
 package fleet_test
 
 import (
@@ -16,9 +18,6 @@ import (
 
 // What the log of a home shows is the same where it was shipped to a centre.
 func TestAReportOfTheMergedLogIsThatOfTheNode(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a home takes seconds")
-	}
 	h := household.New(household.Options{Days: 4, Pace: 0.1})
 	dir := filepath.Join(t.TempDir(), "home")
 	h.Write(t, dir)
