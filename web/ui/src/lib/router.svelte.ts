@@ -29,8 +29,8 @@ export function link(path: string[], query: Query = {}): string {
   return '#/' + path.map(encodeURIComponent).join('/') + (text ? '?' + text : '');
 }
 
-/** named filters the log by exactly this name. */
-export const named = (name: string): Query => ({ name });
+/** named filters the log by exactly this name, and not by all that have it in them. */
+export const named = (name: string) => ({ name: '=' + name });
 
 export function go(to: string, replace = false): void {
   if (!replace) { location.hash = to; return; }
