@@ -57,18 +57,26 @@ func TestE2EConsole(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &made); err != nil || len(made.URLs) == 0 {
 		t.Fatalf("web link --json says %s (%v)", out, err)
 	}
+	device, vendor := "mac:02:00:5e:00:00:01", "Aurora"
+	printed := map[string]json.RawMessage{}
+	for of, words := range map[string][]string{"all": nil, "device": {device}, "vendor": {"--vendor", vendor}} {
+		printed[of] = json.RawMessage(x.run(append([]string{"report", "--since", "2025-10-06T00:00:00Z", "--until", "2025-10-20T00:00:00Z", "--tz", "UTC", "--json"}, words...)...))
+	}
 	console, err := json.Marshal(map[string]any{
 		"link": made.URLs[0], "dns": []any{p.addr.Addr().String(), p.addr.Port()}, "chrome": chrome,
 		"period": map[string]string{"from": "2025-10-06T00:00:00Z", "until": "2025-10-20T00:00:00Z"},
-		"shots":  os.Getenv("CONSOLE_SHOTS"), "all": os.Getenv("CONSOLE_ALL") != "",
+		"device": device, "vendor": vendor, "printed": printed, "example": filepath.Join(tree, "docs", "verify", "example"),
+		"shots": os.Getenv("CONSOLE_SHOTS"), "all": os.Getenv("CONSOLE_ALL") != "",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	says := filepath.Join(t.TempDir(), "console.json") // longer than a variable may be
+	writeFile(t, says, string(console))
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	walk := exec.CommandContext(ctx, node, filepath.Join(dir, "e2e", "walk.mjs"))
-	walk.Env = append(os.Environ(), "CONSOLE="+string(console))
+	walk.Env = append(os.Environ(), "CONSOLE="+says)
 	said, err := walk.CombinedOutput()
 	t.Logf("%s", said)
 	if err != nil || !strings.Contains(string(said), "\nSEEN ") && !strings.HasPrefix(string(said), "SEEN ") {

@@ -1,12 +1,14 @@
 // Walks the console of a running server in Debian's Chromium. Started by TestE2EConsole, which
-// says by CONSOLE (JSON) where the server is. It prints a line for each thing that is wrong,
+// says in the file CONSOLE (JSON) where the server is. It prints a line for each thing that is wrong,
 // and then how much was looked at.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
+import { createHmac } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { chromium } from 'playwright-core';
+import { linked, rowsOf, shown } from './numbers.mjs';
 
-const { link, dns, period, shots, chrome, all } = JSON.parse(process.env.CONSOLE);
+const { link, dns, period, shots, chrome, all, device, vendor, printed, example } = JSON.parse(readFileSync(process.env.CONSOLE, 'utf8'));
 const base = link.replace(/#.*$/, '');
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const patience = 60_000; // for what the server does; a page waits for conditions, not for time
@@ -17,7 +19,7 @@ const fault = (text) => { wrong++; console.log('WRONG ' + text); };
 const browser = await chromium.launch({ executablePath: chrome, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', bypassCSP: false });
 context.setDefaultTimeout(patience);
-const page = await context.newPage();
+let page = await context.newPage();
 let at = 'start', expected = [];
 page.on('console', (m) => {
   if (m.type() !== 'error' && m.type() !== 'warning') return;
@@ -33,11 +35,11 @@ async function settled() {
 }
 
 // axe by an isolated world: the policy of the page allows no script of ours in it.
-async function check(what, byAxe = true) {
+async function check(what, byAxe = true, of = context) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (wide > 1) fault(`${what}: ${wide} pixels wider than the window`);
   if (!byAxe) return;
-  const cdp = await context.newCDPSession(page);
+  const cdp = await of.newCDPSession(page);
   try {
     const { frameTree } = await cdp.send('Page.getFrameTree');
     const { executionContextId: contextId } = await cdp.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'axe' });
@@ -95,7 +97,7 @@ async function type(label, text) {
   fault(`${at}: the keyboard does not reach ${label}`);
 }
 await page.waitForFunction(() => document.querySelector('input[type=password]'));
-await type('Name', 'anna');
+await type('Name', 'maria');
 await type('Choose a pass phrase', passphrase);
 await type('The same again', passphrase);
 await page.keyboard.press('Enter');
@@ -108,7 +110,7 @@ at = 'log-in';
 await everywhere('log-in');
 expected = ['401'];
 await page.locator('h1').focus();
-await type('Name', 'anna');
+await type('Name', 'maria');
 await type('Pass phrase', 'not this one at all');
 await page.keyboard.press('Enter');
 await page.waitForSelector('[role=alert]');
@@ -122,10 +124,10 @@ await settled();
 // Every page at three widths, light and dark.
 const q = new URLSearchParams(period).toString();
 const pages = [
-  ['overview', `#/?${q}`], ['log', `#/log?${q}`], ['devices', `#/devices?${q}`], ['device', `#/devices/mac%3A02%3A00%3A5e%3A00%3A00%3A01?${q}`],
+  ['overview', `#/?${q}`], ['log', `#/log?${q}`], ['devices', `#/devices?${q}`], ['device', `#/devices/${encodeURIComponent(device)}?${q}`],
   ['vendors', `#/vendors?${q}`], ['vendor', `#/vendors/Aurora?${q}`], ['names', `#/names?${q}`], ['name', `#/names/push.aurora.example?${q}`],
   ['lists', '#/lists'], ['own rules', '#/lists/own'], ['list', '#/lists/home'], ['experiments', '#/experiments'], ['evidence', `#/evidence?${q}`], ['doctor', '#/doctor'],
-  ['settings', '#/settings'], ['about', '#/about'], ['nothing', '#/log?last=1h&name=nobody.asked.example'],
+  ['settings', '#/settings'], ['accounts', '#/accounts'], ['account', '#/account'], ['about', '#/about'], ['nothing', '#/log?last=1h&name=nobody.asked.example'],
 ];
 for (const [name, hash] of pages) {
   await open(hash);
@@ -134,11 +136,49 @@ for (const [name, hash] of pages) {
   if (await page.locator('main [role=alert]').count()) fault(`${name}: ${await page.locator('main [role=alert]').first().textContent()}`);
 }
 
-// The numbers are the API's.
-await open(`#/?${q}`);
-const report = await page.evaluate(async (query) => (await fetch(`api/v1/report?${query}`)).json(), q);
-const shown = (await page.locator('.tiles .big').first().textContent()).replace(/\D/g, '');
-if (shown !== String(report.listed[report.unit])) fault(`overview: ${shown} attempts, the report has ${report.listed[report.unit]}`);
+// Every number is the command's, and that of the rows to which it leads. printed is what `telltale
+// report --json` says of all, of one device and of one vendor.
+const rows = await rowsOf(page, q), unit = printed.all.unit;
+let compared = 0;
+const written = (n) => n.toLocaleString('en-GB');
+const recordedAs = (seconds) => `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} m`;
+const same = (what, got, want) => { compared++; if (JSON.stringify(got) !== JSON.stringify(want)) fault(`${what}: the page has ${JSON.stringify(got)}, the command ${JSON.stringify(want)}`); };
+const ofNames = (r) => Object.fromEntries((r.vendors ?? []).flatMap((v) => v.names ?? []).map((n) => [n.name, [written(n.counts[unit]), written(n.counts.blocked[unit])]]));
+const tilesOf = (r) => [written(r.listed[unit]), written(r.listed.blocked[unit]), recordedAs(r.coverage.recorded)];
+async function numbers(what, hash, check) {
+  await open(`${hash}?${q}`);
+  if (what === 'devices') await page.locator('main td.n a').first().waitFor(); // counts come after the table
+  const found = await linked(page, rows, unit);
+  compared += found.compared;
+  for (const text of found.wrong) fault(`${what}: ${text}`);
+  check(await shown(page));
+}
+await numbers('overview', '#/', ({ tiles, tables }) => {
+  const r = printed.all;
+  same('overview, tiles', tiles, [...tilesOf(r), written(r.devices.length)]);
+  for (const { key, numbers } of tables[0]) {
+    const parts = r.devices.find((d) => d.device === key)?.vendors ?? [];
+    same(`overview, ${key}`, numbers, r.vendors.slice(0, 10).map((v) => parts.find((p) => p.vendor === v.vendor)?.[unit]).map((n) => (n ? written(n) : '')));
+  }
+});
+await numbers('vendors', '#/vendors', ({ tables }) => same('vendors', tables[0], printed.all.vendors.map((v) => ({ key: v.vendor, numbers: [v.counts[unit], v.counts.blocked[unit], v.devices.length].map(written) }))));
+await numbers('devices', '#/devices', ({ tables }) => {
+  const have = Object.fromEntries(tables[0].map((x) => [x.key, x.numbers]));
+  for (const d of printed.all.devices) if (have[d.device]) same(`devices, ${d.device}`, have[d.device], [written(d.listed[unit]), written(d.listed.blocked[unit])]);
+});
+for (const [what, hash, r] of [['device', `#/devices/${encodeURIComponent(device)}`, printed.device], ['vendor', `#/vendors/${encodeURIComponent(vendor)}`, printed.vendor]])
+  await numbers(what, hash, ({ tiles, tables }) => {
+    same(`${what}, tiles`, tiles, tilesOf(r));
+    const want = ofNames(r), have = tables.flat().filter((x) => want[x.key] && x.numbers.length === 2);
+    for (const x of have) same(`${what}, ${x.key}`, x.numbers, want[x.key]);
+    if (have.length < Object.keys(want).length) fault(`${what}: ${have.length} names of ${Object.keys(want).length}`);
+  });
+await numbers('names', '#/names', ({ tables }) => {
+  const want = ofNames(printed.all), have = tables.flat();
+  for (const x of have) same(`names, ${x.key}`, x.numbers, want[x.key]);
+  if (have.length < Object.keys(want).length) fault(`names: ${have.length} of ${Object.keys(want).length}`);
+});
+if (compared < 100) fault(`${compared} numbers were compared, which is too few`);
 
 // A row opens to its story, by the keyboard.
 await open(`#/log?${q}&verdict=block`);
@@ -265,12 +305,109 @@ if ((await page.evaluate(() => document.documentElement.lang)) !== 'de') fault('
 await everywhere('overview in German');
 await page.locator('nav select').selectOption('en');
 
-// Another site may not frame it, and a session that ends elsewhere is told.
+// A bundle that is dropped on the page is checked in the browser alone.
+await open(`#/evidence?${q}`);
+const octets = readFileSync(`${example}/bundle.zip`), key = readFileSync(`${example}/key`, 'utf8').trim();
+const dropped = async (name, buffer, says) => {
+  await page.getByLabel('Choose a bundle').setInputFiles({ name, mimeType: 'application/zip', buffer });
+  await page.locator('.verdictof', { hasText: says }).waitFor().catch(() => fault(`${name}: it does not say ${says}`));
+};
+const flipped = Buffer.from(octets);
+flipped[20000] ^= 4;
+await dropped('good.zip', octets, 'CONSISTENT, KEY UNKNOWN');
+await check('bundle');
+await page.getByLabel('Key of the log, if you know it').fill(key);
+await page.getByLabel('Key of the log, if you know it').press('Enter');
+await page.locator('.verdictof', { hasText: 'VERIFIED: what good.zip shows' }).waitFor();
+await dropped('cut.zip', octets.subarray(0, octets.length - 1), 'NOT verified: cut.zip');
+await dropped('flipped.zip', flipped, 'NOT verified: flipped.zip');
+await dropped('more.zip', Buffer.concat([octets, Buffer.from('x')]), 'NOT verified: more.zip');
+await dropped('again.zip', octets, 'VERIFIED: what again.zip shows');
+
+// A bundle that was made here is verified here.
+await open(`#/evidence?${q}`);
+await page.getByRole('button', { name: 'Make a bundle' }).press('Enter');
+const save = page.getByRole('link', { name: /^Save .*zip$/ });
+await save.waitFor();
+const ownKey = await page.getByLabel('Key of the log', { exact: true }).inputValue();
+const [file] = await Promise.all([page.waitForEvent('download'), save.click()]);
+await page.getByLabel('Key of the log, if you know it').fill(ownKey);
+await dropped('own.zip', readFileSync(await file.path()), 'VERIFIED: what own.zip shows');
+
+// An account that may see one device alone, and a token; the account's pages have nothing that it may not see.
+await open('#/accounts');
+await page.getByLabel('Name', { exact: true }).fill('kim');
+await page.locator('main form').first().getByLabel('May').selectOption('device');
+await page.locator(`input[type=checkbox][value="${device}"]`).check();
+await page.getByLabel('may pause blocking').check();
+await page.getByRole('button', { name: 'Make the account' }).press('Enter');
+const theirLink = await page.getByLabel('Link', { exact: true }).inputValue();
+await page.getByLabel('Name of the program').fill('walker');
+await page.getByRole('button', { name: 'Make a token' }).press('Enter');
+const token = await page.getByLabel('Token', { exact: true }).inputValue();
+const byToken = await (await fetch(new URL('api/v1/session', base), { headers: { Authorization: `Bearer ${token}` } })).json();
+if (byToken.name !== 'walker' || byToken.access !== 'read') fault(`the token lets in ${JSON.stringify(byToken)}`);
+await check('accounts with links');
+await page.getByRole('button', { name: 'revoke walker' }).press('Enter');
+await page.getByRole('button', { name: 'Revoke walker now' }).press('Enter');
+await page.getByText('No program has a token.').waitFor();
+if ((await fetch(new URL('api/v1/status', base), { headers: { Authorization: `Bearer ${token}` } })).status !== 401) fault('a token that was revoked lets in');
+
+const theirs = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC' });
+theirs.setDefaultTimeout(patience);
+const mine = page;
+page = await theirs.newPage();
+page.on('response', (r) => { if (r.status() >= 400) fault(`an account of one device: ${at} asks ${r.url()}, which is answered ${r.status()}`); });
+page.on('pageerror', (e) => fault(`an account of one device: ${at}: ${e.message}`));
+await page.goto(theirLink);
+await page.getByLabel('Choose a pass phrase').fill('eight quiet lamps in a row');
+await page.getByLabel('The same again').fill('eight quiet lamps in a row');
+await page.keyboard.press('Enter');
+await page.waitForSelector('nav#nav');
+const ahead = ['#/', '#/log', '#/devices', `#/devices/${encodeURIComponent(device)}`, '#/vendors', `#/vendors/${encodeURIComponent(vendor)}`, '#/names', '#/account', '#/about'];
+const beyond = new Set();
+for (const hash of ahead) {
+  await open(`${hash}?${q}`);
+  if (!(await page.locator('main table, main .tiles, main p').count())) fault(`an account of one device: ${hash} is empty`);
+  for (const href of await page.locator('a[href^="#/"]').evaluateAll((all) => all.map((a) => a.getAttribute('href').slice(2).split(/[/?]/)[0]))) beyond.add(href);
+}
+for (const first of beyond) if (!['', 'log', 'devices', 'vendors', 'names', 'account', 'about'].includes(first)) fault(`an account of one device is led to ${first}`);
+await open(`#/log?${q}&verdict=block`);
+await page.locator('[data-row]').first().press('Enter');
+await page.locator('.story .rules').waitFor();
+await settled();
+await check('an account of one device, story', true, theirs);
+await open(`#/?${q}`);
+await check('an account of one device, overview', true, theirs);
+if (shots) await page.screenshot({ path: `${shots}/own-overview.png`, fullPage: true });
+await page.getByRole('button', { name: 'Pause blocking' }).first().press('Enter');
+await page.getByRole('button', { name: '5 minutes', exact: true }).click();
+await page.locator('.notice').getByRole('button', { name: 'Undo' }).press('Enter');
+await page.locator('.notice', { hasText: 'undone' }).waitFor();
+
+// One-time codes, as a program on a phone makes them (RFC 6238).
+await open('#/account');
+await page.getByLabel('Pass phrase', { exact: true }).fill('eight quiet lamps in a row');
+await page.getByRole('button', { name: 'Set up one-time codes' }).press('Enter');
+const secret = await page.getByLabel('Secret', { exact: true }).inputValue();
+await check('QR code', true, theirs);
+let bits = '';
+for (const c of secret) bits += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0');
+const shared = Buffer.from((bits.match(/.{8}/g) ?? []).map((b) => parseInt(b, 2))), counter = Buffer.alloc(8);
+counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+const mac = createHmac('sha1', shared).update(counter).digest(), from = mac[19] & 15;
+await page.getByLabel('Code', { exact: true }).fill(String((mac.readUInt32BE(from) & 0x7fffffff) % 1e6).padStart(6, '0'));
+await page.getByRole('button', { name: 'Confirm' }).press('Enter');
+await page.locator('.notice', { hasText: 'one-time code from now on' }).waitFor();
+await theirs.close();
+page = mine;
+
+// Another site may not frame it, and a session that ends elsewhere is noticed.
 await context.clearCookies();
 expected = ['401'];
 await page.evaluate(() => { location.hash = '#/vendors'; });
 await page.waitForSelector('input[type=password]');
 
 await browser.close();
-console.log(`SEEN ${looked} ${took}`);
+console.log(`SEEN ${looked} ${took} ${compared}`);
 process.exit(wrong ? 1 : 0);
