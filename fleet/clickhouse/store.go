@@ -392,7 +392,7 @@ func (s *Store) tellUneven(ctx context.Context, sh *shard) error {
 func (s *Store) reading() map[string]string { return readingSettings(&s.o.Address) }
 
 func readingSettings(a *Address) map[string]string {
-	settings := map[string]string{"optimize_move_to_prewhere": "0", "max_query_size": "4194304"} // with FINAL, a row that is replaced must not be chosen first
+	settings := map[string]string{"optimize_move_to_prewhere": "0", "max_query_size": "4194304", "max_read_buffer_size": "65536"} // with FINAL, a row that is replaced must not be chosen first
 	if a.Quorum > 1 {
 		settings["select_sequential_consistency"] = "1" // a replica that lags behind says so
 	}
