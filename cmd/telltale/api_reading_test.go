@@ -193,7 +193,7 @@ func TestCommandsPrintWhatRoutesAnswer(t *testing.T) {
 		{"log --name =a.tracker.example" + flags, "/log?order=oldest&name==a.tracker.example&" + during, "rows", nil},
 		{"query a.tracker.example", "/query?name=a.tracker.example", "", []string{"took", "at"}},
 		{"cache show site-0.example", "/cache?name=site-0.example", "", []string{"left", "answer", "stored"}},
-		{"broke tv", "/broke?device=tv", "", []string{"text"}},
+		{"broke tv", "/broke?device=tv", "", []string{"since", "until", "text"}},
 		{"experiment templates", "/experiments/templates", "", nil},
 		{"experiment templates opt-out", "/experiments/templates?template=opt-out", "", nil},
 		{"alerts", "/alerts", "", nil},
