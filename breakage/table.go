@@ -137,30 +137,32 @@ func (t *Table) append(recs []querylog.Record) {
 }
 
 func (t *Table) addLocked(r *querylog.Record) {
-	counted := false
+	var b *blocked // the table has the name, by the rule of another policy
 	if r.Binding != nil {
 		if r.Binding != t.last {
 			t.last, t.lastNames = r.Binding, t.devices[r.Binding.Device]
 		}
-		if b := t.lastNames[string(r.Name)]; b != nil {
+		if b = t.lastNames[string(r.Name)]; b != nil {
 			b.add(r.Time)
 			if b.waits || b.generation == r.Verdict.Policy.Generation() {
 				return
 			}
-			b.waits, counted = true, true
 		}
 	}
 	w := &t.waiting
 	if len(w.lookups) == cap(w.lookups) || len(w.names)+len(r.Name)+len(r.Alias) > cap(w.names) {
-		if w.full = true; !counted {
+		if w.full = true; b == nil {
 			t.missed.add(minuteOf(r.Time))
 		}
 		return
 	}
 	w.lookups = append(w.lookups, lookup{
-		time: r.Time, client: r.Client, id: r.ClientID, binding: r.Binding, verdict: r.Verdict, counted: counted,
+		time: r.Time, client: r.Client, id: r.ClientID, binding: r.Binding, verdict: r.Verdict, counted: b != nil,
 		name: w.keep(r.Name), alias: w.keep(r.Alias),
 	})
+	if b != nil {
+		b.waits = true // not before: where there is no room, the next lookup is to wait
+	}
 	if len(w.lookups) == 1 {
 		select {
 		case t.some <- struct{}{}:

@@ -242,6 +242,29 @@ func TestATableFollowsTheLists(t *testing.T) {
 	}
 }
 
+// A lookup that tells of another policy may come when there is no room for it: the next one tells it.
+func TestATableFollowsTheListsAfterAFlood(t *testing.T) {
+	h := newHousehold(t)
+	h.Append([]querylog.Record{h.asks(t, "tv", "ads.example")})
+	h.take()
+	h.policy = newHousehold(t).policy
+	for i := range maxWaiting {
+		h.Append([]querylog.Record{h.asks(t, "phone", fmt.Sprintf("a%d.ads.example", i))})
+	}
+	h.Append([]querylog.Record{h.asks(t, "tv", "ads.example")})
+	h.take()
+	h.Append([]querylog.Record{h.asks(t, "tv", "ads.example")})
+	all, missed := h.Of(spansOf("tv"), noon)
+	if len(all) != 1 || all[0].Lookups != 3 || missed != 0 {
+		t.Errorf("got %+v and %d missed, want each lookup counted once", all, missed)
+	}
+	for _, b := range h.devices["tv"] {
+		if got, want := b.generation, h.policy.Generation(); got != want {
+			t.Errorf("got the rule of policy %d, want that of %d: it is read when there is room again", got, want)
+		}
+	}
+}
+
 func TestATableRuns(t *testing.T) {
 	h := newHousehold(t)
 	ctx, stop := context.WithCancel(context.Background())
