@@ -41,7 +41,7 @@ The center answers no DNS. On a machine that is to do both, run both.`,
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return cl.serveCenter(c.Context(), func(*center) {}) },
 	}
-	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke())
+	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke(), cl.newCenterMigrate())
 	return c
 }
 

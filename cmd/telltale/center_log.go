@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"telltale/config"
 	"telltale/fleet"
 	"telltale/fleet/authority"
@@ -76,5 +78,38 @@ func (c *center) retain(ctx context.Context) {
 		if !pauseFor(ctx, time.Hour) {
 			return
 		}
+	}
+}
+
+func (cl *cli) newCenterMigrate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the tables of center.store to this version",
+		Long: `Bring the tables of a merged log in ClickHouse to this version of Telltale, on every
+server of center.store, and make those that are missing. What is in them stays; back them
+up first. A center does not start with tables of another version.
+
+A merged log in SQLite needs no such command: it is brought forward as the center starts.`,
+		Example: "  telltale center migrate",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			if cfg.Center.Store == "" {
+				_, err := fmt.Fprintln(cl.out, "The merged log is SQLite (center.store is empty). It is brought forward as the center starts: there is nothing to do.")
+				return err
+			}
+			address, err := clickhouse.ParseAddress(cfg.Center.Store)
+			if err == nil {
+				err = clickhouse.Migrate(c.Context(), address)
+			}
+			if err != nil {
+				return fmt.Errorf("center.store: %w", err)
+			}
+			_, err = fmt.Fprintln(cl.out, "The tables of center.store are of this version.")
+			return err
+		},
 	}
 }
