@@ -63,18 +63,28 @@ type center struct {
 
 func authorityDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "authority") }
 
-// openAuthority opens the authority of the settings, for commands beside the center.
-func (cl *cli) openAuthority() (*config.Config, *authority.Authority, error) {
+// openAuthority opens the authority of the settings with authority.Open or with
+// authority.OpenExisting, for commands beside the center.
+func (cl *cli) openAuthority(open func(dir string, now func() time.Time) (*authority.Authority, error)) (*config.Config, *authority.Authority, error) {
 	cfg, err := cl.load()
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := authority.Open(authorityDir(cfg), nil)
+	a, err := open(authorityDir(cfg), nil)
+	if errors.Is(err, authority.ErrNoAuthority) {
+		return nil, nil, fmt.Errorf("%s: %w", cfg.Center.Dir, err)
+	}
+	if err == nil {
+		err = giveCenter(cfg) // also the folders that opening made
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("center.dir: %w", err)
 	}
 	return cfg, a, nil
 }
+
+// giveCenter gives what a command wrote of the center to the user that the center runs as.
+func giveCenter(cfg *config.Config) error { return giveToOwner(cfg.Center.Dir, cfg.Data.Dir) }
 
 // serveCenter runs the center until ctx ends. ready is called once it answers.
 func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
@@ -208,7 +218,7 @@ A node that joined already and joins anew has new certificates; the earlier ones
 		Example: "  telltale center invite attic",
 		Args:    oneArg("name of a node"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, a, err := cl.openAuthority()
+			cfg, a, err := cl.openAuthority(authority.Open)
 			if err != nil {
 				return err
 			}
@@ -226,7 +236,7 @@ A node that joined already and joins anew has new certificates; the earlier ones
 			if err != nil {
 				return err
 			}
-			if err := giveToOwner(authorityDir(cfg), cfg.Data.Dir); err != nil {
+			if err := giveCenter(cfg); err != nil {
 				return err
 			}
 			if cl.json {
@@ -275,14 +285,14 @@ node goes on answering DNS by the policy that it has; it may come back by a new 
 		Example: "  telltale center revoke attic",
 		Args:    oneArg("name of a node"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, a, err := cl.openAuthority()
+			cfg, a, err := cl.openAuthority(authority.OpenExisting)
 			if err != nil {
 				return err
 			}
 			if err := a.Revoke(args[0]); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			if err := giveToOwner(authorityDir(cfg), cfg.Data.Dir); err != nil {
+			if err := giveCenter(cfg); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "Node %s is refused from now on.\n", args[0])

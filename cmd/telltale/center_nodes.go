@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/fleet/authority"
 	"telltale/fleet/policy"
 	"telltale/fleet/roster"
 	"telltale/sorting"
@@ -85,7 +86,7 @@ say with --accept that it is known.`,
 }
 
 func (cl *cli) acceptNode(node string) error {
-	cfg, err := cl.load()
+	cfg, _, err := cl.openAuthority(authority.OpenExisting)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (cl *cli) acceptNode(node string) error {
 	} else if err != nil {
 		return err
 	}
-	if err := giveToOwner(rosterDir(cfg), cfg.Center.Dir); err != nil {
+	if err := giveCenter(cfg); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cl.out, "The past of node %s is taken as it is, from its next report on.\n", node)
@@ -103,7 +104,7 @@ func (cl *cli) acceptNode(node string) error {
 
 // nodeLines returns all nodes, by name.
 func (cl *cli) nodeLines(now time.Time) ([]nodeLine, error) {
-	cfg, a, err := cl.openAuthority()
+	cfg, a, err := cl.openAuthority(authority.OpenExisting)
 	if err != nil {
 		return nil, err
 	}

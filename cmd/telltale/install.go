@@ -291,10 +291,13 @@ func (in *installer) offerConsole(addr string) error {
 // version's lists may be root's.
 func giveAll(dir string, uid, gid int) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeSymlink != 0 {
-			return err
+		if err == nil && d.Type()&fs.ModeSymlink == 0 {
+			err = os.Lchown(path, uid, gid)
 		}
-		return os.Lchown(path, uid, gid)
+		if path != dir && errors.Is(err, fs.ErrNotExist) {
+			return nil // a program that runs removed it meanwhile
+		}
+		return err
 	})
 }
 

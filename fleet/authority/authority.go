@@ -93,6 +93,20 @@ func Open(dir string, now func() time.Time) (*Authority, error) {
 	return a, nil
 }
 
+// ErrNoAuthority means that no center was ever run with a directory.
+var ErrNoAuthority = errors.New("no center was ever run here: run 'telltale center'")
+
+// OpenExisting is Open that makes no authority. The error is ErrNoAuthority where there
+// is none.
+func OpenExisting(dir string, now func() time.Time) (*Authority, error) {
+	if _, err := os.Stat(filepath.Join(dir, keyFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoAuthority
+	} else if err != nil {
+		return nil, err
+	}
+	return Open(dir, now)
+}
+
 func (a *Authority) path(dir, file string) string { return filepath.Join(a.dir, dir, file) }
 
 // make makes the key and the certificate of a new authority.
