@@ -19,7 +19,7 @@ const DefaultFile = "/etc/telltale/telltale.yaml"
 // A Config is every setting, checked. It never changes once loaded. The tag
 // `key` is the setting's name in the file; "live" says that a change applies
 // without a restart, "flag" that there is a command line flag, "path", "name",
-// "domain", "wildcard", "server", "zone", "mac", "id", "url", "minisign", "mqtt", "smtp" and "dnstap" what kind of text it is, and "port N" which
+// "domain", "wildcard", "server", "zone", "mac", "id", "url", "center", "minisign", "mqtt", "smtp" and "dnstap" what kind of text it is, and "port N" which
 // port an address has that is given without; "secret" is of a URL whose path is in no message. `words` are the only
 // values a setting takes.
 type Config struct {
@@ -440,8 +440,8 @@ type Web struct {
 // Fleet is this machine as a node: what it sends to the center of its fleet, and what of
 // the center's holds here, too.
 type Fleet struct {
-	Center []string `key:"center,url"` // https://HOST:PORT, the first that answers; none: those of the invitation
-	Policy bool     `key:"policy"`     // lists, devices and settings that the center shares hold here
+	Center []string `key:"center,center"` // https://HOST:PORT, the first that answers; none: those of the invitation
+	Policy bool     `key:"policy"`        // lists, devices and settings that the center shares hold here
 
 	Unlisted  bool  `key:"unlisted"`  // rows of names that no list has are sent, too
 	Bandwidth Bytes `key:"bandwidth"` // that sending takes in a second at most; 0: no bound
@@ -450,11 +450,11 @@ type Fleet struct {
 // Center is this machine as the center of a fleet (`telltale center`).
 type Center struct {
 	Listen  []netip.AddrPort `key:"listen,port 5390"`
-	Address []string         `key:"address,url"` // https://HOST:PORT, by which nodes reach it; for invitations
-	Dir     string           `key:"dir,path"`    // unless set, "center" in Data.Dir
-	Store   string           `key:"store"`       // the merged log; "": SQLite in Dir
-	Share   []string         `key:"share"`       // keys of settings that hold on all nodes, too
-	First   []string         `key:"first"`       // names of nodes that follow a change before all others
+	Address []string         `key:"address,center"` // https://HOST:PORT, by which nodes reach it; for invitations
+	Dir     string           `key:"dir,path"`       // unless set, "center" in Data.Dir
+	Store   string           `key:"store"`          // the merged log; "": SQLite in Dir
+	Share   []string         `key:"share"`          // keys of settings that hold on all nodes, too
+	First   []string         `key:"first"`          // names of nodes that follow a change before all others
 }
 
 // CenterPort is the port of Center.Listen where none is given.

@@ -4,22 +4,24 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// checkFleet finds addresses that are none of a center, and settings that cannot be shared.
-func (c *Config) checkFleet(d *decoding) {
-	for _, of := range []struct {
-		key string
-		all []string
-	}{{"fleet.center", c.Fleet.Center}, {"center.address", c.Center.Address}} {
-		for i, address := range of.all {
-			if u, err := url.Parse(address); err == nil && u.Scheme == "https" && address == "https://"+u.Host {
-				continue
-			}
-			d.mistake(fmt.Sprintf("%s[%d]", of.key, i), "found "+quote(address), fmt.Sprintf("https://HOST:PORT, such as https://192.168.1.2:%d", CenterPort))
-		}
+// parseCenter reads the address of a center, and adds the port where there is none.
+func parseCenter(text string) (value string, ok bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || text != "https://"+u.Host {
+		return "", false
 	}
+	if u.Port() == "" {
+		text = strings.TrimSuffix(text, ":") + ":" + strconv.Itoa(CenterPort)
+	}
+	return text, true
+}
+
+// checkFleet finds settings that cannot be shared.
+func (c *Config) checkFleet(d *decoding) {
 	shareable := Shareable()
 	for i, key := range c.Center.Share {
 		if !slices.Contains(shareable, key) {

@@ -235,6 +235,7 @@ func TestMistakes(t *testing.T) {
 		{"what is not YAML", "blocking: {\n", "1: not YAML: did not find expected node content"},
 		{"a tab", "blocking:\n\tttl: 5s", "2: not YAML: found character that cannot start any token: indent with spaces, not tabs, and put quotes around what begins with @, ` or %"},
 		{"a list as the whole", "- a", "1: found a list; expected keys below it: listen, tls, upstreams, upstream_strategy, upstream_hedging, upstream_bootstrap, forward, lists, catalog, data, cache, blocking, access, rebind, special, local, dns64, limits, log, evidence, reports, destinations, alerts, metrics, dnstap, messages, identity, devices, groups, control, web, fleet, center or node"},
+		{"addresses of no center", "fleet: {center: [192.168.1.2, \"https://192.168.1.2/x\"]}", "1: fleet.center[0]: found \"192.168.1.2\"; expected https://HOST:PORT, such as https://192.168.1.2:5390\n1: fleet.center[1]: found \"https://192.168.1.2/x\"; expected https://HOST:PORT, such as https://192.168.1.2:5390"},
 		{"all of them at once", "a: 1\nblocking: {ttl: x}\nlog: {size: 1}", "1: a: there is no such setting\n2: blocking.ttl: found \"x\"; expected a duration such as 10s, 24h or 365d\n3: log.size: found 1; expected at least 1MB"},
 	} {
 		_, err := load(t, f.text)

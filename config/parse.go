@@ -328,6 +328,9 @@ func parseText(text string, s *setting) (value string, ok bool, expected string)
 	case s.is("url"):
 		value, ok = parseURL(text)
 		return value, ok, "an http or https URL without a user and password"
+	case s.is("center"):
+		value, ok = parseCenter(text)
+		return value, ok, fmt.Sprintf("https://HOST:PORT, such as https://192.168.1.2:%d", CenterPort)
 	case s.is("mqtt"):
 		value, ok = parseServerURL(text, "mqtt", "mqtts")
 		return value, ok, "mqtts://NAME:8883, or mqtt://NAME:1883 without encryption"

@@ -13,7 +13,7 @@ type setting struct {
 	index []int  // of the field, for reflect.Value.FieldByIndex
 	typ   reflect.Type
 	words []string // the only values; empty for any
-	marks []string // "live", "flag", "path", "name", "domain", "wildcard", "server", "zone", "mac", "id", "url", "secret", "minisign", "mqtt", "smtp", "dnstap", "port N"
+	marks []string // "live", "flag", "path", "name", "domain", "wildcard", "server", "zone", "mac", "id", "url", "center", "secret", "minisign", "mqtt", "smtp", "dnstap", "port N"
 }
 
 func (s *setting) is(mark string) bool { return slices.Contains(s.marks, mark) }

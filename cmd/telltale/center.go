@@ -246,7 +246,7 @@ A node that joined already and joins anew has new certificates; the earlier ones
 					Expires time.Time `json:"expires"`
 				}{i.Node, i.String(), time.Now().Add(lasts).UTC()})
 			}
-			_, err = fmt.Fprintf(cl.out, "telltale fleet join %s\n", i)
+			_, err = fmt.Fprintf(cl.out, "telltale fleet join '%s'\n", i)
 			return err
 		},
 	}

@@ -40,3 +40,22 @@ func TestCommandsMakeNoAuthorityWhereNoCenterRan(t *testing.T) {
 		t.Errorf("the commands wrote into the data directory (%v)", err)
 	}
 }
+
+func TestAnInvitationIsTakenAsItWasPrinted(t *testing.T) {
+	t.Parallel()
+	file := centerSettings(t, "center: {address: [\"https://127.0.0.1:1\", \"https://[::1]:1\"]}\n")
+	line, exit := runs(t, "center", "invite", "attic", "--config", file)
+	if want := "telltale fleet join 'https://127.0.0.1:1,https://[::1]:1/attic/"; exit != 0 || !strings.HasPrefix(line, want) {
+		t.Fatalf("got exit %d and %q, want %q", exit, line, want)
+	}
+	line = strings.TrimSpace(line)
+	for _, args := range [][]string{{line}, strings.Fields(strings.ReplaceAll(line, "'", "")), {strings.Fields(line)[3]}} {
+		got, exit := runs(t, append(append([]string{"fleet", "join"}, args...), "--config", file)...)
+		if want := "the center does not answer at https://127.0.0.1:1 ("; exit != 1 || !strings.Contains(got, want) {
+			t.Errorf("%q: got exit %d and %q, want %q", args, exit, got, want)
+		}
+	}
+	if got, exit := runs(t, "fleet", "join", "a", "b", "--config", file); exit != 2 {
+		t.Errorf("two words: got exit %d and %q, want 2", exit, got)
+	}
+}

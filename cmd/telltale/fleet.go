@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,10 +45,10 @@ func (cl *cli) newFleetJoin() *cobra.Command {
 		Long: `Join the fleet of an invitation, which 'telltale center invite NODE' printed. This
 machine makes a key, which never leaves it, and gets a certificate from the center. A
 server that runs here takes part within seconds; no restart is needed.`,
-		Example: "  telltale fleet join https://192.168.1.2:5390/attic/TOKEN/FINGERPRINT",
-		Args:    oneArg("invitation"),
+		Example: "  telltale fleet join 'https://192.168.1.2:5390/attic/TOKEN/FINGERPRINT'",
+		Args:    invitationArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			i, err := authority.ParseInvitation(args[0])
+			i, err := authority.ParseInvitation(strings.Join(args, " "))
 			if err != nil {
 				return err
 			}
@@ -69,6 +70,15 @@ server that runs here takes part within seconds; no restart is needed.`,
 			return err
 		},
 	}
+}
+
+// invitationArgs takes an invitation, also with the command in front of it that 'telltale
+// center invite' prints.
+func invitationArgs(c *cobra.Command, args []string) error {
+	if n := len(args) - 1; n > 0 && strings.HasSuffix(strings.Join(args[:n], " "), c.CommandPath()) {
+		args = args[n:]
+	}
+	return oneArg("invitation")(c, args)
 }
 
 func (cl *cli) newFleetLeave() *cobra.Command {

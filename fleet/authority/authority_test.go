@@ -362,6 +362,47 @@ func TestInvitationsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
+func TestInvitationsAreReadAsTheyWerePrinted(t *testing.T) {
+	rest := "/kitchen/" + strings.Repeat("t", tokenLen-1) + "A/" + strings.Repeat("f", fingerprintLen-1) + "A"
+	for _, text := range []string{
+		"https://192.0.2.1:5390" + rest, "'https://192.0.2.1:5390" + rest + "'", "telltale fleet join https://192.0.2.1:5390" + rest,
+		" sudo telltale fleet join 'https://192.0.2.1:5390" + rest + "'\n", "https://192.0.2.1" + rest,
+	} {
+		got, err := ParseInvitation(text)
+		if want := "https://192.0.2.1:5390" + rest; err != nil || got.String() != want {
+			t.Errorf("%s: got %s (%v), want %s", text, got, err, want)
+		}
+	}
+}
+
+func TestWhoJoinsIsToldWhyNoCenterAnswers(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, t.TempDir())
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	away, other := "https://"+gone.Listener.Addr().String(), "https://"+plain.Listener.Addr().String()
+	for _, c := range []struct {
+		centers []string
+		want    string
+	}{
+		{[]string{away}, "the center does not answer at " + away + " (connect: connection refused): is 'telltale center' running there, and may this machine reach the port? The invitation was not used"},
+		{[]string{other}, other + ": what answers there is no center: is the port right?"},
+	} {
+		i := f.invite("kitchen")
+		i.Centers = c.centers
+		_, err := Join(context.Background(), t.TempDir(), i, f.time)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "Post ") {
+			t.Errorf("got error %v, want %s", err, c.want)
+		}
+		i.Centers = append(i.Centers, f.url)
+		if _, err := Join(context.Background(), t.TempDir(), i, f.time); err != nil {
+			t.Errorf("the second address is not used: %v", err)
+		}
+	}
+}
+
 func FuzzParseInvitation(f *testing.F) {
 	f.Add("https://192.0.2.1:5390,https://[2001:db8::1]:5390/kitchen/" + strings.Repeat("t", tokenLen-1) + "A/" + strings.Repeat("f", fingerprintLen-1) + "A")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,19 +113,9 @@ func Join(ctx context.Context, dir string, i Invitation, now func() time.Time) (
 	}
 	client := &http.Client{Transport: pinned(i.Fingerprint, now), Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
-	var g granted
-	var errs []error
-	for _, center := range i.Centers {
-		if err = ask(ctx, client, center+JoinPath, joining{Node: i.Node, Token: i.Token, Request: request}, &g); err == nil {
-			break
-		}
-		errs = append(errs, err)
-		if _, ok := errors.AsType[*RefusedError](err); ok {
-			break
-		}
-	}
+	g, err := askToJoin(ctx, client, i, request)
 	if err != nil {
-		return nil, errors.Join(errs...)
+		return nil, err
 	}
 	cert, ca, err := g.check(key, nil, i.Fingerprint)
 	if err != nil {
@@ -145,6 +136,40 @@ func Join(ctx context.Context, dir string, i Invitation, now func() time.Time) (
 	}
 	os.Remove(pending)
 	return OpenIdentity(dir, now)
+}
+
+// askToJoin asks the centers of an invitation, until one answers.
+func askToJoin(ctx context.Context, client *http.Client, i Invitation, request string) (g granted, err error) {
+	var silent []string // addresses at which nothing answers
+	var errs []error
+	for _, center := range i.Centers {
+		err := ask(ctx, client, center+JoinPath, joining{Node: i.Node, Token: i.Token, Request: request}, &g)
+		if err == nil {
+			return g, nil
+		}
+		if _, ok := errors.AsType[*RefusedError](err); ok {
+			return g, err
+		}
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+			silent = append(silent, fmt.Sprintf("%s (%v)", center, op.Err))
+			continue
+		}
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+			if errors.Is(err, http.ErrSchemeMismatch) {
+				err = errors.New("what answers there is no center: is the port right?")
+			}
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", center, err))
+	}
+	if len(silent) > 0 {
+		text := "the center does not answer at %s: is 'telltale center' running there, and may this machine reach the port?"
+		if len(errs) == 0 {
+			text += " The invitation was not used"
+		}
+		errs = append(errs, fmt.Errorf(text, strings.Join(silent, ", ")))
+	}
+	return g, errors.Join(errs...)
 }
 
 // joiningKey returns the key for an invitation, which is kept until the node has joined:

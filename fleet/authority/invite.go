@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,13 +40,20 @@ func (i Invitation) String() string {
 	return strings.Join(i.Centers, ",") + "/" + i.Node + "/" + i.Token + "/" + i.Fingerprint
 }
 
-// ParseInvitation reads what String made.
+// joinCommand is what 'telltale center invite' prints before an invitation.
+const joinCommand = "telltale fleet join "
+
+// ParseInvitation reads what String made, also with the command and the quotes around it
+// that 'telltale center invite' prints.
 func ParseInvitation(text string) (Invitation, error) {
 	var i Invitation
 	wrong := func(why string) (Invitation, error) {
 		return Invitation{}, fmt.Errorf("this is no invitation: %s (copy the whole line that 'telltale center invite' printed)", why)
 	}
-	rest, ok := strings.CutPrefix(strings.TrimSpace(text), "https://")
+	if _, after, ok := strings.Cut(text, joinCommand); ok {
+		text = after
+	}
+	rest, ok := strings.CutPrefix(strings.Trim(text, " \t\r\n'\""), "https://")
 	parts := strings.Split(rest, "/")
 	if n := len(parts); ok && n > 4 { // further addresses have slashes of their own
 		parts = append([]string{strings.Join(parts[:n-3], "/")}, parts[n-3:]...)
@@ -58,10 +66,11 @@ func ParseInvitation(text string) (Invitation, error) {
 	if len(i.Centers) > mostCenters {
 		return wrong(fmt.Sprintf("it has more than %d addresses", mostCenters))
 	}
-	for _, c := range i.Centers {
+	for k, c := range i.Centers {
 		if err := CheckCenter(c); err != nil {
 			return wrong(err.Error())
 		}
+		i.Centers[k] = WithPort(c)
 	}
 	if err := CheckNode(i.Node); err != nil {
 		return wrong(err.Error())
@@ -89,6 +98,17 @@ func CheckCenter(address string) error {
 	return nil
 }
 
+// Port is that of a center whose address has none.
+const Port = "5390"
+
+// WithPort adds the port to the address of a center that has none.
+func WithPort(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" && u.Port() == "" {
+		return "https://" + strings.TrimSuffix(u.Host, ":") + ":" + Port
+	}
+	return address
+}
+
 const (
 	invitesDir = "invites" // by node
 	used       = "+used"   // ends the name of one that was used; no node's name has it
@@ -109,10 +129,12 @@ func (a *Authority) Invite(node string, centers []string, lasts time.Duration) (
 	if err := CheckNode(node); err != nil {
 		return Invitation{}, err
 	}
-	for _, c := range centers {
+	centers = slices.Clone(centers)
+	for k, c := range centers {
 		if err := CheckCenter(c); err != nil {
 			return Invitation{}, err
 		}
+		centers[k] = WithPort(c)
 	}
 	var token [16]byte
 	rand.Read(token[:])
