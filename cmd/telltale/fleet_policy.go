@@ -87,6 +87,8 @@ func (a *app) applyPolicyLocked() error {
 // tellPolicy says which policy is in force, or why another is not.
 func (a *app) tellPolicy(st policy.Status) {
 	switch {
+	case st.Denied:
+		a.logger.Error("this node is refused by its center: it goes on with the policy that it has", "policy", st.Version, "error", st.Problem)
 	case st.Problem != "":
 		a.logger.Warn("the center does not answer: this node goes on with the policy that it has", "policy", st.Version, "error", st.Problem)
 	case st.Refused != "":

@@ -51,6 +51,7 @@ type Status struct {
 	Center  string    // which answered last
 	Asked   time.Time // when a center answered last
 	Problem string    // why none answers; "" where one does
+	Denied  bool      // Problem is that the center refuses this node
 }
 
 // NewFollower returns one for a node's copy.
@@ -116,7 +117,7 @@ func (f *Follower) Run(ctx context.Context, told func(Status)) {
 			return
 		}
 		f.set(func(st *Status) {
-			st.Problem = ""
+			st.Problem, st.Denied = "", errors.Is(err, errDenied)
 			if err != nil {
 				st.Problem = err.Error()
 			}
@@ -197,8 +198,15 @@ func (f *Follower) ask(ctx context.Context, center, has string) (*Manifest, erro
 	return parseManifest(text)
 }
 
+// errDenied means that the center refuses this node, and not only a request of it.
+var errDenied = errors.New("the center refuses this node")
+
 func answerError(res *http.Response, text []byte) error {
-	return fmt.Errorf("the center answered %s: %s", res.Status, strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), 500)])), "?"))
+	why := strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), 500)])), "?")
+	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusUnauthorized {
+		return fmt.Errorf("%w: %s", errDenied, why)
+	}
+	return fmt.Errorf("the center answered %s: %s", res.Status, why)
 }
 
 // take fetches what a policy has that the node has not, and puts it in force. What it

@@ -355,3 +355,16 @@ func BenchmarkPolicy(b *testing.B) {
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/change")
 	b.ReportMetric((cpu()-before).Seconds()/float64(b.N), "cpu-s/change")
 }
+
+func TestANodeThatIsRefusedKnowsIt(t *testing.T) {
+	for status, want := range map[int]bool{http.StatusForbidden: true, http.StatusUnauthorized: true, http.StatusInternalServerError: false} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "node attic was revoked", status) }))
+		ctx, stop := context.WithCancel(context.Background())
+		f := NewFollower(FollowerOptions{Dir: t.TempDir(), Client: server.Client(), Centers: []string{server.URL}})
+		f.Run(ctx, func(Status) { stop() })
+		server.Close()
+		if got := f.Status(); got.Denied != want || !strings.Contains(got.Problem, "node attic was revoked") {
+			t.Errorf("answered %d: got %+v, want denied=%v and why", status, got, want)
+		}
+	}
+}
