@@ -59,3 +59,11 @@ func TestAnInvitationIsTakenAsItWasPrinted(t *testing.T) {
 		t.Errorf("two words: got exit %d and %q, want 2", exit, got)
 	}
 }
+
+func TestValidateRefusesAStoreThatIsNone(t *testing.T) {
+	t.Parallel()
+	got, exit := runs(t, "validate", "--config", centerSettings(t, "center: {store: foo}\n"))
+	if want := "center.store: foo does not begin with clickhouse://"; exit != 1 || !strings.Contains(got, want) {
+		t.Errorf("got exit %d and %q, want exit 1 and %q", exit, got, want)
+	}
+}

@@ -17,7 +17,7 @@ var everyCommand = map[string]bool{"config": true, "data-dir": true}
 func showUsage(c *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:\n")
-	if c.Runnable() {
+	if c.Runnable() && !isGroup(c) {
 		fmt.Fprintf(&b, "  %s\n", c.UseLine())
 	}
 	if c.HasAvailableSubCommands() {
@@ -43,6 +43,42 @@ func showUsage(c *cobra.Command) error {
 	}
 	_, err := fmt.Fprint(c.OutOrStderr(), b.String())
 	return err
+}
+
+// groupNote marks a command that does nothing but have others below it.
+const groupNote = "telltale_group"
+
+func isGroup(c *cobra.Command) bool { return c.Annotations[groupNote] != "" }
+
+// checkGroups lets commands that only have others below them show their help, and refuse
+// words that are none of those: cobra shows the help for these, too, as if all was well.
+func checkGroups(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		checkGroups(sub)
+		if sub.HasSubCommands() && !sub.Runnable() {
+			sub.Annotations = map[string]string{groupNote: "yes"}
+			sub.Args = commandArgs
+			sub.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
+}
+
+// commandArgs refuses arguments where only the name of a command may stand.
+func commandArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			known = append(known, sub.Name())
+		}
+	}
+	meant := ""
+	if near := nearest(args[0], known); near != "" {
+		meant = fmt.Sprintf(": did you mean %q?", near)
+	}
+	return usage("'%s' has no command %q%s", c.CommandPath(), printable(args[0]), meant)
 }
 
 // showFlags lists those flags of a set that are wanted.

@@ -35,3 +35,23 @@ func TestHelpListsFlags(t *testing.T) {
 		}
 	}
 }
+
+// Commands that only have others below them refuse what is none of those.
+func TestGroupsOfCommandsRefuseOtherWords(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, group := range []string{"fleet", "experiment", "token", "web", "evidence"} {
+		out, exit := commandIn(t, dir, group, "foobarbaz")
+		if want := "'telltale " + group + "' has no command \"foobarbaz\""; exit != 2 || !strings.Contains(out, want) {
+			t.Errorf("%s foobarbaz: got exit status %d and %q, want 2 and %q", group, exit, out, want)
+		}
+		out, exit = commandIn(t, dir, group)
+		if exit != 0 || !strings.Contains(out, "Usage:\n  telltale "+group+" [command]\n") {
+			t.Errorf("%s: got exit status %d and\n%s", group, exit, out)
+		}
+	}
+	out, exit := commandIn(t, dir, "fleet", "stauts")
+	if want := `did you mean "status"?`; exit != 2 || !strings.Contains(out, want) {
+		t.Errorf("fleet stauts: got exit status %d and %q, want 2 and %q", exit, out, want)
+	}
+}

@@ -99,6 +99,7 @@ Set it as your router's DNS server, edit the lists as plain files, read the log.
 		cl.newNote(), cl.newExport(), cl.newEvidence(), cl.newFleet(),
 	)
 	root.AddCommand(cl.newFullCommands()...)
+	checkGroups(root)
 	return root
 }
 

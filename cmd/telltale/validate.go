@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/fleet/clickhouse"
 )
 
 func (cl *cli) newValidate() *cobra.Command {
@@ -43,6 +44,11 @@ func (cl *cli) validate() error {
 	}
 	if err == nil {
 		_, err = ownSignatures(cfg)
+	}
+	if err == nil && cfg.Center.Store != "" {
+		if _, err = clickhouse.ParseAddress(cfg.Center.Store); err != nil {
+			err = fmt.Errorf("center.store: %w", err)
+		}
 	}
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
