@@ -186,7 +186,7 @@ func TestWhatANodeDoesWithAnswers(t *testing.T) {
 		want   string
 	}{
 		{"200 without having stored", say(200, `{"store":"x","upto":9999999999}`), "has not stored it"},
-		{"200 of something that is no centre", say(200, `<html>`), "no centre says"},
+		{"200 of something that is no centre", say(200, `<html>`), "no center says"},
 		{"a full disk", say(503, `{"error":"disk full"}`, "Retry-After", "0"), "disk full"},
 		{"another node's certificate", say(403, `{"error":"the certificate is of node cellar"}`), "certificate is of node cellar"},
 		{"a gap that is none", say(409, `{"gap":true,"upto":0}`), "does not go on behind window 0"},

@@ -156,7 +156,7 @@ func (s *Shipper) failed(err error) {
 	wait := max(s.wait/2+rand.N(s.wait), min(after, longestAfter))
 	s.note(func(state *ShipperState) {
 		if state.Error != err.Error() {
-			s.o.Logger.Warn("fleet: the log is not shipped for now; it is kept, and tried again", "centre", s.o.Centres[s.centre], "error", err)
+			s.o.Logger.Warn("fleet: the log is not shipped for now; it is kept, and tried again", "center", s.o.Centres[s.centre], "error", err)
 		}
 		state.Error, state.Retry = err.Error(), time.Now().Add(wait)
 	})
@@ -208,12 +208,12 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 		return true, s.diverged(ctx, b, said)
 	case said.Gap:
 		if said.Upto == s.cursor.Shipped || said.Upto >= b.From && said.Upto > 0 {
-			return false, fmt.Errorf("the centre says that a batch behind window %d does not go on behind window %d", b.From, said.Upto)
+			return false, fmt.Errorf("the center says that a batch behind window %d does not go on behind window %d", b.From, said.Upto)
 		}
-		s.o.Logger.Info("fleet: the centre has less than it had; what is kept is shipped again", "centre", s.o.Centres[s.centre], "from window", said.Upto)
+		s.o.Logger.Info("fleet: the center has less than it had; what is kept is shipped again", "center", s.o.Centres[s.centre], "from window", said.Upto)
 		return true, s.set(ctx, querylog.Cursor{Shipped: said.Upto})
 	case said.Hash != hashOf(packed) || said.Upto < b.To || said.Store != b.Store:
-		return false, fmt.Errorf("%s answers that it has store %q up to window %d, and was sent store %q up to %d: it is no centre, or has not stored it", s.o.Centres[s.centre], said.Store, said.Upto, b.Store, b.To)
+		return false, fmt.Errorf("%s answers that it has store %q up to window %d, and was sent store %q up to %d: it is no center, or has not stored it", s.o.Centres[s.centre], said.Store, said.Upto, b.Store, b.To)
 	}
 	if err := s.set(ctx, querylog.Cursor{Shipped: b.To}); err != nil {
 		return false, err
@@ -227,7 +227,7 @@ func (s *Shipper) succeeded(b *Batch, size int) {
 	s.note(func(state *ShipperState) {
 		if b != nil {
 			if state.Error != "" {
-				s.o.Logger.Info("fleet: the log is shipped again", "centre", s.o.Centres[s.centre])
+				s.o.Logger.Info("fleet: the log is shipped again", "center", s.o.Centres[s.centre])
 			}
 			state.LastSent, state.Error, state.Retry = time.Now(), "", time.Time{}
 			state.Batches++
@@ -271,7 +271,7 @@ func (s *Shipper) next(ctx context.Context) (b *Batch, packed []byte, err error)
 // diverged makes the log another store where a copy of it goes on elsewhere.
 func (s *Shipper) diverged(ctx context.Context, b *Batch, said *Answer) error {
 	if !slices.ContainsFunc(b.Windows, func(w querylog.BatchWindow) bool { return w.Number == said.Diverged }) {
-		return fmt.Errorf("the centre says that window %d diverged, which is not in the batch", said.Diverged)
+		return fmt.Errorf("the center says that window %d diverged, which is not in the batch", said.Diverged)
 	}
 	if err := s.o.Log.BecomeOther(ctx, said.Diverged); err != nil {
 		return err
@@ -311,7 +311,7 @@ func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, e
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return nil, fmt.Errorf("reading the centre's answer: %w", err)
+		return nil, fmt.Errorf("reading the center's answer: %w", err)
 	}
 	said := &Answer{}
 	err = json.Unmarshal(text, said)
@@ -319,10 +319,10 @@ func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, e
 	case resp.StatusCode == http.StatusOK && err == nil, resp.StatusCode == http.StatusConflict && err == nil:
 		return said, nil
 	case resp.StatusCode == http.StatusOK:
-		return nil, fmt.Errorf("%s answers something that no centre says: %w", s.o.Centres[s.centre], err)
+		return nil, fmt.Errorf("%s answers something that no center says: %w", s.o.Centres[s.centre], err)
 	}
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return nil, &refusal{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second, fmt.Sprintf("the centre refuses a batch of store %s: %s: %s", b.Store, resp.Status, cmp.Or(said.Error, "it does not say why"))}
+	return nil, &refusal{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second, fmt.Sprintf("the center refuses a batch of store %s: %s: %s", b.Store, resp.Status, cmp.Or(said.Error, "it does not say why"))}
 }
 
 // A slowReader reads no faster than so many octets a second.
