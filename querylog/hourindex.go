@@ -20,6 +20,8 @@ type hourIndex struct {
 	from int64 // the first window whose rows are in totals
 	last int64 // the latest hour that has a total of such a key
 
+	oldest int64 // the period of the oldest window: of rows before there may be no windows any more
+
 	known map[int64]hourHas
 }
 
@@ -32,10 +34,14 @@ const (
 	chosenTotals
 )
 
-// newHourIndex returns the index for a filter; nil where totals do not tell.
+// newHourIndex returns the index for a filter; nil where totals do not tell. In a centre they do not: an hour's total may be of one node,
+// and another's rows of the hour be there without.
 func newHourIndex(db *database, f *Filter) (*hourIndex, error) {
 	if f.scan || !db.layout.names || db.version < versionOfTotals {
 		return nil, nil
+	}
+	if shipped, err := db.hasShipped(); shipped || err != nil {
+		return nil, err
 	}
 	x := &hourIndex{db: db, known: map[int64]hourHas{}}
 	var all []string
@@ -61,8 +67,8 @@ func newHourIndex(db *database, f *Filter) (*hourIndex, error) {
 		return nil, nil
 	}
 	x.keys = strings.Join(all, ` AND `)
-	err := db.query(`SELECT (SELECT value FROM meta WHERE key = '`+metaTotalsFrom+`'), (SELECT coalesce(max(last), -1 << 38) FROM total_key WHERE `+x.keys+`)`, x.args, func(stmt *sqlite3.Stmt) bool {
-		x.from, x.last = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+	err := db.query(`SELECT (SELECT value FROM meta WHERE key = '`+metaTotalsFrom+`'), (SELECT coalesce(max(last), -1 << 38) FROM total_key WHERE `+x.keys+`), (SELECT min(id) FROM window)`, x.args, func(stmt *sqlite3.Stmt) bool {
+		x.from, x.last, x.oldest = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)>>periodBits
 		return false
 	})
 	return x, err
@@ -108,7 +114,8 @@ func (x *hourIndex) canHave(first, last int64) (bool, error) {
 	return false, nil
 }
 
-// spans returns the parts of a range in which there can be rows that are chosen, downwards.
+// spans returns the parts of a range in which there can be rows that are chosen, downwards: all but the periods whose windows
+// tell that there are none. What is known of windows may be deleted before their rows.
 func (x *hourIndex) spans(in span) (all []span, err error) {
 	type period struct{ of, first, last int64 }
 	var periods []period
@@ -118,19 +125,28 @@ func (x *hourIndex) spans(in span) (all []span, err error) {
 			periods = append(periods, period{stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)})
 			return true
 		})
-	for _, p := range periods {
-		can := p.of<<periodBits < x.from
-		if !can && err == nil {
-			can, err = x.canHave(p.first, p.last)
-		}
-		part := span{max(in.after, p.of<<periodRows-1), min(in.end, (p.of+1)<<periodRows)}
-		switch n := len(all); {
-		case !can || part.after >= part.end:
-		case n > 0 && all[n-1].after+1 == part.end:
-			all[n-1].after = part.after
-		default:
-			all = append(all, part)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	end := in.end
+	for _, p := range periods {
+		can := p.of<<periodBits < x.from || p.of <= x.oldest
+		if !can {
+			if can, err = x.canHave(p.first, p.last); err != nil {
+				return nil, err
+			}
+		}
+		none := span{max(in.after, p.of<<periodRows-1), min(in.end, (p.of+1)<<periodRows)}
+		if can || none.after >= none.end {
+			continue
+		}
+		if none.end < end {
+			all = append(all, span{none.end - 1, end})
+		}
+		end = none.after + 1
+	}
+	if in.after+1 < end {
+		all = append(all, span{in.after, end})
+	}
+	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -159,6 +160,59 @@ func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("totals since a window")
+}
+
+// pageRowsOf are the rows of all pages that f chooses.
+func pageRowsOf(t testing.TB, dir string, f Filter, n int) (all []Row) {
+	t.Helper()
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		var page []Row
+		if page, more, err = r.Page(t.Context(), f, n, false); err != nil {
+			t.Fatal(err)
+		}
+		for i := range page {
+			all = append(all, page[i])
+			f.Before = page[i].ID
+		}
+	}
+	return all
+}
+
+// What is known of windows is kept as long as rows of listed names.
+func TestPagesHaveRowsThatAreKeptLongerThanTheirWindows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, p, a := t.TempDir(), policy(t, testList), phone(6)
+		l := open(t, Options{Dir: dir, Retention: Retention{Listed: 24 * time.Hour, Unlisted: 30 * 24 * time.Hour, Totals: 1000 * 24 * time.Hour}})
+		defer l.Close()
+		start := time.Now()
+		const asked = 16
+		for range asked {
+			l.Append([]Record{lookup(t, p, time.Now(), a, "shop.example")})
+			time.Sleep(6 * time.Hour)
+		}
+		l.Flush()
+		early := start.Add(27 * time.Hour)
+		for _, c := range []struct {
+			f    Filter
+			want int
+		}{
+			{Filter{}, asked}, {Filter{Verdict: "pass"}, asked}, {Filter{Devices: []DeviceSpan{{Device: a.Device}}}, asked}, {Filter{Verdict: "block"}, 0}, {Filter{Devices: []DeviceSpan{{Device: "nobody"}}}, 0},
+			{Filter{Since: start.Add(time.Hour), Until: early, Verdict: "pass"}, 4}, {Filter{Until: early}, 5}, {Filter{Since: early}, asked - 5},
+		} {
+			if got := len(pageRowsOf(t, dir, c.f, 10)); got != c.want {
+				t.Errorf("%+v: got %d rows, want %d", c.f, got, c.want)
+			}
+			if got := len(rows(t, dir, c.f)); got != c.want {
+				t.Errorf("%+v, upwards: got %d rows, want %d", c.f, got, c.want)
+			}
+		}
+		closeLog(t, l)
+	})
 }
 
 // BenchmarkPagesAtSize is what a page of 100 rows takes of a large store, which is made where QUERYLOG_SIZE_DIR

@@ -189,7 +189,8 @@ func (db *database) named(f *Filter, in span) (spans []span, err error) {
 	return spans, err
 }
 
-// bounds returns the numbers between which the rows of f's time can be.
+// bounds returns the numbers between which the rows of f's time can be. What is before the oldest window may have rows of any
+// time: unlisted rows may be kept longer than what is known of windows.
 func (db *database) bounds(f *Filter) (low, end int64, err error) {
 	end = 1<<63 - 1
 	bound := func(sql string, at time.Time) int64 {
@@ -204,10 +205,10 @@ func (db *database) bounds(f *Filter) (low, end int64, err error) {
 		return id << rowBits
 	}
 	if !f.Since.IsZero() {
-		low = bound(`SELECT coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) FROM window WHERE last >= ?`, f.Since)
+		low = bound(`SELECT CASE WHEN min(id) = (SELECT min(id) FROM window) THEN 0 ELSE coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) END FROM window WHERE last >= ?`, f.Since)
 	}
 	if !f.Until.IsZero() {
-		end = bound(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), 0) + 1`, f.Until)
+		end = bound(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), (SELECT min(id) - 1 FROM window), 0) + 1`, f.Until)
 	}
 	return low, end, err
 }

@@ -457,7 +457,11 @@ func (s *snapshot) hasShipped() (bool, error) {
 	if s.store == nil {
 		return false, nil
 	}
-	n, err := s.store.number(`SELECT count(*) FROM sqlite_schema WHERE name = 'shipped_window'`)
+	return s.store.hasShipped()
+}
+
+func (db *database) hasShipped() (bool, error) {
+	n, err := db.number(`SELECT count(*) FROM sqlite_schema WHERE name = 'shipped_window'`)
 	return n > 0, err
 }
 
