@@ -31,6 +31,7 @@ func Run(t *testing.T, open Opener) {
 		{"a copy that goes on by itself is refused", diverged},
 		{"what is stored is there when the store is opened again", reopened},
 		{"filters choose as they do at a node", filters},
+		{"pages have the rows of a node whose totals did not come", pages},
 		{"top lists are those of all nodes together", top},
 		{"totals are the largest that came", totals},
 		{"the ledger has every line once, with its node", ledger},
@@ -299,6 +300,26 @@ func filters(t *testing.T, b *bench) {
 	page, more, err := b.reader().Page(context.Background(), querylog.Filter{}, 5, false)
 	if err != nil || len(page) != 5 || !more {
 		t.Errorf("got a page of %d rows, more %v, %v", len(page), more, err)
+	}
+}
+
+func pages(t *testing.T, b *bench) {
+	one, two := NewNode(t, "attic"), NewNode(t, "cellar")
+	for range 6 {
+		one.Store(Lookup{Device: 1, Name: "metrics.aurora.example"})
+		two.Store(Lookup{Device: 2, Name: "shop.example"})
+		one.Now, two.Now = one.Now.Add(24*time.Minute), two.Now.Add(24*time.Minute)
+	}
+	batches := one.Batches(0, 0, true)
+	for _, batch := range batches {
+		batch.Totals = nil
+	}
+	b.append(append(batches, two.Batches(0, 0, true)...)...)
+	for _, f := range []querylog.Filter{{Devices: []querylog.DeviceSpan{{Device: Binding(1).Device}}}, {Vendor: "Aurora"}, {Verdict: "block"}, {Verdict: "pass"}} {
+		page, more, err := b.reader().Page(context.Background(), f, 100, false)
+		if err != nil || more || len(page) != 6 {
+			t.Errorf("%+v: got a page of %d rows, more %v, %v; want all 6", f, len(page), more, err)
+		}
 	}
 }
 
