@@ -28,7 +28,7 @@ type Batch struct {
 	Begin int64
 
 	Windows  []BatchWindow     // in order
-	Bindings []devices.Binding // that rows name, and others that began or ended about the time; ID is of the store
+	Bindings []devices.Binding // that rows name, and others of devices with lookups that began or ended about the time; ID is of the store
 	Totals   []Total           // of the hours that the windows are in, of all that the store had when the batch was made: of equal keys (Batch.Node for Total.Node) the larger numbers are right
 }
 

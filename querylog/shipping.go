@@ -71,13 +71,13 @@ func (s *snapshot) batch(from int64, o BatchOptions) (*Batch, error) {
 	if b.Node, err = s.nodeOf(b); err != nil {
 		return nil, err
 	}
-	if err := s.batchLines(b); err != nil {
+	if err := s.batchLines(b, o.Unlisted); err != nil {
 		return nil, err
 	}
-	if err := s.batchBindings(b); err != nil {
+	if err := s.batchTotals(b); err != nil {
 		return nil, err
 	}
-	return b, s.batchTotals(b)
+	return b, s.batchBindings(b)
 }
 
 // batchWindows adds windows with their rows, up to one.
@@ -150,25 +150,36 @@ func (s *snapshot) nodeOf(b *Batch) (node string, err error) {
 	return node, err
 }
 
-// batchLines adds the lines of the ledger.
-func (s *snapshot) batchLines(b *Batch) error {
+// mayNameNames are kinds of lines that say for which name of DNS a person made a rule, whether a list has it or not.
+var mayNameNames = map[string]bool{"rule": true, "rule-ended": true, "change": true}
+
+// batchLines adds the lines of the ledger; of those that may say a name that no list has, what they say only with the rows of such names.
+func (s *snapshot) batchLines(b *Batch, unlisted bool) error {
 	at := map[int64]*BatchWindow{}
 	for i := range b.Windows {
 		at[b.Windows[i].Number] = &b.Windows[i]
 	}
 	return s.store.query(`SELECT time, kind, subject, detail, since, until, id FROM ledger WHERE id >= ? AND id < ? ORDER BY id`, []any{(b.From + 1) << rowBits, (b.To + 1) << rowBits}, func(stmt *sqlite3.Stmt) bool {
 		if w := at[stmt.ColumnInt64(6)>>rowBits]; w != nil {
-			w.Events = append(w.Events, Event{Time: Time{time.UnixMilli(stmt.ColumnInt64(0))}, Node: b.Node, Kind: stmt.ColumnText(1), Subject: stmt.ColumnText(2), Detail: stmt.ColumnText(3),
-				Since: Time{fromMilli(stmt.ColumnInt64(4))}, Until: Time{fromMilli(stmt.ColumnInt64(5))}})
+			e := Event{Time: Time{time.UnixMilli(stmt.ColumnInt64(0))}, Node: b.Node, Kind: stmt.ColumnText(1), Subject: stmt.ColumnText(2), Detail: stmt.ColumnText(3),
+				Since: Time{fromMilli(stmt.ColumnInt64(4))}, Until: Time{fromMilli(stmt.ColumnInt64(5))}}
+			if !unlisted && mayNameNames[e.Kind] {
+				e.Subject, e.Detail = "", keptAtNode
+			}
+			w.Events = append(w.Events, e)
 		}
 		return true
 	})
 }
 
+// keptAtNode stands for what a line says that is not shipped.
+const keptAtNode = "what it says is in the ledger of the node alone (fleet.unlisted)"
+
 // bindingSlack is how long before the lookups of a window a binding may have begun or ended that is stored with it.
 const bindingSlack = 10 * time.Minute
 
-// batchBindings adds the bindings that rows name, and those that began or ended since shortly before.
+// batchBindings adds the bindings that rows name, those of devices with lookups that began or ended since shortly before, and those in force of devices of which
+// totals begin. What is known of a device that never asked anything, or whose lookups are not logged, stays at the node.
 func (s *snapshot) batchBindings(b *Batch) error {
 	named := map[uint64]bool{}
 	for i := range b.Windows {
@@ -178,10 +189,23 @@ func (s *snapshot) batchBindings(b *Batch) error {
 			}
 		}
 	}
+	counted := map[string]bool{}
+	err := s.store.query(`SELECT DISTINCT device FROM total_key`, nil, func(stmt *sqlite3.Stmt) bool {
+		counted[stmt.ColumnText(0)] = true
+		return true
+	})
+	if err != nil {
+		return err
+	}
 	changed := b.Windows[0].First - bindingSlack.Milliseconds()
+	asks := map[string]bool{}
+	for i := range b.Totals {
+		asks[b.Totals[i].Device] = asks[b.Totals[i].Device] || b.Totals[i].First.UnixMilli() >= changed
+	}
 	return s.store.query(bindingColumns+`WHERE id < ? ORDER BY id`, []any{int64(importedBindings)}, func(stmt *sqlite3.Stmt) bool {
 		bound := scanBinding(stmt)
-		if named[bound.ID] || bound.From.UnixMilli() >= changed || !bound.Until.IsZero() && bound.Until.UnixMilli() >= changed {
+		news := bound.From.UnixMilli() >= changed || !bound.Until.IsZero() && bound.Until.UnixMilli() >= changed
+		if named[bound.ID] || !bound.NoLog && (news && counted[bound.Device] || bound.Until.IsZero() && asks[bound.Device]) {
 			b.Bindings = append(b.Bindings, bound)
 		}
 		return true
