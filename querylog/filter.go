@@ -1,8 +1,10 @@
 package querylog
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,11 +25,12 @@ type Filter struct {
 	Listed       bool         // of listed names alone
 
 	name  nameFilter
-	only  string    // the table of rows that is read; "" for both
-	says  columnSet // what is wanted of rows
-	begun bool      // only rows in which an attempt begins
-	page  int       // rows that are read at once at most; 0 for pageRows
-	scan  bool      // all rows are looked at: the slow twin of hourIndex
+	alias nameFilter // what aliases are compared with, where name is not empty
+	only  string     // the table of rows that is read; "" for both
+	says  columnSet  // what is wanted of rows
+	begun bool       // only rows in which an attempt begins
+	page  int        // rows that are read at once at most; 0 for pageRows
+	scan  bool       // all rows are looked at: the slow twin of hourIndex
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the
@@ -64,6 +67,9 @@ func (s *DeviceSpan) where() (sql string, args []any) {
 	return sql + `)`, args
 }
 
+// ErrNoName means that a filter is for a name alone, and has no name.
+var ErrNoName = errors.New(`"=" is without a name: write it behind the sign, as in =example.com; the root is "=."`)
+
 // normal returns the filter with its words as rows have them, or says what is
 // wrong with one.
 func (f *Filter) normal() (Filter, error) {
@@ -75,12 +81,16 @@ func (f *Filter) normal() (Filter, error) {
 			n.name.anyOf = append(n.name.anyOf, newNameFilter(name))
 		}
 	}
+	n.alias = n.name.ofAlias()
 	n.Verdict = strings.ToLower(f.Verdict)
 	if f.Listed {
 		n.only = rowTables[0]
 	}
 	if addr, err := netip.ParseAddr(f.Device); err == nil {
 		n.Device = addr.Unmap().WithZone("").String()
+	}
+	if f.Name == "=" || slices.Contains(f.Names, "=") {
+		return n, ErrNoName
 	}
 	if n.Verdict != "" && verdictWords.number(n.Verdict) < 0 {
 		return n, fmt.Errorf("verdict %q is none of %s", f.Verdict, strings.Join(verdictWords, ", "))
@@ -107,7 +117,7 @@ func (f *Filter) matches(r *Row) bool {
 	if f.Verdict != "" && r.Verdict != f.Verdict || f.Vendor != "" && !equalFold(r.Vendor, f.Vendor) {
 		return false
 	}
-	if !f.name.matches(r.Name) && !f.name.matches(r.Alias) {
+	if !f.name.matches(r.Name) && !f.alias.matches(r.Alias) {
 		return false
 	}
 	return f.matchesDevice(r)
@@ -193,13 +203,19 @@ func (f *Filter) whereDevice() (sql string, args []any) {
 // compared by number.
 func (f *Filter) whereName(l *layout, table string, in span) (sql string, args []any) {
 	name, a := f.name.where(l.name())
-	alias, b := f.name.where(l.alias())
+	alias, b := f.alias.where(l.alias())
 	if !l.names {
 		return `(` + name + ` OR ` + alias + `)`, append(a, b...)
 	}
 	period := (in.end - 1) >> periodRows
-	chosen, c := f.name.where(`s.name`)
-	numbers := fmt.Sprintf(`(SELECT s.id & %d FROM %s_name s WHERE s.id BETWEEN ? AND ? AND %s)`, 1<<nameBits-1, table, chosen)
-	c = append([]any{period << nameBits, period<<nameBits | (1<<nameBits - 1)}, c...)
-	return `(r.name IN ` + numbers + ` OR r.alias IN ` + numbers + `)`, append(c, c...)
+	numbers := func(of *nameFilter) string {
+		chosen, a := of.where(`s.name`)
+		args = append(append(args, period<<nameBits, period<<nameBits|(1<<nameBits-1)), a...)
+		return fmt.Sprintf(`(SELECT s.id & %d FROM %s_name s WHERE s.id BETWEEN ? AND ? AND %s)`, 1<<nameBits-1, table, chosen)
+	}
+	sql = `r.name IN ` + numbers(&f.name)
+	if f.alias.kind != nameAnyOf || len(f.alias.anyOf) > 0 {
+		sql += ` OR r.alias IN ` + numbers(&f.alias)
+	}
+	return `(` + sql + `)`, args
 }

@@ -11,7 +11,8 @@ import (
 
 // A nameFilter chooses names: by a part, by a pattern of the whole (with * and
 // ?), where it begins with a dot, a name and all that is below it, or, with an equals sign, that name alone. One that
-// has letters beyond ASCII is compared with names as people write them.
+// has letters beyond ASCII is compared with names as people write them. That name alone is the question's: so it
+// chooses what a number beside a name has counted. All others choose by the alias, too.
 type nameFilter struct {
 	kind nameKind
 	text string
@@ -31,8 +32,15 @@ const (
 	nameExact // text is without the sign
 )
 
+// noName chooses no name.
+var noName = nameFilter{kind: nameAnyOf}
+
 func newNameFilter(s string) nameFilter {
-	s = norm.NFC.String(strings.ToLower(strings.TrimSuffix(s, ".")))
+	s = norm.NFC.String(strings.ToLower(s))
+	if s == "=." { // the root: all other names are without the dot at their end
+		return nameFilter{kind: nameExact, text: "."}
+	}
+	s = strings.TrimSuffix(s, ".")
 	f := nameFilter{kind: namePart, text: s}
 	for i := range len(s) {
 		f.wide = f.wide || s[i] >= 0x80
@@ -51,6 +59,23 @@ func newNameFilter(s string) nameFilter {
 }
 
 func (f *nameFilter) empty() bool { return f.kind == anyName }
+
+// ofAlias returns the filter that aliases are compared with.
+func (f *nameFilter) ofAlias() nameFilter {
+	switch f.kind {
+	case nameExact:
+		return noName
+	case nameAnyOf:
+		of := noName
+		for _, one := range f.anyOf {
+			if one.kind != nameExact {
+				of.anyOf = append(of.anyOf, one)
+			}
+		}
+		return of
+	}
+	return *f
+}
 
 func (f *nameFilter) matches(name string) bool {
 	if f.kind == anyName {
@@ -79,7 +104,7 @@ func (f *nameFilter) matches(name string) bool {
 // where returns the condition on an expression that is a name.
 func (f *nameFilter) where(expr string) (sql string, args []any) {
 	if f.kind == nameAnyOf {
-		var all []string
+		all := []string{`0`}
 		for i := range f.anyOf {
 			one, a := f.anyOf[i].where(expr)
 			all, args = append(all, one), append(args, a...)

@@ -16,6 +16,7 @@ const (
 	NamePart    NameFormKind = iota // those with Text in them
 	NamePattern                     // those that Text is a pattern of, with * and ?
 	NameBelow                       // Text is a dot and a name: that name, and all below it
+	NameExact                       // Text alone, and only where it is the name of the question
 )
 
 // NameForms returns the names that the filter chooses, any of them; none for all.
@@ -35,6 +36,8 @@ func (f *Filter) NameForms() (all []NameForm) {
 			kind = NamePattern
 		case nameSuffix:
 			kind = NameBelow
+		case nameExact:
+			kind = NameExact
 		}
 		all = append(all, NameForm{kind, one.text, one.wide})
 	}

@@ -62,7 +62,7 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 			{Without: []DeviceSpan{{Device: "device1"}}},
 			{Name: "tracker"}, {Name: "Tracker.Example."}, {Name: "*.example"}, {Name: "?.example"}, {Name: "a*r.example"}, {Name: "[ab]*"},
 			{Name: ".tracker.example"}, {Name: ".Example."}, {Name: ".racker.example"}, {Name: "trücker"}, {Name: ".trücker.example"},
-			{Name: "=tracker.example"}, {Name: "=Tracker.Example."}, {Name: "=racker.example"}, {Name: "=trücker.example"}, {Name: "="}, {Names: []string{"=tracker.example", ".nobody.example"}},
+			{Name: "=tracker.example"}, {Name: "=Tracker.Example."}, {Name: "=racker.example"}, {Name: "=trücker.example"}, {Name: "=."}, {Names: []string{"=tracker.example", ".nobody.example"}}, {Names: []string{"=shop.example", "=nobody.example"}},
 			{Since: start.Add(40 * time.Second)}, {Until: start.Add(40 * time.Second)},
 			{Since: start.Add(30 * time.Second), Until: start.Add(60 * time.Second), Verdict: "block", Limit: 3},
 			{Since: start.Add(time.Hour)}, {Until: start.Add(-time.Hour)}, {Since: start.Add(105 * time.Second)},
@@ -94,6 +94,63 @@ func TestFiltersAgreeWithTheSlowWay(t *testing.T) {
 		for _, err := range r.Rows(context.Background(), Filter{Verdict: "maybe"}) {
 			if err == nil || !strings.Contains(err.Error(), "observe") {
 				t.Errorf("got %v for a verdict that there is not, want the ones that there are", err)
+			}
+		}
+	})
+}
+
+// "=NAME" chooses the rows that are counted beside the name: an alias is another's, and the root has a name.
+func TestANameAloneChoosesWhatIsCountedOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		p, alias, root := policy(t, testList), wire(t, "tracker.example"), wire(t, ".")
+		for _, kept := range []time.Duration{time.Hour, 0} { // stored, and still open
+			l.Append([]Record{lookup(t, p, time.Now(), phone(6), "tracker.example"), lookup(t, p, time.Now(), phone(6), "a.tracker.example")})
+			for range 5 {
+				r := lookup(t, p, time.Now(), phone(6), "shop.example")
+				r.Alias = alias
+				l.Append([]Record{r})
+			}
+			r := lookup(t, p, time.Now(), phone(6), "root.example")
+			r.Name = root
+			l.Append([]Record{r})
+			l.Flush()
+			time.Sleep(kept)
+		}
+		reader, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		top, err := reader.Top(t.Context(), "names", Filter{}, 0)
+		if err != nil || len(top) != 4 {
+			t.Fatalf("got %+v, %v; want four names", top, err)
+		}
+		for _, line := range top {
+			for _, f := range []Filter{{Name: "=" + line.Key}, {Names: []string{"=" + line.Key, "=nobody.example"}}} {
+				count := uint64(0)
+				for _, r := range rows(t, dir, f) {
+					count += r.Count
+				}
+				if count != line.Count {
+					t.Errorf("%+v: rows of %d lookups, want %d as the name has", f, count, line.Count)
+				}
+			}
+		}
+		var shops uint64
+		for _, r := range rows(t, dir, Filter{Names: []string{"=nobody.example", ".tracker.example"}}) {
+			if r.Name == "shop.example" {
+				shops += r.Count
+			}
+		}
+		if shops != 10 {
+			t.Errorf("%d lookups with the alias are found beside a name alone, want 10", shops)
+		}
+		for _, f := range []Filter{{Name: "="}, {Names: []string{"=", "=shop.example"}}} {
+			if _, err := f.Chooser(); !errors.Is(err, ErrNoName) {
+				t.Errorf("%+v: got %v, want that there is no name", f, err)
 			}
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
+	"telltale/querylog"
 )
 
 // parseAge reads a duration as Go does, and days (7d).
@@ -36,6 +37,12 @@ func ignoreCancel(ctx context.Context, err error) error {
 // label in another script than Latin is one of the wire's only as a whole.
 func parseNamePart(s string) (string, error) {
 	s, exact := strings.CutPrefix(s, "=")
+	switch {
+	case exact && s == "":
+		return "", querylog.ErrNoName
+	case exact && s == ".": // the root
+		return "=.", nil
+	}
 	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
 	for i, l := range labels {
 		ascii := strings.IndexFunc(l, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
@@ -51,7 +58,7 @@ func parseNamePart(s string) (string, error) {
 			return "", err
 		}
 	}
-	if s = strings.Join(labels, "."); exact && s != "" {
+	if s = strings.Join(labels, "."); exact {
 		s = "=" + s
 	}
 	return s, nil

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"telltale/querylog"
+)
 
 func TestAPartOfANameInAnyScript(t *testing.T) {
 	for text, want := range map[string]string{
@@ -11,6 +16,10 @@ func TestAPartOfANameInAnyScript(t *testing.T) {
 		"münchen.example":    "xn--mnchen-3ya.example",
 		"*.MÜNCHEN.example":  "*.xn--mnchen-3ya.example",
 		"телеметрия.example": "xn--e1aaammh3akf6k.example",
+		"=Tracker.Example.":  "=tracker.example",
+		"=münchen.example":   "=xn--mnchen-3ya.example",
+		"==x.example":        "==x.example",
+		"=.":                 "=.",
 	} {
 		if got, err := parseNamePart(text); got != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
@@ -18,5 +27,8 @@ func TestAPartOfANameInAnyScript(t *testing.T) {
 	}
 	if got, err := parseNamePart("mün*.example"); err == nil {
 		t.Errorf("got %q for a half label, want an error", got)
+	}
+	if got, err := parseNamePart("="); !errors.Is(err, querylog.ErrNoName) {
+		t.Errorf("got %q, %v for a name alone without a name, want an error that says so", got, err)
 	}
 }

@@ -61,8 +61,8 @@ func (r *Reader) where(f *querylog.Filter, begun bool) (string, error) {
 			if form.Wide {
 				return "", errWide
 			}
-			for _, column := range []string{"name", "alias"} {
-				any = append(any, nameSQL(form, column))
+			if any = append(any, nameSQL(form, "name")); form.Kind != querylog.NameExact {
+				any = append(any, nameSQL(form, "alias"))
 			}
 		}
 		all = append(all, `(`+strings.Join(any, ` OR `)+`)`)
@@ -109,6 +109,8 @@ func nameSQL(n querylog.NameForm, column string) string {
 			}
 		}
 		return `match(` + column + `, ` + quote(`^(?s:`+b.String()+`)$`) + `) AND ` + column + ` != ''`
+	case querylog.NameExact:
+		return column + ` = ` + quote(n.Text)
 	case querylog.NameBelow:
 		return `(` + column + ` = ` + quote(n.Text[1:]) + ` OR endsWith(` + column + `, ` + quote(n.Text) + `))`
 	}

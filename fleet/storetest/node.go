@@ -71,7 +71,8 @@ func Binding(n int) *devices.Binding {
 type Lookup struct {
 	Device int // 0: an address without binding
 	Name   string
-	Times  int // 0 for 1
+	Alias  string // "" for none
+	Times  int    // 0 for 1
 }
 
 // Store has the node store lookups as a window, or some, of its log. Its clock goes on by a minute.
@@ -99,6 +100,13 @@ func (n *Node) append(l *querylog.Log, at time.Time, u Lookup) {
 	}
 	r := querylog.Record{Time: at, Elapsed: 1500 * time.Microsecond, Client: netip.MustParseAddr("192.168.1.200"), Name: name.Wire(), Type: dnswire.TypeA,
 		Source: querylog.FromPolicy, Transport: querylog.UDP, TTL: 10, Verdict: n.policy.Decide(&name, dnswire.TypeA, 0)}
+	if u.Alias != "" {
+		alias, err := dnswire.ParseName(u.Alias)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		r.Alias = alias.Wire()
+	}
 	if u.Device > 0 {
 		r.Binding = Binding(u.Device)
 		r.Client = r.Binding.Addr

@@ -283,8 +283,10 @@ func reopened(t *testing.T, b *bench) {
 
 func filters(t *testing.T, b *bench) {
 	n := home(t, "attic")
+	n.Store(Lookup{Device: 2, Name: "shop.example", Alias: "metrics.aurora.example"}, Lookup{Device: 1, Name: "."})
 	b.append(n.Batches(0, 0, true)...)
 	for _, f := range []querylog.Filter{
+		{Name: "=metrics.aurora.example"}, {Name: "=."}, {Name: ".metrics.aurora.example"}, {Names: []string{"=metrics.aurora.example", "viewing*"}},
 		{Device: "device 1"}, {Device: "mac:02:00:00:00:00:02"}, {Device: "192.168.1.200"}, {Vendor: "brightline"}, {Verdict: "block"}, {Name: "aurora.example"},
 		{Since: Began.Add(time.Minute)}, {Until: Began.Add(time.Minute)}, {Listed: true, Device: "device 2"}, {Without: []querylog.DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}},
 	} {
