@@ -133,7 +133,7 @@ func (p *Plan) check() error {
 	case len(p.Devices) == 0 || len(p.Devices) > maxOf:
 		return fmt.Errorf("1 to %d devices are expected, not %d", maxOf, len(p.Devices))
 	case p.Compare == Devices && len(p.Devices) != 2:
-		return fmt.Errorf("this template compares two devices, not %d: give --device twice", len(p.Devices))
+		return fmt.Errorf("this template compares two devices, not %d: give two", len(p.Devices))
 	case len(p.Exclude) > maxNames:
 		return fmt.Errorf("%d names are excluded, of at most %d", len(p.Exclude), maxNames)
 	case utf8.RuneCountInString(p.Question) > maxText || utf8.RuneCountInString(p.Vendor) > maxText:

@@ -38,6 +38,14 @@ async function settled() {
 async function check(what, byAxe = true, of = context) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (wide > 1) fault(`${what}: ${wide} pixels wider than the window`);
+  const boxes = await page.evaluate(() => [...document.querySelectorAll('label.check input')].filter((box) => {
+    const r = box.getBoundingClientRect(), text = document.createRange();
+    text.setStartAfter(box);
+    text.setEndAfter(box.parentElement.lastChild);
+    const beside = text.getBoundingClientRect();
+    return r.width && (r.width > 30 || r.right > beside.left + 1 || r.bottom < beside.top);
+  }).map((box) => box.parentElement.textContent.trim()));
+  if (boxes.length) fault(`${what}: a box to check is not beside its label: ${boxes}`);
   if (!byAxe) return;
   const cdp = await of.newCDPSession(page);
   try {
@@ -248,6 +256,12 @@ const planned = await page.evaluate(async () => (await fetch('api/v1/experiments
   body: JSON.stringify({ name: 'walk-1', template: 'opt-out', devices: ['mac:02:00:5e:00:00:01'] }) })).status);
 if (planned !== 201) fault(`an experiment is not planned: ${planned}`);
 await open('#/experiments');
+await page.getByLabel('What is tried').selectOption('opt-out');
+const instructions = page.locator('.instructions');
+await instructions.getByText('You need no terminal').waitFor({ timeout: 10_000 }).catch(() => fault('the instructions of an experiment do not name the buttons'));
+if ((await instructions.textContent()).includes('\\u{')) fault('the instructions of an experiment show ends of lines as numbers');
+if (await instructions.getByText('3. Say so at once', { exact: false }).evaluate((e) => e.textContent.includes('4. '))) fault('two steps of an experiment are one paragraph');
+await check('plan of an experiment');
 await page.getByRole('link', { name: 'walk-1' }).press('Enter');
 await page.getByRole('button', { name: 'Begin the first phase' }).press('Enter');
 await page.getByRole('heading', { name: 'What it shows' }).waitFor();
@@ -256,7 +270,11 @@ await page.getByRole('button', { name: 'Mark it, and begin the next phase' }).pr
 await page.locator('.facts', { hasText: 'opted out' }).waitFor();
 await settled();
 await everywhere('experiment under way');
+// It was planned for longer: that is said before it ends for good.
 await page.getByRole('button', { name: 'End the experiment' }).press('Enter');
+const end = page.getByRole('button', { name: /^End it for good \(still planned: \d+ days\)$/ });
+await end.waitFor({ timeout: 10_000 }).catch(() => fault('an experiment ends at one press of a button'));
+if (await end.count()) await end.press('Enter');
 await page.locator('dd.state', { hasText: 'over' }).waitFor();
 await page.getByText('too little data to say').first().waitFor();
 await settled();
@@ -316,9 +334,17 @@ const flipped = Buffer.from(octets);
 flipped[20000] ^= 4;
 await dropped('good.zip', octets, 'CONSISTENT, KEY UNKNOWN');
 await check('bundle');
-await page.getByLabel('Key of the log, if you know it').fill(key);
-await page.getByLabel('Key of the log, if you know it').press('Enter');
-await page.locator('.verdictof', { hasText: 'VERIFIED: what good.zip shows' }).waitFor();
+// What is said holds for the key that is in the field.
+const keyField = page.getByLabel('Key of the log, if you know it');
+const saidOf = (with_, says) => page.locator('.verdictof', { hasText: says }).waitFor({ timeout: 10_000 }).catch(() => fault(`a bundle with ${with_}: it does not say ${says}`));
+await keyField.fill(key);
+await saidOf('its key', 'VERIFIED: what good.zip shows');
+await keyField.fill(key.slice(0, -4));
+if (await page.locator('.verdictof').count()) fault('a bundle with half a key: what was said with the whole one stays');
+await keyField.fill('');
+await saidOf('no key', 'CONSISTENT, KEY UNKNOWN');
+await keyField.fill(key);
+await saidOf('its key again', 'VERIFIED: what good.zip shows');
 await dropped('cut.zip', octets.subarray(0, octets.length - 1), 'NOT verified: cut.zip');
 await dropped('flipped.zip', flipped, 'NOT verified: flipped.zip');
 await dropped('more.zip', Buffer.concat([octets, Buffer.from('x')]), 'NOT verified: more.zip');
