@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,5 +66,26 @@ func TestValidateRefusesAStoreThatIsNone(t *testing.T) {
 	got, exit := runs(t, "validate", "--config", centerSettings(t, "center: {store: foo}\n"))
 	if want := "center.store: foo does not begin with clickhouse://"; exit != 1 || !strings.Contains(got, want) {
 		t.Errorf("got exit %d and %q, want exit 1 and %q", exit, got, want)
+	}
+}
+
+func TestNodesSaysWhetherACenterRuns(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file := centerSettings(t, "center: {listen: [\""+l.Addr().String()+"\"], address: [\"https://192.0.2.1\"]}\n")
+	if got, exit := runs(t, "center", "invite", "attic", "--config", file); exit != 0 {
+		t.Fatal(got)
+	}
+	const want = "No center runs here"
+	if got, _ := runs(t, "center", "nodes", "--config", file); strings.Contains(got, want) {
+		t.Errorf("while something answers at center.listen: got %q", got)
+	}
+	l.Close()
+	if got, _ := runs(t, "center", "nodes", "--config", file); !strings.Contains(got, want) {
+		t.Errorf("while nothing answers at center.listen: got %q, want %q", got, want)
 	}
 }

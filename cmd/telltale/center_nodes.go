@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -78,11 +79,29 @@ say with --accept that it is known.`,
 			if cl.json {
 				return cl.encoder().Encode(lines)
 			}
+			if cfg, err := cl.load(); err == nil && !centerRuns(cfg) {
+				fmt.Fprintln(cl.out, "No center runs here: this is how nodes stood when one did last.")
+			}
 			return cl.showNodes(lines, time.Now())
 		},
 	}
 	c.Flags().StringVar(&accept, "accept", "", "that the past of this node is as it is now")
 	return cl.addJSON(c)
+}
+
+// centerRuns reports whether something has an address of center.listen, or that cannot be told.
+func centerRuns(cfg *config.Config) bool {
+	for _, addr := range cfg.Center.Listen {
+		if addr.Port() == 0 {
+			return true
+		}
+		l, err := net.Listen(networkOf(addr), addr.String())
+		if err != nil {
+			return true
+		}
+		l.Close()
+	}
+	return false
 }
 
 func (cl *cli) acceptNode(node string) error {
@@ -191,6 +210,8 @@ func (l *nodeLine) note() string {
 	switch {
 	case l.Changed != "":
 		return "CHANGED: " + l.Changed
+	case l.Revoked != nil:
+		return "" // what it said last is no matter any more
 	case l.State.Refused != "":
 		return "refuses " + l.State.Refused + ": " + l.State.Why
 	}

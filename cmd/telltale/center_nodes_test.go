@@ -35,6 +35,10 @@ func TestHowANodeStandsIsOneWord(t *testing.T) {
 			t.Errorf("got %s, want %s of %+v", got, c.want, c.line)
 		}
 	}
+	gone := entry(time.Hour, "v1", "v2")
+	if got := (&nodeLine{Revoked: &now, Entry: gone}).note(); got != "" {
+		t.Errorf("a revoked node has the note %q", got)
+	}
 	var out bytes.Buffer
 	changed := entry(time.Second, "v2", "")
 	changed.Changed, changed.Ahead = "its sealed log has 3 leaves, and had 9 before", 3600
