@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -93,6 +94,7 @@ func (a *app) applyLocked(cfg *config.Config) error {
 	}
 	a.loaded = cfg
 	_, restart := config.Diff(a.cfg.Load(), cfg)
+	restart = slices.DeleteFunc(restart, func(key string) bool { return strings.HasPrefix(key, "center.") }) // of another program
 	if len(live) > 0 {
 		a.logger.Info("changed settings are in force", "keys", live)
 	}
