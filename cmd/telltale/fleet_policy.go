@@ -106,12 +106,18 @@ const stateEvery = 10 * time.Second
 // reportState tells the center how this node stands, until ctx ends.
 func (a *app) reportState(ctx context.Context, m *fleetMember) {
 	told := ""
+	contact := contactKeeper{file: contactFile(a.cfg.Load())}
 	every := time.NewTicker(stateEvery)
 	defer every.Stop()
 	for {
-		switch err := m.sendState(ctx, a.fleetState(ctx, m)); {
-		case ctx.Err() != nil:
+		err := m.sendState(ctx, a.fleetState(ctx, m))
+		if ctx.Err() != nil {
 			return
+		}
+		if err := contact.note(err, time.Now()); err != nil {
+			a.logger.Warn("how the center answers is not kept for 'telltale fleet status'", "error", err)
+		}
+		switch {
 		case err == nil:
 			told = ""
 		case err.Error() != told:
