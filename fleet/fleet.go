@@ -60,7 +60,10 @@ type Key struct {
 //     is. Windows of a store come in order: a batch whose From is behind the store's cursor, and behind Batch.Begin, is refused with a *GapError: the
 //     windows in between would never come.
 //   - A window that the store has already, but with other figures (first, last, rows, lookups), is refused with a *DivergedError: two
-//     copies of one store go on by themselves, and the node has to begin another. Nothing of its batch is stored.
+//     copies of one store go on by themselves, and the node has to begin another. Nothing of its batch is stored. So is a window that is missing though
+//     earlier and later ones of the store are there.
+//   - A store is the node's that began it. Windows that another node sends of it are refused with a *DivergedError, also those that are there:
+//     what one node says is never taken for what another one has stored.
 //   - Totals, and the ends of bindings, are kept by key: of two the larger numbers, of an end the later one.
 //   - Names, devices and words are copied into the row, or stay as they are for ever: history is never relabelled.
 //   - A dead part of the engine is an error of a read, never a smaller number.
@@ -123,12 +126,16 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("a batch of store %s goes on behind window %d, and here is none behind %d", e.Store, e.From, e.Have)
 }
 
-// A DivergedError says that a window came that is here already with other figures.
+// A DivergedError says that a window came that is here already with other figures, or of another node than the store is.
 type DivergedError struct {
 	Store  string
 	Window int64
+	Node   string // whose the store is, where the batch is another's
 }
 
 func (e *DivergedError) Error() string {
+	if e.Node != "" {
+		return fmt.Sprintf("store %s is that of node %s, and another node sends window %d of it: its log is a copy, or it had that name before", e.Store, e.Node, e.Window)
+	}
 	return fmt.Sprintf("window %d of store %s is here already and says something else: two copies of one store go on by themselves", e.Window, e.Store)
 }

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -257,15 +258,95 @@ func TestACopyOfAStoreBecomesAnother(t *testing.T) {
 	if len(stores) != 2 {
 		t.Errorf("got rows by store %v, want those of two", stores)
 	}
+	if !slices.ContainsFunc(ledgerOf(t, c), func(e querylog.Event) bool { return e.Kind == querylog.KindCopied }) {
+		t.Error("the ledger does not say that a store was copied")
+	}
+}
+
+// post sends a batch, or another text, as a node does, and returns the answer.
+func post(t *testing.T, c *centre, packed []byte) (status int, said fleet.Answer) {
+	t.Helper()
+	resp, err := http.Post(c.url+fleet.RowsPath, "application/gzip", bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, said
+}
+
+func packed(t *testing.T, b *fleet.Batch) []byte {
+	t.Helper()
+	text, err := fleet.Pack(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A node that names another one's store makes nothing of the other's be acknowledged that is not stored.
+func TestANodeWhoseStoreAnotherHasNamedLosesNothing(t *testing.T) {
+	c, attic := newCentre(t, nil), home(t, "attic")
+	store := attic.Batches(0, 0, false)[0].Store
+	far := &fleet.Batch{Store: store, Node: "cellar", To: 1 << 32}
+	if status, said := post(t, c, packed(t, far)); status != http.StatusBadRequest {
+		t.Errorf("a batch that says how far it goes, and has nothing, is answered %d %+v", status, said)
+	}
+	far.Windows = []querylog.BatchWindow{{Number: far.To}}
+	if status, said := post(t, c, packed(t, far)); status != http.StatusOK {
+		t.Fatalf("got %d %+v", status, said)
+	}
+	ship(t, attic, c.url, isShipped)
+	ship(t, attic, c.url, isShipped) // the line of the ledger
+	if got, want := len(c.keys(t)), len(attic.Rows(querylog.Filter{Listed: true})); got != want {
+		t.Errorf("the centre has %d rows of the attic, want %d", got, want)
+	}
+	if !slices.ContainsFunc(ledgerOf(t, c), func(e querylog.Event) bool { return e.Kind == querylog.KindCopied && e.Node == "attic" }) {
+		t.Error("the ledger does not say that the attic's log is another store from there on")
+	}
+}
+
+// A machine that joins anew under another name keeps its log: what it stores from then on is another store.
+func TestANodeUnderAnotherNameBecomesAnotherStore(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	ship(t, n, c.url, isShipped)
+	n.Name = "cellar"
+	n.Store(storetest.Lookup{Device: 1, Name: "metrics.aurora.example"})
+	ship(t, n, c.url, isShipped)
+	ship(t, n, c.url, isShipped)
+	got := map[int64]int{} // a row's number stays, whichever store it is of
+	for _, k := range c.keys(t) {
+		got[k.ID]++
+	}
+	for _, r := range n.Rows(querylog.Filter{Listed: true}) {
+		if got[r.ID] != 1 {
+			t.Errorf("row %d is at the centre %d times", r.ID, got[r.ID])
+		}
+	}
+	nodes, err := c.store.Nodes(context.Background())
+	if err != nil || len(nodes) != 2 || nodes[0].Store == nodes[1].Store {
+		t.Errorf("got nodes %+v, %v; want a store of each name", nodes, err)
+	}
+	if !slices.ContainsFunc(ledgerOf(t, c), func(e querylog.Event) bool { return e.Kind == querylog.KindCopied && e.Node == "cellar" }) {
+		t.Error("the ledger does not say that the log is another store")
+	}
+}
+
+func ledgerOf(t *testing.T, c *centre) []querylog.Event {
+	t.Helper()
 	r, done, err := c.store.Open(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
 	lines, err := r.Ledger(context.Background(), time.Time{}, time.Time{})
-	if err != nil || !slices.ContainsFunc(lines, func(e querylog.Event) bool { return e.Kind == querylog.KindCopied }) {
-		t.Errorf("the ledger does not say that a store was copied (%v)", err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return lines
 }
 
 // failing is a store that takes nothing.

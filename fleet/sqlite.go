@@ -40,7 +40,7 @@ func (s *sqlite) Append(ctx context.Context, batches []*Batch) (all []Stored, er
 		case g.Gap:
 			one.Err = &GapError{b.Store, b.From, g.Upto}
 		case g.Diverged != 0:
-			one.Err = &DivergedError{b.Store, g.Diverged}
+			one.Err = &DivergedError{b.Store, g.Diverged, g.Owner}
 		}
 		all = append(all, one)
 	}

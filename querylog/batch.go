@@ -219,6 +219,9 @@ func ParseBatch(text []byte) (*Batch, error) {
 		last = w.Number
 		b.Windows = append(b.Windows, w)
 	}
+	if windows == 0 || last != b.To { // what is not in it must not be taken for stored
+		return nil, errBatch
+	}
 	if err := b.parseBindings(c); err != nil {
 		return nil, err
 	}

@@ -54,10 +54,11 @@ const windowShipped = 2
 
 // A Received says what became of a batch.
 type Received struct {
-	Upto     int64 // the last window of its store that is here
-	Rows     int   // that are new
-	Gap      bool  // it leaves out what is between Upto and its beginning: nothing of it is stored
-	Diverged int64 // a window that is here and says something else: nothing of it is stored; 0 for none
+	Upto     int64  // the last window of its store that is here
+	Rows     int    // that are new
+	Gap      bool   // it leaves out what is between Upto and its beginning: nothing of it is stored
+	Diverged int64  // a window that is here and says something else, or of another node's store: nothing of it is stored; 0 for none
+	Owner    string // whose the store is, where the batch is another node's
 }
 
 // Receive stores batches of nodes, all in one transaction.
@@ -138,13 +139,19 @@ func (r *receiving) bindingHere(id uint64) uint64 {
 }
 
 func (r *receiving) batch(b *Batch) (got Received, err error) {
-	known, err := r.begin(b)
+	known, owner, err := r.begin(b)
 	if err != nil {
 		return got, err
 	}
 	got.Upto = known
-	if b.From > max(known, b.Begin) {
+	switch {
+	case b.From > max(known, b.Begin):
 		got.Gap = true
+		return got, nil
+	case len(b.Windows) == 0:
+		return got, nil
+	case owner != b.Node:
+		got.Diverged, got.Owner = b.Windows[0].Number, owner
 		return got, nil
 	}
 	fresh, diverged, err := r.fresh(b, known)
@@ -176,17 +183,17 @@ func (r *receiving) batch(b *Batch) (got Received, err error) {
 	if err := r.totals(b); err != nil {
 		return got, err
 	}
-	got.Upto = max(known, b.To)
+	got.Upto = max(known, b.Windows[len(b.Windows)-1].Number)
 	return got, r.s.texts(`INSERT INTO shipped_store VALUES (?1,?2,?3,?4,?5,?6,?7,?8)
-		ON CONFLICT DO UPDATE SET node = excluded.node, upto = excluded.upto, last = max(last, excluded.last), heard = excluded.heard, windows = windows + excluded.windows, rows = rows + excluded.rows`, nil,
+		ON CONFLICT DO UPDATE SET upto = excluded.upto, last = max(last, excluded.last), heard = excluded.heard, windows = windows + excluded.windows, rows = rows + excluded.rows`, nil,
 		r.store, b.Store, b.Node, got.Upto, last, r.now.UnixMilli(), int64(len(fresh)), int64(got.Rows))
 }
 
-// begin finds the batch's store, and returns its last window that is here.
-func (r *receiving) begin(b *Batch) (known int64, err error) {
-	r.store = 0
-	err = r.s.texts(`SELECT id, upto FROM shipped_store WHERE store = ?`, func(stmt *sqlite3.Stmt) {
-		r.store, known = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+// begin finds the batch's store, and returns its last window that is here, and the node whose it is.
+func (r *receiving) begin(b *Batch) (known int64, owner string, err error) {
+	r.store, owner = 0, b.Node
+	err = r.s.texts(`SELECT id, upto, node FROM shipped_store WHERE store = ?`, func(stmt *sqlite3.Stmt) {
+		r.store, known, owner = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnText(2)
 	}, b.Store)
 	if err == nil && r.store == 0 {
 		r.store, err = r.s.number(`SELECT coalesce(max(id), 0) + 1 FROM shipped_store`)
@@ -194,7 +201,7 @@ func (r *receiving) begin(b *Batch) (known int64, err error) {
 	if err == nil && r.store >= 1<<18 {
 		err = errors.New("there are too many stores of nodes")
 	}
-	return known, err
+	return known, owner, err
 }
 
 // fresh returns the windows of a batch that are not here. diverged is one that is, and says something else.

@@ -190,7 +190,10 @@ func (s *Store) appendTo(ctx context.Context, n int, batches []*fleet.Batch, pla
 	changed := map[string]*node{}
 	for _, i := range places {
 		st := states[batches[i].Store]
-		if stored[i].Err = s.refuse(batches[i], st, there); stored[i].Err == nil {
+		if stored[i].Err, err = s.refuse(ctx, sh, batches[i], st, there); err != nil {
+			return err
+		}
+		if stored[i].Err == nil && len(batches[i].Windows) > 0 {
 			stored[i].Rows = s.add(l, batches[i], st, there)
 			changed[batches[i].Store] = st
 		}
@@ -294,19 +297,63 @@ func (s *Store) windowsThere(ctx context.Context, sh *shard, batches []*fleet.Ba
 	return there, nil
 }
 
-// refuse says what is wrong with a batch.
-func (s *Store) refuse(b *fleet.Batch, st *node, there map[windowKey]window) error {
+// refuse says what is wrong with a batch. The error err is of the server.
+func (s *Store) refuse(ctx context.Context, sh *shard, b *fleet.Batch, st *node, there map[windowKey]window) (wrong, err error) {
 	if b.From > max(int64(st.upto), b.Begin) {
-		return &fleet.GapError{Store: b.Store, From: b.From, Have: int64(st.upto)}
+		return &fleet.GapError{Store: b.Store, From: b.From, Have: int64(st.upto)}, nil
 	}
+	if st.windows > 0 && st.name != b.Node && len(b.Windows) > 0 {
+		return &fleet.DivergedError{Store: b.Store, Window: b.Windows[0].Number, Node: st.name}, nil
+	}
+	missing := false
 	for i := range b.Windows {
 		w := &b.Windows[i]
 		have, ok := there[windowKey{st.store, w.Number}]
 		if ok && (have.first != w.First || have.last != w.Last || have.rows != w.RowsStored || have.lookups != w.Lookups) {
-			return &fleet.DivergedError{Store: b.Store, Window: w.Number}
+			return &fleet.DivergedError{Store: b.Store, Window: w.Number}, nil
+		}
+		missing = missing || !ok && w.Number <= int64(st.upto)
+	}
+	if !missing {
+		return nil, nil
+	}
+	first, err := s.firstMissing(ctx, sh, b, st, there)
+	if err != nil || first == 0 {
+		return nil, err
+	}
+	return &fleet.DivergedError{Store: b.Store, Window: first}, nil
+}
+
+// firstMissing returns the first window of a batch that is on no replica though an earlier and a later one of its store are there: a copy
+// of the store has sent these. 0 is none.
+func (s *Store) firstMissing(ctx context.Context, sh *shard, b *fleet.Batch, st *node, there map[windowKey]window) (first int64, err error) {
+	oldest, have := int64(st.upto), map[int64]bool{}
+	for key := range there { // also of batches of the same call
+		if key.store == st.store {
+			oldest, have[key.number] = min(oldest, key.number), true
 		}
 	}
-	return nil
+	sql := fmt.Sprintf(`SELECT number FROM window WHERE store = %[1]d AND number > %[2]d AND number <= %[3]d UNION ALL SELECT min(number) FROM window WHERE store = %[1]d AND number <= %[4]d FORMAT RowBinary`,
+		st.store, b.From, b.To, oldest)
+	for _, host := range sh.hosts { // one that is behind must not make a store another one
+		err := s.client.do(ctx, host, &statement{sql: sql, table: "window", settings: s.reading()}, func(r *rowReader) error {
+			for r.more() {
+				if number := r.i64(); number > 0 {
+					oldest, have[number] = min(oldest, number), true
+				}
+			}
+			return r.err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	for i := range b.Windows {
+		if number := b.Windows[i].Number; number > oldest && number <= int64(st.upto) && !have[number] {
+			return number, nil
+		}
+	}
+	return 0, nil
 }
 
 // add adds to a load what a batch has behind the last window of its store, and returns how many rows it is.

@@ -29,6 +29,8 @@ func Run(t *testing.T, open Opener) {
 		{"rows of two nodes with the same numbers are both kept", sameNumbers},
 		{"a batch that leaves something out is refused", gap},
 		{"a copy that goes on by itself is refused", diverged},
+		{"a copy that is behind is refused", copyBehind},
+		{"a store that another node names is not taken from the one that began it", taken},
 		{"what is stored is there when the store is opened again", reopened},
 		{"filters choose as they do at a node", filters},
 		{"pages have the rows of a node whose totals did not come", pages},
@@ -267,6 +269,71 @@ func diverged(t *testing.T, b *bench) {
 		t.Fatalf("got %+v, %v; want that it diverged", got, err)
 	}
 	wantAlike(t, b.rows(querylog.Filter{}), n.Rows(querylog.Filter{}))
+}
+
+// A copy that was off meanwhile has come to a later window: what the other one stored between is not there.
+func copyBehind(t *testing.T, b *bench) {
+	one := home(t, "attic")
+	common := one.Batches(0, 0, true)
+	at := common[len(common)-1].To
+	other := one.Copy("attic")
+	other.Now = other.Now.Add(time.Hour)
+	other.Store(usual...)
+	one.Store(usual...)
+	b.append(common...)
+	b.append(other.Batches(at, 0, true)...)
+	want := b.keys()
+	got, err := b.store.Append(context.Background(), one.Batches(at, 0, true)[:1])
+	var apart *fleet.DivergedError
+	if err != nil || !errors.As(got[0].Err, &apart) || apart.Window <= at {
+		t.Fatalf("got %+v, %v; want that a window behind %d diverged", got, err, at)
+	}
+	if got := b.keys(); !slices.Equal(got, want) {
+		t.Errorf("got keys %v, want %v", got, want)
+	}
+	b.append(common...) // what is there is still known
+}
+
+func taken(t *testing.T, b *bench) {
+	attic, cellar := home(t, "attic"), home(t, "cellar")
+	batches := attic.Batches(0, 1, true)
+	b.append(batches[0])
+	for _, c := range []struct {
+		name string
+		make func() *fleet.Batch
+	}{
+		{"a window that is there", func() *fleet.Batch { one := *batches[0]; return &one }},
+		{"the next window", func() *fleet.Batch { one := *batches[1]; return &one }},
+		{"windows of its own", func() *fleet.Batch {
+			one := *cellar.Batches(0, 0, true)[0]
+			one.Store, one.From, one.Begin = batches[0].Store, 0, 0
+			return &one
+		}},
+	} {
+		other := c.make()
+		other.Node = "cellar"
+		for _, reopened := range []bool{false, true} {
+			if reopened {
+				b.reopen()
+			}
+			got, err := b.store.Append(context.Background(), []*fleet.Batch{other})
+			var apart *fleet.DivergedError
+			if err != nil || !errors.As(got[0].Err, &apart) || apart.Node != "attic" || apart.Window != other.Windows[0].Number {
+				t.Fatalf("%s: got %+v, %v; want that the store is the attic's", c.name, got, err)
+			}
+		}
+	}
+	// Without windows there is nothing to take, however far it says that it has come.
+	got, err := b.store.Append(context.Background(), []*fleet.Batch{{Store: batches[0].Store, Node: "attic", From: batches[0].To, To: 1 << 32}, {Store: batches[0].Store, Node: "cellar", From: batches[0].To, To: 1 << 32}})
+	if err != nil || got[0].Upto != batches[0].To || got[1].Upto != batches[0].To {
+		t.Errorf("got %+v, %v; want that the store stays at %d", got, err, batches[0].To)
+	}
+	b.append(batches[1:]...)
+	wantAlike(t, b.rows(querylog.Filter{}), attic.Rows(querylog.Filter{}))
+	nodes, err := b.store.Nodes(context.Background())
+	if err != nil || len(nodes) != 1 || nodes[0].Node != "attic" {
+		t.Errorf("got nodes %+v, %v", nodes, err)
+	}
 }
 
 func reopened(t *testing.T, b *bench) {
