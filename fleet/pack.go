@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func Pack(b *Batch) ([]byte, error) {
 }
 
 // Unpack reads a batch as it travels.
-func Unpack(packed []byte) (*Batch, error) {
+func Unpack(ctx context.Context, packed []byte) (*Batch, error) {
 	if len(packed) > MaxPacked {
 		return nil, ErrTooLarge
 	}
@@ -54,5 +55,5 @@ func Unpack(packed []byte) (*Batch, error) {
 	if len(text) > maxUnpacked {
 		return nil, ErrTooLarge
 	}
-	return querylog.ParseBatch(text)
+	return querylog.ParseBatch(ctx, text)
 }

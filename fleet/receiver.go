@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"telltale/querylog"
@@ -31,6 +32,8 @@ type ReceiverOptions struct {
 type Receiver struct {
 	o       ReceiverOptions
 	batches chan *arrived
+	parsing chan struct{} // holds one of each batch that is read just now
+	memory  atomic.Int64  // octets that batches take which wait to be stored
 	stop    context.CancelFunc
 	stopped chan struct{}
 }
@@ -46,7 +49,10 @@ type arrived struct {
 // Bounds of what waits.
 const (
 	arrivedMost = 256 // batches that wait to be stored
-	retryAfter  = 5   // seconds that a node is told to wait
+	memoryMost  = 1 << 30
+	parsingMost = 2               // batches that are read at once
+	parsingWait = 2 * time.Second // how long one waits to be read
+	retryAfter  = 5               // seconds that a node is told to wait
 )
 
 // NewReceiver begins to take batches.
@@ -56,7 +62,7 @@ func NewReceiver(o ReceiverOptions) *Receiver {
 		o.Logger = slog.Default()
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Receiver{o: o, batches: make(chan *arrived, arrivedMost), stop: stop, stopped: make(chan struct{})}
+	r := &Receiver{o: o, batches: make(chan *arrived, arrivedMost), parsing: make(chan struct{}, parsingMost), stop: stop, stopped: make(chan struct{})}
 	go r.run(ctx)
 	return r
 }
@@ -179,7 +185,11 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 		answer(w, status, Answer{Error: "the batch did not come whole: " + err.Error()})
 		return
 	}
-	b, err := Unpack(packed)
+	b, err := r.parse(req.Context(), packed)
+	if errors.Is(err, errBusy) {
+		answer(w, http.StatusServiceUnavailable, Answer{Error: err.Error()})
+		return
+	}
 	if newer := (*querylog.NewerBatchError)(nil); errors.As(err, &newer) {
 		answer(w, http.StatusUnprocessableEntity, Answer{Error: err.Error()})
 		return
@@ -192,11 +202,17 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 		answer(w, http.StatusForbidden, Answer{Store: b.Store, Error: "the certificate is of node " + node + " and the batch of node " + b.Node + ": set 'node' to the name that the centre knows, or have it invited again"})
 		return
 	}
+	size := int64(b.Memory())
+	defer r.memory.Add(-size)
+	if all := r.memory.Add(size); all > memoryMost && all > size {
+		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: errBusy.Error()})
+		return
+	}
 	a := &arrived{batch: b, done: make(chan struct{})}
 	select {
 	case r.batches <- a:
 	default:
-		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: "the centre has more batches than it can store just now"})
+		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: errBusy.Error()})
 		return
 	}
 	select {
@@ -208,6 +224,23 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.answerStored(w, a, packed)
+}
+
+var errBusy = errors.New("the centre has more batches than it can store just now")
+
+// parse reads a batch once few enough others are read.
+func (r *Receiver) parse(ctx context.Context, packed []byte) (*Batch, error) {
+	wait := time.NewTimer(parsingWait)
+	defer wait.Stop()
+	select {
+	case r.parsing <- struct{}{}:
+		defer func() { <-r.parsing }()
+		return Unpack(ctx, packed)
+	case <-wait.C:
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // answerStored says what became of a batch.

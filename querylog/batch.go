@@ -1,9 +1,12 @@
 package querylog
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"telltale/devices"
@@ -30,7 +33,12 @@ type Batch struct {
 	Windows  []BatchWindow     // in order
 	Bindings []devices.Binding // that rows name, and others of devices with lookups that began or ended about the time; ID is of the store
 	Totals   []Total           // of the hours that the windows are in, of all that the store had when the batch was made: of equal keys (Batch.Node for Total.Node) the larger numbers are right
+
+	memory int // see Memory
 }
+
+// Memory returns about how many octets a batch that was read takes.
+func (b *Batch) Memory() int { return b.memory }
 
 // A BatchWindow is a window of a batch.
 type BatchWindow struct {
@@ -100,8 +108,19 @@ const batchMagic = "TELLTALE BATCH 1\n"
 // Bounds of what a batch may have, so that a small text does not take much memory.
 const (
 	batchWindows = 1 << 16
-	batchOthers  = 1 << 20 // rows, bindings, totals: each
+	batchMemory  = 384 << 20 // octets that what is read of it may take, its texts left out
 )
+
+// Octets that one takes in memory, about.
+const (
+	sizeOfRow     = 400
+	sizeOfBinding = 250
+	sizeOfTotal   = 250
+	sizeOfEvent   = 150
+)
+
+// sizeOfEntries are those of the entries that frames of a batch have; others have no place in one.
+var sizeOfEntries = map[byte]int{entryWindow: 0, entryClient: 250, entryRule: 80, entryAnnotation: 250, entryState: sizeOfRow, entryEvent: sizeOfEvent, entryBinding: sizeOfBinding}
 
 var errBatch = errors.New("the batch is damaged: it is cut off, or no batch")
 
@@ -192,9 +211,60 @@ func (e *encoder) total(t *Total) {
 	e.int(t.Last.UnixMilli() - t.Hour.UnixMilli())
 }
 
+// A batchReader reads a batch.
+type batchReader struct {
+	ctx  context.Context
+	left int // octets of memory that what is still to come may take
+}
+
+// take takes memory for so many of a size.
+func (r *batchReader) take(n uint64, size int) bool {
+	if n > uint64(r.left/max(size, 1)) {
+		return false
+	}
+	r.left -= int(n) * size
+	return true
+}
+
+// frames reads frames, all of which must be whole and in order, with so many rows, ledger lines and bindings. At
+// the first one that is not, or has more, it stops: who has sent them may be anybody.
+func (r *batchReader) frames(p *replay, frames []byte, rows, events, bindings uint64) error {
+	p.version, p.batch = 3, true
+	for len(frames) > 0 {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		n, whole := p.whole(frames)
+		if !whole {
+			return errBatch
+		}
+		c := cursor{b: frames[frameHeader:n]}
+		seq, _ := c.uint(), c.uint()
+		if c.err != nil || seq != p.next {
+			return errBatch
+		}
+		p.next++
+		for len(c.b) > 0 {
+			size, known := sizeOfEntries[c.b[0]]
+			if !known || !r.take(1, size) {
+				return errBatch
+			}
+			p.entry(&c)
+			if !c.known() || uint64(len(p.taken)) > rows || uint64(len(p.events)) > events || uint64(len(p.bindings)) > bindings || len(p.texts) > remembered {
+				return errBatch
+			}
+		}
+		frames = frames[n:]
+	}
+	if uint64(len(p.taken)) != rows || uint64(len(p.events)) != events || uint64(len(p.bindings)) != bindings {
+		return errBatch
+	}
+	return nil
+}
+
 // ParseBatch reads a batch: all of it, or it returns why not. The error is a *NewerBatchError where a later version
 // made it.
-func ParseBatch(text []byte) (*Batch, error) {
+func ParseBatch(ctx context.Context, text []byte) (*Batch, error) {
 	if len(text) < len(batchMagic) || string(text[:len(batchMagic)]) != batchMagic {
 		return nil, errBatch
 	}
@@ -207,14 +277,11 @@ func ParseBatch(text []byte) (*Batch, error) {
 	if c.err != nil || windows > batchWindows || b.From < 0 || b.Begin < 0 || b.To < b.From || b.To > maxWindow || len(b.Store) == 0 || len(b.Store) > 64 || len(b.Node) > 255 {
 		return nil, errBatch
 	}
-	rows, last := uint64(0), b.From
+	r, last := &batchReader{ctx: ctx, left: batchMemory}, b.From
 	for range windows {
-		w, n, err := parseWindow(c, last, b.To, b.Node)
+		w, err := r.window(c, last, b.To, b.Node)
 		if err != nil {
 			return nil, err
-		}
-		if rows += n; rows > batchOthers {
-			return nil, errBatch
 		}
 		last = w.Number
 		b.Windows = append(b.Windows, w)
@@ -222,43 +289,48 @@ func ParseBatch(text []byte) (*Batch, error) {
 	if windows == 0 || last != b.To { // what is not in it must not be taken for stored
 		return nil, errBatch
 	}
-	if err := b.parseBindings(c); err != nil {
+	if err := r.bindings(c, b); err != nil {
 		return nil, err
 	}
-	if err := b.parseTotals(c); err != nil {
+	if err := r.totals(c, b); err != nil {
 		return nil, err
 	}
 	if c.err != nil || len(c.b) > 0 {
 		return nil, errBatch
 	}
+	b.memory = batchMemory - r.left + len(text)
 	return b, nil
 }
 
-// parseWindow reads a window numbered behind last, up to most.
-func parseWindow(c *cursor, last, most int64, node string) (w BatchWindow, rows uint64, err error) {
+// window reads a window numbered behind last, up to most.
+func (r *batchReader) window(c *cursor, last, most int64, node string) (w BatchWindow, err error) {
 	for _, v := range [...]*int64{&w.Number, &w.First, &w.Last, &w.RowsStored, &w.Lookups} {
 		*v = c.int()
 	}
 	rows, events := c.uint(), c.uint()
 	frames := c.bytes()
-	if c.err != nil || w.Number <= last || w.Number > most || w.First > w.Last || w.RowsStored < 0 || w.Lookups < 0 || rows > uint64(w.RowsStored) {
-		return w, 0, errBatch
+	if c.err != nil || w.Number <= last || w.Number > most || w.First > w.Last || w.RowsStored < 0 || w.Lookups < 0 || rows > uint64(w.RowsStored) || events >= 1<<rowBits || rows > uint64(r.left/sizeOfRow) || events > uint64(r.left/sizeOfEvent) {
+		return w, errBatch
 	}
-	p := replay{window: w.Number, version: 3}
-	if p.feed(frames) != len(frames) || p.bad > 0 || p.lost > 0 {
-		return w, 0, errBatch
+	p := &replay{window: w.Number}
+	if err := r.frames(p, frames, rows, events, 0); err != nil {
+		return w, err
 	}
-	for i, e := range p.entries {
+	if p.node != node {
+		return w, errBatch
+	}
+	slices.SortFunc(p.taken, func(a, b batchEntry) int { return cmp.Compare(a.place, b.place) })
+	for i := range p.taken {
+		e := &p.taken[i]
 		if !isDated(e.First) || !isDated(e.Last) || e.Last < e.First {
-			return w, 0, fmt.Errorf("%w: row %d of window %d has no time", errBatch, i, w.Number)
+			return w, fmt.Errorf("%w: row %d of window %d has no time", errBatch, e.place, w.Number)
 		}
-		w.entries = append(w.entries, batchEntry{int64(i), *e})
+		if e.Count == 0 || i > 0 && e.place == p.taken[i-1].place {
+			return w, errBatch
+		}
 	}
-	if uint64(len(w.entries)) != rows || uint64(len(p.events)) != events || events >= 1<<rowBits || p.node != node {
-		return w, 0, errBatch
-	}
-	w.Events = p.events
-	return w, rows, nil
+	w.entries, w.Events = p.taken, p.events
+	return w, nil
 }
 
 // isDated reports whether a number of milliseconds is that of a year with four digits: others cannot be written.
@@ -267,21 +339,24 @@ func isDated(ms int64) bool {
 	return ms >= first && ms <= last
 }
 
-func (b *Batch) parseBindings(c *cursor) error {
+func (r *batchReader) bindings(c *cursor, b *Batch) error {
 	n := c.uint()
 	frames := c.bytes()
-	p := replay{version: 3}
-	if c.err != nil || n > batchOthers || p.feed(frames) != len(frames) || p.bad > 0 || uint64(len(p.bindings)) != n {
+	if c.err != nil || n > uint64(r.left/sizeOfBinding) {
 		return errBatch
+	}
+	p := &replay{}
+	if err := r.frames(p, frames, 0, 0, n); err != nil {
+		return err
 	}
 	b.Bindings = p.bindings
 	return nil
 }
 
-func (b *Batch) parseTotals(c *cursor) error {
+func (r *batchReader) totals(c *cursor, b *Batch) error {
 	n := c.uint()
 	t := &cursor{b: c.bytes()}
-	if c.err != nil || n > batchOthers {
+	if c.err != nil || !r.take(n, sizeOfTotal) {
 		return errBatch
 	}
 	p := replay{version: 3}
@@ -301,7 +376,7 @@ func (b *Batch) parseTotals(c *cursor) error {
 			}
 		}
 		first, last := t.int(), t.int()
-		if t.err != nil || t.unknown || first < 0 || first > last || last > 1<<40 || verdictWords.number(total.Verdict) < 0 {
+		if t.err != nil || t.unknown || len(p.texts) > remembered || first < 0 || first > last || last > 1<<40 || verdictWords.number(total.Verdict) < 0 {
 			return errBatch
 		}
 		total.First, total.Last = Time{time.UnixMilli(hour*hourMilli + first)}, Time{time.UnixMilli(hour*hourMilli + last)}

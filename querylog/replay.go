@@ -42,6 +42,9 @@ type replay struct {
 	version int    // of the format; 0 until journalMagic was read
 
 	ordered ordered // version 1
+
+	batch bool         // of a batch, whose rows come in any order
+	taken []batchEntry // its rows
 }
 
 type replayRow struct {
@@ -244,6 +247,10 @@ func put[V any](m *map[uint64]V, n uint64, v V) {
 // put keeps a row under its number.
 func (p *replay) put(n uint64, r *replayRow) {
 	if n >= 1<<rowBits || p.ordered.gap && p.version == 1 {
+		return
+	}
+	if p.batch {
+		p.taken = append(p.taken, batchEntry{int64(n), r.entry})
 		return
 	}
 	if n >= uint64(len(p.rows)) {

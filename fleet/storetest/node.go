@@ -146,7 +146,7 @@ func travelled(t testing.TB, b *fleet.Batch) *fleet.Batch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := fleet.Unpack(packed)
+	got, err := fleet.Unpack(t.Context(), packed)
 	if err != nil {
 		t.Fatal(err)
 	}
