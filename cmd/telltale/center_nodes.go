@@ -28,6 +28,8 @@ func rosterDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir,
 func (c *center) openRoster() (err error) {
 	c.roster, err = roster.Open(roster.Options{Dir: rosterDir(c.cfg), Changed: func(node, how string) {
 		c.logger.Error("THE PAST OF A NODE IS ANOTHER ONE THAN IT WAS", "node", node, "how", how)
+	}, Damaged: func(node, aside string) {
+		c.logger.Error("the file of what a node says was damaged: it is moved aside, and nothing is known of the node's past until now", "node", node, "file", aside)
 	}})
 	if err != nil {
 		return fmt.Errorf("center.dir: %w", err)
@@ -39,7 +41,7 @@ func (c *center) openRoster() (err error) {
 // A nodeLine is a node as 'telltale center nodes --json' shows it. Its keys never change.
 type nodeLine struct {
 	Node    string     `json:"node"`
-	Is      string     `json:"is"` // current, behind, refuses, silent, waiting, revoked or invited
+	Is      string     `json:"is"` // current, behind, refuses, silent, unknown, waiting, revoked or invited
 	Joined  *time.Time `json:"joined,omitempty"`
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Wanted  string     `json:"policy_wanted,omitempty"` // the version that it is to follow
@@ -61,7 +63,8 @@ Rows that a node had to remove before it could send them are in its ledger.
 
 A node current has the policy that it is to have. One behind has another one; one that
 refuses could not put it in force, and goes on with what it had; one silent has said
-nothing for half a minute; one waiting has never reported.
+nothing for half a minute; one waiting has never reported; one unknown has a damaged file here, and
+has said nothing since.
 
 The center keeps the signed checkpoints of all sealed logs. A node whose sealed log became
 shorter, or another one, has a note CHANGED: find out on the node why (docs/seals.md), and
@@ -164,6 +167,8 @@ func (l *nodeLine) is(now time.Time) string {
 		return "revoked"
 	case l.Entry == nil:
 		return "waiting"
+	case l.Seen.IsZero():
+		return "unknown"
 	case now.Sub(l.Seen) > silentAfter:
 		return "silent"
 	case l.State.Refused != "" && l.State.Refused == l.Wanted:
@@ -191,10 +196,18 @@ func (cl *cli) showNodes(lines []nodeLine, now time.Time) error {
 		if !st.Shipped.Until.IsZero() {
 			until = when(st.Shipped.Until)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%s\t%s\t%s\n", l.Node, l.Is, cmp.Or(st.Policy, "none"), now.Sub(l.Seen).Round(time.Second),
-			until, clockAhead(l.Ahead), st.Program, l.note())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Node, l.Is, printable(cmp.Or(st.Policy, "none")), l.seenAgo(now),
+			until, clockAhead(l.Ahead), printable(st.Program), printable(l.note()))
 	}
 	return w.Flush()
+}
+
+// seenAgo says when the node reported last.
+func (l *nodeLine) seenAgo(now time.Time) string {
+	if l.Seen.IsZero() {
+		return "unknown"
+	}
+	return now.Sub(l.Seen).Round(time.Second).String() + " ago"
 }
 
 // clockAhead shows a clock's difference where it matters.

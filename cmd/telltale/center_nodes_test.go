@@ -29,6 +29,7 @@ func TestHowANodeStandsIsOneWord(t *testing.T) {
 		{"behind", nodeLine{Wanted: "v3", Entry: entry(time.Second, "v1", "v2")}},
 		{"silent", nodeLine{Wanted: "v2", Entry: entry(time.Hour, "v2", "")}},
 		{"waiting", nodeLine{Wanted: "v2"}},
+		{"unknown", nodeLine{Wanted: "v2", Entry: &roster.Entry{Changed: "unknown: its file is damaged"}}},
 		{"revoked", nodeLine{Wanted: "v2", Revoked: &now, Entry: entry(time.Second, "v2", "")}},
 	} {
 		if got := c.line.is(now); got != c.want {
@@ -42,8 +43,12 @@ func TestHowANodeStandsIsOneWord(t *testing.T) {
 	var out bytes.Buffer
 	changed := entry(time.Second, "v2", "")
 	changed.Changed, changed.Ahead = "its sealed log has 3 leaves, and had 9 before", 3600
+	changed.State.Program, changed.State.Policy = "telltale\x1b]0;owned\a", "v2\x1b[2J" // as a file may have it
 	if err := (&cli{out: &out}).showNodes([]nodeLine{{Node: "attic", Is: "current", Entry: changed}, {Node: "cellar", Is: "waiting"}}, now); err != nil {
 		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\a") {
+		t.Errorf("control characters of a node reach the terminal: %q", out.String())
 	}
 	for _, want := range []string{"attic", "+3600 s", "CHANGED: its sealed log has 3 leaves", "cellar", "never"} {
 		if !strings.Contains(out.String(), want) {

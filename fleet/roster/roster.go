@@ -13,9 +13,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"telltale/atomicfile"
 	"telltale/querylog/seal"
@@ -69,6 +71,8 @@ type Entry struct {
 	Key     string    `json:"key,omitempty"`     // with which the node's checkpoints are verified
 	Changed string    `json:"changed,omitempty"` // how its past is another one than it was; "" where it is not
 	Since   time.Time `json:"changed_since,omitzero"`
+
+	damaged bool // its file cannot be read
 }
 
 // Seconds is a time by which clocks differ.
@@ -80,6 +84,9 @@ type Options struct {
 
 	// Changed is told of a node whose past is another one than it was; nil for nobody.
 	Changed func(node, how string)
+
+	// Damaged is told of a file that could not be read, and was moved aside; nil for nobody.
+	Damaged func(node, aside string)
 
 	Now func() time.Time // nil for time.Now
 }
@@ -111,18 +118,47 @@ func Open(o Options) (*Roster, error) {
 	}
 	r := &Roster{o: o, all: map[string]*kept{}}
 	for _, e := range entries {
+		if e.damaged {
+			if err := r.moveAside(&e); err != nil {
+				return nil, err
+			}
+		}
 		r.all[e.Node] = &kept{Entry: e}
 	}
 	return r, nil
 }
 
+// moveAside moves a damaged file aside, and puts one in its place that says so.
+func (r *Roster) moveAside(e *Entry) error {
+	path := filepath.Join(r.o.Dir, e.Node+ending)
+	if err := os.Rename(path, path+aside); err != nil {
+		return err
+	}
+	e.Since = r.o.Now().UTC()
+	e.Changed = fmt.Sprintf("unknown since %s: the file of this node at the center was damaged, and is kept as %s", e.Since.Format(time.RFC3339), path+aside)
+	if r.o.Damaged != nil {
+		r.o.Damaged(e.Node, path+aside)
+	}
+	return r.write(e)
+}
+
+func (r *Roster) write(e *Entry) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Replace(filepath.Join(r.o.Dir, e.Node+ending), append(b, '\n'), 0o600)
+}
+
 const (
 	ending      = ".json"
 	accepted    = ".accepted"
+	aside       = ".damaged"
 	checkpoints = "checkpoints" // a folder for each node
 )
 
-// Read returns the entries of a directory, by name, also while a center writes them.
+// Read returns the entries of a directory, by name, also while a center writes them. One
+// whose file is damaged says that alone.
 func Read(dir string) ([]Entry, error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +179,7 @@ func Read(dir string) ([]Entry, error) {
 		}
 		var e Entry
 		if err := json.Unmarshal(text, &e); err != nil || e.Node != name {
-			return nil, fmt.Errorf("%s is damaged: remove it, and the node's next report makes it anew", filepath.Join(dir, f.Name()))
+			e = Entry{Node: name, damaged: true, Changed: fmt.Sprintf("unknown: %s is damaged, and is moved aside with the next start of the center", filepath.Join(dir, f.Name()))}
 		}
 		all = append(all, e)
 	}
@@ -154,6 +190,7 @@ func Read(dir string) ([]Entry, error) {
 const (
 	mostReport = 1 << 20
 	mostText   = 2000
+	mostLists  = 1000
 	writeEvery = 30 * time.Second // where nothing but times changed
 )
 
@@ -209,19 +246,33 @@ func (r *Roster) Take(node, from string, st State) error {
 	if sameSaid && !grown && now.Sub(k.written).Abs() < writeEvery {
 		return nil
 	}
-	b, err := json.Marshal(k.Entry)
-	if err != nil {
-		return err
-	}
 	k.written = now
-	return atomicfile.Replace(filepath.Join(r.o.Dir, node+ending), append(b, '\n'), 0o600)
+	return r.write(&k.Entry)
 }
 
+// bound takes from what a node says what is too long, or would be more than text on a
+// terminal.
 func (st *State) bound() {
-	for _, text := range []*string{&st.Program, &st.Policy, &st.Refused, &st.Why, &st.Shipped.Problem, &st.Key} {
-		*text = strings.ToValidUTF8((*text)[:min(len(*text), mostText)], "?")
+	texts := []*string{&st.Program, &st.Policy, &st.Refused, &st.Why, &st.Shipped.Problem, &st.Key}
+	st.Lists = slices.Clone(st.Lists[:min(len(st.Lists), mostLists)])
+	for i := range st.Lists {
+		texts = append(texts, &st.Lists[i].Name, &st.Lists[i].Kind, &st.Lists[i].Hash)
 	}
-	st.Lists = st.Lists[:min(len(st.Lists), 1000)]
+	for _, text := range texts {
+		*text = strings.Map(textAlone, strings.ToValidUTF8((*text)[:min(len(*text), mostText)], "?"))
+	}
+}
+
+// textAlone drops what is not shown by itself: control characters and those that turn
+// the direction of text. Ends of lines become spaces.
+func textAlone(r rune) rune {
+	switch {
+	case r == '\n', r == '\t':
+		return ' '
+	case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+		return -1
+	}
+	return r
 }
 
 // judge compares a checkpoint with the largest that the center has, and reports whether

@@ -132,7 +132,69 @@ func TestAReportIsKept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "attic.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "attic.json is damaged") {
-		t.Errorf("a damaged entry: %v", err)
+	if all, err = Read(dir); err != nil || len(all) != 2 || !strings.Contains(all[0].Changed, "attic.json is damaged") {
+		t.Errorf("a damaged entry: %+v, %v", all, err)
+	}
+}
+
+func TestADamagedFileIsMovedAsideAndSaid(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{"attic", "cellar"} {
+		if err := r.Take(node, "192.0.2.1:1", State{Time: time.Now(), Policy: "v1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "attic.json")
+	if err := os.WriteFile(path, []byte(`{"node": "attic", "see`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := Read(dir) // by a command, before the center starts
+	if err != nil || len(entries) != 2 || !strings.Contains(entries[0].Changed, "is damaged") || entries[1].State.Policy != "v1" {
+		t.Errorf("got %+v, %v", entries, err)
+	}
+	told := ""
+	r, err = Open(Options{Dir: dir, Damaged: func(node, aside string) { told = node + " " + aside }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "attic " + path + ".damaged"; told != want {
+		t.Errorf("got %q, want %q", told, want)
+	}
+	if text, err := os.ReadFile(path + ".damaged"); err != nil || !strings.HasSuffix(string(text), `"see`) {
+		t.Errorf("what is kept of it: %q, %v", text, err)
+	}
+	if err := r.Take("attic", "192.0.2.1:1", State{Time: time.Now(), Policy: "v2"}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err = Read(dir)
+	if err != nil || len(entries) != 2 || entries[0].State.Policy != "v2" || !strings.HasPrefix(entries[0].Changed, "unknown since ") {
+		t.Errorf("got %+v, %v", entries, err)
+	}
+}
+
+func TestWhatANodeSaysIsTextAlone(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	evil := "a\x1b[2J\u202eb\nc\u009b1m\x00"
+	st := State{Time: time.Now(), Program: evil, Policy: evil, Refused: evil, Why: evil, Shipped: Shipping{Problem: evil}, Lists: []List{{Name: evil, Kind: evil, Hash: evil}}}
+	if err := r.Take("attic", "192.0.2.1:1", st); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := Read(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("got %+v, %v", entries, err)
+	}
+	got := entries[0].State
+	for _, text := range []string{got.Program, got.Policy, got.Refused, got.Why, got.Shipped.Problem, got.Lists[0].Name, got.Lists[0].Kind, got.Lists[0].Hash} {
+		if want := "a[2Jb c1m"; text != want {
+			t.Errorf("got %q, want %q", text, want)
+		}
 	}
 }
