@@ -26,7 +26,7 @@ func publisherDir(cfg *config.Config) string { return filepath.Join(cfg.Center.D
 
 // openPublisher opens what publishes to nodes.
 func (c *center) openPublisher() (err error) {
-	o := policy.PublisherOptions{Dir: publisherDir(c.cfg)}
+	o := policy.PublisherOptions{Dir: publisherDir(c.cfg), Again: c.authority.Again}
 	if first := c.cfg.Center.First; len(first) > 0 {
 		o.Early = func(node string) bool { return slices.Contains(first, node) }
 	}

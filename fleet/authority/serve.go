@@ -129,6 +129,19 @@ func (a *Authority) Handler(next http.Handler, told func(node, remote, what stri
 	})
 }
 
+// Again reports whether a request that Handler let pass, and that was held since, is still
+// one of a node of this fleet. Where it is not, it is answered.
+func (a *Authority) Again(w http.ResponseWriter, r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	_, err := a.Admit(r.TLS.PeerCertificates[0])
+	if err != nil {
+		answerError(w, err)
+	}
+	return err == nil
+}
+
 func (a *Authority) serveJoin(w http.ResponseWriter, r *http.Request) (node string, err error) {
 	var j joining
 	request, err := readJoining(r, &j)

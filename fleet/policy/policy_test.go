@@ -368,3 +368,44 @@ func TestANodeThatIsRefusedKnowsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestARequestThatWasHeldIsAskedAgainWhoseItIs(t *testing.T) {
+	t.Parallel()
+	var revoked atomic.Bool
+	asked := make(chan struct{}, 1)
+	p, err := NewPublisher(PublisherOptions{Dir: t.TempDir(), Asked: func(string, string) { asked <- struct{}{} }, Again: func(w http.ResponseWriter, _ *http.Request) bool {
+		if revoked.Load() {
+			http.Error(w, "revoked", http.StatusForbidden)
+		}
+		return !revoked.Load()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(text string) {
+		t.Helper()
+		if _, err := p.Publish([]Content{{Name: Lists + "/ads.txt", Text: []byte(text)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("one.example\n")
+	h := p.Handler(func(*http.Request) string { return "attic" })
+	for _, c := range []struct {
+		revoked bool
+		want    int
+	}{{false, http.StatusOK}, {true, http.StatusForbidden}} {
+		r := httptest.NewRequest(http.MethodGet, ManifestPath, nil)
+		latest, _ := p.Versions()
+		r.Header.Set("If-None-Match", `"`+latest+`"`)
+		w := httptest.NewRecorder()
+		done := make(chan struct{})
+		go func() { defer close(done); h.ServeHTTP(w, r) }()
+		<-asked
+		revoked.Store(c.revoked)
+		publish(fmt.Sprintf("revoked-%v.example\n", c.revoked))
+		<-done
+		if w.Code != c.want || c.revoked && strings.Contains(w.Body.String(), "files") {
+			t.Errorf("revoked %v: got %d %s, want %d", c.revoked, w.Code, w.Body, c.want)
+		}
+	}
+}

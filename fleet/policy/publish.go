@@ -33,8 +33,9 @@ type Publisher struct {
 	dir   string                 // copies of the files, by hash; the policies in two files
 	early func(node string) bool // whether a node follows a change before all others
 	seen  func(node, has string) // is told of each request; nil for nobody
-	known map[string]seenFile    // by path; belongs to Publish
-	one   sync.Mutex             // held by Publish and RollOut
+	again func(http.ResponseWriter, *http.Request) bool
+	known map[string]seenFile // by path; belongs to Publish
+	one   sync.Mutex          // held by Publish and RollOut
 
 	mu      sync.Mutex
 	latest  *Manifest     // of who is early
@@ -52,6 +53,9 @@ type PublisherOptions struct {
 	Dir   string                 // its own
 	Early func(node string) bool // whether a node follows a change before all others; nil: all follow at once
 	Asked func(node, has string) // is told of each request, with the version that the node has; nil for nobody
+
+	// Again reports whether a request that was held is still one of a node, and answers it where it is not; nil: all are.
+	Again func(http.ResponseWriter, *http.Request) bool
 }
 
 const (
@@ -62,7 +66,7 @@ const (
 
 // NewPublisher returns one that publishes what it did last.
 func NewPublisher(o PublisherOptions) (*Publisher, error) {
-	p := &Publisher{dir: o.Dir, early: o.Early, seen: o.Asked, known: map[string]seenFile{}, changed: make(chan struct{})}
+	p := &Publisher{dir: o.Dir, early: o.Early, seen: o.Asked, again: o.Again, known: map[string]seenFile{}, changed: make(chan struct{})}
 	if err := os.MkdirAll(filepath.Join(o.Dir, objects), 0o700); err != nil {
 		return nil, err
 	}
@@ -295,8 +299,11 @@ func (p *Publisher) serveManifest(w http.ResponseWriter, r *http.Request, node s
 	}
 	end := time.NewTimer(held)
 	defer end.Stop()
-	for {
+	for waited := false; ; waited = true {
 		m, changed := p.current(node)
+		if waited && p.again != nil && !p.again(w, r) {
+			return // it was revoked meanwhile
+		}
 		if m != nil && m.Version != has {
 			w.Header().Set("ETag", `"`+m.Version+`"`)
 			w.Header().Set("Content-Type", "application/json")
