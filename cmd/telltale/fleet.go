@@ -204,6 +204,7 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	}
 	stop()
 	tasks.Wait()
+	a.endShipping()
 }
 
 // keepCertificate renews the certificate before it ends.

@@ -22,6 +22,18 @@ func shipping(cfg *config.Config) querylog.Shipping {
 	return querylog.ListedShipped
 }
 
+// endShipping has the log of a machine that left its fleet not account any more for what was not sent. Where it joined anew, or the
+// server ends, nothing changes.
+func (a *app) endShipping() {
+	cfg := a.cfg.Load()
+	if a.background.Err() != nil || shipping(cfg) != querylog.NothingShipped {
+		return
+	}
+	if err := a.log.Ship(a.background, querylog.NothingShipped); err != nil && a.background.Err() == nil {
+		a.logger.Warn("rows that are deleted by age are still counted as not sent, until the next start", "error", err)
+	}
+}
+
 // ship sends the log until ctx ends.
 func (m *fleetMember) ship(ctx context.Context, a *app) {
 	cfg := a.cfg.Load()
