@@ -282,12 +282,20 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 	}
 }
 
-// deleteTotals deletes the next hourly totals of a device.
+// deleteTotals deletes the next hourly totals of a device. Those of an hour of which rows are left are made again.
 func (r *forgetRun) deleteTotals(d *DeviceSpan) func(*forgetRun, *storer) (bool, error) {
 	return func(_ *forgetRun, s *storer) (bool, error) {
 		n, done, err := s.store.forgetTotals(d, forgetPage)
 		r.result.Hours += n
-		return done, err
+		if !done || err != nil {
+			return false, err
+		}
+		for _, hour := range d.partHours() {
+			if err := s.store.countAgain(d.Device, hour); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
 	}
 }
 

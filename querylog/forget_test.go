@@ -122,6 +122,70 @@ func TestForgettingASpanLeavesTheRest(t *testing.T) {
 	})
 }
 
+// Hours of which a part is forgotten have the totals, and pages the rows, of what is left.
+func TestForgettingAPartOfAnHourLeavesTheRestOfIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, p := t.TempDir(), policy(t, testList)
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		a, b := phone(6), phone(7)
+		b.Device, b.MAC, b.Name, b.Addr = "mac:02:00:00:00:00:02", "02:00:00:00:00:02", "tablet", netip.MustParseAddr("192.168.1.24")
+		start := time.Now()
+		a.From, b.From = start, start
+		for i := range 40 { // of four hours
+			for _, by := range []*devices.Binding{a, b, nil} {
+				l.Append([]Record{lookup(t, p, time.Now(), by, []string{"tracker.example", "a.tracker.example", "shop.example"}[i%3])})
+			}
+			time.Sleep(6 * time.Minute)
+		}
+		l.Flush()
+		r, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, span := range []DeviceSpan{
+			{Device: a.Device, Until: start.Add(125 * time.Minute)},
+			{Device: b.Device, From: start.Add(95 * time.Minute), Until: start.Add(105 * time.Minute)}, // in an hour
+			{Device: b.Device, From: start.Add(185 * time.Minute)},
+			{Device: "addr:192.168.1.7", From: start.Add(61 * time.Minute), Until: start.Add(121 * time.Minute)},
+		} {
+			before := rows(t, dir, Filter{})
+			if _, err := l.Forget(t.Context(), Forgetting{Devices: []DeviceSpan{span}}); err != nil {
+				t.Fatal(err)
+			}
+			left := rows(t, dir, Filter{})
+			if len(left) == len(before) {
+				t.Errorf("%+v: nothing is forgotten", span)
+			}
+			want := totalSums{}
+			for i := range left {
+				want.add(&left[i])
+			}
+			for got, err := range r.Totals(t.Context(), TotalsFilter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if w := want[keyOfTotal(&got)]; w == nil || fmt.Sprint(got) != fmt.Sprint(w.Total) {
+					t.Errorf("%+v: got total\n%+v, want\n%+v", span, got, w)
+				}
+				delete(want, keyOfTotal(&got))
+			}
+			if len(want) > 0 {
+				t.Errorf("%+v: %d totals are missing", span, len(want))
+			}
+			var paged []Row
+			for _, device := range []string{a.Device, b.Device, "addr:192.168.1.7"} {
+				paged = append(paged, pageRowsOf(t, dir, Filter{Devices: []DeviceSpan{{Device: device}}}, 10)...)
+			}
+			if len(paged) != len(left) {
+				t.Errorf("%+v: pages have %d rows, want %d", span, len(paged), len(left))
+			}
+		}
+		closeLog(t, l)
+	})
+}
+
 func TestWordsAreTakenOutWholeOnly(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.1 and 10.0.0.12, 110.0.0.1, (10.0.0.1)": "X and 10.0.0.12, 110.0.0.1, (X)",

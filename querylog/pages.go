@@ -205,13 +205,19 @@ func (db *database) bounds(f *Filter) (low, end int64, err error) {
 		return id << rowBits
 	}
 	if !f.Since.IsZero() {
-		low = bound(`SELECT CASE WHEN min(id) = (SELECT min(id) FROM window) THEN 0 ELSE coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) END FROM window WHERE last >= ?`, f.Since)
+		low = bound(firstWindowSince, f.Since)
 	}
 	if !f.Until.IsZero() {
-		end = bound(`SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), (SELECT min(id) - 1 FROM window), 0) + 1`, f.Until)
+		end = bound(windowBehindUntil, f.Until)
 	}
 	return low, end, err
 }
+
+// The windows between which rows of a time can be.
+const (
+	firstWindowSince  = `SELECT CASE WHEN min(id) = (SELECT min(id) FROM window) THEN 0 ELSE coalesce(min(id), (SELECT max(id) + 1 FROM window), 0) END FROM window WHERE last >= ?`
+	windowBehindUntil = `SELECT coalesce((SELECT id FROM window WHERE first <= ? ORDER BY id DESC LIMIT 1), (SELECT min(id) - 1 FROM window), 0) + 1`
+)
 
 // A windowBound is what was asked of windows: each looks at many, and a report asks the same
 // of them several times.

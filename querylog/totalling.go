@@ -11,6 +11,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"telltale/blocklists"
+	"telltale/dnswire"
 )
 
 // createTotals are the tables of what outlives rows.
@@ -258,16 +259,15 @@ var totalStatements = map[string]string{
 }
 
 // forgetTotals deletes up to so many of the totals of a device, those of hours that
-// begin in its span, and all that is kept of it beside totals once none is left. done is
+// are whole in its span, and all that is kept of it beside totals once none is left. done is
 // false where there are more.
 func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err error) {
 	low, end := int64(0), int64(1)<<(63-totalKeyBits)-1
-	hour := func(at time.Time) int64 { return (at.UnixMilli() + hourMilli - 1) / hourMilli }
 	if !d.From.IsZero() {
-		low = hour(d.From)
+		low = hourOf(d.From.UnixMilli()+hourMilli-1) / hourMilli
 	}
 	if !d.Until.IsZero() {
-		end = hour(d.Until)
+		end = hourOf(d.Until.UnixMilli()) / hourMilli
 	}
 	keys := fmt.Sprintf(`& %d IN (SELECT id FROM total_key WHERE device = ?3)`, totalKeyMask)
 	args := []any{totalID(low, 0), totalID(end, 0), d.Device}
@@ -287,6 +287,83 @@ func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err
 		return nil
 	})
 	return n, done && err == nil, err
+}
+
+// partHours returns the hours, since 1970, of which a part is in the span and another is not.
+func (d *DeviceSpan) partHours() (hours []int64) {
+	for _, at := range []time.Time{d.From, d.Until} {
+		ms := at.UnixMilli()
+		if hour := hourOf(ms) / hourMilli; !at.IsZero() && ms != hourOf(ms) && !slices.Contains(hours, hour) {
+			hours = append(hours, hour)
+		}
+	}
+	return hours
+}
+
+// countAgain makes the totals of a device in an hour again, of the rows that are left of it: a part of the hour is forgotten. What was
+// deleted by age is not in them any more.
+func (s *store) countAgain(device string, hour int64) error {
+	return s.transact(func() error {
+		s.totals.forget()
+		for table, column := range map[string]string{"total": "id", "total_name": "total"} {
+			err := s.texts(fmt.Sprintf(`DELETE FROM %[1]s WHERE %[2]s >= ?1 AND %[2]s < ?2 AND %[2]s & %[3]d IN (SELECT id FROM total_key WHERE device = ?3)`, table, column, totalKeyMask),
+				nil, totalID(hour, 0), totalID(hour+1, 0), device)
+			if err != nil {
+				return err
+			}
+		}
+		sums := map[totalOf]*windowSum{}
+		for _, table := range rowTables {
+			if err := s.sumRows(sums, table, device, hour); err != nil {
+				return err
+			}
+		}
+		for _, sum := range sums {
+			if err := s.totals.store(hour, sum); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sumRows adds the rows of a table that a device has in an hour.
+func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, hour int64) error {
+	begin, end := hour*hourMilli, (hour+1)*hourMilli
+	low, err := s.number(firstWindowSince, begin)
+	if err != nil {
+		return err
+	}
+	high, err := s.number(windowBehindUntil, end-1)
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = s.texts(fmt.Sprintf(`SELECT r.node, r.verdict, r.level, coalesce(a.vendor, ''), coalesce(a.product, ''), coalesce(a.purpose, ''), coalesce(a.tier, ''), r.count, r.attempts, r.as_lookups, r.first, r.last, m.name
+		FROM %[1]s r LEFT JOIN annotation a ON a.id = r.annotation LEFT JOIN %[1]s_name m ON m.id = %[2]s
+		WHERE r.id >= ?1 AND r.id < ?2 AND r.first >= ?3 AND r.first < ?4 AND (r.binding IN (SELECT id FROM binding WHERE device = ?5) OR r.binding = 0 AND 'addr:' || r.client = ?5)`, table, nameOfRow("name")),
+		func(stmt *sqlite3.Stmt) {
+			n, text := stmt.ColumnInt64, stmt.ColumnText
+			of := totalOf{node: n(0), device: device, verdict: blocklists.Action(n(1))}
+			if blocklists.Level(n(2)) >= blocklists.ByList {
+				of.vendor, of.product, of.purpose, of.tier = text(3), text(4), text(5), text(6)
+			}
+			sum := sums[of]
+			if sum == nil {
+				sum = &windowSum{of: of, first: n(10), last: n(11), names: map[int64]bool{}}
+				sums[of] = sum
+			}
+			sum.lookups += uint64(n(7))
+			sum.attempts += uint64(n(8))
+			sum.asLookups += uint64(n(9))
+			sum.first, sum.last = min(sum.first, n(10)), max(sum.last, n(11))
+			if stmt.ColumnType(12) != sqlite3.NULL {
+				name, err := dnswire.ParseName(text(12))
+				failed = cmp.Or(failed, err)
+				sum.names[nameHash(name.Wire())] = true
+			}
+		}, low<<rowBits, high<<rowBits, begin, end, device)
+	return cmp.Or(err, failed)
 }
 
 // deleteTotals returns the step of retention that deletes totals of hours before a
