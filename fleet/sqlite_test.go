@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -32,3 +33,43 @@ func openSQLite(t testing.TB, dir string, keep querylog.Retention) fleet.Store {
 }
 
 func TestSQLiteIsAStore(t *testing.T) { storetest.Run(t, openSQLite) }
+
+// What is left of an hour of which a part is forgotten is counted, whether it came before or comes after.
+func TestTotalsOfAnHourOfWhichAPartIsForgotten(t *testing.T) {
+	n := storetest.NewNode(t, "attic")
+	for range 6 {
+		n.Store(storetest.Lookup{Device: 1, Name: "metrics.aurora.example"}, storetest.Lookup{Device: 2, Name: "shop.example"})
+		n.Now = n.Now.Add(14 * time.Minute)
+	}
+	device := storetest.Binding(1).Device
+	batches := n.Batches(0, 1, true)
+	for _, came := range []int{0, 2, len(batches)} { // before it is forgotten
+		s := openSQLite(t, t.TempDir(), querylog.Retention{})
+		defer s.Close()
+		some := batches[:came]
+		if _, err := s.Append(t.Context(), some); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Forget(t.Context(), querylog.DeviceSpan{Device: device, Until: storetest.Began.Add(20 * time.Minute)}); err != nil { // the first two lookups
+			t.Fatal(err)
+		}
+		if _, err := s.Append(t.Context(), batches); err != nil {
+			t.Fatal(err)
+		}
+		r, done, err := s.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]uint64{}
+		for total, err := range r.Totals(t.Context(), querylog.TotalsFilter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[total.Device] += total.Lookups
+		}
+		done()
+		if got[device] != 4 || got[storetest.Binding(2).Device] != 6 {
+			t.Errorf("%d of %d batches came before: got totals %v, want 4 lookups of %s and 6 of the other", came, len(batches), got, device)
+		}
+	}
+}

@@ -47,6 +47,18 @@ CREATE TABLE IF NOT EXISTS shipped_forgotten ( -- what is not taken any more
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (device, since, until)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shipped_total ( -- what a store of a node has counted in a total, which is the sum of those of the node's stores
+	total      INTEGER NOT NULL,
+	store      INTEGER NOT NULL,
+	lookups    INTEGER NOT NULL,
+	attempts   INTEGER NOT NULL,
+	as_lookups INTEGER NOT NULL,
+	names      INTEGER NOT NULL,
+	PRIMARY KEY (total, store)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS shipped_total_deleted AFTER DELETE ON total BEGIN
+	DELETE FROM shipped_total WHERE total = old.id;
+END;
 `
 
 // windowShipped is window.imported of windows of nodes' rows.
@@ -180,6 +192,9 @@ func (r *receiving) batch(b *Batch) (got Received, err error) {
 	if err := r.s.flushRows(); err != nil {
 		return got, err
 	}
+	if err := r.s.totals.flush(); err != nil {
+		return got, err
+	}
 	if err := r.totals(b); err != nil {
 		return got, err
 	}
@@ -235,7 +250,7 @@ func (r *receiving) fresh(b *Batch, known int64) (all []*BatchWindow, diverged i
 func (r *receiving) bindings(b *Batch) error {
 	for i := range b.Bindings {
 		bound := b.Bindings[i]
-		forgotten, err := r.isForgotten(bound.Device, bound.From.UnixMilli())
+		forgotten, err := r.isForgotten(bound.Device, bound.From.UnixMilli(), bound.From.UnixMilli()+1)
 		if err != nil {
 			return err
 		}
@@ -265,18 +280,23 @@ func (r *receiving) window(w *BatchWindow) (rows int, err error) {
 	}
 	first, last, lookups := w.First, w.Last, uint64(0)
 	base := here<<rowBits | place
-	r.s.uncounted = true // the node's totals come beside
 	defer func() { r.s.uncounted = false }()
 	bound := map[uint64]*devices.Binding{}
 	for i := range w.entries {
 		e := w.entries[i].entry
-		forgotten, err := r.isForgotten(deviceOf(e.Addr, e.Binding), e.First)
+		device, hour := deviceOf(e.Addr, e.Binding), hourOf(e.First)
+		forgotten, err := r.isForgotten(device, e.First, e.First+1)
 		if err != nil {
 			return 0, err
 		}
 		if forgotten {
 			continue
 		}
+		inPart, err := r.isForgotten(device, hour, hour+hourMilli)
+		if err != nil {
+			return 0, err
+		}
+		r.s.uncounted = !inPart // else the node's totals come beside
 		if b := e.Binding; b != nil {
 			if bound[b.ID] == nil {
 				own := *b
@@ -350,18 +370,13 @@ func (r *receiving) room(window, places int64) (here, place int64, err error) {
 	return 0, 0, fmt.Errorf("there is no room for rows of %v", time.Unix(window, 0).UTC())
 }
 
-// totals keeps the larger numbers of a batch's totals and those that are here.
+// totals keeps the larger numbers of a batch's totals and those that came of its store before. Of an hour of which a part is forgotten
+// rows are counted instead.
 func (r *receiving) totals(b *Batch) error {
-	stmt, _, err := r.s.conn.Prepare(`INSERT INTO total VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET lookups = max(lookups, excluded.lookups), attempts = max(attempts, excluded.attempts),
-		as_lookups = max(as_lookups, excluded.as_lookups), names = max(names, excluded.names), first = min(first, excluded.first), last = max(last, excluded.last)`)
-	if err != nil {
-		return err
-	}
-	defer stmt.Close()
 	for i := range b.Totals {
 		t := &b.Totals[i]
 		begin := t.Hour.UnixMilli()
-		forgotten, err := r.isForgotten(t.Device, begin)
+		forgotten, err := r.isForgotten(t.Device, begin, begin+hourMilli)
 		if err != nil {
 			return err
 		}
@@ -369,22 +384,35 @@ func (r *receiving) totals(b *Batch) error {
 			continue
 		}
 		hour := begin / hourMilli
-		id, err := r.s.totals.id(&totalOf{r.node, t.Device, t.Vendor, t.Product, t.Purpose, t.Tier, blocklists.Action(verdictWords.number(t.Verdict))}, hour)
+		key, err := r.s.totals.id(&totalOf{r.node, t.Device, t.Vendor, t.Product, t.Purpose, t.Tier, blocklists.Action(verdictWords.number(t.Verdict))}, hour)
 		if err != nil {
 			return err
 		}
-		for n, v := range [...]int64{totalID(hour, id), int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups), int64(t.Names), t.First.UnixMilli() - begin, t.Last.UnixMilli() - begin} {
-			stmt.BindInt64(n+1, v)
+		id := totalID(hour, key)
+		more := [...]int64{int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups), int64(t.Names)}
+		have := more
+		err = r.s.texts(`SELECT lookups, attempts, as_lookups, names FROM shipped_total WHERE total = ? AND store = ?`, func(stmt *sqlite3.Stmt) {
+			for n := range have {
+				before := stmt.ColumnInt64(n)
+				have[n] = max(have[n], before)
+				more[n] = have[n] - before
+			}
+		}, id, r.store)
+		if err != nil {
+			return err
 		}
-		if err := stmt.Exec(); err != nil {
+		if err := r.s.exec(`INSERT OR REPLACE INTO shipped_total VALUES (?,?,?,?,?,?)`, id, r.store, have[0], have[1], have[2], have[3]); err != nil {
+			return err
+		}
+		if err := r.s.run("total", id, more[0], more[1], more[2], more[3], t.First.UnixMilli()-begin, t.Last.UnixMilli()-begin); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isForgotten reports whether what a device asked at a time is not to be kept.
-func (r *receiving) isForgotten(device string, ms int64) (bool, error) {
+// isForgotten reports whether something that a device asked from a time on, up to another, is not to be kept.
+func (r *receiving) isForgotten(device string, begin, end int64) (bool, error) {
 	if r.spans == nil {
 		r.spans = map[[sha256.Size]byte][]DeviceSpan{}
 		err := r.s.texts(`SELECT device, since, until FROM shipped_forgotten`, func(stmt *sqlite3.Stmt) {
@@ -400,7 +428,7 @@ func (r *receiving) isForgotten(device string, ms int64) (bool, error) {
 		return false, nil
 	}
 	for _, span := range r.spans[sha256.Sum256([]byte(device))] {
-		if span.Has("", time.UnixMilli(ms)) {
+		if (span.From.IsZero() || span.From.UnixMilli() < end) && (span.Until.IsZero() || begin < span.Until.UnixMilli()) {
 			return true, nil
 		}
 	}

@@ -36,6 +36,7 @@ func Run(t *testing.T, open Opener) {
 		{"pages have the rows of a node whose totals did not come", pages},
 		{"top lists are those of all nodes together", top},
 		{"totals are the largest that came", totals},
+		{"totals of a node whose store was replaced are those of both", totalsOfBoth},
 		{"the ledger has every line once, with its node", ledger},
 		{"a device is forgotten, and stays so", forget},
 		{"what is too old is deleted", retention},
@@ -423,6 +424,30 @@ func totals(t *testing.T, b *bench) {
 	}
 	if got := sum(b.reader()); got != 4*9 {
 		t.Errorf("got totals of %d lookups, want %d, those of unlisted names among them", got, 4*9)
+	}
+}
+
+// sumOfTotals is how many lookups the totals have.
+func (b *bench) sumOfTotals(f querylog.TotalsFilter) (lookups uint64) {
+	b.Helper()
+	for total, err := range b.reader().Totals(context.Background(), f) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		lookups += total.Lookups
+	}
+	return lookups
+}
+
+func totalsOfBoth(t *testing.T, b *bench) {
+	before, after := home(t, "attic"), NewNode(t, "attic")
+	after.Store(usual...)
+	first, second := before.Batches(0, 0, true), after.Batches(0, 0, true)
+	b.append(append(first, second...)...)
+	b.append(first...)
+	b.append(second...)
+	if got := b.sumOfTotals(querylog.TotalsFilter{}); got != 4*9 {
+		t.Errorf("got totals of %d lookups, want %d", got, 4*9)
 	}
 }
 
