@@ -71,7 +71,7 @@ ui:
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
 # few, and all of them run without it. It does not watch what one goroutine does alone
 # and would take longer than all else with it: SQLite, which is C compiled to Go, and the
-# reading of a list's text. The tests of that, and of the catalogue's text, run without it;
+# reading of a list's text. The tests of that, of the catalogue's text, and of what a ClickHouse server is asked, run without it;
 # what calls both from several goroutines is watched. Rules and their index are made by
 # one goroutine and read by all: they are watched in those tests of blocklists in which
 # lists change while names are decided (SHARED), and not in each server of all other tests.
@@ -79,11 +79,11 @@ ui:
 # run at a time.
 # go vet has looked at all before.
 TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
-PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload
+PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload ./fleet/clickhouse
 SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists ./blocklists/matcher
 ALONE = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
 UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
-WATCHED = $(LONGEST) $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog)
+WATCHED = $(LONGEST) $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog -e /fleet/clickhouse)
 BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -parallel $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 
 # They are compiled and begun first: what takes longest must not be what begins last.

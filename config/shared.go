@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // What a center shares with the nodes of its fleet: settings that lie below a node's own.
@@ -19,11 +20,11 @@ func (c *Config) PolicyDir() string { return policyDir(c.Data.Dir) }
 func policyDir(dataDir string) string { return filepath.Join(dataDir, "fleet", "policy") }
 
 // readPolicy returns the folder of the policy in force, and its settings. There is none
-// where this machine is no node, and for who may not read it.
+// where this machine is no node, where data.dir is none, and for who may not read it.
 func readPolicy(dir string) (files string, text []byte, err error) {
 	current, err := read(filepath.Join(dir, "current"))
 	version := strings.TrimSpace(string(current))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || err == nil && version == "" {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) || err == nil && version == "" {
 		return "", nil, nil
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,9 @@ gets another name or address. 'telltale devices undo' takes it back.`,
   telltale note "away until Sunday" --at "fri 18:00"`,
 		Args: oneArg("text (between quotes)"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if strings.TrimSpace(args[0]) == "" {
+				return usage("the text of the note is empty")
+			}
 			n := web.NewNote{Device: device, Text: args[0]}
 			if at != "" {
 				when, err := parseTime(at, time.Now(), false)
