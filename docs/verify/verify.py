@@ -218,7 +218,7 @@ class Log:
             need(type(line.get("time", 0)) is int and 0 <= line.get("time", 0) < 253402300800000, "leaf %d has a time that cannot be" % n)
             if first == "end": self.off.append([line.get("time", 0), None])  # from when to when sealing was off
             if first == "start" and self.off: self.off[-1][1] = self.off[-1][1] or line.get("time", 0)
-            if first in ("start", "end"): self.native = max(self.native, line.get("from", 0) - 1)
+            if first in ("start", "end"): need(type(line.get("from", 0)) is int, "leaf %d has a text where a number must be" % n); self.native = max(self.native, line.get("from", 0) - 1)
             need(len(self.off) <= 1 << 10 and len(self.keys) <= 1 << 10, "leaf %d: sealing was switched off, or keys took over, more often than can be" % n)
             if first == "removal": need(self.claimed.pop(n, 0) <= line.get("count", 0), "more leaves are said to be deleted by leaf %d than it is a removal of" % n)
             elif first == "start" and n == 0 and "previous" in line: self.previous = read_checkpoint(line["previous"].encode(), "the checkpoint before the log's start")
@@ -243,7 +243,7 @@ def verify(data, key=None, checkpoint=None):
     need(origin == head["origin"] == own[0], "manifest, checkpoint and key are not of one log")
     need(is_by(manifest, own) and is_by(head["note"], own), "its manifest or its checkpoint is not signed by the log's key")
     about = read_object(text("about.json"), "about.json")
-    need(all(type(about.get(k)) is int for k in ("since", "until", "made")) and type(about.get("devices")) is list, "about.json is not as Telltale writes it")
+    need(all(type(about.get(k)) is int for k in ("since", "until", "made")) and type(about.get("devices")) is list and all(type(d) is str for d in about["devices"]), "about.json is not as Telltale writes it")
     seen = read_checkpoint(checkpoint, "the checkpoint that you gave") if checkpoint is not None else None
     need(not seen or 0 < seen["size"] <= head["size"], "the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle")
     log = Log(data, entries, about, seen["size"] if seen else 0)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ type madeLog struct {
 	heads  [][]byte // checkpoints on the way
 	sizes  []int64
 	random *rand.Rand
+	change func(line []byte) []byte // of a statement; nil for none
 }
 
 func newLog(t testing.TB, seed uint64) *madeLog {
@@ -82,7 +84,13 @@ func (l *madeLog) salt() (s seal.Salt) {
 	return s
 }
 
-func (l *madeLog) state(s seal.Statement) { l.add(Leaf{What: Statement, Line: s.Append(nil)}) }
+func (l *madeLog) state(s seal.Statement) {
+	line := s.Append(nil)
+	if l.change != nil {
+		line = l.change(line)
+	}
+	l.add(Leaf{What: Statement, Line: line})
+}
 
 func (l *madeLog) row(r *seal.Row) { l.add(Leaf{What: Row, Salt: l.salt(), Line: r.Append(nil)}) }
 
@@ -563,6 +571,37 @@ func TestARowThatWasPutInLaterIsNamed(t *testing.T) {
 	}
 }
 
+// What must be a text or a number is one to all verifiers: a list of one text looks like the text to JavaScript, and null
+// like nothing to Go.
+func TestOtherTypesOfValuesAreRefused(t *testing.T) {
+	v := newVerifiers(t)
+	for _, c := range []struct{ name, before, after string }{
+		{"as they must be", ``, ``},
+		{"a hand-over's note in a list", `"note":(".*")`, `"note":[$1]`},
+		{"no note", `"note":(".*")`, `"note":null`},
+		{"a time that is null", `"time":[0-9]+`, `"time":null`},
+		{"the checkpoint of before in a list", `"previous":(".*")`, `"previous":[$1]`},
+		{"a number in a list", `"from":([0-9]+)`, `"from":[$1]`},
+		{"a number as a text", `"from":([0-9]+)`, `"from":"$1"`},
+		{"a number that is true", `"from":([0-9]+)`, `"from":true`},
+		{"a number that is null", `"from":([0-9]+)`, `"from":null`},
+		{"the last number of a line that is null", `"from":[0-9]+}$`, `"from":null}`},
+	} {
+		before, changed := newLog(t, 1), regexp.MustCompile(c.before)
+		l := &madeLog{key: before.key, keys: before.keys, random: before.random}
+		if c.before != "" {
+			l.change = func(line []byte) []byte { return changed.ReplaceAll(line, []byte(c.after)) }
+		}
+		l.state(&seal.Start{Time: begin, Origin: origin, From: 1, Previous: string(before.head(t))})
+		l.rows(3)
+		l.handOver(t, 1, true)
+		l.off()
+		l.rows(3)
+		l.head(t)
+		v.check(c.name, write(t, l.contents()), Trust{Key: l.key.Public}, c.before == "")
+	}
+}
+
 // What a verifier keeps of a bundle that somebody made up does not grow with it.
 func TestStatementsWithoutEndAreRefused(t *testing.T) {
 	v := newVerifiers(t)
@@ -795,6 +834,10 @@ func TestBadBundlesAreRefused(t *testing.T) {
 		{"devices that are no list", change(aboutEntry, `[
     "tv"
   ]`, "null")},
+		{"a device that is a number", change(aboutEntry, `    "tv"
+  ]`, `    "tv",
+    5
+  ]`)},
 		{"leaves more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], make([]byte, 32)...) }},
 		{"a part of a leaf more", func(u *unpacked) { u.contents[leavesEntry] = append(u.contents[leavesEntry], 1) }},
 		{"a leaf less", func(u *unpacked) {

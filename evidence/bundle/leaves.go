@@ -182,6 +182,9 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := wantNoNull(n, s, line); err != nil {
+		return err
+	}
 	var at int64
 	switch s := s.(type) {
 	case *seal.Start:
@@ -229,6 +232,33 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 		}
 	case *seal.HandoverLine:
 		return v.readHandover(n, s.Note)
+	}
+	return nil
+}
+
+// wantNoNull refuses null where a number or a text must be, as the other verifiers do: to Go it is none.
+func wantNoNull(n int64, s seal.Statement, line []byte) error {
+	var keys []string
+	switch s.(type) {
+	case *seal.Start:
+		if keys = []string{"time", "from"}; n == 0 {
+			keys = append(keys, "previous")
+		}
+	case *seal.End:
+		keys = []string{"time", "from"}
+	case *seal.Removal:
+		keys = []string{"time", "count"}
+	case *seal.HandoverLine:
+		keys = []string{"time", "note"}
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(line, &values); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if string(values[key]) == "null" {
+			return fmt.Errorf("its %s is null", key)
+		}
 	}
 	return nil
 }

@@ -349,23 +349,30 @@ class Log {
   /** @param {number} n @param {string} kind @param {Map<string, Json>} line @param {Uint8Array} salt */
   #statement(n, kind, line, salt) {
     need(salt.every((o) => o === 0), `leaf ${n} is a statement and has a salt`);
-    const time = line.get('time') ?? 0n;
+    const time = line.has('time') ? line.get('time') : 0n; // null is no number
     need(typeof time === 'bigint' && 0n <= time && time < BigInt(maxTime), `leaf ${n} has a time that cannot be`);
     if (kind === 'end') this.off.push({ from: Number(time), until: 0 });
     const off = this.off.at(-1);
     if (kind === 'start' && off) off.until ||= Number(time);
     if (kind === 'start' || kind === 'end') {
-      const from = line.get('from') ?? 0n;
+      const from = line.has('from') ? line.get('from') : 0n;
       need(typeof from === 'bigint', `leaf ${n} has a text where a number must be`);
       if (from - 1n > this.#native) this.#native = from - 1n;
     }
     need(this.off.length <= maxOff && this.keys.length <= maxOff, `leaf ${n}: sealing was switched off, or keys took over, more often than can be`);
     if (kind === 'removal') {
-      const count = line.get('count') ?? 0n;
+      const count = line.has('count') ? line.get('count') : 0n;
       need(typeof count === 'bigint' && BigInt(this.#claimed.get(n) ?? 0) <= count, `more leaves are said to be deleted by leaf ${n} than it is a removal of`);
       this.#claimed.delete(n);
-    } else if (kind === 'start' && n === 0 && line.has('previous')) this.previous = readCheckpoint(utf8.encode(String(line.get('previous'))), "the checkpoint before the log's start");
-    else if (kind === 'handover') this.#handover(n, String(line.get('note') ?? ''));
+    } else if (kind === 'start' && n === 0 && line.has('previous')) {
+      const previous = line.get('previous');
+      need(typeof previous === 'string', "the checkpoint before the log's start is no text");
+      this.previous = readCheckpoint(utf8.encode(previous), "the checkpoint before the log's start");
+    } else if (kind === 'handover') {
+      const text = line.get('note');
+      need(typeof text === 'string', `leaf ${n} is no hand-over`);
+      this.#handover(n, text);
+    }
   }
 
   /** @param {number} n @param {string} text */
@@ -395,7 +402,7 @@ export async function verify(data, trust = {}, progress = () => {}) {
   need(manifest.origin === head.origin && head.origin === own.name, 'manifest, checkpoint and key are not of one log');
   need(isBy(manifest.note, own) && isBy(head.note, own), "its manifest or its checkpoint is not signed by the log's key");
   const about = readObject(await short(data, entry(entries, 'about.json')), 'about.json'), since = about.get('since'), until = about.get('until'), made = about.get('made'), devices = about.get('devices');
-  need(typeof since === 'bigint' && typeof until === 'bigint' && typeof made === 'bigint' && Array.isArray(devices), 'about.json is not as Telltale writes it');
+  need(typeof since === 'bigint' && typeof until === 'bigint' && typeof made === 'bigint' && Array.isArray(devices) && devices.every((d) => typeof d === 'string'), 'about.json is not as Telltale writes it');
   const given = trust.checkpoint && readCheckpoint(trust.checkpoint, 'the checkpoint that you gave');
   need(!given || (0 < given.size && given.size <= head.size), 'the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle');
   const log = new Log(data, entries, { since, until, devices }, given?.size ?? 0);
@@ -420,6 +427,6 @@ export async function verify(data, trust = {}, progress = () => {}) {
   progress(1);
   return {
     known: trusted.length > 0, counts: log.counts, first: log.first, last: log.last, made: Number(made), off: log.off, leaves: head.size, key: own.text, since: Number(since), until: Number(until),
-    devices: devices.map(String), given: given?.size ?? 0, rowsBefore: log.rowsBefore, handovers: keys.length - 1,
+    devices, given: given?.size ?? 0, rowsBefore: log.rowsBefore, handovers: keys.length - 1,
   };
 }
