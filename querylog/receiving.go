@@ -47,13 +47,12 @@ CREATE TABLE IF NOT EXISTS shipped_forgotten ( -- what is not taken any more
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (device, since, until)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shipped_total ( -- what a store of a node has counted in a total, which is the sum of those of the node's stores
+CREATE TABLE IF NOT EXISTS shipped_total ( -- what a store of a node has counted in a total, which has the sums of the node's stores; of different names the larger number, as they may be the same
 	total      INTEGER NOT NULL,
 	store      INTEGER NOT NULL,
 	lookups    INTEGER NOT NULL,
 	attempts   INTEGER NOT NULL,
 	as_lookups INTEGER NOT NULL,
-	names      INTEGER NOT NULL,
 	PRIMARY KEY (total, store)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS shipped_total_deleted AFTER DELETE ON total BEGIN
@@ -389,9 +388,9 @@ func (r *receiving) totals(b *Batch) error {
 			return err
 		}
 		id := totalID(hour, key)
-		more := [...]int64{int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups), int64(t.Names)}
+		more := [...]int64{int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups)}
 		have := more
-		err = r.s.texts(`SELECT lookups, attempts, as_lookups, names FROM shipped_total WHERE total = ? AND store = ?`, func(stmt *sqlite3.Stmt) {
+		err = r.s.texts(`SELECT lookups, attempts, as_lookups FROM shipped_total WHERE total = ? AND store = ?`, func(stmt *sqlite3.Stmt) {
 			for n := range have {
 				before := stmt.ColumnInt64(n)
 				have[n] = max(have[n], before)
@@ -401,10 +400,10 @@ func (r *receiving) totals(b *Batch) error {
 		if err != nil {
 			return err
 		}
-		if err := r.s.exec(`INSERT OR REPLACE INTO shipped_total VALUES (?,?,?,?,?,?)`, id, r.store, have[0], have[1], have[2], have[3]); err != nil {
+		if err := r.s.exec(`INSERT OR REPLACE INTO shipped_total VALUES (?,?,?,?,?)`, id, r.store, have[0], have[1], have[2]); err != nil {
 			return err
 		}
-		if err := r.s.run("total", id, more[0], more[1], more[2], more[3], t.First.UnixMilli()-begin, t.Last.UnixMilli()-begin); err != nil {
+		if err := r.s.run("total_late", id, more[0], more[1], more[2], int64(t.Names), t.First.UnixMilli()-begin, t.Last.UnixMilli()-begin); err != nil {
 			return err
 		}
 	}

@@ -427,18 +427,6 @@ func totals(t *testing.T, b *bench) {
 	}
 }
 
-// sumOfTotals is how many lookups the totals have.
-func (b *bench) sumOfTotals(f querylog.TotalsFilter) (lookups uint64) {
-	b.Helper()
-	for total, err := range b.reader().Totals(context.Background(), f) {
-		if err != nil {
-			b.Fatal(err)
-		}
-		lookups += total.Lookups
-	}
-	return lookups
-}
-
 func totalsOfBoth(t *testing.T, b *bench) {
 	before, after := home(t, "attic"), NewNode(t, "attic")
 	after.Store(usual...)
@@ -446,8 +434,16 @@ func totalsOfBoth(t *testing.T, b *bench) {
 	b.append(append(first, second...)...)
 	b.append(first...)
 	b.append(second...)
-	if got := b.sumOfTotals(querylog.TotalsFilter{}); got != 4*9 {
-		t.Errorf("got totals of %d lookups, want %d", got, 4*9)
+	lookups, names := uint64(0), uint64(0)
+	for total, err := range b.reader().Totals(context.Background(), querylog.TotalsFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookups += total.Lookups
+		names += total.Names
+	}
+	if lookups != 4*9 || names != 6 { // the second store has no name that the first has not
+		t.Errorf("got totals of %d lookups and %d names, want %d and 6", lookups, names, 4*9)
 	}
 }
 
