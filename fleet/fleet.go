@@ -99,7 +99,7 @@ type Store interface {
 type Stored struct {
 	Upto int64 // the last window that is stored of its store, after this batch
 	Rows int   // that are new
-	Err  error // why nothing of it is stored: a *GapError or a *DivergedError; nil: it is
+	Err  error // why nothing of it is stored: a *GapError, a *DivergedError, or what else is wrong with it alone; nil: it is
 }
 
 // A NodeState is how far a store of a node has come.

@@ -264,5 +264,10 @@ func (r *Receiver) answerStored(w http.ResponseWriter, a *arrived, packed []byte
 		said.Diverged = diverged.Window
 		r.o.Logger.Warn("fleet: two copies of one store send rows; the node begins another store", "node", a.batch.Node, "store", a.batch.Store, "window", diverged.Window)
 	}
+	if !said.Gap && diverged == nil {
+		r.o.Logger.Warn("fleet: a batch is refused; its node keeps it", "node", a.batch.Node, "error", a.stored.Err)
+		answer(w, http.StatusUnprocessableEntity, said)
+		return
+	}
 	answer(w, http.StatusConflict, said)
 }

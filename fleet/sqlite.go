@@ -41,6 +41,8 @@ func (s *sqlite) Append(ctx context.Context, batches []*Batch) (all []Stored, er
 			one.Err = &GapError{b.Store, b.From, g.Upto}
 		case g.Diverged != 0:
 			one.Err = &DivergedError{b.Store, g.Diverged, g.Owner}
+		case g.Refused != nil:
+			one.Err = fmt.Errorf("store %s up to window %d cannot be stored: %w", b.Store, b.To, g.Refused)
 		}
 		all = append(all, one)
 	}
@@ -72,10 +74,11 @@ func (s *sqlite) Keys(ctx context.Context, each func(Key) error) error {
 }
 
 func (s *sqlite) Forget(ctx context.Context, d querylog.DeviceSpan) (int64, error) {
+	refused := d
 	if d.Until.IsZero() {
-		d.Until = time.Now() // what it asks from now on is a matter of the nodes
+		refused.Until = time.Now() // what it asks from now on is a matter of the nodes
 	}
-	if err := s.log.RefuseDevice(ctx, d); err != nil {
+	if err := s.log.RefuseDevice(ctx, refused); err != nil {
 		return 0, err
 	}
 	got, err := s.log.Forget(ctx, querylog.Forgetting{Devices: []querylog.DeviceSpan{d}})

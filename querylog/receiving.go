@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -69,6 +70,7 @@ type Received struct {
 	Rows     int    // that are new
 	Gap      bool   // it leaves out what is between Upto and its beginning: nothing of it is stored
 	Diverged int64  // a window that is here and says something else, or of another node's store: nothing of it is stored; 0 for none
+	Refused  error  // what is wrong with it alone: nothing of it is stored
 	Owner    string // whose the store is, where the batch is another node's
 }
 
@@ -109,7 +111,7 @@ func (s *storer) receive(batches []*Batch, first bool) (got []Received, err erro
 			return err
 		}
 		for _, b := range batches {
-			one, err := r.batch(b)
+			one, err := r.alone(b)
 			if err != nil {
 				return err
 			}
@@ -147,6 +149,42 @@ const shippedBindings = 44
 // bindingHere is the number that a node's binding has here: above those of imported rows.
 func (r *receiving) bindingHere(id uint64) uint64 {
 	return importedBindings + uint64(r.store)<<shippedBindings | id&(1<<shippedBindings-1)
+}
+
+// alone stores a batch, or leaves the store as it was where what is wrong is the batch's own: others of the transaction are stored.
+func (r *receiving) alone(b *Batch) (got Received, err error) {
+	if err := r.s.conn.Exec(`SAVEPOINT batch`); err != nil {
+		return got, err
+	}
+	days := maps.Clone(r.days)
+	got, err = r.batch(b)
+	if err != nil && !isOfBatch(err) {
+		return got, err
+	}
+	if err != nil {
+		if err := r.s.conn.Exec(`ROLLBACK TO batch`); err != nil {
+			return got, err
+		}
+		r.s.forget() // what it made is gone
+		got, r.days = Received{Upto: got.Upto, Refused: err}, days
+	}
+	return got, r.s.conn.Exec(`RELEASE batch`)
+}
+
+// What a node's batch may have too much of.
+var (
+	errNoRoom = errors.New("there is no room for rows")
+	errStores = errors.New("there are too many stores of nodes")
+)
+
+// isOfBatch reports whether an error is of what a batch has, and not of the store's file or of who waits.
+func isOfBatch(err error) bool {
+	for _, of := range []error{errNoRoom, errStores, errNames, sqlite3.CONSTRAINT, sqlite3.MISMATCH, sqlite3.TOOBIG} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *receiving) batch(b *Batch) (got Received, err error) {
@@ -213,7 +251,7 @@ func (r *receiving) begin(b *Batch) (known int64, owner string, err error) {
 		r.store, err = r.s.number(`SELECT coalesce(max(id), 0) + 1 FROM shipped_store`)
 	}
 	if err == nil && r.store >= 1<<18 {
-		err = errors.New("there are too many stores of nodes")
+		err = errStores
 	}
 	return known, owner, err
 }
@@ -366,7 +404,7 @@ func (r *receiving) room(window, places int64) (here, place int64, err error) {
 			return here, place, err
 		}
 	}
-	return 0, 0, fmt.Errorf("there is no room for rows of %v", time.Unix(window, 0).UTC())
+	return 0, 0, fmt.Errorf("%w of %v", errNoRoom, time.Unix(window, 0).UTC())
 }
 
 // totals keeps the larger numbers of a batch's totals and those that came of its store before. Of an hour of which a part is forgotten

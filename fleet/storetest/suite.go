@@ -39,6 +39,7 @@ func Run(t *testing.T, open Opener) {
 		{"totals of a node whose store was replaced are those of both", totalsOfBoth},
 		{"the ledger has every line once, with its node", ledger},
 		{"a device is forgotten, and stays so", forget},
+		{"a device that is forgotten whole keeps no binding", forgetWhole},
 		{"what is too old is deleted", retention},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -482,6 +483,24 @@ func forget(t *testing.T, b *bench) {
 	}
 	if got := b.rows(querylog.Filter{Device: "device 2"}); len(got) == 0 {
 		t.Error("rows of another device are gone, too")
+	}
+}
+
+func forgetWhole(t *testing.T, b *bench) {
+	n := home(t, "attic")
+	b.append(n.Batches(0, 0, true)...)
+	gone := Binding(1).Device
+	if rows, err := b.store.Forget(context.Background(), querylog.DeviceSpan{Device: gone}); err != nil || rows == 0 {
+		t.Fatal(rows, err)
+	}
+	bound, err := b.reader().Bindings(context.Background())
+	if err != nil || len(bound) == 0 {
+		t.Fatalf("got bindings %v, %v; want those of the other device", bound, err)
+	}
+	for _, one := range bound {
+		if one.Device == gone {
+			t.Errorf("a binding is kept: %+v", one)
+		}
 	}
 }
 
