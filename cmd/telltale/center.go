@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -158,7 +159,7 @@ func (c *center) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	c.server = &http.Server{
-		Handler: c.authority.Handler(c.mux, c.tellJoining), TLSConfig: c.authority.ServerTLS(),
+		Handler: inTime(c.authority.Handler(c.mux, c.tellJoining)), ConnState: newStrangers(c.isNode).connState, TLSConfig: c.authority.ServerTLS(),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    log.New(centerMessages{c.logger}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -184,6 +185,16 @@ func (c *center) run(ctx context.Context) error {
 		c.server.Close()
 	}
 	return err
+}
+
+// isNode reports whether a connection's client is a node of this fleet.
+func (c *center) isNode(conn *tls.Conn) bool {
+	shown := conn.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return false
+	}
+	_, err := c.authority.Admit(shown[0])
+	return err == nil
 }
 
 // centerMessages are what package http says of connections.
