@@ -55,7 +55,7 @@ func number(name string, of func(*lookup) *uint32) column[lookup] {
 
 func line(name string, of func(*lookup) *int) column[lookup] {
 	return column[lookup]{name: name, sql: "UInt32", codec: small,
-		put:  func(w *rowWriter, l *lookup) { w.u32(uint32(min(max(*of(l), 0), math.MaxUint32))) },
+		put:  func(w *rowWriter, l *lookup) { w.u32(uint32(min(max(int64(*of(l)), 0), math.MaxUint32))) },
 		take: func(r *rowReader, l *lookup) { *of(l) = int(r.u32()) }}
 }
 
