@@ -2,7 +2,22 @@
 // restart, and a clock that is set.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
+
+// Sleep waits for d, and reports whether ctx goes on.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
 
 // A Reading is the clocks of this machine at one moment, to be kept and compared with
 // a later one, also of another process.

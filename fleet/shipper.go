@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"telltale/clock"
 	"telltale/querylog"
 )
 
@@ -118,7 +119,7 @@ func (s *Shipper) Run(ctx context.Context) {
 			}
 		case !more:
 			s.wait = 0
-			if !sleep(ctx, s.o.Every) {
+			if !clock.Sleep(ctx, s.o.Every) {
 				return
 			}
 		default:
@@ -170,18 +171,7 @@ func (s *Shipper) pause(ctx context.Context) bool {
 	s.mu.Lock()
 	at := s.state.Retry
 	s.mu.Unlock()
-	return sleep(ctx, time.Until(at))
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Sleep(ctx, time.Until(at))
 }
 
 // step ships the next batch, and reports whether there may be more.
@@ -341,7 +331,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	due := r.begun.Add(time.Duration(r.read) * time.Second / time.Duration(r.rate))
-	if !sleep(r.ctx, time.Until(due)) {
+	if !clock.Sleep(r.ctx, time.Until(due)) {
 		return 0, r.ctx.Err()
 	}
 	n := copy(p[:min(len(p), slowPart)], r.rest)

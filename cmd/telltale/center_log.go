@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/clock"
 	"telltale/config"
 	"telltale/fleet"
 	"telltale/fleet/authority"
@@ -71,11 +72,11 @@ func (c *center) takeLogs(ctx context.Context) (end func() error, err error) {
 
 // retain deletes what is too old, once an hour, until ctx ends.
 func (c *center) retain(ctx context.Context) {
-	for pauseFor(ctx, time.Minute) {
+	for clock.Sleep(ctx, time.Minute) {
 		if err := c.store.Retain(ctx, time.Now()); err != nil && ctx.Err() == nil && !errors.Is(err, fleet.ErrNotRetained) {
 			c.logger.Error("what is too old is not deleted from the merged log, and is tried again in an hour", "error", err)
 		}
-		if !pauseFor(ctx, time.Hour) {
+		if !clock.Sleep(ctx, time.Hour) {
 			return
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telltale/clock"
 	"telltale/config"
 	"telltale/fleet"
 	"telltale/fleet/authority"
@@ -145,7 +146,7 @@ func (a *app) followFleet(ctx context.Context) {
 			told = err.Error()
 			a.logger.Error("this node takes no part in its fleet", "error", err)
 		}
-		if !pauseFor(ctx, joinedEvery) {
+		if !clock.Sleep(ctx, joinedEvery) {
 			return
 		}
 	}
@@ -162,18 +163,6 @@ func checkNodeName(cfg *config.Config, joined string) error {
 		return fmt.Errorf("the setting node is %q, and this machine joined its fleet as %q: remove the setting, or join anew as %s", cfg.Node, joined, cfg.Node)
 	}
 	return nil
-}
-
-// pauseFor waits, and reports whether ctx goes on.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // takePart runs what a node does, until ctx ends or the node has left.
@@ -196,7 +185,7 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	}
 	tasks.Go(func() { a.reportState(ctx, m) })
 	tasks.Go(func() { m.ship(ctx, a) })
-	for pauseFor(ctx, joinedEvery) {
+	for clock.Sleep(ctx, joinedEvery) {
 		if now, err := authority.OpenIdentity(identityDir(cfg), nil); err != nil || !now.Expires().Equal(id.Expires()) {
 			a.logger.Info("this machine left its fleet, or joined anew", "node", id.Node)
 			break
@@ -216,7 +205,7 @@ func (m *fleetMember) keepCertificate(ctx context.Context, logger *slog.Logger) 
 		case renewed:
 			logger.Info("the certificate of this node was renewed", "ends", m.Expires())
 		}
-		if !pauseFor(ctx, renewEvery) {
+		if !clock.Sleep(ctx, renewEvery) {
 			return
 		}
 	}

@@ -41,7 +41,7 @@ var mayImport = map[string]string{
 
 	"offered": "golang.org/x/sys",
 
-	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage config devices devices/corrections devices/kinds devices/oui devices/same dnstap/send dnswire evidence evidence/alert evidence/bundle evidence/candidate evidence/destination evidence/experiment evidence/geo evidence/letter evidence/post evidence/render evidence/rhythm evidence/witness fleet fleet/authority fleet/clickhouse fleet/policy fleet/roster liveview metrics offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream watch web web/access web/ui " +
+	"cmd/telltale": "atomicfile blocklists blocklists/catalog blocklists/format blocklists/inspect blocklists/matcher blocklists/subscribe blocklists/suffixes breakage clock config devices devices/corrections devices/kinds devices/oui devices/same dnstap/send dnswire evidence evidence/alert evidence/bundle evidence/candidate evidence/destination evidence/experiment evidence/geo evidence/letter evidence/post evidence/render evidence/rhythm evidence/witness fleet fleet/authority fleet/clickhouse fleet/policy fleet/roster liveview metrics offered packaging peerlogs peersettings querylog querylog/seal resolver resolver/listen/certs resolver/listen/certs/acme resolver/upstream watch web web/access web/ui " +
 		"github.com/gdamore/tcell/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/net golang.org/x/sys rsc.io/qr",
 	"config": "atomicfile watch github.com/spf13/pflag github.com/spf13/viper go.yaml.in/yaml/v3 golang.org/x/net/idna",
 
@@ -108,11 +108,11 @@ var mayImport = map[string]string{
 	"evidence/post":       "",
 	"evidence/rhythm":     "querylog",
 	"evidence/candidate":  "evidence/rhythm querylog golang.org/x/net",
-	"evidence/witness":    "atomicfile evidence/post github.com/notaryproject/tspclient-go",
+	"evidence/witness":    "atomicfile clock evidence/post github.com/notaryproject/tspclient-go",
 	"evidence/stats":      "gonum.org/v1/gonum",
 	"evidence/letter":     "evidence querylog",
 
-	"fleet":           "blocklists config devices querylog",
+	"fleet":           "blocklists clock config devices querylog",
 	"fleet/storetest": "blocklists devices dnswire fleet querylog", // beside tests
 
 	"fleet/clickhouse":            "devices fleet querylog",

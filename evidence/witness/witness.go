@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"telltale/clock"
 	"telltale/evidence/post"
 )
 
@@ -166,7 +167,7 @@ func (w *witness) run(ctx context.Context) {
 			}
 			sent, retry, told = c, w.o.retry, false
 		}
-		if !sleep(ctx, pause) {
+		if !clock.Sleep(ctx, pause) {
 			return
 		}
 	}
@@ -187,17 +188,6 @@ func (w *witness) wait(ctx context.Context, sent *Checkpoint) *Checkpoint {
 			return nil
 		case <-w.wake:
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 
