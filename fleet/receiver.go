@@ -25,7 +25,6 @@ type ReceiverOptions struct {
 	Join   time.Duration // how long batches are waited for that are stored together; 0 for 200 ms
 	Rows   int           // at which no further one is waited for; 0 for 100,000
 	Logger *slog.Logger  // nil for slog.Default()
-	Passed func(*Batch)  // is told each batch that is stored, in order; nil: nobody is
 }
 
 // A Receiver takes batches by HTTP: it checks them, joins those of many nodes, has them stored, and only then answers. Close it when the HTTP server has ended.
@@ -99,9 +98,7 @@ func (r *Receiver) run(ctx context.Context) {
 		}
 		for i, a := range waiting {
 			if a.err = err; err == nil {
-				if a.stored = stored[i]; a.stored.Err == nil && r.o.Passed != nil {
-					r.o.Passed(a.batch)
-				}
+				a.stored = stored[i]
 			}
 			close(a.done)
 		}

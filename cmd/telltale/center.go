@@ -161,7 +161,7 @@ func (c *center) run(ctx context.Context) error {
 	c.server = &http.Server{
 		Handler: inTime(c.authority.Handler(c.mux, c.tellJoining)), ConnState: newStrangers(c.isNode).connState, TLSConfig: c.authority.ServerTLS(),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog:    log.New(centerMessages{c.logger}, "", 0),
+		ErrorLog:    log.New(serverMessages{c.logger}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		HTTP2:       &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}
@@ -195,13 +195,6 @@ func (c *center) isNode(conn *tls.Conn) bool {
 	}
 	_, err := c.authority.Admit(shown[0])
 	return err == nil
-}
-
-// centerMessages are what package http says of connections.
-type centerMessages struct{ logger *slog.Logger }
-
-func (m centerMessages) Write(text []byte) (int, error) {
-	return serverMessages{m.logger}.Write(text)
 }
 
 // tellJoining says who joined, and who was refused.

@@ -62,12 +62,12 @@ type strangers struct {
 	isNode func(*tls.Conn) bool
 
 	mu   sync.Mutex
-	from map[net.Conn]netip.Prefix
-	have map[netip.Prefix]int
+	from map[net.Conn]netip.Addr
+	have map[netip.Addr]int
 }
 
 func newStrangers(isNode func(*tls.Conn) bool) *strangers {
-	return &strangers{isNode: isNode, from: map[net.Conn]netip.Prefix{}, have: map[netip.Prefix]int{}}
+	return &strangers{isNode: isNode, from: map[net.Conn]netip.Addr{}, have: map[netip.Addr]int{}}
 }
 
 // connState is told by package http how a connection stands.
@@ -88,18 +88,7 @@ func (s *strangers) connState(c net.Conn, state http.ConnState) {
 
 // add counts a connection, and reports whether its address may have one more.
 func (s *strangers) add(c net.Conn) bool {
-	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return true
-	}
-	bits := 32
-	if at.Addr().Unmap().Is6() {
-		bits = 64 // what a network has
-	}
-	from, err := at.Addr().Unmap().WithZone("").Prefix(bits)
-	if err != nil {
-		return true
-	}
+	from := hostOf(clientOf(c))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.have[from] >= mostStrangers {

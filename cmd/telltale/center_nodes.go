@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -75,14 +76,14 @@ say with --accept that it is known.`,
 			if accept != "" {
 				return cl.acceptNode(accept)
 			}
-			lines, err := cl.nodeLines(time.Now())
+			cfg, lines, err := cl.nodeLines(time.Now())
 			if err != nil {
 				return err
 			}
 			if cl.json {
 				return cl.encoder().Encode(lines)
 			}
-			if cfg, err := cl.load(); err == nil && !centerRuns(cfg) {
+			if !centerRuns(cfg) {
 				fmt.Fprintln(cl.out, "No center runs here: this is how nodes stood when one did last.")
 			}
 			return cl.showNodes(lines, time.Now())
@@ -124,23 +125,23 @@ func (cl *cli) acceptNode(node string) error {
 	return err
 }
 
-// nodeLines returns all nodes, by name.
-func (cl *cli) nodeLines(now time.Time) ([]nodeLine, error) {
+// nodeLines returns the settings, and all nodes by name.
+func (cl *cli) nodeLines(now time.Time) (*config.Config, []nodeLine, error) {
 	cfg, a, err := cl.openAuthority(authority.OpenExisting)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	members, err := a.Members()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	entries, err := roster.Read(rosterDir(cfg))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	latest, all, err := policy.Published(publisherDir(cfg))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reported := map[string]*roster.Entry{}
 	for i := range entries {
@@ -149,16 +150,14 @@ func (cl *cli) nodeLines(now time.Time) ([]nodeLine, error) {
 	lines := []nodeLine{}
 	for _, m := range members {
 		l := nodeLine{Node: m.Node, Entry: reported[m.Node], Joined: timeOrNil(m.Joined), Revoked: timeOrNil(m.Revoked), Wanted: all}
-		for _, first := range cfg.Center.First {
-			if first == m.Node {
-				l.Wanted = latest
-			}
+		if slices.Contains(cfg.Center.First, m.Node) {
+			l.Wanted = latest
 		}
 		l.Is = l.is(now)
 		lines = append(lines, l)
 	}
 	sorting.StableBy(lines, func(a, b nodeLine) int { return cmp.Compare(a.Node, b.Node) })
-	return lines, nil
+	return cfg, lines, nil
 }
 
 func (l *nodeLine) is(now time.Time) string {

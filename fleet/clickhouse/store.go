@@ -1,8 +1,8 @@
 // Package clickhouse keeps a centre's merged log in ClickHouse, over its HTTP interface.
 //
-// Every table keeps one row of a key, and what it has is read with FINAL: a batch that was sent
+// Every table keeps one row of a key, and one that is there twice is read once: a batch that was sent
 // again, to whichever replica, is counted once. A store of a node is always on one shard. All
-// shards are asked, and one that does not answer is an error. docs/fleet.md has the tables.
+// shards are asked, and one that does not answer is an error. docs/clickhouse.md has the tables.
 package clickhouse
 
 import (
