@@ -281,6 +281,7 @@ func (a *app) reverseLookup(cfg *config.Config) devices.ReverseLookup {
 
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
+	o.MaxMemory = logMemory(memoryBound())
 	o.Bind, o.Logger, o.Signed = a.bind, a.logger, a.offerCheckpoint
 	o.Discovered, o.Shipping = discovered(a.cfg.Load), shipping(cfg)
 	o.Program = "telltale " + buildVersion() + ", catalogue " + a.edition.Load().String()

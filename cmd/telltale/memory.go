@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"telltale/querylog"
 )
 
 // By how much of itself the heap may grow before the garbage collector runs, in
@@ -48,6 +50,16 @@ func settle(env []string) {
 	}
 	grow(env, growth)
 	debug.FreeOSMemory()
+}
+
+// logMemory returns how many bytes the log's rows may take until they are stored, on a
+// machine with so much memory (0: not known). Rows with room wait for others that are
+// alike, up to a minute: with 100,000 names asked again and again, 6 MB make windows of a
+// second, 32 MB make windows of half a minute, and a tenth of the rows. A home fills
+// neither, and what is not filled is not taken.
+func logMemory(machine int64) int {
+	const most = 32 << 20
+	return int(min(max(machine/64, querylog.DefaultMaxMemory), most))
 }
 
 func isSet(env []string, name string) bool {
