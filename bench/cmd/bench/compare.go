@@ -56,7 +56,7 @@ func (b *bench) parts() []part {
 	}
 	all = append(all,
 		part{section: "saturated", name: "saturated", rounds: b.set.runs, guess: 20 * time.Second, measure: (*bench).saturated},
-		part{section: "own", name: "own cost", rounds: b.set.runs, guess: 45 * time.Second, measure: (*bench).own},
+		part{section: "own", name: "own cost", rounds: b.set.runs, guess: 100 * time.Second, measure: (*bench).own},
 		part{section: "encrypted", name: "TLS and HTTPS", rounds: several, guess: 40 * time.Second, measure: (*bench).encrypted},
 		part{section: "memory", name: "memory", rounds: several, guess: 20 * time.Second, measure: (*bench).memoryOfNames},
 		part{section: "latency", name: "latency", rounds: several, guess: 25 * time.Second, measure: (*bench).latency},

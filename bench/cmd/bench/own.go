@@ -3,11 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // earlier is the name of Telltale as it was at settings.base.
@@ -17,16 +16,17 @@ const earlier = "telltale-earlier"
 // arguments of blast, and the most that it may be to the earlier commit's.
 var ownLoads = []struct {
 	name, file string
-	queries    int // once through so many; 0: for a time, again and again
+	queries    int  // once through so many; 0: for a time, again and again
+	warm       bool // once the cache is filled
 	most       float64
 	says       string
 }{
-	{"first", "blocked", blockedNames, 0.5, "listed, not in the log yet"},
-	{"blocked", "blocked", 0, 0.65, "listed"},
-	{"repeated", "repeated", 0, 0.5, "one listed name again and again"},
-	{"cached", "cached", 0, 0.65, "cached"},
-	{"mix", "mix", 0, 0.6, "30 % listed, 60 % cached, 10 % misses"},
-	{"miss", "miss", 50_000, 0.75, "misses"},
+	{"first", "blocked", blockedNames, false, 0.5, "listed, not in the log yet"},
+	{"blocked", "blocked", 0, false, 0.65, "listed"},
+	{"repeated", "repeated", 0, false, 0.5, "one listed name again and again"},
+	{"cached", "cached", 0, true, 0.65, "cached"},
+	{"mix", "mix", 0, true, 0.6, "30 % listed, 60 % cached, 10 % misses"},
+	{"miss", "miss", 50_000, false, 0.75, "misses"},
 }
 
 // own measures the echo, Telltale and an earlier commit of it in one round. Which goes
@@ -49,48 +49,65 @@ func (b *bench) ownOf(name string, run int) error {
 	if err != nil {
 		return err
 	}
-	s, _, err := b.fresh(name, c)
+	at, err := b.site(name, c)
 	if err != nil {
 		return err
 	}
-	defer b.shut(s)
-	if err := errors.Join(b.letCompile(s), b.warm(s, files["cached"])); err != nil {
-		return err
-	}
-	seconds := min(2, b.set.secondsOf(size))
 	r := round{Section: "own", Server: name, Size: size, Run: run, Loads: map[string]cost{}}
+	var said []string
 	for _, load := range ownLoads {
-		limit := []string{"-t", fmt.Sprint(seconds)}
+		limit := []string{"-t", fmt.Sprint(min(ownSeconds, b.set.secondsOf(size)))}
 		if load.queries > 0 {
 			limit = []string{"-n", fmt.Sprint(load.queries)}
 		}
-		before, err := s.cpuOfThreads()
-		if err != nil {
-			return err
+		cached := ""
+		if load.warm {
+			cached = files["cached"]
 		}
-		got, _, err := b.blast(s.port, files[load.file], limit...)
+		got, err := b.wholeCost(name, c, at, cached, files[load.file], limit)
 		if err != nil {
 			return fmt.Errorf("%s: %w", load.name, err)
 		}
-		time.Sleep(journalTakes) // what came last is the load's, too
-		after, err := s.cpuOfThreads()
-		if err != nil {
-			return err
-		}
-		got.CPU = after - before
 		r.Loads[load.name] = got
-	}
-	var said []string
-	for _, load := range ownLoads {
-		said = append(said, load.name+" "+perQuery(r.Loads[load.name].perQuery()))
+		said = append(said, load.name+" "+perQuery(got.perQuery()))
 	}
 	b.say("%-16s µs of CPU a query: %s", name, strings.Join(said, ", "))
 	b.report.rounds = append(b.report.rounds, r)
 	return nil
 }
 
-// journalTakes is how long the log's writer may take for what came last.
-const journalTakes = 250 * time.Millisecond
+// ownSeconds is how long a load lasts. The log writes a name once in a window, which is
+// longer where there is room: a load that is short makes the log dearer than it is.
+const ownSeconds = 5
+
+// wholeCost measures one load of a server that is started for it and stopped after it: what
+// the log puts off, a server that stops must do. The names of the file cached are asked
+// before; "" for none.
+func (b *bench) wholeCost(name string, c *catalogue, at site, cached, file string, limit []string) (cost, error) {
+	s, err := b.open(name, c, at, b.set.serverCore)
+	if err != nil {
+		return cost{}, err
+	}
+	defer func() { b.shut(s) }()
+	err = b.letCompile(s)
+	if err == nil && cached != "" {
+		err = errors.Join(b.warm(s, cached), b.letCompile(s))
+	}
+	if err != nil {
+		return cost{}, err
+	}
+	before, err := s.cpuSoFar()
+	if err != nil {
+		return cost{}, err
+	}
+	got, _, err := b.blast(s.port, file, limit...)
+	if err != nil {
+		return cost{}, err
+	}
+	b.shut(s)
+	got.CPU = s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime() - before
+	return got, nil
+}
 
 func (c cost) perQuery() time.Duration {
 	if c.Queries == 0 {
@@ -99,26 +116,14 @@ func (c cost) perQuery() time.Duration {
 	return c.CPU / time.Duration(c.Queries)
 }
 
-// cpuOfThreads is cpu by the scheduler's own clock: of the threads that there are.
-func (s *server) cpuOfThreads() (time.Duration, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.pid()))
-	if err != nil || len(files) == 0 {
-		return s.cpu() // a kernel without CONFIG_SCHED_INFO
+// cpuSoFar is cpu to the nanosecond, by the clock that the kernel keeps of a process.
+func (s *server) cpuSoFar() (time.Duration, error) {
+	const scheduled = 2 // CPUCLOCK_SCHED
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^s.pid()<<3|scheduled), &t); err != nil {
+		return 0, fmt.Errorf("the processor time of process %d: %w", s.pid(), err)
 	}
-	var sum time.Duration
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		first, _, _ := strings.Cut(string(text), " ")
-		ran, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %q", file, text)
-		}
-		sum += time.Duration(ran)
-	}
-	return sum, nil
+	return time.Duration(t.Nano()), nil
 }
 
 // ownCost is the median over rounds of what a query costs a server beyond the echo, in µs.
@@ -154,7 +159,7 @@ func (b *bench) pageOwn(p *strings.Builder) {
 	if len(b.report.of("own", "telltale", 0)) == 0 {
 		return
 	}
-	fmt.Fprintf(p, "## What a query costs beyond the kernel\n\nOwn cost: microseconds of CPU a query (the log's writer included) less the echo's in the same round, without pause (`bench/blast.c`), "+
+	fmt.Fprintf(p, "## What a query costs beyond the kernel\n\nOwn cost: microseconds of CPU a query (all that the log writes of it included, until the server has stopped) less the echo's in the same round, without pause (`bench/blast.c`), "+
 		"%s names, the log on. The ratio to the echo changes with the machine, as the kernel's share does; this does not hide there.", thousands(b.set.sizes[0]))
 	if b.set.base != "" {
 		fmt.Fprintf(p, " \"then\" is commit %s, built from the repository's own history (`bench/base.sh`) and measured in the same rounds.", b.set.baseHash())

@@ -50,9 +50,9 @@ func TestWithoutHistoryWhatIsNowStandsAlone(t *testing.T) {
 	}
 }
 
-func TestProcessorTimeOfThreads(t *testing.T) {
+func TestProcessorTimeOfAProcess(t *testing.T) {
 	s := &server{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}
-	got, err := s.cpuOfThreads()
+	got, err := s.cpuSoFar()
 	if err != nil || got <= 0 {
 		t.Errorf("got %v, %v of process %d", got, err, os.Getpid())
 	}
