@@ -46,7 +46,7 @@ var Purposes = []Purpose{
 // what stands between digits and signs.
 var readableWords = map[string]string{
 	"telemetry":       "telemetr track stat metric report collect event data beacon log- -log -logs usage analy monitor mon trace insight uba probe count measure",
-	"analytics":       "analy track stat metric event log- -log -logs report collect data insight pixel click matomo sensors beacon count measure visit funnel behavio gtm -gtm tag tags rum telemetr",
+	"analytics":       "tongji analy track stat metric event log- -log -logs report collect data insight pixel click matomo sensors beacon count measure visit funnel behavio gtm -gtm tag tags rum telemetr",
 	"crash":           "crash sentry bugly bugsnag bug bugs bugreport error err err- exception anr dump watson",
 	"diagnostics":     "diag log- -log -logs perf monitor mon feedback trace apm -apm rum report health speed quality stat metric debug upload insight",
 	"ads":             "ad ads ads- -ads adv adx ssp dsp rtb advert adserv adsdk adlog adword adnet adunion promo sponsor banner admob splash bidd doubleclick adtrack adevent adreq adinstant adaggreg madx hiad",
@@ -58,16 +58,16 @@ var readableWords = map[string]string{
 	"social":          "social share like widget",
 	"suggestions":     "suggest recommend rec reco feed discover search",
 	"voice-assistant": "voice speech assistant asr tts nlp alexa bixby siri xiaoai ai",
-	"config":          "config conf cfg -cfg setting switch control remote policy param feature flag regist",
-	"push":            "push notif mqtt msg message messag notice",
-	"content":         "content cdn img image video static media pic download music theme news browser search weather",
+	"config":          "config conf cfg -cfg setting switch control remote policy param feature flag regist resolver",
+	"push":            "push notif mqtt msg message messag notice xmpp tuisong",
+	"content":         "content cdn img image video static media pic download music theme news browser search weather hbbtv map maps tiles game album gallery wallpaper sticker storage calculator calendar launcher sidebar smartcard lockcard live stream rtmp dvb -epg radio fm voip bbs sms ime invoice zhuti huangye",
 	"store":           "store market app apps shop",
-	"cloud-control":   "cloud iot mqtt control device api",
-	"account":         "account login auth sso passport id user sign",
+	"cloud-control":   "cloud iot mqtt control device api smarthome",
+	"account":         "account login auth sso passport id user sign profile pay payment -pay",
 	"activation":      "activ licen register reg",
-	"consent":         "consent privacy gdpr cmp",
-	"security":        "sec security safe virus protect cert ocsp crl trust",
-	"update":          "update upgrade ota -ota fota firmware fw",
+	"consent":         "consent privacy gdpr cmp optout terms",
+	"security":        "sec security safe virus protect cert ocsp crl -crl trust",
+	"update":          "update upgrade ota -ota fota firmware fw patch download",
 	"time":            "time ntp clock",
 	"connectivity":    "connect conn captive detect network check wifi portal",
 	"dns-bypass":      "dns doh dot",
@@ -84,9 +84,10 @@ func readable(name, purpose string) bool {
 		ends, isEnd := strings.CutPrefix(word, "-")
 		for _, part := range parts {
 			switch {
+			case part == word:
+				return true
 			case slices.Contains(notReadable, part):
-			case part == word,
-				isBeginning && strings.HasPrefix(part, begins),
+			case isBeginning && strings.HasPrefix(part, begins),
 				isEnd && strings.HasSuffix(part, ends),
 				!isBeginning && !isEnd && len(word) > 3 && strings.Contains(part, word):
 				return true
