@@ -76,7 +76,11 @@ const (
 var shipped string
 
 // Shipped returns the signatures that come with the program.
-func Shipped() ([]Signature, error) { return Parse("signatures.txt", shipped) }
+func Shipped() ([]Signature, error) {
+	single, err := Parse("signatures.txt", shipped)
+	byForm, formErr := Parse("forms.txt", forms)
+	return slices.Concat(single, byForm), errors.Join(err, formErr)
+}
 
 // Parse reads a file of signatures. Its error names each mistake with file and line; the
 // signatures are those without one.
