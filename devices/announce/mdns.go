@@ -115,6 +115,10 @@ func keysOf(service string) (model, name string) {
 	switch service {
 	case deviceInfo, "_airplay._tcp":
 		return "model", ""
+	case "_companion-link._tcp":
+		return "rpMd", ""
+	case "_ipp._tcp", "_ipps._tcp", "_printer._tcp", "_pdl-datastream._tcp", "_scanner._tcp", "_uscan._tcp", "_uscans._tcp":
+		return "ty", ""
 	case "_raop._tcp":
 		return "am", ""
 	case "_googlecast._tcp":

@@ -25,6 +25,18 @@ func (d *Description) values(s Sort) []string {
 	return [sorts][]string{Maker: d.Makers, Host: d.Hosts, Class: d.Classes, Service: d.Services, Model: d.Models, Asks: d.Asked, Software: d.Software}[s]
 }
 
+// inLowerCase returns a copy whose values are in lower case, as patterns are.
+func (d *Description) inLowerCase() Description {
+	lower := func(all []string) []string {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i] = strings.ToLower(all[i])
+		}
+		return all
+	}
+	return Description{lower(d.Makers), lower(d.Hosts), lower(d.Classes), lower(d.Services), lower(d.Models), lower(d.Asked), lower(d.Software)}
+}
+
 // A Confidence is how far a guess may be relied on.
 type Confidence uint8
 
@@ -105,8 +117,9 @@ func (k *Known) Guess(d *Description) Guess {
 }
 
 func guess(signatures []Signature, d *Description) (g Guess) {
+	lower := d.inLowerCase()
 	for i := range signatures {
-		if values := signatures[i].fits(d); values != nil {
+		if values := signatures[i].fits(d, &lower); values != nil {
 			g.Reasons = append(g.Reasons, Reason{&signatures[i], values})
 		}
 	}
@@ -191,21 +204,21 @@ func (s *Signature) sorts() string {
 	return fmt.Sprint(on)
 }
 
-// fits returns what fits each clue of the signature; nil where one has nothing.
-func (s *Signature) fits(d *Description) (values []string) {
+// fits returns what fits each clue of the signature; nil where one has nothing. lower is
+// the description in lower case.
+func (s *Signature) fits(d, lower *Description) (values []string) {
 	for _, c := range s.Clues {
-		all := d.values(c.Sort)
-		i := slices.IndexFunc(all, c.matches)
+		i := slices.IndexFunc(lower.values(c.Sort), c.matches)
 		if i < 0 {
 			return nil
 		}
-		values = append(values, all[i])
+		values = append(values, d.values(c.Sort)[i])
 	}
 	return values
 }
 
+// matches reports whether a value, in lower case, is of the clue's pattern.
 func (c *Clue) matches(value string) bool {
-	value = strings.ToLower(value)
 	if c.Sort == Asks {
 		value = strings.TrimSuffix(value, ".")
 		name, alone := strings.CutPrefix(c.Pattern, "=")
@@ -214,8 +227,26 @@ func (c *Clue) matches(value string) bool {
 	return matches(c.Pattern, value)
 }
 
-// matches reports whether a pattern with * and ? is the whole of a text.
+// matches reports whether a pattern with * and ? is the whole of a text. Most patterns are
+// words with a * before or behind them, and most texts are not of them.
 func matches(pattern, text string) bool {
+	word := strings.Trim(pattern, "*")
+	before, behind := strings.HasPrefix(pattern, "*"), strings.HasSuffix(pattern, "*")
+	switch {
+	case strings.ContainsAny(word, "*?"):
+		return matchesAny(pattern, text)
+	case before && behind:
+		return strings.Contains(text, word)
+	case before:
+		return strings.HasSuffix(text, word)
+	case behind:
+		return strings.HasPrefix(text, word)
+	}
+	return text == word
+}
+
+// matchesAny is matches for any pattern.
+func matchesAny(pattern, text string) bool {
 	p, t := []rune(pattern), []rune(text)
 	star, mark := -1, 0
 	i, j := 0, 0

@@ -124,6 +124,27 @@ func TestGuesses(t *testing.T) {
 	}
 }
 
+// Patterns that are compared as words mean what they do where every character is looked at.
+func TestWordsMatchAsAnyPatternDoes(t *testing.T) {
+	letters := []string{"", "*", "?", "a", "b", "ä"}
+	var texts, patterns []string
+	for _, a := range letters {
+		for _, b := range letters {
+			for _, c := range letters {
+				patterns = append(patterns, a+b+c)
+				texts = append(texts, strings.NewReplacer("*", "ab", "?", "").Replace(a+b+c))
+			}
+		}
+	}
+	for _, pattern := range patterns {
+		for _, text := range texts {
+			if got, want := matches(pattern, text), matchesAny(pattern, text); got != want {
+				t.Fatalf("%q matches %q: got %v, want %v", pattern, text, got, want)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(shipped[:3000])
 	f.Add("host=\"a b\"c#d kind=tv strength=fair # x\nsource=\"\nasks==.. kind=tv strength=weak\n")
