@@ -40,6 +40,7 @@ type Reader interface {
 	Bindings(ctx context.Context) ([]devices.Binding, error)
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
 	OldestRows(ctx context.Context) (listed, unlisted time.Time, err error)
+	AttemptsSince(ctx context.Context) (since time.Time, gap time.Duration, err error)
 }
 
 var _ Reader = (*querylog.Reader)(nil)

@@ -217,7 +217,7 @@ func (a *app) destinationNames(ctx context.Context, l *openedLog, since, until t
 
 // lastFound returns what was found last of each name.
 func lastFound(ctx context.Context, l *openedLog) (map[string]*destination.Found, error) {
-	all, err := l.Destinations(ctx, "")
+	all, err := l.own.Destinations(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +287,7 @@ func (a *app) forgetDestinations(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	kept, err := l.Destinations(ctx, "")
+	kept, err := l.own.Destinations(ctx, "")
 	if err != nil || len(kept) == 0 {
 		return err
 	}

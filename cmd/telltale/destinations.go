@@ -124,7 +124,7 @@ func (cl *cli) refreshDestinations(ctx context.Context) error {
 
 // destinationLines are where all names led, or lead, by name.
 func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog, history bool) (lines []web.Destination, err error) {
-	all, err := l.Destinations(ctx, "")
+	all, err := l.own.Destinations(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,10 @@ const reportDestinations = 200
 // addDestinations adds to a report where its names lead, as it was found last before its end,
 // or first after it.
 func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) error {
-	all, err := l.Destinations(ctx, "")
+	if l.own == nil { // nodes do not ship where names lead
+		return nil
+	}
+	all, err := l.own.Destinations(ctx, "")
 	if err != nil || len(all) == 0 {
 		return err
 	}

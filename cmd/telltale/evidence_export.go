@@ -252,7 +252,7 @@ func (b *bundling) leaves(yield func(bundle.Leaf, error) bool) {
 	var ended error
 	since, until, identities := b.since.UnixMilli(), b.until.UnixMilli(), b.identities()
 	o := querylog.SealedOptions{Size: b.head.Size, Since: since, Until: until, Told: func(n int64) { ended = b.told(float64(n) / float64(max(b.head.Size, 1))) }}
-	for leaf, err := range b.l.SealedLeaves(b.ctx, o) {
+	for leaf, err := range b.l.own.SealedLeaves(b.ctx, o) {
 		if err = cmp.Or(ended, err); err != nil {
 			yield(bundle.Leaf{}, err)
 			return

@@ -112,7 +112,7 @@ Exit status: 0 nothing is wrong; 1 something is, or the audit could not be done.
 			defer l.Close()
 			bar := cl.newProgress("Checking the sealed log")
 			o.Told = func(leaves, all int64) { bar.show(float64(leaves)/float64(max(all, 1)), "") }
-			report, err := l.AuditSeal(c.Context(), o)
+			report, err := l.own.AuditSeal(c.Context(), o)
 			bar.end()
 			if errors.Is(err, querylog.ErrNotSealed) {
 				return fmt.Errorf("%w: log.seal is off, or no server of this version has kept it yet", err)

@@ -65,7 +65,7 @@ and not to whom: lists, servers and devices are left out.`,
 
 // ledgerLines returns the lines of some kinds, or of all, of a time.
 func (l *openedLog) ledgerLines(ctx context.Context, from, to time.Time, kinds []string) ([]querylog.LedgerLine, error) {
-	lines, err := l.LedgerLines(ctx)
+	lines, err := l.own.LedgerLines(ctx)
 	if err != nil {
 		return nil, err
 	}

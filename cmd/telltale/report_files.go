@@ -243,7 +243,7 @@ func (a *app) openLog(ctx context.Context, cfg *config.Config) (*openedLog, erro
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	return &openedLog{Reader: r, cfg: cfg, ids: newIdentities(cfg, bindings, a.corrected.All())}, nil
+	return &openedLog{Reader: r, own: r, cfg: cfg, ids: newIdentities(cfg, bindings, a.corrected.All())}, nil
 }
 
 // reportStatus says when each report of the settings is made, and what became of the

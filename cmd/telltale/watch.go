@@ -124,7 +124,7 @@ func (w *watcher) run(ctx context.Context, f querylog.Filter) error {
 	}()
 	failed := make(chan error, 1)
 	w.under.Go(func() {
-		if err := w.log.Follow(inner, f, func(r querylog.Row) error { w.add(&r); return nil }); inner.Err() == nil {
+		if err := w.log.own.Follow(inner, f, func(r querylog.Row) error { w.add(&r); return nil }); inner.Err() == nil {
 			failed <- err
 		}
 	})

@@ -31,7 +31,7 @@ func watching(t *testing.T, srv *testServer, flags ...string) (w *watcher, scree
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- l.Follow(ctx, querylog.Filter{Limit: rowsAtFirst}, func(r querylog.Row) error { w.add(&r); return nil })
+		done <- l.own.Follow(ctx, querylog.Filter{Limit: rowsAtFirst}, func(r querylog.Row) error { w.add(&r); return nil })
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -20,7 +20,7 @@ func fill(v reflect.Value, r *rand.Rand) {
 	case reflect.Float64:
 		v.SetFloat(float64(1+r.IntN(1e9)) / 1000)
 	case reflect.Int, reflect.Int64:
-		v.SetInt(int64(1 + r.IntN(1<<31)))
+		v.SetInt(1 + r.Int64N(1<<30))
 	case reflect.Uint64, reflect.Uint32, reflect.Uint16, reflect.Uint8:
 		v.SetUint(1 + r.Uint64N(1<<(v.Type().Bits()-1)))
 	case reflect.Struct:

@@ -22,6 +22,20 @@ type Reader struct {
 	now    func() time.Time
 }
 
+// OpenReader opens the log for reading alone: no table is made, and none of another version is read. done ends it.
+func OpenReader(ctx context.Context, a Address) (r *Reader, done func(), err error) {
+	c := newClient(a)
+	r = &Reader{client: c, now: time.Now}
+	if err = c.readable(ctx); err == nil {
+		r.uneven, err = c.isUneven(ctx)
+	}
+	if err != nil {
+		c.close()
+		return nil, nil, err
+	}
+	return r, c.close, nil
+}
+
 var errWide = errors.New("names with letters beyond ASCII cannot be looked for in ClickHouse: write them as xn--")
 
 // each asks all shards at once. read is called for one after the other, in their order, once it has all rows of

@@ -247,3 +247,31 @@ func (c *client) migrate(ctx context.Context, forward bool) (all []server, err e
 	}
 	return all, nil
 }
+
+// readable fails where a shard has no server that answers, or one without the tables of this version.
+func (c *client) readable(ctx context.Context) error {
+	for _, s := range c.shards {
+		up, down := 0, []error(nil)
+		for _, host := range s.hosts {
+			at, err := c.look(ctx, host)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				down = append(down, err)
+				continue
+			}
+			if err := c.check(s, &at); err != nil {
+				return err
+			}
+			if at.schema == 0 {
+				return fmt.Errorf("ClickHouse at %s has no database %s of a merged log: no center has kept one there yet", host, c.a.Database)
+			}
+			up++
+		}
+		if up == 0 {
+			return errors.Join(down...)
+		}
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -145,6 +146,26 @@ func (r *Reader) OldestRows(ctx context.Context) (listed, unlisted time.Time, er
 		}
 	}
 	return listed, unlisted, nil
+}
+
+// AttemptsSince returns from when on rows have attempts: since the first node began.
+func (r *Reader) AttemptsSince(ctx context.Context) (since time.Time, gap time.Duration, err error) {
+	first := int64(math.MaxInt64)
+	for _, of := range []struct{ table, column string }{{"window", "first"}, {"ledger", "time"}} {
+		err := each(ctx, r, r.query(of.table, fmt.Sprintf(`SELECT toInt64(min(%s)) FROM %s HAVING count() > 0`, of.column, of.table)), numbers, func(all []int64) error {
+			for _, n := range all {
+				first = min(first, n)
+			}
+			return nil
+		})
+		if err != nil {
+			return since, 0, cmp.Or(ctx.Err(), err)
+		}
+	}
+	if first == math.MaxInt64 {
+		return since, 0, nil
+	}
+	return time.UnixMilli(first), querylog.DefaultAttempt, nil
 }
 
 // Coverage returns what the nodes recorded between two times, what not, and why: the gaps of each of them.

@@ -35,6 +35,7 @@ func Run(t *testing.T, open Opener) {
 		{"filters choose as they do at a node", filters},
 		{"pages have the rows of a node whose totals did not come", pages},
 		{"top lists are those of all nodes together", top},
+		{"attempts are counted since the first node began", attemptsSince},
 		{"totals are the largest that came", totals},
 		{"totals of a node whose store was replaced are those of both", totalsOfBoth},
 		{"the ledger has every line once, with its node", ledger},
@@ -400,6 +401,17 @@ func top(t *testing.T, b *bench) {
 	got, err := b.reader().Top(context.Background(), "names", querylog.Filter{}, 1)
 	if err != nil || len(got) != 1 || got[0].Count != 24 {
 		t.Errorf("got %+v, %v; want metrics.aurora.example 24 times", got, err)
+	}
+}
+
+func attemptsSince(t *testing.T, b *bench) {
+	if since, _, err := b.reader().AttemptsSince(context.Background()); err != nil || since.After(time.Now()) {
+		t.Errorf("of an empty log: %v, %v", since, err)
+	}
+	b.append(home(t, "attic").Batches(0, 0, true)...)
+	since, gap, err := b.reader().AttemptsSince(context.Background())
+	if err != nil || !since.Equal(Began) || gap != querylog.DefaultAttempt {
+		t.Errorf("got %v, %v, %v; want %v, %v", since, gap, err, Began, querylog.DefaultAttempt)
 	}
 }
 
