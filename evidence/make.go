@@ -174,8 +174,15 @@ type deviceSum struct {
 	Device
 	vendors    map[string]*Count
 	confidence map[string]bool
-	hours      map[int64]*deviceHour
+	days       map[int64]*deviceDay // since 1970
+	today      *deviceDay           // the one that hour returned an hour of last, and its number
+	number     int64
+	kinds      []placeKey // some of its places, those in use
+	places     []*place
 }
+
+// A deviceDay is the hours of a UTC day.
+type deviceDay [24]deviceHour
 
 // A deviceHour is what tells whether a device was silent but for what is listed.
 type deviceHour struct {
@@ -379,9 +386,27 @@ func isListed(row *querylog.Row) bool {
 
 // place returns the sums that a key stands for.
 func (r *reading) place(key placeKey) *place {
-	if p := r.places[key]; p != nil {
-		return p
+	d := key.device
+	for i := range d.kinds { // a device has few, and to compare them is faster than to find one of all
+		if d.kinds[i] == key {
+			return d.places[i]
+		}
 	}
+	p := r.places[key]
+	if p == nil {
+		p = r.newPlace(key)
+		r.places[key] = p
+	}
+	if len(d.kinds) < placesKnown {
+		d.kinds, d.places = append(d.kinds, key), append(d.places, p)
+	}
+	return p
+}
+
+// placesKnown is how many places a deviceSum has at hand.
+const placesKnown = 16
+
+func (r *reading) newPlace(key placeKey) *place {
 	v := r.vendors[key.vendor]
 	if v == nil {
 		v = &vendorSum{
@@ -402,7 +427,6 @@ func (r *reading) place(key placeKey) *place {
 		p.vendorProduct = sum(v.products, key.product)
 	}
 	v.devices[key.device.Device.Device] = true
-	r.places[key] = p
 	return p
 }
 
@@ -507,7 +531,7 @@ func (r *reading) deviceAt(identity string, at querylog.Time) *deviceSum {
 	identity = r.o.Today(identity, at.Time)
 	d := r.devices[identity]
 	if d == nil {
-		d = &deviceSum{vendors: map[string]*Count{}, confidence: map[string]bool{}, hours: map[int64]*deviceHour{}}
+		d = &deviceSum{vendors: map[string]*Count{}, confidence: map[string]bool{}, days: map[int64]*deviceDay{}}
 		d.Device = Device{Device: identity}
 		r.devices[identity] = d
 	}
@@ -531,13 +555,15 @@ func (r *reading) seen(d *deviceSum, label string, at querylog.Time, last *query
 }
 
 func (d *deviceSum) hour(at time.Time) *deviceHour {
-	key := at.Unix() / 3600
-	h := d.hours[key]
-	if h == nil {
-		h = &deviceHour{}
-		d.hours[key] = h
+	hour := at.Unix() / 3600
+	if number := hour / 24; d.today == nil || d.number != number {
+		d.today, d.number = d.days[number], number
+		if d.today == nil {
+			d.today = new(deviceDay)
+			d.days[number] = d.today
+		}
 	}
-	return h
+	return &d.today[hour%24]
 }
 
 // addDeleted adds the total of an hour of rows that are deleted: of no name and no
@@ -679,11 +705,13 @@ func part(n, of uint64) float64 {
 func (r *reading) silent() *Silent {
 	s := &Silent{}
 	for _, d := range r.devices {
-		for _, h := range d.hours {
-			if !h.other && h.listed.Lookups > 0 {
-				s.Hours++
-				s.Attempts += h.listed.Attempts
-				s.Lookups += h.listed.Lookups
+		for _, day := range d.days {
+			for i := range day {
+				if h := &day[i]; !h.other && h.listed.Lookups > 0 {
+					s.Hours++
+					s.Attempts += h.listed.Attempts
+					s.Lookups += h.listed.Lookups
+				}
 			}
 		}
 	}

@@ -437,19 +437,19 @@ func deleteTotalsOverLimit(maxBytes int64, share int64) func(*storer) (bool, err
 // storedTotals calls each with the totals that f chooses of hours from low on, up to
 // end, in the order of the hours. What they are of is read once each.
 func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Total)) error {
-	keys := map[int64]*Total{}
+	var keys totalKeys
 	where, args := f.whereKey()
 	sql := `SELECT id, lookups, attempts, as_lookups, names, first, last FROM total WHERE id >= ? AND id < ?` + where + ` ORDER BY id`
 	var failed error
 	var t Total
 	err := db.query(sql, append([]any{totalID(low, 0), totalID(end, 0)}, args...), func(stmt *sqlite3.Stmt) bool {
 		id := stmt.ColumnInt64(0)
-		of := keys[id&totalKeyMask]
+		of := keys.of(id & totalKeyMask)
 		if of == nil {
 			if of, failed = db.totalKey(id & totalKeyMask); of == nil {
 				return failed == nil
 			}
-			keys[id&totalKeyMask] = of
+			keys.put(id&totalKeyMask, of)
 		}
 		n := stmt.ColumnInt64
 		t = *of
@@ -461,6 +461,35 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 		return true
 	})
 	return cmp.Or(err, failed, db.rows.err)
+}
+
+// totalKeys are what numbers of total_key stand for. Most stores have few, with small numbers.
+type totalKeys struct {
+	small []*Total
+	large map[int64]*Total
+}
+
+const smallKeys = 4_096
+
+func (k *totalKeys) of(key int64) *Total {
+	if key < int64(len(k.small)) {
+		return k.small[key]
+	}
+	return k.large[key]
+}
+
+func (k *totalKeys) put(key int64, of *Total) {
+	switch {
+	case key >= smallKeys && k.large == nil:
+		k.large = map[int64]*Total{key: of}
+	case key >= smallKeys:
+		k.large[key] = of
+	default:
+		for int64(len(k.small)) <= key {
+			k.small = append(k.small, nil)
+		}
+		k.small[key] = of
+	}
 }
 
 // totalKey returns what a number of total_key stands for; nil for nothing.
