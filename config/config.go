@@ -498,7 +498,7 @@ func defaults() *Config {
 
 		Destinations: Destinations{
 			Source: "https://github.com/sapics/ip-location-db/releases/download/latest",
-			Clouds: []string{"https://ip-ranges.amazonaws.com/ip-ranges.json", "https://www.gstatic.com/ipranges/cloud.json", "https://docs.oracle.com/iaas/tools/public_ip_ranges.json"},
+			Clouds: []string{"https://ip-ranges.amazonaws.com/ip-ranges.json", "https://www.gstatic.com/ipranges/cloud.json", "https://docs.oracle.com/iaas/tools/public_ip_ranges.json", "https://digitalocean.com/geo/google.csv", "https://geoip.linode.com/"},
 		},
 
 		Alerts:   Alerts{Digest: Recurrence{Text: "daily 08:00", Every: "day", Minutes: 8 * 60}, Coverage: 95, Log: true, MQTT: AlertMQTT{Topic: "telltale", Discovery: "homeassistant"}},

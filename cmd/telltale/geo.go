@@ -33,7 +33,7 @@ type geoLine struct {
 	Path  string `json:"path"`
 	URL   string `json:"url,omitempty"`
 	Bytes int64  `json:"bytes,omitempty"`
-	State string `json:"state"` // used, fetched, unchanged or failed
+	State string `json:"state"` // used, fetched, added, unchanged or failed
 	Error string `json:"error,omitempty"`
 }
 
@@ -45,7 +45,7 @@ func (cl *cli) newGeo() *cobra.Command {
 country: 'telltale destinations' is said by them. They are files; nobody is asked over
 the network whose an address is. docs/evidence.md says what they can show and what not.`,
 	}
-	c.AddCommand(cl.newGeoShow(), cl.newGeoUpdate())
+	c.AddCommand(cl.newGeoShow(), cl.newGeoUpdate(), cl.newGeoAdd())
 	return c
 }
 
@@ -97,8 +97,8 @@ registered (iptoasn-country.mmdb). Unless that is set, it is the releases of the
 project ip-location-db. Each may be used as its project says: look at the README
 at https://github.com/sapics/ip-location-db. They are kept in "geo" in data.dir, and
 used where the settings name no others. And from destinations.clouds the ranges that
-Amazon, Google and Oracle publish of their clouds, by which an address is in one of
-their regions.
+Amazon, Google, Oracle, DigitalOcean and Linode publish of their clouds, by which an
+address is in one of their regions. 'telltale geo add' has those of others.
 
 Each is read through before it takes the place of the one that is there; one that is
 damaged, of another kind, or older stays out, and the old one is used. Nothing is sent
@@ -132,6 +132,75 @@ but the requests for these files. 'telltale destinations' asks them the next tim
 	return c
 }
 
+func (cl *cli) newGeoAdd() *cobra.Command {
+	force := false
+	c := cl.addJSON(&cobra.Command{
+		Use:   "add FILE...",
+		Short: "Add the ranges of a cloud that you saved to a file: those of Azure and Alibaba",
+		Long: `Add the ranges that an operator of a cloud publishes, from a file that you saved, for
+those that have no address from which 'telltale geo update' could fetch them:
+
+  Azure    "Azure IP Ranges and Service Tags - Public Cloud", of Microsoft's download
+           page, whose address is another one each week
+  Alibaba  what its API answers to DescribePublicIpAddress, for which it wants an
+           account: one answer after the other in one file, of each region and page, as
+           'aliyun vpc DescribePublicIpAddress --RegionId ap-southeast-1' prints them
+
+The forms of the operators that are fetched are read, too. A file that is damaged, or
+of which a part is missing, stays out. Nothing is sent. Files that say no date have the
+date of the day on which they are added.`,
+		Example: "  telltale geo add ServiceTags_Public_20261123.json alibaba.json",
+		Args:    args("the file of an operator of a cloud", 1, 20),
+		RunE: func(_ *cobra.Command, paths []string) error {
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, path := range paths {
+				line := addGeo(cfg, path, force)
+				if line.Error != "" {
+					failed = errSilent
+				}
+				if err := cl.showGeo(&line); err != nil {
+					return err
+				}
+			}
+			return failed
+		},
+	})
+	c.Flags().BoolVar(&force, "force", false, "also where what is there is newer")
+	return c
+}
+
+// addGeo puts the ranges of a file in place of those that are there.
+func addGeo(cfg *config.Config, path string, force bool) geoLine {
+	line := geoLine{Source: geo.Source{Kind: geo.Cloud}, Path: path, State: "failed"}
+	b, err := geo.Read(path)
+	if err == nil {
+		err = line.keepCloud(cfg, path, b, force)
+	}
+	if err != nil {
+		line.State, line.Error = "failed", fmt.Sprintf("%v; what was there before is used", err)
+	} else if line.State == "fetched" {
+		line.State = "added"
+	}
+	return line
+}
+
+// keepCloud puts the ranges of a cloud in place of those that are there.
+func (g *geoLine) keepCloud(cfg *config.Config, from string, b []byte, force bool) (err error) {
+	if g.Source, err = geo.VerifyCloud(from, b); err != nil {
+		return err
+	}
+	if g.Built == "" {
+		g.Fetched = time.Now().UTC().Format(time.DateOnly)
+	}
+	g.Path = filepath.Join(cfg.Data.Dir, "geo", g.File)
+	g.State, err = keepGeo(geo.Cloud, g.Path, b, g.Source, force)
+	return err
+}
+
 func (cl *cli) showGeo(g *geoLine) error {
 	if cl.json {
 		return cl.encoder().Encode(g)
@@ -141,7 +210,7 @@ func (cl *cli) showGeo(g *geoLine) error {
 	case g.Error != "":
 		text += ": " + g.Error
 	default:
-		text += ", of " + cmp.Or(g.Built, "an unknown date")
+		text += ", " + g.Date()
 		if g.Bytes > 0 {
 			text += ", " + bytesText(g.Bytes) + " from " + g.URL
 		}
@@ -151,7 +220,7 @@ func (cl *cli) showGeo(g *geoLine) error {
 }
 
 // A geoFetch is a file that an update fetches, and how it is read through: verify says what it is,
-// and names its file.
+// and names its file. Without it, it is of a cloud.
 type geoFetch struct {
 	geo.Source
 	url    string
@@ -166,7 +235,7 @@ func geoFetches(cfg *config.Config) (all []geoFetch) {
 			func(b []byte) (geo.Source, error) { return geo.Verify(kind, path, b) }})
 	}
 	for _, url := range cfg.Destinations.Clouds {
-		all = append(all, geoFetch{geo.Source{Kind: geo.Cloud}, url, geo.VerifyCloud})
+		all = append(all, geoFetch{geo.Source{Kind: geo.Cloud}, url, nil})
 	}
 	return all
 }
@@ -175,20 +244,22 @@ func geoFetches(cfg *config.Config) (all []geoFetch) {
 func updateGeo(ctx context.Context, cfg *config.Config, f *geoFetch, force bool) geoLine {
 	line := geoLine{Source: f.Source, URL: f.url, State: "failed"}
 	b, err := fetchGeo(ctx, f.url)
-	if err == nil {
+	switch {
+	case err != nil:
+	case f.verify == nil:
+		if err = line.keepCloud(cfg, f.url, b, force); err == nil {
+			line.Bytes = int64(len(b))
+		}
+	default:
 		var fetched geo.Source
 		if fetched, err = f.verify(b); err == nil {
 			line.Source, line.Bytes = fetched, int64(len(b))
+			line.Path = filepath.Join(cfg.Data.Dir, "geo", line.File)
+			line.State, err = keepGeo(line.Kind, line.Path, b, line.Source, force)
 		}
 	}
-	if line.File != "" { // that of a cloud is named by what is in it
-		line.Path = filepath.Join(cfg.Data.Dir, "geo", line.File)
-	}
-	if err == nil {
-		line.State, err = keepGeo(line.Kind, line.Path, b, line.Source, force)
-	}
 	if err != nil {
-		line.Error = fmt.Sprintf("%s: %v; what was there before is used", f.url, err)
+		line.State, line.Error = "failed", fmt.Sprintf("%s: %v; what was there before is used", f.url, err)
 	}
 	return line
 }

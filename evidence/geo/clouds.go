@@ -1,11 +1,17 @@
 package geo
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,6 +23,7 @@ type cloud struct {
 	Source
 	operator string
 	ranges   []cloudRange
+	bad      int // ranges that cannot be read, are of another operator, or are too many
 }
 
 type cloudRange struct {
@@ -27,8 +34,24 @@ type cloudRange struct {
 // mostRanges is how many ranges a file may have.
 const mostRanges = 200_000
 
-// cloudFile has the keys of the files that are known: Amazon's ip-ranges.json, Google's
-// cloud.json and Oracle's public_ip_ranges.json.
+// Operators whose ranges are known. The words are in findings and never change.
+const (
+	amazon       = "Amazon Web Services"
+	google       = "Google Cloud"
+	oracle       = "Oracle Cloud"
+	azure        = "Microsoft Azure"
+	alibaba      = "Alibaba Cloud"
+	digitalOcean = "DigitalOcean"
+	linode       = "Linode (Akamai)"
+)
+
+// knownForms are the forms that are read, for whoever has another one.
+const knownForms = "those of Amazon (ip-ranges.json), Google (cloud.json), Oracle (public_ip_ranges.json), Azure (ServiceTags_Public_DATE.json), Alibaba (what DescribePublicIpAddress answers) " +
+	"and the geofeeds of DigitalOcean and Linode are"
+
+// cloudFile has the keys of the files in JSON that are known: Amazon's ip-ranges.json, Google's
+// cloud.json, Oracle's public_ip_ranges.json, Azure's service tags, and what Alibaba's API
+// answers to DescribePublicIpAddress.
 type cloudFile struct {
 	CreateDate   string `json:"createDate"`             // Amazon: 2006-01-02-15-04-05
 	CreationTime string `json:"creationTime"`           // Google
@@ -50,46 +73,123 @@ type cloudFile struct {
 			CIDR string `json:"cidr"`
 		} `json:"cidrs"`
 	} `json:"regions"`
+	Values []struct { // Azure: a tag for each service and region, which overlap
+		Name       string `json:"name"`
+		Properties struct {
+			Region   string   `json:"region"`
+			Prefixes []string `json:"addressPrefixes"`
+		} `json:"properties"`
+	} `json:"values"`
+	Alibaba []string `json:"PublicIpAddress"`
+	Region  string   `json:"RegionId"`
+	Total   int      `json:"TotalCount"` // of the region, of which a page has 100 at most
 }
 
-// parseCloud reads the ranges of one operator, which the file's form tells.
-func parseCloud(path string, b []byte) (*cloud, error) {
-	var f cloudFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("it has no ranges of a cloud's operator: %w", err)
+// alibabaRegions are what Alibaba calls its regions, which are codes in its answers: its page
+// "Region IDs", read in November 2026.
+var alibabaRegions = map[string]string{
+	"ap-southeast-1": "Singapore", "ap-southeast-2": "Australia (Sydney)", "ap-southeast-3": "Malaysia (Kuala Lumpur)", "ap-southeast-5": "Indonesia (Jakarta)",
+	"ap-southeast-6": "Philippines (Manila)", "ap-southeast-7": "Thailand (Bangkok)", "ap-northeast-1": "Japan (Tokyo)", "ap-northeast-2": "South Korea (Seoul)", "ap-south-1": "India (Mumbai)",
+	"us-east-1": "US (Virginia)", "us-west-1": "US (Silicon Valley)", "eu-central-1": "Germany (Frankfurt)", "eu-west-1": "UK (London)", "me-east-1": "UAE (Dubai)", "me-central-1": "Saudi Arabia (Riyadh)",
+	"cn-qingdao": "China (Qingdao)", "cn-beijing": "China (Beijing)", "cn-zhangjiakou": "China (Zhangjiakou)", "cn-huhehaote": "China (Hohhot)", "cn-wulanchabu": "China (Ulanqab)", "cn-hangzhou": "China (Hangzhou)",
+	"cn-shanghai": "China (Shanghai)", "cn-shenzhen": "China (Shenzhen)", "cn-heyuan": "China (Heyuan)", "cn-guangzhou": "China (Guangzhou)", "cn-chengdu": "China (Chengdu)", "cn-hongkong": "China (Hong Kong)",
+}
+
+// parseCloud reads the ranges of one operator, which the file's form tells, and of a geofeed
+// where it is from: a URL or a path.
+func parseCloud(from string, b []byte) (*cloud, error) {
+	c := &cloud{Source: Source{Kind: Cloud, File: filepath.Base(from)}}
+	var err error
+	switch operator := feedOf(from); {
+	case operator != "" && !isJSON(b):
+		err = c.addFeed(operator, b)
+	case !isJSON(b) && len(b) > 0:
+		err = errors.New("it has no ranges of a cloud's operator, or in a form that is not known: " + knownForms + "; whose a geofeed is must be in its name")
+	default:
+		err = c.addJSON(b)
 	}
-	c := &cloud{Source: Source{Kind: Cloud, File: filepath.Base(path)}}
-	bad := 0
-	add := func(operator, prefix, region string) {
-		if prefix == "" {
-			return
-		}
-		p, err := netip.ParsePrefix(prefix)
-		if err != nil || p.Bits() == 0 || c.operator != "" && c.operator != operator || len(c.ranges) == mostRanges {
-			bad++
-			return
-		}
-		c.operator = operator
-		c.ranges = append(c.ranges, cloudRange{p.Masked(), printableName(region)})
+	switch {
+	case err != nil:
+		return nil, err
+	case c.bad > 0:
+		return nil, fmt.Errorf("%d of its ranges cannot be read, are of another operator, or are too many", c.bad)
+	case len(c.ranges) == 0:
+		return nil, errors.New("it has no ranges of a cloud's operator, or in a form that is not known: " + knownForms)
 	}
+	return c, nil
+}
+
+func isJSON(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r\n")
+	return len(b) > 0 && (b[0] == '{' || b[0] == '[')
+}
+
+// add adds a range.
+func (c *cloud) add(operator, prefix, region string) {
+	if prefix == "" {
+		return
+	}
+	p, err := netip.ParsePrefix(prefix)
+	if err != nil || p.Bits() == 0 || c.operator != "" && c.operator != operator || len(c.ranges) == mostRanges {
+		c.bad++
+		return
+	}
+	c.operator = operator
+	c.ranges = append(c.ranges, cloudRange{p.Masked(), printableName(region)})
+}
+
+// addJSON reads the documents of a file one after the other: Alibaba answers for each region
+// and page.
+func (c *cloud) addJSON(b []byte) error {
+	var have, total = map[string]int{}, map[string]int{} // of Alibaba, by region
+	d := json.NewDecoder(bytes.NewReader(b))
+	for n := 0; ; n++ {
+		var f cloudFile
+		if err := d.Decode(&f); err == io.EOF && n > 0 {
+			break
+		} else if err != nil {
+			return fmt.Errorf("it has no ranges of a cloud's operator: %w", err)
+		}
+		c.addFile(&f)
+		have[f.Region] += len(f.Alibaba)
+		total[f.Region] = max(total[f.Region], f.Total)
+	}
+	for region, n := range total {
+		if have[region] < n {
+			return fmt.Errorf("it has %d of the %d ranges of %s: the further pages are missing (PageNumber 2 and so on)", have[region], n, printableName(region))
+		}
+	}
+	return nil
+}
+
+func (c *cloud) addFile(f *cloudFile) {
 	for _, p := range f.Prefixes {
-		add("Amazon Web Services", p.Amazon, p.Region)
-		add("Google Cloud", p.Google4, p.Scope)
-		add("Google Cloud", p.Google6, p.Scope)
+		c.add(amazon, p.Amazon, p.Region)
+		c.add(google, p.Google4, p.Scope)
+		c.add(google, p.Google6, p.Scope)
 	}
 	for _, p := range f.Amazon6 {
-		add("Amazon Web Services", p.Prefix, p.Region)
+		c.add(amazon, p.Prefix, p.Region)
 	}
 	for _, r := range f.Regions {
 		for _, p := range r.CIDRs {
-			add("Oracle Cloud", p.CIDR, r.Region)
+			c.add(oracle, p.CIDR, r.Region)
 		}
 	}
-	switch {
-	case len(c.ranges) == 0:
-		return nil, errors.New("it has no ranges of a cloud's operator, or in a form that is not known: those of Amazon (ip-ranges.json), Google (cloud.json) and Oracle (public_ip_ranges.json) are")
-	case bad > 0:
-		return nil, fmt.Errorf("%d of its ranges cannot be read, are of another operator, or are too many", bad)
+	for _, v := range f.Values {
+		if v.Name != "AzureCloud" && !strings.HasPrefix(v.Name, "AzureCloud.") {
+			continue // a service, whose ranges are among these
+		}
+		for _, p := range v.Properties.Prefixes {
+			c.add(azure, p, v.Properties.Region)
+		}
+	}
+	for _, p := range f.Alibaba {
+		region := f.Region
+		if name := alibabaRegions[region]; name != "" {
+			region += ", " + name
+		}
+		c.add(alibaba, p, region)
 	}
 	for _, date := range []string{f.CreateDate, f.CreationTime, f.Updated} {
 		if len(date) >= len(time.DateOnly) {
@@ -98,7 +198,35 @@ func parseCloud(path string, b []byte) (*cloud, error) {
 			}
 		}
 	}
-	return c, nil
+}
+
+// feedOf returns whose geofeed it is by where it is from; "" for nobody's that is known.
+func feedOf(from string) string {
+	from = strings.ToLower(from)
+	for word, operator := range map[string]string{"digitalocean": digitalOcean, "linode": linode} {
+		if strings.Contains(from, word) {
+			return operator
+		}
+	}
+	return ""
+}
+
+// addFeed reads a geofeed (RFC 8805): a range, a country, a subdivision, a city, a postal code
+// a line. The region is the city and the country.
+func (c *cloud) addFeed(operator string, b []byte) error {
+	r := csv.NewReader(bytes.NewReader(b))
+	r.Comment, r.FieldsPerRecord, r.TrimLeadingSpace, r.LazyQuotes = '#', -1, true, true
+	for {
+		fields, err := r.Read()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("it is no geofeed: %w", err)
+		}
+		fields = append(fields, "", "", "")
+		c.add(operator, cmp.Or(strings.TrimSpace(fields[0]), "-"), strings.Join(slices.DeleteFunc([]string{fields[3], fields[1]}, func(s string) bool { return s == "" }), ", "))
+	}
 }
 
 // find returns the region of the smallest range that an address is in.
@@ -113,12 +241,14 @@ func (c *cloud) find(addr netip.Addr) (region string, ok bool) {
 }
 
 // CloudFiles are the names under which files of operators are kept.
-var CloudFiles = map[string]string{"Amazon Web Services": "amazon.json", "Google Cloud": "google.json", "Oracle Cloud": "oracle.json"}
+var CloudFiles = map[string]string{
+	amazon: "amazon.json", google: "google.json", oracle: "oracle.json", azure: "azure.json", alibaba: "alibaba.json", digitalOcean: "digitalocean.csv", linode: "linode.csv",
+}
 
-// VerifyCloud reads the ranges of a cloud's operator, and says under which name they are
-// kept.
-func VerifyCloud(b []byte) (Source, error) {
-	c, err := parseCloud("", b)
+// VerifyCloud reads the ranges of a cloud's operator, which are from a URL or a path, and says
+// under which name they are kept.
+func VerifyCloud(from string, b []byte) (Source, error) {
+	c, err := parseCloud(from, b)
 	if err != nil {
 		return Source{}, err
 	}

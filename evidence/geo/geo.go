@@ -4,6 +4,7 @@
 package geo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,14 +43,24 @@ type Source struct {
 	Kind  Kind   `json:"kind"`
 	File  string `json:"file"`            // its name, without the directory
 	Built string `json:"built,omitempty"` // the date that it says it was made, as 2006-01-02
+
+	Fetched string `json:"fetched,omitempty"` // where it says no date: when it was fetched or added
 }
 
 // String is how people are told of a source.
 func (s Source) String() string {
-	if s.Built == "" {
-		return s.File + " of an unknown date"
+	return s.File + " " + s.Date()
+}
+
+// Date says of which date a source is.
+func (s Source) Date() string {
+	switch {
+	case s.Built != "":
+		return "of " + s.Built
+	case s.Fetched != "":
+		return "fetched on " + s.Fetched + ", which says no date itself"
 	}
-	return s.File + " of " + s.Built
+	return "of an unknown date"
 }
 
 // A database is one file.
@@ -87,10 +98,13 @@ func Open(files Files) (*Set, error) {
 		}
 	}
 	for _, path := range files[Cloud] {
-		b, err := read(path)
+		b, err := Read(path)
 		if err == nil {
 			var c *cloud
 			if c, err = parseCloud(path, b); err == nil {
+				if info, err := os.Stat(path); err == nil && c.Built == "" {
+					c.Fetched = info.ModTime().UTC().Format(time.DateOnly)
+				}
 				s.clouds = append(s.clouds, c)
 				continue
 			}
@@ -103,15 +117,15 @@ func Open(files Files) (*Set, error) {
 const getAnother = "; 'telltale geo update' fetches one, or name another under destinations"
 
 func open(kind Kind, path string) (*database, error) {
-	b, err := read(path)
+	b, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
 	return parse(kind, path, b)
 }
 
-// read reads a file of bounded size.
-func read(path string) ([]byte, error) {
+// Read reads a file of bounded size.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		var of *fs.PathError
@@ -353,8 +367,13 @@ func (s *Set) Sources() (all []Source) {
 // Caveats says what bears on what the databases say: that there is none, that they are old,
 // or of one family alone.
 func (s *Set) Caveats(now time.Time) (all []string) {
+	for _, c := range s.clouds {
+		if day, err := time.Parse(time.DateOnly, cmp.Or(c.Built, c.Fetched)); err == nil && now.Sub(day) > OldAfter {
+			all = append(all, fmt.Sprintf("%s is %d days old, and clouds grow: fetch or add it again", c.File, int(now.Sub(day).Hours()/24)))
+		}
+	}
 	if len(s.all) == 0 {
-		return []string{"no address database is read: operators and countries are not known; 'telltale geo update' fetches free ones"}
+		return append(all, "no address database is read: operators and countries are not known; 'telltale geo update' fetches free ones")
 	}
 	have := map[Kind]bool{}
 	v6 := map[Kind]bool{}
