@@ -33,6 +33,7 @@ func (a *app) planExperiment(ctx context.Context, n web.NewExperiment) (web.Expe
 	if err != nil {
 		return web.ExperimentLine{}, web.Invalid(err)
 	}
+	p.Settings = a.answering()
 	all, err := a.experiments(ctx)
 	if err != nil {
 		return web.ExperimentLine{}, err
@@ -61,12 +62,15 @@ func (a *app) stepExperiment(ctx context.Context, s web.ExperimentStep) (web.Exp
 	if err != nil {
 		return web.ExperimentLine{}, web.NotFound(err)
 	}
-	line, err := e.Event(experiment.Step{Do: s.Do, Says: s.Says, At: s.At, Stay: s.Stay}, time.Now())
+	line, err := e.Event(experiment.Step{Do: s.Do, Says: s.Says, At: s.At, Stay: s.Stay, Settings: a.answering()}, time.Now())
 	if err != nil {
 		return web.ExperimentLine{}, err
 	}
 	return a.writeExperiment(ctx, line)
 }
+
+// answering returns a hash of the settings in force by which names are answered.
+func (a *app) answering() string { return a.cfg.Load().Answering() }
 
 // writeExperiment writes a line, and looks whether it is in the ledger.
 func (a *app) writeExperiment(ctx context.Context, line querylog.Event) (web.ExperimentLine, error) {

@@ -35,6 +35,9 @@ func (cl *cli) showExperiment(_ context.Context, l *openedLog, e *experiment.Exp
 		line("          phase %d  %s  %-5s %s", i+1, p.Phases[i].Condition, spanText(p.Phases[i].Length()), printable(p.Phases[i].Says))
 	}
 	line("%s", wordsIn(strings.Fields(planText(p)), 78, "          "))
+	if p.Settings != "" {
+		line("settings  %s  (a hash of those by which names are answered)", printable(p.Settings))
+	}
 	if !e.Started.IsZero() {
 		line("started   %s", whenIn(e.Started.Time, zone))
 	}
@@ -159,6 +162,9 @@ func (p *printedReport) verdict(c *experiment.Comparison) string {
 		return "no verdict yet"
 	}
 	text := c.Verdict
+	if c.Verdict == experiment.NoChange {
+		text += fmt.Sprintf(" (a halving would have been found with %d %%)", int(100*c.Power))
+	}
 	if c.Why != "" {
 		text += " (" + c.Why + ")"
 	}

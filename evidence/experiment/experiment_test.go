@@ -213,6 +213,57 @@ func TestAnOptOut(t *testing.T) {
 	}
 }
 
+// Settings by which names are answered are recorded with each step, and a change of them is
+// a departure, also where the ledger says nothing of it.
+func TestSettingsThatBecameOthersAreADeparture(t *testing.T) {
+	said := func(plan, start, mark, stop string) []string {
+		line := planLine(t, "opt-out", Settings{Devices: []Device{phone}})
+		e := All([]querylog.Event{line})[0]
+		e.Plan.Settings = plan
+		ledger := []querylog.Event{}
+		planned, err := PlanEvent("x", &e.Plan, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned.Time = line.Time
+		ledger = append(ledger, planned)
+		for _, s := range []struct {
+			at   time.Time
+			step Step
+		}{
+			{begin, Step{Do: Start, Settings: start}}, {noon, Step{Do: DoMark, Says: "opted out", Settings: mark}}, {end, Step{Do: Stop, Settings: stop}},
+		} {
+			ev, err := Find(All(ledger), "x").Event(s.step, s.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ev.Time = at(s.at)
+			ledger = append(ledger, ev)
+		}
+		return optedOut(1).report(t, Find(All(ledger), "x"), Options{}).Departures
+	}
+	for _, c := range []struct {
+		plan, start, mark, stop string
+		want                    []string
+	}{
+		{"a", "a", "a", "a", nil},
+		{"", "", "", "", nil},
+		{"a", "", "a", "", nil},
+		{"a", "b", "b", "b", []string{"when it was planned and when it was started"}},
+		{"a", "a", "b", "b", []string{`when it was started and when 'opted out' was marked`}},
+		{"a", "a", "b", "a", []string{`when it was started and when 'opted out' was marked`, `when 'opted out' was marked and when it was stopped`}},
+	} {
+		got := said(c.plan, c.start, c.mark, c.stop)
+		same := len(got) == len(c.want)
+		for i := range c.want {
+			same = same && strings.Contains(got[i], c.want[i])
+		}
+		if !same {
+			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
 func TestARunningExperimentHasNoVerdict(t *testing.T) {
 	e := planned(t, "opt-out", Settings{Devices: []Device{phone}}).run()
 	e.Stopped = querylog.Time{}

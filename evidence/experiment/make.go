@@ -155,6 +155,7 @@ func (r *reading) departures() []string {
 	case Cancelled:
 		add("It was cancelled (%s): there is no verdict.", cmp.Or(r.e.Why, "nobody said why"))
 	}
+	all = append(all, r.e.otherSettings()...)
 	for i := range r.phases {
 		p := &r.phases[i]
 		lasted, planned := p.until.Sub(p.since), p.Length()
@@ -171,6 +172,27 @@ func (r *reading) departures() []string {
 			add("%q of %s was said %s later.", m.Says, m.At, lengthOf(late))
 		}
 	}
+	return all
+}
+
+// otherSettings says between which steps the settings by which names are answered were changed.
+// Steps of a program that did not record them say nothing.
+func (e *Experiment) otherSettings() (all []string) {
+	before, then := "it was planned", e.Plan.Settings
+	step := func(name, now string) {
+		if now == "" {
+			return
+		}
+		if then != "" && then != now {
+			all = append(all, fmt.Sprintf("Between when %s and when %s, settings by which names are answered or attempts counted became others: of blocking, lists, groups, devices or upstreams.", before, name))
+		}
+		before, then = name, now
+	}
+	step("it was started", e.StartedWith)
+	for i := range e.Marks {
+		step(fmt.Sprintf("'%s' was marked", e.Marks[i].Says), e.Marks[i].Settings)
+	}
+	step("it was stopped", e.StoppedWith)
 	return all
 }
 

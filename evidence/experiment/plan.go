@@ -37,6 +37,8 @@ type Plan struct {
 	Level    float64  `json:"level"` // of the intervals
 	Alpha    float64  `json:"alpha"` // a change that comes by chance less often than that is one
 	Power    float64  `json:"power"` // to see a halving; with less, it is not said that nothing changed
+
+	Settings string `json:"settings,omitempty"` // a hash of the settings by which names were answered when it was planned; "" where nobody said
 }
 
 // A Device of a plan, and what it was called then.
@@ -184,6 +186,8 @@ type Mark struct {
 	At   querylog.Time `json:"at"`   // when it was
 	Says string        `json:"says"`
 	Next bool          `json:"next"` // the next phase begins with it
+
+	Settings string `json:"settings,omitempty"` // see Plan; when it was told
 }
 
 // An Experiment is what the ledger says of one.
@@ -197,6 +201,9 @@ type Experiment struct {
 	Cancelled querylog.Time `json:"cancelled,omitzero"`
 	Why       string        `json:"why,omitempty"`     // it was cancelled
 	Problem   string        `json:"problem,omitempty"` // why nothing can be said of it: its plan cannot be read
+
+	StartedWith string `json:"started_with,omitempty"` // settings, see Plan
+	StoppedWith string `json:"stopped_with,omitempty"`
 }
 
 // States of an experiment.
@@ -236,6 +243,8 @@ type step struct {
 	Says    string        `json:"says,omitempty"`
 	At      querylog.Time `json:"at,omitzero"`
 	Next    bool          `json:"next,omitempty"`
+
+	Settings string `json:"settings,omitempty"` // see Plan
 }
 
 // All returns the experiments that a ledger tells of, in the order of their plans. Lines
@@ -289,11 +298,11 @@ func (e *Experiment) follow(ev *querylog.Event) {
 	}
 	switch state := e.State(); {
 	case ev.Kind == querylog.KindExperimentStarted && state == Planned:
-		e.Started = ev.Time
+		e.Started, e.StartedWith = ev.Time, s.Settings
 	case ev.Kind == querylog.KindExperimentMarked && state == Running && !s.At.Before(e.last()) && !s.At.After(ev.Time.Time):
-		e.Marks = append(e.Marks, Mark{Said: ev.Time, At: s.At, Says: s.Says, Next: s.Next && e.Phase()+1 < len(e.Plan.Phases)})
+		e.Marks = append(e.Marks, Mark{Said: ev.Time, At: s.At, Says: s.Says, Next: s.Next && e.Phase()+1 < len(e.Plan.Phases), Settings: s.Settings})
 	case ev.Kind == querylog.KindExperimentStopped && state == Running:
-		e.Stopped = ev.Time
+		e.Stopped, e.StoppedWith = ev.Time, s.Settings
 	case ev.Kind == querylog.KindExperimentCancelled && (state == Running || state == Planned):
 		e.Cancelled, e.Why = ev.Time, s.Says
 	}
@@ -332,6 +341,8 @@ type Step struct {
 	Says string // of DoMark, what was done; of Cancel, why
 	At   time.Time
 	Stay bool // DoMark: the phase goes on
+
+	Settings string // a hash of the settings by which names are answered now, see Plan
 }
 
 // What can be done.
@@ -351,7 +362,7 @@ func (e *Experiment) Event(s Step, now time.Time) (querylog.Event, error) {
 	if err := CheckText(s.Says); err != nil {
 		return querylog.Event{}, err
 	}
-	line := step{Version: planVersion, Says: s.Says}
+	line := step{Version: planVersion, Says: s.Says, Settings: s.Settings}
 	kind := ""
 	switch {
 	case s.Do == Start && state == Planned:

@@ -2581,10 +2581,12 @@ export interface components {
             problem?: string;
             /** Format: date-time */
             started?: string;
+            started_with?: string;
             /** @enum {string} */
             state: "planned" | "running" | "stopped" | "cancelled";
             /** Format: date-time */
             stopped?: string;
+            stopped_with?: string;
             why?: string;
         };
         ExperimentComparison: {
@@ -2645,8 +2647,10 @@ export interface components {
             problem?: string;
             /** Format: date-time */
             started?: string;
+            started_with?: string;
             /** Format: date-time */
             stopped?: string;
+            stopped_with?: string;
             why?: string;
         };
         ExperimentLine: {
@@ -2663,6 +2667,7 @@ export interface components {
             /** Format: date-time */
             said: string;
             says: string;
+            settings?: string;
         };
         ExperimentPhase: {
             condition: string;
@@ -2699,6 +2704,7 @@ export interface components {
             power: number;
             present: string;
             question: string;
+            settings?: string;
             /** Format: int64 */
             settle: number;
             template: string;
@@ -2856,6 +2862,7 @@ export interface components {
         };
         GeoSource: {
             built?: string;
+            fetched?: string;
             file: string;
             kind: string;
         };
