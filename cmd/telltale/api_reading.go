@@ -598,7 +598,13 @@ func (a *app) destinations(ctx context.Context, q web.DestinationsQuery) (all []
 }
 
 func (a *app) candidates(ctx context.Context, q web.CandidatesQuery) (found *candidate.Found, err error) {
-	of := &candidatesOf{device: q.Device, ignored: q.Ignored}
+	of := &candidatesOf{device: q.Device, ignored: q.Ignored, aliases: func(name string) []string {
+		all, err := a.cached(name)
+		if err != nil {
+			return nil
+		}
+		return aliasesIn(all)
+	}}
 	if of.since, of.until, of.zone, err = readPast(&q.Period, "7d"); err != nil {
 		return nil, err
 	}

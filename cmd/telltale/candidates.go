@@ -47,7 +47,7 @@ func (cl *cli) newCandidates() *cobra.Command {
 		Long: `Show names that no list has and that may be telemetry: of one device, or of all. Each has
 a score, and what it is made of: a steady rhythm, attempts while the device asks for
 nothing else, words of the name, a listed name that it is like, a domain with listed
-telemetry, who asks for it, and whether it came after an update.
+telemetry, an alias that listed telemetry leads to as well, who asks for it, and whether it came after an update.
 
 Nothing is blocked by a score. 'observe' records a name as if a list had it; 'propose'
 writes it in the catalogue's format, with the figures that speak for it.
@@ -100,7 +100,37 @@ func (cl *cli) findCandidates(ctx context.Context, f *candidateFlags) (*candidat
 		return nil, err
 	}
 	defer l.Close()
-	return l.candidates(ctx, &candidatesOf{since: since, until: until, zone: f.zone, device: f.device, ignored: f.ignored})
+	return l.candidates(ctx, &candidatesOf{since: since, until: until, zone: f.zone, device: f.device, ignored: f.ignored, aliases: cl.keptAliases(ctx, l)})
+}
+
+// keptAliases returns what says where a name leads by the answers that the running server
+// keeps. Without one nothing is known.
+func (cl *cli) keptAliases(ctx context.Context, l *openedLog) func(name string) []string {
+	server, gone := newClient(l.cfg), false
+	return func(name string) []string {
+		var all []web.CachedAnswer
+		if gone {
+			return nil
+		}
+		if err := server.do(ctx, http.MethodGet, "/cache?name="+url.QueryEscape(name), nil, &all); err != nil {
+			gone = true
+			return nil
+		}
+		return aliasesIn(all)
+	}
+}
+
+// aliasesIn returns the names that answers lead to, in lower case.
+func aliasesIn(all []web.CachedAnswer) (aliases []string) {
+	for i := range all {
+		for _, record := range all[i].Answer {
+			if f := strings.Fields(record); len(f) == 5 && f[3] == "CNAME" {
+				aliases = append(aliases, strings.ToLower(strings.TrimSuffix(f[4], ".")))
+			}
+		}
+	}
+	slices.Sort(aliases)
+	return slices.Compact(aliases)
 }
 
 // A candidatesOf says whose candidates are wanted.
@@ -109,6 +139,7 @@ type candidatesOf struct {
 	zone         *time.Location
 	device       string
 	ignored      bool
+	aliases      func(name string) []string
 }
 
 // candidates finds those of the log.
@@ -128,6 +159,16 @@ func (l *openedLog) candidates(ctx context.Context, of *candidatesOf) (*candidat
 	}
 	for _, e := range known.Entries() {
 		o.Known = append(o.Known, candidate.Known{Name: e.Name, Vendor: e.Vendor, Product: e.Product, Purpose: e.Purpose, Tier: e.Tier})
+	}
+	last, err := lastFound(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	o.Leads, o.Aliases = map[string][]string{}, of.aliases
+	for name, f := range last {
+		if len(f.Aliases) > 0 {
+			o.Leads[name] = f.Aliases
+		}
 	}
 	return candidate.Find(ctx, l.Reader, o)
 }

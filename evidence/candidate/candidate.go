@@ -40,6 +40,12 @@ type Options struct {
 	Discovered map[string]time.Time
 
 	Known []Known
+
+	// Leads has the aliases to which names of Known led when upstreams were asked, where a
+	// person turned that on. Aliases returns those to which a name that a device asked for
+	// leads by answers that are there already; nil: none is known. It asks nobody.
+	Leads   map[string][]string
+	Aliases func(name string) []string
 }
 
 // Found are the candidates of a period.
@@ -97,6 +103,7 @@ const (
 	afterUpdate   = 24 * time.Hour
 	knownBefore   = 12 * time.Hour // of a log, in which a name is new
 	maxNames      = 50_000
+	mostAliases   = 3000 // names whose aliases are looked up
 )
 
 // An asked name is one that no list has, as a device asked for it.
@@ -114,9 +121,13 @@ type reading struct {
 	rhythms map[string]map[string]*rhythm.Rhythm
 	known   map[string]Known // telemetry, by pattern
 	domains map[string]Known // telemetry, by registrable domain
+	targets map[string]Known // telemetry, by the aliases that it leads to; of other tiers where any of them does, too
+	listed  map[string]Known // names that devices asked for, have a list, and were answered
 	first   int64            // of all rows of unlisted names
 	whole   int64            // from when on there are those of devices of which none are kept longer
 	left    int
+
+	lookedUp int // names whose aliases were
 
 	imported uint64 // attempts at whatever name
 }
@@ -126,7 +137,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	o.fill()
 	r := &reading{
 		o: &o, names: map[string]map[string]*asked{}, owners: map[string]string{}, all: map[string][]int64{}, updates: map[string][]int64{},
-		rhythms: map[string]map[string]*rhythm.Rhythm{}, known: map[string]Known{}, domains: map[string]Known{}, first: 1<<63 - 1,
+		rhythms: map[string]map[string]*rhythm.Rhythm{}, known: map[string]Known{}, domains: map[string]Known{}, targets: map[string]Known{}, listed: map[string]Known{}, first: 1<<63 - 1,
 	}
 	for _, k := range o.Known {
 		r.addKnown(k)
@@ -134,6 +145,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	if err := r.read(ctx, log); err != nil {
 		return nil, err
 	}
+	r.findTargets()
 	found, err := rhythm.Make(ctx, log, rhythm.Options{Since: o.Since, Until: o.Until, Zone: o.Zone, Whose: o.Whose, Unlisted: true, Today: o.Today, Name: o.Name})
 	if err != nil {
 		return nil, err
@@ -227,7 +239,12 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 			r.updates[device] = append(r.updates[device], at)
 		}
 		if listed {
-			r.addKnown(Known{row.Name, row.Vendor, row.Product, row.Purpose, row.Tier, true})
+			k := Known{row.Name, row.Vendor, row.Product, row.Purpose, row.Tier, true}
+			r.addKnown(k)
+			if r.listed[row.Name].Name == "" && len(r.listed) < maxNames && row.Verdict != "block" {
+				k.Name = strings.Clone(row.Name)
+				r.listed[k.Name] = k
+			}
 			continue
 		}
 		r.first = min(r.first, at)
@@ -256,6 +273,49 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 		slices.Sort(times)
 	}
 	return nil
+}
+
+// findTargets finds the aliases that telemetry leads to. One that serves something else, too,
+// says nothing.
+func (r *reading) findTargets() {
+	add := func(k Known, aliases []string) {
+		for _, alias := range aliases {
+			if had, ok := r.targets[alias]; !ok || had.Tier == "telemetry" && k.Tier != "telemetry" {
+				r.targets[alias] = k
+			}
+		}
+	}
+	if len(r.o.Leads) > 0 {
+		for _, k := range r.o.Known {
+			add(k, r.o.Leads[k.Name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.listed)) {
+		add(r.listed[name], r.aliases(name))
+	}
+}
+
+// aliases returns those of a name that are known, of so many names at most.
+func (r *reading) aliases(name string) []string {
+	if r.o.Aliases == nil || r.lookedUp == mostAliases {
+		return nil
+	}
+	r.lookedUp++
+	return r.o.Aliases(name)
+}
+
+// target returns the telemetry that leads to an alias of a name, or to the name itself.
+func (r *reading) target(c *Candidate) (alias string, k Known, ok bool) {
+	if len(r.targets) == 0 || c.Attempts < leastAttempts {
+		return "", Known{}, false
+	}
+	at := append([]string{c.Name}, r.aliases(c.Name)...)
+	for _, alias := range at {
+		if k, ok := r.targets[alias]; ok && k.Tier == "telemetry" && k.Name != c.Name {
+			return alias, k, true
+		}
+	}
+	return "", Known{}, false
 }
 
 func hasWord(name string, words ...string) bool {
@@ -337,6 +397,13 @@ func (r *reading) weighName(c *Candidate, add adder) {
 	if k, ok := r.domains[domain]; ok && c.Sibling == "" {
 		c.Vendor, c.asked = k.Vendor, k.asked
 		add("domain", 2, "", "below %s, as %s, which is listed as telemetry of %s", domain, k.Name, k.Vendor)
+	}
+	if alias, k, ok := r.target(c); ok {
+		if c.Vendor == "" {
+			c.Vendor = k.Vendor
+		}
+		c.asked = c.asked || k.asked
+		add("alias", 4, "", "leads to %s, as %s does, which is listed as telemetry of %s", alias, k.Name, k.Vendor)
 	}
 	words := wordsOf(c.Name)
 	reports := wordIn(words, reporting)

@@ -30,8 +30,8 @@ func Entry(c *Candidate) string {
 	}
 	line("Score %d:", c.Score)
 	for _, p := range c.Parts {
-		if c.asked && (p.What == "sibling" || p.What == "domain") {
-			p.Text = "a name like it, or below the same domain, is listed as telemetry of " + c.Vendor
+		if c.asked && (p.What == "sibling" || p.What == "domain" || p.What == "alias") {
+			p.Text = "a name like it, below the same domain, or with the same alias, is listed as telemetry of " + c.Vendor
 		}
 		line("  %+d %s: %s", p.Points, p.What, p.Text)
 	}
