@@ -79,6 +79,7 @@ import (
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
 //	restart                        stop it, and start it again
+//	past PART                      the server's log is that of the made-up home of docs/household.md, whose last days these were, see past
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {
@@ -710,6 +711,8 @@ func (s *scene) step(words []string) error {
 		s.mute.Store(words[0] == "mute")
 	case "stop":
 		s.srv.stop()
+	case "past":
+		return s.past(s.parts[args[0]].text)
 	case "restart":
 		s.srv.stop()
 		s.srv.start()

@@ -25,6 +25,16 @@ type Options struct {
 
 	// Planted are further habits, by the device's label. Their names need not be in Names.
 	Planted map[string][]Habit
+
+	// Said are lines of the ledger that the home's people have written, such as an
+	// experiment's steps, in their order. None may be while the server does not run.
+	Said []Line
+}
+
+// A Line is one of the ledger, so long after the home began.
+type Line struct {
+	After                 time.Duration
+	Kind, Subject, Detail string
 }
 
 // A Home is what happens in a home.

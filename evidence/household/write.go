@@ -230,7 +230,10 @@ func (w *writer) acts(final string) []act {
 	}}
 	crash := w.crashAt()
 	all := []act{step(0), stop, {at(down.Until, 1), w.open}, {crash, func() { w.kill(final) }}, {crash + restart, w.restarted}, step(1)}
-	slices.SortFunc(all, func(a, b act) int { return cmp.Compare(a.at, b.at) })
+	for _, l := range h.Said {
+		all = append(all, act{l.After, func() { w.log.Report(l.Kind, l.Subject, l.Detail) }})
+	}
+	slices.SortStableFunc(all, func(a, b act) int { return cmp.Compare(a.at, b.at) })
 	return all
 }
 
