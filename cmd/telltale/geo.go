@@ -205,12 +205,14 @@ func (cl *cli) showGeo(g *geoLine) error {
 	if cl.json {
 		return cl.encoder().Encode(g)
 	}
-	text := fmt.Sprintf("%s: %s: %s", g.Kind, g.Path, g.State)
+	text := fmt.Sprintf("%s: %s: %s", g.Kind, cmp.Or(g.Path, "ranges"), g.State)
 	switch {
 	case g.Error != "":
 		text += ": " + g.Error
 	default:
-		text += ", " + g.Date()
+		if g.Built != "" || g.State != "fetched" {
+			text += ", " + g.Date()
+		}
 		if g.Bytes > 0 {
 			text += ", " + bytesText(g.Bytes) + " from " + g.URL
 		}
@@ -243,6 +245,9 @@ func geoFetches(cfg *config.Config) (all []geoFetch) {
 // updateGeo fetches a file, and puts it in place of the one that is there.
 func updateGeo(ctx context.Context, cfg *config.Config, f *geoFetch, force bool) geoLine {
 	line := geoLine{Source: f.Source, URL: f.url, State: "failed"}
+	if f.File != "" {
+		line.Path = filepath.Join(cfg.Data.Dir, "geo", f.File)
+	}
 	b, err := fetchGeo(ctx, f.url)
 	switch {
 	case err != nil:
@@ -254,7 +259,6 @@ func updateGeo(ctx context.Context, cfg *config.Config, f *geoFetch, force bool)
 		var fetched geo.Source
 		if fetched, err = f.verify(b); err == nil {
 			line.Source, line.Bytes = fetched, int64(len(b))
-			line.Path = filepath.Join(cfg.Data.Dir, "geo", line.File)
 			line.State, err = keepGeo(line.Kind, line.Path, b, line.Source, force)
 		}
 	}

@@ -1,9 +1,11 @@
 package geo
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,5 +207,19 @@ func TestWhatBearsOnDatabases(t *testing.T) {
 	b[len(b)/3] ^= 0xff
 	if _, err := Verify(Country, "country.mmdb", b); err == nil {
 		t.Error("a changed database is whole")
+	}
+}
+
+// The files of ip-location-db have no description, which the reader's own Verify takes for
+// damage.
+func TestADatabaseWithoutADescriptionIsTaken(t *testing.T) {
+	b, err := os.ReadFile("testdata/registered.mmdb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, next := bytes.LastIndex(b, []byte("description"))+len("description"), bytes.LastIndex(b, []byte("\x4aip_version"))
+	without := slices.Concat(b[:at], []byte{0xe0}, b[next:]) // a map of nothing
+	if src, err := Verify(Registered, "registered.mmdb", without); err != nil || src.Built != "2026-06-17" {
+		t.Errorf("got %v, %v", src, err)
 	}
 }
