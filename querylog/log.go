@@ -71,7 +71,8 @@ type Stats struct {
 // Sizes of what waits for the journal.
 const (
 	hitsFull  = 64 << 10  // bytes at which the writer is called early
-	hitsMax   = 512 << 10 // bytes at which the journal is given up until it can be written anew
+	hitsMax   = 512 << 10 // bytes at which the journal is given up until it can be written anew; more where the log has more memory
+	hitsPart  = 12        // then it is this part of that
 	eventsMax = 10_000
 )
 
@@ -236,7 +237,7 @@ func (l *Log) hitLocked(r *Record, at uint32, ms int64) {
 		return
 	}
 	l.hits.add(at, ms, more, elapsed, r.TTL)
-	if len(l.hits.buf) > hitsMax {
+	if len(l.hits.buf) > max(hitsMax, l.o.MaxMemory/hitsPart) {
 		l.hitsFull, l.incomplete = true, true
 	}
 }
