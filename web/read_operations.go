@@ -24,6 +24,7 @@ type Reading struct {
 	LogRow    func(ctx context.Context, id int64) (RowStory, error)
 	FollowLog func(ctx context.Context, w Which, after int64) (LogFollower, error)
 
+	Overview func(context.Context) (Overview, error)
 	Report   func(context.Context, ReportQuery) (*evidence.Report, error)
 	Coverage func(context.Context, Period) (evidence.Coverage, error)
 	Top      func(context.Context, TopQuery) ([]TopLine, error)
@@ -112,6 +113,8 @@ func registerReading(api huma.API, o *Options) {
 	add(api, forDevices(reads("/log/{id}", "get-log-row", "A row of the log with all that is known of it")),
 		func(ctx context.Context, r *rowRequest) (RowStory, error) { return o.Reading.LogRow(ctx, r.ID) })
 
+	add(api, reads("/overview", "get-overview", "On one screen how the server does: today's lookups and vendors, gaps of the log, what needs attention"),
+		func(ctx context.Context, _ *nothing) (Overview, error) { return o.Reading.Overview(ctx) })
 	add(api, forDevices(reads("/report", "get-report", "What the log shows of a period: of all devices, or of one, or of one vendor; the last 7 days unless it is said")),
 		func(ctx context.Context, q *ReportQuery) (*evidence.Report, error) { return o.Reading.Report(ctx, *q) })
 	add(api, reads("/coverage", "get-coverage", "How much of a period was recorded, and its gaps; the last 7 days unless it is said"),

@@ -41,6 +41,34 @@ type Status struct {
 	Makers        MakerFiles    `json:"makers" doc:"The copy of the IEEE's registry that says who made a device."`
 }
 
+// An Overview is on one screen how the server does, and what the log has of today.
+type Overview struct {
+	Running   bool           `json:"running" doc:"True in what the server answers; false in what telltale status prints where none runs."`
+	Version   string         `json:"version,omitempty"`
+	PID       int            `json:"pid,omitempty"`
+	Started   time.Time      `json:"started,omitzero"`
+	Listen    []string       `json:"listen,omitempty"`
+	Console   []string       `json:"console,omitempty" doc:"Where a browser finds it."`
+	Settings  string         `json:"settings" doc:"The settings file; empty where there is none."`
+	Catalogue string         `json:"catalogue" doc:"The edition of the shipped lists that is in force."`
+	Forward   []Upstream     `json:"forward,omitempty" doc:"Upstreams of zones of their own."`
+	Temporary []Temporary    `json:"temporary" doc:"Pauses, and times in which something is only observed, that are in force."`
+	Ending    []EndingRule   `json:"ending" doc:"Rules of the person's own that are in force until some time."`
+	Discovery []Discovery    `json:"discovery" doc:"Devices whose rows of names that no list has are kept longer."`
+	Today     *DayCounts     `json:"today,omitempty" doc:"None where the log cannot be read."`
+	Vendors   []TopLine      `json:"vendors" doc:"Whose names were asked for today."`
+	Gaps      []querylog.Gap `json:"gaps" doc:"Of the last 7 days, in which lookups may be missing."`
+	Attention []Finding      `json:"attention" doc:"Findings that are not ok, the most urgent first; the upstreams were not asked for them."`
+}
+
+// DayCounts are the lookups since midnight.
+type DayCounts struct {
+	Since   time.Time `json:"since"`
+	Count   uint64    `json:"count" doc:"Lookups."`
+	Blocked uint64    `json:"blocked"`
+	Devices int       `json:"devices"`
+}
+
 // A Console says how the API and the console are reached from the network.
 type Console struct {
 	URLs       []string `json:"urls" doc:"None where web.listen is not set."`

@@ -25,7 +25,7 @@ import (
 
 func (a *app) apiReading() web.Reading {
 	return web.Reading{
-		Log: a.logPage, LogRow: a.logRow, FollowLog: a.followLog, Report: a.report, Coverage: a.coverage, Top: a.top,
+		Log: a.logPage, LogRow: a.logRow, FollowLog: a.followLog, Overview: a.overview, Report: a.report, Coverage: a.coverage, Top: a.top,
 		Vendors: a.vendors, Vendor: a.vendor, Name: a.nameStory, Device: a.deviceStory, Catalog: a.searchCatalog,
 		Ledger: a.ledgerPage, Rhythm: a.rhythm, Destinations: a.destinations, Candidates: a.candidates,
 		Experiments: a.experimentList, Experiment: a.experiment, ExperimentReport: a.experimentReport, Templates: experimentTemplates,

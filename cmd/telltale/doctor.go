@@ -132,11 +132,16 @@ func (d *doctor) examine(ctx context.Context, a *cli, probe bool) *config.Config
 		if cfg, err = a.loadLastGood(); err != nil {
 			return nil
 		}
-	} else {
-		d.says("settings", "%s", fileOrDefaults(cfg))
 	}
 	var st web.Status
 	err = newClient(cfg).get(ctx, "/status", &st)
+	if err == nil {
+		d.running(ctx, cfg, &st, probe)
+		return cfg
+	}
+	if len(d.findings) == 0 {
+		d.says("settings", "%s", fileOrDefaults(cfg))
+	}
 	switch {
 	case errors.Is(err, errForeign):
 		d.finds(stateWarning, "server-foreign", "", err.Error()+"; its lists, its data and its clients are not looked at", "run this as that user, or as root")
@@ -144,32 +149,66 @@ func (d *doctor) examine(ctx context.Context, a *cli, probe bool) *config.Config
 	case errors.Is(err, errStopped):
 		d.finds(stateWarning, "server-stopped", "", err.Error()+": what follows is about the next start", "start it, e.g. systemctl start telltale")
 		d.stopped(ctx, cfg)
-	case err != nil:
+	default:
 		d.finds(stateWrong, "server-silent", "", err.Error(), "restart the server; its messages on standard error may say more")
 		d.stopped(ctx, cfg)
-	default:
-		d.says("server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
-		d.running(ctx, cfg, &st, probe)
-		return cfg
 	}
 	return nil
 }
 
 // running asks the server what it finds.
 func (d *doctor) running(ctx context.Context, cfg *config.Config, st *web.Status, probe bool) {
+	var all []web.Finding
+	if err := newClient(cfg).get(ctx, "/findings?probe="+strconv.FormatBool(probe), &all); err != nil {
+		d.finds(stateWrong, "server-silent", "", err.Error(), "restart the server; its messages on standard error may say more")
+		d.answers(ctx, cfg, st)
+		return
+	}
+	d.take(all)
+}
+
+// take adds what the server found. What is said of the settings on disk is said once.
+func (d *doctor) take(all []web.Finding) {
+	invalid := slices.IndexFunc(d.findings, func(f web.Finding) bool { return f.Code == "settings-invalid" })
+	for _, f := range all {
+		switch {
+		case invalid < 0 || f.What != "settings":
+		case f.State == stateOK: // the server has not seen the mistakes yet
+			continue
+		case f.Says == refusedText(d.findings[invalid].Says):
+			d.findings, invalid = slices.Delete(d.findings, invalid, invalid+1), -1
+		}
+		d.findings = append(d.findings, f)
+	}
+}
+
+// itself says which settings are in force on a server, which one it is, and whether it answers.
+func (d *doctor) itself(ctx context.Context, f *facts) {
+	st := f.status
 	if st.Settings.Refused != "" {
-		d.refused(st.Settings.Refused)
+		d.finds(stateWrong, "settings-refused", "", refusedText(st.Settings.Refused), "correct the file: it comes in force when it is saved")
+	} else {
+		d.says("settings", "%s", fileOrDefaults(f.cfg))
 	}
 	if st.Settings.LastGood != nil {
 		d.finds(stateWrong, "settings-last-good", "", fmt.Sprintf("those kept on %s are in force, since those on disk had mistakes at the start", when(*st.Settings.LastGood)),
 			"correct the file: it comes in force when it is saved")
 	}
-	d.answers(ctx, cfg, st)
-	var all []web.Finding
-	if err := newClient(cfg).get(ctx, "/findings?probe="+strconv.FormatBool(probe), &all); err != nil {
-		d.finds(stateWrong, "server-silent", "", err.Error(), "restart the server; its messages on standard error may say more")
+	d.says("server", "version %s, process %d, since %s", st.Version, st.PID, when(st.Started))
+	if len(f.listens) == 0 {
+		return
 	}
-	d.findings = append(d.findings, all...)
+	if err := askHealth(ctx, f.listens[0]); err != nil {
+		d.silentPort(err)
+		return
+	}
+	d.says("port", "Telltale answers on %s", strings.Join(st.Listen, ", "))
+}
+
+func refusedText(why string) string { return "those on disk are not in force: " + why }
+
+func (d *doctor) silentPort(err error) {
+	d.finds(stateWrong, "port-silent", "", err.Error(), "start the server, or set listen.dns to the addresses that it has")
 }
 
 // stopped looks at what a start would meet.
@@ -187,13 +226,6 @@ func (d *doctor) stopped(ctx context.Context, cfg *config.Config) {
 	f.readStore(false)
 	f.readDay(ctx)
 	d.judge(f)
-}
-
-// refused says why the server goes on with other settings than those on disk. If
-// that was found in the file already, it is said once.
-func (d *doctor) refused(why string) {
-	d.findings = slices.DeleteFunc(d.findings, func(f web.Finding) bool { return f.What == "settings" && f.Says == why })
-	d.finds(stateWrong, "settings-refused", "", "those on disk are not in force: "+why, "correct the file: it comes in force when it is saved")
 }
 
 func fileOrDefaults(cfg *config.Config) string {
@@ -241,7 +273,7 @@ func canListen(cfg *config.Config) error {
 func (d *doctor) answers(ctx context.Context, cfg *config.Config, st *web.Status) {
 	addr, err := health(ctx, cfg)
 	if err != nil {
-		d.finds(stateWrong, "port-silent", "", err.Error(), "start the server, or set listen.dns to the addresses that it has")
+		d.silentPort(err)
 		return
 	}
 	on := addr.String()
@@ -258,7 +290,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	cfg, st := a.cfg.Load(), a.status()
 	f := &facts{
 		now: time.Now(), cfg: cfg, clock: readClock(), status: &st, lists: a.listStatus(), updates: a.subscriptions.Status(),
-		catalogue: a.catalogueStatus(), devices: a.boundDevices(), own: ownAddresses(), listens: a.server.Addrs(), container: inContainer(),
+		catalogue: a.catalogueStatus(), devices: a.boundDevices(), own: ownAddresses(), listens: a.server.Addrs(), container: inContainer(), contact: readContact(cfg),
 	}
 	a.log.Flush() // the log is read next
 	f.readStore(true)
@@ -267,6 +299,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 		a.probe(ctx, f, probeWait)
 	}
 	d := &doctor{findings: []web.Finding{}}
+	d.itself(ctx, f)
 	d.judge(f)
 	if probe && ctx.Err() == nil { // else what was not seen looks like what is not so
 		a.markFindings(d.findings, f.unanswered())

@@ -45,6 +45,8 @@ type facts struct {
 	router  string // the page of the router's kind; "" for unknown
 
 	container bool // this runs in one
+
+	contact *fleetContact // how the center answers; nil of a machine that is no node, or has not asked yet
 }
 
 // A clockState says whether the clock is synchronised, if that is known.
@@ -81,6 +83,7 @@ func (d *doctor) judge(f *facts) {
 		d.console(&f.status.Console)
 		d.discoveries(f.status)
 		d.makers(f.cfg, &f.status.Makers)
+		d.center(f)
 	}
 	if _, err := ownSignatures(f.cfg); err != nil {
 		d.finds(stateWarning, "kinds-invalid", "", strings.ReplaceAll(err.Error(), "\n", "; "), "correct the file; its other lines hold")

@@ -73,6 +73,16 @@ func TestAHealthySetUpIsQuiet(t *testing.T) {
 	}
 }
 
+// A center that answers, or is away for less than it takes to restart it, needs no attention.
+func TestACenterThatAnswersIsQuiet(t *testing.T) {
+	for _, c := range []fleetContact{{Since: healthyFacts().now.Add(-time.Hour)}, {Since: healthyFacts().now.Add(-4 * time.Minute), Problem: "connection refused"}} {
+		f := healthyFacts()
+		if f.contact = &c; len(judged(f)) > 0 {
+			t.Errorf("%v: got %v", c, judged(f))
+		}
+	}
+}
+
 // provoked are the findings that facts alone provoke.
 var provoked = []struct {
 	code string
@@ -97,6 +107,12 @@ var provoked = []struct {
 	{"upstreams-lying", func(f *facts) { f.probes[0].answer = []string{"telltale-0.com. 60 IN A 203.0.113.9"} }, "203.0.113.9", "switch that help off"},
 	{"upstreams-filtering", func(f *facts) { f.probes[0].filtered = []string{"0.0.0.0"} }, "app-measurement.com it said 0.0.0.0", "switch its filter off"},
 	{"upstreams-telltale", func(f *facts) { f.probes[0].telltale = true }, "a Telltale itself", "one of the two"},
+	{"center-silent", func(f *facts) {
+		f.contact = &fleetContact{Since: f.now.Add(-10 * time.Minute), Problem: "connection refused"}
+	}, "connection refused", "port 5390"},
+	{"center-refused", func(f *facts) {
+		f.contact = &fleetContact{Since: f.now, Problem: "node attic was revoked", Refused: true}
+	}, "node attic was revoked", "fleet join"},
 	{"pause-on", func(f *facts) {
 		f.status.Temporary = []web.Temporary{{Kind: "pause", Of: "device", Name: "tv", Shown: "the tv", Until: f.now}}
 	}, "nothing of device the tv is blocked until", `'telltale resume --device "the tv"' ends it`},

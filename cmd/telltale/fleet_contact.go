@@ -86,3 +86,22 @@ func (c *fleetContact) String() string {
 	}
 	return "answers since " + when(c.Since)
 }
+
+// centerPatience is for how long a center may be away before it needs attention: a restart takes less.
+const centerPatience = 5 * time.Minute
+
+// center says whether the center of a node answers it.
+func (d *doctor) center(f *facts) {
+	c := f.contact
+	switch {
+	case c == nil || c.Problem != "" && !c.Refused && f.now.Sub(c.Since) < centerPatience:
+	case c.Refused:
+		d.finds(stateWrong, "center-refused", "", fmt.Sprintf("the center refuses this node since %s: %s. It goes on with the policy that it has, and its log is not sent", when(c.Since), c.Problem),
+			"let it join anew ('telltale center invite NODE' there, 'telltale fleet join' here), or leave the fleet ('telltale fleet leave')")
+	case c.Problem != "":
+		d.finds(stateWarning, "center-silent", "", fmt.Sprintf("the center does not answer since %s: %s. This node goes on with the policy that it has, and keeps its log until then", when(c.Since), c.Problem),
+			"see whether 'telltale center' runs there and its port 5390 (TCP) can be reached from here; where it has another address now, set fleet.center")
+	default:
+		d.says("center", "it %s", c)
+	}
+}

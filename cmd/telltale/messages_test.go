@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"telltale/config"
+	"telltale/web"
 )
 
 func TestALogThatIsNotThereSaysHowToNameAnother(t *testing.T) {
@@ -20,8 +24,11 @@ func TestALogThatIsNotThereSaysHowToNameAnother(t *testing.T) {
 func TestMistakesInTheSettingsAreFoundOnceAndEachOnALine(t *testing.T) {
 	d := &doctor{}
 	d.finds(stateWrong, "settings-invalid", "", "a\x1b\nb", "")
-	d.refused("a\x1b\nb")
-	d.refused("another file's")
+	server := &doctor{}
+	for _, why := range []string{"a\x1b\nb", "another file's"} {
+		server.itself(t.Context(), &facts{cfg: &config.Config{}, status: &web.Status{Settings: web.Settings{Refused: why}}})
+	}
+	d.take(slices.DeleteFunc(server.findings, func(f web.Finding) bool { return f.What == "server" }))
 	if len(d.findings) != 2 {
 		t.Fatalf("got %d findings, want 2: %v", len(d.findings), d.findings)
 	}

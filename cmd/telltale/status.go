@@ -19,34 +19,6 @@ import (
 	"telltale/web"
 )
 
-// An overview is what status says, on one screen.
-type overview struct {
-	Running   bool             `json:"running"`
-	Version   string           `json:"version,omitempty"`
-	PID       int              `json:"pid,omitempty"`
-	Started   time.Time        `json:"started,omitzero"`
-	Listen    []string         `json:"listen,omitempty"`
-	Console   []string         `json:"console,omitempty"` // where a browser finds it
-	Settings  string           `json:"settings"`          // the file; "" for none
-	Catalogue string           `json:"catalogue"`         // the edition in force
-	Forward   []web.Upstream   `json:"forward,omitempty"` // upstreams of zones of their own
-	Temporary []web.Temporary  `json:"temporary"`         // pauses and the like
-	Ending    []web.EndingRule `json:"ending"`            // own rules that are in force until some time
-	Discovery []web.Discovery  `json:"discovery"`         // devices whose rows of names that no list has are kept longer
-	Today     *dayCounts       `json:"today,omitempty"`
-	Vendors   []web.TopLine    `json:"vendors"` // today's
-	Gaps      []querylog.Gap   `json:"gaps"`    // of the last 7 days, as reports have them
-	Attention []web.Finding    `json:"attention"`
-}
-
-// dayCounts are the lookups since midnight.
-type dayCounts struct {
-	Since   time.Time `json:"since"`
-	Count   uint64    `json:"count"` // lookups
-	Blocked uint64    `json:"blocked"`
-	Devices int       `json:"devices"`
-}
-
 const gapDays = 7
 
 func (cl *cli) newStatus() *cobra.Command {
@@ -60,7 +32,7 @@ the last 7 days, and what 'telltale doctor' finds that needs attention. Exit sta
 		Example: "  telltale status\n  telltale status --json",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, err := cl.overview(c.Context(), time.Now())
+			o, err := cl.overview(c.Context())
 			if err != nil {
 				return err
 			}
@@ -78,39 +50,78 @@ the last 7 days, and what 'telltale doctor' finds that needs attention. Exit sta
 	})
 }
 
-func (cl *cli) overview(ctx context.Context, now time.Time) (*overview, error) {
+// An overview is what status says, on one screen.
+type overview web.Overview
+
+// overview asks the server; where none runs, it says what its files show. The program for small machines has no such
+// route, and reads the log here.
+func (cl *cli) overview(ctx context.Context) (*overview, error) {
 	cfg, err := cl.load()
 	if err != nil {
 		return nil, err
 	}
-	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
-	o := &overview{Settings: cfg.File, Catalogue: edition.Name(), Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Discovery: []web.Discovery{}, Vendors: []web.TopLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
-	var st web.Status
-	if err := newClient(cfg).get(ctx, "/status", &st); err == nil {
-		o.Running, o.Version, o.PID, o.Started, o.Listen = true, st.Version, st.PID, st.Started, st.Listen
-		o.Catalogue, o.Temporary, o.Ending, o.Discovery = st.Catalogue.Edition, st.Temporary, st.Ending, st.Discovery
-		for i := range st.Upstreams {
-			if st.Upstreams[i].Source == "forward" {
-				o.Forward = append(o.Forward, st.Upstreams[i])
-			}
+	client := newClient(cfg)
+	if !small {
+		var o web.Overview
+		if err := client.get(ctx, "/overview", &o); err == nil {
+			return (*overview)(&o), nil
 		}
+	}
+	edition, _ := editionInForce(cfg) // doctor says why it is not the fetched one
+	o := newOverview()
+	o.Settings, o.Catalogue = cfg.File, edition.Name()
+	var st web.Status
+	if err := client.get(ctx, "/status", &st); err == nil {
+		o.of(&st)
 	} else if !errors.Is(err, errStopped) {
 		return nil, err
 	}
 	d := &doctor{}
 	d.examine(ctx, cl, false)
-	for _, f := range d.findings {
+	o.attend(d.findings)
+	if l, err := cl.openLog(ctx); err == nil { // else doctor says why not
+		defer l.Close()
+		err = o.read(ctx, l, time.Now())
+		return o, err
+	}
+	return o, nil
+}
+
+func newOverview() *overview {
+	return &overview{Temporary: []web.Temporary{}, Ending: []web.EndingRule{}, Discovery: []web.Discovery{}, Vendors: []web.TopLine{}, Gaps: []querylog.Gap{}, Attention: []web.Finding{}}
+}
+
+// of takes what is said of a server that runs.
+func (o *overview) of(st *web.Status) {
+	o.Running, o.Version, o.PID, o.Started, o.Listen, o.Console = true, st.Version, st.PID, st.Started, st.Listen, st.Console.URLs
+	o.Settings, o.Catalogue, o.Temporary, o.Ending, o.Discovery = st.Settings.File, st.Catalogue.Edition, st.Temporary, st.Ending, st.Discovery
+	for i := range st.Upstreams {
+		if st.Upstreams[i].Source == "forward" {
+			o.Forward = append(o.Forward, st.Upstreams[i])
+		}
+	}
+}
+
+// attend takes the findings that need attention.
+func (o *overview) attend(all []web.Finding) {
+	for _, f := range all {
 		if f.State != stateOK && f.Code != "server-stopped" {
 			o.Attention = append(o.Attention, f)
 		}
 	}
 	byUrgency(o.Attention)
-	if l, err := cl.openLog(ctx); err == nil { // else doctor says why not
-		defer l.Close()
-		err = o.read(ctx, l, now)
-		return o, err
+}
+
+// overview is what status prints. Where the log cannot be read, a finding says so.
+func (a *app) overview(ctx context.Context) (web.Overview, error) {
+	o, st := newOverview(), a.status()
+	o.of(&st)
+	o.attend(a.findings(ctx, false))
+	err := a.readLog(ctx, func(ctx context.Context, l *openedLog) error { return o.read(ctx, l, time.Now()) })
+	if slices.ContainsFunc(o.Attention, func(f web.Finding) bool { return f.Code == "clients-unread" }) {
+		err = nil
 	}
-	return o, nil
+	return web.Overview(*o), err
 }
 
 // read counts what the log has of today, and its gaps.
@@ -121,14 +132,16 @@ func (o *overview) read(ctx context.Context, l *openedLog, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	o.Today = &dayCounts{Since: midnight, Devices: len(devices)}
+	o.Today = &web.DayCounts{Since: midnight.UTC(), Devices: len(devices)}
 	for i := range devices {
 		o.Today.Count += devices[i].Count
 		o.Today.Blocked += devices[i].Blocked
 	}
-	if o.Vendors, err = l.top(ctx, "vendors", querylog.Filter{Since: midnight}); err != nil {
+	vendors, err := l.top(ctx, "vendors", querylog.Filter{Since: midnight})
+	if err != nil {
 		return err
 	}
+	o.Vendors = append(o.Vendors, vendors...)
 	coverage, err := l.Coverage(ctx, now.AddDate(0, 0, -gapDays), now)
 	o.Gaps = append(o.Gaps, missingIn(&coverage)...)
 	return err
