@@ -31,6 +31,21 @@ func onlyThere(rows iter.Seq2[int, *entry], there func(device uint64) bool) iter
 	}
 }
 
+// both are the rows of one and then those of another.
+func both(one, other iter.Seq2[int, *entry]) iter.Seq2[int, *entry] {
+	return func(yield func(int, *entry) bool) {
+		n := 0
+		for _, rows := range []iter.Seq2[int, *entry]{one, other} {
+			for _, e := range rows {
+				if !yield(n, e) {
+					return
+				}
+				n++
+			}
+		}
+	}
+}
+
 // What the index of hours leaves out has no row that is chosen: pages are those of the slow way, also while
 // totals are being deleted, and in a store that counts totals since some window only.
 func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
@@ -124,6 +139,18 @@ func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
 		return part
 	}
 	check("all totals")
+	// The clock is set back by hours, and by days in the middle of a window.
+	for i, back := range []int64{0, 7 * 3600, 7*3600 - 60, 0} {
+		entries := onlyThere(home.window(at-back, 40), func(device uint64) bool { return device <= 5 })
+		if i == 2 {
+			entries = both(entries, home.window(at-50*3600, 40))
+		}
+		if _, _, err := s.commit(&windowData{number: at, node: "home", clock: clockMark{steady: at * 1000, wall: at * 1000}, entries: entries}); err != nil {
+			t.Fatal(err)
+		}
+		at += 900
+	}
+	check("a clock that is set")
 	for _, c := range []struct {
 		f    Filter
 		most float64
@@ -237,7 +264,7 @@ func BenchmarkPagesAtSize(b *testing.B) {
 		}
 		t.fill(rows)
 	}
-	const longGone, never = "mac:02:ff:00:00:00:01", "mac:02:ff:00:00:00:02"
+	const longGone, never, daily = "mac:02:ff:00:00:00:01", "mac:02:ff:00:00:00:02", "mac:02:ff:00:00:00:03"
 	if n, err := t.s.number(`SELECT count(*) FROM binding WHERE id = 1000`); err == nil && n == 0 { // a device that asked at the beginning alone
 		err = t.s.transact(func() error {
 			if err := t.s.texts(`INSERT INTO binding SELECT 1000, ?, 'gone', '192.168.1.250', '', '', source, confidence, since, until, seen, grp, nolog FROM binding LIMIT 1`, nil, longGone); err != nil {
@@ -251,6 +278,23 @@ func BenchmarkPagesAtSize(b *testing.B) {
 		if err == nil {
 			err = t.s.exec(`INSERT INTO total SELECT (min(id) >> 24) << 24 | (SELECT max(id) FROM total_key), 50, 50, 0, 1, 0, 1 FROM total`)
 		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n, err := t.s.number(`SELECT count(*) FROM binding WHERE id = 1001`); err == nil && n == 0 { // a device that asks once a day
+		err = t.s.transact(func() error {
+			if err := t.s.texts(`INSERT INTO binding SELECT 1001, ?, 'daily', '192.168.1.251', '', '', source, confidence, since, until, seen, grp, nolog FROM binding LIMIT 1`, nil, daily); err != nil {
+				return err
+			}
+			if err := t.s.exec(`UPDATE unlisted SET binding = 1001 WHERE id IN (SELECT max(id) FROM unlisted GROUP BY (id >> 20) / 86400)`); err != nil {
+				return err
+			}
+			if err := t.s.texts(`INSERT INTO total_key (node, device, vendor, product, purpose, tier, verdict, last) SELECT 1, ?, '', '', '', '', 0, max(id) >> 24 FROM total`, nil, daily); err != nil {
+				return err
+			}
+			return t.s.exec(`INSERT INTO total SELECT (first / 3600000) << 24 | (SELECT max(id) FROM total_key), count, 1, 0, 1, first % 3600000, last - first + first % 3600000 FROM unlisted WHERE binding = 1001`)
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -269,7 +313,7 @@ func BenchmarkPagesAtSize(b *testing.B) {
 		f    Filter
 	}{
 		{"newest", Filter{}}, {"middle", Filter{Before: middle}}, {"device", Filter{Devices: device(t.home.devices[7].Device)}}, {"device-long-gone", Filter{Devices: device(longGone)}},
-		{"device-never", Filter{Devices: device(never)}}, {"vendor", Filter{Vendor: "Vendor 3"}}, {"vendor-never", Filter{Vendor: "Vendor 9999"}}, {"verdict-block", Filter{Verdict: "block"}},
+		{"device-never", Filter{Devices: device(never)}}, {"device-daily", Filter{Devices: device(daily)}}, {"vendor", Filter{Vendor: "Vendor 3"}}, {"vendor-never", Filter{Vendor: "Vendor 9999"}}, {"verdict-block", Filter{Verdict: "block"}},
 		{"verdict-never", Filter{Verdict: "answer"}}, {"device-vendor-verdict", Filter{Devices: device(t.home.devices[7].Device), Vendor: "Vendor 3", Verdict: "block"}},
 		{"device-not-this-vendor", Filter{Devices: device(t.home.devices[7].Device), Vendor: "Vendor 9"}}, {"name", Filter{Name: "=metrics5.vendor5.example"}}, {"name-never", Filter{Name: "=nobody.example"}},
 	} {

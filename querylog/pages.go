@@ -304,6 +304,9 @@ func (c *cursorOfRows) fill() error {
 func (c *cursorOfRows) look() (err error) {
 	c.looks = max(2*c.looks, 4)
 	first := max((c.rest.end-1)>>periodRows-c.looks+1, 0)
+	if c.hours != nil && c.looks >= fewPeriods {
+		first = 0
+	}
 	part := span{max(c.rest.after, first<<periodRows-1), c.rest.end}
 	c.rest.end = part.after + 1
 	if c.rest.after >= part.after {

@@ -981,6 +981,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** On one screen how the server does: today's lookups and vendors, gaps of the log, what needs attention */
+        get: operations["get-overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pause": {
         parameters: {
             query?: never;
@@ -2055,6 +2072,19 @@ export interface components {
             unsent: number;
             /** Format: int64 */
             waiting: number;
+        };
+        DayCounts: {
+            /** Format: int64 */
+            blocked: number;
+            /**
+             * Format: int64
+             * @description Lookups.
+             */
+            count: number;
+            /** Format: int64 */
+            devices: number;
+            /** Format: date-time */
+            since: string;
         };
         Destination: {
             /** @description The oldest first; without the history the last alone. */
@@ -3317,6 +3347,38 @@ export interface components {
             name: string;
             /** @description The list that has such names. */
             path: string;
+        };
+        Overview: {
+            /** @description Findings that are not ok, the most urgent first; the upstreams were not asked for them. */
+            attention: components["schemas"]["Finding"][] | null;
+            /** @description The edition of the shipped lists that is in force. */
+            catalogue: string;
+            /** @description Where a browser finds it. */
+            console?: string[] | null;
+            /** @description Devices whose rows of names that no list has are kept longer. */
+            discovery: components["schemas"]["Discovery"][] | null;
+            /** @description Rules of the person's own that are in force until some time. */
+            ending: components["schemas"]["EndingRule"][] | null;
+            /** @description Upstreams of zones of their own. */
+            forward?: components["schemas"]["Upstream"][] | null;
+            /** @description Of the last 7 days, in which lookups may be missing. */
+            gaps: components["schemas"]["Gap"][] | null;
+            listen?: string[] | null;
+            /** Format: int64 */
+            pid?: number;
+            /** @description True in what the server answers; false in what telltale status prints where none runs. */
+            running: boolean;
+            /** @description The settings file; empty where there is none. */
+            settings: string;
+            /** Format: date-time */
+            started?: string;
+            /** @description Pauses, and times in which something is only observed, that are in force. */
+            temporary: components["schemas"]["Temporary"][] | null;
+            /** @description None where the log cannot be read. */
+            today?: components["schemas"]["DayCounts"];
+            /** @description Whose names were asked for today. */
+            vendors: components["schemas"]["TopLine"][] | null;
+            version?: string;
         };
         Passphrase: {
             passphrase: string;
@@ -7836,6 +7898,62 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
