@@ -248,9 +248,9 @@ func eachJSON(t *testing.T, each func(words string)) {
 var notCompared = map[string]string{
 	"cache flush": changes, "catalog accept": changes, "catalog update": changes, "evidence key": changes, "experiment cancel": changes, "experiment mark": changes, "experiment new": changes, "experiment start": changes,
 	"experiment stop": changes, "import": changes, "lists refresh": changes, "settings set": changes, "settings unset": changes, "token add": changes, "web add": changes, "web link": changes,
-	"lists diff": "the lists of this server are no subscriptions; it prints what GET /lists/diff answers",
+	"lists diff":    "the lists of this server are no subscriptions; it prints what GET /lists/diff answers",
 	"catalog check": files, "evidence audit": files, "evidence verify": files, "geo show": files, "geo update": files, "lists check": files, "validate": files, "watch-capture": files,
-	"certificate": "of a server without certificates there is nothing; its keys are those of GET /status",
+	"certificate":   "of a server without certificates there is nothing; its keys are those of GET /status",
 	"center invite": others, "center nodes": others, "fleet status": others, "version": "of this program, not of the server",
 }
 
