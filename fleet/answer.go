@@ -9,6 +9,7 @@ import (
 const (
 	RowsPath   = "/v1/rows"   // POST: a batch
 	CursorPath = "/v1/cursor" // GET, store=ID: how far a store has come
+	ForgetPath = "/v1/forget" // POST: a Forgetting of what the node sent
 )
 
 // An Answer is what a centre says to a batch, as JSON.

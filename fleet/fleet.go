@@ -85,15 +85,33 @@ type Store interface {
 	// Keys calls each with the keys by which nodes have shipped rows, in no order: to compare a centre with its nodes.
 	Keys(ctx context.Context, each func(Key) error) error
 
-	// Forget deletes what is kept of a device, in the time of the span by each row's first lookup; also of what comes later about that time. It returns how many
-	// rows it was.
-	Forget(ctx context.Context, d querylog.DeviceSpan) (rows int64, err error)
+	// Forget deletes what a Forgetting says, in the time of each span by a row's first lookup; also of what comes later about that time. It returns how
+	// many rows it was.
+	Forget(ctx context.Context, f Forgetting) (rows int64, err error)
 
 	// Retain deletes what is older than the retention that the store was opened with. A centre calls it once an hour;
 	// an engine that does so by itself does nothing.
 	Retain(ctx context.Context, now time.Time) error
 
 	Close() error
+}
+
+// A Forgetting says what a centre is not to keep any more. Its keys never change: a node sends it.
+type Forgetting struct {
+	Node    string                `json:"-"`       // what this node sent; "" for what all did
+	Devices []querylog.DeviceSpan `json:"devices"` // none: all that the node sent until now
+	Words   []string              `json:"words"`   // that lines of the ledger are not to have any more
+	At      time.Time             `json:"at"`      // when the node forgot them, by its clock; zero for now
+}
+
+// Refused returns what is not taken of a span any more: what the device asks behind At is a matter of its node.
+func (f *Forgetting) Refused(d querylog.DeviceSpan, now time.Time) querylog.DeviceSpan {
+	if d.Until.IsZero() {
+		if d.Until = f.At; f.At.IsZero() {
+			d.Until = now
+		}
+	}
+	return d
 }
 
 // Stored says what became of a batch.

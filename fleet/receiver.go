@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -140,6 +141,8 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.rows(w, req)
 	case req.URL.Path == CursorPath && req.Method == http.MethodGet:
 		r.cursor(w, req)
+	case req.URL.Path == ForgetPath && req.Method == http.MethodPost:
+		r.forget(w, req)
 	default:
 		answer(w, http.StatusNotFound, Answer{Error: "nodes post batches to " + RowsPath})
 	}
@@ -221,6 +224,38 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.answerStored(w, a, packed)
+}
+
+// mostForgetting is how large a Forgetting may be, in octets.
+const mostForgetting = 4 << 20
+
+// forget deletes what a node forgot of what it sent, and no other's.
+func (r *Receiver) forget(w http.ResponseWriter, req *http.Request) {
+	var f Forgetting
+	var err error
+	if r.o.Node == nil {
+		err = errors.New("whose rows are to be forgotten is not known")
+	} else {
+		f.Node, err = r.o.Node(req)
+	}
+	if err != nil || f.Node == "" {
+		answer(w, http.StatusForbidden, Answer{Error: fmt.Sprint(err)})
+		return
+	}
+	if err = json.NewDecoder(http.MaxBytesReader(w, req.Body, mostForgetting)).Decode(&f); err == nil && len(f.Devices) == 0 {
+		err = errors.New("it names no device")
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, Answer{Error: "what is to be forgotten cannot be read: " + err.Error()})
+		return
+	}
+	rows, err := r.o.Store.Forget(req.Context(), f)
+	if err != nil {
+		answer(w, http.StatusServiceUnavailable, Answer{Error: err.Error()})
+		return
+	}
+	r.o.Logger.Info("fleet: a node forgot a device, and what it had sent of it is deleted", "node", f.Node, "rows", rows)
+	answer(w, http.StatusOK, Answer{})
 }
 
 var errBusy = errors.New("the centre has more batches than it can store just now")

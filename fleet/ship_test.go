@@ -363,3 +363,114 @@ func TestACentreThatCannotStoreSaysSoToTheNode(t *testing.T) {
 		t.Errorf("got %+v, want that the disk is full, and the pause that the centre asks for", state)
 	}
 }
+
+// A node that has forgotten a device says so before it sends anything else, until the centre has it.
+func TestWhatANodeForgetsIsForgottenAtTheCentre(t *testing.T) {
+	dir := t.TempDir()
+	store := openSQLite(t, dir, querylog.Retention{Listed: -1, Unlisted: -1, Totals: -1})
+	name := "attic"
+	r := fleet.NewReceiver(fleet.ReceiverOptions{Store: store, Join: time.Millisecond, Logger: quiet, Node: func(*http.Request) (string, error) { return name, nil }})
+	var mu sync.Mutex
+	var paths []string
+	fails := 2
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		paths = append(paths, req.URL.Path)
+		failed := req.URL.Path == fleet.ForgetPath && fails > 0
+		if failed {
+			fails--
+		}
+		mu.Unlock()
+		if failed {
+			http.Error(w, `{"error":"full"}`, http.StatusServiceUnavailable)
+			return
+		}
+		r.ServeHTTP(w, req)
+	}))
+	defer func() {
+		s.Close()
+		r.Close()
+		store.Close()
+	}()
+	attic, cellar := home(t, "attic"), home(t, "cellar")
+	gone := storetest.Binding(1).Device
+	for _, n := range []*storetest.Node{attic, cellar} {
+		if got, err := store.Append(t.Context(), n.Batches(0, 0, true)); err != nil || got[0].Err != nil {
+			t.Fatal(got, err)
+		}
+	}
+	l, err := querylog.Open(querylog.Options{Dir: attic.Dir, Node: "attic", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	reader, err := querylog.OpenReader(attic.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := true
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	shipper := fleet.NewShipper(fleet.ShipperOptions{
+		Log: l, Reader: reader, Centres: []string{s.URL}, Client: client, Every: time.Millisecond, FirstWait: time.Millisecond, Logger: quiet,
+		Forgotten: func() (*fleet.Forgetting, func() error, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !pending {
+				return nil, nil, nil
+			}
+			return &fleet.Forgetting{Devices: []querylog.DeviceSpan{{Device: gone}}, Words: []string{gone}, At: time.Now()}, func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				pending = false
+				return nil
+			}, nil
+		},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); shipper.Run(ctx) }()
+	for deadline := time.Now().Add(30 * time.Second); !isShipped(shipper.State(t.Context())); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not reached: %+v", shipper.State(t.Context()))
+		}
+	}
+	stop()
+	<-ended
+	mu.Lock()
+	if len(paths) < 4 || paths[0] != fleet.ForgetPath || paths[1] != fleet.ForgetPath || paths[2] != fleet.ForgetPath || paths[3] != fleet.RowsPath {
+		t.Errorf("got requests %q, want three to forget before any rows", paths)
+	}
+	mu.Unlock()
+	merged, done, err := store.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	of := map[string]int{}
+	for row, err := range merged.Rows(t.Context(), querylog.Filter{Device: gone}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		of[row.Node]++
+	}
+	if of["attic"] != 0 || of["cellar"] == 0 {
+		t.Errorf("got rows of the device by node %v, want those of the cellar alone", of)
+	}
+	name = ""
+	for status, body := range map[int]string{http.StatusForbidden: `{"devices":[{"device":"x"}]}`} {
+		resp, err := client.Post(s.URL+fleet.ForgetPath, "application/json", strings.NewReader(body))
+		if err != nil || resp.StatusCode != status {
+			t.Errorf("of nobody: %v, %v; want %d", resp, err, status)
+		}
+		resp.Body.Close()
+	}
+	name = "cellar"
+	for _, body := range []string{`{}`, `{"devices":`, ``, `[]`} {
+		resp, err := client.Post(s.URL+fleet.ForgetPath, "application/json", strings.NewReader(body))
+		if err != nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: %v, %v; want 400", body, resp, err)
+		}
+		resp.Body.Close()
+	}
+}

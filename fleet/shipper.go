@@ -41,6 +41,10 @@ type ShipperOptions struct {
 	Rate     int           // octets a second at most; 0 for no bound
 	Logger   *slog.Logger  // nil for slog.Default()
 
+	// Forgotten returns what this node has forgotten and the center has not yet, or nil, and what is called when it has: nothing else is sent
+	// before. Nil: nothing ever.
+	Forgotten func() (f *Forgetting, done func() error, err error)
+
 	FirstWait time.Duration // after the first error; then twice as long each time. 0 for a second
 }
 
@@ -176,6 +180,9 @@ func (s *Shipper) pause(ctx context.Context) bool {
 
 // step ships the next batch, and reports whether there may be more.
 func (s *Shipper) step(ctx context.Context) (more bool, err error) {
+	if err := s.forget(ctx); err != nil {
+		return false, err
+	}
 	b, packed, err := s.next(ctx)
 	if err != nil {
 		return false, fmt.Errorf("reading what is to be shipped: %w", err)
@@ -278,8 +285,38 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
+// forget has the center forget what this node has forgotten.
+func (s *Shipper) forget(ctx context.Context) error {
+	for s.o.Forgotten != nil {
+		f, done, err := s.o.Forgotten()
+		if err != nil || f == nil {
+			return err
+		}
+		text, err := json.Marshal(f)
+		if err != nil {
+			return err
+		}
+		said, err := s.post(ctx, ForgetPath, "application/json", "to forget a device", text)
+		if err != nil {
+			return err
+		}
+		if said.Error != "" {
+			return fmt.Errorf("the center does not forget a device: %s", said.Error)
+		}
+		if err := done(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // send posts a batch, and returns what the centre says of it.
 func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, error) {
+	return s.post(ctx, RowsPath, "application/gzip", "a batch of store "+b.Store, packed)
+}
+
+// post posts something to the center, and returns what it says.
+func (s *Shipper) post(ctx context.Context, path, kind, what string, packed []byte) (*Answer, error) {
 	timeout := sendTimeout
 	var body io.Reader = bytes.NewReader(packed)
 	if s.o.Rate > 0 {
@@ -288,12 +325,12 @@ func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.o.Centres[s.centre], "/")+RowsPath, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.o.Centres[s.centre], "/")+path, body)
 	if err != nil {
 		return nil, err
 	}
 	req.ContentLength = int64(len(packed))
-	req.Header.Set("Content-Type", "application/gzip")
+	req.Header.Set("Content-Type", kind)
 	resp, err := s.o.Client.Do(req)
 	if err != nil {
 		return nil, err
@@ -312,7 +349,7 @@ func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, e
 		return nil, fmt.Errorf("%s answers something that no center says: %w", s.o.Centres[s.centre], err)
 	}
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return nil, &refusal{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second, fmt.Sprintf("the center refuses a batch of store %s: %s: %s", b.Store, resp.Status, cmp.Or(said.Error, "it does not say why"))}
+	return nil, &refusal{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second, fmt.Sprintf("the center refuses %s: %s: %s", what, resp.Status, cmp.Or(said.Error, "it does not say why"))}
 }
 
 // A slowReader reads no faster than so many octets a second.

@@ -73,17 +73,20 @@ func (s *sqlite) Keys(ctx context.Context, each func(Key) error) error {
 	return s.reader.ShippedKeys(ctx, func(store string, id int64) error { return each(Key{store, id}) })
 }
 
-func (s *sqlite) Forget(ctx context.Context, d querylog.DeviceSpan) (int64, error) {
-	refused := d
-	if d.Until.IsZero() {
-		refused.Until = time.Now() // what it asks from now on is a matter of the nodes
+func (s *sqlite) Forget(ctx context.Context, f Forgetting) (int64, error) {
+	if f.Node == "" && len(f.Devices) == 0 {
+		return 0, errNothing
 	}
-	if err := s.log.RefuseDevice(ctx, refused); err != nil {
-		return 0, err
+	for _, d := range f.Devices {
+		if err := s.log.RefuseDevice(ctx, f.Node, f.Refused(d, time.Now())); err != nil {
+			return 0, err
+		}
 	}
-	got, err := s.log.Forget(ctx, querylog.Forgetting{Devices: []querylog.DeviceSpan{d}})
+	got, err := s.log.Forget(ctx, querylog.Forgetting{Node: f.Node, Devices: f.Devices, Words: f.Words})
 	return got.Rows, err
 }
+
+var errNothing = errors.New("neither a node nor a device is said that is to be forgotten")
 
 // ErrNotRetained means that nothing is deleted by age at present, and why.
 var ErrNotRetained = errors.New("nothing is deleted by age for now")

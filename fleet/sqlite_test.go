@@ -50,7 +50,7 @@ func TestTotalsOfAnHourOfWhichAPartIsForgotten(t *testing.T) {
 		if _, err := s.Append(t.Context(), some); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Forget(t.Context(), querylog.DeviceSpan{Device: device, Until: storetest.Began.Add(20 * time.Minute)}); err != nil { // the first two lookups
+		if _, err := s.Forget(t.Context(), fleet.Forgetting{Devices: []querylog.DeviceSpan{{Device: device, Until: storetest.Began.Add(20 * time.Minute)}}}); err != nil { // the first two lookups
 			t.Fatal(err)
 		}
 		if _, err := s.Append(t.Context(), batches); err != nil {

@@ -28,6 +28,7 @@ import (
 // A Forgetting says what is to be forgotten.
 type Forgetting struct {
 	Devices  []DeviceSpan
+	Node     string   // at a centre: what this node sent, of the devices, or all of it where there are none; "" for all nodes
 	Words    []string // identities, MACs, addresses and names that no line of the ledger is to have any more
 	Bindings []uint64 // in force until now: lookups that still come with one of them are not recorded
 }
@@ -72,6 +73,9 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 	for i := range f.Devices {
 		r.steps = append(r.steps, r.deleteTotals(&f.Devices[i]))
 	}
+	if len(f.Devices) == 0 && f.Node != "" {
+		r.steps = append(r.steps, r.deleteTotals(&DeviceSpan{}))
+	}
 	r.steps = append(r.steps, (*forgetRun).destroySecrets, (*forgetRun).deleteOthers, (*forgetRun).cleanLedger, (*forgetRun).emptyFiles, (*forgetRun).removeAside)
 	if !l.storer.forgetting.CompareAndSwap(nil, r) {
 		return Forgotten{}, errForgetting
@@ -115,6 +119,7 @@ type forgetRun struct {
 	where   string // the condition on a row
 	args    []any
 	own     []int64 // bindings that are the forgotten devices' alone
+	node    int64   // number of Node; 0 for any, -1 for one that there is not
 	after   int64   // the last row looked at
 	periods map[string]map[int64]bool
 	retry   time.Time // when to try again what others hold
@@ -155,7 +160,11 @@ func (s *storer) forget() (more bool) {
 		r.steps = r.steps[1:]
 	}
 	if len(r.steps) == 0 {
-		s.l.addEvent(Event{Kind: KindForgotten, Detail: fmt.Sprintf("a device was forgotten: %d lookups in %d rows, %d bindings and %d hourly totals of it were deleted",
+		what := "a device was forgotten"
+		if len(r.Devices) == 0 && r.Node != "" {
+			what = "what node " + r.Node + " sent was forgotten"
+		}
+		s.l.addEvent(Event{Kind: KindForgotten, Detail: what + fmt.Sprintf(": %d lookups in %d rows, %d bindings and %d hourly totals of it were deleted",
 			r.result.Lookups, r.result.Rows, r.result.Bindings, r.result.Hours)})
 		s.forgetting.Store(nil)
 		close(r.ended)
@@ -166,11 +175,18 @@ func (s *storer) forget() (more bool) {
 // findBindings finds out by which numbers rows are of the devices.
 func (r *forgetRun) findBindings(s *storer) (bool, error) {
 	r.where, r.args, r.own = "", nil, nil
+	theirs, err := r.findNode(s.store)
+	if err != nil {
+		return false, err
+	}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		var ids []string
 		err := s.store.texts(`SELECT id, since, until FROM binding WHERE device = ?`, func(stmt *sqlite3.Stmt) {
 			id, since, until := stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
+			if r.Node != "" && !theirs[id>>shippedBindings] {
+				return
+			}
 			ids = append(ids, strconv.FormatInt(id, 10))
 			began := d.From.IsZero() || since >= d.From.UnixMilli()
 			ended := d.Until.IsZero() || until != 0 && until <= d.Until.UnixMilli()
@@ -198,7 +214,36 @@ func (r *forgetRun) findBindings(s *storer) (bool, error) {
 		}
 		r.where += `(` + one + `)`
 	}
-	return true, nil
+	switch of := `node = ` + strconv.FormatInt(r.node, 10); {
+	case r.Node == "":
+	case len(r.Devices) > 0:
+		r.where = of + ` AND (` + r.where + `)`
+	default:
+		r.where = of
+		err = s.store.texts(`SELECT id FROM binding`, func(stmt *sqlite3.Stmt) {
+			if id := stmt.ColumnInt64(0); theirs[id>>shippedBindings] {
+				r.own = append(r.own, id)
+			}
+		})
+	}
+	return err == nil, err
+}
+
+// findNode finds the node's number, and the bits by which bindings of its stores are told from others.
+func (r *forgetRun) findNode(s *store) (theirs map[int64]bool, err error) {
+	if r.Node == "" {
+		return nil, nil
+	}
+	r.node, theirs = -1, map[int64]bool{}
+	if err := s.texts(`SELECT id FROM node WHERE name = ?`, func(stmt *sqlite3.Stmt) { r.node = stmt.ColumnInt64(0) }, r.Node); err != nil {
+		return nil, err
+	}
+	if err := s.conn.Exec(createShipped); err != nil {
+		return nil, err
+	}
+	return theirs, s.texts(`SELECT id FROM shipped_store WHERE node = ?`, func(stmt *sqlite3.Stmt) {
+		theirs[int64(importedBindings)>>shippedBindings+stmt.ColumnInt64(0)] = true
+	}, r.Node)
 }
 
 // deleteSums deletes the sums by day, which are made again of the rows that are left.
@@ -285,13 +330,13 @@ func (r *forgetRun) deleteNames(table string) func(*forgetRun, *storer) (bool, e
 // deleteTotals deletes the next hourly totals of a device. Those of an hour of which rows are left are made again.
 func (r *forgetRun) deleteTotals(d *DeviceSpan) func(*forgetRun, *storer) (bool, error) {
 	return func(_ *forgetRun, s *storer) (bool, error) {
-		n, done, err := s.store.forgetTotals(d, forgetPage)
+		n, done, err := s.store.forgetTotals(d, r.node, forgetPage)
 		r.result.Hours += n
 		if !done || err != nil {
 			return false, err
 		}
 		for _, hour := range d.partHours() {
-			if err := s.store.countAgain(d.Device, hour); err != nil {
+			if err := s.store.countAgain(d.Device, r.node, hour); err != nil {
 				return false, err
 			}
 		}
@@ -305,6 +350,9 @@ func (r *forgetRun) deleteOthers(s *storer) (bool, error) {
 	var hours, bindings int64
 	err := s.store.transact(func() error {
 		for i := range r.Devices {
+			if r.Node != "" { // nodes ship totals alone
+				break
+			}
 			d := &r.Devices[i]
 			sql, args := `DELETE FROM hour WHERE device = ?`, []any{d.Device}
 			if !d.From.IsZero() {
@@ -345,13 +393,17 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 		subject, detail string
 	}
 	var lines []line
-	err := s.store.texts(`SELECT id, subject, detail FROM ledger ORDER BY id`, func(stmt *sqlite3.Stmt) {
+	if len(r.Devices) == 0 && r.Node != "" { // a centre's log is not sealed
+		err := s.store.transact(func() error { return s.store.exec(`DELETE FROM ledger WHERE node = ?`, r.node) })
+		return err == nil, err
+	}
+	err := s.store.texts(`SELECT id, subject, detail FROM ledger WHERE ?1 = 0 OR node = ?1 ORDER BY id`, func(stmt *sqlite3.Stmt) {
 		l := line{stmt.ColumnInt64(0), stmt.ColumnText(1), stmt.ColumnText(2)}
 		subject, detail := withoutWords(l.subject, r.Words), withoutWords(l.detail, r.Words)
 		if subject != l.subject || detail != l.detail {
 			lines = append(lines, line{l.id, subject, detail})
 		}
-	})
+	}, r.node)
 	if err != nil {
 		return false, err
 	}

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS shipped_window ( -- a window of it
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS shipped_here ON shipped_window (here);
 CREATE TABLE IF NOT EXISTS shipped_forgotten ( -- what is not taken any more
-	device BLOB NOT NULL,    -- SHA-256 of its identity
+	device BLOB NOT NULL,    -- SHA-256 of its identity; of what one node sent: of the node, a zero and its identity
 	since  INTEGER NOT NULL, -- by a row's first lookup
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (device, since, until)
@@ -219,7 +219,7 @@ func (r *receiving) batch(b *Batch) (got Received, err error) {
 	}
 	last := int64(0)
 	for _, w := range fresh {
-		rows, err := r.window(w)
+		rows, err := r.window(w, b.Node)
 		if err != nil {
 			return got, err
 		}
@@ -287,7 +287,7 @@ func (r *receiving) fresh(b *Batch, known int64) (all []*BatchWindow, diverged i
 func (r *receiving) bindings(b *Batch) error {
 	for i := range b.Bindings {
 		bound := b.Bindings[i]
-		forgotten, err := r.isForgotten(bound.Device, bound.From.UnixMilli(), bound.From.UnixMilli()+1)
+		forgotten, err := r.isForgotten(b.Node, bound.Device, bound.From.UnixMilli(), bound.From.UnixMilli()+1)
 		if err != nil {
 			return err
 		}
@@ -303,7 +303,7 @@ func (r *receiving) bindings(b *Batch) error {
 }
 
 // window stores the rows and ledger lines of a window, and returns how many rows it were.
-func (r *receiving) window(w *BatchWindow) (rows int, err error) {
+func (r *receiving) window(w *BatchWindow, node string) (rows int, err error) {
 	places := int64(len(w.Events))
 	for i := range w.entries {
 		places = max(places, w.entries[i].place+1)
@@ -322,14 +322,14 @@ func (r *receiving) window(w *BatchWindow) (rows int, err error) {
 	for i := range w.entries {
 		e := w.entries[i].entry
 		device, hour := deviceOf(e.Addr, e.Binding), hourOf(e.First)
-		forgotten, err := r.isForgotten(device, e.First, e.First+1)
+		forgotten, err := r.isForgotten(node, device, e.First, e.First+1)
 		if err != nil {
 			return 0, err
 		}
 		if forgotten {
 			continue
 		}
-		inPart, err := r.isForgotten(device, hour, hour+hourMilli)
+		inPart, err := r.isForgotten(node, device, hour, hour+hourMilli)
 		if err != nil {
 			return 0, err
 		}
@@ -413,7 +413,7 @@ func (r *receiving) totals(b *Batch) error {
 	for i := range b.Totals {
 		t := &b.Totals[i]
 		begin := t.Hour.UnixMilli()
-		forgotten, err := r.isForgotten(t.Device, begin, begin+hourMilli)
+		forgotten, err := r.isForgotten(b.Node, t.Device, begin, begin+hourMilli)
 		if err != nil {
 			return err
 		}
@@ -448,8 +448,8 @@ func (r *receiving) totals(b *Batch) error {
 	return nil
 }
 
-// isForgotten reports whether something that a device asked from a time on, up to another, is not to be kept.
-func (r *receiving) isForgotten(device string, begin, end int64) (bool, error) {
+// isForgotten reports whether something that a device asked at a node from a time on, up to another, is not to be kept.
+func (r *receiving) isForgotten(node, device string, begin, end int64) (bool, error) {
 	if r.spans == nil {
 		r.spans = map[[sha256.Size]byte][]DeviceSpan{}
 		err := r.s.texts(`SELECT device, since, until FROM shipped_forgotten`, func(stmt *sqlite3.Stmt) {
@@ -464,21 +464,31 @@ func (r *receiving) isForgotten(device string, begin, end int64) (bool, error) {
 	if len(r.spans) == 0 {
 		return false, nil
 	}
-	for _, span := range r.spans[sha256.Sum256([]byte(device))] {
-		if (span.From.IsZero() || span.From.UnixMilli() < end) && (span.Until.IsZero() || begin < span.Until.UnixMilli()) {
-			return true, nil
+	for _, key := range []string{device, RefusedAt(node, device)} {
+		for _, span := range r.spans[sha256.Sum256([]byte(key))] {
+			if (span.From.IsZero() || span.From.UnixMilli() < end) && (span.Until.IsZero() || begin < span.Until.UnixMilli()) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil
 }
 
-// RefuseDevice has what nodes send of a device in the time of a span not be kept any more.
-func (l *Log) RefuseDevice(ctx context.Context, d DeviceSpan) error {
+// RefusedAt is what stands for a device of which one node's rows alone are refused; "" for the node is all nodes.
+func RefusedAt(node, device string) string {
+	if node == "" {
+		return device
+	}
+	return node + "\x00" + device
+}
+
+// RefuseDevice has what a node sends of a device in the time of a span not be kept any more; "" is all nodes.
+func (l *Log) RefuseDevice(ctx context.Context, node string, d DeviceSpan) error {
 	return l.importing(ctx, func(s *storer) error {
 		if s.store == nil {
 			return errNoStore
 		}
-		sum := sha256.Sum256([]byte(d.Device))
+		sum := sha256.Sum256([]byte(RefusedAt(node, d.Device)))
 		return s.store.transact(func() error {
 			if err := s.store.conn.Exec(createShipped); err != nil {
 				return err

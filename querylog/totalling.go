@@ -258,10 +258,10 @@ var totalStatements = map[string]string{
 	"total_names": `INSERT OR IGNORE INTO total_name VALUES ` + strings.Repeat(`,(?,?)`, namesAtOnce)[1:],
 }
 
-// forgetTotals deletes up to so many of the totals of a device, those of hours that
+// forgetTotals deletes up to so many of the totals of a device (of all where it is ""), and of a node (0 for any), those of hours that
 // are whole in its span, and all that is kept of it beside totals once none is left. done is
 // false where there are more.
-func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err error) {
+func (s *store) forgetTotals(d *DeviceSpan, node, most int64) (n int64, done bool, err error) {
 	low, end := int64(0), int64(1)<<(63-totalKeyBits)-1
 	if !d.From.IsZero() {
 		low = hourOf(d.From.UnixMilli()+hourMilli-1) / hourMilli
@@ -269,11 +269,11 @@ func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err
 	if !d.Until.IsZero() {
 		end = hourOf(d.Until.UnixMilli()) / hourMilli
 	}
-	keys := fmt.Sprintf(`& %d IN (SELECT id FROM total_key WHERE device = ?3)`, totalKeyMask)
-	args := []any{totalID(low, 0), totalID(end, 0), d.Device}
+	keys := fmt.Sprintf(`& %d IN (SELECT id FROM total_key WHERE %s)`, totalKeyMask, totalsOf)
+	args := []any{totalID(low, 0), totalID(end, 0), d.Device, node}
 	err = s.transact(func() error {
 		s.totals.forget()
-		err := s.texts(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 AND id `+keys+` LIMIT ?4)`, nil, append(args, most)...)
+		err := s.texts(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 AND id `+keys+` LIMIT ?5)`, nil, append(args, most)...)
 		n = s.conn.Changes()
 		if done = n < most; err != nil || !done {
 			return err
@@ -282,12 +282,15 @@ func (s *store) forgetTotals(d *DeviceSpan, most int64) (n int64, done bool, err
 			return err
 		}
 		if d.From.IsZero() && d.Until.IsZero() {
-			return s.texts(`DELETE FROM total_key WHERE device = ?`, nil, d.Device)
+			return s.texts(`DELETE FROM total_key WHERE `+totalsOf, nil, nil, nil, d.Device, node)
 		}
 		return nil
 	})
 	return n, done && err == nil, err
 }
+
+// totalsOf chooses the keys of totals of a device, "" for all, and of a node, 0 for any.
+const totalsOf = `(?3 = '' OR device = ?3) AND (?4 = 0 OR node = ?4)`
 
 // partHours returns the hours, since 1970, of which a part is in the span and another is not.
 func (d *DeviceSpan) partHours() (hours []int64) {
@@ -300,21 +303,21 @@ func (d *DeviceSpan) partHours() (hours []int64) {
 	return hours
 }
 
-// countAgain makes the totals of a device in an hour again, of the rows that are left of it: a part of the hour is forgotten. What was
+// countAgain makes the totals of a device in an hour, of a node (0 for any), again, of the rows that are left of it: a part of the hour is forgotten. What was
 // deleted by age is not in them any more.
-func (s *store) countAgain(device string, hour int64) error {
+func (s *store) countAgain(device string, node, hour int64) error {
 	return s.transact(func() error {
 		s.totals.forget()
 		for table, column := range map[string]string{"total": "id", "total_name": "total"} {
-			err := s.texts(fmt.Sprintf(`DELETE FROM %[1]s WHERE %[2]s >= ?1 AND %[2]s < ?2 AND %[2]s & %[3]d IN (SELECT id FROM total_key WHERE device = ?3)`, table, column, totalKeyMask),
-				nil, totalID(hour, 0), totalID(hour+1, 0), device)
+			err := s.texts(fmt.Sprintf(`DELETE FROM %[1]s WHERE %[2]s >= ?1 AND %[2]s < ?2 AND %[2]s & %[3]d IN (SELECT id FROM total_key WHERE %[4]s)`, table, column, totalKeyMask, totalsOf),
+				nil, totalID(hour, 0), totalID(hour+1, 0), device, node)
 			if err != nil {
 				return err
 			}
 		}
 		sums := map[totalOf]*windowSum{}
 		for _, table := range rowTables {
-			if err := s.sumRows(sums, table, device, hour); err != nil {
+			if err := s.sumRows(sums, table, device, node, hour); err != nil {
 				return err
 			}
 		}
@@ -327,8 +330,8 @@ func (s *store) countAgain(device string, hour int64) error {
 	})
 }
 
-// sumRows adds the rows of a table that a device has in an hour.
-func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, hour int64) error {
+// sumRows adds the rows of a table that a device has in an hour, of a node (0 for any).
+func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, node, hour int64) error {
 	begin, end := hour*hourMilli, (hour+1)*hourMilli
 	low, err := s.number(firstWindowSince, begin)
 	if err != nil {
@@ -341,7 +344,7 @@ func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, hour 
 	var failed error
 	err = s.texts(fmt.Sprintf(`SELECT r.node, r.verdict, r.level, coalesce(a.vendor, ''), coalesce(a.product, ''), coalesce(a.purpose, ''), coalesce(a.tier, ''), r.count, r.attempts, r.as_lookups, r.first, r.last, m.name
 		FROM %[1]s r LEFT JOIN annotation a ON a.id = r.annotation LEFT JOIN %[1]s_name m ON m.id = %[2]s
-		WHERE r.id >= ?1 AND r.id < ?2 AND r.first >= ?3 AND r.first < ?4 AND (r.binding IN (SELECT id FROM binding WHERE device = ?5) OR r.binding = 0 AND 'addr:' || r.client = ?5)`, table, nameOfRow("name")),
+		WHERE r.id >= ?1 AND r.id < ?2 AND r.first >= ?3 AND r.first < ?4 AND (?6 = 0 OR r.node = ?6) AND (r.binding IN (SELECT id FROM binding WHERE device = ?5) OR r.binding = 0 AND 'addr:' || r.client = ?5)`, table, nameOfRow("name")),
 		func(stmt *sqlite3.Stmt) {
 			n, text := stmt.ColumnInt64, stmt.ColumnText
 			of := totalOf{node: n(0), device: device, verdict: blocklists.Action(n(1))}
@@ -362,7 +365,7 @@ func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, hour 
 				failed = cmp.Or(failed, err)
 				sum.names[nameHash(name.Wire())] = true
 			}
-		}, low<<rowBits, high<<rowBits, begin, end, device)
+		}, low<<rowBits, high<<rowBits, begin, end, device, node)
 	return cmp.Or(err, failed)
 }
 

@@ -270,7 +270,7 @@ func TestForgottenTotals(t *testing.T) {
 		s := openForTest(t, dir)
 		for done, n := false, 0; !done; n++ {
 			var err error
-			if _, done, err = s.forgetTotals(&DeviceSpan{Device: "mac:02:00:00:00:00:01"}, 2); err != nil || n > 5 {
+			if _, done, err = s.forgetTotals(&DeviceSpan{Device: "mac:02:00:00:00:00:01"}, 0, 2); err != nil || n > 5 {
 				t.Fatal(err)
 			}
 		}
@@ -282,7 +282,7 @@ func TestForgottenTotals(t *testing.T) {
 		}
 		tv := totals(t, dir, TotalsFilter{})
 		span := &DeviceSpan{Device: "tv", From: tv[0].Hour.Add(time.Minute), Until: tv[2].Hour.Time}
-		if n, done, err := s.forgetTotals(span, 10); n != 1 || !done || err != nil {
+		if n, done, err := s.forgetTotals(span, 0, 10); n != 1 || !done || err != nil {
 			t.Errorf("forgot %d totals of a span, %v, %v", n, done, err)
 		}
 		if got := totals(t, dir, TotalsFilter{}); len(got) != 2 || got[0] != tv[0] || got[1] != tv[2] {

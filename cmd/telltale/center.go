@@ -42,7 +42,7 @@ The center answers no DNS. On a machine that is to do both, run both.`,
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return cl.serveCenter(c.Context(), func(*center) {}) },
 	}
-	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke(), cl.newCenterMigrate())
+	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke(), cl.newCenterForget(), cl.newCenterMigrate())
 	return c
 }
 
@@ -115,6 +115,11 @@ func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
 	if err != nil {
 		c.closeListeners()
 		return err
+	}
+	if endCommands, err := c.serveCommands(); err != nil {
+		c.logger.Warn("commands that ask the running center cannot", "error", err)
+	} else {
+		defer endCommands()
 	}
 	c.publish()
 	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())

@@ -59,6 +59,7 @@ func (c *center) takeLogs(ctx context.Context) (end func() error, err error) {
 	}})
 	c.mux.Handle(fleet.RowsPath, r)
 	c.mux.Handle(fleet.CursorPath, r)
+	c.mux.Handle(fleet.ForgetPath, r)
 	ctx, stop := context.WithCancel(ctx)
 	var retaining sync.WaitGroup
 	retaining.Go(func() { c.retain(ctx) })

@@ -64,7 +64,7 @@ server that runs here takes part within seconds; no restart is needed.`,
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(removeContact(cfg), giveToOwner(identityDir(cfg), cfg.Data.Dir)); err != nil {
+			if err := errors.Join(removeContact(cfg), removeForgotten(cfg), giveToOwner(identityDir(cfg), cfg.Data.Dir)); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "This machine is node %s of the fleet of %s.\n", id.Node, id.Centers[0])
@@ -105,7 +105,7 @@ the certificate is worth nothing, wherever there may be a copy.`,
 					return err
 				}
 			}
-			if err := removeContact(cfg); err != nil {
+			if err := errors.Join(removeContact(cfg), removeForgotten(cfg)); err != nil {
 				return err
 			}
 			if err := policy.Use(cfg.PolicyDir(), ""); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -49,7 +49,7 @@ func (m *fleetMember) ship(ctx context.Context, a *app) {
 	}
 	s := fleet.NewShipper(fleet.ShipperOptions{
 		Log: a.log, Reader: r, Node: m.Node, Centres: m.centers, Client: m.client,
-		Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
+		Forgotten: func() (*fleet.Forgetting, func() error, error) { return nextForgotten(cfg) }, Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
 	})
 	m.shipper.Store(s)
 	s.Run(ctx)

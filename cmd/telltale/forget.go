@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"telltale/atomicfile"
 	"telltale/config"
@@ -219,6 +220,9 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 		return web.Forgotten{}, err
 	}
 	out := web.Forgotten{Rows: got.Rows, Lookups: got.Lookups, Bindings: got.Bindings, Hours: got.Hours, Lines: got.Lines, Files: append(got.Files, reports...), Rules: a.rulesWith(f.Words)}
+	if err := leaveToCenter(a.cfg.Load(), f, time.Now()); err != nil {
+		return out, err
+	}
 	if err := os.Remove(forgettingPath(a.cfg.Load())); err != nil {
 		return out, err
 	}

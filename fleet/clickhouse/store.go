@@ -114,11 +114,11 @@ func (s *Store) readForgotten(ctx context.Context) error {
 	return nil
 }
 
-// isForgotten reports whether a device is to be left out at a time.
-func (s *Store) isForgotten(device string, at time.Time) bool {
+// isForgotten reports whether what a device asked at a node is to be left out at a time.
+func (s *Store) isForgotten(node, device string, at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return querylog.AnyHas(s.gone, device, at)
+	return len(s.gone) > 0 && (querylog.AnyHas(s.gone, device, at) || querylog.AnyHas(s.gone, querylog.RefusedAt(node, device), at))
 }
 
 // A load is rows of all tables on their way to a shard.
@@ -363,7 +363,7 @@ func (s *Store) add(l *load, b *fleet.Batch, st *node, there map[windowKey]windo
 	b.Rows(func(r *querylog.BatchRow) bool {
 		if number := r.ID >> rowBits; number > from {
 			of[number]++
-			if rows++; !s.isForgotten(r.Device, r.Time.Time) {
+			if rows++; !s.isForgotten(b.Node, r.Device, r.Time.Time) {
 				one := lookup{r.Row, st.store, r.Listed}
 				add(&l.rows[loadLookup], lookups, &one)
 				l.uneven = l.uneven || isUneven(&r.Row)
@@ -389,12 +389,12 @@ func (s *Store) add(l *load, b *fleet.Batch, st *node, there map[windowKey]windo
 		there[windowKey{st.store, w.Number}] = window{st.store, w.Number, w.First, w.Last, w.RowsStored, w.Lookups, 0}
 	}
 	for i := range b.Bindings {
-		if bound := &b.Bindings[i]; !s.isForgotten(bound.Device, bound.From) {
+		if bound := &b.Bindings[i]; !s.isForgotten(b.Node, bound.Device, bound.From) {
 			add(&l.rows[loadBinding], bindings, &binding{Binding: *bound, store: st.store})
 		}
 	}
 	for i := range b.Totals {
-		if t := &b.Totals[i]; !s.isForgotten(t.Device, t.First.Time) {
+		if t := &b.Totals[i]; !s.isForgotten(b.Node, t.Device, t.First.Time) {
 			one := total{Total: *t, store: st.store}
 			one.Node = b.Node
 			add(&l.rows[loadTotal], totals, &one)
@@ -555,21 +555,26 @@ func (s *Store) Open(context.Context) (fleet.Reader, func(), error) {
 	return &Reader{client: s.client, uneven: s.uneven, now: s.o.Now}, func() {}, nil
 }
 
-// Forget deletes what is kept of a device, and returns how many rows it was.
-func (s *Store) Forget(ctx context.Context, d querylog.DeviceSpan) (rows int64, err error) {
-	// Told first, so that nothing comes back between.
-	until := milli(d.Until)
-	sql := fmt.Sprintf(`INSERT INTO forgotten (device, since, until) VALUES (%s, %d, %d)`, quote(d.Device), milli(d.From), until)
-	for _, sh := range s.client.shards {
-		if err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: "forgotten", settings: s.inserting(sh)}, nil); err != nil {
-			return 0, err
-		}
+// Forget deletes what is kept of devices or of a node, and returns how many rows it was.
+func (s *Store) Forget(ctx context.Context, f fleet.Forgetting) (rows int64, err error) {
+	if f.Node == "" && len(f.Devices) == 0 {
+		return 0, errors.New("neither a node nor a device is said that is to be forgotten")
 	}
-	s.mu.Lock()
-	s.gone = append(s.gone, d)
-	s.mu.Unlock()
+	for _, d := range f.Devices { // told first, so that nothing comes back between
+		refused := f.Refused(d, s.o.Now())
+		refused.Device = querylog.RefusedAt(f.Node, d.Device)
+		sql := fmt.Sprintf(`INSERT INTO forgotten (device, since, until) VALUES (%s, %d, %d)`, quote(refused.Device), milli(refused.From), milli(refused.Until))
+		for _, sh := range s.client.shards {
+			if err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: "forgotten", settings: s.inserting(sh)}, nil); err != nil {
+				return 0, err
+			}
+		}
+		s.mu.Lock()
+		s.gone = append(s.gone, refused)
+		s.mu.Unlock()
+	}
 	for _, sh := range s.client.shards {
-		n, err := s.forgetOn(ctx, sh, &d)
+		n, err := s.forgetOn(ctx, sh, &f)
 		if err != nil {
 			return rows, err
 		}
@@ -578,10 +583,37 @@ func (s *Store) Forget(ctx context.Context, d querylog.DeviceSpan) (rows int64, 
 	return rows, nil
 }
 
-func (s *Store) forgetOn(ctx context.Context, sh *shard, d *querylog.DeviceSpan) (rows int64, err error) {
+func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (rows int64, err error) {
 	s.writing[sh.number].Lock() // a batch that is on its way was chosen before
 	defer s.writing[sh.number].Unlock()
-	where := spanSQL(d, "first")
+	stores := []string{"0"} // of the node
+	if f.Node != "" {
+		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT DISTINCT store FROM node WHERE node = ` + quote(f.Node) + ` FORMAT RowBinary`, table: "node", settings: s.reading()}, func(r *rowReader) error {
+			stores = stores[:1]
+			for r.more() {
+				stores = append(stores, fmt.Sprint(r.u64()))
+			}
+			return r.err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	of := func(column string) string {
+		var all []string
+		for i := range f.Devices {
+			all = append(all, spanSQL(&f.Devices[i], column))
+		}
+		sql := `1`
+		if len(all) > 0 {
+			sql = `(` + strings.Join(all, ` OR `) + `)`
+		}
+		if f.Node != "" {
+			sql += ` AND store IN (` + strings.Join(stores, `, `) + `)`
+		}
+		return sql
+	}
+	where := of("first")
 	err = s.client.anyOf(ctx, sh, &statement{sql: `SELECT toInt64(count()) FROM lookup FINAL WHERE ` + where + ` FORMAT RowBinary`, table: "lookup", settings: s.reading()}, func(r *rowReader) error {
 		rows = r.i64()
 		return r.err
@@ -589,10 +621,12 @@ func (s *Store) forgetOn(ctx context.Context, sh *shard, d *querylog.DeviceSpan)
 	if err != nil {
 		return 0, err
 	}
-	for _, of := range []struct{ table, where string }{
-		{"lookup", where}, {"total", where}, {"binding", spanSQL(d, "since")},
-	} {
-		if err := s.delete(ctx, sh, of.table, of.where); err != nil {
+	deletions := []struct{ table, where string }{{"lookup", where}, {"total", where}, {"binding", of("since")}}
+	if len(f.Devices) == 0 {
+		deletions = append(deletions, struct{ table, where string }{"ledger", where})
+	}
+	for _, d := range deletions {
+		if err := s.delete(ctx, sh, d.table, d.where); err != nil {
 			return rows, err
 		}
 	}

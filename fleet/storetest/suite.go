@@ -41,6 +41,8 @@ func Run(t *testing.T, open Opener) {
 		{"the ledger has every line once, with its node", ledger},
 		{"a device is forgotten, and stays so", forget},
 		{"a device that is forgotten whole keeps no binding", forgetWhole},
+		{"what one node sent of a device is forgotten alone", forgetAtNode},
+		{"what a node sent is forgotten, and it goes on", forgetNode},
 		{"what is too old is deleted", retention},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -484,7 +486,7 @@ func forget(t *testing.T, b *bench) {
 	n := home(t, "attic")
 	small := n.Batches(0, 1, true)
 	b.append(small[0])
-	if _, err := b.store.Forget(context.Background(), querylog.DeviceSpan{Device: "mac:02:00:00:00:00:01", Until: time.Now()}); err != nil {
+	if _, err := b.store.Forget(context.Background(), fleet.Forgetting{Devices: []querylog.DeviceSpan{{Device: "mac:02:00:00:00:00:01", Until: time.Now()}}}); err != nil {
 		t.Fatal(err)
 	}
 	b.append(small...)
@@ -502,7 +504,7 @@ func forgetWhole(t *testing.T, b *bench) {
 	n := home(t, "attic")
 	b.append(n.Batches(0, 0, true)...)
 	gone := Binding(1).Device
-	if rows, err := b.store.Forget(context.Background(), querylog.DeviceSpan{Device: gone}); err != nil || rows == 0 {
+	if rows, err := b.store.Forget(context.Background(), fleet.Forgetting{Devices: []querylog.DeviceSpan{{Device: gone}}}); err != nil || rows == 0 {
 		t.Fatal(rows, err)
 	}
 	bound, err := b.reader().Bindings(context.Background())
@@ -513,6 +515,88 @@ func forgetWhole(t *testing.T, b *bench) {
 		if one.Device == gone {
 			t.Errorf("a binding is kept: %+v", one)
 		}
+	}
+}
+
+// told returns how many lookups the totals of a node have, of a device where it is not "".
+func (b *bench) told(node, device string) (lookups uint64) {
+	b.Helper()
+	for total, err := range b.reader().Totals(context.Background(), querylog.TotalsFilter{}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if total.Node == node && (device == "" || total.Device == device) {
+			lookups += total.Lookups
+		}
+	}
+	return lookups
+}
+
+func forgetAtNode(t *testing.T, b *bench) {
+	attic, cellar := home(t, "attic"), home(t, "cellar")
+	gone := Binding(1).Device
+	batches := append(attic.Batches(0, 0, true), cellar.Batches(0, 0, true)...)
+	b.append(batches...)
+	rows, err := b.store.Forget(context.Background(), fleet.Forgetting{Node: "attic", Devices: []querylog.DeviceSpan{{Device: gone}}})
+	if want := int64(len(attic.Rows(querylog.Filter{Device: gone}))); err != nil || rows != want {
+		t.Errorf("%d rows are said to be forgotten, want %d (%v)", rows, want, err)
+	}
+	b.append(batches...)
+	fresh := NewNode(t, "attic") // a store that was restored, with rows of before
+	fresh.Store(usual...)
+	b.append(fresh.Batches(0, 0, true)...)
+	for _, r := range b.rows(querylog.Filter{}) {
+		if r.Device == gone && r.Node == "attic" {
+			t.Fatalf("a row is there: %+v", r)
+		}
+	}
+	if got, want := len(b.rows(querylog.Filter{Device: gone})), len(cellar.Rows(querylog.Filter{Device: gone})); got != want {
+		t.Errorf("the other node has %d rows of the device, want %d", got, want)
+	}
+	if got, want := b.told("attic", gone), uint64(0); got != want {
+		t.Errorf("its totals have %d lookups, want %d", got, want)
+	}
+	if got := b.told("cellar", gone); got != 3*6 {
+		t.Errorf("totals of the other node have %d lookups, want %d", got, 3*6)
+	}
+	bound, err := b.reader().Bindings(context.Background())
+	of := 0
+	for i := range bound {
+		if bound[i].Device == gone {
+			of++
+		}
+	}
+	if err != nil || of != 1 {
+		t.Errorf("%d bindings of the device are there, want that of the other node alone (%v)", of, err)
+	}
+}
+
+func forgetNode(t *testing.T, b *bench) {
+	attic, cellar := home(t, "attic"), home(t, "cellar")
+	batches := attic.Batches(0, 0, true)
+	b.append(append(batches, cellar.Batches(0, 0, true)...)...)
+	if _, err := b.store.Forget(context.Background(), fleet.Forgetting{}); err == nil {
+		t.Error("nothing was said that is to be forgotten, and it was")
+	}
+	rows, err := b.store.Forget(context.Background(), fleet.Forgetting{Node: "attic"})
+	if want := int64(len(attic.Rows(querylog.Filter{}))); err != nil || rows != want {
+		t.Errorf("%d rows are said to be forgotten, want %d (%v)", rows, want, err)
+	}
+	wantAlike(t, b.rows(querylog.Filter{}), cellar.Rows(querylog.Filter{}))
+	if attics, cellars := b.told("attic", ""), b.told("cellar", ""); attics != 0 || cellars != 3*9 {
+		t.Errorf("totals have %d lookups of the node and %d of the other, want 0 and %d", attics, cellars, 3*9)
+	}
+	lines, err := b.reader().Ledger(context.Background(), time.Time{}, time.Time{})
+	for _, e := range lines {
+		if err != nil || e.Node == "attic" {
+			t.Fatalf("a line is there: %+v (%v)", e, err)
+		}
+	}
+	at := batches[len(batches)-1].To
+	attic.Store(usual...)
+	b.append(attic.Batches(at, 0, true)...)
+	if got, want := len(b.rows(querylog.Filter{}))-len(cellar.Rows(querylog.Filter{})), len(usual); got != want {
+		t.Errorf("the node sent %d rows after it, want %d", got, want)
 	}
 }
 

@@ -1,0 +1,133 @@
+//go:build !small
+
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"telltale/fleet/authority"
+	"telltale/fleet/clickhouse/servertest"
+	"telltale/querylog"
+)
+
+func TestACenterForgetsADeviceAndANode(t *testing.T) {
+	t.Parallel()
+	sqlite, elsewhere := mergedLogs(t, servertest.Start(t, servertest.Options{}))
+	for i, file := range []string{sqlite, elsewhere} {
+		rows := func(args ...string) string {
+			t.Helper()
+			out, exit := runs(t, append(append([]string{"log", "--all-nodes", "--json", "--since", "10d"}, args...), "--config", file)...)
+			if exit != 0 {
+				t.Fatal(out)
+			}
+			return out
+		}
+		if out, exit := runs(t, "center", "forget", "attic", "--config", file); exit != 1 || !strings.Contains(out, "--yes") {
+			t.Errorf("without --yes: exit %d: %s", exit, out)
+		}
+		if out, exit := runs(t, "center", "forget", "attic", "--device", "x", "--config", file); exit != 2 {
+			t.Errorf("a node and a device: exit %d: %s", exit, out)
+		}
+		end := func() {}
+		if i == 0 { // a center runs: nobody else may write to its log
+			cl := &cli{}
+			cl.root = cl.newRoot()
+			cl.root.ParseFlags([]string{"--config", file})
+			cfg, err := cl.load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &center{cfg: cfg, logger: slog.New(slog.DiscardHandler)}
+			if c.store, err = c.openStore(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			endCommands, err := c.serveCommands()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.serveCommands(); err == nil {
+				t.Error("a second center answers on the same socket")
+			}
+			end = func() { endCommands(); c.store.Close() }
+		}
+		if out, exit := runs(t, "center", "forget", "--device", "device 2", "--yes", "--config", file); exit != 0 || !strings.HasPrefix(out, "6 rows") {
+			t.Errorf("exit %d: %s", exit, out)
+		}
+		if got := rows("--name", "viewing"); got != "" && !strings.HasPrefix(got, "no rows") {
+			t.Errorf("rows of the device are there: %s", got)
+		}
+		if got := rows(); !strings.Contains(got, `"node":"attic"`) || !strings.Contains(got, `"node":"cellar"`) {
+			t.Errorf("rows of another device are gone: %s", got)
+		}
+		if out, exit := runs(t, "center", "forget", "attic", "--yes", "--json", "--config", file); exit != 0 || strings.TrimSpace(out) != `{"rows":6}` {
+			t.Errorf("exit %d: %s", exit, out)
+		}
+		if got := rows(); strings.Contains(got, `"node":"attic"`) || !strings.Contains(got, `"node":"cellar"`) {
+			t.Errorf("got rows %s, want those of the cellar alone", got)
+		}
+		if out, exit := runs(t, "center", "forget", "--device", "nobody", "--yes", "--config", file); exit != 1 {
+			t.Errorf("a device that there is not: exit %d: %s", exit, out)
+		}
+		end()
+	}
+}
+
+func TestANodeKeepsWhatItsCenterIsToForget(t *testing.T) {
+	t.Parallel()
+	cl := &cli{}
+	cl.root = cl.newRoot()
+	cl.root.ParseFlags([]string{"--data-dir", t.TempDir()})
+	cfg, err := cl.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &forgetting{Devices: []querylog.DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}, Words: []string{"tv"}}
+	if err := leaveToCenter(cfg, f, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := nextForgotten(cfg); got != nil || err != nil {
+		t.Errorf("a machine that is no node keeps %+v (%v)", got, err)
+	}
+	joinedAs(t, identityDir(cfg), "attic")
+	for n := range 2 {
+		if err := leaveToCenter(cfg, f, time.Unix(int64(n), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 2 {
+		got, done, err := nextForgotten(cfg)
+		if err != nil || got == nil || !got.At.Equal(time.Unix(int64(n), 0)) || len(got.Devices) != 1 || got.Words[0] != "tv" {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		if err := done(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _, err := nextForgotten(cfg); got != nil || err != nil {
+		t.Errorf("it is told again: %+v (%v)", got, err)
+	}
+}
+
+// joinedAs makes a directory that of a node's identity.
+func joinedAs(t *testing.T, dir, node string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: node}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(nil, of, of, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, authority.IdentityFiles[0]), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
