@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A setting is one field of a settings struct, as its tags describe it.
@@ -29,8 +30,21 @@ func (s *setting) port() uint16 {
 	return 53
 }
 
-// settingsOf returns the settings directly in the struct type t.
+// settingsRead are the settings of struct types, by reflect.Type. Types never change, and each
+// setting of each file asks for them.
+var settingsRead sync.Map
+
+// settingsOf returns the settings directly in the struct type t. Nobody may change them.
 func settingsOf(t reflect.Type) []setting {
+	if all, ok := settingsRead.Load(t); ok {
+		return all.([]setting)
+	}
+	all := readSettings(t)
+	settingsRead.Store(t, all)
+	return all
+}
+
+func readSettings(t reflect.Type) []setting {
 	var all []setting
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -87,8 +101,10 @@ type keyed struct {
 }
 
 // leaves returns the settings of Config that hold values or entries, with their
-// index from Config. What is inside entries is not among them.
-func leaves() []keyed { return leavesOf(reflect.TypeFor[Config](), "", nil) }
+// index from Config. What is inside entries is not among them. Nobody may change them.
+func leaves() []keyed { return leavesOfConfig() }
+
+var leavesOfConfig = sync.OnceValue(func() []keyed { return leavesOf(reflect.TypeFor[Config](), "", nil) })
 
 func leavesOf(t reflect.Type, prefix string, index []int) []keyed {
 	var all []keyed

@@ -125,18 +125,20 @@ type Catalog struct {
 }
 
 // Load reads the shipped files.
-func Load() (*Catalog, error) { return Read(FS()) }
+func Load() (*Catalog, error) { return Shipped().Load() }
 
 // Read reads the files *.txt at the root of fsys, and the tables beside them. A
 // line that cannot be read is an error that names file and line: the shipped files
 // have none.
-func Read(fsys fs.FS) (*Catalog, error) {
+func Read(fsys fs.FS) (*Catalog, error) { return read(fsys, versionOf(fsys)) }
+
+func read(fsys fs.FS, version string) (*Catalog, error) {
 	files, err := readFiles(fsys, "*.txt", sourcesFile, descentFile, companiesFile, brandsFile, editionFile)
 	if err != nil {
 		return nil, err
 	}
 	var first error
-	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first)), edition: files.edition(), version: versionOf(fsys)}
+	c := &Catalog{byName: map[string][]int{}, sources: readSources(files, keepFirst(&first)), companies: readCompanies(files, keepFirst(&first)), edition: files.edition(), version: version}
 	c.brands = readBrands(files, c.sources, keepFirst(&first))
 	for _, name := range files.lists() {
 		if err := c.read(name, files[name]); err != nil && first == nil {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"weak"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -24,17 +25,22 @@ type Edition struct {
 	name    string // a date, with a number where there are several of a day
 	shipped bool
 	version func() string
+
+	mu     sync.Mutex            // held while the entries are read
+	loaded weak.Pointer[Catalog] // as they were read last, for as long as somebody has them
 }
 
 // Shipped returns the edition that is in the program.
-func Shipped() *Edition {
+func Shipped() *Edition { return shipped() }
+
+var shipped = sync.OnceValue(func() *Edition {
 	e := newEdition(FS(), "")
 	e.shipped = true
 	if text, err := fs.ReadFile(FS(), editionFile); err == nil { // the package's tests find it missing
 		e.name = strings.TrimSpace(string(text))
 	}
 	return e
-}
+})
 
 func newEdition(files fs.FS, name string) *Edition {
 	return &Edition{files: files, name: name, version: sync.OnceValue(func() string { return versionOf(files) })}
@@ -59,8 +65,21 @@ func (e *Edition) IsNewer(than *Edition) bool { return compareEditions(e.name, t
 // String is what reports say of the edition: its name, and what identifies its text.
 func (e *Edition) String() string { return e.Name() + " (" + e.Version() + ")" }
 
-// Load reads the entries.
-func (e *Edition) Load() (*Catalog, error) { return Read(e.files) }
+// Load reads the entries, unless somebody still has those that were read before: it returns
+// the same then.
+func (e *Edition) Load() (*Catalog, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.loaded.Value(); c != nil {
+		return c, nil
+	}
+	c, err := read(e.files, e.Version())
+	if err != nil {
+		return nil, err
+	}
+	e.loaded = weak.Make(c)
+	return c, nil
+}
 
 // Claims returns the function by which the edition's lists are read. It holds all
 // their sources in memory.

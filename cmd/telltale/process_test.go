@@ -16,6 +16,8 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
+
+	"telltale/blocklists/catalog"
 )
 
 // asTelltale makes this test binary behave as telltale itself, for tests that
@@ -27,6 +29,11 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asTelltale)
 		main()
 	}
+	var err error
+	if catalogueOfTests, err = catalog.Load(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(exit int) {
 		for _, end := range atEnd {
 			end()
@@ -34,6 +41,10 @@ func TestMain(m *testing.M) {
 		os.Exit(exit)
 	}))
 }
+
+// catalogueOfTests has the entries of the shipped catalogue read once for all tests: as long as
+// somebody has them, servers and commands of this process get the same.
+var catalogueOfTests *catalog.Catalog
 
 // atEnd is what removes files that tests share.
 var atEnd []func()
