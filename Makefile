@@ -71,7 +71,7 @@ ui:
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
 # few, and all of them run without it. It does not watch what one goroutine does alone
 # and would take longer than all else with it: SQLite, which is C compiled to Go, and the
-# reading of a list's text. The tests of that, of the catalogue's text, and of what a ClickHouse server is asked, run without it;
+# reading of a list's text, packed or not (UNPACKING: every start of a server unpacks the catalogue). The tests of that, of the catalogue's text, and of what a ClickHouse server is asked, run without it;
 # what calls both from several goroutines is watched. Rules and their index are made by
 # one goroutine and read by all: they are watched in those tests of blocklists in which
 # lists change while names are decided (SHARED), and not in each server of all other tests.
@@ -81,7 +81,8 @@ ui:
 TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
 PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload ./fleet/clickhouse
 SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists ./blocklists/matcher
-ALONE = -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
+UNPACKING = compress/flate archive/zip hash/crc32 github.com/cespare/xxhash/...
+ALONE = $(UNPACKING:%=-gcflags=%=-race=false) -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
 UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
 WATCHED = $(LONGEST) $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog -e /fleet/clickhouse)
 BESIDE = -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -parallel $$((2 * $$(getconf _NPROCESSORS_ONLN)))
@@ -99,9 +100,11 @@ test: tools vet
 	esac
 
 # Without the race detector: these measure what a user would, on real processes. Many wait
-# for timers and for other programs.
+# for timers and for other programs. Packages that have none are not compiled for it.
+E2E = $$(grep -rl --include='*_test.go' --exclude-dir=node_modules '^func TestE2E' . | xargs -n 1 dirname | sort -u)
+
 e2e: tools
-	CGO_ENABLED=0 $(GO) test -tags e2e -vet=off $(ASBUILT) $(BESIDE) -timeout 15m -run '^TestE2E' $(LONGEST) ./...
+	CGO_ENABLED=0 $(GO) test -tags e2e -vet=off $(ASBUILT) $(BESIDE) -timeout 15m -run '^TestE2E' $(LONGEST) $(E2E)
 
 check: format lint test e2e fuzz cross tidy
 
