@@ -221,7 +221,15 @@ func (l *Ledger) Lookup(a netip.Addr) *Binding {
 // Ask returns the binding of a, never nil: where none is in force it asks the
 // kernel once, for at most 250 ms, and else binds the bare address. It takes an
 // address with its zone, which tells link-local neighbours apart.
-func (l *Ledger) Ask(a netip.Addr) *Binding {
+func (l *Ledger) Ask(a netip.Addr) *Binding { return l.bind(a, l.mayAsk) }
+
+// Bind is Ask for who has no time to wait for the kernel.
+func (l *Ledger) Bind(a netip.Addr) *Binding {
+	return l.bind(a, func(netip.Addr) bool { return false })
+}
+
+// bind returns the binding of a; where none is in force it asks the kernel, if it may.
+func (l *Ledger) bind(a netip.Addr, mayAsk func(netip.Addr) bool) *Binding {
 	bare := plain(a)
 	l.mu.Lock()
 	h := l.holder(bare)
@@ -229,7 +237,7 @@ func (l *Ledger) Ask(a netip.Addr) *Binding {
 	if h == nil {
 		var e Entry
 		known := false
-		if l.mayAsk(a) {
+		if mayAsk(a) {
 			e, known = l.askKernel(a)
 		}
 		l.mu.Lock()

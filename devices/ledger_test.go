@@ -365,6 +365,12 @@ func TestAsk(t *testing.T) {
 		if b := l.Ask(netip.Addr{}); b == nil || b.Source != BareAddress {
 			t.Errorf("no address at all: got %+v", b)
 		}
+		if got := l.Bind(addr("192.168.1.5")); got != b {
+			t.Errorf("what is known needs no question: got %+v", got)
+		}
+		if b := l.Bind(addr("192.168.1.7")); b.Device != "addr:192.168.1.7" || b.Confidence != Low || f.asked != asked {
+			t.Errorf("there was no time to ask: got %+v after %d questions, want %d", b, f.asked, asked)
+		}
 		time.Sleep(time.Second)
 		if l.Lookup(addr("192.168.1.6")) != bare {
 			t.Error("Lookup does not know what Ask bound")

@@ -1,13 +1,14 @@
 package querylog
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
 	"telltale/devices"
 )
 
-const bindBudget = 50 * time.Millisecond // for asking who has new addresses, at each flush
+const bindBudget = 50 * time.Millisecond // for asking who has new addresses, at each flush, and as long again for binding the rest unasked
 
 // A batch is what came since the last flush.
 type batch struct {
@@ -61,19 +62,19 @@ func (j *journaler) takeResolved() batch {
 
 // lockResolved takes the log's lock at a moment when the binding of every client
 // has been asked for: a row that is written cannot move to another client. The
-// clients that come while others are asked for follow, until bindBudget is used
-// up; then they keep the bare address.
+// clients that come while others are asked for follow, until the time for that is used
+// up; then they have no binding.
 func (j *journaler) lockResolved() {
-	l, begun := j.l, time.Now()
+	l, t := j.l, bindTime{begun: time.Now()}
 	l.mu.Lock()
 	for len(l.fold.unresolved) > 0 {
 		f := l.fold // only this goroutine puts another in its place
 		slots, clients := f.unresolved, f.clients
 		f.unresolved = nil
 		var found []*devices.Binding
-		if time.Since(begun) < bindBudget {
+		if t.binder(&l.o) != nil {
 			l.mu.Unlock()
-			found = j.ask(slots, clients)
+			found = j.ask(slots, clients, &t)
 			l.mu.Lock()
 		}
 		j.answer(f, slots, found)
@@ -137,21 +138,42 @@ func (j *journaler) nextFold() *fold {
 // bindings.
 func (j *journaler) resolveClosed(b *batch) {
 	f := b.old
-	j.answer(f, f.unresolved, j.ask(f.unresolved, f.clients))
+	j.answer(f, f.unresolved, j.ask(f.unresolved, f.clients, &bindTime{begun: time.Now()}))
 	b.fold = f.header()
 }
 
+// A bindTime is how much time is left to bind clients.
+type bindTime struct {
+	begun   time.Time
+	without time.Time // since when the kernel is not asked any more; zero: it is
+}
+
+// binder returns by what the next client is bound; nil: there is no time left.
+func (t *bindTime) binder(o *Options) func(netip.Addr, string) *devices.Binding {
+	switch {
+	case t.without.IsZero() && time.Since(t.begun) < bindBudget:
+		return o.Bind
+	case o.BindNow == nil:
+		return nil
+	case t.without.IsZero():
+		t.without = time.Now() // the last one may have waited for longer than there was time
+	}
+	if time.Since(t.without) < bindBudget {
+		return o.BindNow
+	}
+	return nil
+}
+
 // ask returns the binding of each client, nil where there is none.
-func (j *journaler) ask(slots []uint32, clients []client) []*devices.Binding {
-	bind := j.l.o.Bind
-	if bind == nil || len(slots) == 0 {
+func (j *journaler) ask(slots []uint32, clients []client, t *bindTime) []*devices.Binding {
+	if len(slots) == 0 {
 		return nil
 	}
 	found := make([]*devices.Binding, len(slots))
-	begun := time.Now()
 	for i, slot := range slots {
-		if i > 0 && time.Since(begun) > bindBudget {
-			break // the rest keep the bare address: someone makes addresses up
+		bind := t.binder(&j.l.o)
+		if bind == nil {
+			break // the rest have no binding: someone makes addresses up
 		}
 		found[i] = bind(clients[slot].addr, clients[slot].id)
 	}

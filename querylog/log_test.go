@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -238,6 +239,39 @@ func TestABindingIsAskedForBeforeARowIsWritten(t *testing.T) {
 			got := rows(t, dir, Filter{Device: "phone"})
 			if len(got) != 1 || got[0].Count != 3 {
 				t.Errorf("%s: got %v, want one row of 3", when, got)
+			}
+			l.Close()
+		}
+	})
+}
+
+// Who is asked about may keep the writer waiting; those behind it are bound by what is known.
+func TestAClientThatCannotBeAskedForInTimeIsBoundUnasked(t *testing.T) {
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		asked := 0
+		l := open(t, Options{Dir: dir, Bind: func(a netip.Addr, _ string) *devices.Binding {
+			asked++
+			time.Sleep(250 * time.Millisecond)
+			return &devices.Binding{ID: 1, Device: "mac:02:00:00:00:00:01", Addr: a, Source: devices.Neighbour, Confidence: devices.High}
+		}, BindNow: func(a netip.Addr, _ string) *devices.Binding {
+			return &devices.Binding{ID: 2, Device: "addr:" + a.String(), Addr: a, Source: devices.BareAddress, Confidence: devices.Low}
+		}})
+		first := lookup(t, p, time.Now(), nil, "tracker.example")
+		second := first
+		first.Client, second.Client = netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("192.168.1.2")
+		l.Append([]Record{first, second})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, when := range []string{"from the journal", "from the store"} {
+			var got []string
+			for _, r := range rows(t, dir, Filter{}) {
+				got = append(got, r.Client+" "+r.BindingSource+" "+r.BindingConfidence)
+			}
+			slices.Sort(got)
+			if want := "192.168.1.1 neighbour high; 192.168.1.2 bare-address low"; strings.Join(got, "; ") != want || asked != 1 {
+				t.Errorf("%s: got %q after %d questions, want %q after 1", when, got, asked, want)
 			}
 			l.Close()
 		}

@@ -41,6 +41,10 @@ type Options struct {
 	// it may ask the kernel. Nil, or a nil result, leaves such rows with the bare address.
 	Bind func(addr netip.Addr, id string) *devices.Binding
 
+	// BindNow is Bind without asking the kernel, for addresses that come while Bind
+	// waits for it: they are bound by what is known, the bare address as a rule. Nil: they keep no binding.
+	BindNow func(addr netip.Addr, id string) *devices.Binding
+
 	Shipping Shipping // which rows are shipped to a centre until Ship says otherwise: of those that are deleted before, the ledger says so
 
 	// AttemptGap is the silence that ends an attempt; 0 for DefaultAttempt. A change

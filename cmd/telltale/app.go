@@ -260,11 +260,20 @@ func (a *app) allowed(client netip.Addr) bool {
 
 // bind is the log writer's question who holds an address, and calls itself id.
 func (a *app) bind(addr netip.Addr, id string) *devices.Binding {
+	return a.bindBy((*devices.Ledger).Ask, addr, id)
+}
+
+// bindNow is bind for who has no time to wait for the kernel.
+func (a *app) bindNow(addr netip.Addr, id string) *devices.Binding {
+	return a.bindBy((*devices.Ledger).Bind, addr, id)
+}
+
+func (a *app) bindBy(ask func(*devices.Ledger, netip.Addr) *devices.Binding, addr netip.Addr, id string) *devices.Binding {
 	ledger := a.ledger.Load()
 	if ledger == nil {
 		return nil
 	}
-	b := ledger.Ask(addr)
+	b := ask(ledger, addr)
 	if id != "" {
 		b = ledger.Named(id, b)
 	}
@@ -282,7 +291,7 @@ func (a *app) reverseLookup(cfg *config.Config) devices.ReverseLookup {
 func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	o := logOptions(cfg)
 	o.MaxMemory = logMemory(memoryBound())
-	o.Bind, o.Logger, o.Signed = a.bind, a.logger, a.offerCheckpoint
+	o.Bind, o.BindNow, o.Logger, o.Signed = a.bind, a.bindNow, a.logger, a.offerCheckpoint
 	o.Discovered, o.Shipping = discovered(a.cfg.Load), shipping(cfg)
 	o.Program = "telltale " + buildVersion() + ", catalogue " + a.edition.Load().String()
 	return o
