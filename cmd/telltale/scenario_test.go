@@ -79,6 +79,7 @@ import (
 //	mute / unmute                  the upstream answers nothing from then on, or answers again
 //	stop                           stop the server: commands find none from then on
 //	restart                        stop it, and start it again
+//	call NAME                      call what the test that runs the scenario gave by this name
 //	past PART                      the server's log is that of the made-up home of docs/household.md, whose last days these were, see past
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
@@ -143,6 +144,8 @@ type scene struct {
 	out      string
 	exit     int
 	token    string // of the API
+
+	calls map[string]func()
 }
 
 // web asks the API from the network.
@@ -195,8 +198,11 @@ func (s *scene) web(args []string) error {
 	return err
 }
 
-func runScenario(t *testing.T, file, text string) {
+func runScenario(t *testing.T, file, text string, calls ...map[string]func()) {
 	s := &scene{t: t, dir: t.TempDir(), parts: partsOf(text)}
+	if len(calls) > 0 {
+		s.calls = calls[0]
+	}
 	handle, err := zone.Parse(s.parts["upstream.zone"].text)
 	if err != nil {
 		t.Fatal(err)
@@ -711,6 +717,8 @@ func (s *scene) step(words []string) error {
 		s.mute.Store(words[0] == "mute")
 	case "stop":
 		s.srv.stop()
+	case "call":
+		s.calls[args[0]]()
 	case "past":
 		return s.past(s.parts[args[0]].text)
 	case "restart":
