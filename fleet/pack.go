@@ -14,8 +14,9 @@ import (
 
 // Bounds of a batch on its way.
 const (
-	MaxPacked   = 4 << 20  // octets of one
-	maxUnpacked = 64 << 20 // what they may become
+	usualPacked = 4 << 20   // octets of most
+	MaxPacked   = 32 << 20  // octets of one
+	maxUnpacked = 160 << 20 // what they may become
 )
 
 // ErrTooLarge means that a batch is larger than one may be.

@@ -33,6 +33,7 @@ type Receiver struct {
 	o       ReceiverOptions
 	batches chan *arrived
 	parsing chan struct{} // holds one of each batch that is read just now
+	large   chan struct{} // holds one while a batch of unusual size is here
 	memory  atomic.Int64  // octets that batches take which wait to be stored
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -62,7 +63,7 @@ func NewReceiver(o ReceiverOptions) *Receiver {
 		o.Logger = slog.Default()
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &Receiver{o: o, batches: make(chan *arrived, arrivedMost), parsing: make(chan struct{}, parsingMost), stop: stop, stopped: make(chan struct{})}
+	r := &Receiver{o: o, batches: make(chan *arrived, arrivedMost), parsing: make(chan struct{}, parsingMost), large: make(chan struct{}, 1), stop: stop, stopped: make(chan struct{})}
 	go r.run(ctx)
 	return r
 }
@@ -176,7 +177,18 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	packed, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxPacked))
+	most := int64(usualPacked)
+	if req.ContentLength < 0 || req.ContentLength > usualPacked {
+		select { // one at a time
+		case r.large <- struct{}{}:
+			defer func() { <-r.large }()
+			most = MaxPacked
+		default:
+			answer(w, http.StatusServiceUnavailable, Answer{Error: errBusy.Error()})
+			return
+		}
+	}
+	packed, err := io.ReadAll(http.MaxBytesReader(w, req.Body, most))
 	if err != nil {
 		status := http.StatusBadRequest
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {

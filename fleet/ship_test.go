@@ -81,6 +81,11 @@ func (c *centre) keys(t *testing.T) (all []fleet.Key) {
 // ship has a node ship to a centre until a condition holds.
 func ship(t *testing.T, n *storetest.Node, url string, until func(fleet.ShipperState) bool) fleet.ShipperState {
 	t.Helper()
+	return shipBy(t, n, fleet.ShipperOptions{Centres: []string{url}}, until)
+}
+
+func shipBy(t *testing.T, n *storetest.Node, o fleet.ShipperOptions, until func(fleet.ShipperState) bool) fleet.ShipperState {
+	t.Helper()
 	l, err := querylog.Open(querylog.Options{Dir: n.Dir, Node: n.Name, Retention: n.Keep, Logger: quiet, Shipping: querylog.ListedShipped})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +97,8 @@ func ship(t *testing.T, n *storetest.Node, url string, until func(fleet.ShipperS
 	}
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	s := fleet.NewShipper(fleet.ShipperOptions{Log: l, Reader: r, Centres: []string{url}, Client: client, Every: 5 * time.Millisecond, FirstWait: 5 * time.Millisecond, Logger: quiet})
+	o.Log, o.Reader, o.Client, o.Every, o.FirstWait, o.Logger = l, r, client, 5*time.Millisecond, 5*time.Millisecond, quiet
+	s := fleet.NewShipper(o)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.Run(ctx) }()
@@ -472,5 +478,26 @@ func TestWhatANodeForgetsIsForgottenAtTheCentre(t *testing.T) {
 			t.Errorf("%q: %v, %v; want 400", body, resp, err)
 		}
 		resp.Body.Close()
+	}
+}
+
+// A window that is larger than a batch usually is goes alone, and whole.
+func TestALargeWindowIsShippedAlone(t *testing.T) {
+	c, n := newCentre(t, nil), home(t, "attic")
+	var batches atomic.Int32
+	c.front.set(func(http.ResponseWriter, *http.Request) bool { batches.Add(1); return false })
+	shipBy(t, n, fleet.ShipperOptions{Centres: []string{c.url}, Packed: 1}, isShipped)
+	if got := batches.Load(); got < 3 {
+		t.Errorf("got %d batches, want one for each window", got)
+	}
+	wantListed(t, c, n)
+	resp, err := http.Post(c.url+fleet.RowsPath, "application/gzip", bytes.NewReader(make([]byte, 5<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if resp.StatusCode != http.StatusBadRequest { // it was read, and is no batch
+		t.Errorf("a batch of 5 MiB: got %d, want 400", resp.StatusCode)
 	}
 }

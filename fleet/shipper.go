@@ -39,6 +39,7 @@ type ShipperOptions struct {
 	Unlisted bool          // also rows of names that no list has
 	Every    time.Duration // how often; 0 for 10 s
 	Rate     int           // octets a second at most; 0 for no bound
+	Packed   int           // octets at which a batch is made smaller, down to one window; 0 for 4 MiB
 	Logger   *slog.Logger  // nil for slog.Default()
 
 	// Forgotten returns what this node has forgotten and the center has not yet, or nil, and what is called when it has: nothing else is sent
@@ -85,6 +86,7 @@ type Shipper struct {
 // NewShipper returns one that Run starts.
 func NewShipper(o ShipperOptions) *Shipper {
 	o.Every, o.FirstWait = cmp.Or(o.Every, shipEvery), cmp.Or(o.FirstWait, firstWait)
+	o.Packed = cmp.Or(o.Packed, usualPacked)
 	if o.Client == nil {
 		o.Client = http.DefaultClient
 	}
@@ -243,9 +245,6 @@ func (s *Shipper) set(ctx context.Context, c querylog.Cursor) error {
 	return nil
 }
 
-// leastRows is when a batch is not made smaller any more.
-const leastRows = 64
-
 // next returns the batch that may have been on its way, or the next one.
 func (s *Shipper) next(ctx context.Context) (b *Batch, packed []byte, err error) {
 	to := s.cursor.Sending
@@ -255,11 +254,14 @@ func (s *Shipper) next(ctx context.Context) (b *Batch, packed []byte, err error)
 			return nil, nil, err
 		}
 		b.Node = cmp.Or(s.o.Node, b.Node)
-		if packed, err = Pack(b); err != nil || len(packed) <= MaxPacked {
+		if packed, err = Pack(b); err != nil || len(packed) <= s.o.Packed {
 			return b, packed, err
 		}
-		if rows = b.Len() / 2; rows < leastRows || len(b.Windows) == 1 {
-			return nil, nil, fmt.Errorf("window %d alone: %w", b.To, ErrTooLarge)
+		if rows = b.Len() / 2; rows < 1 || len(b.Windows) == 1 { // a window is never parted
+			if len(packed) > MaxPacked {
+				return nil, nil, fmt.Errorf("window %d alone: %w", b.To, ErrTooLarge)
+			}
+			return b, packed, nil
 		}
 		to = 0
 	}

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/sorting"
 )
 
 // BatchOptions say how much of a log goes into a batch.
@@ -74,7 +77,7 @@ func (s *snapshot) batch(from int64, o BatchOptions) (*Batch, error) {
 	if err := s.batchLines(b, o.Unlisted); err != nil {
 		return nil, err
 	}
-	if err := s.batchTotals(b); err != nil {
+	if err := s.batchTotals(b, below); err != nil {
 		return nil, err
 	}
 	return b, s.batchBindings(b)
@@ -212,8 +215,8 @@ func (s *snapshot) batchBindings(b *Batch) error {
 	})
 }
 
-// batchTotals adds the totals of the hours that the windows are in.
-func (s *snapshot) batchTotals(b *Batch) error {
+// batchTotals adds the totals of the hours that the windows are in. below is the first window of the next store; 0 for none.
+func (s *snapshot) batchTotals(b *Batch, below int64) error {
 	hours := map[int64]bool{}
 	for i := range b.Windows {
 		w := &b.Windows[i]
@@ -225,21 +228,84 @@ func (s *snapshot) batchTotals(b *Batch) error {
 			hours[h/hourMilli] = true
 		}
 	}
+	before, behind, err := s.storesBeside(b.Begin, below)
+	if err != nil {
+		return err
+	}
 	of := map[totalKey]int{} // places: a node may have got another name
+	add := func(t *Total) {
+		own := *t
+		own.Node = b.Node
+		if i, known := of[keyOfTotal(&own)]; known {
+			b.Totals[i].merge(&own)
+			return
+		}
+		of[keyOfTotal(&own)] = len(b.Totals)
+		b.Totals = append(b.Totals, own)
+	}
 	for _, h := range sortedKeys(hours) {
-		err := s.store.storedTotals(&TotalsFilter{}, h, h+1, func(t *Total) {
-			own := *t
-			own.Node = b.Node
-			if i, known := of[keyOfTotal(&own)]; known {
-				b.Totals[i].merge(&own)
-				return
-			}
-			of[keyOfTotal(&own)] = len(b.Totals)
-			b.Totals = append(b.Totals, own)
-		})
+		if h*hourMilli <= before || (h+1)*hourMilli > behind {
+			err = s.totalsOfRows(h, b.Begin, below, add)
+		} else {
+			err = s.store.storedTotals(&TotalsFilter{}, h, h+1, add)
+		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// storesBeside returns when the last window of the store before one ends, and when the first of the next store begins: stored totals of
+// hours about these are of both.
+func (s *snapshot) storesBeside(begin, below int64) (before, behind int64, err error) {
+	before, behind = math.MinInt64, math.MaxInt64
+	for _, one := range []struct {
+		window int64
+		sql    string
+		to     *int64
+	}{{begin, `SELECT last FROM window WHERE id <= ? AND imported = 0 ORDER BY id DESC LIMIT 1`, &before}, {below, `SELECT first FROM window WHERE id >= ? AND imported = 0 ORDER BY id LIMIT 1`, &behind}} {
+		if one.window == 0 {
+			continue
+		}
+		err := s.store.query(one.sql, []any{one.window}, func(stmt *sqlite3.Stmt) bool {
+			*one.to = stmt.ColumnInt64(0)
+			return false
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return before, behind, nil
+}
+
+// totalsOfRows counts an hour by the rows that are left of windows behind one, and before another (0 for any).
+func (s *snapshot) totalsOfRows(hour, behind, below int64, add func(*Total)) error {
+	all := Filter{Since: fromMilli(hour * hourMilli), Until: fromMilli((hour+1)*hourMilli - 1)}
+	f, err := all.normal()
+	if err != nil {
+		return err
+	}
+	sums := totalSums{}
+	_, err = s.storedRows(&f, 0, 0, func(r Row) bool {
+		if window := r.ID >> rowBits; window > behind && (below == 0 || window < below) && r.Imported == "" && hourOf(r.Time.UnixMilli()) == hour*hourMilli {
+			sums.add(&r)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	var totals []Total
+	for _, sum := range sums {
+		totals = append(totals, sum.Total)
+	}
+	sorting.By(totals, func(a, b Total) int {
+		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Vendor, b.Vendor), cmp.Compare(a.Product, b.Product), cmp.Compare(a.Purpose, b.Purpose),
+			cmp.Compare(a.Tier, b.Tier), cmp.Compare(a.Verdict, b.Verdict))
+	})
+	for i := range totals {
+		add(&totals[i])
 	}
 	return nil
 }

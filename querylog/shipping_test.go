@@ -128,3 +128,59 @@ func TestLinesSayNamesThatNoListHasOnlyWithTheirRows(t *testing.T) {
 		})
 	}
 }
+
+// A copy becomes another store in the middle of an hour: the totals of both stores together are those of the log, and no lookup is in two.
+func TestTotalsOfAnHourOfTwoStoresAreShippedOnce(t *testing.T) {
+	t.Parallel()
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir, ctx := t.TempDir(), context.Background()
+		l := open(t, Options{Dir: dir})
+		time.Sleep(20 * time.Minute) // in the hour that it begins in, and the next
+		for n := range 8 {
+			l.Append([]Record{lookup(t, p, time.Now(), phone(6), "tracker.example"), lookup(t, p, time.Now(), phone(7), "shop.example")})
+			time.Sleep(10 * time.Minute)
+			if n == 3 {
+				if err := l.BecomeOther(ctx, time.Now().Unix()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		closeLog(t, l)
+		r, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		type key struct {
+			store string
+			hour  int64
+		}
+		most := map[key]uint64{} // of what comes again the centre keeps the larger
+		stores := map[string]bool{}
+		for from := int64(0); ; {
+			b, err := r.Batch(ctx, from, BatchOptions{Unlisted: true, Rows: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b == nil {
+				break
+			}
+			sums := map[key]uint64{}
+			for i := range b.Totals {
+				sums[key{b.Store, b.Totals[i].Hour.UnixMilli()}] += b.Totals[i].Lookups
+			}
+			for k, n := range sums {
+				most[k] = max(most[k], n)
+			}
+			stores[b.Store] = true
+			from = b.To
+		}
+		got := uint64(0)
+		for _, n := range most {
+			got += n
+		}
+		if len(stores) != 2 || got != 16 {
+			t.Errorf("got totals of %d lookups of %d stores, want 16 of 2: %v", got, len(stores), most)
+		}
+	})
+}
