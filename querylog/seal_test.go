@@ -907,7 +907,7 @@ func wantPutIn(t *testing.T, dir string, before int64) {
 	putRow(t, dir, id, `import`)
 	_, device := hashAndDeviceOf(t, dir, id)
 	s := openForTest(t, dir)
-	if err := s.transact(func() error { _, err := s.seal.secret(secretKey{device, seal.Day(id)}); return err }); err != nil {
+	if err := s.transact(func() error { _, err := s.seal.salter(secretKey{device, seal.Day(id)}); return err }); err != nil {
 		t.Fatal(err)
 	}
 	s.close()

@@ -178,9 +178,9 @@ type sealAuditor struct {
 	line   seal.LedgerLine
 	leaf   seal.Leaf
 	bound  map[*devices.Binding]*sealedBinding
-	secret map[secretKey]*seal.Secret
-	salted bool // rows have salts of their own
-	ended  bool // the tables cannot be followed any further
+	salter map[secretKey]*seal.Salter // nil: there is no secret
+	salted bool                       // rows have salts of their own
+	ended  bool                       // the tables cannot be followed any further
 	live   [2]int64
 	liveOn [2]int64 // of them, numbered where sealing was on
 }
@@ -234,7 +234,7 @@ func (a *sealAuditor) read() error {
 	}
 	a.report.Origin = seal.OriginOf(a.store)
 	a.db.rows.ordered = newNameCursor()
-	a.bound, a.secret = map[*devices.Binding]*sealedBinding{}, map[secretKey]*seal.Secret{}
+	a.bound, a.salter = map[*devices.Binding]*sealedBinding{}, map[secretKey]*seal.Salter{}
 	return a.db.query(`SELECT first, line FROM seal_run WHERE kind = 3 ORDER BY first`, nil, func(stmt *sqlite3.Stmt) bool {
 		leaf := stmt.ColumnInt64(0)
 		s, err := seal.ParseStatement([]byte(stmt.ColumnText(1)))
@@ -592,26 +592,26 @@ func (a *sealAuditor) hashRow(stmt *sqlite3.Stmt) (h seal.Hash, what string, err
 		}
 	}
 	key := secretKey{a.row.Device, seal.Day(a.row.ID)}
-	secret, known := a.secret[key]
+	salter, known := a.salter[key]
 	if !known {
 		err := a.db.query(selectSecret, []any{key.device, key.day}, func(stmt *sqlite3.Stmt) bool {
 			if b := stmt.ColumnRawBlob(0); len(b) == seal.SecretSize {
-				secret = (*seal.Secret)(slices.Clone(b))
+				salter = seal.NewSalter((*seal.Secret)(b))
 			}
 			return false
 		})
 		if err != nil {
 			return h, "", err
 		}
-		if len(a.secret) > readerKnows {
-			clear(a.secret)
+		if len(a.salter) > readerKnows {
+			clear(a.salter)
 		}
-		a.secret[key] = secret
+		a.salter[key] = salter
 	}
-	if secret == nil {
+	if salter == nil {
 		return h, fmt.Sprintf("no row of device %q was sealed on its day: its device, its number or the secret was changed", key.device), nil
 	}
-	salt := seal.RowSalt(secret, a.row.ID)
+	salt := salter.Row(a.row.ID)
 	return a.leaf.Row(&salt, &a.row.Row), "", nil
 }
 

@@ -27,7 +27,7 @@ type sealer struct {
 	run     sealRun // leaves that are not stored yet
 	leaf    seal.Leaf
 	row     sealedRow
-	secrets map[secretKey]*seal.Secret
+	salters map[secretKey]*seal.Salter
 	bound   map[uint64]*sealedBinding
 }
 
@@ -108,7 +108,7 @@ func (s *store) sealTree(size int64) (tree sealTree, err error) {
 
 // forget drops what is known of other tables.
 func (w *sealer) forget() {
-	w.secrets, w.bound = map[secretKey]*seal.Secret{}, map[uint64]*sealedBinding{}
+	w.salters, w.bound = map[secretKey]*seal.Salter{}, map[uint64]*sealedBinding{}
 }
 
 // end says whether the transaction is stored.
@@ -202,11 +202,11 @@ func (w *sealer) entry(id int64, node string, e *entry, imported string) (err er
 			return err
 		}
 	}
-	secret, err := w.secret(secretKey{w.row.fill(id, node, e, bound, imported).Device, seal.Day(id)})
+	salter, err := w.salter(secretKey{w.row.fill(id, node, e, bound, imported).Device, seal.Day(id)})
 	if err != nil {
 		return err
 	}
-	salt := seal.RowSalt(secret, id)
+	salt := salter.Row(id)
 	return w.add(sealRows, id, w.leaf.Row(&salt, &w.row.Row))
 }
 
@@ -230,9 +230,9 @@ func (w *sealer) binding(id uint64) (*sealedBinding, error) {
 	return b, nil
 }
 
-// secret returns the secret of a device's rows of a day, made where there is none.
-func (w *sealer) secret(key secretKey) (*seal.Secret, error) {
-	if known := w.secrets[key]; known != nil {
+// salter makes salts from the secret of a device's rows of a day, made where there is none.
+func (w *sealer) salter(key secretKey) (*seal.Salter, error) {
+	if known := w.salters[key]; known != nil {
 		return known, nil
 	}
 	secret, err := w.s.sealSecret(key)
@@ -250,11 +250,12 @@ func (w *sealer) secret(key secretKey) (*seal.Secret, error) {
 			return nil, err
 		}
 	}
-	if len(w.secrets) > remembered {
-		w.secrets = map[secretKey]*seal.Secret{}
+	if len(w.salters) > remembered {
+		w.salters = map[secretKey]*seal.Salter{}
 	}
-	w.secrets[key] = secret
-	return secret, nil
+	salter := seal.NewSalter(secret)
+	w.salters[key] = salter
+	return salter, nil
 }
 
 // sealSecret returns a secret that is there, or nil.

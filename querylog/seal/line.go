@@ -61,16 +61,16 @@ type Annotation struct {
 }
 
 func (a *Annotation) append(b []byte) []byte {
-	b = text(b, `,"vendor":`, a.Vendor)
-	b = text(b, `,"product":`, a.Product)
-	b = text(b, `,"purpose":`, a.Purpose)
-	b = text(b, `,"tier":`, a.Tier)
-	b = text(b, `,"region":`, a.Region)
-	b = text(b, `,"source":`, a.Source)
-	b = text(b, `,"breaks":`, a.Breaks)
-	b = text(b, `,"since":`, a.Since)
-	b = text(b, `,"confidence":`, a.Confidence)
-	b = text(b, `,"software":`, a.Software)
+	b = text(b, `,"vendor":"`, a.Vendor)
+	b = text(b, `,"product":"`, a.Product)
+	b = text(b, `,"purpose":"`, a.Purpose)
+	b = text(b, `,"tier":"`, a.Tier)
+	b = text(b, `,"region":"`, a.Region)
+	b = text(b, `,"source":"`, a.Source)
+	b = text(b, `,"breaks":"`, a.Breaks)
+	b = text(b, `,"since":"`, a.Since)
+	b = text(b, `,"confidence":"`, a.Confidence)
+	b = text(b, `,"software":"`, a.Software)
 	return b
 }
 
@@ -78,32 +78,32 @@ func (a *Annotation) append(b []byte) []byte {
 func (r *Row) Append(b []byte) []byte {
 	b = append(b, `{"row":1`...)
 	b = number(b, `,"id":`, r.ID)
-	b = text(b, `,"node":`, r.Node)
+	b = text(b, `,"node":"`, r.Node)
 	b = number(b, `,"first":`, r.First)
 	b = number(b, `,"last":`, r.Last)
 	b = number(b, `,"count":`, int64(r.Count))
 	b = number(b, `,"attempts":`, int64(r.Attempts))
 	b = number(b, `,"as_lookups":`, int64(r.AsLookups))
-	b = text(b, `,"device":`, r.Device)
-	b = text(b, `,"device_name":`, r.DeviceName)
-	b = octets(b, `,"client":`, r.Client)
-	b = text(b, `,"client_id":`, r.ClientID)
-	b = text(b, `,"mac":`, r.MAC)
+	b = text(b, `,"device":"`, r.Device)
+	b = text(b, `,"device_name":"`, r.DeviceName)
+	b = octets(b, `,"client":"`, r.Client)
+	b = text(b, `,"client_id":"`, r.ClientID)
+	b = text(b, `,"mac":"`, r.MAC)
 	b = number(b, `,"binding":`, int64(r.Binding))
-	b = text(b, `,"binding_source":`, r.BindingSource)
-	b = text(b, `,"binding_confidence":`, r.BindingTrust)
-	b = octets(b, `,"name":`, r.Name)
+	b = text(b, `,"binding_source":"`, r.BindingSource)
+	b = text(b, `,"binding_confidence":"`, r.BindingTrust)
+	b = octets(b, `,"name":"`, r.Name)
 	b = number(b, `,"type":`, int64(r.Type))
-	b = octets(b, `,"alias":`, r.Alias)
+	b = octets(b, `,"alias":"`, r.Alias)
 	b = number(b, `,"folded":`, int64(r.Folded))
-	b = text(b, `,"verdict":`, r.Verdict)
-	b = text(b, `,"reason":`, r.Reason)
-	b = text(b, `,"observed_by":`, r.ObservedBy)
-	b = text(b, `,"list":`, r.List)
+	b = text(b, `,"verdict":"`, r.Verdict)
+	b = text(b, `,"reason":"`, r.Reason)
+	b = text(b, `,"observed_by":"`, r.ObservedBy)
+	b = text(b, `,"list":"`, r.List)
 	b = number(b, `,"line":`, int64(r.Line))
-	b = text(b, `,"rule":`, r.Rule)
-	b = text(b, `,"attribution":`, r.Attribution)
-	b = text(b, `,"attribution_list":`, r.AttributionList)
+	b = text(b, `,"rule":"`, r.Rule)
+	b = text(b, `,"attribution":"`, r.Attribution)
+	b = text(b, `,"attribution_list":"`, r.AttributionList)
 	b = number(b, `,"attribution_line":`, int64(r.AttributionLine))
 	if a := r.Annotation; a != nil {
 		if a.keys == nil {
@@ -112,12 +112,12 @@ func (r *Row) Append(b []byte) []byte {
 		b = append(b, a.keys...)
 	}
 	b = number(b, `,"rcode":`, int64(r.Rcode))
-	b = text(b, `,"answered_from":`, r.AnsweredFrom)
-	b = text(b, `,"transport":`, r.Transport)
+	b = text(b, `,"answered_from":"`, r.AnsweredFrom)
+	b = text(b, `,"transport":"`, r.Transport)
 	b = number(b, `,"ttl":`, int64(r.TTL))
 	b = number(b, `,"elapsed":`, int64(r.Elapsed))
-	b = text(b, `,"upstream":`, r.Upstream)
-	b = text(b, `,"imported":`, r.Imported)
+	b = text(b, `,"upstream":"`, r.Upstream)
+	b = text(b, `,"imported":"`, r.Imported)
 	return append(b, '}')
 }
 
@@ -133,13 +133,13 @@ type LedgerLine struct {
 func (e *LedgerLine) Append(b []byte) []byte {
 	b = append(b, `{"ledger":1`...)
 	b = number(b, `,"id":`, e.ID)
-	b = text(b, `,"node":`, e.Node)
+	b = text(b, `,"node":"`, e.Node)
 	b = number(b, `,"time":`, e.Time)
 	b = number(b, `,"since":`, e.Since)
 	b = number(b, `,"until":`, e.Until)
-	b = text(b, `,"kind":`, e.Kind)
-	b = text(b, `,"subject":`, e.Subject)
-	b = text(b, `,"detail":`, e.Detail)
+	b = text(b, `,"kind":"`, e.Kind)
+	b = text(b, `,"subject":"`, e.Subject)
+	b = text(b, `,"detail":"`, e.Detail)
 	return append(b, '}')
 }
 
@@ -158,9 +158,9 @@ type Start struct {
 // Append appends the statement's line.
 func (s *Start) Append(b []byte) []byte {
 	b = number(append(b, `{"start":1`...), `,"time":`, s.Time)
-	b = text(b, `,"origin":`, s.Origin)
+	b = text(b, `,"origin":"`, s.Origin)
 	b = number(b, `,"from":`, s.From)
-	return append(text(b, `,"previous":`, s.Previous), '}')
+	return append(text(b, `,"previous":"`, s.Previous), '}')
 }
 
 // An End says that sealing was switched off.
@@ -195,8 +195,8 @@ type Removal struct {
 // Append appends the statement's line.
 func (s *Removal) Append(b []byte) []byte {
 	b = number(append(b, `{"removal":1`...), `,"time":`, s.Time)
-	b = text(b, `,"of":`, s.Of)
-	b = text(b, `,"why":`, s.Why)
+	b = text(b, `,"of":"`, s.Of)
+	b = text(b, `,"why":"`, s.Why)
 	b = number(b, `,"count":`, s.Count)
 	if len(s.IDs) > 0 {
 		b = append(b, `,"ids":[`...)
@@ -235,7 +235,7 @@ type HandoverLine struct {
 // Append appends the statement's line.
 func (s *HandoverLine) Append(b []byte) []byte {
 	b = number(append(b, `{"handover":1`...), `,"time":`, s.Time)
-	return append(text(b, `,"note":`, s.Note), '}')
+	return append(text(b, `,"note":"`, s.Note), '}')
 }
 
 // ErrLine means that something is no line of a log.
@@ -299,12 +299,13 @@ func number(b []byte, key string, v int64) []byte {
 	return strconv.AppendInt(append(b, key...), v, 10)
 }
 
-// text appends a key with a text, unless it is empty.
+// text appends a key with a text, unless it is empty. key has the opening quotation mark of
+// the text, too.
 func text(b []byte, key, v string) []byte {
 	if v == "" {
 		return b
 	}
-	b = append(append(b, key...), '"')
+	b = append(b, key...)
 	i := plainLength(v)
 	b = append(b, v[:i]...)
 	if i < len(v) {

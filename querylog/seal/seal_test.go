@@ -92,11 +92,18 @@ func TestSaltIsHMAC(t *testing.T) {
 		for i := range secret {
 			secret[i] = byte(r.Uint32())
 		}
-		id := r.Int64()
-		mac := hmac.New(sha256.New, secret[:])
-		mac.Write(binary.BigEndian.AppendUint64([]byte("row"), uint64(id)))
-		if got := RowSalt(&secret, id); string(got[:]) != string(mac.Sum(nil)) {
-			t.Fatalf("%x %d: %x", secret, id, got)
+		salter := NewSalter(&secret)
+		for range 3 {
+			id := r.Int64()
+			mac := hmac.New(sha256.New, secret[:])
+			mac.Write(binary.BigEndian.AppendUint64([]byte("row"), uint64(id)))
+			want := Salt(mac.Sum(nil))
+			if got := RowSalt(&secret, id); got != want {
+				t.Fatalf("%x %d: %x, want %x", secret, id, got, want)
+			}
+			if got := salter.Row(id); got != want {
+				t.Fatalf("%x %d by a Salter: %x, want %x", secret, id, got, want)
+			}
 		}
 	}
 }
@@ -205,12 +212,12 @@ func TestParseStatementRefuses(t *testing.T) {
 
 func BenchmarkLeaf(b *testing.B) {
 	var l Leaf
-	secret := Secret{1}
+	s := NewSalter(&Secret{1})
 	b.ReportAllocs()
 	for i := range b.N {
 		r := testRow
 		r.ID += int64(i)
-		salt := RowSalt(&secret, r.ID)
+		salt := s.Row(r.ID)
 		l.Row(&salt, &r)
 	}
 	b.ReportMetric(float64(len(l.Line())), "octets")
@@ -219,11 +226,11 @@ func BenchmarkLeaf(b *testing.B) {
 func TestLeavesAllocateNothing(t *testing.T) {
 	var l Leaf
 	var tree Tree
-	secret := Secret{1}
+	s := NewSalter(&Secret{1})
 	r := testRow
 	if n := testing.AllocsPerRun(1000, func() {
 		r.ID++
-		salt := RowSalt(&secret, r.ID)
+		salt := s.Row(r.ID)
 		tree.Add(l.Row(&salt, &r))
 	}); n > 0.1 {
 		t.Errorf("%v allocations", n)
