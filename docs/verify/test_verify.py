@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests of verify.py: python3 test_verify.py. With --batch it is what the tests of package bundle run: on each line of
-its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, and it answers each with a line."""
+its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, or with the octets of a line of a
+log, and it answers each with a line."""
 import base64, contextlib, functools, io, json, os, random, sys, tempfile, unittest, unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -64,6 +65,17 @@ class Bundles(unittest.TestCase):
         result[0].about["made"] = result[0].last - 1
         with unittest.mock.patch.object(verify, "verify", lambda *_: result):
             self.assertIn("later than the bundle", self.ends(os.path.join(HERE, "example", "bundle.zip"), "--key", self.key)[1])
+
+    def test_lines(self):
+        """All verifiers take the same lines."""
+        with open(os.path.join(HERE, "lines.json"), encoding="utf-8") as f:
+            lines = json.load(f)
+        for line in lines["taken"]:
+            verify.read_line(line.encode(), "the line")
+        for what, line in lines["refused"]:
+            octets = bytes.fromhex(line[4:]) if line.startswith("hex:") else line.encode()
+            with self.assertRaises(verify.Bad, msg=what):
+                verify.read_line(octets, "the line")
 
     def test_another_key(self):
         name, _, octets = verify.read_key(self.key)
@@ -136,6 +148,13 @@ def batch():
     files = {}
     for line in sys.stdin:
         job = json.loads(line)
+        if "line" in job:
+            try:
+                verify.read_line(base64.b64decode(job["line"]), "the line")
+                print("verified", flush=True)
+            except verify.Bad as e:
+                print("no: %s" % e, flush=True)
+            continue
         if job["path"] not in files:
             files.clear()
             with open(job["path"], "rb") as f:

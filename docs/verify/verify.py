@@ -8,21 +8,22 @@ import argparse, base64, datetime, hashlib, json, mmap, os, re, struct, sys, zli
 ENTRIES = ["README.txt", "about.json", "lists.json", "bindings.jsonl", "report.html", "report.json", "witnesses.jsonl", "key.txt", "checkpoint.txt",
            "statements.jsonl", "ledger.jsonl", "rows.jsonl", "rows.csv", "leaves.txt", "leaves.bin", "manifest.txt"]
 SHOWN = {"row": "rows.jsonl", "ledger": "ledger.jsonl", "statement": "statements.jsonl"}
-STATEMENTS = ("start", "end", "removal", "handover")
+KEYS = {keys.split("#")[0]: keys.split() for keys in (  # of lines, in their order: a # is behind those of numbers, a * behind that of pairs
+    "row# id# node first# last# count# attempts# as_lookups# device device_name client client_id mac binding# binding_source binding_confidence name type# alias folded# verdict reason "
+    "observed_by list line# rule attribution attribution_list attribution_line# vendor product purpose tier region source breaks since confidence software rcode# answered_from transport "
+    "ttl# elapsed# upstream imported", "ledger# id# node time# since# until# kind subject detail", "start# time# origin from# previous", "end# time# from#", "removal# time# of why count# ids*",
+    "handover# time# note")}
 COLUMNS = ("leaf first last count attempts device device_name client name alias type verdict reason list line rule "
            "vendor product purpose tier source confidence rcode answered_from").split()
 TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 64: "SVCB", 65: "HTTPS", 255: "ANY"}
 MAX_TEXT = 1 << 24  # octets of a line, and of a short file
-
 class Bad(Exception): """What is wrong with a bundle."""
-
 def need(condition, what):
     if not condition: raise Bad(what)
 
 # Ed25519 (RFC 8032, 5.1), points in extended coordinates. Nothing here is secret.
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
-
 def point(octets):
     y = int.from_bytes(octets, "little")
     sign, y = y >> 255, y & (1 << 255) - 1
@@ -42,7 +43,6 @@ def multiply(n, p):
         q, p, n = add(q, p) if n & 1 else q, add(p, p), n >> 1
     return q
 BASE = point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
-
 def is_signed(key, message, signature):
     s, a = int.from_bytes(signature[32:], "little"), point(key)
     if s >= L or a is None: return False
@@ -57,7 +57,6 @@ def unbase64(text, size, what):
     except ValueError: octets = b""
     need(len(octets) == size and base64.b64encode(octets).decode() == text, what + " is not base64 of %d octets" % size)
     return octets
-
 def read_key(text):
     parts = text.split("+", 2)
     need(len(parts) == 3 and re.fullmatch("telltale/[0-9a-f]{16}", parts[0]), "%.80r is no key of Telltale: NAME+HASH+BASE64 is" % text)
@@ -65,7 +64,6 @@ def read_key(text):
     id = hashlib.sha256(parts[0].encode() + b"\n" + octets).digest()[:4]
     need(octets[0] == 1 and id.hex() == parts[1], "the hash of the key %s is not that of its octets: it was copied with a mistake" % parts[0])
     return parts[0], id, octets[1:]
-
 def read_note(octets, what):
     body, gap, rest = octets.decode("utf-8", "replace").rpartition("\n\n")
     need(gap and rest.endswith("\n") and len(octets) < MAX_TEXT, what + " is no signed note")
@@ -77,9 +75,7 @@ def read_note(octets, what):
             s = unbase64(m[2], 68, "a signature of " + what)
             signatures.append((m[1], s[:4], s[4:]))
     return body + "\n", signatures
-def is_by(note, key):
-    return any((name, id) == key[:2] and is_signed(key[2], note[0].encode(), s) for name, id, s in note[1])
-
+def is_by(note, key): return any((name, id) == key[:2] and is_signed(key[2], note[0].encode(), s) for name, id, s in note[1])
 def read_checkpoint(octets, what):
     note = read_note(octets, what)
     m = re.fullmatch("(telltale/[0-9a-f]{16})\n(0|[1-9][0-9]{0,14})\n([A-Za-z0-9+/=]+)\n", note[0])
@@ -101,7 +97,6 @@ def open_zip(data):
     directory += struct.pack("<IIHHIIH", 0x06054B50, 0, len(ENTRIES), len(ENTRIES), len(directory), offset, 0)
     need(data[offset:] == directory, "its directory is not as Telltale writes it: the bundle was changed, cut short or packed again")
     return entries
-
 def check_manifest(data, entries):
     at, size, crc = entries["manifest.txt"]
     text = data[at:at + min(size, MAX_TEXT)]
@@ -119,7 +114,6 @@ def check_manifest(data, entries):
             sum = zlib.crc32(chunk, sum)
         need(sum == crc and line == "%s %d %s" % (sha.hexdigest(), size, name), "%s was changed: it has another sum than the manifest says" % name)
     return lines[1], note
-
 def lines_of(data, entry):
     at, end = entry[0], entry[0] + entry[1]
     while at < end:
@@ -139,9 +133,7 @@ def root_of(stack):
     for _, left in reversed(stack[:-1]):
         root = hashlib.sha256(b"\1" + left + root).digest()
     return root
-
-def when(ms):
-    return (datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=ms)).isoformat("T", "milliseconds") + "Z"
+def when(ms): return (datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=ms)).isoformat("T", "milliseconds") + "Z"
 def csv_field(n, row, column):
     value = n if column == "leaf" else row.get(column, "")
     if column in ("first", "last", "type"):
@@ -151,18 +143,28 @@ def csv_field(n, row, column):
 def no_doubles(pairs):
     need(len(dict(pairs)) == len(pairs), "an object has a key twice")
     return dict(pairs)
-
 def read_object(octets, what):
     try: value = json.loads(octets.decode(), object_pairs_hook=no_doubles)
     except ValueError: value = None
     need(isinstance(value, dict), what + " is not one JSON object")
     return value
 
+TEXT, NUMBER = r'"[^"\\\x00-\x1f]*(?:\\(?:["\\]|u00[01][0-9a-f])[^"\\\x00-\x1f]*)*"', "(?:0|-?[1-9][0-9]{0,17})"
+MEMBER = r'"[a-z_]+":(?:TEXT|NUMBER|\[PAIR(?:,PAIR)*\])'.replace("PAIR", r"\[NUMBER,NUMBER\]").replace("NUMBER", NUMBER).replace("TEXT", TEXT)
+FORM = re.compile((r"\{MEMBER(?:,MEMBER)*\}").replace("MEMBER", MEMBER).encode())
+def read_line(octets, what):
+    """A line in the only form that lines have. All verifiers take the same ones, those of lines.json among them."""
+    line = read_object(octets if FORM.fullmatch(octets) else b"", what)
+    first = next(iter(line))
+    need(first in KEYS and line[first] == 1, what + " is of a kind or version that this program does not know")
+    known = [k for k in KEYS[first] if k.strip("#*") in line]  # they come first, in this order, and none is empty
+    need(all(k.strip("#*") == got and type(line[got]) is {"#": int, "*": list}.get(k[-1], str) and line[got] for k, got in zip(known, line)), what + " has keys in another order, or values of another kind")
+    for ids in ([n for pair in v for n in pair] for v in line.values() if type(v) is list):
+        need(all(a < b or a == b and i % 2 == 0 for i, (a, b) in enumerate(zip(ids, ids[1:]))), what + " has numbers that do not ascend")
+    return line
 LINE = re.compile(rb'\{"leaf":(0|[1-9][0-9]{0,14}),"salt":"([0-9a-f]{64})","line":(\{.*\})\}')
-
 class Log:
     """The sealed log as a bundle shows it, read from its first leaf to its last."""
-
     def __init__(self, data, entries, about, size):
         self.data, self.entries, self.about, self.compared = data, entries, about, size
         self.stack, self.keys, self.previous, self.counts, self.claimed, self.native = [], [], None, {}, {}, 0
@@ -197,10 +199,9 @@ class Log:
         need(m and int(m[1]) == n, "leaf %d is not in %s, or not at its place: a line was removed, doubled or moved" % (n, SHOWN[kind]))
         salt = bytes.fromhex(m[2].decode())
         need(hashlib.sha256(b"\0" + salt + m[3]).digest() == leaf, "leaf %d is not what was sealed: the line in %s was changed" % (n, SHOWN[kind]))
-        line = read_object(m[3], "leaf %d" % n)
-        first = next(iter(line), "")
-        need(line.get(first) == 1 and (first in STATEMENTS if kind == "statement" else first == kind), "leaf %d is of a kind or version that this program does not know" % n)
-        need(kind == "statement" or all(type(v) in (int, str) for v in line.values()), "leaf %d has a value that is neither a number nor a text" % n)
+        line = read_line(m[3], "leaf %d" % n)
+        first = next(iter(line))
+        need((first if first in ("row", "ledger") else "statement") == kind, "leaf %d is of another kind than %s is of" % (n, SHOWN[kind]))
         need(n > 0 or first == "start", "the log does not begin with its start")
         if kind == "row":
             need(self.about["since"] <= line["first"] < self.about["until"], "leaf %d is not of the bundle's period" % n)
@@ -208,17 +209,17 @@ class Log:
             if line.get("imported", "") == "":
                 need(line["id"] > self.native, "leaf %d: row %d was put in later, for rows are sealed in the order of their numbers, which were at %d" % (n, line["id"], self.native))
                 self.native = line["id"]
-            need(0 < line["first"] and line.get("last", 0) < 253402300800000, "leaf %d has times that cannot be" % n)
+            need(0 < line["first"] < 253402300800000 and 0 <= line.get("last", 0) < 253402300800000, "leaf %d has times that cannot be" % n)
             need(not self.about["devices"] or line.get("device", "") in self.about["devices"], "leaf %d is of another device" % n)
             want = ",".join(csv_field(n, line, c) for c in COLUMNS).encode()
             need(next(self.csv, None) == want, "rows.csv is not what rows.jsonl says at leaf %d" % n)
             self.first, self.last = min(self.first or line["first"], line["first"]), max(self.last, line.get("last", 0))
         elif kind == "statement":
             need(salt == bytes(32), "leaf %d is a statement and has a salt" % n)
-            need(type(line.get("time", 0)) is int and 0 <= line.get("time", 0) < 253402300800000, "leaf %d has a time that cannot be" % n)
+            need(0 <= line.get("time", 0) < 253402300800000, "leaf %d has a time that cannot be" % n)
             if first == "end": self.off.append([line.get("time", 0), None])  # from when to when sealing was off
             if first == "start" and self.off: self.off[-1][1] = self.off[-1][1] or line.get("time", 0)
-            if first in ("start", "end"): need(type(line.get("from", 0)) is int, "leaf %d has a text where a number must be" % n); self.native = max(self.native, line.get("from", 0) - 1)
+            if first in ("start", "end"): self.native = max(self.native, line.get("from", 0) - 1)
             need(len(self.off) <= 1 << 10 and len(self.keys) <= 1 << 10, "leaf %d: sealing was switched off, or keys took over, more often than can be" % n)
             if first == "removal": need(self.claimed.pop(n, 0) <= line.get("count", 0), "more leaves are said to be deleted by leaf %d than it is a removal of" % n)
             elif first == "start" and n == 0 and "previous" in line: self.previous = read_checkpoint(line["previous"].encode(), "the checkpoint before the log's start")
@@ -265,7 +266,6 @@ def verify(data, key=None, checkpoint=None):
     for _, vouched, n in keys[min(trusted) + 1:] if trusted else []:
         need(vouched, "at leaf %d another key took over without a signature by the one before: nobody vouches for it to who trusts that one" % n)
     return log, own, head, seen
-
 def main():
     p = argparse.ArgumentParser(description="Checks a bundle of Telltale.")
     p.add_argument("bundle")
@@ -295,6 +295,5 @@ def main():
         print("CONSISTENT, KEY UNKNOWN: nothing here says whose key that is. Get it from its owner by another way, and give it with --key.")
         sys.exit(3)
     print("VERIFIED: what is shown was sealed by the log that you know, and is unchanged since.")
-
 if __name__ == "__main__":
     main()

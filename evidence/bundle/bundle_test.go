@@ -212,7 +212,7 @@ func (l *madeLog) contents() *Contents {
 		if leaf.What != Row {
 			continue
 		}
-		row, err := readFlat(leaf.Line)
+		_, row, err := readLine(leaf.Line)
 		if err != nil {
 			panic(err)
 		}
@@ -340,7 +340,8 @@ type batch struct {
 }
 
 type job struct {
-	Path       string `json:"path"`
+	Path       string `json:"path,omitempty"`
+	Line       []byte `json:"line,omitempty"` // instead of a bundle
 	Bits       []int  `json:"bits,omitempty"`
 	Key        string `json:"key,omitempty"`
 	Checkpoint []byte `json:"checkpoint,omitempty"`

@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"telltale/querylog/seal"
 )
@@ -103,22 +101,21 @@ func (v *verifier) readShown(n int64, leaf seal.Hash, what What, entry string) e
 	if seal.LeafHash(&salt, line) != leaf {
 		return fmt.Errorf("it is not what was sealed: the line in %s was changed", entry)
 	}
-	kind, err := seal.KindOf(line)
+	kind, values, err := readLine(line)
 	if err != nil {
 		return err
 	}
 	if n == 0 && kind != seal.KindStart {
 		return errors.New("the log does not begin with its start")
 	}
-	if isStatement := kind != seal.KindRow && kind != seal.KindLedger; isStatement != (what == Statement) || !isStatement && kind != string(what) {
+	if isStatement(kind) != (what == Statement) || what != Statement && kind != string(what) {
 		return fmt.Errorf("a line of kind %s is in %s", kind, entry)
 	}
 	switch what {
 	case Row:
-		return v.readRow(n, line)
+		return v.readRow(n, values)
 	case Ledger:
-		_, err = readFlat(line)
-		return err
+		return nil
 	}
 	if salt != (seal.Salt{}) {
 		return errors.New("a statement has a salt")
@@ -126,11 +123,7 @@ func (v *verifier) readShown(n int64, leaf seal.Hash, what What, entry string) e
 	return v.readStatement(n, line)
 }
 
-func (v *verifier) readRow(n int64, line []byte) error {
-	row, err := readFlat(line)
-	if err != nil {
-		return err
-	}
+func (v *verifier) readRow(n int64, row map[string]string) error {
 	ofTime, ofDevice := v.About.isOf(row)
 	if !ofTime {
 		return errors.New("it is not of the bundle's period")
@@ -142,7 +135,7 @@ func (v *verifier) readRow(n int64, line []byte) error {
 		return err
 	}
 	first, last := number(row, "first"), number(row, "last")
-	if first <= 0 || last >= maxTime {
+	if first <= 0 || first >= maxTime || last < 0 || last >= maxTime {
 		return errors.New("its times cannot be")
 	}
 	if v.First == 0 || first < v.First {
@@ -180,9 +173,6 @@ const maxTime = 253402300800000
 func (v *verifier) readStatement(n int64, line []byte) error {
 	s, err := seal.ParseStatement(line)
 	if err != nil {
-		return err
-	}
-	if err := wantNoNull(n, s, line); err != nil {
 		return err
 	}
 	var at int64
@@ -232,33 +222,6 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 		}
 	case *seal.HandoverLine:
 		return v.readHandover(n, s.Note)
-	}
-	return nil
-}
-
-// wantNoNull refuses null where a number or a text must be, as the other verifiers do: to Go it is none.
-func wantNoNull(n int64, s seal.Statement, line []byte) error {
-	var keys []string
-	switch s.(type) {
-	case *seal.Start:
-		if keys = []string{"time", "from"}; n == 0 {
-			keys = append(keys, "previous")
-		}
-	case *seal.End:
-		keys = []string{"time", "from"}
-	case *seal.Removal:
-		keys = []string{"time", "count"}
-	case *seal.HandoverLine:
-		keys = []string{"time", "note"}
-	}
-	var values map[string]json.RawMessage
-	if err := json.Unmarshal(line, &values); err != nil {
-		return err
-	}
-	for _, key := range keys {
-		if string(values[key]) == "null" {
-			return fmt.Errorf("its %s is null", key)
-		}
 	}
 	return nil
 }
@@ -342,43 +305,3 @@ func (l *lineReader) fill(b []byte) error {
 	_, err := io.ReadFull(l.in, b)
 	return err
 }
-
-// readFlat reads a line whose values are texts and whole numbers.
-func readFlat(line []byte) (map[string]string, error) {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.UseNumber()
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errNotFlat
-	}
-	values := make(map[string]string, 40)
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, errNotFlat
-		}
-		name, ok := key.(string)
-		if _, twice := values[name]; !ok || twice {
-			return nil, errNotFlat
-		}
-		switch value, err := d.Token(); value := value.(type) {
-		case string:
-			values[name] = value
-		case json.Number:
-			if strings.ContainsAny(string(value), ".eE") {
-				return nil, errNotFlat
-			}
-			values[name] = string(value)
-		default:
-			return nil, errors.Join(errNotFlat, err)
-		}
-	}
-	if t, err := d.Token(); err != nil || t != json.Delim('}') {
-		return nil, errNotFlat
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errNotFlat
-	}
-	return values, nil
-}
-
-var errNotFlat = errors.New("its line is not one JSON object of texts and whole numbers")

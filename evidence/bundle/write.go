@@ -182,7 +182,7 @@ func (s *spools) fill(c *Contents) error {
 			s.of[entry].out.Write(b) // the error stays until it is flushed
 		}
 		if leaf.What == Row {
-			row, err := readFlat(leaf.Line)
+			_, row, err := readLine(leaf.Line)
 			if err != nil {
 				return fmt.Errorf("%w (leaf %d)", err, n)
 			}

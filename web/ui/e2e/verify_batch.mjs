@@ -1,13 +1,17 @@
 // What the tests of package bundle run: the console's verifier outside a browser. On each line of
-// its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, and it answers
-// each with a line, as docs/verify/test_verify.py --batch does.
+// its input is a JSON object with the path of a bundle, bits to flip, a key and a checkpoint, or with the octets of a line of a log,
+// and it answers each with a line, as docs/verify/test_verify.py --batch does.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { verify } from '../src/lib/bundle/verify.js';
+import { readLine, verify } from '../src/lib/bundle/verify.js';
 
 let path = '', kept = new Uint8Array();
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line);
+  if (job.line !== undefined) {
+    console.log(await Promise.resolve().then(() => readLine(new Uint8Array(Buffer.from(job.line, 'base64')), 'the line')).then(() => 'verified', (error) => 'no: ' + error.message));
+    continue;
+  }
   if (job.path !== path) {
     path = job.path;
     kept = new Uint8Array(readFileSync(path));

@@ -20,7 +20,12 @@ const entryNames = ['README.txt', 'about.json', 'lists.json', 'bindings.jsonl', 
   'statements.jsonl', 'ledger.jsonl', 'rows.jsonl', 'rows.csv', 'leaves.txt', 'leaves.bin', 'manifest.txt'];
 /** @type {Record<string, string>} */
 const shownIn = { row: 'rows.jsonl', ledger: 'ledger.jsonl', statement: 'statements.jsonl' };
-const statements = ['start', 'end', 'removal', 'handover'];
+/** The keys of each kind of line, in their order: a # is behind those of numbers, a * behind that of pairs. @type {Map<string, string[]>} */
+const lineKeys = new Map([
+  'row# id# node first# last# count# attempts# as_lookups# device device_name client client_id mac binding# binding_source binding_confidence name type# alias folded# verdict reason ' +
+  'observed_by list line# rule attribution attribution_list attribution_line# vendor product purpose tier region source breaks since confidence software rcode# answered_from transport ttl# elapsed# upstream imported',
+  'ledger# id# node time# since# until# kind subject detail', 'start# time# origin from# previous', 'end# time# from#', 'removal# time# of why count# ids*', 'handover# time# note',
+].map((keys) => [keys.slice(0, keys.indexOf('#')), keys.split(' ')]));
 const columns = ('leaf first last count attempts device device_name client name alias type verdict reason list line rule ' +
   'vendor product purpose tier source confidence rcode answered_from').split(' ');
 /** @type {Record<number, string>} */
@@ -241,8 +246,58 @@ function readObject(octets, what) {
   return value;
 }
 
-/** @param {Json | undefined} v */
-const isWhole = (v) => typeof v === 'bigint';
+const whole = '(?:0|-?[1-9][0-9]{0,17})';
+const member = new RegExp(`"([a-z_]+)":(?:("[^"\\\\\\u0000-\\u001f]*(?:\\\\(?:["\\\\]|u00[01][0-9a-f])[^"\\\\\\u0000-\\u001f]*)*")|(${whole})|(?=(\\[)))`, 'y');
+const pair = new RegExp(`\\[(${whole}),(${whole})\\]`, 'y');
+
+/**
+ * readLine reads a line in the only form that lines have. All verifiers take the same ones, those of docs/verify/lines.json among them.
+ * @param {Uint8Array} octets @param {string} what @returns {{ kind: string, line: Map<string, Json> }}
+ */
+export function readLine(octets, what) {
+  let text = '', at = 1;
+  try { text = strict.decode(octets); } catch { /* refused below */ }
+  /** @param {RegExp} form */
+  const next = (form) => {
+    form.lastIndex = at;
+    const m = form.exec(text);
+    need(m, what + ' is not as lines of a log are written');
+    at = form.lastIndex;
+    return m;
+  };
+  /** @type {Map<string, Json>} */
+  const line = new Map(), marks = /** @type {string[]} */ ([]);
+  need(text.startsWith('{'), what + ' is not as lines of a log are written');
+  do {
+    const [, key = '', quoted, number] = next(member);
+    need(!line.has(key), what + ' has a key twice');
+    if (quoted !== undefined) line.set(key, quoted.includes('\\') ? JSON.parse(quoted) : quoted.slice(1, -1));
+    else if (number !== undefined) line.set(key, BigInt(number));
+    else {
+      let last;
+      do {
+        at++; // the [ or the comma
+        const [, from = '', to = ''] = next(pair), first = BigInt(from);
+        need((last === undefined || last < first) && first <= BigInt(to), what + ' has numbers that do not ascend');
+        last = BigInt(to);
+      } while (text[at] === ',');
+      need(text[at++] === ']', what + ' is not as lines of a log are written');
+      line.set(key, []); // nobody asks for them
+    }
+    marks.push(quoted !== undefined ? '' : number !== undefined ? '#' : '*');
+  } while (text[at++] === ',');
+  need(text[at - 1] === '}' && at === text.length, what + ' is not as lines of a log are written');
+  const names = [...line.keys()], kind = names[0] ?? '', keys = lineKeys.get(kind);
+  need(keys && line.get(kind) === 1n, what + ' is of a kind or version that this program does not know');
+  let i = 0;
+  for (const key of keys) { // those that are there come first, and none is empty
+    const name = key.replace(/[#*]/, '');
+    if (!line.has(name)) continue;
+    need(names[i] === name && marks[i] === key.slice(name.length) && line.get(name) !== '' && line.get(name) !== 0n, what + ' has keys in another order, or values of another kind');
+    i++;
+  }
+  return { kind, line };
+}
 
 /** A Log is the sealed log as a bundle shows it, read from its first leaf to its last. */
 class Log {
@@ -318,9 +373,8 @@ class Log {
       `leaf ${n} is not in ${file}, or not at its place: a line was removed, doubled or moved`);
     const octets = text.subarray(open, text.length - 1), salt = Uint8Array.from({ length: 32 }, (_, i) => parseInt((m[2] ?? '').slice(2 * i, 2 * i + 2), 16));
     need(equal(sha256(zero, salt, octets), leaf), `leaf ${n} is not what was sealed: the line in ${file} was changed`);
-    const line = readObject(octets, `leaf ${n}`), first = /** @type {string} */ (line.keys().next().value ?? '');
-    need(line.get(first) === 1n && (kind === 'statement' ? statements.includes(first) : first === kind), `leaf ${n} is of a kind or version that this program does not know`);
-    need(kind === 'statement' || [...line.values()].every((v) => isWhole(v) || typeof v === 'string'), `leaf ${n} has a value that is neither a number nor a text`);
+    const { kind: first, line } = readLine(octets, `leaf ${n}`);
+    need((first === 'row' || first === 'ledger' ? first : 'statement') === kind, `leaf ${n} is of another kind than ${file} is of`);
     need(n > 0 || first === 'start', 'the log does not begin with its start');
     if (kind === 'row') await this.#row(n, line);
     else if (kind === 'statement') this.#statement(n, first, line, salt);
