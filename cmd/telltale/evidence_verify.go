@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/evidence/bundle"
+	"telltale/evidence/witness"
 )
 
 // errKeyUnknown ends 'evidence verify' with an exit status of its own: all fits
@@ -26,7 +28,7 @@ const exitKeyUnknown = 3
 const maxCheckpoint = 1 << 16
 
 func (cl *cli) newEvidenceVerify() *cobra.Command {
-	key, checkpoint := "", ""
+	key, checkpoint, authority := "", "", ""
 	c := cl.addJSON(&cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check a bundle, without a network and without this machine's log",
@@ -50,13 +52,34 @@ is. docs/bundles.md says what is proven then, and what is not.`,
 			if err != nil {
 				return err
 			}
-			return cl.verifyBundle(args[0], trust)
+			authorities, err := readAuthorities(authority)
+			if err != nil {
+				return err
+			}
+			return cl.verifyBundle(args[0], trust, authorities)
 		},
 	})
 	f := c.Flags()
 	f.StringVar(&key, "key", "", "the log's key: NAME+HASH+BASE64, or a file that has it")
 	f.StringVar(&checkpoint, "checkpoint", "", "a file with a checkpoint of the log")
+	f.StringVar(&authority, "authority", "", "a file with certificates (PEM) of the time-stamp authorities that you trust")
 	return c
+}
+
+// readAuthorities reads certificates. Those of no file are nil.
+func readAuthorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usage("--authority: %v", err)
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(text) {
+		return nil, usage("--authority: %s has no certificate in PEM", printable(path))
+	}
+	return authorities, nil
 }
 
 // readTrust reads what the flags give.
@@ -100,7 +123,7 @@ func readShort(path string) ([]byte, error) {
 	return b, err
 }
 
-func (cl *cli) verifyBundle(path string, trust *bundle.Trust) error {
+func (cl *cli) verifyBundle(path string, trust *bundle.Trust, authorities *x509.CertPool) error {
 	r, err := openBundle(path, trust)
 	if errors.Is(err, errUsage) {
 		return err
@@ -109,9 +132,9 @@ func (cl *cli) verifyBundle(path string, trust *bundle.Trust) error {
 		return fmt.Errorf("%s is NOT verified: %s", printable(path), printable(err.Error()))
 	}
 	if cl.json {
-		err = cl.encoder().Encode(verifiedOf(r))
+		err = cl.encoder().Encode(verifiedOf(r, authorities))
 	} else {
-		err = printVerified(cl.out, path, r, trust)
+		err = printVerified(cl.out, path, r, trust, authorities)
 	}
 	if err == nil && !r.Known {
 		return errKeyUnknown
@@ -148,14 +171,42 @@ type verified struct {
 	RowsBefore int64                 `json:"rows_before"` // rows that were sealed when it was made
 	Handovers  int                   `json:"handovers"`   // of keys
 	Witnesses  int                   `json:"witnesses"`   // statements of others, which are not checked
+	Stamps     []stamp               `json:"timestamps"`  // of heads of the log
 	Off        []bundle.Off          `json:"off"`         // times in which sealing was off, Unix milliseconds; until 0: since then
 	About      bundle.About          `json:"about"`       // as who made it says
 }
 
-func verifiedOf(r *bundle.Result) *verified {
+// A stamp is what a bundle's time-stamp says.
+type stamp struct {
+	Leaves     int64  `json:"leaves"`      // of the head that it is of
+	RowsBefore int64  `json:"rows_before"` // rows that were sealed then
+	Time       string `json:"time"`        // "" where it is wrong
+	Signer     string `json:"signer"`      // as its certificate says
+	Trusted    bool   `json:"trusted"`     // that leads to a certificate of --authority
+	Problem    string `json:"problem,omitempty"`
+}
+
+// stampsOf checks the time-stamps of a bundle.
+func stampsOf(r *bundle.Result, authorities *x509.CertPool) []stamp {
+	all := []stamp{}
+	for i := range r.Stamps {
+		s := &r.Stamps[i]
+		at, signer, err := witness.OpenStamp([]byte(s.Note), s.Timestamp, authorities)
+		one := stamp{Leaves: s.Leaves, RowsBefore: s.RowsBefore, Signer: signer, Trusted: err == nil && authorities != nil}
+		if err == nil {
+			one.Time = sealedTime(at.UnixMilli())
+		} else {
+			one.Problem = err.Error()
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func verifiedOf(r *bundle.Result, authorities *x509.CertPool) *verified {
 	v := &verified{
 		Verified: r.Known, Origin: r.Checkpoint.Origin, Key: r.Key, Leaves: r.Checkpoint.Size, Shown: r.Counts,
-		Handovers: len(r.Handovers), Witnesses: r.Witnesses, About: r.About, RowsBefore: r.RowsBefore, Off: append([]bundle.Off{}, r.Off...),
+		Handovers: len(r.Handovers), Witnesses: r.Witnesses, About: r.About, RowsBefore: r.RowsBefore, Off: append([]bundle.Off{}, r.Off...), Stamps: stampsOf(r, authorities),
 	}
 	if r.Counts[bundle.Row] > 0 {
 		v.First, v.Last = sealedTime(r.First), sealedTime(r.Last)
@@ -169,7 +220,7 @@ func verifiedOf(r *bundle.Result) *verified {
 func sealedTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") }
 
 // printVerified says in plain words what is proven, and what is not.
-func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Trust) error {
+func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Trust, authorities *x509.CertPool) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	n := func(what bundle.What, word string) string { return number(uint64(r.Counts[what]), word) }
@@ -208,6 +259,12 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	if r.Given != nil {
 		line("- It goes on from your checkpoint of %d leaves: %d of %s were sealed\n  before that was signed, so they are as old as your copy of it.", r.Given.Size, r.RowsBefore, n(bundle.Row, "row"))
 	}
+	stamps := stampsOf(r, authorities)
+	for i := range stamps {
+		if s := &stamps[i]; s.Trusted {
+			line("- %d of %s were sealed before %s, when %s\n  signed that it had seen the head of the first %d leaves.", s.RowsBefore, n(bundle.Row, "row"), s.Time, printable(s.Signer), s.Leaves)
+		}
+	}
 	for _, d := range r.Deletions {
 		line("- %d of those not shown: the log itself states that it deleted or replaced them\n  (%s, from leaf %d to %d, of kind %s), because of: %s.", d.Leaves,
 			number(uint64(d.Statements), "statement"), d.First, d.Last, cmp.Or(printable(d.Of), "unknown"), cmp.Or(printable(d.Why), "unknown"))
@@ -221,6 +278,14 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 			since = ", which says that it began on " + sealedTime(r.Began)
 		}
 		line("- Since when it is sealed: the times are the log's own%s.\n  A checkpoint of an earlier day, which you or somebody you trust has kept, shows\n  it (--checkpoint).", since)
+	}
+	for i := range stamps {
+		switch s := &stamps[i]; {
+		case s.Problem != "":
+			line("- The time-stamp of the first %d leaves: %s.", s.Leaves, printable(s.Problem))
+		case !s.Trusted:
+			line("- That %d of the rows were sealed before %s: %s says so, whose\n  certificate the file brings with it. Give the authority's own by --authority.", s.RowsBefore, s.Time, printable(s.Signer))
+		}
 	}
 	if r.Witnesses > 0 {
 		line("- What others say of the log's heads (%s): these are shown in\n  witnesses.jsonl and not checked.", number(uint64(r.Witnesses), "statement"))

@@ -62,6 +62,8 @@ func TestEvidenceVerifySaysWhatIsProven(t *testing.T) {
 		{"garbage in the key's file", []string{good, "--key", put("garbage", []byte("\xff"))}, 2, []string{"is no key of Telltale"}},
 		{"a directory as a key", []string{good, "--key", dir}, 2, []string{"--key"}},
 		{"a directory", []string{dir}, 2, []string{"not a file"}},
+		{"no authority", []string{good, "--authority", filepath.Join(dir, "none.pem")}, 2, []string{"--authority"}},
+		{"an authority that is none", []string{good, "--authority", put("text.pem", []byte("hello"))}, 2, []string{"has no certificate"}},
 		{"none there", []string{filepath.Join(dir, "none.zip")}, 2, []string{"none.zip"}},
 		{"no file", nil, 2, []string{"exactly one file"}},
 	} {
@@ -89,7 +91,7 @@ func TestRowsLaterThanTheBundleAreTold(t *testing.T) {
 	for made, want := range map[int64]bool{5999: true, 6000: false} {
 		var out bytes.Buffer
 		r.About.Made = made
-		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}); err != nil {
+		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(out.String(), "later than the file"); got != want || !strings.Contains(out.String(), "From 1970-01-01 00:00:01 on sealing was off") {
@@ -119,5 +121,21 @@ func TestAnAuditSaysWhatACheckpointShows(t *testing.T) {
 		if c.never != "" && strings.Contains(out.String(), c.never) {
 			t.Errorf("%q is in\n%s", c.never, out.String())
 		}
+	}
+}
+
+// A time-stamp is in the way of nothing: what is wrong with one is told.
+func TestATimestampThatIsNoneIsTold(t *testing.T) {
+	r := bundle.Result{Counts: map[bundle.What]int64{bundle.Row: 3}, Stamps: []bundle.Stamp{{Leaves: 5, Note: "note", Timestamp: []byte("thank you")}}}
+	var out bytes.Buffer
+	if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, unproven, _ := strings.Cut(out.String(), "Not proven:")
+	if !strings.Contains(unproven, "The time-stamp of the first 5 leaves: ") {
+		t.Errorf("it says\n%s", out.String())
+	}
+	if s := verifiedOf(&r, nil).Stamps; len(s) != 1 || s[0].Trusted || s[0].Time != "" || s[0].Problem == "" {
+		t.Errorf("%+v", s)
 	}
 }

@@ -74,11 +74,16 @@ func (d *doctor) witnesses(st *web.Status) {
 	}
 }
 
-// witnesses writes what witnesses answered.
+// witnesses writes what witnesses answered, and the time-stamps of checkpoints.
 func (b *bundling) witnesses(w io.Writer) error {
-	lines, err := witness.ReadAnswers(querylog.SealAnswersPath(b.l.cfg.Data.Dir))
+	dir := b.l.cfg.Data.Dir
+	lines, err := witness.ReadAnswers(querylog.SealAnswersPath(dir))
+	if err != nil {
+		return err
+	}
+	stamps, err := witness.ReadStamps(querylog.SealTimestampsPath(dir), b.head.Origin, b.head.Size, b.since)
 	if err == nil {
-		_, err = w.Write(lines)
+		_, err = w.Write(append(lines, stamps...))
 	}
 	return err
 }

@@ -171,6 +171,7 @@ class Log:
         self.size, self.root, self.rows_before, self.first, self.last, self.off = 0, None, 0, None, 0, []
         self.files = {kind: lines_of(data, entries[name]) for kind, name in SHOWN.items()}
         self.csv = lines_of(data, entries["rows.csv"])
+        self.stamps = data[entries["witnesses.jsonl"][0]:sum(entries["witnesses.jsonl"][:2])].count(b',"timestamp":"')
         need(next(self.csv, None) == ",".join(COLUMNS).encode(), "rows.csv does not begin with its columns")
     def read(self):
         at, size, _ = self.entries["leaves.bin"]
@@ -281,13 +282,13 @@ def main():
             log, own, head, seen = verify(data, key, None if a.checkpoint is None else open(a.checkpoint, "rb").read())
     except OSError as e: p.error(str(e))  # a file that cannot be read
     except Exception as e: sys.exit("NOT verified: %s" % e)  # exit status 1
-    c = log.counts
     print("Shown: %d rows, %d lines of the ledger, %d statements. Not shown: %d leaves of other times; %d deleted, as the log states; %d withheld."
-          % tuple(c.get(k, 0) for k in ("row", "ledger", "statement", "outside", "deleted", "withheld")))
+          % tuple(log.counts.get(k, 0) for k in ("row", "ledger", "statement", "outside", "deleted", "withheld")))
     if log.first is not None: print("The rows are dated %s to %s." % (when(log.first), when(log.last)))
     if log.last > log.about["made"]: print("They are dated later than the bundle, which says that it was made before: one of the clocks was wrong.")
     for begin, end in log.off: print("From %s %s sealing was off: rows of that time are not in it." % (when(begin), "to " + when(end) if end else "on"))
     print("Sealed in a log of %d leaves, by the key\n  %s+%s+%s" % (head["size"], own[0], own[1].hex(), base64.b64encode(b"\1" + own[2]).decode()))
+    if log.stamps: print("%d time-stamps of authorities are in witnesses.jsonl: present, and NOT checked here." % log.stamps)
     if seen: print("%d of the rows were sealed before your checkpoint of %d leaves was made." % (log.rows_before, seen["size"]))
     print("NOT proven: that a row was true when it was written; that a connection was made, or what was sent; what withheld leaves say; that nothing\n"
           "is missing which was never sealed, or not yet signed: the report may count it; when it was sealed, but for your checkpoint. Report, lists and bindings are as the key's owner signed them.")

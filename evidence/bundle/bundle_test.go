@@ -603,6 +603,36 @@ func TestOtherTypesOfValuesAreRefused(t *testing.T) {
 	}
 }
 
+// Time-stamps of heads of the log are named; those of other logs are not its own, and make it no
+// less verified.
+func TestTimestampsOfTheLogsHeadsAreNamed(t *testing.T) {
+	l, other := household(t, 1), household(t, 2)
+	c := l.contents()
+	var lines []byte
+	for _, s := range []Stamp{
+		{Leaves: 41, Note: string(l.heads[0])}, {Leaves: 41, Note: string(other.heads[0])}, {Leaves: 40, Note: string(l.heads[0])}, {Leaves: 41, Note: "hello"},
+	} {
+		s.Timestamp = []byte("stamp")
+		line, err := json.Marshal(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	lines = append(lines, "{\"time\":1,\"answer\":\"seen\"}\nnothing of JSON\n"...)
+	c.Witnesses = text(string(lines))
+	b := write(t, c)
+	newVerifiers(t).check("with time-stamps", b, Trust{Key: l.key.Public}, true)
+	r, err := verify(b, Trust{})
+	if err != nil || len(r.Stamps) != 1 || r.Stamps[0].Note != string(l.heads[0]) || r.Witnesses != 5 {
+		t.Fatalf("%v: %+v, and %d statements", err, r.Stamps, r.Witnesses)
+	}
+	given, err := verify(b, Trust{Checkpoint: l.heads[0]})
+	if err != nil || r.Stamps[0].RowsBefore != given.RowsBefore || given.RowsBefore == 0 {
+		t.Errorf("%v: %d rows, want %d", err, r.Stamps[0].RowsBefore, given.RowsBefore)
+	}
+}
+
 // What a verifier keeps of a bundle that somebody made up does not grow with it.
 func TestStatementsWithoutEndAreRefused(t *testing.T) {
 	v := newVerifiers(t)

@@ -19,6 +19,7 @@ const (
 	maxClaims    = 1 << 20 // removals that are still to come
 	maxOff       = 1 << 10 // times that sealing was switched off
 	maxHandovers = 1 << 10
+	maxStamps    = 100
 	maxDeletions = 8 // kinds of them; a log has six
 	maxWhy       = 64
 )
@@ -71,6 +72,7 @@ func (v *verifier) readRun(run *account) error {
 		}
 		v.tree.Add(leaf)
 		v.Counts[what]++
+		v.compareStamps()
 		if v.Given != nil && v.Given.Size == v.tree.Size() {
 			v.compared.size, v.compared.root, v.RowsBefore = v.tree.Size(), v.tree.Root(), v.Counts[Row]
 		}

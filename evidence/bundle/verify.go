@@ -40,12 +40,24 @@ type Result struct {
 	Off        []Off            // times in which sealing was off
 	Deletions  []Deletion       // by which the bundle says leaves to be deleted
 	Witnesses  int              // statements of others on heads of the log, which are not checked here
+	Stamps     []Stamp          // by time-stamp authorities, of heads of the log; theirs is not checked here
 }
 
 // An Off is a time in which nothing was sealed, as the log states.
 type Off struct {
 	From  int64 `json:"from"`  // Unix milliseconds
 	Until int64 `json:"until"` // 0: it is off since
+}
+
+// A Stamp is what a time-stamp authority answered to a head of this log.
+type Stamp struct {
+	Leaves     int64  `json:"leaves"`
+	Note       string `json:"note"`      // the head, as the authority got it
+	Timestamp  []byte `json:"timestamp"` // RFC 3161
+	RowsBefore int64  `json:"-"`         // rows that the head counts
+
+	root seal.Hash // of the note
+	held bool      // the log's first leaves have that root
 }
 
 // A Deletion is leaves that the bundle says to be deleted, by removals of one kind which the
@@ -66,7 +78,7 @@ func Verify(r io.ReaderAt, size int64, trust *Trust) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{a: a, files: map[string]*lineReader{}, claims: map[int64]int64{}, Result: Result{Counts: map[What]int64{}}}
+	v := &verifier{a: a, files: map[string]*lineReader{}, claims: map[int64]int64{}, stamped: map[int64]bool{}, Result: Result{Counts: map[What]int64{}}}
 	if err := v.verify(trust); err != nil {
 		return nil, err
 	}
@@ -82,6 +94,7 @@ type verifier struct {
 	keys     []signer
 	native   int64           // the largest number so far of what was not imported
 	claims   map[int64]int64 // leaves said to be deleted, by the removal behind them
+	stamped  map[int64]bool  // numbers of leaves at which a time-stamp is to be compared
 	compared struct {        // where the given checkpoint was made
 		size int64
 		root seal.Hash
@@ -108,6 +121,8 @@ func (v *verifier) verify(trust *Trust) error {
 	if err := v.readLeaves(); err != nil {
 		return err
 	}
+	v.Stamps = slices.DeleteFunc(v.Stamps, func(s Stamp) bool { return !s.held }) // the others are of another log
+	v.Witnesses -= len(v.Stamps)
 	if v.tree.Size() != v.Checkpoint.Size || v.tree.Root() != v.Checkpoint.Root {
 		return errors.New("the leaves are not those that its checkpoint is of")
 	}
@@ -267,8 +282,40 @@ func (v *verifier) readAbout() error {
 		return errors.Join(errors.New("about.json is not as Telltale writes it"), err, other)
 	}
 	witnesses, err := v.whole(witnessesEntry)
-	v.Witnesses = strings.Count(witnesses, "\n")
+	for line := range strings.Lines(witnesses) {
+		v.readWitness(line)
+	}
 	return err
+}
+
+// readWitness reads a line of what others say. None of it makes a bundle wrong: it is not of the
+// log's owner.
+func (v *verifier) readWitness(line string) {
+	v.Witnesses++
+	var s Stamp
+	if json.Unmarshal([]byte(line), &s) != nil || len(s.Timestamp) == 0 || len(v.Stamps) >= maxStamps {
+		return
+	}
+	head, err := seal.OpenCheckpoint([]byte(s.Note))
+	if err != nil && !errors.Is(err, seal.ErrUnknownKey) || head.Size != s.Leaves || head.Size <= 0 {
+		return
+	}
+	s.root = head.Root
+	v.Stamps = append(v.Stamps, s)
+	v.stamped[s.Leaves] = true
+}
+
+// compareStamps compares the heads that have time-stamps with the log so far.
+func (v *verifier) compareStamps() {
+	if !v.stamped[v.tree.Size()] {
+		return
+	}
+	root := v.tree.Root()
+	for i := range v.Stamps {
+		if s := &v.Stamps[i]; s.Leaves == v.tree.Size() && s.root == root {
+			s.held, s.RowsBefore = true, v.Counts[Row]
+		}
+	}
 }
 
 func (v *verifier) readGiven(text []byte) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,23 +71,7 @@ func checkStamp(request *tspclient.Request, note, said []byte) error {
 	if err := r.Validate(request); err != nil {
 		return err
 	}
-	token, err := r.SignedToken()
-	if err != nil {
-		return err
-	}
-	info, err := token.Info()
-	if err != nil {
-		return err
-	}
-	at, err := info.Validate(note)
-	if err != nil {
-		return err
-	}
-	own := x509.NewCertPool()
-	for _, cert := range token.Certificates {
-		own.AddCert(cert)
-	}
-	_, err = token.Verify(context.Background(), x509.VerifyOptions{Roots: own, CurrentTime: at.Value})
+	_, _, err := openToken(&r, note, nil)
 	return err
 }
 

@@ -1,7 +1,10 @@
 package witness
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,9 +13,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/notaryproject/tspclient-go"
 )
@@ -124,6 +129,93 @@ func TestAnswersThatAreNoTimestampsAreRefused(t *testing.T) {
 		if err := checkStamp(c.request, []byte("note"), c.said); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+func TestStampsThatAreKeptAreRead(t *testing.T) {
+	a, dir := newAuthority(t), t.TempDir()
+	keep := func(leaves int64, stamped bool) {
+		c := checkpointOf(leaves)
+		path := filepath.Join(dir, FileName(&c))
+		r, err := tspclient.NewRequest(tspclient.RequestOptions{Content: c.Note, HashAlgorithm: crypto.SHA256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		query, err := r.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, c.Note, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reply := []byte("thank you")
+		if stamped {
+			reply = a.answer(query)
+		}
+		if err := os.WriteFile(strings.TrimSuffix(path, ".txt")+".tsr", reply, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := time.Now().Add(-time.Minute) // of the authority's clock seconds alone are told
+	keep(5, true)
+	keep(7, false)
+	keep(9, true)
+	origin := checkpointOf(5).Origin
+	for _, c := range []struct {
+		what   string
+		origin string
+		leaves int64
+		since  time.Time
+		want   []int64
+	}{
+		{"all", origin, 9, begun, []int64{5, 9}},
+		{"up to a head", origin, 8, begun, []int64{5}},
+		{"of another log", "telltale/ffffffffffffffff", 9, begun, nil},
+		{"made later", origin, 9, time.Now().Add(time.Hour), nil},
+	} {
+		lines, err := ReadStamps(dir, c.origin, c.leaves, c.since)
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		var got []int64
+		for line := range bytes.Lines(lines) {
+			var s Stamp
+			if err := json.Unmarshal(line, &s); err != nil || s.Note != string(checkpointOf(s.Leaves).Note) {
+				t.Errorf("%s: %v: %s", c.what, err, line)
+			}
+			got = append(got, s.Leaves)
+			wantStamp(t, a, &s)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got time-stamps of %v leaves, want %v", c.what, got, c.want)
+		}
+	}
+	if lines, err := ReadStamps(filepath.Join(dir, "none"), origin, 9, begun); err != nil || lines != nil {
+		t.Errorf("of no directory: %v, %s", err, lines)
+	}
+}
+
+// wantStamp opens a time-stamp: by its own certificate, by that of its authority, and not by
+// another's.
+func wantStamp(t *testing.T, a *authority, s *Stamp) {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(a.dir, "cert.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := x509.NewCertPool()
+	own.AppendCertsFromPEM(pem)
+	for _, c := range []struct {
+		authorities *x509.CertPool
+		want        bool
+	}{{nil, true}, {own, true}, {x509.NewCertPool(), false}} {
+		_, signer, err := OpenStamp([]byte(s.Note), s.Timestamp, c.authorities)
+		if (err == nil) != c.want || c.want && signer != "CN=authority" {
+			t.Errorf("%v, signed by %q, want one: %v", err, signer, c.want)
+		}
+	}
+	if _, _, err := OpenStamp([]byte(s.Note+"x"), s.Timestamp, own); err == nil {
+		t.Error("a time-stamp of another note was taken")
 	}
 }
 
