@@ -102,9 +102,15 @@ type keyed struct {
 
 // leaves returns the settings of Config that hold values or entries, with their
 // index from Config. What is inside entries is not among them. Nobody may change them.
-func leaves() []keyed { return leavesOfConfig() }
+func leaves() []keyed {
+	ofConfig.once.Do(func() { ofConfig.leaves = leavesOf(reflect.TypeFor[Config](), "", nil) })
+	return ofConfig.leaves
+}
 
-var leavesOfConfig = sync.OnceValue(func() []keyed { return leavesOf(reflect.TypeFor[Config](), "", nil) })
+var ofConfig struct {
+	once   sync.Once
+	leaves []keyed
+}
 
 func leavesOf(t reflect.Type, prefix string, index []int) []keyed {
 	var all []keyed

@@ -418,3 +418,29 @@ func TestNoAbsenceOverAGap(t *testing.T) {
 		}
 	}
 }
+
+// A report of a device that asked for nothing is called as the device is today.
+func TestADeviceWithoutRowsHasItsNameOfToday(t *testing.T) {
+	home := logtest.New(1)
+	names := func(device string) string { return map[string]string{"attic": "Lamp", "": "nobody"}[device] }
+	for _, c := range []struct {
+		what, device string
+		name         func(string) string
+		want         string
+	}{
+		{"a device, where nobody knows names", "attic", nil, "attic"},
+		{"a device with a name", "attic", names, "Lamp"},
+		{"all devices", "", names, ""},
+	} {
+		r, err := evidence.Make(t.Context(), home, evidence.Options{Since: home.Begin, Until: home.Begin.Add(time.Hour), Now: home.End, Device: c.device, Name: c.name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.About.Label != c.want {
+			t.Errorf("a report of %s is called %q, want %q", c.what, r.About.Label, c.want)
+		}
+		if c.device != "" && len(r.Devices) != 0 {
+			t.Errorf("a report of %s has rows of %d devices, want none", c.what, len(r.Devices))
+		}
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"weak"
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
@@ -26,21 +25,27 @@ type Edition struct {
 	shipped bool
 	version func() string
 
-	mu     sync.Mutex            // held while the entries are read
-	loaded weak.Pointer[Catalog] // as they were read last, for as long as somebody has them
+	mu     sync.Mutex  // held while the entries are read
+	loaded lastEntries // as they were read last, for as long as somebody has them
 }
 
 // Shipped returns the edition that is in the program.
-func Shipped() *Edition { return shipped() }
+func Shipped() *Edition {
+	program.once.Do(func() {
+		e := newEdition(FS(), "")
+		e.shipped = true
+		if text, err := fs.ReadFile(FS(), editionFile); err == nil { // the package's tests find it missing
+			e.name = strings.TrimSpace(string(text))
+		}
+		program.edition = e
+	})
+	return program.edition
+}
 
-var shipped = sync.OnceValue(func() *Edition {
-	e := newEdition(FS(), "")
-	e.shipped = true
-	if text, err := fs.ReadFile(FS(), editionFile); err == nil { // the package's tests find it missing
-		e.name = strings.TrimSpace(string(text))
-	}
-	return e
-})
+var program struct {
+	once    sync.Once
+	edition *Edition
+}
 
 func newEdition(files fs.FS, name string) *Edition {
 	return &Edition{files: files, name: name, version: sync.OnceValue(func() string { return versionOf(files) })}
@@ -77,7 +82,7 @@ func (e *Edition) Load() (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.loaded = weak.Make(c)
+	e.loaded = makeLast(c)
 	return c, nil
 }
 
