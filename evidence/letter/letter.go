@@ -24,6 +24,9 @@ var Languages = []string{"en", "de"}
 // ErrNothing means that there is nothing to ask about.
 var ErrNothing = errors.New("nothing was looked up")
 
+// ErrNoNames means that it is not known what to ask about.
+var ErrNoNames = errors.New("the report has no names: they were deleted, or counted together, or its period is so long that it is read from hourly totals. A letter asks about names: take a period of 100 days at most, in which the log has some (--since, --until)")
+
 // Write writes a letter about a report of one vendor and one device, and returns how many
 // places in brackets are to be filled in.
 func Write(out io.Writer, r *evidence.Report, language string) (places int, err error) {
@@ -33,6 +36,9 @@ func Write(out io.Writer, r *evidence.Report, language string) (places int, err 
 	}
 	if len(r.Vendors) != 1 || r.Vendors[0].Counts.Lookups == 0 {
 		return 0, ErrNothing
+	}
+	if !slices.ContainsFunc(r.Vendors[0].Names, func(n evidence.Name) bool { return n.Name != "" }) {
+		return 0, ErrNoNames
 	}
 	w := &writer{r: r, v: &r.Vendors[0], words: l}
 	w.letter()

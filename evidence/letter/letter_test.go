@@ -102,16 +102,26 @@ func TestNothingToAskAbout(t *testing.T) {
 	}
 }
 
+// A report of a long period has counts and no names: a letter would say that none was looked up.
+func TestNoLetterWithoutNames(t *testing.T) {
+	r := report()
+	r.Vendors[0].Names = []evidence.Name{{Counts: r.Vendors[0].Counts}} // counted together
+	var b strings.Builder
+	if _, err := Write(&b, r, "en"); !errors.Is(err, ErrNoNames) || b.Len() != 0 {
+		t.Errorf("got %v and %q", err, b.String())
+	}
+}
+
 // Whatever is known of a name, the letter says no more of it.
 func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	r := report()
 	r.Attempts.Counted, r.Totals.Why = "none", "long"
-	r.Vendors[0].Names = []evidence.Name{{Counts: evidence.Counts{Count: evidence.Count{Lookups: 7}}, First: at(1, 1), Last: at(1, 1)}}
+	r.Vendors[0].Names = []evidence.Name{{Counts: evidence.Counts{Count: evidence.Count{Lookups: 7}}, First: at(1, 1), Last: at(1, 1)}, {Name: "x.acme.example", First: at(1, 1), Last: at(1, 1)}}
 	var b strings.Builder
 	if _, err := Write(&b, r, "en"); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"looked up 0 names", "(names that were counted together)", "7 lookups", "are deleted by now, or were read as hourly totals", "count one each"} {
+	for _, want := range []string{"looked up 1 name that", "(names that were counted together)", "7 lookups", "are deleted by now, or were read as hourly totals", "count one each"} {
 		if !strings.Contains(strings.ReplaceAll(b.String(), "\n  ", " "), want) && !strings.Contains(strings.ReplaceAll(b.String(), "\n", " "), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
 		}
