@@ -1,3 +1,5 @@
+//go:build !small
+
 package main
 
 import (
@@ -5,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"telltale/clock"
-	"telltale/config"
 	"telltale/fleet"
 	"telltale/fleet/authority"
 	"telltale/fleet/clickhouse"
@@ -20,9 +20,6 @@ import (
 )
 
 // The merged log of a center.
-
-// mergedLogDir is where a center's log is, where that is SQLite.
-func mergedLogDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "log") }
 
 // openStore opens the merged log of the settings.
 func (c *center) openStore(ctx context.Context) (fleet.Store, error) {

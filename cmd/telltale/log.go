@@ -23,7 +23,6 @@ import (
 	"telltale/config"
 	"telltale/devices/corrections"
 	"telltale/fleet"
-	"telltale/fleet/clickhouse"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -380,6 +379,9 @@ func (cl *cli) addAllNodes(c *cobra.Command) {
 	c.Flags().BoolVar(&cl.allNodes, "all-nodes", false, "read the log of all nodes of the fleet, on the machine that is its center")
 }
 
+// mergedLogDir is where a center's log is, where that is SQLite.
+func mergedLogDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "log") }
+
 // logDir returns the directory of the log that is read.
 func (cl *cli) logDir(cfg *config.Config) string {
 	if cl.allNodes {
@@ -418,22 +420,6 @@ func (cl *cli) openMoment(ctx context.Context) (*openedLog, error) {
 		return nil, err
 	}
 	return openedOf(ctx, &openedLog{Reader: r, own: r, cfg: cfg})
-}
-
-// openElsewhere opens a merged log that is in ClickHouse.
-func openElsewhere(ctx context.Context, cfg *config.Config) (*openedLog, error) {
-	if small {
-		return nil, errAbsent("merged logs in ClickHouse")
-	}
-	address, err := clickhouse.ParseAddress(cfg.Center.Store)
-	if err != nil {
-		return nil, fmt.Errorf("center.store: %w", err)
-	}
-	r, done, err := clickhouse.OpenReader(ctx, address)
-	if err != nil {
-		return nil, fmt.Errorf("center.store: %w", err)
-	}
-	return openedOf(ctx, &openedLog{Reader: r, done: done, cfg: cfg})
 }
 
 // openedOf says who is in a log. Where that fails, it is closed.

@@ -19,17 +19,6 @@ func errAbsent(what string) error {
 	return errors.New("this program was built without " + what + " (-tags small): use the full one, here or elsewhere on a copy of the data ('telltale backup')")
 }
 
-// newFullCommands are the commands that only the full program has.
-func (cl *cli) newFullCommands() []*cobra.Command {
-	if small {
-		return absentCommands("candidates", "destinations", "geo", "alerts", "letter", "experiment", "import", "watch-capture", "web", "token", "center")
-	}
-	return []*cobra.Command{
-		cl.newCandidates(), cl.newDestinations(), cl.newGeo(), cl.newAlerts(), cl.newLetter(), cl.newExperiment(), cl.newImport(), cl.newWatchCapture(),
-		cl.newWeb(), cl.newToken(), cl.newCenter(),
-	}
-}
-
 // absentCommands are commands that say that they are not in this program.
 func absentCommands(names ...string) (all []*cobra.Command) {
 	for _, name := range names {

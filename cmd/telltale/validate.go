@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
-	"telltale/fleet/clickhouse"
 )
 
 func (cl *cli) newValidate() *cobra.Command {
@@ -45,10 +44,8 @@ func (cl *cli) validate() error {
 	if err == nil {
 		_, err = ownSignatures(cfg)
 	}
-	if err == nil && cfg.Center.Store != "" {
-		if _, err = clickhouse.ParseAddress(cfg.Center.Store); err != nil {
-			err = fmt.Errorf("center.store: %w", err)
-		}
+	if err == nil {
+		err = checkCenterStore(cfg.Center.Store)
 	}
 	mistakes, many := errors.AsType[config.Mistakes](err)
 	switch {
