@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -61,6 +62,13 @@ func registerServer(api huma.API, o *Options) {
 		})
 	add(api, operation(http.MethodGet, "/upstreams", "get-upstreams", "How the upstreams do, in the order in which they are asked", http.StatusOK),
 		func(context.Context, *nothing) ([]Upstream, error) { return o.Upstreams(), nil })
+	add(api, forDevices(operation(http.MethodGet, "/pause", "get-pauses", "Pauses, and times in which something is only observed, that are in force; who is limited to some devices gets those of these and of everything", http.StatusOK)),
+		func(ctx context.Context, _ *nothing) ([]Temporary, error) {
+			c := CallerOf(ctx)
+			return slices.DeleteFunc(o.Temporary(), func(t Temporary) bool {
+				return c.Limited && t.Of != "everything" && (t.Of != "device" || !c.MaySee(t.Name))
+			}), nil
+		})
 	add(api, forDevices(operation(http.MethodPut, "/pause", "pause", "Block nothing for a while; everything is still recorded", http.StatusOK)),
 		func(ctx context.Context, r *with[Pause]) (Temporary, error) {
 			if err := o.mayPause(ctx, r.Body.Kind, r.Body.Of, &r.Body.Name); err != nil {

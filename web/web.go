@@ -93,9 +93,10 @@ type Options struct {
 
 	AskDestinations func(context.Context) (DestinationsAsked, error)
 
-	Pause    func(Pause) (Temporary, error)
-	Resume   func(Resume) (Resumed, error)
-	FlushLog func()
+	Temporary func() []Temporary // that are in force
+	Pause     func(Pause) (Temporary, error)
+	Resume    func(Resume) (Resumed, error)
+	FlushLog  func()
 
 	Access   *access.Store                                            // who may ask from the network
 	Identity func(ctx context.Context, device string) (string, error) // of a device, by any word for it

@@ -38,7 +38,7 @@ func (a *app) apiOptions() web.Options {
 		Corrections: a.corrections, Correct: a.correct, Bypass: a.bypass, UndoCorrection: a.undoCorrection, Forget: a.forget,
 		Broke: a.broke, BeginSearch: a.beginSearch, AnswerSearch: a.answerSearch, StopSearch: a.stopSearch,
 		Explain: a.explain, Query: a.query,
-		Pause: a.pause, Resume: a.resume, FlushLog: a.log.Flush,
+		Temporary: a.temporaries, Pause: a.pause, Resume: a.resume, FlushLog: a.log.Flush,
 		Access: a.access, Identity: a.identityOf, LinkURLs: a.linkURLs, Report: a.log.Report,
 	}
 	if small {
@@ -79,11 +79,17 @@ func (a *app) status() web.Status {
 	for _, e := range a.lists.Current().Ending() {
 		st.Ending = append(st.Ending, web.EndingRule{Rule: e.Rule.Text, List: e.Rule.List, Line: e.Rule.Line, Until: e.Until.UTC()})
 	}
-	st.Temporary = []web.Temporary{}
-	for _, t := range a.lists.Current().Temporary() {
-		st.Temporary = append(st.Temporary, temporaryStatus(&t))
-	}
+	st.Temporary = a.temporaries()
 	return st
+}
+
+// temporaries are what is paused or only observed now.
+func (a *app) temporaries() []web.Temporary {
+	all := []web.Temporary{}
+	for _, t := range a.lists.Current().Temporary() {
+		all = append(all, temporaryStatus(&t))
+	}
+	return all
 }
 
 func (a *app) upstreamStatus() []web.Upstream {

@@ -249,7 +249,7 @@ var notCompared = map[string]string{
 	"cache flush": changes, "catalog accept": changes, "catalog update": changes, "evidence key": changes, "experiment cancel": changes, "experiment mark": changes, "experiment new": changes, "experiment start": changes,
 	"experiment stop": changes, "import": changes, "lists refresh": changes, "settings set": changes, "settings unset": changes, "token add": changes, "web add": changes, "web link": changes,
 	"lists diff":    "the lists of this server are no subscriptions; it prints what GET /lists/diff answers",
-	"catalog check": files, "evidence audit": files, "evidence verify": files, "geo show": files, "geo update": files, "lists check": files, "validate": files, "watch-capture": files,
+	"catalog check": files, "evidence audit": files, "evidence verify": files, "geo add": files, "geo show": files, "geo update": files, "lists check": files, "validate": files, "watch-capture": files,
 	"certificate":   "of a server without certificates there is nothing; its keys are those of GET /status",
 	"center invite": others, "center nodes": others, "fleet status": others, "version": "of this program, not of the server",
 }
@@ -425,6 +425,20 @@ func TestCallersSeeTheirDevicesAlone(t *testing.T) {
 	}
 	if ids["tv"] == 0 || ids["handset"] == 0 {
 		t.Fatalf("got rows of %v", ids)
+	}
+	for _, p := range []web.Pause{{Kind: "pause", Of: "device", Name: "handset", Seconds: 600}, {Kind: "pause", Of: "device", Name: "tv", Seconds: 600}, {Kind: "observe", Of: "everything", Seconds: 600}} {
+		if _, err := srv.app.pause(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, answer := srv.route(nobody, "/pause"); strings.Contains(answer, "device") || !strings.Contains(answer, "everything") {
+		t.Errorf("somebody without devices: got %s", answer)
+	}
+	if _, answer := srv.route(tv, "/pause"); strings.Count(answer, `"kind"`) != 2 || strings.Contains(answer, "handset") || !strings.Contains(answer, `"tv"`) {
+		t.Errorf("pauses of the tv and of everything: got %s", answer)
+	}
+	if _, answer := srv.route(anybody, "/pause"); strings.Count(answer, `"kind"`) != 3 {
+		t.Errorf("all pauses: got %s", answer)
 	}
 	for _, f := range []struct {
 		path   string

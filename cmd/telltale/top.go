@@ -153,7 +153,7 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]web.To
 	}
 	lines := make([]web.TopLine, 0, len(all))
 	for key, line := range all {
-		if name := l.ids.view.Name(key); name != "" {
+		if name := l.ids.name(key); name != key { // as it is called today
 			line.Label = name
 		} else if !strings.HasPrefix(key, "mac:") && !strings.HasPrefix(key, "addr:") {
 			line.Label = key // a name is shown as it is today
