@@ -251,7 +251,7 @@ var notCompared = map[string]string{
 	"lists diff":    "the lists of this server are no subscriptions; it prints what GET /lists/diff answers",
 	"catalog check": files, "evidence audit": files, "evidence verify": files, "geo add": files, "geo show": files, "geo update": files, "lists check": files, "validate": files, "watch-capture": files,
 	"certificate":   "of a server without certificates there is nothing; its keys are those of GET /status",
-	"center invite": others, "center nodes": others, "fleet status": others, "version": "of this program, not of the server",
+	"center forget": others, "center invite": others, "center nodes": others, "fleet status": others, "version": "of this program, not of the server",
 }
 
 // Why answers are not compared.
