@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,8 +37,9 @@ func ReadStamps(dir, origin string, leaves int64, since time.Time) (lines []byte
 	before, n := strings.TrimSuffix(FileName(&Checkpoint{Origin: origin}), fmt.Sprintf("%015d.txt", 0)), 0
 	for _, entry := range texts {
 		name, of := strings.CutPrefix(entry.Name(), before)
+		digits, isText := strings.CutSuffix(name, ".txt")
 		s := Stamp{}
-		if _, err := fmt.Sscanf(name, "%015d.txt", &s.Leaves); !of || err != nil || s.Leaves > leaves || !strings.HasSuffix(name, ".txt") {
+		if s.Leaves, err = strconv.ParseInt(digits, 10, 64); !of || !isText || err != nil || s.Leaves > leaves {
 			continue
 		}
 		path := filepath.Join(dir, entry.Name())
