@@ -17,7 +17,7 @@ import (
 )
 
 // What the log of a home shows is the same where it was shipped to a centre.
-func TestAReportOfTheMergedLogIsThatOfTheNode(t *testing.T) {
+func TestE2EAReportOfTheMergedLogIsThatOfTheNode(t *testing.T) {
 	h := household.New(household.Options{Days: 4, Pace: 0.1})
 	dir := filepath.Join(t.TempDir(), "home")
 	h.Write(t, dir)

@@ -37,7 +37,7 @@ const (
 	killedDrop = "FLEET_KILL_DROP"    // 4 unless set: a short run has few
 )
 
-// runChild is a process of TestNothingIsLostOrDoubledWhereAllAreKilled: NODE NAME DIR URL RATE, or CENTRE DIR.
+// runChild is a process of TestE2ENothingIsLostOrDoubledWhereAllAreKilled: NODE NAME DIR URL RATE, or CENTRE DIR.
 func runChild(t *testing.T, args []string) {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
@@ -120,7 +120,7 @@ func (p *process) start(args ...string) {
 	if len(args) > 0 {
 		p.args = args
 	}
-	p.cmd = exec.Command(os.Args[0], "-test.run=^TestNothingIsLostOrDoubledWhereAllAreKilled$")
+	p.cmd = exec.Command(os.Args[0], "-test.run=^TestE2ENothingIsLostOrDoubledWhereAllAreKilled$")
 	p.cmd.Env = append(os.Environ(), killedChild+"="+strings.Join(p.args, " "))
 	p.cmd.Stderr = os.Stderr
 	if p.file != nil {
@@ -152,7 +152,7 @@ func setting(name string, otherwise int) int {
 
 // Three nodes and a centre are killed at random, and some acknowledgements are dropped: at the end the centre has every row that a node
 // stored, once, and nothing else.
-func TestNothingIsLostOrDoubledWhereAllAreKilled(t *testing.T) {
+func TestE2ENothingIsLostOrDoubledWhereAllAreKilled(t *testing.T) {
 	if child := os.Getenv(killedChild); child != "" {
 		runChild(t, strings.Fields(child))
 		return
