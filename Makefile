@@ -71,7 +71,8 @@ ui:
 # with slow twins, and with the lists of a corpus, take minutes: with it they are
 # few, and all of them run without it. It does not watch what one goroutine does alone
 # and would take longer than all else with it: SQLite, which is C compiled to Go, and the
-# reading of a list's text, packed or not (UNPACKING: every start of a server unpacks the catalogue). The tests of that, of the catalogue's text, and of what a ClickHouse server is asked, run without it;
+# reading of a list's text, packed or not (UNPACKING: every start of a server unpacks the catalogue). None of these may use sync.Map or other generic code
+# that synchronises: the linker keeps one copy of it for the program, and an unwatched one makes races of what is none. The tests of that, of the catalogue's text, and of what a ClickHouse server is asked, run without it;
 # what calls both from several goroutines is watched. Rules and their index are made by
 # one goroutine and read by all: they are watched in those tests of blocklists in which
 # lists change while names are decided (SHARED), and not in each server of all other tests.
@@ -81,7 +82,7 @@ ui:
 TWINS = -run 'Twin|Agree|TestSameList|TestCorpus|RandomDamage' ./blocklists ./blocklists/matcher ./querylog
 PLAIN = ./blocklists/format ./blocklists/catalog ./resolver/overload ./fleet/clickhouse
 SHARED = -run 'Comes?InForce|TurnsByItself|AHangingList|OfOnePath' ./blocklists ./blocklists/matcher
-UNPACKING = compress/flate archive/zip hash/crc32 github.com/cespare/xxhash/...
+UNPACKING = compress/flate
 ALONE = $(UNPACKING:%=-gcflags=%=-race=false) -gcflags='github.com/ncruces/go-sqlite3-wasm/...=-race=false' -gcflags='telltale/blocklists/format=-race=false'
 UNWATCHED = $(ALONE) -gcflags='telltale/blocklists/rules=-race=false' -gcflags='telltale/blocklists/matcher=-race=false' -gcflags='telltale/blocklists/catalog=-race=false'
 WATCHED = $(LONGEST) $$($(GO) list ./... | grep -v -e /blocklists/format -e /blocklists/catalog -e /fleet/clickhouse)
