@@ -12,7 +12,7 @@ import (
 // answering are the settings, with all below them, by which names are answered or attempts
 // counted.
 var answering = []string{
-	"upstreams", "forward", "lists", "catalog", "cache.stale", "cache.min_ttl", "cache.max_ttl", "cache.negative_ttl", "blocking", "access", "rebind", "special", "local", "dns64",
+	"upstreams", "upstream_strategy", "upstream_hedging", "upstream_bootstrap", "forward", "lists", "catalog", "cache.stale", "cache.min_ttl", "cache.max_ttl", "cache.negative_ttl", "blocking", "access", "rebind", "special", "local", "dns64",
 	"log.attempt_gap", "devices", "groups",
 }
 

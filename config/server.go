@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -41,6 +42,14 @@ func (a ServerAddress) String() string {
 		text += "#" + a.Name
 	}
 	return text
+}
+
+// MarshalJSON returns a with all its fields. AddrPort's MarshalText, which would be used else, has only its own.
+func (a ServerAddress) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Server string
+		Hashes []byte `json:",omitempty"`
+	}{a.String(), []byte(a.Hashes)})
 }
 
 // IsSet reports whether there is an address or a name.
