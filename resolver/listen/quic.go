@@ -35,6 +35,7 @@ const (
 
 // Error codes of DNS over QUIC (RFC 9250, 4.3).
 const (
+	doqNoError       quic.ApplicationErrorCode = 0x0
 	doqInternalError quic.ApplicationErrorCode = 0x1
 	doqProtocolError quic.ApplicationErrorCode = 0x2
 	doqExcessiveLoad quic.ApplicationErrorCode = 0x4
@@ -47,7 +48,7 @@ type quicListener struct {
 	transport *quic.Transport
 	listener  *quic.Listener
 	h3        *http3.Server // nil: DNS over QUIC
-	h3Conns   sync.Map      // of HTTP/3, by *quic.Conn: those that are told of a stop
+	conns     sync.Map      // by *quic.Conn: with which code they are told of a stop
 	greeting  atomic.Int32  // connections that are not yet made
 }
 
@@ -188,8 +189,8 @@ func (ql *quicListener) accept() {
 // long as the connection is there; here the head of a request has the time of a handshake, and ServeHTTP says
 // how long the rest may take.
 func (ql *quicListener) serveHTTP3(conn *quic.Conn) {
-	ql.h3Conns.Store(conn, nil)
-	defer ql.h3Conns.Delete(conn)
+	ql.conns.Store(conn, quic.ApplicationErrorCode(http3.ErrCodeNoError))
+	defer ql.conns.Delete(conn)
 	server, err := ql.h3.NewRawServerConn(conn)
 	if err != nil {
 		return
@@ -218,6 +219,8 @@ func (ql *quicListener) serveHTTP3(conn *quic.Conn) {
 // serve answers the queries of a connection, each on a stream of its own, at most
 // quicStreams at once.
 func (ql *quicListener) serve(conn *quic.Conn, c *requester, serverName string) {
+	ql.conns.Store(conn, doqNoError)
+	defer ql.conns.Delete(conn)
 	arrival := Arrival{Transport: QUIC, ServerName: serverName, ClientID: ql.l.idOfServerName(serverName)}
 	for {
 		stream, err := conn.AcceptStream(conn.Context())
@@ -286,6 +289,10 @@ func (ql *quicListener) abort(stream *quic.Stream) {
 	stream.CancelWrite(quic.StreamErrorCode(doqInternalError))
 }
 
+// quicSends is how long a connection may take to send what was written to its streams: it
+// does that in a goroutine of its own, and says nothing when it has.
+const quicSends = 50 * time.Millisecond
+
 // stop ends reading. Answers under way are still written, by the goroutine that it
 // begins.
 func (ql *quicListener) stop() {
@@ -299,11 +306,16 @@ func (ql *quicListener) stop() {
 		for time.Now().Before(end) && !ql.l.requests.isEmpty() {
 			time.Sleep(10 * time.Millisecond)
 		}
-		ql.h3Conns.Range(func(conn, _ any) bool { // each returns when that is sent
-			conn.(*quic.Conn).CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+		told := false
+		ql.conns.Range(func(conn, code any) bool { // each returns when that is sent
+			if !told {
+				time.Sleep(quicSends)
+				told = true
+			}
+			conn.(*quic.Conn).CloseWithError(code.(quic.ApplicationErrorCode), "")
 			return true
 		})
-		ql.transport.Close() // all connections end, and are not told
+		ql.transport.Close() // what is being connected ends, and is not told
 		ql.udp.Close()
 	})
 }
