@@ -65,7 +65,7 @@ func (c *center) serveForget(w http.ResponseWriter, r *http.Request) {
 	said := forgetSaid{}
 	if err == nil {
 		asked.Forgetting.Node = asked.Node
-		said.Rows, err = c.store.Forget(r.Context(), asked.Forgetting)
+		said.Rows, err = forgetIn(r.Context(), c.store, asked.Forgetting)
 	}
 	if err != nil {
 		said.Error = err.Error()

@@ -129,6 +129,14 @@ func (cl *cli) forgetAtCenter(ctx context.Context, cfg *config.Config, f fleet.F
 
 // forgetAlone forgets in a log that no center has open.
 func (cl *cli) forgetAlone(ctx context.Context, cfg *config.Config, f fleet.Forgetting) (rows int64, err error) {
+	cl.allNodes = true
+	l, err := cl.openMoment(ctx) // fails where there is no log, which opening the store would make
+	if err != nil {
+		return 0, err
+	}
+	if err := l.Close(); err != nil {
+		return 0, err
+	}
 	logger, _, err := cl.newLogger(cfg)
 	if err != nil {
 		return 0, err
@@ -138,9 +146,23 @@ func (cl *cli) forgetAlone(ctx context.Context, cfg *config.Config, f fleet.Forg
 	if err != nil {
 		return 0, err
 	}
-	rows, err = s.Forget(ctx, f)
+	rows, err = forgetIn(ctx, s, f)
 	if err = errors.Join(err, s.Close()); err == nil && cfg.Center.Store == "" {
 		err = giveCenter(cfg)
 	}
 	return rows, err
+}
+
+// forgetIn forgets in a merged log. A node that sent nothing is a name that was mistyped.
+func forgetIn(ctx context.Context, s fleet.Store, f fleet.Forgetting) (rows int64, err error) {
+	if f.Node != "" {
+		nodes, err := s.Nodes(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if !slices.ContainsFunc(nodes, func(n fleet.NodeState) bool { return n.Node == f.Node }) {
+			return 0, fmt.Errorf("no node %q has sent anything that is here ('telltale center nodes' shows the nodes)", f.Node)
+		}
+	}
+	return s.Forget(ctx, f)
 }

@@ -68,6 +68,9 @@ func TestACenterForgetsADeviceAndANode(t *testing.T) {
 		if got := rows(); !strings.Contains(got, `"node":"attic"`) || !strings.Contains(got, `"node":"cellar"`) {
 			t.Errorf("rows of another device are gone: %s", got)
 		}
+		if out, exit := runs(t, "center", "forget", "atic", "--yes", "--config", file); exit != 1 || !strings.Contains(out, `no node "atic" has sent anything`) {
+			t.Errorf("a node that there is not: exit %d: %s", exit, out)
+		}
 		if out, exit := runs(t, "center", "forget", "attic", "--yes", "--json", "--config", file); exit != 0 || strings.TrimSpace(out) != `{"rows":6}` {
 			t.Errorf("exit %d: %s", exit, out)
 		}
@@ -78,6 +81,27 @@ func TestACenterForgetsADeviceAndANode(t *testing.T) {
 			t.Errorf("a device that there is not: exit %d: %s", exit, out)
 		}
 		end()
+	}
+}
+
+func TestWhereNoCenterKeptALogNothingIsForgottenAndNothingMade(t *testing.T) {
+	t.Parallel()
+	srv := servertest.Start(t, servertest.Options{})
+	for center, want := range map[string]string{
+		"": "no center has kept a log there",
+		`, store: "clickhouse://` + srv.Host + `/merged"`: "no center has kept one there yet",
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "telltale.yaml")
+		writeFile(t, file, "data: {dir: "+dir+"}\nlists: {dir: "+filepath.Join(dir, "lists.d")+"}\ncenter: {dir: "+filepath.Join(dir, "center")+center+"}\n")
+		for range 2 { // the second time, too: the first made nothing
+			if out, exit := runs(t, "center", "forget", "attic", "--yes", "--config", file); exit != 1 || !strings.Contains(out, want) {
+				t.Errorf("exit %d: %s, want 1 and %q", exit, out, want)
+			}
+		}
+		if made, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(made) != 1 {
+			t.Errorf("there is %v (%v), want the settings alone", made, err)
+		}
 	}
 }
 
