@@ -108,6 +108,9 @@ func TestGuesses(t *testing.T) {
 		{"a name beside one", "", Description{Asked: []string{"notlgtvcommon.com", "x.snu.lge.com"}}, "", "", 0},
 		{"your own lines go first", "host=*iphone* kind=other strength=fair", Description{Hosts: []string{"Annas-iPhone"}, Models: []string{"iPhone14,2"}}, "other", "", Low},
 		{"all clues of a line", "host=a* class=b kind=tv strength=strong", Description{Hosts: []string{"abc"}}, "", "", 0},
+		{"a camera of a maker of printers", "", Description{Hosts: []string{"canon-eos-r6"}}, "camera", "Canon", Medium},
+		{"another, by its MAC, too", "", Description{Hosts: []string{"Canon-Powershot"}, Makers: []string{"CANON INC."}}, "camera", "Canon", High},
+		{"a printer of the same maker", "", Description{Hosts: []string{"Canon4F9C3A"}, Makers: []string{"CANON INC."}}, "printer", "Canon", Medium},
 		{"capitals", "host=KITCHEN?Radio kind=speaker strength=strong", Description{Hosts: []string{"kitchen-radio"}}, "speaker", "", Medium},
 	} {
 		g := known(t, c.own).Guess(&c.d)
