@@ -109,7 +109,8 @@ var provoked = []struct {
 	{"upstreams-telltale", func(f *facts) { f.probes[0].telltale = true }, "a Telltale itself", "one of the two"},
 	{"center-silent", func(f *facts) {
 		f.contact = &fleetContact{Since: f.now.Add(-10 * time.Minute), Problem: "connection refused"}
-	}, "connection refused", "port 5390"},
+		f.cfg.Fleet.Center = []string{"https://center.lan:8443", "https://[2001:db8::1]:8443", "https://192.0.2.1:5390"}
+	}, "connection refused", "port 8443 or 5390"},
 	{"center-refused", func(f *facts) {
 		f.contact = &fleetContact{Since: f.now, Problem: "node attic was revoked", Refused: true}
 	}, "node attic was revoked", "fleet join"},

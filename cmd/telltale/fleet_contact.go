@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"telltale/atomicfile"
@@ -100,8 +103,25 @@ func (d *doctor) center(f *facts) {
 			"let it join anew ('telltale center invite NODE' there, 'telltale fleet join' here), or leave the fleet ('telltale fleet leave')")
 	case c.Problem != "":
 		d.finds(stateWarning, "center-silent", "", fmt.Sprintf("the center does not answer since %s: %s. This node goes on with the policy that it has, and keeps its log until then", when(c.Since), c.Problem),
-			"see whether 'telltale center' runs there and its port 5390 (TCP) can be reached from here; where it has another address now, set fleet.center")
+			fmt.Sprintf("see whether 'telltale center' runs there and its port %s (TCP) can be reached from here; where it has another address now, set fleet.center", centerPorts(f.cfg)))
 	default:
 		d.says("center", "it %s", c)
 	}
+}
+
+// centerPorts are the ports at which a node asks its center.
+func centerPorts(cfg *config.Config) string {
+	centers, ports := cfg.Fleet.Center, []string{}
+	if id, err := authority.OpenIdentity(identityDir(cfg), nil); len(centers) == 0 && err == nil {
+		centers = id.Centers
+	}
+	for _, center := range centers {
+		if u, err := url.Parse(center); err == nil && !slices.Contains(ports, u.Port()) {
+			ports = append(ports, u.Port())
+		}
+	}
+	if len(ports) == 0 {
+		return authority.Port
+	}
+	return strings.Join(ports, " or ")
 }
