@@ -86,7 +86,14 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 	if remove {
 		fmt.Fprintf(cl.out, "%s: %s removed\n", c.File, number(uint64(c.Removed), "line"))
 	} else {
-		fmt.Fprintf(cl.out, "%s: %s %s\n", c.File, r.Action, r.Name)
+		text := fmt.Sprintf("%s: %s %s", c.File, r.Action, r.Name)
+		if r.Device != "" {
+			text += " for " + r.Device + " alone"
+		}
+		if r.Seconds > 0 {
+			text += " until " + when(time.Now().Add(time.Duration(r.Seconds)*time.Second))
+		}
+		fmt.Fprintln(cl.out, printable(text))
 	}
 	if stopped {
 		fmt.Fprintln(cl.err, "No server is running: the file is written, and in force once one starts.")

@@ -318,17 +318,18 @@ func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *quer
 	case listed.IsZero() && unlisted.IsZero():
 		text += "; there are no rows yet"
 	case what == "vendors" && late(listed):
-		text += "; the rows of listed names " + begin(listed, zone)
+		text += "; " + begin("rows of listed names", listed, zone)
 	case what != "vendors" && late(listed) || late(unlisted):
-		text += fmt.Sprintf("; the rows of listed names %s, those of all others %s", begin(listed, zone), begin(unlisted, zone))
+		text += "; " + begin("rows of listed names", listed, zone) + "; " + begin("rows of other names", unlisted, zone)
 	}
 	_, err = fmt.Fprintln(cl.err, text)
 	return err
 }
 
-func begin(t time.Time, zone *time.Location) string {
+// begin says when rows begin, of which there may be none.
+func begin(rows string, t time.Time, zone *time.Location) string {
 	if t.IsZero() {
-		return "are none"
+		return "there are no " + rows
 	}
-	return "begin " + whenIn(t, zone)
+	return "the " + rows + " begin " + whenIn(t, zone)
 }
