@@ -42,7 +42,8 @@ func (cl *cli) newEvidenceExport() *cobra.Command {
 		Use:   "export",
 		Short: "Write a bundle: rows of the sealed log, and what shows that nobody changed them",
 		Long: `Write one file (.zip) with rows of the sealed log, what shows that nobody changed them
-since, a report, the lists in force, and what is withheld. Who gets it checks it with
+since, a report, the lists in force, and what is withheld; and what witnesses said of the
+log's heads, with their time-stamps, where evidence.witness is set. Who gets it checks it with
 'telltale evidence verify', or with 300 lines of Python that they can read, without a
 network and without this machine; docs/bundles.md says how, and what it proves. It is
 of the last 7 days unless --since says otherwise.

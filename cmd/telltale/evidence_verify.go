@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,7 +137,7 @@ func (cl *cli) verifyBundle(path string, trust *bundle.Trust, authorities *x509.
 	if cl.json {
 		err = cl.encoder().Encode(verifiedOf(r, authorities))
 	} else {
-		err = printVerified(cl.out, path, r, trust, authorities)
+		err = printVerified(cl.out, path, r, trust, stampsOf(r, authorities), authorities != nil)
 	}
 	if err == nil && !r.Known {
 		return errKeyUnknown
@@ -224,8 +225,9 @@ func verifiedOf(r *bundle.Result, authorities *x509.CertPool) *verified {
 
 func sealedTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05") }
 
-// printVerified says in plain words what is proven, and what is not.
-func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Trust, authorities *x509.CertPool) error {
+// printVerified says in plain words what is proven, and what is not. authority: those whose
+// time-stamps are trusted were given.
+func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Trust, stamps []stamp, authority bool) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	n := func(what bundle.What, word string) string { return number(uint64(r.Counts[what]), word) }
@@ -264,7 +266,6 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 	if r.Given != nil {
 		line("- It goes on from your checkpoint of %d leaves: %d of %s were sealed\n  before that was signed, so they are as old as your copy of it.", r.Given.Size, r.RowsBefore, n(bundle.Row, "row"))
 	}
-	stamps := stampsOf(r, authorities)
 	for i := range stamps {
 		if s := &stamps[i]; s.Trusted {
 			line("- %d of %s were sealed before %s, when %s\n  signed that it had seen the head of the first %d leaves.", s.RowsBefore, n(bundle.Row, "row"), s.Time, printable(s.Signer), s.Leaves)
@@ -277,12 +278,15 @@ func printVerified(w io.Writer, path string, r *bundle.Result, trust *bundle.Tru
 
 	line("\nNot proven:")
 	line("- That a row was true when it was written: who had the machine and the key could\n  write anything, until somebody else kept a checkpoint.")
-	if r.Given == nil {
+	if r.Given == nil && !slices.ContainsFunc(stamps, func(s stamp) bool { return s.Trusted }) {
 		since := ""
 		if r.Began > 0 {
 			since = ", which says that it began on " + sealedTime(r.Began)
 		}
 		line("- Since when it is sealed: the times are the log's own%s.\n  A checkpoint of an earlier day, which you or somebody you trust has kept, shows\n  it (--checkpoint).", since)
+	}
+	if authority && len(stamps) == 0 {
+		line("- When others had seen the log: no time-stamp is in this file, --authority had\n  nothing to check.")
 	}
 	for i := range stamps {
 		switch s := &stamps[i]; {

@@ -91,7 +91,7 @@ func TestRowsLaterThanTheBundleAreTold(t *testing.T) {
 	for made, want := range map[int64]bool{5999: true, 6000: false} {
 		var out bytes.Buffer
 		r.About.Made = made
-		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, nil); err != nil {
+		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, stampsOf(&r, nil), false); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(out.String(), "later than the file"); got != want || !strings.Contains(out.String(), "From 1970-01-01 00:00:01 on sealing was off") {
@@ -128,7 +128,7 @@ func TestAnAuditSaysWhatACheckpointShows(t *testing.T) {
 func TestATimestampThatIsNoneIsTold(t *testing.T) {
 	r := bundle.Result{Counts: map[bundle.What]int64{bundle.Row: 3}, Stamps: []bundle.Stamp{{Leaves: 5, Note: "note", Timestamp: []byte("thank you")}}}
 	var out bytes.Buffer
-	if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, nil); err != nil {
+	if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, stampsOf(&r, nil), false); err != nil {
 		t.Fatal(err)
 	}
 	_, unproven, _ := strings.Cut(out.String(), "Not proven:")
@@ -137,5 +137,35 @@ func TestATimestampThatIsNoneIsTold(t *testing.T) {
 	}
 	if s := verifiedOf(&r, nil).Stamps; len(s) != 1 || s[0].Trusted || s[0].Time != "" || s[0].Problem == "" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// What a time-stamp of a trusted authority proves is not said to be unknown.
+func TestATrustedTimestampSaysSinceWhenTheLogIsSealed(t *testing.T) {
+	r := bundle.Result{Counts: map[bundle.What]int64{bundle.Row: 3}}
+	for _, c := range []struct {
+		name      string
+		stamps    []stamp
+		authority bool
+		since     bool
+		none      bool
+	}{
+		{"no time-stamp", nil, false, true, false},
+		{"no time-stamp for an authority", nil, true, true, true},
+		{"one that nobody trusts", []stamp{{Leaves: 5, Time: "2026-11-01 00:00:00", Signer: "TSA"}}, false, true, false},
+		{"one that is wrong", []stamp{{Leaves: 5, Problem: "it is of another note"}}, true, true, false},
+		{"one that is trusted", []stamp{{Leaves: 5, Problem: "it is of another note"}, {Leaves: 6, RowsBefore: 3, Time: "2026-11-01 00:00:00", Signer: "TSA", Trusted: true}}, true, false, false},
+	} {
+		var out bytes.Buffer
+		if err := printVerified(&out, "x.zip", &r, &bundle.Trust{}, c.stamps, c.authority); err != nil {
+			t.Fatal(err)
+		}
+		_, unproven, _ := strings.Cut(out.String(), "Not proven:")
+		if got := strings.Contains(unproven, "Since when it is sealed"); got != c.since {
+			t.Errorf("%s: that since when is not known is said: %v, want %v:\n%s", c.name, got, c.since, out.String())
+		}
+		if got := strings.Contains(unproven, "no time-stamp is in this file"); got != c.none {
+			t.Errorf("%s: that there is none is said: %v, want %v:\n%s", c.name, got, c.none, out.String())
+		}
 	}
 }
