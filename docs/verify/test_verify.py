@@ -166,8 +166,8 @@ def batch():
                 other[i // 8] ^= 1 << i % 8
             data = bytes(other)
         try:
-            verify.verify(data, job.get("key"), base64.b64decode(job["checkpoint"]) if job.get("checkpoint") else None)
-            print("verified", flush=True)
+            log = verify.verify(data, job.get("key"), base64.b64decode(job["checkpoint"]) if job.get("checkpoint") else None)[0]
+            print("verified, %d rows before" % log.rows_before, flush=True)
         except Exception as e:
             print("no: " + " ".join(str(e).split()), flush=True)
 

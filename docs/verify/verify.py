@@ -185,12 +185,12 @@ class Log:
                 need(int(m[4]) >= self.size + count, "leaves are said to be deleted before they were written")
                 self.claimed[int(m[4])] = self.claimed.get(int(m[4]), 0) + count
                 need(len(self.claimed) <= 1 << 20, "leaves.txt names more deletions than there can be")
-            for _ in range(count):
+            for i in range(count):
                 leaf = self.data[at + 32 * self.size:at + 32 * self.size + 32]
                 if what in SHOWN: self.shown(self.size, leaf, what)
                 push(self.stack, leaf)
                 self.size += 1
-                if self.size == self.compared: self.root, self.rows_before = root_of(self.stack), self.counts.get("row", 0)
+                if self.size == self.compared: self.root, self.rows_before = root_of(self.stack), self.counts.get("row", 0) - (count - 1 - i if what == "row" else 0)
         need(self.size * 32 == size, "leaves.txt says of fewer leaves than there are")
         for kind, rest in list(self.files.items()) + [("row", self.csv)]:
             need(next(rest, None) is None, "there are lines of kind %s that are no leaves: added, doubled or moved" % kind)

@@ -443,8 +443,13 @@ func newVerifiers(t testing.TB) *verifiers {
 // check wants a bundle verified, or refused.
 func (v *verifiers) check(name string, b []byte, trust Trust, want bool) {
 	v.t.Helper()
-	if _, err := verify(b, trust); (err == nil) != want {
+	r, err := verify(b, trust)
+	if (err == nil) != want {
 		v.t.Errorf("%s: %v", name, err)
+	}
+	verified := ""
+	if err == nil {
+		verified = fmt.Sprintf("verified, %d rows before", r.RowsBefore)
 	}
 	path := filepath.Join(v.dir, fmt.Sprintf("%x.zip", sha256.Sum256(b)))
 	if path != v.keep {
@@ -455,8 +460,8 @@ func (v *verifiers) check(name string, b []byte, trust Trust, want bool) {
 		}
 	}
 	for _, o := range v.others {
-		if got := o.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); (got == "verified") != want {
-			v.t.Errorf("%s: %s says: %s", name, o.what, got)
+		if got := o.says(&job{Path: path, Key: trust.Key, Checkpoint: trust.Checkpoint}); want && got != verified || !want && !strings.HasPrefix(got, "no: ") {
+			v.t.Errorf("%s: %s says: %s, want it verified: %v (%s)", name, o.what, got, want, verified)
 		}
 	}
 }
@@ -504,6 +509,20 @@ func TestAllVerifiersAgree(t *testing.T) {
 	all.About.Devices, all.Leaves = nil, each(l.leaves)
 	all.About.Since, all.About.Until = 1, begin+1000*minutes
 	v.check("a bundle of all devices", write(t, all), Trust{Key: l.key.Public}, true)
+	between := newLog(t, 7) // a checkpoint between rows that leaves.txt has in one line
+	between.rows(8)
+	between.head(t)
+	between.rows(60)
+	between.head(t)
+	run := between.contents()
+	run.About, run.Leaves = all.About, each(between.leaves)
+	b = write(t, run)
+	for _, head := range between.heads {
+		v.check("a checkpoint between rows", b, Trust{Checkpoint: head}, true)
+	}
+	if r, err := verify(b, Trust{Checkpoint: between.heads[0]}); err != nil || r.RowsBefore != 8 {
+		t.Errorf("%v: %+v, want 8 rows before", err, r)
+	}
 	early := newLog(t, 1)
 	early.rows(40)
 	early.head(t)

@@ -20,5 +20,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   for (const i of job.bits ?? []) data[i >> 3] ^= 1 << (i & 7);
   const source = { size: data.length, read: async (offset, length) => data.slice(offset, offset + length) };
   const trust = { key: job.key || undefined, checkpoint: job.checkpoint ? new Uint8Array(Buffer.from(job.checkpoint, 'base64')) : undefined };
-  console.log(await verify(source, trust).then(() => 'verified', (error) => 'no: ' + String(error.message).replace(/\s+/g, ' ')));
+  console.log(await verify(source, trust).then((r) => `verified, ${r.rowsBefore} rows before`, (error) => 'no: ' + String(error.message).replace(/\s+/g, ' ')));
 }
