@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"telltale/devices"
@@ -102,6 +103,30 @@ type Forgetting struct {
 	Devices []querylog.DeviceSpan `json:"devices"` // none: all that the node sent until now
 	Words   []string              `json:"words"`   // that lines of the ledger are not to have any more
 	At      time.Time             `json:"at"`      // when the node forgot them, by its clock; zero for now
+}
+
+// How much of each a Forgetting that a node sends may have.
+const (
+	devicesMost = 200
+	wordsMost   = 1_000
+)
+
+// parts returns the same as Forgettings that a center takes. Long words come first, for a short one may be a part of them.
+func (f *Forgetting) parts() (all []Forgetting) {
+	if len(f.Devices) <= devicesMost && len(f.Words) <= wordsMost {
+		return []Forgetting{*f}
+	}
+	words := slices.SortedStableFunc(slices.Values(f.Words), func(a, b string) int { return len(b) - len(a) })
+	devices := f.Devices
+	for {
+		d, w := min(len(devices), devicesMost), min(len(words), wordsMost)
+		all = append(all, Forgetting{Node: f.Node, Devices: devices[:d], Words: words[:w], At: f.At})
+		if words = words[w:]; len(devices) > d {
+			devices = devices[d:]
+		} else if len(words) == 0 {
+			return all
+		}
+	}
 }
 
 // Refused returns what is not taken of a span any more: what the device asks behind At is a matter of its node.

@@ -254,8 +254,13 @@ func (r *Receiver) forget(w http.ResponseWriter, req *http.Request) {
 		answer(w, http.StatusForbidden, Answer{Error: fmt.Sprint(err)})
 		return
 	}
-	if err = json.NewDecoder(http.MaxBytesReader(w, req.Body, mostForgetting)).Decode(&f); err == nil && len(f.Devices) == 0 {
+	err = json.NewDecoder(http.MaxBytesReader(w, req.Body, mostForgetting)).Decode(&f)
+	switch {
+	case err != nil:
+	case len(f.Devices) == 0:
 		err = errors.New("it names no device")
+	case len(f.Devices) > devicesMost || len(f.Words) > wordsMost:
+		err = fmt.Errorf("it names %d devices and %d words, more than %d and %d: send it in parts", len(f.Devices), len(f.Words), devicesMost, wordsMost)
 	}
 	if err != nil {
 		answer(w, http.StatusBadRequest, Answer{Error: "what is to be forgotten cannot be read: " + err.Error()})

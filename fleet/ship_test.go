@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -500,4 +501,75 @@ func TestALargeWindowIsShippedAlone(t *testing.T) {
 	if resp.StatusCode != http.StatusBadRequest { // it was read, and is no batch
 		t.Errorf("a batch of 5 MiB: got %d, want 400", resp.StatusCode)
 	}
+}
+
+// A center takes so many devices and words at once; a node sends more of them in parts.
+func TestAForgettingOfManyDevicesTravelsInParts(t *testing.T) {
+	many := &fleet.Forgetting{At: time.Now()}
+	for i := range 450 {
+		many.Devices = append(many.Devices, querylog.DeviceSpan{Device: fmt.Sprintf("addr:10.0.%d.%d", i/250, i%250)})
+	}
+	for i := range 3_500 {
+		many.Words = append(many.Words, fmt.Sprintf("word%d", i))
+	}
+	many.Words = append(many.Words, "the longest of all words")
+	store := &forgetter{}
+	r := fleet.NewReceiver(fleet.ReceiverOptions{Store: store, Logger: quiet, Node: func(*http.Request) (string, error) { return "attic", nil }})
+	defer r.Close()
+	text, err := json.Marshal(many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodPost, fleet.ForgetPath, bytes.NewReader(text)))
+	if w.Code != http.StatusBadRequest || len(store.got) != 0 {
+		t.Errorf("too much at once: got status %d, want 400", w.Code)
+	}
+	s := httptest.NewServer(r)
+	defer s.Close()
+	done := make(chan struct{})
+	told := false
+	shipBy(t, home(t, "attic"), fleet.ShipperOptions{Centres: []string{s.URL}, Forgotten: func() (*fleet.Forgetting, func() error, error) {
+		if told {
+			return nil, nil, nil
+		}
+		return many, func() error { told = true; close(done); return nil }, nil
+	}}, func(fleet.ShipperState) bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	devices, words := map[string]bool{}, map[string]bool{}
+	for _, f := range store.got {
+		if len(f.Devices) == 0 || f.Node != "attic" || !f.At.Equal(many.At) {
+			t.Errorf("a part has %d devices, is of node %q, and at %v", len(f.Devices), f.Node, f.At)
+		}
+		for _, d := range f.Devices {
+			devices[d.Device] = true
+		}
+		for _, w := range f.Words {
+			words[w] = true
+		}
+	}
+	if len(store.got) != 4 || len(devices) != len(many.Devices) || len(words) != len(many.Words) || store.got[0].Words[0] != "the longest of all words" {
+		t.Errorf("got %d parts with %d devices and %d words, want 4 with %d and %d, the longest word first", len(store.got), len(devices), len(words), len(many.Devices), len(many.Words))
+	}
+}
+
+// A forgetter keeps what it is to forget.
+type forgetter struct {
+	fleet.Store
+	got []fleet.Forgetting
+}
+
+func (s *forgetter) Forget(_ context.Context, f fleet.Forgetting) (int64, error) {
+	s.got = append(s.got, f)
+	return 0, nil
+}
+
+func (*forgetter) Append(_ context.Context, batches []*fleet.Batch) ([]fleet.Stored, error) {
+	return make([]fleet.Stored, len(batches)), nil
 }

@@ -294,16 +294,18 @@ func (s *Shipper) forget(ctx context.Context) error {
 		if err != nil || f == nil {
 			return err
 		}
-		text, err := json.Marshal(f)
-		if err != nil {
-			return err
-		}
-		said, err := s.post(ctx, ForgetPath, "application/json", "to forget a device", text)
-		if err != nil {
-			return err
-		}
-		if said.Error != "" {
-			return fmt.Errorf("the center does not forget a device: %s", said.Error)
+		for _, part := range f.parts() {
+			text, err := json.Marshal(part)
+			if err != nil {
+				return err
+			}
+			said, err := s.post(ctx, ForgetPath, "application/json", "to forget a device", text)
+			if err != nil {
+				return err
+			}
+			if said.Error != "" {
+				return fmt.Errorf("the center does not forget a device: %s", said.Error)
+			}
 		}
 		if err := done(); err != nil {
 			return err
