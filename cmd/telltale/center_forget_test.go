@@ -9,11 +9,13 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"math/big"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"telltale/config"
 	"telltale/fleet/authority"
 	"telltale/fleet/clickhouse/servertest"
 	"telltale/querylog"
@@ -138,6 +140,29 @@ func TestANodeKeepsWhatItsCenterIsToForget(t *testing.T) {
 	}
 	if got, _, err := nextForgotten(cfg); got != nil || err != nil {
 		t.Errorf("it is told again: %+v (%v)", got, err)
+	}
+}
+
+// A directory's name may have any signs in it, and one that cannot be read is said.
+func TestWhatTheCenterIsToForgetIsFoundInEveryDirectory(t *testing.T) {
+	t.Parallel()
+	cfg := &config.Config{}
+	cfg.Data.Dir = filepath.Join(t.TempDir(), "tell[tale]")
+	joinedAs(t, identityDir(cfg), "attic")
+	if err := leaveToCenter(cfg, &forgetting{Devices: []querylog.DeviceSpan{{Device: "mac:02:00:00:00:00:01"}}}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := nextForgotten(cfg); got == nil || err != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := removeForgotten(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(forgottenDir(cfg), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := nextForgotten(cfg); err == nil {
+		t.Error("what is no directory is read without an error")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"telltale/atomicfile"
@@ -39,19 +40,24 @@ func leaveToCenter(cfg *config.Config, f *forgetting, now time.Time) error {
 
 // nextForgotten returns what the center is to be told first, or nil, and what ends it.
 func nextForgotten(cfg *config.Config) (f *fleet.Forgetting, done func() error, err error) {
-	files, _ := filepath.Glob(filepath.Join(forgottenDir(cfg), "*.json"))
+	files, err := os.ReadDir(forgottenDir(cfg)) // in order
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("what the center is to forget cannot be read: %w", err)
+	}
+	files = slices.DeleteFunc(files, func(f fs.DirEntry) bool { return filepath.Ext(f.Name()) != ".json" })
 	if len(files) == 0 {
 		return nil, nil, nil
 	}
-	text, err := os.ReadFile(files[0]) // Glob has them in order
+	first := filepath.Join(forgottenDir(cfg), files[0].Name())
+	text, err := os.ReadFile(first)
 	f = &fleet.Forgetting{}
 	if err == nil {
 		err = json.Unmarshal(text, f)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("what the center is to forget cannot be read: %s: %w (remove the file, and run 'telltale center forget --device' at the center)", files[0], err)
+		return nil, nil, fmt.Errorf("what the center is to forget cannot be read: %s: %w (remove the file, and run 'telltale center forget --device' at the center)", first, err)
 	}
-	return f, func() error { return os.Remove(files[0]) }, nil
+	return f, func() error { return os.Remove(first) }, nil
 }
 
 // removeForgotten forgets what a center was to be told: the next fleet has another one.
