@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -83,7 +84,7 @@ func (l *Log) Forget(ctx context.Context, f Forgetting) (Forgotten, error) {
 	wake(l.storer.q.more)
 	select {
 	case <-r.ended:
-		return r.result, nil
+		return r.result, r.err
 	case <-ctx.Done():
 		return r.result, fmt.Errorf("forgetting goes on: %w", ctx.Err())
 	case <-l.stopped:
@@ -124,6 +125,7 @@ type forgetRun struct {
 	periods map[string]map[int64]bool
 	retry   time.Time // when to try again what others hold
 	result  Forgotten
+	err     error // why the rest of it cannot be done
 	ended   chan struct{}
 }
 
@@ -149,6 +151,12 @@ func (s *storer) forget() (more bool) {
 			return true
 		}
 	}
+	if isStatementWrong(err) { // it would be wrong the next time, too
+		r.err = fmt.Errorf("not all is forgotten: %w", err)
+		s.forgetting.Store(nil)
+		close(r.ended)
+		return false
+	}
 	if err != nil {
 		s.failed(err)
 		return false
@@ -172,6 +180,25 @@ func (s *storer) forget() (more bool) {
 	return len(r.steps) > 0 && !time.Now().Before(r.retry)
 }
 
+// isStatementWrong reports whether SQLite refuses what it is told, rather than that a file cannot be read or written now.
+func isStatementWrong(err error) bool {
+	return errors.Is(err, sqlite3.ERROR) || errors.Is(err, sqlite3.TOOBIG) || errors.Is(err, sqlite3.RANGE) || errors.Is(err, sqlite3.MISUSE) || errors.Is(err, sqlite3.MISMATCH)
+}
+
+// A rowsOfSpan says which rows are of devices in one span of time.
+type rowsOfSpan struct {
+	ids     []string // of their bindings
+	clients []string // addresses of those that have none
+}
+
+// anyOf joins conditions so that SQLite's tree of them is not as deep as they are many.
+func anyOf(conditions []string) string {
+	if n := len(conditions); n > 1 {
+		return `(` + anyOf(conditions[:n/2]) + ` OR ` + anyOf(conditions[n/2:]) + `)`
+	}
+	return strings.Join(conditions, ``)
+}
+
 // findBindings finds out by which numbers rows are of the devices.
 func (r *forgetRun) findBindings(s *storer) (bool, error) {
 	r.where, r.args, r.own = "", nil, nil
@@ -179,15 +206,28 @@ func (r *forgetRun) findBindings(s *storer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	var order []string
+	spans := map[string]*rowsOfSpan{}
 	for i := range r.Devices {
 		d := &r.Devices[i]
-		var ids []string
+		during := ``
+		if !d.From.IsZero() {
+			during += ` AND first >= ` + strconv.FormatInt(d.From.UnixMilli(), 10)
+		}
+		if !d.Until.IsZero() {
+			during += ` AND first < ` + strconv.FormatInt(d.Until.UnixMilli(), 10)
+		}
+		of := spans[during]
+		if of == nil {
+			of = &rowsOfSpan{}
+			spans[during], order = of, append(order, during)
+		}
 		err := s.store.texts(`SELECT id, since, until FROM binding WHERE device = ?`, func(stmt *sqlite3.Stmt) {
 			id, since, until := stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
 			if r.Node != "" && !theirs[id>>shippedBindings] {
 				return
 			}
-			ids = append(ids, strconv.FormatInt(id, 10))
+			of.ids = append(of.ids, strconv.FormatInt(id, 10))
 			began := d.From.IsZero() || since >= d.From.UnixMilli()
 			ended := d.Until.IsZero() || until != 0 && until <= d.Until.UnixMilli()
 			if began && ended {
@@ -197,23 +237,25 @@ func (r *forgetRun) findBindings(s *storer) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		one := `binding IN (` + strings.Join(ids, `,`) + `)`
 		if addr, ok := strings.CutPrefix(d.Device, "addr:"); ok {
-			one += ` OR binding = 0 AND client = ?`
-			r.args = append(r.args, addr)
+			of.clients = append(of.clients, addr)
 		}
-		one = `(` + one + `)`
-		if !d.From.IsZero() {
-			one += ` AND first >= ` + strconv.FormatInt(d.From.UnixMilli(), 10)
-		}
-		if !d.Until.IsZero() {
-			one += ` AND first < ` + strconv.FormatInt(d.Until.UnixMilli(), 10)
-		}
-		if r.where != "" {
-			r.where += ` OR `
-		}
-		r.where += `(` + one + `)`
 	}
+	var conditions []string
+	for _, during := range order {
+		of := spans[during]
+		one := `binding IN (` + strings.Join(of.ids, `,`) + `)`
+		if len(of.clients) > 0 {
+			clients, err := json.Marshal(of.clients)
+			if err != nil {
+				return false, err
+			}
+			one += ` OR binding = 0 AND client IN (SELECT value FROM json_each(?))`
+			r.args = append(r.args, string(clients))
+		}
+		conditions = append(conditions, `((`+one+`)`+during+`)`)
+	}
+	r.where = anyOf(conditions)
 	switch of := `node = ` + strconv.FormatInt(r.node, 10); {
 	case r.Node == "":
 	case len(r.Devices) > 0:
@@ -397,9 +439,10 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 		err := s.store.transact(func() error { return s.store.exec(`DELETE FROM ledger WHERE node = ?`, r.node) })
 		return err == nil, err
 	}
+	words := spelled(r.Words)
 	err := s.store.texts(`SELECT id, subject, detail FROM ledger WHERE ?1 = 0 OR node = ?1 ORDER BY id`, func(stmt *sqlite3.Stmt) {
 		l := line{stmt.ColumnInt64(0), stmt.ColumnText(1), stmt.ColumnText(2)}
-		subject, detail := withoutWords(l.subject, r.Words), withoutWords(l.detail, r.Words)
+		subject, detail := withoutWords(l.subject, words), withoutWords(l.detail, words)
 		if subject != l.subject || detail != l.detail {
 			lines = append(lines, line{l.id, subject, detail})
 		}
@@ -423,9 +466,9 @@ func (r *forgetRun) cleanLedger(s *storer) (bool, error) {
 	return err == nil, err
 }
 
-// withoutWords returns a text in which no word stands any more.
+// withoutWords returns a text in which no word stands any more. The words are as spelled returns them.
 func withoutWords(text string, words []string) string {
-	for _, w := range spelled(words) {
+	for _, w := range words {
 		for at := wordAt(text, w, 0); at >= 0; at = wordAt(text, w, at+len(forgottenWord)) {
 			text = text[:at] + forgottenWord + text[at+len(w):]
 		}
@@ -439,7 +482,7 @@ func HasWord(text string, words []string) bool {
 }
 
 // spelled returns words as they are, and as JSON has those that it writes in another way:
-// some details of the ledger are JSON.
+// some details of the ledger are JSON. Long ones come first, for a short one may be a part of them.
 func spelled(words []string) []string {
 	all := slices.Clone(words)
 	for _, w := range words {
@@ -447,6 +490,7 @@ func spelled(words []string) []string {
 			all = append(all, string(quoted[1:len(quoted)-1]))
 		}
 	}
+	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return all
 }
 
@@ -489,23 +533,33 @@ func (r *forgetRun) emptyFiles(s *storer) (bool, error) {
 }
 
 // removeAside removes damaged files that were set aside and in which the devices are:
-// nothing can be taken out of them.
+// nothing can be taken out of them. What one node forgets removes none of them.
 func (r *forgetRun) removeAside(s *storer) (bool, error) {
+	if r.Node != "" { // they have what other nodes sent, too
+		return true, nil
+	}
+	words := slices.DeleteFunc(spelled(r.Words), func(w string) bool { return !IsTelling(w) })
 	for _, dir := range []string{s.l.o.Dir, filepath.Join(s.l.o.Dir, journalDir)} {
-		aside, _ := filepath.Glob(filepath.Join(dir, "*"+asideMark+"*"))
-		for _, path := range aside {
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		for _, file := range files {
+			if !strings.Contains(file.Name(), asideMark) {
+				continue
+			}
+			path := filepath.Join(dir, file.Name())
 			text, err := os.ReadFile(path)
 			if err != nil {
 				return false, err
 			}
-			has := slices.ContainsFunc(spelled(r.Words), func(w string) bool { return IsTelling(w) && strings.Contains(string(text), w) })
-			if !has {
+			if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(string(text), w) }) {
 				continue
 			}
 			if err := os.Remove(path); err != nil {
 				return false, err
 			}
-			r.result.Files = append(r.result.Files, filepath.Base(path))
+			r.result.Files = append(r.result.Files, file.Name())
 		}
 	}
 	return true, nil

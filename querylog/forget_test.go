@@ -193,7 +193,7 @@ func TestWordsAreTakenOutWholeOnly(t *testing.T) {
 		"":                                              "",
 		"tvtvtv tv":                                     "tvtvtv X",
 	} {
-		if got := strings.ReplaceAll(withoutWords(text, []string{"10.0.0.1", "tv", ""}), forgottenWord, "X"); got != want {
+		if got := strings.ReplaceAll(withoutWords(text, spelled([]string{"10.0.0.1", "tv", ""})), forgottenWord, "X"); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
@@ -205,11 +205,92 @@ func TestWordsAreFoundAsJSONHasThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := withoutWords(string(quoted), []string{word}), `{"name":"`+forgottenWord+`"}`; got != want {
+		if got, want := withoutWords(string(quoted), spelled([]string{word})), `{"name":"`+forgottenWord+`"}`; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 		if !HasWord(string(quoted), []string{word}) {
 			t.Errorf("%s is not found to have %s", quoted, word)
 		}
 	}
+}
+
+func TestLongWordsAreTakenOutBeforeShortOnesInThem(t *testing.T) {
+	for _, words := range [][]string{{"tv", "tv kitchen"}, {"tv kitchen", "tv"}} {
+		if got, want := withoutWords("tv kitchen joined", spelled(words)), forgottenWord+" joined"; got != want {
+			t.Errorf("%q: got %q, want %q", words, got, want)
+		}
+	}
+}
+
+// They have what other nodes sent, too. A directory's name may have any signs in it.
+func TestWhatOneNodeForgetsRemovesNoFileSetAside(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "tell[tale]")
+		l := open(t, Options{Dir: dir})
+		defer l.Close()
+		aside := filepath.Join(dir, "lookups.db"+asideMark+"20260101T000000.000Z")
+		if err := os.WriteFile(aside, []byte("SQLite format 3"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range []string{"attic", ""} {
+			got, err := l.Forget(t.Context(), Forgetting{Node: node, Devices: []DeviceSpan{{Device: "nobody"}}, Words: []string{"SQLite format 3"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(aside); (err == nil) != (node != "") || (len(got.Files) == 0) != (node != "") {
+				t.Errorf("node %q: removed %v, %v", node, got.Files, err)
+			}
+		}
+		closeLog(t, l)
+	})
+}
+
+func TestManyDevicesAreForgottenAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, start, l := some(t)
+		defer l.Close()
+		if _, err := l.Forget(t.Context(), Forgetting{Devices: []DeviceSpan{{Device: "nobody"}}}); err != nil { // all rows are stored then
+			t.Fatal(err)
+		}
+		before := rows(t, dir, Filter{})
+		var spans []DeviceSpan
+		for i := range 1100 { // as many spans of time
+			spans = append(spans, DeviceSpan{Device: fmt.Sprintf("addr:10.%d.%d.1", 1+i/250, i%250), Until: start.Add(time.Duration(i) * time.Second)})
+		}
+		for i := range 100 {
+			spans = append(spans, DeviceSpan{Device: fmt.Sprintf("addr:10.%d.%d.2", 1+i/250, i%250)})
+		}
+		spans = append(spans, DeviceSpan{Device: "device1"}, DeviceSpan{Device: "addr:10.0.0.1"})
+		want := slices.DeleteFunc(slices.Clone(before), func(r Row) bool { return AnyHas(spans, r.Device, r.Time.Time) })
+		if _, err := l.Forget(t.Context(), Forgetting{Devices: spans}); err != nil {
+			t.Fatal(err)
+		}
+		if got := rows(t, dir, Filter{}); !slices.Equal(written(got), written(want)) || len(got) == len(before) {
+			t.Errorf("got %d rows of %d, want %d", len(got), len(before), len(want))
+		}
+		closeLog(t, l)
+	})
+}
+
+func TestAStepThatCannotBeDoneEndsTheForgetting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, _, l := some(t)
+		defer l.Close()
+		l.Flush()
+		wrong := &forgetRun{ended: make(chan struct{})}
+		wrong.steps = append(wrong.steps, func(_ *forgetRun, s *storer) (bool, error) { return false, s.store.exec(`SELECT nothing`) })
+		l.storer.forgetting.Store(wrong)
+		wake(l.storer.q.more)
+		<-wrong.ended
+		if wrong.err == nil {
+			t.Error("it ended without an error")
+		}
+		if _, err := l.Forget(t.Context(), Forgetting{Devices: []DeviceSpan{{Device: "nobody"}}}); err != nil {
+			t.Errorf("the next is not forgotten: %v", err)
+		}
+		closeLog(t, l)
+	})
 }
