@@ -49,14 +49,14 @@ func TestAllVerifiersTakeTheSameLines(t *testing.T) {
 	check := func(what string, line []byte, want bool) {
 		t.Helper()
 		if _, _, err := readLine(line); (err == nil) != want {
-			t.Errorf("%s: %v\n%q", what, err, line)
+			t.Errorf("%s: %v\n%.200q", what, err, line)
 		}
 		if len(line) == 0 {
 			return // no job
 		}
 		for _, o := range others {
 			if got := o.says(&job{Line: line}); (got == "verified") != want {
-				t.Errorf("%s: %s says: %s\n%q", what, o.what, got, line)
+				t.Errorf("%s: %s says: %s\n%.200q", what, o.what, got, line)
 			}
 		}
 	}

@@ -4,8 +4,26 @@
 
 /** @typedef {string | bigint | number | boolean | null | any[] | Map<string, any>} Json */
 
-const token = /[ \t\r\n]*(?:("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(-?(?:0|[1-9][0-9]*))((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)|(true|false|null)|([{}[\],:]))/y;
+const token = /[ \t\r\n]*(?:(")|(-?(?:0|[1-9][0-9]*))((?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)|(true|false|null)|([{}[\],:]))/y;
+const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const deepest = 32;
+
+/**
+ * endOfText returns where a text ends that begins behind a quote at from, or -1 where it is none. A regular expression
+ * of all of it would need as much stack as a text of a line has escapes.
+ * @param {string} text @param {number} from @param {RegExp} escape what is allowed from a \ on: a sticky one
+ */
+export function endOfText(text, from, escape) {
+  for (let at = from; ; at++) {
+    const code = text.charCodeAt(at); // NaN at the end
+    if (code === 34) return at + 1;
+    if (!(code >= 32)) return -1;
+    if (code !== 92) continue;
+    escape.lastIndex = at;
+    if (!escape.test(text)) return -1;
+    at = escape.lastIndex - 1;
+  }
+}
 
 /** @param {string} text @returns {Json} */
 export function parse(text) {
@@ -16,6 +34,12 @@ export function parse(text) {
     const m = token.exec(text);
     if (!m) throw new SyntaxError('no JSON at ' + at);
     at = token.lastIndex;
+    if (m[1] !== undefined) {
+      const begin = at - 1;
+      at = endOfText(text, at, escape);
+      if (at < 0) throw new SyntaxError('no text at ' + begin);
+      m[1] = text.slice(begin, at);
+    }
     return m;
   }
   /** @param {RegExpExecArray} m @param {number} depth @returns {Json} */

@@ -3,7 +3,7 @@
 // asking anybody. docs/bundles.md and docs/seals.md are what it follows; its verdicts and words are those of
 // docs/verify/verify.py, and the tests of package bundle give both the same bundles.
 import { crc32, isSigned, sha256, Sha256 } from './hashes.js';
-import { parse } from './json.js';
+import { endOfText, parse } from './json.js';
 
 /** @typedef {import('./json.js').Json} Json */
 /** @typedef {{ size: number, read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> }} Source where the octets of a bundle are */
@@ -247,7 +247,8 @@ function readObject(octets, what) {
 }
 
 const whole = '(?:0|-?[1-9][0-9]{0,17})';
-const member = new RegExp(`"([a-z_]+)":(?:("[^"\\\\\\u0000-\\u001f]*(?:\\\\(?:["\\\\]|u00[01][0-9a-f])[^"\\\\\\u0000-\\u001f]*)*")|(${whole})|(?=(\\[)))`, 'y');
+const member = new RegExp(`"([a-z_]+)":(?:(")|(${whole})|(?=(\\[)))`, 'y');
+const escape = /\\(?:["\\]|u00[01][0-9a-f])/y;
 const pair = new RegExp(`\\[(${whole}),(${whole})\\]`, 'y');
 
 /**
@@ -269,7 +270,14 @@ export function readLine(octets, what) {
   const line = new Map(), marks = /** @type {string[]} */ ([]);
   need(text.startsWith('{'), what + ' is not as lines of a log are written');
   do {
-    const [, key = '', quoted, number] = next(member);
+    const [, key = '', quote, number] = next(member);
+    let quoted;
+    if (quote !== undefined) {
+      const begin = at - 1;
+      at = endOfText(text, at, escape);
+      need(at > 0, what + ' is not as lines of a log are written');
+      quoted = text.slice(begin, at);
+    }
     need(!line.has(key), what + ' has a key twice');
     if (quoted !== undefined) line.set(key, quoted.includes('\\') ? JSON.parse(quoted) : quoted.slice(1, -1));
     else if (number !== undefined) line.set(key, BigInt(number));
