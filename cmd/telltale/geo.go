@@ -33,8 +33,10 @@ type geoLine struct {
 	Path  string `json:"path"`
 	URL   string `json:"url,omitempty"`
 	Bytes int64  `json:"bytes,omitempty"`
-	State string `json:"state"` // used, fetched, added, unchanged or failed
-	Error string `json:"error,omitempty"`
+	// Ranges are how many of a cloud are there then.
+	Ranges int    `json:"ranges,omitempty"`
+	State  string `json:"state"` // used, fetched, added, unchanged or failed
+	Error  string `json:"error,omitempty"`
 }
 
 func (cl *cli) newGeo() *cobra.Command {
@@ -144,7 +146,10 @@ those that have no address from which 'telltale geo update' could fetch them:
            page, whose address is another one each week
   Alibaba  what its API answers to DescribePublicIpAddress, for which it wants an
            account: one answer after the other in one file, of each region and page, as
-           'aliyun vpc DescribePublicIpAddress --RegionId ap-southeast-1' prints them
+           'aliyun vpc DescribePublicIpAddress --RegionId ap-southeast-1 --PageSize 100'
+           prints them. Of a region with more than 100 ranges the further pages
+           (--PageNumber 2 and so on) are wanted in the same file. Regions that are not in
+           the file stay as they were added before
 
 The forms of the operators that are fetched are read, too. A file that is damaged, or
 of which a part is missing, stays out. Nothing is sent. Files that say no date have the
@@ -190,13 +195,28 @@ func addGeo(cfg *config.Config, path string, force bool) geoLine {
 
 // keepCloud puts the ranges of a cloud in place of those that are there.
 func (g *geoLine) keepCloud(cfg *config.Config, from string, b []byte, force bool) (err error) {
-	if g.Source, err = geo.VerifyCloud(from, b); err != nil {
+	source, err := geo.VerifyCloud(from, b)
+	if err != nil {
 		return err
 	}
+	g.Source = source
+	today := time.Now().UTC().Format(time.DateOnly)
 	if g.Built == "" {
-		g.Fetched = time.Now().UTC().Format(time.DateOnly)
+		g.Fetched = today
 	}
-	g.Path = filepath.Join(cfg.Data.Dir, "geo", g.File)
+	path := filepath.Join(cfg.Data.Dir, "geo", g.File)
+	var have []byte
+	haveDay := today
+	if info, err := os.Stat(path); err == nil {
+		haveDay = info.ModTime().UTC().Format(time.DateOnly)
+		if have, err = geo.Read(path); err != nil {
+			have = nil // it is damaged, and this one takes its place
+		}
+	}
+	if b, g.Ranges, err = geo.AddRegions(g.File, have, haveDay, b, today); err != nil {
+		return err
+	}
+	g.Path = path
 	g.State, err = keepGeo(geo.Cloud, g.Path, b, g.Source, force)
 	return err
 }
@@ -209,6 +229,8 @@ func (cl *cli) showGeo(g *geoLine) error {
 	switch {
 	case g.Error != "":
 		text += ": " + g.Error
+	case g.State == "added":
+		text += ", " + g.Date() + ", " + number(uint64(g.Ranges), "range") + " in all"
 	default:
 		if g.Built != "" || g.State != "fetched" {
 			text += ", " + g.Date()

@@ -63,6 +63,16 @@ func TestDatabasesAreFetched(t *testing.T) {
 	writeFile(t, alibaba, `{"TotalCount": 1, "RegionId": "ap-southeast-1", "PublicIpAddress": ["47.74.128.0/17"]}`)
 	wants(run(1, "geo", "add", alibaba, filepath.Join(dir, "none.json")), "alibaba.json: added, fetched on 20", "none.json: failed: no such file")
 	wants(run(0, "geo", "show"), "alibaba.json: used, fetched on 20")
+	another, again := filepath.Join(dir, "mumbai.json"), filepath.Join(dir, "again.json")
+	writeFile(t, another, `{"TotalCount": 2, "RegionId": "ap-south-1", "PublicIpAddress": ["149.129.128.0/18"]} {"TotalCount": 2, "RegionId": "ap-south-1", "PublicIpAddress": ["147.139.0.0/17"]}`)
+	writeFile(t, again, `{"TotalCount": 2, "RegionId": "ap-southeast-1", "PublicIpAddress": ["47.74.128.0/17", "8.208.0.0/20"]}`)
+	wants(run(0, "geo", "add", another, again), "no date itself, 3 ranges in all", "no date itself, 4 ranges in all")
+	if out := run(1, "geo", "add", "--json", filepath.Join(dir, "telltale.yaml")); !strings.Contains(out, `"kind":"cloud"`) {
+		t.Errorf("of which kind the file is, is not said: %s", out)
+	}
+	if out := run(1, "geo", "add", filepath.Join(dir, "telltale.yaml")); !strings.HasPrefix(out, "cloud: ") {
+		t.Errorf("got %s, want the kind in front", out)
+	}
 	wants(run(2, "geo", "add"), "the file of an operator of a cloud")
 	older := maps.Clone(files)
 	older["/amazon"] = bytes.ReplaceAll(files["/amazon"], []byte("2026-11-01"), []byte("2026-10-01"))

@@ -80,9 +80,15 @@ type cloudFile struct {
 			Prefixes []string `json:"addressPrefixes"`
 		} `json:"properties"`
 	} `json:"values"`
+	alibabaAnswer
+}
+
+// An alibabaAnswer is what Alibaba's API answers of a region.
+type alibabaAnswer struct {
 	Alibaba []string `json:"PublicIpAddress"`
 	Region  string   `json:"RegionId"`
-	Total   int      `json:"TotalCount"` // of the region, of which a page has 100 at most
+	Total   int      `json:"TotalCount"`      // of the region, of which a page has 100 at most
+	Added   string   `json:"Added,omitempty"` // of ours: the day on which it was added, as 2006-01-02
 }
 
 // alibabaRegions are what Alibaba calls its regions, which are codes in its answers: its page
@@ -191,6 +197,9 @@ func (c *cloud) addFile(f *cloudFile) {
 		}
 		c.add(alibaba, p, region)
 	}
+	if day, err := time.Parse(time.DateOnly, f.Added); err == nil && (c.Fetched == "" || f.Added < c.Fetched) {
+		c.Fetched = day.Format(time.DateOnly)
+	}
 	for _, date := range []string{f.CreateDate, f.CreationTime, f.Updated} {
 		if len(date) >= len(time.DateOnly) {
 			if day, err := time.Parse(time.DateOnly, date[:len(time.DateOnly)]); err == nil {
@@ -254,4 +263,53 @@ func VerifyCloud(from string, b []byte) (Source, error) {
 	}
 	c.File = CloudFiles[c.operator]
 	return c.Source, nil
+}
+
+// AddRegions returns what a file of an operator's ranges is to have once another one was added on a day,
+// and how many ranges that are. That is the other one alone, but of Alibaba, which answers region by
+// region: regions that the other one does not have are kept. file is the name that VerifyCloud said, and
+// haveDay when the file that is there was written.
+func AddRegions(file string, have []byte, haveDay string, b []byte, day string) (all []byte, ranges int, err error) {
+	if all = b; file == CloudFiles[alibaba] {
+		added, err := answersOf(b, day)
+		if err != nil {
+			return nil, 0, err
+		}
+		if before, err := parseCloud(file, have); err == nil && before.operator == alibaba {
+			kept, err := answersOf(have, haveDay)
+			if err != nil {
+				return nil, 0, err
+			}
+			added = append(slices.DeleteFunc(kept, func(a alibabaAnswer) bool {
+				return slices.ContainsFunc(added, func(b alibabaAnswer) bool { return a.Region == b.Region })
+			}), added...)
+		}
+		var text bytes.Buffer
+		for i := range added {
+			if err := json.NewEncoder(&text).Encode(&added[i]); err != nil {
+				return nil, 0, err
+			}
+		}
+		all = text.Bytes()
+	}
+	c, err := parseCloud(file, all)
+	if err != nil {
+		return nil, 0, err
+	}
+	return all, len(c.ranges), nil
+}
+
+// answersOf returns Alibaba's answers in a file. Those that say no day have the one that is given.
+func answersOf(b []byte, day string) (all []alibabaAnswer, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	for {
+		var a alibabaAnswer
+		if err := d.Decode(&a); err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+		a.Added = cmp.Or(a.Added, day)
+		all = append(all, a)
+	}
 }

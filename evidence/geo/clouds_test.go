@@ -117,6 +117,43 @@ func TestRangesWithoutADateHaveThatOfTheirFile(t *testing.T) {
 	}
 }
 
+// Regions of Alibaba join those that are there, and the file is as old as the oldest of them.
+func TestRegionsAreAddedToThoseThatAreThere(t *testing.T) {
+	answer := func(region, prefix string) string {
+		return `{"TotalCount": 1, "RegionId": "` + region + `", "PublicIpAddress": ["` + prefix + `"]}`
+	}
+	have := []byte(answer("ap-southeast-1", "47.74.128.0/17"))
+	for _, c := range []struct {
+		added, day string
+		ranges     int
+		fetched    string
+		found      string
+		want       string
+	}{
+		{answer("ap-south-1", "149.129.128.0/18"), "2026-11-02", 2, "2026-11-01", "47.74.200.1", "ap-southeast-1, Singapore"},
+		{answer("ap-southeast-1", "8.208.0.0/20"), "2026-11-03", 2, "2026-11-02", "8.208.1.1", "ap-southeast-1, Singapore"},
+		{answer("ap-south-1", "147.139.0.0/17"), "2026-11-04", 2, "2026-11-03", "47.74.200.1", ""},
+	} {
+		all, ranges, err := AddRegions("alibaba.json", have, "2026-11-01", []byte(c.added), c.day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := parseCloud("alibaba.json", all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		region, _ := got.find(netip.MustParseAddr(c.found))
+		if ranges != c.ranges || got.Fetched != c.fetched || region != c.want {
+			t.Errorf("after %s: got %d ranges of %s, %s in %q; want %d of %s, in %q", c.added, ranges, got.Fetched, c.found, region, c.ranges, c.fetched, c.want)
+		}
+		have = all
+	}
+	amazon := []byte(clouds["amazon.json"])
+	if all, ranges, err := AddRegions("amazon.json", have, "2026-11-01", amazon, "2026-11-05"); err != nil || string(all) != string(amazon) || ranges != 3 {
+		t.Errorf("of another operator: got %d ranges (%v): %s", ranges, err, all)
+	}
+}
+
 func FuzzCloud(f *testing.F) {
 	for _, text := range clouds {
 		f.Add([]byte(text))

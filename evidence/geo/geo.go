@@ -102,7 +102,7 @@ func Open(files Files) (*Set, error) {
 		if err == nil {
 			var c *cloud
 			if c, err = parseCloud(path, b); err == nil {
-				if info, err := os.Stat(path); err == nil && c.Built == "" {
+				if info, err := os.Stat(path); err == nil && c.Built == "" && c.Fetched == "" {
 					c.Fetched = info.ModTime().UTC().Format(time.DateOnly)
 				}
 				s.clouds = append(s.clouds, c)
