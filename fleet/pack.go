@@ -14,9 +14,10 @@ import (
 
 // Bounds of a batch on its way.
 const (
-	usualPacked = 4 << 20   // octets of most
-	MaxPacked   = 32 << 20  // octets of one
-	maxUnpacked = 160 << 20 // what they may become
+	usualPacked   = 4 << 20   // octets of most
+	usualUnpacked = 64 << 20  // what they may become
+	MaxPacked     = 32 << 20  // octets of one
+	maxUnpacked   = 160 << 20 // what it may become
 )
 
 // ErrTooLarge means that a batch is larger than one may be.
@@ -42,6 +43,11 @@ func Pack(b *Batch) ([]byte, error) {
 
 // Unpack reads a batch as it travels.
 func Unpack(ctx context.Context, packed []byte) (*Batch, error) {
+	return unpack(ctx, packed, maxUnpacked)
+}
+
+// unpack reads a batch that becomes so many octets at most.
+func unpack(ctx context.Context, packed []byte, most int64) (*Batch, error) {
 	if len(packed) > MaxPacked {
 		return nil, ErrTooLarge
 	}
@@ -49,11 +55,11 @@ func Unpack(ctx context.Context, packed []byte) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the batch is damaged: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxUnpacked+1))
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("the batch is damaged: %w", err)
 	}
-	if len(text) > maxUnpacked {
+	if int64(len(text)) > most {
 		return nil, ErrTooLarge
 	}
 	return querylog.ParseBatch(ctx, text)

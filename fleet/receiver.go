@@ -177,27 +177,35 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	most := int64(usualPacked)
-	if req.ContentLength < 0 || req.ContentLength > usualPacked {
-		select { // one at a time
-		case r.large <- struct{}{}:
-			defer func() { <-r.large }()
-			most = MaxPacked
-		default:
+	most, isLarge := int64(usualPacked), false
+	if req.ContentLength > usualPacked {
+		if isLarge = r.takeLarge(); !isLarge {
 			answer(w, http.StatusServiceUnavailable, Answer{Error: errBusy.Error()})
 			return
 		}
+		defer r.leaveLarge()
+		most = MaxPacked
 	}
 	packed, err := io.ReadAll(http.MaxBytesReader(w, req.Body, most))
 	if err != nil {
 		status := http.StatusBadRequest
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
+			if req.ContentLength < 0 {
+				status = http.StatusLengthRequired
+			}
 		}
 		answer(w, status, Answer{Error: "the batch did not come whole: " + err.Error()})
 		return
 	}
-	b, err := r.parse(req.Context(), packed)
+	b, err := r.parse(req.Context(), packed, isLarge)
+	if errors.Is(err, ErrTooLarge) && !isLarge { // packed it is of usual size
+		err = errBusy
+		if r.takeLarge() {
+			defer r.leaveLarge()
+			b, err = r.parse(req.Context(), packed, true)
+		}
+	}
 	if errors.Is(err, errBusy) {
 		answer(w, http.StatusServiceUnavailable, Answer{Error: err.Error()})
 		return
@@ -277,14 +285,30 @@ func (r *Receiver) forget(w http.ResponseWriter, req *http.Request) {
 
 var errBusy = errors.New("the centre has more batches than it can store just now")
 
-// parse reads a batch once few enough others are read.
-func (r *Receiver) parse(ctx context.Context, packed []byte) (*Batch, error) {
+// takeLarge reports whether a batch of unusual size may be here now: one at a time.
+func (r *Receiver) takeLarge() bool {
+	select {
+	case r.large <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *Receiver) leaveLarge() { <-r.large }
+
+// parse reads a batch once few enough others are read. One that is not large may become usualUnpacked octets.
+func (r *Receiver) parse(ctx context.Context, packed []byte, isLarge bool) (*Batch, error) {
+	most := int64(usualUnpacked)
+	if isLarge {
+		most = maxUnpacked
+	}
 	wait := time.NewTimer(parsingWait)
 	defer wait.Stop()
 	select {
 	case r.parsing <- struct{}{}:
 		defer func() { <-r.parsing }()
-		return Unpack(ctx, packed)
+		return unpack(ctx, packed, most)
 	case <-wait.C:
 		return nil, errBusy
 	case <-ctx.Done():

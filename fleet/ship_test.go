@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -572,4 +573,73 @@ func (s *forgetter) Forget(_ context.Context, f fleet.Forgetting) (int64, error)
 
 func (*forgetter) Append(_ context.Context, batches []*fleet.Batch) ([]fleet.Stored, error) {
 	return make([]fleet.Stored, len(batches)), nil
+}
+
+// A batch that becomes unusually large takes the one place of large ones; a request that does not say its size never does.
+func TestOneLargeBatchIsHereAtATime(t *testing.T) {
+	r := fleet.NewReceiver(fleet.ReceiverOptions{Store: &forgetter{}, Logger: quiet, Node: func(*http.Request) (string, error) { return "attic", nil }})
+	defer r.Close()
+	s := httptest.NewServer(r)
+	defer s.Close()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	send := func(size int64, body io.Reader) int {
+		req := httptest.NewRequest(http.MethodPost, s.URL+fleet.RowsPath, body)
+		req.RequestURI, req.ContentLength = "", size
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	part := make([]byte, 1<<20)
+	for range 65 {
+		w.Write(part)
+	}
+	w.Close()
+	if got := send(int64(out.Len()), bytes.NewReader(out.Bytes())); got != http.StatusBadRequest {
+		t.Errorf("a batch that becomes 65 MiB: got %d, want 400: it was read, and is none", got)
+	}
+	if got := send(-1, io.LimitReader(zeros{}, 5<<20)); got != http.StatusLengthRequired {
+		t.Errorf("5 MiB without a size: got %d, want 411", got)
+	}
+	begun, rest := make(chan struct{}), make(chan struct{})
+	held := make(chan int)
+	go func() {
+		w, body := httptest.NewRecorder(), &waiting{begun: begun, rest: rest}
+		req := httptest.NewRequest(http.MethodPost, fleet.RowsPath, body)
+		req.ContentLength = 5 << 20
+		r.ServeHTTP(w, req)
+		held <- w.Code
+	}()
+	<-begun
+	if got := send(int64(out.Len()), bytes.NewReader(out.Bytes())); got != http.StatusServiceUnavailable {
+		t.Errorf("a second large one: got %d, want 503", got)
+	}
+	if got := send(3, strings.NewReader("abc")); got != http.StatusBadRequest {
+		t.Errorf("a small one meanwhile: got %d, want 400", got)
+	}
+	close(rest)
+	if got := <-held; got != http.StatusBadRequest {
+		t.Errorf("what was held: got %d, want 400", got)
+	}
+}
+
+// A zeros is a body of zeros.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A waiting is a body that ends when rest does.
+type waiting struct {
+	begun, rest chan struct{}
+}
+
+func (w *waiting) Read([]byte) (int, error) {
+	close(w.begun)
+	<-w.rest
+	return 0, io.EOF
 }

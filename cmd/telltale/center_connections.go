@@ -18,11 +18,13 @@ import (
 const (
 	requestTime   = 10 * time.Second // for the whole body of a request that is not rows
 	leastRate     = 1 << 10          // octets a second of rows
-	mostStrangers = 32               // connections of an address that showed no certificate of this fleet
+	leastLarge    = 64 << 10         // and of a request of more than usualRows, of which there is one at a time
+	usualRows     = 4 << 20
+	mostStrangers = 32 // connections of an address that showed no certificate of this fleet
 )
 
 // inTime ends requests whose bodies do not come: within requestTime, or those of rows by
-// leastRate at least. A request that has come whole may take as long as its answer takes.
+// leastRate (leastLarge) at least. A request that has come whole may take as long as its answer takes.
 func inTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -31,7 +33,14 @@ func inTime(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		b := &timedBody{ReadCloser: r.Body, control: control, end: time.Now().Add(requestTime), isRows: r.URL.Path == fleet.RowsPath}
+		b := &timedBody{ReadCloser: r.Body, control: control, end: time.Now().Add(requestTime)}
+		switch {
+		case r.URL.Path != fleet.RowsPath:
+		case r.ContentLength > usualRows:
+			b.rate = leastLarge
+		default:
+			b.rate = leastRate
+		}
 		control.SetReadDeadline(b.end)
 		r.Body = b
 		next.ServeHTTP(w, r)
@@ -43,7 +52,7 @@ type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	end     time.Time
-	isRows  bool
+	rate    time.Duration // octets a second that move end; 0: it stays
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
@@ -51,8 +60,8 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.control.SetReadDeadline(time.Time{})
-	case b.isRows && n > 0:
-		b.end = b.end.Add(time.Duration(n) * time.Second / leastRate)
+	case b.rate > 0 && n > 0:
+		b.end = b.end.Add(time.Duration(n) * time.Second / b.rate)
 		b.control.SetReadDeadline(b.end)
 	}
 	return n, err
