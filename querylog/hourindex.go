@@ -16,8 +16,9 @@ import (
 // it was stored, and a total says when the first and the last of its lookups were. By it rare rows are found without all
 // others being looked at. It takes no room.
 //
-// An hour's totals are deleted from the oldest hour on, and some may be gone while rows are kept. So an hour
-// tells something only where there are totals of it, and of the hour before.
+// An hour's totals are deleted from the oldest hour on, and some may be gone while rows are kept; afterwards an import
+// or a clock that is set back may bring others of such hours. So an hour tells something only where none were ever deleted of it or of
+// a later one, and where there are totals of it, and of the hour before.
 type hourIndex struct {
 	db   *database
 	keys []chosenKey // of total_key, the one that was used latest first
@@ -26,6 +27,7 @@ type hourIndex struct {
 
 	floor   int64 // the first window that totals tell of: its rows are in them, and no window behind it is deleted
 	own     int64 // the first window that was not imported: before it, those between imported ones may be deleted
+	deleted int64 // the last hour of which totals were ever deleted
 	periods bool  // parts are whole periods (see names.go): names are looked for in these
 }
 
@@ -44,7 +46,11 @@ func newHourIndex(db *database, f *Filter) (*hourIndex, error) {
 	if shipped, err := db.hasShipped(); shipped || err != nil {
 		return nil, err
 	}
-	x := &hourIndex{db: db, chosen: map[int64]bool{}, periods: !f.name.empty()}
+	deleted, err := db.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '` + metaTotalsDeleted + `'), -1)`)
+	if err != nil || deleted < 0 { // not known
+		return nil, err
+	}
+	x := &hourIndex{db: db, deleted: deleted, chosen: map[int64]bool{}, periods: !f.name.empty()}
 	var all []string
 	var args []any
 	if len(f.Devices) > 0 && f.Device == "" {
@@ -68,7 +74,7 @@ func newHourIndex(db *database, f *Filter) (*hourIndex, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	err := db.query(`SELECT id, last FROM total_key WHERE `+strings.Join(all, ` AND `), args, func(stmt *sqlite3.Stmt) bool {
+	err = db.query(`SELECT id, last FROM total_key WHERE `+strings.Join(all, ` AND `), args, func(stmt *sqlite3.Stmt) bool {
 		k := chosenKey{stmt.ColumnInt64(0), stmt.ColumnInt64(1)}
 		x.keys, x.chosen[k.id] = append(x.keys, k), true
 		return true
@@ -202,6 +208,10 @@ func (x *hourIndex) times(whole between) (all []between, sure bool, err error) {
 	low, high := hourOf(whole.first)/hourMilli-1, hourOf(whole.last)/hourMilli
 	if high-low > mostHours {
 		return nil, false, nil
+	}
+	if x.deleted >= low {
+		end := min(x.deleted, high) + 1
+		all, low = append(all, between{low * hourMilli, end*hourMilli - 1}), end
 	}
 	for end := high; end >= low; end -= blockHours {
 		begin := max(end-blockHours, low-1)

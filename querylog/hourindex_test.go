@@ -3,6 +3,7 @@
 package querylog
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"telltale/blocklists"
 )
 
 // onlyThere are those of some rows whose device is there.
@@ -187,6 +190,88 @@ func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("totals since a window")
+}
+
+// An import brings totals of hours whose own were deleted: pages have the rows of all of them, by whatever the totals were deleted, and
+// in a store of a program that did not keep up to which hour.
+func TestPagesHaveRowsOfHoursWhoseTotalsWereDeletedBeforeAnImport(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		remove func(s *storer, at time.Time) error
+		most   int64 // of the hours deleted, from the first on, that are kept as such
+	}{
+		"by age": {func(s *storer, at time.Time) error {
+			for {
+				if done, err := deleteTotals(at)(s); done || err != nil {
+					return err
+				}
+			}
+		}, 12},
+		"for size": {func(s *storer, at time.Time) error {
+			for s.retention.batch = 20; ; {
+				if done, err := deleteTotalsOverLimit(1, 0)(s); done || err != nil {
+					return err
+				}
+				if oldest, err := s.store.number(`SELECT min(id) FROM total`); err != nil || oldest >= totalID(at.UnixMilli()/hourMilli, 0) {
+					return err
+				}
+			}
+		}, 20},
+		"by an earlier program": {func(s *storer, at time.Time) error {
+			return errors.Join(s.store.exec(`DELETE FROM total WHERE id < ?`, totalID(at.UnixMilli()/hourMilli, 0)), s.store.exec(`DELETE FROM meta WHERE key = '`+metaTotalsDeleted+`'`))
+		}, 25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home, dir := newSizeHome(30), t.TempDir()
+			st, err := openStore(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start, at := time.Unix(sizeFirstTime, 0), int64(sizeFirstTime)
+			for range 24 * 4 { // a window in each quarter of an hour
+				if _, _, err := st.commit(&windowData{number: at, node: "home", clock: clockMark{steady: at * 1000, wall: at * 1000}, entries: home.window(at, 40)}); err != nil {
+					t.Fatal(err)
+				}
+				at += 900
+			}
+			f := Filter{Devices: []DeviceSpan{{Device: home.devices[3].Device}}}
+			want := len(pageRowsOf(t, dir, f, 10))
+			check := func(what string) {
+				t.Helper()
+				if got := len(pageRowsOf(t, dir, f, 10)); got != want || want < 24 {
+					t.Errorf("%s: got %d rows, want %d", what, got, want)
+				}
+			}
+			s := &storer{store: st, l: &Log{o: Options{Now: time.Now}}}
+			s.retention.batch = 500
+			before, _ := st.number(`SELECT count(*) FROM total`)
+			if err := c.remove(s, start.Add(12*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if after, _ := st.number(`SELECT count(*) FROM total`); after >= before {
+				t.Fatalf("got %d totals of %d, want fewer", after, before)
+			}
+			st.close()
+			check("totals deleted")
+			l := open(t, Options{Dir: dir, Retention: Retention{Listed: -1, Unlisted: -1, Totals: -1}})
+			var in []ImportedLookup
+			for h := range 6 {
+				in = append(in, elsewhere(t, start.Add(time.Duration(h+2)*time.Hour+10*time.Minute), "192.168.1.7", "shop.example", blocklists.Pass))
+			}
+			imports(t, l, importOf(t, 0, in...))
+			closeLog(t, l)
+			check("imported")
+			if st, err = openStore(dir); err != nil {
+				t.Fatal(err)
+			}
+			defer st.close()
+			first := start.UnixMilli() / hourMilli
+			if got, err := st.meta(metaTotalsDeleted); err != nil || got < first || got >= first+c.most {
+				t.Errorf("got hour %d as the last of which totals were deleted, %v, want one of 0 to %d", got-first, err, c.most-1)
+			}
+		})
+	}
 }
 
 // pageRowsOf are the rows of all pages that f chooses.

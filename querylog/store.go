@@ -194,6 +194,9 @@ func (s *store) prepare() (err error) {
 	if s.nameSets, err = s.meta(metaNameSets); err != nil {
 		return err
 	}
+	if err := s.knowDeletedTotals(); err != nil {
+		return err
+	}
 	return s.openOld()
 }
 
@@ -232,7 +235,7 @@ func (s *store) countFrames() {
 func (s *store) bringForward(version int64) error {
 	if s.created {
 		return s.transact(func() error {
-			return s.conn.Exec(schema() + `INSERT INTO meta VALUES ('store', '` + newStoreID() + `')`)
+			return s.conn.Exec(schema() + `INSERT INTO meta VALUES ('store', '` + newStoreID() + `'), ('` + metaTotalsDeleted + `', 0)`)
 		})
 	}
 	for ; version < schemaVersion; version++ {

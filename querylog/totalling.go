@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -47,9 +48,14 @@ CREATE TABLE total_name ( -- hashes of the names that were counted, while the ho
 // store's meta table.
 const metaTotalsFrom = "totals_from"
 
+// metaTotalsDeleted is the key of the last hour, since 1970, of which totals were ever deleted while its rows may be kept, in the
+// store's meta table; 0 for none. Totals that are there of an hour up to it may be of an import since, and of some of its rows alone.
+const metaTotalsDeleted = "totals_deleted"
+
 // beginTotals gives totals to a store that has none. Its rows are not counted again:
 // who reads counts those that are there.
 const beginTotals = createTotals + `INSERT INTO meta SELECT '` + metaTotalsFrom + `', coalesce((SELECT value FROM meta WHERE key = 'position'), 0) + 1;
+INSERT INTO meta VALUES ('` + metaTotalsDeleted + `', 0);
 `
 
 // Bits of total.id.
@@ -369,6 +375,33 @@ func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, node,
 	return cmp.Or(err, failed)
 }
 
+// deleteOldestTotals deletes up to so many of the oldest totals of a range, within a transaction, and keeps up to which hour any were deleted.
+func (s *store) deleteOldestTotals(low, end, most int64) (n int64, err error) {
+	last, err := s.number(`SELECT coalesce(max(id), -1) FROM (SELECT id FROM total WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3)`, low, end, most)
+	if err != nil || last < 0 {
+		return 0, err
+	}
+	before, err := s.meta(metaTotalsDeleted)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.setMeta(metaTotalsDeleted, max(before, last>>totalKeyBits)); err != nil {
+		return 0, err
+	}
+	err = s.exec(`DELETE FROM total WHERE id >= ?1 AND id <= ?2`, low, last)
+	return s.conn.Changes(), err
+}
+
+// knowDeletedTotals notes in a store of an earlier program, which did not keep up to which hour totals were deleted, that any of those before
+// now may have been.
+func (s *store) knowDeletedTotals() error {
+	known, err := s.number(`SELECT EXISTS (SELECT 1 FROM meta WHERE key = '` + metaTotalsDeleted + `')`)
+	if err != nil || known != 0 {
+		return err
+	}
+	return s.exec(`INSERT INTO meta SELECT '` + metaTotalsDeleted + `', max(coalesce((SELECT max(id) FROM total) >> 24, 0), coalesce((SELECT max(last) FROM window) / 3600000, 0))`)
+}
+
 // deleteTotals returns the step of retention that deletes totals of hours before a
 // time, but for those that were counted while the clock was not set.
 func deleteTotals(before time.Time) func(*storer) (bool, error) {
@@ -376,9 +409,8 @@ func deleteTotals(before time.Time) func(*storer) (bool, error) {
 	return func(s *storer) (done bool, err error) {
 		most := int64(s.retention.batch)
 		err = s.store.transact(func() error {
-			err := s.store.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3)`,
-				totalID(low, 0), totalID(end, 0), most)
-			if done = s.store.conn.Changes() < most; err != nil || !done {
+			n, err := s.store.deleteOldestTotals(totalID(low, 0), totalID(end, 0), most)
+			if done = n < most; err != nil || !done {
 				return err
 			}
 			s.store.totals.forget()
@@ -427,9 +459,8 @@ func deleteTotalsOverLimit(maxBytes int64, share int64) func(*storer) (bool, err
 		}
 		most := int64(s.retention.batch)
 		n := int64(0)
-		err = s.store.transact(func() error {
-			err := s.store.exec(`DELETE FROM total WHERE id IN (SELECT id FROM total ORDER BY id LIMIT ?1)`, most)
-			n = s.store.conn.Changes()
+		err = s.store.transact(func() (err error) {
+			n, err = s.store.deleteOldestTotals(0, math.MaxInt64, most)
 			return err
 		})
 		s.retention.deleted.totals += n
