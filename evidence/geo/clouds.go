@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -110,7 +112,7 @@ func parseCloud(from string, b []byte) (*cloud, error) {
 	case operator != "" && !isJSON(b):
 		err = c.addFeed(operator, b)
 	case !isJSON(b) && len(b) > 0:
-		err = errors.New("it has no ranges of a cloud's operator, or in a form that is not known: " + knownForms + "; whose a geofeed is must be in its name")
+		err = errors.New("it has no ranges of a cloud's operator, or in a form that is not known: " + knownForms + "; whose a geofeed is must be in its name, and nobody else")
 	default:
 		err = c.addJSON(b)
 	}
@@ -209,15 +211,24 @@ func (c *cloud) addFile(f *cloudFile) {
 	}
 }
 
-// feedOf returns whose geofeed it is by where it is from; "" for nobody's that is known.
-func feedOf(from string) string {
-	from = strings.ToLower(from)
-	for word, operator := range map[string]string{"digitalocean": digitalOcean, "linode": linode} {
-		if strings.Contains(from, word) {
-			return operator
-		}
+// feedOf returns whose geofeed it is by where it is from: by the name of a file, or by the host and the last part of the path of a URL.
+// It is "" for nobody's that is known, and where it could be of several.
+func feedOf(from string) (operator string) {
+	name := filepath.Base(from)
+	if u, err := url.Parse(from); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		name = u.Hostname() + "/" + path.Base(u.Path)
 	}
-	return ""
+	name = strings.ToLower(name)
+	for word, of := range map[string]string{"digitalocean": digitalOcean, "linode": linode} {
+		if !strings.Contains(name, word) {
+			continue
+		}
+		if operator != "" {
+			return ""
+		}
+		operator = of
+	}
+	return operator
 }
 
 // addFeed reads a geofeed (RFC 8805): a range, a country, a subdivision, a city, a postal code

@@ -167,3 +167,21 @@ func FuzzCloud(f *testing.F) {
 		}
 	})
 }
+
+// Whose a geofeed is, is in the name of its file, or in the host and the file of its URL: folders and their order do not say it.
+func TestWhoseAGeofeedIsIsInItsOwnName(t *testing.T) {
+	for range 20 { // the order of words does not matter
+		for from, want := range map[string]string{
+			"/home/linode/geo/digitalocean.csv": digitalOcean, "/srv/digitalocean/linode.csv": linode, "/home/linode/geo.csv": "", "Linode-feed.csv": linode, "linode-and-digitalocean.csv": "",
+			"https://geoip.linode.com/": linode, "https://digitalocean.com/geo/google.csv": digitalOcean, "https://feeds.example/linode/digitalocean.csv": digitalOcean,
+			"https://feeds.example/linode/geo.csv": "", "https://linode.example/digitalocean.csv": "", "https://feeds.example/geo.csv?of=linode": "", "https://linode@feeds.example/geo.csv": "",
+		} {
+			if got := feedOf(from); got != want {
+				t.Fatalf("%s: got %q, want %q", from, got, want)
+			}
+		}
+	}
+	if _, err := VerifyCloud("linode-and-digitalocean.csv", []byte(clouds["linode.csv"])); err == nil || !strings.Contains(err.Error(), "whose a geofeed is must be in its name, and nobody else") {
+		t.Errorf("two words: got %v", err)
+	}
+}
