@@ -113,7 +113,7 @@ func (cl *cli) keptAliases(ctx context.Context, l *openedLog) func(name string) 
 			return nil
 		}
 		if err := server.do(ctx, http.MethodGet, "/cache?name="+url.QueryEscape(name), nil, &all); err != nil {
-			gone = true
+			gone = ctx.Err() != nil || errors.Is(err, errStopped) || errors.Is(err, errForeign) // else of this name alone nothing is known
 			return nil
 		}
 		return aliasesIn(all)
