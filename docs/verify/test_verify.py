@@ -77,6 +77,18 @@ class Bundles(unittest.TestCase):
             with self.assertRaises(verify.Bad, msg=what):
                 verify.read_line(octets, "the line")
 
+    def test_notes(self):
+        """All verifiers take the same notes."""
+        with open(os.path.join(HERE, "notes.json"), encoding="utf-8") as f:
+            notes = json.load(f)
+        for what, want, text in notes["notes"]:
+            try:
+                note = verify.read_checkpoint(bytes.fromhex(text[4:]) if text.startswith("hex:") else text.encode(), "the note")["note"]
+                got = "signed" if verify.is_by(note, verify.read_key(notes["key"])) else "not signed"
+            except (verify.Bad, ValueError):
+                got = "refused"
+            self.assertEqual(got, want, what)
+
     def test_another_key(self):
         name, _, octets = verify.read_key(self.key)
         other = b"\1" + bytes([octets[0] ^ 1]) + octets[1:]
@@ -154,6 +166,13 @@ def batch():
                 print("verified", flush=True)
             except verify.Bad as e:
                 print("no: %s" % e, flush=True)
+            continue
+        if "note" in job:
+            try:
+                by = verify.is_by(verify.read_checkpoint(base64.b64decode(job["note"]), "the note")["note"], verify.read_key(job["key"]))
+                print("signed" if by else "not signed", flush=True)
+            except Exception as e:
+                print("no: " + " ".join(str(e).split()), flush=True)
             continue
         if job["path"] not in files:
             files.clear()

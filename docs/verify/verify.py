@@ -64,18 +64,18 @@ def read_key(text):
     id = hashlib.sha256(parts[0].encode() + b"\n" + octets).digest()[:4]
     need(octets[0] == 1 and id.hex() == parts[1], "the hash of the key %s is not that of its octets: it was copied with a mistake" % parts[0])
     return parts[0], id, octets[1:]
-def read_note(octets, what):
-    body, gap, rest = octets.decode("utf-8", "replace").rpartition("\n\n")
-    need(gap and rest.endswith("\n") and len(octets) < MAX_TEXT, what + " is no signed note")
-    signatures = []
-    for line in rest[:-1].split("\n"):
-        m = re.fullmatch("\u2014 ([!-*,-~]+) ([A-Za-z0-9+/=]+)", line)
-        need(m, what + " has a line behind its text that is no signature")
-        if len(m[2]) == 92:  # others are not Ed25519's, and passed over
-            s = unbase64(m[2], 68, "a signature of " + what)
-            signatures.append((m[1], s[:4], s[4:]))
-    return body + "\n", signatures
-def is_by(note, key): return any((name, id) == key[:2] and is_signed(key[2], note[0].encode(), s) for name, id, s in note[1])
+SIGNATURE = re.compile("\u2014 ([^ +\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+) ([A-Za-z0-9+/]{7,}={0,2})")
+def read_note(octets, what):  # by the rules of Go's golang.org/x/mod/sumdb/note; notes.json has some that are taken, and some that are not
+    text = octets.decode()
+    body, gap, rest = text.rpartition("\n\n")
+    need(gap and rest.endswith("\n") and len(octets) <= MAX_TEXT and not re.search("[\0-\x09\x0b-\x1f]", text), what + " is no signed note")
+    lines = [SIGNATURE.fullmatch(line) for line in rest[:-1].split("\n")]
+    need(all(m and len(m[2]) % 4 == 0 for m in lines) and len(lines) <= 100, what + " has a line behind its text that is no signature, or more than 100")
+    return body + "\n", [(m[1], s[:4], s[4:]) for m in lines for s in [base64.b64decode(m[2])]]
+def is_by(note, key):
+    first = [s for name, id, s in note[1] if (name, id) == key[:2]][:1]  # by a name and hash: the others are passed over
+    need(all(len(s) == 64 and is_signed(key[2], note[0].encode(), s) for s in first), "a signature by the key %s is wrong" % key[0])
+    return len(first) == 1
 def read_checkpoint(octets, what):
     note = read_note(octets, what)
     m = re.fullmatch("(telltale/[0-9a-f]{16})\n(0|[1-9][0-9]{0,14})\n([A-Za-z0-9+/=]+)\n", note[0])
@@ -99,12 +99,12 @@ def open_zip(data):
     return entries
 def check_manifest(data, entries):
     at, size, crc = entries["manifest.txt"]
-    text = data[at:at + min(size, MAX_TEXT)]
+    text = data[at:at + min(size, MAX_TEXT + 1)]
     need(zlib.crc32(text) == crc, "manifest.txt was changed: it has another sum")
     need(text.startswith(b"telltale bundle 1\n"), "the manifest is none of Telltale's, or of a version that this program does not know")
     note = read_note(text, "the manifest")
     lines = note[0].split("\n")
-    need(len(note[1]) == 1 and text.count(b"\n") == len(ENTRIES) + 3, "the manifest has too many lines or too few")
+    need(len(note[1]) == 1 and text.count(b"\n") == len(ENTRIES) + 3 and text.endswith(b" " + base64.b64encode(note[1][0][1] + note[1][0][2]) + b"\n"), "the manifest has too many lines or too few")
     for name, line in zip(ENTRIES, lines[2:-1]):
         at, size, crc = entries[name]
         sha, sum = hashlib.sha256(), 0
@@ -240,8 +240,8 @@ def verify(data, key=None, checkpoint=None):
     """Returns what is known of a bundle, or raises Bad. key is a key as text, checkpoint the octets of one."""
     entries = open_zip(data)
     origin, manifest = check_manifest(data, entries)
-    text = lambda name: data[entries[name][0]:entries[name][0] + min(entries[name][1], MAX_TEXT)]
-    own, head = read_key(text("key.txt").decode("latin-1").rstrip("\n")), read_checkpoint(text("checkpoint.txt"), "its checkpoint")
+    text = lambda name: data[entries[name][0]:entries[name][0] + min(entries[name][1], MAX_TEXT + 1)]
+    own, head = read_key(text("key.txt").decode("latin-1").removesuffix("\n")), read_checkpoint(text("checkpoint.txt"), "its checkpoint")
     need(origin == head["origin"] == own[0], "manifest, checkpoint and key are not of one log")
     need(is_by(manifest, own) and is_by(head["note"], own), "its manifest or its checkpoint is not signed by the log's key")
     about = read_object(text("about.json"), "about.json")

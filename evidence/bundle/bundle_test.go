@@ -342,6 +342,7 @@ type batch struct {
 type job struct {
 	Path       string `json:"path,omitempty"`
 	Line       []byte `json:"line,omitempty"` // instead of a bundle
+	Note       []byte `json:"note,omitempty"` // instead of a bundle: a checkpoint, and whether Key has signed it
 	Bits       []int  `json:"bits,omitempty"`
 	Key        string `json:"key,omitempty"`
 	Checkpoint []byte `json:"checkpoint,omitempty"`

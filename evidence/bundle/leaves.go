@@ -207,7 +207,7 @@ func (v *verifier) readStatement(n int64, line []byte) error {
 			v.Began = s.Time
 		}
 		if n == 0 && s.Previous != "" {
-			previous, err := seal.OpenCheckpoint([]byte(s.Previous))
+			previous, err := openCheckpoint([]byte(s.Previous))
 			if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
 				return fmt.Errorf("the checkpoint before the log's start: %w", err)
 			}

@@ -154,9 +154,22 @@ func (v *verifier) entry(name string) *header {
 	return nil
 }
 
+// openCheckpoint reads a checkpoint of a log of Telltale, as seal.OpenCheckpoint does.
+func openCheckpoint(text []byte, public ...string) (seal.Checkpoint, error) {
+	if len(text) > maxText {
+		return seal.Checkpoint{}, fmt.Errorf("%w: it is longer than %d octets", seal.ErrCheckpoint, maxText)
+	}
+	c, err := seal.OpenCheckpoint(text, public...)
+	if (err == nil || errors.Is(err, seal.ErrUnknownKey)) && !keyName.MatchString(c.Origin) {
+		return seal.Checkpoint{}, fmt.Errorf("%w: %.80q is no origin of Telltale", seal.ErrCheckpoint, c.Origin)
+	}
+	return c, err
+}
+
 var (
 	manifestHead = regexp.MustCompile(`^telltale bundle ([0-9]{1,9})\n`)
 	keyName      = regexp.MustCompile(`^telltale/[0-9a-f]{16}$`)
+	keyForm      = regexp.MustCompile(`^telltale/[0-9a-f]{16}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$`) // note.NewVerifier passes over line ends
 )
 
 // checkManifest checks the sums of all entries, and who signed them.
@@ -247,8 +260,7 @@ func CheckKey(public string) error {
 	if strings.HasPrefix(public, "PRIVATE+KEY+") {
 		return errors.New("this is the log's private key: show it to nobody. 'telltale evidence key' prints the public one")
 	}
-	name, _, _ := strings.Cut(public, "+")
-	if _, err := note.NewVerifier(public); err != nil || !keyName.MatchString(name) {
+	if _, err := note.NewVerifier(public); err != nil || !keyForm.MatchString(public) {
 		return fmt.Errorf("%.120q is no key of Telltale, or was copied with a mistake: NAME+HASH+BASE64 is one", public)
 	}
 	return nil
@@ -281,8 +293,8 @@ func (v *verifier) readAbout() error {
 	if own, other := v.About.text(); err != nil || other != nil || own != text {
 		return errors.Join(errors.New("about.json is not as Telltale writes it"), err, other)
 	}
-	witnesses, err := v.whole(witnessesEntry)
-	for line := range strings.Lines(witnesses) {
+	witnesses, err := io.ReadAll(io.LimitReader(v.a.content(v.entry(witnessesEntry)), maxText)) // what is behind that is passed over
+	for line := range strings.Lines(string(witnesses)) {
 		v.readWitness(line)
 	}
 	return err
@@ -322,7 +334,7 @@ func (v *verifier) readGiven(text []byte) error {
 	if text == nil {
 		return nil
 	}
-	given, err := seal.OpenCheckpoint(text)
+	given, err := openCheckpoint(text)
 	if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
 		return fmt.Errorf("the checkpoint that you gave: %w", err)
 	}

@@ -3,13 +3,18 @@
 // and it answers each with a line, as docs/verify/test_verify.py --batch does.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { readLine, verify } from '../src/lib/bundle/verify.js';
+import { isBy, readCheckpoint, readKey, readLine, verify } from '../src/lib/bundle/verify.js';
 
 let path = '', kept = new Uint8Array();
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line);
   if (job.line !== undefined) {
     console.log(await Promise.resolve().then(() => readLine(new Uint8Array(Buffer.from(job.line, 'base64')), 'the line')).then(() => 'verified', (error) => 'no: ' + error.message));
+    continue;
+  }
+  if (job.note !== undefined) {
+    console.log(await Promise.resolve().then(() => isBy(readCheckpoint(new Uint8Array(Buffer.from(job.note, 'base64')), 'the note').note, readKey(job.key)))
+      .then((by) => (by ? 'signed' : 'not signed'), (error) => 'no: ' + String(error.message).replace(/\s+/g, ' ')));
     continue;
   }
   if (job.path !== path) {
