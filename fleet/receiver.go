@@ -23,9 +23,10 @@ type ReceiverOptions struct {
 	// Node returns which node a request is of, as its certificate says. Nil: what the batch says, which is for tests alone.
 	Node func(*http.Request) (string, error)
 
-	Join   time.Duration // how long batches are waited for that are stored together; 0 for 200 ms
-	Rows   int           // at which no further one is waited for; 0 for 100,000
-	Logger *slog.Logger  // nil for slog.Default()
+	Join     time.Duration // how long batches are waited for that are stored together; 0 for 200 ms
+	Rows     int           // at which no further one is waited for; 0 for 100,000
+	Unpacked int           // octets that a batch may become unless it is the large one; 0 for 64 MiB
+	Logger   *slog.Logger  // nil for slog.Default()
 }
 
 // A Receiver takes batches by HTTP: it checks them, joins those of many nodes, has them stored, and only then answers. Close it when the HTTP server has ended.
@@ -59,6 +60,7 @@ const (
 // NewReceiver begins to take batches.
 func NewReceiver(o ReceiverOptions) *Receiver {
 	o.Join, o.Rows = cmp.Or(o.Join, 200*time.Millisecond), cmp.Or(o.Rows, 100_000)
+	o.Unpacked = cmp.Or(o.Unpacked, usualUnpacked)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -297,9 +299,9 @@ func (r *Receiver) takeLarge() bool {
 
 func (r *Receiver) leaveLarge() { <-r.large }
 
-// parse reads a batch once few enough others are read. One that is not large may become usualUnpacked octets.
+// parse reads a batch once few enough others are read. One that is not large may become ReceiverOptions.Unpacked octets.
 func (r *Receiver) parse(ctx context.Context, packed []byte, isLarge bool) (*Batch, error) {
-	most := int64(usualUnpacked)
+	most := int64(r.o.Unpacked)
 	if isLarge {
 		most = maxUnpacked
 	}
