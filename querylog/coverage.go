@@ -170,7 +170,7 @@ func (c *Coverage) AddGaps(events []Event, alive, now time.Time) {
 
 func (c *Coverage) sortGaps() {
 	sorting.StableBy(c.Gaps, func(a, b Gap) int {
-		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Detail, b.Detail))
 	})
 }
 

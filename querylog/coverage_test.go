@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,5 +138,25 @@ func TestALogWithNothingCoversNothing(t *testing.T) {
 	c := coverage(t, t.TempDir(), time.Now().Add(-time.Hour), time.Time{})
 	if len(c.Gaps) != 1 || c.Gaps[0].Kind != GapUnknown || c.Recorded() != 0 {
 		t.Errorf("got %+v, %v recorded", c.Gaps, c.Recorded())
+	}
+}
+
+func TestGapsOfNodesAreInOneOrder(t *testing.T) {
+	now := time.Date(2026, 11, 27, 1, 0, 0, 0, time.UTC)
+	var nodes []ShippedStore
+	for _, node := range []string{"cellar", "attic", "hall", "barn", "shed"} {
+		nodes = append(nodes, ShippedStore{Node: node})
+	}
+	var before []Gap
+	for range 20 {
+		c := Coverage{Since: Time{now.Add(-4 * time.Hour)}, Until: Time{now}, Begin: Time{now}}
+		c.addGapsOfNodes(nil, nodes, now)
+		if len(c.Gaps) < len(nodes) {
+			t.Fatalf("got %d gaps of %d nodes", len(c.Gaps), len(nodes))
+		}
+		if before != nil && !slices.Equal(before, c.Gaps) {
+			t.Fatalf("got %v, want %v as before", c.Gaps, before)
+		}
+		before = c.Gaps
 	}
 }
