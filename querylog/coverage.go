@@ -165,10 +165,11 @@ func (c *Coverage) AddGaps(events []Event, alive, now time.Time) {
 		w.event(&events[i])
 	}
 	w.end(alive, now)
-	c.sortGaps()
+	c.SortGaps()
 }
 
-func (c *Coverage) sortGaps() {
+// SortGaps puts gaps in their one order, whoever added them.
+func (c *Coverage) SortGaps() {
 	sorting.StableBy(c.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Detail, b.Detail))
 	})
@@ -207,7 +208,7 @@ func (c *Coverage) addGapsOfNodes(events []Event, nodes []ShippedStore, now time
 			c.Gaps = append(c.Gaps, g)
 		}
 	}
-	c.sortGaps()
+	c.SortGaps()
 }
 
 // ends fills in where the log's parts begin.

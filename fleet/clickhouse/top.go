@@ -263,9 +263,7 @@ func addGaps(c *querylog.Coverage, of map[string][]querylog.Event, alive map[str
 			c.Gaps = append(c.Gaps, g)
 		}
 	}
-	slices.SortStableFunc(c.Gaps, func(a, b querylog.Gap) int {
-		return cmp.Or(a.Since.Compare(b.Since.Time), a.Until.Compare(b.Until.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Detail, b.Detail))
-	})
+	c.SortGaps()
 }
 
 // A VendorOf is what a device asked of a vendor's names.
