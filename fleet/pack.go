@@ -14,7 +14,7 @@ import (
 
 // Bounds of a batch on its way.
 const (
-	usualPacked   = 4 << 20   // octets of most
+	UsualPacked   = 4 << 20   // octets of most batches
 	usualUnpacked = 64 << 20  // what they may become
 	MaxPacked     = 32 << 20  // octets of one
 	maxUnpacked   = 160 << 20 // what it may become

@@ -179,8 +179,8 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	most, isLarge := int64(usualPacked), false
-	if req.ContentLength > usualPacked {
+	most, isLarge := int64(UsualPacked), false
+	if req.ContentLength > UsualPacked {
 		if isLarge = r.takeLarge(); !isLarge {
 			answer(w, http.StatusServiceUnavailable, Answer{Error: errBusy.Error()})
 			return

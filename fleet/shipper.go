@@ -86,7 +86,7 @@ type Shipper struct {
 // NewShipper returns one that Run starts.
 func NewShipper(o ShipperOptions) *Shipper {
 	o.Every, o.FirstWait = cmp.Or(o.Every, shipEvery), cmp.Or(o.FirstWait, firstWait)
-	o.Packed = cmp.Or(o.Packed, usualPacked)
+	o.Packed = cmp.Or(o.Packed, UsualPacked)
 	if o.Client == nil {
 		o.Client = http.DefaultClient
 	}

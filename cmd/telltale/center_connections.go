@@ -18,9 +18,8 @@ import (
 const (
 	requestTime   = 10 * time.Second // for the whole body of a request that is not rows
 	leastRate     = 1 << 10          // octets a second of rows
-	leastLarge    = 64 << 10         // and of a request of more than usualRows, of which there is one at a time
-	usualRows     = 4 << 20
-	mostStrangers = 32 // connections of an address that showed no certificate of this fleet
+	leastLarge    = 64 << 10         // and of a request of more than fleet.UsualPacked octets, of which there is one at a time
+	mostStrangers = 32               // connections of an address that showed no certificate of this fleet
 )
 
 // inTime ends requests whose bodies do not come: within requestTime, or those of rows by
@@ -36,7 +35,7 @@ func inTime(next http.Handler) http.Handler {
 		b := &timedBody{ReadCloser: r.Body, control: control, end: time.Now().Add(requestTime)}
 		switch {
 		case r.URL.Path != fleet.RowsPath:
-		case r.ContentLength > usualRows:
+		case r.ContentLength > fleet.UsualPacked:
 			b.rate = leastLarge
 		default:
 			b.rate = leastRate
