@@ -399,7 +399,7 @@ func (s *store) knowDeletedTotals() error {
 	if err != nil || known != 0 {
 		return err
 	}
-	return s.exec(`INSERT INTO meta SELECT '` + metaTotalsDeleted + `', max(coalesce((SELECT max(id) FROM total) >> 24, 0), coalesce((SELECT max(last) FROM window) / 3600000, 0))`)
+	return s.exec(fmt.Sprintf(`INSERT INTO meta SELECT '%s', max(coalesce((SELECT max(id) FROM total) >> %d, 0), coalesce((SELECT max(last) FROM window) / %d, 0))`, metaTotalsDeleted, totalKeyBits, hourMilli))
 }
 
 // deleteTotals returns the step of retention that deletes totals of hours before a

@@ -62,8 +62,5 @@ func nextForgotten(cfg *config.Config) (f *fleet.Forgetting, done func() error, 
 
 // removeForgotten forgets what a center was to be told: the next fleet has another one.
 func removeForgotten(cfg *config.Config) error {
-	if err := os.RemoveAll(forgottenDir(cfg)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return os.RemoveAll(forgottenDir(cfg))
 }

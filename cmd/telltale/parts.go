@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"telltale/config"
 	"telltale/web"
 )
@@ -17,17 +15,6 @@ import (
 // errAbsent says that something is not in this program, and what to do.
 func errAbsent(what string) error {
 	return errors.New("this program was built without " + what + " (-tags small): use the full one, here or elsewhere on a copy of the data ('telltale backup')")
-}
-
-// absentCommands are commands that say that they are not in this program.
-func absentCommands(names ...string) (all []*cobra.Command) {
-	for _, name := range names {
-		all = append(all, &cobra.Command{
-			Use: name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error { return errAbsent("'telltale " + name + "'") },
-		})
-	}
-	return all
 }
 
 // absentCall is what the API calls for a part that is not in this program.

@@ -18,6 +18,17 @@ func (cl *cli) newFullCommands() []*cobra.Command {
 	return absentCommands("candidates", "destinations", "geo", "alerts", "letter", "experiment", "import", "watch-capture", "web", "token", "center")
 }
 
+// absentCommands are commands that say that they are not in this program.
+func absentCommands(names ...string) (all []*cobra.Command) {
+	for _, name := range names {
+		all = append(all, &cobra.Command{
+			Use: name, Hidden: true, DisableFlagParsing: true,
+			RunE: func(*cobra.Command, []string) error { return errAbsent("'telltale " + name + "'") },
+		})
+	}
+	return all
+}
+
 // checkCenterStore has nothing to check: this program is no center.
 func checkCenterStore(string) error { return nil }
 
