@@ -27,7 +27,7 @@ func alertsPath(cfg *config.Config) string { return filepath.Join(cfg.Data.Dir, 
 
 func (a *app) alertOptions(cfg *config.Config) alert.Options {
 	return alert.Options{
-		Path: alertsPath(cfg), Node: nodeName(cfg), Logger: a.logger, Open: a.openForAlerts,
+		Path: alertsPath(cfg), Node: nodeName(cfg), Began: a.started, Logger: a.logger, Open: a.openForAlerts,
 		Settings: func() alert.Settings {
 			cfg := a.cfg.Load()
 			places := alertPlaces(cfg, a.dial)

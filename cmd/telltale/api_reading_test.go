@@ -169,6 +169,10 @@ func TestCommandsPrintWhatRoutesAnswer(t *testing.T) {
 		_, answer := srv.route(anybody, "/log")
 		return strconv.FormatBool(strings.Count(answer, `"id"`) >= 6 && !strings.Contains(answer, `"open":true`))
 	})
+	soon(t, "a checkpoint", "true", func() string {
+		_, answer := srv.route(anybody, "/evidence/checkpoints")
+		return strconv.FormatBool(strings.Contains(answer, `"origin"`))
+	})
 	from := srv.app.started.Add(-time.Hour).UTC().Format(time.RFC3339)
 	until := time.Now().Add(time.Second).Truncate(time.Second).UTC().Format(time.RFC3339)
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // until is not to come any more

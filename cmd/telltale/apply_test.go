@@ -69,7 +69,7 @@ func (srv *testServer) answerTo(words ...string) string {
 func soon(t testing.TB, what, want string, f func() string) {
 	t.Helper()
 	got := ""
-	for end := time.Now().Add(4 * patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got = f(); got == want {
 			return
 		}

@@ -471,7 +471,7 @@ func fields(line string) []string {
 }
 
 // patience is how long a test waits for what must come; only a failure takes it.
-const patience = 45 * time.Second
+const patience = 2 * time.Minute
 
 // recorded returns how many lookups the log has taken, or left out by itself.
 func (s *scene) recorded() uint64 {

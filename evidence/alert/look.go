@@ -87,9 +87,13 @@ func (t *Teller) watch(ctx context.Context, src *Source, s *Settings, now time.T
 			begin[kind] = true
 		}
 	}
+	from := now
+	if !t.looked && !t.o.Began.IsZero() { // what came between is new: the first look may be late
+		from = now.Add(-max(0, now.Sub(t.o.Began)))
+	}
 	if begin[FirstLookup] || begin[WentAround] {
 		known := t.known(src)
-		for sum, err := range src.Log.Sums(ctx, querylog.SumFilter{Since: time.Unix(0, 0), Until: now}) {
+		for sum, err := range src.Log.Sums(ctx, querylog.SumFilter{Since: time.Unix(0, 0), Until: from}) {
 			if err != nil {
 				return err
 			}
@@ -99,7 +103,7 @@ func (t *Teller) watch(ctx context.Context, src *Source, s *Settings, now time.T
 		}
 	}
 	for kind := range begin {
-		st.Watched[kind] = now
+		st.Watched[kind] = from
 	}
 	return nil
 }
@@ -165,16 +169,17 @@ func (t *Teller) lookAtRows(ctx context.Context, src *Source, s *Settings, now t
 			st.Store, st.Row = row.Store, 0
 		}
 	}
-	known, first := t.known(src), map[deed]time.Time(nil)
+	known, first, again := t.known(src), map[deed]time.Time(nil), false
 	for row, err := range src.Log.Rows(ctx, querylog.Filter{Listed: true, After: st.Row, Since: since.Add(-overlap)}) {
 		if err != nil {
 			return nil, err
 		}
+		again = again || row.Open
+		if !again {
+			st.Row = row.ID
+		}
 		if row.Open && row.Binding == 0 { // it may get its device until it is closed, within a minute
 			continue
-		}
-		if !row.Open {
-			st.Row = row.ID
 		}
 		did, ok := doing(&row)
 		if _, watched := st.Watched[did.Kind]; !ok || !watched || !t.isNew(src, known, did) {

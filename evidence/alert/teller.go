@@ -15,6 +15,7 @@ type Options struct {
 	Path     string // of the file that keeps them
 	Node     string
 	Zone     *time.Location // of texts
+	Began    time.Time      // when the server did: what is watched from the first look on is watched from then on; zero for that look
 	Settings func() Settings
 	Open     func(ctx context.Context) (*Source, error)
 	Logger   *slog.Logger
@@ -55,6 +56,7 @@ type Teller struct {
 
 	mu         sync.Mutex
 	state      *state    // nil: it cannot be read, and was not yet
+	looked     bool      // since the start
 	ledgerAt   time.Time // when the ledger was looked at
 	written    time.Time // when the state was
 	status     map[string]*Status
@@ -155,6 +157,7 @@ func (t *Teller) find(ctx context.Context, s *Settings, now time.Time) error {
 		t.state = st
 	}
 	if len(s.Tell) == 0 && len(t.state.Watched) == 0 && !t.state.only(placeNames(s.Places)) {
+		t.looked = true // what is watched later is watched from then on
 		return nil
 	}
 	src, err := t.o.Open(ctx)
@@ -169,6 +172,7 @@ func (t *Teller) find(ctx context.Context, s *Settings, now time.Time) error {
 		t.state = nil // as it is in the file
 		return err
 	}
+	t.looked = true
 	t.state.add(alerts, placeNames(s.Places))
 	changed = changed || len(alerts) > 0 || all != len(t.state.Seen) || watched != len(t.state.Watched) || low != t.state.Low || over != len(t.state.Stopped) || beats != t.state.HeartbeatsTo
 	if !changed && now.Sub(t.written) < writeEvery { // that rows were looked at may be lost: what they say is not new twice

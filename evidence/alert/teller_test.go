@@ -149,6 +149,7 @@ type desk struct {
 	box  *mailbox
 	path string
 	s    Settings
+	from time.Time // when the next server begins
 	*Teller
 }
 
@@ -161,7 +162,7 @@ func newDesk(t *testing.T, tell ...string) *desk {
 
 // start is that of another server with the same file.
 func (d *desk) start() {
-	d.Teller = New(Options{Path: d.path, Node: "attic", Zone: time.UTC, Logger: slog.New(slog.DiscardHandler), Settings: func() Settings { return d.s }, Open: func(context.Context) (*Source, error) {
+	d.Teller = New(Options{Path: d.path, Node: "attic", Began: d.from, Zone: time.UTC, Logger: slog.New(slog.DiscardHandler), Settings: func() Settings { return d.s }, Open: func(context.Context) (*Source, error) {
 		today := func(identity string, _ time.Time) string {
 			if name := d.home.names[identity]; name != "" {
 				return name
@@ -184,6 +185,48 @@ func (d *desk) wants(texts ...string) {
 	if !ok {
 		d.t.Errorf("got %q, want %q", got, texts)
 	}
+}
+
+// The first look may be late, on a busy machine: what came since the server began is new.
+func TestWhatCameBeforeTheFirstLookIsTold(t *testing.T) {
+	d := newDesk(t, FirstLookup)
+	d.from = noon
+	d.start()
+	d.home.asked(noon.Add(-time.Hour), "tv", "Acme", "old.example")
+	d.home.asked(noon.Add(time.Second), "tv", "Borealis", "new.example")
+	d.home.fails = errors.New("the disk sleeps")
+	d.round(t.Context(), noon.Add(10*time.Second))
+	d.home.fails = nil
+	d.round(t.Context(), noon.Add(20*time.Second))
+	d.wants("tv asked for new.example")
+	d.s.Tell, d.s.AtOnce = []string{FirstLookup, WentAround}, []string{FirstLookup, WentAround}
+	d.home.asked(noon.Add(30*time.Second), "tv", "Lookaway", "doh.example", func(r *querylog.Row) { r.Purpose = "dns-bypass" })
+	d.round(t.Context(), noon.Add(40*time.Second)) // it is watched from now on
+	d.wants("tv asked for new.example")
+}
+
+// What was not watched when a server began is watched from when somebody wanted it.
+func TestASettingOfLaterIsOfLater(t *testing.T) {
+	d := newDesk(t)
+	d.from = noon
+	d.start()
+	d.round(t.Context(), noon.Add(time.Second))
+	d.home.asked(noon.Add(2*time.Second), "tv", "Acme", "before.example")
+	d.s.Tell, d.s.AtOnce = []string{FirstLookup}, []string{FirstLookup}
+	d.round(t.Context(), noon.Add(10*time.Second))
+	d.wants()
+}
+
+// An open row of no device is looked at again, though a closed one came behind it.
+func TestAnOpenRowIsWaitedFor(t *testing.T) {
+	d := newDesk(t, FirstLookup)
+	d.round(t.Context(), noon)
+	d.home.asked(noon.Add(time.Second), "", "Acme", "open.example", func(r *querylog.Row) { r.Open, r.Binding = true, 0 })
+	d.home.asked(noon.Add(2*time.Second), "phone", "Borealis", "closed.example")
+	d.round(t.Context(), noon.Add(10*time.Second))
+	d.home.rows[0].Open, d.home.rows[0].Binding, d.home.rows[0].Device = false, 1, "tv"
+	d.round(t.Context(), noon.Add(20*time.Second))
+	d.wants("phone asked for closed.example", "tv asked for open.example")
 }
 
 func TestEachDeviceAndVendorIsToldOnce(t *testing.T) {
