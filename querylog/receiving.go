@@ -56,6 +56,16 @@ CREATE TABLE IF NOT EXISTS shipped_total ( -- what a store of a node has counted
 	as_lookups INTEGER NOT NULL,
 	PRIMARY KEY (total, store)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shipped_counted ( -- of a total of an hour of which a part is forgotten, what rows have counted: the total has this, or what stores have counted, whichever is larger
+	total      INTEGER PRIMARY KEY,
+	lookups    INTEGER NOT NULL,
+	attempts   INTEGER NOT NULL,
+	as_lookups INTEGER NOT NULL,
+	names      INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS shipped_counted_deleted AFTER DELETE ON total BEGIN
+	DELETE FROM shipped_counted WHERE total = old.id;
+END;
 CREATE TRIGGER IF NOT EXISTS shipped_total_deleted AFTER DELETE ON total BEGIN
 	DELETE FROM shipped_total WHERE total = old.id;
 END;
@@ -229,7 +239,7 @@ func (r *receiving) batch(b *Batch) (got Received, err error) {
 	if err := r.s.flushRows(); err != nil {
 		return got, err
 	}
-	if err := r.s.totals.flush(); err != nil {
+	if err := r.s.totals.flushCounted(); err != nil {
 		return got, err
 	}
 	if err := r.totals(b); err != nil {
@@ -333,7 +343,7 @@ func (r *receiving) window(w *BatchWindow, node string) (rows int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		r.s.uncounted = !inPart // else the node's totals come beside
+		r.s.uncounted = !inPart // the node's totals come beside; those of this hour may be refused
 		if b := e.Binding; b != nil {
 			if bound[b.ID] == nil {
 				own := *b
@@ -407,13 +417,13 @@ func (r *receiving) room(window, places int64) (here, place int64, err error) {
 	return 0, 0, fmt.Errorf("%w of %v", errNoRoom, time.Unix(window, 0).UTC())
 }
 
-// totals keeps the larger numbers of a batch's totals and those that came of its store before. Of an hour of which a part is forgotten
-// rows are counted instead.
+// totals keeps the larger numbers of a batch's totals and those that came of its store before. A total that has lookups of a time that is
+// forgotten is refused: rows that are kept of its hour are counted instead.
 func (r *receiving) totals(b *Batch) error {
 	for i := range b.Totals {
 		t := &b.Totals[i]
 		begin := t.Hour.UnixMilli()
-		forgotten, err := r.isForgotten(b.Node, t.Device, begin, begin+hourMilli)
+		forgotten, err := r.isForgotten(b.Node, t.Device, t.First.UnixMilli(), min(t.Last.UnixMilli()+1, begin+hourMilli))
 		if err != nil {
 			return err
 		}
@@ -426,26 +436,90 @@ func (r *receiving) totals(b *Batch) error {
 			return err
 		}
 		id := totalID(hour, key)
-		more := [...]int64{int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups)}
-		have := more
-		err = r.s.texts(`SELECT lookups, attempts, as_lookups FROM shipped_total WHERE total = ? AND store = ?`, func(stmt *sqlite3.Stmt) {
-			for n := range have {
-				before := stmt.ColumnInt64(n)
-				have[n] = max(have[n], before)
-				more[n] = have[n] - before
-			}
-		}, id, r.store)
+		before, err := r.s.shippedSums(id)
 		if err != nil {
 			return err
 		}
-		if err := r.s.exec(`INSERT OR REPLACE INTO shipped_total VALUES (?,?,?,?,?)`, id, r.store, have[0], have[1], have[2]); err != nil {
+		err = r.s.exec(`INSERT INTO shipped_total VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET
+			lookups = max(lookups, excluded.lookups), attempts = max(attempts, excluded.attempts), as_lookups = max(as_lookups, excluded.as_lookups)`,
+			id, r.store, int64(t.Lookups), int64(t.Attempts), int64(t.AsLookups))
+		if err != nil {
 			return err
 		}
-		if err := r.s.run("total_late", id, more[0], more[1], more[2], int64(t.Names), t.First.UnixMilli()-begin, t.Last.UnixMilli()-begin); err != nil {
+		after, err := r.s.shippedSums(id)
+		if err != nil {
+			return err
+		}
+		if err := r.s.run("total_late", id, after.lookups-before.lookups, after.attempts-before.attempts, after.asLookups-before.asLookups, int64(t.Names), t.First.UnixMilli()-begin, t.Last.UnixMilli()-begin); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// shippedSums are the numbers that a total has of nodes.
+type shippedSums struct{ lookups, attempts, asLookups int64 }
+
+// shippedSums returns what a total has of nodes: what their stores have counted, or what rows have, whichever is larger.
+func (s *store) shippedSums(total int64) (n shippedSums, err error) {
+	stmt, _, err := s.conn.Prepare(`SELECT max(coalesce(sum(t.lookups), 0), coalesce(max(c.lookups), 0)), max(coalesce(sum(t.attempts), 0), coalesce(max(c.attempts), 0)), max(coalesce(sum(t.as_lookups), 0), coalesce(max(c.as_lookups), 0))
+		FROM (SELECT 1) LEFT JOIN shipped_total t ON t.total = ?1 LEFT JOIN shipped_counted c ON c.total = ?1`)
+	if err != nil {
+		return n, err
+	}
+	defer stmt.Close()
+	stmt.BindInt64(1, total)
+	if stmt.Step() {
+		n = shippedSums{stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)}
+	}
+	return n, stmt.Err()
+}
+
+// flushCounted stores the sums of rows of an hour of which a part is forgotten. Totals that nodes send of it have the same rows: the larger
+// numbers count.
+func (t *totaller) flushCounted() error {
+	for key, sum := range t.sums {
+		if err := t.storeCounted(key.hour, sum); err != nil {
+			return err
+		}
+	}
+	clear(t.sums)
+	t.last = nil
+	return nil
+}
+
+func (t *totaller) storeCounted(hour int64, sum *windowSum) error {
+	key, err := t.id(&sum.of, hour)
+	if err != nil {
+		return err
+	}
+	id, have := totalID(hour, key), `SELECT coalesce((SELECT names FROM total WHERE id = ?), 0)`
+	before, err := t.s.shippedSums(id)
+	if err != nil {
+		return err
+	}
+	names, err := t.s.number(have, id)
+	if err != nil {
+		return err
+	}
+	if err := t.store(hour, sum); err != nil {
+		return err
+	}
+	fresh, err := t.s.number(have, id)
+	if err != nil {
+		return err
+	}
+	err = t.s.exec(`INSERT INTO shipped_counted VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET lookups = lookups + excluded.lookups, attempts = attempts + excluded.attempts,
+		as_lookups = as_lookups + excluded.as_lookups, names = names + excluded.names`, id, int64(sum.lookups), int64(sum.attempts), int64(sum.asLookups), fresh-names)
+	if err != nil {
+		return err
+	}
+	after, err := t.s.shippedSums(id)
+	if err != nil {
+		return err
+	}
+	return t.s.exec(`UPDATE total SET lookups = lookups - ?2, attempts = attempts - ?3, as_lookups = as_lookups - ?4, names = max(?5, (SELECT names FROM shipped_counted WHERE total = ?1)) WHERE id = ?1`,
+		id, int64(sum.lookups)-(after.lookups-before.lookups), int64(sum.attempts)-(after.attempts-before.attempts), int64(sum.asLookups)-(after.asLookups-before.asLookups), names)
 }
 
 // isForgotten reports whether something that a device asked at a node from a time on, up to another, is not to be kept.

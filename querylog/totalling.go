@@ -327,8 +327,14 @@ func (s *store) countAgain(device string, node, hour int64) error {
 				return err
 			}
 		}
+		put := s.totals.store
+		if shipped, err := s.number(`SELECT count(*) FROM sqlite_schema WHERE name = 'shipped_counted'`); err != nil {
+			return err
+		} else if shipped > 0 { // a centre's: its nodes' totals of the hour are to come
+			put = s.totals.storeCounted
+		}
 		for _, sum := range sums {
-			if err := s.totals.store(hour, sum); err != nil {
+			if err := put(hour, sum); err != nil {
 				return err
 			}
 		}

@@ -92,6 +92,22 @@ func (n *Node) Store(lookups ...Lookup) {
 	n.Now = n.Now.Add(time.Minute)
 }
 
+// Forget has the node forget what a device asked until now.
+func (n *Node) Forget(device string) {
+	n.t.Helper()
+	at := n.Now
+	l, err := querylog.Open(querylog.Options{Dir: n.Dir, Node: n.Name, Program: "a made-up node", Retention: n.Keep, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return at }})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := l.Forget(context.Background(), querylog.Forgetting{Devices: []querylog.DeviceSpan{{Device: device, Until: at}}}); err != nil {
+		n.t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 func (n *Node) append(l *querylog.Log, at time.Time, u Lookup) {
 	n.t.Helper()
 	name, err := dnswire.ParseName(u.Name)

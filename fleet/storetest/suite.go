@@ -42,6 +42,7 @@ func Run(t *testing.T, open Opener) {
 		{"a device is forgotten, and stays so", forget},
 		{"a device that is forgotten whole keeps no binding", forgetWhole},
 		{"what one node sent of a device is forgotten alone", forgetAtNode},
+		{"totals of the hour of a forgetting are those that the node goes on with", forgetWithinHour},
 		{"what a node sent is forgotten, and it goes on", forgetNode},
 		{"what is too old is deleted", retention},
 	} {
@@ -568,6 +569,44 @@ func forgetAtNode(t *testing.T, b *bench) {
 	}
 	if err != nil || of != 1 {
 		t.Errorf("%d bindings of the device are there, want that of the other node alone (%v)", of, err)
+	}
+}
+
+func forgetWithinHour(t *testing.T, b *bench) {
+	attic := home(t, "attic")
+	gone := Binding(1).Device
+	before := attic.Batches(0, 0, false)
+	at := before[len(before)-1].To
+	b.append(before...)
+	attic.Forget(gone)
+	if _, err := b.store.Forget(context.Background(), fleet.Forgetting{Node: "attic", Devices: []querylog.DeviceSpan{{Device: gone}}, At: attic.Now}); err != nil {
+		t.Fatal(err)
+	}
+	b.append(before...) // was on its way, with totals of what is forgotten
+	if got := b.told("attic", gone); got != 0 {
+		t.Errorf("totals of before have %d lookups, want none", got)
+	}
+	for range 3 {
+		attic.Store(usual...)
+	}
+	after := attic.Batches(at, 1, false) // totals of the first have the rows of the later ones, too
+	if len(after) < 3 {
+		t.Fatalf("got %d batches, which shows nothing", len(after))
+	}
+	for i := range after {
+		b.append(after[i])
+		b.append(after[max(i-1, 0)])
+		if got, want := b.told("attic", gone), uint64(3*6); got != want { // of names that no list has, too
+			t.Errorf("after batch %d: totals have %d lookups, want %d", i, got, want)
+		}
+	}
+	if got, want := b.told("attic", Binding(2).Device), uint64(6*2); got != want {
+		t.Errorf("totals of another device have %d lookups, want %d", got, want)
+	}
+	for total, err := range b.reader().Totals(context.Background(), querylog.TotalsFilter{Devices: []string{gone}}) {
+		if err != nil || total.Names != 1 {
+			t.Errorf("got %d names in %+v, want 1 (%v)", total.Names, total, err)
+		}
 	}
 }
 
