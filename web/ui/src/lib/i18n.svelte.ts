@@ -57,21 +57,21 @@ export function sentence(text: string): string | undefined {
 }
 
 // The region decides how dates are written, where it is of the language in use.
-function region(): string {
+function regional(): string {
   return navigator.languages.find((l) => l.split('-')[0] === language.code) ?? language.code;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  const at = region() + JSON.stringify(options);
+  const at = regional() + JSON.stringify(options);
   let f = formats.get(at);
-  if (!f) formats.set(at, (f = new Intl.DateTimeFormat(region(), options)));
+  if (!f) formats.set(at, (f = new Intl.DateTimeFormat(regional(), options)));
   return f;
 }
 
-export const number = (n: number) => new Intl.NumberFormat(region()).format(n);
+export const number = (n: number) => new Intl.NumberFormat(regional()).format(n);
 /** ratio writes a rate, or how many times as often, with up to two digits behind the point. */
-export const ratio = (n: number) => new Intl.NumberFormat(region(), { maximumFractionDigits: 2 }).format(n);
+export const ratio = (n: number) => new Intl.NumberFormat(regional(), { maximumFractionDigits: 2 }).format(n);
 export const dateTime = (time: string | Date) => dates({ dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
 export const dateMinute = (time: string | Date) => dates({ dateStyle: 'medium', timeStyle: 'short' }).format(new Date(time));
 export const clock = (time: string | Date) => dates({ timeStyle: 'medium' }).format(new Date(time));
@@ -86,7 +86,7 @@ export function span(seconds: number): string {
   const units: [number, string][] = [[86400, 'day'], [3600, 'hour'], [60, 'minute'], [1, 'second']];
   const [size, unit] = units.find(([size]) => s >= size * (size === 86400 ? 2 : 1)) ?? [1, 'second'];
   const value = s / size;
-  return new Intl.NumberFormat(region(), { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: value < 10 && size > 60 ? 1 : 0 }).format(value);
+  return new Intl.NumberFormat(regional(), { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: value < 10 && size > 60 ? 1 : 0 }).format(value);
 }
 
 /** length writes seconds as reports do: 167 h 59 m. It never rounds up. */
@@ -103,4 +103,10 @@ export function ago(time: string): string {
 }
 
 /** millis writes nanoseconds as milliseconds. */
-export const millis = (nanoseconds: number) => new Intl.NumberFormat(region(), { maximumFractionDigits: nanoseconds < 1e7 ? 1 : 0 }).format(nanoseconds / 1e6) + ' ms';
+export const millis = (nanoseconds: number) => new Intl.NumberFormat(regional(), { maximumFractionDigits: nanoseconds < 1e7 ? 1 : 0 }).format(nanoseconds / 1e6) + ' ms';
+
+/** region is the name of a country by its code of ISO 3166-1, or what is given where that is none. */
+export function region(code: string): string {
+  if (!/^[A-Z]{2}$/.test(code)) return code;
+  try { return new Intl.DisplayNames(language.code, { type: 'region' }).of(code) ?? code; } catch { return code; }
+}
