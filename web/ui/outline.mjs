@@ -25,7 +25,13 @@ function ringsOf(topology, geometry) {
     const line = topology.arcs[i < 0 ? ~i : i].map(([dx, dy]) => [(x += dx) * sx + tx, (y += dy) * sy + ty]);
     return i < 0 ? line.reverse() : line;
   };
-  const ring = (arcs) => arcs.flatMap((i, k) => arc(i).slice(k ? 1 : 0));
+  // A ring that passes 180 degrees goes on beyond it: a jump to the other side would be a line across the map.
+  const ring = (arcs) => {
+    const r = arcs.flatMap((i, k) => arc(i).slice(k ? 1 : 0));
+    for (let i = 1; i < r.length; i++) r[i] = [r[i][0] - 360 * Math.round((r[i][0] - r[i - 1][0]) / 360), r[i][1]];
+    const far = r.some(([lon]) => lon < -190) ? 360 : 0;
+    return far ? r.map(([lon, lat]) => [lon + far, lat]) : r;
+  };
   const polygons = geometry.type === 'GeometryCollection' ? geometry.geometries.flatMap((g) => (g.type === 'Polygon' ? [g.arcs] : g.arcs)) : geometry.type === 'Polygon' ? [geometry.arcs] : geometry.arcs ?? [];
   return polygons.map((p) => ring(p[0]));
 }

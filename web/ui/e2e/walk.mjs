@@ -144,6 +144,25 @@ for (const [name, hash] of pages) {
   if (await page.locator('main [role=alert]').count()) fault(`${name}: ${await page.locator('main [role=alert]').first().textContent()}`);
 }
 
+// The map of where names lead: nobody asked in this log, so the reply is made to have it here.
+await page.route('**/api/v1/report*', async (route) => {
+  const reply = await route.fetch(), r = await reply.json();
+  const names = (r.vendors ?? []).flatMap((v) => v.names ?? []).map((n) => n.name);
+  r.destinations = names.map((name, i) => ({ name, vendor: 'Aurora', since: period.from, asked: period.from, operators: ['AS64500 Example'], countries: [['DE', 'NL', 'SG', 'US', 'ZZ'][i % 5]], text: [] }));
+  await route.fulfill({ response: reply, json: r });
+});
+await open(`#/vendors/Aurora?${q}&map=1`);
+const circles = page.locator('.map circle');
+await circles.first().waitFor();
+await everywhere('map');
+const whole = await page.locator('.map + * tbody tr').count();
+await circles.first().press('Enter');
+await page.locator('.map circle[aria-pressed="true"]').waitFor();
+if ((await page.locator('.map + * tbody tr').count()) >= whole) fault('a country that is pressed does not leave its rows alone');
+await circles.first().press('Enter');
+if ((await page.locator('.map + * tbody tr').count()) !== whole) fault('a country that is pressed again does not bring all rows back');
+await page.unroute('**/api/v1/report*');
+
 // Every number is the command's, and that of the rows to which it leads. printed is what `telltale
 // report --json` says of all, of one device and of one vendor.
 const rows = await rowsOf(page, q), unit = printed.all.unit;
