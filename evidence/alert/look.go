@@ -277,6 +277,10 @@ func second(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 // ledgerEvery is how often the ledger is looked at: it is read whole.
 const ledgerEvery = 10 * time.Minute
 
+// leastMissing is the shortest time of which it is told that it was not recorded: a restart
+// takes less than a second, and 100 % would else be a message of "0 s" after each.
+const leastMissing = time.Second
+
 // lookAtCoverage makes an alert where less of the last day was recorded than is wanted,
 // once until enough is again.
 func (t *Teller) lookAtCoverage(ctx context.Context, src *Source, s *Settings, now time.Time) ([]Alert, error) {
@@ -290,7 +294,7 @@ func (t *Teller) lookAtCoverage(ctx context.Context, src *Source, s *Settings, n
 		return nil, err
 	}
 	missing := c.Length() - c.Recorded()
-	if missing <= day*time.Duration(100-s.Coverage)/100 {
+	if missing <= day*time.Duration(100-s.Coverage)/100 || missing < leastMissing {
 		t.state.Low = false
 		return nil, nil
 	}

@@ -485,6 +485,22 @@ func TestLessWasRecorded(t *testing.T) {
 	d.wants("1 h 30 m of", "4 h of")
 }
 
+// Where all of a day is wanted, what is shorter than a second is not told, and a second is.
+func TestAllOfADayIsWanted(t *testing.T) {
+	d := newDesk(t, Coverage)
+	d.s.Coverage = 100
+	d.round(t.Context(), noon)
+	for i, missing := range []time.Duration{time.Second - time.Millisecond, time.Second} {
+		since := noon.Add(time.Hour)
+		d.home.coverage.Gaps = []querylog.Gap{{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: since.Add(missing)}, Effect: querylog.Unrecorded, Kind: querylog.GapDown}}
+		d.round(t.Context(), noon.Add(time.Duration(i+2)*time.Hour))
+		if got := len(d.box.texts()); got != i {
+			t.Errorf("%v are missing: %d alerts: %q", missing, got, d.box.texts())
+		}
+	}
+	d.wants("1 s of the last 24 hours were not recorded")
+}
+
 func TestANameThatMoved(t *testing.T) {
 	d := newDesk(t, DestinationMoved)
 	event := func(at time.Time, kind, name, detail string) {
