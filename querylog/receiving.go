@@ -462,31 +462,16 @@ type shippedSums struct{ lookups, attempts, asLookups int64 }
 
 // shippedSums returns what a total has of nodes: what their stores have counted, or what rows have, whichever is larger.
 func (s *store) shippedSums(total int64) (n shippedSums, err error) {
-	stmt, _, err := s.conn.Prepare(`SELECT max(coalesce(sum(t.lookups), 0), coalesce(max(c.lookups), 0)), max(coalesce(sum(t.attempts), 0), coalesce(max(c.attempts), 0)), max(coalesce(sum(t.as_lookups), 0), coalesce(max(c.as_lookups), 0))
-		FROM (SELECT 1) LEFT JOIN shipped_total t ON t.total = ?1 LEFT JOIN shipped_counted c ON c.total = ?1`)
-	if err != nil {
-		return n, err
-	}
-	defer stmt.Close()
-	stmt.BindInt64(1, total)
-	if stmt.Step() {
+	err = s.texts(`SELECT max(coalesce(sum(t.lookups), 0), coalesce(max(c.lookups), 0)), max(coalesce(sum(t.attempts), 0), coalesce(max(c.attempts), 0)), max(coalesce(sum(t.as_lookups), 0), coalesce(max(c.as_lookups), 0))
+		FROM (SELECT 1) LEFT JOIN shipped_total t ON t.total = ?1 LEFT JOIN shipped_counted c ON c.total = ?1`, func(stmt *sqlite3.Stmt) {
 		n = shippedSums{stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)}
-	}
-	return n, stmt.Err()
+	}, total)
+	return n, err
 }
 
 // flushCounted stores the sums of rows of an hour of which a part is forgotten. Totals that nodes send of it have the same rows: the larger
 // numbers count.
-func (t *totaller) flushCounted() error {
-	for key, sum := range t.sums {
-		if err := t.storeCounted(key.hour, sum); err != nil {
-			return err
-		}
-	}
-	clear(t.sums)
-	t.last = nil
-	return nil
-}
+func (t *totaller) flushCounted() error { return t.flushBy(t.storeCounted) }
 
 func (t *totaller) storeCounted(hour int64, sum *windowSum) error {
 	key, err := t.id(&sum.of, hour)

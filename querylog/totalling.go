@@ -141,9 +141,12 @@ func (t *totaller) add(node int64, e *entry, annotation int64) {
 }
 
 // flush stores the sums of a window.
-func (t *totaller) flush() error {
+func (t *totaller) flush() error { return t.flushBy(t.store) }
+
+// flushBy has put store the sums.
+func (t *totaller) flushBy(put func(hour int64, sum *windowSum) error) error {
 	for key, sum := range t.sums {
-		if err := t.store(key.hour, sum); err != nil {
+		if err := put(key.hour, sum); err != nil {
 			return err
 		}
 	}
