@@ -79,7 +79,7 @@ func TestAnAddressHasFewConnectionsWithoutACertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetDeadline(time.Now().Add(30 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: center\r\n\r\n")
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err == nil {

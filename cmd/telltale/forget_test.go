@@ -106,7 +106,7 @@ func TestForgettingEndsWhatIsAskedOfDestinations(t *testing.T) {
 			continue
 		}
 		m := new(dns.Msg).SetQuestion(dns.Fqdn(e.Name), dns.TypeA)
-		if _, _, err := (&dns.Client{Timeout: 10 * time.Second}).Exchange(m, srv.addr.String()); err != nil {
+		if _, _, err := (&dns.Client{Timeout: patience}).Exchange(m, srv.addr.String()); err != nil {
 			t.Fatal(err)
 		}
 		asked++

@@ -875,6 +875,7 @@ type testServer struct {
 	env   []string
 	addr  netip.AddrPort
 	app   *app
+	api   http.Handler // of the app, where a test asked its routes
 	stop  func()
 
 	trusted *x509.CertPool // by queries over TLS
@@ -984,7 +985,7 @@ func (srv *testServer) start() {
 	go func() { done <- cl.serve(ctx, func(a *app) { ready <- a }) }()
 	select {
 	case a := <-ready:
-		srv.app, srv.addr = a, a.server.Addrs()[0]
+		srv.app, srv.addr, srv.api = a, a.server.Addrs()[0], nil
 	case err := <-done:
 		cancel()
 		srv.t.Fatalf("serve: %v\n%s", err, errs.String())
