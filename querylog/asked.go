@@ -40,7 +40,7 @@ func (r *Reader) Asked(ctx context.Context, since time.Time, names []string) ([]
 	err = s.eachSpan(&f, func(db *database, in span) error {
 		for _, table := range rowTables {
 			where, args := f.where(db.layout, table, in)
-			sql := `SELECT ` + deviceSQL + `, coalesce(` + db.layout.name() + `, ''), max(r.last)` + db.layout.from(table, where) + ` GROUP BY 1, 2`
+			sql := `SELECT ` + deviceSQL + `, coalesce(` + db.layout.name() + `, ''), max(` + db.layout.named("last") + `)` + db.layout.from(table, where) + ` GROUP BY 1, 2`
 			err := db.query(sql, append([]any{in.after, in.end}, args...), func(stmt *sqlite3.Stmt) bool {
 				add(stmt.ColumnText(0), stmt.ColumnText(1), fromMilli(stmt.ColumnInt64(2)))
 				return true

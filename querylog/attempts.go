@@ -411,7 +411,7 @@ func (s *store) lastLookups(since int64, each func(device, name string, last int
 		return err
 	}
 	for _, table := range rowTables {
-		stmt, _, err := s.conn.Prepare(`SELECT ` + deviceSQL + `, m.name, max(r.last)` + layout2.from(table, ` AND r.last > ? AND m.name IS NOT NULL GROUP BY 1, 2`))
+		stmt, _, err := s.conn.Prepare(`SELECT ` + deviceSQL + `, m.name, max(` + lastOfRow + `)` + layout2.from(table, ` AND `+lastOfRow+` > ? AND m.name IS NOT NULL GROUP BY 1, 2`))
 		if err != nil {
 			return err
 		}

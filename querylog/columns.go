@@ -77,6 +77,12 @@ func nameOf(of func(*entry) *[]byte, show func(*Row) *string) codec {
 	}
 }
 
+// boundBy is a codec with another way to the insert.
+func boundBy(bind func(*rowWriter, *entry), c codec) codec {
+	c.bind = bind
+	return c
+}
+
 // counted is the codec of what a row counts while it is open.
 func counted(c codec) codec {
 	c.counted = true
@@ -147,8 +153,9 @@ var columns = [...]column{
 	}},
 	{"first", notNull, "Unix milliseconds, as all times here", "time", counted(number(
 		func(e *entry) *int64 { return &e.First }, func(r *Row, v int64) { r.Time = Time{time.UnixMilli(v)} }))},
-	{"last", notNull, "", "last", counted(number(
-		func(e *entry) *int64 { return &e.Last }, func(r *Row, v int64) { r.Last = Time{time.UnixMilli(v)} }))},
+	{"last", notNull, "milliseconds behind first where below 1,000,000,000, else a time, as in all rows before schema 11", "last", counted(boundBy(
+		func(w *rowWriter, e *entry) { w.int(lastColumn(e.First, e.Last)) },
+		number(func(e *entry) *int64 { return &e.Last }, func(r *Row, v int64) { r.Last = Time{time.UnixMilli(v)} })))},
 	{"count", notNull, "lookups, as received", "count", counted(number(
 		func(e *entry) *uint64 { return &e.Count }, func(r *Row, v uint64) { r.Count = v }))},
 	{"attempts", notNull, "attempts that began in this row; 0: none, or not counted", "attempts", since(2, counted(number(

@@ -276,7 +276,7 @@ func (d *daySum) decode(b []byte, day int64, known map[string]string) error {
 }
 
 // selectSummed is the query of the rows that are to be summed next.
-var selectSummed = `SELECT r.id, r.binding, r.first, r.last, r.count, r.attempts, r.client, r.annotation, r.level, r.verdict, r.import, r.attr_list, r.attr_line, m.name, l.name
+var selectSummed = `SELECT r.id, r.binding, r.first, ` + lastOfRow + `, r.count, r.attempts, r.client, r.annotation, r.level, r.verdict, r.import, r.attr_list, r.attr_line, m.name, l.name
 	FROM listed r LEFT JOIN listed_name m ON m.id = ` + nameOfRow("name") + ` LEFT JOIN listed_name l ON l.id = ` + nameOfRow("alias") + `
 	WHERE r.id > ? AND r.id < ? ORDER BY r.id LIMIT ?`
 

@@ -154,7 +154,7 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 		args = append(args, a...)
 	}
 	if !f.Since.IsZero() {
-		add(`r.last >= ?`, f.Since.UnixMilli())
+		add(l.named("last")+` >= ?`, f.Since.UnixMilli())
 	}
 	if !f.Until.IsZero() {
 		add(`r.first <= ?`, f.Until.UnixMilli())

@@ -492,7 +492,7 @@ func (i *importing) restoreAttempts() error {
 	a, now := i.counter.attempts, i.b.Lookups[0].Time.UnixMilli()
 	first := (now - a.gap - minuteMilli) / 1000
 	for _, table := range rowTables {
-		err := i.s.texts(`SELECT `+deviceSQL+`, m.name, max(r.last)`+layout2.from(table, ` AND r.last > ? AND r.first <= ? AND r.import <> 0 AND m.name IS NOT NULL GROUP BY 1, 2`),
+		err := i.s.texts(`SELECT `+deviceSQL+`, m.name, max(`+lastOfRow+`)`+layout2.from(table, ` AND `+lastOfRow+` > ? AND r.first <= ? AND r.import <> 0 AND m.name IS NOT NULL GROUP BY 1, 2`),
 			func(stmt *sqlite3.Stmt) {
 				if n, err := dnswire.ParseName(stmt.ColumnText(1)); err == nil {
 					a.restore(stmt.ColumnText(0), n.Wire(), stmt.ColumnInt64(2), now)

@@ -6,7 +6,7 @@ import "fmt"
 // (see version1.go). A store of a later version is brought forward in place, a
 // version at a time: it gets that version's columns.
 const (
-	schemaVersion         = 10
+	schemaVersion         = 11
 	firstVersion          = 2 // of this file
 	versionOfTotals       = 3
 	versionOfUpstreams    = 3
@@ -17,12 +17,13 @@ const (
 	versionOfSumAgain     = 8
 	versionOfUnknown      = 9
 	versionOfNameSets     = 10
+	versionOfLasting      = 11
 )
 
 // otherSteps are what a store of an older version gets besides columns, by the
 // version that brought it.
 var otherSteps = map[int64]string{versionOfTotals: beginTotals + createUpstreams, versionOfImports: createImports + `ALTER TABLE window ADD COLUMN ` + windowImported + `; `,
-	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations, versionOfSumAgain: createSumAgain, versionOfUnknown: `DROP VIEW lookup; ` + createView, versionOfNameSets: createNameSets}
+	versionOfDaySums: createDaySums, versionOfSeal: createSeal, versionOfDestinations: createDestinations, versionOfSumAgain: createSumAgain, versionOfUnknown: `DROP VIEW lookup; ` + createView, versionOfNameSets: createNameSets, versionOfLasting: `DROP VIEW lookup; ` + createView}
 
 const createUpstreams = `CREATE TABLE upstream (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT; -- those that rows name, by ID
 `
@@ -128,7 +129,7 @@ CREATE TABLE ledger (
 const createView = `CREATE VIEW lookup AS
 SELECT (SELECT value FROM meta WHERE key = 'store') AS store, r.id, n.name AS node,
 	strftime('%Y-%m-%dT%H:%M:%fZ', r.first / 1000.0, 'unixepoch') AS time,
-	strftime('%Y-%m-%dT%H:%M:%fZ', r.last / 1000.0, 'unixepoch') AS last, r.count, r.attempts,
+	strftime('%Y-%m-%dT%H:%M:%fZ', ` + lastOfRow + ` / 1000.0, 'unixepoch') AS last, r.count, r.attempts,
 	coalesce(b.device, 'addr:' || r.client) AS device, coalesce(r.client, b.addr) AS client, r.qname AS name, r.type,
 	CASE r.verdict WHEN 0 THEN 'pass' WHEN 1 THEN 'allow' WHEN 2 THEN 'block' WHEN 3 THEN 'observe' WHEN 4 THEN 'answer' WHEN 5 THEN 'unknown' END AS verdict,
 	r.class, r.observed_by, u.name AS list, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.qname) END AS rule,

@@ -451,7 +451,7 @@ func (s *store) countUnshipped(table string, end int64, most int, u *unshippedSu
 	if err != nil {
 		return err
 	}
-	return s.texts(fmt.Sprintf(`SELECT count(*), coalesce(min(first), 0), coalesce(max(last), 0) FROM (SELECT id, first, last FROM %s WHERE id < ?1 AND import = 0 ORDER BY id LIMIT ?2) WHERE id >= ?3`, table), func(stmt *sqlite3.Stmt) {
+	return s.texts(fmt.Sprintf(`SELECT count(*), coalesce(min(first), 0), coalesce(max(last), 0) FROM (SELECT r.id, r.first, `+lastOfRow+` AS last FROM %s r WHERE id < ?1 AND import = 0 ORDER BY id LIMIT ?2) WHERE id >= ?3`, table), func(stmt *sqlite3.Stmt) {
 		n := stmt.ColumnInt64
 		if n(0) == 0 {
 			return

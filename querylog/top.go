@@ -174,7 +174,7 @@ func (db *database) top(c topColumn, f *Filter, in span, t tops) error {
 		where, args := f.where(db.layout, table, in)
 		args = append([]any{in.after, in.end}, args...)
 		sql := `SELECT ` + c.key(db.layout) + `, ` + c.label + `, sum(r.count), sum(CASE r.verdict WHEN 2 THEN r.count ELSE 0 END),
-			count(*), min(r.first), max(r.last), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `), sum(CASE WHEN ` + db.layout.named("import") + ` <> 0 THEN r.count ELSE 0 END), sum(CASE r.verdict WHEN 5 THEN r.count ELSE 0 END)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
+			count(*), min(r.first), max(` + db.layout.named("last") + `), ` + tierSQL + `, sum(` + db.layout.named("attempts") + `), sum(` + db.layout.named("as_lookups") + `), sum(CASE WHEN ` + db.layout.named("import") + ` <> 0 THEN r.count ELSE 0 END), sum(CASE r.verdict WHEN 5 THEN r.count ELSE 0 END)` + db.layout.from(table, where) + c.where + ` GROUP BY 1`
 		err := db.query(sql, args, func(stmt *sqlite3.Stmt) bool {
 			n := func(i int) uint64 { return uint64(stmt.ColumnInt64(i)) }
 			t.add(TopRow{

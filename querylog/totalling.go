@@ -357,7 +357,7 @@ func (s *store) sumRows(sums map[totalOf]*windowSum, table, device string, node,
 		return err
 	}
 	var failed error
-	err = s.texts(fmt.Sprintf(`SELECT r.node, r.verdict, r.level, coalesce(a.vendor, ''), coalesce(a.product, ''), coalesce(a.purpose, ''), coalesce(a.tier, ''), r.count, r.attempts, r.as_lookups, r.first, r.last, m.name
+	err = s.texts(fmt.Sprintf(`SELECT r.node, r.verdict, r.level, coalesce(a.vendor, ''), coalesce(a.product, ''), coalesce(a.purpose, ''), coalesce(a.tier, ''), r.count, r.attempts, r.as_lookups, r.first, `+lastOfRow+`, m.name
 		FROM %[1]s r LEFT JOIN annotation a ON a.id = r.annotation LEFT JOIN %[1]s_name m ON m.id = %[2]s
 		WHERE r.id >= ?1 AND r.id < ?2 AND r.first >= ?3 AND r.first < ?4 AND (?6 = 0 OR r.node = ?6) AND (r.binding IN (SELECT id FROM binding WHERE device = ?5) OR r.binding = 0 AND 'addr:' || r.client = ?5)`, table, nameOfRow("name")),
 		func(stmt *sqlite3.Stmt) {
