@@ -346,13 +346,13 @@ type Destinations struct {
 
 // Metrics is what Prometheus asks for.
 type Metrics struct {
-	Listen  []netip.AddrPort `key:"listen,port 9530"` // none: nobody is answered; port 0: one that is free
-	Devices bool             `key:"devices"`          // devices with a name of the settings are told apart
+	Listen  []netip.AddrPort `key:"listen,live,port 9530"` // none: nobody is answered; port 0: one that is free
+	Devices bool             `key:"devices,live"`          // devices with a name of the settings are told apart
 }
 
 // Dnstap is where messages of clients go as they are answered.
 type Dnstap struct {
-	To string `key:"to,dnstap"` // unix:PATH or tcp://HOST:PORT; "": nowhere
+	To string `key:"to,live,dnstap"` // unix:PATH or tcp://HOST:PORT; "": nowhere
 }
 
 // Messages is what Telltale says about itself, on standard error.

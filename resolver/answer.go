@@ -15,7 +15,7 @@ func (s *Server) serve(packet []byte, q *query, dst []byte, now, later replyWrit
 		now.send(q, reply) // counted, but no lookup: it is not logged
 		return
 	}
-	if s.tap != nil {
+	if s.tap.Load() != nil {
 		q.packet = packet
 	}
 	if s.mayIdentify(q) && s.identify(q, later) {
@@ -110,8 +110,8 @@ func (s *Server) finish(q *query, reply []byte, source querylog.Source, out repl
 	out.send(q, reply)
 	if q.verdict.Rule != blocklists.SpecialServer {
 		out.log(q, reply, source)
-		if q.packet != nil {
-			s.tap(q.record(reply, source, s.now()), q.path.Client, q.packet, reply)
+		if tap := s.tap.Load(); tap != nil && q.packet != nil { // no packet: nobody wanted it when it came
+			(*tap)(q.record(reply, source, s.now()), q.path.Client, q.packet, reply)
 		}
 	}
 }

@@ -42,9 +42,6 @@ type Options struct {
 	Policy func() *blocklists.Policy
 	// Log takes a batch of records and must not keep it. nil: no log.
 	Log func([]querylog.Record)
-	// Tap is handed each lookup as it came and as it was answered; an empty reply is none. It
-	// must neither wait nor keep what it is handed. nil: nobody wants them.
-	Tap func(r querylog.Record, client netip.AddrPort, query, reply []byte)
 	// Binding returns who holds an address now, nil if nobody knows yet. It must
 	// not wait. nil: nobody is known.
 	Binding func(netip.Addr) *devices.Binding

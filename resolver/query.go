@@ -21,7 +21,7 @@ import (
 // own for every packet; a query that must wait is copied first.
 type query struct {
 	dnswire.Question
-	packet    []byte               // as it came, where Options.Tap wants it; nil else
+	packet    []byte               // as it came, where a Tap wants it; nil else
 	path      packets.Path         // where it came from
 	slot      int                  // its place in the reader's batch
 	batch     *upstream.QueryBatch // what its reader's batch asks of upstreams; nil where there is none

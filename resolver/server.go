@@ -31,7 +31,7 @@ import (
 type Server struct {
 	policy         func() *blocklists.Policy
 	append         func([]querylog.Record)
-	tap            func(r querylog.Record, client netip.AddrPort, query, reply []byte) // nil: nobody wants it
+	tap            atomic.Pointer[Tap] // nil: nobody wants it
 	binding        func(netip.Addr) *devices.Binding
 	byDevice       func() bool
 	named          func(id string, held *devices.Binding) *devices.Binding
@@ -87,7 +87,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		policy: o.Policy, append: o.Log, tap: o.Tap, binding: o.Binding, named: o.Named, forwarded: o.Forwarded, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
+		policy: o.Policy, append: o.Log, binding: o.Binding, named: o.Named, forwarded: o.Forwarded, allowed: o.Allowed, allowedID: o.AllowedID, report: o.Report, now: o.Now, logger: o.Logger,
 		cookies: newCookies(), names: o.Names, certificates: o.Certificates, flights: newFlights(o.Waiting, o.ClientPrefix),
 		byDevice: o.ByDevice, identifyClient: o.Identify, identifying: make(chan struct{}, maxIdentifying),
 	}

@@ -15,7 +15,7 @@ import (
 	"telltale/resolver/dnstest"
 )
 
-// What Options.Tap is handed are the octets that came and those that were sent, for whatever
+// What a Tap is handed are the octets that came and those that were sent, for whatever
 // way an answer takes; and nothing for what is no lookup.
 func TestTapIsHandedWhatCameAndWhatWasSent(t *testing.T) {
 	type tapped struct {
@@ -28,11 +28,12 @@ func TestTapIsHandedWhatCameAndWhatWasSent(t *testing.T) {
 	var all []tapped
 	up := dnstest.Start(t, dnstest.AnswerA("192.0.2.1"))
 	lists := openLists(t, blocklists.Options{}, map[string]string{"ads.txt": "tracker.example\n"})
-	s, _ := startServer(t, Options{Policy: withPolicy(lists), Tap: func(r querylog.Record, client netip.AddrPort, query, reply []byte) {
+	s, _ := startServer(t, Options{Policy: withPolicy(lists)}, up)
+	s.SetTap(func(r querylog.Record, client netip.AddrPort, query, reply []byte) {
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, tapped{client, bytes.Clone(query), bytes.Clone(reply), r.Source, r.Verdict.Action})
-	}}, up)
+	})
 	for _, network := range []string{"udp", "tcp"} {
 		for _, of := range []struct {
 			name   string
@@ -85,5 +86,14 @@ func TestTapIsHandedWhatCameAndWhatWasSent(t *testing.T) {
 	defer mu.Unlock()
 	if len(all) != 1 || !bytes.Contains(all[0].query, []byte("\x04last")) {
 		t.Errorf("got %+v, want the last one alone", all)
+	}
+	s.SetTap(nil)
+	all = nil
+	mu.Unlock()
+	ask(t, s, "udp", "unseen.example", dns.TypeA)
+	ask(t, s, "udp", "unseen.example", dns.TypeA) // answered, and so is all of the first
+	mu.Lock()
+	if len(all) != 0 {
+		t.Errorf("nobody wants them any more: got %+v", all)
 	}
 }

@@ -28,8 +28,8 @@ const brokePeriod = 15 * time.Minute
 func (a *app) record(recs []querylog.Record) {
 	a.log.Append(recs)
 	a.blocked.Append(recs)
-	if a.counts != nil {
-		a.counts.Add(recs)
+	if counts := a.counts.Load(); counts != nil {
+		counts.Add(recs)
 	}
 }
 

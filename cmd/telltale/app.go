@@ -86,10 +86,10 @@ type app struct {
 	witnesses *witness.Sender // to which checkpoints of the sealed log go
 	alerts    *alert.Teller   // tells what the log shows by itself
 
-	tap      *send.Sender    // of dnstap; nil: it goes nowhere
-	counts   *metrics.Counts // of lookups; nil: nobody asks for them
-	metrics  *metricsServer  // nil: there is none
-	recorded recordedState   // of the last day
+	tap      atomic.Pointer[send.Sender]    // of dnstap; nil: it goes nowhere
+	counts   atomic.Pointer[metrics.Counts] // of lookups; nil: nobody asks for them
+	metrics  *httpListeners                 // answers who asks for them
+	recorded recordedState                  // of the last day
 
 	settingsWatch failure // of watching the settings file
 
@@ -196,12 +196,9 @@ func build(cfg *config.Config, load func() (*config.Config, error), logger *slog
 		return nil, err
 	}
 	if !small {
-		a.network = a.newNetwork()
+		a.network, a.metrics = a.newNetwork(), a.newMetrics()
 	}
-	a.tap = a.newTap(cfg)
-	if err := a.openMetrics(cfg); err != nil {
-		return nil, err
-	}
+	a.useTap(cfg)
 	a.reportClashesLocked(cfg)
 	return a, a.reselectLocked() // rules may name devices, and devices may be known from before
 }
@@ -223,8 +220,8 @@ func (a *app) close() error {
 	if a.server != nil {
 		errs = append(errs, a.server.Close())
 	}
-	if a.tap != nil {
-		a.tap.Close()
+	if tap := a.tap.Load(); tap != nil {
+		tap.Close()
 	}
 	if a.certificates != nil {
 		a.certificates.Close()
@@ -297,22 +294,24 @@ func (a *app) logOptions(cfg *config.Config) querylog.Options {
 	return o
 }
 
-// newTap returns what sends lookups by dnstap; nil where they are not wanted.
-func (a *app) newTap(cfg *config.Config) *send.Sender {
+// useTap sends lookups from now on to where settings say. What waits for who took them until
+// now goes there yet.
+func (a *app) useTap(cfg *config.Config) {
+	var tap *send.Sender
 	if cfg.Dnstap.To == "" {
-		return nil
+		a.server.SetTap(nil)
+	} else {
+		tap = send.New(send.Options{To: cfg.Dnstap.To, Identity: nodeName(cfg), Version: "telltale " + buildVersion(), Dial: a.dial, Bind: a.bind, Logger: a.logger})
+		a.server.SetTap(tap.Add)
 	}
-	return send.New(send.Options{To: cfg.Dnstap.To, Identity: nodeName(cfg), Version: "telltale " + buildVersion(), Dial: a.dial, Bind: a.bind, Logger: a.logger})
+	if before := a.tap.Swap(tap); before != nil {
+		a.work.Go(before.Close)
+	}
 }
 
 func (a *app) serverOptions(cfg *config.Config) resolver.Options {
 	o, ledger := serverOptions(cfg, a.selected), a.ledger.Load()
 	o.Policy, o.Log, o.Allowed = a.lists.Current, a.record, a.allowed
-	if cfg.Dnstap.To != "" {
-		o.Tap = func(r querylog.Record, client netip.AddrPort, query, reply []byte) {
-			a.tap.Add(r, client, query, reply)
-		}
-	}
 	o.Binding, o.Identify, o.ByDevice = ledger.Lookup, ledger.Identify, ledger.ByMAC
 	o.Named, o.AllowedID, o.Forwarded = ledger.Named, ledger.MayRoam, ledger.Forwarded
 	o.Report, o.Logger = a.log.Report, a.logger

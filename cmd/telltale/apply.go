@@ -124,16 +124,12 @@ func (a *app) swapLocked(cfg *config.Config) error {
 		return err
 	}
 	old := a.cfg.Load()
-	var network *networkChange
-	if !small && !reflect.DeepEqual(old.Web, cfg.Web) {
-		if network, err = a.prepareNetwork(a.network, cfg.Web); err != nil {
+	listeners := &listenersChange{}
+	if !small {
+		if listeners, err = a.prepareListeners(old, cfg); err != nil {
 			return err
 		}
-		defer func() {
-			if network != nil {
-				network.discard()
-			}
-		}()
+		defer listeners.end()
 	}
 	makeGroupRules(cfg)
 	a.subscriptions.Set(subscriptionLists(cfg))
@@ -168,9 +164,11 @@ func (a *app) swapLocked(cfg *config.Config) error {
 	if err := a.applyForwardsLocked(cfg); err != nil {
 		return err
 	}
-	if network != nil {
-		network.commit()
-		network = nil
+	if !small {
+		listeners.commit()
+	}
+	if old.Dnstap != cfg.Dnstap {
+		a.useTap(cfg)
 	}
 	a.allow.Store(&cfg.Access.Allow)
 	a.level.Set(level)

@@ -22,7 +22,7 @@ func TestDnstapIsTakenByWatchCapture(t *testing.T) {
 		done <- command(ctx, append([]string{"watch-capture", socket}, srv.flags...), &out, &errs, srv.env)
 	}()
 	soon(t, "dnstap", "taken", func() string {
-		if srv.app.tap.Stats().Connected {
+		if srv.app.tap.Load().Stats().Connected {
 			return "taken"
 		}
 		return errs.String()
@@ -50,7 +50,7 @@ func TestDnstapIsTakenByWatchCapture(t *testing.T) {
 		}
 		return "all"
 	})
-	if st := srv.app.tap.Stats(); st.Sent < 6 || st.Dropped != 0 {
+	if st := srv.app.tap.Load().Stats(); st.Sent < 6 || st.Dropped != 0 {
 		t.Errorf("got %+v", st)
 	}
 	cancel()
@@ -58,7 +58,7 @@ func TestDnstapIsTakenByWatchCapture(t *testing.T) {
 		t.Errorf("watch-capture: exit status %d\n%s%s", exit, out.String(), errs.String())
 	}
 	soon(t, "its end", "seen", func() string {
-		if !srv.app.tap.Stats().Connected {
+		if !srv.app.tap.Load().Stats().Connected {
 			return "seen"
 		}
 		return "not seen"

@@ -201,9 +201,9 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 	if err != nil {
 		return web.Forgotten{}, err
 	}
-	if a.counts != nil {
+	if counts := a.counts.Load(); counts != nil {
 		for device := range whole {
-			a.counts.Forget(device)
+			counts.Forget(device)
 		}
 	}
 	if err := a.forgetAlerts(f); err != nil {

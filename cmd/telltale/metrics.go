@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,67 +28,31 @@ import (
 // What Prometheus is answered. Most of it is what the parts count anyway, read when somebody
 // asks.
 
-// metricsConnections bounds those of all who ask for metrics.
+// metricsConnections bounds those of all who ask for metrics, at each address.
 const metricsConnections = 32
 
-// A metricsServer answers on metrics.listen.
-type metricsServer struct {
-	listeners []net.Listener
-	server    *http.Server
-	work      sync.WaitGroup
-}
-
-// openMetrics binds the addresses of metrics.listen, and has lookups counted if there are any.
-func (a *app) openMetrics(cfg *config.Config) error {
-	if small || len(cfg.Metrics.Listen) == 0 {
-		return nil
-	}
+// newMetrics returns what answers on the addresses of metrics.listen: on none yet.
+func (a *app) newMetrics() *httpListeners {
 	host, _ := os.Hostname()
-	m := &metricsServer{server: &http.Server{
-		Handler:           metrics.Handler(host, a.writeMetrics, a.newProber(http.NotFoundHandler())),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}}
-	for _, addr := range cfg.Metrics.Listen {
-		l, err := net.Listen("tcp", addr.String())
-		if err != nil {
-			m.close()
-			return fmt.Errorf("metrics.listen: %w", err)
-		}
-		m.listeners = append(m.listeners, l)
-	}
-	a.metrics, a.counts = m, metrics.NewCounts(cfg.Metrics.Devices)
-	return nil
-}
-
-// start begins to answer.
-func (m *metricsServer) start(failed func(error)) {
-	for _, l := range m.listeners {
-		m.work.Go(func() {
-			if err := m.server.Serve(netutil.LimitListener(l, metricsConnections)); !errors.Is(err, http.ErrServerClosed) {
-				failed(err)
-			}
-		})
+	handler := metrics.Handler(host, a.writeMetrics, a.newProber(http.NotFoundHandler()))
+	return &httpListeners{
+		setting: "metrics.listen", logger: a.logger, answered: map[netip.AddrPort]*answeredAddress{},
+		open: func(l net.Listener) net.Listener { return netutil.LimitListener(l, metricsConnections) },
+		server: func() *http.Server {
+			return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+		},
 	}
 }
 
-// addrs returns the addresses that are answered on.
-func (m *metricsServer) addrs() (all []netip.AddrPort) {
-	for _, l := range m.listeners {
-		all = append(all, l.Addr().(*net.TCPAddr).AddrPort())
+// countLookups has lookups counted where somebody may ask for metrics, anew where devices are
+// told apart and were not, or the other way round.
+func (a *app) countLookups(was, is config.Metrics) {
+	switch {
+	case len(is.Listen) == 0:
+		a.counts.Store(nil)
+	case a.counts.Load() == nil || was.Devices != is.Devices:
+		a.counts.Store(metrics.NewCounts(is.Devices))
 	}
-	return all
-}
-
-func (m *metricsServer) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if m.server.Shutdown(ctx) != nil {
-		m.server.Close()
-	}
-	for _, l := range m.listeners {
-		l.Close() // also where it was never started
-	}
-	m.work.Wait()
 }
 
 func (a *app) writeMetrics(ctx context.Context, p *metrics.Page) {
@@ -104,14 +67,16 @@ func (a *app) writeMetrics(ctx context.Context, p *metrics.Page) {
 	for _, kind := range []blocklists.TemporaryKind{blocklists.Pause, blocklists.Observing} {
 		p.Add(&metrics.Temporary, float64(temporary[string(kind)]), string(kind))
 	}
-	a.counts.Write(p)
+	if counts := a.counts.Load(); counts != nil { // who asks may have come before the address is not answered on any more
+		counts.Write(p)
+	}
 	a.writeServerMetrics(p, cfg)
 	writeUpstreamMetrics(p, a.server.Upstreams())
 	p.Add(&metrics.UpstreamInvalid, float64(a.server.Stats().Invalid))
 	writeListMetrics(p, a.listStatus(), a.subscriptions.Status())
 	a.writeLogMetrics(ctx, p, cfg)
-	if a.tap != nil {
-		st := a.tap.Stats()
+	if tap := a.tap.Load(); tap != nil {
+		st := tap.Stats()
 		p.Add(&metrics.DnstapSent, float64(st.Sent))
 		p.Add(&metrics.DnstapDropped, float64(st.Dropped))
 		p.Add(&metrics.DnstapConnected, oneIf(st.Connected))

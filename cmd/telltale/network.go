@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,19 +24,17 @@ import (
 
 // A consoleServer serves the API and the console on the addresses of web.listen.
 type consoleServer struct {
+	*httpListeners
 	handler *web.Network
-	server  *http.Server
-	serving sync.WaitGroup
 
 	greeting atomic.Pointer[tls.Config] // nil: in clear
 	proxies  atomic.Pointer[[]netip.Prefix]
 
 	bounds connectionBounds
 
-	mu        sync.Mutex
-	settings  config.Web // in force
-	listeners map[netip.AddrPort]*boundedListener
-	own       *certs.Source // of web.tls own; nil for none
+	// Guarded by the lock of httpListeners.
+	settings config.Web    // in force
+	own      *certs.Source // of web.tls own; nil for none
 }
 
 // Bounds of what strangers can hold, of all addresses together. Behind a proxy all connections are its own.
@@ -60,12 +58,17 @@ func (m serverMessages) Write(text []byte) (int, error) {
 
 // newNetwork returns what serves nothing yet.
 func (a *app) newNetwork() *consoleServer {
-	n := &consoleServer{listeners: map[netip.AddrPort]*boundedListener{}}
-	n.handler = web.NewNetwork(a.api, a.newProber(web.Files(ui.Files())), a.access, a.logger)
-	n.server = &http.Server{
-		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: log.New(serverMessages{a.logger}, "", 0),
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 32},
+	n := &consoleServer{handler: web.NewNetwork(a.api, a.newProber(web.Files(ui.Files())), a.access, a.logger)}
+	n.httpListeners = &httpListeners{
+		setting: "web.listen", logger: a.logger, answered: map[netip.AddrPort]*answeredAddress{},
+		open: func(l net.Listener) net.Listener { return &boundedListener{Listener: l, server: n} },
+		server: func() *http.Server {
+			return &http.Server{
+				Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+				ErrorLog: log.New(serverMessages{a.logger}, "", 0),
+				HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 32},
+			}
+		},
 	}
 	n.proxies.Store(&[]netip.Prefix{})
 	return n
@@ -74,110 +77,100 @@ func (a *app) newNetwork() *consoleServer {
 // A networkChange is settings that can be put in force: their addresses are bound, and
 // their certificate is read. It holds the server's lock until commit or discard.
 type networkChange struct {
+	*addressChange
 	a        *app
 	n        *consoleServer
 	to       config.Web
 	greeting *tls.Config
 	own      *certs.Source
-	added    map[netip.AddrPort]*boundedListener
-	parked   []netip.AddrPort // closed so that others could be bound
 }
 
 // prepareNetwork binds what settings name. Where that fails, what was in force stays.
 func (a *app) prepareNetwork(n *consoleServer, w config.Web) (*networkChange, error) {
-	n.mu.Lock()
-	c := &networkChange{a: a, n: n, to: w, added: map[netip.AddrPort]*boundedListener{}}
-	var err error
-	if c.greeting, c.own, err = a.networkTLS(w, n.settings, n.own); err == nil {
-		err = c.bind()
-	}
+	bound, err := n.prepare(w.Listen)
 	if err != nil {
+		return nil, err
+	}
+	c := &networkChange{addressChange: bound, a: a, n: n, to: w}
+	if c.greeting, c.own, err = a.networkTLS(w, n.settings, n.own); err != nil {
 		c.discard()
 		return nil, err
 	}
 	return c, nil
 }
 
-// bind listens on those addresses that are not listened on yet. One that is to go and
-// has the same port is closed first: 0.0.0.0 cannot be had beside it.
-func (c *networkChange) bind() error {
-	for _, addr := range c.to.Listen {
-		if c.n.listeners[addr] != nil || c.added[addr] != nil {
-			continue
-		}
-		for old, l := range c.n.listeners {
-			if old.Port() == addr.Port() && !slices.Contains(c.to.Listen, old) && !slices.Contains(c.parked, old) {
-				l.Close()
-				c.parked = append(c.parked, old)
-			}
-		}
-		l, err := c.n.listen(addr)
-		if err != nil {
-			return fmt.Errorf("web.listen: %w (take another address or port, or end what has it)", err)
-		}
-		c.added[addr] = l
-	}
-	return nil
-}
-
 // discard leaves in force what is.
 func (c *networkChange) discard() {
-	defer c.n.mu.Unlock()
-	for _, l := range c.added {
-		l.Close()
-	}
-	for _, addr := range c.parked {
-		l, err := c.n.listen(addr)
-		if err != nil {
-			c.a.logger.Error("web.listen: an address is not answered on any more", "address", addr, "error", err)
-			delete(c.n.listeners, addr)
-			continue
-		}
-		c.serve(addr, l)
-	}
 	if c.own != nil && c.own != c.n.own {
 		c.own.Close()
 	}
+	c.addressChange.discard()
 }
 
 // commit puts it in force.
 func (c *networkChange) commit() {
 	n := c.n
-	defer n.mu.Unlock()
 	n.greeting.Store(c.greeting)
 	n.proxies.Store(&c.to.Proxies)
 	n.handler.Use(&web.NetworkSettings{Path: c.to.Path, Hosts: c.to.Hosts, Proxies: c.to.Proxies})
-	for addr, l := range n.listeners {
-		if !slices.Contains(c.to.Listen, addr) {
-			l.Close()
-			delete(n.listeners, addr)
-		}
-	}
-	for addr, l := range c.added {
-		c.serve(addr, l)
+	for addr := range c.added {
 		c.a.warnInClear(addr, c.to)
 	}
 	if n.own != nil && n.own != c.own {
 		n.own.Close()
 	}
 	n.settings, n.own = c.to, c.own
+	c.addressChange.commit()
 }
 
-func (c *networkChange) serve(addr netip.AddrPort, l *boundedListener) {
-	c.n.listeners[addr] = l
-	c.n.serving.Go(func() {
-		if err := c.n.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			c.a.logger.Error("web.listen: an address is not answered on any more", "address", addr, "error", err)
+// A listenersChange is what can be put in force of web and metrics.
+type listenersChange struct {
+	a           *app
+	web         *networkChange
+	metrics     *addressChange
+	counted, to config.Metrics
+}
+
+// prepareListeners binds the addresses of changed settings. Where one cannot be had, what is
+// in force stays. A change ends by commit, or by end.
+func (a *app) prepareListeners(was, is *config.Config) (*listenersChange, error) {
+	c := &listenersChange{a: a, counted: was.Metrics, to: is.Metrics}
+	var err error
+	if !reflect.DeepEqual(was.Web, is.Web) {
+		if c.web, err = a.prepareNetwork(a.network, is.Web); err != nil {
+			return nil, err
 		}
-	})
+	}
+	if !reflect.DeepEqual(was.Metrics, is.Metrics) {
+		if c.metrics, err = a.metrics.prepare(is.Metrics.Listen); err != nil {
+			c.end()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-func (n *consoleServer) listen(addr netip.AddrPort) (*boundedListener, error) {
-	l, err := net.Listen(networkOf(addr), addr.String())
-	if err != nil {
-		return nil, err
+// commit puts it in force.
+func (c *listenersChange) commit() {
+	if c.web != nil {
+		c.web.commit()
+		c.web = nil
 	}
-	return &boundedListener{Listener: l, server: n}, nil
+	if c.metrics != nil {
+		c.a.countLookups(c.counted, c.to)
+		c.metrics.commit()
+		c.metrics = nil
+	}
+}
+
+// end leaves in force what is, unless commit was called.
+func (c *listenersChange) end() {
+	if c.web != nil {
+		c.web.discard()
+	}
+	if c.metrics != nil {
+		c.metrics.discard()
+	}
 }
 
 // warnInClear says that others can read along.
@@ -210,41 +203,11 @@ func (a *app) networkTLS(w, was config.Web, had *certs.Source) (*tls.Config, *ce
 	return own.Config(protocols...), own, nil
 }
 
-// networkOf keeps 0.0.0.0 to IPv4, so that [::] may stand beside it.
-func networkOf(addr netip.AddrPort) string {
-	if addr.Addr().Is4() {
-		return "tcp4"
-	}
-	return "tcp6"
-}
-
-// addrs returns where it listens, with the ports that were chosen for 0.
-func (n *consoleServer) addrs() (all []netip.AddrPort) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, addr := range n.settings.Listen {
-		if l := n.listeners[addr]; l != nil {
-			if at, ok := l.Addr().(*net.TCPAddr); ok {
-				all = append(all, at.AddrPort())
-			}
-		}
-	}
-	return all
-}
-
 // close ends all listening and all requests.
 func (n *consoleServer) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if n.server.Shutdown(ctx) != nil {
-		n.server.Close() // streams do not end by themselves
-	}
+	n.httpListeners.close()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, l := range n.listeners {
-		l.Close()
-	}
-	n.serving.Wait()
 	if n.own != nil {
 		n.own.Close()
 	}

@@ -113,7 +113,7 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 		logger.Error("pause, lists, devices and doctor cannot ask this server", "error", err)
 	}
 	if !small {
-		change, err := a.prepareNetwork(a.network, a.cfg.Load().Web)
+		change, err := a.prepareListeners(&config.Config{}, a.cfg.Load())
 		if err != nil {
 			if control != nil {
 				control.close()
@@ -132,9 +132,6 @@ func (cl *cli) serve(ctx context.Context, ready func(*app)) error {
 	tasks.Go(func() { a.blocked.Run(ctx) })
 	tasks.Go(func() { a.expireSearches(ctx) })
 	a.server.Start()
-	if a.metrics != nil {
-		a.metrics.start(func(err error) { logger.Error("metrics.listen is not answered on any more", "error", err) })
-	}
 	a.ledger.Load().SetReverse(a.reverseLookup(cfg))
 	tasks.Go(func() { a.fetch(ctx) })
 	tasks.Go(func() { a.resumeForgetting(ctx) })
