@@ -33,6 +33,9 @@ func (r *Reader) Follow(ctx context.Context, f Filter, fn func(Row) error) error
 	}
 }
 
+// IDAt returns what is below the number of every row of a window that begins at a time or later.
+func IDAt(t time.Time) int64 { return max(t.Unix(), 0) << rowBits }
+
 // A Follower is Follow for who says when to look. One goroutine alone may use it.
 type Follower struct {
 	r       *Reader

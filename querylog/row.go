@@ -68,6 +68,9 @@ type Row struct {
 	ID    int64  `json:"id"`    // unique and ascending within the store: window<<20 | place in it
 }
 
+// Window returns the number of the window that the row is of.
+func (r *Row) Window() int64 { return r.ID >> rowBits }
+
 // A Time is written as RFC 3339 in UTC with milliseconds, which is as exact as
 // the log is.
 type Time struct{ time.Time }

@@ -56,6 +56,7 @@ type center struct {
 	mux       *http.ServeMux // for nodes that were admitted: authority.NodeOf says which
 	server    *http.Server
 	store     fleet.Store // the merged log
+	live      *fleet.LiveHub
 	listeners []net.Listener
 
 	load    func() (*config.Config, error) // reads the settings anew

@@ -40,6 +40,7 @@ func (c *center) serveCommands() (end func(), err error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /forget", c.serveForget)
+	mux.HandleFunc("GET /live", c.serveLive)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() {

@@ -57,6 +57,8 @@ func (c *center) takeLogs(ctx context.Context) (end func() error, err error) {
 	c.mux.Handle(fleet.RowsPath, r)
 	c.mux.Handle(fleet.CursorPath, r)
 	c.mux.Handle(fleet.ForgetPath, r)
+	c.live = fleet.NewLiveHub()
+	c.mux.Handle(fleet.LivePath, c.live.Handler(requestNode, c.authority.Again))
 	ctx, stop := context.WithCancel(ctx)
 	var retaining sync.WaitGroup
 	retaining.Go(func() { c.retain(ctx) })

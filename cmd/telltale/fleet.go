@@ -185,6 +185,7 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	}
 	tasks.Go(func() { a.reportState(ctx, m) })
 	tasks.Go(func() { m.ship(ctx, a) })
+	tasks.Go(func() { m.handOn(ctx, a) })
 	for clock.Sleep(ctx, joinedEvery) {
 		if now, err := authority.OpenIdentity(identityDir(cfg), nil); err != nil || !now.Expires().Equal(id.Expires()) {
 			a.logger.Info("this machine left its fleet, or joined anew", "node", id.Node)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -332,5 +333,86 @@ func TestE2EPolicyIsInStep(t *testing.T) {
 	}
 	if got := c.nodes()["cellar"].Is; got != "revoked" {
 		t.Errorf("the center says that the revoked node is %s", got)
+	}
+}
+
+// Lookups of all nodes are printed within two seconds by who follows the merged log, and which node is away is said.
+func TestE2EOneLiveViewOfAllNodes(t *testing.T) {
+	t.Parallel()
+	c := startCenter(t)
+	var nodes []*process
+	for _, name := range []string{"attic", "cellar"} {
+		dir := t.TempDir()
+		data, lists := filepath.Join(dir, "data"), filepath.Join(dir, "lists")
+		writeFile(t, filepath.Join(lists, "ads.txt"), "tracker.example\n")
+		c.join(name, c.addr, data)
+		nodes = append(nodes, startServe(t, dir, nil, "--data-dir", data, "--lists-dir", lists, "--listen-dns", "127.0.0.1:0", "--upstreams", "127.0.0.1:1"))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var out, errs lockedBuffer
+	var following sync.WaitGroup
+	following.Go(func() {
+		if exit := command(ctx, []string{"log", "--follow", "--all-nodes", "--json", "--config", c.config}, &out, &errs, nil); exit != 0 {
+			t.Errorf("exit %d: %s", exit, errs.String())
+		}
+	})
+	defer following.Wait()
+	defer stop()
+	waits := func(from *lockedBuffer, what string) {
+		t.Helper()
+		for end := time.Now().Add(patience); !strings.Contains(from.String(), what); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%q is not said:\n%s\n%s", what, out.String(), errs.String())
+			}
+		}
+	}
+	ask := func(k int, name string) {
+		t.Helper()
+		if err := nodes[k].ask(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(0, "first.tracker.example.") // the node may not have heard yet that somebody follows
+	waits(&out, `"name":"first.tracker.example"`)
+	ask(1, "first.of-cellar.tracker.example.")
+	waits(&out, `"name":"first.of-cellar.tracker.example"`)
+	var lags []time.Duration
+	for i := range 10 {
+		name := fmt.Sprintf("n%d.tracker.example", i)
+		begun := time.Now()
+		ask(i%2, name+".")
+		waits(&out, `"name":"`+name+`"`)
+		lags = append(lags, time.Since(begun).Round(time.Millisecond))
+	}
+	t.Logf("a row is printed %v after its lookup", lags)
+	if slices.Sort(lags); lags[len(lags)/2] > 2*time.Second { // a machine that does other things may stall once
+		t.Errorf("rows are printed %v after their lookups, want within 2 s", lags)
+	}
+	ask(0, "not-listed.example.")
+	nodes[1].kill()
+	waits(&errs, "node cellar is away since ")
+	var rows int
+	for line := range strings.Lines(out.String()) {
+		var row struct {
+			Node, Name, Store string
+			Count             int
+			Open              bool
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if want := map[bool]string{true: "cellar", false: "attic"}[strings.Contains(row.Name, "of-cellar")]; strings.HasPrefix(row.Name, "first") && row.Node != want {
+			t.Errorf("%s is a row of node %s, want %s", row.Name, row.Node, want)
+		}
+		if row.Name == "not-listed.example" {
+			t.Error("a name that no list has left its node")
+		}
+		rows++
+	}
+	if rows < 12 {
+		t.Errorf("%d rows were printed of 12 lookups", rows)
+	}
+	if strings.Contains(errs.String(), "attic") {
+		t.Errorf("of a node that is there is said: %s", errs.String())
 	}
 }

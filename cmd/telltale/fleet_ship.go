@@ -54,3 +54,12 @@ func (m *fleetMember) ship(ctx context.Context, a *app) {
 	m.shipper.Store(s)
 	s.Run(ctx)
 }
+
+// handOn hands rows on as they come while somebody follows the merged log, until ctx ends.
+func (m *fleetMember) handOn(ctx context.Context, a *app) {
+	cfg := a.cfg.Load()
+	fleet.NewLiveNode(fleet.LiveOptions{
+		Open:    func() (*querylog.Reader, error) { return querylog.OpenReader(cfg.Data.Dir) },
+		Centers: m.centers, Client: m.client, Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
+	}).Run(ctx)
+}

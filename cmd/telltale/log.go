@@ -111,7 +111,8 @@ machine's zone, or that of --tz. A day begins at midnight and has 23 to 25 hours
 With --follow, each row is printed once when it is closed, and while it is open
 once a second, marked open; it begins with the newest 100. Rows that are imported
 meanwhile come where they are of the last ten minutes, as those of watch-capture
-are. With --json, a row is
+are. With --all-nodes, too, nodes of a fleet hand their rows on as they come, and
+which node is away is said beside. With --json, a row is
 one JSON object on one line; docs/querylog.md says what each field means. Columns
 of --format csv are called as these; text that a spreadsheet would take for a
 formula has an apostrophe in front.
@@ -139,6 +140,10 @@ and so on, the same ones in all of what is printed, and others the next time.`,
 			if err != nil {
 				return err
 			}
+			chosen := c.Flags().Changed("limit") || f.After > 0 || f.Since != (time.Time{})
+			if s.follow && cl.allNodes {
+				return cl.followNodes(c.Context(), &s, f, chosen)
+			}
 			l, err := cl.openLog(c.Context())
 			if err != nil {
 				return err
@@ -151,12 +156,9 @@ and so on, the same ones in all of what is printed, and others the next time.`,
 				s.hide = newPseudonyms(l)
 			}
 			s.display.zone = s.period.zone
-			chosen := c.Flags().Changed("limit") || f.After > 0 || f.Since != (time.Time{})
 			switch {
 			case s.out != "":
 				return cl.exportRows(c.Context(), l, f, &s)
-			case s.follow && l.own == nil:
-				return errors.New("--follow of a merged log in ClickHouse is not there yet: leave it out")
 			case s.follow:
 				if err := l.checkVendor(c.Context(), f.Vendor); err != nil {
 					return err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/querylog"
 )
 
 // small reports whether this is the program for small machines.
@@ -35,4 +36,9 @@ func checkCenterStore(string) error { return nil }
 // openElsewhere says that this program cannot read a merged log in ClickHouse.
 func openElsewhere(context.Context, *config.Config) (*openedLog, error) {
 	return nil, errAbsent("merged logs in ClickHouse")
+}
+
+// followNodes says that this program is no center.
+func (cl *cli) followNodes(context.Context, *logFlags, querylog.Filter, bool) error {
+	return errAbsent("--follow --all-nodes")
 }

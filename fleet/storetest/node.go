@@ -92,6 +92,20 @@ func (n *Node) Store(lookups ...Lookup) {
 	n.Now = n.Now.Add(time.Minute)
 }
 
+// Open has the node log lookups as they come, by the machine's clock, until end is called.
+func (n *Node) Open() (add func(Lookup), end func()) {
+	n.t.Helper()
+	l, err := querylog.Open(querylog.Options{Dir: n.Dir, Node: n.Name, Program: "a made-up node", Retention: n.Keep, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return func(u Lookup) { n.append(l, time.Now(), u) }, func() {
+		if err := l.Close(); err != nil {
+			n.t.Error(err)
+		}
+	}
+}
+
 // Forget has the node forget what a device asked until now.
 func (n *Node) Forget(device string) {
 	n.t.Helper()

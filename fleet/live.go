@@ -1,0 +1,201 @@
+package fleet
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"telltale/clock"
+	"telltale/querylog"
+)
+
+// LivePath is where a node asks whether somebody follows the merged log (GET, which is held until somebody does), and posts its rows as
+// they come while somebody does: gzip of a JSON object for each row, on lines. Both are answered with a LiveAnswer. It never changes.
+const LivePath = "/v1/live"
+
+// LeftOutHeader of a post says how many rows the node left out before it.
+const LeftOutHeader = "Telltale-Left-Out"
+
+// A LiveAnswer says whether somebody follows. Its keys never change.
+type LiveAnswer struct {
+	Follow bool `json:"follow"`
+}
+
+// Times and bounds of rows that are posted as they come.
+const (
+	liveHeld      = time.Minute            // how long a center holds a request
+	liveEvery     = 500 * time.Millisecond // a node looks for rows
+	liveHeartbeat = 2 * time.Second        // a node posts at least, also where nothing has come
+	liveTimeout   = 10 * time.Second       // of a post
+	liveBefore    = time.Minute            // rows of so long before are posted first: they may not have been shipped
+	liveRows      = 2_000                  // of a post
+	liveRowSize   = 100                    // octets that a row takes on the way, about: what Rate makes of liveRows
+	liveUnknown   = 5 * time.Minute        // until a center is asked again that is too old to be asked
+	liveLastWait  = 2 * time.Second        // between attempts
+)
+
+// LiveOptions say how a node hands on its rows as they come.
+type LiveOptions struct {
+	Open     func() (*querylog.Reader, error) // the node's log
+	Centers  []string                         // URLs without a path
+	Client   *http.Client
+	Unlisted bool         // also rows of names that no list has
+	Rate     int          // octets a second at most, about; 0 for no bound
+	Logger   *slog.Logger // nil for slog.Default()
+}
+
+// A LiveNode hands on a node's rows as they come, while somebody follows the merged log at the center. Otherwise it holds one request, and
+// reads nothing.
+type LiveNode struct {
+	o      LiveOptions
+	center int // place of the one that is asked
+}
+
+// NewLiveNode returns one that Run starts.
+func NewLiveNode(o LiveOptions) *LiveNode {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &LiveNode{o: o}
+}
+
+var errLiveUnknown = errors.New("the center is of a version before 'log --follow --all-nodes'")
+
+// Run does so until ctx ends.
+func (l *LiveNode) Run(ctx context.Context) {
+	wait := liveEvery
+	for ctx.Err() == nil {
+		follow, err := l.ask(ctx)
+		if err == nil && follow {
+			err = l.follow(ctx)
+		}
+		switch {
+		case err == nil:
+			wait = liveEvery
+			continue
+		case errors.Is(err, errLiveUnknown):
+			clock.Sleep(ctx, liveUnknown)
+		default:
+			l.o.Logger.Debug("fleet: rows are not handed on as they come, and it is tried again", "center", l.o.Centers[l.center], "error", err)
+			clock.Sleep(ctx, wait/2+rand.N(wait/2))
+			wait = min(2*wait, liveLastWait)
+		}
+		l.center = (l.center + 1) % len(l.o.Centers)
+	}
+}
+
+// ask waits until somebody follows, or for as long as the center holds the request.
+func (l *LiveNode) ask(ctx context.Context) (follow bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, liveHeld+15*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(), nil)
+	if err != nil {
+		return false, err
+	}
+	return l.do(req)
+}
+
+func (l *LiveNode) url() string { return strings.TrimSuffix(l.o.Centers[l.center], "/") + LivePath }
+
+func (l *LiveNode) do(req *http.Request) (follow bool, err error) {
+	resp, err := l.o.Client.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return false, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return false, errLiveUnknown
+	default:
+		return false, fmt.Errorf("the center answered %s", resp.Status)
+	}
+	var said LiveAnswer
+	err = json.Unmarshal(text, &said)
+	return said.Follow, err
+}
+
+// follow posts rows as they come until nobody follows any more.
+func (l *LiveNode) follow(ctx context.Context) error {
+	r, err := l.o.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	rows := r.Follower(querylog.Filter{Listed: !l.o.Unlisted, After: querylog.IDAt(time.Now().Add(-liveBefore))})
+	most := liveRows
+	if l.o.Rate > 0 {
+		most = min(most, max(1, int(int64(l.o.Rate)*int64(liveEvery)/int64(time.Second))/liveRowSize))
+	}
+	var posted time.Time
+	for {
+		p, err := newLivePost(ctx, rows, most)
+		if err != nil {
+			return fmt.Errorf("reading what has come: %w", err)
+		}
+		if p.rows > 0 || p.leftOut > 0 || time.Since(posted) >= liveHeartbeat {
+			posted = time.Now()
+			if follow, err := l.post(ctx, p); err != nil || !follow {
+				return err
+			}
+		}
+		if !clock.Sleep(ctx, liveEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// A livePost is rows on their way.
+type livePost struct {
+	packed  bytes.Buffer
+	rows    int
+	leftOut int // for want of room
+}
+
+// newLivePost packs what has come, as much of it as a post may have.
+func newLivePost(ctx context.Context, rows *querylog.Follower, most int) (*livePost, error) {
+	p := &livePost{}
+	w := packers.Get().(*gzip.Writer)
+	defer packers.Put(w)
+	w.Reset(&p.packed)
+	out := json.NewEncoder(w)
+	err := rows.Look(ctx, func(r querylog.Row) error {
+		switch {
+		case r.Imported != "": // it stays where it is
+			return nil
+		case p.rows == most:
+			p.leftOut++
+			return nil
+		}
+		p.rows++
+		return out.Encode(&r)
+	})
+	return p, cmp.Or(err, w.Close())
+}
+
+func (l *LiveNode) post(ctx context.Context, p *livePost) (follow bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url(), &p.packed)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Content-Type", "application/gzip")
+	req.Header.Set(LeftOutHeader, strconv.Itoa(p.leftOut))
+	return l.do(req)
+}

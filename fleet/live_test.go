@@ -1,0 +1,321 @@
+package fleet_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"telltale/fleet"
+	"telltale/fleet/storetest"
+	"telltale/querylog"
+)
+
+// A liveCenter hands rows on that nodes post to it. A node says in a header which one it is.
+type liveCenter struct {
+	hub *fleet.LiveHub
+	url string
+
+	mu    sync.Mutex
+	asked map[string]int // requests, by method
+}
+
+func newLiveCenter(t *testing.T) *liveCenter {
+	t.Helper()
+	c := &liveCenter{hub: fleet.NewLiveHub(), asked: map[string]int{}}
+	h := c.hub.Handler(func(r *http.Request) string { return r.Header.Get("Node") }, nil)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.asked[r.Method]++
+		c.mu.Unlock()
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	c.url = s.URL
+	return c
+}
+
+func (c *liveCenter) requests(method string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked[method]
+}
+
+// asNode sends requests as a node.
+type asNode struct {
+	node string
+	http.RoundTripper
+}
+
+func (n asNode) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Node", n.node)
+	return n.RoundTripper.RoundTrip(r)
+}
+
+// handOn has a node hand its rows on until the test ends.
+func (c *liveCenter) handOn(t *testing.T, n *storetest.Node, unlisted bool) {
+	t.Helper()
+	transport := &http.Transport{}
+	l := fleet.NewLiveNode(fleet.LiveOptions{Open: func() (*querylog.Reader, error) { return querylog.OpenReader(n.Dir) }, Centers: []string{c.url},
+		Client: &http.Client{Transport: asNode{n.Name, transport}}, Unlisted: unlisted, Logger: quiet})
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { l.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait(); transport.CloseIdleConnections() })
+}
+
+func waitUntil(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// next returns the next row that a stream has.
+func next(t *testing.T, s *fleet.LiveStream) *querylog.Row {
+	t.Helper()
+	select {
+	case row := <-s.Rows:
+		return row
+	case <-time.After(time.Minute):
+		t.Fatal("no row came")
+		return nil
+	}
+}
+
+func TestRowsOfAllNodesComeToWhoFollows(t *testing.T) {
+	c := newLiveCenter(t)
+	attic, cellar := storetest.NewNode(t, "attic"), storetest.NewNode(t, "cellar")
+	atticAdds, atticEnds := attic.Open()
+	cellarAdds, cellarEnds := cellar.Open()
+	c.handOn(t, attic, false)
+	c.handOn(t, cellar, true)
+	waitUntil(t, "both nodes ask whether somebody follows", func() bool { return c.requests("GET") == 2 })
+	atticAdds(storetest.Lookup{Device: 1, Name: "one.metrics.aurora.example"})
+	s, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row := next(t, s); row.Name != "one.metrics.aurora.example" || row.Node != "attic" || !row.Open || row.Verdict != "block" {
+		t.Errorf("a row that was not shipped yet comes as %+v", row)
+	}
+	begun := time.Now()
+	cellarAdds(storetest.Lookup{Device: 2, Name: "shop.example"}) // of no list
+	if row := next(t, s); row.Name != "shop.example" || row.Node != "cellar" || row.Device != "mac:02:00:00:00:00:02" {
+		t.Errorf("got %+v", row)
+	}
+	t.Logf("a lookup came %v after it", time.Since(begun).Round(time.Millisecond))
+	atticAdds(storetest.Lookup{Device: 1, Name: "shop.example"}) // stays at the node
+	atticAdds(storetest.Lookup{Device: 1, Name: "one.metrics.aurora.example", Times: 2})
+	if row := next(t, s); row.Name != "one.metrics.aurora.example" || row.Count != 3 || !row.Open {
+		t.Errorf("a row that has grown comes as %+v", row)
+	}
+	atticEnds()
+	if row := next(t, s); row.Name != "one.metrics.aurora.example" || row.Count != 3 || row.Open {
+		t.Errorf("a row that is closed comes as %+v", row)
+	}
+	if away := s.Away([]string{"attic", "cellar", "kitchen"}, time.Now()); len(away) > 0 {
+		t.Errorf("%v are away before a node had time to answer", away)
+	}
+	if away := s.Away([]string{"attic", "cellar", "kitchen"}, time.Now().Add(time.Hour)); len(away) != 3 || away["attic"].IsZero() || !away["kitchen"].IsZero() {
+		t.Errorf("an hour later, away are %v", away)
+	}
+
+	asked := c.requests("GET")
+	s.Close()
+	waitUntil(t, "both nodes hold a request again", func() bool { return c.requests("GET") == asked+2 })
+	posted := c.requests("POST")
+	cellarAdds(storetest.Lookup{Device: 2, Name: "viewing.brightline.example"})
+	cellarEnds()
+	if s, err = c.hub.Follow(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var names []string
+	for !slices.Contains(names, "viewing.brightline.example") {
+		names = append(names, next(t, s).Name)
+	}
+	if got := c.requests("POST"); got <= posted {
+		t.Errorf("%d posts while nobody followed, and %d in all", posted, got)
+	}
+}
+
+// post posts rows as a node, and returns the status and whether to go on.
+func (c *liveCenter) post(t *testing.T, node string, body []byte, leftOut string) (status int, said fleet.LiveAnswer) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, c.url+fleet.LivePath, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Node", node)
+	req.Header.Set(fleet.LeftOutHeader, leftOut)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	json.NewDecoder(resp.Body).Decode(&said)
+	return resp.StatusCode, said
+}
+
+func packRows(rows ...querylog.Row) []byte {
+	var out bytes.Buffer
+	for i := range rows {
+		text, _ := json.Marshal(rows[i])
+		out.Write(append(text, '\n'))
+	}
+	return packText(out.String())
+}
+
+func packText(text string) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write([]byte(text))
+	w.Close()
+	return out.Bytes()
+}
+
+// ids returns what a stream has now: each row's number, with its count where it is open.
+func ids(s *fleet.LiveStream) (all []int64) {
+	for len(s.Rows) > 0 {
+		row := <-s.Rows
+		all = append(all, row.ID)
+		if row.Open {
+			all = append(all, -int64(row.Count))
+		}
+	}
+	return all
+}
+
+func TestARowThatIsPostedTwiceIsHandedOnOnce(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	c := newLiveCenter(t)
+	row := func(id int64, open bool, count uint64) querylog.Row {
+		return querylog.Row{Node: "somebody else", Store: "s", ID: id, Open: open, Count: count}
+	}
+	if _, said := c.post(t, "attic", packRows(row(1, false, 1)), ""); said.Follow {
+		t.Error("a node is to go on while nobody follows")
+	}
+	s, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 {
+		if status, said := c.post(t, "attic", packRows(row(1, false, 1), row(5, true, 2), row(6, true, 1), row(5, true, 3)), ""); status != http.StatusOK || !said.Follow {
+			t.Fatalf("status %d, %+v", status, said)
+		}
+	}
+	if got, want := ids(s), []int64{1, 5, -2, 6, -1, 5, -3}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	c.post(t, "attic", packRows(row(5, false, 3), row(6, true, 1), row(6, false, 1), row(5, true, 9)), "")
+	c.post(t, "cellar", packRows(row(5, false, 3)), "") // one node does not speak for another
+	if got, want := ids(s), []int64{5, 6, 5}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	later, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close()
+	if got, want := ids(later), []int64{1, 5, 6, 5}; !slices.Equal(got, want) {
+		t.Errorf("who begins to follow later gets %v, want %v", got, want)
+	}
+}
+
+func TestWhoTakesRowsTooSlowlyIsToldHowManyAreLeftOut(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	c := newLiveCenter(t)
+	s, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const rows = 6_000
+	for from := int64(0); from < rows; from += 2000 {
+		var part []querylog.Row
+		for id := range int64(2000) {
+			part = append(part, querylog.Row{Store: "s", ID: from + id + 1, Count: 1})
+		}
+		if status, _ := c.post(t, "attic", packRows(part...), ""); status != http.StatusOK {
+			t.Fatalf("status %d", status)
+		}
+	}
+	c.post(t, "cellar", packRows(), "7")
+	taken := len(ids(s))
+	if got := s.LeftOut(); got["attic"]+taken != rows || got["attic"] == 0 || got["cellar"] != 7 {
+		t.Errorf("%d rows were taken of %d, and left out are %v", taken, rows, got)
+	}
+	if got := s.LeftOut(); got != nil {
+		t.Errorf("what was said is said again: %v", got)
+	}
+}
+
+func TestAPostOfRowsThatIsNoneIsRefused(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	c := newLiveCenter(t)
+	s, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	whole := packRows(querylog.Row{Store: "s", ID: 1})
+	for name, body := range map[string][]byte{
+		"no gzip": []byte("{}\n"), "cut off": whole[:len(whole)/2], "a line without end": packText(`{"id":1}`), "no JSON": packText("rows\n"), "another kind": packText(`{"id":"one"}` + "\n"),
+		"what becomes large": packText(strings.Repeat("{}"+strings.Repeat(" ", 10_000)+"\n", 900)), "nothing": nil,
+	} {
+		if status, _ := c.post(t, "attic", body, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: got status %d, want 400", name, status)
+		}
+	}
+	if status, _ := c.post(t, "attic", packText(`{"id":1,"store":"s","rule":"`+strings.Repeat("a", 40<<10)+`"}`+"\n"+`{"id":2,"store":"s"}`+"\n"), "-9"); status != http.StatusOK {
+		t.Errorf("with a row that is too long: got status %d, want 200", status)
+	}
+	if got := ids(s); !slices.Equal(got, []int64{2}) || s.LeftOut()["attic"] != 1 {
+		t.Errorf("beside a row that is too long came %v", got)
+	}
+	for range 15 {
+		more, err := c.hub.Follow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer more.Close()
+	}
+	if _, err := c.hub.Follow(); err == nil {
+		t.Error("a seventeenth may follow")
+	}
+}
+
+func FuzzLiveRows(f *testing.F) {
+	f.Add(packRows(querylog.Row{Store: "s", ID: 1}, querylog.Row{Store: "s", ID: 2, Open: true}))
+	f.Add(packText(strings.Repeat("a", 17<<10)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		hub := fleet.NewLiveHub()
+		s, err := hub.Follow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		w := httptest.NewRecorder()
+		hub.Handler(func(*http.Request) string { return "attic" }, nil).ServeHTTP(w, httptest.NewRequest(http.MethodPost, fleet.LivePath, bytes.NewReader(body)))
+		if n := len(s.Rows); w.Code != http.StatusOK && n > 0 {
+			t.Errorf("status %d, and %d rows are handed on", w.Code, n)
+		}
+		for len(s.Rows) > 0 {
+			if row := <-s.Rows; row.Node != "attic" {
+				t.Errorf("a row of %q is handed on", row.Node)
+			}
+		}
+	})
+}

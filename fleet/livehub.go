@@ -1,0 +1,321 @@
+package fleet
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"telltale/querylog"
+)
+
+// Bounds of what a LiveHub keeps.
+const (
+	liveStreams  = 16      // that follow at once
+	liveWaiting  = 4_096   // rows that wait for one that follows
+	liveRecent   = 4_096   // rows that one gets which begins beside others
+	livePacked   = 1 << 20 // octets of a post
+	liveUnpacked = 8 << 20 // that it may become
+	liveLine     = 16 << 10
+	liveStores   = 4       // of a node, of which is known what came
+	liveOpen     = 1 << 16 // open rows of a node, of which is known how far they have grown
+	liveAway     = 6 * time.Second
+)
+
+// A LiveHub hands the rows that nodes post as they come on to all who follow the merged log. While nobody does, nodes post none, and it
+// keeps nothing but when it heard of each node. Any goroutine may use it.
+type LiveHub struct {
+	mu      sync.Mutex
+	streams map[*LiveStream]bool
+	begun   chan struct{} // closed as somebody begins to follow; nil while somebody does
+	nodes   map[string]*liveNode
+	recent  []*querylog.Row // the last that came, while somebody follows
+}
+
+// A liveNode is what is known of a node.
+type liveNode struct {
+	heard  time.Time
+	stores map[string]*liveStore
+}
+
+// A liveStore is which of a store's rows came.
+type liveStore struct {
+	closed int64            // the last closed row
+	window int64            // of that row
+	open   map[int64]uint64 // counts of open rows
+}
+
+// NewLiveHub returns one that nobody follows.
+func NewLiveHub() *LiveHub {
+	return &LiveHub{streams: map[*LiveStream]bool{}, begun: make(chan struct{}), nodes: map[string]*liveNode{}}
+}
+
+// A LiveStream is one that follows. A row that came open comes again as it grows, and once when it is closed.
+type LiveStream struct {
+	Rows chan *querylog.Row // nobody changes one
+
+	hub     *LiveHub
+	leftOut map[string]int // by node: left out there, or because Rows was full
+	begun   time.Time
+}
+
+// ErrStreams means that no more may follow at present.
+var ErrStreams = errors.New("as many follow the merged log as may, 16: end one first")
+
+// Follow begins to follow. Its caller closes what it returns.
+func (h *LiveHub) Follow() (*LiveStream, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.streams) == liveStreams {
+		return nil, ErrStreams
+	}
+	s := &LiveStream{Rows: make(chan *querylog.Row, liveWaiting), hub: h, leftOut: map[string]int{}, begun: time.Now()}
+	for _, row := range newestOf(h.recent) {
+		s.Rows <- row
+	}
+	h.streams[s] = true
+	if h.begun != nil {
+		close(h.begun)
+		h.begun = nil
+	}
+	return s, nil
+}
+
+// newestOf returns each row once, as it came last.
+func newestOf(rows []*querylog.Row) (all []*querylog.Row) {
+	type keyOfNode struct {
+		node string
+		Key
+	}
+	seen := map[keyOfNode]bool{}
+	for _, row := range slices.Backward(rows) {
+		if key := (keyOfNode{row.Node, Key{row.Store, row.ID}}); !seen[key] {
+			seen[key] = true
+			all = append(all, row)
+		}
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// Close ends it.
+func (s *LiveStream) Close() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.streams, s); len(h.streams) > 0 || h.begun != nil {
+		return
+	}
+	h.begun, h.recent = make(chan struct{}), nil
+	for _, n := range h.nodes {
+		n.stores = nil
+	}
+}
+
+// LeftOut returns how many rows of each node did not come since it was called last: the node had more than fit, or who follows takes them
+// too slowly.
+func (s *LiveStream) LeftOut() map[string]int {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if len(s.leftOut) == 0 {
+		return nil
+	}
+	all := s.leftOut
+	s.leftOut = map[string]int{}
+	return all
+}
+
+// Away returns which of these nodes hand on nothing, with the time when each was heard last, zero for not since the center began. A
+// stream has to be followed for some seconds before one is away.
+func (s *LiveStream) Away(nodes []string, now time.Time) map[string]time.Time {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	all := map[string]time.Time{}
+	if now.Sub(s.begun) < liveAway {
+		return all
+	}
+	for _, name := range nodes {
+		if n := s.hub.nodes[name]; n == nil {
+			all[name] = time.Time{}
+		} else if now.Sub(n.heard) > liveAway {
+			all[name] = n.heard
+		}
+	}
+	return all
+}
+
+// Handler answers nodes; nodeOf says of which a request is, and again whether one that was held may still be answered (nil: always).
+func (h *LiveHub) Handler(nodeOf func(*http.Request) string, again func(http.ResponseWriter, *http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		node := nodeOf(r)
+		switch r.Method {
+		case http.MethodGet:
+			if h.hold(r, node); again != nil && !again(w, r) {
+				return
+			}
+		case http.MethodPost:
+			if err := h.take(w, r, node); err != nil {
+				http.Error(w, "the rows cannot be read: "+err.Error(), http.StatusBadRequest)
+				return
+			}
+		default:
+			http.Error(w, "this is asked with GET and POST", http.StatusMethodNotAllowed)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(LiveAnswer{Follow: h.heard(node)})
+	})
+}
+
+// heard notes that a node is there, and reports whether somebody follows.
+func (h *LiveHub) heard(node string) (follow bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nodeLocked(node).heard = time.Now()
+	return h.begun == nil
+}
+
+func (h *LiveHub) nodeLocked(name string) *liveNode {
+	n := h.nodes[name]
+	if n == nil {
+		n = &liveNode{}
+		h.nodes[name] = n
+	}
+	return n
+}
+
+// hold waits until somebody follows, or long enough.
+func (h *LiveHub) hold(r *http.Request, node string) {
+	h.heard(node)
+	h.mu.Lock()
+	begun := h.begun
+	h.mu.Unlock()
+	if begun == nil {
+		return
+	}
+	end := time.NewTimer(liveHeld)
+	defer end.Stop()
+	select {
+	case <-begun:
+	case <-end.C:
+	case <-r.Context().Done():
+	}
+}
+
+// take hands the rows of a post on.
+func (h *LiveHub) take(w http.ResponseWriter, r *http.Request, node string) error {
+	unpacked, err := gzip.NewReader(http.MaxBytesReader(w, r.Body, livePacked))
+	if err != nil {
+		return err
+	}
+	rows, leftOut, err := readLive(unpacked)
+	if err != nil {
+		return err
+	}
+	more, _ := strconv.Atoi(r.Header.Get(LeftOutHeader))
+	leftOut += max(more, 0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.streams) == 0 {
+		return nil
+	}
+	n := h.nodeLocked(node)
+	for _, row := range rows {
+		if row.Node = node; n.isNew(row) {
+			h.handLocked(row)
+		}
+	}
+	for s := range h.streams {
+		if leftOut > 0 {
+			s.leftOut[node] += leftOut
+		}
+	}
+	return nil
+}
+
+// readLive reads the rows of a post. Those that are too long are left out.
+func readLive(from io.Reader) (rows []*querylog.Row, leftOut int, err error) {
+	limited := &io.LimitedReader{R: from, N: liveUnpacked + 1}
+	lines := bufio.NewReaderSize(limited, liveLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if limited.N <= 0 {
+			return nil, 0, ErrTooLarge
+		}
+		switch {
+		case err == io.EOF && len(line) == 0:
+			return rows, leftOut, nil
+		case err == bufio.ErrBufferFull:
+			for err == bufio.ErrBufferFull {
+				_, err = lines.ReadSlice('\n')
+			}
+			if leftOut++; err != nil && err != io.EOF {
+				return nil, 0, err
+			}
+			continue
+		case err == io.EOF:
+			return nil, 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, 0, err
+		}
+		row := new(querylog.Row)
+		if err := json.Unmarshal(bytes.TrimSpace(line), row); err != nil {
+			return nil, 0, err
+		}
+		rows = append(rows, row)
+	}
+}
+
+// isNew reports whether a row is one that did not come, or has grown since.
+func (n *liveNode) isNew(row *querylog.Row) bool {
+	s := n.stores[row.Store]
+	if s == nil {
+		if n.stores == nil || len(n.stores) >= liveStores {
+			n.stores = map[string]*liveStore{}
+		}
+		s = &liveStore{open: map[int64]uint64{}}
+		n.stores[row.Store] = s
+	}
+	if row.ID <= s.closed {
+		return false
+	}
+	if !row.Open {
+		s.closed = row.ID
+		if delete(s.open, row.ID); row.Window() != s.window { // the one before is over, and what was left out of it
+			s.window = row.Window()
+			maps.DeleteFunc(s.open, func(id int64, _ uint64) bool { return id < row.ID })
+		}
+		return true
+	}
+	if count, known := s.open[row.ID]; known && count >= row.Count {
+		return false
+	}
+	if len(s.open) >= liveOpen {
+		clear(s.open)
+	}
+	s.open[row.ID] = row.Count
+	return true
+}
+
+// handLocked gives a row to all who follow.
+func (h *LiveHub) handLocked(row *querylog.Row) {
+	if len(h.recent) >= liveRecent {
+		h.recent = append([]*querylog.Row(nil), h.recent[liveRecent/2:]...)
+	}
+	h.recent = append(h.recent, row)
+	for s := range h.streams {
+		select {
+		case s.Rows <- row:
+		default:
+			s.leftOut[row.Node]++
+		}
+	}
+}
