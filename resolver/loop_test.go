@@ -26,7 +26,7 @@ func TestUpstreamThatSendsSomeNamesBack(t *testing.T) {
 	ready := make(chan struct{})
 	router := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		<-ready
-		if !strings.HasSuffix(q.Question[0].Name, ".lan.") {
+		if !strings.HasSuffix(strings.ToLower(q.Question[0].Name), ".lan.") {
 			dnstest.AnswerA("192.0.2.1")(w, q)
 			return
 		}

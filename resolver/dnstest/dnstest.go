@@ -22,9 +22,11 @@ import (
 const ProbeLabel = "telltale-"
 
 // An Upstream is a DNS server on UDP and TCP of one loopback port. It answers
-// probes with NXDOMAIN without counting them, unless SetProbes says otherwise.
+// probes with NXDOMAIN without counting them, unless SetProbes says otherwise, and in
+// lower case, so that it is asked in lower case.
 type Upstream struct {
 	Addr   netip.AddrPort
+	Repeat atomic.Bool  // it repeats the letters of probes, and so is asked with letters in random case
 	Asked  atomic.Int64 // queries but for probes, UDP and TCP
 	TCP    atomic.Int64 // those by TCP
 	probes atomic.Pointer[dns.HandlerFunc]
@@ -63,6 +65,9 @@ func Start(t testing.TB, handle dns.HandlerFunc) *Upstream {
 	u := &Upstream{}
 	mux := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if isProbe(q) {
+			if !u.Repeat.Load() {
+				q.Question[0].Name = strings.ToLower(q.Question[0].Name)
+			}
 			if h := u.probes.Load(); h != nil {
 				(*h)(w, q)
 			} else {
@@ -201,9 +206,13 @@ func bareReply(packet []byte, n int) []byte {
 	return reply
 }
 
-// ReplyTo makes a query its reply: header, question and OPT, no records.
+// ReplyTo makes a query its reply: header, question and OPT, no records. That to a probe
+// does not repeat its letters, so that the server is asked in lower case.
 func ReplyTo(query []byte, rcode byte) []byte {
 	b := bytes.Clone(query)
+	if bytes.Contains(b, []byte(ProbeLabel)) && len(b) > 12+1+16 {
+		copy(b[12:], bytes.ToLower(b[12:12+1+16]))
+	}
 	b[2] |= 0x80                    // QR
 	b[3] = b[3]&0xf0 | 0x80 | rcode // RA
 	return b

@@ -186,6 +186,8 @@ type Upstream struct {
 	zones   []string
 	clients []string
 	probing bool // it is its watcher that asks: no client's question
+
+	probeLetters uint32 // of what a watcher asks
 }
 
 // ID names the upstream; it is not its address.

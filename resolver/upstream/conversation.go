@@ -74,6 +74,8 @@ type conversation struct {
 	id     uint16
 	from   int
 
+	letters uint32 // of the question's name, all times it is sent
+
 	mu      sync.Mutex
 	sent    []time.Time
 	modes   []mode
@@ -100,11 +102,19 @@ func (c *conversation) send(u *Client, q *dnswire.Question, how mode, now time.T
 	c.sent, c.modes = append(c.sent, now), append(c.modes, how)
 	first := len(c.sent) == 1
 	c.mu.Unlock()
+	lower := asked
+	if first {
+		lower = append([]byte(nil), asked...)
+	}
+	name := asked[dnswire.HeaderLen : len(asked)-4]
+	if c.member.probing {
+		name = name[:1+name[0]] // what is behind says who asks
+	}
+	mixLetters(name, c.letters)
 	_, err := c.conn.Write(query)
 	if first {
-		asked = append([]byte(nil), asked...)
 		q := bare(q)
-		u.tasks.Go(func() { c.read(u, q, asked) })
+		u.tasks.Go(func() { c.read(u, q, lower) })
 	}
 	return err
 }
@@ -127,6 +137,9 @@ func (c *conversation) read(u *Client, q *dnswire.Question, asked []byte) {
 		}
 		if kind != replyStray {
 			c.replied(u, q, kind, opt, n)
+			if !c.repeatsLetters(b.reply[:n], asked) {
+				kind = replyTruncated
+			}
 			c.post(result{kind: kind, answer: c.member.answer(b, end)})
 			return
 		}
@@ -134,6 +147,25 @@ func (c *conversation) read(u *Client, q *dnswire.Question, asked []byte) {
 	}
 	b.release()
 	c.post(result{kind: replyTruncated})
+}
+
+// repeatsLetters reports whether a reply is believed for its letters, and learns from it.
+func (c *conversation) repeatsLetters(packet, asked []byte) bool {
+	if c.letters == 0 || packet[5] == 0 {
+		return true
+	}
+	if c.member.probing {
+		first := dnswire.HeaderLen + 1 + int(asked[dnswire.HeaderLen])
+		name, lower := packet[dnswire.HeaderLen:first], asked[dnswire.HeaderLen:first]
+		c.member.letters.repeated.Store(string(name) != string(lower) && hasLetters(name, c.letters))
+		return true
+	}
+	if !repeatsLetters(packet, asked, c.letters) {
+		c.member.stray()
+		c.member.letters.changed(time.Now())
+		return false
+	}
+	return true
 }
 
 // replied learns from a reply of n octets.

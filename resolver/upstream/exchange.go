@@ -258,6 +258,9 @@ func (x *exchange) ask(i int) time.Duration {
 	var err error
 	if c.udp == nil {
 		c.udp, err = x.client.converse(c.Upstream, i, x.results)
+		if err == nil && c.sent == 1 { // who is silent is asked in lower case
+			c.udp.letters = c.nextLetters(now)
+		}
 	}
 	if err == nil {
 		c.waiting, c.outcome = true, silent

@@ -125,6 +125,7 @@ type health struct {
 	stop      context.CancelFunc
 	timing    timing
 	modes     modes
+	letters   letters
 	hedges    hedges
 
 	probedAnswers atomic.Uint64 // answers when last probed

@@ -40,6 +40,7 @@ type probeLog struct {
 func (b *probeLog) begin(h *health) (*probe, *dnswire.Question) {
 	var random [16]byte
 	rand.Read(random[:])
+	random[0] |= 0xa0 // a letter, so that the upstream can show whether it repeats the case of letters
 	q := &dnswire.Question{Type: dnswire.TypeHINFO, Class: dnswire.ClassIN}
 	text := hex.EncodeToString(random[:8]) + "." + probeLabel + hex.EncodeToString(random[8:])
 	if err := q.Name.Set(text); err != nil {
@@ -119,7 +120,8 @@ func (u *Client) probe(ctx context.Context, h *health) (State, string) {
 		p, first = u.probes.begin(h)
 	}
 	loop := make(chan outcome, 1)
-	u.tasks.Go(func() { loop <- u.askOne(ctx, m, first) })
+	lettered := &Upstream{health: h, probing: true, probeLetters: probeLetters}
+	u.tasks.Go(func() { loop <- u.askOne(ctx, lettered, first) })
 	if doubt != nil {
 		u.checkEDNS(ctx, m, doubt)
 	}

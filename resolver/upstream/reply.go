@@ -105,16 +105,7 @@ func sameQuestion(packet, asked []byte) bool {
 		return false
 	}
 	name := len(asked) - 4
-	for i, c := range packet[dnswire.HeaderLen:name] {
-		// Length octets are below 64, so folding does not touch them.
-		if c-'A' < 26 {
-			c += 'a' - 'A'
-		}
-		if c != asked[dnswire.HeaderLen+i] {
-			return false
-		}
-	}
-	return string(packet[name:len(asked)]) == string(asked[name:])
+	return isSameName(packet[dnswire.HeaderLen:name], asked[dnswire.HeaderLen:name]) && string(packet[name:len(asked)]) == string(asked[name:])
 }
 
 // seenRecords is what the records of a reply say to checkReply.
@@ -157,6 +148,20 @@ func (s *seenRecords) read(packet []byte, off int) int {
 	}
 	s.referral = binary.BigEndian.Uint16(packet[6:]) == 0 && ns && !soa
 	return off
+}
+
+// isSameName reports whether name is lower, which is as long and in lower case, in any case (RFC 4343).
+func isSameName(name, lower []byte) bool {
+	for i, c := range name {
+		// Length octets are below 64, so folding does not touch them.
+		if c-'A' < 26 {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // skipOwner returns the offset behind the name at off; 0 if there is none.

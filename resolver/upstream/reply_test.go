@@ -126,6 +126,15 @@ func FuzzCheckReply(f *testing.F) {
 		if !bytes.Equal(packet, before) {
 			t.Fatal("the packet was changed")
 		}
+		if kind != replyStray && packet[5] == 1 {
+			lowerLetters(packet, asked)
+			if !bytes.Equal(bytes.ToLower(packet), bytes.ToLower(before)) {
+				t.Fatal("more than letters was changed")
+			}
+			if again, at, _ := checkReply(packet, asked); again != kind || at != end {
+				t.Fatalf("in lower case it is %v that ends at %d, before %v and %d", again, at, kind, end)
+			}
+		}
 		if kind == replyStray || kind == replyTruncated {
 			if opt {
 				t.Fatal("an OPT in what was not read")

@@ -66,8 +66,10 @@ type pendingQuery struct {
 	sent  time.Time
 	epoch uint32 // the availability epoch, then
 	how   mode
-	limit time.Duration // how long the upstream might be silent, then
-	late  bool          // it is overdue, and the fallback has it
+
+	letters uint32        // of the name, as it was sent
+	limit   time.Duration // how long the upstream might be silent, then
+	late    bool          // it is overdue, and the fallback has it
 
 	hedged bool // the fallback has it, too
 }
@@ -131,8 +133,13 @@ func (s *Shared) Ask(q Query, b *QueryBatch) bool {
 		return false
 	}
 	buffer := &b.query[b.sender.Len()]
-	packet, _ := buffer.writeQuery(q.Question(), 0, how, m) // q may end as soon as it has been added
-	id, ok := b.socket.add(q, b, how, now)
+	packet, asked := buffer.writeQuery(q.Question(), 0, how, m) // q may end as soon as it has been added
+	var letters uint32
+	if m.letters.areUsed(now) {
+		letters = uint32(b.number())<<16 | uint32(b.number())
+		mixLetters(asked[dnswire.HeaderLen:len(asked)-4], letters)
+	}
+	id, ok := b.socket.add(q, b, how, letters, now)
 	if !ok {
 		return false
 	}
@@ -289,7 +296,7 @@ func (s *sharedSocket) done() {
 }
 
 // add makes q pending and returns the id to ask it by.
-func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, now time.Time) (id uint16, ok bool) {
+func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, letters uint32, now time.Time) (id uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.retired {
@@ -299,7 +306,7 @@ func (s *sharedSocket) add(q Query, b *QueryBatch, how mode, now time.Time) (id 
 		id = b.number()
 		_, pending := s.pending[id]
 		if _, ended := s.ended[id]; !pending && !ended {
-			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how, limit: s.member.timing.current()}
+			s.pending[id] = pendingQuery{query: q, sent: now, epoch: s.shared.client.epoch.Load(), how: how, letters: letters, limit: s.member.timing.current()}
 			s.asked++
 			s.member.queries.Add(1)
 			return id, true
@@ -509,6 +516,11 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 	s.end(id)
 	sent, how := [1]time.Time{p.sent}, [1]mode{p.how}
 	s.shared.client.heard(s.member, sent[:], how[:], kind, opt, len(packet), now)
+	if !repeatsLetters(packet, asked, p.letters) {
+		s.member.health.stray()
+		s.member.letters.changed(now)
+		kind = replyTruncated
+	}
 	switch {
 	case kind == replyGood:
 		s.member.answered()
