@@ -9,9 +9,10 @@ import (
 	"testing"
 )
 
-// Scenarios that take long: like TestScenarios.
+// Scenarios like those of TestScenarios, without the race detector: what takes long, and small ones
+// of one feature each, which say what is broken when it is.
 func TestE2EScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/long_scenarios/*.txt")
+	files, err := filepath.Glob("testdata/*_scenarios/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
 	}
