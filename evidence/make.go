@@ -128,6 +128,7 @@ type reading struct {
 	devices       map[string]*deviceSum
 	places        map[placeKey]*place
 	alikes        map[int]*alikeSums
+	alikeTotals   map[int]*alikeTotals
 	flows         map[flowKey]*Count
 	confidence    map[string]*Count
 	imported      map[string]uint64 // lookups, by the kind of log they are imported from
@@ -223,7 +224,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, alikeTotals: map[int]*alikeTotals{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}

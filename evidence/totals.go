@@ -216,11 +216,10 @@ func (r *reading) addTotal(t *querylog.Total) {
 	}
 	r.asked.add(t.Verdict, one)
 	r.totals.Asked.add(one)
-	d := r.device(t.Device, "", t.First, &t.Last)
+	a := r.alikeTotal(t)
+	d := a.device
+	r.seen(d, "", t.First, &t.Last)
 	d.Asked.add(t.Verdict, one)
-	if today := r.o.Today(t.Device, t.Last.Time); today != d.Device.Device {
-		r.splits[d.Device.Device] = true
-	}
 	hour := d.hour(t.Hour.Time)
 	if t.Vendor == "" {
 		hour.other = true
@@ -231,13 +230,44 @@ func (r *reading) addTotal(t *querylog.Total) {
 	}
 	hour.listed.add(one)
 	r.totals.Listed.add(one)
-	p := r.place(placeKey{d, t.Vendor, t.Product, t.Purpose, t.Tier})
+	if a.place == nil {
+		a.place = r.place(placeKey{d, t.Vendor, t.Product, t.Purpose, t.Tier})
+		a.nameless = r.name(a.place.vendor, "", t.First)
+		a.nameless.devices[d.Device.Device] = true
+	}
+	p, n := a.place, a.nameless
 	r.addListed(p, d, t.Verdict, one, t.First, t.Last)
 	p.vendor.mostNames = max(p.vendor.mostNames, t.Names)
-	n := r.name(p.vendor, "", t.First)
 	n.Counts.add(t.Verdict, one)
 	n.First, n.Last = earlier(n.First, t.First), later(n.Last, t.Last)
-	n.devices[d.Device.Device] = true
+}
+
+// An alikeTotals is to which sums totals are added that are alike.
+type alikeTotals struct {
+	device   *deviceSum
+	place    *place
+	nameless *nameSum
+}
+
+// alikeTotal returns it, made anew for what is like nothing, and where a device may be another
+// from one hour to the next.
+func (r *reading) alikeTotal(t *querylog.Total) *alikeTotals {
+	steady := t.Alike != 0 && r.o.Changes != nil && len(r.o.Changes) == 0
+	if a := r.alikeTotals[t.Alike]; steady && a != nil {
+		return a
+	}
+	a := &alikeTotals{device: r.deviceAt(t.Device, t.First)}
+	if steady {
+		if len(r.alikeTotals) >= maxAlikes {
+			clear(r.alikeTotals)
+		}
+		r.alikeTotals[t.Alike] = a
+		return a
+	}
+	if today := r.o.Today(t.Device, t.Last.Time); today != a.device.Device.Device {
+		r.splits[a.device.Device.Device] = true
+	}
+	return a
 }
 
 // isImported reports whether lookups of an hour may be imported: totals do not say so.

@@ -162,8 +162,16 @@ var columns = [...]column{
 		func(e *entry) *uint32 { return &e.Attempts }, func(r *Row, v uint32) { r.Attempts = v })))},
 	{"binding", notNull, "binding.id; 0 for none", "device device_name mac binding binding_source binding_confidence", codec{
 		bind: func(w *rowWriter, e *entry) { w.binding(e.Binding) },
-		scan: func(d *rowReader, v value, r *Row) { r.bound(d.binding(v.int())) },
-		open: func(e *entry, r *Row) { r.bound(e.Binding) },
+		scan: func(d *rowReader, v value, r *Row) {
+			if b := d.boundTo(v.int()); b != nil {
+				r.bound(b.Binding, b.addr)
+			}
+		},
+		open: func(e *entry, r *Row) {
+			if e.Binding != nil {
+				r.bound(e.Binding, addrText(e.Binding.Addr))
+			}
+		},
 		load: func(d *rowReader, v value, e *entry) {
 			if e.Binding = d.binding(v.int()); e.Binding != nil {
 				e.Addr = e.Binding.Addr
@@ -341,12 +349,9 @@ func verdictCodec() codec {
 	return c
 }
 
-// bound says whose the row is. It comes before cameFrom.
-func (r *Row) bound(b *devices.Binding) {
-	if b == nil {
-		return
-	}
-	r.Device, r.DeviceName, r.MAC, r.Binding, r.Client = b.Device, b.Name, b.MAC, b.ID, addrText(b.Addr)
+// bound says whose the row is, whose address is a text, too. It comes before cameFrom.
+func (r *Row) bound(b *devices.Binding, addr string) {
+	r.Device, r.DeviceName, r.MAC, r.Binding, r.Client = b.Device, b.Name, b.MAC, b.ID, addr
 	r.BindingSource, r.BindingConfidence = bindingSourceWords.of(int64(b.Source)), confidenceWords.of(int64(b.Confidence))
 }
 

@@ -161,7 +161,7 @@ type rowReader struct {
 	lists       map[int64]string
 	upstreams   map[int64]string
 	imports     map[int64]string
-	bindings    map[int64]*devices.Binding
+	bindings    map[int64]*readBinding
 	annotations map[int64]*format.Annotation
 	names       [len(rowTables)]map[int64]string
 	ordered     *nameCursor // of listed rows' names, where rows are read in order within one transaction; nil otherwise
@@ -220,11 +220,25 @@ func (d *rowReader) imported(id int64) string {
 	return lookUp(d, &d.imports, id, `SELECT format FROM import WHERE id = ?`, firstText)
 }
 
-func (d *rowReader) binding(id int64) *devices.Binding {
-	return lookUp(d, &d.bindings, id, selectBinding, func(stmt *sqlite3.Stmt) *devices.Binding {
+// A readBinding is a binding and its address as text.
+type readBinding struct {
+	*devices.Binding
+	addr string
+}
+
+// boundTo returns the binding with a number, nil for none.
+func (d *rowReader) boundTo(id int64) *readBinding {
+	return lookUp(d, &d.bindings, id, selectBinding, func(stmt *sqlite3.Stmt) *readBinding {
 		b := scanBinding(stmt)
-		return &b
+		return &readBinding{&b, addrText(b.Addr)}
 	})
+}
+
+func (d *rowReader) binding(id int64) *devices.Binding {
+	if b := d.boundTo(id); b != nil {
+		return b.Binding
+	}
+	return nil
 }
 
 func (d *rowReader) annotation(id int64) *format.Annotation {

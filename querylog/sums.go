@@ -346,7 +346,9 @@ func (r *sumReader) row(key sumRowKey) *sumRow {
 		r.alike++
 		row = &sumRow{alike: r.alike}
 		row.Row = Row{Verdict: verdictWords.of(key.verdict), Attribution: levelWords.of(int64(key.level))}
-		row.bound(d.binding(key.binding))
+		if b := d.boundTo(key.binding); b != nil {
+			row.bound(b.Binding, b.addr)
+		}
 		row.cameFrom(key.client)
 		row.annotated(d.annotation(key.annotation))
 		row.Imported = d.imported(key.imported)

@@ -492,6 +492,7 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 			if of, failed = db.totalKey(id & totalKeyMask); of == nil {
 				return failed == nil
 			}
+			of.Alike = int(id & totalKeyMask)
 			keys.put(id&totalKeyMask, of)
 		}
 		n := stmt.ColumnInt64

@@ -33,6 +33,8 @@ type Total struct {
 	Last     Time   `json:"last"`
 
 	AsLookups uint64 `json:"attempts_as_lookups,omitempty"` // of the attempts, lookups that each counted as one
+
+	Alike int `json:"-"` // totals with the same number, of one reading, differ in hours, times and counts alone; 0: nothing is known
 }
 
 // A TotalsFilter chooses totals. Zero fields choose all.
