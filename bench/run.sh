@@ -13,6 +13,7 @@
 #	                               small overload growth store; all if empty. findings stands alone: how often what is
 #	                               concluded from the log is wrong, by simulation (docs/evidence.md), in bench/results/findings.txt
 #	FINDINGS_RUNS=2000             simulated experiments for each figure of that
+#	NEWLY_RUNS=                    years of names of each kind that are looked at for new heartbeats; 10 if empty
 #	BENCH_ROWS=200000              rows of the log whose size and answers are measured (10,000,000 take ten minutes)
 #	BENCH_GROWTH="10000 100000 1000000 10000000"  names listed, where it is shown how costs grow
 #	BENCH_IDLE=30                  seconds of one query each; 0: not
