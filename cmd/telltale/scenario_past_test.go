@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +21,8 @@ import (
 //
 //	days N                              how long it is
 //	habit DEVICE NAME PERDAY [UNTIL]    a device asks for a name of the home's list so often a day while it is used
+//	beat DEVICE NAME EVERY SINCE        a device begins to ask for a name of the home's list by the clock
+//	watched CONDITION AT                alerts of a condition are told since then
 //	plan NAME TEMPLATE DEVICE AT        an experiment is planned
 //	start NAME AT, mark NAME AT TEXT, stop NAME AT
 func (s *scene) past(text string) error {
@@ -43,17 +47,18 @@ func (s *scene) past(text string) error {
 		identity[d.Label] = experiment.Device{Device: d.Was[0].Device, Name: d.Label}
 	}
 	var ledger []querylog.Event
+	watched := map[string]time.Time{}
 	for _, w := range steps {
-		if w[0] == "habit" {
-			perDay, err := strconv.ParseFloat(w[3], 64)
-			if err != nil || names[w[2]] == nil {
-				return fmt.Errorf("%q: %v", w, err)
-			}
-			h := homes.Habit{Name: names[w[2]], PerDay: perDay}
-			if len(w) > 4 {
-				h.Until = o.Begin.Add(sinceBegin(w[4]))
+		switch w[0] {
+		case "habit", "beat":
+			h, err := habitLine(w, names, o.Begin)
+			if err != nil {
+				return fmt.Errorf("%q: %w", w, err)
 			}
 			o.Planted[w[1]] = append(o.Planted[w[1]], h)
+			continue
+		case "watched":
+			watched[w[1]] = o.Begin.Add(sinceBegin(w[2]))
 			continue
 		}
 		ev, at, err := experimentLine(w, experiment.All(ledger), identity, o.Begin)
@@ -76,8 +81,32 @@ func (s *scene) past(text string) error {
 	if err := os.Rename(filepath.Join(dir, "lists.d", "home.txt"), filepath.Join(s.dir, "lists", "home.txt")); err != nil {
 		return err
 	}
+	if len(watched) > 0 {
+		text, err := json.Marshal(map[string]any{"version": 1, "watched": watched})
+		if err != nil {
+			return err
+		}
+		s.write("data/alerts.json", string(text))
+	}
 	s.srv.start()
 	return nil
+}
+
+// habitLine is a habit that a device has beside its own.
+func habitLine(w []string, names map[string]*homes.Name, begin time.Time) (h homes.Habit, err error) {
+	if h.Name = names[w[2]]; h.Name == nil {
+		return h, errors.New("the home's list does not have the name")
+	}
+	if w[0] == "beat" {
+		h.Asleep, h.Jitter, h.Since = true, time.Minute, begin.Add(sinceBegin(w[4]))
+		h.Every, err = time.ParseDuration(w[3])
+		return h, err
+	}
+	if len(w) > 4 {
+		h.Until = begin.Add(sinceBegin(w[4]))
+	}
+	h.PerDay, err = strconv.ParseFloat(w[3], 64)
+	return h, err
 }
 
 // experimentLine is a step of an experiment as the server writes it, and when it was.
