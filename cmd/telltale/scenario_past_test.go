@@ -20,6 +20,7 @@ import (
 // devices do anyway; times are such as 2d6h after it begins:
 //
 //	days N                              how long it is
+//	only DEVICE...                      other devices ask for nothing, beside a television, which makes it faster
 //	habit DEVICE NAME PERDAY [UNTIL]    a device asks for a name of the home's list so often a day while it is used
 //	beat DEVICE NAME EVERY SINCE        a device begins to ask for a name of the home's list by the clock
 //	watched CONDITION AT                alerts of a condition are told since then
@@ -32,6 +33,8 @@ func (s *scene) past(text string) error {
 		switch w := strings.Fields(line); w[0] {
 		case "days":
 			o.Days, _ = strconv.Atoi(w[1])
+		case "only":
+			o.Only = w[1:]
 		default:
 			steps = append(steps, w)
 		}

@@ -23,6 +23,10 @@ type Options struct {
 
 	KeepAll bool // rows of names that no list has are kept, too, longer than a day
 
+	// Only are the devices that ask for anything, by their labels, beside Television, at which
+	// the server is killed; all where there are none.
+	Only []string
+
 	// Planted are further habits, by the device's label. Their names need not be in Names.
 	Planted map[string][]Habit
 
@@ -144,6 +148,9 @@ func New(o Options) *Home {
 	h.happen()
 	h.addDevices()
 	for i, d := range h.Devices {
+		if len(o.Only) > 0 && d.Label != Television && !slices.Contains(o.Only, d.Label) {
+			continue
+		}
 		for j := range d.Habits {
 			h.ask(d, &d.Habits[j], rand.New(rand.NewPCG(o.Seed, uint64(i)<<16|uint64(j))))
 		}
