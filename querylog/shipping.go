@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"telltale/devices"
 	"telltale/sorting"
 )
 
@@ -192,27 +194,51 @@ func (s *snapshot) batchBindings(b *Batch) error {
 			}
 		}
 	}
-	counted := map[string]bool{}
-	err := s.store.query(`SELECT DISTINCT device FROM total_key`, nil, func(stmt *sqlite3.Stmt) bool {
-		counted[stmt.ColumnText(0)] = true
-		return true
-	})
-	if err != nil {
-		return err
-	}
 	changed := b.Windows[0].First - bindingSlack.Milliseconds()
 	asks := map[string]bool{}
 	for i := range b.Totals {
 		asks[b.Totals[i].Device] = asks[b.Totals[i].Device] || b.Totals[i].First.UnixMilli() >= changed
 	}
-	return s.store.query(bindingColumns+`WHERE id < ? ORDER BY id`, []any{int64(importedBindings)}, func(stmt *sqlite3.Stmt) bool {
-		bound := scanBinding(stmt)
-		news := bound.From.UnixMilli() >= changed || !bound.Until.IsZero() && bound.Until.UnixMilli() >= changed
-		if named[bound.ID] || !bound.NoLog && (news && counted[bound.Device] || bound.Until.IsZero() && asks[bound.Device]) {
+	// There may be many that are over: SQLite passes over them, and they are not read.
+	err := s.store.query(bindingColumns+`WHERE id < ?1 AND nolog = 0 AND (since >= ?2 OR until >= ?2 OR until = 0)`, []any{int64(importedBindings), changed}, func(stmt *sqlite3.Stmt) bool {
+		if bound := scanBinding(stmt); !named[bound.ID] {
 			b.Bindings = append(b.Bindings, bound)
 		}
 		return true
 	})
+	if err != nil {
+		return err
+	}
+	counted := map[string]bool{}
+	isCounted := func(device string) bool {
+		if _, known := counted[device]; !known && err == nil {
+			counted[device], err = s.store.hasTotals(device)
+		}
+		return counted[device]
+	}
+	b.Bindings = slices.DeleteFunc(b.Bindings, func(bound devices.Binding) bool {
+		news := bound.From.UnixMilli() >= changed || !bound.Until.IsZero() && bound.Until.UnixMilli() >= changed
+		return !(news && isCounted(bound.Device) || bound.Until.IsZero() && asks[bound.Device])
+	})
+	for id := range named {
+		if err == nil && id < importedBindings {
+			err = s.store.query(selectBinding, []any{int64(id)}, func(stmt *sqlite3.Stmt) bool {
+				b.Bindings = append(b.Bindings, scanBinding(stmt))
+				return false
+			})
+		}
+	}
+	sorting.By(b.Bindings, func(x, y devices.Binding) int { return cmp.Compare(x.ID, y.ID) })
+	return err
+}
+
+// hasTotals reports whether there is a total of a device.
+func (db *database) hasTotals(device string) (is bool, err error) {
+	err = db.query(`SELECT 1 FROM node n JOIN total_key k ON k.node = n.id WHERE k.device = ? LIMIT 1`, []any{device}, func(*sqlite3.Stmt) bool {
+		is = true
+		return false
+	})
+	return is, err
 }
 
 // batchTotals adds the totals of the hours that the windows are in. below is the first window of the next store; 0 for none.
@@ -385,14 +411,35 @@ func (l *Log) SetCursor(ctx context.Context, c Cursor) error {
 	})
 }
 
-// Unshipped returns how many windows there are behind one, and when the lookups of the first of them began.
+// Shipped returns how far the log is shipped to a centre, for who reads it beside its server.
+func (r *Reader) Shipped(ctx context.Context) (c Cursor, err error) {
+	s := &snapshot{}
+	defer s.close()
+	if err := s.openStores(ctx, r.dir, false); err != nil || s.store == nil {
+		return c, err
+	}
+	err = s.store.query(`SELECT key, value FROM meta WHERE key IN ('`+metaShipped+`', '`+metaSending+`')`, nil, func(stmt *sqlite3.Stmt) bool {
+		if stmt.ColumnText(0) == metaShipped {
+			c.Shipped = stmt.ColumnInt64(1)
+		} else {
+			c.Sending = stmt.ColumnInt64(1)
+		}
+		return true
+	})
+	return c, err
+}
+
+// UnshippedMost is up to how many windows Unshipped counts: there may be millions after a long outage.
+const UnshippedMost = 10_000
+
+// Unshipped returns how many windows there are behind one, UnshippedMost at most, and when the lookups of the first of them began.
 func (r *Reader) Unshipped(ctx context.Context, behind int64) (windows int64, oldest time.Time, err error) {
 	s := &snapshot{}
 	defer s.close()
 	if err := s.openStores(ctx, r.dir, false); err != nil || s.store == nil || s.store.version < versionOfImports {
 		return 0, oldest, err
 	}
-	err = s.store.query(`SELECT count(*), coalesce(min(first), 0) FROM window WHERE id > ? AND imported = 0`, []any{behind}, func(stmt *sqlite3.Stmt) bool {
+	err = s.store.query(`SELECT count(*), coalesce(min(first), 0) FROM (SELECT first FROM window WHERE id > ? AND imported = 0 ORDER BY id LIMIT ?)`, []any{behind, int64(UnshippedMost)}, func(stmt *sqlite3.Stmt) bool {
 		windows, oldest = stmt.ColumnInt64(0), fromMilli(stmt.ColumnInt64(1))
 		return false
 	})
@@ -437,6 +484,15 @@ func (l *Log) Ship(ctx context.Context, what Shipping) error {
 		s.shipping = what
 		return nil
 	})
+}
+
+// Shipping returns which rows of the log are shipped, as Ship said last.
+func (l *Log) Shipping(ctx context.Context) (what Shipping, err error) {
+	err = l.importing(ctx, func(s *storer) error {
+		what = s.shipping
+		return nil
+	})
+	return what, err
 }
 
 // An unshippedSum is rows that were deleted before they were shipped.
