@@ -607,7 +607,7 @@ func (r *reading) report() *Report {
 		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
 		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o), Attempts: r.attempts, Unit: r.unit,
 		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit), Rated: seconds(r.alone),
-		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Destinations: []Destination{}, Markers: []Marker{},
+		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Destinations: []Destination{}, Countries: []Country{}, Markers: []Marker{},
 		Caveats: append([]string{}, caveats(&r.coverage, o.Zone, r.plan.totals)...), Proves: proves, Limits: limits,
 		Vendors: []Vendor{}, Owners: []Owner{}, Devices: []Device{}, Flows: []Flow{}, Confidence: []Confidence{},
 	}

@@ -57,6 +57,7 @@ type Report struct {
 	Rhythm *rhythm.Findings `json:"rhythm"` // of listed names; null where it was not wanted
 
 	Destinations []Destination `json:"destinations"` // where listed names lead; none where Telltale did not ask
+	Countries    []Country     `json:"countries"`    // that Destinations have, the busiest first
 
 	Markers     []Marker `json:"markers"`
 	MarkersMore int      `json:"markers_more"` // earlier ones that are left out
@@ -363,6 +364,14 @@ type Destination struct {
 	Operators []string      `json:"operators"`
 	Countries []string      `json:"countries"` // by databases, which Text names
 	Text      []string      `json:"text"`      // for people
+}
+
+// A Country is what was asked of listed names that lead to it. What leads to several countries counts
+// in each.
+type Country struct {
+	Country string `json:"country"` // ISO 3166-1, as a database has it
+	Names   int    `json:"names"`   // of Destinations
+	Count          // of the report's names that are one of these, or below it
 }
 
 // A Marker is an event that may explain a change.

@@ -69,6 +69,40 @@ func (t *Timeline) at(when time.Time) int {
 	return sort.Search(len(t.Slots)-1, func(i int) bool { return t.Slots[i].Until.After(when) })
 }
 
+// Times are when some lookups came, in a period and by hour of the week.
+type Times struct {
+	Coverage Coverage `json:"coverage"`
+	Timeline Timeline `json:"timeline"`
+	Hours    []Cell   `json:"hours"`
+
+	zone *time.Location
+}
+
+// NewTimes returns those of no lookup, of a period with this coverage.
+func NewTimes(since, until time.Time, zone *time.Location, c *querylog.Coverage) *Times {
+	if zone == nil {
+		zone = time.UTC
+	}
+	return &Times{Coverage: NewCoverage(c, zone), Timeline: newTimeline(since, until, zone, c), Hours: newHours(since, until, zone, c), zone: zone}
+}
+
+// Add adds the lookups of a row that is in the period.
+func (t *Times) Add(row *querylog.Row) {
+	if len(t.Timeline.Slots) == 0 {
+		return
+	}
+	one := countOf(row)
+	slot := &t.Timeline.Slots[t.Timeline.at(row.Time.Time)]
+	slot.Count.add(one)
+	switch row.Verdict {
+	case "block":
+		slot.Blocked.add(one)
+	case "unknown":
+		slot.Unknown.add(one)
+	}
+	t.Hours[cellOf(row.Time.In(t.zone))].add(one)
+}
+
 // newHours returns the hours of a week, with how much of each was recorded.
 func newHours(since, until time.Time, zone *time.Location, c *querylog.Coverage) []Cell {
 	cells := make([]Cell, 7*24)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"telltale/blocklists/catalog"
+	"telltale/evidence"
 	"telltale/evidence/destination"
 	"telltale/evidence/experiment"
 	"telltale/querylog"
@@ -144,6 +145,7 @@ type NameStory struct {
 	Asked   *TopLine       `json:"asked,omitempty" doc:"Lookups of it, and of names below it, in the period."`
 	Devices []TopLine      `json:"devices" doc:"Who asked."`
 	Leads   []Destination  `json:"leads" doc:"Where it leads, as upstreams said when Telltale itself asked."`
+	evidence.Times
 }
 
 // A DeviceStory is what is known of a device.

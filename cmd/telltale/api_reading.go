@@ -421,7 +421,7 @@ func first(lines []web.TopLine) *web.TopLine {
 }
 
 func (a *app) nameStory(ctx context.Context, text string, q web.PartQuery) (out web.NameStory, err error) {
-	since, until, _, err := readPeriod(&q.Period, "30d")
+	since, until, zone, err := readPast(&q.Period, "30d")
 	if err != nil {
 		return out, err
 	}
@@ -452,6 +452,11 @@ func (a *app) nameStory(ctx context.Context, text string, q web.PartQuery) (out 
 			sum.Label = ""
 			out.Asked = &sum
 		}
+		times, err := l.times(ctx, f, zone)
+		if err != nil {
+			return err
+		}
+		out.Times = *times
 		known, err := a.catalog()
 		if err != nil {
 			return err
@@ -461,6 +466,25 @@ func (a *app) nameStory(ctx context.Context, text string, q web.PartQuery) (out 
 		return err
 	})
 	return out, err
+}
+
+// times says when the rows that f chooses came.
+func (l *openedLog) times(ctx context.Context, f querylog.Filter, zone *time.Location) (*evidence.Times, error) {
+	c, err := l.Coverage(ctx, f.Since, f.Until)
+	if err != nil {
+		return nil, err
+	}
+	t := evidence.NewTimes(f.Since, f.Until, zone, &c)
+	if l.caller.Limited {
+		redactGaps(t.Coverage.Gaps)
+	}
+	for row, err := range l.Rows(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		t.Add(&row)
+	}
+	return t, nil
 }
 
 // leadsOf returns where a name leads. That it leads anywhere says that somebody asks for it: a caller

@@ -487,6 +487,45 @@ func TestCallersSeeTheirDevicesAlone(t *testing.T) {
 	}
 }
 
+// What the answer of a name has by time and by hour of the week is what its rows have, those of names below it
+// among them.
+func TestTheTimesOfANameAreItsRows(t *testing.T) {
+	t.Parallel()
+	srv := asked(t, 2)
+	for _, name := range []string{"crash.example", "example", "nobody.asked"} {
+		var lookups, blocked, hours, devices, rows, rowsBlocked uint64
+		var story web.NameStory
+		if status, answer := srv.route(anybody, "/names/"+name+"?from=1d&tz=Asia/Kolkata"); status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", name, status, answer)
+		} else if err := json.Unmarshal([]byte(answer), &story); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range story.Timeline.Slots {
+			lookups, blocked = lookups+s.Lookups, blocked+s.Blocked.Lookups
+		}
+		for _, c := range story.Hours {
+			hours += c.Lookups
+		}
+		for _, d := range story.Devices {
+			devices += d.Count
+		}
+		_, answer := srv.route(anybody, "/log?from=1d&limit=1000&name=."+name)
+		var page web.LogPage
+		if err := json.Unmarshal([]byte(answer), &page); err != nil {
+			t.Fatal(err)
+		}
+		for i := range page.Rows {
+			rows += page.Rows[i].Count
+			if page.Rows[i].Verdict == "block" {
+				rowsBlocked += page.Rows[i].Count
+			}
+		}
+		if lookups != rows || hours != rows || devices != rows || blocked != rowsBlocked || rows == 0 && name != "nobody.asked" || len(story.Hours) != 7*24 || story.Coverage.Length == 0 {
+			t.Errorf("%s: %d lookups by time (%d blocked), %d by hour, %d by device, in rows %d (%d)", name, lookups, blocked, hours, devices, rows, rowsBlocked)
+		}
+	}
+}
+
 // A device that no row is of is not everybody, for a caller who may see it alone.
 func TestADeviceWithoutRowsIsNotEverybody(t *testing.T) {
 	const tablet = "mac:02:00:5e:10:00:09"

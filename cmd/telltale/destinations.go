@@ -233,5 +233,6 @@ func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) err
 		}
 		r.Destinations = append(r.Destinations, line)
 	}
+	r.SumCountries()
 	return nil
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"telltale/evidence"
 	"telltale/evidence/bundle"
 	"telltale/evidence/render"
 	"telltale/querylog"
@@ -208,10 +207,10 @@ func (b *bundling) redactedCoverage(c querylog.Coverage) querylog.Coverage {
 	return c
 }
 
-// redactReport leaves out what a report's gaps are about, where that may be other devices.
-func redactReport(r *evidence.Report) {
-	for i := range r.Coverage.Gaps {
-		if g := &r.Coverage.Gaps[i]; !namesNoDevice[g.Kind] {
+// redactGaps leaves out what gaps are about, where that may be other devices.
+func redactGaps(all []querylog.Gap) {
+	for i := range all {
+		if g := &all[i]; !namesNoDevice[g.Kind] {
 			g.Subject, g.Detail = "", ""
 		}
 	}
@@ -423,7 +422,7 @@ func (b *bundling) reportIn(format string) func(io.Writer) error {
 			return err
 		}
 		if b.of.redact {
-			redactReport(made)
+			redactGaps(made.Coverage.Gaps)
 			for i := range made.Markers {
 				made.Markers[i].Text, _, _ = strings.Cut(made.Markers[i].Text, ":") // what happened, and not to whom
 			}

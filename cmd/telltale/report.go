@@ -212,7 +212,7 @@ func (l *openedLog) wholeReport(ctx context.Context, r *reportOf, rhythm bool) (
 		return nil, err
 	}
 	if l.caller.Limited {
-		redactReport(made)
+		redactGaps(made.Coverage.Gaps)
 	}
 	if rhythm || r.device != "" && r.until.Sub(r.since) <= rhythmAnyway {
 		if made.Rhythm, err = l.rhythms(ctx, r, false); err != nil {

@@ -16,14 +16,14 @@ func TestWhereNamesLeadIsInEveryForm(t *testing.T) {
 	r := &evidence.Report{Location: time.UTC, Since: at, Until: at, Made: at, Destinations: []evidence.Destination{{
 		Name: "data.vendor.example", Vendor: "Vendor", Since: at, Asked: at, Operators: []string{"Evil <b>|\x1b[31m AS7"}, Countries: []string{"SG"},
 		Text: []string{"8.209.64.1, network of Evil <b>|\x1b[31m AS7, in SG (unless it is announced in several countries: anycast)"},
-	}}}
+	}}, Unit: evidence.UnitLookups, Countries: []evidence.Country{{Country: "SG", Names: 1, Count: evidence.Count{Attempts: 2, Lookups: 4321}}}}
 	for name, write := range map[string]func() string{
 		"text":     func() string { var b bytes.Buffer; Text(&b, r); return b.String() },
 		"markdown": func() string { var b bytes.Buffer; Markdown(&b, r); return b.String() },
 		"html":     func() string { var b bytes.Buffer; HTML(&b, r); return b.String() },
 	} {
 		got := strings.Join(strings.Fields(write()), " ")
-		for _, want := range []string{"data.vendor.example", "8.209.64.1", "in SG", "anycast", "no lookup of a device"} {
+		for _, want := range []string{"data.vendor.example", "8.209.64.1", "in SG", "anycast", "no lookup of a device", "4,321", "y country"} {
 			if !strings.Contains(strings.ReplaceAll(got, "&#39;", "'"), want) {
 				t.Errorf("%s has no %q: %s", name, want, got)
 			}
