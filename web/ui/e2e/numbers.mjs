@@ -14,6 +14,9 @@ export async function rowsOf(page, period) {
   }, period);
 }
 
+/** isBelow reports whether a row's name or alias is a name, or below it. */
+export const isBelow = (r, name) => [r.name, r.alias ?? ''].some((n) => n === name || n.endsWith('.' + name));
+
 /**
  * linked compares each number of the page that leads to the log with the rows that its link asks for. It
  * returns what is wrong, and how many were compared.
@@ -25,13 +28,13 @@ export async function linked(page, rows, unit) {
   for (const { text, href } of links) {
     if (!/^[0-9][0-9,]*$/.test(text)) continue; // a bar, or words
     const q = new URLSearchParams(href.split('?')[1]);
-    const name = q.get('name')?.replace(/^=/, ''); // each is of one name alone
+    const name = q.get('name') ?? ''; // =NAME: of it alone; .NAME: also of names below it
     let sum = 0;
     for (const r of rows) {
       if (q.get('device') && q.get('device') !== (r.corrected?.device || r.device)) continue;
       if (q.get('vendor') && q.get('vendor') !== r.vendor) continue;
       if (q.get('verdict') && q.get('verdict') !== r.verdict) continue;
-      if (name && name !== r.name) continue;
+      if (name && (name[0] === '.' ? !isBelow(r, name.slice(1)) : name.slice(1) !== r.name)) continue;
       sum += unit === 'attempts' ? (r.attempts ?? 0) : r.count;
     }
     compared++;
@@ -49,6 +52,9 @@ export async function shown(page) {
       key: decodeURIComponent(tr.querySelector('th a')?.getAttribute('href')?.split('?')[0].split('/').pop() ?? '') || clean(tr.querySelector('th') ?? tr),
       numbers: [...tr.querySelectorAll('td.n, td[class^="l"]')].map(clean),
     })));
-    return { tiles, tables };
+    // A bar says when it was, what was counted, and how much of it was recorded.
+    const bars = [...document.querySelectorAll('a.slot')].map((a) => a.getAttribute('aria-label').replace(/^.*?: /, ''));
+    const hours = [...document.querySelectorAll('.heat tbody td')].map(clean);
+    return { tiles, tables, bars, hours: hours.length ? hours : undefined };
   });
 }

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createHmac } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { chromium } from 'playwright-core';
-import { linked, rowsOf, shown } from './numbers.mjs';
+import { isBelow, linked, rowsOf, shown } from './numbers.mjs';
 
 const { link, dns, period, shots, chrome, all, device, vendor, printed, example } = JSON.parse(readFileSync(process.env.CONSOLE, 'utf8'));
 const base = link.replace(/#.*$/, '');
@@ -144,44 +144,63 @@ for (const [name, hash] of pages) {
   if (await page.locator('main [role=alert]').count()) fault(`${name}: ${await page.locator('main [role=alert]').first().textContent()}`);
 }
 
-// The map of where names lead: nobody asked in this log, so the reply is made to have it here.
-await page.route('**/api/v1/report*', async (route) => {
-  const reply = await route.fetch(), r = await reply.json();
-  const names = (r.vendors ?? []).flatMap((v) => v.names ?? []).map((n) => n.name);
-  r.destinations = names.map((name, i) => ({ name, vendor: 'Aurora', since: period.from, asked: period.from, operators: ['AS64500 Example'], countries: [['DE', 'NL', 'SG', 'US', 'ZZ'][i % 5]], text: [] }));
-  await route.fulfill({ response: reply, json: r });
-});
-await open(`#/vendors/Aurora?${q}&map=1`);
-const circles = page.locator('.map circle');
-await circles.first().waitFor();
+// The map of where names lead, by the databases of the tests: the countries are those that the command has.
+await open('#/vendors/Xiaomi?last=24h');
+const countries = page.locator('.map .countries button');
+await countries.first().waitFor();
 await everywhere('map');
-const whole = await page.locator('.map + * tbody tr').count();
-await circles.first().press('Enter');
-await page.locator('.map circle[aria-pressed="true"]').waitFor();
-if ((await page.locator('.map + * tbody tr').count()) >= whole) fault('a country that is pressed does not leave its rows alone');
-await circles.first().press('Enter');
-if ((await page.locator('.map + * tbody tr').count()) !== whole) fault('a country that is pressed again does not bring all rows back');
-await page.unroute('**/api/v1/report*');
+const unitOfMap = printed.xiaomi.unit, onMap = await countries.allTextContents();
+const wantOnMap = printed.xiaomi.countries.map((c) => `${new Intl.DisplayNames('en', { type: 'region' }).of(c.country)} ${c[unitOfMap].toLocaleString('en-GB')}`);
+if (wantOnMap.length < 2 || JSON.stringify(onMap) !== JSON.stringify(wantOnMap)) fault(`the map has ${JSON.stringify(onMap)}, the command ${JSON.stringify(wantOnMap)}`);
+if ((await page.locator('.map circle').count()) !== wantOnMap.length) fault(`the map has ${await page.locator('.map circle').count()} circles`);
+const led = page.locator('.chart.map + * tbody tr'), whole = await led.count();
+await countries.first().press('Enter');
+await page.locator('.map button[aria-pressed="true"]').waitFor();
+if ((await led.count()) >= whole) fault('a country that is pressed does not leave its rows alone');
+await page.locator('.map circle.on').click();
+if ((await led.count()) !== whole) fault('a country that is pressed again does not bring all rows back');
+await open('#/names/mistat.india.xiaomi.com?last=24h');
+await page.locator('.map .countries button', { hasText: 'Singapore' }).waitFor();
+await everywhere('name with a map');
+
+// Colours that the system forces, and paper.
+for (const [name, hash] of [['map', '#/vendors/Xiaomi?last=24h'], ['overview', `#/?${q}`], ['device', `#/devices/${encodeURIComponent(device)}?${q}`]]) {
+  await open(hash);
+  await page.emulateMedia({ forcedColors: 'active' });
+  await check(`${name} in forced colours`);
+  if (shots) await page.screenshot({ path: `${shots}/${name}-forced.png`, fullPage: true });
+  await page.emulateMedia({ forcedColors: 'none', media: 'print' });
+  if (await page.locator('#nav').isVisible() || await page.locator('header.bar').isVisible()) fault(`${name} on paper has the navigation`);
+  if (!(await page.locator('h1').isVisible())) fault(`${name} on paper has no heading`);
+  if (shots) await page.pdf({ path: `${shots}/${name}.pdf`, format: 'A4' });
+  await page.emulateMedia({ media: 'screen' });
+}
 
 // Every number is the command's, and that of the rows to which it leads. printed is what `telltale
 // report --json` says of all, of one device and of one vendor.
 const rows = await rowsOf(page, q), unit = printed.all.unit;
 let compared = 0;
 const written = (n) => n.toLocaleString('en-GB');
-const recordedAs = (seconds) => `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} m`;
+const recordedAs = (seconds) => [[Math.floor(seconds / 3600), 'h'], [Math.floor(seconds / 60) % 60, 'm']].filter(([n]) => n).map((part) => part.join(' ')).join(' ');
 const same = (what, got, want) => { compared++; if (JSON.stringify(got) !== JSON.stringify(want)) fault(`${what}: the page has ${JSON.stringify(got)}, the command ${JSON.stringify(want)}`); };
 const ofNames = (r) => Object.fromEntries((r.vendors ?? []).flatMap((v) => v.names ?? []).map((n) => [n.name, [written(n.counts[unit]), written(n.counts.blocked[unit])]]));
+// The bars and the hours of the week of a page, against a report.
+const timesAre = (what, { bars, hours }, r) => {
+  same(`${what}, bars`, bars, r.timeline.slots.map((x) => `${written(x[unit])} ${x[unit] === 1 ? unit.slice(0, -1) : unit}, ${written(x.blocked[unit])} blocked; recorded ${recordedAs(x.recorded)}`));
+  if (hours) same(`${what}, hours of the week`, hours, r.hours.map((c) => (c.recorded ? written(c[unit]) : 'not recorded')));
+};
 const tilesOf = (r) => [written(r.listed[unit]), written(r.listed.blocked[unit]), recordedAs(r.coverage.recorded)];
-async function numbers(what, hash, check) {
+async function numbers(what, hash, check, of = unit) {
   await open(`${hash}?${q}`);
   if (what === 'devices') await page.locator('main td.n a').first().waitFor(); // counts come after the table
-  const found = await linked(page, rows, unit);
+  const found = await linked(page, rows, of);
   compared += found.compared;
   for (const text of found.wrong) fault(`${what}: ${text}`);
   check(await shown(page));
 }
-await numbers('overview', '#/', ({ tiles, tables }) => {
+await numbers('overview', '#/', ({ tiles, tables, ...shownNow }) => {
   const r = printed.all;
+  timesAre('overview', shownNow, r);
   same('overview, tiles', tiles, [...tilesOf(r), written(r.devices.length)]);
   for (const { key, numbers } of tables[0]) {
     const parts = r.devices.find((d) => d.device === key)?.vendors ?? [];
@@ -194,7 +213,9 @@ await numbers('devices', '#/devices', ({ tables }) => {
   for (const d of printed.all.devices) if (have[d.device]) same(`devices, ${d.device}`, have[d.device], [written(d.listed[unit]), written(d.listed.blocked[unit])]);
 });
 for (const [what, hash, r] of [['device', `#/devices/${encodeURIComponent(device)}`, printed.device], ['vendor', `#/vendors/${encodeURIComponent(vendor)}`, printed.vendor]])
-  await numbers(what, hash, ({ tiles, tables }) => {
+  await numbers(what, hash, ({ tiles, tables, ...shownNow }) => {
+    timesAre(what, shownNow, r);
+    if (!shownNow.hours) fault(`${what} has no hours of the week`);
     same(`${what}, tiles`, tiles, tilesOf(r));
     const want = ofNames(r), have = tables.flat().filter((x) => want[x.key] && x.numbers.length === 2);
     for (const x of have) same(`${what}, ${x.key}`, x.numbers, want[x.key]);
@@ -205,6 +226,14 @@ await numbers('names', '#/names', ({ tables }) => {
   for (const x of have) same(`names, ${x.key}`, x.numbers, want[x.key]);
   if (have.length < Object.keys(want).length) fault(`names: ${have.length} of ${Object.keys(want).length}`);
 });
+// A name and all below it, whose numbers are lookups: those of all its rows.
+await numbers('name', '#/names/aurora.example', ({ tiles, bars, hours }) => {
+  const all = rows.filter((r) => isBelow(r, 'aurora.example')), sum = (some) => some.reduce((n, r) => n + r.count, 0);
+  same('name, tiles', tiles.slice(0, 2), [written(sum(all)), written(sum(all.filter((r) => r.verdict === 'block')))]);
+  const counted = (texts) => texts.reduce((n, text) => n + (Number(text.split(' ')[0].replaceAll(',', '')) || 0), 0);
+  same('name, bars', counted(bars), sum(all));
+  same('name, hours of the week', counted(hours), sum(all));
+}, 'lookups');
 if (compared < 100) fault(`${compared} numbers were compared, which is too few`);
 
 // A row opens to its story, by the keyboard.

@@ -2351,6 +2351,15 @@ export interface components {
             /** Format: int64 */
             lookups: number;
         };
+        EvidenceCountry: {
+            /** Format: int64 */
+            attempts: number;
+            country: string;
+            /** Format: int64 */
+            lookups: number;
+            /** Format: int64 */
+            names: number;
+        };
         EvidenceCounts: {
             allowed: components["schemas"]["EvidenceCount"];
             answered: components["schemas"]["EvidenceCount"];
@@ -2480,6 +2489,7 @@ export interface components {
             before: components["schemas"]["EvidenceBefore"];
             caveats: string[] | null;
             confidence: components["schemas"]["EvidenceConfidence"][] | null;
+            countries: components["schemas"]["EvidenceCountry"][] | null;
             coverage: components["schemas"]["EvidenceCoverage"];
             /** Format: int64 */
             deleted: number;
@@ -3209,13 +3219,16 @@ export interface components {
         NameStory: {
             /** @description Lookups of it, and of names below it, in the period. */
             asked?: components["schemas"]["TopLine"];
+            coverage: components["schemas"]["EvidenceCoverage"];
             /** @description Who asked. */
             devices: components["schemas"]["TopLine"][] | null;
             /** @description What the shipped lists have of it, the most specific first. */
             entries: components["schemas"]["CatalogEntry"][] | null;
+            hours: components["schemas"]["EvidenceCell"][] | null;
             /** @description Where it leads, as upstreams said when Telltale itself asked. */
             leads: components["schemas"]["Destination"][] | null;
             name: string;
+            timeline: components["schemas"]["EvidenceTimeline"];
             /** @description What is decided for it, by rules alone. */
             today: components["schemas"]["Explanation"];
         };

@@ -25,13 +25,14 @@ export interface ReportDevice {
   device: string; label: string; asked: Counts; listed: Counts; per_hour: number; vendors: VendorPart[] | null; confidence: string[] | null; first: string; last: string; trend: Trend | null;
 }
 export interface Destination { name: string; vendor: string; since: string; asked: string; operators: string[] | null; countries: string[] | null; text: string[] | null }
+export interface Country extends Count { country: string; names: number }
 export interface Marker { time: string; kind: string; text: string }
 export interface Report {
   version: number; made: string; about: { kind: string; device: string; label: string; vendor: string }; since: string; until: string; zone: string;
   coverage: Coverage; unit: 'attempts' | 'lookups'; asked: Counts; listed: Counts; deleted: number; tiers: Tier[] | null; per_hour: number;
   night: Count & { share: number; recorded: number }; vendors: Vendor[] | null; owners: { owner: string; counts: Counts }[] | null; devices: ReportDevice[] | null;
   timeline: { step: string; slots: Slot[] | null }; hours: Cell[] | null; new: { name: string; vendor: string; tier: string; purpose: string }[] | null; gone: { name: string; vendor: string }[] | null;
-  destinations: Destination[] | null; markers: Marker[] | null; caveats: string[] | null; proves: string[] | null; limits: string[] | null; rhythm?: Schemas['RhythmFindings'] | null;
+  destinations: Destination[] | null; countries: Country[] | null; markers: Marker[] | null; caveats: string[] | null; proves: string[] | null; limits: string[] | null; rhythm?: Schemas['RhythmFindings'] | null;
 }
 
 /** A Row is one of the log, as docs/querylog.md describes it. */
