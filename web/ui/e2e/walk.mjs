@@ -291,7 +291,21 @@ await until(`${watched} does not pass again after the rule that replaced its own
 await page.locator('.notice', { hasText: 'is allowed' }).getByRole('button', { name: 'Undo' }).press('Enter');
 await until(`${watched} is not blocked after both rules were undone`, async () => (await askFor(watched))[0] === '0.0.0.0');
 
+// Who comes to a name from the page of a device lets it through for that device, for an hour.
+await open(`#/devices/${encodeURIComponent(device)}?${q}`);
+await page.locator('details a[href^="#/names/crash.aurora.example?"]').press('Enter');
+await page.getByLabel('For', { exact: true }).waitFor();
+if ((await page.getByLabel('For', { exact: true }).inputValue()) !== device) fault('the page of a name does not know from which device one comes');
+await page.getByLabel('How long').selectOption('3600');
+await page.getByRole('button', { name: 'Allow', exact: true }).press('Enter');
+await page.locator('.notice', { hasText: 'is allowed for phone' }).waitFor();
+await page.locator('#today + * .verdict.allow').waitFor().catch(() => fault('the page of a name does not show what was decided for the device'));
+await page.locator('.notice').getByRole('button', { name: 'Undo' }).press('Enter');
+await page.locator('.notice', { hasText: 'undone' }).waitFor();
+
 // A dialog that was closed by Escape opens again.
+await open('#/log?live=1');
+await page.locator('tr.row', { hasText: watched }).first().locator('[data-row]').press('Enter');
 for (let n = 0; n < 2; n++) {
   await page.getByRole('button', { name: 'Observe the device' }).press('Enter');
   await page.locator('dialog[open]').waitFor({ timeout: 10_000 }).catch(() => fault(`a dialog that was closed ${n} times does not open`));
