@@ -300,7 +300,7 @@ if ((await forWhom.inputValue()) !== device) fault('the page of a name does not 
 await page.getByLabel('How long').selectOption('3600');
 await page.getByRole('button', { name: 'Allow', exact: true }).press('Enter');
 await page.locator('.notice', { hasText: 'is allowed for ' }).waitFor();
-await page.locator('#today + * .verdict.allow').waitFor().catch(() => fault('the page of a name does not show what was decided for the device'));
+await page.locator('#today + * .rules tr', { hasText: '$client=' }).waitFor({ timeout: 20_000 }).catch(() => fault('the page of a name does not show the rule for the device'));
 await page.locator('.notice').getByRole('button', { name: 'Undo' }).press('Enter');
 await page.locator('.notice', { hasText: 'undone' }).waitFor();
 
