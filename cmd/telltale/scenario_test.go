@@ -334,6 +334,7 @@ func serveEncrypted(t *testing.T, c *dnstest.Certificate, name, text string) (pl
 //	slow DURATION    it takes so long
 //	loses N          of so many packets the last one gets lost each time
 //	refuses-probes   questions for loops are refused
+//	wants-capitals   questions without capitals are refused, but for those for the root
 //	says RCODE       to all questions but those for loops and for the root
 func behave(t *testing.T, handle dns.HandlerFunc, words []string) dns.HandlerFunc {
 	for i := 0; i < len(words); i++ {
@@ -361,6 +362,14 @@ func behave(t *testing.T, handle dns.HandlerFunc, words []string) dns.HandlerFun
 		case "refuses-probes":
 			handle = func(w dns.ResponseWriter, q *dns.Msg) {
 				if q.Question[0].Qtype == dns.TypeHINFO {
+					w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused))
+					return
+				}
+				next(w, q)
+			}
+		case "wants-capitals":
+			handle = func(w dns.ResponseWriter, q *dns.Msg) {
+				if name := q.Question[0].Name; name != "." && name == strings.ToLower(name) {
 					w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused))
 					return
 				}
