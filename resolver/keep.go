@@ -188,7 +188,7 @@ func (a *keptAnswer) entry(sz *dnswire.Sanitizer, stored time.Time) (q dnswire.Q
 }
 
 // restore puts the answers of a file that was written so long before now into the
-// cache, and returns how many. What is known by now stays.
+// cache, and returns how many. What is known by now stays, but that nobody answered.
 func (s *Server) restore(k *keptFile, down time.Duration) (n int, err error) {
 	now, places := s.now(), s.upstreams.Places()
 	var sz dnswire.Sanitizer
@@ -201,7 +201,7 @@ func (s *Server) restore(k *keptFile, down time.Duration) (n int, err error) {
 		if a.place > 0 {
 			q.View = places[a.place-1]
 		}
-		if ok && s.cache.Peek(&q) == nil {
+		if have := s.cache.Peek(&q); ok && (have == nil || have.IsFailure() && !have.IsVerdict()) {
 			s.cache.Put(&q, e)
 			n++
 		}

@@ -190,6 +190,40 @@ func TestKeptAnswersWaitForTheClock(t *testing.T) {
 	}
 }
 
+// A name that was asked for before the answers of before were in use, and for which nobody
+// answered, has its answer from then on.
+func TestKeptAnswersTakeThePlaceOfFailures(t *testing.T) {
+	b := newKeepBench(t)
+	var failing atomic.Bool
+	answers := zone(t, keptZone)
+	b.up = dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if failing.Load() {
+			w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeServerFailure))
+			return
+		}
+		answers(w, q)
+	})
+	b.start()
+	b.ask("www.example.", dns.TypeA, querylog.FromUpstream)
+	b.s.Close()
+	was := *b.clock.Load()
+	b.clock.Store(&clock.Reading{Wall: was.Wall.Add(time.Second), Boot: "second", SinceBoot: time.Minute})
+	failing.Store(true)
+	b.start()
+	dnstest.WaitFor(t, func() bool { k, _ := b.s.Kept(); return k.Waiting != "" }, says("it waits"))
+	if r := ask(t, b.s, "udp", "www.example.", dns.TypeA); r.Rcode != dns.RcodeServerFailure {
+		t.Fatalf("%v", r)
+	}
+	b.clock.Store(&clock.Reading{Wall: was.Wall.Add(10 * time.Minute), Boot: "second", SinceBoot: 2 * time.Minute, Synchronised: true})
+	dnstest.WaitFor(t, func() bool { k, _ := b.s.Kept(); return k.Waiting == "" }, says("the file is used"))
+	if k, _ := b.s.Kept(); k.Restored != 1 {
+		t.Errorf("%+v", k)
+	}
+	if r := ask(t, b.s, "udp", "www.example.", dns.TypeA); data(r) != "A 192.0.2.1" {
+		t.Errorf("%v", r)
+	}
+}
+
 // Answers of other upstreams are not used.
 func TestKeptAnswersAreOfTheSameUpstreams(t *testing.T) {
 	b := newKeepBench(t)
