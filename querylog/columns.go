@@ -153,7 +153,7 @@ var columns = [...]column{
 	}},
 	{"first", notNull, "Unix milliseconds, as all times here", "time", counted(number(
 		func(e *entry) *int64 { return &e.First }, func(r *Row, v int64) { r.Time = Time{time.UnixMilli(v)} }))},
-	{"last", notNull, "milliseconds behind first where below 1,000,000,000, else a time, as in all rows before schema 11", "last", counted(boundBy(
+	{"last", notNull, "above 0 a time, as in all rows before schema 11; else first is so many milliseconds before it: -250 for a quarter of a second", "last", counted(boundBy(
 		func(w *rowWriter, e *entry) { w.int(lastColumn(e.First, e.Last)) },
 		number(func(e *entry) *int64 { return &e.Last }, func(r *Row, v int64) { r.Last = Time{time.UnixMilli(v)} })))},
 	{"count", notNull, "lookups, as received", "count", counted(number(

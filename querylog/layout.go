@@ -35,20 +35,17 @@ var layout2 = layout{
 	LEFT JOIN %[1]s_name l ON l.id = ` + nameOfRow("alias"),
 }
 
-// lasting is the number from which on what a row's column last has is a time. Below it is how
-// many milliseconds after the first lookup the last one came: mostly none, which takes no octet
-// where a time takes six. Rows of versions before versionOfLasting have times alone.
-const lasting = 1_000_000_000
-
-// lastOfRow is the time of a row's last lookup, in SQL.
-const lastOfRow = `(r.last + CASE WHEN r.last < 1000000000 THEN r.first ELSE 0 END)`
+// lastOfRow is the time of a row's last lookup, in SQL. The column has how many milliseconds after the
+// first lookup it came, as a number that is not above 0: mostly 0, which takes no octet where a time takes six.
+// Rows of versions before versionOfLasting have times, which are above 0, or 0 where the first one's is.
+const lastOfRow = `(CASE WHEN r.last > 0 THEN r.last ELSE r.first - r.last END)`
 
 // lastColumn is what the column last of a row has.
 func lastColumn(first, last int64) int64 {
-	if d := last - first; -lasting < d && d < lasting {
-		return d
+	if last < first {
+		return last
 	}
-	return last
+	return first - last
 }
 
 // name and alias are the texts of a row's name and alias.

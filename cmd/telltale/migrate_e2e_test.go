@@ -114,12 +114,12 @@ func TestE2EAStoreOfVersion1IsCopiedUnderLoad(t *testing.T) {
 	}
 }
 
-// sums tells the rows of a table up to a number from any others, of which a column last below
-// 1,000,000,000 is how long after the first lookup the last one came.
+// sums tells the rows of a table up to a number from any others, of which a column last that is
+// not above 0 is how long before it the first lookup came.
 func sums(t *testing.T, path, table, name string, last int64) string {
 	t.Helper()
 	var s string
-	query(t, path, fmt.Sprintf(`SELECT count(*), sum(id %% 1000003), sum(count), sum(first %% 1000003), sum((last + CASE WHEN last < 1000000000 THEN first ELSE 0 END) %% 1000003), sum(elapsed), sum(line),
+	query(t, path, fmt.Sprintf(`SELECT count(*), sum(id %% 1000003), sum(count), sum(first %% 1000003), sum(CASE WHEN last > 0 THEN last ELSE first - last END %% 1000003), sum(elapsed), sum(line),
 		sum(length(%s)), sum(length(client)), sum(length(rule)), sum(binding), sum(verdict) FROM %s r WHERE id <= %d`, name, table, last), func(stmt *sqlite3.Stmt) {
 		for i := range stmt.ColumnCount() {
 			s += fmt.Sprint(stmt.ColumnInt64(i)) + ","

@@ -160,7 +160,7 @@ CREATE TABLE listed (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
 	node INTEGER NOT NULL,          -- node.id
 	first INTEGER NOT NULL,         -- Unix milliseconds, as all times here
-	last INTEGER NOT NULL,          -- milliseconds behind first where below 1,000,000,000, else a time, as in all rows before schema 11
+	last INTEGER NOT NULL,          -- above 0 a time, as in all rows before schema 11; else first is so many milliseconds before it: -250 for a quarter of a second
 	count INTEGER NOT NULL,         -- lookups, as received
 	attempts INTEGER NOT NULL,      -- attempts that began in this row; 0: none, or not counted
 	binding INTEGER NOT NULL,       -- binding.id; 0 for none
@@ -194,7 +194,7 @@ CREATE TABLE unlisted (
 	id INTEGER PRIMARY KEY,         -- window << 20 | place in it
 	node INTEGER NOT NULL,          -- node.id
 	first INTEGER NOT NULL,         -- Unix milliseconds, as all times here
-	last INTEGER NOT NULL,          -- milliseconds behind first where below 1,000,000,000, else a time, as in all rows before schema 11
+	last INTEGER NOT NULL,          -- above 0 a time, as in all rows before schema 11; else first is so many milliseconds before it: -250 for a quarter of a second
 	count INTEGER NOT NULL,         -- lookups, as received
 	attempts INTEGER NOT NULL,      -- attempts that began in this row; 0: none, or not counted
 	binding INTEGER NOT NULL,       -- binding.id; 0 for none
@@ -227,7 +227,7 @@ CREATE TABLE unlisted (
 CREATE VIEW lookup AS
 SELECT (SELECT value FROM meta WHERE key = 'store') AS store, r.id, n.name AS node,
 	strftime('%Y-%m-%dT%H:%M:%fZ', r.first / 1000.0, 'unixepoch') AS time,
-	strftime('%Y-%m-%dT%H:%M:%fZ', (r.last + CASE WHEN r.last < 1000000000 THEN r.first ELSE 0 END) / 1000.0, 'unixepoch') AS last, r.count, r.attempts,
+	strftime('%Y-%m-%dT%H:%M:%fZ', (CASE WHEN r.last > 0 THEN r.last ELSE r.first - r.last END) / 1000.0, 'unixepoch') AS last, r.count, r.attempts,
 	coalesce(b.device, 'addr:' || r.client) AS device, coalesce(r.client, b.addr) AS client, r.qname AS name, r.type,
 	CASE r.verdict WHEN 0 THEN 'pass' WHEN 1 THEN 'allow' WHEN 2 THEN 'block' WHEN 3 THEN 'observe' WHEN 4 THEN 'answer' WHEN 5 THEN 'unknown' END AS verdict,
 	r.class, r.observed_by, u.name AS list, r.line, CASE WHEN r.list <> 0 THEN coalesce(r.rule, r.qname) END AS rule,
