@@ -545,7 +545,7 @@ func printRow(w io.Writer, who string, r *querylog.Row, as display) error {
 	if r.Folded {
 		name = "(several names)"
 	}
-	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(as.zone).Format("2006-01-02 15:04:05"), printable(who), r.Verdict, r.Type, printable(name))
+	line := fmt.Sprintf("%s  %-20s %-7s %-5s %s", r.Time.In(as.zone).Format("2006-01-02 15:04:05"), printable(who), printable(r.Verdict), printable(r.Type), printable(name))
 	if r.Count > 1 {
 		line += " ×" + strconv.FormatUint(r.Count, 10)
 		if r.Attempts > 1 {
@@ -566,7 +566,7 @@ func printRow(w io.Writer, who string, r *querylog.Row, as display) error {
 	}
 	switch r.AnsweredFrom {
 	case "error", "failure", "rebind", "shed":
-		line += "  (" + r.AnsweredFrom + ")"
+		line += "  (" + printable(r.AnsweredFrom) + ")"
 	}
 	if as.upstreams && r.Upstream != "" {
 		line += "  (by " + printable(r.Upstream) + ")"
