@@ -259,12 +259,23 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}
+	settings = d.Group
 	for i := range d.Bindings {
-		if addr = d.Bindings[i].Addr; addr.IsValid() { // a client id has none
+		b := &d.Bindings[i]
+		settings = a.ofBinding(b)          // what is kept of one that is over is of its time
+		if addr = b.Addr; addr.IsValid() { // a client id has none
 			break
 		}
 	}
-	return d.Group, addr, nil
+	return settings, addr, nil
+}
+
+// ofBinding returns the number of the settings that hold today for who has a binding.
+func (a *app) ofBinding(b *devices.Binding) uint16 {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	number, _ := a.selected.of(b)
+	return number
 }
 
 // findDevice finds a device by any identity it has, a name that it is or was shown by,
