@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -12,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"telltale/config"
+	"telltale/fleet"
 	"telltale/fleet/authority"
 	"telltale/fleet/clickhouse/servertest"
 	"telltale/querylog"
@@ -48,7 +51,10 @@ func TestACenterForgetsADeviceAndANode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := &center{cfg: cfg, logger: slog.New(slog.DiscardHandler)}
+			c := &center{cfg: cfg, logger: slog.New(slog.DiscardHandler), live: fleet.NewLiveHub()}
+			if c.authority, err = authority.Open(t.TempDir(), time.Now); err != nil {
+				t.Fatal(err)
+			}
 			if c.store, err = c.openStore(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +65,8 @@ func TestACenterForgetsADeviceAndANode(t *testing.T) {
 			if _, err := c.serveCommands(); err == nil {
 				t.Error("a second center answers on the same socket")
 			}
-			end = func() { endCommands(); c.store.Close() }
+			endFollowing := follows(t, file) // who follows the merged log does not hold it
+			end = func() { endFollowing(); endCommands(); c.store.Close() }
 		}
 		if out, exit := runs(t, "center", "forget", "--device", "device 2", "--yes", "--config", file); exit != 0 || !strings.HasPrefix(out, "6 rows") {
 			t.Errorf("exit %d: %s", exit, out)
@@ -84,6 +91,25 @@ func TestACenterForgetsADeviceAndANode(t *testing.T) {
 		}
 		end()
 	}
+}
+
+// follows has somebody follow the merged log of a center that runs, once all that is in it was printed.
+func follows(t *testing.T, file string) (end func()) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var out, errs lockedBuffer
+	var following sync.WaitGroup
+	following.Go(func() {
+		if exit := command(ctx, []string{"log", "--follow", "--all-nodes", "--since", "10d", "--config", file}, &out, &errs, nil); exit != 0 {
+			t.Errorf("exit %d: %s", exit, errs.String())
+		}
+	})
+	for stopAt := time.Now().Add(patience); strings.Count(out.String(), "\n") < 12; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(stopAt) {
+			t.Fatalf("what is in the merged log is not printed:\n%s%s", out.String(), errs.String())
+		}
+	}
+	return func() { stop(); following.Wait() }
 }
 
 func TestWhereNoCenterKeptALogNothingIsForgottenAndNothingMade(t *testing.T) {

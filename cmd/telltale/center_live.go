@@ -133,15 +133,7 @@ func (cl *cli) followNodes(ctx context.Context, s *logFlags, f querylog.Filter, 
 	if err := in.Decode(&begun); err != nil || !begun.Begun {
 		return ignoreCancel(ctx, fmt.Errorf("the center's answer cannot be read: %w", err))
 	}
-	l, err := cl.openMoment(ctx) // it has all that the cursors say, and in SQLite perhaps more
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	p, err := cl.newNodesPrinter(ctx, l, s, f, begun.Cursors)
-	if err == nil {
-		err = p.before(ctx, chosen)
-	}
+	p, err := cl.printBefore(ctx, s, f, chosen, begun.Cursors)
 	for err == nil {
 		var line liveLine
 		if err = in.Decode(&line); err == nil {
@@ -152,6 +144,21 @@ func (cl *cli) followNodes(ctx context.Context, s *logFlags, f querylog.Filter, 
 		err = errors.New("the center has ended")
 	}
 	return ignoreCancel(ctx, cmpContext(ctx, err))
+}
+
+// printBefore prints what is in the merged log, and returns what prints what comes behind it. The log is closed by then: while it is read
+// at one moment, its write-ahead log gets no shorter, and nothing can be forgotten.
+func (cl *cli) printBefore(ctx context.Context, s *logFlags, f querylog.Filter, chosen bool, cursors map[string]int64) (*nodesPrinter, error) {
+	l, err := cl.openMoment(ctx) // it has all that the cursors say, and in SQLite perhaps more
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	p, err := cl.newNodesPrinter(ctx, l, s, f, cursors)
+	if err == nil {
+		err = p.before(ctx, l, chosen)
+	}
+	return p, err
 }
 
 // cmpContext returns why ctx ended where it did, and else the error.
@@ -165,7 +172,6 @@ func cmpContext(ctx context.Context, err error) error {
 // A nodesPrinter prints the merged log, and behind it what comes.
 type nodesPrinter struct {
 	cl      *cli
-	l       *openedLog
 	f       querylog.Filter
 	rows    rowPrinter
 	chosen  func(*querylog.Row) bool
@@ -184,7 +190,7 @@ func (cl *cli) newNodesPrinter(ctx context.Context, l *openedLog, s *logFlags, f
 		s.hide = newPseudonyms(l)
 	}
 	s.display.zone = s.period.zone
-	p := &nodesPrinter{cl: cl, l: l, f: f, rows: newRowPrinter(cl.out, l.ids, s.display), cursors: map[string]int64{}, printed: map[fleet.Key]bool{}}
+	p := &nodesPrinter{cl: cl, f: f, rows: newRowPrinter(cl.out, l.ids, s.display), cursors: map[string]int64{}, printed: map[fleet.Key]bool{}}
 	maps.Copy(p.cursors, cursors)
 	if l.own != nil { // the moment that is read
 		stores, err := l.own.ShippedStores(ctx)
@@ -202,19 +208,19 @@ func (cl *cli) newNodesPrinter(ctx context.Context, l *openedLog, s *logFlags, f
 }
 
 // before prints what is in the merged log.
-func (p *nodesPrinter) before(ctx context.Context, chosen bool) error {
+func (p *nodesPrinter) before(ctx context.Context, l *openedLog, chosen bool) error {
 	f := p.f
 	if !chosen {
 		f.Limit = 100
 	}
-	for row, err := range p.l.Rows(ctx, f) {
+	for row, err := range l.Rows(ctx, f) {
 		if err == nil {
 			err = p.rows.print(&row)
 		}
 		if err != nil {
 			return err
 		}
-		if upto, known := p.cursors[row.Store]; p.l.own == nil && (!known || row.Window() > upto) {
+		if upto, known := p.cursors[row.Store]; l.own == nil && (!known || row.Window() > upto) {
 			p.printed[fleet.Key{Store: row.Store, ID: row.ID}] = true
 		}
 	}
