@@ -274,6 +274,7 @@ func TestAPostOfRowsThatIsNoneIsRefused(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"no gzip": []byte("{}\n"), "cut off": whole[:len(whole)/2], "a line without end": packText(`{"id":1}`), "no JSON": packText("rows\n"), "another kind": packText(`{"id":"one"}` + "\n"),
 		"what becomes large": packText(strings.Repeat("{}"+strings.Repeat(" ", 10_000)+"\n", 900)), "nothing": nil,
+		"many short rows": packText(strings.Repeat("{}\n", 2001)),
 	} {
 		if status, _ := c.post(t, "attic", body, ""); status != http.StatusBadRequest {
 			t.Errorf("%s: got status %d, want 400", name, status)
@@ -294,6 +295,14 @@ func TestAPostOfRowsThatIsNoneIsRefused(t *testing.T) {
 	}
 	if _, err := c.hub.Follow(); err == nil {
 		t.Error("a seventeenth may follow")
+	}
+}
+
+func TestWhatIsPostedWhileNobodyFollowsIsNotRead(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	c := newLiveCenter(t)
+	if status, said := c.post(t, "attic", packText(strings.Repeat("{}\n", 2001)), ""); status != http.StatusOK || said.Follow {
+		t.Errorf("status %d, %+v: want 200, and nobody who follows", status, said)
 	}
 }
 

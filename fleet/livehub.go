@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,6 +26,7 @@ const (
 	livePacked   = 1 << 20 // octets of a post
 	liveUnpacked = 8 << 20 // that it may become
 	liveLine     = 16 << 10
+	liveParsing  = 2       // posts that are read at once
 	liveStores   = 4       // of a node, of which is known what came
 	liveOpen     = 1 << 16 // open rows of a node, of which is known how far they have grown
 	liveAway     = 6 * time.Second
@@ -33,6 +35,8 @@ const (
 // A LiveHub hands the rows that nodes post as they come on to all who follow the merged log. While nobody does, nodes post none, and it
 // keeps nothing but when it heard of each node. Any goroutine may use it.
 type LiveHub struct {
+	parsing chan struct{} // has one for each post that is read at present
+
 	mu      sync.Mutex
 	streams map[*LiveStream]bool
 	begun   chan struct{} // closed as somebody begins to follow; nil while somebody does
@@ -55,7 +59,7 @@ type liveStore struct {
 
 // NewLiveHub returns one that nobody follows.
 func NewLiveHub() *LiveHub {
-	return &LiveHub{streams: map[*LiveStream]bool{}, begun: make(chan struct{}), nodes: map[string]*liveNode{}}
+	return &LiveHub{parsing: make(chan struct{}, liveParsing), streams: map[*LiveStream]bool{}, begun: make(chan struct{}), nodes: map[string]*liveNode{}}
 }
 
 // A LiveStream is one that follows. A row that came open comes again as it grows, and once when it is closed.
@@ -212,11 +216,14 @@ func (h *LiveHub) hold(r *http.Request, node string) {
 
 // take hands the rows of a post on.
 func (h *LiveHub) take(w http.ResponseWriter, r *http.Request, node string) error {
-	unpacked, err := gzip.NewReader(http.MaxBytesReader(w, r.Body, livePacked))
+	if !h.isFollowed() {
+		return nil
+	}
+	packed, err := io.ReadAll(http.MaxBytesReader(w, r.Body, livePacked)) // as slowly as it comes, it keeps nobody else waiting
 	if err != nil {
 		return err
 	}
-	rows, leftOut, err := readLive(unpacked)
+	rows, leftOut, err := h.parse(r.Context(), packed)
 	if err != nil {
 		return err
 	}
@@ -241,7 +248,29 @@ func (h *LiveHub) take(w http.ResponseWriter, r *http.Request, node string) erro
 	return nil
 }
 
-// readLive reads the rows of a post. Those that are too long are left out.
+func (h *LiveHub) isFollowed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.streams) > 0
+}
+
+// parse reads the rows of a post once few enough others are read.
+func (h *LiveHub) parse(ctx context.Context, packed []byte) (rows []*querylog.Row, leftOut int, err error) {
+	select {
+	case h.parsing <- struct{}{}:
+		defer func() { <-h.parsing }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, 0, err
+	}
+	return readLive(unpacked)
+}
+
+// readLive reads the rows of a post, of which a node sends liveRows at most: short lines become far more in memory than on the way. Those
+// that are too long are left out.
 func readLive(from io.Reader) (rows []*querylog.Row, leftOut int, err error) {
 	limited := &io.LimitedReader{R: from, N: liveUnpacked + 1}
 	lines := bufio.NewReaderSize(limited, liveLine)
@@ -265,6 +294,9 @@ func readLive(from io.Reader) (rows []*querylog.Row, leftOut int, err error) {
 			return nil, 0, io.ErrUnexpectedEOF
 		case err != nil:
 			return nil, 0, err
+		}
+		if len(rows) == liveRows {
+			return nil, 0, ErrTooLarge
 		}
 		row := new(querylog.Row)
 		if err := json.Unmarshal(bytes.TrimSpace(line), row); err != nil {
