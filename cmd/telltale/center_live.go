@@ -141,7 +141,7 @@ func (cl *cli) followNodes(ctx context.Context, s *logFlags, f querylog.Filter, 
 		}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("the center has ended")
+		err = errors.New("the center has ended, or what it said was not taken for a minute: a terminal that is paused takes nothing")
 	}
 	return ignoreCancel(ctx, cmpContext(ctx, err))
 }
