@@ -20,11 +20,12 @@ import (
 
 // Bounds of what a LiveHub keeps.
 const (
-	liveStreams  = 16      // that follow at once
-	liveWaiting  = 4_096   // rows that wait for one that follows
-	liveRecent   = 4_096   // rows that one gets which begins beside others
-	livePacked   = 1 << 20 // octets of a post
-	liveUnpacked = 8 << 20 // that it may become
+	liveStreams  = 16          // that follow at once
+	liveWaiting  = 4_096       // rows that wait for one that follows
+	liveRecent   = 4_096       // rows that one gets which begins beside others
+	liveKept     = time.Minute // and how old they are: the merged log has what came before, and what was forgotten does not stay here
+	livePacked   = 1 << 20     // octets of a post
+	liveUnpacked = 8 << 20     // that it may become
 	liveLine     = 16 << 10
 	liveParsing  = 2       // posts that are read at once
 	liveStores   = 4       // of a node, of which is known what came
@@ -41,7 +42,20 @@ type LiveHub struct {
 	streams map[*LiveStream]bool
 	begun   chan struct{} // closed as somebody begins to follow; nil while somebody does
 	nodes   map[string]*liveNode
-	recent  []*querylog.Row // the last that came, while somebody follows
+	recent  []recentRow // the last that came, while somebody follows
+	cut     []liveCut   // what was removed from recent for want of room
+}
+
+// A recentRow is a row that came, and when.
+type recentRow struct {
+	*querylog.Row
+	came time.Time
+}
+
+// A liveCut is how many rows of each node were removed at a time.
+type liveCut struct {
+	at   time.Time
+	rows map[string]int
 }
 
 // A liveNode is what is known of a node.
@@ -82,8 +96,14 @@ func (h *LiveHub) Follow() (*LiveStream, error) {
 		return nil, ErrStreams
 	}
 	s := &LiveStream{Rows: make(chan *querylog.Row, liveWaiting), hub: h, leftOut: map[string]int{}, begun: time.Now()}
+	h.trimLocked()
 	for _, row := range newestOf(h.recent) {
 		s.Rows <- row
+	}
+	for _, cut := range h.cut {
+		for node, rows := range cut.rows {
+			s.leftOut[node] += rows
+		}
 	}
 	h.streams[s] = true
 	if h.begun != nil {
@@ -94,7 +114,7 @@ func (h *LiveHub) Follow() (*LiveStream, error) {
 }
 
 // newestOf returns each row once, as it came last.
-func newestOf(rows []*querylog.Row) (all []*querylog.Row) {
+func newestOf(rows []recentRow) (all []*querylog.Row) {
 	type keyOfNode struct {
 		node string
 		Key
@@ -103,7 +123,7 @@ func newestOf(rows []*querylog.Row) (all []*querylog.Row) {
 	for _, row := range slices.Backward(rows) {
 		if key := (keyOfNode{row.Node, Key{row.Store, row.ID}}); !seen[key] {
 			seen[key] = true
-			all = append(all, row)
+			all = append(all, row.Row)
 		}
 	}
 	slices.Reverse(all)
@@ -118,7 +138,7 @@ func (s *LiveStream) Close() {
 	if delete(h.streams, s); len(h.streams) > 0 || h.begun != nil {
 		return
 	}
-	h.begun, h.recent = make(chan struct{}), nil
+	h.begun, h.recent, h.cut = make(chan struct{}), nil, nil
 	for _, n := range h.nodes {
 		n.stores = nil
 	}
@@ -129,6 +149,7 @@ func (s *LiveStream) Close() {
 func (s *LiveStream) LeftOut() map[string]int {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	s.hub.trimLocked() // also while no node posts anything
 	if len(s.leftOut) == 0 {
 		return nil
 	}
@@ -340,9 +361,12 @@ func (n *liveNode) isNew(row *querylog.Row) bool {
 // handLocked gives a row to all who follow.
 func (h *LiveHub) handLocked(row *querylog.Row) {
 	if len(h.recent) >= liveRecent {
-		h.recent = append([]*querylog.Row(nil), h.recent[liveRecent/2:]...)
+		h.trimLocked()
 	}
-	h.recent = append(h.recent, row)
+	if len(h.recent) >= liveRecent {
+		h.cutLocked(liveRecent / 2)
+	}
+	h.recent = append(h.recent, recentRow{row, time.Now()})
 	for s := range h.streams {
 		select {
 		case s.Rows <- row:
@@ -350,4 +374,29 @@ func (h *LiveHub) handLocked(row *querylog.Row) {
 			s.leftOut[row.Node]++
 		}
 	}
+}
+
+// trimLocked removes what came too long ago.
+func (h *LiveHub) trimLocked() {
+	oldest := time.Now().Add(-liveKept)
+	if n := slices.IndexFunc(h.recent, func(r recentRow) bool { return r.came.After(oldest) }); n < 0 {
+		h.recent = nil
+	} else if n > 0 {
+		h.recent = slices.Clone(h.recent[n:])
+	}
+	h.cut = slices.DeleteFunc(h.cut, func(c liveCut) bool { return c.at.Before(oldest) })
+}
+
+// cutLocked removes the first n rows, and notes how many of each node are in none of the others.
+func (h *LiveHub) cutLocked(n int) {
+	rows := map[string]int{}
+	for _, row := range newestOf(h.recent) {
+		rows[row.Node]++
+	}
+	at := h.recent[n-1].came
+	h.recent = slices.Clone(h.recent[n:])
+	for _, row := range newestOf(h.recent) {
+		rows[row.Node]--
+	}
+	h.cut = append(h.cut, liveCut{at, rows})
 }
