@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -41,6 +40,7 @@ const (
 	liveBefore    = time.Minute            // rows of so long before are posted first: they may not have been shipped
 	liveRows      = 2_000                  // of a post
 	liveRowSize   = 100                    // octets that a row takes on the way, about: what Rate makes of liveRows
+	liveShare     = 4                      // what part of Rate: what is sent to the merged log takes Rate beside it
 	liveUnknown   = 5 * time.Minute        // until a center is asked again that is too old to be asked
 	liveLastWait  = 2 * time.Second        // between attempts
 )
@@ -51,15 +51,16 @@ type LiveOptions struct {
 	Centers  []string                         // URLs without a path
 	Client   *http.Client
 	Unlisted bool         // also rows of names that no list has
-	Rate     int          // octets a second at most, about; 0 for no bound
+	Rate     int          // octets a second, of which a quarter is taken at most, about; 0 for no bound
 	Logger   *slog.Logger // nil for slog.Default()
 }
 
 // A LiveNode hands on a node's rows as they come, while somebody follows the merged log at the center. Otherwise it holds one request, and
 // reads nothing.
 type LiveNode struct {
-	o      LiveOptions
-	center int // place of the one that is asked
+	o         LiveOptions
+	center    int   // place of the one that is asked
+	delivered int64 // the last closed row that it took, while somebody follows
 }
 
 // NewLiveNode returns one that Run starts.
@@ -82,7 +83,7 @@ func (l *LiveNode) Run(ctx context.Context) {
 		}
 		switch {
 		case err == nil:
-			wait = liveEvery
+			wait, l.delivered = liveEvery, 0
 			continue
 		case errors.Is(err, errLiveUnknown):
 			clock.Sleep(ctx, liveUnknown)
@@ -91,7 +92,9 @@ func (l *LiveNode) Run(ctx context.Context) {
 			clock.Sleep(ctx, wait/2+rand.N(wait/2))
 			wait = min(2*wait, liveLastWait)
 		}
-		l.center = (l.center + 1) % len(l.o.Centers)
+		if len(l.o.Centers) > 1 {
+			l.center, l.delivered = (l.center+1)%len(l.o.Centers), 0
+		}
 	}
 }
 
@@ -140,11 +143,11 @@ func (l *LiveNode) follow(ctx context.Context) error {
 	rows := r.Follower(querylog.Filter{Listed: !l.o.Unlisted, After: querylog.IDAt(time.Now().Add(-liveBefore))})
 	most := liveRows
 	if l.o.Rate > 0 {
-		most = min(most, max(1, int(int64(l.o.Rate)*int64(liveEvery)/int64(time.Second))/liveRowSize))
+		most = min(most, max(1, int(int64(l.o.Rate)*int64(liveEvery)/int64(time.Second))/liveShare/liveRowSize))
 	}
 	var posted time.Time
 	for {
-		p, err := newLivePost(ctx, rows, most)
+		p, err := newLivePost(ctx, rows, most, l.delivered)
 		if err != nil {
 			return fmt.Errorf("reading what has come: %w", err)
 		}
@@ -153,6 +156,7 @@ func (l *LiveNode) follow(ctx context.Context) error {
 			if follow, err := l.post(ctx, p); err != nil || !follow {
 				return err
 			}
+			l.delivered = max(l.delivered, p.closed)
 		}
 		if !clock.Sleep(ctx, liveEvery) {
 			return ctx.Err()
@@ -164,28 +168,47 @@ func (l *LiveNode) follow(ctx context.Context) error {
 type livePost struct {
 	packed  bytes.Buffer
 	rows    int
-	leftOut int // for want of room
+	closed  int64 // the last that is closed
+	leftOut int   // for want of room
 }
 
-// newLivePost packs what has come, as much of it as a post may have.
-func newLivePost(ctx context.Context, rows *querylog.Follower, most int) (*livePost, error) {
+// newLivePost packs what has come: of more than a post may have, the last. What was delivered before an attempt that failed is not left out.
+func newLivePost(ctx context.Context, from *querylog.Follower, most int, delivered int64) (*livePost, error) {
 	p := &livePost{}
+	var rows []querylog.Row // as a ring once there are as many as may be
+	first := 0
+	err := from.Look(ctx, func(r querylog.Row) error {
+		switch {
+		case r.Imported != "": // it stays where it is
+		case len(rows) < most:
+			rows = append(rows, r)
+		default:
+			if old := &rows[first]; old.Open || old.ID > delivered {
+				p.leftOut++
+			}
+			rows[first] = r
+			first = (first + 1) % most
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.rows = len(rows)
 	w := packers.Get().(*gzip.Writer)
 	defer packers.Put(w)
 	w.Reset(&p.packed)
 	out := json.NewEncoder(w)
-	err := rows.Look(ctx, func(r querylog.Row) error {
-		switch {
-		case r.Imported != "": // it stays where it is
-			return nil
-		case p.rows == most:
-			p.leftOut++
-			return nil
+	for i := range rows {
+		row := &rows[(first+i)%len(rows)]
+		if !row.Open {
+			p.closed = max(p.closed, row.ID)
 		}
-		p.rows++
-		return out.Encode(&r)
-	})
-	return p, cmp.Or(err, w.Close())
+		if err := out.Encode(row); err != nil {
+			return nil, err
+		}
+	}
+	return p, w.Close()
 }
 
 func (l *LiveNode) post(ctx context.Context, p *livePost) (follow bool, err error) {

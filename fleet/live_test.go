@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -63,9 +64,14 @@ func (n asNode) RoundTrip(r *http.Request) (*http.Response, error) {
 // handOn has a node hand its rows on until the test ends.
 func (c *liveCenter) handOn(t *testing.T, n *storetest.Node, unlisted bool) {
 	t.Helper()
+	c.handOnAt(t, n, unlisted, 0)
+}
+
+func (c *liveCenter) handOnAt(t *testing.T, n *storetest.Node, unlisted bool, rate int) {
+	t.Helper()
 	transport := &http.Transport{}
 	l := fleet.NewLiveNode(fleet.LiveOptions{Open: func() (*querylog.Reader, error) { return querylog.OpenReader(n.Dir) }, Centers: []string{c.url},
-		Client: &http.Client{Transport: asNode{n.Name, transport}}, Unlisted: unlisted, Logger: quiet})
+		Client: &http.Client{Transport: asNode{n.Name, transport}}, Unlisted: unlisted, Rate: rate, Logger: quiet})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { l.Run(ctx) })
@@ -147,6 +153,30 @@ func TestRowsOfAllNodesComeToWhoFollows(t *testing.T) {
 	}
 	if got := c.requests("POST"); got <= posted {
 		t.Errorf("%d posts while nobody followed, and %d in all", posted, got)
+	}
+}
+
+// Of more than a post may have, a node posts the last, and says how many it left out.
+func TestANodePostsTheLastOfWhatHasCome(t *testing.T) {
+	c := newLiveCenter(t)
+	attic := storetest.NewNode(t, "attic")
+	adds, ends := attic.Open()
+	for i := range 5 {
+		adds(storetest.Lookup{Device: 1, Name: fmt.Sprintf("n%d.metrics.aurora.example", i)})
+	}
+	ends()
+	s, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c.handOnAt(t, attic, false, 1600) // two rows of a post
+	first, second := next(t, s), next(t, s)
+	if first.Name != "n3.metrics.aurora.example" || second.Name != "n4.metrics.aurora.example" {
+		t.Errorf("got %s and %s, want the last two", first.Name, second.Name)
+	}
+	if got := s.LeftOut()["attic"]; got != 3 {
+		t.Errorf("%d rows were left out, want 3", got)
 	}
 }
 
@@ -256,6 +286,15 @@ func TestWhoTakesRowsTooSlowlyIsToldHowManyAreLeftOut(t *testing.T) {
 	taken := len(ids(s))
 	if got := s.LeftOut(); got["attic"]+taken != rows || got["attic"] == 0 || got["cellar"] != 7 {
 		t.Errorf("%d rows were taken of %d, and left out are %v", taken, rows, got)
+	}
+	later, err := c.hub.Follow()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close()
+	taken = len(ids(later))
+	if got := later.LeftOut()["attic"]; got+taken != rows || got == 0 {
+		t.Errorf("who begins later gets %d rows of %d, and left out are %d", taken, rows, got)
 	}
 	if got := s.LeftOut(); got != nil {
 		t.Errorf("what was said is said again: %v", got)
