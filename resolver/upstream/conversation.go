@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -74,7 +75,8 @@ type conversation struct {
 	id     uint16
 	from   int
 
-	letters uint32 // of the question's name, all times it is sent
+	letters uint32 // of the question's name when it is sent first; again it is in lower case
+	ignored bool   // it was sent with letters before, elsewhere, and that was silent
 
 	mu      sync.Mutex
 	sent    []time.Time
@@ -106,11 +108,13 @@ func (c *conversation) send(u *Client, q *dnswire.Question, how mode, now time.T
 	if first {
 		lower = append([]byte(nil), asked...)
 	}
-	name := asked[dnswire.HeaderLen : len(asked)-4]
-	if c.member.probing {
-		name = name[:1+name[0]] // what is behind says who asks
+	if first {
+		name := asked[dnswire.HeaderLen : len(asked)-4]
+		if c.member.probing {
+			name = name[:1+name[0]] // what is behind says who asks
+		}
+		mixLetters(name, c.letters)
 	}
-	mixLetters(name, c.letters)
 	_, err := c.conn.Write(query)
 	if first {
 		q := bare(q)
@@ -151,7 +155,23 @@ func (c *conversation) read(u *Client, q *dnswire.Question, asked []byte) {
 
 // repeatsLetters reports whether a reply is believed for its letters, and learns from it.
 func (c *conversation) repeatsLetters(packet, asked []byte) bool {
-	if c.letters == 0 || packet[5] == 0 {
+	if packet[5] == 0 {
+		return true
+	}
+	if c.ignored {
+		c.member.letters.ignored(time.Now())
+	}
+	if c.letters == 0 {
+		return true
+	}
+	c.mu.Lock()
+	again := len(c.sent) > 1
+	c.mu.Unlock()
+	name := asked[dnswire.HeaderLen : len(asked)-4]
+	if again && bytes.Equal(packet[dnswire.HeaderLen:len(asked)-4], name) {
+		if !c.member.probing && !hasLetters(name, c.letters) {
+			c.member.letters.ignored(time.Now())
+		}
 		return true
 	}
 	if c.member.probing {
@@ -165,6 +185,7 @@ func (c *conversation) repeatsLetters(packet, asked []byte) bool {
 		c.member.letters.changed(time.Now())
 		return false
 	}
+	c.member.letters.kept()
 	return true
 }
 

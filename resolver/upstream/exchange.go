@@ -42,21 +42,22 @@ const (
 // A candidate is an upstream as one exchange sees it.
 type candidate struct {
 	*Upstream
-	outcome  outcome
-	sent     int           // by UDP, all conversations
-	timeout  time.Duration // in force when it was sent first
-	due      time.Time     // when a reply is; zero: it was asked before, and is overdue
-	udp      *conversation // the last; nil: not asked by UDP
-	carried  sending       // the last; nil: not asked by its carrier
-	waiting  bool          // for a reply to udp
-	plain    bool          // it could not read a query with EDNS
-	withEDNS bool          // it was asked with EDNS
-	wantTCP  bool          // it is to be asked by TCP now
-	tcp      bool          // it was asked by TCP
-	tcpWaits bool          // for a reply by TCP
-	counted  bool          // in its queries
-	failed   bool          // that is counted
-	done     bool          // asking it again would bring nothing new
+	outcome   outcome
+	sent      int           // by UDP, all conversations
+	timeout   time.Duration // in force when it was sent first
+	due       time.Time     // when a reply is; zero: it was asked before, and is overdue
+	udp       *conversation // the last; nil: not asked by UDP
+	carried   sending       // the last; nil: not asked by its carrier
+	waiting   bool          // for a reply to udp
+	wasSilent bool          // to the query that was sent on a shared socket
+	plain     bool          // it could not read a query with EDNS
+	withEDNS  bool          // it was asked with EDNS
+	wantTCP   bool          // it is to be asked by TCP now
+	tcp       bool          // it was asked by TCP
+	tcpWaits  bool          // for a reply by TCP
+	counted   bool          // in its queries
+	failed    bool          // that is counted
+	done      bool          // asking it again would bring nothing new
 }
 
 // An exchange is one question on its way to upstreams. One goroutine has it.
@@ -134,6 +135,7 @@ func (x *exchange) resume(i int, how StartMode, waited time.Duration) (at int) {
 	case AskTCP:
 		c.wantTCP = true
 	case AskHedge:
+		c.wasSilent = true
 		c.failed = true // who gave it to us looks after that
 		c.due = x.began.Add(c.timing.current())
 		if k := x.hedgeOf(i); k >= 0 {
@@ -145,6 +147,7 @@ func (x *exchange) resume(i int, how StartMode, waited time.Duration) (at int) {
 		c.outcome, c.failed, c.done = refused, true, len(x.list) > 1
 		return i + 1
 	default:
+		c.wasSilent = true
 		return i + 1
 	}
 	return i
@@ -260,6 +263,8 @@ func (x *exchange) ask(i int) time.Duration {
 		c.udp, err = x.client.converse(c.Upstream, i, x.results)
 		if err == nil && c.sent == 1 { // who is silent is asked in lower case
 			c.udp.letters = c.nextLetters(now)
+		} else if err == nil {
+			c.udp.ignored = c.wasSilent && c.letters.areUsed(now)
 		}
 	}
 	if err == nil {

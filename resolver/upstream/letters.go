@@ -19,6 +19,11 @@ import (
 // letters of another case.
 const rememberLetters = 10 * time.Minute
 
+// mostIgnored is how many replies in a row that came only to a query in lower case, after
+// one with capitals that had none, show that the upstream drops capitals. Fewer may be
+// of a line that loses packets.
+const mostIgnored = 3
+
 // probeLetters are the letters of a probe, which finds out whether the upstream repeats them.
 // The first of a name is a capital.
 const probeLetters = 0x55555555
@@ -27,6 +32,7 @@ const probeLetters = 0x55555555
 type letters struct {
 	repeated   atomic.Bool  // a probe's were
 	lowerUntil atomic.Int64 // Unix second until which they are not used all the same
+	notHeard   atomic.Int32 // replies in a row that came only to lower case
 }
 
 // areUsed reports whether the upstream is asked with letters in random case.
@@ -37,6 +43,21 @@ func (l *letters) areUsed(now time.Time) bool {
 // changed takes in that a reply had other letters than its query. Either the upstream
 // does not repeat all of them, or somebody has guessed all but these.
 func (l *letters) changed(now time.Time) { l.lowerUntil.Store(now.Add(rememberLetters).Unix()) }
+
+// ignored takes in that a query with letters was silent, and the same in lower case was not.
+func (l *letters) ignored(now time.Time) {
+	if l.notHeard.Add(1) >= mostIgnored {
+		l.notHeard.Store(mostIgnored)
+		l.changed(now)
+	}
+}
+
+// kept takes in that a reply had the letters of its query.
+func (l *letters) kept() {
+	if l.notHeard.Load() != 0 {
+		l.notHeard.Store(0)
+	}
+}
 
 // nextLetters returns the letters of the next query that u is sent by UDP.
 func (u *Upstream) nextLetters(now time.Time) uint32 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +146,99 @@ func TestAReplyWithOtherLettersIsAskedForByTCP(t *testing.T) {
 				t.Error("letters are not used again after ten minutes, or too soon")
 			}
 		})
+	}
+}
+
+// A server that drops queries with capitals, but answers probes, is slow for a few names only.
+func TestWhoDropsCapitalsIsSoonAskedInLowerCase(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	for _, way := range []string{"a shared socket", "a socket of its own"} {
+		t.Run(way, func(t *testing.T) {
+			var heard namesHeard
+			up := dnstest.Start(t, func(w dns.ResponseWriter, q *dns.Msg) {
+				heard.add(q)
+				if name := q.Question[0].Name; name == strings.ToLower(name) {
+					dnstest.AnswerA("192.0.2.1")(w, q)
+				}
+			})
+			up.Repeat.Store(true)
+			a := newAsker(t, Options{Patience: 200 * time.Millisecond}, up.Addr)
+			waitForLetters(t, a.client)
+			for i := range mostIgnored + 1 {
+				name := fmt.Sprintf("n%d.many-letters-so-that-some-are-capitals.example", i)
+				var start Start
+				if way == "a shared socket" {
+					a.ask(name)
+					a.wait(i + 1)
+					a.mu.Lock()
+					if i < len(a.fallback) {
+						start = a.fallback[i]
+					}
+					a.mu.Unlock()
+				}
+				if way != "a shared socket" || start.Tried != nil {
+					answer, err := a.client.Exchange(t.Context(), questionOf(t, name, dnswire.TypeA), start)
+					if got := describe(t, answer, err); got != "NOERROR 192.0.2.1" {
+						t.Errorf("%s: got %s", name, got)
+					}
+				}
+				heard.mu.Lock()
+				sendings := slices.DeleteFunc(slices.Clone(heard.names), func(s string) bool { return strings.ToLower(s) != name+"." })
+				for k, got := range sendings {
+					if got, want := got != strings.ToLower(got), k == 0 && i < mostIgnored; got != want {
+						t.Errorf("sending %d of name %d has capitals: %v, want %v", k, i, got, want)
+					}
+				}
+				heard.mu.Unlock()
+			}
+			if got := up.TCP.Load(); got != 0 {
+				t.Errorf("%d queries by TCP, want none", got)
+			}
+			if m := a.client.set.Load().all[0]; !m.letters.repeated.Load() {
+				t.Error("what the probe has shown is forgotten")
+			}
+		})
+	}
+}
+
+// On a bad line queries get lost, in whatever case.
+func TestLettersAreUsedOnWhereRepliesRepeatThemBetween(t *testing.T) {
+	var l letters
+	now := time.Now()
+	l.repeated.Store(true)
+	for range 3 {
+		for range mostIgnored - 1 {
+			l.ignored(now)
+		}
+		if !l.areUsed(now) {
+			t.Fatal("letters are given up, and replies repeat them")
+		}
+		l.kept()
+	}
+	for range mostIgnored {
+		l.ignored(now)
+	}
+	if l.areUsed(now) {
+		t.Error("letters are used, and none of the queries that had them was answered")
+	}
+}
+
+// A probe that is sent again is in lower case: its reply says nothing of letters.
+func TestAReplyToAProbeInLowerCaseShowsNothing(t *testing.T) {
+	m := &Upstream{health: &health{}, probing: true}
+	q := questionOf(t, "abcdef.telltale-x.example", dnswire.TypeA)
+	var b exchangeBuffer
+	packet, asked := b.writeQuery(q, 1, modeFull, m)
+	c := &conversation{member: m, letters: probeLetters, sent: make([]time.Time, 2)}
+	for _, was := range []bool{true, false} {
+		m.letters.repeated.Store(was)
+		if got := c.repeatsLetters(packet, asked); !got || m.letters.repeated.Load() != was {
+			t.Errorf("believed: %v; letters are repeated: %v, want %v as before", got, m.letters.repeated.Load(), was)
+		}
+	}
+	m.letters.repeated.Store(true)
+	if c.sent = c.sent[:1]; !c.repeatsLetters(packet, asked) || m.letters.repeated.Load() {
+		t.Error("a reply in lower case to a query with capitals does not show that letters are not repeated")
 	}
 }
 

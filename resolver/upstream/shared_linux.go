@@ -520,6 +520,8 @@ func (r *socketReader) reply(s *sharedSocket, i int, now time.Time) {
 		s.member.health.stray()
 		s.member.letters.changed(now)
 		kind = replyTruncated
+	} else if p.letters != 0 {
+		s.member.letters.kept()
 	}
 	switch {
 	case kind == replyGood:
