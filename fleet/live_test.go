@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"telltale/fleet"
@@ -335,6 +336,30 @@ func TestAPostOfRowsThatIsNoneIsRefused(t *testing.T) {
 	if _, err := c.hub.Follow(); err == nil {
 		t.Error("a seventeenth may follow")
 	}
+}
+
+func TestWhatCameIsKeptForAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := fleet.NewLiveHub()
+		s, err := hub.Follow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		w := httptest.NewRecorder()
+		hub.Handler(func(*http.Request) string { return "attic" }, nil).ServeHTTP(w, httptest.NewRequest(http.MethodPost, fleet.LivePath, bytes.NewReader(packRows(querylog.Row{Store: "s", ID: 1}))))
+		for _, want := range []int{1, 0} {
+			later, err := hub.Follow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(later.Rows); got != want {
+				t.Errorf("who begins later gets %d rows, want %d", got, want)
+			}
+			later.Close()
+			time.Sleep(time.Minute + time.Second)
+		}
+	})
 }
 
 func TestWhatIsPostedWhileNobodyFollowsIsNotRead(t *testing.T) {
