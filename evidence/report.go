@@ -57,7 +57,7 @@ type Report struct {
 	Rhythm *rhythm.Findings `json:"rhythm"` // of listed names; null where it was not wanted
 
 	Destinations []Destination `json:"destinations"` // where listed names lead; none where Telltale did not ask
-	Countries    []Country     `json:"countries"`    // that Destinations have, the busiest first
+	Countries    []Country     `json:"countries"`    // that names led to, the busiest first
 
 	Markers     []Marker `json:"markers"`
 	MarkersMore int      `json:"markers_more"` // earlier ones that are left out
@@ -370,7 +370,7 @@ type Destination struct {
 // in each.
 type Country struct {
 	Country string `json:"country"` // ISO 3166-1, as a database has it
-	Names   int    `json:"names"`   // of Destinations
+	Names   int    `json:"names"`   // also of those that Destinations have no room for
 	Count          // of the report's names that are one of these, or below it
 }
 

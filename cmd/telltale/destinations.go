@@ -13,6 +13,7 @@ import (
 	"telltale/blocklists/catalog"
 	"telltale/evidence"
 	"telltale/evidence/destination"
+	"telltale/querylog"
 	"telltale/sorting"
 	"telltale/web"
 )
@@ -201,6 +202,12 @@ func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) err
 	if err != nil || len(all) == 0 {
 		return err
 	}
+	return putDestinations(r, all)
+}
+
+// putDestinations puts what was found into r. Countries are of all names, also of those that
+// are not among the first reportDestinations.
+func putDestinations(r *evidence.Report, all []querylog.Destination) error {
 	vendors := map[string]string{}
 	for i := range r.Vendors {
 		for k := range r.Vendors[i].Names {
@@ -217,7 +224,7 @@ func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) err
 		vendor, ok := vendors[d.Name]
 		n := len(r.Destinations)
 		again := n > 0 && r.Destinations[n-1].Name == d.Name
-		if !ok || again && d.First.After(r.Until.Time) || !again && n == reportDestinations {
+		if !ok || again && d.First.After(r.Until.Time) {
 			continue
 		}
 		f, err := destination.Parse(d.Found)
@@ -234,5 +241,6 @@ func (l *openedLog) addDestinations(ctx context.Context, r *evidence.Report) err
 		r.Destinations = append(r.Destinations, line)
 	}
 	r.SumCountries()
+	r.Destinations = r.Destinations[:min(len(r.Destinations), reportDestinations)]
 	return nil
 }

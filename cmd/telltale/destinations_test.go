@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"telltale/blocklists/catalog"
+	"telltale/evidence"
+	"telltale/querylog"
 	"telltale/web"
 )
 
@@ -53,5 +56,27 @@ func TestANameOfTheLogLeadsToTheCatalogues(t *testing.T) {
 		if kept != c.kept || instead != c.instead {
 			t.Errorf("%q %q: got %q, %q, want %q, %q", c.name, c.vendor, kept, instead, c.kept, c.instead)
 		}
+	}
+}
+
+// The list of names is cut, in alphabetical order; what is summed up by country is not.
+func TestSumsByCountryAreOfAllNamesThatLead(t *testing.T) {
+	const names = reportDestinations + 5
+	r := &evidence.Report{Unit: evidence.UnitLookups, Vendors: []evidence.Vendor{{Vendor: "Vendor"}}}
+	var all []querylog.Destination
+	for i := range names {
+		name := fmt.Sprintf("n%03d.example", i)
+		r.Vendors[0].Names = append(r.Vendors[0].Names, evidence.Name{Name: name, Counts: evidence.Counts{Count: evidence.Count{Attempts: 1, Lookups: 2}}})
+		all = append(all, querylog.Destination{Name: name, Found: `{"addresses":[{"address":"192.0.2.1","country":"DE"}]}`})
+	}
+	if err := putDestinations(r, all); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(r.Destinations); got != reportDestinations {
+		t.Errorf("%d names are listed, want %d", got, reportDestinations)
+	}
+	want := evidence.Country{Country: "DE", Names: names, Count: evidence.Count{Attempts: names, Lookups: 2 * names}}
+	if len(r.Countries) != 1 || r.Countries[0] != want {
+		t.Errorf("got %+v, want %+v", r.Countries, want)
 	}
 }
