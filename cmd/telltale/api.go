@@ -259,23 +259,17 @@ func (a *app) asker(who string) (settings uint16, addr netip.Addr, err error) {
 	if !ok {
 		return 0, addr, fmt.Errorf("no device %q is known; 'telltale devices' lists them", who)
 	}
-	settings = d.Group
-	for i := range d.Bindings {
-		b := &d.Bindings[i]
-		settings = a.ofBinding(b)          // what is kept of one that is over is of its time
-		if addr = b.Addr; addr.IsValid() { // a client id has none
-			break
-		}
+	if len(d.Bindings) == 0 {
+		return d.Group, addr, nil
 	}
-	return settings, addr, nil
-}
-
-// ofBinding returns the number of the settings that hold today for who has a binding.
-func (a *app) ofBinding(b *devices.Binding) uint16 {
+	b := &d.Bindings[len(d.Bindings)-1]
+	if i := slices.IndexFunc(d.Bindings, func(b devices.Binding) bool { return b.Addr.IsValid() }); i >= 0 { // a client id has none
+		b = &d.Bindings[i]
+	}
 	a.applying.Lock()
 	defer a.applying.Unlock()
-	number, _ := a.selected.of(b)
-	return number
+	settings, _ = a.selected.of(b) // what is kept of one that is over is of its time
+	return settings, b.Addr, nil
 }
 
 // findDevice finds a device by any identity it has, a name that it is or was shown by,

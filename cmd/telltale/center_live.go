@@ -143,7 +143,10 @@ func (cl *cli) followNodes(ctx context.Context, s *logFlags, f querylog.Filter, 
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the center has ended, or what it said was not taken for a minute: a terminal that is paused takes nothing")
 	}
-	return ignoreCancel(ctx, cmpContext(ctx, err))
+	if ctx.Err() != nil { // whatever reading met by that
+		return nil
+	}
+	return err
 }
 
 // printBefore prints what is in the merged log, and returns what prints what comes behind it. The log is closed by then: while it is read
@@ -159,14 +162,6 @@ func (cl *cli) printBefore(ctx context.Context, s *logFlags, f querylog.Filter, 
 		err = p.before(ctx, l, chosen)
 	}
 	return p, err
-}
-
-// cmpContext returns why ctx ended where it did, and else the error.
-func cmpContext(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }
 
 // A nodesPrinter prints the merged log, and behind it what comes.
