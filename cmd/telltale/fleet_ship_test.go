@@ -2,19 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"telltale/config"
-	"telltale/fleet/authority"
 	"telltale/querylog"
 )
 
@@ -71,7 +64,7 @@ func TestRowsAreNotCountedAsUnsentOnceAMachineHasLeftItsFleet(t *testing.T) {
 		dir := t.TempDir()
 		cfg := &config.Config{Data: config.Data{Dir: dir}}
 		if c.joined {
-			writeFile(t, filepath.Join(identityDir(cfg), authority.IdentityFiles[0]), nodeCertificate(t, "attic"))
+			joinedAs(t, identityDir(cfg), "attic")
 		}
 		l, err := querylog.Open(querylog.Options{Dir: dir, Node: "attic", Program: "a test", Shipping: querylog.ListedShipped, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -96,19 +89,4 @@ func TestRowsAreNotCountedAsUnsentOnceAMachineHasLeftItsFleet(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// nodeCertificate returns one of a node, as joining keeps it.
-func nodeCertificate(t *testing.T, node string) string {
-	t.Helper()
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: node}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(nil, c, c, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
