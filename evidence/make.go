@@ -442,14 +442,7 @@ func (r *reading) addListed(p *place, d *deviceSum, verdict string, one Count, f
 	}
 	q := r.quarterOf(first.Time)
 	r.hours[q.cell].add(one)
-	slot := &r.timeline.Slots[q.slot]
-	slot.Count.add(one)
-	switch verdict {
-	case "block":
-		slot.Blocked.add(one)
-	case "unknown":
-		slot.Unknown.add(one)
-	}
+	r.timeline.Slots[q.slot].count(verdict, one)
 	v.series[q.slot] += one.In(r.unit)
 	if q.night {
 		v.night.add(one)

@@ -69,6 +69,17 @@ func (t *Timeline) at(when time.Time) int {
 	return sort.Search(len(t.Slots)-1, func(i int) bool { return t.Slots[i].Until.After(when) })
 }
 
+// count adds lookups of a verdict.
+func (s *Slot) count(verdict string, one Count) {
+	s.Count.add(one)
+	switch verdict {
+	case "block":
+		s.Blocked.add(one)
+	case "unknown":
+		s.Unknown.add(one)
+	}
+}
+
 // Times are when some lookups came, in a period and by hour of the week.
 type Times struct {
 	Coverage Coverage `json:"coverage"`
@@ -92,14 +103,7 @@ func (t *Times) Add(row *querylog.Row) {
 		return
 	}
 	one := countOf(row)
-	slot := &t.Timeline.Slots[t.Timeline.at(row.Time.Time)]
-	slot.Count.add(one)
-	switch row.Verdict {
-	case "block":
-		slot.Blocked.add(one)
-	case "unknown":
-		slot.Unknown.add(one)
-	}
+	t.Timeline.Slots[t.Timeline.at(row.Time.Time)].count(row.Verdict, one)
 	t.Hours[cellOf(row.Time.In(t.zone))].add(one)
 }
 
