@@ -106,9 +106,7 @@ func (c *conversation) send(u *Client, q *dnswire.Question, how mode, now time.T
 	c.mu.Unlock()
 	lower := asked
 	if first {
-		lower = append([]byte(nil), asked...)
-	}
-	if first {
+		lower = bytes.Clone(asked)
 		name := asked[dnswire.HeaderLen : len(asked)-4]
 		if c.member.probing {
 			name = name[:1+name[0]] // what is behind says who asks
