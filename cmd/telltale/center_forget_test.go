@@ -4,12 +4,7 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,19 +185,4 @@ func TestWhatTheCenterIsToForgetIsFoundInEveryDirectory(t *testing.T) {
 	if _, _, err := nextForgotten(cfg); err == nil {
 		t.Error("what is no directory is read without an error")
 	}
-}
-
-// joinedAs makes a directory that of a node's identity.
-func joinedAs(t *testing.T, dir, node string) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	of := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: node}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(nil, of, of, public, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(dir, authority.IdentityFiles[0]), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }

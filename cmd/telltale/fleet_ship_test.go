@@ -2,12 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"log/slog"
+	"math/big"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"telltale/config"
+	"telltale/fleet/authority"
 	"telltale/querylog"
 )
 
@@ -89,4 +96,19 @@ func TestRowsAreNotCountedAsUnsentOnceAMachineHasLeftItsFleet(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// joinedAs makes a directory that of a node's identity.
+func joinedAs(t *testing.T, dir, node string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: node}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(nil, of, of, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, authority.IdentityFiles[0]), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
