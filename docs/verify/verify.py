@@ -11,10 +11,9 @@ SHOWN = {"row": "rows.jsonl", "ledger": "ledger.jsonl", "statement": "statements
 KEYS = {keys.split("#")[0]: keys.split() for keys in (  # of lines, in their order: a # is behind those of numbers, a * behind that of pairs
     "row# id# node first# last# count# attempts# as_lookups# device device_name client client_id mac binding# binding_source binding_confidence name type# alias folded# verdict reason "
     "observed_by list line# rule attribution attribution_list attribution_line# vendor product purpose tier region source breaks since confidence software rcode# answered_from transport "
-    "ttl# elapsed# upstream imported", "ledger# id# node time# since# until# kind subject detail", "start# time# origin from# previous", "end# time# from#", "removal# time# of why count# ids*",
-    "handover# time# note")}
-COLUMNS = ("leaf first last count attempts device device_name client name alias type verdict reason list line rule "
-           "vendor product purpose tier source confidence rcode answered_from").split()
+    "ttl# elapsed# upstream imported", "ledger# id# node time# since# until# kind subject detail", "start# time# origin from# previous", "end# time# from#", "removal# time# of why count# ids*", "handover# time# note")}
+ABOUT = dict(bundle=int, program=str, made=int, since=int, until=int, device=str, devices=list, redacted=bool, settings_sha256=str)
+COLUMNS = "leaf first last count attempts device device_name client name alias type verdict reason list line rule vendor product purpose tier source confidence rcode answered_from".split()
 TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 64: "SVCB", 65: "HTTPS", 255: "ANY"}
 MAX_TEXT = 1 << 24  # octets of a line, and of a short file
 class Bad(Exception): """What is wrong with a bundle."""
@@ -245,7 +244,8 @@ def verify(data, key=None, checkpoint=None):
     need(origin == head["origin"] == own[0], "manifest, checkpoint and key are not of one log")
     need(is_by(manifest, own) and is_by(head["note"], own), "its manifest or its checkpoint is not signed by the log's key")
     about = read_object(text("about.json"), "about.json")
-    need(all(type(about.get(k)) is int for k in ("since", "until", "made")) and type(about.get("devices")) is list and all(type(d) is str for d in about["devices"]), "about.json is not as Telltale writes it")
+    form = re.sub("[<>&\u2028\u2029]", lambda m: "\\u%04x" % ord(m[0]), json.dumps(about, ensure_ascii=False, allow_nan=False, indent=2)) + "\n"
+    need(list(about) == [*ABOUT, "clock", "coverage"] and form.encode() == text("about.json") and all(type(about[k]) is t for k, t in ABOUT.items()) and all(type(d) is str for d in about["devices"]), "about.json is not as Telltale writes it")
     seen = read_checkpoint(checkpoint, "the checkpoint that you gave") if checkpoint is not None else None
     need(not seen or 0 < seen["size"] <= head["size"], "the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle")
     log = Log(data, entries, about, seen["size"] if seen else 0)

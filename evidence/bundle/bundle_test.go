@@ -510,6 +510,9 @@ func TestAllVerifiersAgree(t *testing.T) {
 	all.About.Devices, all.Leaves = nil, each(l.leaves)
 	all.About.Since, all.About.Until = 1, begin+1000*minutes
 	v.check("a bundle of all devices", write(t, all), Trust{Key: l.key.Public}, true)
+	all.About.Device, all.About.Program = "<Anna's> \"phone\" & \\ ü\u2028\u007f\u0001\t\n", "\U0001f4f1"
+	all.About.Clock, all.About.Coverage = []byte(`{"known":true,"none":{}}`), []byte(`{"gaps":[{"since":-5,"detail":"a < b"},[],""],"share":0.25}`)
+	v.check("a bundle with all that is written otherwise in JSON", write(t, all), Trust{Key: l.key.Public}, true)
 	between := newLog(t, 7) // a checkpoint between rows that leaves.txt has in one line
 	between.rows(8)
 	between.head(t)
@@ -870,6 +873,21 @@ func TestBadBundlesAreRefused(t *testing.T) {
 		{"a name is another", change(rowsEntry, "mistat", "nothing")},
 		{"a key twice in about.json", change(aboutEntry, `"since"`, `"since":1,"since"`)},
 		{"another period", change(aboutEntry, fmt.Sprint(int64(begin+10*minutes)), fmt.Sprint(int64(begin+60*minutes)))},
+		{"white space behind about.json", func(u *unpacked) { u.contents[aboutEntry] = append(u.contents[aboutEntry], '\n') }},
+		{"no line end behind about.json", func(u *unpacked) { u.contents[aboutEntry] = bytes.TrimSpace(u.contents[aboutEntry]) }},
+		{"white space in about.json", change(aboutEntry, `"redacted": `, `"redacted":  `)},
+		{"another escape in about.json", change(aboutEntry, `"device": "tv"`, `"device": "\u0074v"`)},
+		{"half a character in about.json", change(aboutEntry, `"device": "tv"`, `"device": "\ud800"`)},
+		{"a character that has an escape in about.json", change(aboutEntry, `"device": "tv"`, `"device": "<"`)},
+		{"a key less in about.json", change(aboutEntry, `  "device": "tv",
+`, "")},
+		{"keys of about.json in another order", change(aboutEntry, `"clock": null,
+  "coverage": null`, `"coverage": null,
+  "clock": null`)},
+		{"a key more in about.json", change(aboutEntry, `"clock"`, `"weather": null,
+  "clock"`)},
+		{"a number that is a text in about.json", change(aboutEntry, `"bundle": 1`, `"bundle": "1"`)},
+		{"a text that is a number in about.json", change(aboutEntry, `"program": "telltale test"`, `"program": 1`)},
 		{"another device", change(aboutEntry, `"tv"
   ]`, `"radio"
   ]`)},

@@ -82,3 +82,15 @@ export function parse(text) {
   if (!/^[ \t\r\n]*$/.test(text.slice(at))) throw new SyntaxError('more than one value');
   return all;
 }
+
+/** @param {string} s as Go writes it: what is no text (half of a pair) comes out otherwise than it was */
+const quoted = (s) => JSON.stringify(s.replace(/\p{Surrogate}/gu, '\ufffd')).replace(/[<>&\u2028\u2029]/g, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
+
+/** format writes a value in the form that about.json has: that of Go's json.MarshalIndent. @param {Json} value @param {string} indent @returns {string} */
+export function format(value, indent = '') {
+  const deeper = indent + '  ', isObject = value instanceof Map;
+  if (!isObject && !Array.isArray(value)) return typeof value === 'string' ? quoted(value) : String(value);
+  const lines = isObject ? Array.from(value, ([key, v]) => quoted(key) + ': ' + format(v, deeper)) : value.map((v) => format(v, deeper));
+  const [open, close] = isObject ? ['{', '}'] : ['[', ']'];
+  return lines.length ? `${open}\n${deeper}${lines.join(',\n' + deeper)}\n${indent}${close}` : open + close;
+}

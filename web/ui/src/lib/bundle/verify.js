@@ -3,7 +3,7 @@
 // asking anybody. docs/bundles.md and docs/seals.md are what it follows; its verdicts and words are those of
 // docs/verify/verify.py, and the tests of package bundle give both the same bundles.
 import { crc32, isSigned, sha256, Sha256 } from './hashes.js';
-import { endOfText, parse } from './json.js';
+import { endOfText, format, parse } from './json.js';
 
 /** @typedef {import('./json.js').Json} Json */
 /** @typedef {{ size: number, read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> }} Source where the octets of a bundle are */
@@ -461,6 +461,11 @@ class Log {
   }
 }
 
+/** The keys of about.json and their values' kinds, before "clock" and "coverage". */
+const aboutKeys = 'bundle:bigint program:string made:bigint since:bigint until:bigint device:string devices:object redacted:boolean settings_sha256:string'.split(' ');
+/** @param {Map<string, Json>} about */
+const isAbout = (about) => [...about.keys()].slice(aboutKeys.length).join() === 'clock,coverage' && aboutKeys.every((key, i) => [...about].slice(i, i + 1).every(([k, v]) => `${k}:${typeof v}` === key));
+
 /**
  * verify returns what is known of a bundle, or throws Bad. key is the log's key as text, checkpoint an earlier one of it.
  * @param {Source} data @param {{ key?: string, checkpoint?: Uint8Array }} trust @param {(part: number) => void} progress how much is done, of 1
@@ -472,8 +477,8 @@ export async function verify(data, trust = {}, progress = () => {}) {
   const own = readKey(latin1(await short(data, entry(entries, 'key.txt'))).replace(/\n$/, '')), head = readCheckpoint(await short(data, entry(entries, 'checkpoint.txt')), 'its checkpoint');
   need(manifest.origin === head.origin && head.origin === own.name, 'manifest, checkpoint and key are not of one log');
   need(isBy(manifest.note, own) && isBy(head.note, own), "its manifest or its checkpoint is not signed by the log's key");
-  const about = readObject(await short(data, entry(entries, 'about.json')), 'about.json'), since = about.get('since'), until = about.get('until'), made = about.get('made'), devices = about.get('devices');
-  need(typeof since === 'bigint' && typeof until === 'bigint' && typeof made === 'bigint' && Array.isArray(devices) && devices.every((d) => typeof d === 'string'), 'about.json is not as Telltale writes it');
+  const text = await short(data, entry(entries, 'about.json')), about = readObject(text, 'about.json'), since = about.get('since'), until = about.get('until'), made = about.get('made'), devices = about.get('devices');
+  need(typeof since === 'bigint' && typeof until === 'bigint' && typeof made === 'bigint' && Array.isArray(devices) && devices.every((d) => typeof d === 'string') && isAbout(about) && equal(text, utf8.encode(format(about) + '\n')), 'about.json is not as Telltale writes it');
   const given = trust.checkpoint && readCheckpoint(trust.checkpoint, 'the checkpoint that you gave');
   need(!given || (0 < given.size && given.size <= head.size), 'the checkpoint that you gave is later than the bundle, or of an empty log: give an earlier one, or ask for a new bundle');
   const log = new Log(data, entries, { since, until, devices }, given?.size ?? 0);
