@@ -6,12 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
 
 // StartKeeper starts Debian's ZooKeeper, which replicas agree by, and returns its address. Where there is none, the test is skipped.
-func StartKeeper(t testing.TB) string {
+func StartKeeper(t testing.TB) string { return StartKeeperIn(t, Options{}) }
+
+// StartKeeperIn starts it in the namespace and at the address of o.
+func StartKeeperIn(t testing.TB, o Options) string {
 	t.Helper()
 	const jar = "/usr/share/java/zookeeper.jar"
 	java, err := exec.LookPath("java")
@@ -19,9 +23,9 @@ func StartKeeper(t testing.TB) string {
 		t.Skip("there is no ZooKeeper (Debian: zookeeper)")
 	}
 	dir := t.TempDir()
-	host := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	_, port, _ := net.SplitHostPort(host)
-	config := fmt.Sprintf("tickTime=2000\ndataDir=%s/data\nclientPort=%s\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n", dir, port)
+	port := strconv.Itoa(freePort(t))
+	host := net.JoinHostPort(o.address(), port)
+	config := fmt.Sprintf("tickTime=2000\ndataDir=%s/data\nclientPort=%s\nclientPortAddress=%s\nadmin.enableServer=false\nmaxClientCnxns=0\n", dir, port, o.address())
 	path := filepath.Join(dir, "zoo.cfg")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -31,7 +35,7 @@ func StartKeeper(t testing.TB) string {
 		t.Fatal(err)
 	}
 	defer said.Close()
-	cmd := exec.Command(java, "-Xmx256m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path)
+	cmd := o.command(java, "-Xmx256m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,16 +23,30 @@ type Server struct {
 	Host string // host:port of the HTTP interface
 
 	t    testing.TB
+	o    Options
 	dir  string
 	exe  string
 	cmd  *exec.Cmd
-	over chan struct{} // closed when cmd is
+	out  *strings.Builder // of cmd
+	over chan struct{}    // closed when cmd is
 }
 
 // Options are what a server is to know of others.
 type Options struct {
-	Keeper string // host:port of ZooKeeper; "" for none
+	Keeper    string // host:port of ZooKeeper; "" for none
+	Namespace string // of the network, in which it runs; "" for that of the test
+	Address   string // of IPv4, at which it answers; "" for loopback
 }
+
+// command returns one that runs in the namespace. Its process is the server's.
+func (o *Options) command(words ...string) *exec.Cmd {
+	if o.Namespace != "" {
+		words = append([]string{"ip", "netns", "exec", o.Namespace}, words...)
+	}
+	return exec.Command(words[0], words[1:]...)
+}
+
+func (o *Options) address() string { return cmp.Or(o.Address, "127.0.0.1") }
 
 // Start starts a server, and ends it with the test. Where there is no ClickHouse, the test is skipped, or fails with CI set.
 func Start(t testing.TB, o Options) *Server {
@@ -42,9 +58,9 @@ func Start(t testing.TB, o Options) *Server {
 		}
 		t.Skip(err)
 	}
-	s := &Server{t: t, dir: t.TempDir(), exe: exe}
+	s := &Server{t: t, o: o, dir: t.TempDir(), exe: exe}
 	for range 5 { // the port may be taken before the server has it
-		s.configure(o, freePort(t), freePort(t), freePort(t))
+		s.configure(freePort(t), freePort(t), freePort(t))
 		if err = s.run(); err == nil {
 			break
 		}
@@ -77,38 +93,49 @@ func freePort(t testing.TB) int {
 
 const users = `<yandex><profiles><default><max_memory_usage>8000000000</max_memory_usage></default>
 <readonly><readonly>1</readonly></readonly></profiles>
-<users><default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default>
-<reader><password>secret</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></reader></users>
+<users><default><password></password><networks><ip>NETWORK</ip></networks><profile>default</profile><quota>default</quota></default>
+<reader><password>secret</password><networks><ip>NETWORK</ip></networks><profile>default</profile><quota>default</quota></reader></users>
 <quotas><default><interval><duration>3600</duration><queries>0</queries><errors>0</errors><result_rows>0</result_rows><read_rows>0</read_rows><execution_time>0</execution_time></interval></default></quotas></yandex>
 `
 
-func (s *Server) configure(o Options, port, native, between int) { // replicas are named by the native port
+func (s *Server) configure(port, native, between int) { // replicas are named by the native port
 	s.t.Helper()
 	keeper := ""
-	if o.Keeper != "" {
-		host, p, _ := net.SplitHostPort(o.Keeper)
+	if s.o.Keeper != "" {
+		host, p, _ := net.SplitHostPort(s.o.Keeper)
 		keeper = fmt.Sprintf(`<zookeeper><node><host>%s</host><port>%s</port></node><session_timeout_ms>5000</session_timeout_ms></zookeeper>`, host, p)
 	}
+	network := "127.0.0.1"
+	if s.o.Address != "" {
+		network = s.o.Address + "/24"
+	}
 	config := fmt.Sprintf(`<yandex><logger><level>warning</level><log>%[1]s/log</log><errorlog>%[1]s/err</errorlog></logger>
-<listen_host>127.0.0.1</listen_host><http_port>%[2]d</http_port><tcp_port>%[5]d</tcp_port><interserver_http_port>%[3]d</interserver_http_port><interserver_http_host>127.0.0.1</interserver_http_host>
+<listen_host>%[6]s</listen_host><http_port>%[2]d</http_port><tcp_port>%[5]d</tcp_port><interserver_http_port>%[3]d</interserver_http_port><interserver_http_host>%[6]s</interserver_http_host>
 <path>%[1]s/data/</path><tmp_path>%[1]s/tmp/</tmp_path><user_files_path>%[1]s/files/</user_files_path>
 <users_config>users.xml</users_config><default_profile>default</default_profile><default_database>default</default_database>
 <mark_cache_size>268435456</mark_cache_size><max_concurrent_queries>100</max_concurrent_queries>%[4]s</yandex>
-`, s.dir, port, between, keeper, native)
-	for name, text := range map[string]string{"config.xml": config, "users.xml": users} {
+`, s.dir, port, between, keeper, native, s.o.address())
+	for name, text := range map[string]string{"config.xml": config, "users.xml": strings.ReplaceAll(users, "NETWORK", network)} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
 	}
-	s.Host = fmt.Sprintf("127.0.0.1:%d", port)
+	s.Host = net.JoinHostPort(s.o.address(), strconv.Itoa(port))
 }
 
 // run starts the server and waits until it answers.
 func (s *Server) run() error {
-	s.cmd = exec.Command(s.exe, "--config-file="+filepath.Join(s.dir, "config.xml"))
+	if err := s.begin(); err != nil {
+		return err
+	}
+	return s.await()
+}
+
+func (s *Server) begin() error {
+	s.cmd = s.o.command(s.exe, "--config-file="+filepath.Join(s.dir, "config.xml"))
 	s.cmd.Dir = s.dir
-	var out strings.Builder
-	s.cmd.Stdout, s.cmd.Stderr = &out, &out
+	s.out = &strings.Builder{}
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
@@ -118,6 +145,10 @@ func (s *Server) run() error {
 		cmd.Wait()
 		close(over)
 	}(s.cmd)
+	return nil
+}
+
+func (s *Server) await() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
@@ -131,9 +162,9 @@ func (s *Server) run() error {
 			return nil
 		}
 		select { // nothing tells that a port is listened on
-		case <-over:
+		case <-s.over:
 			said, _ := os.ReadFile(filepath.Join(s.dir, "err"))
-			return fmt.Errorf("the server has ended: %s%s", out.String(), said)
+			return fmt.Errorf("the server has ended: %s%s", s.out.String(), said)
 		case <-ctx.Done():
 			s.Kill()
 			return errors.New("the server does not answer for a minute")
@@ -157,6 +188,23 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Begin starts a server that was killed, and waits for nothing: Answers does.
+func (s *Server) Begin() {
+	s.t.Helper()
+	s.Kill()
+	if err := s.begin(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Answers waits until a server that was begun answers.
+func (s *Server) Answers() {
+	s.t.Helper()
+	if err := s.await(); err != nil {
 		s.t.Fatal(err)
 	}
 }
