@@ -135,7 +135,7 @@ type reading struct {
 	names         int
 	timeline      Timeline
 	hours         []Cell
-	quarter       quarter
+	quarters      [4]quarter // that were asked for last
 
 	elsewhere, mixed uint64                  // lookups of totals of hours that are imported, and of hours of which some may be
 	alone            time.Duration           // recorded, without mixedHours
@@ -224,8 +224,11 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
-		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, alikeTotals: map[int]*alikeTotals{}, splits: map[string]bool{}, began: map[string]uint64{}, quarter: quarter{number: -1 << 62},
+		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, alikeTotals: map[int]*alikeTotals{}, splits: map[string]bool{}, began: map[string]uint64{},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
+	}
+	for i := range r.quarters {
+		r.quarters[i].number = -1 << 62
 	}
 	r.attempts = Attempts{Counted: "none", Since: c.AttemptsSince, Gap: c.AttemptGap.Seconds()}
 	r.unit = UnitLookups
@@ -433,6 +436,12 @@ func (r *reading) newPlace(key placeKey) *place {
 
 // addListed adds lookups of listed names, whoever says how many they were.
 func (r *reading) addListed(p *place, d *deviceSum, verdict string, one Count, first, last querylog.Time) {
+	r.addWhole(p, d, verdict, one, first, last)
+	r.addTime(p.vendor, verdict, one, first.Time)
+}
+
+// addWhole adds lookups of listed names to the sums of the whole period.
+func (r *reading) addWhole(p *place, d *deviceSum, verdict string, one Count, first, last querylog.Time) {
 	v := p.vendor
 	d.Listed.add(verdict, one)
 	r.listed.add(verdict, one)
@@ -440,28 +449,33 @@ func (r *reading) addListed(p *place, d *deviceSum, verdict string, one Count, f
 	for _, c := range []*Count{p.ofDevice, p.flow, p.tier, p.vendorTier, p.vendorProduct, p.vendorPurpose} {
 		c.add(one)
 	}
-	q := r.quarterOf(first.Time)
-	r.hours[q.cell].add(one)
-	r.timeline.Slots[q.slot].count(verdict, one)
-	v.series[q.slot] += one.In(r.unit)
-	if q.night {
-		v.night.add(one)
-	}
 	if v.first.IsZero() {
 		v.first = first
 	}
 	v.first, v.last = earlier(v.first, first), later(v.last, last)
 }
 
+// addTime adds lookups of listed names to the sums of when they came.
+func (r *reading) addTime(v *vendorSum, verdict string, one Count, at time.Time) {
+	q := r.quarterOf(at)
+	r.hours[q.cell].add(one)
+	r.timeline.Slots[q.slot].count(verdict, one)
+	v.series[q.slot] += one.In(r.unit)
+	if q.night {
+		v.night.add(one)
+	}
+}
+
 // quarterOf returns where in the timeline and in the week a time is. Zones differ from
 // one another by quarters of an hour.
 func (r *reading) quarterOf(at time.Time) *quarter {
 	number := at.Unix() / 900
-	if q := &r.quarter; q.number != number {
+	q := &r.quarters[number&3] // what comes in the order of hours is of any of their quarters
+	if q.number != number {
 		local := at.In(r.o.Zone)
 		*q = quarter{number, r.timeline.at(at), cellOf(local), local.Hour() < NightEnd}
 	}
-	return &r.quarter
+	return q
 }
 
 // addName adds a row's lookups to its name's, and takes over what it says of that.

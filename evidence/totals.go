@@ -121,6 +121,7 @@ func (s totalSums) add(t *querylog.Total) {
 	have := s[key]
 	if have == nil {
 		one := *t
+		one.Alike = 0 // totals of several readings come together
 		s[key] = &one
 		return
 	}
@@ -189,6 +190,7 @@ func (r *reading) readTotalsOf(ctx context.Context, log Log, f querylog.TotalsFi
 			missing.add(&t)
 		}
 	}
+	r.addAlikes()
 	return nil
 }
 
@@ -214,60 +216,96 @@ func (r *reading) addTotal(t *querylog.Total) {
 			r.elsewhere += t.Lookups
 		}
 	}
-	r.asked.add(t.Verdict, one)
-	r.totals.Asked.add(one)
-	a := r.alikeTotal(t)
-	d := a.device
-	r.seen(d, "", t.First, &t.Last)
-	d.Asked.add(t.Verdict, one)
-	hour := d.hour(t.Hour.Time)
-	if t.Vendor == "" {
+	a, steady := r.alikeTotal(t)
+	a.add(t, one)
+	hour := a.device.hour(t.Hour.Time)
+	switch {
+	case t.Vendor != "":
+		hour.listed.add(one)
+		r.addTime(a.place.vendor, t.Verdict, one, t.First.Time)
+	default:
 		hour.other = true
 		if t.Hour.Equal(r.coverage.Totals.Time) {
 			r.began[t.Device] += t.Lookups
 		}
-		return
 	}
-	hour.listed.add(one)
-	r.totals.Listed.add(one)
-	if a.place == nil {
-		a.place = r.place(placeKey{d, t.Vendor, t.Product, t.Purpose, t.Tier})
-		a.nameless = r.name(a.place.vendor, "", t.First)
-		a.nameless.devices[d.Device.Device] = true
+	if !steady {
+		r.addAlike(a)
 	}
-	p, n := a.place, a.nameless
-	r.addListed(p, d, t.Verdict, one, t.First, t.Last)
-	p.vendor.mostNames = max(p.vendor.mostNames, t.Names)
-	n.Counts.add(t.Verdict, one)
-	n.First, n.Last = earlier(n.First, t.First), later(n.Last, t.Last)
 }
 
-// An alikeTotals is to which sums totals are added that are alike.
+// An alikeTotals is the sum of totals that are alike. What is added up of the whole period is added
+// to once for all of them.
 type alikeTotals struct {
 	device   *deviceSum
-	place    *place
+	place    *place // nil for names that are no vendor's, as the next
 	nameless *nameSum
+	verdict  string
+
+	sum         Count
+	first, last querylog.Time
+	mostNames   uint64
 }
 
-// alikeTotal returns it, made anew for what is like nothing, and where a device may be another
-// from one hour to the next.
-func (r *reading) alikeTotal(t *querylog.Total) *alikeTotals {
-	steady := t.Alike != 0 && r.o.Changes != nil && len(r.o.Changes) == 0
-	if a := r.alikeTotals[t.Alike]; steady && a != nil {
-		return a
+func (a *alikeTotals) add(t *querylog.Total, one Count) {
+	if a.first.IsZero() {
+		a.first = t.First
 	}
-	a := &alikeTotals{device: r.deviceAt(t.Device, t.First)}
+	a.sum.add(one)
+	a.first, a.last = earlier(a.first, t.First), later(a.last, t.Last)
+	a.mostNames = max(a.mostNames, t.Names)
+}
+
+// alikeTotal returns the sum that a total belongs to: made anew for what is like nothing, and where a device may be another
+// from one hour to the next, which is not steady.
+func (r *reading) alikeTotal(t *querylog.Total) (a *alikeTotals, steady bool) {
+	steady = t.Alike != 0 && r.o.Changes != nil && len(r.o.Changes) == 0
+	if a := r.alikeTotals[t.Alike]; steady && a != nil {
+		return a, true
+	}
+	a = &alikeTotals{device: r.deviceAt(t.Device, t.First), verdict: t.Verdict}
+	if t.Vendor != "" {
+		a.place = r.place(placeKey{a.device, t.Vendor, t.Product, t.Purpose, t.Tier})
+		a.nameless = r.name(a.place.vendor, "", t.First)
+		a.nameless.devices[a.device.Device.Device] = true
+	}
 	if steady {
 		if len(r.alikeTotals) >= maxAlikes {
-			clear(r.alikeTotals)
+			r.addAlikes()
 		}
 		r.alikeTotals[t.Alike] = a
-		return a
+		return a, true
 	}
 	if today := r.o.Today(t.Device, t.Last.Time); today != a.device.Device.Device {
 		r.splits[a.device.Device.Device] = true
 	}
-	return a
+	return a, false
+}
+
+// addAlikes adds all sums of totals that are alike.
+func (r *reading) addAlikes() {
+	for _, a := range r.alikeTotals {
+		r.addAlike(a)
+	}
+	clear(r.alikeTotals)
+}
+
+// addAlike adds a sum of totals to those of the whole period.
+func (r *reading) addAlike(a *alikeTotals) {
+	d := a.device
+	r.asked.add(a.verdict, a.sum)
+	r.totals.Asked.add(a.sum)
+	r.seen(d, "", a.first, &a.last)
+	d.Asked.add(a.verdict, a.sum)
+	if a.place == nil {
+		return
+	}
+	r.totals.Listed.add(a.sum)
+	r.addWhole(a.place, d, a.verdict, a.sum, a.first, a.last)
+	n := a.nameless
+	n.Counts.add(a.verdict, a.sum)
+	n.First, n.Last = earlier(n.First, a.first), later(n.Last, a.last)
+	a.place.vendor.mostNames = max(a.place.vendor.mostNames, a.mostNames)
 }
 
 // isImported reports whether lookups of an hour may be imported: totals do not say so.

@@ -321,6 +321,15 @@ func (db *database) prepare(ctx context.Context, path string) error {
 	return nil
 }
 
+// begin begins a transaction, in which all is read of one moment, and returns what ends it. A reader
+// of AtOnce is in one already.
+func (db *database) begin() (commit func(), err error) {
+	if !db.conn.GetAutocommit() {
+		return func() {}, nil
+	}
+	return func() { db.conn.Exec(`COMMIT`) }, db.conn.Exec(`BEGIN`)
+}
+
 func (db *database) close() {
 	for _, stmt := range db.stmts {
 		stmt.Close()

@@ -269,11 +269,12 @@ func (s *snapshot) batchTotals(b *Batch, below int64) error {
 		of[keyOfTotal(&own)] = len(b.Totals)
 		b.Totals = append(b.Totals, own)
 	}
+	var keys totalKeys
 	for _, h := range sortedKeys(hours) {
 		if h*hourMilli <= before || (h+1)*hourMilli > behind {
 			err = s.totalsOfRows(h, b.Begin, below, add)
 		} else {
-			err = s.store.storedTotals(&TotalsFilter{}, h, h+1, add)
+			err = s.store.storedTotals(&TotalsFilter{}, h, h+1, &keys, func(k keptTotal) { add(k.total()) })
 		}
 		if err != nil {
 			return err

@@ -477,14 +477,29 @@ func deleteTotalsOverLimit(maxBytes int64, share int64) func(*storer) (bool, err
 	}
 }
 
+// totalsPage reads the totals of a page, in one transaction. What they are of is read once each, until another process writes.
+func (db *database) totalsPage(f *TotalsFilter, p *totalPage, keys *totalKeys) error {
+	commit, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer commit()
+	version, err := db.number(`PRAGMA data_version`)
+	if err != nil {
+		return err
+	}
+	if version != keys.version { // numbers may stand for others
+		*keys = totalKeys{version: version, read: keys.read}
+	}
+	return db.storedTotals(f, p.low, p.end, keys, p.add)
+}
+
 // storedTotals calls each with the totals that f chooses of hours from low on, up to
 // end, in the order of the hours. What they are of is read once each.
-func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Total)) error {
-	var keys totalKeys
+func (db *database) storedTotals(f *TotalsFilter, low, end int64, keys *totalKeys, each func(keptTotal)) error {
 	where, args := f.whereKey()
 	sql := `SELECT id, lookups, attempts, as_lookups, names, first, last FROM total WHERE id >= ? AND id < ?` + where + ` ORDER BY id`
 	var failed error
-	var t Total
 	err := db.query(sql, append([]any{totalID(low, 0), totalID(end, 0)}, args...), func(stmt *sqlite3.Stmt) bool {
 		id := stmt.ColumnInt64(0)
 		of := keys.of(id & totalKeyMask)
@@ -492,16 +507,11 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 			if of, failed = db.totalKey(id & totalKeyMask); of == nil {
 				return failed == nil
 			}
-			of.Alike = int(id & totalKeyMask)
 			keys.put(id&totalKeyMask, of)
 		}
 		n := stmt.ColumnInt64
-		t = *of
 		begin := id >> totalKeyBits * hourMilli
-		t.Hour = Time{time.UnixMilli(begin)}
-		t.Lookups, t.Attempts, t.AsLookups, t.Names = uint64(n(1)), uint64(n(2)), uint64(n(3)), uint64(n(4))
-		t.First, t.Last = Time{time.UnixMilli(begin + n(5))}, Time{time.UnixMilli(begin + n(6))}
-		each(&t)
+		each(keptTotal{of, uint64(n(1)), uint64(n(2)), uint64(n(3)), uint64(n(4)), begin, begin + n(5), begin + n(6)})
 		return true
 	})
 	return cmp.Or(err, failed, db.rows.err)
@@ -511,6 +521,9 @@ func (db *database) storedTotals(f *TotalsFilter, low, end int64, each func(*Tot
 type totalKeys struct {
 	small []*Total
 	large map[int64]*Total
+
+	version int64 // of the store, in which they were read
+	read    int   // how many were read, also in versions before
 }
 
 const smallKeys = 4_096
@@ -523,6 +536,8 @@ func (k *totalKeys) of(key int64) *Total {
 }
 
 func (k *totalKeys) put(key int64, of *Total) {
+	k.read++
+	of.Alike = k.read
 	switch {
 	case key >= smallKeys && k.large == nil:
 		k.large = map[int64]*Total{key: of}

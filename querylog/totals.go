@@ -74,7 +74,7 @@ func (r *Reader) Totals(ctx context.Context, f TotalsFilter) iter.Seq2[Total, er
 }
 
 // totalsPage is how many hours are read at once.
-const totalsPage = 7 * 24
+const totalsPage = 2 * 24
 
 // eachTotal calls each until it returns false.
 func (s *snapshot) eachTotal(f *TotalsFilter, each func(*Total) bool) error {
@@ -85,7 +85,8 @@ func (s *snapshot) eachTotal(f *TotalsFilter, each func(*Total) bool) error {
 	if !f.Until.IsZero() {
 		end = hourOf(f.Until.UnixMilli()-1)/hourMilli + 1
 	}
-	rest, begin, newest, err := s.newestTotals(f, low, end)
+	var keys totalKeys
+	rest, begin, newest, err := s.newestTotals(f, low, end, &keys)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (s *snapshot) eachTotal(f *TotalsFilter, each func(*Total) bool) error {
 	for at := begin; at < newest.low; at += totalsPage {
 		page = totalPage{low: at, end: min(at+totalsPage, newest.low), totals: page.totals[:0]}
 		if s.hasTotals() {
-			if err := s.store.storedTotals(f, page.low, page.end, page.add); err != nil {
+			if err := s.store.totalsPage(f, &page, &keys); err != nil {
 				return err
 			}
 		}
@@ -111,16 +112,17 @@ func (s *snapshot) hasTotals() bool { return s.store != nil && s.store.version >
 // newestTotals returns the totals from the first hour on that windows which are not
 // stored have lookups in, at one moment, and the sums of rows that are not in totals.
 // begin is the first hour of which there may be any.
-func (s *snapshot) newestTotals(f *TotalsFilter, low, end int64) (rest totalSums, begin int64, newest totalPage, err error) {
+func (s *snapshot) newestTotals(f *TotalsFilter, low, end int64, keys *totalKeys) (rest totalSums, begin int64, newest totalPage, err error) {
 	rest, newest = totalSums{}, totalPage{low: end, end: end}
 	from := int64(maxWindow) + 1
 	first, last := end, low // hours
 	if s.hasTotals() {
-		if err := s.store.conn.Exec(`BEGIN`); err != nil {
+		commit, err := s.store.begin()
+		if err != nil {
 			return nil, 0, newest, err
 		}
-		defer s.store.conn.Exec(`COMMIT`)
-		err := s.store.query(`SELECT (SELECT value FROM meta WHERE key = 'position'), (SELECT value FROM meta WHERE key = '`+metaTotalsFrom+`'), (SELECT min(id) FROM total), (SELECT max(id) FROM total)`,
+		defer commit()
+		err = s.store.query(`SELECT (SELECT value FROM meta WHERE key = 'position'), (SELECT value FROM meta WHERE key = '`+metaTotalsFrom+`'), (SELECT min(id) FROM total), (SELECT max(id) FROM total)`,
 			nil, func(stmt *sqlite3.Stmt) bool {
 				s.position, from = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
 				if stmt.ColumnType(2) != sqlite3.NULL {
@@ -145,7 +147,7 @@ func (s *snapshot) newestTotals(f *TotalsFilter, low, end int64) (rest totalSums
 		newest.low = min(newest.low, max(k.hour/hourMilli, low))
 	}
 	if s.hasTotals() {
-		if err := s.store.storedTotals(f, newest.low, end, newest.add); err != nil {
+		if err := s.store.storedTotals(f, newest.low, end, keys, newest.add); err != nil {
 			return nil, 0, newest, err
 		}
 		if err := s.leaveCounted(rest); err != nil {
@@ -217,10 +219,30 @@ func (s *snapshot) leaveCounted(sums totalSums) error {
 // A totalPage is the totals of some hours.
 type totalPage struct {
 	low, end int64 // hours
-	totals   []Total
+	totals   []keptTotal
 }
 
-func (p *totalPage) add(t *Total) { p.totals = append(p.totals, *t) }
+// A keptTotal is a total without what it is of, which many share.
+type keptTotal struct {
+	of                                  *Total
+	lookups, attempts, asLookups, names uint64
+	hour, first, last                   int64 // Unix milliseconds
+}
+
+func (p *totalPage) add(t keptTotal) { p.totals = append(p.totals, t) }
+
+// total returns the total, which is valid until the next one of the same key is asked for.
+func (k *keptTotal) total() *Total {
+	t := k.of
+	t.Lookups, t.Attempts, t.AsLookups, t.Names = k.lookups, k.attempts, k.asLookups, k.names
+	t.Hour, t.First, t.Last = Time{time.UnixMilli(k.hour)}, Time{time.UnixMilli(k.first)}, Time{time.UnixMilli(k.last)}
+	return t
+}
+
+// keep returns a total as a page has it.
+func keep(t *Total) keptTotal {
+	return keptTotal{t, t.Lookups, t.Attempts, t.AsLookups, t.Names, t.Hour.UnixMilli(), t.First.UnixMilli(), t.Last.UnixMilli()}
+}
 
 // each calls each with the page's totals and those of rest in its hours, in the order
 // of the hours, and reports whether it wants more.
@@ -233,19 +255,20 @@ func (p *totalPage) each(f *TotalsFilter, rest totalSums, each func(*Total) bool
 	}
 	if len(all) > 0 {
 		for i := range p.totals {
-			t := &p.totals[i]
+			t := p.totals[i].total()
 			if sum := all[keyOfTotal(t)]; sum != nil {
 				t.merge(&sum.Total)
+				p.totals[i] = keep(t)
 				delete(all, keyOfTotal(t))
 			}
 		}
 		for _, sum := range all {
-			p.totals = append(p.totals, sum.Total)
+			p.totals = append(p.totals, keep(&sum.Total))
 		}
-		sorting.StableBy(p.totals, func(a, b Total) int { return a.Hour.Compare(b.Hour.Time) })
+		sorting.StableBy(p.totals, func(a, b keptTotal) int { return cmp.Compare(a.hour, b.hour) })
 	}
 	for i := range p.totals {
-		if !each(&p.totals[i]) {
+		if !each(p.totals[i].total()) {
 			return false
 		}
 	}

@@ -337,3 +337,58 @@ func TestAPageOfTotalsEndsBeforeItsEnd(t *testing.T) {
 		t.Errorf("got totals of hours %d, want 1, 2, 3, each once", got)
 	}
 }
+
+// What a number stands for is read again where another process has written since: it may be another device's
+// after one was forgotten. A reader of one moment has the totals of that moment.
+func TestTotalsAreOfWhatTheirNumberStandsFor(t *testing.T) {
+	dir := t.TempDir()
+	s := openForTest(t, dir)
+	node, err := s.numbered("node", s.nodes, "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = sizeFirstTime / 3600
+	err = s.transact(func() error {
+		err := s.setMeta(metaTotalsFrom, 1)
+		for _, hour := range []int64{first, first + totalsPage - 1, first + 3*totalsPage} { // the first two are of one page
+			begin := hour * hourMilli
+			sum := &windowSum{of: totalOf{node: node, device: "phone", verdict: 2}, lookups: 1, first: begin, last: begin}
+			err = cmp.Or(err, s.totals.store(hour, sum))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReader(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moment, err := r.AtOnce(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer moment.Close()
+	read := func(r *Reader, meanwhile string) (all []Total) {
+		for total, err := range r.Totals(t.Context(), TotalsFilter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all = append(all, total); len(all) == 1 {
+				if err := s.exec(meanwhile); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return all
+	}
+	got := read(r, `UPDATE total_key SET device = 'tv'`)
+	if len(got) != 3 || got[0].Device != "phone" || got[1].Device != "phone" || got[2].Device != "tv" {
+		t.Errorf("got %+v, want two of the phone and one of the TV", got)
+	} else if got[0].Alike != got[1].Alike || got[1].Alike == got[2].Alike {
+		t.Errorf("alike are %d, %d and %d, want the first two alone", got[0].Alike, got[1].Alike, got[2].Alike)
+	}
+	if got := read(moment, `UPDATE total_key SET device = 'lamp'`); len(got) != 3 || got[0].Device != "phone" || got[2].Device != "phone" {
+		t.Errorf("of one moment: got %+v, want three of the phone", got)
+	}
+}
