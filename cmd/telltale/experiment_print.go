@@ -73,7 +73,10 @@ func printables(words []string) (all []string) {
 }
 
 func (cl *cli) showExperimentReport(r *experiment.Report, zone *time.Location) error {
-	p := &printedReport{zone: zone, unit: r.Unit}
+	p := &printedReport{zone: zone, unit: r.Unit, a: "A", b: "B"}
+	if plan := &r.Experiment.Plan; plan.Compare == experiment.Devices { // by what each is called in the plan
+		p.a, p.b = printable(plan.Devices[0].Name), printable(plan.Devices[1].Name)
+	}
 	e := r.Experiment
 	p.line("%s (experiment %s, %s)", printable(e.Plan.Question), printable(e.Name), r.State)
 	p.line("")
@@ -83,6 +86,9 @@ func (cl *cli) showExperimentReport(r *experiment.Report, zone *time.Location) e
 	}
 	for _, m := range e.Marks {
 		p.line("  %s  marked: %s", whenIn(m.At.Time, zone), printable(m.Says))
+	}
+	if n := len(e.Plan.Exclude); n > 0 {
+		p.line("  not compared: %s, and what is below them", strings.TrimSpace(wordsIn(printables(e.Plan.Exclude), 78, "                ")))
 	}
 	for i := range r.Devices {
 		p.device(&r.Devices[i], &e.Plan)
@@ -97,18 +103,19 @@ func (cl *cli) showExperimentReport(r *experiment.Report, zone *time.Location) e
 	}
 	p.list("To be taken into account", r.Caveats)
 	p.list("What this does not show", r.Limits)
-	_, err := fmt.Fprint(cl.out, p.b.String())
+	_, err := fmt.Fprint(cl.out, p.text.String())
 	return err
 }
 
 // A printedReport is a report as text.
 type printedReport struct {
-	b    strings.Builder
+	text strings.Builder
 	zone *time.Location
 	unit string
+	a, b string // what is compared: conditions, or two devices
 }
 
-func (p *printedReport) line(format string, args ...any) { fmt.Fprintf(&p.b, format+"\n", args...) }
+func (p *printedReport) line(format string, args ...any) { fmt.Fprintf(&p.text, format+"\n", args...) }
 
 func (p *printedReport) list(title string, all []string) {
 	if len(all) == 0 {
@@ -141,7 +148,11 @@ func (p *printedReport) device(d *experiment.DeviceResult, plan *experiment.Plan
 	if plan.Vendor != "" {
 		what = "names of " + printable(plan.Vendor)
 	}
-	p.line("  %s, %s an hour in A and in B:", what, p.unit)
+	if plan.Compare == experiment.Devices {
+		p.line("  %s, %s an hour by %s (A) and by %s (B):", what, p.unit, p.a, p.b)
+	} else {
+		p.line("  %s, %s an hour in A and in B:", what, p.unit)
+	}
 	p.comparison("all together", &d.Total)
 	p.part("By purpose", d.Purposes)
 	p.part("By product", d.Products)
@@ -162,6 +173,9 @@ func (p *printedReport) verdict(c *experiment.Comparison) string {
 		return "no verdict yet"
 	}
 	text := c.Verdict
+	if of, ok := ofDevices[c.Verdict]; ok && p.b != "B" {
+		text += fmt.Sprintf(" (%s asked %s %s)", p.b, of, p.a)
+	}
 	if c.Verdict == experiment.NoChange {
 		text += fmt.Sprintf(" (a halving would have been found with %d %%)", int(100*c.Power))
 	}
@@ -173,6 +187,9 @@ func (p *printedReport) verdict(c *experiment.Comparison) string {
 	}
 	return text
 }
+
+// ofDevices are the words of a verdict where B is no later time but another device.
+var ofDevices = map[string]string{experiment.HasStopped: "for none of it, unlike", experiment.Fell: "less often than", experiment.Rose: "more often than"}
 
 func (p *printedReport) part(title string, all []experiment.Comparison) {
 	all = slices.DeleteFunc(slices.Clone(all), func(c experiment.Comparison) bool { return c.A.Count+c.B.Count == 0 })
@@ -199,6 +216,12 @@ func (p *printedReport) comparison(what string, c *experiment.Comparison) {
 	}
 	if c.Note != "" {
 		p.line("      %s", c.Note)
+	}
+	if b := c.Back; b != nil && b.A.Count+b.B.Count > 0 {
+		p.line("      B to C: %s to %s   %s", rateText(b.A), rateText(b.B), ratioText(b))
+		if b.Note != "" {
+			p.line("      B to C: %s", strings.NewReplacer("in A", "in B", "in B", "in C").Replace(b.Note))
+		}
 	}
 }
 

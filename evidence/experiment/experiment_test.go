@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"math"
 	"math/rand/v2"
@@ -454,6 +455,61 @@ func TestAnswersThatChanged(t *testing.T) {
 	}
 	if len(got.Changed) != 1 || !strings.Contains(got.Changed[0], "a list changed: acme") {
 		t.Errorf("%v", got.Changed)
+	}
+}
+
+// A purpose of two names, one of which is never blocked, is not answered otherwise for the
+// reason that the other is asked for more; where one of its names is, it is said which.
+func TestAnotherMixOfNamesIsNoOtherAnswer(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	for _, d := range []Device{phone, tablet} {
+		h.browse(d.Device, begin, end)
+	}
+	h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 1)
+	h.ask(r, phone.Device, "log.acme.example", "block", noon, end, 8)
+	h.ask(r, phone.Device, "check.acme.example", "pass", begin, end, 4)
+	h.ask(r, tablet.Device, "check.acme.example", "pass", begin, end, 4)
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0]
+	for _, c := range append([]Comparison{got.Total}, slices.Concat(got.Purposes, got.Products, got.Names)...) {
+		if c.Note != "" {
+			t.Errorf("%q: got %q, and each name was answered as before", c.What, c.Note)
+		}
+	}
+	side := planned(t, "side-by-side", Settings{Devices: []Device{phone, tablet}}).run()
+	if c := h.report(t, side, Options{}).Devices[0].Total; c.Note != "" {
+		t.Errorf("side by side: got %q, and the name that both asked for was answered alike", c.Note)
+	}
+	h.ask(r, phone.Device, "new.acme.example", "observe", begin, noon, 2)
+	h.ask(r, phone.Device, "new.acme.example", "block", noon, end, 2)
+	got = h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0]
+	want := "new.acme.example was answered otherwise: 0 % blocked in A, 100 % in B"
+	if got.Total.Note != want || got.Purposes[0].Note != want {
+		t.Errorf("got %q and %q, want %q", got.Total.Note, got.Purposes[0].Note, want)
+	}
+	h.ask(r, phone.Device, "more.acme.example", "observe", begin, noon, 2)
+	h.ask(r, phone.Device, "more.acme.example", "block", noon, end, 2)
+	got = h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0]
+	if !strings.Contains(got.Total.Note, "2 of its names were answered otherwise") {
+		t.Errorf("got %q", got.Total.Note)
+	}
+}
+
+// How long it takes is said by the clock where a device is there for a part of the day: 50
+// hours that can be compared are weeks of a television.
+func TestHowLongItTakesIsByTheClock(t *testing.T) {
+	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
+	for day := range 4 {
+		evening := begin.Add(time.Duration(24*day+18) * time.Hour)
+		h.browse(phone.Device, evening, evening.Add(5*time.Hour))
+		h.ask(r, phone.Device, "log.acme.example", "block", evening, evening.Add(5*time.Hour), 1)
+	}
+	got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total
+	var compared, clock float64
+	if n, _ := fmt.Sscanf(got.Why, "a halving would be seen with about %f h of each that can be compared, which takes %f h here", &compared, &clock); n != 2 {
+		t.Fatalf("got %q of %v and %v h", got.Why, got.A.Hours, got.B.Hours)
+	}
+	if want := compared * 48 / min(got.A.Hours, got.B.Hours); math.Abs(clock-want) > 0.05*want {
+		t.Errorf("got %v h by the clock, want about %v: %v of 48 h were compared", clock, want, got.A.Hours)
 	}
 }
 

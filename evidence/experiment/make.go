@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -357,48 +358,92 @@ func (r *reading) family(counters []*counter, sides []side) []Comparison {
 		list[i].Q = adjusted[k]
 	}
 	for i := range list {
-		r.judge(&list[i], &ratios[i], max(1, len(tested)))
+		r.judge(&list[i], &ratios[i], max(1, len(tested)), sides)
 	}
 	return list
 }
 
 func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison) {
 	one := Comparison{What: c.what, Vendor: c.vendor, Purpose: c.purpose, Q: 1}
-	var blocks []stats.Block
-	counted := [2]map[int]float64{{}, {}} // by stratum
-	blocked := [2]map[int]float64{{}, {}}
-	left := false // B has some that is not compared
-	for s, of := range sides {
-		own := c
-		if sides[0].d != sides[1].d {
-			own = of.d.total
-			if c != sides[0].d.total {
-				own = of.d.counter(of.d.purposes, c.what, len(r.blocks))
-			}
+	own := [2]*counter{c, c}
+	if sides[0].d != sides[1].d {
+		if own[1] = sides[1].d.total; c != sides[0].d.total {
+			own[1] = sides[1].d.counter(sides[1].d.purposes, c.what, len(r.blocks))
 		}
-		left = own.settled[of.condition]
+	}
+	var blocks []stats.Block
+	for s, of := range sides {
 		for i := range r.blocks {
-			k := &r.blocks[i]
-			if k.excluded != "" || of.d.absent[i] || k.condition != of.condition {
-				continue
+			if k := &r.blocks[i]; r.compared(i, of) {
+				blocks = append(blocks, stats.Block{At: k.at, Stratum: k.stratum, B: s == 1, Hours: k.until.Sub(k.since).Hours(), Count: own[s].counts[i]})
 			}
-			blocks = append(blocks, stats.Block{At: k.at, Stratum: k.stratum, B: s == 1, Hours: k.until.Sub(k.since).Hours(), Count: own.counts[i]})
-			counted[s][k.stratum] += own.counts[i]
-			blocked[s][k.stratum] += own.blocked[i]
 		}
 	}
 	ratio := stats.Compare(blocks)
-	if ratio.CountB == 0 && left {
-		one.Note = "asked for in B at times that are not compared"
-	}
 	one.A, one.B = rateOf(ratio.CountA, ratio.HoursA), rateOf(ratio.CountB, ratio.HoursB)
-	one.A.Blocked, one.B.Blocked = part(inBoth(blocked[0], counted), ratio.CountA), part(inBoth(blocked[1], counted), ratio.CountB)
+	one.A.Blocked, one.B.Blocked, _ = r.blockedParts(own, sides)
 	one.Ratio, one.Low, one.High = finite(ratio.Ratio), finite(ratio.Low), finite(ratio.High)
 	one.P, one.Spread = ratio.P, ratio.Dispersion
-	if ratio.CountA > 0 && ratio.CountB > 0 && math.Abs(one.A.Blocked-one.B.Blocked) > 0.1 {
-		one.Note = fmt.Sprintf("answered otherwise: %.0f %% blocked in A, %.0f %% in B", 100*one.A.Blocked, 100*one.B.Blocked)
+	if ratio.CountB == 0 && own[1].settled[sides[1].condition] { // B has some that is not compared
+		one.Note = "asked for in B at times that are not compared"
+	} else if ratio.CountA > 0 && ratio.CountB > 0 {
+		one.Note = r.answeredOtherwise(own, sides)
 	}
 	return ratio, one
+}
+
+// compared reports whether a block is one that is compared, on a side.
+func (r *reading) compared(i int, of side) bool {
+	k := &r.blocks[i]
+	return k.excluded == "" && !of.d.absent[i] && k.condition == of.condition
+}
+
+// blockedParts returns which parts of what is compared were blocked on each side, and
+// whether both sides have any.
+func (r *reading) blockedParts(of [2]*counter, sides []side) (a, b float64, both bool) {
+	counted := [2]map[int]float64{{}, {}} // by stratum
+	blocked := [2]map[int]float64{{}, {}}
+	for s := range sides {
+		for i := range r.blocks {
+			if r.compared(i, sides[s]) {
+				stratum := r.blocks[i].stratum
+				counted[s][stratum] += of[s].counts[i]
+				blocked[s][stratum] += of[s].blocked[i]
+			}
+		}
+	}
+	inA, inB := inBoth(counted[0], counted), inBoth(counted[1], counted)
+	return part(inBoth(blocked[0], counted), inA), part(inBoth(blocked[1], counted), inB), inA > 0 && inB > 0
+}
+
+// otherwise is how much more or less of a name is blocked on one side than on the other
+// where it was answered otherwise there.
+const otherwise = 0.1
+
+// answeredOtherwise says which names were answered otherwise in B than in A. What is of
+// several names is not said to be for the reason alone that another name is asked for more.
+func (r *reading) answeredOtherwise(of [2]*counter, sides []side) string {
+	var names []string
+	text := ""
+	for _, name := range slices.Sorted(maps.Keys(of[0].names)) {
+		named := [2]*counter{sides[0].d.names[name], sides[1].d.names[name]}
+		if name == "" || named[0] == nil || named[1] == nil {
+			continue
+		}
+		if a, b, both := r.blockedParts(named, sides); both && math.Abs(a-b) > otherwise {
+			names = append(names, name)
+			text = fmt.Sprintf("answered otherwise: %.0f %% blocked in A, %.0f %% in B", 100*a, 100*b)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(of[0].names) == 1 && len(of[1].names) == 1:
+		return text
+	case len(names) == 1:
+		return names[0] + " was " + text
+	}
+	return fmt.Sprintf("%d of its names were answered otherwise in B than in A, as is said with each", len(names))
 }
 
 // inBoth adds up what is in strata of which both sides have blocks.
@@ -433,7 +478,7 @@ func finite(x float64) *float64 {
 }
 
 // judge gives the verdict on one of so many comparisons.
-func (r *reading) judge(c *Comparison, ratio *stats.Ratio, tested int) {
+func (r *reading) judge(c *Comparison, ratio *stats.Ratio, tested int, sides []side) {
 	if ratio.CountA+ratio.CountB > 0 {
 		c.Power = ratio.Power(0.5, Alpha/float64(tested))
 	}
@@ -451,14 +496,14 @@ func (r *reading) judge(c *Comparison, ratio *stats.Ratio, tested int) {
 	case enough && c.Power >= Power:
 		c.Verdict = NoChange
 	default:
-		c.Verdict, c.Why = TooLittle, r.whyTooLittle(ratio, tested)
+		c.Verdict, c.Why = TooLittle, r.whyTooLittle(ratio, tested, sides)
 	}
 }
 
 // longest is how long a person can be asked to wait.
 const longest = 60 * 24.0
 
-func (r *reading) whyTooLittle(ratio *stats.Ratio, tested int) string {
+func (r *reading) whyTooLittle(ratio *stats.Ratio, tested int, sides []side) string {
 	alpha := Alpha / float64(tested)
 	if ratio.HoursA == 0 || ratio.HoursB == 0 {
 		if r.e.Plan.Match == ByHour {
@@ -469,14 +514,38 @@ func (r *reading) whyTooLittle(ratio *stats.Ratio, tested int) string {
 	if ratio.CountA+ratio.CountB == 0 {
 		return "never asked for in the hours that are compared"
 	}
-	if more := ratio.Longer(0.5, alpha, Power); more < longest {
-		return fmt.Sprintf("a halving would be seen with about %.0f h more of B", math.Ceil(max(more, 1)))
+	a, b := ratio.HoursA/r.lasted(sides[0]), ratio.HoursB/r.lasted(sides[1])
+	if more := ratio.Longer(0.5, alpha, Power); more/b < longest {
+		return "a halving would be seen with about " + waitOf(max(more, 1), b, "h more of B")
 	}
-	if both := ratio.Both(0.5, alpha, Power); both < longest {
-		return fmt.Sprintf("a halving would be seen with about %.0f h of each", math.Ceil(both))
+	if both := ratio.Both(0.5, alpha, Power); both/min(a, b) < longest {
+		return "a halving would be seen with about " + waitOf(both, min(a, b), "h of each")
 	}
 	return "it is asked for too seldom: two months of each would not show a halving"
 }
+
+// lasted is how many hours the phases of a side have lasted.
+func (r *reading) lasted(of side) (hours float64) {
+	for i := range r.phases {
+		if p := &r.phases[i]; p.Condition == of.condition {
+			hours += p.until.Sub(p.since).Hours()
+		}
+	}
+	return hours
+}
+
+// waitOf says how many hours more must be compared, and how long that takes where a part of
+// the time alone is compared, as of a device that is off for most of the day.
+func waitOf(hours, compared float64, words string) string {
+	text := fmt.Sprintf("%.0f %s", math.Ceil(hours), words)
+	if compared > mostlyCompared {
+		return text
+	}
+	return fmt.Sprintf("%s that can be compared, which takes %.0f h here", text, math.Ceil(hours/compared))
+}
+
+// mostlyCompared is the part of a phase from which on its length is as good as its hours.
+const mostlyCompared = 0.8
 
 func lengthOf(d time.Duration) string {
 	d = d.Round(time.Minute)

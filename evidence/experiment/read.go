@@ -137,6 +137,7 @@ type counter struct {
 	counts, blocked       []float64
 	seen                  map[string]bool // conditions in which it was seen at all, in blocks or not
 	settled               map[string]bool // those in which it was seen later than what is left out at their beginnings
+	names                 map[string]bool // of which it is
 }
 
 // A deviceReading is what is read of one device.
@@ -156,7 +157,7 @@ type deviceReading struct {
 func (d *deviceReading) counter(of map[string]*counter, key string, blocks int) *counter {
 	c := of[key]
 	if c == nil {
-		c = &counter{what: key, counts: make([]float64, blocks), blocked: make([]float64, blocks), seen: map[string]bool{}, settled: map[string]bool{}}
+		c = &counter{what: key, counts: make([]float64, blocks), blocked: make([]float64, blocks), seen: map[string]bool{}, settled: map[string]bool{}, names: map[string]bool{}}
 		of[key] = c
 	}
 	return c
@@ -213,7 +214,7 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 		named.vendor, named.purpose = row.Vendor, row.Purpose
 	}
 	for _, c := range []*counter{d.total, d.counter(d.purposes, row.Purpose, len(r.blocks)), product, named} {
-		c.seen[condition] = true
+		c.seen[condition], c.names[name] = true, true
 		c.settled[condition] = c.settled[condition] || settled
 		if at < 0 {
 			continue
