@@ -114,6 +114,100 @@ func TestSessionsAreResumed(t *testing.T) {
 	}
 }
 
+// A rawClient is what a client's TLS is on: it may keep what is sent, to send it as one, and
+// counts the records that come.
+type rawClient struct {
+	net.Conn
+	keeps   bool
+	kept    []byte
+	records int
+	rest    []byte // of a record that has begun to come
+}
+
+func (c *rawClient) Write(b []byte) (int, error) {
+	if !c.keeps {
+		return c.Conn.Write(b)
+	}
+	c.kept = append(c.kept, b...)
+	return len(b), nil
+}
+
+func (c *rawClient) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	for c.rest = append(c.rest, b[:n]...); len(c.rest) >= 5; c.records++ {
+		size := 5 + int(binary.BigEndian.Uint16(c.rest[3:]))
+		if len(c.rest) < size {
+			break
+		}
+		c.rest = c.rest[size:]
+	}
+	return n, err
+}
+
+// dialRawTLS connects, and greets the server.
+func dialRawTLS(t *testing.T, s *Server, config *tls.Config) (*rawClient, *tls.Conn) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.TLSAddrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	raw := &rawClient{Conn: c}
+	conn := tls.Client(raw, config)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return raw, conn
+}
+
+// Clients send each query in a record of its own. The answers to those that came together
+// are one all the same: a record and a call for each cost more than the answers.
+func TestAnswersToRecordsThatCameTogetherAreWrittenTogether(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s, _, config := startTLS(t, Options{}, unhurried, dnstest.Start(t, dnstest.AnswerA("192.0.2.1")))
+	raw, conn := dialRawTLS(t, s, config)
+	exchange(t, conn, "localhost.", dns.TypeA)
+	raw.keeps, raw.records = true, 0
+	const queries = 20
+	for i := range queries {
+		name := "localhost."
+		if i == queries/2 {
+			name = "later.example." // by an upstream
+		}
+		conn.Write(dnstest.Framed(packetOf(t, name, dns.TypeA)))
+	}
+	raw.Conn.Write(raw.kept)
+	for i := range queries {
+		if _, err := readFramed(conn); err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+	}
+	if got := raw.records; got > queries/3 { // the kernel may hand them over in parts
+		t.Errorf("%d records for %d answers", got, queries)
+	}
+}
+
+// A record of which an octet comes now and then does not make its connection less idle.
+func TestRecordsThatComeSlowlyEndTheirConnection(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	times := unhurried
+	times.IdleTLS = 100 * time.Millisecond
+	s, _, config := startTLS(t, Options{}, times)
+	raw, conn := dialRawTLS(t, s, config)
+	raw.keeps = true
+	conn.Write(make([]byte, 4000))
+	for _, octet := range raw.kept { // for 40 s, if nobody minds
+		if _, err := raw.Conn.Write([]byte{octet}); err != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := io.Copy(io.Discard, raw.Conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is open")
+	}
+}
+
 // Replies are padded only where the query was, and only where nobody can read them
 // (RFC 8467, 4).
 func TestPaddedQueriesArePaddedReplies(t *testing.T) {

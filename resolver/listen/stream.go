@@ -2,6 +2,7 @@ package listen
 
 import (
 	"cmp"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -40,7 +41,8 @@ const (
 
 // A Stream is a connection on which messages come one behind the other: TCP, or TLS.
 // One goroutine of its own reads it, and writes the answers that are known at once,
-// those to queries that came together in one call. Answers that come later are
+// those to queries that came together in one call, also where each came in a record of
+// its own, as clients mostly send them by TLS. Answers that come later are
 // written by a goroutine that lives as long as there are some. A Stream that waits
 // for its client has no other goroutine and no large buffer.
 type Stream struct {
@@ -50,6 +52,11 @@ type Stream struct {
 	arrival Arrival
 	handler StreamHandler
 	framing framing
+
+	// The reader's own.
+	late    time.Time // when a query that has begun to come is late
+	waits   bool      // what comes next is waited for by a deadline that is to be set
+	holding bool      // answers are held back, and this side writes them
 
 	cut      atomic.Bool  // closed for what its client did, and counted
 	inFlight atomic.Int32 // queries whose answers are not yet written; changed under mu
@@ -75,78 +82,88 @@ func (st *Stream) Arrival() *Arrival { return &st.arrival }
 
 // read serves queries until the client ends, is too slow, or the server stops.
 func (st *Stream) read() {
-	var late time.Time // when a query that has begun to come is late
 	for {
-		switch {
-		case !st.framing.partial():
-			st.framing.release()
-			late = time.Time{}
-			st.conn.SetReadDeadline(time.Now().Add(st.streams.mayIdle(st.arrival.Idle)))
-		case late.IsZero():
-			late = time.Now().Add(st.streams.times.Query)
-			st.conn.SetReadDeadline(late)
-		}
-		if st.streams.stopped.Load() {
+		st.waits = true
+		if _, isTLS := st.conn.(*tls.Conn); !isTLS && !st.beforeWaiting() {
 			return
 		}
 		n, err := st.conn.Read(st.framing.space())
 		st.framing.add(n)
-		if n > 0 {
-			served, ok := st.serve()
-			if !ok {
-				return
-			}
-			if served {
-				late = time.Time{}
-			}
+		if n > 0 && !st.serve() {
+			break
 		}
 		if err != nil {
 			if st.framing.partial() && !errors.Is(err, net.ErrClosed) && !st.streams.stopped.Load() {
 				st.cutOff()
 			}
-			return
+			break
 		}
 	}
+	st.flush()
 }
 
-// serve answers the queries that have come, and writes what is known of the answers.
-// It returns ok false where nothing more may be read.
-func (st *Stream) serve() (served, ok bool) {
+// beforeWaiting is called by the reader where nothing has come that it does not have: it
+// writes the answers held back, and says how long the client may take. It returns false
+// where nothing more may be read.
+func (st *Stream) beforeWaiting() bool {
+	st.flush()
+	if !st.waits { // for the rest of a record: by the deadline that was set when it began
+		return true
+	}
+	st.waits = false
+	switch {
+	case !st.framing.partial():
+		st.framing.release()
+		st.late = time.Time{}
+		st.conn.SetReadDeadline(time.Now().Add(st.streams.mayIdle(st.arrival.Idle)))
+	case st.late.IsZero():
+		st.late = time.Now().Add(st.streams.times.Query)
+		st.conn.SetReadDeadline(st.late)
+	}
+	return !st.streams.stopped.Load()
+}
+
+// serve answers the queries that have come. What is known of the answers is held back
+// until flush. It returns false where nothing more may be read.
+func (st *Stream) serve() bool {
 	packet, has := st.framing.next()
 	if !has {
-		return false, true
+		return true
 	}
 	st.used.Store(time.Now().UnixNano())
-	mine := st.hold()
+	st.hold()
 	for ; has; packet, has = st.framing.next() {
 		if st.inFlight.Load() >= streamInFlight || st.owed.Load() > keptBuffer {
-			if mine {
-				st.write()
-			}
+			st.flush()
 			st.waitUntil(streamInFlight - 1)
-			mine = st.hold()
+			st.hold()
 		}
 		st.inFlight.Add(1)
 		if !st.handler.ServeMessage(packet) { // nobody knows whether its answer comes
-			ok = false
-			break
+			return false
 		}
-		served, ok = true, true
+		st.late = time.Time{}
 	}
-	if mine {
-		st.write()
-	}
-	return served, ok
+	return true
 }
 
-// hold keeps answers back until write is called; false where somebody writes them
-// already.
-func (st *Stream) hold() (mine bool) {
+// hold keeps answers back until flush is called, unless somebody writes them already.
+func (st *Stream) hold() {
+	if st.holding {
+		return
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	mine = !st.writing
+	st.holding = !st.writing
 	st.writing = true
-	return mine
+}
+
+// flush writes the answers held back.
+func (st *Stream) flush() {
+	if st.holding {
+		st.holding = false
+		st.write()
+	}
 }
 
 // waitUntil returns when at most n answers are not yet written, or none will be.

@@ -16,7 +16,8 @@ const protocolDoT = "dot"
 // more such goroutines than connections.
 func (l *Listeners) takeTLS(config *tls.Config) func(*net.TCPConn, netip.AddrPort) {
 	return func(raw *net.TCPConn, client netip.AddrPort) {
-		conn := tls.Server(raw, config)
+		below := &belowTLS{TCPConn: raw}
+		conn := tls.Server(below, config)
 		st := newStream(l.streams, conn, Arrival{Client: client, Transport: TLS, Idle: l.streams.times.IdleTLS})
 		if !l.admit(&st.place, client.Addr()) {
 			return
@@ -32,9 +33,25 @@ func (l *Listeners) takeTLS(config *tls.Config) func(*net.TCPConn, netip.AddrPor
 			st.arrival.ServerName = strings.ToLower(conn.ConnectionState().ServerName)
 			st.arrival.ClientID = l.idOfServerName(st.arrival.ServerName)
 			l.streams.recount(&st.place, l.account(&st.arrival))
+			below.stream = st
 			l.serve(st) // on another goroutine: a handshake's stack is large
 		})
 	}
+}
+
+// belowTLS is what a connection of TLS is on. It tells the Stream of it when the records
+// that have come are read, which TLS keeps for itself.
+type belowTLS struct {
+	*net.TCPConn
+	stream *Stream // nil until the client has been greeted
+}
+
+// Read reads what comes next.
+func (c *belowTLS) Read(b []byte) (int, error) {
+	if c.stream != nil && !c.stream.beforeWaiting() {
+		return 0, net.ErrClosed
+	}
+	return c.TCPConn.Read(b)
 }
 
 // handshake greets a client; false where it does not do its part in time. What
