@@ -685,7 +685,8 @@ func (a *app) experimentReport(ctx context.Context, name, tz string) (made *expe
 		if err != nil {
 			return err
 		}
-		if made, err = experiment.Make(ctx, l.Reader, e, experiment.Options{Now: time.Now(), Zone: zone, Device: l.plannedDevice}); err != nil && e.Started.IsZero() {
+		made, err = experiment.Make(ctx, l.Reader, e, experiment.Options{Now: time.Now(), Zone: zone, Device: l.plannedDevice})
+		if refused := new(experiment.CannotSay); errors.As(err, &refused) {
 			return web.Conflict(err)
 		}
 		return err

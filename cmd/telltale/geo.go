@@ -186,7 +186,7 @@ func addGeo(cfg *config.Config, path string, force bool) geoLine {
 		err = line.keepCloud(cfg, path, b, force)
 	}
 	if err != nil {
-		line.State, line.Error = "failed", fmt.Sprintf("%v; what was there before is used", err)
+		line.State, line.Error = "failed", fmt.Sprintf("%v; nothing was replaced", err)
 	} else if line.State == "fetched" {
 		line.State = "added"
 	}
@@ -285,7 +285,7 @@ func updateGeo(ctx context.Context, cfg *config.Config, f *geoFetch, force bool)
 		}
 	}
 	if err != nil {
-		line.State, line.Error = "failed", fmt.Sprintf("%s: %v; what was there before is used", f.url, err)
+		line.State, line.Error = "failed", fmt.Sprintf("%s: %v; nothing was replaced", f.url, err)
 	}
 	return line
 }

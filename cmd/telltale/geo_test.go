@@ -59,7 +59,7 @@ func TestDatabasesAreFetched(t *testing.T) {
 	wants(run(0, "geo", "show", "--json"), `"kind":"asn"`, `"built":"2026-06-17"`, `"state":"used"`, `"file":"amazon.json"`)
 	alibaba := filepath.Join(dir, "saved.json")
 	writeFile(t, alibaba, `{"TotalCount": 2, "RegionId": "ap-southeast-1", "PublicIpAddress": ["47.74.128.0/17"]}`)
-	wants(run(1, "geo", "add", alibaba), "saved.json: failed: it has 1 of the 2 ranges of ap-southeast-1", "what was there before is used")
+	wants(run(1, "geo", "add", alibaba), "saved.json: failed: it has 1 of the 2 ranges of ap-southeast-1", "nothing was replaced")
 	writeFile(t, alibaba, `{"TotalCount": 1, "RegionId": "ap-southeast-1", "PublicIpAddress": ["47.74.128.0/17"]}`)
 	wants(run(1, "geo", "add", alibaba, filepath.Join(dir, "none.json")), "alibaba.json: added, fetched on 20", "none.json: failed: no such file")
 	wants(run(0, "geo", "show"), "alibaba.json: used, fetched on 20")
@@ -82,7 +82,7 @@ func TestDatabasesAreFetched(t *testing.T) {
 	wants(run(0, "geo", "update", "--force"), "amazon.json: fetched, of 2026-10-01")
 	cut := map[string][]byte{"/geo/origin-asn.mmdb": files["/geo/origin-asn.mmdb"][:100], "/geo/server-country.mmdb": files["/geo/origin-asn.mmdb"]}
 	serve.Store(&cut)
-	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "/amazon: the server says 404", "what was there before is used")
+	wants(run(1, "geo", "update", "--force"), "no MaxMind DB", "of another kind (asn ipvAll), not of country", "the server says 404 Not Found", "/amazon: the server says 404", "nothing was replaced")
 	wants(run(0, "geo", "show"), "asn.mmdb: used, of 2026-06-17", "country.mmdb: used, of 2026-06-17")
 	writeFile(t, filepath.Join(dir, "data/geo/country.mmdb"), "garbage")
 	wants(run(1, "geo", "show"), "country.mmdb: failed", "no MaxMind DB", "geo update")

@@ -229,9 +229,21 @@ func answered(r *querylog.Row) string {
 	case "answer":
 		return "it was answered here"
 	case "observe":
-		return "it was answered, as " + cmp.Or(observedAs[r.ObservedBy], "it is only observed")
+		return passedOn(r, ", as "+cmp.Or(observedAs[r.ObservedBy], "it is only observed"))
 	}
-	return "it was answered"
+	return passedOn(r, "")
+}
+
+// passedOn says what became of a lookup that was not decided here, and why it was not: that
+// there is no such name, or that nobody knew, is no answer.
+func passedOn(r *querylog.Row, why string) string {
+	switch r.Rcode {
+	case "NOERROR":
+		return "it was answered" + why
+	case "":
+		return "it was not blocked" + why + ", and had no reply"
+	}
+	return "it was not blocked" + why + ", and the reply was " + plain(r.Rcode)
 }
 
 // observedAs says why what a rule blocks was answered, by the log's word for it.

@@ -88,8 +88,8 @@ func whatStopped(ctx context.Context, src *Source, e *experiment.Experiment, now
 		return nil, fmt.Errorf("experiment %s: %w", e.Name, err)
 	}
 	var all []stopped
-	for i := range r.Devices { // in the order of the plan
-		s := stopped{Experiment: e.Name, Device: p.Devices[i].Device, Planned: e.Planned.Time, End: e.Stopped.Time, Says: last.Says}
+	for i := range r.Devices {
+		s := stopped{Experiment: e.Name, Device: r.Devices[i].Planned, Planned: e.Planned.Time, End: e.Stopped.Time, Says: last.Says}
 		for k := range r.Devices[i].Names {
 			if c := &r.Devices[i].Names[k]; c.Verdict == experiment.HasStopped && c.What != "" {
 				s.Names = append(s.Names, c.What)

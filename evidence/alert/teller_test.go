@@ -108,7 +108,7 @@ func (h *home) asked(at time.Time, device, vendor, name string, change ...func(*
 	defer h.mu.Unlock()
 	r := querylog.Row{
 		Time: querylog.Time{Time: at}, Last: querylog.Time{Time: at.Add(time.Second)}, Count: 1, Device: device, Name: name, Vendor: vendor, Tier: "telemetry", Attribution: "rule", AttributionList: "ads",
-		Attempts: 1, Verdict: "block", Store: "s", ID: int64(len(h.rows) + 1), Binding: 1,
+		Attempts: 1, Verdict: "block", Rcode: "NOERROR", Store: "s", ID: int64(len(h.rows) + 1), Binding: 1,
 	}
 	for _, c := range change {
 		c(&r)
@@ -612,6 +612,25 @@ func TestWordsOfACommand(t *testing.T) {
 	}
 	if got := plain("tv\n\x1b[31m\u202e" + strings.Repeat("x", 300)); strings.ContainsAny(got, "\n\x1b\u202e") || len(got) != 253 {
 		t.Errorf("got %q", got)
+	}
+}
+
+// That there is no such name, or that nobody knew, is no answer.
+func TestWhatBecameOfALookup(t *testing.T) {
+	for _, c := range []struct {
+		row  querylog.Row
+		want string
+	}{
+		{querylog.Row{Verdict: "block", Rcode: "NXDOMAIN"}, "it was blocked"},
+		{querylog.Row{Verdict: "pass", Rcode: "NOERROR"}, "it was answered"},
+		{querylog.Row{Verdict: "pass", Rcode: "NXDOMAIN"}, "it was not blocked, and the reply was NXDOMAIN"},
+		{querylog.Row{Verdict: "pass"}, "it was not blocked, and had no reply"},
+		{querylog.Row{Verdict: "observe", ObservedBy: "pause", Rcode: "SERVFAIL"}, "it was not blocked, as blocking was paused, and the reply was SERVFAIL"},
+		{querylog.Row{Verdict: "observe", ObservedBy: "pause", Rcode: "NOERROR"}, "it was answered, as blocking was paused"},
+	} {
+		if got := answered(&c.row); got != c.want {
+			t.Errorf("%s %q: got %q, want %q", c.row.Verdict, c.row.Rcode, got, c.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -443,6 +444,31 @@ func TestDevicesThatBecameOthers(t *testing.T) {
 	}
 }
 
+// Devices that a person said are one are not compared with one another, and are shown once.
+func TestDevicesThatBecameOne(t *testing.T) {
+	h := optedOut(3)
+	o := Options{Now: end.AddDate(0, 0, 1), Device: func(string, time.Time) (string, string, []querylog.DeviceSpan) {
+		return phone.Device, "Anna's phone", []querylog.DeviceSpan{{Device: phone.Device}, {Device: tablet.Device}}
+	}}
+	both := Settings{Devices: []Device{phone, tablet}}
+	_, err := Make(context.Background(), h, planned(t, "side-by-side", both).run(), o)
+	if err == nil || !strings.Contains(err.Error(), "phone and tablet of the plan are one device today, Anna's phone") {
+		t.Errorf("side by side: got %v", err)
+	}
+	r := h.report(t, planned(t, "opt-out", both).run(), o)
+	if len(r.Devices) != 1 || r.Devices[0].Planned != phone.Device || len(r.Caveats) != 1 || !strings.Contains(r.Caveats[0], "it is shown once") {
+		t.Errorf("got %d devices, %q", len(r.Devices), r.Caveats)
+	}
+}
+
+func TestAnExperimentThatWasCancelledBeforeItBegan(t *testing.T) {
+	e := planned(t, "opt-out", Settings{Devices: []Device{phone}})
+	e.Cancelled = at(begin)
+	if _, err := Make(context.Background(), &home{}, e, Options{Now: end}); err == nil || !strings.Contains(err.Error(), "was cancelled before it began") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAnswersThatChanged(t *testing.T) {
 	h, r := &home{}, rand.New(rand.NewPCG(1, 1))
 	h.browse(phone.Device, begin, end)
@@ -571,10 +597,11 @@ func TestBoundsAreSaidAsAPersonMeetsThem(t *testing.T) {
 		err  error
 		want string
 	}{
-		"60 days": {CheckLength(60 * 24 * time.Hour), ""},
-		"61 days": {CheckLength(61 * 24 * time.Hour), "a phase lasts 60 days at most, not 1464 h"},
-		"300":     {CheckText(strings.Repeat("ä", 300)), ""},
-		"301":     {CheckText(strings.Repeat("ä", 301)), "the text has 301 characters, and 300 are possible"},
+		"a second": {errors.New(lengthOf(time.Second)), "1 s"},
+		"60 days":  {CheckLength(60 * 24 * time.Hour), ""},
+		"61 days":  {CheckLength(61 * 24 * time.Hour), "a phase lasts 60 days at most, not 1464 h"},
+		"300":      {CheckText(strings.Repeat("ä", 300)), ""},
+		"301":      {CheckText(strings.Repeat("ä", 301)), "the text has 301 characters, and 300 are possible"},
 	} {
 		if (c.err == nil) != (c.want == "") || c.err != nil && !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", what, c.err, c.want)

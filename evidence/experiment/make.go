@@ -26,15 +26,28 @@ type reading struct {
 	blocks  []block
 	devices []*deviceReading
 	imports []querylog.ImportedLog
+	merged  []string // what is to be said of devices of the plan that are one today
+}
+
+// CannotSay is why there is no report of an experiment, whatever the log has: it has not
+// begun, or its devices are no longer what they were.
+type CannotSay struct{ why string }
+
+func (e *CannotSay) Error() string { return e.why }
+
+func cannotSay(format string, args ...any) error {
+	return &CannotSay{fmt.Sprintf(format, args...)}
 }
 
 // Make says what an experiment shows.
 func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, error) {
 	switch {
 	case e.Problem != "":
-		return nil, fmt.Errorf("experiment %s: %s", e.Name, e.Problem)
+		return nil, cannotSay("experiment %s: %s", e.Name, e.Problem)
+	case e.Started.IsZero() && e.State() == Cancelled:
+		return nil, cannotSay("experiment %s was cancelled before it began: nothing was compared", e.Name)
 	case e.Started.IsZero():
-		return nil, fmt.Errorf("experiment %s has not begun: 'telltale experiment start %s' begins it", e.Name, e.Name)
+		return nil, cannotSay("experiment %s has not begun: 'telltale experiment start %s' begins it", e.Name, e.Name)
 	}
 	r := &reading{e: e, zone: cmp.Or(o.Zone, time.UTC), until: o.Now, unit: unitAttempts, over: e.State() == Stopped}
 	for _, end := range []querylog.Time{e.Stopped, e.Cancelled} {
@@ -43,7 +56,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 		}
 	}
 	if r.until.Before(e.Started.Time) {
-		return nil, fmt.Errorf("experiment %s began at %s, which is still to come by this machine's clock", e.Name, e.Started)
+		return nil, cannotSay("experiment %s began at %s, which is still to come by this machine's clock", e.Name, e.Started)
 	}
 	coverage, err := log.Coverage(ctx, e.Started.Time, r.until)
 	if err != nil {
@@ -55,7 +68,17 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 	r.phases, r.imports = phasesOf(e, r.until), coverage.Imports
 	r.blocks = r.blocksOf()
 	for _, planned := range e.Plan.Devices {
-		r.devices = append(r.devices, newDevice(planned, e.Planned.Time, &o, len(r.blocks)))
+		d := newDevice(planned, e.Planned.Time, &o, len(r.blocks))
+		same := slices.IndexFunc(r.devices, func(other *deviceReading) bool { return other.Device.Device == d.Device.Device })
+		if same < 0 {
+			r.devices = append(r.devices, d)
+			continue
+		}
+		one := fmt.Sprintf("%s and %s of the plan are one device today, %s, by a correction ('telltale devices history' shows it)", e.Plan.Devices[same].Name, planned.Name, d.Name)
+		if e.Plan.Compare == Devices {
+			return nil, cannotSay("experiment %s: %s: there are not two to compare", e.Name, one)
+		}
+		r.merged = append(r.merged, one+": it is shown once, with what both asked for.")
 	}
 	r.exclude(coverage.Gaps)
 	for _, d := range r.devices {
@@ -72,7 +95,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 
 func newDevice(planned Device, at time.Time, o *Options, blocks int) *deviceReading {
 	d := &deviceReading{
-		Device: planned, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, absent: make([]bool, blocks),
+		Device: planned, planned: planned.Device, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, absent: make([]bool, blocks),
 		purposes: map[string]*counter{}, products: map[string]*counter{}, names: map[string]*counter{},
 	}
 	d.words = []string{planned.Device, planned.Name}
@@ -230,7 +253,10 @@ func (r *reading) changed(events []querylog.Event) []string {
 }
 
 func (r *reading) caveats(c *querylog.Coverage) []string {
-	all := []string{}
+	all := slices.Clone(r.merged)
+	if all == nil {
+		all = []string{}
+	}
 	if r.unit == unitLookups {
 		all = append(all, "Attempts were not counted then, so lookups as received are: a blocked device asks again and again.")
 	}
@@ -258,7 +284,7 @@ const least = 6
 
 // compare compares the conditions of one device.
 func (r *reading) compare(d *deviceReading) DeviceResult {
-	out := DeviceResult{Device: d.Device.Device, Name: d.Name, Vanished: []string{}, Appeared: []string{}}
+	out := DeviceResult{Device: d.Device.Device, Name: d.Name, Planned: d.planned, Vanished: []string{}, Appeared: []string{}}
 	side := func(a, b string) []side { return []side{{d, a}, {d, b}} }
 	all := func(of map[string]*counter) []Comparison {
 		list := r.family(values(of), side("A", "B"))
@@ -548,6 +574,9 @@ func waitOf(hours, compared float64, words string) string {
 const mostlyCompared = 0.8
 
 func lengthOf(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
 	d = d.Round(time.Minute)
 	h, m := int(d.Hours()), int(d.Minutes())%60
 	switch {

@@ -143,10 +143,11 @@ type counter struct {
 // A deviceReading is what is read of one device.
 type deviceReading struct {
 	Device
-	words  []string // that it is known by
-	was    []querylog.DeviceSpan
-	there  map[int64]bool // hours since 1970 in which it asked for anything
-	absent []bool         // blocks in which it is taken not to have been there
+	planned string   // its identity in the plan
+	words   []string // that it is known by
+	was     []querylog.DeviceSpan
+	there   map[int64]bool // hours since 1970 in which it asked for anything
+	absent  []bool         // blocks in which it is taken not to have been there
 
 	total    *counter
 	purposes map[string]*counter

@@ -51,6 +51,8 @@ type DeviceResult struct {
 	Vanished []string     `json:"vanished"` // names asked for in A and not in B; none unless it is over and both were observed
 	Appeared []string     `json:"appeared"` // the other way round
 	More     int          `json:"more_names,omitempty"`
+
+	Planned string `json:"-"` // its identity in the plan
 }
 
 // Verdicts on a comparison: the closed set. "" where the experiment is not over.

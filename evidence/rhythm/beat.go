@@ -7,57 +7,70 @@ import (
 )
 
 const (
-	leastSaid   = 8           // attempts of which anything is said
-	leastBeats  = 8           // intervals that a heartbeat is found in
-	leastPeriod = 45          // seconds
-	mostPeriod  = 26 * 3600   // seconds: a day, and a tenth of it
-	mostMissed  = 6           // periods that an interval of beats has; a longer one is a pause
-	searched    = 400         // intervals that periods are tried on
-	tried       = 80          // periods that are tried
-	leastScore  = 0.3         // however many intervals there are
-	scoreOf     = 2.6         // a score is significant from scoreOf by the root of the number of intervals on; see docs/evidence.md
-	tieOf       = 0.03        // a longer period is preferred where its score is at most so much less
-	leastOnce   = 0.4         // share of intervals that are one period
-	toSigma     = 1.4826      // a normal distribution's standard deviation by its median absolute deviation
-	nearOurs    = 0.1         // of a period: so close to the TTL it may be of it
-	gapMostly   = 1.6         // attempt gaps: a period below may be of them
-	daily       = 20 * 3600   // seconds: a longer period may be of days
-	night       = 6           // hours from midnight on
-	inNight     = time.Hour   // in which a batch comes
-	leastNights = 4           // with a batch
-	bootWithin  = time.Minute // of the first attempt at another name
-	bootSilent  = 2           // whole hours before, in which the device asked nothing
-	leastBoots  = 4
-	leastUse    = 0.9 // share of attempts
-	mostHours   = 0.8 // share of hours
+	leastSaid    = 8           // attempts of which anything is said
+	leastBeats   = 8           // intervals that a heartbeat is found in
+	leastPeriod  = 45          // seconds
+	mostPeriod   = 26 * 3600   // seconds: a day, and a tenth of it
+	mostMissed   = 6           // periods that an interval of beats has; a longer one is a pause
+	searched     = 400         // intervals that periods are tried on
+	tried        = 80          // periods that are tried
+	leastSupport = 5.5         // logarithm of how much likelier a period is than random times; see docs/evidence.md
+	leastOfEach  = 0.25        // of it, so much for each interval
+	beatMissing  = 0.2         // share of beats that are taken to be missing
+	strayOf      = 0.1         // share of intervals that are taken to be of something else
+	leastOnce    = 0.4         // share of intervals that are one period
+	toSigma      = 1.4826      // a normal distribution's standard deviation by its median absolute deviation
+	nearOurs     = 0.1         // of a period: so close to the TTL it may be of it
+	gapMostly    = 1.6         // attempt gaps: a period below may be of them
+	daily        = 20 * 3600   // seconds: a longer period may be of days
+	night        = 6           // hours from midnight on
+	inNight      = time.Hour   // in which a batch comes
+	leastNights  = 4           // with a batch
+	bootWithin   = time.Minute // of the first attempt at another name
+	bootSilent   = 2           // whole hours before, in which the device asked nothing
+	leastBoots   = 4
+	leastUse     = 0.9 // share of attempts
+	mostHours    = 0.8 // share of hours
 )
 
+// jitters are the standard deviations that are tried, as parts of a period. The largest is
+// the one by which periods are searched for.
+var jitters = []float64{0.02, 0.05, 0.1}
+
 // findBeat looks for a steady period in intervals, in seconds, between attempts that follow
-// one another with nothing missing in between. An interval d fits a period p by the cosine
-// of its angle when time is wound around a circle of length p (Rayleigh's test against a
-// given direction, of intervals instead of times: a period that drifts has no fixed
-// phase). One shorter than half of p contradicts p, and one of more than mostMissed is a
-// pause and says nothing. The score is the mean of what all say.
-func findBeat(intervals []float64) *Beat {
+// one another with nothing missing in between. Attempts cannot begin closer to one another
+// than the gap. Of each period it asks how much likelier the intervals are with it than at
+// random times: see support.
+func findBeat(intervals []float64, gap float64) *Beat {
 	if len(intervals) < leastBeats {
 		return nil
 	}
 	sample := sampleOf(intervals)
-	best, period := -1.0, 0.0
+	best, period := math.Inf(-1), 0.0
 	for _, p := range periods(sample) {
-		s, _ := score(sample, p)
-		if s > best+tieOf || s > best && p > 0.9*period {
+		if s, _ := support(sample, p, gap, jitters[len(jitters)-1]); s > best {
 			best, period = s, p
 		}
+	}
+	if period == 0 {
+		return nil
 	}
 	for range 3 {
 		period = refine(intervals, period)
 	}
-	s, n := score(intervals, period)
-	if s < math.Max(leastScore, scoreOf/math.Sqrt(float64(n))) || period < leastPeriod || period > mostPeriod {
+	best, n := math.Inf(-1), 0
+	for _, jitter := range jitters {
+		s, of := support(intervals, period, gap, jitter)
+		best, n = max(best, s), of
+	}
+	if best < max(leastSupport, leastOfEach*float64(n)) || period < leastPeriod || period > mostPeriod {
 		return nil
 	}
-	return describe(intervals, period, s)
+	b := describe(intervals, period)
+	if b != nil {
+		b.support = best
+	}
+	return b
 }
 
 // sampleOf returns intervals, evenly so many at most.
@@ -103,9 +116,46 @@ func refine(intervals []float64, p float64) float64 {
 	return median(of)
 }
 
-// score returns how well intervals fit a period, and how many say something of it; -1 where
-// these are too few.
-func score(intervals []float64, p float64) (float64, int) {
+// support returns the logarithm of how much likelier intervals are with a period than at
+// random times, and how many of them say something of it. With a period, an interval is a
+// multiple of it with normal jitter, which is a part of the period and grows as the root of
+// the multiple, and one beat in beatMissing is missing; one in strayOf comes at any time. At
+// random times it is the gap and an exponential time. One of more than mostMissed periods is
+// a pause and says nothing; where these are too many, the period has no support.
+func support(intervals []float64, p, gap, jitter float64) (float64, int) {
+	n, mean := 0, 0.0
+	for _, d := range intervals {
+		if math.Round(d/p) <= mostMissed {
+			n++
+			mean += max(d-gap, 0)
+		}
+	}
+	if n < leastBeats || 10*n < 6*len(intervals) {
+		return math.Inf(-1), n
+	}
+	mean = max(mean/float64(n), 1)
+	var beats [mostMissed + 1]float64 // by the multiple, the logarithm of how likely one is at its height, to a random time
+	for m := range beats {
+		beats[m] = math.Log((1-strayOf)/strayOf*(1-beatMissing)*mean/(jitter*p*math.Sqrt(2*math.Pi*float64(max(m, 1))))) + float64(m-1)*math.Log(beatMissing)
+	}
+	sum, product := float64(n)*math.Log(strayOf), 1.0 // a product of few costs fewer logarithms
+	for _, d := range intervals {
+		m := math.Round(d / p)
+		if m < 1 || m > mostMissed {
+			continue
+		}
+		z := (d - m*p) / (jitter * p)
+		product *= 1 + math.Exp(min(beats[int(m)]-z*z/(2*m)+max(d-gap, 0)/mean, 300))
+		if product > 1e150 {
+			sum, product = sum+math.Log(product), 1
+		}
+	}
+	return sum + math.Log(product), n
+}
+
+// score returns the mean cosine of where intervals end when each is laid around a circle of
+// length p: 1 where all are multiples of p. An interval shorter than half of p counts as -1.
+func score(intervals []float64, p float64) float64 {
 	sum, n := 0.0, 0
 	for _, d := range intervals {
 		switch m := math.Round(d / p); {
@@ -117,15 +167,12 @@ func score(intervals []float64, p float64) (float64, int) {
 			n++
 		}
 	}
-	if n < leastBeats || 10*n < 6*len(intervals) {
-		return -1, n
-	}
-	return sum / float64(n), n
+	return sum / float64(max(n, 1))
 }
 
 // describe says of a period what intervals do; nil where most of them are several periods.
-func describe(intervals []float64, p, score float64) *Beat {
-	b := &Beat{Period: p, Score: score, Beats: 1}
+func describe(intervals []float64, p float64) *Beat {
+	b := &Beat{Period: p, Score: score(intervals, p), Beats: 1}
 	slots, once, several := 0, 0, 0
 	var off []float64
 	for _, d := range intervals {

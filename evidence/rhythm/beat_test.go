@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -17,10 +18,13 @@ func runs(few int) int {
 	return few
 }
 
+// testGap is the attempt gap, in seconds, as it is where no setting changes it.
+const testGap = 30
+
 // attemptsOf merges lookups into attempts, as the log does, and returns the intervals
 // between their beginnings, as far as there are n attempts.
 func attemptsOf(next func() float64, n int) []float64 {
-	const gap = 30
+	const gap = testGap
 	var out []float64
 	at, last, begun := 0.0, math.Inf(-1), math.Inf(-1)
 	for lookups := 0; len(out) < n-1 && lookups < 100*n; lookups++ {
@@ -54,7 +58,7 @@ var heartbeats = []struct {
 		k := 0.0
 		return func() float64 { k++; return p * (k - 0.1 + 0.2*r.Float64()) }
 	}},
-	{"a timer set anew at each beat, early or late by a standard deviation of a tenth", 0.8, func(r *rand.Rand, p float64) func() float64 {
+	{"a timer set anew at each beat, early or late by a standard deviation of a tenth", 0.95, func(r *rand.Rand, p float64) func() float64 {
 		at := 0.0
 		return func() float64 { at += p * (1 + 0.1*r.NormFloat64()); return at }
 	}},
@@ -77,7 +81,7 @@ func TestHeartbeatsAreFound(t *testing.T) {
 						times = append(times, at)
 					}
 				}
-				b := findBeat(intervalsOf(times))
+				b := findBeat(intervalsOf(times), testGap)
 				switch {
 				case b == nil:
 				case math.Abs(b.Period/p-1) > 0.1:
@@ -91,6 +95,44 @@ func TestHeartbeatsAreFound(t *testing.T) {
 			} else {
 				t.Logf("%s, period %g s: %.4f found, %.4f with another period", h.what, p, share, float64(off)/float64(many))
 			}
+		}
+	}
+}
+
+// Attempts at random times between the beats, as many as a fifth of the beats that are due,
+// do not hide a heartbeat of many beats, nor most of those of few.
+func TestHeartbeatsAreFoundAmongOtherAttempts(t *testing.T) {
+	many := runs(60)
+	for _, c := range []struct {
+		beats  int
+		others float64 // for each beat that is due
+		least  float64
+	}{{20, 0.1, 0.85}, {20, 0.2, 0.65}, {20, 0.5, 0}, {200, 0.1, 0.95}, {200, 0.2, 0.95}, {200, 0.5, 0}} {
+		const p = 3600.0
+		r := rand.New(rand.NewPCG(2, uint64(c.beats)))
+		found := 0
+		for range many {
+			next := heartbeats[0].next(r, p)
+			var times []float64
+			for range c.beats {
+				if at := next(); r.Float64() >= 0.2 {
+					times = append(times, at)
+				}
+			}
+			for at, end := 0.0, times[len(times)-1]; ; times = append(times, at) {
+				if at += p / c.others * r.ExpFloat64(); at > end {
+					break
+				}
+			}
+			slices.Sort(times)
+			if b := findBeat(intervalsOf(times), testGap); b != nil && math.Abs(b.Period/p-1) < 0.1 {
+				found++
+			}
+		}
+		share := float64(found) / float64(many)
+		t.Logf("%d beats, and %g other attempts for each: %.3f found", c.beats, c.others, share)
+		if share < c.least {
+			t.Errorf("%d beats, and %g other attempts for each: %.3f found, want %g", c.beats, c.others, share, c.least)
 		}
 	}
 }
@@ -161,7 +203,7 @@ func TestFalseHeartbeatsAreRare(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(n), uint64(mean)))
 				found := 0
 				for range many {
-					if findBeat(attemptsOf(process.next(r, mean), n)) != nil {
+					if findBeat(attemptsOf(process.next(r, mean), n), testGap) != nil {
 						found++
 					}
 				}

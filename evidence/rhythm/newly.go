@@ -12,6 +12,7 @@ import (
 
 const (
 	newBeats   = 12               // attempts in the last window
+	newSupport = 10               // of it: it is looked at every day, and is to be false once in years
 	newBefore  = 7 * 24           // recorded hours since the device was first seen, before it: what comes at weekends alone has come then
 	newDue     = 20               // beats that such a rhythm has in the hours before in which the device asked anything
 	newShare   = 0.25             // of them, so many attempts there are at most
@@ -85,8 +86,8 @@ func (r *reading) newly(s *series, window int64) *Newly {
 		return nil
 	}
 	intervals := r.intervals(times)
-	b := findBeat(intervals)
-	if b == nil || b.Beats < newBeats || b.Period >= daily {
+	b := findBeat(intervals, r.gap.Seconds())
+	if b == nil || b.Beats < newBeats || b.support < newSupport || b.Period >= daily {
 		return nil
 	}
 	active := 0.0

@@ -421,7 +421,7 @@ func (r *reading) find(s *series) {
 	}
 	s.First, s.Last = r.time(s.times[0]), r.time(s.times[len(s.times)-1])
 	s.Strip = r.strip(s)
-	s.Beat = findBeat(r.intervals(s.times))
+	s.Beat = findBeat(r.intervals(s.times), r.gap.Seconds())
 	s.ours(r.gap)
 	if len(s.times) >= leastNights {
 		s.Nights = r.findNights(s)

@@ -70,7 +70,9 @@ type Beat struct {
 	Present float64 `json:"present"` // share of beats that are there, 0 to 1, without pauses
 	Beats   int     `json:"beats"`   // that are there
 	Pauses  int     `json:"pauses"`  // longer than 6 periods, in which something was recorded
-	Score   float64 `json:"score"`   // of the test, 1 where all intervals are multiples of the period
+	Score   float64 `json:"score"`   // how well intervals are multiples of the period: 1 where all are, about 0 where the period has nothing to do with them
+
+	support float64 // logarithm of how much likelier the intervals are with the period than at random times
 }
 
 // Nights say when at night a batch comes.
