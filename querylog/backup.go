@@ -57,7 +57,7 @@ func (r *Reader) Backup(ctx context.Context, to string, told func(done, all int)
 func (r *Reader) backupStore(ctx context.Context, to string, c *Copy, told func(done, all int)) (position int64, err error) {
 	s := &snapshot{}
 	defer s.close()
-	if err := s.openStores(ctx, r.dir, false); err != nil {
+	if err := s.openStores(ctx, r, false); err != nil {
 		return 0, err
 	}
 	if s.old != nil {

@@ -24,6 +24,7 @@ type Log struct {
 	flushes chan chan struct{} // who waits until all so far is in the journal
 	ends    chan chan struct{} // who waits until all so far is in a closed window
 	storer  *storer
+	readers keptStores
 
 	importTurn chan struct{} // full while somebody imports
 

@@ -19,10 +19,11 @@ import (
 
 // A Reader reads a log, whether a server is writing it or not. It holds no
 // files between calls, and any number of goroutines may use it; one of AtOnce is
-// different in both.
+// different in both, and one of Log.Reader in the first.
 type Reader struct {
 	dir  string
-	held *snapshot // of AtOnce; nil: each call takes its own
+	kept *keptStores // of Log.Reader; nil: each call opens the store
+	held *snapshot   // of AtOnce; nil: each call takes its own
 }
 
 // OpenReader returns a Reader of the log in a data directory.
@@ -42,7 +43,7 @@ func (r *Reader) AtOnce(ctx context.Context) (*Reader, error) {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
 	s.held = true
-	return &Reader{dir: r.dir, held: s}, nil
+	return &Reader{dir: r.dir, kept: r.kept, held: s}, nil
 }
 
 // Close ends the reader.
@@ -139,7 +140,7 @@ func (r *Reader) lookAt(ctx context.Context, tails map[int64]*tail, fixed bool) 
 		return nil, err
 	}
 	s = &snapshot{}
-	if err := s.openStores(ctx, r.dir, fixed); err != nil {
+	if err := s.openStores(ctx, r, fixed); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -186,11 +187,11 @@ func closeFiles(files map[int64]*os.File) {
 
 // openStores opens the store, and that of version 1 where it is not copied yet.
 // The old one is opened first: it is deleted when all of it is in the other.
-func (s *snapshot) openStores(ctx context.Context, dir string, fixed bool) (err error) {
-	if s.old, err = openDatabase(ctx, filepath.Join(dir, oldStoreName), &layout1); err != nil {
+func (s *snapshot) openStores(ctx context.Context, r *Reader, fixed bool) (err error) {
+	if s.old, err = openDatabase(ctx, filepath.Join(r.dir, oldStoreName), &layout1); err != nil {
 		return err
 	}
-	if s.store, err = openDatabase(ctx, filepath.Join(dir, storeName), &layout2); err != nil {
+	if s.store, err = r.kept.open(ctx, filepath.Join(r.dir, storeName), &layout2); err != nil {
 		return err
 	}
 	for _, db := range s.databases() {
@@ -259,6 +260,10 @@ type database struct {
 	stmts   map[string]*sqlite3.Stmt
 	rows    rowReader
 	windows map[windowBound]int64 // what bounds has found
+
+	kept    *keptStores // where it waits for the next call; nil: it is closed
+	file    keptFile
+	changes int64 // differs where another connection has changed the store
 }
 
 // openDatabase opens a store, or returns nil where there is none. Beside one
@@ -330,7 +335,14 @@ func (db *database) begin() (commit func(), err error) {
 	return func() { db.conn.Exec(`COMMIT`) }, db.conn.Exec(`BEGIN`)
 }
 
+// close ends the use of a connection.
 func (db *database) close() {
+	if db.kept == nil || !db.kept.put(db) {
+		db.closeFile()
+	}
+}
+
+func (db *database) closeFile() {
 	for _, stmt := range db.stmts {
 		stmt.Close()
 	}

@@ -33,7 +33,7 @@ const (
 func (r *Reader) Batch(ctx context.Context, from int64, o BatchOptions) (*Batch, error) {
 	s := &snapshot{}
 	defer s.close()
-	if err := s.openStores(ctx, r.dir, true); err != nil {
+	if err := s.openStores(ctx, r, true); err != nil {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
 	switch {
@@ -416,7 +416,7 @@ func (l *Log) SetCursor(ctx context.Context, c Cursor) error {
 func (r *Reader) Shipped(ctx context.Context) (c Cursor, err error) {
 	s := &snapshot{}
 	defer s.close()
-	if err := s.openStores(ctx, r.dir, false); err != nil || s.store == nil {
+	if err := s.openStores(ctx, r, false); err != nil || s.store == nil {
 		return c, err
 	}
 	err = s.store.query(`SELECT key, value FROM meta WHERE key IN ('`+metaShipped+`', '`+metaSending+`')`, nil, func(stmt *sqlite3.Stmt) bool {
@@ -437,7 +437,7 @@ const UnshippedMost = 10_000
 func (r *Reader) Unshipped(ctx context.Context, behind int64) (windows int64, oldest time.Time, err error) {
 	s := &snapshot{}
 	defer s.close()
-	if err := s.openStores(ctx, r.dir, false); err != nil || s.store == nil || s.store.version < versionOfImports {
+	if err := s.openStores(ctx, r, false); err != nil || s.store == nil || s.store.version < versionOfImports {
 		return 0, oldest, err
 	}
 	err = s.store.query(`SELECT count(*), coalesce(min(first), 0) FROM (SELECT first FROM window WHERE id > ? AND imported = 0 ORDER BY id LIMIT ?)`, []any{behind, int64(UnshippedMost)}, func(stmt *sqlite3.Stmt) bool {

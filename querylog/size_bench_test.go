@@ -58,6 +58,15 @@ const (
 	sizeFirstTime = 1_760_000_000 // Unix seconds
 )
 
+// sizeStart is when the first of so many rows is.
+func sizeStart(rows int) int64 {
+	if os.Getenv("QUERYLOG_SIZE_NOW") == "" {
+		return sizeFirstTime
+	}
+	perWindow := sizeRowsOfDay * sizeWindow / 86_400
+	return (time.Now().Unix()/sizeWindow - int64(rows/perWindow) - 10) * sizeWindow
+}
+
 func newSizeHome(share int) *sizeHome {
 	h := &sizeHome{rng: rand.New(rand.NewPCG(4, 2)), share: share}
 	name := func(text string) []byte {
@@ -138,14 +147,15 @@ const sizeRowsOfDay = 222_222
 
 // BenchmarkStoreAtSize is what a store of so many rows takes and how soon it answers, beside
 // the lookups of these rows in Pi-hole's schema, in the sqlite3 that is installed, and in
-// AdGuard Home's lines. QUERYLOG_ROWS says how many, and QUERYLOG_SIZE_DIR where.
+// AdGuard Home's lines. QUERYLOG_ROWS says how many, QUERYLOG_SIZE_DIR where, and QUERYLOG_SIZE_NOW
+// that they are to be of the time up to now.
 func BenchmarkStoreAtSize(b *testing.B) {
 	rows := 200_000
 	if n, err := strconv.Atoi(os.Getenv("QUERYLOG_ROWS")); err == nil {
 		rows = n
 	}
 	root := cmp.Or(os.Getenv("QUERYLOG_SIZE_DIR"), b.TempDir())
-	t := &sizeTrial{b: b, home: newSizeHome(20), dir: filepath.Join(root, "telltale"), at: sizeFirstTime}
+	t := &sizeTrial{b: b, home: newSizeHome(20), dir: filepath.Join(root, "telltale"), at: sizeStart(rows)}
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		b.Fatal(err)
 	}

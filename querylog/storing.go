@@ -579,6 +579,7 @@ func (s *storer) lose(w *window) {
 
 // closeStore closes the store without waiting for who reads it.
 func (s *storer) closeStore() error {
+	s.l.readers.close()
 	if s.store == nil {
 		return nil
 	}

@@ -112,11 +112,7 @@ func (a *app) blockedBefore(ctx context.Context, d *suspected) (names map[string
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return nil, from, err
-	}
-	defer r.Close()
+	r := a.log.Reader()
 	oldest, _, err := r.OldestRows(ctx)
 	if err != nil || oldest.IsZero() {
 		return nil, from, err

@@ -61,12 +61,7 @@ func nightBefore(now time.Time) time.Time {
 
 // destinationsDue reports whether no name was asked for since the night began.
 func (a *app) destinationsDue(ctx context.Context, now time.Time) bool {
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err != nil {
-		return false
-	}
-	defer r.Close()
-	events, err := r.Ledger(ctx, nightBefore(now), time.Time{})
+	events, err := a.log.Reader().Ledger(ctx, nightBefore(now), time.Time{})
 	return err == nil && !slices.ContainsFunc(events, func(e querylog.Event) bool { return e.Kind == "destinations-asked" })
 }
 

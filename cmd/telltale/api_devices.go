@@ -12,7 +12,6 @@ import (
 	"telltale/devices"
 	"telltale/devices/corrections"
 	"telltale/devices/kinds"
-	"telltale/querylog"
 	"telltale/sorting"
 	"telltale/web"
 )
@@ -40,12 +39,7 @@ func (a *app) findKnown(ctx context.Context, who string) (devices.DeviceStatus, 
 // loggedDevices are the devices of all bindings that the log has, and who is who.
 func (a *app) loggedDevices(ctx context.Context) ([]devices.DeviceStatus, *identities, error) {
 	a.log.Flush()
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer r.Close()
-	bindings, err := r.Bindings(ctx)
+	bindings, err := a.log.Reader().Bindings(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

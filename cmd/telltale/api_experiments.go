@@ -96,12 +96,7 @@ func (a *app) experiments(ctx context.Context) ([]*experiment.Experiment, error)
 
 func (a *app) ledgerNow(ctx context.Context) ([]querylog.Event, error) {
 	a.log.Flush()
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return r.Ledger(ctx, time.Time{}, time.Time{})
+	return a.log.Reader().Ledger(ctx, time.Time{}, time.Time{})
 }
 
 // experimentMeant returns the experiment that a person means: that of a name, or the only

@@ -120,11 +120,7 @@ func (v *liveLog) leave(s *logStream) {
 
 // read hands rows on until ctx ends or the log cannot be read.
 func (v *liveLog) read(ctx context.Context, a *app, begun chan struct{}) {
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err == nil {
-		defer r.Close()
-		err = v.readFrom(ctx, r, begun)
-	}
+	err := v.readFrom(ctx, a.log.Reader(), begun)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.begun != begun { // all have left, and others may have come

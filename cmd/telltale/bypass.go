@@ -209,11 +209,7 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 		}
 	}
 	a.log.Flush()
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return out, err
-	}
-	defer r.Close()
+	r := a.log.Reader()
 	known, ids := a.knownDevices()
 	asked, err := heardIn(ctx, r, ids, out.Since)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 	"telltale/devices"
 	"telltale/devices/kinds"
 	"telltale/devices/same"
-	"telltale/querylog"
 	"telltale/web"
 )
 
@@ -69,15 +68,9 @@ func (a *app) askedNames(ctx context.Context, patterns []string, ids *identities
 		forms = append(forms, "."+strings.TrimPrefix(p, "="))
 	}
 	asked := map[string][]string{}
-	r, err := querylog.OpenReader(a.cfg.Load().Data.Dir)
-	if err != nil {
-		a.logger.Warn("which names devices asked is not known, and their kinds are guessed without that", "error", err)
-		return asked
-	}
-	defer r.Close()
 	ctx, cancel := context.WithTimeout(ctx, askedWait)
 	defer cancel()
-	rows, err := r.Asked(ctx, time.Now().Add(-askedFor), forms)
+	rows, err := a.log.Reader().Asked(ctx, time.Now().Add(-askedFor), forms)
 	if err != nil {
 		a.logger.Warn("which names devices asked is not known, and their kinds are guessed without that", "error", err)
 	}

@@ -233,7 +233,7 @@ func (a *app) writeLogMetrics(ctx context.Context, p *metrics.Page, cfg *config.
 	p.Add(&metrics.LogLimit, float64(cfg.Log.Size))
 	p.Add(&metrics.LogLastCommit, unixSeconds(st.LastCommit))
 	p.Add(&metrics.LogFailing, oneIf(st.LastError != ""))
-	if c := a.recorded.of(ctx, func(ctx context.Context) (*recordedDay, error) { return a.readRecorded(ctx, cfg) }); c != nil {
+	if c := a.recorded.of(ctx, a.readRecorded); c != nil {
 		p.Add(&metrics.LogRecorded, c.ratio)
 		for _, effect := range gapEffects {
 			p.Add(&metrics.LogGaps, float64(c.gaps[effect]), string(effect))
@@ -251,15 +251,10 @@ type recordedDay struct {
 }
 
 // readRecorded reads it from the ledger, which is read whole. nil: there is no log yet.
-func (a *app) readRecorded(ctx context.Context, cfg *config.Config) (*recordedDay, error) {
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
+func (a *app) readRecorded(ctx context.Context) (*recordedDay, error) {
 	now := time.Now()
 	since := now.Add(-24 * time.Hour)
-	c, err := r.Coverage(ctx, since, now)
+	c, err := a.log.Reader().Coverage(ctx, since, now)
 	if err != nil || c.Begin.IsZero() || !c.Begin.Before(now) {
 		return nil, err
 	}

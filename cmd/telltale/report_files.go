@@ -235,13 +235,10 @@ func hasSpelled(text string, words []string) bool {
 // openLog opens the log that this server keeps, with what it has up to now.
 func (a *app) openLog(ctx context.Context, cfg *config.Config) (*openedLog, error) {
 	a.log.Flush()
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return nil, err
-	}
+	r := a.log.Reader()
 	bindings, err := r.Bindings(ctx)
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, err
 	}
 	return &openedLog{Reader: r, own: r, cfg: cfg, ids: newIdentities(cfg, bindings, a.corrected.All())}, nil
 }
