@@ -54,9 +54,9 @@ type Stream struct {
 	framing framing
 
 	// The reader's own.
-	late    time.Time // when a query that has begun to come is late
-	waits   bool      // what comes next is waited for by a deadline that is to be set
-	holding bool      // answers are held back, and this side writes them
+	late     time.Time // when a query that has begun to come is late
+	deadline bool      // one is to be set before what comes next is waited for
+	holding  bool      // answers are held back, and this side writes them
 
 	cut      atomic.Bool  // closed for what its client did, and counted
 	inFlight atomic.Int32 // queries whose answers are not yet written; changed under mu
@@ -83,7 +83,7 @@ func (st *Stream) Arrival() *Arrival { return &st.arrival }
 // read serves queries until the client ends, is too slow, or the server stops.
 func (st *Stream) read() {
 	for {
-		st.waits = true
+		st.deadline = true
 		if _, isTLS := st.conn.(*tls.Conn); !isTLS && !st.beforeWaiting() {
 			return
 		}
@@ -107,10 +107,10 @@ func (st *Stream) read() {
 // where nothing more may be read.
 func (st *Stream) beforeWaiting() bool {
 	st.flush()
-	if !st.waits { // for the rest of a record: by the deadline that was set when it began
+	if !st.deadline { // for the rest of a record: by the deadline that was set when it began
 		return true
 	}
-	st.waits = false
+	st.deadline = false
 	switch {
 	case !st.framing.partial():
 		st.framing.release()
