@@ -45,6 +45,7 @@ type Server struct {
 
 	settings      atomic.Pointer[settings]
 	found64       atomic.Pointer[netip.Prefix] // the prefix of upstreams' DNS64; nil for none
+	announced64   atomic.Pointer[netip.Prefix] // that which a router announces; nil for none
 	refind64      chan struct{}                // of one: it may be another now
 	cookies       cookies
 	names         []string      // of this server

@@ -24,7 +24,7 @@ import (
 // DNS64 says whether and how that is done. The zero value is not at all.
 type DNS64 struct {
 	Prefix  netip.Prefix   // of the translator; where it is not valid, Find
-	Find    bool           // the prefix is that of upstreams (RFC 7050)
+	Find    bool           // the prefix is that which a router announces (RFC 8781), else that of upstreams (RFC 7050)
 	Exclude []netip.Prefix // IPv6 addresses that count as none, beside IPv4-mapped ones
 }
 
@@ -46,6 +46,9 @@ func (s *Server) prefix64() netip.Prefix {
 	d := &s.settings.Load().DNS64
 	if !d.Find || d.Prefix.IsValid() {
 		return d.Prefix
+	}
+	if announced := s.announced64.Load(); announced != nil { // before what upstreams use (RFC 8781, 5.1)
+		return *announced
 	}
 	if found := s.found64.Load(); found != nil {
 		return *found
@@ -306,9 +309,21 @@ func (s *Server) followPrefix64() {
 	wait := firstFind64
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	var stop context.CancelFunc // of followAnnounced64, while that runs
 	for {
 		timer.Stop()
-		if d := &s.settings.Load().DNS64; d.Find && !d.Prefix.IsValid() {
+		d := &s.settings.Load().DNS64
+		find := d.Find && !d.Prefix.IsValid()
+		switch {
+		case find && stop == nil:
+			var ctx context.Context
+			ctx, stop = context.WithCancel(s.ctx)
+			s.work.Go(func() { s.followAnnounced64(ctx) })
+		case !find && stop != nil:
+			stop()
+			stop = nil
+		}
+		if find {
 			if s.find64() {
 				wait = keepFind64
 			}
@@ -317,6 +332,9 @@ func (s *Server) followPrefix64() {
 		}
 		select {
 		case <-s.ctx.Done():
+			if stop != nil {
+				stop()
+			}
 			return
 		case <-s.refind64: // other settings, or other upstreams
 			wait = firstFind64
