@@ -90,6 +90,10 @@ func TestAFullDisk(t *testing.T) {
 		if got := kinds(events(t, dir)); !strings.Contains(got, KindFailure) || !strings.Contains(got, KindRecovered) {
 			t.Errorf("got ledger %q, want the failure and its end", got)
 		}
+		sealed, listed := audit(t, dir, SealAudit{}), len(ids(t, dir, "listed"))
+		if sealed.Rows == 0 || sealed.Rows != int64(listed) || sealed.Unsealed != 0 || sealed.Signed != sealed.Leaves {
+			t.Errorf("got %d rows sealed of %d, %d not, and a checkpoint of %d leaves of %d, want all", sealed.Rows, listed, sealed.Unsealed, sealed.Signed, sealed.Leaves)
+		}
 	})
 }
 

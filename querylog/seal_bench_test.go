@@ -5,6 +5,7 @@ package querylog
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -20,14 +21,14 @@ import (
 )
 
 // BenchmarkSealing is what a lookup costs all of the writer (fold, journal, store) with and
-// without a seal: in a home, and where every lookup is a row of a listed name, one that the
-// log knows or one that is new to it. Two logs take the same lookups by turns; what is
-// told are medians, as other programs take the processor's caches meanwhile.
+// without a seal: in a home, in one where every lookup is a row, and where every lookup is a row
+// of a listed name, one that the log knows or one that is new to it. Two logs take the same lookups
+// by turns; what is told are medians, as other programs take the processor's caches meanwhile.
 func BenchmarkSealing(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		all  [][]Record
-	}{{"home", homeBatches(b, false)}, {"known", listedBatches(b, 1)}, {"new", listedBatches(b, sealWindows)}} {
+	}{{"home", foldingBatches(b)}, {"rows", homeBatches(b, false)}, {"known", listedBatches(b, 1)}, {"new", listedBatches(b, sealWindows)}} {
 		b.Run(c.name, func(b *testing.B) {
 			var spent [2][]float64 // nanoseconds a lookup
 			var size [2]float64    // octets a row
@@ -57,7 +58,7 @@ func sealCost(b *testing.B, all [][]Record, unsealed bool) (took, size float64) 
 	runtime.GC()
 	l := open(b, Options{Dir: dir, Unsealed: unsealed, window: time.Second / 4})
 	lookups, begun := 0, cpu()
-	for _, batch := range all {
+	for n, batch := range all {
 		for i := range batch {
 			batch[i].Time = time.Now()
 		}
@@ -65,6 +66,9 @@ func sealCost(b *testing.B, all [][]Record, unsealed bool) (took, size float64) 
 		lookups += len(batch)
 		if err := l.endWindow(b.Context()); err != nil {
 			b.Fatal(err)
+		}
+		if n%windowsOfMinute == windowsOfMinute-1 {
+			minuteIsOver(b, l)
 		}
 	}
 	closeLog(b, l)
@@ -76,6 +80,20 @@ func sealCost(b *testing.B, all [][]Record, unsealed bool) (took, size float64) 
 	}
 	s.close()
 	return took, float64(n) / float64(l.Stats().Rows)
+}
+
+// windowsOfMinute is how many windows a minute has.
+const windowsOfMinute = 6
+
+// minuteIsOver has the store do what it does once a minute: move pages, and sign every second time.
+func minuteIsOver(b *testing.B, l *Log) {
+	if err := l.importing(b.Context(), func(s *storer) error {
+		s.signer.at = s.signer.at.Add(-checkpointEvery)
+		s.checkpointNow()
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func middle(all []float64) float64 {
@@ -111,6 +129,32 @@ func sealHome(b *testing.B) (*blocklists.Policy, []*devices.Binding) {
 		who[i] = &d
 	}
 	return p, who
+}
+
+// foldingBatches are the lookups of windows as a home makes them (homeWindows): every fifth name
+// is listed, frequent names come again, and some lookups of a window are of one row.
+func foldingBatches(b *testing.B) [][]Record {
+	p, who := sealHome(b)
+	rng := rand.New(rand.NewPCG(4, 2))
+	names := rand.NewZipf(rng, 1.1, 4, 6_000)
+	all := make([][]Record, 4*sealWindows)
+	for w := range all {
+		for range 10 + rng.IntN(40) {
+			n := names.Uint64()
+			name := fmt.Sprintf("edge%d.some-service%d.example.net", n, n%700)
+			if n%5 == 0 {
+				name = fmt.Sprintf("n%d.w%d.tracker.example", n%300, n%20)
+			}
+			r := lookup(b, p, time.Now(), who[rng.IntN(len(who))], name)
+			for _, t := range []uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeHTTPS}[:1+rng.IntN(3)] {
+				r.Type = t
+				for all[w] = append(all[w], r); rng.IntN(3) == 0; {
+					all[w] = append(all[w], r)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // homeBatches are the lookups of windows, of 500 each, as a home makes them, or of listed

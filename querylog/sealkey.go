@@ -41,8 +41,10 @@ type signer struct {
 	other  bool // the store is not what the last checkpoint was signed of: no key vouches for it
 }
 
-// signEvery is how often a checkpoint is signed while the store is busy.
-const signEvery = 30 * time.Second
+// signEvery is the least time between two checkpoints that are signed while the store is busy: every
+// second time that pages are moved. To put the file of one in place takes the writer of a home as much
+// processor time as the leaves of a minute.
+const signEvery = checkpointEvery * 3 / 2
 
 // openSeal goes on with the sealed log of a store that was just opened, or begins one.
 // What fails without the store leaves rows sealed and no checkpoint signed.

@@ -45,7 +45,7 @@ type SealedLeaf struct {
 var ErrSealBroken = errors.New("the log is not as it was sealed")
 
 // errRemovedSince means that something was removed behind the leaves that are read.
-var errRemovedSince = errors.New("rows were deleted since the last checkpoint was signed: another one is signed within a minute, try again then")
+var errRemovedSince = errors.New("rows were deleted since the last checkpoint was signed: another one is signed within two minutes, try again then")
 
 // SealedLeaves returns the first leaves of the sealed log, as they are at one moment.
 func (r *Reader) SealedLeaves(ctx context.Context, o SealedOptions) iter.Seq2[SealedLeaf, error] {

@@ -123,7 +123,7 @@ func (b *bundling) readHead() (err error) {
 	dir := b.l.cfg.Data.Dir
 	b.head, b.checkpoint, err = querylog.ReadSealHead(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("nothing of the log in %s is sealed yet: a server seals it from its start on, unless log.seal is off, and signs about once a minute", dir)
+		return fmt.Errorf("nothing of the log in %s is sealed yet: a server seals it from its start on, unless log.seal is off, and signs about every two minutes", dir)
 	}
 	if err == nil {
 		b.key, err = querylog.ReadSealKey(querylog.SealKeyPath(dir))
@@ -135,7 +135,7 @@ func (b *bundling) readHead() (err error) {
 		return err
 	}
 	if _, err := seal.OpenCheckpoint(b.checkpoint, b.key.Public); err != nil {
-		return fmt.Errorf("the last checkpoint is still by the key before this one, which was rotated or made since (%w): a running server signs another within a minute, so try again then", err)
+		return fmt.Errorf("the last checkpoint is still by the key before this one, which was rotated or made since (%w): a running server signs another within two minutes, so try again then", err)
 	}
 	return nil
 }

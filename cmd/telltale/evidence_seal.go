@@ -27,7 +27,7 @@ func (cl *cli) newEvidenceCheckpoint() *cobra.Command {
 		Long: `Print the last checkpoint: how many rows and lines are sealed, the hash of all of them,
 and the signature. Who keeps it elsewhere can show later that everything before it is
 unchanged ("telltale evidence audit --checkpoint FILE"). It says nothing of what is in
-the log. The server signs one about once a minute while there is something new, and
+the log. The server signs one about every two minutes while there is something new, and
 when it stops. It works with the server stopped, too.
 
 --qr draws it as a QR code as well, for somebody to photograph: in half blocks where
