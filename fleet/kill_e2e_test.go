@@ -34,10 +34,11 @@ import (
 	"telltale/querylog"
 )
 
-// For how long it kills, how many lookups a second each node has, and one of how many acknowledgements is dropped.
+// For how long it kills, how many lookups a second each node has, of how many names, and one of how many acknowledgements is dropped.
 const (
 	killedFor  = "FLEET_KILL_SECONDS" // 8 unless set
 	killedRate = "FLEET_KILL_RATE"    // 1,000 unless set
+	killedOf   = "FLEET_KILL_NAMES"   // 300 of each kind unless set; of 20 devices
 	killedDrop = "FLEET_KILL_DROP"    // 4 unless set: a short run has few
 )
 
@@ -114,6 +115,7 @@ func runNode(t *testing.T, name, dir, centre string, rate int, stop chan os.Sign
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	fmt.Println("open")
+	names := setting(killedOf, 300)
 	begun, asked, said := time.Now(), 0, 0
 	for {
 		select {
@@ -121,9 +123,9 @@ func runNode(t *testing.T, name, dir, centre string, rate int, stop chan os.Sign
 			return
 		case now := <-tick.C:
 			for since := now.Sub(begun); asked < int(since.Seconds()*float64(rate)); asked++ {
-				text := fmt.Sprintf("n%d.shop.example", rand.N(300))
+				text := fmt.Sprintf("n%d.shop.example", rand.N(names))
 				if rand.N(3) > 0 {
-					text = fmt.Sprintf("n%d.metrics.aurora.example", rand.N(300))
+					text = fmt.Sprintf("n%d.metrics.aurora.example", rand.N(names))
 				}
 				n, _ := dnswire.ParseName(text)
 				b := storetest.Binding(1 + rand.N(20))
@@ -164,7 +166,7 @@ func (p *process) start(args ...string) {
 	}
 	words := append(slices.Clone(p.wrap), os.Args[0], "-test.run=^TestE2ENothingIsLostOrDoubledWhereAllAreKilled$")
 	p.cmd = exec.Command(words[0], words[1:]...)
-	p.cmd.Env = append(os.Environ(), killedChild+"="+strings.Join(p.args, " "))
+	p.cmd.Env = append(os.Environ(), killedChild+"="+strings.Join(p.args, " "), "TMPDIR="+p.t.TempDir()) // who is killed deletes nothing
 	p.cmd.Stderr = os.Stderr
 	if p.file != nil {
 		p.cmd.ExtraFiles = []*os.File{p.file}

@@ -7,12 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"telltale/clock"
@@ -39,20 +37,20 @@ const (
 	liveTimeout   = 10 * time.Second       // of a post
 	liveBefore    = time.Minute            // rows of so long before are posted first: they may not have been shipped
 	liveRows      = 2_000                  // of a post
-	liveRowSize   = 100                    // octets that a row takes on the way, about: what Rate makes of liveRows
-	liveShare     = 4                      // what part of Rate: what is sent to the merged log takes Rate beside it
+	liveRowSize   = 100                    // octets that a row takes on the way, about: what Bandwidth makes of liveRows
+	liveShare     = 4                      // what part of Bandwidth: the rest is for what is sent to the merged log
 	liveUnknown   = 5 * time.Minute        // until a center is asked again that is too old to be asked
 	liveLastWait  = 2 * time.Second        // between attempts
 )
 
 // LiveOptions say how a node hands on its rows as they come.
 type LiveOptions struct {
-	Open     func() (*querylog.Reader, error) // the node's log
-	Centers  []string                         // URLs without a path
-	Client   *http.Client
-	Unlisted bool         // also rows of names that no list has
-	Rate     int          // octets a second, of which a quarter is taken at most, about; 0 for no bound
-	Logger   *slog.Logger // nil for slog.Default()
+	Open      func() (*querylog.Reader, error) // the node's log
+	Centers   []string                         // URLs without a path
+	Client    *http.Client
+	Unlisted  bool         // also rows of names that no list has
+	Bandwidth *Bandwidth   // of which a quarter is taken at most, about; nil for no bound
+	Logger    *slog.Logger // nil for slog.Default()
 }
 
 // A LiveNode hands on a node's rows as they come, while somebody follows the merged log at the center. Otherwise it holds one request, and
@@ -102,22 +100,12 @@ func (l *LiveNode) Run(ctx context.Context) {
 func (l *LiveNode) ask(ctx context.Context) (follow bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, liveHeld+15*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(), nil)
-	if err != nil {
-		return false, err
-	}
-	return l.do(req)
+	return l.send(ctx, request{method: http.MethodGet})
 }
 
-func (l *LiveNode) url() string { return strings.TrimSuffix(l.o.Centers[l.center], "/") + LivePath }
-
-func (l *LiveNode) do(req *http.Request) (follow bool, err error) {
-	resp, err := l.o.Client.Do(req)
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+func (l *LiveNode) send(ctx context.Context, r request) (follow bool, err error) {
+	r.url, r.path = l.o.Centers[l.center], LivePath
+	resp, text, err := r.send(ctx, l.o.Client)
 	if err != nil {
 		return false, err
 	}
@@ -142,8 +130,8 @@ func (l *LiveNode) follow(ctx context.Context) error {
 	defer r.Close()
 	rows := r.Follower(querylog.Filter{Listed: !l.o.Unlisted, After: querylog.IDAt(time.Now().Add(-liveBefore))})
 	most := liveRows
-	if l.o.Rate > 0 {
-		most = min(most, max(1, int(int64(l.o.Rate)*int64(liveEvery)/int64(time.Second))/liveShare/liveRowSize))
+	if b := l.o.Bandwidth; b != nil {
+		most = min(most, max(1, int(int64(b.rate)*int64(liveEvery)/int64(time.Second))/liveShare/liveRowSize))
 	}
 	var posted time.Time
 	for {
@@ -214,11 +202,6 @@ func newLivePost(ctx context.Context, from *querylog.Follower, most int, deliver
 func (l *LiveNode) post(ctx context.Context, p *livePost) (follow bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url(), &p.packed)
-	if err != nil {
-		return false, err
-	}
-	req.Header.Set("Content-Type", "application/gzip")
-	req.Header.Set(LeftOutHeader, strconv.Itoa(p.leftOut))
-	return l.do(req)
+	return l.send(ctx, request{method: http.MethodPost, kind: "application/gzip", body: p.packed.Bytes(), bandwidth: l.o.Bandwidth,
+		header: http.Header{LeftOutHeader: {strconv.Itoa(p.leftOut)}}})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,7 +27,8 @@ type liveCenter struct {
 	url string
 
 	mu    sync.Mutex
-	asked map[string]int // requests, by method
+	asked map[string]int                  // requests, by method
+	fails func(method string, n int) bool // nil: none does
 }
 
 func newLiveCenter(t *testing.T) *liveCenter {
@@ -36,12 +38,24 @@ func newLiveCenter(t *testing.T) *liveCenter {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.asked[r.Method]++
+		fails := c.fails != nil && c.fails(r.Method, c.asked[r.Method])
 		c.mu.Unlock()
+		if fails {
+			http.Error(w, "it fails", http.StatusInternalServerError)
+			return
+		}
 		h.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)
 	c.url = s.URL
 	return c
+}
+
+// failing has it answer some requests with an error: the n-th of a method.
+func (c *liveCenter) failing(fails func(method string, n int) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails = fails
 }
 
 func (c *liveCenter) requests(method string) int {
@@ -72,7 +86,7 @@ func (c *liveCenter) handOnAt(t *testing.T, n *storetest.Node, unlisted bool, ra
 	t.Helper()
 	transport := &http.Transport{}
 	l := fleet.NewLiveNode(fleet.LiveOptions{Open: func() (*querylog.Reader, error) { return querylog.OpenReader(n.Dir) }, Centers: []string{c.url},
-		Client: &http.Client{Transport: asNode{n.Name, transport}}, Unlisted: unlisted, Rate: rate, Logger: quiet})
+		Client: &http.Client{Transport: asNode{n.Name, transport}}, Unlisted: unlisted, Bandwidth: fleet.NewBandwidth(rate), Logger: quiet})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { l.Run(ctx) })
@@ -179,6 +193,111 @@ func TestANodePostsTheLastOfWhatHasCome(t *testing.T) {
 	if got := s.LeftOut()["attic"]; got != 3 {
 		t.Errorf("%d rows were left out, want 3", got)
 	}
+}
+
+// What a node left out before a post that failed, or behind one that came, is told once.
+func TestWhatIsLeftOutIsToldOnceWhereAPostFails(t *testing.T) {
+	for _, fails := range []int{1, 2} { // the first post, or the one behind it
+		c := newLiveCenter(t)
+		attic := storetest.NewNode(t, "attic")
+		adds, ends := attic.Open()
+		add := func(from, to int) {
+			for i := from; i < to; i++ {
+				adds(storetest.Lookup{Device: 1, Name: fmt.Sprintf("n%d.metrics.aurora.example", i)})
+			}
+		}
+		add(0, 5)
+		ends()
+		adds, ends = attic.Open()
+		wantLast, wantLeftOut := "n4.metrics.aurora.example", 3
+		if fails == 2 {
+			wantLast, wantLeftOut = "n8.metrics.aurora.example", 5
+		}
+		c.failing(func(method string, n int) bool {
+			if method == http.MethodPost && n == 1 && fails == 2 {
+				add(5, 9) // before the node looks again
+			}
+			return method == http.MethodPost && n == fails
+		})
+		s, err := c.hub.Follow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		c.handOnAt(t, attic, false, 1600) // two rows of a post
+		for next(t, s).Name != wantLast {
+		}
+		if got := s.LeftOut()["attic"]; got != wantLeftOut {
+			t.Errorf("post %d failed: %d rows were left out, want %d", fails, got, wantLeftOut)
+		}
+		ends()
+	}
+}
+
+// A bodyReader is a center that reads what it is sent, and stores or follows nothing.
+type bodyReader struct {
+	mu     sync.Mutex
+	octets map[string]int // by path
+}
+
+func (b *bodyReader) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		defer r.Body.Close()
+		n, err := io.Copy(io.Discard, r.Body)
+		b.mu.Lock()
+		b.octets[r.URL.Path] += int(n)
+		b.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	text := `{"follow":true}`
+	if r.URL.Path == fleet.RowsPath {
+		text = `{"error":"nothing is stored here"}`
+	}
+	w := httptest.NewRecorder()
+	w.WriteString(text)
+	return w.Result(), nil
+}
+
+// noCursor is a log of which nothing is shipped.
+type noCursor struct{}
+
+func (noCursor) Cursor(context.Context) (querylog.Cursor, error)     { return querylog.Cursor{}, nil }
+func (noCursor) SetCursor(context.Context, querylog.Cursor) error    { return nil }
+func (noCursor) BecomeOther(ctx context.Context, window int64) error { return nil }
+
+func TestTheLogAndRowsAsTheyComeShareABandwidth(t *testing.T) {
+	attic := storetest.NewNode(t, "attic")
+	var lookups []storetest.Lookup
+	for i := range 800 {
+		lookups = append(lookups, storetest.Lookup{Device: 1 + i%5, Name: fmt.Sprintf("n%d.metrics.aurora.example", i*7919%1000)})
+	}
+	attic.Store(lookups...)
+	open := func() (*querylog.Reader, error) { return querylog.OpenReader(attic.Dir) }
+	r, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	synctest.Test(t, func(t *testing.T) {
+		const rate, seconds = 100, 60 // the log takes more than that
+		center := &bodyReader{octets: map[string]int{}}
+		client, shared := &http.Client{Transport: center}, fleet.NewBandwidth(rate)
+		ship := fleet.NewShipper(fleet.ShipperOptions{Log: noCursor{}, Reader: r, Centres: []string{"http://center.example"}, Client: client, Bandwidth: shared, FirstWait: time.Millisecond, Logger: quiet})
+		live := fleet.NewLiveNode(fleet.LiveOptions{Open: open, Centers: []string{"http://center.example"}, Client: client, Bandwidth: shared, Logger: quiet})
+		ctx, stop := context.WithTimeout(t.Context(), seconds*time.Second)
+		defer stop()
+		var running sync.WaitGroup
+		running.Go(func() { ship.Run(ctx) })
+		running.Go(func() { live.Run(ctx) })
+		running.Wait()
+		log, rows := center.octets[fleet.RowsPath], center.octets[fleet.LivePath]
+		if got, want := log+rows, rate*seconds+rate/8; got > want || log == 0 || rows == 0 {
+			t.Errorf("%d octets of the log and %d of rows as they come were sent, want both, and together %d at most", log, rows, want)
+		}
+		t.Logf("%d octets of the log, %d of rows as they come", log, rows)
+	})
 }
 
 // post posts rows as a node, and returns the status and whether to go on.

@@ -41,7 +41,7 @@ type LiveHub struct {
 	mu      sync.Mutex
 	streams map[*LiveStream]bool
 	begun   chan struct{} // closed as somebody begins to follow; nil while somebody does
-	nodes   map[string]*liveNode
+	nodes   map[string]*knownNode
 	recent  []recentRow // the last that came, while somebody follows
 	cut     []liveCut   // what was removed from recent for want of room
 }
@@ -58,8 +58,8 @@ type liveCut struct {
 	rows map[string]int
 }
 
-// A liveNode is what is known of a node.
-type liveNode struct {
+// A knownNode is what is known of a node.
+type knownNode struct {
 	heard  time.Time
 	stores map[string]*liveStore
 }
@@ -73,7 +73,7 @@ type liveStore struct {
 
 // NewLiveHub returns one that nobody follows.
 func NewLiveHub() *LiveHub {
-	return &LiveHub{parsing: make(chan struct{}, liveParsing), streams: map[*LiveStream]bool{}, begun: make(chan struct{}), nodes: map[string]*liveNode{}}
+	return &LiveHub{parsing: make(chan struct{}, liveParsing), streams: map[*LiveStream]bool{}, begun: make(chan struct{}), nodes: map[string]*knownNode{}}
 }
 
 // A LiveStream is one that follows. A row that came open comes again as it grows, and once when it is closed.
@@ -208,10 +208,10 @@ func (h *LiveHub) heard(node string) (follow bool) {
 	return h.begun == nil
 }
 
-func (h *LiveHub) nodeLocked(name string) *liveNode {
+func (h *LiveHub) nodeLocked(name string) *knownNode {
 	n := h.nodes[name]
 	if n == nil {
-		n = &liveNode{}
+		n = &knownNode{}
 		h.nodes[name] = n
 	}
 	return n
@@ -328,7 +328,7 @@ func readLive(from io.Reader) (rows []*querylog.Row, leftOut int, err error) {
 }
 
 // isNew reports whether a row is one that did not come, or has grown since.
-func (n *liveNode) isNew(row *querylog.Row) bool {
+func (n *knownNode) isNew(row *querylog.Row) bool {
 	s := n.stores[row.Store]
 	if s == nil {
 		if n.stores == nil || len(n.stores) >= liveStores {

@@ -1,19 +1,16 @@
 package fleet
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,11 +33,11 @@ type ShipperOptions struct {
 	Centres []string // URLs without a path: the first is shipped to; where it does not answer, the next
 	Client  *http.Client
 
-	Unlisted bool          // also rows of names that no list has
-	Every    time.Duration // how often; 0 for 10 s
-	Rate     int           // octets a second at most; 0 for no bound
-	Packed   int           // octets at which a batch is made smaller, down to one window; 0 for 4 MiB
-	Logger   *slog.Logger  // nil for slog.Default()
+	Unlisted  bool          // also rows of names that no list has
+	Every     time.Duration // how often; 0 for 10 s
+	Bandwidth *Bandwidth    // that sending takes at most; nil for no bound
+	Packed    int           // octets at which a batch is made smaller, down to one window; 0 for 4 MiB
+	Logger    *slog.Logger  // nil for slog.Default()
 
 	// Forgotten returns what this node has forgotten and the center has not yet, or nil, and what is called when it has: nothing else is sent
 	// before. Nil: nothing ever.
@@ -321,28 +318,12 @@ func (s *Shipper) send(ctx context.Context, b *Batch, packed []byte) (*Answer, e
 
 // post posts something to the center, and returns what it says.
 func (s *Shipper) post(ctx context.Context, path, kind, what string, packed []byte) (*Answer, error) {
-	timeout := sendTimeout
-	var body io.Reader = bytes.NewReader(packed)
-	if s.o.Rate > 0 {
-		timeout += 2 * time.Duration(len(packed)) * time.Second / time.Duration(s.o.Rate)
-		body = &slowReader{ctx: ctx, rest: packed, rate: s.o.Rate, begun: time.Now()}
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout+2*s.o.Bandwidth.takes(len(packed)))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.o.Centres[s.centre], "/")+path, body)
+	r := request{method: http.MethodPost, url: s.o.Centres[s.centre], path: path, kind: kind, body: packed, bandwidth: s.o.Bandwidth}
+	resp, text, err := r.send(ctx, s.o.Client)
 	if err != nil {
 		return nil, err
-	}
-	req.ContentLength = int64(len(packed))
-	req.Header.Set("Content-Type", kind)
-	resp, err := s.o.Client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return nil, fmt.Errorf("reading the center's answer: %w", err)
 	}
 	said := &Answer{}
 	err = json.Unmarshal(text, said)
@@ -354,29 +335,4 @@ func (s *Shipper) post(ctx context.Context, path, kind, what string, packed []by
 	}
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	return nil, &refusal{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second, fmt.Sprintf("the center refuses %s: %s: %s", what, resp.Status, cmp.Or(said.Error, "it does not say why"))}
-}
-
-// A slowReader reads no faster than so many octets a second.
-type slowReader struct {
-	ctx   context.Context
-	rest  []byte
-	rate  int
-	begun time.Time
-	read  int
-}
-
-const slowPart = 4 << 10
-
-func (r *slowReader) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		return 0, io.EOF
-	}
-	due := r.begun.Add(time.Duration(r.read) * time.Second / time.Duration(r.rate))
-	if !clock.Sleep(r.ctx, time.Until(due)) {
-		return 0, r.ctx.Err()
-	}
-	n := copy(p[:min(len(p), slowPart)], r.rest)
-	r.rest = r.rest[n:]
-	r.read += n
-	return n, nil
 }

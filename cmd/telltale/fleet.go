@@ -123,6 +123,8 @@ type fleetMember struct {
 	client  *http.Client // for the centers alone
 	centers []string     // addresses, the first to be asked first
 
+	bandwidth *fleet.Bandwidth // of the log and of rows as they come; nil: no bound
+
 	policy  *policy.Follower              // nil: this node does not follow
 	shipper atomic.Pointer[fleet.Shipper] // nil: nothing is sent yet
 	changed chan struct{}                 // of one: what the center is to know of this node is another now
@@ -172,7 +174,7 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	cfg := a.cfg.Load()
 	transport := id.Transport()
 	defer transport.CloseIdleConnections()
-	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center, changed: make(chan struct{}, 1)}
+	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center, bandwidth: fleet.NewBandwidth(int(cfg.Fleet.Bandwidth)), changed: make(chan struct{}, 1)}
 	if len(m.centers) == 0 {
 		m.centers = id.Centers
 	}

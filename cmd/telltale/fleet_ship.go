@@ -49,7 +49,7 @@ func (m *fleetMember) ship(ctx context.Context, a *app) {
 	}
 	s := fleet.NewShipper(fleet.ShipperOptions{
 		Log: a.log, Reader: r, Node: m.Node, Centres: m.centers, Client: m.client,
-		Forgotten: func() (*fleet.Forgetting, func() error, error) { return nextForgotten(cfg) }, Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
+		Forgotten: func() (*fleet.Forgetting, func() error, error) { return nextForgotten(cfg) }, Unlisted: cfg.Fleet.Unlisted, Bandwidth: m.bandwidth, Logger: a.logger,
 	})
 	m.shipper.Store(s)
 	s.Run(ctx)
@@ -60,6 +60,6 @@ func (m *fleetMember) handOn(ctx context.Context, a *app) {
 	cfg := a.cfg.Load()
 	fleet.NewLiveNode(fleet.LiveOptions{
 		Open:    func() (*querylog.Reader, error) { return querylog.OpenReader(cfg.Data.Dir) },
-		Centers: m.centers, Client: m.client, Unlisted: cfg.Fleet.Unlisted, Rate: int(cfg.Fleet.Bandwidth), Logger: a.logger,
+		Centers: m.centers, Client: m.client, Unlisted: cfg.Fleet.Unlisted, Bandwidth: m.bandwidth, Logger: a.logger,
 	}).Run(ctx)
 }
