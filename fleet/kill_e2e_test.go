@@ -74,7 +74,7 @@ func runChild(t *testing.T, args []string) {
 	}
 }
 
-// openMerged opens what a centre has. Where ClickHouse does not answer, it is tried again for a minute.
+// openMerged opens what a centre has. Where ClickHouse does not answer, it is tried again for some minutes.
 func openMerged(t *testing.T, store string) fleet.Store {
 	t.Helper()
 	if !strings.HasPrefix(store, clickhouse.Scheme) {
@@ -84,7 +84,7 @@ func openMerged(t *testing.T, store string) fleet.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // as a service is started again
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) { // as a service is started again
 		s, err := clickhouse.Open(context.Background(), clickhouse.Options{Address: a})
 		if err == nil {
 			return s
@@ -116,7 +116,7 @@ func runNode(t *testing.T, name, dir, centre string, rate int, stop chan os.Sign
 	defer tick.Stop()
 	fmt.Println("open")
 	names := setting(killedOf, 300)
-	begun, asked, said := time.Now(), 0, 0
+	begun, asked, said, looked := time.Now(), 0, 0, time.Time{}
 	for {
 		select {
 		case <-stop:
@@ -136,9 +136,10 @@ func runNode(t *testing.T, name, dir, centre string, rate int, stop chan os.Sign
 				fmt.Println("asked", asked, now.Sub(begun).Milliseconds())
 			}
 		}
-		if rate > 0 {
+		if rate > 0 || time.Since(looked) < 200*time.Millisecond { // it takes milliseconds where much waits
 			continue
 		}
+		looked = time.Now()
 		if state := s.State(ctx); isShipped(state) {
 			fmt.Println("shipped", state.Shipped)
 			return

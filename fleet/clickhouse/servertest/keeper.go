@@ -44,13 +44,13 @@ func StartKeeperIn(t testing.TB, o Options) string {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(answersWithin); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if c, err := net.Dial("tcp", host); err == nil {
 			c.Close()
 			return host
 		}
 	}
 	b, _ := os.ReadFile(said.Name())
-	t.Fatalf("ZooKeeper does not answer for a minute: %s", b)
+	t.Fatalf("ZooKeeper does not answer: %s", b)
 	return ""
 }
