@@ -16,7 +16,11 @@ func (l *Log) failed(what string, err error) error {
 	l.setErrorLocked()
 	l.mu.Unlock()
 	if !known {
-		l.o.Logger.Error("query log: the "+what+" fails; lookups are counted in memory meanwhile", "error", err)
+		meanwhile := "lookups are counted in memory meanwhile"
+		if what == "seal" {
+			meanwhile = "lookups are stored all the same"
+		}
+		l.o.Logger.Error("query log: the "+what+" fails; "+meanwhile, "error", err)
 		l.addEvent(Event{Kind: KindFailure, Subject: what, Detail: text})
 	}
 	return err

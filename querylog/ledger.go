@@ -5,7 +5,7 @@ const (
 	KindStart     = "start"            // a server began to keep the log
 	KindStop      = "stop"             // it ended in an orderly way
 	KindCrash     = "crash"            // it had ended without notice: nothing was recorded between Since and Until
-	KindFailure   = "failure"          // something cannot be written; lookups are counted in memory meanwhile
+	KindFailure   = "failure"          // something cannot be written; lookups are counted in memory meanwhile, or their rows not signed
 	KindRecovered = "recovered"        // it can be again
 	KindLost      = "lost"             // lookups are missing, and how many
 	KindFolded    = "folded"           // lookups are counted without their names

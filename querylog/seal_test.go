@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -805,7 +806,8 @@ func TestAKeyIsReadAgainWhileTheLogIsOpen(t *testing.T) {
 	closeLog(t, open(t, Options{Dir: dir}))
 	before, path := keyOf(t, dir).Public, SealKeyPath(dir)
 	os.Chmod(path, 0o640)
-	l := open(t, Options{Dir: dir})
+	var said strings.Builder
+	l := open(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	checkpoint := func(fails string) {
 		t.Helper()
 		err := l.importing(context.Background(), func(s *storer) error { s.checkpointNow(); return nil })
@@ -834,6 +836,9 @@ func TestAKeyIsReadAgainWhileTheLogIsOpen(t *testing.T) {
 	closeLog(t, l)
 	if report := audit(t, dir, SealAudit{}); !slices.Equal(report.Keys, []string{before}) {
 		t.Errorf("%q", report.Keys)
+	}
+	if got, want := said.String(), "lookups are stored all the same"; !strings.Contains(got, want) || strings.Contains(got, "in memory") {
+		t.Errorf("it said %q, want %q", got, want)
 	}
 }
 

@@ -499,7 +499,7 @@ func (d *doctor) store(f *facts) {
 	}
 	log := &f.status.Log
 	if log.LastError != "" {
-		d.finds(stateWrong, "log-error", "", log.LastError, "remove the cause: the log is tried again every ten seconds")
+		d.finds(stateWrong, "log-error", "", log.LastError, "remove the cause: the log is tried again every ten seconds, and its seal every minute")
 	}
 	if n := log.GivenUp; n > 0 {
 		d.finds(stateWarning, "log-lost", "", number(n, "lookup")+" could not be kept", "'telltale ledger --kind lost' says when")
