@@ -469,6 +469,9 @@ const (
 	WebTLSOwn    = "own"    // Web.Certificate
 )
 
+// ServerName is by which name clients may call this server, unless tls.names says otherwise.
+const ServerName = "telltale.home.arpa"
+
 func defaults() *Config {
 	return &Config{
 		Listen: Listen{DNS: []netip.AddrPort{
@@ -477,7 +480,7 @@ func defaults() *Config {
 		}},
 		Strategy: "in-order", Hedging: true,
 		Web:      Web{TLS: "none"},
-		TLS:      TLS{Authority: "none", Names: []string{"telltale.home.arpa"}, ACME: ACME{Wait: 10 * time.Second}},
+		TLS:      TLS{Authority: "none", Names: []string{ServerName}, ACME: ACME{Wait: 10 * time.Second}},
 		Lists:    Lists{Dir: "/etc/telltale/lists.d"},
 		Data:     Data{Dir: "/var/lib/telltale"},
 		Cache:    Cache{Size: 16 << 20, Stale: 24 * time.Hour, Prefetch: true},

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,8 +148,43 @@ func (a *app) openCertificates(cfg *config.Config) (err error) {
 		return nil
 	}
 	o.Logger = a.logger
-	a.certificates, err = certs.Open(o)
-	return err
+	if a.certificates, err = certs.Open(o); err != nil {
+		return err
+	}
+	for _, name := range namesWithout(cfg, a.certificateStatus()) {
+		a.logger.Warn("no certificate is for a name of tls.names: clients that use it get no answers", "name", name)
+	}
+	return nil
+}
+
+// namesWithout returns those of tls.names, where the settings have any, that no certificate is
+// for; none while a certificate is yet to come.
+func namesWithout(cfg *config.Config, all []web.Certificate) (names []string) {
+	if len(cfg.TLS.Names) == 1 && cfg.TLS.Names[0] == config.ServerName {
+		return nil
+	}
+	for i := range all {
+		if c := &all[i]; c.Authority || c.NotAfter.IsZero() { // the local authority's is for all of them
+			return nil
+		}
+	}
+	for _, name := range cfg.TLS.Names {
+		if !slices.ContainsFunc(all, func(c web.Certificate) bool {
+			return slices.ContainsFunc(c.Names, func(of string) bool { return isOfCertificate(name, of) })
+		}) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// isOfCertificate reports whether one name of a certificate is good for a name or address, as
+// clients compare them: a star stands for one label (RFC 6125, 6.4.3).
+func isOfCertificate(name, of string) bool {
+	_, parent, _ := strings.Cut(name, ".")
+	above, isStar := strings.CutPrefix(of, "*.")
+	_, err := netip.ParseAddr(name)
+	return strings.EqualFold(name, of) || isStar && err != nil && strings.EqualFold(parent, above)
 }
 
 func (a *app) certificateStatus() []web.Certificate {
@@ -182,6 +218,12 @@ func (d *doctor) certificates(cfg *config.Config, running []web.Certificate) {
 		running, errs = storedCertificates(cfg)
 		for _, err := range errs {
 			d.finds(stateWrong, "tls-unread", "", err.Error(), "set tls.certificates to files that belong together (docs/encrypted.md)")
+		}
+	}
+	if len(running) > 0 {
+		for _, name := range namesWithout(cfg, running) {
+			d.finds(stateWarning, "tls-names", name, fmt.Sprintf("no certificate is for %s, which tls.names has: clients that use the name get no answers", name),
+				"take it out of tls.names, or add a certificate for it to tls.certificates (docs/encrypted.md)")
 		}
 	}
 	now := time.Now()

@@ -39,6 +39,42 @@ func TestDoctorSaysHowCertificatesDo(t *testing.T) {
 	}
 }
 
+func TestDoctorSaysWhichNameHasNoCertificate(t *testing.T) {
+	now := time.Now()
+	valid := func(names ...string) web.Certificate {
+		return web.Certificate{File: "c.pem", Names: names, NotBefore: now.AddDate(0, 0, -1), NotAfter: now.AddDate(0, 0, 89)}
+	}
+	local, later := valid("telltale.home.arpa"), web.Certificate{File: "acme.pem"}
+	local.Authority = true
+	for _, c := range []struct {
+		what  string
+		names []string
+		all   []web.Certificate
+		want  string
+	}{
+		{"each has one", []string{"dns.example", "*.dns.example", "192.0.2.1"}, []web.Certificate{valid("DNS.example", "192.0.2.1"), valid("*.dns.example")}, ""},
+		{"a star stands for a label", []string{"dns.example", "a.b.example", "example"}, []web.Certificate{valid("*.example")}, "a.b.example example"},
+		{"a star is asked for", []string{"*.dns.example"}, []web.Certificate{valid("dns.example", "*.example")}, "*.dns.example"},
+		{"an address", []string{"192.0.2.2"}, []web.Certificate{valid("192.0.2.1", "*.0.2.2")}, "192.0.2.2"},
+		{"the settings have no names", []string{config.ServerName}, []web.Certificate{valid("dns.example")}, ""},
+		{"the local authority", []string{"dns.example"}, []web.Certificate{local}, ""},
+		{"one is yet to come", []string{"dns.example"}, []web.Certificate{valid("a.example"), later}, ""},
+		{"nothing is encrypted", []string{"dns.example"}, []web.Certificate{}, ""},
+	} {
+		d := &doctor{}
+		d.certificates(&config.Config{TLS: config.TLS{Names: c.names}}, c.all)
+		var got []string
+		for _, f := range d.findings {
+			if f.Code == "tls-names" {
+				got = append(got, f.Subject)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
 // A profile is a property list as Apple's systems read it.
 func TestAProfileIsAPropertyList(t *testing.T) {
 	p := profile{server: "<dns&example>", addresses: []netip.Addr{netip.MustParseAddr("192.168.1.2"), netip.MustParseAddr("fd00::2")}}

@@ -193,8 +193,8 @@ var provokedElsewhere = map[string]string{
 	"lists-missing": "TestDoctorOfFilesThatAreNotThere", "data-missing": "TestDoctorOfFilesThatAreNotThere",
 	"tls-unread": "TestDoctorOfFilesThatAreNotThere", "tls-none": "TestDoctorSaysHowCertificatesDo", "tls-not-renewed": "TestDoctorSaysHowCertificatesDo", "tls-refused": "TestDoctorSaysHowCertificatesDo", "tls-ends": "TestDoctorSaysHowCertificatesDo",
 	"network-unasked": "TestE2EForeignServersAreFound", "network-foreign-dns": "TestForeignServersAreFound", "network-untold": "TestTheLedgerHasWhatTheNetworkHandsOut",
-	"kinds-invalid": "scenario devices-kinds",
-	"tls-invalid":   "TestDoctorSaysHowCertificatesDo",
+	"kinds-invalid": "scenario devices-kinds", "tls-names": "TestDoctorSaysWhichNameHasNoCertificate",
+	"tls-invalid": "TestDoctorSaysHowCertificatesDo",
 }
 
 func TestEachFindingIsProvoked(t *testing.T) {
