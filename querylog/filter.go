@@ -207,6 +207,15 @@ func (f *Filter) whereName(l *layout, table string, in span) (sql string, args [
 	if !l.names {
 		return `(` + name + ` OR ` + alias + `)`, append(a, b...)
 	}
+	if in.names != nil {
+		numbers := in.names[slices.Index(rowTables[:], table)]
+		sql = `r.name ` + isOneOf(len(numbers))
+		args = appendNumbers(nil, numbers)
+		if f.aliased() == aliasAsName {
+			return `(` + sql + ` OR r.alias ` + isOneOf(len(numbers)) + `)`, appendNumbers(args, numbers)
+		}
+		return sql, args
+	}
 	period := (in.end - 1) >> periodRows
 	numbers := func(of *nameFilter) string {
 		chosen, a := of.where(`s.name`)
@@ -218,4 +227,53 @@ func (f *Filter) whereName(l *layout, table string, in span) (sql string, args [
 		sql += ` OR r.alias IN ` + numbers(&f.alias)
 	}
 	return `(` + sql + `)`, args
+}
+
+// An aliasKind says how aliases are chosen beside names.
+type aliasKind uint8
+
+const (
+	aliasNone aliasKind = iota
+	aliasAsName
+	aliasOther
+)
+
+func (f *Filter) aliased() aliasKind {
+	switch n, a := &f.name, &f.alias; {
+	case a.kind == nameAnyOf && len(a.anyOf) == 0:
+		return aliasNone
+	case a.kind != n.kind || len(a.anyOf) != len(n.anyOf):
+		return aliasOther
+	}
+	return aliasAsName
+}
+
+// isOneOf is the condition of being one of so many numbers. There are few forms of it: a statement of each is kept.
+func isOneOf(n int) string {
+	if n == 1 {
+		return `= ?`
+	}
+	return `IN (?` + strings.Repeat(`,?`, placesFor(n)-1) + `)`
+}
+
+// placesFor is how many places isOneOf has for so many numbers.
+func placesFor(n int) int {
+	switch {
+	case n <= 1:
+		return 1
+	case n <= 4:
+		return 4
+	}
+	return fewNames
+}
+
+// appendNumbers appends numbers for isOneOf. The first one is also in the places that are left.
+func appendNumbers(args []any, numbers []int64) []any {
+	for i := range placesFor(len(numbers)) {
+		if i >= len(numbers) {
+			i = 0
+		}
+		args = append(args, numbers[i])
+	}
+	return args
 }

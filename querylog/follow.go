@@ -149,7 +149,7 @@ func (i *importsShown) rows(s *snapshot, f *Filter, fn func(Row) error) error {
 		if there[w] = true; i.windows[w] {
 			continue
 		}
-		c := &cursorOfRows{db: s.store, f: f, store: s.id, spans: []span{{w<<rowBits - 1, (w + 1) << rowBits}}}
+		c := &cursorOfRows{db: s.store, f: f, store: s.id, spans: []span{{after: w<<rowBits - 1, end: (w + 1) << rowBits}}}
 		for {
 			if err := c.fill(); err != nil {
 				return err

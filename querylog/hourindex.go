@@ -108,7 +108,7 @@ func (x *hourIndex) spans(in span) (all []span, err error) {
 		return []span{in}, nil
 	}
 	add := func(first, last int64) {
-		s := span{max(in.after, first<<rowBits-1), min(in.end, (last+1)<<rowBits)}
+		s := span{after: max(in.after, first<<rowBits-1), end: min(in.end, (last+1)<<rowBits)}
 		if s.after+1 >= s.end {
 			return
 		}

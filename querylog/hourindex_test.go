@@ -128,7 +128,7 @@ func TestPagesByTheIndexOfHoursAgreeWithTheSlowWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := span{int64(sizeFirstTime)<<rowBits - 1, at << rowBits}
+		all := span{after: int64(sizeFirstTime)<<rowBits - 1, end: at << rowBits}
 		if x == nil {
 			return 1
 		}

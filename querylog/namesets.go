@@ -56,9 +56,9 @@ func setPlaces(h, size uint64, each func(at uint64) bool) bool {
 	return true
 }
 
-// setHas reports whether a set may have a hash. An empty one may have any.
+// setHas reports whether a set, which is not empty, may have a hash.
 func setHas(set []byte, h uint64) bool {
-	return len(set) == 0 || setPlaces(h, 8*uint64(len(set)), func(at uint64) bool { return set[at/8]&(1<<(at%8)) != 0 })
+	return setPlaces(h, 8*uint64(len(set)), func(at uint64) bool { return set[at/8]&(1<<(at%8)) != 0 })
 }
 
 // makeSet makes the set of some hashes.
@@ -109,30 +109,35 @@ func (f *nameFilter) suffixHashes() (all []uint64) {
 // A periodRange is some periods, both ends included.
 type periodRange struct{ first, last int64 }
 
-// mayHave returns the periods of a range in which a table may have a name that f chooses.
-func (db *database) mayHave(f *nameFilter, table string, in periodRange) (all []periodRange, err error) {
+// mayHave returns the periods of a range in which a table is likely to have a name that f chooses, by their sets, and those
+// of which it is not known.
+func (db *database) mayHave(f *nameFilter, table string, in periodRange) (likely []int64, unknown []periodRange, err error) {
 	hashes := f.suffixHashes()
 	if len(hashes) == 0 || db.version < versionOfNameSets {
-		return []periodRange{in}, nil
+		return nil, []periodRange{in}, nil
 	}
 	next := in.first
 	err = db.query(`SELECT id, bits FROM `+table+`_set WHERE id BETWEEN ? AND ? ORDER BY id`, []any{in.first, in.last}, func(stmt *sqlite3.Stmt) bool {
 		period, set := stmt.ColumnInt64(0), stmt.ColumnRawBlob(1)
+		if len(set) == 0 {
+			return true
+		}
 		for _, h := range hashes {
 			if setHas(set, h) {
-				return true
+				likely = append(likely, period)
+				break
 			}
 		}
 		if next < period {
-			all = append(all, periodRange{next, period - 1})
+			unknown = append(unknown, periodRange{next, period - 1})
 		}
 		next = period + 1
 		return true
 	})
 	if next <= in.last {
-		all = append(all, periodRange{next, in.last})
+		unknown = append(unknown, periodRange{next, in.last})
 	}
-	return all, err
+	return likely, unknown, err
 }
 
 // nameSetStep makes the sets of a period that is over, and reports whether there was one to be made.

@@ -156,7 +156,16 @@ func (m *merged) next() (*Row, error) {
 }
 
 // A span is a range of rows' numbers, both ends excluded.
-type span struct{ after, end int64 }
+type span struct {
+	after, end int64
+	names      *spanNames // nil where they are not known
+}
+
+// spanNames are the numbers of names in a span of one period that a filter chooses, by table.
+type spanNames [len(rowTables)][]int64
+
+// fewNames is how many names of a span are compared with rows one by one.
+const fewNames = 32
 
 // whole returns the range in which rows of f's time can be in a store.
 func (s *snapshot) whole(db *database, f *Filter, after int64) (span, error) {
@@ -164,7 +173,7 @@ func (s *snapshot) whole(db *database, f *Filter, after int64) (span, error) {
 	if f.Before > 0 {
 		high = min(high, f.Before)
 	}
-	return span{max(after, f.After, low-1), min((s.position+1)<<rowBits, high)}, err
+	return span{after: max(after, f.After, low-1), end: min((s.position+1)<<rowBits, high)}, err
 }
 
 // spans returns where the rows f chooses can be in a store, upwards.
@@ -184,7 +193,7 @@ func (s *snapshot) spans(db *database, f *Filter, after int64) ([]span, error) {
 func (db *database) named(f *Filter, in span) (spans []span, err error) {
 	periods, err := db.periods(f, in)
 	for _, p := range periods {
-		spans = append(spans, span{max(in.after, p<<periodRows-1), min(in.end, (p+1)<<periodRows)})
+		spans = append(spans, span{after: max(in.after, p<<periodRows-1), end: min(in.end, (p+1)<<periodRows)})
 	}
 	return spans, err
 }
@@ -227,14 +236,15 @@ type windowBound struct {
 }
 
 // periods returns the periods in which a name that f chooses was asked for,
-// upwards. Every name within the span is looked at, but for periods of whose set it is seen that they have none,
-// and no row.
+// upwards, and those of whose set it is seen that they are likely to have one. Every name within the span is looked at, but
+// for those of periods that have a set, and no row.
 func (db *database) periods(f *Filter, in span) (all []int64, err error) {
 	for _, table := range rowTables {
-		ranges, err := db.mayHave(&f.name, table, periodRange{max(in.after, 0) >> periodRows, (in.end - 1) >> periodRows})
+		likely, ranges, err := db.mayHave(&f.name, table, periodRange{max(in.after, 0) >> periodRows, (in.end - 1) >> periodRows})
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, likely...)
 		where, args := f.name.where(`m.name`)
 		sql := fmt.Sprintf(`SELECT DISTINCT m.id >> %d FROM %s_name m WHERE m.id BETWEEN ? AND ? AND %s`, nameBits, table, where)
 		for _, r := range ranges {
@@ -249,6 +259,31 @@ func (db *database) periods(f *Filter, in span) (all []int64, err error) {
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
+}
+
+// namesIn returns the numbers of the names that f chooses in a span of one period; nil where there are many,
+// or where aliases are chosen otherwise than names.
+func (db *database) namesIn(f *Filter, in span) (*spanNames, error) {
+	if f.name.empty() || !db.layout.names || f.aliased() == aliasOther {
+		return nil, nil
+	}
+	var found spanNames
+	where, args := f.name.where(`s.name`)
+	period := (in.end - 1) >> periodRows
+	for i, table := range rowTables {
+		if f.only != "" && table != f.only {
+			continue
+		}
+		sql := fmt.Sprintf(`SELECT s.id & %d FROM %s_name s WHERE s.id BETWEEN ? AND ? AND %s LIMIT %d`, 1<<nameBits-1, table, where, fewNames+1)
+		err := db.query(sql, append([]any{period << nameBits, period<<nameBits | (1<<nameBits - 1)}, args...), func(stmt *sqlite3.Stmt) bool {
+			found[i] = append(found[i], stmt.ColumnInt64(0))
+			return true
+		})
+		if err != nil || len(found[i]) > fewNames {
+			return nil, err
+		}
+	}
+	return &found, nil
 }
 
 // A cursorOfRows reads the rows of one store in pages.
@@ -266,7 +301,7 @@ type cursorOfRows struct {
 }
 
 // fill reads the next page where the one at hand is used up.
-func (c *cursorOfRows) fill() error {
+func (c *cursorOfRows) fill() (err error) {
 	for len(c.page) == 0 && (len(c.spans) > 0 || c.rest.after < c.rest.end) {
 		if len(c.spans) == 0 {
 			if err := c.look(); err != nil {
@@ -282,6 +317,11 @@ func (c *cursorOfRows) fill() error {
 			n = min(n, c.f.page)
 		}
 		in := &c.spans[0]
+		if in.names == nil {
+			if in.names, err = c.db.namesIn(c.f, *in); err != nil {
+				return err
+			}
+		}
 		page, err := c.read(*in, n)
 		if err != nil {
 			return err
@@ -307,7 +347,7 @@ func (c *cursorOfRows) look() (err error) {
 	if c.hours != nil && c.looks >= fewPeriods {
 		first = 0
 	}
-	part := span{max(c.rest.after, first<<periodRows-1), c.rest.end}
+	part := span{after: max(c.rest.after, first<<periodRows-1), end: c.rest.end}
 	c.rest.end = part.after + 1
 	if c.rest.after >= part.after {
 		c.rest = span{}
@@ -339,7 +379,7 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 	var sql string
 	var args []any
 	for i, table := range rowTables {
-		if c.f.only != "" && table != c.f.only {
+		if c.f.only != "" && table != c.f.only || in.names != nil && len(in.names[i]) == 0 {
 			continue
 		}
 		where, a := c.f.where(c.db.layout, table, in)
@@ -348,6 +388,9 @@ func (c *cursorOfRows) read(in span, n int) (page []Row, err error) {
 		}
 		sql += c.db.layout.selectRows(i, c.f.says, where)
 		args = append(append(args, in.after, in.end), a...)
+	}
+	if sql == "" { // none has the name
+		return nil, nil
 	}
 	order := "ASC"
 	if c.down {
