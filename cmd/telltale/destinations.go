@@ -241,6 +241,9 @@ func putDestinations(r *evidence.Report, all []querylog.Destination) error {
 		r.Destinations = append(r.Destinations, line)
 	}
 	r.SumCountries()
-	r.Destinations = r.Destinations[:min(len(r.Destinations), reportDestinations)]
+	if more := len(r.Destinations) - reportDestinations; more > 0 {
+		r.Destinations = r.Destinations[:reportDestinations]
+		r.Caveats = append(r.Caveats, fmt.Sprintf("where names lead is listed of the first %d names in alphabetical order, and not of %d more: 'telltale destinations' shows all. Sums by country are of all", reportDestinations, more))
+	}
 	return nil
 }

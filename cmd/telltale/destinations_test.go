@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +79,8 @@ func TestSumsByCountryAreOfAllNamesThatLead(t *testing.T) {
 	want := evidence.Country{Country: "DE", Names: names, Count: evidence.Count{Attempts: names, Lookups: 2 * names}}
 	if len(r.Countries) != 1 || r.Countries[0] != want {
 		t.Errorf("got %+v, want %+v", r.Countries, want)
+	}
+	if got := strings.Join(r.Caveats, "\n"); !strings.Contains(got, "of the first 200 names in alphabetical order, and not of 5 more") {
+		t.Errorf("the report does not say that the list is cut: %q", got)
 	}
 }

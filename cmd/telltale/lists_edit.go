@@ -95,6 +95,9 @@ func (cl *cli) changeOwnRule(ctx context.Context, cfg *config.Config, r web.Rule
 		}
 		fmt.Fprintln(cl.out, printable(text))
 	}
+	if c.Note != "" {
+		fmt.Fprintln(cl.err, printable("Note: "+c.Note))
+	}
 	if stopped {
 		fmt.Fprintln(cl.err, "No server is running: the file is written, and in force once one starts.")
 	}

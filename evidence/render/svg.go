@@ -336,6 +336,7 @@ tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 .h0,.h1,.h2,.h3,.h4,.h5{stroke:var(--line);stroke-width:.5px;fill:var(--full)}
 .h0{fill-opacity:0}.h1{fill-opacity:.2}.h2{fill-opacity:.4}.h3{fill-opacity:.6}.h4{fill-opacity:.8}
 @media (max-width:30rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}body{padding:.75rem}}
+@media (min-width:60rem){tbody th{min-width:13rem}}
 @media print{
 :root{--bg:#fff;--fg:#000;--soft:#333;--line:#777;--full:#000;--rest:#ddd;--hatch:#555;--link:#000}
 body{max-width:none;padding:0;font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
