@@ -274,7 +274,7 @@ func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert
 		}
 	} else {
 		said := plain(cmp.Or(r.Tier, "telemetry"))
-		if r.Purpose != "" {
+		if r.Purpose != "" && r.Purpose != r.Tier {
 			said += ", " + plain(r.Purpose)
 		}
 		a.Text = fmt.Sprintf("%s asked for %s, which the list %s has as %s's (%s); %s. The log has no earlier lookup of a listed name of %s by this device.", label, name, plain(cmp.Or(r.AttributionList, r.List)), vendor, said, what, vendor)

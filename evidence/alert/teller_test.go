@@ -235,7 +235,7 @@ func TestEachDeviceAndVendorIsToldOnce(t *testing.T) {
 	d.round(t.Context(), noon)
 	d.wants() // what the log has when it begins is not new
 	d.home.asked(noon.Add(time.Second), "tv", "Acme", "other.example")
-	d.home.asked(noon.Add(2*time.Second), "tv", "Borealis", "first.example")
+	d.home.asked(noon.Add(2*time.Second), "tv", "Borealis", "first.example", func(r *querylog.Row) { r.Purpose = "telemetry" }) // as the tier
 	d.home.asked(noon.Add(3*time.Second), "tv", "Borealis", "second.example")
 	d.home.asked(noon.Add(4*time.Second), "phone", "Acme", "phone.example", func(r *querylog.Row) { r.Verdict, r.ObservedBy = "observe", "tier" })
 	d.home.asked(noon.Add(5*time.Second), "phone", "Acme", "phone.example", func(r *querylog.Row) { r.Tier = "essential"; r.Vendor = "Cumulus" })

@@ -289,7 +289,11 @@ func (f *Found) summary() string {
 		parts = append(parts, "aliases "+words(f.Aliases))
 	}
 	if n := len(f.Addresses); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d addresses", n))
+		addresses := "1 address"
+		if n > 1 {
+			addresses = fmt.Sprintf("%d addresses", n)
+		}
+		parts = append(parts, addresses)
 		if all := f.Operators(); len(all) > 0 {
 			parts = append(parts, "operator "+words(all))
 		}

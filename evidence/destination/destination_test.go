@@ -101,7 +101,7 @@ func TestWhatIsAChange(t *testing.T) {
 		before, now  *Found
 		kind, detail string
 	}{
-		{"the first", nil, found(nil), KindFound, "first asked for: aliases edge.cdn.example; 1 addresses; operator Alibaba AS45102; country SG; name servers ns1.dns.example (by asn.mmdb of 2026-06-17)"},
+		{"the first", nil, found(nil), KindFound, "first asked for: aliases edge.cdn.example; 1 address; operator Alibaba AS45102; country SG; name servers ns1.dns.example (by asn.mmdb of 2026-06-17)"},
 		{"the same", found(nil), found(nil), "", ""},
 		{"another address of the same operator", found(nil), found(func(f *Found) { f.Addresses[0].Address = netip.MustParseAddr("8.209.64.2") }), "", ""},
 		{"a move", found(nil), found(moved), KindMoved, "operator: Amazon AS16509, was Alibaba AS45102; country: IE, was SG (by asn.mmdb of 2026-06-17)"},

@@ -384,7 +384,7 @@ func (s *Set) Caveats(now time.Time) (all []string) {
 		case db.built.IsZero() || age < -24*time.Hour:
 			all = append(all, db.File+" does not say when it was made, or says a time to come")
 		case age > OldAfter:
-			all = append(all, fmt.Sprintf("%s is %d days old, and networks change hands: 'telltale geo update' fetches a newer one", db.Source, int(age.Hours()/24)))
+			all = append(all, fmt.Sprintf("%s is %d days old, and networks change hands: 'telltale geo update' fetches a newer one", db.Source, int(now.Sub(db.built.Truncate(24*time.Hour)).Hours()/24))) // by its day, as a finding says it
 		}
 	}
 	for _, kind := range Kinds {
