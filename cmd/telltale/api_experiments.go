@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/devices"
 	"telltale/evidence/experiment"
 	"telltale/querylog"
 	"telltale/web"
@@ -26,6 +27,9 @@ func (a *app) planExperiment(ctx context.Context, n web.NewExperiment) (web.Expe
 		d, ids, err := a.findKnown(ctx, who)
 		if err != nil {
 			return web.ExperimentLine{}, err
+		}
+		if err := a.isRecorded(&d, ids.called(d.Device)); err != nil {
+			return web.ExperimentLine{}, web.Conflict(err)
 		}
 		s.Devices = append(s.Devices, experiment.Device{Device: d.Device, Name: ids.called(d.Device)})
 	}
@@ -62,11 +66,32 @@ func (a *app) stepExperiment(ctx context.Context, s web.ExperimentStep) (web.Exp
 	if err != nil {
 		return web.ExperimentLine{}, web.NotFound(err)
 	}
+	if s.Do == experiment.Start {
+		for _, of := range e.Plan.Devices {
+			if d, _, err := a.findKnown(ctx, of.Device); err == nil {
+				if err := a.isRecorded(&d, of.Name); err != nil {
+					return web.ExperimentLine{}, web.Conflict(err)
+				}
+			}
+		}
+	}
 	line, err := e.Event(experiment.Step{Do: s.Do, Says: s.Says, At: s.At, Stay: s.Stay, Settings: a.answering()}, time.Now())
 	if err != nil {
 		return web.ExperimentLine{}, err
 	}
 	return a.writeExperiment(ctx, line)
+}
+
+// isRecorded says why nothing is recorded of a device: days later there would be nothing to
+// compare.
+func (a *app) isRecorded(d *devices.DeviceStatus, name string) error {
+	switch {
+	case !a.cfg.Load().Log.Enabled:
+		return errors.New("nothing is recorded: log.enabled is false in the settings; there would be nothing to compare")
+	case d.NoLog:
+		return fmt.Errorf("nothing is recorded of %s: it, or a group of it, has log: false in the settings; there would be nothing to compare", name)
+	}
+	return nil
 }
 
 // answering returns a hash of the settings in force by which names are answered.
