@@ -340,7 +340,7 @@ tbody th{font-weight:600;min-width:9rem;max-width:22rem;overflow-wrap:anywhere}
 @media print{
 :root{--bg:#fff;--fg:#000;--soft:#333;--line:#777;--full:#000;--rest:#ddd;--hatch:#555;--link:#000}
 body{max-width:none;padding:0;font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
-table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}td:not(.n),tbody th{min-width:0}thead th{overflow-wrap:normal}
-h2,h3,summary{break-after:avoid}tr,.chart{break-inside:avoid}
+table{font-size:7.5pt;width:100%}.scroll{overflow:visible}th,td{padding-right:.4rem;min-width:0;overflow-wrap:anywhere}td:not(.n){min-width:0}tbody th{min-width:5.5rem}thead th{overflow-wrap:normal}
+h2,h3,summary,h2+p,caption,thead{break-after:avoid}tr,.chart,h2+p{break-inside:avoid}
 details:not([open]){display:none}summary{list-style:none}}
 `
