@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -333,6 +334,9 @@ func (r *forgetRun) deleteRows(table string) func(*forgetRun, *storer) (bool, er
 		})
 		if err != nil {
 			return false, err
+		}
+		if rows > 0 {
+			s.l.readers.hours.rowsChanged(math.MaxInt64)
 		}
 		r.result.Rows += rows
 		r.result.Lookups += lookups

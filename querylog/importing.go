@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -234,6 +235,7 @@ func (s *storer) importBatch(b *ImportBatch) (got Imported, err error) {
 		return Imported{}, err
 	}
 	s.imports++
+	s.l.readers.hours.rowsChanged(math.MaxInt64)
 	counter.position = b.To
 	s.importCounter = counter
 	if got.Rows+got.Totals > 0 {

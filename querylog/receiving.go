@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -137,6 +138,7 @@ func (s *storer) receive(batches []*Batch, first bool) (got []Received, err erro
 		return nil, fmt.Errorf("storing what nodes have sent: %w", err)
 	}
 	s.imports++
+	s.l.readers.hours.rowsChanged(math.MaxInt64)
 	s.uncheckpointed = true
 	return got, nil
 }
