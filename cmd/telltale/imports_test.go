@@ -76,7 +76,7 @@ var mayImport = map[string]string{
 	"querylog/seal": "golang.org/x/mod",
 
 	"resolver": "atomicfile blocklists clock devices dnswire querylog resolver/cache resolver/dns64 resolver/listen resolver/listen/certs resolver/overload resolver/packets resolver/rebind resolver/upstream " +
-		"github.com/dchest/siphash github.com/miekg/dns",
+		"github.com/dchest/siphash github.com/miekg/dns golang.org/x/sys/unix", // a raw socket: what a router announces
 	"resolver/cache":             "dnswire",
 	"resolver/dns64":             "",
 	"resolver/dnstest":           "github.com/miekg/dns github.com/quic-go/quic-go go.uber.org/goleak", // beside tests
