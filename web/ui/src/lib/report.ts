@@ -51,7 +51,7 @@ export function deviceOf(r: Row): { device: string; name: string } {
   return { device, name: r.corrected?.name || r.device_name || device };
 }
 
-export interface ReportQuery { from: string; until?: string; device?: string; vendor?: string; rhythm?: boolean }
+export interface ReportQuery { from: string; until?: string; device?: string; vendor?: string; rhythm?: boolean; compare?: boolean }
 
 // The days and hours of a report are those that the page names.
 const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -59,4 +59,4 @@ const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const zone = own === 'Etc/Unknown' ? undefined : own;
 
 export const getReport = (q: ReportQuery, signal?: AbortSignal) =>
-  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined, tz: zone }, signal);
+  get<Report>('report', { from: q.from, until: q.until, device: q.device, vendor: q.vendor, rhythm: q.rhythm || undefined, compare: q.compare ? undefined : 'none', tz: zone }, signal);
