@@ -227,13 +227,13 @@ func (c *Clue) matches(value string) bool {
 	return matches(c.Pattern, value)
 }
 
-// matches reports whether a pattern with * and ? is the whole of a text. Most patterns are
+// matches reports whether a pattern with *, ? and # is the whole of a text. Most patterns are
 // words with a * before or behind them, and most texts are not of them.
 func matches(pattern, text string) bool {
 	word := strings.Trim(pattern, "*")
 	before, behind := strings.HasPrefix(pattern, "*"), strings.HasSuffix(pattern, "*")
 	switch {
-	case strings.ContainsAny(word, "*?"):
+	case strings.ContainsAny(word, "*?#"):
 		return matchesAny(pattern, text)
 	case before && behind:
 		return strings.Contains(text, word)
@@ -255,7 +255,7 @@ func matchesAny(pattern, text string) bool {
 		case i < len(p) && p[i] == '*':
 			star, mark = i, j
 			i++
-		case i < len(p) && (p[i] == '?' || p[i] == t[j]):
+		case i < len(p) && (p[i] == '?' || p[i] == t[j] || p[i] == '#' && '0' <= t[j] && t[j] <= '9'):
 			i, j = i+1, j+1
 		case star >= 0:
 			mark++

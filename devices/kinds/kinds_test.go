@@ -111,6 +111,9 @@ func TestGuesses(t *testing.T) {
 		{"a camera of a maker of printers", "", Description{Hosts: []string{"canon-eos-r6"}}, "camera", "Canon", Medium},
 		{"another, by its MAC, too", "", Description{Hosts: []string{"Canon-Powershot"}, Makers: []string{"CANON INC."}}, "camera", "Canon", High},
 		{"a printer of the same maker", "", Description{Hosts: []string{"Canon4F9C3A"}, Makers: []string{"CANON INC."}}, "printer", "Canon", Medium},
+		{"two digits", "host=b##-* kind=light strength=strong", Description{Hosts: []string{"b42-x"}}, "light", "", Medium},
+		{"a letter for a digit", "host=b##-* kind=light strength=strong", Description{Hosts: []string{"b4x-x"}}, "", "", 0},
+		{"a number sign for itself", `model="lamp #1" kind=light strength=strong`, Description{Models: []string{"Lamp #1"}}, "light", "", Medium},
 		{"capitals", "host=KITCHEN?Radio kind=speaker strength=strong", Description{Hosts: []string{"kitchen-radio"}}, "speaker", "", Medium},
 	} {
 		g := known(t, c.own).Guess(&c.d)
@@ -129,13 +132,13 @@ func TestGuesses(t *testing.T) {
 
 // Patterns that are compared as words mean what they do where every character is looked at.
 func TestWordsMatchAsAnyPatternDoes(t *testing.T) {
-	letters := []string{"", "*", "?", "a", "b", "ä"}
+	letters := []string{"", "*", "?", "#", "1", "a", "ä"}
 	var texts, patterns []string
 	for _, a := range letters {
 		for _, b := range letters {
 			for _, c := range letters {
 				patterns = append(patterns, a+b+c)
-				texts = append(texts, strings.NewReplacer("*", "ab", "?", "").Replace(a+b+c))
+				texts = append(texts, strings.NewReplacer("*", "a1", "?", "", "#", "1").Replace(a+b+c))
 			}
 		}
 	}

@@ -52,7 +52,7 @@ var strengths = map[string]Strength{"weak": Weak, "fair": Fair, "strong": Strong
 // A Clue is something that a description has.
 type Clue struct {
 	Sort    Sort
-	Pattern string // in lower case. Of Asks a name with all below it, or with "=" the name alone; else a whole text in which * is any run of characters and ? one
+	Pattern string // in lower case. Of Asks a name with all below it, or with "=" the name alone; else a whole text in which * is any run of characters, ? one, and # a digit, or itself
 }
 
 // A Signature says what a device is that has all its clues.
@@ -182,7 +182,7 @@ func clue(sort Sort, pattern string) (Clue, error) {
 	switch {
 	case letters == "":
 		return c, fmt.Errorf("%s=%s fits everything", sort, pattern)
-	case sort == Asks && strings.ContainsAny(c.Pattern, "*? /"):
+	case sort == Asks && strings.ContainsAny(c.Pattern, "*?# /"):
 		return c, fmt.Errorf("asks=%s: expected a name, which stands for all below it, too; with = before it, for itself alone", pattern)
 	case sort == Asks:
 		c.Pattern = strings.TrimSuffix(c.Pattern, ".")
