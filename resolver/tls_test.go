@@ -188,6 +188,37 @@ func TestAnswersToRecordsThatCameTogetherAreWrittenTogether(t *testing.T) {
 	}
 }
 
+// What a client sends after a pause is what is read, also where it sent more before than the buffer
+// of a connection that waits takes.
+func TestRecordsOfManyQueriesAreReadWhole(t *testing.T) {
+	dnstest.CheckLeaks(t)
+	s, _, config := startTLS(t, Options{}, unhurried)
+	for name, queries := range map[string][]int{"few": {30, 2, 30, 1}, "as many": {30, 30, 2, 30}, "of all sizes": {1, 500, 1, 500, 12, 12}} {
+		t.Run(name, func(t *testing.T) {
+			conn, id := dialTLS(t, s, config), uint16(0)
+			for _, n := range queries {
+				var burst []byte
+				for i := range n {
+					b := packetOf(t, "localhost.", dns.TypeA)
+					binary.BigEndian.PutUint16(b, id+uint16(i))
+					burst = append(burst, dnstest.Framed(b)...)
+				}
+				conn.Write(burst) // in one record, but for the largest
+				for range n {     // once all are answered, the server waits
+					b, err := readFramed(conn)
+					if err != nil {
+						t.Fatalf("answer %d: %v", id, err)
+					}
+					if got := binary.BigEndian.Uint16(b); got != id {
+						t.Fatalf("got the answer to query %d, want that to %d", got, id)
+					}
+					id++
+				}
+			}
+		})
+	}
+}
+
 // A record of which an octet comes now and then does not make its connection less idle.
 func TestRecordsThatComeSlowlyEndTheirConnection(t *testing.T) {
 	dnstest.CheckLeaks(t)

@@ -53,7 +53,7 @@ func (f *framing) grow() {
 	f.start = 0
 }
 
-// release gives the large buffer back, once nothing is left in it.
+// release gives the large buffer back, once nothing is left in it. Space must not be in use.
 func (f *framing) release() {
 	if f.large != nil && !f.partial() {
 		largeBuffers.Put(f.large)

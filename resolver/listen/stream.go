@@ -84,6 +84,7 @@ func (st *Stream) Arrival() *Arrival { return &st.arrival }
 func (st *Stream) read() {
 	for {
 		st.deadline = true
+		st.framing.release() // not once its space is being read to, as it is when TLS calls beforeWaiting
 		if _, isTLS := st.conn.(*tls.Conn); !isTLS && !st.beforeWaiting() {
 			return
 		}
@@ -104,7 +105,8 @@ func (st *Stream) read() {
 
 // beforeWaiting is called by the reader where nothing has come that it does not have: it
 // writes the answers held back, and says how long the client may take. It returns false
-// where nothing more may be read.
+// where nothing more may be read. By TLS it is called while space of framing is read to, so
+// that it must leave framing as it is.
 func (st *Stream) beforeWaiting() bool {
 	st.flush()
 	if !st.deadline { // for the rest of a record: by the deadline that was set when it began
@@ -113,7 +115,6 @@ func (st *Stream) beforeWaiting() bool {
 	st.deadline = false
 	switch {
 	case !st.framing.partial():
-		st.framing.release()
 		st.late = time.Time{}
 		st.conn.SetReadDeadline(time.Now().Add(st.streams.mayIdle(st.arrival.Idle)))
 	case st.late.IsZero():
