@@ -3,17 +3,22 @@
 # container engine or a registry, and runs it: test-image.sh [BINARY]. Needs
 # root, and Debian's buildah, iproute2 and libcap2-bin, which it installs.
 set -euo pipefail
+if [ $# != 0 ]; then
+	set -- "$(realpath -- "$1")" # relative to the caller's directory
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ "$(id -u)" != 0 ]; then
 	echo 'skipping: building an image needs root' >&2
 	exit 0
 fi
-if ! command -v buildah ip setcap >/dev/null; then
+for program in buildah ip setcap; do
+	command -v "$program" >/dev/null && continue
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends buildah ca-certificates iproute2 libcap2-bin tzdata >/dev/null
-fi
+	break
+done
 
 # A network of its own, where port 53 is free and privileged, and processes of
 # its own, which all end with this script.

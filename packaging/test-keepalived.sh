@@ -3,26 +3,34 @@
 # the settings of docs/fleet.md: test-keepalived.sh [BINARY]. Needs root, iproute2,
 # bind9-dnsutils and keepalived.
 set -euo pipefail
+if [ $# != 0 ] && [ -z "${IN_OWN_NETWORK:-}" ]; then
+	exec 3<"$1" # relative to the caller's directory, and hidden below where it may be in /tmp or /run
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if [ "$(id -u)" != 0 ] || ! command -v ip dig keepalived >/dev/null; then
-	echo 'skipping: needs root, and Debian'"'"'s iproute2, bind9-dnsutils and keepalived' >&2
+skip() {
+	echo "skipping: needs root, and Debian's iproute2, bind9-dnsutils and keepalived" >&2
 	exit 0
-fi
+}
+[ "$(id -u)" = 0 ] || skip
+for program in ip dig keepalived; do
+	command -v "$program" >/dev/null || skip
+done
 
 # Network, mounts and processes of its own, which all end with this script.
 if [ -z "${IN_OWN_NETWORK:-}" ]; then
 	if [ $# = 0 ]; then
 		make build
-		set -- bin/telltale
+		exec 3<bin/telltale
 	fi
-	exec env IN_OWN_NETWORK=1 unshare --net --mount --pid --fork --kill-child --mount-proc -- packaging/test-keepalived.sh "$@"
+	exec env IN_OWN_NETWORK=1 unshare --net --mount --pid --fork --kill-child --mount-proc -- packaging/test-keepalived.sh
 fi
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
-cp "$1" /run/program
 mount -t tmpfs -o mode=755 tmpfs /usr/local/bin # no other user may write there, or keepalived runs no script
-cp /run/program /usr/local/bin/telltale
+cat <&3 >/usr/local/bin/telltale
+exec 3<&-
+chmod 755 /usr/local/bin/telltale
 grep -q ^telltale: /etc/passwd || { cp /etc/passwd /run/passwd && echo telltale:x:998:65534::/nonexistent:/usr/sbin/nologin >>/run/passwd && mount --bind /run/passwd /etc/passwd; }
 export TELLTALE_LISTEN_DNS=0.0.0.0:53 TELLTALE_UPSTREAMS=127.0.0.1:1
 
