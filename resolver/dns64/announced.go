@@ -16,9 +16,6 @@ type Announcement struct {
 // optionPrefix64 is the option of router advertisements that has such a prefix.
 const optionPrefix64 = 38
 
-// announcedLengths are what an announcement has a code for instead of a length.
-var announcedLengths = [...]int{96, 64, 56, 48, 40, 32}
-
 // Announcements returns the prefixes in options of a router advertisement (RFC 4861, 4.6).
 // Those that can hold no IPv4 address are left out, as are options that are cut off.
 func Announcements(options []byte) (all []Announcement) {
@@ -31,8 +28,8 @@ func Announcements(options []byte) (all []Announcement) {
 			said := binary.BigEndian.Uint16(options[2:])
 			var b [16]byte
 			copy(b[:12], options[4:16])
-			if code := int(said & 7); code < len(announcedLengths) {
-				p := netip.PrefixFrom(netip.AddrFrom16(b), announcedLengths[code]).Masked()
+			if code := int(said & 7); code < len(lengths) { // which stands for a length, in this order
+				p := netip.PrefixFrom(netip.AddrFrom16(b), lengths[code]).Masked()
 				if IsPrefix(p) {
 					all = append(all, Announcement{p, time.Duration(said&^7) * time.Second}) // in units of 8 s
 				}
@@ -53,17 +50,34 @@ type announced struct {
 	until  time.Time
 }
 
-// maxAnnounced bounds what is kept: whoever is on a link can announce.
-const maxAnnounced = 8
+// maxOfLink bounds what is kept of a link: whoever is on it can announce. It takes nothing from other links.
+const maxOfLink = 2
 
-// Add takes in what was heard on a link.
+// Add takes in what was heard on a link. Where the link has its part, that which ends first goes.
 func (a *Announced) Add(link int, heard Announcement, now time.Time) {
 	at := slices.IndexFunc(a.all, func(one announced) bool { return one.link == link && one.prefix == heard.Prefix })
 	switch {
 	case at >= 0:
 		a.all[at].until = now.Add(heard.Lifetime)
-	case heard.Lifetime > 0 && len(a.all) < maxAnnounced:
+	case heard.Lifetime > 0:
+		a.makeRoom(link)
 		a.all = append(a.all, announced{link, heard.Prefix, now.Add(heard.Lifetime)})
+	}
+}
+
+// makeRoom drops what of a link ends first, where there is no room for another of that.
+func (a *Announced) makeRoom(link int) {
+	count, first := 0, 0
+	for i, one := range a.all {
+		if one.link != link {
+			continue
+		}
+		if count++; count == 1 || one.until.Before(a.all[first].until) {
+			first = i
+		}
+	}
+	if count >= maxOfLink {
+		a.all = slices.Delete(a.all, first, first+1)
 	}
 }
 

@@ -92,10 +92,34 @@ func TestAnnouncedPrefixesHoldForTheirTime(t *testing.T) {
 	want(203, one, 300)
 	a.Forget(2)
 	want(204, netip.Prefix{}, 0)
+}
+
+// A host that announces on one link keeps nothing of another out, nor its own link's router.
+func TestAnnouncedPrefixesAreBoundedByLink(t *testing.T) {
+	now := time.Now()
+	numbered := func(i byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, i}), 96) }
+	real := netip.MustParsePrefix("2001:db8:1::/96")
+	const guests, home = 2, 1
+	var a Announced
 	for i := range byte(20) {
-		a.Add(1, Announcement{netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, i}), 96), time.Hour}, at(300))
+		a.Add(guests, Announcement{numbered(i), time.Duration(i+1) * time.Hour}, now)
 	}
-	if len(a.all) != maxAnnounced {
-		t.Errorf("%d are kept, want %d", len(a.all), maxAnnounced)
+	if len(a.all) != maxOfLink {
+		t.Errorf("got %d, want %d", len(a.all), maxOfLink)
+	}
+	if got, _ := a.InForce(now); got != numbered(18) { // those that ended first have gone
+		t.Errorf("of the guests' link: got %v, want %v", got, numbered(18))
+	}
+	a.Add(home, Announcement{real, time.Hour}, now)
+	a.Forget(guests)
+	if got, _ := a.InForce(now); got != real {
+		t.Errorf("without the guests' link: got %v, want %v", got, real)
+	}
+	for i := range byte(20) {
+		a.Add(home, Announcement{numbered(i), 2 * time.Hour}, now)
+	}
+	a.Add(home, Announcement{real, time.Hour}, now)
+	if len(a.all) != maxOfLink || a.all[1].prefix != real {
+		t.Errorf("got %v, want the latest, %v, among %d", a.all, real, maxOfLink)
 	}
 }

@@ -19,7 +19,7 @@ var Mapped = netip.MustParsePrefix("::ffff:0:0/96")
 // Known are the addresses of ipv4only.arpa (RFC 7050, 8.2).
 var Known = [2]netip.Addr{netip.AddrFrom4([4]byte{192, 0, 0, 170}), netip.AddrFrom4([4]byte{192, 0, 0, 171})}
 
-// lengths are the lengths that a prefix may have, the longest first.
+// lengths are the lengths that a prefix may have, the longest first: by the code that announcements have for each (RFC 8781, 4).
 var lengths = [...]int{96, 64, 56, 48, 40, 32}
 
 // IsPrefix reports whether p can hold IPv4 addresses: bits 64 to 71 are zero in any
