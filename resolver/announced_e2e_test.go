@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -22,19 +20,8 @@ import (
 // The prefix that a router announces (RFC 8781) is used, and not any more when the router says so, or
 // when the link to it is down. It runs in a network of its own, without privileges outside of it.
 func TestE2EAnnouncedPrefix(t *testing.T) {
-	const inside = "TELLTALE_E2E_NETWORK"
-	if os.Getenv(inside) == "" {
-		t.Parallel() // it mostly waits
-		self := exec.Command("unshare", "--net", "--map-root-user", os.Args[0], "-test.run", "^TestE2EAnnouncedPrefix$", "-test.v")
-		self.Env = append(os.Environ(), inside+"=1")
-		out, err := self.CombinedOutput()
-		if strings.Contains(string(out), "unshare failed") || err != nil && len(out) == 0 {
-			t.Skipf("skipped: there can be no network of its own: %v %s", err, out)
-		}
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
+	t.Parallel() // it mostly waits
+	if !dnstest.InOwnNetwork(t) {
 		return
 	}
 	dnstest.CheckLeaks(t)

@@ -4,9 +4,7 @@ package upstream
 
 import (
 	"net/netip"
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,18 +15,7 @@ import (
 // has a name, and nobody could be asked where it is. It runs in a network of its own, whose
 // loopback is down at first.
 func TestE2EFirstAnswerAfterTheNetwork(t *testing.T) {
-	const inside = "TELLTALE_E2E_NETWORK"
-	if os.Getenv(inside) == "" {
-		self := exec.Command("unshare", "--net", "--map-root-user", os.Args[0], "-test.run", "^TestE2EFirstAnswerAfterTheNetwork$", "-test.v")
-		self.Env = append(os.Environ(), inside+"=1")
-		out, err := self.CombinedOutput()
-		if strings.Contains(string(out), "unshare failed") || err != nil && len(out) == 0 {
-			t.Skipf("skipped: there can be no network of its own: %v %s", err, out)
-		}
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
+	if !dnstest.InOwnNetwork(t) {
 		return
 	}
 	dnstest.CheckLeaks(t)
