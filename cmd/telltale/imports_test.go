@@ -100,7 +100,7 @@ var mayImport = map[string]string{
 	"evidence":            "blocklists devices evidence/experiment evidence/rhythm querylog",
 	"evidence/alert":      "atomicfile evidence evidence/destination evidence/experiment evidence/post evidence/rhythm querylog github.com/eclipse/paho.mqtt.golang",
 	"evidence/bundle":     "querylog/seal golang.org/x/mod",
-	"evidence/experiment": "evidence/stats querylog",
+	"evidence/experiment": "devices evidence/stats querylog",
 	"evidence/dispute":    "blocklists devices dnswire evidence/destination evidence/experiment evidence/geo querylog", // beside tests
 	"evidence/household":  "blocklists devices devices/corrections dnswire querylog",                                   // beside tests
 	"evidence/logtest":    "devices querylog",                                                                          // beside tests

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"telltale/blocklists"
+	"telltale/devices"
 	"telltale/querylog"
 )
 
@@ -87,6 +88,8 @@ func (h *home) Coverage(_ context.Context, since, until time.Time) (querylog.Cov
 	c.Since, c.Until = querylog.Time{Time: since}, querylog.Time{Time: until}
 	return c, nil
 }
+
+func (h *home) Bindings(context.Context) ([]devices.Binding, error) { return nil, nil }
 
 func (h *home) Ledger(_ context.Context, since, _ time.Time) ([]querylog.Event, error) {
 	return slices.DeleteFunc(slices.Clone(h.ledger), func(e querylog.Event) bool { return e.Time.Before(since) }), nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/devices"
 	"telltale/querylog"
 )
 
@@ -24,6 +25,7 @@ type home struct {
 	gaps    []querylog.Gap
 	events  []querylog.Event
 	imports []querylog.ImportedLog
+	bound   []devices.Binding
 	late    bool // attempts were not counted from the beginning
 }
 
@@ -68,6 +70,8 @@ func (h *home) Totals(_ context.Context, f querylog.TotalsFilter) iter.Seq2[quer
 		}
 	}
 }
+
+func (h *home) Bindings(context.Context) ([]devices.Binding, error) { return h.bound, nil }
 
 func at(t time.Time) querylog.Time { return querylog.Time{Time: t} }
 
@@ -323,6 +327,51 @@ func TestADeviceThatWasAway(t *testing.T) {
 	got = (&home{}).report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total
 	if got.Verdict != TooLittle || got.Ratio != nil {
 		t.Errorf("never seen: %+v", got)
+	}
+}
+
+// A device whose lookups are not recorded has not stopped asking, whoever says that it was
+// there all the time.
+func TestADeviceThatIsNotRecordedHasNotStopped(t *testing.T) {
+	off := func(device string, since, until time.Time) devices.Binding {
+		return devices.Binding{Device: device, NoLog: true, From: since, Until: until}
+	}
+	const on = " on: it, or a group of it, had log: false"
+	for name, c := range map[string]struct {
+		bound   []devices.Binding
+		verdict string
+		hours   float64 // of B that are compared
+		caveat  string
+	}{
+		"recorded":           {nil, HasStopped, 47, ""},
+		"not from B on":      {[]devices.Binding{off(phone.Device, noon, time.Time{})}, TooLittle, 0, "Lookups of phone were not recorded from Wed 4 Feb 00:00" + on},
+		"since before":       {[]devices.Binding{off(phone.Device, begin.Add(-time.Hour), time.Time{})}, TooLittle, 0, "from Mon 2 Feb 00:00" + on},
+		"of two addresses":   {[]devices.Binding{off(phone.Device, noon.Add(time.Hour), time.Time{}), off(phone.Device, noon, time.Time{})}, TooLittle, 0, "from Wed 4 Feb 00:00" + on},
+		"for two hours":      {[]devices.Binding{off(phone.Device, noon.Add(9*time.Hour+45*time.Minute), noon.Add(11*time.Hour))}, HasStopped, 45, "from Wed 4 Feb 09:45 to Wed 4 Feb 11:00: "},
+		"another device":     {[]devices.Binding{off(tablet.Device, noon, time.Time{})}, HasStopped, 47, ""},
+		"after the end":      {[]devices.Binding{off(phone.Device, end, time.Time{})}, HasStopped, 47, ""},
+		"it is recorded now": {[]devices.Binding{{Device: phone.Device, From: noon}}, HasStopped, 47, ""},
+	} {
+		h, r := &home{bound: c.bound}, rand.New(rand.NewPCG(1, 1))
+		h.ask(r, phone.Device, "log.acme.example", "block", begin, noon, 4)
+		got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}, AlwaysOn: true}).run(), Options{})
+		caveats := strings.Join(got.Caveats, "\n")
+		if d := got.Devices[0]; d.Total.Verdict != c.verdict || d.Total.B.Hours != c.hours || !strings.Contains(caveats, c.caveat) || (c.caveat == "") != (caveats == "") || (len(d.Vanished) == 0) != (c.verdict == TooLittle) {
+			t.Errorf("%s: got %q with %v h of B, vanished %v, %q, want %q with %v h, %q", name, d.Total.Verdict, d.Total.B.Hours, d.Vanished, caveats, c.verdict, c.hours, c.caveat)
+		}
+		excluded := slices.ContainsFunc(got.Phases[1].Excluded, func(x Excluded) bool {
+			return x.Why == "lookups of the device were not recorded (log: false)" && x.Device == "phone" && x.Seconds == int64(3600*(47-c.hours))
+		})
+		if excluded != (c.hours < 47) {
+			t.Errorf("%s: got %+v", name, got.Phases[1].Excluded)
+		}
+	}
+	h := &home{}
+	for i := range 7 {
+		h.bound = append(h.bound, off(phone.Device, noon.Add(time.Duration(2*i)*time.Hour), noon.Add(time.Duration(2*i+1)*time.Hour)))
+	}
+	if got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Caveats; len(got) != 1 || !strings.Contains(got[0], "to Wed 4 Feb 09:00, and 2 more times: ") {
+		t.Errorf("seven times: got %q", got)
 	}
 }
 

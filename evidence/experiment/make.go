@@ -81,7 +81,12 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 		r.merged = append(r.merged, one+": it is shown once, with what both asked for.")
 	}
 	r.exclude(coverage.Gaps)
+	bindings, err := log.Bindings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range r.devices {
+		d.exclude(r, bindings)
 		if err := r.read(ctx, log, d); err != nil {
 			return nil, err
 		}
@@ -95,7 +100,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 
 func newDevice(planned Device, at time.Time, o *Options, blocks int) *deviceReading {
 	d := &deviceReading{
-		Device: planned, planned: planned.Device, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, absent: make([]bool, blocks),
+		Device: planned, planned: planned.Device, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, excluded: make([]string, blocks),
 		purposes: map[string]*counter{}, products: map[string]*counter{}, names: map[string]*counter{},
 	}
 	d.words = []string{planned.Device, planned.Name}
@@ -158,8 +163,8 @@ func (r *reading) phaseSeen(i int) PhaseSeen {
 			continue
 		}
 		for _, d := range r.devices {
-			if d.absent[k] {
-				add("the device asked for nothing at all for three hours or more", d.Name, length)
+			if d.excluded[k] != "" {
+				add(d.excluded[k], d.Name, length)
 			}
 		}
 	}
@@ -263,6 +268,11 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 	if slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool { return g.Effect == querylog.Unbound }) {
 		all = append(all, "Some lookups may be another device's.")
 	}
+	for _, d := range r.devices {
+		if len(d.unrecorded) > 0 {
+			all = append(all, fmt.Sprintf("Lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known, and that time is not compared.", d.Name, r.spans(d.unrecorded)))
+		}
+	}
 	if len(r.imports) > 0 {
 		all = append(all, "Lookups of this time were imported from another server's log. They are not counted, and in the hours of that log a device is taken to have been there only where a row that was recorded here is kept.")
 	}
@@ -270,6 +280,26 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")
 	}
 	return all
+}
+
+// mostSpans are told one by one.
+const mostSpans = 5
+
+// spans says when something was so.
+func (r *reading) spans(all []span) string {
+	const form = "Mon 2 Jan 15:04"
+	var parts []string
+	for i, s := range all {
+		switch since := s.since.In(r.zone).Format(form); {
+		case i == mostSpans:
+			return fmt.Sprintf("%s, and %d more times", strings.Join(parts, ", "), len(all)-i)
+		case s.until.Equal(r.until):
+			parts = append(parts, "from "+since+" on")
+		default:
+			parts = append(parts, fmt.Sprintf("from %s to %s", since, s.until.In(r.zone).Format(form)))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func changesClocks(since, until time.Time, zone *time.Location) bool {
@@ -421,7 +451,7 @@ func (r *reading) compareOne(c *counter, sides []side) (stats.Ratio, Comparison)
 // compared reports whether a block is one that is compared, on a side.
 func (r *reading) compared(i int, of side) bool {
 	k := &r.blocks[i]
-	return k.excluded == "" && !of.d.absent[i] && k.condition == of.condition
+	return k.excluded == "" && of.d.excluded[i] == "" && k.condition == of.condition
 }
 
 // blockedParts returns which parts of what is compared were blocked on each side, and

@@ -1,13 +1,16 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
 	"strings"
 	"time"
 
+	"telltale/devices"
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A Log is what experiments are read from: *querylog.Reader.
@@ -16,6 +19,7 @@ type Log interface {
 	Ledger(ctx context.Context, since, until time.Time) ([]querylog.Event, error)
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
 	Totals(ctx context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error]
+	Bindings(ctx context.Context) ([]devices.Binding, error)
 }
 
 // A phase is one as it was.
@@ -128,6 +132,59 @@ func (r *reading) concerns(subject string) bool {
 	return true
 }
 
+// A span is a time from one moment up to another.
+type span struct{ since, until time.Time }
+
+// exclude marks the blocks in which lookups of the device were not recorded by the settings:
+// that it asked for nothing then is not known, whoever says that it was there.
+func (d *deviceReading) exclude(r *reading, bindings []devices.Binding) {
+	for i := range bindings {
+		b := &bindings[i]
+		for k := range d.was {
+			if !b.NoLog || b.Device != d.was[k].Device {
+				continue
+			}
+			s := span{r.e.Started.Time, r.until}
+			s.narrow(b.From, b.Until)
+			s.narrow(d.was[k].From, d.was[k].Until)
+			if s.since.Before(s.until) {
+				d.unrecorded = append(d.unrecorded, s)
+			}
+		}
+	}
+	d.unrecorded = joined(d.unrecorded)
+	for i := range d.unrecorded {
+		for k := range r.blocks {
+			if s, b := &d.unrecorded[i], &r.blocks[k]; s.since.Before(b.until) && s.until.After(b.since) {
+				d.excluded[k] = "lookups of the device were not recorded (log: false)"
+			}
+		}
+	}
+}
+
+// narrow leaves of a span what is within two times; a zero time is no bound.
+func (s *span) narrow(since, until time.Time) {
+	if since.After(s.since) {
+		s.since = since
+	}
+	if !until.IsZero() && until.Before(s.until) {
+		s.until = until
+	}
+}
+
+// joined returns spans in order, with those that meet as one.
+func joined(all []span) (apart []span) {
+	sorting.By(all, func(a, b span) int { return cmp.Or(a.since.Compare(b.since), a.until.Compare(b.until)) })
+	for _, s := range all {
+		if n := len(apart); n == 0 || s.since.After(apart[n-1].until) {
+			apart = append(apart, s)
+		} else if s.until.After(apart[n-1].until) {
+			apart[n-1].until = s.until
+		}
+	}
+	return apart
+}
+
 // silence is how many hours without any lookup make a device one that was not there.
 const silence = 3
 
@@ -147,7 +204,9 @@ type deviceReading struct {
 	words   []string // that it is known by
 	was     []querylog.DeviceSpan
 	there   map[int64]bool // hours since 1970 in which it asked for anything
-	absent  []bool         // blocks in which it is taken not to have been there
+
+	excluded   []string // by block: why it is not compared of this device; "" for a good one
+	unrecorded []span   // when lookups of it were not recorded, in order and apart
 
 	total    *counter
 	purposes map[string]*counter
@@ -258,7 +317,6 @@ func (r *reading) phaseAt(at time.Time) int {
 // presence finds the blocks in which a device is not taken to have been there: those in a
 // silence of three whole hours or more, of all names.
 func (r *reading) presence(ctx context.Context, log Log, d *deviceReading) error {
-	d.absent = make([]bool, len(r.blocks))
 	if r.e.Plan.Present == Always {
 		return nil
 	}
@@ -294,9 +352,12 @@ func (r *reading) presence(ctx context.Context, log Log, d *deviceReading) error
 	for i := range r.blocks {
 		b := &r.blocks[i]
 		first, last := b.since.Unix()/3600, b.until.Add(-time.Second).Unix()/3600
-		d.absent[i] = true
-		for hour := first; hour <= last && d.absent[i]; hour++ {
-			d.absent[i] = d.silentAt(hour)
+		absent := true
+		for hour := first; hour <= last && absent; hour++ {
+			absent = d.silentAt(hour)
+		}
+		if absent && d.excluded[i] == "" {
+			d.excluded[i] = "the device asked for nothing at all for three hours or more"
 		}
 	}
 	return nil
