@@ -60,11 +60,12 @@ type heard struct {
 	relay        askedName
 }
 
-// An askedName is how often something was asked for, and how often it was not answered
-// as upstreams would.
+// An askedName is how often something was asked for, how often it was not answered as
+// upstreams would, and how often of the others it had an answer: that there is no such name,
+// or that nobody knew, is none.
 type askedName struct {
-	count, stopped uint64
-	product        string
+	count, stopped, answered uint64
+	product                  string
 }
 
 // add counts a row.
@@ -103,8 +104,11 @@ func (h *heard) add(r *querylog.Row) {
 
 func (n *askedName) add(r *querylog.Row, stopped bool) {
 	n.count += r.Count
-	if stopped {
+	switch {
+	case stopped:
 		n.stopped += r.Count
+	case r.Rcode == "NOERROR":
+		n.answered += r.Count
 	}
 }
 
@@ -118,19 +122,25 @@ func signs(d *web.Device, h *heard, cfg *config.Config, watched, now time.Time) 
 		h = &heard{}
 	}
 	if len(h.resolvers) > 0 {
-		points, said, stopped := pointsResolver, " and was answered", true
+		points, said := pointsResolverBlocked, " and was blocked"
 		for _, n := range h.resolvers {
-			stopped = stopped && n.stopped == n.count
-		}
-		if stopped {
-			points, said = pointsResolverBlocked, " and was blocked"
+			if n.answered > 0 {
+				points, said = pointsResolver, " and was answered"
+				break
+			}
+			if n.stopped < n.count {
+				said = " and had no answer"
+			}
 		}
 		add(signResolver, points, "it looked for other resolvers%s: %s", said, examples(h.resolvers))
 	}
 	if n := h.relay; n.count > 0 {
-		if n.stopped == n.count {
+		switch {
+		case n.stopped == n.count:
 			add(signRelay, pointsRelayOff, "it asked %d times whether iCloud Private Relay may be used here, and was told that it may not", n.count)
-		} else {
+		case n.answered == 0:
+			add(signRelay, pointsRelayOff, "it asked for iCloud Private Relay %d times, and had no answer", n.count)
+		default:
 			add(signRelay, pointsRelay, "it asked for iCloud Private Relay %d times, and was answered: what goes through it is not asked here", n.count)
 		}
 	}
@@ -211,6 +221,11 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 	a.log.Flush()
 	r := a.log.Reader()
 	known, ids := a.knownDevices()
+	bindings, err := r.Bindings(ctx)
+	if err != nil {
+		return out, err
+	}
+	unrecorded := unrecordedUntil(bindings, ids, now)
 	asked, err := heardIn(ctx, r, ids, out.Since)
 	if err != nil {
 		return out, err
@@ -229,9 +244,10 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 			continue
 		}
 		h := asked[d.Device]
-		if h == nil && d.Last.Before(out.Since) {
-			continue // it was not here
+		if h == nil && (d.Last.Before(out.Since) || unrecorded[d.Device].Equal(now)) {
+			continue // it was not here, or nothing is recorded of it
 		}
+		watched := later(watched, unrecorded[d.Device])
 		b := web.DeviceBypass{Device: d.Device, Name: d.Name, Seen: d.Last, Score: 100, Signs: append([]web.BypassSign{}, signs(&d, h, cfg, watched, now)...), MACs: macsOf(&d)}
 		if h != nil {
 			b.Lookups, b.Last = h.lookups, h.last.UTC()
@@ -261,6 +277,30 @@ func heardIn(ctx context.Context, r *querylog.Reader, ids *identities, since tim
 		asked[device].add(&row)
 	}
 	return asked, nil
+}
+
+// unrecordedUntil returns until when lookups of each device of today were not recorded, by
+// log: false: now of those of which they are not.
+func unrecordedUntil(bindings []devices.Binding, ids *identities, now time.Time) map[string]time.Time {
+	all := map[string]time.Time{}
+	for i := range bindings {
+		if b := &bindings[i]; b.NoLog {
+			until := b.Until
+			if until.IsZero() {
+				until = now
+			}
+			device := ids.now(b.Device, until)
+			all[device] = later(all[device], until)
+		}
+	}
+	return all
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // watchedSince returns from when on no lookup up to now is known to be missing.

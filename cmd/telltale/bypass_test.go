@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"telltale/config"
+	"telltale/devices"
 	"telltale/querylog"
 	"telltale/web"
 )
@@ -20,7 +22,7 @@ func TestSignsOfADevice(t *testing.T) {
 		{Addr: "192.168.1.20", MAC: "00:1a:11:00:00:01", Source: "neighbour"}, {Addr: "fd00::20", MAC: "00:1a:11:00:00:01", Source: "neighbour"}, {Addr: "fe80::20", MAC: "00:1a:11:00:00:01", Source: "neighbour"},
 	}
 	row := func(name, purpose, verdict, from string, n uint64) querylog.Row {
-		return querylog.Row{Name: name, Purpose: purpose, Verdict: verdict, AnsweredFrom: from, Attribution: "rule", Client: "192.168.1.20", Count: n, Last: querylog.Time{Time: now.Add(-time.Minute)}}
+		return querylog.Row{Name: name, Purpose: purpose, Verdict: verdict, AnsweredFrom: from, Rcode: "NOERROR", Attribution: "rule", Client: "192.168.1.20", Count: n, Last: querylog.Time{Time: now.Add(-time.Minute)}}
 	}
 	other := func(client string, n uint64) querylog.Row {
 		return querylog.Row{Name: "www.example", Client: client, Count: n, Last: querylog.Time{Time: now.Add(-time.Minute)}}
@@ -72,6 +74,57 @@ func TestSignsOfADevice(t *testing.T) {
 	cfg.Log.Unlisted = 0 // then the log does not have what else it asked
 	if got := signs(&web.Device{}, h, cfg, long, now); len(got) > 0 {
 		t.Errorf("where other lookups are not kept: got %v", got)
+	}
+}
+
+// A device whose lookups are not recorded is not silent.
+func TestADeviceThatIsNotRecordedIsNotSilent(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	bindings := []devices.Binding{
+		{ID: 1, Device: "tv", NoLog: true, From: now.Add(-9 * time.Hour), Until: now.Add(-3 * time.Hour)}, {ID: 2, Device: "tv", NoLog: true, From: now.Add(-9 * time.Hour), Until: now.Add(-4 * time.Hour)},
+		{ID: 3, Device: "tv", From: now.Add(-3 * time.Hour)}, {ID: 4, Device: "phone", NoLog: true, From: now.Add(-time.Hour)}, {ID: 5, Device: "fridge", From: now.Add(-time.Hour)},
+	}
+	got := unrecordedUntil(bindings, newIdentities(&config.Config{}, bindings, nil), now)
+	if want := map[string]time.Time{"tv": now.Add(-3 * time.Hour), "phone": now}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// That there is no such name, or that nobody knew, is no answer.
+func TestAResolverIsNotReachedByANameWithoutAnAnswer(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	row := func(name, purpose, verdict, rcode, from string) querylog.Row {
+		return querylog.Row{Name: name, Purpose: purpose, Verdict: verdict, Rcode: rcode, AnsweredFrom: from, Attribution: "rule", Count: 2, Last: querylog.Time{Time: now}}
+	}
+	doh := func(name, verdict, rcode string) querylog.Row {
+		return row(name, "dns-bypass", verdict, rcode, "upstream")
+	}
+	relay := func(rcode, from string) querylog.Row { return row("mask.icloud.com", "canary", "pass", rcode, from) }
+	for name, c := range map[string]struct {
+		rows []querylog.Row
+		want string // points and the beginning of what is said
+	}{
+		"no such name":                   {[]querylog.Row{doh("dns.google", "pass", "NXDOMAIN")}, "10 it looked for other resolvers and had no answer: dns.google (2 times)"},
+		"nobody knew":                    {[]querylog.Row{doh("dns.google", "observe", "SERVFAIL")}, "10 it looked for other resolvers and had no answer: "},
+		"no reply":                       {[]querylog.Row{doh("dns.google", "pass", "")}, "10 it looked for other resolvers and had no answer: "},
+		"an answer once":                 {[]querylog.Row{doh("dns.google", "pass", "NXDOMAIN"), doh("dns.google", "pass", "NOERROR")}, "40 it looked for other resolvers and was answered: "},
+		"blocked":                        {[]querylog.Row{doh("dns.google", "block", "NXDOMAIN")}, "10 it looked for other resolvers and was blocked: "},
+		"blocked, and no such name":      {[]querylog.Row{doh("dns.google", "block", "NOERROR"), doh("dns.quad9.net", "pass", "NXDOMAIN")}, "10 it looked for other resolvers and had no answer: "},
+		"Private Relay":                  {[]querylog.Row{relay("NOERROR", "upstream")}, "40 it asked for iCloud Private Relay 2 times, and was answered: "},
+		"Private Relay that is off here": {[]querylog.Row{relay("NXDOMAIN", "policy")}, "5 it asked 2 times whether iCloud Private Relay may be used here, and was told that it may not"},
+		"Private Relay that is off":      {[]querylog.Row{relay("NXDOMAIN", "upstream")}, "5 it asked for iCloud Private Relay 2 times, and had no answer"},
+	} {
+		h := &heard{}
+		for i := range c.rows {
+			h.add(&c.rows[i])
+		}
+		var got []string
+		for _, s := range signs(&web.Device{}, h, &config.Config{}, now, now) {
+			got = append(got, fmt.Sprintf("%d %s", s.Points, s.Says))
+		}
+		if len(got) != 1 || !strings.HasPrefix(got[0], c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }
 
