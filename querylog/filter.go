@@ -31,8 +31,6 @@ type Filter struct {
 	begun bool       // only rows in which an attempt begins
 	page  int        // rows that are read at once at most; 0 for pageRows
 	scan  bool       // all rows are looked at: the slow twin of hourIndex
-
-	beganFrom, beganBefore int64 // Unix milliseconds: rows with a first lookup from or before it alone; 0 for all. They hold for rows of the store
 }
 
 // A DeviceSpan is a device for a time: from From on, up to but without Until, by the
@@ -160,12 +158,6 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 	}
 	if !f.Until.IsZero() {
 		add(`r.first <= ?`, f.Until.UnixMilli())
-	}
-	if f.beganFrom != 0 {
-		add(`r.first >= ?`, f.beganFrom)
-	}
-	if f.beganBefore != 0 {
-		add(`r.first < ?`, f.beganBefore)
 	}
 	if f.begun {
 		add(l.named("attempts") + ` > 0`)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -334,9 +333,6 @@ func (r *forgetRun) deleteRows(table string) func(*forgetRun, *storer) (bool, er
 		})
 		if err != nil {
 			return false, err
-		}
-		if rows > 0 {
-			s.l.readers.hours.rowsChanged(math.MaxInt64)
 		}
 		r.result.Rows += rows
 		r.result.Lookups += lookups

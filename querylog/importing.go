@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -235,7 +234,6 @@ func (s *storer) importBatch(b *ImportBatch) (got Imported, err error) {
 		return Imported{}, err
 	}
 	s.imports++
-	s.l.readers.hours.rowsChanged(math.MaxInt64)
 	counter.position = b.To
 	s.importCounter = counter
 	if got.Rows+got.Totals > 0 {

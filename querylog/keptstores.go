@@ -3,7 +3,6 @@ package querylog
 import (
 	"context"
 	"errors"
-	"math"
 	"os"
 	"sync"
 	"time"
@@ -23,8 +22,6 @@ const (
 // keptStores are connections that read a log's store, and wait for the next call of a reader. Any goroutine may use
 // them; one that is taken is its taker's alone. The zero value is ready.
 type keptStores struct {
-	hours hourSums
-
 	mu   sync.Mutex
 	idle []*database
 	drop *time.Timer // closes them; nil until one waits
@@ -64,10 +61,7 @@ func (k *keptStores) open(ctx context.Context, path string, l *layout) (*databas
 		if db == nil {
 			break
 		}
-		switch {
-		case db.file.path != path || !db.file.isThere():
-			k.hours.rowsChanged(math.MaxInt64)
-		case db.again(ctx) == nil:
+		if db.file.path == path && db.file.isThere() && db.again(ctx) == nil {
 			return db, nil
 		}
 		db.closeFile()
@@ -126,12 +120,6 @@ func (k *keptStores) closeAll() {
 	}
 }
 
-// moved says that the store is closed, and another one may be opened.
-func (k *keptStores) moved() {
-	k.closeAll()
-	k.hours.rowsChanged(math.MaxInt64)
-}
-
 // close is closeAll for ever: the connection that writes is to be the last one.
 func (k *keptStores) close() {
 	k.mu.Lock()
@@ -141,7 +129,6 @@ func (k *keptStores) close() {
 	}
 	k.mu.Unlock()
 	k.closeAll()
-	k.hours.forgetAll()
 }
 
 var errOtherVersion = errors.New("the store is of another version by now")

@@ -119,7 +119,6 @@ type snapshot struct {
 	begun    bool      // all of old but rows, ledger and windows is in store
 	open     []*replay // the windows behind the position, in order
 	held     bool      // a reader of AtOnce has it, and closes it
-	byHours  *hourSums // of the reader of a running log; nil for none
 }
 
 // look takes a snapshot. The journals are opened before the store is asked for
@@ -191,9 +190,6 @@ func closeFiles(files map[int64]*os.File) {
 func (s *snapshot) openStores(ctx context.Context, r *Reader, fixed bool) (err error) {
 	if s.old, err = openDatabase(ctx, filepath.Join(r.dir, oldStoreName), &layout1); err != nil {
 		return err
-	}
-	if r.kept != nil {
-		s.byHours = &r.kept.hours
 	}
 	if s.store, err = r.kept.open(ctx, filepath.Join(r.dir, storeName), &layout2); err != nil {
 		return err

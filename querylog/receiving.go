@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -138,7 +137,6 @@ func (s *storer) receive(batches []*Batch, first bool) (got []Received, err erro
 		return nil, fmt.Errorf("storing what nodes have sent: %w", err)
 	}
 	s.imports++
-	s.l.readers.hours.rowsChanged(math.MaxInt64)
 	s.uncheckpointed = true
 	return got, nil
 }

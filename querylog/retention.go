@@ -216,7 +216,6 @@ func (s *storer) deleteUnlisted(before, longer time.Time, limited bool) func(*st
 			return true, err
 		}
 		last, err := s.store.deleteOthersThan(list, d.passed, end, s.retention.batch)
-		s.l.readers.hours.rowsChanged(end)
 		if err == nil {
 			d.passed = max(d.passed, last)
 		}
@@ -264,9 +263,6 @@ func (s *storer) deleteChunk(table string, end int64, why string) (int64, error)
 	n, err := s.store.deleteChunk(table, end, s.retention.batch, s.removal(seal.KindRow, why))
 	if err == nil {
 		s.retention.unshipped = u
-	}
-	if n > 0 {
-		s.l.readers.hours.rowsChanged(end)
 	}
 	return n, err
 }

@@ -146,7 +146,7 @@ func (s *storer) reportGap() {
 // setStoreAside gives a damaged store another name. What journals still have is
 // stored again in the next one; reportGap says how much the log lacks then.
 func (s *storer) setStoreAside(why error) error {
-	s.l.readers.moved()
+	s.l.readers.closeAll()
 	if s.store != nil {
 		s.store.close()
 		s.store = nil
@@ -225,7 +225,7 @@ func (s *storer) checkIdentity() error {
 		s.done[i].at = time.Time{} // the next store must not take them too
 	}
 	s.sweep()
-	s.l.readers.moved()
+	s.l.readers.closeAll()
 	s.store.close()
 	s.store = nil
 	s.l.o.Logger.Error("query log: the store's file was removed or replaced while the server ran; what is there now is used, or a new one begun", "file", storeName)

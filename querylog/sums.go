@@ -115,19 +115,7 @@ func (s *snapshot) sums(f *SumFilter, each func(*Sum) bool) error {
 			break
 		}
 	}
-	if err == nil {
-		var in timeSpan
-		if in, err = s.unlistedByHour(f, each); in.since.IsZero() {
-			in = timeSpan{f.Until, f.Until}
-		} else if in.until.After(f.Until) {
-			in.until = f.Until
-		}
-		upto := (s.position+1)<<rowBits - 1
-		err = cmp.Or(err, read(timeSpan{f.Since, in.since}, "unlisted", 0))
-		err = cmp.Or(err, read(in, "unlisted", upto))
-		err = cmp.Or(err, read(timeSpan{in.until, f.Until}, "unlisted", 0))
-	}
-	if err == errEnough {
+	if err = cmp.Or(err, read(timeSpan{f.Since, f.Until}, "unlisted", 0)); err == errEnough {
 		return nil
 	}
 	return err
@@ -354,8 +342,16 @@ func (k *dayKinds) row(r *sumReader, binding int64, of *sumKind) *sumRow {
 func (r *sumReader) row(key sumRowKey) *sumRow {
 	row := r.of[key]
 	if row == nil {
+		d := &r.db.rows
 		r.alike++
-		row = &sumRow{*r.db.rowOfKind(key.binding, &key.sumKind), r.alike}
+		row = &sumRow{alike: r.alike}
+		row.Row = Row{Verdict: verdictWords.of(key.verdict), Attribution: levelWords.of(int64(key.level))}
+		if b := d.boundTo(key.binding); b != nil {
+			row.bound(b.Binding, b.addr)
+		}
+		row.cameFrom(key.client)
+		row.annotated(d.annotation(key.annotation))
+		row.Imported = d.imported(key.imported)
 		if len(r.of) >= readerKnows {
 			clear(r.of)
 		}

@@ -83,11 +83,7 @@ func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRo
 	}
 	f.Limit = 0
 	t := tops{}
-	known, err := s.topByHour(c, &f, t)
-	if err == nil && !known {
-		err = s.topStored(c, &f, t)
-	}
-	if err != nil {
+	if err := s.topStored(c, &f, t); err != nil {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
 	for _, row := range s.openRows(&f) {
@@ -121,16 +117,14 @@ type topColumn struct {
 	label string
 	where string
 	of    func(*Row) (key string, ok bool)
-
-	byHour bool // sums by hour tell it
 }
 
 var topColumns = map[string]topColumn{
-	"names":   {func(l *layout) string { return `coalesce(` + l.name() + `, '')` }, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }, false},
-	"devices": {func(*layout) string { return deviceSQL }, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }, true},
+	"names":   {func(l *layout) string { return `coalesce(` + l.name() + `, '')` }, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
+	"devices": {func(*layout) string { return deviceSQL }, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
 	"vendors": {func(*layout) string { return `a.vendor` }, `''`, ` AND r.level >= 2 AND a.vendor <> ''`, func(r *Row) (string, bool) {
 		return r.Vendor, r.Vendor != "" && (r.Attribution == blocklists.ByRule.String() || r.Attribution == blocklists.ByList.String())
-	}, true},
+	}},
 }
 
 // tops are the lines of Top by key.
