@@ -238,17 +238,28 @@ func TestWhatIsLeftOutIsToldOnceWhereAPostFails(t *testing.T) {
 type bodyReader struct {
 	mu     sync.Mutex
 	octets map[string]int // by path
+	late   time.Time      // unless zero,
+	later  map[string]int // octets by path that are read after that
 }
 
 func (b *bodyReader) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
-		n, err := io.Copy(io.Discard, r.Body)
-		b.mu.Lock()
-		b.octets[r.URL.Path] += int(n)
-		b.mu.Unlock()
-		if err != nil {
-			return nil, err
+		part := make([]byte, 4<<10)
+		for {
+			n, err := r.Body.Read(part)
+			b.mu.Lock()
+			b.octets[r.URL.Path] += n
+			if !b.late.IsZero() && time.Now().After(b.late) {
+				b.later[r.URL.Path] += n
+			}
+			b.mu.Unlock()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	text := `{"follow":true}`
@@ -282,7 +293,7 @@ func TestTheLogAndRowsAsTheyComeShareABandwidth(t *testing.T) {
 	defer r.Close()
 	synctest.Test(t, func(t *testing.T) {
 		const rate, seconds = 100, 60 // the log takes more than that
-		center := &bodyReader{octets: map[string]int{}}
+		center := &bodyReader{octets: map[string]int{}, late: time.Now().Add(seconds * time.Second / 2), later: map[string]int{}}
 		client, shared := &http.Client{Transport: center}, fleet.NewBandwidth(rate)
 		ship := fleet.NewShipper(fleet.ShipperOptions{Log: noCursor{}, Reader: r, Centres: []string{"http://center.example"}, Client: client, Bandwidth: shared, FirstWait: time.Millisecond, Logger: quiet})
 		live := fleet.NewLiveNode(fleet.LiveOptions{Open: open, Centers: []string{"http://center.example"}, Client: client, Bandwidth: shared, Logger: quiet})
@@ -296,7 +307,13 @@ func TestTheLogAndRowsAsTheyComeShareABandwidth(t *testing.T) {
 		if got, want := log+rows, rate*seconds+rate/8; got > want || log == 0 || rows == 0 {
 			t.Errorf("%d octets of the log and %d of rows as they come were sent, want both, and together %d at most", log, rows, want)
 		}
-		t.Logf("%d octets of the log, %d of rows as they come", log, rows)
+		laterLog, laterRows := center.later[fleet.RowsPath], center.later[fleet.LivePath]
+		t.Logf("%d octets of the log, %d of rows as they come; in the second half %d and %d", log, rows, laterLog, laterRows)
+		// Rows take a quarter at most, of which a post of few does not take all.
+		const half = rate * seconds / 2
+		if laterLog < half/2 || laterRows < half/20 {
+			t.Errorf("in the second half %d octets of the log and %d of rows as they come were sent, want at least %d and %d", laterLog, laterRows, half/2, half/20)
+		}
 	})
 }
 
