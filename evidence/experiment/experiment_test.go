@@ -510,6 +510,25 @@ func TestDevicesThatBecameOne(t *testing.T) {
 	}
 }
 
+// Each device that became another is said to be one with that one, by the names of the plan.
+func TestDevicesThatBecameTwo(t *testing.T) {
+	console, tv := Device{"mac:02:00:5e:00:00:03", "console"}, Device{"mac:02:00:5e:00:00:04", "TV"}
+	o := Options{Device: func(identity string, _ time.Time) (string, string, []querylog.DeviceSpan) {
+		today := map[string]Device{phone.Device: phone, tablet.Device: phone, console.Device: console, tv.Device: console}[identity]
+		return today.Device, today.Name + " today", []querylog.DeviceSpan{{Device: today.Device}}
+	}}
+	h := optedOut(3)
+	r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone, tablet, console, tv}}).run(), o)
+	if len(r.Devices) != 2 || len(r.Caveats) < 2 {
+		t.Fatalf("got %d devices, %q, want two of each", len(r.Devices), r.Caveats)
+	}
+	for i, want := range []string{"phone and tablet of the plan are one device today, phone today", "console and TV of the plan are one device today, console today"} {
+		if got := r.Caveats[i]; !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestAnExperimentThatWasCancelledBeforeItBegan(t *testing.T) {
 	e := planned(t, "opt-out", Settings{Devices: []Device{phone}})
 	e.Cancelled = at(begin)

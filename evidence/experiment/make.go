@@ -74,7 +74,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 			r.devices = append(r.devices, d)
 			continue
 		}
-		one := fmt.Sprintf("%s and %s of the plan are one device today, %s, by a correction ('telltale devices history' shows it)", e.Plan.Devices[same].Name, planned.Name, d.Name)
+		one := fmt.Sprintf("%s and %s of the plan are one device today, %s, by a correction ('telltale devices history' shows it)", r.devices[same].planned.Name, planned.Name, d.Name)
 		if e.Plan.Compare == Devices {
 			return nil, cannotSay("experiment %s: %s: there are not two to compare", e.Name, one)
 		}
@@ -100,7 +100,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 
 func newDevice(planned Device, at time.Time, o *Options, blocks int) *deviceReading {
 	d := &deviceReading{
-		Device: planned, planned: planned.Device, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, excluded: make([]string, blocks),
+		Device: planned, planned: planned, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, excluded: make([]string, blocks),
 		purposes: map[string]*counter{}, products: map[string]*counter{}, names: map[string]*counter{},
 	}
 	d.words = []string{planned.Device, planned.Name}
@@ -314,7 +314,7 @@ const least = 6
 
 // compare compares the conditions of one device.
 func (r *reading) compare(d *deviceReading) DeviceResult {
-	out := DeviceResult{Device: d.Device.Device, Name: d.Name, Planned: d.planned, Vanished: []string{}, Appeared: []string{}}
+	out := DeviceResult{Device: d.Device.Device, Name: d.Name, Planned: d.planned.Device, Vanished: []string{}, Appeared: []string{}}
 	side := func(a, b string) []side { return []side{{d, a}, {d, b}} }
 	all := func(of map[string]*counter) []Comparison {
 		list := r.family(values(of), side("A", "B"))

@@ -200,7 +200,7 @@ type counter struct {
 // A deviceReading is what is read of one device.
 type deviceReading struct {
 	Device
-	planned string   // its identity in the plan
+	planned Device   // as the plan has it
 	words   []string // that it is known by
 	was     []querylog.DeviceSpan
 	there   map[int64]bool // hours since 1970 in which it asked for anything
