@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -840,6 +841,48 @@ func TestAKeyIsReadAgainWhileTheLogIsOpen(t *testing.T) {
 	if got, want := said.String(), "lookups are stored all the same"; !strings.Contains(got, want) || strings.Contains(got, "in memory") {
 		t.Errorf("it said %q, want %q", got, want)
 	}
+}
+
+// A checkpoint is signed at every second move of pages only: what the last move left unsigned is signed though
+// nothing more is stored.
+func TestALogThatBecomesQuietIsSigned(t *testing.T) {
+	for moves := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			p, dir := policy(t, sealedList), t.TempDir()
+			l := open(t, Options{Dir: dir})
+			for end := time.Now().Add(time.Duration(moves)*checkpointEvery + checkpointEvery/2); time.Now().Before(end); time.Sleep(5 * time.Second) {
+				l.Append([]Record{lookup(t, p, time.Now(), phone(1), "a.tracker.example")})
+			}
+			time.Sleep(2*checkpointEvery + heartbeatEvery)
+			synctest.Wait()
+			var leaves int64
+			if err := l.importing(t.Context(), func(s *storer) error { leaves = s.store.seal.tree.Size(); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if head, _ := headOf(t, dir); head.Size != leaves || leaves == 0 {
+				t.Errorf("%d moves: got a checkpoint of %d leaves, want all %d", moves, head.Size, leaves)
+			}
+			closeLog(t, l)
+		})
+	}
+}
+
+// A key that can be used again signs though nothing more is stored.
+func TestAKeyIsReadAgainWhileTheLogIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		closeLog(t, open(t, Options{Dir: dir}))
+		os.Chmod(SealKeyPath(dir), 0o640)
+		l := open(t, Options{Dir: dir})
+		time.Sleep(2 * checkpointEvery)
+		os.Chmod(SealKeyPath(dir), 0o600)
+		time.Sleep(2 * checkpointEvery)
+		synctest.Wait()
+		if got := l.Stats().LastError; got != "" {
+			t.Errorf("got %q, want no error: the key can be used", got)
+		}
+		closeLog(t, l)
+	})
 }
 
 func TestSignedIsToldEachCheckpoint(t *testing.T) {

@@ -371,6 +371,13 @@ func (s *storer) openKeyAgain() {
 	}
 }
 
+// signingDue reports whether there are leaves that no checkpoint has, or a key that could not be
+// used is to be tried again, and the last checkpoint was signed long enough ago.
+func (s *storer) signingDue() bool {
+	w := s.store.seal
+	return w.on && (s.signer.key == nil || w.tree.Size() != s.signer.signed) && time.Since(s.signer.at) >= signEvery
+}
+
 // sign signs the head, where it has changed. All of it is in the store's main file: what
 // a power cut could take must not be signed.
 func (s *storer) sign() {

@@ -459,9 +459,11 @@ func (l *Log) learnBindings(p *replay) {
 
 // checkpoint moves what the write-ahead log has to the store's main file, which
 // also syncs it, while nothing waits. Where other processes' reading leaves some
-// of it, the next one does.
+// of it, the next one does. It also signs what the last move left unsigned, where
+// nothing was stored since.
 func (s *storer) checkpoint() {
-	if !s.uncheckpointed || time.Since(s.lastCheckpoint) < checkpointEvery {
+	quiet := !s.uncheckpointed && !s.lastCheckpoint.IsZero() && s.signingDue()
+	if !s.uncheckpointed && !quiet || time.Since(s.lastCheckpoint) < checkpointEvery {
 		return
 	}
 	s.lastCheckpoint = time.Now()

@@ -54,8 +54,8 @@ their hashes show that there are some, and tell nothing else. --redact-others
 withholds lines of the ledger that may be about other devices, too.
 
 Rows of names that no list has are not sealed, and not in it; nor are lookups of the
-last minute, of which no checkpoint is signed yet. Only its owner can read the file:
-it says who asked for what.`,
+last two minutes or so, of which no checkpoint is signed yet. Only its owner can read
+the file: it says who asked for what.`,
 		Example: "  telltale evidence export --device \"Anna's phone\" --last 7d -o finding.zip\n" +
 			"  telltale evidence export --device tv --since 2026-11-01 --until 2026-11-08 --redact-others",
 		Args: noArgs,
