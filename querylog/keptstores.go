@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -94,9 +95,10 @@ func (k *keptStores) take() *database {
 	return db
 }
 
-// put keeps a connection for the next call, and reports whether it did.
+// put keeps a connection for the next call, and reports whether it did: not one whose call failed, nor one
+// to a file that is not the store any more.
 func (k *keptStores) put(db *database) bool {
-	if !db.rest() {
+	if db.failed || db.rows.err != nil || !db.rest() || !db.file.isThere() {
 		return false
 	}
 	k.mu.Lock()
@@ -104,13 +106,27 @@ func (k *keptStores) put(db *database) bool {
 	if k.end || len(k.idle) >= storesKept {
 		return false
 	}
+	db.waits = time.Now()
 	k.idle = append(k.idle, db)
 	if k.drop == nil {
-		k.drop = time.AfterFunc(storesKeptFor, k.closeAll)
-	} else {
+		k.drop = time.AfterFunc(storesKeptFor, func() { k.closeUnused(time.Now()) })
+	} else if len(k.idle) == 1 {
 		k.drop.Reset(storesKeptFor)
 	}
 	return true
+}
+
+// closeUnused closes the connections that wait for a minute.
+func (k *keptStores) closeUnused(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.idle) > 0 && now.Sub(k.idle[0].waits) >= storesKeptFor { // the last one is taken first: these wait longest
+		k.idle[0].closeFile()
+		k.idle = slices.Delete(k.idle, 0, 1)
+	}
+	if len(k.idle) > 0 && !k.end {
+		k.drop.Reset(max(k.idle[0].waits.Add(storesKeptFor).Sub(now), time.Second))
+	}
 }
 
 // closeAll closes the connections that wait.

@@ -126,3 +126,89 @@ func TestAConnectionThatWaitsHoldsNothingUp(t *testing.T) {
 		t.Errorf("of a store that is brought to a later version: got %v, want that it is newer", err)
 	}
 }
+
+// What a cancelled call did not come to read is not taken for what the log has.
+func TestAConnectionKeepsNothingOfACallThatFailed(t *testing.T) {
+	dir, p, a := t.TempDir(), policy(t, testList), phone(6)
+	l := open(t, Options{Dir: dir})
+	defer closeLog(t, l)
+	l.Append([]Record{lookup(t, p, time.Now(), a, "one.example")})
+	l.Flush()
+	r := l.Reader()
+	f := Filter{Until: time.Now().Add(time.Hour)}
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := r.look(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel() // before it is asked which windows are of the time
+	if err := s.rows(f, 0, func(Row) bool { return true }); err == nil {
+		t.Error("a cancelled call has no error")
+	}
+	if got := s.store.windows; len(got) != 0 {
+		t.Errorf("got %v of the windows, want nothing", got)
+	}
+	s.close()
+	if got := len(l.readers.idle); got != 0 {
+		t.Errorf("got %d connections that wait, want none: its call failed", got)
+	}
+	rows, _, err := r.Page(t.Context(), f, 10, false)
+	if err != nil || len(rows) != 1 {
+		t.Errorf("the same question then: got %d rows and %v, want 1", len(rows), err)
+	}
+	s, err = r.look(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * boundsKept {
+		if _, _, err := s.store.bounds(&Filter{Until: f.Until.Add(time.Duration(i) * time.Millisecond)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(s.store.windows); got > boundsKept {
+		t.Errorf("got %d bounds that are kept, want at most %d", got, boundsKept)
+	}
+	s.close()
+}
+
+func TestAConnectionThatWaitsIsClosedAfterItsMinute(t *testing.T) {
+	dir, p, a := t.TempDir(), policy(t, testList), phone(6)
+	l := open(t, Options{Dir: dir})
+	l.Append([]Record{lookup(t, p, time.Now(), a, "one.example")})
+	l.Flush()
+	r, k := l.Reader(), &l.readers
+	one, err := r.AtOnce(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	namesOf(t, r)
+	begun := time.Now()
+	if one.Close(); len(k.idle) != 2 {
+		t.Fatalf("got %d connections that wait, want 2", len(k.idle))
+	}
+	if one.Close(); len(k.idle) != 2 {
+		t.Errorf("closed twice: got %d connections that wait, want 2", len(k.idle))
+	}
+	k.closeUnused(time.Now())
+	if got := len(k.idle); got != 2 {
+		t.Errorf("within the minute: got %d connections that wait, want 2", got)
+	}
+	k.idle[0].waits = begun.Add(-storesKeptFor) // the other one is used
+	if k.closeUnused(begun); len(k.idle) != 1 {
+		t.Errorf("one waits longer: got %d connections that wait, want 1", len(k.idle))
+	}
+	s, err := r.look(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(s.store.file.path, s.store.file.path+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	if s.close(); len(k.idle) != 0 {
+		t.Error("a connection to a store that was moved waits")
+	}
+	if err := os.Rename(filepath.Join(dir, storeName+"-moved"), filepath.Join(dir, storeName)); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+}

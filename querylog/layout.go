@@ -187,8 +187,9 @@ func lookUp[V any](d *rowReader, known *map[int64]V, id int64, sql string, scan 
 		v = scan(stmt)
 		return false
 	})
-	if err != nil && d.err == nil {
-		d.err = err
+	if err != nil {
+		d.err = cmp.Or(d.err, err)
+		return v
 	}
 	if *known == nil || len(*known) >= readerKnows {
 		*known = map[int64]V{}

@@ -158,7 +158,8 @@ func (m *merged) next() (*Row, error) {
 // A span is a range of rows' numbers, both ends excluded.
 type span struct {
 	after, end int64
-	names      *spanNames // nil where they are not known
+	names      *spanNames // nil where they are not known, or many
+	looked     bool       // for names
 }
 
 // spanNames are the numbers of names in a span of one period that a filter chooses, by table.
@@ -206,7 +207,10 @@ func (db *database) bounds(f *Filter) (low, end int64, err error) {
 		key := windowBound{sql, at.UnixMilli()}
 		id, known := db.windows[key]
 		if !known && err == nil {
-			if id, err = db.number(sql, key.at); db.windows == nil {
+			if id, err = db.number(sql, key.at); err != nil {
+				return 0
+			}
+			if db.windows == nil || len(db.windows) >= boundsKept {
 				db.windows = map[windowBound]int64{}
 			}
 			db.windows[key] = id
@@ -234,6 +238,8 @@ type windowBound struct {
 	sql string
 	at  int64
 }
+
+const boundsKept = 256 // that a connection knows
 
 // periods returns the periods in which a name that f chooses was asked for,
 // upwards, and those of whose set it is seen that they are likely to have one. Every name within the span is looked at, but
@@ -317,10 +323,11 @@ func (c *cursorOfRows) fill() (err error) {
 			n = min(n, c.f.page)
 		}
 		in := &c.spans[0]
-		if in.names == nil {
+		if !in.looked {
 			if in.names, err = c.db.namesIn(c.f, *in); err != nil {
 				return err
 			}
+			in.looked = true
 		}
 		page, err := c.read(*in, n)
 		if err != nil {

@@ -49,7 +49,7 @@ func (r *Reader) AtOnce(ctx context.Context) (*Reader, error) {
 // Close ends the reader.
 func (r *Reader) Close() error {
 	if s := r.held; s != nil {
-		s.held = false
+		r.held, s.held = nil, false
 		s.close()
 	}
 	return nil
@@ -263,7 +263,9 @@ type database struct {
 
 	kept    *keptStores // where it waits for the next call; nil: it is closed
 	file    keptFile
-	changes int64 // differs where another connection has changed the store
+	failed  bool      // a query did, or was interrupted: it is not kept
+	waits   time.Time // since when
+	changes int64     // differs where another connection has changed the store
 }
 
 // openDatabase opens a store, or returns nil where there is none. Beside one
@@ -360,6 +362,7 @@ func (db *database) number(sql string, args ...any) (n int64, err error) {
 // query calls each with each row until it returns false. A statement is kept
 // for the next time: each must not run the same one.
 func (db *database) query(sql string, args []any, each func(*sqlite3.Stmt) bool) (err error) {
+	defer func() { db.failed = db.failed || err != nil }()
 	stmt := db.stmts[sql]
 	if stmt == nil {
 		if stmt, _, err = db.conn.Prepare(sql); err != nil {
