@@ -90,7 +90,6 @@ type app struct {
 	counts   atomic.Pointer[metrics.Counts] // of lookups; nil: nobody asks for them
 	metrics  *httpListeners                 // answers who asks for them
 	recorded recordedState                  // of the last day
-	lastDay  keptDay                        // for findings
 
 	settingsWatch failure // of watching the settings file
 

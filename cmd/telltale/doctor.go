@@ -294,7 +294,7 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	}
 	a.log.Flush() // the log is read next
 	f.readStore(true)
-	f.day, f.dayErr = a.lastDay.read(ctx, a.log.Reader(), f.now)
+	f.readDay(ctx)
 	if probe {
 		a.probe(ctx, f, probeWait)
 	}

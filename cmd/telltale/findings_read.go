@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -120,9 +118,13 @@ func readDay(ctx context.Context, cfg *config.Config, now time.Time) (*day, erro
 		return nil, err
 	}
 	defer r.Close()
-	y := newDay()
-	if err := y.begin(ctx, r); err != nil {
+	y := &day{clients: map[string]uint64{}, forwarded: map[string]bool{}, systems: map[string]map[string]bool{}, domains: map[string]*failing{}, essential: map[string]*blockedName{}}
+	listed, unlisted, err := r.OldestRows(ctx)
+	if err != nil {
 		return nil, err
+	}
+	if y.oldest = listed; y.oldest.IsZero() || !unlisted.IsZero() && unlisted.Before(listed) {
+		y.oldest = unlisted
 	}
 	for row, err := range r.Rows(ctx, querylog.Filter{Since: now.Add(-24 * time.Hour), Limit: dayRows}) {
 		if err != nil {
@@ -131,126 +133,6 @@ func readDay(ctx context.Context, cfg *config.Config, now time.Time) (*day, erro
 		y.add(&row)
 	}
 	return y, nil
-}
-
-func newDay() *day {
-	return &day{clients: map[string]uint64{}, forwarded: map[string]bool{}, systems: map[string]map[string]bool{}, domains: map[string]*failing{}, essential: map[string]*blockedName{}}
-}
-
-// begin reads how far back the log goes.
-func (y *day) begin(ctx context.Context, r *querylog.Reader) error {
-	listed, unlisted, err := r.OldestRows(ctx)
-	if y.oldest = listed; y.oldest.IsZero() || !unlisted.IsZero() && unlisted.Before(listed) {
-		y.oldest = unlisted
-	}
-	return err
-}
-
-// A keptDay is the last day of the log of this server, hour by hour: who asks again gets what came
-// since from the log. Its zero value is ready.
-type keptDay struct {
-	mu    sync.Mutex
-	begun time.Time      // of reading; zero for not
-	after int64          // the last row that is in parts
-	parts map[int64]*day // by hours since 1970
-	drop  *time.Timer    // forgets all
-}
-
-const (
-	dayReadAgain = time.Hour        // also what was imported meanwhile
-	dayKeptFor   = 30 * time.Minute // after who asked last
-)
-
-// read is readDay of the log of the server.
-func (k *keptDay) read(ctx context.Context, r *querylog.Reader, now time.Time) (*day, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.drop == nil {
-		k.drop = time.AfterFunc(dayKeptFor, k.forget)
-	}
-	k.drop.Reset(dayKeptFor)
-	y, since := newDay(), now.Add(-24*time.Hour)
-	if err := y.begin(ctx, r); err != nil {
-		return nil, err
-	}
-	if now.Sub(k.begun) > dayReadAgain || now.Before(k.begun) {
-		k.begun, k.after, k.parts = now, 0, map[int64]*day{}
-	}
-	var open []querylog.Row
-	after := k.after
-	for row, err := range r.Rows(ctx, querylog.Filter{Since: since, After: after, Limit: dayRows}) {
-		if err != nil {
-			k.begun = time.Time{}
-			return nil, err
-		}
-		if row.Open {
-			open = append(open, row)
-			continue
-		}
-		hour := row.Time.Unix() / 3600
-		if k.parts[hour] == nil {
-			k.parts[hour] = newDay()
-		}
-		k.parts[hour].add(&row)
-		k.after = max(k.after, row.ID)
-	}
-	maps.DeleteFunc(k.parts, func(hour int64, _ *day) bool { return hour < since.Unix()/3600 })
-	last := newDay()
-	for i := range open {
-		last.add(&open[i])
-	}
-	var parts []*day // the oldest first
-	for _, hour := range slices.Sorted(maps.Keys(k.parts)) {
-		parts = append(parts, k.parts[hour])
-	}
-	y.sum(append(parts, last))
-	return y, nil
-}
-
-// forget forgets what was read.
-func (k *keptDay) forget() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.begun, k.parts = time.Time{}, nil
-}
-
-// sum makes a day that of its parts. Of domains it has those of which something was not answered.
-func (y *day) sum(parts []*day) {
-	for _, p := range parts {
-		y.lookups += p.lookups
-		y.bare += p.bare
-		maps.Copy(y.forwarded, p.forwarded)
-		for client, n := range p.clients {
-			y.clients[client] += n
-		}
-		for client, makers := range p.systems {
-			if y.systems[client] == nil {
-				y.systems[client] = map[string]bool{}
-			}
-			maps.Copy(y.systems[client], makers)
-		}
-		for name, b := range p.essential {
-			if have := y.essential[name]; have != nil {
-				have.count, have.list, have.line = have.count+b.count, b.list, b.line
-			} else {
-				of := *b
-				y.essential[name] = &of
-			}
-		}
-		for name, f := range p.domains {
-			if f.rebound+f.failed > 0 && y.domains[name] == nil {
-				y.domains[name] = &failing{names: map[string]bool{}}
-			}
-		}
-	}
-	for name, have := range y.domains {
-		for _, p := range parts {
-			if f := p.domains[name]; f != nil {
-				have.rebound, have.failed, have.answered = have.rebound+f.rebound, have.failed+f.failed, have.answered+f.answered
-				maps.Copy(have.names, f.names)
-			}
-		}
-	}
 }
 
 func (y *day) add(row *querylog.Row) {
