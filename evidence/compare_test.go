@@ -2,7 +2,9 @@ package evidence
 
 import (
 	"context"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,12 +118,67 @@ func TestPausesOfOneDevice(t *testing.T) {
 	}
 }
 
-// A gapLog has one gap alone.
+// A gapLog has one gap alone, and bindings.
 type gapLog struct {
 	Log
-	gap querylog.Gap
+	gap   querylog.Gap
+	bound []devices.Binding
 }
+
+func (l gapLog) Bindings(context.Context) ([]devices.Binding, error) { return l.bound, nil }
 
 func (l gapLog) Coverage(_ context.Context, since, until time.Time) (querylog.Coverage, error) {
 	return querylog.Coverage{Since: querylog.Time{Time: since}, Until: querylog.Time{Time: until}, Gaps: []querylog.Gap{l.gap}}, nil
+}
+
+// Where log: false was set for a device, its record has a gap: that it asked for nothing then is not known.
+func TestADeviceThatIsNotLoggedHasAGap(t *testing.T) {
+	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	at := func(hours float64) time.Time { return noon.Add(time.Duration(hours * float64(time.Hour))) }
+	bound := func(device, addr string, from, until time.Time, noLog bool) devices.Binding {
+		return devices.Binding{Device: device, Addr: netip.MustParseAddr(addr), From: from, Until: until, NoLog: noLog}
+	}
+	l := gapLog{
+		gap: querylog.Gap{Since: querylog.Time{Time: at(7)}, Until: querylog.Time{Time: at(8)}, Effect: querylog.Unrecorded, Kind: querylog.GapDown},
+		bound: []devices.Binding{
+			bound("mac:2", "192.0.2.2", at(-9), at(1), false),
+			bound("mac:2", "192.0.2.2", at(2), at(4), true), bound("mac:2", "2001:db8::2", at(3), at(5), true), // joined
+			bound("mac:2", "192.0.2.2", at(9), time.Time{}, true), // goes on
+			bound("mac:3", "192.0.2.3", at(1), time.Time{}, true),
+		},
+	}
+	for _, c := range []struct {
+		device string
+		gaps   []float64 // hours of noon from which on and up to which
+	}{
+		{"mac:2", []float64{2, 5, 7, 8, 9, 10}},
+		{"mac:3", []float64{1, 10, 7, 8}},
+		{"mac:4", []float64{7, 8}},
+		{"", []float64{7, 8}},
+	} {
+		o := &Options{Device: c.device, Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: c.device}}}, Zone: time.UTC}
+		made, err := newReading(t.Context(), l, o, noon, at(10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []float64
+		for _, g := range made.coverage.Gaps {
+			got = append(got, g.Since.Sub(noon).Hours(), g.Until.Sub(noon).Hours())
+		}
+		if !slices.Equal(got, c.gaps) {
+			t.Errorf("%q: got gaps of the hours %v, want %v", c.device, got, c.gaps)
+		}
+		if newCoverage(&made.coverage, o).Whole {
+			t.Errorf("%q: its record is said to be whole", c.device)
+		}
+	}
+	l.gap.Effect = querylog.Uncounted // a gap that hides nothing
+	o := &Options{Device: "mac:3", Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: "mac:3"}}}, Zone: time.UTC}
+	made, err := newReading(t.Context(), l, o, noon, at(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := newCoverage(&made.coverage, o); c.Whole || c.Recorded != 3600 || !strings.Contains(c.Text, "1 gap: lookups of the device were not recorded (log: false) ") {
+		t.Errorf("got %+v, want an hour of ten", c)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/devices"
 	"telltale/querylog"
 	"telltale/sorting"
 )
@@ -33,6 +34,40 @@ func nothingMissing(c *querylog.Coverage, ofDevice bool) bool {
 	return c.Until.After(c.Since.Time) && c.IsWhole(c.Since.Time, c.Until.Time) && !slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool {
 		return g.Effect == querylog.Unnamed || g.Effect == querylog.Removed || g.Effect == querylog.Undated || ofDevice && g.Effect == querylog.Unbound
 	})
+}
+
+// gapNotLogged is the kind of a gap of one device: log: false was set for it.
+const gapNotLogged = "not-logged"
+
+// withNotLogged adds to gaps the times in which the settings kept lookups of the device
+// of a report out of the log: that it asked for nothing then is not known.
+func withNotLogged(gaps []querylog.Gap, bindings []devices.Binding, o *Options, since, until time.Time) []querylog.Gap {
+	var spans []querylog.Gap
+	for i := range bindings {
+		b := &bindings[i]
+		if !b.NoLog || !isOf(b, o, until) {
+			continue
+		}
+		from, to := later(querylog.Time{Time: b.From}, querylog.Time{Time: since}), querylog.Time{Time: until}
+		if !b.Until.IsZero() && b.Until.Before(until) {
+			to.Time = b.Until
+		}
+		if from.Before(to.Time) {
+			spans = append(spans, querylog.Gap{Since: from, Until: to, Effect: querylog.Unrecorded, Kind: gapNotLogged, Detail: "log: false was set for the device: no lookups of it were kept"})
+		}
+	}
+	byBegin := func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) }
+	sorting.StableBy(spans, byBegin)
+	first := len(gaps)
+	for i := range spans { // of several addresses at a time, one gap
+		if last := len(gaps) - 1; last >= first && !spans[i].Since.After(gaps[last].Until.Time) {
+			gaps[last].Until = later(gaps[last].Until, spans[i].Until)
+			continue
+		}
+		gaps = append(gaps, spans[i])
+	}
+	sorting.StableBy(gaps, byBegin)
+	return gaps
 }
 
 // gapsShown are spelled out; the table of gaps has all.
@@ -75,7 +110,7 @@ func lengthOf(g *querylog.Gap) time.Duration { return g.Until.Sub(g.Since.Time) 
 
 // gapWords are what kinds of gaps are called.
 var gapWords = map[string]string{
-	querylog.GapDown: "no server ran", querylog.GapOff: "the log was switched off",
+	querylog.GapDown: "no server ran", querylog.GapOff: "the log was switched off", gapNotLogged: "lookups of the device were not recorded (log: false)",
 	querylog.KindCrash: "the server had ended without notice", querylog.KindSuspended: "the server did not run",
 	querylog.KindLost: "lookups were lost", querylog.KindStore: "the store was set aside", "overload": "queries were dropped unread",
 }

@@ -221,6 +221,13 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	if on := o.Discovered[o.Device]; o.Device != "" && !on.IsZero() && on.Before(c.Unlisted.Time) { // its rows are there since then, or since the oldest of all
 		c.Unlisted = later(querylog.Time{Time: on}, c.OldestUnlisted)
 	}
+	if o.Device != "" {
+		bindings, err := log.Bindings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.Gaps = withNotLogged(c.Gaps, bindings, o, since, c.Until.Time)
+	}
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
