@@ -523,9 +523,8 @@ func (r *reading) findNights(s *series) *Nights {
 	n.With = len(per)
 	clock := func(second int) string { return fmt.Sprintf("%02d:%02d", second/hour, second/60%60) }
 	n.Since, n.Until = clock(events[low].second), clock(events[high-1].second)
-	for day := r.o.Since.In(r.o.Zone); day.Before(r.o.Until); day = day.AddDate(0, 0, 1) {
-		y, m, d := day.Date()
-		begin := time.Date(y, m, d, 0, 0, 0, 0, r.o.Zone)
+	y, m, d := r.o.Since.In(r.o.Zone).Date()
+	for begin := time.Date(y, m, d, 0, 0, 0, 0, r.o.Zone); begin.Before(r.o.Until); begin = begin.AddDate(0, 0, 1) { // also the last day, of which there may be the night alone
 		middle := begin.Add(time.Duration(events[low].second) * time.Second)
 		if i := middle.Unix()/hour - r.first; i >= 0 && i < int64(len(r.recorded)) && r.recorded[i] && middle.Before(r.o.Until) && !middle.Before(r.o.Since) {
 			n.Of++

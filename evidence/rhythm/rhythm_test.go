@@ -202,6 +202,22 @@ func TestGapsAreNoSilence(t *testing.T) {
 	}
 }
 
+// The last night counts also where the period ends at an earlier time of day than it begins at.
+func TestEachNightOfAPeriodCounts(t *testing.T) {
+	for _, hours := range []int{0, 1, 3, 9, 23} {
+		since := begin.Add(time.Duration(hours) * time.Hour)
+		m := &made{since: since, until: since.AddDate(0, 0, 6)}
+		for night := range 7 {
+			if night != 3 {
+				m.ask("night.acme.example", begin.AddDate(0, 0, night).Add(2*time.Hour+10*time.Minute))
+			}
+		}
+		if got := m.find(t, "night.acme.example"); got.Nights == nil || got.Nights.With != 5 || got.Nights.Of != 6 {
+			t.Errorf("a period from %d:00 on: got %+v, want 5 of 6 nights", hours, got.Nights)
+		}
+	}
+}
+
 // Names of one rule are looked at together: what is asked for under a new name each time
 // has its rhythm there.
 func TestARuleHasTheRhythmOfItsNames(t *testing.T) {
