@@ -331,6 +331,8 @@ func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, liste
 		lines = slices.Delete(lines, at, at+1)
 	case at >= 0:
 		return path, false, nil
+	case !strings.Contains(strings.Trim(name, "."), "."): // the list's reader would refuse the line
+		return path, false, fmt.Errorf("%s is too wide to observe: a list takes no name of less than two labels. Name the host or the domain below it", name)
 	default:
 		if err := listed(); err != nil {
 			return path, false, err

@@ -56,6 +56,8 @@ func TestACandidateIsOnNoOtherList(t *testing.T) {
 		{"data.eu.example", ""},
 		{"data.eu.example", ""}, // observed already
 		{"more.data.eu.example", ""},
+		{"com", "com is too wide to observe"},
+		{".", ". is too wide to observe"},
 	} {
 		name, err := parseHost(c.name)
 		if err != nil {
