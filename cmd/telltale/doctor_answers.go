@@ -80,27 +80,20 @@ func (y *day) addFailing(row *querylog.Row) {
 	name := domainOf(row.Name)
 	f := y.domains[name]
 	if f == nil {
-		f = &failing{}
+		f = &failing{names: map[string]bool{}}
 		y.domains[name] = f
 	}
 	switch from := row.AnsweredFrom; {
 	case from == querylog.FromRebind.String():
 		f.rebound += row.Count
-		f.addName(row.Name)
+		f.names[row.Name] = true
 	case from != querylog.FromUpstream.String() && from != querylog.FromCache.String():
 	case row.Rcode == "SERVFAIL":
 		f.failed += row.Count
-		f.addName(row.Name)
+		f.names[row.Name] = true
 	default:
 		f.answered += row.Count
 	}
-}
-
-func (f *failing) addName(name string) {
-	if f.names == nil {
-		f.names = map[string]bool{}
-	}
-	f.names[name] = true
 }
 
 // domainOf returns the registrable domain of a name: a public suffix and one label.
