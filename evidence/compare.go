@@ -170,18 +170,15 @@ func addHistory(ctx context.Context, log Log, r *Report, now *reading) error {
 	return nil
 }
 
-func (r *reading) isOf(b *devices.Binding) bool { return isOf(b, r.o, r.until) }
-
-// isOf reports whether a binding is of the device that a report up to a time is about.
-func isOf(b *devices.Binding, o *Options, until time.Time) bool {
-	if addr, err := netip.ParseAddr(o.Whose.Device); err == nil {
+func (r *reading) isOf(b *devices.Binding) bool {
+	if addr, err := netip.ParseAddr(r.o.Whose.Device); err == nil {
 		return b.Addr == addr
 	}
 	end := b.Until
-	if end.IsZero() || end.After(until) {
-		end = until
+	if end.IsZero() || end.After(r.until) {
+		end = r.until
 	}
-	return slices.ContainsFunc(o.Whose.Devices, func(s querylog.DeviceSpan) bool {
+	return slices.ContainsFunc(r.o.Whose.Devices, func(s querylog.DeviceSpan) bool {
 		return s.Device == b.Device && (s.Until.IsZero() || b.From.Before(s.Until)) && (s.From.IsZero() || end.After(s.From))
 	})
 }

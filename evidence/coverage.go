@@ -40,33 +40,14 @@ func nothingMissing(c *querylog.Coverage, ofDevice bool) bool {
 const gapNotLogged = "not-logged"
 
 // withNotLogged adds to gaps the times in which the settings kept lookups of the device
-// of a report out of the log: that it asked for nothing then is not known.
+// of a report out of the log.
 func withNotLogged(gaps []querylog.Gap, bindings []devices.Binding, o *Options, since, until time.Time) []querylog.Gap {
-	var spans []querylog.Gap
-	for i := range bindings {
-		b := &bindings[i]
-		if !b.NoLog || !isOf(b, o, until) {
-			continue
-		}
-		from, to := later(querylog.Time{Time: b.From}, querylog.Time{Time: since}), querylog.Time{Time: until}
-		if !b.Until.IsZero() && b.Until.Before(until) {
-			to.Time = b.Until
-		}
-		if from.Before(to.Time) {
-			spans = append(spans, querylog.Gap{Since: from, Until: to, Effect: querylog.Unrecorded, Kind: gapNotLogged, Detail: "log: false was set for the device: no lookups of it were kept"})
-		}
+	for _, s := range o.Whose.NotLogged(bindings, since, until) {
+		gaps = append(gaps, querylog.Gap{
+			Since: querylog.Time{Time: s.Since}, Until: querylog.Time{Time: s.Until}, Effect: querylog.Unrecorded, Kind: gapNotLogged, Detail: "log: false was set for the device: no lookups of it were kept",
+		})
 	}
-	byBegin := func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) }
-	sorting.StableBy(spans, byBegin)
-	first := len(gaps)
-	for i := range spans { // of several addresses at a time, one gap
-		if last := len(gaps) - 1; last >= first && !spans[i].Since.After(gaps[last].Until.Time) {
-			gaps[last].Until = later(gaps[last].Until, spans[i].Until)
-			continue
-		}
-		gaps = append(gaps, spans[i])
-	}
-	sorting.StableBy(gaps, byBegin)
+	sorting.StableBy(gaps, func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) })
 	return gaps
 }
 

@@ -286,17 +286,17 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 const mostSpans = 5
 
 // spans says when something was so.
-func (r *reading) spans(all []span) string {
+func (r *reading) spans(all []querylog.Span) string {
 	const form = "Mon 2 Jan 15:04"
 	var parts []string
 	for i, s := range all {
-		switch since := s.since.In(r.zone).Format(form); {
+		switch since := s.Since.In(r.zone).Format(form); {
 		case i == mostSpans:
 			return fmt.Sprintf("%s, and %d more times", strings.Join(parts, ", "), len(all)-i)
-		case s.until.Equal(r.until):
+		case s.Until.Equal(r.until):
 			parts = append(parts, "from "+since+" on")
 		default:
-			parts = append(parts, fmt.Sprintf("from %s to %s", since, s.until.In(r.zone).Format(form)))
+			parts = append(parts, fmt.Sprintf("from %s to %s", since, s.Until.In(r.zone).Format(form)))
 		}
 	}
 	return strings.Join(parts, ", ")

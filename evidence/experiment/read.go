@@ -1,7 +1,6 @@
 package experiment
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"telltale/devices"
 	"telltale/querylog"
-	"telltale/sorting"
 )
 
 // A Log is what experiments are read from: *querylog.Reader.
@@ -132,57 +130,17 @@ func (r *reading) concerns(subject string) bool {
 	return true
 }
 
-// A span is a time from one moment up to another.
-type span struct{ since, until time.Time }
-
 // exclude marks the blocks in which lookups of the device were not recorded by the settings:
 // that it asked for nothing then is not known, whoever says that it was there.
 func (d *deviceReading) exclude(r *reading, bindings []devices.Binding) {
-	for i := range bindings {
-		b := &bindings[i]
-		for k := range d.was {
-			if !b.NoLog || b.Device != d.was[k].Device {
-				continue
-			}
-			s := span{r.e.Started.Time, r.until}
-			s.narrow(b.From, b.Until)
-			s.narrow(d.was[k].From, d.was[k].Until)
-			if s.since.Before(s.until) {
-				d.unrecorded = append(d.unrecorded, s)
-			}
-		}
-	}
-	d.unrecorded = joined(d.unrecorded)
+	d.unrecorded = (&querylog.Filter{Devices: d.was}).NotLogged(bindings, r.e.Started.Time, r.until)
 	for i := range d.unrecorded {
 		for k := range r.blocks {
-			if s, b := &d.unrecorded[i], &r.blocks[k]; s.since.Before(b.until) && s.until.After(b.since) {
+			if s, b := &d.unrecorded[i], &r.blocks[k]; s.Since.Before(b.until) && s.Until.After(b.since) {
 				d.excluded[k] = "lookups of the device were not recorded (log: false)"
 			}
 		}
 	}
-}
-
-// narrow leaves of a span what is within two times; a zero time is no bound.
-func (s *span) narrow(since, until time.Time) {
-	if since.After(s.since) {
-		s.since = since
-	}
-	if !until.IsZero() && until.Before(s.until) {
-		s.until = until
-	}
-}
-
-// joined returns spans in order, with those that meet as one.
-func joined(all []span) (apart []span) {
-	sorting.By(all, func(a, b span) int { return cmp.Or(a.since.Compare(b.since), a.until.Compare(b.until)) })
-	for _, s := range all {
-		if n := len(apart); n == 0 || s.since.After(apart[n-1].until) {
-			apart = append(apart, s)
-		} else if s.until.After(apart[n-1].until) {
-			apart[n-1].until = s.until
-		}
-	}
-	return apart
 }
 
 // silence is how many hours without any lookup make a device one that was not there.
@@ -205,8 +163,8 @@ type deviceReading struct {
 	was     []querylog.DeviceSpan
 	there   map[int64]bool // hours since 1970 in which it asked for anything
 
-	excluded   []string // by block: why it is not compared of this device; "" for a good one
-	unrecorded []span   // when lookups of it were not recorded, in order and apart
+	excluded   []string        // by block: why it is not compared of this device; "" for a good one
+	unrecorded []querylog.Span // when lookups of it were not recorded, in order and apart
 
 	total    *counter
 	purposes map[string]*counter

@@ -1,0 +1,69 @@
+package querylog
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+
+	"telltale/devices"
+	"telltale/sorting"
+)
+
+// A Span is a time from one moment up to another.
+type Span struct{ Since, Until time.Time }
+
+// NotLogged returns when, between two times, the settings kept lookups of the device that the
+// filter chooses out of the log (log: false for it, or for a group of it), in order and apart:
+// that it asked for nothing then is not known.
+func (f *Filter) NotLogged(bindings []devices.Binding, since, until time.Time) []Span {
+	addr, err := netip.ParseAddr(f.Device)
+	isAddress := err == nil
+	var spans []Span
+	for i := range bindings {
+		b := &bindings[i]
+		if !b.NoLog {
+			continue
+		}
+		of := Span{since, until}
+		of.narrow(b.From, b.Until)
+		if isAddress {
+			if b.Addr == addr {
+				spans = append(spans, of)
+			}
+			continue
+		}
+		for k := range f.Devices {
+			if d := &f.Devices[k]; d.Device == b.Device {
+				one := of
+				one.narrow(d.From, d.Until)
+				spans = append(spans, one)
+			}
+		}
+	}
+	return apart(spans)
+}
+
+// narrow leaves of a span what is within two times; a zero time is no bound.
+func (s *Span) narrow(since, until time.Time) {
+	if since.After(s.Since) {
+		s.Since = since
+	}
+	if !until.IsZero() && until.Before(s.Until) {
+		s.Until = until
+	}
+}
+
+// apart returns spans in order, with those that meet as one and without those of no length.
+func apart(all []Span) (out []Span) {
+	sorting.By(all, func(a, b Span) int { return cmp.Or(a.Since.Compare(b.Since), a.Until.Compare(b.Until)) })
+	for _, s := range all {
+		switch last := len(out) - 1; {
+		case !s.Since.Before(s.Until):
+		case last < 0 || s.Since.After(out[last].Until):
+			out = append(out, s)
+		case s.Until.After(out[last].Until):
+			out[last].Until = s.Until
+		}
+	}
+	return out
+}
