@@ -1,6 +1,7 @@
 package querylog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -249,5 +250,7 @@ func (l *dirLock) release(now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alive, l.state, l.memory = now.UnixMilli(), stateStopped, loss{}
-	return joinClose(l.writeLocked(), l.f)
+	// To close the file is not enough: a process that is being started has a copy of it
+	// until it becomes another program.
+	return joinClose(errors.Join(l.writeLocked(), unlockFile(l.f)), l.f)
 }

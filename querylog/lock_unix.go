@@ -16,3 +16,6 @@ func lockFile(f *os.File) (free bool, err error) {
 	}
 	return err == nil, err
 }
+
+// unlockFile gives the lock back, whoever else has the open file.
+func unlockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -45,3 +45,28 @@ func TestAStrangeLockFileIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A process that is being started has a copy of each open file until it becomes another
+// program: a lock that was given back is free all the same.
+func TestALockGivenBackIsFree(t *testing.T) {
+	dir := t.TempDir()
+	lock, _, err := lockDir(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := syscall.Dup(int(lock.f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(copied)
+	if err := lock.release(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := lockDir(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.release(time.Now()); err != nil {
+		t.Error(err)
+	}
+}
