@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"telltale/blocklists/format"
+	"telltale/sorting"
 )
 
 // Mistakes returns the bad lines of a list as its text has them now, the first so many, and
@@ -41,7 +42,7 @@ func (s *Store) Mistakes(name string, most int) (bad []BadLine, all int, ok bool
 			bad = append(bad, BadLine{Line: b.Line, Text: b.Text, Why: b.Problem})
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b BadLine) int { return cmp.Compare(a.Line, b.Line) })
+	sorting.StableBy(bad, func(a, b BadLine) int { return cmp.Compare(a.Line, b.Line) })
 	return bad[:min(len(bad), most)], max(len(bad), report.BadTotal, src.seen), true, nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"telltale/devices"
 	"telltale/querylog/seal"
+	"telltale/sorting"
 )
 
 // A SealAudit says what an audit of the sealed log is to hold it against.
@@ -121,7 +122,7 @@ func (r *Reader) AuditSeal(ctx context.Context, o SealAudit) (*SealReport, error
 	a.judgeAgreed()
 	root := a.tree.Root()
 	a.report.Root, a.report.Leaves = root[:], a.tree.Size()
-	slices.SortStableFunc(a.report.Problems, func(p, q SealProblem) int {
+	sorting.StableBy(a.report.Problems, func(p, q SealProblem) int {
 		if p.ID != 0 && q.ID != 0 && p.ID != q.ID {
 			return int(min(max(p.ID-q.ID, -1), 1))
 		}
@@ -340,7 +341,7 @@ func (a *sealAuditor) addCheckpoint(name string, text []byte) error {
 
 // walk follows the leaves.
 func (a *sealAuditor) walk() error {
-	slices.SortStableFunc(a.heads, func(x, y sealHead) int { return int(min(max(x.Size-y.Size, -1), 1)) })
+	sorting.StableBy(a.heads, func(x, y sealHead) int { return int(min(max(x.Size-y.Size, -1), 1)) })
 	a.checkHeads()
 	a.rows = sealCursor{sql: selectSealedRows(a.db.layout)}
 	a.lines = sealCursor{sql: selectLedger + ` WHERE l.id >= ? ORDER BY l.id`}

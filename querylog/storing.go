@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"telltale/devices"
+	"telltale/sorting"
 )
 
 // Times of the store's goroutine.
@@ -454,7 +455,7 @@ func (l *Log) learnBindings(p *replay) {
 	for _, b := range p.bindings {
 		add(b)
 	}
-	slices.SortFunc(l.kept, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
+	sorting.By(l.kept, func(a, b devices.Binding) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // checkpoint moves what the write-ahead log has to the store's main file, which

@@ -11,6 +11,7 @@ import (
 
 	"telltale/dnswire"
 	"telltale/resolver/cache"
+	"telltale/sorting"
 )
 
 // A CachedAnswer is what the cache has of a question, for people.
@@ -46,7 +47,7 @@ func (s *Server) Cached(name *dnswire.Name) []CachedAnswer {
 		all = append(all, a)
 		return true
 	})
-	slices.SortFunc(all, func(a, b CachedAnswer) int {
+	sorting.By(all, func(a, b CachedAnswer) int {
 		return cmp.Or(cmp.Compare(a.Question.Type, b.Question.Type), cmp.Compare(a.Question.View, b.Question.View), cmp.Compare(dnssecBits(&a.Question), dnssecBits(&b.Question)))
 	})
 	return all

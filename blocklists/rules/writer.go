@@ -15,6 +15,7 @@ import (
 
 	"telltale/blocklists/format"
 	"telltale/dnswire"
+	"telltale/sorting"
 )
 
 // A writer makes a Set. Records go to a file as they come where there is
@@ -222,7 +223,7 @@ func (w *writer) finish(st Stamp) (*Set, error) {
 	}
 	set := w.set
 	set.Open = slices.Sorted(maps.Keys(w.open))
-	slices.SortStableFunc(set.Bad, func(a, b BadLine) int { return a.Line - b.Line })
+	sorting.StableBy(set.Bad, func(a, b BadLine) int { return a.Line - b.Line })
 	set.memory, set.recordsSum = w.budget.used, w.sum.Sum64()
 	if w.file == nil {
 		err := set.addTail(w.sum)

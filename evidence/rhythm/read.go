@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"telltale/querylog"
+	"telltale/sorting"
 )
 
 // A Log is what rhythms are read from: *querylog.Reader.
@@ -118,7 +119,7 @@ func Make(ctx context.Context, log Log, o Options) (*Findings, error) {
 		r.find(s)
 		f.Rhythms = append(f.Rhythms, s.Rhythm)
 	}
-	slices.SortFunc(f.Rhythms, func(a, b Rhythm) int {
+	sorting.By(f.Rhythms, func(a, b Rhythm) int {
 		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.Device, b.Device), cmp.Compare(slices.Index(Kinds, a.Kind), slices.Index(Kinds, b.Kind)),
 			cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Listed, b.Listed))
 	})
@@ -158,7 +159,7 @@ func (r *reading) addGaps() {
 			r.missing = append(r.missing, span{g.Since.UnixMilli(), g.Until.UnixMilli()})
 		}
 	}
-	slices.SortFunc(r.missing, func(a, b span) int { return cmp.Compare(a.since, b.since) })
+	sorting.By(r.missing, func(a, b span) int { return cmp.Compare(a.since, b.since) })
 	kept := r.missing[:0]
 	for _, m := range r.missing {
 		if n := len(kept); n > 0 && m.since <= kept[n-1].until {

@@ -20,6 +20,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"telltale/sorting"
 )
 
 const (
@@ -313,7 +315,7 @@ func (m *Monitor) demands() (top []demand, others, lost float64) {
 	for i := range top {
 		top[i].packets *= equally
 	}
-	slices.SortFunc(top, func(a, b demand) int {
+	sorting.By(top, func(a, b demand) int {
 		return cmp.Or(cmp.Compare(b.packets, a.packets), a.client.Compare(b.client))
 	})
 	return top, others * equally, lost

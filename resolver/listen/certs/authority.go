@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"telltale/atomicfile"
+	"telltale/sorting"
 )
 
 // LocalAuthority makes certificates for this machine, which clients trust that a
@@ -273,7 +274,7 @@ func (a *authority) current() []string {
 		return names
 	}
 	addrs := a.options.Addresses()
-	slices.SortFunc(addrs, netip.Addr.Compare)
+	sorting.By(addrs, netip.Addr.Compare)
 	for _, addr := range addrs {
 		if text := addr.Unmap().WithZone("").String(); len(names) < maxAddresses && !slices.Contains(names, text) && a.root.permits(text) {
 			names = append(names, text)
