@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"telltale/devices"
 	"telltale/querylog"
 	"telltale/sorting"
 )
@@ -34,21 +33,6 @@ func nothingMissing(c *querylog.Coverage, ofDevice bool) bool {
 	return c.Until.After(c.Since.Time) && c.IsWhole(c.Since.Time, c.Until.Time) && !slices.ContainsFunc(c.Gaps, func(g querylog.Gap) bool {
 		return g.Effect == querylog.Unnamed || g.Effect == querylog.Removed || g.Effect == querylog.Undated || ofDevice && g.Effect == querylog.Unbound
 	})
-}
-
-// gapNotLogged is the kind of a gap of one device: log: false was set for it.
-const gapNotLogged = "not-logged"
-
-// withNotLogged adds to gaps the times in which the settings kept lookups of the device
-// of a report out of the log.
-func withNotLogged(gaps []querylog.Gap, bindings []devices.Binding, o *Options, since, until time.Time) []querylog.Gap {
-	for _, s := range o.Whose.NotLogged(bindings, since, until) {
-		gaps = append(gaps, querylog.Gap{
-			Since: querylog.Time{Time: s.Since}, Until: querylog.Time{Time: s.Until}, Effect: querylog.Unrecorded, Kind: gapNotLogged, Detail: "log: false was set for the device: no lookups of it were kept",
-		})
-	}
-	sorting.StableBy(gaps, func(a, b querylog.Gap) int { return a.Since.Compare(b.Since.Time) })
-	return gaps
 }
 
 // gapsShown are spelled out; the table of gaps has all.
@@ -91,7 +75,7 @@ func lengthOf(g *querylog.Gap) time.Duration { return g.Until.Sub(g.Since.Time) 
 
 // gapWords are what kinds of gaps are called.
 var gapWords = map[string]string{
-	querylog.GapDown: "no server ran", querylog.GapOff: "the log was switched off", gapNotLogged: "lookups of the device were not recorded (log: false)",
+	querylog.GapDown: "no server ran", querylog.GapOff: "the log was switched off", querylog.GapNotLogged: "lookups of the device were not recorded (log: false)",
 	querylog.KindCrash: "the server had ended without notice", querylog.KindSuspended: "the server did not run",
 	querylog.KindLost: "lookups were lost", querylog.KindStore: "the store was set aside", "overload": "queries were dropped unread",
 }

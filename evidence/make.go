@@ -226,7 +226,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 		if err != nil {
 			return nil, err
 		}
-		c.Gaps = withNotLogged(c.Gaps, bindings, o, since, c.Until.Time)
+		c.AddNotLogged(o.Whose.NotLogged(bindings, since, c.Until.Time))
 	}
 	r := &reading{
 		o: o, since: since, until: until, coverage: c,

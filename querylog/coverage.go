@@ -47,6 +47,8 @@ const (
 	GapDown    = "down"    // no server ran: it was stopped, or has ended without notice and not been started since
 	GapUnknown = "unknown" // before the first, or behind the last, that the log knows of
 	GapOff     = "off"     // a server ran that was set not to keep lookups
+
+	GapNotLogged = "not-logged" // of one device alone: log: false was set for it
 )
 
 // Coverage is what was recorded of an interval, what not, and why.

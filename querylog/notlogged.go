@@ -2,7 +2,10 @@ package querylog
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"telltale/devices"
@@ -41,6 +44,36 @@ func (f *Filter) NotLogged(bindings []devices.Binding, since, until time.Time) [
 		}
 	}
 	return apart(spans)
+}
+
+// AddNotLogged adds to the gaps the times in which lookups of the device, of which the
+// coverage is to be said, were kept out of the log.
+func (c *Coverage) AddNotLogged(spans []Span) {
+	c.Gaps = slices.Clone(c.Gaps)
+	for _, s := range spans {
+		c.Gaps = append(c.Gaps, Gap{Time{s.Since}, Time{s.Until}, Unrecorded, GapNotLogged, "", "log: false was set for the device: no lookups of it were kept"})
+	}
+	c.SortGaps()
+}
+
+// mostSpans are told one by one.
+const mostSpans = 5
+
+// SpansText says when something was so, for people, in a period up to a time.
+func SpansText(all []Span, until time.Time, zone *time.Location) string {
+	const form = "Mon 2 Jan 15:04"
+	var parts []string
+	for i, s := range all {
+		switch since := s.Since.In(zone).Format(form); {
+		case i == mostSpans:
+			return fmt.Sprintf("%s, and %d more times", strings.Join(parts, ", "), len(all)-i)
+		case s.Until.Equal(until):
+			parts = append(parts, "from "+since+" on")
+		default:
+			parts = append(parts, fmt.Sprintf("from %s to %s", since, s.Until.In(zone).Format(form)))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // narrow leaves of a span what is within two times; a zero time is no bound.

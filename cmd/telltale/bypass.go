@@ -225,7 +225,7 @@ func (a *app) bypass(ctx context.Context) (web.Bypass, error) {
 	if err != nil {
 		return out, err
 	}
-	unrecorded := unrecordedUntil(bindings, ids, now)
+	unrecorded := unrecordedUntil(bindings, ids, out.Since, now)
 	asked, err := heardIn(ctx, r, ids, out.Since)
 	if err != nil {
 		return out, err
@@ -279,18 +279,14 @@ func heardIn(ctx context.Context, r *querylog.Reader, ids *identities, since tim
 	return asked, nil
 }
 
-// unrecordedUntil returns until when lookups of each device of today were not recorded, by
-// log: false: now of those of which they are not.
-func unrecordedUntil(bindings []devices.Binding, ids *identities, now time.Time) map[string]time.Time {
+// unrecordedUntil returns until when after a time lookups of each device of today were not
+// recorded, by log: false: now of those of which they are not.
+func unrecordedUntil(bindings []devices.Binding, ids *identities, since, now time.Time) map[string]time.Time {
+	bindings = slices.DeleteFunc(slices.Clone(bindings), func(b devices.Binding) bool { return !b.NoLog })
 	all := map[string]time.Time{}
-	for i := range bindings {
-		if b := &bindings[i]; b.NoLog {
-			until := b.Until
-			if until.IsZero() {
-				until = now
-			}
-			device := ids.now(b.Device, until)
-			all[device] = later(all[device], until)
+	for device, was := range ids.of {
+		if spans := (&querylog.Filter{Devices: was}).NotLogged(bindings, since, now); len(spans) > 0 {
+			all[device] = spans[len(spans)-1].Until
 		}
 	}
 	return all

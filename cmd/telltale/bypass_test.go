@@ -84,7 +84,7 @@ func TestADeviceThatIsNotRecordedIsNotSilent(t *testing.T) {
 		{ID: 1, Device: "tv", NoLog: true, From: now.Add(-9 * time.Hour), Until: now.Add(-3 * time.Hour)}, {ID: 2, Device: "tv", NoLog: true, From: now.Add(-9 * time.Hour), Until: now.Add(-4 * time.Hour)},
 		{ID: 3, Device: "tv", From: now.Add(-3 * time.Hour)}, {ID: 4, Device: "phone", NoLog: true, From: now.Add(-time.Hour)}, {ID: 5, Device: "fridge", From: now.Add(-time.Hour)},
 	}
-	got := unrecordedUntil(bindings, newIdentities(&config.Config{}, bindings, nil), now)
+	got := unrecordedUntil(bindings, newIdentities(&config.Config{}, bindings, nil), now.Add(-24*time.Hour), now)
 	if want := map[string]time.Time{"tv": now.Add(-3 * time.Hour), "phone": now}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -146,7 +146,7 @@ type candidatesOf struct {
 func (l *openedLog) candidates(ctx context.Context, of *candidatesOf) (*candidate.Found, error) {
 	home := newPseudonyms(l)
 	o := candidate.Options{
-		Since: of.since, Until: of.until, Zone: of.zone, Whose: querylog.Filter{Device: of.device}, Today: l.ids.now, Name: l.ids.called, Maker: l.makerOrKind(),
+		Since: of.since, Until: of.until, Zone: of.zone, Whose: querylog.Filter{Device: of.device}, Today: l.ids.now, Was: l.ids.was, Name: l.ids.called, Maker: l.makerOrKind(),
 		IsHome: func(name string) bool { return home.name(name, "") != name },
 	}
 	o.Discovered = l.ids.discovered()

@@ -455,10 +455,7 @@ func (l *openedLog) experimentDevices(e *experiment.Experiment) string {
 // is called, and all that it was.
 func (l *openedLog) plannedDevice(identity string, at time.Time) (today, name string, was []querylog.DeviceSpan) {
 	today = l.ids.now(identity, at)
-	if was = l.ids.of[today]; len(was) == 0 {
-		was = []querylog.DeviceSpan{{Device: today}}
-	}
-	return today, l.ids.called(today), was
+	return today, l.ids.called(today), l.ids.was(today)
 }
 
 // experimentFlags are those of show and report.

@@ -144,6 +144,14 @@ func (ids *identities) now(identity string, at time.Time) string {
 	return ids.view.Device(identity, at)
 }
 
+// was returns all that a device of today was, itself included.
+func (ids *identities) was(device string) []querylog.DeviceSpan {
+	if was := ids.of[device]; len(was) > 0 {
+		return was
+	}
+	return []querylog.DeviceSpan{{Device: device}}
+}
+
 // last returns which device an identity is after all splits.
 func (ids *identities) last(identity string) string {
 	s := ids.spans(identity)

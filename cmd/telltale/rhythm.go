@@ -111,7 +111,7 @@ func (cl *cli) rhythm(ctx context.Context, r *rhythmFlags) error {
 func (l *openedLog) rhythms(ctx context.Context, r *reportOf, unlisted bool) (*rhythm.Findings, error) {
 	o := rhythm.Options{
 		Since: r.since, Until: r.until, Zone: r.zone, ZoneName: zoneName(r.zone, r.until), Vendor: r.vendor, Unlisted: unlisted,
-		Whose: querylog.Filter{Device: r.device}, Today: l.ids.now, Name: l.ids.called,
+		Whose: querylog.Filter{Device: r.device}, Today: l.ids.now, Was: l.ids.was, Name: l.ids.called,
 	}
 	if err := l.choose(&o.Whose, r.ignored); err != nil {
 		return nil, err

@@ -25,7 +25,11 @@ func (t *Teller) lookAtHeartbeats(ctx context.Context, src *Source, _ *Settings,
 		return nil, nil
 	}
 	until := now.Add(-lookupsAreReady).Truncate(time.Second)
-	found, err := rhythm.NewHeartbeats(ctx, src.Log, rhythm.Options{Since: until.Add(-rhythm.NewlyReads), Until: until, Today: src.Today, Name: src.Name})
+	o := rhythm.Options{Since: until.Add(-rhythm.NewlyReads), Until: until, Today: src.Today, Name: src.Name}
+	if src.Planned != nil {
+		o.Was = func(device string) []querylog.DeviceSpan { _, _, was := src.Planned(device, until); return was }
+	}
+	found, err := rhythm.NewHeartbeats(ctx, src.Log, o)
 	if err != nil {
 		return nil, err
 	}

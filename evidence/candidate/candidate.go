@@ -31,6 +31,7 @@ type Options struct {
 	Whose        querylog.Filter
 
 	Today  func(identity string, at time.Time) string // which device it is today; nil: the same
+	Was    func(device string) []querylog.DeviceSpan  // all that a device of today was; nil: itself
 	Name   func(device string) string                 // what it is called; nil: its identity
 	Maker  func(device string) string                 // who made it, or what kind it is; "" for not known. Nil: of none
 	IsHome func(name string) bool                     // it is a name of the home; nil: none is
@@ -127,6 +128,8 @@ type reading struct {
 	whole   int64            // from when on there are those of devices of which none are kept longer
 	left    int
 
+	notLogged map[string][]querylog.Span // by device, when its lookups were kept out of the log
+
 	lookedUp int // names whose aliases were
 
 	imported uint64 // attempts at whatever name
@@ -146,10 +149,11 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 		return nil, err
 	}
 	r.findTargets()
-	found, err := rhythm.Make(ctx, log, rhythm.Options{Since: o.Since, Until: o.Until, Zone: o.Zone, Whose: o.Whose, Unlisted: true, Today: o.Today, Name: o.Name})
+	found, err := rhythm.Make(ctx, log, rhythm.Options{Since: o.Since, Until: o.Until, Zone: o.Zone, Whose: o.Whose, Unlisted: true, Today: o.Today, Was: o.Was, Name: o.Name})
 	if err != nil {
 		return nil, err
 	}
+	r.notLogged = found.NotLogged
 	for i := range found.Rhythms {
 		if f := &found.Rhythms[i]; f.Vendor == "" {
 			if r.rhythms[f.Name] == nil {
@@ -161,7 +165,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	out := &Found{Since: querylog.Time{Time: o.Since}, Until: querylog.Time{Time: o.Until}, Names: len(r.names), Candidates: []Candidate{}}
 	if len(r.names) > 0 {
 		out.Unlisted = querylog.Time{Time: time.UnixMilli(r.first)}
-		if o.Whose.Device == "" {
+		if o.Whose.Device == "" && len(o.Whose.Devices) == 0 {
 			out.Unlisted.Time = time.UnixMilli(max(r.first, r.whole))
 		}
 	}
@@ -471,7 +475,9 @@ func (r *reading) isAfterUpdate(device string, first int64) bool {
 	if r.o.Discovered[device].IsZero() {
 		since = max(since, r.whole)
 	}
-	if first-since < knownBefore.Milliseconds() {
+	if first-since < knownBefore.Milliseconds() || slices.ContainsFunc(r.notLogged[device], func(s querylog.Span) bool {
+		return s.Since.UnixMilli() < first && s.Until.UnixMilli() > first-knownBefore.Milliseconds()
+	}) {
 		return false
 	}
 	return slices.ContainsFunc(r.updates[device], func(at int64) bool { return at < first && first-at < afterUpdate.Milliseconds() })
@@ -486,6 +492,9 @@ func (r *reading) caveats() []string {
 		if r.all[device] != nil {
 			all = append(all, fmt.Sprintf("discovery is on for %s since %s: its rows of such names are kept as long as those of listed ones", r.o.Name(device), r.o.Discovered[device].In(r.o.Zone).Format("Mon 2 Jan 15:04")))
 		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(r.notLogged)) {
+		all = append(all, fmt.Sprintf("lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known", r.o.Name(who), querylog.SpansText(r.notLogged[who], r.o.Until, r.o.Zone)))
 	}
 	if r.imported > 0 {
 		all = append(all, fmt.Sprintf("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported))

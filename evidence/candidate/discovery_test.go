@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/devices"
 	"telltale/evidence/household"
 	"telltale/querylog"
 )
@@ -16,7 +17,10 @@ import (
 type keptLog struct {
 	homeLog
 	begin time.Time
+	bound []devices.Binding
 }
+
+func (l keptLog) Bindings(context.Context) ([]devices.Binding, error) { return l.bound, nil }
 
 func (l keptLog) Begun(context.Context, querylog.Filter, bool) iter.Seq2[*querylog.Row, error] {
 	return func(yield func(*querylog.Row, error) bool) {
@@ -49,7 +53,7 @@ func (l keptLog) Coverage(_ context.Context, since, until time.Time) (querylog.C
 // A name of a device whose rows are kept for a day is not new because those of another
 // device are kept for longer.
 func TestEachDeviceHasRowsOfItsOwnTime(t *testing.T) {
-	log := keptLog{homeLog{&household.Home{}}, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	log := keptLog{homeLog: homeLog{&household.Home{}}, begin: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	on := log.begin.Add(-time.Hour)
 	f, err := Find(t.Context(), log, Options{Since: log.begin, Until: log.begin.AddDate(0, 0, 10), Discovered: map[string]time.Time{"tv": on}})
 	if err != nil {
@@ -65,7 +69,42 @@ func TestEachDeviceHasRowsOfItsOwnTime(t *testing.T) {
 	if !f.Unlisted.Equal(log.begin.AddDate(0, 0, 9)) {
 		t.Errorf("rows of all are said to be there since %v", f.Unlisted)
 	}
+	if of, err := Find(t.Context(), log, Options{Since: log.begin, Until: log.begin.AddDate(0, 0, 10), Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: "tv"}}}, Discovered: map[string]time.Time{"tv": on}}); err != nil || !of.Unlisted.Equal(log.begin) {
+		t.Errorf("rows of tv are said to be there since %v, %v", of.Unlisted, err)
+	}
 	if said := strings.Join(f.Caveats, "\n"); !strings.Contains(said, "discovery is on for tv since Sat 28 Feb 23:00") {
 		t.Errorf("got %s", said)
+	}
+}
+
+// A name is not new where lookups of the device were kept out of the log before, and that is said.
+func TestANameIsNotNewAfterATimeThatIsNotLogged(t *testing.T) {
+	log := keptLog{homeLog: homeLog{&household.Home{}}, begin: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	o := Options{Since: log.begin, Until: log.begin.AddDate(0, 0, 10), Discovered: map[string]time.Time{"tv": log.begin.Add(-time.Hour)}}
+	for _, c := range []struct {
+		since, until float64 // hours of the beginning in which log: false was set
+		isNew        bool
+		said         string
+	}{
+		{0, 0, true, ""},
+		{24, 48, true, "lookups of tv were not recorded from Mon 2 Mar 00:00 to Tue 3 Mar 00:00"},
+		{184, 191, false, "lookups of tv were not recorded from Sun 8 Mar 16:00 to Sun 8 Mar 23:00"},
+	} {
+		at := func(hours float64) time.Time { return log.begin.Add(time.Duration(hours * float64(time.Hour))) }
+		log.bound = []devices.Binding{{Device: "tv", From: at(c.since), Until: at(c.until), NoLog: true}}
+		f, err := Find(t.Context(), log, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range f.Candidates {
+			if k := &f.Candidates[i]; k.Name == "report.example.net" {
+				if got := slices.ContainsFunc(k.Parts, func(p Part) bool { return p.What == "after-update" }); got != c.isNew {
+					t.Errorf("%v to %v: it is new: %v, want %v", c.since, c.until, got, c.isNew)
+				}
+			}
+		}
+		if said := strings.Join(f.Caveats, "\n"); !strings.Contains(said, c.said) || c.said == "" && strings.Contains(said, "log: false") {
+			t.Errorf("%v to %v: got %s", c.since, c.until, said)
+		}
 	}
 }

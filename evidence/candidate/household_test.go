@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/devices"
 	"telltale/evidence/household"
 	"telltale/evidence/rhythm"
 	"telltale/querylog"
@@ -86,6 +87,8 @@ func planted() (telemetry, serving map[string][]household.Habit) {
 
 // A homeLog is the log of a made-up home in memory, in which nothing is missing.
 type homeLog struct{ h *household.Home }
+
+func (l homeLog) Bindings(context.Context) ([]devices.Binding, error) { return nil, nil }
 
 func (l homeLog) Begun(context.Context, querylog.Filter, bool) iter.Seq2[*querylog.Row, error] {
 	return func(yield func(*querylog.Row, error) bool) {

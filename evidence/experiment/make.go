@@ -270,7 +270,7 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 	}
 	for _, d := range r.devices {
 		if len(d.unrecorded) > 0 {
-			all = append(all, fmt.Sprintf("Lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known, and that time is not compared.", d.Name, r.spans(d.unrecorded)))
+			all = append(all, fmt.Sprintf("Lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known, and that time is not compared.", d.Name, querylog.SpansText(d.unrecorded, r.until, r.zone)))
 		}
 	}
 	if len(r.imports) > 0 {
@@ -280,26 +280,6 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")
 	}
 	return all
-}
-
-// mostSpans are told one by one.
-const mostSpans = 5
-
-// spans says when something was so.
-func (r *reading) spans(all []querylog.Span) string {
-	const form = "Mon 2 Jan 15:04"
-	var parts []string
-	for i, s := range all {
-		switch since := s.Since.In(r.zone).Format(form); {
-		case i == mostSpans:
-			return fmt.Sprintf("%s, and %d more times", strings.Join(parts, ", "), len(all)-i)
-		case s.Until.Equal(r.until):
-			parts = append(parts, "from "+since+" on")
-		default:
-			parts = append(parts, fmt.Sprintf("from %s to %s", since, s.Until.In(r.zone).Format(form)))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 func changesClocks(since, until time.Time, zone *time.Location) bool {

@@ -85,7 +85,7 @@ func (r *reading) newly(s *series, window int64) *Newly {
 	if recorded < newBefore || float64(before) >= newShare*due(float64(len(times))/half) {
 		return nil
 	}
-	intervals := r.intervals(times)
+	intervals := r.devices[s.Device].intervals(times)
 	b := findBeat(intervals, r.gap.Seconds())
 	if b == nil || b.Beats < newBeats || b.support < newSupport || b.Period >= daily {
 		return nil
@@ -119,14 +119,14 @@ func (r *reading) newly(s *series, window int64) *Newly {
 func (r *reading) hoursBefore(s *series, until int64) (present, recorded int, begin int64) {
 	d := r.devices[s.Device]
 	begin = max(until-newHistory*1000, r.since)
-	end := min(max(until/1000/hour-r.first, 0), int64(len(r.known)))
+	end := min(max(until/1000/hour-r.first, 0), int64(len(d.known)))
 	for i := max((begin/1000+hour-1)/hour-r.first, 0); i < end; i++ {
-		if d.present[i] && r.known[i] {
+		if d.present[i] && d.known[i] {
 			if present++; present == 1 {
 				begin = (r.first + i) * hour * 1000
 			}
 		}
-		if present > 0 && r.known[i] {
+		if present > 0 && d.known[i] {
 			recorded++
 		}
 	}

@@ -121,8 +121,8 @@ func looked(times []int64, day int) *Newly {
 	}
 	hours := int(until.Sub(since).Hours())
 	always := slices.Repeat([]bool{true}, hours)
-	r := &reading{o: &Options{Since: since, Until: until}, since: since.UnixMilli(), gap: 30 * time.Second, first: since.Unix() / hour, recorded: always, known: always,
-		devices: map[string]*device{"tv": {present: always}}}
+	r := &reading{o: &Options{Since: since, Until: until}, since: since.UnixMilli(), gap: 30 * time.Second, first: since.Unix() / hour,
+		devices: map[string]*device{"tv": {observed: &observed{recorded: always, known: always}, present: always}}}
 	i, _ := slices.BinarySearch(times, since.UnixMilli())
 	k, _ := slices.BinarySearch(times, until.UnixMilli())
 	s := &series{Rhythm: Rhythm{Device: "tv", Name: "x.example", TTL: 10, times: times[i:k]}, listed: true}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"telltale/devices"
 	"telltale/querylog"
 	"telltale/sorting"
 )
@@ -19,6 +21,7 @@ type Log interface {
 	Begun(ctx context.Context, f querylog.Filter, listed bool) iter.Seq2[*querylog.Row, error]
 	Coverage(ctx context.Context, since, until time.Time) (querylog.Coverage, error)
 	Totals(ctx context.Context, f querylog.TotalsFilter) iter.Seq2[querylog.Total, error]
+	Bindings(ctx context.Context) ([]devices.Binding, error)
 }
 
 // Options say whose rhythms are wanted, and of which time.
@@ -31,9 +34,10 @@ type Options struct {
 	Vendor   string          // of one vendor's names; "" for all
 	Unlisted bool            // also of names that no list has, as long as their rows are kept
 
-	// Today returns which device it is today that had an identity at a time, and Name
-	// what it is called. Nil: the same.
+	// Today returns which device it is today that had an identity at a time, Was all that
+	// one of today was, and Name what it is called. Nil: the same.
 	Today func(identity string, at time.Time) string
+	Was   func(device string) []querylog.DeviceSpan
 	Name  func(device string) string
 }
 
@@ -43,10 +47,12 @@ type Findings struct {
 	Until    querylog.Time `json:"until"`
 	Zone     string        `json:"zone"`     // of nights
 	Length   int64         `json:"length"`   // seconds
-	Recorded int64         `json:"recorded"` // seconds in which a server recorded lookups
+	Recorded int64         `json:"recorded"` // seconds in which a server recorded lookups, of one device those of it
 	Gap      float64       `json:"gap"`      // seconds of silence that end an attempt
 	Rhythms  []Rhythm      `json:"rhythms"`  // by device, those with a rhythm first
 	Caveats  []string      `json:"caveats"`
+
+	NotLogged map[string][]querylog.Span `json:"-"` // by device, when the settings kept its lookups out of the log
 }
 
 const (
@@ -59,21 +65,28 @@ const (
 type reading struct {
 	o        *Options
 	coverage querylog.Coverage
-	missing  []span // in which attempts may be missing or misdated, in order
-	since    int64  // Unix milliseconds from when on attempts are counted
+	since    int64 // Unix milliseconds from when on attempts are counted
 	gap      time.Duration
 
 	series   map[seriesKey]*series
 	rules    map[seriesKey][]*series
 	devices  map[string]*device
-	first    int64  // hour since 1970 of the beginning
-	recorded []bool // hours from first on, whether all but minutes of them was recorded
-	known    []bool // hours of those in which totals have no imported lookups
+	first    int64     // hour since 1970 of the beginning
+	observed *observed // of devices of which all was logged
+
+	notLogged map[string][]querylog.Span // by device, when its lookups were kept out of the log
 
 	left, imported uint64 // attempts
 }
 
 type span struct{ since, until int64 } // Unix milliseconds
+
+// Observed is when a device was observed.
+type observed struct {
+	missing  []span // in which attempts may be missing or misdated, in order
+	recorded []bool // hours from the first one on, whether all but minutes of them was recorded
+	known    []bool // hours of those in which totals have no imported lookups
+}
 
 type seriesKey struct {
 	device, name string // name is "" of a rule
@@ -92,6 +105,7 @@ type series struct {
 
 // A device is what is known of when it asked anything.
 type device struct {
+	*observed
 	present []bool    // hours
 	others  []float64 // lookups of names of no vendor in an hour
 	inUse   []bool
@@ -113,7 +127,7 @@ func Make(ctx context.Context, log Log, o Options) (*Findings, error) {
 	}
 	f := &Findings{
 		Since: querylog.Time{Time: o.Since}, Until: querylog.Time{Time: o.Until}, Zone: o.ZoneName, Length: int64(r.coverage.Length().Seconds()),
-		Recorded: int64(r.coverage.Recorded().Seconds()), Gap: r.gap.Seconds(), Rhythms: []Rhythm{}, Caveats: []string{},
+		Recorded: int64(r.coverage.Recorded().Seconds()), Gap: r.gap.Seconds(), Rhythms: []Rhythm{}, Caveats: []string{}, NotLogged: r.notLogged,
 	}
 	for _, s := range r.all() {
 		r.find(s)
@@ -134,6 +148,9 @@ func read(ctx context.Context, log Log, o *Options) (*reading, error) {
 	if o.Today == nil {
 		o.Today = func(identity string, _ time.Time) string { return identity }
 	}
+	if o.Was == nil {
+		o.Was = func(device string) []querylog.DeviceSpan { return []querylog.DeviceSpan{{Device: device}} }
+	}
 	if o.Name == nil {
 		o.Name = func(device string) string { return device }
 	}
@@ -145,54 +162,107 @@ func read(ctx context.Context, log Log, o *Options) (*reading, error) {
 	if c.AttemptsSince.After(o.Since) {
 		r.since = c.AttemptsSince.UnixMilli()
 	}
-	r.addGaps()
+	r.first = o.Since.Unix() / hour
+	if err := r.findNotLogged(ctx, log); err != nil {
+		return nil, err
+	}
+	r.observed = r.observedOf(&r.coverage)
 	if err := r.readRows(ctx, log); err != nil {
 		return nil, err
 	}
 	return r, r.readHours(ctx, log)
 }
 
-// addGaps finds where intervals cannot be measured, and which hours were recorded.
-func (r *reading) addGaps() {
-	for _, g := range r.coverage.Gaps {
-		if g.Effect != querylog.Unblocked && g.Effect != querylog.Unbound {
-			r.missing = append(r.missing, span{g.Since.UnixMilli(), g.Until.UnixMilli()})
+// findNotLogged finds when the settings kept lookups of the devices that are wanted out of
+// the log. Where one alone is wanted, that was not recorded.
+func (r *reading) findNotLogged(ctx context.Context, log Log) error {
+	bindings, err := log.Bindings(ctx)
+	if err != nil {
+		return err
+	}
+	bindings = slices.DeleteFunc(slices.Clone(bindings), func(b devices.Binding) bool { return !b.NoLog })
+	whose, one := &r.o.Whose, len(r.o.Whose.Devices) > 0
+	r.notLogged = map[string][]querylog.Span{}
+	of := func(identity string, at time.Time) {
+		today := r.o.Today(identity, at)
+		one = one && today == r.o.Today(whose.Devices[0].Device, whose.Devices[0].From)
+		if _, ok := r.notLogged[today]; !ok {
+			r.notLogged[today] = (&querylog.Filter{Devices: r.o.Was(today)}).NotLogged(bindings, r.o.Since, r.o.Until)
 		}
 	}
-	sorting.By(r.missing, func(a, b span) int { return cmp.Compare(a.since, b.since) })
-	kept := r.missing[:0]
-	for _, m := range r.missing {
+	if whose.Device != "" { // an address
+		one = true
+		r.notLogged[whose.Device] = whose.NotLogged(bindings, r.o.Since, r.o.Until)
+	}
+	for _, d := range whose.Devices {
+		of(d.Device, d.From)
+	}
+	for i := range bindings {
+		if len(whose.Devices) > 0 || whose.Device != "" {
+			break
+		}
+		b := &bindings[i]
+		until := b.Until
+		if until.IsZero() {
+			until = r.o.Until
+		}
+		for _, at := range []time.Time{b.From, until} { // a person may have said since which device it was from some time on
+			if !querylog.AnyHas(whose.Without, b.Device, at) {
+				of(b.Device, at)
+			}
+		}
+	}
+	maps.DeleteFunc(r.notLogged, func(_ string, spans []querylog.Span) bool { return len(spans) == 0 })
+	for _, spans := range r.notLogged {
+		if one {
+			r.coverage.AddNotLogged(spans)
+		}
+	}
+	return nil
+}
+
+// observedOf finds where intervals cannot be measured, and which hours were recorded.
+func (r *reading) observedOf(c *querylog.Coverage) *observed {
+	o := &observed{}
+	for _, g := range c.Gaps {
+		if g.Effect != querylog.Unblocked && g.Effect != querylog.Unbound {
+			o.missing = append(o.missing, span{g.Since.UnixMilli(), g.Until.UnixMilli()})
+		}
+	}
+	sorting.By(o.missing, func(a, b span) int { return cmp.Compare(a.since, b.since) })
+	kept := o.missing[:0]
+	for _, m := range o.missing {
 		if n := len(kept); n > 0 && m.since <= kept[n-1].until {
 			kept[n-1].until = max(kept[n-1].until, m.until)
 		} else {
 			kept = append(kept, m)
 		}
 	}
-	r.missing = kept
-	r.first = r.o.Since.Unix() / hour
+	o.missing = kept
 	end := (r.o.Until.Unix() + hour - 1) / hour
-	r.recorded = make([]bool, max(end-r.first, 0))
+	o.recorded = make([]bool, max(end-r.first, 0))
 	at := 0
-	for i := range r.recorded {
+	for i := range o.recorded {
 		since, until := (r.first+int64(i))*hour*1000, (r.first+int64(i)+1)*hour*1000
 		missing := int64(0)
-		for at < len(r.missing) && r.missing[at].until < since {
+		for at < len(o.missing) && o.missing[at].until < since {
 			at++
 		}
-		for _, m := range r.missing[at:] {
+		for _, m := range o.missing[at:] {
 			if m.since >= until {
 				break
 			}
 			missing += min(m.until, until) - max(m.since, since)
 		}
-		r.recorded[i] = missing < hour*1000/10 && since >= r.since-hour*1000
+		o.recorded[i] = missing < hour*1000/10 && since >= r.since-hour*1000
 	}
-	r.known = slices.Clone(r.recorded)
-	for _, l := range r.coverage.Imports { // totals do not tell the lookups apart that were imported
-		for i := max(l.First.Unix()/hour-r.first, 0); i < min(l.Last.Unix()/hour+1-r.first, int64(len(r.known))); i++ {
-			r.known[i] = false
+	o.known = slices.Clone(o.recorded)
+	for _, l := range c.Imports { // totals do not tell the lookups apart that were imported
+		for i := max(l.First.Unix()/hour-r.first, 0); i < min(l.Last.Unix()/hour+1-r.first, int64(len(o.known))); i++ {
+			o.known[i] = false
 		}
 	}
+	return o
 }
 
 // readRows reads when attempts begin.
@@ -269,7 +339,17 @@ func (s *series) attempts(i int) int {
 func (r *reading) device(today string) *device {
 	d := r.devices[today]
 	if d == nil {
-		d = &device{present: make([]bool, len(r.recorded)), others: make([]float64, len(r.recorded)), inUse: make([]bool, len(r.recorded))}
+		hours := len(r.observed.recorded)
+		d = &device{observed: r.observed, present: make([]bool, hours), others: make([]float64, hours), inUse: make([]bool, hours)}
+		spans := r.notLogged[today]
+		if r.o.Whose.Device != "" { // an address, whoever had it
+			spans = r.notLogged[r.o.Whose.Device]
+		}
+		if len(spans) > 0 {
+			c := r.coverage
+			c.AddNotLogged(spans)
+			d.observed = r.observedOf(&c)
+		}
 		r.devices[today] = d
 	}
 	return d
@@ -287,7 +367,7 @@ func (r *reading) readHours(ctx context.Context, log Log) error {
 		}
 		d := r.devices[r.o.Today(t.Device, t.Hour.Time)]
 		i := t.Hour.Unix()/hour - r.first
-		if d == nil || i < 0 || i >= int64(len(r.recorded)) || r.recorded[i] && !r.known[i] {
+		if d == nil || i < 0 || i >= int64(len(d.recorded)) || d.recorded[i] && !d.known[i] {
 			continue
 		}
 		d.present[i] = true
@@ -310,13 +390,13 @@ func (r *reading) readHours(ctx context.Context, log Log) error {
 func (r *reading) findUse(d *device) {
 	sum, n := 0.0, 0.0
 	for i, v := range d.others {
-		if r.known[i] {
+		if d.known[i] {
 			sum += v
 			n++
 		}
 	}
 	for i, v := range d.others {
-		d.inUse[i] = r.known[i] && v > 0 && v >= sum/n/4
+		d.inUse[i] = d.known[i] && v > 0 && v >= sum/n/4
 	}
 }
 
@@ -325,9 +405,9 @@ func (r *reading) findUse(d *device) {
 func (r *reading) findStarts(d *device) {
 	of := map[int64]*start{}
 	for i := bootSilent; i < len(d.present); i++ {
-		silent := d.present[i] && r.known[i]
+		silent := d.present[i] && d.known[i]
 		for k := 1; k <= bootSilent; k++ {
-			silent = silent && !d.present[i-k] && r.known[i-k]
+			silent = silent && !d.present[i-k] && d.known[i-k]
 		}
 		if silent {
 			of[r.first+int64(i)] = &start{}
@@ -422,7 +502,7 @@ func (r *reading) find(s *series) {
 	}
 	s.First, s.Last = r.time(s.times[0]), r.time(s.times[len(s.times)-1])
 	s.Strip = r.strip(s)
-	s.Beat = findBeat(r.intervals(s.times), r.gap.Seconds())
+	s.Beat = findBeat(r.devices[s.Device].intervals(s.times), r.gap.Seconds())
 	s.ours(r.gap)
 	if len(s.times) >= leastNights {
 		s.Nights = r.findNights(s)
@@ -443,14 +523,14 @@ func (r *reading) time(ms int64) querylog.Time {
 }
 
 // intervals returns the seconds between attempts between which nothing is missing.
-func (r *reading) intervals(times []int64) []float64 {
+func (d *device) intervals(times []int64) []float64 {
 	out := make([]float64, 0, len(times))
 	at := 0
 	for i := 1; i < len(times); i++ {
-		for at < len(r.missing) && r.missing[at].until < times[i-1] {
+		for at < len(d.missing) && d.missing[at].until < times[i-1] {
 			at++
 		}
-		if at < len(r.missing) && r.missing[at].since <= times[i] {
+		if at < len(d.missing) && d.missing[at].since <= times[i] {
 			continue
 		}
 		out = append(out, float64(times[i]-times[i-1])/1000)
@@ -460,16 +540,17 @@ func (r *reading) intervals(times []int64) []float64 {
 
 // strip counts attempts in parts of the period.
 func (r *reading) strip(s *series) []int {
+	d := r.devices[s.Device]
 	out := make([]int, stripParts)
 	since, until := r.o.Since.UnixMilli(), r.o.Until.UnixMilli()
 	length := max(until-since, 1)
 	part := func(i int) int64 { return since + int64(i)*length/stripParts }
 	at := 0
 	for i := range out {
-		for at < len(r.missing) && r.missing[at].until < part(i+1) {
+		for at < len(d.missing) && d.missing[at].until < part(i+1) {
 			at++
 		}
-		if at < len(r.missing) && r.missing[at].since <= part(i) || part(i+1) <= r.since {
+		if at < len(d.missing) && d.missing[at].since <= part(i) || part(i+1) <= r.since {
 			out[i] = -1
 		}
 	}
@@ -522,12 +603,13 @@ func (r *reading) findNights(s *series) *Nights {
 		n.Most = max(n.Most, per[e.night])
 	}
 	n.With = len(per)
+	d := r.devices[s.Device]
 	clock := func(second int) string { return fmt.Sprintf("%02d:%02d", second/hour, second/60%60) }
 	n.Since, n.Until = clock(events[low].second), clock(events[high-1].second)
-	y, m, d := r.o.Since.In(r.o.Zone).Date()
-	for begin := time.Date(y, m, d, 0, 0, 0, 0, r.o.Zone); begin.Before(r.o.Until); begin = begin.AddDate(0, 0, 1) { // also the last day, of which there may be the night alone
+	year, month, day := r.o.Since.In(r.o.Zone).Date()
+	for begin := time.Date(year, month, day, 0, 0, 0, 0, r.o.Zone); begin.Before(r.o.Until); begin = begin.AddDate(0, 0, 1) { // also the last day, of which there may be the night alone
 		middle := begin.Add(time.Duration(events[low].second) * time.Second)
-		if i := middle.Unix()/hour - r.first; i >= 0 && i < int64(len(r.recorded)) && r.recorded[i] && middle.Before(r.o.Until) && !middle.Before(r.o.Since) {
+		if i := middle.Unix()/hour - r.first; i >= 0 && i < int64(len(d.recorded)) && d.recorded[i] && middle.Before(r.o.Until) && !middle.Before(r.o.Since) {
 			n.Of++
 		} else if per[dayOf(begin)] > 0 {
 			n.Of++ // the hour was recorded in part, and has it
@@ -577,7 +659,7 @@ func (r *reading) findUseOf(d *device, times []int64) *Use {
 	low, high := times[0]/1000/hour-r.first, times[len(times)-1]/1000/hour-r.first
 	hours, used := 0, 0
 	for i := low; i <= high; i++ {
-		if r.known[i] {
+		if d.known[i] {
 			hours++
 			if d.inUse[i] {
 				used++
@@ -586,7 +668,7 @@ func (r *reading) findUseOf(d *device, times []int64) *Use {
 	}
 	n, in := 0, 0
 	for _, at := range times {
-		if i := at/1000/hour - r.first; r.known[i] {
+		if i := at/1000/hour - r.first; d.known[i] {
 			n++
 			if d.inUse[i] {
 				in++
@@ -624,10 +706,13 @@ func (r *reading) caveats() (all []string) {
 	case since.After(r.o.Since.Add(time.Minute)):
 		add("attempts are counted since %s: what came before is left out", since.In(r.o.Zone).Format("Mon 2 Jan 15:04"))
 	}
+	for _, who := range slices.Sorted(maps.Keys(r.notLogged)) {
+		add("lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known", r.o.Name(who), querylog.SpansText(r.notLogged[who], r.o.Until, r.o.Zone))
+	}
 	if r.imported > 0 {
 		add("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported)
 	}
-	if !slices.Equal(r.known, r.recorded) {
+	if !slices.Equal(r.observed.known, r.observed.recorded) {
 		add("in hours of which lookups were imported no starts of a device are looked for, nor whether it is used: what it asked of this server alone is not known by the hour")
 	}
 	if r.left > 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/devices"
 	"telltale/querylog"
 )
 
@@ -19,8 +20,11 @@ type made struct {
 	rows         []querylog.Row
 	gaps         []querylog.Gap
 	imports      []querylog.ImportedLog
+	bound        []devices.Binding
 	uncounted    bool
 }
+
+func (m *made) Bindings(context.Context) ([]devices.Binding, error) { return m.bound, nil }
 
 func (m *made) Begun(_ context.Context, f querylog.Filter, listed bool) iter.Seq2[*querylog.Row, error] {
 	return func(yield func(*querylog.Row, error) bool) {
@@ -240,6 +244,73 @@ func TestWithoutAttemptsThereIsNoRhythm(t *testing.T) {
 	}
 	if len(f.Rhythms) != 0 || !strings.Contains(strings.Join(f.Caveats, " "), "attempts were not counted") {
 		t.Errorf("got %+v", f)
+	}
+}
+
+// What log: false kept out of the log is missing: it is no silence and no pause, and it is said.
+func TestWhatIsNotLoggedIsMissing(t *testing.T) {
+	m := &made{since: begin, until: begin.AddDate(0, 0, 10)}
+	at := func(hours int) time.Time { return begin.Add(time.Duration(hours) * time.Hour) }
+	m.bound = []devices.Binding{
+		{Device: "tv", From: begin, Until: at(96)}, {Device: "tv", From: at(96), Until: at(144), NoLog: true}, {Device: "tv", From: at(144)},
+		{Device: "phone", From: at(120), NoLog: true}, {Device: "ignored", From: begin, NoLog: true},
+	}
+	for hour := range 240 {
+		if hour < 96 || hour >= 144 {
+			m.ask("beat.acme.example", at(hour).Add(30*time.Minute))
+			if hour%24 == 2 {
+				m.ask("night.acme.example", at(hour))
+			}
+		}
+	}
+	all := querylog.Filter{Without: []querylog.DeviceSpan{{Device: "ignored"}}}
+	one := func(device string) querylog.Filter {
+		return querylog.Filter{Devices: []querylog.DeviceSpan{{Device: device}}}
+	}
+	for _, c := range []struct {
+		whose     querylog.Filter
+		days      float64 // recorded
+		tv, other string  // of caveats
+	}{
+		{all, 10, "lookups of tv were not recorded from Fri 6 Mar 00:00 to Sun 8 Mar 00:00: ", "lookups of phone were not recorded from Sat 7 Mar 00:00 on: "},
+		{one("tv"), 8, "lookups of tv were not recorded from Fri 6 Mar 00:00 to Sun 8 Mar 00:00: ", ""},
+		{one("ignored"), 0, "", "lookups of ignored were not recorded from Mon 2 Mar 00:00 on: "},
+		{one("fridge"), 10, "", ""},
+	} {
+		f, err := Make(t.Context(), m, Options{Since: m.since, Until: m.until, Whose: c.whose})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Join(f.Caveats, "\n")
+		want := 0
+		for _, text := range []string{c.tv, c.other} {
+			if text != "" {
+				want++
+			}
+			if !strings.Contains(said, text) {
+				t.Errorf("%+v: got %s, want %q", c.whose.Devices, said, text)
+			}
+		}
+		if got := strings.Count(said, "were not recorded"); got != want || float64(f.Recorded) != c.days*86400 {
+			t.Errorf("%+v: got %d times not recorded and %d seconds, want %d and %v days", c.whose.Devices, got, f.Recorded, want, c.days)
+		}
+		if c.tv == "" {
+			continue
+		}
+		for _, r := range f.Rhythms {
+			unknown := 0
+			for _, n := range r.Strip {
+				if n < 0 {
+					unknown++
+				}
+			}
+			if unknown < 24 || unknown > 25 {
+				t.Errorf("%s: %d of 120 parts of the strip are unknown, want two days of ten", r.Name, unknown)
+			}
+			if r.Name == "night.acme.example" && (r.Nights == nil || r.Nights.With != 8 || r.Nights.Of != 8) {
+				t.Errorf("got %+v, want 8 of 8 nights", r.Nights)
+			}
+		}
 	}
 }
 
