@@ -101,7 +101,7 @@ func New(o Options) (*Server, error) {
 	s.listeners, err = listen.Open(listen.Options{
 		Addrs: o.Listen, TLS: o.ListenTLS, QUIC: o.ListenQUIC, HTTPS: o.ListenHTTPS, HTTP: o.ListenHTTP, Certificates: o.Certificates, Names: o.Names,
 		TrustedProxies: o.TrustedProxies, ProxyProtocol: o.ProxyProtocol, Readers: o.Readers, Streams: o.Streams, StreamTimes: o.streamTimes, ClientPrefix: o.ClientPrefix,
-		Handler: s, Allowed: o.Allowed, AllowedID: o.AllowedID, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, Logger: o.Logger,
+		Handler: s, Allowed: o.Allowed, AllowedID: o.AllowedID, ReportOverload: s.reportOverload, Unnamed: s.isUnlogged, CatchPanic: s.catchPanic, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, err

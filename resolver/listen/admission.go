@@ -23,6 +23,7 @@ type streams struct {
 	max, maxClient int
 	times          StreamTimes
 	stopped        atomic.Bool // nothing is read any more; set under mu
+	catchPanic     func(func()) (ok bool)
 
 	mu      sync.Mutex
 	open    map[*place]struct{}
@@ -31,8 +32,11 @@ type streams struct {
 
 func newStreams(limit int, times StreamTimes, stats *counters) *streams {
 	times.setDefaults()
-	return &streams{stats: stats, max: limit, maxClient: max(limit/4, 1), times: times, open: map[*place]struct{}{}, clients: map[netip.Addr]int{}}
+	return &streams{catchPanic: runs, stats: stats, max: limit, maxClient: max(limit/4, 1), times: times, open: map[*place]struct{}{}, clients: map[netip.Addr]int{}}
 }
+
+// runs calls f where nobody catches its panics.
+func runs(f func()) bool { f(); return true }
 
 // A place is what a connection takes of those that may be open.
 type place struct {

@@ -121,12 +121,24 @@ type http2Stream struct {
 func (w *web) serveHTTP2(conn net.Conn, place *requester, arrival Arrival, already []byte, ended func()) {
 	c := w.newHTTP2(conn, place, arrival)
 	c.frames.add(copy(c.frames.space(), already))
-	why := c.read()
+	why := c.guard(c.read)
 	ended()
 	if why == errStopped {
-		why = c.drain()
+		why = c.guard(c.drain)
 	}
 	c.finish(why)
+}
+
+// guard runs what serves the connection, and returns why that ended. A panic in it ends
+// the connection alone.
+func (c *http2Conn) guard(f func() error) (why error) {
+	if !c.web.l.streams.catchPanic(func() { why = f() }) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cutLocked()
+		return errGone
+	}
+	return why
 }
 
 func (w *web) newHTTP2(conn net.Conn, place *requester, arrival Arrival) *http2Conn {
@@ -160,11 +172,7 @@ func (c *http2Conn) read() error {
 		if err := c.awaitLocked(); err != nil {
 			return err
 		}
-		c.reading = true
-		c.mu.Unlock()
-		n, err := c.conn.Read(c.frames.space())
-		c.mu.Lock()
-		c.reading = false
+		n, err := c.readUnlocked()
 		if n > 0 && !c.closed {
 			c.frames.add(n)
 			if err := c.serveLocked(); err != nil {
@@ -186,6 +194,17 @@ func (c *http2Conn) read() error {
 			return errGone
 		}
 	}
+}
+
+// readUnlocked reads without the lock, which its caller has.
+func (c *http2Conn) readUnlocked() (int, error) {
+	c.reading = true
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.reading = false
+	}()
+	return c.conn.Read(c.frames.space())
 }
 
 // awaitLocked prepares for waiting. It returns why there is nothing to wait for.
@@ -579,9 +598,7 @@ func (c *http2Conn) askLocked(st *http2Stream, packet []byte, why *refusal) {
 	}
 	st.due = time.Time{}
 	c.credit = min(c.credit+framesEach, framesForFree)
-	c.mu.Unlock()
-	ok := c.web.l.options.Handler.NewStreamHandler(st).ServeMessage(packet)
-	c.mu.Lock()
+	ok := c.askUnlocked(st, packet)
 	switch {
 	case !st.open:
 	case ok:
@@ -589,6 +606,13 @@ func (c *http2Conn) askLocked(st *http2Stream, packet []byte, why *refusal) {
 	default: // nobody knows whether its answer comes
 		c.refuseLocked(st, errInternal)
 	}
+}
+
+// askUnlocked asks without the lock, which its caller has.
+func (c *http2Conn) askUnlocked(st *http2Stream, packet []byte) (ok bool) {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return c.web.l.options.Handler.NewStreamHandler(st).ServeMessage(packet)
 }
 
 // Bodies.
@@ -973,22 +997,25 @@ func (c *http2Conn) startWritingLocked() {
 		return
 	}
 	c.writing = true
-	go func() { // finish waits for it
+	go c.guard(func() error { // finish waits for it
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.writeLocked()
-	}()
+		return nil
+	})
 }
 
 // writeLocked writes what is pending, until nothing is. Its caller is who set writing.
 // The lock is not held meanwhile.
 func (c *http2Conn) writeLocked() {
+	defer func() {
+		c.writing = false
+		c.written.Broadcast()
+	}()
 	for c.pending != nil && !c.closed {
 		b := c.pending
 		c.pending = nil
-		c.mu.Unlock()
-		ok := c.writeAll(*b)
-		c.mu.Lock()
+		ok := c.writeUnlocked(*b)
 		if *b = (*b)[:0]; cap(*b) <= keptBuffer {
 			answerBuffers.Put(b)
 		}
@@ -997,8 +1024,13 @@ func (c *http2Conn) writeLocked() {
 		}
 		c.written.Broadcast()
 	}
-	c.writing = false
-	c.written.Broadcast()
+}
+
+// writeUnlocked writes octets without the lock, which its caller has.
+func (c *http2Conn) writeUnlocked(b []byte) (ok bool) {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return c.writeAll(b)
 }
 
 // writeAll writes octets; false where the client does not take them.
@@ -1036,7 +1068,13 @@ func (c *http2Conn) goAwayLocked(why http2Error) {
 
 // drain answers what is under way, and takes nothing new. It returns why it is done.
 func (c *http2Conn) drain() error {
+	c.takeNothingNew()
+	return c.read()
+}
+
+func (c *http2Conn) takeNothingNew() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.goAwayLocked(noError)
 	for _, st := range c.streams {
 		if !st.answering && !st.due.IsZero() { // it waits for its body, and can be asked anew
@@ -1045,8 +1083,6 @@ func (c *http2Conn) drain() error {
 	}
 	c.flushLocked()
 	c.late, c.drainUntil = time.Time{}, time.Now().Add(c.times().Answer+c.times().Write)
-	c.mu.Unlock()
-	return c.read()
 }
 
 // finish ends the connection for a reason, of which the client is told if it is still

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +28,9 @@ import (
 // An echoer answers each query with itself as a response, with as many octets behind it as
 // its last two say, and later where its first octet is odd.
 type echoer struct {
-	later sync.WaitGroup
-	hold  chan struct{} // what is answered later waits for it; nil: it does not
+	later  sync.WaitGroup
+	panics atomic.Int32
+	hold   chan struct{} // what is answered later waits for it; nil: it does not
 }
 
 func (e *echoer) NewBatchHandler(*UDPConn) BatchHandler { return nil }
@@ -69,6 +71,7 @@ func echoQuery(more uint16, later bool) []byte {
 func echoWeb(e *echoer, times StreamTimes) *web {
 	l := &Listeners{options: Options{Handler: e, Allowed: func(netip.Addr) bool { return true }, ClientPrefix: 64}}
 	l.streams = newStreams(100, times, &l.stats)
+	l.streams.catchPanic = recovers(&e.panics)
 	l.requests = newShare(1000)
 	return &web{l: l}
 }
@@ -84,6 +87,7 @@ type peer struct {
 	fields bytes.Buffer
 	hpack  *hpack.Encoder
 	ended  chan struct{} // the server's side has
+	panics int32         // as many are wanted
 }
 
 var unhurried = StreamTimes{Idle: time.Minute, IdleTLS: time.Minute, Handshake: time.Minute, Query: time.Minute, Write: time.Minute, Answer: time.Minute}
@@ -127,11 +131,23 @@ func startHTTP2(t *testing.T, times StreamTimes, change ...func(net.Conn) net.Co
 		<-p.ended
 		reading.Wait()
 		e.later.Wait()
+		if got := e.panics.Load(); got != p.panics {
+			t.Errorf("%d panics, want %d", got, p.panics)
+		}
 		if n := p.server.asking.Load(); n != 0 || !w.l.requests.isEmpty() || w.l.streams.count() != 0 {
 			t.Errorf("%d requests and %d connections are left, or a share of all", n, w.l.streams.count())
 		}
 	})
 	return p
+}
+
+// A panic of what reads or writes a connection of HTTP/2 ends that, and nothing else.
+func TestAPanicEndsOneConnectionOfHTTP2(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		p := startHTTP2(t, unhurried, func(c net.Conn) net.Conn { return &panickingConn{c, reads} })
+		p.panics = 1
+		<-p.ended
+	}
 }
 
 // connectHTTP2 connects by HTTP/2.

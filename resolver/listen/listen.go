@@ -88,7 +88,10 @@ type Options struct {
 	ReportOverload func(client, detail string)
 	// Unnamed reports whether a client must not be named in such reports.
 	Unnamed func(netip.Addr) bool
-	Logger  *slog.Logger
+	// CatchPanic runs what serves one connection, and reports false where that panicked: the
+	// connection ends then, and no other. Without it the program does.
+	CatchPanic func(f func()) (ok bool)
+	Logger     *slog.Logger
 }
 
 // Listeners are all addresses to answer on. Methods may be called by any
@@ -171,6 +174,9 @@ func Open(o Options) (*Listeners, error) {
 	}
 	l := &Listeners{options: o, reach: newReachability()}
 	l.streams = newStreams(o.Streams, o.StreamTimes, &l.stats)
+	if o.CatchPanic != nil {
+		l.streams.catchPanic = o.CatchPanic
+	}
 	l.requests = newShare(max(requestsFor*o.Streams, 1))
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	for _, addr := range o.Addrs {

@@ -240,7 +240,9 @@ func (ql *quicListener) serve(conn *quic.Conn, c *requester, serverName string) 
 		ql.l.writers.Go(func() {
 			defer ql.l.requests.give(account)
 			defer c.end()
-			ql.answer(conn, stream, newMessage(arrival))
+			if !ql.l.streams.catchPanic(func() { ql.answer(conn, stream, newMessage(arrival)) }) {
+				ql.abort(stream)
+			}
 		})
 	}
 }

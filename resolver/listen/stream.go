@@ -103,6 +103,14 @@ func (st *Stream) read() {
 	st.flush()
 }
 
+// guard runs what serves the connection. A panic in it ends the connection alone.
+func (st *Stream) guard(f func()) {
+	if !st.streams.catchPanic(f) {
+		st.abandon()
+		st.close()
+	}
+}
+
 // beforeWaiting is called by the reader where nothing has come that it does not have: it
 // writes the answers held back, and says how long the client may take. It returns false
 // where nothing more may be read. By TLS it is called while space of framing is read to, so
@@ -229,7 +237,7 @@ func (st *Stream) Send(reply []byte) {
 	st.writing = true
 	st.mu.Unlock()
 	if mine {
-		go st.write() // finish waits for it
+		go st.guard(st.write) // finish waits for it
 	}
 }
 
@@ -246,11 +254,7 @@ func (st *Stream) write() {
 	for st.pending != nil {
 		b, answers := st.pending, st.answers
 		st.pending, st.answers = nil, 0
-		closed := st.closed
-		st.mu.Unlock()
-		ok := !closed && st.writeAll(*b)
-		st.mu.Lock()
-		if !ok {
+		if !st.writeUnlocked(*b) {
 			st.closed = true
 		}
 		st.owed.Add(-int64(len(*b)))
@@ -261,6 +265,16 @@ func (st *Stream) write() {
 		}
 	}
 	st.writing = false
+}
+
+// writeUnlocked writes answers without the lock, which its caller has.
+func (st *Stream) writeUnlocked(b []byte) (ok bool) {
+	if st.closed {
+		return false
+	}
+	st.mu.Unlock()
+	defer st.mu.Lock()
+	return st.writeAll(b)
 }
 
 // writeAll writes answers; false where the client does not take them.

@@ -69,7 +69,7 @@ func (l *Listeners) serve(st *Stream) {
 	st.handler = l.options.Handler.NewStreamHandler(st)
 	l.readers.Add(1)
 	l.writers.Go(func() {
-		st.read()
+		st.guard(st.read)
 		l.readers.Done()
 		st.finish()
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,6 +79,82 @@ type countedConn struct {
 func (c *countedConn) Write(b []byte) (int, error) {
 	c.writes.Add(1)
 	return c.Conn.Write(b)
+}
+
+// A panickingConn panics once its client has said something: in what reads it, or in what
+// writes to it.
+type panickingConn struct {
+	net.Conn
+	reads bool
+}
+
+func (c *panickingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.reads && n > 0 {
+		panic("of the test, while reading")
+	}
+	return n, err
+}
+
+func (c *panickingConn) Write(b []byte) (int, error) {
+	if !c.reads {
+		panic("of the test, while writing")
+	}
+	return c.Conn.Write(b)
+}
+
+// recovers counts panics, as a server does.
+func recovers(panics *atomic.Int32) func(func()) bool {
+	return func(f func()) (ok bool) {
+		defer func() {
+			if recover() != nil {
+				panics.Add(1)
+			}
+		}()
+		f()
+		return true
+	}
+}
+
+// A panic of what reads or writes a connection ends that, and nothing else.
+func TestAPanicEndsOneConnection(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		for _, later := range []bool{true, false} {
+			var panics atomic.Int32
+			var answering sync.WaitGroup
+			st, client := newTestStream(t)
+			st.streams.catchPanic = recovers(&panics)
+			st.streams.admit(&st.place)
+			st.conn, st.handler = &panickingConn{st.conn, reads}, echo{st}
+			if later {
+				st.handler = laterEcho{st, &answering}
+			}
+			ended := make(chan struct{})
+			go func() { defer close(ended); st.guard(st.read); st.finish() }()
+			client.SetDeadline(time.Now().Add(time.Minute))
+			client.Write(dnstest.Framed(make([]byte, 40)))
+			if n, err := client.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("reads %v, later %v: %d octets, %v", reads, later, n, err)
+			}
+			<-ended
+			answering.Wait()
+			if panics.Load() == 0 || st.streams.count() != 0 {
+				t.Errorf("reads %v, later %v: %d panics, %d connections left", reads, later, panics.Load(), st.streams.count())
+			}
+		}
+	}
+}
+
+// laterEcho answers each message with itself, from another goroutine.
+type laterEcho struct {
+	to        Correspondent
+	answering *sync.WaitGroup
+}
+
+func (e laterEcho) ServeMessage(packet []byte) bool {
+	reply := bytes.Clone(packet)
+	e.answering.Go(func() { e.to.Send(reply) })
+	return true
 }
 
 // FuzzFraming cuts octets that come in pieces into messages, and compares with how

@@ -36,6 +36,9 @@ func (u *Client) followNetwork() {
 		for message := make([]byte, 1<<16); ; {
 			// What is said does not matter; that more was said than could be kept is a change, too.
 			if _, err := socket.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
+				if u.ctx.Err() == nil {
+					u.log.Warn("changes of the network are not seen any more: upstreams that are down are found again by their probes alone", "error", err)
+				}
 				return
 			}
 			u.networkChanged()
