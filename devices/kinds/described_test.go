@@ -156,3 +156,11 @@ func guessed(t *testing.T, file string, want int) (right, wrong, vendors int) {
 	t.Logf("%d right, %d wrong, %d unknown; %d of a wrong vendor", right, wrong, len(all)-right-wrong, vendors)
 	return right, wrong, vendors
 }
+
+// A form of host names tells a printer from a camera of the same maker.
+func TestAPrinterOfAMakerOfCameras(t *testing.T) {
+	g := known(t, "").Guess(&Description{Hosts: []string{"Canon4F9C3A"}, Makers: []string{"CANON INC."}})
+	if g.Kind != "printer" || g.Vendor != "Canon" || g.Confidence != Medium {
+		t.Errorf("got %q of %q with %v", g.Kind, g.Vendor, g.Confidence)
+	}
+}

@@ -110,7 +110,6 @@ func TestGuesses(t *testing.T) {
 		{"all clues of a line", "host=a* class=b kind=tv strength=strong", Description{Hosts: []string{"abc"}}, "", "", 0},
 		{"a camera of a maker of printers", "", Description{Hosts: []string{"canon-eos-r6"}}, "camera", "Canon", Medium},
 		{"another, by its MAC, too", "", Description{Hosts: []string{"Canon-Powershot"}, Makers: []string{"CANON INC."}}, "camera", "Canon", High},
-		{"a printer of the same maker", "", Description{Hosts: []string{"Canon4F9C3A"}, Makers: []string{"CANON INC."}}, "printer", "Canon", Medium},
 		{"two digits", "host=b##-* kind=light strength=strong", Description{Hosts: []string{"b42-x"}}, "light", "", Medium},
 		{"a letter for a digit", "host=b##-* kind=light strength=strong", Description{Hosts: []string{"b4x-x"}}, "", "", 0},
 		{"a number sign for itself", `model="lamp #1" kind=light strength=strong`, Description{Models: []string{"Lamp #1"}}, "light", "", Medium},
