@@ -19,13 +19,19 @@ const NightEnd = 6
 // newTimeline divides a period by hours, days or weeks of the calendar in a zone.
 // The first slot and the last may be shorter.
 func newTimeline(since, until time.Time, zone *time.Location, c *querylog.Coverage) Timeline {
-	t := Timeline{Step: "week", Slots: []Slot{}}
+	step := "week"
 	switch length := until.Sub(since); {
 	case length <= hoursUpTo:
-		t.Step = "hour"
+		step = "hour"
 	case length <= daysUpTo:
-		t.Step = "day"
+		step = "day"
 	}
+	return slotsOf(since, until, zone, step, c)
+}
+
+// slotsOf divides a period by a step.
+func slotsOf(since, until time.Time, zone *time.Location, step string, c *querylog.Coverage) Timeline {
+	t := Timeline{Step: step, Slots: []Slot{}}
 	for at := since; at.Before(until); {
 		next := nextSlot(at.In(zone), t.Step)
 		if next.After(until) {

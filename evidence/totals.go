@@ -149,12 +149,17 @@ func (s totalSums) takeOff(row *querylog.Row) {
 // what comes meanwhile is then not counted twice.
 func (r *reading) readTotals(ctx context.Context, log Log) (totalSums, error) {
 	missing := totalSums{}
+	return missing, r.eachTotal(ctx, log, missing, r.addTotal)
+}
+
+// eachTotal calls each with the totals of hours whose rows are not read, and adds those of hours of which some rows may be deleted to missing.
+func (r *reading) eachTotal(ctx context.Context, log Log, missing totalSums, each func(*querylog.Total)) error {
 	end := r.plan.end()
 	if end.After(r.until) {
 		end = r.until
 	}
 	if !end.After(r.since) {
-		return missing, nil
+		return nil
 	}
 	f := querylog.TotalsFilter{Since: r.since, Until: end, Vendor: r.o.Vendor}
 	for _, s := range r.o.Whose.Devices {
@@ -165,17 +170,17 @@ func (r *reading) readTotals(ctx context.Context, log Log) (totalSums, error) {
 	if whole := r.plan.listed.whole; !r.plan.long && whole.Before(end) { // from there on listed names are read from rows
 		if whole.After(r.since) {
 			f.Until = whole
-			if err := r.readTotalsOf(ctx, log, f, missing); err != nil {
-				return nil, err
+			if err := r.eachTotalOf(ctx, log, f, missing, each); err != nil {
+				return err
 			}
 			f.Since = whole
 		}
 		f.Until, f.Others = end, true
 	}
-	return missing, r.readTotalsOf(ctx, log, f, missing)
+	return r.eachTotalOf(ctx, log, f, missing, each)
 }
 
-func (r *reading) readTotalsOf(ctx context.Context, log Log, f querylog.TotalsFilter, missing totalSums) error {
+func (r *reading) eachTotalOf(ctx context.Context, log Log, f querylog.TotalsFilter, missing totalSums, each func(*querylog.Total)) error {
 	for t, err := range log.Totals(ctx, f) {
 		if err != nil {
 			return err
@@ -185,12 +190,12 @@ func (r *reading) readTotalsOf(ctx context.Context, log Log, f querylog.TotalsFi
 		}
 		switch r.plan.source(t.Vendor != "", t.Hour.Time) {
 		case fromTotals:
-			r.addTotal(&t)
+			each(&t)
 		case fromBoth:
 			missing.add(&t)
 		}
 	}
-	r.addAlikes()
+	r.addAlikes() // another reading has other numbers
 	return nil
 }
 
@@ -414,6 +419,11 @@ func (r *reading) rowsHave(ctx context.Context, log Log, totals totalSums, hour 
 // readDeleted adds what is known of rows that were deleted before there were totals:
 // how many lookups each device made in an hour.
 func (r *reading) readDeleted(ctx context.Context, log Log) error {
+	return r.eachDeleted(ctx, log, r.addDeleted)
+}
+
+// eachDeleted calls each with what is left of such hours.
+func (r *reading) eachDeleted(ctx context.Context, log Log, each func(*querylog.Hour)) error {
 	if !r.plan.totals || !r.plan.others {
 		return nil // they have no vendor, and no address
 	}
@@ -436,7 +446,7 @@ func (r *reading) readDeleted(ctx context.Context, log Log) error {
 			h.Lookups -= min(h.Lookups, r.began[h.Device])
 		}
 		if at.Before(r.until) && h.Lookups > 0 && (r.o.Device == "" || querylog.AnyHas(w.Devices, h.Device, at)) && !querylog.AnyHas(w.Without, h.Device, at) {
-			r.addDeleted(h)
+			each(h)
 		}
 	}
 	return nil

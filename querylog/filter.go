@@ -23,6 +23,7 @@ type Filter struct {
 	Before       int64        // rows whose ID is below it; 0 for all
 	Limit        int          // the newest so many; 0 for all
 	Listed       bool         // of listed names alone
+	ByFirst      bool         // rows whose first lookup is from Since on, up to but without Until, so that a row is in one period alone
 
 	name  nameFilter
 	alias nameFilter // what aliases are compared with, where name is not empty
@@ -111,6 +112,9 @@ func (f *Filter) matches(r *Row) bool {
 	if !f.Since.IsZero() && r.Last.UnixMilli() < f.Since.UnixMilli() || !f.Until.IsZero() && r.Time.UnixMilli() > f.Until.UnixMilli() {
 		return false
 	}
+	if f.ByFirst && (r.Time.UnixMilli() < firstMilli(f.Since) || !f.Until.IsZero() && r.Time.UnixMilli() >= firstMilli(f.Until)) {
+		return false
+	}
 	if f.After > 0 && r.ID <= f.After || f.Before > 0 && r.ID >= f.Before || f.begun && r.Attempts == 0 {
 		return false
 	}
@@ -121,6 +125,14 @@ func (f *Filter) matches(r *Row) bool {
 		return false
 	}
 	return f.matchesDevice(r)
+}
+
+// firstMilli returns the first millisecond, since 1970, that is not before a time; 0 for none.
+func firstMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli()
 }
 
 func (f *Filter) matchesDevice(r *Row) bool {
@@ -158,6 +170,12 @@ func (f *Filter) where(l *layout, table string, in span) (sql string, args []any
 	}
 	if !f.Until.IsZero() {
 		add(`r.first <= ?`, f.Until.UnixMilli())
+	}
+	if f.ByFirst {
+		add(`r.first >= ?`, firstMilli(f.Since))
+		if !f.Until.IsZero() {
+			add(`r.first < ?`, firstMilli(f.Until))
+		}
 	}
 	if f.begun {
 		add(l.named("attempts") + ` > 0`)

@@ -404,7 +404,7 @@ func testOneMoment(t *testing.T) {
 			}
 			fmt.Fprintf(&b, "%v\n", what)
 		}
-		for _, what := range []string{"names", "devices", "vendors"} {
+		for _, what := range []string{"names", "devices", "vendors", "purposes"} {
 			top, err := r.Top(ctx, what, Filter{}, 0)
 			say(top, err)
 		}

@@ -13,7 +13,7 @@ import (
 
 // A TopRow is one line of Top.
 type TopRow struct {
-	Key   string `json:"key"`             // the name, device or vendor; "" for names not kept
+	Key   string `json:"key"`             // the name, device, vendor or purpose; "" for names not kept, and for no purpose
 	Label string `json:"label,omitempty"` // of a device: the name it was last shown by
 	Count uint64 `json:"count"`           // lookups
 
@@ -64,14 +64,14 @@ const tierSQL = `sum(CASE WHEN r.level >= 2 AND a.tier = 'telemetry' THEN r.coun
 	sum(CASE WHEN r.level >= 2 AND a.tier = 'mixed' THEN r.count ELSE 0 END),
 	sum(CASE WHEN r.level >= 2 AND a.tier = 'essential' THEN r.count ELSE 0 END)`
 
-// Top counts the lookups f chooses by what ("names", "devices" or "vendors")
-// and returns the n with the most attempts; 0 for all. f.Limit has no effect. Vendors are those
+// Top counts the lookups f chooses by what ("names", "devices", "vendors" or "purposes")
+// and returns the n with the most attempts; 0 for all. f.Limit has no effect. Vendors and purposes are those
 // of which a rule or a list says so: that a company owns a domain does not make
 // it a vendor's telemetry.
 func (r *Reader) Top(ctx context.Context, what string, f Filter, n int) ([]TopRow, error) {
 	c, ok := topColumns[what]
 	if !ok {
-		return nil, fmt.Errorf("no top of %q: there are names, devices and vendors", what)
+		return nil, fmt.Errorf("no top of %q: there are names, devices, vendors and purposes", what)
 	}
 	s, err := r.look(ctx, nil)
 	if err != nil {
@@ -120,11 +120,18 @@ type topColumn struct {
 }
 
 var topColumns = map[string]topColumn{
-	"names":   {func(l *layout) string { return `coalesce(` + l.name() + `, '')` }, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
-	"devices": {func(*layout) string { return deviceSQL }, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
-	"vendors": {func(*layout) string { return `a.vendor` }, `''`, ` AND r.level >= 2 AND a.vendor <> ''`, func(r *Row) (string, bool) {
-		return r.Vendor, r.Vendor != "" && (r.Attribution == blocklists.ByRule.String() || r.Attribution == blocklists.ByList.String())
-	}},
+	"names":    {func(l *layout) string { return `coalesce(` + l.name() + `, '')` }, `''`, ``, func(r *Row) (string, bool) { return r.Name, true }},
+	"devices":  {func(*layout) string { return deviceSQL }, `coalesce(b.name, '')`, ``, func(r *Row) (string, bool) { return r.Device, true }},
+	"vendors":  {func(*layout) string { return `a.vendor` }, `''`, ofVendor, func(r *Row) (string, bool) { return r.Vendor, r.ofVendor() }},
+	"purposes": {func(*layout) string { return `a.purpose` }, `''`, ofVendor, func(r *Row) (string, bool) { return r.Purpose, r.ofVendor() }},
+}
+
+// ofVendor is the condition on a row that a rule or a list says whose name it is.
+const ofVendor = ` AND r.level >= 2 AND a.vendor <> ''`
+
+// ofVendor reports the same.
+func (r *Row) ofVendor() bool {
+	return r.Vendor != "" && (r.Attribution == blocklists.ByRule.String() || r.Attribution == blocklists.ByList.String())
 }
 
 // tops are the lines of Top by key.

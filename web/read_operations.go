@@ -28,6 +28,7 @@ type Reading struct {
 	Report   func(context.Context, ReportQuery) (*evidence.Report, error)
 	Coverage func(context.Context, Period) (evidence.Coverage, error)
 	Top      func(context.Context, TopQuery) ([]TopLine, error)
+	TopSlots func(context.Context, SlotsQuery) ([]evidence.CountSlot, error)
 	Vendors  func(context.Context, VendorsQuery) ([]VendorLine, error)
 	Vendor   func(ctx context.Context, vendor string, q PartQuery) (Vendor, error)
 	Name     func(ctx context.Context, name string, q PartQuery) (NameStory, error)
@@ -119,8 +120,12 @@ func registerReading(api huma.API, o *Options) {
 		func(ctx context.Context, q *ReportQuery) (*evidence.Report, error) { return o.Reading.Report(ctx, *q) })
 	add(api, reads("/coverage", "get-coverage", "How much of a period was recorded, and its gaps; the last 7 days unless it is said"),
 		func(ctx context.Context, q *Period) (evidence.Coverage, error) { return o.Reading.Coverage(ctx, *q) })
-	add(api, forDevices(reads("/top", "get-top", "Attempts and lookups by name, device or vendor; of the last 24 hours unless it is said")),
+	add(api, forDevices(reads("/top", "get-top", "Attempts and lookups by name, device, vendor or purpose; of the last 24 hours unless it is said")),
 		func(ctx context.Context, q *TopQuery) ([]TopLine, error) { return o.Reading.Top(ctx, *q) })
+	add(api, forDevices(reads("/top/slots", "get-top-slots", "The same by hour or day, with how much of each was recorded: a lookup is in the hour in which the first of its row came")),
+		func(ctx context.Context, q *SlotsQuery) ([]evidence.CountSlot, error) {
+			return o.Reading.TopSlots(ctx, *q)
+		})
 	add(api, forDevices(reads("/vendors", "get-vendors", "The vendors of the shipped lists and of the log, and what was asked of them; in the last 7 days unless it is said")),
 		func(ctx context.Context, q *VendorsQuery) ([]VendorLine, error) { return o.Reading.Vendors(ctx, *q) })
 	add(api, forDevices(reads("/vendors/{vendor}", "get-vendor", "What is known of a vendor, and what was asked of it; in the last 7 days unless it is said")),

@@ -72,11 +72,19 @@ type RowStory struct {
 // A TopQuery asks who or what asked most.
 type TopQuery struct {
 	Which
-	Of    string `query:"of" required:"true" enum:"names,devices,vendors"`
+	Of    string `query:"of" required:"true" enum:"names,devices,vendors,purposes"`
 	Limit int    `query:"limit" default:"100" minimum:"0" maximum:"100000" doc:"The busiest so many; 0 for all."`
 }
 
-// A TopLine is what is counted of a name, a device or a vendor.
+// A SlotsQuery asks the same by hour or day.
+type SlotsQuery struct {
+	Which
+	Of    string `query:"of" required:"true" enum:"names,devices,vendors,purposes"`
+	By    string `query:"by" required:"true" enum:"hour,day" doc:"By hours or days of the zone."`
+	Limit int    `query:"limit" default:"10" minimum:"0" maximum:"100000" doc:"The busiest so many of each hour or day; 0 for all."`
+}
+
+// A TopLine is what is counted of a name, a device, a vendor or a purpose.
 type TopLine struct {
 	querylog.TopRow
 	Totals uint64 `json:"totals,omitempty" doc:"Of count, lookups of which only the hour is kept."`

@@ -25,7 +25,7 @@ import (
 
 func (a *app) apiReading() web.Reading {
 	return web.Reading{
-		Log: a.logPage, LogRow: a.logRow, FollowLog: a.followLog, Overview: a.overview, Report: a.report, Coverage: a.coverage, Top: a.top,
+		Log: a.logPage, LogRow: a.logRow, FollowLog: a.followLog, Overview: a.overview, Report: a.report, Coverage: a.coverage, Top: a.top, TopSlots: a.topSlots,
 		Vendors: a.vendors, Vendor: a.vendor, Name: a.nameStory, Device: a.deviceStory, Catalog: a.searchCatalog,
 		Ledger: a.ledgerPage, Rhythm: a.rhythm, Destinations: a.destinations, Candidates: a.candidates,
 		Experiments: a.experimentList, Experiment: a.experiment, ExperimentReport: a.experimentReport, Templates: experimentTemplates,
@@ -311,6 +311,39 @@ func (a *app) top(ctx context.Context, q web.TopQuery) (lines []web.TopLine, err
 		return err
 	})
 	return busiest(lines, q.Limit), err
+}
+
+func (a *app) topSlots(ctx context.Context, q web.SlotsQuery) (slots []evidence.CountSlot, err error) {
+	slots = []evidence.CountSlot{}
+	f, err := filterOf(&q.Which, "24h")
+	if err != nil {
+		return slots, err
+	}
+	since, until, zone, err := readPast(&q.Period, "24h")
+	if err != nil {
+		return slots, err
+	}
+	f.Since, f.Until = since, until
+	err = a.readLog(ctx, func(ctx context.Context, l *openedLog) error {
+		o, err := l.slotOptions(q.Of, q.By, f, q.Ignored, zone)
+		if err != nil {
+			return missing(err)
+		}
+		nothing := true
+		_, err = evidence.EachSlot(ctx, l.Reader, o, func(s *evidence.CountSlot) error {
+			nothing = nothing && len(s.Lines) == 0
+			slots = append(slots, *busiestOf(s, q.Limit))
+			return nil
+		})
+		if errors.Is(err, evidence.ErrManySlots) {
+			return web.Invalid(err)
+		}
+		if err == nil && nothing {
+			err = missing(l.checkVendor(ctx, f.Vendor))
+		}
+		return err
+	})
+	return slots, err
 }
 
 // busiest returns the first n lines; all for 0.

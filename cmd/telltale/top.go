@@ -16,14 +16,20 @@ import (
 	"telltale/web"
 )
 
+// topFlags say what is counted, and in which form it is shown.
+type topFlags struct {
+	selection
+	by, format, as string
+	pseudonymous   bool
+}
+
 func (cl *cli) newTop() *cobra.Command {
-	var s selection
-	pseudonymous := false
-	kinds := []string{"names", "devices", "vendors"}
+	var s topFlags
+	kinds := []string{"names", "devices", "vendors", "purposes"}
 	c := cl.addJSON(&cobra.Command{
-		Use:   "top names|devices|vendors",
-		Short: "Count attempts and lookups by name, device or vendor",
-		Long: `Count attempts and lookups by name, device or vendor in a period: the last 24
+		Use:   "top names|devices|vendors|purposes",
+		Short: "Count attempts and lookups by name, device, vendor or purpose",
+		Long: `Count attempts and lookups by name, device, vendor or purpose in a period: the last 24
 hours, unless --since says otherwise. An attempt is the lookups of one name by one
 device that belong together: types, retries, search suffixes, until none came for
 log.attempt_gap. All but the first column count lookups. What the lists call telemetry, mixed or essential is
@@ -32,21 +38,37 @@ not its telemetry. Rows of names that no list has are kept for a day; where the
 period goes back further, only their number by device and hour is left, and
 'top devices' counts it.
 
+With --by hour or --by day, each line is an hour or a day of the zone, with how much
+of it was recorded, and its three busiest; --limit says how many, and --format json or
+csv has all. A row is in the hour in which its first lookup came. Where nothing is
+recorded there is no number: a 0 means that nobody asked. Devices, vendors and
+purposes are read from hourly totals where rows of them are deleted, and in periods
+of more than 100 days; names, and what --name chooses, from rows alone.
+
 On a terminal it is the first 10; with --json, or in a pipe, all. --pseudonyms puts
 device-1, host-1 and so on for devices and names of the home.`,
 		Example: `  telltale top vendors
-  telltale top names --device living-room-tv --since 7d --limit 20`,
+  telltale top names --device living-room-tv --since 7d --limit 20
+  telltale top purposes --vendor Xiaomi --last 30d
+  telltale top vendors --by day --last 7d --tz Europe/Berlin
+  telltale top names --device living-room-tv --by hour --format csv`,
 		ValidArgs: kinds,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(kinds, args[0]) {
-				return usage("one of names, devices and vendors is expected")
+				return usage("one of names, devices, vendors and purposes is expected")
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := s.filter(time.Now())
+			if err == nil && !small {
+				err = s.check(&cl.json)
+			}
 			if err != nil {
 				return err
+			}
+			if small && s.by != "" {
+				return errAbsent("'telltale top --by'")
 			}
 			limit := f.Limit
 			if !c.Flags().Changed("limit") && !cl.json && isTerminal(cl.out) {
@@ -57,6 +79,9 @@ device-1, host-1 and so on for devices and names of the home.`,
 				return err
 			}
 			defer l.Close()
+			if !small && s.by != "" {
+				return cl.showSlots(c.Context(), l, &s, args[0], f, c.Flags().Changed("limit"))
+			}
 			if err := l.choose(&f, s.ignored); err != nil {
 				return err
 			}
@@ -74,16 +99,26 @@ device-1, host-1 and so on for devices and names of the home.`,
 				more = len(lines) - limit
 				lines = lines[:limit]
 			}
-			if pseudonymous {
-				if err := l.hideTop(c.Context(), args[0], f, lines); err != nil {
+			if s.pseudonymous {
+				hide, err := l.topHider(c.Context(), args[0], f)
+				if err != nil {
 					return err
+				}
+				for i := range lines {
+					hide(&lines[i])
 				}
 			}
 			return cl.showTop(c.Context(), l, args[0], f, lines, more, s.zone)
 		},
 	})
 	s.add(cl, c, "24h")
-	c.Flags().BoolVar(&pseudonymous, "pseudonyms", false, "with other words for devices and names of the home")
+	c.Flags().StringVar(&s.by, "by", "", "count by hour or by day of the zone")
+	if !small {
+		c.Flags().StringVar(&s.format, "format", "", "table, json or csv (default: table); csv is of --by")
+		complete(c, "by", "hour", "day")
+		complete(c, "format", logFormats...)
+	}
+	c.Flags().BoolVar(&s.pseudonymous, "pseudonyms", false, "with other words for devices and names of the home")
 	c.Flags().Lookup("limit").Usage = "the busiest so many; 0 for all"
 	cl.addAllNodes(c)
 	return c
@@ -163,21 +198,20 @@ func (l *openedLog) topDevices(ctx context.Context, f querylog.Filter) ([]web.To
 	return lines, l.sortTop(ctx, &f, lines)
 }
 
-// hideTop puts other words for devices and names of the home.
-func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter, lines []web.TopLine) error {
+// topHider returns what puts other words for devices and names of the home.
+func (l *openedLog) topHider(ctx context.Context, what string, f querylog.Filter) (func(*web.TopLine), error) {
 	hide, local := newPseudonyms(l), map[string]bool{}
 	if what == "names" { // a name that was answered here is the home's, whatever it looks like
 		f.Verdict = "answer"
 		rows, err := l.Top(ctx, what, f, 0)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for i := range rows {
 			local[rows[i].Key] = true
 		}
 	}
-	for i := range lines {
-		t := &lines[i]
+	return func(t *web.TopLine) {
 		switch {
 		case what == "devices":
 			t.Key, t.Label = hide.of("device", t.Key), ""
@@ -186,8 +220,7 @@ func (l *openedLog) hideTop(ctx context.Context, what string, f querylog.Filter,
 		case what == "names":
 			t.Key = hide.name(t.Key, "")
 		}
-	}
-	return nil
+	}, nil
 }
 
 // sortTop puts the lines with the most attempts first; those with the most lookups
@@ -249,6 +282,21 @@ func (l *openedLog) addHours(ctx context.Context, f querylog.Filter, all map[str
 	return nil
 }
 
+// topHeads are what tables call the things that are counted.
+var topHeads = map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR", "purposes": "PURPOSE"}
+
+// topLabel is what a line is called in a table.
+func topLabel(what string, t *web.TopLine) string {
+	none := "(names not kept)"
+	if what == "purposes" {
+		none = "(no purpose is said)"
+	}
+	return printable(cmp.Or(t.Label, t.Key, none))
+}
+
+// ofVendors reports whether only lookups of names are counted of which a rule or a list says whose they are.
+func ofVendors(what string) bool { return what == "vendors" || what == "purposes" }
+
 func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylog.Filter, lines []web.TopLine, more int, zone *time.Location) error {
 	if cl.json {
 		enc := cl.encoder()
@@ -260,7 +308,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		return nil
 	}
 	w := tabwriter.NewWriter(cl.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ATTEMPTS\tLOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+map[string]string{"names": "NAME", "devices": "DEVICE", "vendors": "VENDOR"}[what])
+	fmt.Fprintln(w, "ATTEMPTS\tLOOKUPS\tBLOCKED\tTELEMETRY\tMIXED\tESSENTIAL\tLAST\t"+topHeads[what])
 	totals, asLookups, imported, unknown := uint64(0), uint64(0), uint64(0), uint64(0)
 	for i := range lines {
 		t := &lines[i]
@@ -269,7 +317,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		imported += t.Imported
 		unknown += t.Unknown
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", t.Attempts, t.Count, t.Blocked, t.Tiers.Telemetry, t.Tiers.Mixed, t.Tiers.Essential,
-			whenIn(t.Last.Time, zone), printable(cmp.Or(t.Label, t.Key, "(names not kept)")))
+			whenIn(t.Last.Time, zone), topLabel(what, t))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -317,9 +365,9 @@ func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *quer
 	switch {
 	case listed.IsZero() && unlisted.IsZero():
 		text += "; there are no rows yet"
-	case what == "vendors" && late(listed):
+	case ofVendors(what) && late(listed):
 		text += "; " + begin("rows of listed names", listed, zone)
-	case what != "vendors" && late(listed) || late(unlisted):
+	case !ofVendors(what) && (late(listed) || late(unlisted)):
 		text += "; " + begin("rows of listed names", listed, zone) + "; " + begin("rows of other names", unlisted, zone)
 	}
 	_, err = fmt.Fprintln(cl.err, text)

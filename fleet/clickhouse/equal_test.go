@@ -83,7 +83,7 @@ func TestAMergedLogSaysWhatTheNodesOwnSays(t *testing.T) {
 			}
 			return all, nil
 		})
-		for _, by := range []string{"names", "devices", "vendors"} {
+		for _, by := range []string{"names", "devices", "vendors", "purposes"} {
 			if what != "all" && what != "listed" && what != "a span" {
 				continue
 			}

@@ -13,10 +13,14 @@ import (
 
 // topKeys are what Top counts by: the key, what it is called, and which rows have one.
 var topKeys = map[string]struct{ key, label, where string }{
-	"names":   {`name`, `''`, `1`},
-	"devices": {`device`, `argMax(toString(device_name), (last, id))`, `1`},
-	"vendors": {`vendor`, `''`, `attribution IN ('rule', 'list') AND vendor != ''`},
+	"names":    {`name`, `''`, `1`},
+	"devices":  {`device`, `argMax(toString(device_name), (last, id))`, `1`},
+	"vendors":  {`vendor`, `''`, ofVendor},
+	"purposes": {`purpose`, `''`, ofVendor},
 }
+
+// ofVendor is the condition that a rule or a list says whose a row's name is.
+const ofVendor = `attribution IN ('rule', 'list') AND vendor != ''`
 
 func topNumber(name string, of func(*querylog.TopRow) *uint64) column[querylog.TopRow] {
 	return column[querylog.TopRow]{name: name, take: func(r *rowReader, t *querylog.TopRow) { *of(t) = r.u64() }}
@@ -39,11 +43,11 @@ var topColumns = []column[querylog.TopRow]{
 	{name: "last", take: func(r *rowReader, t *querylog.TopRow) { t.Last = querylog.Time{Time: time.UnixMilli(r.i64())} }},
 }
 
-// Top counts the lookups that a filter chooses by "names", "devices" or "vendors".
+// Top counts the lookups that a filter chooses by "names", "devices", "vendors" or "purposes".
 func (r *Reader) Top(ctx context.Context, what string, f querylog.Filter, n int) ([]querylog.TopRow, error) {
 	by, ok := topKeys[what]
 	if !ok {
-		return nil, fmt.Errorf("no top of %q: there are names, devices and vendors", what)
+		return nil, fmt.Errorf("no top of %q: there are names, devices, vendors and purposes", what)
 	}
 	where, err := r.where(&f, false)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"telltale/querylog"
 )
@@ -36,6 +37,12 @@ func (r *Reader) where(f *querylog.Filter, begun bool) (string, error) {
 	}
 	if !f.Until.IsZero() {
 		add(`first <= %d`, f.Until.UnixMilli())
+	}
+	if f.ByFirst && !f.Since.IsZero() {
+		add(`first >= %d`, f.Since.Add(time.Millisecond-1).UnixMilli())
+	}
+	if f.ByFirst && !f.Until.IsZero() {
+		add(`first < %d`, f.Until.Add(time.Millisecond-1).UnixMilli())
 	}
 	if f.After > 0 {
 		add(`id > %d`, f.After)

@@ -1287,8 +1287,25 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Attempts and lookups by name, device or vendor; of the last 24 hours unless it is said */
+        /** Attempts and lookups by name, device, vendor or purpose; of the last 24 hours unless it is said */
         get: operations["get-top"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/top/slots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same by hour or day, with how much of each was recorded: a lookup is in the hour in which the first of its row came */
+        get: operations["get-top-slots"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2351,6 +2368,22 @@ export interface components {
             /** Format: int64 */
             lookups: number;
         };
+        EvidenceCountSlot: {
+            /** @description All lines together. Not there where nobody can say: nothing is recorded, and something may be missing. */
+            asked?: components["schemas"]["EvidenceSlotLine"];
+            lines: components["schemas"]["EvidenceSlotLine"][] | null;
+            /**
+             * Format: int64
+             * @description Seconds in which lookups were recorded here.
+             */
+            recorded: number;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+            /** @description No lookup is known to be missing: only then does what is not there mean that there was none. */
+            whole: boolean;
+        };
         EvidenceCountry: {
             /** Format: int64 */
             attempts: number;
@@ -2557,6 +2590,46 @@ export interface components {
             unrated?: number;
             /** Format: date-time */
             until: string;
+        };
+        EvidenceSlotLine: {
+            /**
+             * Format: int64
+             * @description That began; 0 also where they were not counted.
+             */
+            attempts: number;
+            /**
+             * Format: int64
+             * @description Lookups that were blocked.
+             */
+            blocked: number;
+            /**
+             * Format: int64
+             * @description Lookups.
+             */
+            count: number;
+            /** Format: date-time */
+            first: string;
+            /**
+             * Format: int64
+             * @description Lookups whose rows say that another server recorded them.
+             */
+            imported?: number;
+            key: string;
+            /** @description Of a device: what it is called today. */
+            label?: string;
+            /** Format: date-time */
+            last: string;
+            tiers: components["schemas"]["Tiers"];
+            /**
+             * Format: int64
+             * @description Lookups that are read from hourly totals, since rows of them are deleted, or the period is long.
+             */
+            totals?: number;
+            /**
+             * Format: int64
+             * @description Lookups of which the log of another server did not say what was decided.
+             */
+            unknown?: number;
         };
         EvidenceTier: {
             /** Format: int64 */
@@ -9554,7 +9627,7 @@ export interface operations {
                 /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone. */
                 name?: string;
                 verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
-                of: "names" | "devices" | "vendors";
+                of: "names" | "devices" | "vendors" | "purposes";
                 /** @description The busiest so many; 0 for all. */
                 limit?: number;
             };
@@ -9571,6 +9644,83 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TopLine"][] | null;
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-top-slots": {
+        parameters: {
+            query: {
+                /** @description From then on: RFC 3339, a date, or as commands take it: 7d, yesterday. */
+                from?: string;
+                /** @description Until then. Without it: now. */
+                until?: string;
+                /** @description The zone in which days and hours are meant, such as Europe/Berlin. Without it: the server's. */
+                tz?: string;
+                /** @description Of one device: its identity, name, MAC or address. */
+                device?: string;
+                /** @description Of one vendor. */
+                vendor?: string;
+                /** @description Also of devices that are ignored. */
+                ignored?: boolean;
+                /** @description Names that contain this; with * or ? a pattern of the whole name; with a dot before it a name and all below it; with = before it that name alone. */
+                name?: string;
+                verdict?: "pass" | "allow" | "block" | "observe" | "answer" | "unknown";
+                of: "names" | "devices" | "vendors" | "purposes";
+                /** @description By hours or days of the zone. */
+                by: "hour" | "day";
+                /** @description The busiest so many of each hour or day; 0 for all. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvidenceCountSlot"][] | null;
                 };
             };
             /** @description Not Found */
