@@ -450,11 +450,12 @@ type Fleet struct {
 // Center is this machine as the center of a fleet (`telltale center`).
 type Center struct {
 	Listen  []netip.AddrPort `key:"listen,port 5390"`
-	Address []string         `key:"address,center"` // https://HOST:PORT, by which nodes reach it; for invitations
-	Dir     string           `key:"dir,path"`       // unless set, "center" in Data.Dir
-	Store   string           `key:"store"`          // the merged log; "": SQLite in Dir
-	Share   []string         `key:"share"`          // keys of settings that hold on all nodes, too
-	First   []string         `key:"first"`          // names of nodes that follow a change before all others
+	Address []string         `key:"address,center"`    // https://HOST:PORT, by which nodes reach it; for invitations
+	Dir     string           `key:"dir,path"`          // unless set, "center" in Data.Dir
+	Store   string           `key:"store"`             // the merged log; "": SQLite in Dir
+	Share   []string         `key:"share"`             // keys of settings that hold on all nodes, too
+	First   []string         `key:"first"`             // names of nodes that follow a change before all others
+	Metrics []netip.AddrPort `key:"metrics,port 9531"` // on which Prometheus is answered; none: it is not
 }
 
 // CenterPort is the port of Center.Listen where none is given.

@@ -38,6 +38,8 @@ type Receiver struct {
 	memory  atomic.Int64  // octets that batches take which wait to be stored
 	stop    context.CancelFunc
 	stopped chan struct{}
+
+	counts receiverCounts
 }
 
 // An arrived is a batch whose sender waits.
@@ -89,10 +91,12 @@ func (r *Receiver) run(ctx context.Context) {
 		for i, a := range waiting {
 			batches[i] = a.batch
 		}
+		begun := time.Now()
 		stored, err := r.o.Store.Append(ctx, batches)
 		if err == nil && len(stored) != len(batches) {
 			err = errors.New("the store has not said what became of every batch")
 		}
+		r.counts.inserted(time.Since(begun), err)
 		if (err != nil) != failing {
 			if failing = err != nil; failing {
 				r.o.Logger.Error("fleet: batches of nodes cannot be stored; nodes keep them and send them again", "error", err)
@@ -160,6 +164,12 @@ func answer(w http.ResponseWriter, status int, a Answer) {
 	json.NewEncoder(w).Encode(a)
 }
 
+// refuse answers that a batch is not stored, and counts why.
+func (r *Receiver) refuse(w http.ResponseWriter, status int, why string, a Answer) {
+	r.counts.refused(why)
+	answer(w, status, a)
+}
+
 func (r *Receiver) cursor(w http.ResponseWriter, req *http.Request) {
 	store := req.URL.Query().Get("store")
 	upto, err := r.o.Store.Cursor(req.Context(), store)
@@ -175,14 +185,14 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 	if r.o.Node != nil {
 		var err error
 		if node, err = r.o.Node(req); err != nil {
-			answer(w, http.StatusForbidden, Answer{Error: err.Error()})
+			r.refuse(w, http.StatusForbidden, RefusedNode, Answer{Error: err.Error()})
 			return
 		}
 	}
 	most, isLarge := int64(UsualPacked), false
 	if req.ContentLength > UsualPacked {
 		if isLarge = r.takeLarge(); !isLarge {
-			answer(w, http.StatusServiceUnavailable, Answer{Error: errBusy.Error()})
+			r.refuse(w, http.StatusServiceUnavailable, RefusedBusy, Answer{Error: errBusy.Error()})
 			return
 		}
 		defer r.leaveLarge()
@@ -197,7 +207,7 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 				status = http.StatusLengthRequired
 			}
 		}
-		answer(w, status, Answer{Error: "the batch did not come whole: " + err.Error()})
+		r.refuse(w, status, RefusedCut, Answer{Error: "the batch did not come whole: " + err.Error()})
 		return
 	}
 	b, err := r.parse(req.Context(), packed, isLarge)
@@ -209,32 +219,32 @@ func (r *Receiver) rows(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	if errors.Is(err, errBusy) {
-		answer(w, http.StatusServiceUnavailable, Answer{Error: err.Error()})
+		r.refuse(w, http.StatusServiceUnavailable, RefusedBusy, Answer{Error: err.Error()})
 		return
 	}
 	if newer := (*querylog.NewerBatchError)(nil); errors.As(err, &newer) {
-		answer(w, http.StatusUnprocessableEntity, Answer{Error: err.Error()})
+		r.refuse(w, http.StatusUnprocessableEntity, RefusedNewer, Answer{Error: err.Error()})
 		return
 	}
 	if err != nil {
-		answer(w, http.StatusBadRequest, Answer{Error: err.Error()})
+		r.refuse(w, http.StatusBadRequest, RefusedDamaged, Answer{Error: err.Error()})
 		return
 	}
 	if node != "" && b.Node != node {
-		answer(w, http.StatusForbidden, Answer{Store: b.Store, Error: "the certificate is of node " + node + " and the batch of node " + b.Node + ": set 'node' to the name that the centre knows, or have it invited again"})
+		r.refuse(w, http.StatusForbidden, RefusedNode, Answer{Store: b.Store, Error: "the certificate is of node " + node + " and the batch of node " + b.Node + ": set 'node' to the name that the centre knows, or have it invited again"})
 		return
 	}
 	size := int64(b.Memory())
 	defer r.memory.Add(-size)
 	if all := r.memory.Add(size); all > memoryMost && all > size {
-		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: errBusy.Error()})
+		r.refuse(w, http.StatusServiceUnavailable, RefusedBusy, Answer{Store: b.Store, Error: errBusy.Error()})
 		return
 	}
 	a := &arrived{batch: b, done: make(chan struct{})}
 	select {
 	case r.batches <- a:
 	default:
-		answer(w, http.StatusServiceUnavailable, Answer{Store: b.Store, Error: errBusy.Error()})
+		r.refuse(w, http.StatusServiceUnavailable, RefusedBusy, Answer{Store: b.Store, Error: errBusy.Error()})
 		return
 	}
 	select {
@@ -323,11 +333,12 @@ func (r *Receiver) answerStored(w http.ResponseWriter, a *arrived, packed []byte
 	said := Answer{Store: a.batch.Store, Upto: a.stored.Upto}
 	if a.err != nil {
 		said.Error = a.err.Error()
-		answer(w, http.StatusServiceUnavailable, said)
+		r.refuse(w, http.StatusServiceUnavailable, RefusedStore, said)
 		return
 	}
 	if a.stored.Err == nil {
 		said.Hash = hashOf(packed)
+		r.counts.stored(a.batch.Node, a.stored.Rows, len(packed), time.Now())
 		answer(w, http.StatusOK, said)
 		return
 	}
@@ -341,8 +352,12 @@ func (r *Receiver) answerStored(w http.ResponseWriter, a *arrived, packed []byte
 	}
 	if !said.Gap && diverged == nil {
 		r.o.Logger.Warn("fleet: a batch is refused; its node keeps it", "node", a.batch.Node, "error", a.stored.Err)
-		answer(w, http.StatusUnprocessableEntity, said)
+		r.refuse(w, http.StatusUnprocessableEntity, RefusedUnstorable, said)
 		return
 	}
-	answer(w, http.StatusConflict, said)
+	why := RefusedGap
+	if diverged != nil {
+		why = RefusedDiverged
+	}
+	r.refuse(w, http.StatusConflict, why, said)
 }

@@ -3,7 +3,7 @@ package metrics
 // The families, in the order of a page. Names and labels never change their meaning.
 var (
 	BuildInfo = Family{"telltale_build_info", Gauge, []string{"version", "edition"}, "Always 1: the version of the program, and the edition of the catalogue in force."}
-	StartTime = Family{"telltale_start_time_seconds", Gauge, nil, "When the server started, in seconds since 1970."}
+	StartTime = Family{"telltale_start_time_seconds", Gauge, nil, "When the server, or the center, started, in seconds since 1970."}
 	Refused   = Family{"telltale_settings_refused", Gauge, nil, "1 while the settings on disk have mistakes and are not in force."}
 	Temporary = Family{"telltale_temporary", Gauge, []string{"kind"}, "Pauses and times of observing that are in force."}
 
@@ -68,6 +68,24 @@ var (
 	DnstapDropped   = Family{"telltale_dnstap_dropped_total", Counter, nil, "Messages that were not sent: nobody took them, or not fast enough."}
 	DnstapConnected = Family{"telltale_dnstap_connected", Gauge, nil, "1 while somebody takes dnstap."}
 
+	CenterNodes         = Family{"telltale_center_nodes", Gauge, []string{"state"}, "Nodes of this center by how they stand, in the words of 'telltale center nodes'."}
+	CenterNodeSeen      = Family{"telltale_center_node_seen_seconds", Gauge, []string{"node"}, "When the node said last how it stands, in seconds since 1970. At most 1000 nodes are told."}
+	CenterNodeBatch     = Family{"telltale_center_node_batch_seconds", Gauge, []string{"node"}, "When a batch of the node was stored last, in seconds since 1970; 0 for not since the center started."}
+	CenterNodeLag       = Family{"telltale_center_node_lag_seconds", Gauge, []string{"node"}, "How old the oldest lookups are that the node has and the center has not; 0 for none."}
+	CenterNodeWaiting   = Family{"telltale_center_node_waiting_windows", Gauge, []string{"node"}, "Windows of rows that the node has and the center has not."}
+	CenterNodeClock     = Family{"telltale_center_node_clock_ahead_seconds", Gauge, []string{"node"}, "How far the node's clock is ahead of the center's."}
+	CenterNodeChanged   = Family{"telltale_center_node_changed", Gauge, []string{"node"}, "1 while the node's sealed log is another one than it was, until somebody accepts that."}
+	CenterBatches       = Family{"telltale_center_batches_total", Counter, nil, "Batches of nodes that are stored."}
+	CenterBytes         = Family{"telltale_center_batch_bytes_total", Counter, nil, "What those had, packed."}
+	CenterRows          = Family{"telltale_center_rows_total", Counter, nil, "Rows in them that were new."}
+	CenterBatchRefused  = Family{"telltale_center_batches_refused_total", Counter, []string{"reason"}, "Batches that were not stored. Nodes keep what they have."}
+	CenterInsertTime    = Family{"telltale_center_insert_duration_seconds", Histogram, nil, "How long the store took to take batches, several at a time."}
+	CenterStoreErrors   = Family{"telltale_center_store_errors_total", Counter, nil, "Inserts into the store that failed."}
+	CenterStoreFailing  = Family{"telltale_center_store_failing", Gauge, nil, "1 while the store takes nothing."}
+	CenterWaiting       = Family{"telltale_center_waiting_batches", Gauge, nil, "Batches that wait to be stored."}
+	CenterRefused       = Family{"telltale_center_requests_refused_total", Counter, nil, "Requests whose certificate or invitation was refused."}
+	CenterPolicyRefused = Family{"telltale_center_policy_refused", Gauge, nil, "1 while what the center's files and settings hold has mistakes and is not published."}
+
 	Goroutines    = Family{"go_goroutines", Gauge, nil, "Goroutines of the process."}
 	CPUTime       = Family{"process_cpu_seconds_total", Counter, nil, "Time of processors that the process took."}
 	ResidentBytes = Family{"process_resident_memory_bytes", Gauge, nil, "Memory of the process, files in memory included."}
@@ -86,6 +104,8 @@ func Families() []*Family {
 		&ListRules, &ListBad, &ListModified, &ListChecked, &ListHeld, &ListFailed,
 		&LogLookups, &LogStored, &LogLost, &LogUnnamed, &LogOptedOut, &LogRows, &LogOpenRows, &LogJournal, &LogBytes, &LogLimit, &LogLastCommit, &LogFailing, &LogRecorded, &LogGaps,
 		&DnstapSent, &DnstapDropped, &DnstapConnected,
+		&CenterNodes, &CenterNodeSeen, &CenterNodeBatch, &CenterNodeLag, &CenterNodeWaiting, &CenterNodeClock, &CenterNodeChanged,
+		&CenterBatches, &CenterBytes, &CenterRows, &CenterBatchRefused, &CenterInsertTime, &CenterStoreErrors, &CenterStoreFailing, &CenterWaiting, &CenterRefused, &CenterPolicyRefused,
 		&Goroutines, &CPUTime, &ResidentBytes, &OpenFiles, &FilesLimit,
 	}
 }

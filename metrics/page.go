@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -121,9 +122,15 @@ type Quantile struct{ Of, Value float64 }
 
 // addHistogram adds the observations of one histogram.
 func (p *Page) addHistogram(f *Family, h *durations, labels ...string) {
+	p.AddHistogram(f, bounds[:], h.counts[:], time.Duration(h.sum), labels...)
+}
+
+// AddHistogram adds a histogram: how many observations are above each bound before and at most its own, the last
+// above all of them, and their sum.
+func (p *Page) AddHistogram(f *Family, bounds []time.Duration, counts []uint64, sum time.Duration, labels ...string) {
 	p.begin(f)
 	all := uint64(0)
-	for i, n := range h.counts {
+	for i, n := range counts {
 		all += n
 		bound := "+Inf"
 		if i < len(bounds) {
@@ -131,6 +138,6 @@ func (p *Page) addHistogram(f *Family, h *durations, labels ...string) {
 		}
 		p.series(f, "_bucket", float64(all), labels, "le", bound)
 	}
-	p.series(f, "_sum", float64(h.sum)/1e9, labels, "", "")
+	p.series(f, "_sum", float64(sum)/1e9, labels, "", "")
 	p.series(f, "_count", float64(all), labels, "", "")
 }

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,12 @@ type center struct {
 	policy  *policy.Publisher
 	refused string // why what the files hold is not published; "" where it is
 	roster  *roster.Roster
+
+	receiver         *fleet.Receiver
+	started          time.Time
+	isPolicyRefused  atomic.Bool   // refused is not ""
+	strangersRefused atomic.Uint64 // requests
+	metricsAddrs     []net.Addr
 }
 
 func authorityDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "authority") }
@@ -104,7 +111,7 @@ func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
 	if err != nil {
 		return err
 	}
-	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux(), load: cl.loadStrictly}
+	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux(), load: cl.loadStrictly, started: time.Now()}
 	if c.authority, err = authority.Open(authorityDir(cfg), nil); err != nil {
 		return fmt.Errorf("center.dir: %w", err)
 	}
@@ -125,6 +132,12 @@ func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
 		defer endCommands()
 	}
 	c.publish()
+	endMetrics, err := c.serveMetrics()
+	if err != nil {
+		c.closeListeners()
+		return errors.Join(err, end())
+	}
+	defer endMetrics()
 	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
 	ready(c)
 	return errors.Join(c.run(ctx), end())
@@ -209,6 +222,7 @@ func (c *center) isNode(conn *tls.Conn) bool {
 func (c *center) tellJoining(node, remote, what string, err error) {
 	switch {
 	case err != nil:
+		c.strangersRefused.Add(1)
 		c.logger.Warn("a node was refused", "node", node, "from", remote, "at", what, "why", err)
 	case what == "join":
 		c.logger.Info("a node joined", "node", node, "from", remote)

@@ -54,6 +54,7 @@ func (c *center) takeLogs(ctx context.Context) (end func() error, err error) {
 		}
 		return "", errors.New("rows are taken of nodes of this fleet alone")
 	}})
+	c.receiver = r
 	c.mux.Handle(fleet.RowsPath, r)
 	c.mux.Handle(fleet.CursorPath, r)
 	c.mux.Handle(fleet.ForgetPath, r)

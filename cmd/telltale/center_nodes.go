@@ -145,6 +145,12 @@ func (cl *cli) nodeLines(now time.Time) (*config.Config, []nodeLine, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return cfg, linesOf(cfg, members, entries, latest, all, now), nil
+}
+
+// linesOf returns how all members stand, by name: what they reported, and which policy is published to the first nodes
+// and to all.
+func linesOf(cfg *config.Config, members []authority.Member, entries []roster.Entry, latest, all string, now time.Time) []nodeLine {
 	reported := map[string]*roster.Entry{}
 	for i := range entries {
 		reported[entries[i].Node] = &entries[i]
@@ -159,7 +165,7 @@ func (cl *cli) nodeLines(now time.Time) (*config.Config, []nodeLine, error) {
 		lines = append(lines, l)
 	}
 	sorting.StableBy(lines, func(a, b nodeLine) int { return cmp.Compare(a.Node, b.Node) })
-	return cfg, lines, nil
+	return lines
 }
 
 func (l *nodeLine) is(now time.Time) string {

@@ -81,6 +81,7 @@ func (c *center) publish() {
 	if err == nil {
 		changed, err = c.policy.Publish(contents)
 	}
+	c.isPolicyRefused.Store(err != nil)
 	if err != nil {
 		if c.refused != err.Error() {
 			c.refused = err.Error()

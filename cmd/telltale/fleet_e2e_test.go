@@ -34,9 +34,15 @@ type testCenter struct {
 
 func startCenter(t *testing.T) *testCenter {
 	t.Helper()
+	return startCenterWith(t, "")
+}
+
+// startCenterWith starts one with more settings of section center.
+func startCenterWith(t *testing.T, more string) *testCenter {
+	t.Helper()
 	dir := t.TempDir()
 	c := &testCenter{t: t, dir: dir, config: filepath.Join(dir, "telltale.yaml")}
-	writeFile(t, c.config, "data: {dir: data}\nlists: {dir: lists}\ncenter: {listen: [\"127.0.0.1:0\"]}\n")
+	writeFile(t, c.config, "data: {dir: data}\nlists: {dir: lists}\ncenter: {listen: [\"127.0.0.1:0\"]"+more+"}\n")
 	c.policy(0)
 	c.start()
 	return c

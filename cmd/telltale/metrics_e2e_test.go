@@ -92,38 +92,8 @@ func TestE2EPrometheus(t *testing.T) {
 rule_files: [%q]
 scrape_configs: [{job_name: telltale, static_configs: [{targets: [%q]}]}]
 `, filepath.Join(alerts, "alerts.yaml"), at))
-	text, err := os.ReadFile("../../packaging/grafana/telltale.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	if err := json.Unmarshal(text, &dashboard); err != nil {
-		t.Fatal(err)
-	}
-	queries := 0
-	fill := strings.NewReplacer("$__rate_interval", "1m", "$job", ".+", "$instance", ".+")
 	names := []string{"ads.example.", "www.example.", "a.example.", "b.example."}
-	for _, panel := range dashboard.Panels {
-		for _, target := range panel.Targets {
-			queries++
-			var got string
-			found := false
-			for end := time.Now().Add(2 * patience); !found && time.Now().Before(end); {
-				if found, got = prometheus.has(fill.Replace(target.Expr)); !found {
-					p.ask(names[time.Now().Second()%len(names)])
-					time.Sleep(200 * time.Millisecond)
-				}
-			}
-			if !found {
-				t.Errorf("%s: %s\nhas no result: %s", panel.Title, target.Expr, got)
-			}
-		}
-	}
+	queries := prometheus.hasEachPanel("telltale.json", func() { p.ask(names[time.Now().Second()%len(names)]) })
 	if queries < 30 {
 		t.Errorf("the dashboard has %d queries", queries)
 	}
@@ -189,4 +159,41 @@ func (p *prometheus) has(query string) (ok bool, got string) {
 		}
 	}
 	return false, string(text)
+}
+
+// hasEachPanel fails unless the query of each panel of a dashboard gets a result. between is called while one has none, and
+// returns how many queries there are.
+func (p *prometheus) hasEachPanel(file string, between func()) (queries int) {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../packaging/grafana", file))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		p.t.Fatal(err)
+	}
+	fill := strings.NewReplacer("$__rate_interval", "1m", "$job", ".+", "$instance", ".+")
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			queries++
+			var got string
+			found := false
+			for end := time.Now().Add(2 * patience); !found && time.Now().Before(end); {
+				if found, got = p.has(fill.Replace(target.Expr)); !found {
+					between()
+					time.Sleep(200 * time.Millisecond)
+				}
+			}
+			if !found {
+				p.t.Errorf("%s: %s\nhas no result: %s", panel.Title, target.Expr, got)
+			}
+		}
+	}
+	return queries
 }

@@ -186,6 +186,17 @@ func Read(dir string) ([]Entry, error) {
 	return all, nil
 }
 
+// Entries returns what is known of each node, in no order.
+func (r *Roster) Entries() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]Entry, 0, len(r.all))
+	for _, k := range r.all {
+		all = append(all, k.Entry)
+	}
+	return all
+}
+
 // Bounds of a report.
 const (
 	mostReport = 1 << 20
