@@ -32,6 +32,20 @@ func (s *snapshot) rows(f Filter, after int64, each func(Row) bool) error {
 	return nil
 }
 
+// newest calls each with the newest n rows that f chooses, the newest first, until it returns false.
+func (s *snapshot) newest(f Filter, n int, each func(*Row) bool) error {
+	for _, row := range slices.Backward(s.openRows(&f)) {
+		if n--; n < 0 || !each(&row) {
+			return nil
+		}
+	}
+	m, err := s.merge(&f, 0, true)
+	if err != nil {
+		return err
+	}
+	return m.some(n, each)
+}
+
 // openRows returns the rows of the journal that f chooses, in order.
 func (s *snapshot) openRows(f *Filter) (open []Row) {
 	for _, p := range s.open {
@@ -63,15 +77,8 @@ func (s *snapshot) storedRows(f *Filter, after int64, open int, each func(Row) b
 	}
 	if f.Limit > 0 {
 		var newest []Row
-		for len(newest) < f.Limit-open {
-			row, err := m.next()
-			if err != nil {
-				return false, err
-			}
-			if row == nil {
-				break
-			}
-			newest = append(newest, *row)
+		if err := m.some(f.Limit-open, func(row *Row) bool { newest = append(newest, *row); return true }); err != nil {
+			return false, err
 		}
 		for _, row := range slices.Backward(newest) {
 			if !each(row) {
@@ -153,6 +160,16 @@ func (m *merged) next() (*Row, error) {
 		m.begun, m.last = true, row.ID
 		return row, nil
 	}
+}
+
+// some calls each with the next n rows, until it returns false.
+func (m *merged) some(n int, each func(*Row) bool) error {
+	for ; n > 0; n-- {
+		if row, err := m.next(); err != nil || row == nil || !each(row) {
+			return err
+		}
+	}
+	return nil
 }
 
 // A span is a range of rows' numbers, both ends excluded.

@@ -73,6 +73,22 @@ func (r *Reader) Rows(ctx context.Context, f Filter) iter.Seq2[Row, error] {
 	}
 }
 
+// Newest calls each with the newest n of the rows f chooses, the newest first, those that are open among them, until it
+// returns false. A row is valid until the next call: unlike with f.Limit of Rows, no more than a page of them is in memory.
+func (r *Reader) Newest(ctx context.Context, f Filter, n int, each func(*Row) bool) error {
+	s, err := r.look(ctx, nil)
+	if err == nil {
+		defer s.close()
+		if f, err = f.normal(); err == nil {
+			err = s.newest(f, n, each)
+		}
+	}
+	if err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
+	return nil
+}
+
 // Page returns up to n of the rows f chooses, and whether there are more: the newest first, those
 // that are open among them; or with oldest the oldest first, and no open ones, so that who goes on
 // behind the last row gets every row once. f.After and f.Before are where to go on; f.Limit has no

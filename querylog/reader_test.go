@@ -207,6 +207,11 @@ func TestPagesAreAllRows(t *testing.T) {
 		}
 		for _, f := range []Filter{{}, {Name: ".tracker.example"}, {Device: "device1", Verdict: "block"}, {Name: "nobody.example"}, {Name: "=tracker.example"}, {Devices: []DeviceSpan{{Device: "device1"}}}, {Vendor: "xiaomi", Verdict: "observe"}} {
 			for _, n := range []int{31, 1000} {
+				newest, all := []Row(nil), rows(t, dir, f)
+				slices.Reverse(all)
+				if err := r.Newest(t.Context(), f, n, func(row *Row) bool { newest = append(newest, *row); return true }); err != nil || !slices.Equal(newest, all[:min(n, len(all))]) {
+					t.Errorf("%+v: got %d newest rows of %d, %v, want %d", f, len(newest), len(all), err, min(n, len(all)))
+				}
 				for _, oldest := range []bool{false, true} {
 					want := rows(t, dir, f)
 					if oldest {
