@@ -247,6 +247,8 @@ type Finding struct {
 	Subject string `json:"subject,omitempty" doc:"Which one, where there can be several: an upstream, a list, an address."`
 	Says    string `json:"says" doc:"What is so."`
 	Cure    string `json:"cure,omitempty" doc:"What to do."`
+
+	At time.Time `json:"at,omitzero" doc:"When the last day of a log with many rows was read for it, a minute ago at most; not there where it was read for this answer, or not at all."`
 }
 
 // NetworkFindings are what somebody who may open raw sockets found of the network.

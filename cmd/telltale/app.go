@@ -90,6 +90,7 @@ type app struct {
 	counts   atomic.Pointer[metrics.Counts] // of lookups; nil: nobody asks for them
 	metrics  *httpListeners                 // answers who asks for them
 	recorded recordedState                  // of the last day
+	lastDay  keptDay                        // for findings
 
 	settingsWatch failure // of watching the settings file
 
@@ -119,7 +120,7 @@ type app struct {
 // build makes the parts in the order in which they need each other. When one
 // fails, those made before it are closed.
 func build(cfg *config.Config, load func() (*config.Config, error), logger *slog.Logger, level *slog.LevelVar) (_ *app, err error) {
-	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1), reads: make(chan struct{}, mostReads)}
+	a := &app{load: load, loaded: cfg, groups: &groupNumbers{byName: map[string]uint16{}}, clashed: map[string]bool{}, logger: logger, level: level, started: time.Now(), renamed: make(chan struct{}, 1), routerMoved: make(chan struct{}, 1), reads: make(chan struct{}, mostReads), lastDay: newKeptDay()}
 	a.background, a.stopBackground = context.WithCancel(context.Background())
 	a.api = web.SharedHandler(a.apiOptions) // no request comes before all is made
 	a.refused.Store("")

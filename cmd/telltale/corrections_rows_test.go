@@ -67,8 +67,12 @@ func TestCorrectionsRewriteNoRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.start()
+	srv.app.lastDay.last = &day{clients: map[string]uint64{"192.168.1.20": 7}}
 	if out, exit := srv.run("devices", "forget", "tv", "--yes"); exit != 0 {
 		t.Fatal(out)
+	}
+	if srv.app.lastDay.last != nil {
+		t.Error("what findings rest on was read before, and is kept")
 	}
 	maps.DeleteFunc(before, func(_ int64, sum string) bool { return strings.HasSuffix(sum, " tv") })
 	if got := checksums(t, filepath.Join(dir, "data")); !maps.Equal(got, before) || len(got) != 3 {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/querylog"
 	"telltale/resolver"
 	"telltale/resolver/listen/certs"
 	"telltale/resolver/upstream"
@@ -224,7 +225,12 @@ func (d *doctor) stopped(ctx context.Context, cfg *config.Config) {
 	f.updates = copiesStatus(cfg)
 	f.catalogue, f.catalogueErr = catalogueStatus(ctx, cfg)
 	f.readStore(false)
-	f.readDay(ctx)
+	if r, err := querylog.OpenReader(cfg.Data.Dir); err != nil {
+		f.dayErr = err
+	} else {
+		f.day, f.dayErr = readDay(ctx, r, f.now)
+		r.Close()
+	}
 	d.judge(f)
 }
 
@@ -294,13 +300,16 @@ func (a *app) findings(ctx context.Context, probe bool) []web.Finding {
 	}
 	a.log.Flush() // the log is read next
 	f.readStore(true)
-	f.readDay(ctx)
+	f.day, f.dayErr = a.lastDay.get(ctx, a.log.Reader(), probe)
 	if probe {
 		a.probe(ctx, f, probeWait)
 	}
 	d := &doctor{findings: []web.Finding{}}
 	d.itself(ctx, f)
 	d.judge(f)
+	if f.day != nil && f.day.read.Before(f.now) {
+		d.date(f.day.read)
+	}
 	if probe && ctx.Err() == nil { // else what was not seen looks like what is not so
 		a.markFindings(d.findings, f.unanswered())
 	}
@@ -337,6 +346,15 @@ var hasOwnKind = []string{
 
 // ofTheDay are the codes of findings that rest on the last day of the log.
 var ofTheDay = []string{"clients-none", "clients-one-address", "devices-unknown", "lists-essential", "store-growing", "rebinding-refused", "answers-failed"}
+
+// date says of findings that rest on the last day of the log when that was read.
+func (d *doctor) date(read time.Time) {
+	for i := range d.findings {
+		if f := &d.findings[i]; f.What == "clients" || slices.Contains(ofTheDay, f.Code) {
+			f.At = read.UTC().Truncate(time.Second)
+		}
+	}
+}
 
 // unanswered are the upstreams of which it is not known whether what probes showed of them
 // is still so, and the codes of which that is not known as the log could not be read.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -18,7 +19,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"telltale/config"
 	"telltale/devices/corrections"
 	"telltale/querylog"
 	"telltale/sorting"
@@ -83,6 +83,8 @@ func canWrite(dir string) error {
 
 // A day is what the log has of the last day.
 type day struct {
+	read    time.Time         // when
+	rows    int               // that were read
 	oldest  time.Time         // row of the whole log; zero for none
 	lookups uint64            // of others than this machine
 	bare    uint64            // of them, those of bare addresses
@@ -94,7 +96,7 @@ type day struct {
 	essential map[string]*blockedName    // essential names that were blocked
 }
 
-// A blockedName is a name that was blocked, and by which rule last.
+// A blockedName is a name that was blocked, and by which rule last: rows are added the newest first.
 type blockedName struct {
 	count uint64
 	list  string
@@ -106,19 +108,15 @@ func (y *day) essentialNames() []string {
 	return mostFirst(y.essential, func(b *blockedName) uint64 { return b.count }, mostDomains)
 }
 
-// dayRows bounds the rows of a day that are read: the newest.
-const dayRows = 100_000
+const (
+	dayRows     = 100_000     // of a day that are read: the newest
+	dayIsLarge  = 5_000       // rows from which a day takes long to read
+	dayHoldsFor = time.Minute // one that is large
+)
 
 // readDay reads the last day of the log.
-func (f *facts) readDay(ctx context.Context) { f.day, f.dayErr = readDay(ctx, f.cfg, f.now) }
-
-func readDay(ctx context.Context, cfg *config.Config, now time.Time) (*day, error) {
-	r, err := querylog.OpenReader(cfg.Data.Dir)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	y := &day{clients: map[string]uint64{}, forwarded: map[string]bool{}, systems: map[string]map[string]bool{}, domains: map[string]*failing{}, essential: map[string]*blockedName{}}
+func readDay(ctx context.Context, r *querylog.Reader, now time.Time) (*day, error) {
+	y := &day{read: now, clients: map[string]uint64{}, forwarded: map[string]bool{}, systems: map[string]map[string]bool{}, domains: map[string]*failing{}, essential: map[string]*blockedName{}}
 	listed, unlisted, err := r.OldestRows(ctx)
 	if err != nil {
 		return nil, err
@@ -126,13 +124,49 @@ func readDay(ctx context.Context, cfg *config.Config, now time.Time) (*day, erro
 	if y.oldest = listed; y.oldest.IsZero() || !unlisted.IsZero() && unlisted.Before(listed) {
 		y.oldest = unlisted
 	}
-	for row, err := range r.Rows(ctx, querylog.Filter{Since: now.Add(-24 * time.Hour), Limit: dayRows}) {
-		if err != nil {
-			return nil, err
-		}
-		y.add(&row)
+	err = r.Newest(ctx, querylog.Filter{Since: now.Add(-24 * time.Hour)}, dayRows, func(row *querylog.Row) bool {
+		y.rows++
+		y.add(row)
+		return true
+	})
+	if err != nil {
+		return nil, err
 	}
+	maps.DeleteFunc(y.domains, func(_ string, f *failing) bool { return f.rebound+f.failed == 0 }) // nothing is found of these
 	return y, nil
+}
+
+// A keptDay is the last day of a server's log. One goroutine reads it at once; who asks meanwhile, or within a minute,
+// gets the same, unless it is quickly read.
+type keptDay struct {
+	turn chan struct{} // held by who reads, or looks at last
+	last *day          // which never changes; nil for none
+}
+
+func newKeptDay() keptDay { return keptDay{turn: make(chan struct{}, 1)} }
+
+// get returns the last day; with anew one that is read after the call. It ends when ctx ends, also while another reads.
+func (k *keptDay) get(ctx context.Context, r *querylog.Reader, anew bool) (*day, error) {
+	asked := time.Now()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if y := k.last; y != nil && (!y.read.Before(asked) || !anew && y.rows >= dayIsLarge && asked.Sub(y.read) < dayHoldsFor) {
+		return y, nil
+	}
+	y, err := readDay(ctx, r, time.Now())
+	k.last = y
+	return y, err
+}
+
+// forget forgets what was read, also what is being read.
+func (k *keptDay) forget() {
+	k.turn <- struct{}{}
+	k.last = nil
+	<-k.turn
 }
 
 func (y *day) add(row *querylog.Row) {
@@ -158,11 +192,10 @@ func (y *day) add(row *querylog.Row) {
 	if row.Tier == "essential" && row.Verdict == "block" {
 		b := y.essential[row.Name]
 		if b == nil {
-			b = &blockedName{}
+			b = &blockedName{list: row.List, line: row.Line}
 			y.essential[row.Name] = b
 		}
 		b.count += row.Count
-		b.list, b.line = row.List, row.Line
 	}
 	y.addFailing(row)
 }

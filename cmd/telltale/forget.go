@@ -178,6 +178,7 @@ func (a *app) finishForgetting(ctx context.Context, f *forgetting) (web.Forgotte
 		return web.Forgotten{}, errForgetting
 	}
 	defer a.forgettingRuns.Store(false)
+	defer a.lastDay.forget()
 	whole := f.whole()
 	about := map[string]bool{}
 	for identity := range whole {

@@ -2916,6 +2916,11 @@ export interface components {
             why: string;
         };
         Finding: {
+            /**
+             * Format: date-time
+             * @description When the last day of a log with many rows was read for it, a minute ago at most; not there where it was read for this answer, or not at all.
+             */
+            at?: string;
             /** @description Names the finding, as docs/doctor.md explains it; not there where all is well. */
             code?: string;
             /** @description What to do. */
