@@ -1,6 +1,22 @@
 package evidence
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
+
+// ObservedList is the list of names that a person observes as candidates: it says nothing of
+// whose a name is. ObservedVendor, with the domain behind it, is what stands there as vendor.
+const (
+	ObservedList   = "candidates"
+	ObservedVendor = "candidate "
+)
+
+// IsObserved reports whether a name is listed because a person observes it.
+func (n *Name) IsObserved() bool {
+	list, _, _ := strings.Cut(n.ListedBy, ":")
+	return list == ObservedList
+}
 
 // Number writes a number as people do: 12,345.
 func Number(n uint64) string {

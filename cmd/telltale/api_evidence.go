@@ -294,7 +294,7 @@ func proposalOf(found *candidate.Found, name *dnswire.Name) (string, error) {
 			return candidate.Entry(&found.Candidates[i]), nil
 		}
 	}
-	return "", fmt.Errorf("%s is no candidate of this period: 'telltale candidates --limit 1000' shows all; one that is on a list, or has a score below %d, is none", name.String(), candidate.Least)
+	return "", fmt.Errorf("%s is no candidate of this period: 'telltale candidates --limit 1000' shows all; one that is on a list of others, or has a score below %d, is none", name.String(), candidate.Least)
 }
 
 // experimentTemplates returns the shipped templates, or one of them.

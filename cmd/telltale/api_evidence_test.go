@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,9 @@ func TestCandidatesNotesAndTemplatesByTheAPI(t *testing.T) {
 	}
 	if out, exit := srv.run("candidates", "observe", "shop-0.example"); exit != 0 || !strings.Contains(out, "is observed: ") {
 		t.Errorf("the command: got %d %s", exit, out)
+	}
+	if names, err := observedNames(srv.app.cfg.Load()); err != nil || !slices.Equal(names, []string{"shop-0.example"}) {
+		t.Errorf("observed are %v, %v", names, err)
 	}
 	_, ledger := srv.route(anybody, "/ledger?kind=change&order=oldest")
 	for _, want := range []string{"observe-candidate site-0.example", "end-observing site-0.example", "add-note", "observe-candidate shop-0.example"} {

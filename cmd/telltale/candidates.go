@@ -20,6 +20,7 @@ import (
 	"telltale/config"
 	"telltale/devices/oui"
 	"telltale/dnswire"
+	"telltale/evidence"
 	"telltale/evidence/candidate"
 	"telltale/evidence/render"
 	"telltale/querylog"
@@ -49,8 +50,9 @@ a score, and what it is made of: a steady rhythm, attempts while the device asks
 nothing else, words of the name, a listed name that it is like, a domain with listed
 telemetry, an alias that listed telemetry leads to as well, who asks for it, and whether it came after an update.
 
-Nothing is blocked by a score. 'observe' records a name as if a list had it; 'propose'
-writes it in the catalogue's format, with the figures that speak for it.
+Nothing is blocked by a score. 'observe' records a name as if a list had it: it stands
+below the others then, as observed. 'propose' writes a name, observed or not, in the
+catalogue's format, with the figures that speak for it.
 
 Rows of names that no list has are kept for a day, unless the settings say otherwise
 (log.unlisted): what has a rhythm of hours needs longer to be seen. Imported lookups are
@@ -160,6 +162,9 @@ func (l *openedLog) candidates(ctx context.Context, of *candidatesOf) (*candidat
 	for _, e := range known.Entries() {
 		o.Known = append(o.Known, candidate.Known{Name: e.Name, Vendor: e.Vendor, Product: e.Product, Purpose: e.Purpose, Tier: e.Tier})
 	}
+	if o.Observed, err = observedNames(l.cfg); err != nil {
+		return nil, err
+	}
 	last, err := lastFound(ctx, l)
 	if err != nil {
 		return nil, err
@@ -197,11 +202,26 @@ func (l *openedLog) makerOrKind() func(device string) string {
 }
 
 // candidatesFile is the list of names that are observed as candidates, in lists.dir.
-const candidatesFile = "candidates.txt"
+const candidatesFile = evidence.ObservedList + ".txt"
 
 const candidatesHead = `# Names that somebody observes as candidates: 'telltale candidates observe' writes them.
 # They are of tier mixed, so that they are recorded as if a list had them, and not blocked.
 `
+
+// observedNames are those of the list of candidates, in lower case.
+func observedNames(cfg *config.Config) (names []string, err error) {
+	text, err := os.ReadFile(filepath.Join(cfg.Lists.Dir, candidatesFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name != "" && name[0] != '#' {
+			names = append(names, strings.TrimSuffix(strings.ToLower(name), "."))
+		}
+	}
+	return names, err
+}
 
 func (cl *cli) newCandidateObserve() *cobra.Command {
 	remove := false
@@ -211,7 +231,8 @@ func (cl *cli) newCandidateObserve() *cobra.Command {
 		Long: `Write a name into the list candidates.txt in lists.dir, as one of tier mixed: devices get
 their answers as before, and attempts are recorded as "observe". Its rows are kept as long
 as those of listed names, and reports, rhythms and experiments have it, under a vendor
-that is called "candidate" and the name's domain.
+that is called "candidate" and the name's domain. No list of others says whose it is:
+reports, letters and alerts say that you observe it. 'candidates' shows it as observed.
 
 Where the settings block names of tier mixed, too (blocking.tier, or that of a list or a
 group), it would be blocked, and is refused. So is a name that another list has: it is
@@ -337,7 +358,7 @@ func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, liste
 		if err := listed(); err != nil {
 			return path, false, err
 		}
-		lines = append(lines, fmt.Sprintf(`%s  #@ vendor="candidate %s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, candidate.Domain(name)))
+		lines = append(lines, fmt.Sprintf(`%s  #@ vendor="%s%s" purpose=telemetry tier=mixed breaks="not known: nobody has looked at it yet"`, name, evidence.ObservedVendor, candidate.Domain(name)))
 	}
 	f, err := atomicfile.Create(cfg.Lists.Dir)
 	if err != nil {

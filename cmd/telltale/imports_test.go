@@ -107,7 +107,7 @@ var mayImport = map[string]string{
 	"evidence/render":     "evidence evidence/candidate evidence/rhythm querylog",
 	"evidence/post":       "",
 	"evidence/rhythm":     "devices querylog",
-	"evidence/candidate":  "evidence/rhythm querylog golang.org/x/net",
+	"evidence/candidate":  "evidence evidence/rhythm querylog golang.org/x/net",
 	"evidence/witness":    "atomicfile clock evidence/post github.com/notaryproject/tspclient-go",
 	"evidence/stats":      "gonum.org/v1/gonum",
 	"evidence/letter":     "evidence querylog",

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"telltale/evidence"
 	"telltale/evidence/rhythm"
 	"telltale/querylog"
 )
@@ -81,11 +82,15 @@ func (t *Teller) ofHeartbeat(n *rhythm.Newly, until, now time.Time) Alert {
 	if n.Before == 1 {
 		before = "1 attempt began"
 	}
+	whose := fmt.Sprintf("which the list %s has as %s's (%s)", plain(n.List), vendor, said)
+	if n.List == evidence.ObservedList {
+		whose = "which you observe as a candidate (no list of others says whose it is)"
+	}
 	return Alert{
 		ID: id(NewHeartbeat, t.o.Node, n.Device, n.Name, querylog.Time{Time: n.Began}.String()), Kind: NewHeartbeat, Time: querylog.Time{Time: n.Began}, Found: querylog.Time{Time: now}, Node: t.o.Node,
 		Device: n.Device, Label: label, Vendor: vendor, Name: name,
-		Text: fmt.Sprintf("%s has asked for %s every %s since %s, which the list %s has as %s's (%s). In %d earlier hours that were recorded and in which it asked for anything, %s at that name, where such a heartbeat has about %.0f. What began then, an app, an update or a person, is not in DNS.",
-			label, name, rhythm.Length(beat.Period), n.Began.In(t.o.Zone).Format("Mon 2 Jan 15:04"), plain(n.List), vendor, said, int(n.Over.Hours()), before, n.Due),
+		Text: fmt.Sprintf("%s has asked for %s every %s since %s, %s. In %d earlier hours that were recorded and in which it asked for anything, %s at that name, where such a heartbeat has about %.0f. What began then, an app, an update or a person, is not in DNS.",
+			label, name, rhythm.Length(beat.Period), n.Began.In(t.o.Zone).Format("Mon 2 Jan 15:04"), whose, int(n.Over.Hours()), before, n.Due),
 		Command: fmt.Sprintf("telltale rhythm %s --vendor %s --since %s --until %s", quote(cmp.Or(label, n.Device)), quote(vendor), second(n.Began), second(until)),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"telltale/evidence"
@@ -277,7 +278,11 @@ func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert
 		if r.Purpose != "" && r.Purpose != r.Tier {
 			said += ", " + plain(r.Purpose)
 		}
-		a.Text = fmt.Sprintf("%s asked for %s, which the list %s has as %s's (%s); %s. The log has no earlier lookup of a listed name of %s by this device.", label, name, plain(cmp.Or(r.AttributionList, r.List)), vendor, said, what, vendor)
+		if r.AttributionList == evidence.ObservedList {
+			a.Text = fmt.Sprintf("%s asked for %s, which you observe as a candidate (no list of others says whose it is); %s. It is the device's first lookup below %s since you observe it.", label, name, what, plain(strings.TrimPrefix(r.Vendor, evidence.ObservedVendor)))
+		} else {
+			a.Text = fmt.Sprintf("%s asked for %s, which the list %s has as %s's (%s); %s. The log has no earlier lookup of a listed name of %s by this device.", label, name, plain(cmp.Or(r.AttributionList, r.List)), vendor, said, what, vendor)
+		}
 	}
 	a.Command = fmt.Sprintf("telltale log --device %s --vendor %s --since %s --until %s", quote(cmp.Or(label, r.Device)), quote(vendor), second(r.Time.Time), second(r.Last.Add(time.Second)))
 	return a

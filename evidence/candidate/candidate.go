@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"telltale/evidence"
 	"telltale/evidence/rhythm"
 	"telltale/querylog"
 	"telltale/sorting"
@@ -40,7 +41,8 @@ type Options struct {
 	// as long as those of listed ones, and since when.
 	Discovered map[string]time.Time
 
-	Known []Known
+	Known    []Known
+	Observed []string // names that a person observes, with those below
 
 	// Leads has the aliases to which names of Known led when upstreams were asked, where a
 	// person turned that on. Aliases returns those to which a name that a device asked for
@@ -55,7 +57,7 @@ type Found struct {
 	Until      querylog.Time `json:"until"`
 	Unlisted   querylog.Time `json:"unlisted,omitzero"` // from when on there are rows of names that no list has
 	Names      int           `json:"names"`             // that no list has, looked at
-	Candidates []Candidate   `json:"candidates"`        // the highest score first
+	Candidates []Candidate   `json:"candidates"`        // the highest score first, those that are observed last
 	Caveats    []string      `json:"caveats"`
 }
 
@@ -68,10 +70,11 @@ type Candidate struct {
 	First    querylog.Time `json:"first"`
 	Last     querylog.Time `json:"last"`
 	Devices  []Device      `json:"devices"`
-	Sibling  string        `json:"sibling"` // the listed name that is most like it; "" for none
-	Vendor   string        `json:"vendor"`  // whose it may be: the sibling's, or the domain's; "" for not known
-	Product  string        `json:"product"` // the sibling's
-	Purpose  string        `json:"purpose"` // the sibling's
+	Sibling  string        `json:"sibling"`  // the listed name that is most like it; "" for none
+	Vendor   string        `json:"vendor"`   // whose it may be: the sibling's, or the domain's; "" for not known
+	Product  string        `json:"product"`  // the sibling's
+	Purpose  string        `json:"purpose"`  // the sibling's
+	Observed bool          `json:"observed"` // a person observes it already
 
 	asked bool // the listed name that the score has is as a device asked for it
 }
@@ -155,7 +158,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	}
 	r.notLogged = found.NotLogged
 	for i := range found.Rhythms {
-		if f := &found.Rhythms[i]; f.Vendor == "" {
+		if f := &found.Rhythms[i]; f.Vendor == "" || isObserved(f) {
 			if r.rhythms[f.Name] == nil {
 				r.rhythms[f.Name] = map[string]*rhythm.Rhythm{}
 			}
@@ -163,7 +166,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 		}
 	}
 	out := &Found{Since: querylog.Time{Time: o.Since}, Until: querylog.Time{Time: o.Until}, Names: len(r.names), Candidates: []Candidate{}}
-	if len(r.names) > 0 {
+	if len(r.names) > 0 && r.first < 1<<63-1 {
 		out.Unlisted = querylog.Time{Time: time.UnixMilli(r.first)}
 		if o.Whose.Device == "" && len(o.Whose.Devices) == 0 {
 			out.Unlisted.Time = time.UnixMilli(max(r.first, r.whole))
@@ -171,14 +174,36 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	}
 	for name := range r.names {
 		if c := r.weigh(name); c.Score >= Least && c.Attempts >= leastAttempts {
+			c.Observed = r.observes(name)
 			out.Candidates = append(out.Candidates, c)
 		}
 	}
 	sorting.By(out.Candidates, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(compareBool(a.Observed, b.Observed), cmp.Compare(b.Score, a.Score), cmp.Compare(b.Attempts, a.Attempts), cmp.Compare(a.Name, b.Name))
 	})
 	out.Caveats = r.caveats()
 	return out, nil
+}
+
+// isObserved reports whether a rhythm is of a name that the list of observed ones had.
+func isObserved(r *rhythm.Rhythm) bool {
+	list, _, _ := strings.Cut(r.Listed, ":")
+	return list == evidence.ObservedList && r.Names == 1
+}
+
+// observes reports whether a person observes a name, or one above it.
+func (r *reading) observes(name string) bool {
+	return slices.ContainsFunc(r.o.Observed, func(o string) bool { return name == o || strings.HasSuffix(name, "."+o) })
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 func (o *Options) fill() {
@@ -238,7 +263,8 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 		}
 		device, at := r.o.Today(row.Device, row.Time.Time), row.Time.UnixMilli()
 		r.all[device] = append(r.all[device], at)
-		listed := row.Vendor != "" && (row.Attribution == "rule" || row.Attribution == "list")
+		observed := row.AttributionList == evidence.ObservedList // which says of no name whose it is
+		listed := row.Vendor != "" && (row.Attribution == "rule" || row.Attribution == "list") && !observed
 		if row.Purpose == "update" || !listed && hasWord(row.Name, "update", "updates", "ota", "fota", "firmware", "upgrade") {
 			r.updates[device] = append(r.updates[device], at)
 		}
@@ -251,7 +277,9 @@ func (r *reading) read(ctx context.Context, log rhythm.Log) error {
 			}
 			continue
 		}
-		r.first = min(r.first, at)
+		if !observed { // whose rows are kept longer
+			r.first = min(r.first, at)
+		}
 		if row.Verdict == "answer" || row.Verdict == "block" || !strings.Contains(row.Name, ".") || r.o.IsHome(row.Name) {
 			continue
 		}

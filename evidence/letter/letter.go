@@ -41,6 +41,7 @@ func Write(out io.Writer, r *evidence.Report, language string) (places int, err 
 		return 0, ErrNoNames
 	}
 	w := &writer{r: r, v: &r.Vendors[0], words: l}
+	w.observed = strings.HasPrefix(w.v.Vendor, evidence.ObservedVendor) && !slices.ContainsFunc(w.v.Names, func(n evidence.Name) bool { return n.Name != "" && !n.IsObserved() })
 	w.letter()
 	w.annex()
 	text := w.b.String()
@@ -54,6 +55,8 @@ type writer struct {
 	r     *evidence.Report
 	v     *evidence.Vendor
 	words *words
+
+	observed bool // the names are those that the person observes: no list of others has them
 }
 
 func (w *writer) letter() {
@@ -64,16 +67,22 @@ func (w *writer) letter() {
 			names++
 		}
 	}
-	w.lines(t.sender, "", t.date, "", v, t.address, "", t.subject(v), "", t.greeting, "")
-	w.paragraph(t.opening(v))
-	w.paragraph(t.recorded(v, w.time(w.r.Since), w.time(w.r.Until), w.r.Zone, names, w.count(w.v.Counts.Count)))
-	w.paragraph(t.meaning)
+	company, subject, recorded, meaning, end := v, t.subject(v), t.recorded, t.meaning+" "+t.listsErr, t.end
+	if w.observed {
+		v = strings.TrimPrefix(v, evidence.ObservedVendor)
+		company, subject, recorded, meaning, end = t.company, t.subjectBelow(v), t.recordedBelow, t.meaning+" "+t.guess, t.endBelow
+	}
+	w.lines(t.sender, "", t.date, "", company, t.address, "", subject, "", t.greeting, "")
+	w.paragraph(t.opening)
+	since, until := w.recorded()
+	w.paragraph(recorded(v, w.time(since), w.time(until), w.r.Zone, names, w.count(w.v.Counts.Count)))
+	w.paragraph(meaning)
 	w.paragraph(t.ask)
 	for i, question := range t.questions {
 		w.wrapped(fmt.Sprintf("%d. ", i+1), "   ", question)
 	}
 	w.lines("")
-	w.paragraph(t.end)
+	w.paragraph(end)
 	w.lines(t.regards, "", t.name, "")
 }
 
@@ -88,7 +97,11 @@ func (w *writer) annex() {
 	} else {
 		w.item(t.noAttempts)
 	}
-	if w.v.Counts.Blocked.Lookups > 0 {
+	switch blocked := w.v.Counts.Blocked.Lookups; blocked {
+	case 0:
+	case w.v.Counts.Lookups:
+		w.item(t.allBlocked)
+	default:
 		w.item(fmt.Sprintf(t.blocked, w.count(w.v.Counts.Blocked)))
 	}
 	w.item(fmt.Sprintf(t.device, w.toldBy()) + w.confidence())
@@ -106,6 +119,29 @@ func (w *writer) annex() {
 	for _, text := range t.limits {
 		w.item(text)
 	}
+	if !w.observed {
+		w.item(t.listsSay)
+	}
+}
+
+// recorded returns the period without what is not recorded at its beginning and at its end.
+func (w *writer) recorded() (since, until querylog.Time) {
+	since, until = w.r.Since, w.r.Until
+	gaps := slices.DeleteFunc(slices.Clone(w.r.Coverage.Gaps), func(g querylog.Gap) bool { return g.Effect != querylog.Unrecorded })
+	for range gaps { // they may overlap
+		for _, g := range gaps {
+			if !g.Since.After(since.Time) && g.Until.After(since.Time) {
+				since = g.Until
+			}
+			if !g.Until.Before(until.Time) && g.Since.Before(until.Time) {
+				until = g.Since
+			}
+		}
+	}
+	if !since.Before(until.Time) { // there are imported lookups alone, or the gaps are wrong
+		return w.r.Since, w.r.Until
+	}
+	return since, until
 }
 
 // gaps says how many times of the period have no record.
@@ -183,7 +219,11 @@ func (w *writer) name(n *evidence.Name) {
 			said = append(said, s.label+" "+plain(s.text))
 		}
 	}
-	if n.Name != "" {
+	switch {
+	case n.Name == "":
+	case n.IsObserved():
+		detail(t.listedBelow)
+	default:
 		detail(fmt.Sprintf(t.listed, plain(n.ListedBy), strings.Join(said, ", ")))
 	}
 	for _, source := range n.Sources {
@@ -260,6 +300,7 @@ func missing(l *words) (all []string) {
 		"period": l.period, "coverage": l.coverage, "program": l.program, "attempts": l.attempts, "noAttempts": l.noAttempts, "blocked": l.blocked, "device": l.device, "surely": l.surely, "totals": l.totals,
 		"unnamed": l.unnamed, "ofBlocked": l.ofBlocked, "times": l.times, "tier": l.tier, "purpose": l.purpose, "product": l.product, "region": l.region, "listed": l.listed, "source": l.source,
 		"attempt": l.attempt[0] + l.attempt[1], "lookup": l.lookup[0] + l.lookup[1], "layout": l.layout, "heads": strings.Join(l.heads[:], ""), "questions": strings.Join(l.questions, ""), "limits": strings.Join(l.limits, ""),
+		"company": l.company, "listsErr": l.listsErr, "guess": l.guess, "endBelow": l.endBelow, "listedBelow": l.listedBelow, "allBlocked": l.allBlocked, "listsSay": l.listsSay, "opening": l.opening,
 		"by": l.by[byUnknown], "byAddress": l.by[byAddress], "byMAC": l.by[byMAC], "byID": l.by[byID], "or": l.or,
 	} {
 		if text == "" {

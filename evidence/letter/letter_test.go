@@ -168,3 +168,78 @@ func TestWhatADeviceIsToldFromOthersBy(t *testing.T) {
 		}
 	}
 }
+
+// written is a letter on one line.
+func written(t *testing.T, r *evidence.Report, language string) string {
+	t.Helper()
+	var b strings.Builder
+	if _, err := Write(&b, r, language); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// The letter says from when on there is a record, and not since when one was asked for.
+func TestTheFirstSentenceHasTheTimeRecorded(t *testing.T) {
+	gap := func(since, until querylog.Time, effect querylog.Effect) querylog.Gap {
+		return querylog.Gap{Since: since, Until: until, Effect: effect, Kind: querylog.GapUnknown}
+	}
+	for _, c := range []struct {
+		gaps []querylog.Gap
+		want string
+	}{
+		{nil, "From 1 Nov 2026 00:00 to 8 Nov 2026 00:00"},
+		{[]querylog.Gap{gap(at(3, 0), at(4, 0), querylog.Unrecorded)}, "From 1 Nov 2026 00:00 to 8 Nov 2026 00:00"},
+		{[]querylog.Gap{gap(at(1, 0), at(4, 0), querylog.Unrecorded), gap(at(3, 0), at(5, 6), querylog.Unrecorded), gap(at(7, 0), at(8, 0), querylog.Unrecorded)}, "From 5 Nov 2026 06:00 to 7 Nov 2026 00:00"},
+		{[]querylog.Gap{gap(at(1, 0), at(4, 0), querylog.Unblocked)}, "From 1 Nov 2026 00:00 to 8 Nov 2026 00:00"},
+		{[]querylog.Gap{gap(at(1, 0), at(8, 0), querylog.Unrecorded)}, "From 1 Nov 2026 00:00 to 8 Nov 2026 00:00"}, // imported lookups alone
+	} {
+		r := report()
+		r.Coverage.Gaps = c.gaps
+		if got := written(t, r, "en"); !strings.Contains(got, c.want+" (Europe/Berlin) the DNS server") || !strings.Contains(got, "Period: 1 Nov 2026 00:00 to 8 Nov 2026 00:00") {
+			t.Errorf("%+v: %q is not in\n%s", c.gaps, c.want, got)
+		}
+	}
+}
+
+func TestAllBlockedIsNotSome(t *testing.T) {
+	r := report()
+	if got := written(t, r, "en"); !strings.Contains(got, "did not answer some of them") {
+		t.Errorf("got %s", got)
+	}
+	r.Vendors[0].Counts.Blocked = r.Vendors[0].Counts.Count
+	for language, want := range map[string]string{"en": "My network answered none of them with an address: all were blocked.", "de": "Mein Netz hat keine davon mit einer Adresse beantwortet"} {
+		if got := written(t, r, language); !strings.Contains(got, want) || strings.Contains(got, "some of them") || strings.Contains(got, "einen Teil davon") {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
+
+// A name that the person observes is on no list of others, and its vendor is not known.
+func TestObservedNamesAreThePersonsOwn(t *testing.T) {
+	r := report()
+	r.Vendors[0].Vendor = "candidate acme.example"
+	for i := range r.Vendors[0].Names {
+		r.Vendors[0].Names[i].ListedBy, r.Vendors[0].Names[i].Sources = "candidates:3", nil
+	}
+	for language, all := range map[string][]string{
+		"en": {"names below acme.example by my device", "looked up 2 names below acme.example: ", "no list says whose they are", "is my own guess", "recorded because I observe it"},
+		"de": {"Namen unter acme.example durch mein Gerät", "Keine Liste sagt, wem sie gehören", "vermute ich selbst", "aufgezeichnet, weil ich ihn beobachte"},
+	} {
+		got := written(t, r, language)
+		for _, want := range all {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q is not in\n%s", want, got)
+			}
+		}
+		for _, other := range []string{"candidate acme", "candidates", "The lists", "the lists", "Listen ", "that lists attribute"} {
+			if strings.Contains(got, other) {
+				t.Errorf("%q is in\n%s", other, got)
+			}
+		}
+	}
+	r.Vendors[0].Names[0].ListedBy = "mine:1" // a list that calls its vendor so
+	if got := written(t, r, "en"); !strings.Contains(got, "that lists attribute to candidate acme.example") || strings.Count(got, "because I observe it") != 1 {
+		t.Errorf("got %s", got)
+	}
+}

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,13 +15,20 @@ import (
 // Candidates writes the first so many candidates for a terminal.
 func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) error {
 	t := &textWriter{r: &evidence.Report{}}
+	shown := slices.IndexFunc(f.Candidates, func(c candidate.Candidate) bool { return c.Observed })
+	if shown < 0 {
+		shown = len(f.Candidates)
+	}
 	if f.Names == 0 {
 		t.line("No attempt at a name that no list has was recorded here.")
 	} else {
-		t.wrap("", fmt.Sprintf("%s that no list has, with rows since %s; %s.",
-			plural(uint64(f.Names), "name"), evidence.Short(f.Unlisted.Time, zone), plural(uint64(len(f.Candidates)), "candidate")))
+		since := ""
+		if !f.Unlisted.IsZero() {
+			since = ", with rows since " + evidence.Short(f.Unlisted.Time, zone)
+		}
+		t.wrap("", fmt.Sprintf("%s that no list of others has%s; %s.", plural(uint64(f.Names), "name"), since, plural(uint64(shown), "candidate")))
 	}
-	for i := range f.Candidates[:min(len(f.Candidates), most)] {
+	for i := range f.Candidates[:min(shown, most)] {
 		c := &f.Candidates[i]
 		t.head(fmt.Sprintf("%s  score %d, %s", c.Name, c.Score, plural(c.Attempts, "attempt")))
 		for _, p := range c.Parts {
@@ -40,9 +48,18 @@ func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) 
 		}
 		t.wrapAt("       ", 7, "asked for by "+strings.Join(by, ", "))
 	}
-	if more := len(f.Candidates) - most; more > 0 {
+	if more := shown - most; more > 0 {
 		t.line("")
 		t.line("And " + plural(uint64(more), "more candidate") + ": --limit shows more.")
+	}
+	if len(f.Candidates) > shown {
+		var all []string
+		for i := range f.Candidates[shown:] {
+			c := &f.Candidates[shown+i]
+			all = append(all, fmt.Sprintf("%s (score %d, %s)", c.Name, c.Score, plural(c.Attempts, "attempt")))
+		}
+		t.head("OBSERVED ALREADY")
+		t.wrap("  ", strings.Join(all, "; ")+". 'telltale candidates observe --remove NAME' takes one back.")
 	}
 	if len(f.Candidates) > 0 {
 		t.line("")

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"telltale/evidence"
+	"telltale/evidence/candidate"
 	"telltale/evidence/logtest"
 	"telltale/evidence/rhythm"
 	"telltale/querylog"
@@ -327,5 +328,25 @@ func TestNoRateIsComparedWithOneThatIsNotKnown(t *testing.T) {
 		if strings.Contains(said, "none before") || strings.Contains(said, "% less") || strings.Contains(said, "the rate of the period before is not known") != known {
 			t.Errorf("%s: text is\n%s", what, text.String())
 		}
+	}
+}
+
+// What is observed already is no candidate any more.
+func TestObservedCandidatesStandApart(t *testing.T) {
+	at := querylog.Time{Time: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	f := &candidate.Found{Names: 9, Unlisted: at, Candidates: []candidate.Candidate{{Name: "metrics.one.example", Score: 4, Attempts: 3, Devices: []candidate.Device{{Label: "tv"}}}, {Name: "metrics.two.example", Score: 6, Attempts: 7, Observed: true}}}
+	var b strings.Builder
+	if err := Candidates(&b, f, 20, time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{"; 1 candidate.", "metrics.one.example score 4, 3 attempts", "OBSERVED ALREADY metrics.two.example (score 6, 7 attempts). 'telltale candidates observe --remove NAME'"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	n := evidence.Name{Name: "metrics.two.example", ListedBy: "candidates:3", Tier: "mixed"}
+	if got := saysWho(&n); !strings.Contains(got, "observed on purpose") {
+		t.Errorf("got %s", got)
 	}
 }

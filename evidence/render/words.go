@@ -245,6 +245,9 @@ func saysWho(n *evidence.Name) string {
 	if n.Name == "" {
 		return "counted together, without their names"
 	}
+	if n.IsObserved() {
+		return "observed on purpose, as a candidate; no list of others has it"
+	}
 	as := "as its vendor's"
 	if n.Tier == "telemetry" {
 		as = "as telemetry"

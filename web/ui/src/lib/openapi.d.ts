@@ -1685,6 +1685,7 @@ export interface components {
             /** Format: date-time */
             last: string;
             name: string;
+            observed: boolean;
             parts: components["schemas"]["CandidatePart"][] | null;
             product: string;
             purpose: string;
