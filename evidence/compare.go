@@ -195,7 +195,7 @@ var markers = map[string]string{
 	"list-held": "an update of a list was held back", "list-accepted": "an update of a list was accepted", "catalogue": "another edition of the shipped lists",
 	"pause": "blocking was paused", "resume": "the pause ended", "observe": "blocking was off to observe", "schedule": "a schedule's turn", "observe-ended": "an observation ended",
 	"config-changed": "settings changed", "note": "note",
-	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended",
+	querylog.KindExperimentStarted: "an experiment began", querylog.KindExperimentMarked: "a mark of an experiment", querylog.KindExperimentStopped: "an experiment ended", querylog.KindExperimentCancelled: "an experiment was given up",
 	"destination-moved": "a name led to another operator or country",
 }
 
@@ -210,7 +210,7 @@ func (o *Options) pausesOther(kind, subject string, at time.Time) bool {
 }
 
 func isOfExperiment(e querylog.Event) bool {
-	return e.Kind == querylog.KindExperimentStarted || e.Kind == querylog.KindExperimentMarked || e.Kind == querylog.KindExperimentStopped
+	return e.Kind == querylog.KindExperimentStarted || e.Kind == querylog.KindExperimentMarked || e.Kind == querylog.KindExperimentStopped || e.Kind == querylog.KindExperimentCancelled
 }
 
 // experimentsOfOthers returns the experiments of a report of one device that are at others:

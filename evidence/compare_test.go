@@ -57,26 +57,37 @@ func TestExperimentsOfOneDevice(t *testing.T) {
 	}
 	add(querylog.Event{Kind: querylog.KindExperimentStarted, Subject: "without-a-plan", Detail: `{"v":1}`}, noon)
 	add(querylog.Event{Kind: "note", Subject: "t-1", Detail: "of no experiment"}, noon)
+	for _, name := range []string{"p-1", "t-1"} {
+		add(querylog.Event{Kind: querylog.KindExperimentCancelled, Subject: name, Detail: `{"v":1,"says":"sold"}`}, noon)
+	}
 	for _, c := range []struct {
 		device string
 		spans  []querylog.DeviceSpan
+		given  []string // up
 		want   []string
 	}{
-		{"", nil, []string{"p-1", "t-1", "t-1", "u-1", "without-a-plan"}},
-		{"name:phone", []querylog.DeviceSpan{{Device: "name:phone"}, {Device: "id:old"}}, []string{"p-1", "t-1", "u-1", "without-a-plan"}},
-		{"name:tv", []querylog.DeviceSpan{{Device: "name:tv"}, {Device: "id:old", From: noon}}, []string{"t-1", "t-1", "without-a-plan"}},
+		{"", nil, []string{"p-1: sold", "t-1: sold"}, []string{"p-1", "t-1", "t-1", "u-1", "without-a-plan"}},
+		{"name:phone", []querylog.DeviceSpan{{Device: "name:phone"}, {Device: "id:old"}}, []string{"p-1: sold"}, []string{"p-1", "t-1", "u-1", "without-a-plan"}},
+		{"name:tv", []querylog.DeviceSpan{{Device: "name:tv"}, {Device: "id:old", From: noon}}, []string{"t-1: sold"}, []string{"t-1", "t-1", "without-a-plan"}},
 	} {
 		r, now := &Report{}, &reading{since: noon.Add(-time.Minute), until: noon.Add(time.Hour), o: &Options{Device: c.device, Whose: querylog.Filter{Devices: c.spans}}}
 		if err := addHistory(t.Context(), l, r, now); err != nil {
 			t.Fatal(err)
 		}
-		var got []string
+		var got, given []string
 		for _, m := range r.Markers {
+			if m.Kind == querylog.KindExperimentCancelled {
+				_, name, _ := strings.Cut(m.Text, ": ")
+				given = append(given, name)
+			}
 			for _, name := range []string{"p-1", "t-1", "u-1", "without-a-plan"} {
 				if m.Text == "an experiment began: "+name || m.Text == "note: "+name+": of no experiment" {
 					got = append(got, name)
 				}
 			}
+		}
+		if !slices.Equal(given, c.given) {
+			t.Errorf("%q: given up are %v, want %v", c.device, given, c.given)
 		}
 		if slices.Sort(got); !slices.Equal(got, c.want) {
 			t.Errorf("%q: got %v, want %v", c.device, got, c.want)

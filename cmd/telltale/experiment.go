@@ -269,15 +269,20 @@ func (cl *cli) experimentLine(ctx context.Context, path string, body any) error 
 	return err
 }
 
+// phaseText names a phase of a plan.
+func phaseText(p *experiment.Plan, i int) string {
+	return fmt.Sprintf("phase %d of %d (%s: %s)", i+1, len(p.Phases), p.Phases[i].Condition, printable(p.Phases[i].Says))
+}
+
 // nextText says what a line did, and what comes next.
 func nextText(e *experiment.Experiment, kind string) string {
 	p := &e.Plan
 	at := func(i int) string {
-		return fmt.Sprintf("phase %d of %d (%s: %s), planned to last %s", i+1, len(p.Phases), p.Phases[i].Condition, printable(p.Phases[i].Says), spanText(p.Phases[i].Length()))
+		return fmt.Sprintf("%s, planned to last %s", phaseText(p, i), spanText(p.Phases[i].Length()))
 	}
 	switch kind {
 	case querylog.KindExperimentPlanned:
-		return fmt.Sprintf("experiment %s is planned, and the plan is in the ledger: %d phases, %s in all.\nWhat to do: telltale experiment templates %s\nBegin:      telltale experiment start %s", e.Name, len(p.Phases), spanText(p.Length()), p.Template, e.Name)
+		return fmt.Sprintf("experiment %s is planned, and the plan is in the ledger: %s, %s in all.\nWhat to do: telltale experiment templates %s\nBegin:      telltale experiment start %s", e.Name, number(uint64(len(p.Phases)), "phase"), spanText(p.Length()), p.Template, e.Name)
 	case querylog.KindExperimentStarted:
 		return fmt.Sprintf("experiment %s has begun: %s.\n%s", e.Name, at(0), then(e))
 	case querylog.KindExperimentMarked:
@@ -294,9 +299,9 @@ func nextText(e *experiment.Experiment, kind string) string {
 
 func then(e *experiment.Experiment) string {
 	if e.Phase()+1 < len(e.Plan.Phases) {
-		return "Then:       telltale experiment mark \"what was done\""
+		return fmt.Sprintf("Then:       telltale experiment mark %s \"what was done\"", e.Name)
 	}
-	return "Then:       telltale experiment stop"
+	return "Then:       telltale experiment stop " + e.Name
 }
 
 // newStep makes a command that goes on with an experiment.

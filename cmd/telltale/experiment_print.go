@@ -58,6 +58,8 @@ func (cl *cli) showExperiment(_ context.Context, l *openedLog, e *experiment.Exp
 	case experiment.Planned:
 		line("Then:     telltale experiment start %s", e.Name)
 	case experiment.Running:
+		since, now := e.PhaseSince(), e.Phase()
+		line("now       %s, since %s, planned until %s", phaseText(p, now), whenIn(since, zone), whenIn(since.Add(p.Phases[now].Length()), zone))
 		line("%s", strings.Replace(then(e), "  ", "", 1))
 	case experiment.Stopped:
 		line("Then:     telltale experiment report %s", e.Name)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"telltale/devices"
+	"telltale/evidence/stats"
 	"telltale/querylog"
 )
 
@@ -614,8 +615,56 @@ func TestTiersThatCount(t *testing.T) {
 	for i, c := range []struct{ tier, attribution string }{{"telemetry", "rule"}, {"mixed", "rule"}, {"essential", "list"}, {"", "owner"}} {
 		h.rows = append(h.rows, querylog.Row{Time: at(begin.Add(time.Duration(i+2) * time.Hour)), Device: phone.Device, Name: "a.acme.example", Vendor: "Acme", Tier: c.tier, Attribution: c.attribution, Verdict: "pass", Count: 1, Attempts: 1})
 	}
-	if got := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{}).Devices[0].Total.A.Count; got != 3 {
+	r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+	if got := r.Devices[0].Total.A.Count; got != 3 {
 		t.Errorf("%v attempts count, want 3", got)
+	}
+	if said := strings.Join(r.Caveats, "\n"); !strings.Contains(said, "Of all together, 1 attempt of phone at names that it needs (tier essential") {
+		t.Errorf("nothing says that a name of tier essential counts: %s", said)
+	}
+	if template, err := Templates(); err != nil || slices.ContainsFunc(template, func(c *Template) bool { return strings.Contains(c.Plan.Question, "telemetry") }) {
+		t.Errorf("a question is of telemetry, where all listed names are compared (%v)", err)
+	}
+}
+
+// Too little data is said for the reason that holds: too few stretches, counts that are
+// uneven, or names that are seldom asked for.
+func TestWhyThereIsTooLittleData(t *testing.T) {
+	counts := func(n int, each func(i int) float64) (all []float64) {
+		for i := range n {
+			all = append(all, each(i))
+		}
+		return all
+	}
+	always := func(n float64) func(int) float64 { return func(int) float64 { return n } }
+	once := func(n float64) func(int) float64 {
+		return func(i int) float64 {
+			if i == 1 {
+				return n
+			}
+			return 0
+		}
+	}
+	for _, c := range []struct {
+		a, b  []float64
+		hours int // of the day that are told apart
+		want  string
+	}{
+		{counts(1, always(5)), counts(1, always(5)), 1, "1 stretch of A and 1 stretch of B are compared, too few to know how much its number varies by itself: it takes 10 h of each at least"},
+		{counts(2, always(40)), counts(1, always(40)), 2, "1 stretch of A and 1 stretch of B are compared, too few to know how much its number varies by itself: it takes 3 h of each at least"},
+		{counts(48, always(2)), counts(4, always(2)), 1, "h more of B"},
+		{counts(48, once(5000)), counts(48, once(5000)), 1, "it is asked for too unevenly"},
+		{counts(24, once(1)), counts(24, once(0)), 1, "it is asked for too seldom: two months"},
+	} {
+		r := &reading{e: &Experiment{Plan: Plan{Block: 3600, Match: Plainly}}, phases: []phase{{Phase: Phase{Condition: "A"}, since: begin, until: begin.Add(time.Duration(len(c.a)) * time.Hour)}, {Phase: Phase{Condition: "B"}, since: begin, until: begin.Add(time.Duration(len(c.b)) * time.Hour)}}}
+		var blocks []stats.Block
+		for i, n := range slices.Concat(c.a, c.b) {
+			blocks = append(blocks, stats.Block{At: i, Stratum: i % c.hours, B: i >= len(c.a), Hours: 1, Count: n})
+		}
+		ratio := stats.Compare(blocks)
+		if got := r.whyTooLittle(&ratio, 1, []side{{nil, "A"}, {nil, "B"}}); !strings.Contains(got, c.want) {
+			t.Errorf("%v and %v: got %q, want %q", c.a, c.b, got, c.want)
+		}
 	}
 }
 

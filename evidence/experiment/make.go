@@ -273,6 +273,11 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 			all = append(all, fmt.Sprintf("Lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known, and that time is not compared.", d.Name, querylog.SpansText(d.unrecorded, r.until, r.zone)))
 		}
 	}
+	for _, d := range r.devices {
+		if d.needed > 0 {
+			all = append(all, fmt.Sprintf("Of all together, %s of %s at names that it needs (tier essential: updates, time and such) count: what was done need not change these. They stand apart by purpose and by name.", r.numberOf(d.needed), d.Name))
+		}
+	}
 	if len(r.imports) > 0 {
 		all = append(all, "Lookups of this time were imported from another server's log. They are not counted, and in the hours of that log a device is taken to have been there only where a row that was recorded here is kept.")
 	}
@@ -280,6 +285,14 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")
 	}
 	return all
+}
+
+// numberOf is a number of what is counted.
+func (r *reading) numberOf(n float64) string {
+	if n == 1 {
+		return "1 " + strings.TrimSuffix(r.unit, "s")
+	}
+	return fmt.Sprintf("%.0f %s", n, r.unit)
 }
 
 func changesClocks(since, until time.Time, zone *time.Location) bool {
@@ -551,13 +564,36 @@ func (r *reading) whyTooLittle(ratio *stats.Ratio, tested int, sides []side) str
 		return "never asked for in the hours that are compared"
 	}
 	a, b := ratio.HoursA/r.lasted(sides[0]), ratio.HoursB/r.lasted(sides[1])
+	if ratio.Freedom <= 0 {
+		block := float64(r.e.Plan.Block) / 3600
+		few := fmt.Sprintf("%s of A and %s of B are compared, too few to know how much its number varies by itself", stretches(ratio.HoursA/block), stretches(ratio.HoursB/block))
+		if both := max(ratio.Both(0.5, alpha, Power), leastBlocks*block); both/min(a, b) < longest {
+			return few + ": it takes " + waitOf(both, min(a, b), "h of each at least")
+		}
+		return few
+	}
 	if more := ratio.Longer(0.5, alpha, Power); more/b < longest {
 		return "a halving would be seen with about " + waitOf(max(more, 1), b, "h more of B")
 	}
 	if both := ratio.Both(0.5, alpha, Power); both/min(a, b) < longest {
 		return "a halving would be seen with about " + waitOf(both, min(a, b), "h of each")
 	}
+	even := *ratio
+	if even.Dispersion = 1; even.Both(0.5, alpha, Power)/min(a, b) < longest {
+		return "it is asked for too unevenly, often at some times and then not at all: two months of each would not show a halving"
+	}
 	return "it is asked for too seldom: two months of each would not show a halving"
+}
+
+// leastBlocks are those of each condition with which anything can be said.
+const leastBlocks = 3
+
+// stretches is a number of blocks.
+func stretches(n float64) string {
+	if n := math.Round(n); n != 1 {
+		return fmt.Sprintf("%.0f stretches", n)
+	}
+	return "1 stretch"
 }
 
 // lasted is how many hours the phases of a side have lasted.

@@ -237,6 +237,17 @@ func (e *Experiment) Phase() (n int) {
 	return n
 }
 
+// PhaseSince returns when the phase that it is in began.
+func (e *Experiment) PhaseSince() time.Time {
+	since := e.Started.Time
+	for i := range e.Marks {
+		if e.Marks[i].Next {
+			since = e.Marks[i].At.Time
+		}
+	}
+	return since
+}
+
 // A step is the detail of a line that goes on with an experiment. Its keys never change.
 type step struct {
 	Version int           `json:"v"`

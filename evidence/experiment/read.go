@@ -167,6 +167,7 @@ type deviceReading struct {
 	unrecorded []querylog.Span // when lookups of it were not recorded, in order and apart
 
 	total    *counter
+	needed   float64 // attempts of total at names that the device needs (essential)
 	purposes map[string]*counter
 	products map[string]*counter
 	names    map[string]*counter
@@ -225,6 +226,9 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 	name := row.Name
 	if d.names[name] == nil && len(d.names) >= keptNames {
 		name = ""
+	}
+	if at >= 0 && row.Tier == "essential" {
+		d.needed += n
 	}
 	product, named := d.counter(d.products, row.Vendor+"\n"+row.Product, len(r.blocks)), d.counter(d.names, name, len(r.blocks))
 	product.what, product.vendor = row.Product, row.Vendor

@@ -285,23 +285,49 @@ func (r *Ratio) Longer(part, alpha, power float64) float64 {
 	if r.Freedom <= 0 || r.nullB == 0 {
 		return math.Inf(1)
 	}
-	want := math.Abs(math.Log(part)) / (-StudentQuantile(alpha/2, r.tails) + StudentQuantile(power, r.tails))
-	rest := square(want)/r.Dispersion - 1/r.nullA // what B may add to the variance
-	if rest <= 0 {
-		return math.Inf(1)
-	}
-	return max(0, (1/(rest*part*r.nullB)-1)*r.HoursB)
+	return r.enough(func(more float64) float64 {
+		rest := square(r.standardError(part, alpha, power, 1+more/(r.HoursA+r.HoursB)))/r.Dispersion - 1/r.nullA // what B may add to the variance
+		if rest <= 0 {
+			return math.Inf(1)
+		}
+		return max(0, (1/(rest*part*r.nullB)-1)*r.HoursB)
+	})
 }
 
 // Both returns how many hours of each condition would be enough, were both observed for
-// as long.
+// as long. Where there are too few blocks to know the dispersion, counts are taken to be
+// independent: it is that many at least.
 func (r *Ratio) Both(part, alpha, power float64) float64 {
-	if r.Freedom <= 0 || r.nullA+r.nullB == 0 {
+	if r.nullA+r.nullB == 0 {
 		return math.Inf(1)
 	}
-	want := math.Abs(math.Log(part)) / (-StudentQuantile(alpha/2, r.tails) + StudentQuantile(power, r.tails))
 	rate := (r.nullA + r.nullB) / (r.HoursA + r.HoursB)
-	return r.Dispersion * (1 + 1/part) / (square(want) * rate)
+	return r.enough(func(hours float64) float64 {
+		return r.Dispersion * (1 + 1/part) / (square(r.standardError(part, alpha, power, 2*hours/(r.HoursA+r.HoursB))) * rate)
+	})
+}
+
+// standardError is the largest one of the logarithm of the ratio with which Power is what is
+// wanted, had so many times as much been observed: then the dispersion is surer, too.
+func (r *Ratio) standardError(part, alpha, power, longer float64) float64 {
+	tails := independent
+	if r.Freedom > 0 && r.tails < independent {
+		tails = int(min(independent, max(1, float64(r.tails)*longer)))
+	}
+	return math.Abs(math.Log(part)) / (-StudentQuantile(alpha/2, tails) + StudentQuantile(power, tails))
+}
+
+// enough returns about how many hours are as many as are needed where so many are observed:
+// not fewer, as what is needed becomes less with each.
+func (r *Ratio) enough(needed func(hours float64) float64) float64 {
+	hours := needed(0)
+	if r.Freedom <= 0 || r.tails >= independent { // the same, however long it is observed
+		return hours
+	}
+	for range 4 { // too few and too many by turns
+		hours = needed(hours)
+	}
+	return hours
 }
 
 // Adjusted returns p-values that hold for all of several comparisons: of those that are

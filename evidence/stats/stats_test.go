@@ -152,3 +152,24 @@ func TestFiguresAreTheSameEachTime(t *testing.T) {
 		}
 	}
 }
+
+// With few blocks the dispersion is not sure, and with more of them it is: so much is needed
+// as is enough when so much is observed, and not what would be with as few blocks.
+func TestHowLongItTakesCountsThatMoreIsKnownThen(t *testing.T) {
+	a, b := []float64{0, 9, 1, 8, 0, 7, 1, 9}, []float64{7, 0, 8, 1, 9, 0, 9, 1}
+	r := Compare(hours(1, a, b))
+	if r.tails >= independent || r.Power(0.5, 0.05) >= 0.8 {
+		t.Fatalf("%+v, power %v", r, r.Power(0.5, 0.05))
+	}
+	both := r.Both(0.5, 0.05, 0.8)
+	longer := r
+	longer.tails = int(float64(r.tails) * both / r.HoursA)
+	longer.nullA, longer.nullB = r.nullA*both/r.HoursA, r.nullB*both/r.HoursB
+	if got := longer.Power(0.5, 0.05); got < 0.79 || got > 0.86 {
+		t.Errorf("after %v hours of each the power is %v", both, got)
+	}
+	few := Compare(hours(1, a[:1], b[:1])) // too few for an interval
+	if few.Freedom != 0 || !math.IsInf(few.Longer(0.5, 0.05, 0.8), 1) || math.IsInf(few.Both(0.5, 0.05, 0.8), 1) {
+		t.Errorf("%+v: %v, %v", few, few.Longer(0.5, 0.05, 0.8), few.Both(0.5, 0.05, 0.8))
+	}
+}
