@@ -866,6 +866,9 @@ func (r *reading) addCaveats(out *Report) {
 	if n := r.asked.Unknown.Lookups; n > 0 {
 		add("of %s lookups it is not known whether they were blocked: the log of another server that they were imported from does not say (%s)", Number(n), strings.Join(r.importedFrom(), ", "))
 	}
+	if n := r.listed.Blocked.Lookups; n > 0 && r.unit == UnitAttempts && slices.Contains(r.importedFrom(), "dnsmasq") {
+		add("an attempt counts as what was decided of its first lookup, and dnsmasq may block lookups of A of a name and pass those of other types on: of the %s lookups of listed names, %s were blocked", Number(r.listed.Lookups), Number(n))
+	}
 	for _, text := range r.totalsCaveats() {
 		add("%s", text)
 	}

@@ -350,6 +350,19 @@ func TestAReportCountsWhatHasNoVerdictApart(t *testing.T) {
 	}
 }
 
+// dnsmasq may block one type of a name alone: a report with its lookups says how many were blocked, too.
+func TestAReportOfDnsmasqSaysHowManyLookupsWereBlocked(t *testing.T) {
+	for _, format := range []string{"dnsmasq", "pi-hole", ""} {
+		home := logtest.New(1)
+		home.Imported = func(*querylog.Row) string { return format }
+		r := makeReport(t, home, evidence.Options{Since: home.Begin, Until: home.End})
+		want := fmt.Sprintf("of the %s lookups of listed names, %s were blocked", evidence.Number(r.Listed.Lookups), evidence.Number(r.Listed.Blocked.Lookups))
+		if said := strings.Contains(strings.Join(r.Caveats, "\n"), want); said != (format == "dnsmasq") {
+			t.Errorf("%q: the caveats are %q", format, r.Caveats)
+		}
+	}
+}
+
 // A device of which another was made within an hour keeps that hour's totals, and the
 // report says so. A total of other hours is that of who it was then.
 func TestASplitWithinAnHourIsSaid(t *testing.T) {

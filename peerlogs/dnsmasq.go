@@ -32,7 +32,7 @@ var dnsmasqFormat = Format{
 }
 
 func newDnsmasq(f *file, o Options) *dnsmasqLog {
-	return &dnsmasqLog{lines: lines{f: f}, o: o, bySerial: map[string]*dnsmasqQuery{}, byName: map[string][]*dnsmasqQuery{}}
+	return &dnsmasqLog{lines: lines{f: f}, o: o, bySerial: map[string]*dnsmasqQuery{}, byName: map[string][]*dnsmasqQuery{}, blocked: map[string]bool{}}
 }
 
 type dnsmasqLog struct {
@@ -44,13 +44,18 @@ type dnsmasqLog struct {
 
 	bySerial map[string]*dnsmasqQuery   // of those that wait, by number
 	byName   map[string][]*dnsmasqQuery // by name
+	blocked  map[string]bool            // names that its configuration blocked last
 }
+
+// mostBlocked is how many names that were blocked are remembered.
+const mostBlocked = 16_384
 
 // A dnsmasqQuery is a query whose answer may still come.
 type dnsmasqQuery struct {
 	waitingLookup
 	serial, name string
 	alias        bool // the answer has one: what is at its end is not known to be of this query
+	empty        bool // the configuration had no address of its type: it is blocked if the name is
 }
 
 func (d *dnsmasqLog) Format() *Format         { return &dnsmasqFormat }
@@ -184,7 +189,7 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 		}
 		q = d.latest(name, typ)
 	}
-	if q == nil || q.done {
+	if q == nil || q.done || q.empty {
 		return
 	}
 	switch {
@@ -202,11 +207,19 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 	switch verb {
 	case "config":
 		q.Verdict, q.Source = Answered, FromPolicy
-		if value == "0.0.0.0" || value == "::" {
-			q.Verdict = Blocked
-		}
 		q.end(value, serial != "")
 		q.done = true
+		switch {
+		case value == "0.0.0.0" || value == "::":
+			q.Verdict = Blocked
+			d.block(q.name)
+		case !strings.HasPrefix(value, "NODATA"):
+			delete(d.blocked, q.name)
+		case d.blocked[q.name]:
+			q.Verdict = Blocked
+		default: // that the name is blocked may be said of another type, a line later
+			q.done, q.empty = false, true
+		}
 	case "cached", "cached-stale":
 		q.passed()
 		if q.Source == Unknown {
@@ -231,11 +244,24 @@ func (d *dnsmasqLog) happened(serial string, words []string) {
 	}
 }
 
+// block takes in that the configuration blocks a name, whose lookups of types of which it has no address are blocked with it.
+func (d *dnsmasqLog) block(name string) {
+	if len(d.blocked) >= mostBlocked {
+		clear(d.blocked)
+	}
+	d.blocked[name] = true
+	for _, q := range d.byName[name] {
+		if q.empty {
+			q.Verdict, q.done, q.empty = Blocked, true, false
+		}
+	}
+}
+
 // latest returns the last query for a name and a type, 0 for any, that still waits for what
 // comes of it; nil for none.
 func (d *dnsmasqLog) latest(name string, typ uint16) *dnsmasqQuery {
 	for _, q := range slices.Backward(d.byName[name]) {
-		if !q.done && (typ == 0 || typ == q.Type) {
+		if !q.done && !q.empty && (typ == 0 || typ == q.Type) {
 			return q
 		}
 	}

@@ -35,7 +35,7 @@ func TestE2EDnsmasqIsRead(t *testing.T) {
 			}
 			c := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces", "--user=root",
 				"--pid-file="+filepath.Join(dir, "pid"), "--addn-hosts="+hosts, fmt.Sprintf("--port=%d", port), "--server="+strings.Replace(upstream, ":", "#", 1),
-				"--address=/tracker.example/0.0.0.0", "--log-facility="+log, form)
+				"--address=/tracker.example/0.0.0.0", "--local=/tracker.example/", "--log-facility="+log, form)
 			var said strings.Builder
 			c.Stdout, c.Stderr = &said, &said
 			if err := c.Start(); err != nil {
@@ -61,7 +61,7 @@ func TestE2EDnsmasqIsRead(t *testing.T) {
 			for _, q := range []struct {
 				name string
 				typ  uint16
-			}{{"shop.example.", dns.TypeA}, {"shop.example.", dns.TypeA}, {"none.example.", dns.TypeAAAA}, {"tracker.example.", dns.TypeA}, {"nas.lan.", dns.TypeA}, {"shop.example.", dns.TypeHTTPS}} {
+			}{{"shop.example.", dns.TypeA}, {"shop.example.", dns.TypeA}, {"none.example.", dns.TypeAAAA}, {"tracker.example.", dns.TypeAAAA}, {"tracker.example.", dns.TypeA}, {"nas.lan.", dns.TypeA}, {"shop.example.", dns.TypeHTTPS}} {
 				ask(q.name, q.typ)
 			}
 			found := func() string {
@@ -84,7 +84,7 @@ func TestE2EDnsmasqIsRead(t *testing.T) {
 				var missing []string
 				for _, want := range []string{
 					"shop.example 1 verdict 0 rcode 0 from 3", "shop.example 1 verdict 0 rcode 0 from 2", "none.example 28 verdict 0 rcode 3 from 3",
-					"tracker.example 1 verdict 2 rcode 0 from 1", "nas.lan 1 verdict 3 rcode 0 from 1",
+					"tracker.example 1 verdict 2 rcode 0 from 1", "tracker.example 28 verdict 2 rcode 0 from 1", "nas.lan 1 verdict 3 rcode 0 from 1",
 				} {
 					if !all[want] {
 						missing = append(missing, want)
