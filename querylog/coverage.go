@@ -284,7 +284,7 @@ func (s *snapshot) totalsBegan() (Time, error) {
 	}
 	first := int64(0)
 	if from > 0 { // the store had none before; what is imported may be older
-		if first, err = s.store.number(`SELECT coalesce((SELECT first FROM window WHERE id >= ? ORDER BY id LIMIT 1), 0)`, from); err != nil {
+		if first, err = s.store.number(`SELECT coalesce((SELECT value FROM meta WHERE key = '`+metaTotalsBegan+`'), (SELECT first FROM window WHERE id >= ? ORDER BY id LIMIT 1), 0)`, from); err != nil {
 			return Time{}, err
 		}
 	} else {

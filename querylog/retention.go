@@ -335,6 +335,9 @@ func deleteOthers(before, hours time.Time) func(*storer) (bool, error) {
 		}
 		most := int64(s.retention.batch)
 		err = s.store.transact(func() error {
+			if err := s.store.exec(keepTotalsBegan); err != nil {
+				return err
+			}
 			err := s.store.exec(`DELETE FROM window WHERE id IN (SELECT id FROM window WHERE id < ?1 ORDER BY id LIMIT ?2)`, end>>rowBits, most)
 			if done = s.store.conn.Changes() < most; err != nil || !done {
 				return err

@@ -48,6 +48,12 @@ CREATE TABLE total_name ( -- hashes of the names that were counted, while the ho
 // store's meta table.
 const metaTotalsFrom = "totals_from"
 
+// metaTotalsBegan is the key of the time of that window, Unix milliseconds, in the store's meta table, once the window may be deleted.
+const metaTotalsBegan = "totals_began"
+
+// keepTotalsBegan keeps when totals began, before windows are deleted, in a store that had none at first.
+const keepTotalsBegan = `INSERT OR IGNORE INTO meta SELECT '` + metaTotalsBegan + `', first FROM window WHERE id >= (SELECT value FROM meta WHERE key = '` + metaTotalsFrom + `') ORDER BY id LIMIT 1`
+
 // metaTotalsDeleted is the key of the last hour, since 1970, of which totals were ever deleted while its rows may be kept, in the
 // store's meta table; 0 for none. Totals that are there of an hour up to it may be of an import since, and of some of its rows alone.
 const metaTotalsDeleted = "totals_deleted"

@@ -3,6 +3,7 @@ package querylog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -336,6 +337,56 @@ func TestAPageOfTotalsEndsBeforeItsEnd(t *testing.T) {
 	if !slices.Equal(got, []int64{1, 2, 3}) {
 		t.Errorf("got totals of hours %d, want 1, 2, 3, each once", got)
 	}
+}
+
+// A store that had no totals at first says when they began, also when the windows of that time are deleted.
+func TestWhenTotalsBeganOutlivesWindows(t *testing.T) {
+	t.Parallel()
+	p := policy(t, testList)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		began := time.Now().Add(3 * time.Hour)
+		run := func(hours int) {
+			l := open(t, Options{Dir: dir, Retention: Retention{Listed: 24 * time.Hour}})
+			for range hours {
+				l.Append([]Record{lookup(t, p, time.Now(), phone(6), "tracker.example")})
+				time.Sleep(time.Hour)
+			}
+			closeLog(t, l)
+		}
+		run(6)
+		s, err := openStore(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := s.number(`SELECT min(id) FROM window WHERE first >= ?`, began.UnixMilli())
+		if err := errors.Join(err, s.setMeta(metaTotalsFrom, from), s.close()); err != nil { // as if an earlier program had written all before
+			t.Fatal(err)
+		}
+		totalsOf := func() time.Time {
+			r, err := OpenReader(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			c, err := r.Coverage(t.Context(), began, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Totals.Time
+		}
+		want := totalsOf()
+		if !want.Equal(began.Truncate(time.Hour)) {
+			t.Errorf("totals began %v, want %v", want, began)
+		}
+		run(24*2 + 20)
+		if left := rows(t, dir, Filter{Until: began.Add(time.Hour)}); len(left) != 0 {
+			t.Fatalf("%d rows are left of the time in which totals began", len(left))
+		}
+		if got := totalsOf(); !got.Equal(want) {
+			t.Errorf("with its windows deleted, totals began %v, want %v", got, want)
+		}
+	})
 }
 
 // What a number stands for is read again where another process has written since: it may be another device's
