@@ -293,7 +293,11 @@ func (v *View) recorded(r *Row) []string {
 	at := "  at " + r.Time.In(v.o.Zone).Format("2006-01-02 15:04:05")
 	if r.Count > 1 {
 		at += fmt.Sprintf(", %d times until %s", r.Count, r.Last.In(v.o.Zone).Format("15:04:05"))
-		if r.Attempts > 0 {
+		switch r.Attempts {
+		case 0:
+		case 1:
+			at += ", in 1 attempt"
+		default:
 			at += fmt.Sprintf(", in %d attempts", r.Attempts)
 		}
 	}

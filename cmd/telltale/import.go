@@ -622,7 +622,11 @@ func (im *importer) say(f *importedFile) error {
 			title = format.Title
 		}
 	}
-	fmt.Fprintf(w, "%s (%s): %s %s", printable(f.File), title, number(f.Lookups, "lookup"), verb)
+	what := printable(f.File)
+	if title != "" { // something was sent
+		what += " (" + title + ")"
+	}
+	fmt.Fprintf(w, "%s: %s %s", what, number(f.Lookups, "lookup"), verb)
 	if !f.First.IsZero() {
 		fmt.Fprintf(w, ", from %s to %s", whenIn(f.First.Time, im.zone), whenIn(f.Last.Time, im.zone))
 	}

@@ -370,6 +370,9 @@ func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *quer
 	case !ofVendors(what) && (late(listed) || late(unlisted)):
 		text += "; " + begin("rows of listed names", listed, zone) + "; " + begin("rows of other names", unlisted, zone)
 	}
+	if !small && what != "names" && strings.Contains(text, ";") {
+		text += "; --by day counts hourly totals of before as well"
+	}
 	_, err = fmt.Fprintln(cl.err, text)
 	return err
 }
