@@ -246,10 +246,26 @@ func TestNoneGetsThrough(t *testing.T) {
 		{"a file that is none", try{method: "GET", path: "/access.json"}, 404},
 		{"a path that looks otherwise", try{method: "GET", path: "/api/v1/../v1/status"}, 404},
 		{"the console is open to all", try{method: "GET", path: "/"}, 200},
+		{"a slash more", try{method: "GET", path: "/" + status}, 404},
+		{"only the head", try{method: "HEAD", path: status}, 401},
+		{"a change as plain text from our own page", try{method: "POST", path: accept, body: list, cookies: admin, header: plus(own, "Content-Type", "text/plain")}, 415},
+		{"a change as a form", try{method: "POST", path: accept, body: "name=x", cookies: admin, header: plus(own, "Content-Type", "application/x-www-form-urlencoded")}, 415},
+		{"an upgrade to HTTP/2", try{method: "GET", path: status, header: map[string]string{"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}}, 401},
+		{"an upgrade to a WebSocket", try{method: "GET", path: Prefix + "/log/stream", header: map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}}, 401},
+		{"another method by a header", try{method: "GET", path: Prefix + "/tokens/read", header: plus(bearer(read), "X-HTTP-Method-Override", "DELETE")}, 405},
+		{"another path by a header", try{method: "GET", path: Prefix + "/session", header: map[string]string{"X-Original-URL": Prefix + "/tokens", "X-Rewrite-URL": Prefix + "/tokens"}}, 200},
+		{"a client that says it is this machine", try{method: "GET", path: status, header: map[string]string{"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}}, 401},
+		{"another site asks what it may", try{method: "OPTIONS", path: accept, header: map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}}, 403},
+		{"another site's script follows the log", try{method: "GET", path: Prefix + "/log/stream", cookies: admin, header: map[string]string{"Sec-Fetch-Site": "cross-site"}}, 403},
 		{"TRACE", try{method: "TRACE", path: status, cookies: admin, header: own}, 405},
 	} {
-		if got := s.send(f.try); got.StatusCode != f.want {
-			t.Errorf("%s: got %s, want %d", f.what, textOfBody(got), f.want)
+		got := s.send(f.try)
+		text := textOfBody(got)
+		if got.StatusCode != f.want {
+			t.Errorf("%s: got %s, want %d", f.what, text, f.want)
+		}
+		if got.Header.Get("Access-Control-Allow-Origin") != "" || got.Header.Get("Upgrade") != "" || strings.Contains(text, `"scope"`) {
+			t.Errorf("%s: got %v %s", f.what, got.Header, text)
 		}
 	}
 	if len(s.paused) != 1 || s.paused[0].Name != "mac:tv" {
