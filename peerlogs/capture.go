@@ -47,6 +47,7 @@ type captureLog struct {
 // leftOut counts what was not taken over.
 type leftOut struct {
 	others     int64            // DNS messages that are no queries and replies
+	nobodys    int64            // DNS messages of a client without an address
 	fragments  int64            // of packets, behind the first
 	copies     int64            // of a packet
 	links      map[uint32]int64 // packets, by a link type that is not read here
@@ -112,6 +113,7 @@ func (c *captureLog) Notes() (all []string) {
 		text string
 	}{
 		{l.others, "DNS messages on port 53 were left out that are no queries and no replies to them"},
+		{l.nobodys, "DNS messages were left out whose client has no address: dnsmasq writes so what it asks its upstreams itself"},
 		{l.copies, "packets were left out that another interface had seen already"},
 		{l.fragments, "fragments of packets were left out that are not the first: a question is in the first"},
 		{l.incomplete, "connections over TCP were read in part: segments of them are missing"},
@@ -208,6 +210,10 @@ func (c *captureLog) message(s *segment, at time.Time, b []byte, cut bool) error
 	}
 	if server.Port() != dnsPort || b[2]&0x78 != 0 { // opcode QUERY is 0
 		c.left.others++
+		return nil
+	}
+	if client.Addr().IsUnspecified() {
+		c.left.nobodys++
 		return nil
 	}
 	b = b[:min(len(b), messageMost)]

@@ -178,21 +178,22 @@ func TestWhatIsLeftOutOfACapture(t *testing.T) {
 		packet []byte
 		want   string
 	}{
-		"a later fragment":               {later, "note: 1 fragments of packets were left out"},
-		"an UPDATE":                      {ether(udpPacket(clientV4, serverV4, other)), "note: 1 DNS messages on port 53 were left out"},
-		"a query to a client":            {ether(udpPacket(serverV4, clientV4, query)), "note: 1 DNS messages on port 53 were left out"},
-		"class CHAOS":                    {ether(udpPacket(clientV4, serverV4, chaos)), "bad: packet 1: class 3 is not the Internet's"},
-		"two questions":                  {ether(udpPacket(clientV4, serverV4, two)), "bad: packet 1: the DNS message has not one question"},
-		"a short one":                    {ether(udpPacket(clientV4, serverV4, query[:7])), "bad: packet 1: it has no DNS message"},
-		"half a question":                {ether(udpPacket(clientV4, serverV4, query[:20])), "bad: packet 1: the DNS message is damaged"},
-		"a segment of a connection":      {ether(tcpPacket(clientV4, serverV4, 99, 0x18, query)), "note: 1 segments were left out of connections over TCP whose beginning is not in the capture"},
-		"another port":                   {ether(udpPacket(clientV4, from5353, query)), ""},
-		"ARP":                            {with(make([]byte, 28), macs, "\x08\x06"), ""},
-		"nothing":                        {nil, ""},
-		"half an address":                {[]byte(macs[:9]), ""},
-		"half a head of IP":              {ether(udpPacket(clientV4, serverV4, query))[:30], ""},
-		"half a head of UDP":             {ether(udpPacket(clientV4, serverV4, query))[:38], ""},
-		"a head of TCP that is too long": {ether(tcpPacket(clientV4, serverV4, 1, 0x18, nil))[:50], ""},
+		"a later fragment":                     {later, "note: 1 fragments of packets were left out"},
+		"an UPDATE":                            {ether(udpPacket(clientV4, serverV4, other)), "note: 1 DNS messages on port 53 were left out"},
+		"a query to a client":                  {ether(udpPacket(serverV4, clientV4, query)), "note: 1 DNS messages on port 53 were left out"},
+		"a resolver's own, without an address": {ether(udpPacket(netip.MustParseAddrPort("0.0.0.0:40000"), serverV4, query)), "note: 1 DNS messages were left out whose client has no address"},
+		"class CHAOS":                          {ether(udpPacket(clientV4, serverV4, chaos)), "bad: packet 1: class 3 is not the Internet's"},
+		"two questions":                        {ether(udpPacket(clientV4, serverV4, two)), "bad: packet 1: the DNS message has not one question"},
+		"a short one":                          {ether(udpPacket(clientV4, serverV4, query[:7])), "bad: packet 1: it has no DNS message"},
+		"half a question":                      {ether(udpPacket(clientV4, serverV4, query[:20])), "bad: packet 1: the DNS message is damaged"},
+		"a segment of a connection":            {ether(tcpPacket(clientV4, serverV4, 99, 0x18, query)), "note: 1 segments were left out of connections over TCP whose beginning is not in the capture"},
+		"another port":                         {ether(udpPacket(clientV4, from5353, query)), ""},
+		"ARP":                                  {with(make([]byte, 28), macs, "\x08\x06"), ""},
+		"nothing":                              {nil, ""},
+		"half an address":                      {[]byte(macs[:9]), ""},
+		"half a head of IP":                    {ether(udpPacket(clientV4, serverV4, query))[:30], ""},
+		"half a head of UDP":                   {ether(udpPacket(clientV4, serverV4, query))[:38], ""},
+		"a head of TCP that is too long":       {ether(tcpPacket(clientV4, serverV4, 1, 0x18, nil))[:50], ""},
 	} {
 		text := pcapOf(linkEthernet, c.packet, good)
 		got := names(lookupsOf(t, text))
