@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // What a center shares with the nodes of its fleet: settings that lie below a node's own.
@@ -182,6 +184,45 @@ func (c *Config) SharedText() ([]byte, error) {
 			return nil, Mistakes{{Key: key, Found: err.Error()}}
 		}
 		if err := putKey(document.Content[0], strings.Split(key, "."), value); err != nil {
+			return nil, err
+		}
+	}
+	if len(document.Content[0].Content) == 0 {
+		return nil, nil
+	}
+	return overlayText(document)
+}
+
+// SharedBehind returns settings as SharedText does, with others behind them: those say what the first do not, and their entries
+// of lists come behind, but for those about what an entry of the first is about.
+func SharedBehind(first, others []byte) ([]byte, error) {
+	var one, other map[string]any
+	if err := errors.Join(yaml.Unmarshal(first, &one), yaml.Unmarshal(others, &other)); err != nil {
+		return nil, err
+	}
+	document, err := documentOf(first, "# What the center of this node's fleet shares.\n")
+	if err != nil {
+		return nil, err
+	}
+	d := decoding{where: make(map[string]string)}
+	for _, s := range leaves() {
+		value, ok := valueIn(other, s.key)
+		if !ok {
+			continue
+		}
+		if own, ok := valueIn(one, s.key); ok {
+			ours, isList := own.([]any)
+			theirs, isList2 := value.([]any)
+			if !isList || !isList2 || !(isNamed(ours) && isNamed(theirs)) && s.key != "local.records" {
+				continue
+			}
+			value = d.behind(ours, theirs, s.key, nil)
+		}
+		n, err := nodeOf(plain(value))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.key, err)
+		}
+		if err := putKey(document.Content[0], strings.Split(s.key, "."), n); err != nil {
 			return nil, err
 		}
 	}

@@ -68,6 +68,7 @@ var (
 	DnstapDropped   = Family{"telltale_dnstap_dropped_total", Counter, nil, "Messages that were not sent: nobody took them, or not fast enough."}
 	DnstapConnected = Family{"telltale_dnstap_connected", Gauge, nil, "1 while somebody takes dnstap."}
 
+	CenterLeads         = Family{"telltale_center_leads", Gauge, nil, "1 for a center that leads, 0 for one that follows another, or that another one was promoted in place of: those say nothing more."}
 	CenterNodes         = Family{"telltale_center_nodes", Gauge, []string{"state"}, "Nodes of this center by how they stand, in the words of 'telltale center nodes'."}
 	CenterNodeSeen      = Family{"telltale_center_node_seen_seconds", Gauge, []string{"node"}, "When the node said last how it stands, in seconds since 1970. At most 1000 nodes are told."}
 	CenterNodeBatch     = Family{"telltale_center_node_batch_seconds", Gauge, []string{"node"}, "When a batch of the node was stored last, in seconds since 1970; 0 for not since the center started."}
@@ -104,7 +105,7 @@ func Families() []*Family {
 		&ListRules, &ListBad, &ListModified, &ListChecked, &ListHeld, &ListFailed,
 		&LogLookups, &LogStored, &LogLost, &LogUnnamed, &LogOptedOut, &LogRows, &LogOpenRows, &LogJournal, &LogBytes, &LogLimit, &LogLastCommit, &LogFailing, &LogRecorded, &LogGaps,
 		&DnstapSent, &DnstapDropped, &DnstapConnected,
-		&CenterNodes, &CenterNodeSeen, &CenterNodeBatch, &CenterNodeLag, &CenterNodeWaiting, &CenterNodeClock, &CenterNodeChanged,
+		&CenterLeads, &CenterNodes, &CenterNodeSeen, &CenterNodeBatch, &CenterNodeLag, &CenterNodeWaiting, &CenterNodeClock, &CenterNodeChanged,
 		&CenterBatches, &CenterBytes, &CenterRows, &CenterBatchRefused, &CenterInsertTime, &CenterStoreErrors, &CenterStoreFailing, &CenterWaiting, &CenterRefused, &CenterPolicyRefused,
 		&Goroutines, &CPUTime, &ResidentBytes, &OpenFiles, &FilesLimit,
 	}

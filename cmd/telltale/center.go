@@ -45,7 +45,7 @@ The center answers no DNS. On a machine that is to do both, run both.`,
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return cl.serveCenter(c.Context(), func(*center) {}) },
 	}
-	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke(), cl.newCenterForget(), cl.newCenterMigrate())
+	c.AddCommand(cl.newCenterInvite(), cl.newCenterNodes(), cl.newCenterRollout(), cl.newCenterRevoke(), cl.newCenterFollow(), cl.newCenterPromote(), cl.newCenterForget(), cl.newCenterMigrate())
 	return c
 }
 
@@ -65,7 +65,11 @@ type center struct {
 	refused string // why what the files hold is not published; "" where it is
 	roster  *roster.Roster
 
-	receiver         *fleet.Receiver
+	role       *roleKeeper
+	terms      *authority.Terms
+	changeRole func() // ends what the center does, for it has another role
+
+	receiver         *fleet.Receiver // nil: this center does not lead
 	started          time.Time
 	isPolicyRefused  atomic.Bool   // refused is not ""
 	strangersRefused atomic.Uint64 // requests
@@ -97,48 +101,94 @@ func (cl *cli) openAuthority(open func(dir string, now func() time.Time) (*autho
 // giveCenter gives what a command wrote of the center to the user that the center runs as.
 func giveCenter(cfg *config.Config) error { return giveToOwner(cfg.Center.Dir, cfg.Data.Dir) }
 
-// serveCenter runs the center until ctx ends. ready is called once it answers.
+// serveCenter runs the center until ctx ends, in the role that it has. ready is called each time that it answers.
 func (cl *cli) serveCenter(ctx context.Context, ready func(*center)) error {
 	cl.serving = true
+	var listen []netip.AddrPort // as it was answered on before: 0 is a port that is free
+	for {
+		again, addrs, err := cl.serveInRole(ctx, listen, ready)
+		if !again || err != nil || ctx.Err() != nil {
+			return err
+		}
+		listen = addrs
+	}
+}
+
+// serveInRole runs the center until ctx ends or it has another role, which again reports.
+func (cl *cli) serveInRole(ctx context.Context, listen []netip.AddrPort, ready func(*center)) (again bool, addrs []netip.AddrPort, err error) {
 	cfg, err := cl.loadStrictly()
 	if err != nil {
-		return err
+		return false, nil, err
 	}
+	if listen != nil {
+		cfg.Center.Listen = listen
+	}
+	ctx, change := context.WithCancelCause(ctx)
+	defer change(nil)
+	c := &center{cfg: cfg, mux: http.NewServeMux(), load: cl.loadStrictly, started: time.Now(), changeRole: func() { change(errRoleChanged) }}
+	err = cl.runCenter(ctx, c, ready)
+	return errors.Is(context.Cause(ctx), errRoleChanged), c.addrs(), err
+}
+
+// errRoleChanged ends what a center does that has another role.
+var errRoleChanged = errors.New("this center has another role")
+
+// runCenter runs a center until ctx ends.
+func (cl *cli) runCenter(ctx context.Context, c *center, ready func(*center)) (err error) {
+	cfg := c.cfg
 	if err := makeLists(cfg.Lists.Dir); err != nil {
 		return err
 	}
-	logger, _, err := cl.newLogger(cfg)
-	if err != nil {
+	if c.logger, _, err = cl.newLogger(cfg); err != nil {
 		return err
 	}
-	c := &center{cfg: cfg, logger: logger, mux: http.NewServeMux(), load: cl.loadStrictly, started: time.Now()}
 	if c.authority, err = authority.Open(authorityDir(cfg), nil); err != nil {
 		return fmt.Errorf("center.dir: %w", err)
 	}
-	if err := errors.Join(c.openPublisher(), c.openRoster()); err != nil {
+	if err := c.openRole(); err != nil {
 		return err
+	}
+	role := c.role.get()
+	leads := role.leads()
+	c.role.changed = func() {
+		c.logger.Error("ANOTHER CENTER WAS PROMOTED: this one leads no more, and answers no nodes ('telltale center follow ADDRESS' has it follow that one)")
+		c.changeRole()
+	}
+	if leads {
+		if err := errors.Join(c.openPublisher(), c.openRoster()); err != nil {
+			return err
+		}
+		c.mux.HandleFunc("GET "+copyPath, c.serveCopy)
 	}
 	if err := c.listen(); err != nil {
 		return err
 	}
-	end, err := c.takeLogs(ctx)
-	if err != nil {
-		c.closeListeners()
-		return err
+	end := func() error { return nil }
+	if leads {
+		if end, err = c.takeLogs(ctx); err != nil {
+			c.closeListeners()
+			return err
+		}
 	}
 	if endCommands, err := c.serveCommands(); err != nil {
 		c.logger.Warn("commands that ask the running center cannot", "error", err)
 	} else {
 		defer endCommands()
 	}
-	c.publish()
+	if leads {
+		c.publish()
+	}
 	endMetrics, err := c.serveMetrics()
 	if err != nil {
 		c.closeListeners()
 		return errors.Join(err, end())
 	}
 	defer endMetrics()
-	fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
+	if leads {
+		fmt.Fprintf(cl.out, "The center of Telltale %s answers its nodes on %v.\n", buildVersion(), c.addrs())
+	} else {
+		fmt.Fprintf(cl.out, "The center of Telltale %s does not lead, and listens on %v. %s\n", buildVersion(), c.addrs(), role.String())
+	}
 	ready(c)
 	return errors.Join(c.run(ctx), end())
 }
@@ -180,7 +230,7 @@ func (c *center) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	c.server = &http.Server{
-		Handler: inTime(c.authority.Handler(c.mux, c.tellJoining)), ConnState: newStrangers(c.isNode).connState, TLSConfig: c.authority.ServerTLS(),
+		Handler: inTime(c.front(c.authority.Handler(ofCenters(c.mux), c.tellJoining))), ConnState: newStrangers(c.isNode).connState, TLSConfig: c.authority.ServerTLS(),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    log.New(serverMessages{c.logger}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -189,7 +239,14 @@ func (c *center) run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	tasks.Go(func() { c.followPolicy(ctx) })
+	role := c.role.get()
+	switch {
+	case role.leads():
+		tasks.Go(func() { c.followPolicy(ctx) })
+		tasks.Go(func() { c.askPeers(ctx) })
+	case len(role.Follows) > 0:
+		tasks.Go(func() { c.followCenter(ctx) })
+	}
 	failed := make(chan error, len(c.listeners))
 	for _, l := range c.listeners {
 		go func() { failed <- c.server.ServeTLS(l, "", "") }()
@@ -246,6 +303,9 @@ A node that joined already and joins anew has new certificates; the earlier ones
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, a, err := cl.openAuthority(authority.Open)
 			if err != nil {
+				return err
+			}
+			if err := checkLeads(cfg); err != nil {
 				return err
 			}
 			if lasts <= 0 {
@@ -313,6 +373,9 @@ node goes on answering DNS by the policy that it has; it may come back by a new 
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, a, err := cl.openAuthority(authority.OpenExisting)
 			if err != nil {
+				return err
+			}
+			if err := checkLeads(cfg); err != nil {
 				return err
 			}
 			if err := a.Revoke(args[0]); err != nil {

@@ -39,6 +39,7 @@ func (c *center) serveCommands() (end func(), err error) {
 		return nil, fmt.Errorf("center.dir: %w", err)
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /role", c.serveRole)
 	mux.HandleFunc("POST /forget", c.serveForget)
 	mux.HandleFunc("GET /live", c.serveLive)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
@@ -64,6 +65,9 @@ func (c *center) serveForget(w http.ResponseWriter, r *http.Request) {
 	var asked forgetAsked
 	err := json.NewDecoder(r.Body).Decode(&asked)
 	said := forgetSaid{}
+	if err == nil && c.store == nil {
+		err = errors.New(c.role.get().String())
+	}
 	if err == nil {
 		asked.Forgetting.Node = asked.Node
 		said.Rows, err = forgetIn(r.Context(), c.store, asked.Forgetting)

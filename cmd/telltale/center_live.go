@@ -36,6 +36,10 @@ type liveLine struct {
 
 // serveLive hands rows on until who follows has gone.
 func (c *center) serveLive(w http.ResponseWriter, r *http.Request) {
+	if c.store == nil {
+		http.Error(w, c.role.get().String(), http.StatusServiceUnavailable)
+		return
+	}
 	s, err := c.live.Follow()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

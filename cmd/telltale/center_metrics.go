@@ -68,7 +68,7 @@ func (c *center) serveProbes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if r.URL.Path == "/readyz" && c.receiver.Stats().Failing {
+	if r.URL.Path == "/readyz" && c.receiver != nil && c.receiver.Stats().Failing {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		io.WriteString(w, "store: it takes nothing; the messages of 'telltale center' say why\n")
 		return
@@ -80,6 +80,15 @@ func (c *center) writeMetrics(_ context.Context, p *metrics.Page) {
 	now := time.Now()
 	p.Add(&metrics.BuildInfo, 1, buildVersion(), "")
 	p.Add(&metrics.StartTime, unixSeconds(c.started))
+	role := c.role.get()
+	p.Add(&metrics.CenterLeads, oneIf(role.leads()))
+	if c.receiver != nil { // it leads
+		c.writeLeading(p, now)
+	}
+	metrics.AddProcess(p)
+}
+
+func (c *center) writeLeading(p *metrics.Page, now time.Time) {
 	st := c.receiver.Stats()
 	if lines, err := c.lines(now); err == nil { // where it cannot be read, nothing is said of nodes
 		writeNodeMetrics(p, lines, &st, now)
@@ -87,7 +96,6 @@ func (c *center) writeMetrics(_ context.Context, p *metrics.Page) {
 	writeReceiverMetrics(p, &st)
 	p.Add(&metrics.CenterRefused, float64(c.strangersRefused.Load()))
 	p.Add(&metrics.CenterPolicyRefused, oneIf(c.isPolicyRefused.Load()))
-	metrics.AddProcess(p)
 }
 
 // lines returns how all nodes stand, by name.

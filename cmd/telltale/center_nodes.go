@@ -88,6 +88,13 @@ say with --accept that it is known.`,
 			if !centerRuns(cfg) {
 				fmt.Fprintln(cl.out, "No center runs here: this is how nodes stood when one did last.")
 			}
+			role, err := readRole(cfg)
+			if err != nil {
+				return err
+			}
+			if role.Term != "" || !role.leads() {
+				fmt.Fprintln(cl.out, role.String())
+			}
 			return cl.showNodes(lines, time.Now())
 		},
 	}

@@ -59,7 +59,7 @@ func (c *center) followPolicy(ctx context.Context) {
 }
 
 func policyPaths(cfg *config.Config) []string {
-	all := []string{cfg.Lists.Dir, filepath.Join(cfg.Lists.Dir, blocklists.GroupDir), rolloutPath(cfg)}
+	all := []string{cfg.Lists.Dir, filepath.Join(cfg.Lists.Dir, blocklists.GroupDir), rolloutPath(cfg), sharedBefore(cfg)}
 	for _, file := range []string{cfg.File, cfg.Overlay, cfg.SettingsOverlay} {
 		if file != "" {
 			all = append(all, file)
@@ -107,7 +107,7 @@ func (c *center) policyContents() ([]policy.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared, err := cfg.SharedText()
+	shared, err := c.shared(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +174,9 @@ nodes' shows which policy is in force where.`,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := cl.load()
 			if err != nil {
+				return err
+			}
+			if err := checkLeads(cfg); err != nil {
 				return err
 			}
 			latest, all, err := policy.Published(publisherDir(cfg))

@@ -172,9 +172,9 @@ func (a *app) takePart(ctx context.Context, id *authority.Identity) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	cfg := a.cfg.Load()
-	transport := id.Transport()
-	defer transport.CloseIdleConnections()
-	m := &fleetMember{Identity: id, client: &http.Client{Transport: transport}, centers: cfg.Fleet.Center, bandwidth: fleet.NewBandwidth(int(cfg.Fleet.Bandwidth)), changed: make(chan struct{}, 1)}
+	client := id.Client()
+	defer client.CloseIdleConnections()
+	m := &fleetMember{Identity: id, client: client, centers: cfg.Fleet.Center, bandwidth: fleet.NewBandwidth(int(cfg.Fleet.Bandwidth)), changed: make(chan struct{}, 1)}
 	if len(m.centers) == 0 {
 		m.centers = id.Centers
 	}

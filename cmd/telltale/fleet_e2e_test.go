@@ -62,7 +62,7 @@ func (c *testCenter) start() {
 	}
 	c.t.Cleanup(c.kill)
 	line, _ := bufio.NewReader(out).ReadString('\n')
-	_, rest, ok := strings.Cut(line, "answers its nodes on [")
+	_, rest, ok := strings.Cut(line, " on [")
 	if !ok {
 		c.t.Fatalf("the center did not start: %s\n%s", line, c.errs.String())
 	}

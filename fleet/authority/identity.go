@@ -49,7 +49,7 @@ const (
 )
 
 // IdentityFiles are what Join keeps, the certificate first: without it this is no node.
-var IdentityFiles = []string{nodeCertFile, nodeKeyFile, certificateFile, centersFile}
+var IdentityFiles = []string{nodeCertFile, nodeKeyFile, certificateFile, centersFile, termFile}
 
 // OpenIdentity reads what Join kept. now is the clock; nil for time.Now.
 func OpenIdentity(dir string, now func() time.Time) (*Identity, error) {

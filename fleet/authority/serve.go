@@ -98,7 +98,7 @@ func WithNode(ctx context.Context, node string) context.Context {
 	return context.WithValue(ctx, nodeKey{}, node)
 }
 
-// Handler answers nodes that join or renew, and lets requests of nodes pass to next.
+// Handler answers nodes that join or renew, and lets requests of nodes, and of other centers (IsCenter), pass to next.
 // All others are refused with 401 or 403 and the reason as text. told is told of whom
 // was refused, and why, and of who joined or was renewed (nil); nil for nobody.
 func (a *Authority) Handler(next http.Handler, told func(node, remote, what string, err error)) http.Handler {
@@ -113,6 +113,10 @@ func (a *Authority) Handler(next http.Handler, told func(node, remote, what stri
 		}
 		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 			http.Error(w, "a node of this fleet shows its certificate: this request has none", http.StatusUnauthorized)
+			return
+		}
+		if a.isCenter(r.TLS.PeerCertificates[0]) {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), centerKey{}, true)))
 			return
 		}
 		node, err := a.Admit(r.TLS.PeerCertificates[0])
@@ -134,6 +138,9 @@ func (a *Authority) Handler(next http.Handler, told func(node, remote, what stri
 func (a *Authority) Again(w http.ResponseWriter, r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
+	}
+	if a.isCenter(r.TLS.PeerCertificates[0]) {
+		return true
 	}
 	_, err := a.Admit(r.TLS.PeerCertificates[0])
 	if err != nil {

@@ -186,6 +186,32 @@ func Read(dir string) ([]Entry, error) {
 	return all, nil
 }
 
+// Adopt writes entries that another center had into a directory, for a roster that is opened later.
+func Adopt(dir string, entries []Entry) error {
+	if err := os.MkdirAll(filepath.Join(dir, checkpoints), 0o700); err != nil {
+		return err
+	}
+	for i := range entries {
+		name := entries[i].Node + ending
+		if entries[i].Node == "" || filepath.Base(name) != name || atomicfile.IsUnfinished(name) {
+			return fmt.Errorf("%q is no name of a node", entries[i].Node)
+		}
+		text, err := json.Marshal(&entries[i])
+		if err != nil {
+			return err
+		}
+		text = append(text, '\n')
+		path := filepath.Join(dir, name)
+		if was, err := os.ReadFile(path); err == nil && string(was) == string(text) {
+			continue
+		}
+		if err := atomicfile.Replace(path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Entries returns what is known of each node, in no order.
 func (r *Roster) Entries() []Entry {
 	r.mu.Lock()

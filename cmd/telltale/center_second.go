@@ -1,0 +1,614 @@
+//go:build !small
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"telltale/atomicfile"
+	"telltale/blocklists"
+	"telltale/clock"
+	"telltale/config"
+	"telltale/fleet/authority"
+	"telltale/fleet/policy"
+	"telltale/fleet/roster"
+	"telltale/sorting"
+)
+
+// Two centers of a fleet: one leads, and the other follows it until it is promoted. Nodes have both addresses. A center that does
+// not lead answers 503 to nodes, which ask the next one then.
+
+// A centerRole says whether a center leads. The keys of its JSON never change.
+type centerRole struct {
+	Term     string    `json:"term,omitempty"`    // the latest that this center has seen; "" before the first promotion
+	Follows  []string  `json:"follows,omitempty"` // addresses of the center that this one follows
+	Copied   time.Time `json:"copied,omitzero"`   // when this one last had all of that
+	Replaced time.Time `json:"replaced,omitzero"` // since when another one leads
+}
+
+func (r centerRole) leads() bool { return len(r.Follows) == 0 && r.Replaced.IsZero() }
+
+// String says it to a person.
+func (r centerRole) String() string {
+	switch {
+	case len(r.Follows) > 0 && r.Copied.IsZero():
+		return fmt.Sprintf("This center follows %s, and has nothing of it yet.", strings.Join(r.Follows, ", "))
+	case len(r.Follows) > 0:
+		return fmt.Sprintf("This center follows %s, last %s. Nodes are answered there ('telltale center promote' changes that).", strings.Join(r.Follows, ", "), when(r.Copied))
+	case !r.Replaced.IsZero():
+		return fmt.Sprintf("Another center was promoted %s: this one answers no nodes. 'telltale center follow ADDRESS' has it follow that one.", when(r.Replaced))
+	}
+	return "This center leads."
+}
+
+func rolePath(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "role.json") }
+
+// readRole returns the role that a center's directory says. One that cannot be read is an error: nobody leads by mistake.
+func readRole(cfg *config.Config) (r centerRole, err error) {
+	text, err := os.ReadFile(rolePath(cfg))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("center.dir: %s says whether this center leads, and cannot be read: %w ('telltale center follow' and 'telltale center promote' write it anew once it is removed)", rolePath(cfg), err)
+	}
+	return r, nil
+}
+
+// A roleKeeper keeps the role of a center on disk. Any goroutine may use it.
+type roleKeeper struct {
+	path    string
+	changed func() // is told that this center leads no more
+
+	mu   sync.Mutex
+	role centerRole
+}
+
+func (k *roleKeeper) get() centerRole {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.role
+}
+
+// set keeps a role, on disk first.
+func (k *roleKeeper) set(change func(*centerRole)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := k.role
+	change(&r)
+	text, err := json.Marshal(&r)
+	if err == nil {
+		err = atomicfile.Write(k.path, append(text, '\n'), 0o600)
+	}
+	if err == nil {
+		k.role = r
+	}
+	return err
+}
+
+// seen takes a later term: another center was promoted, and this one leads no more, also where that cannot be kept.
+func (k *roleKeeper) seen(text string) error {
+	if k.get().Term == text {
+		return nil // this one's own
+	}
+	was := k.get().leads()
+	become := func(r *centerRole) {
+		if r.Term = text; was {
+			r.Replaced = time.Now().UTC()
+		}
+	}
+	err := k.set(become)
+	if err != nil {
+		k.mu.Lock()
+		become(&k.role)
+		k.mu.Unlock()
+	}
+	if was && k.changed != nil {
+		k.changed()
+	}
+	return err
+}
+
+// openRole reads the role.
+func (c *center) openRole() error {
+	r, err := readRole(c.cfg)
+	if err != nil {
+		return err
+	}
+	c.role = &roleKeeper{path: rolePath(c.cfg), role: r}
+	c.terms = c.authority.Terms(r.Term, c.role.seen)
+	return nil
+}
+
+// errNotLeading is what nodes are told by a center that does not lead.
+const errNotLeading = "this center does not lead its fleet: ask the other one (fleet.center has both addresses)"
+
+// front answers in the place of next while this center does not lead.
+func (c *center) front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.terms.See(r.Header.Get(authority.TermHeader))
+		if _, term := c.terms.Now(); term != "" {
+			w.Header().Set(authority.TermHeader, term)
+		}
+		if role := c.role.get(); !role.leads() {
+			http.Error(w, errNotLeading, http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// copyPath is where a center that follows asks for what the authority and the roster have. It never changes.
+const copyPath = "/v1/center/copy"
+
+// A centerCopy is what a center that follows has beside the policy. The keys of its JSON never change.
+type centerCopy struct {
+	Files map[string][]byte `json:"files"` // of the authority
+	Nodes []roster.Entry    `json:"nodes"` // what their sealed logs are to go on from
+}
+
+const mostCopy = 64 << 20 // octets
+
+// ofCenters lets other centers ask what they follow alone, and nobody else that.
+func ofCenters(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		isCopy := r.URL.Path == copyPath
+		if authority.IsCenter(r.Context()) && !isCopy && !strings.HasPrefix(r.URL.Path, policy.ManifestPath) || !authority.IsCenter(r.Context()) && isCopy {
+			http.Error(w, "this is not asked with such a certificate", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveCopy answers another center with what it does not have.
+func (c *center) serveCopy(w http.ResponseWriter, r *http.Request) {
+	files, err := c.authority.Export()
+	if err != nil {
+		c.logger.Error("another center cannot follow this one", "error", err)
+		http.Error(w, "the center failed: its messages say at what", http.StatusInternalServerError)
+		return
+	}
+	all := centerCopy{Files: files}
+	for _, e := range c.roster.Entries() {
+		e.State = roster.State{Lists: []roster.List{}}
+		e.From, e.Ahead, e.Seen = "", 0, e.Seen.Truncate(time.Hour)
+		all.Nodes = append(all.Nodes, e)
+	}
+	sorting.StableBy(all.Nodes, func(a, b roster.Entry) int { return cmp.Compare(a.Node, b.Node) })
+	text, err := json.Marshal(&all)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	sum := sha256.Sum256(text)
+	etag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	w.Header().Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(text)
+}
+
+const copyEvery = 5 * time.Second
+
+// A following is how a center follows another.
+type following struct {
+	*center
+	client  *http.Client
+	follows []string
+	has     string // ETag of what it has
+}
+
+func (c *center) newFollowing() *following {
+	return &following{center: c, client: c.authority.Client(c.terms), follows: c.role.get().Follows}
+}
+
+func followedDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "followed") }
+
+// followCenter follows the other center until ctx ends.
+func (c *center) followCenter(ctx context.Context) {
+	f := c.newFollowing()
+	defer f.client.CloseIdleConnections()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	dir := followedDir(c.cfg)
+	p := policy.NewFollower(policy.FollowerOptions{Dir: dir, Client: f.client, Centers: f.follows, Apply: func(version string) error { return policy.Use(dir, version) }})
+	tasks.Go(func() {
+		p.Run(ctx, func(st policy.Status) {
+			c.logger.Debug("the policy of the center that leads", "policy", st.Version, "error", st.Problem)
+		})
+	})
+	told := ""
+	for ctx.Err() == nil {
+		err := f.copy(ctx)
+		if err == nil {
+			if told != "" {
+				c.logger.Info("the center that leads is followed again", "center", f.follows)
+			}
+			told = ""
+		} else if ctx.Err() == nil && told != err.Error() {
+			told = err.Error()
+			c.logger.Warn("the center that leads is not followed, and it is tried again: what was copied stays", "error", err)
+		}
+		clock.Sleep(ctx, copyEvery)
+	}
+}
+
+// copy makes what the first center has that answers this one's.
+func (f *following) copy(ctx context.Context) error {
+	var errs []error
+	for _, at := range f.follows {
+		err := f.copyOf(ctx, at)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", at, authority.ExplainTLS(err)))
+	}
+	return errors.Join(errs...)
+}
+
+func (f *following) copyOf(ctx context.Context, at string) error {
+	status, tag, text, err := askForCopy(ctx, f.client, at, f.has)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusNotModified {
+		var all centerCopy
+		if err := json.Unmarshal(text, &all); err != nil {
+			return fmt.Errorf("its answer cannot be read: %w", err)
+		}
+		if err := errors.Join(f.authority.Import(all.Files), roster.Adopt(rosterDir(f.cfg), all.Nodes)); err != nil {
+			return err
+		}
+		f.has = tag
+	}
+	if now := time.Now().UTC(); now.Sub(f.role.get().Copied).Abs() > time.Minute {
+		return f.role.set(func(r *centerRole) { r.Copied = now })
+	}
+	return nil
+}
+
+// askForCopy asks a center for what it has, as another center.
+func askForCopy(ctx context.Context, client *http.Client, at, has string) (status int, tag string, text []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+copyPath, nil)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	if has != "" {
+		r.Header.Set("If-None-Match", has)
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	defer res.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(res.Body, mostCopy))
+	if err == nil && res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNotModified {
+		err = authority.AnswerError(res, text)
+	}
+	return res.StatusCode, res.Header.Get("ETag"), text, err
+}
+
+const peersEvery = 10 * time.Second
+
+// askPeers asks at all of center.address whether another center was promoted, until ctx ends: nodes may be away that would say so.
+func (c *center) askPeers(ctx context.Context) {
+	if len(c.cfg.Center.Address) < 2 {
+		return
+	}
+	client := c.authority.Client(c.terms)
+	defer client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		for _, at := range c.cfg.Center.Address {
+			askForCopy(ctx, client, at, "none") // what counts are the terms of both sides
+		}
+		clock.Sleep(ctx, peersEvery)
+	}
+}
+
+// notPromoted is why a center is not promoted without --anyway.
+func (r centerRole) notPromoted() error {
+	switch {
+	case r.leads():
+		return errors.New("this center leads already")
+	case !r.Replaced.IsZero():
+		return fmt.Errorf("another center was promoted %s, and this one has not followed it since: let it ('telltale center follow ADDRESS'), or say --anyway where that one is gone for good", when(r.Replaced))
+	case r.Copied.IsZero():
+		return errors.New("nothing was copied yet of the center that this one follows: its nodes would be refused here. Say --anyway to promote it all the same")
+	}
+	return nil
+}
+
+// promote has this center lead. The one that led is told so, if it answers.
+func (c *center) promote(ctx context.Context, anyway bool) error {
+	role := c.role.get()
+	if err := role.notPromoted(); err != nil && (!anyway || role.leads()) {
+		return err
+	}
+	f := c.newFollowing()
+	defer f.client.CloseIdleConnections()
+	last, cancel := context.WithTimeout(ctx, 3*time.Second)
+	if err := f.copy(last); err != nil {
+		c.logger.Info("the center that led does not answer: what was copied of it holds", "copied", role.Copied, "error", err)
+	}
+	cancel()
+	if err := c.adoptPolicy(); err != nil {
+		return fmt.Errorf("the lists and settings that were followed: %w", err)
+	}
+	n, _ := c.terms.Now()
+	term := c.authority.SignTerm(n + 1)
+	if err := c.role.set(func(r *centerRole) { *r = centerRole{Term: term} }); err != nil {
+		return err
+	}
+	c.terms.See(term)
+	last, cancel = context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for _, at := range f.follows {
+		askForCopy(last, f.client, at, "none") // with the new term, by which it leads no more
+	}
+	return nil
+}
+
+// sharedBefore is where a center that was promoted keeps the settings that the one before shared.
+func sharedBefore(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "followed.yaml") }
+
+// beforePromotion ends the names of files of lists.dir that a promotion replaced.
+const beforePromotion = ".before-promotion"
+
+// adoptPolicy makes the policy that was followed this center's own: list files are put into lists.dir, and shared settings
+// beside the settings, which go before them.
+func (c *center) adoptPolicy() error {
+	dir := followedDir(c.cfg)
+	version := policy.InForce(dir)
+	if version == "" {
+		return nil
+	}
+	from := policy.FilesOf(dir, version)
+	text, err := os.ReadFile(filepath.Join(from, policy.Settings))
+	switch {
+	case err == nil:
+		err = atomicfile.Write(sharedBefore(c.cfg), text, 0o600)
+	case errors.Is(err, fs.ErrNotExist):
+		if err = os.Remove(sharedBefore(c.cfg)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for folder, to := range map[string]string{policy.Lists: c.cfg.Lists.Dir, policy.Groups: filepath.Join(c.cfg.Lists.Dir, blocklists.GroupDir)} {
+		entries, err := os.ReadDir(filepath.Join(from, folder))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := os.MkdirAll(to, 0o755); err != nil {
+				return err
+			}
+			if err := adoptFile(filepath.Join(from, folder, e.Name()), filepath.Join(to, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adoptFile puts a copy of a file in place of another, which is kept beside it.
+func adoptFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	was, err := os.ReadFile(to)
+	switch {
+	case err == nil && bytes.Equal(was, text):
+		return nil
+	case err == nil && string(was) != ownTemplate:
+		if err := atomicfile.Write(to+beforePromotion, was, 0o644); err != nil {
+			return err
+		}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return atomicfile.Write(to, text, 0o644)
+}
+
+// shared returns the settings that nodes are to have: the center's, and behind them those of the center before, where this one
+// was promoted.
+func (c *center) shared(cfg *config.Config) ([]byte, error) {
+	own, err := cfg.SharedText()
+	if err != nil {
+		return nil, err
+	}
+	before, err := os.ReadFile(sharedBefore(cfg))
+	if errors.Is(err, fs.ErrNotExist) {
+		return own, nil
+	}
+	if err == nil {
+		own, err = config.SharedBehind(own, before)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sharedBefore(cfg), err)
+	}
+	return own, nil
+}
+
+// checkLeads refuses what a center that does not lead cannot do.
+func checkLeads(cfg *config.Config) error {
+	r, err := readRole(cfg)
+	if err == nil && !r.leads() {
+		err = errors.New(r.String())
+	}
+	return err
+}
+
+// A roleAsked is what a command asks a center to become.
+type roleAsked struct {
+	Anyway  bool     `json:"anyway,omitempty"`
+	Follows []string `json:"follows,omitempty"` // none: it is to lead
+}
+
+// become changes the role.
+func (c *center) become(ctx context.Context, asked *roleAsked) error {
+	if len(asked.Follows) == 0 {
+		return c.promote(ctx, asked.Anyway)
+	}
+	return c.role.set(func(r *centerRole) { *r = centerRole{Term: r.Term, Follows: asked.Follows} })
+}
+
+// serveRole changes the role of the running center, which goes on as what it is then.
+func (c *center) serveRole(w http.ResponseWriter, r *http.Request) {
+	var asked roleAsked
+	err := json.NewDecoder(r.Body).Decode(&asked)
+	if err == nil {
+		err = c.become(r.Context(), &asked)
+	}
+	said := forgetSaid{}
+	if err != nil {
+		said.Error = err.Error()
+	}
+	json.NewEncoder(w).Encode(said)
+	http.NewResponseController(w).Flush()
+	if err == nil {
+		c.changeRole()
+	}
+}
+
+// changeTo has the center that runs here change its role, or changes it where none runs.
+func (cl *cli) changeTo(ctx context.Context, asked *roleAsked) error {
+	cfg, a, err := cl.openAuthority(authority.OpenExisting)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(asked)
+	if err != nil {
+		return err
+	}
+	resp, err := askCenter(ctx, cfg, http.MethodPost, "/role", bytes.NewReader(text))
+	if errors.Is(err, errNoCenter) {
+		logger, _, err := cl.newLogger(cfg)
+		if err != nil {
+			return err
+		}
+		c := &center{cfg: cfg, logger: logger, authority: a}
+		if err := errors.Join(os.MkdirAll(cfg.Center.Dir, 0o700), c.openRole()); err != nil {
+			return err
+		}
+		err = errors.Join(c.become(ctx, asked), giveCenter(cfg))
+		if _, missing := os.Stat(cfg.Lists.Dir); missing == nil { // list files that were followed are in it
+			err = errors.Join(err, giveToOwner(cfg.Lists.Dir, cfg.Data.Dir))
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var said forgetSaid
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		return fmt.Errorf("the center's answer cannot be read: %w", err)
+	}
+	if said.Error != "" {
+		return errors.New(said.Error)
+	}
+	return nil
+}
+
+func (cl *cli) newCenterFollow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "follow ADDRESS...",
+		Short: "Have this center follow another one, as its second",
+		Long: `Have this center follow another one of the same fleet, as its second: it copies which nodes
+there are, list files, shared settings, and what the nodes' sealed logs are to go on from,
+and answers no node. 'telltale center promote' has it take the other's place.
+
+Both have the same key: copy authority.key and authority.crt from center.dir/authority of
+the other machine to here first. Whoever has that key decides who is a node of the fleet.
+Nodes are to have both addresses (center.address for those that are invited, fleet.center).`,
+		Example: "  telltale center follow https://192.168.1.2:5390",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("the address of the other center is expected, such as https://192.168.1.2:5390")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			follows := slices.Clone(args)
+			for i, at := range follows {
+				if err := authority.CheckCenter(at); err != nil {
+					return err
+				}
+				follows[i] = authority.WithPort(at)
+			}
+			cfg, err := cl.load()
+			if err != nil {
+				return err
+			}
+			for _, file := range authority.SharedFiles {
+				if _, err := os.Stat(filepath.Join(authorityDir(cfg), file)); errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("the key of the fleet is not here: copy %s from center.dir/authority of the other center to %s", strings.Join(authority.SharedFiles, " and "), authorityDir(cfg))
+				}
+			}
+			if err := cl.changeTo(c.Context(), &roleAsked{Follows: follows}); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cl.out, "This center follows %s. 'telltale center nodes' says how far.\n", strings.Join(follows, ", "))
+			return err
+		},
+	}
+}
+
+func (cl *cli) newCenterPromote() *cobra.Command {
+	anyway := false
+	c := &cobra.Command{
+		Use:   "promote",
+		Short: "Have this center lead in place of the one that it follows",
+		Long: `Have this center lead in place of the one that it follows: from now on nodes follow this
+machine's lists and settings, and send it what they log. It copies the last of the other one,
+if that answers, and tells it so. One that does not answer now is told by nodes, or by this
+center, as soon as it is back: it then leads no more, takes nothing, and says so.
+
+What the other one had of the log is sent again by the nodes, as far as they keep it
+(log.listed; a year unless set). A log in ClickHouse (center.store) is the same for both.
+
+List files that were followed are put into lists.dir; one there with the same name is
+kept with the ending .before-promotion.`,
+		Example: "  telltale center promote",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cl.changeTo(c.Context(), &roleAsked{Anyway: anyway}); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cl.out, "This center leads now. 'telltale center nodes' shows which nodes have come.")
+			return err
+		},
+	}
+	c.Flags().BoolVar(&anyway, "anyway", false, "also where it may lack something of the center that led")
+	return c
+}
