@@ -114,7 +114,7 @@ func (a *app) forgetAlerts(f *forgetting) error {
 }
 
 func (cl *cli) newAlerts() *cobra.Command {
-	test := false
+	test, tz := false, ""
 	c := cl.addJSON(&cobra.Command{
 		Use:   "alerts",
 		Short: "Show what the server told by itself, and try whether it arrives",
@@ -129,6 +129,10 @@ docs/evidence.md says what each alert means and what it does not.`,
 		Example: "  telltale alerts\n  telltale alerts --json\n  telltale alerts --test",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			zone, err := parseZone(tz)
+			if err != nil {
+				return usage("--tz: %v", err)
+			}
 			cfg, err := cl.load()
 			if err != nil {
 				return err
@@ -136,14 +140,15 @@ docs/evidence.md says what each alert means and what it does not.`,
 			if test {
 				return cl.testAlerts(c.Context(), cfg)
 			}
-			return cl.showAlerts(cfg)
+			return cl.showAlerts(cfg, zone)
 		},
 	})
+	c.Flags().StringVar(&tz, "tz", "", "the zone in which times are shown, such as Europe/Berlin (default: the machine's); texts have that in which they were written")
 	c.Flags().BoolVar(&test, "test", false, "send a message to each place of the settings, and say what came of it")
 	return c
 }
 
-func (cl *cli) showAlerts(cfg *config.Config) error {
+func (cl *cli) showAlerts(cfg *config.Config, zone *time.Location) error {
 	all, err := alert.Read(alertsPath(cfg))
 	if err != nil {
 		return err
@@ -161,7 +166,7 @@ func (cl *cli) showAlerts(cfg *config.Config) error {
 	}
 	for i := range all {
 		a := &all[i]
-		fmt.Fprintf(cl.out, "%s  %s  %s\n", a.Time.Local().Format("2006-01-02 15:04:05"), a.Kind, printable(a.Text))
+		fmt.Fprintf(cl.out, "%s  %s  %s\n", whenIn(a.Time.Time, zone), a.Kind, printable(a.Text))
 		if len(a.Waits) > 0 {
 			fmt.Fprintf(cl.out, "    still to be told: %s\n", strings.Join(a.Waits, ", "))
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ import (
 )
 
 func (cl *cli) newDestinations() *cobra.Command {
-	refresh, history, vendor := false, false, ""
+	refresh, history, vendor, tz := false, false, "", ""
 	c := cl.addJSON(&cobra.Command{
 		Use:   "destinations [NAME]",
 		Short: "Show where vendors' names lead: aliases, addresses, whose networks, in which country",
@@ -52,6 +53,10 @@ answers from near where one asks, and what a server does with data is not in DNS
 			if len(args) > 0 {
 				name = strings.ToLower(strings.TrimSuffix(args[0], "."))
 			}
+			zone, err := parseZone(tz)
+			if err != nil {
+				return usage("--tz: %v", err)
+			}
 			if refresh {
 				if err := cl.refreshDestinations(c.Context()); err != nil {
 					return err
@@ -80,13 +85,14 @@ answers from near where one asks, and what a server does with data is not in DNS
 				}
 				return fmt.Errorf("nothing is known of where that leads: 'telltale destinations' shows all, and --refresh asks for the names that devices asked for in the last 30 days")
 			}
-			return cl.showDestinations(lines)
+			return cl.showDestinations(lines, zone)
 		},
 	})
 	f := c.Flags()
 	f.BoolVar(&refresh, "refresh", false, "ask the upstreams now, through the running server")
 	f.BoolVar(&history, "history", false, "with all that was found before")
 	f.StringVar(&vendor, "vendor", "", "of one vendor's names alone")
+	f.StringVar(&tz, "tz", "", "the zone in which times are shown, such as Europe/Berlin (default: the machine's)")
 	completeBy(c, "vendor", cl.vendorWords)
 	return c
 }
@@ -154,7 +160,7 @@ func (l *openedLog) destinationLines(ctx context.Context, known *catalog.Catalog
 	return lines, nil
 }
 
-func (cl *cli) showDestinations(lines []web.Destination) error {
+func (cl *cli) showDestinations(lines []web.Destination, zone *time.Location) error {
 	if cl.json {
 		enc := cl.encoder()
 		for i := range lines {
@@ -176,7 +182,7 @@ func (cl *cli) showDestinations(lines []web.Destination) error {
 		fmt.Fprintf(&b, "%s (%s)\n", printable(d.Name), printable(cmp.Or(strings.Join(of, ", "), "not in the catalogue any more")))
 		for k := range d.Led {
 			led := &d.Led[k]
-			fmt.Fprintf(&b, "  asked %s, the same since %s\n", when(led.Last.Time), when(led.First.Time))
+			fmt.Fprintf(&b, "  asked %s, the same since %s\n", whenIn(led.Last.Time, zone), whenIn(led.First.Time, zone))
 			for _, line := range led.Found.Lines(led.Last.Time) {
 				fmt.Fprintf(&b, "    %s\n", printable(line))
 			}

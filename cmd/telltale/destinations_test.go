@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"telltale/blocklists/catalog"
+	"telltale/config"
 	"telltale/evidence"
 	"telltale/querylog"
 	"telltale/web"
@@ -82,5 +85,45 @@ func TestSumsByCountryAreOfAllNamesThatLead(t *testing.T) {
 	}
 	if got := strings.Join(r.Caveats, "\n"); !strings.Contains(got, "of the first 200 names in alphabetical order, and not of 5 more") {
 		t.Errorf("the report does not say that the list is cut: %q", got)
+	}
+}
+
+// Times are in the zone that is wanted.
+func TestDestinationsAndAlertsInAZone(t *testing.T) {
+	zone, err := time.LoadLocation("Asia/Kolkata")
+	if err != nil {
+		t.Skip(err)
+	}
+	var out strings.Builder
+	cl := &cli{out: &out}
+	at := querylog.Time{Time: time.Date(2026, 3, 1, 20, 0, 0, 0, time.UTC)}
+	if err := cl.showDestinations([]web.Destination{{Name: "a.example", Led: []web.DestinationTime{{First: at, Last: at}}}}, zone); err != nil {
+		t.Fatal(err)
+	}
+	if want := "asked 2026-03-02 01:30:00, the same since 2026-03-02 01:30:00"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in %s", want, out.String())
+	}
+	out.Reset()
+	cfg := &config.Config{}
+	cfg.Data.Dir = t.TempDir()
+	if err := os.WriteFile(alertsPath(cfg), []byte(`{"version":1,"alerts":[{"id":"a","kind":"coverage","time":"2026-03-01T20:00:00Z","found":"2026-03-01T20:00:00Z","text":"x","command":"telltale ledger"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.showAlerts(cfg, zone); err != nil || !strings.HasPrefix(out.String(), "2026-03-02 01:30:00  coverage") {
+		t.Errorf("got %s, %v", out.String(), err)
+	}
+}
+
+// A report is not written under a name that says that it is something else.
+func TestTheEndingOfAReportSaysItsForm(t *testing.T) {
+	for path, want := range map[string]string{"": "text", "week": "text", "week.txt": "text", "a/b.HTML": "html", "week.htm": "html", "week.md": "md", "week.json": "json", "week.csv": "csv", "week.text": "text", "week.pdf": "", "week.docx": "", "2026.11": ""} {
+		r := &reportFlags{out: path, compare: "none"}
+		if err := r.check(false); (err != nil) != (want == "") || err != nil && (!errors.Is(err, errUsage) || !strings.Contains(err.Error(), ".html, .json, .csv or .md")) || err == nil && r.format != want {
+			t.Errorf("%q: got %q, %v, want %q", path, r.format, err, want)
+		}
+	}
+	r := &reportFlags{out: "week.pdf", compare: "none", format: "html"}
+	if err := r.check(false); err != nil {
+		t.Errorf("with --format: got %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func (p *period) read(now time.Time) (since, until time.Time, err error) {
 	case p.last != "" && p.since != "":
 		return since, until, p.wrong("--last is another way to write --since: give one of them")
 	case p.last != "":
-		if _, ok := parseSpan(p.last); !ok {
+		if length, ok := parseSpan(p.last); !ok || length == (span{}) {
 			return since, until, p.wrong("--last: %q is no length of time; 24h, 7d and 2w are", p.last)
 		}
 		since, err = parseTime(p.last, now, false)
@@ -93,6 +93,9 @@ func (p *period) readPast(now time.Time) (since, until time.Time, err error) {
 	since, until, err = p.read(now)
 	if until.IsZero() || until.After(now) {
 		until = now
+	}
+	if err == nil {
+		err = p.check(since, until, now)
 	}
 	return since, until, err
 }

@@ -116,6 +116,9 @@ func TestPeriodsOfFlags(t *testing.T) {
 		{"--since=yesterday --tz=America/New_York", "", "27T05:00 -"},
 		{"--last=7d --since=7d", "", "--last is another way"},
 		{"--last=yesterday", "", "no length of time"},
+		{"--last=0", "", "no length of time"},
+		{"--last=0d", "", "no length of time"},
+		{"--since=now", "", "28T09:30 -"}, // from now on
 		{"--since=yesterday --until=yesterday", "", "no time is in between"},
 		{"--since=today --until=yesterday", "", "is after --until"},
 		{"--since=2026-11-29", "", "still to come"},
@@ -173,6 +176,17 @@ func TestWrongPeriodsAreCalledAsTheyWereGiven(t *testing.T) {
 		_, _, err = p.read(now)
 		if err == nil || errors.Is(err, errUsage) || !regexp.MustCompile("^(from|until|tz)[: ]").MatchString(err.Error()) {
 			t.Errorf("%+v of a request: got %v, want the parameter's name first", p, err)
+		}
+	}
+}
+
+// Of what is past already there must be some time.
+func TestAPastPeriodHasALength(t *testing.T) {
+	now := time.Date(2026, 11, 28, 9, 30, 0, 0, time.UTC)
+	for since, wrong := range map[string]bool{"now": true, "0h": true, "1h": false} {
+		p := period{since: since}
+		if _, _, err := p.readPast(now); (err != nil) != wrong || wrong && !errors.Is(err, errUsage) {
+			t.Errorf("%s: got %v", since, err)
 		}
 	}
 }

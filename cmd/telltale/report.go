@@ -73,8 +73,9 @@ belong together. Rates are per hour recorded.
 
 --format html is one page that needs no network, to read or to print; json is
 described by docs/report.schema.json; csv has a line for each name; md is for
-wikis. With -o the form goes by the file's ending. --pseudonyms puts device-1,
-address-1 and so on for devices, addresses and names of the home.
+wikis. With -o the form goes by the file's ending (.txt, .html, .json, .csv, .md); one
+that no report is written as is refused. --pseudonyms puts device-1, address-1 and so
+on for devices, addresses and names of the home.
 
 A period of more than 100 days, and one whose rows are deleted, is read from hourly
 totals: they have no names, and the report says so.`,
@@ -130,7 +131,10 @@ func (r *reportFlags) check(json bool) error {
 		r.format = "json"
 	}
 	if r.format == "" {
-		r.format = formatOf(r.out)
+		var ok bool
+		if r.format, ok = formatOf(r.out); !ok {
+			return usage("-o: no report is written as %s: name the file .txt, .html, .json, .csv or .md, or say --format (a page of --format html can be printed as PDF)", printable(filepath.Ext(r.out)))
+		}
 	}
 	if reportFormats[r.format] == nil {
 		return usage("--format: %q is none of %s", printable(r.format), strings.Join(formatWords, ", "))
@@ -138,18 +142,19 @@ func (r *reportFlags) check(json bool) error {
 	return nil
 }
 
-// formatOf returns the form that a file's ending stands for.
-func formatOf(path string) string {
+// formatOf returns the form that a file's ending stands for, text for none; false where no
+// report is written so.
+func formatOf(path string) (format string, ok bool) {
 	ending := strings.TrimPrefix(strings.ToLower(filepath.Ext(path)), ".")
-	switch {
-	case ending == "htm":
-		return "html"
-	case ending == "markdown":
-		return "md"
-	case reportFormats[ending] != nil:
-		return ending
+	switch ending {
+	case "", "txt":
+		return "text", true
+	case "htm":
+		return "html", true
+	case "markdown":
+		return "md", true
 	}
-	return "text"
+	return ending, reportFormats[ending] != nil
 }
 
 func (cl *cli) report(ctx context.Context, r *reportFlags) error {

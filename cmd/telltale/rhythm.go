@@ -100,11 +100,7 @@ func (cl *cli) rhythm(ctx context.Context, r *rhythmFlags) error {
 	if cl.json {
 		return cl.encoder().Encode(found)
 	}
-	device := r.device
-	if r.pseudonyms {
-		device = ""
-	}
-	return render.Rhythms(cl.out, found, device, r.every)
+	return render.Rhythms(cl.out, found, "the same command with --every", r.every)
 }
 
 // rhythms finds those of the log.

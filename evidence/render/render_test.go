@@ -201,15 +201,29 @@ func TestRhythmsWithoutAGapSayNone(t *testing.T) {
 	}
 }
 
-// The command that shows the rest is of the same device.
-func TestRhythmsOfADeviceNameItInTheirCommand(t *testing.T) {
-	for device, want := range map[string]string{"": "'telltale rhythm --every'", "tv": "'telltale rhythm tv --every'", "Anna's phone": `'telltale rhythm "Anna's phone" --every'`} {
+// What shows the rest is said in words that hold for any device, period and pseudonym, and
+// names are counted, whoever asks for them.
+func TestNamesWithoutARhythmAreCountedOnce(t *testing.T) {
+	f := &rhythm.Findings{Zone: "UTC"}
+	for _, r := range []struct {
+		device, name string
+		kind         rhythm.Kind
+	}{{"tv", "a.example", rhythm.Irregular}, {"phone", "a.example", rhythm.Irregular}, {"tablet", "a.example", rhythm.TooFew}, {"tv", "b.example", rhythm.TooFew}} {
+		f.Rhythms = append(f.Rhythms, rhythm.Rhythm{Device: r.device, Name: r.name, Kind: r.kind})
+	}
+	for _, c := range []struct {
+		of   []rhythm.Rhythm
+		want string
+	}{
+		{f.Rhythms, "No rhythm was found of 1 name, and there were too few attempts at 2 names, of 3 devices; a name can be among both: the same command with --every shows them."},
+		{f.Rhythms[:1], "No rhythm was found of 1 name, and there were too few attempts at 0 names: the same command with --every shows them."},
+	} {
 		var b bytes.Buffer
-		if err := Rhythms(&b, &rhythm.Findings{Rhythms: []rhythm.Rhythm{{Kind: rhythm.Irregular}}, Zone: "UTC"}, device, false); err != nil {
+		if err := Rhythms(&b, &rhythm.Findings{Rhythms: c.of, Zone: "UTC"}, "the same command with --every", false); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, want) {
-			t.Errorf("no %s in %s", want, got)
+		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, c.want) {
+			t.Errorf("no %q in %s", c.want, got)
 		}
 	}
 }

@@ -15,33 +15,34 @@ var kindWords = map[rhythm.Kind]string{
 	rhythm.Heartbeat: "heartbeat", rhythm.Boot: "boot burst", rhythm.Nightly: "nightly", rhythm.InUse: "only while in use", rhythm.Irregular: "irregular", rhythm.TooFew: "too few",
 }
 
-// Rhythms writes findings of a device, or for "" of all, for a terminal: with every, also
-// names without a rhythm.
-func Rhythms(w io.Writer, f *rhythm.Findings, device string, every bool) error {
-	t := &textWriter{r: &evidence.Report{About: evidence.About{Device: device}}}
+// Rhythms writes findings for a terminal: with every, also names without a rhythm. How says
+// which command shows these.
+func Rhythms(w io.Writer, f *rhythm.Findings, how string, every bool) error {
+	t := &textWriter{r: &evidence.Report{}}
 	ends := ""
 	if f.Gap > 0 {
 		ends = fmt.Sprintf("; an attempt ends after %s of silence", evidence.Length(secs(int64(f.Gap))))
 	}
 	t.line(fmt.Sprintf("Recorded %s of %s%s. Times are in %s.", evidence.Length(secs(f.Recorded)), evidence.Length(secs(f.Length)), ends, f.Zone))
-	t.rhythms(f, every, true)
+	t.rhythms(f, every, true, how)
 	t.list("READ THIS WITH CARE", f.Caveats)
 	_, err := io.WriteString(w, t.b.String())
 	return err
 }
 
 // rhythms writes each device's, and the strip of when it asked.
-func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool) {
+func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool, how string) {
 	if len(f.Rhythms) == 0 {
 		t.line("")
 		t.line("No attempt at a listed name was recorded here.")
 		return
 	}
-	device, left := "", map[rhythm.Kind]int{}
+	device, left, of := "", map[rhythm.Kind]map[string]bool{rhythm.Irregular: {}, rhythm.TooFew: {}}, map[string]bool{}
 	for i := range f.Rhythms {
 		r := &f.Rhythms[i]
-		if !every && (r.Kind == rhythm.Irregular || r.Kind == rhythm.TooFew) {
-			left[r.Kind]++
+		if !every && left[r.Kind] != nil {
+			left[r.Kind][r.Name] = true
+			of[r.Device] = true
 			continue
 		}
 		if devices && r.Device != device {
@@ -52,17 +53,14 @@ func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool) {
 		t.wrapAt("    ", 6, fmt.Sprintf("%s: %s", kindWords[r.Kind], r.Text))
 		t.line("    " + strip(r.Strip))
 	}
-	if left[rhythm.Irregular]+left[rhythm.TooFew] > 0 {
+	if len(of) > 0 {
 		t.line("")
-		of := t.r.About.Device
-		switch {
-		case strings.Contains(of, " "):
-			of = fmt.Sprintf(" %q", of)
-		case of != "":
-			of = " " + of
+		by := ""
+		if len(of) > 1 {
+			by = fmt.Sprintf(", of %d devices; a name can be among both", len(of))
 		}
-		t.wrap("  ", fmt.Sprintf("No rhythm was found of %s, and there were too few attempts at %s: 'telltale rhythm%s --every' shows them.",
-			plural(uint64(left[rhythm.Irregular]), "name"), plural(uint64(left[rhythm.TooFew]), "name"), of))
+		t.wrap("  ", fmt.Sprintf("No rhythm was found of %s, and there were too few attempts at %s%s: %s shows them.",
+			plural(uint64(len(left[rhythm.Irregular])), "name"), plural(uint64(len(left[rhythm.TooFew])), "name"), by, how))
 	}
 	if device != "" || !devices {
 		t.line("")

@@ -47,7 +47,7 @@ func Text(w io.Writer, r *evidence.Report) error {
 	t.details()
 	if f := r.Rhythm; f != nil && len(f.Rhythms) > 0 {
 		t.head("RHYTHM")
-		t.rhythms(f, false, r.About.Device == "")
+		t.rhythms(f, false, r.About.Device == "", "'telltale rhythm' with the same device and period, and --every,")
 	}
 	t.destinations()
 	t.changes("NEW NAMES", r.NewText(), r.New)
