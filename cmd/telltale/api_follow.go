@@ -184,21 +184,23 @@ func (a *app) followLog(ctx context.Context, w web.Which, after int64) (web.LogF
 	if err != nil {
 		return nil, err
 	}
+	by := web.CallerOf(ctx)
+	if err := a.live.take(by); err != nil { // before the log is read, which would hold up others
+		return nil, err
+	}
 	var l *openedLog
 	err = a.readLog(ctx, func(_ context.Context, opened *openedLog) error {
 		l = opened
 		return missing(l.choose(&f, w.Ignored))
 	})
 	if err != nil {
+		a.live.give(by)
 		return nil, err
 	}
 	chosen, err := f.Chooser()
 	if err != nil {
+		a.live.give(by)
 		return nil, web.Invalid(err)
-	}
-	by := web.CallerOf(ctx)
-	if err := a.live.take(by); err != nil {
-		return nil, err
 	}
 	return func(ctx context.Context, send func(*web.Row) error) error {
 		defer a.live.give(by)

@@ -127,11 +127,20 @@ func TestNotAllMayFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for range mostReads {
+		srv.app.reads <- struct{}{} // who is refused reads nothing, and waits for nobody who does
+	}
 	if status, answer := srv.route(anybody, "/log/stream"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "follow the log") {
 		t.Errorf("got %d %s", status, answer)
 	}
+	for range mostReads {
+		<-srv.app.reads
+	}
 	for i := range mostStreams {
 		srv.app.live.give(some(i))
+	}
+	if status, answer := srv.route(anybody, "/log/stream?device=nobody"); status != http.StatusNotFound {
+		t.Errorf("of a device that is not there: got %d %s", status, answer)
 	}
 	if got, want := srv.app.live.status(), (web.LogStreams{Most: mostStreams, Refused: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
