@@ -213,6 +213,9 @@ func (r *reading) pairs(n *yaml.Node, t reflect.Type, key, schema string, tree m
 	}
 }
 
+// isPlural reports whether a word is another one with the ending of more than one.
+func isPlural(many, one string) bool { return many == one+"s" || many == one+"es" }
+
 // unknown reports a key that no setting has.
 func (r *reading) unknown(k *yaml.Node, schema, key string) {
 	m := Mistake{Key: join(key, k.Value), Where: r.line(k.Line), Found: "there is no such setting"}
@@ -225,7 +228,12 @@ func (r *reading) unknown(k *yaml.Node, schema, key string) {
 		m.Found, m.Expected = "a dot in a key", "one section below the other"
 		m.Expected += ": " + strings.ReplaceAll(k.Value, ".", ": {") + ": ..." + strings.Repeat("}", strings.Count(k.Value, "."))
 	default:
-		m.Nearest = strings.ReplaceAll(nearest(path, withSections(keys)), "[]", "")
+		all := withSections(keys)
+		near := nearest(path, all)
+		if i := slices.IndexFunc(all, func(key string) bool { return isPlural(path, key) || isPlural(key, path) }); i >= 0 {
+			near = all[i] // rather than a key of another section that is spelled so
+		}
+		m.Nearest = strings.ReplaceAll(near, "[]", "")
 	}
 	r.mistakes.add(m)
 }

@@ -153,6 +153,7 @@ func TestMistakes(t *testing.T) {
 		{"an unknown key", "blocking:\n  moed: nxdomain", "2: blocking.moed: there is no such setting; did you mean blocking.mode?"},
 		{"a key under another section", "log: {level: debug}", "1: log.level: there is no such setting; did you mean messages.level?"},
 		{"a key like no other", "zzzzzzzz: 1", "1: zzzzzzzz: there is no such setting"},
+		{"the plural of a key", "devices:\n- name: a\n  addresses: [192.0.2.1]\n  mac: 02:00:00:00:00:01", "3: devices[0].addresses: there is no such setting; did you mean devices.address?"},
 		{"an unknown key of an entry", "devices:\n- name: a\n  address: 192.0.2.1\n  grup: b", "4: devices[0].grup: there is no such setting; did you mean devices.group?"},
 		{"a dotted key", "blocking.ttl: 5s", "1: blocking.ttl: a dot in a key; expected one section below the other: blocking: {ttl: ...}"},
 		{"a key that is a list", "? [a]\n: b", "1: a key that is not a word"},
