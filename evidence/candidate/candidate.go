@@ -173,8 +173,8 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 		}
 	}
 	for name := range r.names {
-		if c := r.weigh(name); c.Score >= Least && c.Attempts >= leastAttempts {
-			c.Observed = r.observes(name)
+		c := r.weigh(name)
+		if c.Observed = r.observes(name); c.Observed || c.Score >= Least && c.Attempts >= leastAttempts {
 			out.Candidates = append(out.Candidates, c)
 		}
 	}

@@ -27,12 +27,13 @@ func TestObservedNamesAreMarked(t *testing.T) {
 			log.rows = append(log.rows, r)
 		}
 	}
+	log.rows = append(log.rows, querylog.Row{Time: querylog.Time{Time: since}, Device: "tv", Name: "plain.four.example", Attempts: 4, Verdict: "pass"}) // nothing speaks for it
 	for _, c := range []struct {
 		observed []string
 		want     []string
 	}{
 		{nil, []string{"a.telemetry.two.example false", "metrics.one.example false", "report.three.example false"}},
-		{[]string{"metrics.one.example", "two.example"}, []string{"a.telemetry.two.example true", "metrics.one.example true", "report.three.example false"}},
+		{[]string{"metrics.one.example", "two.example", "four.example", "nobody.example"}, []string{"a.telemetry.two.example true", "metrics.one.example true", "plain.four.example true", "report.three.example false"}},
 	} {
 		f, err := Find(t.Context(), log, Options{Since: since, Until: since.AddDate(0, 0, 1), Observed: c.observed})
 		if err != nil {
