@@ -26,8 +26,8 @@ import (
 var reportFormats = map[string]func(io.Writer, *evidence.Report) error{
 	"text": render.Text,
 	"html": writeHTML,
-	"md":   render.Markdown,
-	"csv":  render.CSV,
+	"md":   writeMarkdown,
+	"csv":  writeCSV,
 	"json": func(w io.Writer, r *evidence.Report) error { return render.JSON(&jsonWriter{out: w}, r) },
 }
 
@@ -37,6 +37,22 @@ func writeHTML(w io.Writer, r *evidence.Report) error {
 		return errAbsent("reports as HTML")
 	}
 	return render.HTML(w, r)
+}
+
+// writeMarkdown writes a report as text of Markdown.
+func writeMarkdown(w io.Writer, r *evidence.Report) error {
+	if small {
+		return errAbsent("reports as Markdown")
+	}
+	return render.Markdown(w, r)
+}
+
+// writeCSV writes a report as lines of CSV.
+func writeCSV(w io.Writer, r *evidence.Report) error {
+	if small {
+		return errAbsent("reports as CSV")
+	}
+	return render.CSV(w, r)
 }
 
 // formatWords are in the order in which they are shown.

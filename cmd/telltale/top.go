@@ -38,20 +38,11 @@ not its telemetry. Rows of names that no list has are kept for a day; where the
 period goes back further, only their number by device and hour is left, and
 'top devices' counts it.
 
-With --by hour or --by day, each line is an hour or a day of the zone, with how much
-of it was recorded, and its three busiest; --limit says how many, and --format json or
-csv has all. A row is in the hour in which its first lookup came. Where nothing is
-recorded there is no number: a 0 means that nobody asked. Devices, vendors and
-purposes are read from hourly totals where rows of them are deleted, and in periods
-of more than 100 days; names, and what --name chooses, from rows alone.
-
 On a terminal it is the first 10; with --json, or in a pipe, all. --pseudonyms puts
 device-1, host-1 and so on for devices and names of the home.`,
 		Example: `  telltale top vendors
   telltale top names --device living-room-tv --since 7d --limit 20
-  telltale top purposes --vendor Xiaomi --last 30d
-  telltale top vendors --by day --last 7d --tz Europe/Berlin
-  telltale top names --device living-room-tv --by hour --format csv`,
+  telltale top purposes --vendor Xiaomi --last 30d`,
 		ValidArgs: kinds,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(kinds, args[0]) {
@@ -66,9 +57,6 @@ device-1, host-1 and so on for devices and names of the home.`,
 			}
 			if err != nil {
 				return err
-			}
-			if small && s.by != "" {
-				return errAbsent("'telltale top --by'")
 			}
 			limit := f.Limit
 			if !c.Flags().Changed("limit") && !cl.json && isTerminal(cl.out) {
@@ -112,8 +100,10 @@ device-1, host-1 and so on for devices and names of the home.`,
 		},
 	})
 	s.add(cl, c, "24h")
-	c.Flags().StringVar(&s.by, "by", "", "count by hour or by day of the zone")
 	if !small {
+		c.Long += "\n\n" + slotsHelp
+		c.Example += "\n" + slotsExample
+		c.Flags().StringVar(&s.by, "by", "", "count by hour or by day of the zone")
 		c.Flags().StringVar(&s.format, "format", "", "table, json or csv (default: table); csv is of --by")
 		complete(c, "by", "hour", "day")
 		complete(c, "format", logFormats...)

@@ -20,6 +20,16 @@ import (
 
 // Top lists by hour or day.
 
+const slotsHelp = `With --by hour or --by day, each line is an hour or a day of the zone, with how much
+of it was recorded, and its three busiest; --limit says how many, and --format json or
+csv has all. A row is in the hour in which its first lookup came. Where nothing is
+recorded there is no number: a 0 means that nobody asked. Devices, vendors and
+purposes are read from hourly totals where rows of them are deleted, and in periods
+of more than 100 days; names, and what --name chooses, from rows alone.`
+
+const slotsExample = `  telltale top vendors --by day --last 7d --tz Europe/Berlin
+  telltale top names --device living-room-tv --by hour --format csv`
+
 // slotsShown is how many lines of each hour or day a table has unless --limit says otherwise.
 const slotsShown = 3
 
