@@ -580,7 +580,28 @@ func (s *Store) Forget(ctx context.Context, f fleet.Forgetting) (rows int64, err
 		}
 		rows += n
 	}
-	return rows, nil
+	return rows, s.tellForgotten(ctx, &f, rows)
+}
+
+// centerStore is the store of lines that the center has itself; no node's store has that number.
+const centerStore = 1<<64 - 1
+
+// tellForgotten says in the ledger that something was forgotten, and not what.
+func (s *Store) tellForgotten(ctx context.Context, f *fleet.Forgetting, rows int64) error {
+	what := "a device was forgotten"
+	switch {
+	case len(f.Devices) == 0:
+		what = "what node " + f.Node + " sent was forgotten"
+	case f.Node != "":
+		what = "what node " + f.Node + " sent of a device was forgotten"
+	}
+	now := s.o.Now()
+	line := ledgerLine{store: centerStore}
+	line.ID = querylog.IDAt(now) + int64(now.Nanosecond()/1000)
+	line.Event = querylog.Event{Time: querylog.Time{Time: now}, Node: "center", Kind: querylog.KindForgotten, Detail: fmt.Sprintf("%s: %d rows, and bindings and hourly totals of it, were deleted", what, rows)}
+	var l load
+	add(&l.rows[loadLedger], lines, &line)
+	return s.insert(ctx, s.client.shards[0], &l)
 }
 
 func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (rows int64, err error) {
@@ -630,10 +651,57 @@ func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (r
 			return rows, err
 		}
 	}
-	return rows, nil
+	if s.old[sh.number] {
+		for _, d := range deletions {
+			err = errors.Join(err, s.awaitReplicas(ctx, sh, d.table))
+		}
+	}
+	return rows, err
 }
 
-// delete deletes rows of a table on a shard, and returns when nobody sees them any more.
+// awaitReplicas returns when each replica of a shard has done what was to be deleted of a table. Those that do not answer are in the
+// error: they do it when they are back.
+func (s *Store) awaitReplicas(ctx context.Context, sh *shard, table string) error {
+	if len(sh.hosts) < 2 {
+		return nil
+	}
+	of := ` FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table)
+	last := "" // the numbers of replicated mutations are of one length, and the same on all replicas
+	if err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT max(mutation_id)` + of + ` FORMAT RowBinary`, table: table}, func(r *rowReader) error {
+		last = r.text()
+		return r.err
+	}); err != nil {
+		return err
+	}
+	var errs []error
+	for _, host := range sh.hosts {
+		for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+			var known, left int64
+			err := s.client.do(ctx, host, &statement{sql: `SELECT toInt64(countIf(mutation_id = ` + quote(last) + `)), toInt64(countIf(is_done = 0))` + of + ` FORMAT RowBinary`, table: table}, func(r *rowReader) error {
+				known, left = r.i64(), r.i64()
+				return r.err
+			})
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s deletes it when it is back: %w", host, err))
+				break
+			}
+			if known > 0 && left == 0 {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(wait):
+			}
+		}
+	}
+	if errs != nil {
+		return fmt.Errorf("deleted of table %s, but not on all replicas: %w", table, errors.Join(errs...))
+	}
+	return nil
+}
+
+// delete deletes rows of a table on a shard, and returns when the server that was asked does not show them any more.
 func (s *Store) delete(ctx context.Context, sh *shard, table, where string) error {
 	if !s.old[sh.number] {
 		err := s.client.anyOf(ctx, sh, &statement{sql: `DELETE FROM ` + table + ` WHERE ` + where, table: table}, nil)
@@ -646,6 +714,10 @@ func (s *Store) delete(ctx context.Context, sh *shard, table, where string) erro
 	if err := s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table}, nil); err != nil {
 		return err
 	}
+	if err := s.copyRow(ctx, sh, table); err != nil {
+		return err
+	}
+	end := s.o.Now().Add(deletionWait)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		left := int64(0)
 		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT toInt64(count()) FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` AND is_done = 0 FORMAT RowBinary`, table: table}, func(r *rowReader) error {
@@ -655,12 +727,44 @@ func (s *Store) delete(ctx context.Context, sh *shard, table, where string) erro
 		if err != nil || left == 0 {
 			return err
 		}
+		if s.o.Now().After(end) {
+			return fmt.Errorf("ClickHouse has not deleted all of table %s after %v, and goes on with it: system.mutations says how far it is", table, deletionWait)
+		}
 		select { // a mutation tells nobody that it is done
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
 		}
 	}
+}
+
+// deletionWait is how long a deletion may take in ClickHouse until an error says that it goes on.
+const deletionWait = 2 * time.Minute
+
+// copyRow inserts a row once more that stays, where batches are inserted with a quorum: servers of this age delete nothing from the part
+// that was inserted last with one. A key that is there twice is read once.
+func (s *Store) copyRow(ctx context.Context, sh *shard, table string) error {
+	if s.o.Address.Quorum < 2 {
+		return nil
+	}
+	const deletes = "DELETE WHERE "
+	stays := "1"
+	sql := `SELECT command FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` AND is_done = 0 FORMAT RowBinary`
+	err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: table}, func(r *rowReader) error {
+		stays = "1"
+		for r.more() {
+			if of, ok := strings.CutPrefix(r.text(), deletes); ok {
+				stays += ` AND NOT (` + of + `)`
+			}
+		}
+		return r.err
+	})
+	if err != nil || stays == "1" {
+		return err
+	}
+	settings := s.inserting(sh)
+	settings["insert_deduplicate"] = "0" // the same row may have been copied before
+	return s.client.anyOf(ctx, sh, &statement{sql: `INSERT INTO ` + table + ` SELECT * FROM ` + table + ` WHERE ` + stays + ` LIMIT 1`, table: table, settings: settings}, nil)
 }
 
 // Retain deletes what is older than it may be: whole partitions, and within one what is
