@@ -20,9 +20,9 @@ func Entry(c *Candidate) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }
 	line("A proposal for the catalogue: docs/catalogue/contributing.md says what is still to be done.")
-	line("Seen between %s and %s (UTC), %d attempts by %d of a home's devices.", c.First.UTC().Format("2006-01-02 15:04"), c.Last.UTC().Format("2006-01-02 15:04"), c.Attempts, len(c.Devices))
+	line("Seen between %s and %s (UTC), %s by %d of a home's devices.", c.First.UTC().Format("2006-01-02 15:04"), c.Last.UTC().Format("2006-01-02 15:04"), attempts(c.Attempts), len(c.Devices))
 	for i, d := range c.Devices {
-		text := fmt.Sprintf("device %d: %d attempts", i+1, d.Attempts)
+		text := fmt.Sprintf("device %d: %s", i+1, attempts(d.Attempts))
 		if d.Rhythm != rhythm.TooFew {
 			text += ", " + string(d.Rhythm) + ": " + d.Text
 		}
@@ -46,6 +46,13 @@ func Entry(c *Candidate) string {
 	}
 	fmt.Fprintf(&b, " purpose=%s tier=telemetry claims=measured:YOUR-SOURCE\n%s\n", quote(purpose, ""), c.Name)
 	return b.String()
+}
+
+func attempts(n uint64) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
 }
 
 func quote(s, otherwise string) string {
