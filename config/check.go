@@ -95,7 +95,7 @@ func (c *Config) checkWeb(d *decoding) {
 func (c *Config) checkWitness(d *decoding) {
 	w := &c.Evidence.Witness
 	if every := w.Every; (every < time.Minute || every > 30*24*time.Hour) && !d.wrong("evidence.witness.every") {
-		d.mistake("evidence.witness.every", "found "+every.String(), "1m to 30d")
+		d.mistake("evidence.witness.every", "found "+durationText(every), "1m to 30d")
 	}
 	for _, of := range []struct{ key, value string }{{"evidence.witness.dir", w.Dir}, {"evidence.witness.url", w.URL}, {"evidence.witness.timestamp", w.Timestamp}} {
 		if of.value != "" && !c.Log.Seal {
@@ -236,13 +236,13 @@ func (c *Config) checkACME(d *decoding) {
 
 func (c *Config) checkNumbers(d *decoding) {
 	if ttl := c.Blocking.TTL; ttl%time.Second != 0 || ttl > 24*time.Hour {
-		d.mistake("blocking.ttl", "found "+ttl.String(), "whole seconds, at most 24h")
+		d.mistake("blocking.ttl", "found "+durationText(ttl), "whole seconds, at most 24h")
 	}
 	if c.Blocking.Mode == "custom" && len(c.Blocking.Custom) == 0 {
 		d.mistake("blocking.mode", "custom without addresses", "the addresses to answer with in blocking.custom")
 	}
 	if stale := c.Cache.Stale; stale > maxStale {
-		d.mistake("cache.stale", "found "+stale.String(), "at most 3d (RFC 8767), or 0 for not at all")
+		d.mistake("cache.stale", "found "+durationText(stale), "at most 3d (RFC 8767), or 0 for not at all")
 	}
 	c.checkTTLs(d)
 	if n := c.Limits.Waiting; n < 1 {
@@ -255,7 +255,7 @@ func (c *Config) checkNumbers(d *decoding) {
 		d.mistake("limits.client_prefix", fmt.Sprintf("found %d", n), "1 to 128")
 	}
 	if gap := c.Log.Attempt; gap < time.Second || gap > time.Hour {
-		d.mistake("log.attempt_gap", "found "+gap.String(), "1s to 1h")
+		d.mistake("log.attempt_gap", "found "+durationText(gap), "1s to 1h")
 	}
 	if n := c.Log.Size; n < 1e6 {
 		d.mistake("log.size", "found "+n.String(), "at least 1MB")
@@ -273,11 +273,11 @@ func (c *Config) checkTTLs(d *decoding) {
 		most  string
 	}{{"cache.min_ttl", c.Cache.MinTTL, "1h"}, {"cache.max_ttl", c.Cache.MaxTTL, "24h"}, {"cache.negative_ttl", c.Cache.NegativeTTL, "3h"}} {
 		if most, _ := time.ParseDuration(bound.most); bound.value%time.Second != 0 || bound.value > most {
-			d.mistake(bound.key, "found "+bound.value.String(), "whole seconds, at most "+bound.most+", or 0 for none")
+			d.mistake(bound.key, "found "+durationText(bound.value), "whole seconds, at most "+bound.most+", or 0 for none")
 		}
 	}
 	if most := c.Cache.MaxTTL; most > 0 && c.Cache.MinTTL > most {
-		d.mistake("cache.min_ttl", "found "+c.Cache.MinTTL.String()+", more than cache.max_ttl, "+most.String(), "at most that")
+		d.mistake("cache.min_ttl", "found "+durationText(c.Cache.MinTTL)+", more than cache.max_ttl, "+durationText(most), "at most that")
 	}
 }
 
@@ -290,7 +290,7 @@ func (c *Config) checkLists(d *decoding) {
 			d.missing(key, "url")
 		}
 		if s.Refresh < time.Minute {
-			d.mistake(key+".refresh", "found "+s.Refresh.String(), "at least 1m")
+			d.mistake(key+".refresh", "found "+durationText(s.Refresh), "at least 1m")
 		}
 	}
 	for i := range c.Lists.Settings {

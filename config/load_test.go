@@ -173,7 +173,7 @@ func TestMistakes(t *testing.T) {
 		{"a report at no time", "reports: [{name: week}]", "1: reports[0]: no when; expected one in every entry"},
 		{"a report at a time that is none", "reports: [{name: week, when: weekly}]", "1: reports[0].when: found \"weekly\"; expected daily 06:00, a day of the week such as mon 06:00, or monthly 06:00"},
 		{"no report kept", "reports: [{name: week, when: mon 06:00, keep: 0}]", "1: reports[0].keep: found 0; expected at least 1"},
-		{"an attempt without end", "log: {attempt_gap: 2h}", "1: log.attempt_gap: found 2h0m0s; expected 1s to 1h"},
+		{"an attempt without end", "log: {attempt_gap: 2h}", "1: log.attempt_gap: found 2h; expected 1s to 1h"},
 		{"a part of a second", "blocking: {ttl: 1500ms}", "1: blocking.ttl: found 1.5s; expected whole seconds, at most 24h"},
 		{"a size in another unit", "cache: {size: 5 apples}", `1: cache.size: found "5 apples"; expected a size such as 64MB or 1GiB`},
 		{"a size beyond all", "cache: {size: 9999999TB}", `1: cache.size: found "9999999TB"; expected a size such as 64MB or 1GiB`},

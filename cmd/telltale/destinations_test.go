@@ -127,3 +127,14 @@ func TestTheEndingOfAReportSaysItsForm(t *testing.T) {
 		t.Errorf("with --format: got %v", err)
 	}
 }
+
+// A length has no units that are zero, and no digit less.
+func TestLengthsForPeople(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		30 * time.Minute: "30m", 10 * time.Minute: "10m", time.Hour: "1h", 90 * time.Minute: "1h30m", 10 * time.Second: "10s", 65 * time.Second: "1m5s", 10 * time.Hour: "10h", time.Hour + 5*time.Second: "1h0m5s",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%v is said as %s, want %s", d, got, want)
+		}
+	}
+}

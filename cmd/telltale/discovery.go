@@ -84,7 +84,7 @@ func age(d time.Duration) string {
 	case d%day == 0:
 		return fmt.Sprintf("%d days", d/day)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	return spanText(d)
 }
 
 // discovered returns what says of which bindings unlisted rows are kept longer: those whose

@@ -509,7 +509,7 @@ func (d *doctor) store(f *facts) {
 		last = f.status.Started
 	}
 	if waited := f.now.Sub(last); log.OpenRows > 0 && waited > slowStore && log.LastError == "" && log.Migration == nil {
-		d.finds(stateWarning, "store-slow", "", fmt.Sprintf("%s wait to be stored, and nothing was stored for %v", number(uint64(log.OpenRows), "row"), waited.Round(time.Second)),
+		d.finds(stateWarning, "store-slow", "", fmt.Sprintf("%s wait to be stored, and nothing was stored for %s", number(uint64(log.OpenRows), "row"), spanText(waited.Round(time.Second))),
 			"look at the disk of data.dir: a worn SD card or a network drive is too slow for it")
 	}
 	if !full {
