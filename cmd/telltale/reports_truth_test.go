@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,8 @@ func (x *homeTest) check(many, every int) {
 			x.compare(p, x.h.Devices[0], "aurora")
 		}
 		x.absences(p, of)
+		x.slots(p, "devices", "hour")
+		x.slots(p, "purposes", "day")
 	}
 	x.presence()
 	x.rows()
@@ -412,6 +415,43 @@ func (x *homeTest) absences(p homePeriod, devices []*homes.Device) {
 				x.t.Errorf("%s, %s, %s: \"No lookup of\" is said: %v, want %v", p.what, d.Label, vendor, said, want)
 			}
 		}
+	}
+}
+
+// slots compares what is counted by hour or day with the truth.
+func (x *homeTest) slots(p homePeriod, of, by string) {
+	got, want := counts{}, counts{}
+	args := append([]string{"top", of, "--by", by, "--ignored", "--limit", "0", "--json"}, x.reportArgs(p, nil, "")[1:]...)
+	var slots []evidence.CountSlot
+	for line := range strings.Lines(x.run(args...)) {
+		var s evidence.CountSlot
+		if err := json.Unmarshal([]byte(line), &s); err != nil {
+			x.t.Fatal(err)
+		}
+		for _, l := range s.Lines {
+			got[fmt.Sprintf("%d %s", len(slots), l.Key)] = evidence.Count{Lookups: l.Count, Attempts: l.Attempts}
+		}
+		if during := (homePeriod{since: s.Since.Time, until: s.Until.Time}); s.Asked == nil && x.gapless(during) || s.Asked != nil && s.Asked.Count == 0 && !x.gapless(during) {
+			x.t.Errorf("%s, %s by %s, from %v: got %+v, and that nothing is missing there is %v", p.what, of, by, s.Since, s.Asked, x.gapless(during))
+		}
+		slots = append(slots, s)
+	}
+	for i := range x.h.Lookups {
+		l := &x.h.Lookups[i]
+		key := map[string]string{"devices": today(l.Device), "purposes": l.Name.Purpose}[of]
+		if l.Time.Before(p.since) || !l.Time.Before(p.until) || of == "purposes" && !isListed(l) {
+			continue
+		}
+		at := slices.IndexFunc(slots, func(s evidence.CountSlot) bool { return l.Time.Before(s.Until.Time) })
+		want.add(fmt.Sprintf("%d %s", at, key), l)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		for key, n := range want {
+			if got[key] != n {
+				x.t.Errorf("%s, %s by %s: %s: got %v, want %v", p.what, of, by, key, got[key], n)
+			}
+		}
+		x.t.Errorf("%s, %s by %s: got %d numbers, want %d", p.what, of, by, len(got), len(want))
 	}
 }
 

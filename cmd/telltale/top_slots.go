@@ -104,6 +104,7 @@ func (cl *cli) showSlots(ctx context.Context, l *openedLog, t *topFlags, of stri
 			sum.Count += s.Asked.Count
 			sum.Totals += s.Asked.Totals
 			sum.Unknown += s.Asked.Unknown
+			sum.Imported += s.Asked.Imported
 		}
 		for i := range s.Lines {
 			line := web.TopLine{TopRow: querylog.TopRow{Key: s.Lines[i].Key, Label: s.Lines[i].Label}}
@@ -128,6 +129,9 @@ func (cl *cli) showSlots(ctx context.Context, l *openedLog, t *topFlags, of stri
 func (cl *cli) saySlots(ctx context.Context, l *openedLog, o evidence.SlotOptions, c *evidence.Coverage, sum *evidence.SlotLine) error {
 	if sum.Totals > 0 {
 		fmt.Fprintf(cl.err, "%d lookups are read from hourly totals\n", sum.Totals)
+	}
+	if sum.Imported > 0 {
+		fmt.Fprintf(cl.err, "%d lookups were imported from the log of another server\n", sum.Imported)
 	}
 	if sum.Unknown > 0 {
 		fmt.Fprintf(cl.err, "of %d lookups it is not known whether they were blocked: the log that they were imported from does not say\n", sum.Unknown)
