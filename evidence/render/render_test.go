@@ -9,6 +9,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +239,32 @@ func TestTheTimelineSaysNoNoughtOfWhatIsNotKnown(t *testing.T) {
 	} {
 		if got := slotBlocked(&s, evidence.UnitAttempts); got.text != want {
 			t.Errorf("got %q, want %q of %+v", got.text, want, s)
+		}
+	}
+}
+
+// Dates below a timeline whose first day is short do not stand upon one another on a narrow screen.
+func TestDatesBelowATimelineHaveRoom(t *testing.T) {
+	home := logtest.New(1)
+	for _, since := range []time.Time{home.End.AddDate(0, 0, -7).Add(15 * time.Hour), home.End.Add(-23*time.Hour - 10*time.Minute)} {
+		r, err := evidence.Make(context.Background(), home, evidence.Options{Since: since, Until: home.End, Zone: home.Zone, Now: home.End})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var html bytes.Buffer
+		if err := HTML(&html, r); err != nil {
+			t.Fatal(err)
+		}
+		last, n := -100.0, 0
+		for _, m := range regexp.MustCompile(fmt.Sprintf(`<text class="small" x="([0-9.]+)%%" y="%d">`, lineTop+lineHeight+16)).FindAllStringSubmatch(html.String(), -1) {
+			x, err := strconv.ParseFloat(m[1], 64)
+			if err != nil || x-last < 12 || x > 76 {
+				t.Errorf("since %v: a date is at %s %% behind one at %.1f %%, %v", since, m[1], last, err)
+			}
+			last, n = x, n+1
+		}
+		if n == 0 {
+			t.Errorf("since %v: there is no date", since)
 		}
 	}
 }

@@ -173,15 +173,19 @@ func (p *page) eventNumbers(x func(querylog.Time) float64) {
 	}
 }
 
-// dates writes four dates below the timeline.
+// dates writes up to five dates below the timeline, those that have room on a narrow screen.
 func (p *page) dates(x func(querylog.Time) float64) {
 	slots := p.r.Timeline.Slots
-	layout := "2 Jan"
+	layout, width, free := "2 Jan", 12.0, 0.0 // percent of a screen of 360 pixels
 	if p.r.Timeline.Step == "hour" {
-		layout = "Mon 15:04"
+		layout, width = "Mon 15:04", 17
 	}
 	for i := range 4 {
 		s := slots[i*(len(slots)-1)/4]
+		if x(s.Since) < free || x(s.Since) > 100-2*width {
+			continue
+		}
+		free = x(s.Since) + width
 		p.f("<text class=\"small\" x=\"%.3f%%\" y=\"%d\">%s</text>\n", x(s.Since), lineTop+lineHeight+16, s.Since.In(p.r.Location).Format(layout))
 	}
 	p.f("<text class=\"small\" x=\"100%%\" y=\"%d\" text-anchor=\"end\">%s</text>\n", lineTop+lineHeight+16, p.r.Until.Add(-time.Second).In(p.r.Location).Format(layout))
