@@ -3,7 +3,10 @@
 // sorted, and all that is sorted here goes through one. It imports nothing of ours.
 package sorting
 
-import "sort"
+import (
+	"reflect"
+	"sort"
+)
 
 // By sorts s by a comparison, as slices.SortFunc does.
 func By[T any](s []T, compare func(a, b T) int) { sort.Sort(of(s, compare)) }
@@ -23,7 +26,7 @@ func of[T any](s []T, compare func(a, b T) int) list {
 	return list{
 		len(s),
 		func(i, j int) bool { return compare(s[i], s[j]) < 0 },
-		func(i, j int) { s[i], s[j] = s[j], s[i] },
+		reflect.Swapper(s), // one for all types
 	}
 }
 
