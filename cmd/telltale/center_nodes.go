@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/evidence"
 	"telltale/fleet/authority"
 	"telltale/fleet/policy"
 	"telltale/fleet/roster"
@@ -221,7 +222,7 @@ func (l *nodeLine) seenAgo(now time.Time) string {
 	if l.Seen.IsZero() {
 		return "unknown"
 	}
-	return now.Sub(l.Seen).Round(time.Second).String() + " ago"
+	return evidence.Length(now.Sub(l.Seen)) + " ago"
 }
 
 // clockAhead shows a clock's difference where it matters.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/config"
+	"telltale/evidence"
 	"telltale/fleet/authority"
 	"telltale/fleet/policy"
 	"telltale/querylog"
@@ -70,7 +71,7 @@ func (l *fleetLog) text(now time.Time) string {
 	if l.Waiting >= querylog.UnshippedMost {
 		many += " or more"
 	}
-	waits := fmt.Sprintf("%s not sent, the first of %s ago", many, now.Sub(l.Oldest).Round(time.Second))
+	waits := fmt.Sprintf("%s not sent, the first of %s ago", many, evidence.Length(now.Sub(l.Oldest)))
 	if l.Shipped == 0 {
 		return waits + "; none was"
 	}

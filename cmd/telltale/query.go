@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"telltale/dnswire"
+	"telltale/evidence"
 	"telltale/resolver"
 	"telltale/resolver/upstream"
 	"telltale/web"
@@ -108,7 +109,7 @@ func resolutionOf(e *web.Explanation, story *resolver.Story) web.Resolution {
 	add(0, "lists", "", "the lists say "+story.Lists.Action.String())
 	switch {
 	case story.Cached:
-		add(story.Looked, "cache", "", "the cache has it, for "+story.Age.Round(time.Second).String())
+		add(story.Looked, "cache", "", "the cache has it, for "+evidence.Length(story.Age))
 	case story.Asked:
 		add(story.Looked, "cache", "", "not answered by the cache")
 	}
