@@ -15,6 +15,7 @@ const (
 	stepTime     = 25 * time.Millisecond // that a step of retention should take: journaling does not wait for it, but windows do
 	deleteFirst  = 500                   // rows deleted in the first step; then as many as take stepTime
 	deleteMost   = 20_000
+	deleteLeast  = 50
 	vacuumPages  = 200   // given back in a step
 	vacuumMost   = 2_000 // in a run
 	bindingsPage = 5_000 // rows looked at in a step for the bindings they refer to
@@ -93,7 +94,7 @@ func (s *storer) retain() (more bool) {
 // adapt chooses how much the next step does by how long the last one took.
 func (r *retentionRun) adapt(took time.Duration) {
 	if took > stepTime {
-		r.batch = max(r.batch/2, 50)
+		r.batch = max(r.batch/2, deleteLeast)
 	} else if took < stepTime/2 {
 		r.batch = min(r.batch*2, deleteMost)
 	}
@@ -149,7 +150,7 @@ func deleteBefore(table string, before time.Time) func(*storer) (bool, error) {
 		if err != nil || end == 0 {
 			return true, err
 		}
-		n, err := s.deleteChunk(table, end, seal.ByAge)
+		n, err := s.deleteChunk(table, end, s.retention.batch, seal.ByAge)
 		if table == "listed" {
 			s.retention.deleted.listed += n
 		}
@@ -252,15 +253,15 @@ func (s *store) deleteOthersThan(list string, behind, end int64, most int) (last
 	})
 }
 
-// deleteChunk deletes the oldest rows of a table, as many as a step may. Those that are to be shipped and were not are counted.
-func (s *storer) deleteChunk(table string, end int64, why string) (int64, error) {
+// deleteChunk deletes up to so many of the oldest rows of a table. Those that are to be shipped and were not are counted.
+func (s *storer) deleteChunk(table string, end int64, most int, why string) (int64, error) {
 	u := s.retention.unshipped
 	if s.shipping.has(table) {
-		if err := s.store.countUnshipped(table, end, s.retention.batch, &u); err != nil {
+		if err := s.store.countUnshipped(table, end, most, &u); err != nil {
 			return 0, err
 		}
 	}
-	n, err := s.store.deleteChunk(table, end, s.retention.batch, s.removal(seal.KindRow, why))
+	n, err := s.store.deleteChunk(table, end, most, s.removal(seal.KindRow, why))
 	if err == nil {
 		s.retention.unshipped = u
 	}
@@ -444,16 +445,20 @@ func (s *store) numbers(sql string, each func(int64), args ...int64) error {
 	return stmt.Err()
 }
 
+const rowOctets = 100 // about what a row takes, with its name
+
 // deleteOverLimit deletes the oldest rows of a table while the store is larger
 // than it may be, until it is a tenth below.
 func deleteOverLimit(table string, maxBytes int64) func(*storer) (bool, error) {
 	return func(s *storer) (bool, error) {
 		const all = 1<<63 - 1
 		size, err := s.store.size()
-		if err != nil || size <= maxBytes/10*9 || size <= maxBytes && s.retention.deleted.overLimit == 0 {
+		goal := maxBytes / 10 * 9
+		if err != nil || size <= goal || size <= maxBytes && s.retention.deleted.overLimit == 0 {
 			return true, err
 		}
-		n, err := s.deleteChunk(table, all, seal.BySize)
+		most := min(int64(s.retention.batch), (size-goal)/rowOctets+deleteLeast) // a step that was quick must not delete more than there is reason to
+		n, err := s.deleteChunk(table, all, int(most), seal.BySize)
 		s.retention.deleted.overLimit += n
 		if err == nil { // their names are much of what they take
 			_, err = s.store.deleteNames(table, 2*s.retention.batch)

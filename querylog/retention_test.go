@@ -231,6 +231,41 @@ func TestTheSizeCapTakesTheOldestUnlistedRowsFirst(t *testing.T) {
 	}
 }
 
+// Where steps were quick, the next may delete many rows: not more than are too many.
+func TestTheSizeCapDeletesNoMoreThanIsTooMuch(t *testing.T) {
+	t.Parallel()
+	s, err := openStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	p := policy(t, "listed.example\n")
+	at := time.UnixMilli(1_700_000_000_000)
+	f := newFold(at)
+	for i := range 12_000 {
+		r := lookup(t, p, at, phone(1), fmt.Sprintf("a-name-of-some-length-%d.example", i))
+		f.add(&r, r.Time.UnixMilli(), byName, 1<<30)
+	}
+	if _, _, err := s.commit(&windowData{number: 1 << periodBits, node: "n", entries: f.entries}); err != nil {
+		t.Fatal(err)
+	}
+	size, err := s.size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newStorer(&Log{o: Options{Logger: quiet(), Now: time.Now}, failures: map[string]string{}}, newWindowQueue(perRowFirst), newClockGuard(time.Now))
+	w.store = s
+	for done, step := false, deleteOverLimit("unlisted", size-size/50); !done; {
+		w.retention.batch = deleteMost
+		if done, err = step(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := s.number(`SELECT count(*) FROM unlisted`); err != nil || left < 3_000 {
+		t.Errorf("%d rows of 12,000 are left, %v", left, err)
+	}
+}
+
 // TestTheClockMayBeSetOften sets the clock forward by 23 hours each hour, which is
 // no jump that is feared: rows grow old by the time that went by.
 func TestTheClockMayBeSetOften(t *testing.T) {
