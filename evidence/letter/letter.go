@@ -75,7 +75,7 @@ func (w *writer) letter() {
 	w.lines(t.sender, "", t.date, "", company, t.address, "", subject, "", t.greeting, "")
 	w.paragraph(t.opening)
 	since, until := w.recorded()
-	w.paragraph(recorded(v, w.time(since), w.time(until), w.r.Zone, names, w.count(w.v.Counts.Count)))
+	w.paragraph(recorded(v, w.time(since), w.time(until), w.r.Zone, names, w.count(w.v.Counts.Count)) + w.imported())
 	w.paragraph(meaning)
 	w.paragraph(t.ask)
 	for i, question := range t.questions {
@@ -124,7 +124,20 @@ func (w *writer) annex() {
 	}
 }
 
-// recorded returns the period without what is not recorded at its beginning and at its end.
+// imported says how many of the vendor's lookups another server recorded.
+func (w *writer) imported() string {
+	switch n := w.v.Counts.Lookups - w.v.Counts.OwnIn(evidence.UnitLookups); {
+	case n == 0:
+		return ""
+	case w.r.Totals.Why == "none":
+		return " " + fmt.Sprintf(w.words.imported, n)
+	default: // hourly totals do not tell imported lookups apart
+		return " " + fmt.Sprintf(w.words.importedMost, n)
+	}
+}
+
+// recorded returns the period without what is not recorded at its beginning and at its end. Imported lookups may be
+// there: it has all of the vendor's.
 func (w *writer) recorded() (since, until querylog.Time) {
 	since, until = w.r.Since, w.r.Until
 	gaps := slices.DeleteFunc(slices.Clone(w.r.Coverage.Gaps), func(g querylog.Gap) bool { return g.Effect != querylog.Unrecorded })
@@ -140,6 +153,12 @@ func (w *writer) recorded() (since, until querylog.Time) {
 	}
 	if !since.Before(until.Time) { // there are imported lookups alone, or the gaps are wrong
 		return w.r.Since, w.r.Until
+	}
+	if first := w.v.First; !first.IsZero() && first.Before(since.Time) {
+		since = first
+	}
+	if w.v.Last.After(until.Time) {
+		until = w.v.Last
 	}
 	return since, until
 }
@@ -300,7 +319,7 @@ func missing(l *words) (all []string) {
 		"period": l.period, "coverage": l.coverage, "program": l.program, "attempts": l.attempts, "noAttempts": l.noAttempts, "blocked": l.blocked, "device": l.device, "surely": l.surely, "totals": l.totals,
 		"unnamed": l.unnamed, "ofBlocked": l.ofBlocked, "times": l.times, "tier": l.tier, "purpose": l.purpose, "product": l.product, "region": l.region, "listed": l.listed, "source": l.source,
 		"attempt": l.attempt[0] + l.attempt[1], "lookup": l.lookup[0] + l.lookup[1], "layout": l.layout, "heads": strings.Join(l.heads[:], ""), "questions": strings.Join(l.questions, ""), "limits": strings.Join(l.limits, ""),
-		"company": l.company, "listsErr": l.listsErr, "guess": l.guess, "endBelow": l.endBelow, "listedBelow": l.listedBelow, "allBlocked": l.allBlocked, "listsSay": l.listsSay, "opening": l.opening,
+		"company": l.company, "listsErr": l.listsErr, "guess": l.guess, "endBelow": l.endBelow, "listedBelow": l.listedBelow, "allBlocked": l.allBlocked, "imported": l.imported, "importedMost": l.importedMost, "listsSay": l.listsSay, "opening": l.opening,
 		"by": l.by[byUnknown], "byAddress": l.by[byAddress], "byMAC": l.by[byMAC], "byID": l.by[byID], "or": l.or,
 	} {
 		if text == "" {

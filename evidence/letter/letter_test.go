@@ -3,6 +3,7 @@ package letter
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"telltale/devices"
 	"telltale/evidence"
+	"telltale/evidence/logtest"
 	"telltale/querylog"
 )
 
@@ -241,5 +243,60 @@ func TestObservedNamesAreThePersonsOwn(t *testing.T) {
 	r.Vendors[0].Names[0].ListedBy = "mine:1" // a list that calls its vendor so
 	if got := written(t, r, "en"); !strings.Contains(got, "that lists attribute to candidate acme.example") || strings.Count(got, "because I observe it") != 1 {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What another server recorded is of the time in which nothing was recorded here: the letter does not count it under a time that begins later.
+func TestTheFirstSentenceHasTheTimeOfImportedLookups(t *testing.T) {
+	home := logtest.New(3)
+	begin := home.Begin.AddDate(0, 0, 7)
+	home.Gaps = append(home.Gaps, querylog.Gap{Since: querylog.Time{Time: home.Begin}, Until: querylog.Time{Time: begin}, Effect: querylog.Unrecorded, Kind: querylog.GapUnknown})
+	imported := uint64(0)
+	home.Imported = func(r *querylog.Row) string {
+		if r.Time.Before(begin) {
+			return "adguard"
+		}
+		return ""
+	}
+	o := evidence.Options{Since: home.Begin.AddDate(0, 0, -3), Until: begin.AddDate(0, 0, 2), Zone: home.Zone, ZoneName: "Europe/Berlin", Device: "phone", Vendor: "Phonemaker & Söhne"}
+	o.Whose.Devices = []querylog.DeviceSpan{{Device: "phone"}}
+	var first, last time.Time
+	for i := range home.Lookups {
+		if l := &home.Lookups[i]; l.Device.Identity == "phone" && l.Name.Vendor == o.Vendor && l.Time.Before(o.Until) {
+			if first.IsZero() {
+				first = l.Time
+			}
+			if last = l.Time; l.Time.Before(begin) {
+				imported++
+			}
+		}
+	}
+	made := func() *evidence.Report {
+		r, err := evidence.Make(t.Context(), home, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	layout := english.layout
+	for language, want := range map[string]string{
+		"en": fmt.Sprintf("Another DNS server recorded %d of these lookups: they were imported from its log.", imported),
+		"de": fmt.Sprintf("Von diesen Abfragen hat ein anderer DNS-Server %d aufgezeichnet: Sie stammen aus dessen Protokoll.", imported),
+	} {
+		if got := written(t, made(), language); imported == 0 || !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	if got, want := written(t, made(), "en"), "From "+first.In(home.Zone).Format(layout)+" to "+o.Until.In(home.Zone).Format(layout)+" ("; !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+	home.Gaps[len(home.Gaps)-1] = querylog.Gap{Since: querylog.Time{Time: begin}, Until: querylog.Time{Time: home.End}, Effect: querylog.Unrecorded, Kind: querylog.GapUnknown}
+	home.Imported = func(r *querylog.Row) string { return map[bool]string{true: "adguard"}[!r.Time.Before(begin)] }
+	if got, want := written(t, made(), "en"), "From "+home.Begin.Format(layout)+" to "+last.In(home.Zone).Format(layout)+" ("; !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+	o.Until = begin
+	if got := written(t, made(), "en"); strings.Contains(got, "Another DNS server") {
+		t.Errorf("nothing is imported: got\n%s", got)
 	}
 }

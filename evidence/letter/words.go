@@ -34,6 +34,7 @@ type words struct {
 	attempt, lookup                                                           [2]string // one, and more
 	layout                                                                    string
 	allBlocked                                                                string
+	imported, importedMost                                                    string // how many lookups, or how many at most
 	limits                                                                    []string
 	listsSay                                                                  string // a limit of what lists attribute
 }
@@ -78,7 +79,8 @@ var english = words{
 	noAttempts: "Lookups are counted as they came: types and retries of one attempt count one each.",
 	blocked:    "My network did not answer some of them with an address (blocked): %s. A name that is blocked may be asked for again and again because of that.",
 	allBlocked: "My network answered none of them with an address: all were blocked. A name that is blocked may be asked for again and again because of that.",
-	device:     "The device was told from others of my network by %s.", surely: " How surely, by lookups: %s.",
+	imported:   "Another DNS server recorded %d of these lookups: they were imported from its log.", importedMost: "Another DNS server recorded up to %d of these lookups: they were imported from its log.",
+	device: "The device was told from others of my network by %s.", surely: " How surely, by lookups: %s.",
 	by: [4]string{"what the record does not have", "its address there", "its hardware address (MAC)", "an id that it sends with its lookups"}, or: " or ",
 	sure:   map[string]string{"high": "high", "medium": "medium", "low": "low"},
 	totals: "Some rows of the period are deleted by now, or were read as hourly totals: their names are not below.",
@@ -136,7 +138,8 @@ var german = words{
 	noAttempts: "Abfragen sind gezählt, wie sie kamen: Typen und Wiederholungen eines Versuchs zählen einzeln.",
 	blocked:    "Mein Netz hat einen Teil davon nicht mit einer Adresse beantwortet (gesperrt): %s. Ein gesperrter Name kann eben deshalb immer wieder abgefragt werden.",
 	allBlocked: "Mein Netz hat keine davon mit einer Adresse beantwortet: Alle waren gesperrt. Ein gesperrter Name kann eben deshalb immer wieder abgefragt werden.",
-	device:     "Das Gerät wurde von anderen meines Netzes durch %s unterschieden.", surely: " Wie sicher, nach Abfragen: %s.",
+	imported:   "Von diesen Abfragen hat ein anderer DNS-Server %d aufgezeichnet: Sie stammen aus dessen Protokoll.", importedMost: "Von diesen Abfragen hat ein anderer DNS-Server bis zu %d aufgezeichnet: Sie stammen aus dessen Protokoll.",
+	device: "Das Gerät wurde von anderen meines Netzes durch %s unterschieden.", surely: " Wie sicher, nach Abfragen: %s.",
 	by: [4]string{"etwas, was die Aufzeichnung nicht enthält,", "seine Adresse darin", "seine Hardware-Adresse (MAC)", "eine Kennung, die es mit seinen Abfragen sendet,"}, or: " oder ",
 	sure:   map[string]string{"high": "hoch", "medium": "mittel", "low": "gering"},
 	totals: "Einige Zeilen des Zeitraums sind inzwischen gelöscht oder wurden als Stundensummen gelesen: Ihre Namen stehen nicht unten.",
