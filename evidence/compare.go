@@ -32,7 +32,7 @@ func compare(r *Report, now, before *reading) {
 		return t
 	}
 	r.Before = &Before{
-		Since: querylog.Time{Time: before.since}, Until: querylog.Time{Time: before.until}, Coverage: newCoverage(&before.coverage, now.o), Rated: seconds(before.alone),
+		Since: querylog.Time{Time: before.since}, Until: querylog.Time{Time: before.until}, Coverage: before.coverageOf(), Rated: seconds(before.alone),
 		Unit: unit, Listed: before.listed.Count, Trend: trend(now.listed.Count, before.listed.Count),
 	}
 	for i := range r.Vendors {

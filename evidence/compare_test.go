@@ -167,7 +167,7 @@ func TestADeviceThatIsNotLoggedHasAGap(t *testing.T) {
 		{"mac:4", []float64{7, 8}},
 		{"", []float64{7, 8}},
 	} {
-		o := &Options{Device: c.device, Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: c.device}}}, Zone: time.UTC}
+		o := &Options{Device: c.device, Whose: querylog.Filter{Devices: []querylog.DeviceSpan{{Device: c.device}}}, Zone: time.UTC, Today: func(identity string, _ time.Time) string { return identity }}
 		made, err := newReading(t.Context(), l, o, noon, at(10))
 		if err != nil {
 			t.Fatal(err)

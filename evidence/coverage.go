@@ -24,6 +24,14 @@ func NewCoverage(c *querylog.Coverage, zone *time.Location) Coverage {
 	return newCoverage(c, &Options{Zone: zone})
 }
 
+// NotLoggedText says that lookups of so many devices were kept out of the log.
+func NotLoggedText(n int) string {
+	if n == 1 {
+		return "lookups of 1 device were not recorded all the time (log: false): what it asked for then is in no number"
+	}
+	return fmt.Sprintf("lookups of %s devices were not recorded all the time (log: false): what they asked for then is in no number", Number(uint64(n)))
+}
+
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
 
 // nothingMissing reports whether no lookup of a listed name is known to be missing, with

@@ -117,6 +117,9 @@ type reading struct {
 	unit     string
 	plan     plan
 
+	unlogged  int             // of all devices, those whose lookups the settings kept out of the log for a time
+	notLogged []querylog.Span // when
+
 	asked, listed Counts
 	deleted       uint64
 	totals        Totals
@@ -228,8 +231,12 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 		}
 		c.AddNotLogged(o.Whose.NotLogged(bindings, since, c.Until.Time))
 	}
+	unlogged, notLogged, err := findNotLogged(ctx, log, o, since, until)
+	if err != nil {
+		return nil, err
+	}
 	r := &reading{
-		o: o, since: since, until: until, coverage: c,
+		o: o, since: since, until: until, coverage: c, unlogged: unlogged, notLogged: notLogged,
 		tiers: map[string]*Count{}, vendors: map[string]*vendorSum{}, owners: map[string]*Counts{}, devices: map[string]*deviceSum{},
 		flows: map[flowKey]*Count{}, confidence: map[string]*Count{}, imported: map[string]uint64{}, mixedHours: map[int64]bool{}, recordedHours: map[int64]time.Duration{}, places: map[placeKey]*place{}, alikes: map[int]*alikeSums{}, alikeTotals: map[int]*alikeTotals{}, splits: map[string]bool{}, began: map[string]uint64{},
 		timeline: newTimeline(since, until, o.Zone, &c), hours: newHours(since, until, o.Zone, &c),
@@ -252,6 +259,48 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	}
 	r.plan = newPlan(o, &c, since, until)
 	return r, nil
+}
+
+// findNotLogged finds, where all devices are wanted, of how many the settings kept lookups out of the log, and when.
+func findNotLogged(ctx context.Context, log Log, o *Options, since, until time.Time) (unlogged int, spans []querylog.Span, err error) {
+	if o.Device != "" {
+		return 0, nil, nil // these are gaps of its coverage
+	}
+	bindings, err := log.Bindings(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	of := map[string]bool{}
+	for i := range bindings {
+		b := &bindings[i]
+		if !b.NoLog {
+			continue
+		}
+		for _, s := range (&querylog.Filter{Devices: []querylog.DeviceSpan{{Device: b.Device, From: b.From, Until: b.Until}}}).NotLogged(bindings[i:i+1], since, until) {
+			if !querylog.AnyHas(o.Whose.Without, b.Device, s.Since) {
+				of[o.Today(b.Device, s.Since)] = true
+				spans = append(spans, s)
+			}
+		}
+	}
+	return len(of), spans, nil
+}
+
+// coverageOf says what was recorded.
+func (r *reading) coverageOf() Coverage {
+	c := newCoverage(&r.coverage, r.o)
+	c.NotLogged = r.unlogged
+	c.Whole = c.Whole && r.unlogged == 0
+	return c
+}
+
+// unlistedFrom is since when rows of names that no list has are kept; missing reports whether some of the period are deleted.
+func (r *reading) unlistedFrom() (from time.Time, missing bool) {
+	from = r.coverage.Unlisted.Time
+	if r.coverage.Recorded() == 0 { // imported ones alone
+		from = r.coverage.OldestUnlisted.Time
+	}
+	return from, from.IsZero() || from.After(r.since.Add(time.Minute))
 }
 
 // read adds up the rows whose first lookup is in the period, so that a row is in
@@ -619,7 +668,7 @@ func (r *reading) report() *Report {
 	o := r.o
 	out := &Report{
 		Version: Version, Made: querylog.Time{Time: o.Now}, Program: o.Program, Since: querylog.Time{Time: r.since}, Until: querylog.Time{Time: r.until}, Zone: o.ZoneName, Location: o.Zone,
-		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: newCoverage(&r.coverage, o), Attempts: r.attempts, Unit: r.unit,
+		About: About{Kind: "household", Device: o.Device, Vendor: o.Vendor}, Coverage: r.coverageOf(), Attempts: r.attempts, Unit: r.unit,
 		Asked: r.asked, Deleted: r.deleted, Totals: r.totals, Listed: r.listed, Tiers: tiersOf(r.tiers), PerHour: r.perHour(r.listed.Count, r.unit), Rated: seconds(r.alone),
 		Timeline: r.timeline, Hours: r.hours, New: []Change{}, Gone: []Change{}, Identity: []Identity{}, Destinations: []Destination{}, Countries: []Country{}, Markers: []Marker{},
 		Caveats: append([]string{}, caveats(&r.coverage, o.Zone, r.plan.totals)...), Proves: proves, Limits: limits,
@@ -641,7 +690,7 @@ func (r *reading) report() *Report {
 	}
 	out.Totals.Why = r.why()
 	out.Night = r.night()
-	if o.Vendor == "" {
+	if _, missing := r.unlistedFrom(); o.Vendor == "" && (r.plan.totals || !missing) {
 		out.Silent = r.silent()
 	}
 	for _, v := range r.vendors {
@@ -846,11 +895,10 @@ func (r *reading) addCaveats(out *Report) {
 	case "part":
 		add("attempts are counted since %s: rates and shares are of lookups as received, retries included", Short(r.attempts.Since.Time, r.o.Zone))
 	}
-	unlisted := r.coverage.Unlisted.Time
-	if r.coverage.Recorded() == 0 { // imported ones alone
-		unlisted = r.coverage.OldestUnlisted.Time
+	if n := r.unlogged; n > 0 {
+		add("%s", NotLoggedText(n))
 	}
-	if r.o.Vendor == "" && !r.plan.long && (unlisted.IsZero() || unlisted.After(r.since.Add(time.Minute))) {
+	if unlisted, missing := r.unlistedFrom(); r.o.Vendor == "" && !r.plan.long && missing {
 		from := "no longer kept"
 		if !unlisted.IsZero() {
 			from = "kept since " + Short(unlisted, r.o.Zone)
@@ -858,7 +906,11 @@ func (r *reading) addCaveats(out *Report) {
 		if n := len(r.o.Discovered); n > 0 && r.o.Device == "" {
 			from += fmt.Sprintf(" (for longer of %d with discovery on)", n)
 		}
-		add("rows of names that no list has are %s; of earlier ones only how many there were by hour, device and decision is known", from)
+		if r.plan.totals {
+			add("rows of names that no list has are %s; of earlier ones only how many there were by hour, device and decision is known", from)
+		} else {
+			add("rows of names that no list has are %s; earlier lookups of them are in no number, since hourly totals have no addresses, so it is not known when the device asked for nothing else", from)
+		}
 	}
 	for _, from := range slices.Sorted(maps.Keys(r.imported)) {
 		add("%s lookups were imported from the log of another server (%s): rates leave them out, since for how long it recorded is not known, and what it did not keep is not known of them", Number(r.imported[from]), from)

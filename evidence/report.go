@@ -37,7 +37,7 @@ type Report struct {
 	PerHour float64  `json:"per_hour"` // of Listed that was recorded here, per hour of Rated; 0 where that is 0
 	Rated   int64    `json:"rated"`    // seconds recorded that rates are of: without hours of totals that may have imported lookups
 	Night   Night    `json:"night"`    // of Listed
-	Silent  *Silent  `json:"silent"`   // of Listed; null where only a vendor's lookups were read
+	Silent  *Silent  `json:"silent"`   // of Listed; null where only a vendor's lookups were read, or rows of others are deleted that no total replaces
 	Before  *Before  `json:"before"`   // null: not compared
 	Vendors []Vendor `json:"vendors"`  // the busiest first
 	Owners  []Owner  `json:"owners"`   // of domains of other names, the busiest first
@@ -167,6 +167,8 @@ type Coverage struct {
 	Whole    bool           `json:"whole"`    // no lookup of a listed name is known to be missing: only then is "none" said
 	Text     string         `json:"text"`     // for people
 	Gaps     []querylog.Gap `json:"gaps"`
+
+	NotLogged int `json:"-"` // of all devices, those whose lookups the settings kept out of the log for a time
 
 	Listed   querylog.Time `json:"listed,omitzero"`   // the log's oldest row of a listed name
 	Unlisted querylog.Time `json:"unlisted,omitzero"` // and of any other

@@ -97,7 +97,7 @@ func EachSlot(ctx context.Context, log SlotLog, o SlotOptions, each func(*CountS
 	} else {
 		err = c.eachOfSums(ctx, log, each)
 	}
-	return newCoverage(&r.coverage, &o.Options), err
+	return r.coverageOf(), err
 }
 
 // A slotCounter counts by slots.
@@ -306,9 +306,13 @@ func (c *slotCounter) isWhole(since, until time.Time) bool {
 	if !c.r.coverage.IsWhole(since, until) {
 		return false
 	}
+	if slices.ContainsFunc(c.r.notLogged, func(s querylog.Span) bool { return s.Since.Before(until) && s.Until.After(since) }) {
+		return false
+	}
 	byName := c.o.Of == "names" || c.o.Name != ""
-	if unlisted := c.r.coverage.Unlisted; byName && c.o.Vendor == "" && (unlisted.IsZero() || unlisted.After(since)) {
-		return false // their names are deleted
+	ofRows := byName || c.o.Of == "devices" && !c.r.plan.totals
+	if unlisted := c.r.coverage.Unlisted; ofRows && c.o.Vendor == "" && (unlisted.IsZero() || unlisted.After(since)) {
+		return false // rows of other names are deleted
 	}
 	return !slices.ContainsFunc(c.r.coverage.Gaps, func(g querylog.Gap) bool {
 		if !g.Since.Before(until) || !g.Until.After(since) {

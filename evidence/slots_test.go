@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"telltale/devices"
 	"telltale/evidence"
 	"telltale/evidence/logtest"
 	"telltale/querylog"
@@ -154,5 +155,89 @@ func TestSlotsOfGapsHaveNoZero(t *testing.T) {
 	o.Since = home.End.AddDate(-2, 0, 0)
 	if _, err := evidence.EachSlot(t.Context(), topHome{&empty}, o, nil); err == nil || !strings.Contains(err.Error(), "17,5") {
 		t.Errorf("of two years by hour: got %v", err)
+	}
+}
+
+// A notLoggedHome has devices whose lookups the settings keep out of the log, each from a time on.
+type notLoggedHome struct {
+	topHome
+	from map[string]time.Time
+}
+
+func (h notLoggedHome) Bindings(ctx context.Context) ([]devices.Binding, error) {
+	all, err := h.topHome.Bindings(ctx)
+	for i := range all {
+		if from, ok := h.from[all[i].Device]; ok {
+			all[i].From, all[i].NoLog = from, true
+		}
+	}
+	return all, err
+}
+
+// Hourly totals have no addresses: of a time whose rows are deleted nobody can say that an address asked for nothing,
+// nor when it asked for nothing but what is listed.
+func TestNothingIsSaidOfAnAddressWhoseRowsAreDeleted(t *testing.T) {
+	home := logtest.New(3)
+	home.RowsFrom = home.Begin.AddDate(0, 0, 10)
+	o := evidence.Options{Since: home.Begin.AddDate(0, 0, 2), Until: home.End, Zone: home.Zone, Device: "192.168.1.12", Whose: querylog.Filter{Device: "192.168.1.12"}}
+	whole := map[bool]int{}
+	_, err := evidence.EachSlot(t.Context(), topHome{home}, evidence.SlotOptions{Options: o, Of: "devices", Step: "day"}, func(s *evidence.CountSlot) error {
+		deleted := s.Since.Before(home.RowsFrom)
+		if deleted && (s.Whole || s.Asked != nil) {
+			t.Errorf("from %v, whose rows are deleted: got whole %v and %+v", s.Since, s.Whole, s.Asked)
+		}
+		if s.Whole {
+			whole[deleted]++
+		}
+		return nil
+	})
+	if err != nil || whole[false] == 0 {
+		t.Errorf("got %v whole, %v", whole, err)
+	}
+	for _, since := range []time.Time{o.Since, home.RowsFrom.Add(24 * time.Hour)} {
+		o.Since = since
+		r, err := evidence.Make(t.Context(), home, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleted := since.Before(home.RowsFrom)
+		if caveats := strings.Join(r.Caveats, "; "); (r.Silent == nil) != deleted || strings.Contains(caveats, "earlier lookups of them are in no number") != deleted || strings.Contains(caveats, "only how many there were") {
+			t.Errorf("since %v: got silent %+v, and %s", since, r.Silent, caveats)
+		}
+	}
+}
+
+// Where the settings kept a device's lookups out of the log, the slots of all devices are not whole, and the report says so.
+func TestLogFalseOfADeviceIsNoSilenceOfAll(t *testing.T) {
+	home := logtest.New(3)
+	from := home.Begin.AddDate(0, 0, 11)
+	h := notLoggedHome{topHome{home}, map[string]time.Time{"phone": from, "living-room-tv": from, "mac:aa:bb:cc:00:00:03": home.End}}
+	o := evidence.Options{Since: home.Begin.AddDate(0, 0, 9), Until: home.End, Zone: home.Zone, Vendor: "Nobody"}
+	c, err := evidence.EachSlot(t.Context(), h, evidence.SlotOptions{Options: o, Of: "vendors", Step: "hour"}, func(s *evidence.CountSlot) error {
+		if want := s.Recorded == 3600 && !s.Until.After(from); s.Whole != want || (s.Asked != nil) != want {
+			t.Errorf("from %v: got whole %v and %+v, want whole %v", s.Since, s.Whole, s.Asked, want)
+		}
+		return nil
+	})
+	if err != nil || c.Whole || c.NotLogged != 2 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	const caveat = "2 devices were not recorded all the time (log: false)"
+	has := func(log evidence.Log, o evidence.Options) bool {
+		r, err := evidence.Make(t.Context(), log, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(strings.Join(r.Caveats, "; "), caveat)
+	}
+	if !has(h, o) {
+		t.Error("the report of all devices does not say that lookups of two were not recorded")
+	}
+	lamp := o
+	lamp.Device, lamp.Whose.Devices = "addr:192.168.1.14", []querylog.DeviceSpan{{Device: "addr:192.168.1.14"}}
+	without := o
+	without.Whose.Without = []querylog.DeviceSpan{{Device: "phone"}}
+	if has(home, o) || has(h, lamp) || has(h, without) {
+		t.Error("a report says of devices that it is not about that their lookups were not recorded")
 	}
 }

@@ -136,6 +136,9 @@ func (cl *cli) saySlots(ctx context.Context, l *openedLog, o evidence.SlotOption
 	if sum.Unknown > 0 {
 		fmt.Fprintf(cl.err, "of %d lookups it is not known whether they were blocked: the log that they were imported from does not say\n", sum.Unknown)
 	}
+	if c.NotLogged > 0 {
+		fmt.Fprintln(cl.err, evidence.NotLoggedText(c.NotLogged))
+	}
 	since, err := l.attemptsMissing(ctx, &querylog.Filter{Since: o.Since})
 	if err != nil {
 		return err
