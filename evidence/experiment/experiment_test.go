@@ -627,6 +627,38 @@ func TestTiersThatCount(t *testing.T) {
 	}
 }
 
+// Attempts at names that a device needs are said to count where they do: not in blocks that are not compared, nor where the other side has none of their hour.
+func TestNamesThatADeviceNeedsCountInComparedBlocksAlone(t *testing.T) {
+	rows := func(h *home, hours ...int) *home {
+		h.browse(phone.Device, begin.Add(-4*time.Hour), end.Add(4*time.Hour))
+		for _, hour := range hours {
+			h.rows = append(h.rows, querylog.Row{Time: at(begin.Add(time.Duration(hour)*time.Hour + 30*time.Minute)), Device: phone.Device, Name: "a.acme.example", Vendor: "Acme", Tier: "essential", Attribution: "list", Verdict: "pass", Count: 1, Attempts: 1})
+		}
+		return h
+	}
+	for what, c := range map[string]struct {
+		gaps [][2]time.Duration
+		want string
+	}{
+		"no gap":                    {nil, "Of all together, 3 attempts of phone"},
+		"a gap in one of A":         {[][2]time.Duration{{6, 7}}, "Of all together, 2 attempts of phone"},
+		"B has no block of an hour": {[][2]time.Duration{{48 + 5, 48 + 8}, {72 + 5, 72 + 8}}, "Of all together, 2 attempts of phone"},
+		"gaps in all":               {[][2]time.Duration{{5, 9}, {33, 37}, {60, 64}}, ""},
+	} {
+		h := rows(&home{}, 6, 34, 61)
+		for _, g := range c.gaps {
+			h.gap(querylog.Unrecorded, querylog.GapDown, "", begin.Add(g[0]*time.Hour), begin.Add(g[1]*time.Hour))
+		}
+		r := h.report(t, planned(t, "opt-out", Settings{Devices: []Device{phone}}).run(), Options{})
+		if said := strings.Join(r.Caveats, "\n"); !strings.Contains(said, c.want) || c.want == "" && strings.Contains(said, "Of all together") {
+			t.Errorf("%s: %q is not in %s", what, c.want, said)
+		}
+		if got := r.Devices[0].Total.A.Count + r.Devices[0].Total.B.Count; c.want != "" && !strings.Contains(c.want, fmt.Sprintf(" %v attempts", got)) {
+			t.Errorf("%s: %v attempts count in all, and %q is said", what, got, c.want)
+		}
+	}
+}
+
 // Too little data is said for the reason that holds: too few stretches, counts that are
 // uneven, or names that are seldom asked for.
 func TestWhyThereIsTooLittleData(t *testing.T) {

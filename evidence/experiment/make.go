@@ -100,7 +100,7 @@ func Make(ctx context.Context, log Log, e *Experiment, o Options) (*Report, erro
 
 func newDevice(planned Device, at time.Time, o *Options, blocks int) *deviceReading {
 	d := &deviceReading{
-		Device: planned, planned: planned, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, excluded: make([]string, blocks),
+		Device: planned, planned: planned, was: []querylog.DeviceSpan{{Device: planned.Device}}, there: map[int64]bool{}, excluded: make([]string, blocks), needed: make([]float64, blocks),
 		purposes: map[string]*counter{}, products: map[string]*counter{}, names: map[string]*counter{},
 	}
 	d.words = []string{planned.Device, planned.Name}
@@ -274,8 +274,8 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 		}
 	}
 	for _, d := range r.devices {
-		if d.needed > 0 {
-			all = append(all, fmt.Sprintf("Of all together, %s of %s at names that it needs (tier essential: updates, time and such) count: what was done need not change these. They stand apart by purpose and by name.", r.numberOf(d.needed), d.Name))
+		if needed := r.neededOf(d); needed > 0 {
+			all = append(all, fmt.Sprintf("Of all together, %s of %s at names that it needs (tier essential: updates, time and such) count: what was done need not change these. They stand apart by purpose and by name.", r.numberOf(needed), d.Name))
 		}
 	}
 	if len(r.imports) > 0 {
@@ -285,6 +285,38 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 		all = append(all, "Clocks were changed meanwhile: hours are those that clocks showed, and the hour that came twice or not at all is compared with what it has.")
 	}
 	return all
+}
+
+// neededOf is how many attempts of a device at names that it needs count: those of blocks that are compared with others.
+func (r *reading) neededOf(d *deviceReading) (n float64) {
+	pairs := [][2]side{{{d, "A"}, {d, "B"}}, {{d, "B"}, {d, "C"}}}
+	if r.e.Plan.Compare == Devices {
+		pairs = [][2]side{{{r.devices[0], "A"}, {r.devices[1], "A"}}}
+	}
+	for i, needed := range d.needed {
+		counts := func(pair [2]side) bool {
+			for s := range pair {
+				if pair[s].d == d && r.compared(i, pair[s]) && r.hasStratum(r.blocks[i].stratum, pair[1-s]) {
+					return true
+				}
+			}
+			return false
+		}
+		if needed > 0 && slices.ContainsFunc(pairs, counts) {
+			n += needed
+		}
+	}
+	return n
+}
+
+// hasStratum reports whether a side has a block of a stratum that is compared.
+func (r *reading) hasStratum(stratum int, of side) bool {
+	for i := range r.blocks {
+		if r.blocks[i].stratum == stratum && r.compared(i, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // numberOf is a number of what is counted.

@@ -167,7 +167,7 @@ type deviceReading struct {
 	unrecorded []querylog.Span // when lookups of it were not recorded, in order and apart
 
 	total    *counter
-	needed   float64 // attempts of total at names that the device needs (essential)
+	needed   []float64 // by block: attempts of total at names that the device needs (essential)
 	purposes map[string]*counter
 	products map[string]*counter
 	names    map[string]*counter
@@ -228,7 +228,7 @@ func (r *reading) add(d *deviceReading, row *querylog.Row) {
 		name = ""
 	}
 	if at >= 0 && row.Tier == "essential" {
-		d.needed += n
+		d.needed[at] += n
 	}
 	product, named := d.counter(d.products, row.Vendor+"\n"+row.Product, len(r.blocks)), d.counter(d.names, name, len(r.blocks))
 	product.what, product.vendor = row.Product, row.Vendor
