@@ -279,7 +279,11 @@ func (t *Teller) ofRow(r *querylog.Row, kind, label string, now time.Time) Alert
 			said += ", " + plain(r.Purpose)
 		}
 		if r.AttributionList == evidence.ObservedList {
-			a.Text = fmt.Sprintf("%s asked for %s, which you observe as a candidate (no list of others says whose it is); %s. It is the device's first lookup below %s since you observe it.", label, name, what, plain(strings.TrimPrefix(r.Vendor, evidence.ObservedVendor)))
+			of := "a name that you observe below " + plain(strings.TrimPrefix(r.Vendor, evidence.ObservedVendor))
+			if evidence.ObservedVendor+r.Name == r.Vendor {
+				of = name + ", or of a name below it,"
+			}
+			a.Text = fmt.Sprintf("%s asked for %s, which you observe as a candidate (no list of others says whose it is); %s. It is the device's first lookup of %s since you observe it.", label, name, what, of)
 		} else {
 			a.Text = fmt.Sprintf("%s asked for %s, which the list %s has as %s's (%s); %s. The log has no earlier lookup of a listed name of %s by this device.", label, name, plain(cmp.Or(r.AttributionList, r.List)), vendor, said, what, vendor)
 		}

@@ -20,6 +20,15 @@ func TestAnObservedNameIsThePersonsOwn(t *testing.T) {
 			t.Errorf("got %s", text)
 		}
 	}
+	for name, want := range map[string]string{
+		"data.mistat.example": "It is the device's first lookup of a name that you observe below mistat.example since", // of others below it nothing is known
+		"mistat.example":      "It is the device's first lookup of mistat.example, or of a name below it, since",
+	} {
+		r.Name = name
+		if got := d.ofRow(&r, FirstLookup, "tv", time.Time{}).Text; !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
 	r.Vendor, r.AttributionList = "Acme", "ads"
 	n.Vendor, n.List = r.Vendor, r.AttributionList
 	heartbeat = d.ofHeartbeat(n, time.Time{}, time.Time{})
