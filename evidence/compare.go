@@ -111,6 +111,9 @@ func (r *Report) NoneText() string {
 	if r.About.Vendor != "" {
 		of = "names listed as those of " + r.About.Vendor
 	}
+	if domain, ok := strings.CutPrefix(r.About.Vendor, ObservedVendor); ok {
+		of = "names that you observe below " + domain
+	}
 	who := ""
 	if r.About.Device != "" {
 		who = " by " + r.About.Label

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +17,28 @@ const (
 func (n *Name) IsObserved() bool {
 	list, _, _ := strings.Cut(n.ListedBy, ":")
 	return list == ObservedList
+}
+
+// IsObserved reports whether a vendor is none that a list has: its names are those that a person observes.
+func (v *Vendor) IsObserved() bool {
+	return strings.HasPrefix(v.Vendor, ObservedVendor) && !slices.ContainsFunc(v.Names, func(n Name) bool { return n.Name != "" && !n.IsObserved() })
+}
+
+// Observed returns what of the listed names is of those that a person observes.
+func (r *Report) Observed() (c Count) {
+	for i := range r.Vendors {
+		v := &r.Vendors[i]
+		if v.IsObserved() {
+			c.add(v.Counts.Count)
+			continue
+		}
+		for j := range v.Names {
+			if n := &v.Names[j]; n.IsObserved() {
+				c.add(n.Counts.Count)
+			}
+		}
+	}
+	return c
 }
 
 // Number writes a number as people do: 12,345.

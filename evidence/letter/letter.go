@@ -41,7 +41,7 @@ func Write(out io.Writer, r *evidence.Report, language string) (places int, err 
 		return 0, ErrNoNames
 	}
 	w := &writer{r: r, v: &r.Vendors[0], words: l}
-	w.observed = strings.HasPrefix(w.v.Vendor, evidence.ObservedVendor) && !slices.ContainsFunc(w.v.Names, func(n evidence.Name) bool { return n.Name != "" && !n.IsObserved() })
+	w.observed = w.v.IsObserved()
 	w.letter()
 	w.annex()
 	text := w.b.String()

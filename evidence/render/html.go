@@ -268,7 +268,10 @@ func (p *page) details() {
 		if len(v.Products) > 0 {
 			p.f("<dt>Products</dt><dd>%s</dd>\n", strings.Join(v.Products, ", "))
 		}
-		p.f("<dt>Said to be for</dt><dd>%s</dd>\n<dt>Decided</dt><dd>%s</dd>\n<dt>At night</dt><dd>%s</dd>\n", purposesText(r, v), decided(r, &v.Counts), percent(v.Night))
+		if !v.IsObserved() { // nobody says what for
+			p.f("<dt>Said to be for</dt><dd>%s</dd>\n", purposesText(r, v))
+		}
+		p.f("<dt>Decided</dt><dd>%s</dd>\n<dt>At night</dt><dd>%s</dd>\n", decided(r, &v.Counts), percent(v.Night))
 		p.f("<dt>First and last</dt><dd>%s</dd>\n", evidence.From(v.First.Time, v.Last.Time, r.Location))
 		if r.About.Device == "" {
 			p.f("<dt>Asked by</dt><dd>%s</dd>\n", strings.Join(v.Devices, ", "))

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -389,6 +390,42 @@ func TestObservedCandidatesStandApart(t *testing.T) {
 	}
 	n := evidence.Name{Name: "metrics.two.example", ListedBy: "candidates:3", Tier: "mixed"}
 	if got := saysWho(&n); !strings.Contains(got, "observed on purpose") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A name that the person observes is listed by nobody else as a vendor's, and nobody says what it is for.
+func TestObservedNamesAreSaidToBeTheReadersOwn(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		r := reports(t)["household"]
+		observed := uint64(0)
+		for i := range r.Vendors {
+			v := &r.Vendors[i]
+			if v.Vendor != "Acme" && !all {
+				continue
+			}
+			v.Vendor = "candidate one.example"
+			observed += v.Counts.In(r.Unit)
+			for k := range v.Names {
+				v.Names[k].ListedBy = "candidates:3"
+			}
+		}
+		want := fmt.Sprintf(" of names listed as a vendor's (%s of them of names that you observe)", evidence.Number(observed))
+		var text, page strings.Builder
+		if err := cmp.Or(Text(&text, r), HTML(&page, r)); err != nil {
+			t.Fatal(err)
+		}
+		for what, got := range map[string]string{"text": strings.Join(strings.Fields(text.String()), " "), "page": strings.ReplaceAll(page.String(), "&#39;", "'")} {
+			if observed == 0 || !strings.Contains(got, want) {
+				t.Errorf("%s: %q is not in\n%.800s", what, want, got)
+			}
+			if has := strings.Contains(strings.ToLower(got), "said to be for"); has == all {
+				t.Errorf("%s: got %v for whether names are said to be for something, and all are observed: %v", what, has, all)
+			}
+		}
+	}
+	r := &evidence.Report{About: evidence.About{Vendor: "candidate one.example"}, Coverage: evidence.Coverage{Whole: true}}
+	if got := r.NoneText(); !strings.Contains(got, "No lookup of names that you observe below one.example was") {
 		t.Errorf("got %s", got)
 	}
 }

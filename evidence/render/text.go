@@ -273,7 +273,9 @@ func (t *textWriter) details() {
 		if len(v.Products) > 0 {
 			t.fact("  products", strings.Join(v.Products, ", "))
 		}
-		t.fact("  said to be for", purposesText(r, v))
+		if !v.IsObserved() { // nobody says what for
+			t.fact("  said to be for", purposesText(r, v))
+		}
 		t.fact("  decided", decided(r, &v.Counts)+"; at night "+percent(v.Night))
 		if r.About.Device == "" {
 			t.fact("  asked by", strings.Join(v.Devices, ", "))

@@ -49,6 +49,9 @@ func facts(r *evidence.Report) []fact {
 		return all
 	}
 	asked := amount(r, r.Listed.Count) + " of names listed as a vendor's"
+	if observed := r.Observed(); observed.Lookups > 0 {
+		asked += fmt.Sprintf(" (%s of them of names that you observe)", evidence.Number(observed.In(r.Unit)))
+	}
 	if inAll != "" {
 		asked += "; " + inAll
 	}
