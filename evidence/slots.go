@@ -54,8 +54,8 @@ type SlotLine struct {
 	Tiers    querylog.Tiers `json:"tiers"`
 	Imported uint64         `json:"imported,omitempty" doc:"Lookups whose rows say that another server recorded them."`
 	Totals   uint64         `json:"totals,omitempty" doc:"Lookups that are read from hourly totals, since rows of them are deleted, or the period is long."`
-	First    querylog.Time  `json:"first"`
-	Last     querylog.Time  `json:"last"`
+	First    querylog.Time  `json:"first,omitzero"`
+	Last     querylog.Time  `json:"last,omitzero"`
 }
 
 func (l *SlotLine) add(m *SlotLine) {

@@ -329,16 +329,13 @@ func (a *app) topSlots(ctx context.Context, q web.SlotsQuery) (slots []evidence.
 		if err != nil {
 			return missing(err)
 		}
-		nothing := true
-		_, err = evidence.EachSlot(ctx, l.Reader, o, func(s *evidence.CountSlot) error {
-			nothing = nothing && len(s.Lines) == 0
-			slots = append(slots, *busiestOf(s, q.Limit))
-			return nil
-		})
+		all := slotAnswer{slots: slots, limit: q.Limit}
+		_, err = evidence.EachSlot(ctx, l.Reader, o, all.add)
+		slots = all.slots
 		if errors.Is(err, evidence.ErrManySlots) {
 			return web.Invalid(err)
 		}
-		if err == nil && nothing {
+		if err == nil && all.lines == 0 {
 			err = missing(l.checkVendor(ctx, f.Vendor))
 		}
 		return err

@@ -69,9 +69,27 @@ func (l *openedLog) slotOptions(of, by string, f querylog.Filter, ignored bool, 
 // busiestOf leaves the first n lines of a slot; all for 0.
 func busiestOf(s *evidence.CountSlot, n int) *evidence.CountSlot {
 	if n > 0 && len(s.Lines) > n {
-		s.Lines = s.Lines[:n]
+		s.Lines = slices.Clone(s.Lines[:n]) // the others are not kept
 	}
 	return s
+}
+
+// mostSlotLines is how many lines of all slots together an answer has at most: it is made in memory.
+const mostSlotLines = 100_000
+
+// A slotAnswer gathers slots, of each so many lines; all for 0.
+type slotAnswer struct {
+	slots []evidence.CountSlot
+	lines int
+	limit int
+}
+
+func (a *slotAnswer) add(s *evidence.CountSlot) error {
+	a.slots = append(a.slots, *busiestOf(s, a.limit))
+	if a.lines += len(a.slots[len(a.slots)-1].Lines); a.lines > mostSlotLines {
+		return fmt.Errorf("%w: it has more than %s lines, which an answer has at most; choose a shorter one, or a limit of lines of each hour or day", evidence.ErrManySlots, evidence.Number(mostSlotLines))
+	}
+	return nil
 }
 
 // showSlots prints what is counted by hour or day.
@@ -135,9 +153,6 @@ func (cl *cli) saySlots(ctx context.Context, l *openedLog, o evidence.SlotOption
 	}
 	if sum.Unknown > 0 {
 		fmt.Fprintf(cl.err, "of %d lookups it is not known whether they were blocked: the log that they were imported from does not say\n", sum.Unknown)
-	}
-	if c.NotLogged > 0 {
-		fmt.Fprintln(cl.err, evidence.NotLoggedText(c.NotLogged))
 	}
 	since, err := l.attemptsMissing(ctx, &querylog.Filter{Since: o.Since})
 	if err != nil {

@@ -2609,7 +2609,7 @@ export interface components {
              */
             count: number;
             /** Format: date-time */
-            first: string;
+            first?: string;
             /**
              * Format: int64
              * @description Lookups whose rows say that another server recorded them.
@@ -2619,7 +2619,7 @@ export interface components {
             /** @description Of a device: what it is called today. */
             label?: string;
             /** Format: date-time */
-            last: string;
+            last?: string;
             tiers: components["schemas"]["Tiers"];
             /**
              * Format: int64
