@@ -24,12 +24,16 @@ func NewCoverage(c *querylog.Coverage, zone *time.Location) Coverage {
 	return newCoverage(c, &Options{Zone: zone})
 }
 
-// NotLoggedText says that lookups of so many devices were kept out of the log.
-func NotLoggedText(n int) string {
+// notLoggedText says that lookups of so many devices were kept out of the log.
+func notLoggedText(n int) string {
+	return fmt.Sprintf("lookups of %s were not recorded all the time (log: false): what was asked for then is in no number", numberOf(n, "device", "devices"))
+}
+
+func numberOf(n int, one, many string) string {
 	if n == 1 {
-		return "lookups of 1 device were not recorded all the time (log: false): what it asked for then is in no number"
+		return "1 " + one
 	}
-	return fmt.Sprintf("lookups of %s devices were not recorded all the time (log: false): what they asked for then is in no number", Number(uint64(n)))
+	return Number(uint64(n)) + " " + many
 }
 
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }

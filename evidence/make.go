@@ -289,8 +289,10 @@ func findNotLogged(ctx context.Context, log Log, o *Options, since, until time.T
 // coverageOf says what was recorded.
 func (r *reading) coverageOf() Coverage {
 	c := newCoverage(&r.coverage, r.o)
-	c.NotLogged = r.unlogged
-	c.Whole = c.Whole && r.unlogged == 0
+	if r.unlogged > 0 {
+		c.Whole = false
+		c.Text += fmt.Sprintf("; not of %s all the time (log: false)", numberOf(r.unlogged, "device", "devices"))
+	}
 	return c
 }
 
@@ -896,7 +898,7 @@ func (r *reading) addCaveats(out *Report) {
 		add("attempts are counted since %s: rates and shares are of lookups as received, retries included", Short(r.attempts.Since.Time, r.o.Zone))
 	}
 	if n := r.unlogged; n > 0 {
-		add("%s", NotLoggedText(n))
+		add("%s", notLoggedText(n))
 	}
 	if unlisted, missing := r.unlistedFrom(); r.o.Vendor == "" && !r.plan.long && missing {
 		from := "no longer kept"

@@ -168,8 +168,6 @@ type Coverage struct {
 	Text     string         `json:"text"`     // for people
 	Gaps     []querylog.Gap `json:"gaps"`
 
-	NotLogged int `json:"-"` // of all devices, those whose lookups the settings kept out of the log for a time
-
 	Listed   querylog.Time `json:"listed,omitzero"`   // the log's oldest row of a listed name
 	Unlisted querylog.Time `json:"unlisted,omitzero"` // and of any other
 }

@@ -2,6 +2,7 @@ package evidence_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,6 +136,9 @@ func TestSlotsOfGapsHaveNoZero(t *testing.T) {
 	o := evidence.SlotOptions{Options: evidence.Options{Since: home.Begin.Add(-3 * time.Hour), Until: home.End, Zone: home.Zone, Vendor: "Nobody"}, Of: "vendors", Step: "hour"}
 	seen := map[string]int{}
 	c, err := evidence.EachSlot(t.Context(), topHome{&empty}, o, func(s *evidence.CountSlot) error {
+		if text, err := json.Marshal(s); err != nil || strings.Contains(string(text), "0001-") {
+			t.Errorf("got %s, %v: want no time of what nobody asked for", text, err)
+		}
 		whole := s.Recorded == 3600
 		if s.Whole != whole || (s.Asked != nil) != whole || s.Asked != nil && s.Asked.Count != 0 || s.Lines == nil {
 			t.Errorf("from %v: got %+v, want a number only where all is recorded", s.Since, s)
@@ -219,7 +223,7 @@ func TestLogFalseOfADeviceIsNoSilenceOfAll(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || c.Whole || c.NotLogged != 2 {
+	if err != nil || c.Whole || !strings.HasSuffix(c.Text, "; not of 2 devices all the time (log: false)") {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	const caveat = "2 devices were not recorded all the time (log: false)"
