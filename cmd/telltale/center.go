@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -68,6 +69,9 @@ type center struct {
 	role       *roleKeeper
 	terms      *authority.Terms
 	changeRole func() // ends what the center does, for it has another role
+	leads      bool   // it was opened as the one that leads
+	self       string // of this process alone
+	damaged    bool   // the role on disk could not be read, and is replaced
 
 	receiver         *fleet.Receiver // nil: this center does not lead
 	started          time.Time
@@ -125,7 +129,7 @@ func (cl *cli) serveInRole(ctx context.Context, listen []netip.AddrPort, ready f
 	}
 	ctx, change := context.WithCancelCause(ctx)
 	defer change(nil)
-	c := &center{cfg: cfg, mux: http.NewServeMux(), load: cl.loadStrictly, started: time.Now(), changeRole: func() { change(errRoleChanged) }}
+	c := &center{cfg: cfg, mux: http.NewServeMux(), load: cl.loadStrictly, started: time.Now(), self: rand.Text(), changeRole: func() { change(errRoleChanged) }}
 	err = cl.runCenter(ctx, c, ready)
 	return errors.Is(context.Cause(ctx), errRoleChanged), c.addrs(), err
 }
@@ -150,6 +154,7 @@ func (cl *cli) runCenter(ctx context.Context, c *center, ready func(*center)) (e
 	}
 	role := c.role.get()
 	leads := role.leads()
+	c.leads = leads
 	c.role.changed = func() {
 		c.logger.Error("ANOTHER CENTER WAS PROMOTED: this one leads no more, and answers no nodes ('telltale center follow ADDRESS' has it follow that one)")
 		c.changeRole()

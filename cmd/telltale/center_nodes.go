@@ -83,18 +83,21 @@ say with --accept that it is known.`,
 			if err != nil {
 				return err
 			}
-			if cl.json {
-				return cl.encoder().Encode(lines)
-			}
-			if !centerRuns(cfg) {
-				fmt.Fprintln(cl.out, "No center runs here: this is how nodes stood when one did last.")
-			}
 			role, err := readRole(cfg)
 			if err != nil {
 				return err
 			}
+			said := cl.out
+			if cl.json {
+				said = cl.err // what is printed stays JSON
+			} else if !centerRuns(cfg) {
+				fmt.Fprintln(cl.out, "No center runs here: this is how nodes stood when one did last.")
+			}
 			if role.Term != "" || !role.leads() {
-				fmt.Fprintln(cl.out, role.String())
+				fmt.Fprintln(said, role.String())
+			}
+			if cl.json {
+				return cl.encoder().Encode(lines)
 			}
 			return cl.showNodes(lines, time.Now())
 		},

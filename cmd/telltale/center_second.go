@@ -41,6 +41,9 @@ type centerRole struct {
 	Term     string    `json:"term,omitempty"`    // the latest that this center has seen; "" before the first promotion
 	Follows  []string  `json:"follows,omitempty"` // addresses of the center that this one follows
 	Copied   time.Time `json:"copied,omitzero"`   // when this one last had all of that
+	Policy   string    `json:"policy,omitempty"`  // version of the lists and settings that the other one had then
+	Problem  string    `json:"problem,omitempty"` // why not all was copied since; "" where it was
+	Anew     bool      `json:"anew,omitempty"`    // the first copy may remove nodes
 	Replaced time.Time `json:"replaced,omitzero"` // since when another one leads
 }
 
@@ -49,8 +52,12 @@ func (r centerRole) leads() bool { return len(r.Follows) == 0 && r.Replaced.IsZe
 // String says it to a person.
 func (r centerRole) String() string {
 	switch {
+	case len(r.Follows) > 0 && r.Copied.IsZero() && r.Problem != "":
+		return fmt.Sprintf("This center follows %s, and has not all of it yet: %s.", strings.Join(r.Follows, ", "), r.Problem)
 	case len(r.Follows) > 0 && r.Copied.IsZero():
 		return fmt.Sprintf("This center follows %s, and has nothing of it yet.", strings.Join(r.Follows, ", "))
+	case len(r.Follows) > 0 && r.Problem != "":
+		return fmt.Sprintf("This center follows %s, last %s, and NOT SINCE: %s.", strings.Join(r.Follows, ", "), when(r.Copied), r.Problem)
 	case len(r.Follows) > 0:
 		return fmt.Sprintf("This center follows %s, last %s. Nodes are answered there ('telltale center promote' changes that).", strings.Join(r.Follows, ", "), when(r.Copied))
 	case !r.Replaced.IsZero():
@@ -60,6 +67,9 @@ func (r centerRole) String() string {
 }
 
 func rolePath(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "role.json") }
+
+// errRoleDamaged means that the file of the role has no role.
+var errRoleDamaged = errors.New("cannot be read")
 
 // readRole returns the role that a center's directory says. One that cannot be read is an error: nobody leads by mistake.
 func readRole(cfg *config.Config) (r centerRole, err error) {
@@ -71,7 +81,7 @@ func readRole(cfg *config.Config) (r centerRole, err error) {
 		err = json.Unmarshal(text, &r)
 	}
 	if err != nil {
-		return r, fmt.Errorf("center.dir: %s says whether this center leads, and cannot be read: %w ('telltale center follow' and 'telltale center promote' write it anew once it is removed)", rolePath(cfg), err)
+		return r, fmt.Errorf("center.dir: %s says whether this center leads, and %w: %w ('telltale center follow ADDRESS', or 'telltale center promote --anyway' where this one is to lead, write it anew)", rolePath(cfg), errRoleDamaged, err)
 	}
 	return r, nil
 }
@@ -136,9 +146,13 @@ func (c *center) openRole() error {
 	if err != nil {
 		return err
 	}
+	c.useRole(r)
+	return nil
+}
+
+func (c *center) useRole(r centerRole) {
 	c.role = &roleKeeper{path: rolePath(c.cfg), role: r}
 	c.terms = c.authority.Terms(r.Term, c.role.seen)
-	return nil
 }
 
 // errNotLeading is what nodes are told by a center that does not lead.
@@ -151,13 +165,20 @@ func (c *center) front(next http.Handler) http.Handler {
 		if _, term := c.terms.Now(); term != "" {
 			w.Header().Set(authority.TermHeader, term)
 		}
-		if role := c.role.get(); !role.leads() {
+		if self := r.Header.Get(selfHeader); self != "" && self == c.self {
+			http.Error(w, "this is the address of this center itself", http.StatusMisdirectedRequest)
+			return
+		}
+		if role := c.role.get(); !role.leads() || !c.leads { // one that was promoted just now has not opened its log
 			http.Error(w, errNotLeading, http.StatusServiceUnavailable)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+// selfHeader has a text that each process of a center has one of: by it a center knows that it asks itself. Its name never changes.
+const selfHeader = "Telltale-Center-Process"
 
 // copyPath is where a center that follows asks for what the authority and the roster have. It never changes.
 const copyPath = "/v1/center/copy"
@@ -166,6 +187,8 @@ const copyPath = "/v1/center/copy"
 type centerCopy struct {
 	Files map[string][]byte `json:"files"` // of the authority
 	Nodes []roster.Entry    `json:"nodes"` // what their sealed logs are to go on from
+
+	Policy string `json:"policy,omitempty"` // the version that another center is to have
 }
 
 const mostCopy = 64 << 20 // octets
@@ -191,6 +214,7 @@ func (c *center) serveCopy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := centerCopy{Files: files}
+	_, all.Policy = c.policy.Versions()
 	for _, e := range c.roster.Entries() {
 		e.State = roster.State{Lists: []roster.List{}}
 		e.From, e.Ahead, e.Seen = "", 0, e.Seen.Truncate(time.Hour)
@@ -220,11 +244,17 @@ type following struct {
 	*center
 	client  *http.Client
 	follows []string
-	has     string // ETag of what it has
+	status  func() policy.Status // nil: the policy is not followed here
+
+	mu     sync.Mutex // held while it copies
+	has    string     // ETag of what it has
+	wants  string     // version of the policy that the other center has
+	behind time.Time  // since when the policy is another one; zero where it is not
 }
 
 func (c *center) newFollowing() *following {
-	return &following{center: c, client: c.authority.Client(c.terms), follows: c.role.get().Follows}
+	role := c.role.get()
+	return &following{center: c, client: c.authority.Client(c.terms), follows: role.Follows, wants: role.Policy}
 }
 
 func followedDir(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "followed") }
@@ -236,7 +266,13 @@ func (c *center) followCenter(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	dir := followedDir(c.cfg)
-	p := policy.NewFollower(policy.FollowerOptions{Dir: dir, Client: f.client, Centers: f.follows, Apply: func(version string) error { return policy.Use(dir, version) }})
+	p := policy.NewFollower(policy.FollowerOptions{Dir: dir, Client: f.client, Centers: f.follows, Apply: func(version string) error {
+		if err := f.copy(ctx); errors.Is(err, authority.ErrRemovesNodes) {
+			return err // what such a center has of lists is no more than it has of nodes
+		}
+		return policy.Use(dir, version)
+	}})
+	f.status = p.Status
 	tasks.Go(func() {
 		p.Run(ctx, func(st policy.Status) {
 			c.logger.Debug("the policy of the center that leads", "policy", st.Version, "error", st.Problem)
@@ -254,12 +290,24 @@ func (c *center) followCenter(ctx context.Context) {
 			told = err.Error()
 			c.logger.Warn("the center that leads is not followed, and it is tried again: what was copied stays", "error", err)
 		}
-		clock.Sleep(ctx, copyEvery)
+		clock.Sleep(ctx, f.next())
 	}
+}
+
+// next returns how long it waits until it copies again.
+func (f *following) next() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.behind.IsZero() && time.Since(f.behind) < policyGrace {
+		return copyEvery / 10
+	}
+	return copyEvery
 }
 
 // copy makes what the first center has that answers this one's.
 func (f *following) copy(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var errs []error
 	for _, at := range f.follows {
 		err := f.copyOf(ctx, at)
@@ -272,7 +320,7 @@ func (f *following) copy(ctx context.Context) error {
 }
 
 func (f *following) copyOf(ctx context.Context, at string) error {
-	status, tag, text, err := askForCopy(ctx, f.client, at, f.has)
+	status, tag, text, err := f.askForCopy(ctx, f.client, at, f.has)
 	if err != nil {
 		return err
 	}
@@ -281,19 +329,73 @@ func (f *following) copyOf(ctx context.Context, at string) error {
 		if err := json.Unmarshal(text, &all); err != nil {
 			return fmt.Errorf("its answer cannot be read: %w", err)
 		}
-		if err := errors.Join(f.authority.Import(all.Files), roster.Adopt(rosterDir(f.cfg), all.Nodes)); err != nil {
-			return err
+		if err := f.authority.Import(all.Files, f.role.get().Anew); err != nil {
+			if errors.Is(err, authority.ErrRemovesNodes) {
+				err = fmt.Errorf("%w; they are kept here ('telltale center follow' once more where that one is right, 'telltale center promote' where this one is)", err)
+			}
+			return errors.Join(err, f.copied(err, false))
 		}
-		f.has = tag
+		if err := roster.Adopt(rosterDir(f.cfg), all.Nodes); err != nil {
+			return errors.Join(err, f.copied(err, false))
+		}
+		f.has, f.wants = tag, all.Policy
 	}
-	if now := time.Now().UTC(); now.Sub(f.role.get().Copied).Abs() > time.Minute {
-		return f.role.set(func(r *centerRole) { r.Copied = now })
+	whole, err := f.checkPolicy()
+	return errors.Join(err, f.copied(err, whole))
+}
+
+// policyGrace is how long a changed policy may take until it is said that it is not there. Until then it is not copied, either.
+const policyGrace = 20 * time.Second
+
+var errPolicyBehind = errors.New("its lists and settings are not all here yet")
+
+// checkPolicy reports whether this center has the policy that the other one has. The error says why it has not for long.
+func (f *following) checkPolicy() (whole bool, err error) {
+	if has := policy.InForce(followedDir(f.cfg)); has != "" && has == f.wants {
+		f.behind = time.Time{}
+		return true, nil
 	}
-	return nil
+	if f.behind.IsZero() {
+		f.behind = time.Now()
+	}
+	why := ""
+	if f.status != nil {
+		st := f.status()
+		why = cmp.Or(st.Why, st.Problem)
+	}
+	switch {
+	case why != "":
+		return false, fmt.Errorf("%w: %s", errPolicyBehind, why)
+	case time.Since(f.behind) > policyGrace:
+		return false, errPolicyBehind
+	}
+	return false, nil
+}
+
+// copied keeps what was copied now: all, or not, and why that was.
+func (f *following) copied(why error, whole bool) error {
+	problem, now := "", time.Now().UTC()
+	if why != nil {
+		problem = why.Error()
+	}
+	r := f.role.get()
+	removes := errors.Is(why, authority.ErrRemovesNodes)
+	if r.Problem == problem && r.Policy == f.wants && (removes || !r.Anew) && (!whole || now.Sub(r.Copied).Abs() <= time.Minute) {
+		return nil
+	}
+	return f.role.set(func(r *centerRole) {
+		if len(r.Follows) == 0 {
+			return // it was promoted meanwhile
+		}
+		r.Policy, r.Problem, r.Anew = f.wants, problem, r.Anew && removes
+		if whole {
+			r.Copied = now
+		}
+	})
 }
 
 // askForCopy asks a center for what it has, as another center.
-func askForCopy(ctx context.Context, client *http.Client, at, has string) (status int, tag string, text []byte, err error) {
+func (c *center) askForCopy(ctx context.Context, client *http.Client, at, has string) (status int, tag string, text []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+copyPath, nil)
@@ -302,6 +404,9 @@ func askForCopy(ctx context.Context, client *http.Client, at, has string) (statu
 	}
 	if has != "" {
 		r.Header.Set("If-None-Match", has)
+	}
+	if c.self != "" {
+		r.Header.Set(selfHeader, c.self)
 	}
 	res, err := client.Do(r)
 	if err != nil {
@@ -326,7 +431,7 @@ func (c *center) askPeers(ctx context.Context) {
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		for _, at := range c.cfg.Center.Address {
-			askForCopy(ctx, client, at, "none") // what counts are the terms of both sides
+			c.askForCopy(ctx, client, at, "none") // what counts are the terms of both sides
 		}
 		clock.Sleep(ctx, peersEvery)
 	}
@@ -345,23 +450,60 @@ func (r centerRole) notPromoted() error {
 	return nil
 }
 
+// policyLacks is why a center is not promoted without --anyway that has not all lists and settings of the one that it follows.
+func (c *center) policyLacks() error {
+	switch role, has := c.role.get(), policy.InForce(followedDir(c.cfg)); {
+	case len(role.Follows) == 0:
+		return nil
+	case has == "":
+		return errors.New("no lists and settings were copied yet of the center that this one follows. Say --anyway to promote it all the same, with its own")
+	case has != role.Policy:
+		return fmt.Errorf("the lists and settings that are here are older than those of the center that this one follows: %s. Say --anyway to promote it all the same", cmp.Or(role.Problem, errPolicyBehind.Error()))
+	}
+	return nil
+}
+
+// canLead reports why this center could not start as the one that leads.
+func (c *center) canLead(ctx context.Context) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	s, err := (&center{cfg: cfg, logger: c.logger}).openStore(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
 // promote has this center lead. The one that led is told so, if it answers.
 func (c *center) promote(ctx context.Context, anyway bool) error {
 	role := c.role.get()
 	if err := role.notPromoted(); err != nil && (!anyway || role.leads()) {
 		return err
 	}
+	if err := c.canLead(ctx); err != nil {
+		return fmt.Errorf("this center could not start as the one that leads, and nothing was changed: %w", err)
+	}
 	f := c.newFollowing()
 	defer f.client.CloseIdleConnections()
 	last, cancel := context.WithTimeout(ctx, 3*time.Second)
 	if err := f.copy(last); err != nil {
-		c.logger.Info("the center that led does not answer: what was copied of it holds", "copied", role.Copied, "error", err)
+		c.logger.Info("the last of the center that led is not copied: what was copied of it holds", "copied", role.Copied, "error", err)
 	}
 	cancel()
-	if err := c.adoptPolicy(); err != nil {
-		return fmt.Errorf("the lists and settings that were followed: %w", err)
+	if err := c.policyLacks(); err != nil && !anyway {
+		return err
+	}
+	if len(role.Follows) > 0 {
+		if err := c.adoptPolicy(); err != nil {
+			return fmt.Errorf("the lists and settings that were followed: %w", err)
+		}
 	}
 	n, _ := c.terms.Now()
+	if c.damaged {
+		n = max(n, time.Now().Unix()) // later than any before, which nobody knows here
+	}
 	term := c.authority.SignTerm(n + 1)
 	if err := c.role.set(func(r *centerRole) { *r = centerRole{Term: term} }); err != nil {
 		return err
@@ -370,9 +512,35 @@ func (c *center) promote(ctx context.Context, anyway bool) error {
 	last, cancel = context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	for _, at := range f.follows {
-		askForCopy(last, f.client, at, "none") // with the new term, by which it leads no more
+		c.askForCopy(last, f.client, at, "none") // with the new term, by which it leads no more
 	}
-	return nil
+	return os.RemoveAll(followedDir(c.cfg)) // its own is what counts from now on
+}
+
+// follow has this center follow another one. One that leads does so only where the other one leads, too, unless anyway is set: nodes
+// would have no center.
+func (c *center) follow(ctx context.Context, follows []string, anyway bool) error {
+	if c.role.get().leads() && !anyway {
+		_, term := c.terms.Now()
+		client := c.authority.Client(c.authority.Terms(term, func(string) error { return nil }))
+		defer client.CloseIdleConnections()
+		var errs []error
+		for _, at := range follows {
+			_, _, _, err := c.askForCopy(ctx, client, at, "")
+			if err == nil {
+				errs = nil
+				break
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", at, authority.ExplainTLS(err)))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("this center leads, and the other one does not answer as one that does, so nothing was changed: %w (say --anyway to have it follow all the same)", err)
+		}
+	}
+	if err := os.RemoveAll(followedDir(c.cfg)); err != nil { // of a center that was followed before
+		return err
+	}
+	return c.role.set(func(r *centerRole) { *r = centerRole{Term: r.Term, Follows: follows, Anew: true} })
 }
 
 // sharedBefore is where a center that was promoted keeps the settings that the one before shared.
@@ -402,25 +570,65 @@ func (c *center) adoptPolicy() error {
 	if err != nil {
 		return err
 	}
-	for folder, to := range map[string]string{policy.Lists: c.cfg.Lists.Dir, policy.Groups: filepath.Join(c.cfg.Lists.Dir, blocklists.GroupDir)} {
-		entries, err := os.ReadDir(filepath.Join(from, folder))
-		if err != nil {
+	for _, d := range []struct{ folder, to string }{{policy.Lists, c.cfg.Lists.Dir}, {policy.Groups, filepath.Join(c.cfg.Lists.Dir, blocklists.GroupDir)}} {
+		if err := c.adoptFolder(filepath.Join(from, d.folder), d.to); err != nil {
 			return err
 		}
-		for _, e := range entries {
-			if err := os.MkdirAll(to, 0o755); err != nil {
-				return err
-			}
-			if err := adoptFile(filepath.Join(from, folder, e.Name()), filepath.Join(to, e.Name())); err != nil {
-				return err
-			}
+	}
+	return policy.Unpublish(publisherDir(c.cfg)) // so that all nodes have this one at once, also where center.first is set
+}
+
+// adoptFolder makes the list files of a folder those of another one. Files there that are others are kept with an ending.
+func (c *center) adoptFolder(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	followed := map[string]bool{}
+	for _, e := range entries {
+		followed[e.Name()] = true
+		if err := c.makeOwned(to); err != nil {
+			return err
 		}
+		if err := c.adoptFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	entries, err = os.ReadDir(to)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries { // the center that led has them no more, or never had
+		path := filepath.Join(to, e.Name())
+		if e.IsDir() || followed[e.Name()] || !blocklists.IsListFile(e.Name()) || isOwnTemplate(path) {
+			continue
+		}
+		if err := os.Rename(path, path+beforePromotion); err != nil {
+			return err
+		}
+		c.logger.Info("a list file that the center that led does not have is set aside", "file", path+beforePromotion)
 	}
 	return nil
 }
 
+func isOwnTemplate(path string) bool {
+	text, err := os.ReadFile(path)
+	return err == nil && string(text) == ownTemplate
+}
+
+// makeOwned makes a directory of list files.
+func (c *center) makeOwned(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return giveToOwner(dir, c.cfg.Data.Dir)
+}
+
 // adoptFile puts a copy of a file in place of another, which is kept beside it.
-func adoptFile(from, to string) error {
+func (c *center) adoptFile(from, to string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -430,13 +638,18 @@ func adoptFile(from, to string) error {
 	case err == nil && bytes.Equal(was, text):
 		return nil
 	case err == nil && string(was) != ownTemplate:
-		if err := atomicfile.Write(to+beforePromotion, was, 0o644); err != nil {
+		if err := writeOwned(to+beforePromotion, was); err != nil {
 			return err
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return atomicfile.Write(to, text, 0o644)
+	return writeOwned(to, text)
+}
+
+// writeOwned writes a file that belongs to whom its directory does.
+func writeOwned(path string, text []byte) error {
+	return errors.Join(atomicfile.Write(path, text, 0o644), giveToOwner(path, filepath.Dir(path)))
 }
 
 // shared returns the settings that nodes are to have: the center's, and behind them those of the center before, where this one
@@ -479,7 +692,7 @@ func (c *center) become(ctx context.Context, asked *roleAsked) error {
 	if len(asked.Follows) == 0 {
 		return c.promote(ctx, asked.Anyway)
 	}
-	return c.role.set(func(r *centerRole) { *r = centerRole{Term: r.Term, Follows: asked.Follows} })
+	return c.follow(ctx, asked.Follows, asked.Anyway)
 }
 
 // serveRole changes the role of the running center, which goes on as what it is then.
@@ -516,15 +729,16 @@ func (cl *cli) changeTo(ctx context.Context, asked *roleAsked) error {
 		if err != nil {
 			return err
 		}
-		c := &center{cfg: cfg, logger: logger, authority: a}
-		if err := errors.Join(os.MkdirAll(cfg.Center.Dir, 0o700), c.openRole()); err != nil {
+		c := &center{cfg: cfg, logger: logger, authority: a, load: cl.loadStrictly}
+		err = errors.Join(os.MkdirAll(cfg.Center.Dir, 0o700), c.openRole())
+		if errors.Is(err, errRoleDamaged) && (asked.Anyway || len(asked.Follows) > 0) {
+			c.damaged, err = true, nil
+			c.useRole(centerRole{Replaced: time.Now().UTC()})
+		}
+		if err != nil {
 			return err
 		}
-		err = errors.Join(c.become(ctx, asked), giveCenter(cfg))
-		if _, missing := os.Stat(cfg.Lists.Dir); missing == nil { // list files that were followed are in it
-			err = errors.Join(err, giveToOwner(cfg.Lists.Dir, cfg.Data.Dir))
-		}
-		return err
+		return errors.Join(c.become(ctx, asked), giveCenter(cfg))
 	}
 	if err != nil {
 		return err
@@ -541,7 +755,8 @@ func (cl *cli) changeTo(ctx context.Context, asked *roleAsked) error {
 }
 
 func (cl *cli) newCenterFollow() *cobra.Command {
-	return &cobra.Command{
+	anyway := false
+	c := &cobra.Command{
 		Use:   "follow ADDRESS...",
 		Short: "Have this center follow another one, as its second",
 		Long: `Have this center follow another one of the same fleet, as its second: it copies which nodes
@@ -550,7 +765,11 @@ and answers no node. 'telltale center promote' has it take the other's place.
 
 Both have the same key: copy authority.key and authority.crt from center.dir/authority of
 the other machine to here first. Whoever has that key decides who is a node of the fleet.
-Nodes are to have both addresses (center.address for those that are invited, fleet.center).`,
+Nodes are to have both addresses (center.address for those that are invited, fleet.center).
+
+A center that leads goes on leading where the other one does not answer as one that does.
+A center that follows keeps its nodes where the other one lacks most of them; to follow it
+once more says that the other one is right.`,
 		Example: "  telltale center follow https://192.168.1.2:5390",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -575,13 +794,15 @@ Nodes are to have both addresses (center.address for those that are invited, fle
 					return fmt.Errorf("the key of the fleet is not here: copy %s from center.dir/authority of the other center to %s", strings.Join(authority.SharedFiles, " and "), authorityDir(cfg))
 				}
 			}
-			if err := cl.changeTo(c.Context(), &roleAsked{Follows: follows}); err != nil {
+			if err := cl.changeTo(c.Context(), &roleAsked{Follows: follows, Anyway: anyway}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cl.out, "This center follows %s. 'telltale center nodes' says how far.\n", strings.Join(follows, ", "))
 			return err
 		},
 	}
+	c.Flags().BoolVar(&anyway, "anyway", false, "also where this center leads, and the other one does not answer")
+	return c
 }
 
 func (cl *cli) newCenterPromote() *cobra.Command {
@@ -597,8 +818,8 @@ center, as soon as it is back: it then leads no more, takes nothing, and says so
 What the other one had of the log is sent again by the nodes, as far as they keep it
 (log.listed; a year unless set). A log in ClickHouse (center.store) is the same for both.
 
-List files that were followed are put into lists.dir; one there with the same name is
-kept with the ending .before-promotion.`,
+List files that were followed are put into lists.dir; others that are there are kept with
+the ending .before-promotion.`,
 		Example: "  telltale center promote",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -99,7 +99,7 @@ func TestE2EASecondCenterIsPromoted(t *testing.T) {
 	waits("the first center has the rows", has(first))
 	waits("the second center has copied the nodes and the policy", func() bool {
 		_, err := os.Stat(filepath.Join(second.dir, "data", "center", "followed", "current"))
-		return err == nil && len(second.nodes()) == 2
+		return err == nil && len(second.nodes()) == 2 && strings.Contains(second.run(nil, "center", "nodes"), "This center follows https://"+first.addr+", last ")
 	})
 	if got := second.run(nil, "center", "nodes"); !strings.Contains(got, "This center follows https://"+first.addr+", last ") {
 		t.Errorf("the second center says %s", got)

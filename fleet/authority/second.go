@@ -75,13 +75,22 @@ func (a *Authority) Export() (map[string][]byte, error) {
 // isCopied reports whether a file of a folder is whole, and of a node, an invitation or a membership.
 func isCopied(name string) bool { return CheckNode(strings.TrimSuffix(name, used)) == nil }
 
-// Import makes the files of another center's Export this one's. What was revoked here stays so.
-func (a *Authority) Import(files map[string][]byte) error {
-	for name, text := range files {
-		dir, base, _ := strings.Cut(name, "/")
-		if !slices.Contains(copiedDirs[:], dir) || !isCopied(base) {
+// ErrRemovesNodes means that another center lacks most of the nodes that are known here: it was set up again, or lost them.
+var ErrRemovesNodes = errors.New("the other center lacks most nodes that are known here")
+
+// Import makes the files of another center's Export this one's. What was revoked here stays so. The error is ErrRemovesNodes where
+// all nodes would be removed, or more than half of them: nothing is changed then, unless anyway is set.
+func (a *Authority) Import(files map[string][]byte, anyway bool) error {
+	for name := range files {
+		if dir, base, _ := strings.Cut(name, "/"); !slices.Contains(copiedDirs[:], dir) || !isCopied(base) {
 			return fmt.Errorf("the center has a file %q, which no authority has", name)
 		}
+	}
+	if err := a.checkRemoved(files); err != nil && !anyway {
+		return err
+	}
+	for name, text := range files {
+		dir, base, _ := strings.Cut(name, "/")
 		path := a.path(dir, base)
 		if was, err := os.ReadFile(path); err == nil && string(was) == string(text) {
 			continue
@@ -102,6 +111,28 @@ func (a *Authority) Import(files map[string][]byte) error {
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// checkRemoved refuses files that lack most nodes of this authority.
+func (a *Authority) checkRemoved(files map[string][]byte) error {
+	entries, err := os.ReadDir(a.path(nodesDir, ""))
+	if err != nil {
+		return err
+	}
+	known, removed := 0, 0
+	for _, e := range entries {
+		if !isCopied(e.Name()) {
+			continue
+		}
+		known++
+		if _, there := files[nodesDir+"/"+e.Name()]; !there {
+			removed++
+		}
+	}
+	if 2*removed > known {
+		return fmt.Errorf("%w: %d of %d", ErrRemovesNodes, removed, known)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func TestASecondCenterKnowsTheNodesOfTheFirst(t *testing.T) {
 		t.Helper()
 		files, err := first.Export()
 		if err == nil {
-			err = second.Import(files)
+			err = second.Import(files, false)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -143,9 +143,29 @@ func TestASecondCenterKnowsTheNodesOfTheFirst(t *testing.T) {
 		t.Errorf("an invitation that ended is at the second center (%v)", err)
 	}
 	for _, name := range []string{"../x", "nodes/../x", "authority.key", "nodes/.x", "elsewhere/x"} {
-		if err := second.Import(map[string][]byte{name: []byte("x")}); err == nil {
+		if err := second.Import(map[string][]byte{name: []byte("x")}, true); err == nil {
 			t.Errorf("%s is taken", name)
 		}
+	}
+
+	// A first center that was set up again knows no node.
+	lacks := map[string][]byte{}
+	if err := second.Import(lacks, false); !errors.Is(err, ErrRemovesNodes) {
+		t.Errorf("all nodes would be removed: got %v", err)
+	}
+	if got, err := second.asks(kitchen); got != "kitchen" || err != nil {
+		t.Errorf("after a copy without nodes the second center takes the node for %q (%v)", got, err)
+	}
+	files, err := first.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(files, "nodes/kitchen")
+	if err := second.Import(files, false); err != nil {
+		t.Errorf("one of two nodes may be removed: %v", err)
+	}
+	if err := second.Import(lacks, true); err != nil {
+		t.Errorf("somebody said that it is right: %v", err)
 	}
 
 	asCenter := func(a *Authority) (string, error) {

@@ -249,6 +249,20 @@ func TestAChangeIsRolledOutInTwoSteps(t *testing.T) {
 	if got := last.file("lists/own.txt"); got != "two.example\n" {
 		t.Errorf("after the roll-out the last has %q", got)
 	}
+	// What was published by an earlier leadership holds nobody back.
+	c.publish(t, map[string]string{"lists/own.txt": "three.example\n"})
+	if err := Unpublish(dir); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = NewPublisher(PublisherOptions{Dir: dir, Early: early}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Publish([]Content{{Name: "lists/own.txt", Text: []byte("four.example\n")}}); err != nil {
+		t.Fatal(err)
+	}
+	if now, all := again.Versions(); now != all || now == "" {
+		t.Errorf("published is %s to who is first, and %s to all", now, all)
+	}
 }
 
 func TestANodeWorksWithoutItsCenter(t *testing.T) {

@@ -195,6 +195,16 @@ func Published(dir string) (latest, all string, err error) {
 	return latest, all, nil
 }
 
+// Unpublish has a directory forget what it published: the next policy is all nodes' at once. Nobody publishes from it meanwhile.
+func Unpublish(dir string) error {
+	for _, file := range []string{latestFile, allFile} {
+		if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // keep copies a file to its hash.
 func (p *Publisher) keep(c *Content) (File, error) {
 	if err := checkName(c.Name); err != nil {
