@@ -325,6 +325,17 @@ func askObserve(ctx context.Context, cfg *config.Config, name string, remove boo
 // errNotObserved marks the error of a name that is not observed.
 var errNotObserved = errors.New("it is not observed")
 
+// lineAbove returns the name nearest above one that lines of the list of candidates have; "" for none.
+func lineAbove(lines []string, name string) (above string) {
+	for _, l := range lines {
+		first, _, _ := strings.Cut(l, " ")
+		if n := len(name) - len(first); n > 1 && name[n-1] == '.' && strings.EqualFold(name[n:], first) && len(first) > len(above) {
+			above = first
+		}
+	}
+	return above
+}
+
 // observeCandidate adds a name to the list of those that are observed, or removes it. listed fails
 // where another list has the name.
 func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, listed func() error) (path string, changed bool, err error) {
@@ -346,6 +357,9 @@ func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, liste
 	}
 	at := slices.IndexFunc(lines, func(l string) bool { first, _, _ := strings.Cut(l, " "); return strings.EqualFold(first, name) })
 	switch {
+	case remove && at < 0 && lineAbove(lines, name) != "":
+		above := printable(lineAbove(lines, name))
+		return path, false, fmt.Errorf("%w by itself: %s has a line for %s, which has all names below it; 'telltale candidates observe --remove %s' ends that for all of them", errNotObserved, path, above, above)
 	case remove && at < 0:
 		return path, false, fmt.Errorf("%w: %s has no line for %s; 'telltale candidates' shows which names there are", errNotObserved, path, name)
 	case remove:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,35 @@ func TestACandidateIsOnNoOtherList(t *testing.T) {
 		_, changed, err := observeCandidate(cfg, &name, false, func() error { return alreadyListed(cfg, &name) })
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, %v, want %q", c.name, changed, err, c.want)
+		}
+	}
+}
+
+// A name below one that is observed has no line of its own that could be removed: it is said which one has it.
+func TestANameBelowAnObservedOneIsNotRemovedByItself(t *testing.T) {
+	cfg := &config.Config{}
+	cfg.Lists.Dir, cfg.Data.Dir = t.TempDir(), t.TempDir()
+	observe := func(text string, remove bool) error {
+		name, err := parseHost(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = observeCandidate(cfg, &name, remove, func() error { return nil })
+		return err
+	}
+	for _, name := range []string{"one.example", "data.one.example"} {
+		if err := observe(name, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"a.data.one.example": "has a line for data.one.example, which has all names below it; 'telltale candidates observe --remove data.one.example'",
+		"b.one.example":      "--remove one.example'",
+		"someone.example":    "has no line for someone.example",
+		"two.example":        "has no line for two.example",
+	} {
+		if err := observe(name, true); !errors.Is(err, errNotObserved) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
 	}
 }

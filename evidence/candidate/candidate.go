@@ -76,6 +76,8 @@ type Candidate struct {
 	Purpose  string        `json:"purpose"`  // the sibling's
 	Observed bool          `json:"observed"` // a person observes it already
 
+	ObservedBelow string `json:"observed_below,omitempty"` // the name above it that is observed; "" where it is observed itself
+
 	asked bool // the listed name that the score has is as a device asked for it
 }
 
@@ -174,7 +176,7 @@ func Find(ctx context.Context, log rhythm.Log, o Options) (*Found, error) {
 	}
 	for name := range r.names {
 		c := r.weigh(name)
-		if c.Observed = r.observes(name); c.Observed || c.Score >= Least && c.Attempts >= leastAttempts {
+		if c.Observed, c.ObservedBelow = r.observes(name); c.Observed || c.Score >= Least && c.Attempts >= leastAttempts {
 			out.Candidates = append(out.Candidates, c)
 		}
 	}
@@ -191,9 +193,17 @@ func isObserved(r *rhythm.Rhythm) bool {
 	return list == evidence.ObservedList && r.Names == 1
 }
 
-// observes reports whether a person observes a name, or one above it.
-func (r *reading) observes(name string) bool {
-	return slices.ContainsFunc(r.o.Observed, func(o string) bool { return name == o || strings.HasSuffix(name, "."+o) })
+// observes reports whether a person observes a name, or only one above it, and which.
+func (r *reading) observes(name string) (observed bool, below string) {
+	for _, o := range r.o.Observed {
+		switch {
+		case name == o:
+			return true, ""
+		case strings.HasSuffix(name, "."+o) && len(o) > len(below):
+			observed, below = true, o
+		}
+	}
+	return observed, below
 }
 
 func compareBool(a, b bool) int {

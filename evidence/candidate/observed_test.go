@@ -3,6 +3,7 @@ package candidate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestObservedNamesAreMarked(t *testing.T) {
 		want     []string
 	}{
 		{nil, []string{"a.telemetry.two.example false", "metrics.one.example false", "report.three.example false"}},
-		{[]string{"metrics.one.example", "two.example", "four.example", "nobody.example"}, []string{"a.telemetry.two.example true", "metrics.one.example true", "plain.four.example true", "report.three.example false"}},
+		{[]string{"metrics.one.example", "one.example", "two.example", "four.example", "nobody.example"}, []string{"a.telemetry.two.example true two.example", "metrics.one.example true", "plain.four.example true four.example", "report.three.example false"}},
 	} {
 		f, err := Find(t.Context(), log, Options{Since: since, Until: since.AddDate(0, 0, 1), Observed: c.observed})
 		if err != nil {
@@ -41,7 +42,7 @@ func TestObservedNamesAreMarked(t *testing.T) {
 		}
 		var got []string
 		for i, k := range f.Candidates {
-			got = append(got, fmt.Sprint(k.Name, " ", k.Observed))
+			got = append(got, strings.TrimSpace(fmt.Sprint(k.Name, " ", k.Observed, " ", k.ObservedBelow)))
 			if k.Attempts != 4 || k.Vendor != "" || i > 0 && f.Candidates[i-1].Observed && !k.Observed {
 				t.Errorf("got %+v", k)
 			}

@@ -56,7 +56,11 @@ func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) 
 		var all []string
 		for i := range f.Candidates[shown:] {
 			c := &f.Candidates[shown+i]
-			all = append(all, fmt.Sprintf("%s (score %d, %s)", c.Name, c.Score, plural(c.Attempts, "attempt")))
+			text := fmt.Sprintf("score %d, %s", c.Score, plural(c.Attempts, "attempt"))
+			if c.ObservedBelow != "" { // which is what can be taken back
+				text += ", with " + c.ObservedBelow
+			}
+			all = append(all, c.Name+" ("+text+")")
 		}
 		t.head("OBSERVED ALREADY")
 		t.wrap("  ", strings.Join(all, "; ")+". 'telltale candidates observe --remove NAME' takes one back.")

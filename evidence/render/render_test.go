@@ -377,13 +377,13 @@ func TestNoRateIsComparedWithOneThatIsNotKnown(t *testing.T) {
 // What is observed already is no candidate any more.
 func TestObservedCandidatesStandApart(t *testing.T) {
 	at := querylog.Time{Time: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
-	f := &candidate.Found{Names: 9, Unlisted: at, Candidates: []candidate.Candidate{{Name: "metrics.one.example", Score: 4, Attempts: 3, Devices: []candidate.Device{{Label: "tv"}}}, {Name: "metrics.two.example", Score: 6, Attempts: 7, Observed: true}}}
+	f := &candidate.Found{Names: 9, Unlisted: at, Candidates: []candidate.Candidate{{Name: "metrics.one.example", Score: 4, Attempts: 3, Devices: []candidate.Device{{Label: "tv"}}}, {Name: "metrics.two.example", Score: 6, Attempts: 7, Observed: true}, {Name: "a.three.example", Score: 5, Attempts: 2, Observed: true, ObservedBelow: "three.example"}}}
 	var b strings.Builder
 	if err := Candidates(&b, f, 20, time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(strings.Fields(b.String()), " ")
-	for _, want := range []string{"; 1 candidate.", "metrics.one.example score 4, 3 attempts", "OBSERVED ALREADY metrics.two.example (score 6, 7 attempts). 'telltale candidates observe --remove NAME'"} {
+	for _, want := range []string{"; 1 candidate.", "metrics.one.example score 4, 3 attempts", "OBSERVED ALREADY metrics.two.example (score 6, 7 attempts); a.three.example (score 5, 2 attempts, with three.example). 'telltale candidates observe --remove NAME'"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}

@@ -1686,6 +1686,7 @@ export interface components {
             last: string;
             name: string;
             observed: boolean;
+            observed_below?: string;
             parts: components["schemas"]["CandidatePart"][] | null;
             product: string;
             purpose: string;
