@@ -316,7 +316,7 @@ func (cl *cli) showTop(ctx context.Context, l *openedLog, what string, f querylo
 		fmt.Fprintf(cl.err, "and %d more: --limit 0 shows all\n", more)
 	}
 	if totals > 0 {
-		fmt.Fprintf(cl.err, "%d lookups are of names that no list has; only their hour and device are kept\n", totals)
+		fmt.Fprintf(cl.err, "%d lookups are of names that no list has; %s\n", totals, attemptsOfHours())
 	}
 	if imported > 0 {
 		fmt.Fprintf(cl.err, "%d lookups were imported from the log of another server\n", imported)
@@ -360,11 +360,31 @@ func (cl *cli) sayPeriod(ctx context.Context, l *openedLog, what string, f *quer
 	case !ofVendors(what) && (late(listed) || late(unlisted)):
 		text += "; " + begin("rows of listed names", listed, zone) + "; " + begin("rows of other names", unlisted, zone)
 	}
-	if !small && what != "names" && strings.Contains(text, ";") {
-		text += "; --by day counts hourly totals of before as well"
+	if !small && strings.Contains(text, ";") && mayHaveTotals(what, f) {
+		c, err := l.Coverage(ctx, f.Since, f.Until)
+		if err != nil {
+			return err
+		}
+		if totals := c.Totals.Time; !totals.IsZero() && (listed.IsZero() || totals.Before(listed.Truncate(time.Hour))) {
+			text += "; --by day counts hourly totals of before as well"
+		}
 	}
 	_, err = fmt.Fprintln(cl.err, text)
 	return err
+}
+
+// attemptsOfHours says of the lookups that 'top devices' adds what is not known of them.
+func attemptsOfHours() string {
+	if small {
+		return "only their hour and device are kept, and their attempts are not counted here"
+	}
+	return "only their hour and device are kept, and their attempts are not counted here: --by day has those of hourly totals"
+}
+
+// mayHaveTotals reports whether 'top --by' reads hourly totals of what is counted: they have no names and no addresses. Of devices
+// the lookups are counted without it.
+func mayHaveTotals(what string, f *querylog.Filter) bool {
+	return ofVendors(what) && f.Name == "" && f.Device == ""
 }
 
 // begin says when rows begin, of which there may be none.
