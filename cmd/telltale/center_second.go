@@ -469,6 +469,9 @@ func (c *center) canLead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.leads { // it led until just now, and has its log open
+		return nil
+	}
 	s, err := (&center{cfg: cfg, logger: c.logger}).openStore(ctx)
 	if err != nil {
 		return err

@@ -58,8 +58,8 @@ func TestWhatACenterRefusesThatDoesNotLead(t *testing.T) {
 	says(0, "telltale fleet join", "invite", "cellar")
 }
 
-// runsCenter runs the center of a settings file until end, and returns its address.
-func runsCenter(t *testing.T, file string) (address string, end func()) {
+// runsCenter runs the center of a settings file until end, and returns its address. again waits until it goes on in another role.
+func runsCenter(t *testing.T, file string) (address string, again, end func()) {
 	t.Helper()
 	var said lockedBuffer
 	cl := &cli{out: &said, err: &said}
@@ -77,7 +77,15 @@ func runsCenter(t *testing.T, file string) (address string, end func()) {
 	case err := <-ended:
 		t.Fatal(err, said.String())
 	}
-	return address, sync.OnceFunc(func() {
+	again = func() {
+		t.Helper()
+		select {
+		case <-at:
+		case err := <-ended:
+			t.Fatal(err, said.String())
+		}
+	}
+	return address, again, sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err, said.String())
@@ -110,7 +118,7 @@ func TestACenterIsPromotedThatHasAllAndCouldStart(t *testing.T) {
 		}
 	}
 	writeFile(t, in(firstFile, "lists", "theirs.txt"), "theirs.example\n")
-	first, endFirst := runsCenter(t, firstFile)
+	first, firstAgain, endFirst := runsCenter(t, firstFile)
 	defer endFirst()
 	says(firstFile, 1, "this is the address of this center itself", "follow", first)
 
@@ -129,7 +137,7 @@ func TestACenterIsPromotedThatHasAllAndCouldStart(t *testing.T) {
 	says(secondFile, 0, "This center follows "+first, "follow", first)
 	followed := in(secondFile, "data", "center", "followed")
 	writeFile(t, followed, "nothing can be copied to here\n")
-	second, endSecond := runsCenter(t, secondFile)
+	second, _, endSecond := runsCenter(t, secondFile)
 	defer endSecond()
 	waits(secondFile, "has not all of it yet: its lists and settings are not all here yet: ")
 	says(secondFile, 1, "nothing was copied yet", "promote")
@@ -147,6 +155,7 @@ func TestACenterIsPromotedThatHasAllAndCouldStart(t *testing.T) {
 	}
 	says(firstFile, 0, "telltale fleet join", "invite", "attic") // it leads still
 	says(secondFile, 0, "This center leads now.", "promote")
+	firstAgain()
 	waits(firstFile, "Another center was promoted")
 	for path, want := range map[string]string{"lists/theirs.txt": "theirs.example\n", "lists/mine.txt": "", "lists/mine.txt.before-promotion": "mine.example\n", "data/center/followed/current": ""} {
 		if got, _ := os.ReadFile(in(secondFile, path)); string(got) != want {
