@@ -555,7 +555,8 @@ func (s *Store) Open(context.Context) (fleet.Reader, func(), error) {
 	return &Reader{client: s.client, uneven: s.uneven, now: s.o.Now}, func() {}, nil
 }
 
-// Forget deletes what is kept of devices or of a node, and returns how many rows it was.
+// Forget deletes what is kept of devices or of a node, and returns how many rows it was. Once something was deleted the ledger says so,
+// also where the error says that not all of it was.
 func (s *Store) Forget(ctx context.Context, f fleet.Forgetting) (rows int64, err error) {
 	if f.Node == "" && len(f.Devices) == 0 {
 		return 0, errors.New("neither a node nor a device is said that is to be forgotten")
@@ -573,21 +574,37 @@ func (s *Store) Forget(ctx context.Context, f fleet.Forgetting) (rows int64, err
 		s.gone = append(s.gone, refused)
 		s.mu.Unlock()
 	}
+	var failed error
+	begun := false
 	for _, sh := range s.client.shards {
-		n, err := s.forgetOn(ctx, sh, &f)
-		if err != nil {
-			return rows, err
-		}
+		n, tables, err := s.forgetOn(ctx, sh, &f)
+		begun = begun || len(tables) > 0
 		rows += n
+		if failed = errors.Join(failed, err); err != nil {
+			break
+		}
+		if s.old[sh.number] {
+			failed = errors.Join(failed, s.awaitReplicas(ctx, sh, tables))
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return rows, s.tellForgotten(ctx, &f, rows)
+	if failed != nil && !begun {
+		return 0, failed
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellingWait) // what was deleted is told also where nobody waits for it
+	defer cancel()
+	return rows, errors.Join(failed, s.tellForgotten(ctx, &f, rows, failed == nil))
 }
+
+const tellingWait = 30 * time.Second
 
 // centerStore is the store of lines that the center has itself; no node's store has that number.
 const centerStore = 1<<64 - 1
 
 // tellForgotten says in the ledger that something was forgotten, and not what.
-func (s *Store) tellForgotten(ctx context.Context, f *fleet.Forgetting, rows int64) error {
+func (s *Store) tellForgotten(ctx context.Context, f *fleet.Forgetting, rows int64, all bool) error {
 	what := "a device was forgotten"
 	switch {
 	case len(f.Devices) == 0:
@@ -596,15 +613,20 @@ func (s *Store) tellForgotten(ctx context.Context, f *fleet.Forgetting, rows int
 		what = "what node " + f.Node + " sent of a device was forgotten"
 	}
 	now := s.o.Now()
+	how := "were deleted"
+	if !all {
+		how = "were to be deleted, and an error said that some may be there yet"
+	}
 	line := ledgerLine{store: centerStore}
 	line.ID = querylog.IDAt(now) + int64(now.Nanosecond()/1000)
-	line.Event = querylog.Event{Time: querylog.Time{Time: now}, Node: "center", Kind: querylog.KindForgotten, Detail: fmt.Sprintf("%s: %d rows, and bindings and hourly totals of it, were deleted", what, rows)}
+	line.Event = querylog.Event{Time: querylog.Time{Time: now}, Node: "center", Kind: querylog.KindForgotten, Detail: fmt.Sprintf("%s: %d rows, and bindings and hourly totals of it, %s", what, rows, how)}
 	var l load
 	add(&l.rows[loadLedger], lines, &line)
 	return s.insert(ctx, s.client.shards[0], &l)
 }
 
-func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (rows int64, err error) {
+// forgetOn deletes on a shard. tables are those of which something may have been deleted, also where an error comes with them.
+func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (rows int64, tables []string, err error) {
 	s.writing[sh.number].Lock() // a batch that is on its way was chosen before
 	defer s.writing[sh.number].Unlock()
 	stores := []string{"0"} // of the node
@@ -617,7 +639,7 @@ func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (r
 			return r.err
 		})
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	of := func(column string) string {
@@ -640,31 +662,42 @@ func (s *Store) forgetOn(ctx context.Context, sh *shard, f *fleet.Forgetting) (r
 		return r.err
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	deletions := []struct{ table, where string }{{"lookup", where}, {"total", where}, {"binding", of("since")}}
 	if len(f.Devices) == 0 {
 		deletions = append(deletions, struct{ table, where string }{"ledger", where})
 	}
 	for _, d := range deletions {
-		if err := s.delete(ctx, sh, d.table, d.where); err != nil {
-			return rows, err
+		begun, err := s.delete(ctx, sh, d.table, d.where)
+		if begun {
+			tables = append(tables, d.table)
+		}
+		if err != nil {
+			if len(tables) == 0 {
+				rows = 0
+			}
+			return rows, tables, err
 		}
 	}
-	if s.old[sh.number] {
-		for _, d := range deletions {
-			err = errors.Join(err, s.awaitReplicas(ctx, sh, d.table))
-		}
-	}
-	return rows, err
+	return rows, tables, nil
 }
 
-// awaitReplicas returns when each replica of a shard has done what was to be deleted of a table. Those that do not answer are in the
-// error: they do it when they are back.
-func (s *Store) awaitReplicas(ctx context.Context, sh *shard, table string) error {
+// awaitReplicas returns when each replica of a shard has done what was to be deleted of tables, after deletionWait at the latest. Those
+// that do not answer or are late are in the error: they do it when they are back, or go on.
+func (s *Store) awaitReplicas(ctx context.Context, sh *shard, tables []string) (err error) {
 	if len(sh.hosts) < 2 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, deletionWait, fmt.Errorf("not done after %v", deletionWait))
+	defer cancel()
+	for _, table := range tables {
+		err = errors.Join(err, s.awaitTable(ctx, sh, table))
+	}
+	return err
+}
+
+func (s *Store) awaitTable(ctx context.Context, sh *shard, table string) error {
 	of := ` FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table)
 	last := "" // the numbers of replicated mutations are of one length, and the same on all replicas
 	if err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT max(mutation_id)` + of + ` FORMAT RowBinary`, table: table}, func(r *rowReader) error {
@@ -681,16 +714,19 @@ func (s *Store) awaitReplicas(ctx context.Context, sh *shard, table string) erro
 				known, left = r.i64(), r.i64()
 				return r.err
 			})
+			if err == nil && known > 0 && left == 0 {
+				break
+			}
+			if ctx.Err() != nil {
+				errs = append(errs, fmt.Errorf("%s goes on with it: %w", host, context.Cause(ctx)))
+				break
+			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s deletes it when it is back: %w", host, err))
 				break
 			}
-			if known > 0 && left == 0 {
-				break
-			}
 			select {
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-ctx.Done(): // asked once more
 			case <-time.After(wait):
 			}
 		}
@@ -702,20 +738,21 @@ func (s *Store) awaitReplicas(ctx context.Context, sh *shard, table string) erro
 }
 
 // delete deletes rows of a table on a shard, and returns when the server that was asked does not show them any more.
-func (s *Store) delete(ctx context.Context, sh *shard, table, where string) error {
+// begun is whether some may be deleted, also with an error.
+func (s *Store) delete(ctx context.Context, sh *shard, table, where string) (begun bool, err error) {
 	if !s.old[sh.number] {
 		err := s.client.anyOf(ctx, sh, &statement{sql: `DELETE FROM ` + table + ` WHERE ` + where, table: table}, nil)
 		if err != nil {
-			return err
+			return ctx.Err() != nil, err // one that was cut off may be done
 		}
 		// Rows that are deleted so stay in the files until they are merged; a mutation takes them out.
-		return s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table, settings: map[string]string{"mutations_sync": "0"}}, nil)
+		return true, s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table, settings: map[string]string{"mutations_sync": "0"}}, nil)
 	}
 	if err := s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table}, nil); err != nil {
-		return err
+		return ctx.Err() != nil, err
 	}
 	if err := s.copyRow(ctx, sh, table); err != nil {
-		return err
+		return true, err
 	}
 	end := s.o.Now().Add(deletionWait)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
@@ -725,14 +762,14 @@ func (s *Store) delete(ctx context.Context, sh *shard, table, where string) erro
 			return r.err
 		})
 		if err != nil || left == 0 {
-			return err
+			return true, err
 		}
 		if s.o.Now().After(end) {
-			return fmt.Errorf("ClickHouse has not deleted all of table %s after %v, and goes on with it: system.mutations says how far it is", table, deletionWait)
+			return true, fmt.Errorf("ClickHouse has not deleted all of table %s after %v, and goes on with it: system.mutations says how far it is", table, deletionWait)
 		}
 		select { // a mutation tells nobody that it is done
 		case <-ctx.Done():
-			return ctx.Err()
+			return true, ctx.Err()
 		case <-time.After(wait):
 		}
 	}
@@ -823,7 +860,8 @@ func (s *Store) retainOn(ctx context.Context, sh *shard, table, column, where st
 	if !within {
 		return nil
 	}
-	return s.delete(ctx, sh, table, fmt.Sprintf(`%s AND %s < %d`, where, column, before))
+	_, err = s.delete(ctx, sh, table, fmt.Sprintf(`%s AND %s < %d`, where, column, before))
+	return err
 }
 
 // partitionText is the partition of a row as ALTER has it.
