@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func TestTheLedgerSaysWhatWasDeletedAlsoWhereAReplicaIsAway(t *testing.T) {
 			var mu sync.Mutex
 			told, locked := "", false
 			replica := func(away bool) string {
+				var begun atomic.Int32
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					text, _ := io.ReadAll(r.Body)
 					sql := string(text)
@@ -37,8 +39,12 @@ func TestTheLedgerSaysWhatWasDeletedAlsoWhereAReplicaIsAway(t *testing.T) {
 						mu.Unlock()
 					case strings.HasPrefix(sql, "SELECT toInt64(count()) FROM lookup"):
 						number(12)
-					case strings.HasPrefix(sql, "SELECT toInt64(count()) FROM system.mutations"):
-						number(0)
+					case strings.HasPrefix(sql, "ALTER TABLE"):
+						begun.Add(1)
+					case strings.HasPrefix(sql, "SELECT mutation_id, toUInt8(is_done)"):
+						for n := range begun.Load() { // done as soon as it is begun
+							w.Write([]byte{1, '0' + byte(n), 1})
+						}
 					case strings.HasPrefix(sql, "SELECT max(mutation_id)"):
 						w.Write([]byte("\x011"))
 					case strings.HasPrefix(sql, "SELECT toInt64(countIf"):

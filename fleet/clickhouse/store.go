@@ -748,20 +748,20 @@ func (s *Store) delete(ctx context.Context, sh *shard, table, where string) (beg
 		// Rows that are deleted so stay in the files until they are merged; a mutation takes them out.
 		return true, s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table, settings: map[string]string{"mutations_sync": "0"}}, nil)
 	}
+	before, _, err := s.mutations(ctx, sh, table)
+	if err != nil {
+		return false, err
+	}
 	if err := s.client.anyOf(ctx, sh, &statement{sql: `ALTER TABLE ` + table + ` DELETE WHERE ` + where, table: table}, nil); err != nil {
 		return ctx.Err() != nil, err
 	}
-	if err := s.copyRow(ctx, sh, table); err != nil {
+	if err := s.copyRow(ctx, sh, table, where); err != nil {
 		return true, err
 	}
 	end := s.o.Now().Add(deletionWait)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		left := int64(0)
-		err := s.client.anyOf(ctx, sh, &statement{sql: `SELECT toInt64(count()) FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` AND is_done = 0 FORMAT RowBinary`, table: table}, func(r *rowReader) error {
-			left = r.i64()
-			return r.err
-		})
-		if err != nil || left == 0 {
+		last, left, err := s.mutations(ctx, sh, table)
+		if err != nil || left == 0 && last != before { // a server with replicas learns of its own mutation from ZooKeeper
 			return true, err
 		}
 		if s.o.Now().After(end) {
@@ -775,20 +775,40 @@ func (s *Store) delete(ctx context.Context, sh *shard, table, where string) (beg
 	}
 }
 
+// mutations returns the last mutation of a table, as far as the server knows, and how many are not done.
+func (s *Store) mutations(ctx context.Context, sh *shard, table string) (last string, left int64, err error) {
+	sql := `SELECT mutation_id, toUInt8(is_done) FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` FORMAT RowBinary`
+	err = s.client.anyOf(ctx, sh, &statement{sql: sql, table: table}, func(r *rowReader) error {
+		last, left = "", 0
+		for r.more() {
+			id, done := r.text(), r.u8()
+			if len(id) > len(last) || len(id) == len(last) && id > last { // they are counted
+				last = id
+			}
+			if done == 0 {
+				left++
+			}
+		}
+		return r.err
+	})
+	return last, left, err
+}
+
 // deletionWait is how long a deletion may take in ClickHouse until an error says that it goes on.
 const deletionWait = 2 * time.Minute
 
 // copyRow inserts a row once more that stays, where batches are inserted with a quorum: servers of this age delete nothing from the part
-// that was inserted last with one. A key that is there twice is read once.
-func (s *Store) copyRow(ctx context.Context, sh *shard, table string) error {
+// that was inserted last with one. A key that is there twice is read once. deleted are the rows of a mutation that the server may not
+// know of yet.
+func (s *Store) copyRow(ctx context.Context, sh *shard, table, deleted string) error {
 	if s.o.Address.Quorum < 2 {
 		return nil
 	}
 	const deletes = "DELETE WHERE "
-	stays := "1"
+	stays := ""
 	sql := `SELECT command FROM system.mutations WHERE database = ` + quote(s.o.Address.Database) + ` AND table = ` + quote(table) + ` AND is_done = 0 FORMAT RowBinary`
 	err := s.client.anyOf(ctx, sh, &statement{sql: sql, table: table}, func(r *rowReader) error {
-		stays = "1"
+		stays = `NOT (` + deleted + `)`
 		for r.more() {
 			if of, ok := strings.CutPrefix(r.text(), deletes); ok {
 				stays += ` AND NOT (` + of + `)`
@@ -796,7 +816,7 @@ func (s *Store) copyRow(ctx context.Context, sh *shard, table string) error {
 		}
 		return r.err
 	})
-	if err != nil || stays == "1" {
+	if err != nil {
 		return err
 	}
 	settings := s.inserting(sh)
