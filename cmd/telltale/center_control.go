@@ -64,7 +64,7 @@ type forgetAsked struct {
 func (c *center) serveForget(w http.ResponseWriter, r *http.Request) {
 	var asked forgetAsked
 	err := json.NewDecoder(r.Body).Decode(&asked)
-	said := forgetSaid{}
+	said := centerSaid{}
 	if err == nil && c.store == nil {
 		err = errors.New(c.role.get().String())
 	}
@@ -78,8 +78,9 @@ func (c *center) serveForget(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(said)
 }
 
-type forgetSaid struct {
-	Rows  int64  `json:"rows"`
+// A centerSaid is what a running center answers to a command. The keys of its JSON never change.
+type centerSaid struct {
+	Rows  int64  `json:"rows"` // that were forgotten
 	Error string `json:"error,omitempty"`
 }
 

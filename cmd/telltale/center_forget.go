@@ -56,7 +56,7 @@ log (backups) keep what they have. It cannot be undone.`,
 				return err
 			}
 			if cl.json {
-				return cl.encoder().Encode(forgetSaid{Rows: rows})
+				return cl.encoder().Encode(centerSaid{Rows: rows})
 			}
 			_, err = fmt.Fprintf(cl.out, "%s %s deleted from the merged log.\n", number(uint64(rows), "row"), what)
 			return err
@@ -117,7 +117,7 @@ func (cl *cli) forgetAtCenter(ctx context.Context, cfg *config.Config, f fleet.F
 		return 0, err
 	}
 	defer resp.Body.Close()
-	var said forgetSaid
+	var said centerSaid
 	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
 		return 0, fmt.Errorf("the center's answer cannot be read: %w", err)
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -23,8 +22,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"telltale/atomicfile"
-	"telltale/blocklists"
 	"telltale/clock"
 	"telltale/config"
 	"telltale/fleet/authority"
@@ -32,153 +29,6 @@ import (
 	"telltale/fleet/roster"
 	"telltale/sorting"
 )
-
-// Two centers of a fleet: one leads, and the other follows it until it is promoted. Nodes have both addresses. A center that does
-// not lead answers 503 to nodes, which ask the next one then.
-
-// A centerRole says whether a center leads. The keys of its JSON never change.
-type centerRole struct {
-	Term     string    `json:"term,omitempty"`    // the latest that this center has seen; "" before the first promotion
-	Follows  []string  `json:"follows,omitempty"` // addresses of the center that this one follows
-	Copied   time.Time `json:"copied,omitzero"`   // when this one last had all of that
-	Policy   string    `json:"policy,omitempty"`  // version of the lists and settings that the other one had then
-	Problem  string    `json:"problem,omitempty"` // why not all was copied since; "" where it was
-	Anew     bool      `json:"anew,omitempty"`    // the first copy may remove nodes
-	Replaced time.Time `json:"replaced,omitzero"` // since when another one leads
-}
-
-func (r centerRole) leads() bool { return len(r.Follows) == 0 && r.Replaced.IsZero() }
-
-// String says it to a person.
-func (r centerRole) String() string {
-	switch {
-	case len(r.Follows) > 0 && r.Copied.IsZero() && r.Problem != "":
-		return fmt.Sprintf("This center follows %s, and has not all of it yet: %s.", strings.Join(r.Follows, ", "), r.Problem)
-	case len(r.Follows) > 0 && r.Copied.IsZero():
-		return fmt.Sprintf("This center follows %s, and has nothing of it yet.", strings.Join(r.Follows, ", "))
-	case len(r.Follows) > 0 && r.Problem != "":
-		return fmt.Sprintf("This center follows %s, last %s, and NOT SINCE: %s.", strings.Join(r.Follows, ", "), when(r.Copied), r.Problem)
-	case len(r.Follows) > 0:
-		return fmt.Sprintf("This center follows %s, last %s. Nodes are answered there ('telltale center promote' changes that).", strings.Join(r.Follows, ", "), when(r.Copied))
-	case !r.Replaced.IsZero():
-		return fmt.Sprintf("Another center was promoted %s: this one answers no nodes. 'telltale center follow ADDRESS' has it follow that one.", when(r.Replaced))
-	}
-	return "This center leads."
-}
-
-func rolePath(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "role.json") }
-
-// errRoleDamaged means that the file of the role has no role.
-var errRoleDamaged = errors.New("cannot be read")
-
-// readRole returns the role that a center's directory says. One that cannot be read is an error: nobody leads by mistake.
-func readRole(cfg *config.Config) (r centerRole, err error) {
-	text, err := os.ReadFile(rolePath(cfg))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	if err != nil {
-		return r, fmt.Errorf("center.dir: %s says whether this center leads, and %w: %w ('telltale center follow ADDRESS', or 'telltale center promote --anyway' where this one is to lead, write it anew)", rolePath(cfg), errRoleDamaged, err)
-	}
-	return r, nil
-}
-
-// A roleKeeper keeps the role of a center on disk. Any goroutine may use it.
-type roleKeeper struct {
-	path    string
-	changed func() // is told that this center leads no more
-
-	mu   sync.Mutex
-	role centerRole
-}
-
-func (k *roleKeeper) get() centerRole {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.role
-}
-
-// set keeps a role, on disk first.
-func (k *roleKeeper) set(change func(*centerRole)) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	r := k.role
-	change(&r)
-	text, err := json.Marshal(&r)
-	if err == nil {
-		err = atomicfile.Write(k.path, append(text, '\n'), 0o600)
-	}
-	if err == nil {
-		k.role = r
-	}
-	return err
-}
-
-// seen takes a later term: another center was promoted, and this one leads no more, also where that cannot be kept.
-func (k *roleKeeper) seen(text string) error {
-	if k.get().Term == text {
-		return nil // this one's own
-	}
-	was := k.get().leads()
-	become := func(r *centerRole) {
-		if r.Term = text; was {
-			r.Replaced = time.Now().UTC()
-		}
-	}
-	err := k.set(become)
-	if err != nil {
-		k.mu.Lock()
-		become(&k.role)
-		k.mu.Unlock()
-	}
-	if was && k.changed != nil {
-		k.changed()
-	}
-	return err
-}
-
-// openRole reads the role.
-func (c *center) openRole() error {
-	r, err := readRole(c.cfg)
-	if err != nil {
-		return err
-	}
-	c.useRole(r)
-	return nil
-}
-
-func (c *center) useRole(r centerRole) {
-	c.role = &roleKeeper{path: rolePath(c.cfg), role: r}
-	c.terms = c.authority.Terms(r.Term, c.role.seen)
-}
-
-// errNotLeading is what nodes are told by a center that does not lead.
-const errNotLeading = "this center does not lead its fleet: ask the other one (fleet.center has both addresses)"
-
-// front answers in the place of next while this center does not lead.
-func (c *center) front(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.terms.See(r.Header.Get(authority.TermHeader))
-		if _, term := c.terms.Now(); term != "" {
-			w.Header().Set(authority.TermHeader, term)
-		}
-		if self := r.Header.Get(selfHeader); self != "" && self == c.self {
-			http.Error(w, "this is the address of this center itself", http.StatusMisdirectedRequest)
-			return
-		}
-		if role := c.role.get(); !role.leads() || !c.leads { // one that was promoted just now has not opened its log
-			http.Error(w, errNotLeading, http.StatusServiceUnavailable)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// selfHeader has a text that each process of a center has one of: by it a center knows that it asks itself. Its name never changes.
-const selfHeader = "Telltale-Center-Process"
 
 // copyPath is where a center that follows asks for what the authority and the roster have. It never changes.
 const copyPath = "/v1/center/copy"
@@ -308,9 +158,14 @@ func (f *following) next() time.Duration {
 func (f *following) copy(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return firstOf(f.follows, func(at string) error { return f.copyOf(ctx, at) })
+}
+
+// firstOf asks centers one after the other until one answers. The error has those of all.
+func firstOf(centers []string, ask func(at string) error) error {
 	var errs []error
-	for _, at := range f.follows {
-		err := f.copyOf(ctx, at)
+	for _, at := range centers {
+		err := ask(at)
 		if err == nil {
 			return nil
 		}
@@ -420,106 +275,6 @@ func (c *center) askForCopy(ctx context.Context, client *http.Client, at, has st
 	return res.StatusCode, res.Header.Get("ETag"), text, err
 }
 
-const peersEvery = 10 * time.Second
-
-// askPeers asks at all of center.address whether another center was promoted, until ctx ends: nodes may be away that would say so.
-func (c *center) askPeers(ctx context.Context) {
-	if len(c.cfg.Center.Address) < 2 {
-		return
-	}
-	client := c.authority.Client(c.terms)
-	defer client.CloseIdleConnections()
-	for ctx.Err() == nil {
-		for _, at := range c.cfg.Center.Address {
-			c.askForCopy(ctx, client, at, "none") // what counts are the terms of both sides
-		}
-		clock.Sleep(ctx, peersEvery)
-	}
-}
-
-// notPromoted is why a center is not promoted without --anyway.
-func (r centerRole) notPromoted() error {
-	switch {
-	case r.leads():
-		return errors.New("this center leads already")
-	case !r.Replaced.IsZero():
-		return fmt.Errorf("another center was promoted %s, and this one has not followed it since: let it ('telltale center follow ADDRESS'), or say --anyway where that one is gone for good", when(r.Replaced))
-	case r.Copied.IsZero():
-		return errors.New("nothing was copied yet of the center that this one follows: its nodes would be refused here. Say --anyway to promote it all the same")
-	}
-	return nil
-}
-
-// policyLacks is why a center is not promoted without --anyway that has not all lists and settings of the one that it follows.
-func (c *center) policyLacks() error {
-	switch role, has := c.role.get(), policy.InForce(followedDir(c.cfg)); {
-	case len(role.Follows) == 0:
-		return nil
-	case has == "":
-		return errors.New("no lists and settings were copied yet of the center that this one follows. Say --anyway to promote it all the same, with its own")
-	case has != role.Policy:
-		return fmt.Errorf("the lists and settings that are here are older than those of the center that this one follows: %s. Say --anyway to promote it all the same", cmp.Or(role.Problem, errPolicyBehind.Error()))
-	}
-	return nil
-}
-
-// canLead reports why this center could not start as the one that leads.
-func (c *center) canLead(ctx context.Context) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	if c.leads { // it led until just now, and has its log open
-		return nil
-	}
-	s, err := (&center{cfg: cfg, logger: c.logger}).openStore(ctx)
-	if err != nil {
-		return err
-	}
-	return s.Close()
-}
-
-// promote has this center lead. The one that led is told so, if it answers.
-func (c *center) promote(ctx context.Context, anyway bool) error {
-	role := c.role.get()
-	if err := role.notPromoted(); err != nil && (!anyway || role.leads()) {
-		return err
-	}
-	if err := c.canLead(ctx); err != nil {
-		return fmt.Errorf("this center could not start as the one that leads, and nothing was changed: %w", err)
-	}
-	f := c.newFollowing()
-	defer f.client.CloseIdleConnections()
-	last, cancel := context.WithTimeout(ctx, 3*time.Second)
-	if err := f.copy(last); err != nil {
-		c.logger.Info("the last of the center that led is not copied: what was copied of it holds", "copied", role.Copied, "error", err)
-	}
-	cancel()
-	if err := c.policyLacks(); err != nil && !anyway {
-		return err
-	}
-	if len(role.Follows) > 0 {
-		if err := c.adoptPolicy(); err != nil {
-			return fmt.Errorf("the lists and settings that were followed: %w", err)
-		}
-	}
-	n, _ := c.terms.Now()
-	if c.damaged {
-		n = max(n, time.Now().Unix()) // later than any before, which nobody knows here
-	}
-	term := c.authority.SignTerm(n + 1)
-	if err := c.role.set(func(r *centerRole) { *r = centerRole{Term: term} }); err != nil {
-		return err
-	}
-	c.terms.See(term)
-	last, cancel = context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	for _, at := range f.follows {
-		c.askForCopy(last, f.client, at, "none") // with the new term, by which it leads no more
-	}
-	return os.RemoveAll(followedDir(c.cfg)) // its own is what counts from now on
-}
-
 // follow has this center follow another one. One that leads does so only where the other one leads, too, unless anyway is set: nodes
 // would have no center.
 func (c *center) follow(ctx context.Context, follows []string, anyway bool) error {
@@ -527,16 +282,11 @@ func (c *center) follow(ctx context.Context, follows []string, anyway bool) erro
 		_, term := c.terms.Now()
 		client := c.authority.Client(c.authority.Terms(term, func(string) error { return nil }))
 		defer client.CloseIdleConnections()
-		var errs []error
-		for _, at := range follows {
+		err := firstOf(follows, func(at string) error {
 			_, _, _, err := c.askForCopy(ctx, client, at, "")
-			if err == nil {
-				errs = nil
-				break
-			}
-			errs = append(errs, fmt.Errorf("%s: %w", at, authority.ExplainTLS(err)))
-		}
-		if err := errors.Join(errs...); err != nil {
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("this center leads, and the other one does not answer as one that does, so nothing was changed: %w (say --anyway to have it follow all the same)", err)
 		}
 	}
@@ -544,217 +294,6 @@ func (c *center) follow(ctx context.Context, follows []string, anyway bool) erro
 		return err
 	}
 	return c.role.set(func(r *centerRole) { *r = centerRole{Term: r.Term, Follows: follows, Anew: true} })
-}
-
-// sharedBefore is where a center that was promoted keeps the settings that the one before shared.
-func sharedBefore(cfg *config.Config) string { return filepath.Join(cfg.Center.Dir, "followed.yaml") }
-
-// beforePromotion ends the names of files of lists.dir that a promotion replaced.
-const beforePromotion = ".before-promotion"
-
-// adoptPolicy makes the policy that was followed this center's own: list files are put into lists.dir, and shared settings
-// beside the settings, which go before them.
-func (c *center) adoptPolicy() error {
-	dir := followedDir(c.cfg)
-	version := policy.InForce(dir)
-	if version == "" {
-		return nil
-	}
-	from := policy.FilesOf(dir, version)
-	text, err := os.ReadFile(filepath.Join(from, policy.Settings))
-	switch {
-	case err == nil:
-		err = atomicfile.Write(sharedBefore(c.cfg), text, 0o600)
-	case errors.Is(err, fs.ErrNotExist):
-		if err = os.Remove(sharedBefore(c.cfg)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err != nil {
-		return err
-	}
-	for _, d := range []struct{ folder, to string }{{policy.Lists, c.cfg.Lists.Dir}, {policy.Groups, filepath.Join(c.cfg.Lists.Dir, blocklists.GroupDir)}} {
-		if err := c.adoptFolder(filepath.Join(from, d.folder), d.to); err != nil {
-			return err
-		}
-	}
-	return policy.Unpublish(publisherDir(c.cfg)) // so that all nodes have this one at once, also where center.first is set
-}
-
-// adoptFolder makes the list files of a folder those of another one. Files there that are others are kept with an ending.
-func (c *center) adoptFolder(from, to string) error {
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	followed := map[string]bool{}
-	for _, e := range entries {
-		followed[e.Name()] = true
-		if err := c.makeOwned(to); err != nil {
-			return err
-		}
-		if err := c.adoptFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
-			return err
-		}
-	}
-	entries, err = os.ReadDir(to)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries { // the center that led has them no more, or never had
-		path := filepath.Join(to, e.Name())
-		if e.IsDir() || followed[e.Name()] || !blocklists.IsListFile(e.Name()) || isOwnTemplate(path) {
-			continue
-		}
-		if err := os.Rename(path, path+beforePromotion); err != nil {
-			return err
-		}
-		c.logger.Info("a list file that the center that led does not have is set aside", "file", path+beforePromotion)
-	}
-	return nil
-}
-
-func isOwnTemplate(path string) bool {
-	text, err := os.ReadFile(path)
-	return err == nil && string(text) == ownTemplate
-}
-
-// makeOwned makes a directory of list files.
-func (c *center) makeOwned(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return giveToOwner(dir, c.cfg.Data.Dir)
-}
-
-// adoptFile puts a copy of a file in place of another, which is kept beside it.
-func (c *center) adoptFile(from, to string) error {
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	was, err := os.ReadFile(to)
-	switch {
-	case err == nil && bytes.Equal(was, text):
-		return nil
-	case err == nil && string(was) != ownTemplate:
-		if err := writeOwned(to+beforePromotion, was); err != nil {
-			return err
-		}
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return writeOwned(to, text)
-}
-
-// writeOwned writes a file that belongs to whom its directory does.
-func writeOwned(path string, text []byte) error {
-	return errors.Join(atomicfile.Write(path, text, 0o644), giveToOwner(path, filepath.Dir(path)))
-}
-
-// shared returns the settings that nodes are to have: the center's, and behind them those of the center before, where this one
-// was promoted.
-func (c *center) shared(cfg *config.Config) ([]byte, error) {
-	own, err := cfg.SharedText()
-	if err != nil {
-		return nil, err
-	}
-	before, err := os.ReadFile(sharedBefore(cfg))
-	if errors.Is(err, fs.ErrNotExist) {
-		return own, nil
-	}
-	if err == nil {
-		own, err = config.SharedBehind(own, before)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sharedBefore(cfg), err)
-	}
-	return own, nil
-}
-
-// checkLeads refuses what a center that does not lead cannot do.
-func checkLeads(cfg *config.Config) error {
-	r, err := readRole(cfg)
-	if err == nil && !r.leads() {
-		err = errors.New(r.String())
-	}
-	return err
-}
-
-// A roleAsked is what a command asks a center to become.
-type roleAsked struct {
-	Anyway  bool     `json:"anyway,omitempty"`
-	Follows []string `json:"follows,omitempty"` // none: it is to lead
-}
-
-// become changes the role.
-func (c *center) become(ctx context.Context, asked *roleAsked) error {
-	if len(asked.Follows) == 0 {
-		return c.promote(ctx, asked.Anyway)
-	}
-	return c.follow(ctx, asked.Follows, asked.Anyway)
-}
-
-// serveRole changes the role of the running center, which goes on as what it is then.
-func (c *center) serveRole(w http.ResponseWriter, r *http.Request) {
-	var asked roleAsked
-	err := json.NewDecoder(r.Body).Decode(&asked)
-	if err == nil {
-		err = c.become(r.Context(), &asked)
-	}
-	said := forgetSaid{}
-	if err != nil {
-		said.Error = err.Error()
-	}
-	json.NewEncoder(w).Encode(said)
-	http.NewResponseController(w).Flush()
-	if err == nil {
-		c.changeRole()
-	}
-}
-
-// changeTo has the center that runs here change its role, or changes it where none runs.
-func (cl *cli) changeTo(ctx context.Context, asked *roleAsked) error {
-	cfg, a, err := cl.openAuthority(authority.OpenExisting)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(asked)
-	if err != nil {
-		return err
-	}
-	resp, err := askCenter(ctx, cfg, http.MethodPost, "/role", bytes.NewReader(text))
-	if errors.Is(err, errNoCenter) {
-		logger, _, err := cl.newLogger(cfg)
-		if err != nil {
-			return err
-		}
-		c := &center{cfg: cfg, logger: logger, authority: a, load: cl.loadStrictly}
-		err = errors.Join(os.MkdirAll(cfg.Center.Dir, 0o700), c.openRole())
-		if errors.Is(err, errRoleDamaged) && (asked.Anyway || len(asked.Follows) > 0) {
-			c.damaged, err = true, nil
-			c.useRole(centerRole{Replaced: time.Now().UTC()})
-		}
-		if err != nil {
-			return err
-		}
-		return errors.Join(c.become(ctx, asked), giveCenter(cfg))
-	}
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	var said forgetSaid
-	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
-		return fmt.Errorf("the center's answer cannot be read: %w", err)
-	}
-	if said.Error != "" {
-		return errors.New(said.Error)
-	}
-	return nil
 }
 
 func (cl *cli) newCenterFollow() *cobra.Command {
@@ -805,34 +344,5 @@ once more says that the other one is right.`,
 		},
 	}
 	c.Flags().BoolVar(&anyway, "anyway", false, "also where this center leads, and the other one does not answer")
-	return c
-}
-
-func (cl *cli) newCenterPromote() *cobra.Command {
-	anyway := false
-	c := &cobra.Command{
-		Use:   "promote",
-		Short: "Have this center lead in place of the one that it follows",
-		Long: `Have this center lead in place of the one that it follows: from now on nodes follow this
-machine's lists and settings, and send it what they log. It copies the last of the other one,
-if that answers, and tells it so. One that does not answer now is told by nodes, or by this
-center, as soon as it is back: it then leads no more, takes nothing, and says so.
-
-What the other one had of the log is sent again by the nodes, as far as they keep it
-(log.listed; a year unless set). A log in ClickHouse (center.store) is the same for both.
-
-List files that were followed are put into lists.dir; others that are there are kept with
-the ending .before-promotion.`,
-		Example: "  telltale center promote",
-		Args:    noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := cl.changeTo(c.Context(), &roleAsked{Anyway: anyway}); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintln(cl.out, "This center leads now. 'telltale center nodes' shows which nodes have come.")
-			return err
-		},
-	}
-	c.Flags().BoolVar(&anyway, "anyway", false, "also where it may lack something of the center that led")
 	return c
 }
