@@ -59,8 +59,8 @@ func (c *Coverage) AddNotLogged(spans []Span) {
 // mostSpans are told one by one.
 const mostSpans = 5
 
-// SpansText says when something was so, for people, in a period up to a time.
-func SpansText(all []Span, until time.Time, zone *time.Location) string {
+// spansText says when something was so, for people, in a period up to a time.
+func spansText(all []Span, until time.Time, zone *time.Location) string {
 	const form = "Mon 2 Jan 15:04"
 	var parts []string
 	for i, s := range all {
@@ -74,6 +74,11 @@ func SpansText(all []Span, until time.Time, zone *time.Location) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// NotLoggedText says for people when lookups of somebody were kept out of the log, in a period up to a time.
+func NotLoggedText(who string, all []Span, until time.Time, zone *time.Location) string {
+	return fmt.Sprintf("lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known", who, spansText(all, until, zone))
 }
 
 // narrow leaves of a span what is within two times; a zero time is no bound.

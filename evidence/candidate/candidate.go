@@ -532,7 +532,7 @@ func (r *reading) caveats() []string {
 		}
 	}
 	for _, who := range slices.Sorted(maps.Keys(r.notLogged)) {
-		all = append(all, fmt.Sprintf("lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known", r.o.Name(who), querylog.SpansText(r.notLogged[who], r.o.Until, r.o.Zone)))
+		all = append(all, querylog.NotLoggedText(r.o.Name(who), r.notLogged[who], r.o.Until, r.o.Zone))
 	}
 	if r.imported > 0 {
 		all = append(all, fmt.Sprintf("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported))

@@ -270,7 +270,8 @@ func (r *reading) caveats(c *querylog.Coverage) []string {
 	}
 	for _, d := range r.devices {
 		if len(d.unrecorded) > 0 {
-			all = append(all, fmt.Sprintf("Lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known, and that time is not compared.", d.Name, querylog.SpansText(d.unrecorded, r.until, r.zone)))
+			text := querylog.NotLoggedText(d.Name, d.unrecorded, r.until, r.zone)
+			all = append(all, strings.ToUpper(text[:1])+text[1:]+", and that time is not compared.")
 		}
 	}
 	for _, d := range r.devices {

@@ -213,8 +213,8 @@ func (r *reading) findNotLogged(ctx context.Context, log Log) error {
 		}
 	}
 	maps.DeleteFunc(r.notLogged, func(_ string, spans []querylog.Span) bool { return len(spans) == 0 })
-	for _, spans := range r.notLogged {
-		if one {
+	if one {
+		for _, spans := range r.notLogged {
 			r.coverage.AddNotLogged(spans)
 		}
 	}
@@ -707,7 +707,7 @@ func (r *reading) caveats() (all []string) {
 		add("attempts are counted since %s: what came before is left out", since.In(r.o.Zone).Format("Mon 2 Jan 15:04"))
 	}
 	for _, who := range slices.Sorted(maps.Keys(r.notLogged)) {
-		add("lookups of %s were not recorded %s: it, or a group of it, had log: false in the settings. What it asked for then is not known", r.o.Name(who), querylog.SpansText(r.notLogged[who], r.o.Until, r.o.Zone))
+		add("%s", querylog.NotLoggedText(r.o.Name(who), r.notLogged[who], r.o.Until, r.o.Zone))
 	}
 	if r.imported > 0 {
 		add("%d attempts were imported from the log of another server and are left out, since for how long it recorded is not known", r.imported)
