@@ -26,14 +26,7 @@ func NewCoverage(c *querylog.Coverage, zone *time.Location) Coverage {
 
 // notLoggedText says that lookups of so many devices were kept out of the log.
 func notLoggedText(n int) string {
-	return fmt.Sprintf("lookups of %s were not recorded all the time (log: false): what was asked for then is in no number", numberOf(n, "device", "devices"))
-}
-
-func numberOf(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return Number(uint64(n)) + " " + many
+	return fmt.Sprintf("lookups of %s were not recorded all the time (log: false): what was asked for then is in no number", Plural(uint64(n), "device"))
 }
 
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }

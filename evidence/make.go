@@ -224,16 +224,15 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 	if on := o.Discovered[o.Device]; o.Device != "" && !on.IsZero() && on.Before(c.Unlisted.Time) { // its rows are there since then, or since the oldest of all
 		c.Unlisted = later(querylog.Time{Time: on}, c.OldestUnlisted)
 	}
-	if o.Device != "" {
-		bindings, err := log.Bindings(ctx)
-		if err != nil {
-			return nil, err
-		}
-		c.AddNotLogged(o.Whose.NotLogged(bindings, since, c.Until.Time))
-	}
-	unlogged, notLogged, err := findNotLogged(ctx, log, o, since, until)
+	bindings, err := log.Bindings(ctx)
 	if err != nil {
 		return nil, err
+	}
+	unlogged, notLogged := 0, []querylog.Span(nil)
+	if o.Device != "" {
+		c.AddNotLogged(o.Whose.NotLogged(bindings, since, c.Until.Time))
+	} else {
+		unlogged, notLogged = findNotLogged(bindings, o, since, until)
 	}
 	r := &reading{
 		o: o, since: since, until: until, coverage: c, unlogged: unlogged, notLogged: notLogged,
@@ -262,14 +261,7 @@ func newReading(ctx context.Context, log Log, o *Options, since, until time.Time
 }
 
 // findNotLogged finds, where all devices are wanted, of how many the settings kept lookups out of the log, and when.
-func findNotLogged(ctx context.Context, log Log, o *Options, since, until time.Time) (unlogged int, spans []querylog.Span, err error) {
-	if o.Device != "" {
-		return 0, nil, nil // these are gaps of its coverage
-	}
-	bindings, err := log.Bindings(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
+func findNotLogged(bindings []devices.Binding, o *Options, since, until time.Time) (unlogged int, spans []querylog.Span) {
 	of := map[string]bool{}
 	for i := range bindings {
 		b := &bindings[i]
@@ -283,7 +275,7 @@ func findNotLogged(ctx context.Context, log Log, o *Options, since, until time.T
 			}
 		}
 	}
-	return len(of), spans, nil
+	return len(of), spans
 }
 
 // coverageOf says what was recorded.
@@ -291,7 +283,7 @@ func (r *reading) coverageOf() Coverage {
 	c := newCoverage(&r.coverage, r.o)
 	if r.unlogged > 0 {
 		c.Whole = false
-		c.Text += fmt.Sprintf("; not of %s all the time (log: false)", numberOf(r.unlogged, "device", "devices"))
+		c.Text += fmt.Sprintf("; not of %s all the time (log: false)", Plural(uint64(r.unlogged), "device"))
 	}
 	return c
 }

@@ -41,6 +41,14 @@ func (r *Report) Observed() (c Count) {
 	return c
 }
 
+// Plural writes a number of what has a plural in s: 1 device, 12,345 devices.
+func Plural(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return Number(n) + " " + what + "s"
+}
+
 // Number writes a number as people do: 12,345.
 func Number(n uint64) string {
 	s := strconv.FormatUint(n, 10)

@@ -26,11 +26,11 @@ func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) 
 		if !f.Unlisted.IsZero() {
 			since = ", with rows since " + evidence.Short(f.Unlisted.Time, zone)
 		}
-		t.wrap("", fmt.Sprintf("%s that no list of others has%s; %s.", plural(uint64(f.Names), "name"), since, plural(uint64(shown), "candidate")))
+		t.wrap("", fmt.Sprintf("%s that no list of others has%s; %s.", evidence.Plural(uint64(f.Names), "name"), since, evidence.Plural(uint64(shown), "candidate")))
 	}
 	for i := range f.Candidates[:min(shown, most)] {
 		c := &f.Candidates[i]
-		t.head(fmt.Sprintf("%s  score %d, %s", c.Name, c.Score, plural(c.Attempts, "attempt")))
+		t.head(fmt.Sprintf("%s  score %d, %s", c.Name, c.Score, evidence.Plural(c.Attempts, "attempt")))
 		for _, p := range c.Parts {
 			text := p.Text
 			if p.Device != "" && len(c.Devices) > 1 {
@@ -50,13 +50,13 @@ func Candidates(w io.Writer, f *candidate.Found, most int, zone *time.Location) 
 	}
 	if more := shown - most; more > 0 {
 		t.line("")
-		t.line("And " + plural(uint64(more), "more candidate") + ": --limit shows more.")
+		t.line("And " + evidence.Plural(uint64(more), "more candidate") + ": --limit shows more.")
 	}
 	if len(f.Candidates) > shown {
 		var all []string
 		for i := range f.Candidates[shown:] {
 			c := &f.Candidates[shown+i]
-			text := fmt.Sprintf("score %d, %s", c.Score, plural(c.Attempts, "attempt"))
+			text := fmt.Sprintf("score %d, %s", c.Score, evidence.Plural(c.Attempts, "attempt"))
 			if c.ObservedBelow != "" { // which is what can be taken back
 				text += ", with " + c.ObservedBelow
 			}

@@ -32,7 +32,7 @@ func (t *textWriter) destinations() {
 		}
 	}
 	if more := len(all) - textDestinations; more > 0 {
-		t.wrap("  ", fmt.Sprintf("and %s more: 'telltale destinations' shows them", plural(uint64(more), "name")))
+		t.wrap("  ", fmt.Sprintf("and %s more: 'telltale destinations' shows them", evidence.Plural(uint64(more), "name")))
 	}
 }
 
@@ -47,7 +47,7 @@ func countries(r *evidence.Report) string {
 	var parts []string
 	for i := range r.Countries[:min(len(r.Countries), textCountries)] {
 		c := &r.Countries[i]
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", c.Country, evidence.Number(c.In(r.Unit)), plural(uint64(c.Names), "name")))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", c.Country, evidence.Number(c.In(r.Unit)), evidence.Plural(uint64(c.Names), "name")))
 	}
 	text := strings.Join(parts, ", ")
 	if more := len(r.Countries) - textCountries; more > 0 {

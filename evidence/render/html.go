@@ -302,7 +302,7 @@ func (p *page) names(v *evidence.Vendor) {
 	}
 	p.table("Names of "+v.Vendor, []string{"Name", "Attempts", "Lookups", "Blocked", "What for", "Who says so", "Confidence", "First", "Last"}, rows)
 	if more := len(v.Names) - htmlNames; more > 0 {
-		p.f("<p>And %s; the CSV and JSON forms have all.</p>\n", plural(uint64(more), "more name"))
+		p.f("<p>And %s; the CSV and JSON forms have all.</p>\n", evidence.Plural(uint64(more), "more name"))
 	}
 }
 
@@ -350,7 +350,7 @@ func (p *page) owners() {
 		o := &r.Owners[i]
 		rows = append(rows, []cell{txt(o.Owner), num(o.Counts.Attempts), num(o.Counts.Lookups)})
 	}
-	p.behind(plural(uint64(len(rows)), "owner"), "Owners of other names", []string{"Owner", "Attempts", "Lookups"}, rows)
+	p.behind(evidence.Plural(uint64(len(rows)), "owner"), "Owners of other names", []string{"Owner", "Attempts", "Lookups"}, rows)
 	p.end()
 }
 
@@ -386,7 +386,7 @@ func (p *page) markers() {
 	}
 	p.section("What else happened")
 	if r.MarkersMore > 0 {
-		p.f("<p>%s left out; the ledger has all.</p>\n", plural(uint64(r.MarkersMore), "earlier event"))
+		p.f("<p>%s left out; the ledger has all.</p>\n", evidence.Plural(uint64(r.MarkersMore), "earlier event"))
 	}
 	var rows [][]cell
 	for i := range r.Markers {

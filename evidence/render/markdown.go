@@ -175,7 +175,7 @@ func (m *markdown) vendor(v *evidence.Vendor) {
 	shown := v.Names[:min(len(v.Names), mdNames)]
 	text := amount(r, v.Counts.Count) + ", " + evidence.From(v.First.Time, v.Last.Time, r.Location) + "; " + decided(r, &v.Counts)
 	if more := len(v.Names) - len(shown); more > 0 {
-		text += "; " + plural(uint64(more), "more name") + " in the CSV and JSON forms"
+		text += "; " + evidence.Plural(uint64(more), "more name") + " in the CSV and JSON forms"
 	}
 	m.table(v.Vendor, text, []string{"Name", "Attempts", "Lookups", "What for", "Who says so", "Confidence"}, len(shown), func(i int) []string {
 		n := &shown[i]

@@ -60,7 +60,7 @@ func (t *textWriter) rhythms(f *rhythm.Findings, every, devices bool, how string
 			by = fmt.Sprintf(", of %d devices; a name can be among both", len(of))
 		}
 		t.wrap("  ", fmt.Sprintf("No rhythm was found of %s, and there were too few attempts at %s%s: %s shows them.",
-			plural(uint64(len(left[rhythm.Irregular])), "name"), plural(uint64(len(left[rhythm.TooFew])), "name"), by, how))
+			evidence.Plural(uint64(len(left[rhythm.Irregular])), "name"), evidence.Plural(uint64(len(left[rhythm.TooFew])), "name"), by, how))
 	}
 	if device != "" || !devices {
 		t.line("")
@@ -74,7 +74,7 @@ func rhythmName(r *rhythm.Rhythm) string {
 	if r.Names > 1 {
 		text += fmt.Sprintf(" (%d names of the rule %s)", r.Names, r.Listed)
 	}
-	text += "  " + plural(r.Attempts, "attempt")
+	text += "  " + evidence.Plural(r.Attempts, "attempt")
 	var about []string
 	for _, s := range []string{r.Vendor, r.Purpose, r.Tier} {
 		if s != "" {

@@ -51,7 +51,7 @@ func (p *page) vendorChart() {
 	}
 	p.endChart()
 	if more := len(r.Vendors) - len(shown); more > 0 {
-		p.f("<p>And %s, in the table.</p>\n", plural(uint64(more), "more vendor"))
+		p.f("<p>And %s, in the table.</p>\n", evidence.Plural(uint64(more), "more vendor"))
 	}
 }
 
@@ -262,7 +262,7 @@ func (p *page) flowChart() {
 	}
 	height := 60 + most*42
 	p.chart(height, fmt.Sprintf("Ribbons from %s to %s and %s. The table behind has the numbers.",
-		plural(uint64(len(order[0])), "device"), plural(uint64(len(order[1])), "vendor"), plural(uint64(len(order[2])), "purpose")))
+		evidence.Plural(uint64(len(order[0])), "device"), evidence.Plural(uint64(len(order[1])), "vendor"), evidence.Plural(uint64(len(order[2])), "purpose")))
 	p.f("<svg x=\"0\" y=\"0\" width=\"100%%\" height=\"100%%\" viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\">\n")
 	for step := range 2 {
 		ribbons := map[[2]*flowNode]float64{}

@@ -116,7 +116,7 @@ func (t *textWriter) list(head string, lines []string) {
 
 func (t *textWriter) more(n int, what string) {
 	if n > 0 {
-		t.line("  and " + plural(uint64(n), "more "+what) + "; --format html, csv and json have all")
+		t.line("  and " + evidence.Plural(uint64(n), "more "+what) + "; --format html, csv and json have all")
 	}
 }
 

@@ -40,7 +40,7 @@ func facts(r *evidence.Report) []fact {
 	add := func(label, text string) { all = append(all, fact{label, text}) }
 	inAll := ""
 	if r.About.Vendor == "" {
-		inAll = plural(r.Asked.Lookups, "lookup") + " in all"
+		inAll = evidence.Plural(r.Asked.Lookups, "lookup") + " in all"
 	}
 	if r.Listed.Lookups == 0 {
 		if inAll != "" && r.Asked.Lookups > 0 {
@@ -80,7 +80,7 @@ func facts(r *evidence.Report) []fact {
 		add("At night", fmt.Sprintf("%s between 0 and %d o'clock", percent(r.Night.Share), evidence.NightEnd))
 	}
 	if r.Silent != nil {
-		add("Otherwise silent", fmt.Sprintf("%s in %s in which the device asked for nothing else", percent(r.Silent.Share), plural(uint64(r.Silent.Hours), "hour")))
+		add("Otherwise silent", fmt.Sprintf("%s in %s in which the device asked for nothing else", percent(r.Silent.Share), evidence.Plural(uint64(r.Silent.Hours), "hour")))
 	}
 	if r.Attempts.Counted == "all" {
 		add("An attempt", fmt.Sprintf("is the lookups of one name by one device, whatever the type and however often repeated, until %g s of silence", r.Attempts.Gap))
@@ -140,16 +140,9 @@ func decided(r *evidence.Report, c *evidence.Counts) string {
 // amount writes a count: attempts lead, where they were counted.
 func amount(r *evidence.Report, c evidence.Count) string {
 	if r.Unit == evidence.UnitAttempts {
-		return plural(c.Attempts, "attempt") + " (" + plural(c.Lookups, "lookup") + ")"
+		return evidence.Plural(c.Attempts, "attempt") + " (" + evidence.Plural(c.Lookups, "lookup") + ")"
 	}
-	return plural(c.Lookups, "lookup")
-}
-
-func plural(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return evidence.Number(n) + " " + what + "s"
+	return evidence.Plural(c.Lookups, "lookup")
 }
 
 // percent writes a share. What is little is not nothing, and what is nearly all is
