@@ -325,17 +325,6 @@ func askObserve(ctx context.Context, cfg *config.Config, name string, remove boo
 // errNotObserved marks the error of a name that is not observed.
 var errNotObserved = errors.New("it is not observed")
 
-// lineAbove returns the name nearest above one that lines of the list of candidates have; "" for none.
-func lineAbove(lines []string, name string) (above string) {
-	for _, l := range lines {
-		first, _, _ := strings.Cut(l, " ")
-		if n := len(name) - len(first); n > 1 && name[n-1] == '.' && strings.EqualFold(name[n:], first) && len(first) > len(above) {
-			above = first
-		}
-	}
-	return above
-}
-
 // observeCandidate adds a name to the list of those that are observed, or removes it. listed fails
 // where another list has the name.
 func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, listed func() error) (path string, changed bool, err error) {
@@ -351,14 +340,15 @@ func observeCandidate(cfg *config.Config, host *dnswire.Name, remove bool, liste
 	if err != nil {
 		return path, false, err
 	}
-	var lines []string
+	var lines, names []string
 	for l := range strings.Lines(string(text)) {
 		lines = append(lines, strings.TrimSuffix(l, "\n"))
+		first, _, _ := strings.Cut(lines[len(lines)-1], " ")
+		names = append(names, first)
 	}
-	at := slices.IndexFunc(lines, func(l string) bool { first, _, _ := strings.Cut(l, " "); return strings.EqualFold(first, name) })
-	switch {
-	case remove && at < 0 && lineAbove(lines, name) != "":
-		above := printable(lineAbove(lines, name))
+	at := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+	switch above := printable(candidate.NearestAbove(names, name)); {
+	case remove && at < 0 && above != "":
 		return path, false, fmt.Errorf("%w by itself: %s has a line for %s, which has all names below it; 'telltale candidates observe --remove %s' ends that for all of them", errNotObserved, path, above, above)
 	case remove && at < 0:
 		return path, false, fmt.Errorf("%w: %s has no line for %s; 'telltale candidates' shows which names there are", errNotObserved, path, name)

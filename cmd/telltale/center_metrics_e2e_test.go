@@ -13,11 +13,7 @@ import (
 // Debian's Prometheus takes the metrics of a center with a node, and has a result for the query of each panel of its dashboard.
 func TestE2EPrometheusOfACenter(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"prometheus", "promtool"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no %s (Debian: prometheus)", program)
-		}
-	}
+	needPrometheus(t)
 	at := freeAddress(t)
 	c := startCenterWith(t, ", metrics: "+at)
 	dir := t.TempDir()

@@ -61,11 +61,7 @@ func fetched(t *testing.T, at string) (status int, text string) {
 // query of each panel of the dashboard.
 func TestE2EPrometheus(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"prometheus", "promtool"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no %s (Debian: prometheus)", program)
-		}
-	}
+	needPrometheus(t)
 	p, at := startScraped(t)
 	if err := p.ask("ads.example."); err != nil {
 		t.Fatal(err)
@@ -159,6 +155,16 @@ func (p *prometheus) has(query string) (ok bool, got string) {
 		}
 	}
 	return false, string(text)
+}
+
+// needPrometheus skips where Prometheus is not installed; .ci/tools sees to it that it is.
+func needPrometheus(t *testing.T) {
+	t.Helper()
+	for _, program := range []string{"prometheus", "promtool"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("no %s (Debian: prometheus)", program)
+		}
+	}
 }
 
 // hasEachPanel fails unless the query of each panel of a dashboard gets a result. between is called while one has none, and

@@ -195,15 +195,21 @@ func isObserved(r *rhythm.Rhythm) bool {
 
 // observes reports whether a person observes a name, or only one above it, and which.
 func (r *reading) observes(name string) (observed bool, below string) {
-	for _, o := range r.o.Observed {
-		switch {
-		case name == o:
-			return true, ""
-		case strings.HasSuffix(name, "."+o) && len(o) > len(below):
-			observed, below = true, o
+	if slices.Contains(r.o.Observed, name) {
+		return true, ""
+	}
+	below = NearestAbove(r.o.Observed, name)
+	return below != "", below
+}
+
+// NearestAbove returns the longest of some names that another one is below; "" for none.
+func NearestAbove(names []string, name string) (above string) {
+	for _, o := range names {
+		if n := len(name) - len(o); n > 1 && name[n-1] == '.' && strings.EqualFold(name[n:], o) && len(o) > len(above) {
+			above = o
 		}
 	}
-	return observed, below
+	return above
 }
 
 func compareBool(a, b bool) int {
